@@ -1,0 +1,165 @@
+"""An adapter's files on a loaded base -> what it changes, by peft's own configuration, key mapping and merging.
+
+Plain LoRA (rsLoRA, rank and alpha patterns, Conv1D, embeddings included) becomes low-rank factors for the stack.
+Everything else that peft can merge into the weights (DoRA, biases, `modules_to_save`, PiSSA, LoHa, IA3, …) becomes
+the difference of the merged weights from the base's, served one view at a time. What peft cannot merge is refused.
+The base leaves this module as it came in.
+"""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from peft import PeftConfig, PeftModel
+from peft.tuners.lora import Embedding, Linear, LoraConfig, LoraLayer
+from torch import Tensor, nn
+
+from sway_gate.errors import AdapterError
+from sway_gate.nulls import Array, LowRank
+
+_ADAPTER = "default"
+# Initialisations that leave the base's weights alone; the others rewrite them when the adapter is put on.
+_NEUTRAL_INIT = (True, False, "gaussian", "orthogonal", "eva")
+
+
+class Change(NamedTuple):
+    """What an adapter changes: `factors` by module name, or `dense` by parameter name; one of the two is empty."""
+
+    factors: Mapping[str, LowRank]
+    dense: Mapping[str, Array]
+    note: str = ""
+
+
+def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module, Change]:
+    """The bare base again and the adapter's change. Raises AdapterError where it does not fit or cannot be applied."""
+    config = _config(folder)
+    if _plain_lora(config):
+        wrapped = _wrap(model, config, folder, lean=True)
+        layers = {n: m for n, m in wrapped.base_model.model.named_modules() if isinstance(m, LoraLayer)}
+        if layers and all(_stackable(layer) for layer in layers.values()):
+            factors = {name: _factors(layer) for name, layer in layers.items()}
+            return _bare(wrapped.unload()), Change(factors, {})
+        model = _bare(wrapped.unload())
+    if quantized:
+        raise AdapterError(f"{folder}: {_sort(config)} cannot be merged into a quantized base; use dtype fp32 or bf16")
+    return _read_dense(model, config, folder)
+
+
+def _config(folder: Path) -> Any:
+    try:
+        return PeftConfig.from_pretrained(str(folder))
+    except Exception as error:  # peft raises whatever the file provokes
+        raise AdapterError(f"{folder / 'adapter_config.json'}: {_line(error)}") from None
+
+
+def _plain_lora(config: Any) -> bool:
+    return (
+        isinstance(config, LoraConfig)
+        and type(config) is LoraConfig
+        and not (config.use_dora or config.modules_to_save or config.layer_replication)
+        and config.bias == "none"
+        and config.init_lora_weights in _NEUTRAL_INIT
+    )
+
+
+def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
+    """peft's model with the adapter's weights in it; every tensor of the file used, none left at its start value."""
+    if getattr(config, "layer_replication", None):
+        raise AdapterError(f"{folder}: layer_replication changes the base's layers; such an adapter is refused")
+    if config.is_prompt_learning:
+        raise AdapterError(f"{folder}: {_sort(config)} adds prompts, not weights; such an adapter is refused")
+    config.inference_mode = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wrapped = PeftModel(model, config, _ADAPTER, low_cpu_mem_usage=lean)
+            loaded = wrapped.load_adapter(str(folder), _ADAPTER, low_cpu_mem_usage=lean)
+    except Exception as error:  # peft raises whatever the files provoke
+        raise AdapterError(f"{folder}: the adapter does not fit the base: {_line(error)}") from None
+    wrong = [f"unexpected {k}" for k in loaded.unexpected_keys] + [f"missing {k}" for k in loaded.missing_keys]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise AdapterError(f"{folder}: the adapter does not cover its modules: {', '.join(wrong[:3])}{more}")
+    return wrapped.eval()
+
+
+def _stackable(layer: LoraLayer) -> bool:
+    base = layer.get_base_layer()
+    linear = isinstance(base, nn.Linear) or type(base).__name__ in {"Conv1D", "Linear4bit", "Linear8bitLt"}
+    return (
+        ((linear and isinstance(layer, Linear | nn.Module)) or (type(layer) is Embedding and type(base) is nn.Embedding))
+        and not layer.lora_variant.get(_ADAPTER)
+        and not layer.lora_bias.get(_ADAPTER, False)
+        and (_ADAPTER in layer.lora_A or _ADAPTER in layer.lora_embedding_A)
+    )
+
+
+def _factors(layer: Any) -> LowRank:
+    scaling = float(layer.scaling[_ADAPTER])
+    if _ADAPTER in layer.lora_A:
+        a, b = layer.lora_A[_ADAPTER].weight, layer.lora_B[_ADAPTER].weight
+    else:
+        a, b = layer.lora_embedding_A[_ADAPTER], layer.lora_embedding_B[_ADAPTER]
+    return LowRank(_numpy(a), _numpy(b) * np.float32(scaling), scaling)
+
+
+def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module, Change]:
+    """Merge, compare with the weights before, put those back."""
+    before = {name: p.detach().clone() for name, p in _parameters(model).items()}
+    wrapped = _wrap(model, config, folder, lean=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            merged = wrapped.merge_and_unload()
+    except Exception as error:  # tuners without a merge raise in their own ways
+        raise AdapterError(f"{folder}: {_sort(config)} cannot be applied: {_line(error)}") from None
+    merged = _bare(merged)
+    after = _parameters(merged)
+    if set(after) != set(before) or any(after[n].shape != before[n].shape for n in before):
+        raise AdapterError(f"{folder}: {_sort(config)} changes the base's shape; such an adapter is refused")
+    dense = {}
+    with torch.no_grad():
+        for name, p in after.items():
+            if not torch.equal(p, before[name]):
+                dense[name] = _numpy(p.float() - before[name].float())
+                p.copy_(before[name])
+    return merged, Change({}, dense, f"{_sort(config)}: served one view at a time, through peft's merged weights")
+
+
+def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    if hasattr(model, "peft_config"):
+        del model.peft_config
+    return model.eval()
+
+
+def _sort(config: Any) -> str:
+    """What the adapter is, in words."""
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    flags = [
+        name
+        for name, on in (
+            ("DoRA", getattr(config, "use_dora", False)),
+            ("modules_to_save", getattr(config, "modules_to_save", None)),
+            ("bias", getattr(config, "bias", "none") != "none"),
+        )
+        if on
+    ]
+    return f"{kind} with {' and '.join(flags)}" if flags else kind
+
+
+def _numpy(x: Tensor) -> Array:
+    array: Array = x.detach().to(device="cpu", dtype=torch.float32).contiguous().numpy()
+    return array
+
+
+def _line(error: Exception) -> str:
+    """An exception as one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "…"

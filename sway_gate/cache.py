@@ -1,0 +1,311 @@
+"""The store of what is already known: verdicts and readings by content, safe for parallel processes.
+
+Below the cache folder::
+
+    verdicts/<key>                a report
+    readings/<context>/<digest>   numbers measured in one context; all the files of a folder are one set
+    digests/files                 hashes of files that did not change (see `sway_gate.digest`)
+
+Every entry is framed with a sha256 of its content, so a damaged one is a miss. Entries are replaced in one step and
+nothing is locked. A store that is missing, read-only, full or another user's is no error: loads find nothing, and
+stores return False.
+"""
+
+import functools
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from sway_gate.measure import Floats
+
+MAX_BYTES = 512 * 2**20
+"""Of the whole store, and so of any entry."""
+MAX_FILES = 16
+"""Of one context's readings, before they are written as one."""
+
+_MAGIC = b"sway-gate cache 1\n"
+_HEADER_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
+_KINDS = ("verdicts", "readings", "digests")
+_HEX = "[0-9a-f]{64}"
+_ENTRY = re.compile(rf"(verdicts/{_HEX}|readings/{_HEX}/{_HEX}|digests/files)(\.[0-9a-f]{{16}}\.tmp)?")
+
+
+def verdict_key(parts: Mapping[str, object]) -> str:
+    """Key of the verdict that follows from `parts`: sha256, hexadecimal. Equal parts in any order have equal keys.
+
+    Values are what JSON can hold, tuples and msgspec structs; 1 and 1.0 differ.
+    """
+    return _key("verdict", parts)
+
+
+def context_key(parts: Mapping[str, object]) -> str:
+    """Key of the context in which readings are comparable: adapter, base, dtype, device, versions, null settings."""
+    return _key("context", parts)
+
+
+def load_verdict(key: str) -> bytes | None:
+    """The report stored under a `verdict_key`, or None."""
+    return load_entry(f"verdicts/{key}")
+
+
+def store_verdict(key: str, data: bytes) -> bool:
+    """Keep a report under its `verdict_key`; False where there is no store to keep it in."""
+    return store_entry(f"verdicts/{key}", data)
+
+
+class Readings:
+    """Measured numbers of one context, by view and request: what is known need not be measured again.
+
+    `meta` says how they were measured (device, determinism, dtype, notes) and is kept with them. `put` remembers at
+    once, `save` keeps: each save adds one file of what is new, so that processes never wait for each other.
+    """
+
+    def __init__(self, context: str, meta: dict[str, str], values: dict[str, bytes]) -> None:
+        self.meta = meta
+        self._context, self._values = context, values
+        self._saved_meta, self._new = dict(meta), dict[str, bytes]()
+
+    @classmethod
+    def open(cls, context: str) -> "Readings":
+        """All that is stored for a `context_key`."""
+        batch, _ = _merged(context)
+        return cls(context, batch.meta, batch.values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, view_key: str, request_key: str) -> "Floats | None":
+        """The numbers, shape [n], or None where they were never measured."""
+        import numpy as np
+
+        raw = self._values.get(_reading_key(view_key, request_key))
+        return None if raw is None else np.frombuffer(raw, dtype="<f8").astype(np.float64)
+
+    def put(self, view_key: str, request_key: str, values: "Floats") -> None:
+        """Remember the numbers, shape [n]."""
+        import numpy as np
+
+        key = _reading_key(view_key, request_key)
+        self._values[key] = self._new[key] = np.asarray(values, dtype="<f8").tobytes()
+
+    def save(self) -> bool:
+        """Keep what is new; False where there is no store to keep it in."""
+        if not self._new and self.meta == self._saved_meta:
+            return True
+        if not _store_batch(self._context, _Batch(self.meta, self._new)):
+            return False
+        self._saved_meta, self._new = dict(self.meta), {}
+        if len(_batch_names(self._context)) > MAX_FILES:
+            _compact(self._context)
+        return True
+
+
+def size() -> tuple[int, int]:
+    """Entries and bytes in the store."""
+    entries = _all_entries()
+    return len(entries), sum(entry.size_bytes for entry in entries)
+
+
+def clear() -> tuple[int, int]:
+    """Remove every entry; entries and bytes that are gone. Files that are not the store's stay where they are."""
+    removed = [entry for entry in _all_entries() if _remove(entry.path)]
+    folders = {entry.path.parent for entry in removed}
+    for folder in sorted(folders | {folder.parent for folder in folders if folder.name not in _KINDS}, reverse=True):
+        with suppress(OSError):  # it holds something else: it stays
+            folder.rmdir()
+    return len(removed), sum(entry.size_bytes for entry in removed)
+
+
+def load_entry(name: str) -> bytes | None:
+    """Content of an entry, or None. A damaged entry is removed."""
+    path = _path(name)
+    if path is None:
+        return None
+    try:
+        frame = path.read_bytes() if path.stat().st_size <= MAX_BYTES + _HEADER_BYTES else b""
+    except OSError:
+        return None
+    data = frame[_HEADER_BYTES:]
+    if frame[:_HEADER_BYTES] != _header(data):
+        _remove(path)
+        return None
+    return data
+
+
+def store_entry(name: str, data: bytes) -> bool:
+    """Make `data` the entry's content in one step; False where there is no store to keep it in."""
+    path = _path(name, create=True)
+    if path is None or len(data) > MAX_BYTES:
+        return False
+    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        # Exclusive creation and replacement: neither follows a link that lies in the way.
+        with open(temporary, "xb", opener=_open_private) as file:
+            file.write(_header(data))
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        return False
+    finally:
+        _remove(temporary)
+    _prune_once()
+    return True
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """Content of one file of readings: little-endian float64 by `_reading_key`."""
+
+    meta: dict[str, str]
+    values: dict[str, bytes]
+
+
+class _Entry(NamedTuple):
+    mtime_ns: int
+    size_bytes: int
+    path: Path
+
+
+def _key(kind: str, parts: Mapping[str, object]) -> str:
+    return hashlib.sha256(msgspec.msgpack.encode([kind, dict(parts)], order="sorted")).hexdigest()
+
+
+def _reading_key(view_key: str, request_key: str) -> str:
+    # The length keeps the two apart. Prompts may hold lone surrogates.
+    text = f"{len(view_key)}:{view_key}{request_key}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _batch_names(context: str) -> list[str]:
+    """Names of a context's files, oldest first."""
+    paths = [entry.path for entry in _entries("readings", context)]
+    return [f"readings/{context}/{path.name}" for path in paths if path.suffix != ".tmp"]
+
+
+def _load_batch(name: str) -> _Batch | None:
+    try:
+        batch = msgspec.msgpack.decode(load_entry(name) or b"", type=_Batch)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return batch if all(len(raw) % 8 == 0 for raw in batch.values.values()) else None
+
+
+def _store_batch(context: str, batch: _Batch) -> str | None:
+    """Name of the file that holds `batch` now. The content names it: what another process removes under this name,
+    it has merged."""
+    data = msgspec.msgpack.encode(batch, order="deterministic")
+    name = f"readings/{context}/{hashlib.sha256(data).hexdigest()}"
+    return name if store_entry(name, data) else None
+
+
+def _merged(context: str) -> tuple[_Batch, set[str]]:
+    """A context's files as one, newer over older, and their names."""
+    merged, names, seen = _Batch({}, {}), set[str](), set[str]()
+    # Look again until nothing is new: what vanished meanwhile is in a file that another process wrote.
+    while fresh := [name for name in _batch_names(context) if name not in seen]:
+        seen.update(fresh)
+        for name in fresh:
+            if batch := _load_batch(name):
+                merged.meta.update(batch.meta)
+                merged.values.update(batch.values)
+                names.add(name)
+    return merged, names
+
+
+def _compact(context: str) -> None:
+    batch, names = _merged(context)
+    if kept := _store_batch(context, batch):
+        for name in names - {kept}:
+            if path := _path(name):
+                _remove(path)
+
+
+def _header(data: bytes) -> bytes:
+    return _MAGIC + hashlib.sha256(data).digest()
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _path(name: str, *, create: bool = False) -> Path | None:
+    """Where an entry lies, or None where its folder is not to be had."""
+    if not _ENTRY.fullmatch(name):
+        raise ValueError(f"not the name of a cache entry: {name!r}")
+    *folders, file = name.split("/")
+    folder = _folder(*folders, create=create)
+    return folder and folder / file
+
+
+def _folder(*parts: str, create: bool = False) -> Path | None:
+    """A folder of the store, or None where it is missing, a link, or in a place that another user controls."""
+    from sway_gate.paths import cache_dir
+
+    try:
+        folder = cache_dir()
+        if create:
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+        # Users may link their cache folder elsewhere; in a shared folder the link may be someone else's.
+        if not (_is_trusted(folder.lstat()) and _is_trusted(folder.stat())):
+            return None
+        for part in parts:
+            folder = folder / part
+            if create:
+                folder.mkdir(0o700, exist_ok=True)
+            found = folder.lstat()
+            if not (stat.S_ISDIR(found.st_mode) and _is_trusted(found)):
+                return None
+    except OSError:
+        return None
+    return folder
+
+
+def _is_trusted(found: os.stat_result) -> bool:
+    """Whether this user owns it, or root, who could change anything anyway. True where files have no such owners."""
+    return not hasattr(os, "geteuid") or found.st_uid in (0, os.geteuid())
+
+
+def _all_entries() -> list[_Entry]:
+    return [entry for kind in _KINDS for entry in _entries(kind)]
+
+
+def _entries(kind: str, *parts: str) -> list[_Entry]:
+    """Files of the store below one of its folders, oldest first; nothing else that lies there."""
+    top = _folder(kind, *parts)
+    if top is None:
+        return []
+    root = top.parents[len(parts)]
+    entries = []
+    for path in (Path(folder, file) for folder, _, files in os.walk(top) for file in files):
+        if _ENTRY.fullmatch(path.relative_to(root).as_posix()):
+            with suppress(OSError):  # another process removed it
+                found = path.lstat()
+                entries.append(_Entry(found.st_mtime_ns, found.st_size, path))
+    return sorted(entries)
+
+
+def _remove(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _prune_once() -> None:
+    """Remove the oldest entries until the store is within its bound, once in a process."""
+    entries = sorted(_all_entries())
+    excess = sum(entry.size_bytes for entry in entries) - MAX_BYTES
+    for entry in entries:
+        if excess <= 0:
+            return
+        if _remove(entry.path):
+            excess -= entry.size_bytes

@@ -1,0 +1,75 @@
+"""The packaged texts: general knowledge, public-domain prose, neutral prompts and neutral filler.
+
+Each accessor reads its file once; PROVENANCE.md tells where the prose comes from.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import chain, islice, zip_longest
+
+_SEPARATOR = "\n%%\n"
+_SENTENCE_END = re.compile(r"""[.!?]["')]*(?=\s)""")
+
+
+def _text(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def knowledge() -> tuple[tuple[str, str], ...]:
+    """(prompt, gold) pairs, interleaved by topic so that the first n are a fair sample; gold starts with a space."""
+    items = (json.loads(line) for line in _text("knowledge.jsonl").splitlines())
+    return tuple((item["prompt"], item["gold"]) for item in items)
+
+
+@cache
+def prose() -> tuple[str, ...]:
+    """Public-domain passages, one register after another; paragraphs are separated by a blank line."""
+    return tuple(passage.strip() for passage in _text("public_domain_en.txt").split(_SEPARATOR))
+
+
+@cache
+def prompts() -> tuple[str, ...]:
+    """Neutral sentence openings of mixed registers; the first six are a set of their own."""
+    return tuple(_text("prompts.txt").splitlines())
+
+
+@cache
+def stuffing() -> str:
+    """Neutral filler prose, for use as irrelevant context."""
+    return _text("stuffing.txt").strip()
+
+
+def chunks(passages: Sequence[str], chars: int, limit: int) -> tuple[str, ...]:
+    """At most `limit` pieces of at most `chars` characters, one passage after another in turn.
+
+    A piece ends at the last sentence end that fits in the second half of its room, else at the last
+    space, else where the room ends; it is a substring of its passage without outer white space.
+    Raises ValueError where `chars` or `limit` is below 1.
+    """
+    if chars < 1 or limit < 1:
+        raise ValueError(f"chunks: chars={chars} and limit={limit} must both be at least 1")
+    rounds = zip_longest(*(_pieces(passage, chars) for passage in passages))
+    return tuple(islice((piece for piece in chain.from_iterable(rounds) if piece is not None), limit))
+
+
+def _pieces(passage: str, chars: int) -> Iterator[str]:
+    rest = passage.strip()
+    while rest:
+        cut = _cut(rest, chars)
+        yield rest[:cut].rstrip()
+        rest = rest[cut:].lstrip()
+
+
+def _cut(text: str, chars: int) -> int:
+    """Where a piece that starts `text` ends: 1 … chars characters in."""
+    if len(text) <= chars:
+        return len(text)
+    # One character more than the room, so that an end that just fits shows the space behind it.
+    ends = [match.end() for match in _SENTENCE_END.finditer(text, chars // 2, chars + 1)]
+    spaces = [match.start() for match in re.finditer(r"\s", text[: chars + 1])]
+    breaks = ends or spaces
+    return breaks[-1] if breaks else chars

@@ -1,0 +1,172 @@
+"""Measures every view on the same inputs: collects, removes doubles, batches, checks, and falls back where it must.
+
+Requests are grouped by the views they are needed for, sorted by length and cut into passes that fit the memory
+budget; a pass that runs out of memory is halved. What was measured before comes from the store of readings, and the
+backend is built only when something is left to measure.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sway_gate.backends import Backend, Fault, NotStackable, OutOfMemory, Row
+from sway_gate.errors import Undecided
+from sway_gate.measure import BASE, Answers, Divergence, Floats, Request, View
+
+Progress = Callable[[str, int, int], None]
+Key = tuple[View, Request]
+
+
+class Store(Protocol):
+    """Readings of earlier runs, by content."""
+
+    def get(self, view: str, request: str) -> Floats | None: ...
+
+    def put(self, view: str, request: str, value: Floats) -> None: ...
+
+
+class Measured(NamedTuple):
+    answers: Answers
+    notes: tuple[str, ...]
+    """Texts that were cut, each named once."""
+
+
+class _Pass(NamedTuple):
+    views: tuple[View, ...]
+    requests: tuple[Request, ...]
+    rows: tuple[Row, ...]
+
+
+def measure(
+    plan: Iterable[Key], backend: Callable[[], Backend], store: Store | None, progress: Progress
+) -> Measured:
+    """The answers to everything in `plan`; the base's, which all comparisons need, are measured once with it."""
+    wanted = _with_base(plan)
+    known = {key: value for key in wanted if store and (value := store.get(*_store_key(key))) is not None}
+    missing = [key for key in wanted if key not in known]
+    if not missing:
+        return Measured(Answers(known, {}), ())
+    values, faults, notes = _run(missing, backend(), progress)
+    for key, value in values.items():
+        if store and key in wanted:
+            store.put(*_store_key(key), value)
+    return Measured(Answers(known | values, faults), notes)
+
+
+def _with_base(plan: Iterable[Key]) -> dict[Key, None]:
+    """The plan without doubles, in order, with the base's answer beside each of another view."""
+    wanted: dict[Key, None] = {}
+    for view, request in plan:
+        if not isinstance(request, Divergence):
+            wanted[BASE, request] = None
+        if view.source != "base":
+            wanted[view, request] = None
+    return wanted
+
+
+def _store_key(key: Key) -> tuple[str, str]:
+    view, request = key
+    return str(view), f"{type(request).__name__}{tuple(request)!r}"
+
+
+def _run(
+    missing: Sequence[Key], backend: Backend, progress: Progress
+) -> tuple[dict[Key, Floats], dict[Key, str], tuple[str, ...]]:
+    encoded, notes = _encode(dict.fromkeys(request for _, request in missing), backend)
+    values: dict[Key, Floats] = {}
+    faults: dict[Key, str] = {}
+    passes = _passes(missing, encoded, backend)
+    total = sum(len(p.views) * sum(len(row.ids) for row in p.rows) for p in passes)
+    done = 0
+    references: dict[Row, Any] = {}
+    for step in passes:
+        progress("measuring", done, total)
+        answers = _measure(step, backend, references)
+        for view, row_answers in zip(step.views, answers, strict=True):
+            for request, answer in zip(step.requests, row_answers, strict=True):
+                if isinstance(answer, Fault):
+                    faults[view, request] = answer.message
+                else:
+                    values[view, request] = answer
+        done += len(step.views) * sum(len(row.ids) for row in step.rows)
+    progress("measuring", total, total)
+    return values, faults, notes
+
+
+def _encode(requests: Iterable[Request], backend: Backend) -> tuple[dict[Request, Row], tuple[str, ...]]:
+    encoded: dict[Request, Row] = {}
+    notes: dict[str, None] = {}
+    for request in requests:
+        encoded[request], note = backend.encode(request)
+        if note:
+            notes[note] = None
+    return encoded, tuple(notes)
+
+
+def _passes(missing: Sequence[Key], encoded: dict[Request, Row], backend: Backend) -> list[_Pass]:
+    """All passes, in an order that uses each one's base distributions soon, or each view's weights at a stretch."""
+    views_of: dict[Request, list[View]] = defaultdict(list)
+    for view, request in missing:
+        views_of[request].append(view)
+    groups: dict[tuple[type, tuple[View, ...]], list[Request]] = defaultdict(list)
+    for request, views in views_of.items():
+        # A divergence is taken from the base's distribution: the base rides along in front.
+        ordered = ((BASE,) if isinstance(request, Divergence) else ()) + tuple(sorted(views))
+        groups[type(request), ordered].append(request)
+    passes: list[_Pass] = []
+    for (_, group), requests in groups.items():
+        for batch in _batches(sorted(requests, key=lambda r: len(encoded[r].ids)), encoded, len(group), backend):
+            rows = tuple(encoded[request] for request in batch)
+            passes += [_Pass(part, tuple(batch), rows) for part in _view_parts(group, rows, backend)]
+    # Sorting is stable: where views are served one at a time, each keeps its weights in place for all batches.
+    return passes if backend.stacked else sorted(passes, key=lambda p: p.views)
+
+
+def _batches(
+    requests: Sequence[Request], encoded: dict[Request, Row], views: int, backend: Backend
+) -> list[list[Request]]:
+    """Requests of similar length together, as many as the budget holds for all views at once; at least one."""
+    batches: list[list[Request]] = []
+    budget = backend.budget()
+    for request in requests:
+        if batches:
+            grown = [encoded[r] for r in batches[-1]] + [encoded[request]]
+            if backend.cost(views if backend.stacked else 1, grown) <= budget:
+                batches[-1].append(request)
+                continue
+        batches.append([request])
+    return batches
+
+
+def _view_parts(views: tuple[View, ...], rows: tuple[Row, ...], backend: Backend) -> list[tuple[View, ...]]:
+    """The views, cut into as many at a time as the budget holds for these rows."""
+    size = len(views) if backend.stacked else 1
+    while size > 1 and backend.cost(size, rows) > backend.budget():
+        size = (size + 1) // 2
+    return [views[i : i + size] for i in range(0, len(views), size)]
+
+
+def _measure(step: _Pass, backend: Backend, references: dict[Row, Any]) -> list[list[Floats | Fault]]:
+    """One pass; where it does not fit or cannot be stacked, in parts."""
+    try:
+        return backend.measure(step.views, step.rows, references)
+    except NotStackable:
+        size = 1
+    except OutOfMemory:
+        if len(step.views) == 1:
+            return _halve_rows(step, backend, references)
+        size = (len(step.views) + 1) // 2
+    parts = [step._replace(views=step.views[i : i + size]) for i in range(0, len(step.views), size)]
+    return [answers for part in parts for answers in _measure(part, backend, references)]
+
+
+def _halve_rows(step: _Pass, backend: Backend, references: dict[Row, Any]) -> list[list[Floats | Fault]]:
+    half = len(step.rows) // 2
+    if half == 0:
+        raise Undecided(
+            f"out of memory on one text of {len(step.rows[0].ids)} tokens under one view: use a smaller dtype, "
+            "shorter texts or a larger machine"
+        )
+    first = _measure(step._replace(rows=step.rows[:half]), backend, references)
+    second = _measure(step._replace(rows=step.rows[half:]), backend, references)
+    return [a + b for a, b in zip(first, second, strict=True)]

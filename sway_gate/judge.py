@@ -1,0 +1,234 @@
+"""Readings and limits -> verdicts and the composite. Everything that turns a number into a decision is here.
+
+An effect passes when it stands `assert_z_gte` above the null adapters and its fixed rule holds. A harm passes when
+its one-sided 95 % bounds lie inside their margins, fails when its estimate lies outside one, and is inconclusive
+(WARN) in between. The gate fails closed: no probe may FAIL or ERROR, and something must have been scored.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sway_gate import stats
+from sway_gate.measure import FINETUNED, Answers, NonFinite, View, ViewAnswers
+from sway_gate.probes import CannotRun, Context, Probe, Reading, Skip
+from sway_gate.result import Category, ProbeResult, Verdict
+from sway_gate.spec import ProbeSpec
+
+# From here on more nulls add little power: see benchmarks/results/null_tails.md.
+FEW_NULLS = 8
+CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
+# An effect without nulls (calibrate_kinds) whose fixed rule holds scores what z = 3 would.
+_UNCALIBRATED = 3.0
+
+
+class Nulls(NamedTuple):
+    """How the calibration looks: `runs` null views at each of `multipliers` of the null variance."""
+
+    runs: int
+    multipliers: tuple[float, ...] = (1.0,)
+
+    def views(self, multiplier: float) -> list[View]:
+        """Multiplier c multiplies the standard deviation of ΔW by √c (variance of BA is linear in rank)."""
+        return [View("null", i, math.sqrt(multiplier)) for i in range(self.runs)]
+
+
+class Calibration(NamedTuple):
+    """A reading's place among the nulls. `z` is positive where the value is above them."""
+
+    z: float
+    p: float
+    values: tuple[float, ...]
+    z_by_rank: dict[str, float]
+    floored: bool
+
+
+def judge(
+    spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: Nulls | None
+) -> ProbeResult:
+    """One probe's result; whatever keeps it from a number is an ERROR or, where that is the verdict, a FAIL."""
+    try:
+        reading = _read(spec, probe, context, answers, FINETUNED)
+    except NonFinite as fault:
+        # A base that gives no numbers says nothing about the adapter; an adapter that gives none is broken.
+        verdict = Verdict.ERROR if "under the base view" in str(fault) else Verdict.FAIL
+        return _without_reading(spec, probe, verdict, str(fault), "check the training run for divergence")
+    except Skip as reason:
+        return _without_reading(spec, probe, Verdict.SKIP, str(reason))
+    except CannotRun as reason:
+        return _without_reading(spec, probe, Verdict.ERROR, str(reason))
+    try:
+        calibration = _calibrate(spec, probe, context, answers, nulls, reading) if nulls else None
+    except NonFinite as fault:
+        return _without_reading(spec, probe, Verdict.ERROR, f"a null adapter could not be measured: {fault}")
+    decide = _harm if probe.HARM else _effect
+    return decide(spec, probe, reading, calibration, _shared(spec, probe, context, reading, calibration))
+
+
+def error(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
+    """The result of a probe that could not even say what it needs."""
+    return _without_reading(spec, probe, Verdict.ERROR, message)
+
+
+def skip(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
+    """The result of a probe that has nothing to measure."""
+    return _without_reading(spec, probe, Verdict.SKIP, message)
+
+
+def _read(spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, view: View) -> Reading:
+    reading = probe.value(spec, context, ViewAnswers(answers, view))
+    if not (math.isfinite(reading.value) and np.isfinite(reading.items).all()):
+        raise NonFinite(f"no finite value under the {view} view")
+    return reading
+
+
+def _calibrate(
+    spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: Nulls, reading: Reading
+) -> Calibration:
+    def null_values(multiplier: float) -> tuple[float, ...]:
+        return tuple(_read(spec, probe, context, answers, view).value for view in nulls.views(multiplier))
+
+    def place(values: tuple[float, ...]) -> stats.Calibrated:
+        value, *others = stats.transform([reading.value, *values], probe.SCALE, probe.RESOLUTION)
+        return stats.calibrate(float(value), others, probe.FLOOR)
+
+    values = null_values(1.0)
+    own = place(values)
+    by_rank = {f"{c:g}": place(null_values(c)).z for c in nulls.multipliers}
+    z_by_rank = by_rank if len(nulls.multipliers) > 1 else {}
+    return Calibration(own.z, stats.monte_carlo_p(reading.value, values), values, z_by_rank, own.floored)
+
+
+def _shared(
+    spec: ProbeSpec, probe: Probe, context: Context, reading: Reading, calibration: Calibration | None
+) -> dict[str, Any]:
+    """The fields that do not depend on the decision."""
+    shared: dict[str, Any] = {
+        **_identity(spec, probe),
+        "raw": reading.value,
+        "units": probe.UNITS,
+        "ci_95": stats.bootstrap_ci(reading.items, context.seed),
+        "details": reading.details | ({"null_spread_floored": True} if calibration and calibration.floored else {}),
+    }
+    if calibration:
+        shared |= {
+            "p": calibration.p,
+            "n_null": len(calibration.values),
+            "null_values": calibration.values,
+            "z_by_rank": calibration.z_by_rank,
+        }
+    return shared
+
+
+def _effect(
+    spec: ProbeSpec, probe: Probe, reading: Reading, calibration: Calibration | None, shared: dict[str, Any]
+) -> ProbeResult:
+    why = probe.rule(spec, reading)
+    z = calibration.z if calibration else None
+    above = z is None or z >= spec.assert_z_gte
+    passed = above and not why
+    words = [probe.describe(spec, reading), _position(calibration, spec.assert_z_gte)]
+    return ProbeResult(
+        **shared,
+        verdict=Verdict.PASS if passed else Verdict.FAIL,
+        score=stats.score_from_z(z if z is not None else 0.0 if why else _UNCALIBRATED),
+        z=z,
+        effect_ok=not why,
+        message="; ".join(filter(None, [*words, why])),
+        advice="" if passed else _effect_advice(probe, calibration, above, why),
+    )
+
+
+def _position(calibration: Calibration | None, limit: float) -> str:
+    if calibration is None:
+        return "(no calibration)"
+    n = len(calibration.values)
+    if calibration.z >= limit:
+        return f"{calibration.z:+.1f}σ above {n} null adapters"
+    nearness = "indistinguishable from" if abs(calibration.z) < 2 else f"below the {limit:g}σ asked for, against"
+    return f"{calibration.z:+.1f}σ: {nearness} {n} null adapters"
+
+
+def _effect_advice(probe: Probe, calibration: Calibration | None, above: bool, why: str) -> str:
+    """More nulls are the remedy where the rule holds, no null reaches the value, and there are few of them."""
+    n = len(calibration.values) if calibration else 0
+    if calibration and not above and not why and n < FEW_NULLS and calibration.p * (n + 1) < 2:
+        return f"raise null_adapter runs to {FEW_NULLS} or more: {n} nulls let only a very large effect reach the limit"
+    return probe.ADVICE
+
+
+def _harm(
+    spec: ProbeSpec, probe: Probe, reading: Reading, calibration: Calibration | None, shared: dict[str, Any]
+) -> ProbeResult:
+    z = min(margin.z for margin in probe.margins(spec, reading))
+    verdict = Verdict.PASS if z > stats.Z_95 else Verdict.WARN if z >= 0 else Verdict.FAIL
+    place = {
+        Verdict.PASS: f"inside its margin by {z:.1f} standard errors",
+        Verdict.WARN: f"inconclusive: inside its margin by {z:.1f} standard errors, 1.6 are needed",
+        Verdict.FAIL: f"outside its margin by {-z:.1f} standard errors",
+    }[verdict]
+    advice = {Verdict.PASS: "", Verdict.WARN: "give this probe more items to decide", Verdict.FAIL: probe.ADVICE}[verdict]
+    return ProbeResult(
+        **shared,
+        verdict=verdict,
+        score=stats.score_from_z(z),
+        z=z,
+        null_z=calibration.z if calibration else None,
+        effect_ok=verdict != Verdict.FAIL,
+        message=f"{probe.describe(spec, reading)}; {place}",
+        advice=advice,
+    )
+
+
+def _identity(spec: ProbeSpec, probe: Probe) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "kind": spec.kind,
+        "category": probe.CATEGORY,
+        "weight": spec.weight,
+        "line": spec.line or None,
+    }
+
+
+def _without_reading(spec: ProbeSpec, probe: Probe, verdict: Verdict, message: str, advice: str = "") -> ProbeResult:
+    score = 0.0 if verdict is Verdict.FAIL else None
+    return ProbeResult(**_identity(spec, probe), verdict=verdict, message=message, advice=advice, score=score)
+
+
+class Composite(NamedTuple):
+    """The gate's decision over all probes."""
+
+    verdict: str
+    exit_code: int
+    score: float | None
+    categories: dict[str, Category]
+
+
+def compose(results: Sequence[ProbeResult], weights: Mapping[str, float], threshold: float) -> Composite:
+    """The weighted mean of scores inside each category, then over the categories that have any.
+
+    fail (1) where a probe says FAIL or the score is below `threshold`; error (3) where one says ERROR, or nothing
+    was scored; else pass (0). A FAIL is decided whatever else could not be.
+    """
+    categories = {
+        name: Category(weight=weights[name], score=_mean([r for r in results if r.category == name]))
+        for name in CATEGORIES
+    }
+    scored = [c for c in categories.values() if c.score is not None and c.weight > 0]
+    total = sum(c.weight for c in scored)
+    score = sum(c.weight * c.score for c in scored if c.score is not None) / total if total else None
+    verdicts = {r.verdict for r in results}
+    if Verdict.FAIL in verdicts:
+        return Composite("fail", 1, score, categories)
+    if Verdict.ERROR in verdicts or score is None:
+        return Composite("error", 3, score, categories)
+    if score < threshold:
+        return Composite("fail", 1, score, categories)
+    return Composite("pass", 0, score, categories)
+
+
+def _mean(results: Sequence[ProbeResult]) -> float | None:
+    weighed = [(r.weight, r.score) for r in results if r.score is not None and r.weight > 0]
+    return sum(w * s for w, s in weighed) / sum(w for w, _ in weighed) if weighed else None

@@ -1,0 +1,65 @@
+"""Did training cost the model general knowledge that it had?
+
+For each item, a short statement with its true ending: the change of the ending's mean log-likelihood per token against
+the base, in nats. An item that loses more than `regression_nats` has regressed.
+
+Statistic: the mean change over items. Harm: two margins must hold, each with its one-sided 95 % bound over items:
+the share of regressed items below `assert_fraction_regressed_lt` (score test; Wilson 1927) and the mean change above
+`assert_mean_delta_gte` (Student's t). z is the smaller distance to a margin, in standard errors. Outside a margin is a
+FAIL; inside, but not by 1.64 standard errors, is inconclusive: more items decide.
+
+Items are a packaged set, cut to `items_limit`, or `items:` of your own as [prompt, ending]. It cannot tell what the
+model never knew: an item that the base itself finds unlikely has little to lose.
+
+- passes: 1 of 160 items regressed, mean change -0.04 nats per token
+- fails: 61 of 160 regressed, mean change -1.2
+"""
+
+import numpy as np
+
+from sway_gate import data
+from sway_gate.measure import LogProbs, ViewAnswers
+from sway_gate.probes import Context, Need, Reading
+from sway_gate.spec import CalibrationDrift
+from sway_gate.stats import Margin, fraction_below, mean_above
+
+CATEGORY = "calibration"
+UNITS = "nats/token"
+HARM = True
+SCALE = "identity"
+RESOLUTION = 1e-3
+FLOOR = 1e-3
+ADVICE = "mix general text into the training data, or lower the learning rate or the number of steps"
+
+
+def needs(spec: CalibrationDrift, context: Context) -> list[Need]:
+    return [Need(request) for request in _requests(spec)]
+
+
+def value(spec: CalibrationDrift, context: Context, view: ViewAnswers) -> Reading:
+    requests = _requests(spec)
+    items = np.array([(view.get(r) - view.base(r)).mean() for r in requests])
+    worst = [
+        {"prompt": requests[i].prompt, "gold": requests[i].completion, "delta_nats": float(items[i])}
+        for i in np.argsort(items, kind="stable")[:5]
+    ]
+    regressed = int((items < -spec.regression_nats).sum())
+    return Reading(float(items.mean()), items, {"items": len(items), "regressed": regressed, "worst": worst})
+
+
+def margins(spec: CalibrationDrift, reading: Reading) -> tuple[Margin, ...]:
+    return (
+        fraction_below(reading.details["regressed"], len(reading.items), spec.assert_fraction_regressed_lt),
+        mean_above(reading.items, spec.assert_mean_delta_gte, RESOLUTION),
+    )
+
+
+def describe(spec: CalibrationDrift, reading: Reading) -> str:
+    return (
+        f"{reading.details['regressed']} of {len(reading.items)} items lost more than {spec.regression_nats:g} nats per "
+        f"token; mean change {reading.value:+.3f}"
+    )
+
+
+def _requests(spec: CalibrationDrift) -> list[LogProbs]:
+    return [LogProbs(*item) for item in (spec.items or data.knowledge())[: spec.items_limit]]

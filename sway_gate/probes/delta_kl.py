@@ -1,0 +1,53 @@
+"""Did training change what the model says after these prompts, by more than an untrained adapter of its size would?
+
+Statistic: the mean over prompts of the divergence of the next-token distribution from the base's, over the whole
+vocabulary, in nats: Jensen-Shannon (`js`, at most ln 2 = 0.693; Lin 1991) or KL(fine-tuned || base) (`kl`).
+Compared with the nulls on the logarithm.
+
+Passes when z ≥ `assert_z_gte` and the mean ≥ `assert_mean_gte` (0.02 nats: a z alone never passes a change too small
+to matter). It cannot tell whether the change is for the better, nor toward what: that is section_internalization's.
+
+- passes: mean JS 0.21 nats, +6.2σ above 8 nulls
+- fails: mean JS 0.004 nats, +0.3σ: what random directions of the same size do
+
+`top_k` is accepted and has no effect: nothing is truncated.
+"""
+
+import numpy as np
+
+from sway_gate.measure import Divergence, ViewAnswers
+from sway_gate.probes import Context, Need, Reading, require
+from sway_gate.spec import DeltaKL
+
+CATEGORY = "adherence"
+UNITS = "nats"
+HARM = False
+SCALE = "log"
+RESOLUTION = 1e-9
+FLOOR = 0.02
+ADVICE = "train longer, or check that the adapter is the one you trained and that the prompts are about its subject"
+
+
+def needs(spec: DeltaKL, context: Context) -> list[Need]:
+    require(spec.prompts, "prompts")
+    return [Need(request) for request in _requests(spec)]
+
+
+def value(spec: DeltaKL, context: Context, view: ViewAnswers) -> Reading:
+    items = np.array([view.get(request).mean() for request in _requests(spec)])
+    per_prompt = [{"prompt": p, "divergence": float(x)} for p, x in zip(spec.prompts, items, strict=True)]
+    return Reading(float(items.mean()), items, {"divergence": spec.divergence, "prompts": per_prompt})
+
+
+def rule(spec: DeltaKL, reading: Reading) -> str:
+    if reading.value >= spec.assert_mean_gte:
+        return ""
+    return f"mean divergence {reading.value:.2g} nats is below {spec.assert_mean_gte:g}"
+
+
+def describe(spec: DeltaKL, reading: Reading) -> str:
+    return f"mean {spec.divergence.upper()} {reading.value:.3g} nats over {len(spec.prompts)} prompts"
+
+
+def _requests(spec: DeltaKL) -> list[Divergence]:
+    return [Divergence(prompt, spec.divergence) for prompt in spec.prompts]

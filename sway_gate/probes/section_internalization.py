@@ -1,0 +1,134 @@
+"""Which sections of the training text did the model take in, beyond their vocabulary and beyond English in general?
+
+For each section, with nll the summed negative log-likelihood of its text (prose) or of its answers after their prompts:
+
+    lift      = 1 - nll(view) / nll(base)
+    effective = lift(section) - max(0, lift(the same words in random order), lift(control prose))
+
+Statistic: the mean of `effective` over sections; compared with the nulls as it is. An adapter of another document in
+the same style, or of this one with its words shuffled, lifts the permuted text as much as the text itself and is left
+with nothing.
+
+Passes when z ≥ `assert_z_gte` and at least `assert_passing_section_frac` of the sections have
+effective ≥ `per_section_threshold`. It cannot tell verbatim memory from understanding: that is leakage's.
+
+- `sections:` of the spec, filtered by `include_kinds`; prose is read up to `max_prose_chars`
+- `control:` of the spec, or packaged public-domain prose
+- passes: 6 of 6 sections above .05, mean .31
+- fails: lift .05 on the text, .06 on its shuffled words: effective -.01
+"""
+
+import random
+from typing import NamedTuple
+
+import numpy as np
+
+from sway_gate import data
+from sway_gate.measure import LogProbs, ViewAnswers
+from sway_gate.probes import CannotRun, Context, Need, Reading
+from sway_gate.spec import Preference, Section, SectionInternalization
+
+CATEGORY = "attribution"
+UNITS = "relative lift"
+HARM = False
+SCALE = "identity"
+RESOLUTION = 1e-4
+FLOOR = 1e-3
+ADVICE = "train longer on the sections below the threshold, or check that the spec holds the text the adapter was trained on"
+
+_CONTROL_CHUNKS, _CONTROL_CHARS = 3, 800
+
+
+class _Texts(NamedTuple):
+    """What is scored for one section."""
+
+    section: Section
+    own: list[LogProbs]
+    permuted: list[LogProbs]
+
+
+def needs(spec: SectionInternalization, context: Context) -> list[Need]:
+    texts = _texts(spec, context)
+    return [Need(r) for t in texts for r in t.own + t.permuted] + [Need(r) for r in _control(context)]
+
+
+def value(spec: SectionInternalization, context: Context, view: ViewAnswers) -> Reading:
+    control = _lift(view, _control(context))
+    sections = []
+    for section, own, permuted in _texts(spec, context):
+        lift, lift_permuted = _lift(view, own), _lift(view, permuted)
+        effective = lift - max(0.0, lift_permuted, control)
+        sections.append(
+            {
+                "id": section.id,
+                "tag": section.tag,
+                "kind": section.kind,
+                "lift": lift,
+                "lift_permuted": lift_permuted,
+                "lift_control": control,
+                "effective": effective,
+                "passed": effective >= spec.per_section_threshold,
+            }
+        )
+    items = np.array([s["effective"] for s in sections], dtype=np.float64)
+    return Reading(float(items.mean()), items, {"sections": sections, "threshold": spec.per_section_threshold})
+
+
+def rule(spec: SectionInternalization, reading: Reading) -> str:
+    passed, total = _passed(reading)
+    if passed >= spec.assert_passing_section_frac * total:
+        return ""
+    return (
+        f"only {passed} of {total} sections were lifted by {spec.per_section_threshold:g} beyond their words in random "
+        f"order and beyond control prose; {spec.assert_passing_section_frac:.0%} are asked for"
+    )
+
+
+def describe(spec: SectionInternalization, reading: Reading) -> str:
+    passed, total = _passed(reading)
+    return f"{passed} of {total} sections internalized; mean effective lift {reading.value:+.3f}"
+
+
+def _passed(reading: Reading) -> tuple[int, int]:
+    return sum(s["passed"] for s in reading.details["sections"]), len(reading.items)
+
+
+def _lift(view: ViewAnswers, requests: list[LogProbs]) -> float:
+    """1 - nll(view) / nll(base) over all tokens of the requests."""
+    base = sum(view.base(r).sum() for r in requests)
+    return float(1 - sum(view.get(r).sum() for r in requests) / base) if base else 0.0
+
+
+def _texts(spec: SectionInternalization, context: Context) -> list[_Texts]:
+    sections = [s for s in context.sections if s.kind in spec.include_kinds]
+    if not sections:
+        kinds = ", ".join(spec.include_kinds)
+        raise CannotRun(f"no sections of kind {kinds}: put the training text under `sections:` in the spec")
+    return [_section_texts(section, spec.max_prose_chars, context.seed) for section in sections]
+
+
+def _section_texts(section: Section, max_chars: int, seed: int) -> _Texts:
+    if section.kind == "prose":
+        pairs = [("", section.content[:max_chars])]
+    else:
+        pairs = [(p.prompt, p.chosen if isinstance(p, Preference) else p.gold) for p in section.pairs]
+        # The answer begins a word of its own, as it does in training text.
+        pairs = [(prompt, answer if prompt[-1:].isspace() else f" {answer.lstrip()}") for prompt, answer in pairs]
+    shuffled = _permuted([answer for _, answer in pairs], random.Random(f"{seed}:{section.id}"))
+    return _Texts(
+        section,
+        [LogProbs(prompt, answer) for prompt, answer in pairs],
+        [LogProbs(prompt, answer) for (prompt, _), answer in zip(pairs, shuffled, strict=True)],
+    )
+
+
+def _permuted(texts: list[str], rng: random.Random) -> list[str]:
+    """The words of all texts in random order, dealt out so that each text keeps its number of words."""
+    words = [word for text in texts for word in text.split()]
+    rng.shuffle(words)
+    dealt = iter(words)
+    return [text[: len(text) - len(text.lstrip())] + " ".join(next(dealt) for _ in text.split()) for text in texts]
+
+
+def _control(context: Context) -> list[LogProbs]:
+    return [LogProbs("", text) for text in context.control or data.chunks(data.prose(), _CONTROL_CHARS, _CONTROL_CHUNKS)]

@@ -1,0 +1,214 @@
+"""The stacked engine against peft's own adapters, one view and one prompt at a time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import IA3Config, LoHaConfig, PeftModel, PromptTuningConfig
+from peft.tuners.lora import LoraLayer
+from transformers import AutoModelForCausalLM
+
+from sway_gate import engine, nulls
+from sway_gate.backends import OutOfMemory, hf
+from sway_gate.errors import AdapterError, Undecided
+from sway_gate.measure import BASE, FINETUNED, Divergence, LogProbs, NonFinite, View
+from sway_gate.progress import silent
+from tests.backends.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
+
+TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("", "Running text."), LogProbs("x", "y" * 30)]
+PROMPTS = [Divergence("A prompt"), Divergence("Another, longer prompt", "kl"), Divergence("z")]
+NULLS = [View("null", i) for i in range(3)]
+VIEWS = [FINETUNED, *NULLS, FINETUNED.scaled(0.5), NULLS[1].scaled(1.4)]
+SETTINGS = nulls.Settings(runs=3)
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def base(request: Any, tmp_path_factory: Any) -> Path:
+    return save_base(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: Any) -> Path:
+    return save_base(tmp_path_factory.mktemp("llama"), "llama")
+
+
+def load(base: Path, adapter: Path, settings: nulls.Settings = SETTINGS) -> hf.HfBackend:
+    return hf.load(hf.Source(base, adapter, device="cpu"), settings)
+
+
+def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
+    return engine.measure([(v, r) for v in views for r in requests], lambda: backend, None, silent).answers
+
+
+def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | None) -> np.ndarray:
+    """By peft alone; scale None switches the adapter off."""
+    model = AutoModelForCausalLM.from_pretrained(base).eval()
+    model = PeftModel.from_pretrained(model, adapter).eval()
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and scale is not None:
+            module.scaling = {k: v * scale for k, v in module.scaling.items()}
+    tokenizer = byte_tokenizer()
+    start = max(len(tokenizer(request.prompt)["input_ids"]), 1)
+    ids = torch.tensor([tokenizer(request.prompt + request.completion)["input_ids"]])
+    with torch.no_grad():
+        if scale is None:
+            with model.disable_adapter():
+                logits = model(ids).logits
+        else:
+            logits = model(ids).logits
+    log_probs = logits[0, :-1].double().log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
+    return log_probs[start - 1 :].numpy()
+
+
+LORA = {
+    "plain": {},
+    "rslora": {"use_rslora": True},
+    "rank_pattern": {"rank_pattern": {"up_proj": 2, "q_proj": 6, "c_attn": 6}, "alpha_pattern": {"v_proj": 3, "c_fc": 3}},
+    "one_module": {"target_modules": r".*(v_proj|c_attn)"},
+}
+
+
+@pytest.mark.parametrize("fields", LORA.values(), ids=LORA)
+def test_stacked_views_equal_pefts_own(base: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
+    adapter = save_adapter(tmp_path, base, **fields)
+    backend = load(base, adapter)
+    answers = measure(backend, VIEWS, [*TEXTS, *PROMPTS])
+    assert backend.stacked
+    assert not backend.unreached()
+    for view, scale in ((BASE, None), (FINETUNED.scaled(0.5), 0.5), (FINETUNED, 1.0)):
+        for request in TEXTS:
+            expected = peft_log_probs(base, adapter, request, scale)
+            np.testing.assert_allclose(answers.get(view, request), expected, atol=2e-5)
+
+
+EXOTIC = {
+    "dora": {"use_dora": True},
+    "bias": {"bias": "all", "target_modules": ["c_attn", "q_proj", "v_proj"]},
+    "modules_to_save": {"modules_to_save": ["lm_head"]},
+    "pissa": {"init_lora_weights": "pissa"},
+    "loha": {"config": LoHaConfig(r=2, alpha=4, target_modules=["q_proj", "v_proj", "down_proj"])},
+    "ia3": {"config": IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])},
+}
+
+
+@pytest.mark.parametrize("fields", EXOTIC.values(), ids=EXOTIC)
+def test_other_adapters_one_view_at_a_time_equal_pefts_own(llama: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
+    adapter = save_adapter(tmp_path, llama, **fields)
+    backend = load(llama, adapter)
+    answers = measure(backend, [FINETUNED, *NULLS], TEXTS)
+    assert not backend.stacked
+    untouched = measure(load(llama, save_adapter(tmp_path / "plain", llama)), [FINETUNED], TEXTS)
+    for request in TEXTS:
+        expected = peft_log_probs(llama, adapter, request, 1.0)
+        np.testing.assert_allclose(answers.get(FINETUNED, request), expected, atol=5e-5)
+        np.testing.assert_allclose(answers.get(BASE, request), untouched.get(BASE, request), atol=1e-6)
+        assert not np.allclose(answers.get(NULLS[0], request), answers.get(BASE, request), atol=1e-3)
+
+
+def test_results_do_not_depend_on_the_batch(base: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, base)
+    requests = [*TEXTS, *PROMPTS]
+    together = measure(load(base, adapter), VIEWS, requests)
+    alone = load(base, adapter)
+    for view in VIEWS:
+        for request in requests:
+            single = measure(alone, [view], [request]).get(view, request)
+            np.testing.assert_allclose(together.get(view, request), single, rtol=1e-4, atol=1e-6)
+
+
+def test_embedding_lora_equals_pefts_own(llama: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, llama, target_modules=["embed_tokens", "q_proj"])
+    backend = load(llama, adapter)
+    answers = measure(backend, [FINETUNED, *NULLS], TEXTS)
+    assert backend.stacked
+    for request in TEXTS:
+        expected = peft_log_probs(llama, adapter, request, 1.0)
+        np.testing.assert_allclose(answers.get(FINETUNED, request), expected, atol=2e-5)
+
+
+def test_out_of_memory_halves_the_pass(llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    whole = measure(backend, VIEWS, [*TEXTS, *PROMPTS])
+    measure_pass = backend.measure
+
+    def small(views: Any, rows: Any, references: Any) -> Any:
+        if len(views) * len(rows) > 2:
+            raise OutOfMemory
+        return measure_pass(views, rows, references)
+
+    monkeypatch.setattr(backend, "measure", small)
+    halved = measure(backend, VIEWS, [*TEXTS, *PROMPTS])
+    for view in VIEWS:
+        for request in [*TEXTS, *PROMPTS]:
+            np.testing.assert_allclose(halved.get(view, request), whole.get(view, request), rtol=1e-4, atol=1e-6)
+
+
+def test_one_text_that_does_not_fit_is_undecided(llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+
+    def never(*_: Any) -> Any:
+        raise OutOfMemory
+
+    monkeypatch.setattr(backend, "measure", never)
+    with pytest.raises(Undecided, match="out of memory"):
+        measure(backend, [FINETUNED], TEXTS)
+
+
+def test_non_finite_names_view_layer_and_text(llama: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, llama, size=1e30)
+    answers = measure(load(llama, adapter), [FINETUNED], TEXTS[:1])
+    with pytest.raises(NonFinite, match=r"finetuned view, first in model\.layers\.0\..*A prompt"):
+        answers.get(FINETUNED, TEXTS[0])
+    assert np.isfinite(answers.get(BASE, TEXTS[0])).all()
+
+
+def test_texts_beyond_the_context_are_cut_with_a_note(llama: Path, tmp_path: Path) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    row, note = backend.encode(LogProbs("p" * 100, "c" * 40))
+    assert (len(row.ids), len(row.targets)) == (64, 40)
+    assert "64 tokens" in note
+    row, _ = backend.encode(Divergence("p" * 100))
+    assert len(row.ids) == 64
+
+
+def test_prompt_learning_is_refused_by_name(llama: Path, tmp_path: Path) -> None:
+    config = PromptTuningConfig(num_virtual_tokens=2, task_type="CAUSAL_LM")
+    with pytest.raises(AdapterError, match="PROMPT_TUNING"):
+        load(llama, save_adapter(tmp_path, llama, config=config))
+
+
+def test_an_adapter_of_another_shape_does_not_fit(llama: Path, tmp_path: Path) -> None:
+    other = save_base(tmp_path / "gpt2", "gpt2")
+    with pytest.raises(AdapterError, match="does not fit"):
+        load(llama, save_adapter(tmp_path / "adapter", other))
+
+
+def test_pickled_base_weights_are_refused(llama: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    base = save_base(tmp_path / "base", "llama")
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+    with pytest.raises(Undecided, match="cannot be loaded"):
+        load(base, adapter)
+
+
+def test_divergences_equal_their_definitions(llama: Path, tmp_path: Path) -> None:
+    from sway_gate import stats
+
+    generator = torch.Generator().manual_seed(0)
+    p, q = (torch.randn(5, 50, generator=generator) * 3 for _ in range(2))
+    log_p, log_q = p.log_softmax(-1), q.log_softmax(-1)
+    np.testing.assert_allclose(hf.js(log_p, log_q), stats.js(log_p, log_q), rtol=1e-5)
+    np.testing.assert_allclose(hf.kl(log_p, log_q), stats.kl(log_q, log_p), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-2, 1e-3, 1e-4])
+def test_small_divergences_keep_their_digits(size: float) -> None:
+    from sway_gate import stats
+
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 5000, generator=generator, dtype=torch.float64)
+    log_p = logits.log_softmax(-1)
+    log_q = (logits + size * torch.randn(1, 5000, generator=generator, dtype=torch.float64)).log_softmax(-1)
+    np.testing.assert_allclose(hf.js(log_p.float(), log_q.float()), stats.js(log_p, log_q), rtol=2e-2)

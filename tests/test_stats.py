@@ -1,0 +1,436 @@
+"""Against scipy, numbers to 40 digits where scipy has too few, closed forms and simulation."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import ArrayLike
+from scipy import stats as oracle
+from scipy.spatial.distance import jensenshannon
+
+from sway_gate.stats import (
+    Z_95,
+    Floats,
+    Margin,
+    Scale,
+    bootstrap_ci,
+    calibrate,
+    fraction_below,
+    js,
+    kl,
+    mean_above,
+    monte_carlo_p,
+    normal_from_log_sf,
+    score_from_z,
+    student_log_sf,
+    student_to_normal,
+    transform,
+)
+
+Interval = Callable[[Floats, int], tuple[float, float] | None]
+DFS = (1, 2, 3, 7, 15, 31, 127, 255)
+LN2 = math.log(2)
+
+
+def log_softmax(logits: Floats) -> Floats:
+    return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20)
+
+
+# --- tails ---
+
+
+@pytest.mark.parametrize("df", DFS)
+@pytest.mark.parametrize("t", [0.0, 0.1, 0.9, 1.0, 1.1, 1.7, 1.75, 3.0, 10.0])
+def test_student_log_sf_is_scipys(t: float, df: int) -> None:
+    assert student_log_sf(t, df) == pytest.approx(oracle.t.logsf(t, df), rel=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("t", "df", "log_sf"),
+    [  # mpmath 1.3, 40 digits: log(betainc(df / 2, 1 / 2, 0, df / (df + t^2), regularized=True) / 2)
+        (1e-09, 1, -0.69314718119656508),
+        (1e-06, 127, -0.69314797687574536),
+        (1.7, 127, -3.0837034198801298),
+        (1.73, 255, -3.160132719593579),
+        (1.75, 255, -3.2024968272473757),
+        (60.0, 255, -349.92910699980755),
+        (10000.0, 31, -234.93774977581968),
+        (120000.0, 1, -12.839976907636731),
+        (100000000.0, 1, -19.565410629801766),
+        (100000000.0, 2, -37.534508668464676),
+        (100000000.0, 15, -258.28945267073915),
+        (100000000.0, 255, -3994.453038395585),
+    ],
+)
+def test_student_log_sf_where_scipy_has_few_digits(t: float, df: int, log_sf: float) -> None:
+    assert student_log_sf(t, df) == pytest.approx(log_sf, rel=1e-12)
+
+
+@pytest.mark.parametrize("df", DFS)
+@pytest.mark.parametrize("t", [-1e8, -30.0, -2.0, -0.5])
+def test_student_log_sf_below_zero(t: float, df: int) -> None:
+    assert student_log_sf(t, df) == pytest.approx(math.log1p(-oracle.t.sf(-t, df)), rel=1e-11)
+
+
+@pytest.mark.parametrize("t", [0.5, 1.6, 1.73, 1.74, 5.0, 30.0])
+def test_student_log_sf_with_many_items(t: float) -> None:
+    assert student_log_sf(t, 100_000) == pytest.approx(oracle.t.logsf(t, 100_000), rel=1e-9)
+
+
+@pytest.mark.parametrize(("t", "log_sf"), [(math.inf, -math.inf), (-math.inf, 0.0), (5e-324, -LN2)])
+def test_student_log_sf_at_the_ends(t: float, log_sf: float) -> None:
+    assert student_log_sf(t, 4) == pytest.approx(log_sf)
+
+
+@pytest.mark.parametrize("log_sf", [-1e-8, -0.01, -0.5, -LN2, -0.7, -1.0, -5.0, -100.0, -700.0])
+def test_normal_quantile_is_scipys(log_sf: float) -> None:
+    assert normal_from_log_sf(log_sf) == pytest.approx(oracle.norm.isf(math.exp(log_sf)), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("log_sf", [-600.0, -616.0, -617.5, -720.0, -1e4, -1e6])
+def test_normal_quantile_far_out_inverts_the_log_tail(log_sf: float) -> None:
+    assert oracle.norm.logsf(normal_from_log_sf(log_sf)) == pytest.approx(log_sf, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("log_sf", "z"),
+    [
+        pytest.param(-1e300, math.sqrt(2e300), id="no tail"),
+        pytest.param(-1e-300, oracle.norm.ppf(1e-300), id="all but nothing"),
+        pytest.param(0.0, -math.inf, id="everything"),
+    ],
+)
+def test_normal_quantile_at_the_ends(log_sf: float, z: float) -> None:
+    assert normal_from_log_sf(log_sf) == pytest.approx(z)
+
+
+@pytest.mark.parametrize("log_sf", [1e-9, math.nan, math.inf])
+def test_normal_quantile_refuses(log_sf: float) -> None:
+    with pytest.raises(ValueError, match="log probability"):
+        normal_from_log_sf(log_sf)
+
+
+@pytest.mark.parametrize("df", DFS)
+@pytest.mark.parametrize("t", [0.2, 1.0, 4.5, 19.2])
+def test_student_to_normal_keeps_the_tail(t: float, df: int) -> None:
+    assert student_to_normal(t, df) == pytest.approx(oracle.norm.isf(oracle.t.sf(t, df)), rel=1e-10)
+
+
+@given(t=st.floats(allow_nan=False), df=st.integers(1, 255))
+def test_student_to_normal_is_odd_and_finite(t: float, df: int) -> None:
+    z = student_to_normal(t, df)
+    assert math.isfinite(z)
+    assert z == -student_to_normal(-t, df)
+
+
+@given(a=st.floats(0, 1e9), b=st.floats(0, 1e9), df=st.integers(1, 255))
+def test_student_to_normal_keeps_the_order(a: float, b: float, df: int) -> None:
+    assert student_to_normal(min(a, b), df) <= student_to_normal(max(a, b), df) + 1e-11
+
+
+@pytest.mark.parametrize("call", [lambda: student_log_sf(1.0, 0), lambda: student_to_normal(math.nan, 3)])
+def test_student_refuses(call: Callable[[], float]) -> None:
+    with pytest.raises(ValueError, match=r"degrees|NaN"):
+        call()
+
+
+# --- scales ---
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "expected"),
+    [
+        pytest.param([1.0, math.e, 0.0, -1.0], "log", [0, 1, math.log(0.01), math.log(0.01)], id="log"),
+        pytest.param([0.5, 0.8, 0.0, 1.0], "logit", [0, math.log(4), -math.log(99), math.log(99)], id="logit"),
+        pytest.param([-3.0, 0.0, 7.0], "identity", [-3, 0, 7], id="identity"),
+        pytest.param(0.8, "logit", math.log(4), id="one number"),
+        pytest.param([[1.0], [1.0]], "log", [[0], [0]], id="two dimensions"),
+    ],
+)
+def test_transform(values: ArrayLike, scale: Scale, expected: ArrayLike) -> None:
+    assert transform(values, scale, 0.01) == pytest.approx(np.asarray(expected), abs=1e-15)
+
+
+@pytest.mark.parametrize(("scale", "resolution"), [("log", 0.0), ("log", math.nan), ("logit", 0.5), ("logit", -1.0)])
+def test_transform_refuses_the_resolution(scale: Scale, resolution: float) -> None:
+    with pytest.raises(ValueError, match="resolution"):
+        transform([0.5], scale, resolution)
+
+
+# --- calibration ---
+
+
+def t_at_z3(n: int) -> float:
+    return float(oracle.t.isf(oracle.norm.sf(3), n - 1))
+
+
+@pytest.mark.parametrize("n", [3, 4, 8, 16])
+@pytest.mark.parametrize("scale", ["identity", "log"])
+def test_null_rate_of_z3_is_nominal(n: int, scale: Scale, rng: np.random.Generator) -> None:
+    x = rng.normal(size=(400_000, n + 1))
+    x = transform(np.exp(x), "log", 1e-9) if scale == "log" else x
+    t = (x[:, 0] - x[:, 1:].mean(1)) / x[:, 1:].std(1, ddof=1) / math.sqrt(1 + 1 / n)
+    low, high = oracle.binom.interval(0.999, len(x), oracle.norm.sf(3))
+    assert low <= np.count_nonzero(t >= t_at_z3(n)) <= high
+    extreme = np.argsort(t)[-2000:]  # around the threshold, and the far tail
+    assert all((calibrate(x[i, 0], x[i, 1:], 1e-9).z >= 3) == (t[i] >= t_at_z3(n)) for i in extreme)
+
+
+@pytest.mark.parametrize("n", [3, 8, 256])
+def test_z3_is_where_the_prediction_interval_ends(n: int, rng: np.random.Generator) -> None:
+    nulls = rng.normal(-4, 2, n)
+    reach = t_at_z3(n) * nulls.std(ddof=1) * math.sqrt(1 + 1 / n)
+    assert calibrate(nulls.mean() + reach, nulls, 1e-9).z == pytest.approx(3, rel=1e-9)
+    assert calibrate(nulls.mean() - reach, nulls, 1e-9).z == pytest.approx(-3, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("nulls", "floor", "sd", "floored"),
+    [
+        pytest.param([1.0, 2.0, 3.0], 0.5, 1.0, False, id="above the floor"),
+        pytest.param([1.0, 2.0, 3.0], 1.0, 1.0, False, id="at the floor"),
+        pytest.param([1.0, 2.0, 3.0], 4.0, 4.0, True, id="below the floor"),
+        pytest.param([2.0, 2.0, 2.0], 0.1, 0.1, True, id="no spread"),
+    ],
+)
+def test_floor(nulls: list[float], floor: float, sd: float, floored: bool) -> None:
+    got = calibrate(5.0, nulls, floor)
+    assert got[1:] == (3, 2.0, sd, floored)
+    assert got.z == pytest.approx(oracle.norm.isf(oracle.t.sf(3 / sd / math.sqrt(4 / 3), 2)))
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=12), st.floats(-1e3, 1e3), st.floats(1e-6, 1e3))
+def test_floor_only_brings_z_nearer_to_zero(nulls: list[float], value: float, floor: float) -> None:
+    assert abs(calibrate(value, nulls, floor).z) <= abs(calibrate(value, nulls, 1e-6).z)
+
+
+def test_one_step_above_tied_nulls_is_no_evidence() -> None:
+    assert calibrate(0.1, [0.0, 0.0, 0.0], floor=0.1).z < 1
+
+
+@pytest.mark.parametrize("value", [math.inf, 1e300])
+def test_calibrate_stays_finite(value: float) -> None:
+    assert 3 < calibrate(value, [0.0, 1.0, 2.0], 0.1).z < math.inf
+
+
+@pytest.mark.parametrize(
+    ("value", "nulls", "floor", "words"),
+    [
+        pytest.param(1.0, [1.0, 2.0], 0.1, "at least 3", id="two nulls"),
+        pytest.param(1.0, [1.0, 2.0, 3.0], 0.0, "floor", id="no floor"),
+        pytest.param(1.0, [1.0, 2.0, 3.0], math.nan, "floor", id="NaN floor"),
+        pytest.param(1.0, [1.0, 2.0, math.nan], 0.1, "1 of 3 values", id="NaN null"),
+        pytest.param(math.nan, [1.0, 2.0, 3.0], 0.1, "NaN", id="NaN value"),
+    ],
+)
+def test_calibrate_refuses(value: float, nulls: list[float], floor: float, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        calibrate(value, nulls, floor)
+
+
+@pytest.mark.parametrize(("value", "p"), [(9.0, 1 / 5), (3.0, 3 / 5), (2.5, 3 / 5), (-1.0, 1.0)])
+def test_monte_carlo_p(value: float, p: float) -> None:
+    assert monte_carlo_p(value, [1.0, 2.0, 3.0, 4.0]) == pytest.approx(p)
+
+
+def test_monte_carlo_p_is_uniform_under_the_null(rng: np.random.Generator) -> None:
+    p = [monte_carlo_p(x[0], x[1:]) for x in rng.normal(size=(20_000, 20))]
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.006)
+
+
+@pytest.mark.parametrize(("z", "score"), [(0, 0), (-5, 0), (3, 0.6), (3.274, 1 - 1 / math.e), (-math.inf, 0)])
+def test_score(z: float, score: float) -> None:
+    assert score_from_z(z) == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.parametrize("z", [100.0, 1e9, math.inf])
+def test_score_stays_below_one(z: float) -> None:
+    assert 0.999 < score_from_z(z) < 1
+
+
+def test_score_refuses_nan() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        score_from_z(math.nan)
+
+
+# --- intervals over items ---
+
+
+def coverage(draw: Callable[[], Floats], mean: float, interval: Interval, repeats: int = 1000) -> float:
+    limits = np.array([interval(draw(), seed) for seed in range(repeats)])
+    return float(np.mean((limits[:, 0] <= mean) & (mean <= limits[:, 1])))
+
+
+@pytest.mark.parametrize("n", [4, 8, 32])
+def test_bootstrap_covers_the_mean_of_normal_items(n: int, rng: np.random.Generator) -> None:
+    assert coverage(lambda: rng.normal(2, 3, n), 2, bootstrap_ci) == pytest.approx(0.95, abs=0.022)
+
+
+@pytest.mark.parametrize(("n", "least"), [(4, 0.87), (8, 0.87), (32, 0.90)])
+def test_bootstrap_covers_the_mean_of_log_normal_items(n: int, least: float, rng: np.random.Generator) -> None:
+    assert coverage(lambda: rng.lognormal(size=n), math.exp(0.5), bootstrap_ci) > least
+
+
+def test_bootstrap_covers_more_than_bca(rng: np.random.Generator) -> None:
+    def bca(items: Floats, seed: int) -> tuple[float, float]:
+        return tuple(oracle.bootstrap([items], np.mean, n_resamples=1000, method="BCa", rng=seed).confidence_interval)
+
+    sets = rng.lognormal(size=(200, 8))
+    ours, theirs = (coverage(iter(sets).__next__, math.exp(0.5), ci, 200) for ci in (bootstrap_ci, bca))
+    assert ours > theirs + 0.03
+
+
+@pytest.mark.parametrize("items", [[1.0, 4.0], [1.0, 2.0, 4.0], [0.0] * 11 + [1.0]], ids=["two", "three", "ties"])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_bootstrap_falls_back_to_students_t(items: list[float], level: float) -> None:
+    expected = oracle.ttest_1samp(items, 0).confidence_interval(level)
+    assert bootstrap_ci(items, 0, level) == pytest.approx(tuple(expected), rel=1e-9)
+
+
+def test_bootstrap_of_many_items_is_the_normal_interval(rng: np.random.Generator) -> None:
+    items = rng.normal(size=3000)
+    low, high = bootstrap_ci(items, 1) or (0, 0)
+    assert (low, high) == pytest.approx(tuple(oracle.ttest_1samp(items, 0).confidence_interval()), abs=0.004)
+
+
+def test_bootstrap_is_deterministic(rng: np.random.Generator) -> None:
+    items = rng.normal(size=9)
+    assert bootstrap_ci(items, 3) == bootstrap_ci(items, 3) != bootstrap_ci(items, 4)
+
+
+@pytest.mark.parametrize(
+    ("items", "interval"), [([], None), ([1.0], None), ([0.1] * 7, (pytest.approx(0.1), pytest.approx(0.1)))]
+)
+def test_bootstrap_without_spread(items: list[float], interval: object) -> None:
+    assert bootstrap_ci(items, 0) == interval
+
+
+def test_bootstrap_refuses_nan() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        bootstrap_ci([1.0, math.nan], 0)
+
+
+# --- margins ---
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 400])
+def test_mean_above_is_the_one_sided_t_test(n: int, rng: np.random.Generator) -> None:
+    items = rng.normal(0.5, 2, n)
+    test = oracle.ttest_1samp(items, -0.5, alternative="greater")
+    got = mean_above(items, -0.5, 1e-6)
+    assert got.z == pytest.approx(oracle.norm.isf(test.pvalue), rel=1e-9)
+    assert got.bound == pytest.approx(test.confidence_interval(0.95).low, rel=1e-9)
+    assert got.estimate == pytest.approx(items.mean())
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=30), st.floats(-10, 10))
+def test_mean_above_bound_and_z_agree(items: list[float], margin: float) -> None:
+    got = mean_above(items, margin, 0.01)
+    near = abs(got.z - Z_95) < 1e-9
+    assert near or (got.bound > margin) == (got.z > Z_95)
+
+
+def test_mean_above_agrees_on_both_sides_of_the_margin(rng: np.random.Generator) -> None:
+    bound = mean_above(items := rng.normal(size=12), 0, 0.01).bound
+    assert mean_above(items, bound - 1e-6, 0.01).z > Z_95 > mean_above(items, bound + 1e-6, 0.01).z
+
+
+def test_mean_above_floors_the_spread() -> None:
+    expected = oracle.norm.isf(oracle.t.sf(0.1 / (0.2 / 2), 3))
+    assert mean_above([0.1] * 4, 0.0, resolution=0.2).z == pytest.approx(expected)
+
+
+def test_mean_above_with_one_item_decides_nothing() -> None:
+    assert mean_above([5.0], 0.0, 0.1) == Margin(0.0, -math.inf, 5.0)
+
+
+@pytest.mark.parametrize(("items", "resolution"), [([], 0.1), ([1.0, 1.0], 0.0), ([1.0, math.inf], 0.1)])
+def test_mean_above_refuses(items: list[float], resolution: float) -> None:
+    with pytest.raises(ValueError, match=r"item|resolution|infinite"):
+        mean_above(items, 0.0, resolution)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 30), (3, 30), (30, 30), (5, 2000)])
+def test_fraction_bound_is_wilsons(k: int, n: int) -> None:
+    expected = oracle.binomtest(k, n).proportion_ci(0.90, method="wilson").high
+    assert fraction_below(k, n, 0.15).bound == pytest.approx(expected, rel=1e-9)
+
+
+def test_fraction_z_is_the_score_test() -> None:
+    chi2 = oracle.chisquare([2, 38], [6, 34]).statistic
+    assert fraction_below(2, 40, 0.15).z == pytest.approx(math.sqrt(chi2))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.01, 0.15, 0.5, 0.97, 1.0])
+def test_fraction_bound_and_z_agree(margin: float) -> None:
+    cases = [fraction_below(k, n, margin) for n in (1, 2, 3, 17, 60, 5000) for k in range(n + 1)]
+    assert all((got.bound < margin) == (got.z > Z_95) and math.isfinite(got.z) for got in cases)
+
+
+@pytest.mark.parametrize(
+    ("k", "margin", "passes"), [(0, 0.0, False), (1, 0.0, False), (9, 1.0, True), (10, 1.0, False), (0, 1.0, True)]
+)
+def test_fraction_at_the_extreme_margins(k: int, margin: float, passes: bool) -> None:
+    assert (fraction_below(k, 10, margin).z > Z_95) == passes
+
+
+@pytest.mark.parametrize(("k", "n", "margin"), [(-1, 3, 0.5), (4, 3, 0.5), (0, 0, 0.5), (1, 3, 1.1), (1, 3, math.nan)])
+def test_fraction_refuses(k: int, n: int, margin: float) -> None:
+    with pytest.raises(ValueError, match="margin"):
+        fraction_below(k, n, margin)
+
+
+# --- divergences ---
+
+
+def test_divergences_are_scipys(rng: np.random.Generator) -> None:
+    p, q = log_softmax(rng.normal(0, 3, (2, 5, 4, 300)))
+    np.testing.assert_allclose(kl(p, q), oracle.entropy(np.exp(p), np.exp(q), axis=-1), rtol=1e-10)
+    np.testing.assert_allclose(js(p, q), jensenshannon(np.exp(p), np.exp(q), axis=-1) ** 2, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "js_nats", "kl_nats"),
+    [
+        pytest.param([0.5, 0.5], [0.5, 0.5], 0, 0, id="equal"),
+        pytest.param([1, 0], [0, 1], LN2, math.inf, id="disjoint"),
+        pytest.param([1, 0], [0.5, 0.5], 0.75 * math.log(4 / 3), LN2, id="point against half"),
+        pytest.param([1, 0, 0], [1, 0, 0], 0, 0, id="the same zeros"),
+        pytest.param([0.5, 0.5], [1, 0], 0.75 * math.log(4 / 3), math.inf, id="zero where p has mass"),
+    ],
+)
+def test_divergences_with_zeros(p: list[float], q: list[float], js_nats: float, kl_nats: float) -> None:
+    with np.errstate(divide="ignore"):
+        log_p, log_q = np.log(p), np.log(q)
+    assert (float(js(log_p, log_q)), float(kl(log_p, log_q))) == pytest.approx((js_nats, kl_nats), abs=1e-15)
+
+
+def test_js_of_float32_stays_in_range(rng: np.random.Generator) -> None:
+    p = log_softmax(rng.normal(0, 20, (200, 50)).astype(np.float32))
+    got = js(p, p[::-1])
+    assert got.dtype == np.float64
+    assert got.shape == (200,)
+    assert got.min() >= 0
+    assert got.max() <= LN2
+
+
+def test_js_of_a_small_change_keeps_its_digits(rng: np.random.Generator) -> None:
+    logits, change = rng.normal(size=1000), rng.normal(size=1000)
+    p, q = log_softmax(logits), log_softmax(logits + 1e-5 * change)
+    variance = np.average((change - np.average(change, weights=np.exp(p))) ** 2, weights=np.exp(p))
+    assert js(p, q) == pytest.approx(1e-10 * variance / 8, rel=1e-3)  # Fisher information, to second order
+
+
+def test_no_scipy_at_run_time() -> None:
+    check = "import sys, sway_gate.stats; sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
