@@ -5,7 +5,7 @@ budget; a pass that runs out of memory is halved. What was measured before comes
 backend is built only when something is left to measure.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -42,13 +42,13 @@ def measure(
 ) -> Measured:
     """The answers to everything in `plan`; the base's, which all comparisons need, are measured once with it."""
     wanted = _with_base(plan)
-    known = {key: value for key in wanted if store and (value := store.get(*_store_key(key))) is not None}
+    known = {key: value for key in wanted if store is not None and (value := store.get(*_store_key(key))) is not None}
     missing = [key for key in wanted if key not in known]
     if not missing:
         return Measured(Answers(known, {}), ())
     values, faults, notes = _run(missing, backend(), progress)
     for key, value in values.items():
-        if store and key in wanted:
+        if store is not None and key in wanted:
             store.put(*_store_key(key), value)
     return Measured(Answers(known | values, faults), notes)
 
@@ -95,12 +95,11 @@ def _run(
 
 def _encode(requests: Iterable[Request], backend: Backend) -> tuple[dict[Request, Row], tuple[str, ...]]:
     encoded: dict[Request, Row] = {}
-    notes: dict[str, None] = {}
+    notes: Counter[str] = Counter()
     for request in requests:
         encoded[request], note = backend.encode(request)
-        if note:
-            notes[note] = None
-    return encoded, tuple(notes)
+        notes.update([note] if note else [])
+    return encoded, tuple(f"{n} texts were {note}" if n > 1 else f"1 text was {note}" for note, n in notes.items())
 
 
 def _passes(missing: Sequence[Key], encoded: dict[Request, Row], backend: Backend) -> list[_Pass]:

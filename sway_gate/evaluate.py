@@ -146,8 +146,8 @@ def _measure(
     results = tuple(
         p.result or judge.judge(p.spec, p.probe, context, measured.answers, p.nulls) for p in planned
     )
-    meta = _meta(loaded[0], measured.notes) if loaded else readings.meta if readings else {}
-    if readings and loaded:
+    meta = _meta(loaded[0], measured.notes) if loaded else readings.meta if readings is not None else {}
+    if readings is not None and loaded:
         readings.meta.update(meta)
         readings.save()
     notes = outcome.notes + tuple(filter(None, meta.get("notes", "").split("\n")))

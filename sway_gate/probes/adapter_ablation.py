@@ -56,12 +56,12 @@ def rule(spec: AdapterAblation, reading: Reading) -> str:
         return f"the curve falls by {shape['largest_fall']:.0%} of its height before λ = 1"
     if shape["largest_step"] > _STEP:
         return f"the curve jumps: its steepest step is {shape['largest_step']:.1f} times the mean slope"
-    if shape["linearity"] < spec.assert_linearity_gte:
-        return f"the curve is not smooth: R² {shape['linearity']:.2f} of a line, below {spec.assert_linearity_gte:g}"
     if not low <= shape["saturation"] <= high:
         return f"saturated: 90 % of the response is there at λ = {shape['saturation']:.2f}, outside {low:g} to {high:g}"
     if shape["overshoot"] is not None and shape["overshoot"] < spec.assert_overshoot_gte:
         return f"past λ = 1 the response stops: {shape['overshoot']:.2f} of its value there, below {spec.assert_overshoot_gte:g}"
+    if shape["linearity"] < spec.assert_linearity_gte:
+        return f"the curve is not smooth: R² {shape['linearity']:.2f} of a line, below {spec.assert_linearity_gte:g}"
     return ""
 
 

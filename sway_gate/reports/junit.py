@@ -1,0 +1,73 @@
+"""The JUnit report: what Jenkins, GitLab and most CI servers read. Valid under Jenkins' junit-10 schema.
+
+One test case a probe, and `__gate__` for the verdict over all. A test case has no properties in the schema, so
+the probes' numbers are properties of the suite, named `<probe>.score`, `<probe>.z`, `<probe>.raw`.
+"""
+
+import math
+from typing import Any
+from xml.etree import ElementTree
+
+from sway_gate.reports import clean, one_line, seconds
+from sway_gate.reports.words import headline
+from sway_gate.result import GateResult, ProbeResult, Verdict
+
+
+def to_junit(result: GateResult) -> str:
+    """`result` as a JUnit XML document, declared as UTF-8."""
+    from junit_xml import TestSuite
+
+    cases = [_gate_case(result), *(_probe_case(result.spec, probe) for probe in result.probes)]
+    suite = TestSuite(one_line(result.spec), cases, properties=_properties(result)).build_xml_doc()
+    suites = ElementTree.Element("testsuites", {key: suite.get(key) for key in ("tests", "failures", "errors", "time")})
+    suites.append(suite)
+    _mend(suites)
+    ElementTree.indent(suites)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+
+def _gate_case(result: GateResult) -> Any:
+    from junit_xml import TestCase
+
+    text = clean(headline(result))
+    case = TestCase("__gate__", f"{one_line(result.spec)}.gate", elapsed_sec=seconds(result.timing), stdout=text)
+    if result.verdict == "fail":
+        case.add_failure_info(text)
+    elif result.verdict != "pass":
+        case.add_error_info(text)
+    return case
+
+
+def _probe_case(spec: str, probe: ProbeResult) -> Any:
+    from junit_xml import TestCase
+
+    # The library drops a failure that has neither message nor text, and the case would count as passed.
+    message = one_line(probe.message) or probe.verdict.value
+    advice = clean(probe.advice)
+    case = TestCase(one_line(probe.name), f"{one_line(spec)}.{one_line(probe.category)}")
+    match probe.verdict:
+        case Verdict.FAIL:
+            case.add_failure_info(message, advice)
+        case Verdict.ERROR:
+            case.add_error_info(message, advice)
+        case Verdict.SKIP:
+            case.add_skipped_info(message)
+        case Verdict.WARN:
+            case.stdout = f"inconclusive: {message}\n{advice}".rstrip()
+    return case
+
+
+def _properties(result: GateResult) -> dict[str, str]:
+    numbers: dict[str, float | None] = {"score": result.score, "threshold": result.threshold}
+    for probe in result.probes:
+        name = one_line(probe.name)
+        numbers |= {f"{name}.score": probe.score, f"{name}.z": probe.z, f"{name}.raw": probe.raw}
+    return {name: f"{value:.6g}" for name, value in numbers.items() if value is not None and math.isfinite(value)}
+
+
+def _mend(root: ElementTree.Element) -> None:
+    """What junit-xml writes and the schema refuses: the attribute `disabled`, and times of any length."""
+    for element in root.iter():
+        element.attrib.pop("disabled", None)
+        if "time" in element.attrib:
+            element.set("time", f"{float(element.attrib['time']):.3f}")

@@ -1,0 +1,163 @@
+"""The JSON report, schema version 1. `docs/json.md` describes each field.
+
+The structs here *are* the format, and nothing else uses them: a change of `sway_gate.result` cannot change what
+is written, it can only break the conversion, which the tests then tell. Fields may be added at the end of a
+struct; to rename, remove or retype one takes a new version.
+"""
+
+import json
+import math
+from typing import Any, Literal
+
+import msgspec
+
+from sway_gate.errors import UsageError
+from sway_gate.reports import clean, one_line
+from sway_gate.result import GateResult
+
+# Details deeper than this come from nobody's probe; walking them could exhaust the stack.
+MAX_DEPTH = 64
+
+Number = float | None
+"""NaN and infinities are written as null."""
+
+
+class CategoryV1(msgspec.Struct, frozen=True, kw_only=True):
+    weight: float
+    score: Number
+
+
+class ModelV1(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    digest: str
+    revision: str | None
+
+
+class NullsV1(msgspec.Struct, frozen=True, kw_only=True):
+    runs: int
+    null: str
+    seed_base: int
+    rank_multipliers: tuple[float, ...]
+
+
+class FindingV1(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    level: str
+    message: str
+    remedy: str
+    path: str
+
+
+class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    kind: str
+    category: str
+    verdict: Literal["pass", "fail", "warn", "skip", "error"]
+    score: Number
+    weight: float
+    raw: Number
+    units: str
+    z: Number
+    p: Number
+    n_null: int
+    ci_95: tuple[Number, Number] | None
+    effect_ok: bool | None
+    z_by_rank: dict[str, Number]
+    message: str
+    advice: str
+    line: int | None
+    null_z: Number
+    null_values: tuple[Number, ...]
+    details: dict[str, Any]
+
+
+class GateV1(msgspec.Struct, frozen=True, kw_only=True):
+    schema_version: Literal[1]
+    verdict: Literal["pass", "fail", "error"]
+    exit_code: Literal[0, 1, 2, 3]
+    score: Number
+    threshold: float
+    categories: dict[str, CategoryV1]
+    adapter: ModelV1
+    base: ModelV1
+    nulls: NullsV1 | None
+    determinism: str
+    device: str
+    dtype: str
+    seed: int
+    versions: dict[str, str]
+    timing: dict[str, Number]
+    spec: str
+    findings: tuple[FindingV1, ...]
+    notes: tuple[str, ...]
+    cached: bool
+    probes: tuple[ProbeV1, ...]
+
+
+def to_json(result: GateResult) -> bytes:
+    """`result` as UTF-8 JSON of schema version 1: keys in the structs' order, two spaces of indent, a final newline."""
+    fields = _plain(msgspec.to_builtins(result, enc_hook=_listed))
+    report = msgspec.convert({"schema_version": 1, **fields}, GateV1)
+    text = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def from_json(data: bytes) -> GateResult:
+    """The result that `to_json` wrote; numbers that were not finite come back as NaN or None.
+
+    Unknown fields are ignored. Anything that is no report of schema version 1 is a `UsageError` of one line.
+    """
+    try:
+        fields = _plain(msgspec.to_builtins(msgspec.json.decode(data, type=GateV1)))
+        for probe in fields["probes"]:
+            probe["null_values"] = _with_nan(probe["null_values"])
+            probe["ci_95"] = probe["ci_95"] and _with_nan(probe["ci_95"])
+            probe["z_by_rank"] = dict(zip(probe["z_by_rank"], _with_nan(probe["z_by_rank"].values()), strict=True))
+        fields["timing"] = dict(zip(fields["timing"], _with_nan(fields["timing"].values()), strict=True))
+        return msgspec.convert(fields, GateResult)
+    except (ValueError, OverflowError, RecursionError) as error:
+        reason = one_line(str(error))[:200]
+        raise UsageError(
+            f"not a sway-gate report in JSON of schema_version 1: {reason}; give a file that sway-gate wrote as JSON"
+        ) from None
+
+
+def _listed(value: Any) -> Any:
+    """Arrays, tensors and their scalars as Python's own lists and numbers, without an import of their library."""
+    return value.tolist()
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """`value` with only what JSON can say: no NaN or infinity, no lone surrogate, keys that are text."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    match value:
+        case dict():
+            return {_encodable(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item, depth + 1) for item in value]
+        case str():
+            return _encodable(value)
+        case int() | float() if not isinstance(value, bool):
+            return value if _is_finite(value) else None
+    return value
+
+
+def _encodable(text: str) -> str:
+    """`text`, spelled out where it holds a lone surrogate (a file name that is not UTF-8)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return clean(text)
+    return text
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond the range of a double
+        return False
+
+
+def _with_nan(values: Any) -> list[float]:
+    return [math.nan if value is None else value for value in values]

@@ -1,0 +1,76 @@
+"""The static check as plain text and as JSON-ready data, schema version 1."""
+
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from sway_gate.reports import clean, number, one_line
+from sway_gate.result import Finding
+from sway_gate.static import ModuleNorm, StaticReport
+
+_LABELS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARNING", "note": "NOTE"}
+_HEADLINES = {"never-trained": "never trained", "non-finite": "NaN or Inf", "alpha-zero": "scaled to nothing"}
+
+
+def to_dict(report: StaticReport) -> dict[str, Any]:
+    """`report` as JSON-ready data; every text in it can be encoded."""
+    fields = {"schema_version": 1, "verdict": verdict(report), "exit_code": report.exit_code}
+    encodable: dict[str, Any] = _clean(fields | msgspec.to_builtins(report))
+    return encodable
+
+
+def verdict(report: StaticReport) -> str:
+    """`broken`, what makes the adapter useless, or `ok`."""
+    if report.exit_code == 2:
+        return "broken"
+    return ", ".join(_HEADLINES[f.id] for f in report.findings if f.level == "verdict") or "ok"
+
+
+def render(report: StaticReport, verbose: bool = False) -> str:
+    """The verdict, the findings from the gravest on, a summary; with `verbose` a line for each module. Units: ΔW's."""
+    order = list(_LABELS)
+    findings = sorted(report.findings, key=lambda finding: order.index(finding.level))
+    lines = [one_line(f"{verdict(report)}: {report.path}"), *(line for f in findings for line in _finding(f))]
+    lines += _summary(report) + (_table(report.modules) if verbose else [])
+    return "\n".join(lines) + "\n"
+
+
+def _finding(finding: Finding) -> list[str]:
+    lines = [one_line(f"{_LABELS[finding.level]} {finding.id}: {finding.path}: {finding.message}")]
+    return lines + (["  " + one_line(f"→ {finding.remedy}")] if finding.remedy else [])
+
+
+def _summary(report: StaticReport) -> list[str]:
+    if not report.modules:
+        return []
+    ranks = sorted({module.r for module in report.modules})
+    total = sum(module.frobenius**2 for module in report.modules) ** 0.5
+    stable = median(module.stable_rank for module in report.modules)
+    span = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]}–{ranks[-1]}"
+    count = f"{len(report.modules)} module{'s' * (len(report.modules) != 1)}"
+    return [f"{count}, r {span}, ‖ΔW‖_F {number(total)} in all, median stable rank {number(stable)}"]
+
+
+def _table(modules: tuple[ModuleNorm, ...]) -> list[str]:
+    if not modules:
+        return []
+    rows = [["layer", "r", "‖ΔW‖_F", "σ₁", "stable", "effective", "module"], *map(_row, modules)]
+    widths = [*(max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]), 0]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _row(m: ModuleNorm) -> list[str]:
+    numbers = [number(value) for value in (m.frobenius, m.spectral, m.stable_rank, m.effective_rank)]
+    return ["–" if m.layer is None else str(m.layer), str(m.r), *numbers, one_line(m.module)]
+
+
+def _clean(value: Any) -> Any:
+    match value:
+        case dict():
+            return {clean(key): _clean(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_clean(item) for item in value]
+        case str():
+            return clean(value)
+    return value

@@ -1,0 +1,347 @@
+"""The report for a person: the verdict first, then what it rests on, then what to do next.
+
+`render` returns text for a terminal or, without colour, for a log. rich is imported when something is rendered.
+Nothing that comes from a file is read as markup; control characters are spelled out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sway_gate.reports import number, one_line, score_text, seconds
+from sway_gate.reports.plot import LABEL, bar, curve_rows
+from sway_gate.reports.words import counted, grounds, headline, is_failed, next_steps
+from sway_gate.result import Category, Finding, GateResult, ProbeResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+__all__ = ["headline", "render"]
+
+STYLES = {
+    "pass": "bold green",
+    "fail": "bold red",
+    "warn": "bold yellow",
+    "skip": "dim",
+    "error": "bold magenta",
+    # levels of a static finding
+    "broken": "bold magenta",
+    "verdict": "bold red",
+    "warning": "bold yellow",
+}
+LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
+ASCII = {"σ": "sd", "λ": "lambda", "–": "-", "·": "|", "•": "*", "…": "...", "≥": ">="}
+INDENT = 7  # the width of a verdict word and two spaces
+MIN_WIDTH = 40
+MAX_SECTIONS = 12
+LIFTS = {"lift": "lift", "lift_permuted": "permuted", "lift_control": "control"}
+
+
+class Line(NamedTuple):
+    """One paragraph: styled pieces, wrapped to the width with `hang` spaces before each line but the first."""
+
+    pieces: Sequence[tuple[str, str]]
+    hang: int = 0
+
+
+BLANK = Line([])
+
+
+def render(result: GateResult, *, color: bool, width: int = 100, quiet: bool = False, ascii: bool = False) -> str:
+    """The whole report, each line at most `width` cells (40 at least), ending in a newline.
+
+    quiet: the verdict and what failed, nothing else. ascii: for a stream whose encoding knows nothing more.
+    """
+    width = max(width, MIN_WIDTH)
+    lines = list(_quiet(result, width) if quiet else _full(result, width, ascii))
+    return _print(lines, color, width, ascii)
+
+
+def _quiet(result: GateResult, width: int) -> Iterator[Line]:
+    yield from _headline(result, width)
+    yield from (_finding(item) for item in result.findings if item.level in ("broken", "verdict"))
+    if failed := [probe for probe in result.probes if is_failed(probe)]:
+        yield from _probes(failed, width)
+
+
+def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
+    yield from _headline(result, width)
+    if findings := [_finding(item) for item in result.findings if item.level in LEVEL_WORDS]:
+        yield from (BLANK, *findings)
+    if result.probes:
+        yield BLANK
+        yield from _probes(result.probes, width)
+    if result.categories:
+        yield from (BLANK, *_categories(result, ascii))
+    for probe in result.probes:
+        yield from _drawings(probe, width, ascii)
+    if steps := next_steps(result):
+        yield from (BLANK, Line([("What to do next", "bold")]))
+        yield from (Line([("• ", ""), (names and f"{names}: ", "bold"), (text, "")], 2) for names, text in steps)
+    yield from (BLANK, *_footer(result, width))
+
+
+# The verdict
+
+
+def _headline(result: GateResult, width: int) -> Iterator[Line]:
+    word = result.verdict.upper() + "  "
+    first, *rest = _flow(grounds(result), width, "  ", len(word))
+    yield Line([(word, STYLES[result.verdict]), (first.lstrip(), "bold")], len(word))
+    yield from (Line([(text, "bold")], len(word)) for text in rest)
+
+
+def _finding(item: Finding) -> Line:
+    word = LEVEL_WORDS[item.level]
+    where = f"  {one_line(item.path)}" if item.path else ""
+    return Line([(f"{word:<{INDENT}}", STYLES[item.level]), (one_line(item.message), ""), (where, "dim")], INDENT)
+
+
+# One row a probe
+
+
+HEADER = ("", "score", "value [95 % interval]", "z", "p")
+
+
+def _cells(probe: ProbeResult) -> tuple[str, ...]:
+    """What a probe's row says, under `HEADER`."""
+    value = number(probe.raw)
+    if probe.ci_95:
+        value += f" [{number(probe.ci_95[0])}, {number(probe.ci_95[1])}]"
+    value += f" {one_line(probe.units)}" if probe.units and probe.raw is not None else ""
+    return _title(probe), score_text(probe.score), value, _z(probe), number(probe.p, 2)
+
+
+def _z(probe: ProbeResult) -> str:
+    """A harm's z is a distance to its margin, not to the nulls: the row says so."""
+    if probe.z is None:
+        return "–"
+    if probe.null_z is not None:
+        return f"{_sigmas(probe.z)} to margin"
+    return f"{_sigmas(probe.z)} n={probe.n_null}" if probe.n_null else _sigmas(probe.z)
+
+
+def _sigmas(z: float) -> str:
+    return f"{z:+.1f}σ" if math.isfinite(z) else "–"
+
+
+def _title(probe: ProbeResult) -> str:
+    name, kind = one_line(probe.name), one_line(probe.kind)
+    return name if name == kind else f"{name} ({kind})"
+
+
+def _probes(probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
+    """Columns where they fit, else the numbers on a line of their own; the note below in both."""
+    from rich.cells import cell_len
+
+    rows = [_cells(probe) for probe in probes]
+    widths = [max(map(cell_len, column)) for column in zip(HEADER, *rows, strict=True)]
+    in_columns = INDENT + sum(widths) + 2 * (len(widths) - 1) <= width
+    if in_columns:
+        yield Line([(" " * INDENT + _padded(HEADER, widths), "dim")])
+    for probe, cells in zip(probes, rows, strict=True):
+        verdict = (f"{probe.verdict.upper():<{INDENT}}", STYLES[probe.verdict])
+        if in_columns:
+            title, rest = _padded(cells[:1], widths), _padded(cells[1:], widths[1:])
+            yield Line([verdict, (title, "bold"), ("  " + rest, "")], INDENT)
+        else:
+            yield Line([verdict, (cells[0], "bold")], INDENT)
+            yield from (Line([(text, "")], INDENT) for text in _flow(_facts(cells), width, " · ", INDENT))
+        yield from _indented(one_line(probe.message))
+        for text in _asides(probe):
+            yield from _indented(text, "dim")
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
+    from rich.cells import cell_len
+
+    return "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=False))
+
+
+def _facts(cells: Sequence[str]) -> list[str]:
+    """The numbers of a row, each named where it does not name itself."""
+    named = zip(("score ", "", "", "p "), cells[1:], strict=True)
+    return [name + cell for name, cell in named if cell != "–"]
+
+
+def _flow(parts: Sequence[str], width: int, separator: str, indent: int) -> list[str]:
+    """`parts` joined into lines of at most `width`, broken only between parts."""
+    from rich.cells import cell_len
+
+    lines: list[str] = []
+    for part in parts:
+        if lines and cell_len(lines[-1] + separator + part) <= width:
+            lines[-1] += separator + part
+        else:
+            lines.append(" " * indent + part)
+    return lines
+
+
+def _asides(probe: ProbeResult) -> Iterator[str]:
+    """The numbers that few probes have."""
+    if probe.null_z is not None:
+        yield f"{_sigmas(probe.null_z)} against the nulls, n={probe.n_null}"
+    if probe.z_by_rank:
+        yield " / ".join(f"{_sigmas(z)} @ {one_line(rank)}x" for rank, z in probe.z_by_rank.items())
+
+
+def _indented(text: str, style: str = "") -> list[Line]:
+    return [Line([(" " * INDENT + text, style)], INDENT)] if text else []
+
+
+# Categories, sections, curves
+
+
+def _categories(result: GateResult, ascii: bool) -> Iterator[Line]:
+    composite = Category(weight=0.0, score=result.score)
+    size = max(map(len, [*map(one_line, result.categories), "composite"]))
+    for name, category in [*result.categories.items(), ("composite", composite)]:
+        last = category is composite
+        score = category.score
+        style = "dim" if score is None else "green" if score >= result.threshold else "yellow"
+        yield Line(
+            [
+                (f"{one_line(name):<{size}}  ", "bold" if last else ""),
+                (f"{score_text(score):>4} ", "bold" if last else ""),
+                (bar(score, 20, ascii), style),
+                (f"  threshold {result.threshold:.2f}" if last else f"  weight {category.weight:.2f}", "dim"),
+            ]
+        )
+
+
+def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
+    details = probe.details
+    rows = curve_rows(details.get("lambdas"), details.get("curve"), min(width - LABEL - 2, 48), ascii)
+    if rows and probe.kind == "adapter_ablation":
+        yield from (BLANK, Line([(_title(probe), "bold"), ("  response over λ", "dim")]))
+        yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
+    sections = details.get("sections")
+    if isinstance(sections, list | tuple) and (known := [item for item in sections if isinstance(item, dict)]):
+        yield from (BLANK, Line([(_title(probe), "bold"), ("  relative lift by section", "dim")]))
+        yield from _sections(known, width, ascii)
+
+
+def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> Iterator[Line]:
+    """In the document's order, bars relative to the longest; of too many, those that did not pass come first."""
+    from rich.cells import cell_len
+
+    longest = max(_float(section.get("effective")) or 0.0 for section in sections)
+    ranked = sorted(range(len(sections)), key=lambda i: (bool(sections[i].get("passed")), i))
+    shown = [sections[i] for i in sorted(ranked[:MAX_SECTIONS])]
+    lifts = LIFTS if width >= 72 else {}
+    size = min(max(cell_len(_tag(section)) for section in shown), 24, width - 30 - 10 * len(lifts))
+    names = "".join(f"{name:>10}" for name in lifts.values())
+    yield Line([(" " * (INDENT + size) + f"{'effective':>10}{'':13}{names}", "dim")])
+    for section in shown:
+        yield _section(section, size, longest, lifts, ascii)
+    if len(sections) > len(shown):
+        yield from _indented(f"… and {len(sections) - len(shown)} more", "dim")
+
+
+def _section(section: dict[str, Any], size: int, longest: float, lifts: Iterable[str], ascii: bool) -> Line:
+    from rich.cells import set_cell_size
+
+    word = "pass" if section.get("passed") else "fail"
+    effective = _float(section.get("effective"))
+    share = effective / longest if effective is not None and longest > 0 else None
+    return Line(
+        [
+            (f"{word.upper():<{INDENT}}", STYLES[word]),
+            (f"{set_cell_size(_tag(section), size)}{number(effective):>10} ", ""),
+            (bar(share, 12, ascii), "green" if word == "pass" else "red"),
+            ("".join(f"{number(_float(section.get(key))):>10}" for key in lifts), "dim"),
+        ],
+        INDENT,
+    )
+
+
+def _tag(section: dict[str, Any]) -> str:
+    return one_line(str(section.get("tag") or section.get("id") or ""))
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+# The small print
+
+
+def _footer(result: GateResult, width: int) -> Iterator[Line]:
+    for note in result.notes:
+        yield Line([(f"note: {one_line(note)}", "dim")], 6)
+    for facts in (_models(result), _circumstances(result)):
+        yield from (Line([(text, "dim")], 2) for text in _flow(facts, width, " · ", 0))
+
+
+def _models(result: GateResult) -> list[str]:
+    adapter, base = result.adapter, result.base
+    revision = f" @ {one_line(base.revision)[:12]}" if base.revision else ""
+    return [
+        f"adapter {one_line(adapter.path)}",
+        f"sha256 {one_line(adapter.digest)[:12]}",
+        f"base {one_line(base.path)}{revision}",
+    ]
+
+
+def _circumstances(result: GateResult) -> list[str]:
+    nulls = result.nulls
+    return [
+        f"{counted(nulls.runs, 'null adapter')} ({one_line(nulls.null)})" if nulls else "no null adapters",
+        *map(one_line, (result.determinism, result.device, result.dtype)),
+        f"seed {result.seed}",
+        *(f"{one_line(name)} {one_line(version).split('+')[0]}" for name, version in result.versions.items()),
+        f"{seconds(result.timing):.1f} s",
+    ]
+
+
+# Printing
+
+
+def _print(lines: Sequence[Line], color: bool, width: int, ascii: bool) -> str:
+    import io
+
+    from rich.console import Console
+
+    console = Console(
+        file=io.StringIO(),
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        for line in lines:
+            for text in _wrapped(line, console, width, ascii):
+                console.print(text, soft_wrap=True)
+    return capture.get()
+
+
+def _wrapped(line: Line, console: Console, width: int, ascii: bool) -> list[Text]:
+    """`line` cut at spaces to `width`, later lines indented."""
+    from rich.text import Text
+
+    whole = Text()
+    for piece, style in line.pieces:
+        whole.append(_in_ascii(piece) if ascii else piece, style)
+    whole.rstrip()
+    if whole.cell_len <= width:
+        return [whole]
+    first, *rest = _stripped(whole.wrap(console, width))
+    below = _stripped(Text(" ").join(rest).wrap(console, width - line.hang))
+    return [first, *(Text(" " * line.hang) + text for text in below)]
+
+
+def _stripped(lines: Iterable[Text]) -> list[Text]:
+    lines = list(lines)
+    for text in lines:
+        text.rstrip()
+    return lines
+
+
+def _in_ascii(text: str) -> str:
+    for symbol, spelled in ASCII.items():
+        text = text.replace(symbol, spelled)
+    return text.encode("ascii", "backslashreplace").decode("ascii")

@@ -1,0 +1,61 @@
+"""One helper a family: judge a probe on made-up answers, without a model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sway_gate import judge, probes
+from sway_gate.measure import BASE, FINETUNED, Answers, Floats, Request, View
+from sway_gate.probes import CannotRun, Context
+from sway_gate.result import ProbeResult
+from sway_gate.spec import KINDS
+
+Answer = Callable[[View, Request], Any]
+
+
+def answers_to(spec: Any, context: Context, nulls: judge.Nulls | None, answer: Answer) -> Answers:
+    """All that the probe needs, by `answer(view, request)`; a text in place of numbers is a fault."""
+    null_views = [v for c in nulls.multipliers for v in nulls.views(c)] if nulls else []
+    values: dict[Any, Floats] = {}
+    faults: dict[Any, str] = {}
+    for need in probes.module(spec.kind).needs(spec, context):
+        adapted = [view.scaled(scale) for view in (FINETUNED, *null_views) for scale in need.scales]
+        for view in [BASE, *adapted]:
+            given = answer(view, need.request)
+            if isinstance(given, str):
+                faults[view, need.request] = given
+            else:
+                values[view, need.request] = np.atleast_1d(np.asarray(given, dtype=np.float64))
+    return Answers(values, faults)
+
+
+def judged(
+    kind: str,
+    answer: Answer,
+    *,
+    runs: int | None = 8,
+    multipliers: tuple[float, ...] = (1.0,),
+    context: Context = Context(),
+    **fields: Any,
+) -> ProbeResult:
+    spec = KINDS[kind](name=kind, **fields)
+    nulls = judge.Nulls(runs, multipliers) if runs else None
+    probe = probes.module(kind)
+    try:
+        return judge.judge(spec, probe, context, answers_to(spec, context, nulls, answer), nulls)
+    except CannotRun as reason:
+        return judge.error(spec, probe, str(reason))
+
+
+def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Callable[[View], float]:
+    """A number for each view: nulls spread evenly around `null` by ± `spread` of it, and scaled with the view."""
+
+    def number(view: View) -> float:
+        if view.source == "base":
+            return base
+        if view.source == "finetuned":
+            return ft
+        return null * (1 + spread * ((view.number % 5) - 2) / 2)
+
+    return number

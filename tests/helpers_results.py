@@ -1,0 +1,217 @@
+"""Gate results for the reports' tests: realistic ones, and ones with hostile text."""
+
+from typing import Any
+
+from sway_gate.result import Category, Finding, GateResult, ModelFacts, NullFacts, ProbeResult, Verdict
+
+HOSTILE = "x\x1b[31m\x00]]> <b>&\ud800\ufffe\u202e 🦙 [bold red]m[/] \nPASS  composite 1.00"
+
+
+def probe(name: str = "delta_kl", verdict: str = "pass", **fields: Any) -> ProbeResult:
+    defaults: dict[str, Any] = {
+        "kind": name,
+        "category": "adherence",
+        "message": "The answers moved from the base's, and further than any null adapter moves them.",
+        "score": 0.79,
+        "raw": 0.183,
+        "units": "nats",
+        "z": 5.1,
+        "p": 1 / 9,
+        "n_null": 8,
+        "null_values": (0.011, 0.014, 0.009, 0.012, 0.016, 0.010, 0.013, 0.012),
+        "ci_95": (0.151, 0.221),
+        "effect_ok": True,
+        "line": 12,
+    }
+    return ProbeResult(name=name, verdict=Verdict(verdict), **(defaults | fields))
+
+
+def result(*probes: ProbeResult, **fields: Any) -> GateResult:
+    defaults: dict[str, Any] = {
+        "verdict": "pass",
+        "exit_code": 0,
+        "score": 0.84,
+        "threshold": 0.6,
+        "categories": {
+            "adherence": Category(weight=0.30, score=0.91),
+            "attribution": Category(weight=0.35, score=0.84),
+            "calibration": Category(weight=0.20, score=0.47),
+            "ablation": Category(weight=0.15, score=None),
+        },
+        "probes": probes,
+        "spec": "sway.yaml",
+        "adapter": ModelFacts(path="out/lora", digest="3f9a1c04b7d2" + "0" * 52),
+        "base": ModelFacts(
+            path="HuggingFaceTB/SmolLM2-135M", digest="ab" * 32, revision="93efa2f097d58c2a74874c7e644dbc9b0cee75a2"
+        ),
+        "nulls": NullFacts(runs=8, null="spectrum", seed_base=1000),
+        "determinism": "strict",
+        "device": "cpu",
+        "dtype": "float32",
+        "seed": 42,
+        "versions": {"sway-gate": "0.1.0", "torch": "2.13.0+cpu", "transformers": "5.1.0", "peft": "0.18.0"},
+        "timing": {"load": 3.21, "measure": 36.5, "judge": 0.04},
+    }
+    return GateResult(**(defaults | fields))
+
+
+def section(tag: str, lift: float, permuted: float, passed: bool, kind: str = "prose") -> dict[str, Any]:
+    return {
+        "id": f"sha-{tag}",
+        "tag": tag,
+        "kind": kind,
+        "lift": lift,
+        "lift_permuted": permuted,
+        "lift_control": 0.021,
+        "effective": lift - max(permuted, 0.021),
+        "passed": passed,
+    }
+
+
+SECTIONS = [
+    section("Opening hours", 0.432, 0.201, True),
+    section("Refund policy", 0.618, 0.263, True, "instruction"),
+    section("Who to call", 0.087, 0.079, False),
+]
+CURVE = {"lambdas": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25], "curve": [0.0, 0.102, 0.211, 0.304, 0.372, 0.409]}
+
+
+def internalization(**fields: Any) -> ProbeResult:
+    defaults: dict[str, Any] = {
+        "category": "attribution",
+        "message": "2 of 3 sections gained more than the vocabulary explains; the mean lift is 0.20 beyond it.",
+        "units": "relative lift",
+        "raw": 0.198,
+        "ci_95": (0.008, 0.355),
+        "z": 6.8,
+        "score": 0.87,
+        "z_by_rank": {"1": 6.8, "0.5": 9.4, "2": 4.2},
+        "details": {"sections": SECTIONS},
+    }
+    return probe(**({"name": "section_internalization"} | defaults | fields))
+
+
+def leakage(**fields: Any) -> ProbeResult:
+    defaults: dict[str, Any] = {
+        "kind": "leakage",
+        "category": "calibration",
+        "message": "61 % of the sections come back word for word after 128 characters of them; the limit is 50 %.",
+        "units": "share",
+        "raw": 0.61,
+        "ci_95": (0.49, 0.72),
+        "z": -1.8,
+        "null_z": 7.7,
+        "score": 0.0,
+        "p": None,
+        "effect_ok": False,
+        "advice": "Train for fewer epochs, or drop duplicates from the training text.",
+    }
+    return probe(**({"name": "verbatim", "verdict": "fail"} | defaults | fields))
+
+
+def ablation(**fields: Any) -> ProbeResult:
+    defaults: dict[str, Any] = {
+        "category": "ablation",
+        "message": "The response grows steadily with the adapter's scale and has not saturated at 1.",
+        "units": "",
+        "raw": 0.981,
+        "ci_95": None,
+        "z": 3.9,
+        "score": 0.7,
+        "details": dict(CURVE),
+    }
+    return probe(**({"name": "adapter_ablation"} | defaults | fields))
+
+
+def drift(**fields: Any) -> ProbeResult:
+    defaults: dict[str, Any] = {
+        "category": "calibration",
+        "message": "9 % of the items lost more than a nat per token; the 95 % bound of 17 % is past the limit of 15 %.",
+        "units": "share",
+        "raw": 0.09,
+        "ci_95": (0.03, 0.17),
+        "z": 1.3,
+        "null_z": 0.4,
+        "score": 0.33,
+        "p": None,
+        "advice": "Set items_limit to 200 or more: with 60 items this stays undecided.",
+    }
+    return probe(**({"name": "calibration_drift", "verdict": "warn"} | defaults | fields))
+
+
+NOTHING: dict[str, Any] = {"score": None, "raw": None, "z": None, "p": None, "ci_95": None, "units": ""}
+NOTHING |= {"n_null": 0, "null_values": (), "effect_ok": None}
+
+
+def skipped(**fields: Any) -> ProbeResult:
+    defaults: dict[str, Any] = {
+        "name": "style_fingerprint",
+        "verdict": "skip",
+        "category": "calibration",
+        "message": "doc_reference has fewer than 200 words.",
+    }
+    return probe(**(NOTHING | defaults | fields))
+
+
+def errored(**fields: Any) -> ProbeResult:
+    defaults: dict[str, Any] = {
+        "name": "preference_flip",
+        "verdict": "error",
+        "category": "attribution",
+        "message": "finetuned at scale 1.25 gave NaN at layer 11 for the prompt “Who wrote the manual?”",
+        "advice": "Run the gate in float32: the adapter overflows float16.",
+    }
+    return probe(**(NOTHING | defaults | fields))
+
+
+def healthy() -> GateResult:
+    return result(probe("voice", kind="delta_kl"), internalization(), ablation(), drift(), skipped(), cached=True)
+
+
+def sick() -> GateResult:
+    finding = Finding(
+        id="target-modules",
+        level="warning",
+        message="lora_B is all zero in 3 of 48 modules: they were never trained.",
+        remedy="Take the modules out of target_modules, or look why no gradient reaches them.",
+        path="out/lora/adapter_model.safetensors",
+    )
+    probes = (probe("voice", kind="delta_kl"), internalization(), leakage(), ablation(), drift(), skipped())
+    notes = ("two prompts were cut to 1024 tokens, the base model's limit",)
+    return result(*probes, verdict="fail", exit_code=1, score=0.52, findings=(finding,), notes=notes)
+
+
+def undecided() -> GateResult:
+    return result(probe(), errored(), verdict="error", exit_code=3, score=None)
+
+
+def hostile() -> GateResult:
+    """Text that tries to leave its place in every field that comes from a file."""
+    bad = probe(
+        HOSTILE,
+        "fail",
+        kind=HOSTILE,
+        message=HOSTILE,
+        advice=HOSTILE,
+        category=HOSTILE,
+        units=HOSTILE,
+        details={"note": HOSTILE, "sections": [{"tag": HOSTILE, "lift": "nan"}, 3], "lambdas": {}, "curve": 1},
+    )
+    return result(
+        bad,
+        *(probe(f"{HOSTILE} {verdict}", verdict, message=HOSTILE) for verdict in ("error", "skip", "warn")),
+        verdict="fail",
+        exit_code=1,
+        spec=HOSTILE,
+        categories={HOSTILE: Category(weight=1.0, score=0.1)},
+        adapter=ModelFacts(path=HOSTILE, digest=HOSTILE, revision=HOSTILE),
+        findings=(Finding(id=HOSTILE, level="warning", message=HOSTILE, remedy=HOSTILE, path=HOSTILE),),
+        notes=(HOSTILE,),
+        versions={HOSTILE: HOSTILE},
+    )
+
+
+def golden() -> GateResult:
+    """A value in every field: what the golden file of the JSON report holds."""
+    finding = Finding(id="untrained", level="warning", message="3 modules", remedy="look", path="adapter.safetensors")
+    return result(internalization(advice="Add data."), leakage(), findings=(finding,), notes=("two prompts were cut",))

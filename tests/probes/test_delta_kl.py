@@ -1,0 +1,64 @@
+import pytest
+
+from tests.helpers import by_source, judged
+
+CASES = {
+    # name: (ft, null, fields, verdict, words)
+    "far above the nulls": (0.2, 0.004, {}, "pass", "above 8 null adapters"),
+    "like a null": (0.1, 0.1, {}, "fail", "indistinguishable"),
+    "below the nulls": (0.05, 0.1, {}, "fail", "σ"),
+    "above, but too small to matter": (0.01, 0.0004, {}, "fail", "below 0.02"),
+    "the same, allowed": (0.01, 0.0004, {"assert_mean_gte": 0.005}, "pass", "mean JS"),
+    "no change at all": (0.0, 0.0, {}, "fail", "indistinguishable"),
+    "a stricter z": (0.2, 0.1, {"assert_z_gte": 20.0}, "fail", "20σ"),
+    "kl": (0.2, 0.004, {"divergence": "kl"}, "pass", "mean KL"),
+}
+
+
+@pytest.mark.parametrize(("ft", "null", "fields", "verdict", "words"), CASES.values(), ids=CASES)
+def test_verdicts(ft: float, null: float, fields: dict[str, object], verdict: str, words: str) -> None:
+    number = by_source(0.0, ft, null)
+    result = judged("delta_kl", lambda view, _: number(view), prompts=("a", "b"), **fields)
+    assert (result.verdict, result.category) == (verdict, "adherence")
+    assert words in result.message
+
+
+def test_value_is_the_mean_over_prompts() -> None:
+    divergence = {"a": 0.1, "b": 0.3}
+    result = judged("delta_kl", lambda view, r: divergence[r.prompt] * (view.source == "finetuned"), prompts=("a", "b"))
+    assert result.raw == pytest.approx(0.2)
+
+
+def test_without_prompts_it_is_an_error() -> None:
+    result = judged("delta_kl", lambda *_: 0.0)
+    assert (result.verdict, result.score) == ("error", None)
+    assert "prompts is empty" in result.message
+
+
+def test_without_calibration_the_fixed_rule_decides_visibly() -> None:
+    result = judged("delta_kl", lambda view, _: 0.2, runs=None, prompts=("a",))
+    assert (result.verdict, result.z) == ("pass", None)
+    assert "(no calibration)" in result.message
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict"), [("finetuned", "fail"), ("null", "error")], ids=["adapter", "null"]
+)
+def test_views_without_numbers_are_never_green(source: str, verdict: str) -> None:
+    result = judged(
+        "delta_kl",
+        lambda view, _: f"NaN or Inf under the {view} view" if view.source == source else 0.1,
+        prompts=("a",),
+    )
+    assert result.verdict == verdict
+    assert "NaN" in result.message
+
+
+def test_rank_multipliers_give_a_profile() -> None:
+    number = by_source(0.0, 0.5, 0.05, spread=0.5)
+    result = judged(
+        "delta_kl", lambda view, _: number(view) * view.scale**2, prompts=("a",), multipliers=(1.0, 0.5, 2.0)
+    )
+    assert list(result.z_by_rank) == ["1", "0.5", "2"]
+    assert result.z_by_rank["0.5"] > result.z_by_rank["1"] > result.z_by_rank["2"]
+    assert result.z == result.z_by_rank["1"]

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from sway_gate.measure import LogProbs
+from sway_gate.probes import Context
+from sway_gate.probes import section_internalization as probe
+from sway_gate.spec import Pair, Preference, Section, SectionInternalization
+from tests.helpers import judged
+
+PROSE = tuple(Section(kind="prose", id=f"s{i}", content=f"the {i} cat sat on a red mat today") for i in range(4))
+CONTEXT = Context(PROSE, ("control prose",))
+
+
+def run(own: float, permuted: float, control: float, *, context: Context = CONTEXT, **fields: object):  # type: ignore[no-untyped-def]
+    """Relative lifts of the fine-tuned view on the text, on its permuted words and on the control; nulls near 0."""
+    spec = SectionInternalization(name="s", **fields)  # type: ignore[arg-type]
+    texts = probe._texts(spec, context)
+    originals = {r for t in texts for r in t.own}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        lift = control if request.completion == "control prose" else own if request in originals else permuted
+        if view.source == "base":
+            lift = 0.0
+        elif view.source == "null":
+            lift = 0.001 * (view.number - 3)
+        return np.full(5, -2.0 * (1 - lift))
+
+    return judged("section_internalization", answer, context=context, **fields)
+
+
+CASES = {
+    "learned": (0.5, 0.2, 0.0, "pass", 0.3),
+    "vocabulary alone": (0.3, 0.3, 0.0, "fail", 0.0),
+    "english in general": (0.3, 0.0, 0.28, "fail", 0.02),
+    "worse on the rest does not help": (0.06, -0.5, -0.9, "pass", 0.06),
+    "small and certain": (0.04, 0.0, 0.0, "fail", 0.04),
+    "nothing": (0.0, 0.0, 0.0, "fail", 0.0),
+    "unlearned": (-0.4, -0.4, 0.0, "fail", -0.4),
+}
+
+
+@pytest.mark.parametrize(("own", "permuted", "control", "verdict", "value"), CASES.values(), ids=CASES)
+def test_verdicts(own: float, permuted: float, control: float, verdict: str, value: float) -> None:
+    result = run(own, permuted, control)
+    assert result.verdict == verdict, result.message
+    assert result.raw == pytest.approx(value, abs=1e-9)
+
+
+def test_the_report_names_each_section() -> None:
+    sections = run(0.5, 0.2, 0.0).details["sections"]
+    assert [(s["id"], s["passed"]) for s in sections] == [(f"s{i}", True) for i in range(4)]
+    assert sections[0]["effective"] == pytest.approx(0.3)
+
+
+def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() -> None:
+    pairs = (Pair(prompt="Who?", gold="old Tom Reed"), Pair(prompt="Where? ", gold="in Hale"))
+    section = Section(kind="instruction", id="i", pairs=pairs)
+    texts = probe._section_texts(section, 2000, seed=0)
+    assert texts.own == [LogProbs("Who?", " old Tom Reed"), LogProbs("Where? ", "in Hale")]
+    assert sorted(" ".join(r.completion for r in texts.permuted).split()) == sorted("old Tom Reed in Hale".split())
+    assert [len(r.completion.split()) for r in texts.permuted] == [3, 2]
+
+
+def test_preferences_score_the_chosen_answer() -> None:
+    section = Section(kind="preference", id="p", pairs=(Preference(prompt="Q", chosen="yes", rejected="no"),))
+    assert probe._section_texts(section, 2000, seed=0).own == [LogProbs("Q", " yes")]
+
+
+@pytest.mark.parametrize(("kinds", "words"), [(("instruction",), "no sections of kind instruction")], ids=["no such"])
+def test_nothing_to_score_is_an_error(kinds: tuple[str, ...], words: str) -> None:
+    result = judged("section_internalization", lambda *_: 0.0, context=CONTEXT, include_kinds=kinds)
+    assert result.verdict == "error"
+    assert words in result.message
+
+
+def test_permutation_is_the_same_for_the_same_seed() -> None:
+    first, again, other = (probe._section_texts(PROSE[0], 2000, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first.permuted != other.permuted

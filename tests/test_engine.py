@@ -1,0 +1,156 @@
+"""The engine on a backend made of arithmetic: what it asks for, in which passes, and what it does when one fails."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sway_gate import engine
+from sway_gate.backends import Facts, Fault, NotStackable, OutOfMemory, Row
+from sway_gate.errors import Undecided
+from sway_gate.measure import BASE, FINETUNED, Divergence, LogProbs, NonFinite, View
+from sway_gate.progress import silent
+
+NULL = View("null", 3)
+
+
+class Arithmetic:
+    """Answers are sums of token ids times the view's scale; a pass costs one unit a view and token."""
+
+    facts = Facts("cpu", "float32", "best_effort")
+
+    def __init__(self, budget: int = 10**9, stacked: bool = True) -> None:
+        self.stacked, self.passes, self._budget = stacked, [], budget
+
+    def encode(self, request: Any) -> tuple[Row, str]:
+        ids = tuple(map(ord, "".join(request[:1] if isinstance(request, Divergence) else request)))
+        kind = request.divergence if isinstance(request, Divergence) else ""
+        return Row(ids, (len(ids) - 1,), (), kind), "cut" if len(ids) > 30 else ""
+
+    def cost(self, views: int, rows: Sequence[Row]) -> int:
+        return views * len(rows) * max(len(row.ids) for row in rows)
+
+    def budget(self) -> int:
+        return self._budget
+
+    def unreached(self) -> tuple[str, ...]:
+        return ()
+
+    def measure(self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]) -> Any:
+        self.passes.append((tuple(views), tuple(rows)))
+        if rows[0].divergence:
+            if views[0] == BASE:
+                references.update(dict.fromkeys(rows, True))
+            assert all(row in references for row in rows), "a divergence without its base"
+        return [[np.array([sum(row.ids) * view.scale + view.number]) for row in rows] for view in views]
+
+
+class Memory(dict[tuple[str, str], Any]):
+    def get(self, view: str, request: str) -> Any:  # type: ignore[override]
+        return super().get((view, request))
+
+    def put(self, view: str, request: str, value: Any) -> None:
+        self[view, request] = value
+
+
+def measure(backend: Any, plan: list[engine.Key], store: Any = None) -> engine.Measured:
+    return engine.measure(plan, lambda: backend, store, silent)
+
+
+TEXTS = [LogProbs("p" * n, "c") for n in (9, 1, 5, 3)]
+PLAN: list[engine.Key] = [(v, r) for v in (FINETUNED, NULL) for r in [*TEXTS, Divergence("a"), Divergence("bb")]]
+
+
+def test_doubles_are_measured_once_and_the_base_with_them() -> None:
+    backend = Arithmetic()
+    answers = measure(backend, PLAN * 3).answers
+    seen = [(view, row) for views, rows in backend.passes for view in views for row in rows]
+    assert len(seen) == len(set(seen)) == 18
+    assert answers.get(BASE, TEXTS[0]) == answers.get(FINETUNED, TEXTS[0])
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("budget", [1, 12, 40, 10**9])
+def test_answers_do_not_depend_on_the_passes(stacked: bool, budget: int) -> None:
+    expected, answers = measure(Arithmetic(), PLAN).answers, measure(Arithmetic(budget, stacked), PLAN).answers
+    assert all(answers.get(*key) == expected.get(*key) for key in PLAN)
+
+
+@pytest.mark.parametrize("budget", [12, 24, 100])
+def test_passes_stay_within_the_budget_where_they_can(budget: int) -> None:
+    backend = Arithmetic(budget)
+    measure(backend, PLAN)
+    for views, rows in backend.passes:
+        assert backend.cost(len(views), rows) <= budget or (len(views), len(rows)) == (1, 1)
+
+
+def test_texts_of_one_length_share_a_pass() -> None:
+    backend = Arithmetic(budget=3 * 2 * 4)
+    measure(backend, [(v, r) for v in (FINETUNED, NULL) for r in TEXTS])
+    assert [[len(row.ids) for row in rows] for _, rows in backend.passes][0] == [2, 4]
+
+
+def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
+    backend = Arithmetic(budget=4, stacked=False)
+    measure(backend, PLAN)
+    order = [views[0] for views, _ in backend.passes]
+    assert all(len(views) == 1 for views, _ in backend.passes)
+    assert sum(a != b for a, b in zip(order, order[1:])) == 2
+
+
+def test_known_readings_are_not_measured_again() -> None:
+    store, backend = Memory(), Arithmetic()
+    first = measure(backend, PLAN, store).answers
+    again = engine.measure(PLAN, lambda: pytest.fail("the backend was built"), store, silent).answers
+    assert all(first.get(*key) == again.get(*key) for key in PLAN)
+    extra = Arithmetic()
+    measure(extra, [*PLAN, (FINETUNED, Divergence("new"))], store)
+    assert [len(rows) for _, rows in extra.passes] == [1]
+
+
+class Failing(Arithmetic):
+    def __init__(self, error: type[Exception], limit: int) -> None:
+        super().__init__()
+        self._error, self._limit = error, limit
+
+    def measure(self, views: Any, rows: Any, references: Any) -> Any:
+        if len(views) * (1 if self._error is NotStackable else len(rows)) > self._limit:
+            raise self._error
+        return super().measure(views, rows, references)
+
+
+@pytest.mark.parametrize("error", [OutOfMemory, NotStackable])
+@pytest.mark.parametrize("limit", [1, 2])
+def test_passes_that_fail_are_made_smaller(error: type[Exception], limit: int) -> None:
+    expected, answers = measure(Arithmetic(), PLAN).answers, measure(Failing(error, limit), PLAN).answers
+    assert all(answers.get(*key) == expected.get(*key) for key in PLAN)
+
+
+def test_one_text_that_never_fits_is_undecided() -> None:
+    with pytest.raises(Undecided, match="out of memory on one text"):
+        measure(Failing(OutOfMemory, 0), PLAN)
+
+
+def test_a_fault_is_raised_when_it_is_read_and_never_stored() -> None:
+    class Broken(Arithmetic):
+        def measure(self, views: Any, rows: Any, references: Any) -> Any:
+            return [[Fault(f"NaN under {view}") for _ in rows] for view in views]
+
+    store = Memory()
+    answers = measure(Broken(), PLAN, store).answers
+    with pytest.raises(NonFinite, match="NaN under null 3"):
+        answers.get(NULL, TEXTS[0])
+    assert not store
+
+
+def test_cut_texts_are_noted_once() -> None:
+    plan: list[engine.Key] = [(FINETUNED, LogProbs("x" * 40, y)) for y in "abc"]
+    assert measure(Arithmetic(), plan).notes == ("3 texts were cut",)
+
+
+def test_progress_ends_at_its_total() -> None:
+    calls: list[tuple[str, int, int]] = []
+    engine.measure(PLAN, Arithmetic, None, lambda *call: calls.append(call))
+    assert calls[0][1] == 0
+    assert calls[-1][1] == calls[-1][2] > 0
