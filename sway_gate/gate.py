@@ -16,11 +16,11 @@ import msgspec
 from sway_gate import __version__, cache, digest, hub
 from sway_gate.errors import UsageError
 from sway_gate.progress import Progress, silent
-from sway_gate.result import GateResult, ModelFacts
+from sway_gate.result import GateResult, ModelFacts, Verdict
 from sway_gate.spec import SCORE_WEIGHTS, DeltaKL, ModelRef, Models, Spec
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
-_CHECK_PROMPTS = 6
+_CHECK_PROMPTS = 4
 _CHECK_MINIMUM_NATS = 0.01
 _MAX_PROMPTS_BYTES = 2**20
 
@@ -56,7 +56,7 @@ def run(spec: Spec, options: Options = Options(), progress: Progress = silent) -
     from sway_gate.evaluate import evaluate
 
     result = evaluate(job, progress)
-    if job.cache and result.verdict != "error":
+    if job.cache and not any(probe.verdict is Verdict.ERROR for probe in result.probes):
         cache.store_verdict(key, msgspec.json.encode(result))
     return result
 

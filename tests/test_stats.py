@@ -1,8 +1,10 @@
 """Against scipy, numbers to 40 digits where scipy has too few, closed forms and simulation."""
 
+import itertools
 import math
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -290,11 +292,29 @@ def test_bootstrap_covers_more_than_bca(rng: np.random.Generator) -> None:
     assert ours > theirs + 0.03
 
 
-@pytest.mark.parametrize("items", [[1.0, 4.0], [1.0, 2.0, 4.0], [0.0] * 11 + [1.0]], ids=["two", "three", "ties"])
+@pytest.mark.parametrize("items", [[1.0, 4.0], [1.0, 2.0, 4.0], [0.1] * 11 + [0.7]], ids=["two", "three", "ties"])
 @pytest.mark.parametrize("level", [0.9, 0.95])
 def test_bootstrap_falls_back_to_students_t(items: list[float], level: float) -> None:
     expected = oracle.ttest_1samp(items, 0).confidence_interval(level)
     assert bootstrap_ci(items, 0, level) == pytest.approx(tuple(expected), rel=1e-9)
+
+
+def test_bootstrap_nears_the_limits_of_all_resamples() -> None:
+    items = np.array([1.0, 2.0, 4.0, 5.0, 8.0])  # one item is the mean: its resample of equal items gives 0 / 0
+    every = items[np.array(list(itertools.product(range(5), repeat=5)))]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.nan_to_num((every.mean(1) - 4) / oracle.sem(every, axis=1), nan=0, posinf=1e9, neginf=-1e9)
+    low, high = 4 - np.quantile(t, [0.975, 0.025]) * oracle.sem(items)
+    assert bootstrap_ci(items, 0, draws=200_000) == pytest.approx((low, high), rel=0.02)
+
+
+def test_bootstrap_of_many_items_needs_little_memory(rng: np.random.Generator) -> None:
+    items = rng.normal(size=20_000)
+    tracemalloc.start()
+    bootstrap_ci(items, 0, draws=500)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64e6  # all resamples at once are 160e6
 
 
 def test_bootstrap_of_many_items_is_the_normal_interval(rng: np.random.Generator) -> None:
@@ -306,6 +326,7 @@ def test_bootstrap_of_many_items_is_the_normal_interval(rng: np.random.Generator
 def test_bootstrap_is_deterministic(rng: np.random.Generator) -> None:
     items = rng.normal(size=9)
     assert bootstrap_ci(items, 3) == bootstrap_ci(items, 3) != bootstrap_ci(items, 4)
+    assert bootstrap_ci(items, 3, draws=200) != bootstrap_ci(items, 3, draws=300)
 
 
 @pytest.mark.parametrize(
@@ -422,6 +443,17 @@ def test_js_of_float32_stays_in_range(rng: np.random.Generator) -> None:
     assert got.shape == (200,)
     assert got.min() >= 0
     assert got.max() <= LN2
+
+
+def test_divergences_of_float32_are_taken_in_float64(rng: np.random.Generator) -> None:
+    p, q = log_softmax(rng.normal(size=(2, 500))).astype(np.float32)
+    assert js(p, q) == pytest.approx(js(p.astype(float), q.astype(float)), rel=1e-12)
+    assert kl(p, q) == pytest.approx(kl(p.astype(float), q.astype(float)), rel=1e-12)
+
+
+def test_kl_of_rounding_is_not_negative(rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(200, 50))
+    assert kl(log_softmax(logits), log_softmax(logits + 1e-10 * logits)).min() >= 0
 
 
 def test_js_of_a_small_change_keeps_its_digits(rng: np.random.Generator) -> None:

@@ -1,0 +1,193 @@
+"""Wall time, memory and arithmetic rate, against dlm-sway 0.1.0 where its interpreter is given.
+
+All figures of a table come from one run on one machine, commands in turn (ours, theirs, ours, …), caches emptied before
+each. Usage: python benchmarks/speed.py [--theirs PATH_TO_PYTHON] [--repeats N]. Prints Markdown.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+WORK = Path(tempfile.gettempdir()) / "sway-gate-bench"
+PROMPTS = [
+    "The most important rule of the house is", "In the morning the ferry leaves from", "A good answer begins with",
+    "The engineer looked at the drawing and", "Nobody in the village had ever", "The contract says that",
+    "When the water boils, add", "The second half of the year was", "He opened the letter and read",
+    "The library keeps its oldest maps in", "To repair the clock you need", "The council decided on Tuesday that",
+    "Light travels faster than", "My grandmother always told us", "The price of grain rose because",
+    "At the edge of the forest stood", "The recipe calls for two cups of", "Every student must hand in",
+    "The ship was loaded with", "If the alarm rings at night", "The first settlers came from",
+    "A triangle with equal sides is", "The judge asked the witness whether", "Snow fell for three days and",
+    "The train to the north stops at", "She wrote in her diary that", "The machine is cleaned by",
+    "After the war the town was", "The lecture begins with a question about", "Children under ten may not",
+    "The garden behind the school has", "The report ends with a list of",
+]  # fmt: skip
+
+
+class Cost(NamedTuple):
+    seconds: float
+    peak_mib: float
+
+
+def make_model() -> Path:
+    """A random model of SmolLM2-135M's shape with an r = 8 LoRA on all linear layers, and a real tokenizer."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from sway_gate import data
+
+    folder = WORK / "model-v1"
+    if (folder / "done").exists():
+        return folder
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, intermediate_size=1536,
+        vocab_size=49152, tie_word_embeddings=True, max_position_embeddings=2048, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(folder / "base")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=8000, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator([*data.prose(), data.stuffing()], trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
+    fast.save_pretrained(folder / "base")
+    wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    wrapped.save_pretrained(folder / "adapter")
+    (folder / "done").touch()
+    return folder
+
+
+def write_suite(folder: Path, name: str, suite: list[dict[str, Any]]) -> str:
+    models = {"base": {"base": str(folder / "base")}, "ft": {"base": str(folder / "base"), "adapter": str(folder / "adapter")}}
+    path = WORK / f"{name}.yaml"
+    path.write_text(json.dumps({"version": 1, "models": models, "suite": suite}), encoding="utf-8")
+    return str(path)
+
+
+def suite(runs: int) -> list[dict[str, Any]]:
+    return [
+        {"name": "nulls", "kind": "null_adapter", "runs": runs},
+        {"name": "moved", "kind": "delta_kl", "prompts": PROMPTS},
+        {"name": "curve", "kind": "adapter_ablation", "prompts": PROMPTS[:8]},
+    ]
+
+
+def cost(command: list[str], *, keep_cache: bool = False) -> Cost:
+    """Of one process, its caches empty."""
+    home = WORK / "home"
+    if not keep_cache:
+        shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True, exist_ok=True)
+    env = os.environ | {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "HF_HUB_OFFLINE": "1"}
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    _, _, usage = os.wait4(process.pid, 0)
+    return Cost(time.perf_counter() - started, usage.ru_maxrss / 1024)
+
+
+def compare(ours: list[str], theirs: list[str] | None, repeats: int) -> tuple[list[Cost], list[Cost]]:
+    mine, other = [], []
+    for _ in range(repeats):
+        mine.append(cost(ours))
+        if theirs:
+            other.append(cost(theirs))
+    return mine, other
+
+
+def line(what: str, mine: list[Cost], other: list[Cost], limit: str) -> str:
+    seconds = statistics.median(c.seconds for c in mine)
+    peak = statistics.median(c.peak_mib for c in mine)
+    if not other:
+        return f"| {what} | {seconds:.2f} s, {peak:.0f} MiB | – | – | {limit} |"
+    s, p = statistics.median(c.seconds for c in other), statistics.median(c.peak_mib for c in other)
+    return f"| {what} | {seconds:.2f} s, {peak:.0f} MiB | {s:.2f} s, {p:.0f} MiB | {seconds / s:.2f} × wall, {peak / p:.2f} × peak | {limit} |"
+
+
+def arithmetic_rate(folder: Path) -> str:
+    """Of stacked passes of 64 rows, against this machine's own fp32 GEMM of the same inner sizes."""
+    import torch
+
+    from sway_gate import engine, nulls
+    from sway_gate.backends import hf
+    from sway_gate.measure import FINETUNED, Divergence, View
+    from sway_gate.progress import silent
+
+    x, w = torch.randn(1024, 576), torch.randn(1536, 576)
+    gemm = max(2 * 1024 * 576 * 1536 / _seconds(lambda: torch.nn.functional.linear(x, w)) for _ in range(40))
+    backend = hf.load(hf.Source(folder / "base", folder / "adapter", device="cpu"), nulls.Settings(runs=14))
+    views = [FINETUNED, *(View("null", i) for i in range(14))]  # with the base 16 views, of 4 texts each
+    requests = [Divergence(" ".join(PROMPTS[4 * i : 4 * i + 4])) for i in range(4)]
+    rows = [backend.encode(r)[0] for r in requests]
+    tokens = 16 * len(rows) * max(len(row.ids) for row in rows)
+    weights = sum(p.numel() for n, p in backend._model.named_parameters() if p.dim() == 2 and "embed" not in n)
+    head = 16 * len(rows) * 49152 * 576
+    plan = [(v, r) for v in views for r in requests]
+    seconds = min(_seconds(lambda: engine.measure(plan, lambda: backend, None, silent)) for _ in range(5))
+    rate = 2 * (tokens * weights + head) / seconds
+    return f"| stacked passes, 64 rows of {tokens // 64} tokens | {rate / 1e9:.0f} GFLOP/s | GEMM {gemm / 1e9:.0f} GFLOP/s | {rate / gemm:.2f} | ≥ .60 |"
+
+
+def _seconds(call: Any) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--theirs", help="python of a venv with dlm-sway[hf]==0.1.0")
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    folder = make_model()
+    ours = [sys.executable, "-m", "sway_gate"]
+    theirs = [str(Path(args.theirs).with_name("sway"))] if args.theirs else None
+
+    def against(*arguments: str) -> list[str] | None:
+        return [*theirs, *arguments] if theirs else None
+
+    check = ("check", str(folder / "adapter"), "--base", str(folder / "base"))
+    three, eight, sixteen = (write_suite(folder, f"suite-{n}", suite(n)) for n in (3, 8, 16))
+    broken = WORK / "broken.yaml"
+    broken.write_text("version: 1\nsuite: []\n", encoding="utf-8")
+    print(f"# Speed\n\nFrom `benchmarks/speed.py`, median of {args.repeats}, on {_machine()}.\n")
+    print("| what | sway-gate | against | ratio | target |\n| --- | ---: | ---: | ---: | ---: |")
+    print(line("`sway check` (ours: 8 nulls, theirs: 3)", *compare([*ours, *check], against(*check), args.repeats), "≤ .60, peak ≤ 1.5"), flush=True)
+    gate = compare([*ours, "run", three], against("run", three), args.repeats)
+    print(line("delta_kl × 32, adapter_ablation × 8, 3 nulls", *gate, "≤ .40, peak ≤ 1.5"), flush=True)
+    small, large = compare([*ours, "run", eight], None, args.repeats)[0], compare([*ours, "run", sixteen], None, args.repeats)[0]
+    print(line("16 nulls against 8 (both ours)", large, small, "≤ 1.8"), flush=True)
+    print(arithmetic_rate(folder), flush=True)
+    cost([*ours, "run", three])
+    for what, command, limit in (
+        ("cached `sway gate`", [*ours, "gate", three], "≤ 0.2 s"),
+        ("`sway --version`", [*ours, "--version"], "≤ 0.1 s"),
+        ("spec error", [*ours, "gate", str(broken)], "≤ 0.25 s"),
+    ):
+        print(line(what, [cost(command, keep_cache=True) for _ in range(2 * args.repeats + 1)], [], limit), flush=True)
+
+
+def _machine() -> str:
+    cpu = next((x.split(":")[1].strip() for x in open("/proc/cpuinfo", encoding="utf-8") if x.startswith("model name")), "")
+    return f"{cpu or platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    main()
