@@ -1,0 +1,54 @@
+# Every target sets up what it needs: a fresh machine with Python 3.11 or newer, git and make is enough.
+
+PYTHON ?= $(firstword $(foreach name,python3 python,$(shell command -v $(name) 2>/dev/null)))
+
+ifeq ($(OS),Windows_NT)
+  BIN := .venv/Scripts
+else
+  BIN := .venv/bin
+endif
+
+PIP := $(BIN)/python -m pip install -q -c constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.hf ## Gate a healthy and an untrained demo adapter, offline.
+	@$(BIN)/sway demo
+
+test: .venv/.dev ## Run the fast tests.
+	$(BIN)/python -m pytest -q -m "not slow" -n 2
+
+test-all: .venv/.dev ## Run all tests.
+	$(BIN)/python -m pytest -q -n 2
+
+lint: .venv/.dev ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict sway_gate
+
+bench: .venv/.dev ## Measure where the time goes.
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what the other targets made.
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# A stamp tells what is installed; it is older than its inputs when they have changed.
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/it")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.hf: .venv/.made $(INPUTS)
+	$(PIP) -e ".[hf]"
+	@touch $@
+
+.venv/.dev: .venv/.hf
+	$(BIN)/python -m pip install -q "pip>=25.1"
+	$(PIP) --group dev
+	@touch $@

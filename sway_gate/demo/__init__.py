@@ -1,0 +1,14 @@
+"""The demo that comes with the package: a tiny language model, an adapter that learned a document, one that did not."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+MODEL = FOLDER / "model"
+HEALTHY = FOLDER / "healthy"
+UNTRAINED = FOLDER / "untrained"
+
+
+def specs() -> tuple[tuple[str, str], ...]:
+    """Title and path of each demo spec, the one that passes first."""
+    titles = (("a healthy adapter", HEALTHY), ("an adapter that learned nothing", UNTRAINED))
+    return tuple((title, str(FOLDER / f"{adapter.name}.sway.yaml")) for title, adapter in titles)

@@ -1,0 +1,532 @@
+"""The command line: exit codes, one-line errors, and where the output goes."""
+
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import msgspec
+import pytest
+from helpers_results import result
+
+from sway_gate import cli, doctor, explain, output, paths, progress
+from sway_gate.errors import AdapterError, SpecError, SwayError, Undecided, UsageError
+from sway_gate.probes import TABLE
+from sway_gate.spec import KINDS, SCORE_WEIGHTS
+
+ROOT = Path(__file__).parents[1]
+SPEC = """\
+version: 1
+models:
+  base: {base: org/base}
+  ft: {base: org/base, adapter: org/adapter}
+suite:
+  - {name: moved, kind: delta_kl, prompts: [The key insight is]}
+"""
+PASS, FAIL = result(), result(verdict="fail", exit_code=1)
+
+
+def sway(*argv, cwd, stdin=None, **env):
+    """Run `sway` as its own process."""
+    command = [sys.executable, "-m", "sway_gate", *argv]
+    env = {key: value for key, value in (os.environ | {"PYTHONPATH": str(ROOT)} | env).items() if value is not None}
+    return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with a sound spec in it."""
+    (tmp_path / "sway.yaml").write_text(SPEC, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def gate(folder, monkeypatch):
+    """A gate that measures nothing: `answer` is what it says, or raises; `calls` is what it was asked."""
+    fake = types.SimpleNamespace(answer=PASS, calls=[])
+
+    class Options(tuple):
+        def __new__(cls, threshold=None, weights=None, online=False, cache=True):
+            return tuple.__new__(cls, (threshold, weights, online, cache))
+
+    def run(spec, options, show):
+        fake.calls.append((spec, options))
+        if isinstance(fake.answer, BaseException):
+            raise fake.answer
+        return fake.answer
+
+    fake.Options, fake.run = Options, run
+    fake.plan = lambda spec: f"{len(spec.suite)} probe"
+    fake.prefetch = lambda spec: ["org/base: there"]
+    fake.check_spec = lambda adapter, base, prompts: (adapter, base, prompts)
+    fake.check_headline = lambda found: "4.2σ above noise"
+    monkeypatch.setitem(sys.modules, "sway_gate.gate", fake)
+    monkeypatch.setattr("sway_gate.gate", fake, raising=False)
+    return fake
+
+
+# ----------------------------------------------------------------------------------------------------- exit codes
+
+ANSWERS = {
+    "pass": (PASS, 0),
+    "fail": (FAIL, 1),
+    "error": (result(verdict="error", exit_code=3), 3),
+    "usage": (UsageError("no"), 2),
+    "spec": (SpecError(["a", "b"]), 2),
+    "adapter": (AdapterError("no"), 2),
+    "undecided": (Undecided("no"), 3),
+    "any of ours": (SwayError("no"), 3),
+    "a bug": (ZeroDivisionError("x"), 3),
+    "no memory": (MemoryError(), 3),
+    "no message": (SwayError(), 3),
+    "someone's exit(0)": (SystemExit(0), 3),
+    "a panic in an extension": (type("PanicException", (BaseException,), {})("x"), 3),
+    "Ctrl-C": (KeyboardInterrupt(), 130),
+}
+
+
+@pytest.mark.parametrize("command", ["gate", "run", "check x"])
+@pytest.mark.parametrize(("answer", "code"), ANSWERS.values(), ids=ANSWERS)
+def test_exit_code_is_the_answer(gate, command, answer, code):
+    gate.answer = answer
+    assert cli.main(command.split()) == code
+
+
+def test_gate_main_is_sway_gate(gate, monkeypatch):
+    gate.answer = FAIL
+    monkeypatch.setattr(sys, "argv", ["sway-gate", "sway.yaml", "--threshold", "0.9"])
+    assert cli.gate_main() == 1
+    assert gate.calls[0][1][0] == 0.9
+
+
+WRONG = {
+    "no command": "",
+    "unknown command": "judge",
+    "unknown option": "gate --frobnicate",
+    "abbreviated option": "gate --thresh 0.5",
+    "two specs": "gate a.yaml b.yaml",
+    "missing spec": "gate none.yaml",
+    "folder as spec": "gate .",
+    "threshold above 1": "gate --threshold 1.1",
+    "threshold below 0": "gate --threshold=-0.1",
+    "threshold nan": "gate --threshold nan",
+    "threshold is a word": "gate --threshold high",
+    "unknown category": "gate --weights style=1",
+    "no number": "gate --weights adherence=x",
+    "no value": "gate --weights adherence",
+    "empty weights": "gate --weights=",
+    "negative weight": "gate --weights adherence=-1",
+    "nan weight": "gate --weights adherence=nan",
+    "infinite weight": "gate --weights adherence=inf",
+    "category twice": "gate --weights adherence=1,adherence=2",
+    "all weights zero": "gate --weights adherence=0,attribution=0,calibration=0,ablation=0,baseline=0",
+    "dry run, all weights zero": "run --dry-run --weights adherence=0,attribution=0,calibration=0,ablation=0",
+    "json into no folder": "gate --json none/r.json",
+    "json is a folder": "gate --json .",
+    "json is a file's child": "gate --json sway.yaml/r.json",
+    "junit takes the spec": "gate --junit sway.yaml",
+    "junit takes another spec": "gate --junit other.yml",
+    "json over the spec": "gate spec.json --json ./spec.json",
+    "both to one file": "gate --json r --junit ./r",
+    "both to stdout": "gate --json - --junit -",
+    "check without adapter": "check",
+    "check, report over the prompts": "check x --prompts p.txt --json p.txt",
+    "static without adapter": "static",
+    "unknown kind": "explain delta",
+    "unknown cache action": "cache drop",
+}
+
+
+@pytest.mark.parametrize("line", WRONG.values(), ids=WRONG)
+def test_wrong_usage_is_2_before_anything_is_measured(gate, folder, capsys, line):
+    (folder / "spec.json").write_text(SPEC, encoding="utf-8")
+    assert cli.main(line.split(" ") if line else []) == 2
+    out, err = capsys.readouterr()
+    assert (out, gate.calls, "rror: " in err, "Traceback" in err) == ("", [], True, False)
+    assert (folder / "spec.json").read_text(encoding="utf-8") == SPEC
+
+
+@pytest.mark.parametrize("line", ["gate --weights style=1", "gate --weights adherence=x"])
+def test_wrong_weights_name_the_categories(gate, capsys, line):
+    cli.main(line.split())
+    assert ", ".join(SCORE_WEIGHTS) in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------------------- errors
+
+
+def test_each_mistake_has_its_line(gate, capsys):
+    gate.answer = SpecError(["a.yaml:1:1: x", "a.yaml:2:1: y"])
+    cli.main(["gate"])
+    assert capsys.readouterr().err == "error: a.yaml:1:1: x\nerror: a.yaml:2:1: y\n"
+
+
+def test_errors_cannot_move_the_cursor(gate, capsys):
+    gate.answer = AdapterError("\x1b[2J bad\rPASS")
+    cli.main(["gate"])
+    assert capsys.readouterr().err == "error: \\x1b[2J bad\nerror: PASS\n"
+
+
+def test_a_bug_is_one_line(gate, capsys):
+    gate.answer = ValueError("two\nlines")
+    cli.main(["gate"])
+    err = capsys.readouterr().err
+    assert err.startswith("error: ValueError: two lines (")
+    assert err.count("\n") == 1
+    assert "SWAY_DEBUG=1" in err
+
+
+def test_every_error_says_something(gate, capsys):
+    gate.answer = SwayError()
+    cli.main(["gate"])
+    assert capsys.readouterr().err == "error: SwayError\n"
+
+
+def test_debug_shows_the_traceback(gate, capsys, monkeypatch):
+    monkeypatch.setenv("SWAY_DEBUG", "1")
+    gate.answer = ValueError("x")
+    cli.main(["gate"])
+    assert "Traceback" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ options to gate
+
+OPTIONS = {
+    "none": ("gate", (None, None, False, True)),
+    "threshold": ("run --threshold 0.75", (0.75, None, False, True)),
+    "weights": (
+        "gate --weights attribution=0.5,adherence=0.2",
+        (None, {"attribution": 0.5, "adherence": 0.2}, False, True),
+    ),
+    "weights with spaces": (
+        "gate --weights attribution=1,~adherence=2",
+        (None, {"attribution": 1, "adherence": 2}, False, True),
+    ),
+    "no cache": ("gate --no-cache", (None, None, False, False)),
+    "online": ("gate --online", (None, None, True, True)),
+    "check": ("check x", (None, None, False, True)),
+}
+
+
+@pytest.mark.parametrize(("line", "options"), OPTIONS.values(), ids=OPTIONS)
+def test_options_reach_the_gate(gate, line, options):
+    cli.main([word.replace("~", " ") for word in line.split()])
+    assert gate.calls[0][1] == options
+
+
+def test_check_passes_its_arguments(gate, capsys):
+    cli.main(["check", "a", "--base", "b", "--prompts", "p.txt"])
+    assert gate.calls[0][0] == ("a", "b", "p.txt")
+    assert capsys.readouterr().out.startswith("4.2σ above noise\n")
+
+
+def test_spec_from_standard_input(gate, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SPEC.encode())))
+    assert cli.main(["gate", "-"]) == 0
+    assert gate.calls[0][0].label == "<stdin>"
+
+
+def test_dry_run_measures_nothing(gate, capsys):
+    assert cli.main(["run", "--dry-run"]) == 0
+    assert (capsys.readouterr().out, gate.calls) == ("1 probe\n", [])
+
+
+NETWORK = {
+    "default": ("gate", None, "1"),
+    "option": ("gate --online", None, None),
+    "variable": ("gate", "TRUE", None),
+    "variable says no": ("gate", "0", "1"),
+    "variable is not understood": ("gate", "maybe", "1"),
+    "prefetch": ("prefetch", None, None),
+    "doctor": ("probes", None, "1"),
+}
+
+
+@pytest.mark.parametrize(("line", "variable", "offline"), NETWORK.values(), ids=NETWORK)
+def test_offline_unless_asked(gate, monkeypatch, line, variable, offline):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    if variable:
+        monkeypatch.setenv("SWAY_ONLINE", variable)
+    assert cli.main(line.split()) == 0
+    assert os.environ.get("HF_HUB_OFFLINE") == offline
+
+
+# --------------------------------------------------------------------------------------------------------- output
+
+
+def test_reports_are_written_whole(gate, folder):
+    assert cli.main(["gate", "--json", "r.json", "--junit", "j.xml", "--quiet"]) == 0
+    assert json.loads((folder / "r.json").read_text(encoding="utf-8"))["verdict"] == "pass"
+    assert (folder / "j.xml").read_text(encoding="utf-8").startswith("<?xml")
+    assert sorted(path.name for path in folder.iterdir()) == ["j.xml", "r.json", "sway.yaml"]
+
+
+def test_junit_has_a_default_name(gate, folder):
+    cli.main(["gate", "sway.yaml", "--junit"])
+    assert (folder / "sway-junit.xml").is_file()
+
+
+def test_json_to_stdout_moves_the_report(gate, capsys):
+    cli.main(["gate", "--json", "-"])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdict"] == "pass"
+    assert "PASS" in err
+
+
+def test_a_failing_gate_writes_its_reports(gate, folder):
+    gate.answer = FAIL
+    assert cli.main(["gate", "--json", "r.json"]) == 1
+    assert json.loads((folder / "r.json").read_text(encoding="utf-8"))["exit_code"] == 1
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / "r.json"
+    target.write_text("old", encoding="utf-8")
+    monkeypatch.setattr(Path, "replace", lambda self, other: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(SwayError, match="No space left"):
+        output.write(str(target), b"new")
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [("r.json", "old")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and modes of POSIX")
+def test_write_follows_links_and_the_umask(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    output.write(str(tmp_path / "link"), b"x")
+    assert (tmp_path / "link").is_symlink()
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="devices of POSIX")
+def test_a_device_is_written_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDWR)
+    output.write(str(tmp_path / "pipe"), b"x")
+    assert os.read(reader, 9) == b"x"
+    os.close(reader)
+    output.check_targets({"--json": os.devnull, "--junit": os.devnull}, [])
+
+
+COLORS = {
+    "pipe": ({}, False, False),
+    "terminal": ({}, True, True),
+    "NO_COLOR": ({"NO_COLOR": "1"}, True, False),
+    "empty NO_COLOR": ({"NO_COLOR": ""}, True, True),
+    "FORCE_COLOR": ({"FORCE_COLOR": "1"}, False, True),
+    "FORCE_COLOR=0": ({"FORCE_COLOR": "0"}, True, False),
+    "NO_COLOR wins": ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, True, False),
+    "dumb": ({"TERM": "dumb"}, True, False),
+}
+
+
+@pytest.mark.parametrize(("env", "is_terminal", "expected"), COLORS.values(), ids=COLORS)
+def test_colors(monkeypatch, env, is_terminal, expected):
+    for name, value in ({"NO_COLOR": "", "TERM": "xterm"} | env).items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal
+    assert output.has_color(stream) is expected
+
+
+@pytest.mark.parametrize(("encoding", "expected"), [("utf-8", False), ("cp1252", True), ("ascii", True)])
+def test_poor_encodings_get_ascii(encoding, expected):
+    assert output.is_ascii(io.TextIOWrapper(io.BytesIO(), encoding=encoding)) is expected
+
+
+def test_poor_encodings_do_not_end_a_run(folder):
+    ran = sway("explain", "delta_kl", cwd=folder, PYTHONIOENCODING="ascii", PYTHONUTF8=None)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "\\u2265" in ran.stdout
+
+
+def test_progress_is_silent_in_a_pipe(capsys):
+    with progress.shown() as show:
+        show("measure", 1, 2)
+    assert show is progress.silent
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_shows_on_a_terminal(monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.shown() as show:
+        show("measure", 0, 0)
+        show("measure", 1, 2)
+    assert "measure" in stream.getvalue()
+
+
+def test_quiet_hides_progress(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress.shown(quiet=True) as show:
+        assert show is progress.silent
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+@pytest.mark.parametrize("argv", [["schema"], ["--help"], ["explain", "delta_kl"]], ids=" ".join)
+def test_a_reader_that_leaves_is_no_error(folder, argv):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "sway_gate", *argv]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    with os.fdopen(write, "wb") as closed:
+        ran = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, env=env, cwd=folder)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("line", ["--version", "schema", "probes"])
+def test_closed_streams_are_no_error(folder, line):
+    command = f'"{sys.executable}" -m sway_gate {line} >&- 2>&-'
+    assert subprocess.run(["sh", "-c", command], env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_not_green(folder):
+    command = [sys.executable, "-m", "sway_gate", "schema"]
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert ran.returncode == 3
+    assert b"No space left" in ran.stderr
+
+
+# ----------------------------------------------------------------------------------------------- whole processes
+
+PROCESSES = {
+    "version": (["--version"], 0, "sway-gate 0.1.0\n"),
+    "gate version": (["gate", "--version"], 0, "sway-gate 0.1.0\n"),
+    "help": (["--help"], 0, "could not decide"),
+    "schema": (["schema"], 0, "2020-12"),
+    "probes": (["probes"], 0, "delta_kl"),
+    "overview": (["explain"], 0, "sway explain KIND"),
+    "cache": (["cache"], 0, "0 entries"),
+    "clear": (["cache", "clear"], 0, "removed 0 entries"),
+    "doctor": (["doctor"], 0, "offline"),
+    "static, no such folder": (["static", "none"], 2, "none"),
+    "missing spec": (["gate"], 2, ""),
+}
+
+
+@pytest.mark.parametrize(("argv", "code", "text"), PROCESSES.values(), ids=PROCESSES)
+def test_process(tmp_path, argv, code, text):
+    ran = sway(*argv, cwd=tmp_path, SWAY_CACHE_DIR=str(tmp_path / "cache"))
+    assert ran.returncode == code
+    assert text in ran.stdout
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="resource is POSIX")
+def test_version_is_instant(tmp_path):
+    import resource
+
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        sway("--version", cwd=tmp_path)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    assert min(seconds() for _ in range(5)) < 0.1
+
+
+def test_demo_needs_both_verdicts(gate, monkeypatch, capsys):
+    from sway_gate import demo, spec
+
+    monkeypatch.setattr(demo, "specs", lambda: (("healthy", "a"), ("untrained", "b")), raising=False)
+    monkeypatch.setattr(spec, "load", lambda path: path)
+    answers = {"a": PASS, "b": FAIL}
+    gate.run = lambda path, options, show: answers[path]
+    assert cli.main(["demo"]) == 0
+    answers["b"] = PASS
+    assert cli.main(["demo"]) == 1
+    answers["b"] = result(verdict="error", exit_code=3)
+    assert cli.main(["demo"]) == 1
+    assert "must be PASS and FAIL" in capsys.readouterr().out
+
+
+# -------------------------------------------------------------------------------------------------------- explain
+
+
+def test_every_kind_has_a_probe():
+    assert TABLE.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_explain_tells_all_of_a_kind(kind):
+    doc, page = explain.probe_doc(kind), explain.page(kind)
+    assert doc.category in SCORE_WEIGHTS
+    assert doc.question.endswith(("?", "."))
+    fields = {field.name for field in msgspec.structs.fields(KINDS[kind])} - {"kind", "line"}
+    assert {name for name in fields if f"\n  {name}: " in page} == fields
+
+
+SCHEMAS = {
+    "number in limits": ({"type": "number", "minimum": 0, "maximum": 1}, "number, 0 to 1"),
+    "optional": ({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}, "integer, 1 or more, or none"),
+    "list": ({"type": "array", "items": {"type": "string"}}, "list of text"),
+    "pair": ({"type": "array", "prefixItems": [{"type": "number"}], "items": False}, "list of number"),
+    "words": ({"enum": ["js", "kl"]}, "js or kl"),
+    "positive": ({"type": "number", "exclusiveMinimum": 0}, "number, more than 0"),
+    "struct": ({"$ref": "#/$defs/Pair"}, "pair"),
+}
+
+
+@pytest.mark.parametrize(("schema", "words"), SCHEMAS.values(), ids=SCHEMAS)
+def test_schema_in_words(schema, words):
+    assert explain._words(schema, {"Pair": {"type": "object"}}) == words
+
+
+# --------------------------------------------------------------------------------------------------------- doctor
+
+
+def test_doctor_says_the_same_in_json(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"})
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "models--org--name").mkdir()
+    cli.main(["doctor", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["hub"] == {"folder": str(tmp_path), "models": ["org/name"]}
+    assert "org/name" in doctor.render(facts)
+
+
+def test_doctor_tells_how_to_add_what_is_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"})
+    assert "pip install 'sway-gate[hf]'" in doctor.render(doctor.facts())
+
+
+def test_doctor_survives_a_broken_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object())
+    assert "torch does not start" in doctor.render(doctor.facts())
+
+
+# ---------------------------------------------------------------------------------------------------------- paths
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="homes of POSIX")
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"SWAY_CACHE_DIR": "{tmp}/s", "XDG_CACHE_HOME": "{tmp}/x"}, "{tmp}/s"),
+        ({"XDG_CACHE_HOME": "{tmp}/x"}, "{tmp}/x/sway-gate"),
+        ({"XDG_CACHE_HOME": "relative"}, "{tmp}/home/.cache/sway-gate"),
+        ({}, "{tmp}/home/.cache/sway-gate"),
+        ({"HOME": "{tmp}/file"}, "{temp}/sway-gate-{uid}"),
+    ],
+    ids=["own", "xdg", "relative xdg", "home", "no home"],
+)
+def test_cache_dir(tmp_path, monkeypatch, env, expected):
+    (tmp_path / "file").touch()
+    (tmp_path / "temp").mkdir()
+    for name in ("SWAY_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"HOME": "{tmp}/home"} | env).items():
+        monkeypatch.setenv(name, value.format(tmp=tmp_path))
+    monkeypatch.setattr(paths.tempfile, "gettempdir", lambda: str(tmp_path / "temp"))
+    assert str(paths.cache_dir()) == expected.format(tmp=tmp_path, temp=tmp_path / "temp", uid=os.getuid())

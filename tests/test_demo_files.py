@@ -1,0 +1,52 @@
+"""The demo's files: small, complete, free of the machine they were made on, and what their specs say."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from sway_gate import demo, spec, static
+
+ADAPTERS = [demo.HEALTHY, demo.UNTRAINED]
+CONFIGS = [demo.MODEL / "config.json", demo.MODEL / "tokenizer_config.json", *(a / "adapter_config.json" for a in ADAPTERS)]
+WEIGHTS = [demo.MODEL / "model.safetensors", *(a / "adapter_model.safetensors" for a in ADAPTERS)]
+SPECS = [Path(path) for _, path in demo.specs()]
+
+
+def test_all_of_it_is_small() -> None:
+    files = [path for path in demo.FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in files) <= 5.5e6
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_config_tells_nothing_of_where_it_was_made(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not {"transformers_version", "peft_version"} & set(json.loads(text))
+    assert str(Path.home()) not in text and '"/' not in text
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.parent.name)
+def test_weights_are_half_precision(path: Path) -> None:
+    with safe_open(path, "np") as file:
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}
+
+
+@pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
+def test_the_static_check_alone_finds_no_fault(folder: Path) -> None:
+    assert static.check(folder).exit_code == 0
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_spec_holds_the_document(path: Path) -> None:
+    document = (demo.FOLDER / "document.md").read_text(encoding="utf-8")
+    *prose, questions = spec.load(str(path)).sections
+    assert len(prose) == 6 and all(section.content in document for section in prose)
+    assert len(questions.pairs) == 6 and all(pair.gold in document for pair in questions.pairs)
+
+
+@pytest.mark.parametrize(("path", "adapter"), zip(SPECS, ADAPTERS, strict=True), ids=lambda path: path.stem)
+def test_spec_names_model_and_adapter(path: Path, adapter: Path) -> None:
+    models = spec.load(str(path)).models
+    assert Path(models.base.base).samefile(demo.MODEL)
+    assert models.ft.adapter is not None and Path(models.ft.adapter).samefile(adapter)

@@ -1,0 +1,76 @@
+"""What pyproject.toml promises is what the package holds."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import sway_gate
+from sway_gate import doctor
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+# Import names that are not the distribution's name with underscores.
+DISTRIBUTIONS = {"yaml": "pyyaml", "sklearn": "scikit-learn", "dlm": "document-language-model"}
+
+
+def names(requirements: list[str]) -> tuple[str, ...]:
+    return tuple(re.match(r"[\w.-]+", requirement)[0] for requirement in requirements)
+
+
+def third_parties() -> set[str]:
+    """Distributions that the package imports anywhere."""
+    found = set()
+    for path in (ROOT / "sway_gate").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                found |= {node.module} if isinstance(node, ast.ImportFrom) else {alias.name for alias in node.names}
+    roots = {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"sway_gate"}
+    return {DISTRIBUTIONS.get(root, root.replace("_", "-")) for root in roots}
+
+
+def test_all_imports_are_declared():
+    declared = {*names(PROJECT["dependencies"]), *(name for extra in EXTRAS.values() for name in names(extra))}
+    assert third_parties() - declared == set()
+
+
+def test_doctor_knows_the_core():
+    assert names(PROJECT["dependencies"]) == doctor.CORE
+
+
+def test_doctor_knows_every_extra():
+    declared = {extra: names(requirements) for extra, requirements in EXTRAS.items() if extra != "all"}
+    assert {name: extra.packages for name, extra in doctor.EXTRAS.items()} == declared
+
+
+def test_all_is_all():
+    assert set(re.findall(r"\w+", EXTRAS["all"][0].partition("[")[2])) == EXTRAS.keys() - {"all"}
+
+
+@pytest.mark.parametrize("target", PROJECT["scripts"].values(), ids=PROJECT["scripts"])
+def test_scripts_exist(target):
+    module, _, function = target.partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" in PROJECT["dynamic"]
+    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "sway_gate/__init__.py"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", sway_gate.__version__)
+
+
+def test_the_changelog_names_the_version():
+    assert f"\n## {sway_gate.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_direct_dependencies_are_pinned():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
+    used = {*names(PROJECT["dependencies"]), *names(EXTRAS["hf"]), *names(PYPROJECT["dependency-groups"]["dev"])}
+    assert {name.lower() for name in used} - pinned == set()
