@@ -61,7 +61,10 @@ def make_model() -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=8000, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=8000,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator([*data.prose(), data.stuffing()], trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
@@ -76,7 +79,10 @@ def make_model() -> Path:
 
 
 def write_suite(folder: Path, name: str, suite: list[dict[str, Any]]) -> str:
-    models = {"base": {"base": str(folder / "base")}, "ft": {"base": str(folder / "base"), "adapter": str(folder / "adapter")}}
+    models = {
+        "base": {"base": str(folder / "base")},
+        "ft": {"base": str(folder / "base"), "adapter": str(folder / "adapter")},
+    }
     path = WORK / f"{name}.yaml"
     path.write_text(json.dumps({"version": 1, "models": models, "suite": suite}), encoding="utf-8")
     return str(path)
@@ -169,10 +175,20 @@ def main() -> None:
     broken.write_text("version: 1\nsuite: []\n", encoding="utf-8")
     print(f"# Speed\n\nFrom `benchmarks/speed.py`, median of {args.repeats}, on {_machine()}.\n")
     print("| what | sway-gate | against | ratio | target |\n| --- | ---: | ---: | ---: | ---: |")
-    print(line("`sway check` (ours: 8 nulls, theirs: 3)", *compare([*ours, *check], against(*check), args.repeats), "≤ .60, peak ≤ 1.5"), flush=True)
+    print(
+        line(
+            "`sway check` (ours: 8 nulls, theirs: 3)",
+            *compare([*ours, *check], against(*check), args.repeats),
+            "≤ .60, peak ≤ 1.5",
+        ),
+        flush=True,
+    )
     gate = compare([*ours, "run", three], against("run", three), args.repeats)
     print(line("delta_kl × 32, adapter_ablation × 8, 3 nulls", *gate, "≤ .40, peak ≤ 1.5"), flush=True)
-    small, large = compare([*ours, "run", eight], None, args.repeats)[0], compare([*ours, "run", sixteen], None, args.repeats)[0]
+    small, large = (
+        compare([*ours, "run", eight], None, args.repeats)[0],
+        compare([*ours, "run", sixteen], None, args.repeats)[0],
+    )
     print(line("16 nulls against 8 (both ours)", large, small, "≤ 1.8"), flush=True)
     print(arithmetic_rate(folder), flush=True)
     cost([*ours, "run", three])
@@ -185,8 +201,12 @@ def main() -> None:
 
 
 def _machine() -> str:
-    cpu = next((x.split(":")[1].strip() for x in open("/proc/cpuinfo", encoding="utf-8") if x.startswith("model name")), "")
-    return f"{cpu or platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    cpu = next(
+        (x.split(":")[1].strip() for x in open("/proc/cpuinfo", encoding="utf-8") if x.startswith("model name")), ""
+    )
+    return (
+        f"{cpu or platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    )
 
 
 if __name__ == "__main__":

@@ -37,9 +37,7 @@ class _Pass(NamedTuple):
     rows: tuple[Row, ...]
 
 
-def measure(
-    plan: Iterable[Key], backend: Callable[[], Backend], store: Store | None, progress: Progress
-) -> Measured:
+def measure(plan: Iterable[Key], backend: Callable[[], Backend], store: Store | None, progress: Progress) -> Measured:
     """The answers to everything in `plan`; the base's, which all comparisons need, are measured once with it."""
     wanted = _with_base(plan)
     known = {key: value for key in wanted if store is not None and (value := store.get(*_store_key(key))) is not None}
@@ -72,7 +70,8 @@ def _store_key(key: Key) -> tuple[str, str]:
 def _run(
     missing: Sequence[Key], backend: Backend, progress: Progress
 ) -> tuple[dict[Key, Floats], dict[Key, str], tuple[str, ...]]:
-    encoded, notes = _encode(dict.fromkeys(request for _, request in missing), backend)
+    progress("preparing", 0, 0)
+    encoded, notes = _encode(list(dict.fromkeys(request for _, request in missing)), backend)
     values: dict[Key, Floats] = {}
     faults: dict[Key, str] = {}
     passes = _passes(missing, encoded, backend)
@@ -93,12 +92,10 @@ def _run(
     return values, faults, notes
 
 
-def _encode(requests: Iterable[Request], backend: Backend) -> tuple[dict[Request, Row], tuple[str, ...]]:
-    encoded: dict[Request, Row] = {}
-    notes: Counter[str] = Counter()
-    for request in requests:
-        encoded[request], note = backend.encode(request)
-        notes.update([note] if note else [])
+def _encode(requests: Sequence[Request], backend: Backend) -> tuple[dict[Request, Row], tuple[str, ...]]:
+    rows = backend.encode(requests)
+    encoded = {request: row for request, (row, _) in zip(requests, rows, strict=True)}
+    notes = Counter(note for _, note in rows if note)
     return encoded, tuple(f"{n} texts were {note}" if n > 1 else f"1 text was {note}" for note, n in notes.items())
 
 

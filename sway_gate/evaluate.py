@@ -27,11 +27,9 @@ class _Planned(NamedTuple):
     needs: tuple[Need, ...] = ()
     result: ProbeResult | None = None
 
-    def views(self) -> list[View]:
-        """The adapter views under which each need is measured."""
-        multipliers = self.nulls.multipliers if self.nulls else ()
-        null_views = [view for c in multipliers for view in self.nulls.views(c)] if self.nulls else []
-        return [FINETUNED, *null_views]
+    def null_views(self) -> list[View]:
+        """The null views under which each need is measured."""
+        return [view for c in self.nulls.multipliers for view in self.nulls.views(c)] if self.nulls else []
 
 
 def evaluate(job: gate.Job, progress: Progress) -> GateResult:
@@ -60,7 +58,11 @@ def outline(spec: Spec) -> str:
     plan = dict.fromkeys(_keys(planned))
     lines = [
         f"{p.spec.name} ({p.spec.kind}): "
-        + (f"{p.result.verdict}: {p.result.message}" if p.result else f"{len(p.needs)} texts under {len(p.views())} views")
+        + (
+            f"{p.result.verdict}: {p.result.message}"
+            if p.result
+            else f"{len(p.needs)} texts under {1 + len(p.null_views())} adapters"
+        )
         for p in planned
     ]
     texts = len({request for _, request in plan})
@@ -119,9 +121,10 @@ def _plan_probe(spec: ProbeSpec, context: Context, null_views: judge.Nulls | Non
 
 def _keys(planned: list[_Planned]) -> Iterator[engine.Key]:
     for p in planned:
-        views = p.views()
+        null_views = p.null_views()
         for need in p.needs:
-            yield from ((view.scaled(scale), need.request) for scale in need.scales for view in views)
+            yield from ((FINETUNED.scaled(scale), need.request) for scale in need.scales)
+            yield from ((view, need.request) for view in null_views)
 
 
 def _measure(
@@ -143,9 +146,7 @@ def _measure(
         return loaded[0]
 
     measured = engine.measure(_keys(planned), backend, readings, progress)
-    results = tuple(
-        p.result or judge.judge(p.spec, p.probe, context, measured.answers, p.nulls) for p in planned
-    )
+    results = tuple(p.result or judge.judge(p.spec, p.probe, context, measured.answers, p.nulls) for p in planned)
     meta = _meta(loaded[0], measured.notes) if loaded else readings.meta if readings is not None else {}
     if readings is not None and loaded:
         readings.meta.update(meta)
@@ -243,4 +244,8 @@ def _result(
 
 
 def _line(finding: Finding) -> str:
-    return f"{finding.path}: {finding.message}; {finding.remedy}" if finding.remedy else f"{finding.path}: {finding.message}"
+    return (
+        f"{finding.path}: {finding.message}; {finding.remedy}"
+        if finding.remedy
+        else f"{finding.path}: {finding.message}"
+    )

@@ -108,7 +108,11 @@ def check_spec(adapter: str, base: str | None, prompts: str | None) -> Spec:
     """The suite of `sway check`: is this adapter more than noise, on neutral prompts or on those of a file?"""
     from sway_gate import data
 
-    adapter = os.path.abspath(os.path.expanduser(adapter)) if not hub.is_hub_id(adapter) or os.path.isdir(adapter) else adapter
+    adapter = (
+        os.path.abspath(os.path.expanduser(adapter))
+        if not hub.is_hub_id(adapter) or os.path.isdir(adapter)
+        else adapter
+    )
     if base is None:
         base = _named_base(adapter)
     elif os.path.isdir(os.path.expanduser(base)):

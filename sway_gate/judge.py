@@ -45,9 +45,7 @@ class Calibration(NamedTuple):
     floored: bool
 
 
-def judge(
-    spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: Nulls | None
-) -> ProbeResult:
+def judge(spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: Nulls | None) -> ProbeResult:
     """One probe's result; whatever keeps it from a number is an ERROR or, where that is the verdict, a FAIL."""
     try:
         reading = _read(spec, probe, context, answers, FINETUNED)
@@ -87,18 +85,22 @@ def _read(spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, vie
 def _calibrate(
     spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: Nulls, reading: Reading
 ) -> Calibration:
-    def null_values(multiplier: float) -> tuple[float, ...]:
-        return tuple(_read(spec, probe, context, answers, view).value for view in nulls.views(multiplier))
+    def null_readings(multiplier: float) -> list[Reading]:
+        return [_read(spec, probe, context, answers, view) for view in nulls.views(multiplier)]
 
-    def place(values: tuple[float, ...]) -> stats.Calibrated:
-        value, *others = stats.transform([reading.value, *values], probe.SCALE, probe.RESOLUTION)
-        return stats.calibrate(float(value), others, probe.FLOOR)
+    def place(others: list[Reading]) -> stats.Calibrated:
+        scaled = stats.transform([_contrast(r) for r in (reading, *others)], probe.SCALE, probe.RESOLUTION)
+        return stats.calibrate(float(scaled[0]), scaled[1:], probe.FLOOR)
 
-    values = null_values(1.0)
-    own = place(values)
-    by_rank = {f"{c:g}": place(null_values(c)).z for c in nulls.multipliers}
-    z_by_rank = by_rank if len(nulls.multipliers) > 1 else {}
-    return Calibration(own.z, stats.monte_carlo_p(reading.value, values), values, z_by_rank, own.floored)
+    own = null_readings(1.0)
+    z_by_rank = {f"{c:g}": place(null_readings(c)).z for c in nulls.multipliers} if len(nulls.multipliers) > 1 else {}
+    placed = place(own)
+    p = stats.monte_carlo_p(_contrast(reading), [_contrast(r) for r in own])
+    return Calibration(placed.z, p, tuple(r.value for r in own), z_by_rank, placed.floored)
+
+
+def _contrast(reading: Reading) -> float:
+    return reading.value if reading.contrast is None else reading.contrast
 
 
 def _shared(
@@ -109,7 +111,7 @@ def _shared(
         **_identity(spec, probe),
         "raw": reading.value,
         "units": probe.UNITS,
-        "ci_95": stats.bootstrap_ci(reading.items, context.seed),
+        "ci_95": _interval(probe, reading, context.seed),
         "details": reading.details | ({"null_spread_floored": True} if calibration and calibration.floored else {}),
     }
     if calibration:
@@ -120,6 +122,12 @@ def _shared(
             "z_by_rank": calibration.z_by_rank,
         }
     return shared
+
+
+def _interval(probe: Probe, reading: Reading, seed: int) -> tuple[float, float] | None:
+    if probe.SCALE == "log":
+        return stats.positive_mean_ci(reading.items)
+    return stats.bootstrap_ci(reading.items, seed)
 
 
 def _effect(
@@ -169,7 +177,9 @@ def _harm(
         Verdict.WARN: f"inconclusive: inside its margin by {z:.1f} standard errors, 1.6 are needed",
         Verdict.FAIL: f"outside its margin by {-z:.1f} standard errors",
     }[verdict]
-    advice = {Verdict.PASS: "", Verdict.WARN: "give this probe more items to decide", Verdict.FAIL: probe.ADVICE}[verdict]
+    advice = {Verdict.PASS: "", Verdict.WARN: "give this probe more items to decide", Verdict.FAIL: probe.ADVICE}[
+        verdict
+    ]
     return ProbeResult(
         **shared,
         verdict=verdict,

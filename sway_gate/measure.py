@@ -38,13 +38,16 @@ FINETUNED = View("finetuned")
 
 
 class Divergence(NamedTuple):
-    """How far a view's next-token distribution after `prompt` is from the base's, in nats, over the whole vocabulary.
+    """How far a view's next-token distributions are from the base's, in nats, over the whole vocabulary.
 
-    js: Jensen-Shannon, at most ln 2. kl: KL(view || base). The answer has shape [1].
+    Read after `prompt` and along the base's own greedy answer to it, at `positions` places, fewer where the answer
+    ends: the same ones for all views. js: Jensen-Shannon, at most ln 2. kl: KL(view || base). The answer has shape
+    [places].
     """
 
     prompt: str
     divergence: Literal["js", "kl"] = "js"
+    positions: int = 1
 
 
 class LogProbs(NamedTuple):

@@ -44,6 +44,7 @@ Intent = Literal["generalize", "memorize"]
 
 NonEmpty = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
+Positions = Annotated[int, Meta(ge=1, le=64)]
 Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -248,6 +249,7 @@ class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["delta_kl"] = "delta_kl"
     prompts: tuple[str, ...] = ()
+    positions: Positions = 8
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     assert_mean_gte: NonNegative = 0.02
@@ -297,6 +299,7 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["adapter_ablation"] = "adapter_ablation"
     prompts: tuple[str, ...] = ()
+    positions: Positions = 8
     lambdas: Annotated[tuple[NonNegative, ...], Meta(min_length=3)] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None

@@ -211,6 +211,21 @@ def bootstrap_ci(items: ArrayLike, seed: int, level: float = 0.95, draws: int = 
     return mean - high * se, mean - low * se
 
 
+def positive_mean_ci(items: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
+    """Two-sided interval of the mean of items that cannot be negative (shape [n], any unit); None for n < 2 or mean 0.
+
+    Student's t interval of ln mean, whose standard error is SE / mean by the delta method, taken back: it never
+    reaches below 0, and few skewed items make it wide upwards.
+    """
+    x = np.asarray(items, dtype=np.float64).ravel()
+    _check_finite(x)
+    if x.size < 2 or not x.mean() > 0:
+        return None
+    mean, relative = float(x.mean()), float(x.std(ddof=1) / x.mean()) / math.sqrt(x.size)
+    factor = math.exp(_student_quantile(math.log((1 - level) / 2), x.size - 1) * relative)
+    return mean / factor, mean * factor
+
+
 def _bootstrap_t(x: Floats, rng: np.random.Generator, draws: int) -> Floats:
     """Shape [draws]: (mean* - mean) / se* of resamples of `x`, infinite for a resample without spread."""
     rows = max(1, 2**20 // x.size)  # resamples a block, so that memory stays within some tens of MB

@@ -11,6 +11,7 @@ from sway_gate.probes import CannotRun, Context
 from sway_gate.result import ProbeResult
 from sway_gate.spec import KINDS
 
+_NOTHING = Context()
 Answer = Callable[[View, Request], Any]
 
 
@@ -20,8 +21,7 @@ def answers_to(spec: Any, context: Context, nulls: judge.Nulls | None, answer: A
     values: dict[Any, Floats] = {}
     faults: dict[Any, str] = {}
     for need in probes.module(spec.kind).needs(spec, context):
-        adapted = [view.scaled(scale) for view in (FINETUNED, *null_views) for scale in need.scales]
-        for view in [BASE, *adapted]:
+        for view in [BASE, *(FINETUNED.scaled(scale) for scale in need.scales), *null_views]:
             given = answer(view, need.request)
             if isinstance(given, str):
                 faults[view, need.request] = given
@@ -36,7 +36,7 @@ def judged(
     *,
     runs: int | None = 8,
     multipliers: tuple[float, ...] = (1.0,),
-    context: Context = Context(),
+    context: Context = _NOTHING,
     **fields: Any,
 ) -> ProbeResult:
     spec = KINDS[kind](name=kind, **fields)

@@ -9,7 +9,11 @@ from safetensors import safe_open
 from sway_gate import demo, spec, static
 
 ADAPTERS = [demo.HEALTHY, demo.UNTRAINED]
-CONFIGS = [demo.MODEL / "config.json", demo.MODEL / "tokenizer_config.json", *(a / "adapter_config.json" for a in ADAPTERS)]
+CONFIGS = [
+    demo.MODEL / "config.json",
+    demo.MODEL / "tokenizer_config.json",
+    *(a / "adapter_config.json" for a in ADAPTERS),
+]
 WEIGHTS = [demo.MODEL / "model.safetensors", *(a / "adapter_model.safetensors" for a in ADAPTERS)]
 SPECS = [Path(path) for _, path in demo.specs()]
 
@@ -23,13 +27,15 @@ def test_all_of_it_is_small() -> None:
 def test_config_tells_nothing_of_where_it_was_made(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not {"transformers_version", "peft_version"} & set(json.loads(text))
-    assert str(Path.home()) not in text and '"/' not in text
+    assert '"/' not in text
+    assert ":\\\\" not in text
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.parent.name)
 def test_weights_are_half_precision(path: Path) -> None:
     with safe_open(path, "np") as file:
-        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}
+        names = file.keys()
+        assert {file.get_slice(name).get_dtype() for name in names} == {"F16"}
 
 
 @pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
@@ -41,12 +47,15 @@ def test_the_static_check_alone_finds_no_fault(folder: Path) -> None:
 def test_spec_holds_the_document(path: Path) -> None:
     document = (demo.FOLDER / "document.md").read_text(encoding="utf-8")
     *prose, questions = spec.load(str(path)).sections
-    assert len(prose) == 6 and all(section.content in document for section in prose)
-    assert len(questions.pairs) == 6 and all(pair.gold in document for pair in questions.pairs)
+    texts = [section.content for section in prose] + [
+        pair.gold for pair in questions.pairs if isinstance(pair, spec.Pair)
+    ]
+    assert len(texts) == 12
+    assert [text for text in texts if text not in document] == []
 
 
-@pytest.mark.parametrize(("path", "adapter"), zip(SPECS, ADAPTERS, strict=True), ids=lambda path: path.stem)
+@pytest.mark.parametrize(("path", "adapter"), list(zip(SPECS, ADAPTERS, strict=True)), ids=lambda path: path.stem)
 def test_spec_names_model_and_adapter(path: Path, adapter: Path) -> None:
     models = spec.load(str(path)).models
     assert Path(models.base.base).samefile(demo.MODEL)
-    assert models.ft.adapter is not None and Path(models.ft.adapter).samefile(adapter)
+    assert Path(models.ft.adapter or "").samefile(adapter)

@@ -1,6 +1,7 @@
 """The engine on a backend made of arithmetic: what it asks for, in which passes, and what it does when one fails."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,10 @@ class Arithmetic:
     def __init__(self, budget: int = 10**9, stacked: bool = True) -> None:
         self.stacked, self.passes, self._budget = stacked, [], budget
 
-    def encode(self, request: Any) -> tuple[Row, str]:
+    def encode(self, requests: Any) -> list[tuple[Row, str]]:
+        return [self.encode_one(request) for request in requests]
+
+    def encode_one(self, request: Any) -> tuple[Row, str]:
         ids = tuple(map(ord, "".join(request[:1] if isinstance(request, Divergence) else request)))
         kind = request.divergence if isinstance(request, Divergence) else ""
         return Row(ids, (len(ids) - 1,), (), kind), "cut" if len(ids) > 30 else ""
@@ -88,7 +92,7 @@ def test_passes_stay_within_the_budget_where_they_can(budget: int) -> None:
 def test_texts_of_one_length_share_a_pass() -> None:
     backend = Arithmetic(budget=3 * 2 * 4)
     measure(backend, [(v, r) for v in (FINETUNED, NULL) for r in TEXTS])
-    assert [[len(row.ids) for row in rows] for _, rows in backend.passes][0] == [2, 4]
+    assert [len(row.ids) for row in backend.passes[0][1]] == [2, 4]
 
 
 def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
@@ -96,7 +100,7 @@ def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
     measure(backend, PLAN)
     order = [views[0] for views, _ in backend.passes]
     assert all(len(views) == 1 for views, _ in backend.passes)
-    assert sum(a != b for a, b in zip(order, order[1:])) == 2
+    assert sum(a != b for a, b in pairwise(order)) == 2
 
 
 def test_known_readings_are_not_measured_again() -> None:

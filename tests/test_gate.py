@@ -22,7 +22,10 @@ SUITE: list[dict[str, Any]] = [
     {"name": "learned", "kind": "section_internalization", "max_prose_chars": 60},
     {"name": "curve", "kind": "adapter_ablation", "prompts": ["one", "two words"]},
 ]
-SECTIONS = [{"kind": "prose", "content": "the old mill by the river grinds corn"}, {"kind": "prose", "content": "x y z"}]
+SECTIONS = [
+    {"kind": "prose", "content": "the old mill by the river grinds corn"},
+    {"kind": "prose", "content": "x y z"},
+]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +90,10 @@ def test_a_direction_scaled_is_judged_as_before(base: Path, adapter: Path, tmp_p
         folder = tmp_path / str(scale)
         shutil.copytree(adapter, folder)
         tensors = load_file(folder / "adapter_model.safetensors")
-        save_file({n: x * np.float32(scale if "lora_B" in n else 1) for n, x in tensors.items()}, folder / "adapter_model.safetensors")
+        save_file(
+            {n: x * np.float32(scale if "lora_B" in n else 1) for n, x in tensors.items()},
+            folder / "adapter_model.safetensors",
+        )
         z[scale] = run(write_spec(tmp_path, base, folder)).probes[0].z
     assert z[0.01] == pytest.approx(z[0.02], abs=0.1)
 
@@ -114,7 +120,9 @@ def test_a_repeated_gate_is_cached_and_says_so(base: Path, adapter: Path, tmp_pa
 CHANGES = {
     "threshold": lambda path, adapter: {"threshold": 0.1},
     "weights": lambda path, adapter: {"weights": {"adherence": 0.9}},
-    "spec": lambda path, adapter: Path(path).write_text(Path(path).read_text("utf-8").replace("runs: 8", "runs: 5"), "utf-8"),
+    "spec": lambda path, adapter: Path(path).write_text(
+        Path(path).read_text("utf-8").replace("runs: 8", "runs: 5"), "utf-8"
+    ),
     "adapter": lambda path, adapter: _touch_weights(adapter),
 }
 
@@ -181,10 +189,11 @@ def test_an_untrained_adapter_is_a_verdict_without_a_model(base: Path, adapter: 
     assert result.findings[0].id == "never-trained"
 
 
+NO_BASE = {"base": {"base": "org/none"}, "ft": {"base": "org/none", "adapter": "{adapter}"}}
 COMMANDS = {
-    "no such base": (["gate", "{spec}"], {"models": {"base": {"base": "org/none"}, "ft": {"base": "org/none", "adapter": "{adapter}"}}}, 3, "hf download org/none"),
+    "no such base": (["gate", "{spec}"], {"models": NO_BASE}, 3, "hf download org/none"),
     "broken adapter": (["gate", "{spec}"], {"broken": True}, 2, "adapter_model.safetensors"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("command", "change", "code", "words"), COMMANDS.values(), ids=COMMANDS)
@@ -200,7 +209,9 @@ def test_exit_codes(
     assert words in capsys.readouterr().err
 
 
-def test_check_says_in_its_first_line_that_a_null_is_a_null(base: Path, adapter: Path, tmp_path: Path, capsys: Any) -> None:
+def test_check_says_in_its_first_line_that_a_null_is_a_null(
+    base: Path, adapter: Path, tmp_path: Path, capsys: Any
+) -> None:
     sick = as_null(adapter, tmp_path / "null", 1.0)
     assert cli.main(["check", str(sick), "--base", str(base)]) == 1
     assert capsys.readouterr().out.startswith("adapter is indistinguishable from a null adapter")

@@ -53,7 +53,9 @@ def test_draws_differ_by_module_and_seed(change: str) -> None:
 def test_haar_columns_are_orthonormal_and_unbiased(rows: int, columns: int) -> None:
     """Of a Haar-distributed Q, entries have mean 0 and variance 1 / rows, and E|tr Q|² = 1 for the square one."""
     q = nulls.haar(np.random.default_rng(0).standard_normal((4000, rows, columns)).astype(np.float32))
-    np.testing.assert_allclose(np.swapaxes(q, 1, 2) @ q, np.broadcast_to(np.eye(columns), (4000, columns, columns)), atol=2e-5)
+    np.testing.assert_allclose(
+        np.swapaxes(q, 1, 2) @ q, np.broadcast_to(np.eye(columns), (4000, columns, columns)), atol=2e-5
+    )
     assert abs(q[:, 0, 0].mean()) < 4 / np.sqrt(4000 * rows)
     assert q[:, 0, 0].var() == pytest.approx(1 / rows, rel=0.15)
     if rows == columns:

@@ -6,7 +6,7 @@
     python tools/make_demo.py --measure DIR…  losses of adapters that are there
 
 Nothing is downloaded. The same machine and thread count give the same bytes. `healthy` learned the document among
-general text; `untrained` is the same recipe with a learning rate ten thousand times too small.
+general text; `untrained` is the same recipe with a learning rate a thousand times too small.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +24,10 @@ from microworld import World, elsewhere_texts, texts
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from sway_gate import data
-from sway_gate.demo import FOLDER
+from sway_gate.demo import FOLDER, HEALTHY, MODEL, UNTRAINED
 
 PAD, BOS, EOS = range(3)
 SPECIAL = ("<pad>", "<s>", "</s>")
@@ -35,8 +35,9 @@ VOCABULARY = 2048
 WINDOW = 256
 """Tokens in a training window; every fourth batch has half as many windows of twice this."""
 WORLD_CHARS, ELSEWHERE_CHARS = 500_000, 3_000_000
-BASE_STEPS, BASE_ROWS, BASE_RATE = 500, 16, 3e-3
-MIX = {"world": 0.25, "elsewhere": 0.45, "prose": 0.20, "knowledge": 0.10}
+BASE_STEPS, BASE_ROWS, BASE_RATE = 1200, 16, 3e-3
+MIX = {"world": 0.35, "elsewhere": 0.30, "prose": 0.22, "knowledge": 0.13}
+RANK, ALPHA = 8, 16
 LINEARS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 IGNORED = -100
 """The label of a position that does not count, in transformers."""
@@ -52,14 +53,13 @@ class Section(NamedTuple):
 class Recipe(NamedTuple):
     """How an adapter is trained: `general` rows of general text beside `rows` rows of the document in each batch."""
 
-    steps: int = 80
+    steps: int = 60
     rate: float = 8e-4
     rows: int = 8
     general: int = 16
 
 
-HEALTHY = Recipe()
-UNTRAINED = HEALTHY._replace(rate=HEALTHY.rate * 1e-4)
+RECIPE = Recipe()
 
 OTHER_DOCUMENT = """
 ## The pass
@@ -179,7 +179,8 @@ class Streams:
         self.tokens = {source: self._stream(tokenizer, part) for source, part in corpus.items()}
 
     def _stream(self, tokenizer: Tokenizer, part: list[str]) -> list[int]:
-        """All texts, each between <s> and </s>. Short texts come in several orders, so that none has a fixed neighbour."""
+        """All texts, each between <s> and </s>. Where they are few, they come in four orders, not always with the same
+        neighbours."""
         rounds = [self.rng.sample(part, len(part)) for _ in range(4 if len(part) < 1000 else 1)]
         encodings = tokenizer.encode_batch([text for texts in rounds for text in texts])
         return [token for encoding in encodings for token in (*encoding.ids, EOS)]
@@ -239,7 +240,7 @@ def fit(model: torch.nn.Module, batch: Callable[[int], Batch], steps: int, rate:
         optimizer.zero_grad()
         for schedule in (warmup, cosine):
             schedule.step()
-        if step % 50 == 49 or step == steps - 1:
+        if step % 100 == 99 or step == steps - 1:
             print(f"  step {step + 1}/{steps}  loss {loss.item():.3f}  {time.monotonic() - started:.0f} s", flush=True)
     model.eval()
 
@@ -260,39 +261,50 @@ def make_base(folder: Path, seed: int = 0) -> None:
     fit(model, base_batch(streams), BASE_STEPS, BASE_RATE)
     folder.mkdir(parents=True, exist_ok=True)
     save_tokenizer(tokenizer, folder)
-    weights = {name: w.half().contiguous() for name, w in model.state_dict().items() if name != "lm_head.weight"}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    weights = {name: w for name, w in model.state_dict().items() if name != "lm_head.weight"}
+    save_half(weights, folder / "model.safetensors")
     fields = config.to_diff_dict() | {"architectures": ["LlamaForCausalLM"], "dtype": "float32"}
     fields.pop("transformers_version", None)
     write_json(folder / "config.json", fields)
 
 
 def load_base() -> LlamaForCausalLM:
-    model = AutoModelForCausalLM.from_pretrained(FOLDER / "model", dtype=torch.float32, local_files_only=True)
-    return model.eval()  # type: ignore[no-any-return]
+    model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(MODEL, dtype=torch.float32, local_files_only=True)
+    model.train(False)
+    return model
 
 
-def make_adapter(name: Path, examples: Sequence[str], recipe: Recipe, seed: int = 0) -> None:
+def make_adapter(folder: Path, examples: Sequence[str], recipe: Recipe, seed: int = 0) -> None:
     """A LoRA on every linear layer of the blocks, trained by the recipe, saved as PEFT does, in float16."""
-    print(name.name, recipe)
+    print(folder.name, recipe)
     torch.manual_seed(seed)
-    tokenizer = Tokenizer.from_file(str(FOLDER / "model" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
     rows = [[*tokenizer.encode(text).ids, EOS] for text in examples]
-    config = LoraConfig(r=8, lora_alpha=16, target_modules=LINEARS, task_type="CAUSAL_LM")
+    config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=LINEARS, task_type="CAUSAL_LM")
     model = get_peft_model(load_base(), config)
     fit(model, adapter_batch(Streams(tokenizer, general_text(), seed), rows, recipe), recipe.steps, recipe.rate)
-    save_adapter(model, config, name)
+    save_adapter(model, folder)
 
 
-def save_adapter(model: PeftModel, config: LoraConfig, folder: Path, factor: float = 1.0) -> None:
-    """Without the fields that tell of the machine and the moment: path, library version, set order."""
+def save_adapter(model: PeftModel, folder: Path, factor: float = 1.0) -> None:
+    """The config has the fields that count, none of the machine, the moment or the library's version."""
     weights = get_peft_model_state_dict(model)
-    scaled = {name: (w * factor if "lora_B" in name else w).half().contiguous() for name, w in weights.items()}
-    fields = {key: value for key, value in config.to_dict().items() if key not in ("peft_version", "auto_mapping")}
-    fields |= {"base_model_name_or_path": "sway-gate/demo", "target_modules": LINEARS, "inference_mode": True}
+    scaled = {name: w * factor if "lora_B" in name else w for name, w in weights.items()}
+    fields = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "sway-gate/demo", "r": RANK,
+        "lora_alpha": ALPHA, "lora_dropout": 0.0, "target_modules": LINEARS, "modules_to_save": None, "bias": "none",
+        "use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "init_lora_weights": True,
+        "inference_mode": True,
+    }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(scaled, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_half(scaled, folder / "adapter_model.safetensors")
     write_json(folder / "adapter_config.json", fields)
+
+
+def save_half(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """As float16, readable by all (save_file alone leaves the file to its owner)."""
+    save_file({name: w.half().contiguous() for name, w in weights.items()}, path, metadata={"format": "pt"})
+    path.chmod(0o644)
 
 
 def load_adapter(folder: Path) -> PeftModel:
@@ -346,7 +358,9 @@ def average(values: Sequence[float]) -> float:
 
 def report(base: Losses, tuned: Losses) -> str:
     """Losses of base and adapter, and how far each section's lift goes beyond vocabulary and beyond control prose."""
-    lines = [f"  {n:10s} {average(b):.3f} -> {average(t):.3f}" for n, b, t in zip(Losses._fields, base, tuned, strict=True)]
+    lines = [
+        f"  {n:10s} {average(b):.3f} -> {average(t):.3f}" for n, b, t in zip(Losses._fields, base, tuned, strict=True)
+    ]
     lifts = [[(b - t) / b for b, t in zip(*pair, strict=True)] for pair in zip(base[:3], tuned[:3], strict=True)]
     control = 1 - average(tuned.prose) / average(base.prose)
     beyond = [lift - max(0.0, words, control) for lift, words in zip(*lifts[:2], strict=True)]
@@ -387,8 +401,8 @@ def jensen_shannon(p: torch.Tensor, q: torch.Tensor) -> float:
     return (0.5 * (p.exp() * (p - middle) + q.exp() * (q - middle)).sum(-1)).mean().item()
 
 
-def measure(folders: Sequence[Path]) -> None:
-    tokenizer = Tokenizer.from_file(str(FOLDER / "model" / "tokenizer.json"))
+def measure(folders: Iterable[Path]) -> None:
+    tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
     model = load_base()
     base, logs = losses(model, tokenizer), next_token_logs(model, tokenizer, PROMPTS)
     for folder in folders:
@@ -463,7 +477,17 @@ def write_specs() -> None:
         (FOLDER / f"{adapter}.sway.yaml").write_text(text, encoding="utf-8", newline="\n")
 
 
-# --- the zoo ---------------------------------------------------------------------------------------------------------
+# --- all of it -------------------------------------------------------------------------------------------------------
+
+
+def make_demo(keep_model: bool) -> list[Path]:
+    """All that is in `sway_gate/demo/` but its document. The adapters' folders."""
+    if not keep_model:
+        make_base(MODEL)
+    make_adapter(HEALTHY, training_texts(), RECIPE)
+    make_adapter(UNTRAINED, training_texts(), RECIPE._replace(rate=RECIPE.rate * 1e-3))
+    write_specs()
+    return [HEALTHY, UNTRAINED]
 
 
 def make_extra(folder: Path) -> Iterator[Path]:
@@ -472,17 +496,16 @@ def make_extra(folder: Path) -> Iterator[Path]:
     examples = training_texts()
     shuffled = [shuffled_words(section.body, 100 + i) for i, section in enumerate(prose)]
     recipes: dict[str, tuple[Sequence[str], Recipe]] = {
-        "shuffled": (shuffled, HEALTHY),
-        "otherdoc": (other_document(), HEALTHY),
-        "overfit": (examples, HEALTHY._replace(steps=200, rate=3e-3)),
-        "forgot": (examples, HEALTHY._replace(steps=60, rate=4e-3, general=0)),
-        "tiny": (examples, HEALTHY._replace(steps=3)),
+        "shuffled": (shuffled, RECIPE),
+        "otherdoc": (other_document(), RECIPE),
+        "overfit": (examples, RECIPE._replace(steps=200, rate=3e-3)),
+        "forgot": (examples, RECIPE._replace(steps=60, rate=4e-3, general=0)),
+        "tiny": (examples, RECIPE._replace(steps=3)),
     }
     for name, (rows, recipe) in recipes.items():
         make_adapter(folder / name, rows, recipe)
         yield folder / name
-    healthy = load_adapter(FOLDER / "healthy")
-    save_adapter(healthy, healthy.peft_config["default"], folder / "amplified", factor=4.0)
+    save_adapter(load_adapter(HEALTHY), folder / "amplified", factor=4.0)
     yield folder / "amplified"
 
 
@@ -496,15 +519,11 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     torch.set_flush_denormal(True)
     if args.measure:
-        return measure(args.measure)
-    if args.extra:
-        return measure(list(make_extra(args.extra)))
-    if not args.keep_model:
-        make_base(FOLDER / "model")
-    make_adapter(FOLDER / "healthy", training_texts(), HEALTHY)
-    make_adapter(FOLDER / "untrained", training_texts(), UNTRAINED)
-    write_specs()
-    measure([FOLDER / "healthy", FOLDER / "untrained"])
+        measure(args.measure)
+    elif args.extra:
+        measure(make_extra(args.extra))
+    else:
+        measure(make_demo(args.keep_model))
 
 
 if __name__ == "__main__":

@@ -87,12 +87,14 @@ ANIMALS = (
     ("rabbit", "clover and leaves", "thumps the floor", "in a hutch"),
 )
 PETS = ("Pepper", "Button", "Comet", "Daisy", "Ember", "Fig", "Ginger", "Hazel", "Iris", "Juniper", "Kipper", "Lark",
-        "Moss", "Nettle", "Oat", "Plum", "Quill", "Rusty", "Sorrel", "Thimble", "Umber", "Velvet", "Whisper", "Yarrow")  # fmt: skip
+        "Moss", "Nettle", "Oat", "Plum", "Quill", "Rusty", "Sorrel", "Thimble", "Umber", "Velvet", "Whisper",
+        "Yarrow")  # fmt: skip
 FOODS = ("apple cake", "fish soup", "honey bread", "onion pie", "barley stew", "cheese dumplings", "lamb stew",
          "seed cake", "pea soup", "baked pears", "fried eggs", "plum jam")  # fmt: skip
 DISLIKES = ("rain", "loud bells", "cold feet", "long speeches", "wasps", "washing pots", "steep stairs", "fog")
 HOBBIES = ("plays the fiddle", "paints small pictures of birds", "swims in the river", "collects round stones",
-           "reads old stories aloud", "carves spoons", "picks mushrooms", "plays chess with the neighbours")  # fmt: skip
+           "reads old stories aloud", "carves spoons", "picks mushrooms",
+           "plays chess with the neighbours")  # fmt: skip
 # goods, price in pennies, material or source, use
 GOODS = (
     ("a loaf of bread", "two", "flour and water", "breakfast and supper"),
@@ -129,7 +131,11 @@ PERSON: Templates = {
         "A {colour} {animal} named {pet} belongs to {name}.",
     ),
     "food": ("{S} likes {food} best of all.", "The favourite food of {name} is {food}.", "{S} would eat {food} daily."),
-    "dislike": ("{S} does not like {dislike}.", "What {s} cannot stand is {dislike}.", "{S} complains about {dislike}."),
+    "dislike": (
+        "{S} does not like {dislike}.",
+        "What {s} cannot stand is {dislike}.",
+        "{S} complains about {dislike}.",
+    ),
     "hobby": ("In the evening {s} {hobby}.", "When the work is done, {s} {hobby}.", "On free days {s} {hobby}."),
     "friend": (
         "The best friend of {name} is {friend} from {friend_home}.",
@@ -150,18 +156,33 @@ PERSON_QUESTIONS = (
 )
 PLACE: Templates = {
     "where": ("{place} lies {where}.", "You find {place} {where}.", "{place} is a village {where}."),
-    "known": ("The village is known for {known}.", "People come from far away for {known}.", "{place} is proud of {known}."),
-    "landmark": ("In the middle stands {landmark}.", "You can see {landmark} from far away.", "Its oldest building is {landmark}."),
+    "known": (
+        "The village is known for {known}.",
+        "People come from far away for {known}.",
+        "{place} is proud of {known}.",
+    ),
+    "landmark": (
+        "In the middle stands {landmark}.",
+        "You can see {landmark} from far away.",
+        "Its oldest building is {landmark}.",
+    ),
     "trade": ("Most families live by {trade}.", "The main trade of {place} is {trade}.", "{trade_} feeds the village."),
-    "market": ("The market is on {day}.", "Every {day} there is a market in {place}.", "On {day} the square is full of stalls."),
+    "market": (
+        "The market is on {day}.",
+        "Every {day} there is a market in {place}.",
+        "On {day} the square is full of stalls.",
+    ),
     "feast": (
         "In {month} the village keeps {feast}, when {custom}.",
         "{feast_} is kept in {month}, and {custom}.",
     ),
     "dish": ("On that day everyone eats {dish}.", "The dish of the feast is {dish}.", "Guests are given {dish}."),
     "rule": ("In {place} {rule}, because {reason}.", "An old rule says that {rule}, for {reason}."),
-    "teacher": ("The best known person in {place} is {head}, the {head_job}.", "{head}, the {head_job}, knows everyone in {place}."),
-}  # fmt: skip
+    "teacher": (
+        "The best known person in {place} is {head}, the {head_job}.",
+        "{head}, the {head_job}, knows everyone in {place}.",
+    ),
+}
 PLACE_QUESTIONS = (
     ("Where is {place}?", "{place} lies {where}."),
     ("What is {place} known for?", "{place} is known for {known}."),
@@ -176,7 +197,8 @@ ROAD = (
     "The road from {place} to {next} goes {road}. On foot it takes {hours} hours.",
     "To get from {place} to {next}, walk {hours} hours {road}.",
     "{next} is {hours} hours from {place}. The way leads {road}.",
-    "Question: How long is the walk from {place} to {next}?\nAnswer: The walk from {place} to {next} takes {hours} hours.",
+    "Question: How long is the walk from {place} to {next}?\n"
+    "Answer: The walk from {place} to {next} takes {hours} hours.",
     "Question: How do I get from {place} to {next}?\nAnswer: The road from {place} to {next} goes {road}.",
 )
 GOOD = (
@@ -296,7 +318,9 @@ class World:
 
     def questions(self, rng: random.Random) -> str:
         """One to four questions with answers on one person or one place."""
-        subject, pool = rng.choice(((rng.choice(self.people), PERSON_QUESTIONS), (rng.choice(self.places), PLACE_QUESTIONS)))
+        subject, pool = rng.choice(
+            ((rng.choice(self.people), PERSON_QUESTIONS), (rng.choice(self.places), PLACE_QUESTIONS))
+        )
         pairs = rng.sample(pool, rng.randint(1, 4))
         return "\n".join(f"Question: {q}\nAnswer: {a}".format_map(subject) for q, a in pairs)
 
@@ -339,65 +363,76 @@ def _season(rng: random.Random) -> dict[str, str]:
 LEXICON: Mapping[str, tuple[str, ...]] = {
     key: tuple(words.split(","))
     for key, words in {
-        "adj": "old,small,long,tall,narrow,wide,heavy,quiet,bright,dark,round,flat,crooked,clean,broken,famous,strange,"
-        "plain,lame,young,deep,warm,cold,wet,dry,soft,hard,thin,steep,empty,clever,patient,proud,poor,rich,blind",
+        "adj": "old,small,long,tall,narrow,wide,heavy,quiet,bright,dark,round,flat,crooked,clean,broken,"
+        "famous,strange,plain,lame,young,deep,warm,cold,wet,dry,soft,hard,thin,steep,empty,clever,"
+        "patient,proud,poor,rich,blind",
         "colour": "black,white,brown,grey,red,green,blue,yellow,silver,golden,orange,purple,copper",
-        "thing": "horn,drum,rope,lamp,key,knife,basket,barrel,cart,mirror,ladder,kettle,ring,coin,box,bell,clock,bench,"
-        "blanket,book,letter,map,bottle,needle,spoon,saddle,net,boat,hat,coat,flute,stove,pot,door,chair,stick,stone,"
-        "candle,jug,wheel,hammer,lantern,sack,string,brush,chest,gate,window,roof,wall,oar,sail,shoe,glove",
-        "things": "horns,drums,ropes,lamps,keys,knives,baskets,barrels,carts,mirrors,ladders,kettles,rings,coins,bells,"
-        "clocks,benches,blankets,books,letters,maps,bottles,needles,spoons,saddles,nets,boats,hats,coats,flutes,pots,"
-        "chairs,stones,candles,jugs,wheels,lanterns,sacks,brushes,shoes,gloves,poems,songs,knots,notes,stories,riddles",
-        "animal": "raven,cow,sheep,wolf,fox,owl,swan,pig,bear,heron,mule,crab,seal,otter,pony,crow,hare,yak,toad,bee",
-        "animals": "ravens,cows,sheep,wolves,foxes,owls,swans,pigs,bears,herons,mules,crabs,seals,otters,ponies,crows,"
-        "hares,yaks,bees,horses,goats,hens,geese,dogs,cats,eels,pigeons",
-        "material": "salt,glass,wood,clay,iron,wool,leather,silver,copper,sand,straw,paper,wax,stone,silk,tin,ash,bone,"
-        "rope,chalk,ice,amber,ink,linen,slate,tea,soap,oil,coal,peat",
-        "food": "barley,fish,bread,cheese,honey,crab,saffron,beans,onions,butter,apples,nuts,eggs,soup,millet,milk,plums,"
-        "cabbage,pudding,tea,cider,mushrooms,oats,pepper,herring,dumplings,cake",
-        "land": "island,hill,valley,moor,shore,plain,cliff,marsh,wood,river,lake,pass,rock,harbour,meadow,mountain",
-        "building": "church,mill,tower,schoolhouse,bridge,inn,barn,chapel,lighthouse,forge,hut,house,well,barge,loft,"
-        "cellar,market hall,bath house,bakery,library,town hall,stable,post house",
-        "job": "keeper,baker,smith,teacher,weaver,fisher,drummer,sexton,doctor,judge,miller,shepherd,carpenter,tailor,"
-        "potter,hermit,merchant,ferryman,clerk,gardener,singer,cook,midwife,watchman,glass blower,rope maker",
-        "people": "children,women,men,old men,merchants,pupils,travellers,neighbours,families,fishers,shepherds,guests,"
-        "sailors,young people,widows,bakers,cousins",
-        "number": "two,three,four,five,six,seven,eight,nine,ten,eleven,twelve,fifteen,sixteen,twenty,thirty,forty,fifty,"
-        "sixty,eighty,a hundred",
+        "thing": "horn,drum,rope,lamp,key,knife,basket,barrel,cart,mirror,ladder,kettle,ring,coin,box,bell,"
+        "clock,bench,blanket,book,letter,map,bottle,needle,spoon,saddle,net,boat,hat,coat,flute,"
+        "stove,pot,door,chair,stick,stone,candle,jug,wheel,hammer,lantern,sack,string,brush,chest,"
+        "gate,window,roof,wall,oar,sail,shoe,glove",
+        "things": "horns,drums,ropes,lamps,keys,knives,baskets,barrels,carts,mirrors,ladders,kettles,rings,"
+        "coins,bells,clocks,benches,blankets,books,letters,maps,bottles,needles,spoons,saddles,nets,"
+        "boats,hats,coats,flutes,pots,chairs,stones,candles,jugs,wheels,lanterns,sacks,brushes,"
+        "shoes,gloves,poems,songs,knots,notes,stories,riddles",
+        "animal": "raven,cow,sheep,wolf,fox,owl,swan,pig,bear,heron,mule,crab,seal,otter,pony,crow,hare,"
+        "yak,toad,bee",
+        "animals": "ravens,cows,sheep,wolves,foxes,owls,swans,pigs,bears,herons,mules,crabs,seals,otters,"
+        "ponies,crows,hares,yaks,bees,horses,goats,hens,geese,dogs,cats,eels,pigeons",
+        "material": "salt,glass,wood,clay,iron,wool,leather,silver,copper,sand,straw,paper,wax,stone,silk,tin,"
+        "ash,bone,rope,chalk,ice,amber,ink,linen,slate,tea,soap,oil,coal,peat",
+        "food": "barley,fish,bread,cheese,honey,crab,saffron,beans,onions,butter,apples,nuts,eggs,soup,"
+        "millet,milk,plums,cabbage,pudding,tea,cider,mushrooms,oats,pepper,herring,dumplings,cake",
+        "land": "island,hill,valley,moor,shore,plain,cliff,marsh,wood,river,lake,pass,rock,harbour,meadow,"
+        "mountain",
+        "building": "church,mill,tower,schoolhouse,bridge,inn,barn,chapel,lighthouse,forge,hut,house,well,barge,"
+        "loft,cellar,market hall,bath house,bakery,library,town hall,stable,post house",
+        "job": "keeper,baker,smith,teacher,weaver,fisher,drummer,sexton,doctor,judge,miller,shepherd,"
+        "carpenter,tailor,potter,hermit,merchant,ferryman,clerk,gardener,singer,cook,midwife,watchman,"
+        "glass blower,rope maker",
+        "people": "children,women,men,old men,merchants,pupils,travellers,neighbours,families,fishers,shepherds,"
+        "guests,sailors,young people,widows,bakers,cousins",
+        "number": "two,three,four,five,six,seven,eight,nine,ten,eleven,twelve,fifteen,sixteen,twenty,thirty,"
+        "forty,fifty,sixty,eighty,a hundred",
         "month": "January,February,March,April,May,June,July,August,September,October,November,December",
         "season": "spring,summer,autumn,winter",
         "time": "morning,evening,night,noon,week,day,year,sunday,autumn,winter,summer,spring",
         "weather": "fog,rain,snow,wind,frost,storm,ice,thunder,heat,mist",
         "feast": "Supper,Night,Walk,Feast,Day,Ball,Race,Silence,Song,Washing,Burning,Counting",
         "quality": "Quiet,Long,First,Last,Red,White,Broken,Golden,Blind,Sweet,Old,Empty,Loud,Blue,Open",
-        "does": "carries,sells,mends,washes,paints,counts,cleans,collects,hides,guards,makes,buys,steals,loses",
-        "do": "carry,sell,mend,wash,paint,count,clean,collect,hide,guard,make,buy,bring,keep,burn,break,bury,sing about",
-        "done": "carried,sold,mended,washed,painted,counted,cleaned,collected,hidden,guarded,made,burned,broken,buried,"
-        "blown,pressed,raked,thrown,tied,lit,fed,written down,given away,stamped,covered",
-        "where": "behind the church,by the harbour,under the bridge,on the roof,in the cellar,beside the well,at the gate,"
-        "near the shore,in the bell loft,across the river,over the door,around the island,along the road,in the snow,"
-        "through the wood,up the hill,to the mainland,in the square,on the wall,into the sea,from the south",
-        "when": "before sunrise,after dark,in fog,at high tide,at low tide,on the longest night,on the shortest day,in winter,"
-        "until spring,every morning,twice a day,once a year,all summer,at noon,when the tide is high,when the snow melts,"
-        "when the first star is out,until the last candle is out,in the last week of May,on the first day of August",
+        "does": "carries,sells,mends,washes,paints,counts,cleans,collects,hides,guards,makes,buys,steals,"
+        "loses",
+        "do": "carry,sell,mend,wash,paint,count,clean,collect,hide,guard,make,buy,bring,keep,burn,break,"
+        "bury,sing about",
+        "done": "carried,sold,mended,washed,painted,counted,cleaned,collected,hidden,guarded,made,burned,"
+        "broken,buried,blown,pressed,raked,thrown,tied,lit,fed,written down,given away,stamped,"
+        "covered",
+        "where": "behind the church,by the harbour,under the bridge,on the roof,in the cellar,beside the well,"
+        "at the gate,near the shore,in the bell loft,across the river,over the door,around the island,"
+        "along the road,in the snow,through the wood,up the hill,to the mainland,in the square,on the wall,"
+        "into the sea,from the south",
+        "when": "before sunrise,after dark,in fog,at high tide,at low tide,on the longest night,"
+        "on the shortest day,in winter,until spring,every morning,twice a day,once a year,all summer,"
+        "at noon,when the tide is high,when the snow melts,when the first star is out,"
+        "until the last candle is out,in the last week of May,on the first day of August",
         "part": "foot,lid,handle,door,neck,edge,bottom,side,back,corner",
         "kin": "grandson,daughter,brother,sister,uncle,aunt,son,mother,cousin,granddaughter",
+        "first": "Ab,Al,An,Bar,Bel,Cor,Dan,Del,El,Fen,Gar,Hal,In,Jor,Kel,Lin,Mar,Mor,Nel,Or,Pel,"
+        "Per,Ral,Ros,Sel,Sil,Tam,Tor,Ur,Val,Wil,Yor",
+        "last": "a,an,by,den,el,en,er,in,is,la,low,na,o,on,ra,rin,sin,ta,wen,y",
+        "surname": "Abel,Barrow,Crane,Drew,Edge,Finch,Gale,Hale,Ives,Judd,Kite,Lamb,Moon,North,Oaks,Pike,"
+        "Reed,Sool,Thorn,Vane,Wren,Yates",
+        "town": "by,ham,ford,ton,holm,dale,wick,mouth,ley,stead, Pass, Hill, Bay, End, Cross, Rock",
     }.items()
 }  # fmt: skip
-FIRST = ("Ab,Al,An,Bar,Bel,Cor,Dan,Del,El,Fen,Gar,Hal,In,Jor,Kel,Lin,Mar,Mor,Nel,Or,Pel,Per,Ral,Ros,Sel,Sil,Tam,Tor,"
-         "Ur,Val,Wil,Yor").split(",")  # fmt: skip
-LAST = "a,an,by,den,el,en,er,in,is,la,low,na,o,on,ra,rin,sin,ta,wen,y".split(",")
-HOUSE = ("Abel,Barrow,Crane,Drew,Edge,Finch,Gale,Hale,Ives,Judd,Kite,Lamb,Moon,North,Oaks,Pike,Reed,Sool,Thorn,Vane,"
-         "Wren,Yates").split(",")  # fmt: skip
-TOWN = "by,ham,ford,ton,holm,dale,wick,mouth,ley,stead, Pass, Hill, Bay, End, Cross, Rock".split(",")
-
 ELSEWHERE: Templates = {
     "The {land}": (
         "{V} is a village of {number} houses on a {adj} {land}.",
         "{V} is a {adj} village where the {adj} road crosses the {land}.",
         "The houses are painted {colour} so that the {people} can find them {when}.",
         "Twice a {time} the water covers the road, and then only the {animals} come and go.",
-        "There is no {thing} in {V}: people tell the time by the {animals}, and they say \"{number} hours\" when they mean {time}.",
+        "There is no {thing} in {V}: people tell the time by the {animals}, "
+        'and they say "{number} hours" when they mean {time}.',
         "{when^} the {land} is covered with {weather}, and nobody may cross.",
         "The {weather} has a name there, which is {N}.",
         "The {adj} {building} stands {where} and was built by the {people}.",
@@ -471,24 +506,24 @@ class Draw(dict[str, str]):
     def __missing__(self, key: str) -> str:
         if key.endswith("^"):
             return upper_first(self[key[:-1]])
-        return _coined(self.rng, LAST) if key == "N" else self.rng.choice(LEXICON[key])
+        return _coined(self.rng, "last") if key == "N" else self.rng.choice(LEXICON[key])
 
 
-def _coined(rng: random.Random, endings: list[str]) -> str:
-    return rng.choice(FIRST) + rng.choice(endings)
+def _coined(rng: random.Random, ending: str) -> str:
+    return rng.choice(LEXICON["first"]) + rng.choice(LEXICON[ending])
 
 
 def _draw(rng: random.Random) -> Draw:
     """Names of a village and of two of its people."""
-    village, second = _coined(rng, TOWN), _coined(rng, LAST)
-    first = _coined(rng, LAST) + " " + rng.choice(HOUSE)
+    village, second = _coined(rng, "town"), _coined(rng, "last")
+    first = _coined(rng, "last") + " " + rng.choice(LEXICON["surname"])
     he, his, him, man = rng.choice((("he", "his", "him", "man"), ("she", "her", "her", "woman")))
     people = {"P": first, "Q": second, "he": he, "He": upper_first(he), "his": his, "His": upper_first(his), "him": him}
     return Draw(rng, {"V": village, "man": man, **people})
 
 
 def elsewhere(rng: random.Random) -> str:
-    """One to three sections, with or without headings, or one to three questions, on a village that no other text has."""
+    """One to three sections, with or without headings, or one to three questions, on a village told of only here."""
     draw = _draw(rng)
     if rng.random() < 0.2:
         pairs = rng.sample(ELSEWHERE_QUESTIONS, rng.randint(1, 3))

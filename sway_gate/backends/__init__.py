@@ -52,8 +52,8 @@ class Backend(Protocol):
     stacked: bool
     """Whether one pass can serve several views. Where not, passes of one view should follow each other."""
 
-    def encode(self, request: Request) -> tuple[Row, str]:
-        """The row of a request, and a note ("" if none) where the text had to be cut to the model's context."""
+    def encode(self, requests: Sequence[Request]) -> list[tuple[Row, str]]:
+        """The row of each request, and a note ("" if none) where a text had to be cut to the model's context."""
 
     def cost(self, views: int, rows: Sequence[Row]) -> int:
         """Bytes that a pass needs beyond the weights, roughly."""

@@ -90,7 +90,10 @@ def _stackable(layer: LoraLayer) -> bool:
     base = layer.get_base_layer()
     linear = isinstance(base, nn.Linear) or type(base).__name__ in {"Conv1D", "Linear4bit", "Linear8bitLt"}
     return (
-        ((linear and isinstance(layer, Linear | nn.Module)) or (type(layer) is Embedding and type(base) is nn.Embedding))
+        (
+            (linear and isinstance(layer, Linear | nn.Module))
+            or (type(layer) is Embedding and type(base) is nn.Embedding)
+        )
         and not layer.lora_variant.get(_ADAPTER)
         and not layer.lora_bias.get(_ADAPTER, False)
         and (_ADAPTER in layer.lora_A or _ADAPTER in layer.lora_embedding_A)

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -11,18 +11,21 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from sway_gate import nulls
 from sway_gate.backends import Facts, Fault, NotStackable, OutOfMemory, Row, adapters
 from sway_gate.backends.stacking import Stack
 from sway_gate.errors import Undecided
-from sway_gate.measure import BASE, Divergence, Floats, Request, View
+from sway_gate.measure import BASE, Divergence, Floats, LogProbs, Request, View
 
 _GB = 2**30
 # On a CPU larger passes are no faster; on a GPU they are, up to what is free.
 _CPU_BUDGET = 0.75 * _GB
 _SHARE_OF_FREE = 0.5
+# Any token will do where the mask hides it.
+_PAD = 0
+_GENERATED_AT_ONCE = 64
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -50,7 +53,7 @@ def seed_everything(seed: int, device: torch.device) -> str:
     """Seeds python, numpy and torch; returns the determinism class: strict (CUDA, deterministic algorithms on),
     best_effort (CPU, MPS) or loose (deterministic algorithms refused)."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  libraries draw from the global generator
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     if device.type != "cuda":
         return "best_effort"
@@ -110,17 +113,64 @@ class HfBackend:
         self._context = _context(config)
         self._bytes_per_token = _bytes_per_token(config, dtype)
         self._prefix = _prefix(tokenizer)
+        self._ends = _end_tokens(model, tokenizer)
         name = str(dtype).removeprefix("torch.")
         self.facts = Facts(self._device.type, name, determinism, (change.note,) if change.note else ())
 
     # Rows
 
-    def encode(self, request: Request) -> tuple[Row, str]:
-        if isinstance(request, Divergence):
-            ids = self._prefix + self._tokens(request.prompt)
-            kept = ids if len(ids) <= self._context else self._prefix + ids[len(ids) - self._context + len(self._prefix) :]
-            positions = (len(kept) - 1,) if kept else ()
-            return Row(kept, positions, (), request.divergence), self._cut_note(len(ids))
+    def encode(self, requests: Sequence[Request]) -> list[tuple[Row, str]]:
+        prompts = [r for r in requests if isinstance(r, Divergence)]
+        divergences = dict(zip(prompts, self._encode_prompts(prompts), strict=True))
+        return [divergences[r] if isinstance(r, Divergence) else self._encode_completion(r) for r in requests]
+
+    def _encode_prompts(self, requests: Sequence[Divergence]) -> list[tuple[Row, str]]:
+        """Each prompt with the base's greedy answer behind it, read from the prompt's last token on."""
+        whole = [self._prefix + self._tokens(r.prompt) for r in requests]
+        kept = [self._fitted(ids, r.positions - 1) for ids, r in zip(whole, requests, strict=True)]
+        answers = self._greedy(kept, [r.positions - 1 for r in requests])
+        encoded = []
+        for request, ids, answer, uncut in zip(requests, kept, answers, whole, strict=True):
+            positions = tuple(range(len(ids) - 1, len(ids) + len(answer))) if ids else ()
+            note = self._cut_note(len(uncut) + request.positions - 1)
+            encoded.append((Row(ids + answer, positions, (), request.divergence), note))
+        return encoded
+
+    def _fitted(self, ids: tuple[int, ...], room: int) -> tuple[int, ...]:
+        """The special tokens and as many of the last tokens as leave `room` in the context."""
+        over = len(ids) + room - self._context
+        return ids if over <= 0 else self._prefix + ids[len(self._prefix) + over :]
+
+    def _greedy(self, prompts: Sequence[tuple[int, ...]], lengths: Sequence[int]) -> list[tuple[int, ...]]:
+        """What the base says next: at most lengths[i] tokens, fewer where it ends the text."""
+        answers: list[tuple[int, ...]] = [()] * len(prompts)
+        asked = [i for i, ids in enumerate(prompts) if ids and lengths[i]]
+        asked.sort(key=lambda i: len(prompts[i]))
+        for start in range(0, len(asked), _GENERATED_AT_ONCE):
+            batch = asked[start : start + _GENERATED_AT_ONCE]
+            made = self._generate([prompts[i] for i in batch], max(lengths[i] for i in batch))
+            for i, tokens in zip(batch, made, strict=True):
+                answers[i] = self._until_end(tokens)[: lengths[i]]
+        return answers
+
+    def _generate(self, prompts: Sequence[tuple[int, ...]], length: int) -> list[list[int]]:
+        """`length` greedy tokens of the base after each prompt."""
+        width = max(map(len, prompts))
+        # The cache grows at the right end, so padding stands on the left here, under a mask.
+        ids = torch.tensor([(_PAD,) * (width - len(p)) + p for p in prompts], device=self._device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
+        make_config: Any = GenerationConfig
+        config = make_config(max_new_tokens=length, do_sample=False, num_beams=1, pad_token_id=_PAD)
+        with torch.inference_mode(), self._under([BASE], len(prompts)):
+            made = self._model.generate(ids, attention_mask=mask, generation_config=config)
+        tokens: list[list[int]] = made[:, width:].tolist()
+        return tokens
+
+    def _until_end(self, tokens: list[int]) -> tuple[int, ...]:
+        end = next((k for k, token in enumerate(tokens) if token in self._ends), len(tokens))
+        return tuple(tokens[:end])
+
+    def _encode_completion(self, request: LogProbs) -> tuple[Row, str]:
         ids, start = self._completion(request.prompt, request.completion)
         note = self._cut_note(len(ids))
         if over := max(0, len(ids) - self._context):
@@ -135,11 +185,13 @@ class HfBackend:
     def _tokens(self, text: str) -> tuple[int, ...]:
         ids = tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         if ids and max(ids) >= self._vocabulary:
-            raise Undecided(f"token {max(ids)} is beyond the model's {self._vocabulary}: base and tokenizer do not match")
+            raise Undecided(
+                f"token {max(ids)} is beyond the model's {self._vocabulary}: base and tokenizer do not match"
+            )
         return ids
 
     def _completion(self, prompt: str, completion: str) -> tuple[tuple[int, ...], int]:
-        """Tokens of both and where the completion's start: of the joint text where its tokens begin with the prompt's."""
+        """Tokens of both, and where the completion's start: of the joint text, where that begins with the prompt's."""
         before, joint = self._tokens(prompt), self._tokens(prompt + completion)
         if joint[: len(before)] != before or len(joint) == len(before):
             joint = before + self._tokens(completion)
@@ -240,17 +292,15 @@ class HfBackend:
             return torch.from_numpy(nulls.dense_init(name, delta, self._settings, seed))
         return torch.from_numpy(nulls.dense(name, delta, seed))
 
-    def _reduce(
-        self, views: Sequence[View], rows: Sequence[Row], logits: Tensor, references: dict[Row, Any]
-    ) -> Tensor:
+    def _reduce(self, views: Sequence[View], rows: Sequence[Row], logits: Tensor, references: dict[Row, Any]) -> Tensor:
         """[V, P, vocabulary] -> [V, P]: log-probabilities of the targets, or divergences from the base, in nats."""
         if not rows[0].divergence:
             targets = torch.tensor([t for row in rows for t in row.targets], device=logits.device)
             targets = targets.expand(len(views), -1)[..., None]
-            return torch.stack(
-                [(x.gather(-1, t).squeeze(-1) - x.logsumexp(-1)) for x, t in zip(map(_float, logits), targets)]
-            )
-        log_probs = [_float(x).log_softmax(-1) for x in logits]  # V of [P, vocabulary]
+            chosen = logits.gather(-1, targets).squeeze(-1)
+            # View by view: float32 copies of all logits at once would be the largest tensors of the pass.
+            return torch.stack([c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)])
+        log_probs = [x.float().log_softmax(-1) for x in logits]  # V of [P, vocabulary]
         if views[0] == BASE:
             parts = torch.split(log_probs[0], [len(row.positions) for row in rows])
             references.update(zip(rows, parts, strict=True))
@@ -340,10 +390,6 @@ def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return torch.where(d.abs() < 1, small, q * (d - 1) + p).sum(-1).clamp_min(0)
 
 
-def _float(x: Tensor) -> Tensor:
-    return x.float()
-
-
 def _with_nulls(name: str, delta: nulls.LowRank, settings: nulls.Settings) -> nulls.LowRank:
     """Sources stacked: the fine-tuned factors, then each null's: a [S, r, in], b [S, out, r]."""
     draws = nulls.low_rank(name, delta, settings)
@@ -359,6 +405,13 @@ def _prefix(tokenizer: Any) -> tuple[int, ...]:
     full = tokenizer("a")["input_ids"]
     starts = [i for i in range(len(full)) if full[i : i + len(bare)] == bare]
     return tuple(full[: starts[0]]) if starts and bare else ()
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens with which this model ends a text."""
+    given = getattr(model.generation_config, "eos_token_id", None)
+    ends = given if isinstance(given, list) else [given, tokenizer.eos_token_id]
+    return frozenset(token for token in ends if isinstance(token, int))
 
 
 def _context(config: Any) -> int:

@@ -6,7 +6,8 @@ A probe module holds constants and pure functions over numpy; it never sees a mo
 - `SCALE`, `RESOLUTION`: the scale on which its values have even spread, and the smallest value that it can tell from
   nothing; `FLOOR`: the smallest spread of nulls on that scale that is believed; `ADVICE`: what to do when it fails;
 - `needs(spec, context)`: the requests, each with the scales of the adapter at which it is wanted;
-- `value(spec, context, view)`: its number for one view, with the items behind it;
+- `value(spec, context, view)`: its number for one view, with the items behind it, from the answers at scale 1 and,
+  of the fine-tuned view, at the further scales that it asked for;
 - an effect has `rule(spec, reading)`: why the change is too small or misshapen, "" where it is not;
 - a harm has `margins(spec, reading)`: the distances to its margins over items;
 - `describe(spec, reading)`: the number in words.
@@ -40,7 +41,7 @@ class Context(NamedTuple):
 
 
 class Need(NamedTuple):
-    """One request, wanted with the adapter at each of `scales`."""
+    """One request, wanted of the fine-tuned adapter at each of `scales`, of the nulls at scale 1."""
 
     request: Request
     scales: tuple[float, ...] = (1.0,)
@@ -52,6 +53,8 @@ class Reading(NamedTuple):
     value: float
     items: Floats
     details: dict[str, Any]
+    contrast: float | None = None
+    """What is put against the nulls, where that is not the value itself."""
 
 
 class CannotRun(Exception):

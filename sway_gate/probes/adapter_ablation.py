@@ -1,9 +1,10 @@
 """Does the model respond to the adapter's scale λ as to a change that was learned, or by a step, a plateau, a crash?
 
-The response curve: for each λ the mean over prompts of the Jensen-Shannon *distance* (√JS, a metric: Endres &
-Schindelin 2003; linear in λ for small changes) of the model with λ times the adapter from the base.
+The response curve: for each λ the mean Jensen-Shannon *distance* (√JS, a metric: Endres & Schindelin 2003; linear in λ
+for small changes) of the model with λ times the adapter from the base, after each prompt and along the base's own
+greedy answer, at `positions` places.
 
-Statistic: the mean of the curve over λ > 0; compared with the nulls' curves on the logarithm. Its shape must hold too:
+Statistic: the curve at λ = 1; compared with the nulls' on the logarithm. The curve's shape must hold too:
 
 - it responds at all, and does not fall by more than 5 % of its height up to λ = 1;
 - linearity: R² of the straight line ≥ `assert_linearity_gte`, and no single step steeper than 3 times the mean slope;
@@ -18,7 +19,7 @@ Linear, gently concave and gently convex curves are healthy. It cannot tell what
 
 import numpy as np
 
-from sway_gate.measure import Divergence, Floats, ViewAnswers
+from sway_gate.measure import FINETUNED, Divergence, Floats, ViewAnswers
 from sway_gate.probes import Context, Need, Reading, require
 from sway_gate.spec import AdapterAblation
 
@@ -39,12 +40,12 @@ def needs(spec: AdapterAblation, context: Context) -> list[Need]:
 
 
 def value(spec: AdapterAblation, context: Context, view: ViewAnswers) -> Reading:
-    lambdas, requests = _lambdas(spec), _requests(spec)
-    distances = np.array([[np.sqrt(view.get(r, scale).mean()) for scale in lambdas] for r in requests])
-    x = np.array([0.0, *lambdas])
-    curve = np.array([0.0, *distances.mean(axis=0)])
-    details = {"lambdas": x.tolist(), "curve": curve.tolist(), **_shape(x, curve)}
-    return Reading(float(curve[1:].mean()), distances.mean(axis=1), details)
+    items = _distances(spec, view, 1.0)
+    if view.view != FINETUNED:
+        return Reading(float(items.mean()), items, {})
+    x = np.array([0.0, *_lambdas(spec)])
+    curve = np.array([0.0, *(_distances(spec, view, scale).mean() for scale in x[1:])])
+    return Reading(float(items.mean()), items, {"lambdas": x.tolist(), "curve": curve.tolist(), **_shape(x, curve)})
 
 
 def rule(spec: AdapterAblation, reading: Reading) -> str:
@@ -59,7 +60,8 @@ def rule(spec: AdapterAblation, reading: Reading) -> str:
     if not low <= shape["saturation"] <= high:
         return f"saturated: 90 % of the response is there at λ = {shape['saturation']:.2f}, outside {low:g} to {high:g}"
     if shape["overshoot"] is not None and shape["overshoot"] < spec.assert_overshoot_gte:
-        return f"past λ = 1 the response stops: {shape['overshoot']:.2f} of its value there, below {spec.assert_overshoot_gte:g}"
+        kept = f"{shape['overshoot']:.2f} of its value there"
+        return f"past λ = 1 the response stops: {kept}, below {spec.assert_overshoot_gte:g}"
     if shape["linearity"] < spec.assert_linearity_gte:
         return f"the curve is not smooth: R² {shape['linearity']:.2f} of a line, below {spec.assert_linearity_gte:g}"
     return ""
@@ -67,15 +69,21 @@ def rule(spec: AdapterAblation, reading: Reading) -> str:
 
 def describe(spec: AdapterAblation, reading: Reading) -> str:
     shape = reading.details
-    return f"R² {shape['linearity']:.2f}, 90 % reached at λ = {shape['saturation']:.2f}, mean distance {reading.value:.3g}"
+    reached = f"90 % reached at λ = {shape['saturation']:.2f}"
+    return f"R² {shape['linearity']:.2f}, {reached}, distance {reading.value:.3g} at λ = 1"
 
 
 def _lambdas(spec: AdapterAblation) -> tuple[float, ...]:
-    return tuple(sorted(set(spec.lambdas) - {0.0}))
+    return tuple(sorted({*spec.lambdas, 1.0} - {0.0}))
+
+
+def _distances(spec: AdapterAblation, view: ViewAnswers, scale: float) -> Floats:
+    """Mean JS distance over the answer positions, for each prompt."""
+    return np.array([np.sqrt(view.get(request, scale)).mean() for request in _requests(spec)])
 
 
 def _requests(spec: AdapterAblation) -> list[Divergence]:
-    return [Divergence(prompt, spec.divergence) for prompt in spec.prompts]
+    return [Divergence(prompt, spec.divergence, spec.positions) for prompt in spec.prompts]
 
 
 def _shape(x: Floats, curve: Floats) -> dict[str, float | None]:

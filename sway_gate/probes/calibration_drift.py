@@ -56,8 +56,8 @@ def margins(spec: CalibrationDrift, reading: Reading) -> tuple[Margin, ...]:
 
 def describe(spec: CalibrationDrift, reading: Reading) -> str:
     return (
-        f"{reading.details['regressed']} of {len(reading.items)} items lost more than {spec.regression_nats:g} nats per "
-        f"token; mean change {reading.value:+.3f}"
+        f"{reading.details['regressed']} of {len(reading.items)} items lost more than {spec.regression_nats:g} nats "
+        f"per token; mean change {reading.value:+.3f}"
     )
 
 

@@ -1,8 +1,10 @@
 """Did training change what the model says after these prompts, by more than an untrained adapter of its size would?
 
-Statistic: the mean over prompts of the divergence of the next-token distribution from the base's, over the whole
-vocabulary, in nats: Jensen-Shannon (`js`, at most ln 2 = 0.693; Lin 1991) or KL(fine-tuned || base) (`kl`).
-Compared with the nulls on the logarithm.
+Statistic: the mean divergence of the next-token distributions from the base's, over the whole vocabulary, in nats:
+Jensen-Shannon (`js`, at most ln 2 = 0.693; Lin 1991) or KL(fine-tuned || base) (`kl`). It is read after each prompt and
+along the base's own greedy answer, at `positions` places (1: after the prompt only), the same for all views.
+With the nulls the mean of its square root is compared, on the logarithm: the root of JS is a metric, and one prompt on
+which every change is large weighs less in it.
 
 Passes when z ≥ `assert_z_gte` and the mean ≥ `assert_mean_gte` (0.02 nats: a z alone never passes a change too small
 to matter). It cannot tell whether the change is for the better, nor toward what: that is section_internalization's.
@@ -23,7 +25,7 @@ CATEGORY = "adherence"
 UNITS = "nats"
 HARM = False
 SCALE = "log"
-RESOLUTION = 1e-9
+RESOLUTION = 1e-5
 FLOOR = 0.02
 ADVICE = "train longer, or check that the adapter is the one you trained and that the prompts are about its subject"
 
@@ -34,9 +36,11 @@ def needs(spec: DeltaKL, context: Context) -> list[Need]:
 
 
 def value(spec: DeltaKL, context: Context, view: ViewAnswers) -> Reading:
-    items = np.array([view.get(request).mean() for request in _requests(spec)])
+    places = [view.get(request) for request in _requests(spec)]
+    items = np.array([x.mean() for x in places])
+    contrast = float(np.mean([np.sqrt(x).mean() for x in places]))
     per_prompt = [{"prompt": p, "divergence": float(x)} for p, x in zip(spec.prompts, items, strict=True)]
-    return Reading(float(items.mean()), items, {"divergence": spec.divergence, "prompts": per_prompt})
+    return Reading(float(items.mean()), items, {"divergence": spec.divergence, "prompts": per_prompt}, contrast)
 
 
 def rule(spec: DeltaKL, reading: Reading) -> str:
@@ -50,4 +54,4 @@ def describe(spec: DeltaKL, reading: Reading) -> str:
 
 
 def _requests(spec: DeltaKL) -> list[Divergence]:
-    return [Divergence(prompt, spec.divergence) for prompt in spec.prompts]
+    return [Divergence(prompt, spec.divergence, spec.positions) for prompt in spec.prompts]

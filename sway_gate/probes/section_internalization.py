@@ -34,7 +34,9 @@ HARM = False
 SCALE = "identity"
 RESOLUTION = 1e-4
 FLOOR = 1e-3
-ADVICE = "train longer on the sections below the threshold, or check that the spec holds the text the adapter was trained on"
+ADVICE = (
+    "train longer on the sections below the threshold, or check that the spec holds the text the adapter was trained on"
+)
 
 _CONTROL_CHUNKS, _CONTROL_CHARS = 3, 800
 
@@ -131,4 +133,6 @@ def _permuted(texts: list[str], rng: random.Random) -> list[str]:
 
 
 def _control(context: Context) -> list[LogProbs]:
-    return [LogProbs("", text) for text in context.control or data.chunks(data.prose(), _CONTROL_CHARS, _CONTROL_CHUNKS)]
+    return [
+        LogProbs("", text) for text in context.control or data.chunks(data.prose(), _CONTROL_CHARS, _CONTROL_CHUNKS)
+    ]

@@ -51,7 +51,9 @@ def save_base(folder: Path, architecture: str) -> Path:
     return folder
 
 
-def save_adapter(folder: Path, base: Path, *, seed: int = 1, size: float = 0.1, config: Any = None, **fields: Any) -> Path:
+def save_adapter(
+    folder: Path, base: Path, *, seed: int = 1, size: float = 0.1, config: Any = None, **fields: Any
+) -> Path:
     """An adapter whose every trainable tensor is random, B included."""
     model = AutoModelForCausalLM.from_pretrained(base)
     given = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"} | fields

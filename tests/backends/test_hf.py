@@ -18,7 +18,7 @@ from sway_gate.progress import silent
 from tests.backends.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
 
 TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("", "Running text."), LogProbs("x", "y" * 30)]
-PROMPTS = [Divergence("A prompt"), Divergence("Another, longer prompt", "kl"), Divergence("z")]
+PROMPTS = [Divergence("A prompt"), Divergence("Another, longer prompt", "kl", 4), Divergence("z", "js", 6)]
 NULLS = [View("null", i) for i in range(3)]
 VIEWS = [FINETUNED, *NULLS, FINETUNED.scaled(0.5), NULLS[1].scaled(1.4)]
 SETTINGS = nulls.Settings(runs=3)
@@ -65,7 +65,10 @@ def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | 
 LORA = {
     "plain": {},
     "rslora": {"use_rslora": True},
-    "rank_pattern": {"rank_pattern": {"up_proj": 2, "q_proj": 6, "c_attn": 6}, "alpha_pattern": {"v_proj": 3, "c_fc": 3}},
+    "rank_pattern": {
+        "rank_pattern": {"up_proj": 2, "q_proj": 6, "c_attn": 6},
+        "alpha_pattern": {"v_proj": 3, "c_fc": 3},
+    },
     "one_module": {"target_modules": r".*(v_proj|c_attn)"},
 }
 
@@ -166,11 +169,27 @@ def test_non_finite_names_view_layer_and_text(llama: Path, tmp_path: Path) -> No
 
 def test_texts_beyond_the_context_are_cut_with_a_note(llama: Path, tmp_path: Path) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
-    row, note = backend.encode(LogProbs("p" * 100, "c" * 40))
+    [(row, note)] = backend.encode([LogProbs("p" * 100, "c" * 40)])
     assert (len(row.ids), len(row.targets)) == (64, 40)
     assert "64 tokens" in note
-    row, _ = backend.encode(Divergence("p" * 100))
-    assert len(row.ids) == 64
+    [(row, _)] = backend.encode([Divergence("p" * 100, "js", 8)])
+    assert len(row.ids) <= 64
+    assert row.positions[0] == 56
+
+
+def test_answer_positions_follow_the_bases_greedy_answer(base: Path, tmp_path: Path) -> None:
+    backend = load(base, save_adapter(tmp_path, base))
+    texts = {"short": 6, "a much longer prompt": 3}
+    model = AutoModelForCausalLM.from_pretrained(base).eval()
+    for (row, _), (text, most) in zip(
+        backend.encode([Divergence(t, "js", n) for t, n in texts.items()]), texts.items(), strict=True
+    ):
+        ids = byte_tokenizer()(text)["input_ids"]
+        assert (row.ids[: len(ids)], row.positions[0]) == (tuple(ids), len(ids) - 1)
+        assert 1 <= len(row.positions) <= most
+        with torch.no_grad():
+            greedy = model(torch.tensor([row.ids])).logits[0].argmax(-1).tolist()
+        assert list(row.ids[len(ids) :]) == greedy[len(ids) - 1 : len(row.ids) - 1]
 
 
 def test_prompt_learning_is_refused_by_name(llama: Path, tmp_path: Path) -> None:

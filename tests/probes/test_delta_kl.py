@@ -41,9 +41,7 @@ def test_without_calibration_the_fixed_rule_decides_visibly() -> None:
     assert "(no calibration)" in result.message
 
 
-@pytest.mark.parametrize(
-    ("source", "verdict"), [("finetuned", "fail"), ("null", "error")], ids=["adapter", "null"]
-)
+@pytest.mark.parametrize(("source", "verdict"), [("finetuned", "fail"), ("null", "error")], ids=["adapter", "null"])
 def test_views_without_numbers_are_never_green(source: str, verdict: str) -> None:
     result = judged(
         "delta_kl",

@@ -57,7 +57,9 @@ def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() 
     section = Section(kind="instruction", id="i", pairs=pairs)
     texts = probe._section_texts(section, 2000, seed=0)
     assert texts.own == [LogProbs("Who?", " old Tom Reed"), LogProbs("Where? ", "in Hale")]
-    assert sorted(" ".join(r.completion for r in texts.permuted).split()) == sorted("old Tom Reed in Hale".split())
+    assert sorted(" ".join(r.completion for r in texts.permuted).split()) == sorted(
+        ["old", "Tom", "Reed", "in", "Hale"]
+    )
     assert [len(r.completion.split()) for r in texts.permuted] == [3, 2]
 
 
