@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else UNDECIDED
     try:
         _choose_network(args)
+        _choose_threads()
         command: Command = args.command
         return command(args)
     except KeyboardInterrupt:
@@ -71,6 +72,13 @@ def _choose_network(args: argparse.Namespace) -> None:
     args.online = args.online or os.environ.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
     if not args.online:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+
+
+def _choose_threads() -> None:
+    """Threads that wait must sleep: spinning ones fight the working ones wherever cores are shared, as on a CI runner,
+    and make a run several times slower. numpy's own BLAS gets one thread: its matrices here are small."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 # ------------------------------------------------------------------------------------------------------- verdicts

@@ -249,7 +249,7 @@ class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["delta_kl"] = "delta_kl"
     prompts: tuple[str, ...] = ()
-    positions: Positions = 8
+    positions: Positions = 4
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     assert_mean_gte: NonNegative = 0.02
@@ -299,7 +299,7 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["adapter_ablation"] = "adapter_ablation"
     prompts: tuple[str, ...] = ()
-    positions: Positions = 8
+    positions: Positions = 4
     lambdas: Annotated[tuple[NonNegative, ...], Meta(min_length=3)] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None

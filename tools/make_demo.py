@@ -1,12 +1,13 @@
-"""Makes the demo: a tiny language model and two adapters for it, in `sway_gate/demo/`, in about fifteen minutes.
+"""Makes the demo: a tiny language model and two adapters for it, in `sway_gate/demo/`, in about ten minutes.
 
     python tools/make_demo.py                 everything
     python tools/make_demo.py --keep-model    the adapters and the specs, over the model that is there
     python tools/make_demo.py --extra DIR     further adapters over the same model, for experiments
     python tools/make_demo.py --measure DIR…  losses of adapters that are there
 
-Nothing is downloaded. The same machine and thread count give the same bytes. `healthy` learned the document among
-general text; `untrained` is the same recipe with a learning rate a thousand times too small.
+Needs the package with its `hf` extra. Nothing is downloaded. The same machine and thread count give the same bytes.
+`healthy` learned the document among general text; `untrained` is the same recipe with a learning rate a thousand times
+too small.
 """
 
 import argparse
