@@ -31,11 +31,11 @@ lint: .venv/.dev ## Check style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict sway_gate
 
-bench: .venv/.dev ## Measure where the time goes.
-	$(BIN)/python -m benchmarks
+bench: .bench/.made ## Measure speed and memory against dlm-sway 0.1.0.
+	.bench/ours/$(notdir $(BIN))/python benchmarks/speed.py --theirs .bench/theirs/$(notdir $(BIN))/python
 
 clean: ## Remove what the other targets made.
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # A stamp tells what is installed; it is older than its inputs when they have changed.
 
@@ -51,4 +51,12 @@ clean: ## Remove what the other targets made.
 .venv/.dev: .venv/.hf
 	$(BIN)/python -m pip install -q "pip>=25.1"
 	$(PIP) --group dev
+	@touch $@
+
+# Each side in an environment of its own, with what its users install and nothing else.
+.bench/.made: $(INPUTS)
+	$(PYTHON) -m venv .bench/ours
+	.bench/ours/$(notdir $(BIN))/python -m pip install -q -c constraints.txt -e ".[hf]"
+	$(PYTHON) -m venv .bench/theirs
+	.bench/theirs/$(notdir $(BIN))/python -m pip install -q -c constraints.txt "dlm-sway[hf]==0.1.0"
 	@touch $@

@@ -87,6 +87,8 @@ def _calibration(spec: Spec) -> tuple[nulls.Settings, tuple[float, ...], tuple[s
     entry = _null_entry(spec)
     runs = entry.runs or DEFAULT_RUNS
     notes = spec.notes
+    if gate.loading(spec).trust_remote_code:
+        notes += ("warning: trust_remote_code is on: the base's own code ran on this machine",)
     if runs < _MIN_RUNS:
         notes += (f"null_adapter runs raised from {runs} to {_MIN_RUNS}: fewer nulls have no measurable spread",)
         runs = _MIN_RUNS
@@ -176,14 +178,13 @@ def _meta(backend: Backend, notes: tuple[str, ...]) -> dict[str, str]:
 
 def _readings_context(job: gate.Job, settings: nulls.Settings) -> str:
     """All that a reading depends on besides view and text. Not the number of nulls: draw i is the same among any."""
-    base = job.spec.models.base
     return cache.context_key(
         {
             "base": job.base.digest,
             "adapter": job.adapter.digest,
             "nulls": [settings.kind, settings.init_scale, settings.seed_base],
             "seed": job.spec.defaults.seed,
-            "dtype": base.dtype,
+            "dtype": gate.loading(job.spec).dtype,
             "platform": job.platform,
             "versions": job.versions,
         }
@@ -195,15 +196,13 @@ def _loader(
 ) -> Callable[[], Backend]:
     def load() -> Backend:
         progress("loading the model", 0, 0)
-        base = job.spec.models.base
+        how = gate.loading(job.spec)
         with _without_collections():
             try:
                 from sway_gate.backends import hf
             except ImportError as error:
                 raise Undecided(f"{error}; install the extra: pip install 'sway-gate[hf]'") from None
-            source = hf.Source(
-                base_folder, adapter_folder, base.dtype, base.device, base.trust_remote_code, job.spec.defaults.seed
-            )
+            source = hf.Source(base_folder, adapter_folder, *how, seed=job.spec.defaults.seed)
             return hf.load(source, settings)
 
     return load

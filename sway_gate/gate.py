@@ -34,6 +34,14 @@ class Options(NamedTuple):
     cache: bool = True
 
 
+class Loading(NamedTuple):
+    """How the base is loaded."""
+
+    dtype: str
+    device: str
+    trust_remote_code: bool
+
+
 class Job(NamedTuple):
     """A spec with everything that it names found, and what the verdict depends on besides the spec."""
 
@@ -76,8 +84,18 @@ def prepare(spec: Spec, options: Options) -> Job:
         threshold=spec.defaults.coverage_threshold if options.threshold is None else options.threshold,
         weights={**_weights(spec), **(options.weights or {})},
         versions=_versions(),
-        platform=f"{sys.platform} {platform.machine()} {_accelerator(base.device)}",
-        cache=options.cache and not (base.trust_remote_code or ft.trust_remote_code),
+        platform=f"{sys.platform} {platform.machine()} {_accelerator(loading(spec).device)}",
+        cache=options.cache and not loading(spec).trust_remote_code,
+    )
+
+
+def loading(spec: Spec) -> Loading:
+    """What base and fine-tuned model say of the one load that serves both; what `ft` leaves to itself, `base` says."""
+    base, ft = spec.models.base, spec.models.ft
+    return Loading(
+        base.dtype if ft.dtype == "auto" else ft.dtype,
+        base.device if ft.device == "auto" else ft.device,
+        base.trust_remote_code or ft.trust_remote_code,
     )
 
 

@@ -215,3 +215,31 @@ def test_check_says_in_its_first_line_that_a_null_is_a_null(
     sick = as_null(adapter, tmp_path / "null", 1.0)
     assert cli.main(["check", str(sick), "--base", str(base)]) == 1
     assert capsys.readouterr().out.startswith("adapter is indistinguishable from a null adapter")
+
+
+LOADING = {
+    "neither": ({}, {}, ("auto", "auto", False)),
+    "base": ({"dtype": "fp32", "device": "cpu"}, {}, ("fp32", "cpu", False)),
+    "ft": ({}, {"dtype": "bf16", "trust_remote_code": True}, ("bf16", "auto", True)),
+    "ft over base": ({"dtype": "fp32"}, {"dtype": "bf16"}, ("bf16", "auto", False)),
+}
+
+
+@pytest.mark.parametrize(("base_fields", "ft_fields", "expected"), LOADING.values(), ids=LOADING)
+def test_one_load_serves_both(base_fields: dict[str, Any], ft_fields: dict[str, Any], expected: Any) -> None:
+    models = spec.Models(
+        base=spec.ModelRef(base="o/m", **base_fields), ft=spec.ModelRef(base="o/m", adapter="o/a", **ft_fields)
+    )
+    suite = (spec.DeltaKL(name="d", prompts=("p",)),)
+    assert gate.loading(spec.Spec(models=models, suite=suite)) == expected
+
+
+def test_bf16_gives_the_same_verdicts(base: Path, adapter: Path, tmp_path: Path) -> None:
+    path = write_spec(tmp_path, base, adapter)
+    halves = Path(path).read_text("utf-8").replace("adapter: ", "dtype: bf16\n    adapter: ", 1)
+    full = run(path)
+    Path(path).write_text(halves, "utf-8")
+    half = run(path)
+    assert half.dtype == "bfloat16"
+    assert [p.verdict for p in half.probes] == [p.verdict for p in full.probes]
+    assert [p.raw for p in half.probes] == pytest.approx([p.raw for p in full.probes], rel=0.2, abs=0.02)

@@ -1,0 +1,44 @@
+"""What the README shows is what happens: its demo output, its spec, its commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sway_gate import cli, spec
+from sway_gate.errors import SpecError
+from tools import readme_demo
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def shape(text: str) -> str:
+    """Without what rounding on another machine may change: digits, signs, and how long bars and lines are."""
+    return re.sub(r"[\d█▏▎▍▌▋▊▉+−-]+(\.\d+)?(e-)?|\s+", " ", text).replace(" . ", " ")
+
+
+def test_the_demo_output_is_what_the_demo_prints() -> None:
+    shown = readme_demo.MARKS.search(README)
+    assert shown is not None
+    body = shown[0].split("```text\n")[1].split("```")[0]
+    printed = readme_demo.shown().split("```text\n")[1].split("```")[0]
+    assert re.sub(r"[\W\d_]+", " ", shape(body)) == re.sub(r"[\W\d_]+", " ", shape(printed))
+
+
+def test_the_spec_is_one(tmp_path: Path) -> None:
+    text = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]  # type: ignore[index]
+    (tmp_path / "runs" / "adapter").mkdir(parents=True)
+    assert len(spec.loads(text, "README.md", str(tmp_path)).suite) == 6
+
+
+def test_the_mistake_reads_as_shown(tmp_path: Path) -> None:
+    models = "{base: {base: o/m}, ft: {base: o/m, adapter: o/a}}"
+    text = f"version: 1\nmodels: {models}\nsuite:\n- {{name: a, kind: delta_kl, promts: []}}"
+    with pytest.raises(SpecError, match=r"suite\[0\] \(delta_kl\): unknown field 'promts'; did you mean 'prompts'\?"):
+        spec.loads(text, "sway.yaml", str(tmp_path))
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"\bsway(?:-gate)? ([a-z]+)", README)) - {"sway", "yaml"}))
+def test_every_command_exists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([command, "--help"]) == 0
+    assert command in capsys.readouterr().out

@@ -1,0 +1,35 @@
+"""Puts the real output of `sway demo` into README.md, between its demo marks. Run it after the report has changed."""
+
+import contextlib
+import io
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from sway_gate import cli
+
+README = Path(__file__).parents[1] / "README.md"
+MARKS = re.compile(r"(<!-- demo: .*? -->\n).*?(<!-- /demo -->)", re.DOTALL)
+
+
+def shown() -> str:
+    """The demo's first report down to its categories, and its last line; paths relative to the package."""
+    out = io.StringIO()
+    with tempfile.TemporaryDirectory() as cache, contextlib.redirect_stdout(out):
+        os.environ["SWAY_CACHE_DIR"] = cache
+        cli.main(["demo"])
+    text = re.sub(r"/\S*/(?=sway_gate/)", "", out.getvalue())
+    healthy, untrained = re.split(r"(?=== an adapter that learned nothing)", text)
+    kept = healthy[: healthy.index("\n\nlearned_the_document (section_internalization)  relative")]
+    verdict = untrained.split("\n\n")[0]
+    return f"```text\n{kept.strip()}\n\n{verdict.strip()}\n[…]\n{text.strip().splitlines()[-1]}\n```\n"
+
+
+def main() -> None:
+    text = README.read_text(encoding="utf-8")
+    README.write_text(MARKS.sub(lambda m: m[1] + shown() + m[2], text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
