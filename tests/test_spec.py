@@ -94,7 +94,7 @@ DEFAULTS = {
         "rank_multipliers": (1.0,),
         "null": "spectrum",
     },
-    "delta_kl": {"prompts": (), "divergence": "js", "top_k": None, "assert_mean_gte": 0.02},
+    "delta_kl": {"prompts": (), "positions": 4, "divergence": "js", "top_k": None, "assert_mean_gte": 0.02},
     "section_internalization": {
         "include_kinds": ("prose", "instruction", "preference"),
         "per_section_threshold": 0.05,
@@ -118,6 +118,7 @@ DEFAULTS = {
     "adapter_ablation": {
         "prompts": (),
         "lambdas": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25),
+        "positions": 4,
         "divergence": "js",
         "top_k": None,
         "assert_linearity_gte": 0.85,
