@@ -1,6 +1,7 @@
 """Readings and limits -> verdicts and the composite. Everything that turns a number into a decision is here.
 
-An effect passes when it stands `assert_z_gte` above the null adapters and its fixed rule holds. A harm passes when
+An effect passes when it stands `assert_z_gte` above the null adapters and its fixed rule holds; one whose rule fails
+scores nothing, whatever its z. A harm passes when
 its one-sided 95 % bounds lie inside their margins, fails when its estimate lies outside one, and is inconclusive
 (WARN) in between. The gate fails closed: no probe may FAIL or ERROR, and something must have been scored.
 """
@@ -141,7 +142,7 @@ def _effect(
     return ProbeResult(
         **shared,
         verdict=Verdict.PASS if passed else Verdict.FAIL,
-        score=stats.score_from_z(z if z is not None else 0.0 if why else _UNCALIBRATED),
+        score=0.0 if why else stats.score_from_z(_UNCALIBRATED if z is None else z),
         z=z,
         effect_ok=not why,
         message="; ".join(filter(None, [*words, why])),

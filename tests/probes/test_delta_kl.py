@@ -23,6 +23,13 @@ def test_verdicts(ft: float, null: float, fields: dict[str, object], verdict: st
     assert words in result.message
 
 
+def test_a_change_too_small_to_matter_scores_nothing() -> None:
+    number = by_source(0.0, 0.01, 0.0004)
+    result = judged("delta_kl", lambda view, _: number(view), prompts=("a", "b"))
+    assert (result.score, result.effect_ok) == (0.0, False)
+    assert result.z > 3
+
+
 def test_value_is_the_mean_over_prompts() -> None:
     divergence = {"a": 0.1, "b": 0.3}
     result = judged("delta_kl", lambda view, r: divergence[r.prompt] * (view.source == "finetuned"), prompts=("a", "b"))
