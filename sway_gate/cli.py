@@ -75,9 +75,11 @@ def _choose_network(args: argparse.Namespace) -> None:
 
 
 def _choose_threads() -> None:
-    """Threads that wait must sleep: spinning ones fight the working ones wherever cores are shared, as on a CI runner,
-    and make a run several times slower. numpy's own BLAS gets one thread: its matrices here are small."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """Threads that wait must soon sleep: where cores are shared, as on a CI runner, spinning ones take the time of the
+    working ones, and a run becomes several times slower (libgomp spins 300,000 rounds unless told otherwise). numpy's
+    own BLAS gets one thread: its matrices here are small."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

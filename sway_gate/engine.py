@@ -104,11 +104,11 @@ def _passes(missing: Sequence[Key], encoded: dict[Request, Row], backend: Backen
     views_of: dict[Request, list[View]] = defaultdict(list)
     for view, request in missing:
         views_of[request].append(view)
-    groups: dict[tuple[type, tuple[View, ...]], list[Request]] = defaultdict(list)
+    groups: dict[tuple[str, tuple[View, ...]], list[Request]] = defaultdict(list)
     for request, views in views_of.items():
         # A divergence is taken from the base's distribution: the base rides along in front.
         ordered = ((BASE,) if isinstance(request, Divergence) else ()) + tuple(sorted(views))
-        groups[type(request), ordered].append(request)
+        groups[encoded[request].divergence, ordered].append(request)
     passes: list[_Pass] = []
     for (_, group), requests in groups.items():
         for batch in _batches(sorted(requests, key=lambda r: len(encoded[r].ids)), encoded, len(group), backend):

@@ -67,7 +67,7 @@ class Backend(Protocol):
     def measure(
         self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]
     ) -> list[list[Floats | Fault]]:
-        """Answers [view][row] of one pass.
+        """Answers [view][row] of one pass; the rows ask for one thing: log-probabilities, or one kind of divergence.
 
         `references` keeps the base's distributions for the divergences: a pass that has the base among its views puts
         them there, the base standing first; later passes over the same rows read them.

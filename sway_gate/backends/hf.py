@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -23,6 +23,7 @@ _GB = 2**30
 # On a CPU larger passes are no faster; on a GPU they are, up to what is free.
 _CPU_BUDGET = 0.75 * _GB
 _SHARE_OF_FREE = 0.5
+_CACHED_FLOATS = 2**19
 # Any token will do where the mask hides it.
 _PAD = 0
 _GENERATED_AT_ONCE = 64
@@ -206,7 +207,7 @@ class HfBackend:
         width = max(len(row.ids) for row in rows)
         positions = sum(len(row.positions) for row in rows)
         # Logits in the model's precision, in float32, and what the reduction needs beside them.
-        copies = 8 if rows[0].divergence else 4
+        copies = 3 if rows[0].divergence else 4
         return views * (len(rows) * width * self._bytes_per_token + positions * self._vocabulary * 4 * copies)
 
     def budget(self) -> int:
@@ -300,16 +301,12 @@ class HfBackend:
             chosen = logits.gather(-1, targets).squeeze(-1)
             # View by view: float32 copies of all logits at once would be the largest tensors of the pass.
             return torch.stack([c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)])
-        log_probs = [x.float().log_softmax(-1) for x in logits]  # V of [P, vocabulary]
         if views[0] == BASE:
-            parts = torch.split(log_probs[0], [len(row.positions) for row in rows])
+            parts = torch.split(logits[0].float().log_softmax(-1), [len(row.positions) for row in rows])
             references.update(zip(rows, parts, strict=True))
         base = torch.cat([references[row] for row in rows])
-        kinds = torch.tensor([row.divergence == "js" for row in rows for _ in row.positions], device=base.device)
-        js_only = bool(kinds.all())
-        return torch.stack(
-            [js(base, x) if js_only else torch.where(kinds, js(base, x), kl(base, x)) for x in log_probs]
-        )
+        divergence = js if rows[0].divergence == "js" else kl
+        return torch.stack([_in_blocks(divergence, base, x) for x in logits])
 
     # Checks
 
@@ -368,6 +365,13 @@ class _Head:
             return None
         self.used = True
         return (args[0].flatten(0, 1)[self._index][None], *args[1:])
+
+
+def _in_blocks(divergence: Callable[[Tensor, Tensor], Tensor], log_p: Tensor, logits: Tensor) -> Tensor:
+    """[P] from [P, vocabulary], on a CPU a few positions at a time: the steps of a divergence stay in its cache."""
+    size = max(1, _CACHED_FLOATS // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
+    blocks = zip(torch.split(log_p, size), torch.split(logits, size), strict=True)
+    return torch.cat([divergence(p, x.float().log_softmax(-1)) for p, x in blocks])
 
 
 def js(log_p: Tensor, log_q: Tensor) -> Tensor:
