@@ -151,8 +151,8 @@ def check_headline(result: GateResult) -> str:
         return f"adapter could not be judged: {probe.message}"
     if result.verdict == "pass":
         return f"adapter is {probe.z:+.1f}σ above noise (n={probe.n_null} nulls)"
-    if probe.z >= 3 and not probe.effect_ok:
-        return f"adapter is {probe.z:+.1f}σ above noise (n={probe.n_null} nulls), but changes too little to matter"
+    if not probe.effect_ok:
+        return f"adapter is indistinguishable from a null adapter: its change is too small to matter ({probe.message})"
     return f"adapter is indistinguishable from a null adapter ({probe.z:+.1f}σ, n={probe.n_null} nulls)"
 
 

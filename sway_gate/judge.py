@@ -1,9 +1,9 @@
 """Readings and limits -> verdicts and the composite. Everything that turns a number into a decision is here.
 
 An effect passes when it stands `assert_z_gte` above the null adapters and its fixed rule holds; one whose rule fails
-scores nothing, whatever its z. A harm passes when
-its one-sided 95 % bounds lie inside their margins, fails when its estimate lies outside one, and is inconclusive
-(WARN) in between. The gate fails closed: no probe may FAIL or ERROR, and something must have been scored.
+scores nothing, whatever its z. A harm passes when its one-sided 95 % bounds lie inside their margins, fails when its
+estimate lies outside one, and is inconclusive (WARN) in between. The gate fails closed: no probe may FAIL or ERROR,
+and something must have been scored.
 """
 
 import math
@@ -20,6 +20,7 @@ from sway_gate.spec import ProbeSpec
 
 # From here on more nulls add little power: see benchmarks/results/null_tails.md.
 FEW_NULLS = 8
+_SUGGESTIVE = 2.0
 CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
 # An effect without nulls (calibrate_kinds) whose fixed rule holds scores what z = 3 would.
 _UNCALIBRATED = 3.0
@@ -136,36 +137,36 @@ def _effect(
 ) -> ProbeResult:
     why = probe.rule(spec, reading)
     z = calibration.z if calibration else None
-    above = z is None or z >= spec.assert_z_gte
-    passed = above and not why
-    words = [probe.describe(spec, reading), _position(calibration, spec.assert_z_gte)]
+    verdict, position = _position(calibration, spec.assert_z_gte)
+    verdict = Verdict.FAIL if why else verdict
+    advice = {Verdict.PASS: "", Verdict.WARN: f"raise null_adapter runs to {FEW_NULLS} to decide"}
     return ProbeResult(
         **shared,
-        verdict=Verdict.PASS if passed else Verdict.FAIL,
+        verdict=verdict,
         score=0.0 if why else stats.score_from_z(_UNCALIBRATED if z is None else z),
         z=z,
         effect_ok=not why,
-        message="; ".join(filter(None, [*words, why])),
-        advice="" if passed else _effect_advice(probe, calibration, above, why),
+        message="; ".join(filter(None, [probe.describe(spec, reading), position, why])),
+        advice=advice.get(verdict, probe.ADVICE),
     )
 
 
-def _position(calibration: Calibration | None, limit: float) -> str:
+def _position(calibration: Calibration | None, limit: float) -> tuple[Verdict, str]:
+    """Where an effect stands among the nulls, and what follows while its fixed rule holds.
+
+    With few nulls Student's t asks for a very large effect: one that is above every null and above 2 is inconclusive.
+    """
     if calibration is None:
-        return "(no calibration)"
-    n = len(calibration.values)
-    if calibration.z >= limit:
-        return f"{calibration.z:+.1f}σ above {n} null adapters"
-    nearness = "indistinguishable from" if abs(calibration.z) < 2 else f"below the {limit:g}σ asked for, against"
-    return f"{calibration.z:+.1f}σ: {nearness} {n} null adapters"
-
-
-def _effect_advice(probe: Probe, calibration: Calibration | None, above: bool, why: str) -> str:
-    """More nulls are the remedy where the rule holds, no null reaches the value, and there are few of them."""
-    n = len(calibration.values) if calibration else 0
-    if calibration and not above and not why and n < FEW_NULLS and calibration.p * (n + 1) < 2:
-        return f"raise null_adapter runs to {FEW_NULLS} or more: {n} nulls let only a very large effect reach the limit"
-    return probe.ADVICE
+        return Verdict.PASS, "(no calibration)"
+    z, n = calibration.z, len(calibration.values)
+    # Never rounded across the limit.
+    shown = f"{z:+.1f}σ" if abs(z - limit) > 0.05 else f"{z:+.4f}σ"
+    if z >= limit:
+        return Verdict.PASS, f"{shown} above {n} null adapters"
+    if z >= _SUGGESTIVE and n < FEW_NULLS and calibration.p * (n + 1) < 2:
+        return Verdict.WARN, f"{shown}: inconclusive, {n} null adapters are too few to reach {limit:g}σ"
+    nearness = "indistinguishable from" if abs(z) < _SUGGESTIVE else f"below the {limit:g}σ asked for, against"
+    return Verdict.FAIL, f"{shown}: {nearness} {n} null adapters"
 
 
 def _harm(

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypedDict, get_args
 
 import msgspec
+import yaml
 from msgspec import Meta, structs
 
 from sway_gate.errors import SpecError
 from sway_gate.hub import is_hub_id, is_revision
-from sway_gate.yamlpos import Family, Reader, compose, shown
+from sway_gate.yamlpos import Family, Reader, compose, entries, shown
 
 MAX_BYTES: Final = 4 * 2**20
 MAX_SHOWN: Final = 200
@@ -410,6 +411,7 @@ def loads(text: str, label: str, folder: str) -> Spec:
     refs = {id(ref): _located(reader, ref, folder, notes) for ref in reader.made(ModelRef)}
     for models in reader.made(Models):
         _check_bases(reader, models, refs[id(models.base)], refs[id(models.ft)], notes)
+    _check_names(reader, root)
     _check_suite(reader)
     sections = _sections(reader)
     reader.finish()
@@ -428,16 +430,27 @@ def loads(text: str, label: str, folder: str) -> Spec:
     )
 
 
+def _check_names(reader: Reader, root: yaml.Node) -> None:
+    """Names are unique, also among entries that are wrong in other ways."""
+    suite = entries(root)["suite"][1] if isinstance(root, yaml.MappingNode) and "suite" in entries(root) else None
+    first: dict[str, str] = {}
+    for index, entry in enumerate(suite.value if isinstance(suite, yaml.SequenceNode) else ()):
+        fields = entries(entry) if isinstance(entry, yaml.MappingNode) else {}
+        kind, name = (fields[key][1].value if key in fields else None for key in ("kind", "name"))
+        place = f"suite[{index}]" + (f" ({kind})" if kind in get_args(Kind) else "")
+        if not name or not isinstance(name, str):
+            continue
+        where = first.setdefault(name, f"{place} in line {entry.start_mark.line + 1}")
+        if not where.startswith(f"suite[{index}]"):
+            reader.blame_node(fields["name"][1], place, "name", f"is {shown(name)}, as in {where}; it must be unique")
+
+
 def _check_suite(reader: Reader) -> None:
-    """Names and the calibration are unique, and there is something to judge."""
-    first: dict[tuple[str, str], ProbeSpec] = {}
-    for probe in reader.made(ProbeSpec):
-        unique = {"name": probe.name, "kind": probe.kind} if probe.kind == "null_adapter" else {"name": probe.name}
-        for field, value in unique.items():
-            other = first.setdefault((field, value), probe)
-            if other is not probe:
-                where = f"{reader.place(other)} in line {other.line}"
-                reader.blame(probe, field, f"is {shown(value)}, as in {where}; it must be unique")
+    """There is at most one calibration, and something to judge."""
+    calibrations = reader.made(NullAdapter)
+    for probe in calibrations[1:]:
+        where = f"{reader.place(calibrations[0])} in line {calibrations[0].line}"
+        reader.blame(probe, "kind", f"is 'null_adapter', as in {where}; it must be unique")
     for file in reader.made(SpecFile):
         judged = any(probe.enabled and probe.kind != "null_adapter" for probe in file.suite)
         if not judged and reader.is_whole("suite"):

@@ -315,6 +315,10 @@ class Reader:
         _, value = entries(node).get(field, (node, node))
         self._note(value, At(at.path, field), text)
 
+    def blame_node(self, node: yaml.Node, place: str, field: str, text: str) -> None:
+        """Note that the value of `field`, at `node`, is wrong, also where no struct could be made around it."""
+        self._note(node, At(place, field), text)
+
     def finish(self) -> None:
         """Raise SpecError with every mistake, in the order of the document."""
         if not self._problems:

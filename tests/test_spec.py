@@ -669,3 +669,12 @@ def test_schema_has_nothing_of_the_loaders_own_and_is_closed():
     assert all(definition["additionalProperties"] is False for definition in objects)
     assert not {"line", "label", "folder", "notes"} & {name for d in objects for name in d["properties"]}
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_names_are_compared_also_where_entries_are_wrong(tmp_path: Path) -> None:
+    suite = "[{name: a, kind: delta_kl, promts: [x]}, {name: a, kind: leakage}]"
+    text = f"models: {{base: {{base: o/m}}, ft: {{base: o/m, adapter: o/a}}}}\nsuite: {suite}\n"
+    with pytest.raises(
+        SpecError, match=r"suite\[1\] \(leakage\): name is 'a', as in suite\[0\] \(delta_kl\) in line 2"
+    ):
+        spec.loads(text, "sway.yaml", str(tmp_path))

@@ -23,6 +23,24 @@ def test_verdicts(ft: float, null: float, fields: dict[str, object], verdict: st
     assert words in result.message
 
 
+FEW = {
+    # runs, ft -> verdict: the same distance from the nulls, at different numbers of them
+    "3 nulls, far": (3, 0.5, "pass"),
+    "3 nulls, suggestive": (3, 0.13, "warn"),
+    "8 nulls, far": (8, 0.5, "pass"),
+    "8 nulls, not far enough": (8, 0.113, "fail"),
+    "3 nulls, among them": (3, 0.1, "fail"),
+}
+
+
+@pytest.mark.parametrize(("runs", "ft", "verdict"), FEW.values(), ids=FEW)
+def test_few_nulls_are_inconclusive_not_wrong(runs: int, ft: float, verdict: str) -> None:
+    number = by_source(0.0, ft, 0.1)
+    result = judged("delta_kl", lambda view, _: number(view), runs=runs, prompts=("a", "b"))
+    assert result.verdict == verdict, result.message
+    assert (result.advice == "raise null_adapter runs to 8 to decide") == (verdict == "warn")
+
+
 def test_a_change_too_small_to_matter_scores_nothing() -> None:
     number = by_source(0.0, 0.01, 0.0004)
     result = judged("delta_kl", lambda view, _: number(view), prompts=("a", "b"))
