@@ -43,7 +43,7 @@ def evaluate(job: gate.Job, progress: Progress) -> GateResult:
     if report.exit_code == 2:
         raise AdapterError("\n".join(_line(f) for f in report.findings if f.level == "broken"))
     settings, multipliers, notes = _calibration(job.spec)
-    outcome = _Outcome((), "", "", "best_effort", notes, {"static": time.perf_counter() - started})
+    outcome = _Outcome((), "", "", "", notes, {"static": time.perf_counter() - started})
     if report.exit_code == 0:
         context = Context(job.spec.sections, job.spec.control, job.spec.defaults.seed)
         planned = _plan(job.spec, context, judge.Nulls(settings.runs, multipliers))
@@ -245,9 +245,7 @@ def _result(
         spec=job.spec.label,
         adapter=job.adapter,
         base=job.base,
-        nulls=NullFacts(
-            runs=settings.runs, null=settings.kind, seed_base=settings.seed_base, rank_multipliers=multipliers
-        ),
+        nulls=_null_facts(settings, multipliers) if outcome.results else None,
         determinism=outcome.determinism,
         device=outcome.device,
         dtype=outcome.dtype,
@@ -257,6 +255,10 @@ def _result(
         findings=tuple(f for f in findings if f.level != "note"),
         notes=outcome.notes + tuple(f.message for f in findings if f.level == "note"),
     )
+
+
+def _null_facts(settings: nulls.Settings, multipliers: tuple[float, ...]) -> NullFacts:
+    return NullFacts(runs=settings.runs, null=settings.kind, seed_base=settings.seed_base, rank_multipliers=multipliers)
 
 
 def _line(finding: Finding) -> str:

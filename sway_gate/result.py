@@ -105,7 +105,7 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     base: ModelFacts
     nulls: NullFacts | None
     determinism: str
-    """strict, best_effort or loose."""
+    """strict, best_effort or loose; like `device` and `dtype` empty where the files alone decided."""
     device: str
     dtype: str
     seed: int

@@ -184,7 +184,7 @@ def test_footer_tells_how_it_was_measured():
 
 def test_result_without_probes_or_nulls():
     result = results.result(categories={}, nulls=None, versions={}, timing={})
-    assert "no null adapters" in plain(result)
+    assert "no model was loaded" in plain(result)
 
 
 @at_width

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from sway_gate import nulls
 from sway_gate.backends import Facts, Fault, NotStackable, OutOfMemory, Row, adapters
 from sway_gate.backends.stacking import Stack
-from sway_gate.errors import Undecided
+from sway_gate.errors import Undecided, UsageError
 from sway_gate.measure import BASE, Divergence, Floats, LogProbs, Request, View
 
 _GB = 2**30
@@ -212,7 +212,7 @@ class HfBackend:
 
     def budget(self) -> int:
         if given := os.environ.get("SWAY_MEMORY_GB"):
-            return int(float(given) * _GB)
+            return _gigabytes(given)
         if self._device.type == "cuda":
             return int(torch.cuda.mem_get_info(self._device)[0] * _SHARE_OF_FREE)
         return int(min(_CPU_BUDGET, _free_memory() * _SHARE_OF_FREE))
@@ -428,6 +428,17 @@ def _bytes_per_token(config: Any, dtype: torch.dtype) -> int:
     hidden = int(config.hidden_size)
     inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * hidden
     return (8 * hidden + 3 * int(inner)) * dtype.itemsize
+
+
+def _gigabytes(text: str) -> int:
+    """SWAY_MEMORY_GB in bytes."""
+    try:
+        size = float(text)
+        if size > 0:
+            return int(min(size, 2**20) * _GB)
+    except ValueError:
+        pass
+    raise UsageError(f"SWAY_MEMORY_GB must be a number of gigabytes above 0, got {text!r}")
 
 
 def _free_memory() -> float:

@@ -289,8 +289,8 @@ def _models(result: GateResult) -> list[str]:
 def _circumstances(result: GateResult) -> list[str]:
     nulls = result.nulls
     return [
-        f"{counted(nulls.runs, 'null adapter')} ({one_line(nulls.null)})" if nulls else "no null adapters",
-        *map(one_line, (result.determinism, result.device, result.dtype)),
+        f"{counted(nulls.runs, 'null adapter')} ({one_line(nulls.null)})" if nulls else "no model was loaded",
+        *map(one_line, filter(None, (result.determinism, result.device, result.dtype))),
         f"seed {result.seed}",
         *(f"{one_line(name)} {one_line(version).split('+')[0]}" for name, version in result.versions.items()),
         f"{seconds(result.timing):.1f} s",

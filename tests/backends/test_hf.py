@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from sway_gate import engine, nulls
 from sway_gate.backends import OutOfMemory, hf
-from sway_gate.errors import AdapterError, Undecided
+from sway_gate.errors import AdapterError, Undecided, UsageError
 from sway_gate.measure import BASE, FINETUNED, Divergence, LogProbs, NonFinite, View
 from sway_gate.progress import silent
 from tests.backends.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
@@ -146,6 +146,24 @@ def test_out_of_memory_halves_the_pass(llama: Path, tmp_path: Path, monkeypatch:
     for view in VIEWS:
         for request in [*TEXTS, *PROMPTS]:
             np.testing.assert_allclose(halved.get(view, request), whole.get(view, request), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", ["much", "0", "-1", "nan"])
+def test_a_memory_budget_that_is_none_is_named(llama: Path, tmp_path: Path, monkeypatch: Any, given: str) -> None:
+    monkeypatch.setenv("SWAY_MEMORY_GB", given)
+    with pytest.raises(UsageError, match="SWAY_MEMORY_GB"):
+        measure(load(llama, save_adapter(tmp_path, llama)), [FINETUNED], TEXTS)
+
+
+def test_answers_do_not_depend_on_the_memory_budget(llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    requests = [*TEXTS, *PROMPTS]
+    whole = measure(backend, VIEWS, requests)
+    monkeypatch.setenv("SWAY_MEMORY_GB", "0.0001")
+    small = measure(backend, VIEWS, requests)
+    for view in VIEWS:
+        for request in requests:
+            np.testing.assert_allclose(small.get(view, request), whole.get(view, request), rtol=1e-4, atol=1e-6)
 
 
 def test_one_text_that_does_not_fit_is_undecided(llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
