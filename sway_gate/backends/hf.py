@@ -162,7 +162,7 @@ class HfBackend:
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
         make_config: Any = GenerationConfig
         config = make_config(max_new_tokens=length, do_sample=False, num_beams=1, pad_token_id=_PAD)
-        with torch.inference_mode(), self._under([BASE], len(prompts)):
+        with torch.inference_mode(), self._under([BASE], len(prompts), width):
             made = self._model.generate(ids, attention_mask=mask, generation_config=config)
         tokens: list[list[int]] = made[:, width:].tolist()
         return tokens
@@ -255,16 +255,16 @@ class HfBackend:
         wanted = torch.tensor([i * width + p for i, row in enumerate(rows) for p in row.positions])
         offsets = torch.arange(len(views))[:, None] * len(rows) * width
         index = (offsets + wanted).flatten().to(self._device)  # [V * P]
-        with self._under(views, len(rows)), self._head.at(index):
+        with self._under(views, len(rows), width), self._head.at(index):
             logits: Tensor = self._model(input_ids=ids, use_cache=False).logits
         if not self._head.used:
             logits = logits.flatten(0, 1)[index]
         return logits.reshape(len(views), len(wanted), -1)
 
     @contextmanager
-    def _under(self, views: Sequence[View], rows: int) -> Iterator[None]:
+    def _under(self, views: Sequence[View], rows: int, width: int) -> Iterator[None]:
         if not self._dense:
-            with self._stack.viewing(views, rows, self._device):
+            with self._stack.viewing(views, rows, width, self._device):
                 yield
             return
         self._patch(views[0])

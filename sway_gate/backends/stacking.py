@@ -22,6 +22,8 @@ class _Pass(NamedTuple):
     base: int
     """Leading sequences that belong to the base view."""
     sequences: int
+    width: int
+    """Tokens of each sequence, padding included."""
     sources: slice | Tensor
     scales: Tensor
     """[V, 1, 1], of the adapter views only."""
@@ -40,10 +42,10 @@ class Stack:
             device = next(module.parameters()).device
             # [S, r, in] and [S, out, r], S sources.
             pair = tuple(torch.from_numpy(x).to(device=device, dtype=dtype) for x in (a, b))
-            module.register_forward_hook(self._hook(name, *pair))
+            module.register_forward_hook(self._hook(name, *pair), with_kwargs=True)
 
     @contextmanager
-    def viewing(self, views: Sequence[View], rows: int, device: torch.device) -> Iterator[None]:
+    def viewing(self, views: Sequence[View], rows: int, width: int, device: torch.device) -> Iterator[None]:
         """Passes inside the block run under `views`, the base first where it is among them."""
         adapted = [view for view in views if view.source != "base"]
         base = (len(views) - len(adapted)) * rows
@@ -52,20 +54,24 @@ class Stack:
         index: slice | Tensor = torch.tensor(sources, device=device)
         if sources and sources == list(range(sources[0], sources[0] + len(sources))):
             index = slice(sources[0], sources[0] + len(sources))
-        self._pass = _Pass(base, len(views) * rows, index, scales) if adapted else None
+        self._pass = _Pass(base, len(views) * rows, width, index, scales) if adapted else None
         try:
             yield
         finally:
             self._pass = None
 
     def _hook(self, name: str, a: Tensor, b: Tensor) -> Any:
-        def add_low_rank(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def add_low_rank(
+            module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
+        ) -> Tensor:
             self.reached.add(name)
             if (current := self._pass) is None:
                 return output
             views = len(current.scales)
-            inputs = _own_rows(args[0], current)
-            target = _own_rows(output, current).reshape(views, -1, output.shape[-1])  # [V, rows * T, out]
+            # Contiguous, so that the views below are views and what is added in place is in the output.
+            output = output.contiguous()
+            inputs = _own_rows((args or tuple(kwargs.values()))[0], current)
+            target = _own_rows(output, current).view(views, -1, output.shape[-1])  # [V, rows * T, out]
             if isinstance(module, nn.Embedding):
                 # Selecting rows of aᵀ is the product with one-hot inputs.
                 middle = _embed(a[current.sources], inputs.reshape(views, -1))
@@ -80,12 +86,18 @@ class Stack:
 
 
 def _own_rows(x: Tensor, current: _Pass) -> Tensor:
-    """The part of a module's input or output that belongs to adapter views, as a view on it."""
+    """The part of a module's input or output that belongs to adapter views, as a view on it.
+
+    Raises NotStackable where the rows are not the pass's sequences in order: a router of experts, say, has chosen
+    among them, and which view a row belongs to cannot be told.
+    """
     if len(current.scales) == 1 and current.base == 0:
         return x
-    if x.shape[0] % current.sequences or x.shape[0] == 0 or not x.is_contiguous():
-        raise NotStackable
-    return x[current.base * (x.shape[0] // current.sequences) :]
+    if x.shape[0] == current.sequences:
+        return x[current.base :]
+    if x.dim() == 2 and x.shape[0] == current.sequences * current.width:
+        return x[current.base * current.width :]
+    raise NotStackable
 
 
 def _embed(a: Tensor, ids: Tensor) -> Tensor:

@@ -249,3 +249,35 @@ def test_small_divergences_keep_their_digits(size: float) -> None:
     log_p = logits.log_softmax(-1)
     log_q = (logits + size * torch.randn(1, 5000, generator=generator, dtype=torch.float64)).log_softmax(-1)
     np.testing.assert_allclose(hf.js(log_p.float(), log_q.float()), stats.js(log_p, log_q), rtol=2e-2)
+
+
+class Chosen(torch.nn.Module):
+    """A layer that sees its rows in another order, as an expert behind a router does."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        flat = x.flatten(0, 1)
+        return self.layer(flat[:-1] if len(flat) > 1 else flat).new_zeros((*x.shape[:-1], self.layer.out_features))
+
+
+def test_rows_that_cannot_be_told_apart_are_served_one_view_at_a_time(llama: Path, tmp_path: Path) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    mlp = backend._model.model.layers[0].mlp
+    mlp.up_proj = Chosen(mlp.up_proj)
+    measure(backend, VIEWS, TEXTS)
+    assert not backend.stacked
+
+
+def test_layers_called_by_keyword_are_adapted_too(llama: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, llama, target_modules=["up_proj"])
+    backend = load(llama, adapter)
+    for layer in backend._model.model.layers:
+        up = layer.mlp.up_proj
+        layer.mlp.up_proj = type("ByKeyword", (torch.nn.Module,), {"forward": lambda _, x, up=up: up(input=x)})()
+    answers = measure(backend, [FINETUNED], TEXTS)
+    np.testing.assert_allclose(
+        answers.get(FINETUNED, TEXTS[0]), peft_log_probs(llama, adapter, TEXTS[0], 1.0), atol=2e-5
+    )
