@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from peft import PeftConfig, PeftModel
-from peft.tuners.lora import Embedding, Linear, LoraConfig, LoraLayer
+from peft.tuners.lora import Embedding, LoraConfig, LoraLayer
 from torch import Tensor, nn
 
 from sway_gate.errors import AdapterError
@@ -52,7 +52,7 @@ def _config(folder: Path) -> Any:
     try:
         return PeftConfig.from_pretrained(str(folder))
     except Exception as error:  # peft raises whatever the file provokes
-        raise AdapterError(f"{folder / 'adapter_config.json'}: {_line(error)}") from None
+        raise AdapterError(f"{folder / 'adapter_config.json'}: {one_line(error)}") from None
 
 
 def _plain_lora(config: Any) -> bool:
@@ -78,7 +78,7 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
             wrapped = PeftModel(model, config, _ADAPTER, low_cpu_mem_usage=lean)
             loaded = wrapped.load_adapter(str(folder), _ADAPTER, low_cpu_mem_usage=lean)
     except Exception as error:  # peft raises whatever the files provoke
-        raise AdapterError(f"{folder}: the adapter does not fit the base: {_line(error)}") from None
+        raise AdapterError(f"{folder}: the adapter does not fit the base: {one_line(error)}") from None
     wrong = [f"unexpected {k}" for k in loaded.unexpected_keys] + [f"missing {k}" for k in loaded.missing_keys]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -90,10 +90,7 @@ def _stackable(layer: LoraLayer) -> bool:
     base = layer.get_base_layer()
     linear = isinstance(base, nn.Linear) or type(base).__name__ in {"Conv1D", "Linear4bit", "Linear8bitLt"}
     return (
-        (
-            (linear and isinstance(layer, Linear | nn.Module))
-            or (type(layer) is Embedding and type(base) is nn.Embedding)
-        )
+        (linear or (type(layer) is Embedding and type(base) is nn.Embedding))
         and not layer.lora_variant.get(_ADAPTER)
         and not layer.lora_bias.get(_ADAPTER, False)
         and (_ADAPTER in layer.lora_A or _ADAPTER in layer.lora_embedding_A)
@@ -118,7 +115,7 @@ def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module,
             warnings.simplefilter("ignore")
             merged = wrapped.merge_and_unload()
     except Exception as error:  # tuners without a merge raise in their own ways
-        raise AdapterError(f"{folder}: {_sort(config)} cannot be applied: {_line(error)}") from None
+        raise AdapterError(f"{folder}: {_sort(config)} cannot be applied: {one_line(error)}") from None
     merged = _bare(merged)
     after = _parameters(merged)
     if set(after) != set(before) or any(after[n].shape != before[n].shape for n in before):
@@ -162,7 +159,7 @@ def _numpy(x: Tensor) -> Array:
     return array
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An exception as one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "…"

@@ -74,7 +74,7 @@ def _device(name: str) -> torch.device:
         torch.empty(1, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise Undecided(f"device {name!r} cannot be used: {adapters._line(error)}; try device: auto") from None
+        raise Undecided(f"device {name!r} cannot be used: {adapters.one_line(error)}; try device: auto") from None
 
 
 def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
@@ -87,8 +87,8 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
         tokenizer = AutoTokenizer.from_pretrained(str(source.base), **shared)
         # use_safetensors: a pickled checkpoint is an error, never loaded.
         model: Any = AutoModelForCausalLM.from_pretrained(str(source.base), dtype=dtype, use_safetensors=True, **shared)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError) as error:
-        raise Undecided(f"the base model {source.base} cannot be loaded: {adapters._line(error)}") from None
+    except Exception as error:  # the libraries raise whatever the files provoke
+        raise Undecided(f"the base model {source.base} cannot be loaded: {adapters.one_line(error)}") from None
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval(), tokenizer
@@ -132,7 +132,9 @@ class HfBackend:
         answers = self._greedy(kept, [r.positions - 1 for r in requests])
         encoded = []
         for request, ids, answer, uncut in zip(requests, kept, answers, whole, strict=True):
-            positions = tuple(range(len(ids) - 1, len(ids) + len(answer))) if ids else ()
+            if not ids:
+                raise Undecided(f"the prompt {request.prompt!r} has no token to read after; give a longer one")
+            positions = tuple(range(len(ids) - 1, len(ids) + len(answer)))
             note = self._cut_note(len(uncut) + request.positions - 1)
             encoded.append((Row(ids + answer, positions, (), request.divergence), note))
         return encoded
@@ -181,6 +183,10 @@ class HfBackend:
             ids = (ids[:keep] + ids[keep + dropped :])[: self._context]
             start -= dropped
         first = max(start, 1)
+        if first >= len(ids):
+            raise Undecided(
+                f"nothing to score in {request.completion[:60]!r} after {request.prompt[-60:]!r}; give a longer text"
+            )
         return Row(ids, tuple(range(first - 1, len(ids) - 1)), ids[first:]), note
 
     def _tokens(self, text: str) -> tuple[int, ...]:

@@ -230,6 +230,21 @@ def test_pickled_base_weights_are_refused(llama: Path, tmp_path: Path) -> None:
         load(base, adapter)
 
 
+@pytest.mark.parametrize("request_", [Divergence(""), LogProbs("", "x"), LogProbs("p", "")], ids=str)
+def test_texts_without_a_token_to_score_are_named(llama: Path, tmp_path: Path, request_: Any) -> None:
+    with pytest.raises(Undecided, match=r"no token to read after|nothing to score"):
+        load(llama, save_adapter(tmp_path, llama)).encode([request_])
+
+
+def test_a_corrupt_base_is_one_line(llama: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    base = save_base(tmp_path / "base", "llama")
+    (base / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(Undecided, match="cannot be loaded") as caught:
+        load(base, adapter)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_divergences_equal_their_definitions(llama: Path, tmp_path: Path) -> None:
     from sway_gate import stats
 
