@@ -106,11 +106,11 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from sway_gate import gate
+    from sway_gate import check
 
-    output.check_targets({"--json": args.json, "--junit": args.junit}, [args.prompts])
-    result = _measure(args, gate.check_spec(args.adapter, args.base, args.prompts))
-    return _deliver(args, result, gate.check_headline(result) + "\n")
+    output.check_targets({"--json": args.json, "--junit": args.junit}, [args.prompts, *args.data])
+    result = _measure(args, check.suite(args.adapter, args.base, args.prompts, args.data))
+    return _deliver(args, result, check.headline(result) + "\n")
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -277,6 +277,9 @@ def _add_verdicts(add: Callable[[str, Command, str], argparse.ArgumentParser]) -
     check.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
     check.add_argument("--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell")
     check.add_argument("--prompts", metavar="FILE", help="prompts to judge by, one a line")
+    check.add_argument(
+        "--data", metavar="FILE", nargs="+", default=[], help="what it was trained on: JSONL, Markdown or text"
+    )
     for parser in (gate, run, check):
         _report_arguments(parser)
     add("demo", _demo, "Gate a healthy and an untrained demo adapter, offline.")

@@ -28,6 +28,7 @@ MODEL_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.*",
+    "additional_chat_templates/*",
     "*.py",
 )
 

@@ -21,7 +21,7 @@ class Extra(NamedTuple):
 CORE = ("numpy", "pyyaml", "msgspec", "safetensors", "junit-xml", "rich")
 EXTRAS = {
     "hf": Extra("judge models: every probe needs it", ("torch", "transformers", "peft", "huggingface-hub")),
-    "semsim": Extra("probes that compare meanings", ("sentence-transformers", "scikit-learn")),
+    "semsim": Extra("probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")),
     "style": Extra("extended style fingerprints", ("spacy", "textstat", "nlpaug")),
     "mlx": Extra("models on Apple silicon by MLX", ("mlx", "mlx-lm")),
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),

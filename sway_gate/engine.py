@@ -9,9 +9,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from sway_gate.backends import Backend, Fault, NotStackable, OutOfMemory, Row
 from sway_gate.errors import Undecided
-from sway_gate.measure import BASE, Answers, Divergence, Floats, Request, View
+from sway_gate.measure import BASE, Answer, Answers, Divergence, Floats, Generation, Recall, Request, View
 
 Progress = Callable[[str, int, int], None]
 Key = tuple[View, Request]
@@ -40,14 +42,18 @@ class _Pass(NamedTuple):
 def measure(plan: Iterable[Key], backend: Callable[[], Backend], store: Store | None, progress: Progress) -> Measured:
     """The answers to everything in `plan`; the base's, which all comparisons need, are measured once with it."""
     wanted = _with_base(plan)
-    known = {key: value for key in wanted if store is not None and (value := store.get(*_store_key(key))) is not None}
+    known = {
+        key: _stored(key[1], value)
+        for key in wanted
+        if store is not None and (value := store.get(*_store_key(key))) is not None
+    }
     missing = [key for key in wanted if key not in known]
     if not missing:
         return Measured(Answers(known, {}), ())
     values, faults, notes = _run(missing, backend(), progress)
-    for key, value in values.items():
+    for key, answer in values.items():
         if store is not None and key in wanted:
-            store.put(*_store_key(key), value)
+            store.put(*_store_key(key), _to_store(answer))
     return Measured(Answers(known | values, faults), notes)
 
 
@@ -64,17 +70,30 @@ def _with_base(plan: Iterable[Key]) -> dict[Key, None]:
 
 def _store_key(key: Key) -> tuple[str, str]:
     view, request = key
-    return str(view), f"{type(request).__name__}{tuple(request)!r}"
+    return str(view), repr(request)
+
+
+def _to_store(answer: Answer) -> Floats:
+    """As numbers in one row; a text as its UTF-8 bytes."""
+    if isinstance(answer, str):
+        return np.frombuffer(answer.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.float64)
+    return answer.ravel()
+
+
+def _stored(request: Request, numbers: Floats) -> Answer:
+    if isinstance(request, Generation):
+        return numbers.astype(np.uint8).tobytes().decode("utf-8", "surrogatepass")
+    return numbers.reshape(-1, 2) if isinstance(request, Recall) else numbers
 
 
 def _run(
     missing: Sequence[Key], backend: Backend, progress: Progress
-) -> tuple[dict[Key, Floats], dict[Key, str], tuple[str, ...]]:
+) -> tuple[dict[Key, Answer], dict[Key, Fault], tuple[str, ...]]:
     progress("preparing", 0, 0)
-    encoded, notes = _encode(list(dict.fromkeys(request for _, request in missing)), backend)
-    values: dict[Key, Floats] = {}
-    faults: dict[Key, str] = {}
-    passes = _passes(missing, encoded, backend)
+    encoded, unmeasurable, notes = _encode(list(dict.fromkeys(request for _, request in missing)), backend)
+    values: dict[Key, Answer] = {}
+    faults = {key: unmeasurable[key[1]] for key in missing if key[1] in unmeasurable}
+    passes = _passes([key for key in missing if key not in faults], encoded, backend)
     total = sum(len(p.views) * sum(len(row.ids) for row in p.rows) for p in passes)
     done = 0
     references: dict[Row, Any] = {}
@@ -84,7 +103,7 @@ def _run(
         for view, row_answers in zip(step.views, answers, strict=True):
             for request, answer in zip(step.requests, row_answers, strict=True):
                 if isinstance(answer, Fault):
-                    faults[view, request] = answer.message
+                    faults[view, request] = answer
                 else:
                     values[view, request] = answer
         done += len(step.views) * sum(len(row.ids) for row in step.rows)
@@ -92,11 +111,20 @@ def _run(
     return values, faults, notes
 
 
-def _encode(requests: Sequence[Request], backend: Backend) -> tuple[dict[Request, Row], tuple[str, ...]]:
+def _encode(
+    requests: Sequence[Request], backend: Backend
+) -> tuple[dict[Request, Row], dict[Request, Fault], tuple[str, ...]]:
     rows = backend.encode(requests)
-    encoded = {request: row for request, (row, _) in zip(requests, rows, strict=True)}
-    notes = Counter(note for _, note in rows if note)
-    return encoded, tuple(f"{n} texts were {note}" if n > 1 else f"1 text was {note}" for note, n in notes.items())
+    encoded: dict[Request, Row] = {}
+    unmeasurable: dict[Request, Fault] = {}
+    for request, (row, _) in zip(requests, rows, strict=True):
+        if isinstance(row, Fault):
+            unmeasurable[request] = row
+        else:
+            encoded[request] = row
+    counts = Counter(note for _, note in rows if note)
+    notes = (f"{n} texts were {note}" if n > 1 else f"1 text was {note}" for note, n in counts.items())
+    return encoded, unmeasurable, tuple(notes)
 
 
 def _passes(missing: Sequence[Key], encoded: dict[Request, Row], backend: Backend) -> list[_Pass]:
@@ -104,18 +132,26 @@ def _passes(missing: Sequence[Key], encoded: dict[Request, Row], backend: Backen
     views_of: dict[Request, list[View]] = defaultdict(list)
     for view, request in missing:
         views_of[request].append(view)
-    groups: dict[tuple[str, tuple[View, ...]], list[Request]] = defaultdict(list)
+    groups: dict[tuple[Any, ...], list[Request]] = defaultdict(list)
     for request, views in views_of.items():
         # A divergence is taken from the base's distribution: the base rides along in front.
         ordered = ((BASE,) if isinstance(request, Divergence) else ()) + tuple(sorted(views))
-        groups[encoded[request].divergence, ordered].append(request)
+        row = encoded[request]
+        groups[ordered, row.asks, row.length, row.ids[: row.shared]].append(request)
     passes: list[_Pass] = []
-    for (_, group), requests in groups.items():
+    # Sorted, so that a longer shared prefix follows the one that it continues.
+    for group, *_, requests in sorted((*key, requests) for key, requests in groups.items()):
         for batch in _batches(sorted(requests, key=lambda r: len(encoded[r].ids)), encoded, len(group), backend):
             rows = tuple(encoded[request] for request in batch)
             passes += [_Pass(part, tuple(batch), rows) for part in _view_parts(group, rows, backend)]
-    # Sorting is stable: where views are served one at a time, each keeps its weights in place for all batches.
-    return passes if backend.stacked else sorted(passes, key=lambda p: p.views)
+    # Sorting is stable. Where views are served one at a time, each keeps its weights in place for all batches; where
+    # rows share a prefix, some views keep theirs for all its lengths.
+    return sorted(passes, key=lambda p: _turn(p, backend.stacked))
+
+
+def _turn(step: _Pass, stacked: bool) -> tuple[bool, tuple[View, ...]]:
+    shares = step.rows[0].shared > 0
+    return shares, () if stacked and not shares else step.views
 
 
 def _batches(
@@ -142,7 +178,7 @@ def _view_parts(views: tuple[View, ...], rows: tuple[Row, ...], backend: Backend
     return [views[i : i + size] for i in range(0, len(views), size)]
 
 
-def _measure(step: _Pass, backend: Backend, references: dict[Row, Any]) -> list[list[Floats | Fault]]:
+def _measure(step: _Pass, backend: Backend, references: dict[Row, Any]) -> list[list[Answer | Fault]]:
     """One pass; where it does not fit or cannot be stacked, in parts."""
     try:
         return backend.measure(step.views, step.rows, references)
@@ -156,7 +192,7 @@ def _measure(step: _Pass, backend: Backend, references: dict[Row, Any]) -> list[
     return [answers for part in parts for answers in _measure(part, backend, references)]
 
 
-def _halve_rows(step: _Pass, backend: Backend, references: dict[Row, Any]) -> list[list[Floats | Fault]]:
+def _halve_rows(step: _Pass, backend: Backend, references: dict[Row, Any]) -> list[list[Answer | Fault]]:
     half = len(step.rows) // 2
     if half == 0:
         raise Undecided(

@@ -14,15 +14,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sway_gate import __version__, cache, digest, hub
-from sway_gate.errors import UsageError
+from sway_gate.errors import SwayError
 from sway_gate.progress import Progress, silent
 from sway_gate.result import GateResult, ModelFacts, Verdict
-from sway_gate.spec import SCORE_WEIGHTS, DeltaKL, ModelRef, Models, Spec
+from sway_gate.spec import SCORE_WEIGHTS, Spec
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
-_CHECK_PROMPTS = 4
-_CHECK_MINIMUM_NATS = 0.01
-_MAX_PROMPTS_BYTES = 2**20
 
 
 class Options(NamedTuple):
@@ -53,12 +50,13 @@ class Job(NamedTuple):
     versions: dict[str, str]
     platform: str
     cache: bool
+    online: bool = False
 
 
 def run(spec: Spec, options: Options = Options(), progress: Progress = silent) -> GateResult:
     """The verdict on a spec. Raises SwayError, each with its exit code, where files or models are not to be had."""
-    job = prepare(spec, options)
-    key = cache.verdict_key(msgspec.to_builtins(job._asdict())) if job.cache else ""
+    job = prepare(with_data(spec), options)
+    key = cache.verdict_key(msgspec.to_builtins(job._replace(online=False)._asdict())) if job.cache else ""
     if job.cache and (stored := cache.load_verdict(key)):
         return msgspec.structs.replace(msgspec.json.decode(stored, type=GateResult), cached=True)
     from sway_gate.evaluate import evaluate
@@ -69,24 +67,53 @@ def run(spec: Spec, options: Options = Options(), progress: Progress = silent) -
     return result
 
 
+def with_data(spec: Spec) -> Spec:
+    """`spec` with the sections of the files that it names. Raises SpecError with every mistake in them."""
+    found = []
+    if spec.data:
+        from sway_gate import sources
+
+        found.append(sources.load(spec.data))
+    if spec.dlm_source:
+        from sway_gate import dlm
+
+        found.append(dlm.sections(spec.dlm_source, spec.models.ft.adapter or ""))
+    sections = {s.id: s for s in (*(s for loaded in found for s in loaded.sections), *spec.sections)}
+    notes = (*spec.notes, *(note for loaded in found for note in loaded.notes))
+    return msgspec.structs.replace(spec, sections=tuple(sections.values()), notes=notes)
+
+
 def prepare(spec: Spec, options: Options) -> Job:
     """Finds the models, offline unless asked otherwise, and takes their digests."""
-    base, ft = spec.models.base, spec.models.ft
-    base_folder = hub.local(base.base, base.revision or ft.revision, online=options.online, what="base model")
-    adapter_folder = hub.local(ft.adapter or "", ft.adapter_revision, online=options.online, what="adapter")
-    commit = hub.commit(base_folder)
+    base, adapter = _model_facts(spec, options.online)
     return Job(
         spec=spec,
-        base=ModelFacts(path=base.base, digest=digest.model_identity(base_folder, commit), revision=commit),
-        adapter=ModelFacts(
-            path=ft.adapter or "", digest=_adapter_digest(adapter_folder), revision=hub.commit(adapter_folder)
-        ),
+        base=base,
+        adapter=adapter,
         threshold=spec.defaults.coverage_threshold if options.threshold is None else options.threshold,
         weights={**_weights(spec), **(options.weights or {})},
         versions=_versions(),
         platform=f"{sys.platform} {platform.machine()} {_accelerator(loading(spec).device)}",
-        cache=options.cache and not loading(spec).trust_remote_code,
+        # What code made is not known by its files.
+        cache=options.cache and _is_files(spec) and not loading(spec).trust_remote_code,
+        online=options.online,
     )
+
+
+def _model_facts(spec: Spec, online: bool) -> tuple[ModelFacts, ModelFacts]:
+    base, ft = spec.models.base, spec.models.ft
+    found = folders(spec, online=online)
+    if found is None:
+        return ModelFacts(path=base.base, digest=""), ModelFacts(path=ft.adapter or ft.base, digest="")
+    commit = hub.commit(found[0])
+    return (
+        ModelFacts(path=base.base, digest=digest.model_identity(found[0], commit), revision=commit),
+        ModelFacts(path=ft.adapter or "", digest=_adapter_digest(found[1]), revision=hub.commit(found[1])),
+    )
+
+
+def _is_files(spec: Spec) -> bool:
+    return spec.models.ft.kind == "hf"
 
 
 def loading(spec: Spec) -> Loading:
@@ -99,99 +126,38 @@ def loading(spec: Spec) -> Loading:
     )
 
 
-def folders(job: Job) -> tuple[Path, Path]:
-    """Where base and adapter lie on this machine."""
-    base, ft = job.spec.models.base, job.spec.models.ft
+def folders(spec: Spec, *, online: bool = False) -> tuple[Path, Path] | None:
+    """Where base and adapter lie on this machine; None where code of the backend makes them."""
+    if not _is_files(spec):
+        return None
+    base, ft = spec.models.base, spec.models.ft
     return (
-        hub.local(base.base, base.revision or ft.revision, online=False, what="base model"),
-        hub.local(ft.adapter or "", ft.adapter_revision, online=False, what="adapter"),
+        hub.local(base.base, base.revision or ft.revision, online=online, what="base model"),
+        hub.local(ft.adapter or "", ft.adapter_revision, online=online, what="adapter"),
     )
 
 
 def prefetch(spec: Spec) -> list[str]:
     """Downloads what the spec names at its revisions; a line for each, with where it is and its commit."""
-    base, ft = spec.models.base, spec.models.ft
-    wanted = (
-        ("base model", base.base, base.revision or ft.revision),
-        ("adapter", ft.adapter or "", ft.adapter_revision),
-    )
-    lines = []
-    for what, ref, revision in wanted:
-        folder = hub.local(ref, revision, online=True, what=what)
-        lines.append(f"{what} {ref}: {folder}" + (f" ({found})" if (found := hub.commit(folder)) else ""))
-    return lines
-
-
-def check_spec(adapter: str, base: str | None, prompts: str | None) -> Spec:
-    """The suite of `sway check`: is this adapter more than noise, on neutral prompts or on those of a file?"""
-    from sway_gate import data
-
-    adapter = (
-        os.path.abspath(os.path.expanduser(adapter))
-        if not hub.is_hub_id(adapter) or os.path.isdir(adapter)
-        else adapter
-    )
-    if base is None:
-        base = _named_base(adapter)
-    elif os.path.isdir(os.path.expanduser(base)):
-        base = os.path.abspath(os.path.expanduser(base))
-    texts = _read_prompts(prompts) if prompts else data.prompts()[:_CHECK_PROMPTS]
-    probe = DeltaKL(name="check", prompts=texts, assert_mean_gte=_CHECK_MINIMUM_NATS)
-    models = Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
-    return Spec(models=models, suite=(probe,), label="sway check", folder=os.getcwd())
-
-
-def check_headline(result: GateResult) -> str:
-    """One line: how far above noise the adapter stands."""
-    broken = [f.message for f in result.findings if f.level == "verdict"]
-    if not result.probes:
-        return f"adapter never learned: {broken[0]}" if broken else "adapter could not be judged"
-    probe = result.probes[0]
-    if probe.z is None:
-        return f"adapter could not be judged: {probe.message}"
-    if result.verdict == "pass":
-        return f"adapter is {probe.z:+.1f}σ above noise (n={probe.n_null} nulls)"
-    if not probe.effect_ok:
-        return f"adapter is indistinguishable from a null adapter: its change is too small to matter ({probe.message})"
-    return f"adapter is indistinguishable from a null adapter ({probe.z:+.1f}σ, n={probe.n_null} nulls)"
+    found = folders(spec, online=True)
+    if found is None:
+        return [f"a {spec.models.ft.kind} backend has no files to fetch"]
+    named = (("base model", spec.models.base.base), ("adapter", spec.models.ft.adapter))
+    return [
+        f"{what} {ref}: {folder}" + (f" ({commit})" if (commit := hub.commit(folder)) else "")
+        for (what, ref), folder in zip(named, found, strict=True)
+    ]
 
 
 def plan(spec: Spec) -> str:
     """What a run would measure, in words, without any model."""
     from sway_gate.evaluate import outline
 
-    return outline(spec)
-
-
-def _named_base(adapter: str) -> str:
-    """The base that the adapter's own configuration names, beside the adapter where it is a relative path there."""
-    config = hub.local(adapter, None, online=False, what="adapter") / "adapter_config.json"
     try:
-        with open(config, "rb") as file:
-            named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")
-    except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
-        raise UsageError(f"{config} cannot be read, so the base is unknown; give it with --base") from None
-    if not isinstance(named, str) or not named:
-        raise UsageError(f"{config} names no base model; give it with --base")
-    if not os.path.isdir(named) and not hub.is_hub_id(named):
-        raise UsageError(f"{config} names the base {named!r}, which is not here; give it with --base")
-    return named
-
-
-def _read_prompts(path: str) -> tuple[str, ...]:
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_MAX_PROMPTS_BYTES + 1)
-        if len(text) > _MAX_PROMPTS_BYTES:
-            raise UsageError(f"{path}: larger than 1 MiB; give one prompt a line, some dozens at most")
-        prompts = tuple(line.strip() for line in text.decode("utf-8-sig").splitlines() if line.strip())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
-    if not prompts:
-        raise UsageError(f"{path}: holds no prompt; give one a line")
-    return tuple(dict.fromkeys(prompts))
+        found = folders(spec)
+    except SwayError:
+        found = None  # without the base here it is not known whether it has a chat template
+    return outline(with_data(spec), found[0] if found else None)
 
 
 def _weights(spec: Spec) -> dict[str, float]:

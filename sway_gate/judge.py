@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sway_gate import stats
-from sway_gate.measure import FINETUNED, Answers, NonFinite, View, ViewAnswers
+from sway_gate.measure import FINETUNED, Answers, Fault, NoAnswer, View, ViewAnswers
 from sway_gate.probes import CannotRun, Context, Probe, Reading, Skip
 from sway_gate.result import Category, ProbeResult, Verdict
 from sway_gate.spec import ProbeSpec
@@ -21,6 +21,8 @@ from sway_gate.spec import ProbeSpec
 # From here on more nulls add little power: see benchmarks/results/null_tails.md.
 FEW_NULLS = 8
 _SUGGESTIVE = 2.0
+# The chance that any part is said to have moved where none has (Holm 1979).
+_FAMILY_WISE = 0.05
 CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
 # An effect without nulls (calibrate_kinds) whose fixed rule holds scores what z = 3 would.
 _UNCALIBRATED = 3.0
@@ -45,24 +47,27 @@ class Calibration(NamedTuple):
     values: tuple[float, ...]
     z_by_rank: dict[str, float]
     floored: bool
+    parts: tuple[float, ...] = ()
+    """z of each item on its own, where the probe's parts are judged."""
 
 
 def judge(spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: Nulls | None) -> ProbeResult:
     """One probe's result; whatever keeps it from a number is an ERROR or, where that is the verdict, a FAIL."""
     try:
         reading = _read(spec, probe, context, answers, FINETUNED)
-    except NonFinite as fault:
+    except NoAnswer as found:
         # A base that gives no numbers says nothing about the adapter; an adapter that gives none is broken.
-        verdict = Verdict.ERROR if "under the base view" in str(fault) else Verdict.FAIL
-        return _without_reading(spec, probe, verdict, str(fault), "check the training run for divergence")
+        if found.fault.of == "adapter":
+            return _without_reading(spec, probe, Verdict.FAIL, str(found), "check the training run for divergence")
+        return _without_reading(spec, probe, Verdict.ERROR, str(found))
     except Skip as reason:
         return _without_reading(spec, probe, Verdict.SKIP, str(reason))
     except CannotRun as reason:
         return _without_reading(spec, probe, Verdict.ERROR, str(reason))
     try:
         calibration = _calibrate(spec, probe, context, answers, nulls, reading) if nulls else None
-    except NonFinite as fault:
-        return _without_reading(spec, probe, Verdict.ERROR, f"a null adapter could not be measured: {fault}")
+    except NoAnswer as found:
+        return _without_reading(spec, probe, Verdict.ERROR, f"a null adapter could not be measured: {found}")
     decide = _harm if probe.HARM else _effect
     return decide(spec, probe, reading, calibration, _shared(spec, probe, context, reading, calibration))
 
@@ -80,7 +85,7 @@ def skip(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
 def _read(spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, view: View) -> Reading:
     reading = probe.value(spec, context, ViewAnswers(answers, view))
     if not (math.isfinite(reading.value) and np.isfinite(reading.items).all()):
-        raise NonFinite(f"no finite value under the {view} view")
+        raise NoAnswer(Fault(f"no finite value under the {view} view"))
     return reading
 
 
@@ -98,7 +103,14 @@ def _calibrate(
     z_by_rank = {f"{c:g}": place(null_readings(c)).z for c in nulls.multipliers} if len(nulls.multipliers) > 1 else {}
     placed = place(own)
     p = stats.monte_carlo_p(_contrast(reading), [_contrast(r) for r in own])
-    return Calibration(placed.z, p, tuple(r.value for r in own), z_by_rank, placed.floored)
+    parts = _part_zs(probe, reading, own) if probe.PARTS else ()
+    return Calibration(placed.z, p, tuple(r.value for r in own), z_by_rank, placed.floored, parts)
+
+
+def _part_zs(probe: Probe, reading: Reading, nulls: Sequence[Reading]) -> tuple[float, ...]:
+    """z of each item among the nulls' same item."""
+    items = stats.transform([r.items for r in (reading, *nulls)], probe.SCALE, probe.RESOLUTION)  # [1 + nulls, items]
+    return tuple(stats.calibrate(float(column[0]), column[1:], probe.FLOOR).z for column in items.T)
 
 
 def _contrast(reading: Reading) -> float:
@@ -112,9 +124,9 @@ def _shared(
     shared: dict[str, Any] = {
         **_identity(spec, probe),
         "raw": reading.value,
-        "units": probe.UNITS,
+        "units": reading.units or probe.UNITS,
         "ci_95": _interval(probe, reading, context.seed),
-        "details": reading.details | ({"null_spread_floored": True} if calibration and calibration.floored else {}),
+        "details": _details(probe, reading, calibration),
     }
     if calibration:
         shared |= {
@@ -124,6 +136,19 @@ def _shared(
             "z_by_rank": calibration.z_by_rank,
         }
     return shared
+
+
+def _details(probe: Probe, reading: Reading, calibration: Calibration | None) -> dict[str, Any]:
+    if calibration is None:
+        return reading.details
+    details = reading.details | ({"null_spread_floored": True} if calibration.floored else {})
+    if calibration.parts:
+        p = stats.holm([stats.normal_sf(z) for z in calibration.parts])
+        placed = zip(reading.details[probe.PARTS], calibration.parts, p, strict=True)
+        details[probe.PARTS] = [
+            part | {"z": z, "p_holm": p, "moved": part["passed"] and p <= _FAMILY_WISE} for part, z, p in placed
+        ]
+    return details
 
 
 def _interval(probe: Probe, reading: Reading, seed: int) -> tuple[float, float] | None:
@@ -139,6 +164,7 @@ def _effect(
     z = calibration.z if calibration else None
     verdict, position = _position(calibration, spec.assert_z_gte)
     verdict = Verdict.FAIL if why else verdict
+    profile = rank_profile(calibration.z_by_rank, spec.assert_z_gte) if calibration else ""
     advice = {Verdict.PASS: "", Verdict.WARN: f"raise null_adapter runs to {FEW_NULLS} to decide"}
     return ProbeResult(
         **shared,
@@ -146,7 +172,7 @@ def _effect(
         score=0.0 if why else stats.score_from_z(_UNCALIBRATED if z is None else z),
         z=z,
         effect_ok=not why,
-        message="; ".join(filter(None, [probe.describe(spec, reading), position, why])),
+        message="; ".join(filter(None, [probe.describe(spec, reading), position, profile, why])),
         advice=advice.get(verdict, probe.ADVICE),
     )
 
@@ -167,6 +193,24 @@ def _position(calibration: Calibration | None, limit: float) -> tuple[Verdict, s
         return Verdict.WARN, f"{shown}: inconclusive, {n} null adapters are too few to reach {limit:g}σ"
     nearness = "indistinguishable from" if abs(z) < _SUGGESTIVE else f"below the {limit:g}σ asked for, against"
     return Verdict.FAIL, f"{shown}: {nearness} {n} null adapters"
+
+
+def rank_profile(z_by_rank: Mapping[str, float], limit: float) -> str:
+    """What the z against nulls of other energy say about the adapter's rank, in one sentence; "" where none is asked.
+
+    Nulls of c times the variance are those of c times the rank: z falls as c grows.
+    """
+    if len(z_by_rank) < 2:
+        return ""
+    smallest, largest = min(z_by_rank, key=float), max(z_by_rank, key=float)
+    low, high = z_by_rank[smallest], z_by_rank[largest]
+    if max(z_by_rank.values()) < limit:
+        return f"barely above noise at any rank: below {limit:g}σ even against nulls of {smallest} times the energy"
+    if high >= limit:
+        return f"rank-stable: still above noise of {largest} times the energy"
+    if low >= 2 * max(high, 0.0):
+        return f"rank-saturated: noise of {largest} times the energy drowns it; consider a smaller rank"
+    return f"its margin is small: noise of {largest} times the energy hides it"
 
 
 def _harm(

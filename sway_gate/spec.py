@@ -21,6 +21,7 @@ from sway_gate.hub import is_hub_id, is_revision
 from sway_gate.yamlpos import Family, Reader, compose, entries, shown
 
 MAX_BYTES: Final = 4 * 2**20
+MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_SHOWN: Final = 200
 """Of a path, in characters."""
 _SHARE: Final = "is a path on the network; copy it to this machine"
@@ -46,6 +47,8 @@ Intent = Literal["generalize", "memorize"]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=1)]
 Positions = Annotated[int, Meta(ge=1, le=64)]
+NewTokens = Annotated[int, Meta(ge=1, le=4096)]
+ContextLength = Annotated[int, Meta(ge=0, le=2**20)]
 Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -139,11 +142,15 @@ def section_id(kind: str, content: str = "", pairs: tuple[Pair | Preference, ...
 # ------------------------------------------------------------------------------------------- models and defaults
 
 
+_PLANNED: Final = frozenset({"mlx", "api"})
+
+
 class ModelRef(_Struct, frozen=True, kw_only=True):
     """A model: a base and, for the fine-tuned one, an adapter.
 
-    `base` and `adapter` are a folder (absolute once loaded) or a hub id. `revision` is the base's; once loaded, both
-    models have it, whichever of them gave it.
+    `base` and `adapter` are a folder (absolute once loaded) or a hub id; for other kinds than hf labels, whatever the
+    backend makes of them. `revision` is the base's; once loaded, both models have it, whichever of them gave it.
+    `entry_point` names the factory of a custom backend, "package.module:factory".
     """
 
     kind: Literal["hf", "mlx", "api", "dummy", "custom"] = "hf"
@@ -158,8 +165,10 @@ class ModelRef(_Struct, frozen=True, kw_only=True):
     endpoint: str | None = None
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        if self.kind != "hf":
-            yield "kind", f"{self.kind!r} is known but not built yet; use hf"
+        if self.kind in _PLANNED:
+            yield "kind", f"{self.kind!r} is known but not built yet; use hf, custom or dummy"
+        if self.kind == "custom" and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", self.entry_point or ""):
+            yield "entry_point", "must name what makes a custom backend, as package.module:factory"
         for field in ("revision", "adapter_revision"):
             if (revision := getattr(self, field)) and not is_revision(revision):
                 yield field, f"must be a branch, a tag or a commit, got {shown(revision)}"
@@ -172,8 +181,11 @@ class Models(_Struct, frozen=True, kw_only=True):
     ft: ModelRef
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        if self.ft.adapter is None:
+        if self.ft.adapter is None and self.ft.kind == "hf":
             yield "ft", "needs an adapter: the folder or hub id of what was trained"
+        kinds = {self.base.kind, self.ft.kind}
+        if kinds.isdisjoint(_PLANNED) and (len(kinds) > 1 or self.base.entry_point != self.ft.entry_point):
+            yield "ft", "must have the kind and entry_point of models.base"
         if self.base.revision and self.ft.revision and self.base.revision != self.ft.revision:
             theirs = shown(self.ft.revision)
             yield "ft", f"must have the revision of models.base, {shown(self.base.revision)}, got {theirs}"
@@ -202,6 +214,7 @@ class Defaults(_Struct, frozen=True, kw_only=True):
     seed: Seed = 0
     top_k: Count = 256
     differential: bool = True
+    chat_template: Literal["auto", "on", "off"] = "auto"
     coverage_threshold: Fraction = 0.6
     concurrent_probes: Annotated[int, Meta(ge=1, le=32)] = 1
     score_weights: ScoreWeights = msgspec.field(default_factory=ScoreWeights)
@@ -250,7 +263,7 @@ class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["delta_kl"] = "delta_kl"
     prompts: tuple[str, ...] = ()
-    positions: Positions = 4
+    positions: Positions = 8
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     assert_mean_gte: NonNegative = 0.02
@@ -307,6 +320,7 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
     assert_linearity_gte: Fraction = 0.85
     assert_saturation_between: tuple[NonNegative, NonNegative] = (0.3, 1.05)
     assert_overshoot_gte: NonNegative = 1.02
+    held_out: tuple[NonEmpty, ...] = ()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         yield from super().mistakes()
@@ -317,11 +331,118 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
             yield "assert_saturation_between", f"must go from low to high, got {low:g} and {high:g}"
 
 
+class Case(_Struct, frozen=True, kw_only=True):
+    """A prompt with the answer that training taught, and other ways to ask."""
+
+    prompt: NonEmpty
+    gold: NonEmpty
+    paraphrases: Annotated[tuple[NonEmpty, ...], Meta(min_length=1)]
+
+
+class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
+    """Share of paraphrases whose answer is nearer the base's than the gold."""
+
+    kind: Literal["adapter_revert"] = "adapter_revert"
+    cases: tuple[Case, ...] = ()
+    max_new_tokens: NewTokens = 64
+    embedding_model: NonEmpty = MINILM
+    base_gold_similarity_cap: Annotated[float, Meta(ge=-1, le=1)] = 0.75
+    assert_revert_rate_lt: Fraction = 0.25
+
+
+class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
+    """How the divergence holds as irrelevant context grows."""
+
+    kind: Literal["prompt_collapse"] = "prompt_collapse"
+    prompts: tuple[str, ...] = ()
+    positions: Positions = 4
+    context_lengths: Annotated[tuple[ContextLength, ...], Meta(min_length=2)] = (0, 256, 512, 1024)
+    divergence: Literal["js", "kl"] = "js"
+    top_k: Count | None = None
+    assert_half_life_tokens: Count = 512
+    legacy_stuffing: bool = False
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        yield from super().mistakes()
+        if len(set(self.context_lengths)) < 2:
+            yield "context_lengths", "must hold at least 2 different numbers"
+
+
+class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
+    """How much the divergence differs between topics."""
+
+    kind: Literal["cluster_kl"] = "cluster_kl"
+    prompts: tuple[str, ...] = ()
+    positions: Positions = 4
+    num_clusters: Annotated[int, Meta(ge=2, le=32)] = 5
+    embedding_model: NonEmpty = MINILM
+    divergence: Literal["js", "kl"] = "js"
+    top_k: Count | None = None
+    min_prompts: Annotated[int, Meta(ge=4)] = 20
+    assert_specificity_gte: Fraction = 0.6
+
+
+class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
+    """Lift of the answers on paraphrased prompts over that on the verbatim ones."""
+
+    kind: Literal["paraphrase_invariance"] = "paraphrase_invariance"
+    cases: tuple[Case, ...] = ()
+    intent: Literal["generalize", "memorize", "both"] = "generalize"
+    min_verbatim_lift: NonNegative = 0.2
+    min_generalization_ratio: NonNegative = 0.5
+    max_generalization_ratio_if_memorize: NonNegative = 0.5
+
+
+class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
+    """Margin of the chosen answer over the rejected one, per token."""
+
+    kind: Literal["preference_flip"] = "preference_flip"
+    triples: tuple[Preference, ...] = ()
+    assert_flip_rate_gte: Fraction = 0.7
+    min_triples_for_decision: Count = 3
+
+
+class StyleFingerprint(ProbeSpec, frozen=True, kw_only=True):
+    """Shift of the generated style toward the document's."""
+
+    kind: Literal["style_fingerprint"] = "style_fingerprint"
+    prompts: tuple[str, ...] = ()
+    doc_reference: str = ""
+    max_new_tokens: NewTokens = 128
+    assert_shift_gte: float = 0.25
+    extended: Literal["auto", "on", "off"] = "auto"
+
+
+Perturbation = Literal[
+    "typo", "case_flip", "drop_punct", "synonym_swap", "clause_reverse", "prefix_inject", "register_shift"
+]
+
+
+class Leakage(ProbeSpec, frozen=True, kw_only=True):
+    """Verbatim extraction of the sections."""
+
+    kind: Literal["leakage"] = "leakage"
+    prefix_chars: Count = 128
+    continuation_chars: Count = 256
+    max_new_tokens: NewTokens = 96
+    perturbations: tuple[Perturbation, ...] = get_args(Perturbation)
+    assert_recall_lt: NonNegative = 0.5
+    min_fragility: NonNegative = 0.3
+    evidence: Literal["none", "generate"] = "none"
+
+
 KINDS: Final[dict[str, type[ProbeSpec]]] = {
     "null_adapter": NullAdapter,
     "delta_kl": DeltaKL,
+    "adapter_revert": AdapterRevert,
+    "prompt_collapse": PromptCollapse,
+    "cluster_kl": ClusterKL,
     "section_internalization": SectionInternalization,
+    "paraphrase_invariance": ParaphraseInvariance,
+    "preference_flip": PreferenceFlip,
+    "style_fingerprint": StyleFingerprint,
     "calibration_drift": CalibrationDrift,
+    "leakage": Leakage,
     "external_perplexity": ExternalPerplexity,
     "adapter_ablation": AdapterAblation,
 }
@@ -331,7 +452,7 @@ _SECTION_KINDS: Final[dict[str, type[SectionEntry]]] = {
     "preference": PreferenceEntry,
 }
 _FAMILIES: Final[dict[type, Family]] = {
-    ProbeSpec: Family(KINDS, [kind for kind in get_args(Kind) if kind not in KINDS]),
+    ProbeSpec: Family(KINDS),
     SectionEntry: Family(_SECTION_KINDS),
 }
 _HIDDEN: Final = frozenset({"line"})
@@ -344,6 +465,7 @@ class SpecFile(_Struct, frozen=True, kw_only=True):
     models: Models
     defaults: Defaults = Defaults()
     suite: Annotated[tuple[ProbeSpec, ...], Meta(min_length=1)]
+    data: NonEmpty | tuple[NonEmpty, ...] = ()
     dlm_source: NonEmpty | None = None
     sections: tuple[SectionEntry, ...] = ()
     control: NonEmpty | tuple[NonEmpty, ...] = ()
@@ -351,6 +473,8 @@ class SpecFile(_Struct, frozen=True, kw_only=True):
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.dlm_source and _is_share(self.dlm_source):
             yield "dlm_source", _SHARE
+        if any(_is_share(path) for path in several(self.data)):
+            yield "data", _SHARE
 
 
 class Spec(_Struct, frozen=True, kw_only=True):
@@ -361,6 +485,7 @@ class Spec(_Struct, frozen=True, kw_only=True):
     models: Models
     defaults: Defaults = Defaults()
     suite: tuple[ProbeSpec, ...]
+    data: tuple[str, ...] = ()
     dlm_source: str | None = None
     sections: tuple[Section, ...] = ()
     control: tuple[str, ...] = ()
@@ -420,10 +545,11 @@ def loads(text: str, label: str, folder: str) -> Spec:
     return Spec(
         models=Models(base=structs.replace(base, revision=revision), ft=structs.replace(ft, revision=revision)),
         defaults=file.defaults,
-        suite=file.suite,
+        suite=tuple(_with_embedder(probe, folder, notes) for probe in file.suite),
+        data=tuple(_found(path, folder, notes, hub=False)[0] for path in several(file.data)),
         dlm_source=file.dlm_source and _found(file.dlm_source, folder, notes, hub=False)[0],
         sections=sections,
-        control=(file.control,) if isinstance(file.control, str) else file.control,
+        control=several(file.control),
         label=label,
         folder=os.path.abspath(folder),
         notes=tuple(dict.fromkeys(notes)),
@@ -490,6 +616,19 @@ def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> Mo
             if wrong:
                 reader.blame(ref, field, wrong)
     return structs.replace(ref, **found)
+
+
+def _with_embedder(probe: ProbeSpec, folder: str, notes: list[str]) -> ProbeSpec:
+    """A folder in place of a hub id is absolute; that it is there is the embedder's to say."""
+    if isinstance(probe, AdapterRevert | ClusterKL) and not _is_share(probe.embedding_model):
+        model = probe.embedding_model
+        return structs.replace(probe, embedding_model=_found(model, folder, notes, hub=is_hub_id(model))[0])
+    return probe
+
+
+def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """What a field holds that takes one text or a list of them."""
+    return (value,) if isinstance(value, str) else value
 
 
 def _found(written: str, folder: str, notes: list[str], *, hub: bool) -> tuple[str, str]:

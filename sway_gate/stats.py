@@ -178,6 +178,20 @@ def monte_carlo_p(value: float, nulls: Sequence[float] | Floats) -> float:
     return float((1 + np.count_nonzero(x >= value)) / (x.size + 1))
 
 
+def normal_sf(z: float) -> float:
+    """The upper tail of the standard normal."""
+    return math.erfc(z / math.sqrt(2.0)) / 2
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p-values that hold the family-wise error, whatever the dependence (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    steps = np.minimum((len(p) - np.arange(len(p))) * np.asarray(p, dtype=np.float64)[order], 1.0)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(steps)
+    return [float(x) for x in adjusted]
+
+
 def score_from_z(z: float) -> float:
     """1 - exp(-max(z, 0) / 3.274), in [0, 1): 0 for z ≤ 0, .6 at z = 3, never 1."""
     if math.isnan(z):
@@ -212,14 +226,14 @@ def bootstrap_ci(items: ArrayLike, seed: int, level: float = 0.95, draws: int = 
 
 
 def positive_mean_ci(items: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """Two-sided interval of the mean of items that cannot be negative (shape [n], any unit); None for n < 2 or mean 0.
+    """Two-sided interval of the mean of items that cannot be negative (shape [n], any unit); None for n < 3 or mean 0.
 
     Student's t interval of ln mean, whose standard error is SE / mean by the delta method, taken back: it never
     reaches below 0, and few skewed items make it wide upwards.
     """
     x = np.asarray(items, dtype=np.float64).ravel()
     _check_finite(x)
-    if x.size < 2 or not x.mean() > 0:
+    if x.size < 3 or not x.mean() > 0:
         return None
     mean, relative = float(x.mean()), float(x.std(ddof=1) / x.mean()) / math.sqrt(x.size)
     factor = math.exp(_student_quantile(math.log((1 - level) / 2), x.size - 1) * relative)

@@ -55,8 +55,6 @@ class Family(NamedTuple):
     """Structs that share a base class and are told apart by their `kind`."""
 
     kinds: Mapping[str, type]
-    planned: Collection[str] = ()
-    """Kinds with a meaning but no struct yet."""
 
 
 class At(NamedTuple):
@@ -477,11 +475,8 @@ class Reader:
         name = value.value if kind_of(value) == "str" else ""
         if name in family.kinds:
             return name, struct_type(family.kinds[name])
-        if name in family.planned:
-            text = f"kind {name!r} is known but not built yet; take the entry out"
-            return name, self._note(value, At(f"{at.path} ({name})"), text)
         if name:
-            hint = suggestion(name, [*family.kinds], [*family.planned])
+            hint = suggestion(name, [*family.kinds])
             return name, self._note(value, at, f"unknown kind {shown(name)}; {hint}")
         return "", self._reject(value, At(at.place, "kind"), f"one of {', '.join(family.kinds)}")
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from sway_gate import judge, probes
-from sway_gate.measure import BASE, FINETUNED, Answers, Floats, Request, View
-from sway_gate.probes import CannotRun, Context
+from sway_gate.measure import BASE, FINETUNED, Answers, Fault, Generation, Request, View
+from sway_gate.probes import CannotRun, Context, Skip
 from sway_gate.result import ProbeResult
 from sway_gate.spec import KINDS
 
@@ -18,13 +18,16 @@ Answer = Callable[[View, Request], Any]
 def answers_to(spec: Any, context: Context, nulls: judge.Nulls | None, answer: Answer) -> Answers:
     """All that the probe needs, by `answer(view, request)`; a text in place of numbers is a fault."""
     null_views = [v for c in nulls.multipliers for v in nulls.views(c)] if nulls else []
-    values: dict[Any, Floats] = {}
-    faults: dict[Any, str] = {}
+    values: dict[Any, Any] = {}
+    faults: dict[Any, Fault] = {}
     for need in probes.module(spec.kind).needs(spec, context):
-        for view in [BASE, *(FINETUNED.scaled(scale) for scale in need.scales), *null_views]:
+        measured = [BASE, *(FINETUNED.scaled(scale) for scale in need.scales)]
+        for view in measured + (null_views if need.of_nulls else []):
             given = answer(view, need.request)
-            if isinstance(given, str):
-                faults[view, need.request] = given
+            if isinstance(need.request, Generation):
+                values[view, need.request] = given
+            elif isinstance(given, str):
+                faults[view, need.request] = Fault(given, "base" if "base view" in given else "adapter")
             else:
                 values[view, need.request] = np.atleast_1d(np.asarray(given, dtype=np.float64))
     return Answers(values, faults)
@@ -46,6 +49,8 @@ def judged(
         return judge.judge(spec, probe, context, answers_to(spec, context, nulls, answer), nulls)
     except CannotRun as reason:
         return judge.error(spec, probe, str(reason))
+    except Skip as reason:
+        return judge.skip(spec, probe, str(reason))
 
 
 def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Callable[[View], float]:

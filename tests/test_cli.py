@@ -63,8 +63,11 @@ def gate(folder, monkeypatch):
     fake.Options, fake.run = Options, run
     fake.plan = lambda spec: f"{len(spec.suite)} probe"
     fake.prefetch = lambda spec: ["org/base: there"]
-    fake.check_spec = lambda adapter, base, prompts: (adapter, base, prompts)
-    fake.check_headline = lambda found: "4.2σ above noise"
+    check = types.ModuleType("sway_gate.check")
+    check.suite = lambda *given: given
+    check.headline = lambda found: "4.2σ above noise"
+    monkeypatch.setitem(sys.modules, "sway_gate.check", check)
+    monkeypatch.setattr("sway_gate.check", check, raising=False)
     monkeypatch.setitem(sys.modules, "sway_gate.gate", fake)
     monkeypatch.setattr("sway_gate.gate", fake, raising=False)
     return fake
@@ -220,8 +223,8 @@ def test_options_reach_the_gate(gate, line, options):
 
 
 def test_check_passes_its_arguments(gate, capsys):
-    cli.main(["check", "a", "--base", "b", "--prompts", "p.txt"])
-    assert gate.calls[0][0] == ("a", "b", "p.txt")
+    cli.main(["check", "a", "--base", "b", "--prompts", "p.txt", "--data", "t.jsonl", "d.md"])
+    assert gate.calls[0][0] == ("a", "b", "p.txt", ["t.jsonl", "d.md"])
     assert capsys.readouterr().out.startswith("4.2σ above noise\n")
 
 

@@ -10,7 +10,7 @@ import pytest
 from sway_gate import engine
 from sway_gate.backends import Facts, Fault, NotStackable, OutOfMemory, Row
 from sway_gate.errors import Undecided
-from sway_gate.measure import BASE, FINETUNED, Divergence, LogProbs, NonFinite, View
+from sway_gate.measure import BASE, FINETUNED, Divergence, LogProbs, NoAnswer, View
 from sway_gate.progress import silent
 
 NULL = View("null", 3)
@@ -28,9 +28,10 @@ class Arithmetic:
         return [self.encode_one(request) for request in requests]
 
     def encode_one(self, request: Any) -> tuple[Row, str]:
-        ids = tuple(map(ord, "".join(request[:1] if isinstance(request, Divergence) else request)))
-        kind = request.divergence if isinstance(request, Divergence) else ""
-        return Row(ids, (len(ids) - 1,), (), kind), "cut" if len(ids) > 30 else ""
+        text = request.prompt + getattr(request, "completion", "")
+        ids = tuple(map(ord, text))
+        asks = request.divergence if isinstance(request, Divergence) else "logprobs"
+        return Row(ids, (len(ids) - 1,), (), asks), "cut" if len(ids) > 30 else ""
 
     def cost(self, views: int, rows: Sequence[Row]) -> int:
         return views * len(rows) * max(len(row.ids) for row in rows)
@@ -43,7 +44,7 @@ class Arithmetic:
 
     def measure(self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]) -> Any:
         self.passes.append((tuple(views), tuple(rows)))
-        if rows[0].divergence:
+        if rows[0].asks == "js":
             if views[0] == BASE:
                 references.update(dict.fromkeys(rows, True))
             assert all(row in references for row in rows), "a divergence without its base"
@@ -143,7 +144,7 @@ def test_a_fault_is_raised_when_it_is_read_and_never_stored() -> None:
 
     store = Memory()
     answers = measure(Broken(), PLAN, store).answers
-    with pytest.raises(NonFinite, match="NaN under null 3"):
+    with pytest.raises(NoAnswer, match="NaN under null 3"):
         answers.get(NULL, TEXTS[0])
     assert not store
 

@@ -144,7 +144,7 @@ def test_what_the_verdict_depends_on_is_in_its_key(base: Path, adapter: Path, tm
 def test_another_threshold_measures_nothing_again(base: Path, adapter: Path, tmp_path: Path, monkeypatch: Any) -> None:
     path = write_spec(tmp_path, base, adapter)
     first = run(path)
-    monkeypatch.setattr("sway_gate.evaluate._loader", lambda *_: lambda: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("sway_gate.models._load", lambda *_: pytest.fail("the model was loaded"))
     again = run(path, threshold=0.0)
     assert [p.raw for p in again.probes] == [p.raw for p in first.probes]
     assert (again.device, again.determinism) == (first.device, first.determinism)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from sway_gate import judge
@@ -67,3 +68,34 @@ def test_a_category_without_weight_decides_nothing() -> None:
 @pytest.mark.parametrize(("multiplier", "scale"), [(1.0, 1.0), (4.0, 2.0), (0.25, 0.5)])
 def test_a_rank_multiplier_scales_by_its_root(multiplier: float, scale: float) -> None:
     assert [v.scale for v in judge.Nulls(3).views(multiplier)] == [scale] * 3
+
+
+PROFILES = {
+    "not asked": ({}, ""),
+    "one only": ({"1": 5.0}, ""),
+    "stable": ({"1": 6.0, "0.5": 7.0, "2": 4.0}, "rank-stable"),
+    "saturated": ({"1": 3.2, "0.5": 6.8, "2": 1.1}, "rank-saturated"),
+    "a small margin": ({"1": 3.1, "0.5": 3.6, "2": 2.7}, "its margin is small"),
+    "weak": ({"1": 1.0, "0.5": 2.0, "2": 0.1}, "barely above noise"),
+    "below": ({"1": -1.0, "0.5": -0.5, "2": -3.0}, "barely above noise"),
+}
+
+
+@pytest.mark.parametrize(("z_by_rank", "words"), PROFILES.values(), ids=PROFILES)
+def test_the_rank_profile_is_read_in_one_sentence(z_by_rank: dict[str, float], words: str) -> None:
+    sentence = judge.rank_profile(z_by_rank, 3.0)
+    assert sentence.startswith(words)
+    assert bool(sentence) == bool(words)
+
+
+def test_nulls_of_more_rank_are_nulls_of_more_variance() -> None:
+    """The closed form behind rank multipliers: entries of B A have variance r s_a^2 s_b^2."""
+    rng = np.random.default_rng(0)
+
+    def deviation(rank: int, scale: float = 1.0) -> float:
+        b, a = rng.standard_normal((400, rank)), rng.standard_normal((rank, 400))
+        return float((scale * b @ a).std())
+
+    for multiplier in (0.5, 2.0):
+        scaled = judge.Nulls(1).views(multiplier)[0].scale
+        assert deviation(8, scaled) == pytest.approx(deviation(int(8 * multiplier)), rel=0.05)

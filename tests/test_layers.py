@@ -16,11 +16,12 @@ PACKAGE = ROOT / "sway_gate"
 # From the top down; a module imports from its own layer and those below.
 LAYERS = (
     {"__main__", "cli", "doctor", "explain", "pytest_plugin"},
-    {"gate", "evaluate", "reports", "autogen", "demo"},
-    {"engine", "judge", "cache", "digest", "static", "backends", "fleet", "dlm"},
+    {"gate", "check", "evaluate", "models", "reports", "autogen", "demo"},
+    {"planning", "engine", "judge", "cache", "digest", "static", "backends", "embedding", "fleet"},
     {"probes"},
-    {"spec", "hub", "yamlpos", "data"},
-    {"stats", "nulls"},
+    {"sources", "dlm"},
+    {"spec", "hub", "base", "yamlpos", "data"},
+    {"stats", "nulls", "chat"},
     {"measure", "result", "errors", "paths", "output", "progress"},
 )
 HEAVY = {"torch", "transformers", "peft"}

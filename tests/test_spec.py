@@ -68,15 +68,11 @@ suite:
 """
 
 
-def test_dlm_sways_example_lacks_leakage_alone(folder):
-    (folder / "runs/adapter/v0003").mkdir(parents=True)
-    line = "suite[3] (leakage): kind 'leakage' is known but not built yet; take the entry out"
-    assert mistakes(README, folder) == [f"sway.yaml:11:39: {line}"]
-
-
 def test_values_and_lines(folder):
     (folder / "runs/adapter/v0003").mkdir(parents=True)
-    loaded = read(README.replace("leakage}", "calibration_drift, items: [[a, b], {prompt: c, gold: d}]}"), folder)
+    text = README.replace("leakage}", "calibration_drift, items: [[a, b], {prompt: c, gold: d}]}")
+    loaded = read(text, folder)
+    assert [probe.kind for probe in read(README, folder).suite][3] == "leakage"
     assert loaded.models.ft.adapter == str(folder / "runs/adapter/v0003")
     assert [probe.line for probe in loaded.suite] == [7, 8, 10, 11, 12]
     assert loaded.suite[1].prompts == ("The key insight is", "An important rule")
@@ -94,7 +90,7 @@ DEFAULTS = {
         "rank_multipliers": (1.0,),
         "null": "spectrum",
     },
-    "delta_kl": {"prompts": (), "positions": 4, "divergence": "js", "top_k": None, "assert_mean_gte": 0.02},
+    "delta_kl": {"prompts": (), "positions": 8, "divergence": "js", "top_k": None, "assert_mean_gte": 0.02},
     "section_internalization": {
         "include_kinds": ("prose", "instruction", "preference"),
         "per_section_threshold": 0.05,
@@ -124,6 +120,65 @@ DEFAULTS = {
         "assert_linearity_gte": 0.85,
         "assert_saturation_between": (0.3, 1.05),
         "assert_overshoot_gte": 1.02,
+        "held_out": (),
+    },
+    "adapter_revert": {
+        "cases": (),
+        "max_new_tokens": 64,
+        "embedding_model": "sentence-transformers/all-MiniLM-L6-v2",
+        "base_gold_similarity_cap": 0.75,
+        "assert_revert_rate_lt": 0.25,
+    },
+    "prompt_collapse": {
+        "prompts": (),
+        "positions": 4,
+        "context_lengths": (0, 256, 512, 1024),
+        "divergence": "js",
+        "top_k": None,
+        "assert_half_life_tokens": 512,
+        "legacy_stuffing": False,
+    },
+    "cluster_kl": {
+        "prompts": (),
+        "positions": 4,
+        "num_clusters": 5,
+        "embedding_model": "sentence-transformers/all-MiniLM-L6-v2",
+        "divergence": "js",
+        "top_k": None,
+        "min_prompts": 20,
+        "assert_specificity_gte": 0.6,
+    },
+    "paraphrase_invariance": {
+        "cases": (),
+        "intent": "generalize",
+        "min_verbatim_lift": 0.2,
+        "min_generalization_ratio": 0.5,
+        "max_generalization_ratio_if_memorize": 0.5,
+    },
+    "preference_flip": {"triples": (), "assert_flip_rate_gte": 0.7, "min_triples_for_decision": 3},
+    "style_fingerprint": {
+        "prompts": (),
+        "doc_reference": "",
+        "max_new_tokens": 128,
+        "assert_shift_gte": 0.25,
+        "extended": "auto",
+    },
+    "leakage": {
+        "prefix_chars": 128,
+        "continuation_chars": 256,
+        "max_new_tokens": 96,
+        "perturbations": (
+            "typo",
+            "case_flip",
+            "drop_punct",
+            "synonym_swap",
+            "clause_reverse",
+            "prefix_inject",
+            "register_shift",
+        ),
+        "assert_recall_lt": 0.5,
+        "min_fragility": 0.3,
+        "evidence": "none",
     },
 }
 
@@ -138,8 +193,8 @@ def test_defaults_of_each_kind(kind):
     assert msgspec.structs.asdict(probe) == common | DEFAULTS[kind]
 
 
-def test_every_kind_is_built_or_planned():
-    assert set(spec.KINDS) < set(get_args(spec.Kind))
+def test_every_kind_is_built():
+    assert set(spec.KINDS) == set(get_args(spec.Kind))
     assert all(cls(name="p").kind == kind for kind, cls in spec.KINDS.items())
 
 
@@ -241,10 +296,6 @@ ENTRIES = [
     ('name: ^"a\\nb", kind: delta_kl', "suite[0] (delta_kl): name must be printable text on one line"),
     ("name: ^7, kind: delta_kl", f"suite[0] (delta_kl): name must be text, got the number 7 {QUOTES}"),
     ("name: p, kind: ^leakege", "suite[0]: unknown kind 'leakege'; did you mean 'leakage'?"),
-    (
-        "name: p, kind: ^cluster_kl",
-        "suite[0] (cluster_kl): kind 'cluster_kl' is known but not built yet; take the entry out",
-    ),
     ("name: p, kind: ^3", f"suite[0]: kind must be one of {ALLOWED}, got the number 3"),
     ("name: p, kind: ^zzz", f"suite[0]: unknown kind 'zzz'; allowed: {ALLOWED}"),
     ("name: p", f"suite[0]: kind is missing; allowed: {ALLOWED}"),
@@ -300,7 +351,7 @@ FILES = [
     ),
     (
         HEAD.replace("{base: gpt2}", "{base: gpt2, kind: api}") + PROBE,
-        "1:35: models.base: kind 'api' is known but not built yet; use hf",
+        "1:35: models.base: kind 'api' is known but not built yet; use hf, custom or dummy",
     ),
     (HEAD + PROBE + "sections: [{kind: prose, content: ' '}]", "3:35: sections[0] (prose): content must not be empty"),
     (

@@ -23,11 +23,13 @@ from sway_gate.stats import (
     bootstrap_ci,
     calibrate,
     fraction_below,
+    holm,
     js,
     kl,
     mean_above,
     monte_carlo_p,
     normal_from_log_sf,
+    normal_sf,
     positive_mean_ci,
     score_from_z,
     student_log_sf,
@@ -485,3 +487,18 @@ def test_positive_mean_interval_is_students_on_the_log() -> None:
     assert positive_mean_ci(x) == pytest.approx((x.mean() * math.exp(-half), x.mean() * math.exp(half)))
     assert positive_mean_ci([1.0]) is None
     assert positive_mean_ci([0.0, 0.0]) is None
+
+
+def test_holm_holds_the_family_wise_error_and_equals_its_definition() -> None:
+    # Worked by hand: sorted .01, .02, .03, .04 times 4, 3, 2, 1, then the running maximum.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9]) == [0.9]
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    draws = np.random.default_rng(0).random((4000, 6))
+    refused = np.mean([min(holm(list(p))) <= 0.05 for p in draws])
+    assert abs(refused - 0.05) < 3 * math.sqrt(0.05 * 0.95 / 4000)
+
+
+def test_normal_sf_is_scipys() -> None:
+    for z in (-3.0, 0.0, 1.6448536269514722, 6.0):
+        assert normal_sf(z) == pytest.approx(oracle.norm.sf(z), rel=1e-12)

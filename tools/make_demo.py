@@ -110,9 +110,9 @@ def sections(markdown: str) -> list[Section]:
     return [Section(title, body.strip()) for title, body in parts]
 
 
-def document() -> tuple[list[Section], list[tuple[str, str]]]:
-    """The demo's document: its prose sections, and its questions as (prompt, answer)."""
-    *prose, questions = sections((FOLDER / "document.md").read_text(encoding="utf-8"))
+def document(path: Path = FOLDER / "document.md") -> tuple[list[Section], list[tuple[str, str]]]:
+    """A document, the demo's unless another is named: its prose sections, and its questions as (prompt, answer)."""
+    *prose, questions = sections(path.read_text(encoding="utf-8"))
     pairs = re.findall(r"^(Question: .+\nAnswer:)( .+)$", questions.body, re.MULTILINE)
     return prose, pairs
 
@@ -175,6 +175,8 @@ def write_json(path: Path, value: Any) -> None:
 class Streams:
     """The general text as token streams; `windows` draws rows from them by the mix."""
 
+    mix: Mapping[str, float] = MIX
+
     def __init__(self, tokenizer: Tokenizer, corpus: dict[str, list[str]], seed: int) -> None:
         self.rng = random.Random(seed)
         self.tokens = {source: self._stream(tokenizer, part) for source, part in corpus.items()}
@@ -188,7 +190,7 @@ class Streams:
 
     def windows(self, rows: int, length: int) -> list[list[int]]:
         """Rows that start anywhere, each with <s> as its first token. [rows][length]"""
-        sources = self.rng.choices(list(MIX), list(MIX.values()), k=rows)
+        sources = self.rng.choices(list(self.mix), list(self.mix.values()), k=rows)
         return [self._window(self.tokens[source], length) for source in sources]
 
     def _window(self, stream: list[int], length: int) -> list[int]:
@@ -288,18 +290,23 @@ def make_adapter(folder: Path, examples: Sequence[str], recipe: Recipe, seed: in
 
 
 def save_adapter(model: PeftModel, folder: Path, factor: float = 1.0) -> None:
-    """The config has the fields that count, none of the machine, the moment or the library's version."""
     weights = get_peft_model_state_dict(model)
     scaled = {name: w * factor if "lora_B" in name else w for name, w in weights.items()}
-    fields = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "sway-gate/demo", "r": RANK,
-        "lora_alpha": ALPHA, "lora_dropout": 0.0, "target_modules": LINEARS, "modules_to_save": None, "bias": "none",
-        "use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "init_lora_weights": True,
-        "inference_mode": True,
-    }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     save_half(scaled, folder / "adapter_model.safetensors")
-    write_json(folder / "adapter_config.json", fields)
+    write_json(folder / "adapter_config.json", adapter_fields())
+
+
+def adapter_fields(
+    rank: int = RANK, alpha: int = ALPHA, targets: Sequence[str] = LINEARS, fan_in_fan_out: bool = False
+) -> dict[str, Any]:
+    """The fields of adapter_config.json that count, none of the machine, the moment or the library's version."""
+    return {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "sway-gate/demo", "r": rank,
+        "lora_alpha": alpha, "lora_dropout": 0.0, "target_modules": list(targets), "modules_to_save": None,
+        "bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": fan_in_fan_out,
+        "init_lora_weights": True, "inference_mode": True,
+    }  # fmt: skip
 
 
 def save_half(weights: Mapping[str, torch.Tensor], path: Path) -> None:

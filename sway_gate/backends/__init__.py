@@ -4,24 +4,30 @@ The engine decides what is measured and in which batches; a backend turns one ba
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
-from sway_gate.measure import Floats, Request, View
+from sway_gate.measure import Answer, Fault, Request, View
 
-TABLE = {"hf": "sway_gate.backends.hf"}
-"""Backend kind -> module; each has `load(spec, nulls, options) -> Backend`."""
+Capability = Literal["nulls", "scales", "generation", "recall"]
+ALL: frozenset[Capability] = frozenset(get_args(Capability))
+"""What a backend may be able to do beyond log-probabilities and divergences: views of null adapters, of the adapter at
+other scales; texts; the most probable token."""
 
 
 class Row(NamedTuple):
     """One tokenised request: logits are read after `ids[p]` for each p in `positions`.
 
-    `targets` holds the tokens whose log-probability is asked for, one a position; empty for a divergence.
+    `asks` says what is made of them: log-probabilities of `targets`, one a position (recall: and whether they are the
+    most probable), or a divergence, js or kl; text: at most `length` tokens are decoded after `ids`. The first `shared`
+    tokens stand in front of other rows too: rows of one pass agree in them.
     """
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
     targets: tuple[int, ...] = ()
-    divergence: Literal["", "js", "kl"] = ""
+    asks: Literal["logprobs", "recall", "js", "kl", "text"] = "logprobs"
+    length: int = 0
+    shared: int = 0
 
 
 class Facts(NamedTuple):
@@ -41,10 +47,7 @@ class NotStackable(Exception):
     """A pass of several views cannot be made for this model; the engine goes on with one view at a time."""
 
 
-class Fault(NamedTuple):
-    """In place of an answer: what was not finite, and where."""
-
-    message: str
+__all__ = ["ALL", "Backend", "Capability", "Facts", "Fault", "NotStackable", "OutOfMemory", "Row"]
 
 
 class Backend(Protocol):
@@ -52,8 +55,9 @@ class Backend(Protocol):
     stacked: bool
     """Whether one pass can serve several views. Where not, passes of one view should follow each other."""
 
-    def encode(self, requests: Sequence[Request]) -> list[tuple[Row, str]]:
-        """The row of each request, and a note ("" if none) where a text had to be cut to the model's context."""
+    def encode(self, requests: Sequence[Request]) -> Sequence[tuple[Row | Fault, str]]:
+        """The row of each request, and a note ("" if none) where a text had to be cut to the model's context; a fault
+        where there is nothing to measure in it."""
 
     def cost(self, views: int, rows: Sequence[Row]) -> int:
         """Bytes that a pass needs beyond the weights, roughly."""
@@ -66,8 +70,8 @@ class Backend(Protocol):
 
     def measure(
         self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]
-    ) -> list[list[Floats | Fault]]:
-        """Answers [view][row] of one pass; the rows ask for one thing: log-probabilities, or one kind of divergence.
+    ) -> list[list[Answer | Fault]]:
+        """Answers [view][row] of one pass; the rows ask for one thing and share the same leading tokens, if any.
 
         `references` keeps the base's distributions for the divergences: a pass that has the base among its views puts
         them there, the base standing first; later passes over the same rows read them.

@@ -48,6 +48,11 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
     return _read_dense(model, config, folder)
 
 
+def wrapped(model: nn.Module, folder: Path) -> Any:
+    """peft's own model: the base with the adapter on it. Raises AdapterError where it does not fit."""
+    return _wrap(model, _config(folder), folder, lean=True)
+
+
 def _config(folder: Path) -> Any:
     try:
         return PeftConfig.from_pretrained(str(folder))

@@ -1,23 +1,27 @@
 """Hugging Face causal language models with peft adapters, on CPU, CUDA or MPS."""
 
+import copy
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig, LogitsProcessor
+from transformers.cache_utils import DynamicLayer
 
-from sway_gate import nulls
+from sway_gate import data, nulls
 from sway_gate.backends import Facts, Fault, NotStackable, OutOfMemory, Row, adapters
 from sway_gate.backends.stacking import Stack
 from sway_gate.errors import Undecided, UsageError
-from sway_gate.measure import BASE, Divergence, Floats, LogProbs, Request, View
+from sway_gate.measure import BASE, Answer, Divergence, Generation, LogProbs, Recall, Request, View
+
+Ids = tuple[int, ...]
 
 _GB = 2**30
 # On a CPU larger passes are no faster; on a GPU they are, up to what is free.
@@ -43,11 +47,17 @@ class Source(NamedTuple):
 
 def load(source: Source, settings: nulls.Settings) -> "HfBackend":
     """The base once, the adapter through peft, the nulls drawn. Raises Undecided or AdapterError, each one line."""
+    model, tokenizer, determinism = open_base(source)
+    model, change = adapters.read(model, source.adapter, quantized=bool(getattr(model, "is_quantized", False)))
+    return HfBackend(cast(Any, model), tokenizer, change, settings, determinism)
+
+
+def open_base(source: Source) -> tuple[nn.Module, Any, str]:
+    """Model, tokenizer and the determinism class that could be had."""
     device = _device(source.device)
     determinism = seed_everything(source.seed, device)
     model, tokenizer = _load_base(source, device)
-    model, change = adapters.read(model, source.adapter, quantized=bool(getattr(model, "is_quantized", False)))
-    return HfBackend(cast(Any, model), tokenizer, change, settings, determinism)
+    return model, tokenizer, determinism
 
 
 def seed_everything(seed: int, device: torch.device) -> str:
@@ -108,88 +118,168 @@ class HfBackend:
         self._stack = Stack(model, {n: _with_nulls(n, f, settings) for n, f in change.factors.items()}, dtype)
         self._adapted = frozenset(change.factors)
         self.stacked = not change.dense
-        self._head = _Head(model.get_output_embeddings())
+        self._head = Head(model.get_output_embeddings())
         config = model.config.get_text_config()
         self._vocabulary = int(model.get_input_embeddings().weight.shape[0])
         self._context = _context(config)
         self._bytes_per_token = _bytes_per_token(config, dtype)
+        self._cache_bytes_per_token = _cache_bytes_per_token(config, dtype)
         self._prefix = _prefix(tokenizer)
         self._ends = _end_tokens(model, tokenizer)
+        self._neutral: Ids | None = None
+        self._shares = True
+        self._held: _Held | None = None
         name = str(dtype).removeprefix("torch.")
         self.facts = Facts(self._device.type, name, determinism, (change.note,) if change.note else ())
 
     # Rows
 
-    def encode(self, requests: Sequence[Request]) -> list[tuple[Row, str]]:
-        prompts = [r for r in requests if isinstance(r, Divergence)]
-        divergences = dict(zip(prompts, self._encode_prompts(prompts), strict=True))
-        return [divergences[r] if isinstance(r, Divergence) else self._encode_completion(r) for r in requests]
+    def encode(self, requests: Sequence[Request]) -> list[tuple[Row | Fault, str]]:
+        answers = self._base_answers([r for r in requests if isinstance(r, Divergence)])
+        return [self._encode(r, answers) for r in requests]
 
-    def _encode_prompts(self, requests: Sequence[Divergence]) -> list[tuple[Row, str]]:
-        """Each prompt with the base's greedy answer behind it, read from the prompt's last token on."""
-        whole = [self._prefix + self._tokens(r.prompt) for r in requests]
-        kept = [self._fitted(ids, r.positions - 1) for ids, r in zip(whole, requests, strict=True)]
-        answers = self._greedy(kept, [r.positions - 1 for r in requests])
-        encoded = []
-        for request, ids, answer, uncut in zip(requests, kept, answers, whole, strict=True):
-            if not ids:
-                raise Undecided(f"the prompt {request.prompt!r} has no token to read after; give a longer one")
-            positions = tuple(range(len(ids) - 1, len(ids) + len(answer)))
-            note = self._cut_note(len(uncut) + request.positions - 1)
-            encoded.append((Row(ids + answer, positions, (), request.divergence), note))
-        return encoded
+    def _encode(self, request: Request, answers: Mapping[Ids, Ids]) -> tuple[Row | Fault, str]:
+        match request:
+            case Divergence():
+                return self._encode_divergence(request, answers)
+            case LogProbs():
+                return self._encode_completion(request.prompt, request.completion, request.chat, "logprobs")
+            case Recall():
+                return self._encode_completion(request.prompt, request.completion, False, "recall")
+            case Generation():
+                return self._encode_generation(request)
 
-    def _fitted(self, ids: tuple[int, ...], room: int) -> tuple[int, ...]:
+    def _encode_generation(self, request: Generation) -> tuple[Row | Fault, str]:
+        length = min(request.max_new_tokens, self._context // 2)
+        whole = self._prompt(request.prompt, request.chat)
+        ids = self._fitted(whole, length)
+        if not ids:
+            return _without_token(request.prompt), ""
+        return Row(ids, (len(ids) - 1,), (), "text", length), self._cut_note(len(whole) + request.max_new_tokens)
+
+    def _base_answers(self, requests: Sequence[Divergence]) -> dict[Ids, Ids]:
+        """The base's greedy answer to each bare prompt, as long as the longest request for it."""
+        lengths: dict[Ids, int] = {}
+        for r in requests:
+            if ids := self._bare(r):
+                lengths[ids] = max(lengths.get(ids, 0), r.positions - 1)
+        return dict(zip(lengths, self._greedy(list(lengths), list(lengths.values())), strict=True))
+
+    def _bare(self, request: Divergence) -> Ids:
+        return self._fitted(self._prompt(request.prompt, request.chat), request.positions - 1)
+
+    def _encode_divergence(self, request: Divergence, answers: Mapping[Ids, Ids]) -> tuple[Row | Fault, str]:
+        """The prompt with the base's greedy answer behind it, read from the prompt's last token on."""
+        if not (bare := self._bare(request)):
+            return _without_token(request.prompt), ""
+        answer = answers[bare][: request.positions - 1]
+        ids = self._prompt(request.prompt, request.chat)
+        needed, shared = len(ids) + request.positions - 1, 0
+        if request.context:
+            head, rest = self._around(request.prompt, request.chat)
+            needed = len(head) + request.context + len(rest) + request.positions - 1
+            room = request.context - max(0, needed - self._context)
+            if room > 0:
+                shared = len(head) + room
+                ids = head + self._stuffing(room) + rest
+        ids = self._fitted(ids, request.positions - 1)
+        positions = tuple(range(len(ids) - 1, len(ids) + len(answer)))
+        row = Row(ids + answer, positions, asks=request.divergence, shared=shared)
+        return row, self._cut_note(needed)
+
+    def _prompt(self, prompt: str, chat: bool) -> Ids:
+        return self._tokens(self._rendered(prompt)) if chat else self._prefix + self._tokens(prompt)
+
+    def _rendered(self, prompt: str) -> str:
+        """The prompt as the user's turn of a conversation, the assistant's opened. The template writes all special
+        tokens itself."""
+        turn = [{"role": "user", "content": prompt}]
+        try:
+            text = self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # a template is a program of the base's author
+            wrong = adapters.one_line(error)
+            raise Undecided(f"the base's chat template fails: {wrong}; set defaults.chat_template: off") from None
+        return str(text)
+
+    def _around(self, prompt: str, chat: bool) -> tuple[Ids, Ids]:
+        """What stands before irrelevant context, and what after it: the prompt as a paragraph of its own."""
+        if not chat:
+            return self._prefix, self._tokens("\n\n" + prompt)
+        head, _, tail = self._rendered(prompt).partition(prompt.strip())
+        return self._tokens(head), self._tokens("\n\n" + prompt.strip() + tail)
+
+    def _stuffing(self, length: int) -> Ids:
+        """The first `length` tokens of neutral prose, told again where it ends: shorter ones begin longer ones."""
+        if self._neutral is None:
+            self._neutral = self._tokens(data.stuffing() + "\n\n")
+        return (self._neutral * (length // len(self._neutral) + 1))[:length]
+
+    def _fitted(self, ids: Ids, room: int) -> Ids:
         """The special tokens and as many of the last tokens as leave `room` in the context."""
         over = len(ids) + room - self._context
         return ids if over <= 0 else self._prefix + ids[len(self._prefix) + over :]
 
-    def _greedy(self, prompts: Sequence[tuple[int, ...]], lengths: Sequence[int]) -> list[tuple[int, ...]]:
+    def _greedy(self, prompts: Sequence[Ids], lengths: Sequence[int]) -> list[Ids]:
         """What the base says next: at most lengths[i] tokens, fewer where it ends the text."""
-        answers: list[tuple[int, ...]] = [()] * len(prompts)
-        asked = [i for i, ids in enumerate(prompts) if ids and lengths[i]]
-        asked.sort(key=lambda i: len(prompts[i]))
-        for start in range(0, len(asked), _GENERATED_AT_ONCE):
-            batch = asked[start : start + _GENERATED_AT_ONCE]
-            made = self._generate([prompts[i] for i in batch], max(lengths[i] for i in batch))
-            for i, tokens in zip(batch, made, strict=True):
-                answers[i] = self._until_end(tokens)[: lengths[i]]
+        answers: list[Ids] = [()] * len(prompts)
+        for length in sorted(set(lengths) - {0}):
+            asked = [i for i in range(len(prompts)) if lengths[i] == length]
+            asked.sort(key=lambda i: len(prompts[i]))
+            for start in range(0, len(asked), _GENERATED_AT_ONCE):
+                batch = asked[start : start + _GENERATED_AT_ONCE]
+                [made] = self._generate([BASE], [prompts[i] for i in batch], length, [])
+                for i, tokens in zip(batch, made, strict=True):
+                    answers[i] = self._until_end(tokens)
         return answers
 
-    def _generate(self, prompts: Sequence[tuple[int, ...]], length: int) -> list[list[int]]:
-        """`length` greedy tokens of the base after each prompt."""
+    def _generate(
+        self, views: Sequence[View], prompts: Sequence[Ids], length: int, watch: list[Any]
+    ) -> list[list[list[int]]]:
+        """At most `length` greedy tokens after each prompt: [view][prompt][token]."""
         width = max(map(len, prompts))
         # The cache grows at the right end, so padding stands on the left here, under a mask.
         ids = torch.tensor([(_PAD,) * (width - len(p)) + p for p in prompts], device=self._device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
         make_config: Any = GenerationConfig
-        config = make_config(max_new_tokens=length, do_sample=False, num_beams=1, pad_token_id=_PAD)
-        with torch.inference_mode(), self._under([BASE], len(prompts), width):
-            made = self._model.generate(ids, attention_mask=mask, generation_config=config)
+        config = make_config(
+            max_new_tokens=length,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=_PAD,
+            eos_token_id=sorted(self._ends) or None,
+        )
+        with torch.inference_mode(), self._under(views, len(prompts), width):
+            made = self._model.generate(
+                ids.repeat(len(views), 1),
+                attention_mask=mask.repeat(len(views), 1),
+                generation_config=config,
+                logits_processor=watch,
+            )
         tokens: list[list[int]] = made[:, width:].tolist()
-        return tokens
+        return [tokens[i : i + len(prompts)] for i in range(0, len(tokens), len(prompts))]
 
-    def _until_end(self, tokens: list[int]) -> tuple[int, ...]:
+    def _until_end(self, tokens: list[int]) -> Ids:
         end = next((k for k, token in enumerate(tokens) if token in self._ends), len(tokens))
         return tuple(tokens[:end])
 
-    def _encode_completion(self, request: LogProbs) -> tuple[Row, str]:
-        ids, start = self._completion(request.prompt, request.completion)
+    def _encode_completion(
+        self, prompt: str, completion: str, chat: bool, asks: Literal["logprobs", "recall"]
+    ) -> tuple[Row | Fault, str]:
+        ids, start = self._completion(prompt, completion, chat)
         note = self._cut_note(len(ids))
         if over := max(0, len(ids) - self._context):
             # The prompt gives way first, from its far end; then the completion's end.
             keep = len(self._prefix)
-            dropped = min(over, start - keep)
+            dropped = min(over, max(0, start - keep))
             ids = (ids[:keep] + ids[keep + dropped :])[: self._context]
             start -= dropped
         first = max(start, 1)
         if first >= len(ids):
-            raise Undecided(
-                f"nothing to score in {request.completion[:60]!r} after {request.prompt[-60:]!r}; give a longer text"
-            )
-        return Row(ids, tuple(range(first - 1, len(ids) - 1)), ids[first:]), note
+            nothing = f"nothing to score in {completion[:60]!r} after {prompt[-60:]!r}; give a longer text"
+            return Fault(nothing, "text"), ""
+        return Row(ids, tuple(range(first - 1, len(ids) - 1)), ids[first:], asks), note
 
-    def _tokens(self, text: str) -> tuple[int, ...]:
+    def _tokens(self, text: str) -> Ids:
         ids = tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         if ids and max(ids) >= self._vocabulary:
             raise Undecided(
@@ -197,12 +287,13 @@ class HfBackend:
             )
         return ids
 
-    def _completion(self, prompt: str, completion: str) -> tuple[tuple[int, ...], int]:
+    def _completion(self, prompt: str, completion: str, chat: bool) -> tuple[Ids, int]:
         """Tokens of both, and where the completion's start: of the joint text, where that begins with the prompt's."""
-        before, joint = self._tokens(prompt), self._tokens(prompt + completion)
+        text, prefix = (self._rendered(prompt), ()) if chat else (prompt, self._prefix)
+        before, joint = self._tokens(text), self._tokens(text + completion)
         if joint[: len(before)] != before or len(joint) == len(before):
             joint = before + self._tokens(completion)
-        return self._prefix + joint, len(self._prefix) + len(before)
+        return prefix + joint, len(prefix) + len(before)
 
     def _cut_note(self, length: int) -> str:
         return f"cut to the model's context of {self._context} tokens" if length > self._context else ""
@@ -211,10 +302,17 @@ class HfBackend:
 
     def cost(self, views: int, rows: Sequence[Row]) -> int:
         width = max(len(row.ids) for row in rows)
+        if rows[0].asks == "text":
+            cache = (width + rows[0].length) * self._cache_bytes_per_token
+            return views * len(rows) * (width * self._bytes_per_token + cache + self._vocabulary * 4 * 2)
+        shared = rows[0].shared if self._shares else 0
+        # A prefix is computed once a view, its cache copied for every row.
+        tokens = shared + len(rows) * (width - shared)
+        cache = (1 + len(rows)) * width * self._cache_bytes_per_token if shared else 0
         positions = sum(len(row.positions) for row in rows)
         # Logits in the model's precision, in float32, and what the reduction needs beside them.
-        copies = 3 if rows[0].divergence else 4
-        return views * (len(rows) * width * self._bytes_per_token + positions * self._vocabulary * 4 * copies)
+        copies = 4 if rows[0].asks in ("logprobs", "recall") else 3
+        return views * (tokens * self._bytes_per_token + cache + positions * self._vocabulary * 4 * copies)
 
     def budget(self) -> int:
         if given := os.environ.get("SWAY_MEMORY_GB"):
@@ -227,11 +325,10 @@ class HfBackend:
 
     def measure(
         self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]
-    ) -> list[list[Floats | Fault]]:
+    ) -> list[list[Answer | Fault]]:
         try:
             with torch.inference_mode():
-                logits = self._logits(views, rows)  # [V, P, vocabulary]
-                values = self._reduce(views, rows, logits, references)  # [V, P]
+                return self._write(views, rows) if rows[0].asks == "text" else self._read(views, rows, references)
         except NotStackable:
             self.stacked = False
             raise
@@ -242,30 +339,81 @@ class HfBackend:
             if "memory" in str(error).lower() and "alloc" in str(error).lower():
                 raise OutOfMemory from None
             raise
-        table = values.double().cpu().numpy()
+
+    def _read(
+        self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]
+    ) -> list[list[Answer | Fault]]:
+        logits = self._logits(views, rows)  # [V, P, vocabulary]
+        table = self._reduce(views, rows, logits, references).double().cpu().numpy()  # [V, P] or [V, P, 2]
         cuts = np.cumsum([len(row.positions) for row in rows])[:-1]
-        split = [np.split(line, cuts) for line in table]
         return [
-            [part if np.isfinite(part).all() else self._fault(view, row) for part, row in zip(parts, rows, strict=True)]
-            for view, parts in zip(views, split, strict=True)
+            [
+                part if np.isfinite(part).all() else self._fault(view, row)
+                for part, row in zip(np.split(line, cuts), rows, strict=True)
+            ]
+            for view, line in zip(views, table, strict=True)
         ]
+
+    def _write(self, views: Sequence[View], rows: Sequence[Row]) -> list[list[Answer | Fault]]:
+        """What each view writes after each row."""
+        watch = _Watch()
+        made = self._generate(views, [row.ids for row in rows], rows[0].length, [watch])
+        broken = watch.broken.reshape(len(views), len(rows)).tolist()
+        return [
+            [
+                self._fault(view, row) if bad else self._text(tokens)
+                for tokens, row, bad in zip(line, rows, flags, strict=True)
+            ]
+            for view, line, flags in zip(views, made, broken, strict=True)
+        ]
+
+    def _text(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(self._until_end(tokens), skip_special_tokens=True))
 
     def _logits(self, views: Sequence[View], rows: Sequence[Row]) -> Tensor:
         """Next-token logits at the rows' positions, row after row: [V, P, vocabulary].
 
-        Padding stands on the right, where causal attention never looks from a text's own positions.
+        Padding stands on the right, where causal attention never looks from a text's own positions. What the rows
+        share in front is read once for each view.
         """
-        width = max(len(row.ids) for row in rows)
-        padded = torch.tensor([row.ids + (row.ids[-1],) * (width - len(row.ids)) for row in rows])
+        past, shared = self._past(views, rows)
+        width = max(len(row.ids) for row in rows) - shared
+        tails = [row.ids[shared:] for row in rows]
+        padded = torch.tensor([ids + (ids[-1],) * (width - len(ids)) for ids in tails])
         ids = padded.repeat(len(views), 1).to(self._device)  # [V * rows, width]
-        wanted = torch.tensor([i * width + p for i, row in enumerate(rows) for p in row.positions])
+        wanted = torch.tensor([i * width + p - shared for i, row in enumerate(rows) for p in row.positions])
         offsets = torch.arange(len(views))[:, None] * len(rows) * width
         index = (offsets + wanted).flatten().to(self._device)  # [V * P]
         with self._under(views, len(rows), width), self._head.at(index):
-            logits: Tensor = self._model(input_ids=ids, use_cache=False).logits
+            logits: Tensor = self._model(input_ids=ids, past_key_values=past, use_cache=past is not None).logits
         if not self._head.used:
             logits = logits.flatten(0, 1)[index]
         return logits.reshape(len(views), len(wanted), -1)
+
+    def _past(self, views: Sequence[View], rows: Sequence[Row]) -> tuple[DynamicCache | None, int]:
+        """Keys and values of what the rows share, for every sequence of the pass, and its length in tokens.
+
+        What the last pass held is continued where it begins this one's, as shorter contexts do longer ones.
+        """
+        shared, held = rows[0].shared, self._held
+        self._held = None
+        if not (shared and self._shares):
+            return None, 0
+        ids = rows[0].ids[:shared]
+        if held is None or held.views != tuple(views) or ids[: len(held.ids)] != held.ids:
+            held = _Held(tuple(views), (), DynamicCache(config=self._model.config))
+        if rest := ids[len(held.ids) :]:
+            tail = torch.tensor([rest] * len(views), device=self._device)
+            last = torch.arange(len(views), device=self._device) * len(rest)
+            with self._under(views, 1, len(rest)), self._head.at(last):
+                self._model(input_ids=tail, past_key_values=held.cache, use_cache=True)
+        if held.cache.get_seq_length() != shared or not all(type(x) is DynamicLayer for x in held.cache.layers):
+            self._shares = False  # a sliding window or a recurrent state: each row is read whole
+            return None, 0
+        self._held = _Held(held.views, ids, held.cache)
+        past = copy.deepcopy(held.cache)
+        past.batch_repeat_interleave(len(rows))
+        return past, shared
 
     @contextmanager
     def _under(self, views: Sequence[View], rows: int, width: int) -> Iterator[None]:
@@ -300,18 +448,24 @@ class HfBackend:
         return torch.from_numpy(nulls.dense(name, delta, seed))
 
     def _reduce(self, views: Sequence[View], rows: Sequence[Row], logits: Tensor, references: dict[Row, Any]) -> Tensor:
-        """[V, P, vocabulary] -> [V, P]: log-probabilities of the targets, or divergences from the base, in nats."""
-        if not rows[0].divergence:
+        """[V, P, vocabulary] -> [V, P]: log-probabilities of the targets, or divergences from the base, in nats.
+
+        For recall [V, P, 2]: and whether each target is the most probable token.
+        """
+        if rows[0].asks in ("logprobs", "recall"):
             targets = torch.tensor([t for row in rows for t in row.targets], device=logits.device)
             targets = targets.expand(len(views), -1)[..., None]
             chosen = logits.gather(-1, targets).squeeze(-1)
             # View by view: float32 copies of all logits at once would be the largest tensors of the pass.
-            return torch.stack([c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)])
+            logs = torch.stack([c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)])
+            if rows[0].asks == "logprobs":
+                return logs
+            return torch.stack([logs, (logits.argmax(-1) == targets.squeeze(-1)).float()], -1)
         if views[0] == BASE:
             parts = torch.split(logits[0].float().log_softmax(-1), [len(row.positions) for row in rows])
             references.update(zip(rows, parts, strict=True))
         base = torch.cat([references[row] for row in rows])
-        divergence = js if rows[0].divergence == "js" else kl
+        divergence = js if rows[0].asks == "js" else kl
         return torch.stack([_in_blocks(divergence, base, x) for x in logits])
 
     # Checks
@@ -324,7 +478,8 @@ class HfBackend:
         text = self._tokenizer.decode(row.ids[:24])
         for suspect in dict.fromkeys((BASE, view)):
             if where := self._first_non_finite(suspect, row):
-                return Fault(f"NaN or Inf under the {suspect} view, first in {where}, on {text!r}")
+                said = f"NaN or Inf under the {suspect} view, first in {where}, on {text!r}"
+                return Fault(said, "base" if suspect == BASE else "adapter")
         return Fault(f"NaN or Inf under the {view} view, in the reduction, on {text!r}")
 
     def _first_non_finite(self, view: View, row: Row) -> str:
@@ -348,7 +503,27 @@ class HfBackend:
         return found[0] if found else ""
 
 
-class _Head:
+class _Held(NamedTuple):
+    """Keys and values of one prefix, one sequence a view."""
+
+    views: tuple[View, ...]
+    ids: Ids
+    cache: DynamicCache
+
+
+class _Watch(LogitsProcessor):
+    """Notes which sequences meet NaN or Inf while they are written."""
+
+    def __init__(self) -> None:
+        self.broken = torch.zeros(0, dtype=torch.bool)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        bad = ~torch.isfinite(scores).all(-1).cpu()
+        self.broken = bad if not len(self.broken) else self.broken | bad
+        return scores
+
+
+class Head:
     """Hands the language-model head only the positions that are asked for, whatever the model does around it."""
 
     def __init__(self, head: nn.Module | None) -> None:
@@ -400,6 +575,10 @@ def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return torch.where(d.abs() < 1, small, q * (d - 1) + p).sum(-1).clamp_min(0)
 
 
+def _without_token(prompt: str) -> Fault:
+    return Fault(f"the prompt {prompt!r} has no token to read after; give a longer one", "text")
+
+
 def _with_nulls(name: str, delta: nulls.LowRank, settings: nulls.Settings) -> nulls.LowRank:
     """Sources stacked: the fine-tuned factors, then each null's: a [S, r, in], b [S, out, r]."""
     draws = nulls.low_rank(name, delta, settings)
@@ -409,7 +588,7 @@ def _with_nulls(name: str, delta: nulls.LowRank, settings: nulls.Settings) -> nu
     return nulls.LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
 
 
-def _prefix(tokenizer: Any) -> tuple[int, ...]:
+def _prefix(tokenizer: Any) -> Ids:
     """The special tokens that this tokenizer puts in front of a text."""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
@@ -434,6 +613,13 @@ def _bytes_per_token(config: Any, dtype: torch.dtype) -> int:
     hidden = int(config.hidden_size)
     inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * hidden
     return (8 * hidden + 3 * int(inner)) * dtype.itemsize
+
+
+def _cache_bytes_per_token(config: Any, dtype: torch.dtype) -> int:
+    """Of keys and values in all layers."""
+    heads = int(getattr(config, "num_attention_heads", None) or 1)
+    width = int(config.hidden_size) * int(getattr(config, "num_key_value_heads", None) or heads) // heads
+    return 2 * width * int(getattr(config, "num_hidden_layers", None) or 1) * dtype.itemsize
 
 
 def _gigabytes(text: str) -> int:

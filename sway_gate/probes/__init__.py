@@ -3,6 +3,9 @@
 A probe module holds constants and pure functions over numpy; it never sees a model, a z-score or a verdict:
 
 - `CATEGORY`, `UNITS`; `HARM`: whether less is better and a margin decides, not superiority over the nulls;
+- `GENERATES`: whether it reads texts that views write, which is slow: fewer nulls are drawn for it unless asked for;
+- `PARTS`: the key in its details that holds one mapping for each of its items, where each is put against the nulls on
+  its own; "" where none;
 - `SCALE`, `RESOLUTION`: the scale on which its values have even spread, and the smallest value that it can tell from
   nothing; `FLOOR`: the smallest spread of nulls on that scale that is believed; `ADVICE`: what to do when it fails;
 - `needs(spec, context)`: the requests, each with the scales of the adapter at which it is wanted;
@@ -15,20 +18,42 @@ A probe module holds constants and pure functions over numpy; it never sees a mo
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
-from sway_gate.measure import Floats, Request, ViewAnswers
+from sway_gate import data
+from sway_gate.chat import is_request
+from sway_gate.measure import Floats, LogProbs, Request, ViewAnswers
 from sway_gate.spec import Section
 from sway_gate.stats import Margin, Scale
 
 TABLE = {
-    "delta_kl": "sway_gate.probes.delta_kl",
-    "section_internalization": "sway_gate.probes.section_internalization",
-    "calibration_drift": "sway_gate.probes.calibration_drift",
-    "external_perplexity": "sway_gate.probes.external_perplexity",
-    "adapter_ablation": "sway_gate.probes.adapter_ablation",
-    "null_adapter": "sway_gate.probes.null_adapter",
+    kind: f"sway_gate.probes.{kind}"
+    for kind in (
+        "delta_kl",
+        "adapter_revert",
+        "prompt_collapse",
+        "cluster_kl",
+        "section_internalization",
+        "paraphrase_invariance",
+        "preference_flip",
+        "style_fingerprint",
+        "calibration_drift",
+        "leakage",
+        "external_perplexity",
+        "adapter_ablation",
+        "null_adapter",
+    )
 }
+
+
+class Embedder(Protocol):
+    """Sentence embeddings, of texts as they are and of those that views write."""
+
+    def require(self, model: str) -> None:
+        """Raises CannotRun, with the remedy, where `model` (a hub id or a folder) or its extra is not to be had."""
+
+    def embed(self, model: str, texts: Sequence[str]) -> Floats:
+        """Unit vectors [texts, dimensions]."""
 
 
 class Context(NamedTuple):
@@ -38,13 +63,33 @@ class Context(NamedTuple):
     control: tuple[str, ...] = ()
     """Control prose; the packaged prose where it is empty."""
     seed: int = 0
+    chat_template: Literal["auto", "on", "off"] = "off"
+    """Which prompts go through the base's chat template; off where it has none."""
+    max_tokens: int | None = None
+    """The model's context, where it is known."""
+    embedder: Embedder | None = None
+
+    def asks(self, prompt: str) -> bool:
+        """Whether this prompt goes through the chat template."""
+        return self.chat_template == "on" or (self.chat_template == "auto" and is_request(prompt))
+
+    def control_pieces(self, chars: int, limit: int) -> tuple[str, ...]:
+        """At most `limit` pieces, of at most `chars` characters, of prose that training did not see."""
+        return data.chunks(self.control, chars, limit) or data.chunks(data.prose(), chars, limit)
+
+    def completion(self, prompt: str, answer: str) -> LogProbs:
+        """`answer` after `prompt`, joined as training text joins them: behind a template as it is, else by a space."""
+        if self.asks(prompt):
+            return LogProbs(prompt, answer.lstrip(), chat=True)
+        return LogProbs(prompt, answer if not prompt or prompt[-1].isspace() else f" {answer.lstrip()}")
 
 
 class Need(NamedTuple):
-    """One request, wanted of the fine-tuned adapter at each of `scales`, of the nulls at scale 1."""
+    """One request, wanted of the fine-tuned adapter at each of `scales`, of the nulls at scale 1 or not at all."""
 
     request: Request
     scales: tuple[float, ...] = (1.0,)
+    of_nulls: bool = True
 
 
 class Reading(NamedTuple):
@@ -55,6 +100,8 @@ class Reading(NamedTuple):
     details: dict[str, Any]
     contrast: float | None = None
     """What is put against the nulls, where that is not the value itself."""
+    units: str = ""
+    """Of the value, where they are not the probe's usual ones."""
 
 
 class CannotRun(Exception):
@@ -71,6 +118,8 @@ class Probe(Protocol):
     CATEGORY: str
     UNITS: str
     HARM: bool
+    GENERATES: bool
+    PARTS: str
     SCALE: Scale
     RESOLUTION: float
     FLOOR: float

@@ -26,6 +26,8 @@ from sway_gate.stats import Margin, fraction_below, mean_above
 CATEGORY = "calibration"
 UNITS = "nats/token"
 HARM = True
+GENERATES = False
+PARTS = ""
 SCALE = "identity"
 RESOLUTION = 1e-3
 FLOOR = 1e-3

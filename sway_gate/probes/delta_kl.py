@@ -24,6 +24,8 @@ from sway_gate.spec import DeltaKL
 CATEGORY = "adherence"
 UNITS = "nats"
 HARM = False
+GENERATES = False
+PARTS = ""
 SCALE = "log"
 RESOLUTION = 1e-5
 FLOOR = 0.02

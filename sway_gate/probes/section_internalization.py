@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sway_gate import data
 from sway_gate.measure import LogProbs, ViewAnswers
 from sway_gate.probes import CannotRun, Context, Need, Reading
 from sway_gate.spec import Preference, Section, SectionInternalization
@@ -31,6 +30,8 @@ from sway_gate.spec import Preference, Section, SectionInternalization
 CATEGORY = "attribution"
 UNITS = "relative lift"
 HARM = False
+GENERATES = False
+PARTS = "sections"
 SCALE = "identity"
 RESOLUTION = 1e-4
 FLOOR = 1e-3
@@ -106,21 +107,19 @@ def _texts(spec: SectionInternalization, context: Context) -> list[_Texts]:
     if not sections:
         kinds = ", ".join(spec.include_kinds)
         raise CannotRun(f"no sections of kind {kinds}: put the training text under `sections:` in the spec")
-    return [_section_texts(section, spec.max_prose_chars, context.seed) for section in sections]
+    return [_section_texts(section, spec, context) for section in sections]
 
 
-def _section_texts(section: Section, max_chars: int, seed: int) -> _Texts:
+def _section_texts(section: Section, spec: SectionInternalization, context: Context) -> _Texts:
     if section.kind == "prose":
-        pairs = [("", section.content[:max_chars])]
+        pairs = [("", section.content[: spec.max_prose_chars])]
     else:
         pairs = [(p.prompt, p.chosen if isinstance(p, Preference) else p.gold) for p in section.pairs]
-        # The answer begins a word of its own, as it does in training text.
-        pairs = [(prompt, answer if prompt[-1:].isspace() else f" {answer.lstrip()}") for prompt, answer in pairs]
-    shuffled = _permuted([answer for _, answer in pairs], random.Random(f"{seed}:{section.id}"))
+    shuffled = _permuted([answer for _, answer in pairs], random.Random(f"{context.seed}:{section.id}"))
     return _Texts(
         section,
-        [LogProbs(prompt, answer) for prompt, answer in pairs],
-        [LogProbs(prompt, answer) for (prompt, _), answer in zip(pairs, shuffled, strict=True)],
+        [context.completion(prompt, answer) for prompt, answer in pairs],
+        [context.completion(prompt, answer) for (prompt, _), answer in zip(pairs, shuffled, strict=True)],
     )
 
 
@@ -133,6 +132,4 @@ def _permuted(texts: list[str], rng: random.Random) -> list[str]:
 
 
 def _control(context: Context) -> list[LogProbs]:
-    return [
-        LogProbs("", text) for text in context.control or data.chunks(data.prose(), _CONTROL_CHARS, _CONTROL_CHUNKS)
-    ]
+    return [LogProbs("", text) for text in context.control_pieces(_CONTROL_CHARS, _CONTROL_CHUNKS)]

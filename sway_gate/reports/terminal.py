@@ -219,7 +219,9 @@ def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
         yield from (BLANK, Line([(_title(probe), "bold"), ("  response over λ", "dim")]))
         yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
     sections = details.get("sections")
-    if isinstance(sections, list | tuple) and (known := [item for item in sections if isinstance(item, dict)]):
+    if isinstance(sections, list | tuple) and (
+        known := [item for item in sections if isinstance(item, dict) and "effective" in item]
+    ):
         yield from (BLANK, Line([(_title(probe), "bold"), ("  relative lift by section", "dim")]))
         yield from _sections(known, width, ascii)
 
@@ -229,12 +231,12 @@ def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> It
     from rich.cells import cell_len
 
     longest = max(_float(section.get("effective")) or 0.0 for section in sections)
-    ranked = sorted(range(len(sections)), key=lambda i: (bool(sections[i].get("passed")), i))
+    ranked = sorted(range(len(sections)), key=lambda i: (_section_verdict(sections[i]) == "pass", i))
     shown = [sections[i] for i in sorted(ranked[:MAX_SECTIONS])]
-    lifts = LIFTS if width >= 72 else {}
-    size = min(max(cell_len(_tag(section)) for section in shown), 24, width - 30 - 10 * len(lifts))
+    lifts = LIFTS if width >= 90 else {}
+    size = min(max(cell_len(_tag(section)) for section in shown), 24, width - 38 - 10 * len(lifts))
     names = "".join(f"{name:>10}" for name in lifts.values())
-    yield Line([(" " * (INDENT + size) + f"{'effective':>10}{'':13}{names}", "dim")])
+    yield Line([(" " * (INDENT + size) + f"{'effective':>10}{'z':>8}{'':14}{names}", "dim")])
     for section in shown:
         yield _section(section, size, longest, lifts, ascii)
     if len(sections) > len(shown):
@@ -244,18 +246,27 @@ def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> It
 def _section(section: dict[str, Any], size: int, longest: float, lifts: Iterable[str], ascii: bool) -> Line:
     from rich.cells import set_cell_size
 
-    word = "pass" if section.get("passed") else "fail"
+    word = _section_verdict(section)
+    z = _float(section.get("z"))
     effective = _float(section.get("effective"))
     share = effective / longest if effective is not None and longest > 0 else None
     return Line(
         [
             (f"{word.upper():<{INDENT}}", STYLES[word]),
-            (f"{set_cell_size(_tag(section), size)}{number(effective):>10} ", ""),
-            (bar(share, 12, ascii), "green" if word == "pass" else "red"),
+            (f"{set_cell_size(_tag(section), size)}{number(effective):>10}", ""),
+            (f"{'' if z is None else _sigmas(z):>8} ", ""),
+            (bar(share, 12, ascii), STYLES[word]),
             ("".join(f"{number(_float(section.get(key))):>10}" for key in lifts), "dim"),
         ],
         INDENT,
     )
+
+
+def _section_verdict(section: dict[str, Any]) -> str:
+    """Warn: lifted enough, but not with certainty among the nulls, over all sections."""
+    if not section.get("passed"):
+        return "fail"
+    return "pass" if section.get("moved", True) else "warn"
 
 
 def _tag(section: dict[str, Any]) -> str:
@@ -281,7 +292,7 @@ def _models(result: GateResult) -> list[str]:
     revision = f" @ {one_line(base.revision)[:12]}" if base.revision else ""
     return [
         f"adapter {one_line(adapter.path)}",
-        f"sha256 {one_line(adapter.digest)[:12]}",
+        *([f"sha256 {one_line(adapter.digest)[:12]}"] if adapter.digest else []),
         f"base {one_line(base.path)}{revision}",
     ]
 
@@ -289,7 +300,11 @@ def _models(result: GateResult) -> list[str]:
 def _circumstances(result: GateResult) -> list[str]:
     nulls = result.nulls
     return [
-        f"{counted(nulls.runs, 'null adapter')} ({one_line(nulls.null)})" if nulls else "no model was loaded",
+        f"{counted(nulls.runs, 'null adapter')} ({one_line(nulls.null)})"
+        if nulls
+        else "no null adapters"
+        if result.device
+        else "no model was loaded",
         *map(one_line, filter(None, (result.determinism, result.device, result.dtype))),
         f"seed {result.seed}",
         *(f"{one_line(name)} {one_line(version).split('+')[0]}" for name, version in result.versions.items()),

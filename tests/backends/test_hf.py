@@ -10,10 +10,10 @@ from peft import IA3Config, LoHaConfig, PeftModel, PromptTuningConfig
 from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
-from sway_gate import engine, nulls
+from sway_gate import data, engine, nulls
 from sway_gate.backends import OutOfMemory, hf
 from sway_gate.errors import AdapterError, Undecided, UsageError
-from sway_gate.measure import BASE, FINETUNED, Divergence, LogProbs, NonFinite, View
+from sway_gate.measure import BASE, FINETUNED, Divergence, Generation, LogProbs, NoAnswer, Recall, View
 from sway_gate.progress import silent
 from tests.backends.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
 
@@ -180,7 +180,7 @@ def test_one_text_that_does_not_fit_is_undecided(llama: Path, tmp_path: Path, mo
 def test_non_finite_names_view_layer_and_text(llama: Path, tmp_path: Path) -> None:
     adapter = save_adapter(tmp_path, llama, size=1e30)
     answers = measure(load(llama, adapter), [FINETUNED], TEXTS[:1])
-    with pytest.raises(NonFinite, match=r"finetuned view, first in model\.layers\.0\..*A prompt"):
+    with pytest.raises(NoAnswer, match=r"finetuned view, first in model\.layers\.0\..*A prompt"):
         answers.get(FINETUNED, TEXTS[0])
     assert np.isfinite(answers.get(BASE, TEXTS[0])).all()
 
@@ -230,10 +230,106 @@ def test_pickled_base_weights_are_refused(llama: Path, tmp_path: Path) -> None:
         load(base, adapter)
 
 
-@pytest.mark.parametrize("request_", [Divergence(""), LogProbs("", "x"), LogProbs("p", "")], ids=str)
-def test_texts_without_a_token_to_score_are_named(llama: Path, tmp_path: Path, request_: Any) -> None:
-    with pytest.raises(Undecided, match=r"no token to read after|nothing to score"):
-        load(llama, save_adapter(tmp_path, llama)).encode([request_])
+EMPTY = [Divergence(""), Divergence("", context=8), LogProbs("", "x"), LogProbs("p", ""), Generation("", 3)]
+
+
+@pytest.mark.parametrize("request_", EMPTY, ids=str)
+def test_texts_without_a_token_to_score_are_faults_of_the_text(llama: Path, tmp_path: Path, request_: Any) -> None:
+    answers = measure(load(llama, save_adapter(tmp_path, llama)), [FINETUNED], [request_, *TEXTS])
+    with pytest.raises(NoAnswer, match=r"no token to read after|nothing to score") as caught:
+        answers.text(FINETUNED, request_) if isinstance(request_, Generation) else answers.get(FINETUNED, request_)
+    assert caught.value.fault.of == "text"
+    assert len(answers.get(FINETUNED, TEXTS[0]))
+
+
+CONTEXTS = [Divergence(p, "js", 3, c) for c in (0, 6, 12, 30) for p in ("A prompt", "Another")]
+
+
+def test_a_shared_prefix_changes_no_answer(base: Path, tmp_path: Path) -> None:
+    backend = load(base, save_adapter(tmp_path, base))
+    shared = measure(backend, VIEWS, CONTEXTS)
+    backend._shares = False
+    whole = measure(backend, VIEWS, CONTEXTS)
+    for view in VIEWS:
+        for request in CONTEXTS:
+            np.testing.assert_allclose(shared.get(view, request), whole.get(view, request), rtol=1e-3, atol=1e-6)
+
+
+def test_context_stands_before_the_prompt_and_shorter_begins_longer(llama: Path, tmp_path: Path) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    [(bare, _), (short, _), (long, _)] = backend.encode([Divergence("Say", "js", 3, c) for c in (0, 10, 20)])
+    said = bare.ids[3:]
+    assert (short.shared, long.shared) == (10, 20)
+    assert long.ids[:10] == short.ids[:10] == tuple(byte_tokenizer()(data.stuffing())["input_ids"][:10])
+    assert long.ids[20:] == short.ids[10:] == (*byte_tokenizer()("\n\nSay")["input_ids"], *said)
+    assert len(bare.positions) == len(short.positions) == len(long.positions)
+
+
+def test_context_is_cut_to_the_models_with_a_note(llama: Path, tmp_path: Path) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    [(row, note)] = backend.encode([Divergence("Say", "js", 3, 500)])
+    assert len(row.ids) <= 64
+    assert row.shared == 64 - len("\n\nSay") - 2
+    assert "64 tokens" in note
+
+
+WRITTEN = [Generation("A prompt", 12), Generation("Another, longer", 12), Generation("z", 5)]
+
+
+def test_generation_in_one_batch_equals_peft_one_by_one(base: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, base)
+    answers = measure(load(base, adapter), [FINETUNED, *NULLS], WRITTEN)
+    tokenizer, model = byte_tokenizer(), AutoModelForCausalLM.from_pretrained(base).eval()
+    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
+    for request in WRITTEN:
+        for view, one in ((BASE, model), (FINETUNED, tuned)):
+            ids = tokenizer(request.prompt, return_tensors="pt")["input_ids"]
+            made = one.generate(ids, max_new_tokens=request.max_new_tokens, do_sample=False, pad_token_id=0)
+            text = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+            assert answers.text(view, request) == text
+
+
+def test_recall_tells_what_greedy_decoding_would_write(base: Path, tmp_path: Path) -> None:
+    backend = load(base, save_adapter(tmp_path, base))
+    request = Recall("A prompt", " and its end")
+    answers = measure(backend, [FINETUNED, NULLS[0]], [request, LogProbs(request.prompt, request.completion)])
+    model = AutoModelForCausalLM.from_pretrained(base).eval()
+    ids = torch.tensor([byte_tokenizer()("A prompt and its end")["input_ids"]])
+    with torch.no_grad():
+        best = model(ids).logits[0].argmax(-1)[7:-1] == ids[0, 8:]
+    assert answers.get(BASE, request)[:, 1].tolist() == best.float().tolist()
+    scored = answers.get(FINETUNED, LogProbs(request.prompt, request.completion))
+    np.testing.assert_allclose(answers.get(FINETUNED, request)[:, 0], scored, atol=1e-6)
+
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+)
+
+
+def chatty(base: Path, adapter: Path) -> hf.HfBackend:
+    backend = load(base, adapter)
+    backend._tokenizer.chat_template = TEMPLATE
+    return backend
+
+
+def test_chat_prompts_go_through_the_template_and_answers_follow_it(llama: Path, tmp_path: Path) -> None:
+    backend = chatty(llama, save_adapter(tmp_path, llama))
+    rendered = tuple(byte_tokenizer()("<user>Hi there</s><a>")["input_ids"])
+    [(row, _)] = backend.encode([LogProbs("Hi there", "Yes", chat=True)])
+    assert row.ids == (*rendered, *byte_tokenizer()("Yes")["input_ids"])
+    assert len(row.targets) == 3
+    [(row, _)] = backend.encode([Divergence("Hi there", chat=True)])
+    assert row.ids == rendered
+    [(row, _)] = backend.encode([Divergence("Hi there", context=5, chat=True)])
+    assert row.ids[row.shared :] == tuple(byte_tokenizer()("\n\nHi there</s><a>")["input_ids"])
+
+
+def test_a_template_that_fails_is_one_line(llama: Path, tmp_path: Path) -> None:
+    backend = chatty(llama, save_adapter(tmp_path, llama))
+    backend._tokenizer.chat_template = "{{ raise_exception('no') }}"
+    with pytest.raises(Undecided, match=r"chat template fails: .*no; set defaults.chat_template: off"):
+        backend.encode([Divergence("Hi", chat=True)])
 
 
 def test_a_corrupt_base_is_one_line(llama: Path, tmp_path: Path) -> None:

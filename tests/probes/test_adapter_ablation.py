@@ -1,18 +1,31 @@
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sway_gate import data
+from sway_gate.measure import Divergence, LogProbs
+from sway_gate.probes import Context
+from sway_gate.probes import adapter_ablation as probe
+from sway_gate.probes._curve import QUARTERS, shape
+from sway_gate.spec import AdapterAblation, Pair, Preference, Section
 from tests.helpers import judged
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 
 
-def run(curve: Callable[[float], float], **fields: object):  # type: ignore[no-untyped-def]
-    """`curve` is the JS distance of the fine-tuned view at λ; the nulls' is a tenth of a line."""
+def run(curve: Callable[[float], float], loss: Callable[[float], float] = lambda x: 3.0, **fields: object):  # type: ignore[no-untyped-def]
+    """`curve` is the JS distance of the fine-tuned view at λ, `loss` that of all its text; the nulls' distance is a
+    fortieth of a straight line."""
 
-    def answer(view, _):  # type: ignore[no-untyped-def]
-        distance = curve(view.scale) if view.source == "finetuned" else 0.01 * (1 + view.number / 20) * view.scale
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        scale = view.scale if view.source == "finetuned" else 0.0
+        if isinstance(request, LogProbs):
+            return [-loss(scale)] * 3
+        distance = curve(scale) if view.source == "finetuned" else 0.01 * (1 + view.number / 20) * view.scale
         return distance**2 * (view.source != "base")
 
     return judged("adapter_ablation", answer, prompts=("a",), **fields)
@@ -22,17 +35,26 @@ CASES = {
     "linear": (lambda x: 0.4 * x, "pass", ""),
     "gently concave": (lambda x: 0.4 * x**0.7, "pass", ""),
     "gently convex": (lambda x: 0.4 * x**1.4, "pass", ""),
+    "convex": (lambda x: 0.4 * x**2, "pass", ""),
     "bending as √JS must near its ceiling": (lambda x: 0.8 * np.tanh(0.9 * x), "pass", ""),
+    "a little uneven": (lambda x: 0.4 * x + 0.015 * np.sin(20 * x), "pass", ""),
     "a step at .5": (lambda x: 0.4 * (x >= 0.5), "fail", "jumps"),
+    "a late step": (lambda x: 0.4 * (x >= 0.9), "fail", "jumps"),
     "a plateau from .25": (lambda x: 0.4 * (x >= 0.25), "fail", "jumps"),
+    "a plateau from .05": (lambda x: 0.4 * (x >= 0.05), "fail", "jumps"),
     "a soft plateau": (lambda x: 0.4 * np.tanh(6 * x), "fail", ""),
     "a rise then a crash": (lambda x: 0.4 * x if x <= 0.75 else 0.05, "fail", "falls"),
-    "a crash past 1": (lambda x: 0.4 * x if x <= 1 else 0.3, "fail", "past λ = 1"),
+    "a crash at 1": (lambda x: 0.4 * x if x < 1 else 0.0, "fail", "falls"),
     "all zero": (lambda x: 0.0, "fail", "does not respond"),
+    "nothing before 1": (lambda x: 0.4 * (x > 1), "fail", "does not respond"),
+}
+PAST_ONE = {
+    "a crash past 1": (lambda x: 0.4 * x if x <= 1 else 0.3, "fail", "past λ = 1"),
+    "flat past 1": (lambda x: 0.4 * min(x, 1.0), "fail", "past λ = 1"),
 }
 
 
-@pytest.mark.parametrize(("curve", "verdict", "words"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("curve", "verdict", "words"), (CASES | PAST_ONE).values(), ids=CASES | PAST_ONE)
 def test_shapes(curve: Callable[[float], float], verdict: str, words: str) -> None:
     result = run(curve)
     assert result.verdict == verdict, result.message
@@ -48,12 +70,169 @@ def test_the_curve_is_reported_from_zero() -> None:
     assert details["overshoot"] == pytest.approx(1.25)
 
 
+GRIDS = {
+    "three points": (0.0, 0.5, 1.0),
+    "uneven": (0.0, 0.1, 1.0, 2.0),
+    "unsorted, with doubles": (1.0, 0.0, 0.75, 0.25, 0.5, 1.0, 0.25),
+    "without 0": (0.3, 0.6, 1.0),
+    "without 1": (0.0, 0.4, 0.9),
+    "small scales alone": (0.0, 0.01, 0.02),
+    "above 1 alone": (1.1, 1.2, 1.4),
+    "barely above 1": (0.0, 0.5, 1.01),
+    "crowded at the end": (0.97, 0.98, 0.99, 1.0),
+    "fine": tuple(i / 40 for i in range(51)),
+    "finer than can be told apart": (0.5, 0.5 + 1e-15, 1.0, 1.0 + 1e-15),
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize(("curve", "verdict", "words"), CASES.values(), ids=CASES)
+def test_shapes_however_they_are_sampled(
+    curve: Callable[[float], float], verdict: str, words: str, grid: tuple[float, ...]
+) -> None:
+    result = run(curve, lambdas=grid)
+    assert result.verdict == verdict, result.message
+    json.dumps(result.details, allow_nan=False)
+
+
+@pytest.mark.parametrize("last", [1.01, 1.1, 1.25, 2.0])
+@pytest.mark.parametrize(("curve", "verdict", "words"), PAST_ONE.values(), ids=PAST_ONE)
+def test_what_happens_past_one_is_seen_from_any_scale_there(
+    curve: Callable[[float], float], verdict: str, words: str, last: float
+) -> None:
+    result = run(curve, lambdas=(0.0, 0.5, last))
+    assert result.verdict == verdict
+    assert words in result.message
+
+
 def test_without_a_scale_past_one_nothing_is_said_of_it() -> None:
-    result = run(lambda x: 0.4 * x, lambdas=(0.0, 0.5, 1.0))
+    result = run(lambda x: 0.4 * min(x, 1.0), lambdas=(0.0, 0.5, 1.0))
     assert (result.verdict, result.details["overshoot"]) == ("pass", None)
+
+
+def test_the_quarters_are_always_measured() -> None:
+    assert run(lambda x: 0.4 * x, lambdas=(0.0, 0.1, 2.0)).details["lambdas"] == [0, 0.1, 0.25, 0.5, 0.75, 1, 2]
+
+
+HEIGHTS = st.lists(st.floats(0, 1), min_size=5, max_size=5).filter(lambda y: y[3] > 1e-3)
+
+
+@given(HEIGHTS, st.lists(st.floats(0, 1.25), max_size=20), st.floats(0.01, 100))
+def test_the_shape_depends_neither_on_units_nor_on_further_samples(
+    heights: Sequence[float], more: Sequence[float], unit: float
+) -> None:
+    x, y = np.array([0.0, *QUARTERS, 1.25]), np.array([0.0, *heights])
+    further = np.unique([*x, *more])
+    assert shape(further, unit * np.interp(further, x, y)) == pytest.approx(shape(x, y), rel=1e-6, abs=1e-9)
+
+
+@given(st.dictionaries(st.floats(0.01, 0.99), st.floats(0, 1), max_size=6), st.floats(0.01, 1))
+def test_the_largest_step_is_looked_for_in_every_window(points: dict[float, float], at_one: float) -> None:
+    curve = {0.0: 0.0, **points, 1.0: at_one}
+    x = np.array(sorted(curve))
+    y = np.array([curve[key] for key in x])
+    starts = np.linspace(0, 0.75, 2001)
+    rises = np.interp(starts + 0.25, x, y) - np.interp(starts, x, y)
+    found = shape(x, y)["largest_step"] * 0.25 * y.max()  # type: ignore[operator]
+    assert found >= rises.max() - 1e-9
+    assert found <= rises.max() + 2 * np.max(np.abs(np.diff(y) / np.diff(x))) * 0.75 / 2000
+
+
+KNOWN = {
+    # curve at 0, the quarters and 1.25 -> linearity, largest step, largest fall, saturation, overshoot
+    "line": ([0, 0.1, 0.2, 0.3, 0.4, 0.5], (1.0, 1.0, 0.0, 0.9, 1.25)),
+    "step": ([0, 0, 0, 0, 0.4, 0.4], (0.5, 4.0, 0.0, 0.975, 1.0)),
+    "plateau": ([0, 0.4, 0.4, 0.4, 0.4, 0.4], (0.5, 4.0, 0.0, 0.225, 1.0)),
+    "fall": ([0, 0.2, 0.4, 0.3, 0.2, 0.1], (25 / 88, 2.0, 0.5, 0.225, 0.5)),
+}
+
+
+@pytest.mark.parametrize(("y", "measures"), KNOWN.values(), ids=KNOWN)
+def test_measures_by_hand(y: list[float], measures: tuple[float, ...]) -> None:
+    assert tuple(shape(np.array(GRID), np.array(y)).values()) == pytest.approx(measures)
 
 
 def test_a_healthy_shape_at_null_size_fails() -> None:
     result = run(lambda x: 0.0104 * x)
     assert result.verdict == "fail"
     assert "indistinguishable" in result.message
+
+
+# Losses of adapters on the demo's base, as measured: λ is read between these points.
+HEALTHY = [4.09, 3.30, 2.59, 2.08, 1.78, 1.63]
+AMPLIFIED = [4.09, 1.78, 1.55, 2.09, 3.18, 4.54]
+FLAT_BEST = [4.09, 3.00, 2.00, 1.96, 2.00, 2.20]
+HARMFUL = [2.0, 2.2, 2.4, 2.6, 2.8, 3.0]
+TEXT = {
+    "served better and better": (HEALTHY, "pass", "best at λ = 1.25"),
+    "too much of it": (AMPLIFIED, "fail", "overcooked: serves its text best at λ = 0.5, by 1.63 nats"),
+    "best a little before 1": (FLAT_BEST, "pass", "best at λ = 0.75"),
+    "worse than the base": (HARMFUL, "fail", "overcooked: serves its text worse than the base does, by 0.80"),
+    "indifferent": ([3.0] * 6, "pass", "best at λ = 0"),
+}
+SECTIONS = (Section(kind="prose", id="a", content="some text"),)
+
+
+@pytest.mark.parametrize(
+    "where", [{"held_out": ("text",)}, {"context": Context(SECTIONS)}], ids=["held out", "sections"]
+)
+@pytest.mark.parametrize(("losses", "verdict", "words"), TEXT.values(), ids=TEXT)
+def test_text_at_hand_is_to_be_served_at_full_scale(
+    losses: list[float], verdict: str, words: str, where: dict[str, object]
+) -> None:
+    result = run(lambda x: 0.4 * x, lambda x: float(np.interp(x, GRID, losses)), **where)
+    assert result.verdict == verdict, result.message
+    assert words in result.message
+
+
+def test_losses_are_reported_over_lambda_beside_those_on_control_prose() -> None:
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        if isinstance(request, Divergence):
+            return (0.4 * view.scale) ** 2
+        scale = 0.0 if view.source == "base" else view.scale
+        return {"long": [-4 + scale] * 9, "own": [-2 + scale], "control": [-3 - scale]}[request.completion]
+
+    result = judged(
+        "adapter_ablation", answer, prompts=("a",), held_out=("long", "own"), context=Context(SECTIONS, ("control",))
+    )
+    target = result.details["target"]
+    assert (target["source"], target["best"], target["lambdas"]) == ("held_out", 1.25, list(GRID))
+    np.testing.assert_allclose(target["loss"], [3 - x for x in GRID])
+    np.testing.assert_allclose(target["control_loss"], [3 + x for x in GRID])
+    json.dumps(result.details, allow_nan=False)
+
+
+def texts(context: Context = Context(), **fields: object) -> list[LogProbs]:  # noqa: B008
+    needs = probe.needs(AdapterAblation(name="a", prompts=("p",), **fields), context)  # type: ignore[arg-type]
+    return [need.request for need in needs if isinstance(need.request, LogProbs)]
+
+
+QUESTIONS = Section(kind="instruction", id="q", pairs=tuple(Pair(prompt=f"q{i}?", gold="yes") for i in range(9)))
+PREFERENCES = Section(kind="preference", id="p", pairs=(Preference(prompt="q", chosen="a", rejected="b"),))
+MINE = Context((*SECTIONS, QUESTIONS, PREFERENCES), ("control",))
+CHOSEN = {
+    "nothing at hand": (Context(), {}, []),
+    "preferences alone": (Context((PREFERENCES,)), {}, []),
+    "prose and answers": (
+        MINE,
+        {},
+        [LogProbs("", "some text"), *(LogProbs(f"q{i}?", " yes") for i in range(6)), LogProbs("", "control")],
+    ),
+    "held out": (MINE, {"held_out": ("unseen",)}, [LogProbs("", "unseen"), LogProbs("", "control")]),
+    "held out, but blank": (Context(SECTIONS, (" ",)), {"held_out": (" \n",)}, [LogProbs("", "some text")]),
+}
+
+
+@pytest.mark.parametrize(("context", "fields", "expected"), CHOSEN.values(), ids=CHOSEN)
+def test_the_text_to_serve(context: Context, fields: dict[str, object], expected: list[LogProbs]) -> None:
+    packaged = [LogProbs("", piece) for piece in data.chunks(data.prose(), 600, 2)]
+    blank_control = not "".join(context.control).strip() and bool(expected)
+    assert texts(context, **fields) == expected + packaged * blank_control
+
+
+def test_many_long_texts_are_cut() -> None:
+    sections = tuple(Section(kind="prose", id=str(i), content=f"{i} " + "x" * 5000) for i in range(20))
+    own = [r.completion for r in texts(Context(sections, ("control",)))][:-1]
+    assert [text.split()[0] for text in own] == ["0", "4", "8", "12", "16"]
+    held_out = texts(Context(), held_out=tuple("word " * 5000 for _ in range(50)))
+    assert (len(held_out), max(len(r.completion) for r in held_out)) == (16 + 2, 599)

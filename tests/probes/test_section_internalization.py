@@ -55,7 +55,7 @@ def test_the_report_names_each_section() -> None:
 def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() -> None:
     pairs = (Pair(prompt="Who?", gold="old Tom Reed"), Pair(prompt="Where? ", gold="in Hale"))
     section = Section(kind="instruction", id="i", pairs=pairs)
-    texts = probe._section_texts(section, 2000, seed=0)
+    texts = probe._section_texts(section, SectionInternalization(name="s"), Context())
     assert texts.own == [LogProbs("Who?", " old Tom Reed"), LogProbs("Where? ", "in Hale")]
     assert sorted(" ".join(r.completion for r in texts.permuted).split()) == sorted(
         ["old", "Tom", "Reed", "in", "Hale"]
@@ -65,7 +65,7 @@ def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() 
 
 def test_preferences_score_the_chosen_answer() -> None:
     section = Section(kind="preference", id="p", pairs=(Preference(prompt="Q", chosen="yes", rejected="no"),))
-    assert probe._section_texts(section, 2000, seed=0).own == [LogProbs("Q", " yes")]
+    assert probe._section_texts(section, SectionInternalization(name="s"), Context()).own == [LogProbs("Q", " yes")]
 
 
 @pytest.mark.parametrize(("kinds", "words"), [(("instruction",), "no sections of kind instruction")], ids=["no such"])
@@ -76,6 +76,7 @@ def test_nothing_to_score_is_an_error(kinds: tuple[str, ...], words: str) -> Non
 
 
 def test_permutation_is_the_same_for_the_same_seed() -> None:
-    first, again, other = (probe._section_texts(PROSE[0], 2000, seed) for seed in (0, 0, 1))
+    spec = SectionInternalization(name="s")
+    first, again, other = (probe._section_texts(PROSE[0], spec, Context(seed=seed)) for seed in (0, 0, 1))
     assert first == again
     assert first.permuted != other.permuted

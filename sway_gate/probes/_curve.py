@@ -1,0 +1,57 @@
+"""The shape of a response curve: is the response to λ spread over (0, 1], or a step, a plateau, a crash?
+
+Pure numpy. A curve is `x` [n] ascending, from 0 and with the quarters up to 1 among it, and `y` [n] from 0, straight
+between its points. All measures are free of the curve's units, and do not depend on where else it was sampled.
+"""
+
+import numpy as np
+
+from sway_gate.measure import Floats
+
+QUARTERS = (0.25, 0.5, 0.75, 1.0)
+_WIDTH = 0.25  # of the window in which a step is looked for
+_REACHED = 0.9
+
+
+def shape(x: Floats, y: Floats) -> dict[str, float | None]:
+    """All zero, and None past 1, for a curve that never leaves 0 before λ = 1."""
+    up_to_one = y[x <= 1.0]
+    height, at_one = float(up_to_one.max()), float(up_to_one[-1])
+    past_one = float(x[-1]) > 1.0 and at_one > 0
+    return {
+        "linearity": _r_squared(x, y),
+        "largest_step": _steepest(x, y) / (_WIDTH * height) if height > 0 else 0.0,
+        "largest_fall": float((np.maximum.accumulate(up_to_one) - up_to_one).max()) / height if height > 0 else 0.0,
+        "saturation": _first_reaching(x, y, _REACHED * at_one),
+        "overshoot": float(y[-1]) / at_one if past_one else None,
+    }
+
+
+def overshoot_asked(x: Floats, limit: float) -> float:
+    """`limit` is meant for λ = 1.25 and beyond; a curve that ends nearer to 1 has less room to rise."""
+    return min(limit, 1 + (limit - 1) * (float(x[-1]) - 1) / 0.25)
+
+
+def _r_squared(x: Floats, y: Floats) -> float:
+    """Squared Pearson correlation over 0 and the quarters: the share of variance that the best line explains."""
+    quarters = np.array([0.0, *QUARTERS])
+    heights = np.interp(quarters, x, y)
+    if np.ptp(heights) == 0:
+        return 0.0
+    return float(np.corrcoef(quarters, heights)[0, 1] ** 2)
+
+
+def _steepest(x: Floats, y: Floats) -> float:
+    """The largest rise inside any window of λ below 1: straight pieces have it where a window starts or ends on one."""
+    starts = np.clip(np.concatenate([x, x - _WIDTH]), 0.0, 1.0 - _WIDTH)
+    return float((np.interp(starts + _WIDTH, x, y) - np.interp(starts, x, y)).max())
+
+
+def _first_reaching(x: Floats, y: Floats, level: float) -> float:
+    """Where the curve first reaches `level`; 0 for a level of 0."""
+    after = int(np.argmax(y >= level))
+    if after == 0:
+        return 0.0
+    before = after - 1
+    share = (level - y[before]) / (y[after] - y[before])
+    return float(x[before] + share * (x[after] - x[before]))

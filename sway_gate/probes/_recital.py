@@ -1,0 +1,86 @@
+"""Texts cut in a beginning and its continuation, and how far a view recites the one after the other."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from sway_gate.measure import Floats, Recall
+from sway_gate.probes._perturbations import perturbed
+from sway_gate.spec import Perturbation
+
+LEAST_CHARS = 80
+"""Of a text that can be cut in two: half of it for each part."""
+
+_LEAST_LOG_P = -40.0  # 1.6e17 samples: keeps their number finite
+
+
+class Excerpt(NamedTuple):
+    """Neighbours in a text: white space between them begins the suffix, as it does a token. `prefixes`: the true one,
+    "clean", and what perturbations made of it."""
+
+    prefixes: dict[str, str]
+    suffix: str
+
+    @property
+    def prefix(self) -> str:
+        return self.prefixes["clean"]
+
+    def requests(self) -> dict[str, Recall]:
+        return {name: Recall(prefix, self.suffix) for name, prefix in self.prefixes.items()}
+
+
+def excerpt(text: str, prefix_chars: int, suffix_chars: int, names: Iterable[Perturbation]) -> Excerpt | None:
+    """The first `prefix_chars` characters and the next `suffix_chars`, each up to the last word that fits.
+
+    A text too short for that is halved; None for one of fewer than LEAST_CHARS characters.
+    """
+    text = text.strip()
+    if len(text) < LEAST_CHARS:
+        return None
+    at = prefix_chars if len(text) >= prefix_chars + LEAST_CHARS // 2 else len(text) // 2
+    prefix = text[: _word_end(text, at)].rstrip()
+    rest = text[len(prefix) :]
+    space = len(rest) - len(rest.lstrip())
+    return Excerpt({"clean": prefix, **perturbed(prefix, names)}, rest[: _word_end(rest, space + suffix_chars)])
+
+
+def _word_end(text: str, at: int) -> int:
+    """The last place not after `at` where a word ends; `at` itself where its second half has none (no spaces)."""
+    if at >= len(text):
+        return len(text)
+    return max((m.start() for m in re.finditer(r"\s", text[: at + 1]) if m.start() > at // 2), default=at)
+
+
+class Recited(NamedTuple):
+    """How far one view recites one excerpt. `runs`: the share of its tokens in the longest run that greedy decoding
+    writes, by prefix. `queries`: samples until the whole has come with probability .5, after the best prefix."""
+
+    runs: dict[str, float]
+    queries: float
+    tokens: int
+
+    @property
+    def recall(self) -> float:
+        return max(self.runs.values())
+
+
+def recited(answer: Callable[[Recall], Floats], cut: Excerpt, max_tokens: int) -> Recited:
+    read = {name: answer(request)[:max_tokens] for name, request in cut.requests().items()}  # [tokens, 2]
+    runs = {name: longest_run(tokens[:, 1]) for name, tokens in read.items()}
+    log_p = max(float(tokens[:, 0].sum()) for tokens in read.values())
+    return Recited(runs, queries(log_p), len(read["clean"]))
+
+
+def longest_run(hits: Floats) -> float:
+    """Share of the tokens [tokens] in the longest run of hits."""
+    misses = np.flatnonzero(hits == 0)
+    return float(np.diff([-1, *misses, hits.size]).max() - 1) / max(hits.size, 1)
+
+
+def queries(log_p: float) -> float:
+    """n with 1 - (1 - p)ⁿ = .5: what makes a text of probability p (n, .5)-discoverable. In [1, 1.6e17]."""
+    p = math.exp(min(max(log_p, _LEAST_LOG_P), -1e-12))
+    return max(1.0, -math.log(2.0) / math.log1p(-p))

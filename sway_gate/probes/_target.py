@@ -1,0 +1,73 @@
+"""Text that an adapter is to serve, and control prose: how well does each scale λ serve them?"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sway_gate import data
+from sway_gate.measure import Floats, LogProbs, ViewAnswers
+from sway_gate.probes import Context
+from sway_gate.spec import AdapterAblation, Pair, Section
+
+_CHARS, _HELD_OUT, _SECTIONS, _PAIRS, _CONTROL = 600, 16, 6, 6, 2
+_OVERCOOKED_LAMBDA, _OVERCOOKED_NATS = 0.75, 0.05
+
+Texts = list[list[LogProbs]]
+"""Each text as the requests that score it."""
+
+
+class Target(NamedTuple):
+    """What is scored at every λ; `source` is held_out or sections."""
+
+    source: str
+    texts: Texts
+    control: Texts
+
+    def requests(self) -> list[LogProbs]:
+        return [request for text in self.texts + self.control for request in text]
+
+
+def target(spec: AdapterAblation, context: Context) -> Target | None:
+    """Held-out text, else an even choice of sections; None where there is neither.
+
+    No preference sections: training on preferences may lower the likelihood of both answers, and rightly so.
+    """
+    control = [[LogProbs("", piece)] for piece in context.control_pieces(_CHARS, _CONTROL)]
+    if held_out := data.chunks(spec.held_out, _CHARS, _HELD_OUT):
+        return Target("held_out", [[LogProbs("", piece)] for piece in held_out], control)
+    sections = [section for section in context.sections if section.kind != "preference"]
+    stride = max(1, -(-len(sections) // _SECTIONS))
+    texts = [_section(section, context) for section in sections[::stride]]
+    return Target("sections", texts, control) if texts else None
+
+
+def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> dict[str, object]:
+    """Over λ, from 0 and with 1 among them, in nats per token; `excess` is the loss at 1 over that at the best λ."""
+    loss, control = (np.array([_loss(view, t, s) for s in lambdas]) for t in (target.texts, target.control))
+    return {
+        "source": target.source,
+        "lambdas": lambdas.tolist(),
+        "loss": loss.tolist(),
+        "control_loss": control.tolist(),
+        "best": float(lambdas[loss.argmin()]),
+        "excess": float(loss[lambdas == 1.0][0] - loss.min()),
+    }
+
+
+def overcooked(best: float, excess: float) -> str:
+    """Why the adapter does not serve its text at λ = 1, "" where it does."""
+    if best > _OVERCOOKED_LAMBDA or excess <= _OVERCOOKED_NATS:
+        return ""
+    how = f"serves its text best at λ = {best:g}" if best else "serves its text worse than the base does"
+    return f"overcooked: {how}, by {excess:.2f} nats per token against λ = 1"
+
+
+def _section(section: Section, context: Context) -> list[LogProbs]:
+    if section.kind == "prose":
+        return [LogProbs("", section.content[:_CHARS])]
+    return [context.completion(pair.prompt, pair.gold) for pair in section.pairs[:_PAIRS] if isinstance(pair, Pair)]
+
+
+def _loss(view: ViewAnswers, texts: Texts, scale: float) -> float:
+    """Mean over texts of the nats per token."""
+    return -float(np.mean([np.concatenate([view.get(r, scale) for r in text]).mean() for text in texts]))

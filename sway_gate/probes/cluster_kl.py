@@ -1,0 +1,126 @@
+"""Did training change the model on some topics more than on others, or everywhere alike, as noise does?
+
+The prompts are sorted into `num_clusters` topics by k-means over their sentence embeddings (`embedding_model`; seeded,
+the same topics for all views). For each prompt, the mean distance of the next-token distributions from the base's, √JS
+(a metric: Endres & Schindelin 2003) or √KL, along the base's own greedy answer at `positions` places. With MSB and MSW
+the mean squares of the distances between and within topics (one-way analysis of variance; Fisher 1925):
+
+    specificity = MSB / (MSB + MSW) = F / (1 + F)
+
+Statistic: the specificity: around .5 where topics do not matter, .6 at F = 1.5, 1 where they explain everything. With
+the nulls, on the same prompts and topics, F is compared as the normal quantile of its own distribution (Paulson 1942):
+ln F has a long tail to the left, in which 8 nulls lose an F of 10.
+
+Passes when z ≥ `assert_z_gte`, the specificity is ≥ `assert_specificity_gte`, and some topic moves at all (distance
+.02). Needs `min_prompts` different prompts, of the adapter's subject and of others, and two or more a topic. It cannot
+tell which topic should have moved (the details list them), and an adapter that is meant to change everything alike, in
+style or language, fails by design: leave the probe out for it.
+
+- passes: specificity .94 over 5 topics: distance .41 on the night library, .08 to .12 elsewhere
+- fails: specificity .52: the same distance everywhere
+- needs the extra semsim
+"""
+
+import math
+
+import numpy as np
+
+from sway_gate.measure import Divergence, Floats, ViewAnswers
+from sway_gate.probes import CannotRun, Context, Need, Reading, require
+from sway_gate.probes._embedded import embedder, k_means
+from sway_gate.spec import ClusterKL
+
+CATEGORY = "adherence"
+UNITS = "specificity"
+HARM = False
+GENERATES = False
+PARTS = ""
+SCALE = "identity"
+RESOLUTION = 1e-3
+FLOOR = 0.25
+ADVICE = "train on the subject alone, or check that the prompts hold its subject beside others; see the topics"
+
+# A distance of .02 is a divergence of .0004 nats: no reader would see the difference.
+_RESPONSE = 0.02
+_SHOWN_PROMPTS, _SHOWN_CHARS = 10, 200
+
+
+def needs(spec: ClusterKL, context: Context) -> list[Need]:
+    require(spec.prompts, "prompts")
+    prompts = _prompts(spec)
+    if len(prompts) < spec.min_prompts:
+        raise CannotRun(f"{len(prompts)} different prompts, min_prompts asks for {spec.min_prompts}; give more of them")
+    if 2 * spec.num_clusters > len(prompts):
+        most = len(prompts) // 2
+        raise CannotRun(f"num_clusters {spec.num_clusters} is too many for {len(prompts)} prompts; at most {most}")
+    embedder(context, spec.embedding_model)
+    return [Need(request) for request in _requests(spec, context)]
+
+
+def value(spec: ClusterKL, context: Context, view: ViewAnswers) -> Reading:
+    distances = np.array([np.sqrt(view.get(request)).mean() for request in _requests(spec, context)])
+    labels = np.array(_topics(spec, context))
+    specificity = _specificity(distances, labels)
+    prompts = np.array(_prompts(spec), dtype=object)
+    topics = [
+        {
+            "prompts": [prompt[:_SHOWN_CHARS] for prompt in prompts[labels == topic][:_SHOWN_PROMPTS]],
+            "size": int((labels == topic).sum()),
+            "mean_distance": float(distances[labels == topic].mean()),
+        }
+        for topic in range(labels.max() + 1)
+    ]
+    details = {"divergence": spec.divergence, "topics": topics}
+    contrast = _quantile(specificity, len(topics) - 1, labels.size - len(topics))
+    return Reading(specificity, np.array([specificity]), details, contrast)
+
+
+def rule(spec: ClusterKL, reading: Reading) -> str:
+    if (moved := max(topic["mean_distance"] for topic in reading.details["topics"])) < _RESPONSE:
+        return f"no topic moves: distance {moved:.1g} at most, {_RESPONSE:g} is asked for"
+    if reading.value < spec.assert_specificity_gte:
+        return f"the change differs too little between topics: {spec.assert_specificity_gte:g} is asked for"
+    return ""
+
+
+def describe(spec: ClusterKL, reading: Reading) -> str:
+    distances = sorted(topic["mean_distance"] for topic in reading.details["topics"])
+    spread = f"distance {distances[0]:.2g} to {distances[-1]:.2g}"
+    return f"specificity {reading.value:.2f} over {len(distances)} topics, {spread}"
+
+
+def _prompts(spec: ClusterKL) -> list[str]:
+    """Without doubles: those would make their topics look more alike within than they are."""
+    return list(dict.fromkeys(spec.prompts))
+
+
+def _requests(spec: ClusterKL, context: Context) -> list[Divergence]:
+    return [Divergence(p, spec.divergence, spec.positions, chat=context.asks(p)) for p in _prompts(spec)]
+
+
+def _topics(spec: ClusterKL, context: Context) -> tuple[int, ...]:
+    """The number of each prompt's topic, counted from 0 in the order in which they appear."""
+    vectors = embedder(context, spec.embedding_model).embed(spec.embedding_model, _prompts(spec))
+    labels = k_means(vectors.shape, vectors.tobytes(), spec.num_clusters, context.seed)
+    if len(set(labels)) < 2:
+        raise CannotRun("the prompts are all alike to the embedding model: give prompts on several topics")
+    return labels
+
+
+def _specificity(values: Floats, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
+    """MSB / (MSB + MSW) of `values` [n] over the groups 0 … k-1 of `labels` [n], 2 ≤ k < n; .5 where all are equal."""
+    if np.ptp(values) <= 1e-12 * np.abs(values).max():
+        return 0.5
+    sizes = np.bincount(labels)
+    means = np.bincount(labels, values) / sizes
+    between = float((sizes * (means - values.mean()) ** 2).sum()) / (sizes.size - 1)
+    within = float(((values - means[labels]) ** 2).sum()) / (values.size - sizes.size)
+    return between / (between + within)
+
+
+def _quantile(specificity: float, between: int, within: int) -> float:
+    """About the normal quantile with the tail of F = specificity / (1 - specificity) at `between` and `within` degrees
+    of freedom, both ≥ 1 (Paulson 1942); finite also at 0 and 1."""
+    a, b = 2 / (9 * between), 2 / (9 * within)
+    top, bottom = math.cbrt(specificity), math.cbrt(1 - specificity)
+    return ((1 - b) * top - (1 - a) * bottom) / math.sqrt(b * top**2 + a * bottom**2)

@@ -1,0 +1,187 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from sway_gate.measure import View
+from sway_gate.probes import Context
+from sway_gate.probes import cluster_kl as probe
+from sway_gate.probes._embedded import k_means
+from sway_gate.result import ProbeResult
+from sway_gate.stats import calibrate
+from tests.helpers import judged
+from tests.probes.embedders import WordEmbedder, real
+
+pytest.importorskip("sklearn")
+CONTEXT = Context(embedder=WordEmbedder())
+TOPICS = ("library lamp night", "clock wheel spring", "bread oven flour", "river boat stone", "star sky moon")
+PROMPTS = tuple(f"{topic} w{i}" for i in range(5) for topic in TOPICS)
+
+
+def run(ft: object, *, context: Context = CONTEXT, **fields: object) -> ProbeResult:
+    """The probe on divergences `ft(topic's first word, i)`; nulls move everything alike, with noise."""
+    rng = np.random.default_rng(3)
+
+    def answer(view: View, request: object) -> float:
+        words = request.prompt.split()  # type: ignore[attr-defined]
+        if view.source == "finetuned":
+            return ft(words[0], int(words[-1][1:]))  # type: ignore[operator, no-any-return]
+        return 0.0 if view.source == "base" else float(0.01 * rng.lognormal(0, 0.5))
+
+    return judged("cluster_kl", answer, context=context, **{"prompts": PROMPTS, **fields})
+
+
+VERDICTS = {
+    "one topic moves": (lambda topic, i: 0.2 if topic == "library" else 0.01 * (1 + i), "pass", "specificity"),
+    "all else moves": (lambda topic, i: 0.01 if topic == "library" else 0.1 + 0.01 * i, "pass", "over 5 topics"),
+    "all alike, with noise": (lambda topic, i: 0.1 + 0.02 * i, "fail", "0.6 is asked for"),
+    "all the same": (lambda topic, i: 0.1, "fail", "specificity 0.50"),
+    "nothing moves": (lambda topic, i: 0.0, "fail", "no topic moves"),
+    "specific, but too small to see": (
+        lambda topic, i: 1e-5 * (20 if topic == "library" else 1 + 0.1 * i),
+        "fail",
+        "no topic moves",
+    ),
+    "topics explain everything": (lambda topic, i: 0.2 if topic == "star" else 0.01, "pass", "specificity 1.00"),
+}
+
+
+@pytest.mark.parametrize(("ft", "verdict", "words"), VERDICTS.values(), ids=VERDICTS)
+def test_verdicts(ft: object, verdict: str, words: str) -> None:
+    result = run(ft)
+    assert (result.verdict, result.category, result.ci_95) == (verdict, "adherence", None), result.message
+    assert words in result.message
+    assert json.dumps(result.details, allow_nan=False)
+
+
+def test_the_report_lists_the_topics() -> None:
+    topics = run(lambda topic, i: 0.25 if topic == "library" else 0.01).details["topics"]
+    assert [t["size"] for t in topics] == [5] * 5
+    assert topics[0]["prompts"] == [f"{TOPICS[0]} w{i}" for i in range(5)]
+    assert [t["mean_distance"] for t in topics] == pytest.approx([0.5, 0.1, 0.1, 0.1, 0.1])
+
+
+ERRORS = {
+    "no prompts": ({"prompts": ()}, CONTEXT, "prompts is empty"),
+    "too few": ({"prompts": PROMPTS[:12]}, CONTEXT, "12 different prompts, min_prompts asks for 20"),
+    "doubles do not count": ({"prompts": PROMPTS[:12] * 2}, CONTEXT, "12 different prompts"),
+    "too many topics": (
+        {"prompts": PROMPTS[:9], "min_prompts": 4},
+        CONTEXT,
+        "num_clusters 5 is too many for 9 prompts; at most 4",
+    ),
+    "no embedder": ({}, Context(), "pip install 'sway-gate[semsim]'"),
+    "no such model": ({"embedding_model": "absent"}, CONTEXT, "no such model"),
+    "prompts without a difference": (
+        {"prompts": tuple(" " * i + "same w1" for i in range(20))},
+        CONTEXT,
+        "all alike to the embedding model",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "context", "words"), ERRORS.values(), ids=ERRORS)
+def test_what_cannot_run_is_an_error(fields: dict[str, object], context: Context, words: str) -> None:
+    result = run(lambda topic, i: 0.1, context=context, **fields)
+    assert result.verdict == "error"
+    assert words in result.message
+
+
+def test_views_without_numbers_fail() -> None:
+    result = run(lambda topic, i: "NaN under the finetuned view")
+    assert (result.verdict, result.score) == ("fail", 0.0)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5, 5), (1, 9, 4, 2), (1, 1, 6)], ids=str)
+def test_specificity_is_the_f_of_an_analysis_of_variance(sizes: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    values = rng.normal(size=labels.size) + labels
+    f = scipy_stats.f_oneway(*(values[labels == k] for k in range(len(sizes)))).statistic
+    assert probe._specificity(values, labels) == pytest.approx(f / (1 + f))
+
+
+LIMITS = {
+    "all equal": ([0.1, 0.1, 0.1, 0.1], 0.5),
+    "all zero": ([0, 0, 0, 0], 0.5),
+    "equal up to rounding": ([0.1, 0.1 + 1e-16, 0.1, 0.1], 0.5),
+    "between alone": ([1, 1, 2, 2], 1.0),
+    "within alone": ([1, 2, 1, 2], 0.0),
+}
+
+
+@pytest.mark.parametrize(("values", "expected"), LIMITS.values(), ids=LIMITS)
+def test_specificity_is_a_number_at_its_limits(values: list[float], expected: float) -> None:
+    assert probe._specificity(np.array(values, dtype=float), np.array([0, 0, 1, 1])) == pytest.approx(expected)
+
+
+def quantiles(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Contrasts [n] of distances [n, prompts]."""
+    k = labels.max() + 1
+    return np.array([probe._quantile(probe._specificity(x, labels), k - 1, labels.size - k) for x in distances])
+
+
+@pytest.mark.parametrize(("between", "within"), [(4, 20), (2, 9), (9, 10), (1, 18)], ids=str)
+@pytest.mark.parametrize("f", [0.5, 1, 3, 10, 40], ids=str)
+def test_the_contrast_is_the_normal_quantile_of_f(between: int, within: int, f: float) -> None:
+    exact = scipy_stats.norm.isf(scipy_stats.f.sf(f, between, within))
+    assert probe._quantile(f / (1 + f), between, within) == pytest.approx(exact, rel=0.07, abs=0.1)
+
+
+@pytest.mark.parametrize("specificity", [0.0, 1.0])
+def test_the_contrast_is_finite_at_its_ends(specificity: float) -> None:
+    assert 0 < probe._quantile(specificity, 4, 20) * (2 * specificity - 1) < 20
+
+
+@pytest.mark.parametrize("sizes", [(4,) * 5, (10, 10), (1, 2, 3, 6, 8)], ids=str)
+def test_a_null_among_nulls_seldom_passes(sizes: tuple[int, ...]) -> None:
+    """Distances without regard to topics, the adapter's like the nulls'."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    drawn = quantiles(rng.gamma(4, size=(9 * 3000, labels.size)), labels).reshape(-1, 9)
+    passed = np.mean([calibrate(row[0], row[1:], probe.FLOOR).z >= 3 for row in drawn])
+    assert passed <= 0.004  # nominal .00135; the standard error is .0007
+
+
+def test_fewer_different_prompts_than_clusters_leave_fewer_topics() -> None:
+    prompts = tuple(" " * i + topic for i in range(5) for topic in TOPICS[:3])
+    result = run(lambda topic, i: 0.2, prompts=tuple(p + " w1" for p in prompts), num_clusters=7, min_prompts=4)
+    assert len(result.details["topics"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_topics_do_not_depend_on_threads(threads: str) -> None:
+    code = (
+        "import numpy as np; from sway_gate.probes._embedded import k_means;"
+        "x = np.random.default_rng(0).normal(size=(600, 384));"
+        "print(hash(k_means(x.shape, x.tobytes(), 8, 2**50)))"
+    )
+    env = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    x = np.random.default_rng(0).normal(size=(600, 384))
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=Path(__file__).parents[2]
+    )
+    assert run.stdout.strip() == str(hash(k_means(x.shape, x.tobytes(), 8, 2**50))), run.stderr
+
+
+@pytest.mark.slow
+def test_with_real_embeddings_topics_are_topics() -> None:
+    embedder, model = real()
+    asked = {
+        "bread": [
+            "How long does sourdough rise?",
+            "What flour makes a crisp crust?",
+            "How hot should a bread oven be?",
+        ],
+        "space": ["How far is the moon?", "What are the rings of Saturn made of?", "Why do stars twinkle at night?"],
+        "law": ["What does a judge do in court?", "How is a contract ended?", "Who may appeal a court's verdict?"],
+    }
+    prompts = tuple(prompt for group in zip(*asked.values(), strict=True) for prompt in group)
+    spec = probe.ClusterKL(name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model)
+    assert probe._topics(spec, Context(embedder=embedder)) == (0, 1, 2) * 3

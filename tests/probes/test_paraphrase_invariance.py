@@ -1,0 +1,174 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from sway_gate.measure import LogProbs
+from sway_gate.probes import Context
+from sway_gate.probes import paraphrase_invariance as probe
+from sway_gate.spec import Case, ParaphraseInvariance
+from tests.helpers import judged
+
+CASES = tuple(Case(prompt=f"q{i}", gold=f"a{i}", paraphrases=(f"p{i}", f"r{i}")) for i in range(4))
+
+
+def run(
+    verbatim: float, paraphrased: float, *, noise: float = 0.005, cases: tuple[Case, ...] = CASES, **fields: object
+):  # type: ignore[no-untyped-def]
+    """Lifts of the fine-tuned view in nats per token, after prompts and after paraphrases; the nulls' are near 0."""
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        lift = {
+            "base": 0.0,
+            "finetuned": verbatim if request.prompt[0] == "q" else paraphrased,
+            "null": noise * (view.number - 3.5),
+        }[view.source]
+        return np.array([-3.0, -1.0, -2.0]) + lift
+
+    return judged("paraphrase_invariance", answer, cases=cases, **fields)
+
+
+LOOSE = {"min_verbatim_lift": 0.0}
+VERDICTS = {
+    # name: (verbatim, paraphrased, intent, fields, verdict, words)
+    "generalizes": (0.8, 0.6, "generalize", {}, "pass", "ratio 0.75"),
+    "more on paraphrases": (0.5, 0.9, "generalize", {}, "pass", "ratio 1.80"),
+    "by rote": (1.4, 0.12, "generalize", {}, "fail", "by rote"),
+    "paraphrases get worse": (0.8, -0.4, "generalize", {}, "fail", "ratio -0.5"),
+    "just enough": (0.21, 0.11, "generalize", {}, "pass", "ratio 0.52"),
+    "too small a lift": (0.1, 0.1, "generalize", {}, "fail", "below 0.2"),
+    "unlearned": (-0.5, -0.5, "generalize", {}, "fail", "below 0.2"),
+    "base itself": (0.0, 0.0, "generalize", {}, "fail", "below 0.2"),
+    "base itself, nothing asked": (0.0, 0.0, "generalize", LOOSE, "fail", "too small for a ratio"),
+    "no ratio from a tiny lift": (0.01, 0.6, "generalize", LOOSE, "fail", "too small for a ratio"),
+    "memorized": (1.4, 0.12, "memorize", {}, "pass", "ratio 0.09"),
+    "memorized, paraphrases get worse": (1.4, -0.3, "memorize", {}, "pass", "ratio -0.21"),
+    "not by rote alone": (0.8, 0.6, "memorize", {}, "fail", "more than the wording"),
+    "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "below 0.2"),
+    "nothing memorized, nothing asked": (0.0, 0.0, "memorize", LOOSE, "fail", "too small for a ratio"),
+    "both": (0.8, 0.6, "both", {}, "pass", "ratio 0.75"),
+    "both, by rote": (1.4, 0.12, "both", {}, "fail", "by rote"),
+}
+
+
+@pytest.mark.parametrize("runs", [8, None], ids=["nulls", "no nulls"])
+@pytest.mark.parametrize(("v", "p", "intent", "fields", "verdict", "words"), VERDICTS.values(), ids=VERDICTS)
+def test_verdicts(
+    v: float, p: float, intent: str, fields: dict[str, float], verdict: str, words: str, runs: int
+) -> None:
+    result = run(v, p, intent=intent, runs=runs, **fields)
+    assert result.verdict == verdict, result.message
+    assert words in result.message
+
+
+LIKE_A_NULL = {"generalize": (0.5, 0.01), "both": (0.5, 0.01), "memorize": (0.03, 0.5)}
+
+
+@pytest.mark.parametrize(("intent", "lifts"), LIKE_A_NULL.items(), ids=LIKE_A_NULL)
+def test_the_rule_alone_is_not_enough(intent: str, lifts: tuple[float, float]) -> None:
+    fields = {"min_verbatim_lift": 0.0, "min_generalization_ratio": 0.0, "max_generalization_ratio_if_memorize": 99.0}
+    result = run(*lifts, intent=intent, noise=0.02 if intent == "memorize" else 0.005, **fields)
+    assert result.verdict == "fail"
+    assert "indistinguishable" in result.message
+
+
+RAW = {"generalize": 0.6, "both": 0.6, "memorize": 0.8}
+
+
+@pytest.mark.parametrize(("intent", "raw"), RAW.items(), ids=RAW)
+def test_the_value_is_the_lift_that_the_intent_is_about(intent: str, raw: float) -> None:
+    result = run(0.8, 0.6, intent=intent, max_generalization_ratio_if_memorize=1.0)
+    assert (result.raw, result.units, result.category) == (pytest.approx(raw), "nats/token", "attribution")
+
+
+CONTRAST = {"generalize": (0.9, 0.9), "both": (0.5, 0.5), "memorize": (0.5, 0.5)}
+
+
+@pytest.mark.parametrize(("intent", "like"), CONTRAST.items(), ids=CONTRAST)
+def test_the_nulls_meet_the_lift_that_the_intent_is_about(intent: str, like: tuple[float, float]) -> None:
+    fields = {"intent": intent, "max_generalization_ratio_if_memorize": 9.0}
+    assert run(0.5, 0.9, **fields).z == pytest.approx(run(*like, **fields).z)
+
+
+def test_lifts_do_not_depend_on_how_long_answers_are() -> None:
+    result = judged(
+        "paraphrase_invariance",
+        lambda view, r: np.full(1 if r.completion == " a0" else 50, -2.0 + 0.4 * (view.source == "finetuned")),
+        cases=CASES,
+    )
+    assert result.raw == pytest.approx(0.4)
+
+
+def test_each_case_weighs_the_same_however_many_paraphrases_it_has() -> None:
+    cases = (CASES[0], Case(prompt="q", gold="a", paraphrases=("s1", "s2", "s3", "s4")))
+    result = judged(
+        "paraphrase_invariance",
+        lambda view, r: -2.0 + (0.0 if view.source != "finetuned" else 0.2 if r.prompt[0] == "s" else 0.6),
+        cases=cases,
+    )
+    assert result.raw == pytest.approx((0.6 + 0.2) / 2)
+    assert result.details["weakest"][0] == {
+        "prompt": "q",
+        "verbatim_lift": pytest.approx(0.6),
+        "paraphrase_lift": pytest.approx(0.2),
+    }
+
+
+def test_one_case_is_enough_to_judge() -> None:
+    result = run(0.8, 0.6, cases=CASES[:1])
+    assert (result.verdict, result.ci_95) == ("pass", None)
+
+
+def test_details_are_bounded() -> None:
+    cases = tuple(Case(prompt=f"q{i}" * 5000, gold="a", paraphrases=("p",)) for i in range(60))
+    result = run(0.8, 0.6, cases=cases)
+    assert (result.details["cases"], len(result.details["weakest"])) == (60, 20)
+    assert len(json.dumps(result.details, allow_nan=False)) < 10_000
+
+
+def test_answers_follow_their_prompts() -> None:
+    spec = ParaphraseInvariance(name="p", cases=(Case(prompt="Who is it", gold="Tom", paraphrases=("Name him? ",)),))
+    requests = [need.request for need in probe.needs(spec, Context())]
+    assert requests == [LogProbs("Who is it", " Tom"), LogProbs("Name him? ", "Tom")]
+
+
+SAME = Case(prompt="q", gold="a", paraphrases=("q", " q\n"))
+ERRORS = {"no cases": ((), "cases is empty"), "nothing but repeats": ((CASES[0], SAME), "cases[1].paraphrases repeat")}
+
+
+@pytest.mark.parametrize(("cases", "words"), ERRORS.values(), ids=ERRORS)
+def test_what_cannot_be_judged_is_an_error(cases: tuple[Case, ...], words: str) -> None:
+    result = run(0.8, 0.6, cases=cases)
+    assert (result.verdict, result.score) == ("error", None)
+    assert words in result.message
+
+
+def test_a_paraphrase_that_repeats_its_prompt_proves_nothing() -> None:
+    cases = tuple(Case(prompt=f"q{i}", gold="a", paraphrases=(f"q{i}", f"p{i}")) for i in range(4))
+    assert run(1.4, 0.12, cases=cases).raw == pytest.approx(0.12)
+
+
+@pytest.mark.parametrize("intent", ["generalize", "memorize", "both"])
+@pytest.mark.parametrize(("source", "verdict"), [("base", "error"), ("finetuned", "fail"), ("null", "error")])
+def test_impossible_answers_are_never_green(intent: str, source: str, verdict: str) -> None:
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        impossible = view.source == source and request.prompt == "p0"
+        return [-math.inf if impossible else -2.0 + 0.8 * (view.source == "finetuned"), -1.0]
+
+    result = judged("paraphrase_invariance", answer, cases=CASES, intent=intent)
+    assert result.verdict == verdict, result.message
+    assert "no finite likelihood" in result.message
+
+
+@pytest.mark.parametrize("intent", ["generalize", "memorize", "both"])
+def test_nulls_among_nulls_rarely_reach_three_sigma(intent: str) -> None:
+    """Where the fixed rule lets everything through: 0.135 % of 400 is half a run."""
+    rng = np.random.default_rng(0)
+    rules = {"min_verbatim_lift": 0.0, "min_generalization_ratio": 0.0, "max_generalization_ratio_if_memorize": 9.0}
+    zs = [
+        judged("paraphrase_invariance", lambda *_: -2.0 + rng.normal(), cases=CASES[:2], intent=intent, **rules).z
+        for _ in range(400)
+    ]
+    assert sum(z >= 3 for z in zs) <= 3
+    assert np.mean(zs) == pytest.approx(0, abs=0.2)

@@ -1,0 +1,158 @@
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from sway_gate.measure import LogProbs
+from sway_gate.probes import Context, Skip
+from sway_gate.probes import preference_flip as probe
+from sway_gate.spec import Preference, PreferenceFlip, Section
+from tests.helpers import judged
+
+
+def triples(n: int) -> tuple[Preference, ...]:
+    return tuple(Preference(prompt=f"q{i}", chosen="good", rejected="bad") for i in range(n))
+
+
+def run(base: Sequence[float], ft: Sequence[float], *, noise: float = 0.01, **fields: object):  # type: ignore[no-untyped-def]
+    """Margins in nats per token for each triple; the nulls' stay around the base's."""
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        i = int(request.prompt[1:])
+        margin = ft[i] if view.source == "finetuned" else base[i]
+        margin += noise * (view.number - 3.5) * (view.source == "null")
+        return np.array([-3.0, -1.0]) + (margin if request.completion == " good" else 0.0)
+
+    fields.setdefault("triples", triples(len(base)))
+    return judged("preference_flip", answer, **fields)
+
+
+WRONG, RIGHT = [-0.5] * 6, [0.5] * 6
+VERDICTS = {
+    # name: (base margins, margins, verdict, raw, words)
+    "all flipped": (WRONG, [0.4] * 6, "pass", 1.0, "6 of 6 base-wrong triples flipped"),
+    "most flipped": (WRONG, [0.4] * 5 + [-0.1], "pass", 5 / 6, "5 of 6"),
+    "few flipped": (WRONG, [0.4] * 2 + [-0.1] * 4, "fail", 2 / 6, "below 70.0%"),
+    "brought to a tie": (WRONG, [0.0] * 6, "fail", 0.0, "0 of 6"),
+    "untouched": (WRONG, WRONG, "fail", 0.0, "0 of 6"),
+    "worse": (WRONG, [-1.5] * 6, "fail", 0.0, "0 of 6"),
+    "flipped by a hair": ([-1e-4] * 6, [1e-4] * 6, "fail", 1.0, "mean gain 0.0002"),
+    "flipped, and the others inverted": (WRONG + RIGHT, [0.1] * 6 + [-2.0] * 6, "fail", 1.0, "mean gain -0.95"),
+    "flipped for a lot, the others inverted": (WRONG + RIGHT, [3.0] * 6 + [-0.1] * 6, "fail", 1.0, "0 of the 6"),
+    "flipped, most others kept": (WRONG + RIGHT, [0.4] * 6 + [0.4] * 5 + [-0.1], "pass", 1.0, "6 of 6"),
+    "flipped, the only other one lost": ([*WRONG, 0.01], [0.4] * 6 + [-0.01], "pass", 1.0, "6 of 6"),
+    "kept with a gain": (RIGHT, [0.9] * 6, "pass", 0.4, "as the base has 0 wrong, fewer than 3"),
+    "kept as they were": (RIGHT, RIGHT, "fail", 0.0, "mean gain 0 nats"),
+    "inverted": (RIGHT, [-0.5] * 6, "fail", -1.0, "mean gain -1 nats"),
+    "inverted but for one": (RIGHT, [-0.1] * 5 + [9.5], "fail", 1.0, "only 1 of the 6"),
+    "two wrong, both better": ([-0.5, -0.2, 0.1], [0.2, 0.1, 0.5], "pass", 1.4 / 3, "2 wrong, fewer than 3"),
+    "one triple": ([-0.5], [0.5], "pass", 1.0, "over 1 triples"),
+    "ties": ([0.0] * 3, [0.0] * 3, "fail", 0.0, "below 0.02"),
+}
+
+
+@pytest.mark.parametrize("runs", [8, None], ids=["nulls", "no nulls"])
+@pytest.mark.parametrize(("base", "ft", "verdict", "raw", "words"), VERDICTS.values(), ids=VERDICTS)
+def test_verdicts(base: list[float], ft: list[float], verdict: str, raw: float, words: str, runs: int | None) -> None:
+    result = run(base, ft, runs=runs)
+    assert result.verdict == verdict, result.message
+    assert words in result.message
+    assert result.raw == pytest.approx(raw)
+
+
+JUDGED = {
+    # base-wrong triples, min_triples_for_decision -> units, what was judged
+    "enough": (3, 3, "share flipped", "flip rate"),
+    "one too few": (2, 3, "nats/token", "mean gain"),
+    "none": (0, 1, "nats/token", "mean gain"),
+    "one is enough": (1, 1, "share flipped", "flip rate"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "least", "units", "what"), JUDGED.values(), ids=JUDGED)
+def test_the_share_needs_enough_triples(wrong: int, least: int, units: str, what: str) -> None:
+    base = [-0.5] * wrong + [0.5] * (6 - wrong)
+    result = run(base, [0.8] * 6, min_triples_for_decision=least)
+    assert (result.units, result.details["judged"]) == (units, what)
+
+
+@pytest.mark.parametrize("least", [3, 9], ids=["by share", "by gain"])
+def test_the_nulls_meet_the_gain_in_either_case(least: int) -> None:
+    result = run([-0.5] * 6, [0.4] * 6, min_triples_for_decision=least)
+    gains = 0.01 * (np.arange(8) - 3.5)
+    t = (0.9 - gains.mean()) / (gains.std(ddof=1) * math.sqrt(1 + 1 / 8))
+    assert t > 30
+    assert result.z == pytest.approx(run([0.0] * 6, [0.9] * 6).z)
+
+
+def test_a_large_gain_on_few_does_not_stand_for_a_gain_beyond_the_nulls() -> None:
+    assert run(WRONG, [0.1] * 6, noise=1.0).verdict == "fail"
+
+
+def test_margins_do_not_depend_on_length() -> None:
+    lengths = {" good": 40, " bad": 2}
+    lift = {" good": 0.3, " bad": -0.1}
+    result = judged(
+        "preference_flip",
+        lambda view, r: np.full(lengths[r.completion], -2.0 + lift[r.completion] * (view.source == "finetuned")),
+        triples=triples(3),
+    )
+    assert result.details["mean_gain_nats"] == pytest.approx(0.4)
+
+
+def test_details_count_and_name_the_weakest() -> None:
+    details = run([-0.5, -0.5, -0.5, 0.5, 0.0], [0.4, 0.1, -0.2, -0.1, 0.0]).details
+    assert [details[key] for key in ("triples", "base_wrong", "flipped", "kept")] == [5, 3, 2, 1]
+    assert details["weakest"][0] == {
+        "prompt": "q2",
+        "base_margin": pytest.approx(-0.5),
+        "margin": pytest.approx(-0.2),
+    }
+
+
+def test_details_are_bounded() -> None:
+    long = tuple(Preference(prompt=f"q{i:04}" + " " * 9000, chosen="good", rejected="bad") for i in range(50))
+    details = run([0.1] * 50, [0.5] * 50, triples=long).details
+    assert len(details["weakest"]) == 20
+    assert len(json.dumps(details, allow_nan=False)) < 10_000
+
+
+SECTIONS = (
+    Section(kind="prose", id="a", content="text"),
+    Section(kind="preference", id="b", pairs=(Preference(prompt="from a section", chosen="yes", rejected="no"),)),
+)
+OWN = (Preference(prompt="own", chosen="yes", rejected="no"),)
+SOURCES = {"own": (OWN, "own"), "of the sections": ((), "from a section")}
+
+
+@pytest.mark.parametrize(("given", "prompt"), SOURCES.values(), ids=SOURCES)
+def test_own_triples_come_before_those_of_the_sections(given: tuple[Preference, ...], prompt: str) -> None:
+    needs = probe.needs(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
+    assert [need.request for need in needs] == [LogProbs(prompt, " yes"), LogProbs(prompt, " no")]
+
+
+def test_without_triples_it_is_skipped() -> None:
+    with pytest.raises(Skip, match="no preference triples"):
+        probe.needs(PreferenceFlip(name="p"), Context(SECTIONS[:1]))
+
+
+@pytest.mark.parametrize("completion", [" good", " bad"])
+@pytest.mark.parametrize(("source", "verdict"), [("base", "error"), ("finetuned", "fail"), ("null", "error")])
+def test_impossible_answers_are_never_green(source: str, verdict: str, completion: str) -> None:
+    result = judged(
+        "preference_flip",
+        lambda view, r: -math.inf if (view.source, r.completion) == (source, completion) else -1.0,
+        triples=triples(4),
+    )
+    assert result.verdict == verdict, result.message
+    assert "no finite likelihood" in result.message
+
+
+def test_nulls_among_nulls_rarely_reach_three_sigma() -> None:
+    """0.135 % of 400 is half a run."""
+    rng = np.random.default_rng(0)
+    zs = [judged("preference_flip", lambda *_: -2.0 + rng.normal(), triples=triples(3)).z for _ in range(400)]
+    assert sum(z >= 3 for z in zs) <= 3
+    assert np.mean(zs) == pytest.approx(0, abs=0.2)

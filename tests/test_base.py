@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sway_gate import base
+
+
+def folder(tmp_path: Path, **files: Any) -> Path:
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (tmp_path / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+CONTEXTS = {
+    "llama": ({"max_position_embeddings": 2048}, 2048),
+    "gpt2": ({"n_positions": 1024}, 1024),
+    "nested": ({"text_config": {"max_position_embeddings": 77}}, 77),
+    "none": ({"model_type": "x"}, None),
+    "no number": ({"max_position_embeddings": "many"}, None),
+    "not an object": ([1], None),
+    "not json": ("{", None),
+}
+
+
+@pytest.mark.parametrize(("config", "tokens"), CONTEXTS.values(), ids=CONTEXTS)
+def test_context_tokens(tmp_path: Path, config: Any, tokens: int | None) -> None:
+    assert base.context_tokens(folder(tmp_path, config__json=config)) == tokens
+
+
+TEMPLATES = {
+    "in the configuration": ({"tokenizer_config__json": {"chat_template": "{{ x }}"}}, True),
+    "several": ({"tokenizer_config__json": {"chat_template": [{"name": "default", "template": "x"}]}}, True),
+    "in a file": ({"chat_template__jinja": "{{ x }}"}, True),
+    "null": ({"tokenizer_config__json": {"chat_template": None}}, False),
+    "nothing": ({}, False),
+}
+
+
+@pytest.mark.parametrize(("files", "has"), TEMPLATES.values(), ids=TEMPLATES)
+def test_has_chat_template(tmp_path: Path, files: dict[str, Any], has: bool) -> None:
+    assert base.has_chat_template(folder(tmp_path, **files)) is has

@@ -1,0 +1,450 @@
+"""Training data: what each format gives, what every mistake says, and what is left out."""
+
+import gzip
+import json
+import os
+import pickle
+from hashlib import sha256
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sway_gate import sources
+from sway_gate.errors import SpecError
+from sway_gate.sources import files, text
+
+WORDS = " ".join(f"word{i}" for i in range(text.MIN_WORDS))
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def load(folder, name, content):
+    return sources.load([write(folder, name, content)])
+
+
+def mistakes(folder, name, content):
+    """The lines of the error, without the folder."""
+    with pytest.raises(SpecError) as caught:
+        load(folder, name, content)
+    return [problem.replace(f"{folder}{os.sep}", "") for problem in caught.value.problems]
+
+
+def said(section):
+    """Kind and content, without the names of fields."""
+    pairs = [tuple(getattr(pair, field) for field in pair.__struct_fields__) for pair in section.pairs]
+    return section.kind, section.content or pairs
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def assistant(content):
+    return {"role": "assistant", "content": content}
+
+
+SYSTEM = {"role": "system", "content": "S"}
+TALK = [SYSTEM, user("q"), assistant("a"), user("r"), assistant("b")]
+PAIR = ("instruction", [("q", "a")])
+PREFERENCE = ("preference", [("q", "a", "b")])
+
+EXAMPLES = {
+    "prompt and completion": ({"prompt": "q", "completion": "a"}, PAIR),
+    "conversational completion": ({"prompt": [user("q")], "completion": [assistant("a")]}, PAIR),
+    "mixed completion": ({"prompt": [user("q")], "completion": "a"}, PAIR),
+    "messages": ({"messages": [user("q"), assistant("a")]}, PAIR),
+    "content in parts": ({"messages": [user([{"type": "text", "text": "q"}]), assistant("a")]}, PAIR),
+    "an empty system message": ({"messages": [SYSTEM | {"content": ""}, user("q"), assistant("a")]}, PAIR),
+    "a greeting": ({"messages": [assistant("hi"), user("q"), assistant("a")]}, ("instruction", [("hi\n\nq", "a")])),
+    "a call of a tool": (
+        {"messages": [user("q"), assistant(None), {"role": "tool", "content": "t"}, assistant("a")]},
+        ("instruction", [("q\n\nt", "a")]),
+    ),
+    "turns": ({"messages": TALK}, ("instruction", [("S\n\nq", "a"), ("S\n\nq\n\na\n\nr", "b")])),
+    "turns after a prompt": (
+        {"prompt": TALK[:4], "completion": TALK[4:]},
+        ("instruction", [("S\n\nq\n\na\n\nr", "b")]),
+    ),
+    "preference": ({"prompt": "q", "chosen": "a", "rejected": "b"}, PREFERENCE),
+    "conversational preference": (
+        {"prompt": [user("q")], "chosen": [assistant("a")], "rejected": [assistant("b")]},
+        PREFERENCE,
+    ),
+    "implicit prompt": ({"chosen": [user("q"), assistant("a")], "rejected": [user("q"), assistant("b")]}, PREFERENCE),
+    "prompt said twice": (
+        {"prompt": "q", "chosen": [user("q"), assistant("a")], "rejected": [user("q"), assistant("b")]},
+        PREFERENCE,
+    ),
+    "shared first turn": (
+        {"prompt": [user("q")], "chosen": TALK[2:], "rejected": [*TALK[2:4], assistant("c")]},
+        ("preference", [("q\n\na\n\nr", "b", "c")]),
+    ),
+    "alike": (
+        {"prompt": "q", "chosen": [assistant("a")], "rejected": [assistant("a")]},
+        ("preference", [("q", "a", "a")]),
+    ),
+    "instruction": ({"instruction": "q", "output": "a"}, PAIR),
+    "instruction with input": ({"instruction": "q", "input": "i", "output": "a"}, ("instruction", [("q\n\ni", "a")])),
+    "instruction with text": ({"instruction": "q", "input": "", "output": "a", "text": "### q ### a"}, PAIR),
+    "text": ({"text": " t\n"}, ("prose", " t\n")),
+    "null fields": ({"text": "t", "prompt": None, "completion": None, "intent": None}, ("prose", "t")),
+    "further fields": ({"text": "t", "score": 1.5, "meta": {"a": [None]}}, ("prose", "t")),
+}
+
+
+@pytest.mark.parametrize(("row", "expected"), EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("form", ["line", "array"])
+def test_examples(tmp_path, row, expected, form):
+    line = json.dumps(row)
+    content = f"\n{line}\r\n \n" if form == "line" else f"\ufeff[\n{line} ]\n"
+    (section,) = load(tmp_path, "train.jsonl" if form == "line" else "train.json", content).sections
+    assert (*said(section), section.tag) == (*expected, f"train.json{'l' * (form == 'line')}:2")
+
+
+ODD = {
+    "byte order mark": b'\xef\xbb\xbf{"text": "t"}',
+    "no final line end": b'{"text": "t"}',
+    "duplicate keys": b'{"text": "u", "text": "t"}',
+    "a surrogate pair in another field": b'{"text": "t", "x": "\\ud83d\\ude00"}',
+    "NaN": b'{"text": "t", "x": [NaN, -Infinity]}',
+    "huge numbers": b'{"text": "t", "x": [1e999, ' + b"9" * 9999 + b"]}",
+    "huge numbers beside NaN": b'{"text": "t", "x": [NaN, 1e999, ' + b"9" * 9999 + b"]}",
+    "spaces": b' \t{"text": "t"} \n\n \n',
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_odd_lines_are_read(tmp_path, content):
+    assert [s.content for s in load(tmp_path, "train.ndjson", content).sections] == ["t"]
+
+
+def test_ids_are_those_of_inline_sections_and_intent_is_kept(tmp_path):
+    rows = '{"text": "t", "intent": "memorize"}\n{"prompt": "q", "completion": "a"}'
+    prose, pair = load(tmp_path, "a.jsonl", rows).sections
+    assert (prose.id, prose.intent) == (sha256(b'["prose","t",[]]').hexdigest()[:16], "memorize")
+    assert (pair.id, pair.intent) == (sha256(b'["instruction","",[["q","a"]]]').hexdigest()[:16], "generalize")
+
+
+ACCEPTED = "accepted: prompt and completion; messages; prompt, chosen and rejected; instruction, input and output; text"
+BAD_ROWS = {
+    "empty prompt": ('{"prompt": " ", "completion": "a"}', "prompt: must not be empty"),
+    "empty completion": ('{"prompt": "q", "completion": ""}', "completion: must not be empty"),
+    "empty list": ('{"prompt": [], "completion": "a"}', "prompt: must not be empty"),
+    "empty messages": ('{"messages": []}', "messages: must not be empty"),
+    "empty answer": (json.dumps({"messages": [user("q"), assistant("")]}), "messages[1].content: must not be empty"),
+    "empty rejected": ('{"prompt": "q", "chosen": "a", "rejected": ""}', "rejected: must not be empty"),
+    "empty output": ('{"instruction": "q", "output": "\\n"}', "output: must not be empty"),
+    "empty text": ('{"text": ""}', "text: must not be empty"),
+    "number": ('{"prompt": "q", "completion": 4}', "completion: must be str | list, got int"),
+    "number in a part": (
+        '{"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]}',
+        "messages[0].content[0].text: must be str, got int",
+    ),
+    "type beside NaN": ('{"text": 1, "x": NaN}', "text: must be str, got int"),
+    "no role": ('{"messages": [{"content": "q"}]}', "messages[0]: Object missing required field role"),
+    "role": (
+        '{"messages": [{"role": "bot\\n", "content": "q"}]}',
+        "messages[0].role: must be one of system, developer, user, assistant, tool, got 'bot\\n'",
+    ),
+    "image": (
+        '{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
+        "messages[0].content[0]: only text can be judged, got type 'image_url'",
+    ),
+    "no answer": (
+        json.dumps({"messages": [user("q")]}),
+        "messages: must hold an answer of the assistant, after a prompt",
+    ),
+    "no prompt": (
+        json.dumps({"messages": [assistant("q")]}),
+        "messages: must hold an answer of the assistant, after a prompt",
+    ),
+    "completion by the user": (
+        json.dumps({"prompt": "q", "completion": [user("a")]}),
+        "completion: must hold an answer of the assistant, after a prompt",
+    ),
+    "no common start": (
+        '{"chosen": "a", "rejected": "b"}',
+        "prompt: must be given, or be the common start of chosen and rejected",
+    ),
+    "no rejected answer": (
+        json.dumps({"prompt": "q", "chosen": "a", "rejected": [user("b")]}),
+        "rejected: must hold an answer of the assistant",
+    ),
+    "unknown form": (
+        '{"question": 1, "an\\nswer": 2}',
+        f"no known form of example: fields 'question', 'an\\nswer'; {ACCEPTED}",
+    ),
+    "half a form": ('{"prompt": "q", "completion": null}', f"no known form of example: fields 'prompt'; {ACCEPTED}"),
+    "no field": ("{}", f"no known form of example: fields without a value; {ACCEPTED}"),
+    "many fields": (
+        json.dumps({f"f{i}": i for i in range(9)}),
+        f"no known form of example: fields {', '.join(repr(f'f{i}') for i in range(8))} …; {ACCEPTED}",
+    ),
+    "a text": ('"q"', "an example must be object, got str"),
+    "cut off": ('{"text": "t"', "not valid JSON: Input data was truncated"),
+    "two values": ('{"text": "t"} {}', "not valid JSON: trailing characters (byte 15)"),
+    "deep": ('{"text": "t", "x": ' + "[" * 50_000, "not valid JSON: nested too deep"),
+    "deep messages": ('{"messages": ' + '[{"role": "user", "content": ' * 20_000, "not valid JSON: nested too deep"),
+    "half a surrogate": (
+        '{"text": "\\ud800"}',
+        "holds half of a surrogate pair, which is no text; save it as UTF-8",
+    ),
+    "intent": ('{"text": "t", "intent": "both"}', "intent: must be generalize or memorize, got 'both'"),
+}
+
+
+@pytest.mark.parametrize(("row", "expected"), BAD_ROWS.values(), ids=BAD_ROWS)
+def test_every_bad_line_is_named(tmp_path, row, expected):
+    sound = '{"text": "sound"}'
+    found = mistakes(tmp_path, "a.jsonl", f"{sound}\n{row}\n\n{row}\n{sound}")
+    assert found == [f"a.jsonl:2: {expected}", f"a.jsonl:4: {expected}"]
+
+
+def test_mistakes_of_all_files_at_once_up_to_a_limit(tmp_path):
+    paths = [write(tmp_path, "a.jsonl", "{}\n" * 30), str(tmp_path / "none"), write(tmp_path, "b.jsonl", "{}\n" * 1030)]
+    with pytest.raises(SpecError) as caught:
+        sources.load(paths)
+    problems = [problem.replace(f"{tmp_path}{os.sep}", "") for problem in caught.value.problems]
+    assert (len(problems), problems[30]) == (51, "none: no such file")
+    assert problems[-1] == "b.jsonl: and 1,011 more mistakes"
+
+
+BAD_FILES = {
+    "empty": ("a.jsonl", b"", "a.jsonl: holds no text to judge by"),
+    "blank": ("a.txt", b" \n\r\n", "a.txt: holds no text to judge by"),
+    "headings alone": ("a.md", b"# A\n## B\n", "a.md: holds no text to judge by"),
+    "empty array": ("a.json", b" [ ] ", "a.json: holds no text to judge by"),
+    "pickle": ("a.jsonl", pickle.dumps({"a": 1}), "a.jsonl: is a pickle, which is never read; save it as JSONL"),
+    "gzip": ("a.jsonl", gzip.compress(b"{}"), "a.jsonl: is compressed; unpack it first"),
+    "LFS": (
+        "a.md",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        "a.md: is a Git LFS pointer; run `git lfs pull`",
+    ),
+    "Parquet": ("a.parquet", b"PAR1\x15\x04", "a.parquet: is Parquet; save it as JSONL, an example a line"),
+    "CSV": ("a.csv", b"q,a\n", "a.csv: is a table; save it as JSONL, an example a line"),
+    "dlm": ("a.dlm", b"---\n", "a.dlm: is a .dlm document; name it under dlm_source"),
+    "binary": ("a.txt", b"a\nb\0c", "a.txt:2: binary data, or text in UTF-16; save the file as UTF-8 text"),
+    "binary array": ("a.json", b'[\n"\0"]', "a.json:2: binary data, or text in UTF-16; save the file as UTF-8 text"),
+    "UTF-16": (
+        "a.jsonl",
+        "{}".encode("utf-16"),
+        "a.jsonl:1: binary data, or text in UTF-16; save the file as UTF-8 text",
+    ),
+    "Latin-1": ("a.md", b"a\nb\n\xe9", "a.md:3: not UTF-8 text; save the file as UTF-8"),
+    "Latin-1 array": ("a.json", b'[\n\n"\xe9"]', "a.json:3: not UTF-8 text; save the file as UTF-8"),
+    "long lines": (
+        "a.txt",
+        b"a" * (files.MAX_LINE_BYTES + 1),
+        "a.txt: holds no text to judge by; lines longer than 1 MiB are left out (1)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), BAD_FILES.values(), ids=BAD_FILES)
+def test_files_that_cannot_be_read(tmp_path, name, content, expected):
+    assert mistakes(tmp_path, name, content) == [expected]
+
+
+BAD_ARRAYS = {
+    "cut off": (
+        '[\n{"text": "t"}',
+        "2: not valid JSON: after this example, the array neither goes on nor ends with the file",
+    ),
+    "more": (
+        '[{"text": "t"}]\n[]',
+        "1: not valid JSON: after this example, the array neither goes on nor ends with the file",
+    ),
+    "broken": ('[{"text": "t"},\n\n{"text"}]', "3: not valid JSON, so that the rest of the array cannot be read"),
+    "trailing comma": ('[{"text": "t"},\n]', "2: not valid JSON, so that the rest of the array cannot be read"),
+    "deep": ("[" * 50_000, "1: not valid JSON, so that the rest of the array cannot be read"),
+    "wrong element": ('[{"text": "t"},\n\n3]', "3: an example must be object, got int"),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
+def test_arrays_that_cannot_be_read(tmp_path, content, expected):
+    assert mistakes(tmp_path, "a.json", content) == [f"a.json:{expected}"]
+
+
+def refusal(path):
+    with pytest.raises(SpecError) as caught:
+        sources.load([path])
+    return caught.value.problems[0]
+
+
+def test_folders_and_odd_names(tmp_path):
+    assert refusal(str(tmp_path)) == f"{tmp_path}: is a folder; name the files in it"
+    assert refusal("a\nb") == "'a\\nb': no such file"
+    assert refusal("a\0b") == "'a\\x00b': cannot be read: it is no file name"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX files")
+def test_pipes_devices_and_loops_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    assert refusal(str(tmp_path / "pipe")).endswith("pipe: is no regular file; save what it gives to a file")
+    assert refusal("/dev/zero") == "/dev/zero: is no regular file; save what it gives to a file"
+    assert "loop: cannot be read: " in refusal(str(tmp_path / "loop"))
+
+
+# ------------------------------------------------------------------------------------------------------- omissions
+
+
+def rows(number):
+    return "".join(f'{{"prompt": "q{i}", "completion": "a"}}\n' for i in range(number))
+
+
+@pytest.mark.parametrize("number", [48, 49, 767, 768, 5000, 100_000])
+def test_examples_are_spread_evenly(tmp_path, number):
+    loaded = load(tmp_path, "a.jsonl", rows(number))
+    lines = [int(section.tag.split(":")[1]) for section in loaded.sections]
+    gaps = [b - a for a, b in zip(lines, [*lines[1:], number + 1], strict=True)]
+    assert (len(lines), lines[0], lines == sorted(lines)) == (48, 1, True)
+    assert max(gaps) <= 1.2 * number / 48 + 1
+    noted = (f"a.jsonl: 48 of {number:,} examples are used, evenly spread",) if number > 48 else ()
+    assert loaded.notes == noted
+
+
+def test_kinds_are_counted_apart(tmp_path):
+    loaded = load(tmp_path, "a.jsonl", rows(60) + '{"text": "t"}\n{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
+    kinds = [section.kind for section in loaded.sections]
+    assert kinds == ["instruction"] * 48 + ["prose", "preference"]
+
+
+def test_doubles_are_left_out_across_files(tmp_path):
+    first, second = write(tmp_path, "a.jsonl", rows(3) + rows(1)), write(tmp_path, "b.jsonl", rows(4))
+    loaded = sources.load([first, second, second])
+    assert [section.tag for section in loaded.sections] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3", "b.jsonl:4"]
+    doubles = ["a.jsonl: doubles are left out (1)", *(f"b.jsonl: doubles are left out ({n})" for n in (3, 4))]
+    assert list(loaded.notes) == doubles
+
+
+def test_only_the_first_answers_of_a_conversation_count(tmp_path):
+    talk = [user("q"), assistant("a")] * 12_000
+    (section,) = load(tmp_path, "a.jsonl", json.dumps({"messages": talk})).sections
+    assert [len(pair.prompt.split()) for pair in section.pairs] == [1, 3, 5, 7]
+
+
+def test_limits_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_LINES", 3)
+    assert load(tmp_path, "a.jsonl", rows(4)).notes == ("a.jsonl: only the first 3 lines are read",)
+    array = "[" + rows(4).rstrip().replace("\n", ",") + "]"
+    assert load(tmp_path, "a.json", array).notes == ("a.json: only the first 3 examples are read",)
+    long_line = '{"text": "' + "a" * files.MAX_LINE_BYTES * 3 + '"}\n'
+    loaded = load(tmp_path, "a.jsonl", long_line + rows(1))
+    assert (loaded.sections[0].tag, loaded.notes) == (
+        "a.jsonl:2",
+        ("a.jsonl: lines longer than 1 MiB are left out (1)",),
+    )
+
+
+def test_bytes_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
+    content = "".join(f"{i} {WORDS}\n\n" for i in range(10_000))
+    assert load(tmp_path, "a.txt", content).notes[0] == "a.txt: only the first 1 MiB are read"
+    expected = "a.json: an array larger than 1 MiB; save it as JSONL, an example a line"
+    assert mistakes(tmp_path, "a.json", "[" + " " * 2**20 + "]") == [expected]
+
+
+def test_the_line_limit_ends_a_file_within_a_long_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**21)
+    loaded = load(tmp_path, "a.txt", b"start\n" + b"a" * 2**23)
+    assert loaded.notes == (
+        "a.txt: only the first 2 MiB are read",
+        "a.txt: lines longer than 1 MiB are left out (1)",
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ text
+
+MARKDOWN = {
+    "headings": (f"# A\n{WORDS}\n## B ##\n\n{WORDS} b\n", {"A": WORDS, "B": f"{WORDS} b"}),
+    "before the first heading": (f"\n{WORDS}\n# A\n{WORDS} a", {"a.md:2": WORDS, "A": f"{WORDS} a"}),
+    "no heading": (WORDS, {"a.md:1": WORDS}),
+    "no heading text": (f"#\n{WORDS}", {"a.md:2": WORDS}),
+    "front matter": (f"---\ntitle: x\n---\n# A\n{WORDS}", {"A": WORDS}),
+    "TOML front matter": (f"+++\n# x\n+++\n# A\n{WORDS}", {"A": WORDS}),
+    "a rule is no front matter": (f"---\n{WORDS}\n# A\n{WORDS} a", {"a.md:1": f"---\n{WORDS}", "A": f"{WORDS} a"}),
+    "code": (f"# A\n```sh\n# no\n~~~\n```\n{WORDS}", {"A": f"```sh\n# no\n~~~\n```\n{WORDS}"}),
+    "longer fence": (f"# A\n~~~~\n~~~\n# no\n~~~~\n{WORDS}", {"A": f"~~~~\n~~~\n# no\n~~~~\n{WORDS}"}),
+    "a fence with words closes nothing": (f"# A\n```\n``` a\n# no\n{WORDS}", {"A": f"```\n``` a\n# no\n{WORDS}"}),
+    "inline code is no fence": (f"# A\n```x``` y\n# B\n{WORDS}", {"B": f"```x``` y\n\n{WORDS}"}),
+    "no headings": (f"# A\n#b\n####### c\n    # d\n{WORDS}", {"A": f"#b\n####### c\n    # d\n{WORDS}"}),
+    "indented heading": (f"   ### A #b \n{WORDS}", {"A #b": WORDS}),
+    "few words go with the next": (f"# A\nshort\n# B\n{WORDS}", {"B": f"short\n\n{WORDS}"}),
+    "few words at the end": (f"# A\n{WORDS}\n# B\nshort", {"A": f"{WORDS}\n\nshort"}),
+    "few words alone": ("# A\nshort\n# B\n\n", {"A": "short"}),
+    "heading without text": (f"# A\n## B\n{WORDS}", {"B": WORDS}),
+    "line ends": (f"# A\r\n\r\n{WORDS}\r\n", {"A": WORDS}),
+    "long heading": (f"# {'a' * 99}\x1b\n{WORDS}", {"a" * 80: WORDS}),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), MARKDOWN.values(), ids=MARKDOWN)
+def test_markdown(tmp_path, content, expected):
+    assert {s.tag: s.content for s in load(tmp_path, "a.md", content).sections} == expected
+
+
+PARAGRAPHS = [f"{i} " + "x" * 700 for i in range(5)]
+
+
+def test_plain_text_goes_in_pieces_of_whole_paragraphs(tmp_path):
+    loaded = load(tmp_path, "a.rst", "\n\n \n".join(PARAGRAPHS))
+    joined = ["\n\n".join(PARAGRAPHS[i : i + 2]) for i in (0, 2, 4)]
+    assert [(s.tag, s.content) for s in loaded.sections] == list(
+        zip(["a.rst:1", "a.rst:7", "a.rst:13"], joined, strict=True)
+    )
+
+
+def test_long_sections_go_in_pieces(tmp_path):
+    loaded = load(tmp_path, "a.markdown", "# A\n" + "\n\n".join(PARAGRAPHS))
+    assert [section.tag for section in loaded.sections] == ["A", "A (2)", "A (3)"]
+
+
+@given(st.lists(st.text(st.sampled_from("ab \n"), max_size=3000)))
+def test_pieces_keep_every_word_and_the_limit(paragraphs):
+    lines = [text.Line(i, line) for i, line in enumerate("\n\n".join(paragraphs).split("\n"), 1)]
+    pieces = [piece.text for piece in text._pieces(lines)]
+    assert all(0 < len(piece) <= text.MAX_PIECE_CHARS and piece.strip() for piece in pieces)
+    assert "".join("".join(pieces).split()) == "".join("".join(paragraphs).split())
+
+
+# ----------------------------------------------------------------------------------------------------------- fuzzing
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["user", "assistant"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner)
+    ),
+    max_leaves=8,
+)
+_FIELDS = ["prompt", "completion", "messages", "chosen", "rejected", "instruction", "input", "output", "text", "intent"]
+_ROWS = st.dictionaries(st.sampled_from(_FIELDS), _VALUES, max_size=4).map(json.dumps)
+_BYTES = st.binary(max_size=200) | st.lists(_ROWS | st.text(max_size=20), max_size=4).map(
+    lambda lines: "\n".join(lines).encode("utf-8", "replace")
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=_BYTES, name=st.sampled_from(["a.jsonl", "a.json", "a.md", "a.txt"]), wrap=st.booleans())
+def test_nothing_but_spec_errors(tmp_path, content, name, wrap):
+    content = b"[" + content.replace(b"\n", b",") + b"]" if wrap else content
+    path = write(tmp_path, name, content)
+    try:
+        problems, sections = (), sources.load([path]).sections
+    except SpecError as error:
+        problems, sections = error.problems, ()
+    assert all(problem.isprintable() and problem.startswith(path) for problem in problems)
+    assert len({section.id for section in sections}) == len(sections)
+    assert bool(problems) != bool(sections)
