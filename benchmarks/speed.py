@@ -96,6 +96,20 @@ def suite(runs: int) -> list[dict[str, Any]]:
     ]
 
 
+def whole_suite() -> list[dict[str, Any]]:
+    """Every kind that needs neither training text nor an extra, in fields that dlm-sway has too."""
+    cases = [{"prompt": p, "gold": " the old house", "paraphrases": [f"Well, {p}", f"{p} now"]} for p in PROMPTS[:8]]
+    triples = [{"prompt": p, "chosen": " a quiet place", "rejected": " a loud one"} for p in PROMPTS[8:16]]
+    return [
+        *suite(3),
+        {"name": "prose", "kind": "external_perplexity", "max_chunks": 4, "chunk_chars": 1024},
+        {"name": "knowledge", "kind": "calibration_drift", "items_limit": 50},
+        {"name": "paraphrases", "kind": "paraphrase_invariance", "cases": cases},
+        {"name": "preferences", "kind": "preference_flip", "triples": triples},
+        {"name": "context", "kind": "prompt_collapse", "prompts": PROMPTS[:4]},
+    ]
+
+
 def cost(command: list[str], *, keep_cache: bool = False) -> Cost:
     """Of one process, its caches empty."""
     home = WORK / "home"
@@ -153,6 +167,29 @@ def arithmetic_rate(folder: Path) -> str:
     return f"| {what} | {rate / 1e9:.0f} GFLOP/s | GEMM {gemm / 1e9:.0f} GFLOP/s | {rate / gemm:.2f} | ≥ .60 |"
 
 
+def generation_rate(folder: Path) -> str:
+    """8 prompts, 64 new tokens, under base, adapter and 4 nulls: in one batch against row by row."""
+    from sway_gate import engine, nulls
+    from sway_gate.backends import hf
+    from sway_gate.measure import BASE, FINETUNED, Generation, View
+    from sway_gate.progress import silent
+
+    backend = hf.load(hf.Source(folder / "base", folder / "adapter", device="cpu"), nulls.Settings(runs=4))
+    plan = [(v, Generation(p, 64)) for v in (FINETUNED, *(View("null", i) for i in range(4))) for p in PROMPTS[:8]]
+    together = _seconds(lambda: engine.measure(plan, lambda: backend, None, silent))
+    views = [view for view, _ in plan[::8]]
+    rows = [row for row, _ in backend.encode([request for _, request in plan[:8]])]
+
+    def one_by_one() -> None:
+        for view in (BASE, *views):
+            for row in rows:
+                backend.measure([view], [row], {})
+
+    alone = _seconds(one_by_one)
+    what = "48 generations of 64 tokens, batched"
+    return f"| {what} | {together:.1f} s | one by one {alone:.1f} s | {together / alone:.2f} | ≤ .20 |"
+
+
 def _seconds(call: Any) -> float:
     started = time.perf_counter()
     call()
@@ -163,11 +200,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--theirs", help="python of a venv with dlm-sway[hf]==0.1.0")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--part", choices=["model", "rate"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["model", "rate", "generation"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     folder = WORK / "model-v1"
     if args.part:
-        print(arithmetic_rate(folder) if args.part == "rate" else make_model())
+        given = () if args.part == "model" else (folder,)
+        print({"model": make_model, "rate": arithmetic_rate, "generation": generation_rate}[args.part](*given))
         return
     # In processes of their own: a child's peak memory counts from its parent's.
     part = [sys.executable, __file__, "--part"]
@@ -194,12 +232,16 @@ def main() -> None:
     )
     gate = compare([*ours, "run", three], against("run", three), args.repeats)
     print(line("delta_kl × 32, adapter_ablation × 8, 3 nulls", *gate, "≤ .40, peak ≤ 1.5"), flush=True)
+    whole = write_suite(folder, "whole", whole_suite())
+    both = compare([*ours, "run", whole], against("run", whole), args.repeats)
+    print(line("8 kinds, 3 nulls (theirs calibrates three of them)", *both, "≤ .40"), flush=True)
     small, large = (
         compare([*ours, "run", eight], None, args.repeats)[0],
         compare([*ours, "run", sixteen], None, args.repeats)[0],
     )
     print(line("16 nulls against 8 (both ours)", large, small, "≤ 1.8"), flush=True)
     print(subprocess.run([*part, "rate"], check=True, capture_output=True, text=True).stdout, end="", flush=True)
+    print(subprocess.run([*part, "generation"], check=True, capture_output=True, text=True).stdout, end="", flush=True)
     cost([*ours, "run", three])
     for what, command, limit in (
         ("cached `sway gate`", [*ours, "gate", three], "≤ 0.2 s"),

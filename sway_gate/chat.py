@@ -32,13 +32,20 @@ _OPEN_END: Final = frozenset({
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
+def is_open(prompt: str) -> bool:
+    """Whether the prompt breaks off and waits to be continued."""
+    text = prompt.strip()
+    words = _WORD.findall(text)
+    return text.endswith((":", ",", ";", "-", "(")) or (bool(words) and words[-1].lower() in _OPEN_END)
+
+
 def is_request(prompt: str) -> bool:
     """Whether the prompt asks for an answer. "Question: … Answer:" and the like already say how they go on."""
     text = prompt.strip()
     if text.endswith(("?", "\N{FULLWIDTH QUESTION MARK}")):
         return True
     words = [word.lower() for word in _WORD.findall(text)]
-    if len(words) < 2 or words[-1] in _OPEN_END or text.endswith((":", ",", ";", "-", "(")):
+    if len(words) < 2 or is_open(prompt):
         return False
     reach = _QUESTIONS.get(words[0], 0)
     return words[0] in _IMPERATIVES or any(word in _VERBS for word in words[1 : 1 + reach])

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +40,7 @@ class SentenceEmbedder:
     def __init__(self, online: bool = False) -> None:
         self._online = online
         self._folders: dict[str, Path] = {}
-        self._models: dict[str, Any] = {}
+        self._models: dict[str, Callable[[list[str]], Any]] = {}
         self._vectors: dict[str, dict[str, Floats]] = {}
 
     def require(self, model: str) -> None:
@@ -59,7 +59,7 @@ class SentenceEmbedder:
             self._models[model] = _load(self._folder(model))
         try:
             with _quiet():
-                vectors = self._models[model].encode(texts, batch_size=_BATCH, show_progress_bar=False)
+                vectors = self._models[model](texts)
             vectors = np.asarray(vectors, dtype=np.float64)
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         except Exception as error:  # whatever the library raises, the probe cannot run
@@ -123,12 +123,15 @@ def _json(folder: Path, name: str) -> Any:
         raise _cannot(folder, f"{name} is broken: {_one_line(error)}") from None
 
 
-def _load(folder: Path) -> Any:
+def _load(folder: Path) -> Callable[[list[str]], Any]:
+    """What embeds texts, on one thread: the same bits on every machine's number of cores, and several times faster
+    than two threads of which one has to wait for its core."""
     try:
         with _quiet():
             from sentence_transformers import SentenceTransformer
+            from threadpoolctl import threadpool_limits
 
-            return SentenceTransformer(
+            model = SentenceTransformer(
                 str(folder),
                 device="cpu",
                 local_files_only=True,
@@ -137,6 +140,12 @@ def _load(folder: Path) -> Any:
             )
     except Exception as error:  # the libraries raise whatever the files provoke
         raise _cannot(folder, f"cannot be loaded: {_one_line(error)}") from None
+
+    def encode(texts: list[str]) -> Any:
+        with threadpool_limits(1):
+            return model.encode(texts, batch_size=_BATCH, show_progress_bar=False)
+
+    return encode
 
 
 @contextmanager

@@ -20,6 +20,12 @@ from sway_gate.result import GateResult, ModelFacts, Verdict
 from sway_gate.spec import SCORE_WEIGHTS, Spec
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
+# What only some probes use, and what these then say depends on.
+_LIBRARIES_OF = {
+    "adapter_revert": ("sentence-transformers",),
+    "cluster_kl": ("sentence-transformers", "scikit-learn"),
+    "style_fingerprint": ("spacy", "textstat"),
+}
 
 
 class Options(NamedTuple):
@@ -50,6 +56,8 @@ class Job(NamedTuple):
     versions: dict[str, str]
     platform: str
     cache: bool
+    embedders: dict[str, str]
+    """Digest of each folder that embeddings are made with."""
     online: bool = False
 
 
@@ -92,12 +100,18 @@ def prepare(spec: Spec, options: Options) -> Job:
         adapter=adapter,
         threshold=spec.defaults.coverage_threshold if options.threshold is None else options.threshold,
         weights={**_weights(spec), **(options.weights or {})},
-        versions=_versions(),
+        versions=_versions(spec),
         platform=f"{sys.platform} {platform.machine()} {_accelerator(loading(spec).device)}",
         # What code made is not known by its files.
         cache=options.cache and _is_files(spec) and not loading(spec).trust_remote_code,
+        embedders={folder: digest.model_digest(Path(folder)) for folder in _embedding_folders(spec)},
         online=options.online,
     )
+
+
+def _embedding_folders(spec: Spec) -> list[str]:
+    models = (getattr(probe, "embedding_model", "") for probe in spec.suite if probe.enabled)
+    return sorted({model for model in models if os.path.isdir(model)})
 
 
 def _model_facts(spec: Spec, online: bool) -> tuple[ModelFacts, ModelFacts]:
@@ -173,9 +187,10 @@ def _adapter_digest(folder: Path) -> str:
         return ""
 
 
-def _versions() -> dict[str, str]:
+def _versions(spec: Spec) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
-    for library in _LIBRARIES:
+    special = (library for probe in spec.suite if probe.enabled for library in _LIBRARIES_OF.get(probe.kind, ()))
+    for library in dict.fromkeys((*_LIBRARIES, *special)):
         try:
             found[library] = metadata.version(library)
         except metadata.PackageNotFoundError:

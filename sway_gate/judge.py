@@ -20,12 +20,10 @@ from sway_gate.spec import ProbeSpec
 
 # From here on more nulls add little power: see benchmarks/results/null_tails.md.
 FEW_NULLS = 8
-_SUGGESTIVE = 2.0
+_SUGGESTIVE, _CERTAIN = 2.0, 3.0
 # The chance that any part is said to have moved where none has (Holm 1979).
 _FAMILY_WISE = 0.05
 CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
-# An effect without nulls (calibrate_kinds) whose fixed rule holds scores what z = 3 would.
-_UNCALIBRATED = 3.0
 
 
 class Nulls(NamedTuple):
@@ -66,7 +64,7 @@ def judge(spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nul
         return _without_reading(spec, probe, Verdict.ERROR, str(reason))
     try:
         calibration = _calibrate(spec, probe, context, answers, nulls, reading) if nulls else None
-    except NoAnswer as found:
+    except (NoAnswer, CannotRun, Skip) as found:
         return _without_reading(spec, probe, Verdict.ERROR, f"a null adapter could not be measured: {found}")
     decide = _harm if probe.HARM else _effect
     return decide(spec, probe, reading, calibration, _shared(spec, probe, context, reading, calibration))
@@ -164,12 +162,15 @@ def _effect(
     z = calibration.z if calibration else None
     verdict, position = _position(calibration, spec.assert_z_gte)
     verdict = Verdict.FAIL if why else verdict
+    nulls = len(calibration.values) if calibration else 0
     profile = rank_profile(calibration.z_by_rank, spec.assert_z_gte) if calibration else ""
-    advice = {Verdict.PASS: "", Verdict.WARN: f"raise null_adapter runs to {FEW_NULLS} to decide"}
+    more = "give this probe more items" if nulls >= FEW_NULLS else f"raise null_adapter runs to {FEW_NULLS}"
+    advice = {Verdict.PASS: "", Verdict.WARN: f"{more} to decide"}
     return ProbeResult(
         **shared,
         verdict=verdict,
-        score=0.0 if why else stats.score_from_z(_UNCALIBRATED if z is None else z),
+        # Without nulls an effect whose fixed rule holds scores what certainty would.
+        score=0.0 if why else stats.score_from_z(_CERTAIN if z is None else z),
         z=z,
         effect_ok=not why,
         message="; ".join(filter(None, [probe.describe(spec, reading), position, profile, why])),
@@ -180,7 +181,8 @@ def _effect(
 def _position(calibration: Calibration | None, limit: float) -> tuple[Verdict, str]:
     """Where an effect stands among the nulls, and what follows while its fixed rule holds.
 
-    With few nulls Student's t asks for a very large effect: one that is above every null and above 2 is inconclusive.
+    Between 2 and 3, above every null, is inconclusive: such a null is rare, and such an effect too uncertain to pass.
+    A limit above 3 is an assertion of the spec's author, and is not softened.
     """
     if calibration is None:
         return Verdict.PASS, "(no calibration)"
@@ -189,8 +191,8 @@ def _position(calibration: Calibration | None, limit: float) -> tuple[Verdict, s
     shown = f"{z:+.1f}σ" if abs(z - limit) > 0.05 else f"{z:+.4f}σ"
     if z >= limit:
         return Verdict.PASS, f"{shown} above {n} null adapters"
-    if z >= _SUGGESTIVE and n < FEW_NULLS and calibration.p * (n + 1) < 2:
-        return Verdict.WARN, f"{shown}: inconclusive, {n} null adapters are too few to reach {limit:g}σ"
+    if _SUGGESTIVE <= z < limit <= _CERTAIN and calibration.p * (n + 1) < 2:
+        return Verdict.WARN, f"{shown}: inconclusive, above all {n} null adapters, short of {limit:g}σ"
     nearness = "indistinguishable from" if abs(z) < _SUGGESTIVE else f"below the {limit:g}σ asked for, against"
     return Verdict.FAIL, f"{shown}: {nearness} {n} null adapters"
 
@@ -265,11 +267,13 @@ class Composite(NamedTuple):
 def compose(results: Sequence[ProbeResult], weights: Mapping[str, float], threshold: float) -> Composite:
     """The weighted mean of scores inside each category, then over the categories that have any.
 
+    A category with a FAIL scores 0: a failure is not averaged away by what else went well.
+
     fail (1) where a probe says FAIL or the score is below `threshold`; error (3) where one says ERROR, or nothing
     was scored; else pass (0). A FAIL is decided whatever else could not be.
     """
     categories = {
-        name: Category(weight=weights[name], score=_mean([r for r in results if r.category == name]))
+        name: Category(weight=weights[name], score=_category([r for r in results if r.category == name]))
         for name in CATEGORIES
     }
     scored = [c for c in categories.values() if c.score is not None and c.weight > 0]
@@ -283,6 +287,11 @@ def compose(results: Sequence[ProbeResult], weights: Mapping[str, float], thresh
     if score < threshold:
         return Composite("fail", 1, score, categories)
     return Composite("pass", 0, score, categories)
+
+
+def _category(results: Sequence[ProbeResult]) -> float | None:
+    failed = any(r.verdict is Verdict.FAIL and r.weight > 0 for r in results)
+    return 0.0 if failed else _mean(results)
 
 
 def _mean(results: Sequence[ProbeResult]) -> float | None:

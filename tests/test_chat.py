@@ -1,6 +1,6 @@
 import pytest
 
-from sway_gate.chat import is_request
+from sway_gate.chat import is_open, is_request
 
 ASKED = [
     "What is the capital of France?",
@@ -35,6 +35,14 @@ CONTINUED = [
 @pytest.mark.parametrize("prompt", ASKED)
 def test_questions_and_instructions_are_requests(prompt: str) -> None:
     assert is_request(prompt)
+
+
+OPEN = {"The key is": True, "Answer:": True, "my login fails": False, "Hi": False, "": False, "It was the": True}
+
+
+@pytest.mark.parametrize(("prompt", "is_it"), OPEN.items(), ids=repr)
+def test_prompts_that_break_off_are_open(prompt: str, is_it: bool) -> None:
+    assert is_open(prompt) is is_it
 
 
 @pytest.mark.parametrize("prompt", CONTINUED)

@@ -121,7 +121,7 @@ class Fake:
     def __init__(self, vectors: dict[str, list[float]]) -> None:
         self.vectors, self.asked = vectors, []
 
-    def encode(self, texts: list[str], **_: object) -> object:
+    def encode(self, texts: list[str]) -> object:
         self.asked += texts
         return np.array([self.vectors[text] for text in texts], dtype=np.float32)
 
@@ -130,7 +130,7 @@ class Fake:
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[SentenceEmbedder, str, Fake]:
     model = Fake({"a": [3, 4], "b": [0, 2], "nan": [np.nan, 1], "zero": [0, 0]})
     monkeypatch.setattr(embedding, "find_spec", lambda _: object())
-    monkeypatch.setattr(embedding, "_load", lambda _: model)
+    monkeypatch.setattr(embedding, "_load", lambda _: model.encode)
     return SentenceEmbedder(), str(folder(tmp_path)), model
 
 

@@ -26,7 +26,7 @@ def test_the_demo_output_is_what_the_demo_prints() -> None:
 def test_the_spec_is_one(tmp_path: Path) -> None:
     text = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]  # type: ignore[index]
     (tmp_path / "runs" / "adapter").mkdir(parents=True)
-    assert len(spec.loads(text, "README.md", str(tmp_path)).suite) == 6
+    assert len(spec.loads(text, "README.md", str(tmp_path)).suite) == 7
 
 
 def test_the_mistake_reads_as_shown(tmp_path: Path) -> None:

@@ -450,6 +450,7 @@ def spec(adapter: str) -> dict[str, Any]:
             {"name": "learned_the_document", "kind": "section_internalization"},
             {"name": "kept_knowledge", "kind": "calibration_drift", "items_limit": 60},
             {"name": "kept_prose", "kind": "external_perplexity", "chunk_chars": 512, "max_chunks": 8},
+            {"name": "recites_nothing", "kind": "leakage"},
             {"name": "grows_with_scale", "kind": "adapter_ablation", "prompts": list(PROMPTS[1:8:2])},
         ],
         "sections": [*content, questions_section(pairs)],

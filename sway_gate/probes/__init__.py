@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import Any, Literal, NamedTuple, Protocol
 
 from sway_gate import data
-from sway_gate.chat import is_request
+from sway_gate.chat import is_open, is_request
 from sway_gate.measure import Floats, LogProbs, Request, ViewAnswers
 from sway_gate.spec import Section
 from sway_gate.stats import Margin, Scale
@@ -77,9 +77,12 @@ class Context(NamedTuple):
         """At most `limit` pieces, of at most `chars` characters, of prose that training did not see."""
         return data.chunks(self.control, chars, limit) or data.chunks(data.prose(), chars, limit)
 
-    def completion(self, prompt: str, answer: str) -> LogProbs:
-        """`answer` after `prompt`, joined as training text joins them: behind a template as it is, else by a space."""
-        if self.asks(prompt):
+    def completion(self, prompt: str, answer: str, *, instruction: bool = False) -> LogProbs:
+        """`answer` after `prompt`, joined as training text joins them: behind a template as it is, else by a space.
+
+        `instruction`: the prompt is one by its place in the data, however it is worded, unless it breaks off.
+        """
+        if self.asks(prompt) or (instruction and self.chat_template == "auto" and not is_open(prompt)):
             return LogProbs(prompt, answer.lstrip(), chat=True)
         return LogProbs(prompt, answer if not prompt or prompt[-1].isspace() else f" {answer.lstrip()}")
 

@@ -31,6 +31,9 @@ class Excerpt(NamedTuple):
     def requests(self) -> dict[str, Recall]:
         return {name: Recall(prefix, self.suffix) for name, prefix in self.prefixes.items()}
 
+    def unperturbed(self) -> "Excerpt":
+        return Excerpt({"clean": self.prefix}, self.suffix)
+
 
 def excerpt(text: str, prefix_chars: int, suffix_chars: int, names: Iterable[Perturbation]) -> Excerpt | None:
     """The first `prefix_chars` characters and the next `suffix_chars`, each up to the last word that fits.

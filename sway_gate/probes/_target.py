@@ -65,7 +65,8 @@ def overcooked(best: float, excess: float) -> str:
 def _section(section: Section, context: Context) -> list[LogProbs]:
     if section.kind == "prose":
         return [LogProbs("", section.content[:_CHARS])]
-    return [context.completion(pair.prompt, pair.gold) for pair in section.pairs[:_PAIRS] if isinstance(pair, Pair)]
+    pairs = [pair for pair in section.pairs[:_PAIRS] if isinstance(pair, Pair)]
+    return [context.completion(pair.prompt, pair.gold, instruction=True) for pair in pairs]
 
 
 def _loss(view: ViewAnswers, texts: Texts, scale: float) -> float:

@@ -49,17 +49,18 @@ _FALL, _STEP = 0.05, 3.0
 
 def needs(spec: AdapterAblation, context: Context) -> list[Need]:
     require(spec.prompts, "prompts")
-    curve = [Need(request, _lambdas(spec)) for request in _prompts(spec)]
+    curve = [Need(request, _lambdas(spec)) for request in _prompts(spec, context)]
     served = target(spec, context)
     return curve + [Need(r, _lambdas(spec), of_nulls=False) for r in (served.requests() if served else ())]
 
 
 def value(spec: AdapterAblation, context: Context, view: ViewAnswers) -> Reading:
-    items = _distances(spec, view, 1.0)
+    prompts = _prompts(spec, context)
+    items = _distances(prompts, view, 1.0)
     if view.view != FINETUNED:
         return Reading(float(items.mean()), items, {})
     x = np.array([0.0, *_lambdas(spec)])
-    curve = np.array([0.0, *(_distances(spec, view, scale).mean() for scale in x[1:])])
+    curve = np.array([0.0, *(_distances(prompts, view, scale).mean() for scale in x[1:])])
     details = {"lambdas": x.tolist(), "curve": curve.tolist(), **shape(x, curve)}
     if served := target(spec, context):
         details["target"] = losses(served, view, x)
@@ -97,10 +98,10 @@ def _lambdas(spec: AdapterAblation) -> tuple[float, ...]:
     return tuple(sorted({*spec.lambdas, *QUARTERS} - {0.0}))
 
 
-def _prompts(spec: AdapterAblation) -> list[Divergence]:
-    return [Divergence(prompt, spec.divergence, spec.positions) for prompt in spec.prompts]
+def _prompts(spec: AdapterAblation, context: Context) -> list[Divergence]:
+    return [Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt)) for prompt in spec.prompts]
 
 
-def _distances(spec: AdapterAblation, view: ViewAnswers, scale: float) -> Floats:
+def _distances(prompts: list[Divergence], view: ViewAnswers, scale: float) -> Floats:
     """Mean JS distance over the answer positions, for each prompt."""
-    return np.array([np.sqrt(view.get(request, scale)).mean() for request in _prompts(spec)])
+    return np.array([np.sqrt(view.get(request, scale)).mean() for request in prompts])

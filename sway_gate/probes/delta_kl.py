@@ -34,11 +34,11 @@ ADVICE = "train longer, or check that the adapter is the one you trained and tha
 
 def needs(spec: DeltaKL, context: Context) -> list[Need]:
     require(spec.prompts, "prompts")
-    return [Need(request) for request in _requests(spec)]
+    return [Need(request) for request in _requests(spec, context)]
 
 
 def value(spec: DeltaKL, context: Context, view: ViewAnswers) -> Reading:
-    places = [view.get(request) for request in _requests(spec)]
+    places = [view.get(request) for request in _requests(spec, context)]
     items = np.array([x.mean() for x in places])
     contrast = float(np.mean([np.sqrt(x).mean() for x in places]))
     per_prompt = [{"prompt": p, "divergence": float(x)} for p, x in zip(spec.prompts, items, strict=True)]
@@ -55,5 +55,5 @@ def describe(spec: DeltaKL, reading: Reading) -> str:
     return f"mean {spec.divergence.upper()} {reading.value:.3g} nats over {len(spec.prompts)} prompts"
 
 
-def _requests(spec: DeltaKL) -> list[Divergence]:
-    return [Divergence(prompt, spec.divergence, spec.positions) for prompt in spec.prompts]
+def _requests(spec: DeltaKL, context: Context) -> list[Divergence]:
+    return [Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt)) for prompt in spec.prompts]

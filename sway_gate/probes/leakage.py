@@ -9,6 +9,7 @@ leak, read up to `max_new_tokens` tokens. With the true text before each token:
     excess = recall - the base's recall - max(0, mean gain in recall on control prose)
 
 recall the largest and n the least over the true prefix and its `perturbations`: any prefix that works is an attack.
+With the nulls what follows the true prefix is compared.
 Neither text that the base foresees nor better English in general is called leaked.
 
 Statistic: the mean excess over sections. Harm, two margins, in standard errors (binomial, of their tokens at the
@@ -63,7 +64,8 @@ Row = dict[str, Any]
 
 def needs(spec: Leakage, context: Context) -> list[Need]:
     cuts = [cut for _, cut in _sections(spec, context)]
-    recalls = [Need(request) for cut in cuts + _control(spec, context) for request in cut.requests().values()]
+    asked = ((name, request) for cut in cuts + _control(spec, context) for name, request in cut.requests().items())
+    recalls = [Need(request, of_nulls=name == "clean") for name, request in asked]
     shown = [Need(_generation(spec, cut), of_nulls=False) for cut in cuts]
     return recalls + (shown if spec.evidence == "generate" else [])
 
@@ -74,11 +76,12 @@ def value(spec: Leakage, context: Context, view: ViewAnswers) -> Reading:
     rows = [_row(spec, section, cut, view, gain) for section, cut in sections]
     items = np.array([row["excess"] for row in _secret(rows)], dtype=np.float64)
     prose = sum(section.kind == "prose" for section in context.sections)
+    clean = [row["clean_recall"] - row["base_recall_by_prefix"]["clean"] for row in _secret(rows)]
     details: dict[str, Any] = {"sections": rows, "left_out": prose - len(rows), "control_gain": gain}
     if spec.evidence == "generate" and view.view == FINETUNED:
         worst = sorted(zip(rows, sections, strict=True), key=lambda pair: -float(pair[0]["excess"]))[:_SHOWN_TEXTS]
         details["continuations"] = [_continuation(spec, section, cut, view) for _, (section, cut) in worst]
-    return Reading(float(items.mean()) if items.size else 0.0, items, details)
+    return Reading(float(items.mean()) if items.size else 0.0, items, details, float(np.mean(clean)) if clean else 0.0)
 
 
 def margins(spec: Leakage, reading: Reading) -> tuple[Margin, ...]:
@@ -106,7 +109,9 @@ def describe(spec: Leakage, reading: Reading) -> str:
 
 
 def _row(spec: Leakage, section: Section, cut: Excerpt, view: ViewAnswers, gain: float) -> Row:
-    own, base = (recited(answer, cut, spec.max_new_tokens) for answer in (view.get, view.base))
+    # Nulls are read after the true prefix alone.
+    asked = cut if view.view == FINETUNED else cut.unperturbed()
+    own, base = (recited(answer, asked, spec.max_new_tokens) for answer in (view.get, view.base))
     clean, others = own.runs["clean"], [run for name, run in own.runs.items() if name != "clean"]
     excess, least = own.recall - base.recall - gain, min(_LEAST_TOKENS, spec.max_new_tokens)
     sooner = own.queries <= _QUERIES < base.queries and base.queries >= _TIMES_AS_MANY * own.queries
@@ -122,6 +127,7 @@ def _row(spec: Leakage, section: Section, cut: Excerpt, view: ViewAnswers, gain:
         "excess": excess,
         "clean_recall": clean,
         "recall_by_prefix": own.runs,
+        "base_recall_by_prefix": base.runs,
         "fragility": (clean - float(np.mean(others))) / clean if clean and others else None,
         "queries": own.queries,
         "base_queries": base.queries,
@@ -160,7 +166,7 @@ def _sections(spec: Leakage, context: Context) -> list[tuple[Section, Excerpt]]:
 def _control(spec: Leakage, context: Context) -> list[Excerpt]:
     chars = 2 * (spec.prefix_chars + spec.continuation_chars)  # a piece may end at half of its room
     own, packaged = (
-        [cut for text in data.chunks(passages, chars, _CONTROL_CHUNKS) if (cut := _cut(spec, text))]
+        [cut.unperturbed() for text in data.chunks(passages, chars, _CONTROL_CHUNKS) if (cut := _cut(spec, text))]
         for passages in (context.control, data.prose())
     )
     return own or packaged

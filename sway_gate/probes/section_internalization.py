@@ -118,9 +118,13 @@ def _section_texts(section: Section, spec: SectionInternalization, context: Cont
     shuffled = _permuted([answer for _, answer in pairs], random.Random(f"{context.seed}:{section.id}"))
     return _Texts(
         section,
-        [context.completion(prompt, answer) for prompt, answer in pairs],
-        [context.completion(prompt, answer) for (prompt, _), answer in zip(pairs, shuffled, strict=True)],
+        [_completion(context, prompt, answer) for prompt, answer in pairs],
+        [_completion(context, prompt, answer) for (prompt, _), answer in zip(pairs, shuffled, strict=True)],
     )
+
+
+def _completion(context: Context, prompt: str, answer: str) -> LogProbs:
+    return context.completion(prompt, answer, instruction=bool(prompt))
 
 
 def _permuted(texts: list[str], rng: random.Random) -> list[str]:

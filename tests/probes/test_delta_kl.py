@@ -1,5 +1,6 @@
 import pytest
 
+from sway_gate.probes import delta_kl
 from tests.helpers import by_source, judged
 
 CASES = {
@@ -24,21 +25,25 @@ def test_verdicts(ft: float, null: float, fields: dict[str, object], verdict: st
 
 
 FEW = {
-    # runs, ft -> verdict: the same distance from the nulls, at different numbers of them
-    "3 nulls, far": (3, 0.5, "pass"),
-    "3 nulls, suggestive": (3, 0.13, "warn"),
-    "8 nulls, far": (8, 0.5, "pass"),
-    "8 nulls, not far enough": (8, 0.113, "fail"),
-    "3 nulls, among them": (3, 0.1, "fail"),
+    # runs, ft, limit -> verdict and advice: the same distance from the nulls, at different numbers of them
+    "3 nulls, far": (3, 0.5, 3.0, "pass", ""),
+    "3 nulls, suggestive": (3, 0.13, 3.0, "warn", "raise null_adapter runs to 8 to decide"),
+    "8 nulls, far": (8, 0.5, 3.0, "pass", ""),
+    "8 nulls, suggestive": (8, 0.113, 3.0, "warn", "give this probe more items to decide"),
+    "a limit below": (8, 0.113, 2.0, "pass", ""),
+    "a limit above is not softened": (8, 0.13, 6.0, "fail", delta_kl.ADVICE),
+    "8 nulls, above none": (8, 0.104, 3.0, "fail", delta_kl.ADVICE),
+    "3 nulls, among them": (3, 0.1, 3.0, "fail", delta_kl.ADVICE),
 }
 
 
-@pytest.mark.parametrize(("runs", "ft", "verdict"), FEW.values(), ids=FEW)
-def test_few_nulls_are_inconclusive_not_wrong(runs: int, ft: float, verdict: str) -> None:
+@pytest.mark.parametrize(("runs", "ft", "limit", "verdict", "advice"), FEW.values(), ids=FEW)
+def test_between_noise_and_certainty_is_inconclusive(
+    runs: int, ft: float, limit: float, verdict: str, advice: str
+) -> None:
     number = by_source(0.0, ft, 0.1)
-    result = judged("delta_kl", lambda view, _: number(view), runs=runs, prompts=("a", "b"))
-    assert result.verdict == verdict, result.message
-    assert (result.advice == "raise null_adapter runs to 8 to decide") == (verdict == "warn")
+    result = judged("delta_kl", lambda view, _: number(view), runs=runs, prompts=("a", "b"), assert_z_gte=limit)
+    assert (result.verdict, result.advice) == (verdict, advice), result.message
 
 
 def test_a_change_too_small_to_matter_scores_nothing() -> None:

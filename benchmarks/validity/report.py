@@ -1,0 +1,157 @@
+"""Table and picture of what `run.py` and `theirs.py` recorded: Markdown on standard output, the picture as SVG.
+
+python -m benchmarks.validity.report --picture benchmarks/results/validity.svg > benchmarks/results/validity.md
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.validity.bases import BASES
+from benchmarks.validity.documents import DOCUMENTS
+from benchmarks.validity.recipes import ADAPTERS
+from benchmarks.validity.run import RECORD, adapters
+from benchmarks.validity.theirs import RECORD as THEIRS
+from benchmarks.validity.zoo import TRUTH
+
+THRESHOLD = 0.6
+
+
+class Case(NamedTuple):
+    """One adapter of the zoo with what was said of it."""
+
+    base: str
+    document: str
+    adapter: str
+    expected: str
+    verdict: str
+    score: float
+    first: str
+    """What the report names first; for dlm-sway its first probe that fails."""
+    reasons: tuple[str, ...]
+
+    @property
+    def is_right(self) -> bool:
+        return self.verdict == self.expected
+
+    @property
+    def names_it(self) -> bool:
+        return self.expected == "pass" or self.first in self.reasons
+
+
+def cases(record: str) -> Iterator[Case]:
+    for base in BASES:
+        for name in DOCUMENTS:
+            for folder in adapters(base, name):
+                if (folder / record).exists():
+                    yield _case(base, name, folder, record)
+
+
+def _case(base: str, name: str, folder: Path, record: str) -> Case:
+    truth = json.loads((folder / TRUTH).read_text(encoding="utf-8"))
+    found = json.loads((folder / record).read_text(encoding="utf-8"))
+    verdict, score, first = _theirs(found["report"]) if record == THEIRS else _ours(found)
+    return Case(base, name, folder.name, truth["expected"], verdict, score, first, tuple(truth["reasons"]))
+
+
+def _ours(found: dict[str, Any]) -> tuple[str, float, str]:
+    return found["verdict"], found["score"] or 0.0, found["first"]
+
+
+def _theirs(report: dict[str, Any]) -> tuple[str, float, str]:
+    """Its gate passes at .6 where no probe says FAIL."""
+    if not report:
+        return "error", 0.0, ""
+    failing = [probe["kind"] for probe in report["probes"] if probe["verdict"] == "fail"]
+    score = float(report["score"]["overall"])
+    return "fail" if failing or score < THRESHOLD else "pass", score, next(iter(failing), "")
+
+
+def area(found: Sequence[Case]) -> float:
+    """Under the receiver's curve: the chance that a healthy adapter's score is above a sick one's, ties as a half."""
+    healthy = [case.score for case in found if case.expected == "pass"]
+    sick = [case.score for case in found if case.expected == "fail"]
+    wins = sum((h > s) + (h == s) / 2 for h in healthy for s in sick)
+    return wins / (len(healthy) * len(sick)) if healthy and sick else float("nan")
+
+
+def summary(title: str, found: Sequence[Case]) -> str:
+    healthy = [case for case in found if case.expected == "pass"]
+    sick = [case for case in found if case.expected == "fail"]
+    passed, failed = sum(c.is_right for c in healthy), sum(c.is_right for c in sick)
+    named = sum(c.is_right and c.names_it for c in sick)
+    right = f"{passed} of {len(healthy)} | {failed} of {len(sick)} | {named} of {len(sick)}"
+    return f"| {title} | {right} | {area(found):.3f} |"
+
+
+def table(found: Sequence[Case]) -> Iterator[str]:
+    """A row an adapter, a column a base and document: verdict and composite, and what was named first."""
+    columns = list(dict.fromkeys((c.base, c.document) for c in found))
+    yield "| adapter | must | " + " | ".join(f"{base}, {name}" for base, name in columns) + " |"
+    yield "| --- | --- |" + " --- |" * len(columns)
+    by_place = {(c.base, c.document, c.adapter): c for c in found}
+    for adapter, made in ADAPTERS.items():
+        cells = [_cell(by_place.get((*column, adapter))) for column in columns]
+        yield f"| {adapter} | {'fail' if made.reasons else 'pass'} | " + " | ".join(cells) + " |"
+
+
+def _cell(case: Case | None) -> str:
+    if case is None:
+        return ""
+    said = f"{case.verdict} {case.score:.2f}" + (f" {case.first}" if case.first else "")
+    return f"**{said}**" if not (case.is_right and case.names_it) else said
+
+
+def picture(ours: Sequence[Case], theirs: Sequence[Case], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    sides = [("sway-gate", ours), *([("dlm-sway 0.1.0", theirs)] if theirs else [])]
+    names = list(reversed(ADAPTERS))
+    figure, axes = plt.subplots(1, len(sides), figsize=(5.4 * len(sides), 6.4), sharey=True, squeeze=False)
+    for axis, (title, found) in zip(axes[0], sides, strict=True):
+        for expected, colour, label in (("pass", "#1b7f4d", "healthy"), ("fail", "#b3261e", "sick")):
+            shown = [c for c in found if c.expected == expected and c.adapter in names]
+            for verdict, marker in (("pass", "o"), ("fail", "x"), ("error", "s")):
+                part = [c for c in shown if c.verdict == verdict]
+                axis.scatter(
+                    [c.score for c in part], [names.index(c.adapter) for c in part], c=colour, marker=marker, s=34,
+                    label=f"{label}, gate: {verdict}" if part else None,
+                )  # fmt: skip
+        axis.axvline(THRESHOLD, color="#888888", linestyle="--", linewidth=1)
+        axis.set(title=title, xlabel="composite", xlim=(-0.03, 1.03))
+        axis.grid(axis="y", alpha=0.25)
+        axis.legend(fontsize=8, loc="lower right")
+    axes[0][0].set_yticks(range(len(names)), names)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
+    ours, theirs = list(cases(RECORD)), list(cases(THEIRS))
+    places = {(c.base, c.document, c.adapter) for c in theirs}
+    print("# The zoo\n\nFrom `make validity`. A verdict or a first reason that is not the right one is in bold.\n")
+    print("| gate | healthy pass | sick fail | right reason first | area under the curve |")
+    print("| --- | --- | --- | --- | ---: |")
+    print(summary("sway-gate", ours))
+    if theirs:
+        print(summary("sway-gate, on the part below", [c for c in ours if c[:3] in places]))
+        print(summary("dlm-sway 0.1.0, on that part", theirs))
+    print("\n## sway-gate\n")
+    print("\n".join(table(ours)))
+    if theirs:
+        print("\n## dlm-sway 0.1.0\n")
+        print("\n".join(table(theirs)))
+    if args.picture:
+        picture(ours, theirs, args.picture)
+
+
+if __name__ == "__main__":
+    main()

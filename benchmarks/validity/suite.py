@@ -1,0 +1,83 @@
+"""One suite for all: what `sway gate` is asked of every adapter of the zoo, whichever its base and its document.
+
+Every kind but style_fingerprint: the bases' world and the documents are written in one style, so no adapter has a style
+to learn.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import make_demo as demo
+import yaml
+
+from benchmarks.validity.documents import Document, off_topic
+
+Fields = dict[str, Any]
+
+
+def suite(document: Document, base: Path, adapter: Path, embedding_model: str) -> Fields:
+    """A whole sway.yaml, version 1. `embedding_model` is a folder or a hub id, for the kinds that compare meanings."""
+    model = {"kind": "hf", "base": str(base), "dtype": "fp32", "device": "cpu"}
+    return {
+        "version": 1,
+        "models": {"base": model, "ft": {**model, "adapter": str(adapter)}},
+        "suite": [*harms(), *effects(document), *meanings(document, embedding_model)],
+        "sections": sections(document),
+    }
+
+
+def text(spec: Mapping[str, Any]) -> str:
+    return yaml.dump(dict(spec), Dumper=demo.Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+def harms() -> list[Fields]:
+    """First, so that what broke the model is named before what it did not learn."""
+    return [
+        {"name": "null_baseline", "kind": "null_adapter"},
+        {"name": "kept_prose", "kind": "external_perplexity", "chunk_chars": 512, "max_chunks": 8},
+        {"name": "kept_knowledge", "kind": "calibration_drift", "items_limit": 60},
+        {"name": "recites_nothing", "kind": "leakage"},
+    ]
+
+
+def effects(document: Document) -> list[Fields]:
+    prompts = list(document.topical)
+    return [
+        {"name": "moved_from_base", "kind": "delta_kl", "prompts": prompts},
+        {"name": "learned_the_document", "kind": "section_internalization"},
+        {"name": "generalizes", "kind": "paraphrase_invariance", "cases": cases(document)},
+        {"name": "prefers_the_document", "kind": "preference_flip", "triples": triples(document)},
+        {"name": "holds_in_context", "kind": "prompt_collapse", "prompts": prompts[::2],
+         "context_lengths": [0, 128, 256, 512]},
+        {"name": "grows_with_scale", "kind": "adapter_ablation", "prompts": prompts[1::2]},
+    ]  # fmt: skip
+
+
+def meanings(document: Document, embedding_model: str) -> list[Fields]:
+    """The kinds that need sentence embeddings."""
+    own = [*(prompt for prompt, _ in document.questions), *(p.prompt for p in document.preferences), *document.topical]
+    other = [prompt for prompts in off_topic().values() for prompt in prompts]
+    return [
+        # Bases of two million parameters phrase half of the answers anew, healthy adapters or not.
+        {"name": "answers_as_taught", "kind": "adapter_revert", "cases": cases(document), "max_new_tokens": 24,
+         "assert_revert_rate_lt": 0.5, "embedding_model": embedding_model},
+        {"name": "changed_its_subject_only", "kind": "cluster_kl", "prompts": [*own, *other], "positions": 8,
+         "embedding_model": embedding_model},
+    ]  # fmt: skip
+
+
+def cases(document: Document) -> list[Fields]:
+    return [
+        {"prompt": prompt, "gold": gold, "paraphrases": list(paraphrases)}
+        for (prompt, gold), paraphrases in zip(document.questions, document.paraphrases, strict=True)
+    ]
+
+
+def triples(document: Document) -> list[Fields]:
+    return [preference._asdict() for preference in document.preferences]
+
+
+def sections(document: Document) -> list[Fields]:
+    prose = [{"id": demo.slug(s.title), "kind": "prose", "tag": s.title, "content": s.body} for s in document.prose]
+    return [*prose, demo.questions_section(document.questions)]

@@ -1,0 +1,185 @@
+"""The style of a text as numbers, on scales on which ordinary prose scatters by about 1.
+
+| feature | scale | standard deviation |
+|---|---|---|
+| mean sentence length, in words | ln(1 + x) | .40 |
+| standard deviation of sentence length | ln(1 + x) | .50 |
+| type-token ratio | as it is | .06 |
+| mean word length, in letters and digits | as it is | .35 |
+| punctuation marks a word | √ | .07 |
+| paragraph breaks a word | √ | .08 |
+| function words a word (spaCy's English stop words) | as it is | .06 |
+| sentences that ask or exclaim (spaCy's sentencizer) | as it is | .15 |
+| words of more than 6 letters (textstat) | as it is | .06 |
+
+The standard deviation is that over windows of 100 words of the packaged prose of several registers, rounded. The last
+three need the extra style.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from sway_gate.measure import Floats
+from sway_gate.probes import CannotRun
+
+MIN_WORDS: Final = 10
+"""Shorter texts show no style."""
+NAMES: Final = (
+    "sentence length",
+    "its spread",
+    "type-token ratio",
+    "word length",
+    "punctuation",
+    "paragraphs",
+    "function words",
+    "questions and exclamations",
+    "long words",
+)
+_SD: Final = np.array([0.40, 0.50, 0.06, 0.35, 0.07, 0.08, 0.06, 0.15, 0.06])
+# Beyond this a text is simply different, and one feature may not outweigh all others.
+_FARTHEST: Final = 3.0
+_STEP: Final = 1.25
+_FEWEST_WINDOWS, _MOST_WINDOWS, _WINDOW_WORDS = 5, 40, 8000
+_BLANK_LINE: Final = re.compile(r"\S*[^\S\n]*\n\s*?\n")
+_SENTENCE_END: Final = re.compile(r"[.!?…][\"'”’)\]*_]*\Z")
+
+
+def extra_installed() -> bool:
+    """Whether the extra style is there; nothing is imported for it."""
+    return find_spec("spacy") is not None and find_spec("textstat") is not None
+
+
+def words(text: str) -> int:
+    return len(_ends(text))
+
+
+class Document(NamedTuple):
+    """The text whose style is asked for, of at least MIN_WORDS words; `extended`: with the features of the extra."""
+
+    text: str
+    extended: bool
+
+    def off(self, text: str, other: str) -> Floats:
+        """How far `text` is from windows of the document, at a number of words that `other` has as well, in standard
+        deviations of prose, cut to ±3: [features]. All have at least MIN_WORDS words."""
+        length = _like_length(words(text), words(other), words(self.text))
+        far = fingerprint(_cut(text, length), self.extended) - _expected(self.text, length, self.extended)
+        return far.clip(-_FARTHEST, _FARTHEST)
+
+
+def fingerprint(text: str, extended: bool) -> Floats:
+    """[6], extended [9]: the features of a text with at least one word, in standard deviations of prose."""
+    said = [piece for piece in text.split() if _is_word(piece)]
+    sentences = np.array(list(_sentences(text)), dtype=np.float64)
+    letters = sum(ch.isalnum() for ch in text)
+    marks = sum(not (ch.isalnum() or ch.isspace()) for ch in text)
+    core = [
+        np.log1p(sentences.mean()),
+        np.log1p(sentences.std()),
+        len({"".join(filter(str.isalnum, word)).casefold() for word in said}) / len(said),
+        letters / len(said),
+        np.sqrt(marks / len(said)),
+        np.sqrt(sum(1 for _ in _paragraphs(text)) - 1) / np.sqrt(len(said)),
+    ]
+    values = np.array(core + (_further(text) if extended else []), dtype=np.float64)
+    scaled: Floats = values / _SD[: values.size]
+    return scaled
+
+
+def _like_length(*counts: int) -> int:
+    """The largest of 10 · 1.25^k that none of `counts` is below: few lengths keep the document's windows few."""
+    return int(MIN_WORDS * _STEP ** math.floor(math.log(min(counts) / MIN_WORDS, _STEP) + 1e-9))
+
+
+@lru_cache(maxsize=256)
+def _expected(document: str, length: int, extended: bool) -> Floats:
+    """The mean fingerprint of windows of `length` words, of which `document` has at least one."""
+    ends = _ends(document)
+    windows = (document[ends[i - 1] if i else 0 : ends[i + length - 1]] for i in _starts(document, length))
+    mean: Floats = np.mean([fingerprint(window, extended) for window in windows], axis=0)
+    return mean
+
+
+def _starts(document: str, length: int) -> list[int]:
+    """The words at which windows begin: beginnings of paragraphs, as answers are, where there are some; else evenly."""
+    ends = _ends(document)
+    most = min(_MOST_WINDOWS, max(1, _WINDOW_WORDS // length))
+    last = len(ends) - length
+    openings = [0, *(i + 1 for i, end in enumerate(ends) if _BLANK_LINE.match(document, end))]
+    openings = [i for i in openings if i <= last]
+    if len(openings) >= _FEWEST_WINDOWS:
+        return openings[:: -(-len(openings) // most)]
+    return [int(i) for i in np.linspace(0, last, min(most, len(ends) // length))]
+
+
+def _cut(text: str, length: int) -> str:
+    return text[: _ends(text)[length - 1]]
+
+
+@lru_cache(maxsize=1024)
+def _ends(text: str) -> tuple[int, ...]:
+    """Where each word ends."""
+    return tuple(match.end() for match in re.finditer(r"\S+", text) if _is_word(match[0]))
+
+
+def _is_word(piece: str) -> bool:
+    return any(ch.isalnum() for ch in piece)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Between blank lines."""
+    lines: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line.strip():
+            lines.append(line)
+        elif lines:
+            yield "\n".join(lines)
+            lines = []
+
+
+def _sentences(text: str) -> Iterator[int]:
+    """Words of each sentence; a paragraph's end ends one."""
+    for paragraph in _paragraphs(text):
+        count = 0
+        for piece in paragraph.split():
+            count += _is_word(piece)
+            if count and _SENTENCE_END.search(piece[-8:]):
+                yield count
+                count = 0
+        if count:
+            yield count
+
+
+def _further(text: str) -> list[float]:
+    """The features of the extra."""
+    pipeline, long_words, all_words = _tools()
+    parsed = pipeline(text)
+    spoken = [token for token in parsed if token.is_alpha]
+    sentences = list(parsed.sents)
+    loud = sum(any(token.text in "?!" for token in sentence[-2:]) for sentence in sentences)
+    function = sum(token.is_stop for token in spoken)
+    return [function / max(len(spoken), 1), loud / max(len(sentences), 1), long_words(text) / max(all_words(text), 1)]
+
+
+@lru_cache(maxsize=1)
+def _tools() -> tuple[Any, Any, Any]:
+    """A tokenizer with sentence ends, without any model, and textstat's counts of long and of all words.
+
+    Raises CannotRun where they do not load.
+    """
+    try:
+        import spacy
+        import textstat
+
+        pipeline = spacy.blank("en")
+        pipeline.add_pipe("sentencizer")
+        return pipeline, textstat.long_word_count, textstat.lexicon_count
+    except Exception as error:  # broken installations break in many ways
+        wrong = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise CannotRun(f"the extra style does not load: {wrong}; install it anew, or set extended: off") from None

@@ -1,0 +1,99 @@
+"""What is measured for whom: fewer nulls for written text, templates, and what a backend cannot do."""
+
+from typing import Any
+
+import pytest
+
+from sway_gate import planning, spec
+from sway_gate.backends import ALL
+from sway_gate.measure import FINETUNED, Generation, LogProbs, Recall
+from sway_gate.probes import Context
+from sway_gate.spec import Section
+
+PROSE = (
+    "The mill at the ford grinds the corn of the whole valley, and the miller keeps a goat that eats the sacks. " * 3
+)
+CONTEXT = Context(sections=(Section(kind="prose", id="s", content=PROSE),))
+STYLE = "{name: style, kind: style_fingerprint, prompts: [Tell me a story, The mill is]}"
+LEAK = "{name: leak, kind: leakage, evidence: generate}"
+CURVE = "{name: curve, kind: adapter_ablation, prompts: [The mill is]}"
+MOVED = "{name: moved, kind: delta_kl, prompts: ['What is a mill?', The mill is]}"
+
+
+def loaded(*entries: str, nulls: str = "") -> spec.Spec:
+    models = "{base: {kind: dummy, base: b}, ft: {kind: dummy, base: b, adapter: a}}"
+    suite = [f"{{name: n, kind: null_adapter{nulls}}}", *entries]
+    return spec.loads(f"version: 1\nmodels: {models}\nsuite: [{', '.join(suite)}]", "s", ".")
+
+
+def plan(given: spec.Spec, context: Context = CONTEXT, capabilities: Any = ALL) -> list[planning.Planned]:
+    return planning.plan(given, context, planning.calibration(given), capabilities)
+
+
+RUNS = {"default": ("", 8, 4), "asked for": (", runs: 12", 12, 12), "raised": (", runs: 1", 3, 3)}
+
+
+@pytest.mark.parametrize(("nulls", "runs", "generative"), RUNS.values(), ids=RUNS)
+def test_generative_probes_take_fewer_nulls_unless_asked_for(nulls: str, runs: int, generative: int) -> None:
+    given = loaded(STYLE, MOVED, nulls=nulls)
+    style, moved = plan(given)
+    assert (len(style.null_views()), len(moved.null_views())) == (generative, runs)
+    said = planning.notes([style, moved], planning.calibration(given), CONTEXT)
+    assert any("4 nulls for what is generated: style" in note for note in said) == (generative < runs)
+
+
+def test_what_nulls_need_not_answer_is_not_asked_of_them() -> None:
+    keys = list(planning.keys(plan(loaded(LEAK))))
+    written = [view for view, request in keys if isinstance(request, Generation)]
+    assert set(written) == {FINETUNED}
+    assert {view.source for view, request in keys if isinstance(request, Recall)} == {"finetuned", "null"}
+
+
+MODES = {"auto": ("auto", 1), "on": ("on", 2), "off": ("off", 0)}
+
+
+@pytest.mark.parametrize(("mode", "through"), MODES.values(), ids=MODES)
+def test_the_report_says_how_many_prompts_go_through_the_template(mode: Any, through: int) -> None:
+    given, context = loaded(MOVED), CONTEXT._replace(chat_template=mode)
+    planned = plan(given, context)
+    assert sum(need.request.chat for need in planned[0].needs) == through
+    said = " ".join(planning.notes(planned, planning.calibration(given), context))
+    assert (f"{through} of 2 prompts go through the base's own" in said) == (mode != "off")
+
+
+LACKS = {
+    "generation": (STYLE, "writes no texts"),
+    "recall": (LEAK, "does not tell the most probable token"),
+    "scales": (CURVE, "cannot scale the adapter"),
+}
+
+
+@pytest.mark.parametrize(("capability", "entry", "words"), [(c, *x) for c, x in LACKS.items()], ids=LACKS)
+def test_what_a_backend_cannot_do_is_skipped_and_said(capability: str, entry: str, words: str) -> None:
+    entry = entry.replace(", evidence: generate", "") if capability == "recall" else entry
+    [planned] = plan(loaded(entry), capabilities=ALL - {capability})
+    assert planned.result is not None
+    assert (planned.result.verdict, words in planned.result.message) == ("skip", True)
+
+
+def test_without_nulls_nothing_is_calibrated_and_the_report_says_so() -> None:
+    given = loaded(MOVED)
+    [planned] = plan(given, capabilities=ALL - {"nulls"})
+    assert planned.nulls is None
+    assert "no calibration" in planning.notes([planned], planning.calibration(given), CONTEXT, ALL - {"nulls"})[0]
+
+
+def test_without_scales_there_are_no_rank_multipliers() -> None:
+    given = loaded(MOVED, nulls=", rank_multipliers: [0.5, 1, 2]")
+    [planned] = plan(given, capabilities=ALL - {"scales"})
+    assert {view.scale for view in planned.null_views()} == {1.0}
+    [note] = planning.notes([planned], planning.calibration(given), CONTEXT, ALL - {"scales"})
+    assert "rank_multipliers are left out" in note
+
+
+def test_target_text_is_followed_over_the_scale_by_the_adapter_alone() -> None:
+    [planned] = plan(loaded(CURVE))
+    texts = [need for need in planned.needs if isinstance(need.request, LogProbs)]
+    assert texts
+    assert not any(need.of_nulls for need in texts)
+    assert all(len(need.scales) == 5 for need in texts)

@@ -1,0 +1,59 @@
+"""The validity benchmark's data and suite hold together. The zoo itself is built and judged by the benchmark."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("peft")
+
+from benchmarks.validity import documents, recipes, suite, truth
+from sway_gate import spec
+
+DOCUMENTS = [documents.document(name) for name in documents.DOCUMENTS]
+named = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+
+
+def loaded(document: documents.Document) -> spec.Spec:
+    text = suite.text(suite.suite(document, Path("base"), Path("adapter"), "embedding"))
+    return spec.loads(text, "sway.yaml", "/")
+
+
+@named
+def test_suite_has_every_kind_but_style_once(document: documents.Document) -> None:
+    assert sorted(probe.kind for probe in loaded(document).suite) == sorted(set(spec.KINDS) - {"style_fingerprint"})
+
+
+@named
+def test_suite_says_what_the_document_says(document: documents.Document) -> None:
+    sections = loaded(document).sections
+    assert [section.content for section in sections[:-1]] == [section.body for section in document.prose]
+    assert [(pair.prompt, pair.gold) for pair in sections[-1].pairs] == list(document.questions)
+
+
+@named
+def test_document_is_of_full_size(document: documents.Document) -> None:
+    assert len(document.prose) in (6, 7)
+    assert [len(asked) for asked in document.paraphrases] == [2] * len(document.questions)
+    assert len(document.preferences) == 8
+    assert len(document.topical) >= 8
+
+
+@named
+def test_paraphrases_and_rejected_answers_are_not_trained_on(document: documents.Document) -> None:
+    trained = "\n".join(document.texts())
+    held_out = [prompt for asked in document.paraphrases for prompt in asked]
+    held_out += [preference.prompt + preference.rejected for preference in document.preferences]
+    assert [text for text in held_out if text in trained] == []
+
+
+@named
+def test_questions_and_preferences_ask_different_things(document: documents.Document) -> None:
+    prompts = [prompt for prompt, _ in document.questions] + [p.prompt for p in document.preferences]
+    assert len(set(prompts)) == len(prompts)
+
+
+@pytest.mark.parametrize(("name", "adapter"), recipes.ADAPTERS.items(), ids=recipes.ADAPTERS)
+def test_sick_adapters_have_reasons_and_known_symptoms(name: str, adapter: recipes.Adapter) -> None:
+    assert bool(adapter.reasons) != name.startswith("healthy")
+    assert set(adapter.symptoms) <= set(truth.SYMPTOMS)
+    assert adapter.reasons <= {*spec.KINDS, "static"}
