@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all lint bench validity clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,13 @@ lint: .venv/.dev ## Check style and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict sway_gate
+
+validity: .venv/.dev ## Build the zoo of adapters, gate it, write benchmarks/results/validity.md (hours).
+	$(PIP) matplotlib
+	$(BIN)/python -m benchmarks.validity.zoo
+	$(BIN)/python -m benchmarks.validity.run
+	$(BIN)/python -m benchmarks.validity.exact_nulls > benchmarks/results/exact_nulls.md
+	$(BIN)/python -m benchmarks.validity.report --picture benchmarks/results/validity.svg > benchmarks/results/validity.md
 
 bench: .bench/.made ## Measure speed and memory against dlm-sway 0.1.0.
 	.bench/ours/$(notdir $(BIN))/python benchmarks/speed.py --theirs .bench/theirs/$(notdir $(BIN))/python

@@ -52,7 +52,7 @@ class Calibration(NamedTuple):
 def judge(spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: Nulls | None) -> ProbeResult:
     """One probe's result; whatever keeps it from a number is an ERROR or, where that is the verdict, a FAIL."""
     try:
-        reading = _read(spec, probe, context, answers, FINETUNED)
+        reading = _read(spec, probe, context, answers, FINETUNED, nulls.views(1.0) if nulls else ())
     except NoAnswer as found:
         # A base that gives no numbers says nothing about the adapter; an adapter that gives none is broken.
         if found.fault.of == "adapter":
@@ -80,8 +80,11 @@ def skip(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
     return _without_reading(spec, probe, Verdict.SKIP, message)
 
 
-def _read(spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, view: View) -> Reading:
-    reading = probe.value(spec, context, ViewAnswers(answers, view))
+def _read(
+    spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, view: View, nulls: Sequence[View]
+) -> Reading:
+    peers = tuple(null for null in nulls if null != view)
+    reading = probe.value(spec, context, ViewAnswers(answers, view, peers))
     if not (math.isfinite(reading.value) and np.isfinite(reading.items).all()):
         raise NoAnswer(Fault(f"no finite value under the {view} view"))
     return reading
@@ -91,11 +94,12 @@ def _calibrate(
     spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: Nulls, reading: Reading
 ) -> Calibration:
     def null_readings(multiplier: float) -> list[Reading]:
-        return [_read(spec, probe, context, answers, view) for view in nulls.views(multiplier)]
+        views = nulls.views(multiplier)
+        return [_read(spec, probe, context, answers, view, views) for view in views]
 
     def place(others: list[Reading]) -> stats.Calibrated:
         scaled = stats.transform([_contrast(r) for r in (reading, *others)], probe.SCALE, probe.RESOLUTION)
-        return stats.calibrate(float(scaled[0]), scaled[1:], probe.FLOOR)
+        return stats.calibrate(float(scaled[0]), scaled[1:], probe.FLOOR, probe.PRIOR)
 
     own = null_readings(1.0)
     z_by_rank = {f"{c:g}": place(null_readings(c)).z for c in nulls.multipliers} if len(nulls.multipliers) > 1 else {}
@@ -108,7 +112,7 @@ def _calibrate(
 def _part_zs(probe: Probe, reading: Reading, nulls: Sequence[Reading]) -> tuple[float, ...]:
     """z of each item among the nulls' same item."""
     items = stats.transform([r.items for r in (reading, *nulls)], probe.SCALE, probe.RESOLUTION)  # [1 + nulls, items]
-    return tuple(stats.calibrate(float(column[0]), column[1:], probe.FLOOR).z for column in items.T)
+    return tuple(stats.calibrate(float(column[0]), column[1:], probe.FLOOR, probe.PRIOR).z for column in items.T)
 
 
 def _contrast(reading: Reading) -> float:
@@ -181,7 +185,7 @@ def _effect(
 def _position(calibration: Calibration | None, limit: float) -> tuple[Verdict, str]:
     """Where an effect stands among the nulls, and what follows while its fixed rule holds.
 
-    Between 2 and 3, above every null, is inconclusive: such a null is rare, and such an effect too uncertain to pass.
+    Between 2 and 3 is inconclusive: such a null is rare, and such an effect too uncertain to pass.
     A limit above 3 is an assertion of the spec's author, and is not softened.
     """
     if calibration is None:
@@ -191,8 +195,8 @@ def _position(calibration: Calibration | None, limit: float) -> tuple[Verdict, s
     shown = f"{z:+.1f}σ" if abs(z - limit) > 0.05 else f"{z:+.4f}σ"
     if z >= limit:
         return Verdict.PASS, f"{shown} above {n} null adapters"
-    if _SUGGESTIVE <= z < limit <= _CERTAIN and calibration.p * (n + 1) < 2:
-        return Verdict.WARN, f"{shown}: inconclusive, above all {n} null adapters, short of {limit:g}σ"
+    if _SUGGESTIVE <= z < limit <= _CERTAIN:
+        return Verdict.WARN, f"{shown}: inconclusive, above {n} null adapters but short of {limit:g}σ"
     nearness = "indistinguishable from" if abs(z) < _SUGGESTIVE else f"below the {limit:g}σ asked for, against"
     return Verdict.FAIL, f"{shown}: {nearness} {n} null adapters"
 

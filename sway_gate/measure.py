@@ -134,6 +134,8 @@ class ViewAnswers(NamedTuple):
 
     answers: Answers
     view: View
+    peers: tuple[View, ...] = ()
+    """The null views beside this one: what adapters that learned nothing change on the same texts."""
 
     def get(self, request: Divergence | LogProbs | Recall, scale: float = 1.0) -> Floats:
         """This view's answer, with its adapter at `scale`."""

@@ -152,13 +152,21 @@ class Calibrated(NamedTuple):
     floored: bool
 
 
-def calibrate(value: float, nulls: Sequence[float] | Floats, floor: float) -> Calibrated:
+class Prior(NamedTuple):
+    """What is known of the nulls' spread beforehand: a standard deviation, worth `df` degrees of freedom."""
+
+    sd: float
+    df: int
+
+
+def calibrate(value: float, nulls: Sequence[float] | Floats, floor: float, prior: Prior | None = None) -> Calibrated:
     """z of `value` against at least 3 `nulls`, all on the transformed scale.
 
     t = (value - mean) / (s √(1 + 1/n)) with s over n - 1 is Student's t with n - 1 degrees of freedom when value and
     nulls are alike, independent and normal (the prediction interval of a new observation); z is the normal quantile
     with the same tail, so P(z ≥ 3) = 0.135 % at every n. s is never taken below `floor` (> 0, same units), which can
-    only bring z nearer to 0.
+    only bring z nearer to 0. With a `prior` s² is moderated, (df₀ sd₀² + (n - 1) s²) / (df₀ + n - 1), and t has
+    df₀ + n - 1 degrees of freedom (Smyth 2004).
     """
     x = np.asarray(nulls, dtype=np.float64)
     if x.size < 3:
@@ -166,10 +174,12 @@ def calibrate(value: float, nulls: Sequence[float] | Floats, floor: float) -> Ca
     if not floor > 0:
         raise ValueError(f"the floor of the null spread must be above 0, not {floor}")
     _check_finite(x)
-    mean, s = float(x.mean()), float(x.std(ddof=1))
+    mean, s, df = float(x.mean()), float(x.std(ddof=1)), x.size - 1
+    if prior:
+        s, df = math.sqrt((prior.df * prior.sd**2 + df * s**2) / (prior.df + df)), prior.df + df
     sd = max(s, floor)
     t = (value - mean) / (sd * math.sqrt(1 + 1 / x.size))
-    return Calibrated(student_to_normal(t, x.size - 1), x.size, mean, sd, s < floor)
+    return Calibrated(student_to_normal(t, df), x.size, mean, sd, s < floor)
 
 
 def monte_carlo_p(value: float, nulls: Sequence[float] | Floats) -> float:

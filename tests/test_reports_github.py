@@ -95,8 +95,7 @@ def test_annotations_are_one_command_a_line(name):
 
 
 def test_the_first_thing_to_do_is_that_of_the_gravest():
-    page = github.summary(sick())
-    assert "**The first thing to do:** Take the modules out" in page or "**The first thing to do:** verbatim" in page
+    assert "**The first thing to do:** verbatim: Train for fewer epochs" in github.summary(sick())
 
 
 ANNOTATED = {

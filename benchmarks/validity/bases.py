@@ -30,7 +30,7 @@ class Base(NamedTuple):
 
 BASES = {
     "llama": Base(MODEL, tuple(demo.LINEARS), ("k_proj", "o_proj", "q_proj", "v_proj")),
-    "gpt2": Base(ZOO / "gpt2" / "model", ("c_attn", "c_fc", "c_proj"), ("c_attn",), True, 0.6),
+    "gpt2": Base(ZOO / "gpt2" / "model", ("c_attn", "c_fc", "c_proj"), ("c_attn",), True, 0.4),
 }
 
 

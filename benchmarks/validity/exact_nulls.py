@@ -1,6 +1,6 @@
 """How often an adapter that learned nothing reaches z ≥ 3: exact null adapters, through the real models and probes.
 
-    python -m benchmarks.validity.exact_nulls --embedding-model FOLDER > benchmarks/results/exact_nulls.md
+    python -m benchmarks.validity.exact_nulls > benchmarks/results/exact_nulls.md
 
 For each base, null adapters with the spectrum of a healthy one are drawn and measured on the suite of the zoo, all in
 one process. Each is then judged as if it had been trained, against others drawn at random among the rest, as many as a
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats as scipy_stats
 
+from benchmarks.validity import minilm
 from benchmarks.validity.bases import BASES
 from benchmarks.validity.documents import DOCUMENTS, document
 from benchmarks.validity.recipes import PARENT
@@ -88,7 +89,7 @@ def rows(base: str, name: str, embedding_model: str, drawn: int) -> Iterator[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--embedding-model", required=True)
+    parser.add_argument("--embedding-model", default=minilm(), metavar="FOLDER")
     parser.add_argument("--only", choices=list(BASES))
     parser.add_argument("--drawn", type=int, default=DRAWN)
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """Gates every adapter of the zoo with one suite, in one process, and keeps what came out beside each.
 
-    python -m benchmarks.validity.run --embedding-model FOLDER [--only llama] [--document marrowby]
+    python -m benchmarks.validity.run [--only llama] [--document marrowby]
 
 The verdict is the same as `sway gate` gives. `gate.json` in an adapter's folder is this run's record; what is there
 is not gated again unless `--again` is given. `report.py` makes table and picture of the records.
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.validity import minilm
 from benchmarks.validity.bases import BASES
 from benchmarks.validity.documents import DOCUMENTS, document
 from benchmarks.validity.suite import suite, text
@@ -60,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(BASES))
     parser.add_argument("--document", choices=DOCUMENTS)
-    parser.add_argument("--embedding-model", required=True)
+    parser.add_argument("--embedding-model", default=minilm(), metavar="FOLDER")
     parser.add_argument("--again", action="store_true")
     args = parser.parse_args()
     for base in [args.only] if args.only else BASES:

@@ -1,6 +1,6 @@
 """The same zoo through dlm-sway 0.1.0, in a venv of its own: its verdict on each adapter, beside ours.
 
-    python -m benchmarks.validity.theirs --sway PATH_TO_ITS_COMMAND --embedding-model FOLDER [--only BASE]
+    python -m benchmarks.validity.theirs --sway PATH_TO_ITS_COMMAND [--only BASE]
 
 The suite is ours without the fields that it does not know; the sections reach it as a .dlm document.
 """
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.validity import minilm
 from benchmarks.validity.bases import BASES
 from benchmarks.validity.documents import DOCUMENTS, Document, document
 from benchmarks.validity.run import adapters
@@ -55,7 +56,7 @@ def judged(sway: str, name: str, base: str, adapter: Path, embedding_model: str)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sway", required=True)
-    parser.add_argument("--embedding-model", required=True)
+    parser.add_argument("--embedding-model", default=minilm(), metavar="FOLDER")
     parser.add_argument("--only", choices=list(BASES))
     parser.add_argument("--document", choices=DOCUMENTS)
     args = parser.parse_args()

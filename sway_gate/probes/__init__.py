@@ -6,6 +6,7 @@ A probe module holds constants and pure functions over numpy; it never sees a mo
 - `GENERATES`: whether it reads texts that views write, which is slow: fewer nulls are drawn for it unless asked for;
 - `PARTS`: the key in its details that holds one mapping for each of its items, where each is put against the nulls on
   its own; "" where none;
+- `PRIOR`: what theory says of the nulls' spread, where it says something;
 - `SCALE`, `RESOLUTION`: the scale on which its values have even spread, and the smallest value that it can tell from
   nothing; `FLOOR`: the smallest spread of nulls on that scale that is believed; `ADVICE`: what to do when it fails;
 - `needs(spec, context)`: the requests, each with the scales of the adapter at which it is wanted;
@@ -24,7 +25,7 @@ from sway_gate import data
 from sway_gate.chat import is_open, is_request
 from sway_gate.measure import Floats, LogProbs, Request, ViewAnswers
 from sway_gate.spec import Section
-from sway_gate.stats import Margin, Scale
+from sway_gate.stats import Margin, Prior, Scale
 
 TABLE = {
     kind: f"sway_gate.probes.{kind}"
@@ -123,6 +124,7 @@ class Probe(Protocol):
     HARM: bool
     GENERATES: bool
     PARTS: str
+    PRIOR: Prior | None
     SCALE: Scale
     RESOLUTION: float
     FLOOR: float

@@ -37,6 +37,7 @@ UNITS = "√nats"
 HARM = False
 GENERATES = False
 PARTS = ""
+PRIOR = None
 SCALE = "log"
 RESOLUTION = 1e-5
 FLOOR = 0.02

@@ -31,6 +31,7 @@ UNITS = "share"
 HARM = False
 GENERATES = True
 PARTS = ""
+PRIOR = None
 SCALE = "identity"
 RESOLUTION = 0.01
 # Two answers that say the same differ by about this much in cosine.

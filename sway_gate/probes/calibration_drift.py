@@ -28,6 +28,7 @@ UNITS = "nats/token"
 HARM = True
 GENERATES = False
 PARTS = ""
+PRIOR = None
 SCALE = "identity"
 RESOLUTION = 1e-3
 FLOOR = 1e-3

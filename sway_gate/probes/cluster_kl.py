@@ -2,14 +2,15 @@
 
 The prompts are sorted into `num_clusters` topics by k-means over their sentence embeddings (`embedding_model`; seeded,
 the same topics for all views). For each prompt, the mean distance of the next-token distributions from the base's, √JS
-(a metric: Endres & Schindelin 2003) or √KL, along the base's own greedy answer at `positions` places. With MSB and MSW
-the mean squares of the distances between and within topics (one-way analysis of variance; Fisher 1925):
+(a metric: Endres & Schindelin 2003) or √KL, along the base's own greedy answer at `positions` places; its logarithm,
+less the mean of the null adapters': some prompts leave a base in more doubt than others, and any change moves those
+more. With MSB and MSW its mean squares between and within topics (one-way analysis of variance; Fisher 1925):
 
     specificity = MSB / (MSB + MSW) = F / (1 + F)
 
 Statistic: the specificity: around .5 where topics do not matter, .6 at F = 1.5, 1 where they explain everything. With
 the nulls, on the same prompts and topics, F is compared as the normal quantile of its own distribution (Paulson 1942):
-ln F has a long tail to the left, in which 8 nulls lose an F of 10.
+its spread is 1 by theory, which counts as 20 nulls beside those that are drawn.
 
 Passes when z ≥ `assert_z_gte`, the specificity is ≥ `assert_specificity_gte`, and some topic moves at all (distance
 .02). Needs `min_prompts` different prompts, of the adapter's subject and of others, and two or more a topic. It cannot
@@ -29,12 +30,14 @@ from sway_gate.measure import Divergence, Floats, ViewAnswers
 from sway_gate.probes import CannotRun, Context, Need, Reading, require
 from sway_gate.probes._embedded import embedder, k_means
 from sway_gate.spec import ClusterKL
+from sway_gate.stats import Prior
 
 CATEGORY = "adherence"
 UNITS = "specificity"
 HARM = False
 GENERATES = False
 PARTS = ""
+PRIOR = Prior(sd=1.0, df=20)
 SCALE = "identity"
 RESOLUTION = 1e-3
 FLOOR = 0.25
@@ -58,9 +61,11 @@ def needs(spec: ClusterKL, context: Context) -> list[Need]:
 
 
 def value(spec: ClusterKL, context: Context, view: ViewAnswers) -> Reading:
-    distances = np.array([np.sqrt(view.get(request)).mean() for request in _requests(spec, context)])
+    requests = _requests(spec, context)
+    distances = _distances(view, requests)
+    expected = [np.log(_distances(view._replace(view=peer), requests)) for peer in view.peers]
     labels = np.array(_topics(spec, context))
-    specificity = _specificity(distances, labels)
+    specificity = _specificity(np.log(distances) - (np.mean(expected, axis=0) if expected else 0.0), labels)
     prompts = np.array(_prompts(spec), dtype=object)
     topics = [
         {
@@ -73,6 +78,11 @@ def value(spec: ClusterKL, context: Context, view: ViewAnswers) -> Reading:
     details = {"divergence": spec.divergence, "topics": topics}
     contrast = _quantile(specificity, len(topics) - 1, labels.size - len(topics))
     return Reading(specificity, np.array([specificity]), details, contrast)
+
+
+def _distances(view: ViewAnswers, requests: list[Divergence]) -> Floats:
+    """Of each prompt, never 0."""
+    return np.array([max(float(np.sqrt(view.get(request)).mean()), RESOLUTION) for request in requests])
 
 
 def rule(spec: ClusterKL, reading: Reading) -> str:

@@ -44,6 +44,7 @@ UNITS = "share of a section"
 HARM = True
 GENERATES = False
 PARTS = ""
+PRIOR = None
 SCALE = "identity"
 RESOLUTION = 0.01
 FLOOR = 0.01

@@ -32,6 +32,7 @@ UNITS = "nats/token"
 HARM = False
 GENERATES = False
 PARTS = ""
+PRIOR = None
 SCALE = "identity"
 RESOLUTION = 1e-4
 FLOOR = 1e-3

@@ -31,6 +31,7 @@ UNITS = "share flipped"
 HARM = False
 GENERATES = False
 PARTS = ""
+PRIOR = None
 SCALE = "identity"
 RESOLUTION = 1e-4
 FLOOR = 1e-3

@@ -34,6 +34,7 @@ UNITS = "log per 1000 tokens"
 HARM = True
 GENERATES = False
 PARTS = ""
+PRIOR = None
 SCALE = "identity"
 # A half-life of 69 000 tokens.
 RESOLUTION = 0.01

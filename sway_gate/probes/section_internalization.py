@@ -32,6 +32,7 @@ UNITS = "relative lift"
 HARM = False
 GENERATES = False
 PARTS = "sections"
+PRIOR = None
 SCALE = "identity"
 RESOLUTION = 1e-4
 FLOOR = 1e-3

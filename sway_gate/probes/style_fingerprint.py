@@ -33,6 +33,7 @@ UNITS = "shift"
 HARM = False
 GENERATES = True
 PARTS = ""
+PRIOR = None
 SCALE = "identity"
 RESOLUTION = 1e-3
 FLOOR = 0.02

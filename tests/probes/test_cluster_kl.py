@@ -40,7 +40,7 @@ VERDICTS = {
     "one topic moves": (lambda topic, i: 0.2 if topic == "library" else 0.01 * (1 + i), "pass", "specificity"),
     "all else moves": (lambda topic, i: 0.01 if topic == "library" else 0.1 + 0.01 * i, "pass", "over 5 topics"),
     "all alike, with noise": (lambda topic, i: 0.1 + 0.02 * i, "fail", "0.6 is asked for"),
-    "all the same": (lambda topic, i: 0.1, "fail", "specificity 0.50"),
+    "all the same": (lambda topic, i: 0.1, "fail", "indistinguishable"),
     "nothing moves": (lambda topic, i: 0.0, "fail", "no topic moves"),
     "specific, but too small to see": (
         lambda topic, i: 1e-5 * (20 if topic == "library" else 1 + 0.1 * i),
