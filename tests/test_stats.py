@@ -19,6 +19,7 @@ from sway_gate.stats import (
     Z_95,
     Floats,
     Margin,
+    Prior,
     Scale,
     bootstrap_ci,
     calibrate,
@@ -502,3 +503,22 @@ def test_holm_holds_the_family_wise_error_and_equals_its_definition() -> None:
 def test_normal_sf_is_scipys() -> None:
     for z in (-3.0, 0.0, 1.6448536269514722, 6.0):
         assert normal_sf(z) == pytest.approx(oracle.norm.sf(z), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [3, 8, 40])
+def test_a_prior_moderates_the_spread_as_smyth_has_it(n: int) -> None:
+    x, prior = np.random.default_rng(n).normal(2.0, 0.5, n), Prior(sd=1.0, df=20)
+    df = prior.df + n - 1
+    s = math.sqrt((prior.df * prior.sd**2 + (n - 1) * x.var(ddof=1)) / df)
+    t = (5.0 - x.mean()) / (s * math.sqrt(1 + 1 / n))
+    assert calibrate(5.0, x, 1e-9, prior).z == pytest.approx(oracle.norm.isf(oracle.t.sf(t, df)), rel=1e-9)
+
+
+def test_a_true_prior_keeps_the_null_rate() -> None:
+    rng, prior = np.random.default_rng(0), Prior(sd=1.0, df=20)
+    zs = np.array([calibrate(row[0], row[1:], 1e-9, prior).z for row in rng.normal(size=(20_000, 9))])
+    for z in (1.0, 2.0):
+        nominal = oracle.norm.sf(z)
+        # Slightly careful: the estimate of the spread is worth more than the degrees of freedom that it is given.
+        assert np.mean(zs >= z) < nominal + 3 * math.sqrt(nominal / 20_000)
+        assert np.mean(zs >= z) > 0.7 * nominal

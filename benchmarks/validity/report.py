@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from benchmarks.validity.bases import BASES
 from benchmarks.validity.documents import DOCUMENTS
-from benchmarks.validity.recipes import ADAPTERS
+from benchmarks.validity.recipes import ADAPTERS, HARMS
 from benchmarks.validity.run import RECORD, adapters
 from benchmarks.validity.theirs import RECORD as THEIRS
 from benchmarks.validity.zoo import TRUTH
 
 THRESHOLD = 0.6
+HARM_NATS = 0.1
 
 
 class Case(NamedTuple):
@@ -45,15 +46,36 @@ def cases(record: str) -> Iterator[Case]:
     for base in BASES:
         for name in DOCUMENTS:
             for folder in adapters(base, name):
-                if (folder / record).exists():
+                if (folder / record).exists() and not missing(folder):
                     yield _case(base, name, folder, record)
+
+
+def missing(folder: Path) -> list[str]:
+    """What the recipe promised and the ground truth does not show: such an adapter is neither healthy nor sick."""
+    truth = json.loads((folder / TRUTH).read_text(encoding="utf-8"))
+    return sorted(symptom for symptom, shown in truth["symptoms"].items() if not shown)
+
+
+def left_out() -> Iterator[str]:
+    for base in BASES:
+        for name in DOCUMENTS:
+            for folder in adapters(base, name):
+                if (folder / RECORD).exists() and (lacking := missing(folder)):
+                    yield f"{base}, {name}, {folder.name} ({', '.join(lacking)})"
 
 
 def _case(base: str, name: str, folder: Path, record: str) -> Case:
     truth = json.loads((folder / TRUTH).read_text(encoding="utf-8"))
     found = json.loads((folder / record).read_text(encoding="utf-8"))
     verdict, score, first = _theirs(found["report"]) if record == THEIRS else _ours(found)
-    return Case(base, name, folder.name, truth["expected"], verdict, score, first, tuple(truth["reasons"]))
+    return Case(base, name, folder.name, truth["expected"], verdict, score, first, _reasons(truth, folder))
+
+
+def _reasons(truth: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    """What its recipe makes right to name first; where its ground truth shows harm, whatever the recipe, harm too."""
+    base = json.loads((folder.parent / "base.json").read_text(encoding="utf-8"))
+    harmed = any((truth[loss] or 0.0) > base[loss] + HARM_NATS for loss in ("general", "prose"))
+    return (*truth["reasons"], *(sorted(HARMS) if harmed else ()))
 
 
 def _ours(found: dict[str, Any]) -> tuple[str, float, str]:
@@ -144,6 +166,8 @@ def main() -> None:
     if theirs:
         print(summary("sway-gate, on the part below", [c for c in ours if c[:3] in places]))
         print(summary("dlm-sway 0.1.0, on that part", theirs))
+    if out := list(left_out()):
+        print("\nLeft out, as their ground truth does not show what their recipe promised: " + "; ".join(out) + ".")
     print("\n## sway-gate\n")
     print("\n".join(table(ours)))
     if theirs:
