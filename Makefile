@@ -12,10 +12,10 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench validity clean
+.PHONY: help demo test test-all test-container lint bench validity clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.hf ## Gate a healthy and an untrained demo adapter, offline.
 	@$(BIN)/sway demo
@@ -25,6 +25,9 @@ test: .venv/.dev ## Run the fast tests.
 
 test-all: .venv/.dev ## Run all tests.
 	$(BIN)/python -m pytest -q -n 2
+
+test-container: .venv/.dev ## Build the image and test it; skipped where no container engine runs.
+	$(BIN)/python -m pytest -q tests/container
 
 lint: .venv/.dev ## Check style and types.
 	$(BIN)/ruff check .

@@ -86,13 +86,12 @@ def _cache() -> dict[str, Any]:
 
 
 def _hub() -> dict[str, Any]:
-    """The models in the local hub cache, whose folders are called models--ORG--NAME."""
-    from sway_gate.hub import cache_folder
+    """The models in the local hub cache and in the installation, whose folders are called models--ORG--NAME."""
+    from sway_gate.hub import cache_folder, folders
 
-    folder = cache_folder()
-    names = [path.name for path in folder.glob("models--*")] if folder.is_dir() else []
+    names = {path.name for folder in folders() for path in folder.glob("models--*")}
     models = [name.removeprefix("models--").replace("--", "/") for name in names]
-    return {"folder": str(folder), "models": sorted(models)}
+    return {"folder": str(cache_folder()), "models": sorted(models)}
 
 
 def render(found: Mapping[str, Any]) -> str:

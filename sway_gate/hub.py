@@ -7,6 +7,7 @@ directly: huggingface_hub takes a second to import, and is needed for a download
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,11 @@ def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
     return Path(os.path.expandvars(os.path.expanduser(folder)))
 
 
+def folders() -> tuple[Path, Path]:
+    """Where snapshots are looked for: the hub cache, then what came with the installation (the image has MiniLM)."""
+    return cache_folder(), Path(sys.prefix) / "share" / "sway-gate" / "hub"
+
+
 def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
     """The folder with the files of `ref`, a local folder or a hub id; `what` names it in messages ("base model").
 
@@ -78,7 +84,11 @@ def commit(path: str | os.PathLike[str]) -> str | None:
 
 
 def _cached(ref: str, revision: str | None) -> Path | None:
-    repo = cache_folder() / f"models--{ref.replace('/', '--')}"
+    repos = (folder / f"models--{ref.replace('/', '--')}" for folder in folders())
+    return next((found for repo in repos if (found := _snapshot(repo, revision))), None)
+
+
+def _snapshot(repo: Path, revision: str | None) -> Path | None:
     revision = revision or "main"
     name = revision if _COMMIT.fullmatch(revision) else _branch_commit(repo / "refs" / revision)
     snapshot = repo / "snapshots" / name if name else None

@@ -15,10 +15,21 @@ def cache_dir() -> Path:
     if chosen := os.environ.get("SWAY_CACHE_DIR"):
         return Path(chosen).expanduser().absolute()
     usual = next((root for root in _usual_roots() if root.is_absolute()), None)
-    if usual is not None and _can_write(usual):
+    temporary = _temporary()
+    if usual is not None and (temporary is None or _can_write(usual)):
         return usual / "sway-gate"
     user = os.getuid() if sys.platform != "win32" else os.environ.get("USERNAME", "user")
-    return Path(tempfile.gettempdir()) / f"sway-gate-{user}"
+    return (temporary or Path(os.sep)) / f"sway-gate-{user}"
+
+
+def _temporary() -> Path | None:
+    """The temporary folder. None where there is none but the current folder, which tempfile falls back to: that is the
+    work tree, and nothing is written there."""
+    try:
+        folder = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return None
+    return None if folder == Path.cwd() else folder
 
 
 def _usual_roots() -> list[Path]:
