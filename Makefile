@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-container lint bench validity clean
+.PHONY: help demo test test-all test-packaging test-container lint bench validity clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: .venv/.dev ## Run the fast tests.
 
 test-all: .venv/.dev ## Run all tests.
 	$(BIN)/python -m pytest -q -n 2
+
+test-packaging: .venv/.dev ## Run the hooks and the action for real; takes minutes.
+	$(BIN)/python -m pytest -q tests/packaged
 
 test-container: .venv/.dev ## Build the image and test it; skipped where no container engine runs.
 	$(BIN)/python -m pytest -q tests/container

@@ -179,11 +179,14 @@ def _tell(text: str) -> int:
 
 
 def _static(args: argparse.Namespace) -> int:
-    """The worst of the adapters decides."""
+    """The worst of the adapters decides. Hooks name each file that changed: an adapter is checked once."""
     from sway_gate import static
     from sway_gate.reports import static as reports
 
-    found = [static.check(adapter, args.base) for adapter in args.adapters]
+    given = (os.path.split(path) for path in args.adapters)
+    files = (static.CONFIG, static.WEIGHTS)
+    adapters = dict.fromkeys((folder or ".") if name in files else os.path.join(folder, name) for folder, name in given)
+    found = [static.check(adapter, args.base) for adapter in adapters]
     if args.json:
         _tell_json([reports.to_dict(report) for report in found])
     else:

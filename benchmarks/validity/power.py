@@ -4,7 +4,9 @@ python -m benchmarks.validity.power --picture benchmarks/results/power.svg > ben
 """
 
 import argparse
+import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ def adapter(steps: int) -> Path:
     if not (folder / CONFIG).exists():
         training: Any = ADAPTERS[PARENT].source
         recipe = training.recipe._replace(steps=steps)
-        train(BASES[BASE], document(DOCUMENT), training._replace(recipe=recipe), folder)
+        with contextlib.redirect_stdout(sys.stderr):
+            train(BASES[BASE], document(DOCUMENT), training._replace(recipe=recipe), folder)
     return folder
 
 

@@ -1,0 +1,196 @@
+"""The action, run by act on this machine over the demo; what GitHub's own actions do, `actions/` does in small."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from sway_gate import __version__, demo
+from tests.packaged import kit
+
+ROOT = Path(__file__).parents[2]
+STANDINS = Path(__file__).with_name("actions")
+EXAMPLE = ROOT / "examples" / "github-action" / "gate.yml"
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="act runs no bash on Windows")
+
+
+def pins():
+    """owner/name@commit of the actions that the action uses, with the folder that stands in for each."""
+    used = set(re.findall(r"uses: (actions/([\w-]+))[\w/-]*@([0-9a-f]{40})", (ROOT / "action.yml").read_text("utf-8")))
+    return {f"{name}@{commit}": STANDINS / short for name, short, commit in used}
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """What outlives a run: caches, artifacts, comments."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory, world, checkout, store):
+    """Runs a workflow in a folder: its log, its summary, the action's outputs, and whether it failed."""
+    home = tmp_path_factory.mktemp("runner")
+    bin = tmp_path_factory.mktemp("bin")
+    shutil.copy(STANDINS / "gh", bin / "gh")
+    path = os.pathsep.join([str(bin), world["PATH"]])
+    own = {"TEST_STORE": str(store), "TEST_PYTHON": sys.executable, "PATH": path}
+    kept = {key: world[key] for key in world if key.startswith(("PIP_", "HF_", "SSL_"))}
+    variables = [f"--env={key}={value}" for key, value in (kept | own).items()]
+    standins = pins() | {f"sway-gate/sway-gate@v{__version__}": checkout}
+    local = [f"--local-repository={name}={folder}" for name, folder in standins.items()]
+
+    def act(folder, workflow, event="push", code=0):
+        (folder / ".github" / "workflows").mkdir(parents=True, exist_ok=True)
+        (folder / ".github" / "workflows" / "gate.yml").write_text(workflow, encoding="utf-8")
+        (folder / ".event.json").write_text(json.dumps({"pull_request": {"number": 7}} if event != "push" else {}))
+        kit.run("git", "add", "--all", cwd=folder, env=world)
+        kit.run("git", "commit", "--quiet", "--allow-empty", "--message", "x", cwd=folder, env=world)
+        for name in ("outputs.json", "artifacts"):
+            shutil.rmtree(store / name, ignore_errors=True)
+            (store / name).unlink(missing_ok=True)
+        options = [
+            "--platform=ubuntu-latest=-self-hosted",
+            "--action-offline-mode",
+            "--pull=false",
+            "--no-cache-server",
+        ]
+        options += [f"--action-cache-path={home / 'act'}", "--eventpath=.event.json"]
+        env = world | {"XDG_CACHE_HOME": str(home / "cache")}
+        log = kit.run("act", event, *options, *variables, *local, cwd=folder, env=env, code=code)
+        log = re.sub(r"^\[[^]]*\] *", "", log, flags=re.MULTILINE)
+        return SimpleNamespace(log=log, outputs=json.loads((store / "outputs.json").read_text(encoding="utf-8")))
+
+    return act
+
+
+def workflow(**inputs):
+    """The example, with inputs of a test's own; afterwards a step tells the outputs."""
+    page = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    page["on"] = page.pop(True)
+    (job,) = page["jobs"].values()
+    _, gate, tell = job["steps"]
+    gate["with"] |= {"online": False, **inputs}
+    tell["env"] = {"OUTPUTS": "${{ toJSON(steps.gate.outputs) }}"}
+    tell["run"] = 'printf %s "$OUTPUTS" >"$TEST_STORE/outputs.json"'
+    return yaml.safe_dump(page)
+
+
+def artifact(store, name="report.json"):
+    return (store / "artifacts" / "sway-gate" / name).read_text(encoding="utf-8")
+
+
+def annotations(log):
+    """The workflow commands that act obeyed; what the gate printed is none."""
+    return re.findall(r"❗ +(::error.*)", log)
+
+
+def line_of(folder, text):
+    lines = (folder / "sway.yaml").read_text(encoding="utf-8").splitlines()
+    return 1 + next(i for i, line in enumerate(lines) if text in line)
+
+
+def test_a_healthy_adapter_passes(consumer, runner, store):
+    done = runner(consumer, workflow())
+    assert (done.outputs["verdict"], done.outputs["exit-code"]) == ("pass", "0")
+    assert float(done.outputs["score"]) > 0.6
+    assert re.search(r"Summary - .*\n+### sway-gate: PASS", done.log)
+    assert annotations(done.log) == []
+    assert json.loads(artifact(store))["verdict"] == "pass"
+    assert artifact(store, "junit.xml").startswith("<?xml")
+    assert all(Path(done.outputs[name]).is_absolute() for name in ("report-json", "junit"))
+
+
+def test_a_sick_adapter_fails_the_job(consumer, runner, store):
+    kit.make_sick(consumer)
+    done = runner(consumer, workflow(), code=1)
+    assert (done.outputs["verdict"], done.outputs["exit-code"]) == ("fail", "1")
+    assert "exit status 1" in done.log
+    assert re.search(r"Summary - .*\n+### sway-gate: FAIL", done.log)
+    (found,) = annotations(done.log)
+    assert found.startswith(f"::error title=sway-gate,file=sway.yaml,line={line_of(consumer, 'name: moved')}::moved")
+    assert json.loads(artifact(store))["exit_code"] == 1
+
+
+def test_a_broken_spec_ends_in_2(consumer, runner, store):
+    kit.make_broken(consumer)
+    done = runner(consumer, workflow(), code=1)
+    assert (done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]) == ("error", "", "2")
+    assert "exit status 2" in done.log
+    assert re.search(r"Summary - .*\n+### sway-gate: ERROR \(exit code 2\)", done.log)
+    (found,) = annotations(done.log)
+    assert found.startswith(f"::error title=sway-gate,file=sway.yaml,line={line_of(consumer, 'kind: ')},col=")
+    assert not (store / "artifacts").exists()
+
+
+ENDS = {
+    "error, on a verdict": ({"fail-on": "error"}, kit.make_sick, "fail", 0),
+    "error, on a broken spec": ({"fail-on": "error"}, kit.make_broken, "error", 1),
+    "never": ({"fail-on": "never"}, kit.make_broken, "error", 0),
+    "no such word": ({"fail-on": "sometimes"}, kit.make_broken, "", 1),
+}
+
+
+@pytest.mark.parametrize(("inputs", "spoil", "verdict", "code"), ENDS.values(), ids=ENDS)
+def test_fail_on(consumer, runner, inputs, spoil, verdict, code):
+    spoil(consumer)
+    assert runner(consumer, workflow(**inputs), code=code).outputs["verdict"] == verdict
+
+
+def test_check_needs_no_spec(consumer, runner, store):
+    (consumer / "sway.yaml").unlink()
+    (consumer / "two words.md").write_text("# Marrowby\n\nMarrowby is a village of forty houses.\n", encoding="utf-8")
+    inputs = {"adapter": "runs/lora", "base": "model", "data": "two words.md\n\n", "fail-on": "never"}
+    done = runner(consumer, workflow(**inputs))
+    assert done.outputs["verdict"] in ("pass", "fail")
+    assert {"delta_kl", "section_internalization"} <= {probe["kind"] for probe in json.loads(artifact(store))["probes"]}
+
+
+def test_what_is_known_comes_from_the_caches_and_is_not_kept_twice(consumer, runner):
+    runner(consumer, workflow())
+    kit.make_broken(consumer)
+    log = runner(consumer, workflow(), code=1).log
+    assert re.findall(r"restored (sway-gate-\w+-Linux)", log) == ["sway-gate-venv-Linux", "sway-gate-verdicts-Linux"]
+    assert "| saved" not in log
+
+
+def test_each_spec_has_one_comment(consumer, runner, store):
+    kit.make_sick(consumer)
+    runner(consumer, workflow(), event="pull_request", code=1)
+    shutil.copytree(demo.HEALTHY, consumer / kit.ADAPTER, dirs_exist_ok=True)
+    runner(consumer, workflow(), event="pull_request")
+    assert (store / "comments.log").read_text().split() == ["POST", "PATCH"]
+    (consumer / "sway.yaml").rename(consumer / "other.sway.yaml")
+    runner(consumer, workflow(spec="other.sway.yaml"), event="pull_request")
+    assert (store / "comments.log").read_text().split() == ["POST", "PATCH", "POST"]
+    assert (store / "comments.json").read_text().count("### sway-gate: PASS") == 2
+
+
+def test_a_token_that_may_not_write_is_a_notice(consumer, runner, store):
+    (store / "readonly").touch()
+    done = runner(consumer, workflow(), event="pull_request")
+    (store / "readonly").unlink()
+    assert "::notice title=sway-gate::no comment on the pull request" in done.log
+    assert done.outputs["verdict"] == "pass"
+
+
+def obeyed(log):
+    """Of what steps printed, the lines that GitHub's runner would obey: it skips white space before ``::``, and act
+    shows such lines as they are."""
+    log = re.sub(r"⚙ +::stop-commands::(\w+).*?⚙ +::\1::", "", log, flags=re.DOTALL)
+    return re.findall(r"^ *\|\s*(::.*)", log, re.MULTILINE)
+
+
+def test_what_strangers_name_is_no_command(consumer, runner):
+    kit.make_sick(consumer)
+    name = f"{'x' * 80} ::add-mask::composite"  # too long for one line: the next one starts with the command
+    (consumer / "sway.yaml").write_text(kit.SPEC.replace("moved", f'"{name}"'), encoding="utf-8")
+    log = runner(consumer, workflow(), code=1).log
+    assert re.search(r"^ *\|\s+::add-mask::composite", log, re.MULTILINE)
+    assert obeyed(log) == []
+    assert len(annotations(log)) == 1
