@@ -207,8 +207,8 @@ SCORE_WEIGHTS: Final = ScoreWeights(adherence=0.30, attribution=0.35, calibratio
 class Defaults(_Struct, frozen=True, kw_only=True):
     """What holds for the whole suite. `score_weights` given in part are completed by SCORE_WEIGHTS.
 
-    top_k, differential and concurrent_probes are accepted and change nothing: divergences are taken over the whole
-    vocabulary, and the engine batches on its own.
+    top_k and concurrent_probes are accepted and change nothing: divergences are taken over the whole vocabulary, and
+    the engine batches on its own. `differential` false loads base and fine-tuned model side by side, without nulls.
     """
 
     seed: Seed = 0

@@ -24,27 +24,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 from sway_gate import data
 from sway_gate.chat import is_open, is_request
 from sway_gate.measure import Floats, LogProbs, Request, ViewAnswers
-from sway_gate.spec import Section
+from sway_gate.spec import KINDS, Section
 from sway_gate.stats import Margin, Prior, Scale
 
-TABLE = {
-    kind: f"sway_gate.probes.{kind}"
-    for kind in (
-        "delta_kl",
-        "adapter_revert",
-        "prompt_collapse",
-        "cluster_kl",
-        "section_internalization",
-        "paraphrase_invariance",
-        "preference_flip",
-        "style_fingerprint",
-        "calibration_drift",
-        "leakage",
-        "external_perplexity",
-        "adapter_ablation",
-        "null_adapter",
-    )
-}
+TABLE = {kind: f"sway_gate.probes.{kind}" for kind in KINDS}
 
 
 class Embedder(Protocol):
