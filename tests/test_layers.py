@@ -15,7 +15,8 @@ PACKAGE = ROOT / "sway_gate"
 
 # From the top down; a module imports from its own layer and those below.
 LAYERS = (
-    {"__main__", "cli", "doctor", "explain", "pytest_plugin"},
+    {"__main__", "cli"},
+    {"commands", "doctor", "explain", "pytest_plugin"},
     {"gate", "check", "evaluate", "models", "reports", "autogen", "demo"},
     {"planning", "engine", "judge", "cache", "digest", "static", "backends", "embedding", "fleet"},
     {"probes"},
