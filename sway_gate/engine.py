@@ -6,7 +6,7 @@ backend is built only when something is left to measure.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +17,9 @@ from sway_gate.measure import BASE, Answer, Answers, Divergence, Floats, Generat
 
 Progress = Callable[[str, int, int], None]
 Key = tuple[View, Request]
+
+# Tokens. On a CPU a pass costs some tens of milliseconds whatever its size, and so do this many tokens of a small model.
+_PADDING = 128
 
 
 class Store(Protocol):
@@ -93,7 +96,9 @@ def _run(
     encoded, unmeasurable, notes = _encode(list(dict.fromkeys(request for _, request in missing)), backend)
     values: dict[Key, Answer] = {}
     faults = {key: unmeasurable[key[1]] for key in missing if key[1] in unmeasurable}
-    passes = _passes([key for key in missing if key not in faults], encoded, backend)
+    measurable = [key for key in missing if key not in faults]
+    within = _within(measurable, encoded)
+    passes = _passes([key for key in measurable if key not in within], encoded, backend)
     total = sum(len(p.views) * sum(len(row.ids) for row in p.rows) for p in passes)
     done = 0
     references: dict[Row, Any] = {}
@@ -108,7 +113,30 @@ def _run(
                     values[view, request] = answer
         done += len(step.views) * sum(len(row.ids) for row in step.rows)
     progress("measuring", total, total)
+    for (view, request), longer in within.items():
+        if (view, longer) in faults:
+            faults[view, request] = faults[view, longer]
+        else:
+            values[view, request] = values[view, longer][: len(encoded[request].positions)]
     return values, faults, notes
+
+
+def _within(keys: Sequence[Key], encoded: Mapping[Request, Row]) -> dict[Key, Request]:
+    """The divergences that another, read further along the same answer, holds, each with that other."""
+    along: dict[tuple[Any, ...], list[Key]] = defaultdict(list)
+    for view, request in keys:
+        if isinstance(request, Divergence):
+            row = encoded[request]
+            along[view, row.asks, row.shared, row.ids[: row.positions[0] + 1]].append((view, request))
+    found: dict[Key, Request] = {}
+    for same in along.values():
+        longest = max((request for _, request in same), key=lambda request: len(encoded[request].ids))
+        ids, positions = encoded[longest].ids, encoded[longest].positions
+        for view, request in same:
+            row = encoded[request]
+            if request != longest and ids[: len(row.ids)] == row.ids and positions[: len(row.positions)] == row.positions:
+                found[view, request] = longest
+    return found
 
 
 def _encode(
@@ -159,15 +187,21 @@ def _batches(
 ) -> list[list[Request]]:
     """Requests of similar length together, as many as the budget holds for all views at once; at least one."""
     batches: list[list[Request]] = []
-    budget = backend.budget()
+    at_once = views if backend.stacked else 1
     for request in requests:
-        if batches:
-            grown = [encoded[r] for r in batches[-1]] + [encoded[request]]
-            if backend.cost(views if backend.stacked else 1, grown) <= budget:
-                batches[-1].append(request)
-                continue
-        batches.append([request])
+        grown = [*batches[-1], request] if batches else [request]
+        rows = [encoded[r] for r in grown]
+        if len(rows) > 1 and backend.cost(at_once, rows) <= backend.budget() and not _is_padded(rows, at_once):
+            batches[-1] = grown
+        else:
+            batches.append([request])
     return batches
+
+
+def _is_padded(rows: Sequence[Row], views: int) -> bool:
+    """Whether the last row's length makes the others' padding cost more than a pass of its own."""
+    width = len(rows[-1].ids)
+    return views * sum(width - len(row.ids) for row in rows) > _PADDING
 
 
 def _view_parts(views: tuple[View, ...], rows: tuple[Row, ...], backend: Backend) -> list[tuple[View, ...]]:

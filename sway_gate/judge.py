@@ -20,7 +20,8 @@ from sway_gate.spec import ProbeSpec
 
 # From here on more nulls add little power: see benchmarks/results/null_tails.md.
 FEW_NULLS = 8
-_SUGGESTIVE, _CERTAIN = 2.0, 3.0
+# One in twenty null adapters stands higher than the first, one in 740 higher than the second.
+_SUGGESTIVE, _CERTAIN = stats.Z_95, 3.0
 # The chance that any part is said to have moved where none has (Holm 1979).
 _FAMILY_WISE = 0.05
 CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
@@ -128,6 +129,7 @@ def _shared(
         "raw": reading.value,
         "units": reading.units or probe.UNITS,
         "ci_95": _interval(probe, reading, context.seed),
+        "items": tuple(reading.items.tolist()),
         "details": _details(probe, reading, calibration),
     }
     if calibration:
@@ -185,7 +187,7 @@ def _effect(
 def _position(calibration: Calibration | None, limit: float) -> tuple[Verdict, str]:
     """Where an effect stands among the nulls, and what follows while its fixed rule holds.
 
-    Between 2 and 3 is inconclusive: such a null is rare, and such an effect too uncertain to pass.
+    Above 19 of 20 nulls and short of 3 is inconclusive: such a null is rare, such an effect too uncertain to pass.
     A limit above 3 is an assertion of the spec's author, and is not softened.
     """
     if calibration is None:

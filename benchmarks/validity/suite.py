@@ -48,7 +48,7 @@ def effects(document: Document) -> list[Fields]:
         {"name": "learned_the_document", "kind": "section_internalization"},
         {"name": "generalizes", "kind": "paraphrase_invariance", "cases": cases(document)},
         {"name": "prefers_the_document", "kind": "preference_flip", "triples": triples(document)},
-        {"name": "holds_in_context", "kind": "prompt_collapse", "prompts": prompts[::2],
+        {"name": "holds_in_context", "kind": "prompt_collapse", "prompts": prompts,
          "context_lengths": [0, 128, 256, 512]},
         {"name": "grows_with_scale", "kind": "adapter_ablation", "prompts": prompts[1::2]},
     ]  # fmt: skip

@@ -28,16 +28,16 @@ class Target(NamedTuple):
 
 
 def target(spec: AdapterAblation, context: Context) -> Target | None:
-    """Held-out text, else an even choice of sections; None where there is neither.
+    """Held-out text, else some sections, by their ids: the choice does not hang on their order. None where there is
+    neither.
 
     No preference sections: training on preferences may lower the likelihood of both answers, and rightly so.
     """
     control = [[LogProbs("", piece)] for piece in context.control_pieces(_CHARS, _CONTROL)]
     if held_out := data.chunks(spec.held_out, _CHARS, _HELD_OUT):
         return Target("held_out", [[LogProbs("", piece)] for piece in held_out], control)
-    sections = [section for section in context.sections if section.kind != "preference"]
-    stride = max(1, -(-len(sections) // _SECTIONS))
-    texts = [_section(section, context) for section in sections[::stride]]
+    sections = sorted((s for s in context.sections if s.kind != "preference"), key=lambda section: section.id)
+    texts = [_section(section, context) for section in sections[:_SECTIONS]]
     return Target("sections", texts, control) if texts else None
 
 
