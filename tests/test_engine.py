@@ -96,6 +96,37 @@ def test_texts_of_one_length_share_a_pass() -> None:
     assert [len(row.ids) for row in backend.passes[0][1]] == [2, 4]
 
 
+def test_much_padding_is_worth_a_pass() -> None:
+    lengths = [4, 5, 6, 7, 200]
+    plan: list[engine.Key] = [(view, LogProbs("p" * n, "c")) for view in (FINETUNED, NULL) for n in lengths]
+    backend = Arithmetic()
+    measure(backend, plan)
+    assert [[len(row.ids) for row in rows] for _, rows in backend.passes] == [[5, 6, 7, 8], [201]]
+
+
+class Along(Arithmetic):
+    """Reads divergences along an answer, as the real backend does."""
+
+    def encode_one(self, request: Any) -> tuple[Row, str]:
+        prompt, answer = tuple(map(ord, request.prompt)), tuple(range(1, request.positions))
+        return Row(prompt + answer, tuple(range(len(prompt) - 1, len(prompt + answer))), (), request.divergence), ""
+
+    def measure(self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]) -> Any:
+        super().measure(views, rows, references)
+        return [
+            [np.array([sum(row.ids[: p + 1]) * view.scale for p in row.positions]) for row in rows] for view in views
+        ]
+
+
+def test_a_short_read_is_the_beginning_of_a_longer_one() -> None:
+    short, long, half = Divergence("ab", positions=2), Divergence("ab", positions=4), FINETUNED.scaled(0.5)
+    backend = Along()
+    answers = measure(backend, [(FINETUNED, short), (FINETUNED, long), (half, short), (half, Divergence("b"))]).answers
+    alone = measure(Along(), [(FINETUNED, short)]).answers
+    assert answers.get(FINETUNED, short).tolist() == alone.get(FINETUNED, short).tolist() == [195, 196]
+    assert [len(row.ids) for views, rows in backend.passes if FINETUNED in views for row in rows] == [5]
+
+
 def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
     backend = Arithmetic(budget=4, stacked=False)
     measure(backend, PLAN)
