@@ -63,7 +63,7 @@ clean: ## Remove what the other targets made.
 
 .venv/.dev: .venv/.hf
 	$(BIN)/python -m pip install -q "pip>=25.1"
-	$(PIP) --group dev -e ".[hf,semsim,style,dlm]"
+	$(PIP) --group dev -e ".[hf,semsim,style,dlm,viz]"
 	@touch $@
 
 # Each side in an environment of its own, with what its users install and nothing else.

@@ -1,3 +1,109 @@
-"""sway-gate: did LoRA training really change this model, toward what it was trained on, without breaking the rest?"""
+"""sway-gate: did LoRA training really change this model, toward what it was trained on, without breaking the rest?
+
+    import sway_gate
+
+    result = sway_gate.run("sway.yaml")
+    result = sway_gate.check("out/adapter", base="org/model", data="train.jsonl")
+    print(result.verdict, result.score, [probe.message for probe in result.probes])
+
+Both give a `GateResult`, a frozen struct. Whatever keeps them from one raises a `SwayError` of one line a mistake;
+`exit_code` of it, and of the result, is what the command `sway` ends with. docs/python.md tells more.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sway_gate.errors import AdapterError, SpecError, SwayError, Undecided, UsageError
+    from sway_gate.result import GateResult, ProbeResult, Verdict
+    from sway_gate.spec import Spec
 
 __version__ = "0.1.0"
+__all__ = [
+    "AdapterError",
+    "GateResult",
+    "ProbeResult",
+    "SpecError",
+    "SwayError",
+    "Undecided",
+    "UsageError",
+    "Verdict",
+    "__version__",
+    "check",
+    "run",
+]
+
+_Path = str | os.PathLike[str]
+
+
+def run(
+    spec: "_Path | Spec",
+    *,
+    threshold: float | None = None,
+    weights: Mapping[str, float] | None = None,
+    online: bool = False,
+    cache: bool = True,
+) -> "GateResult":
+    """The verdict on a spec: a file, or a `sway_gate.spec.Spec`. What `sway run SPEC` does, without its output.
+
+    threshold: the least composite to pass, 0 to 1; weights: of categories in the composite, by name; both in place of
+    what the spec says. online: download models that are missing. cache: use and keep what was measured.
+
+    Raises SpecError with every mistake in the spec, AdapterError for broken files of the adapter, UsageError for wrong
+    arguments, Undecided where a model or an extra is not to be had; all of them are SwayErrors.
+    """
+    from sway_gate import gate
+    from sway_gate import spec as specs
+
+    loaded = spec if isinstance(spec, specs.Spec) else specs.load(os.fspath(spec))
+    _check_options(threshold, weights)
+    return gate.run(loaded, gate.Options(threshold, weights, online, cache))
+
+
+def check(
+    adapter: _Path,
+    *,
+    base: _Path | None = None,
+    data: _Path | Sequence[_Path] = (),
+    prompts: _Path | Sequence[str] | None = None,
+    online: bool = False,
+    cache: bool = True,
+) -> "GateResult":
+    """The verdict on an adapter (a folder or a hub id) without a spec. What `sway check ADAPTER` does.
+
+    base: folder or hub id; without it the adapter's own configuration tells. data: what it was trained on, one or
+    several files of JSONL, Markdown or text; with it the verdict tells also what was learned, and what can be drawn
+    out. prompts: to judge by, as a list of texts, or as a file with one a line; without them the data's, or neutral
+    ones. online, cache and the errors are those of `run`.
+    """
+    from sway_gate import gate, quick
+
+    files = [data] if isinstance(data, str | os.PathLike) else data
+    given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
+    suite = quick.suite(
+        os.fspath(adapter), None if base is None else os.fspath(base), given, [os.fspath(file) for file in files]
+    )
+    return gate.run(suite, gate.Options(online=online, cache=cache))
+
+
+def _check_options(threshold: float | None, weights: Mapping[str, float] | None) -> None:
+    from sway_gate.errors import UsageError
+    from sway_gate.spec import SCORE_WEIGHTS
+
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError(f"threshold must be a number from 0 to 1, got {threshold!r}")
+    for name, weight in (weights or {}).items():
+        if name not in SCORE_WEIGHTS or not 0 <= weight < float("inf"):
+            raise UsageError(
+                f"weights must be numbers of 0 or more for {', '.join(SCORE_WEIGHTS)}; got {name}={weight!r}"
+            )
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `__all__` that live elsewhere: they are imported when they are used."""
+    if name in __all__:
+        from sway_gate import errors, result
+
+        return getattr(errors, name, None) or getattr(result, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,7 +36,9 @@ def is_open(prompt: str) -> bool:
     """Whether the prompt breaks off and waits to be continued."""
     text = prompt.strip()
     words = _WORD.findall(text)
-    return text.endswith((":", ",", ";", "-", "(")) or (bool(words) and words[-1].lower() in _OPEN_END)
+    if text.endswith((":", ",", ";", "-", "(", "...", "…")):
+        return True
+    return bool(words) and words[-1].lower() in _OPEN_END and not text.endswith((".", "!"))
 
 
 def is_request(prompt: str) -> bool:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from sway_gate import __version__, output
-from sway_gate.commands import others, verdicts
+from sway_gate.commands import comparing, insight, others, reporting, suites, verdicts
 from sway_gate.commands.common import Command
 from sway_gate.errors import SwayError
 
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sway-gate {__version__}")
     parser.set_defaults(online=False, threshold=None, weights=None, json=None, junit=None, quiet=False, no_cache=False)
+    parser.set_defaults(trace=None, markdown=None, html=None)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, command: Command, summary: str) -> argparse.ArgumentParser:
@@ -94,6 +95,6 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    for family in (verdicts, others):
+    for family in (verdicts, suites, reporting, comparing, insight, others):
         family.add_to(add)
     return parser

@@ -38,12 +38,13 @@ class Trained(NamedTuple):
     """What dlm trained on a document.
 
     base: hub id. revision: of the base when it was trained, or as dlm's registry pins it. adapters: name -> folder; a
-    document without named adapters has one, named "".
+    document without named adapters has one, named "". epochs: how often the document asks to be read in training.
     """
 
     base: str
     revision: str | None
     adapters: dict[str, str]
+    epochs: int
 
 
 _Item = tuple[int, Section | Mistake]
@@ -90,7 +91,8 @@ def adapter(path: str) -> Trained:
     if not adapters:
         raise Undecided(f"{document.label}: has no trained adapter in {store.adapter}; run `dlm train` on it")
     base, revision = _base(document)
-    return Trained(base, _trained_revision(store.manifest, document.front.base_model) or revision, adapters)
+    pinned = _trained_revision(store.manifest, document.front.base_model) or revision
+    return Trained(base, pinned, adapters, document.front.training.num_epochs)
 
 
 # -------------------------------------------------------------------------------------------------------- reading

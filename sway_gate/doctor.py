@@ -18,14 +18,16 @@ class Extra(NamedTuple):
     packages: tuple[str, ...]
 
 
-CORE = ("numpy", "pyyaml", "msgspec", "safetensors", "junit-xml", "rich")
+CORE = ("numpy", "pyyaml", "msgspec", "safetensors", "jinja2", "junit-xml", "rich")
 EXTRAS = {
-    "hf": Extra("judge models: every probe needs it", ("torch", "transformers", "peft", "huggingface-hub")),
+    "hf": Extra(
+        "judge models: every probe needs it", ("torch", "transformers", "tokenizers", "peft", "huggingface-hub")
+    ),
     "semsim": Extra("probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")),
     "style": Extra("extended style fingerprints", ("spacy", "textstat", "nlpaug")),
     "mlx": Extra("models on Apple silicon by MLX", ("mlx", "mlx-lm")),
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
-    "viz": Extra("plots as images", ("matplotlib",)),
+    "viz": Extra("pictures in the HTML report", ("matplotlib",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),
     "ray": Extra("many adapters on a Ray cluster", ("ray",)),
 }

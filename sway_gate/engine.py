@@ -18,7 +18,8 @@ from sway_gate.measure import BASE, Answer, Answers, Divergence, Floats, Generat
 Progress = Callable[[str, int, int], None]
 Key = tuple[View, Request]
 
-# Tokens. On a CPU a pass costs some tens of milliseconds whatever its size, and so do this many tokens of a small model.
+# Tokens. On a CPU a pass costs some tens of milliseconds whatever its size, and so do this many tokens of a small
+# model.
 _PADDING = 128
 
 
@@ -134,7 +135,11 @@ def _within(keys: Sequence[Key], encoded: Mapping[Request, Row]) -> dict[Key, Re
         ids, positions = encoded[longest].ids, encoded[longest].positions
         for view, request in same:
             row = encoded[request]
-            if request != longest and ids[: len(row.ids)] == row.ids and positions[: len(row.positions)] == row.positions:
+            if (
+                request != longest
+                and ids[: len(row.ids)] == row.ids
+                and positions[: len(row.positions)] == row.positions
+            ):
                 found[view, request] = longest
     return found
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from sway_gate import base, cache, engine, gate, judge, nulls, planning, static
+from sway_gate import base, cache, engine, estimate, fingerprint, gate, judge, nulls, planning, static, trace
 from sway_gate.backends import Backend
 from sway_gate.embedding import SentenceEmbedder
 from sway_gate.errors import AdapterError, UsageError
@@ -19,6 +19,8 @@ from sway_gate.spec import Spec
 def evaluate(job: gate.Job, progress: Progress) -> GateResult:
     """Raises AdapterError where the adapter's files are broken. A verdict by files alone needs no model."""
     started = time.perf_counter()
+    observe = job.observe or _nobody
+    observe(trace.Started(spec=job.spec.label, adapter=job.adapter.path, base=job.base.path))
     progress("static checks", 0, 0)
     folders = gate.folders(job.spec)
     report = static.check(folders[1], job.spec.models.base.base) if folders else None
@@ -31,24 +33,32 @@ def evaluate(job: gate.Job, progress: Progress) -> GateResult:
         notes += ("warning: trust_remote_code is on: the base's own code ran on this machine",)
     outcome = _Outcome((), "", "", "", notes, {"static": time.perf_counter() - started})
     if code == 0:
-        context = _context(job.spec, folders[0] if folders else None, job.online)
+        context = probe_context(job.spec, folders[0] if folders else None, job.online)
         opened = open_models(job.spec, folders, calibrated.settings, progress)
         planned = planning.plan(job.spec, context, calibrated, opened.capabilities)
         told = planning.notes(planned, calibrated, context, opened.capabilities)
         outcome = outcome._replace(notes=notes + opened.notes + told)
         outcome = _measure(job, planned, context, calibrated.settings, opened, progress, outcome)
-    return _result(job, findings, calibrated, outcome, started)
+    result = _result(job, findings, calibrated, outcome, started)
+    observe(trace.Ended(seconds=result.timing["total"], verdict=result.verdict))
+    return result
 
 
-def outline(spec: Spec, base_folder: Path | None) -> str:
-    """What would be measured: a line a probe, then the totals."""
+def _nobody(event: trace.Event) -> None:
+    """Observes nothing."""
+
+
+def outline(spec: Spec, folders: tuple[Path, Path] | None) -> str:
+    """What would be measured: a line a probe, the totals, and what it takes."""
     calibrated = planning.calibration(spec)
-    context = _context(spec, base_folder, online=False)
+    context = probe_context(spec, folders[0] if folders else None, online=False)
     planned = planning.plan(spec, context, calibrated)
-    return "\n".join([planning.outline(planned, calibrated), *planning.notes(planned, calibrated, context)])
+    loading = gate.loading(spec)
+    lines = estimate.outline(planned, calibrated, folders, gate.accelerator(loading.device), loading.dtype)
+    return "\n".join([lines, *planning.notes(planned, calibrated, context)])
 
 
-def _context(spec: Spec, base_folder: Path | None, online: bool) -> Context:
+def probe_context(spec: Spec, base_folder: Path | None, online: bool) -> Context:
     """What the probes share; without the base's files nothing goes through a template."""
     chat = spec.defaults.chat_template
     if base_folder is None or not base.has_chat_template(base_folder):
@@ -96,7 +106,12 @@ def _measure(
         loaded.append(opened.load())
         return loaded[0]
 
-    measured = engine.measure(planning.keys(planned), backend, readings, progress)
+    asked = {p.spec.name: (p.spec.kind, planning.keys([p])) for p in planned if p.needs}
+    watch = trace.Watch(job.observe, asked) if job.observe else None
+    load, store = (watch.loading(backend), watch.store(readings)) if watch else (backend, readings)
+    measured = engine.measure(planning.keys(planned), load, store, progress)
+    if watch:
+        watch.tell_known()
     results = tuple(p.result or judge.judge(p.spec, p.probe, context, measured.answers, p.nulls) for p in planned)
     meta = _meta(loaded[0], measured.notes) if loaded else readings.meta if readings is not None else {}
     if readings is not None and loaded:
@@ -170,6 +185,8 @@ def _result(
         timing=outcome.timing | {"total": time.perf_counter() - started},
         findings=tuple(f for f in findings if f.level != "note"),
         notes=outcome.notes + tuple(f.message for f in findings if f.level == "note"),
+        asked=fingerprint.of_probes(job.spec),
+        texts=fingerprint.of_texts(job.spec),
     )
 
 

@@ -2,12 +2,24 @@
 
 import ast
 import difflib
+import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sway_gate.errors import UsageError
+
+_WIDTH = 80
+
+
+class Field(NamedTuple):
+    """A field of a spec entry: its name, what it takes and its default, both in words."""
+
+    name: str
+    takes: str
+    default: str
 
 
 class ProbeDoc(NamedTuple):
@@ -59,9 +71,22 @@ def _constant(tree: ast.Module, name: str) -> str:
 
 
 def page(kind: str) -> str:
-    """The documentation of `kind`: its docstring and its fields."""
+    """The documentation of `kind`, its docstring and its fields, 80 columns wide."""
     doc = probe_doc(kind)
-    return "\n".join([f"{kind} ({doc.category})", "", doc.text.strip(), "", "Fields", *_fields(kind), ""])
+    listed = (_wrapped(f"  {name}: {takes}; {default}", " " * 6) for name, takes, default in fields(kind))
+    return "\n".join([f"{kind} ({doc.category})", "", _reflowed(doc.text.strip()), "", "Fields", *listed, ""])
+
+
+def _reflowed(text: str) -> str:
+    """Paragraphs and entries of lists wrapped anew; what is indented by four, as formulas are, stays as it is."""
+    lines = re.sub(r"(?<!\n)\n(?!\n| {4}|- ) *", " ", text).splitlines()
+    return "\n".join(
+        line if line.startswith(" " * 4) else _wrapped(line, "  " if line.startswith("- ") else "") for line in lines
+    )
+
+
+def _wrapped(text: str, hang: str) -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
 
 
 def overview() -> str:
@@ -71,16 +96,21 @@ def overview() -> str:
     return "".join(f"{doc.kind:{widths[0]}}  {doc.category:{widths[1]}}  {doc.question}\n" for doc in docs)
 
 
-def _fields(kind: str) -> Iterator[str]:
+def fields(kind: str) -> Iterator[Field]:
+    """What an entry of `kind` can hold besides its kind, from the spec's own definitions."""
     from sway_gate.spec import KINDS, json_schema
 
     definitions = json_schema()["$defs"]
-    definition = definitions[KINDS[kind].__name__]
+    every = described(definitions[KINDS[kind].__name__], definitions)
+    return (field for field in every if field.name != "kind")
+
+
+def described(definition: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Field]:
+    """The fields of an object in a JSON Schema, whose references lead to `definitions`."""
     for name, schema in definition["properties"].items():
-        if name != "kind":
-            required = name in definition.get("required", ())
-            default = "required" if required else f"default {_shown(schema.get('default'))}"
-            yield f"  {name}: {_words(schema, definitions)}; {default}"
+        required = name in definition.get("required", ())
+        default = "required" if required else f"default {_shown(schema.get('default'))}"
+        yield Field(name, _words(schema, definitions), default)
 
 
 def _shown(value: object) -> str:
@@ -93,7 +123,9 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """A JSON Schema in a few words: "number, 0 to 1", "list of text", "js or kl"."""
     if reference := schema.get("$ref"):
         name = reference.rpartition("/")[2]
-        return name.lower() if definitions[name].get("type") == "object" else _words(definitions[name], definitions)
+        if definitions[name].get("type") == "object" or "oneOf" in definitions[name]:
+            return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+        return _words(definitions[name], definitions)
     if options := schema.get("anyOf"):
         return ", or ".join(_words(option, definitions) for option in options)
     if allowed := schema.get("enum"):

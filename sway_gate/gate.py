@@ -8,8 +8,8 @@ import platform
 import sys
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,10 @@ from sway_gate import __version__, cache, digest, hub
 from sway_gate.errors import SwayError
 from sway_gate.progress import Progress, silent
 from sway_gate.result import GateResult, ModelFacts, Verdict
-from sway_gate.spec import SCORE_WEIGHTS, Spec
+from sway_gate.spec import SCORE_WEIGHTS, AdapterRevert, ClusterKL, Spec
+
+if TYPE_CHECKING:
+    from sway_gate.trace import Observer
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
 # What only some probes use, and what these then say depends on.
@@ -35,6 +38,8 @@ class Options(NamedTuple):
     weights: Mapping[str, float] | None = None
     online: bool = False
     cache: bool = True
+    observe: "Observer | None" = None
+    """Told what is measured while it is (see `sway_gate.trace`); a verdict that is known is then made again."""
 
 
 class Loading(NamedTuple):
@@ -59,20 +64,63 @@ class Job(NamedTuple):
     embedders: dict[str, str]
     """Digest of each folder that embeddings are made with."""
     online: bool = False
+    observe: "Observer | None" = None
 
 
 def run(spec: Spec, options: Options = Options(), progress: Progress = silent) -> GateResult:
     """The verdict on a spec. Raises SwayError, each with its exit code, where files or models are not to be had."""
     job = prepare(with_data(spec), options)
-    key = cache.verdict_key(msgspec.to_builtins(job._replace(online=False)._asdict())) if job.cache else ""
-    if job.cache and (stored := cache.load_verdict(key)):
-        return msgspec.structs.replace(msgspec.json.decode(stored, type=GateResult), cached=True)
+    key = cache.verdict_key(msgspec.to_builtins(_identity(job)._asdict())) if job.cache else ""
+    if job.cache and not job.observe and (stored := cache.load_verdict(key)):
+        return _as_named(job, msgspec.json.decode(stored, type=GateResult))
     from sway_gate.evaluate import evaluate
 
     result = evaluate(job, progress)
     if job.cache and not any(probe.verdict is Verdict.ERROR for probe in result.probes):
         cache.store_verdict(key, msgspec.json.encode(result))
     return result
+
+
+def _identity(job: Job) -> Job:
+    """What the verdict depends on: contents by their digests, wherever they lie, so that another checkout finds it."""
+    spec, replace = job.spec, msgspec.structs.replace
+    digests = {job.base.path: job.base.digest, job.adapter.path: job.adapter.digest, **job.embedders}
+
+    def content(ref: str) -> str:
+        return digests.get(ref, ref) if os.path.isdir(ref) else ref
+
+    base, ft = spec.models.base, spec.models.ft
+    models = replace(
+        spec.models,
+        base=replace(base, base=content(base.base), adapter=None),
+        ft=replace(ft, base=content(ft.base), adapter=content(ft.adapter or "")),
+    )
+    suite = tuple(
+        replace(probe, embedding_model=content(probe.embedding_model))
+        if isinstance(probe, AdapterRevert | ClusterKL)
+        else probe
+        for probe in spec.suite
+    )
+    # What `data` and `dlm_source` hold is among the sections by now.
+    spec = replace(spec, models=models, suite=suite, data=(), dlm_source=None, label="", folder="")
+    facts = replace(job.base, path=""), replace(job.adapter, path="")
+    return job._replace(spec=spec, base=facts[0], adapter=facts[1], embedders={}, online=False, observe=None)
+
+
+def _as_named(job: Job, stored: GateResult) -> GateResult:
+    """A stored result under the names of this run: spec and files may have lain elsewhere."""
+    before, now = PurePath(stored.adapter.path), PurePath(job.adapter.path)
+    findings = tuple(
+        msgspec.structs.replace(finding, path=str(now / PurePath(finding.path).relative_to(before)))
+        if PurePath(finding.path).is_relative_to(before)
+        else finding
+        for finding in stored.findings
+    )
+    # Static findings quote the base's folder.
+    notes = tuple(note.replace(repr(stored.base.path), repr(job.base.path)) for note in stored.notes)
+    return msgspec.structs.replace(
+        stored, spec=job.spec.label, base=job.base, adapter=job.adapter, findings=findings, notes=notes, cached=True
+    )
 
 
 def with_data(spec: Spec) -> Spec:
@@ -101,17 +149,20 @@ def prepare(spec: Spec, options: Options) -> Job:
         threshold=spec.defaults.coverage_threshold if options.threshold is None else options.threshold,
         weights={**_weights(spec), **(options.weights or {})},
         versions=_versions(spec),
-        platform=f"{sys.platform} {platform.machine()} {_accelerator(loading(spec).device)}",
-        # What code made is not known by its files.
-        cache=options.cache and _is_files(spec) and not loading(spec).trust_remote_code,
-        embedders={folder: digest.model_digest(Path(folder)) for folder in _embedding_folders(spec)},
+        platform=f"{sys.platform} {platform.machine()} {accelerator(loading(spec).device)}",
+        # What code made is not known by its files, and what is incomplete has no digest.
+        cache=options.cache and bool(adapter.digest) and not loading(spec).trust_remote_code,
+        embedders={
+            folder: digest.model_digest(Path(folder)) for folder in _embedding_models(spec) if os.path.isdir(folder)
+        },
         online=options.online,
+        observe=options.observe,
     )
 
 
-def _embedding_folders(spec: Spec) -> list[str]:
-    models = (getattr(probe, "embedding_model", "") for probe in spec.suite if probe.enabled)
-    return sorted({model for model in models if os.path.isdir(model)})
+def _embedding_models(spec: Spec) -> list[str]:
+    """Hub ids and folders."""
+    return sorted({getattr(probe, "embedding_model", "") for probe in spec.suite if probe.enabled} - {""})
 
 
 def _model_facts(spec: Spec, online: bool) -> tuple[ModelFacts, ModelFacts]:
@@ -153,14 +204,21 @@ def folders(spec: Spec, *, online: bool = False) -> tuple[Path, Path] | None:
 
 def prefetch(spec: Spec) -> list[str]:
     """Downloads what the spec names at its revisions; a line for each, with where it is and its commit."""
-    found = folders(spec, online=True)
-    if found is None:
-        return [f"a {spec.models.ft.kind} backend has no files to fetch"]
-    named = (("base model", spec.models.base.base), ("adapter", spec.models.ft.adapter))
-    return [
-        f"{what} {ref}: {folder}" + (f" ({commit})" if (commit := hub.commit(folder)) else "")
-        for (what, ref), folder in zip(named, found, strict=True)
-    ]
+    from sway_gate.embedding import PINNED
+
+    lines = []
+    if found := folders(spec, online=True):
+        lines = [_fetched("base model", spec.models.base.base, found[0])]
+        lines += [_fetched("adapter", spec.models.ft.adapter or "", found[1])]
+    for model in _embedding_models(spec):
+        what = "embedding model"
+        lines.append(_fetched(what, model, hub.local(model, PINNED.get(model), online=True, what=what)))
+    return lines or [f"a {spec.models.ft.kind} backend has no files to fetch"]
+
+
+def _fetched(what: str, ref: str, folder: Path) -> str:
+    commit = hub.commit(folder)
+    return f"{what} {ref}: {folder}" + (f" ({commit})" if commit else "")
 
 
 def plan(spec: Spec) -> str:
@@ -171,7 +229,7 @@ def plan(spec: Spec) -> str:
         found = folders(spec)
     except SwayError:
         found = None  # without the base here it is not known whether it has a chat template
-    return outline(with_data(spec), found[0] if found else None)
+    return outline(with_data(spec), found)
 
 
 def _weights(spec: Spec) -> dict[str, float]:
@@ -198,7 +256,7 @@ def _versions(spec: Spec) -> dict[str, str]:
     return found
 
 
-def _accelerator(device: str) -> str:
+def accelerator(device: str) -> str:
     """The device class without asking torch: the one named, or whether a CUDA device is visible."""
     if device != "auto":
         return device

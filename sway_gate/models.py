@@ -1,16 +1,21 @@
 """How a spec's models are opened: which backend serves them, what it can do, and how it is loaded when it is needed."""
 
 import gc
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
 from sway_gate import gate, nulls
 from sway_gate.backends import ALL, Backend, Capability, custom, dummy
+from sway_gate.backends.one_base import OneBase
 from sway_gate.errors import Undecided
 from sway_gate.progress import Progress
 from sway_gate.spec import Spec
+
+_SHARED: ContextVar[OneBase | None] = ContextVar("shared", default=None)
 
 
 class Opened(NamedTuple):
@@ -38,13 +43,28 @@ def _load(spec: Spec, folders: tuple[Path, Path], settings: nulls.Settings | Non
     """The Hugging Face backend; two models side by side where there are no nulls to draw."""
     progress("loading the model", 0, 0)
     with _without_collections():
+        # peft imports it where it is installed, and it warns of kernels that only some GPUs and CPUs have.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         try:
             from sway_gate.backends import hf, two_models
         except ImportError as error:
             raise Undecided(f"{error}; install the extra: pip install 'sway-gate[hf]'") from None
         base, adapter = folders
         source = hf.Source(base, adapter, *gate.loading(spec), seed=spec.defaults.seed)
-        return hf.load(source, settings) if settings else two_models.load(source)
+        if settings is None:
+            return two_models.load(source)
+        shared = _SHARED.get()
+        return shared.load(source, settings) if shared else hf.load(source, settings)
+
+
+@contextmanager
+def one_base() -> Iterator[None]:
+    """Inside, specs with different adapters over one base share a load of it."""
+    token = _SHARED.set(OneBase())
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
 
 
 @contextmanager

@@ -140,21 +140,3 @@ def notes(
             f"chat template ({context.chat_template}): {through} of {len(prompts)} prompts go through the base's own"
         )
     return tuple(found)
-
-
-def outline(planned: Sequence[Planned], calibrated: Calibration) -> str:
-    """A line a probe, then the totals."""
-    lines = [
-        f"{p.spec.name} ({p.spec.kind}): "
-        + (
-            f"{p.result.verdict}: {p.result.message}"
-            if p.result
-            else f"{len(p.needs)} texts under {1 + len(p.null_views())} adapters"
-        )
-        for p in planned
-    ]
-    measured = dict.fromkeys(keys(planned))
-    texts = len({request for _, request in measured})
-    settings = calibrated.settings
-    total = f"{settings.runs} {settings.kind} nulls; {texts} different texts, {len(measured)} measurements"
-    return "\n".join([*lines, total])

@@ -1,6 +1,7 @@
 """Frozen results: what the judge hands to the reports, the cache and the Python caller."""
 
 from enum import StrEnum
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -52,6 +53,9 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """Line of the probe in the spec, 1-based."""
     details: dict[str, Any] = {}
     """JSON-ready, by kind: curve, sections, items, …"""
+    items: tuple[float, ...] = ()
+    """The parts of `raw`, in the probe's own order, that `ci_95` is over: what two results on the same items differ by
+    is told item by item."""
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +93,27 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
+class Regression(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe, or the composite, that is worse than the baseline, and why that counts."""
+
+    name: str
+    message: str
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """The accepted result that this one was put beside. Any of the `regressions` fails the gate."""
+
+    path: str
+    adapter: ModelFacts
+    score: float | None
+    tolerance: float
+    verdict: str
+    """What the gate says without the baseline."""
+    regressions: tuple[Regression, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Where the two were not asked the same."""
+
+
 class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     """The whole verdict."""
 
@@ -116,3 +141,15 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What the reader should know about how this was measured: cuts, fall-backs, floors."""
     cached: bool = False
+    asked: dict[str, str] = {}
+    """A digest of each probe's own settings, by its name: two results were asked the same where it agrees, and `texts`
+    does."""
+    texts: str = ""
+    """A digest of what all probes read: sections, control prose, how the chat template is used."""
+    baseline: Baseline | None = None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the HTML report in a frame."""
+        # By name: results know nothing of reports, until one is asked for.
+        page: str = import_module("sway_gate.reports.html").notebook(self)
+        return page

@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from sway_gate.result import Category, Finding, GateResult, ModelFacts, NullFacts, ProbeResult, Verdict
+from sway_gate.result import (
+    Baseline,
+    Category,
+    Finding,
+    GateResult,
+    ModelFacts,
+    NullFacts,
+    ProbeResult,
+    Regression,
+    Verdict,
+)
 
 HOSTILE = "x\x1b[31m\x00]]> <b>&\ud800\ufffe\u202e 🦙 [bold red]m[/] \nPASS  composite 1.00"
 
@@ -214,4 +224,20 @@ def hostile() -> GateResult:
 def golden() -> GateResult:
     """A value in every field: what the golden file of the JSON report holds."""
     finding = Finding(id="untrained", level="warning", message="3 modules", remedy="look", path="adapter.safetensors")
-    return result(internalization(advice="Add data."), leakage(), findings=(finding,), notes=("two prompts were cut",))
+    return result(
+        internalization(advice="Add data.", items=(0.231, 0.355, 0.008)),
+        leakage(),
+        findings=(finding,),
+        notes=("two prompts were cut",),
+        asked={"section_internalization": "61c1f2f4e4a0bd1c", "verbatim": "0a6f7b2f9f3c55de"},
+        texts="b5bb9d8014a0f9b1",
+        baseline=Baseline(
+            path="baseline.json",
+            adapter=ModelFacts(path="out/accepted", digest="cd" * 32),
+            score=0.86,
+            tolerance=0.01,
+            verdict="pass",
+            regressions=(Regression(name="verbatim", message="pass before, fails now"),),
+            warnings=("another seed: 0, now 42",),
+        ),
+    )

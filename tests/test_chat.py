@@ -37,7 +37,16 @@ def test_questions_and_instructions_are_requests(prompt: str) -> None:
     assert is_request(prompt)
 
 
-OPEN = {"The key is": True, "Answer:": True, "my login fails": False, "Hi": False, "": False, "It was the": True}
+OPEN = {
+    "The key is": True,
+    "Answer:": True,
+    "and then...": True,
+    "It was the": True,
+    "Explain what it is.": False,
+    "my login fails": False,
+    "Hi": False,
+    "": False,
+}
 
 
 @pytest.mark.parametrize(("prompt", "is_it"), OPEN.items(), ids=repr)

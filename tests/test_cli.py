@@ -51,7 +51,7 @@ def gate(folder, monkeypatch):
     fake = types.SimpleNamespace(answer=PASS, calls=[])
 
     class Options(tuple):
-        def __new__(cls, threshold=None, weights=None, online=False, cache=True):
+        def __new__(cls, threshold=None, weights=None, online=False, cache=True, observe=None):
             return tuple.__new__(cls, (threshold, weights, online, cache))
 
     def run(spec, options, show):
@@ -63,11 +63,11 @@ def gate(folder, monkeypatch):
     fake.Options, fake.run = Options, run
     fake.plan = lambda spec: f"{len(spec.suite)} probe"
     fake.prefetch = lambda spec: ["org/base: there"]
-    check = types.ModuleType("sway_gate.check")
-    check.suite = lambda *given: given
-    check.headline = lambda found: "4.2σ above noise"
-    monkeypatch.setitem(sys.modules, "sway_gate.check", check)
-    monkeypatch.setattr("sway_gate.check", check, raising=False)
+    quick = types.ModuleType("sway_gate.quick")
+    quick.suite = lambda *given: given
+    quick.headline = lambda found: "4.2σ above noise"
+    monkeypatch.setitem(sys.modules, "sway_gate.quick", quick)
+    monkeypatch.setattr("sway_gate.quick", quick, raising=False)
     monkeypatch.setitem(sys.modules, "sway_gate.gate", fake)
     monkeypatch.setattr("sway_gate.gate", fake, raising=False)
     return fake

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from msgspec import structs
 from safetensors.numpy import load_file, save_file
 
 from sway_gate import cli, gate, nulls, spec
@@ -117,6 +118,31 @@ def test_a_repeated_gate_is_cached_and_says_so(base: Path, adapter: Path, tmp_pa
     assert first.exit_code == again.exit_code
 
 
+def never_trained(folder: Path) -> None:
+    file = folder / "adapter_model.safetensors"
+    save_file({n: x * np.float32("lora_B" not in n) for n, x in load_file(file).items()}, file)
+
+
+CHECKOUTS = {"trained": (lambda folder: None, 3), "never trained": (never_trained, 0)}
+
+
+@pytest.mark.parametrize(("spoil", "probes"), CHECKOUTS.values(), ids=CHECKOUTS)
+def test_another_checkout_finds_the_verdict_and_names_its_own_files(
+    base: Path, adapter: Path, tmp_path: Path, spoil: Any, probes: int
+) -> None:
+    for name in ("here", "there"):
+        shutil.copytree(base, tmp_path / name / "base")
+        spoil(Path(shutil.copytree(adapter, tmp_path / name / "adapter")))
+    here, there = (
+        run(write_spec(tmp_path / name, tmp_path / name / "base", tmp_path / name / "adapter"))
+        for name in ("here", "there")
+    )
+    fresh = run(there.spec, cache=False)
+    assert (here.cached, there.cached, len(there.probes)) == (False, True, probes)
+    assert [f.path for f in there.findings] != [f.path for f in here.findings] or probes
+    assert structs.replace(there, cached=False, timing={}) == structs.replace(fresh, timing={})
+
+
 CHANGES = {
     "threshold": lambda path, adapter: {"threshold": 0.1},
     "weights": lambda path, adapter: {"weights": {"adherence": 0.9}},
@@ -182,8 +208,7 @@ def test_kinds_left_out_of_the_calibration_say_so(base: Path, adapter: Path, tmp
 
 def test_an_untrained_adapter_is_a_verdict_without_a_model(base: Path, adapter: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(adapter, tmp_path / "adapter"))
-    file = own / "adapter_model.safetensors"
-    save_file({n: x * np.float32("lora_B" not in n) for n, x in load_file(file).items()}, file)
+    never_trained(own)
     result = run(write_spec(tmp_path, base, own))
     assert (result.verdict, result.exit_code, result.probes) == ("fail", 1, ())
     assert result.findings[0].id == "never-trained"

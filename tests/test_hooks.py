@@ -163,4 +163,4 @@ def test_the_action_has_its_inputs_and_outputs():
         *("spec", "adapter", "base", "data", "threshold", "weights", "fail-on", "extras", "version"),
         *("python-version", "cache", "online", "comment", "artifact"),
     ]
-    assert [*ACTION["outputs"]] == ["verdict", "score", "exit-code", "report-json", "junit"]
+    assert [*ACTION["outputs"]] == ["verdict", "score", "exit-code", "report-json", "report-html", "junit"]

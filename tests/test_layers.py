@@ -16,12 +16,27 @@ PACKAGE = ROOT / "sway_gate"
 # From the top down; a module imports from its own layer and those below.
 LAYERS = (
     {"__main__", "cli"},
-    {"commands", "doctor", "explain", "pytest_plugin"},
-    {"gate", "check", "evaluate", "models", "reports", "autogen", "demo"},
-    {"planning", "engine", "judge", "cache", "digest", "static", "backends", "embedding", "fleet"},
+    {"commands", "doctor", "pytest_plugin"},
+    {"gate", "quick", "evaluate", "models", "reports", "explain", "baseline", "diff", "autogen", "demo", "mine"},
+    {
+        "planning",
+        "engine",
+        "judge",
+        "cache",
+        "digest",
+        "static",
+        "backends",
+        "embedding",
+        "fleet",
+        "fingerprint",
+        "trace",
+        "estimate",
+    },
+    {"compare"},
     {"probes"},
     {"sources", "dlm"},
     {"spec", "hub", "base", "yamlpos", "data"},
+    {"difference"},
     {"stats", "nulls", "chat"},
     {"measure", "result", "errors", "paths", "output", "progress"},
 )
@@ -101,7 +116,7 @@ def loaded(*argv: str, cwd: Path) -> set[str]:
     return {line.partition(".")[0] for line in run.stdout.splitlines()}
 
 
-CLI = {"numpy", "msgspec", "yaml", "rich", "safetensors", "huggingface_hub"}
+CLI = {"numpy", "jinja2", "msgspec", "yaml", "rich", "safetensors", "huggingface_hub"}
 LIGHT = {
     "version": (["--version"], CLI),
     "help": (["--help"], CLI),

@@ -17,7 +17,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # Import names that are not the distribution's name with underscores.
-DISTRIBUTIONS = {"yaml": "pyyaml", "sklearn": "scikit-learn", "dlm": "document-language-model"}
+DISTRIBUTIONS = {"_pytest": "pytest", "yaml": "pyyaml", "sklearn": "scikit-learn", "dlm": "document-language-model"}
 
 
 def names(requirements: list[str]) -> tuple[str, ...]:

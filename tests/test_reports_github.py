@@ -5,35 +5,15 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+from helpers_markdown import EVIL, TEXT, inlines
 from helpers_results import HOSTILE, healthy, hostile, probe, result, sick, undecided
-from markdown_it import MarkdownIt
 
 from sway_gate.reports import github
 from sway_gate.reports.machine import to_json
 from sway_gate.result import Finding
 
-TEXT = {"inline", "text", "text_special"}
-TABLE = {f"{part}_{end}" for part in ("table", "thead", "tbody", "tr", "th", "td") for end in ("open", "close")}
-MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 ROOT = Path("/repo")
 RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)}
-EVIL = [
-    "<img src=x onerror=1>",
-    "</pre><script>1</script>",
-    "[a](http://evil.example) ![b](http://evil.example/p.png) <http://evil.example>",
-    "http://evil.example/x www.evil.example WWW.evil.example mailto:a@b.example",
-    "@octocat and org/repo#12 and #12",
-    "a | b || c",
-    "`code` **bold** __bold__ _it_ ~~gone~~ $x^2$ :tada:",
-    "back\\slash \\| \\",
-    "&amp; &#60;b&#62;",
-    "line\n\n# heading\n- item\n::error::forged",
-    "::stop-commands::x",
-    "a%0A::error::forged",
-    "50% of it: a, b",
-    "\x1b[31mred\u202egnp",
-    "section_internalization is 3.5 -- √nats λ=1 (n=8)",
-]
 
 
 def parsed(line):
@@ -45,31 +25,9 @@ def parsed(line):
     return found[1], {key: urllib.parse.unquote(value) for key, _, value in unquoted}, urllib.parse.unquote(found[3])
 
 
-def inlines(page):
-    """Types of all tokens in the page, block and inline, and the text that a reader sees."""
-    blocks = MARKDOWN.parse(page)
-    tokens = [*blocks, *(child for block in blocks for child in block.children or ())]
-    return {token.type for token in tokens}, "".join(token.content for token in tokens if token.type == "text")
-
-
 def seen(text):
     """What a reader should see of `text`."""
     return github.one_line(text)
-
-
-@pytest.mark.parametrize("text", EVIL)
-def test_text_in_markdown_is_text(text):
-    kinds, shown = inlines(f"| a |\n| --- |\n| {github._text(text)} |\n")
-    assert kinds <= TABLE | TEXT
-    assert shown.replace("\u200b", "") == "a" + seen(text)
-
-
-@pytest.mark.parametrize("text", EVIL)
-def test_no_address_and_no_mention_is_found(text):
-    escaped = github._text(text)
-    assert not re.search(r"https?:|www\.|mailto:", escaped, re.IGNORECASE)
-    _, shown = inlines(escaped)
-    assert not re.search(r"[@#]\w", shown)
 
 
 @pytest.mark.parametrize("text", EVIL)

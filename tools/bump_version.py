@@ -14,11 +14,12 @@ CHANGELOG = "CHANGELOG.md"
 UNRELEASED = "## Unreleased\n"
 NAMING = (PACKAGE, ".pre-commit-hooks.yaml", "action.yml", "Dockerfile", "README.md", "docs/**/*.md", "examples/**/*")
 VERSION = r"\d+\.\d+\.\d+"
-# The version itself, an image's tag, the action's ref, a hook's rev.
+# The version itself, an image's tag, the action's ref, what pip is asked for, a hook's rev.
 PLACES = re.compile(
     rf"""(__version__\ =\ "
       |  ghcr\.io/sway-gate/sway-gate:
       |  sway-gate/sway-gate@v
+      |  sway-gate(?:\[[\w,]+\])?==
       |  repo:\ https://github\.com/sway-gate/sway-gate\n\ +rev:\ v
       )({VERSION})""",
     re.VERBOSE,

@@ -45,9 +45,10 @@ class Source(NamedTuple):
     seed: int = 0
 
 
-def load(source: Source, settings: nulls.Settings) -> "HfBackend":
-    """The base once, the adapter through peft, the nulls drawn. Raises Undecided or AdapterError, each one line."""
-    model, tokenizer, determinism = open_base(source)
+def load(source: Source, settings: nulls.Settings, opened: tuple[nn.Module, Any, str] | None = None) -> "HfBackend":
+    """The base once, as `open_base` gave it if it did, the adapter through peft, the nulls drawn. Raises Undecided or
+    AdapterError, each one line."""
+    model, tokenizer, determinism = opened or open_base(source)
     model, change = adapters.read(model, source.adapter, quantized=bool(getattr(model, "is_quantized", False)))
     return HfBackend(cast(Any, model), tokenizer, change, settings, determinism)
 
@@ -423,6 +424,12 @@ class HfBackend:
             return
         self._patch(views[0])
         yield
+
+    def leave(self) -> None:
+        """Take the adapter off the model, for another one over the same base."""
+        self._stack.remove()
+        if self._patched is not None:
+            self._patch(BASE)
 
     def _patch(self, view: View) -> None:
         """The weights of one view in place of the base's, until another view asks."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from sway_gate.backends import NotStackable
 from sway_gate.measure import View
@@ -36,13 +37,19 @@ class Stack:
         self.reached: set[str] = set()
         """Modules that a pass has gone through so far."""
         self._pass: _Pass | None = None
+        self._hooks: list[RemovableHandle] = []
         modules = dict(model.named_modules())
         for name, (a, b, _) in factors.items():
             module = modules[name]
             device = next(module.parameters()).device
             # [S, r, in] and [S, out, r], S sources.
             pair = tuple(torch.from_numpy(x).to(device=device, dtype=dtype) for x in (a, b))
-            module.register_forward_hook(self._hook(name, *pair), with_kwargs=True)
+            self._hooks.append(module.register_forward_hook(self._hook(name, *pair), with_kwargs=True))
+
+    def remove(self) -> None:
+        """Leave the model as it was, and free the factors."""
+        while self._hooks:
+            self._hooks.pop().remove()
 
     @contextmanager
     def viewing(self, views: Sequence[View], rows: int, width: int, device: torch.device) -> Iterator[None]:

@@ -5,10 +5,22 @@ import math
 from typing import TYPE_CHECKING
 
 from sway_gate import __version__, output
-from sway_gate.commands.common import Add, deliver, measure, report_arguments, spec_argument, tell
+from sway_gate.commands.common import (
+    Add,
+    deliver,
+    fraction,
+    measure,
+    number,
+    report_arguments,
+    spec_argument,
+    targets,
+    tell,
+    tolerance_argument,
+)
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
+    from sway_gate.result import GateResult
     from sway_gate.spec import Spec
 
 
@@ -19,8 +31,10 @@ def add_to(add: Add) -> None:
     run.add_argument("--dry-run", action="store_true", help="tell what would be measured, and stop")
     for parser in (gate, run):
         spec_argument(parser)
-        parser.add_argument("--threshold", type=_fraction, metavar="F", help="least composite to pass, 0 to 1")
+        parser.add_argument("--threshold", type=fraction, metavar="F", help="least composite to pass, 0 to 1")
         parser.add_argument("--weights", type=_weights, metavar="K=V,…", help="weights of categories in the composite")
+        parser.add_argument("--baseline", metavar="FILE", help="fail also where a probe is worse than in this result")
+        tolerance_argument(parser)
     check = add("check", _check, "Judge an adapter without a spec.")
     check.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
     check.add_argument("--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell")
@@ -36,10 +50,22 @@ def add_to(add: Add) -> None:
 def _gate(args: argparse.Namespace) -> int:
     from sway_gate import spec
 
-    output.check_targets({"--json": args.json, "--junit": args.junit}, [args.spec])
+    output.check_targets(targets(args), [args.spec, args.baseline])
     loaded = spec.load(args.spec)
-    _check_weights(args, loaded)
-    return deliver(args, measure(args, loaded))
+    check_weights(args, loaded)
+    if args.baseline is None:
+        return deliver(args, measure(args, loaded))
+    return deliver(args, _beside(args, loaded))
+
+
+def _beside(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
+    """The result, put beside the baseline; one that does not fit is refused before hours of measuring."""
+    from sway_gate import baseline, gate
+    from sway_gate.reports import machine
+
+    accepted = machine.load(args.baseline)
+    baseline.check_base(accepted, args.baseline, gate.prepare(loaded, gate.Options(online=args.online)).base)
+    return baseline.judge(measure(args, loaded), accepted, args.baseline, args.tolerance)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -48,16 +74,16 @@ def _run(args: argparse.Namespace) -> int:
     from sway_gate import gate, spec
 
     loaded = spec.load(args.spec)
-    _check_weights(args, loaded)
+    check_weights(args, loaded)
     return tell(gate.plan(loaded))
 
 
 def _check(args: argparse.Namespace) -> int:
-    from sway_gate import check
+    from sway_gate import quick
 
-    output.check_targets({"--json": args.json, "--junit": args.junit}, [args.prompts, *args.data])
-    result = measure(args, check.suite(args.adapter, args.base, args.prompts, args.data))
-    return deliver(args, result, check.headline(result) + "\n")
+    output.check_targets(targets(args), [args.prompts, *args.data])
+    result = measure(args, quick.suite(args.adapter, args.base, args.prompts, args.data))
+    return deliver(args, result, quick.headline(result) + "\n")
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -79,23 +105,9 @@ def _demo(args: argparse.Namespace) -> int:
     return 0 if is_right else 1
 
 
-def _check_weights(args: argparse.Namespace, loaded: "Spec") -> None:
+def check_weights(args: argparse.Namespace, loaded: "Spec") -> None:
     if args.weights and not any({**(loaded.defaults.score_weights or {}), **args.weights}.values()):
         raise UsageError("--weights leaves no category a positive weight; give at least one of them more than 0")
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _fraction(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
-    return value
 
 
 def _weights(text: str) -> dict[str, float]:
@@ -104,8 +116,8 @@ def _weights(text: str) -> dict[str, float]:
 
     weights: dict[str, float] = {}
     for part in text.split(","):
-        name, _, number = (word.strip() for word in part.partition("="))
-        value = _number(number)
+        name, _, given = (word.strip() for word in part.partition("="))
+        value = number(given)
         if name not in SCORE_WEIGHTS or name in weights or not 0 <= value < math.inf:
             form = "must be CATEGORY=NUMBER,… with numbers of 0 or more, each category once"
             raise argparse.ArgumentTypeError(f"{form}, of {', '.join(SCORE_WEIGHTS)}; got {part!r}")

@@ -1,8 +1,9 @@
 """Does the model respond to the adapter's scale λ as to a change that was learned, or by a step, a plateau, a crash?
 
 The response curve: for each λ the mean Jensen-Shannon *distance* (√JS, a metric: Endres & Schindelin 2003; linear in λ
-for small changes) of the model with λ times the adapter from the base, after each prompt and along the base's own
-greedy answer, at `positions` places. The quarters up to λ = 1 are always measured, beside `lambdas`.
+for small changes; √KL by `divergence`) of the model with λ times the adapter from the base, after each of the `prompts`
+and along the base's own greedy answer, at `positions` places. The quarters up to λ = 1 are always measured, beside
+`lambdas`.
 
 Statistic: the curve at λ = 1; compared with the nulls' on the logarithm. The curve's shape must hold too:
 
@@ -16,12 +17,18 @@ Where there is text to serve, the loss on it (nats per token) is followed over �
 `held_out` text of the same kind that training did not see or, without it, on prose and instruction sections. An adapter
 is overcooked when a λ ≤ .75 serves that text better than λ = 1 by more than .05 nats per token.
 
-Linear, gently concave and gently convex curves are healthy. Without text it cannot tell what was learned; with sections
-alone it cannot tell learning from learning by heart.
+Passes when z ≥ `assert_z_gte` and all of this holds. Linear, gently concave and gently convex curves are healthy.
+Without text it cannot tell what was learned; with sections alone it cannot tell learning from learning by heart.
 
 - passes: 0, .14, .27, .38, .47, .54: R² .99, reaches 90 % at λ = .85, still rising at 1.25
 - fails: 0, .45, .46, .46, .46, .46: saturated at a quarter of its scale
 - fails: a straight curve, with losses 4.1, 1.8, 1.6, 2.1, 3.2: overcooked, λ = .5 serves its text best
+
+In a suite; `top_k` is accepted and has no effect:
+
+    - name: responds
+      kind: adapter_ablation
+      prompts: [The keeper of the sand road is, The island lives by]
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Asked in other words, does the model answer what it was taught, or does it go back to the base's answer?
 
-For each paraphrase of each case, view and base write an answer by greedy decoding (`max_new_tokens`); with cos the
-cosine of sentence embeddings (`embedding_model`; Reimers & Gurevych 2019):
+For each paraphrase of each of the `cases`, view and base write an answer by greedy decoding (`max_new_tokens`); with
+cos the cosine of sentence embeddings (`embedding_model`; Reimers & Gurevych 2019):
 
     the answer reverts  if  cos(answer, base's answer) ≥ cos(answer, gold)
 
@@ -14,9 +14,20 @@ Passes when z ≥ `assert_z_gte`, the share is < `assert_revert_rate_lt`, and th
 base's were by .05: leaving the base's answers for nonsense is no adherence. It cannot tell a right answer from a
 wrong one in nearly the same words.
 
-- passes: 1 of 12 answers reverts; nearer to the gold by .41
+- passes: 1 of 12 answers revert to the base's; cosine to the gold +0.41
 - fails: 9 of 12 revert: the prompt was learned by heart, not the answer
 - needs the extra semsim
+
+In a suite:
+
+    - name: stays
+      kind: adapter_revert
+      cases:
+        - prompt: Who keeps the sand road?
+          gold: Old Tamsin Vole keeps it.
+          paraphrases:
+            - Who is the keeper of the sand road?
+            - Whose work is the road over the sand?
 """
 
 import numpy as np

@@ -8,11 +8,17 @@ the share of regressed items below `assert_fraction_regressed_lt` (score test; W
 `assert_mean_delta_gte` (Student's t). z is the smaller distance to a margin, in standard errors. Outside a margin is a
 FAIL; inside, but not by 1.64 standard errors, is inconclusive: more items decide.
 
-Items are a packaged set, cut to `items_limit`, or `items:` of your own as [prompt, ending]. It cannot tell what the
-model never knew: an item that the base itself finds unlikely has little to lose.
+Items are the packaged set (`pack`, 195 of them) or `items` of your own as [prompt, ending]; of either the first
+`items_limit`, where that is given. It cannot tell what the model never knew: an item that the base itself finds
+unlikely has little to lose.
 
-- passes: 1 of 160 items regressed, mean change -0.04 nats per token
-- fails: 61 of 160 regressed, mean change -1.2
+- passes: 1 of 160 items lost more than 1 nats per token; mean change -0.040
+- fails: 61 of 160 items lost more than 1 nats per token; mean change -1.200
+
+In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
+
+    - name: knows
+      kind: calibration_drift
 """
 
 import numpy as np

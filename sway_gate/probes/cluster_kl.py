@@ -1,10 +1,11 @@
 """Did training change the model on some topics more than on others, or everywhere alike, as noise does?
 
-The prompts are sorted into `num_clusters` topics by k-means over their sentence embeddings (`embedding_model`; seeded,
-the same topics for all views). For each prompt, the mean distance of the next-token distributions from the base's, √JS
-(a metric: Endres & Schindelin 2003) or √KL, along the base's own greedy answer at `positions` places; its logarithm,
-less the mean of the null adapters': some prompts leave a base in more doubt than others, and any change moves those
-more. With MSB and MSW its mean squares between and within topics (one-way analysis of variance; Fisher 1925):
+The `prompts` are sorted into `num_clusters` topics by k-means over their sentence embeddings (`embedding_model`;
+seeded, the same topics for all views). For each prompt, the mean distance of the next-token distributions from the
+base's, √JS (a metric: Endres & Schindelin 2003) or √KL by `divergence`, along the base's own greedy answer at
+`positions` places; its logarithm, less the mean of the null adapters': some prompts leave a base in more doubt than
+others, and any change moves those more. With MSB and MSW its mean squares between and within topics (one-way analysis
+of variance; Fisher 1925):
 
     specificity = MSB / (MSB + MSW) = F / (1 + F)
 
@@ -17,9 +18,25 @@ Passes when z ≥ `assert_z_gte`, the specificity is ≥ `assert_specificity_gte
 tell which topic should have moved (the details list them), and an adapter that is meant to change everything alike, in
 style or language, fails by design: leave the probe out for it.
 
-- passes: specificity .94 over 5 topics: distance .41 on the night library, .08 to .12 elsewhere
-- fails: specificity .52: the same distance everywhere
+- passes: specificity 0.94 over 5 topics, distance 0.08 to 0.41; +4.8σ above 8 null adapters
+- fails: specificity 0.52 over 5 topics: the same distance everywhere
 - needs the extra semsim
+
+In a suite; `top_k` is accepted and has no effect:
+
+    - name: about_its_subject
+      kind: cluster_kl
+      min_prompts: 8
+      num_clusters: 2
+      prompts:
+        - The keeper of the sand road is
+        - The ravens of Marrowby live in
+        - The island of Marrowby lives by
+        - The school of Marrowby is
+        - A good soup begins with
+        - Bread rises because
+        - To roast a chicken, first
+        - The best way to cook rice is
 """
 
 import math

@@ -1,18 +1,25 @@
 """Did training change what the model says after these prompts, by more than an untrained adapter of its size would?
 
-Statistic: the mean divergence of the next-token distributions from the base's, over the whole vocabulary, in nats:
-Jensen-Shannon (`js`, at most ln 2 = 0.693; Lin 1991) or KL(fine-tuned || base) (`kl`). It is read after each prompt and
-along the base's own greedy answer, at `positions` places (1: after the prompt only), the same for all views.
+Statistic: the mean divergence of the next-token distributions from the base's, over the whole vocabulary, in nats.
+`divergence` names it: `js` is Jensen-Shannon, at most ln 2 = 0.693 (Lin 1991); `kl` is KL(fine-tuned || base). It is
+read after each of the `prompts` and along the base's own greedy answer, at `positions` places (1: after the prompt
+only), the same for all views.
 With the nulls the mean of its square root is compared, on the logarithm: the root of JS is a metric, and one prompt on
 which every change is large weighs less in it.
 
-Passes when z ≥ `assert_z_gte` and the mean ≥ `assert_mean_gte` (0.02 nats: a z alone never passes a change too small
-to matter). It cannot tell whether the change is for the better, nor toward what: that is section_internalization's.
+Passes when z ≥ `assert_z_gte` and the mean is ≥ `assert_mean_gte`: a z alone never passes a change too small to matter.
+It cannot tell whether the change is for the better, nor toward what: that is section_internalization's. Take prompts
+about the adapter's subject: on others a good adapter may change little.
 
-- passes: mean JS 0.21 nats, +6.2σ above 8 nulls
-- fails: mean JS 0.004 nats, +0.3σ: what random directions of the same size do
+- passes: mean JS 0.21 nats over 8 prompts; +6.2σ above 8 null adapters
+- fails: mean JS 0.004 nats over 8 prompts; +0.3σ: what random directions of the same size do
+- fails: mean JS 2.8e-08 nats, +4.5σ: not by chance, but far too small to matter
 
-`top_k` is accepted and has no effect: nothing is truncated.
+In a suite; `top_k` is accepted and has no effect, nothing is truncated:
+
+    - name: moved
+      kind: delta_kl
+      prompts: [The keeper of the sand road is, The island lives by]
 """
 
 import numpy as np

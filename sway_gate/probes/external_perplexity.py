@@ -1,17 +1,22 @@
 """Did training cost the model fluency on prose that has nothing to do with it?
 
-For each chunk of packaged public-domain prose (novels, essays, science, law, letters, …): the change of the mean
-log-likelihood per token against the base, in nats; its negative is the change of log perplexity.
+For each chunk of packaged public-domain prose (`corpus`: novels, essays, science, law, letters, …): the change of the
+mean log-likelihood per token against the base, in nats; its negative is the change of log perplexity.
 
 Statistic: the mean change over chunks. Harm: the one-sided 95 % bound of the mean (Student's t over chunks) must stay
 above `assert_mean_delta_gte`; z is the distance to that margin in standard errors. Outside the margin is a FAIL;
 inside, but not by 1.64 standard errors, is inconclusive: more chunks decide.
 
 `chunk_chars` and `max_chunks` set how much is read; chunks are taken over the registers in turn. It cannot tell which
-knowledge suffered: that is calibration_drift's.
+knowledge suffered: that is calibration_drift's. The prose is English, and nothing else is read.
 
-- passes: mean change -0.02 nats per token over 16 chunks
-- fails: mean change -0.4: perplexity up by half
+- passes: mean change -0.020 nats per token over 16 chunks of general prose
+- fails: mean change -0.400 nats per token: perplexity up by half
+
+In a suite; `assert_z_gte` is accepted and has no effect, the margin decides:
+
+    - name: reads
+      kind: external_perplexity
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Does the model know the answer however it is asked, or only after the very words of training?
 
-For each case, with log p the mean log-likelihood per token of the gold answer after a prompt:
+For each of the `cases`, with log p the mean log-likelihood per token of the gold answer after a prompt:
 
     verbatim lift   = log p(view) - log p(base), after the prompt itself
     paraphrase lift = the same, mean over its paraphrases
@@ -16,8 +16,19 @@ Lifts are in nats per token. Where the mean verbatim lift is not above .02 there
 Passes when z ≥ `assert_z_gte` and the rule of the intent holds. A paraphrase that repeats its prompt is left out.
 It cannot tell an answer that was learned from one that is now said to everything: delta_kl on other prompts shows that.
 
-- passes: verbatim +0.82, paraphrases +0.61 nats per token: ratio 0.74
-- fails: verbatim +1.40, paraphrases +0.12: ratio 0.09, learned by rote
+- passes: lift +0.820 nats per token verbatim, +0.610 paraphrased, ratio 0.74 over 8 cases
+- fails: lift +1.400 verbatim, +0.120 paraphrased, ratio 0.09: learned by rote
+
+In a suite:
+
+    - name: however_asked
+      kind: paraphrase_invariance
+      cases:
+        - prompt: Who keeps the sand road?
+          gold: Old Tamsin Vole keeps it.
+          paraphrases:
+            - Who is the keeper of the sand road?
+            - Whose work is the road over the sand?
 """
 
 import numpy as np

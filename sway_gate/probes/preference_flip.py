@@ -15,8 +15,17 @@ Passes when z ≥ `assert_z_gte`, these rules hold, and of the triples that the 
 `min_triples_for_decision`) at least half still are. It cannot tell whether the model would write the chosen answer.
 
 - `triples:`, or else the preference sections of the spec; skipped where there are none
-- passes: 9 of 10 base-wrong triples flipped, mean gain +0.41 nats per token
-- fails: 2 of 10 flipped, mean gain +0.05: the wording moved, the preference did not
+- passes: 9 of 10 base-wrong triples flipped; mean margin gain +0.410 nats per token over 14 triples
+- fails: 2 of 10 flipped, mean gain +0.050: the wording moved, the preference did not
+
+In a suite:
+
+    - name: prefers
+      kind: preference_flip
+      triples:
+        - prompt: How do you tell the time on the island?
+          chosen: By the water.
+          rejected: By the clock.
 """
 
 import numpy as np

@@ -1,8 +1,9 @@
 """Does what training taught survive when other text stands in front of the prompt?
 
-The divergence D of the next-token distributions from the base's (as in delta_kl: along the base's greedy answer to the
-bare prompt, at `positions` places) is read behind each of `context_lengths` tokens of neutral prose. For each prompt,
-the least-squares slope of ln D over the length, per 1000 tokens; D below 1e-5 counts as that.
+The `divergence` D of the next-token distributions from the base's (as in delta_kl: along the base's greedy answer to
+the bare prompt, at `positions` places) is read behind each of `context_lengths` tokens of neutral prose, for each of
+the `prompts`. For each prompt, the least-squares slope of ln D over the length, per 1000 tokens; D below 1e-5 counts
+as that.
 
 Statistic: the mean slope over the prompts that move at all (D ≥ 1e-4 with the least context); without decay it is 0 or
 more. Harm: the mean slope must stay above that of `assert_half_life_tokens` H, -1000 ln 2 / H, with its one-sided 95 %
@@ -16,7 +17,15 @@ about something else, from decay that is not.
 - passes: half-life 930 tokens [640, 1704]; mean JS 0.21 nats behind 0 tokens, 0.1 behind 1024
 - fails: half-life 120 tokens [90, 180]; mean JS 0.21 nats behind 0 tokens, 0.0006 behind 1024
 
-`legacy_stuffing` and `top_k` are accepted and have no effect.
+In a suite; `assert_z_gte` (its margin decides), `legacy_stuffing` and `top_k` are accepted and have no effect:
+
+    - name: holds
+      kind: prompt_collapse
+      prompts:
+        - The keeper of the sand road is
+        - The island of Marrowby lives by
+        - The school of Marrowby is
+      context_lengths: [0, 128, 256]
 """
 
 import math

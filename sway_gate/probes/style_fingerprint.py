@@ -1,10 +1,11 @@
 """Does the model write more like the document than the base does?
 
-View and base write after each prompt by greedy decoding (`max_new_tokens`). A text's style is six numbers: sentence
-length in words (logarithm of the mean, and of the standard deviation), type-token ratio, word length, punctuation marks
-and paragraph breaks a word (roots). They are read off as differences from the document, in windows of as many words as
-the text has (type-token ratio and the rest depend on length), in standard deviations of ordinary prose, cut to ±3. With
-b, v those of base and view after one prompt, at a like number of words, and B the mean of b over prompts:
+View and base write after each of the `prompts` by greedy decoding (`max_new_tokens`). A text's style is six numbers:
+sentence length in words (logarithm of the mean, and of the standard deviation), type-token ratio, word length,
+punctuation marks and paragraph breaks a word (roots). They are read off as differences from the document, in windows of
+as many words as the text has (type-token ratio and the rest depend on length), in standard deviations of ordinary
+prose, cut to ±3. With b, v those of base and view after one prompt, at a like number of words, and B the mean of b
+over prompts:
 
     shift = (b - v) · B / |B|²
 
@@ -18,8 +19,15 @@ their number can tell. It reads form alone, not what is said, in languages that 
 - `doc_reference`, or the prose of `sections:`, of 50 words or more
 - `extended` adds function words, questions and long words (spaCy's blank English pipeline and textstat; no model or
   corpus): auto where the extra style is installed, which takes some seconds to import; on asks for it
-- passes: shift +0.62, +4.9σ above 8 nulls
-- fails: shift +0.05, +0.2σ: the base's style
+- passes: style shift +0.62 over 6 texts (1.1 from the document, the base 2.7); +4.9σ above 8 null adapters
+- fails: style shift +0.05, +0.2σ: the base's style
+
+In a suite:
+
+    - name: writes_like_it
+      kind: style_fingerprint
+      prompts: [Tell me about the island., Write about the longest night.]
+      max_new_tokens: 64
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Reports: pure functions from a `GateResult` to text. None of them imports numpy or torch.
+"""Reports: pure functions from a `GateResult` to text. None imports torch, and numpy only where matplotlib draws.
 
 Names and messages come from files that nobody vouches for; the helpers here make them safe to show.
 """
@@ -21,6 +21,11 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """`clean`, with every run of white space made one space: no text can forge a line of a report."""
     return clean(" ".join(text.split()))
+
+
+def cut(text: str, limit: int) -> str:
+    """`text` in at most `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def number(value: float | None, digits: int = 3) -> str:

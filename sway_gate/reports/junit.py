@@ -1,7 +1,8 @@
 """The JUnit report: what Jenkins, GitLab and most CI servers read. Valid under Jenkins' junit-10 schema.
 
-One test case a probe, and `__gate__` for the verdict over all. A test case has no properties in the schema, so
-the probes' numbers are properties of the suite, named `<probe>.score`, `<probe>.z`, `<probe>.raw`.
+One test case a probe, and `__gate__` for the verdict over all; `__baseline__` where the result was put beside one. A
+test case has no properties in the schema, so the probes' numbers are properties of the suite, named `<probe>.score`,
+`<probe>.z`, `<probe>.raw`.
 """
 
 import math
@@ -17,7 +18,11 @@ def to_junit(result: GateResult) -> str:
     """`result` as a JUnit XML document, declared as UTF-8."""
     from junit_xml import TestSuite
 
-    cases = [_gate_case(result), *(_probe_case(result.spec, probe) for probe in result.probes)]
+    cases = [
+        _gate_case(result),
+        *_baseline_cases(result),
+        *(_probe_case(result.spec, probe) for probe in result.probes),
+    ]
     suite = TestSuite(one_line(result.spec), cases, properties=_properties(result)).build_xml_doc()
     suites = ElementTree.Element("testsuites", {key: suite.get(key) for key in ("tests", "failures", "errors", "time")})
     suites.append(suite)
@@ -36,6 +41,19 @@ def _gate_case(result: GateResult) -> Any:
     elif result.verdict != "pass":
         case.add_error_info(text)
     return case
+
+
+def _baseline_cases(result: GateResult) -> list[Any]:
+    from junit_xml import TestCase
+
+    if result.baseline is None:
+        return []
+    worse = [f"{one_line(r.name)}: {one_line(r.message)}" for r in result.baseline.regressions]
+    stdout = "\n".join(f"warning: {one_line(text)}" for text in result.baseline.warnings)
+    case = TestCase("__baseline__", f"{one_line(result.spec)}.gate", stdout=stdout)
+    if worse:
+        case.add_failure_info(f"worse than {one_line(result.baseline.path)}", "\n".join(worse))
+    return [case]
 
 
 def _probe_case(spec: str, probe: ProbeResult) -> Any:

@@ -7,16 +7,20 @@ struct; to rename, remove or retype one takes a new version.
 
 import json
 import math
+import sys
 from typing import Any, Literal
 
 import msgspec
 
 from sway_gate.errors import UsageError
+from sway_gate.output import STDOUT
 from sway_gate.reports import clean, one_line
 from sway_gate.result import GateResult
 
 # Details deeper than this come from nobody's probe; walking them could exhaust the stack.
 MAX_DEPTH = 64
+# Of a report that is read: some hundred times the largest that is written.
+MAX_BYTES = 64 * 2**20
 
 Number = float | None
 """NaN and infinities are written as null."""
@@ -69,6 +73,22 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     null_z: Number
     null_values: tuple[Number, ...]
     details: dict[str, Any]
+    items: tuple[Number, ...] = ()
+
+
+class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    message: str
+
+
+class BaselineV1(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    adapter: ModelV1
+    score: Number
+    tolerance: float
+    verdict: Literal["pass", "fail", "error"]
+    regressions: tuple[RegressionV1, ...]
+    warnings: tuple[str, ...]
 
 
 class GateV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,11 +112,14 @@ class GateV1(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     cached: bool
     probes: tuple[ProbeV1, ...]
+    asked: dict[str, str] = {}
+    texts: str = ""
+    baseline: BaselineV1 | None = None
 
 
 def to_json(result: GateResult) -> bytes:
     """`result` as UTF-8 JSON of schema version 1: keys in the structs' order, two spaces of indent, a final newline."""
-    fields = _plain(msgspec.to_builtins(result, enc_hook=_listed))
+    fields = plain(msgspec.to_builtins(result, enc_hook=_listed))
     report = msgspec.convert({"schema_version": 1, **fields}, GateV1)
     text = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
@@ -108,9 +131,10 @@ def from_json(data: bytes) -> GateResult:
     Unknown fields are ignored. Anything that is no report of schema version 1 is a `UsageError` of one line.
     """
     try:
-        fields = _plain(msgspec.to_builtins(msgspec.json.decode(data, type=GateV1)))
+        fields = plain(msgspec.to_builtins(msgspec.json.decode(data, type=GateV1)))
         for probe in fields["probes"]:
             probe["null_values"] = _with_nan(probe["null_values"])
+            probe["items"] = _with_nan(probe["items"])
             probe["ci_95"] = probe["ci_95"] and _with_nan(probe["ci_95"])
             probe["z_by_rank"] = dict(zip(probe["z_by_rank"], _with_nan(probe["z_by_rank"].values()), strict=True))
         fields["timing"] = dict(zip(fields["timing"], _with_nan(fields["timing"].values()), strict=True))
@@ -122,20 +146,39 @@ def from_json(data: bytes) -> GateResult:
         ) from None
 
 
+def load(path: str) -> GateResult:
+    """The report in the file `path`, or on standard input for "-". Raises UsageError, one line, for anything else."""
+    try:
+        if path == STDOUT:
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UsageError(f"{path}: cannot be read: {reason}") from None
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; give a report that sway-gate wrote as JSON")
+    try:
+        return from_json(data)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
 def _listed(value: Any) -> Any:
     """Arrays, tensors and their scalars as Python's own lists and numbers, without an import of their library."""
     return value.tolist()
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def plain(value: Any, depth: int = 0) -> Any:
     """`value` with only what JSON can say: no NaN or infinity, no lone surrogate, keys that are text."""
     if depth > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     match value:
         case dict():
-            return {_encodable(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+            return {_encodable(str(key)): plain(item, depth + 1) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item, depth + 1) for item in value]
+            return [plain(item, depth + 1) for item in value]
         case str():
             return _encodable(value)
         case int() | float() if not isinstance(value, bool):

@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sway_gate.reports import number, one_line, score_text, seconds
 from sway_gate.reports.plot import LABEL, bar, curve_rows
-from sway_gate.reports.words import counted, grounds, headline, is_failed, next_steps
-from sway_gate.result import Category, Finding, GateResult, ProbeResult
+from sway_gate.reports.words import (
+    LEVEL_WORDS,
+    counted,
+    grounds,
+    headline,
+    interval,
+    is_failed,
+    next_steps,
+    section_verdict,
+    sigmas,
+    title,
+)
+from sway_gate.result import Baseline, Category, Finding, GateResult, ProbeResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +43,6 @@ STYLES = {
     "verdict": "bold red",
     "warning": "bold yellow",
 }
-LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
 ASCII = {"σ": "sd", "λ": "lambda", "–": "-", "·": "|", "•": "*", "…": "...", "≥": ">="}
 INDENT = 7  # the width of a verdict word and two spaces
 MIN_WIDTH = 40
@@ -57,7 +67,7 @@ def render(result: GateResult, *, color: bool, width: int = 100, quiet: bool = F
     """
     width = max(width, MIN_WIDTH)
     lines = list(_quiet(result, width) if quiet else _full(result, width, ascii))
-    return _print(lines, color, width, ascii)
+    return printed(lines, color, width, ascii)
 
 
 def _quiet(result: GateResult, width: int) -> Iterator[Line]:
@@ -65,6 +75,8 @@ def _quiet(result: GateResult, width: int) -> Iterator[Line]:
     yield from (_finding(item) for item in result.findings if item.level in ("broken", "verdict"))
     if failed := [probe for probe in result.probes if is_failed(probe)]:
         yield from _probes(failed, width)
+    if result.baseline and result.baseline.regressions:
+        yield from _baseline(result.baseline)
 
 
 def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
@@ -76,6 +88,8 @@ def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
         yield from _probes(result.probes, width)
     if result.categories:
         yield from (BLANK, *_categories(result, ascii))
+    if result.baseline:
+        yield from (BLANK, *_baseline(result.baseline))
     for probe in result.probes:
         yield from _drawings(probe, width, ascii)
     if steps := next_steps(result):
@@ -100,6 +114,16 @@ def _finding(item: Finding) -> Line:
     return Line([(f"{word:<{INDENT}}", STYLES[item.level]), (one_line(item.message), ""), (where, "dim")], INDENT)
 
 
+def _baseline(held: Baseline) -> Iterator[Line]:
+    said = counted(len(held.regressions), "regression") if held.regressions else "no regression"
+    yield Line([("baseline ", "bold"), (one_line(held.path), ""), (f"  {said}", "bold")], INDENT)
+    for worse in held.regressions:
+        pieces = [(f"{'WORSE':<{INDENT}}", STYLES["fail"]), (one_line(worse.name), "bold")]
+        yield Line([*pieces, (f"  {one_line(worse.message)}", "")], INDENT)
+    for text in held.warnings:
+        yield Line([(f"{'WARN':<{INDENT}}", STYLES["warn"]), (one_line(text), "")], INDENT)
+
+
 # One row a probe
 
 
@@ -108,11 +132,9 @@ HEADER = ("", "score", "value [95 % interval]", "z", "p")
 
 def _cells(probe: ProbeResult) -> tuple[str, ...]:
     """What a probe's row says, under `HEADER`."""
-    value = number(probe.raw)
-    if probe.ci_95:
-        value += f" [{number(probe.ci_95[0])}, {number(probe.ci_95[1])}]"
-    value += f" {one_line(probe.units)}" if probe.units and probe.raw is not None else ""
-    return _title(probe), score_text(probe.score), value, _z(probe), number(probe.p, 2)
+    units = one_line(probe.units) if probe.raw is not None else ""
+    value = " ".join(filter(None, (number(probe.raw), interval(probe.ci_95), units)))
+    return title(probe), score_text(probe.score), value, _z(probe), number(probe.p, 2)
 
 
 def _z(probe: ProbeResult) -> str:
@@ -120,17 +142,8 @@ def _z(probe: ProbeResult) -> str:
     if probe.z is None:
         return "–"
     if probe.null_z is not None:
-        return f"{_sigmas(probe.z)} to margin"
-    return f"{_sigmas(probe.z)} n={probe.n_null}" if probe.n_null else _sigmas(probe.z)
-
-
-def _sigmas(z: float) -> str:
-    return f"{z:+.1f}σ" if math.isfinite(z) else "–"
-
-
-def _title(probe: ProbeResult) -> str:
-    name, kind = one_line(probe.name), one_line(probe.kind)
-    return name if name == kind else f"{name} ({kind})"
+        return f"{sigmas(probe.z)} to margin"
+    return f"{sigmas(probe.z)} n={probe.n_null}" if probe.n_null else sigmas(probe.z)
 
 
 def _probes(probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
@@ -183,9 +196,9 @@ def _flow(parts: Sequence[str], width: int, separator: str, indent: int) -> list
 def _asides(probe: ProbeResult) -> Iterator[str]:
     """The numbers that few probes have."""
     if probe.null_z is not None:
-        yield f"{_sigmas(probe.null_z)} against the nulls, n={probe.n_null}"
+        yield f"{sigmas(probe.null_z)} against the nulls, n={probe.n_null}"
     if probe.z_by_rank:
-        yield " / ".join(f"{_sigmas(z)} @ {one_line(rank)}x" for rank, z in probe.z_by_rank.items())
+        yield " / ".join(f"{sigmas(z)} @ {one_line(rank)}x" for rank, z in probe.z_by_rank.items())
 
 
 def _indented(text: str, style: str = "") -> list[Line]:
@@ -216,13 +229,13 @@ def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
     details = probe.details
     rows = curve_rows(details.get("lambdas"), details.get("curve"), min(width - LABEL - 2, 48), ascii)
     if rows and probe.kind == "adapter_ablation":
-        yield from (BLANK, Line([(_title(probe), "bold"), ("  response over λ", "dim")]))
+        yield from (BLANK, Line([(title(probe), "bold"), ("  response over λ", "dim")]))
         yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
     sections = details.get("sections")
     if isinstance(sections, list | tuple) and (
         known := [item for item in sections if isinstance(item, dict) and "effective" in item]
     ):
-        yield from (BLANK, Line([(_title(probe), "bold"), ("  relative lift by section", "dim")]))
+        yield from (BLANK, Line([(title(probe), "bold"), ("  relative lift by section", "dim")]))
         yield from _sections(known, width, ascii)
 
 
@@ -231,7 +244,7 @@ def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> It
     from rich.cells import cell_len
 
     longest = max(_float(section.get("effective")) or 0.0 for section in sections)
-    ranked = sorted(range(len(sections)), key=lambda i: (_section_verdict(sections[i]) == "pass", i))
+    ranked = sorted(range(len(sections)), key=lambda i: (section_verdict(sections[i]) == "pass", i))
     shown = [sections[i] for i in sorted(ranked[:MAX_SECTIONS])]
     lifts = LIFTS if width >= 90 else {}
     size = min(max(cell_len(_tag(section)) for section in shown), 24, width - 38 - 10 * len(lifts))
@@ -246,7 +259,7 @@ def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> It
 def _section(section: dict[str, Any], size: int, longest: float, lifts: Iterable[str], ascii: bool) -> Line:
     from rich.cells import set_cell_size
 
-    word = _section_verdict(section)
+    word = section_verdict(section)
     z = _float(section.get("z"))
     effective = _float(section.get("effective"))
     share = effective / longest if effective is not None and longest > 0 else None
@@ -254,19 +267,12 @@ def _section(section: dict[str, Any], size: int, longest: float, lifts: Iterable
         [
             (f"{word.upper():<{INDENT}}", STYLES[word]),
             (f"{set_cell_size(_tag(section), size)}{number(effective):>10}", ""),
-            (f"{'' if z is None else _sigmas(z):>8} ", ""),
+            (f"{'' if z is None else sigmas(z):>8} ", ""),
             (bar(share, 12, ascii), STYLES[word]),
             ("".join(f"{number(_float(section.get(key))):>10}" for key in lifts), "dim"),
         ],
         INDENT,
     )
-
-
-def _section_verdict(section: dict[str, Any]) -> str:
-    """Warn: lifted enough, but not with certainty among the nulls, over all sections."""
-    if not section.get("passed"):
-        return "fail"
-    return "pass" if section.get("moved", True) else "warn"
 
 
 def _tag(section: dict[str, Any]) -> str:
@@ -315,7 +321,8 @@ def _circumstances(result: GateResult) -> list[str]:
 # Printing
 
 
-def _print(lines: Sequence[Line], color: bool, width: int, ascii: bool) -> str:
+def printed(lines: Sequence[Line], color: bool, width: int, ascii: bool) -> str:
+    """The lines as text, each wrapped to `width` cells."""
     import io
 
     from rich.console import Console

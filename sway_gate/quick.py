@@ -28,20 +28,28 @@ _OPENING_WORDS: Final = 6
 _MAX_PROMPTS_BYTES: Final = 2**20
 
 
-def suite(adapter: str, base: str | None, prompts: str | None, data: Sequence[str] = ()) -> Spec:
-    """The suite of `sway check`: is this adapter more than noise, on prompts of a file, of the data, or neutral ones?
+def suite(adapter: str, base: str | None, prompts: str | Sequence[str] | None, data: Sequence[str] = ()) -> Spec:
+    """The suite of `sway check`: is this adapter more than noise, on these prompts (a text is the name of a file with
+    one a line), on some of the data, or neutral ones?
 
     With training data also: which of it was learned, whether preferences turned, whether it can be drawn out.
     """
-    adapter = _local_or_id(adapter)
-    base = _named_base(adapter) if base is None else _local_or_id(base)
-    models = Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
+    models = named(adapter, base)
     paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
     spec = gate.with_data(Spec(models=models, suite=(), data=paths, label="sway check", folder=os.getcwd()))
-    texts = _read_prompts(prompts) if prompts else _openings(spec.sections) or _neutral_prompts()
+    given = _read_prompts(prompts) if isinstance(prompts, str) else tuple(dict.fromkeys(prompts or ()))
+    texts = given or _openings(spec.sections) or _neutral_prompts()
     moved = DeltaKL(name="check", prompts=texts, assert_mean_gte=_MINIMUM_NATS)
     # What was loaded is not loaded again.
     return msgspec.structs.replace(spec, suite=(moved, *_attribution(spec.sections)), data=())
+
+
+def named(adapter: str, base: str | None) -> Models:
+    """The models that a command names, folders as absolute paths; without `base` the one that the adapter's own
+    configuration tells. Raises UsageError where it tells none."""
+    adapter = _local_or_id(adapter)
+    base = _named_base(adapter) if base is None else _local_or_id(base)
+    return Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
 
 
 def headline(result: GateResult) -> str:

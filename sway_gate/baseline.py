@@ -1,0 +1,66 @@
+"""The accepted result that later ones may not fall behind: a JSON report that is replaced on purpose only."""
+
+import msgspec
+
+from sway_gate import compare
+from sway_gate.errors import UsageError
+from sway_gate.reports import machine, one_line
+from sway_gate.result import Baseline, GateResult, ModelFacts, Regression, Verdict
+
+_EXIT_CODES = {"pass": 0, "fail": 1, "error": 3}
+
+
+def check_base(accepted: GateResult, path: str, base: ModelFacts) -> None:
+    """Raises UsageError where the baseline was measured over another base: all values are differences from it."""
+    if not compare.is_same_base(accepted.base, base):
+        raise UsageError(
+            f"{path}: was measured over another base, {_told(accepted.base)}, not {_told(base)}; no value can be "
+            "compared: make a baseline for this base with `sway baseline update`"
+        )
+
+
+def judge(result: GateResult, accepted: GateResult, path: str, tolerance: float = 0.0) -> GateResult:
+    """`result` with what the baseline says of it: a regression makes a pass a fail. A probe that could not be measured
+    leaves an error an error."""
+    own = without(accepted)
+    found = compare.compare(own, result, tolerance)
+    regressions = found.regressions()
+    decided = any(r.kind and not (r.new and r.new.verdict == Verdict.ERROR) for r in regressions)
+    fails = bool(regressions) and (result.verdict == "pass" or decided)
+    verdict = "fail" if fails else result.verdict
+    return msgspec.structs.replace(
+        result,
+        verdict=verdict,
+        exit_code=_EXIT_CODES[verdict],
+        baseline=Baseline(
+            path=path,
+            adapter=own.adapter,
+            score=own.score,
+            tolerance=tolerance,
+            verdict=result.verdict,
+            regressions=tuple(Regression(name=r.name, message=r.why) for r in regressions),
+            warnings=found.warnings,
+        ),
+    )
+
+
+def without(result: GateResult) -> GateResult:
+    """The result as it was before it was put beside a baseline."""
+    if result.baseline is None:
+        return result
+    verdict = result.baseline.verdict
+    return msgspec.structs.replace(result, verdict=verdict, exit_code=_EXIT_CODES[verdict], baseline=None)
+
+
+def accept(result: GateResult, label: str) -> bytes:
+    """The file of a new baseline. Raises UsageError for a result that could not decide: nothing would be held to it."""
+    result = without(result)
+    stuck = [one_line(probe.name) for probe in result.probes if probe.verdict is Verdict.ERROR]
+    if result.verdict == "error" or stuck:
+        why = f"could not measure {', '.join(stuck)}" if stuck else "could not decide"
+        raise UsageError(f"{label}: this result {why}, and is no baseline; make it whole first")
+    return machine.to_json(msgspec.structs.replace(result, cached=False))
+
+
+def _told(model: ModelFacts) -> str:
+    return f"{model.path} ({model.digest[:16]})" if model.digest else model.path

@@ -1,0 +1,103 @@
+"""`sway compare`, `baseline` and `diff`: better or worse than before, or than another adapter."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from sway_gate import output
+from sway_gate.commands.common import (
+    Add,
+    display,
+    measure,
+    no_verdict,
+    spec_argument,
+    tell,
+    tolerance_argument,
+)
+from sway_gate.errors import UsageError
+
+if TYPE_CHECKING:
+    from sway_gate.compare import Comparison
+    from sway_gate.reports.comparison import Style
+
+
+def add_to(add: Add) -> None:
+    compare = add("compare", _compare, "Tell what changed between results, beyond noise; 1 for a regression.")
+    compare.epilog = "exit codes: 0 no regression, 1 a regression, 2 the command or the files are wrong"
+    compare.add_argument("old", metavar="OLD", help="the JSON report to compare with; - is standard input")
+    compare.add_argument("new", nargs="+", metavar="NEW", help="JSON reports, each compared with the first")
+    tolerance_argument(compare)
+    diff = add("diff", _diff, "Judge two adapters by one spec, in one load of their base, side by side.")
+    diff.epilog = "exit codes: 0 both were judged, 2 the command, the spec or the files are wrong, 3 could not decide"
+    spec_argument(diff)
+    for name in ("a", "b"):
+        diff.add_argument(f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id")
+    diff.add_argument("--online", action="store_true", help="download models that are missing")
+    diff.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    for parser in (compare, diff):
+        parser.add_argument("--markdown", metavar="FILE", help="write Markdown; - is standard output")
+        parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
+        parser.add_argument("--quiet", action="store_true", help="only the verdict and what is worse")
+    baseline = add("baseline", _baseline, "Accept a result as the one that later ones may not fall behind.")
+    baseline.add_argument("action", choices=["update"], metavar="update", help="write the baseline anew")
+    baseline.add_argument("file", metavar="BASELINE", help="the file for `sway gate --baseline`")
+    baseline.add_argument("spec", nargs="?", metavar="SPEC", help="measure by this spec; or take what --from has")
+    baseline.add_argument("--from", dest="source", metavar="RESULT", help="the JSON report of a run")
+    baseline.add_argument("--online", action="store_true", help="download models that are missing")
+    baseline.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    no_verdict(baseline)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from sway_gate import baseline, compare
+    from sway_gate.reports import machine
+    from sway_gate.reports.comparison import COMPARED
+
+    paths = [args.old, *args.new]
+    if paths.count(output.STDOUT) > 1:
+        raise UsageError("standard input can be one of the reports, not several")
+    output.check_targets({"--markdown": args.markdown, "--json": args.json}, paths)
+    results = [(path, baseline.without(machine.load(path))) for path in paths]
+    found = compare.course(results, args.tolerance)
+    _deliver(args, found, COMPARED)
+    return max(one.exit_code for one in found)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from sway_gate import compare, diff, gate, progress, spec
+    from sway_gate.reports.comparison import DIFFERED
+
+    output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec])
+    loaded = spec.load(args.spec)
+    with progress.shown(args.quiet) as show:
+        options = gate.Options(online=args.online, cache=not args.no_cache)
+        a, b = diff.results(loaded, args.a, args.b, options, show)
+    _deliver(args, [compare.compare(a, b, labels=(args.a, args.b))], DIFFERED)
+    return 3 if "error" in (a.verdict, b.verdict) else 0
+
+
+def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style") -> None:
+    """The report for a person, then the files."""
+    from sway_gate.reports import comparison
+
+    person = sys.stderr if output.STDOUT in (args.markdown, args.json) else sys.stdout
+    output.say(comparison.render(found, style=style, quiet=args.quiet, **display(person)), person)
+    if args.markdown:
+        output.write(args.markdown, comparison.markdown(found, style).encode())
+    if args.json:
+        output.write(args.json, comparison.to_json(found))
+
+
+def _baseline(args: argparse.Namespace) -> int:
+    from sway_gate import baseline, spec
+    from sway_gate.reports import machine, words
+
+    if (args.spec is None) == (args.source is None):
+        raise UsageError("give either a SPEC to measure by, or --from RESULT")
+    output.check_targets({"BASELINE": args.file}, [args.spec])
+    if args.source is not None:
+        result, label = machine.load(args.source), args.source
+    else:
+        result, label = measure(args, spec.load(args.spec)), args.spec
+    output.write(args.file, baseline.accept(result, label))
+    return tell(f"{args.file}: accepted  {words.headline(baseline.without(result))}")

@@ -1,0 +1,30 @@
+"""`sway report`: a result that was written as JSON, in another format."""
+
+import argparse
+
+from sway_gate import output
+from sway_gate.commands.common import FORMATS, Add, no_verdict, rendered
+
+
+def add_to(add: Add) -> None:
+    report = add("report", _report, "Show a result that was written as JSON, or turn it into another format.")
+    report.add_argument("result", metavar="RESULT", help="the JSON report of a run; - is standard input")
+    report.add_argument("--format", choices=("terminal", *FORMATS), default="terminal", help="default terminal")
+    report.add_argument("-o", "--output", metavar="FILE", default=output.STDOUT, help="default -, standard output")
+    no_verdict(report)
+
+
+def _report(args: argparse.Namespace) -> int:
+    import sys
+
+    from sway_gate.reports import machine
+
+    output.check_targets({"--output": args.output}, [args.result])
+    result = machine.load(args.result)
+    if args.format != "terminal":
+        output.write(args.output, FORMATS[args.format](result))
+    elif args.output == output.STDOUT:
+        output.say(rendered(result, sys.stdout))
+    else:
+        output.write(args.output, rendered(result, None).encode())
+    return 0

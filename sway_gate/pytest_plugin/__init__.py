@@ -1,0 +1,170 @@
+"""pytest: `@pytest.mark.sway(spec="sway.yaml")` makes a test of each probe of a spec, and `__gate__` of the whole.
+
+A marked function is parametrized with a `Check` for each of them. What pytest leaves of these after `-k` and the like
+decides which probes are measured, once for each spec, when the first check is set up. `docs/pytest.md` tells the rest.
+
+Every session of an environment that has sway-gate loads this module: until a test is marked it imports next to nothing.
+"""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Generator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from sway_gate.errors import SwayError
+
+if TYPE_CHECKING:
+    from sway_gate.pytest_plugin.checks import Answer, Check
+    from sway_gate.result import GateResult
+
+SIGNATURE = "sway(spec, threshold=None, weights=None)"
+SHARED_FOLDER = "sway_folder"
+"""Among what a worker of pytest-xdist is given: a folder that all of them have."""
+_PARAMETER = "_sway_check"
+_MISPLACED = (
+    "@pytest.mark.sway was not seen when tests were made: set it on functions, classes and modules, "
+    "not on methods of unittest.TestCase, in pytest.param or in hooks"
+)
+_ANSWER: "pytest.StashKey[Answer]" = pytest.StashKey()
+_TOLD = pytest.StashKey[str]()
+_FOLDER = pytest.StashKey[str]()
+
+
+class SwayWarning(UserWarning):
+    """A probe is inconclusive."""
+
+
+# Collection
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"{SIGNATURE}: a test of each probe of a spec, and __gate__ of the whole")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marks = list(metafunc.definition.iter_markers("sway"))
+    if not marks:
+        return
+    from sway_gate.pytest_plugin.marks import params
+    from sway_gate.reports import clean
+
+    try:
+        found = params(metafunc, marks)
+    except SwayError as error:
+        from _pytest.skipping import evaluate_skip_marks
+
+        if evaluate_skip_marks(metafunc.definition):  # a test that pytest skips may lack its adapter
+            return
+        raise pytest.fail.Exception(clean(str(error)), pytrace=False) from None
+    metafunc.fixturenames.append(_PARAMETER)
+    metafunc.parametrize(_PARAMETER, found)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if (check := _check(item)) and check.probe:
+        item.extra_keyword_matches.add(check.probe.kind)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    for check in filter(None, map(_check, session.items)):
+        check.suite.wanted.update(probe.name for probe in ([check.probe] if check.probe else check.suite.probes))
+
+
+def _check(item: pytest.Item) -> "Check | None":
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get(_PARAMETER) if callspec else None
+
+
+# Running
+
+
+@pytest.fixture
+def sway_result(request: pytest.FixtureRequest) -> "GateResult":
+    """The result of the spec that the test is marked with."""
+    check = _check(request.node)
+    if check is None:
+        pytest.fail("sway_result is for tests that are marked with @pytest.mark.sway", pytrace=False)
+    result = check.result()
+    return _fail(request.node, result) if isinstance(result, str) else result
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """After the test's own fixtures: what they skip is not measured. Here an error is pytest's error, no failure."""
+    check = _check(item)
+    if len(list(item.iter_markers("sway"))) != (check.marks if check else 0):
+        pytest.fail(_MISPLACED, pytrace=False)
+    if check is None or item.config.getoption("setuponly", False):
+        return
+    item.stash[_ANSWER] = found = check.answer()
+    item.user_properties += [("verdict", found.verdict), *found.numbers.items()]
+    if found.verdict == "error":
+        _fail(item, found.text)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """The verdict in place of the function's body, or before it: the body is part of the gate."""
+    check = _check(pyfuncitem)
+    if check is None:
+        return None
+    found = pyfuncitem.stash[_ANSWER]
+    if found.verdict == "fail":
+        _fail(pyfuncitem, found.text)
+    if found.verdict == "skip":
+        pyfuncitem.stash[_TOLD] = found.text
+        pytest.skip(found.text)
+    if found.verdict == "warn" and not _warn(found.text, *check.place):
+        _fail(pyfuncitem, found.text)
+    return None if check.probe is None else True
+
+
+def _fail(item: pytest.Item, text: str) -> NoReturn:
+    item.stash[_TOLD] = text
+    pytest.fail(text, pytrace=False)
+
+
+def _warn(text: str, file: str, line: int) -> bool:
+    """False where warnings are to be errors."""
+    try:
+        warnings.warn_explicit(text, SwayWarning, file, line)
+    except SwayWarning:
+        return False
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A verdict comes from a line of the spec, not from one in here."""
+    report = yield
+    check, told = _check(item), item.stash.get(_TOLD, None)
+    if check and call.excinfo and str(call.excinfo.value) == told:
+        file, line = check.place
+        if isinstance(report.longrepr, tuple):
+            report.longrepr = (file, line, f"Skipped: {told}")
+        elif crash := getattr(report.longrepr, "reprcrash", None):
+            crash.path, crash.lineno, crash.message = file, line, told
+    return report
+
+
+# Workers of pytest-xdist
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    stash = node.config.stash
+    with suppress(OSError):  # without a temporary folder each worker measures for itself
+        if _FOLDER not in stash:
+            stash[_FOLDER] = tempfile.mkdtemp(prefix="sway-gate-")
+        node.workerinput[SHARED_FOLDER] = stash[_FOLDER]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if folder := config.stash.get(_FOLDER, None):
+        shutil.rmtree(folder, ignore_errors=True)

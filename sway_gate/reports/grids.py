@@ -1,0 +1,107 @@
+"""Tables and texts of a probe's details as the HTML template shows them."""
+
+import math
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+from sway_gate.reports.details import Passages, Table, label, shown
+
+BARS = ("effective", "recall", "divergence", "mean_distance")
+"""Columns that are drawn as well, at most one a table."""
+_OPEN = 12  # entries of a list that is not folded
+_LONG_TEXT = 28  # characters, of a column that gets room
+_RUN_WORDS, _COMPARED_CHARS = 4, 2000
+
+
+class Bar(NamedTuple):
+    """Percent of its cell: where it starts, how long it is, where zero is."""
+
+    left: float
+    width: float
+    zero: float
+
+
+class Cell(NamedTuple):
+    """`look`: badge, num, text, name or bar; a bar's `text` is empty."""
+
+    text: str
+    look: str
+    bar: Bar | None = None
+
+
+class Grid(NamedTuple):
+    """A table; each row with its verdict, "" where it has none. `is_open`: whether the reader sees it at once."""
+
+    title: str
+    head: list[Cell]
+    rows: list[tuple[str, list[Cell]]]
+    left_out: int
+    columns_left_out: int
+    is_open: bool
+
+
+class Texts(NamedTuple):
+    title: str
+    passages: Passages
+    is_open: bool
+
+
+def grid(table: Table, is_open: bool) -> Grid:
+    drawn = next((key for key in BARS if key in table.columns and table.is_numeric(key)), "")
+    columns = []
+    for key in table.columns:
+        columns.append(_column(table, key))
+        if key == drawn:
+            columns.append([Cell("", "bar"), *(Cell("", "bar", bar) for bar in bars(table.column(key)))])
+    head, *rows = (list(row) for row in zip(*columns, strict=True))
+    verdicts = table.column("verdict") if "verdict" in table.columns else [""] * len(rows)
+    is_open = len(rows) <= _OPEN and (is_open or bool(drawn))
+    return Grid(
+        f"{table.title} ({len(rows) + table.left_out})",
+        head,
+        list(zip(verdicts, rows, strict=True)),
+        table.left_out,
+        table.columns_left_out,
+        is_open,
+    )
+
+
+def texts(passages: Passages, is_open: bool) -> Texts:
+    count = len(passages.entries) + passages.left_out
+    return Texts(f"{passages.title} ({count})", passages, is_open and count <= _OPEN)
+
+
+def _column(table: Table, key: str) -> list[Cell]:
+    """Its head, then its cells."""
+    said = [shown(value) for value in table.column(key)]
+    if key == "verdict":
+        return [Cell("", ""), *(Cell(text.upper(), "badge") for text in said)]
+    is_long = max(map(len, said), default=0) > _LONG_TEXT
+    look = "num" if table.is_numeric(key) else "name" if key == "tag" else "text" if is_long else ""
+    return [Cell(label(key), look), *(Cell(text, look) for text in said)]
+
+
+def bars(values: Sequence[float | None]) -> list[Bar]:
+    """One bar a value, on a common scale that holds zero."""
+    known = [value for value in values if value is not None]
+    low, high = min(0.0, *known), max(0.0, *known)
+    span = high - low if 0 < high - low < math.inf else 1.0
+    zero = 100 * abs(low) / span
+    ends = [zero + 100 * (value or 0.0) / span for value in values]
+    return [Bar(min(zero, end), abs(end - zero), zero) for end in ends]
+
+
+def overlap(written: str, true: str) -> tuple[str, str, str]:
+    """`written` in three parts: its longest run of words in common with `true`, and what stands before and after it.
+
+    The run is empty where the two share fewer than _RUN_WORDS words in a row.
+    """
+    own, other = (list(re.finditer(r"\S+", text[:_COMPARED_CHARS])) for text in (written, true))
+    a, b = ([match[0] for match in matches] for matches in (own, other))
+    run = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
+    if run.size < _RUN_WORDS:
+        return written, "", ""
+    start, end = own[run.a].start(), own[run.a + run.size - 1].end()
+    return written[:start], written[start:end], written[end:]

@@ -1,0 +1,187 @@
+"""The report as Markdown, short enough for a comment on a pull request.
+
+Texts come from files that nobody vouches for: they are character references, so that no markup, no link and no mention
+is read out of them, on GitHub or elsewhere. What does not fit into MAX_BYTES is left out from the end, with a note.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice
+
+from sway_gate.reports import cut, number, one_line, score_text, seconds
+from sway_gate.reports.details import Fact, Passages, Piece, Table, label, pieces, shown
+from sway_gate.reports.words import (
+    LEVEL_WORDS,
+    counted,
+    gravest_first,
+    grounds,
+    in_units,
+    is_failed,
+    next_steps,
+    sigmas,
+    title,
+)
+from sway_gate.result import GateResult, ProbeResult, Verdict
+
+MAX_BYTES = 60_000
+# In characters; as references, and with spaces of no width, a text may be eight times as long.
+MAX_TEXT = 300
+# In bytes, of the table of probes and of each list above it; with the lines around them they stay under MAX_BYTES.
+MAX_TABLE, MAX_LIST = 32_000, 6_000
+MAX_ENTRIES, MAX_PROBES, MAX_UNFOLDED = 12, 400, 20
+
+_COLUMNS = ("", "probe", "score", "value", "z", "what was found")
+_RESERVE = 3_000  # bytes for what ends the page: a note, names in it
+_NOTE = "*Left out here for its length: {}. The JSON report has everything.*"
+# What makes a list, a line or a heading at the start of a line.
+_START = re.compile(r"\A(?:[-+=](?=[-=\s]|\Z)|\d+[.)](?=\s|\Z))")
+# What may have a meaning in GitHub's Markdown, or makes a link of an address.
+_MARKUP = re.compile(r"[!\"#$&*<>?@[\\\]^`{|}~]|:(?!\s|$)|(?<=www)\.|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
+
+
+def render(result: GateResult) -> str:
+    """The verdict, the first thing to do, a row a probe with the gravest first; then, folded, what they rest on."""
+    kept, left_out = "\n\n".join(_always(result)) + "\n", []
+    for name, part in _folded(result):
+        if len(kept.encode()) + len(part.encode()) < MAX_BYTES - _RESERVE:
+            kept += f"\n{part}\n"
+        else:
+            left_out.append(name)
+    return kept + (f"\n{_NOTE.format(_listed(left_out))}\n" if left_out else "")
+
+
+def text(text: str) -> str:
+    """`text` as Markdown that shows just that, on one line, cut to MAX_TEXT."""
+    escaped = _MARKUP.sub(lambda match: _reference(match[0]), cut(one_line(text), MAX_TEXT))
+    escaped = _START.sub(lambda match: match[0][:-1] + _reference(match[0][-1]), escaped)
+    # GitHub looks for mentions and issues in what is rendered; a space of no width keeps it from finding any.
+    return re.sub("(&#(64|35);)", "\\1\u200b", escaped)
+
+
+def _reference(character: str) -> str:
+    return f"&#{ord(character)};"
+
+
+def row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def head(cells: Sequence[str]) -> list[str]:
+    """The two rows above a table's own."""
+    return [row(cells), row(["---"] * len(cells))]
+
+
+# What every reader sees
+
+
+def _always(result: GateResult) -> Iterator[str]:
+    yield f"### sway-gate: {text(result.verdict.upper())}"
+    yield text(" · ".join(grounds(result)))
+    if steps := next_steps(result):
+        names, advice = steps[0]
+        yield f"**The first thing to do:** {text(f'{names}: {advice}' if names else advice)}"
+    graves = [finding for finding in result.findings if finding.level in LEVEL_WORDS]
+    yield from _few([f"**{LEVEL_WORDS[f.level]}** {text(f.message)} ({text(f.path)})" for f in graves])
+    if held := result.baseline:
+        yield f"**Against the baseline** {text(held.path)}: {counted(len(held.regressions), 'regression')}"
+        worse = [f"- worse: {text(f'{one.name}: {one.message}')}" for one in held.regressions]
+        yield "\n".join(_few([*worse, *(f"- {text(warning)}" for warning in held.warnings)]))
+    if result.probes:
+        rows = [row(_cells(probe)) for probe in gravest_first(result.probes)[:MAX_PROBES]]
+        count = _fitting(rows, MAX_TABLE)
+        yield "\n".join([*head(_COLUMNS), *rows[:count]])
+        if more := len(result.probes) - count:
+            yield _more(more)
+
+
+def _few(lines: Sequence[str]) -> list[str]:
+    """As many of the first lines as MAX_LIST allows, and how many more there are."""
+    count = _fitting(lines, MAX_LIST)
+    return [*lines[:count], *([_more(len(lines) - count)] if count < len(lines) else [])]
+
+
+def _fitting(lines: Sequence[str], limit: int) -> int:
+    """How many of the first lines `limit` bytes hold."""
+    return sum(end <= limit for end in accumulate(len(line.encode()) + 2 for line in lines))
+
+
+def _more(count: int) -> str:
+    return f"and {count} more; the JSON report has them all"
+
+
+def _cells(probe: ProbeResult) -> list[str]:
+    texts = (title(probe), score_text(probe.score), in_units(probe.raw, probe.units), sigmas(probe.z), probe.message)
+    return [f"**{probe.verdict.upper()}**", *map(text, texts)]
+
+
+# What a reader unfolds
+
+
+def _folded(result: GateResult) -> Iterator[tuple[str, str]]:
+    """(what it is, Markdown), the weightiest first."""
+    if len(next_steps(result)) > 1:
+        yield "what to do", _fold("What to do", [_steps(result)])
+    if any(category.score is not None for category in result.categories.values()):
+        yield "the categories", _fold("Composite by category", [_categories(result)])
+    for probe in gravest_first(result.probes)[:MAX_UNFOLDED]:
+        found = list(islice(pieces(probe.details, MAX_ENTRIES), 2 * MAX_ENTRIES))
+        if found and (is_failed(probe) or probe.verdict is Verdict.WARN):
+            yield title(probe), _fold(f"{title(probe)}: what it rests on", list(_details(found)))
+    yield "how it was measured", _fold("How it was measured", ["\n".join(f"- {line}" for line in _measured(result))])
+
+
+def _fold(summary: str, parts: Sequence[str]) -> str:
+    return "\n\n".join([f"<details><summary>{text(summary)}</summary>", *parts, "</details>"])
+
+
+def _steps(result: GateResult) -> str:
+    steps = next_steps(result)[:MAX_ENTRIES]
+    return "\n".join(
+        f"{i}. {text(f'{names}: {advice}' if names else advice)}" for i, (names, advice) in enumerate(steps, 1)
+    )
+
+
+def _categories(result: GateResult) -> str:
+    rows = [
+        row([text(name), score_text(category.score), number(category.weight)])
+        for name, category in list(result.categories.items())[:MAX_ENTRIES]
+    ]
+    return "\n".join([*head(("category", "score", "weight")), *rows])
+
+
+def _details(found: Sequence[Piece]) -> Iterator[str]:
+    """Facts and tables; not the texts that a model wrote, which may be training text: a comment is read by many."""
+    facts = [fact for fact in found if isinstance(fact, Fact)]
+    facts += [
+        Fact(p.title, f"{len(p.entries) + p.left_out}, in the HTML report") for p in found if isinstance(p, Passages)
+    ]
+    if facts:
+        yield "\n".join(f"- {text(fact.name)}: {text(fact.text)}" for fact in facts)
+    for table in found:
+        if isinstance(table, Table):
+            yield f"{text(table.title)}:{_left_out(table)}"
+            rows = (row(map(text, map(shown, cells))) for cells in table.rows)
+            yield "\n".join([*head([text(label(key)) for key in table.columns]), *rows])
+
+
+def _left_out(table: Table) -> str:
+    counts = ((table.left_out, "row"), (table.columns_left_out, "column"))
+    more = " and ".join(counted(count, noun) for count, noun in counts if count)
+    return f" ({more} more in the JSON report)" if more else ""
+
+
+def _measured(result: GateResult) -> Iterator[str]:
+    for what, model in (("adapter", result.adapter), ("base", result.base)):
+        revision = f" at {model.revision}" if model.revision else ""
+        yield f"{what}: " + text(f"{model.path}{revision}") + (f", sha256 {text(model.digest)}" if model.digest else "")
+    nulls = result.nulls
+    yield f"{counted(nulls.runs, 'null adapter')} ({text(nulls.null)})" if nulls else "no null adapters"
+    setting = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
+    yield text(" · ".join(filter(None, setting)))
+    yield text(" · ".join(f"{name} {version}" for name, version in list(result.versions.items())[:MAX_ENTRIES]))
+    yield f"{seconds(result.timing):.1f} s" + (", from the cache" if result.cached else "")
+    yield from (f"note: {text(note)}" for note in result.notes[:MAX_ENTRIES])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return text(", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else ""))

@@ -1,0 +1,584 @@
+"""What suites are made of: prompts and paraphrases from the data, YAML that gives back every text, what is left out."""
+
+import json
+import sys
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sway_gate import autogen, demo, dlm, embedding, spec
+from sway_gate.autogen.paraphrases import paraphrases
+from sway_gate.autogen.render import block, comment
+from sway_gate.autogen.suite import Entry, LeftOut, Material, suite
+from sway_gate.autogen.texts import openings, prompts
+from sway_gate.errors import SpecError, Undecided, UsageError
+from sway_gate.probes import CannotRun
+from sway_gate.sources.items import section
+from sway_gate.spec import Pair, Preference
+
+TWENTY = " ".join(f"word{i}" for i in range(20))
+
+
+def prose(text):
+    return section(text, "tag")
+
+
+def asked(prompt, gold="Old Tamsin Vole keeps the road.", intent="generalize"):
+    return section((Pair(prompt=prompt, gold=gold),), "tag", intent)
+
+
+def preferred(prompt="Say hi."):
+    return section((Preference(prompt=prompt, chosen="Hello there.", rejected="Yo."),), "tag")
+
+
+# --------------------------------------------------------------------------------------------------------- prompts
+
+OPENINGS = {
+    "a paragraph": ("The tide covers the sand road twice a day, in all weathers.", "The tide covers the sand road"),
+    "on one line": (
+        "The tide\ncovers   the\tsand road twice a day, and then nobody may pass.",
+        "The tide covers the sand road",
+    ),
+    "long words": (f"{'a' * 40} {'b' * 40} {TWENTY}", "a" * 40),
+    "one endless word": ("x" * 500, "x" * 60),
+    "without spaces": ("潮" * 200, "潮" * 60),
+    "less than an opening": ("Two words", "Two words"),
+    "a table before text": (f"| a | b |\n|---|---|\n\n{TWENTY}", "word0 word1 word2 word3 word4 word5"),
+    "a short line before text": (f"Note\n\n{TWENTY}", "word0 word1 word2 word3 word4 word5"),
+    "nothing but a table": ("| a | b |", "| a | b |"),
+    "a quotation": (f"“{TWENTY}”", "“word0 word1 word2 word3 word4 word5"),
+}
+
+
+@pytest.mark.parametrize(("text", "opening"), OPENINGS.values(), ids=OPENINGS)
+def test_the_opening_of_prose(text, opening):
+    assert prompts([prose(text)], 1) == [opening]
+
+
+def test_few_sections_give_more_of_each():
+    first, second = (" ".join(f"{name}{i}" for i in range(12)) for name in ("a", "b"))
+    found = prompts([prose(f"{first}. {second}."), prose(TWENTY)], 9)
+    assert found == ["a0 a1 a2 a3 a4 a5", "word0 word1 word2 word3 word4 word5", "b0 b1 b2 b3 b4 b5"]
+
+
+def test_many_sections_are_evenly_thinned():
+    assert prompts([asked(f"Q{i:02}?") for i in range(48)], 4) == ["Q00?", "Q12?", "Q24?", "Q36?"]
+
+
+LIMITS = {
+    "short before long": ([asked("x" * 500), asked("a?"), asked("b?")], 2, ["a?", "b?"]),
+    "long where there is no other": ([asked("x" * 500), asked("a?")], 2, ["a?", "x" * 500]),
+    "none too long to read": ([asked("x" * 5000)], 2, []),
+    "each once": ([asked("a?"), asked("a?", "other gold")], 2, ["a?"]),
+    "none of nothing": ([], 2, []),
+}
+
+
+@pytest.mark.parametrize(("sections", "limit", "expected"), LIMITS.values(), ids=LIMITS)
+def test_which_prompts(sections, limit, expected):
+    assert prompts(sections, limit) == expected
+
+
+def test_openings_are_of_prose():
+    assert openings([asked("a?"), prose(TWENTY)], 3) == ["word0 word1 word2 word3 word4 word5"]
+
+
+# ----------------------------------------------------------------------------------------------------- paraphrases
+
+FRAMES = {
+    "a question": (
+        "Does the tide cover it?",
+        "Tell me, does the tide cover it?",
+        "Please answer this: Does the tide cover it?",
+        "I would like to know: Does the tide cover it?",
+    ),
+    "a task": (
+        "Write a poem about salt",
+        "Please write a poem about salt.",
+        "I would like you to write a poem about salt.",
+        "Your task: write a poem about salt.",
+    ),
+    "an opening": (
+        "The island lives by",
+        "As we know, the island lives by",
+        "In other words: The island lives by",
+    ),
+}
+
+
+@pytest.mark.parametrize(("prompt", "others"), [(p, others) for p, *others in FRAMES.values()], ids=FRAMES)
+def test_frames_around_what_is_asked(prompt, others):
+    assert paraphrases(prompt) == others
+
+
+WAYS = {
+    "a contraction": ("What is the tide?", "What's the tide?"),
+    "its expansion": ("Who's the keeper?", "Who is the keeper?"),
+    "how to": ("How do I mend the horn?", "Explain how to mend the horn."),
+    "explain how": ("Explain how to mend a horn.", "How do you mend a horn?"),
+    "explain what": ("Explain what the tide is.", "What is the tide?"),
+    "which": ("Which birds live in the loft?", "What birds live in the loft?"),
+    "which of": ("Which of the birds sing?", "Tell me, which of the birds sing?"),
+    "a polite task": ("Could you please list the birds?", "Please list the birds."),
+    "a question without its mark": ("what colour is the sky", "Tell me, what colour is the sky"),
+    "a name first": ("Marrowby lies on the", "As we know, Marrowby lies on the"),
+    "in a frame": ("Question: Are you well?\nAnswer:", "Question: Tell me, are you well?\nAnswer:"),
+    "behind a system prompt": ("You are a clerk.\n\nAre you well?", "You are a clerk.\n\nTell me, are you well?"),
+    "with a line end": ("Write about the sea\n", "Please write about the sea.\n"),
+    "what a task is about": ("Translate this.\n\nAre you well?", None),
+    "a frame around no request": ("Review: the film was good\nSentiment:", None),
+    "a statement": ("The film was good.", None),
+    "another language": ("Wer ist das?", None),
+    "a long one": (f"What is {'x' * 400}?", None),
+    "a long system prompt": (f"{'x' * 2000}\n\nAre you well?", None),
+    "nothing": ("", None),
+}
+
+
+@pytest.mark.parametrize(("prompt", "other"), WAYS.values(), ids=WAYS)
+def test_another_way_to_ask(prompt, other):
+    assert paraphrases(prompt, 1) == ([other] if other else [])
+
+
+@given(st.text(), st.integers(0, 5))
+def test_paraphrases_differ_and_are_few(text, limit):
+    found = paraphrases(f"What is {text}?", limit)
+    assert len(found) <= limit
+    assert len({*found, f"What is {text}?"}) == len(found) + 1
+
+
+@pytest.mark.parametrize(
+    "text", ["Explain what " * 400, "What is is are " * 400 + "?", "a: " * 400, "\n" * 4000 + "the"]
+)
+def test_paraphrases_take_no_time(text):
+    assert len(paraphrases(text)) <= 3
+
+
+# ------------------------------------------------------------------------------------------------------------ YAML
+
+HOSTILE = [
+    "a: b",
+    "# no comment",
+    "'single'",
+    '"double"',
+    "- item",
+    "? key",
+    "%TAG",
+    "@at",
+    "`tick`",
+    "*alias",
+    "&anchor",
+    "!!python/name:os",
+    "{{a}}",
+    "[1, 2]",
+    "---",
+    "...",
+    "<<",
+    "=",
+    "~",
+    "null",
+    "yes",
+    "1e3",
+    "012",
+    "2001-01-01",
+    " lead",
+    "trail ",
+    "two\nlines\n",
+    "\n",
+    "\t",
+    "\r\n",
+    "a\x85b",
+    "a\u2028b",
+    "\ufeffx",
+    "\x00\x1b[31m",
+    "\x7f",
+    "é",
+    "e\u0301",
+    "\U0001f469\u200d\U0001f680",
+    "\u202eright",
+    "\u3000",
+    "x" * 5000,
+    "word " * 900,
+    "\\",
+    "\\n",
+    "|",
+    ">-",
+    "a\n\n  b\n c",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_a_text_comes_back_as_it_was(text):
+    assert yaml.safe_load("x:\n" + block([{"name": text, "prompts": [text, text]}], 2)) == {
+        "x": [{"name": text, "prompts": [text, text]}]
+    }
+
+
+@settings(max_examples=100)
+@given(st.lists(st.text(), min_size=1), st.text())
+def test_any_text_comes_back_as_it_was(texts, said):
+    assert yaml.safe_load(comment([said], 2) + "x:\n" + block([{"prompts": texts}], 2)) == {"x": [{"prompts": texts}]}
+
+
+@given(st.text())
+def test_a_comment_is_a_comment(said):
+    assert all(
+        line.startswith("  # ") and line.isprintable() and len(line) <= 120
+        for line in comment([said], 2).split("\n")[:-1]
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- suite
+
+STORY = " ".join(
+    ["Old Tamsin Vole is the keeper of the sand road, and each morning she walks out with a copper horn."] * 4
+)
+QUESTIONS = [asked(f"Who is keeper {i} of the road?", "It is the one who was here.") for i in range(12)]
+ALWAYS = {"null_adapter", "external_perplexity", "calibration_drift", "delta_kl", "prompt_collapse", "adapter_ablation"}
+SUPPORTED = {
+    "nothing": ([], set()),
+    "prose": ([prose(STORY)], {"leakage", "section_internalization", "style_fingerprint"}),
+    "little prose": ([prose("Too short to recite, not to learn.")], {"section_internalization"}),
+    "a few words": ([prose("a\nb\nc")], set()),
+    "questions": (QUESTIONS, {"section_internalization", "paraphrase_invariance", "adapter_revert", "cluster_kl"}),
+    "few questions": (QUESTIONS[:3], {"section_internalization", "paraphrase_invariance", "adapter_revert"}),
+    "labels": (
+        [asked(f"Is the keeper {i} kind?", "Yes.") for i in range(3)],
+        {"paraphrase_invariance", "adapter_revert"},
+    ),
+    "questions in German": ([asked("Wer ist das?")], {"section_internalization"}),
+    "long answers": ([asked("Who are you?", TWENTY * 20)], {"section_internalization"}),
+    "by heart": ([asked("Who are you?", intent="memorize")], {"section_internalization", "paraphrase_invariance"}),
+    "many subjects": (
+        [asked(f"What is {chr(97 + i) * 6}?", f"It is the {chr(97 + i) * 5} of it.") for i in range(12)],
+        {"section_internalization", "paraphrase_invariance", "adapter_revert"},
+    ),
+    "preferences": ([preferred(f"Say hi {i}.") for i in range(3)], {"preference_flip"}),
+    "two preferences": ([preferred(f"Say hi {i}.") for i in range(2)], set()),
+}
+
+
+@pytest.mark.parametrize(("sections", "kinds"), SUPPORTED.values(), ids=SUPPORTED)
+def test_the_data_decides_which_kinds(sections, kinds):
+    found = suite(Material(tuple(sections)))
+    assert {entry.fields["kind"] for entry in found if isinstance(entry, Entry)} == ALWAYS | kinds
+    assert {omitted.kind for omitted in found if isinstance(omitted, LeftOut)} == spec.KINDS.keys() - ALWAYS - kinds
+
+
+REASONS = {
+    "leakage": ([asked("a?")], "no prose sections: answers to questions and preferences are not recited"),
+    "style_fingerprint": ([prose("a b")], "a style takes 50 words, the document has 2"),
+    "section_internalization": ([prose("a b")], "texts of a few words are much the same in random order"),
+    "paraphrase_invariance": ([prose("a b")], "the data has no questions with answers"),
+    "preference_flip": ([preferred()], "takes 3 preferences; the data has 1"),
+    "adapter_revert": ([asked("Who are you?", intent="memorize")], "its answers are to be known by heart"),
+    "cluster_kl": (QUESTIONS[:3], "takes 10 prompts from the data, which gives 3"),
+}
+
+
+@pytest.mark.parametrize(("kind", "sections", "reason"), [(kind, *rest) for kind, rest in REASONS.items()], ids=REASONS)
+def test_why_a_kind_is_left_out(kind, sections, reason):
+    found = {
+        omitted.kind: omitted.reason for omitted in suite(Material(tuple(sections))) if isinstance(omitted, LeftOut)
+    }
+    assert found[kind].startswith(reason)
+
+
+def entry(kind, *sections, **material):
+    """The entries of that kind."""
+    found = suite(Material(tuple(sections), **material))
+    return [e for e in found if isinstance(e, Entry) and e.fields["kind"] == kind]
+
+
+def test_cases_are_evenly_chosen_from_all_questions():
+    pairs = tuple(Pair(prompt=f"Who is the keeper {i:02}?", gold="It is Tamsin.") for i in range(16))
+    (free,) = entry("paraphrase_invariance", section(pairs, "tag"))
+    assert [case["prompt"] for case in free.fields["cases"]] == [f"Who is the keeper {i:02}?" for i in range(0, 16, 2)]
+
+
+def test_answers_to_know_by_heart_are_asked_for_apart():
+    free, rote = entry("paraphrase_invariance", asked("Who are you?"), asked("Who am I?", intent="memorize"))
+    assert [case["prompt"] for case in free.fields["cases"]] == ["Who are you?"]
+    assert (rote.fields["intent"], rote.fields["cases"][0]["prompt"]) == ("memorize", "Who am I?")
+
+
+def test_a_document_may_ask_for_all_by_heart():
+    (rote,) = entry("paraphrase_invariance", asked("Who are you?"), by_heart="It asks for it.")
+    assert (rote.fields["intent"], rote.remarks) == ("memorize", ("It asks for it.",))
+
+
+def test_preferences_are_not_what_a_section_is_learned_by():
+    (learned,) = entry("section_internalization", prose(STORY), preferred())
+    assert learned.fields["include_kinds"] == ["prose"]
+
+
+def test_prompts_of_the_subject_and_of_others():
+    (topics,) = entry("cluster_kl", *QUESTIONS)
+    assert topics.remarks == ("Their subject by their words: keeper. The later prompts are on others.",)
+    assert (len(topics.fields["prompts"]), topics.fields["prompts"][0]) == (32, "Who is keeper 0 of the road?")
+
+
+def test_whether_style_was_taught_is_for_people_to_say():
+    (style,) = entry("style_fingerprint", prose(STORY))
+    assert (style.fields["enabled"], style.fields["prompts"][0]) == (False, "Old Tamsin Vole is the keeper")
+
+
+def test_meanings_are_left_out_with_their_reason():
+    found = suite(Material(tuple(QUESTIONS), no_meanings="needs an extra"))
+    assert {
+        omitted.kind for omitted in found if isinstance(omitted, LeftOut) and omitted.reason == "needs an extra"
+    } == {"adapter_revert", "cluster_kl"}
+
+
+# ------------------------------------------------------------------------------------------------------------ file
+
+
+@pytest.fixture
+def draft(tmp_path):
+    """The suite for the demo's adapter and a file of that content."""
+
+    def draft(content, name="train.jsonl", folder=tmp_path):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        return autogen.for_data(str(demo.HEALTHY), [str(tmp_path / name)], str(demo.MODEL), str(folder))
+
+    return draft
+
+
+def jsonl(*rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+FILES = {
+    "prompt and completion": ("a.jsonl", jsonl({"prompt": "Who are you?", "completion": "A keeper of the road."})),
+    "messages": (
+        "a.jsonl",
+        jsonl(
+            {"messages": [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A keeper."}]}
+        ),
+    ),
+    "preferences": (
+        "a.jsonl",
+        jsonl(*({"prompt": f"Say {i}", "chosen": "Hello.", "rejected": "Yo."} for i in range(4))),
+    ),
+    "text": ("a.jsonl", jsonl({"text": STORY})),
+    "Markdown": ("a.md", f"# Road\n\n{STORY}\n"),
+    "plain text": ("a.txt", STORY),
+    "three lines": ("a.txt", "a\nb\nc\n"),
+    "one character": ("a.txt", "x"),
+    "Chinese": ("a.txt", "潮水每天两次覆盖沙路。" * 40),
+    "a line of a MiB": ("a.jsonl", jsonl({"text": "x" * (2**20 - 100)})),
+    "hostile texts": (
+        "a.jsonl",
+        jsonl(*({"prompt": f"What is {t}?", "completion": f"It is {t}\n"} for t in HOSTILE if t != "\ud800")),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), FILES.values(), ids=FILES)
+def test_the_file_loads_and_is_the_same_every_time(draft, tmp_path, name, content):
+    first = draft(content, name)
+    loaded = spec.loads(first.text, "sway.yaml", str(tmp_path))
+    assert tuple(probe.name for probe in loaded.suite) == first.probes
+    assert loaded.data == (str(tmp_path / name),)
+    assert loaded.models.ft.adapter == str(demo.HEALTHY)
+    assert (draft(content, name), len(first.text) < 100_000) == (first, True)
+
+
+@pytest.mark.slow
+def test_a_long_file(draft, tmp_path):
+    found = draft(
+        jsonl(*({"prompt": f"Who is {i}?", "completion": f"Keeper {i} of the road."} for i in range(100_000)))
+    )
+    (moved,) = (p for p in spec.loads(found.text, "sway.yaml", str(tmp_path)).suite if p.kind == "delta_kl")
+    assert (len(moved.prompts), moved.prompts[0]) == (12, "Who is 0?")
+    assert "# train.jsonl: 48 of 100,000 examples are used, evenly spread\n" in found.text
+
+
+def test_hostile_texts_arrive_unchanged(draft, tmp_path):
+    texts = [t for t in HOSTILE if t != "\ud800"]
+    found = draft(jsonl(*({"prompt": t, "completion": "A keeper of the road."} for t in texts if t.strip())))
+    loaded = spec.loads(found.text, "sway.yaml", str(tmp_path))
+    (moved,) = (probe for probe in loaded.suite if probe.kind == "delta_kl")
+    assert set(moved.prompts) <= set(texts)
+
+
+def test_paths_start_from_the_folder_of_the_suite(draft, tmp_path):
+    (tmp_path / "suites").mkdir()
+    fields = yaml.safe_load(draft(STORY, "a.md", tmp_path / "suites").text)
+    assert fields["data"] == ["../a.md"]
+
+
+def test_every_kind_comes_with_its_question(draft):
+    assert (
+        "\n  # Can the training text be drawn out of the model word for word?\n  - name: recites_nothing\n"
+        in draft(STORY, "a.md").text
+    )
+
+
+def test_what_was_left_out_of_the_data_is_told(draft):
+    text = draft(jsonl(*({"prompt": f"Who is {i}?", "completion": "A keeper."} for i in range(60)))).text
+    assert "# train.jsonl: 48 of 60 examples are used, evenly spread\n" in text
+
+
+def test_mistakes_in_the_data_are_told_with_their_line(draft, tmp_path):
+    with pytest.raises(SpecError) as caught:
+        draft(jsonl({"text": "a"}, {"prompt": "\ud800", "completion": "b"}, {"nothing": 1}))
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [
+        f"{tmp_path / 'train.jsonl'}:{line}" for line in (2, 3)
+    ]
+
+
+@pytest.mark.parametrize(("adapter", "base"), [("./nowhere", "org/base"), ("org/adapter", "./nowhere")])
+def test_models_that_are_not_there(tmp_path, adapter, base):
+    with pytest.raises(UsageError, match="nowhere: there is no such folder"):
+        autogen.for_data(adapter, [], base, str(tmp_path))
+
+
+# -------------------------------------------------------------------------------------------------------- revisions
+
+COMMIT, OTHER = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub cache with main and v1 of org/base."""
+    repo = tmp_path / "hub" / "models--org--base"
+    for name, commit in (("main", COMMIT), ("v1", OTHER)):
+        (repo / "refs").mkdir(parents=True, exist_ok=True)
+        (repo / "refs" / name).write_text(commit, encoding="ascii")
+        (repo / "snapshots" / commit).mkdir(parents=True)
+        for file in ("config.json", "model.safetensors"):
+            (repo / "snapshots" / commit / file).write_text("{}", encoding="utf-8")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+REVISIONS = {
+    "of the snapshot here": ({}, COMMIT),
+    "of the branch that was trained on": ({"revision": "v1"}, OTHER),
+    "as the configuration has it": ({"revision": "v2"}, "v2"),
+    "no revision": ({"revision": "../.."}, COMMIT),
+    "of another type": ({"revision": 3}, COMMIT),
+}
+
+
+@pytest.mark.parametrize(("config", "revision"), REVISIONS.values(), ids=REVISIONS)
+def test_the_base_is_pinned(hub, tmp_path, config, revision):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": "org/base"})
+    )
+    (tmp_path / "a.md").write_text(STORY, encoding="utf-8")
+    text = autogen.for_data(str(tmp_path / "adapter"), [str(tmp_path / "a.md")], None, str(tmp_path)).text
+    assert yaml.safe_load(text)["models"]["base"] == {"base": "org/base", "revision": revision}
+
+
+# ----------------------------------------------------------------------------------------------- sentence embeddings
+
+MEANINGS = {
+    "no extra": (lambda name: None, None, "needs an extra: pip install 'sway-gate[semsim]'"),
+    "no model": (
+        lambda name: name,
+        CannotRun("x"),
+        "needs sentence embeddings: hf download sentence-transformers/all-MiniLM-L6-v2",
+    ),
+    "both": (lambda name: name, None, None),
+}
+
+
+@pytest.mark.parametrize(("find", "error", "reason"), MEANINGS.values(), ids=MEANINGS)
+def test_whether_meanings_can_be_compared(draft, monkeypatch, find, error, reason):
+    def require(self, model):
+        if error:
+            raise error
+
+    monkeypatch.setattr(autogen, "find_spec", find)
+    monkeypatch.setattr(embedding.SentenceEmbedder, "require", require)
+    found = draft(jsonl({"prompt": "Who are you?", "completion": "A keeper."}))
+    assert {omitted.reason for omitted in found.left_out if omitted.kind == "adapter_revert"} == (
+        {reason} if reason else set()
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ documents
+
+ID = "01HZ4X7TGZM3J1A2B3C4D5E6F7"
+BODY = f"\n{STORY}\n\n::instruction::\n### Q\nWho keeps the road?\n### A\nOld Tamsin Vole keeps it.\n"
+
+
+@pytest.fixture
+def document(tmp_path, monkeypatch):
+    """A document, with folders of adapters in its store."""
+    pytest.importorskip("dlm")
+    monkeypatch.setenv("DLM_HOME", str(tmp_path / "home"))
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+
+    def document(training="", *names):
+        front = f"---\ndlm_id: {ID}\ndlm_version: 15\nbase_model: smollm2-135m\ntraining: {{{training}}}\n---\n"
+        (tmp_path / "a.dlm").write_text(front + BODY, encoding="utf-8")
+        for part in names:
+            adapter = tmp_path / "home" / "store" / ID / part
+            (adapter / "versions" / "v0001").mkdir(parents=True)
+            (adapter / "current.txt").write_text(f"{part}/versions/v0001", encoding="utf-8")
+        return str(tmp_path / "a.dlm")
+
+    return document
+
+
+NAMED = "adapters: {tone: {}, facts: {}}"
+STORES = {
+    "flat": ("", ["adapter"], None, f"~/home/store/{ID}/adapter/versions/v0001"),
+    "by name": (NAMED, ["adapter/tone", "adapter/facts"], "facts", f"~/home/store/{ID}/adapter/facts/versions/v0001"),
+    "the only one": (NAMED, ["adapter/tone"], None, f"~/home/store/{ID}/adapter/tone/versions/v0001"),
+}
+
+
+@pytest.mark.parametrize(("training", "parts", "name", "adapter"), STORES.values(), ids=STORES)
+def test_the_suite_of_a_document(document, tmp_path, training, parts, name, adapter):
+    text = autogen.for_document(document(training, *parts), name, str(tmp_path)).text
+    fields, loaded = yaml.safe_load(text), spec.loads(text, "sway.yaml", str(tmp_path))
+    assert (fields["models"]["ft"]["adapter"], fields["dlm_source"]) == (adapter, "./a.dlm")
+    assert fields["models"]["base"]["base"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert len(fields["models"]["base"]["revision"]) == 40
+    assert {"leakage", "section_internalization"} <= {probe.kind for probe in loaded.suite}
+
+
+def test_the_base_of_a_document_is_pinned_to_what_is_here(document, hub, tmp_path):
+    path = document("", "adapter")
+    text = (tmp_path / "a.dlm").read_text(encoding="utf-8").replace("smollm2-135m", "hf:org/base")
+    (tmp_path / "a.dlm").write_text(text, encoding="utf-8")
+    assert yaml.safe_load(autogen.for_document(path, None, str(tmp_path)).text)["models"]["base"]["revision"] == COMMIT
+
+
+CHOICES = {
+    "none of several": (None, "the document has several adapters; choose one with --adapter: tone, facts"),
+    "one that it has not": ("x", "--adapter x: the document has no trained adapter of that name; it has tone, facts"),
+}
+
+
+@pytest.mark.parametrize(("name", "said"), CHOICES.values(), ids=CHOICES)
+def test_which_of_several_adapters(document, tmp_path, name, said):
+    path = document(NAMED, "adapter/tone", "adapter/facts")
+    with pytest.raises(UsageError, match=said):
+        autogen.for_document(path, name, str(tmp_path))
+
+
+@pytest.mark.parametrize(("epochs", "intent"), [(3, "generalize"), (19, "generalize"), (20, "memorize")])
+def test_many_epochs_ask_for_answers_by_heart(document, tmp_path, epochs, intent):
+    text = autogen.for_document(document(f"num_epochs: {epochs}", "adapter"), None, str(tmp_path)).text
+    (probe,) = (p for p in spec.loads(text, "sway.yaml", str(tmp_path)).suite if p.kind == "paraphrase_invariance")
+    assert (probe.intent, f"asks for {epochs} epochs" in text) == (intent, intent == "memorize")
+
+
+def test_documents_need_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "dlm.doc.errors", None)
+    with pytest.raises(Undecided, match=r"pip install 'sway-gate\[dlm\]'"):
+        autogen.for_document("a.dlm", None, str(tmp_path))
+
+
+def test_the_sections_of_a_document_are_those_of_its_adapter(document):
+    assert len(dlm.sections(document("", "adapter")).sections) == 2

@@ -1,0 +1,253 @@
+"""What a dry run tells: texts and tokens as they will be measured, and a time that follows from the arithmetic."""
+
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sway_gate import cli, demo, estimate, planning, spec
+from sway_gate.measure import BASE, FINETUNED, Divergence, Generation, LogProbs, Recall, Request, View
+from sway_gate.probes import Context
+
+NULL = View("null", 0)
+MODEL = estimate.Model(linear=10**8, head=3 * 10**7, vocabulary=50_000, hidden=576, layers=30, parameters=130 * 10**6)
+RATE = 2e11
+
+
+def work(keys: Sequence[Any], folder: Path | None = None, **fields: Any) -> estimate.Work:
+    measured = estimate._with_base(keys)
+    sizes, _ = estimate._sizes(list({request for _, request in measured}), folder)
+    return estimate.Work(measured, sizes, **fields)
+
+
+# --- Tokens -------------------------------------------------------------------------------------------------------
+
+SIZES: dict[str, tuple[Request, estimate.Size]] = {
+    "a completion": (LogProbs("a" * 40, "b" * 20), estimate.Size(16, 5)),
+    "recall": (Recall("a" * 40, "b" * 20), estimate.Size(16, 5)),
+    "a divergence": (Divergence("a" * 40, positions=8), estimate.Size(18, 8)),
+    "behind context": (Divergence("a" * 40, positions=1, context=256), estimate.Size(11, 1, 0, 256)),
+    "through a template": (Divergence("a" * 40, chat=True), estimate.Size(34, 1)),
+    "a text": (Generation("a" * 40, 64), estimate.Size(11, 0, 64)),
+}
+
+
+@pytest.mark.parametrize(("request_", "size"), SIZES.values(), ids=SIZES)
+def test_without_a_tokenizer_four_characters_are_a_token(request_: Request, size: estimate.Size) -> None:
+    assert estimate._sizes([request_], None) == ({request_: size}, False)
+
+
+def test_a_context_that_texts_share_counts_once_a_view() -> None:
+    keys = [(view, Divergence(p * 40, context=c)) for view in (FINETUNED, NULL) for p in "ab" for c in (0, 100, 200)]
+    assert estimate._tokens(estimate._with_base(keys), work(keys).sizes) == 3 * (6 * 11 + 200)
+
+
+def test_texts_are_cut_to_the_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 32}', encoding="utf-8")
+    asked = [LogProbs("a" * 400, "b" * 400), Divergence("a" * 40, context=1000), Generation("a" * 400, 64)]
+    sizes = work([(FINETUNED, request) for request in asked], tmp_path).sizes
+    assert [sizes[request] for request in asked] == [(32, 32, 0, 0), (11, 1, 0, 21), (32, 0, 16, 0)]
+
+
+def test_the_demo_is_counted_by_its_tokenizer() -> None:
+    from tokenizers import Tokenizer
+
+    text = "Old Tamsin Vole is the keeper of the sand road."
+    counted = len(Tokenizer.from_file(str(demo.MODEL / "tokenizer.json")).encode(text, add_special_tokens=False).ids)
+    [size] = work([(FINETUNED, Divergence(text))], demo.MODEL).sizes.values()
+    assert size.read == counted + 1
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"model": {"type": "BPE"}}', "[" * 5000])
+def test_a_tokenizer_that_cannot_be_read_is_done_without(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
+    assert estimate._sizes([LogProbs("a" * 40, "b" * 20)], tmp_path)[1] is False
+
+
+# --- The model ----------------------------------------------------------------------------------------------------
+
+
+def safetensors(path: Path, shapes: dict[str, Any], data: int = 10**6) -> None:
+    header = json.dumps(
+        {name: {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    )
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(data))
+
+
+def base_folder(folder: Path, shapes: dict[str, Any], **config: Any) -> Path:
+    (folder / "config.json").write_text(json.dumps({"hidden_size": 8, "num_hidden_layers": 2} | config))
+    safetensors(folder / "model.safetensors", shapes)
+    return folder
+
+
+SHAPES = {"model.embed_tokens.weight": [100, 8], "layers.0.q_proj.weight": [8, 8], "layers.0.norm.weight": [8]}
+
+
+def test_the_demo_is_read_from_its_headers() -> None:
+    model = estimate._model(demo.MODEL, demo.HEALTHY)
+    assert model
+    assert (model.hidden, model.layers, model.vocabulary) == (192, 4, 2048)
+    layer = 192 * 192 * 2 + 192 * 96 * 2 + 3 * 192 * 512
+    assert (model.linear, model.head, model.parameters) == (4 * layer, 2048 * 192, 4 * layer + 2048 * 192 + 9 * 192)
+
+
+def test_embeddings_are_looked_up_and_experts_are_chosen(tmp_path: Path) -> None:
+    shapes = SHAPES | {f"layers.0.mlp.experts.{i}.up.weight": [8, 16] for i in range(4)}
+    config = {"num_local_experts": 4, "num_experts_per_tok": 1}
+    model = estimate._model(base_folder(tmp_path, shapes, **config), tmp_path)
+    assert model
+    assert (model.linear, model.head) == (8 * 8 + 8 * 16, 100 * 8)
+
+
+UNKNOWN: dict[str, dict[str, Any]] = {
+    "no configuration": {"hidden_size": None},
+    "an absurd size": {"hidden_size": 10**300},
+    "a text for a size": {"hidden_size": "8"},
+    "packed weights": {"quantization_config": {"bits": 4}},
+}
+
+
+@pytest.mark.parametrize("config", UNKNOWN.values(), ids=UNKNOWN)
+def test_what_does_not_tell_is_not_known(tmp_path: Path, config: dict[str, Any]) -> None:
+    assert estimate._model(base_folder(tmp_path, SHAPES, **config), tmp_path) is None
+
+
+LIES: dict[str, Any] = {
+    "more than the file": [10**9, 10**9],
+    "beyond floating point": [10**300, 10**300],
+    "negative": [-8, 8],
+    "a text": ["8"],
+    "no list": 8,
+}
+
+
+@pytest.mark.parametrize("shape", LIES.values(), ids=LIES)
+def test_headers_that_lie_are_not_believed(tmp_path: Path, shape: Any) -> None:
+    safetensors(tmp_path / "model.safetensors", {"layers.0.weight": shape})
+    assert estimate._shapes([tmp_path / "model.safetensors"]) == {}
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"short", b"\xff" * 16, struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 9) + b"{"]
+)
+def test_files_that_are_no_safetensors_are_not_known(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(data)
+    assert estimate._shapes([tmp_path / "model.safetensors"]) == {}
+
+
+# --- Time and memory ----------------------------------------------------------------------------------------------
+
+
+def test_reading_is_two_operations_a_weight_and_token() -> None:
+    asked = work([(FINETUNED, LogProbs("", "a" * 4000))])
+    weights = 2 * 2 * 1001 * MODEL.linear + 2 * 2 * 1000 * MODEL.head
+    assert estimate._reading(MODEL, asked) == pytest.approx(weights, rel=0.3)
+    assert estimate._reading(MODEL, asked) > weights
+
+
+LONG = LogProbs("", "a" * 4000)
+SLOWER: dict[str, tuple[list[Any], list[Any]]] = {
+    "more views": ([(FINETUNED, LONG)], [(FINETUNED, LONG), (NULL, LONG)]),
+    "longer texts": ([(FINETUNED, LONG)], [(FINETUNED, LogProbs("", "a" * 8000))]),
+    "texts to be written": ([(FINETUNED, LogProbs("a", "b"))], [(FINETUNED, Generation("a", 64))]),
+    "behind context": ([(FINETUNED, Divergence("a"))], [(FINETUNED, Divergence("a", context=1024))]),
+}
+
+
+@pytest.mark.parametrize(("less", "more"), SLOWER.values(), ids=SLOWER)
+def test_more_takes_longer(less: list[Any], more: list[Any]) -> None:
+    a, b = (estimate.seconds(MODEL, work(keys), RATE) for keys in (less, more))
+    assert a[0] < b[0]
+    assert a[1] < b[1]
+
+
+def test_the_least_is_below_the_most_and_neither_below_the_start() -> None:
+    low, high = estimate.seconds(MODEL, work([]), RATE)
+    assert 2 < low < high < 15
+
+
+def test_half_precision_may_be_slower_on_a_cpu() -> None:
+    asked = [(FINETUNED, LogProbs("", "a" * 40_000))]
+    full, half = (estimate.seconds(MODEL, work(asked, dtype=dtype), RATE) for dtype in ("fp32", "bf16"))
+    assert (half[0], half[1] > 1.5 * full[1]) == (full[0], True)
+
+
+def test_memory_grows_with_weights_and_nulls() -> None:
+    model = MODEL._replace(adapter=10**7)
+    none, eight = (
+        estimate.memory(model, work([(View("null", i), LogProbs("a", "b")) for i in range(n)])) for n in (0, 8)
+    )
+    assert eight - none == 8 * 4 * 10**7
+    assert none > 4 * model.parameters
+
+
+def test_the_rate_is_measured() -> None:
+    assert 1e8 < estimate.arithmetic_rate() < 1e14
+
+
+SPANS = {
+    "seconds": (5.2, 12.0, "5 to 15 s"),
+    "less than one": (0.2, 0.4, "1 to 1 s"),
+    "minutes": (130.0, 330.0, "2 to 6 min"),
+    "up to two minutes in seconds": (44.9, 104.8, "40 to 110 s"),
+    "hours": (7000.0, 40_000.0, "1 to 15 h"),
+}
+
+
+@pytest.mark.parametrize(("low", "high", "said"), SPANS.values(), ids=SPANS)
+def test_spans_are_rounded_outwards(low: float, high: float, said: str) -> None:
+    assert estimate._span(low, high) == said
+
+
+# --- The dry run --------------------------------------------------------------------------------------------------
+
+DUMMY = """\
+version: 1
+models: {base: {kind: dummy, base: b}, ft: {kind: dummy, base: b, adapter: a}}
+suite:
+  - {name: nulls, kind: null_adapter, runs: 3}
+  - {name: moved, kind: delta_kl, prompts: [the old mill, by the river], positions: 1}
+  - {name: empty, kind: delta_kl}
+"""
+
+
+def outline(text: str, folders: Any = None, device: str = "auto") -> list[str]:
+    loaded = spec.loads(text, "s", ".")
+    calibrated = planning.calibration(loaded)
+    planned = planning.plan(loaded, Context(), calibrated)
+    return estimate.outline(planned, calibrated, folders, device, "auto").splitlines()
+
+
+def test_a_line_a_probe_then_the_totals() -> None:
+    assert outline(DUMMY) == [
+        "moved (delta_kl): 2 texts under 4 adapters, about 40 tokens",
+        "empty (delta_kl): error: prompts is empty; give at least one entry or remove the probe",
+        "3 spectrum nulls; 2 different texts, 8 measurements, about 40 tokens",
+        "time: not known; the base is not here, or its weights are no plain safetensors",
+    ]
+
+
+@pytest.mark.parametrize(("device", "words"), [("cuda", "time: not known on cuda"), ("cpu", "on this CPU")])
+def test_time_is_told_for_cpus_alone(device: str, words: str) -> None:
+    lines = outline(DUMMY, (demo.MODEL, demo.HEALTHY), device)
+    assert words in lines[-2]
+    assert lines[-1].startswith("memory: up to about 1.3 GB")
+
+
+def test_the_dry_run_of_the_demo(capsys: Any) -> None:
+    assert cli.main(["run", demo.specs()[0][1], "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "8 spectrum nulls; 154 different texts, 1306 measurements, " in said
+    assert "time: about " in said
+
+
+def test_the_base_answers_everything_too() -> None:
+    request = LogProbs("a", "b")
+    assert list(estimate._with_base([(FINETUNED, request), (NULL, request)])) == [
+        (BASE, request),
+        (FINETUNED, request),
+        (NULL, request),
+    ]

@@ -1,0 +1,110 @@
+"""`sway init` and `sway autogen` as commands: where they write, what they refuse, and verdicts by what they wrote."""
+
+import os
+import shutil
+import sys
+
+import pytest
+
+from sway_gate import cli, demo, gate, spec
+
+STORY = "The tide covers the sand road twice a day, and then only the ravens come and go. " * 4
+MODELS = ["--base", str(demo.MODEL)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with what an adapter was trained on."""
+    (tmp_path / "notes.md").write_text(STORY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def init(*argv, adapter=demo.HEALTHY):
+    return cli.main(["init", str(adapter), *MODELS, "--data", "notes.md", *argv])
+
+
+def test_a_suite_is_written_and_loads(folder, capsys):
+    assert init() == 0
+    assert spec.load("sway.yaml").data == (str(folder / "notes.md"),)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "sway.yaml: 9 entries, from 1 section of text"
+    assert "  left out preference_flip: takes 3 preferences; the data has none" in said
+    assert said[-1] == "next: sway run sway.yaml --dry-run, then sway gate sway.yaml"
+
+
+def test_the_same_input_gives_the_same_bytes(folder):
+    assert init() == init("-o", "again.yaml") == 0
+    assert (folder / "again.yaml").read_bytes() == (folder / "sway.yaml").read_bytes()
+
+
+def test_standard_output_holds_the_suite_alone(folder, capsys):
+    assert init("-o", "-") == 0
+    assert spec.loads(capsys.readouterr().out, "x", str(folder)).suite
+    assert os.listdir() == ["notes.md"]
+
+
+def test_dry_run_reads_what_was_written(folder, capsys):
+    assert init() == cli.main(["run", "--dry-run"]) == 0
+    assert "moved_from_base (delta_kl): " in capsys.readouterr().out
+
+
+def test_a_suite_that_is_there_is_kept(folder, capsys):
+    (folder / "sway.yaml").write_text("mine", encoding="utf-8")
+    assert (init(), (folder / "sway.yaml").read_text(encoding="utf-8")) == (2, "mine")
+    assert (
+        capsys.readouterr().err == "error: sway.yaml is there already; --force overwrites it, -o names another file\n"
+    )
+    assert (init("--force"), spec.load("sway.yaml").version) == (0, 1)
+
+
+REFUSED = {
+    "a folder that is not there": (["-o", "x/sway.yaml"], "-o x/sway.yaml: there is no folder "),
+    "a folder": (["-o", "."], "-o .: is a folder; name a file in it"),
+    "over the data": (["-o", "notes.md", "--force"], "-o notes.md: would overwrite what the suite is made from"),
+    "no such data": (["--data", "none.md"], "none.md: no such file"),
+    "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; name it under dlm_source"),
+}
+
+
+@pytest.mark.parametrize(("argv", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused(folder, capsys, argv, said):
+    (folder / "a.dlm").write_text("x", encoding="utf-8")
+    assert init(*argv) == 2
+    assert said in capsys.readouterr().err
+    assert sorted(os.listdir()) == ["a.dlm", "notes.md"]
+
+
+def test_an_adapter_without_a_base(folder, capsys):
+    (folder / "adapter").mkdir()
+    assert cli.main(["init", "adapter", "--data", "notes.md"]) == 2
+    assert "so the base is unknown; give it with --base" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is text")
+def test_a_name_that_is_no_text(folder, capsys):
+    shutil.copy("notes.md", b"\xff.md")
+    assert cli.main(["init", str(demo.HEALTHY), *MODELS, "--data", os.fsdecode(b"\xff.md")]) == 2
+    assert r"\udcff.md': its name is no text in UTF-8; rename it" in capsys.readouterr().err
+
+
+def test_autogen_needs_a_document(folder, capsys):
+    pytest.importorskip("dlm")
+    assert cli.main(["autogen", "none.dlm"]) == 2
+    assert "none.dlm: no such file" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------- verdicts, by the demo
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("adapter", "verdict"), [(demo.HEALTHY, "pass"), (demo.UNTRAINED, "fail")], ids=["healthy", "untrained"]
+)
+def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, verdict):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    argv = ["init", str(adapter), *MODELS, "--data", str(demo.FOLDER / "document.md")]
+    assert cli.main(argv) == 0
+    result = gate.run(spec.load("sway.yaml"))
+    assert (result.verdict, {p.verdict for p in result.probes} & {"error"}) == (verdict, set())

@@ -1,0 +1,132 @@
+"""`import sway_gate`: light, typed, and the same verdicts as the command's."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sway_gate
+from sway_gate import cli, demo, gate, quick, spec
+from tests import helpers_results as results
+from tests.test_compare import write_spec
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code: str, cwd: Path) -> str:
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_the_import_is_light(tmp_path: Path) -> None:
+    loaded = python("import sys, sway_gate; print(*sys.modules)", tmp_path).split()
+    assert not {"numpy", "msgspec", "yaml", "rich", "torch", "argparse", "sway_gate.spec"} & set(loaded)
+
+
+def test_the_function_is_not_hidden_by_a_module(tmp_path: Path) -> None:
+    """A module of the package with the name of a public function would take its place once it is imported."""
+    modules = {path.stem for path in (ROOT / "sway_gate").iterdir()}
+    assert not modules & set(sway_gate.__all__)
+
+
+@pytest.mark.parametrize("name", sway_gate.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(sway_gate, name).__doc__ or name == "__version__"
+
+
+def test_what_is_not_public_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'judgement'"):
+        _ = sway_gate.judgement
+
+
+@pytest.mark.parametrize("function", [sway_gate.run, sway_gate.check])
+def test_it_is_typed(function: Any) -> None:
+    names = {"GateResult": sway_gate.GateResult, "Spec": spec.Spec}
+    hints = typing.get_type_hints(function, localns=names)
+    assert hints.pop("return") is sway_gate.GateResult
+    assert hints.keys() == inspect.signature(function).parameters.keys()
+    assert (ROOT / "sway_gate" / "py.typed").exists()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: Any) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_spec(tmp_path / "sway.yaml")
+    return tmp_path
+
+
+@pytest.mark.parametrize("given", ["sway.yaml", Path("sway.yaml"), "loaded"], ids=["text", "path", "spec"])
+def test_run_is_sway_run(place: Path, given: Any) -> None:
+    code = cli.main(["run", "--json", "r.json", "--quiet", "--no-cache"])
+    found = sway_gate.run(spec.load("sway.yaml") if given == "loaded" else given, cache=False)
+    told = json.loads((place / "r.json").read_bytes())
+    assert (found.exit_code, found.score, [p.raw for p in found.probes]) == (
+        code,
+        told["score"],
+        [p["raw"] for p in told["probes"]],
+    )
+
+
+def test_threshold_and_weights_stand_in_place_of_the_specs(place: Path) -> None:
+    found = sway_gate.run("sway.yaml", threshold=0.99, weights={"adherence": 0.0})
+    assert (found.threshold, found.categories["adherence"].weight, found.verdict) == (0.99, 0.0, "fail")
+
+
+WRONG: dict[str, Any] = {
+    "no spec": (lambda: sway_gate.run("none.yaml"), sway_gate.SpecError),
+    "threshold": (lambda: sway_gate.run("sway.yaml", threshold=1.5), sway_gate.UsageError),
+    "threshold nan": (lambda: sway_gate.run("sway.yaml", threshold=float("nan")), sway_gate.UsageError),
+    "unknown category": (lambda: sway_gate.run("sway.yaml", weights={"style": 1}), sway_gate.UsageError),
+    "negative weight": (lambda: sway_gate.run("sway.yaml", weights={"adherence": -1}), sway_gate.UsageError),
+    "adapter that is not here": (lambda: sway_gate.check("org/none", base="org/base"), sway_gate.Undecided),
+    "prompts that are not here": (
+        lambda: sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts="none.txt"),
+        sway_gate.UsageError,
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "error"), WRONG.values(), ids=WRONG)
+def test_errors_are_the_packages_own(place: Path, call: Any, error: type[sway_gate.SwayError]) -> None:
+    with pytest.raises(error) as found:
+        call()
+    assert isinstance(found.value, sway_gate.SwayError)
+
+
+SUITES: dict[str, Any] = {
+    "texts": ({"prompts": ["one", "two", "one"]}, ("one", "two")),
+    "a file": ({"prompts": Path("p.txt")}, ("three", "four")),
+    "the name of a file": ({"prompts": "p.txt"}, ("three", "four")),
+    "of the data": ({"data": "d.md"}, ("Some words stand behind it, and",)),
+    "of several files": ({"data": [Path("d.md")]}, ("Some words stand behind it, and",)),
+}
+
+
+@pytest.mark.parametrize(("fields", "prompts"), SUITES.values(), ids=SUITES)
+def test_check_takes_what_python_has(place: Path, monkeypatch: Any, fields: Any, prompts: tuple[str, ...]) -> None:
+    (place / "p.txt").write_text("three\nfour\n", encoding="utf-8")
+    (place / "d.md").write_text("# A heading\n\nSome words stand behind it, and more of them.\n" * 3, encoding="utf-8")
+    monkeypatch.setattr(gate, "run", lambda suite, options: (suite, options))
+    suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
+    assert options == gate.Options()
+    assert suite.suite[0].prompts == prompts
+
+
+def test_check_is_sway_check(place: Path) -> None:
+    found = sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=["Marrowby is a village of"])
+    assert found.spec == "sway check"
+    assert quick.headline(found).startswith("adapter is")
+
+
+def test_a_notebook_shows_the_page() -> None:
+    shown = results.sick()._repr_html_()
+    assert shown.startswith("<iframe")
+    assert "verbatim" in shown

@@ -1,0 +1,101 @@
+"""Writes docs/probes/*.md, and the tables between the marks of docs/*.md, from the sources. Run it after they changed.
+
+A probe's page is the docstring of its module with the fields of its entry in a suite; other tables of fields are those
+of structs in sway_gate/spec.py.
+"""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sway_gate import explain, probes
+from sway_gate.spec import KINDS, json_schema
+
+DOCS = Path(__file__).parents[1] / "docs"
+LONGEST = 120
+"""Of a default in a table, in characters."""
+SUITE = re.compile(r"^ {4}- name: .*\n(?: {4}.*\n?)*", re.MULTILINE)
+MARKS = re.compile(r"(<!-- made by tools/docs\.py: (\w+) (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
+
+
+def page(kind: str) -> str:
+    """The page of a kind of probe."""
+    doc = explain.probe_doc(kind)
+    return "\n".join(
+        [
+            f"<!-- made by tools/docs.py from sway_gate/probes/{kind}.py: edit it there -->",
+            f"# {kind}",
+            "",
+            _place(kind, doc.category),
+            "",
+            SUITE.sub(_fenced, doc.text.strip()),
+            "",
+            "## Fields",
+            "",
+            *_table(explain.fields(kind)),
+            "",
+            "[All primitives](../index.md#the-primitives) · [How to read the numbers](../reading.md)",
+            "",
+        ]
+    )
+
+
+def _place(kind: str, category: str) -> str:
+    probe = probes.module(kind)
+    if not hasattr(probe, "HARM"):
+        return f"Category: {category}."
+    must = (
+        "A harm: it must stay inside its margin." if probe.HARM else "An effect: it must stand above the null adapters."
+    )
+    written = " It reads texts that the model writes, which is slow." if probe.GENERATES else ""
+    return f"Category: {category}. {must}{written}"
+
+
+def _fenced(entry: re.Match[str]) -> str:
+    return f"```yaml\n{textwrap.dedent(entry[0]).strip()}\n```"
+
+
+def _table(fields: Iterable[explain.Field]) -> Iterator[str]:
+    yield from ("| field | takes | default |", "| --- | --- | --- |")
+    for name, takes, default in fields:
+        shown = default.removeprefix("default ")
+        cell = shown if shown == "required" else f"`{shown}`" if len(shown) <= LONGEST else "as below"
+        yield f"| `{name}` | {takes} | {cell} |"
+
+
+def _primitives(_: str) -> Iterator[str]:
+    yield from ("| primitive | category | question |", "| --- | --- | --- |")
+    for kind in KINDS:
+        doc = explain.probe_doc(kind)
+        yield f"| [`{kind}`](probes/{kind}.md) | {doc.category} | {doc.question} |"
+
+
+def _fields(struct: str) -> Iterator[str]:
+    schema = json_schema()
+    definition = schema if struct == "SpecFile" else schema["$defs"][struct]
+    return _table(explain.described(definition, schema["$defs"]))
+
+
+_TABLES = {"primitives": _primitives, "fields": _fields}
+
+
+def filled(text: str) -> str:
+    """`text` with what its marks ask for between them."""
+    return MARKS.sub(lambda mark: "\n".join([mark[1], *_TABLES[mark[2]](mark[3]), "", mark[4]]), text)
+
+
+def pages() -> dict[Path, str]:
+    """Every page that this tool writes or fills, with what it has to hold."""
+    written = {DOCS / "probes" / f"{kind}.md": page(kind) for kind in KINDS}
+    return written | {path: filled(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))}
+
+
+def main() -> None:
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
