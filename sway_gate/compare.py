@@ -270,8 +270,8 @@ def _interval(probe: ProbeResult, scale: stats.Scale) -> tuple[float, float] | N
     """Of the value; a share's own, which has a width where all items agree."""
     if probe.raw is None:
         return None
-    if scale == "identity" and difference.is_share(probe.items):
-        return difference.share_interval(float(np.mean(probe.items)), len(probe.items))
+    if scale == "identity" and stats.is_share(probe.items):
+        return stats.share_interval(float(np.mean(probe.items)), len(probe.items))
     return probe.ci_95 if probe.ci_95 and probe.ci_95[0] <= probe.raw <= probe.ci_95[1] else None
 
 

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sway_gate.stats import Scale, normal_from_log_sf, student_to_normal, transform
+from sway_gate.stats import Z_975, Scale, is_share, normal_from_log_sf, student_to_normal, transform
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
-_Z_975 = 1.959963984540054
 _SCORE_SCALE = 3.274  # of `stats.score_from_z`
 _MANY = 1000  # items that changed, from where the binomial is normal
 
@@ -59,7 +58,7 @@ def of_intervals(old: float, new: float, old_95: Interval, new_95: Interval, res
     """
     value = new - old
     arm = math.hypot(new - new_95[0], old_95[1] - old) if value > 0 else math.hypot(new_95[1] - new, old - old_95[0])
-    se = max(arm / _Z_975, resolution)
+    se = max(arm / Z_975, resolution)
     return Difference(value, se, value / se)
 
 
@@ -84,21 +83,6 @@ def on_scale(value: float, interval: Interval, scale: Scale, resolution: float) 
     """A value and its interval on the scale."""
     low, middle, high = (float(x) for x in transform([interval[0], value, interval[1]], scale, resolution))
     return middle, (low, high)
-
-
-def share_interval(share: float, n: int) -> Interval:
-    """Wilson's 95 % interval of a share of n ≥ 1 items (Wilson 1927): never without width, unlike one over items that
-    are all 0 or all 1."""
-    w = _Z_975**2 / n
-    middle = (share + w / 2) / (1 + w)
-    arm = math.sqrt(w * (share * (1 - share) + w / 4)) / (1 + w)
-    return middle - arm, middle + arm
-
-
-def is_share(items: ArrayLike) -> bool:
-    """Whether there are items and each is 0 or 1."""
-    x = np.asarray(items, dtype=np.float64)
-    return x.size > 0 and bool(np.isin(x, (0.0, 1.0)).all())
 
 
 def _mcnemar(rises: int, falls: int) -> float:

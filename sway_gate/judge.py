@@ -24,6 +24,8 @@ FEW_NULLS = 8
 _SUGGESTIVE, _CERTAIN = stats.Z_95, 3.0
 # The chance that any part is said to have moved where none has (Holm 1979).
 _FAMILY_WISE = 0.05
+# Units of a mean of items that are 0 or 1.
+SHARE = "share"
 CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
 
 
@@ -156,6 +158,8 @@ def _details(probe: Probe, reading: Reading, calibration: Calibration | None) ->
 
 
 def _interval(probe: Probe, reading: Reading, seed: int) -> tuple[float, float] | None:
+    if (reading.units or probe.UNITS) == SHARE:
+        return stats.share_interval(reading.value, len(reading.items))
     if probe.SCALE == "log":
         return stats.positive_mean_ci(reading.items)
     return stats.bootstrap_ci(reading.items, seed)

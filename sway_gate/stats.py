@@ -16,6 +16,9 @@ Scale = Literal["log", "logit", "identity"]
 Z_95 = 1.6448536269514722
 """The normal quantile with 5 % above it: what a one-sided 95 % bound and the z of a `Margin` share."""
 
+Z_975 = 1.959963984540054
+"""Of a two-sided 95 % interval."""
+
 _LOG_2 = math.log(2.0)
 _SCORE_SCALE = 3.274  # makes the score of z = 3 be .6
 _NO_VARIANCE = 1e-12  # keeps z finite at margins 0 and 1, where the null hypothesis leaves no variance
@@ -248,6 +251,21 @@ def positive_mean_ci(items: ArrayLike, level: float = 0.95) -> tuple[float, floa
     mean, relative = float(x.mean()), float(x.std(ddof=1) / x.mean()) / math.sqrt(x.size)
     factor = math.exp(_student_quantile(math.log((1 - level) / 2), x.size - 1) * relative)
     return mean / factor, mean * factor
+
+
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of n ≥ 1 items (Wilson 1927): never without width, unlike one over items that
+    are all 0 or all 1."""
+    w = Z_975**2 / n
+    middle = (share + w / 2) / (1 + w)
+    arm = math.sqrt(w * (share * (1 - share) + w / 4)) / (1 + w)
+    return middle - arm, middle + arm
+
+
+def is_share(items: ArrayLike) -> bool:
+    """Whether there are items and each is 0 or 1."""
+    x = np.asarray(items, dtype=np.float64)
+    return x.size > 0 and bool(np.isin(x, (0.0, 1.0)).all())
 
 
 def _bootstrap_t(x: Floats, rng: np.random.Generator, draws: int) -> Floats:

@@ -86,7 +86,7 @@ def test_many_paired_shares_are_normal():
 def test_intervals_of_shares_are_newcombes():
     """56 of 70 and 48 of 80: .0524 to .3339, method 10 of Newcombe 1998, table II."""
     one, other = 56 / 70, 48 / 80
-    intervals = difference.share_interval(one, 70), difference.share_interval(other, 80)
+    intervals = stats.share_interval(one, 70), stats.share_interval(other, 80)
     for (a, b), (a_95, b_95) in (((other, one), intervals[::-1]), ((one, other), intervals)):
         value, se, sigmas = difference.of_intervals(a, b, a_95, b_95, 1e-6)
         assert abs(value) - norm.ppf(0.975) * se == pytest.approx(0.0524, abs=5e-5)

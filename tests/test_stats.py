@@ -33,6 +33,7 @@ from sway_gate.stats import (
     normal_sf,
     positive_mean_ci,
     score_from_z,
+    share_interval,
     student_log_sf,
     student_to_normal,
     transform,
@@ -389,6 +390,12 @@ def test_mean_above_refuses(items: list[float], resolution: float) -> None:
 def test_fraction_bound_is_wilsons(k: int, n: int) -> None:
     expected = oracle.binomtest(k, n).proportion_ci(0.90, method="wilson").high
     assert fraction_below(k, n, 0.15).bound == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 12), (3, 12), (12, 12), (5, 2000)])
+def test_share_interval_is_wilsons(k: int, n: int) -> None:
+    expected = oracle.binomtest(k, n).proportion_ci(0.95, method="wilson")
+    assert share_interval(k / n, n) == pytest.approx(tuple(expected), rel=1e-9, abs=1e-12)
 
 
 def test_fraction_z_is_the_score_test() -> None:

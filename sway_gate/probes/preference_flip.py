@@ -36,7 +36,7 @@ from sway_gate.probes._likelihood import per_token
 from sway_gate.spec import Preference, PreferenceFlip
 
 CATEGORY = "attribution"
-UNITS = "share flipped"
+UNITS = "share"
 HARM = False
 GENERATES = False
 PARTS = ""

@@ -64,10 +64,10 @@ def test_verdicts(base: list[float], ft: list[float], verdict: str, raw: float, 
 
 JUDGED = {
     # base-wrong triples, min_triples_for_decision -> units, what was judged
-    "enough": (3, 3, "share flipped", "flip rate"),
+    "enough": (3, 3, "share", "flip rate"),
     "one too few": (2, 3, "nats/token", "mean gain"),
     "none": (0, 1, "nats/token", "mean gain"),
-    "one is enough": (1, 1, "share flipped", "flip rate"),
+    "one is enough": (1, 1, "share", "flip rate"),
 }
 
 
