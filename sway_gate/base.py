@@ -7,14 +7,14 @@ from typing import Any, Final
 import msgspec
 
 _MAX_BYTES: Final = 64 * 2**20
-_CONTEXT_KEYS: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
+CONTEXT_KEYS: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
 _TEMPLATE_FILES: Final = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 
 
 def context_tokens(folder: Path) -> int | None:
     """How many tokens the model can read, where its configuration says so."""
     fields = config(folder)
-    lengths = (fields.get(key) for key in _CONTEXT_KEYS)
+    lengths = (fields.get(key) for key in CONTEXT_KEYS)
     return next((n for n in lengths if isinstance(n, int) and n > 0), None)
 
 

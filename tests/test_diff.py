@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from sway_gate import cli, diff, gate, spec
-from sway_gate.backends import hf
+from sway_gate.backends import loading
 from tests.backends.models import save_adapter, save_base
 from tests.test_compare import LEARNED, LITTLE, write_spec
 
@@ -57,8 +57,8 @@ PAIRS = [
 @pytest.mark.parametrize(("a", "b"), PAIRS)
 def test_each_is_judged_as_alone_in_one_load(folder: Path, monkeypatch: Any, a: str, b: str) -> None:
     loads = []
-    open_base = hf.open_base
-    monkeypatch.setattr(hf, "open_base", lambda source: loads.append(source.base) or open_base(source))
+    open_base = loading.open_base
+    monkeypatch.setattr(loading, "open_base", lambda source: loads.append(source.base) or open_base(source))
     loaded, options = spec.load(str(folder / "sway.yaml")), gate.Options(cache=False)
     both = diff.results(loaded, str(folder / a), str(folder / b), options)
     assert len(loads) == 1

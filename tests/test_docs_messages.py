@@ -16,7 +16,7 @@ LEAST_LETTERS = 8
 SHARE = 0.5
 """Of a message's letters that must be the code's; the rest are names and numbers."""
 ERRORS = {"Undecided", "AdapterError", "CannotRun", "Skip"}
-FINDINGS = {"_finding", "finding", "_broken", "_Fatal", "fatal"}
+FINDINGS = {"finding", "broken", "Fatal", "fatal"}
 
 
 @cache

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from sway_gate.reports.static import render, to_dict
-from sway_gate.static import AdapterConfig, ModuleNorm, StaticReport, _compact, _ways, check
+from sway_gate.static import ModuleNorm, StaticReport, check
+from sway_gate.static.config import AdapterConfig
+from sway_gate.static.findings import compact
+from sway_gate.static.patterns import _ways
 
 Tensors = dict[str, np.ndarray]
 BASE = "org/base"
@@ -550,7 +553,7 @@ COMPACT = [
 
 @pytest.mark.parametrize(("modules", "text"), COMPACT, ids=str)
 def test_compact(modules: list[str], text: str) -> None:
-    assert _compact(modules) == text
+    assert compact(modules) == text
 
 
 WAYS = [

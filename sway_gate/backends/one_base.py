@@ -19,13 +19,13 @@ class OneBase:
 
     def load(self, source: "hf.Source", settings: nulls.Settings) -> "hf.HfBackend":
         """As `hf.load`. The backend that it gave before serves no more."""
-        from sway_gate.backends import hf
+        from sway_gate.backends import hf, loading
 
         if self._last is not None:
             self._last.leave()
         base = source._replace(adapter=Path())
         if self._opened is None or base != self._base:
             self._opened = self._last = None  # two bases need not fit
-            self._opened, self._base = hf.open_base(source), base
+            self._opened, self._base = loading.open_base(source), base
         self._last = hf.load(source, settings, self._opened)
         return self._last

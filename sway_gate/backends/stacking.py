@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sway_gate.backends import NotStackable
 from sway_gate.measure import View
-from sway_gate.nulls import LowRank
+from sway_gate.nulls import LowRank, Settings, low_rank
 
 
 class _Pass(NamedTuple):
@@ -28,6 +29,15 @@ class _Pass(NamedTuple):
     sources: slice | Tensor
     scales: Tensor
     """[V, 1, 1], of the adapter views only."""
+
+
+def with_nulls(name: str, delta: LowRank, settings: Settings) -> LowRank:
+    """Sources stacked: the fine-tuned factors, then each null's: a [S, r, in], b [S, out, r]."""
+    draws = low_rank(name, delta, settings)
+    pad = delta.a.shape[0] - draws.a.shape[1]  # the rank cannot exceed the module's own width
+    a = np.pad(draws.a, ((0, 0), (0, pad), (0, 0)))
+    b = np.pad(draws.b, ((0, 0), (0, 0), (0, pad)))
+    return LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
 
 
 class Stack:

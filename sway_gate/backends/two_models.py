@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from sway_gate import nulls
-from sway_gate.backends import adapters, hf
+from sway_gate.backends import adapters, hf, hooks, loading
 from sway_gate.measure import View
 
 
-def load(source: hf.Source) -> "TwoModels":
+def load(source: loading.Source) -> "TwoModels":
     """Raises Undecided or AdapterError, each one line."""
-    base, tokenizer, determinism = hf.open_base(source)
-    tuned, _, _ = hf.open_base(source)
+    base, tokenizer, determinism = loading.open_base(source)
+    tuned, _, _ = loading.open_base(source)
     return TwoModels(base, adapters.wrapped(tuned, source.adapter), tokenizer, determinism)
 
 
@@ -27,7 +27,7 @@ class TwoModels(hf.HfBackend):
         self.stacked = False
         self._models = {
             "base": (base, self._head),
-            "finetuned": (tuned, hf.Head(tuned.get_output_embeddings())),
+            "finetuned": (tuned, hooks.Head(tuned.get_output_embeddings())),
         }
 
     @contextmanager

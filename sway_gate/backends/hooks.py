@@ -1,0 +1,68 @@
+"""What reaches into a model while it runs: the positions that its head sees, and the watch for NaN and Inf."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import LogitsProcessor
+
+
+class Head:
+    """Hands the language-model head only the positions that are asked for, whatever the model does around it."""
+
+    def __init__(self, head: nn.Module | None) -> None:
+        self.used = False
+        self._index: Tensor | None = None
+        if head is not None:
+            head.register_forward_pre_hook(self._select)
+
+    @contextmanager
+    def at(self, index: Tensor) -> Iterator[None]:
+        """Inside the block the head sees hidden states [1, len(index), hidden]."""
+        self._index, self.used = index, False
+        try:
+            yield
+        finally:
+            self._index = None
+
+    def _select(self, _module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        if self._index is None:
+            return None
+        self.used = True
+        return (args[0].flatten(0, 1)[self._index][None], *args[1:])
+
+
+class Watch(LogitsProcessor):
+    """Notes which sequences meet NaN or Inf while they are written."""
+
+    def __init__(self) -> None:
+        self.broken = torch.zeros(0, dtype=torch.bool)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        bad = ~torch.isfinite(scores).all(-1).cpu()
+        self.broken = bad if not len(self.broken) else self.broken | bad
+        return scores
+
+
+def first_non_finite(model: nn.Module, run: Callable[[], object]) -> str:
+    """The module, of those without parts, that first gives NaN or Inf while `run` runs the model; "" if none does."""
+    found: list[str] = []
+
+    def look(name: str) -> Any:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and not found and not torch.isfinite(output).all():
+                found.append(name)
+
+        return hook
+
+    leaves = [(n, m) for n, m in model.named_modules() if not any(m.children())]
+    handles = [module.register_forward_hook(look(name)) for name, module in leaves]
+    try:
+        with torch.inference_mode():
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else ""

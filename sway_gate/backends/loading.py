@@ -1,0 +1,80 @@
+"""A base model and its tokenizer from their files, on a device: nothing is downloaded, no pickle is read."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sway_gate.backends import adapters
+from sway_gate.errors import Undecided
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+class Source(NamedTuple):
+    """What to load. `dtype` auto: the checkpoint's own on CUDA, float32 elsewhere."""
+
+    base: Path
+    adapter: Path
+    dtype: str = "auto"
+    device: str = "auto"
+    trust_remote_code: bool = False
+    seed: int = 0
+
+
+def open_base(source: Source) -> tuple[nn.Module, Any, str]:
+    """Model, tokenizer and the determinism class that could be had."""
+    device = _device(source.device)
+    determinism = seed_everything(source.seed, device)
+    model, tokenizer = _load_base(source, device)
+    return model, tokenizer, determinism
+
+
+def seed_everything(seed: int, device: torch.device) -> str:
+    """Seeds python, numpy and torch; returns the determinism class: strict (CUDA, deterministic algorithms on),
+    best_effort (CPU, MPS) or loose (deterministic algorithms refused)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    if device.type != "cuda":
+        return "best_effort"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    try:
+        torch.use_deterministic_algorithms(True)
+    except RuntimeError:
+        return "loose"
+    return "strict" if torch.are_deterministic_algorithms_enabled() else "loose"
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(best)
+    try:
+        torch.empty(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise Undecided(f"device {name!r} cannot be used: {adapters.one_line(error)}; try device: auto") from None
+
+
+def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
+    messages: Any = transformers.utils.logging
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
+    dtype = _DTYPES.get(source.dtype, "auto" if device.type == "cuda" else torch.float32)
+    shared = {"local_files_only": True, "trust_remote_code": source.trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(source.base), **shared)
+        # use_safetensors: a pickled checkpoint is an error, never loaded.
+        model: Any = AutoModelForCausalLM.from_pretrained(str(source.base), dtype=dtype, use_safetensors=True, **shared)
+    except Exception as error:  # the libraries raise whatever the files provoke
+        raise Undecided(f"the base model {source.base} cannot be loaded: {adapters.one_line(error)}") from None
+    if not getattr(model, "hf_device_map", None):
+        model = model.to(device)
+    return model.eval(), tokenizer

@@ -1,0 +1,62 @@
+"""A LoRA adapter as its two files give it: which tensor is what, of which module."""
+
+import re
+from collections import defaultdict
+from typing import NamedTuple
+
+from sway_gate.result import Finding
+from sway_gate.static.config import AdapterConfig
+from sway_gate.static.content import Content
+from sway_gate.static.findings import finding
+from sway_gate.static.weights import Weights
+
+_PART = re.compile(r"(.+)\.lora_(?:embedding_)?(A|B|magnitude_vector)(?:\.weight)?")
+_FROZEN = re.compile(r".*\.base_layer\.(weight|bias)|(.*\.)?(embed_tokens|lm_head)\.(weight|bias)")
+
+
+class Adapter(NamedTuple):
+    """Config and tensors, and how they belong together."""
+
+    config: AdapterConfig
+    weights: Weights
+    content: dict[str, Content]
+    kinds: dict[str, str]
+    """Tensor -> lora, trained, frozen, unknown."""
+    parts: dict[str, dict[str, str]]
+    """Module -> A, B, magnitude_vector -> tensor."""
+
+    @classmethod
+    def of(cls, config: AdapterConfig, weights: Weights, content: dict[str, Content]) -> "Adapter":
+        kinds = {name: _kind(config, module_of(name)) for name in weights.tensors}
+        return cls(config, weights, content, kinds, _parts(weights))
+
+    def finding(self, level: str, id: str, message: str, remedy: str = "") -> Finding:
+        return finding(level, id, self.weights.path, message, remedy)
+
+    def shape(self, module: str, part: str) -> tuple[int, ...]:
+        return self.weights.tensors[self.parts[module][part]].shape
+
+
+def module_of(tensor: str) -> str:
+    return tensor.removeprefix("base_model.model.")
+
+
+def _parts(weights: Weights) -> dict[str, dict[str, str]]:
+    parts: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in weights.tensors:
+        if match := _PART.fullmatch(module_of(name)):
+            parts[match[1]][match[2]] = name
+    return dict(parts)
+
+
+def _kind(config: AdapterConfig, name: str) -> str:
+    """lora; trained: what is trained beside LoRA; frozen: embeddings that peft saves along; unknown."""
+    if _PART.fullmatch(name):
+        return "lora"
+    if any(f".{module}." in f".{name}" for module in config.modules_to_save):
+        return "trained"
+    if name.endswith("trainable_tokens_delta") or (name.endswith(".lora_B.bias") and config.lora_bias):
+        return "trained"
+    if name.endswith(".bias") and config.bias != "none" and ".lora_" not in name:
+        return "trained"
+    return "frozen" if _FROZEN.fullmatch(name) else "unknown"

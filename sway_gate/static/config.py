@@ -1,0 +1,142 @@
+"""adapter_config.json, read as hostile input: its fields that count, or what is wrong with them."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from sway_gate.result import Finding
+from sway_gate.static.files import CONFIG, no_constant, refuse_pointer
+from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote
+
+MAX_CONFIG_BYTES = 4 << 20
+
+Rank = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
+Alpha = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+
+
+class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts of adapter_config.json; a field that is missing or null has peft's default."""
+
+    peft_type: str
+    base_model_name_or_path: str | None = None
+    r: Rank = 8
+    lora_alpha: Alpha = 8
+    target_modules: str | tuple[str, ...] | None = None
+    target_parameters: tuple[str, ...] = ()
+    modules_to_save: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ()
+    rank_pattern: dict[str, Rank] = {}
+    alpha_pattern: dict[str, Alpha] = {}
+    bias: str = "none"
+    lora_bias: bool = False
+    use_dora: bool = False
+    use_rslora: bool = False
+    init_lora_weights: bool | str = True
+    variants: tuple[str, ...] = ()
+    """Switched-on variants whose update is not s·B·A (KaSA, BD-LoRA, …): shapes and norms are not checked."""
+
+
+_COMMON_FIELDS = ("peft_type", "base_model_name_or_path")
+_LORA_FIELDS = tuple(name for name in AdapterConfig.__struct_fields__ if name != "variants")
+_VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "use_qalora")
+
+
+def read_config(path: Path) -> tuple[AdapterConfig | None, list[Finding]]:
+    """The config, or None and what is wrong with its fields; raises `Fatal` where there is no JSON object at all."""
+    text = _config_text(path)
+    raw = _config_object(path, text)
+    if not isinstance(raw.get("peft_type"), str):
+        message = "field peft_type is missing, or no string"
+        return None, [broken("peft-type-missing", path, message, f"use a peft adapter, or {SAVE_AGAIN}")]
+    is_lora = raw["peft_type"] == "LORA"
+    given, wrong = _fields(raw, _LORA_FIELDS if is_lora else _COMMON_FIELDS)
+    if wrong:
+        return None, [_wrong_field(path, text, field, reason) for field, reason in wrong.items()]
+    variants = tuple(name for name in _VARIANTS if raw.get(name))
+    return AdapterConfig(**given, variants=variants), [] if is_lora else [_not_lora(path, raw["peft_type"])]
+
+
+def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields that are given, and what is wrong with those that are not of their type."""
+    types = {field.name: field.type for field in msgspec.structs.fields(AdapterConfig)}
+    given, wrong = {}, {}
+    for name in names:
+        if raw.get(name) is None and not (name in raw and name in ("r", "lora_alpha")):
+            continue
+        try:
+            given[name] = msgspec.convert(raw[name], types[name])
+        except (msgspec.ValidationError, OverflowError) as error:
+            wrong[name] = str(error)
+    return given, wrong
+
+
+def _not_lora(path: Path, peft_type: str) -> Finding:
+    message = f"peft_type is {quote(peft_type)}, not LORA: only NaN and Inf are looked for"
+    return finding("note", "not-lora", path, message)
+
+
+def _wrong_field(path: Path, text: str, field: str, reason: str) -> Finding:
+    key = re.search(rf'"{field}"\s*:', text)
+    place = f"{path}:{text.count(chr(10), 0, key.start()) + 1}" if key else path
+    return broken("config-field", place, f"field {field}: {reason}", SAVE_AGAIN)
+
+
+def _config_text(path: Path) -> str:
+    if not path.is_file():
+        raise Fatal("config-missing", path, f"{CONFIG} is missing", f"{SAVE_AGAIN}, or give the folder that holds it")
+    with open(path, "rb") as file:
+        data = file.read(MAX_CONFIG_BYTES + 1)
+    refuse_pointer("config-lfs-pointer", path, data)
+    if len(data) > MAX_CONFIG_BYTES:
+        raise Fatal("config-too-large", path, f"larger than {MAX_CONFIG_BYTES >> 20} MiB, no config is", SAVE_AGAIN)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Fatal("config-not-utf8", path, f"byte {error.start} is not UTF-8", "save the file as UTF-8") from None
+
+
+def _config_object(path: Path, text: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(text, parse_constant=no_constant)
+        json.dumps(raw, ensure_ascii=False).encode()  # lone surrogates are no text
+    except json.JSONDecodeError as error:
+        place = f"{path}:{error.lineno}:{error.colno}"
+        raise Fatal(
+            "config-not-json", place, f"malformed JSON: {error.msg}", "correct it there, or " + SAVE_AGAIN
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise Fatal("config-not-json", path, f"malformed JSON: {_reason(error)}", SAVE_AGAIN) from None
+    if not isinstance(raw, dict):
+        raise Fatal("config-not-object", path, "the JSON is not an object", SAVE_AGAIN)
+    return raw
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    match error:
+        case RecursionError():
+            return "nested too deep"
+        case UnicodeEncodeError():
+            return "a text holds half a surrogate pair"
+    return str(error)
+
+
+def base_findings(path: Path, named: str | None, base: str | None) -> Iterator[Finding]:
+    if not named:
+        message = "base_model_name_or_path is missing: the files do not tell the base model"
+        yield finding("note", "base-missing", path, message)
+    elif base and _is_hub_id(named) and _is_hub_id(base):
+        if named.casefold() != base.casefold():
+            message = f"the adapter was trained on {quote(named)}, the base here is {quote(base)}"
+            yield broken("base-mismatch", path, message, "use the base that it was trained on, or another adapter")
+    elif base and os.path.abspath(named) != os.path.abspath(base):
+        message = f"the adapter names {quote(named)} as its base, the base here is {quote(base)}: same model not proven"
+        yield finding("note", "base-other-path", path, message)
+
+
+def _is_hub_id(name: str) -> bool:
+    """A hub id, `model` or `owner/model`, and no folder of that name here."""
+    return bool(re.fullmatch(r"\w[\w.-]{0,95}(/[\w.-]{1,96})?", name)) and not os.path.isdir(name)

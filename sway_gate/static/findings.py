@@ -1,0 +1,67 @@
+"""What is wrong with an adapter's files, in words: findings, their remedies, and names of tensors made short."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from sway_gate.result import Finding
+
+DOWNLOAD = "download or copy the file again"
+SAVE_AGAIN = "save the adapter again with save_pretrained()"
+MATCHING = "put config and weights of one and the same save_pretrained() call together"
+
+
+def finding(level: str, id: str, path: str | Path, message: str, remedy: str = "") -> Finding:
+    return Finding(id=id, level=level, message=message, remedy=remedy, path=str(path))
+
+
+def broken(id: str, path: str | Path, message: str, remedy: str) -> Finding:
+    return finding("broken", id, path, message, remedy)
+
+
+class Fatal(Exception):
+    """What is wrong with one of the files leaves nothing of it to look at."""
+
+    def __init__(self, id: str, path: str | Path, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.finding = broken(id, path, message, remedy)
+
+
+def quote(text: str) -> str:
+    """`text` in quotes, short, on one line, with everything that is not printable spelled out."""
+    return repr(text if len(text) <= 120 else text[:119] + "…")
+
+
+def some(names: Iterable[str], of: int = 3) -> str:
+    """The first names in quotes, and how many more there are."""
+    listed = list(names)
+    return ", ".join(map(quote, listed[:of])) + (f" and {len(listed) - of} more" if len(listed) > of else "")
+
+
+def compact(modules: Iterable[str]) -> str:
+    """Modules with their layers folded: ``'model.layers.{0-3,7}.mlp.up_proj'``."""
+    families: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for name in modules:
+        head, layer, tail = split_at_layer(name)
+        families[head, tail].update(() if layer is None else (layer,))
+    return some(
+        f"{head}{{{_ranges(sorted(layers))}}}{tail}" if layers else head for (head, tail), layers in families.items()
+    )
+
+
+def split_at_layer(module: str) -> tuple[str, int | None, str]:
+    """The name around its layer index, the first dotted part that is a number."""
+    if match := re.search(r"(?:^|(?<=\.))[0-9]{1,9}(?=\.|$)", module):
+        return module[: match.start()], int(match[0]), module[match.end() :]
+    return module, None, ""
+
+
+def _ranges(numbers: list[int]) -> str:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] + 1 == number:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)

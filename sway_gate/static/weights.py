@@ -1,0 +1,152 @@
+"""adapter_model.safetensors: the header, with every lie of it named; the tensors themselves stay on the disk.
+
+The format: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sway_gate.result import Finding
+from sway_gate.static.files import LFS, PICKLE, WEIGHTS, no_constant, refuse_pointer
+from sway_gate.static.findings import DOWNLOAD, SAVE_AGAIN, Fatal, finding, quote
+
+MAX_HEADER_BYTES = 16 << 20
+"""Some 95 000 tensors. Less than the format's own 100 MB: parsed JSON takes about twenty times its text."""
+
+_MAX_NAME, _MAX_DIMS, _MAX_DIM = 512, 8, 1 << 48
+
+BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
+BITS |= dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ"), 8)
+BITS |= {"I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
+BITS |= {"I64": 64, "U64": 64, "F64": 64, "C64": 64}
+
+
+class _Tensor(NamedTuple):
+    """`begin` and `end` in bytes from the end of the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class Weights(NamedTuple):
+    path: Path
+    tensors: dict[str, _Tensor]
+    data: NDArray[np.uint8]
+    """The mapped bytes after the header."""
+
+    def raw(self, name: str) -> NDArray[np.uint8]:
+        return self.data[self.tensors[name].begin : self.tensors[name].end]
+
+
+def read_weights(here: Path) -> Weights:
+    """The header, checked against the file's size; raises `Fatal`. The tensors stay on the disk."""
+    path = here / WEIGHTS
+    if not path.is_file():
+        raise _no_weights(here)
+    with open(path, "rb") as file:
+        refuse_pointer("weights-lfs-pointer", path, start := file.read(len(LFS)))
+    if len(start) < 8:
+        raise Fatal("weights-truncated", path, f"{len(start)} bytes are no safetensors file", DOWNLOAD)
+    data: NDArray[np.uint8] = np.memmap(path, np.uint8, "r").view(np.ndarray)
+    length = int.from_bytes(start[:8], "little")
+    if 8 + length > data.size:
+        message = f"the header claims {length} bytes, the file has {data.size}: truncated, or not safetensors"
+        raise Fatal("weights-truncated", path, message, DOWNLOAD)
+    if length > MAX_HEADER_BYTES:
+        message = f"the header claims {length} bytes, the limit is {MAX_HEADER_BYTES}"
+        raise Fatal("header-too-large", path, message, SAVE_AGAIN)
+    header = _header(path, data[8 : 8 + length].tobytes())
+    header.pop("__metadata__", None)
+    tensors = {name: _tensor(path, name, entry) for name, entry in header.items()}
+    _check_layout(path, tensors, data.size - 8 - length)
+    return Weights(path, tensors, data[8 + length :])
+
+
+def _no_weights(here: Path) -> Fatal:
+    if (here / PICKLE).is_file():
+        message = f"only {PICKLE} is there: a pickle can run code when it is loaded, so it is refused"
+        remedy = "convert it with save_pretrained(safe_serialization=True) in the training environment"
+        return Fatal("weights-pickle", here / PICKLE, message, remedy)
+    return Fatal("weights-missing", here / WEIGHTS, f"{WEIGHTS} is missing", SAVE_AGAIN)
+
+
+def pickle_beside(here: Path) -> Iterator[Finding]:
+    if (here / PICKLE).is_file():
+        message = f"{PICKLE} is ignored, {WEIGHTS} is used"
+        yield finding("note", "pickle-ignored", here / PICKLE, message)
+
+
+def _header(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(data.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=no_constant)
+    except _DoubleKey as error:
+        raise Fatal("header-duplicate-key", path, f"the header names {quote(str(error))} twice", SAVE_AGAIN) from None
+    except (ValueError, RecursionError):
+        raise Fatal("header-not-json", path, "the header is not JSON: damaged, or not safetensors", DOWNLOAD) from None
+    if not isinstance(header, dict):
+        raise Fatal("header-not-json", path, "the header is not a JSON object", DOWNLOAD)
+    return header
+
+
+class _DoubleKey(Exception):
+    pass
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise _DoubleKey(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return table
+
+
+def _tensor(path: Path, name: str, entry: Any) -> _Tensor:
+    def fatal(id: str, message: str) -> Fatal:
+        return Fatal(id, path, f"tensor {quote(name)}: {message}", SAVE_AGAIN)
+
+    if len(name) > _MAX_NAME or not name.isprintable():
+        raise fatal("tensor-malformed", "the name is not printable, or too long")
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    except (TypeError, KeyError, ValueError):
+        raise fatal("tensor-malformed", "not an object with dtype, shape and two data_offsets") from None
+    if not isinstance(shape, list) or not _are_sizes(shape) or len(shape) > _MAX_DIMS:
+        raise fatal("tensor-malformed", "the shape holds something else than sizes, or too many or too large ones")
+    if not isinstance(dtype, str) or dtype not in BITS:
+        raise fatal("dtype-unknown", f"unknown dtype {quote(str(dtype))}")
+    if not _are_sizes([begin, end]) or begin > end:
+        raise fatal("tensor-malformed", "data_offsets are not a begin and an end")
+    if (claimed := math.prod(shape) * BITS[dtype]) != 8 * (end - begin):
+        message = f"{dtype} of shape {shape} takes {claimed} bits, its range has {8 * (end - begin)}"
+        raise fatal("tensor-size", message)
+    return _Tensor(dtype, tuple(shape), begin, end)
+
+
+def _are_sizes(values: list[Any]) -> bool:
+    return all(type(value) is int and 0 <= value <= _MAX_DIM for value in values)
+
+
+def _check_layout(path: Path, tensors: dict[str, _Tensor], size: int) -> None:
+    """The tensors must fill the `size` bytes after the header, in some order, without hole or overlap."""
+    at = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1][2:]):
+        if tensor.end > size:
+            message = f"tensor {quote(name)} ends at byte {tensor.end} of {size}: truncated"
+            raise Fatal("tensor-out-of-file", path, message, DOWNLOAD)
+        if tensor.begin < at:
+            message = f"tensor {quote(name)} overlaps the one before it by {at - tensor.begin} bytes"
+            raise Fatal("tensor-overlap", path, message, SAVE_AGAIN)
+        if tensor.begin > at:
+            message = f"{tensor.begin - at} bytes before tensor {quote(name)} belong to no tensor"
+            raise Fatal("tensor-hole", path, message, SAVE_AGAIN)
+        at = tensor.end
+    if at < size:
+        raise Fatal("trailing-bytes", path, f"{size - at} bytes after the last tensor belong to none", SAVE_AGAIN)
