@@ -5,13 +5,17 @@ import msgspec
 from sway_gate import compare
 from sway_gate.errors import UsageError
 from sway_gate.reports import machine, one_line
+from sway_gate.reports.words import named
 from sway_gate.result import Baseline, GateResult, ModelFacts, Regression, Verdict
 
 _EXIT_CODES = {"pass": 0, "fail": 1, "error": 3}
 
 
-def check_base(accepted: GateResult, path: str, base: ModelFacts) -> None:
-    """Raises UsageError where the baseline was measured over another base: all values are differences from it."""
+def check(accepted: GateResult, path: str, base: ModelFacts) -> None:
+    """Raises UsageError where nothing can be held to this baseline: it was measured over another base (all values are
+    differences from it), or not measured whole."""
+    if why := _lacks(without(accepted)):
+        raise UsageError(f"{path}: {why}, and is no baseline; make one with `sway baseline update`")
     if not compare.is_same_base(accepted.base, base):
         raise UsageError(
             f"{path}: was measured over another base, {_told(accepted.base)}, not {_told(base)}; no value can be "
@@ -55,12 +59,20 @@ def without(result: GateResult) -> GateResult:
 def accept(result: GateResult, label: str) -> bytes:
     """The file of a new baseline. Raises UsageError for a result that could not decide: nothing would be held to it."""
     result = without(result)
-    stuck = [one_line(probe.name) for probe in result.probes if probe.verdict is Verdict.ERROR]
-    if result.verdict == "error" or stuck:
-        why = f"could not measure {', '.join(stuck)}" if stuck else "could not decide"
+    if why := _lacks(result):
         raise UsageError(f"{label}: this result {why}, and is no baseline; make it whole first")
     return machine.to_json(msgspec.structs.replace(result, cached=False))
 
 
+def _lacks(result: GateResult) -> str:
+    """Why nothing could be held to the result; "" where all of it was decided."""
+    stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
+    if result.verdict == "error" or stuck:
+        return f"could not measure {one_line(named(stuck))}" if stuck else "could not decide"
+    if all(probe.verdict is Verdict.SKIP for probe in result.probes):
+        return "holds no probe that was measured"
+    return ""
+
+
 def _told(model: ModelFacts) -> str:
-    return f"{model.path} ({model.digest[:16]})" if model.digest else model.path
+    return one_line(f"{model.path} ({model.digest[:16]})" if model.digest else model.path)

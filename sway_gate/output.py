@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,16 +12,24 @@ from typing import TextIO
 from sway_gate.errors import SwayError, UsageError
 
 STDOUT = "-"
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+# What GitHub's runner takes for a command of its own: :: at the start of a line of a log, ##[ anywhere.
+_COMMAND = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\[)", re.MULTILINE)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Write `text` to `stream`, standard output by default. A reader that has left is no error."""
+    """Write `text` to `stream`, standard output by default. A reader that has left is no error. No name or message from
+    a file becomes a workflow command in a log: its first character is spelled out."""
     stream = stream or sys.stdout
     try:
-        stream.write(text)
+        stream.write(_COMMAND.sub(_spelled, text))
         stream.flush()
     except OSError as error:
         _leave_to_silence(stream, error)
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return rf"{match[1]}\x3a" if match[1] is not None else r"\x23"
 
 
 def say_bytes(data: bytes) -> None:
@@ -70,14 +79,14 @@ def is_ascii(stream: TextIO) -> bool:
     return False
 
 
-def check_targets(targets: Mapping[str, str | None], inputs: Sequence[str | None]) -> None:
+def check_targets(targets: Mapping[str, str | None], inputs: Sequence[str | None], *, specs: bool = False) -> None:
     """Raise UsageError, before hours of measuring, where a file of `targets` (option -> path) cannot be written,
-    is one of the `inputs`, or is meant twice."""
+    is one of the `inputs`, or is meant twice. `specs`: the targets are specs, and may be named so."""
     taken = {_real(path): f"the input {path}" for path in inputs if path and path != STDOUT}
     for option, path in targets.items():
         if path is None:
             continue
-        if wrong := _obstacle(path):
+        if wrong := _obstacle(path, specs):
             raise UsageError(f"{option} {path}: {wrong}")
         place = path if path == STDOUT else _real(path)
         if place in taken and not _is_special(path):
@@ -85,21 +94,33 @@ def check_targets(targets: Mapping[str, str | None], inputs: Sequence[str | None
         taken[place] = f"what {option} writes"
 
 
-def _obstacle(path: str) -> str:
-    folder = Path(path).absolute().parent
+def _obstacle(path: str, specs: bool) -> str:
+    folder, name = os.path.split(os.path.abspath(path))
     if path == STDOUT:
         return ""
     if not path or "\0" in path:
         return "is no name of a file"
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return "is a folder; name a file in it"
-    if Path(path).suffix.lower() in (".yaml", ".yml"):
+    if not specs and name.lower().endswith((".yaml", ".yml")):
         return "has the name of a spec, not of a report; write the option after the spec, or as OPTION=FILE"
-    if not folder.is_dir():
+    if name in _ADAPTER_FILES:
+        return "has the name of an adapter's file; name another file"
+    if not os.path.isdir(folder):
         return f"there is no folder {folder}; make it first"
+    if _is_too_long(path):
+        return "is too long a name; choose a shorter one"
     if not os.access(folder, os.W_OK | os.X_OK) and not _is_special(path):
         return f"the folder {folder} cannot be written"
     return ""
+
+
+def _is_too_long(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
 
 
 def _real(path: str) -> str:
@@ -108,7 +129,7 @@ def _real(path: str) -> str:
 
 def _is_special(path: str) -> bool:
     """Whether `path` is a device or a pipe: what is written to, never replaced."""
-    return Path(path).exists() and not Path(path).is_file()
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 def write(path: str, data: bytes) -> None:
@@ -120,13 +141,13 @@ def write(path: str, data: bytes) -> None:
         if _is_special(path):
             Path(path).write_bytes(data)
         else:
-            _replace(Path(path).resolve(), data)
+            _replace(Path(os.path.realpath(path)), data)
     except OSError as error:
         raise SwayError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _replace(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{path.name[:100]}.{os.urandom(6).hex()}.tmp")
+    draft = path.with_name(f".sway-{os.urandom(6).hex()}.tmp")
     try:
         with draft.open("xb") as file:
             file.write(data)

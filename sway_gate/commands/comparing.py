@@ -94,7 +94,7 @@ def _baseline(args: argparse.Namespace) -> int:
 
     if (args.spec is None) == (args.source is None):
         raise UsageError("give either a SPEC to measure by, or --from RESULT")
-    output.check_targets({"BASELINE": args.file}, [args.spec])
+    output.check_targets({"BASELINE": args.file}, [args.spec, args.source])
     if args.source is not None:
         result, label = machine.load(args.source), args.source
     else:

@@ -1,12 +1,10 @@
 """`sway mine` and `sway trace`: where an adapter is weakest, and what a run cost."""
 
 import argparse
-import os
 import sys
 
 from sway_gate import output
 from sway_gate.commands.common import Add, spec_argument, tell, tell_json
-from sway_gate.errors import UsageError
 
 
 def add_to(add: Add) -> None:
@@ -30,8 +28,8 @@ def add_to(add: Add) -> None:
 def _mine(args: argparse.Namespace) -> int:
     from sway_gate import gate, mine, progress, spec
 
-    _check_target(args.out, args.spec)
     loaded = spec.load(args.spec)
+    output.check_targets({"-o": args.out}, [args.spec, *loaded.data, loaded.dlm_source], specs=True)
     options = gate.Options(online=args.online, cache=not args.no_cache)
     search = mine.weak_paraphrases if args.mode == "paraphrase" else mine.outliers
     with progress.shown() as show:
@@ -49,18 +47,6 @@ def _mine(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_target(path: str, spec: str) -> None:
-    """Raises UsageError, before anything is measured, where `path` cannot be written or is the spec itself."""
-    if path == output.STDOUT:
-        return
-    if not os.path.isdir(folder := os.path.dirname(os.path.abspath(path))):
-        raise UsageError(f"-o {path}: there is no folder {folder}; make it first")
-    if os.path.isdir(path):
-        raise UsageError(f"-o {path}: is a folder; name a file in it")
-    if os.path.realpath(path) == os.path.realpath(spec):
-        raise UsageError(f"-o {path}: would overwrite the spec; name another file and paste from it")
-
-
 def _trace(args: argparse.Namespace) -> int:
     import msgspec
 
@@ -74,12 +60,10 @@ def _trace(args: argparse.Namespace) -> int:
 
 
 def _positive(text: str) -> int:
-    if not (number := _count(text)):
-        raise argparse.ArgumentTypeError("must be a whole number of 1 or more, got '0'")
-    return number
+    return _count(text, least=1)
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 6:
-        raise argparse.ArgumentTypeError(f"must be a whole number of 0 or more, got {text!r}")
+def _count(text: str, least: int = 0) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, got {text!r}")
     return int(text)

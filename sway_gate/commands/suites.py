@@ -46,16 +46,10 @@ def _folder(args: argparse.Namespace, inputs: list[str]) -> str:
     path = args.output
     if path == output.STDOUT:
         return os.getcwd()
-    folder: str = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise UsageError(f"-o {path}: there is no folder {folder}; make it first")
-    if os.path.isdir(path):
-        raise UsageError(f"-o {path}: is a folder; name a file in it")
-    if any(os.path.realpath(path) == os.path.realpath(given) for given in inputs):
-        raise UsageError(f"-o {path}: would overwrite what the suite is made from; name another file")
+    output.check_targets({"-o": path}, inputs, specs=True)
     if os.path.lexists(path) and not args.force:
         raise UsageError(f"{path} is there already; --force overwrites it, -o names another file")
-    return folder
+    return os.path.dirname(os.path.abspath(path))
 
 
 def _deliver(args: argparse.Namespace, draft: "Draft") -> int:

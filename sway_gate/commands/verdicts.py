@@ -51,6 +51,8 @@ def _gate(args: argparse.Namespace) -> int:
     from sway_gate import spec
 
     output.check_targets(targets(args), [args.spec, args.baseline])
+    if args.tolerance and args.baseline is None:
+        raise UsageError("--tolerance says what may be lost against a baseline; give --baseline FILE with it")
     loaded = spec.load(args.spec)
     check_weights(args, loaded)
     if args.baseline is None:
@@ -64,7 +66,7 @@ def _beside(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
     from sway_gate.reports import machine
 
     accepted = machine.load(args.baseline)
-    baseline.check_base(accepted, args.baseline, gate.prepare(loaded, gate.Options(online=args.online)).base)
+    baseline.check(accepted, args.baseline, gate.prepare(loaded, gate.Options(online=args.online)).base)
     return baseline.judge(measure(args, loaded), accepted, args.baseline, args.tolerance)
 
 

@@ -55,6 +55,14 @@ def image(context: Path) -> Iterator[str]:
 
 
 @pytest.fixture
+def volume() -> Iterator[str]:
+    """Name of a volume that does not exist yet."""
+    name = f"sway-gate-test-{os.getpid()}"
+    yield name
+    docker("volume", "rm", "--force", name, code=None)
+
+
+@pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A work tree with the demo's model and adapters that every user may read; sway.yaml judges the healthy one and
     sick.sway.yaml the untrained one by less than the demo's own specs do."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -45,6 +46,11 @@ def build(context: Path, *args: str, code: int = 0) -> str:
     minilm = ("--build-arg", "MINILM=folder") if (context / "minilm").exists() else ()
     done = docker("build", "--progress", "plain", *index, *minilm, *args, str(context), code=code)
     return done.stdout + done.stderr
+
+
+def here(command: str, image: str, volume: str) -> str:
+    """A published command with the image and the volume of the tests."""
+    return re.sub(r"ghcr\.io/sway-gate/sway-gate:\S+", image, command).replace("sway-gate:/cache", f"{volume}:/cache")
 
 
 def is_known(host: str) -> bool:

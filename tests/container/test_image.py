@@ -19,7 +19,7 @@ import yaml
 
 from sway_gate import embedding
 from sway_gate.spec import MINILM
-from tests.container.docker import DOCKER, HARDENED, ROOT, build, docker, minilm, report, sway
+from tests.container.docker import DOCKER, HARDENED, ROOT, build, docker, here, minilm, report, sway
 
 MAX_BYTES = 1.7e9
 MAX_PACKAGE_BYTES = 30e6
@@ -158,13 +158,9 @@ def test_a_mounted_hub_cache_serves_the_base_and_hides_no_minilm(image: str, wor
     assert found["base"]["revision"] == "a" * 40
 
 
-def test_a_volume_keeps_the_verdict_for_any_user(image: str, work: Path) -> None:
-    volume = f"sway-gate-test-{os.getpid()}-cache"
+def test_a_volume_keeps_the_verdict_for_any_user(image: str, work: Path, volume: str) -> None:
     options = (*HARDENED, "-v", f"{volume}:/cache", "-v", f"{work}:/src")
-    try:
-        said = [sway(image, "gate", options=options) for _ in range(2)]
-    finally:
-        docker("volume", "rm", "--force", volume, code=None)
+    said = [sway(image, "gate", options=options) for _ in range(2)]
     assert ["(cached)" in text for text in said] == [False, True]
 
 
@@ -187,12 +183,12 @@ def seconds(command: list[str]) -> float:
 
 
 @pytest.fixture
-def repository(image: str, work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with this project's docker hook on this image, installed by pre-commit."""
+def repository(image: str, work: Path, volume: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with this project's docker hook on this image and a new volume, installed by pre-commit."""
     pytest.importorskip("pre_commit")
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     hook = next(hook for hook in hooks if hook["language"] == "docker_image")
-    hook["entry"] = re.sub(r"ghcr\.io/sway-gate/sway-gate:\S+", image, hook["entry"])
+    hook["entry"] = here(hook["entry"], image, volume)
     config = {"repos": [{"repo": "local", "hooks": [hook]}]}
     (work / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     monkeypatch.setenv("PRE_COMMIT_HOME", str(work.parent / "pre-commit"))
@@ -212,6 +208,14 @@ def test_pre_commit_judges_what_is_committed(repository: Path, spec: str, code: 
     command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-m", "an adapter"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
     assert (done.returncode, words in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+
+
+def test_the_hook_keeps_the_verdict_in_its_volume(repository: Path) -> None:
+    subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
+    command = [sys.executable, "-m", "pre_commit", "run", "--verbose", "--all-files"]
+    runs = [subprocess.run(command, cwd=repository, capture_output=True, text=True) for _ in range(2)]
+    said = [done.stdout + done.stderr for done in runs]
+    assert [("Passed" in text, "(cached)" in text) for text in said] == [(True, False), (True, True)], said
 
 
 # --------------------------------------------------------------------------------------------- the embedding model

@@ -4,13 +4,15 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sway_gate import demo
-from tests.packaged import kit
+from tests.packaged import github, kit
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -36,6 +38,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PRE_COMMIT_HOME": str(home / "pre-commit"),
         "PIP_CONSTRAINT": str(home / "constraints.txt"),
+        # What is imported is compiled as it is imported, and nothing else.
+        "PIP_NO_COMPILE": "1",
+        "PYTHONDONTWRITEBYTECODE": "",
         "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path("~/.cache/pip").expanduser())),
         "SWAY_CACHE_DIR": str(home / "sway"),
         "HF_HUB_CACHE": str(home / "hub"),
@@ -64,6 +69,20 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, world: dict[str, str]) ->
     kit.git_init(folder, world)
     kit.run("git", "tag", f"v{__version__}", cwd=folder, env=world)
     return folder
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What outlives a run of the action: caches, artifacts, comments."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def runner(
+    tmp_path_factory: pytest.TempPathFactory, world: dict[str, str], checkout: Path, store: Path
+) -> Callable[..., SimpleNamespace]:
+    """Runs a workflow in a folder: its log, its summary, the action's outputs, and whether it failed."""
+    return github.make(tmp_path_factory.mktemp("runner"), world, checkout, store)
 
 
 @pytest.fixture

@@ -1,88 +1,17 @@
 """The action, run by act on this machine over the demo; what GitHub's own actions do, `actions/` does in small."""
 
 import json
-import os
 import re
 import shutil
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import yaml
 
-from sway_gate import __version__, demo
+from sway_gate import demo
 from tests.packaged import kit
+from tests.packaged.github import NEEDS_BASH, artifact, workflow
 
-ROOT = Path(__file__).parents[2]
-STANDINS = Path(__file__).with_name("actions")
-EXAMPLE = ROOT / "examples" / "github-action" / "gate.yml"
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="act runs no bash on Windows")
-
-
-def pins():
-    """owner/name@commit of the actions that the action uses, with the folder that stands in for each."""
-    used = set(re.findall(r"uses: (actions/([\w-]+))[\w/-]*@([0-9a-f]{40})", (ROOT / "action.yml").read_text("utf-8")))
-    return {f"{name}@{commit}": STANDINS / short for name, short, commit in used}
-
-
-@pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    """What outlives a run: caches, artifacts, comments."""
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="session")
-def runner(tmp_path_factory, world, checkout, store):
-    """Runs a workflow in a folder: its log, its summary, the action's outputs, and whether it failed."""
-    home = tmp_path_factory.mktemp("runner")
-    bin = tmp_path_factory.mktemp("bin")
-    shutil.copy(STANDINS / "gh", bin / "gh")
-    path = os.pathsep.join([str(bin), world["PATH"]])
-    own = {"TEST_STORE": str(store), "TEST_PYTHON": sys.executable, "PATH": path}
-    kept = {key: world[key] for key in world if key.startswith(("PIP_", "HF_", "SSL_"))}
-    variables = [f"--env={key}={value}" for key, value in (kept | own).items()]
-    standins = pins() | {f"sway-gate/sway-gate@v{__version__}": checkout}
-    local = [f"--local-repository={name}={folder}" for name, folder in standins.items()]
-
-    def act(folder, workflow, event="push", code=0):
-        (folder / ".github" / "workflows").mkdir(parents=True, exist_ok=True)
-        (folder / ".github" / "workflows" / "gate.yml").write_text(workflow, encoding="utf-8")
-        (folder / ".event.json").write_text(json.dumps({"pull_request": {"number": 7}} if event != "push" else {}))
-        kit.run("git", "add", "--all", cwd=folder, env=world)
-        kit.run("git", "commit", "--quiet", "--allow-empty", "--message", "x", cwd=folder, env=world)
-        for name in ("outputs.json", "artifacts"):
-            shutil.rmtree(store / name, ignore_errors=True)
-            (store / name).unlink(missing_ok=True)
-        options = [
-            "--platform=ubuntu-latest=-self-hosted",
-            "--action-offline-mode",
-            "--pull=false",
-            "--no-cache-server",
-        ]
-        options += [f"--action-cache-path={home / 'act'}", "--eventpath=.event.json"]
-        env = world | {"XDG_CACHE_HOME": str(home / "cache")}
-        log = kit.run("act", event, *options, *variables, *local, cwd=folder, env=env, code=code)
-        log = re.sub(r"^\[[^]]*\] *", "", log, flags=re.MULTILINE)
-        return SimpleNamespace(log=log, outputs=json.loads((store / "outputs.json").read_text(encoding="utf-8")))
-
-    return act
-
-
-def workflow(**inputs):
-    """The example, with inputs of a test's own; afterwards a step tells the outputs."""
-    page = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-    page["on"] = page.pop(True)
-    (job,) = page["jobs"].values()
-    _, gate, tell = job["steps"]
-    gate["with"] |= {"online": False, **inputs}
-    tell["env"] = {"OUTPUTS": "${{ toJSON(steps.gate.outputs) }}"}
-    tell["run"] = 'printf %s "$OUTPUTS" >"$TEST_STORE/outputs.json"'
-    return yaml.safe_dump(page)
-
-
-def artifact(store, name="report.json"):
-    return (store / "artifacts" / "sway-gate" / name).read_text(encoding="utf-8")
+pytestmark = NEEDS_BASH
 
 
 def annotations(log):
@@ -103,7 +32,8 @@ def test_a_healthy_adapter_passes(consumer, runner, store):
     assert annotations(done.log) == []
     assert json.loads(artifact(store))["verdict"] == "pass"
     assert artifact(store, "junit.xml").startswith("<?xml")
-    assert all(Path(done.outputs[name]).is_absolute() for name in ("report-json", "junit"))
+    assert artifact(store, "report.html").lower().lstrip().startswith("<!doctype html>")
+    assert all(Path(done.outputs[name]).is_absolute() for name in ("report-json", "report-html", "junit"))
 
 
 def test_a_sick_adapter_fails_the_job(consumer, runner, store):
@@ -142,6 +72,19 @@ def test_fail_on(consumer, runner, inputs, spoil, verdict, code):
     assert runner(consumer, workflow(**inputs), code=code).outputs["verdict"] == verdict
 
 
+INSTALLS = {"fail": 1, "never": 0}
+
+
+@pytest.mark.parametrize(("fail_on", "code"), INSTALLS.items(), ids=INSTALLS)
+def test_what_cannot_be_installed_says_so_in_the_summary(consumer, runner, fail_on, code):
+    inputs = {"version": "0.0.0", "cache": False, "fail-on": fail_on}
+    done = runner(consumer, workflow(**inputs), code=code, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+    assert (done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]) == ("error", "", "3")
+    assert re.search(r"Summary - ### sway-gate: ERROR \(exit code 3\)\n+No verdict: .* could not be inst", done.log)
+    (found,) = annotations(done.log)
+    assert found.startswith("::error title=sway-gate::could not be installed")
+
+
 def test_check_needs_no_spec(consumer, runner, store):
     (consumer / "sway.yaml").unlink()
     (consumer / "two words.md").write_text("# Marrowby\n\nMarrowby is a village of forty houses.\n", encoding="utf-8")
@@ -151,10 +94,12 @@ def test_check_needs_no_spec(consumer, runner, store):
     assert {"delta_kl", "section_internalization"} <= {probe["kind"] for probe in json.loads(artifact(store))["probes"]}
 
 
-def test_what_is_known_comes_from_the_caches_and_is_not_kept_twice(consumer, runner):
+def test_what_is_known_comes_from_the_caches_and_is_not_kept_twice(consumer, runner, tmp_path):
     runner(consumer, workflow())
-    kit.make_broken(consumer)
-    log = runner(consumer, workflow(), code=1).log
+    elsewhere = shutil.copytree(consumer, tmp_path / "elsewhere")
+    assert "(cached)" in runner(elsewhere, workflow()).log
+    kit.make_broken(elsewhere)
+    log = runner(elsewhere, workflow(), code=1).log
     assert re.findall(r"restored (sway-gate-\w+-Linux)", log) == ["sway-gate-venv-Linux", "sway-gate-verdicts-Linux"]
     assert "| saved" not in log
 

@@ -1,5 +1,6 @@
 """The action and the workflows under the tools that check such files."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import yaml
 from tests.packaged import kit
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "github-action" / "gate.yml"
-WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), EXAMPLE]
+EXAMPLES = sorted((ROOT / "examples" / "github-action").glob("*.yml"))
+WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), *EXAMPLES]
 SCHEMAS = {ROOT / "action.yml": "github-actions"} | dict.fromkeys(WORKFLOWS, "github-workflows")
 
 
@@ -30,14 +31,19 @@ def test_the_schema_holds(world, path, schema):
 
 
 def test_zizmor_finds_nothing(world, tmp_path):
-    # The example names a release, which has no commit yet.
-    pinned = EXAMPLE.read_text(encoding="utf-8").replace("sway-gate/sway-gate@v", f"sway-gate/sway-gate@{'0' * 40} # v")
+    # The examples name a release, which has neither commit nor digest yet.
     (tmp_path / ".github" / "workflows").mkdir(parents=True)
-    (tmp_path / ".github" / "workflows" / "gate.yml").write_text(pinned, encoding="utf-8")
+    for example in EXAMPLES:
+        pinned = example.read_text(encoding="utf-8").replace("gate/sway-gate@v", f"gate/sway-gate@{'0' * 40} # v")
+        pinned = re.sub("(?m)(gate/sway-gate):.*", rf"\1@sha256:{'0' * 64}", pinned)
+        (tmp_path / ".github" / "workflows" / example.name).write_text(pinned, encoding="utf-8")
     kit.run("zizmor", "--offline", "--quiet", "action.yml", ".github", str(tmp_path), cwd=ROOT, env=world)
 
 
-@pytest.mark.parametrize("script", [script for _, script in scripts()], ids=[name for name, _ in scripts()])
+SCRIPTS = dict(scripts()) | {path.name: path.read_text(encoding="utf-8") for path in (ROOT / ".ci").iterdir()}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_shellcheck_finds_nothing(world, script):
     command = ("shellcheck", "--shell", "bash", "--severity", "style", "-")
     done = subprocess.run(command, input=script, env=world, capture_output=True, text=True)
