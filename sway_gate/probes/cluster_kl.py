@@ -10,8 +10,9 @@ of variance; Fisher 1925):
     specificity = MSB / (MSB + MSW) = F / (1 + F)
 
 Statistic: the specificity: around .5 where topics do not matter, .6 at F = 1.5, 1 where they explain everything. With
-the nulls, on the same prompts and topics, F is compared as the normal quantile of its own distribution (Paulson 1942):
-its spread is 1 by theory, which counts as 20 nulls beside those that are drawn.
+the nulls, on the same prompts and topics, F is compared as the normal quantile of its own distribution (Paulson 1942).
+Its spread is 1 by theory and 1.15 over 500 nulls of each of two bases, as prompts of one topic resemble each other; that
+counts as 20 nulls beside those that are drawn.
 
 Passes when z ≥ `assert_z_gte`, the specificity is ≥ `assert_specificity_gte`, and some topic moves at all (distance
 .02). Needs `min_prompts` different prompts, of the adapter's subject and of others, and two or more a topic. It cannot
@@ -54,7 +55,7 @@ UNITS = "specificity"
 HARM = False
 GENERATES = False
 PARTS = ""
-PRIOR = Prior(sd=1.0, df=20)
+PRIOR = Prior(sd=1.15, df=20)
 SCALE = "identity"
 RESOLUTION = 1e-3
 FLOOR = 0.25
