@@ -81,9 +81,8 @@ def check(
 
     files = [data] if isinstance(data, str | os.PathLike) else data
     given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
-    suite = quick.suite(
-        os.fspath(adapter), None if base is None else os.fspath(base), given, [os.fspath(file) for file in files]
-    )
+    named = None if base is None else os.fspath(base)
+    suite = quick.suite(os.fspath(adapter), named, given, [os.fspath(file) for file in files], online)
     return gate.run(suite, gate.Options(online=online, cache=cache))
 
 
@@ -91,13 +90,19 @@ def _check_options(threshold: float | None, weights: Mapping[str, float] | None)
     from sway_gate.errors import UsageError
     from sway_gate.spec import SCORE_WEIGHTS
 
-    if threshold is not None and not 0 <= threshold <= 1:
+    if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
         raise UsageError(f"threshold must be a number from 0 to 1, got {threshold!r}")
+    if weights is not None and not isinstance(weights, Mapping):
+        raise UsageError(f"weights must map names of categories to numbers, got {weights!r}")
     for name, weight in (weights or {}).items():
-        if name not in SCORE_WEIGHTS or not 0 <= weight < float("inf"):
+        if name not in SCORE_WEIGHTS or not (_is_number(weight) and 0 <= weight < float("inf")):
             raise UsageError(
                 f"weights must be numbers of 0 or more for {', '.join(SCORE_WEIGHTS)}; got {name}={weight!r}"
             )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sway_gate import compare
+from sway_gate import asked, compare
 from sway_gate.errors import UsageError
 from sway_gate.reports import machine, one_line
 from sway_gate.reports.words import named
@@ -16,7 +16,7 @@ def check(accepted: GateResult, path: str, base: ModelFacts) -> None:
     differences from it), or not measured whole."""
     if why := _lacks(without(accepted)):
         raise UsageError(f"{path}: {why}, and is no baseline; make one with `sway baseline update`")
-    if not compare.is_same_base(accepted.base, base):
+    if not asked.is_same_base(accepted.base, base):
         raise UsageError(
             f"{path}: was measured over another base, {_told(accepted.base)}, not {_told(base)}; no value can be "
             "compared: make a baseline for this base with `sway baseline update`"
@@ -27,7 +27,7 @@ def judge(result: GateResult, accepted: GateResult, path: str, tolerance: float 
     """`result` with what the baseline says of it: a regression makes a pass a fail. A probe that could not be measured
     leaves an error an error."""
     own = without(accepted)
-    found = compare.compare(own, result, tolerance)
+    found = compare.compare(own, result, tolerance, (path, result.spec))
     regressions = found.regressions()
     decided = any(r.kind and not (r.new and r.new.verdict == Verdict.ERROR) for r in regressions)
     fails = bool(regressions) and (result.verdict == "pass" or decided)
@@ -68,7 +68,7 @@ def _lacks(result: GateResult) -> str:
     """Why nothing could be held to the result; "" where all of it was decided."""
     stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
     if result.verdict == "error" or stuck:
-        return f"could not measure {one_line(named(stuck))}" if stuck else "could not decide"
+        return f"could not measure {named(stuck)}" if stuck else "could not decide"
     if all(probe.verdict is Verdict.SKIP for probe in result.probes):
         return "holds no probe that was measured"
     return ""

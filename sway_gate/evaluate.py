@@ -14,6 +14,7 @@ from sway_gate.probes import Context
 from sway_gate.progress import Progress
 from sway_gate.result import Category, Finding, GateResult, NullFacts, ProbeResult
 from sway_gate.spec import Spec
+from sway_gate.watch import Watch
 
 
 def evaluate(job: gate.Job, progress: Progress) -> GateResult:
@@ -107,7 +108,7 @@ def _measure(
         return loaded[0]
 
     asked = {p.spec.name: (p.spec.kind, planning.keys([p])) for p in planned if p.needs}
-    watch = trace.Watch(job.observe, asked) if job.observe else None
+    watch = Watch(job.observe, asked) if job.observe else None
     load, store = (watch.loading(backend), watch.store(readings)) if watch else (backend, readings)
     measured = engine.measure(planning.keys(planned), load, store, progress)
     if watch:

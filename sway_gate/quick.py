@@ -28,27 +28,33 @@ _OPENING_WORDS: Final = 6
 _MAX_PROMPTS_BYTES: Final = 2**20
 
 
-def suite(adapter: str, base: str | None, prompts: str | Sequence[str] | None, data: Sequence[str] = ()) -> Spec:
+def suite(
+    adapter: str,
+    base: str | None,
+    prompts: str | Sequence[str] | None,
+    data: Sequence[str] = (),
+    online: bool = False,
+) -> Spec:
     """The suite of `sway check`: is this adapter more than noise, on these prompts (a text is the name of a file with
     one a line), on some of the data, or neutral ones?
 
     With training data also: which of it was learned, whether preferences turned, whether it can be drawn out.
     """
-    models = named(adapter, base)
+    models = named(adapter, base, online)
     paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
     spec = gate.with_data(Spec(models=models, suite=(), data=paths, label="sway check", folder=os.getcwd()))
-    given = _read_prompts(prompts) if isinstance(prompts, str) else tuple(dict.fromkeys(prompts or ()))
+    given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
     texts = given or _openings(spec.sections) or _neutral_prompts()
     moved = DeltaKL(name="check", prompts=texts, assert_mean_gte=_MINIMUM_NATS)
     # What was loaded is not loaded again.
     return msgspec.structs.replace(spec, suite=(moved, *_attribution(spec.sections)), data=())
 
 
-def named(adapter: str, base: str | None) -> Models:
+def named(adapter: str, base: str | None, online: bool = False) -> Models:
     """The models that a command names, folders as absolute paths; without `base` the one that the adapter's own
-    configuration tells. Raises UsageError where it tells none."""
+    configuration tells. `online`: an adapter that is not here is downloaded. Raises UsageError where it tells none."""
     adapter = _local_or_id(adapter)
-    base = _named_base(adapter) if base is None else _local_or_id(base)
+    base = _named_base(adapter, online) if base is None else _local_or_id(base)
     return Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
 
 
@@ -106,9 +112,9 @@ def _local_or_id(ref: str) -> str:
     return os.path.abspath(path) if os.path.isdir(path) or not hub.is_hub_id(ref) else ref
 
 
-def _named_base(adapter: str) -> str:
+def _named_base(adapter: str, online: bool) -> str:
     """The base that the adapter's own configuration names, beside the adapter where it is a relative path there."""
-    config = hub.local(adapter, None, online=False, what="adapter") / "adapter_config.json"
+    config = hub.local(adapter, None, online=online, what="adapter") / "adapter_config.json"
     try:
         with open(config, "rb") as file:
             named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")
@@ -119,6 +125,13 @@ def _named_base(adapter: str) -> str:
     if not os.path.isdir(named) and not hub.is_hub_id(named):
         raise UsageError(f"{config} names the base {named!r}, which is not here; give it with --base")
     return named
+
+
+def _texts(prompts: Sequence[str]) -> tuple[str, ...]:
+    """Each once. Raises UsageError for what is no text."""
+    if wrong := [prompt for prompt in prompts if not isinstance(prompt, str) or not prompt.strip()]:
+        raise UsageError(f"prompts must be texts, none of them empty, got {wrong[0]!r}")
+    return tuple(dict.fromkeys(prompts))
 
 
 def _read_prompts(path: str) -> tuple[str, ...]:

@@ -224,7 +224,7 @@ def test_options_reach_the_gate(gate, line, options):
 
 def test_check_passes_its_arguments(gate, capsys):
     cli.main(["check", "a", "--base", "b", "--prompts", "p.txt", "--data", "t.jsonl", "d.md"])
-    assert gate.calls[0][0] == ("a", "b", "p.txt", ["t.jsonl", "d.md"])
+    assert gate.calls[0][0] == ("a", "b", "p.txt", ["t.jsonl", "d.md"], False)
     assert capsys.readouterr().out.startswith("4.2σ above noise\n")
 
 
@@ -314,6 +314,31 @@ def test_a_device_is_written_not_replaced(tmp_path):
     assert os.read(reader, 9) == b"x"
     os.close(reader)
     output.check_targets({"--json": os.devnull, "--junit": os.devnull}, [])
+
+
+SAID = {
+    "a command": ("::error::x", r"\x3a:error::x"),
+    "a command below": ("a\n  ::error::x\n", "a\n  \\x3a:error::x\n"),
+    "an older command": ("a ##[error]x", r"a \x23#[error]x"),
+    "a name": ("std::vector # ## x[0] a: :b", "std::vector # ## x[0] a: :b"),
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), SAID.values(), ids=SAID)
+def test_no_text_is_a_workflow_command(capsys, text, shown):
+    output.say(text)
+    assert capsys.readouterr().out == shown
+
+
+def test_a_link_to_itself_is_replaced(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    output.write(str(tmp_path / "loop"), b"x")
+    assert (tmp_path / "loop").read_bytes() == b"x"
+
+
+def test_a_long_name_has_room_for_its_draft(tmp_path):
+    output.write(str(tmp_path / ("é" * 120 + ".json")), b"x")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x"]
 
 
 COLORS = {

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm, ttest_rel
 
 from sway_gate import baseline, cli, difference, stats
-from sway_gate.compare import LEVEL, SENSES, Comparison, compare, course
+from sway_gate.compare import LEVEL, Comparison, compare, course
 from sway_gate.errors import UsageError
+from sway_gate.evidence import SENSES
 from sway_gate.probes import module
 from sway_gate.reports import comparison
 from sway_gate.reports.comparison import COMPARED, DIFFERED
@@ -254,6 +255,8 @@ TURNS = {
     "error, error": ("error", "error", "same"),
     "skip, skip": ("skip", "skip", "same"),
     "error, pass": ("error", "pass", "unknown"),
+    "skip, pass": ("skip", "pass", "new"),
+    "skip, fail": ("skip", "fail", "new"),
     "new": (None, "pass", "new"),
     "new, fails": (None, "fail", "new"),
 }
@@ -292,9 +295,81 @@ OVERALL = {
 
 @pytest.mark.parametrize(("old", "new", "expected"), OVERALL.values(), ids=OVERALL)
 def test_the_gate_as_a_whole(old, new, expected):
-    found = compare(results.result(verdict=old), results.result(verdict=new))
+    probe = reading("leakage", SAME)
+    found = compare(gated(probe, verdict=old), gated(probe, verdict=new))
     assert found.composite.outcome == expected
-    assert found.exit_code == (expected == "regression")
+    assert found.exit_code == (1 if expected == "regression" else 3 if "error" in (old, new) else 0)
+
+
+BLIND = {
+    "an error beside itself": ("error", "error", ("undecided", 3), "old: could not be decided; an error in leakage"),
+    "an error that is gone": ("error", "pass", ("undecided", 3), "old: could not be decided; an error in leakage"),
+    "skipped in both": ("skip", "skip", ("undecided", 3), "nothing was compared"),
+    "skipped before": ("skip", "pass", ("undecided", 3), "nothing was compared"),
+    "no probe in common": (None, "pass", ("undecided", 3), "nothing was compared"),
+    "no probe at all": (None, None, ("undecided", 3), "nothing was compared"),
+    "an error now": ("pass", "error", ("regression", 1), "new: could not be decided; an error in leakage"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "expected", "words"), BLIND.values(), ids=BLIND)
+def test_what_was_not_looked_at_is_no_pass(old, new, expected, words):
+    found = compare(side(old), side(new), tolerance=1.0)
+    assert (found.verdict, found.exit_code) == expected
+    assert words in found.warnings[0]
+
+
+def test_a_number_that_is_missing_is_told():
+    whole, lacking = reading("leakage", SAME), reading("leakage", SAME, raw=None, z=None)
+    found = compare(gated(whole, reading("delta_kl", SAME)), gated(lacking, reading("delta_kl", SAME)))
+    assert (found.exit_code, found.warnings) == (0, ("no difference could be tested in leakage",))
+
+
+MIRRORED = {
+    "regression": "better",
+    "better": "regression",
+    "new": "gone",
+    "gone": "new",
+    "same": "same",
+    "moved": "moved",
+    "unknown": "unknown",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), [row[:2] for row in TURNS.values()], ids=TURNS)
+def test_two_adapters_swapped_are_mirrored(old, new):
+    ab, ba = (compare(side(x), side(y), in_order=False) for x, y in ((old, new), (new, old)))
+    assert [MIRRORED[c.outcome] for c in ab.changes] == [c.outcome for c in ba.changes]
+    assert (MIRRORED[ab.composite.outcome], ab.exit_code == 3) == (ba.composite.outcome, ba.exit_code == 3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", sorted(SENSES))
+def test_two_adapters_measured_are_mirrored(kind, seed):
+    rng = np.random.default_rng(seed)
+    kinds = (kind, "section_internalization", "adapter_ablation")
+    a, b = (gated(*(reading(k, rng.uniform(0.1, 0.5, 8), name=f"{k} {i}") for i, k in enumerate(kinds))) for _ in "ab")
+    ab, ba = (compare(*pair, in_order=False) for pair in ((a, b), (b, a)))
+    assert [MIRRORED[c.outcome] for c in ab.changes] == [c.outcome for c in ba.changes]
+    assert [c.p for c in ab.changes] == pytest.approx([c.p for c in ba.changes])
+
+
+def test_one_adapter_on_one_prompt_is_as_good_as_itself():
+    one = gated(reading("delta_kl", [0.1], ci_95=None))
+    found = compare(one, one, in_order=False)
+    assert (found.verdict, found.exit_code, found.changes[0].method) == ("same", 0, "z")
+
+
+def test_of_two_adapters_none_regressed():
+    a, b = (gated(reading("leakage", x)) for x in (ITEMS, UP))
+    found = [compare(*pair, in_order=False) for pair in ((a, b), (b, a))]
+    assert [(one.verdict, one.exit_code) for one in found] == [("changed", 0)] * 2
+    assert [comparison.headline(one, DIFFERED)[:11] for one in found] == ["A is better", "B is better"]
+
+
+def test_of_two_adapters_a_size_is_no_merit():
+    small, large = (gated(reading("delta_kl", x)) for x in (ITEMS, UP))
+    assert [c.outcome for c in compare(large, small, in_order=False).changes] == ["moved"]
 
 
 def test_a_composite_falls_beyond_the_noise_of_its_scores():
@@ -348,9 +423,10 @@ def test_the_composite_may_lose_points():
 @by_name
 def test_the_same_twice_is_no_change(make):
     found = compare(make(), make())
-    assert (found.verdict, found.exit_code, found.warnings) == ("same", 0, ())
+    is_whole = make().verdict != "error" and "error" not in {p.verdict for p in make().probes}
+    assert (found.verdict, found.exit_code) == (("same", 0) if is_whole else ("undecided", 3))
     assert {c.outcome for c in found.changes} <= {"same", "unknown"}
-    assert "NO CHANGE" in comparison.headline(found, COMPARED)
+    assert comparison.headline(found, COMPARED).startswith("NO CHANGE" if is_whole else "COULD NOT DECIDE")
 
 
 def test_better_is_told():
@@ -471,7 +547,7 @@ NUMBERS = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 KNOWN = st.floats(allow_nan=False, allow_infinity=False)
 PROBES = st.builds(
     results.probe,
-    name=st.sampled_from(["a", "b"]),
+    name=st.sampled_from("abc"),
     verdict=st.sampled_from(["pass", "fail", "warn", "skip", "error"]),
     kind=st.sampled_from([*SENSES, "another"]),
     score=NUMBERS,
@@ -484,7 +560,8 @@ PROBES = st.builds(
     items=st.one_of(st.lists(NUMBERS, max_size=4), st.lists(st.sampled_from([0.0, 1.0]), max_size=4)),
     details=st.dictionaries(st.just("prompts"), st.one_of(NUMBERS, st.lists(st.one_of(NUMBERS, st.just({}))))),
 )
-REPORTS = st.builds(lambda probes, score: gated(*probes, score=score), st.lists(PROBES, max_size=3), NUMBERS)
+NAMED = st.lists(PROBES, max_size=3, unique_by=lambda probe: probe.name)
+REPORTS = st.builds(lambda probes, score: gated(*probes, score=score), NAMED, NUMBERS)
 
 
 @given(REPORTS, REPORTS)
@@ -522,6 +599,8 @@ LINES = {
     "worse, tolerated": ("compare good.json bad.json --tolerance 0.5", 0),
     "any of several": ("compare good.json best.json bad.json best.json", 1),
     "none of several": ("compare bad.json good.json best.json", 0),
+    "an error, beside itself": ("compare stuck.json stuck.json", 3),
+    "a regression beside what is undecided": ("compare good.json bad.json stuck.json", 1),
     "no report": ("compare good.json text.json", 2),
     "no file": ("compare good.json none.json", 2),
     "a folder": ("compare good.json .", 2),
@@ -611,7 +690,29 @@ def test_a_baseline_that_is_kept_passes_in_junit():
 def test_a_baseline_of_another_base_is_refused():
     other = ModelFacts(path="other/base", digest="ef" * 32)
     with pytest.raises(UsageError, match=r"b.json: was measured over another base, .*SmolLM2-135M .*, not other/base"):
-        baseline.check_base(GOOD, "b.json", other)
+        baseline.check(GOOD, "b.json", other)
+
+
+NO_BASELINES = {
+    "errors": (STUCK, "could not measure"),
+    "no probes": (gated(), "holds no probe that was measured"),
+    "skips alone": (gated(results.skipped()), "holds no probe that was measured"),
+    "no verdict": (gated(reading("leakage", SAME), verdict="error"), "could not decide"),
+}
+
+
+@pytest.mark.parametrize(("result", "words"), NO_BASELINES.values(), ids=NO_BASELINES)
+def test_nothing_is_held_to_what_was_not_measured(result, words):
+    with pytest.raises(UsageError, match=f"b.json: {words}.*, and is no baseline"):
+        baseline.check(result, "b.json", result.base)
+    with pytest.raises(UsageError, match=f"r.json: this result {words}"):
+        baseline.accept(result, "r.json")
+
+
+def test_a_hostile_baseline_is_told_on_one_line():
+    with pytest.raises(UsageError) as told:
+        baseline.check(GOOD, "b.json", ModelFacts(path=results.HOSTILE, digest="ef" * 32))
+    assert not re.search(r"[\n\x1b]", str(told.value))
 
 
 def test_an_accepted_result_is_held_to_itself(files, capsys):
@@ -629,6 +730,7 @@ REFUSED = {
     "two to accept": "baseline update b.json sway.yaml --from good.json",
     "a spec as baseline": "baseline update sway.yaml --from good.json",
     "another action": "baseline show b.json",
+    "itself": "baseline update good.json --from good.json",
 }
 
 
@@ -671,6 +773,7 @@ def folder(tmp_path, monkeypatch):
     write_spec(tmp_path / "little.yaml", LITTLE)
     write_spec(tmp_path / "other.yaml", base="c")
     assert cli.main(["baseline", "update", "b.json", "sway.yaml"]) == 0
+    (tmp_path / "empty.json").write_bytes(to_json(gated()))
     return tmp_path
 
 
@@ -679,6 +782,8 @@ GATES = {
     "one that learned little": ("gate little.yaml --baseline b.json --quiet", 1, "WORSE  learned"),
     "another base": ("gate other.yaml --baseline b.json", 2, "another base"),
     "no baseline": ("gate sway.yaml --baseline none.json", 2, "none.json: cannot be read"),
+    "a tolerance of nothing": ("gate sway.yaml --tolerance 0.1", 2, "give --baseline FILE"),
+    "an empty baseline": ("gate sway.yaml --baseline empty.json", 2, "no probe that was measured"),
     "json over the baseline": ("gate sway.yaml --baseline b.json --json b.json", 2, "overwrite the input b.json"),
 }
 

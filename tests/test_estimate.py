@@ -8,35 +8,35 @@ from typing import Any
 
 import pytest
 
-from sway_gate import cli, demo, estimate, planning, spec
+from sway_gate import cli, cost, demo, estimate, planning, spec
 from sway_gate.measure import BASE, FINETUNED, Divergence, Generation, LogProbs, Recall, Request, View
 from sway_gate.probes import Context
 
 NULL = View("null", 0)
-MODEL = estimate.Model(linear=10**8, head=3 * 10**7, vocabulary=50_000, hidden=576, layers=30, parameters=130 * 10**6)
+MODEL = cost.Model(linear=10**8, head=3 * 10**7, vocabulary=50_000, hidden=576, layers=30, parameters=130 * 10**6)
 RATE = 2e11
 
 
-def work(keys: Sequence[Any], folder: Path | None = None, **fields: Any) -> estimate.Work:
+def work(keys: Sequence[Any], folder: Path | None = None, **fields: Any) -> cost.Work:
     measured = estimate._with_base(keys)
     sizes, _ = estimate._sizes(list({request for _, request in measured}), folder)
-    return estimate.Work(measured, sizes, **fields)
+    return cost.Work(measured, sizes, **fields)
 
 
 # --- Tokens -------------------------------------------------------------------------------------------------------
 
-SIZES: dict[str, tuple[Request, estimate.Size]] = {
-    "a completion": (LogProbs("a" * 40, "b" * 20), estimate.Size(16, 5)),
-    "recall": (Recall("a" * 40, "b" * 20), estimate.Size(16, 5)),
-    "a divergence": (Divergence("a" * 40, positions=8), estimate.Size(18, 8)),
-    "behind context": (Divergence("a" * 40, positions=1, context=256), estimate.Size(11, 1, 0, 256)),
-    "through a template": (Divergence("a" * 40, chat=True), estimate.Size(34, 1)),
-    "a text": (Generation("a" * 40, 64), estimate.Size(11, 0, 64)),
+SIZES: dict[str, tuple[Request, cost.Size]] = {
+    "a completion": (LogProbs("a" * 40, "b" * 20), cost.Size(16, 5)),
+    "recall": (Recall("a" * 40, "b" * 20), cost.Size(16, 5)),
+    "a divergence": (Divergence("a" * 40, positions=8), cost.Size(18, 8)),
+    "behind context": (Divergence("a" * 40, positions=1, context=256), cost.Size(11, 1, 0, 256)),
+    "through a template": (Divergence("a" * 40, chat=True), cost.Size(34, 1)),
+    "a text": (Generation("a" * 40, 64), cost.Size(11, 0, 64)),
 }
 
 
 @pytest.mark.parametrize(("request_", "size"), SIZES.values(), ids=SIZES)
-def test_without_a_tokenizer_four_characters_are_a_token(request_: Request, size: estimate.Size) -> None:
+def test_without_a_tokenizer_four_characters_are_a_token(request_: Request, size: cost.Size) -> None:
     assert estimate._sizes([request_], None) == ({request_: size}, False)
 
 
@@ -87,7 +87,7 @@ SHAPES = {"model.embed_tokens.weight": [100, 8], "layers.0.q_proj.weight": [8, 8
 
 
 def test_the_demo_is_read_from_its_headers() -> None:
-    model = estimate._model(demo.MODEL, demo.HEALTHY)
+    model = cost.of_files(demo.MODEL, demo.HEALTHY)
     assert model
     assert (model.hidden, model.layers, model.vocabulary) == (192, 4, 2048)
     layer = 192 * 192 * 2 + 192 * 96 * 2 + 3 * 192 * 512
@@ -97,7 +97,7 @@ def test_the_demo_is_read_from_its_headers() -> None:
 def test_embeddings_are_looked_up_and_experts_are_chosen(tmp_path: Path) -> None:
     shapes = SHAPES | {f"layers.0.mlp.experts.{i}.up.weight": [8, 16] for i in range(4)}
     config = {"num_local_experts": 4, "num_experts_per_tok": 1}
-    model = estimate._model(base_folder(tmp_path, shapes, **config), tmp_path)
+    model = cost.of_files(base_folder(tmp_path, shapes, **config), tmp_path)
     assert model
     assert (model.linear, model.head) == (8 * 8 + 8 * 16, 100 * 8)
 
@@ -112,7 +112,7 @@ UNKNOWN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("config", UNKNOWN.values(), ids=UNKNOWN)
 def test_what_does_not_tell_is_not_known(tmp_path: Path, config: dict[str, Any]) -> None:
-    assert estimate._model(base_folder(tmp_path, SHAPES, **config), tmp_path) is None
+    assert cost.of_files(base_folder(tmp_path, SHAPES, **config), tmp_path) is None
 
 
 LIES: dict[str, Any] = {
@@ -127,7 +127,7 @@ LIES: dict[str, Any] = {
 @pytest.mark.parametrize("shape", LIES.values(), ids=LIES)
 def test_headers_that_lie_are_not_believed(tmp_path: Path, shape: Any) -> None:
     safetensors(tmp_path / "model.safetensors", {"layers.0.weight": shape})
-    assert estimate._shapes([tmp_path / "model.safetensors"]) == {}
+    assert cost._shapes([tmp_path / "model.safetensors"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_headers_that_lie_are_not_believed(tmp_path: Path, shape: Any) -> None:
 )
 def test_files_that_are_no_safetensors_are_not_known(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(data)
-    assert estimate._shapes([tmp_path / "model.safetensors"]) == {}
+    assert cost._shapes([tmp_path / "model.safetensors"]) == {}
 
 
 # --- Time and memory ----------------------------------------------------------------------------------------------
@@ -144,8 +144,8 @@ def test_files_that_are_no_safetensors_are_not_known(tmp_path: Path, data: bytes
 def test_reading_is_two_operations_a_weight_and_token() -> None:
     asked = work([(FINETUNED, LogProbs("", "a" * 4000))])
     weights = 2 * 2 * 1001 * MODEL.linear + 2 * 2 * 1000 * MODEL.head
-    assert estimate._reading(MODEL, asked) == pytest.approx(weights, rel=0.3)
-    assert estimate._reading(MODEL, asked) > weights
+    assert cost._reading(MODEL, asked) == pytest.approx(weights, rel=0.3)
+    assert cost._reading(MODEL, asked) > weights
 
 
 LONG = LogProbs("", "a" * 4000)
@@ -159,33 +159,31 @@ SLOWER: dict[str, tuple[list[Any], list[Any]]] = {
 
 @pytest.mark.parametrize(("less", "more"), SLOWER.values(), ids=SLOWER)
 def test_more_takes_longer(less: list[Any], more: list[Any]) -> None:
-    a, b = (estimate.seconds(MODEL, work(keys), RATE) for keys in (less, more))
+    a, b = (cost.seconds(MODEL, work(keys), RATE) for keys in (less, more))
     assert a[0] < b[0]
     assert a[1] < b[1]
 
 
 def test_the_least_is_below_the_most_and_neither_below_the_start() -> None:
-    low, high = estimate.seconds(MODEL, work([]), RATE)
+    low, high = cost.seconds(MODEL, work([]), RATE)
     assert 2 < low < high < 15
 
 
 def test_half_precision_may_be_slower_on_a_cpu() -> None:
     asked = [(FINETUNED, LogProbs("", "a" * 40_000))]
-    full, half = (estimate.seconds(MODEL, work(asked, dtype=dtype), RATE) for dtype in ("fp32", "bf16"))
+    full, half = (cost.seconds(MODEL, work(asked, dtype=dtype), RATE) for dtype in ("fp32", "bf16"))
     assert (half[0], half[1] > 1.5 * full[1]) == (full[0], True)
 
 
 def test_memory_grows_with_weights_and_nulls() -> None:
     model = MODEL._replace(adapter=10**7)
-    none, eight = (
-        estimate.memory(model, work([(View("null", i), LogProbs("a", "b")) for i in range(n)])) for n in (0, 8)
-    )
+    none, eight = (cost.memory(model, work([(View("null", i), LogProbs("a", "b")) for i in range(n)])) for n in (0, 8))
     assert eight - none == 8 * 4 * 10**7
     assert none > 4 * model.parameters
 
 
 def test_the_rate_is_measured() -> None:
-    assert 1e8 < estimate.arithmetic_rate() < 1e14
+    assert 1e8 < cost.arithmetic_rate() < 1e14
 
 
 SPANS = {
@@ -199,7 +197,7 @@ SPANS = {
 
 @pytest.mark.parametrize(("low", "high", "said"), SPANS.values(), ids=SPANS)
 def test_spans_are_rounded_outwards(low: float, high: float, said: str) -> None:
-    assert estimate._span(low, high) == said
+    assert cost._span(low, high) == said
 
 
 # --- The dry run --------------------------------------------------------------------------------------------------

@@ -61,7 +61,10 @@ def test_a_suite_that_is_there_is_kept(folder, capsys):
 REFUSED = {
     "a folder that is not there": (["-o", "x/sway.yaml"], "-o x/sway.yaml: there is no folder "),
     "a folder": (["-o", "."], "-o .: is a folder; name a file in it"),
-    "over the data": (["-o", "notes.md", "--force"], "-o notes.md: would overwrite what the suite is made from"),
+    "over the data": (["-o", "notes.md", "--force"], "-o notes.md would overwrite the input notes.md"),
+    "over the adapter": (["-o", "adapter_config.json"], "has the name of an adapter's file"),
+    "an empty name": (["-o", ""], "is no name of a file"),
+    "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long a name"),
     "no such data": (["--data", "none.md"], "none.md: no such file"),
     "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; name it under dlm_source"),
 }
@@ -108,3 +111,14 @@ def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, v
     assert cli.main(argv) == 0
     result = gate.run(spec.load("sway.yaml"))
     assert (result.verdict, {p.verdict for p in result.probes} & {"error"}) == (verdict, set())
+
+
+def test_what_is_not_here_is_told(folder, capsys):
+    assert cli.main(["init", str(demo.HEALTHY), "--base", "modle", "--data", "notes.md"]) == 0
+    assert "  not on this machine: modle; `sway prefetch sway.yaml` downloads it\n" in capsys.readouterr().out
+
+
+def test_online_is_for_the_adapter(folder, capsys, monkeypatch):
+    monkeypatch.setattr("sway_gate.hub._download", lambda *_: demo.HEALTHY)
+    assert cli.main(["init", "org/adapter", "--data", "notes.md"]) == 3
+    assert cli.main(["init", "org/adapter", "--data", "notes.md", "--online"]) == 0

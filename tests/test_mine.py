@@ -157,7 +157,7 @@ def test_standard_output_holds_the_fragment_alone(folder: Path, capsys: Any) -> 
 
 
 REFUSED = {
-    "over the spec": (["-o", "sway.yaml"], "would overwrite the spec"),
+    "over the spec": (["-o", "sway.yaml"], "would overwrite the input sway.yaml"),
     "no folder": (["-o", "none/m.yaml"], "there is no folder"),
     "a folder": (["-o", "."], "is a folder"),
     "none": (["-n", "0"], "must be a whole number of 1 or more"),

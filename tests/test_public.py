@@ -84,6 +84,20 @@ WRONG: dict[str, Any] = {
     "no spec": (lambda: sway_gate.run("none.yaml"), sway_gate.SpecError),
     "threshold": (lambda: sway_gate.run("sway.yaml", threshold=1.5), sway_gate.UsageError),
     "threshold nan": (lambda: sway_gate.run("sway.yaml", threshold=float("nan")), sway_gate.UsageError),
+    "threshold that is no number": (lambda: sway_gate.run("sway.yaml", threshold="x"), sway_gate.UsageError),
+    "weights that are no mapping": (lambda: sway_gate.run("sway.yaml", weights=[1]), sway_gate.UsageError),
+    "a weight that is no number": (
+        lambda: sway_gate.run("sway.yaml", weights={"adherence": "x"}),
+        sway_gate.UsageError,
+    ),
+    "a prompt that is no text": (
+        lambda: sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=["a", 1]),
+        sway_gate.UsageError,
+    ),
+    "an empty prompt": (
+        lambda: sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=["a", " "]),
+        sway_gate.UsageError,
+    ),
     "unknown category": (lambda: sway_gate.run("sway.yaml", weights={"style": 1}), sway_gate.UsageError),
     "negative weight": (lambda: sway_gate.run("sway.yaml", weights={"adherence": -1}), sway_gate.UsageError),
     "adapter that is not here": (lambda: sway_gate.check("org/none", base="org/base"), sway_gate.Undecided),

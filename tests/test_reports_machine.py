@@ -115,6 +115,28 @@ def test_hostile_json_is_one_line_of_usage_error(data):
         from_json(data)
 
 
+def with_probes(*probes):
+    fields = json.loads(to_json(results.healthy()))
+    return json.dumps(fields | {"probes": [fields["probes"][0] | {"name": name} for name in probes]}).encode()
+
+
+LIES = {
+    "two of a name": (with_probes("a", "b", "a"), "several probes are named 'a'"),
+    "too many": (with_probes(*map(str, range(10_001))), "more than 10,000 probes"),
+    "UTF-16": ("{}".encode("utf-16"), "text in UTF-16"),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), LIES.values(), ids=LIES)
+def test_what_sway_gate_never_wrote_is_refused(data, words):
+    with pytest.raises(UsageError, match=words):
+        from_json(data)
+
+
+def test_a_byte_order_mark_is_ignored():
+    assert from_json(b"\xef\xbb\xbf" + to_json(results.healthy())) == results.healthy()
+
+
 def test_unknown_fields_are_ignored():
     assert from_json(changed(added_later={"x": 1})) == results.golden()
 

@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from sway_gate import cli, engine, gate, spec, trace
+from sway_gate import cli, engine, gate, spec, trace, watch
 from sway_gate.backends import OutOfMemory
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.measure import FINETUNED, Divergence, LogProbs, View
 from sway_gate.progress import silent
 from sway_gate.reports import trace as reports
+from sway_gate.reports import trace_summary
 from tests.test_engine import Arithmetic, Memory
 
 NULL = View("null", 3)
@@ -35,10 +36,10 @@ suite:
 def traced(backend: Any, store: Any = None) -> tuple[list[Any], engine.Measured]:
     """The events of measuring what both probes ask for."""
     events: list[Any] = []
-    watch = trace.Watch(events.append, {name: (f"kind of {name}", keys) for name, keys in ASKED.items()})
+    eye = watch.Watch(events.append, {name: (f"kind of {name}", keys) for name, keys in ASKED.items()})
     plan = [key for keys in ASKED.values() for key in keys]
-    measured = engine.measure(plan, watch.loading(lambda: backend), watch.store(store), silent)
-    watch.tell_known()
+    measured = engine.measure(plan, eye.loading(lambda: backend), eye.store(store), silent)
+    eye.tell_known()
     return events, measured
 
 
@@ -112,7 +113,7 @@ ROWS = {
 @pytest.mark.parametrize(("lengths", "continued", "expected"), ROWS.values(), ids=ROWS)
 def test_tokens_of_a_pass(lengths: Any, continued: int, expected: dict[str, int]) -> None:
     rows = [trace_row(length, shared) for length, shared in lengths]
-    told = trace._read([FINETUNED, NULL], rows, continued)
+    told = watch._read([FINETUNED, NULL], rows, continued)
     assert {name: told[name] for name in expected} == expected
 
 
@@ -224,7 +225,7 @@ EVENTS: list[Any] = [
 
 
 def test_the_sum() -> None:
-    s = reports.sum_up(EVENTS, slowest=1)
+    s = trace_summary.sum_up(EVENTS, slowest=1)
     assert [(p.name, p.seconds, p.passes, p.stored) for p in s.probes] == [
         ("second | *", 6.5, 2, 1),
         ("first", 1.5, 1, 2),
@@ -236,7 +237,7 @@ def test_the_sum() -> None:
 
 
 def test_a_failed_pass_costs_and_answers_nothing() -> None:
-    s = reports.sum_up([*EVENTS, a_pass(3, 1.0, failed="OutOfMemory")])
+    s = trace_summary.sum_up([*EVENTS, a_pass(3, 1.0, failed="OutOfMemory")])
     assert (s.passes, s.failed_passes, s.pass_seconds, s.base_answers) == (3, 1, 9.0, 6)
 
 
@@ -253,12 +254,12 @@ WORDS = {
 
 @pytest.mark.parametrize(("events", "words"), WORDS.values(), ids=WORDS)
 def test_what_is_told(events: list[Any], words: str) -> None:
-    assert words in reports.render(reports.sum_up(events))
+    assert words in reports.render(trace_summary.sum_up(events))
 
 
 def test_markdown_escapes_names() -> None:
-    said = reports.render_markdown(reports.sum_up(EVENTS))
-    assert "| second \\| \\* | leakage | 6.50 | 81% | 2 | 4 | 1 |" in said
+    said = reports.render_markdown(trace_summary.sum_up(EVENTS))
+    assert "| second &#124; &#42; | leakage | 6.50 | 81% | 2 | 4 | 1 |" in said
 
 
 def written(path: Path, *rows: bytes) -> str:
@@ -280,6 +281,9 @@ NO_TRACE = {
     "no start": msgspec.json.encode(EVENTS[-1]),
     "a deep one": b"[" * 100_000,
     "a huge number": b'{"event":"end","seconds":1e999,"verdict":"pass"}',
+    "negative time": b'{"event":"encode","seconds":-1,"texts":1}',
+    "endless time": b'{"event":"encode","seconds":1e308,"texts":1}',
+    "a negative count": b'{"event":"encode","seconds":1,"texts":-1}',
     "no UTF-8": b'{"event":"failed","error":"\xff"}',
 }
 
@@ -287,12 +291,32 @@ NO_TRACE = {
 @pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
 def test_what_is_no_trace(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UsageError, match="is no trace of version 1"):
-        reports.read(written(tmp_path / "t.jsonl", data))
+        trace_summary.read(written(tmp_path / "t.jsonl", data))
 
 
 @pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
 def test_lines_that_are_no_events_are_counted(tmp_path: Path, data: bytes) -> None:
     start = msgspec.json.encode(EVENTS[0])
-    events, unreadable = reports.read(written(tmp_path / "t.jsonl", start, data, start))
+    events, unreadable = trace_summary.read(written(tmp_path / "t.jsonl", start, data, start))
     assert len(events) + unreadable == 3
-    assert "left out" in reports.render(reports.sum_up(events, unreadable)) or not unreadable
+    assert "left out" in reports.render(trace_summary.sum_up(events, unreadable)) or not unreadable
+
+
+def test_a_line_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    start, end = msgspec.json.encode(EVENTS[0]), msgspec.json.encode(EVENTS[-1])
+    events, unreadable = trace_summary.read(written(tmp_path / "t.jsonl", start, b"x" * (3 * 2**20) + end, end))
+    assert ([type(event) for event in events], unreadable) == ([trace.Started, trace.Ended], 1)
+
+
+def test_a_trace_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(trace_summary, "_MAX_EVENTS", 5)
+    path = written(tmp_path / "t.jsonl", *map(msgspec.json.encode, EVENTS))
+    with pytest.raises(UsageError, match="more than 5 lines"):
+        trace_summary.read(path)
+
+
+def test_a_long_name_leaves_a_table() -> None:
+    s = trace_summary.sum_up(
+        [EVENTS[0], trace.Planned(probes={"n" * 9000: trace.Asked(kind="k", texts=1, answers=1)}, answers=1)]
+    )
+    assert max(map(len, reports.render(s).splitlines())) < 200

@@ -23,20 +23,23 @@ _MAX_CONFIG_BYTES: Final = 2**20
 
 
 class Draft(NamedTuple):
-    """A suite that is not written yet. text: the whole file. probes: their names. sections: how many the data gave."""
+    """A suite that is not written yet. text: the whole file. probes: their names. sections: how many the data gave.
+    missing: the models that it names and that are not on this machine."""
 
     text: str
     probes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     sections: int
+    missing: tuple[str, ...]
 
 
-def for_data(adapter: str, data: Sequence[str], base: str | None, folder: str) -> Draft:
+def for_data(adapter: str, data: Sequence[str], base: str | None, folder: str, online: bool = False) -> Draft:
     """The suite for an adapter, a folder or hub id, and the files that it was trained on, to be written into `folder`.
+    `online`: an adapter that is not here is downloaded, for the base that it names.
 
     Raises UsageError where adapter or base are not to be found, SpecError with every mistake in the data.
     """
-    models = quick.named(adapter, base)
+    models = quick.named(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
         if not os.path.isdir(ref) and not hub.is_hub_id(ref):
             raise UsageError(f"{ref}: there is no such folder; name a folder that a model was saved in, or a hub id")
@@ -92,7 +95,8 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, by_heart:
     trained_on = ["What the adapter was trained on; read again at every gate.", *loaded.notes]
     head = (comment(about), block({"version": 1, "models": models}), "\n", comment(trained_on), block(source), "\n")
     text = "".join([*head, "suite:\n", *map(_entry, entries), _omissions(left_out)])
-    return Draft(text, tuple(entry.fields["name"] for entry in entries), left_out, len(loaded.sections))
+    names = tuple(entry.fields["name"] for entry in entries)
+    return Draft(text, names, left_out, len(loaded.sections), _missing(loaded.models))
 
 
 def _entry(entry: Entry) -> str:
@@ -120,6 +124,19 @@ def _pinned(models: Models, revision: str | None) -> Models:
     base = msgspec.structs.replace(models.base, revision=_commit(models.base.base, revision))
     adapter_revision = _commit(models.ft.adapter or "", None)
     return Models(base=base, ft=msgspec.structs.replace(models.ft, adapter_revision=adapter_revision))
+
+
+def _missing(models: Models) -> tuple[str, ...]:
+    named = ((models.base.base, models.base.revision), (models.ft.adapter or "", models.ft.adapter_revision))
+    return tuple(ref for ref, revision in named if not _is_here(ref, revision))
+
+
+def _is_here(ref: str, revision: str | None) -> bool:
+    try:
+        hub.local(ref, revision, online=False, what="model")
+    except SwayError:
+        return False
+    return True
 
 
 def _commit(ref: str, revision: str | None) -> str | None:

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from sway_gate.reports.comparison import Style
 
 
+_NEITHER = "2 the command, the spec or the files are wrong, 3 could not decide"
+
+
 def add_to(add: Add) -> None:
     compare = add("compare", _compare, "Tell what changed between results, beyond noise; 1 for a regression.")
-    compare.epilog = "exit codes: 0 no regression, 1 a regression, 2 the command or the files are wrong"
+    compare.epilog = f"exit codes: 0 no regression, 1 a regression, {_NEITHER}"
     compare.add_argument("old", metavar="OLD", help="the JSON report to compare with; - is standard input")
     compare.add_argument("new", nargs="+", metavar="NEW", help="JSON reports, each compared with the first")
     tolerance_argument(compare)
     diff = add("diff", _diff, "Judge two adapters by one spec, in one load of their base, side by side.")
-    diff.epilog = "exit codes: 0 both were judged, 2 the command, the spec or the files are wrong, 3 could not decide"
+    diff.epilog = f"exit codes: 0 put side by side, {_NEITHER}"
     spec_argument(diff)
     for name in ("a", "b"):
         diff.add_argument(f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id")
@@ -51,7 +54,7 @@ def add_to(add: Add) -> None:
 def _compare(args: argparse.Namespace) -> int:
     from sway_gate import baseline, compare
     from sway_gate.reports import machine
-    from sway_gate.reports.comparison import COMPARED
+    from sway_gate.reports.comparison import COMPARED, exit_code
 
     paths = [args.old, *args.new]
     if paths.count(output.STDOUT) > 1:
@@ -60,7 +63,7 @@ def _compare(args: argparse.Namespace) -> int:
     results = [(path, baseline.without(machine.load(path))) for path in paths]
     found = compare.course(results, args.tolerance)
     _deliver(args, found, COMPARED)
-    return max(one.exit_code for one in found)
+    return exit_code(found)
 
 
 def _diff(args: argparse.Namespace) -> int:
@@ -72,8 +75,9 @@ def _diff(args: argparse.Namespace) -> int:
     with progress.shown(args.quiet) as show:
         options = gate.Options(online=args.online, cache=not args.no_cache)
         a, b = diff.results(loaded, args.a, args.b, options, show)
-    _deliver(args, [compare.compare(a, b, labels=(args.a, args.b))], DIFFERED)
-    return 3 if "error" in (a.verdict, b.verdict) else 0
+    found = compare.compare(a, b, labels=(args.a, args.b), in_order=False)
+    _deliver(args, [found], DIFFERED)
+    return found.exit_code
 
 
 def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style") -> None:

@@ -50,10 +50,10 @@ def _mine(args: argparse.Namespace) -> int:
 def _trace(args: argparse.Namespace) -> int:
     import msgspec
 
-    from sway_gate.reports import trace
+    from sway_gate.reports import trace, trace_summary
 
-    events, unreadable = trace.read(args.file)
-    summary = trace.sum_up(events, unreadable, args.slowest)
+    events, unreadable = trace_summary.read(args.file)
+    summary = trace_summary.sum_up(events, unreadable, args.slowest)
     if args.format == "json":
         return tell_json(msgspec.to_builtins(summary))
     return tell(trace.render(summary) if args.format == "terminal" else trace.render_markdown(summary))

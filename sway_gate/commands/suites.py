@@ -25,13 +25,14 @@ def add_to(add: Add) -> None:
             "-o", "--output", metavar="FILE", default="sway.yaml", help="default sway.yaml; - is standard output"
         )
         parser.add_argument("--force", action="store_true", help="overwrite a suite that is there")
+    init.add_argument("--online", action="store_true", help="download an adapter that is missing")
 
 
 def _init(args: argparse.Namespace) -> int:
     from sway_gate import autogen
 
     folder = _folder(args, args.data)
-    return _deliver(args, autogen.for_data(args.adapter, args.data, args.base, folder))
+    return _deliver(args, autogen.for_data(args.adapter, args.data, args.base, folder, args.online))
 
 
 def _autogen(args: argparse.Namespace) -> int:
@@ -43,7 +44,7 @@ def _autogen(args: argparse.Namespace) -> int:
 
 def _folder(args: argparse.Namespace, inputs: list[str]) -> str:
     """Where the suite will lie. Raises UsageError where it cannot be written there."""
-    path = args.output
+    path: str = args.output
     if path == output.STDOUT:
         return os.getcwd()
     output.check_targets({"-o": path}, inputs, specs=True)
@@ -59,5 +60,6 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     texts = "1 section" if draft.sections == 1 else f"{draft.sections} sections"
     counts = f"{len(draft.probes)} entries, from {texts} of text"
     left_out = (f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out)
+    missing = [f"  not on this machine: {ref}; `sway prefetch {args.output}` downloads it" for ref in draft.missing]
     then = f"next: sway run {args.output} --dry-run, then sway gate {args.output}"
-    return tell("\n".join([f"{args.output}: {counts}", *left_out, then]))
+    return tell("\n".join([f"{args.output}: {counts}", *left_out, *missing, then]))

@@ -84,7 +84,7 @@ def _check(args: argparse.Namespace) -> int:
     from sway_gate import quick
 
     output.check_targets(targets(args), [args.prompts, *args.data])
-    result = measure(args, quick.suite(args.adapter, args.base, args.prompts, args.data))
+    result = measure(args, quick.suite(args.adapter, args.base, args.prompts, args.data, args.online))
     return deliver(args, result, quick.headline(result) + "\n")
 
 

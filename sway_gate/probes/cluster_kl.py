@@ -11,8 +11,8 @@ of variance; Fisher 1925):
 
 Statistic: the specificity: around .5 where topics do not matter, .6 at F = 1.5, 1 where they explain everything. With
 the nulls, on the same prompts and topics, F is compared as the normal quantile of its own distribution (Paulson 1942).
-Its spread is 1 by theory and 1.15 over 500 nulls of each of two bases, as prompts of one topic resemble each other; that
-counts as 20 nulls beside those that are drawn.
+Its spread is 1 by theory and 1.15 over 500 nulls of each of two bases, as prompts of one topic resemble each other;
+that counts as 20 nulls beside those that are drawn.
 
 Passes when z ≥ `assert_z_gte`, the specificity is ≥ `assert_specificity_gte`, and some topic moves at all (distance
 .02). Needs `min_prompts` different prompts, of the adapter's subject and of others, and two or more a topic. It cannot

@@ -98,6 +98,8 @@ def _verdict(found: Comparison) -> str:
             return f"REGRESSION  {named([change.name for change in found.regressions()])}"
         case "better":
             return "BETTER  nothing is worse"
+        case "undecided":
+            return "COULD NOT DECIDE  nothing is worse in what was compared, and not all was"
         case "changed":
             return "NO REGRESSION  but not the same"
         case _:
@@ -106,11 +108,14 @@ def _verdict(found: Comparison) -> str:
 
 def _nearer(found: Comparison) -> str:
     """Which of two adapters is nearer to what is asked for, and where."""
+    changes = (*found.changes, found.composite)
     sides = {
-        "A": [c.name for c in found.changes if c.outcome in ("regression", "worse")],
-        "B": [c.name for c in found.changes if c.outcome == "better"],
+        "A": [c.name for c in changes if c.outcome in ("regression", "worse")],
+        "B": [c.name for c in changes if c.outcome == "better"],
     }
     told = [f"{side} is better in {named(names)}" for side, names in sides.items() if names]
+    if found.verdict == "undecided":
+        told.append("not all could be compared")
     return "; ".join(told) or "no difference beyond noise"
 
 
@@ -292,8 +297,14 @@ def _course_markdown(found: Sequence[Comparison]) -> Iterator[str]:
 # As JSON
 
 
+def exit_code(found: Sequence[Comparison]) -> int:
+    """A regression in any of them is one, whatever else could not be decided."""
+    codes = {one.exit_code for one in found}
+    return 1 if 1 in codes else max(codes)
+
+
 def to_json(found: Sequence[Comparison]) -> bytes:
     """The comparisons as UTF-8 JSON of schema version 1, with a final newline."""
-    exit_code = max(one.exit_code for one in found)
-    fields = {"schema_version": 1, "exit_code": exit_code, "comparisons": plain(msgspec.to_builtins(list(found)))}
+    comparisons = plain(msgspec.to_builtins(list(found)))
+    fields = {"schema_version": 1, "exit_code": exit_code(found), "comparisons": comparisons}
     return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"

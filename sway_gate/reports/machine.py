@@ -8,19 +8,23 @@ struct; to rename, remove or retype one takes a new version.
 import json
 import math
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from sway_gate.errors import UsageError
 from sway_gate.output import STDOUT
-from sway_gate.reports import clean, one_line
+from sway_gate.reports import clean, cut, one_line
 from sway_gate.result import GateResult
 
 # Details deeper than this come from nobody's probe; walking them could exhaust the stack.
 MAX_DEPTH = 64
 # Of a report that is read: some hundred times the largest that is written.
 MAX_BYTES = 64 * 2**20
+MAX_PROBES = 10_000
+_UTF8_BOM, _UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
 Number = float | None
 """NaN and infinities are written as null."""
@@ -131,7 +135,9 @@ def from_json(data: bytes) -> GateResult:
     Unknown fields are ignored. Anything that is no report of schema version 1 is a `UsageError` of one line.
     """
     try:
-        fields = plain(msgspec.to_builtins(msgspec.json.decode(data, type=GateV1)))
+        report = msgspec.json.decode(_as_utf8(data), type=GateV1)
+        _check_probes(report.probes)
+        fields = plain(msgspec.to_builtins(report))
         for probe in fields["probes"]:
             probe["null_values"] = _with_nan(probe["null_values"])
             probe["items"] = _with_nan(probe["items"])
@@ -144,6 +150,21 @@ def from_json(data: bytes) -> GateResult:
         raise UsageError(
             f"not a sway-gate report in JSON of schema_version 1: {reason}; give a file that sway-gate wrote as JSON"
         ) from None
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """What Windows puts in front goes."""
+    if data.startswith(_UTF16_BOMS):
+        raise ValueError("text in UTF-16, as some shells redirect it; write the report with --json FILE")
+    return data.removeprefix(_UTF8_BOM)
+
+
+def _check_probes(probes: Sequence[ProbeV1]) -> None:
+    if len(probes) > MAX_PROBES:
+        raise ValueError(f"more than {MAX_PROBES:,} probes")
+    names = Counter(probe.name for probe in probes)
+    if doubles := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"several probes are named {cut(doubles[0], 60)!r}")
 
 
 def load(path: str) -> GateResult:
