@@ -24,9 +24,9 @@ def test_the_demo_output_is_what_the_demo_prints() -> None:
 
 
 def test_the_spec_is_one(tmp_path: Path) -> None:
-    text = re.search(r"```yaml\n# yaml-language.*?```", README, re.DOTALL)[0].strip("`").removeprefix("yaml")  # type: ignore[index]
+    text = re.search(r"```yaml\nversion: 1.*?```", README, re.DOTALL)[0].strip("`").removeprefix("yaml")  # type: ignore[index]
     (tmp_path / "runs" / "adapter").mkdir(parents=True)
-    assert len(spec.loads(text, "README.md", str(tmp_path)).suite) == 7
+    assert len(spec.loads(text, "README.md", str(tmp_path)).suite) == 6
 
 
 def test_the_mistake_reads_as_shown(tmp_path: Path) -> None:

@@ -104,11 +104,11 @@ def zs(p: Planned, found: Measured, others: int, seed: int) -> Floats:
 
 def rows(base: str, name: str, embedding_model: str, drawn: int) -> Iterator[str]:
     found = measured(base, name, embedding_model, drawn)
-    passing = np.ones((1, drawn), dtype=bool)
+    passing = np.ones((DRAWS, drawn), dtype=bool)
     for p in found.planned:
         others = planning.GENERATIVE_RUNS if p.probe.GENERATES else planning.DEFAULT_RUNS
         z = zs(p, found, others, seed=0)
-        passing = passing & (z >= 3)
+        passing = passing[: len(z)] & (z[: len(passing)] >= 3)
         share = Share((z >= 3).mean() * drawn, drawn)
         yield f"| {base} | {p.spec.kind} | {others} | {z.mean():+.2f} ± {z.std():.2f} | {share} |"
     yield f"| {base} | all of them: a gate would pass | | | {Share(passing.mean() * drawn, drawn)} |"
