@@ -136,6 +136,6 @@ def test_what_strangers_name_is_no_command(consumer, runner):
     name = f"{'x' * 80} ::add-mask::composite"  # too long for one line: the next one starts with the command
     (consumer / "sway.yaml").write_text(kit.SPEC.replace("moved", f'"{name}"'), encoding="utf-8")
     log = runner(consumer, workflow(), code=1).log
-    assert re.search(r"^ *\|\s+::add-mask::composite", log, re.MULTILINE)
+    assert re.search(r"^ *\|\s+\\x3a:add-mask::composite", log, re.MULTILINE)
     assert obeyed(log) == []
     assert len(annotations(log)) == 1
