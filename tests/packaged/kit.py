@@ -50,7 +50,8 @@ def head(folder: Path, env: dict[str, str]) -> str:
 
 def make_sick(folder: Path) -> None:
     """An adapter that never learned, in the place of the healthy one."""
-    shutil.copytree(demo.UNTRAINED, folder / ADAPTER, dirs_exist_ok=True)
+    # With times of now: git takes a file of the same size and times, which both adapters may have, for unchanged.
+    shutil.copytree(demo.UNTRAINED, folder / ADAPTER, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
 def make_pointer(folder: Path) -> None:
