@@ -90,7 +90,7 @@ def _by_items(old: ProbeResult, new: ProbeResult, sense: Sense, probe: probes.Pr
 
 
 def _by_intervals(old: ProbeResult, new: ProbeResult, sense: Sense, probe: probes.Probe) -> Test | None:
-    before, after = (_interval(side, probe.SCALE) for side in (old, new))
+    before, after = (_interval(side) for side in (old, new))
     if not (_have_values(old, new) and before and after):
         return None
     (x, x_95), (y, y_95) = (
@@ -124,13 +124,11 @@ def _rows(probe: ProbeResult) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list | tuple) else []
 
 
-def _interval(probe: ProbeResult, scale: stats.Scale) -> tuple[float, float] | None:
-    """Of the value; a share's own, which has a width where all items agree."""
-    if probe.raw is None:
+def _interval(probe: ProbeResult) -> tuple[float, float] | None:
+    """Of the value, where the report's holds it."""
+    if probe.raw is None or not probe.ci_95:
         return None
-    if scale == "identity" and stats.is_share(probe.items):
-        return stats.share_interval(float(np.mean(probe.items)), len(probe.items))
-    return probe.ci_95 if probe.ci_95 and probe.ci_95[0] <= probe.raw <= probe.ci_95[1] else None
+    return probe.ci_95 if probe.ci_95[0] <= probe.raw <= probe.ci_95[1] else None
 
 
 def _up_to_best(found: Difference, sense: Sense, old: ProbeResult, new: ProbeResult) -> Difference:

@@ -15,6 +15,8 @@ from msgspec import structs
 from safetensors.numpy import load_file, save_file
 
 from sway_gate import cli, gate, nulls, spec
+from sway_gate.embedding import PINNED
+from sway_gate.spec import MINILM
 from tests.backends.models import save_adapter, save_base
 
 SUITE: list[dict[str, Any]] = [
@@ -268,3 +270,14 @@ def test_bf16_gives_the_same_verdicts(base: Path, adapter: Path, tmp_path: Path)
     assert half.dtype == "bfloat16"
     assert [p.verdict for p in half.probes] == [p.verdict for p in full.probes]
     assert [p.raw for p in half.probes] == pytest.approx([p.raw for p in full.probes], rel=0.2, abs=0.02)
+
+
+def test_prefetch_fetches_embedding_models_too(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(gate.hub, "local", lambda ref, revision, **_: asked.append((ref, revision)) or tmp_path)
+    models = "{base: {base: o/m, revision: v1}, ft: {base: o/m, adapter: o/a}}"
+    case = "{prompt: What is it?, gold: A net., paraphrases: [Say what it is.]}"
+    text = f"version: 1\nmodels: {models}\nsuite:\n- {{name: a, kind: adapter_revert, cases: [{case}]}}"
+    lines = gate.prefetch(spec.loads(text, "sway.yaml", str(tmp_path)))
+    assert asked == [("o/m", "v1"), ("o/a", None), (MINILM, PINNED[MINILM])]
+    assert lines[2] == f"embedding model {MINILM}: {tmp_path}"
