@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-packaging test-container lint bench validity clean
+.PHONY: help demo test test-all test-packaging test-container record lint bench validity clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-packaging: .venv/.dev ## Run the hooks and the action for real; takes minut
 
 test-container: .venv/.dev ## Build the image and test it; skipped where no container engine runs.
 	$(BIN)/python -m pytest -q tests/container
+
+record: .venv/.dev ## Record anew what the commands say and judge, where that is meant to change.
+	$(BIN)/python -m tools.record
 
 lint: .venv/.dev ## Check style and types.
 	$(BIN)/ruff check .
