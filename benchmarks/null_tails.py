@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sway_gate.stats import calibrate, transform
+from sway_gate.stats import transform, z_score
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
@@ -67,7 +67,7 @@ def samples(null: Null, n: int) -> Iterator[tuple[Floats, Floats]]:
         drawn = null.draw(rng, (BLOCK, n + 1))
         needed = thresholds_on_value(drawn[:, 1:], null.floor)
         for row, limit in zip(drawn[:CHECKED], needed, strict=False):
-            assert (calibrate(row[0], row[1:], null.floor).z >= 3) == (row[0] >= limit)
+            assert (z_score(row[0], row[1:], null.floor).z >= 3) == (row[0] >= limit)
         yield drawn[:, 0], needed
 
 

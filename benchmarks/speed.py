@@ -45,7 +45,7 @@ def make_model() -> Path:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from sway_gate import data
+    from sway_gate.training_data import packaged
 
     folder = WORK / "model-v1"
     if (folder / "done").exists():
@@ -66,7 +66,7 @@ def make_model() -> Path:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*data.prose(), data.stuffing()], trainer)
+    tokenizer.train_from_iterator([*packaged.prose(), packaged.stuffing()], trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
     fast.save_pretrained(folder / "base")
     wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
@@ -146,14 +146,15 @@ def arithmetic_rate(folder: Path) -> str:
     """Of stacked passes of 64 rows, against this machine's own fp32 GEMM of the same inner sizes."""
     import torch
 
-    from sway_gate import engine, nulls
-    from sway_gate.backends import hf
-    from sway_gate.measure import FINETUNED, Divergence, View
-    from sway_gate.progress import silent
+    from sway_gate.backends import hf, null_adapters
+    from sway_gate.backends.loading import Source
+    from sway_gate.engine.run import run_plan
+    from sway_gate.measurements import FINETUNED, Divergence, View
+    from sway_gate.output import silent
 
     x, w = torch.randn(1024, 576), torch.randn(1536, 576)
     gemm = max(2 * 1024 * 576 * 1536 / _seconds(lambda: torch.nn.functional.linear(x, w)) for _ in range(40))
-    backend = hf.load(hf.Source(folder / "base", folder / "adapter", device="cpu"), nulls.Settings(runs=14))
+    backend = hf.load(Source(folder / "base", folder / "adapter", device="cpu"), null_adapters.NullSettings(runs=14))
     views = [FINETUNED, *(View("null", i) for i in range(14))]  # with the base 16 views, of 4 texts each
     requests = [Divergence(" ".join(PROMPTS[4 * i : 4 * i + 4])) for i in range(4)]
     rows = [row for row, _ in backend.encode(requests)]
@@ -161,7 +162,7 @@ def arithmetic_rate(folder: Path) -> str:
     weights = sum(p.numel() for n, p in backend._model.named_parameters() if p.dim() == 2 and "embed" not in n)
     head = 16 * len(rows) * 49152 * 576
     plan = [(v, r) for v in views for r in requests]
-    seconds = min(_seconds(lambda: engine.measure(plan, lambda: backend, None, silent)) for _ in range(5))
+    seconds = min(_seconds(lambda: run_plan(plan, lambda: backend, None, silent)) for _ in range(5))
     rate = 2 * (tokens * weights + head) / seconds
     what = f"stacked passes, 64 rows of {tokens // 64} tokens"
     return f"| {what} | {rate / 1e9:.0f} GFLOP/s | GEMM {gemm / 1e9:.0f} GFLOP/s | {rate / gemm:.2f} | ≥ .60 |"
@@ -169,14 +170,15 @@ def arithmetic_rate(folder: Path) -> str:
 
 def generation_rate(folder: Path) -> str:
     """8 prompts, 64 new tokens, under base, adapter and 4 nulls: in one batch against row by row."""
-    from sway_gate import engine, nulls
-    from sway_gate.backends import hf
-    from sway_gate.measure import BASE, FINETUNED, Generation, View
-    from sway_gate.progress import silent
+    from sway_gate.backends import hf, null_adapters
+    from sway_gate.backends.loading import Source
+    from sway_gate.engine.run import run_plan
+    from sway_gate.measurements import BASE, FINETUNED, Generation, View
+    from sway_gate.output import silent
 
-    backend = hf.load(hf.Source(folder / "base", folder / "adapter", device="cpu"), nulls.Settings(runs=4))
+    backend = hf.load(Source(folder / "base", folder / "adapter", device="cpu"), null_adapters.NullSettings(runs=4))
     plan = [(v, Generation(p, 64)) for v in (FINETUNED, *(View("null", i) for i in range(4))) for p in PROMPTS[:8]]
-    together = _seconds(lambda: engine.measure(plan, lambda: backend, None, silent))
+    together = _seconds(lambda: run_plan(plan, lambda: backend, None, silent))
     views = [view for view, _ in plan[::8]]
     rows = [row for row, _ in backend.encode([request for _, request in plan[:8]])]
 

@@ -15,18 +15,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sway_gate.errors import AdapterError, SpecError, SwayError, Undecided, UsageError
-    from sway_gate.result import GateResult, ProbeResult, Verdict
-    from sway_gate.spec import Spec
+    from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
+    from sway_gate.results import GateResult, ProbeResult, Verdict
+    from sway_gate.spec.schema import Spec
 
 __version__ = "0.1.0"
 __all__ = [
     "AdapterError",
+    "CannotDecide",
     "GateResult",
     "ProbeResult",
     "SpecError",
     "SwayError",
-    "Undecided",
     "UsageError",
     "Verdict",
     "__version__",
@@ -45,20 +45,22 @@ def run(
     online: bool = False,
     cache: bool = True,
 ) -> "GateResult":
-    """The verdict on a spec: a file, or a `sway_gate.spec.Spec`. What `sway run SPEC` does, without its output.
+    """The verdict on a spec: a file, or a `sway_gate.spec.schema.Spec`. What `sway run SPEC` does, without its output.
 
     threshold: the least composite to pass, 0 to 1; weights: of categories in the composite, by name; both in place of
     what the spec says. online: download models that are missing. cache: use and keep what was measured.
 
     Raises SpecError with every mistake in the spec, AdapterError for broken files of the adapter, UsageError for wrong
-    arguments, Undecided where a model or an extra is not to be had; all of them are SwayErrors.
+    arguments, CannotDecide where a model or an extra is not to be had; all of them are SwayErrors.
     """
-    from sway_gate import gate
-    from sway_gate import spec as specs
+    from sway_gate.gate.resolve import Options
+    from sway_gate.gate.run import run_gate
+    from sway_gate.spec import schema as specs
+    from sway_gate.spec.load import load_spec
 
-    loaded = spec if isinstance(spec, specs.Spec) else specs.load(os.fspath(spec))
+    loaded = spec if isinstance(spec, specs.Spec) else load_spec(os.fspath(spec))
     _check_options(threshold, weights)
-    return gate.run(loaded, gate.Options(threshold, weights, online, cache))
+    return run_gate(loaded, Options(threshold, weights, online, cache))
 
 
 def check(
@@ -77,18 +79,20 @@ def check(
     out. prompts: to judge by, as a list of texts, or as a file with one a line; without them the data's, or neutral
     ones. online, cache and the errors are those of `run`.
     """
-    from sway_gate import gate, quick
+    from sway_gate.gate.resolve import Options
+    from sway_gate.gate.run import run_gate
+    from sway_gate.suites.check import check_suite
 
     files = [data] if isinstance(data, str | os.PathLike) else data
     given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
     named = None if base is None else os.fspath(base)
-    suite = quick.suite(os.fspath(adapter), named, given, [os.fspath(file) for file in files], online)
-    return gate.run(suite, gate.Options(online=online, cache=cache))
+    suite = check_suite(os.fspath(adapter), named, given, [os.fspath(file) for file in files], online)
+    return run_gate(suite, Options(online=online, cache=cache))
 
 
 def _check_options(threshold: float | None, weights: Mapping[str, float] | None) -> None:
     from sway_gate.errors import UsageError
-    from sway_gate.spec import SCORE_WEIGHTS
+    from sway_gate.spec.schema import SCORE_WEIGHTS
 
     if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
         raise UsageError(f"threshold must be a number from 0 to 1, got {threshold!r}")
@@ -108,7 +112,7 @@ def _is_number(value: object) -> bool:
 def __getattr__(name: str) -> Any:
     """The names of `__all__` that live elsewhere: they are imported when they are used."""
     if name in __all__:
-        from sway_gate import errors, result
+        from sway_gate import errors, results
 
-        return getattr(errors, name, None) or getattr(result, name)
+        return getattr(errors, name, None) or getattr(results, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

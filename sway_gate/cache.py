@@ -4,7 +4,7 @@ Below the cache folder::
 
     verdicts/<key>                a report
     readings/<context>/<digest>   numbers measured in one context; all the files of a folder are one set
-    digests/files                 hashes of files that did not change (see `sway_gate.digest`)
+    digests/files                 hashes of files that did not change (see `sway_gate.model_files.digest`)
 
 Every entry is framed with a sha256 of its content, so a damaged one is a miss. Entries are replaced in one step and
 nothing is locked. A store that is missing, read-only, full or another user's is no error: loads find nothing, and
@@ -16,6 +16,8 @@ import hashlib
 import os
 import re
 import stat
+import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 if TYPE_CHECKING:
-    from sway_gate.measure import Floats
+    from sway_gate.measurements import Floats
 
 MAX_BYTES = 512 * 2**20
 """Of the whole store, and so of any entry."""
@@ -246,7 +248,7 @@ def _path(name: str, *, create: bool = False) -> Path | None:
 
 def _folder(*parts: str, create: bool = False) -> Path | None:
     """A folder of the store, or None where it is missing, a link, or in a place that another user controls."""
-    from sway_gate.paths import cache_dir
+    from sway_gate.cache import cache_dir
 
     try:
         folder = cache_dir()
@@ -309,3 +311,40 @@ def _prune_once() -> None:
             return
         if _remove(entry.path):
             excess -= entry.size_bytes
+
+
+def cache_dir() -> Path:
+    """SWAY_CACHE_DIR, else XDG_CACHE_HOME, LOCALAPPDATA (Windows) or ~/.cache, else this user's temporary folder.
+
+    SWAY_CACHE_DIR is taken as it is; the usual one only where it can be written. The folder may not exist yet, and
+    a temporary one may be another user's work: the store looks whose it is.
+    """
+    if chosen := os.environ.get("SWAY_CACHE_DIR"):
+        return Path(chosen).expanduser().absolute()
+    usual = next((root for root in _usual_roots() if root.is_absolute()), None)
+    temporary = _temporary()
+    if usual is not None and (temporary is None or _can_write(usual)):
+        return usual / "sway-gate"
+    user = os.getuid() if sys.platform != "win32" else os.environ.get("USERNAME", "user")
+    return (temporary or Path(os.sep)) / f"sway-gate-{user}"
+
+
+def _temporary() -> Path | None:
+    """The temporary folder. None where there is none but the current folder, which tempfile falls back to: that is the
+    work tree, and nothing is written there."""
+    try:
+        folder = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return None
+    return None if folder == Path.cwd() else folder
+
+
+def _usual_roots() -> list[Path]:
+    roots = [os.environ.get("XDG_CACHE_HOME"), os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None]
+    return [Path(root) for root in [*roots, os.path.expanduser("~/.cache")] if root]
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether `folder`, or the nearest of its parents that exists, is a folder that can be written."""
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

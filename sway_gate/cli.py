@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from sway_gate import __version__, output
 from sway_gate.commands import comparing, insight, others, reporting, suites, verdicts
-from sway_gate.commands.common import Command
+from sway_gate.commands._common import Command
 from sway_gate.errors import SwayError
 
 EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 the command, the spec or the files are wrong, 3 could not decide"
@@ -46,7 +46,7 @@ def gate_main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(lines: Iterable[str], exit_code: int) -> int:
-    from sway_gate.reports import one_line
+    from sway_gate.text import one_line
 
     output.say("".join(f"error: {one_line(line)}\n" for line in lines), sys.stderr)
     return exit_code

@@ -32,7 +32,11 @@ class AdapterError(SwayError):
     exit_code = 2
 
 
-class Undecided(SwayError):
+class CannotDecide(SwayError):
     """The gate could not decide: a model is not to be had, an extra is missing, a probe could not run."""
 
     exit_code = 3
+
+
+Undecided = CannotDecide
+"""The same class under its first name."""

@@ -145,7 +145,7 @@ def transform(values: ArrayLike, scale: Scale, resolution: float) -> Floats:
     return np.log(rate) - np.log1p(-rate)
 
 
-class Calibrated(NamedTuple):
+class ZScore(NamedTuple):
     """A value's position among `n` null values; `mean` and `sd` (after the floor) are on the transformed scale."""
 
     z: float
@@ -162,7 +162,7 @@ class Prior(NamedTuple):
     df: int
 
 
-def calibrate(value: float, nulls: Sequence[float] | Floats, floor: float, prior: Prior | None = None) -> Calibrated:
+def z_score(value: float, nulls: Sequence[float] | Floats, floor: float, prior: Prior | None = None) -> ZScore:
     """z of `value` against at least 3 `nulls`, all on the transformed scale.
 
     t = (value - mean) / (s √(1 + 1/n)) with s over n - 1 is Student's t with n - 1 degrees of freedom when value and
@@ -182,7 +182,7 @@ def calibrate(value: float, nulls: Sequence[float] | Floats, floor: float, prior
         s, df = math.sqrt((prior.df * prior.sd**2 + df * s**2) / (prior.df + df)), prior.df + df
     sd = max(s, floor)
     t = (value - mean) / (sd * math.sqrt(1 + 1 / x.size))
-    return Calibrated(student_to_normal(t, df), x.size, mean, sd, s < floor)
+    return ZScore(student_to_normal(t, df), x.size, mean, sd, s < floor)
 
 
 def monte_carlo_p(value: float, nulls: Sequence[float] | Floats) -> float:

@@ -5,17 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from sway_gate import judge, probes
-from sway_gate.measure import BASE, FINETUNED, Answers, Fault, Generation, Request, View
-from sway_gate.probes import CannotRun, Context, Skip
-from sway_gate.result import ProbeResult
-from sway_gate.spec import KINDS
+from sway_gate import probes
+from sway_gate.judge.probe import NullViews, error_result, judge_probe, skip_result
+from sway_gate.measurements import BASE, FINETUNED, Answers, Fault, Generation, Request, View
+from sway_gate.probes.base import CannotRun, Context, Skip
+from sway_gate.results import ProbeResult
+from sway_gate.spec.probes import KINDS
 
 _NOTHING = Context()
 Answer = Callable[[View, Request], Any]
 
 
-def answers_to(spec: Any, context: Context, nulls: judge.Nulls | None, answer: Answer) -> Answers:
+def answers_to(spec: Any, context: Context, nulls: NullViews | None, answer: Answer) -> Answers:
     """All that the probe needs, by `answer(view, request)`; a text in place of numbers is a fault."""
     null_views = [v for c in nulls.multipliers for v in nulls.views(c)] if nulls else []
     values: dict[Any, Any] = {}
@@ -43,14 +44,14 @@ def judged(
     **fields: Any,
 ) -> ProbeResult:
     spec = KINDS[kind](name=kind, **fields)
-    nulls = judge.Nulls(runs, multipliers) if runs else None
+    nulls = NullViews(runs, multipliers) if runs else None
     probe = probes.module(kind)
     try:
-        return judge.judge(spec, probe, context, answers_to(spec, context, nulls, answer), nulls)
+        return judge_probe(spec, probe, context, answers_to(spec, context, nulls, answer), nulls)
     except CannotRun as reason:
-        return judge.error(spec, probe, str(reason))
+        return error_result(spec, probe, str(reason))
     except Skip as reason:
-        return judge.skip(spec, probe, str(reason))
+        return skip_result(spec, probe, str(reason))
 
 
 def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Callable[[View], float]:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from sway_gate.result import (
+from sway_gate.results import (
     Baseline,
     Category,
     Finding,
     GateResult,
     ModelFacts,
-    NullFacts,
+    NullSummary,
     ProbeResult,
     Regression,
     Verdict,
@@ -54,7 +54,7 @@ def result(*probes: ProbeResult, **fields: Any) -> GateResult:
         "base": ModelFacts(
             path="HuggingFaceTB/SmolLM2-135M", digest="ab" * 32, revision="93efa2f097d58c2a74874c7e644dbc9b0cee75a2"
         ),
-        "nulls": NullFacts(runs=8, null="spectrum", seed_base=1000),
+        "nulls": NullSummary(runs=8, null="spectrum", seed_base=1000),
         "determinism": "strict",
         "device": "cpu",
         "dtype": "float32",

@@ -8,15 +8,20 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sway_gate import autogen, demo, dlm, embedding, spec
-from sway_gate.autogen.paraphrases import paraphrases
-from sway_gate.autogen.render import block, comment
-from sway_gate.autogen.suite import Entry, LeftOut, Material, suite
-from sway_gate.autogen.texts import openings, prompts
-from sway_gate.errors import SpecError, Undecided, UsageError
-from sway_gate.probes import CannotRun
-from sway_gate.sources.items import section
-from sway_gate.spec import Pair, Preference
+from sway_gate import demo
+from sway_gate.backends import embedding
+from sway_gate.errors import CannotDecide, SpecError, UsageError
+from sway_gate.probes.base import CannotRun
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.probes import KINDS
+from sway_gate.spec.schema import Pair, Preference
+from sway_gate.suites import generate
+from sway_gate.suites.choose import Entry, LeftOut, Material, suite
+from sway_gate.suites.paraphrases import paraphrases
+from sway_gate.suites.prompts import openings, prompts
+from sway_gate.suites.yaml_writer import block, comment
+from sway_gate.training_data import dlm
+from sway_gate.training_data.items import section
 
 TWENTY = " ".join(f"word{i}" for i in range(20))
 
@@ -265,7 +270,7 @@ SUPPORTED = {
 def test_the_data_decides_which_kinds(sections, kinds):
     found = suite(Material(tuple(sections)))
     assert {entry.fields["kind"] for entry in found if isinstance(entry, Entry)} == ALWAYS | kinds
-    assert {omitted.kind for omitted in found if isinstance(omitted, LeftOut)} == spec.KINDS.keys() - ALWAYS - kinds
+    assert {omitted.kind for omitted in found if isinstance(omitted, LeftOut)} == KINDS.keys() - ALWAYS - kinds
 
 
 REASONS = {
@@ -342,7 +347,7 @@ def draft(tmp_path):
 
     def draft(content, name="train.jsonl", folder=tmp_path):
         (tmp_path / name).write_text(content, encoding="utf-8")
-        return autogen.for_data(str(demo.HEALTHY), [str(tmp_path / name)], str(demo.MODEL), str(folder))
+        return generate.for_data(str(demo.HEALTHY), [str(tmp_path / name)], str(demo.MODEL), str(folder))
 
     return draft
 
@@ -380,7 +385,7 @@ FILES = {
 @pytest.mark.parametrize(("name", "content"), FILES.values(), ids=FILES)
 def test_the_file_loads_and_is_the_same_every_time(draft, tmp_path, name, content):
     first = draft(content, name)
-    loaded = spec.loads(first.text, "sway.yaml", str(tmp_path))
+    loaded = parse_spec(first.text, "sway.yaml", str(tmp_path))
     assert tuple(probe.name for probe in loaded.suite) == first.probes
     assert loaded.data == (str(tmp_path / name),)
     assert loaded.models.ft.adapter == str(demo.HEALTHY)
@@ -392,7 +397,7 @@ def test_a_long_file(draft, tmp_path):
     found = draft(
         jsonl(*({"prompt": f"Who is {i}?", "completion": f"Keeper {i} of the road."} for i in range(100_000)))
     )
-    (moved,) = (p for p in spec.loads(found.text, "sway.yaml", str(tmp_path)).suite if p.kind == "delta_kl")
+    (moved,) = (p for p in parse_spec(found.text, "sway.yaml", str(tmp_path)).suite if p.kind == "delta_kl")
     assert (len(moved.prompts), moved.prompts[0]) == (12, "Who is 0?")
     assert "# train.jsonl: 48 of 100,000 examples are used, evenly spread\n" in found.text
 
@@ -400,7 +405,7 @@ def test_a_long_file(draft, tmp_path):
 def test_hostile_texts_arrive_unchanged(draft, tmp_path):
     texts = [t for t in HOSTILE if t != "\ud800"]
     found = draft(jsonl(*({"prompt": t, "completion": "A keeper of the road."} for t in texts if t.strip())))
-    loaded = spec.loads(found.text, "sway.yaml", str(tmp_path))
+    loaded = parse_spec(found.text, "sway.yaml", str(tmp_path))
     (moved,) = (probe for probe in loaded.suite if probe.kind == "delta_kl")
     assert set(moved.prompts) <= set(texts)
 
@@ -434,7 +439,7 @@ def test_mistakes_in_the_data_are_told_with_their_line(draft, tmp_path):
 @pytest.mark.parametrize(("adapter", "base"), [("./nowhere", "org/base"), ("org/adapter", "./nowhere")])
 def test_models_that_are_not_there(tmp_path, adapter, base):
     with pytest.raises(UsageError, match="nowhere: there is no such folder"):
-        autogen.for_data(adapter, [], base, str(tmp_path))
+        generate.for_data(adapter, [], base, str(tmp_path))
 
 
 # -------------------------------------------------------------------------------------------------------- revisions
@@ -472,7 +477,7 @@ def test_the_base_is_pinned(hub, tmp_path, config, revision):
         json.dumps(config | {"base_model_name_or_path": "org/base"})
     )
     (tmp_path / "a.md").write_text(STORY, encoding="utf-8")
-    text = autogen.for_data(str(tmp_path / "adapter"), [str(tmp_path / "a.md")], None, str(tmp_path)).text
+    text = generate.for_data(str(tmp_path / "adapter"), [str(tmp_path / "a.md")], None, str(tmp_path)).text
     assert yaml.safe_load(text)["models"]["base"] == {"base": "org/base", "revision": revision}
 
 
@@ -495,7 +500,7 @@ def test_whether_meanings_can_be_compared(draft, monkeypatch, find, error, reaso
         if error:
             raise error
 
-    monkeypatch.setattr(autogen, "find_spec", find)
+    monkeypatch.setattr(generate, "find_spec", find)
     monkeypatch.setattr(embedding.SentenceEmbedder, "require", require)
     found = draft(jsonl({"prompt": "Who are you?", "completion": "A keeper."}))
     assert {omitted.reason for omitted in found.left_out if omitted.kind == "adapter_revert"} == (
@@ -539,8 +544,8 @@ STORES = {
 
 @pytest.mark.parametrize(("training", "parts", "name", "adapter"), STORES.values(), ids=STORES)
 def test_the_suite_of_a_document(document, tmp_path, training, parts, name, adapter):
-    text = autogen.for_document(document(training, *parts), name, str(tmp_path)).text
-    fields, loaded = yaml.safe_load(text), spec.loads(text, "sway.yaml", str(tmp_path))
+    text = generate.for_document(document(training, *parts), name, str(tmp_path)).text
+    fields, loaded = yaml.safe_load(text), parse_spec(text, "sway.yaml", str(tmp_path))
     assert (fields["models"]["ft"]["adapter"], fields["dlm_source"]) == (adapter, "./a.dlm")
     assert fields["models"]["base"]["base"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert len(fields["models"]["base"]["revision"]) == 40
@@ -551,7 +556,7 @@ def test_the_base_of_a_document_is_pinned_to_what_is_here(document, hub, tmp_pat
     path = document("", "adapter")
     text = (tmp_path / "a.dlm").read_text(encoding="utf-8").replace("smollm2-135m", "hf:org/base")
     (tmp_path / "a.dlm").write_text(text, encoding="utf-8")
-    assert yaml.safe_load(autogen.for_document(path, None, str(tmp_path)).text)["models"]["base"]["revision"] == COMMIT
+    assert yaml.safe_load(generate.for_document(path, None, str(tmp_path)).text)["models"]["base"]["revision"] == COMMIT
 
 
 CHOICES = {
@@ -564,20 +569,20 @@ CHOICES = {
 def test_which_of_several_adapters(document, tmp_path, name, said):
     path = document(NAMED, "adapter/tone", "adapter/facts")
     with pytest.raises(UsageError, match=said):
-        autogen.for_document(path, name, str(tmp_path))
+        generate.for_document(path, name, str(tmp_path))
 
 
 @pytest.mark.parametrize(("epochs", "intent"), [(3, "generalize"), (19, "generalize"), (20, "memorize")])
 def test_many_epochs_ask_for_answers_by_heart(document, tmp_path, epochs, intent):
-    text = autogen.for_document(document(f"num_epochs: {epochs}", "adapter"), None, str(tmp_path)).text
-    (probe,) = (p for p in spec.loads(text, "sway.yaml", str(tmp_path)).suite if p.kind == "paraphrase_invariance")
+    text = generate.for_document(document(f"num_epochs: {epochs}", "adapter"), None, str(tmp_path)).text
+    (probe,) = (p for p in parse_spec(text, "sway.yaml", str(tmp_path)).suite if p.kind == "paraphrase_invariance")
     assert (probe.intent, f"asks for {epochs} epochs" in text) == (intent, intent == "memorize")
 
 
 def test_documents_need_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "dlm.doc.errors", None)
-    with pytest.raises(Undecided, match=r"pip install 'sway-gate\[dlm\]'"):
-        autogen.for_document("a.dlm", None, str(tmp_path))
+    with pytest.raises(CannotDecide, match=r"pip install 'sway-gate\[dlm\]'"):
+        generate.for_document("a.dlm", None, str(tmp_path))
 
 
 def test_the_sections_of_a_document_are_those_of_its_adapter(document):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sway_gate import base
+from sway_gate.model_files.config import context_tokens, has_chat_template
 
 
 def folder(tmp_path: Path, **files: Any) -> Path:
@@ -27,7 +27,7 @@ CONTEXTS = {
 
 @pytest.mark.parametrize(("config", "tokens"), CONTEXTS.values(), ids=CONTEXTS)
 def test_context_tokens(tmp_path: Path, config: Any, tokens: int | None) -> None:
-    assert base.context_tokens(folder(tmp_path, config__json=config)) == tokens
+    assert context_tokens(folder(tmp_path, config__json=config)) == tokens
 
 
 TEMPLATES = {
@@ -41,4 +41,4 @@ TEMPLATES = {
 
 @pytest.mark.parametrize(("files", "has"), TEMPLATES.values(), ids=TEMPLATES)
 def test_has_chat_template(tmp_path: Path, files: dict[str, Any], has: bool) -> None:
-    assert base.has_chat_template(folder(tmp_path, **files)) is has
+    assert has_chat_template(folder(tmp_path, **files)) is has

@@ -381,7 +381,7 @@ def test_parallel_processes_lose_nothing():
 
 
 def test_import_is_light():
-    code = "import sys, sway_gate.cache, sway_gate.digest; sys.exit(bool({'numpy', 'torch'} & set(sys.modules)))"
+    code = "import sys, sway_gate.cache, sway_gate.model_files.digest; sys.exit(bool({'numpy', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -13,10 +13,15 @@ import msgspec
 import pytest
 from helpers_results import result
 
-from sway_gate import cli, doctor, explain, output, paths, progress
-from sway_gate.errors import AdapterError, SpecError, SwayError, Undecided, UsageError
+from sway_gate import cache, cli, output
+from sway_gate.cache import cache_dir
+from sway_gate.commands import doctor
+from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
+from sway_gate.output import progress_bar, silent
 from sway_gate.probes import TABLE
-from sway_gate.spec import KINDS, SCORE_WEIGHTS
+from sway_gate.probes import docs as probe_docs
+from sway_gate.spec.probes import KINDS
+from sway_gate.spec.schema import SCORE_WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 SPEC = """\
@@ -50,26 +55,18 @@ def gate(folder, monkeypatch):
     """A gate that measures nothing: `answer` is what it says, or raises; `calls` is what it was asked."""
     fake = types.SimpleNamespace(answer=PASS, calls=[])
 
-    class Options(tuple):
-        def __new__(cls, threshold=None, weights=None, online=False, cache=True, observe=None):
-            return tuple.__new__(cls, (threshold, weights, online, cache))
-
     def run(spec, options, show):
-        fake.calls.append((spec, options))
+        fake.calls.append((spec, tuple(options[:4])))
         if isinstance(fake.answer, BaseException):
             raise fake.answer
         return fake.answer
 
-    fake.Options, fake.run = Options, run
-    fake.plan = lambda spec: f"{len(spec.suite)} probe"
-    fake.prefetch = lambda spec: ["org/base: there"]
-    quick = types.ModuleType("sway_gate.quick")
-    quick.suite = lambda *given: given
-    quick.headline = lambda found: "4.2σ above noise"
-    monkeypatch.setitem(sys.modules, "sway_gate.quick", quick)
-    monkeypatch.setattr("sway_gate.quick", quick, raising=False)
-    monkeypatch.setitem(sys.modules, "sway_gate.gate", fake)
-    monkeypatch.setattr("sway_gate.gate", fake, raising=False)
+    fake.run = run
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *given: fake.run(*given))
+    monkeypatch.setattr("sway_gate.gate.dry_run.dry_run", lambda spec: f"{len(spec.suite)} probe")
+    monkeypatch.setattr("sway_gate.gate.prefetch.prefetch", lambda spec: ["org/base: there"])
+    monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *given: given)
+    monkeypatch.setattr("sway_gate.suites.check.check_headline", lambda found: "4.2σ above noise")
     return fake
 
 
@@ -82,7 +79,7 @@ ANSWERS = {
     "usage": (UsageError("no"), 2),
     "spec": (SpecError(["a", "b"]), 2),
     "adapter": (AdapterError("no"), 2),
-    "undecided": (Undecided("no"), 3),
+    "undecided": (CannotDecide("no"), 3),
     "any of ours": (SwayError("no"), 3),
     "a bug": (ZeroDivisionError("x"), 3),
     "no memory": (MemoryError(), 3),
@@ -374,9 +371,9 @@ def test_poor_encodings_do_not_end_a_run(folder):
 
 
 def test_progress_is_silent_in_a_pipe(capsys):
-    with progress.shown() as show:
+    with progress_bar() as show:
         show("measure", 1, 2)
-    assert show is progress.silent
+    assert show is silent
     assert capsys.readouterr() == ("", "")
 
 
@@ -384,7 +381,7 @@ def test_progress_shows_on_a_terminal(monkeypatch):
     stream = io.StringIO()
     stream.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", stream)
-    with progress.shown() as show:
+    with progress_bar() as show:
         show("measure", 0, 0)
         show("measure", 1, 2)
     assert "measure" in stream.getvalue()
@@ -392,8 +389,8 @@ def test_progress_shows_on_a_terminal(monkeypatch):
 
 def test_quiet_hides_progress(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with progress.shown(quiet=True) as show:
-        assert show is progress.silent
+    with progress_bar(quiet=True) as show:
+        assert show is silent
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
@@ -463,10 +460,10 @@ def test_version_is_instant(tmp_path):
 
 
 def test_demo_needs_both_verdicts(gate, monkeypatch, capsys):
-    from sway_gate import demo, spec
+    from sway_gate import demo
 
     monkeypatch.setattr(demo, "specs", lambda: (("healthy", "a"), ("untrained", "b")), raising=False)
-    monkeypatch.setattr(spec, "load", lambda path: path)
+    monkeypatch.setattr("sway_gate.spec.load.load_spec", lambda path: path)
     answers = {"a": PASS, "b": FAIL}
     gate.run = lambda path, options, show: answers[path]
     assert cli.main(["demo"]) == 0
@@ -486,7 +483,7 @@ def test_every_kind_has_a_probe():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_explain_tells_all_of_a_kind(kind):
-    doc, page = explain.probe_doc(kind), explain.page(kind)
+    doc, page = probe_docs.probe_doc(kind), probe_docs.page(kind)
     assert doc.category in SCORE_WEIGHTS
     assert doc.question.endswith(("?", "."))
     fields = {field.name for field in msgspec.structs.fields(KINDS[kind])} - {"kind", "line"}
@@ -506,7 +503,7 @@ SCHEMAS = {
 
 @pytest.mark.parametrize(("schema", "words"), SCHEMAS.values(), ids=SCHEMAS)
 def test_schema_in_words(schema, words):
-    assert explain._words(schema, {"Pair": {"type": "object"}}) == words
+    assert probe_docs._words(schema, {"Pair": {"type": "object"}}) == words
 
 
 # --------------------------------------------------------------------------------------------------------- doctor
@@ -556,5 +553,5 @@ def test_cache_dir(tmp_path, monkeypatch, env, expected):
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"HOME": "{tmp}/home"} | env).items():
         monkeypatch.setenv(name, value.format(tmp=tmp_path))
-    monkeypatch.setattr(paths.tempfile, "gettempdir", lambda: str(tmp_path / "temp"))
-    assert str(paths.cache_dir()) == expected.format(tmp=tmp_path, temp=tmp_path / "temp", uid=os.getuid())
+    monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "temp"))
+    assert str(cache_dir()) == expected.format(tmp=tmp_path, temp=tmp_path / "temp", uid=os.getuid())

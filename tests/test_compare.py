@@ -13,16 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm, ttest_rel
 
-from sway_gate import baseline, cli, difference, stats
-from sway_gate.compare import LEVEL, Comparison, compare, course
+from sway_gate import cli, stats
+from sway_gate.compare import baseline, difference
+from sway_gate.compare.results import LEVEL, Comparison, compare_course, compare_results
+from sway_gate.compare.significance import DIRECTIONS
 from sway_gate.errors import UsageError
-from sway_gate.evidence import SENSES
 from sway_gate.probes import module
 from sway_gate.reports import comparison
 from sway_gate.reports.comparison import COMPARED, DIFFERED
-from sway_gate.reports.machine import from_json, to_json
-from sway_gate.result import Category, ModelFacts, NullFacts
-from sway_gate.spec import KINDS
+from sway_gate.reports.json_v1 import from_json, to_json
+from sway_gate.results import Category, ModelFacts, NullSummary
+from sway_gate.spec.probes import KINDS
 from tests import helpers_results as results
 
 MAKERS = [results.healthy, results.sick, results.undecided, results.hostile]
@@ -44,7 +45,7 @@ def gated(*probes, **fields):
 
 def outcome(old, new, **fields):
     """Of one probe, and why."""
-    [change] = compare(gated(old), gated(new), **fields).changes
+    [change] = compare_results(gated(old), gated(new), **fields).changes
     return change.outcome
 
 
@@ -147,14 +148,14 @@ def says_worse(found):
 def test_where_nothing_changed_worse_is_said_at_the_stated_level(n, shared):
     rng = np.random.default_rng(n)
     runs = 150
-    said = sum(says_worse(compare(*drawn(rng, n, shared=shared), tolerance=0.0)) for _ in range(runs))
+    said = sum(says_worse(compare_results(*drawn(rng, n, shared=shared), tolerance=0.0)) for _ in range(runs))
     assert said <= runs * LEVEL + 3 * math.sqrt(runs * LEVEL * (1 - LEVEL))
 
 
 @pytest.mark.parametrize(("n", "shift", "least"), [(30, -0.1, 0.9), (6, -0.3, 0.8)])
 def test_a_real_shift_is_found(n, shift, least):
     rng = np.random.default_rng(n)
-    found = [compare(*drawn(rng, n, shift)) for _ in range(40)]
+    found = [compare_results(*drawn(rng, n, shift)) for _ in range(40)]
     worse = [{c.name for c in one.changes if c.outcome in ("regression", "worse")} for one in found]
     assert sum("section_internalization" in names for names in worse) >= least * 40
 
@@ -165,7 +166,7 @@ def test_items_see_what_intervals_do_not():
     fallen = items - 0.03 + RNG.normal(size=40) * 0.02
     old, new = (reading("section_internalization", x, score=s) for x, s in ((items, 0.8), (fallen, 0.7)))
     assert outcome(old, new) == "regression"
-    [change] = compare(gated(old, texts="a"), gated(new, texts="b")).changes
+    [change] = compare_results(gated(old, texts="a"), gated(new, texts="b")).changes
     assert (change.outcome, change.method) == ("same", "intervals")
 
 
@@ -204,19 +205,19 @@ def test_meaning_of_a_change(kind, old, new, expected):
 
 
 def test_every_kind_has_a_meaning():
-    assert SENSES.keys() == KINDS.keys() - {"null_adapter"}
+    assert DIRECTIONS.keys() == KINDS.keys() - {"null_adapter"}
 
 
-@pytest.mark.parametrize("kind", sorted(SENSES))
+@pytest.mark.parametrize("kind", sorted(DIRECTIONS))
 def test_harms_and_effects_differ_in_what_is_best(kind):
     """A harm has a value of no harm; an effect has none, but for the style, which has a target."""
-    assert (SENSES[kind].best == 0.0) is module(kind).HARM
+    assert (DIRECTIONS[kind].best == 0.0) is module(kind).HARM
 
 
 def test_one_number_without_items_is_compared_by_z():
     one = reading("cluster_kl", [0.9], z=9.0, score=0.9)
     other = msgspec.structs.replace(one, raw=0.6, z=5.0, score=0.7)
-    [change] = compare(gated(one), gated(other)).changes
+    [change] = compare_results(gated(one), gated(other)).changes
     assert (change.method, change.outcome) == ("z", "same")
     # 4 less, on errors of (1 + 9² / 14)½ and (1 + 5² / 14)½
     assert change.sigmas == pytest.approx(-4 / math.sqrt(2 + 106 / 14))
@@ -233,7 +234,7 @@ def test_prompts_that_moved_are_those_of_both_or_no_pairs():
         reading("prompt_collapse", x, details={"prompts": [{"moved": i != left_out} for i in range(7)]})
         for left_out, x in ((0, -ITEMS[:6]), (1, -ITEMS[1:7]))
     ]
-    assert compare(gated(sides[0]), gated(sides[1])).changes[0].method == "intervals"
+    assert compare_results(gated(sides[0]), gated(sides[1])).changes[0].method == "intervals"
 
 
 # ----------------------------------------------------------------------------------------------------- transitions
@@ -274,13 +275,13 @@ def side(verdict):
 
 @pytest.mark.parametrize(("old", "new", "expected"), TURNS.values(), ids=TURNS)
 def test_verdicts_decide_whatever_the_noise(old, new, expected):
-    [change] = compare(side(old), side(new), tolerance=1.0).changes
+    [change] = compare_results(side(old), side(new), tolerance=1.0).changes
     assert change.outcome == expected
 
 
 def test_the_same_name_of_another_kind_is_another_probe():
     old, new = reading("leakage", SAME, name="a"), reading("delta_kl", SAME, name="a")
-    assert [c.outcome for c in compare(gated(old), gated(new)).changes] == ["new", "regression"]
+    assert [c.outcome for c in compare_results(gated(old), gated(new)).changes] == ["new", "regression"]
 
 
 OVERALL = {
@@ -296,7 +297,7 @@ OVERALL = {
 @pytest.mark.parametrize(("old", "new", "expected"), OVERALL.values(), ids=OVERALL)
 def test_the_gate_as_a_whole(old, new, expected):
     probe = reading("leakage", SAME)
-    found = compare(gated(probe, verdict=old), gated(probe, verdict=new))
+    found = compare_results(gated(probe, verdict=old), gated(probe, verdict=new))
     assert found.composite.outcome == expected
     assert found.exit_code == (1 if expected == "regression" else 3 if "error" in (old, new) else 0)
 
@@ -314,14 +315,14 @@ BLIND = {
 
 @pytest.mark.parametrize(("old", "new", "expected", "words"), BLIND.values(), ids=BLIND)
 def test_what_was_not_looked_at_is_no_pass(old, new, expected, words):
-    found = compare(side(old), side(new), tolerance=1.0)
+    found = compare_results(side(old), side(new), tolerance=1.0)
     assert (found.verdict, found.exit_code) == expected
     assert words in found.warnings[0]
 
 
 def test_a_number_that_is_missing_is_told():
     whole, lacking = reading("leakage", SAME), reading("leakage", SAME, raw=None, z=None)
-    found = compare(gated(whole, reading("delta_kl", SAME)), gated(lacking, reading("delta_kl", SAME)))
+    found = compare_results(gated(whole, reading("delta_kl", SAME)), gated(lacking, reading("delta_kl", SAME)))
     assert (found.exit_code, found.warnings) == (0, ("no difference could be tested in leakage",))
 
 
@@ -338,38 +339,38 @@ MIRRORED = {
 
 @pytest.mark.parametrize(("old", "new"), [row[:2] for row in TURNS.values()], ids=TURNS)
 def test_two_adapters_swapped_are_mirrored(old, new):
-    ab, ba = (compare(side(x), side(y), in_order=False) for x, y in ((old, new), (new, old)))
+    ab, ba = (compare_results(side(x), side(y), in_order=False) for x, y in ((old, new), (new, old)))
     assert [MIRRORED[c.outcome] for c in ab.changes] == [c.outcome for c in ba.changes]
     assert (MIRRORED[ab.composite.outcome], ab.exit_code == 3) == (ba.composite.outcome, ba.exit_code == 3)
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", sorted(SENSES))
+@pytest.mark.parametrize("kind", sorted(DIRECTIONS))
 def test_two_adapters_measured_are_mirrored(kind, seed):
     rng = np.random.default_rng(seed)
     kinds = (kind, "section_internalization", "adapter_ablation")
     a, b = (gated(*(reading(k, rng.uniform(0.1, 0.5, 8), name=f"{k} {i}") for i, k in enumerate(kinds))) for _ in "ab")
-    ab, ba = (compare(*pair, in_order=False) for pair in ((a, b), (b, a)))
+    ab, ba = (compare_results(*pair, in_order=False) for pair in ((a, b), (b, a)))
     assert [MIRRORED[c.outcome] for c in ab.changes] == [c.outcome for c in ba.changes]
     assert [c.p for c in ab.changes] == pytest.approx([c.p for c in ba.changes])
 
 
 def test_one_adapter_on_one_prompt_is_as_good_as_itself():
     one = gated(reading("delta_kl", [0.1], ci_95=None))
-    found = compare(one, one, in_order=False)
+    found = compare_results(one, one, in_order=False)
     assert (found.verdict, found.exit_code, found.changes[0].method) == ("same", 0, "z")
 
 
 def test_of_two_adapters_none_regressed():
     a, b = (gated(reading("leakage", x)) for x in (ITEMS, UP))
-    found = [compare(*pair, in_order=False) for pair in ((a, b), (b, a))]
+    found = [compare_results(*pair, in_order=False) for pair in ((a, b), (b, a))]
     assert [(one.verdict, one.exit_code) for one in found] == [("changed", 0)] * 2
     assert [comparison.headline(one, DIFFERED)[:11] for one in found] == ["A is better", "B is better"]
 
 
 def test_of_two_adapters_a_size_is_no_merit():
     small, large = (gated(reading("delta_kl", x)) for x in (ITEMS, UP))
-    assert [c.outcome for c in compare(large, small, in_order=False).changes] == ["moved"]
+    assert [c.outcome for c in compare_results(large, small, in_order=False).changes] == ["moved"]
 
 
 def test_a_composite_falls_beyond_the_noise_of_its_scores():
@@ -381,7 +382,7 @@ def test_a_composite_falls_beyond_the_noise_of_its_scores():
         categories = {name: Category(weight=0.5, score=score) for name in "ab"}
         return results.result(*probes, categories=categories, score=score)
 
-    found = compare(whole(9.0), whole(5.0))
+    found = compare_results(whole(9.0), whole(5.0))
     assert [c.outcome for c in found.changes] == ["unknown"] * 6
     error = math.hypot(*(difference.score_error(z, 0) for z in (9, 5))) / math.sqrt(6)
     assert found.composite.se == pytest.approx(error)
@@ -413,7 +414,7 @@ def test_tolerance(kind, old, new, scores, tolerance, expected):
 
 def test_the_composite_may_lose_points():
     one, other = (results.result(results.probe(kind="?", z=z), score=score) for z, score in ((60.0, 0.9), (50.0, 0.8)))
-    outcomes = [compare(one, other, tolerance=t).composite.outcome for t in (0.0, 0.05, 0.15)]
+    outcomes = [compare_results(one, other, tolerance=t).composite.outcome for t in (0.0, 0.05, 0.15)]
     assert outcomes == ["regression", "regression", "worse"]
 
 
@@ -422,7 +423,7 @@ def test_the_composite_may_lose_points():
 
 @by_name
 def test_the_same_twice_is_no_change(make):
-    found = compare(make(), make())
+    found = compare_results(make(), make())
     is_whole = make().verdict != "error" and "error" not in {p.verdict for p in make().probes}
     assert (found.verdict, found.exit_code) == (("same", 0) if is_whole else ("undecided", 3))
     assert {c.outcome for c in found.changes} <= {"same", "unknown"}
@@ -431,14 +432,14 @@ def test_the_same_twice_is_no_change(make):
 
 def test_better_is_told():
     old, new = (gated(reading("section_internalization", x)) for x in (ITEMS, UP))
-    assert (compare(old, new).verdict, compare(old, new).exit_code) == ("better", 0)
+    assert (compare_results(old, new).verdict, compare_results(old, new).exit_code) == ("better", 0)
 
 
 OTHER = {
     "base": ({"base": ModelFacts(path="other", digest="cd" * 32)}, "another base"),
     "threshold": ({"threshold": 0.5}, "another threshold: 0.6, now 0.5"),
     "weights": ({"categories": {"adherence": Category(weight=1.0)}}, "another weighting"),
-    "nulls": ({"nulls": NullFacts(runs=3, null="init", seed_base=7)}, "now 3 init from seed 7"),
+    "nulls": ({"nulls": NullSummary(runs=3, null="init", seed_base=7)}, "now 3 init from seed 7"),
     "no nulls": ({"nulls": None}, "now none"),
     "settings": ({"asked": {"delta_kl": "z"}}, "other settings of delta_kl"),
     "texts": ({"texts": "z"}, "other training text"),
@@ -451,7 +452,7 @@ OTHER = {
 @pytest.mark.parametrize(("fields", "words"), OTHER.values(), ids=OTHER)
 def test_what_else_differs_is_told(fields, words):
     one = gated(reading("delta_kl", ITEMS))
-    [warning] = compare(one, msgspec.structs.replace(one, **fields)).warnings
+    [warning] = compare_results(one, msgspec.structs.replace(one, **fields)).warnings
     assert words in warning
 
 
@@ -461,7 +462,7 @@ APART = ("base", "settings", "texts", "seed")
 @pytest.mark.parametrize("what", OTHER)
 def test_items_are_paired_only_where_the_same_was_asked(what):
     one = gated(reading("delta_kl", ITEMS))
-    [change] = compare(one, msgspec.structs.replace(one, **OTHER[what][0])).changes
+    [change] = compare_results(one, msgspec.structs.replace(one, **OTHER[what][0])).changes
     assert change.method == ("intervals" if what in APART else "items")
 
 
@@ -471,12 +472,12 @@ def test_results_of_earlier_versions_are_compared_by_intervals():
         del fields[late]
     del fields["probes"][0]["items"]
     earlier = from_json(json.dumps(fields).encode())
-    assert compare(earlier, earlier).changes[0].method == "intervals"
+    assert compare_results(earlier, earlier).changes[0].method == "intervals"
 
 
 # --------------------------------------------------------------------------------------------------------- reports
 
-SHIFTED = compare(
+SHIFTED = compare_results(
     gated(reading("section_internalization", UP), reading("delta_kl", ITEMS, name="moved")),
     gated(reading("section_internalization", ITEMS, score=0.5), reading("delta_kl", UP, name="moved"), texts="y"),
     labels=("old.json", "new.json"),
@@ -486,7 +487,7 @@ SHIFTED = compare(
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("style", [COMPARED, DIFFERED], ids=["compare", "diff"])
 def test_lines_keep_to_the_width_and_text_to_its_place(width, style):
-    found = [compare(results.hostile(), make()) for make in (results.sick, results.hostile)]
+    found = [compare_results(results.hostile(), make()) for make in (results.sick, results.hostile)]
     shown = comparison.render(found, style=style, color=False, width=width)
     assert max(map(len, shown.splitlines())) <= width + 2  # a wide character counts as two cells
     assert not re.search("[\x00-\x09\x0b-\x1f\ud800\u202e]", shown)
@@ -515,7 +516,7 @@ def test_quiet_shows_what_is_worse_alone():
 
 
 def test_markdown_is_a_table_that_nothing_breaks():
-    lines = comparison.markdown([compare(results.hostile(), results.sick())], COMPARED).splitlines()
+    lines = comparison.markdown([compare_results(results.hostile(), results.sick())], COMPARED).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert {line.count("|") for line in table} == {9}
     assert len(table) == 2 + len(results.hostile().probes) + len(results.sick().probes) + 1
@@ -538,9 +539,9 @@ def test_every_field_is_documented():
 
 def test_a_course_has_a_column_a_result():
     made = [(f"{i}.json", gated(reading("leakage", ITEMS + shift))) for i, shift in enumerate((0.0, 0.2, -0.1))]
-    shown = comparison.render(course(made), style=COMPARED, color=False)
+    shown = comparison.render(compare_course(made), style=COMPARED, color=False)
     assert re.search(r"\nleakage +0.3 +0.5- +0.2\+\n", shown)
-    assert "| leakage | 0.3 | 0.5- | 0.2+ |" in comparison.markdown(course(made), COMPARED)
+    assert "| leakage | 0.3 | 0.5- | 0.2+ |" in comparison.markdown(compare_course(made), COMPARED)
 
 
 NUMBERS = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
@@ -549,7 +550,7 @@ PROBES = st.builds(
     results.probe,
     name=st.sampled_from("abc"),
     verdict=st.sampled_from(["pass", "fail", "warn", "skip", "error"]),
-    kind=st.sampled_from([*SENSES, "another"]),
+    kind=st.sampled_from([*DIRECTIONS, "another"]),
     score=NUMBERS,
     raw=NUMBERS,
     z=NUMBERS,
@@ -568,10 +569,10 @@ REPORTS = st.builds(lambda probes, score: gated(*probes, score=score), NAMED, NU
 @settings(max_examples=150, deadline=None)
 def test_no_numbers_of_a_report_are_beyond_it(old, new):
     reports = [from_json(to_json(report)) for report in (old, new)]
-    found = compare(*reports)
+    found = compare_results(*reports)
     json.loads(comparison.to_json([found]), parse_constant=pytest.fail)
     comparison.render([found, found], style=COMPARED, color=False)
-    assert "new" not in {change.outcome for change in compare(reports[0], reports[0]).changes}
+    assert "new" not in {change.outcome for change in compare_results(reports[0], reports[0]).changes}
 
 
 # ---------------------------------------------------------------------------------------------------- sway compare
@@ -638,7 +639,7 @@ def test_standard_input_is_a_report(files, monkeypatch, capsys):
 
 
 def test_what_is_too_large_is_not_read(files, monkeypatch, capsys):
-    monkeypatch.setattr("sway_gate.reports.machine.MAX_BYTES", 1000)
+    monkeypatch.setattr("sway_gate.reports.json_v1.MAX_BYTES", 1000)
     assert cli.main(["compare", "good.json", "bad.json"]) == 2
     assert "good.json: larger than" in capsys.readouterr().err
 

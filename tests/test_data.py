@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sway_gate import data
+from sway_gate.training_data import packaged
 
 NAMES = ("knowledge.jsonl", "public_domain_en.txt", "prompts.txt", "stuffing.txt", "PROVENANCE.md")
 TEXTS = st.lists(st.text(alphabet="ab.!?\"' \n\té", max_size=60), max_size=5)
@@ -30,7 +30,7 @@ ONE_LINE_OF_EACH_REGISTER = {
 
 
 def raw(name):
-    return files(data).joinpath(name).read_bytes()
+    return files(packaged).joinpath(name).read_bytes()
 
 
 def items():
@@ -51,7 +51,7 @@ def test_file_is_clean_utf8_with_one_final_newline(name):
 
 
 def test_knowledge_has_the_promised_count_without_doubles():
-    pairs = data.knowledge()
+    pairs = packaged.knowledge()
     assert len(pairs) >= 160
     assert len({prompt.casefold() for prompt, _ in pairs}) == len(pairs)
 
@@ -74,49 +74,49 @@ def test_every_leading_run_of_knowledge_is_a_fair_sample():
 
 def test_prose_is_forty_to_sixty_kilobytes_in_passages():
     assert 40_000 <= len(raw("public_domain_en.txt")) <= 60_000
-    lengths = [len(passage) for passage in data.prose()]
+    lengths = [len(passage) for passage in packaged.prose()]
     assert sum(4_000 <= length <= 6_000 for length in lengths) >= 10
     assert min(lengths) > 1_000
 
 
 @pytest.mark.parametrize("line", ONE_LINE_OF_EACH_REGISTER.values(), ids=ONE_LINE_OF_EACH_REGISTER)
 def test_prose_covers_the_register_in_exactly_one_passage(line):
-    assert sum(line in passage for passage in data.prose()) == 1
+    assert sum(line in passage for passage in packaged.prose()) == 1
 
 
 def test_provenance_has_a_row_for_each_passage():
     rows = [line for line in raw("PROVENANCE.md").decode().splitlines() if line[2:3].isdigit()]
-    assert [int(row.split("|")[1]) for row in rows] == list(range(1, len(data.prose()) + 1))
+    assert [int(row.split("|")[1]) for row in rows] == list(range(1, len(packaged.prose()) + 1))
 
 
 def test_prose_has_unwrapped_distinct_paragraphs_and_nothing_of_the_digitiser():
-    paragraphs = [paragraph for passage in data.prose() for paragraph in passage.split("\n\n")]
+    paragraphs = [paragraph for passage in packaged.prose() for paragraph in passage.split("\n\n")]
     assert len(set(paragraphs)) == len(paragraphs)
     assert not any("\n" in paragraph or "  " in paragraph for paragraph in paragraphs)
     assert not any(word in " ".join(paragraphs).casefold() for word in ("gutenberg", "ebook", "[", "_", "%%"))
 
 
 def test_prompts_are_sixteen_short_distinct_openings():
-    prompts = data.prompts()
+    prompts = packaged.prompts()
     assert len(prompts) == len(set(prompts)) == 16
     assert all(3 <= len(prompt.split()) <= 8 and prompt == prompt.strip() for prompt in prompts)
     assert len({prompt.split()[0] for prompt in prompts[:6]}) == 6
 
 
 def test_stuffing_is_about_twelve_kilobytes_without_a_repeated_sentence():
-    sentences = data.stuffing().replace("\n\n", " ").split(". ")
-    assert 10_000 <= len(data.stuffing()) <= 14_000
+    sentences = packaged.stuffing().replace("\n\n", " ").split(". ")
+    assert 10_000 <= len(packaged.stuffing()) <= 14_000
     assert len(set(sentences)) == len(sentences)
 
 
-@pytest.mark.parametrize("accessor", [data.knowledge, data.prose, data.prompts, data.stuffing])
+@pytest.mark.parametrize("accessor", [packaged.knowledge, packaged.prose, packaged.prompts, packaged.stuffing])
 def test_accessor_reads_its_file_once(accessor):
     assert accessor() is accessor()
 
 
 @given(TEXTS, SIZES, SIZES)
 def test_chunks_are_bounded_substrings(passages, chars, limit):
-    pieces = data.chunks(passages, chars, limit)
+    pieces = packaged.chunks(passages, chars, limit)
     assert len(pieces) <= limit
     assert all(1 <= len(piece) <= chars and piece == piece.strip() for piece in pieces)
     assert all(any(piece in passage for passage in passages) for piece in pieces)
@@ -124,7 +124,7 @@ def test_chunks_are_bounded_substrings(passages, chars, limit):
 
 @given(st.text(alphabet="ab.!? \n", max_size=200), SIZES)
 def test_chunks_lose_nothing_but_white_space(passage, chars):
-    assert squeezed("".join(data.chunks([passage], chars, 1_000))) == squeezed(passage)
+    assert squeezed("".join(packaged.chunks([passage], chars, 1_000))) == squeezed(passage)
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_chunks_lose_nothing_but_white_space(passage, chars):
     ],
 )
 def test_chunks_cut(passages, chars, limit, expected):
-    assert data.chunks(passages, chars, limit) == expected
+    assert packaged.chunks(passages, chars, limit) == expected
 
 
 def test_a_small_limit_still_covers_every_passage():
-    pieces = data.chunks(data.prose(), 400, len(data.prose()))
-    assert all(passage.startswith(piece) for passage, piece in zip(data.prose(), pieces, strict=True))
+    pieces = packaged.chunks(packaged.prose(), 400, len(packaged.prose()))
+    assert all(passage.startswith(piece) for passage, piece in zip(packaged.prose(), pieces, strict=True))
 
 
 @pytest.mark.parametrize(("chars", "limit"), [(0, 1), (1, 0), (-5, 3)])
 def test_chunks_refuse_sizes_below_one(chars, limit):
     with pytest.raises(ValueError, match=f"chars={chars} and limit={limit}"):
-        data.chunks(["text"], chars, limit)
+        packaged.chunks(["text"], chars, limit)

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from sway_gate import demo, spec, static
+from sway_gate import demo
+from sway_gate.spec.load import load_spec
+from sway_gate.spec.schema import Pair
+from sway_gate.static.check import check_files
 
 ADAPTERS = [demo.HEALTHY, demo.UNTRAINED]
 CONFIGS = [
@@ -40,22 +43,20 @@ def test_weights_are_half_precision(path: Path) -> None:
 
 @pytest.mark.parametrize("folder", ADAPTERS, ids=lambda path: path.name)
 def test_the_static_check_alone_finds_no_fault(folder: Path) -> None:
-    assert static.check(folder).exit_code == 0
+    assert check_files(folder).exit_code == 0
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_spec_holds_the_document(path: Path) -> None:
     document = (demo.FOLDER / "document.md").read_text(encoding="utf-8")
-    *prose, questions = spec.load(str(path)).sections
-    texts = [section.content for section in prose] + [
-        pair.gold for pair in questions.pairs if isinstance(pair, spec.Pair)
-    ]
+    *prose, questions = load_spec(str(path)).sections
+    texts = [section.content for section in prose] + [pair.gold for pair in questions.pairs if isinstance(pair, Pair)]
     assert len(texts) == 12
     assert [text for text in texts if text not in document] == []
 
 
 @pytest.mark.parametrize(("path", "adapter"), list(zip(SPECS, ADAPTERS, strict=True)), ids=lambda path: path.stem)
 def test_spec_names_model_and_adapter(path: Path, adapter: Path) -> None:
-    models = spec.load(str(path)).models
+    models = load_spec(str(path)).models
     assert Path(models.base.base).samefile(demo.MODEL)
     assert Path(models.ft.adapter or "").samefile(adapter)

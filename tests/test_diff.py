@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from sway_gate import cli, diff, gate, spec
+from sway_gate import cli
 from sway_gate.backends import loading
+from sway_gate.gate.diff import diff_adapters, with_adapter
+from sway_gate.gate.resolve import Options
+from sway_gate.gate.run import run_gate
+from sway_gate.spec.load import load_spec
 from tests.backends.models import save_adapter, save_base
 from tests.test_compare import LEARNED, LITTLE, write_spec
 
@@ -59,34 +63,34 @@ def test_each_is_judged_as_alone_in_one_load(folder: Path, monkeypatch: Any, a: 
     loads = []
     open_base = loading.open_base
     monkeypatch.setattr(loading, "open_base", lambda source: loads.append(source.base) or open_base(source))
-    loaded, options = spec.load(str(folder / "sway.yaml")), gate.Options(cache=False)
-    both = diff.results(loaded, str(folder / a), str(folder / b), options)
+    loaded, options = load_spec(str(folder / "sway.yaml")), Options(cache=False)
+    both = diff_adapters(loaded, str(folder / a), str(folder / b), options)
     assert len(loads) == 1
-    alone = [gate.run(diff.with_adapter(loaded, str(folder / name)), options) for name in (a, b)]
+    alone = [run_gate(with_adapter(loaded, str(folder / name)), options) for name in (a, b)]
     assert [result.probes for result in both] == [result.probes for result in alone]
     assert [result.adapter.digest for result in both] == [result.adapter.digest for result in alone]
 
 
 def test_another_base_is_loaded_anew(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    from sway_gate import models
+    from sway_gate.gate.open import one_base
 
     other = save_base(tmp_path / "other", "gpt2")
     (tmp_path / "other.yaml").write_text(
         (folder / "sway.yaml").read_text("utf-8").replace(str(folder / "base"), str(other)), "utf-8"
     )
     adapter = save_adapter(tmp_path / "adapter", other, target_modules=["c_attn"], fan_in_fan_out=True)
-    options = gate.Options(cache=False)
-    second = diff.with_adapter(spec.load(str(tmp_path / "other.yaml")), str(adapter))
-    with models.one_base():
-        gate.run(spec.load(str(folder / "sway.yaml")), options)
-        found = gate.run(second, options)
-    assert found.probes == gate.run(second, options).probes
+    options = Options(cache=False)
+    second = with_adapter(load_spec(str(tmp_path / "other.yaml")), str(adapter))
+    with one_base():
+        run_gate(load_spec(str(folder / "sway.yaml")), options)
+        found = run_gate(second, options)
+    assert found.probes == run_gate(second, options).probes
 
 
 def test_what_is_known_of_both_is_not_measured_again(folder: Path, monkeypatch: Any) -> None:
     line = ["diff", str(folder / "sway.yaml"), "--a", str(folder / "lora"), "--b", str(folder / "small lora")]
     assert cli.main(line) == 0
-    monkeypatch.setattr("sway_gate.models._load", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("sway_gate.gate.open._load", lambda *_: pytest.fail("the model was loaded"))
     assert cli.main(line) == 0
 
 
@@ -138,5 +142,5 @@ ADAPTERS = {"folder": ("here", True), "hub id": ("org/name", False)}
 @pytest.mark.parametrize(("named", "is_folder"), ADAPTERS.values(), ids=ADAPTERS)
 def test_an_adapter_is_a_folder_of_here_or_a_hub_id(place: Path, named: str, is_folder: bool) -> None:
     (place / "here").mkdir()
-    loaded = diff.with_adapter(spec.load("sway.yaml"), named)
+    loaded = with_adapter(load_spec("sway.yaml"), named)
     assert loaded.models.ft.adapter == (str(place / named) if is_folder else named)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sway_gate import cache, digest
-from sway_gate.errors import Undecided
+from sway_gate import cache
+from sway_gate.errors import CannotDecide
+from sway_gate.model_files import digest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = {
@@ -214,7 +215,7 @@ def test_model_identity(folder, reads, commit, is_identity):
 
 @pytest.mark.parametrize("name", [".", "missing"])
 def test_folder_without_a_model(tmp_path, name):
-    with pytest.raises(Undecided, match=r"holds none of adapter_config\.json, adapter_model\.safetensors; name a"):
+    with pytest.raises(CannotDecide, match=r"holds none of adapter_config\.json, adapter_model\.safetensors; name a"):
         digest.adapter_digest(tmp_path / name)
 
 
@@ -223,7 +224,7 @@ def test_unreadable_file(folder, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(digest, "file_sha256", refuse)
-    with pytest.raises(Undecided, match=r"model.*: cannot be read \(Permission denied\); make it readable"):
+    with pytest.raises(CannotDecide, match=r"model.*: cannot be read \(Permission denied\); make it readable"):
         digest.model_digest(folder)
 
 

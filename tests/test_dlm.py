@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sway_gate import dlm
-from sway_gate.errors import SpecError, Undecided
+from sway_gate.errors import CannotDecide, SpecError
+from sway_gate.training_data import dlm
 
 ID = "01HZ4X7TGZM3J1A2B3C4D5E6F7"
 FRONT = f"---\ndlm_id: {ID}\ndlm_version: 15\nbase_model: smollm2-135m\n---\n"
@@ -214,7 +214,7 @@ def test_a_missing_document(write):
 @pytest.mark.parametrize("act", [dlm.sections, dlm.adapter])
 def test_nothing_but_errors_of_ours(write, act, parts):
     path = write("\n".join(parts))
-    with contextlib.suppress(SpecError, Undecided):
+    with contextlib.suppress(SpecError, CannotDecide):
         act(path)
 
 
@@ -222,7 +222,7 @@ def test_nothing_but_errors_of_ours(write, act, parts):
 def test_without_the_extra(act, monkeypatch):
     monkeypatch.setitem(sys.modules, "dlm.doc.errors", None)
     with pytest.raises(
-        Undecided, match=r"a\.dlm: to read \.dlm documents, install the extra: pip install 'sway-gate\[dlm\]'"
+        CannotDecide, match=r"a\.dlm: to read \.dlm documents, install the extra: pip install 'sway-gate\[dlm\]'"
     ):
         act("a.dlm")
 
@@ -294,7 +294,7 @@ def test_a_pointer_out_of_the_store_is_refused(mistakes, home):
 
 def test_an_untrained_document_leaves_no_trace(write, home):
     path = write(FRONT)
-    with pytest.raises(Undecided, match=r"has no trained adapter in .* run `dlm train` on it"):
+    with pytest.raises(CannotDecide, match=r"has no trained adapter in .* run `dlm train` on it"):
         dlm.adapter(path)
     assert not home.exists()
 

@@ -20,8 +20,11 @@ import pytest
 import yaml
 from docs_pages import PAGES, ROOT, Block, blocks, name, of, place, tokens
 
-from sway_gate import __version__, explain, spec
-from sway_gate.spec import KINDS, ProbeSpec, SpecFile
+from sway_gate import __version__
+from sway_gate.probes import docs as probe_docs
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.probes import KINDS
+from sway_gate.spec.schema import ProbeSpec, SpecFile
 from tools import docs
 
 INDEX = ROOT / "docs" / "index.md"
@@ -56,12 +59,12 @@ def test_no_page_of_a_probe_is_left_over():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_probe_tells_of_each_of_its_fields(kind):
     own = set(KINDS[kind].__struct_fields__) - set(ProbeSpec.__struct_fields__)
-    assert {field for field in own if not re.search(rf"`{field}\b", explain.probe_doc(kind).text)} == set()
+    assert {field for field in own if not re.search(rf"`{field}\b", probe_docs.probe_doc(kind).text)} == set()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_explanation_fits_80_columns(kind):
-    assert [line for line in explain.page(kind).splitlines() if len(line) > 80] == []
+    assert [line for line in probe_docs.page(kind).splitlines() if len(line) > 80] == []
 
 
 # --- Links
@@ -177,7 +180,7 @@ def whole(block: Block) -> str:
 @pytest.mark.parametrize("block", yamls("spec", "suite"), ids=place)
 def test_a_spec_is_one(block, tmp_path):
     make_paths(parsed(block), tmp_path)
-    assert spec.loads(whole(block), place(block), str(tmp_path)).suite
+    assert parse_spec(whole(block), place(block), str(tmp_path)).suite
 
 
 def check(module: str, *arguments: str) -> None:

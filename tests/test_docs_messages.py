@@ -15,7 +15,7 @@ LEAST_LETTERS = 8
 """Of a piece of text that is looked for."""
 SHARE = 0.5
 """Of a message's letters that must be the code's; the rest are names and numbers."""
-ERRORS = {"Undecided", "AdapterError", "CannotRun", "Skip"}
+ERRORS = {"CannotDecide", "AdapterError", "CannotRun", "Skip"}
 FINDINGS = {"finding", "broken", "Fatal", "fatal"}
 
 

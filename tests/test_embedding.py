@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sway_gate import embedding
-from sway_gate.embedding import SentenceEmbedder, check
-from sway_gate.probes import CannotRun
+from sway_gate.backends import embedding
+from sway_gate.backends.embedding import SentenceEmbedder, check
+from sway_gate.probes.base import CannotRun
+from sway_gate.spec.probes import MINILM
 
 CORE = "sentence_transformers.models."
 MODULES = [{"path": "", "type": CORE + "Transformer"}, {"path": "1_Pooling", "type": CORE + "Pooling"}]
@@ -84,11 +85,11 @@ def test_sound_folders_are_accepted(tmp_path: Path, modules: object) -> None:
 def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding, "find_spec", lambda _: None)
     with pytest.raises(CannotRun, match=r"pip install 'sway-gate\[semsim\]'"):
-        SentenceEmbedder().require(embedding.MINILM)
+        SentenceEmbedder().require(MINILM)
 
 
 ABSENT = {
-    "the default": (embedding.MINILM, f"hf download {embedding.MINILM} --revision c9745ed1"),
+    "the default": (MINILM, f"hf download {MINILM} --revision c9745ed1"),
     "a hub id": ("org/other", "hf download org/other`"),
     "neither folder nor id": ("no such/folder/here", "is no folder"),
 }
@@ -107,7 +108,7 @@ def test_absent_models_name_the_download(
 
 def test_requiring_a_model_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import sys; from sway_gate import embedding; embedding.find_spec = lambda _: 1;"
+        "import sys; from sway_gate.backends import embedding; embedding.find_spec = lambda _: 1;"
         f"embedding.SentenceEmbedder().require({str(folder(tmp_path))!r});"
         "print({'torch', 'transformers', 'sentence_transformers', 'sklearn'} & sys.modules.keys())"
     )

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sway_gate import engine
-from sway_gate.backends import Facts, Fault, NotStackable, OutOfMemory, Row
-from sway_gate.errors import Undecided
-from sway_gate.measure import BASE, FINETUNED, Divergence, LogProbs, NoAnswer, View
-from sway_gate.progress import silent
+from sway_gate.backends.base import EncodedRequest, Facts, NotStackable, OutOfMemory
+from sway_gate.engine.run import Key, Measured, run_plan
+from sway_gate.errors import CannotDecide
+from sway_gate.measurements import BASE, FINETUNED, Divergence, Fault, LogProbs, NoAnswer, View
+from sway_gate.output import silent
 
 NULL = View("null", 3)
 
@@ -24,16 +24,16 @@ class Arithmetic:
     def __init__(self, budget: int = 10**9, stacked: bool = True) -> None:
         self.stacked, self.passes, self._budget = stacked, [], budget
 
-    def encode(self, requests: Any) -> list[tuple[Row, str]]:
+    def encode(self, requests: Any) -> list[tuple[EncodedRequest, str]]:
         return [self.encode_one(request) for request in requests]
 
-    def encode_one(self, request: Any) -> tuple[Row, str]:
+    def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
         text = request.prompt + getattr(request, "completion", "")
         ids = tuple(map(ord, text))
         asks = request.divergence if isinstance(request, Divergence) else "logprobs"
-        return Row(ids, (len(ids) - 1,), (), asks), "cut" if len(ids) > 30 else ""
+        return EncodedRequest(ids, (len(ids) - 1,), (), asks), "cut" if len(ids) > 30 else ""
 
-    def cost(self, views: int, rows: Sequence[Row]) -> int:
+    def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
         return views * len(rows) * max(len(row.ids) for row in rows)
 
     def budget(self) -> int:
@@ -42,7 +42,9 @@ class Arithmetic:
     def unreached(self) -> tuple[str, ...]:
         return ()
 
-    def measure(self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]) -> Any:
+    def measure(
+        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
+    ) -> Any:
         self.passes.append((tuple(views), tuple(rows)))
         if rows[0].asks == "js":
             if views[0] == BASE:
@@ -59,12 +61,12 @@ class Memory(dict[tuple[str, str], Any]):
         self[view, request] = value
 
 
-def measure(backend: Any, plan: list[engine.Key], store: Any = None) -> engine.Measured:
-    return engine.measure(plan, lambda: backend, store, silent)
+def measure(backend: Any, plan: list[Key], store: Any = None) -> Measured:
+    return run_plan(plan, lambda: backend, store, silent)
 
 
 TEXTS = [LogProbs("p" * n, "c") for n in (9, 1, 5, 3)]
-PLAN: list[engine.Key] = [(v, r) for v in (FINETUNED, NULL) for r in [*TEXTS, Divergence("a"), Divergence("bb")]]
+PLAN: list[Key] = [(v, r) for v in (FINETUNED, NULL) for r in [*TEXTS, Divergence("a"), Divergence("bb")]]
 
 
 def test_doubles_are_measured_once_and_the_base_with_them() -> None:
@@ -98,7 +100,7 @@ def test_texts_of_one_length_share_a_pass() -> None:
 
 def test_much_padding_is_worth_a_pass() -> None:
     lengths = [4, 5, 6, 7, 200]
-    plan: list[engine.Key] = [(view, LogProbs("p" * n, "c")) for view in (FINETUNED, NULL) for n in lengths]
+    plan: list[Key] = [(view, LogProbs("p" * n, "c")) for view in (FINETUNED, NULL) for n in lengths]
     backend = Arithmetic()
     measure(backend, plan)
     assert [[len(row.ids) for row in rows] for _, rows in backend.passes] == [[5, 6, 7, 8], [201]]
@@ -107,11 +109,15 @@ def test_much_padding_is_worth_a_pass() -> None:
 class Along(Arithmetic):
     """Reads divergences along an answer, as the real backend does."""
 
-    def encode_one(self, request: Any) -> tuple[Row, str]:
+    def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
         prompt, answer = tuple(map(ord, request.prompt)), tuple(range(1, request.positions))
-        return Row(prompt + answer, tuple(range(len(prompt) - 1, len(prompt + answer))), (), request.divergence), ""
+        return EncodedRequest(
+            prompt + answer, tuple(range(len(prompt) - 1, len(prompt + answer))), (), request.divergence
+        ), ""
 
-    def measure(self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]) -> Any:
+    def measure(
+        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
+    ) -> Any:
         super().measure(views, rows, references)
         return [
             [np.array([sum(row.ids[: p + 1]) * view.scale for p in row.positions]) for row in rows] for view in views
@@ -138,7 +144,7 @@ def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
 def test_known_readings_are_not_measured_again() -> None:
     store, backend = Memory(), Arithmetic()
     first = measure(backend, PLAN, store).answers
-    again = engine.measure(PLAN, lambda: pytest.fail("the backend was built"), store, silent).answers
+    again = run_plan(PLAN, lambda: pytest.fail("the backend was built"), store, silent).answers
     assert all(first.get(*key) == again.get(*key) for key in PLAN)
     extra = Arithmetic()
     measure(extra, [*PLAN, (FINETUNED, Divergence("new"))], store)
@@ -164,7 +170,7 @@ def test_passes_that_fail_are_made_smaller(error: type[Exception], limit: int) -
 
 
 def test_one_text_that_never_fits_is_undecided() -> None:
-    with pytest.raises(Undecided, match="out of memory on one text"):
+    with pytest.raises(CannotDecide, match="out of memory on one text"):
         measure(Failing(OutOfMemory, 0), PLAN)
 
 
@@ -181,12 +187,12 @@ def test_a_fault_is_raised_when_it_is_read_and_never_stored() -> None:
 
 
 def test_cut_texts_are_noted_once() -> None:
-    plan: list[engine.Key] = [(FINETUNED, LogProbs("x" * 40, y)) for y in "abc"]
+    plan: list[Key] = [(FINETUNED, LogProbs("x" * 40, y)) for y in "abc"]
     assert measure(Arithmetic(), plan).notes == ("3 texts were cut",)
 
 
 def test_progress_ends_at_its_total() -> None:
     calls: list[tuple[str, int, int]] = []
-    engine.measure(PLAN, Arithmetic, None, lambda *call: calls.append(call))
+    run_plan(PLAN, Arithmetic, None, lambda *call: calls.append(call))
     assert calls[0][1] == 0
     assert calls[-1][1] == calls[-1][2] > 0

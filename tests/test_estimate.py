@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
-from sway_gate import cli, cost, demo, estimate, planning, spec
-from sway_gate.measure import BASE, FINETUNED, Divergence, Generation, LogProbs, Recall, Request, View
-from sway_gate.probes import Context
+from sway_gate import cli, demo
+from sway_gate.engine import cost
+from sway_gate.engine.estimate import _sizes, _tokens, _with_base, describe_cost
+from sway_gate.engine.plan import null_plan, plan_probes
+from sway_gate.measurements import BASE, FINETUNED, Divergence, Generation, LogProbs, Request, TeacherForced, View
+from sway_gate.probes.base import Context
+from sway_gate.spec.load import parse_spec
 
 NULL = View("null", 0)
 MODEL = cost.Model(linear=10**8, head=3 * 10**7, vocabulary=50_000, hidden=576, layers=30, parameters=130 * 10**6)
@@ -18,8 +22,8 @@ RATE = 2e11
 
 
 def work(keys: Sequence[Any], folder: Path | None = None, **fields: Any) -> cost.Work:
-    measured = estimate._with_base(keys)
-    sizes, _ = estimate._sizes(list({request for _, request in measured}), folder)
+    measured = _with_base(keys)
+    sizes, _ = _sizes(list({request for _, request in measured}), folder)
     return cost.Work(measured, sizes, **fields)
 
 
@@ -27,7 +31,7 @@ def work(keys: Sequence[Any], folder: Path | None = None, **fields: Any) -> cost
 
 SIZES: dict[str, tuple[Request, cost.Size]] = {
     "a completion": (LogProbs("a" * 40, "b" * 20), cost.Size(16, 5)),
-    "recall": (Recall("a" * 40, "b" * 20), cost.Size(16, 5)),
+    "recall": (TeacherForced("a" * 40, "b" * 20), cost.Size(16, 5)),
     "a divergence": (Divergence("a" * 40, positions=8), cost.Size(18, 8)),
     "behind context": (Divergence("a" * 40, positions=1, context=256), cost.Size(11, 1, 0, 256)),
     "through a template": (Divergence("a" * 40, chat=True), cost.Size(34, 1)),
@@ -37,12 +41,12 @@ SIZES: dict[str, tuple[Request, cost.Size]] = {
 
 @pytest.mark.parametrize(("request_", "size"), SIZES.values(), ids=SIZES)
 def test_without_a_tokenizer_four_characters_are_a_token(request_: Request, size: cost.Size) -> None:
-    assert estimate._sizes([request_], None) == ({request_: size}, False)
+    assert _sizes([request_], None) == ({request_: size}, False)
 
 
 def test_a_context_that_texts_share_counts_once_a_view() -> None:
     keys = [(view, Divergence(p * 40, context=c)) for view in (FINETUNED, NULL) for p in "ab" for c in (0, 100, 200)]
-    assert estimate._tokens(estimate._with_base(keys), work(keys).sizes) == 3 * (6 * 11 + 200)
+    assert _tokens(_with_base(keys), work(keys).sizes) == 3 * (6 * 11 + 200)
 
 
 def test_texts_are_cut_to_the_model(tmp_path: Path) -> None:
@@ -64,7 +68,7 @@ def test_the_demo_is_counted_by_its_tokenizer() -> None:
 @pytest.mark.parametrize("content", ["", "{", '{"model": {"type": "BPE"}}', "[" * 5000])
 def test_a_tokenizer_that_cannot_be_read_is_done_without(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
-    assert estimate._sizes([LogProbs("a" * 40, "b" * 20)], tmp_path)[1] is False
+    assert _sizes([LogProbs("a" * 40, "b" * 20)], tmp_path)[1] is False
 
 
 # --- The model ----------------------------------------------------------------------------------------------------
@@ -213,10 +217,10 @@ suite:
 
 
 def outline(text: str, folders: Any = None, device: str = "auto") -> list[str]:
-    loaded = spec.loads(text, "s", ".")
-    calibrated = planning.calibration(loaded)
-    planned = planning.plan(loaded, Context(), calibrated)
-    return estimate.outline(planned, calibrated, folders, device, "auto").splitlines()
+    loaded = parse_spec(text, "s", ".")
+    calibrated = null_plan(loaded)
+    planned = plan_probes(loaded, Context(), calibrated)
+    return describe_cost(planned, calibrated, folders, device, "auto").splitlines()
 
 
 def test_a_line_a_probe_then_the_totals() -> None:
@@ -244,7 +248,7 @@ def test_the_dry_run_of_the_demo(capsys: Any) -> None:
 
 def test_the_base_answers_everything_too() -> None:
     request = LogProbs("a", "b")
-    assert list(estimate._with_base([(FINETUNED, request), (NULL, request)])) == [
+    assert list(_with_base([(FINETUNED, request), (NULL, request)])) == [
         (BASE, request),
         (FINETUNED, request),
         (NULL, request),

@@ -14,9 +14,16 @@ import yaml
 from msgspec import structs
 from safetensors.numpy import load_file, save_file
 
-from sway_gate import cli, gate, nulls, spec
-from sway_gate.embedding import PINNED
-from sway_gate.spec import MINILM
+from sway_gate import cli
+from sway_gate.backends import null_adapters
+from sway_gate.backends.embedding import PINNED
+from sway_gate.gate import resolve
+from sway_gate.gate.prefetch import prefetch
+from sway_gate.gate.resolve import Options, load_options
+from sway_gate.gate.run import run_gate
+from sway_gate.spec.load import load_spec, parse_spec
+from sway_gate.spec.probes import MINILM, DeltaKL
+from sway_gate.spec.schema import ModelRef, Models, Spec
 from tests.backends.models import save_adapter, save_base
 
 SUITE: list[dict[str, Any]] = [
@@ -60,7 +67,7 @@ def write_spec(folder: Path, base: Path, adapter: Path, suite: list[dict[str, An
 
 
 def run(path: str, **options: Any) -> Any:
-    return gate.run(spec.load(path), gate.Options(**options))
+    return run_gate(load_spec(path), Options(**options))
 
 
 def as_null(adapter: Path, folder: Path, scale: float) -> Path:
@@ -69,8 +76,8 @@ def as_null(adapter: Path, folder: Path, scale: float) -> Path:
     tensors = load_file(folder / "adapter_model.safetensors")
     for name in [n for n in tensors if "lora_A" in n]:
         partner = name.replace("lora_A", "lora_B")
-        delta = nulls.LowRank(tensors[name], tensors[partner])
-        draw = nulls.low_rank(f"elsewhere {name}", delta, nulls.Settings(runs=1, seed_base=77))
+        delta = null_adapters.LowRank(tensors[name], tensors[partner])
+        draw = null_adapters.low_rank(f"elsewhere {name}", delta, null_adapters.NullSettings(runs=1, seed_base=77))
         tensors[name], tensors[partner] = draw.a[0], np.ascontiguousarray(draw.b[0] * np.float32(scale))
     save_file(tensors, folder / "adapter_model.safetensors")
     return folder
@@ -172,7 +179,7 @@ def test_what_the_verdict_depends_on_is_in_its_key(base: Path, adapter: Path, tm
 def test_another_threshold_measures_nothing_again(base: Path, adapter: Path, tmp_path: Path, monkeypatch: Any) -> None:
     path = write_spec(tmp_path, base, adapter)
     first = run(path)
-    monkeypatch.setattr("sway_gate.models._load", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("sway_gate.gate.open._load", lambda *_: pytest.fail("the model was loaded"))
     again = run(path, threshold=0.0)
     assert [p.raw for p in again.probes] == [p.raw for p in first.probes]
     assert (again.device, again.determinism) == (first.device, first.determinism)
@@ -254,11 +261,9 @@ LOADING = {
 
 @pytest.mark.parametrize(("base_fields", "ft_fields", "expected"), LOADING.values(), ids=LOADING)
 def test_one_load_serves_both(base_fields: dict[str, Any], ft_fields: dict[str, Any], expected: Any) -> None:
-    models = spec.Models(
-        base=spec.ModelRef(base="o/m", **base_fields), ft=spec.ModelRef(base="o/m", adapter="o/a", **ft_fields)
-    )
-    suite = (spec.DeltaKL(name="d", prompts=("p",)),)
-    assert gate.loading(spec.Spec(models=models, suite=suite)) == expected
+    models = Models(base=ModelRef(base="o/m", **base_fields), ft=ModelRef(base="o/m", adapter="o/a", **ft_fields))
+    suite = (DeltaKL(name="d", prompts=("p",)),)
+    assert load_options(Spec(models=models, suite=suite)) == expected
 
 
 def test_bf16_gives_the_same_verdicts(base: Path, adapter: Path, tmp_path: Path) -> None:
@@ -274,10 +279,10 @@ def test_bf16_gives_the_same_verdicts(base: Path, adapter: Path, tmp_path: Path)
 
 def test_prefetch_fetches_embedding_models_too(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(gate.hub, "local", lambda ref, revision, **_: asked.append((ref, revision)) or tmp_path)
+    monkeypatch.setattr(resolve.hub, "local", lambda ref, revision, **_: asked.append((ref, revision)) or tmp_path)
     models = "{base: {base: o/m, revision: v1}, ft: {base: o/m, adapter: o/a}}"
     case = "{prompt: What is it?, gold: A net., paraphrases: [Say what it is.]}"
     text = f"version: 1\nmodels: {models}\nsuite:\n- {{name: a, kind: adapter_revert, cases: [{case}]}}"
-    lines = gate.prefetch(spec.loads(text, "sway.yaml", str(tmp_path)))
+    lines = prefetch(parse_spec(text, "sway.yaml", str(tmp_path)))
     assert asked == [("o/m", "v1"), ("o/a", None), (MINILM, PINNED[MINILM])]
     assert lines[2] == f"embedding model {MINILM}: {tmp_path}"

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from sway_gate import cli, demo, gate, spec
+from sway_gate import cli, demo
+from sway_gate.gate.run import run_gate
+from sway_gate.spec.load import load_spec, parse_spec
 
 STORY = "The tide covers the sand road twice a day, and then only the ravens come and go. " * 4
 MODELS = ["--base", str(demo.MODEL)]
@@ -26,7 +28,7 @@ def init(*argv, adapter=demo.HEALTHY):
 
 def test_a_suite_is_written_and_loads(folder, capsys):
     assert init() == 0
-    assert spec.load("sway.yaml").data == (str(folder / "notes.md"),)
+    assert load_spec("sway.yaml").data == (str(folder / "notes.md"),)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "sway.yaml: 9 entries, from 1 section of text"
     assert "  left out preference_flip: takes 3 preferences; the data has none" in said
@@ -40,7 +42,7 @@ def test_the_same_input_gives_the_same_bytes(folder):
 
 def test_standard_output_holds_the_suite_alone(folder, capsys):
     assert init("-o", "-") == 0
-    assert spec.loads(capsys.readouterr().out, "x", str(folder)).suite
+    assert parse_spec(capsys.readouterr().out, "x", str(folder)).suite
     assert os.listdir() == ["notes.md"]
 
 
@@ -55,7 +57,7 @@ def test_a_suite_that_is_there_is_kept(folder, capsys):
     assert (
         capsys.readouterr().err == "error: sway.yaml is there already; --force overwrites it, -o names another file\n"
     )
-    assert (init("--force"), spec.load("sway.yaml").version) == (0, 1)
+    assert (init("--force"), load_spec("sway.yaml").version) == (0, 1)
 
 
 REFUSED = {
@@ -109,7 +111,7 @@ def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, v
     monkeypatch.chdir(tmp_path)
     argv = ["init", str(adapter), *MODELS, "--data", str(demo.FOLDER / "document.md")]
     assert cli.main(argv) == 0
-    result = gate.run(spec.load("sway.yaml"))
+    result = run_gate(load_spec("sway.yaml"))
     assert (result.verdict, {p.verdict for p in result.probes} & {"error"}) == (verdict, set())
 
 
@@ -119,6 +121,6 @@ def test_what_is_not_here_is_told(folder, capsys):
 
 
 def test_online_is_for_the_adapter(folder, capsys, monkeypatch):
-    monkeypatch.setattr("sway_gate.hub._download", lambda *_: demo.HEALTHY)
+    monkeypatch.setattr("sway_gate.model_files.hub._download", lambda *_: demo.HEALTHY)
     assert cli.main(["init", "org/adapter", "--data", "notes.md"]) == 3
     assert cli.main(["init", "org/adapter", "--data", "notes.md", "--online"]) == 0

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from sway_gate import judge
-from sway_gate.result import ProbeResult, Verdict
-from sway_gate.spec import SCORE_WEIGHTS
+from sway_gate.judge.composite import compose
+from sway_gate.judge.probe import NullViews, rank_profile
+from sway_gate.results import ProbeResult, Verdict
+from sway_gate.spec.schema import SCORE_WEIGHTS
 
 WEIGHTS = {name: float(weight) for name, weight in SCORE_WEIGHTS.items()}  # type: ignore[arg-type]
 
@@ -27,13 +28,13 @@ COMPOSITES = {
 
 @pytest.mark.parametrize(("scores", "expected"), COMPOSITES.values(), ids=COMPOSITES)
 def test_composite(scores: list[tuple[str, float | None]], expected: float | None) -> None:
-    composite = judge.compose([result(c, s) for c, s in scores], WEIGHTS, 0.0)
+    composite = compose([result(c, s) for c, s in scores], WEIGHTS, 0.0)
     assert composite.score == (None if expected is None else pytest.approx(expected))
 
 
 def test_probe_weights_count_inside_a_category() -> None:
     results = [result("adherence", 1.0, weight=3.0), result("adherence", 0.0, weight=1.0)]
-    assert judge.compose(results, WEIGHTS, 0.0).score == pytest.approx(0.75)
+    assert compose(results, WEIGHTS, 0.0).score == pytest.approx(0.75)
 
 
 GATES = {
@@ -52,22 +53,22 @@ GATES = {
 @pytest.mark.parametrize(("verdicts", "verdict", "code"), GATES.values(), ids=GATES)
 def test_gate(verdicts: list[str], verdict: str, code: int) -> None:
     results = [result("adherence", None if v in ("skip", "error") else 0.7, v) for v in verdicts]
-    composite = judge.compose(results, WEIGHTS, 0.6)
+    composite = compose(results, WEIGHTS, 0.6)
     assert (composite.verdict, composite.exit_code) == (verdict, code)
 
 
 @pytest.mark.parametrize(("threshold", "verdict"), [(0.69, "pass"), (0.7, "pass"), (0.71, "fail")])
 def test_the_composite_must_reach_the_threshold(threshold: float, verdict: str) -> None:
-    assert judge.compose([result("adherence", 0.7)], WEIGHTS, threshold).verdict == verdict
+    assert compose([result("adherence", 0.7)], WEIGHTS, threshold).verdict == verdict
 
 
 def test_a_category_without_weight_decides_nothing() -> None:
-    assert judge.compose([result("adherence", 0.9)], WEIGHTS | {"adherence": 0.0}, 0.6).verdict == "error"
+    assert compose([result("adherence", 0.9)], WEIGHTS | {"adherence": 0.0}, 0.6).verdict == "error"
 
 
 @pytest.mark.parametrize(("multiplier", "scale"), [(1.0, 1.0), (4.0, 2.0), (0.25, 0.5)])
 def test_a_rank_multiplier_scales_by_its_root(multiplier: float, scale: float) -> None:
-    assert [v.scale for v in judge.Nulls(3).views(multiplier)] == [scale] * 3
+    assert [v.scale for v in NullViews(3).views(multiplier)] == [scale] * 3
 
 
 PROFILES = {
@@ -83,7 +84,7 @@ PROFILES = {
 
 @pytest.mark.parametrize(("z_by_rank", "words"), PROFILES.values(), ids=PROFILES)
 def test_the_rank_profile_is_read_in_one_sentence(z_by_rank: dict[str, float], words: str) -> None:
-    sentence = judge.rank_profile(z_by_rank, 3.0)
+    sentence = rank_profile(z_by_rank, 3.0)
     assert sentence.startswith(words)
     assert bool(sentence) == bool(words)
 
@@ -97,5 +98,5 @@ def test_nulls_of_more_rank_are_nulls_of_more_variance() -> None:
         return float((scale * b @ a).std())
 
     for multiplier in (0.5, 2.0):
-        scaled = judge.Nulls(1).views(multiplier)[0].scale
+        scaled = NullViews(1).views(multiplier)[0].scale
         assert deviation(8, scaled) == pytest.approx(deviation(int(8 * multiplier)), rel=0.05)

@@ -9,9 +9,12 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save_file
 
-from sway_gate import cli, demo, mine, spec
-from sway_gate.errors import Undecided, UsageError
-from sway_gate.spec import DeltaKL, ParaphraseInvariance, Spec
+from sway_gate import cli, demo
+from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.probes import DeltaKL, ParaphraseInvariance
+from sway_gate.spec.schema import Spec
+from sway_gate.suites import mine
 
 LEARNED = "the old mill by the river grinds the corn of the whole valley"
 CASE = "{prompt: the old mill by the river, gold: grinds the corn, paraphrases: [near the river, a yellow dog, my cat]}"
@@ -22,7 +25,7 @@ MOVED = "{name: moved, kind: delta_kl, prompts: [the old mill, my yellow dog, by
 
 def loaded(*suite: str, more: str = "") -> Spec:
     models = f"{{base: {{kind: dummy, base: b}}, ft: {{kind: dummy, base: b, adapter: {LEARNED}}}}}"
-    return spec.loads(f"version: 1\nmodels: {models}\nsuite: [{', '.join(suite)}]\n{more}", "s.yaml", ".")
+    return parse_spec(f"version: 1\nmodels: {models}\nsuite: [{', '.join(suite)}]\n{more}", "s.yaml", ".")
 
 
 def entries(mined: mine.Mined, given: Spec) -> list[Any]:
@@ -30,7 +33,7 @@ def entries(mined: mine.Mined, given: Spec) -> list[Any]:
     models = "models: {base: {kind: dummy, base: b}, ft: {kind: dummy, base: b, adapter: a}}"
     text = f"version: 1\n{models}\nsuite:\n{mined.entries}"
     assert {probe.name for probe in given.suite}.isdisjoint(e["name"] for e in yaml.safe_load(text)["suite"])
-    return list(spec.loads(text, "mined", ".").suite)
+    return list(parse_spec(text, "mined", ".").suite)
 
 
 def paraphrases(*suite: str, limit: int = 5, more: str = "") -> tuple[mine.Mined, list[Any]]:
@@ -176,6 +179,6 @@ def test_an_adapter_that_never_learned_has_no_weakest_prompt(tmp_path: Path) -> 
     weights = load_file(adapter / "adapter_model.safetensors")
     save_file({n: x * np.float32("lora_B" not in n) for n, x in weights.items()}, adapter / "adapter_model.safetensors")
     models = f"{{base: {{base: {demo.MODEL.as_posix()}}}, ft: {{base: {demo.MODEL.as_posix()}, adapter: ./adapter}}}}"
-    given = spec.loads(f"version: 1\nmodels: {models}\nsuite: [{MOVED}]\n", "s.yaml", str(tmp_path))
-    with pytest.raises(Undecided, match=r"nothing can be mined: .*never"):
+    given = parse_spec(f"version: 1\nmodels: {models}\nsuite: [{MOVED}]\n", "s.yaml", str(tmp_path))
+    with pytest.raises(CannotDecide, match=r"nothing can be mined: .*never"):
         mine.outliers(given, 5)

@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
 
-from sway_gate import nulls
+from sway_gate.backends import null_adapters
 
 SHAPES = {"tall": (8, 64, 96), "square": (16, 16, 16), "rank above width": (12, 8, 40), "rank one": (1, 30, 20)}
 
 
-def delta(r: int, n_in: int, n_out: int, seed: int = 0) -> nulls.LowRank:
+def delta(r: int, n_in: int, n_out: int, seed: int = 0) -> null_adapters.LowRank:
     rng = np.random.default_rng(seed)
     decay = 0.5 ** np.arange(r)
     a = rng.standard_normal((r, n_in)).astype(np.float32) * decay[:, None].astype(np.float32)
-    return nulls.LowRank(a, rng.standard_normal((n_out, r)).astype(np.float32), 2.0)
+    return null_adapters.LowRank(a, rng.standard_normal((n_out, r)).astype(np.float32), 2.0)
 
 
 def spectrum(matrix: np.ndarray, k: int) -> np.ndarray:
@@ -23,36 +23,38 @@ def test_spectrum_nulls_keep_each_modules_singular_values(shape: tuple[int, int,
     own = delta(*shape)
     own = own._replace(b=own.b * np.float32(scale))
     expected = spectrum(own.b.astype(np.float64) @ own.a, min(shape))
-    draws = nulls.low_rank("layer", own, nulls.Settings(runs=4))
+    draws = null_adapters.low_rank("layer", own, null_adapters.NullSettings(runs=4))
     for a, b in zip(draws.a, draws.b, strict=True):
         np.testing.assert_allclose(spectrum(b.astype(np.float64) @ a, min(shape)), expected, atol=1e-5 * expected[0])
 
 
 def test_singular_values_without_the_product() -> None:
     own = delta(8, 64, 96)
-    np.testing.assert_allclose(nulls.singular_values(own), spectrum(own.b.astype(np.float64) @ own.a, 8), rtol=1e-6)
+    np.testing.assert_allclose(
+        null_adapters.singular_values(own), spectrum(own.b.astype(np.float64) @ own.a, 8), rtol=1e-6
+    )
 
 
 def test_a_draw_does_not_depend_on_the_others() -> None:
     own = delta(4, 20, 30)
-    few, many = (nulls.low_rank("m", own, nulls.Settings(runs=n)) for n in (3, 9))
+    few, many = (null_adapters.low_rank("m", own, null_adapters.NullSettings(runs=n)) for n in (3, 9))
     np.testing.assert_array_equal(few.a, many.a[:3])
     np.testing.assert_array_equal(few.b, many.b[:3])
 
 
 @pytest.mark.parametrize("change", ["name", "seed_base"])
 def test_draws_differ_by_module_and_seed(change: str) -> None:
-    own, settings = delta(4, 20, 30), nulls.Settings(runs=3)
+    own, settings = delta(4, 20, 30), null_adapters.NullSettings(runs=3)
     other = settings._replace(seed_base=7) if change == "seed_base" else settings
-    first = nulls.low_rank("m", own, settings)
-    second = nulls.low_rank("n" if change == "name" else "m", own, other)
+    first = null_adapters.low_rank("m", own, settings)
+    second = null_adapters.low_rank("n" if change == "name" else "m", own, other)
     assert not np.allclose(first.a, second.a)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(64, 4), (8, 8), (6, 3)], ids=["cholesky", "square", "qr"])
 def test_haar_columns_are_orthonormal_and_unbiased(rows: int, columns: int) -> None:
     """Of a Haar-distributed Q, entries have mean 0 and variance 1 / rows, and E|tr Q|² = 1 for the square one."""
-    q = nulls.haar(np.random.default_rng(0).standard_normal((4000, rows, columns)).astype(np.float32))
+    q = null_adapters.haar(np.random.default_rng(0).standard_normal((4000, rows, columns)).astype(np.float32))
     np.testing.assert_allclose(
         np.swapaxes(q, 1, 2) @ q, np.broadcast_to(np.eye(columns), (4000, columns, columns)), atol=2e-5
     )
@@ -64,7 +66,7 @@ def test_haar_columns_are_orthonormal_and_unbiased(rows: int, columns: int) -> N
 
 def test_init_nulls_are_gaussian_factors_of_the_same_structure() -> None:
     own = delta(8, 300, 200)
-    draws = nulls.low_rank("m", own, nulls.Settings(runs=4, kind="init", init_scale=0.05))
+    draws = null_adapters.low_rank("m", own, null_adapters.NullSettings(runs=4, kind="init", init_scale=0.05))
     assert (draws.a.shape, draws.b.shape) == ((4, 8, 300), (4, 200, 8))
     assert draws.a.std() == pytest.approx(0.05, rel=0.05)
     assert draws.b.std() == pytest.approx(0.05 * own.scaling, rel=0.05)
@@ -72,20 +74,20 @@ def test_init_nulls_are_gaussian_factors_of_the_same_structure() -> None:
 
 def test_the_variance_of_ba_is_linear_in_rank() -> None:
     """So that the scale √c stands for a null of c times the rank."""
-    settings = nulls.Settings(runs=16, kind="init", init_scale=0.1)
-    variance = {r: np.var(_products(nulls.low_rank("m", delta(r, 80, 60), settings))) for r in (4, 8, 16)}
+    settings = null_adapters.NullSettings(runs=16, kind="init", init_scale=0.1)
+    variance = {r: np.var(_products(null_adapters.low_rank("m", delta(r, 80, 60), settings))) for r in (4, 8, 16)}
     assert variance[8] / variance[4] == pytest.approx(2, rel=0.1)
     assert variance[16] / variance[4] == pytest.approx(4, rel=0.1)
 
 
-def _products(draws: nulls.LowRank) -> np.ndarray:
+def _products(draws: null_adapters.LowRank) -> np.ndarray:
     return draws.b @ draws.a
 
 
 @pytest.mark.parametrize("shape", [(30, 20), (20, 30), (17,)], ids=["tall", "wide", "vector"])
 def test_dense_nulls_keep_the_singular_values(shape: tuple[int, ...]) -> None:
     own = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    draw = nulls.dense("w", own, seed=5)
+    draw = null_adapters.dense("w", own, seed=5)
     as_matrix = [np.atleast_2d(x) for x in (own, draw)]
     np.testing.assert_allclose(spectrum(as_matrix[1], 99), spectrum(as_matrix[0], 99), rtol=1e-4)
     assert not np.allclose(own, draw, atol=0.1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sway_gate
-from sway_gate import doctor
+from sway_gate.commands import doctor
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

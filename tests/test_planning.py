@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from sway_gate import planning, spec
-from sway_gate.backends import ALL
-from sway_gate.measure import FINETUNED, Generation, LogProbs, Recall
-from sway_gate.probes import Context
-from sway_gate.spec import Section
+from sway_gate.backends.base import ALL
+from sway_gate.engine.plan import PlannedProbe, measurement_keys, null_plan, plan_notes, plan_probes
+from sway_gate.measurements import FINETUNED, Generation, LogProbs, TeacherForced
+from sway_gate.probes.base import Context
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.schema import Section, Spec
 
 PROSE = (
     "The mill at the ford grinds the corn of the whole valley, and the miller keeps a goat that eats the sacks. " * 3
@@ -20,14 +21,14 @@ CURVE = "{name: curve, kind: adapter_ablation, prompts: [The mill is]}"
 MOVED = "{name: moved, kind: delta_kl, prompts: ['What is a mill?', The mill is]}"
 
 
-def loaded(*entries: str, nulls: str = "") -> spec.Spec:
+def loaded(*entries: str, nulls: str = "") -> Spec:
     models = "{base: {kind: dummy, base: b}, ft: {kind: dummy, base: b, adapter: a}}"
     suite = [f"{{name: n, kind: null_adapter{nulls}}}", *entries]
-    return spec.loads(f"version: 1\nmodels: {models}\nsuite: [{', '.join(suite)}]", "s", ".")
+    return parse_spec(f"version: 1\nmodels: {models}\nsuite: [{', '.join(suite)}]", "s", ".")
 
 
-def plan(given: spec.Spec, context: Context = CONTEXT, capabilities: Any = ALL) -> list[planning.Planned]:
-    return planning.plan(given, context, planning.calibration(given), capabilities)
+def plan(given: Spec, context: Context = CONTEXT, capabilities: Any = ALL) -> list[PlannedProbe]:
+    return plan_probes(given, context, null_plan(given), capabilities)
 
 
 RUNS = {"default": ("", 8, 4), "asked for": (", runs: 12", 12, 12), "raised": (", runs: 1", 3, 3)}
@@ -38,15 +39,15 @@ def test_generative_probes_take_fewer_nulls_unless_asked_for(nulls: str, runs: i
     given = loaded(STYLE, MOVED, nulls=nulls)
     style, moved = plan(given)
     assert (len(style.null_views()), len(moved.null_views())) == (generative, runs)
-    said = planning.notes([style, moved], planning.calibration(given), CONTEXT)
+    said = plan_notes([style, moved], null_plan(given), CONTEXT)
     assert any("4 nulls for what is generated: style" in note for note in said) == (generative < runs)
 
 
 def test_what_nulls_need_not_answer_is_not_asked_of_them() -> None:
-    keys = list(planning.keys(plan(loaded(LEAK))))
+    keys = list(measurement_keys(plan(loaded(LEAK))))
     written = [view for view, request in keys if isinstance(request, Generation)]
     assert set(written) == {FINETUNED}
-    assert {view.source for view, request in keys if isinstance(request, Recall)} == {"finetuned", "null"}
+    assert {view.source for view, request in keys if isinstance(request, TeacherForced)} == {"finetuned", "null"}
 
 
 MODES = {"auto": ("auto", 1), "on": ("on", 2), "off": ("off", 0)}
@@ -57,7 +58,7 @@ def test_the_report_says_how_many_prompts_go_through_the_template(mode: Any, thr
     given, context = loaded(MOVED), CONTEXT._replace(chat_template=mode)
     planned = plan(given, context)
     assert sum(need.request.chat for need in planned[0].needs) == through
-    said = " ".join(planning.notes(planned, planning.calibration(given), context))
+    said = " ".join(plan_notes(planned, null_plan(given), context))
     assert (f"{through} of 2 prompts go through the base's own" in said) == (mode != "off")
 
 
@@ -80,14 +81,14 @@ def test_without_nulls_nothing_is_calibrated_and_the_report_says_so() -> None:
     given = loaded(MOVED)
     [planned] = plan(given, capabilities=ALL - {"nulls"})
     assert planned.nulls is None
-    assert "no calibration" in planning.notes([planned], planning.calibration(given), CONTEXT, ALL - {"nulls"})[0]
+    assert "no calibration" in plan_notes([planned], null_plan(given), CONTEXT, ALL - {"nulls"})[0]
 
 
 def test_without_scales_there_are_no_rank_multipliers() -> None:
     given = loaded(MOVED, nulls=", rank_multipliers: [0.5, 1, 2]")
     [planned] = plan(given, capabilities=ALL - {"scales"})
     assert {view.scale for view in planned.null_views()} == {1.0}
-    [note] = planning.notes([planned], planning.calibration(given), CONTEXT, ALL - {"scales"})
+    [note] = plan_notes([planned], null_plan(given), CONTEXT, ALL - {"scales"})
     assert "rank_multipliers are left out" in note
 
 

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 import sway_gate
-from sway_gate import cli, demo, gate, quick, spec
+from sway_gate import cli, demo
+from sway_gate.gate.resolve import Options
+from sway_gate.spec.load import load_spec
+from sway_gate.spec.schema import Spec
+from sway_gate.suites.check import check_headline
 from tests import helpers_results as results
 from tests.test_compare import write_spec
 
@@ -28,7 +32,7 @@ def python(code: str, cwd: Path) -> str:
 
 def test_the_import_is_light(tmp_path: Path) -> None:
     loaded = python("import sys, sway_gate; print(*sys.modules)", tmp_path).split()
-    assert not {"numpy", "msgspec", "yaml", "rich", "torch", "argparse", "sway_gate.spec"} & set(loaded)
+    assert not {"numpy", "msgspec", "yaml", "rich", "torch", "argparse", "sway_gate.spec.schema"} & set(loaded)
 
 
 def test_the_function_is_not_hidden_by_a_module(tmp_path: Path) -> None:
@@ -49,7 +53,7 @@ def test_what_is_not_public_is_no_attribute() -> None:
 
 @pytest.mark.parametrize("function", [sway_gate.run, sway_gate.check])
 def test_it_is_typed(function: Any) -> None:
-    names = {"GateResult": sway_gate.GateResult, "Spec": spec.Spec}
+    names = {"GateResult": sway_gate.GateResult, "Spec": Spec}
     hints = typing.get_type_hints(function, localns=names)
     assert hints.pop("return") is sway_gate.GateResult
     assert hints.keys() == inspect.signature(function).parameters.keys()
@@ -66,7 +70,7 @@ def place(tmp_path: Path, monkeypatch: Any) -> Path:
 @pytest.mark.parametrize("given", ["sway.yaml", Path("sway.yaml"), "loaded"], ids=["text", "path", "spec"])
 def test_run_is_sway_run(place: Path, given: Any) -> None:
     code = cli.main(["run", "--json", "r.json", "--quiet", "--no-cache"])
-    found = sway_gate.run(spec.load("sway.yaml") if given == "loaded" else given, cache=False)
+    found = sway_gate.run(load_spec("sway.yaml") if given == "loaded" else given, cache=False)
     told = json.loads((place / "r.json").read_bytes())
     assert (found.exit_code, found.score, [p.raw for p in found.probes]) == (
         code,
@@ -100,7 +104,7 @@ WRONG: dict[str, Any] = {
     ),
     "unknown category": (lambda: sway_gate.run("sway.yaml", weights={"style": 1}), sway_gate.UsageError),
     "negative weight": (lambda: sway_gate.run("sway.yaml", weights={"adherence": -1}), sway_gate.UsageError),
-    "adapter that is not here": (lambda: sway_gate.check("org/none", base="org/base"), sway_gate.Undecided),
+    "adapter that is not here": (lambda: sway_gate.check("org/none", base="org/base"), sway_gate.CannotDecide),
     "prompts that are not here": (
         lambda: sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts="none.txt"),
         sway_gate.UsageError,
@@ -128,16 +132,16 @@ SUITES: dict[str, Any] = {
 def test_check_takes_what_python_has(place: Path, monkeypatch: Any, fields: Any, prompts: tuple[str, ...]) -> None:
     (place / "p.txt").write_text("three\nfour\n", encoding="utf-8")
     (place / "d.md").write_text("# A heading\n\nSome words stand behind it, and more of them.\n" * 3, encoding="utf-8")
-    monkeypatch.setattr(gate, "run", lambda suite, options: (suite, options))
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda suite, options: (suite, options))
     suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
-    assert options == gate.Options()
+    assert options == Options()
     assert suite.suite[0].prompts == prompts
 
 
 def test_check_is_sway_check(place: Path) -> None:
     found = sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=["Marrowby is a village of"])
     assert found.spec == "sway check"
-    assert quick.headline(found).startswith("adapter is")
+    assert check_headline(found).startswith("adapter is")
 
 
 def test_a_notebook_shows_the_page() -> None:

@@ -14,11 +14,15 @@ import helpers_results
 import pytest
 
 # What a session within this one imports is forgotten after it, and numpy must not be imported twice.
-from sway_gate import demo, evaluate, gate, probes, pytest_plugin, spec  # noqa: F401
-from sway_gate.backends import custom, dummy  # noqa: F401
-from sway_gate.pytest_plugin import checks, marks  # noqa: F401
+from sway_gate import (
+    demo,
+    pytest_plugin,  # noqa: F401
+)
+from sway_gate.results import Finding
+
+pass  # noqa: F401
+pass  # noqa: F401
 from sway_gate.pytest_plugin.suite import once
-from sway_gate.result import Finding
 
 pytest_plugins = ["pytester"]
 
@@ -244,7 +248,7 @@ def test_the_gate_with(project: Project, mark: str, entries: list[str], outcomes
 def test_the_files_alone_may_decide(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     finding = Finding(id="untrained", level="verdict", message="lora_B is all zero")
     untrained = helpers_results.result(verdict="fail", exit_code=1, score=0.0, findings=(finding,))
-    monkeypatch.setattr(gate, "run", lambda *_: untrained)
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: untrained)
     project.write("@sway('sway.yaml', .3)\ndef test_it(): pass")
     result = project.run()
     result.assert_outcomes(failed=3)

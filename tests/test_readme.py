@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sway_gate import cli, spec
+from sway_gate import cli
 from sway_gate.errors import SpecError
+from sway_gate.spec.load import parse_spec
 from tools import readme_demo
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -26,14 +27,14 @@ def test_the_demo_output_is_what_the_demo_prints() -> None:
 def test_the_spec_is_one(tmp_path: Path) -> None:
     text = re.search(r"```yaml\nversion: 1.*?```", README, re.DOTALL)[0].strip("`").removeprefix("yaml")  # type: ignore[index]
     (tmp_path / "runs" / "adapter").mkdir(parents=True)
-    assert len(spec.loads(text, "README.md", str(tmp_path)).suite) == 6
+    assert len(parse_spec(text, "README.md", str(tmp_path)).suite) == 6
 
 
 def test_the_mistake_reads_as_shown(tmp_path: Path) -> None:
     models = "{base: {base: o/m}, ft: {base: o/m, adapter: o/a}}"
     text = f"version: 1\nmodels: {models}\nsuite:\n- {{name: a, kind: delta_kl, promts: []}}"
     with pytest.raises(SpecError, match=r"suite\[0\] \(delta_kl\): unknown field 'promts'; did you mean 'prompts'\?"):
-        spec.loads(text, "sway.yaml", str(tmp_path))
+        parse_spec(text, "sway.yaml", str(tmp_path))
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"\bsway(?:-gate)? ([a-z]+)", README)) - {"sway", "yaml"}))

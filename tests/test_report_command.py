@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from sway_gate import cli
-from sway_gate.commands.common import FORMATS
-from sway_gate.reports.machine import to_json
+from sway_gate.commands._common import FORMATS
+from sway_gate.reports.json_v1 import to_json
 from tests import helpers_results as results
 from tests.test_compare import write_spec
 
@@ -54,8 +54,8 @@ def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
 
 @pytest.mark.parametrize("command", ["gate", "run", "check x --base y"])
 def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -> None:
-    monkeypatch.setattr("sway_gate.gate.run", lambda *_: results.sick())
-    monkeypatch.setattr("sway_gate.quick.suite", lambda *_: None)
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
+    monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *_: None)
     options = [word for form in FORMATS for word in (f"--{form}", f"out.{form}")]
     assert cli.main([*command.split(), *options]) == results.sick().exit_code
     for form, begin in BEGINS.items():
@@ -85,7 +85,7 @@ WRONG = {
 
 @pytest.mark.parametrize("line", WRONG.values(), ids=WRONG)
 def test_wrong_usage_is_2_before_anything_is_measured(folder: Path, monkeypatch: Any, capsys: Any, line: str) -> None:
-    monkeypatch.setattr("sway_gate.gate.run", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: pytest.fail("measured"))
     assert cli.main(line.split()) == 2
     out, err = capsys.readouterr()
     assert (out, "Traceback" in err) == ("", False)

@@ -6,9 +6,9 @@ import helpers_browser
 import pytest
 from helpers_results import healthy, hostile, probe, result, sick, undecided
 
-from sway_gate.reports import html
-from sway_gate.reports.machine import from_json
-from sway_gate.result import Finding, ModelFacts
+from sway_gate.reports.html import page as html_page
+from sway_gate.reports.json_v1 import from_json
+from sway_gate.results import Finding, ModelFacts
 
 BROWSER = helpers_browser.executable()
 pytestmark = [
@@ -83,7 +83,7 @@ def page(tmp_path_factory):
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     for name, made in RESULTS.items():
-        (folder / f"{name}.html").write_text(html.render(made), encoding="utf-8")
+        (folder / f"{name}.html").write_text(html_page.render(made), encoding="utf-8")
     return folder
 
 

@@ -9,8 +9,9 @@ from helpers_markdown import EVIL, TEXT, inlines
 from helpers_results import HOSTILE, healthy, hostile, probe, result, sick, undecided
 
 from sway_gate.reports import github
-from sway_gate.reports.machine import to_json
-from sway_gate.result import Finding
+from sway_gate.reports.json_v1 import to_json
+from sway_gate.results import Finding
+from sway_gate.text import one_line
 
 ROOT = Path("/repo")
 RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)}
@@ -27,7 +28,7 @@ def parsed(line):
 
 def seen(text):
     """What a reader should see of `text`."""
-    return github.one_line(text)
+    return one_line(text)
 
 
 @pytest.mark.parametrize("text", EVIL)

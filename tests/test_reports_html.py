@@ -13,10 +13,12 @@ import pytest
 from helpers_results import CURVE, HOSTILE, healthy, hostile, probe, result, sick, undecided
 from lxml.html import document_fromstring
 
-from sway_gate.reports import clean, figures, grids, html
-from sway_gate.reports.machine import from_json
-from sway_gate.result import Baseline, Finding, ModelFacts, Regression
-from sway_gate.spec import KINDS
+from sway_gate.reports.html import figures, tables
+from sway_gate.reports.html import page as html_page
+from sway_gate.reports.json_v1 import from_json
+from sway_gate.results import Baseline, Finding, ModelFacts, Regression
+from sway_gate.spec.probes import KINDS
+from sway_gate.text import clean
 
 ALL_KINDS = from_json((Path(__file__).parent / "data" / "all_kinds.json").read_bytes())
 NEVER = Finding(
@@ -47,13 +49,13 @@ needs_viz = pytest.mark.skipif(not figures.available(), reason="needs the extra 
 
 @lru_cache
 def page_of(number):
-    return html.render(list(RESULTS.values())[number])
+    return html_page.render(list(RESULTS.values())[number])
 
 
 def rendered(made):
     """The page; those of RESULTS are rendered once."""
     number = next((i for i, known in enumerate(RESULTS.values()) if known is made), None)
-    return html.render(made) if number is None else page_of(number)
+    return html_page.render(made) if number is None else page_of(number)
 
 
 def parsed(made):
@@ -130,9 +132,9 @@ def test_every_probe_has_its_place(made):
 
 
 def test_the_page_is_the_same_every_time():
-    first = html.render(ALL_KINDS)
-    html.render(sick())
-    assert html.render(ALL_KINDS) == first
+    first = html_page.render(ALL_KINDS)
+    html_page.render(sick())
+    assert html_page.render(ALL_KINDS) == first
 
 
 # What it says
@@ -225,7 +227,7 @@ def test_a_text_is_never_markup(text):
 @pytest.mark.parametrize("text", EVIL)
 def test_a_text_is_shown_as_it_is(text):
     assert " ".join(clean(text).split()) in text_of(everywhere(text))
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", html.render(everywhere(text)))
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", html_page.render(everywhere(text)))
 
 
 # Sizes
@@ -245,22 +247,22 @@ SIZES = {
 
 @pytest.mark.parametrize("made", SIZES.values(), ids=SIZES)
 def test_a_page_has_an_end(monkeypatch, made):
-    monkeypatch.setattr(html, "available", lambda: False)
-    page = html.render(made)
-    assert len(page.encode()) <= html.MAX_BYTES
+    monkeypatch.setattr(html_page, "available", lambda: False)
+    page = html_page.render(made)
+    assert len(page.encode()) <= html_page.MAX_BYTES
     assert "This page was shortened to 500 KB" in page or "and 2800 more; the JSON report has them all" in page
 
 
 @needs_viz
 @pytest.mark.slow
 def test_a_page_with_pictures_has_an_end():
-    page = html.render(SIZES["3000 probes"])
-    assert len(page.encode()) <= html.MAX_BYTES
+    page = html_page.render(SIZES["3000 probes"])
+    assert len(page.encode()) <= html_page.MAX_BYTES
     assert "without its pictures, for the length of this page" in page
 
 
 def test_three_hundred_sections_fit():
-    page = html.render(result(*[probe(str(i), details={"sections": MANY}) for i in range(3)]))
+    page = html_page.render(result(*[probe(str(i), details={"sections": MANY}) for i in range(3)]))
     assert page.count("section 299<") == 3
     assert "was shortened" not in page
 
@@ -336,7 +338,7 @@ def test_pictures_leave_matplotlib_as_it_was():
 
 
 def test_without_the_extra_the_tables_stand_alone(monkeypatch):
-    monkeypatch.setattr(html, "available", lambda: False)
+    monkeypatch.setattr(html_page, "available", lambda: False)
     page = parsed(sick())
     assert list(page.iter("svg")) == []
     assert "pip install 'sway-gate[viz]'" in page.text_content()
@@ -358,7 +360,7 @@ BARS = {
 
 @pytest.mark.parametrize(("values", "drawn"), BARS.values(), ids=BARS)
 def test_bars(values, drawn):
-    assert [tuple(bar) for bar in grids.bars(values)] == drawn
+    assert [tuple(bar) for bar in tables.bars(values)] == drawn
 
 
 OVERLAPS = {
@@ -372,7 +374,7 @@ OVERLAPS = {
 
 @pytest.mark.parametrize(("written", "true", "parts"), OVERLAPS.values(), ids=OVERLAPS)
 def test_overlap(written, true, parts):
-    assert grids.overlap(written, true) == parts
+    assert tables.overlap(written, true) == parts
 
 
 # Notebooks
@@ -382,5 +384,5 @@ def test_overlap(written, true, parts):
 def test_a_notebook_shows_the_page_in_a_frame(made):
     (frame,) = document_fromstring(f"<body>{made._repr_html_()}</body>").iter("iframe")
     assert frame.get("sandbox") == ""
-    assert frame.get("srcdoc").split() == html.render(made).split()
+    assert frame.get("srcdoc").split() == html_page.render(made).split()
     assert stdlib_html.escape(clean(made.verdict.upper())) in made._repr_html_().rpartition('report">')[2]

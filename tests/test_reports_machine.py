@@ -12,10 +12,10 @@ import pytest
 from lxml import etree
 
 from sway_gate.errors import UsageError
-from sway_gate.reports import clean
+from sway_gate.reports.json_v1 import GateV1, ProbeV1, from_json, to_json
 from sway_gate.reports.junit import to_junit
-from sway_gate.reports.machine import GateV1, ProbeV1, from_json, to_json
-from sway_gate.result import GateResult, ProbeResult
+from sway_gate.results import GateResult, ProbeResult
+from sway_gate.text import clean
 from tests import helpers_results as results
 
 GOLDEN = Path(__file__).parent / "data" / "gate-v1.json"
@@ -146,7 +146,7 @@ def test_huge_integer_in_details_becomes_null():
     assert from_json(data).probes[0].details["x"] is None
 
 
-@pytest.mark.parametrize("module", ["machine", "junit", "terminal"])
+@pytest.mark.parametrize("module", ["json_v1", "junit", "terminal"])
 def test_reports_do_not_import_numpy_or_rich_or_torch(module):
     heavy = "{'numpy', 'torch', 'rich', 'junit_xml'} & set(sys.modules)"
     code = f"import sys, sway_gate.reports.{module}; sys.exit(str({heavy}) if {heavy} else 0)"

@@ -8,9 +8,10 @@ import pytest
 from helpers_markdown import EVIL, TABLE, TEXT, inlines
 from helpers_results import healthy, hostile, leakage, probe, result, sick, undecided
 
-from sway_gate.reports import markdown, one_line
-from sway_gate.reports.machine import from_json
-from sway_gate.result import Baseline, Finding, ModelFacts, Regression
+from sway_gate.reports import markdown
+from sway_gate.reports.json_v1 import from_json
+from sway_gate.results import Baseline, Finding, ModelFacts, Regression
+from sway_gate.text import one_line
 
 ALL_KINDS = from_json((Path(__file__).parent / "data" / "all_kinds.json").read_bytes())
 RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)} | {"all kinds": ALL_KINDS}

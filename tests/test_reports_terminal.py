@@ -8,10 +8,11 @@ import unicodedata
 import msgspec
 import pytest
 
-from sway_gate.reports import clean, number, one_line, seconds
-from sway_gate.reports.plot import ROWS, bar, curve_rows
-from sway_gate.reports.terminal import headline, render
-from sway_gate.result import Category, Finding
+from sway_gate.reports.braille import ROWS, bar, curve_rows
+from sway_gate.reports.terminal import render
+from sway_gate.reports.wording import headline, seconds
+from sway_gate.results import Category, Finding
+from sway_gate.text import clean, number, one_line
 from tests import helpers_results as results
 
 MAKERS = [results.healthy, results.sick, results.undecided, results.hostile]

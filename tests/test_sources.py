@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sway_gate import sources
 from sway_gate.errors import SpecError
-from sway_gate.sources import files, text
+from sway_gate.training_data import files, text
+from sway_gate.training_data.items import Line
+from sway_gate.training_data.load import load_sections
 
 WORDS = " ".join(f"word{i}" for i in range(text.MIN_WORDS))
 
@@ -24,7 +25,7 @@ def write(folder, name, content):
 
 
 def load(folder, name, content):
-    return sources.load([write(folder, name, content)])
+    return load_sections([write(folder, name, content)])
 
 
 def mistakes(folder, name, content):
@@ -208,7 +209,7 @@ def test_every_bad_line_is_named(tmp_path, row, expected):
 def test_mistakes_of_all_files_at_once_up_to_a_limit(tmp_path):
     paths = [write(tmp_path, "a.jsonl", "{}\n" * 30), str(tmp_path / "none"), write(tmp_path, "b.jsonl", "{}\n" * 1030)]
     with pytest.raises(SpecError) as caught:
-        sources.load(paths)
+        load_sections(paths)
     problems = [problem.replace(f"{tmp_path}{os.sep}", "") for problem in caught.value.problems]
     assert (len(problems), problems[30]) == (51, "none: no such file")
     assert problems[-1] == "b.jsonl: and 1,011 more mistakes"
@@ -274,7 +275,7 @@ def test_arrays_that_cannot_be_read(tmp_path, content, expected):
 
 def refusal(path):
     with pytest.raises(SpecError) as caught:
-        sources.load([path])
+        load_sections([path])
     return caught.value.problems[0]
 
 
@@ -319,7 +320,7 @@ def test_kinds_are_counted_apart(tmp_path):
 
 def test_doubles_are_left_out_across_files(tmp_path):
     first, second = write(tmp_path, "a.jsonl", rows(3) + rows(1)), write(tmp_path, "b.jsonl", rows(4))
-    loaded = sources.load([first, second, second])
+    loaded = load_sections([first, second, second])
     assert [section.tag for section in loaded.sections] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3", "b.jsonl:4"]
     doubles = ["a.jsonl: doubles are left out (1)", *(f"b.jsonl: doubles are left out ({n})" for n in (3, 4))]
     assert list(loaded.notes) == doubles
@@ -409,7 +410,7 @@ def test_long_sections_go_in_pieces(tmp_path):
 
 @given(st.lists(st.text(st.sampled_from("ab \n"), max_size=3000)))
 def test_pieces_keep_every_word_and_the_limit(paragraphs):
-    lines = [text.Line(i, line) for i, line in enumerate("\n\n".join(paragraphs).split("\n"), 1)]
+    lines = [Line(i, line) for i, line in enumerate("\n\n".join(paragraphs).split("\n"), 1)]
     pieces = [piece.text for piece in text._pieces(lines)]
     assert all(0 < len(piece) <= text.MAX_PIECE_CHARS and piece.strip() for piece in pieces)
     assert "".join("".join(pieces).split()) == "".join("".join(paragraphs).split())
@@ -442,7 +443,7 @@ def test_nothing_but_spec_errors(tmp_path, content, name, wrap):
     content = b"[" + content.replace(b"\n", b",") + b"]" if wrap else content
     path = write(tmp_path, name, content)
     try:
-        problems, sections = (), sources.load([path]).sections
+        problems, sections = (), load_sections([path]).sections
     except SpecError as error:
         problems, sections = error.problems, ()
     assert all(problem.isprintable() and problem.startswith(path) for problem in problems)

@@ -14,8 +14,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sway_gate import spec, yamlpos
 from sway_gate.errors import SpecError
+from sway_gate.spec import schema, yaml_reader
+from sway_gate.spec.json_schema import json_schema
+from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
+from sway_gate.spec.probes import KINDS, Kind
+from sway_gate.spec.schema import Pair, Preference, section_id
 
 HEAD = "models: {base: {base: gpt2}, ft: {base: gpt2, adapter: org/lora}}\n"
 PROBE = "suite: [{name: p, kind: delta_kl}]\n"
@@ -25,7 +29,7 @@ PROBE = "suite: [{name: p, kind: delta_kl}]\n"
 def loader(request, monkeypatch):
     """Every case holds with libyaml and with the parser in Python."""
     if request.param == "python":
-        monkeypatch.setattr(yamlpos, "_LOADER", yaml.SafeLoader)
+        monkeypatch.setattr(yaml_reader, "_LOADER", yaml.SafeLoader)
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +41,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def read(text, folder="."):
-    return spec.loads(text, "sway.yaml", str(folder))
+    return parse_spec(text, "sway.yaml", str(folder))
 
 
 def mistakes(text, folder="."):
@@ -186,7 +190,7 @@ DEFAULTS = {
 COMMON = ["name", "kind", "enabled", "weight", "assert_z_gte"]
 
 
-@pytest.mark.parametrize("kind", spec.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_defaults_of_each_kind(kind):
     probe = read(suite(f"name: p, kind: {kind}")).suite[0]
     common = {"name": "p", "kind": kind, "enabled": True, "weight": 1.0, "assert_z_gte": 3.0, "line": 3}
@@ -194,8 +198,8 @@ def test_defaults_of_each_kind(kind):
 
 
 def test_every_kind_is_built():
-    assert set(spec.KINDS) == set(get_args(spec.Kind))
-    assert all(cls(name="p").kind == kind for kind, cls in spec.KINDS.items())
+    assert set(KINDS) == set(get_args(Kind))
+    assert all(cls(name="p").kind == kind for kind, cls in KINDS.items())
 
 
 VALUES = [
@@ -281,7 +285,7 @@ BEYOND_SCHEMA = [
         "assert_saturation_between must go from low to high, got 1 and 1",
     ),
 ]
-ALLOWED = ", ".join(spec.KINDS)
+ALLOWED = ", ".join(KINDS)
 ENTRIES = [
     *(
         (f"name: p, kind: {kind}, {field}", f"suite[0] ({kind}): {said}")
@@ -418,7 +422,7 @@ def test_mistakes_in_a_file(text, line):
 
 
 def test_too_many_values(monkeypatch):
-    monkeypatch.setattr(yamlpos, "MAX_NODES", 1000)
+    monkeypatch.setattr(yaml_reader, "MAX_NODES", 1000)
     assert mistakes("[" + "a," * 1001 + "]") == ["sway.yaml:1:2000: more than 1000 values; split the file"]
 
 
@@ -433,7 +437,7 @@ def test_all_mistakes_come_at_once_in_order():
 
 def test_a_flood_of_mistakes_is_cut():
     problems = mistakes(HEAD + PROBE.replace("delta_kl", f"delta_kl, prompts: [{'1, ' * 80}]"))
-    assert len(problems) == yamlpos.MAX_PROBLEMS + 1
+    assert len(problems) == yaml_reader.MAX_PROBLEMS + 1
     assert problems[-1].endswith("and 30 more mistakes")
 
 
@@ -467,8 +471,8 @@ class AnyStyle(msgspec.Struct):
 
 
 def read_style(text: str) -> Style:
-    reader = yamlpos.Reader("s", {AnyStyle: yamlpos.Family({"style": Style})})
-    value: Any = reader.read(yamlpos.compose(text, "s"), AnyStyle)
+    reader = yaml_reader.Reader("s", {AnyStyle: yaml_reader.Family({"style": Style})})
+    value: Any = reader.read(yaml_reader.compose(text, "s"), AnyStyle)
     reader.finish()
     return value
 
@@ -522,9 +526,9 @@ def test_sections():
     prose, instruction, preference = read(HEAD + PROBE + SECTIONS).sections
     assert (prose.kind, prose.content, prose.tag, prose.intent) == ("prose", "A text.", "intro", "generalize")
     assert (instruction.id, instruction.intent) == ("mine", "memorize")
-    assert instruction.pairs == (spec.Pair(prompt="a", gold="b"),)
-    assert preference.pairs == (spec.Preference(prompt="a", chosen="b", rejected="c"),)
-    assert len({prose.id, preference.id, spec.section_id("prose", "A text!")}) == 3
+    assert instruction.pairs == (Pair(prompt="a", gold="b"),)
+    assert preference.pairs == (Preference(prompt="a", chosen="b", rejected="c"),)
+    assert len({prose.id, preference.id, section_id("prose", "A text!")}) == 3
 
 
 def test_a_section_id_is_a_hash_of_kind_and_content():
@@ -609,14 +613,14 @@ def test_load_resolves_beside_the_file(folder):
     (folder / "s").mkdir()
     (folder / "s/a").mkdir()
     (folder / "s/sway.yaml").write_text("\ufeff" + with_adapter("./a"), encoding="utf-8")
-    loaded = spec.load(os.path.join("..", "s", "sway.yaml"))
+    loaded = load_spec(os.path.join("..", "s", "sway.yaml"))
     assert loaded.label == os.path.join("..", "s", "sway.yaml")
     assert (loaded.folder, loaded.models.ft.adapter) == (str(folder / "s"), str(folder / "s/a"))
 
 
 def test_load_from_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((HEAD + PROBE).encode())))
-    loaded = spec.load("-")
+    loaded = load_spec("-")
     assert (loaded.label, loaded.folder) == ("<stdin>", os.getcwd())
 
 
@@ -625,7 +629,7 @@ UNREADABLE = [
     (".", None, ".: is a folder; name the file in it"),
     ("bad\0.yaml", None, "'bad\\x00.yaml': cannot be read: its name holds a NUL character"),
     ("latin.yaml", b"a: 1\nb: \xe9", "latin.yaml:2:1: not UTF-8 text; save the file as UTF-8"),
-    ("big.yaml", b"#" * (spec.MAX_BYTES + 1), "big.yaml: larger than 4 MiB; a spec is a small file"),
+    ("big.yaml", b"#" * (MAX_BYTES + 1), "big.yaml: larger than 4 MiB; a spec is a small file"),
     ("wide.yaml", "a: b".encode("utf-16"), "wide.yaml:1:1: not UTF-8 text; save the file as UTF-8"),
 ]
 
@@ -635,14 +639,14 @@ def test_unreadable_files(path, data, line):
     if data is not None:
         Path(path).write_bytes(data)
     with pytest.raises(SpecError) as caught:
-        spec.load(path)
+        load_spec(path)
     assert caught.value.problems == [line]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX device")
 def test_an_endless_file_ends():
     with pytest.raises(SpecError, match="larger than 4 MiB"):
-        spec.load("/dev/zero")
+        load_spec("/dev/zero")
 
 
 PIECES = [
@@ -678,8 +682,10 @@ def test_no_garbling_of_a_spec_escapes_as_anything_but_a_spec_error(edits):
 
 
 def test_import_is_light():
-    code = "import sys, sway_gate.spec; print(sys.modules.keys() & {'numpy', 'torch', 'rich', 'huggingface_hub'})"
-    root = Path(spec.__file__).parents[1]
+    code = (
+        "import sys, sway_gate.spec.schema; print(sys.modules.keys() & {'numpy', 'torch', 'rich', 'huggingface_hub'})"
+    )
+    root = Path(schema.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -689,7 +695,7 @@ def test_import_is_light():
 
 def validator():
     jsonschema = pytest.importorskip("jsonschema")
-    schema = spec.json_schema()
+    schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
@@ -715,7 +721,7 @@ def test_schema_refuses_what_load_refuses(kind, field):
 
 
 def test_schema_has_nothing_of_the_loaders_own_and_is_closed():
-    schema = spec.json_schema()
+    schema = json_schema()
     objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
     assert all(definition["additionalProperties"] is False for definition in objects)
     assert not {"line", "label", "folder", "notes"} & {name for d in objects for name in d["properties"]}
@@ -728,4 +734,4 @@ def test_names_are_compared_also_where_entries_are_wrong(tmp_path: Path) -> None
     with pytest.raises(
         SpecError, match=r"suite\[1\] \(leakage\): name is 'a', as in suite\[0\] \(delta_kl\) in line 2"
     ):
-        spec.loads(text, "sway.yaml", str(tmp_path))
+        parse_spec(text, "sway.yaml", str(tmp_path))

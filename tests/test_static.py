@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from sway_gate.reports.static import render, to_dict
-from sway_gate.static import ModuleNorm, StaticReport, check
+from sway_gate.static.check import StaticReport, check_files
 from sway_gate.static.config import AdapterConfig
 from sway_gate.static.findings import compact
+from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.patterns import _ways
 
 Tensors = dict[str, np.ndarray]
@@ -62,7 +63,7 @@ def message(report: StaticReport, id: str) -> str:
 
 
 def test_a_healthy_adapter_has_no_finding(tmp_path: Path) -> None:
-    report = check(adapter(tmp_path), BASE)
+    report = check_files(adapter(tmp_path), BASE)
     assert (report.findings, report.exit_code) == ((), 0)
     assert [(m.module, m.layer, m.r) for m in report.modules] == [(Q0, 0, 4), (Q1, 1, 4)]
     assert report.config == AdapterConfig(
@@ -74,12 +75,12 @@ def test_a_healthy_adapter_has_no_finding(tmp_path: Path) -> None:
 def test_a_file_stands_for_its_folder(tmp_path: Path, file: str) -> None:
     adapter(tmp_path)
     (tmp_path / "README.md").touch()
-    assert len(check(tmp_path / file).modules) == 2
+    assert len(check_files(tmp_path / file).modules) == 2
 
 
 @pytest.mark.parametrize("path", ["absent", "absent/adapter_config.json", "nul\0byte", "x" * 5000])
 def test_a_missing_folder_is_broken(tmp_path: Path, path: str) -> None:
-    report = check(tmp_path / path)
+    report = check_files(tmp_path / path)
     assert set(by_level(report)) <= {"folder-missing", "unreadable"}
     assert report.exit_code == 2
 
@@ -102,7 +103,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize(("data", "id", "says"), CONFIGS)
 def test_a_broken_config(tmp_path: Path, data: bytes, id: str, says: str) -> None:
-    report = check(adapter(tmp_path, config=data))
+    report = check_files(adapter(tmp_path, config=data))
     assert by_level(report) == {id: "broken"}
     assert says in message(report, id)
     assert (report.exit_code, report.config, report.modules) == (2, None, ())
@@ -110,7 +111,7 @@ def test_a_broken_config(tmp_path: Path, data: bytes, id: str, says: str) -> Non
 
 def test_malformed_json_is_placed_by_line_and_column(tmp_path: Path) -> None:
     path = adapter(tmp_path, config=b'{\n "r": four\n}') / "adapter_config.json"
-    assert check(tmp_path).findings[0].path == f"{path}:2:7"
+    assert check_files(tmp_path).findings[0].path == f"{path}:2:7"
 
 
 FIELDS = [
@@ -140,7 +141,7 @@ FIELDS = [
 @pytest.mark.parametrize(("field", "value"), FIELDS, ids=lambda value: str(value)[:20])
 def test_a_field_of_the_wrong_type(tmp_path: Path, field: str, value: Any) -> None:
     text = json.dumps(CONFIG | {field: value}, indent=1).replace("Infinity", "1e999")
-    (finding,) = check(adapter(tmp_path, config=text.encode())).findings
+    (finding,) = check_files(adapter(tmp_path, config=text.encode())).findings
     line = next(i for i, line in enumerate(text.splitlines(), 1) if f'"{field}"' in line)
     assert (finding.id, finding.level) == ("config-field", "broken")
     assert finding.path.endswith(f"adapter_config.json:{line}")
@@ -148,18 +149,18 @@ def test_a_field_of_the_wrong_type(tmp_path: Path, field: str, value: Any) -> No
 
 
 def test_all_wrong_fields_are_told_at_once(tmp_path: Path) -> None:
-    report = check(adapter(tmp_path, config={"r": 0, "bias": 1, "use_dora": 2}))
+    report = check_files(adapter(tmp_path, config={"r": 0, "bias": 1, "use_dora": 2}))
     assert [finding.id for finding in report.findings] == ["config-field"] * 3
 
 
 def test_null_fields_have_their_defaults(tmp_path: Path) -> None:
     nulls = dict.fromkeys(("rank_pattern", "modules_to_save", "use_dora", "bias", "target_parameters"))
-    assert check(adapter(tmp_path, config=nulls), BASE).findings == ()
+    assert check_files(adapter(tmp_path, config=nulls), BASE).findings == ()
 
 
 @pytest.mark.parametrize("peft_type", ["IA3", "PREFIX_TUNING", "X\n\x1b[1m"])
 def test_other_adapters_are_noted(tmp_path: Path, peft_type: str) -> None:
-    report = check(adapter(tmp_path, config={"peft_type": peft_type, "r": None}), BASE)
+    report = check_files(adapter(tmp_path, config={"peft_type": peft_type, "r": None}), BASE)
     assert (by_level(report), report.modules, report.exit_code) == ({"not-lora": "note"}, (), 0)
     assert message(report, "not-lora").isprintable()
 
@@ -182,17 +183,17 @@ BASES = [
 
 @pytest.mark.parametrize(("named", "base", "expected"), BASES)
 def test_the_base(tmp_path: Path, named: str | None, base: str | None, expected: dict[str, str]) -> None:
-    assert by_level(check(adapter(tmp_path, config={"base_model_name_or_path": named}), base)) == expected
+    assert by_level(check_files(adapter(tmp_path, config={"base_model_name_or_path": named}), base)) == expected
 
 
 def test_a_folder_here_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert by_level(check(adapter(tmp_path / "a"), "models")) == {"base-other-path": "note"}
+    assert by_level(check_files(adapter(tmp_path / "a"), "models")) == {"base-other-path": "note"}
 
 
 def test_missing_files_are_told_together(tmp_path: Path) -> None:
-    assert by_level(check(tmp_path)) == {"config-missing": "broken", "weights-missing": "broken"}
+    assert by_level(check_files(tmp_path)) == {"config-missing": "broken", "weights-missing": "broken"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
@@ -200,19 +201,19 @@ def test_a_dangling_link_is_missing(tmp_path: Path) -> None:
     path = adapter(tmp_path) / "adapter_model.safetensors"
     path.unlink()
     path.symlink_to(tmp_path / "absent")
-    assert by_level(check(tmp_path)) == {"weights-missing": "broken"}
+    assert by_level(check_files(tmp_path)) == {"weights-missing": "broken"}
 
 
 def test_a_pickle_alone_is_refused(tmp_path: Path) -> None:
     (adapter(tmp_path) / "adapter_model.safetensors").rename(tmp_path / "adapter_model.bin")
-    (finding,) = check(tmp_path).findings
+    (finding,) = check_files(tmp_path).findings
     assert (finding.id, finding.level) == ("weights-pickle", "broken")
     assert "safe_serialization=True" in finding.remedy
 
 
 def test_a_pickle_beside_safetensors_is_ignored(tmp_path: Path) -> None:
     (adapter(tmp_path) / "adapter_model.bin").touch()
-    assert by_level(check(tmp_path)) == {"pickle-ignored": "note"}
+    assert by_level(check_files(tmp_path)) == {"pickle-ignored": "note"}
 
 
 def raw(header: Any, data: bytes = b"") -> bytes:
@@ -268,14 +269,14 @@ LIES = [
 
 @pytest.mark.parametrize(("data", "id"), LIES)
 def test_a_lying_file_is_named(tmp_path: Path, data: bytes, id: str) -> None:
-    report = check(adapter(tmp_path, data))
+    report = check_files(adapter(tmp_path, data))
     assert by_level(report) == {id: "broken"}
     assert "\n" not in message(report, id)
 
 
 def test_a_pointer_says_what_to_run(tmp_path: Path) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\n"
-    report = check(adapter(tmp_path, pointer, pointer))
+    report = check_files(adapter(tmp_path, pointer, pointer))
     assert ["git lfs pull" in finding.remedy for finding in report.findings] == [True, True]
 
 
@@ -304,7 +305,7 @@ def filled(dtype: str, b: int, more: int | None = None) -> bytes:
 @pytest.mark.parametrize("dtype", BIT_CASES)
 @pytest.mark.parametrize("bad", [3, 4], ids=["NaN", "-Inf"])
 def test_nan_and_inf_in_every_dtype(tmp_path: Path, dtype: str, bad: int) -> None:
-    report = check(adapter(tmp_path, filled(dtype, BIT_CASES[dtype][1], BIT_CASES[dtype][bad])))
+    report = check_files(adapter(tmp_path, filled(dtype, BIT_CASES[dtype][1], BIT_CASES[dtype][bad])))
     assert (by_level(report), report.modules, report.exit_code) == ({"non-finite": "verdict"}, (), 1)
     assert f"in 1 of 2 tensors: '{key(Q0, 'lora_B')}' (1 of 20)" in message(report, "non-finite")
 
@@ -312,27 +313,27 @@ def test_nan_and_inf_in_every_dtype(tmp_path: Path, dtype: str, bad: int) -> Non
 @pytest.mark.parametrize("dtype", BIT_CASES)
 @pytest.mark.parametrize("zero", ["+0", "-0"])
 def test_zero_in_every_dtype(tmp_path: Path, dtype: str, zero: str) -> None:
-    report = check(adapter(tmp_path, filled(dtype, BIT_CASES[dtype][2] if zero == "-0" else 0)))
+    report = check_files(adapter(tmp_path, filled(dtype, BIT_CASES[dtype][2] if zero == "-0" else 0)))
     assert (by_level(report), report.exit_code) == ({"never-trained": "verdict"}, 1)
 
 
 @pytest.mark.parametrize("dtype", BIT_CASES)
 def test_values_in_every_dtype(tmp_path: Path, dtype: str) -> None:
-    report = check(adapter(tmp_path, filled(dtype, BIT_CASES[dtype][1])))
+    report = check_files(adapter(tmp_path, filled(dtype, BIT_CASES[dtype][1])))
     # ΔW is (8/4)·4·1.5·1.5 = 18 everywhere: of rank one.
     assert report.modules[0].frobenius == pytest.approx(18 * 30**0.5)
     assert report.modules[0].stable_rank == pytest.approx(1)
 
 
 def test_a_single_subnormal_is_trained(tmp_path: Path) -> None:
-    report = check(adapter(tmp_path, filled("F32", 0, more=1)))
+    report = check_files(adapter(tmp_path, filled("F32", 0, more=1)))
     assert report.findings == ()
 
 
 def test_nan_is_found_beyond_the_first_chunk(tmp_path: Path) -> None:
     bias = np.zeros((1 << 20) + 9, np.float32)
     bias[-1] = np.nan
-    report = check(adapter(tmp_path, HEALTHY | {"base_model.model.fc.bias": bias}, {"bias": "all"}))
+    report = check_files(adapter(tmp_path, HEALTHY | {"base_model.model.fc.bias": bias}, {"bias": "all"}))
     assert by_level(report) == {"non-finite": "verdict"}
 
 
@@ -358,7 +359,7 @@ UNTRAINED = [
 
 @pytest.mark.parametrize(("tensors", "config", "expected"), UNTRAINED)
 def test_untrained(tmp_path: Path, tensors: Tensors, config: dict[str, Any], expected: dict[str, str]) -> None:
-    report = check(adapter(tmp_path, HEALTHY | tensors, config))
+    report = check_files(adapter(tmp_path, HEALTHY | tensors, config))
     assert by_level(report) == expected
     assert report.exit_code == int("verdict" in expected.values())
 
@@ -366,7 +367,7 @@ def test_untrained(tmp_path: Path, tensors: Tensors, config: dict[str, Any], exp
 def test_dead_layers_are_named_by_range(tmp_path: Path) -> None:
     tensors = {k: v for i in range(6) for k, v in pair(name(i)).items()}
     tensors |= {k: np.zeros_like(v) for k, v in tensors.items() if "lora_B" in k and ".5." not in k and ".3." not in k}
-    report = check(adapter(tmp_path, tensors))
+    report = check_files(adapter(tmp_path, tensors))
     assert "4 of 6 modules" in message(report, "dead-layers")
     assert "model.layers.{0-2,4}.self_attn.q_proj" in message(report, "dead-layers")
 
@@ -447,18 +448,18 @@ SHAPES = [
 def test_config_against_tensors(
     tmp_path: Path, tensors: Tensors, config: dict[str, Any], expected: dict[str, str]
 ) -> None:
-    assert by_level(check(adapter(tmp_path, HEALTHY | tensors, config))) == expected
+    assert by_level(check_files(adapter(tmp_path, HEALTHY | tensors, config))) == expected
 
 
 def test_no_lora_tensors(tmp_path: Path) -> None:
-    assert by_level(check(adapter(tmp_path, {"lora_unet_q.lora_down.weight": np.ones((4, 4))}))) == {
+    assert by_level(check_files(adapter(tmp_path, {"lora_unet_q.lora_down.weight": np.ones((4, 4))}))) == {
         "no-lora-tensors": "broken"
     }
 
 
 def test_eight_bit_floats_are_noted(tmp_path: Path) -> None:
     data = raw({key(Q0, p): entry((4, 4), 16 * i, 16 * i + 16, "F8_E4M3") for i, p in enumerate(("lora_A", "lora_B"))})
-    assert by_level(check(adapter(tmp_path, data + b"\x01" * 32))) == {
+    assert by_level(check_files(adapter(tmp_path, data + b"\x01" * 32))) == {
         "dtype-not-inspected": "note",
         "norms-skipped": "note",
     }
@@ -498,7 +499,7 @@ def test_norms_are_those_of_the_explicit_update(tmp_path: Path, r: int, d_in: in
         data, tensors = as_bfloat16(tensors)
     else:
         data = save(tensors := {name: x.astype(dtype) for name, x in tensors.items()})
-    (row,) = check(adapter(tmp_path, data, {"r": r, "lora_alpha": 3})).modules
+    (row,) = check_files(adapter(tmp_path, data, {"r": r, "lora_alpha": 3})).modules
     assert numbers(row) == pytest.approx(oracle(tensors, Q0, 3 / r), rel=1e-6)
 
 
@@ -509,7 +510,7 @@ def test_scaling_follows_the_patterns(tmp_path: Path, config: dict[str, Any]) ->
         "alpha_pattern": {"0.self_attn.q_proj": 5, "q_proj": 7},
     }
     tensors = pair(Q0) | pair(Q1, r=9)
-    report = check(adapter(tmp_path, tensors, patterns | config))
+    report = check_files(adapter(tmp_path, tensors, patterns | config))
     for row, alpha, r in zip(report.modules, (5, 7), (4, 9), strict=True):
         assert numbers(row) == pytest.approx(oracle(tensors, row.module, alpha / (r**0.5 if config else r)), rel=1e-6)
 
@@ -517,26 +518,26 @@ def test_scaling_follows_the_patterns(tmp_path: Path, config: dict[str, Any]) ->
 def test_norms_of_a_rank_deficient_update(tmp_path: Path) -> None:
     a, b = np.ones((4, 12)), np.eye(10)[:, :4]
     tensors = pair(Q0, lora_A=a, lora_B=b)
-    (row,) = check(adapter(tmp_path, tensors)).modules
+    (row,) = check_files(adapter(tmp_path, tensors)).modules
     assert numbers(row) == pytest.approx((2 * 48**0.5, 2 * 48**0.5, 1, 1), rel=1e-6)
 
 
 def test_a_convolution_is_flattened(tmp_path: Path) -> None:
     tensors = pair(Q0, d_in=18)
     shaped = {k: v.reshape(4, 2, 3, 3) if "lora_A" in k else v.reshape(10, 4, 1, 1) for k, v in tensors.items()}
-    (row,) = check(adapter(tmp_path, shaped)).modules
+    (row,) = check_files(adapter(tmp_path, shaped)).modules
     assert numbers(row) == pytest.approx(oracle(tensors, Q0, 2), rel=1e-6)
 
 
 def test_a_zero_update_has_zero_ranks(tmp_path: Path) -> None:
-    dead = check(adapter(tmp_path, HEALTHY | zeroed(Q1))).modules[1]
+    dead = check_files(adapter(tmp_path, HEALTHY | zeroed(Q1))).modules[1]
     assert numbers(dead) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("size", [1e200, 1e-200])
 def test_norms_beyond_the_range_of_a_double(tmp_path: Path, size: float) -> None:
     tensors = {k: v.astype(float) * size for k, v in HEALTHY.items()}
-    report = check(adapter(tmp_path, tensors))
+    report = check_files(adapter(tmp_path, tensors))
     assert all(np.isfinite(numbers(row)).all() for row in report.modules)
     assert "non-finite" not in by_level(report)
 
@@ -587,14 +588,14 @@ REGEXES = st.text("ab(|)*+?{2,}[]^\\.:=!$", max_size=40) | st.text(max_size=60)
 @given(pattern=REGEXES)
 def test_no_pattern_raises(tmp_path: Path, pattern: str) -> None:
     adapter(tmp_path, config={"target_modules": pattern, "rank_pattern": {pattern: 4}})
-    assert check(tmp_path).exit_code in (0, 2)
+    assert check_files(tmp_path).exit_code in (0, 2)
 
 
 @FUZZ
 @given(data=st.binary(max_size=300), size=st.none() | st.integers(0, 400))
 def test_no_bytes_raise(tmp_path: Path, data: bytes, size: int | None) -> None:
     weights = data if size is None else size.to_bytes(8, "little") + data
-    assert check(adapter(tmp_path, weights, data)).exit_code == 2
+    assert check_files(adapter(tmp_path, weights, data)).exit_code == 2
 
 
 @FUZZ
@@ -608,7 +609,7 @@ def test_no_damage_raises(tmp_path: Path, edits: list[tuple[int, int]], cut: int
         for at, value in edits:
             changed[at % len(data)] = value
         damaged.append(bytes(changed[: cut % len(data)] if cut % 3 == 0 else changed))
-    report = check(adapter(tmp_path, *damaged))
+    report = check_files(adapter(tmp_path, *damaged))
     assert json.dumps(to_dict(report), ensure_ascii=False, allow_nan=False).encode()
     assert render(report, verbose=True)
 
@@ -633,12 +634,12 @@ ENTRIES = VALUES | st.builds(
     entries=st.dictionaries(st.sampled_from([*HEALTHY, "__metadata__", "t"]), ENTRIES, max_size=4),
 )
 def test_no_json_raises(tmp_path: Path, config: dict[str, Any], entries: dict[str, Any]) -> None:
-    report = check(adapter(tmp_path, raw(entries, bytes(40)), config))
+    report = check_files(adapter(tmp_path, raw(entries, bytes(40)), config))
     assert json.dumps(to_dict(report), ensure_ascii=False, allow_nan=False).encode()
 
 
 def test_it_needs_no_model_library(tmp_path: Path) -> None:
-    code = f"""import sys; from sway_gate.static import check; check({str(adapter(tmp_path))!r})
+    code = f"""import sys; from sway_gate.static.check import check_files; check_files({str(adapter(tmp_path))!r})
 sys.exit(bool({{"torch", "transformers", "peft", "safetensors"}} & set(sys.modules)))"""
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
 
@@ -646,7 +647,7 @@ sys.exit(bool({{"torch", "transformers", "peft", "safetensors"}} & set(sys.modul
 def rendered(
     folder: Path, tensors: Tensors = HEALTHY, config: dict[str, Any] | None = None, **options: Any
 ) -> list[str]:
-    return render(check(adapter(folder, tensors, config), BASE), **options).splitlines()
+    return render(check_files(adapter(folder, tensors, config), BASE), **options).splitlines()
 
 
 VERDICTS = [
@@ -685,7 +686,7 @@ def test_no_text_forges_a_line(tmp_path: Path) -> None:
 
 
 def test_json(tmp_path: Path) -> None:
-    report = check(adapter(tmp_path))
+    report = check_files(adapter(tmp_path))
     data = to_dict(report)
     assert (data["schema_version"], data["verdict"], data["exit_code"]) == (1, "ok", 0)
     assert msgspec.convert(data, StaticReport) == report

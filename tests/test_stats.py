@@ -22,7 +22,6 @@ from sway_gate.stats import (
     Prior,
     Scale,
     bootstrap_ci,
-    calibrate,
     fraction_below,
     holm,
     js,
@@ -37,6 +36,7 @@ from sway_gate.stats import (
     student_log_sf,
     student_to_normal,
     transform,
+    z_score,
 )
 
 Interval = Callable[[Floats, int], tuple[float, float] | None]
@@ -190,15 +190,15 @@ def test_null_rate_of_z3_is_nominal(n: int, scale: Scale, rng: np.random.Generat
     low, high = oracle.binom.interval(0.999, len(x), oracle.norm.sf(3))
     assert low <= np.count_nonzero(t >= t_at_z3(n)) <= high
     extreme = np.argsort(t)[-2000:]  # around the threshold, and the far tail
-    assert all((calibrate(x[i, 0], x[i, 1:], 1e-9).z >= 3) == (t[i] >= t_at_z3(n)) for i in extreme)
+    assert all((z_score(x[i, 0], x[i, 1:], 1e-9).z >= 3) == (t[i] >= t_at_z3(n)) for i in extreme)
 
 
 @pytest.mark.parametrize("n", [3, 8, 256])
 def test_z3_is_where_the_prediction_interval_ends(n: int, rng: np.random.Generator) -> None:
     nulls = rng.normal(-4, 2, n)
     reach = t_at_z3(n) * nulls.std(ddof=1) * math.sqrt(1 + 1 / n)
-    assert calibrate(nulls.mean() + reach, nulls, 1e-9).z == pytest.approx(3, rel=1e-9)
-    assert calibrate(nulls.mean() - reach, nulls, 1e-9).z == pytest.approx(-3, rel=1e-9)
+    assert z_score(nulls.mean() + reach, nulls, 1e-9).z == pytest.approx(3, rel=1e-9)
+    assert z_score(nulls.mean() - reach, nulls, 1e-9).z == pytest.approx(-3, rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -211,23 +211,23 @@ def test_z3_is_where_the_prediction_interval_ends(n: int, rng: np.random.Generat
     ],
 )
 def test_floor(nulls: list[float], floor: float, sd: float, floored: bool) -> None:
-    got = calibrate(5.0, nulls, floor)
+    got = z_score(5.0, nulls, floor)
     assert got[1:] == (3, 2.0, sd, floored)
     assert got.z == pytest.approx(oracle.norm.isf(oracle.t.sf(3 / sd / math.sqrt(4 / 3), 2)))
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=12), st.floats(-1e3, 1e3), st.floats(1e-6, 1e3))
 def test_floor_only_brings_z_nearer_to_zero(nulls: list[float], value: float, floor: float) -> None:
-    assert abs(calibrate(value, nulls, floor).z) <= abs(calibrate(value, nulls, 1e-6).z)
+    assert abs(z_score(value, nulls, floor).z) <= abs(z_score(value, nulls, 1e-6).z)
 
 
 def test_one_step_above_tied_nulls_is_no_evidence() -> None:
-    assert calibrate(0.1, [0.0, 0.0, 0.0], floor=0.1).z < 1
+    assert z_score(0.1, [0.0, 0.0, 0.0], floor=0.1).z < 1
 
 
 @pytest.mark.parametrize("value", [math.inf, 1e300])
 def test_calibrate_stays_finite(value: float) -> None:
-    assert 3 < calibrate(value, [0.0, 1.0, 2.0], 0.1).z < math.inf
+    assert 3 < z_score(value, [0.0, 1.0, 2.0], 0.1).z < math.inf
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_calibrate_stays_finite(value: float) -> None:
 )
 def test_calibrate_refuses(value: float, nulls: list[float], floor: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        calibrate(value, nulls, floor)
+        z_score(value, nulls, floor)
 
 
 @pytest.mark.parametrize(("value", "p"), [(9.0, 1 / 5), (3.0, 3 / 5), (2.5, 3 / 5), (-1.0, 1.0)])
@@ -518,12 +518,12 @@ def test_a_prior_moderates_the_spread_as_smyth_has_it(n: int) -> None:
     df = prior.df + n - 1
     s = math.sqrt((prior.df * prior.sd**2 + (n - 1) * x.var(ddof=1)) / df)
     t = (5.0 - x.mean()) / (s * math.sqrt(1 + 1 / n))
-    assert calibrate(5.0, x, 1e-9, prior).z == pytest.approx(oracle.norm.isf(oracle.t.sf(t, df)), rel=1e-9)
+    assert z_score(5.0, x, 1e-9, prior).z == pytest.approx(oracle.norm.isf(oracle.t.sf(t, df)), rel=1e-9)
 
 
 def test_a_true_prior_keeps_the_null_rate() -> None:
     rng, prior = np.random.default_rng(0), Prior(sd=1.0, df=20)
-    zs = np.array([calibrate(row[0], row[1:], 1e-9, prior).z for row in rng.normal(size=(20_000, 9))])
+    zs = np.array([z_score(row[0], row[1:], 1e-9, prior).z for row in rng.normal(size=(20_000, 9))])
     for z in (1.0, 2.0):
         nominal = oracle.norm.sf(z)
         # Slightly careful: the estimate of the spread is worth more than the degrees of freedom that it is given.

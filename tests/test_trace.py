@@ -7,18 +7,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from sway_gate import cli, engine, gate, spec, trace, watch
-from sway_gate.backends import OutOfMemory
+from sway_gate import cli
+from sway_gate.backends.base import OutOfMemory
+from sway_gate.engine import trace
+from sway_gate.engine.observe import PassObserver, _read
+from sway_gate.engine.run import Key, Measured, run_plan
 from sway_gate.errors import SwayError, UsageError
-from sway_gate.measure import FINETUNED, Divergence, LogProbs, View
-from sway_gate.progress import silent
+from sway_gate.gate.resolve import Options
+from sway_gate.gate.run import run_gate
+from sway_gate.measurements import FINETUNED, Divergence, LogProbs, View
+from sway_gate.output import silent
 from sway_gate.reports import trace as reports
 from sway_gate.reports import trace_summary
+from sway_gate.spec.load import parse_spec
 from tests.test_engine import Arithmetic, Memory
 
 NULL = View("null", 3)
 ONE, TWO, MOVED = LogProbs("aaa", "b"), LogProbs("c", "d"), Divergence("ee")
-ASKED: dict[str, list[engine.Key]] = {
+ASKED: dict[str, list[Key]] = {
     "first": [(FINETUNED, ONE), (NULL, ONE), (FINETUNED, MOVED)],
     "second": [(FINETUNED, ONE), (FINETUNED, TWO)],
 }
@@ -33,12 +39,12 @@ suite:
 """
 
 
-def traced(backend: Any, store: Any = None) -> tuple[list[Any], engine.Measured]:
+def traced(backend: Any, store: Any = None) -> tuple[list[Any], Measured]:
     """The events of measuring what both probes ask for."""
     events: list[Any] = []
-    eye = watch.Watch(events.append, {name: (f"kind of {name}", keys) for name, keys in ASKED.items()})
+    eye = PassObserver(events.append, {name: (f"kind of {name}", keys) for name, keys in ASKED.items()})
     plan = [key for keys in ASKED.values() for key in keys]
-    measured = engine.measure(plan, eye.loading(lambda: backend), eye.store(store), silent)
+    measured = run_plan(plan, eye.loading(lambda: backend), eye.store(store), silent)
     eye.tell_known()
     return events, measured
 
@@ -56,7 +62,7 @@ def test_what_is_asked_for_is_told_first() -> None:
 
 def test_watching_changes_no_answer() -> None:
     plan = [key for keys in ASKED.values() for key in keys]
-    plain = engine.measure(plan, Arithmetic, None, silent).answers
+    plain = run_plan(plan, Arithmetic, None, silent).answers
     watched = traced(Arithmetic())[1].answers
     assert all(plain.get(view, request) == watched.get(view, request) for view, request in plan)
 
@@ -85,7 +91,7 @@ def test_what_the_store_knew_is_told_and_measured_no_more() -> None:
     store = Memory()
     traced(Arithmetic(), store)
     events = traced(Arithmetic(), store)[0]
-    assert [type(event) for event in events] == [trace.Planned, trace.Stored]
+    assert [type(event) for event in events] == [trace.PlanEvent, trace.Stored]
     assert (events[1].answers, events[1].probes) == (6, {"first": 4, "second": 4})
 
 
@@ -113,14 +119,14 @@ ROWS = {
 @pytest.mark.parametrize(("lengths", "continued", "expected"), ROWS.values(), ids=ROWS)
 def test_tokens_of_a_pass(lengths: Any, continued: int, expected: dict[str, int]) -> None:
     rows = [trace_row(length, shared) for length, shared in lengths]
-    told = watch._read([FINETUNED, NULL], rows, continued)
+    told = _read([FINETUNED, NULL], rows, continued)
     assert {name: told[name] for name in expected} == expected
 
 
 def trace_row(length: int, shared: int) -> Any:
-    from sway_gate.backends import Row
+    from sway_gate.backends.base import EncodedRequest
 
-    return Row(tuple(range(length)), (length - 1,), shared=shared)
+    return EncodedRequest(tuple(range(length)), (length - 1,), shared=shared)
 
 
 # --- Files --------------------------------------------------------------------------------------------------------
@@ -152,11 +158,11 @@ def test_a_known_verdict_is_made_again_from_the_store_where_it_is_traced(folder:
     base = save_base(folder / "base", "llama")
     adapter = save_adapter(folder / "adapter", base)
     models = f"base: {{base: {base.as_posix()}}}\n  ft: {{base: {base.as_posix()}, adapter: {adapter.as_posix()}}}"
-    loaded = spec.loads(f"version: 1\nmodels:\n  {models}\nsuite: {SPEC.partition('suite:')[2]}", "s", str(folder))
+    loaded = parse_spec(f"version: 1\nmodels:\n  {models}\nsuite: {SPEC.partition('suite:')[2]}", "s", str(folder))
     events: list[trace.Event] = []
-    known = [gate.run(loaded, options).cached for options in (gate.Options(), gate.Options())]
-    assert (known, gate.run(loaded, gate.Options(observe=events.append)).cached) == ([False, True], False)
-    assert [type(event) for event in events] == [trace.Started, trace.Planned, trace.Stored, trace.Ended]
+    known = [run_gate(loaded, options).cached for options in (Options(), Options())]
+    assert (known, run_gate(loaded, Options(observe=events.append)).cached) == ([False, True], False)
+    assert [type(event) for event in events] == [trace.Started, trace.PlanEvent, trace.Stored, trace.Ended]
 
 
 def test_a_run_that_fails_midway_leaves_its_trace(folder: Path, monkeypatch: Any) -> None:
@@ -208,10 +214,10 @@ def a_pass(number: int, seconds: float, **fields: Any) -> trace.Pass:
 
 EVENTS: list[Any] = [
     trace.Started(spec="sway.yaml", adapter="a", base="b"),
-    trace.Planned(
+    trace.PlanEvent(
         probes={
-            "first": trace.Asked(kind="delta_kl", texts=3, answers=9),
-            "second | *": trace.Asked(kind="leakage", texts=2, answers=4),
+            "first": trace.ProbeDemand(kind="delta_kl", texts=3, answers=9),
+            "second | *": trace.ProbeDemand(kind="leakage", texts=2, answers=4),
         },
         answers=10,
     ),
@@ -317,6 +323,6 @@ def test_a_trace_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: Any) 
 
 def test_a_long_name_leaves_a_table() -> None:
     s = trace_summary.sum_up(
-        [EVENTS[0], trace.Planned(probes={"n" * 9000: trace.Asked(kind="k", texts=1, answers=1)}, answers=1)]
+        [EVENTS[0], trace.PlanEvent(probes={"n" * 9000: trace.ProbeDemand(kind="k", texts=1, answers=1)}, answers=1)]
     )
     assert max(map(len, reports.render(s).splitlines())) < 200

@@ -7,20 +7,22 @@ import pytest
 pytest.importorskip("peft")
 
 from benchmarks.validity import documents, recipes, suite, truth
-from sway_gate import spec
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.probes import KINDS
+from sway_gate.spec.schema import Spec
 
 DOCUMENTS = [documents.document(name) for name in documents.DOCUMENTS]
 named = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 
 
-def loaded(document: documents.Document) -> spec.Spec:
+def loaded(document: documents.Document) -> Spec:
     text = suite.text(suite.suite(document, Path("base"), Path("adapter"), "embedding"))
-    return spec.loads(text, "sway.yaml", "/")
+    return parse_spec(text, "sway.yaml", "/")
 
 
 @named
 def test_suite_has_every_kind_but_style_once(document: documents.Document) -> None:
-    assert sorted(probe.kind for probe in loaded(document).suite) == sorted(set(spec.KINDS) - {"style_fingerprint"})
+    assert sorted(probe.kind for probe in loaded(document).suite) == sorted(set(KINDS) - {"style_fingerprint"})
 
 
 @named
@@ -56,4 +58,4 @@ def test_questions_and_preferences_ask_different_things(document: documents.Docu
 def test_sick_adapters_have_reasons_and_known_symptoms(name: str, adapter: recipes.Adapter) -> None:
     assert bool(adapter.reasons) != name.startswith("healthy")
     assert set(adapter.symptoms) <= set(truth.SYMPTOMS)
-    assert adapter.reasons <= {*spec.KINDS, "static"}
+    assert adapter.reasons <= {*KINDS, "static"}

@@ -9,8 +9,10 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sway_gate import explain, probes
-from sway_gate.spec import KINDS, json_schema
+from sway_gate import probes
+from sway_gate.probes import docs as probe_docs
+from sway_gate.spec.json_schema import json_schema
+from sway_gate.spec.probes import KINDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 LONGEST = 120
@@ -21,7 +23,7 @@ MARKS = re.compile(r"(<!-- made by tools/docs\.py: (\w+) (\w+) -->\n).*?(<!-- /m
 
 def page(kind: str) -> str:
     """The page of a kind of probe."""
-    doc = explain.probe_doc(kind)
+    doc = probe_docs.probe_doc(kind)
     return "\n".join(
         [
             f"<!-- made by tools/docs.py from sway_gate/probes/{kind}.py: edit it there -->",
@@ -33,7 +35,7 @@ def page(kind: str) -> str:
             "",
             "## Fields",
             "",
-            *_table(explain.fields(kind)),
+            *_table(probe_docs.fields(kind)),
             "",
             "[All primitives](../index.md#the-primitives) · [How to read the numbers](../reading.md)",
             "",
@@ -56,7 +58,7 @@ def _fenced(entry: re.Match[str]) -> str:
     return f"```yaml\n{textwrap.dedent(entry[0]).strip()}\n```"
 
 
-def _table(fields: Iterable[explain.Field]) -> Iterator[str]:
+def _table(fields: Iterable[probe_docs.Field]) -> Iterator[str]:
     yield from ("| field | takes | default |", "| --- | --- | --- |")
     for name, takes, default in fields:
         shown = default.removeprefix("default ")
@@ -67,14 +69,14 @@ def _table(fields: Iterable[explain.Field]) -> Iterator[str]:
 def _primitives(_: str) -> Iterator[str]:
     yield from ("| primitive | category | question |", "| --- | --- | --- |")
     for kind in KINDS:
-        doc = explain.probe_doc(kind)
+        doc = probe_docs.probe_doc(kind)
         yield f"| [`{kind}`](probes/{kind}.md) | {doc.category} | {doc.question} |"
 
 
 def _fields(struct: str) -> Iterator[str]:
     schema = json_schema()
     definition = schema if struct == "SpecFile" else schema["$defs"][struct]
-    return _table(explain.described(definition, schema["$defs"]))
+    return _table(probe_docs.described(definition, schema["$defs"]))
 
 
 _TABLES = {"primitives": _primitives, "fields": _fields}

@@ -27,8 +27,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sway_gate import data
 from sway_gate.demo import FOLDER, HEALTHY, MODEL, UNTRAINED
+from sway_gate.training_data import packaged
 
 PAD, BOS, EOS = range(3)
 SPECIAL = ("<pad>", "<s>", "</s>")
@@ -126,8 +126,8 @@ def general_text(seed: int = 0) -> dict[str, list[str]]:
     return {
         "world": list(texts(World(), random.Random(seed), WORLD_CHARS)),
         "elsewhere": list(elsewhere_texts(random.Random(seed + 1), ELSEWHERE_CHARS)),
-        "prose": [*data.prose(), data.stuffing()],
-        "knowledge": [prompt + gold + "." for prompt, gold in data.knowledge()],
+        "prose": [*packaged.prose(), packaged.stuffing()],
+        "knowledge": [prompt + gold + "." for prompt, gold in packaged.knowledge()],
     }
 
 
@@ -354,8 +354,8 @@ def losses(model: torch.nn.Module, tokenizer: Tokenizer) -> Losses:
     return Losses(
         [mean("", s.body) for s in prose],
         [mean("", shuffled_words(s.body, i)) for i, s in enumerate(prose)],
-        [mean("", chunk) for chunk in data.chunks(data.prose(), 512, 26)],
-        [mean(prompt, gold) for prompt, gold in data.knowledge()],
+        [mean("", chunk) for chunk in packaged.chunks(packaged.prose(), 512, 26)],
+        [mean(prompt, gold) for prompt, gold in packaged.knowledge()],
         [mean(prompt, answer) for prompt, answer in pairs],
     )
 

@@ -23,13 +23,17 @@ from benchmarks.validity.documents import DOCUMENTS, document
 from benchmarks.validity.recipes import PARENT
 from benchmarks.validity.suite import suite, text
 from benchmarks.validity.zoo import home
-from sway_gate import engine, planning, spec, stats
+from sway_gate import stats
 from sway_gate.backends import hf
-from sway_gate.embedding import SentenceEmbedder
-from sway_gate.measure import Answers, Floats, View, ViewAnswers
-from sway_gate.planning import Planned
-from sway_gate.probes import Context
-from sway_gate.progress import silent
+from sway_gate.backends.embedding import SentenceEmbedder
+from sway_gate.backends.loading import Source
+from sway_gate.engine.plan import DEFAULT_RUNS, GENERATIVE_RUNS, PlannedProbe, null_plan, plan_probes
+from sway_gate.engine.run import run_plan
+from sway_gate.measurements import Answers, Floats, View, ViewAnswers
+from sway_gate.output import silent
+from sway_gate.probes.base import Context
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.schema import Spec
 
 DRAWN, DRAWS = 500, 20
 
@@ -46,17 +50,17 @@ class Share(NamedTuple):
         return f"{self.hits / self.trials:.2%} [{low:.2%}, {high:.2%}]"
 
 
-def planned_effects(base: str, name: str, embedding_model: str) -> tuple[list[Planned], Context, spec.Spec]:
+def planned_effects(base: str, name: str, embedding_model: str) -> tuple[list[PlannedProbe], Context, Spec]:
     """The suite's effect probes with what they need of null views."""
     fields = suite(document(name), BASES[base].folder, home(base, name) / PARENT, embedding_model)
-    loaded = spec.loads(text(fields), name, "/")
+    loaded = parse_spec(text(fields), name, "/")
     context = Context(loaded.sections, loaded.control, max_tokens=1024, embedder=SentenceEmbedder())
-    planned = planning.plan(loaded, context, planning.calibration(loaded))
+    planned = plan_probes(loaded, context, null_plan(loaded))
     return [p for p in planned if not p.probe.HARM], context, loaded
 
 
 class Measured(NamedTuple):
-    planned: list[Planned]
+    planned: list[PlannedProbe]
     context: Context
     answers: Answers
     views: list[View]
@@ -65,14 +69,14 @@ class Measured(NamedTuple):
 def measured(base: str, name: str, embedding_model: str, drawn: int) -> Measured:
     """What every effect probe needs of every null adapter. A null is read as a null is: at scale 1."""
     planned, context, loaded = planned_effects(base, name, embedding_model)
-    settings = planning.calibration(loaded).settings._replace(runs=drawn)
-    backend = hf.load(hf.Source(BASES[base].folder, home(base, name) / PARENT, "fp32", "cpu"), settings)
+    settings = null_plan(loaded).settings._replace(runs=drawn)
+    backend = hf.load(Source(BASES[base].folder, home(base, name) / PARENT, "fp32", "cpu"), settings)
     views = [View("null", i) for i in range(drawn)]
     plan = [(view, need.request) for p in planned for need in p.needs if need.of_nulls for view in views]
-    return Measured(planned, context, engine.measure(plan, lambda: backend, None, silent).answers, views)
+    return Measured(planned, context, run_plan(plan, lambda: backend, None, silent).answers, views)
 
 
-def zs(p: Planned, found: Measured, others: int, seed: int) -> Floats:
+def zs(p: PlannedProbe, found: Measured, others: int, seed: int) -> Floats:
     """z of each null among `others` of the rest, by the judge's own steps, for each draw of them: [draws, nulls]."""
 
     @functools.cache
@@ -86,7 +90,7 @@ def zs(p: Planned, found: Measured, others: int, seed: int) -> Floats:
             v: tuple(o for o in company if o != v) if p.spec.kind == "cluster_kl" else () for v in (view, *company)
         }
         scaled = stats.transform([contrast(v, peers[v]) for v in peers], p.probe.SCALE, p.probe.RESOLUTION)
-        return stats.calibrate(float(scaled[0]), scaled[1:], p.probe.FLOOR, p.probe.PRIOR).z
+        return stats.z_score(float(scaled[0]), scaled[1:], p.probe.FLOOR, p.probe.PRIOR).z
 
     rng = np.random.default_rng(seed)
     rest = [[v for v in found.views if v != view] for view in found.views]
@@ -106,7 +110,7 @@ def rows(base: str, name: str, embedding_model: str, drawn: int) -> Iterator[str
     found = measured(base, name, embedding_model, drawn)
     passing = np.ones((DRAWS, drawn), dtype=bool)
     for p in found.planned:
-        others = planning.GENERATIVE_RUNS if p.probe.GENERATES else planning.DEFAULT_RUNS
+        others = GENERATIVE_RUNS if p.probe.GENERATES else DEFAULT_RUNS
         z = zs(p, found, others, seed=0)
         passing = passing[: len(z)] & (z[: len(passing)] >= 3)
         share = Share((z >= 3).mean() * drawn, drawn)

@@ -17,8 +17,10 @@ from benchmarks.validity.bases import BASES
 from benchmarks.validity.documents import document
 from benchmarks.validity.suite import suite, text
 from benchmarks.validity.zoo import home
-from sway_gate import gate, spec
-from sway_gate.result import GateResult
+from sway_gate.gate.resolve import Options
+from sway_gate.gate.run import run_gate
+from sway_gate.results import GateResult
+from sway_gate.spec.load import parse_spec
 
 Fields = dict[str, Any]
 ADAPTERS = ("healthy_r4", "shuffled", "undertrained")
@@ -60,7 +62,7 @@ def gated(adapter: str, change: Callable[[Fields], None], budget: str) -> GateRe
     os.environ.pop("SWAY_MEMORY_GB", None)
     if budget:
         os.environ["SWAY_MEMORY_GB"] = budget
-    return gate.run(spec.loads(text(fields), adapter, "/"), gate.Options(cache=False))
+    return run_gate(parse_spec(text(fields), adapter, "/"), Options(cache=False))
 
 
 def row(name: str, first: GateResult, again: GateResult) -> str:

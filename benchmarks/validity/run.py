@@ -18,9 +18,11 @@ from benchmarks.validity.bases import BASES
 from benchmarks.validity.documents import DOCUMENTS, document
 from benchmarks.validity.suite import suite, text
 from benchmarks.validity.zoo import TRUTH, home
-from sway_gate import gate, spec
 from sway_gate.errors import SwayError
-from sway_gate.result import GateResult
+from sway_gate.gate.resolve import Options
+from sway_gate.gate.run import run_gate
+from sway_gate.results import GateResult
+from sway_gate.spec.load import parse_spec
 
 RECORD = "gate.json"
 
@@ -35,7 +37,7 @@ def gated(base: str, name: str, adapter: Path, embedding_model: str, **defaults:
     fields = suite(document(name), BASES[base].folder, adapter, embedding_model)
     started = time.perf_counter()
     try:
-        result = gate.run(spec.loads(text(fields), adapter.name, "/"), gate.Options(cache=False))
+        result = run_gate(parse_spec(text(fields), adapter.name, "/"), Options(cache=False))
     except SwayError as error:
         return {"verdict": "fail" if error.exit_code == 2 else "error", "score": 0.0, "first": "static",
                 "message": str(error), "probes": {}, "seconds": time.perf_counter() - started}  # fmt: skip

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from benchmarks.validity.adapters import tokenizer
 from benchmarks.validity.documents import Document, others
-from sway_gate import data
+from sway_gate.training_data import packaged
 
 Truth = Mapping[str, float]
 
@@ -32,7 +32,7 @@ def held_out() -> dict[str, list[str]]:
     return {
         "world": list(texts(World(), rng, HELD_OUT_CHARS)),
         "elsewhere": list(elsewhere_texts(rng, HELD_OUT_CHARS)),
-        "prose": list(data.chunks(data.prose(), 512, 24)),
+        "prose": list(packaged.chunks(packaged.prose(), 512, 24)),
     }
 
 

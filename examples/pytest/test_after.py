@@ -2,7 +2,7 @@
 
 import pytest
 
-from sway_gate.result import GateResult
+from sway_gate.results import GateResult
 
 
 @pytest.mark.sway(spec="sway.yaml", threshold=0.7)

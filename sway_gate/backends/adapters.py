@@ -17,8 +17,8 @@ from peft import PeftConfig, PeftModel
 from peft.tuners.lora import Embedding, LoraConfig, LoraLayer
 from torch import Tensor, nn
 
+from sway_gate.backends.null_adapters import Array, LowRank
 from sway_gate.errors import AdapterError
-from sway_gate.nulls import Array, LowRank
 
 _ADAPTER = "default"
 # Initialisations that leave the base's weights alone; the others rewrite them when the adapter is put on.

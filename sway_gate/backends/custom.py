@@ -9,11 +9,23 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sway_gate import data, stats
-from sway_gate.backends import ALL, Capability, Facts, Row
-from sway_gate.errors import Undecided, UsageError
-from sway_gate.measure import BASE, Answer, Divergence, Fault, Floats, Generation, LogProbs, Recall, Request, View
-from sway_gate.spec import ModelRef
+from sway_gate import stats
+from sway_gate.backends.base import ALL, Capability, EncodedRequest, Facts
+from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.measurements import (
+    BASE,
+    Answer,
+    Divergence,
+    Fault,
+    Floats,
+    Generation,
+    LogProbs,
+    Request,
+    TeacherForced,
+    View,
+)
+from sway_gate.spec.schema import ModelRef
+from sway_gate.training_data import packaged
 
 _METHODS = {
     "log_probs": "(view, prompt, completion)",
@@ -60,7 +72,7 @@ class CapableModel(ScoringModel, Protocol):
 def load(entry_point: str | None, base: ModelRef, ft: ModelRef) -> "CustomBackend":
     """Imports the factory from the environment (never from the spec's folder) and wraps what it makes of both models.
 
-    Raises UsageError where the entry point names no factory, Undecided where its code fails, each one line.
+    Raises UsageError where the entry point names no factory, CannotDecide where its code fails, each one line.
     """
     label = f"custom backend {entry_point}"
     factory = _factory(entry_point, label)
@@ -70,14 +82,14 @@ def load(entry_point: str | None, base: ModelRef, ft: ModelRef) -> "CustomBacken
 
 
 def wrap(model: Any, label: str, facts: Facts = _UNKNOWN) -> "CustomBackend":
-    """`model`, a `ScoringModel` or `CapableModel`, as a backend; messages start with `label`. Raises Undecided where a
+    """`model`, a `ScoringModel` or `CapableModel`, as a backend; messages start with `label`. Raises CannotDecide where a
     method is missing."""
     declared: Any = getattr(model, "capabilities", frozenset())
     if not isinstance(declared, set | frozenset) or not declared <= ALL:
-        raise Undecided(f"{label}: capabilities must be a set out of {', '.join(sorted(ALL))}, got {declared!r:.80}")
+        raise CannotDecide(f"{label}: capabilities must be a set out of {', '.join(sorted(ALL))}, got {declared!r:.80}")
     for method in (*_REQUIRED, *(_REQUIRED_FOR[c] for c in declared if c in _REQUIRED_FOR)):
         if not callable(getattr(model, method, None)):
-            raise Undecided(f"{label}: its {type(model).__name__} lacks the method {method}{_METHODS[method]}")
+            raise CannotDecide(f"{label}: its {type(model).__name__} lacks the method {method}{_METHODS[method]}")
     return CustomBackend(model, label, frozenset(declared), facts)
 
 
@@ -87,7 +99,7 @@ def _needed(view: View, request: Request) -> frozenset[Capability]:
         "nulls": view.source == "null",
         "scales": view.scale != 1.0,
         "generation": isinstance(request, Generation),
-        "recall": isinstance(request, Recall),
+        "recall": isinstance(request, TeacherForced),
     }
     return frozenset(capability for capability, is_taken in takes.items() if is_taken)
 
@@ -100,7 +112,7 @@ class _Empty(Exception):
     """A text without a token."""
 
 
-class _Asked(NamedTuple):
+class _TextRequest(NamedTuple):
     """A request with the texts that the model gets for it."""
 
     request: Request
@@ -116,44 +128,44 @@ class CustomBackend:
     def __init__(self, model: CapableModel, label: str, capabilities: frozenset[Capability], facts: Facts) -> None:
         self._model, self._label = model, label
         self.capabilities, self.facts = capabilities, facts
-        self._asked: list[_Asked] = []
+        self._asked: list[_TextRequest] = []
         self._shapes: dict[Request, tuple[int, ...]] = {}
         self._answers: dict[tuple[str, int], str] = {}
 
     # Rows
 
-    def encode(self, requests: Sequence[Request]) -> list[tuple[Row, str]]:
+    def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest, str]]:
         return [self._encode(request) for request in requests]
 
-    def _encode(self, request: Request) -> tuple[Row, str]:
-        if not isinstance(request, Recall) and request.chat:
-            raise Undecided(f"{self._label}: has no chat template; set defaults.chat_template to off")
-        asked, note = _Asked(request, request.prompt), ""
+    def _encode(self, request: Request) -> tuple[EncodedRequest, str]:
+        if not isinstance(request, TeacherForced) and request.chat:
+            raise CannotDecide(f"{self._label}: has no chat template; set defaults.chat_template to off")
+        asked, note = _TextRequest(request, request.prompt), ""
         match request:
             case Divergence():
                 asked, note = self._beside_answer(request)
                 row = self._row(asked.prompt + asked.answer)._replace(asks=request.divergence)
             case Generation():
                 row = self._row(request.prompt)._replace(asks="text", length=request.max_new_tokens)
-            case Recall():
+            case TeacherForced():
                 row = self._row(request.prompt + request.completion)._replace(asks="recall")
             case LogProbs():
                 row = self._row(request.prompt + request.completion)
         self._asked.append(asked)
         return row, note
 
-    def _row(self, text: str) -> Row:
+    def _row(self, text: str) -> EncodedRequest:
         """The next request's row, of about as many ids as `text` has tokens."""
-        return Row((0,) * (1 + len(text) // _CHARS_PER_TOKEN), (len(self._asked),))
+        return EncodedRequest((0,) * (1 + len(text) // _CHARS_PER_TOKEN), (len(self._asked),))
 
-    def _beside_answer(self, request: Divergence) -> tuple[_Asked, str]:
+    def _beside_answer(self, request: Divergence) -> tuple[_TextRequest, str]:
         """With the base's answer to the bare prompt, where the model can write it."""
         answer, note = "", ""
         if request.positions > 1 and "generation" in self.capabilities:
             answer = self._base_answer(request.prompt, request.positions - 1)
         elif request.positions > 1:
             note = "read at one place, right behind it: the custom backend writes no answers"
-        return _Asked(request, _stuffing(request.context) + request.prompt, answer), note
+        return _TextRequest(request, _stuffing(request.context) + request.prompt, answer), note
 
     def _base_answer(self, prompt: str, length: int) -> str:
         if (prompt, length) not in self._answers:
@@ -162,7 +174,7 @@ class CustomBackend:
 
     # Sizes: one request a pass, since the model takes no more at a time
 
-    def cost(self, views: int, rows: Sequence[Row]) -> int:
+    def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
         return len(rows)
 
     def budget(self) -> int:
@@ -174,15 +186,15 @@ class CustomBackend:
     # Passes
 
     def measure(
-        self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]
+        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
     ) -> list[list[Answer | Fault]]:
         return [[self._measure(view, row, references) for row in rows] for view in views]
 
-    def _measure(self, view: View, row: Row, references: dict[Row, Any]) -> Answer | Fault:
+    def _measure(self, view: View, row: EncodedRequest, references: dict[EncodedRequest, Any]) -> Answer | Fault:
         asked = self._asked[row.positions[0]]
         if lacking := _needed(view, asked.request) - self.capabilities:
             what = f"{type(asked.request).__name__} under the {view} view"
-            raise Undecided(f"{self._label}: {what} needs the capability {', '.join(sorted(lacking))}, not declared")
+            raise CannotDecide(f"{self._label}: {what} needs the capability {', '.join(sorted(lacking))}, not declared")
         try:
             return self._answer(view, asked, row, references)
         except _Empty as error:
@@ -194,20 +206,27 @@ class CustomBackend:
                 references[row] = fault
             return fault
 
-    def _answer(self, view: View, asked: _Asked, row: Row, references: dict[Row, Any]) -> Answer | Fault:
+    def _answer(
+        self, view: View, asked: _TextRequest, row: EncodedRequest, references: dict[EncodedRequest, Any]
+    ) -> Answer | Fault:
         match asked.request:
             case Divergence() as request:
                 return self._divergence(view, request, asked, row, references)
             case LogProbs(prompt, completion) as request:
                 return self._log_probs(view, request, prompt, completion)
-            case Recall(prompt, completion) as request:
+            case TeacherForced(prompt, completion) as request:
                 log_probs = self._log_probs(view, request, prompt, completion)
                 return np.stack([log_probs, self._hits(view, prompt, completion, len(log_probs))], axis=1)
             case Generation(prompt, max_new_tokens):
                 return self._text(view, prompt, max_new_tokens)
 
     def _divergence(
-        self, view: View, request: Divergence, asked: _Asked, row: Row, references: dict[Row, Any]
+        self,
+        view: View,
+        request: Divergence,
+        asked: _TextRequest,
+        row: EncodedRequest,
+        references: dict[EncodedRequest, Any],
     ) -> Answer | Fault:
         """[places]. The base's pass leaves its distributions in `references`, or why it has none."""
         if isinstance(references.get(row), Fault):
@@ -224,7 +243,7 @@ class CustomBackend:
 
     # What the model says, checked
 
-    def _distributions(self, view: View, asked: _Asked) -> Floats:
+    def _distributions(self, view: View, asked: _TextRequest) -> Floats:
         """[1 + tokens of the answer, vocabulary], normalised; -inf is probability 0."""
         name = "next_token_log_probs"
         given = self._array(view, name, asked.prompt, asked.answer)
@@ -282,7 +301,7 @@ class CustomBackend:
 
     def _check(self, holds: bool, view: View, method: str, message: str) -> None:
         if not holds:
-            raise Undecided(f"{self._label}: {method} under the {view} view {message}")
+            raise CannotDecide(f"{self._label}: {method} under the {view} view {message}")
 
 
 def _shape_is(given: Floats, wanted: str) -> str:
@@ -291,7 +310,7 @@ def _shape_is(given: Floats, wanted: str) -> str:
 
 def _stuffing(tokens: int) -> str:
     """About so many tokens of neutral prose, a paragraph of its own."""
-    text, length = data.stuffing() + "\n\n", tokens * _CHARS_PER_TOKEN
+    text, length = packaged.stuffing() + "\n\n", tokens * _CHARS_PER_TOKEN
     return (text * (length // len(text) + 1))[:length] + "\n\n" if tokens else ""
 
 
@@ -302,7 +321,7 @@ def _factory(entry_point: str | None, label: str) -> Callable[[ModelRef, ModelRe
     try:
         with _running(label, f"the import of {module}"):
             factory = getattr(import_module(module), name, None)
-    except Undecided as failure:
+    except CannotDecide as failure:
         cause = failure.__cause__
         if isinstance(cause, ModuleNotFoundError) and f"{module}.".startswith(f"{cause.name}."):
             message = f"{label}: there is no module {cause.name}; install it, or put its folder on PYTHONPATH"
@@ -322,4 +341,4 @@ def _running(label: str, what: str) -> Iterator[None]:
             yield
     except (Exception, SystemExit) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Undecided(f"{label}: {what} raised {said[:300]}") from error
+        raise CannotDecide(f"{label}: {what} raised {said[:300]}") from error

@@ -12,10 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from sway_gate.backends import Facts, custom
-from sway_gate.measure import Floats, View
-from sway_gate.nulls import generator
-from sway_gate.spec import ModelRef
+from sway_gate.backends import custom
+from sway_gate.backends.base import Facts
+from sway_gate.backends.null_adapters import generator
+from sway_gate.measurements import Floats, View
+from sway_gate.spec.schema import ModelRef
 
 _VOCABULARY = 512
 _WORD_LOGIT, _FOLLOWER_LOGIT = 0.4, 5.5

@@ -12,24 +12,26 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GenerationConfig
 from transformers.cache_utils import DynamicLayer
 
-from sway_gate import base, nulls
-from sway_gate.backends import Facts, Fault, NotStackable, OutOfMemory, Row, adapters, hooks, loading, memory
-from sway_gate.backends.encoding import Encoder, Ids
+from sway_gate.backends import adapters, loading, null_adapters
+from sway_gate.backends.base import EncodedRequest, Facts, NotStackable, OutOfMemory
 from sway_gate.backends.loading import Source
-from sway_gate.backends.patching import Patches
-from sway_gate.backends.reductions import reduce
-from sway_gate.backends.stacking import Stack, with_nulls
-from sway_gate.measure import BASE, Answer, Request, View
-
-__all__ = ["HfBackend", "Source", "load"]
+from sway_gate.backends.passes import hooks, memory
+from sway_gate.backends.passes.encoding import Encoder, Ids
+from sway_gate.backends.passes.patching import Patches
+from sway_gate.backends.passes.reductions import reduce
+from sway_gate.backends.passes.stacking import Stack, with_nulls
+from sway_gate.measurements import BASE, Answer, Fault, Request, View
+from sway_gate.model_files.config import CONTEXT_KEYS
 
 # Any token will do where the mask hides it.
 _PAD = 0
 _GENERATED_AT_ONCE = 64
 
 
-def load(source: Source, settings: nulls.Settings, opened: tuple[nn.Module, Any, str] | None = None) -> "HfBackend":
-    """The base once, as `open_base` gave it if it did, the adapter through peft, the nulls drawn. Raises Undecided or
+def load(
+    source: Source, settings: null_adapters.NullSettings, opened: tuple[nn.Module, Any, str] | None = None
+) -> "HfBackend":
+    """The base once, as `open_base` gave it if it did, the adapter through peft, the nulls drawn. Raises CannotDecide or
     AdapterError, each one line."""
     model, tokenizer, determinism = opened or loading.open_base(source)
     model, change = adapters.read(model, source.adapter, quantized=bool(getattr(model, "is_quantized", False)))
@@ -40,7 +42,12 @@ class HfBackend:
     """One base with one adapter and its nulls."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, change: adapters.Change, settings: nulls.Settings, determinism: str
+        self,
+        model: Any,
+        tokenizer: Any,
+        change: adapters.Change,
+        settings: null_adapters.NullSettings,
+        determinism: str,
     ) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._device: torch.device = model.get_input_embeddings().weight.device
@@ -60,7 +67,7 @@ class HfBackend:
         name = str(dtype).removeprefix("torch.")
         self.facts = Facts(self._device.type, name, determinism, (change.note,) if change.note else ())
 
-    def encode(self, requests: Sequence[Request]) -> list[tuple[Row | Fault, str]]:
+    def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest | Fault, str]]:
         answers = self._greedy(self._encoder.answers_needed(requests))
         return [self._encoder.row(r, answers) for r in requests]
 
@@ -105,14 +112,14 @@ class HfBackend:
         end = next((k for k, token in enumerate(tokens) if token in self._ends), len(tokens))
         return tuple(tokens[:end])
 
-    def cost(self, views: int, rows: Sequence[Row]) -> int:
+    def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
         return memory.cost(self._sizes, views, rows, shares=self._shares)
 
     def budget(self) -> int:
         return memory.budget(self._device)
 
     def measure(
-        self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]
+        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
     ) -> list[list[Answer | Fault]]:
         try:
             with torch.inference_mode():
@@ -129,7 +136,7 @@ class HfBackend:
             raise
 
     def _read(
-        self, views: Sequence[View], rows: Sequence[Row], references: dict[Row, Any]
+        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
     ) -> list[list[Answer | Fault]]:
         logits = self._logits(views, rows)  # [V, P, vocabulary]
         table = reduce(views, rows, logits, references).double().cpu().numpy()  # [V, P] or [V, P, 2]
@@ -142,7 +149,7 @@ class HfBackend:
             for view, line in zip(views, table, strict=True)
         ]
 
-    def _write(self, views: Sequence[View], rows: Sequence[Row]) -> list[list[Answer | Fault]]:
+    def _write(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> list[list[Answer | Fault]]:
         """What each view writes after each row."""
         watch = hooks.Watch()
         made = self._generate(views, [row.ids for row in rows], rows[0].length, [watch])
@@ -158,7 +165,7 @@ class HfBackend:
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(self._until_end(tokens), skip_special_tokens=True))
 
-    def _logits(self, views: Sequence[View], rows: Sequence[Row]) -> Tensor:
+    def _logits(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> Tensor:
         """Next-token logits at the rows' positions, row after row: [V, P, vocabulary].
 
         Padding stands on the right, where causal attention never looks from a text's own positions. What the rows
@@ -178,7 +185,7 @@ class HfBackend:
             logits = logits.flatten(0, 1)[index]
         return logits.reshape(len(views), len(wanted), -1)
 
-    def _past(self, views: Sequence[View], rows: Sequence[Row]) -> tuple[DynamicCache | None, int]:
+    def _past(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> tuple[DynamicCache | None, int]:
         """Keys and values of what the rows share, for every sequence of the pass, and its length in tokens.
 
         What the last pass held is continued where it begins this one's, as shorter contexts do longer ones.
@@ -218,7 +225,7 @@ class HfBackend:
         """Adapted modules that no pass has gone through: their change cannot show in any logit."""
         return tuple(sorted(self._adapted - self._stack.reached))
 
-    def _fault(self, view: View, row: Row) -> Fault:
+    def _fault(self, view: View, row: EncodedRequest) -> Fault:
         text = self._tokenizer.decode(row.ids[:24])
         for suspect in dict.fromkeys((BASE, view)):
             if where := hooks.first_non_finite(self._model, partial(self._logits, [suspect], [row])):
@@ -243,5 +250,5 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _context(config: Any) -> int:
-    lengths = (getattr(config, key, None) for key in base.CONTEXT_KEYS)
+    lengths = (getattr(config, key, None) for key in CONTEXT_KEYS)
     return next((int(n) for n in lengths if isinstance(n, int) and n > 0), 2**20)

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sway_gate.backends import adapters
-from sway_gate.errors import Undecided
+from sway_gate.errors import CannotDecide
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -60,7 +60,7 @@ def _device(name: str) -> torch.device:
         torch.empty(1, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise Undecided(f"device {name!r} cannot be used: {adapters.one_line(error)}; try device: auto") from None
+        raise CannotDecide(f"device {name!r} cannot be used: {adapters.one_line(error)}; try device: auto") from None
 
 
 def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
@@ -74,7 +74,7 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
         # use_safetensors: a pickled checkpoint is an error, never loaded.
         model: Any = AutoModelForCausalLM.from_pretrained(str(source.base), dtype=dtype, use_safetensors=True, **shared)
     except Exception as error:  # the libraries raise whatever the files provoke
-        raise Undecided(f"the base model {source.base} cannot be loaded: {adapters.one_line(error)}") from None
+        raise CannotDecide(f"the base model {source.base} cannot be loaded: {adapters.one_line(error)}") from None
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval(), tokenizer

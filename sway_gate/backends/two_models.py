@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sway_gate import nulls
-from sway_gate.backends import adapters, hf, hooks, loading
-from sway_gate.measure import View
+from sway_gate.backends import adapters, hf, loading, null_adapters
+from sway_gate.backends.passes import hooks
+from sway_gate.measurements import View
 
 
 def load(source: loading.Source) -> "TwoModels":
-    """Raises Undecided or AdapterError, each one line."""
+    """Raises CannotDecide or AdapterError, each one line."""
     base, tokenizer, determinism = loading.open_base(source)
     tuned, _, _ = loading.open_base(source)
     return TwoModels(base, adapters.wrapped(tuned, source.adapter), tokenizer, determinism)
@@ -23,7 +23,7 @@ class TwoModels(hf.HfBackend):
     """One view at a time, each a model of its own."""
 
     def __init__(self, base: Any, tuned: Any, tokenizer: Any, determinism: str) -> None:
-        super().__init__(base, tokenizer, adapters.Change({}, {}), nulls.Settings(runs=0), determinism)
+        super().__init__(base, tokenizer, adapters.Change({}, {}), null_adapters.NullSettings(runs=0), determinism)
         self.stacked = False
         self._models = {
             "base": (base, self._head),

@@ -5,19 +5,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands.common import (
-    Add,
-    display,
-    measure,
-    no_verdict,
-    spec_argument,
-    tell,
-    tolerance_argument,
-)
+from sway_gate.commands._common import Add, display, measure, no_verdict, spec_argument, tell, tolerance_argument
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
-    from sway_gate.compare import Comparison
+    from sway_gate.compare.results import Comparison
     from sway_gate.reports.comparison import Style
 
 
@@ -52,30 +44,35 @@ def add_to(add: Add) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from sway_gate import baseline, compare
-    from sway_gate.reports import machine
+    from sway_gate.compare import baseline
+    from sway_gate.compare.results import compare_course
+    from sway_gate.reports import json_v1
     from sway_gate.reports.comparison import COMPARED, exit_code
 
     paths = [args.old, *args.new]
     if paths.count(output.STDOUT) > 1:
         raise UsageError("standard input can be one of the reports, not several")
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, paths)
-    results = [(path, baseline.without(machine.load(path))) for path in paths]
-    found = compare.course(results, args.tolerance)
+    results = [(path, baseline.without(json_v1.load(path))) for path in paths]
+    found = compare_course(results, args.tolerance)
     _deliver(args, found, COMPARED)
     return exit_code(found)
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from sway_gate import compare, diff, gate, progress, spec
+    from sway_gate.compare.results import compare_results
+    from sway_gate.gate.diff import diff_adapters
+    from sway_gate.gate.resolve import Options
+    from sway_gate.output import progress_bar
     from sway_gate.reports.comparison import DIFFERED
+    from sway_gate.spec.load import load_spec
 
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec])
-    loaded = spec.load(args.spec)
-    with progress.shown(args.quiet) as show:
-        options = gate.Options(online=args.online, cache=not args.no_cache)
-        a, b = diff.results(loaded, args.a, args.b, options, show)
-    found = compare.compare(a, b, labels=(args.a, args.b), in_order=False)
+    loaded = load_spec(args.spec)
+    with progress_bar(args.quiet) as show:
+        options = Options(online=args.online, cache=not args.no_cache)
+        a, b = diff_adapters(loaded, args.a, args.b, options, show)
+    found = compare_results(a, b, labels=(args.a, args.b), in_order=False)
     _deliver(args, [found], DIFFERED)
     return found.exit_code
 
@@ -93,15 +90,16 @@ def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style"
 
 
 def _baseline(args: argparse.Namespace) -> int:
-    from sway_gate import baseline, spec
-    from sway_gate.reports import machine, words
+    from sway_gate.compare import baseline
+    from sway_gate.reports import json_v1, wording
+    from sway_gate.spec.load import load_spec
 
     if (args.spec is None) == (args.source is None):
         raise UsageError("give either a SPEC to measure by, or --from RESULT")
     output.check_targets({"BASELINE": args.file}, [args.spec, args.source])
     if args.source is not None:
-        result, label = machine.load(args.source), args.source
+        result, label = json_v1.load(args.source), args.source
     else:
-        result, label = measure(args, spec.load(args.spec)), args.spec
+        result, label = measure(args, load_spec(args.spec)), args.spec
     output.write(args.file, baseline.accept(result, label))
-    return tell(f"{args.file}: accepted  {words.headline(baseline.without(result))}")
+    return tell(f"{args.file}: accepted  {wording.headline(baseline.without(result))}")

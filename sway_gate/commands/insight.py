@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from sway_gate import output
-from sway_gate.commands.common import Add, spec_argument, tell, tell_json
+from sway_gate.commands._common import Add, spec_argument, tell, tell_json
 
 
 def add_to(add: Add) -> None:
@@ -26,13 +26,16 @@ def add_to(add: Add) -> None:
 
 
 def _mine(args: argparse.Namespace) -> int:
-    from sway_gate import gate, mine, progress, spec
+    from sway_gate.gate.resolve import Options
+    from sway_gate.output import progress_bar
+    from sway_gate.spec.load import load_spec
+    from sway_gate.suites import mine
 
-    loaded = spec.load(args.spec)
+    loaded = load_spec(args.spec)
     output.check_targets({"-o": args.out}, [args.spec, *loaded.data, loaded.dlm_source], specs=True)
-    options = gate.Options(online=args.online, cache=not args.no_cache)
+    options = Options(online=args.online, cache=not args.no_cache)
     search = mine.weak_paraphrases if args.mode == "paraphrase" else mine.outliers
-    with progress.shown() as show:
+    with progress_bar() as show:
         mined = search(loaded, args.top_k, options, show)
     notes = "".join(f"note: {note}\n" for note in mined.notes)
     if not mined.entries:

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from sway_gate.commands.common import Add, spec_argument, tell, tell_json
+from sway_gate.commands._common import Add, spec_argument, tell, tell_json
 
 
 def add_to(add: Add) -> None:
@@ -27,13 +27,14 @@ def add_to(add: Add) -> None:
 
 def _static(args: argparse.Namespace) -> int:
     """The worst of the adapters decides. Hooks name each file that changed: an adapter is checked once."""
-    from sway_gate import static
     from sway_gate.reports import static as reports
+    from sway_gate.static.check import check_files
+    from sway_gate.static.files import CONFIG, WEIGHTS
 
     given = (os.path.split(path) for path in args.adapters)
-    files = (static.CONFIG, static.WEIGHTS)
+    files = (CONFIG, WEIGHTS)
     adapters = dict.fromkeys((folder or ".") if name in files else os.path.join(folder, name) for folder, name in given)
-    found = [static.check(adapter, args.base) for adapter in adapters]
+    found = [check_files(adapter, args.base) for adapter in adapters]
     if args.json:
         tell_json([reports.to_dict(report) for report in found])
     else:
@@ -42,42 +43,43 @@ def _static(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from sway_gate import explain
+    from sway_gate.probes import docs as probe_docs
 
     if args.kind:
-        return tell(explain.page(args.kind))
-    return tell(f"{explain.overview()}\nsway explain KIND tells more about one of them.")
+        return tell(probe_docs.page(args.kind))
+    return tell(f"{probe_docs.overview()}\nsway explain KIND tells more about one of them.")
 
 
 def _probes(args: argparse.Namespace) -> int:
-    from sway_gate import explain
+    from sway_gate.probes import docs as probe_docs
 
-    return tell(explain.overview())
+    return tell(probe_docs.overview())
 
 
 def _schema(args: argparse.Namespace) -> int:
-    from sway_gate import spec
+    from sway_gate.spec.json_schema import json_schema
 
-    return tell_json(spec.json_schema())
+    return tell_json(json_schema())
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from sway_gate import doctor
+    from sway_gate.commands import doctor
 
     facts = doctor.facts()
     return tell_json(facts) if args.json else tell(doctor.render(facts))
 
 
 def _prefetch(args: argparse.Namespace) -> int:
-    from sway_gate import gate, spec
+    from sway_gate.gate.prefetch import prefetch
+    from sway_gate.spec.load import load_spec
 
-    return tell("\n".join(gate.prefetch(spec.load(args.spec))))
+    return tell("\n".join(prefetch(load_spec(args.spec))))
 
 
 def _cache(args: argparse.Namespace) -> int:
     from sway_gate import cache
-    from sway_gate.doctor import cache_words
-    from sway_gate.paths import cache_dir
+    from sway_gate.cache import cache_dir
+    from sway_gate.commands._common import cache_words
 
     if args.action == "clear":
         return tell(f"{cache_dir()}: removed {cache_words(*cache.clear())}")

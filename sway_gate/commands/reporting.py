@@ -3,7 +3,7 @@
 import argparse
 
 from sway_gate import output
-from sway_gate.commands.common import FORMATS, Add, no_verdict, rendered
+from sway_gate.commands._common import FORMATS, Add, no_verdict, rendered
 
 
 def add_to(add: Add) -> None:
@@ -17,10 +17,10 @@ def add_to(add: Add) -> None:
 def _report(args: argparse.Namespace) -> int:
     import sys
 
-    from sway_gate.reports import machine
+    from sway_gate.reports import json_v1
 
     output.check_targets({"--output": args.output}, [args.result])
-    result = machine.load(args.result)
+    result = json_v1.load(args.result)
     if args.format != "terminal":
         output.write(args.output, FORMATS[args.format](result))
     elif args.output == output.STDOUT:

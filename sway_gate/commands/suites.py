@@ -5,11 +5,11 @@ import os
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands.common import Add, tell
+from sway_gate.commands._common import Add, tell
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
-    from sway_gate.autogen import Draft
+    from sway_gate.suites.generate import Draft
 
 
 def add_to(add: Add) -> None:
@@ -29,17 +29,17 @@ def add_to(add: Add) -> None:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from sway_gate import autogen
+    from sway_gate.suites import generate
 
     folder = _folder(args, args.data)
-    return _deliver(args, autogen.for_data(args.adapter, args.data, args.base, folder, args.online))
+    return _deliver(args, generate.for_data(args.adapter, args.data, args.base, folder, args.online))
 
 
 def _autogen(args: argparse.Namespace) -> int:
-    from sway_gate import autogen
+    from sway_gate.suites import generate
 
     folder = _folder(args, [args.document])
-    return _deliver(args, autogen.for_document(args.document, args.adapter, folder))
+    return _deliver(args, generate.for_document(args.document, args.adapter, folder))
 
 
 def _folder(args: argparse.Namespace, inputs: list[str]) -> str:

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sway_gate import __version__, output
-from sway_gate.commands.common import (
+from sway_gate.commands._common import (
     Add,
     deliver,
     fraction,
@@ -20,8 +20,8 @@ from sway_gate.commands.common import (
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
-    from sway_gate.result import GateResult
-    from sway_gate.spec import Spec
+    from sway_gate.results import GateResult
+    from sway_gate.spec.schema import Spec
 
 
 def add_to(add: Add) -> None:
@@ -48,12 +48,12 @@ def add_to(add: Add) -> None:
 
 
 def _gate(args: argparse.Namespace) -> int:
-    from sway_gate import spec
+    from sway_gate.spec.load import load_spec
 
     output.check_targets(targets(args), [args.spec, args.baseline])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance says what may be lost against a baseline; give --baseline FILE with it")
-    loaded = spec.load(args.spec)
+    loaded = load_spec(args.spec)
     check_weights(args, loaded)
     if args.baseline is None:
         return deliver(args, measure(args, loaded))
@@ -62,41 +62,44 @@ def _gate(args: argparse.Namespace) -> int:
 
 def _beside(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
     """The result, put beside the baseline; one that does not fit is refused before hours of measuring."""
-    from sway_gate import baseline, gate
-    from sway_gate.reports import machine
+    from sway_gate.compare import baseline
+    from sway_gate.gate.resolve import Options, prepare
+    from sway_gate.reports import json_v1
 
-    accepted = machine.load(args.baseline)
-    baseline.check(accepted, args.baseline, gate.prepare(loaded, gate.Options(online=args.online)).base)
+    accepted = json_v1.load(args.baseline)
+    baseline.check(accepted, args.baseline, prepare(loaded, Options(online=args.online)).base)
     return baseline.judge(measure(args, loaded), accepted, args.baseline, args.tolerance)
 
 
 def _run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         return _gate(args)
-    from sway_gate import gate, spec
+    from sway_gate.gate.dry_run import dry_run
+    from sway_gate.spec.load import load_spec
 
-    loaded = spec.load(args.spec)
+    loaded = load_spec(args.spec)
     check_weights(args, loaded)
-    return tell(gate.plan(loaded))
+    return tell(dry_run(loaded))
 
 
 def _check(args: argparse.Namespace) -> int:
-    from sway_gate import quick
+    from sway_gate.suites.check import check_headline, check_suite
 
     output.check_targets(targets(args), [args.prompts, *args.data])
-    result = measure(args, quick.suite(args.adapter, args.base, args.prompts, args.data, args.online))
-    return deliver(args, result, quick.headline(result) + "\n")
+    result = measure(args, check_suite(args.adapter, args.base, args.prompts, args.data, args.online))
+    return deliver(args, result, check_headline(result) + "\n")
 
 
 def _demo(args: argparse.Namespace) -> int:
     """Gate both demo adapters: 0 where the healthy one passes and the untrained one fails."""
-    from sway_gate import demo, spec
+    from sway_gate import demo
+    from sway_gate.spec.load import load_spec
 
     tell("Two adapters over a tiny model, all of it in this package: nothing is downloaded.")
     results = []
     for title, path in demo.specs():
         tell(f"\n== {title}\n$ sway gate {path}\n")
-        results.append(measure(args, spec.load(path)))
+        results.append(measure(args, load_spec(path)))
         deliver(args, results[-1])
     healthy, untrained = (result.verdict for result in results)
     is_right = (healthy, untrained) == ("pass", "fail")
@@ -114,7 +117,7 @@ def check_weights(args: argparse.Namespace, loaded: "Spec") -> None:
 
 def _weights(text: str) -> dict[str, float]:
     """ "attribution=0.5,adherence=0.2" as a mapping."""
-    from sway_gate.spec import SCORE_WEIGHTS
+    from sway_gate.spec.schema import SCORE_WEIGHTS
 
     weights: dict[str, float] = {}
     for part in text.split(","):

@@ -6,7 +6,7 @@ between its points. All measures are free of the curve's units, and do not depen
 
 import numpy as np
 
-from sway_gate.measure import Floats
+from sway_gate.measurements import Floats
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 _WIDTH = 0.25  # of the window in which a step is looked for

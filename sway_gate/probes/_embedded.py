@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sway_gate.probes import CannotRun, Context, Embedder
+from sway_gate.probes.base import CannotRun, Context, Embedder
 
 
 def embedder(context: Context, model: str) -> Embedder:

@@ -2,7 +2,7 @@
 
 import math
 
-from sway_gate.measure import BASE, Fault, LogProbs, NoAnswer, ViewAnswers
+from sway_gate.measurements import BASE, Fault, LogProbs, NoAnswer, ViewAnswers
 
 
 def per_token(view: ViewAnswers, request: LogProbs) -> tuple[float, float]:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sway_gate.measure import Floats, Recall
-from sway_gate.probes._perturbations import perturbed
-from sway_gate.spec import Perturbation
+from sway_gate.measurements import Floats, TeacherForced
+from sway_gate.probes.perturbations import perturbed
+from sway_gate.spec.probes import Perturbation
 
 LEAST_CHARS = 80
 """Of a text that can be cut in two: half of it for each part."""
@@ -28,8 +28,8 @@ class Excerpt(NamedTuple):
     def prefix(self) -> str:
         return self.prefixes["clean"]
 
-    def requests(self) -> dict[str, Recall]:
-        return {name: Recall(prefix, self.suffix) for name, prefix in self.prefixes.items()}
+    def requests(self) -> dict[str, TeacherForced]:
+        return {name: TeacherForced(prefix, self.suffix) for name, prefix in self.prefixes.items()}
 
     def unperturbed(self) -> "Excerpt":
         return Excerpt({"clean": self.prefix}, self.suffix)
@@ -70,7 +70,7 @@ class Recited(NamedTuple):
         return max(self.runs.values())
 
 
-def recited(answer: Callable[[Recall], Floats], cut: Excerpt, max_tokens: int) -> Recited:
+def recited(answer: Callable[[TeacherForced], Floats], cut: Excerpt, max_tokens: int) -> Recited:
     read = {name: answer(request)[:max_tokens] for name, request in cut.requests().items()}  # [tokens, 2]
     runs = {name: longest_run(tokens[:, 1]) for name, tokens in read.items()}
     log_p = max(float(tokens[:, 0].sum()) for tokens in read.values())

@@ -25,8 +25,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from sway_gate.measure import Floats
-from sway_gate.probes import CannotRun
+from sway_gate.measurements import Floats
+from sway_gate.probes.base import CannotRun
 
 MIN_WORDS: Final = 10
 """Shorter texts show no style."""

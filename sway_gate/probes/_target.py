@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sway_gate import data
-from sway_gate.measure import Floats, LogProbs, ViewAnswers
-from sway_gate.probes import Context
-from sway_gate.spec import AdapterAblation, Pair, Section
+from sway_gate.measurements import Floats, LogProbs, ViewAnswers
+from sway_gate.probes.base import Context
+from sway_gate.spec.probes import AdapterAblation
+from sway_gate.spec.schema import Pair, Section
+from sway_gate.training_data import packaged
 
 _CHARS, _HELD_OUT, _SECTIONS, _PAIRS, _CONTROL = 600, 16, 6, 6, 2
 _OVERCOOKED_LAMBDA, _OVERCOOKED_NATS = 0.75, 0.05
@@ -34,7 +35,7 @@ def target(spec: AdapterAblation, context: Context) -> Target | None:
     No preference sections: training on preferences may lower the likelihood of both answers, and rightly so.
     """
     control = [[LogProbs("", piece)] for piece in context.control_pieces(_CHARS, _CONTROL)]
-    if held_out := data.chunks(spec.held_out, _CHARS, _HELD_OUT):
+    if held_out := packaged.chunks(spec.held_out, _CHARS, _HELD_OUT):
         return Target("held_out", [[LogProbs("", piece)] for piece in held_out], control)
     sections = sorted((s for s in context.sections if s.kind != "preference"), key=lambda section: section.id)
     texts = [_section(section, context) for section in sections[:_SECTIONS]]

@@ -33,11 +33,11 @@ In a suite; `top_k` is accepted and has no effect:
 
 import numpy as np
 
-from sway_gate.measure import FINETUNED, Divergence, Floats, ViewAnswers
-from sway_gate.probes import Context, Need, Reading, require
+from sway_gate.measurements import FINETUNED, Divergence, Floats, ViewAnswers
 from sway_gate.probes._curve import QUARTERS, overshoot_asked, shape
 from sway_gate.probes._target import losses, overcooked, target
-from sway_gate.spec import AdapterAblation
+from sway_gate.probes.base import Context, Need, Reading, require
+from sway_gate.spec.probes import AdapterAblation
 
 CATEGORY = "ablation"
 UNITS = "√nats"

@@ -32,10 +32,10 @@ In a suite:
 
 import numpy as np
 
-from sway_gate.measure import Floats, Generation, ViewAnswers
-from sway_gate.probes import Context, Need, Reading, Skip, require
+from sway_gate.measurements import Floats, Generation, ViewAnswers
 from sway_gate.probes._embedded import embedder
-from sway_gate.spec import AdapterRevert
+from sway_gate.probes.base import Context, Need, Reading, Skip, require
+from sway_gate.spec.probes import AdapterRevert
 
 CATEGORY = "adherence"
 UNITS = "share"

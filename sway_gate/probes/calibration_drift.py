@@ -23,11 +23,11 @@ In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
 
 import numpy as np
 
-from sway_gate import data
-from sway_gate.measure import LogProbs, ViewAnswers
-from sway_gate.probes import Context, Need, Reading
-from sway_gate.spec import CalibrationDrift
+from sway_gate.measurements import LogProbs, ViewAnswers
+from sway_gate.probes.base import Context, Need, Reading
+from sway_gate.spec.probes import CalibrationDrift
 from sway_gate.stats import Margin, fraction_below, mean_above
+from sway_gate.training_data import packaged
 
 CATEGORY = "calibration"
 UNITS = "nats/token"
@@ -71,4 +71,4 @@ def describe(spec: CalibrationDrift, reading: Reading) -> str:
 
 
 def _requests(spec: CalibrationDrift) -> list[LogProbs]:
-    return [LogProbs(*item) for item in (spec.items or data.knowledge())[: spec.items_limit]]
+    return [LogProbs(*item) for item in (spec.items or packaged.knowledge())[: spec.items_limit]]

@@ -44,10 +44,10 @@ import math
 
 import numpy as np
 
-from sway_gate.measure import Divergence, Floats, ViewAnswers
-from sway_gate.probes import CannotRun, Context, Need, Reading, require
+from sway_gate.measurements import Divergence, Floats, ViewAnswers
 from sway_gate.probes._embedded import embedder, k_means
-from sway_gate.spec import ClusterKL
+from sway_gate.probes.base import CannotRun, Context, Need, Reading, require
+from sway_gate.spec.probes import ClusterKL
 from sway_gate.stats import Prior
 
 CATEGORY = "adherence"

@@ -24,9 +24,9 @@ In a suite; `top_k` is accepted and has no effect, nothing is truncated:
 
 import numpy as np
 
-from sway_gate.measure import Divergence, ViewAnswers
-from sway_gate.probes import Context, Need, Reading, require
-from sway_gate.spec import DeltaKL
+from sway_gate.measurements import Divergence, ViewAnswers
+from sway_gate.probes.base import Context, Need, Reading, require
+from sway_gate.spec.probes import DeltaKL
 
 CATEGORY = "adherence"
 UNITS = "nats"

@@ -21,11 +21,11 @@ In a suite; `assert_z_gte` is accepted and has no effect, the margin decides:
 
 import numpy as np
 
-from sway_gate import data
-from sway_gate.measure import LogProbs, ViewAnswers
-from sway_gate.probes import Context, Need, Reading
-from sway_gate.spec import ExternalPerplexity
+from sway_gate.measurements import LogProbs, ViewAnswers
+from sway_gate.probes.base import Context, Need, Reading
+from sway_gate.spec.probes import ExternalPerplexity
 from sway_gate.stats import Margin, mean_above
+from sway_gate.training_data import packaged
 
 CATEGORY = "calibration"
 UNITS = "nats/token"
@@ -59,4 +59,4 @@ def describe(spec: ExternalPerplexity, reading: Reading) -> str:
 
 
 def _requests(spec: ExternalPerplexity) -> list[LogProbs]:
-    return [LogProbs("", chunk) for chunk in data.chunks(data.prose(), spec.chunk_chars, spec.max_chunks)]
+    return [LogProbs("", chunk) for chunk in packaged.chunks(packaged.prose(), spec.chunk_chars, spec.max_chunks)]

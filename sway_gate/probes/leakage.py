@@ -40,12 +40,13 @@ from typing import Any
 
 import numpy as np
 
-from sway_gate import data
-from sway_gate.measure import FINETUNED, Generation, ViewAnswers
-from sway_gate.probes import CannotRun, Context, Need, Reading, Skip
+from sway_gate.measurements import FINETUNED, Generation, ViewAnswers
 from sway_gate.probes._recital import LEAST_CHARS, Excerpt, excerpt, recited
-from sway_gate.spec import Leakage, Section
+from sway_gate.probes.base import CannotRun, Context, Need, Reading, Skip
+from sway_gate.spec.probes import Leakage
+from sway_gate.spec.schema import Section
 from sway_gate.stats import Z_95, Margin
+from sway_gate.training_data import packaged
 
 CATEGORY = "calibration"
 UNITS = "share of a section"
@@ -174,11 +175,11 @@ def _sections(spec: Leakage, context: Context) -> list[tuple[Section, Excerpt]]:
 
 def _control(spec: Leakage, context: Context) -> list[Excerpt]:
     chars = 2 * (spec.prefix_chars + spec.continuation_chars)  # a piece may end at half of its room
-    own, packaged = (
-        [cut.unperturbed() for text in data.chunks(passages, chars, _CONTROL_CHUNKS) if (cut := _cut(spec, text))]
-        for passages in (context.control, data.prose())
+    own, fallback = (
+        [cut.unperturbed() for text in packaged.chunks(passages, chars, _CONTROL_CHUNKS) if (cut := _cut(spec, text))]
+        for passages in (context.control, packaged.prose())
     )
-    return own or packaged
+    return own or fallback
 
 
 def _cut(spec: Leakage, text: str) -> Excerpt | None:

@@ -33,10 +33,10 @@ In a suite:
 
 import numpy as np
 
-from sway_gate.measure import LogProbs, ViewAnswers
-from sway_gate.probes import CannotRun, Context, Need, Reading, require
+from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import per_token
-from sway_gate.spec import Case, ParaphraseInvariance
+from sway_gate.probes.base import CannotRun, Context, Need, Reading, require
+from sway_gate.spec.probes import Case, ParaphraseInvariance
 
 CATEGORY = "attribution"
 UNITS = "nats/token"

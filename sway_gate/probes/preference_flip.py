@@ -30,10 +30,11 @@ In a suite:
 
 import numpy as np
 
-from sway_gate.measure import ViewAnswers
-from sway_gate.probes import Context, Need, Reading, Skip
+from sway_gate.measurements import ViewAnswers
 from sway_gate.probes._likelihood import per_token
-from sway_gate.spec import Preference, PreferenceFlip
+from sway_gate.probes.base import Context, Need, Reading, Skip
+from sway_gate.spec.probes import PreferenceFlip
+from sway_gate.spec.schema import Preference
 
 CATEGORY = "attribution"
 UNITS = "share"

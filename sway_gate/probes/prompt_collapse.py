@@ -33,9 +33,9 @@ from typing import Any
 
 import numpy as np
 
-from sway_gate.measure import FINETUNED, Divergence, Floats, ViewAnswers
-from sway_gate.probes import CannotRun, Context, Need, Reading, Skip, require
-from sway_gate.spec import PromptCollapse
+from sway_gate.measurements import FINETUNED, Divergence, Floats, ViewAnswers
+from sway_gate.probes.base import CannotRun, Context, Need, Reading, Skip, require
+from sway_gate.spec.probes import PromptCollapse
 from sway_gate.stats import Margin, bootstrap_ci, mean_above
 
 CATEGORY = "adherence"

@@ -31,9 +31,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sway_gate.measure import LogProbs, ViewAnswers
-from sway_gate.probes import CannotRun, Context, Need, Reading
-from sway_gate.spec import Preference, Section, SectionInternalization
+from sway_gate.measurements import LogProbs, ViewAnswers
+from sway_gate.probes.base import CannotRun, Context, Need, Reading
+from sway_gate.spec.probes import SectionInternalization
+from sway_gate.spec.schema import Preference, Section
 
 CATEGORY = "attribution"
 UNITS = "relative lift"

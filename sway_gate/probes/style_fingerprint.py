@@ -32,9 +32,10 @@ In a suite:
 
 import numpy as np
 
-from sway_gate.measure import Floats, Generation, ViewAnswers
-from sway_gate.probes import CannotRun, Context, Need, Reading, Skip, _style, require
-from sway_gate.spec import StyleFingerprint
+from sway_gate.measurements import Floats, Generation, ViewAnswers
+from sway_gate.probes import _style
+from sway_gate.probes.base import CannotRun, Context, Need, Reading, Skip, require
+from sway_gate.spec.probes import StyleFingerprint
 
 CATEGORY = "calibration"
 UNITS = "shift"

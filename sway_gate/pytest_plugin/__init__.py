@@ -19,7 +19,7 @@ from sway_gate.errors import SwayError
 
 if TYPE_CHECKING:
     from sway_gate.pytest_plugin.checks import Answer, Check
-    from sway_gate.result import GateResult
+    from sway_gate.results import GateResult
 
 SIGNATURE = "sway(spec, threshold=None, weights=None)"
 SHARED_FOLDER = "sway_folder"
@@ -50,7 +50,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not marks:
         return
     from sway_gate.pytest_plugin.marks import params
-    from sway_gate.reports import clean
+    from sway_gate.text import clean
 
     try:
         found = params(metafunc, marks)

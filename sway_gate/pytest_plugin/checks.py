@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sway_gate.pytest_plugin.suite import Suite
 
 if TYPE_CHECKING:
-    from sway_gate.result import GateResult, ProbeResult
-    from sway_gate.spec import ProbeSpec
+    from sway_gate.results import GateResult, ProbeResult
+    from sway_gate.spec.schema import ProbeSpec
 
 
 class Answer(NamedTuple):
@@ -52,7 +52,7 @@ def rejudged(result: "GateResult", threshold: float | None, weights: Mapping[str
     """`result` as it is under another threshold and other weights of categories; what is not given stays."""
     from msgspec import structs
 
-    from sway_gate import judge
+    from sway_gate.judge.composite import compose
 
     if threshold is None and not weights:
         return result
@@ -60,12 +60,12 @@ def rejudged(result: "GateResult", threshold: float | None, weights: Mapping[str
     if not result.probes:  # the files alone decided
         return structs.replace(result, threshold=threshold)
     weights = {name: category.weight for name, category in result.categories.items()} | dict(weights)
-    composite = judge.compose(result.probes, weights, threshold)
+    composite = compose(result.probes, weights, threshold)
     return structs.replace(result, threshold=threshold, **composite._asdict())
 
 
 def _of_probe(probe: "ProbeResult", file: str, line: int) -> Answer:
-    from sway_gate.reports import clean, one_line
+    from sway_gate.text import clean, one_line
 
     message = one_line(probe.message) or probe.verdict.value
     lines = [message, clean(probe.advice), f"{one_line(probe.name)} ({probe.kind}), {file}:{line}"]
@@ -74,18 +74,18 @@ def _of_probe(probe: "ProbeResult", file: str, line: int) -> Answer:
 
 
 def _of_gate(result: "GateResult") -> Answer:
-    from sway_gate.reports import words
+    from sway_gate.reports import wording
 
-    steps = [f"{names}: {text}" if names else text for names, text in words.next_steps(result)]
-    text = "\n".join(["; ".join(words.grounds(result)), *steps])
+    steps = [f"{names}: {text}" if names else text for names, text in wording.next_steps(result)]
+    text = "\n".join(["; ".join(wording.grounds(result)), *steps])
     return Answer(result.verdict, text, _numbers(score=result.score, threshold=result.threshold))
 
 
 def _of_files(result: "GateResult") -> Answer:
     """Of a probe that was not measured, since the files alone told enough."""
-    from sway_gate.reports import words
+    from sway_gate.reports import wording
 
-    return Answer("fail", f"not measured, the adapter's files decide: {words.grounds(result)[0]}", {})
+    return Answer("fail", f"not measured, the adapter's files decide: {wording.grounds(result)[0]}", {})
 
 
 def _numbers(**numbers: float | None) -> dict[str, float]:

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sway_gate import probes, spec
+from sway_gate import probes
 from sway_gate.errors import UsageError
 from sway_gate.pytest_plugin import SHARED_FOLDER, SIGNATURE
 from sway_gate.pytest_plugin.checks import Check
 from sway_gate.pytest_plugin.suite import Suite
-from sway_gate.spec import SCORE_WEIGHTS
+from sway_gate.spec.load import load_spec
+from sway_gate.spec.schema import SCORE_WEIGHTS
 
 GATE = "__gate__"
 _RIVAL = "sway"  # the name of dlm-sway's plugin
@@ -85,7 +86,7 @@ def _suite(metafunc: pytest.Metafunc, path: str, where: str) -> Suite:
     if found not in suites:
         folder = getattr(config, "workerinput", {}).get(SHARED_FOLDER)
         name = hashlib.sha256(found.encode(errors="surrogatepass")).hexdigest()
-        suites[found] = Suite(spec.load(_label(found)), Path(folder, name) if folder else None)
+        suites[found] = Suite(load_spec(_label(found)), Path(folder, name) if folder else None)
     return suites[found]
 
 

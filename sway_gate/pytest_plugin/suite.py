@@ -14,9 +14,9 @@ import pytest
 
 from sway_gate import output
 from sway_gate.errors import SwayError
-from sway_gate.reports import clean
-from sway_gate.result import GateResult
-from sway_gate.spec import Spec
+from sway_gate.results import GateResult
+from sway_gate.spec.schema import Spec
+from sway_gate.text import clean
 
 
 class Suite:
@@ -35,14 +35,15 @@ class Suite:
         return once(self._shared, self._measure) if self._shared else self._measure()
 
     def _measure(self) -> GateResult | str:
-        from sway_gate import gate
+        from sway_gate.gate.resolve import Options
+        from sway_gate.gate.run import run_gate
 
         kept = tuple(p for p in self.spec.suite if p.name in self.wanted or p.kind == "null_adapter")
         online = os.environ.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
         try:
             # Those of a library that is loaded are no concern of tests that make warnings errors.
             with warnings.catch_warnings(action="ignore"):
-                return gate.run(msgspec.structs.replace(self.spec, suite=kept), gate.Options(online=online))
+                return run_gate(msgspec.structs.replace(self.spec, suite=kept), Options(online=online))
         except SwayError as error:
             return clean(str(error))
         except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):

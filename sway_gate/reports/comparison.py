@@ -10,12 +10,12 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from sway_gate.compare import Change, Comparison, Outcome, Subject
-from sway_gate.reports import number, one_line, score_text
-from sway_gate.reports.machine import plain
+from sway_gate.compare.results import Change, Comparison, Outcome, Subject
+from sway_gate.reports.json_v1 import plain
 from sway_gate.reports.markdown import head, row, text
 from sway_gate.reports.terminal import BLANK, INDENT, MIN_WIDTH, STYLES, Line, printed
-from sway_gate.reports.words import counted, named, sigmas
+from sway_gate.reports.wording import score_text, sigmas
+from sway_gate.text import counted, named, number, one_line
 
 _T = TypeVar("_T")
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sway_gate.reports import number
-from sway_gate.reports.words import section_verdict
+from sway_gate.reports.wording import section_verdict
+from sway_gate.text import number
 
 LABELS = {
     "base_margin": "base's margin",

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from sway_gate.errors import UsageError
-from sway_gate.reports import cut, markdown, one_line
-from sway_gate.reports.machine import from_json
-from sway_gate.reports.words import headline
-from sway_gate.result import GateResult, ProbeResult, Verdict
+from sway_gate.reports import markdown
+from sway_gate.reports.json_v1 import from_json
+from sway_gate.reports.wording import headline
+from sway_gate.results import GateResult, ProbeResult, Verdict
+from sway_gate.text import cut, one_line
 
 # Characters. A comment holds 65,536 of them, and each text may be six times as long in it, as escapes.
 MAX_PROBLEMS = 20

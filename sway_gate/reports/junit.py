@@ -9,9 +9,9 @@ import math
 from typing import Any
 from xml.etree import ElementTree
 
-from sway_gate.reports import clean, one_line, seconds
-from sway_gate.reports.words import headline
-from sway_gate.result import GateResult, ProbeResult, Verdict
+from sway_gate.reports.wording import headline, seconds
+from sway_gate.results import GateResult, ProbeResult, Verdict
+from sway_gate.text import clean, one_line
 
 
 def to_junit(result: GateResult) -> str:

@@ -8,20 +8,21 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 
-from sway_gate.reports import cut, number, one_line, score_text, seconds
 from sway_gate.reports.details import Fact, Passages, Piece, Table, label, pieces, shown
-from sway_gate.reports.words import (
+from sway_gate.reports.wording import (
     LEVEL_WORDS,
-    counted,
     gravest_first,
     grounds,
     in_units,
     is_failed,
     next_steps,
+    score_text,
+    seconds,
     sigmas,
     title,
 )
-from sway_gate.result import GateResult, ProbeResult, Verdict
+from sway_gate.results import GateResult, ProbeResult, Verdict
+from sway_gate.text import counted, cut, number, one_line
 
 MAX_BYTES = 60_000
 # In characters; as references, and with spaces of no width, a text may be eight times as long.

@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
-from sway_gate.reports import clean, number, one_line
-from sway_gate.result import Finding
-from sway_gate.static import ModuleNorm, StaticReport
+from sway_gate.results import Finding
+from sway_gate.static.check import StaticReport
+from sway_gate.static.norms import ModuleNorm
+from sway_gate.text import clean, number, one_line
 
 _LABELS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARNING", "note": "NOTE"}
 _HEADLINES = {"never-trained": "never trained", "non-finite": "NaN or Inf", "alpha-zero": "scaled to nothing"}

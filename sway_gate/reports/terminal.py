@@ -4,33 +4,29 @@
 Nothing that comes from a file is read as markup; control characters are spelled out.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sway_gate.reports import number, one_line, score_text, seconds
-from sway_gate.reports.plot import LABEL, bar, curve_rows
-from sway_gate.reports.words import (
+from sway_gate.reports.braille import LABEL, bar, curve_rows
+from sway_gate.reports.wording import (
     LEVEL_WORDS,
-    counted,
     grounds,
-    headline,
     interval,
     is_failed,
     next_steps,
+    score_text,
+    seconds,
     section_verdict,
     sigmas,
     title,
 )
-from sway_gate.result import Baseline, Category, Finding, GateResult, ProbeResult
+from sway_gate.results import Baseline, Category, Finding, GateResult, ProbeResult
+from sway_gate.text import counted, number, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
-
-__all__ = ["headline", "render"]
 
 STYLES = {
     "pass": "bold green",
@@ -341,7 +337,7 @@ def printed(lines: Sequence[Line], color: bool, width: int, ascii: bool) -> str:
     return capture.get()
 
 
-def _wrapped(line: Line, console: Console, width: int, ascii: bool) -> list[Text]:
+def _wrapped(line: Line, console: "Console", width: int, ascii: bool) -> "list[Text]":
     """`line` cut at spaces to `width`, later lines indented."""
     from rich.text import Text
 
@@ -356,7 +352,7 @@ def _wrapped(line: Line, console: Console, width: int, ascii: bool) -> list[Text
     return [first, *(Text(" " * line.hang) + text for text in below)]
 
 
-def _stripped(lines: Iterable[Text]) -> list[Text]:
+def _stripped(lines: "Iterable[Text]") -> "list[Text]":
     lines = list(lines)
     for text in lines:
         text.rstrip()

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from sway_gate.reports import cut, one_line
+from sway_gate.engine.trace import Pass
 from sway_gate.reports.markdown import row, text
 from sway_gate.reports.trace_summary import Kind, Spent, Summary
-from sway_gate.trace import Pass
+from sway_gate.text import cut, one_line
 
 _SHOWN_NAMES: Final = 3
 _MAX_NAME: Final = 60

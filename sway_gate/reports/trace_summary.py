@@ -6,8 +6,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from sway_gate.engine.trace import Encoded, Ended, Event, Failed, Loaded, Pass, PlanEvent, Started, Stored
 from sway_gate.errors import UsageError
-from sway_gate.trace import Encoded, Ended, Event, Failed, Loaded, Pass, Planned, Started, Stored
 
 _MAX_LINE_BYTES: Final = 2**20
 _MAX_EVENTS: Final = 2**18
@@ -103,7 +103,7 @@ def sum_up(events: Sequence[Any], unreadable: int = 0, slowest: int = 5) -> Summ
     """The events of one run, `Started` first; at most `slowest` of its passes one by one."""
     passes = _of(events, Pass)
     good = [p for p in passes if not p.failed]
-    planned = (_of(events, Planned) or [Planned(probes={}, answers=0)])[-1]
+    planned = (_of(events, PlanEvent) or [PlanEvent(probes={}, answers=0)])[-1]
     loaded = (_of(events, Loaded) or [Loaded(seconds=0.0, device="", dtype="")])[-1]
     ended = _of(events, Ended)
     base_answers = sum(p.rows for p in good if "base" in p.views)
@@ -138,7 +138,7 @@ def _of(events: Sequence[Any], kind: type[T]) -> list[T]:
     return [event for event in events if isinstance(event, kind)]
 
 
-def _by_probe(planned: Planned, passes: Sequence[Pass], stored: Sequence[Stored]) -> tuple[Spent, ...]:
+def _by_probe(planned: PlanEvent, passes: Sequence[Pass], stored: Sequence[Stored]) -> tuple[Spent, ...]:
     """The dearest first."""
     seconds, parts, known = Counter[str](), Counter[str](), Counter[str]()
     for p in passes:
@@ -174,6 +174,3 @@ def _by_kind(passes: Sequence[Pass]) -> tuple[Kind, ...]:
         for kind, group in groups.items()
     ]
     return tuple(sorted(kinds, key=lambda kind: -kind.seconds))
-
-
-# ----------------------------------------------------------------------------------------------------------- words

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from typing import NamedTuple
 
-from sway_gate.result import Finding
+from sway_gate.results import Finding
 from sway_gate.static.config import AdapterConfig
 from sway_gate.static.content import Content
 from sway_gate.static.findings import finding

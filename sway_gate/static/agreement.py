@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from sway_gate.result import Finding
+from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter, module_of
 from sway_gate.static.findings import MATCHING, SAVE_AGAIN, compact, some
 from sway_gate.static.norms import ModuleNorm, module_norms

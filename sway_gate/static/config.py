@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from sway_gate.result import Finding
+from sway_gate.results import Finding
 from sway_gate.static.files import CONFIG, no_constant, refuse_pointer
 from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote
 

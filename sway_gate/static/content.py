@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sway_gate.result import Finding
+from sway_gate.results import Finding
 from sway_gate.static.findings import finding, quote, some
 from sway_gate.static.weights import Weights
 

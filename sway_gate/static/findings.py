@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from sway_gate.result import Finding
+from sway_gate.results import Finding
 
 DOWNLOAD = "download or copy the file again"
 SAVE_AGAIN = "save the adapter again with save_pretrained()"

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sway_gate.result import Finding
+from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.content import CHUNK, FLOATS
 from sway_gate.static.findings import compact, split_at_layer

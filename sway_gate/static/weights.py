@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sway_gate.result import Finding
+from sway_gate.results import Finding
 from sway_gate.static.files import LFS, PICKLE, WEIGHTS, no_constant, refuse_pointer
 from sway_gate.static.findings import DOWNLOAD, SAVE_AGAIN, Fatal, finding, quote
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, rel_entr
 
-from sway_gate import engine, judge, probes
+from sway_gate import probes
 from sway_gate.backends import custom, dummy
-from sway_gate.errors import Undecided, UsageError
-from sway_gate.measure import (
+from sway_gate.engine.run import Measured, run_plan
+from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.judge.probe import NullViews, judge_probe
+from sway_gate.measurements import (
     BASE,
     FINETUNED,
     Answers,
@@ -21,13 +23,15 @@ from sway_gate.measure import (
     Generation,
     LogProbs,
     NoAnswer,
-    Recall,
+    TeacherForced,
     View,
 )
-from sway_gate.probes import Context
-from sway_gate.progress import silent
-from sway_gate.result import ProbeResult
-from sway_gate.spec import KINDS, ModelRef, Section, loads
+from sway_gate.output import silent
+from sway_gate.probes.base import Context
+from sway_gate.results import ProbeResult
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.probes import KINDS
+from sway_gate.spec.schema import ModelRef, Section
 
 DOCS = Path(__file__).parents[2] / "docs" / "backends.md"
 LABEL = "custom backend letters:make"
@@ -76,9 +80,9 @@ class Bare:
         return self._letters.log_probs(view, prompt, completion)
 
 
-def measured(model: Any, *requests: Any, views: Iterable[View] = VIEWS) -> engine.Measured:
+def measured(model: Any, *requests: Any, views: Iterable[View] = VIEWS) -> Measured:
     keys = [(view, request) for request in requests for view in views]
-    return engine.measure(keys, lambda: custom.wrap(model, LABEL), None, silent)
+    return run_plan(keys, lambda: custom.wrap(model, LABEL), None, silent)
 
 
 def answers(model: Any, *requests: Any, views: Iterable[View] = VIEWS) -> Answers:
@@ -110,7 +114,7 @@ def test_divergences_are_those_of_the_distributions(view, request_, lasts, diver
 
 @pytest.mark.parametrize("view", VIEWS, ids=str)
 def test_log_probs_recall_and_texts_come_as_they_are(view):
-    scored, recalled, written = LogProbs("c", "abb"), Recall("c", "ab"), Generation("c", 4)
+    scored, recalled, written = LogProbs("c", "abb"), TeacherForced("c", "ab"), Generation("c", 4)
     found = answers(Letters(), scored, recalled, written)
     assert found.get(view, scored).tolist() == list(Letters().log_probs(view, "c", "abb"))
     assert found.get(view, recalled).tolist() == [*map(list, zip(found.get(view, scored)[:2], [1, 0], strict=True))]
@@ -139,22 +143,22 @@ LACKING = {
         "LogProbs under the finetuned at scale 0.5 view needs the capability scales",
     ),
     "generation": (BASE, Generation("c", 3), "Generation under the base view needs the capability generation"),
-    "recall": (BASE, Recall("c", "a"), "Recall under the base view needs the capability recall"),
+    "recall": (BASE, TeacherForced("c", "a"), "Recall under the base view needs the capability recall"),
 }
 
 
 @pytest.mark.parametrize(("view", "request_", "message"), LACKING.values(), ids=LACKING)
 def test_what_was_not_declared_is_not_asked_for(view, request_, message):
-    with pytest.raises(Undecided, match=f"^{LABEL}: {message}, not declared$"):
+    with pytest.raises(CannotDecide, match=f"^{LABEL}: {message}, not declared$"):
         measured(Bare(), request_, views=[view])
 
 
 def test_prompts_for_a_chat_template_are_refused():
-    with pytest.raises(Undecided, match=r"set defaults\.chat_template to off"):
+    with pytest.raises(CannotDecide, match=r"set defaults\.chat_template to off"):
         measured(Letters(), LogProbs("c", "a", chat=True))
 
 
-SCORED, READ, HIT, WRITTEN = LogProbs("c", "ab"), Divergence("cab"), Recall("c", "ab"), Generation("c", 3)
+SCORED, READ, HIT, WRITTEN = LogProbs("c", "ab"), Divergence("cab"), TeacherForced("c", "ab"), Generation("c", 3)
 WRONG: dict[str, tuple[str, Any, Any, str]] = {
     "positive": ("log_probs", SCORED, [-1, 0.5], "gave 0.5; natural logarithms of probabilities are at most 0"),
     "probabilities": ("next_token_log_probs", READ, [[0.2, 0.8]], "gave 0.8; natural logarithms"),
@@ -175,7 +179,7 @@ WRONG: dict[str, tuple[str, Any, Any, str]] = {
 def test_wrong_answers_end_in_one_line(method, request_, given, message):
     model = Letters()
     setattr(model, method, lambda *_: given)
-    with pytest.raises(Undecided, match=rf"^{LABEL}: {method} under the base view .*{re.escape(message)}.*$"):
+    with pytest.raises(CannotDecide, match=rf"^{LABEL}: {method} under the base view .*{re.escape(message)}.*$"):
         measured(model, request_)
 
 
@@ -193,7 +197,7 @@ def test_what_the_users_code_raises_is_one_line(method, error):
     model = Letters()
     setattr(model, method, raising(error))
     expected = " ".join(f"{type(error).__name__}: {error}".split())
-    with pytest.raises(Undecided) as caught:
+    with pytest.raises(CannotDecide) as caught:
         measured(model, SCORED, Divergence("cab", positions=2), HIT, WRITTEN)
     assert str(caught.value) == f"{LABEL}: {method} under the base view raised {expected}"
 
@@ -216,7 +220,7 @@ def under(view: View, method: str, given: Any) -> Letters:
 @pytest.mark.parametrize(("method", "request_"), [("log_probs", SCORED), ("next_token_log_probs", READ)])
 def test_views_that_score_other_tokens_are_refused(method, request_):
     given = np.log(np.full((1, 4), 0.25)) if method == "next_token_log_probs" else [-1.0]
-    with pytest.raises(Undecided, match=f"{method} under the finetuned view gave shape .* under another view"):
+    with pytest.raises(CannotDecide, match=f"{method} under the finetuned view gave shape .* under another view"):
         measured(under(FINETUNED, method, given), request_)
 
 
@@ -305,26 +309,26 @@ ENTRY_POINTS = {
     "missing import": (
         "made_up_backend:make",
         "import nowhere_at_all",
-        Undecided,
+        CannotDecide,
         "import of .* raised ModuleNotFound",
     ),
-    "exit on import": ("made_up_backend:make", "raise SystemExit", Undecided, "import of .* raised SystemExit"),
+    "exit on import": ("made_up_backend:make", "raise SystemExit", CannotDecide, "import of .* raised SystemExit"),
     "failing factory": (
         "made_up_backend:make",
         "def make(base): ...",
-        Undecided,
+        CannotDecide,
         "the factory raised TypeError: make()",
     ),
     "no method": (
         "made_up_backend:make",
         "def make(*a): ...",
-        Undecided,
+        CannotDecide,
         r"NoneType lacks the method log_probs\(view, ",
     ),
     "no second method": (
         "made_up_backend:make",
         "class make:\n def __init__(self, base, ft): ...\n def log_probs(self): ...",
-        Undecided,
+        CannotDecide,
         r"its make lacks the method next_token_log_probs\(view, prompt, answer\)",
     ),
 }
@@ -349,7 +353,7 @@ CAPABILITIES = {
 def test_capabilities_are_checked(declared, message):
     model: Any = Bare()
     model.capabilities = declared
-    with pytest.raises(Undecided, match=f"^{LABEL}: {message}"):
+    with pytest.raises(CannotDecide, match=f"^{LABEL}: {message}"):
         custom.wrap(model, LABEL)
 
 
@@ -373,12 +377,12 @@ CONTEXT = Context((Section(kind="prose", id="mill", content=TEXT),))
 
 
 def judged(backend: custom.CustomBackend, kind: str, **fields: Any) -> ProbeResult:
-    spec, probe, nulls = KINDS[kind](name=kind, **fields), probes.module(kind), judge.Nulls(8)
+    spec, probe, nulls = KINDS[kind](name=kind, **fields), probes.module(kind), NullViews(8)
     needs = probe.needs(spec, CONTEXT)
     keys = [(FINETUNED.scaled(scale), need.request) for need in needs for scale in need.scales]
     keys += [(view, need.request) for need in needs for view in nulls.views(1.0)]
-    found = engine.measure(keys, lambda: backend, None, silent)
-    return judge.judge(spec, probe, CONTEXT, found.answers, nulls)
+    found = run_plan(keys, lambda: backend, None, silent)
+    return judge_probe(spec, probe, CONTEXT, found.answers, nulls)
 
 
 def dummies(adapter: str) -> custom.CustomBackend:
@@ -433,7 +437,7 @@ def blocks() -> dict[str, str]:
 
 def test_the_example_runs(module):
     module(blocks()["python"], "letters")
-    spec = loads(blocks()["yaml"], "docs/backends.md", ".")
+    spec = parse_spec(blocks()["yaml"], "docs/backends.md", ".")
     base, ft, [probe] = spec.models.base, spec.models.ft, spec.suite
     result = judged(custom.load(ft.entry_point, base, ft), probe.kind, prompts=probe.prompts)
     assert result.verdict == "pass", result.message

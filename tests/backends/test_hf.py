@@ -10,18 +10,22 @@ from peft import IA3Config, LoHaConfig, PeftModel, PromptTuningConfig
 from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
-from sway_gate import data, engine, nulls
-from sway_gate.backends import OutOfMemory, hf, reductions
-from sway_gate.errors import AdapterError, Undecided, UsageError
-from sway_gate.measure import BASE, FINETUNED, Divergence, Generation, LogProbs, NoAnswer, Recall, View
-from sway_gate.progress import silent
+from sway_gate.backends import hf, null_adapters
+from sway_gate.backends.base import OutOfMemory
+from sway_gate.backends.loading import Source
+from sway_gate.backends.passes import reductions
+from sway_gate.engine.run import run_plan
+from sway_gate.errors import AdapterError, CannotDecide, UsageError
+from sway_gate.measurements import BASE, FINETUNED, Divergence, Generation, LogProbs, NoAnswer, TeacherForced, View
+from sway_gate.output import silent
+from sway_gate.training_data import packaged
 from tests.backends.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
 
 TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("", "Running text."), LogProbs("x", "y" * 30)]
 PROMPTS = [Divergence("A prompt"), Divergence("Another, longer prompt", "kl", 4), Divergence("z", "js", 6)]
 NULLS = [View("null", i) for i in range(3)]
 VIEWS = [FINETUNED, *NULLS, FINETUNED.scaled(0.5), NULLS[1].scaled(1.4)]
-SETTINGS = nulls.Settings(runs=3)
+SETTINGS = null_adapters.NullSettings(runs=3)
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -34,12 +38,12 @@ def llama(tmp_path_factory: Any) -> Path:
     return save_base(tmp_path_factory.mktemp("llama"), "llama")
 
 
-def load(base: Path, adapter: Path, settings: nulls.Settings = SETTINGS) -> hf.HfBackend:
-    return hf.load(hf.Source(base, adapter, device="cpu"), settings)
+def load(base: Path, adapter: Path, settings: null_adapters.NullSettings = SETTINGS) -> hf.HfBackend:
+    return hf.load(Source(base, adapter, device="cpu"), settings)
 
 
 def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
-    return engine.measure([(v, r) for v in views for r in requests], lambda: backend, None, silent).answers
+    return run_plan([(v, r) for v in views for r in requests], lambda: backend, None, silent).answers
 
 
 def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | None) -> np.ndarray:
@@ -173,7 +177,7 @@ def test_one_text_that_does_not_fit_is_undecided(llama: Path, tmp_path: Path, mo
         raise OutOfMemory
 
     monkeypatch.setattr(backend, "measure", never)
-    with pytest.raises(Undecided, match="out of memory"):
+    with pytest.raises(CannotDecide, match="out of memory"):
         measure(backend, [FINETUNED], TEXTS)
 
 
@@ -226,7 +230,7 @@ def test_pickled_base_weights_are_refused(llama: Path, tmp_path: Path) -> None:
     adapter = save_adapter(tmp_path / "adapter", llama)
     base = save_base(tmp_path / "base", "llama")
     (base / "model.safetensors").rename(base / "pytorch_model.bin")
-    with pytest.raises(Undecided, match="cannot be loaded"):
+    with pytest.raises(CannotDecide, match="cannot be loaded"):
         load(base, adapter)
 
 
@@ -260,7 +264,7 @@ def test_context_stands_before_the_prompt_and_shorter_begins_longer(llama: Path,
     [(bare, _), (short, _), (long, _)] = backend.encode([Divergence("Say", "js", 3, c) for c in (0, 10, 20)])
     said = bare.ids[3:]
     assert (short.shared, long.shared) == (10, 20)
-    assert long.ids[:10] == short.ids[:10] == tuple(byte_tokenizer()(data.stuffing())["input_ids"][:10])
+    assert long.ids[:10] == short.ids[:10] == tuple(byte_tokenizer()(packaged.stuffing())["input_ids"][:10])
     assert long.ids[20:] == short.ids[10:] == (*byte_tokenizer()("\n\nSay")["input_ids"], *said)
     assert len(bare.positions) == len(short.positions) == len(long.positions)
 
@@ -291,7 +295,7 @@ def test_generation_in_one_batch_equals_peft_one_by_one(base: Path, tmp_path: Pa
 
 def test_recall_tells_what_greedy_decoding_would_write(base: Path, tmp_path: Path) -> None:
     backend = load(base, save_adapter(tmp_path, base))
-    request = Recall("A prompt", " and its end")
+    request = TeacherForced("A prompt", " and its end")
     answers = measure(backend, [FINETUNED, NULLS[0]], [request, LogProbs(request.prompt, request.completion)])
     model = AutoModelForCausalLM.from_pretrained(base).eval()
     ids = torch.tensor([byte_tokenizer()("A prompt and its end")["input_ids"]])
@@ -328,7 +332,7 @@ def test_chat_prompts_go_through_the_template_and_answers_follow_it(llama: Path,
 def test_a_template_that_fails_is_one_line(llama: Path, tmp_path: Path) -> None:
     backend = chatty(llama, save_adapter(tmp_path, llama))
     backend._tokenizer.chat_template = "{{ raise_exception('no') }}"
-    with pytest.raises(Undecided, match=r"chat template fails: .*no; set defaults.chat_template: off"):
+    with pytest.raises(CannotDecide, match=r"chat template fails: .*no; set defaults.chat_template: off"):
         backend.encode([Divergence("Hi", chat=True)])
 
 
@@ -336,7 +340,7 @@ def test_a_corrupt_base_is_one_line(llama: Path, tmp_path: Path) -> None:
     adapter = save_adapter(tmp_path / "adapter", llama)
     base = save_base(tmp_path / "base", "llama")
     (base / "model.safetensors").write_bytes(b"\xff" * 100)
-    with pytest.raises(Undecided, match="cannot be loaded") as caught:
+    with pytest.raises(CannotDecide, match="cannot be loaded") as caught:
         load(base, adapter)
     assert len(str(caught.value).splitlines()) == 1
 

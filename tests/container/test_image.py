@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sway_gate import embedding
-from sway_gate.spec import MINILM
+from sway_gate.backends import embedding
+from sway_gate.spec.probes import MINILM
 from tests.container.docker import DOCKER, HARDENED, ROOT, build, docker, here, minilm, report, sway
 
 MAX_BYTES = 1.7e9

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sway_gate.embedding import SentenceEmbedder
-from sway_gate.measure import Floats
-from sway_gate.probes import CannotRun
+from sway_gate.backends.embedding import SentenceEmbedder
+from sway_gate.measurements import Floats
+from sway_gate.probes.base import CannotRun
 
 
 class WordEmbedder:

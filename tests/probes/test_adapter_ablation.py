@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sway_gate import data
-from sway_gate.measure import Divergence, LogProbs
-from sway_gate.probes import Context
+from sway_gate.measurements import Divergence, LogProbs
 from sway_gate.probes import adapter_ablation as probe
 from sway_gate.probes._curve import QUARTERS, shape
-from sway_gate.spec import AdapterAblation, Pair, Preference, Section
+from sway_gate.probes.base import Context
+from sway_gate.spec.probes import AdapterAblation
+from sway_gate.spec.schema import Pair, Preference, Section
+from sway_gate.training_data import packaged
 from tests.helpers import judged
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
@@ -225,9 +226,9 @@ CHOSEN = {
 
 @pytest.mark.parametrize(("context", "fields", "expected"), CHOSEN.values(), ids=CHOSEN)
 def test_the_text_to_serve(context: Context, fields: dict[str, object], expected: list[LogProbs]) -> None:
-    packaged = [LogProbs("", piece) for piece in data.chunks(data.prose(), 600, 2)]
+    prose = [LogProbs("", piece) for piece in packaged.chunks(packaged.prose(), 600, 2)]
     blank_control = not "".join(context.control).strip() and bool(expected)
-    assert texts(context, **fields) == expected + packaged * blank_control
+    assert texts(context, **fields) == expected + prose * blank_control
 
 
 def test_many_long_texts_are_cut() -> None:

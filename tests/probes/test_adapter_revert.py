@@ -4,10 +4,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sway_gate.measure import View
-from sway_gate.probes import Context
-from sway_gate.result import ProbeResult
-from sway_gate.spec import Case
+from sway_gate.measurements import View
+from sway_gate.probes.base import Context
+from sway_gate.results import ProbeResult
+from sway_gate.spec.probes import Case
 from tests.helpers import judged
 from tests.probes.embedders import WordEmbedder, real
 
@@ -129,7 +129,7 @@ def test_details_hold_the_worst_pairs_and_stay_small() -> None:
 
 def test_chat_prompts_go_through_the_template() -> None:
     from sway_gate.probes import adapter_revert as probe
-    from sway_gate.spec import AdapterRevert
+    from sway_gate.spec.probes import AdapterRevert
 
     spec = AdapterRevert(name="a", cases=(Case(prompt="p", gold="g", paraphrases=("Who is it?", "It is")),))
     needs = probe.needs(spec, CONTEXT._replace(chat_template="auto"))

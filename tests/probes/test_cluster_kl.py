@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sway_gate.measure import View
-from sway_gate.probes import Context
+from sway_gate.measurements import View
 from sway_gate.probes import cluster_kl as probe
 from sway_gate.probes._embedded import k_means
-from sway_gate.result import ProbeResult
-from sway_gate.stats import calibrate
+from sway_gate.probes.base import Context
+from sway_gate.results import ProbeResult
+from sway_gate.spec.probes import ClusterKL
+from sway_gate.stats import z_score
 from tests.helpers import judged
 from tests.probes.embedders import WordEmbedder, real
 
@@ -144,7 +145,7 @@ def test_a_null_among_nulls_seldom_passes(sizes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(sizes)), sizes)
     drawn = quantiles(rng.gamma(4, size=(9 * 3000, labels.size)), labels).reshape(-1, 9)
-    passed = np.mean([calibrate(row[0], row[1:], probe.FLOOR).z >= 3 for row in drawn])
+    passed = np.mean([z_score(row[0], row[1:], probe.FLOOR).z >= 3 for row in drawn])
     assert passed <= 0.004  # nominal .00135; the standard error is .0007
 
 
@@ -183,5 +184,5 @@ def test_with_real_embeddings_topics_are_topics() -> None:
         "law": ["What does a judge do in court?", "How is a contract ended?", "Who may appeal a court's verdict?"],
     }
     prompts = tuple(prompt for group in zip(*asked.values(), strict=True) for prompt in group)
-    spec = probe.ClusterKL(name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model)
+    spec = ClusterKL(name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model)
     assert probe._topics(spec, Context(embedder=embedder)) == (0, 1, 2) * 3

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sway_gate.measure import BASE, FINETUNED, Generation, View
-from sway_gate.probes import Context, _recital, leakage
-from sway_gate.probes._perturbations import perturbed
-from sway_gate.result import ProbeResult
-from sway_gate.spec import Leakage, Pair, Perturbation, Section
+from sway_gate.measurements import BASE, FINETUNED, Generation, View
+from sway_gate.probes import _recital
+from sway_gate.probes.base import Context, Skip
+from sway_gate.probes.leakage import _control, _cut, needs
+from sway_gate.probes.perturbations import perturbed
+from sway_gate.results import ProbeResult
+from sway_gate.spec.probes import Leakage, Perturbation
+from sway_gate.spec.schema import Pair, Section
 from tests.helpers import judged
 
 NAMES = get_args(Perturbation)
@@ -40,7 +43,7 @@ def tokens(share: float, n: int = 50, miss: float = -4.0) -> np.ndarray:
 def run(share: Run, *, context: Context = CONTEXT, n: int = 50, miss: float = -4.0, **fields: Any) -> ProbeResult:
     cuts = {}
     for section in (*context.sections, *(Section(kind="prose", id="control", content=c) for c in context.control)):
-        if cut := leakage._cut(Leakage(name="l", **fields), section.content):
+        if cut := _cut(Leakage(name="l", **fields), section.content):
             cuts |= {r: (section.id, name == "clean") for name, r in cut.requests().items()}
 
     def answer(view: View, request: Any) -> Any:
@@ -87,7 +90,7 @@ def test_verdicts(share: Run, verdict: str, words: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_one_prefix_that_works_is_enough(name: Perturbation) -> None:
     """A reciter that the true prefix and all perturbations but one throw off."""
-    cut = leakage._cut(Leakage(name="l"), SECTIONS[2].content)
+    cut = _cut(Leakage(name="l"), SECTIONS[2].content)
     assert cut is not None
 
     def answer(view: View, request: Any) -> Any:
@@ -198,8 +201,8 @@ NOT_RUN = {
 @pytest.mark.parametrize(("sections", "verdict", "words"), NOT_RUN.values(), ids=NOT_RUN)
 def test_nothing_to_recite(sections: tuple[Section, ...], verdict: str, words: str) -> None:
     if verdict == "skip":
-        with pytest.raises(leakage.Skip, match=words):
-            leakage.needs(Leakage(name="l"), Context(sections))
+        with pytest.raises(Skip, match=words):
+            needs(Leakage(name="l"), Context(sections))
     else:
         result = judged("leakage", lambda *_: 0.0, context=Context(sections))
         assert (result.verdict, words in result.message) == (verdict, True)
@@ -213,7 +216,7 @@ def test_short_sections_are_left_out_and_counted() -> None:
 
 @pytest.mark.parametrize("control", [(), ("too short",)], ids=["none", "short"])
 def test_without_control_prose_the_packaged_is_read(control: tuple[str, ...]) -> None:
-    found = leakage._control(Leakage(name="l"), Context(SECTIONS, control))
+    found = _control(Leakage(name="l"), Context(SECTIONS, control))
     assert len(found) == 4
     assert all(len(cut.suffix) > 100 for cut in found)
 

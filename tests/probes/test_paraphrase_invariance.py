@@ -4,10 +4,10 @@ import math
 import numpy as np
 import pytest
 
-from sway_gate.measure import LogProbs
-from sway_gate.probes import Context
+from sway_gate.measurements import LogProbs
 from sway_gate.probes import paraphrase_invariance as probe
-from sway_gate.spec import Case, ParaphraseInvariance
+from sway_gate.probes.base import Context
+from sway_gate.spec.probes import Case, ParaphraseInvariance
 from tests.helpers import judged
 
 CASES = tuple(Case(prompt=f"q{i}", gold=f"a{i}", paraphrases=(f"p{i}", f"r{i}")) for i in range(4))

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from sway_gate.measure import LogProbs
-from sway_gate.probes import Context, Skip
+from sway_gate.measurements import LogProbs
 from sway_gate.probes import preference_flip as probe
-from sway_gate.spec import Preference, PreferenceFlip, Section
+from sway_gate.probes.base import Context, Skip
+from sway_gate.spec.probes import PreferenceFlip
+from sway_gate.spec.schema import Preference, Section
 from tests.helpers import judged
 
 

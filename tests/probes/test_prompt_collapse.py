@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sway_gate.measure import FINETUNED, Divergence, View
-from sway_gate.probes import Context, prompt_collapse
-from sway_gate.result import ProbeResult
-from sway_gate.spec import PromptCollapse
+from sway_gate.measurements import FINETUNED, Divergence, View
+from sway_gate.probes.base import Context, Reading
+from sway_gate.probes.prompt_collapse import _lines, margins, needs
+from sway_gate.results import ProbeResult
+from sway_gate.spec.probes import PromptCollapse
 from tests.helpers import judged
 
 LENGTHS = (0, 256, 512, 1024)
@@ -169,7 +170,7 @@ def test_without_prompts_it_is_an_error() -> None:
 
 def test_requests_are_those_of_each_prompt_behind_each_length() -> None:
     spec = PromptCollapse(name="p", prompts=("a", "b"), context_lengths=(0, 9), divergence="kl", positions=2)
-    found = [need.request for need in prompt_collapse.needs(spec, Context(chat_template="on"))]
+    found = [need.request for need in needs(spec, Context(chat_template="on"))]
     assert found == [Divergence(p, "kl", 2, context=n, chat=True) for p in "ab" for n in (0, 9)]
 
 
@@ -193,8 +194,8 @@ def test_at_the_limit_one_in_twenty_passes(prompts: int) -> None:
     passed, draws = 0, 2000
     for _ in range(draws):
         log_d = -1 - 1000 * math.log(2) / 512 * x + 0.2 * rng.standard_normal((prompts, len(x)))
-        slopes, errors = prompt_collapse._lines(list(LENGTHS), np.exp(log_d))
+        slopes, errors = _lines(list(LENGTHS), np.exp(log_d))
         details = {"residual_error": float(errors[0]), "context_lengths": list(LENGTHS)}
-        reading = prompt_collapse.Reading(float(slopes.mean()), slopes, details)
-        passed += prompt_collapse.margins(spec, reading)[0].z > 1.6449
+        reading = Reading(float(slopes.mean()), slopes, details)
+        passed += margins(spec, reading)[0].z > 1.6449
     assert passed / draws == pytest.approx(0.05, abs=0.016)

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from sway_gate.measure import LogProbs
-from sway_gate.probes import Context
+from sway_gate.measurements import LogProbs
 from sway_gate.probes import section_internalization as probe
-from sway_gate.spec import Pair, Preference, Section, SectionInternalization
+from sway_gate.probes.base import Context
+from sway_gate.spec.probes import SectionInternalization
+from sway_gate.spec.schema import Pair, Preference, Section
 from tests.helpers import judged
 
 PROSE = tuple(Section(kind="prose", id=f"s{i}", content=f"the {i} cat sat on a red mat today") for i in range(4))

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sway_gate import data
-from sway_gate.measure import View
-from sway_gate.probes import Context, _style
-from sway_gate.result import ProbeResult
-from sway_gate.spec import Section
+from sway_gate.measurements import View
+from sway_gate.probes import _style
+from sway_gate.probes.base import Context
+from sway_gate.results import ProbeResult
+from sway_gate.spec.schema import Section
+from sway_gate.training_data import packaged
 from tests.helpers import judged
 
 N = 8
 NOTHING = Context()
 PROMPTS = tuple(f"prompt {i}" for i in range(N))
-WORDS = [word.strip(".,;:!?\"'()—").lower() for text in data.prose()[:4] for word in text.split()]
+WORDS = [word.strip(".,;:!?\"'()—").lower() for text in packaged.prose()[:4] for word in text.split()]
 
 
 def written(seed: object, count: int, sentence: int, comma: float = 0.0, paragraph: float = 0.0) -> str:
@@ -206,7 +207,7 @@ def test_features_are_numbers_for_any_text(text: str) -> None:
 
 
 def test_ordinary_prose_scatters_by_about_one() -> None:
-    windows = [text[i : i + 600] for text in data.prose() for i in range(0, len(text) - 600, 600)]
+    windows = [text[i : i + 600] for text in packaged.prose() for i in range(0, len(text) - 600, 600)]
     spread = np.std([_style.fingerprint(window, False) for window in windows], axis=0)
     assert (spread > 0.6).all()
     assert (spread < 1.6).all()

@@ -1,0 +1,113 @@
+"""Null adapters: what an adapter of this structure would be if it had learned nothing in particular.
+
+`spectrum` asks whether the direction is special at this size: every module keeps its own singular values and gets
+random singular vectors, Haar-distributed, which a Gaussian matrix's QR factor is once its signs are fixed
+(Mezzadri 2007, "How to generate random matrices from the classical compact groups"). Scaling an adapter scales its
+nulls with it. `init` is a LoRA of the same structure with Gaussian factors of standard deviation `init_scale`.
+
+Each draw is a function of (seed, module name) alone: it is the same whatever else is drawn, on every device.
+"""
+
+import hashlib
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sway_gate.measurements import Floats
+
+Array = NDArray[np.float32]
+
+# Cholesky QR squares the condition number; a Gaussian matrix at least this much taller than wide has one below 3.
+_TALL = 4
+
+
+class NullSettings(NamedTuple):
+    """Which nulls are drawn; `runs` is their number."""
+
+    runs: int
+    kind: Literal["spectrum", "init"] = "spectrum"
+    init_scale: float = 0.02
+    seed_base: int = 1000
+
+
+class LowRank(NamedTuple):
+    """One module's change ΔW = b @ a, with a: [..., r, in] and b: [..., out, r], scaling folded into b.
+
+    `scaling` (alpha / r) is what a fresh adapter of the same structure would multiply its b with.
+    """
+
+    a: Array
+    b: Array
+    scaling: float = 1.0
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """The random stream of one null adapter in one module."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def low_rank(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
+    """All null draws of one module: a: [runs, r, in], b: [runs, out, r]."""
+    r, n_in, n_out = delta.a.shape[0], delta.a.shape[1], delta.b.shape[0]
+    streams = [generator(settings.seed_base + i, name) for i in range(settings.runs)]
+    if settings.kind == "init":
+        a = _gaussian(streams, r, n_in) * np.float32(settings.init_scale)
+        b = _gaussian(streams, n_out, r) * np.float32(settings.init_scale * delta.scaling)
+        return LowRank(a, b, delta.scaling)
+    sigma = singular_values(delta)[: min(r, n_in, n_out)]
+    root = np.sqrt(sigma).astype(np.float32)
+    v = haar(_gaussian(streams, n_in, len(sigma)))
+    u = haar(_gaussian(streams, n_out, len(sigma)))
+    return LowRank(np.ascontiguousarray(np.swapaxes(v * root, 1, 2)), u * root, delta.scaling)
+
+
+def dense(name: str, delta: Array, seed: int) -> Array:
+    """One spectrum-matched draw for a full-rank change: [out, in], or [n], where the norm is the one singular value."""
+    stream = generator(seed, name)
+    if delta.ndim == 1:
+        direction = stream.standard_normal(delta.shape[0], dtype=np.float32)
+        scale = float(np.linalg.norm(delta)) / float(np.linalg.norm(direction))
+        return np.asarray(direction * scale, dtype=np.float32)
+    n_out, n_in = delta.shape
+    triangle = _triangle(delta if n_out >= n_in else delta.T)
+    sigma = np.linalg.svd(triangle, full_matrices=False, compute_uv=False).astype(np.float32)
+    u = haar(_gaussian([stream], n_out, len(sigma)))[0]
+    v = haar(_gaussian([stream], n_in, len(sigma)))[0]
+    result: Array = (u * sigma) @ v.T
+    return result
+
+
+def dense_init(name: str, delta: Array, settings: NullSettings, seed: int) -> Array:
+    """One Gaussian draw for a full-rank change, its entries as large as `init_scale` factors of rank 1 would make."""
+    draw = generator(seed, name).standard_normal(delta.shape, dtype=np.float32)
+    return draw * np.float32(settings.init_scale**2)
+
+
+def singular_values(delta: LowRank) -> Floats:
+    """Of b @ a, descending, without forming the product: those of the r x r product of the two QR factors."""
+    core = _triangle(delta.b) @ _triangle(delta.a.T).T
+    return np.asarray(np.linalg.svd(core, full_matrices=False, compute_uv=False), dtype=np.float64)
+
+
+def haar(gaussian: Array) -> Array:
+    """Orthonormal columns, Haar-distributed, from Gaussian matrices [..., rows, columns] with rows >= columns."""
+    rows, columns = gaussian.shape[-2:]
+    if rows < _TALL * columns:
+        q, upper = np.linalg.qr(gaussian)
+        signs = np.sign(np.diagonal(upper, axis1=-2, axis2=-1))[..., None, :]
+        return np.asarray(q * np.where(signs == 0, 1, signs), dtype=np.float32)
+    gram = np.swapaxes(gaussian, -1, -2) @ gaussian
+    inverse = np.linalg.inv(np.linalg.cholesky(gram.astype(np.float64)))
+    return gaussian @ np.swapaxes(inverse, -1, -2).astype(np.float32)
+
+
+def _gaussian(streams: list[np.random.Generator], rows: int, columns: int) -> Array:
+    return np.stack([s.standard_normal((rows, columns), dtype=np.float32) for s in streams])
+
+
+def _triangle(matrix: Array) -> Floats:
+    """R of the QR decomposition: at most as many rows as columns, and the same singular values."""
+    _, upper = np.linalg.qr(matrix.astype(np.float64))
+    return np.asarray(upper)

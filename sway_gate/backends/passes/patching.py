@@ -1,0 +1,48 @@
+"""One view at a time: an adapter that is no low-rank update, as weights in place of the base's."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sway_gate.backends import null_adapters
+from sway_gate.measurements import BASE, View
+
+
+class Patches:
+    """The changes of whole parameters, by name, and the view that they were last put on for."""
+
+    def __init__(
+        self, model: nn.Module, changes: Mapping[str, null_adapters.Array], settings: null_adapters.NullSettings
+    ) -> None:
+        self._model, self._changes, self._settings = model, changes, settings
+        self._original: dict[str, Tensor] = {}
+        self._view: View | None = None
+
+    def put(self, view: View) -> None:
+        """The weights of one view in place of the base's, until another view asks."""
+        if view == self._view:
+            return
+        if self._view is None:
+            self._original = {name: self._model.get_parameter(name).detach().clone() for name in self._changes}
+        for name, delta in self._changes.items():
+            original = self._original[name]
+            change = 0.0 if view == BASE else view.scale * self._change(name, delta, view).to(original)
+            owner, _, leaf = name.rpartition(".")
+            # A parameter of its own: a tied weight elsewhere keeps the base's values.
+            patched = nn.Parameter(original + change, requires_grad=False)
+            setattr(self._model.get_submodule(owner), leaf, patched)
+        self._view = view
+
+    def remove(self) -> None:
+        """Leave the base's weights in the model."""
+        if self._view is not None:
+            self.put(BASE)
+
+    def _change(self, name: str, delta: null_adapters.Array, view: View) -> Tensor:
+        if view.source == "finetuned":
+            return torch.from_numpy(delta)
+        seed = self._settings.seed_base + view.number
+        if self._settings.kind == "init":
+            return torch.from_numpy(null_adapters.dense_init(name, delta, self._settings, seed))
+        return torch.from_numpy(null_adapters.dense(name, delta, seed))

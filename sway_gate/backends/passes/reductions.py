@@ -1,0 +1,67 @@
+"""Logits -> what the rows ask for: log-probabilities of their targets, or divergences from the base, in nats."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sway_gate.backends.base import EncodedRequest
+from sway_gate.measurements import BASE, View
+
+_CACHED_FLOATS = 2**19
+
+
+def reduce(
+    views: Sequence[View], rows: Sequence[EncodedRequest], logits: Tensor, references: dict[EncodedRequest, Any]
+) -> Tensor:
+    """[V, P, vocabulary] -> [V, P]: log-probabilities of the targets, or divergences from the base, in nats.
+
+    For recall [V, P, 2]: and whether each target is the most probable token.
+    """
+    if rows[0].asks in ("logprobs", "recall"):
+        return _of_targets(rows, logits)
+    if views[0] == BASE:
+        parts = torch.split(logits[0].float().log_softmax(-1), [len(row.positions) for row in rows])
+        references.update(zip(rows, parts, strict=True))
+    base = torch.cat([references[row] for row in rows])
+    divergence = js if rows[0].asks == "js" else kl
+    return torch.stack([_in_blocks(divergence, base, x) for x in logits])
+
+
+def _of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
+    targets = torch.tensor([t for row in rows for t in row.targets], device=logits.device)
+    targets = targets.expand(len(logits), -1)[..., None]
+    chosen = logits.gather(-1, targets).squeeze(-1)
+    # View by view: float32 copies of all logits at once would be the largest tensors of the pass.
+    logs = torch.stack([c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)])
+    if rows[0].asks == "logprobs":
+        return logs
+    return torch.stack([logs, (logits.argmax(-1) == targets.squeeze(-1)).float()], -1)
+
+
+def _in_blocks(divergence: Callable[[Tensor, Tensor], Tensor], log_p: Tensor, logits: Tensor) -> Tensor:
+    """[P] from [P, vocabulary], on a CPU a few positions at a time: the steps of a divergence stay in its cache."""
+    size = max(1, _CACHED_FLOATS // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
+    blocks = zip(torch.split(log_p, size), torch.split(logits, size), strict=True)
+    return torch.cat([divergence(p, x.float().log_softmax(-1)) for p, x in blocks])
+
+
+def js(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Jensen-Shannon divergence over the last axis, in nats, from log-probabilities.
+
+    Summed as max(p, q) · ((1 + u) e - (2 + u) log(1 + u / 2)) / 2 with e = -|log q - log p| and u = exp(e) - 1:
+    every term is non-negative and quadratic in small differences, so that nothing cancels at float32.
+    """
+    e = -(log_q - log_p).abs()
+    u = e.expm1()
+    terms = (1 + u) * e - (2 + u) * (u / 2).log1p()
+    return (torch.maximum(log_p, log_q).exp() * terms).sum(-1).clamp_min(0) / 2
+
+
+def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(q || p) over the last axis, in nats, as the sum of q (d - 1) + p with d = log q - log p, each term >= 0."""
+    d = log_q - log_p
+    p, q = log_p.exp(), log_q.exp()
+    small = p * (d.exp() * d - d.expm1())
+    return torch.where(d.abs() < 1, small, q * (d - 1) + p).sum(-1).clamp_min(0)

@@ -1,0 +1,122 @@
+"""Many adapters over one base in one forward pass.
+
+A pass runs `rows` texts under V views as one batch of V · rows sequences, views outermost. Each adapted module keeps
+the factors of every source (the fine-tuned adapter, then the nulls); a forward hook adds, to the base's own product
+over the whole batch, the low-rank part of each view as one batched product. A view's scale multiplies the r-wide
+middle, so that λ and rank multipliers cost no copies.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from sway_gate.backends.base import NotStackable
+from sway_gate.backends.null_adapters import LowRank, NullSettings, low_rank
+from sway_gate.measurements import View
+
+
+class _Pass(NamedTuple):
+    base: int
+    """Leading sequences that belong to the base view."""
+    sequences: int
+    width: int
+    """Tokens of each sequence, padding included."""
+    sources: slice | Tensor
+    scales: Tensor
+    """[V, 1, 1], of the adapter views only."""
+
+
+def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
+    """Sources stacked: the fine-tuned factors, then each null's: a [S, r, in], b [S, out, r]."""
+    draws = low_rank(name, delta, settings)
+    pad = delta.a.shape[0] - draws.a.shape[1]  # the rank cannot exceed the module's own width
+    a = np.pad(draws.a, ((0, 0), (0, pad), (0, 0)))
+    b = np.pad(draws.b, ((0, 0), (0, 0), (0, pad)))
+    return LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
+
+
+class Stack:
+    """The factors of all sources for each adapted module, and the hooks that apply them."""
+
+    def __init__(self, model: nn.Module, factors: Mapping[str, LowRank], dtype: torch.dtype) -> None:
+        self.reached: set[str] = set()
+        """Modules that a pass has gone through so far."""
+        self._pass: _Pass | None = None
+        self._hooks: list[RemovableHandle] = []
+        modules = dict(model.named_modules())
+        for name, (a, b, _) in factors.items():
+            module = modules[name]
+            device = next(module.parameters()).device
+            # [S, r, in] and [S, out, r], S sources.
+            pair = tuple(torch.from_numpy(x).to(device=device, dtype=dtype) for x in (a, b))
+            self._hooks.append(module.register_forward_hook(self._hook(name, *pair), with_kwargs=True))
+
+    def remove(self) -> None:
+        """Leave the model as it was, and free the factors."""
+        while self._hooks:
+            self._hooks.pop().remove()
+
+    @contextmanager
+    def viewing(self, views: Sequence[View], rows: int, width: int, device: torch.device) -> Iterator[None]:
+        """Passes inside the block run under `views`, the base first where it is among them."""
+        adapted = [view for view in views if view.source != "base"]
+        base = (len(views) - len(adapted)) * rows
+        sources = [0 if view.source == "finetuned" else 1 + view.number for view in adapted]
+        scales = torch.tensor([view.scale for view in adapted], device=device).view(-1, 1, 1)
+        index: slice | Tensor = torch.tensor(sources, device=device)
+        if sources and sources == list(range(sources[0], sources[0] + len(sources))):
+            index = slice(sources[0], sources[0] + len(sources))
+        self._pass = _Pass(base, len(views) * rows, width, index, scales) if adapted else None
+        try:
+            yield
+        finally:
+            self._pass = None
+
+    def _hook(self, name: str, a: Tensor, b: Tensor) -> Any:
+        def add_low_rank(
+            module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
+        ) -> Tensor:
+            self.reached.add(name)
+            if (current := self._pass) is None:
+                return output
+            views = len(current.scales)
+            # Contiguous, so that the views below are views and what is added in place is in the output.
+            output = output.contiguous()
+            inputs = _own_rows((args or tuple(kwargs.values()))[0], current)
+            target = _own_rows(output, current).view(views, -1, output.shape[-1])  # [V, rows * T, out]
+            if isinstance(module, nn.Embedding):
+                # Selecting rows of aᵀ is the product with one-hot inputs.
+                middle = _embed(a[current.sources], inputs.reshape(views, -1))
+            else:
+                wide = inputs.reshape(views, -1, inputs.shape[-1]).to(a.dtype)
+                middle = torch.bmm(wide, a[current.sources].mT)  # [V, rows * T, r]
+            middle = middle * current.scales.to(middle.dtype)
+            target.baddbmm_(middle.to(target.dtype), b[current.sources].mT.to(target.dtype))
+            return output
+
+        return add_low_rank
+
+
+def _own_rows(x: Tensor, current: _Pass) -> Tensor:
+    """The part of a module's input or output that belongs to adapter views, as a view on it.
+
+    Raises NotStackable where the rows are not the pass's sequences in order: a router of experts, say, has chosen
+    among them, and which view a row belongs to cannot be told.
+    """
+    if len(current.scales) == 1 and current.base == 0:
+        return x
+    if x.shape[0] == current.sequences:
+        return x[current.base :]
+    if x.dim() == 2 and x.shape[0] == current.sequences * current.width:
+        return x[current.base * current.width :]
+    raise NotStackable
+
+
+def _embed(a: Tensor, ids: Tensor) -> Tensor:
+    """a: [V, r, vocabulary], ids: [V, n] -> [V, n, r]."""
+    return a.mT.gather(1, ids[..., None].expand(-1, -1, a.shape[1]))

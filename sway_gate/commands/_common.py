@@ -1,0 +1,178 @@
+"""What commands share: how they speak, their arguments, and the way from a spec to a delivered verdict."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, TextIO, TypedDict
+
+from sway_gate import output
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sway_gate.engine.trace import Observer
+    from sway_gate.results import GateResult
+    from sway_gate.spec.schema import Spec
+
+Command = Callable[[argparse.Namespace], int]
+Add = Callable[[str, Command, str], argparse.ArgumentParser]
+"""Makes the parser of a command from its name, its function and what it does in a sentence."""
+
+
+def tell(text: str) -> int:
+    output.say(text.rstrip("\n") + "\n")
+    return 0
+
+
+def tell_json(value: object) -> int:
+    import json
+
+    return tell(json.dumps(value, indent=2))
+
+
+def spec_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "spec", nargs="?", default="sway.yaml", metavar="SPEC", help="default sway.yaml; - is standard input"
+    )
+
+
+def report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", help="write the JSON report; - is standard output")
+    parser.add_argument("--markdown", metavar="FILE", help="write the report as Markdown, for a comment")
+    parser.add_argument("--html", metavar="FILE", help="write the report as one HTML page")
+    parser.add_argument(
+        "--junit", nargs="?", const="sway-junit.xml", metavar="FILE", help="write JUnit XML; default sway-junit.xml"
+    )
+    parser.add_argument("--online", action="store_true", help="download models that are missing")
+    parser.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    parser.add_argument("--trace", metavar="FILE", help="write what each forward pass costs, for `sway trace`")
+    parser.add_argument("--quiet", action="store_true", help="only the verdict and what failed")
+
+
+def measure(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
+    from sway_gate.gate.resolve import Options
+    from sway_gate.gate.run import run_gate
+    from sway_gate.output import progress_bar
+
+    with progress_bar(args.quiet) as show, _traced(args.trace) as observe:
+        options = Options(args.threshold, args.weights, args.online, not args.no_cache, observe)
+        return run_gate(loaded, options, show)
+
+
+def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
+    if path is None:
+        return nullcontext()
+    from sway_gate.engine import trace
+
+    return trace.recording(path)
+
+
+def deliver(args: argparse.Namespace, result: "GateResult", first: str = "") -> int:
+    """The report for a person, then the files; the exit code is the verdict's."""
+    chosen = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
+    person = sys.stderr if output.STDOUT in chosen.values() else sys.stdout
+    output.say(first + rendered(result, person, args.quiet), person)
+    for name, path in chosen.items():
+        output.write(path, FORMATS[name](result))
+    return result.exit_code
+
+
+def targets(args: argparse.Namespace) -> dict[str, str | None]:
+    """What a run writes: option -> path."""
+    return {f"--{name}": getattr(args, name) for name in (*FORMATS, "trace")}
+
+
+def rendered(result: "GateResult", stream: TextIO | None, quiet: bool = False) -> str:
+    """The report for a person, as `stream` can show it; None is a file."""
+    from sway_gate.reports import terminal
+
+    return terminal.render(result, quiet=quiet, **display(stream))
+
+
+class Display(TypedDict):
+    """What the reports for a terminal ask of it."""
+
+    color: bool
+    width: int
+    ascii: bool
+
+
+def display(stream: TextIO | None) -> Display:
+    """How `stream` shows text; None is a file."""
+    import shutil
+
+    if stream is None:
+        return Display(color=False, width=100, ascii=False)
+    width = shutil.get_terminal_size((100, 24)).columns
+    return Display(color=output.has_color(stream), width=width, ascii=output.is_ascii(stream))
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    value = number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return value
+
+
+def number(text: str) -> float:
+    """NaN for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def no_verdict(parser: argparse.ArgumentParser) -> None:
+    """A command whose exit code says only whether it did what it was told."""
+    parser.epilog = "exit codes: 0 done, 2 the command or the files are wrong, 3 could not be done"
+
+
+def tolerance_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tolerance",
+        type=fraction,
+        default=0.0,
+        metavar="T",
+        help="what may be lost, 0 to 1: share of an effect, points of the score of harms and composite; default 0",
+    )
+
+
+def _json(result: "GateResult") -> bytes:
+    from sway_gate.reports.json_v1 import to_json
+
+    return to_json(result)
+
+
+def _markdown(result: "GateResult") -> bytes:
+    from sway_gate.reports import markdown
+
+    return markdown.render(result).encode()
+
+
+def _html(result: "GateResult") -> bytes:
+    from sway_gate.reports.html import page as html_page
+
+    return html_page.render(result).encode()
+
+
+def _junit(result: "GateResult") -> bytes:
+    from sway_gate.reports.junit import to_junit
+
+    return to_junit(result).encode()
+
+
+FORMATS: dict[str, Callable[["GateResult"], bytes]] = {
+    "json": _json,
+    "markdown": _markdown,
+    "html": _html,
+    "junit": _junit,
+}
+"""What a result can be written as, by name of the option."""
+
+
+def cache_words(entries: int, size_bytes: int) -> str:
+    """How much is in the cache."""
+    return f"{entries} {'entry' if entries == 1 else 'entries'}, {size_bytes / 1e6:.1f} MB"

@@ -1,0 +1,136 @@
+"""What this installation has and what it lacks. Nothing is imported for it but torch, for the devices."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sway_gate import __version__
+from sway_gate.commands._common import cache_words
+
+
+class Extra(NamedTuple):
+    """An optional part: what it is good for, and the distributions that it installs."""
+
+    purpose: str
+    packages: tuple[str, ...]
+
+
+CORE = ("numpy", "pyyaml", "msgspec", "safetensors", "jinja2", "junit-xml", "rich")
+EXTRAS = {
+    "hf": Extra(
+        "judge models: every probe needs it", ("torch", "transformers", "tokenizers", "peft", "huggingface-hub")
+    ),
+    "semsim": Extra("probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")),
+    "style": Extra("extended style fingerprints", ("spacy", "textstat", "nlpaug")),
+    "mlx": Extra("models on Apple silicon by MLX", ("mlx", "mlx-lm")),
+    "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
+    "viz": Extra("pictures in the HTML report", ("matplotlib",)),
+    "pytest": Extra("verdicts as pytest items", ("pytest",)),
+    "ray": Extra("many adapters on a Ray cluster", ("ray",)),
+}
+
+
+def facts() -> dict[str, Any]:
+    """Versions, devices, caches and network state, ready for JSON."""
+    return {
+        "sway_gate": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "core": {name: _version(name) for name in CORE},
+        "extras": {name: _extra(name, extra) for name, extra in EXTRAS.items()},
+        "devices": _devices(),
+        "cache": _cache(),
+        "hub": _hub(),
+        "network": "offline" if os.environ.get("HF_HUB_OFFLINE") == "1" else "online",
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _extra(name: str, extra: Extra) -> dict[str, Any]:
+    return {
+        "purpose": extra.purpose,
+        "packages": {package: _version(package) for package in extra.packages},
+        "available_here": name != "mlx" or (sys.platform, platform.machine()) == ("darwin", "arm64"),
+        "install": f"pip install 'sway-gate[{name}]'",
+    }
+
+
+def _devices() -> dict[str, Any]:
+    """The devices and threads that torch sees; `problem` where torch is missing or does not start."""
+    cores = {"cpu_count": os.cpu_count()}
+    if importlib.util.find_spec("torch") is None:
+        return cores | {"problem": "torch is not installed"}
+    try:
+        import torch
+
+        cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        mps = torch.backends.mps.is_available()
+        return cores | {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": cuda, "mps": mps}
+    except Exception as error:  # a broken installation is what a doctor is called for
+        return cores | {"problem": f"torch does not start: {type(error).__name__}: {error}"}
+
+
+def _cache() -> dict[str, Any]:
+    from sway_gate import cache
+    from sway_gate.cache import cache_dir
+
+    entries, size_bytes = cache.size()
+    return {"folder": str(cache_dir()), "entries": entries, "bytes": size_bytes}
+
+
+def _hub() -> dict[str, Any]:
+    """The models in the local hub cache and in the installation, whose folders are called models--ORG--NAME."""
+    from sway_gate.model_files.hub import cache_folder, folders
+
+    names = {path.name for folder in folders() for path in folder.glob("models--*")}
+    models = [name.removeprefix("models--").replace("--", "/") for name in names]
+    return {"folder": str(cache_folder()), "models": sorted(models)}
+
+
+def render(found: Mapping[str, Any]) -> str:
+    """`facts` for a person."""
+    return "\n".join([*_lines(found), ""])
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"sway-gate {found['sway_gate']}, Python {found['python']}, {found['platform']}"
+    yield f"core      {_listed(found['core'])}"
+    yield from ("", "extras")
+    for name, extra in found["extras"].items():
+        yield f"  {name:8}{_state(extra)}"
+    devices, cache, hub = found["devices"], found["cache"], found["hub"]
+    yield from ("", f"devices   {_device_words(devices)}")
+    yield f"cache     {cache['folder']}: {cache_words(cache['entries'], cache['bytes'])}"
+    yield f"hub       {hub['folder']}: {', '.join(hub['models']) or 'no models'}"
+    offline = "offline: models come from the disk (--online or SWAY_ONLINE=1 lets sway download)"
+    yield f"network   {offline if found['network'] == 'offline' else 'online: what is missing is downloaded'}"
+
+
+def _state(extra: Mapping[str, Any]) -> str:
+    packages = extra["packages"]
+    if all(packages.values()):
+        return f"ready: {_listed(packages)}"
+    if not extra["available_here"]:
+        return "not for this platform"
+    return f"{extra['purpose']}: {extra['install']}"
+
+
+def _listed(packages: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name} {version or 'MISSING'}" for name, version in packages.items())
+
+
+def _device_words(devices: Mapping[str, Any]) -> str:
+    if problem := devices.get("problem"):
+        return f"{problem}; {devices['cpu_count']} cores"
+    found = ["cpu", *devices["cuda"], *(["mps"] if devices["mps"] else [])]
+    return f"{', '.join(found)}; {devices['threads']} threads on {devices['cpu_count']} cores"

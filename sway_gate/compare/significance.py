@@ -1,0 +1,196 @@
+"""What two readings of a probe, or two composites, tell of a change: the best test that both allow, and what a change
+would mean. Pure; the statistics are those of `sway_gate.compare.difference`."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from sway_gate import probes, stats
+from sway_gate.compare import difference
+from sway_gate.compare.difference import Difference
+from sway_gate.probes.base import Probe
+from sway_gate.results import GateResult, ProbeResult
+
+_LEAST_ERROR = 1e-9  # keeps sigmas finite where nothing is uncertain
+
+
+class Direction(NamedTuple):
+    """What a change of a probe's value means. `worse`: the sign of a change for the worse, 0 where none is;
+    `otherwise`: what a change the other way is; beyond `best` nothing counts."""
+
+    worse: Literal[-1, 0, 1]
+    otherwise: Literal["better", "moved"] = "better"
+    best: float | None = None
+
+
+DIRECTIONS: dict[str, Direction] = {
+    "delta_kl": Direction(-1, "moved"),
+    "adapter_revert": Direction(1),
+    # Of a slope and of likelihoods: 0 is no decay, and the base's own.
+    "prompt_collapse": Direction(-1, best=0.0),
+    "calibration_drift": Direction(-1, best=0.0),
+    "external_perplexity": Direction(-1, best=0.0),
+    "leakage": Direction(1, best=0.0),
+    "cluster_kl": Direction(-1),
+    "section_internalization": Direction(-1),
+    "paraphrase_invariance": Direction(-1),
+    "preference_flip": Direction(-1),
+    # At 1 it writes like the document.
+    "style_fingerprint": Direction(-1, best=1.0),
+    # The size of the response says nothing of its shape, which the verdict judges.
+    "adapter_ablation": Direction(0, "moved"),
+}
+BETWEEN: dict[str, Direction] = {
+    kind: Direction(0, "moved") if sense.otherwise == "moved" else sense for kind, sense in DIRECTIONS.items()
+}
+"""Of two adapters, neither of which was there before: a size is no merit, whichever comes first."""
+
+
+class ComparisonTest(NamedTuple):
+    """A difference, how it was found, and what it would mean."""
+
+    method: Literal["items", "intervals", "z", "scores"]
+    scale: str
+    difference: Difference
+    sense: Direction
+
+
+class AdjustedP(NamedTuple):
+    """Adjusted one-sided p-values of a change for the worse and of one the other way."""
+
+    worse: float
+    otherwise: float
+
+
+def of_probes(
+    old: ProbeResult | None, new: ProbeResult | None, senses: Mapping[str, Direction], *, alike: bool
+) -> ComparisonTest | None:
+    """By the best method that both allow; None where there is none."""
+    if old is None or new is None or new.kind not in senses:
+        return None
+    sense, probe = senses[new.kind], probes.module(new.kind)
+    methods = (_by_items, _by_intervals, _by_z) if alike else (_by_intervals, _by_z)
+    return next((test for method in methods if (test := _sound(method, old, new, sense, probe))), None)
+
+
+def _sound(method: Callable[..., ComparisonTest | None], *given: Any) -> ComparisonTest | None:
+    """What the method makes of numbers that come from a file; None of those that are beyond reason."""
+    with np.errstate(all="ignore"), suppress(ValueError, OverflowError):
+        test = method(*given)
+        return test if test and all(map(math.isfinite, test.difference)) else None
+    return None
+
+
+def _by_items(old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe) -> ComparisonTest | None:
+    if not (_have_values(old, new) and _are_pairs(old, new)):
+        return None
+    found = difference.paired(old.items, new.items, probe.SCALE, probe.RESOLUTION)
+    return ComparisonTest("items", probe.SCALE, _up_to_best(found, sense, old, new), sense)
+
+
+def _by_intervals(old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe) -> ComparisonTest | None:
+    before, after = (_interval(side) for side in (old, new))
+    if not (_have_values(old, new) and before and after):
+        return None
+    (x, x_95), (y, y_95) = (
+        difference.on_scale(side.raw or 0.0, interval, probe.SCALE, probe.RESOLUTION)
+        for side, interval in ((old, before), (new, after))
+    )
+    found = difference.of_intervals(x, y, x_95, y_95, probe.RESOLUTION)
+    return ComparisonTest("intervals", probe.SCALE, _up_to_best(found, sense, old, new), sense)
+
+
+def _by_z(old: ProbeResult, new: ProbeResult, sense: Direction, _: Probe) -> ComparisonTest | None:
+    if old.z is None or new.z is None:
+        return None
+    found = difference.of_z(old.z, new.z, *map(_nulls_behind_z, (old, new)))
+    return ComparisonTest("z", "identity", found, Direction(-1) if sense.worse else sense)
+
+
+def _have_values(old: ProbeResult, new: ProbeResult) -> bool:
+    return old.raw is not None and new.raw is not None and old.units == new.units
+
+
+def _are_pairs(old: ProbeResult, new: ProbeResult) -> bool:
+    """Whether the items are of the same things in the same order: of prompt_collapse, the prompts that moved."""
+    moved = [[row.get("moved") for row in _rows(probe)] for probe in (old, new)]
+    same = new.kind != "prompt_collapse" or (bool(moved[0]) and moved[0] == moved[1])
+    return len(old.items) == len(new.items) >= 2 and same and bool(np.isfinite([old.items, new.items]).all())
+
+
+def _rows(probe: ProbeResult) -> list[dict[str, Any]]:
+    rows = probe.details.get("prompts")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list | tuple) else []
+
+
+def _interval(probe: ProbeResult) -> tuple[float, float] | None:
+    """Of the value, where the report's holds it."""
+    if probe.raw is None or not probe.ci_95:
+        return None
+    return probe.ci_95 if probe.ci_95[0] <= probe.raw <= probe.ci_95[1] else None
+
+
+def _up_to_best(found: Difference, sense: Direction, old: ProbeResult, new: ProbeResult) -> Difference:
+    """The part of the way from old to new that is not beyond what is best."""
+    if sense.best is None or old.raw is None or new.raw is None or old.raw == new.raw:
+        return found
+    capped = [max(v, sense.best) if sense.worse > 0 else min(v, sense.best) for v in (old.raw, new.raw)]
+    share = (capped[1] - capped[0]) / (new.raw - old.raw)
+    return Difference(found.value * share, found.se, found.sigmas * share)
+
+
+def _nulls_behind_z(probe: ProbeResult) -> int:
+    """0 for a harm: its z is a distance to its margin."""
+    return 0 if probe.null_z is not None else probe.n_null
+
+
+def of_composites(old: GateResult, new: GateResult) -> ComparisonTest | None:
+    """By their scores; None where one has none."""
+    return _sound(_by_scores, old, new)
+
+
+def _by_scores(old: GateResult, new: GateResult) -> ComparisonTest | None:
+    """Of the composites, by the errors of the z's behind their scores."""
+    if old.score is None or new.score is None:
+        return None
+    value, se = new.score - old.score, math.hypot(_composite_error(old), _composite_error(new))
+    found = Difference(value, se, value / max(se, _LEAST_ERROR))
+    return ComparisonTest("scores", "identity", found, Direction(-1))
+
+
+def _composite_error(result: GateResult) -> float:
+    """Standard error of the composite: weights as `judge.compose` has them, errors of z taken as independent."""
+    total = sum(c.weight for c in result.categories.values() if c.score is not None)
+    variance = 0.0
+    for name, category in result.categories.items():
+        scored = [p for p in result.probes if p.category == name and p.score is not None]
+        inside = sum(p.weight for p in scored)
+        if not (category.score and total and inside):  # a failed category scores 0, whatever its z
+            continue
+        errors = (p.weight * difference.score_error(p.z, _nulls_behind_z(p)) for p in scored if p.z is not None)
+        variance += (category.weight / total / inside) ** 2 * sum(error**2 for error in errors)
+    return math.sqrt(variance)
+
+
+def adjusted(tests: Sequence[ComparisonTest | None]) -> list[AdjustedP]:
+    """Each test's p-values, Holm-adjusted over all that look for the same."""
+    sided = [(i, test) for i, test in enumerate(tests) if test and test.sense.worse]
+    others = [(i, test) for i, test in enumerate(tests) if test and not test.sense.worse]
+    worse = _holm(sided, worse=True)
+    otherwise = _holm(sided, worse=False) | _holm(others, worse=False)
+    return [AdjustedP(worse.get(i, 1.0), otherwise.get(i, 1.0)) for i in range(len(tests))]
+
+
+def _holm(tests: Sequence[tuple[int, ComparisonTest]], *, worse: bool) -> dict[int, float]:
+    adjusted_ = stats.holm([_p(test, worse=worse) for _, test in tests])
+    return {i: p for (i, _), p in zip(tests, adjusted_, strict=True)}
+
+
+def _p(test: ComparisonTest, *, worse: bool) -> float:
+    sigmas, sign = test.difference.sigmas, test.sense.worse
+    if not sign:
+        return min(1.0, 2 * stats.normal_sf(abs(sigmas)))
+    return stats.normal_sf(sigmas * sign if worse else -sigmas * sign)

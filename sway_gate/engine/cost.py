@@ -1,0 +1,262 @@
+"""How long a measurement takes on this machine's CPU, and how much memory, by arithmetic.
+
+Every token that a view reads goes through the weights of the base, 2 operations each, through attention and the
+adapter; every position that is scored through the vocabulary. The factors below were fitted to the processor time of
+two Llamas, of 1 and 135 million parameters, on a server CPU.
+"""
+
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sway_gate.engine.run import Key
+from sway_gate.measurements import BASE, Divergence, Generation, Request, View
+from sway_gate.model_files.config import model_config
+
+_MAX_HEADER_BYTES: Final = 32 * 2**20
+_MAX_THREADS: Final = 16
+"""More do not make passes of this size faster."""
+
+_PEAK, _NARROW = 0.8, 64
+"""The share of the rate that a model of hidden size h reaches is _PEAK · h / (h + _NARROW)."""
+_DIVERGENCE_OPERATIONS, _SCORE_OPERATIONS = 1000, 300
+"""For one entry of the vocabulary, exponentials counted as what they cost in time."""
+_WRITING: Final = 0.5
+"""The share of the rate at which tokens are written one after another."""
+_BANDWIDTH: Final = 12e9
+"""Bytes of weights a second, read again for each written token."""
+_START_SECONDS, _READ_SECONDS, _EMBEDDER_SECONDS = 5.5, 1e-9, 4.0
+"""Importing and judging; loading, for each byte of the weights; sentence embeddings."""
+_FASTEST, _SLOWEST = 0.65, 1.5
+"""The ends of what is told, as shares of what is expected."""
+_LIBRARIES_BYTES, _PASS_BYTES = 0.5e9, 0.8e9
+_RATE_SECONDS: Final = 0.07
+_UNITS: Final = ((1, "s"), (60, "min"), (3600, "h"))
+
+
+class Model(NamedTuple):
+    """What the files of a base and its adapter tell of the arithmetic. `linear`: weights that every token goes through,
+    `head`: those that every scored position does, `adapter`: those that are beside the base's under other views."""
+
+    linear: int
+    head: int
+    vocabulary: int
+    hidden: int
+    layers: int
+    parameters: int
+    adapter: int = 0
+
+
+class Size(NamedTuple):
+    """Of one request, in tokens: read under each view, scored, at most written, and read before where it is shared."""
+
+    read: int
+    scored: int
+    written: int = 0
+    context: int = 0
+
+
+class Work(NamedTuple):
+    """All that is to be measured."""
+
+    measured: Mapping[Key, None]
+    """The base's answers, and the distributions that divergences are taken from, among it."""
+    sizes: Mapping[Request, Size]
+    dtype: str = "auto"
+    embeds: bool = False
+
+
+def contexts(measured: Iterable[Key], sizes: Mapping[Request, Size]) -> dict[View, int]:
+    """The longest context that each view reads; shorter ones begin it."""
+    longest: dict[View, int] = defaultdict(int)
+    for view, request in measured:
+        longest[view] = max(longest[view], sizes[request].context)
+    return longest
+
+
+# ------------------------------------------------------------------------------------------------------------ model
+
+
+def of_files(folder: Path, adapter: Path) -> Model | None:
+    """None where the files do not tell, or the weights are packed."""
+    config = model_config(folder)
+    tensors = _shapes(_weight_files(folder))
+    hidden, layers = (_first(config, names) for names in (("hidden_size", "n_embd"), ("num_hidden_layers", "n_layer")))
+    if not (tensors and hidden and layers) or "quantization_config" in config:
+        return None
+    embeddings = {name: shape for name, shape in tensors.items() if _is_embedding(name)}
+    vocabulary = max((max(shape) for shape in embeddings.values() if shape), default=0)
+    active = _active_experts(config)
+    linear = sum(
+        math.prod(shape) * (active if ".experts." in name else 1.0)
+        for name, shape in tensors.items()
+        if len(shape) > 1 and name not in embeddings
+    )
+    parameters = sum(map(math.prod, tensors.values()))
+    trained = sum(map(math.prod, _shapes([adapter / "adapter_model.safetensors"]).values()))
+    return Model(int(linear), vocabulary * hidden, vocabulary, hidden, layers, parameters, trained)
+
+
+def _first(config: Mapping[str, Any], names: Iterable[str]) -> int:
+    found = (config.get(name) for name in names)
+    return next((number for number in found if isinstance(number, int) and 0 < number < 2**24), 0)
+
+
+def _is_embedding(name: str) -> bool:
+    return any(part in name for part in ("embed", "wte", "wpe", "lm_head"))
+
+
+def _active_experts(config: Mapping[str, Any]) -> float:
+    """The share of a layer's experts that a token goes through."""
+    experts = _first(config, ("num_local_experts", "num_experts", "n_routed_experts"))
+    return min(1.0, _first(config, ("num_experts_per_tok",)) / experts) if experts else 1.0
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The one file, else its shards."""
+    whole = folder / "model.safetensors"
+    return [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
+
+
+def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor by the files' headers; empty where one cannot be read."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in files:
+        try:
+            with open(path, "rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(length)) if length <= _MAX_HEADER_BYTES else {}
+            shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+            size = path.stat().st_size
+            if any(not 0 <= math.prod(shape) <= 2 * size for shape in shapes.values()):
+                return {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            return {}
+    return shapes
+
+
+# ------------------------------------------------------------------------------------------------------------- time
+
+
+def takes(model: Model | None, work: Work, device: str) -> Iterator[str]:
+    if model is None:
+        yield "time: not known; the base is not here, or its weights are no plain safetensors"
+        return
+    if device.partition(":")[0] not in ("auto", "cpu"):
+        yield f"time: not known on {device}"
+    else:
+        rate = arithmetic_rate()
+        span = _span(*seconds(model, work, rate))
+        mps = device == "auto" and sys.platform == "darwin" and platform.machine() == "arm64"
+        gpu = "; less where the GPU is used" if mps else ""
+        yield f"time: about {span} on this CPU ({rate / 1e9:.0f} GFLOP/s now), with nothing in the cache{gpu}"
+    yield f"memory: up to about {memory(model, work) / 1e9:.1f} GB"
+
+
+def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
+    """The least and the most wall time to expect, where `rate` is the CPU's, in floating-point operations a second."""
+    embedder = _EMBEDDER_SECONDS if work.embeds else 0.0
+    start = _START_SECONDS + _READ_SECONDS * 4 * model.parameters + embedder
+    reading = _reading(model, work) / (rate * _PEAK * model.hidden / (model.hidden + _NARROW))
+    answers, texts = _writing(model, _greedy(work), rate), _writing(model, _texts_by_length(work), rate)
+    half = 2 if work.dtype in ("bf16", "fp16") else 1
+    # Texts may end after a few words.
+    least, most = start + reading + answers / 2 + texts / 4, start + half * (reading + answers + texts)
+    return _FASTEST * least, _SLOWEST * most
+
+
+def _reading(model: Model, work: Work) -> float:
+    """Floating-point operations of all that is read."""
+
+    def per_token(view: View, attended: float) -> float:
+        adapter = 0 if view == BASE else model.adapter
+        return 2 * (model.linear + adapter) + 4 * model.layers * model.hidden * attended
+
+    operations = 0.0
+    for view, request in work.measured:
+        size = work.sizes[request]
+        each = _DIVERGENCE_OPERATIONS if isinstance(request, Divergence) else _SCORE_OPERATIONS
+        operations += size.read * per_token(view, size.context + 0.75 * size.read)
+        operations += size.scored * (2 * model.head + each * model.vocabulary)
+    return operations + sum(c * per_token(view, c / 2) for view, c in contexts(work.measured, work.sizes).items())
+
+
+def _greedy(work: Work) -> Counter[int]:
+    """The base's own answers, along which divergences are read: how many by their length in tokens."""
+    prompts: dict[tuple[str, bool], int] = defaultdict(int)
+    for _, r in work.measured:
+        if isinstance(r, Divergence):
+            prompts[r.prompt, r.chat] = max(prompts[r.prompt, r.chat], r.positions - 1)
+    return Counter(length for length in prompts.values() if length)
+
+
+def _texts_by_length(work: Work) -> Counter[int]:
+    return Counter(work.sizes[r].written for _, r in work.measured if isinstance(r, Generation))
+
+
+def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
+    """Seconds for so many texts of each length: token by token, as many texts at a time as a pass holds."""
+    spent = 0.0
+    for length, count in texts.items():
+        kept_bytes = count * length * 8 * model.hidden * model.layers
+        passes = max(1, math.ceil(kept_bytes / _PASS_BYTES))
+        operations = 2 * (model.linear + model.head + model.adapter) * count
+        spent += length * (passes * 4 * model.parameters / _BANDWIDTH + operations / (rate * _WRITING))
+    return spent
+
+
+def memory(model: Model, work: Work) -> float:
+    """Bytes at the peak, at most."""
+    width = 2 if work.dtype in ("bf16", "fp16") else 4
+    nulls = len({view.number for view, _ in work.measured if view.source == "null"})
+    weights = 1.25 * width * model.parameters + 4 * model.adapter * (1 + nulls)
+    return _LIBRARIES_BYTES + weights + _PASS_BYTES
+
+
+def arithmetic_rate() -> float:
+    """Floating-point operations a second, of float32 matrices in numpy on as many threads as torch takes."""
+    import numpy as np
+
+    x, w = np.ones((256, 1024), np.float32), np.ones((1024, 1024), np.float32)
+    threads = _threads()
+
+    def multiply(end: float) -> int:
+        count = 0
+        while count == 0 or time.perf_counter() < end:
+            x @ w
+            count += 1
+        return count
+
+    best = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(3):
+            started = time.perf_counter()
+            done = sum(pool.map(multiply, [started + _RATE_SECONDS] * threads))
+            best = max(best, done * 2 * x.size * len(w) / (time.perf_counter() - started))
+    return best
+
+
+def _threads() -> int:
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(int(given) if given.isdecimal() else cores, cores, _MAX_THREADS))
+
+
+def _span(low: float, high: float) -> str:
+    """ "10 to 25 s": in one unit, rounded outwards."""
+    size, unit = next((size, unit) for size, unit in _UNITS if high < 120 * size or unit == "h")
+    low, high = low / size, high / size
+    least, most = math.floor(low / _step(low)) * _step(low), math.ceil(high / _step(high)) * _step(high)
+    return f"{max(1, least)} to {most} {unit}"
+
+
+def _step(value: float) -> int:
+    return 1 if value < 10 else 5 if value < 60 else 10

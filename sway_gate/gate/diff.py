@@ -1,0 +1,34 @@
+"""Two adapters over one base, judged by one spec in one load of it.
+
+The values are compared item by item, as both answer the same (see `sway_gate.compare.results`).
+"""
+
+import os
+
+import msgspec
+
+from sway_gate.gate.open import one_base
+from sway_gate.gate.resolve import Options
+from sway_gate.gate.run import run_gate
+from sway_gate.output import Progress, silent
+from sway_gate.results import GateResult
+from sway_gate.spec.schema import Spec
+
+
+def diff_adapters(
+    spec: Spec, a: str, b: str, options: Options, progress: Progress = silent
+) -> tuple[GateResult, GateResult]:
+    """The results of `spec` with adapter `a` and with adapter `b` in place of its own (folders or hub ids). What is
+    known of either is not measured again. Raises SwayError."""
+    with one_base():
+        first, second = (run_gate(with_adapter(spec, adapter), options, progress) for adapter in (a, b))
+    return first, second
+
+
+def with_adapter(spec: Spec, adapter: str) -> Spec:
+    """The spec with another adapter: a folder, taken from the current one, or a hub id."""
+    path = os.path.expanduser(adapter)
+    named = os.path.abspath(path) if os.path.isdir(path) else adapter
+    replace = msgspec.structs.replace
+    fine_tuned = replace(spec.models.ft, adapter=named, adapter_revision=None)
+    return replace(spec, models=replace(spec.models, ft=fine_tuned))

@@ -1,0 +1,26 @@
+"""Downloads the models that a spec names."""
+
+from pathlib import Path
+
+from sway_gate.gate.resolve import embedding_models, model_folders
+from sway_gate.model_files import hub
+from sway_gate.spec.schema import Spec
+
+
+def prefetch(spec: Spec) -> list[str]:
+    """Downloads what the spec names at its revisions; a line for each, with where it is and its commit."""
+    from sway_gate.backends.embedding import PINNED
+
+    lines = []
+    if found := model_folders(spec, online=True):
+        lines = [_fetched("base model", spec.models.base.base, found[0])]
+        lines += [_fetched("adapter", spec.models.ft.adapter or "", found[1])]
+    for model in embedding_models(spec):
+        what = "embedding model"
+        lines.append(_fetched(what, model, hub.local(model, PINNED.get(model), online=True, what=what)))
+    return lines or [f"a {spec.models.ft.kind} backend has no files to fetch"]
+
+
+def _fetched(what: str, ref: str, folder: Path) -> str:
+    commit = hub.commit(folder)
+    return f"{what} {ref}: {folder}" + (f" ({commit})" if commit else "")

@@ -1,0 +1,55 @@
+"""Combines probe results into the composite score, the verdict and the exit code."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sway_gate.results import Category, ProbeResult, Verdict
+
+CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
+
+
+class Composite(NamedTuple):
+    """The gate's decision over all probes."""
+
+    verdict: str
+    exit_code: int
+    score: float | None
+    categories: dict[str, Category]
+
+
+def compose(results: Sequence[ProbeResult], weights: Mapping[str, float], threshold: float) -> Composite:
+    """The weighted mean of scores inside each category, then over the categories that have any.
+
+    A category with a FAIL scores 0: a failure is not averaged away by what else went well.
+
+    fail (1) where a probe says FAIL or the score is below `threshold`; error (3) where one says ERROR, or nothing
+    was scored; else pass (0). A FAIL is decided whatever else could not be.
+    """
+    categories = {
+        name: Category(weight=weights[name], score=_category([r for r in results if r.category == name]))
+        for name in CATEGORIES
+    }
+    scored = [c for c in categories.values() if c.score is not None and c.weight > 0]
+    total = sum(c.weight for c in scored)
+    score = sum(c.weight * c.score for c in scored if c.score is not None) / total if total else None
+    verdicts = {r.verdict for r in results}
+    if Verdict.FAIL in verdicts:
+        return Composite("fail", 1, score, categories)
+    if Verdict.ERROR in verdicts or score is None:
+        return Composite("error", 3, score, categories)
+    if score < threshold:
+        return Composite("fail", 1, score, categories)
+    return Composite("pass", 0, score, categories)
+
+
+def _category(results: Sequence[ProbeResult]) -> float | None:
+    failed = any(r.verdict is Verdict.FAIL and r.weight > 0 for r in results)
+    return 0.0 if failed else _mean(results)
+
+
+def _mean(results: Sequence[ProbeResult]) -> float | None:
+    weighed = [(r.weight, r.score) for r in results if r.score is not None and r.weight > 0]
+    return sum(w * s for w, s in weighed) / sum(w for w, _ in weighed) if weighed else None
+
+
+EXIT_CODES = {"pass": 0, "fail": 1, "error": 3}

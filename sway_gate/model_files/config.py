@@ -1,0 +1,41 @@
+"""What a base's own files say about how it is used: read as JSON, before anything is loaded."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+_MAX_BYTES: Final = 64 * 2**20
+CONTEXT_KEYS: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
+_TEMPLATE_FILES: Final = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+
+
+def context_tokens(folder: Path) -> int | None:
+    """How many tokens the model can read, where its configuration says so."""
+    fields = model_config(folder)
+    lengths = (fields.get(key) for key in CONTEXT_KEYS)
+    return next((n for n in lengths if isinstance(n, int) and n > 0), None)
+
+
+def model_config(folder: Path) -> dict[str, Any]:
+    """The model's configuration; of one that reads more than text, with what it says of its language model."""
+    fields = _json(folder / "config.json")
+    return fields | nested if isinstance(nested := fields.get("text_config"), dict) else fields
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer comes with a chat template."""
+    if any(os.path.exists(folder / name) for name in _TEMPLATE_FILES):
+        return True
+    return bool(_json(folder / "tokenizer_config.json").get("chat_template"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is none, which loading the base will then name."""
+    try:
+        with open(path, "rb") as file:
+            found = msgspec.json.decode(file.read(_MAX_BYTES))
+    except (OSError, msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

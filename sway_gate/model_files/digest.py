@@ -1,0 +1,130 @@
+"""What a folder of model files holds, as one sha256: the identity of an adapter or of a base model.
+
+The hash of a file is remembered by inode, size and times, so that a file that did not change is not read again.
+"""
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from sway_gate import cache
+from sway_gate.errors import CannotDecide
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+MODEL_FILES = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.*",
+    "additional_chat_templates/*",
+    "*.py",
+)
+
+_MEMO = "digests/files"
+_MEMO_ENTRIES = 4096
+_SETTLED_NS = 2_000_000_000
+"""File systems keep times this coarsely, FAT the worst: a younger file may change and show the same time."""
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's content, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree(folder: Path, *, patterns: Sequence[str]) -> str:
+    """sha256, hexadecimal, over names and contents of the files in `folder` that match one of `patterns`.
+
+    The same as ``sha256sum -z FILE... | sha256sum`` in `folder`, with the names in order. Links are followed.
+    Raises `CannotDecide` where no file matches or one cannot be read.
+    """
+    try:
+        found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+        files = {path.relative_to(folder).as_posix(): path for path in found}
+        names = sorted(files)
+        hashes = _hashes([files[name] for name in names])
+    except OSError as error:
+        raise CannotDecide(
+            f"{error.filename or folder}: cannot be read ({error.strerror}); make it readable"
+        ) from error
+    if not names:
+        raise CannotDecide(f"{folder}: holds none of {', '.join(patterns)}; name a folder that a model was saved in")
+    lines = (os.fsencode(f"{digest}  {name}\0") for name, digest in zip(names, hashes, strict=True))
+    return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def adapter_digest(folder: Path) -> str:
+    """`tree` of an adapter's configuration and weights; what else was saved beside them does not count."""
+    return tree(folder, patterns=ADAPTER_FILES)
+
+
+def model_digest(folder: Path) -> str:
+    """`tree` of a model's configuration, weights, tokenizer and code."""
+    return tree(folder, patterns=MODEL_FILES)
+
+
+def model_identity(folder: Path, commit: str | None) -> str:
+    """``hub:<commit>`` for a snapshot of a known commit, which need not be read; else the `model_digest`.
+
+    A branch or a tag is no identity: only a whole commit id counts as one.
+    """
+    if commit and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit):
+        return f"hub:{commit}"
+    return model_digest(folder)
+
+
+def _hashes(files: Sequence[Path]) -> list[str]:
+    """sha256 of each file, read only where its hash is not known."""
+    memo = _load_memo()
+    keys = [_memo_key(file) for file in files]
+    unknown = {file: key for file, key in zip(files, keys, strict=True) if key not in memo}
+    read = dict(zip(unknown, _read_all(list(unknown)), strict=True))
+    # A file whose key differs now was written to while it was read.
+    if new := {key: read[file] for file, key in unknown.items() if key and key == _memo_key(file)}:
+        _store_memo(new)
+    return [read[file] if file in read else memo[key or ""] for file, key in zip(files, keys, strict=True)]
+
+
+def _read_all(files: Sequence[Path]) -> list[str]:
+    if len(files) < 2:
+        return [file_sha256(file) for file in files]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)) as pool:  # hashing leaves the interpreter free
+        return list(pool.map(file_sha256, files))
+
+
+def _memo_key(file: Path) -> str | None:
+    """What changes with a file's content; None where that cannot be told.
+
+    The change time counts too: unpacking or copying may keep size and modification time and reuse the inode.
+    """
+    found = file.stat()
+    youngest_ns = max(found.st_mtime_ns, found.st_ctime_ns)
+    if not found.st_ino or time.time_ns() - youngest_ns < _SETTLED_NS:
+        return None
+    return f"{found.st_dev}:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
+
+def _load_memo() -> dict[str, str]:
+    try:
+        return msgspec.msgpack.decode(cache.load_entry(_MEMO) or b"", type=dict[str, str])
+    except msgspec.MsgspecError:
+        return {}
+
+
+def _store_memo(new: dict[str, str]) -> None:
+    kept = list({**_load_memo(), **new}.items())[-_MEMO_ENTRIES:]
+    cache.store_entry(_MEMO, msgspec.msgpack.encode(dict(kept)))

@@ -1,0 +1,142 @@
+"""Where a model's files are on this machine: a folder, or a snapshot in the local Hugging Face cache.
+
+The cache's layout (``models--org--name/refs/REVISION`` names a commit, ``snapshots/COMMIT`` holds its files) is read
+directly: huggingface_hub takes a second to import, and is needed for a download alone.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from sway_gate.errors import CannotDecide, UsageError
+
+_PART: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_HUB_ID: Final = re.compile(rf"(?:{_PART}/)?{_PART}")
+_REVISION: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,254}")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_CONFIGS: Final = ("config.json", "adapter_config.json")
+_WEIGHTS: Final = (".safetensors", ".bin")
+_INDEX: Final = "model.safetensors.index.json"
+_MAX_INDEX_BYTES: Final = 64 * 2**20
+DOWNLOADED: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
+"""What a download takes: no pickles (.bin, .pt) and no code (.py)."""
+
+
+def is_hub_id(ref: str) -> bool:
+    """Whether `ref` has the form of a hub id: `name` or `org/name`."""
+    return _HUB_ID.fullmatch(ref) is not None and not re.search(r"--|\.\.", ref) and not ref.endswith(".git")
+
+
+def is_revision(revision: str) -> bool:
+    """Whether `revision` can name a branch, a tag or a commit; what could lead out of the cache cannot."""
+    parts = revision.split("/")
+    return _REVISION.fullmatch(revision) is not None and not any(part.strip(".") == "" for part in parts)
+
+
+def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """The hub cache, by the variables that huggingface_hub reads, in its order."""
+    home = env.get("XDG_CACHE_HOME") or "~/.cache"
+    hf_home = env.get("HF_HOME") or os.path.join(home, "huggingface")
+    folder = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE") or os.path.join(hf_home, "hub")
+    return Path(os.path.expandvars(os.path.expanduser(folder)))
+
+
+def folders() -> tuple[Path, Path]:
+    """Where snapshots are looked for: the hub cache, then what came with the installation (the image has MiniLM)."""
+    return cache_folder(), Path(sys.prefix) / "share" / "sway-gate" / "hub"
+
+
+def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
+    """The folder with the files of `ref`, a local folder or a hub id; `what` names it in messages ("base model").
+
+    Looks into the local cache, and goes to the network only where that lacks a complete snapshot and `online` is
+    set. Raises UsageError for what is neither folder nor hub id or has no sound revision, CannotDecide for what is not
+    to be had.
+    """
+    if os.path.isdir(ref):
+        return Path(ref)
+    if not is_hub_id(ref):
+        raise UsageError(f"{what}: {ref!r} is no folder, and no hub id of the form org/name")
+    if revision is not None and not is_revision(revision):
+        raise UsageError(f"{what}: {revision!r} is no revision of {ref}; give a branch, a tag or a commit")
+    if (found := _cached(ref, revision)) is not None:
+        return found
+    if online:
+        return _download(ref, revision, what)
+    fetch = f"hf download {ref}" + (f" --revision {revision}" if revision else "")
+    raise CannotDecide(
+        f"{what}: {ref}{f' at {revision}' if revision else ''} is neither a folder here nor complete in the Hugging "
+        f"Face cache ({cache_folder()}); run `{fetch}`, or pass --online"
+    )
+
+
+def commit(path: str | os.PathLike[str]) -> str | None:
+    """The commit of the snapshot that `path` lies in; None outside a hub cache."""
+    parts = Path(os.path.abspath(path)).parts
+    for repo, middle, name in zip(parts, parts[1:], parts[2:], strict=False):
+        if repo.startswith("models--") and middle == "snapshots" and _COMMIT.fullmatch(name):
+            return name
+    return None
+
+
+def _cached(ref: str, revision: str | None) -> Path | None:
+    repos = (folder / f"models--{ref.replace('/', '--')}" for folder in folders())
+    return next((found for repo in repos if (found := _snapshot(repo, revision))), None)
+
+
+def _snapshot(repo: Path, revision: str | None) -> Path | None:
+    revision = revision or "main"
+    name = revision if _COMMIT.fullmatch(revision) else _branch_commit(repo / "refs" / revision)
+    snapshot = repo / "snapshots" / name if name else None
+    return snapshot if snapshot and _is_complete(snapshot) else None
+
+
+def _branch_commit(path: Path) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            name = file.read(65).strip()
+    except (OSError, ValueError):
+        return None
+    return name if _COMMIT.fullmatch(name) else None
+
+
+def _is_complete(snapshot: Path) -> bool:
+    """Whether config and weights are there; a link to a file that is still being downloaded counts as absent."""
+    try:
+        names = {name for name in os.listdir(snapshot) if (snapshot / name).exists()}
+    except OSError:
+        return False
+    weights = {name for name in names if name.endswith(_WEIGHTS)}
+    return not names.isdisjoint(_CONFIGS) and bool(weights) and _shards(snapshot, names) <= names
+
+
+def _shards(snapshot: Path, names: set[str]) -> set[str]:
+    """The files that the weights are split into, by their index; none without one or with a broken one."""
+    if _INDEX not in names or (snapshot / _INDEX).stat().st_size > _MAX_INDEX_BYTES:
+        return set()
+    try:
+        return set(json.loads((snapshot / _INDEX).read_bytes())["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return set()
+
+
+def _download(ref: str, revision: str | None, what: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise CannotDecide(f"{what}: to download {ref}, install the extra: pip install 'sway-gate[hf]'") from None
+    try:
+        path = Path(
+            snapshot_download(ref, revision=revision, cache_dir=cache_folder(), allow_patterns=list(DOWNLOADED))
+        )
+    # Whatever the network, the hub or the disk does wrong, the verdict is the same: undecided.
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise CannotDecide(f"{what}: {ref} could not be downloaded: {type(error).__name__}: {said}") from None
+    if not _is_complete(path):
+        raise CannotDecide(f"{what}: {ref} has no config.json or adapter_config.json with safetensors weights")
+    return path

@@ -1,0 +1,148 @@
+"""What the probes say about themselves: read from the sources of their modules, which are not imported for it."""
+
+import ast
+import difflib
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sway_gate.errors import UsageError
+
+_WIDTH = 80
+
+
+class Field(NamedTuple):
+    """A field of a spec entry: its name, what it takes and its default, both in words."""
+
+    name: str
+    takes: str
+    default: str
+
+
+class ProbeDoc(NamedTuple):
+    """A kind of probe: its category, and the docstring of its module."""
+
+    kind: str
+    category: str
+    text: str
+
+    @property
+    def question(self) -> str:
+        return self.text.partition("\n")[0]
+
+
+def kinds() -> list[str]:
+    """All kinds that a suite can name."""
+    from sway_gate.spec.probes import KINDS
+
+    return list(KINDS)
+
+
+def probe_doc(kind: str) -> ProbeDoc:
+    """What `kind` measures. Raises UsageError where there is no such kind."""
+    if kind not in kinds():
+        near = difflib.get_close_matches(kind, kinds(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kinds())}"
+        raise UsageError(f"no kind of probe is called {kind!r}; {hint}")
+    from sway_gate.probes import TABLE
+
+    tree = _source(TABLE[kind])
+    return ProbeDoc(kind, _constant(tree, "CATEGORY"), ast.get_docstring(tree) or "")
+
+
+def _source(module: str) -> ast.Module:
+    found = find_spec(module)
+    if found is None or found.origin is None:
+        raise FileNotFoundError(f"the source of {module} is missing; install sway-gate again")
+    return ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+
+
+def _constant(tree: ast.Module, name: str) -> str:
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        is_named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
+        value = getattr(node, "value", None)
+        if is_named and isinstance(value, ast.Constant):
+            return str(value.value)
+    return ""
+
+
+def page(kind: str) -> str:
+    """The documentation of `kind`, its docstring and its fields, 80 columns wide."""
+    doc = probe_doc(kind)
+    listed = (_wrapped(f"  {name}: {takes}; {default}", " " * 6) for name, takes, default in fields(kind))
+    return "\n".join([f"{kind} ({doc.category})", "", _reflowed(doc.text.strip()), "", "Fields", *listed, ""])
+
+
+def _reflowed(text: str) -> str:
+    """Paragraphs and entries of lists wrapped anew; what is indented by four, as formulas are, stays as it is."""
+    lines = re.sub(r"(?<!\n)\n(?!\n| {4}|- ) *", " ", text).splitlines()
+    return "\n".join(
+        line if line.startswith(" " * 4) else _wrapped(line, "  " if line.startswith("- ") else "") for line in lines
+    )
+
+
+def _wrapped(text: str, hang: str) -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+
+
+def overview() -> str:
+    """One line a kind: name, category, question."""
+    docs = [probe_doc(kind) for kind in kinds()]
+    widths = max(len(doc.kind) for doc in docs), max(len(doc.category) for doc in docs)
+    return "".join(f"{doc.kind:{widths[0]}}  {doc.category:{widths[1]}}  {doc.question}\n" for doc in docs)
+
+
+def fields(kind: str) -> Iterator[Field]:
+    """What an entry of `kind` can hold besides its kind, from the spec's own definitions."""
+    from sway_gate.spec.json_schema import json_schema
+    from sway_gate.spec.probes import KINDS
+
+    definitions = json_schema()["$defs"]
+    every = described(definitions[KINDS[kind].__name__], definitions)
+    return (field for field in every if field.name != "kind")
+
+
+def described(definition: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Field]:
+    """The fields of an object in a JSON Schema, whose references lead to `definitions`."""
+    for name, schema in definition["properties"].items():
+        required = name in definition.get("required", ())
+        default = "required" if required else f"default {_shown(schema.get('default'))}"
+        yield Field(name, _words(schema, definitions), default)
+
+
+def _shown(value: object) -> str:
+    import json
+
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A JSON Schema in a few words: "number, 0 to 1", "list of text", "js or kl"."""
+    if reference := schema.get("$ref"):
+        name = reference.rpartition("/")[2]
+        if definitions[name].get("type") == "object" or "oneOf" in definitions[name]:
+            return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+        return _words(definitions[name], definitions)
+    if options := schema.get("anyOf"):
+        return ", or ".join(_words(option, definitions) for option in options)
+    if allowed := schema.get("enum"):
+        return " or ".join(map(str, allowed))
+    kind = str(schema.get("type", "anything"))
+    items = schema.get("items") or schema.get("prefixItems", [{}])[0]
+    if kind == "array":
+        return f"list of {_words(items, definitions)}"
+    return {"string": "text", "boolean": "true or false", "null": "none"}.get(kind, kind) + _limits(schema)
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f", {low} to {high}"
+    if low is not None:
+        return f", {low} or more"
+    above = schema.get("exclusiveMinimum")
+    return f", more than {above}" if above is not None else ""

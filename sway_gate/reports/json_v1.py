@@ -1,0 +1,227 @@
+"""The JSON report, schema version 1. `docs/json.md` describes each field.
+
+The structs here *are* the format, and nothing else uses them: a change of `sway_gate.results` cannot change what
+is written, it can only break the conversion, which the tests then tell. Fields may be added at the end of a
+struct; to rename, remove or retype one takes a new version.
+"""
+
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from sway_gate.errors import UsageError
+from sway_gate.output import STDOUT
+from sway_gate.results import GateResult
+from sway_gate.text import clean, cut, one_line
+
+# Details deeper than this come from nobody's probe; walking them could exhaust the stack.
+MAX_DEPTH = 64
+# Of a report that is read: some hundred times the largest that is written.
+MAX_BYTES = 64 * 2**20
+MAX_PROBES = 10_000
+_UTF8_BOM, _UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+
+Number = float | None
+"""NaN and infinities are written as null."""
+
+
+class CategoryV1(msgspec.Struct, frozen=True, kw_only=True):
+    weight: float
+    score: Number
+
+
+class ModelV1(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    digest: str
+    revision: str | None
+
+
+class NullsV1(msgspec.Struct, frozen=True, kw_only=True):
+    runs: int
+    null: str
+    seed_base: int
+    rank_multipliers: tuple[float, ...]
+
+
+class FindingV1(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    level: str
+    message: str
+    remedy: str
+    path: str
+
+
+class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    kind: str
+    category: str
+    verdict: Literal["pass", "fail", "warn", "skip", "error"]
+    score: Number
+    weight: float
+    raw: Number
+    units: str
+    z: Number
+    p: Number
+    n_null: int
+    ci_95: tuple[Number, Number] | None
+    effect_ok: bool | None
+    z_by_rank: dict[str, Number]
+    message: str
+    advice: str
+    line: int | None
+    null_z: Number
+    null_values: tuple[Number, ...]
+    details: dict[str, Any]
+    items: tuple[Number, ...] = ()
+
+
+class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    message: str
+
+
+class BaselineV1(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    adapter: ModelV1
+    score: Number
+    tolerance: float
+    verdict: Literal["pass", "fail", "error"]
+    regressions: tuple[RegressionV1, ...]
+    warnings: tuple[str, ...]
+
+
+class GateV1(msgspec.Struct, frozen=True, kw_only=True):
+    schema_version: Literal[1]
+    verdict: Literal["pass", "fail", "error"]
+    exit_code: Literal[0, 1, 2, 3]
+    score: Number
+    threshold: float
+    categories: dict[str, CategoryV1]
+    adapter: ModelV1
+    base: ModelV1
+    nulls: NullsV1 | None
+    determinism: str
+    device: str
+    dtype: str
+    seed: int
+    versions: dict[str, str]
+    timing: dict[str, Number]
+    spec: str
+    findings: tuple[FindingV1, ...]
+    notes: tuple[str, ...]
+    cached: bool
+    probes: tuple[ProbeV1, ...]
+    asked: dict[str, str] = {}
+    texts: str = ""
+    baseline: BaselineV1 | None = None
+
+
+def to_json(result: GateResult) -> bytes:
+    """`result` as UTF-8 JSON of schema version 1: keys in the structs' order, two spaces of indent, a final newline."""
+    fields = plain(msgspec.to_builtins(result, enc_hook=_listed))
+    report = msgspec.convert({"schema_version": 1, **fields}, GateV1)
+    text = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def from_json(data: bytes) -> GateResult:
+    """The result that `to_json` wrote; numbers that were not finite come back as NaN or None.
+
+    Unknown fields are ignored. Anything that is no report of schema version 1 is a `UsageError` of one line.
+    """
+    try:
+        report = msgspec.json.decode(_as_utf8(data), type=GateV1)
+        _check_probes(report.probes)
+        fields = plain(msgspec.to_builtins(report))
+        for probe in fields["probes"]:
+            probe["null_values"] = _with_nan(probe["null_values"])
+            probe["items"] = _with_nan(probe["items"])
+            probe["ci_95"] = probe["ci_95"] and _with_nan(probe["ci_95"])
+            probe["z_by_rank"] = dict(zip(probe["z_by_rank"], _with_nan(probe["z_by_rank"].values()), strict=True))
+        fields["timing"] = dict(zip(fields["timing"], _with_nan(fields["timing"].values()), strict=True))
+        return msgspec.convert(fields, GateResult)
+    except (ValueError, OverflowError, RecursionError) as error:
+        reason = one_line(str(error))[:200]
+        raise UsageError(
+            f"not a sway-gate report in JSON of schema_version 1: {reason}; give a file that sway-gate wrote as JSON"
+        ) from None
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """What Windows puts in front goes."""
+    if data.startswith(_UTF16_BOMS):
+        raise ValueError("text in UTF-16, as some shells redirect it; write the report with --json FILE")
+    return data.removeprefix(_UTF8_BOM)
+
+
+def _check_probes(probes: Sequence[ProbeV1]) -> None:
+    if len(probes) > MAX_PROBES:
+        raise ValueError(f"more than {MAX_PROBES:,} probes")
+    names = Counter(probe.name for probe in probes)
+    if doubles := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"several probes are named {cut(doubles[0], 60)!r}")
+
+
+def load(path: str) -> GateResult:
+    """The report in the file `path`, or on standard input for "-". Raises UsageError, one line, for anything else."""
+    try:
+        if path == STDOUT:
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UsageError(f"{path}: cannot be read: {reason}") from None
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; give a report that sway-gate wrote as JSON")
+    try:
+        return from_json(data)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _listed(value: Any) -> Any:
+    """Arrays, tensors and their scalars as Python's own lists and numbers, without an import of their library."""
+    return value.tolist()
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """`value` with only what JSON can say: no NaN or infinity, no lone surrogate, keys that are text."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    match value:
+        case dict():
+            return {_encodable(str(key)): plain(item, depth + 1) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item, depth + 1) for item in value]
+        case str():
+            return _encodable(value)
+        case int() | float() if not isinstance(value, bool):
+            return value if _is_finite(value) else None
+    return value
+
+
+def _encodable(text: str) -> str:
+    """`text`, spelled out where it holds a lone surrogate (a file name that is not UTF-8)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return clean(text)
+    return text
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond the range of a double
+        return False
+
+
+def _with_nan(values: Any) -> list[float]:
+    return [math.nan if value is None else value for value in values]

@@ -1,0 +1,44 @@
+"""Paths in a spec: relative to the spec's folder, then to the current one; never a network share."""
+
+import os
+import re
+from typing import Final
+
+from sway_gate.spec.yaml_reader import shown
+
+MAX_SHOWN: Final = 200
+"""Of a path, in characters."""
+ON_A_SHARE: Final = "is a path on the network; copy it to this machine"
+
+
+def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """What a field holds that takes one text or a list of them."""
+    return (value,) if isinstance(value, str) else value
+
+
+def find(written: str, folder: str, notes: list[str], *, hub: bool) -> tuple[str, str]:
+    """(absolute path, "") where something is there; else, where `hub` says that it can be one, (hub id, "");
+    else (the path that was expected, complaint). The spec's folder comes before the current one; only a folder hides
+    a hub id of the same name."""
+    if is_share(written):
+        return written, f"{shown(written)} {ON_A_SHARE}"
+    path = os.path.expanduser(written)
+    places = list(dict.fromkeys(os.path.abspath(place) for place in (folder, os.getcwd())))
+    exists = os.path.isdir if hub else os.path.exists
+    for place in places:
+        candidate = os.path.abspath(os.path.join(place, path))
+        if exists(candidate):
+            if place != places[0]:
+                notes.append(
+                    f"{shown(written, MAX_SHOWN)} was found in the current folder, not beside the spec: {candidate}"
+                )
+            return candidate, ""
+    if hub:
+        return written, ""
+    looked = "" if os.path.isabs(path) else f" (looked in {' and '.join(places)})"
+    return os.path.join(places[0], path), f"{shown(written, MAX_SHOWN)} does not exist{looked}"
+
+
+def is_share(path: str) -> bool:
+    """Opening a share makes Windows send the user's credentials over the network."""
+    return path.startswith("\\\\") or (os.name == "nt" and re.match(r"[\\/]{2}", path) is not None)

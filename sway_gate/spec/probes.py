@@ -1,0 +1,243 @@
+"""The entries of a suite: one struct per kind of probe, with its fields, limits and defaults."""
+
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal, NamedTuple, get_args
+
+from msgspec import Meta
+
+from sway_gate.spec.schema import (
+    Count,
+    Fraction,
+    NonEmpty,
+    NonNegative,
+    Positive,
+    Preference,
+    ProbeSpec,
+    SectionKind,
+    Seed,
+    Struct,
+)
+
+MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
+
+Kind = Literal[
+    "null_adapter",
+    "delta_kl",
+    "adapter_revert",
+    "prompt_collapse",
+    "cluster_kl",
+    "section_internalization",
+    "paraphrase_invariance",
+    "preference_flip",
+    "style_fingerprint",
+    "calibration_drift",
+    "leakage",
+    "external_perplexity",
+    "adapter_ablation",
+]
+Positions = Annotated[int, Meta(ge=1, le=64)]
+NewTokens = Annotated[int, Meta(ge=1, le=4096)]
+ContextLength = Annotated[int, Meta(ge=0, le=2**20)]
+
+
+class NullAdapter(ProbeSpec, frozen=True, kw_only=True):
+    """The calibration: what the nulls are and how many. `runs` None leaves the number to the judge."""
+
+    kind: Literal["null_adapter"] = "null_adapter"
+    runs: Annotated[int, Meta(ge=1, le=256)] | None = None
+    init_scale: Positive = 0.02
+    seed_base: Seed = 1000
+    calibrate_kinds: tuple[Kind, ...] = ()
+    cache: bool = True
+    rank_multipliers: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (1.0,)
+    null: Literal["spectrum", "init"] = "spectrum"
+
+
+class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
+    """Mean divergence from the base at the answer positions of the prompts."""
+
+    kind: Literal["delta_kl"] = "delta_kl"
+    prompts: tuple[str, ...] = ()
+    positions: Positions = 8
+    divergence: Literal["js", "kl"] = "js"
+    top_k: Count | None = None
+    assert_mean_gte: NonNegative = 0.02
+
+
+class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
+    """Lift of each section over the base, beyond vocabulary and control prose."""
+
+    kind: Literal["section_internalization"] = "section_internalization"
+    include_kinds: Annotated[tuple[SectionKind, ...], Meta(min_length=1)] = ("prose", "instruction", "preference")
+    per_section_threshold: float = 0.05
+    assert_passing_section_frac: Fraction = 0.5
+    max_prose_chars: Count = 2000
+
+
+class Item(NamedTuple):
+    """One general-knowledge item; in the file a list of two texts or a mapping."""
+
+    prompt: NonEmpty
+    gold: NonEmpty
+
+
+class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
+    """General knowledge lost, over `items` where given, else over the pack."""
+
+    kind: Literal["calibration_drift"] = "calibration_drift"
+    pack: Literal["builtin"] = "builtin"
+    items: tuple[Item, ...] = ()
+    items_limit: Count | None = None
+    assert_fraction_regressed_lt: Fraction = 0.15
+    assert_mean_delta_gte: float = -0.5
+    regression_nats: NonNegative = 1.0
+
+
+class ExternalPerplexity(ProbeSpec, frozen=True, kw_only=True):
+    """Fluency lost on packaged public-domain prose."""
+
+    kind: Literal["external_perplexity"] = "external_perplexity"
+    corpus: Literal["public_domain_en"] = "public_domain_en"
+    chunk_chars: Annotated[int, Meta(ge=128, le=16_384)] = 2048
+    max_chunks: Annotated[int, Meta(ge=1, le=128)] = 16
+    assert_mean_delta_gte: float = -0.1
+
+
+class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
+    """The response curve over the adapter's scale λ."""
+
+    kind: Literal["adapter_ablation"] = "adapter_ablation"
+    prompts: tuple[str, ...] = ()
+    positions: Positions = 4
+    lambdas: Annotated[tuple[NonNegative, ...], Meta(min_length=3)] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+    divergence: Literal["js", "kl"] = "js"
+    top_k: Count | None = None
+    assert_linearity_gte: Fraction = 0.85
+    assert_saturation_between: tuple[NonNegative, NonNegative] = (0.3, 1.05)
+    assert_overshoot_gte: NonNegative = 1.02
+    held_out: tuple[NonEmpty, ...] = ()
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        yield from super().mistakes()
+        if len(set(self.lambdas)) < 3:
+            yield "lambdas", "must hold at least 3 different numbers"
+        low, high = self.assert_saturation_between
+        if low >= high:
+            yield "assert_saturation_between", f"must go from low to high, got {low:g} and {high:g}"
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """A prompt with the answer that training taught, and other ways to ask."""
+
+    prompt: NonEmpty
+    gold: NonEmpty
+    paraphrases: Annotated[tuple[NonEmpty, ...], Meta(min_length=1)]
+
+
+class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
+    """Share of paraphrases whose answer is nearer the base's than the gold."""
+
+    kind: Literal["adapter_revert"] = "adapter_revert"
+    cases: tuple[Case, ...] = ()
+    max_new_tokens: NewTokens = 64
+    embedding_model: NonEmpty = MINILM
+    base_gold_similarity_cap: Annotated[float, Meta(ge=-1, le=1)] = 0.75
+    assert_revert_rate_lt: Fraction = 0.25
+
+
+class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
+    """How the divergence holds as irrelevant context grows."""
+
+    kind: Literal["prompt_collapse"] = "prompt_collapse"
+    prompts: tuple[str, ...] = ()
+    positions: Positions = 4
+    context_lengths: Annotated[tuple[ContextLength, ...], Meta(min_length=2)] = (0, 256, 512, 1024)
+    divergence: Literal["js", "kl"] = "js"
+    top_k: Count | None = None
+    assert_half_life_tokens: Count = 512
+    legacy_stuffing: bool = False
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        yield from super().mistakes()
+        if len(set(self.context_lengths)) < 2:
+            yield "context_lengths", "must hold at least 2 different numbers"
+
+
+class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
+    """How much the divergence differs between topics."""
+
+    kind: Literal["cluster_kl"] = "cluster_kl"
+    prompts: tuple[str, ...] = ()
+    positions: Positions = 4
+    num_clusters: Annotated[int, Meta(ge=2, le=32)] = 5
+    embedding_model: NonEmpty = MINILM
+    divergence: Literal["js", "kl"] = "js"
+    top_k: Count | None = None
+    min_prompts: Annotated[int, Meta(ge=4)] = 20
+    assert_specificity_gte: Fraction = 0.6
+
+
+class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
+    """Lift of the answers on paraphrased prompts over that on the verbatim ones."""
+
+    kind: Literal["paraphrase_invariance"] = "paraphrase_invariance"
+    cases: tuple[Case, ...] = ()
+    intent: Literal["generalize", "memorize", "both"] = "generalize"
+    min_verbatim_lift: NonNegative = 0.2
+    min_generalization_ratio: NonNegative = 0.5
+    max_generalization_ratio_if_memorize: NonNegative = 0.5
+
+
+class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
+    """Margin of the chosen answer over the rejected one, per token."""
+
+    kind: Literal["preference_flip"] = "preference_flip"
+    triples: tuple[Preference, ...] = ()
+    assert_flip_rate_gte: Fraction = 0.7
+    min_triples_for_decision: Count = 3
+
+
+class StyleFingerprint(ProbeSpec, frozen=True, kw_only=True):
+    """Shift of the generated style toward the document's."""
+
+    kind: Literal["style_fingerprint"] = "style_fingerprint"
+    prompts: tuple[str, ...] = ()
+    doc_reference: str = ""
+    max_new_tokens: NewTokens = 128
+    assert_shift_gte: float = 0.25
+    extended: Literal["auto", "on", "off"] = "auto"
+
+
+Perturbation = Literal[
+    "typo", "case_flip", "drop_punct", "synonym_swap", "clause_reverse", "prefix_inject", "register_shift"
+]
+
+
+class Leakage(ProbeSpec, frozen=True, kw_only=True):
+    """Verbatim extraction of the sections."""
+
+    kind: Literal["leakage"] = "leakage"
+    prefix_chars: Count = 128
+    continuation_chars: Count = 256
+    max_new_tokens: NewTokens = 96
+    perturbations: tuple[Perturbation, ...] = get_args(Perturbation)
+    assert_recall_lt: NonNegative = 0.5
+    min_fragility: NonNegative = 0.3
+    evidence: Literal["none", "generate"] = "none"
+
+
+KINDS: Final[dict[str, type[ProbeSpec]]] = {
+    "null_adapter": NullAdapter,
+    "delta_kl": DeltaKL,
+    "adapter_revert": AdapterRevert,
+    "prompt_collapse": PromptCollapse,
+    "cluster_kl": ClusterKL,
+    "section_internalization": SectionInternalization,
+    "paraphrase_invariance": ParaphraseInvariance,
+    "preference_flip": PreferenceFlip,
+    "style_fingerprint": StyleFingerprint,
+    "calibration_drift": CalibrationDrift,
+    "leakage": Leakage,
+    "external_perplexity": ExternalPerplexity,
+    "adapter_ablation": AdapterAblation,
+}

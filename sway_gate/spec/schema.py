@@ -1,0 +1,261 @@
+"""sway.yaml, version 1, as frozen structs.
+
+The structs are the one source of the format: fields, defaults, limits and allowed values are read from them by the
+loader and by `json_schema`. A further probe kind is one more struct in `KINDS`. Imports neither numpy nor torch.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal, TypedDict
+
+import msgspec
+from msgspec import Meta, structs
+
+from sway_gate.model_files.hub import is_revision
+from sway_gate.spec.paths import ON_A_SHARE, is_share, several
+from sway_gate.spec.yaml_reader import shown
+
+SectionKind = Literal["prose", "instruction", "preference"]
+Intent = Literal["generalize", "memorize"]
+
+NonEmpty = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1)]
+Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every struct of the spec: frozen, by keyword, no further fields."""
+
+
+# ------------------------------------------------------------------------------------------------------- sections
+
+
+class Pair(Struct, frozen=True, kw_only=True):
+    """A prompt and the answer that training taught."""
+
+    prompt: NonEmpty
+    gold: NonEmpty
+
+
+class Preference(Struct, frozen=True, kw_only=True):
+    """A prompt with the answer to prefer and the one to avoid."""
+
+    prompt: NonEmpty
+    chosen: NonEmpty
+    rejected: NonEmpty
+
+
+class Section(Struct, frozen=True, kw_only=True):
+    """A piece of what the adapter was trained on: `content` for prose, `pairs` for the other kinds."""
+
+    kind: SectionKind
+    id: str
+    content: str = ""
+    pairs: tuple[Pair | Preference, ...] = ()
+    tag: str | None = None
+    intent: Intent = "generalize"
+
+
+class SectionEntry(Struct, frozen=True, kw_only=True):
+    """One of `sections:` in the file. `id` defaults to a hash of the content."""
+
+    kind: str
+    id: NonEmpty | None = None
+    tag: str | None = None
+    intent: Intent = "generalize"
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        for field in ("id", "tag"):
+            if not (getattr(self, field) or "").isprintable():
+                yield field, "must be printable text on one line"
+
+    def section(self) -> Section:
+        fields = structs.asdict(self)
+        fields["id"] = self.id or section_id(self.kind, fields.get("content", ""), fields.get("pairs", ()))
+        return Section(**fields)
+
+
+class ProseEntry(SectionEntry, frozen=True, kw_only=True):
+    """Running text."""
+
+    kind: Literal["prose"] = "prose"
+    content: NonEmpty
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        yield from super().mistakes()
+        if not self.content.strip():
+            yield "content", "must not be empty"
+
+
+class InstructionEntry(SectionEntry, frozen=True, kw_only=True):
+    """Prompts with their answers."""
+
+    kind: Literal["instruction"] = "instruction"
+    pairs: Annotated[tuple[Pair, ...], Meta(min_length=1)]
+
+
+class PreferenceEntry(SectionEntry, frozen=True, kw_only=True):
+    """Prompts with a chosen and a rejected answer."""
+
+    kind: Literal["preference"] = "preference"
+    pairs: Annotated[tuple[Preference, ...], Meta(min_length=1)]
+
+
+def section_id(kind: str, content: str = "", pairs: tuple[Pair | Preference, ...] = ()) -> str:
+    """The first 16 hexadecimal digits of sha256 over the kind and what the section says."""
+    said = [kind, content, [structs.astuple(pair) for pair in pairs]]
+    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
+
+
+# ------------------------------------------------------------------------------------------- models and defaults
+
+
+_PLANNED: Final = frozenset({"mlx", "api"})
+
+
+class ModelRef(Struct, frozen=True, kw_only=True):
+    """A model: a base and, for the fine-tuned one, an adapter.
+
+    `base` and `adapter` are a folder (absolute once loaded) or a hub id; for other kinds than hf labels, whatever the
+    backend makes of them. `revision` is the base's; once loaded, both models have it, whichever of them gave it.
+    `entry_point` names the factory of a custom backend, "package.module:factory".
+    """
+
+    kind: Literal["hf", "mlx", "api", "dummy", "custom"] = "hf"
+    base: NonEmpty
+    adapter: NonEmpty | None = None
+    revision: NonEmpty | None = None
+    adapter_revision: NonEmpty | None = None
+    dtype: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
+    device: NonEmpty = "auto"
+    trust_remote_code: bool = False
+    entry_point: str | None = None
+    endpoint: str | None = None
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        if self.kind in _PLANNED:
+            yield "kind", f"{self.kind!r} is known but not built yet; use hf, custom or dummy"
+        if self.kind == "custom" and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", self.entry_point or ""):
+            yield "entry_point", "must name what makes a custom backend, as package.module:factory"
+        for field in ("revision", "adapter_revision"):
+            if (revision := getattr(self, field)) and not is_revision(revision):
+                yield field, f"must be a branch, a tag or a commit, got {shown(revision)}"
+
+
+class Models(Struct, frozen=True, kw_only=True):
+    """The two models that are compared."""
+
+    base: ModelRef
+    ft: ModelRef
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        if self.ft.adapter is None and self.ft.kind == "hf":
+            yield "ft", "needs an adapter: the folder or hub id of what was trained"
+        kinds = {self.base.kind, self.ft.kind}
+        if kinds.isdisjoint(_PLANNED) and (len(kinds) > 1 or self.base.entry_point != self.ft.entry_point):
+            yield "ft", "must have the kind and entry_point of models.base"
+        if self.base.revision and self.ft.revision and self.base.revision != self.ft.revision:
+            theirs = shown(self.ft.revision)
+            yield "ft", f"must have the revision of models.base, {shown(self.base.revision)}, got {theirs}"
+
+
+class ScoreWeights(TypedDict, total=False):
+    """Weight of each category in the composite."""
+
+    adherence: NonNegative
+    attribution: NonNegative
+    calibration: NonNegative
+    ablation: NonNegative
+    baseline: NonNegative
+
+
+SCORE_WEIGHTS: Final = ScoreWeights(adherence=0.30, attribution=0.35, calibration=0.20, ablation=0.15, baseline=0.0)
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """What holds for the whole suite. `score_weights` given in part are completed by SCORE_WEIGHTS.
+
+    top_k and concurrent_probes are accepted and change nothing: divergences are taken over the whole vocabulary, and
+    the engine batches on its own. `differential` false loads base and fine-tuned model side by side, without nulls.
+    """
+
+    seed: Seed = 0
+    top_k: Count = 256
+    differential: bool = True
+    chat_template: Literal["auto", "on", "off"] = "auto"
+    coverage_threshold: Fraction = 0.6
+    concurrent_probes: Annotated[int, Meta(ge=1, le=32)] = 1
+    score_weights: ScoreWeights = msgspec.field(default_factory=ScoreWeights)
+
+    def __post_init__(self) -> None:
+        structs.force_setattr(self, "score_weights", {**SCORE_WEIGHTS, **self.score_weights})
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        if not any(self.score_weights.values()):
+            yield "score_weights", "must leave at least one category a positive weight"
+
+
+# --------------------------------------------------------------------------------------------------------- probes
+
+
+class ProbeSpec(Struct, frozen=True, kw_only=True):
+    """What every entry of the suite has. `line` is the entry's line in the file, 1-based."""
+
+    name: NonEmpty
+    kind: str
+    enabled: bool = True
+    weight: NonNegative = 1.0
+    assert_z_gte: float = 3.0
+    line: int = 0
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        if not self.name.strip() or not self.name.isprintable():
+            yield "name", "must be printable text on one line"
+
+
+SECTION_KINDS: Final[dict[str, type[SectionEntry]]] = {
+    "prose": ProseEntry,
+    "instruction": InstructionEntry,
+    "preference": PreferenceEntry,
+}
+HIDDEN: Final = frozenset({"line"})
+
+
+class SpecFile(Struct, frozen=True, kw_only=True):
+    """The file as it is written."""
+
+    version: Literal[1] = 1
+    models: Models
+    defaults: Defaults = Defaults()
+    suite: Annotated[tuple[ProbeSpec, ...], Meta(min_length=1)]
+    data: NonEmpty | tuple[NonEmpty, ...] = ()
+    dlm_source: NonEmpty | None = None
+    sections: tuple[SectionEntry, ...] = ()
+    control: NonEmpty | tuple[NonEmpty, ...] = ()
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        if self.dlm_source and is_share(self.dlm_source):
+            yield "dlm_source", ON_A_SHARE
+        if any(is_share(path) for path in several(self.data)):
+            yield "data", ON_A_SHARE
+
+
+class Spec(Struct, frozen=True, kw_only=True):
+    """A loaded spec. label: how messages name the file. folder: what its relative paths start from. notes: what the
+    reader of the report should know about how it was read."""
+
+    version: int = 1
+    models: Models
+    defaults: Defaults = Defaults()
+    suite: tuple[ProbeSpec, ...]
+    data: tuple[str, ...] = ()
+    dlm_source: str | None = None
+    sections: tuple[Section, ...] = ()
+    control: tuple[str, ...] = ()
+    label: str = "<spec>"
+    folder: str = "."
+    notes: tuple[str, ...] = ()

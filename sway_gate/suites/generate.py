@@ -1,0 +1,199 @@
+"""`sway init` and `sway autogen`: a suite from an adapter and what it was trained on, as a file to keep and to edit.
+
+The same adapter, data and installation give the same bytes.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from sway_gate import probes
+from sway_gate.errors import SwayError, UsageError
+from sway_gate.gate.resolve import with_data
+from sway_gate.model_files import hub
+from sway_gate.probes.base import CannotRun
+from sway_gate.spec.probes import MINILM
+from sway_gate.spec.schema import ModelRef, Models, Spec
+from sway_gate.suites.check import named_models
+from sway_gate.suites.choose import Entry, LeftOut, Material, suite
+from sway_gate.suites.yaml_writer import block, comment
+
+_ASKS_BY_HEART: Final = 20
+"""Epochs: a document that is read so often in training is to be known by heart."""
+_MAX_CONFIG_BYTES: Final = 2**20
+
+
+class Draft(NamedTuple):
+    """A suite that is not written yet. text: the whole file. probes: their names. sections: how many the data gave.
+    missing: the models that it names and that are not on this machine."""
+
+    text: str
+    probes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    sections: int
+    missing: tuple[str, ...]
+
+
+def for_data(adapter: str, data: Sequence[str], base: str | None, folder: str, online: bool = False) -> Draft:
+    """The suite for an adapter, a folder or hub id, and the files that it was trained on, to be written into `folder`.
+    `online`: an adapter that is not here is downloaded, for the base that it names.
+
+    Raises UsageError where adapter or base are not to be found, SpecError with every mistake in the data.
+    """
+    models = named_models(adapter, base, online)
+    for ref in (models.ft.adapter or "", models.base.base):
+        if not os.path.isdir(ref) and not hub.is_hub_id(ref):
+            raise UsageError(f"{ref}: there is no such folder; name a folder that a model was saved in, or a hub id")
+    models = _pinned(models, _trained_revision(models.ft.adapter or ""))
+    paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
+    loaded = with_data(Spec(models=models, suite=(), data=paths, folder=folder))
+    named = _models(models, folder, _written(models.ft.adapter or "", folder))
+    return _draft("sway init", named, {"data": [_written(path, folder) for path in paths]}, loaded)
+
+
+def for_document(path: str, name: str | None, folder: str) -> Draft:
+    """The suite for a .dlm document and an adapter that dlm trained on it, `name` where it has several, to be written
+    into `folder`. Raises UsageError where that is not one of them, SpecError and CannotDecide as `dlm` does."""
+    from sway_gate.training_data import dlm
+
+    path = os.path.abspath(os.path.expanduser(path))
+    trained = dlm.adapter(path)
+    chosen = _chosen(trained.adapters, name)
+    ft = ModelRef(base=trained.base, adapter=trained.adapters[chosen])
+    models = _pinned(Models(base=ModelRef(base=trained.base), ft=ft), trained.revision)
+    loaded = with_data(Spec(models=models, suite=(), dlm_source=path, folder=folder))
+    named = _models(models, folder, _in_store(trained.adapters[chosen]))
+    by_heart = ""
+    if trained.epochs >= _ASKS_BY_HEART:
+        by_heart = f"The document asks for {trained.epochs} epochs: its answers are to be known by heart."
+    return _draft("sway autogen", named, {"dlm_source": _written(path, folder)}, loaded, by_heart)
+
+
+def _chosen(adapters: Mapping[str, str], name: str | None) -> str:
+    names = ", ".join(adapters)
+    if name is None and len(adapters) == 1:
+        return next(iter(adapters))
+    if name is None:
+        raise UsageError(f"the document has several adapters; choose one with --adapter: {names}")
+    if name not in adapters:
+        raise UsageError(
+            f"--adapter {name}: the document has no trained adapter of that name; it has {names or 'one without'}"
+        )
+    return name
+
+
+Fields = dict[str, Any]
+
+
+def _draft(command: str, models: Fields, source: Fields, loaded: Spec, by_heart: str = "") -> Draft:
+    chosen = suite(Material(loaded.sections, by_heart, _no_meanings()))
+    entries = [found for found in chosen if isinstance(found, Entry)]
+    left_out = tuple(found for found in chosen if isinstance(found, LeftOut))
+    about = [
+        f"Written by `{command}`, to be kept beside the adapter and edited freely.",
+        "`sway gate` judges by it, `sway run --dry-run` shows what it measures, `sway explain KIND` what a kind means.",
+    ]
+    trained_on = ["What the adapter was trained on; read again at every gate.", *loaded.notes]
+    head = (comment(about), block({"version": 1, "models": models}), "\n", comment(trained_on), block(source), "\n")
+    text = "".join([*head, "suite:\n", *map(_entry, entries), _omissions(left_out)])
+    names = tuple(entry.fields["name"] for entry in entries)
+    return Draft(text, names, left_out, len(loaded.sections), _missing(loaded.models))
+
+
+def _entry(entry: Entry) -> str:
+    question = (probes.module(entry.fields["kind"]).__doc__ or "").partition("\n")[0]
+    return comment([question, *entry.remarks], 2) + block([entry.fields], 2) + "\n"
+
+
+def _omissions(left_out: Sequence[LeftOut]) -> str:
+    lines = [f"- {omitted.kind}: {omitted.reason}" for omitted in left_out]
+    return comment(["Left out:", *lines], 2) if lines else ""
+
+
+# ----------------------------------------------------------------------------------------------------------- models
+
+
+def _models(models: Models, folder: str, adapter: str) -> Fields:
+    base = {"base": _written(models.base.base, folder)}
+    revisions = {"revision": models.base.revision}, {"adapter_revision": models.ft.adapter_revision}
+    of_base, of_adapter = ({key: commit for key, commit in known.items() if commit} for known in revisions)
+    return {"base": base | of_base, "ft": {**base, "adapter": adapter, **of_adapter}}
+
+
+def _pinned(models: Models, revision: str | None) -> Models:
+    """With the commits of what is on this machine, of the base at `revision`."""
+    base = msgspec.structs.replace(models.base, revision=_commit(models.base.base, revision))
+    adapter_revision = _commit(models.ft.adapter or "", None)
+    return Models(base=base, ft=msgspec.structs.replace(models.ft, adapter_revision=adapter_revision))
+
+
+def _missing(models: Models) -> tuple[str, ...]:
+    named = ((models.base.base, models.base.revision), (models.ft.adapter or "", models.ft.adapter_revision))
+    return tuple(ref for ref, revision in named if not _is_here(ref, revision))
+
+
+def _is_here(ref: str, revision: str | None) -> bool:
+    try:
+        hub.local(ref, revision, online=False, what="model")
+    except SwayError:
+        return False
+    return True
+
+
+def _commit(ref: str, revision: str | None) -> str | None:
+    """Of what `ref` is on this machine at `revision`; else that revision."""
+    if os.path.isdir(ref):
+        return None
+    try:
+        return hub.commit(hub.local(ref, revision, online=False, what="model")) or revision
+    except SwayError:
+        return revision
+
+
+def _trained_revision(adapter: str) -> str | None:
+    """The base's revision that the adapter's configuration names."""
+    try:
+        config = hub.local(adapter, None, online=False, what="adapter") / "adapter_config.json"
+        with open(config, "rb") as file:
+            named = msgspec.json.decode(file.read(_MAX_CONFIG_BYTES)).get("revision")
+    except (SwayError, OSError, msgspec.DecodeError, AttributeError, RecursionError):
+        return None
+    return named if isinstance(named, str) and hub.is_revision(named) else None
+
+
+def _written(path: str, folder: str) -> str:
+    """A hub id as it is; a path from `folder`, with slashes. Raises UsageError for a name that is no text."""
+    if not os.path.exists(path):
+        return path
+    try:
+        path.encode()
+        found = Path(os.path.relpath(path, folder)).as_posix()
+    except UnicodeEncodeError:
+        raise UsageError(f"{path!a}: its name is no text in UTF-8; rename it") from None
+    except ValueError:  # on another drive
+        return Path(path).absolute().as_posix()
+    return found if found.startswith("../") else f"./{found}"
+
+
+def _in_store(path: str) -> str:
+    """A path in dlm's store: from the home folder where it lies there, so that the suite can move."""
+    home = os.path.expanduser("~")
+    is_inside = os.path.isabs(home) and Path(path).is_relative_to(home)
+    return f"~/{Path(path).relative_to(home).as_posix()}" if is_inside else Path(path).as_posix()
+
+
+def _no_meanings() -> str:
+    """Why sentence embeddings are not to be had here, "" where they are."""
+    if find_spec("sentence_transformers") is None or find_spec("sklearn") is None:
+        return "needs an extra: pip install 'sway-gate[semsim]'"
+    from sway_gate.backends.embedding import SentenceEmbedder
+
+    try:
+        SentenceEmbedder().require(MINILM)
+    except CannotRun:
+        return f"needs sentence embeddings: hf download {MINILM}"
+    return ""

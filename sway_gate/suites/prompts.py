@@ -1,0 +1,77 @@
+"""Prompts from training data: questions as they were asked, prose by the openings of its paragraphs.
+
+Deterministic, evenly spread over the data.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Final
+
+from sway_gate.spec.schema import Section
+from sway_gate.training_data.load import thinned
+
+MAX_CHARS: Final = 4000
+"""Of a prompt."""
+_SHORT_CHARS: Final = 400
+_OPENING_WORDS, _OPENING_CHARS, _LEAST_WORDS = 6, 60, 10
+"""Of prose: long enough to set a subject, and with something left to say."""
+_QUOTES: Final = "\"'“‘«¿¡([„「『"  # noqa: RUF001
+_PARAGRAPH: Final = re.compile(r"\n\s*\n")
+_SENTENCE: Final = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])")  # noqa: RUF001
+
+
+def prompts(sections: Sequence[Section], limit: int) -> list[str]:
+    """At most `limit` different prompts: one of each section, evenly chosen, and where sections are few, more of each.
+    Short questions come before long ones."""
+    groups = [_section(section) for section in sections]
+    short = _spread([[text for text in group if len(text) <= _SHORT_CHARS] for group in groups], limit)
+    return short if len(short) == limit else list(dict.fromkeys([*short, *_spread(groups, limit)]))[:limit]
+
+
+def openings(sections: Sequence[Section], limit: int) -> list[str]:
+    """As `prompts`, of prose alone."""
+    return prompts([section for section in sections if section.kind == "prose"], limit)
+
+
+def is_usable(text: str) -> bool:
+    """Whether a suite can hold it."""
+    return 0 < len(text) <= MAX_CHARS and "\0" not in text
+
+
+def _section(section: Section) -> list[str]:
+    found = (pair.prompt for pair in section.pairs) if section.pairs else _openings(section.content)
+    return [text for text in dict.fromkeys(found) if is_usable(text)]
+
+
+def _openings(content: str) -> Iterator[str]:
+    """Of the paragraphs that are text, then of their sentences; of a content without such, its own."""
+    pieces = [piece.strip() for piece in _PARAGRAPH.split(content)]
+    paragraphs = [piece for piece in pieces if piece and (piece[0].isalnum() or piece[0] in _QUOTES)]
+    sentences = [sentence.strip() for paragraph in paragraphs for sentence in _SENTENCE.split(paragraph)]
+    found = [_opening(text) for text in paragraphs + sentences if _goes_on(text)]
+    yield from found or [_opening(content.strip())]
+
+
+def _goes_on(text: str) -> bool:
+    return len(text.split()) >= _LEAST_WORDS or len(text) > 2 * _OPENING_CHARS
+
+
+def _opening(text: str) -> str:
+    """The first words, on one line; of a text without spaces its first characters."""
+    words = text[: 20 * _OPENING_CHARS].split()[:_OPENING_WORDS]
+    opening = words[0][:_OPENING_CHARS]
+    for word in words[1:]:
+        if len(opening) + 1 + len(word) > _OPENING_CHARS:
+            break
+        opening += f" {word}"
+    return opening
+
+
+def _spread(groups: Sequence[Sequence[str]], limit: int) -> list[str]:
+    """The first of each group, evenly thinned to `limit`; while there is room, the second of each, and so on."""
+    chosen: dict[str, None] = {}
+    for rank in zip_longest(*groups):
+        new = [text for text in dict.fromkeys(rank) if text is not None and text not in chosen]
+        chosen.update(dict.fromkeys(thinned(new, limit - len(chosen))))
+    return list(chosen)

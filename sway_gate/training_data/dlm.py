@@ -1,0 +1,306 @@
+"""`.dlm` documents: their sections, and the adapters that dlm trained on them.
+
+Documents and stores are read through the package `document-language-model` (the extra `[dlm]`). Nothing is written, and
+no base is looked up on the network. The bodies of instruction and preference sections are read here: dlm's parser ends
+a text at its first blank line, and does not know the questions marked `!probe`, which train like any other. Prose is
+split at its headings. Images, audio and what `training.sources` names are left out, with a note.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from sway_gate.errors import CannotDecide, SpecError
+from sway_gate.model_files.hub import is_hub_id
+from sway_gate.spec import yaml_reader
+from sway_gate.spec.schema import Pair, Preference, Section
+from sway_gate.training_data import files, text
+from sway_gate.training_data.items import Line, Mistake, section
+from sway_gate.training_data.load import MAX_SECTIONS, Collected, LoadedSections, thinned
+
+MAX_BYTES: Final = 4 * 2**20
+MAX_FRONT_CHARS: Final = 2**18
+MAX_PAIRS: Final = MAX_SECTIONS
+"""Of one kind."""
+_MAX_MANIFEST_BYTES: Final = 16 * 2**20
+_MAX_SAID: Final = 300
+_HF: Final = "hf:"
+_HEADERS: Final = {
+    "instruction": ("### Q", "### A"),
+    "preference": ("### Prompt", "### Chosen", "### Rejected"),
+}
+_ALIASES: Final = {"### Q !probe": "### Q"}
+
+
+class Trained(NamedTuple):
+    """What dlm trained on a document.
+
+    base: hub id. revision: of the base when it was trained, or as dlm's registry pins it. adapters: name -> folder; a
+    document without named adapters has one, named "". epochs: how often the document asks to be read in training.
+    """
+
+    base: str
+    revision: str | None
+    adapters: dict[str, str]
+    epochs: int
+
+
+_Item = tuple[int, Section | Mistake]
+"""With the line that puts it in order."""
+
+
+class _Document(NamedTuple):
+    label: str
+    lines: list[str]
+    front: Any
+    """dlm's front matter."""
+    sections: Sequence[Any]
+    """dlm's sections."""
+
+
+def sections(path: str, judged: str = "") -> LoadedSections:
+    """The document's sections; only those that the adapter at `judged` was trained on, where the document names several
+    adapters and that folder is one of them. Raises SpecError with every mistake, CannotDecide without the extra."""
+    document = _read(path)
+    collected = Collected()
+    collected.name, collected.label = files.tag_name(path), document.label
+    routed = _routed(document, judged, collected)
+    items = [item for kind in _HEADERS for item in _pairs(routed, kind, collected)]
+    items += _prose(document, routed, collected.name)
+    collected.take(item for _, item in sorted(items, key=lambda item: item[0]))
+    _note_omissions(document, collected)
+    collected.close()
+    return collected.loaded()
+
+
+def adapter(path: str) -> Trained:
+    """The base and the adapters in the document's store. Raises CannotDecide where it has none yet."""
+    document = _read(path)
+    from dlm.store.paths import for_dlm
+
+    store = for_dlm(document.front.dlm_id)
+    names = list(document.front.training.adapters or ())
+    try:
+        found = {name: store.resolve_current_adapter_for(name) for name in names}
+        found = found if names else {"": store.resolve_current_adapter()}
+    except (OSError, ValueError) as error:
+        raise SpecError([f"{store.adapter}: the store's pointer to its adapter is broken: {_said(error)}"]) from None
+    adapters = {name: str(folder) for name, folder in found.items() if folder and folder.is_dir()}
+    if not adapters:
+        raise CannotDecide(f"{document.label}: has no trained adapter in {store.adapter}; run `dlm train` on it")
+    base, revision = _base(document)
+    pinned = _trained_revision(store.manifest, document.front.base_model) or revision
+    return Trained(base, pinned, adapters, document.front.training.num_epochs)
+
+
+# -------------------------------------------------------------------------------------------------------- reading
+
+
+def _read(path: str) -> _Document:
+    label = files.label(path)
+    try:
+        from dlm.doc.errors import DlmParseError
+        from dlm.doc.parser import parse_text
+    except ImportError as error:
+        hint = "to read .dlm documents, install the extra: pip install 'sway-gate[dlm]'"
+        raise CannotDecide(f"{label}: {hint} ({_said(error)})") from None
+    try:
+        content = _content(path)
+        _check_front(content, label)
+        parsed = parse_text(content)
+    except Mistake as mistake:
+        raise _error(label, mistake.line, mistake.text) from None
+    except DlmParseError as error:
+        raise _error(label, error.line, error.message) from None
+    except SpecError:
+        raise
+    # The document is anybody's and the parser is not ours: whatever it trips over, the document is at fault.
+    except Exception as error:
+        raise _error(label, 0, f"dlm cannot read it: {type(error).__name__}: {_said(error)}") from None
+    return _Document(label, content.split("\n"), parsed.frontmatter, parsed.sections)
+
+
+def _content(path: str) -> str:
+    """The text with \\n as the end of every line, as dlm takes it."""
+    with files.opened(path) as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise Mistake(0, f"larger than {MAX_BYTES // 2**20} MiB; move long texts to files under `data:`")
+    return files.decoded(data).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _check_front(content: str, label: str) -> None:
+    """Refuse front matter that would be costly to load: dlm writes out every alias."""
+    if content.startswith("---\n"):
+        # What is left begins with a line end, so that the lines keep their numbers.
+        front = f"{content}\n".removeprefix("---").partition("\n---\n")[0]
+        if len(front) > MAX_FRONT_CHARS:
+            raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB")
+        if front.strip():
+            yaml_reader.compose(front, label)
+
+
+def _error(label: str, line: int, said: str) -> SpecError:
+    return SpecError([f"{label}:{line}: {_said(said)}" if line else f"{label}: {_said(said)}"])
+
+
+def _said(error: object) -> str:
+    """On one line, printable and short."""
+    words = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else "?" for c in words[:_MAX_SAID])
+
+
+# ------------------------------------------------------------------------------------------------------- sections
+
+
+def _routed(document: _Document, judged: str, collected: Collected) -> list[Any]:
+    """dlm's rule: a section trains the adapter it names; without a name prose trains all, the rest the first."""
+    names = list(document.front.training.adapters or ())
+    for found in document.sections:
+        if found.adapter and found.adapter not in names:
+            text = f"names the adapter {found.adapter!r}, which training.adapters does not declare"
+            collected.blame(Mistake(found.start_line, text))
+    name = _name_of(document, names, judged) if names else ""
+    if len(names) > 1 and not name:
+        collected.note(f"the sections of all its adapters are used ({', '.join(names)})")
+    if not name:
+        return list(document.sections)
+    return [
+        found
+        for found in document.sections
+        if found.adapter == name or (not found.adapter and (found.type == "prose" or name == names[0]))
+    ]
+
+
+def _name_of(document: _Document, names: list[str], judged: str) -> str:
+    """The named adapter whose part of the store holds the folder; "" for other folders."""
+    from dlm.store.paths import for_dlm
+
+    store, folder = for_dlm(document.front.dlm_id), os.path.realpath(judged)
+    inside = (name for name in names if folder.startswith(os.path.realpath(store.adapter_dir_for(name)) + os.sep))
+    return next(inside, "")
+
+
+def _prose(document: _Document, routed: Sequence[Any], name: str) -> Iterator[_Item]:
+    for found in routed:
+        if found.type == "prose":
+            is_fenced = document.lines[found.start_line - 1].startswith("::prose")
+            for piece in text.markdown(_numbered(found.content, found.start_line + is_fenced), name):
+                yield found.start_line, piece
+
+
+def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_Item]:
+    """The sections of that kind, with at most MAX_PAIRS of their pairs, evenly spread over all of them."""
+    pairs: list[tuple[Any, Pair | Preference]] = []
+    for found in routed:
+        if found.type == kind:
+            try:
+                pairs += [(found, pair) for pair in _made(found)]
+            except Mistake as mistake:
+                yield mistake.line, mistake
+    if len(pairs) > MAX_PAIRS:
+        collected.note(f"{MAX_PAIRS} of {len(pairs):,} pairs of {kind} sections are used, evenly spread")
+    for _, group in groupby(thinned(pairs, MAX_PAIRS), lambda item: id(item[0])):
+        (found, *_), said = zip(*group, strict=True)
+        tag = f"{collected.name}:{found.start_line}" + (f" #{found.adapter}" if found.adapter else "")
+        yield found.start_line, section(said, tag)
+
+
+def _made(found: Any) -> list[Pair | Preference]:
+    """The pairs of an instruction or preference section. Raises Mistake."""
+    headers = _HEADERS[found.type]
+    fields = list(_fields(found, headers))
+    for i, field in enumerate(fields):
+        if field.header != headers[i % len(headers)]:
+            raise Mistake(field.number, f"`{field.header}` stands where `{headers[i % len(headers)]}` must")
+        if not field.text:
+            raise Mistake(field.number, f"`{field.header}` has no text")
+    if len(fields) % len(headers) or not fields:
+        last = fields[-1].number if fields else found.start_line
+        raise Mistake(last, f"`{headers[len(fields) % len(headers)]}` is missing before the section ends")
+    said = [field.text for field in fields]
+    if found.type == "instruction":
+        return [Pair(prompt=q, gold=a) for q, a in zip(said[::2], said[1::2], strict=True)]
+    return [Preference(prompt=p, chosen=c, rejected=r) for p, c, r in zip(*(said[i::3] for i in range(3)), strict=True)]
+
+
+class _Field(NamedTuple):
+    number: int
+    header: str
+    text: str
+
+
+def _fields(found: Any, headers: Sequence[str]) -> Iterator[_Field]:
+    """Each header of the section with the text below it, up to the next header."""
+    marks = found.auto_harvest + found.auto_mined + found.auto_synth  # lines that dlm takes out of the content
+    held: list[str] = []
+    number, header = 0, ""
+    for line in _numbered(found.content, found.start_line + 1 + marks):
+        bare = line.text.strip()
+        if (name := _ALIASES.get(bare, bare)) in headers:
+            if header:
+                yield _Field(number, header, "\n".join(held).strip())
+            number, header, held = line.number, name, []
+        elif bare and not header:
+            raise Mistake(line.number, f"text before the first `{headers[0]}`")
+        else:
+            held.append(line.text)
+    if header:
+        yield _Field(number, header, "\n".join(held).strip())
+
+
+def _numbered(content: str, first: int) -> Iterator[Line]:
+    return (Line(first + i, line) for i, line in enumerate(content.split("\n")))
+
+
+def _note_omissions(document: _Document, collected: Collected) -> None:
+    for kind in ("image", "audio"):
+        if number := sum(found.type == kind for found in document.sections):
+            collected.note(f"{kind} sections are left out ({number}): only text is judged")
+    if sources := document.front.training.sources:
+        names = ", ".join(_said(source.path) for source in sources[:4])
+        collected.note(f"what training.sources names is left out ({names}); name texts of it under `data:`")
+
+
+# ---------------------------------------------------------------------------------------------------------- store
+
+
+def _base(document: _Document) -> tuple[str, str | None]:
+    """(hub id, revision as dlm's registry pins it)."""
+    from dlm.base_models.registry import BASE_MODELS
+
+    key = document.front.base_model
+    if key.startswith(_HF) and is_hub_id(key.removeprefix(_HF)):
+        return key.removeprefix(_HF), None
+    if (entry := BASE_MODELS.get(key)) is None:
+        line = next((i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:")), 0)
+        said = f"base_model {yaml_reader.shown(key)} is neither in dlm's registry nor of the form hf:org/name"
+        raise _error(document.label, line, said)
+    return entry.hf_id, entry.revision
+
+
+class _Run(msgspec.Struct):
+    base_model_revision: str | None = None
+
+
+class _Manifest(msgspec.Struct):
+    base_model: str = ""
+    base_model_revision: str | None = None
+    training_runs: list[_Run] = []
+
+
+def _trained_revision(path: os.PathLike[str], base_model: str) -> str | None:
+    """The base's revision in the last training run; None where the store does not tell, or tells of another base."""
+    try:
+        with files.opened(os.fspath(path)) as file:
+            manifest = msgspec.json.decode(file.read(_MAX_MANIFEST_BYTES), type=_Manifest)
+    except (Mistake, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if isinstance(error, Mistake) and not os.path.lexists(path):
+            return None
+        raise SpecError([f"{os.fspath(path)}: no manifest that dlm could have written: {_said(error)}"]) from None
+    runs = [run.base_model_revision for run in manifest.training_runs if run.base_model_revision]
+    revision = runs[-1] if runs else manifest.base_model_revision
+    return revision if manifest.base_model == base_model else None

@@ -1,0 +1,221 @@
+"""Examples of the usual training formats, from JSON.
+
+Conversations become plain text: what was said before an answer, joined by blank lines, is its prompt. No chat template
+is applied.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from sway_gate.spec.schema import Intent, Pair, Preference, Section
+from sway_gate.spec.yaml_reader import shown
+from sway_gate.training_data.files import PYTHON
+from sway_gate.training_data.items import Line, Mistake, section
+
+MAX_ANSWERS: Final = 4
+"""Of one conversation: its first ones, as prompts grow with each turn."""
+_ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+
+
+class _Wrong(Exception):
+    """What is wrong with one example."""
+
+
+class _Part(msgspec.Struct, frozen=True):
+    type: str = "text"
+    text: str | None = None
+
+
+class _Message(msgspec.Struct, frozen=True):
+    role: str
+    content: str | list[_Part] | None = None
+
+
+_Talk = str | list[_Message]
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """What is read of an example; the other fields, and what they hold, do not matter."""
+
+    prompt: _Talk | None = None
+    completion: _Talk | None = None
+    chosen: _Talk | None = None
+    rejected: _Talk | None = None
+    messages: list[_Message] | None = None
+    instruction: str | None = None
+    input: str | None = None
+    output: str | None = None
+    text: str | None = None
+    intent: str | None = None
+
+
+class _Said(NamedTuple):
+    role: str
+    text: str
+
+
+_ROWS: Final = msgspec.json.Decoder(_Row)
+
+
+def examples(lines: Iterable[Line], name: str) -> Iterator[Section | Mistake]:
+    """A section, or what is wrong, for each line that holds an example."""
+    for line in lines:
+        if line.text and not line.text.isspace():
+            try:
+                yield _example(line.text, f"{name}:{line.number}")
+            except _Wrong as wrong:
+                yield Mistake(line.number, str(wrong))
+            except UnicodeEncodeError:
+                yield Mistake(line.number, "holds half of a surrogate pair, which is no text; save it as UTF-8")
+
+
+def _example(text: str, tag: str) -> Section:
+    row = _row(text)
+    make = next((make for fields, make in _SHAPES if all(getattr(row, field) is not None for field in fields)), None)
+    if make is None:
+        raise _Wrong(_shapeless(text))
+    return section(make(row), tag, _intent(row))
+
+
+def _row(text: str) -> _Row:
+    try:
+        try:
+            return _ROWS.decode(text)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError as error:
+            return msgspec.convert(_lenient(text, str(error)), _Row)
+    except msgspec.ValidationError as error:
+        raise _Wrong(_complaint(str(error))) from None
+    except RecursionError:
+        raise _Wrong("not valid JSON: nested too deep") from None
+
+
+def _lenient(text: str, fault: str) -> Any:
+    """What Python's own parser makes of it: Python writes NaN and Infinity, which are no JSON."""
+    try:
+        return PYTHON.decode(text)
+    except ValueError:
+        raise _Wrong(f"not valid JSON: {fault.removeprefix('JSON is malformed: ')}") from None
+
+
+def _complaint(text: str) -> str:
+    """msgspec's words, with the field first: "Expected `str`, got `int` - at `$.prompt`" -> "prompt: must be str …"."""
+    said, _, where = text.replace("`", "").partition(" - at $")
+    said = said.replace("Expected ", "must be ").replace(" | null", "").replace("array", "list")
+    return f"{where.lstrip('.')}: {said}" if where else f"an example {said}"
+
+
+def _shapeless(text: str) -> str:
+    value = PYTHON.decode(text)
+    keys = [shown(key, 40) for key, held in value.items() if held is not None]
+    found = ", ".join(keys[:8]) + (" …" if len(keys) > 8 else "")
+    accepted = "prompt and completion; messages; prompt, chosen and rejected; instruction, input and output; text"
+    return f"no known form of example: fields {found or 'without a value'}; accepted: {accepted}"
+
+
+def _intent(row: _Row) -> Intent:
+    if row.intent not in (None, "generalize", "memorize"):
+        raise _Wrong(f"intent: must be generalize or memorize, got {shown(row.intent or '')}")
+    return "memorize" if row.intent == "memorize" else "generalize"
+
+
+def _filled(text: str, field: str) -> str:
+    if not text or text.isspace():
+        raise _Wrong(f"{field}: must not be empty")
+    return text
+
+
+def _prose(row: _Row) -> str:
+    return _filled(row.text or "", "text")
+
+
+def _alpaca(row: _Row) -> tuple[Pair, ...]:
+    task = _filled(row.instruction or "", "instruction")
+    prompt = f"{task}\n\n{row.input}" if row.input else task
+    return (Pair(prompt=prompt, gold=_filled(row.output or "", "output")),)
+
+
+def _completion(row: _Row) -> tuple[Pair, ...]:
+    return _pairs(_said(row.prompt, "prompt", "user"), _said(row.completion, "completion", "assistant"), "completion")
+
+
+def _conversation(row: _Row) -> tuple[Pair, ...]:
+    return _pairs([], _said(row.messages, "messages", "user"), "messages")
+
+
+def _preference(row: _Row) -> tuple[Preference, ...]:
+    """TRL's forms: an explicit prompt, or one that both conversations start with."""
+    chosen, rejected = _said(row.chosen, "chosen", "assistant"), _said(row.rejected, "rejected", "assistant")
+    before = _said(row.prompt, "prompt", "user")
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))
+    shared = chosen[: min(sum(1 for _ in same), len(chosen) - 1, len(rejected) - 1)]
+    # A shared start from the user's side repeats the prompt; one from the assistant's side goes on after it.
+    before = shared if shared and shared[0].role != "assistant" else before + shared
+    good, bad = chosen[len(shared) :], rejected[len(shared) :]
+    prompt = _joined(before)
+    if not prompt:
+        raise _Wrong("prompt: must be given, or be the common start of chosen and rejected")
+    return (Preference(prompt=prompt, chosen=_answer(good, "chosen"), rejected=_answer(bad, "rejected")),)
+
+
+_SHAPES: Final[tuple[tuple[tuple[str, ...], Callable[[_Row], Any]], ...]] = (
+    (("chosen", "rejected"), _preference),
+    (("messages",), _conversation),
+    (("prompt", "completion"), _completion),
+    (("instruction", "output"), _alpaca),
+    (("text",), _prose),
+)
+
+
+def _said(talk: _Talk | None, field: str, role: str) -> list[_Said]:
+    """Who said what; a plain text is said by `role`. A message without content, as of a tool call, is left out."""
+    if talk is None:
+        return []
+    if isinstance(talk, str):
+        return [_Said(role, _filled(talk, field))]
+    if not talk:
+        raise _Wrong(f"{field}: must not be empty")
+    said = [_Said(message.role, _spoken(message, f"{field}[{i}]")) for i, message in enumerate(talk)]
+    return [spoken for spoken in said if spoken.text]
+
+
+def _spoken(message: _Message, field: str) -> str:
+    if message.role not in _ROLES:
+        raise _Wrong(f"{field}.role: must be one of {', '.join(_ROLES)}, got {shown(message.role)}")
+    if message.content is None:
+        return ""
+    text = message.content if isinstance(message.content, str) else _part_text(message.content, field)
+    return _filled(text, f"{field}.content") if message.role in ("user", "assistant") else text
+
+
+def _part_text(parts: list[_Part], field: str) -> str:
+    for i, part in enumerate(parts):
+        if part.type != "text":
+            raise _Wrong(f"{field}.content[{i}]: only text can be judged, got type {shown(part.type)}")
+    return "".join(part.text or "" for part in parts)
+
+
+def _pairs(before: list[_Said], after: list[_Said], field: str) -> tuple[Pair, ...]:
+    """The first answers in `after`, each with all that was said before it as its prompt."""
+    said = before + after
+    answers = [i for i in range(max(1, len(before)), len(said)) if said[i].role == "assistant"]
+    if not answers:
+        raise _Wrong(f"{field}: must hold an answer of the assistant, after a prompt")
+    return tuple(Pair(prompt=_joined(said[:i]), gold=said[i].text) for i in answers[:MAX_ANSWERS])
+
+
+def _answer(said: list[_Said], field: str) -> str:
+    answer = next((text for role, text in said if role == "assistant"), "")
+    return answer or _fail(f"{field}: must hold an answer of the assistant")
+
+
+def _fail(text: str) -> str:
+    raise _Wrong(text)
+
+
+def _joined(said: list[_Said]) -> str:
+    return "\n\n".join(text for _, text in said)

@@ -1,0 +1,160 @@
+"""Training data files as sections: what `data:` in a spec names.
+
+- `.jsonl`, `.ndjson`, `.json`: an example a line, or one array of them. An example is an object with prompt and
+  completion, or messages, or (prompt,) chosen and rejected, or instruction(, input) and output, or text; where one
+  has several of these, the first as listed in `examples` counts. Beside them, `intent` may be "memorize".
+- `.md`, `.markdown`: a section for each ATX heading. Anything else in UTF-8: pieces of up to MAX_PIECE_CHARS.
+
+Files are read up to limits, and of each file and kind at most MAX_SECTIONS sections are kept, evenly spread;
+notes tell what was left out.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, Final, NamedTuple, TypeVar
+
+from sway_gate.errors import SpecError
+from sway_gate.spec.schema import Section, SectionKind
+from sway_gate.spec.yaml_reader import MAX_PROBLEMS
+from sway_gate.training_data import files, text
+from sway_gate.training_data.examples import examples
+from sway_gate.training_data.items import Mistake
+
+MAX_SECTIONS: Final = 48
+"""Of one kind from one file."""
+_JSON: Final = (".jsonl", ".ndjson", ".json")
+_MARKDOWN: Final = (".md", ".markdown")
+_REFUSED: Final = {
+    ".dlm": "a .dlm document; name it under dlm_source",
+    ".csv": "a table; save it as JSONL, an example a line",
+    ".tsv": "a table; save it as JSONL, an example a line",
+}
+_PLURAL: Final[dict[SectionKind, str]] = {
+    "prose": "texts",
+    "instruction": "examples",
+    "preference": "preference examples",
+}
+
+T = TypeVar("T")
+
+
+class LoadedSections(NamedTuple):
+    """Sections in the order of the files, and what the reader of the report should know about them."""
+
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+
+
+def load_sections(paths: Sequence[str]) -> LoadedSections:
+    """The sections of all files, each text once. Raises SpecError with a line for every mistake in them."""
+    collected = Collected()
+    for path in paths:
+        collected.name = files.tag_name(path)
+        collected.label = files.label(path)
+        try:
+            with files.opened(path) as file:
+                collected.take(_parsed(file, path, collected))
+        except Mistake as mistake:
+            collected.blame(mistake)
+        collected.close()
+    return collected.loaded()
+
+
+def thinned(items: Sequence[T], limit: int) -> list[T]:
+    """At most `limit` of the items, evenly spread, the first among them."""
+    if len(items) <= limit:
+        return list(items)
+    return [items[i * len(items) // limit] for i in range(limit)]
+
+
+class Collected:
+    """Sections, notes and mistakes of one file after another."""
+
+    def __init__(self) -> None:
+        self.name = self.label = ""
+        self._sections: list[Section] = []
+        self._notes: list[str] = []
+        self._problems: list[str] = []
+        self._unshown = 0
+        self._ids: set[int] = set()
+        self._start()
+
+    def _start(self) -> None:
+        self._streams: dict[SectionKind, _Stream] = {}
+        self._omitted: list[str] = []
+        self._found = self._doubles = 0
+
+    def note(self, text: str) -> None:
+        self._omitted.append(text)
+
+    def blame(self, mistake: Mistake) -> None:
+        self._found += 1
+        if len(self._problems) < MAX_PROBLEMS:
+            where = f"{self.label}:{mistake.line}" if mistake.line else self.label
+            self._problems.append(f"{where}: {mistake.text}")
+        else:
+            self._unshown += 1
+
+    def take(self, items: Iterable[Section | Mistake]) -> None:
+        for item in items:
+            if isinstance(item, Mistake):
+                self.blame(item)
+                continue
+            self._found += 1
+            number = int(item.id, 16)
+            if number in self._ids:
+                self._doubles += 1
+            else:
+                self._ids.add(number)
+                self._streams.setdefault(item.kind, _Stream()).add((self._found, item))
+
+    def close(self) -> None:
+        """The file has ended."""
+        if not self._found:
+            self.blame(Mistake(0, "; ".join(["holds no text to judge by", *self._omitted])))
+        if self._doubles:
+            self.note(f"doubles are left out ({self._doubles:,})")
+        kept: list[tuple[int, Section]] = []
+        for kind, stream in self._streams.items():
+            chosen = thinned(stream.kept, MAX_SECTIONS)
+            kept += chosen
+            if len(chosen) < stream.count:
+                self.note(f"{len(chosen)} of {stream.count:,} {_PLURAL[kind]} are used, evenly spread")
+        self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
+        self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
+        self._start()
+
+    def loaded(self) -> LoadedSections:
+        """Everything; raises SpecError where there was a mistake."""
+        if self._unshown:
+            self._problems.append(f"{self.label}: and {self._unshown:,} more mistakes")
+        if self._problems:
+            raise SpecError(self._problems)
+        return LoadedSections(tuple(self._sections), tuple(self._notes))
+
+
+class _Stream:
+    """Evenly spread items of a stream of unknown length: all of a short one, never more than 16·MAX_SECTIONS."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[int, Section]] = []
+        self.count = 0
+        self._step = 1
+
+    def add(self, item: tuple[int, Section]) -> None:
+        if self.count % self._step == 0:
+            self.kept.append(item)
+        if len(self.kept) == 16 * MAX_SECTIONS:
+            del self.kept[1::2]
+            self._step *= 2
+        self.count += 1
+
+
+def _parsed(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section | Mistake]:
+    suffix, name = os.path.splitext(path)[1].lower(), collected.name
+    if suffix in _REFUSED:
+        raise Mistake(0, f"is {_REFUSED[suffix]}")
+    if suffix in _JSON:
+        return examples(files.elements(file, collected.note), name)
+    lines = files.lines(file, collected.note)
+    return text.markdown(text.without_front_matter(lines), name) if suffix in _MARKDOWN else text.plain(lines, name)

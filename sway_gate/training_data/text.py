@@ -1,0 +1,139 @@
+"""Markdown and plain text as prose sections."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final, NamedTuple
+
+from sway_gate.spec.schema import Section
+from sway_gate.training_data.items import Line, section
+
+MAX_PIECE_CHARS: Final = 2000
+MIN_WORDS: Final = 20
+"""A Markdown section with fewer is put together with the next."""
+_MAX_TAG_CHARS: Final = 80
+
+
+class _Block(NamedTuple):
+    """The text under a heading; `tag` is "" before the first heading."""
+
+    tag: str
+    lines: list[Line]
+
+
+def markdown(lines: Iterable[Line], name: str) -> Iterator[Section]:
+    """A section for each ATX heading with text, in pieces where it is long; the heading is the tag. Few words go
+    together with what follows them, at the end with what comes before them."""
+    for block in _merged(_blocks(lines)):
+        for i, piece in enumerate(_pieces(block.lines)):
+            tag = block.tag or f"{name}:{piece.number}"
+            yield section(piece.text, f"{tag} ({i + 1})" if i and block.tag else tag)
+
+
+def plain(lines: Iterable[Line], name: str) -> Iterator[Section]:
+    for piece in _pieces(lines):
+        yield section(piece.text, f"{name}:{piece.number}")
+
+
+def without_front_matter(lines: Iterable[Line]) -> Iterator[Line]:
+    """A first line of --- or +++ opens front matter, if it is closed."""
+    rest = iter(lines)
+    first = next(rest, None)
+    if first is None or first.text.rstrip() not in ("---", "+++"):
+        return chain(() if first is None else (first,), rest)
+    held = [first]
+    for line in rest:
+        held.append(line)
+        if line.text.rstrip() == first.text.rstrip():
+            return rest
+    return iter(held)
+
+
+def _blocks(lines: Iterable[Line]) -> Iterator[_Block]:
+    block, fence = _Block("", []), ""
+    for line in lines:
+        mark = _fence(line.text)
+        if fence:
+            is_end = mark.startswith(fence) and mark == line.text.strip()
+            fence = "" if is_end else fence
+        elif mark:
+            fence = mark
+        elif (heading := _heading(line.text)) is not None:
+            yield block
+            block = _Block(heading, [])
+            continue
+        block.lines.append(line)
+    yield block
+
+
+def _fence(text: str) -> str:
+    """The back-ticks or tildes that open or close fenced code here; "" for other lines."""
+    start = text.lstrip(" ")
+    mark = start[: len(start) - len(start.lstrip(start[:1]))] if start[:1] in ("`", "~") else ""
+    is_code = len(mark) >= 3 and len(text) - len(start) <= 3 and not (mark[0] == "`" and "`" in start[len(mark) :])
+    return mark if is_code else ""
+
+
+def _heading(text: str) -> str | None:
+    """What an ATX heading says, on one printable line; None for other lines."""
+    start = text.lstrip(" ")
+    words = start.lstrip("#")
+    if not 1 <= len(start) - len(words) <= 6 or len(text) - len(start) > 3 or words[:1].strip():
+        return None
+    words = words.strip()
+    bare = words.rstrip("#")
+    said = bare if not bare or bare[-1].isspace() else words
+    return " ".join("".join(c if c.isprintable() else " " for c in said[:_MAX_TAG_CHARS]).split())
+
+
+def _merged(blocks: Iterable[_Block]) -> Iterator[_Block]:
+    whole: _Block | None = None
+    short: list[Line] = []
+    tag = ""
+    for block in blocks:
+        if not any(line.text.strip() for line in block.lines):
+            continue
+        tag, short = block.tag, [*short, Line(block.lines[0].number, ""), *block.lines]
+        if sum(len(line.text.split()) for line in short) >= MIN_WORDS:
+            if whole:
+                yield whole
+            whole, short = _Block(tag, short), []
+    if whole:
+        yield _Block(whole.tag, whole.lines + short)
+    elif short:
+        yield _Block(tag, short)
+
+
+def _pieces(lines: Iterable[Line]) -> Iterator[Line]:
+    """Paragraphs, put together up to MAX_PIECE_CHARS; a longer one is cut at white space."""
+    number, held = 0, ""
+    for paragraph in _paragraphs(lines):
+        for part in _cut(paragraph.text):
+            if held and len(held) + 2 + len(part) > MAX_PIECE_CHARS:
+                yield Line(number, held)
+                held = ""
+            number, held = (number, f"{held}\n\n{part}") if held else (paragraph.number, part)
+    if held:
+        yield Line(number, held)
+
+
+def _paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
+    held: list[Line] = []
+    for line in chain(lines, [Line(0, "")]):
+        if line.text.strip():
+            held.append(line)
+        elif held:
+            yield Line(held[0].number, "\n".join(text.rstrip() for _, text in held))
+            held = []
+
+
+def _cut(text: str) -> Iterator[str]:
+    """Pieces of up to MAX_PIECE_CHARS; what is white space at a cut goes."""
+    start = 0
+    while len(text) - start > MAX_PIECE_CHARS:
+        end = max(text.rfind(space, start, start + MAX_PIECE_CHARS) for space in " \n")
+        end = end if end > start else start + MAX_PIECE_CHARS
+        if piece := text[start:end].strip():
+            yield piece
+        start = end
+    if piece := text[start:].rstrip():
+        yield piece
