@@ -14,12 +14,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sway_gate.version import __version__
+
 if TYPE_CHECKING:
     from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
     from sway_gate.results import GateResult, ProbeResult, Verdict
     from sway_gate.spec.schema import Spec
 
-__version__ = "0.1.0"
 __all__ = [
     "AdapterError",
     "CannotDecide",

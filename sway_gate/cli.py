@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-from sway_gate import __version__, output
+from sway_gate import output
 from sway_gate.commands import comparing, insight, others, reporting, suites, verdicts
 from sway_gate.commands._common import Command
 from sway_gate.errors import SwayError
+from sway_gate.version import __version__
 
 EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 the command, the spec or the files are wrong, 3 could not decide"
 UNDECIDED = 3

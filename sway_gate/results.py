@@ -1,7 +1,6 @@
 """Frozen results: what the judge hands to the reports, the cache and the Python caller."""
 
 from enum import StrEnum
-from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -150,6 +149,6 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the HTML report in a frame."""
-        # By name: results know nothing of reports, until one is asked for.
-        page: str = import_module("sway_gate.reports.html.page").notebook(self)
-        return page
+        from sway_gate.reports.html.page import notebook
+
+        return notebook(self)

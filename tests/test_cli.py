@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from helpers_results import result
 
 from sway_gate import cache, cli, output
 from sway_gate.cache import cache_dir
@@ -22,8 +21,9 @@ from sway_gate.probes import TABLE
 from sway_gate.probes import docs as probe_docs
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import SCORE_WEIGHTS
+from tests.helpers import ROOT
+from tests.helpers.results import result
 
-ROOT = Path(__file__).parents[1]
 SPEC = """\
 version: 1
 models:

@@ -5,14 +5,13 @@ import re
 import sys
 import tomllib
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
 import sway_gate
 from sway_gate.commands import doctor
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -61,7 +60,7 @@ def test_scripts_exist(target):
 
 def test_the_version_stands_in_one_place():
     assert "version" in PROJECT["dynamic"]
-    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "sway_gate/__init__.py"
+    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "sway_gate/version.py"
     assert re.fullmatch(r"\d+\.\d+\.\d+", sway_gate.__version__)
 
 

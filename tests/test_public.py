@@ -17,10 +17,8 @@ from sway_gate.gate.resolve import Options
 from sway_gate.spec.load import load_spec
 from sway_gate.spec.schema import Spec
 from sway_gate.suites.check import check_headline
-from tests import helpers_results as results
-from tests.test_compare import write_spec
-
-ROOT = Path(__file__).parents[1]
+from tests.compare.test_results import write_spec
+from tests.helpers import ROOT, results
 
 
 def python(code: str, cwd: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = "sway_gate/__init__.py"
+PACKAGE = "sway_gate/version.py"
 CHANGELOG = "CHANGELOG.md"
 UNRELEASED = "## Unreleased\n"
 NAMING = (PACKAGE, ".pre-commit-hooks.yaml", "action.yml", "Dockerfile", "README.md", "docs/**/*.md", "examples/**/*")

@@ -101,5 +101,5 @@ def _baseline(args: argparse.Namespace) -> int:
         result, label = json_v1.load(args.source), args.source
     else:
         result, label = measure(args, load_spec(args.spec)), args.spec
-    output.write(args.file, baseline.accept(result, label))
+    output.write(args.file, json_v1.to_json(baseline.accept(result, label)))
     return tell(f"{args.file}: accepted  {wording.headline(baseline.without(result))}")

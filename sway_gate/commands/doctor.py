@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sway_gate import __version__
 from sway_gate.commands._common import cache_words
+from sway_gate.version import __version__
 
 
 class Extra(NamedTuple):

@@ -4,7 +4,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from sway_gate import __version__, output
+from sway_gate import output
 from sway_gate.commands._common import (
     Add,
     deliver,
@@ -18,6 +18,7 @@ from sway_gate.commands._common import (
     tolerance_argument,
 )
 from sway_gate.errors import UsageError
+from sway_gate.version import __version__
 
 if TYPE_CHECKING:
     from sway_gate.results import GateResult

@@ -6,7 +6,6 @@ from sway_gate.compare.inputs import is_same_base
 from sway_gate.compare.results import compare_results
 from sway_gate.errors import UsageError
 from sway_gate.judge.composite import EXIT_CODES
-from sway_gate.reports import json_v1
 from sway_gate.results import Baseline, GateResult, ModelFacts, Regression, Verdict
 from sway_gate.text import named, one_line
 
@@ -56,12 +55,12 @@ def without(result: GateResult) -> GateResult:
     return msgspec.structs.replace(result, verdict=verdict, exit_code=EXIT_CODES[verdict], baseline=None)
 
 
-def accept(result: GateResult, label: str) -> bytes:
-    """The file of a new baseline. Raises UsageError for a result that could not decide: nothing would be held to it."""
+def accept(result: GateResult, label: str) -> GateResult:
+    """The result as a new baseline. Raises UsageError for a result that could not decide: nothing would be held to it."""
     result = without(result)
     if why := _lacks(result):
         raise UsageError(f"{label}: this result {why}, and is no baseline; make it whole first")
-    return json_v1.to_json(msgspec.structs.replace(result, cached=False))
+    return msgspec.structs.replace(result, cached=False)
 
 
 def _lacks(result: GateResult) -> str:

@@ -10,8 +10,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from sway_gate import __version__
 from sway_gate.errors import SwayError, UsageError
+from sway_gate.version import __version__
 
 VERSION: Final = 1
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from sway_gate import __version__
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
 from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
+from sway_gate.version import __version__
 
 if TYPE_CHECKING:
     from sway_gate.engine.trace import Observer

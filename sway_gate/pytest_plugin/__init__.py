@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from sway_gate.errors import SwayError
+from sway_gate.pytest_plugin._names import SHARED_FOLDER, SIGNATURE
 
 if TYPE_CHECKING:
     from sway_gate.pytest_plugin.checks import Answer, Check
     from sway_gate.results import GateResult
 
-SIGNATURE = "sway(spec, threshold=None, weights=None)"
-SHARED_FOLDER = "sway_folder"
-"""Among what a worker of pytest-xdist is given: a folder that all of them have."""
 _PARAMETER = "_sway_check"
 _MISPLACED = (
     "@pytest.mark.sway was not seen when tests were made: set it on functions, classes and modules, "

@@ -11,7 +11,7 @@ import pytest
 
 from sway_gate import probes
 from sway_gate.errors import UsageError
-from sway_gate.pytest_plugin import SHARED_FOLDER, SIGNATURE
+from sway_gate.pytest_plugin._names import SHARED_FOLDER, SIGNATURE
 from sway_gate.pytest_plugin.checks import Check
 from sway_gate.pytest_plugin.suite import Suite
 from sway_gate.spec.load import load_spec

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,9 @@ from sway_gate.results import ProbeResult
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import ModelRef, Section
+from tests.helpers import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs" / "backends.md"
+DOCS = ROOT / "docs" / "backends.md"
 LABEL = "custom backend letters:make"
 NULL = View("null", 2)
 VIEWS = (BASE, FINETUNED, NULL, FINETUNED.scaled(0.5))

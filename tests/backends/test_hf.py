@@ -19,7 +19,7 @@ from sway_gate.errors import AdapterError, CannotDecide, UsageError
 from sway_gate.measurements import BASE, FINETUNED, Divergence, Generation, LogProbs, NoAnswer, TeacherForced, View
 from sway_gate.output import silent
 from sway_gate.training_data import packaged
-from tests.backends.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
+from tests.helpers.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
 
 TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("", "Running text."), LogProbs("x", "y" * 30)]
 PROMPTS = [Divergence("A prompt"), Divergence("Another, longer prompt", "kl", 4), Divergence("z", "js", 6)]

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+
 DOCKER = os.environ.get("DOCKER", "docker")
 HARDENED = ("--network", "none", "--read-only", "--cap-drop", "ALL", "-u", "12345:12345")
 """As little as a runner may grant: no network, nothing to write to, no privileges, an unknown user."""

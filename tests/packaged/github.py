@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from sway_gate import __version__
+from tests.helpers import ROOT
 from tests.packaged import kit
 
-ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "github-action" / "gate.yml"
 STANDINS = Path(__file__).with_name("actions")
 NEEDS_BASH = pytest.mark.skipif(sys.platform == "win32", reason="act runs no bash on Windows")

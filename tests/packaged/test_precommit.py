@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sway_gate import __version__
+from tests.helpers import ROOT
 from tests.packaged import kit
 
-ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "precommit" / ".pre-commit-config.yaml"
 REV = f"v{__version__}"
 GATES = ("sway-gate", "sway-gate-isolated")

@@ -13,7 +13,7 @@ from sway_gate.probes.base import Context
 from sway_gate.spec.probes import AdapterAblation
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.training_data import packaged
-from tests.helpers import judged
+from tests.helpers.judged import judged
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 

@@ -8,8 +8,8 @@ from sway_gate.measurements import View
 from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Case
-from tests.helpers import judged
-from tests.probes.embedders import WordEmbedder, real
+from tests.helpers.embedders import WordEmbedder, real
+from tests.helpers.judged import judged
 
 CONTEXT = Context(embedder=WordEmbedder())
 GOLD, BASE, NONSENSE = "the keeper wound the great clock", "a lamp is made of glass", "qu qu qu qu"

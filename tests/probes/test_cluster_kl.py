@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,9 @@ from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import ClusterKL
 from sway_gate.stats import z_score
-from tests.helpers import judged
-from tests.probes.embedders import WordEmbedder, real
+from tests.helpers import ROOT
+from tests.helpers.embedders import WordEmbedder, real
+from tests.helpers.judged import judged
 
 pytest.importorskip("sklearn")
 CONTEXT = Context(embedder=WordEmbedder())
@@ -165,9 +165,7 @@ def test_topics_do_not_depend_on_threads(threads: str) -> None:
     )
     env = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     x = np.random.default_rng(0).normal(size=(600, 384))
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=Path(__file__).parents[2]
-    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=ROOT)
     assert run.stdout.strip() == str(hash(k_means(x.shape, x.tobytes(), 8, 2**50))), run.stderr
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from sway_gate.probes.delta_kl import ADVICE
-from tests.helpers import by_source, judged
+from tests.helpers.judged import by_source, judged
 
 CASES = {
     # name: (ft, null, fields, verdict, words)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sway_gate.spec.probes import Item
-from tests.helpers import judged
+from tests.helpers.judged import judged
 
 ITEMS = tuple(Item(f"q{i}", f" a{i}") for i in range(100))
 

@@ -17,7 +17,7 @@ from sway_gate.probes.perturbations import perturbed
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Leakage, Perturbation
 from sway_gate.spec.schema import Pair, Section
-from tests.helpers import judged
+from tests.helpers.judged import judged
 
 NAMES = get_args(Perturbation)
 WORDS = "the small keeper said, because nobody may cross it is not often that many ravens come near the house again"

@@ -8,7 +8,7 @@ from sway_gate.measurements import LogProbs
 from sway_gate.probes import paraphrase_invariance as probe
 from sway_gate.probes.base import Context
 from sway_gate.spec.probes import Case, ParaphraseInvariance
-from tests.helpers import judged
+from tests.helpers.judged import judged
 
 CASES = tuple(Case(prompt=f"q{i}", gold=f"a{i}", paraphrases=(f"p{i}", f"r{i}")) for i in range(4))
 

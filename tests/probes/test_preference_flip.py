@@ -10,7 +10,7 @@ from sway_gate.probes import preference_flip as probe
 from sway_gate.probes.base import Context, Skip
 from sway_gate.spec.probes import PreferenceFlip
 from sway_gate.spec.schema import Preference, Section
-from tests.helpers import judged
+from tests.helpers.judged import judged
 
 
 def triples(n: int) -> tuple[Preference, ...]:

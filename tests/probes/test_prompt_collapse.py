@@ -12,7 +12,7 @@ from sway_gate.probes.base import Context, Reading
 from sway_gate.probes.prompt_collapse import _lines, margins, needs
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import PromptCollapse
-from tests.helpers import judged
+from tests.helpers.judged import judged
 
 LENGTHS = (0, 256, 512, 1024)
 _UNKNOWN = Context()

@@ -6,7 +6,7 @@ from sway_gate.probes import section_internalization as probe
 from sway_gate.probes.base import Context
 from sway_gate.spec.probes import SectionInternalization
 from sway_gate.spec.schema import Pair, Preference, Section
-from tests.helpers import judged
+from tests.helpers.judged import judged
 
 PROSE = tuple(Section(kind="prose", id=f"s{i}", content=f"the {i} cat sat on a red mat today") for i in range(4))
 CONTEXT = Context(PROSE, ("control prose",))

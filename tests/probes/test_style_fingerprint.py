@@ -16,7 +16,8 @@ from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 from sway_gate.spec.schema import Section
 from sway_gate.training_data import packaged
-from tests.helpers import judged
+from tests.helpers import ROOT
+from tests.helpers.judged import judged
 
 N = 8
 NOTHING = Context()
@@ -164,7 +165,7 @@ def test_off_imports_no_extra() -> None:
         "Document('a b c d e f g h i j k', False).off('a ' * 20, 'b ' * 20);"
         "print({'spacy', 'textstat', 'nltk', 'torch'} & sys.modules.keys())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "set()", done.stderr
 
 
@@ -282,7 +283,7 @@ def test_the_extra_reads_no_corpus_and_no_network(tmp_path: Path) -> None:
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
         "from sway_gate.probes import _style; print(len(_style.fingerprint('a b c. ' * 50, True)))"
     )
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(tmp_path), "NLTK_DATA": str(tmp_path)}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "NLTK_DATA": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path)
     assert done.stdout.strip() == "9", done.stderr
     assert "nltk" not in done.stderr

@@ -150,7 +150,7 @@ def _template(chars: int) -> "Template":
         return cut(clean(cut(value, chars)), chars) if is_text else value
 
     environment = Environment(
-        loader=PackageLoader("sway_gate.reports.html"),
+        loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=shown,

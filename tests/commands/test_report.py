@@ -1,0 +1,100 @@
+"""`sway report`, and the reports that a run writes: each format, to a file and to standard output."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from sway_gate import cli
+from sway_gate.commands._common import FORMATS
+from sway_gate.reports.json_v1 import to_json
+from tests.compare.test_results import write_spec
+from tests.helpers import results
+
+BEGINS = {"json": "{\n", "markdown": "###", "html": "<!doctype html>", "junit": "<?xml"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: Any) -> Path:
+    """A current folder with a report, hostile ones, and a spec that needs no files."""
+    monkeypatch.chdir(tmp_path)
+    for make in (results.sick, results.hostile):
+        (tmp_path / f"{make.__name__}.json").write_bytes(to_json(make()))
+    write_spec(tmp_path / "sway.yaml")
+    return tmp_path
+
+
+def test_every_format_is_looked_at() -> None:
+    assert FORMATS.keys() == BEGINS.keys()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("result", ["sick", "hostile"])
+def test_a_report_in_another_format(folder: Path, capsys: Any, form: str, result: str) -> None:
+    assert cli.main(["report", f"{result}.json", "--format", form, "-o", "out"]) == 0
+    assert cli.main(["report", f"{result}.json", "--format", form]) == 0
+    written = (folder / "out").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == written
+    assert written.lstrip().lower().startswith(BEGINS[form])
+
+
+def test_json_of_a_report_is_the_report(folder: Path) -> None:
+    cli.main(["report", "sick.json", "--format", "json", "-o", "out"])
+    assert (folder / "out").read_bytes() == (folder / "sick.json").read_bytes()
+
+
+def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
+    assert cli.main(["report", "sick.json"]) == 0  # showing a FAIL is no failure
+    assert capsys.readouterr().out.startswith("FAIL  1 of 6 probes fails: verbatim")
+    cli.main(["report", "sick.json", "-o", "out.txt"])
+    assert (folder / "out.txt").read_text(encoding="utf-8").startswith("FAIL  1 of 6")
+
+
+@pytest.mark.parametrize("command", ["gate", "run", "check x --base y"])
+def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -> None:
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
+    monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *_: None)
+    options = [word for form in FORMATS for word in (f"--{form}", f"out.{form}")]
+    assert cli.main([*command.split(), *options]) == results.sick().exit_code
+    for form, begin in BEGINS.items():
+        assert (folder / f"out.{form}").read_text(encoding="utf-8").lstrip().lower().startswith(begin)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_standard_output_has_one_report_alone(folder: Path, capsys: Any, form: str) -> None:
+    code = cli.main(["run", f"--{form}", "-"])
+    out, err = capsys.readouterr()
+    assert out.lstrip().lower().startswith(BEGINS[form])
+    assert err.startswith("PASS" if code == 0 else "FAIL")
+
+
+WRONG = {
+    "two to standard output": "run --html - --markdown -",
+    "two to one file": "run --html r --markdown r",
+    "html over the spec": "run --html sway.yaml",
+    "markdown into no folder": "run --markdown none/r.md",
+    "html is a folder": "check x --html .",
+    "report of no file": "report none.json",
+    "report of a spec": "report sway.yaml",
+    "report of nothing": "report",
+    "unknown format": "report sick.json --format pdf",
+}
+
+
+@pytest.mark.parametrize("line", WRONG.values(), ids=WRONG)
+def test_wrong_usage_is_2_before_anything_is_measured(folder: Path, monkeypatch: Any, capsys: Any, line: str) -> None:
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: pytest.fail("measured"))
+    assert cli.main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert (out, "Traceback" in err) == ("", False)
+    assert "rror: " in err
+
+
+def test_machines_can_read_what_was_written(folder: Path) -> None:
+    cli.main(["run", "--json", "r.json", "--junit", "r.xml", "--quiet"])
+    told = json.loads((folder / "r.json").read_bytes())
+    assert set(told["asked"]) == {"learned", "moved"}
+    assert len(told["probes"][0]["items"]) == 3
+    assert len(ElementTree.parse(folder / "r.xml").findall(".//testcase")) == 3

@@ -1,0 +1,241 @@
+"""What the documentation says is so: its pages follow the sources, its links lead somewhere, its files are valid.
+
+A block that cannot be run stands behind `<!-- not run: why -->`; one that is to be a file behind `<!-- file: name -->`.
+What a reader has done before is `<!-- run: command -->`.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sway_gate import __version__
+from sway_gate.probes import docs as probe_docs
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.probes import KINDS
+from sway_gate.spec.schema import ProbeSpec, SpecFile
+from tests.helpers.docs_pages import PAGES, ROOT, Block, blocks, name, of, place, tokens
+from tools import docs
+
+INDEX = ROOT / "docs" / "index.md"
+WITH_LINKS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "examples" / "docker" / "README.md"]
+CHECKED = {"console", "bash", "run", "python", "yaml", "json", "jsonl", "text"}
+"""What a block may be; text is output, which follows from a command or is quoted."""
+MOST_NOT_RUN = 12
+
+
+def test_every_block_is_of_a_kind_that_is_checked():
+    assert {
+        place(b): b.language for page in PAGES for b in blocks(page) if b.language not in CHECKED and b.is_run
+    } == {}
+
+
+def test_few_blocks_are_not_run():
+    assert len([place(block) for page in PAGES for block in blocks(page) if not block.is_run]) <= MOST_NOT_RUN
+
+
+# --- Pages from the sources
+
+
+@pytest.mark.parametrize(("path", "text"), docs.pages().items(), ids=lambda value: getattr(value, "name", ""))
+def test_the_page_is_what_the_sources_say(path, text):
+    assert path.read_text(encoding="utf-8") == text, "run python -m tools.docs"
+
+
+def test_no_page_of_a_probe_is_left_over():
+    assert {path.stem for path in (ROOT / "docs" / "probes").iterdir()} == KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_probe_tells_of_each_of_its_fields(kind):
+    own = set(KINDS[kind].__struct_fields__) - set(ProbeSpec.__struct_fields__)
+    assert {field for field in own if not re.search(rf"`{field}\b", probe_docs.probe_doc(kind).text)} == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_explanation_fits_80_columns(kind):
+    assert [line for line in probe_docs.page(kind).splitlines() if len(line) > 80] == []
+
+
+# --- Links
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    pairs = zip(tokens(page), tokens(page)[1:], strict=False)
+    return {slug(inline.content) for opening, inline in pairs if opening.type == "heading_open"}
+
+
+def links(page: Path) -> Iterator[str]:
+    for child in (child for token in tokens(page) for child in token.children or ()):
+        if target := child.attrs.get("href") or child.attrs.get("src"):
+            yield str(target)
+
+
+def leads_somewhere(page: Path, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    if target.startswith("https://"):
+        return True
+    found = (page.parent / path).resolve() if path else page
+    return found.exists() and (not anchor or anchor in anchors(found))
+
+
+@pytest.mark.parametrize("page", WITH_LINKS, ids=name)
+def test_links_lead_somewhere(page):
+    assert [target for target in links(page) if not leads_somewhere(page, target)] == []
+
+
+def test_every_page_is_in_the_index():
+    linked = {(INDEX.parent / target.partition("#")[0]).resolve() for target in links(INDEX)}
+    assert {name(page) for page in set(PAGES) - {INDEX} - linked} == set()
+
+
+# --- Commands in sentences
+
+
+@cache
+def usage(command: str) -> str:
+    """The help of a command; of an unknown one, none."""
+    call = (sys.executable, "-m", "sway_gate", command, "--help")
+    return subprocess.run(call, capture_output=True, text=True, cwd=ROOT).stdout
+
+
+def mentioned() -> set[str]:
+    """The commands that stand in backticks."""
+    inline = (child for page in WITH_LINKS for token in tokens(page) for child in token.children or ())
+    return {child.content for child in inline if child.type == "code_inline" and child.content.startswith("sway ")}
+
+
+@pytest.mark.parametrize("text", sorted(mentioned()))
+def test_a_command_in_a_sentence_exists(text):
+    command, *rest = text.split()[1:]
+    wanted = [word.partition("=")[0] for word in rest if word.startswith("-") and word != "-"]
+    assert command.startswith("--") or f"sway {command}" in usage(command)
+    assert {option for option in wanted if option not in usage(command)} == set()
+
+
+# --- Files
+
+
+STUB = {
+    "version": "version: 1\n",
+    "models": "models: {base: {base: org/model}, ft: {base: org/model, adapter: org/adapter}}\n",
+    "suite": "suite: [{name: stub, kind: delta_kl, prompts: [stub]}]\n",
+}
+JOBS = "jobs: {one: {runs-on: ubuntu-latest, steps: [{run: 'true'}]}}\n"
+SCHEMAS = {"workflow": "github-workflows", "gitlab": "gitlab-ci"}
+
+
+def parsed(block: Block) -> Any:
+    return yaml.safe_load(block.text)
+
+
+def sort_of(page: Any) -> str:
+    """What a YAML block is: spec, suite (a part of one), precommit, workflow, gitlab."""
+    if isinstance(page, list):
+        return "suite"
+    if "repos" in page:
+        return "precommit"
+    if True in page or "jobs" in page:  # YAML 1.1 reads `on` as a truth value
+        return "workflow"
+    return "spec" if page.keys() <= set(SpecFile.__struct_fields__) else "gitlab"
+
+
+def yamls(*sorts: str) -> list[Block]:
+    return [block for block in of("yaml") if sort_of(parsed(block)) in sorts]
+
+
+def make_paths(page: Any, folder: Path) -> None:
+    """What a spec names and loading looks for, as empty folders."""
+    for key, value in page.items() if isinstance(page, dict) else ():
+        if key in ("base", "adapter", "data", "dlm_source"):
+            for path in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
+                (folder / path).mkdir(parents=True, exist_ok=True)
+        make_paths(value, folder)
+
+
+def whole(block: Block) -> str:
+    """A spec of which `block` is the whole or a part."""
+    page = parsed(block)
+    if isinstance(page, list):
+        return STUB["version"] + STUB["models"] + "suite:\n- {name: stub, kind: leakage}\n" + block.text
+    return block.text + "\n" + "".join(line for key, line in STUB.items() if key not in page)
+
+
+@pytest.mark.parametrize("block", yamls("spec", "suite"), ids=place)
+def test_a_spec_is_one(block, tmp_path):
+    make_paths(parsed(block), tmp_path)
+    assert parse_spec(whole(block), place(block), str(tmp_path)).suite
+
+
+def check(module: str, *arguments: str) -> None:
+    call = (sys.executable, "-m", module, *arguments)
+    done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("block", yamls("workflow", "gitlab"), ids=place)
+def test_a_pipeline_is_one(block, tmp_path):
+    pytest.importorskip("check_jsonschema")
+    sort = sort_of(parsed(block))
+    is_part = sort == "workflow" and "jobs" not in parsed(block)
+    (tmp_path / "file.yml").write_text(block.text + JOBS * is_part, encoding="utf-8")
+    check("check_jsonschema", "--builtin-schema", f"vendor.{SCHEMAS[sort]}", str(tmp_path / "file.yml"))
+
+
+def our_steps(block: Block) -> list[dict[str, Any]]:
+    steps = (step for job in parsed(block).get("jobs", {}).values() for step in job["steps"])
+    return [step for step in steps if step.get("uses", "").startswith("sway-gate/")]
+
+
+@pytest.mark.parametrize("block", yamls("workflow"), ids=place)
+def test_the_action_is_asked_for_what_it_has(block):
+    inputs = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"].keys()
+    assert {key for step in our_steps(block) for key in step.get("with", {})} <= inputs
+    assert {step["uses"] for step in our_steps(block)} <= {f"sway-gate/sway-gate@v{__version__}"}
+
+
+def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
+    zizmor = shutil.which("zizmor", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if zizmor is None:
+        pytest.skip("zizmor is not installed")
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    for number, block in enumerate(block for block in yamls("workflow") if "jobs" in parsed(block)):
+        # A release has no commit yet.
+        pinned = block.text.replace("sway-gate/sway-gate@v", f"sway-gate/sway-gate@{'0' * 40} # v")
+        (folder / f"{number}.yml").write_text(pinned, encoding="utf-8")
+    done = subprocess.run([zizmor, "--offline", "--quiet", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("block", yamls("precommit"), ids=place)
+def test_hooks_are_ours(block, tmp_path):
+    manifest = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    ours = [repo for repo in parsed(block)["repos"] if repo["repo"].endswith("/sway-gate")]
+    assert {hook["id"] for repo in ours for hook in repo["hooks"]} <= {hook["id"] for hook in manifest}
+    assert {repo["rev"] for repo in ours} == {f"v{__version__}"}
+    if importlib.util.find_spec("pre_commit"):
+        (tmp_path / "config.yaml").write_text(block.text, encoding="utf-8")
+        check("pre_commit", "validate-config", str(tmp_path / "config.yaml"))
+
+
+@pytest.mark.parametrize("block", of("json", "jsonl"), ids=place)
+def test_json_is_json(block):
+    for text in block.text.splitlines() if block.language == "jsonl" else [block.text]:
+        assert json.loads(text) is not None

@@ -1,0 +1,328 @@
+"""What a trace tells of a run, and how it is summed up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sway_gate import cli
+from sway_gate.backends.base import OutOfMemory
+from sway_gate.engine import trace
+from sway_gate.engine.observe import PassObserver, _read
+from sway_gate.engine.run import Key, Measured, run_plan
+from sway_gate.errors import SwayError, UsageError
+from sway_gate.gate.resolve import Options
+from sway_gate.gate.run import run_gate
+from sway_gate.measurements import FINETUNED, Divergence, LogProbs, View
+from sway_gate.output import silent
+from sway_gate.reports import trace as reports
+from sway_gate.reports import trace_summary
+from sway_gate.spec.load import parse_spec
+from tests.engine.test_run import Arithmetic, Memory
+
+NULL = View("null", 3)
+ONE, TWO, MOVED = LogProbs("aaa", "b"), LogProbs("c", "d"), Divergence("ee")
+ASKED: dict[str, list[Key]] = {
+    "first": [(FINETUNED, ONE), (NULL, ONE), (FINETUNED, MOVED)],
+    "second": [(FINETUNED, ONE), (FINETUNED, TWO)],
+}
+SPEC = """\
+version: 1
+models:
+  base: {kind: dummy, base: b}
+  ft: {kind: dummy, base: b, adapter: the old mill by the river grinds the corn of the whole valley}
+suite:
+  - {name: moved, kind: delta_kl, prompts: [the old mill, by the river]}
+  - {name: again, kind: delta_kl, prompts: [the old mill]}
+"""
+
+
+def traced(backend: Any, store: Any = None) -> tuple[list[Any], Measured]:
+    """The events of measuring what both probes ask for."""
+    events: list[Any] = []
+    eye = PassObserver(events.append, {name: (f"kind of {name}", keys) for name, keys in ASKED.items()})
+    plan = [key for keys in ASKED.values() for key in keys]
+    measured = run_plan(plan, eye.loading(lambda: backend), eye.store(store), silent)
+    eye.tell_known()
+    return events, measured
+
+
+def passes(events: list[Any]) -> list[trace.Pass]:
+    return [event for event in events if isinstance(event, trace.Pass)]
+
+
+def test_what_is_asked_for_is_told_first() -> None:
+    first = traced(Arithmetic())[0][0]
+    told = {name: (p.kind, p.texts, p.answers) for name, p in first.probes.items()}
+    assert told == {"first": ("kind of first", 2, 4), "second": ("kind of second", 2, 4)}
+    assert first.answers == 6  # ONE under three views, TWO under two, MOVED under one; not its reference
+
+
+def test_watching_changes_no_answer() -> None:
+    plan = [key for keys in ASKED.values() for key in keys]
+    plain = run_plan(plan, Arithmetic, None, silent).answers
+    watched = traced(Arithmetic())[1].answers
+    assert all(plain.get(view, request) == watched.get(view, request) for view, request in plan)
+
+
+def test_each_call_of_the_backend_is_a_pass() -> None:
+    backend = Arithmetic()
+    events = passes(traced(backend)[0])
+    assert [(p.views, p.rows) for p in events] == [
+        (tuple(map(str, views)), len(rows)) for views, rows in backend.passes
+    ]
+    assert [p.number for p in events] == list(range(1, len(events) + 1))
+
+
+def test_the_cost_of_a_shared_answer_is_split_evenly() -> None:
+    of_one = next(p for p in passes(traced(Arithmetic())[0]) if "null 3" in p.views)
+    # Base and adapter for both probes, the null for the first alone.
+    assert of_one.asked_by == pytest.approx({"first": 2 / 3, "second": 1 / 3}, abs=1e-6)
+    assert (of_one.shared, of_one.saved) == (2, pytest.approx(of_one.seconds * 2 / 3))
+
+
+def test_shares_of_every_pass_add_up() -> None:
+    assert [sum(p.asked_by.values()) for p in passes(traced(Arithmetic())[0])] == pytest.approx([1.0] * 3, abs=1e-5)
+
+
+def test_what_the_store_knew_is_told_and_measured_no_more() -> None:
+    store = Memory()
+    traced(Arithmetic(), store)
+    events = traced(Arithmetic(), store)[0]
+    assert [type(event) for event in events] == [trace.PlanEvent, trace.Stored]
+    assert (events[1].answers, events[1].probes) == (6, {"first": 4, "second": 4})
+
+
+class Narrow(Arithmetic):
+    def measure(self, views: Any, rows: Any, references: Any) -> Any:
+        if len(views) > 2:
+            raise OutOfMemory
+        return super().measure(views, rows, references)
+
+
+def test_a_pass_that_failed_is_told_and_its_parts_are() -> None:
+    events = passes(traced(Narrow())[0])
+    failed = [p for p in events if p.failed]
+    assert [(p.failed, p.saved, len(p.views)) for p in failed] == [("OutOfMemory", 0.0, 3)]
+    assert sum(len(p.views) for p in events if not p.failed and p.kind != "js") == 5
+
+
+ROWS = {
+    "padded": ([(4, 0), (2, 0)], 0, {"tokens": 12, "padding": 4, "prefix": 0}),
+    "a prefix for both": ([(4, 2), (3, 2)], 0, {"tokens": 10, "padding": 2, "prefix": 4}),
+    "a prefix that was read before": ([(4, 2), (3, 2)], 2, {"tokens": 6, "padding": 2, "prefix": 8}),
+}
+
+
+@pytest.mark.parametrize(("lengths", "continued", "expected"), ROWS.values(), ids=ROWS)
+def test_tokens_of_a_pass(lengths: Any, continued: int, expected: dict[str, int]) -> None:
+    rows = [trace_row(length, shared) for length, shared in lengths]
+    told = _read([FINETUNED, NULL], rows, continued)
+    assert {name: told[name] for name in expected} == expected
+
+
+def trace_row(length: int, shared: int) -> Any:
+    from sway_gate.backends.base import EncodedRequest
+
+    return EncodedRequest(tuple(range(length)), (length - 1,), shared=shared)
+
+
+# --- Files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: Any) -> Path:
+    (tmp_path / "sway.yaml").write_text(SPEC, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def lines(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
+
+
+def test_a_run_writes_its_trace(folder: Path) -> None:
+    code = cli.main(["run", "sway.yaml", "--trace", "t.jsonl", "--quiet"])
+    events = lines("t.jsonl")
+    assert [events[0]["event"], events[0]["version"], events[-1]["event"]] == ["start", 1, "end"]
+    assert events[-1]["verdict"] == ("pass" if code == 0 else "fail")
+    assert {"plan", "load", "encode", "pass"} <= {event["event"] for event in events}
+
+
+def test_a_known_verdict_is_made_again_from_the_store_where_it_is_traced(folder: Path) -> None:
+    from tests.helpers.models import save_adapter, save_base
+
+    base = save_base(folder / "base", "llama")
+    adapter = save_adapter(folder / "adapter", base)
+    models = f"base: {{base: {base.as_posix()}}}\n  ft: {{base: {base.as_posix()}, adapter: {adapter.as_posix()}}}"
+    loaded = parse_spec(f"version: 1\nmodels:\n  {models}\nsuite: {SPEC.partition('suite:')[2]}", "s", str(folder))
+    events: list[trace.Event] = []
+    known = [run_gate(loaded, options).cached for options in (Options(), Options())]
+    assert (known, run_gate(loaded, Options(observe=events.append)).cached) == ([False, True], False)
+    assert [type(event) for event in events] == [trace.Started, trace.PlanEvent, trace.Stored, trace.Ended]
+
+
+def test_a_run_that_fails_midway_leaves_its_trace(folder: Path, monkeypatch: Any) -> None:
+    def burn(*_: Any) -> None:
+        raise SwayError("the machine is\non fire")
+
+    monkeypatch.setattr("sway_gate.backends.dummy.DummyModel.next_token_log_probs", burn)
+    assert cli.main(["run", "sway.yaml", "--trace", "t.jsonl"]) == 3
+    assert [event["event"] for event in lines("t.jsonl")][:3] == ["start", "plan", "load"]
+    assert lines("t.jsonl")[-1]["event"] == "failed"
+    assert "the machine is on fire" in lines("t.jsonl")[-1]["error"]
+
+
+def test_each_event_is_in_the_file_at_once(folder: Path) -> None:
+    with trace.recording("t.jsonl") as observe:
+        observe(trace.Encoded(seconds=1.0, texts=2))
+        assert lines("t.jsonl") == [{"event": "encode", "seconds": 1.0, "texts": 2}]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_is_one_line(folder: Path, capsys: Any) -> None:
+    assert cli.main(["run", "sway.yaml", "--trace", "/dev/full"]) == 3
+    assert capsys.readouterr().err == "error: cannot write the trace /dev/full: No space left on device\n"
+
+
+REFUSED = {
+    "no folder": ("none/t.jsonl", "there is no folder"),
+    "standard output": ("-", "a trace goes to a file"),
+    "the spec": ("sway.yaml", "has the name of a spec"),
+}
+
+
+@pytest.mark.parametrize(("path", "words"), REFUSED.values(), ids=REFUSED)
+def test_where_no_trace_can_go(folder: Path, capsys: Any, path: str, words: str) -> None:
+    assert cli.main(["run", "sway.yaml", f"--trace={path}"]) == 2
+    assert words in capsys.readouterr().err
+
+
+# --- Summed up ----------------------------------------------------------------------------------------------------
+
+
+def a_pass(number: int, seconds: float, **fields: Any) -> trace.Pass:
+    given: dict[str, Any] = {
+        "kind": "js", "views": ("base", "finetuned"), "rows": 3, "tokens": 90, "padding": 10, "prefix": 0,
+        "new_tokens": 0, "asked_by": {"first": 0.75, "second": 0.25}, "shared": 0, "saved": 0.5,
+    }  # fmt: skip
+    return trace.Pass(number=number, seconds=seconds, **(given | fields))
+
+
+EVENTS: list[Any] = [
+    trace.Started(spec="sway.yaml", adapter="a", base="b"),
+    trace.PlanEvent(
+        probes={
+            "first": trace.ProbeDemand(kind="delta_kl", texts=3, answers=9),
+            "second | *": trace.ProbeDemand(kind="leakage", texts=2, answers=4),
+        },
+        answers=10,
+    ),
+    trace.Stored(answers=2, probes={"first": 2, "second | *": 1}),
+    trace.Loaded(seconds=4.0, device="cpu", dtype="float32"),
+    trace.Encoded(seconds=1.0, texts=5),
+    a_pass(1, 2.0, asked_by={"first": 0.75, "second | *": 0.25}),
+    a_pass(2, 6.0, kind="recall", asked_by={"second | *": 1.0}),
+    trace.Ended(seconds=14.0, verdict="pass"),
+]
+
+
+def test_the_sum() -> None:
+    s = trace_summary.sum_up(EVENTS, slowest=1)
+    assert [(p.name, p.seconds, p.passes, p.stored) for p in s.probes] == [
+        ("second | *", 6.5, 2, 1),
+        ("first", 1.5, 1, 2),
+    ]
+    assert [(k.kind, k.seconds, k.padding) for k in s.kinds] == [("recall", 6.0, 10), ("js", 2.0, 10)]
+    assert [p.number for p in s.slowest] == [2]
+    assert (s.pass_seconds, s.saved_seconds, s.asked, s.answers, s.stored) == (8.0, 1.0, 13, 10, 2)
+    assert (s.base_answers, s.comparisons) == (6, 6)
+
+
+def test_a_failed_pass_costs_and_answers_nothing() -> None:
+    s = trace_summary.sum_up([*EVENTS, a_pass(3, 1.0, failed="OutOfMemory")])
+    assert (s.passes, s.failed_passes, s.pass_seconds, s.base_answers) == (3, 1, 9.0, 6)
+
+
+WORDS = {
+    "a verdict": (EVENTS, "sway.yaml: pass in 14.0 s"),
+    "an error": ([*EVENTS[:-1], trace.Failed(error="out of luck")], "ended without a verdict: out of luck"),
+    "neither": (EVENTS[:-1], "breaks off: still running, or killed"),
+    "all stored": ([*EVENTS[:2], trace.Stored(answers=10, probes={})], "every answer was in the store"),
+    "no model": ([EVENTS[0], EVENTS[-1]], "nothing was measured"),
+    "padding": (EVENTS, "180 tokens read, 10% of all as padding"),
+    "the slowest": (EVENTS, "2     recall     6.00     3      2      90      10%  second | *"),
+}
+
+
+@pytest.mark.parametrize(("events", "words"), WORDS.values(), ids=WORDS)
+def test_what_is_told(events: list[Any], words: str) -> None:
+    assert words in reports.render(trace_summary.sum_up(events))
+
+
+def test_markdown_escapes_names() -> None:
+    said = reports.render_markdown(trace_summary.sum_up(EVENTS))
+    assert "| second &#124; &#42; | leakage | 6.50 | 81% | 2 | 4 | 1 |" in said
+
+
+def written(path: Path, *rows: bytes) -> str:
+    path.write_bytes(b"\n".join(rows) + b"\n")
+    return str(path)
+
+
+def test_the_command(tmp_path: Path, capsys: Any) -> None:
+    path = written(tmp_path / "t.jsonl", *map(msgspec.json.encode, EVENTS))
+    for form, words in {"terminal": "pass in 14.0 s", "md": "# sway trace", "json": '"schema_version": 1'}.items():
+        assert cli.main(["trace", path, "--format", form]) == 0
+        assert words in capsys.readouterr().out
+
+
+NO_TRACE = {
+    "nothing": b"",
+    "no JSON": b"{",
+    "another version": b'{"event": "start", "version": 2, "spec": "s", "adapter": "a", "base": "b"}',
+    "no start": msgspec.json.encode(EVENTS[-1]),
+    "a deep one": b"[" * 100_000,
+    "a huge number": b'{"event":"end","seconds":1e999,"verdict":"pass"}',
+    "negative time": b'{"event":"encode","seconds":-1,"texts":1}',
+    "endless time": b'{"event":"encode","seconds":1e308,"texts":1}',
+    "a negative count": b'{"event":"encode","seconds":1,"texts":-1}',
+    "no UTF-8": b'{"event":"failed","error":"\xff"}',
+}
+
+
+@pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
+def test_what_is_no_trace(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UsageError, match="is no trace of version 1"):
+        trace_summary.read(written(tmp_path / "t.jsonl", data))
+
+
+@pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
+def test_lines_that_are_no_events_are_counted(tmp_path: Path, data: bytes) -> None:
+    start = msgspec.json.encode(EVENTS[0])
+    events, unreadable = trace_summary.read(written(tmp_path / "t.jsonl", start, data, start))
+    assert len(events) + unreadable == 3
+    assert "left out" in reports.render(trace_summary.sum_up(events, unreadable)) or not unreadable
+
+
+def test_a_line_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    start, end = msgspec.json.encode(EVENTS[0]), msgspec.json.encode(EVENTS[-1])
+    events, unreadable = trace_summary.read(written(tmp_path / "t.jsonl", start, b"x" * (3 * 2**20) + end, end))
+    assert ([type(event) for event in events], unreadable) == ([trace.Started, trace.Ended], 1)
+
+
+def test_a_trace_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(trace_summary, "_MAX_EVENTS", 5)
+    path = written(tmp_path / "t.jsonl", *map(msgspec.json.encode, EVENTS))
+    with pytest.raises(UsageError, match="more than 5 lines"):
+        trace_summary.read(path)
+
+
+def test_a_long_name_leaves_a_table() -> None:
+    s = trace_summary.sum_up(
+        [EVENTS[0], trace.PlanEvent(probes={"n" * 9000: trace.ProbeDemand(kind="k", texts=1, answers=1)}, answers=1)]
+    )
+    assert max(map(len, reports.render(s).splitlines())) < 200

@@ -1,0 +1,6 @@
+"""What several tests use: made-up results and answers, tiny models, a browser."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"

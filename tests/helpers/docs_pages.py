@@ -1,0 +1,64 @@
+"""The pages of the documentation, taken apart."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tests.helpers import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+class Block(NamedTuple):
+    """A fenced block: the line where its text starts, its language, and the comment in front of it.
+
+    What a comment runs, as `<!-- run: COMMAND -->`, is a block of the language "run".
+    """
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    mark: str
+
+    @property
+    def file(self) -> str:
+        """The name under which a reader saves it; "" for what is no file."""
+        return self.mark.removeprefix("file: ") if self.mark.startswith("file: ") else ""
+
+    @property
+    def is_run(self) -> bool:
+        return not self.mark.startswith("not run: ")
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def place(block: Block) -> str:
+    return f"{name(block.page)}:{block.line}"
+
+
+@cache
+def tokens(page: Path) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
+
+
+@cache
+def blocks(page: Path) -> list[Block]:
+    found, mark = [], ""
+    for token in tokens(page):
+        if token.type == "fence":
+            found.append(Block(page, token.map[0] + 2, token.info.split(" ")[0], token.content, mark))
+        mark = " ".join(re.findall(r"\A<!--\s*(.*?)\s*-->\s*\Z", token.content)) if token.type == "html_block" else ""
+        if mark.startswith("run: "):
+            found.append(Block(page, token.map[0] + 1, "run", mark.removeprefix("run: "), ""))
+    return found
+
+
+def of(*languages: str) -> list[Block]:
+    return [block for page in PAGES for block in blocks(page) if block.language in languages]

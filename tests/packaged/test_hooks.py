@@ -1,0 +1,165 @@
+"""The hooks' and the action's files: what they fire on, and that all places name one version."""
+
+import re
+import shutil
+
+import pytest
+import yaml
+
+from sway_gate import __version__
+from tests.helpers import ROOT
+from tools import bump_version
+
+HOOKS = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))}
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+WORKFLOWS = sorted(
+    [ROOT / "action.yml", *ROOT.glob(".github/workflows/*.yml"), *ROOT.glob("examples/github-action/*.yml")]
+)
+GATES = ("sway-gate", "sway-gate-isolated", "sway-gate-docker")
+
+SPECS = ["sway.yaml", "models/sway.yaml", "a.sway.yaml", "models/x.y.sway.yaml", "notes.dlm", "docs/notes.dlm"]
+ADAPTERS = [
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "outputs/checkpoint-100/adapter_model.safetensors",
+    "runs/lora/adapter_config.json",
+]
+OTHERS = [
+    "sway.yaml.bak",
+    "sway.yml",
+    "mysway.yaml",
+    "sway.yaml/readme.txt",
+    "sway-yaml",
+    "notes.dlm.txt",
+    "notesdlm",
+    "config.json",
+    "model.safetensors",
+    "runs/my_adapter_config.json",
+    "adapter_config.json.orig",
+    "adapter_config_json",
+    "adapter_model-00001-of-00002.safetensors.index.json",
+    "README.md",
+]
+FIRED = [(hook, name, name in SPECS + ADAPTERS) for hook in GATES for name in SPECS + ADAPTERS + OTHERS]
+FIRED += [("sway-static", name, name in ADAPTERS) for name in SPECS + ADAPTERS + OTHERS]
+
+
+@pytest.mark.parametrize(("hook", "name", "fires"), FIRED, ids=[f"{hook} {name}" for hook, name, _ in FIRED])
+def test_a_hook_fires_on(hook, name, fires):
+    assert bool(re.search(HOOKS[hook]["files"], name)) == fires
+
+
+def test_there_are_four_hooks_in_their_languages():
+    languages = {"sway-gate": "system", "sway-gate-isolated": "python", "sway-gate-docker": "docker_image"}
+    assert {name: hook["language"] for name, hook in HOOKS.items()} == languages | {"sway-static": "python"}
+
+
+def test_gates_take_no_files_and_static_does():
+    assert {name: hook.get("pass_filenames", True) for name, hook in HOOKS.items()} == {
+        **dict.fromkeys(GATES, False),
+        "sway-static": True,
+    }
+
+
+def test_all_ask_for_one_pre_commit():
+    assert {hook["minimum_pre_commit_version"] for hook in HOOKS.values()} == {"3.2.0"}
+
+
+def test_all_run_at_commits_and_pushes():
+    assert {tuple(hook["stages"]) for hook in HOOKS.values()} == {("pre-commit", "pre-push")}
+
+
+def test_the_hooks_are_without_prose():
+    text = (ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
+    assert "#" not in text
+    assert not any("description" in hook for hook in HOOKS.values())
+
+
+def test_the_isolated_gate_is_this_checkout_and_nothing_else():
+    assert HOOKS["sway-gate-isolated"]["additional_dependencies"] == [".[hf,semsim]"]
+    assert "additional_dependencies" not in HOOKS["sway-static"]
+
+
+def test_every_place_names_this_version():
+    assert {version for _, version in bump_version.places(ROOT)} == {__version__}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sway_gate/version.py",
+        ".pre-commit-hooks.yaml",
+        "examples/precommit/.pre-commit-config.yaml",
+        "examples/github-action/gate.yml",
+    ],
+)
+def test_a_place_is_found_in(name):
+    assert name in {place.partition(":")[0] for place, _ in bump_version.places(ROOT)}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Of the files that name the version, with something to release."""
+    for path in bump_version.files(ROOT):
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    (tmp_path / "CHANGELOG.md").write_text(
+        f"# Changelog\n\n## Unreleased\n\n- x\n\n## {__version__}\n", encoding="utf-8"
+    )
+    return tmp_path
+
+
+def test_a_bump_reaches_every_place(copy):
+    before = [place for place, _ in bump_version.places(copy)]
+    assert bump_version.bump(copy, "9.8.7") == before
+    assert list(bump_version.places(copy)) == [(place, "9.8.7") for place in before]
+    assert f"\n## 9.8.7\n\n- x\n\n## {__version__}\n" in (copy / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", ["", "1.2", "v1.2.3", "1.2.3rc1", "1.2.3\n"])
+def test_what_is_no_version_is_refused(copy, version):
+    with pytest.raises(ValueError, match="no version"):
+        bump_version.bump(copy, version)
+
+
+def test_a_release_without_a_word_is_refused(copy):
+    bump_version.bump(copy, "9.8.7")
+    with pytest.raises(ValueError, match="Unreleased"):
+        bump_version.bump(copy, "9.8.8")
+
+
+def steps(path):
+    page = yaml.safe_load(path.read_text(encoding="utf-8"))
+    jobs = page["jobs"].values() if "jobs" in page else [page["runs"]]
+    return [step for job in jobs for step in [job, *job.get("steps", [])]]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_third_parties_are_pinned_by_commit(path):
+    used = [step["uses"] for step in steps(path) if "uses" in step]
+    own = ("./", "sway-gate/sway-gate@v", "docker://ghcr.io/sway-gate/sway-gate:")
+    assert [name for name in used if not name.startswith(own) and not re.search(r"@[0-9a-f]{40}$", name)] == []
+
+
+def test_a_third_party_has_one_version_everywhere():
+    text = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
+    pins = set(re.findall(r"uses: ([\w-]+/[\w-]+)[\w/-]*@([0-9a-f]{40}) # (v\S+)", text))
+    assert len({name for name, _, _ in pins}) == len(pins)
+    assert text.count("uses: ") - len(re.findall(r"uses: (?:\./|sway-gate/|docker://)", text)) == len(
+        re.findall(r"uses: \S+@[0-9a-f]{40} # v\d", text)
+    )
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_script_holds_an_expression(path):
+    assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
+
+
+def test_the_action_has_its_inputs_and_outputs():
+    assert [*ACTION["inputs"]] == [
+        *("spec", "adapter", "base", "data", "threshold", "weights", "fail-on", "extras", "version"),
+        *("python-version", "cache", "online", "comment", "artifact"),
+    ]
+    assert [*ACTION["outputs"]] == ["verdict", "score", "exit-code", "report-json", "report-html", "junit"]

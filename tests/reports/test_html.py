@@ -1,0 +1,388 @@
+"""The HTML report: what a parser finds in it, hostile texts and every size included, and its pictures."""
+
+import html as stdlib_html
+import math
+import re
+from collections import Counter
+from functools import lru_cache
+from itertools import pairwise
+
+import msgspec
+import pytest
+from lxml.html import document_fromstring
+
+from sway_gate.reports.html import figures, tables
+from sway_gate.reports.html import page as html_page
+from sway_gate.reports.json_v1 import from_json
+from sway_gate.results import Baseline, Finding, ModelFacts, Regression
+from sway_gate.spec.probes import KINDS
+from sway_gate.text import clean
+from tests.helpers import DATA
+from tests.helpers.results import CURVE, HOSTILE, healthy, hostile, probe, result, sick, undecided
+
+ALL_KINDS = from_json((DATA / "all_kinds.json").read_bytes())
+NEVER = Finding(
+    id="never-trained", level="verdict", message="lora_B is all zero", path="a.safetensors", remedy="train it"
+)
+BASELINE = Baseline(
+    path="baseline.json",
+    adapter=ModelFacts(path="old", digest=""),
+    score=0.8,
+    tolerance=0.02,
+    verdict="pass",
+    regressions=(Regression(name="voice", message="4.1σ below"),),
+    warnings=("the prompts are others",),
+)
+RESULTS = {
+    "healthy": healthy(),
+    "sick": sick(),
+    "undecided": undecided(),
+    "hostile": hostile(),
+    "all kinds": ALL_KINDS,
+    "the files alone": result(verdict="fail", exit_code=1, score=0.0, findings=(NEVER,), nulls=None, device=""),
+    "no nulls": result(probe(null_values=(), n_null=0, z=None, p=None), nulls=None),
+    "a baseline": result(probe("voice"), verdict="fail", exit_code=1, baseline=BASELINE),
+}
+by_result = pytest.mark.parametrize("made", RESULTS.values(), ids=RESULTS)
+needs_viz = pytest.mark.skipif(not figures.available(), reason="needs the extra viz: pip install 'sway-gate[viz]'")
+
+
+@lru_cache
+def page_of(number):
+    return html_page.render(list(RESULTS.values())[number])
+
+
+def rendered(made):
+    """The page; those of RESULTS are rendered once."""
+    number = next((i for i, known in enumerate(RESULTS.values()) if known is made), None)
+    return html_page.render(made) if number is None else page_of(number)
+
+
+def parsed(made):
+    return document_fromstring(rendered(made).encode())
+
+
+def text_of(made):
+    page = document_fromstring(rendered(made).replace("<wbr>", ""))
+    return re.sub(" (?=[:,])", "", " ".join(" ".join(page.find("body").itertext()).split()))
+
+
+def tags(page):
+    """All elements in order; <wbr> is a place where a word may break."""
+    return [element.tag for element in page.iter() if element.tag != "wbr"]
+
+
+# The page
+
+
+@by_result
+def test_the_page_is_self_contained(made):
+    page = parsed(made)
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(tags(page))
+    targets = [value for element in page.iter() for name, value in element.items() if name.endswith(("src", "href"))]
+    assert all(target.startswith("#") for target in targets)
+    assert not re.search(r"url\((?!#)|@import", rendered(made))
+
+
+@by_result
+def test_the_page_forbids_what_it_does_not_hold(made):
+    policy = parsed(made).xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+@by_result
+def test_ids_are_unique_and_references_resolve(made):
+    page = parsed(made)
+    ids = Counter(page.xpath("//@id"))
+    assert set(ids.values()) <= {1}
+    assert {value.lstrip("#") for value in page.xpath("//@aria-labelledby | //a/@href")} <= ids.keys()
+
+
+@by_result
+def test_headings_step_down_by_one(made):
+    levels = [int(element.tag[1]) for element in parsed(made).xpath("//h1 | //h2 | //h3 | //h4")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
+
+
+@by_result
+def test_landmarks_and_names(made):
+    page = parsed(made)
+    assert [len(page.xpath(f"//body/{tag}")) for tag in ("header", "main", "footer")] == [1, 1, 1]
+    assert page.get("lang") == "en"
+    assert all(region.get("aria-label") for region in page.xpath("//*[@role='region' or @role='img']"))
+    assert all(svg.getparent().get("role") == "img" for svg in page.iter("svg"))
+
+
+@by_result
+def test_every_table_says_what_its_columns_are(made):
+    for table in parsed(made).iter("table"):
+        heads = table.xpath("./thead/tr/th")
+        assert all(head.get("scope") == "col" or head.get("aria-hidden") for head in heads)
+        assert {len(row.xpath("./th | ./td")) for row in table.xpath("./tbody/tr")} <= {len(heads)}
+
+
+@by_result
+def test_every_probe_has_its_place(made):
+    page = parsed(made)
+    names = [" ".join(head.text_content().split()) for head in page.xpath("//article//h3")]
+    assert sorted(names) == sorted(" ".join(clean(p.name).split()) for p in made.probes)
+    assert f"Verdict: {made.verdict.upper()}" in page.find(".//h1").text_content()
+
+
+def test_the_page_is_the_same_every_time():
+    first = html_page.render(ALL_KINDS)
+    html_page.render(sick())
+    assert html_page.render(ALL_KINDS) == first
+
+
+# What it says
+
+SAYS = {
+    "the reason": (RESULTS["sick"], "1 of 6 probes fails: verbatim."),
+    "what to do first": (RESULTS["sick"], "What to do first verbatim: Train for fewer epochs"),
+    "a verdict of the files": (RESULTS["the files alone"], "FAIL lora_B is all zero never-trained · a.safetensors"),
+    "the remedy": (RESULTS["the files alone"], "What to do first Train it"),
+    "that nothing was loaded": (RESULTS["the files alone"], "calibration no model was loaded"),
+    "that there are no nulls": (RESULTS["no nulls"], "null adapters none: no calibration"),
+    "the question of a kind": (ALL_KINDS, "Did training change what the model says after these prompts"),
+    "each null's value": (
+        RESULTS["sick"],
+        "8 null adapters 0.009 · 0.01 · 0.011 · 0.012 · 0.012 · 0.013 · 0.014 · 0.016",
+    ),
+    "an interval": (RESULTS["sick"], "95 % interval [0.151, 0.221]"),
+    "a fixed rule": (RESULTS["healthy"], "fixed rule holds"),
+    "a margin": (RESULTS["sick"], "margin does not hold distance to the margin -1.8σ (standard errors)"),
+    "a harm among the nulls": (RESULTS["sick"], "z against the nulls +7.7σ"),
+    "ranks in their order": (RESULTS["sick"], "+9.4σ at 0.5× · +6.8σ at 1× · +4.2σ at 2×"),
+    "sections": (ALL_KINDS, "sections (7)"),
+    "what leaked": (ALL_KINDS, "what the model wrote after training text (3)"),
+    "a digest": (RESULTS["sick"], "adapter sha256 3f9a1c04b7d2"),
+    "versions": (RESULTS["sick"], "torch 2.13.0+cpu"),
+    "a note": (RESULTS["sick"], "two prompts were cut to 1024 tokens"),
+    "the cache": (RESULTS["healthy"], "over base HuggingFaceTB/SmolLM2-135M, from the cache"),
+    "the weights": (result(probe()), "adherence 0.91 35 %"),
+    "a regression": (RESULTS["a baseline"], "WORSE voice 4.1σ below WARN the prompts are others"),
+    "unknown details": (result(probe(details={"moon_phase": {"full": [1, 2]}})), "moon phase: full 1 · 2"),
+}
+
+
+@pytest.mark.parametrize(("made", "words"), SAYS.values(), ids=SAYS)
+def test_the_page_says(made, words):
+    assert words in text_of(made)
+
+
+def test_the_fixture_holds_every_kind():
+    assert {p.kind for p in ALL_KINDS.probes} == KINDS.keys() - {"null_adapter"}
+
+
+def test_recited_words_are_marked():
+    marked = [mark.text_content() for mark in parsed(ALL_KINDS).iter("mark")]
+    assert len(marked) == 3
+    assert marked[0].startswith("winter the furnaces are lit")
+
+
+# Hostile texts
+
+EVIL = [
+    HOSTILE,
+    "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "\"'><svg onload=alert(1)>",
+    "</style></title></main></body>",
+    "{{ 7 * 7 }}{% raw %}{# #}",
+    "javascript:alert(1) url(http://evil.example) &lt;b&gt; &amp;",
+    "\x00\x1b[2J\u202egnp\ud800",
+]
+LISTS = {"note": "X", "X": 1, "rows": [{"X": "X", "b": {"X": 2}}], "texts": ["X"], "pairs": [{"X": "X", "true": "X"}]}
+
+
+def everywhere(text):
+    """A result with `text` in every field that comes from a file."""
+
+    def put(value):
+        match value:
+            case str():
+                return text if value == "X" else value
+            case list() | tuple():
+                return type(value)(map(put, value))
+            case dict():
+                return {put(key): put(item) for key, item in value.items()}
+        return value
+
+    bad = probe(text, "fail", kind=text, category=text, message=text, advice=text, units=text, details=put(LISTS))
+    finding = Finding(id=text, level="warning", message=text, path=text, remedy=text)
+    worse = msgspec.structs.replace(BASELINE, path=text, regressions=(Regression(name=text, message=text),))
+    model = ModelFacts(path=text, digest=text, revision=text)
+    texts = {"spec": text, "notes": (text,), "versions": {text: text}, "device": text, "dtype": text}
+    return result(bad, **texts, findings=(finding,), baseline=worse, adapter=model, base=model, verdict="fail")
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_a_text_is_never_markup(text):
+    harmless = re.sub(r"[^\w\s]", "x", clean(text))
+    assert tags(parsed(everywhere(text))) == tags(parsed(everywhere(harmless)))
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_a_text_is_shown_as_it_is(text):
+    assert " ".join(clean(text).split()) in text_of(everywhere(text))
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", html_page.render(everywhere(text)))
+
+
+# Sizes
+
+LONG = "<&é🦙_" * 2000
+MANY = [{"tag": f"section {i}", "effective": i / 300, "passed": True, "lift": 0.5, "kind": "prose"} for i in range(300)]
+SIZES = {
+    "3000 probes": result(*[probe(f"probe {i}", "fail") for i in range(3000)]),
+    "long texts": result(*[probe(LONG, "fail", kind=LONG, message=LONG, advice=LONG, units=LONG)] * 100, spec=LONG),
+    "deep lists": result(
+        *[probe(f"{i}", details={f"r{k}": [{LONG: LONG}] * 50 for k in range(50)}) for i in range(30)]
+    ),
+    "long notes": result(probe(), notes=(LONG,) * 500, findings=(msgspec.structs.replace(NEVER, message=LONG),) * 500),
+    "wide rows": result(probe(details={"rows": [{f"c{i}": LONG for i in range(300)}] * 30})),
+}
+
+
+@pytest.mark.parametrize("made", SIZES.values(), ids=SIZES)
+def test_a_page_has_an_end(monkeypatch, made):
+    monkeypatch.setattr(html_page, "available", lambda: False)
+    page = html_page.render(made)
+    assert len(page.encode()) <= html_page.MAX_BYTES
+    assert "This page was shortened to 500 KB" in page or "and 2800 more; the JSON report has them all" in page
+
+
+@needs_viz
+@pytest.mark.slow
+def test_a_page_with_pictures_has_an_end():
+    page = html_page.render(SIZES["3000 probes"])
+    assert len(page.encode()) <= html_page.MAX_BYTES
+    assert "without its pictures, for the length of this page" in page
+
+
+def test_three_hundred_sections_fit():
+    page = html_page.render(result(*[probe(str(i), details={"sections": MANY}) for i in range(3)]))
+    assert page.count("section 299<") == 3
+    assert "was shortened" not in page
+
+
+# Pictures
+
+
+@needs_viz
+@by_result
+def test_pictures_hold_no_foreign_text(made):
+    drawn = " ".join(text.text_content() for text in parsed(made).iter("text"))
+    words = {"nulls", "adapter", "logarithmic", "scale", "variance", "of", "the", "z", "λ", "distance", "nats", "per"}
+    words |= {"token", "tokens", "other", "text", "in", "front", "divergence", "its", "control", "prose"}
+    assert set(re.findall(r"[^\W\d_]+", drawn)) <= words | {"σ", "e"}
+
+
+@needs_viz
+@pytest.mark.parametrize("n", [1, 3, 8, 64, 256])
+def test_every_null_is_a_point(n):
+    values = tuple(0.01 + 0.0001 * (i * 37 % 91) for i in range(n))
+    (picture,) = figures.figures(probe(null_values=values, n_null=n))
+    assert picture.svg.count("fill: var(--null)") == n
+    assert picture.alt.startswith(f"The adapter at 0.183; {n} null adapter")
+
+
+@needs_viz
+def test_small_numbers_keep_their_digits():
+    (picture,) = figures.figures(probe(raw=0.04, ci_95=None, null_values=(0.002, 0.003, 0.004)))
+    assert ">0.005<" in picture.svg
+    assert ">logarithmic scale<" in picture.svg
+
+
+@needs_viz
+def test_a_curve_is_drawn_and_told():
+    _, curve = figures.figures(probe("adapter_ablation", details=dict(CURVE)))
+    assert curve.svg.count("<use") >= 6
+    assert (
+        curve.alt == "Response over λ: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, 0.372 at 1, 0.409 at 1.25."
+    )
+
+
+ODD = {
+    "not a number": {"raw": math.nan},
+    "no value": {"raw": None},
+    "nulls that are none": {"null_values": (math.nan, math.inf)},
+    "a huge value": {"raw": 1e300},
+    "curves of other things": {"null_values": (), "details": {"lambdas": {}, "curve": 1, "target": [1]}},
+    "curves of text": {"null_values": (), "details": {"lambdas": ["a", "b"], "curve": ["c", "d"]}},
+    "ranks of text": {"null_values": (), "z_by_rank": {"a": 1.0, "nan": 2.0, "-1": 3.0}},
+}
+
+
+@needs_viz
+@pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
+def test_what_cannot_be_drawn_is_left_out(fields):
+    assert figures.figures(probe(**fields)) == []
+
+
+@needs_viz
+@pytest.mark.parametrize("values", [(0.0,) * 8, (5e-324, 1.0), (-1e11, 1e11), (1e-12, 2e-12)], ids=str)
+def test_extremes_are_drawn(values):
+    (picture,) = figures.figures(probe(raw=values[-1], ci_95=None, null_values=values))
+    assert not re.search(r"\b(nan|inf)\b", picture.svg)
+
+
+@needs_viz
+def test_pictures_leave_matplotlib_as_it_was():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures.figures(probe())
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_without_the_extra_the_tables_stand_alone(monkeypatch):
+    monkeypatch.setattr(html_page, "available", lambda: False)
+    page = parsed(sick())
+    assert list(page.iter("svg")) == []
+    assert "pip install 'sway-gate[viz]'" in page.text_content()
+
+
+def test_dots_that_touch_are_stacked():
+    assert figures._rows([0.0, 1.0, 2.0, 20.0, 21.0]) == [0, 1, 2, 0, 1]
+
+
+# Parts
+
+BARS = {
+    "all above zero": ([1.0, 0.5], [(0, 100, 0), (0, 50, 0)]),
+    "on both sides": ([3.0, -1.0], [(25, 75, 25), (0, 25, 25)]),
+    "with a gap": ([None, 2.0], [(0, 0, 0), (0, 100, 0)]),
+    "nothing": ([0.0], [(0, 0, 0)]),
+}
+
+
+@pytest.mark.parametrize(("values", "drawn"), BARS.values(), ids=BARS)
+def test_bars(values, drawn):
+    assert [tuple(bar) for bar in tables.bars(values)] == drawn
+
+
+OVERLAPS = {
+    "all": ("a b c d e", "a b c d e", ("", "a b c d e", "")),
+    "in the middle": ("x a b c d y", "q a b c d r", ("x ", "a b c d", " y")),
+    "too little": ("a b c x", "a b c y", ("a b c x", "", "")),
+    "nothing": ("", "a", ("", "", "")),
+    "other spaces": ("a\nb  c d", " a b c d ", ("", "a\nb  c d", "")),
+}
+
+
+@pytest.mark.parametrize(("written", "true", "parts"), OVERLAPS.values(), ids=OVERLAPS)
+def test_overlap(written, true, parts):
+    assert tables.overlap(written, true) == parts
+
+
+# Notebooks
+
+
+@by_result
+def test_a_notebook_shows_the_page_in_a_frame(made):
+    (frame,) = document_fromstring(f"<body>{made._repr_html_()}</body>").iter("iframe")
+    assert frame.get("sandbox") == ""
+    assert frame.get("srcdoc").split() == html_page.render(made).split()
+    assert stdlib_html.escape(clean(made.verdict.upper())) in made._repr_html_().rpartition('report">')[2]

@@ -1,0 +1,117 @@
+"""The Markdown report: what a parser reads out of it, hostile texts included, and that it fits a comment."""
+
+import re
+
+import msgspec
+import pytest
+
+from sway_gate.reports import markdown
+from sway_gate.reports.json_v1 import from_json
+from sway_gate.results import Baseline, Finding, ModelFacts, Regression
+from sway_gate.text import one_line
+from tests.helpers import DATA
+from tests.helpers.markdown import EVIL, TABLE, TEXT, inlines
+from tests.helpers.results import healthy, hostile, leakage, probe, result, sick, undecided
+
+ALL_KINDS = from_json((DATA / "all_kinds.json").read_bytes())
+RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)} | {"all kinds": ALL_KINDS}
+STARTS = ["- item", "--- ", "---", "+ item", "=", "===", "1. item", "12) item", "7."]
+NEVER = Finding(
+    id="never-trained", level="verdict", message="lora_B is all zero", path="a.safetensors", remedy="Train."
+)
+BASELINE = Baseline(
+    path="baseline.json",
+    adapter=ModelFacts(path="old", digest=""),
+    score=0.8,
+    tolerance=0.0,
+    verdict="pass",
+    regressions=(Regression(name="voice", message="4.1σ below"),),
+    warnings=("the prompts are others",),
+)
+
+
+@pytest.mark.parametrize("text", [*EVIL, *STARTS])
+def test_text_is_text(text):
+    kinds, shown = inlines(f"| a |\n| --- |\n| {markdown.text(text)} |\n")
+    assert kinds <= TABLE | TEXT
+    assert shown.replace("\u200b", "") == "a" + one_line(text)
+
+
+@pytest.mark.parametrize("text", [*EVIL, *STARTS])
+def test_text_at_the_start_of_a_line_is_text(text):
+    kinds, shown = inlines(markdown.text(text))
+    assert kinds <= TEXT | {"paragraph_open", "paragraph_close"}
+    assert shown.replace("\u200b", "") == one_line(text)
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_no_address_and_no_mention_is_found(text):
+    escaped = markdown.text(text)
+    assert not re.search(r"https?:|www\.|mailto:", escaped, re.IGNORECASE)
+    _, shown = inlines(escaped)
+    assert not re.search(r"[@#]\w", shown)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_page_holds_its_own_markup_alone(name):
+    page = markdown.render(RESULTS[name])
+    kinds, _ = inlines(page)
+    assert not kinds & {"html_inline", "link_open", "image", "code_inline", "em_open", "fence", "code_block", "hr"}
+    assert set(re.findall(r"<[^>]*>", page)) <= {"<details>", "<summary>", "</summary>", "</details>"}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_row_a_probe(name):
+    rows = [line for line in markdown.render(RESULTS[name]).splitlines() if line.startswith("| **")]
+    assert len(rows) == len(RESULTS[name].probes)
+
+
+def test_the_gravest_comes_first():
+    page = markdown.render(sick())
+    assert "**The first thing to do:** verbatim: Train for fewer epochs" in page
+    assert [row.split("**")[1] for row in page.splitlines() if row.startswith("| **")][:2] == ["FAIL", "WARN"]
+
+
+HOLDS = {
+    "a finding": (result(verdict="fail", findings=(NEVER,)), "**FAIL** lora_B is all zero (a.safetensors)"),
+    "a regression": (result(probe(), baseline=BASELINE), "- worse: voice: 4.1σ below"),
+    "a warning": (result(probe(), baseline=BASELINE), "- the prompts are others"),
+    "no nulls": (result(probe(), nulls=None), "- no null adapters"),
+    "the cache": (healthy(), "s, from the cache"),
+    "a note": (sick(), "- note: two prompts were cut to 1024 tokens"),
+    "details of what failed": (ALL_KINDS, "| type-token ratio | -2.83 | -1.19 |"),
+}
+
+
+@pytest.mark.parametrize(("made", "line"), HOLDS.values(), ids=HOLDS)
+def test_a_page_holds(made, line):
+    assert line in markdown.render(made)
+
+
+def test_texts_stay_out_of_a_comment():
+    secret = {"continuations": [{"id": "a", "true": "the secret", "written": "the secret"}], "texts": ["a secret"]}
+    page = markdown.render(result(leakage(details=secret), verdict="fail"))
+    assert "secret" not in page
+    assert "- what the model wrote after training text: 1, in the HTML report" in page
+
+
+BAD = "<@é🦙|" * 400
+BIG = {
+    "probes": result(*[probe(BAD, "fail", kind=BAD, message=BAD, advice=BAD, units=BAD)] * 3000),
+    "details": result(*[probe("a", "fail", details={"sections": [{BAD + str(i): BAD for i in range(40)}] * 300})] * 30),
+    "findings": result(findings=(Finding(id=BAD, level="verdict", message=BAD, path=BAD, remedy=BAD),) * 999),
+    "the baseline": result(baseline=msgspec.structs.replace(BASELINE, path=BAD, warnings=(BAD,) * 999)),
+    "names": result(probe(), spec=BAD, adapter=ModelFacts(path=BAD, digest=BAD), notes=(BAD,) * 99, verdict="fail"),
+}
+
+
+@pytest.mark.parametrize("made", BIG.values(), ids=BIG)
+def test_a_page_fits_a_comment(made):
+    page = markdown.render(made)
+    assert len(page.encode()) <= markdown.MAX_BYTES
+    assert page.count("<details>") == page.count("</details>")
+
+
+def test_what_is_left_out_is_named():
+    page = markdown.render(BIG["details"])
+    assert re.search(r"\*Left out here for its length: a, .*\. The JSON report has everything\.\*\n\Z", page)

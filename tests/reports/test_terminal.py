@@ -1,0 +1,310 @@
+"""The terminal report: what it says, at which widths, and that nothing in a file can disturb it."""
+
+import math
+import re
+import time
+import unicodedata
+
+import msgspec
+import pytest
+
+from sway_gate.reports.braille import ROWS, bar, curve_rows
+from sway_gate.reports.terminal import render
+from sway_gate.reports.wording import headline, seconds
+from sway_gate.results import Category, Finding
+from sway_gate.text import clean, number, one_line
+from tests.helpers import results
+
+MAKERS = [results.healthy, results.sick, results.undecided, results.hostile]
+by_name = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+at_width = pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+VERDICT = Finding(id="untrained", level="verdict", message="lora_B is all zero: never trained", remedy="Train it.")
+BROKEN = Finding(id="torn", level="broken", message="the file ends early", path="a.safetensors")
+
+
+def plain(result, **options):
+    return render(result, **({"color": False, "width": 100} | options))
+
+
+def cells(line):
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in line)
+
+
+def words(text):
+    return text.split()
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        (results.healthy(), "PASS  composite 0.84 (threshold 0.60)  adapter out/lora  (cached)"),
+        (results.sick(), "FAIL  1 of 6 probes fails: verbatim  composite 0.52 (threshold 0.60)  adapter out/lora"),
+        (
+            results.result(results.leakage(name="a"), results.leakage(name="b"), verdict="fail"),
+            "FAIL  2 of 2 probes fail: a, b  composite 0.84 (threshold 0.60)  adapter out/lora",
+        ),
+        (
+            results.result(*(results.leakage(name=name) for name in "abcdefg"), verdict="fail", score=0.0),
+            "FAIL  7 of 7 probes fail: a, b, c, d, e and 2 more  composite 0.00 (threshold 0.60)  adapter out/lora",
+        ),
+        (
+            results.result(results.probe(), verdict="fail", score=0.41),
+            "FAIL  the composite is below the threshold  composite 0.41 (threshold 0.60)  adapter out/lora",
+        ),
+        (
+            results.result(verdict="fail", score=None, findings=(VERDICT,)),
+            "FAIL  lora_B is all zero: never trained  composite – (threshold 0.60)  adapter out/lora",
+        ),
+        (
+            results.undecided(),
+            "ERROR  could not decide: 1 of 2 probes could not run: preference_flip  adapter out/lora",
+        ),
+        (
+            results.result(verdict="error", findings=(BROKEN,)),
+            "ERROR  could not decide: the file ends early  adapter out/lora",
+        ),
+        (
+            results.result(verdict="error", notes=("no network",)),
+            "ERROR  could not decide: no network  adapter out/lora",
+        ),
+    ],
+    ids=["pass", "fail", "two fail", "many fail", "composite", "finding", "error", "broken", "note"],
+)
+def test_headline(result, line):
+    assert headline(result) == line
+    assert plain(result, width=200).splitlines()[0] == line
+
+
+@by_name
+@at_width
+@pytest.mark.parametrize("ascii", [False, True], ids=["unicode", "ascii"])
+def test_no_line_is_wider_than_asked(make, width, ascii):
+    lines = plain(make(), width=width, ascii=ascii).splitlines()
+    assert max(map(cells, lines)) <= width
+    assert all(line == line.rstrip() for line in lines)
+
+
+@by_name
+def test_nothing_unprintable_reaches_the_terminal(make):
+    text = ESCAPE.sub("", render(make(), color=True))
+    assert clean(text) == text
+
+
+def test_no_colour_means_no_escape_sequence():
+    assert "\x1b" not in plain(results.hostile())
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE"])
+def test_environment_does_not_change_the_report(monkeypatch, variable):
+    expected = [render(results.sick(), color=color) for color in (False, True)]
+    monkeypatch.setenv(variable, "dumb" if variable == "TERM" else "1")
+    assert [render(results.sick(), color=color) for color in (False, True)] == expected
+
+
+@by_name
+def test_colour_adds_nothing_but_colour(make):
+    assert ESCAPE.sub("", render(make(), color=True)) == plain(make())
+
+
+def test_markup_in_a_name_is_text():
+    assert "[bold red]m[/]" in plain(results.hostile(), width=300)
+
+
+def test_no_text_forges_a_verdict_line():
+    starts = [line.split()[0] for line in plain(results.hostile()).splitlines() if line and not line.startswith(" ")]
+    assert "PASS" not in starts
+
+
+@at_width
+@by_name
+def test_verdict_words_are_whole_at_every_width(make, width):
+    found = re.findall(r"^(PASS|FAIL|WARN|SKIP|ERROR)\s", plain(make(), width=width), re.MULTILINE)
+    assert len(found) >= 1 + len(make().probes) + len(make().findings)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_every_width_says_the_same(width):
+    spoken = [probe.message for probe in results.sick().probes] + ["+5.1σ n=8", "0.183 [0.151, 0.221] nats"]
+    text = " ".join(words(plain(results.sick(), width=width)))
+    assert [phrase for phrase in spoken if phrase not in text] == []
+
+
+def test_row_of_a_harm_says_what_its_z_is():
+    text = plain(results.result(results.leakage()))
+    assert "-1.8σ to margin" in text
+    assert "+7.7σ against the nulls, n=8" in text
+
+
+def test_rank_profile():
+    profile = {"1": 4.2, "0.5": 6.8}
+    assert "+4.2σ @ 1x / +6.8σ @ 0.5x" in plain(results.result(results.probe(z_by_rank=profile)))
+
+
+def test_missing_numbers_are_dashes():
+    row = next(
+        line for line in plain(results.result(results.probe(), results.skipped())).splitlines() if "SKIP" in line
+    )
+    assert words(row) == ["SKIP", "style_fingerprint", "–", "–", "–", "–"]
+
+
+def test_next_steps_begin_with_the_most_urgent_and_say_each_once():
+    same = [results.drift(name=name, advice="Use more items.") for name in ("a", "b")]
+    result = results.result(*same, results.leakage(advice="Train less."), findings=(VERDICT,), verdict="fail")
+    steps = [line for line in plain(result).splitlines() if line.startswith("•")]
+    assert steps == ["• Train it.", "• verbatim: Train less.", "• a, b: Use more items."]
+
+
+def test_quiet_shows_the_verdict_and_what_failed():
+    text = plain(results.sick(), quiet=True)
+    assert words(text)[0] == "FAIL"
+    assert "verbatim (leakage)" in text
+    assert not any(name in text for name in ("voice", "calibration_drift", "weight", "torch"))
+
+
+def test_quiet_pass_is_one_line():
+    assert plain(results.healthy(), quiet=True).splitlines() == [headline(results.healthy())]
+
+
+def test_static_findings_stand_between_verdict_and_probes():
+    result = results.result(results.probe(), findings=(BROKEN, VERDICT), verdict="error")
+    rows = [line for line in plain(result).splitlines() if re.match(r"[A-Z]{4,5} ", line)]
+    assert [words(row)[0] for row in rows] == ["ERROR", "ERROR", "FAIL", "PASS"]
+    assert "a.safetensors" in rows[1]
+
+
+def test_ascii_is_ascii():
+    assert all(plain(make(), ascii=True).isascii() for make in MAKERS)
+
+
+def test_footer_tells_how_it_was_measured():
+    last = " ".join(plain(results.healthy()).splitlines()[-3:])
+    for fact in ("8 null adapters (spectrum)", "strict", "cpu", "float32", "seed 42", "torch 2.13.0 ", "39.8 s"):
+        assert fact in last
+
+
+def test_result_without_probes_or_nulls():
+    result = results.result(categories={}, nulls=None, versions={}, timing={})
+    assert "no null adapters" in plain(result)
+    assert "no model was loaded" in plain(msgspec.structs.replace(result, device=""))
+
+
+@at_width
+def test_each_section_keeps_to_one_line(width):
+    sections = [results.section("a title 漢字 that is rather long", 0.5, 0.1, True)] * 3
+    lines = plain(results.result(results.internalization(details={"sections": sections})), width=width).splitlines()
+    start = next(i for i, line in enumerate(lines) if "effective" in line)
+    assert [line.split()[:2] for line in lines[start + 1 : start + 5]] == [["PASS", "a"]] * 3 + [[]]
+
+
+def test_many_sections_show_those_that_did_not_pass():
+    sections = [results.section(f"s{i}", 0.5, 0.1, i != 40) for i in range(50)]
+    text = plain(results.result(results.internalization(details={"sections": sections})))
+    assert "FAIL   s40" in text
+    assert "… and 38 more" in text
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"sections": "x"},
+        {"sections": [1, None, {}]},
+        {"sections": [{"tag": 3, "effective": "high", "lift": [], "passed": "yes"}]},
+        {"sections": [{"effective": math.inf}, {"effective": -1e308}, {"effective": 1e-308}]},
+        {"lambdas": [0, 1], "curve": None},
+        {"lambdas": [-1e308, 1e308], "curve": [0, 1]},
+        {"lambdas": [0, 1], "curve": [-1e308, 1e308]},
+        {"lambdas": [1, 1], "curve": [0, 1]},
+        {"lambdas": [0, "1", math.nan], "curve": [0, 1, 2]},
+        {"lambdas": {}, "curve": {}},
+    ],
+    ids=range(10),
+)
+def test_details_of_any_shape_are_no_error(details):
+    assert plain(results.result(results.ablation(details=details))).startswith("PASS")
+
+
+def test_large_text_takes_little_time():
+    start = time.perf_counter()
+    plain(results.result(results.probe(message="x" * 200_000, advice="y " * 100_000)))
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("value", "ascii", "drawn"),
+    [
+        (0.0, False, "    "),
+        (1.0, False, "████"),
+        (0.5, False, "██  "),
+        (0.53125, False, "██▏ "),
+        (7.0, False, "████"),
+        (-1.0, False, "    "),
+        (math.nan, False, "    "),
+        (None, False, "    "),
+        (0.5, True, "##.."),
+        (1.0, True, "####"),
+    ],
+)
+def test_bar(value, ascii, drawn):
+    assert bar(value, 4, ascii) == drawn
+
+
+def test_curve_in_ascii_puts_each_point_in_its_place():
+    rows = curve_rows([0, 0.5, 1], [0.0, 0.7, 0.35], 21, ascii=True)
+    drawn = [row for _, row in rows[:ROWS]]
+    assert [(y, x) for y in range(ROWS) for x, dot in enumerate(drawn[y]) if dot == "*"] == [(0, 10), (4, 20), (7, 0)]
+    assert [words(frame) for frame, _ in (rows[0], rows[-1])] == [["0.7", "|"], ["lambda", "0", "0.5", "1"]]
+
+
+def test_curve_in_braille_rises_with_the_curve():
+    drawn = [row for _, row in curve_rows([0, 1], [0, 1], 16)[:ROWS]]
+    starts = [len(row) - len(row.lstrip()) for row in drawn]
+    assert starts == sorted(starts, reverse=True)
+    assert len(set(starts)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0"),
+        (0.18349, "0.183"),
+        (-0.0012345, "-0.00123"),
+        (999.6, "1000"),
+        (1536.2, "1536"),
+        (2.5e7, "2.5e+07"),
+        (math.nan, "–"),
+        (None, "–"),
+    ],
+)
+def test_number(value, shown):
+    assert number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\nb\r\n\tc", "a b c"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\u202eevil\u2066", "\\u202eevil\\u2066"),
+        ("\x9b31m\x7f", "\\x9b31m\\x7f"),
+        ("👩‍🚒 naïve", "👩‍🚒 naïve"),
+    ],
+    ids=["white space", "escape", "bidi", "C1", "emoji"],
+)
+def test_one_line(text, line):
+    assert one_line(text) == line
+
+
+def test_category_without_a_score():
+    text = plain(results.result(categories={"ablation": Category(weight=0.15)}))
+    assert re.search(r"^ablation +– +weight 0\.15$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("timing", "total"),
+    [({}, 0.0), ({"load": 1.5, "measure": 2.0}, 3.5), ({"load": 1.5, "total": 4.0}, 4.0), ({"load": math.nan}, 0.0)],
+    ids=["none", "phases", "total", "not finite"],
+)
+def test_seconds(timing, total):
+    assert seconds(timing) == total

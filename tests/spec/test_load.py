@@ -1,0 +1,737 @@
+"""sway.yaml: what it may hold, and the line that every mistake gets."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sway_gate.errors import SpecError
+from sway_gate.spec import yaml_reader
+from sway_gate.spec.json_schema import json_schema
+from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
+from sway_gate.spec.probes import KINDS, Kind
+from sway_gate.spec.schema import Pair, Preference, section_id
+from tests.helpers import ROOT
+
+HEAD = "models: {base: {base: gpt2}, ft: {base: gpt2, adapter: org/lora}}\n"
+PROBE = "suite: [{name: p, kind: delta_kl}]\n"
+
+
+@pytest.fixture(params=["libyaml", "python"], autouse=True)
+def loader(request, monkeypatch):
+    """Every case holds with libyaml and with the parser in Python."""
+    if request.param == "python":
+        monkeypatch.setattr(yaml_reader, "_LOADER", yaml.SafeLoader)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The spec's folder and, apart from it, the current one."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    return tmp_path
+
+
+def read(text, folder="."):
+    return parse_spec(text, "sway.yaml", str(folder))
+
+
+def mistakes(text, folder="."):
+    with pytest.raises(SpecError) as caught:
+        read(text, folder)
+    return caught.value.problems
+
+
+def suite(entry):
+    """A spec with one entry besides a sound one; the entry starts in line 3, column 4."""
+    return f"{HEAD}suite:\n - {{{entry}}}\n - {{name: sound, kind: delta_kl}}\n"
+
+
+README = """\
+version: 1
+models:
+  base: {kind: hf, base: "HuggingFaceTB/SmolLM2-135M-Instruct"}
+  ft:   {kind: hf, base: "HuggingFaceTB/SmolLM2-135M-Instruct",
+         adapter: "./runs/adapter/v0003"}
+suite:
+  - {name: null_baseline,       kind: null_adapter, runs: 3}
+  - {name: doc_divergence,      kind: delta_kl,
+     prompts: ["The key insight is", "An important rule"]}
+  - {name: section_attribution, kind: section_internalization}
+  - {name: no_leakage,          kind: leakage}
+  - {name: ablation_shape,      kind: adapter_ablation,
+     prompts: ["Tell me more about"]}
+"""
+
+
+def test_values_and_lines(folder):
+    (folder / "runs/adapter/v0003").mkdir(parents=True)
+    text = README.replace("leakage}", "calibration_drift, items: [[a, b], {prompt: c, gold: d}]}")
+    loaded = read(text, folder)
+    assert [probe.kind for probe in read(README, folder).suite][3] == "leakage"
+    assert loaded.models.ft.adapter == str(folder / "runs/adapter/v0003")
+    assert [probe.line for probe in loaded.suite] == [7, 8, 10, 11, 12]
+    assert loaded.suite[1].prompts == ("The key insight is", "An important rule")
+    assert loaded.suite[3].items == (("a", "b"), ("c", "d"))
+    assert (loaded.label, loaded.folder, loaded.notes) == ("sway.yaml", str(folder), ())
+
+
+DEFAULTS = {
+    "null_adapter": {
+        "runs": None,
+        "init_scale": 0.02,
+        "seed_base": 1000,
+        "calibrate_kinds": (),
+        "cache": True,
+        "rank_multipliers": (1.0,),
+        "null": "spectrum",
+    },
+    "delta_kl": {"prompts": (), "positions": 8, "divergence": "js", "top_k": None, "assert_mean_gte": 0.02},
+    "section_internalization": {
+        "include_kinds": ("prose", "instruction", "preference"),
+        "per_section_threshold": 0.05,
+        "assert_passing_section_frac": 0.5,
+        "max_prose_chars": 2000,
+    },
+    "calibration_drift": {
+        "pack": "builtin",
+        "items": (),
+        "items_limit": None,
+        "assert_fraction_regressed_lt": 0.15,
+        "assert_mean_delta_gte": -0.5,
+        "regression_nats": 1.0,
+    },
+    "external_perplexity": {
+        "corpus": "public_domain_en",
+        "chunk_chars": 2048,
+        "max_chunks": 16,
+        "assert_mean_delta_gte": -0.1,
+    },
+    "adapter_ablation": {
+        "prompts": (),
+        "lambdas": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25),
+        "positions": 4,
+        "divergence": "js",
+        "top_k": None,
+        "assert_linearity_gte": 0.85,
+        "assert_saturation_between": (0.3, 1.05),
+        "assert_overshoot_gte": 1.02,
+        "held_out": (),
+    },
+    "adapter_revert": {
+        "cases": (),
+        "max_new_tokens": 64,
+        "embedding_model": "sentence-transformers/all-MiniLM-L6-v2",
+        "base_gold_similarity_cap": 0.75,
+        "assert_revert_rate_lt": 0.25,
+    },
+    "prompt_collapse": {
+        "prompts": (),
+        "positions": 4,
+        "context_lengths": (0, 256, 512, 1024),
+        "divergence": "js",
+        "top_k": None,
+        "assert_half_life_tokens": 512,
+        "legacy_stuffing": False,
+    },
+    "cluster_kl": {
+        "prompts": (),
+        "positions": 4,
+        "num_clusters": 5,
+        "embedding_model": "sentence-transformers/all-MiniLM-L6-v2",
+        "divergence": "js",
+        "top_k": None,
+        "min_prompts": 20,
+        "assert_specificity_gte": 0.6,
+    },
+    "paraphrase_invariance": {
+        "cases": (),
+        "intent": "generalize",
+        "min_verbatim_lift": 0.2,
+        "min_generalization_ratio": 0.5,
+        "max_generalization_ratio_if_memorize": 0.5,
+    },
+    "preference_flip": {"triples": (), "assert_flip_rate_gte": 0.7, "min_triples_for_decision": 3},
+    "style_fingerprint": {
+        "prompts": (),
+        "doc_reference": "",
+        "max_new_tokens": 128,
+        "assert_shift_gte": 0.25,
+        "extended": "auto",
+    },
+    "leakage": {
+        "prefix_chars": 128,
+        "continuation_chars": 256,
+        "max_new_tokens": 96,
+        "perturbations": (
+            "typo",
+            "case_flip",
+            "drop_punct",
+            "synonym_swap",
+            "clause_reverse",
+            "prefix_inject",
+            "register_shift",
+        ),
+        "assert_recall_lt": 0.5,
+        "min_fragility": 0.3,
+        "evidence": "none",
+    },
+}
+
+
+COMMON = ["name", "kind", "enabled", "weight", "assert_z_gte"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_defaults_of_each_kind(kind):
+    probe = read(suite(f"name: p, kind: {kind}")).suite[0]
+    common = {"name": "p", "kind": kind, "enabled": True, "weight": 1.0, "assert_z_gte": 3.0, "line": 3}
+    assert msgspec.structs.asdict(probe) == common | DEFAULTS[kind]
+
+
+def test_every_kind_is_built():
+    assert set(KINDS) == set(get_args(Kind))
+    assert all(cls(name="p").kind == kind for kind, cls in KINDS.items())
+
+
+VALUES = [
+    ("runs: 1", "runs", 1),
+    ("runs: 0x10", "runs", 16),
+    ("init_scale: 1", "init_scale", 1.0),
+    ("init_scale: 1e-3", "init_scale", 0.001),
+    ("init_scale: +2.5E-1", "init_scale", 0.25),
+    ("rank_multipliers: [0.5, 1, 2]", "rank_multipliers", (0.5, 1.0, 2.0)),
+    ("cache: off", "cache", False),
+    ("calibrate_kinds: [leakage]", "calibrate_kinds", ("leakage",)),
+    ("runs: ~", "runs", None),
+    ('runs: !!int "3"', "runs", 3),
+    ("weight: 0", "weight", 0.0),
+]
+
+
+@pytest.mark.parametrize(("entry", "field", "value"), VALUES, ids=[entry for entry, _, _ in VALUES])
+def test_scalars(entry, field, value):
+    got = getattr(read(suite(f"name: p, kind: null_adapter, {entry}")).suite[0], field)
+    assert (got, type(got)) == (value, type(value))
+
+
+WEIGHT = "weight must be a number at least 0, got the"
+TOP_K = "top_k must be a whole number at least 1, got the number"
+QUOTES = "(put it in quotes if it is meant as text)"
+# The ^ stands where the message must point, and is taken out.
+FIELDS = [
+    ("delta_kl", "weight: ^-1", f"{WEIGHT} number -1"),
+    ("delta_kl", "weight: ^true", f"{WEIGHT} truth value true"),
+    ("delta_kl", "weight: ^'1'", f"{WEIGHT} text '1'"),
+    ("delta_kl", "enabled: ^1", "enabled must be true or false, got the number 1"),
+    ("delta_kl", "prompts: ^hello", "prompts must be a list, got the text 'hello'"),
+    ("delta_kl", "prompts: ^~", "prompts must be a list, got nothing"),
+    ("delta_kl", "prompts: [a, ^no]", f"prompts[1] must be text, got the truth value no {QUOTES}"),
+    ("delta_kl", "divergence: ^jss", "divergence must be js or kl, got the text 'jss'; did you mean 'js'?"),
+    ("delta_kl", "divergence: ^[js]", "divergence must be js or kl, got a list of 1"),
+    ("delta_kl", "top_k: ^0", f"{TOP_K} 0"),
+    ("delta_kl", "^promts: []", "unknown field 'promts'; did you mean 'prompts'?"),
+    ("delta_kl", "^line: 3", f"unknown field 'line'; allowed: {', '.join(COMMON + list(DEFAULTS['delta_kl']))}"),
+    ("null_adapter", "runs: ^257", "runs must be a whole number from 1 to 256, got the number 257"),
+    ("null_adapter", "init_scale: ^0", "init_scale must be a number greater than 0, got the number 0"),
+    (
+        "null_adapter",
+        "rank_multipliers: [1, ^0]",
+        "rank_multipliers[1] must be a number greater than 0, got the number 0",
+    ),
+    ("null_adapter", "rank_multipliers: ^[]", "rank_multipliers must have at least 1 element, got 0"),
+    (
+        "section_internalization",
+        "assert_passing_section_frac: ^1.01",
+        "assert_passing_section_frac must be a number from 0 to 1, got the number 1.01",
+    ),
+    ("calibration_drift", "items: [^[a]]", "items[0] must be a list of 2 values, got a list of 1"),
+    ("calibration_drift", "items: [^a]", "items[0] must be a list of 2 values, got the text 'a'"),
+    (
+        "external_perplexity",
+        "chunk_chars: ^127",
+        "chunk_chars must be a whole number from 128 to 16384, got the number 127",
+    ),
+    ("adapter_ablation", "lambdas: ^[0, 1]", "lambdas must have at least 3 elements, got 2"),
+]
+# What JSON cannot hold, or a schema cannot say.
+BEYOND_SCHEMA = [
+    ("delta_kl", "weight: ^.inf", f"{WEIGHT} number .inf"),
+    ("delta_kl", "weight: ^.nan", f"{WEIGHT} number .nan"),
+    ("delta_kl", "weight: ^1e999", f"{WEIGHT} text '1e999'"),
+    ("delta_kl", "weight: ^'1e3'", f"{WEIGHT} text '1e3'"),
+    ("delta_kl", "weight: ^2026-01-01", f"{WEIGHT} timestamp 2026-01-01"),
+    ("delta_kl", "assert_z_gte: ^.nan", "assert_z_gte must be a finite number, got the number .nan"),
+    ("delta_kl", "enabled: ^!!bool x", "enabled must be true or false, got the truth value x"),
+    ("delta_kl", 'prompts: [^"a\\0"]', "prompts[0] must be text without NUL characters and lone surrogates"),
+    ("delta_kl", "top_k: ^3.0", f"{TOP_K} 3.0"),
+    ("delta_kl", "top_k: ^9223372036854775808", f"{TOP_K} 9223372036854775808"),
+    ("delta_kl", 'top_k: ^!!int ""', f"{TOP_K} ''"),
+    ("delta_kl", "^name: q", "the key 'name' is given twice, first in line 3"),
+    ("delta_kl", "<<: ^3", "<< merges mappings, got the number 3"),
+    ("delta_kl", "? ^[a] : 3", "a key must be text, got a list of 1"),
+    ("adapter_ablation", "lambdas: ^[0, 1, 1.0]", "lambdas must hold at least 3 different numbers"),
+    (
+        "adapter_ablation",
+        "assert_saturation_between: ^[1, 1]",
+        "assert_saturation_between must go from low to high, got 1 and 1",
+    ),
+]
+ALLOWED = ", ".join(KINDS)
+ENTRIES = [
+    *(
+        (f"name: p, kind: {kind}, {field}", f"suite[0] ({kind}): {said}")
+        for kind, field, said in FIELDS + BEYOND_SCHEMA
+    ),
+    (
+        "name: p, kind: calibration_drift, items: [^{prompt: a}]",
+        "suite[0] (calibration_drift).items[0]: gold is missing",
+    ),
+    ("kind: delta_kl", "suite[0] (delta_kl): name is missing"),
+    ("name: ^'', kind: delta_kl", "suite[0] (delta_kl): name must not be empty"),
+    ('name: ^"a\\nb", kind: delta_kl', "suite[0] (delta_kl): name must be printable text on one line"),
+    ("name: ^7, kind: delta_kl", f"suite[0] (delta_kl): name must be text, got the number 7 {QUOTES}"),
+    ("name: p, kind: ^leakege", "suite[0]: unknown kind 'leakege'; did you mean 'leakage'?"),
+    ("name: p, kind: ^3", f"suite[0]: kind must be one of {ALLOWED}, got the number 3"),
+    ("name: p, kind: ^zzz", f"suite[0]: unknown kind 'zzz'; allowed: {ALLOWED}"),
+    ("name: p", f"suite[0]: kind is missing; allowed: {ALLOWED}"),
+]
+
+
+@pytest.mark.parametrize(("entry", "line"), ENTRIES, ids=[entry for entry, _ in ENTRIES])
+def test_mistakes_in_an_entry(entry, line):
+    column = 5 + entry.index("^") if "^" in entry else 4
+    assert mistakes(suite(entry.replace("^", ""))) == [f"sway.yaml:3:{column}: {line}"]
+
+
+REVISIONS = "models: {base: {base: gpt2, revision: a}, ft: {base: gpt2, adapter: o/l, revision: b}}\n"
+FILES = [
+    ("version: 2\n" + HEAD + PROBE, "1:10: version must be 1, got the number 2"),
+    ('version: "1"\n' + HEAD + PROBE, "1:10: version must be 1, got the text '1'"),
+    ("version: true\n" + HEAD + PROBE, "1:10: version must be 1, got the truth value true"),
+    ("version: 1.0\n" + HEAD + PROBE, "1:10: version must be 1, got the number 1.0"),
+    (PROBE, "1:1: models is missing"),
+    (HEAD, "1:1: suite is missing"),
+    (
+        HEAD + PROBE.replace("]", ", {name: p, kind: external_perplexity}]"),
+        "2:43: suite[1] (external_perplexity): name is 'p', as in suite[0] (delta_kl) in line 2; it must be unique",
+    ),
+    (HEAD + "suite: []", "2:8: suite must have at least 1 element, got 0"),
+    (HEAD + "suite: [3]", "2:9: suite[0] must be a mapping, got the number 3"),
+    (
+        HEAD + "suite: [{name: p, kind: delta_kl, enabled: false}]",
+        "2:8: suite must hold an enabled probe besides null_adapter, or nothing is judged",
+    ),
+    (
+        HEAD + "suite: [{name: p, kind: null_adapter}]",
+        "2:8: suite must hold an enabled probe besides null_adapter, or nothing is judged",
+    ),
+    (
+        HEAD + PROBE.replace("]", ", {name: n, kind: null_adapter}, {name: m, kind: null_adapter}]"),
+        "2:83: suite[2] (null_adapter): kind is 'null_adapter', as in suite[1] (null_adapter) in line 2; "
+        "it must be unique",
+    ),
+    (
+        HEAD.replace(", adapter: org/lora", "") + PROBE,
+        "1:34: models: ft needs an adapter: the folder or hub id of what was trained",
+    ),
+    (
+        HEAD.replace("ft: {base: gpt2", "ft: {base: gpt3") + PROBE,
+        "1:41: models.ft: base must be the base of models.base, 'gpt2', got 'gpt3'",
+    ),
+    (REVISIONS + PROBE, "1:47: models: ft must have the revision of models.base, 'a', got 'b'"),
+    (
+        REVISIONS.replace("revision: b", "revision: ../../a").replace("revision: a,", "").replace(", revision: a}", "}")
+        + PROBE,
+        "1:71: models.ft: revision must be a branch, a tag or a commit, got '../../a'",
+    ),
+    (
+        HEAD.replace("{base: gpt2}", "{base: gpt2, kind: api}") + PROBE,
+        "1:35: models.base: kind 'api' is known but not built yet; use hf, custom or dummy",
+    ),
+    (HEAD + PROBE + "sections: [{kind: prose, content: ' '}]", "3:35: sections[0] (prose): content must not be empty"),
+    (
+        HEAD + PROBE + "sections: [{kind: instruction, pairs: []}]",
+        "3:39: sections[0] (instruction): pairs must have at least 1 element, got 0",
+    ),
+    (
+        HEAD + PROBE + "sections: [{kind: instruction, pairs: [{prompt: a}]}]",
+        "3:40: sections[0] (instruction).pairs[0]: gold is missing",
+    ),
+    (
+        HEAD + PROBE + "sections: [{kind: prose, content: a, id: x}, {kind: prose, content: b, id: x}]",
+        "3:76: sections[1] (prose): id is 'x', as in sections[0] (prose); it must be unique",
+    ),
+    (
+        HEAD + PROBE + "defaults: {score_weights: {adherance: 1}}",
+        "3:28: defaults.score_weights: unknown field 'adherance'; did you mean 'adherence'?",
+    ),
+    (
+        HEAD + PROBE + "defaults: {score_weights: {adherence: 0, attribution: 0, calibration: 0, ablation: 0}}",
+        "3:27: defaults: score_weights must leave at least one category a positive weight",
+    ),
+    (
+        HEAD + PROBE + "defaults: {concurrent_probes: 33}",
+        "3:31: defaults: concurrent_probes must be a whole number from 1 to 32, got the number 33",
+    ),
+    (HEAD + PROBE + "control: ''", "3:10: control must not be empty"),
+    (
+        HEAD + PROBE + "dlm_source: \\\\host\\share",
+        "3:13: dlm_source is a path on the network; copy it to this machine",
+    ),
+    (HEAD + PROBE + "suites: []", "3:1: unknown field 'suites'; did you mean 'suite'?"),
+    ("", "1:1: the file is empty"),
+    ("- 1", "1:1: must be a mapping, got a list of 1"),
+    ("text", "1:1: must be a mapping, got the text 'text'"),
+    ("a: 1\n---\nb: 2", "2:1: a second document starts here; one file holds one document"),
+    ("a: \0", "1:4: the character '\\x00' is not allowed in YAML"),
+    ("a:\nb \ud800", "2:3: the character '\\ud800' is not allowed in YAML"),
+    ("a: !!python/object/apply:os.getcwd []", "1:4: the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd' is not"),
+    ("a: !mine b", "1:4: the tag '!mine' is not supported here; write the plain value"),
+    ("a: !!binary aGk=", "1:4: the tag 'tag:yaml.org,2002:binary' is not supported here; write the plain value"),
+    ("a: !!map b", "1:4: the tag 'tag:yaml.org,2002:map' is not supported here; write the plain value"),
+    ("[" * 100_000, "1:65: nested deeper than 64 levels"),
+    ("- " * 100_000, "1:129: nested deeper than 64 levels"),
+    ("a: &a [*a]", "1:4: this value contains itself through an alias"),
+    ("a: &a {<<: *a}", "1:4: this value contains itself through an alias"),
+    (
+        "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)),
+        "16:6: more than 100000 values once its aliases are written out",
+    ),
+    (
+        "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 100)),
+        "65:6: nested deeper than 64 levels once its aliases are written out",
+    ),
+    ("a: b: c", "1:5: not valid YAML: mapping values are not allowed"),
+    ("a: *b", "1:4: not valid YAML: found undefined alias"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), FILES, ids=[line[:60] for _, line in FILES])
+def test_mistakes_in_a_file(text, line):
+    (problem,) = mistakes(text)
+    assert problem.startswith(f"sway.yaml:{line}")
+
+
+def test_too_many_values(monkeypatch):
+    monkeypatch.setattr(yaml_reader, "MAX_NODES", 1000)
+    assert mistakes("[" + "a," * 1001 + "]") == ["sway.yaml:1:2000: more than 1000 values; split the file"]
+
+
+def test_all_mistakes_come_at_once_in_order():
+    text = "version: 2\n" + suite("name: p, kind: delta_kl, weight: -1, promts: [], prompts: [1, 2]") + "x: 1\n"
+    assert [problem.split(": ")[0] for problem in mistakes(text)] == [
+        "sway.yaml:1:10",
+        *(f"sway.yaml:4:{column}" for column in (38, 42, 64, 67)),
+        "sway.yaml:6:1",
+    ]
+
+
+def test_a_flood_of_mistakes_is_cut():
+    problems = mistakes(HEAD + PROBE.replace("delta_kl", f"delta_kl, prompts: [{'1, ' * 80}]"))
+    assert len(problems) == yaml_reader.MAX_PROBLEMS + 1
+    assert problems[-1].endswith("and 30 more mistakes")
+
+
+def test_a_long_number_is_cheap_and_short_in_the_message():
+    (problem,) = mistakes(f"version: {'9' * 100_000}\n{HEAD}{PROBE}")
+    assert problem.startswith("sway.yaml:1:10: version must be a whole number, got the number 999")
+    assert len(problem) < 200
+
+
+def test_aliases_and_merge_keys_as_in_safe_load():
+    text = HEAD + (
+        "suite:\n - &a {name: a, kind: delta_kl, prompts: &p [x, y], weight: 2}\n - &b {<<: *a, name: b, weight: 3}\n"
+        " - {name: c, <<: [{kind: delta_kl, weight: 4}, *b]}\n - {name: d, kind: delta_kl, prompts: *p}\n"
+    )
+    keys = ("name", "kind", "prompts", "weight")
+    theirs = [{"weight": 1.0, **entry, "prompts": tuple(entry["prompts"])} for entry in yaml.safe_load(text)["suite"]]
+    assert [{key: getattr(probe, key) for key in keys} for probe in read(text).suite] == theirs
+
+
+class Style(msgspec.Struct, kw_only=True):
+    """A kind to come that has on and off among its values."""
+
+    name: str
+    kind: Literal["style"] = "style"
+    extended: Literal["auto", "on", "off"] = "auto"
+    cap: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.5
+
+
+class AnyStyle(msgspec.Struct):
+    """Its base class."""
+
+
+def read_style(text: str) -> Style:
+    reader = yaml_reader.Reader("s", {AnyStyle: yaml_reader.Family({"style": Style})})
+    value: Any = reader.read(yaml_reader.compose(text, "s"), AnyStyle)
+    reader.finish()
+    return value
+
+
+@pytest.mark.parametrize("word", ["on", "off", "Off", "auto", "'on'"])
+def test_on_and_off_are_words_where_they_are_allowed(word):
+    assert read_style(f"{{name: a, kind: style, extended: {word}}}").extended == word.strip("'").lower()
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("extended: yes", "extended must be auto, off or on, got the truth value yes"),
+        ("cap: 1", "cap must be a number at least 0 and less than 1, got the number 1"),
+    ],
+)
+def test_other_kinds_bring_their_limits(field, said):
+    with pytest.raises(SpecError, match=said):
+        read_style(f"{{name: a, kind: style, {field}}}")
+
+
+# ------------------------------------------------------------------------------------- defaults, sections, control
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ("{}", (0.3, 0.35, 0.2, 0.15, 0.0)),
+        ("{score_weights: }", (0.3, 0.35, 0.2, 0.15, 0.0)),
+        ("{score_weights: {adherence: 1, baseline: .5}}", (1.0, 0.35, 0.2, 0.15, 0.5)),
+    ],
+)
+def test_score_weights_are_completed(given, want):
+    assert tuple(read(f"{HEAD}{PROBE}defaults: {given}").defaults.score_weights.values()) == want
+
+
+@pytest.mark.parametrize(("given", "want"), [("one", ("one",)), ("[one, two]", ("one", "two"))])
+def test_control(given, want):
+    assert read(f"{HEAD}{PROBE}control: {given}").control == want
+
+
+SECTIONS = """\
+sections:
+ - {kind: prose, content: "A text.", tag: intro}
+ - {kind: instruction, pairs: [{prompt: a, gold: b}], id: mine, intent: memorize}
+ - {kind: preference, pairs: [{prompt: a, chosen: b, rejected: c}]}
+"""
+
+
+def test_sections():
+    prose, instruction, preference = read(HEAD + PROBE + SECTIONS).sections
+    assert (prose.kind, prose.content, prose.tag, prose.intent) == ("prose", "A text.", "intro", "generalize")
+    assert (instruction.id, instruction.intent) == ("mine", "memorize")
+    assert instruction.pairs == (Pair(prompt="a", gold="b"),)
+    assert preference.pairs == (Preference(prompt="a", chosen="b", rejected="c"),)
+    assert len({prose.id, preference.id, section_id("prose", "A text!")}) == 3
+
+
+def test_a_section_id_is_a_hash_of_kind_and_content():
+    # printf '["prose","A text.",[]]' | sha256sum
+    assert read(HEAD + PROBE + SECTIONS).sections[0].id == "f1e042c953386f81"
+
+
+# ---------------------------------------------------------------------------------------------------------- paths
+
+
+def with_adapter(adapter):
+    return HEAD.replace("org/lora", json.dumps(str(adapter))) + PROBE
+
+
+@pytest.mark.parametrize("written", ["runs/a", "./runs/a", "runs/../runs/a/", "{folder}/runs/a", "~/runs/a"])
+def test_paths_start_from_the_specs_folder(written, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    (folder / "runs/a").mkdir(parents=True)
+    (folder / "cwd/runs/a").mkdir(parents=True)
+    loaded = read(with_adapter(written.format(folder=folder)), folder)
+    assert (loaded.models.ft.adapter, loaded.notes) == (str(folder / "runs/a"), ())
+
+
+def test_the_current_folder_is_second_and_noted_once(folder):
+    (folder / "cwd/runs/a").mkdir(parents=True)
+    loaded = read(with_adapter("runs/a").replace("gpt2", "runs/a"), folder)
+    assert loaded.models.base.base == loaded.models.ft.adapter == str(folder / "cwd/runs/a")
+    assert loaded.notes == (
+        f"'runs/a' was found in the current folder, not beside the spec: {folder / 'cwd' / 'runs' / 'a'}",
+    )
+
+
+@pytest.mark.parametrize("written", ["gpt2", "org/name", "runs/a"])
+def test_what_is_nowhere_and_looks_like_a_hub_id_is_one(written, folder):
+    (folder / "gpt2").write_text("a file hides no hub id", encoding="utf-8")
+    assert read(with_adapter(written), folder).models.ft.adapter == written
+
+
+@pytest.mark.parametrize("written", ["./a", "../a", "a/b/c", "~/a", "C:\\a", "a/", "/nowhere/a", "a--b/c", "x" * 5000])
+def test_a_missing_path_is_a_mistake(written, folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    problems = mistakes(with_adapter(written), folder / "gone")
+    assert len(problems) == 1
+    assert problems[0].startswith("sway.yaml:1:56: models.ft: adapter ")
+    assert "does not exist" in problems[0]
+
+
+@pytest.mark.parametrize("side", ["{base: gpt2}", "{base: gpt2,"])
+def test_a_revision_on_either_side_is_the_bases(side):
+    models = read(HEAD.replace(side, side.replace("gpt2", "gpt2, revision: v1")) + PROBE).models
+    assert (models.base.revision, models.ft.revision) == ("v1", "v1")
+
+
+def test_where_it_looked(folder):
+    (problem,) = mistakes(with_adapter("./a"), folder)
+    assert problem.endswith(f"adapter './a' does not exist (looked in {folder} and {folder / 'cwd'})")
+
+
+def test_a_share_is_refused_unopened():
+    (problem,) = mistakes(with_adapter("\\\\host\\share"))
+    assert "is a path on the network" in problem
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_dlm_source_need_not_exist(there, folder):
+    if there:
+        (folder / "d.dlm").touch()
+    assert read(HEAD + PROBE + "dlm_source: d.dlm", folder).dlm_source == str(folder / "d.dlm")
+
+
+def test_an_adapter_of_the_base_is_noted():
+    loaded = read(HEAD.replace("{base: gpt2}", "{base: gpt2, adapter: a/b}") + PROBE)
+    assert loaded.notes == ("models.base.adapter is ignored: the base is the model without an adapter",)
+
+
+# ----------------------------------------------------------------------------------------------------------- load
+
+
+def test_load_resolves_beside_the_file(folder):
+    (folder / "s").mkdir()
+    (folder / "s/a").mkdir()
+    (folder / "s/sway.yaml").write_text("\ufeff" + with_adapter("./a"), encoding="utf-8")
+    loaded = load_spec(os.path.join("..", "s", "sway.yaml"))
+    assert loaded.label == os.path.join("..", "s", "sway.yaml")
+    assert (loaded.folder, loaded.models.ft.adapter) == (str(folder / "s"), str(folder / "s/a"))
+
+
+def test_load_from_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((HEAD + PROBE).encode())))
+    loaded = load_spec("-")
+    assert (loaded.label, loaded.folder) == ("<stdin>", os.getcwd())
+
+
+UNREADABLE = [
+    ("gone.yaml", None, "gone.yaml: no such file"),
+    (".", None, ".: is a folder; name the file in it"),
+    ("bad\0.yaml", None, "'bad\\x00.yaml': cannot be read: its name holds a NUL character"),
+    ("latin.yaml", b"a: 1\nb: \xe9", "latin.yaml:2:1: not UTF-8 text; save the file as UTF-8"),
+    ("big.yaml", b"#" * (MAX_BYTES + 1), "big.yaml: larger than 4 MiB; a spec is a small file"),
+    ("wide.yaml", "a: b".encode("utf-16"), "wide.yaml:1:1: not UTF-8 text; save the file as UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("path", "data", "line"), UNREADABLE, ids=[line[:30] for _, _, line in UNREADABLE])
+def test_unreadable_files(path, data, line):
+    if data is not None:
+        Path(path).write_bytes(data)
+    with pytest.raises(SpecError) as caught:
+        load_spec(path)
+    assert caught.value.problems == [line]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX device")
+def test_an_endless_file_ends():
+    with pytest.raises(SpecError, match="larger than 4 MiB"):
+        load_spec("/dev/zero")
+
+
+PIECES = [
+    "*a",
+    "&a ",
+    "<<: ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ": ",
+    "\n",
+    "!!int ",
+    "'",
+    '"',
+    "\t",
+    "~",
+    "- ",
+    "? ",
+    "|",
+    "1:3",
+    "%",
+]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, len(README)), st.integers(0, 3), st.sampled_from(PIECES)), max_size=8))
+def test_no_garbling_of_a_spec_escapes_as_anything_but_a_spec_error(edits):
+    text = README + SECTIONS
+    for start, length, piece in edits:
+        text = text[:start] + piece + text[start + length :]
+    assert all(problem.startswith("sway.yaml:") and "\n" not in problem for problem in mistakes(text))
+
+
+def test_import_is_light():
+    code = (
+        "import sys, sway_gate.spec.schema; print(sys.modules.keys() & {'numpy', 'torch', 'rich', 'huggingface_hub'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --------------------------------------------------------------------------------------------------------- schema
+
+
+def validator():
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+GOOD = [
+    suite("name: p, kind: adapter_ablation, lambdas: [0, 1, 2], assert_saturation_between: [0.1, 2]"),
+    suite("name: p, kind: calibration_drift, items: [[a, b], {prompt: a, gold: b}]"),
+    suite("name: p, kind: null_adapter, runs: null, calibrate_kinds: [leakage]"),
+    HEAD + PROBE + SECTIONS,
+    HEAD + PROBE + "control: [a, b]\ndlm_source: x\nversion: 1\ndefaults: {score_weights: {ablation: 0}}",
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_schema_takes_what_load_takes(text):
+    read(text)
+    validator().validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(("kind", "field"), [case[:2] for case in FIELDS])
+def test_schema_refuses_what_load_refuses(kind, field):
+    assert not validator().is_valid(yaml.safe_load(suite(f"name: p, kind: {kind}, {field.replace('^', '')}")))
+
+
+def test_schema_has_nothing_of_the_loaders_own_and_is_closed():
+    schema = json_schema()
+    objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
+    assert all(definition["additionalProperties"] is False for definition in objects)
+    assert not {"line", "label", "folder", "notes"} & {name for d in objects for name in d["properties"]}
+    assert json.loads(json.dumps(schema)) == schema
+
+
+def test_names_are_compared_also_where_entries_are_wrong(tmp_path: Path) -> None:
+    suite = "[{name: a, kind: delta_kl, promts: [x]}, {name: a, kind: leakage}]"
+    text = f"models: {{base: {{base: o/m}}, ft: {{base: o/m, adapter: o/a}}}}\nsuite: {suite}\n"
+    with pytest.raises(
+        SpecError, match=r"suite\[1\] \(leakage\): name is 'a', as in suite\[0\] \(delta_kl\) in line 2"
+    ):
+        parse_spec(text, "sway.yaml", str(tmp_path))

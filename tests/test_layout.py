@@ -1,0 +1,145 @@
+"""The package's layout: imports go strictly down, there is no circle, and light commands stay light."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+# From the top down. A module imports from its own folder and from lower layers only.
+LAYERS = (
+    {"__main__"},
+    {"cli"},
+    {"commands", "pytest_plugin"},
+    {"reports", "suites"},
+    {"gate"},
+    {"engine", "compare"},
+    {"judge", "backends"},
+    {"probes"},
+    {"training_data"},
+    {"spec"},
+    {"static", "demo"},
+    {"model_files"},
+    {"cache", "output"},
+    {"results"},
+    {"measurements"},
+    {"stats", "text"},
+    {"errors", "version"},
+)
+UPWARD = {
+    ("sway_gate", "*"): "the public interface imports what it offers when it is called",
+    ("sway_gate.results", "sway_gate.reports.html.page"): "_repr_html_ must be a method of the result",
+}
+HEAVY = {"torch", "transformers", "peft"}
+MAY_IMPORT_TORCH = {"sway_gate.commands.doctor": "lists the devices that torch sees"}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+TREES = {
+    module_name(path): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "sway_gate").rglob("*.py"))
+}
+
+
+def imports(name: str) -> Iterator[str]:
+    """Every module that `name` imports, also inside functions and for type checkers alone."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in TREES else str(node.module)
+
+
+IMPORTED = {name: set(imports(name)) for name in TREES}
+EDGES = [
+    (name, other)
+    for name, imported in IMPORTED.items()
+    for other in imported & TREES.keys() - {name}
+    if (name, other) not in UPWARD and (name, "*") not in UPWARD
+]
+"""(importing module, imported module) inside the package, without the listed exceptions."""
+
+
+def layer(name: str) -> int:
+    """The depth of a module's layer. Raises StopIteration if it is in none."""
+    return next(i for i, parts in enumerate(LAYERS) if name.split(".")[1] in parts)
+
+
+def folder(name: str) -> str:
+    return name.split(".")[1]
+
+
+def test_imports_go_strictly_down():
+    across = [(a, b) for a, b in EDGES if folder(a) != folder(b)]
+    assert [f"{a} imports {b}" for a, b in across if layer(a) >= layer(b)] == []
+
+
+def test_no_modules_import_each_other():
+    graph = {name: {b for a, b in EDGES if a == name} for name in TREES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_only_the_registry_of_probes_names_modules_in_strings():
+    named = [
+        f"{name}:{node.lineno}: {node.value!r}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node.value.startswith("sway_gate.")
+        and name != "sway_gate.probes"
+    ]
+    assert named == []
+
+
+def test_only_backends_import_models():
+    offenders = [
+        f"{name} imports {root}"
+        for name in TREES
+        for root in {other.partition(".")[0] for other in IMPORTED[name]} & HEAVY
+        if not name.startswith("sway_gate.backends") and name not in MAY_IMPORT_TORCH
+    ]
+    assert offenders == []
+
+
+def loaded(*argv: str, cwd: Path) -> set[str]:
+    """Top-level modules that a command has loaded when it ends."""
+    code = "import sys; from sway_gate.cli import main; main(sys.argv[1:]); print('\\n', *sys.modules, sep='\\n')"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code, *argv], cwd=cwd, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return {line.partition(".")[0] for line in run.stdout.splitlines()}
+
+
+CLI = {"numpy", "jinja2", "msgspec", "yaml", "rich", "safetensors", "huggingface_hub"}
+LIGHT = {
+    "version": (["--version"], CLI),
+    "help": (["--help"], CLI),
+    "a command's help": (["gate", "--help"], CLI),
+    "a spec error": (["gate", "broken.yaml"], {"numpy", "huggingface_hub", "rich"}),
+    "a missing spec": (["gate", "none.yaml"], {"numpy", "huggingface_hub", "rich"}),
+    "static": (["static", "adapter"], {"huggingface_hub"}),
+    "explain": (["explain", "delta_kl"], {"huggingface_hub", "rich"}),
+    "cache": (["cache"], {"numpy", "huggingface_hub"}),
+}
+
+
+@pytest.mark.parametrize(("argv", "absent"), LIGHT.values(), ids=LIGHT)
+def test_light_commands_load_little(tmp_path, argv, absent):
+    (tmp_path / "broken.yaml").write_text("version: 1\nsuite: 3\n", encoding="utf-8")
+    (tmp_path / "adapter").mkdir()
+    assert loaded(*argv, cwd=tmp_path) & (absent | HEAVY) == set()
