@@ -715,9 +715,10 @@ def test_schema_takes_what_load_takes(text):
     validator().validate(yaml.safe_load(text))
 
 
-@pytest.mark.parametrize(("kind", "field"), [case[:2] for case in FIELDS])
-def test_schema_refuses_what_load_refuses(kind, field):
-    assert not validator().is_valid(yaml.safe_load(suite(f"name: p, kind: {kind}, {field.replace('^', '')}")))
+def test_schema_refuses_what_load_refuses():
+    entries = [f"name: p, kind: {kind}, {field.replace('^', '')}" for kind, field, *_ in FIELDS]
+    schema = validator()
+    assert [entry for entry in entries if schema.is_valid(yaml.safe_load(suite(entry)))] == []
 
 
 def test_schema_has_nothing_of_the_loaders_own_and_is_closed():
