@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 from scipy import stats as oracle
 from scipy.spatial.distance import jensenshannon
@@ -38,6 +36,7 @@ from sway_gate.stats import (
     transform,
     z_score,
 )
+from tests.helpers.property import given, st
 
 Interval = Callable[[Floats, int], tuple[float, float] | None]
 DFS = (1, 2, 3, 7, 15, 31, 127, 255)

@@ -9,8 +9,6 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import binom, norm, ttest_rel
 
 from sway_gate import cli, stats
@@ -25,6 +23,7 @@ from sway_gate.reports.json_v1 import from_json, to_json
 from sway_gate.results import Category, ModelFacts, NullSummary
 from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT, results
+from tests.helpers.property import given, settings, st
 
 MAKERS = [results.healthy, results.sick, results.undecided, results.hostile]
 by_name = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)

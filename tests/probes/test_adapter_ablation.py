@@ -3,8 +3,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sway_gate.measurements import Divergence, LogProbs
 from sway_gate.probes import adapter_ablation as probe
@@ -14,6 +12,7 @@ from sway_gate.spec.probes import AdapterAblation
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.training_data import packaged
 from tests.helpers.judged import judged
+from tests.helpers.property import given, st
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 

@@ -6,8 +6,6 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sway_gate.measurements import BASE, FINETUNED, Generation, View
 from sway_gate.probes import _recital
@@ -18,6 +16,7 @@ from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Leakage, Perturbation
 from sway_gate.spec.schema import Pair, Section
 from tests.helpers.judged import judged
+from tests.helpers.property import given, st
 
 NAMES = get_args(Perturbation)
 WORDS = "the small keeper said, because nobody may cross it is not often that many ravens come near the house again"

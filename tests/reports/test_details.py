@@ -3,10 +3,9 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sway_gate.reports.details import Fact, Passage, Passages, Table, pieces, shown
+from tests.helpers.property import given, st
 
 SECTION = {"id": "s1", "tag": "Refunds", "effective": 0.4, "passed": True, "moved": False, "lift": 0.5}
 LEAK = {"tag": "Refunds", "recall": 1.0, "recall_by_prefix": {"clean": 1.0, "typo": 0.5}}

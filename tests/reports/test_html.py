@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from lxml.html import document_fromstring
 
 from sway_gate.reports.html import figures, tables
 from sway_gate.reports.html import page as html_page
@@ -56,6 +55,10 @@ def rendered(made):
     """The page; those of RESULTS are rendered once."""
     number = next((i for i, known in enumerate(RESULTS.values()) if known is made), None)
     return html_page.render(made) if number is None else page_of(number)
+
+
+def document_fromstring(page):
+    return pytest.importorskip("lxml.html").document_fromstring(page)
 
 
 def parsed(made):

@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from lxml import etree
 
 from sway_gate.errors import UsageError
 from sway_gate.reports.json_v1 import GateV1, ProbeV1, from_json, to_json
@@ -178,6 +177,7 @@ SCHEMA = {
 
 
 def junit(result):
+    etree = pytest.importorskip("lxml.etree")
     return etree.fromstring(to_junit(result).encode())
 
 

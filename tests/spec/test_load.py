@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from sway_gate.errors import SpecError
 from sway_gate.spec import yaml_reader
@@ -21,6 +19,7 @@ from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
 from sway_gate.spec.probes import KINDS, Kind
 from sway_gate.spec.schema import Pair, Preference, section_id
 from tests.helpers import ROOT
+from tests.helpers.property import HealthCheck, given, settings, st
 
 HEAD = "models: {base: {base: gpt2}, ft: {base: gpt2, adapter: org/lora}}\n"
 PROBE = "suite: [{name: p, kind: delta_kl}]\n"

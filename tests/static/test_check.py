@@ -10,8 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from sway_gate.reports.static import render, to_dict
@@ -21,6 +19,7 @@ from sway_gate.static.findings import compact
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.patterns import _ways
 from tests.helpers import ROOT
+from tests.helpers.property import HealthCheck, given, settings, st
 
 Tensors = dict[str, np.ndarray]
 BASE = "org/base"

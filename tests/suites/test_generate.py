@@ -5,8 +5,6 @@ import sys
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sway_gate import demo
 from sway_gate.backends import embedding
@@ -22,6 +20,7 @@ from sway_gate.suites.prompts import openings, prompts
 from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.training_data import dlm
 from sway_gate.training_data.items import section
+from tests.helpers.property import given, settings, st
 
 TWENTY = " ".join(f"word{i}" for i in range(20))
 

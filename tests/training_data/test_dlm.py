@@ -6,11 +6,10 @@ import os
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from sway_gate.errors import CannotDecide, SpecError
 from sway_gate.training_data import dlm
+from tests.helpers.property import HealthCheck, given, settings, st
 
 ID = "01HZ4X7TGZM3J1A2B3C4D5E6F7"
 FRONT = f"---\ndlm_id: {ID}\ndlm_version: 15\nbase_model: smollm2-135m\n---\n"

@@ -7,13 +7,12 @@ import pickle
 from hashlib import sha256
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from sway_gate.errors import SpecError
 from sway_gate.training_data import files, text
 from sway_gate.training_data.items import Line
 from sway_gate.training_data.load import load_sections
+from tests.helpers.property import HealthCheck, given, settings, st
 
 WORDS = " ".join(f"word{i}" for i in range(text.MIN_WORDS))
 

@@ -4,10 +4,9 @@ import json
 from importlib.resources import files
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sway_gate.training_data import packaged
+from tests.helpers.property import given, st
 
 NAMES = ("knowledge.jsonl", "public_domain_en.txt", "prompts.txt", "stuffing.txt", "PROVENANCE.md")
 TEXTS = st.lists(st.text(alphabet="ab.!?\"' \n\té", max_size=60), max_size=5)

@@ -1,0 +1,33 @@
+"""Hypothesis where it is installed. Where it is not, the tests that need it skip, and all others run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+try:
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+except ImportError:
+
+    class _Absent:
+        """Takes any call and any attribute, so that strategies can be written down."""
+
+        def __call__(self, *_: Any, **__: Any) -> "_Absent":
+            return self
+
+        def __getattr__(self, _: str) -> "_Absent":
+            return self
+
+        def __or__(self, _: Any) -> "_Absent":
+            return self
+
+    def given(*_: Any, **__: Any) -> Any:
+        return pytest.mark.skip(reason="needs hypothesis, which is not installed")
+
+    def settings(*_: Any, **__: Any) -> Callable[[Any], Any]:
+        return lambda test: test
+
+    HealthCheck = st = _Absent()
+
+__all__ = ["HealthCheck", "given", "settings", "st"]
