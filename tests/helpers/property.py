@@ -1,4 +1,4 @@
-"""Hypothesis where it is installed. Where it is not, the tests that need it skip, and all others run."""
+"""Hypothesis where it is installed; elsewhere the tests that need it skip."""
 
 from collections.abc import Callable
 from typing import Any
