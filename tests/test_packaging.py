@@ -48,7 +48,7 @@ def test_doctor_knows_every_extra():
     assert {name: extra.packages for name, extra in doctor.EXTRAS.items()} == declared
 
 
-def test_all_is_all():
+def test_the_extra_all_names_every_other_extra():
     assert set(re.findall(r"\w+", EXTRAS["all"][0].partition("[")[2])) == EXTRAS.keys() - {"all"}
 
 

@@ -50,7 +50,7 @@ def test_what_is_not_public_is_no_attribute() -> None:
 
 
 @pytest.mark.parametrize("function", [sway_gate.run, sway_gate.check])
-def test_it_is_typed(function: Any) -> None:
+def test_public_functions_have_type_hints(function: Any) -> None:
     names = {"GateResult": sway_gate.GateResult, "Spec": Spec}
     hints = typing.get_type_hints(function, localns=names)
     assert hints.pop("return") is sway_gate.GateResult

@@ -153,7 +153,7 @@ def test_out_of_memory_halves_the_pass(llama: Path, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("given", ["much", "0", "-1", "nan"])
-def test_a_memory_budget_that_is_none_is_named(llama: Path, tmp_path: Path, monkeypatch: Any, given: str) -> None:
+def test_a_malformed_memory_budget_is_refused(llama: Path, tmp_path: Path, monkeypatch: Any, given: str) -> None:
     monkeypatch.setenv("SWAY_MEMORY_GB", given)
     with pytest.raises(UsageError, match="SWAY_MEMORY_GB"):
         measure(load(llama, save_adapter(tmp_path, llama)), [FINETUNED], TEXTS)

@@ -87,7 +87,7 @@ def test_an_adapter_without_a_base(folder, capsys):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is text")
-def test_a_name_that_is_no_text(folder, capsys):
+def test_a_file_name_that_is_not_utf8_is_refused(folder, capsys):
     shutil.copy("notes.md", b"\xff.md")
     assert cli.main(["init", str(demo.HEALTHY), *MODELS, "--data", os.fsdecode(b"\xff.md")]) == 2
     assert r"\udcff.md': its name is no text in UTF-8; rename it" in capsys.readouterr().err
@@ -115,7 +115,7 @@ def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, v
     assert (result.verdict, {p.verdict for p in result.probes} & {"error"}) == (verdict, set())
 
 
-def test_what_is_not_here_is_told(folder, capsys):
+def test_a_base_that_is_not_on_this_machine_is_told(folder, capsys):
     assert cli.main(["init", str(demo.HEALTHY), "--base", "modle", "--data", "notes.md"]) == 0
     assert "  not on this machine: modle; `sway prefetch sway.yaml` downloads it\n" in capsys.readouterr().out
 

@@ -51,11 +51,11 @@ def facts(image: str) -> dict[str, Any]:
     return found
 
 
-def test_size(facts: dict[str, Any]) -> None:
+def test_the_image_is_small(facts: dict[str, Any]) -> None:
     assert facts["Size"] <= MAX_BYTES
 
 
-def test_settings(facts: dict[str, Any]) -> None:
+def test_the_image_has_its_entry_point_and_labels(facts: dict[str, Any]) -> None:
     config = facts["Config"]
     assert config["Entrypoint"] == ["sway"]
     assert "HF_HUB_OFFLINE=1" in config["Env"]

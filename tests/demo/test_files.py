@@ -21,7 +21,7 @@ WEIGHTS = [demo.MODEL / "model.safetensors", *(a / "adapter_model.safetensors" f
 SPECS = [Path(path) for _, path in demo.specs()]
 
 
-def test_all_of_it_is_small() -> None:
+def test_the_demo_takes_few_megabytes() -> None:
     files = [path for path in demo.FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert sum(path.stat().st_size for path in files) <= 5.5e6
 

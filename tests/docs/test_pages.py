@@ -48,7 +48,7 @@ def test_few_blocks_are_not_run():
 
 
 @pytest.mark.parametrize(("path", "text"), docs.pages().items(), ids=lambda value: getattr(value, "name", ""))
-def test_the_page_is_what_the_sources_say(path, text):
+def test_a_generated_page_is_up_to_date(path, text):
     assert path.read_text(encoding="utf-8") == text, "run python -m tools.docs"
 
 
@@ -178,7 +178,7 @@ def whole(block: Block) -> str:
 
 
 @pytest.mark.parametrize("block", yamls("spec", "suite"), ids=place)
-def test_a_spec_is_one(block, tmp_path):
+def test_a_spec_in_the_docs_loads(block, tmp_path):
     make_paths(parsed(block), tmp_path)
     assert parse_spec(whole(block), place(block), str(tmp_path)).suite
 
@@ -190,7 +190,7 @@ def check(module: str, *arguments: str) -> None:
 
 
 @pytest.mark.parametrize("block", yamls("workflow", "gitlab"), ids=place)
-def test_a_pipeline_is_one(block, tmp_path):
+def test_a_pipeline_in_the_docs_fits_its_schema(block, tmp_path):
     pytest.importorskip("check_jsonschema")
     sort = sort_of(parsed(block))
     is_part = sort == "workflow" and "jobs" not in parsed(block)
@@ -204,7 +204,7 @@ def our_steps(block: Block) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("block", yamls("workflow"), ids=place)
-def test_the_action_is_asked_for_what_it_has(block):
+def test_workflows_in_the_docs_use_inputs_that_the_action_has(block):
     inputs = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"].keys()
     assert {key for step in our_steps(block) for key in step.get("with", {})} <= inputs
     assert {step["uses"] for step in our_steps(block)} <= {f"sway-gate/sway-gate@v{__version__}"}
@@ -225,7 +225,7 @@ def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
 
 
 @pytest.mark.parametrize("block", yamls("precommit"), ids=place)
-def test_hooks_are_ours(block, tmp_path):
+def test_hooks_in_the_docs_exist_in_this_version(block, tmp_path):
     manifest = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     ours = [repo for repo in parsed(block)["repos"] if repo["repo"].endswith("/sway-gate")]
     assert {hook["id"] for repo in ours for hook in repo["hooks"]} <= {hook["id"] for hook in manifest}
@@ -236,6 +236,6 @@ def test_hooks_are_ours(block, tmp_path):
 
 
 @pytest.mark.parametrize("block", of("json", "jsonl"), ids=place)
-def test_json_is_json(block):
+def test_json_in_the_docs_parses(block):
     for text in block.text.splitlines() if block.language == "jsonl" else [block.text]:
         assert json.loads(text) is not None

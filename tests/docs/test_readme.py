@@ -25,7 +25,7 @@ def test_the_demo_output_is_what_the_demo_prints() -> None:
     assert words(held[0]) == words(readme_demo.shown())
 
 
-def test_the_spec_is_one(tmp_path: Path) -> None:
+def test_the_spec_in_the_readme_loads(tmp_path: Path) -> None:
     text = re.search(r"```yaml\nversion: 1.*?```", README, re.DOTALL)[0].strip("`").removeprefix("yaml")  # type: ignore[index]
     (tmp_path / "runs" / "adapter").mkdir(parents=True)
     assert len(parse_spec(text, "README.md", str(tmp_path)).suite) == 6

@@ -115,7 +115,7 @@ UNKNOWN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("config", UNKNOWN.values(), ids=UNKNOWN)
-def test_what_does_not_tell_is_not_known(tmp_path: Path, config: dict[str, Any]) -> None:
+def test_a_config_of_unknown_sizes_gives_no_cost(tmp_path: Path, config: dict[str, Any]) -> None:
     assert cost.of_files(base_folder(tmp_path, SHAPES, **config), tmp_path) is None
 
 

@@ -230,7 +230,7 @@ EVENTS: list[Any] = [
 ]
 
 
-def test_the_sum() -> None:
+def test_events_are_summed_up_by_probe_and_kind() -> None:
     s = trace_summary.sum_up(EVENTS, slowest=1)
     assert [(p.name, p.seconds, p.passes, p.stored) for p in s.probes] == [
         ("second | *", 6.5, 2, 1),
@@ -259,7 +259,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("events", "words"), WORDS.values(), ids=WORDS)
-def test_what_is_told(events: list[Any], words: str) -> None:
+def test_the_report_of_a_trace_says(events: list[Any], words: str) -> None:
     assert words in reports.render(trace_summary.sum_up(events))
 
 
@@ -273,7 +273,7 @@ def written(path: Path, *rows: bytes) -> str:
     return str(path)
 
 
-def test_the_command(tmp_path: Path, capsys: Any) -> None:
+def test_the_command_writes_each_format(tmp_path: Path, capsys: Any) -> None:
     path = written(tmp_path / "t.jsonl", *map(msgspec.json.encode, EVENTS))
     for form, words in {"terminal": "pass in 14.0 s", "md": "# sway trace", "json": '"schema_version": 1'}.items():
         assert cli.main(["trace", path, "--format", form]) == 0
@@ -295,7 +295,7 @@ NO_TRACE = {
 
 
 @pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
-def test_what_is_no_trace(tmp_path: Path, data: bytes) -> None:
+def test_other_files_are_not_taken_for_traces(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UsageError, match="is no trace of version 1"):
         trace_summary.read(written(tmp_path / "t.jsonl", data))
 
@@ -321,7 +321,7 @@ def test_a_trace_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: Any) 
         trace_summary.read(path)
 
 
-def test_a_long_name_leaves_a_table() -> None:
+def test_a_long_name_does_not_widen_the_table() -> None:
     s = trace_summary.sum_up(
         [EVENTS[0], trace.PlanEvent(probes={"n" * 9000: trace.ProbeDemand(kind="k", texts=1, answers=1)}, answers=1)]
     )

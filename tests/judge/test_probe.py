@@ -51,7 +51,7 @@ GATES = {
 
 
 @pytest.mark.parametrize(("verdicts", "verdict", "code"), GATES.values(), ids=GATES)
-def test_gate(verdicts: list[str], verdict: str, code: int) -> None:
+def test_the_verdicts_of_the_probes_decide_the_gate(verdicts: list[str], verdict: str, code: int) -> None:
     results = [result("adherence", None if v in ("skip", "error") else 0.7, v) for v in verdicts]
     composite = compose(results, WEIGHTS, 0.6)
     assert (composite.verdict, composite.exit_code) == (verdict, code)

@@ -71,17 +71,17 @@ NO_IDS += ["C:\\a", "a\\b", "a/b.git", "é", "a\n", "a\0", "x" * 97, "a:b", "htt
 
 
 @pytest.mark.parametrize("ref", IDS)
-def test_hub_ids(ref):
+def test_hub_ids_are_recognised(ref):
     assert hub.is_hub_id(ref)
 
 
 @pytest.mark.parametrize("ref", NO_IDS)
-def test_no_hub_ids(ref):
+def test_other_texts_are_not_taken_for_hub_ids(ref):
     assert not hub.is_hub_id(ref)
 
 
 @pytest.mark.parametrize("ref", IDS)
-def test_hub_ids_are_ids_to_huggingface_hub_too(ref):
+def test_huggingface_hub_accepts_the_same_ids(ref):
     pytest.importorskip("huggingface_hub.utils").validate_repo_id(ref)
 
 
@@ -218,7 +218,7 @@ def test_commit_of_a_snapshot(below, cache):
 @pytest.mark.parametrize(
     "path", ["x", "models--a--b/blobs/" + COMMIT, "models--a--b/snapshots/main", "snapshots/" + COMMIT]
 )
-def test_no_commit_elsewhere(path, tmp_path):
+def test_a_path_outside_a_snapshot_has_no_commit(path, tmp_path):
     assert hub.commit(tmp_path / path) is None
 
 

@@ -25,7 +25,7 @@ def scripts():
 
 
 @pytest.mark.parametrize(("path", "schema"), SCHEMAS.items(), ids=lambda value: getattr(value, "name", value))
-def test_the_schema_holds(world, path, schema):
+def test_actions_and_workflows_fit_their_schemas(world, path, schema):
     kit.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", str(path), cwd=ROOT, env=world)
 
 
@@ -50,6 +50,6 @@ def test_shellcheck_finds_nothing(world, script):
     assert done.returncode == 0
 
 
-def test_hooks_are_hooks(world):
+def test_pre_commit_accepts_the_hook_files(world):
     kit.run("pre-commit", "validate-manifest", ".pre-commit-hooks.yaml", cwd=ROOT, env=world)
     kit.run("pre-commit", "validate-config", "examples/precommit/.pre-commit-config.yaml", cwd=ROOT, env=world)

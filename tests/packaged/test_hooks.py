@@ -70,7 +70,7 @@ def test_all_run_at_commits_and_pushes():
     assert {tuple(hook["stages"]) for hook in HOOKS.values()} == {("pre-commit", "pre-push")}
 
 
-def test_the_hooks_are_without_prose():
+def test_the_hook_file_has_no_comments_and_descriptions():
     text = (ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
     assert "#" not in text
     assert not any("description" in hook for hook in HOOKS.values())
@@ -94,7 +94,7 @@ def test_every_place_names_this_version():
         "examples/github-action/gate.yml",
     ],
 )
-def test_a_place_is_found_in(name):
+def test_a_version_is_found_in_each_file(name):
     assert name in {place.partition(":")[0] for place, _ in bump_version.places(ROOT)}
 
 
@@ -119,12 +119,12 @@ def test_a_bump_reaches_every_place(copy):
 
 
 @pytest.mark.parametrize("version", ["", "1.2", "v1.2.3", "1.2.3rc1", "1.2.3\n"])
-def test_what_is_no_version_is_refused(copy, version):
+def test_a_bump_refuses_a_malformed_version(copy, version):
     with pytest.raises(ValueError, match="no version"):
         bump_version.bump(copy, version)
 
 
-def test_a_release_without_a_word_is_refused(copy):
+def test_a_bump_refuses_an_empty_changelog_section(copy):
     bump_version.bump(copy, "9.8.7")
     with pytest.raises(ValueError, match="Unreleased"):
         bump_version.bump(copy, "9.8.8")

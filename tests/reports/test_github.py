@@ -38,7 +38,7 @@ def test_a_command_holds_what_it_was_given(text):
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_summary_has_a_row_a_probe(name):
+def test_a_summary_has_a_row_for_each_probe(name):
     page = github.summary(RESULTS[name])
     kinds, _ = inlines(page)
     rows = [line for line in page.splitlines() if line.startswith("| **")]

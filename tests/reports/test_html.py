@@ -249,7 +249,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("made", SIZES.values(), ids=SIZES)
-def test_a_page_has_an_end(monkeypatch, made):
+def test_a_page_is_cut_to_its_largest_size(monkeypatch, made):
     monkeypatch.setattr(html_page, "available", lambda: False)
     page = html_page.render(made)
     assert len(page.encode()) <= html_page.MAX_BYTES
@@ -258,7 +258,7 @@ def test_a_page_has_an_end(monkeypatch, made):
 
 @needs_viz
 @pytest.mark.slow
-def test_a_page_with_pictures_has_an_end():
+def test_a_page_leaves_out_its_pictures_where_they_do_not_fit():
     page = html_page.render(SIZES["3000 probes"])
     assert len(page.encode()) <= html_page.MAX_BYTES
     assert "without its pictures, for the length of this page" in page

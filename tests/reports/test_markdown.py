@@ -31,21 +31,21 @@ BASELINE = Baseline(
 
 
 @pytest.mark.parametrize("text", [*EVIL, *STARTS])
-def test_text_is_text(text):
+def test_text_in_a_table_is_never_read_as_markup(text):
     kinds, shown = inlines(f"| a |\n| --- |\n| {markdown.text(text)} |\n")
     assert kinds <= TABLE | TEXT
     assert shown.replace("\u200b", "") == "a" + one_line(text)
 
 
 @pytest.mark.parametrize("text", [*EVIL, *STARTS])
-def test_text_at_the_start_of_a_line_is_text(text):
+def test_text_at_the_start_of_a_line_is_never_read_as_markup(text):
     kinds, shown = inlines(markdown.text(text))
     assert kinds <= TEXT | {"paragraph_open", "paragraph_close"}
     assert shown.replace("\u200b", "") == one_line(text)
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_no_address_and_no_mention_is_found(text):
+def test_text_becomes_neither_a_link_nor_a_mention(text):
     escaped = markdown.text(text)
     assert not re.search(r"https?:|www\.|mailto:", escaped, re.IGNORECASE)
     _, shown = inlines(escaped)
@@ -61,7 +61,7 @@ def test_a_page_holds_its_own_markup_alone(name):
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_row_a_probe(name):
+def test_the_table_has_a_row_for_each_probe(name):
     rows = [line for line in markdown.render(RESULTS[name]).splitlines() if line.startswith("| **")]
     assert len(rows) == len(RESULTS[name].probes)
 
@@ -84,7 +84,7 @@ HOLDS = {
 
 
 @pytest.mark.parametrize(("made", "line"), HOLDS.values(), ids=HOLDS)
-def test_a_page_holds(made, line):
+def test_a_page_shows_each_part_of_a_result(made, line):
     assert line in markdown.render(made)
 
 

@@ -563,7 +563,7 @@ def test_the_current_folder_is_second_and_noted_once(folder):
 
 
 @pytest.mark.parametrize("written", ["gpt2", "org/name", "runs/a"])
-def test_what_is_nowhere_and_looks_like_a_hub_id_is_one(written, folder):
+def test_a_path_that_does_not_exist_may_be_a_hub_id(written, folder):
     (folder / "gpt2").write_text("a file hides no hub id", encoding="utf-8")
     assert read(with_adapter(written), folder).models.ft.adapter == written
 
@@ -584,7 +584,7 @@ def test_a_revision_on_either_side_is_the_bases(side):
     assert (models.base.revision, models.ft.revision) == ("v1", "v1")
 
 
-def test_where_it_looked(folder):
+def test_a_missing_path_is_told_with_the_folders_looked_in(folder):
     (problem,) = mistakes(with_adapter("./a"), folder)
     assert problem.endswith(f"adapter './a' does not exist (looked in {folder} and {folder / 'cwd'})")
 

@@ -577,7 +577,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("pattern", "ways"), WAYS, ids=lambda value: str(value)[:20])
-def test_ways_of_a_regex(pattern: str, ways: float) -> None:
+def test_the_ways_to_match_a_regex_are_counted(pattern: str, ways: float) -> None:
     assert _ways(pattern, 10) == ways
 
 

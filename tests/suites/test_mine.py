@@ -92,7 +92,7 @@ def outliers(*suite: str, limit: int = 5, more: str = "") -> tuple[mine.Mined, l
     return mined, entries(mined, given)
 
 
-def test_prompts_at_both_ends_are_found() -> None:
+def test_the_prompts_moved_least_and_most_are_found() -> None:
     mined, [least, most] = outliers(MOVED, limit=2)
     assert isinstance(least, DeltaKL)
     assert isinstance(most, DeltaKL)
@@ -101,13 +101,13 @@ def test_prompts_at_both_ends_are_found() -> None:
     assert (mined.kept, mined.tried) == (4, 5)
 
 
-def test_no_prompt_is_at_both_ends() -> None:
+def test_no_prompt_is_among_both_least_and_most_moved() -> None:
     _, [least, most] = outliers(MOVED, limit=50)
     assert (len(least.prompts), len(most.prompts)) == (2, 2)
     assert set(least.prompts).isdisjoint(most.prompts)
 
 
-def test_one_prompt_is_one_end() -> None:
+def test_one_prompt_alone_is_the_one_moved_least() -> None:
     assert [e.name for e in outliers("{name: m, kind: delta_kl, prompts: [the mill]}")[1]] == ["mined_moved_least"]
 
 

@@ -211,7 +211,7 @@ def test_a_missing_document(write):
     st.lists(st.sampled_from([FRONT, "::instruction::", "::preference#a::", "### Q", "\n", "```", "x: &a [*a]", "---"]))
 )
 @pytest.mark.parametrize("act", [dlm.sections, dlm.adapter])
-def test_nothing_but_errors_of_ours(write, act, parts):
+def test_no_document_raises_anything_but_our_errors(write, act, parts):
     path = write("\n".join(parts))
     with contextlib.suppress(SpecError, CannotDecide):
         act(path)
