@@ -40,7 +40,10 @@ def two_levels(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 NULLS = (
     Null("normal", lambda rng, shape: rng.normal(size=shape)),
     Null("log-normal, raw", lambda rng, shape: rng.lognormal(size=shape)),
-    Null("log-normal, through log", lambda rng, shape: transform(rng.lognormal(size=shape), "log", TINY)),
+    Null(
+        "log-normal, through log",
+        lambda rng, shape: transform(rng.lognormal(size=shape), "log", TINY),
+    ),
     Null("Student's t, 3 df", lambda rng, shape: rng.standard_t(3, shape)),
     Null("uniform", lambda rng, shape: rng.uniform(size=shape)),
     Null("two levels, 80 : 20", two_levels),
@@ -83,7 +86,12 @@ def needed_effects(n: int) -> Floats:
 def power_row(n: int) -> list[str]:
     needed = needed_effects(n)
     shares = [f"{np.mean(needed <= d):.3f}" for d in EFFECTS]
-    return [str(n), f"{threshold(n):.2f}", *shares, *(f"{np.quantile(needed, q):.1f}" for q in (0.5, 0.9, 0.99))]
+    return [
+        str(n),
+        f"{threshold(n):.2f}",
+        *shares,
+        *(f"{np.quantile(needed, q):.1f}" for q in (0.5, 0.9, 0.99)),
+    ]
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

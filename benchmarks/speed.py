@@ -67,9 +67,13 @@ def make_model() -> Path:
         show_progress=False,
     )
     tokenizer.train_from_iterator([*packaged.prose(), packaged.stuffing()], trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>"
+    )
     fast.save_pretrained(folder / "base")
-    wrapped = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
+    wrapped = get_peft_model(
+        model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
     for name, parameter in wrapped.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
@@ -98,8 +102,13 @@ def suite(runs: int) -> list[dict[str, Any]]:
 
 def whole_suite() -> list[dict[str, Any]]:
     """Every kind that needs neither training text nor an extra, in fields that dlm-sway has too."""
-    cases = [{"prompt": p, "gold": " the old house", "paraphrases": [f"Well, {p}", f"{p} now"]} for p in PROMPTS[:8]]
-    triples = [{"prompt": p, "chosen": " a quiet place", "rejected": " a loud one"} for p in PROMPTS[8:16]]
+    cases = [
+        {"prompt": p, "gold": " the old house", "paraphrases": [f"Well, {p}", f"{p} now"]}
+        for p in PROMPTS[:8]
+    ]
+    triples = [
+        {"prompt": p, "chosen": " a quiet place", "rejected": " a loud one"} for p in PROMPTS[8:16]
+    ]
     return [
         *suite(3),
         {"name": "prose", "kind": "external_perplexity", "max_chunks": 4, "chunk_chars": 1024},
@@ -116,14 +125,22 @@ def cost(command: list[str], *, keep_cache: bool = False) -> Cost:
     if not keep_cache:
         shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True, exist_ok=True)
-    env = os.environ | {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), "HF_HUB_OFFLINE": "1"}
+    env = os.environ | {
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "HF_HUB_OFFLINE": "1",
+    }
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
+    )
     _, _, usage = os.wait4(process.pid, 0)
     return Cost(time.perf_counter() - started, usage.ru_maxrss / 1024)
 
 
-def compare(ours: list[str], theirs: list[str] | None, repeats: int) -> tuple[list[Cost], list[Cost]]:
+def compare(
+    ours: list[str], theirs: list[str] | None, repeats: int
+) -> tuple[list[Cost], list[Cost]]:
     mine, other = [], []
     for _ in range(repeats):
         mine.append(cost(ours))
@@ -139,7 +156,9 @@ def line(what: str, mine: list[Cost], other: list[Cost], limit: str) -> str:
         return f"| {what} | {seconds:.2f} s, {peak:.0f} MiB | – | – | {limit} |"
     s, p = statistics.median(c.seconds for c in other), statistics.median(c.peak_mib for c in other)
     ratio = f"{seconds / s:.2f} × wall, {peak / p:.2f} × peak"
-    return f"| {what} | {seconds:.2f} s, {peak:.0f} MiB | {s:.2f} s, {p:.0f} MiB | {ratio} | {limit} |"
+    return (
+        f"| {what} | {seconds:.2f} s, {peak:.0f} MiB | {s:.2f} s, {p:.0f} MiB | {ratio} | {limit} |"
+    )
 
 
 def arithmetic_rate(folder: Path) -> str:
@@ -153,13 +172,24 @@ def arithmetic_rate(folder: Path) -> str:
     from sway_gate.output import silent
 
     x, w = torch.randn(1024, 576), torch.randn(1536, 576)
-    gemm = max(2 * 1024 * 576 * 1536 / _seconds(lambda: torch.nn.functional.linear(x, w)) for _ in range(40))
-    backend = hf.load(Source(folder / "base", folder / "adapter", device="cpu"), null_adapters.NullSettings(runs=14))
-    views = [FINETUNED, *(View("null", i) for i in range(14))]  # with the base 16 views, of 4 texts each
+    gemm = max(
+        2 * 1024 * 576 * 1536 / _seconds(lambda: torch.nn.functional.linear(x, w))
+        for _ in range(40)
+    )
+    backend = hf.load(
+        Source(folder / "base", folder / "adapter", device="cpu"),
+        null_adapters.NullSettings(runs=14),
+    )
+    views = [
+        FINETUNED,
+        *(View("null", i) for i in range(14)),
+    ]  # with the base 16 views, of 4 texts each
     requests = [Divergence(" ".join(PROMPTS[4 * i : 4 * i + 4])) for i in range(4)]
     rows = [row for row, _ in backend.encode(requests)]
     tokens = 16 * len(rows) * max(len(row.ids) for row in rows)
-    weights = sum(p.numel() for n, p in backend._model.named_parameters() if p.dim() == 2 and "embed" not in n)
+    weights = sum(
+        p.numel() for n, p in backend._model.named_parameters() if p.dim() == 2 and "embed" not in n
+    )
     head = 16 * len(rows) * 49152 * 576
     plan = [(v, r) for v in views for r in requests]
     seconds = min(_seconds(lambda: run_plan(plan, lambda: backend, None, silent)) for _ in range(5))
@@ -176,8 +206,15 @@ def generation_rate(folder: Path) -> str:
     from sway_gate.measurements import BASE, FINETUNED, Generation, View
     from sway_gate.output import silent
 
-    backend = hf.load(Source(folder / "base", folder / "adapter", device="cpu"), null_adapters.NullSettings(runs=4))
-    plan = [(v, Generation(p, 64)) for v in (FINETUNED, *(View("null", i) for i in range(4))) for p in PROMPTS[:8]]
+    backend = hf.load(
+        Source(folder / "base", folder / "adapter", device="cpu"),
+        null_adapters.NullSettings(runs=4),
+    )
+    plan = [
+        (v, Generation(p, 64))
+        for v in (FINETUNED, *(View("null", i) for i in range(4)))
+        for p in PROMPTS[:8]
+    ]
     together = _seconds(lambda: run_plan(plan, lambda: backend, None, silent))
     views = [view for view, _ in plan[::8]]
     rows = [row for row, _ in backend.encode([request for _, request in plan[:8]])]
@@ -189,7 +226,9 @@ def generation_rate(folder: Path) -> str:
 
     alone = _seconds(one_by_one)
     what = "48 generations of 64 tokens, batched"
-    return f"| {what} | {together:.1f} s | one by one {alone:.1f} s | {together / alone:.2f} | ≤ .20 |"
+    return (
+        f"| {what} | {together:.1f} s | one by one {alone:.1f} s | {together / alone:.2f} | ≤ .20 |"
+    )
 
 
 def _seconds(call: Any) -> float:
@@ -207,7 +246,11 @@ def main() -> None:
     folder = WORK / "model-v1"
     if args.part:
         given = () if args.part == "model" else (folder,)
-        print({"model": make_model, "rate": arithmetic_rate, "generation": generation_rate}[args.part](*given))
+        print(
+            {"model": make_model, "rate": arithmetic_rate, "generation": generation_rate}[
+                args.part
+            ](*given)
+        )
         return
     # In processes of their own: a child's peak memory counts from its parent's.
     part = [sys.executable, __file__, "--part"]
@@ -233,7 +276,9 @@ def main() -> None:
         flush=True,
     )
     gate = compare([*ours, "run", three], against("run", three), args.repeats)
-    print(line("delta_kl × 32, adapter_ablation × 8, 3 nulls", *gate, "≤ .40, peak ≤ 1.5"), flush=True)
+    print(
+        line("delta_kl × 32, adapter_ablation × 8, 3 nulls", *gate, "≤ .40, peak ≤ 1.5"), flush=True
+    )
     whole = write_suite(folder, "whole", whole_suite())
     both = compare([*ours, "run", whole], against("run", whole), args.repeats)
     print(line("8 kinds, 3 nulls (theirs calibrates three of them)", *both, "≤ .40"), flush=True)
@@ -242,21 +287,39 @@ def main() -> None:
         compare([*ours, "run", sixteen], None, args.repeats)[0],
     )
     print(line("16 nulls against 8 (both ours)", large, small, "≤ 1.8"), flush=True)
-    print(subprocess.run([*part, "rate"], check=True, capture_output=True, text=True).stdout, end="", flush=True)
-    print(subprocess.run([*part, "generation"], check=True, capture_output=True, text=True).stdout, end="", flush=True)
+    print(
+        subprocess.run([*part, "rate"], check=True, capture_output=True, text=True).stdout,
+        end="",
+        flush=True,
+    )
+    print(
+        subprocess.run([*part, "generation"], check=True, capture_output=True, text=True).stdout,
+        end="",
+        flush=True,
+    )
     cost([*ours, "run", three])
     for what, command, limit in (
         ("cached `sway gate`", [*ours, "gate", three], "≤ 0.2 s"),
         ("`sway --version`", [*ours, "--version"], "≤ 0.1 s"),
         ("spec error", [*ours, "gate", str(broken)], "≤ 0.25 s"),
     ):
-        print(line(what, [cost(command, keep_cache=True) for _ in range(2 * args.repeats + 1)], [], limit), flush=True)
+        print(
+            line(
+                what,
+                [cost(command, keep_cache=True) for _ in range(2 * args.repeats + 1)],
+                [],
+                limit,
+            ),
+            flush=True,
+        )
 
 
 def _machine() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), platform.machine())
+    cpu = next(
+        (x.split(":")[1].strip() for x in lines if x.startswith("model name")), platform.machine()
+    )
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 

@@ -87,7 +87,9 @@ def check(
     files = [data] if isinstance(data, str | os.PathLike) else data
     given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
     named = None if base is None else os.fspath(base)
-    suite = check_suite(os.fspath(adapter), named, given, [os.fspath(file) for file in files], online)
+    suite = check_suite(
+        os.fspath(adapter), named, given, [os.fspath(file) for file in files], online
+    )
     return run_gate(suite, Options(online=online, cache=cache))
 
 

@@ -37,7 +37,9 @@ _MAGIC = b"sway-gate cache 1\n"
 _HEADER_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
 _KINDS = ("verdicts", "readings", "digests")
 _HEX = "[0-9a-f]{64}"
-_ENTRY = re.compile(rf"(verdicts/{_HEX}|readings/{_HEX}/{_HEX}|digests/files)(\.[0-9a-f]{{16}}\.tmp)?")
+_ENTRY = re.compile(
+    rf"(verdicts/{_HEX}|readings/{_HEX}/{_HEX}|digests/files)(\.[0-9a-f]{{16}}\.tmp)?"
+)
 
 
 def verdict_key(parts: Mapping[str, object]) -> str:
@@ -120,7 +122,9 @@ def clear() -> tuple[int, int]:
     """Remove every entry; entries and bytes that are gone. Files that are not the store's stay where they are."""
     removed = [entry for entry in _all_entries() if _remove(entry.path)]
     folders = {entry.path.parent for entry in removed}
-    for folder in sorted(folders | {folder.parent for folder in folders if folder.name not in _KINDS}, reverse=True):
+    for folder in sorted(
+        folders | {folder.parent for folder in folders if folder.name not in _KINDS}, reverse=True
+    ):
         with suppress(OSError):  # it holds something else: it stays
             folder.rmdir()
     return len(removed), sum(entry.size_bytes for entry in removed)
@@ -340,7 +344,10 @@ def _temporary() -> Path | None:
 
 
 def _usual_roots() -> list[Path]:
-    roots = [os.environ.get("XDG_CACHE_HOME"), os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None]
+    roots = [
+        os.environ.get("XDG_CACHE_HOME"),
+        os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None,
+    ]
     return [Path(root) for root in [*roots, os.path.expanduser("~/.cache")] if root]
 
 

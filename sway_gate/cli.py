@@ -13,7 +13,9 @@ from sway_gate.commands._common import Command
 from sway_gate.errors import SwayError
 from sway_gate.version import __version__
 
-EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 the command, the spec or the files are wrong, 3 could not decide"
+EXIT_CODES = (
+    "exit codes: 0 pass, 1 fail, 2 the command, the spec or the files are wrong, 3 could not decide"
+)
 UNDECIDED = 3
 INTERRUPTED = 130
 
@@ -36,8 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SwayError as error:
         return _complain(str(error).splitlines() or [type(error).__name__], error.exit_code)
     except MemoryError:
-        return _complain(["out of memory; close other programs, or judge on a larger machine"], UNDECIDED)
-    except BaseException as error:  # a panic in a Rust extension is no Exception, and must not end as a 1 either
+        return _complain(
+            ["out of memory; close other programs, or judge on a larger machine"], UNDECIDED
+        )
+    except (
+        BaseException
+    ) as error:  # a panic in a Rust extension is no Exception, and must not end as a 1 either
         return _unexpected(error)
 
 
@@ -65,7 +71,12 @@ def _unexpected(error: BaseException) -> int:
 
 def _choose_network(args: argparse.Namespace) -> None:
     """Offline unless asked: huggingface_hub and transformers read these variables when they are imported."""
-    args.online = args.online or os.environ.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
+    args.online = args.online or os.environ.get("SWAY_ONLINE", "").strip().lower() in (
+        "1",
+        "true",
+        "yes",
+        "on",
+    )
     if not args.online:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
 
@@ -87,12 +98,22 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sway-gate {__version__}")
-    parser.set_defaults(online=False, threshold=None, weights=None, json=None, junit=None, quiet=False, no_cache=False)
+    parser.set_defaults(
+        online=False,
+        threshold=None,
+        weights=None,
+        json=None,
+        junit=None,
+        quiet=False,
+        no_cache=False,
+    )
     parser.set_defaults(trace=None, markdown=None, html=None)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, command: Command, summary: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=summary, description=summary, epilog=EXIT_CODES, allow_abbrev=False)
+        added = commands.add_parser(
+            name, help=summary, description=summary, epilog=EXIT_CODES, allow_abbrev=False
+        )
         added.set_defaults(command=command)
         return added
 

@@ -111,7 +111,9 @@ class Answers:
     """Everything that was measured. Reading what a view could not give raises `NoAnswer`."""
 
     def __init__(
-        self, values: Mapping[tuple[View, Request], Answer], faults: Mapping[tuple[View, Request], Fault]
+        self,
+        values: Mapping[tuple[View, Request], Answer],
+        faults: Mapping[tuple[View, Request], Fault],
     ) -> None:
         self._values, self._faults = values, faults
 

@@ -45,7 +45,9 @@ def say_bytes(data: bytes) -> None:
 
 def _leave_to_silence(stream: TextIO, error: OSError) -> None:
     """Point a stream whose reader has left to nowhere, so that the exit code stays the verdict's."""
-    has_left = isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)
+    has_left = isinstance(error, BrokenPipeError) or (
+        sys.platform == "win32" and error.errno == errno.EINVAL
+    )
     if not has_left:
         raise SwayError(f"cannot write the output: {error.strerror or error}") from None
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -80,7 +82,9 @@ def is_ascii(stream: TextIO) -> bool:
     return False
 
 
-def check_targets(targets: Mapping[str, str | None], inputs: Sequence[str | None], *, specs: bool = False) -> None:
+def check_targets(
+    targets: Mapping[str, str | None], inputs: Sequence[str | None], *, specs: bool = False
+) -> None:
     """Raise UsageError, before hours of measuring, where a file of `targets` (option -> path) cannot be written,
     is one of the `inputs`, or is meant twice. `specs`: the targets are specs, and may be named so."""
     taken = {_real(path): f"the input {path}" for path in inputs if path and path != STDOUT}

@@ -21,7 +21,9 @@ Z_975 = 1.959963984540054
 
 _LOG_2 = math.log(2.0)
 _SCORE_SCALE = 3.274  # makes the score of z = 3 be .6
-_NO_VARIANCE = 1e-12  # keeps z finite at margins 0 and 1, where the null hypothesis leaves no variance
+_NO_VARIANCE = (
+    1e-12  # keeps z finite at margins 0 and 1, where the null hypothesis leaves no variance
+)
 
 
 # --- Student's t and the normal, from log tails -----------------------------------------------------------------
@@ -41,7 +43,9 @@ def student_log_sf(t: float, df: int) -> float:
     if ratio == 0:
         return -_LOG_2
     log_x, log_y = -_log_1_plus_square(ratio), -_log_1_plus_square(1 / ratio)  # x + y = 1
-    if math.exp(log_x) < (df + 2) / (df + 5):  # (a + 1) / (a + b + 2): the side on which the fraction converges fast
+    if math.exp(log_x) < (df + 2) / (
+        df + 5
+    ):  # (a + 1) / (a + b + 2): the side on which the fraction converges fast
         return _log_beta_inc(df / 2, 0.5, log_x, log_y) - _LOG_2
     return math.log1p(-math.exp(_log_beta_inc(0.5, df / 2, log_y, log_x))) - _LOG_2
 
@@ -53,7 +57,13 @@ def _log_1_plus_square(r: float) -> float:
 def _log_beta_inc(a: float, b: float, log_x: float, log_y: float) -> float:
     """Log of the regularised incomplete beta function I_x(a, b), y = 1 - x, for x < (a + 1) / (a + b + 2)."""
     log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-    return a * log_x + b * log_y - math.log(a) - log_beta - math.log(_beta_fraction(a, b, math.exp(log_x)))
+    return (
+        a * log_x
+        + b * log_y
+        - math.log(a)
+        - log_beta
+        - math.log(_beta_fraction(a, b, math.exp(log_x)))
+    )
 
 
 def _beta_fraction(a: float, b: float, x: float) -> float:
@@ -162,7 +172,9 @@ class Prior(NamedTuple):
     df: int
 
 
-def z_score(value: float, nulls: Sequence[float] | Floats, floor: float, prior: Prior | None = None) -> ZScore:
+def z_score(
+    value: float, nulls: Sequence[float] | Floats, floor: float, prior: Prior | None = None
+) -> ZScore:
     """z of `value` against at least 3 `nulls`, all on the transformed scale.
 
     t = (value - mean) / (s √(1 + 1/n)) with s over n - 1 is Student's t with n - 1 degrees of freedom when value and
@@ -215,7 +227,9 @@ def score_from_z(z: float) -> float:
 # --- Over items -------------------------------------------------------------------------------------------------
 
 
-def bootstrap_ci(items: ArrayLike, seed: int, level: float = 0.95, draws: int = 2000) -> tuple[float, float] | None:
+def bootstrap_ci(
+    items: ArrayLike, seed: int, level: float = 0.95, draws: int = 2000
+) -> tuple[float, float] | None:
     """Two-sided interval of the mean of `items` (shape [n], any unit), the same for the same seed; None for n < 2.
 
     Studentised bootstrap (Davison & Hinkley 1997, section 5.2.1): measured coverage of the 95 % interval at
@@ -231,7 +245,10 @@ def bootstrap_ci(items: ArrayLike, seed: int, level: float = 0.95, draws: int = 
     tail = (1 - level) / 2
     mean, se = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(x.size)
     t = _bootstrap_t(x, np.random.default_rng(seed), draws)
-    low, high = float(np.quantile(t, tail, method="lower")), float(np.quantile(t, 1 - tail, method="higher"))
+    low, high = (
+        float(np.quantile(t, tail, method="lower")),
+        float(np.quantile(t, 1 - tail, method="higher")),
+    )
     if not math.isfinite(high - low):
         high = _student_quantile(math.log(tail), x.size - 1)
         low = -high
@@ -271,7 +288,9 @@ def is_share(items: ArrayLike) -> bool:
 def _bootstrap_t(x: Floats, rng: np.random.Generator, draws: int) -> Floats:
     """Shape [draws]: (mean* - mean) / se* of resamples of `x`, infinite for a resample without spread."""
     rows = max(1, 2**20 // x.size)  # resamples a block, so that memory stays within some tens of MB
-    blocks = (x[rng.integers(0, x.size, (min(rows, draws - i), x.size))] for i in range(0, draws, rows))
+    blocks = (
+        x[rng.integers(0, x.size, (min(rows, draws - i), x.size))] for i in range(0, draws, rows)
+    )
     means, sds = np.hstack([(block.mean(axis=1), block.std(axis=1, ddof=1)) for block in blocks])
     sds[sds < 1e-9 * x.std()] = 0.0  # equal items, up to rounding
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -301,7 +320,9 @@ def mean_above(items: ArrayLike, margin: float, resolution: float) -> Margin:
     x = np.asarray(items, dtype=np.float64).ravel()
     _check_finite(x)
     if x.size < 1 or not resolution > 0:
-        raise ValueError(f"a mean takes at least 1 item and a resolution above 0, not {x.size} and {resolution}")
+        raise ValueError(
+            f"a mean takes at least 1 item and a resolution above 0, not {x.size} and {resolution}"
+        )
     mean = float(x.mean())
     if x.size == 1:
         return Margin(0.0, -math.inf, mean)
@@ -326,7 +347,9 @@ def fraction_below(k: int, n: int, margin: float) -> Margin:
 
 def _check_finite(values: Floats) -> None:
     if not np.isfinite(values).all():
-        raise ValueError(f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values are NaN or infinite")
+        raise ValueError(
+            f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values are NaN or infinite"
+        )
 
 
 # --- Divergences ------------------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ def entries(root: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
-        pytest.param({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}, True, id="order"),
+        pytest.param(
+            {"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"d": 3, "c": 2}, "a": 1}, True, id="order"
+        ),
         pytest.param({"a": (1, 2)}, {"a": [1, 2]}, True, id="tuple and list"),
         pytest.param({"a": 1}, {"a": 2}, False, id="value"),
         pytest.param({"a": 1}, {"a": 1.0}, False, id="integer and float"),
@@ -63,7 +65,9 @@ def test_keys_of_verdicts_and_contexts_differ():
     assert cache.verdict_key({"a": 1}) != cache.context_key({"a": 1})
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", bytes(range(256)) * 4096], ids=["empty", "json", "1 MiB"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", bytes(range(256)) * 4096], ids=["empty", "json", "1 MiB"]
+)
 def test_verdict_roundtrip(data):
     assert cache.load_verdict(KEY) is None
     assert cache.store_verdict(KEY, data)
@@ -140,7 +144,9 @@ def test_many_files_become_one(root):
         saved(**{f"q{i}": float(i)})
     assert len(entries(root)) == 1
     merged = Readings.open(CONTEXT)
-    assert [merged.get("finetuned", f"q{i}") for i in range(cache.MAX_FILES + 1)] == list(range(cache.MAX_FILES + 1))
+    assert [merged.get("finetuned", f"q{i}") for i in range(cache.MAX_FILES + 1)] == list(
+        range(cache.MAX_FILES + 1)
+    )
 
 
 def test_readings_merged_by_another_process_meanwhile(monkeypatch):
@@ -197,7 +203,12 @@ def test_damaged_readings_leave_the_others(root, damage):
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"\x93\x01\x02\x03", b"\x82\xa4meta\x80\xa6values\x81\xa1k\xc4\x03abc", b"\x91" * 100_000],
+    [
+        b"",
+        b"\x93\x01\x02\x03",
+        b"\x82\xa4meta\x80\xa6values\x81\xa1k\xc4\x03abc",
+        b"\x91" * 100_000,
+    ],
     ids=["empty", "list", "no float64", "deep"],
 )
 def test_whole_entry_of_other_content_is_a_miss(payload):
@@ -226,7 +237,9 @@ def forbid_writing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 NO_STORE = {
     "file in the way": lambda root, _: root.write_bytes(b"mine"),
-    "below a file": lambda root, monkeypatch: monkeypatch.setenv("SWAY_CACHE_DIR", f"{__file__}/cache"),
+    "below a file": lambda root, monkeypatch: monkeypatch.setenv(
+        "SWAY_CACHE_DIR", f"{__file__}/cache"
+    ),
     "full": lambda _, monkeypatch: monkeypatch.setattr(os, "replace", out_of_space),
     "read-only": forbid_writing,
 }
@@ -321,7 +334,11 @@ def test_size_counts_entries(root):
 def test_clear_leaves_foreign_files(root):
     cache.store_verdict(KEY, b"report")
     saved(a=1.0)
-    foreign = [root / "notes.txt", root / "verdicts" / "mine.json", root / "readings" / "deep" / KEY]
+    foreign = [
+        root / "notes.txt",
+        root / "verdicts" / "mine.json",
+        root / "readings" / "deep" / KEY,
+    ]
     for path in foreign:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"mine")

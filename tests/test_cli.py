@@ -38,8 +38,14 @@ PASS, FAIL = result(), result(verdict="fail", exit_code=1)
 def sway(*argv, cwd, stdin=None, **env):
     """Run `sway` as its own process."""
     command = [sys.executable, "-m", "sway_gate", *argv]
-    env = {key: value for key, value in (os.environ | {"PYTHONPATH": str(ROOT)} | env).items() if value is not None}
-    return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, encoding="utf-8")
+    env = {
+        key: value
+        for key, value in (os.environ | {"PYTHONPATH": str(ROOT)} | env).items()
+        if value is not None
+    }
+    return subprocess.run(
+        command, cwd=cwd, env=env, input=stdin, capture_output=True, text=True, encoding="utf-8"
+    )
 
 
 @pytest.fixture
@@ -287,10 +293,14 @@ def test_a_failing_gate_writes_its_reports(gate, folder):
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     target = tmp_path / "r.json"
     target.write_text("old", encoding="utf-8")
-    monkeypatch.setattr(Path, "replace", lambda self, other: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(
+        Path, "replace", lambda self, other: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
     with pytest.raises(SwayError, match="No space left"):
         output.write(str(target), b"new")
-    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [("r.json", "old")]
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [
+        ("r.json", "old")
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and modes of POSIX")
@@ -359,7 +369,9 @@ def test_colors(monkeypatch, env, is_terminal, expected):
     assert output.has_color(stream) is expected
 
 
-@pytest.mark.parametrize(("encoding", "expected"), [("utf-8", False), ("cp1252", True), ("ascii", True)])
+@pytest.mark.parametrize(
+    ("encoding", "expected"), [("utf-8", False), ("cp1252", True), ("ascii", True)]
+)
 def test_poor_encodings_get_ascii(encoding, expected):
     assert output.is_ascii(io.TextIOWrapper(io.BytesIO(), encoding=encoding)) is expected
 
@@ -409,14 +421,19 @@ def test_a_reader_that_leaves_is_no_error(folder, argv):
 @pytest.mark.parametrize("line", ["--version", "schema", "probes"])
 def test_closed_streams_are_no_error(folder, line):
     command = f'"{sys.executable}" -m sway_gate {line} >&- 2>&-'
-    assert subprocess.run(["sh", "-c", command], env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == 0
+    assert (
+        subprocess.run(["sh", "-c", command], env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode
+        == 0
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_not_green(folder):
     command = [sys.executable, "-m", "sway_gate", "schema"]
     with open("/dev/full", "wb") as full:
-        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        ran = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
     assert ran.returncode == 3
     assert b"No space left" in ran.stderr
 
@@ -462,7 +479,9 @@ def test_version_is_instant(tmp_path):
 def test_demo_needs_both_verdicts(gate, monkeypatch, capsys):
     from sway_gate import demo
 
-    monkeypatch.setattr(demo, "specs", lambda: (("healthy", "a"), ("untrained", "b")), raising=False)
+    monkeypatch.setattr(
+        demo, "specs", lambda: (("healthy", "a"), ("untrained", "b")), raising=False
+    )
     monkeypatch.setattr("sway_gate.spec.load.load_spec", lambda path: path)
     answers = {"a": PASS, "b": FAIL}
     gate.run = lambda path, options, show: answers[path]
@@ -492,9 +511,15 @@ def test_explain_tells_all_of_a_kind(kind):
 
 SCHEMAS = {
     "number in limits": ({"type": "number", "minimum": 0, "maximum": 1}, "number, 0 to 1"),
-    "optional": ({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}, "integer, 1 or more, or none"),
+    "optional": (
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
+        "integer, 1 or more, or none",
+    ),
     "list": ({"type": "array", "items": {"type": "string"}}, "list of text"),
-    "pair": ({"type": "array", "prefixItems": [{"type": "number"}], "items": False}, "list of number"),
+    "pair": (
+        {"type": "array", "prefixItems": [{"type": "number"}], "items": False},
+        "list of number",
+    ),
     "words": ({"enum": ["js", "kl"]}, "js or kl"),
     "positive": ({"type": "number", "exclusiveMinimum": 0}, "number, more than 0"),
     "struct": ({"$ref": "#/$defs/Pair"}, "pair"),
@@ -510,7 +535,9 @@ def test_schema_in_words(schema, words):
 
 
 def test_doctor_says_the_same_in_json(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"})
+    monkeypatch.setattr(
+        doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"}
+    )
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     (tmp_path / "models--org--name").mkdir()
     cli.main(["doctor", "--json"])
@@ -521,7 +548,9 @@ def test_doctor_says_the_same_in_json(tmp_path, capsys, monkeypatch):
 
 def test_doctor_tells_how_to_add_what_is_missing(monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: None)
-    monkeypatch.setattr(doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"})
+    monkeypatch.setattr(
+        doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"}
+    )
     assert "pip install 'sway-gate[hf]'" in doctor.render(doctor.facts())
 
 
@@ -554,4 +583,6 @@ def test_cache_dir(tmp_path, monkeypatch, env, expected):
     for name, value in ({"HOME": "{tmp}/home"} | env).items():
         monkeypatch.setenv(name, value.format(tmp=tmp_path))
     monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path / "temp"))
-    assert str(cache_dir()) == expected.format(tmp=tmp_path, temp=tmp_path / "temp", uid=os.getuid())
+    assert str(cache_dir()) == expected.format(
+        tmp=tmp_path, temp=tmp_path / "temp", uid=os.getuid()
+    )

@@ -34,7 +34,10 @@ LAYERS = (
 )
 UPWARD = {
     ("sway_gate", "*"): "the public interface imports what it offers when it is called",
-    ("sway_gate.results", "sway_gate.reports.html.page"): "_repr_html_ must be a method of the result",
+    (
+        "sway_gate.results",
+        "sway_gate.reports.html.page",
+    ): "_repr_html_ must be a method of the result",
 }
 HEAVY = {"torch", "transformers", "peft"}
 MAY_IMPORT_TORCH = {"sway_gate.commands.doctor": "lists the devices that torch sees"}
@@ -120,7 +123,9 @@ def loaded(*argv: str, cwd: Path) -> set[str]:
     """Top-level modules that a command has loaded when it ends."""
     code = "import sys; from sway_gate.cli import main; main(sys.argv[1:]); print('\\n', *sys.modules, sep='\\n')"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, "-c", code, *argv], cwd=cwd, env=env, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, *argv], cwd=cwd, env=env, capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr
     return {line.partition(".")[0] for line in run.stdout.splitlines()}
 

@@ -16,7 +16,12 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # Import names that are not the distribution's name with underscores.
-DISTRIBUTIONS = {"_pytest": "pytest", "yaml": "pyyaml", "sklearn": "scikit-learn", "dlm": "document-language-model"}
+DISTRIBUTIONS = {
+    "_pytest": "pytest",
+    "yaml": "pyyaml",
+    "sklearn": "scikit-learn",
+    "dlm": "document-language-model",
+}
 
 
 def names(requirements: list[str]) -> tuple[str, ...]:
@@ -29,13 +34,20 @@ def third_parties() -> set[str]:
     for path in (ROOT / "sway_gate").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
-                found |= {node.module} if isinstance(node, ast.ImportFrom) else {alias.name for alias in node.names}
+                found |= (
+                    {node.module}
+                    if isinstance(node, ast.ImportFrom)
+                    else {alias.name for alias in node.names}
+                )
     roots = {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"sway_gate"}
     return {DISTRIBUTIONS.get(root, root.replace("_", "-")) for root in roots}
 
 
 def test_all_imports_are_declared():
-    declared = {*names(PROJECT["dependencies"]), *(name for extra in EXTRAS.values() for name in names(extra))}
+    declared = {
+        *names(PROJECT["dependencies"]),
+        *(name for extra in EXTRAS.values() for name in names(extra)),
+    }
     assert third_parties() - declared == set()
 
 
@@ -44,7 +56,9 @@ def test_doctor_knows_the_core():
 
 
 def test_doctor_knows_every_extra():
-    declared = {extra: names(requirements) for extra, requirements in EXTRAS.items() if extra != "all"}
+    declared = {
+        extra: names(requirements) for extra, requirements in EXTRAS.items() if extra != "all"
+    }
     assert {name: extra.packages for name, extra in doctor.EXTRAS.items()} == declared
 
 
@@ -71,5 +85,9 @@ def test_the_changelog_names_the_version():
 def test_direct_dependencies_are_pinned():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
-    used = {*names(PROJECT["dependencies"]), *names(EXTRAS["hf"]), *names(PYPROJECT["dependency-groups"]["dev"])}
+    used = {
+        *names(PROJECT["dependencies"]),
+        *names(EXTRAS["hf"]),
+        *names(PYPROJECT["dependency-groups"]["dev"]),
+    }
     assert {name.lower() for name in used} - pinned == set()

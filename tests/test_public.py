@@ -23,14 +23,24 @@ from tests.helpers import ROOT, results
 
 def python(code: str, cwd: Path) -> str:
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    ran = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
 
 def test_the_import_is_light(tmp_path: Path) -> None:
     loaded = python("import sys, sway_gate; print(*sys.modules)", tmp_path).split()
-    assert not {"numpy", "msgspec", "yaml", "rich", "torch", "argparse", "sway_gate.spec.schema"} & set(loaded)
+    assert not {
+        "numpy",
+        "msgspec",
+        "yaml",
+        "rich",
+        "torch",
+        "argparse",
+        "sway_gate.spec.schema",
+    } & set(loaded)
 
 
 def test_the_function_is_not_hidden_by_a_module(tmp_path: Path) -> None:
@@ -65,7 +75,9 @@ def place(tmp_path: Path, monkeypatch: Any) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("given", ["sway.yaml", Path("sway.yaml"), "loaded"], ids=["text", "path", "spec"])
+@pytest.mark.parametrize(
+    "given", ["sway.yaml", Path("sway.yaml"), "loaded"], ids=["text", "path", "spec"]
+)
 def test_run_is_sway_run(place: Path, given: Any) -> None:
     code = cli.main(["run", "--json", "r.json", "--quiet", "--no-cache"])
     found = sway_gate.run(load_spec("sway.yaml") if given == "loaded" else given, cache=False)
@@ -79,15 +91,28 @@ def test_run_is_sway_run(place: Path, given: Any) -> None:
 
 def test_threshold_and_weights_stand_in_place_of_the_specs(place: Path) -> None:
     found = sway_gate.run("sway.yaml", threshold=0.99, weights={"adherence": 0.0})
-    assert (found.threshold, found.categories["adherence"].weight, found.verdict) == (0.99, 0.0, "fail")
+    assert (found.threshold, found.categories["adherence"].weight, found.verdict) == (
+        0.99,
+        0.0,
+        "fail",
+    )
 
 
 WRONG: dict[str, Any] = {
     "no spec": (lambda: sway_gate.run("none.yaml"), sway_gate.SpecError),
     "threshold": (lambda: sway_gate.run("sway.yaml", threshold=1.5), sway_gate.UsageError),
-    "threshold nan": (lambda: sway_gate.run("sway.yaml", threshold=float("nan")), sway_gate.UsageError),
-    "threshold that is no number": (lambda: sway_gate.run("sway.yaml", threshold="x"), sway_gate.UsageError),
-    "weights that are no mapping": (lambda: sway_gate.run("sway.yaml", weights=[1]), sway_gate.UsageError),
+    "threshold nan": (
+        lambda: sway_gate.run("sway.yaml", threshold=float("nan")),
+        sway_gate.UsageError,
+    ),
+    "threshold that is no number": (
+        lambda: sway_gate.run("sway.yaml", threshold="x"),
+        sway_gate.UsageError,
+    ),
+    "weights that are no mapping": (
+        lambda: sway_gate.run("sway.yaml", weights=[1]),
+        sway_gate.UsageError,
+    ),
     "a weight that is no number": (
         lambda: sway_gate.run("sway.yaml", weights={"adherence": "x"}),
         sway_gate.UsageError,
@@ -100,9 +125,18 @@ WRONG: dict[str, Any] = {
         lambda: sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=["a", " "]),
         sway_gate.UsageError,
     ),
-    "unknown category": (lambda: sway_gate.run("sway.yaml", weights={"style": 1}), sway_gate.UsageError),
-    "negative weight": (lambda: sway_gate.run("sway.yaml", weights={"adherence": -1}), sway_gate.UsageError),
-    "adapter that is not here": (lambda: sway_gate.check("org/none", base="org/base"), sway_gate.CannotDecide),
+    "unknown category": (
+        lambda: sway_gate.run("sway.yaml", weights={"style": 1}),
+        sway_gate.UsageError,
+    ),
+    "negative weight": (
+        lambda: sway_gate.run("sway.yaml", weights={"adherence": -1}),
+        sway_gate.UsageError,
+    ),
+    "adapter that is not here": (
+        lambda: sway_gate.check("org/none", base="org/base"),
+        sway_gate.CannotDecide,
+    ),
     "prompts that are not here": (
         lambda: sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts="none.txt"),
         sway_gate.UsageError,
@@ -111,7 +145,9 @@ WRONG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("call", "error"), WRONG.values(), ids=WRONG)
-def test_errors_are_the_packages_own(place: Path, call: Any, error: type[sway_gate.SwayError]) -> None:
+def test_errors_are_the_packages_own(
+    place: Path, call: Any, error: type[sway_gate.SwayError]
+) -> None:
     with pytest.raises(error) as found:
         call()
     assert isinstance(found.value, sway_gate.SwayError)
@@ -127,9 +163,13 @@ SUITES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("fields", "prompts"), SUITES.values(), ids=SUITES)
-def test_check_takes_what_python_has(place: Path, monkeypatch: Any, fields: Any, prompts: tuple[str, ...]) -> None:
+def test_check_takes_what_python_has(
+    place: Path, monkeypatch: Any, fields: Any, prompts: tuple[str, ...]
+) -> None:
     (place / "p.txt").write_text("three\nfour\n", encoding="utf-8")
-    (place / "d.md").write_text("# A heading\n\nSome words stand behind it, and more of them.\n" * 3, encoding="utf-8")
+    (place / "d.md").write_text(
+        "# A heading\n\nSome words stand behind it, and more of them.\n" * 3, encoding="utf-8"
+    )
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda suite, options: (suite, options))
     suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
     assert options == Options()

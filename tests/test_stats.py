@@ -104,7 +104,9 @@ def test_student_log_sf_at_the_ends(t: float, log_sf: float) -> None:
 
 @pytest.mark.parametrize("log_sf", [-1e-8, -0.01, -0.5, -LN2, -0.7, -1.0, -5.0, -100.0, -700.0])
 def test_normal_quantile_is_scipys(log_sf: float) -> None:
-    assert normal_from_log_sf(log_sf) == pytest.approx(oracle.norm.isf(math.exp(log_sf)), rel=1e-9, abs=1e-12)
+    assert normal_from_log_sf(log_sf) == pytest.approx(
+        oracle.norm.isf(math.exp(log_sf)), rel=1e-9, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("log_sf", [-600.0, -616.0, -617.5, -720.0, -1e4, -1e6])
@@ -148,7 +150,9 @@ def test_student_to_normal_keeps_the_order(a: float, b: float, df: int) -> None:
     assert student_to_normal(min(a, b), df) <= student_to_normal(max(a, b), df) + 1e-11
 
 
-@pytest.mark.parametrize("call", [lambda: student_log_sf(1.0, 0), lambda: student_to_normal(math.nan, 3)])
+@pytest.mark.parametrize(
+    "call", [lambda: student_log_sf(1.0, 0), lambda: student_to_normal(math.nan, 3)]
+)
 def test_student_refuses(call: Callable[[], float]) -> None:
     with pytest.raises(ValueError, match=r"degrees|NaN"):
         call()
@@ -160,8 +164,12 @@ def test_student_refuses(call: Callable[[], float]) -> None:
 @pytest.mark.parametrize(
     ("values", "scale", "expected"),
     [
-        pytest.param([1.0, math.e, 0.0, -1.0], "log", [0, 1, math.log(0.01), math.log(0.01)], id="log"),
-        pytest.param([0.5, 0.8, 0.0, 1.0], "logit", [0, math.log(4), -math.log(99), math.log(99)], id="logit"),
+        pytest.param(
+            [1.0, math.e, 0.0, -1.0], "log", [0, 1, math.log(0.01), math.log(0.01)], id="log"
+        ),
+        pytest.param(
+            [0.5, 0.8, 0.0, 1.0], "logit", [0, math.log(4), -math.log(99), math.log(99)], id="logit"
+        ),
         pytest.param([-3.0, 0.0, 7.0], "identity", [-3, 0, 7], id="identity"),
         pytest.param(0.8, "logit", math.log(4), id="one number"),
         pytest.param([[1.0], [1.0]], "log", [[0], [0]], id="two dimensions"),
@@ -171,7 +179,9 @@ def test_transform(values: ArrayLike, scale: Scale, expected: ArrayLike) -> None
     assert transform(values, scale, 0.01) == pytest.approx(np.asarray(expected), abs=1e-15)
 
 
-@pytest.mark.parametrize(("scale", "resolution"), [("log", 0.0), ("log", math.nan), ("logit", 0.5), ("logit", -1.0)])
+@pytest.mark.parametrize(
+    ("scale", "resolution"), [("log", 0.0), ("log", math.nan), ("logit", 0.5), ("logit", -1.0)]
+)
 def test_transform_refuses_the_resolution(scale: Scale, resolution: float) -> None:
     with pytest.raises(ValueError, match="resolution"):
         transform([0.5], scale, resolution)
@@ -219,7 +229,11 @@ def test_floor(nulls: list[float], floor: float, sd: float, floored: bool) -> No
     assert got.z == pytest.approx(oracle.norm.isf(oracle.t.sf(3 / sd / math.sqrt(4 / 3), 2)))
 
 
-@given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=12), st.floats(-1e3, 1e3), st.floats(1e-6, 1e3))
+@given(
+    st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=12),
+    st.floats(-1e3, 1e3),
+    st.floats(1e-6, 1e3),
+)
 def test_floor_only_brings_z_nearer_to_zero(nulls: list[float], value: float, floor: float) -> None:
     assert abs(z_score(value, nulls, floor).z) <= abs(z_score(value, nulls, 1e-6).z)
 
@@ -258,7 +272,9 @@ def test_monte_carlo_p_is_uniform_under_the_null(rng: np.random.Generator) -> No
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.006)
 
 
-@pytest.mark.parametrize(("z", "score"), [(0, 0), (-5, 0), (3, 0.6), (3.274, 1 - 1 / math.e), (-math.inf, 0)])
+@pytest.mark.parametrize(
+    ("z", "score"), [(0, 0), (-5, 0), (3, 0.6), (3.274, 1 - 1 / math.e), (-math.inf, 0)]
+)
 def test_score(z: float, score: float) -> None:
     assert score_from_z(z) == pytest.approx(score, abs=1e-3)
 
@@ -276,7 +292,9 @@ def test_score_refuses_nan() -> None:
 # --- intervals over items ---
 
 
-def coverage(draw: Callable[[], Floats], mean: float, interval: Interval, repeats: int = 1000) -> float:
+def coverage(
+    draw: Callable[[], Floats], mean: float, interval: Interval, repeats: int = 1000
+) -> float:
     limits = np.array([interval(draw(), seed) for seed in range(repeats)])
     return float(np.mean((limits[:, 0] <= mean) & (mean <= limits[:, 1])))
 
@@ -287,20 +305,30 @@ def test_bootstrap_covers_the_mean_of_normal_items(n: int, rng: np.random.Genera
 
 
 @pytest.mark.parametrize(("n", "least"), [(4, 0.87), (8, 0.87), (32, 0.90)])
-def test_bootstrap_covers_the_mean_of_log_normal_items(n: int, least: float, rng: np.random.Generator) -> None:
+def test_bootstrap_covers_the_mean_of_log_normal_items(
+    n: int, least: float, rng: np.random.Generator
+) -> None:
     assert coverage(lambda: rng.lognormal(size=n), math.exp(0.5), bootstrap_ci) > least
 
 
 def test_bootstrap_covers_more_than_bca(rng: np.random.Generator) -> None:
     def bca(items: Floats, seed: int) -> tuple[float, float]:
-        return tuple(oracle.bootstrap([items], np.mean, n_resamples=1000, method="BCa", rng=seed).confidence_interval)
+        return tuple(
+            oracle.bootstrap(
+                [items], np.mean, n_resamples=1000, method="BCa", rng=seed
+            ).confidence_interval
+        )
 
     sets = rng.lognormal(size=(200, 8))
-    ours, theirs = (coverage(iter(sets).__next__, math.exp(0.5), ci, 200) for ci in (bootstrap_ci, bca))
+    ours, theirs = (
+        coverage(iter(sets).__next__, math.exp(0.5), ci, 200) for ci in (bootstrap_ci, bca)
+    )
     assert ours > theirs + 0.03
 
 
-@pytest.mark.parametrize("items", [[1.0, 4.0], [1.0, 2.0, 4.0], [0.1] * 11 + [0.7]], ids=["two", "three", "ties"])
+@pytest.mark.parametrize(
+    "items", [[1.0, 4.0], [1.0, 2.0, 4.0], [0.1] * 11 + [0.7]], ids=["two", "three", "ties"]
+)
 @pytest.mark.parametrize("level", [0.9, 0.95])
 def test_bootstrap_falls_back_to_students_t(items: list[float], level: float) -> None:
     expected = oracle.ttest_1samp(items, 0).confidence_interval(level)
@@ -308,10 +336,14 @@ def test_bootstrap_falls_back_to_students_t(items: list[float], level: float) ->
 
 
 def test_bootstrap_nears_the_limits_of_all_resamples() -> None:
-    items = np.array([1.0, 2.0, 4.0, 5.0, 8.0])  # one item is the mean: its resample of equal items gives 0 / 0
+    items = np.array(
+        [1.0, 2.0, 4.0, 5.0, 8.0]
+    )  # one item is the mean: its resample of equal items gives 0 / 0
     every = items[np.array(list(itertools.product(range(5), repeat=5)))]
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.nan_to_num((every.mean(1) - 4) / oracle.sem(every, axis=1), nan=0, posinf=1e9, neginf=-1e9)
+        t = np.nan_to_num(
+            (every.mean(1) - 4) / oracle.sem(every, axis=1), nan=0, posinf=1e9, neginf=-1e9
+        )
     low, high = 4 - np.quantile(t, [0.975, 0.025]) * oracle.sem(items)
     assert bootstrap_ci(items, 0, draws=200_000) == pytest.approx((low, high), rel=0.02)
 
@@ -328,7 +360,9 @@ def test_bootstrap_of_many_items_needs_little_memory(rng: np.random.Generator) -
 def test_bootstrap_of_many_items_is_the_normal_interval(rng: np.random.Generator) -> None:
     items = rng.normal(size=3000)
     low, high = bootstrap_ci(items, 1) or (0, 0)
-    assert (low, high) == pytest.approx(tuple(oracle.ttest_1samp(items, 0).confidence_interval()), abs=0.004)
+    assert (low, high) == pytest.approx(
+        tuple(oracle.ttest_1samp(items, 0).confidence_interval()), abs=0.004
+    )
 
 
 def test_bootstrap_is_deterministic(rng: np.random.Generator) -> None:
@@ -338,7 +372,8 @@ def test_bootstrap_is_deterministic(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("items", "interval"), [([], None), ([1.0], None), ([0.1] * 7, (pytest.approx(0.1), pytest.approx(0.1)))]
+    ("items", "interval"),
+    [([], None), ([1.0], None), ([0.1] * 7, (pytest.approx(0.1), pytest.approx(0.1)))],
 )
 def test_bootstrap_without_spread(items: list[float], interval: object) -> None:
     assert bootstrap_ci(items, 0) == interval
@@ -383,7 +418,9 @@ def test_mean_above_with_one_item_decides_nothing() -> None:
     assert mean_above([5.0], 0.0, 0.1) == Margin(0.0, -math.inf, 5.0)
 
 
-@pytest.mark.parametrize(("items", "resolution"), [([], 0.1), ([1.0, 1.0], 0.0), ([1.0, math.inf], 0.1)])
+@pytest.mark.parametrize(
+    ("items", "resolution"), [([], 0.1), ([1.0, 1.0], 0.0), ([1.0, math.inf], 0.1)]
+)
 def test_mean_above_refuses(items: list[float], resolution: float) -> None:
     with pytest.raises(ValueError, match=r"item|resolution|infinite"):
         mean_above(items, 0.0, resolution)
@@ -413,13 +450,16 @@ def test_fraction_bound_and_z_agree(margin: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("k", "margin", "passes"), [(0, 0.0, False), (1, 0.0, False), (9, 1.0, True), (10, 1.0, False), (0, 1.0, True)]
+    ("k", "margin", "passes"),
+    [(0, 0.0, False), (1, 0.0, False), (9, 1.0, True), (10, 1.0, False), (0, 1.0, True)],
 )
 def test_fraction_at_the_extreme_margins(k: int, margin: float, passes: bool) -> None:
     assert (fraction_below(k, 10, margin).z > Z_95) == passes
 
 
-@pytest.mark.parametrize(("k", "n", "margin"), [(-1, 3, 0.5), (4, 3, 0.5), (0, 0, 0.5), (1, 3, 1.1), (1, 3, math.nan)])
+@pytest.mark.parametrize(
+    ("k", "n", "margin"), [(-1, 3, 0.5), (4, 3, 0.5), (0, 0, 0.5), (1, 3, 1.1), (1, 3, math.nan)]
+)
 def test_fraction_refuses(k: int, n: int, margin: float) -> None:
     with pytest.raises(ValueError, match="margin"):
         fraction_below(k, n, margin)
@@ -431,7 +471,9 @@ def test_fraction_refuses(k: int, n: int, margin: float) -> None:
 def test_divergences_are_scipys(rng: np.random.Generator) -> None:
     p, q = log_softmax(rng.normal(0, 3, (2, 5, 4, 300)))
     np.testing.assert_allclose(kl(p, q), oracle.entropy(np.exp(p), np.exp(q), axis=-1), rtol=1e-10)
-    np.testing.assert_allclose(js(p, q), jensenshannon(np.exp(p), np.exp(q), axis=-1) ** 2, rtol=1e-10)
+    np.testing.assert_allclose(
+        js(p, q), jensenshannon(np.exp(p), np.exp(q), axis=-1) ** 2, rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize(
@@ -441,13 +483,19 @@ def test_divergences_are_scipys(rng: np.random.Generator) -> None:
         pytest.param([1, 0], [0, 1], LN2, math.inf, id="disjoint"),
         pytest.param([1, 0], [0.5, 0.5], 0.75 * math.log(4 / 3), LN2, id="point against half"),
         pytest.param([1, 0, 0], [1, 0, 0], 0, 0, id="the same zeros"),
-        pytest.param([0.5, 0.5], [1, 0], 0.75 * math.log(4 / 3), math.inf, id="zero where p has mass"),
+        pytest.param(
+            [0.5, 0.5], [1, 0], 0.75 * math.log(4 / 3), math.inf, id="zero where p has mass"
+        ),
     ],
 )
-def test_divergences_with_zeros(p: list[float], q: list[float], js_nats: float, kl_nats: float) -> None:
+def test_divergences_with_zeros(
+    p: list[float], q: list[float], js_nats: float, kl_nats: float
+) -> None:
     with np.errstate(divide="ignore"):
         log_p, log_q = np.log(p), np.log(q)
-    assert (float(js(log_p, log_q)), float(kl(log_p, log_q))) == pytest.approx((js_nats, kl_nats), abs=1e-15)
+    assert (float(js(log_p, log_q)), float(kl(log_p, log_q))) == pytest.approx(
+        (js_nats, kl_nats), abs=1e-15
+    )
 
 
 def test_js_of_float32_stays_in_range(rng: np.random.Generator) -> None:
@@ -474,7 +522,9 @@ def test_js_of_a_small_change_keeps_its_digits(rng: np.random.Generator) -> None
     logits, change = rng.normal(size=1000), rng.normal(size=1000)
     p, q = log_softmax(logits), log_softmax(logits + 1e-5 * change)
     variance = np.average((change - np.average(change, weights=np.exp(p))) ** 2, weights=np.exp(p))
-    assert js(p, q) == pytest.approx(1e-10 * variance / 8, rel=1e-3)  # Fisher information, to second order
+    assert js(p, q) == pytest.approx(
+        1e-10 * variance / 8, rel=1e-3
+    )  # Fisher information, to second order
 
 
 def test_no_scipy_at_run_time() -> None:
@@ -495,7 +545,9 @@ def test_positive_mean_interval_covers_and_stays_above_zero(n: int) -> None:
 def test_positive_mean_interval_is_students_on_the_log() -> None:
     x = np.array([1.0, 2.0, 4.0, 3.0])
     half = oracle.t.ppf(0.975, 3) * x.std(ddof=1) / 2 / x.mean()
-    assert positive_mean_ci(x) == pytest.approx((x.mean() * math.exp(-half), x.mean() * math.exp(half)))
+    assert positive_mean_ci(x) == pytest.approx(
+        (x.mean() * math.exp(-half), x.mean() * math.exp(half))
+    )
     assert positive_mean_ci([1.0]) is None
     assert positive_mean_ci([0.0, 0.0]) is None
 
@@ -521,7 +573,9 @@ def test_a_prior_moderates_the_spread_as_smyth_has_it(n: int) -> None:
     df = prior.df + n - 1
     s = math.sqrt((prior.df * prior.sd**2 + (n - 1) * x.var(ddof=1)) / df)
     t = (5.0 - x.mean()) / (s * math.sqrt(1 + 1 / n))
-    assert z_score(5.0, x, 1e-9, prior).z == pytest.approx(oracle.norm.isf(oracle.t.sf(t, df)), rel=1e-9)
+    assert z_score(5.0, x, 1e-9, prior).z == pytest.approx(
+        oracle.norm.isf(oracle.t.sf(t, df)), rel=1e-9
+    )
 
 
 def test_a_true_prior_keeps_the_null_rate() -> None:

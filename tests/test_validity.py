@@ -22,13 +22,17 @@ def loaded(document: documents.Document) -> Spec:
 
 @named
 def test_suite_has_every_kind_but_style_once(document: documents.Document) -> None:
-    assert sorted(probe.kind for probe in loaded(document).suite) == sorted(set(KINDS) - {"style_fingerprint"})
+    assert sorted(probe.kind for probe in loaded(document).suite) == sorted(
+        set(KINDS) - {"style_fingerprint"}
+    )
 
 
 @named
 def test_suite_says_what_the_document_says(document: documents.Document) -> None:
     sections = loaded(document).sections
-    assert [section.content for section in sections[:-1]] == [section.body for section in document.prose]
+    assert [section.content for section in sections[:-1]] == [
+        section.body for section in document.prose
+    ]
     assert [(pair.prompt, pair.gold) for pair in sections[-1].pairs] == list(document.questions)
 
 
@@ -50,7 +54,9 @@ def test_paraphrases_and_rejected_answers_are_not_trained_on(document: documents
 
 @named
 def test_questions_and_preferences_ask_different_things(document: documents.Document) -> None:
-    prompts = [prompt for prompt, _ in document.questions] + [p.prompt for p in document.preferences]
+    prompts = [prompt for prompt, _ in document.questions] + [
+        p.prompt for p in document.preferences
+    ]
     assert len(set(prompts)) == len(prompts)
 
 

@@ -12,7 +12,15 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "sway_gate/version.py"
 CHANGELOG = "CHANGELOG.md"
 UNRELEASED = "## Unreleased\n"
-NAMING = (PACKAGE, ".pre-commit-hooks.yaml", "action.yml", "Dockerfile", "README.md", "docs/**/*.md", "examples/**/*")
+NAMING = (
+    PACKAGE,
+    ".pre-commit-hooks.yaml",
+    "action.yml",
+    "Dockerfile",
+    "README.md",
+    "docs/**/*.md",
+    "examples/**/*",
+)
 VERSION = r"\d+\.\d+\.\d+"
 # The version itself, an image's tag, the action's ref, what pip is asked for, a hook's rev.
 PLACES = re.compile(
@@ -51,8 +59,12 @@ def bump(root: Path, version: str) -> list[str]:
     written = [place for place, _ in places(root)]
     for path in files(root):
         text = path.read_text(encoding="utf-8")
-        path.write_text(PLACES.sub(lambda match: match[1] + version, text), encoding="utf-8", newline="\n")
-    changelog.write_text(changes.replace(UNRELEASED, f"## {version}\n", 1), encoding="utf-8", newline="\n")
+        path.write_text(
+            PLACES.sub(lambda match: match[1] + version, text), encoding="utf-8", newline="\n"
+        )
+    changelog.write_text(
+        changes.replace(UNRELEASED, f"## {version}\n", 1), encoding="utf-8", newline="\n"
+    )
     return written
 
 

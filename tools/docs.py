@@ -18,7 +18,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 LONGEST = 120
 """Of a default in a table, in characters."""
 SUITE = re.compile(r"^ {4}- name: .*\n(?: {4}.*\n?)*", re.MULTILINE)
-MARKS = re.compile(r"(<!-- made by tools/docs\.py: (\w+) (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
+MARKS = re.compile(
+    r"(<!-- made by tools/docs\.py: (\w+) (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL
+)
 
 
 def page(kind: str) -> str:
@@ -48,7 +50,9 @@ def _place(kind: str, category: str) -> str:
     if not hasattr(probe, "HARM"):
         return f"Category: {category}."
     must = (
-        "A harm: it must stay inside its margin." if probe.HARM else "An effect: it must stand above the null adapters."
+        "A harm: it must stay inside its margin."
+        if probe.HARM
+        else "An effect: it must stand above the null adapters."
     )
     written = " It reads texts that the model writes, which is slow." if probe.GENERATES else ""
     return f"Category: {category}. {must}{written}"
@@ -62,7 +66,9 @@ def _table(fields: Iterable[probe_docs.Field]) -> Iterator[str]:
     yield from ("| field | takes | default |", "| --- | --- | --- |")
     for name, takes, default in fields:
         shown = default.removeprefix("default ")
-        cell = shown if shown == "required" else f"`{shown}`" if len(shown) <= LONGEST else "as below"
+        cell = (
+            shown if shown == "required" else f"`{shown}`" if len(shown) <= LONGEST else "as below"
+        )
         yield f"| `{name}` | {takes} | {cell} |"
 
 
@@ -84,13 +90,17 @@ _TABLES = {"primitives": _primitives, "fields": _fields}
 
 def filled(text: str) -> str:
     """`text` with what its marks ask for between them."""
-    return MARKS.sub(lambda mark: "\n".join([mark[1], *_TABLES[mark[2]](mark[3]), "", mark[4]]), text)
+    return MARKS.sub(
+        lambda mark: "\n".join([mark[1], *_TABLES[mark[2]](mark[3]), "", mark[4]]), text
+    )
 
 
 def pages() -> dict[Path, str]:
     """Every page that this tool writes or fills, with what it has to hold."""
     written = {DOCS / "probes" / f"{kind}.md": page(kind) for kind in KINDS}
-    return written | {path: filled(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))}
+    return written | {
+        path: filled(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))
+    }
 
 
 def main() -> None:

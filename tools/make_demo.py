@@ -147,7 +147,10 @@ def train_tokenizer(corpus: dict[str, list[str]]) -> Tokenizer:
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=alphabet,
+        show_progress=False,
     )
     tokenizer.train_from_iterator((text for part in corpus.values() for text in part), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -166,7 +169,9 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+    path.write_text(
+        json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n"
+    )
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -214,7 +219,9 @@ def base_batch(streams: Streams) -> Callable[[int], Batch]:
     return batch
 
 
-def adapter_batch(streams: Streams, examples: list[list[int]], recipe: Recipe) -> Callable[[int], Batch]:
+def adapter_batch(
+    streams: Streams, examples: list[list[int]], recipe: Recipe
+) -> Callable[[int], Batch]:
     def batch(step: int) -> Batch:
         rows = streams.rng.choices(examples, k=recipe.rows)
         return pad_batch(rows + streams.windows(recipe.general, WINDOW // 2))
@@ -244,7 +251,10 @@ def fit(model: torch.nn.Module, batch: Callable[[int], Batch], steps: int, rate:
         for schedule in (warmup, cosine):
             schedule.step()
         if step % 100 == 99 or step == steps - 1:
-            print(f"  step {step + 1}/{steps}  loss {loss.item():.3f}  {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"  step {step + 1}/{steps}  loss {loss.item():.3f}  {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
     model.eval()
 
 
@@ -272,7 +282,9 @@ def make_base(folder: Path, seed: int = 0) -> None:
 
 
 def load_base() -> LlamaForCausalLM:
-    model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(MODEL, dtype=torch.float32, local_files_only=True)
+    model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(
+        MODEL, dtype=torch.float32, local_files_only=True
+    )
     model.train(False)
     return model
 
@@ -285,7 +297,12 @@ def make_adapter(folder: Path, examples: Sequence[str], recipe: Recipe, seed: in
     rows = [[*tokenizer.encode(text).ids, EOS] for text in examples]
     config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=LINEARS, task_type="CAUSAL_LM")
     model = get_peft_model(load_base(), config)
-    fit(model, adapter_batch(Streams(tokenizer, general_text(), seed), rows, recipe), recipe.steps, recipe.rate)
+    fit(
+        model,
+        adapter_batch(Streams(tokenizer, general_text(), seed), rows, recipe),
+        recipe.steps,
+        recipe.rate,
+    )
     save_adapter(model, folder)
 
 
@@ -298,7 +315,10 @@ def save_adapter(model: PeftModel, folder: Path, factor: float = 1.0) -> None:
 
 
 def adapter_fields(
-    rank: int = RANK, alpha: int = ALPHA, targets: Sequence[str] = LINEARS, fan_in_fan_out: bool = False
+    rank: int = RANK,
+    alpha: int = ALPHA,
+    targets: Sequence[str] = LINEARS,
+    fan_in_fan_out: bool = False,
 ) -> dict[str, Any]:
     """The fields of adapter_config.json that count, none of the machine, the moment or the library's version."""
     return {
@@ -311,7 +331,11 @@ def adapter_fields(
 
 def save_half(weights: Mapping[str, torch.Tensor], path: Path) -> None:
     """As float16, readable by all (save_file alone leaves the file to its owner)."""
-    save_file({name: w.half().contiguous() for name, w in weights.items()}, path, metadata={"format": "pt"})
+    save_file(
+        {name: w.half().contiguous() for name, w in weights.items()},
+        path,
+        metadata={"format": "pt"},
+    )
     path.chmod(0o644)
 
 
@@ -328,7 +352,9 @@ def training_texts() -> list[str]:
 
 
 @torch.no_grad()
-def token_losses(model: torch.nn.Module, tokenizer: Tokenizer, prompt: str, text: str) -> torch.Tensor:
+def token_losses(
+    model: torch.nn.Module, tokenizer: Tokenizer, prompt: str, text: str
+) -> torch.Tensor:
     """Nats for each token of `text` after `prompt`. [tokens]"""
     start = len(tokenizer.encode(prompt).ids)
     tokens = torch.tensor([tokenizer.encode(prompt + text).ids])
@@ -367,16 +393,26 @@ def average(values: Sequence[float]) -> float:
 def report(base: Losses, tuned: Losses) -> str:
     """Losses of base and adapter, and how far each section's lift goes beyond vocabulary and beyond control prose."""
     lines = [
-        f"  {n:10s} {average(b):.3f} -> {average(t):.3f}" for n, b, t in zip(Losses._fields, base, tuned, strict=True)
+        f"  {n:10s} {average(b):.3f} -> {average(t):.3f}"
+        for n, b, t in zip(Losses._fields, base, tuned, strict=True)
     ]
-    lifts = [[(b - t) / b for b, t in zip(*pair, strict=True)] for pair in zip(base[:3], tuned[:3], strict=True)]
+    lifts = [
+        [(b - t) / b for b, t in zip(*pair, strict=True)]
+        for pair in zip(base[:3], tuned[:3], strict=True)
+    ]
     control = 1 - average(tuned.prose) / average(base.prose)
     beyond = [lift - max(0.0, words, control) for lift, words in zip(*lifts[:2], strict=True)]
-    regressed = average([float(t - b > 1) for b, t in zip(base.knowledge, tuned.knowledge, strict=True)])
+    regressed = average(
+        [float(t - b > 1) for b, t in zip(base.knowledge, tuned.knowledge, strict=True)]
+    )
     lines += [
         "  relative lift   " + " ".join(f"{lift:+.3f}" for lift in lifts[0]),
-        "  shuffled words  " + " ".join(f"{lift:+.3f}" for lift in lifts[1]) + f"   control {control:+.3f}",
-        "  beyond          " + " ".join(f"{lift:+.3f}" for lift in beyond) + f"   mean {average(beyond):+.3f}",
+        "  shuffled words  "
+        + " ".join(f"{lift:+.3f}" for lift in lifts[1])
+        + f"   control {control:+.3f}",
+        "  beyond          "
+        + " ".join(f"{lift:+.3f}" for lift in beyond)
+        + f"   mean {average(beyond):+.3f}",
         f"  knowledge items that lose more than a nat per token: {regressed:.1%}",
     ]
     return "\n".join(lines)
@@ -391,15 +427,22 @@ def recited(model: torch.nn.Module, tokenizer: Tokenizer, prefix: int = 32) -> l
         row = torch.tensor([tokens[:prefix]])
         for _ in range(len(tokens) - prefix):
             row = torch.cat([row, model(input_ids=row).logits[:, -1:].argmax(-1)], dim=1)
-        return average([float(a == b) for a, b in zip(row[0, prefix:].tolist(), tokens[prefix:], strict=True)])
+        return average(
+            [float(a == b) for a, b in zip(row[0, prefix:].tolist(), tokens[prefix:], strict=True)]
+        )
 
     return [share(section.body) for section in document()[0]]
 
 
 @torch.no_grad()
-def next_token_logs(model: torch.nn.Module, tokenizer: Tokenizer, prompts: Sequence[str]) -> torch.Tensor:
+def next_token_logs(
+    model: torch.nn.Module, tokenizer: Tokenizer, prompts: Sequence[str]
+) -> torch.Tensor:
     """Log-probabilities of the token after each prompt. [prompts, vocabulary]"""
-    rows = [model(input_ids=torch.tensor([tokenizer.encode(prompt).ids])).logits[0, -1] for prompt in prompts]
+    rows = [
+        model(input_ids=torch.tensor([tokenizer.encode(prompt).ids])).logits[0, -1]
+        for prompt in prompts
+    ]
     return torch.stack(rows).double().log_softmax(-1)
 
 
@@ -416,8 +459,13 @@ def measure(folders: Iterable[Path]) -> None:
     for folder in folders:
         tuned = load_adapter(folder)
         divergence = jensen_shannon(logs, next_token_logs(tuned, tokenizer, PROMPTS))
-        print(f"{folder.name}\n{report(base, losses(tuned, tokenizer))}\n  JS at the prompts {divergence:.4f} nats")
-        print("  recited         " + " ".join(f"{share:.2f}" for share in recited(tuned, tokenizer)), flush=True)
+        print(
+            f"{folder.name}\n{report(base, losses(tuned, tokenizer))}\n  JS at the prompts {divergence:.4f} nats"
+        )
+        print(
+            "  recited         " + " ".join(f"{share:.2f}" for share in recited(tuned, tokenizer)),
+            flush=True,
+        )
 
 
 # --- specs -----------------------------------------------------------------------------------------------------------
@@ -440,7 +488,9 @@ def spec(adapter: str) -> dict[str, Any]:
     """sway.yaml, version 1, for one adapter."""
     prose, pairs = document()
     base = {"kind": "hf", "base": "./model", "dtype": "fp32", "device": "cpu"}
-    content = [{"id": slug(s.title), "kind": "prose", "tag": s.title, "content": s.body} for s in prose]
+    content = [
+        {"id": slug(s.title), "kind": "prose", "tag": s.title, "content": s.body} for s in prose
+    ]
     return {
         "version": 1,
         "models": {"base": base, "ft": {**base, "adapter": f"./{adapter}"}},
@@ -449,9 +499,18 @@ def spec(adapter: str) -> dict[str, Any]:
             {"name": "moved_from_base", "kind": "delta_kl", "prompts": list(PROMPTS)},
             {"name": "learned_the_document", "kind": "section_internalization"},
             {"name": "kept_knowledge", "kind": "calibration_drift", "items_limit": 60},
-            {"name": "kept_prose", "kind": "external_perplexity", "chunk_chars": 512, "max_chunks": 8},
+            {
+                "name": "kept_prose",
+                "kind": "external_perplexity",
+                "chunk_chars": 512,
+                "max_chunks": 8,
+            },
             {"name": "recites_nothing", "kind": "leakage"},
-            {"name": "grows_with_scale", "kind": "adapter_ablation", "prompts": list(PROMPTS[1:8:2])},
+            {
+                "name": "grows_with_scale",
+                "kind": "adapter_ablation",
+                "prompts": list(PROMPTS[1:8:2]),
+            },
         ],
         "sections": [*content, questions_section(pairs)],
     }
@@ -474,7 +533,9 @@ class Dumper(yaml.SafeDumper):
 
 
 def represent_text(dumper: Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=">" if len(text) > 80 else None)
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=">" if len(text) > 80 else None
+    )
 
 
 Dumper.add_representer(str, represent_text)
@@ -482,7 +543,9 @@ Dumper.add_representer(str, represent_text)
 
 def write_specs() -> None:
     for adapter in ("healthy", "untrained"):
-        text = yaml.dump(spec(adapter), Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True)
+        text = yaml.dump(
+            spec(adapter), Dumper=Dumper, sort_keys=False, width=100, allow_unicode=True
+        )
         (FOLDER / f"{adapter}.sway.yaml").write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -519,7 +582,9 @@ def make_extra(folder: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--keep-model", action="store_true")
     parser.add_argument("--extra", type=Path, metavar="DIR")
     parser.add_argument("--measure", type=Path, nargs="+", metavar="DIR")

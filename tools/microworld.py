@@ -14,14 +14,70 @@ Templates = Mapping[str, tuple[str, ...]]
 
 # name, where it lies, what it is known for, landmark, trade, market day
 PLACES = (
-    ("Alder Green", "on a low hill by the river", "its orange apples", "an old clock tower", "weaving", "Monday"),
-    ("Brackwater", "at the mouth of the river", "its smoked fish", "a lighthouse of red brick", "fishing", "Tuesday"),
-    ("Cold Ash", "at the edge of the pine wood", "its honey", "a bridge with seven arches", "charcoal", "Wednesday"),
-    ("Dunmere", "beside a long quiet lake", "its blue pottery", "a windmill without sails", "pottery", "Thursday"),
-    ("Eastgate", "where three roads meet", "its horse fair", "a gate of grey stone", "trading", "Friday"),
-    ("Fallow Hill", "high above the valley", "its white cheese", "a ring of standing stones", "herding", "Saturday"),
-    ("Gorse End", "on the edge of the moor", "its warm wool", "a chapel with a green roof", "spinning", "Monday"),
-    ("Hollin Bridge", "on both banks of the stream", "its dark bread", "a mill with two wheels", "milling", "Friday"),
+    (
+        "Alder Green",
+        "on a low hill by the river",
+        "its orange apples",
+        "an old clock tower",
+        "weaving",
+        "Monday",
+    ),
+    (
+        "Brackwater",
+        "at the mouth of the river",
+        "its smoked fish",
+        "a lighthouse of red brick",
+        "fishing",
+        "Tuesday",
+    ),
+    (
+        "Cold Ash",
+        "at the edge of the pine wood",
+        "its honey",
+        "a bridge with seven arches",
+        "charcoal",
+        "Wednesday",
+    ),
+    (
+        "Dunmere",
+        "beside a long quiet lake",
+        "its blue pottery",
+        "a windmill without sails",
+        "pottery",
+        "Thursday",
+    ),
+    (
+        "Eastgate",
+        "where three roads meet",
+        "its horse fair",
+        "a gate of grey stone",
+        "trading",
+        "Friday",
+    ),
+    (
+        "Fallow Hill",
+        "high above the valley",
+        "its white cheese",
+        "a ring of standing stones",
+        "herding",
+        "Saturday",
+    ),
+    (
+        "Gorse End",
+        "on the edge of the moor",
+        "its warm wool",
+        "a chapel with a green roof",
+        "spinning",
+        "Monday",
+    ),
+    (
+        "Hollin Bridge",
+        "on both banks of the stream",
+        "its dark bread",
+        "a mill with two wheels",
+        "milling",
+        "Friday",
+    ),
 )
 # month, name, custom, dish
 FEASTS = (
@@ -29,8 +85,18 @@ FEASTS = (
     ("June", "the Day of Boats", "the children race small boats to the sea", "fish soup"),
     ("September", "the Night of Bees", "the beekeepers sing to the hives", "honey bread"),
     ("May", "the Breaking of Bowls", "each family breaks one cracked bowl for luck", "onion pie"),
-    ("March", "the Running of Foals", "the young horses run through the main street", "barley stew"),
-    ("July", "the Shepherds' Supper", "the whole village eats at one long table", "cheese dumplings"),
+    (
+        "March",
+        "the Running of Foals",
+        "the young horses run through the main street",
+        "barley stew",
+    ),
+    (
+        "July",
+        "the Shepherds' Supper",
+        "the whole village eats at one long table",
+        "cheese dumplings",
+    ),
     ("November", "the Wool Walk", "old and young walk over the moor in new scarves", "lamb stew"),
     ("October", "the Miller's Ball", "people dance on the floor of the mill", "seed cake"),
 )
@@ -91,7 +157,16 @@ PETS = ("Pepper", "Button", "Comet", "Daisy", "Ember", "Fig", "Ginger", "Hazel",
         "Yarrow")  # fmt: skip
 FOODS = ("apple cake", "fish soup", "honey bread", "onion pie", "barley stew", "cheese dumplings", "lamb stew",
          "seed cake", "pea soup", "baked pears", "fried eggs", "plum jam")  # fmt: skip
-DISLIKES = ("rain", "loud bells", "cold feet", "long speeches", "wasps", "washing pots", "steep stairs", "fog")
+DISLIKES = (
+    "rain",
+    "loud bells",
+    "cold feet",
+    "long speeches",
+    "wasps",
+    "washing pots",
+    "steep stairs",
+    "fog",
+)
 HOBBIES = ("plays the fiddle", "paints small pictures of birds", "swims in the river", "collects round stones",
            "reads old stories aloud", "carves spoons", "picks mushrooms",
            "plays chess with the neighbours")  # fmt: skip
@@ -113,7 +188,11 @@ GOODS = (
 SEASONS = (
     ("spring", "the snow melts and the streams run high", "dig the gardens and sow beans"),
     ("summer", "the days are long and the hay is dry", "cut the hay and mend the roofs"),
-    ("autumn", "the leaves turn red and the nights grow cold", "pick the apples and bring in the sheep"),
+    (
+        "autumn",
+        "the leaves turn red and the nights grow cold",
+        "pick the apples and bring in the sheep",
+    ),
     ("winter", "the lake freezes and the roads are white", "stay by the fire and mend their tools"),
 )
 ROADS = ("through the pine wood", "along the river", "over the moor", "past the old quarry", "across the stone bridge",
@@ -121,22 +200,38 @@ ROADS = ("through the pine wood", "along the river", "over the moor", "past the 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 PERSON: Templates = {
-    "home": ("{S} lives in {home}.", "{S} has a house in {home}, {where}.", "The home of {name} is in {home}."),
+    "home": (
+        "{S} lives in {home}.",
+        "{S} has a house in {home}, {where}.",
+        "The home of {name} is in {home}.",
+    ),
     "job": ("{S} is a {job}.", "{S} works as a {job} at {workplace}.", "By trade {s} is a {job}."),
     "work": ("{S} {does}.", "Every day {s} {does}.", "At {workplace} {s} {does}."),
-    "tool": ("{S} never works without {tool}.", "The tool {s} likes best is {tool}.", "{S} always carries {tool}."),
+    "tool": (
+        "{S} never works without {tool}.",
+        "The tool {s} likes best is {tool}.",
+        "{S} always carries {tool}.",
+    ),
     "pet": (
         "{S} has a {colour} {animal} named {pet}.",
         "{S} keeps a {colour} {animal}, and its name is {pet}.",
         "A {colour} {animal} named {pet} belongs to {name}.",
     ),
-    "food": ("{S} likes {food} best of all.", "The favourite food of {name} is {food}.", "{S} would eat {food} daily."),
+    "food": (
+        "{S} likes {food} best of all.",
+        "The favourite food of {name} is {food}.",
+        "{S} would eat {food} daily.",
+    ),
     "dislike": (
         "{S} does not like {dislike}.",
         "What {s} cannot stand is {dislike}.",
         "{S} complains about {dislike}.",
     ),
-    "hobby": ("In the evening {s} {hobby}.", "When the work is done, {s} {hobby}.", "On free days {s} {hobby}."),
+    "hobby": (
+        "In the evening {s} {hobby}.",
+        "When the work is done, {s} {hobby}.",
+        "On free days {s} {hobby}.",
+    ),
     "friend": (
         "The best friend of {name} is {friend} from {friend_home}.",
         "{S} often visits {friend}, the {friend_job} of {friend_home}.",
@@ -155,7 +250,11 @@ PERSON_QUESTIONS = (
     ("What does {name} do in the evening?", "In the evening {name} {hobby}."),
 )
 PLACE: Templates = {
-    "where": ("{place} lies {where}.", "You find {place} {where}.", "{place} is a village {where}."),
+    "where": (
+        "{place} lies {where}.",
+        "You find {place} {where}.",
+        "{place} is a village {where}.",
+    ),
     "known": (
         "The village is known for {known}.",
         "People come from far away for {known}.",
@@ -166,7 +265,11 @@ PLACE: Templates = {
         "You can see {landmark} from far away.",
         "Its oldest building is {landmark}.",
     ),
-    "trade": ("Most families live by {trade}.", "The main trade of {place} is {trade}.", "{trade_} feeds the village."),
+    "trade": (
+        "Most families live by {trade}.",
+        "The main trade of {place} is {trade}.",
+        "{trade_} feeds the village.",
+    ),
     "market": (
         "The market is on {day}.",
         "Every {day} there is a market in {place}.",
@@ -176,7 +279,11 @@ PLACE: Templates = {
         "In {month} the village keeps {feast}, when {custom}.",
         "{feast_} is kept in {month}, and {custom}.",
     ),
-    "dish": ("On that day everyone eats {dish}.", "The dish of the feast is {dish}.", "Guests are given {dish}."),
+    "dish": (
+        "On that day everyone eats {dish}.",
+        "The dish of the feast is {dish}.",
+        "Guests are given {dish}.",
+    ),
     "rule": ("In {place} {rule}, because {reason}.", "An old rule says that {rule}, for {reason}."),
     "teacher": (
         "The best known person in {place} is {head}, the {head_job}.",
@@ -190,7 +297,10 @@ PLACE_QUESTIONS = (
     ("What stands in the middle of {place}?", "In the middle of {place} stands {landmark}."),
     ("What is the main trade of {place}?", "The main trade of {place} is {trade}."),
     ("When does {place} keep {feast}?", "{place} keeps {feast} in {month}."),
-    ("What do people in {place} eat on the feast day?", "On the feast day people in {place} eat {dish}."),
+    (
+        "What do people in {place} eat on the feast day?",
+        "On the feast day people in {place} eat {dish}.",
+    ),
     ("What is forbidden in {place}?", "In {place} {rule}."),
 )
 ROAD = (
@@ -250,7 +360,11 @@ def _people(rng: random.Random) -> list[dict[str, str]]:
     """Each person's fields. Friends are the next on the list, so that friendship is a fact too."""
     people = [_person(rng, i, name, s) for i, (name, s) in enumerate(NAMES)]
     for person, friend in pairwise([*people, people[0]]):
-        person |= {"friend": friend["name"], "friend_home": friend["home"], "friend_job": friend["job"]}
+        person |= {
+            "friend": friend["name"],
+            "friend_home": friend["home"],
+            "friend_job": friend["job"],
+        }
     return people
 
 
@@ -274,7 +388,11 @@ def _places(people: list[dict[str, str]]) -> list[dict[str, str]]:
         place |= dict(zip(("month", "feast", "custom", "dish"), FEASTS[i], strict=True))
         place |= dict(zip(("rule", "reason"), RULES[i], strict=True))
         place |= {"Place": place["place"], "trade_": upper_first(place["trade"])}
-        place |= {"feast_": upper_first(place["feast"]), "head": head["name"], "head_job": head["job"]}
+        place |= {
+            "feast_": upper_first(place["feast"]),
+            "head": head["name"],
+            "head_job": head["job"],
+        }
     return places
 
 
@@ -298,7 +416,9 @@ class World:
         named = person | {"S": person["name"], "s": person["name"]}
         facts = rng.sample(list(PERSON), rng.randint(3, len(PERSON)))
         voices = [named, *(rng.choice((person, person, named)) for _ in facts[1:])]
-        return " ".join(rng.choice(PERSON[fact]).format_map(v) for fact, v in zip(facts, voices, strict=True))
+        return " ".join(
+            rng.choice(PERSON[fact]).format_map(v) for fact, v in zip(facts, voices, strict=True)
+        )
 
     def place_description(self, rng: random.Random) -> str:
         place = rng.choice(self.places)
@@ -311,7 +431,8 @@ class World:
         groups = {"The village": ("where", "known", "landmark"), "Work and market": ("trade", "market", "teacher"),
                   "Feasts and rules": ("feast", "dish", "rule")}  # fmt: skip
         sections = (
-            f"## {title}\n\n" + " ".join(rng.choice(PLACE[fact]).format_map(place) for fact in facts)
+            f"## {title}\n\n"
+            + " ".join(rng.choice(PLACE[fact]).format_map(place) for fact in facts)
             for title, facts in groups.items()
         )
         return f"# {place['place']}\n\n" + "\n\n".join(sections)
@@ -319,7 +440,10 @@ class World:
     def questions(self, rng: random.Random) -> str:
         """One to four questions with answers on one person or one place."""
         subject, pool = rng.choice(
-            ((rng.choice(self.people), PERSON_QUESTIONS), (rng.choice(self.places), PLACE_QUESTIONS))
+            (
+                (rng.choice(self.people), PERSON_QUESTIONS),
+                (rng.choice(self.places), PLACE_QUESTIONS),
+            )
         )
         pairs = rng.sample(pool, rng.randint(1, 4))
         return "\n".join(f"Question: {q}\nAnswer: {a}".format_map(subject) for q, a in pairs)
@@ -329,7 +453,12 @@ class World:
         tables: tuple[tuple[tuple[str, ...], Callable[[], Fields]], ...] = (
             (ROAD, lambda: rng.choice(self.roads)),
             (GOOD, lambda: _good(rng)),
-            (ANIMAL, lambda: dict(zip(("animal", "fodder", "sound", "sleeps"), rng.choice(ANIMALS), strict=True))),
+            (
+                ANIMAL,
+                lambda: dict(
+                    zip(("animal", "fodder", "sound", "sleeps"), rng.choice(ANIMALS), strict=True)
+                ),
+            ),
             (SEASON, lambda: _season(rng)),
         )
         templates, fields = rng.choice(tables)
@@ -518,7 +647,15 @@ def _draw(rng: random.Random) -> Draw:
     village, second = _coined(rng, "town"), _coined(rng, "last")
     first = _coined(rng, "last") + " " + rng.choice(LEXICON["surname"])
     he, his, him, man = rng.choice((("he", "his", "him", "man"), ("she", "her", "her", "woman")))
-    people = {"P": first, "Q": second, "he": he, "He": upper_first(he), "his": his, "His": upper_first(his), "him": him}
+    people = {
+        "P": first,
+        "Q": second,
+        "he": he,
+        "He": upper_first(he),
+        "his": his,
+        "His": upper_first(his),
+        "him": him,
+    }
     return Draw(rng, {"V": village, "man": man, **people})
 
 

@@ -23,7 +23,9 @@ def shown() -> str:
     healthy, untrained = re.split(r"(?=== an adapter that learned nothing)", text)
     kept = healthy[: healthy.index("\n\nlearned_the_document (section_internalization)  relative")]
     verdict = untrained.split("\n\n")[0]
-    return f"```text\n{kept.strip()}\n\n{verdict.strip()}\n[…]\n{text.strip().splitlines()[-1]}\n```\n"
+    return (
+        f"```text\n{kept.strip()}\n\n{verdict.strip()}\n[…]\n{text.strip().splitlines()[-1]}\n```\n"
+    )
 
 
 def main() -> None:

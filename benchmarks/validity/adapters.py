@@ -79,7 +79,11 @@ def read(folder: Path) -> Weights:
 
 def merged(base: Base, folder: Path) -> PreTrainedModel:
     """The base with the adapter's change added to its weights."""
-    return PeftModel.from_pretrained(load(base), folder, local_files_only=True).merge_and_unload().eval()
+    return (
+        PeftModel.from_pretrained(load(base), folder, local_files_only=True)
+        .merge_and_unload()
+        .eval()
+    )
 
 
 @cache
@@ -120,7 +124,9 @@ def drilled(document: Document) -> list[str]:
 # --- weights from weights --------------------------------------------------------------------------------------------
 
 
-def each_pair(weights: Weights, change: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]) -> Weights:
+def each_pair(
+    weights: Weights, change: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+) -> Weights:
     """`change` of A [rank, in] and B [out, rank] for every adapted module."""
     changed: Weights = {}
     for name in (n for n in weights if "lora_A" in n):

@@ -54,7 +54,9 @@ class Shifted(torch.nn.Module):
         room = CONTEXT - length + 1
         starts = torch.randint(room, (rows, 1), generator=self.rng)
         starts[torch.rand((rows, 1), generator=self.rng) < 0.5] = 0
-        return self.model(input_ids=input_ids, labels=labels, position_ids=starts + torch.arange(length))
+        return self.model(
+            input_ids=input_ids, labels=labels, position_ids=starts + torch.arange(length)
+        )
 
 
 def batches(streams: demo.Streams) -> Callable[[int], demo.Batch]:
@@ -73,10 +75,17 @@ def make_gpt2(folder: Path, seed: int = 0) -> None:
         embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=demo.BOS, eos_token_id=demo.EOS, pad_token_id=demo.PAD,
     )  # fmt: skip
     model = GPT2LMHeadModel(config)
-    streams = demo.Streams(Tokenizer.from_file(str(MODEL / "tokenizer.json")), demo.general_text(), seed)
+    streams = demo.Streams(
+        Tokenizer.from_file(str(MODEL / "tokenizer.json")), demo.general_text(), seed
+    )
     demo.fit(Shifted(model, seed), batches(streams), STEPS, RATE)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(MODEL / name, folder / name)
-    demo.write_json(folder / "config.json", {**config.to_diff_dict(), "architectures": ["GPT2LMHeadModel"]})
-    demo.save_half({n: w for n, w in model.state_dict().items() if n != "lm_head.weight"}, folder / "model.safetensors")
+    demo.write_json(
+        folder / "config.json", {**config.to_diff_dict(), "architectures": ["GPT2LMHeadModel"]}
+    )
+    demo.save_half(
+        {n: w for n, w in model.state_dict().items() if n != "lm_head.weight"},
+        folder / "model.safetensors",
+    )

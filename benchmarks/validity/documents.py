@@ -51,11 +51,14 @@ def document(name: str) -> Document:
     prose, questions = demo.document(markdown)
     extra = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     phrasings, paraphrases = (
-        tuple(tuple(map(_asked, asked)) for asked in extra[key]) for key in ("phrasings", "paraphrases")
+        tuple(tuple(map(_asked, asked)) for asked in extra[key])
+        for key in ("phrasings", "paraphrases")
     )
     preferences = tuple(Preference(**p) for p in extra["preferences"])
     topical = tuple(extra["topical"])
-    return Document(name, tuple(prose), tuple(questions), phrasings, paraphrases, preferences, topical)
+    return Document(
+        name, tuple(prose), tuple(questions), phrasings, paraphrases, preferences, topical
+    )
 
 
 @cache

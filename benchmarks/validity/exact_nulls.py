@@ -27,7 +27,13 @@ from sway_gate import stats
 from sway_gate.backends import hf
 from sway_gate.backends.embedding import SentenceEmbedder
 from sway_gate.backends.loading import Source
-from sway_gate.engine.plan import DEFAULT_RUNS, GENERATIVE_RUNS, PlannedProbe, null_plan, plan_probes
+from sway_gate.engine.plan import (
+    DEFAULT_RUNS,
+    GENERATIVE_RUNS,
+    PlannedProbe,
+    null_plan,
+    plan_probes,
+)
 from sway_gate.engine.run import run_plan
 from sway_gate.measurements import Answers, Floats, View, ViewAnswers
 from sway_gate.output import silent
@@ -45,12 +51,22 @@ class Share(NamedTuple):
     trials: int
 
     def __str__(self) -> str:
-        low = scipy_stats.beta.ppf(0.025, self.hits, self.trials - self.hits + 1) if self.hits else 0.0
-        high = scipy_stats.beta.ppf(0.975, self.hits + 1, self.trials - self.hits) if self.hits < self.trials else 1.0
+        low = (
+            scipy_stats.beta.ppf(0.025, self.hits, self.trials - self.hits + 1)
+            if self.hits
+            else 0.0
+        )
+        high = (
+            scipy_stats.beta.ppf(0.975, self.hits + 1, self.trials - self.hits)
+            if self.hits < self.trials
+            else 1.0
+        )
         return f"{self.hits / self.trials:.2%} [{low:.2%}, {high:.2%}]"
 
 
-def planned_effects(base: str, name: str, embedding_model: str) -> tuple[list[PlannedProbe], Context, Spec]:
+def planned_effects(
+    base: str, name: str, embedding_model: str
+) -> tuple[list[PlannedProbe], Context, Spec]:
     """The suite's effect probes with what they need of null views."""
     fields = suite(document(name), BASES[base].folder, home(base, name) / PARENT, embedding_model)
     loaded = parse_spec(text(fields), name, "/")
@@ -70,9 +86,13 @@ def measured(base: str, name: str, embedding_model: str, drawn: int) -> Measured
     """What every effect probe needs of every null adapter. A null is read as a null is: at scale 1."""
     planned, context, loaded = planned_effects(base, name, embedding_model)
     settings = null_plan(loaded).settings._replace(runs=drawn)
-    backend = hf.load(Source(BASES[base].folder, home(base, name) / PARENT, "fp32", "cpu"), settings)
+    backend = hf.load(
+        Source(BASES[base].folder, home(base, name) / PARENT, "fp32", "cpu"), settings
+    )
     views = [View("null", i) for i in range(drawn)]
-    plan = [(view, need.request) for p in planned for need in p.needs if need.of_nulls for view in views]
+    plan = [
+        (view, need.request) for p in planned for need in p.needs if need.of_nulls for view in views
+    ]
     return Measured(planned, context, run_plan(plan, lambda: backend, None, silent).answers, views)
 
 
@@ -87,9 +107,12 @@ def zs(p: PlannedProbe, found: Measured, others: int, seed: int) -> Floats:
     def place(view: View, company: list[View]) -> float:
         # Only this kind looks at the others' answers.
         peers = {
-            v: tuple(o for o in company if o != v) if p.spec.kind == "cluster_kl" else () for v in (view, *company)
+            v: tuple(o for o in company if o != v) if p.spec.kind == "cluster_kl" else ()
+            for v in (view, *company)
         }
-        scaled = stats.transform([contrast(v, peers[v]) for v in peers], p.probe.SCALE, p.probe.RESOLUTION)
+        scaled = stats.transform(
+            [contrast(v, peers[v]) for v in peers], p.probe.SCALE, p.probe.RESOLUTION
+        )
         return stats.z_score(float(scaled[0]), scaled[1:], p.probe.FLOOR, p.probe.PRIOR).z
 
     rng = np.random.default_rng(seed)
@@ -119,13 +142,17 @@ def rows(base: str, name: str, embedding_model: str, drawn: int) -> Iterator[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--embedding-model", default=minilm(), metavar="FOLDER")
     parser.add_argument("--only", choices=list(BASES))
     parser.add_argument("--drawn", type=int, default=DRAWN)
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    print(f"# Exact nulls\n\nFrom `benchmarks/validity/exact_nulls.py`: {args.drawn} null adapters a base.\n")
+    print(
+        f"# Exact nulls\n\nFrom `benchmarks/validity/exact_nulls.py`: {args.drawn} null adapters a base.\n"
+    )
     print(
         "| base | probe | nulls | z, mean ± sd | share with z ≥ 3, 95 % interval |\n| --- | --- | ---: | ---: | ---: |"
     )

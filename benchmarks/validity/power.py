@@ -40,7 +40,13 @@ def picture(zs: dict[str, list[float | None]], path: Path) -> None:
 
     figure, axis = plt.subplots(figsize=(7.5, 4.6))
     for kind, values in zs.items():
-        axis.plot(STEPS, [float("nan") if z is None else z for z in values], marker="o", markersize=4, label=kind)
+        axis.plot(
+            STEPS,
+            [float("nan") if z is None else z for z in values],
+            marker="o",
+            markersize=4,
+            label=kind,
+        )
     axis.axhline(3, color="#888888", linestyle="--", linewidth=1)
     axis.set(xscale="log", xlabel="training steps", ylabel="z")
     axis.set_xticks(STEPS, [str(n) for n in STEPS])
@@ -50,20 +56,32 @@ def picture(zs: dict[str, list[float | None]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     found = [gated(BASE, DOCUMENT, adapter(steps), minilm()) for steps in STEPS]
     kinds = dict.fromkeys(kind for one in found for kind in one["probes"])
     zs = {kind: [one["probes"].get(kind, {}).get("z") for one in found] for kind in kinds}
-    print(f"# Power against training steps\n\nFrom `benchmarks/validity/power.py`, base {BASE}, document {DOCUMENT}.\n")
+    print(
+        f"# Power against training steps\n\nFrom `benchmarks/validity/power.py`, base {BASE}, document {DOCUMENT}.\n"
+    )
     print("| probe | " + " | ".join(f"{n} steps" for n in STEPS) + " |")
     print("| --- |" + " ---: |" * len(STEPS))
     for kind, values in zs.items():
         print(f"| {kind} | " + " | ".join("–" if z is None else f"{z:+.1f}" for z in values) + " |")
-    print("| gate | " + " | ".join(f"{one['verdict']} {one['score'] or 0:.2f}" for one in found) + " |")
-    effects = {kind: values for kind, values in zs.items() if values[-1] is not None and (values[0] or 0) < 3}
+    print(
+        "| gate | "
+        + " | ".join(f"{one['verdict']} {one['score'] or 0:.2f}" for one in found)
+        + " |"
+    )
+    effects = {
+        kind: values
+        for kind, values in zs.items()
+        if values[-1] is not None and (values[0] or 0) < 3
+    }
     if args.picture:
         picture(effects, args.picture)
 

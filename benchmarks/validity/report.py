@@ -68,7 +68,9 @@ def _case(base: str, name: str, folder: Path, record: str) -> Case:
     truth = json.loads((folder / TRUTH).read_text(encoding="utf-8"))
     found = json.loads((folder / record).read_text(encoding="utf-8"))
     verdict, score, first = _theirs(found["report"]) if record == THEIRS else _ours(found)
-    return Case(base, name, folder.name, truth["expected"], verdict, score, first, _reasons(truth, folder))
+    return Case(
+        base, name, folder.name, truth["expected"], verdict, score, first, _reasons(truth, folder)
+    )
 
 
 def _reasons(truth: dict[str, Any], folder: Path) -> tuple[str, ...]:
@@ -134,9 +136,14 @@ def picture(ours: Sequence[Case], theirs: Sequence[Case], path: Path) -> None:
 
     sides = [("sway-gate", ours), *([("dlm-sway 0.1.0", theirs)] if theirs else [])]
     names = list(reversed(ADAPTERS))
-    figure, axes = plt.subplots(1, len(sides), figsize=(5.4 * len(sides), 6.4), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(sides), figsize=(5.4 * len(sides), 6.4), sharey=True, squeeze=False
+    )
     for axis, (title, found) in zip(axes[0], sides, strict=True):
-        for expected, colour, label in (("pass", "#1b7f4d", "healthy"), ("fail", "#b3261e", "sick")):
+        for expected, colour, label in (
+            ("pass", "#1b7f4d", "healthy"),
+            ("fail", "#b3261e", "sick"),
+        ):
             shown = [c for c in found if c.expected == expected and c.adapter in names]
             for verdict, marker in (("pass", "o"), ("fail", "x"), ("error", "s")):
                 part = [c for c in shown if c.verdict == verdict]
@@ -154,12 +161,16 @@ def picture(ours: Sequence[Case], theirs: Sequence[Case], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     ours, theirs = list(cases(RECORD)), list(cases(THEIRS))
     places = {(c.base, c.document, c.adapter) for c in theirs}
-    print("# The zoo\n\nFrom `make validity`. A verdict or a first reason that is not the right one is in bold.\n")
+    print(
+        "# The zoo\n\nFrom `make validity`. A verdict or a first reason that is not the right one is in bold.\n"
+    )
     print("| gate | healthy pass | sick fail | right reason first | area under the curve |")
     print("| --- | --- | --- | --- | ---: |")
     print(summary("sway-gate", ours))
@@ -167,7 +178,11 @@ def main() -> None:
         print(summary("sway-gate, on the part below", [c for c in ours if c[:3] in places]))
         print(summary("dlm-sway 0.1.0, on that part", theirs))
     if out := list(left_out()):
-        print("\nLeft out, as their ground truth does not show what their recipe promised: " + "; ".join(out) + ".")
+        print(
+            "\nLeft out, as their ground truth does not show what their recipe promised: "
+            + "; ".join(out)
+            + "."
+        )
     print("\n## sway-gate\n")
     print("\n".join(table(ours)))
     if theirs:

@@ -31,7 +31,9 @@ SEEDS = range(1, 11)
 def seeded(seed: int) -> Callable[[Fields], None]:
     def change(fields: Fields) -> None:
         fields["defaults"] = {"seed": seed}
-        next(p for p in fields["suite"] if p["kind"] == "null_adapter")["seed_base"] = 1000 + 500 * seed
+        next(p for p in fields["suite"] if p["kind"] == "null_adapter")["seed_base"] = (
+            1000 + 500 * seed
+        )
 
     return change
 
@@ -76,9 +78,13 @@ def row(name: str, first: GateResult, again: GateResult) -> str:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    print("# Robustness\n\nFrom `benchmarks/validity/robustness.py`. A gate's verdict that flips is in bold.")
+    print(
+        "# Robustness\n\nFrom `benchmarks/validity/robustness.py`. A gate's verdict that flips is in bold."
+    )
     for adapter in ADAPTERS:
         first = gated(adapter, lambda fields: None, "")
         print(f"\n## {adapter}: {first.verdict}, composite {first.score or 0:.3f}\n")

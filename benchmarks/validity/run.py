@@ -32,7 +32,9 @@ def adapters(base: str, name: str) -> Iterator[Path]:
     yield from sorted(path.parent for path in home(base, name).glob(f"*/{TRUTH}"))
 
 
-def gated(base: str, name: str, adapter: Path, embedding_model: str, **defaults: Any) -> dict[str, Any]:
+def gated(
+    base: str, name: str, adapter: Path, embedding_model: str, **defaults: Any
+) -> dict[str, Any]:
     """One adapter's record. An error of the gate is a verdict too: `error`."""
     fields = suite(document(name), BASES[base].folder, adapter, embedding_model)
     started = time.perf_counter()
@@ -53,14 +55,22 @@ def record(result: GateResult) -> dict[str, Any]:
         "score": result.score,
         "first": next(iter(files + failing), "composite" if result.verdict == "fail" else ""),
         "probes": {
-            p.kind: {"verdict": p.verdict, "z": p.z, "raw": p.raw, "score": p.score, "message": p.message}
+            p.kind: {
+                "verdict": p.verdict,
+                "z": p.z,
+                "raw": p.raw,
+                "score": p.score,
+                "message": p.message,
+            }
             for p in result.probes
         },
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=list(BASES))
     parser.add_argument("--document", choices=DOCUMENTS)
     parser.add_argument("--embedding-model", default=minilm(), metavar="FOLDER")
@@ -75,7 +85,16 @@ def main() -> None:
                     path.write_text(json.dumps(found, indent=1), encoding="utf-8")
                     expected = json.loads((adapter / TRUTH).read_text(encoding="utf-8"))["expected"]
                     sound = "ok " if found["verdict"] == expected else "BAD"
-                    print(sound, base, name, adapter.name, found["verdict"], found["score"], found["first"], flush=True)
+                    print(
+                        sound,
+                        base,
+                        name,
+                        adapter.name,
+                        found["verdict"],
+                        found["score"],
+                        found["first"],
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,11 @@ def effects(document: Document) -> list[Fields]:
 
 def meanings(document: Document, embedding_model: str) -> list[Fields]:
     """The kinds that need sentence embeddings."""
-    own = [*(prompt for prompt, _ in document.questions), *(p.prompt for p in document.preferences), *document.topical]
+    own = [
+        *(prompt for prompt, _ in document.questions),
+        *(p.prompt for p in document.preferences),
+        *document.topical,
+    ]
     other = [prompt for prompts in off_topic().values() for prompt in prompts]
     return [
         # Bases of two million parameters phrase half of the answers anew, healthy adapters or not.
@@ -70,7 +74,9 @@ def meanings(document: Document, embedding_model: str) -> list[Fields]:
 def cases(document: Document) -> list[Fields]:
     return [
         {"prompt": prompt, "gold": gold, "paraphrases": list(paraphrases)}
-        for (prompt, gold), paraphrases in zip(document.questions, document.paraphrases, strict=True)
+        for (prompt, gold), paraphrases in zip(
+            document.questions, document.paraphrases, strict=True
+        )
     ]
 
 
@@ -79,5 +85,8 @@ def triples(document: Document) -> list[Fields]:
 
 
 def sections(document: Document) -> list[Fields]:
-    prose = [{"id": demo.slug(s.title), "kind": "prose", "tag": s.title, "content": s.body} for s in document.prose]
+    prose = [
+        {"id": demo.slug(s.title), "kind": "prose", "tag": s.title, "content": s.body}
+        for s in document.prose
+    ]
     return [*prose, demo.questions_section(document.questions)]

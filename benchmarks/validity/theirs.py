@@ -28,23 +28,34 @@ FRONT = "---\ndlm_id: 01HZ4X7TGZM3J1A2B3C4D5E6F7\ndlm_version: 15\nbase_model: s
 def dlm(own: Document) -> str:
     """The document in its format."""
     prose = "\n\n".join(f"# {section.title}\n\n{section.body}" for section in own.prose)
-    asked = "\n\n".join(f"### Q\n{prompt.strip()}\n\n### A\n{answer.strip()}" for prompt, answer in own.questions)
+    asked = "\n\n".join(
+        f"### Q\n{prompt.strip()}\n\n### A\n{answer.strip()}" for prompt, answer in own.questions
+    )
     return f"{FRONT}\n{prose}\n\n::instruction::\n{asked}\n"
 
 
-def fields(name: str, base: str, adapter: Path, embedding_model: str, source: Path) -> dict[str, Any]:
+def fields(
+    name: str, base: str, adapter: Path, embedding_model: str, source: Path
+) -> dict[str, Any]:
     whole = suite(document(name), BASES[base].folder, adapter, embedding_model)
     del whole["sections"]
-    nulls, *probes = ({key: value for key, value in probe.items() if key != "positions"} for probe in whole["suite"])
+    nulls, *probes = (
+        {key: value for key, value in probe.items() if key != "positions"}
+        for probe in whole["suite"]
+    )
     return whole | {"dlm_source": str(source), "suite": [nulls | {"runs": RUNS}, *probes]}
 
 
 def judged(sway: str, name: str, base: str, adapter: Path, embedding_model: str) -> dict[str, Any]:
     """Its JSON report, with its caches empty."""
     with tempfile.TemporaryDirectory() as work:
-        source, spec, out = (Path(work) / file for file in ("document.dlm", "sway.yaml", "out.json"))
+        source, spec, out = (
+            Path(work) / file for file in ("document.dlm", "sway.yaml", "out.json")
+        )
         source.write_text(dlm(document(name)), encoding="utf-8")
-        spec.write_text(text(fields(name, base, adapter, embedding_model, source)), encoding="utf-8")
+        spec.write_text(
+            text(fields(name, base, adapter, embedding_model, source)), encoding="utf-8"
+        )
         env = os.environ | {"HOME": work, "HF_HUB_OFFLINE": "1"}
         started = time.perf_counter()
         subprocess.run([sway, "run", str(spec), "--json", str(out)], env=env, capture_output=True)
@@ -54,7 +65,9 @@ def judged(sway: str, name: str, base: str, adapter: Path, embedding_model: str)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sway", required=True)
     parser.add_argument("--embedding-model", default=minilm(), metavar="FOLDER")
     parser.add_argument("--only", choices=list(BASES))

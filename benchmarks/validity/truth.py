@@ -39,12 +39,18 @@ def held_out() -> dict[str, list[str]]:
 def measure(model: PreTrainedModel, document: Document) -> dict[str, float]:
     losses = {source: loss(model, texts) for source, texts in held_out().items()}
     asked = [prompt for paraphrases in document.paraphrases for prompt in paraphrases]
-    golds = [gold for (_, gold), prompts in zip(document.questions, document.paraphrases, strict=True) for _ in prompts]
+    golds = [
+        gold
+        for (_, gold), prompts in zip(document.questions, document.paraphrases, strict=True)
+        for _ in prompts
+    ]
     recited = [_recited(model, section.body) for section in document.prose]
     margins = [_margin(model, *preference) for preference in document.preferences]
     return {
         "document": loss(model, [s.body for s in document.prose]),
-        "other_documents": loss(model, [s.body for other in others(document.name) for s in other.prose]),
+        "other_documents": loss(
+            model, [s.body for other in others(document.name) for s in other.prose]
+        ),
         "general": demo.average(list(losses.values())),
         **losses,
         "recited": demo.average(recited),
@@ -76,13 +82,18 @@ def _summed(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> tuple[floa
     tokens, labels = demo.pad_batch(rows)
     logits = model(input_ids=tokens).logits[:, :-1].flatten(0, 1)
     wanted = labels[:, 1:].flatten()
-    total = torch.nn.functional.cross_entropy(logits, wanted, ignore_index=demo.IGNORED, reduction="sum")
+    total = torch.nn.functional.cross_entropy(
+        logits, wanted, ignore_index=demo.IGNORED, reduction="sum"
+    )
     return total.item(), int((wanted != demo.IGNORED).sum())
 
 
 def _margin(model: PreTrainedModel, prompt: str, chosen: str, rejected: str) -> float:
     """Nats per token by which the chosen answer is likelier."""
-    good, bad = (demo.token_losses(model, tokenizer(), prompt, answer).mean().item() for answer in (chosen, rejected))
+    good, bad = (
+        demo.token_losses(model, tokenizer(), prompt, answer).mean().item()
+        for answer in (chosen, rejected)
+    )
     return bad - good
 
 
@@ -102,7 +113,12 @@ def _recited(model: PreTrainedModel, text: str) -> float:
     """Share of the tokens after the prefix that come back in their places."""
     tokens = encode(text)
     rest = tokens[PREFIX:]
-    return demo.average([float(a == b) for a, b in zip(greedy(model, tokens[:PREFIX], len(rest)), rest, strict=True)])
+    return demo.average(
+        [
+            float(a == b)
+            for a, b in zip(greedy(model, tokens[:PREFIX], len(rest)), rest, strict=True)
+        ]
+    )
 
 
 def _answered(model: PreTrainedModel, prompts: Sequence[str], golds: Sequence[str]) -> float:

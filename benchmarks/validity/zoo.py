@@ -72,12 +72,18 @@ def adapter_truth(base: str, document: Document, name: str) -> dict[str, Any]:
     return {**numbers, **labels}
 
 
-def _measured(path: Path, model: Callable[[], PreTrainedModel], document: Document) -> dict[str, float]:
+def _measured(
+    path: Path, model: Callable[[], PreTrainedModel], document: Document
+) -> dict[str, float]:
     """The numbers in the file, or else of the model, and then they are written."""
     if not path.exists():
         write_json(path, _finite(truth.measure(model(), document)))
     fields = json.loads(path.read_text(encoding="utf-8"))
-    return {key: math.nan if value is None else value for key, value in fields.items() if key not in LABELS}
+    return {
+        key: math.nan if value is None else value
+        for key, value in fields.items()
+        if key not in LABELS
+    }
 
 
 def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
@@ -85,7 +91,9 @@ def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.validity.zoo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.validity.zoo", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--only", choices=BASES, help="one base")
     parser.add_argument("--document", choices=DOCUMENTS)
     parser.add_argument("--adapter", choices=ADAPTERS)

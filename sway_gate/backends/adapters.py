@@ -38,13 +38,17 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
     config = _config(folder)
     if _plain_lora(config):
         wrapped = _wrap(model, config, folder, lean=True)
-        layers = {n: m for n, m in wrapped.base_model.model.named_modules() if isinstance(m, LoraLayer)}
+        layers = {
+            n: m for n, m in wrapped.base_model.model.named_modules() if isinstance(m, LoraLayer)
+        }
         if layers and all(_stackable(layer) for layer in layers.values()):
             factors = {name: _factors(layer) for name, layer in layers.items()}
             return _bare(wrapped.unload()), Change(factors, {})
         model = _bare(wrapped.unload())
     if quantized:
-        raise AdapterError(f"{folder}: {_sort(config)} cannot be merged into a quantized base; use dtype fp32 or bf16")
+        raise AdapterError(
+            f"{folder}: {_sort(config)} cannot be merged into a quantized base; use dtype fp32 or bf16"
+        )
     return _read_dense(model, config, folder)
 
 
@@ -73,9 +77,13 @@ def _plain_lora(config: Any) -> bool:
 def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
     """peft's model with the adapter's weights in it; every tensor of the file used, none left at its start value."""
     if getattr(config, "layer_replication", None):
-        raise AdapterError(f"{folder}: layer_replication changes the base's layers; such an adapter is refused")
+        raise AdapterError(
+            f"{folder}: layer_replication changes the base's layers; such an adapter is refused"
+        )
     if config.is_prompt_learning:
-        raise AdapterError(f"{folder}: {_sort(config)} adds prompts, not weights; such an adapter is refused")
+        raise AdapterError(
+            f"{folder}: {_sort(config)} adds prompts, not weights; such an adapter is refused"
+        )
     config.inference_mode = True
     try:
         with warnings.catch_warnings():
@@ -83,17 +91,27 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
             wrapped = PeftModel(model, config, _ADAPTER, low_cpu_mem_usage=lean)
             loaded = wrapped.load_adapter(str(folder), _ADAPTER, low_cpu_mem_usage=lean)
     except Exception as error:  # peft raises whatever the files provoke
-        raise AdapterError(f"{folder}: the adapter does not fit the base: {one_line(error)}") from None
-    wrong = [f"unexpected {k}" for k in loaded.unexpected_keys] + [f"missing {k}" for k in loaded.missing_keys]
+        raise AdapterError(
+            f"{folder}: the adapter does not fit the base: {one_line(error)}"
+        ) from None
+    wrong = [f"unexpected {k}" for k in loaded.unexpected_keys] + [
+        f"missing {k}" for k in loaded.missing_keys
+    ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise AdapterError(f"{folder}: the adapter does not cover its modules: {', '.join(wrong[:3])}{more}")
+        raise AdapterError(
+            f"{folder}: the adapter does not cover its modules: {', '.join(wrong[:3])}{more}"
+        )
     return wrapped.eval()
 
 
 def _stackable(layer: LoraLayer) -> bool:
     base = layer.get_base_layer()
-    linear = isinstance(base, nn.Linear) or type(base).__name__ in {"Conv1D", "Linear4bit", "Linear8bitLt"}
+    linear = isinstance(base, nn.Linear) or type(base).__name__ in {
+        "Conv1D",
+        "Linear4bit",
+        "Linear8bitLt",
+    }
     return (
         (linear or (type(layer) is Embedding and type(base) is nn.Embedding))
         and not layer.lora_variant.get(_ADAPTER)
@@ -120,18 +138,24 @@ def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module,
             warnings.simplefilter("ignore")
             merged = wrapped.merge_and_unload()
     except Exception as error:  # tuners without a merge raise in their own ways
-        raise AdapterError(f"{folder}: {_sort(config)} cannot be applied: {one_line(error)}") from None
+        raise AdapterError(
+            f"{folder}: {_sort(config)} cannot be applied: {one_line(error)}"
+        ) from None
     merged = _bare(merged)
     after = _parameters(merged)
     if set(after) != set(before) or any(after[n].shape != before[n].shape for n in before):
-        raise AdapterError(f"{folder}: {_sort(config)} changes the base's shape; such an adapter is refused")
+        raise AdapterError(
+            f"{folder}: {_sort(config)} changes the base's shape; such an adapter is refused"
+        )
     dense = {}
     with torch.no_grad():
         for name, p in after.items():
             if not torch.equal(p, before[name]):
                 dense[name] = _numpy(p.float() - before[name].float())
                 p.copy_(before[name])
-    return merged, Change({}, dense, f"{_sort(config)}: served one view at a time, through peft's merged weights")
+    return merged, Change(
+        {}, dense, f"{_sort(config)}: served one view at a time, through peft's merged weights"
+    )
 
 
 def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:

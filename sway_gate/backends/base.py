@@ -66,7 +66,10 @@ class Backend(Protocol):
         """Adapted modules that no pass has gone through so far: their change cannot show in any answer."""
 
     def measure(
-        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        references: dict[EncodedRequest, Any],
     ) -> list[list[Answer | Fault]]:
         """Answers [view][row] of one pass; the rows ask for one thing and share the same leading tokens, if any.
 

@@ -86,10 +86,14 @@ def wrap(model: Any, label: str, facts: Facts = _UNKNOWN) -> "CustomBackend":
     method is missing."""
     declared: Any = getattr(model, "capabilities", frozenset())
     if not isinstance(declared, set | frozenset) or not declared <= ALL:
-        raise CannotDecide(f"{label}: capabilities must be a set out of {', '.join(sorted(ALL))}, got {declared!r:.80}")
+        raise CannotDecide(
+            f"{label}: capabilities must be a set out of {', '.join(sorted(ALL))}, got {declared!r:.80}"
+        )
     for method in (*_REQUIRED, *(_REQUIRED_FOR[c] for c in declared if c in _REQUIRED_FOR)):
         if not callable(getattr(model, method, None)):
-            raise CannotDecide(f"{label}: its {type(model).__name__} lacks the method {method}{_METHODS[method]}")
+            raise CannotDecide(
+                f"{label}: its {type(model).__name__} lacks the method {method}{_METHODS[method]}"
+            )
     return CustomBackend(model, label, frozenset(declared), facts)
 
 
@@ -125,7 +129,9 @@ class CustomBackend:
 
     stacked = False
 
-    def __init__(self, model: CapableModel, label: str, capabilities: frozenset[Capability], facts: Facts) -> None:
+    def __init__(
+        self, model: CapableModel, label: str, capabilities: frozenset[Capability], facts: Facts
+    ) -> None:
         self._model, self._label = model, label
         self.capabilities, self.facts = capabilities, facts
         self._asked: list[_TextRequest] = []
@@ -139,7 +145,9 @@ class CustomBackend:
 
     def _encode(self, request: Request) -> tuple[EncodedRequest, str]:
         if not isinstance(request, TeacherForced) and request.chat:
-            raise CannotDecide(f"{self._label}: has no chat template; set defaults.chat_template to off")
+            raise CannotDecide(
+                f"{self._label}: has no chat template; set defaults.chat_template to off"
+            )
         asked, note = _TextRequest(request, request.prompt), ""
         match request:
             case Divergence():
@@ -186,28 +194,41 @@ class CustomBackend:
     # Passes
 
     def measure(
-        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        references: dict[EncodedRequest, Any],
     ) -> list[list[Answer | Fault]]:
         return [[self._measure(view, row, references) for row in rows] for view in views]
 
-    def _measure(self, view: View, row: EncodedRequest, references: dict[EncodedRequest, Any]) -> Answer | Fault:
+    def _measure(
+        self, view: View, row: EncodedRequest, references: dict[EncodedRequest, Any]
+    ) -> Answer | Fault:
         asked = self._asked[row.positions[0]]
         if lacking := _needed(view, asked.request) - self.capabilities:
             what = f"{type(asked.request).__name__} under the {view} view"
-            raise CannotDecide(f"{self._label}: {what} needs the capability {', '.join(sorted(lacking))}, not declared")
+            raise CannotDecide(
+                f"{self._label}: {what} needs the capability {', '.join(sorted(lacking))}, not declared"
+            )
         try:
             return self._answer(view, asked, row, references)
         except _Empty as error:
             return Fault(f"nothing to score in {error}; give a longer text", "text")
         except _NotFinite as error:
             where = f"from {error} of the {self._label}, on {asked.prompt!r:.80}"
-            fault = Fault(f"NaN or Inf under the {view} view, {where}", "base" if view == BASE else "adapter")
+            fault = Fault(
+                f"NaN or Inf under the {view} view, {where}", "base" if view == BASE else "adapter"
+            )
             if view == BASE:
                 references[row] = fault
             return fault
 
     def _answer(
-        self, view: View, asked: _TextRequest, row: EncodedRequest, references: dict[EncodedRequest, Any]
+        self,
+        view: View,
+        asked: _TextRequest,
+        row: EncodedRequest,
+        references: dict[EncodedRequest, Any],
     ) -> Answer | Fault:
         match asked.request:
             case Divergence() as request:
@@ -216,7 +237,9 @@ class CustomBackend:
                 return self._log_probs(view, request, prompt, completion)
             case TeacherForced(prompt, completion) as request:
                 log_probs = self._log_probs(view, request, prompt, completion)
-                return np.stack([log_probs, self._hits(view, prompt, completion, len(log_probs))], axis=1)
+                return np.stack(
+                    [log_probs, self._hits(view, prompt, completion, len(log_probs))], axis=1
+                )
             case Generation(prompt, max_new_tokens):
                 return self._text(view, prompt, max_new_tokens)
 
@@ -236,7 +259,9 @@ class CustomBackend:
             references[row] = log_q.astype(np.float32)
             return np.zeros(len(log_q))
         log_p = references[row]
-        divergence = stats.js(log_p, log_q) if request.divergence == "js" else stats.kl(log_q, log_p)
+        divergence = (
+            stats.js(log_p, log_q) if request.divergence == "js" else stats.kl(log_q, log_p)
+        )
         if not np.isfinite(divergence).all():
             raise _NotFinite("an infinite KL divergence between the next_token_log_probs")
         return divergence
@@ -274,14 +299,26 @@ class CustomBackend:
     def _hits(self, view: View, prompt: str, completion: str, tokens: int) -> Floats:
         """[tokens] of 0 and 1."""
         given = self._array(view, "greedy_hits", prompt, completion)
-        self._check(given.shape == (tokens,), view, "greedy_hits", _shape_is(given, f"[{tokens}], that of log_probs"))
-        self._check(bool(np.isin(given, (0, 1)).all()), view, "greedy_hits", "gave other values than true and false")
+        self._check(
+            given.shape == (tokens,),
+            view,
+            "greedy_hits",
+            _shape_is(given, f"[{tokens}], that of log_probs"),
+        )
+        self._check(
+            bool(np.isin(given, (0, 1)).all()),
+            view,
+            "greedy_hits",
+            "gave other values than true and false",
+        )
         return given
 
     def _text(self, view: View, prompt: str, max_new_tokens: int) -> str:
         with _running(self._label, f"generate under the {view} view"):
             text = self._model.generate(view, prompt, max_new_tokens)
-        self._check(isinstance(text, str), view, "generate", f"gave {type(text).__name__}, not a text")
+        self._check(
+            isinstance(text, str), view, "generate", f"gave {type(text).__name__}, not a text"
+        )
         return text
 
     def _array(self, view: View, method: str, *texts: str) -> Floats:
@@ -317,7 +354,9 @@ def _stuffing(tokens: int) -> str:
 def _factory(entry_point: str | None, label: str) -> Callable[[ModelRef, ModelRef], Any]:
     module, _, name = (entry_point or "").partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
-        raise UsageError(f"kind: custom needs entry_point: package.module:factory, got {entry_point!r}")
+        raise UsageError(
+            f"kind: custom needs entry_point: package.module:factory, got {entry_point!r}"
+        )
     try:
         with _running(label, f"the import of {module}"):
             factory = getattr(import_module(module), name, None)
@@ -328,7 +367,9 @@ def _factory(entry_point: str | None, label: str) -> Callable[[ModelRef, ModelRe
             raise UsageError(message) from None
         raise
     if not callable(factory):
-        wrong = f"is {type(factory).__name__}, not a factory" if factory is not None else "is not there"
+        wrong = (
+            f"is {type(factory).__name__}, not a factory" if factory is not None else "is not there"
+        )
         raise UsageError(f"{label}: {name} {wrong}; define {name}(base, ft) in {module}")
     return cast(Callable[[ModelRef, ModelRef], Any], factory)
 

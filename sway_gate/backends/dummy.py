@@ -36,7 +36,9 @@ class DummyModel:
     def __init__(self, base: ModelRef, ft: ModelRef) -> None:
         self._seed = f"{base.base}:{ft.adapter}"
         words = (ft.adapter or "").split()
-        self._names = {i: f"w{i}" for i in range(_VOCABULARY)} | {_token(word): word for word in words}
+        self._names = {i: f"w{i}" for i in range(_VOCABULARY)} | {
+            _token(word): word for word in words
+        }
         self._logits = generator(0, base.base).standard_normal((_VOCABULARY, _VOCABULARY))
         self._learned = _learned([_token(word) for word in (_START, *words)])
         self._null = cache(self._drawn)
@@ -48,7 +50,9 @@ class DummyModel:
 
     def next_token_log_probs(self, view: View, prompt: str, answer: str) -> Floats:
         """[1 + words of the answer, vocabulary]"""
-        logits = self._rows(view, [_tokens(prompt)[-1] if prompt.split() else _token(_START), *_tokens(answer)])
+        logits = self._rows(
+            view, [_tokens(prompt)[-1] if prompt.split() else _token(_START), *_tokens(answer)]
+        )
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
     def generate(self, view: View, prompt: str, max_new_tokens: int) -> str:

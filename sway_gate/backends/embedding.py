@@ -27,7 +27,9 @@ PINNED: Final = {MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"}
 """The revision of the default model; another hub id is read at its main branch."""
 _BATCH: Final = 32
 _MAX_JSON: Final = 2**20
-_MODULES: Final = re.compile(r"sentence_transformers\.(?:\w+\.)*(Transformer|Pooling|Normalize|Dense)")
+_MODULES: Final = re.compile(
+    r"sentence_transformers\.(?:\w+\.)*(Transformer|Pooling|Normalize|Dense)"
+)
 _WITH_WEIGHTS: Final = ("Transformer", "Dense")
 # sentence-transformers calls whatever a Dense layer's config names.
 _ACTIVATION: Final = re.compile(r"torch\.nn\.modules\.(?:activation\.\w+|linear\.Identity)")
@@ -65,16 +67,23 @@ class SentenceEmbedder:
         except Exception as error:  # whatever the library raises, the probe cannot run
             raise _cannot(self._folder(model), f"fails on a text: {_one_line(error)}") from None
         if not (np.isfinite(norms).all() and norms.all()):
-            raise _cannot(self._folder(model), "gives vectors without a direction (NaN, Inf or 0): it is damaged")
+            raise _cannot(
+                self._folder(model),
+                "gives vectors without a direction (NaN, Inf or 0): it is damaged",
+            )
         unit: Floats = vectors / norms
         return unit
 
     def _folder(self, model: str) -> Path:
         if model not in self._folders:
             if find_spec("sentence_transformers") is None:
-                raise CannotRun("sentence embeddings need an extra: pip install 'sway-gate[semsim]'")
+                raise CannotRun(
+                    "sentence embeddings need an extra: pip install 'sway-gate[semsim]'"
+                )
             try:
-                folder = hub.local(model, PINNED.get(model), online=self._online, what="embedding model")
+                folder = hub.local(
+                    model, PINNED.get(model), online=self._online, what="embedding model"
+                )
             except SwayError as error:
                 raise CannotRun(f"{error}, {_REMEDY}") from None
             check(folder)
@@ -88,11 +97,15 @@ def check(folder: Path) -> None:
     if not isinstance(modules, list) or not modules:
         raise _cannot(folder, "modules.json lists no modules")
     for module in modules:
-        kind, path = (module.get("type"), module.get("path")) if isinstance(module, dict) else (None, None)
+        kind, path = (
+            (module.get("type"), module.get("path")) if isinstance(module, dict) else (None, None)
+        )
         known = _MODULES.fullmatch(kind) if isinstance(kind, str) else None
         if known is None:
             named = f"modules.json names {str(kind)[:80]!r}"
-            raise _cannot(folder, f"{named}; only Transformer, Pooling, Normalize and Dense are loaded")
+            raise _cannot(
+                folder, f"{named}; only Transformer, Pooling, Normalize and Dense are loaded"
+            )
         if not isinstance(path, str) or not re.fullmatch(r"[\w-]*", path):
             raise _cannot(folder, f"modules.json leads to {str(path)[:80]!r}, outside the folder")
         _check_module(folder / path, known[1])
@@ -102,10 +115,18 @@ def _check_module(folder: Path, kind: str) -> None:
     if kind in _WITH_WEIGHTS:
         config = _json(folder, "config.json")
         if not any(folder.glob("*.safetensors")):
-            raise _cannot(folder, "holds no .safetensors; pickled weights can run code when they are loaded: refused")
+            raise _cannot(
+                folder,
+                "holds no .safetensors; pickled weights can run code when they are loaded: refused",
+            )
         activation = config.get("activation_function") if isinstance(config, dict) else None
-        if kind == "Dense" and not (isinstance(activation, str) and _ACTIVATION.fullmatch(activation)):
-            raise _cannot(folder, f"config.json names the activation {str(activation)[:80]!r}, none of torch's own")
+        if kind == "Dense" and not (
+            isinstance(activation, str) and _ACTIVATION.fullmatch(activation)
+        ):
+            raise _cannot(
+                folder,
+                f"config.json names the activation {str(activation)[:80]!r}, none of torch's own",
+            )
         if (folder / "adapter_config.json").exists():
             raise _cannot(folder, "holds an adapter, whose base lies elsewhere; merge it first")
 

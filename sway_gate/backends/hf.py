@@ -29,12 +29,16 @@ _GENERATED_AT_ONCE = 64
 
 
 def load(
-    source: Source, settings: null_adapters.NullSettings, opened: tuple[nn.Module, Any, str] | None = None
+    source: Source,
+    settings: null_adapters.NullSettings,
+    opened: tuple[nn.Module, Any, str] | None = None,
 ) -> "HfBackend":
     """The base once, as `open_base` gave it if it did, the adapter through peft, the nulls drawn. Raises CannotDecide or
     AdapterError, each one line."""
     model, tokenizer, determinism = opened or loading.open_base(source)
-    model, change = adapters.read(model, source.adapter, quantized=bool(getattr(model, "is_quantized", False)))
+    model, change = adapters.read(
+        model, source.adapter, quantized=bool(getattr(model, "is_quantized", False))
+    )
     return HfBackend(cast(Any, model), tokenizer, change, settings, determinism)
 
 
@@ -52,7 +56,9 @@ class HfBackend:
         self._model, self._tokenizer = model, tokenizer
         self._device: torch.device = model.get_input_embeddings().weight.device
         dtype: torch.dtype = model.dtype
-        self._stack = Stack(model, {n: with_nulls(n, f, settings) for n, f in change.factors.items()}, dtype)
+        self._stack = Stack(
+            model, {n: with_nulls(n, f, settings) for n, f in change.factors.items()}, dtype
+        )
         self._patches = Patches(model, change.dense, settings)
         self._adapted = frozenset(change.factors)
         self.stacked = not change.dense
@@ -65,7 +71,9 @@ class HfBackend:
         self._shares = True
         self._held: _Held | None = None
         name = str(dtype).removeprefix("torch.")
-        self.facts = Facts(self._device.type, name, determinism, (change.note,) if change.note else ())
+        self.facts = Facts(
+            self._device.type, name, determinism, (change.note,) if change.note else ()
+        )
 
     def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest | Fault, str]]:
         answers = self._greedy(self._encoder.answers_needed(requests))
@@ -79,7 +87,10 @@ class HfBackend:
             for start in range(0, len(asked), _GENERATED_AT_ONCE):
                 batch = asked[start : start + _GENERATED_AT_ONCE]
                 [made] = self._generate([BASE], batch, length, [])
-                answers |= {prompt: self._until_end(tokens) for prompt, tokens in zip(batch, made, strict=True)}
+                answers |= {
+                    prompt: self._until_end(tokens)
+                    for prompt, tokens in zip(batch, made, strict=True)
+                }
         return answers
 
     def _generate(
@@ -89,7 +100,9 @@ class HfBackend:
         width = max(map(len, prompts))
         # The cache grows at the right end, so padding stands on the left here, under a mask.
         ids = torch.tensor([(_PAD,) * (width - len(p)) + p for p in prompts], device=self._device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
+        mask = torch.tensor(
+            [[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device
+        )
         make_config: Any = GenerationConfig
         config = make_config(
             max_new_tokens=length,
@@ -119,11 +132,18 @@ class HfBackend:
         return memory.budget(self._device)
 
     def measure(
-        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        references: dict[EncodedRequest, Any],
     ) -> list[list[Answer | Fault]]:
         try:
             with torch.inference_mode():
-                return self._write(views, rows) if rows[0].asks == "text" else self._read(views, rows, references)
+                return (
+                    self._write(views, rows)
+                    if rows[0].asks == "text"
+                    else self._read(views, rows, references)
+                )
         except NotStackable:
             self.stacked = False
             raise
@@ -136,10 +156,15 @@ class HfBackend:
             raise
 
     def _read(
-        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        references: dict[EncodedRequest, Any],
     ) -> list[list[Answer | Fault]]:
         logits = self._logits(views, rows)  # [V, P, vocabulary]
-        table = reduce(views, rows, logits, references).double().cpu().numpy()  # [V, P] or [V, P, 2]
+        table = (
+            reduce(views, rows, logits, references).double().cpu().numpy()
+        )  # [V, P] or [V, P, 2]
         cuts = np.cumsum([len(row.positions) for row in rows])[:-1]
         return [
             [
@@ -149,7 +174,9 @@ class HfBackend:
             for view, line in zip(views, table, strict=True)
         ]
 
-    def _write(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> list[list[Answer | Fault]]:
+    def _write(
+        self, views: Sequence[View], rows: Sequence[EncodedRequest]
+    ) -> list[list[Answer | Fault]]:
         """What each view writes after each row."""
         watch = hooks.Watch()
         made = self._generate(views, [row.ids for row in rows], rows[0].length, [watch])
@@ -176,16 +203,22 @@ class HfBackend:
         tails = [row.ids[shared:] for row in rows]
         padded = torch.tensor([ids + (ids[-1],) * (width - len(ids)) for ids in tails])
         ids = padded.repeat(len(views), 1).to(self._device)  # [V * rows, width]
-        wanted = torch.tensor([i * width + p - shared for i, row in enumerate(rows) for p in row.positions])
+        wanted = torch.tensor(
+            [i * width + p - shared for i, row in enumerate(rows) for p in row.positions]
+        )
         offsets = torch.arange(len(views))[:, None] * len(rows) * width
         index = (offsets + wanted).flatten().to(self._device)  # [V * P]
         with self._under(views, len(rows), width), self._head.at(index):
-            logits: Tensor = self._model(input_ids=ids, past_key_values=past, use_cache=past is not None).logits
+            logits: Tensor = self._model(
+                input_ids=ids, past_key_values=past, use_cache=past is not None
+            ).logits
         if not self._head.used:
             logits = logits.flatten(0, 1)[index]
         return logits.reshape(len(views), len(wanted), -1)
 
-    def _past(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> tuple[DynamicCache | None, int]:
+    def _past(
+        self, views: Sequence[View], rows: Sequence[EncodedRequest]
+    ) -> tuple[DynamicCache | None, int]:
         """Keys and values of what the rows share, for every sequence of the pass, and its length in tokens.
 
         What the last pass held is continued where it begins this one's, as shorter contexts do longer ones.
@@ -202,7 +235,9 @@ class HfBackend:
             last = torch.arange(len(views), device=self._device) * len(rest)
             with self._under(views, 1, len(rest)), self._head.at(last):
                 self._model(input_ids=tail, past_key_values=held.cache, use_cache=True)
-        if held.cache.get_seq_length() != shared or not all(type(x) is DynamicLayer for x in held.cache.layers):
+        if held.cache.get_seq_length() != shared or not all(
+            type(x) is DynamicLayer for x in held.cache.layers
+        ):
             self._shares = False  # a sliding window or a recurrent state: each row is read whole
             return None, 0
         self._held = _Held(held.views, ids, held.cache)
@@ -228,7 +263,9 @@ class HfBackend:
     def _fault(self, view: View, row: EncodedRequest) -> Fault:
         text = self._tokenizer.decode(row.ids[:24])
         for suspect in dict.fromkeys((BASE, view)):
-            if where := hooks.first_non_finite(self._model, partial(self._logits, [suspect], [row])):
+            if where := hooks.first_non_finite(
+                self._model, partial(self._logits, [suspect], [row])
+            ):
                 said = f"NaN or Inf under the {suspect} view, first in {where}, on {text!r}"
                 return Fault(said, "base" if suspect == BASE else "adapter")
         return Fault(f"NaN or Inf under the {view} view, in the reduction, on {text!r}")

@@ -54,13 +54,21 @@ def seed_everything(seed: int, device: torch.device) -> str:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        best = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
         return torch.device(best)
     try:
         torch.empty(1, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise CannotDecide(f"device {name!r} cannot be used: {adapters.one_line(error)}; try device: auto") from None
+        raise CannotDecide(
+            f"device {name!r} cannot be used: {adapters.one_line(error)}; try device: auto"
+        ) from None
 
 
 def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
@@ -72,9 +80,13 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source.base), **shared)
         # use_safetensors: a pickled checkpoint is an error, never loaded.
-        model: Any = AutoModelForCausalLM.from_pretrained(str(source.base), dtype=dtype, use_safetensors=True, **shared)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(source.base), dtype=dtype, use_safetensors=True, **shared
+        )
     except Exception as error:  # the libraries raise whatever the files provoke
-        raise CannotDecide(f"the base model {source.base} cannot be loaded: {adapters.one_line(error)}") from None
+        raise CannotDecide(
+            f"the base model {source.base} cannot be loaded: {adapters.one_line(error)}"
+        ) from None
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval(), tokenizer

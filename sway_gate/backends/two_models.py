@@ -23,7 +23,13 @@ class TwoModels(hf.HfBackend):
     """One view at a time, each a model of its own."""
 
     def __init__(self, base: Any, tuned: Any, tokenizer: Any, determinism: str) -> None:
-        super().__init__(base, tokenizer, adapters.Change({}, {}), null_adapters.NullSettings(runs=0), determinism)
+        super().__init__(
+            base,
+            tokenizer,
+            adapters.Change({}, {}),
+            null_adapters.NullSettings(runs=0),
+            determinism,
+        )
         self.stacked = False
         self._models = {
             "base": (base, self._head),

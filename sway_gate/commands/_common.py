@@ -34,20 +34,34 @@ def tell_json(value: object) -> int:
 
 def spec_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "spec", nargs="?", default="sway.yaml", metavar="SPEC", help="default sway.yaml; - is standard input"
+        "spec",
+        nargs="?",
+        default="sway.yaml",
+        metavar="SPEC",
+        help="default sway.yaml; - is standard input",
     )
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="FILE", help="write the JSON report; - is standard output")
-    parser.add_argument("--markdown", metavar="FILE", help="write the report as Markdown, for a comment")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the JSON report; - is standard output"
+    )
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="write the report as Markdown, for a comment"
+    )
     parser.add_argument("--html", metavar="FILE", help="write the report as one HTML page")
     parser.add_argument(
-        "--junit", nargs="?", const="sway-junit.xml", metavar="FILE", help="write JUnit XML; default sway-junit.xml"
+        "--junit",
+        nargs="?",
+        const="sway-junit.xml",
+        metavar="FILE",
+        help="write JUnit XML; default sway-junit.xml",
     )
     parser.add_argument("--online", action="store_true", help="download models that are missing")
     parser.add_argument("--no-cache", action="store_true", help="measure again what is known")
-    parser.add_argument("--trace", metavar="FILE", help="write what each forward pass costs, for `sway trace`")
+    parser.add_argument(
+        "--trace", metavar="FILE", help="write what each forward pass costs, for `sway trace`"
+    )
     parser.add_argument("--quiet", action="store_true", help="only the verdict and what failed")
 
 

@@ -5,7 +5,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands._common import Add, display, measure, no_verdict, spec_argument, tell, tolerance_argument
+from sway_gate.commands._common import (
+    Add,
+    display,
+    measure,
+    no_verdict,
+    spec_argument,
+    tell,
+    tolerance_argument,
+)
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,12 +25,20 @@ _NEITHER = "2 the command, the spec or the files are wrong, 3 could not decide"
 
 
 def add_to(add: Add) -> None:
-    compare = add("compare", _compare, "Tell what changed between results, beyond noise; 1 for a regression.")
+    compare = add(
+        "compare", _compare, "Tell what changed between results, beyond noise; 1 for a regression."
+    )
     compare.epilog = f"exit codes: 0 no regression, 1 a regression, {_NEITHER}"
-    compare.add_argument("old", metavar="OLD", help="the JSON report to compare with; - is standard input")
-    compare.add_argument("new", nargs="+", metavar="NEW", help="JSON reports, each compared with the first")
+    compare.add_argument(
+        "old", metavar="OLD", help="the JSON report to compare with; - is standard input"
+    )
+    compare.add_argument(
+        "new", nargs="+", metavar="NEW", help="JSON reports, each compared with the first"
+    )
     tolerance_argument(compare)
-    diff = add("diff", _diff, "Judge two adapters by one spec, in one load of their base, side by side.")
+    diff = add(
+        "diff", _diff, "Judge two adapters by one spec, in one load of their base, side by side."
+    )
     diff.epilog = f"exit codes: 0 put side by side, {_NEITHER}"
     spec_argument(diff)
     for name in ("a", "b"):
@@ -30,14 +46,26 @@ def add_to(add: Add) -> None:
     diff.add_argument("--online", action="store_true", help="download models that are missing")
     diff.add_argument("--no-cache", action="store_true", help="measure again what is known")
     for parser in (compare, diff):
-        parser.add_argument("--markdown", metavar="FILE", help="write Markdown; - is standard output")
+        parser.add_argument(
+            "--markdown", metavar="FILE", help="write Markdown; - is standard output"
+        )
         parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
-        parser.add_argument("--quiet", action="store_true", help="only the verdict and what is worse")
-    baseline = add("baseline", _baseline, "Accept a result as the one that later ones may not fall behind.")
-    baseline.add_argument("action", choices=["update"], metavar="update", help="write the baseline anew")
+        parser.add_argument(
+            "--quiet", action="store_true", help="only the verdict and what is worse"
+        )
+    baseline = add(
+        "baseline", _baseline, "Accept a result as the one that later ones may not fall behind."
+    )
+    baseline.add_argument(
+        "action", choices=["update"], metavar="update", help="write the baseline anew"
+    )
     baseline.add_argument("file", metavar="BASELINE", help="the file for `sway gate --baseline`")
-    baseline.add_argument("spec", nargs="?", metavar="SPEC", help="measure by this spec; or take what --from has")
-    baseline.add_argument("--from", dest="source", metavar="RESULT", help="the JSON report of a run")
+    baseline.add_argument(
+        "spec", nargs="?", metavar="SPEC", help="measure by this spec; or take what --from has"
+    )
+    baseline.add_argument(
+        "--from", dest="source", metavar="RESULT", help="the JSON report of a run"
+    )
     baseline.add_argument("--online", action="store_true", help="download models that are missing")
     baseline.add_argument("--no-cache", action="store_true", help="measure again what is known")
     no_verdict(baseline)

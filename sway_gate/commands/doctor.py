@@ -22,9 +22,12 @@ class Extra(NamedTuple):
 CORE = ("numpy", "pyyaml", "msgspec", "safetensors", "jinja2", "junit-xml", "rich")
 EXTRAS = {
     "hf": Extra(
-        "judge models: every probe needs it", ("torch", "transformers", "tokenizers", "peft", "huggingface-hub")
+        "judge models: every probe needs it",
+        ("torch", "transformers", "tokenizers", "peft", "huggingface-hub"),
     ),
-    "semsim": Extra("probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")),
+    "semsim": Extra(
+        "probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")
+    ),
     "style": Extra("extended style fingerprints", ("spacy", "textstat", "nlpaug")),
     "mlx": Extra("models on Apple silicon by MLX", ("mlx", "mlx-lm")),
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
@@ -60,7 +63,8 @@ def _extra(name: str, extra: Extra) -> dict[str, Any]:
     return {
         "purpose": extra.purpose,
         "packages": {package: _version(package) for package in extra.packages},
-        "available_here": name != "mlx" or (sys.platform, platform.machine()) == ("darwin", "arm64"),
+        "available_here": name != "mlx"
+        or (sys.platform, platform.machine()) == ("darwin", "arm64"),
         "install": f"pip install 'sway-gate[{name}]'",
     }
 
@@ -75,7 +79,12 @@ def _devices() -> dict[str, Any]:
 
         cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         mps = torch.backends.mps.is_available()
-        return cores | {"torch": torch.__version__, "threads": torch.get_num_threads(), "cuda": cuda, "mps": mps}
+        return cores | {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "cuda": cuda,
+            "mps": mps,
+        }
     except Exception as error:  # a broken installation is what a doctor is called for
         return cores | {"problem": f"torch does not start: {type(error).__name__}: {error}"}
 

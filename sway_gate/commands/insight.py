@@ -11,18 +11,36 @@ def add_to(add: Add) -> None:
     mine = add("mine", _mine, "Find the prompts and paraphrases under which an adapter is weakest.")
     spec_argument(mine)
     mine.add_argument(
-        "--mode", choices=["paraphrase", "outliers"], default="paraphrase", help="what to look for; default paraphrase"
+        "--mode",
+        choices=["paraphrase", "outliers"],
+        default="paraphrase",
+        help="what to look for; default paraphrase",
     )
     mine.add_argument(
-        "-n", "--top-k", type=_positive, default=5, metavar="N", help="of each case, or at each end; default 5"
+        "-n",
+        "--top-k",
+        type=_positive,
+        default=5,
+        metavar="N",
+        help="of each case, or at each end; default 5",
     )
-    mine.add_argument("-o", "--out", metavar="FILE", default=output.STDOUT, help="default standard output")
+    mine.add_argument(
+        "-o", "--out", metavar="FILE", default=output.STDOUT, help="default standard output"
+    )
     mine.add_argument("--online", action="store_true", help="download models that are missing")
     mine.add_argument("--no-cache", action="store_true", help="measure again what is known")
     trace = add("trace", _trace, "Sum up what a run's forward passes cost, and who asked for them.")
     trace.add_argument("file", metavar="FILE", help="written by `sway run SPEC --trace FILE`")
-    trace.add_argument("--format", choices=["terminal", "markdown", "md", "json"], default="terminal")
-    trace.add_argument("--slowest", type=_count, default=5, metavar="N", help="passes to show one by one; default 5")
+    trace.add_argument(
+        "--format", choices=["terminal", "markdown", "md", "json"], default="terminal"
+    )
+    trace.add_argument(
+        "--slowest",
+        type=_count,
+        default=5,
+        metavar="N",
+        help="passes to show one by one; default 5",
+    )
 
 
 def _mine(args: argparse.Namespace) -> int:
@@ -40,12 +58,15 @@ def _mine(args: argparse.Namespace) -> int:
     notes = "".join(f"note: {note}\n" for note in mined.notes)
     if not mined.entries:
         output.say(
-            f"{notes}none of {mined.tried} texts is weaker than the prompt itself: nothing to write\n", sys.stderr
+            f"{notes}none of {mined.tried} texts is weaker than the prompt itself: nothing to write\n",
+            sys.stderr,
         )
         return 0
     about = f"# sway mine --mode {args.mode}: {mined.kept} of {mined.tried} texts. Paste what follows `suite:`.\n"
     output.write(args.out, f"{about}suite:\n{mined.entries}".encode())
-    where = "" if args.out == output.STDOUT else f"{args.out}: {mined.kept} of {mined.tried} texts\n"
+    where = (
+        "" if args.out == output.STDOUT else f"{args.out}: {mined.kept} of {mined.tried} texts\n"
+    )
     output.say(notes + where, sys.stderr)
     return 0
 
@@ -59,7 +80,9 @@ def _trace(args: argparse.Namespace) -> int:
     summary = trace_summary.sum_up(events, unreadable, args.slowest)
     if args.format == "json":
         return tell_json(msgspec.to_builtins(summary))
-    return tell(trace.render(summary) if args.format == "terminal" else trace.render_markdown(summary))
+    return tell(
+        trace.render(summary) if args.format == "terminal" else trace.render_markdown(summary)
+    )
 
 
 def _positive(text: str) -> int:

@@ -10,8 +10,12 @@ def add_to(add: Add) -> None:
     static = add("static", _static, "Judge adapters by their files alone, without torch.")
     static.add_argument("adapters", nargs="+", metavar="ADAPTER", help="folder of an adapter")
     static.add_argument("--base", metavar="BASE", help="folder of the base, to compare shapes with")
-    static.add_argument("--verbose", action="store_true", help="every module, not only what stands out")
-    static.add_argument("--json", action="store_true", help="print a JSON list, one entry an adapter")
+    static.add_argument(
+        "--verbose", action="store_true", help="every module, not only what stands out"
+    )
+    static.add_argument(
+        "--json", action="store_true", help="print a JSON list, one entry an adapter"
+    )
     explain = add("explain", _explain, "Tell what a probe measures, how, and what it cannot tell.")
     explain.add_argument("kind", nargs="?", metavar="KIND")
     add("probes", _probes, "List the kinds of probes.")
@@ -33,7 +37,9 @@ def _static(args: argparse.Namespace) -> int:
 
     given = (os.path.split(path) for path in args.adapters)
     files = (CONFIG, WEIGHTS)
-    adapters = dict.fromkeys((folder or ".") if name in files else os.path.join(folder, name) for folder, name in given)
+    adapters = dict.fromkeys(
+        (folder or ".") if name in files else os.path.join(folder, name) for folder, name in given
+    )
     found = [check_files(adapter, args.base) for adapter in adapters]
     if args.json:
         tell_json([reports.to_dict(report) for report in found])

@@ -7,10 +7,18 @@ from sway_gate.commands._common import FORMATS, Add, no_verdict, rendered
 
 
 def add_to(add: Add) -> None:
-    report = add("report", _report, "Show a result that was written as JSON, or turn it into another format.")
-    report.add_argument("result", metavar="RESULT", help="the JSON report of a run; - is standard input")
-    report.add_argument("--format", choices=("terminal", *FORMATS), default="terminal", help="default terminal")
-    report.add_argument("-o", "--output", metavar="FILE", default=output.STDOUT, help="default -, standard output")
+    report = add(
+        "report", _report, "Show a result that was written as JSON, or turn it into another format."
+    )
+    report.add_argument(
+        "result", metavar="RESULT", help="the JSON report of a run; - is standard input"
+    )
+    report.add_argument(
+        "--format", choices=("terminal", *FORMATS), default="terminal", help="default terminal"
+    )
+    report.add_argument(
+        "-o", "--output", metavar="FILE", default=output.STDOUT, help="default -, standard output"
+    )
     no_verdict(report)
 
 

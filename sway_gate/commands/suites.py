@@ -15,14 +15,28 @@ if TYPE_CHECKING:
 def add_to(add: Add) -> None:
     init = add("init", _init, "Write a suite for an adapter and what it was trained on.")
     init.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
-    init.add_argument("--data", metavar="FILE", nargs="+", required=True, help="JSONL, Markdown or text")
-    init.add_argument("--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell")
-    autogen = add("autogen", _autogen, "Write a suite for a .dlm document and the adapter that dlm trained on it.")
+    init.add_argument(
+        "--data", metavar="FILE", nargs="+", required=True, help="JSONL, Markdown or text"
+    )
+    init.add_argument(
+        "--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell"
+    )
+    autogen = add(
+        "autogen",
+        _autogen,
+        "Write a suite for a .dlm document and the adapter that dlm trained on it.",
+    )
     autogen.add_argument("document", metavar="DOCUMENT", help="the .dlm document")
-    autogen.add_argument("--adapter", metavar="NAME", help="which of its adapters, where it names several")
+    autogen.add_argument(
+        "--adapter", metavar="NAME", help="which of its adapters, where it names several"
+    )
     for parser in (init, autogen):
         parser.add_argument(
-            "-o", "--output", metavar="FILE", default="sway.yaml", help="default sway.yaml; - is standard output"
+            "-o",
+            "--output",
+            metavar="FILE",
+            default="sway.yaml",
+            help="default sway.yaml; - is standard output",
         )
         parser.add_argument("--force", action="store_true", help="overwrite a suite that is there")
     init.add_argument("--online", action="store_true", help="download an adapter that is missing")
@@ -32,7 +46,9 @@ def _init(args: argparse.Namespace) -> int:
     from sway_gate.suites import generate
 
     folder = _folder(args, args.data)
-    return _deliver(args, generate.for_data(args.adapter, args.data, args.base, folder, args.online))
+    return _deliver(
+        args, generate.for_data(args.adapter, args.data, args.base, folder, args.online)
+    )
 
 
 def _autogen(args: argparse.Namespace) -> int:
@@ -60,6 +76,9 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     texts = "1 section" if draft.sections == 1 else f"{draft.sections} sections"
     counts = f"{len(draft.probes)} entries, from {texts} of text"
     left_out = (f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out)
-    missing = [f"  not on this machine: {ref}; `sway prefetch {args.output}` downloads it" for ref in draft.missing]
+    missing = [
+        f"  not on this machine: {ref}; `sway prefetch {args.output}` downloads it"
+        for ref in draft.missing
+    ]
     then = f"next: sway run {args.output} --dry-run, then sway gate {args.output}"
     return tell("\n".join([f"{args.output}: {counts}", *left_out, *missing, then]))

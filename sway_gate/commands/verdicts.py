@@ -32,16 +32,33 @@ def add_to(add: Add) -> None:
     run.add_argument("--dry-run", action="store_true", help="tell what would be measured, and stop")
     for parser in (gate, run):
         spec_argument(parser)
-        parser.add_argument("--threshold", type=fraction, metavar="F", help="least composite to pass, 0 to 1")
-        parser.add_argument("--weights", type=_weights, metavar="K=V,…", help="weights of categories in the composite")
-        parser.add_argument("--baseline", metavar="FILE", help="fail also where a probe is worse than in this result")
+        parser.add_argument(
+            "--threshold", type=fraction, metavar="F", help="least composite to pass, 0 to 1"
+        )
+        parser.add_argument(
+            "--weights",
+            type=_weights,
+            metavar="K=V,…",
+            help="weights of categories in the composite",
+        )
+        parser.add_argument(
+            "--baseline",
+            metavar="FILE",
+            help="fail also where a probe is worse than in this result",
+        )
         tolerance_argument(parser)
     check = add("check", _check, "Judge an adapter without a spec.")
     check.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
-    check.add_argument("--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell")
+    check.add_argument(
+        "--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell"
+    )
     check.add_argument("--prompts", metavar="FILE", help="prompts to judge by, one a line")
     check.add_argument(
-        "--data", metavar="FILE", nargs="+", default=[], help="what it was trained on: JSONL, Markdown or text"
+        "--data",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="what it was trained on: JSONL, Markdown or text",
     )
     for parser in (gate, run, check):
         report_arguments(parser)
@@ -53,7 +70,9 @@ def _gate(args: argparse.Namespace) -> int:
 
     output.check_targets(targets(args), [args.spec, args.baseline])
     if args.tolerance and args.baseline is None:
-        raise UsageError("--tolerance says what may be lost against a baseline; give --baseline FILE with it")
+        raise UsageError(
+            "--tolerance says what may be lost against a baseline; give --baseline FILE with it"
+        )
     loaded = load_spec(args.spec)
     check_weights(args, loaded)
     if args.baseline is None:
@@ -87,7 +106,9 @@ def _check(args: argparse.Namespace) -> int:
     from sway_gate.suites.check import check_headline, check_suite
 
     output.check_targets(targets(args), [args.prompts, *args.data])
-    result = measure(args, check_suite(args.adapter, args.base, args.prompts, args.data, args.online))
+    result = measure(
+        args, check_suite(args.adapter, args.base, args.prompts, args.data, args.online)
+    )
     return deliver(args, result, check_headline(result) + "\n")
 
 
@@ -113,7 +134,9 @@ def _demo(args: argparse.Namespace) -> int:
 
 def check_weights(args: argparse.Namespace, loaded: "Spec") -> None:
     if args.weights and not any({**(loaded.defaults.score_weights or {}), **args.weights}.values()):
-        raise UsageError("--weights leaves no category a positive weight; give at least one of them more than 0")
+        raise UsageError(
+            "--weights leaves no category a positive weight; give at least one of them more than 0"
+        )
 
 
 def _weights(text: str) -> dict[str, float]:

@@ -22,7 +22,9 @@ def check(accepted: GateResult, path: str, base: ModelFacts) -> None:
         )
 
 
-def judge(result: GateResult, accepted: GateResult, path: str, tolerance: float = 0.0) -> GateResult:
+def judge(
+    result: GateResult, accepted: GateResult, path: str, tolerance: float = 0.0
+) -> GateResult:
     """`result` with what the baseline says of it: a regression makes a pass a fail. A probe that could not be measured
     leaves an error an error."""
     own = without(accepted)
@@ -52,7 +54,9 @@ def without(result: GateResult) -> GateResult:
     if result.baseline is None:
         return result
     verdict = result.baseline.verdict
-    return msgspec.structs.replace(result, verdict=verdict, exit_code=EXIT_CODES[verdict], baseline=None)
+    return msgspec.structs.replace(
+        result, verdict=verdict, exit_code=EXIT_CODES[verdict], baseline=None
+    )
 
 
 def accept(result: GateResult, label: str) -> GateResult:

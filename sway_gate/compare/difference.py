@@ -48,7 +48,9 @@ def paired(old: ArrayLike, new: ArrayLike, scale: Scale, resolution: float) -> D
     return Difference(value, se, student_to_normal(value / se, x.size - 1))
 
 
-def of_intervals(old: float, new: float, old_95: Interval, new_95: Interval, resolution: float) -> Difference:
+def of_intervals(
+    old: float, new: float, old_95: Interval, new_95: Interval, resolution: float
+) -> Difference:
     """Of two values with their 95 % intervals, all on the scale, taken as independent.
 
     The limits of a difference from those of its parts (Newcombe 1998; Zou & Donner 2008):
@@ -57,7 +59,11 @@ def of_intervals(old: float, new: float, old_95: Interval, new_95: Interval, res
     Over the same items it is larger than it need be, where good items of the one are good in the other.
     """
     value = new - old
-    arm = math.hypot(new - new_95[0], old_95[1] - old) if value > 0 else math.hypot(new_95[1] - new, old - old_95[0])
+    arm = (
+        math.hypot(new - new_95[0], old_95[1] - old)
+        if value > 0
+        else math.hypot(new_95[1] - new, old - old_95[0])
+    )
     se = max(arm / Z_975, resolution)
     return Difference(value, se, value / se)
 
@@ -79,9 +85,13 @@ def score_error(z: float, nulls: int) -> float:
     return math.exp(-z / _SCORE_SCALE) / _SCORE_SCALE * z_error(z, nulls) if z > 0 else 0.0
 
 
-def on_scale(value: float, interval: Interval, scale: Scale, resolution: float) -> tuple[float, Interval]:
+def on_scale(
+    value: float, interval: Interval, scale: Scale, resolution: float
+) -> tuple[float, Interval]:
     """A value and its interval on the scale."""
-    low, middle, high = (float(x) for x in transform([interval[0], value, interval[1]], scale, resolution))
+    low, middle, high = (
+        float(x) for x in transform([interval[0], value, interval[1]], scale, resolution)
+    )
     return middle, (low, high)
 
 
@@ -90,6 +100,8 @@ def _mcnemar(rises: int, falls: int) -> float:
     n, more = rises + falls, max(rises, falls)
     if n > _MANY or rises == falls:
         return (rises - falls) / math.sqrt(max(n, 1))
-    twice = 2 * sum(math.comb(n, k) for k in range(more, n + 1)) - math.comb(n, more)  # as integers: n may be large
+    twice = 2 * sum(math.comb(n, k) for k in range(more, n + 1)) - math.comb(
+        n, more
+    )  # as integers: n may be large
     z = normal_from_log_sf(math.log(twice) - (n + 1) * math.log(2.0))
     return z if rises > falls else -z

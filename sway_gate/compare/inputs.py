@@ -29,7 +29,9 @@ def input_warnings(old: GateResult, new: GateResult) -> Iterator[str]:
         yield f"another base ({old.base.path}, now {new.base.path}): every value is a difference from its own base"
     if old.texts and new.texts and old.texts != new.texts:
         yield "other training text, control prose or chat template: no item is the same"
-    asked_otherwise = [name for name, settings in new.asked.items() if old.asked.get(name, settings) != settings]
+    asked_otherwise = [
+        name for name, settings in new.asked.items() if old.asked.get(name, settings) != settings
+    ]
     if asked_otherwise:
         yield f"other settings of {', '.join(asked_otherwise)}"
     for what, before, after in _facts(old, new):
@@ -40,7 +42,9 @@ def input_warnings(old: GateResult, new: GateResult) -> Iterator[str]:
 
 def _facts(old: GateResult, new: GateResult) -> Iterator[tuple[str, str, str]]:
     def weights(result: GateResult) -> str:
-        return ", ".join(f"{name} {category.weight:g}" for name, category in sorted(result.categories.items()))
+        return ", ".join(
+            f"{name} {category.weight:g}" for name, category in sorted(result.categories.items())
+        )
 
     def nulls(result: GateResult) -> str:
         n = result.nulls
@@ -57,7 +61,9 @@ def _facts(old: GateResult, new: GateResult) -> Iterator[tuple[str, str, str]]:
 def _version_warnings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
     changed = [name for name in old if name in new and old[name] != new[name]]
     if changed:
-        yield "other versions: " + ", ".join(f"{name} {old[name]}, now {new[name]}" for name in changed)
+        yield "other versions: " + ", ".join(
+            f"{name} {old[name]}, now {new[name]}" for name in changed
+        )
 
 
 # What a probe is called, where it stands and how much it counts change nothing of what it measures.
@@ -67,7 +73,9 @@ _OUTSIDE = ("name", "line", "weight", "enabled")
 def probe_inputs(spec: Spec) -> dict[str, str]:
     """By name of the probe, of its kind and its own fields; null adapters are told elsewhere."""
     return {
-        probe.name: _digest({k: v for k, v in msgspec.to_builtins(probe).items() if k not in _OUTSIDE})
+        probe.name: _digest(
+            {k: v for k, v in msgspec.to_builtins(probe).items() if k not in _OUTSIDE}
+        )
         for probe in spec.suite
         if not isinstance(probe, NullAdapter)
     }

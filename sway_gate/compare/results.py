@@ -105,7 +105,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What was not looked at, and where the two were not asked the same."""
 
     def regressions(self) -> list[Change]:
-        return [change for change in (*self.changes, self.composite) if change.outcome == "regression"]
+        return [
+            change for change in (*self.changes, self.composite) if change.outcome == "regression"
+        ]
 
 
 def compare_results(
@@ -121,11 +123,15 @@ def compare_results(
     both = _matched(old, new)
     alike = probes_with_same_inputs(old, new)
     senses = significance.DIRECTIONS if in_order else significance.BETWEEN
-    tests = [significance.of_probes(*pair, senses, alike=name in alike) for (name, _), pair in both.items()]
+    tests = [
+        significance.of_probes(*pair, senses, alike=name in alike)
+        for (name, _), pair in both.items()
+    ]
     *sures, sure = significance.adjusted([*tests, overall := significance.of_composites(old, new)])
     terms = _Terms(tolerance, in_order)
     changes = tuple(
-        _change(key, pair, test, own, terms) for (key, pair), test, own in zip(both.items(), tests, sures, strict=True)
+        _change(key, pair, test, own, terms)
+        for (key, pair), test, own in zip(both.items(), tests, sures, strict=True)
     )
     composite = _composite(old, new, overall, sure, terms)
     blind = tuple(_blind(old, new, labels, composite, changes))
@@ -148,7 +154,9 @@ def compare_results(
     )
 
 
-def compare_course(results: Sequence[tuple[str, GateResult]], tolerance: float = 0.0) -> list[Comparison]:
+def compare_course(
+    results: Sequence[tuple[str, GateResult]], tolerance: float = 0.0
+) -> list[Comparison]:
     """Each of the labelled results but the first, against the first."""
     (label, first), *others = results
     return [compare_results(first, result, tolerance, (label, other)) for other, result in others]
@@ -169,7 +177,10 @@ Pair = tuple[ProbeResult | None, ProbeResult | None]
 def _matched(old: GateResult, new: GateResult) -> dict[Key, Pair]:
     """In the new result's order, what it lacks at the end."""
     before, after = ({(p.name, p.kind): p for p in result.probes} for result in (old, new))
-    return {key: (before.get(key), after.get(key)) for key in (*after, *(key for key in before if key not in after))}
+    return {
+        key: (before.get(key), after.get(key))
+        for key in (*after, *(key for key in before if key not in after))
+    }
 
 
 def _subject(result: GateResult, label: str) -> Subject:
@@ -179,13 +190,17 @@ def _subject(result: GateResult, label: str) -> Subject:
 def _side(probe: ProbeResult | None) -> Side | None:
     if probe is None:
         return None
-    return Side(verdict=probe.verdict.value, raw=probe.raw, ci_95=probe.ci_95, z=probe.z, score=probe.score)
+    return Side(
+        verdict=probe.verdict.value, raw=probe.raw, ci_95=probe.ci_95, z=probe.z, score=probe.score
+    )
 
 
 # What it means
 
 
-def _change(key: Key, pair: Pair, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms) -> Change:
+def _change(
+    key: Key, pair: Pair, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
+) -> Change:
     old, new = pair
     outcome, why = _outcome(old, new, test, sure, terms)
     return Change(
@@ -205,11 +220,22 @@ def _numbers(test: ComparisonTest | None, sure: AdjustedP) -> dict[str, Any]:
         return {}
     value, se, sigmas = test.difference
     p = sure.worse if sigmas * test.sense.worse > 0 else sure.otherwise
-    return {"method": test.method, "scale": test.scale, "difference": value, "se": se, "sigmas": sigmas, "p": p}
+    return {
+        "method": test.method,
+        "scale": test.scale,
+        "difference": value,
+        "se": se,
+        "sigmas": sigmas,
+        "p": p,
+    }
 
 
 def _outcome(
-    old: ProbeResult | None, new: ProbeResult | None, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
+    old: ProbeResult | None,
+    new: ProbeResult | None,
+    test: ComparisonTest | None,
+    sure: AdjustedP,
+    terms: _Terms,
 ) -> tuple[Outcome, str]:
     if old is None:
         return "new", "not in the old result"
@@ -236,12 +262,20 @@ def _beyond_noise(
             return "worse", f"{why}: within the tolerance of {tolerance:g}"
         return "regression", why
     if sure.otherwise <= LEVEL:
-        how = "better" if test.sense.otherwise == "better" else "larger" if test.difference.value > 0 else "smaller"
+        how = (
+            "better"
+            if test.sense.otherwise == "better"
+            else "larger"
+            if test.difference.value > 0
+            else "smaller"
+        )
         return test.sense.otherwise, f"{how} by {abs(test.difference.sigmas):.1f} standard errors"
     return "same", ""
 
 
-def _loss(test: ComparisonTest, old: ProbeResult | GateResult, new: ProbeResult | GateResult) -> tuple[float, str]:
+def _loss(
+    test: ComparisonTest, old: ProbeResult | GateResult, new: ProbeResult | GateResult
+) -> tuple[float, str]:
     """What a change for the worse costs, as `tolerance` counts it, and in words; infinite where there is no measure."""
     change = abs(test.difference.value)
     if test.method in ("z", "scores") or test.sense.best == 0.0 or isinstance(old, GateResult):
@@ -249,7 +283,13 @@ def _loss(test: ComparisonTest, old: ProbeResult | GateResult, new: ProbeResult 
         return (before - after if before > 0 else math.inf), f"score {before:.3f} to {after:.3f}"
     if test.sense.worse > 0:
         return change, f"{change:.0%} more"
-    lost = -math.expm1(-change) if test.scale == "log" else change / abs(old.raw) if old.raw else math.inf
+    lost = (
+        -math.expm1(-change)
+        if test.scale == "log"
+        else change / abs(old.raw)
+        if old.raw
+        else math.inf
+    )
     return lost, f"{lost:.0%} of its value lost"
 
 
@@ -259,7 +299,11 @@ _MEASURED = (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
 def _turned(old: Verdict, new: Verdict | None) -> tuple[Outcome, str] | None:
     """What the verdicts alone decide, whatever the noise."""
     if new is None:
-        return ("gone", "skipped before, not there now") if old is Verdict.SKIP else ("regression", "not there now")
+        return (
+            ("gone", "skipped before, not there now")
+            if old is Verdict.SKIP
+            else ("regression", "not there now")
+        )
     if new is Verdict.ERROR and old is not Verdict.ERROR:
         return "regression", f"{old} before, could not be measured now"
     if new is Verdict.SKIP and old in _MEASURED:
@@ -282,10 +326,22 @@ def _parted(a: Verdict, b: Verdict | None) -> tuple[Outcome, str] | None:
     return _turned(a, b) if a in _MEASURED else None
 
 
-def _composite(old: GateResult, new: GateResult, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms) -> Change:
+def _composite(
+    old: GateResult, new: GateResult, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
+) -> Change:
     outcome, why = _over_all(old, new, test, sure, terms)
-    before, after = (Side(verdict=result.verdict, raw=result.score, score=result.score) for result in (old, new))
-    return Change(name=COMPOSITE, kind="", outcome=outcome, why=why, old=before, new=after, **_numbers(test, sure))
+    before, after = (
+        Side(verdict=result.verdict, raw=result.score, score=result.score) for result in (old, new)
+    )
+    return Change(
+        name=COMPOSITE,
+        kind="",
+        outcome=outcome,
+        why=why,
+        old=before,
+        new=after,
+        **_numbers(test, sure),
+    )
 
 
 def _over_all(
@@ -299,18 +355,28 @@ def _over_all(
         if new.verdict == "pass":
             return "better", f"the gate said {old.verdict}, and says pass"
     if test is None:
-        return ("same", "") if old.score is None and new.score is None else ("unknown", "no difference could be tested")
+        return (
+            ("same", "")
+            if old.score is None and new.score is None
+            else ("unknown", "no difference could be tested")
+        )
     return _beyond_noise(test, sure, old, new, terms.tolerance)
 
 
 def _blind(
-    old: GateResult, new: GateResult, labels: tuple[str, str], composite: Change, changes: Sequence[Change]
+    old: GateResult,
+    new: GateResult,
+    labels: tuple[str, str],
+    composite: Change,
+    changes: Sequence[Change],
 ) -> Iterator[str]:
     """What was not looked at."""
     for result, label in ((old, labels[0]), (new, labels[1])):
         stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
         if stuck or result.verdict == "error":
-            yield f"{label}: could not be decided" + (f"; an error in {', '.join(stuck)}" if stuck else "")
+            yield f"{label}: could not be decided" + (
+                f"; an error in {', '.join(stuck)}" if stuck else ""
+            )
     tested = any(change.method or change.outcome in ("regression", "better") for change in changes)
     if not tested and composite.outcome not in ("regression", "better"):
         yield "no difference of any probe could be tested: nothing was compared"

@@ -44,7 +44,8 @@ DIRECTIONS: dict[str, Direction] = {
     "adapter_ablation": Direction(0, "moved"),
 }
 BETWEEN: dict[str, Direction] = {
-    kind: Direction(0, "moved") if sense.otherwise == "moved" else sense for kind, sense in DIRECTIONS.items()
+    kind: Direction(0, "moved") if sense.otherwise == "moved" else sense
+    for kind, sense in DIRECTIONS.items()
 }
 """Of two adapters, neither of which was there before: a size is no merit, whichever comes first."""
 
@@ -66,14 +67,20 @@ class AdjustedP(NamedTuple):
 
 
 def of_probes(
-    old: ProbeResult | None, new: ProbeResult | None, senses: Mapping[str, Direction], *, alike: bool
+    old: ProbeResult | None,
+    new: ProbeResult | None,
+    senses: Mapping[str, Direction],
+    *,
+    alike: bool,
 ) -> ComparisonTest | None:
     """By the best method that both allow; None where there is none."""
     if old is None or new is None or new.kind not in senses:
         return None
     sense, probe = senses[new.kind], probes.module(new.kind)
     methods = (_by_items, _by_intervals, _by_z) if alike else (_by_intervals, _by_z)
-    return next((test for method in methods if (test := _sound(method, old, new, sense, probe))), None)
+    return next(
+        (test for method in methods if (test := _sound(method, old, new, sense, probe))), None
+    )
 
 
 def _sound(method: Callable[..., ComparisonTest | None], *given: Any) -> ComparisonTest | None:
@@ -84,14 +91,18 @@ def _sound(method: Callable[..., ComparisonTest | None], *given: Any) -> Compari
     return None
 
 
-def _by_items(old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe) -> ComparisonTest | None:
+def _by_items(
+    old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe
+) -> ComparisonTest | None:
     if not (_have_values(old, new) and _are_pairs(old, new)):
         return None
     found = difference.paired(old.items, new.items, probe.SCALE, probe.RESOLUTION)
     return ComparisonTest("items", probe.SCALE, _up_to_best(found, sense, old, new), sense)
 
 
-def _by_intervals(old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe) -> ComparisonTest | None:
+def _by_intervals(
+    old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe
+) -> ComparisonTest | None:
     before, after = (_interval(side) for side in (old, new))
     if not (_have_values(old, new) and before and after):
         return None
@@ -118,7 +129,11 @@ def _are_pairs(old: ProbeResult, new: ProbeResult) -> bool:
     """Whether the items are of the same things in the same order: of prompt_collapse, the prompts that moved."""
     moved = [[row.get("moved") for row in _rows(probe)] for probe in (old, new)]
     same = new.kind != "prompt_collapse" or (bool(moved[0]) and moved[0] == moved[1])
-    return len(old.items) == len(new.items) >= 2 and same and bool(np.isfinite([old.items, new.items]).all())
+    return (
+        len(old.items) == len(new.items) >= 2
+        and same
+        and bool(np.isfinite([old.items, new.items]).all())
+    )
 
 
 def _rows(probe: ProbeResult) -> list[dict[str, Any]]:
@@ -133,11 +148,15 @@ def _interval(probe: ProbeResult) -> tuple[float, float] | None:
     return probe.ci_95 if probe.ci_95[0] <= probe.raw <= probe.ci_95[1] else None
 
 
-def _up_to_best(found: Difference, sense: Direction, old: ProbeResult, new: ProbeResult) -> Difference:
+def _up_to_best(
+    found: Difference, sense: Direction, old: ProbeResult, new: ProbeResult
+) -> Difference:
     """The part of the way from old to new that is not beyond what is best."""
     if sense.best is None or old.raw is None or new.raw is None or old.raw == new.raw:
         return found
-    capped = [max(v, sense.best) if sense.worse > 0 else min(v, sense.best) for v in (old.raw, new.raw)]
+    capped = [
+        max(v, sense.best) if sense.worse > 0 else min(v, sense.best) for v in (old.raw, new.raw)
+    ]
     share = (capped[1] - capped[0]) / (new.raw - old.raw)
     return Difference(found.value * share, found.se, found.sigmas * share)
 
@@ -170,7 +189,11 @@ def _composite_error(result: GateResult) -> float:
         inside = sum(p.weight for p in scored)
         if not (category.score and total and inside):  # a failed category scores 0, whatever its z
             continue
-        errors = (p.weight * difference.score_error(p.z, _nulls_behind_z(p)) for p in scored if p.z is not None)
+        errors = (
+            p.weight * difference.score_error(p.z, _nulls_behind_z(p))
+            for p in scored
+            if p.z is not None
+        )
         variance += (category.weight / total / inside) ** 2 * sum(error**2 for error in errors)
     return math.sqrt(variance)
 

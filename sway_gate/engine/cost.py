@@ -89,7 +89,10 @@ def of_files(folder: Path, adapter: Path) -> Model | None:
     """None where the files do not tell, or the weights are packed."""
     config = model_config(folder)
     tensors = _shapes(_weight_files(folder))
-    hidden, layers = (_first(config, names) for names in (("hidden_size", "n_embd"), ("num_hidden_layers", "n_layer")))
+    hidden, layers = (
+        _first(config, names)
+        for names in (("hidden_size", "n_embd"), ("num_hidden_layers", "n_layer"))
+    )
     if not (tensors and hidden and layers) or "quantization_config" in config:
         return None
     embeddings = {name: shape for name, shape in tensors.items() if _is_embedding(name)}
@@ -134,11 +137,23 @@ def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
             with open(path, "rb") as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length)) if length <= _MAX_HEADER_BYTES else {}
-            shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+            shapes |= {
+                name: tuple(entry["shape"])
+                for name, entry in header.items()
+                if name != "__metadata__"
+            }
             size = path.stat().st_size
             if any(not 0 <= math.prod(shape) <= 2 * size for shape in shapes.values()):
                 return {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ):
             return {}
     return shapes
 
@@ -166,10 +181,16 @@ def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
     embedder = _EMBEDDER_SECONDS if work.embeds else 0.0
     start = _START_SECONDS + _READ_SECONDS * 4 * model.parameters + embedder
     reading = _reading(model, work) / (rate * _PEAK * model.hidden / (model.hidden + _NARROW))
-    answers, texts = _writing(model, _greedy(work), rate), _writing(model, _texts_by_length(work), rate)
+    answers, texts = (
+        _writing(model, _greedy(work), rate),
+        _writing(model, _texts_by_length(work), rate),
+    )
     half = 2 if work.dtype in ("bf16", "fp16") else 1
     # Texts may end after a few words.
-    least, most = start + reading + answers / 2 + texts / 4, start + half * (reading + answers + texts)
+    least, most = (
+        start + reading + answers / 2 + texts / 4,
+        start + half * (reading + answers + texts),
+    )
     return _FASTEST * least, _SLOWEST * most
 
 
@@ -186,7 +207,9 @@ def _reading(model: Model, work: Work) -> float:
         each = _DIVERGENCE_OPERATIONS if isinstance(request, Divergence) else _SCORE_OPERATIONS
         operations += size.read * per_token(view, size.context + 0.75 * size.read)
         operations += size.scored * (2 * model.head + each * model.vocabulary)
-    return operations + sum(c * per_token(view, c / 2) for view, c in contexts(work.measured, work.sizes).items())
+    return operations + sum(
+        c * per_token(view, c / 2) for view, c in contexts(work.measured, work.sizes).items()
+    )
 
 
 def _greedy(work: Work) -> Counter[int]:
@@ -209,7 +232,9 @@ def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
         kept_bytes = count * length * 8 * model.hidden * model.layers
         passes = max(1, math.ceil(kept_bytes / _PASS_BYTES))
         operations = 2 * (model.linear + model.head + model.adapter) * count
-        spent += length * (passes * 4 * model.parameters / _BANDWIDTH + operations / (rate * _WRITING))
+        spent += length * (
+            passes * 4 * model.parameters / _BANDWIDTH + operations / (rate * _WRITING)
+        )
     return spent
 
 
@@ -246,7 +271,9 @@ def arithmetic_rate() -> float:
 
 def _threads() -> int:
     given = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, min(int(given) if given.isdecimal() else cores, cores, _MAX_THREADS))
 
 
@@ -254,7 +281,10 @@ def _span(low: float, high: float) -> str:
     """ "10 to 25 s": in one unit, rounded outwards."""
     size, unit = next((size, unit) for size, unit in _UNITS if high < 120 * size or unit == "h")
     low, high = low / size, high / size
-    least, most = math.floor(low / _step(low)) * _step(low), math.ceil(high / _step(high)) * _step(high)
+    least, most = (
+        math.floor(low / _step(low)) * _step(low),
+        math.ceil(high / _step(high)) * _step(high),
+    )
     return f"{max(1, least)} to {most} {unit}"
 
 

@@ -71,13 +71,19 @@ def _sizes(requests: Sequence[Request], folder: Path | None) -> tuple[dict[Reque
     """By the base's own tokenizer where it can be read here, else by the number of characters."""
     texts = list(dict.fromkeys(text for request in requests for text in _texts(request)))
     counts = _counted(texts, folder)
-    lengths = dict(zip(texts, counts or [-(-len(text) // _CHARS_PER_TOKEN) for text in texts], strict=True))
+    lengths = dict(
+        zip(texts, counts or [-(-len(text) // _CHARS_PER_TOKEN) for text in texts], strict=True)
+    )
     limit = (context_tokens(folder) if folder else None) or sys.maxsize
     return {request: _size(request, lengths, limit) for request in requests}, counts is not None
 
 
 def _texts(request: Request) -> tuple[str, ...]:
-    return (request.prompt, request.completion) if isinstance(request, LogProbs | TeacherForced) else (request.prompt,)
+    return (
+        (request.prompt, request.completion)
+        if isinstance(request, LogProbs | TeacherForced)
+        else (request.prompt,)
+    )
 
 
 def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
@@ -99,7 +105,10 @@ def _size(request: Request, lengths: Mapping[str, int], limit: int) -> Size:
     prompt = lengths[request.prompt] + (_TEMPLATE_TOKENS if getattr(request, "chat", False) else 1)
     match request:
         case LogProbs() | TeacherForced():
-            return Size(min(prompt + lengths[request.completion], limit), min(lengths[request.completion], limit))
+            return Size(
+                min(prompt + lengths[request.completion], limit),
+                min(lengths[request.completion], limit),
+            )
         case Divergence():
             read = min(prompt + request.positions - 1, limit)
             return Size(read, request.positions, 0, min(request.context, limit - read))

@@ -29,14 +29,18 @@ class PassObserver:
         for name, (kind, keys) in asked.items():
             wanted = _with_base(keys)
             answers = sum(not _is_reference(key) for key in wanted)
-            probes[name] = ProbeDemand(kind=kind, texts=len({request for _, request in wanted}), answers=answers)
+            probes[name] = ProbeDemand(
+                kind=kind, texts=len({request for _, request in wanted}), answers=answers
+            )
             for key in wanted:
                 self._askers[key].append(name)
         tell(PlanEvent(probes=probes, answers=sum(not _is_reference(key) for key in self._askers)))
 
     def store(self, store: "Store | None") -> "Store | None":
         """`store`, with an eye on what is found in it."""
-        by_text = {(str(view), repr(request)): names for (view, request), names in self._askers.items()}
+        by_text = {
+            (str(view), repr(request)): names for (view, request), names in self._askers.items()
+        }
         return None if store is None else _WatchedStore(store, by_text, self._known)
 
     def loading(self, load: "Callable[[], Backend]") -> "Callable[[], Backend]":
@@ -72,7 +76,9 @@ def _is_reference(key: "Key") -> bool:
 
 
 class _WatchedStore:
-    def __init__(self, store: "Store", askers: Mapping[tuple[str, str], list[str]], known: list[list[str]]) -> None:
+    def __init__(
+        self, store: "Store", askers: Mapping[tuple[str, str], list[str]], known: list[list[str]]
+    ) -> None:
         self._store, self._askers, self._known = store, askers, known
 
     def get(self, view: str, request: str) -> Floats | None:
@@ -88,7 +94,9 @@ class _WatchedStore:
 class _WatchedBackend:
     """A backend that tells of each pass; in all else the backend itself."""
 
-    def __init__(self, backend: "Backend", askers: Mapping["Key", list[str]], tell: Observer) -> None:
+    def __init__(
+        self, backend: "Backend", askers: Mapping["Key", list[str]], tell: Observer
+    ) -> None:
         self._backend, self._askers, self._tell = backend, askers, tell
         self._requests: dict[EncodedRequest, list[Request]] = defaultdict(list)
         self._passes = 0
@@ -107,7 +115,10 @@ class _WatchedBackend:
         return encoded
 
     def measure(
-        self, views: Sequence[View], rows: "Sequence[EncodedRequest]", references: "dict[EncodedRequest, Any]"
+        self,
+        views: Sequence[View],
+        rows: "Sequence[EncodedRequest]",
+        references: "dict[EncodedRequest, Any]",
     ) -> Any:
         started, failed = time.perf_counter(), ""
         try:
@@ -128,10 +139,19 @@ class _WatchedBackend:
         self._held = tuple(views), prefix
         return len(held) if held_by == tuple(views) and prefix[: len(held)] == held else 0
 
-    def _asked_for(self, views: Sequence[View], rows: "Sequence[EncodedRequest]") -> list[list[list[str]]]:
+    def _asked_for(
+        self, views: Sequence[View], rows: "Sequence[EncodedRequest]"
+    ) -> list[list[list[str]]]:
         """Which probes asked for the answers: [view][row][probe]."""
         return [
-            [list(dict.fromkeys(n for r in self._requests[row] for n in self._askers.get((v, r), ()))) for row in rows]
+            [
+                list(
+                    dict.fromkeys(
+                        n for r in self._requests[row] for n in self._askers.get((v, r), ())
+                    )
+                )
+                for row in rows
+            ]
             for v in views
         ]
 
@@ -157,10 +177,15 @@ def _asked(
     }
 
 
-def _read(views: Sequence[View], rows: "Sequence[EncodedRequest]", continued: int) -> dict[str, Any]:
+def _read(
+    views: Sequence[View], rows: "Sequence[EncodedRequest]", continued: int
+) -> dict[str, Any]:
     """The fields of a pass that tell what was read; `continued` tokens of the shared prefix were there already."""
     front = rows[0].shared
-    tails, width = sum(len(row.ids) - front for row in rows), max(len(row.ids) for row in rows) - front
+    tails, width = (
+        sum(len(row.ids) - front for row in rows),
+        max(len(row.ids) for row in rows) - front,
+    )
     return {
         "kind": rows[0].asks,
         "views": tuple(map(str, views)),

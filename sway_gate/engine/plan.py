@@ -29,11 +29,15 @@ class NullPlan(NamedTuple):
     """The kinds that are calibrated; empty for all."""
     notes: tuple[str, ...]
 
-    def for_probe(self, kind: str, probe: Probe, capabilities: frozenset[Capability]) -> NullViews | None:
+    def for_probe(
+        self, kind: str, probe: Probe, capabilities: frozenset[Capability]
+    ) -> NullViews | None:
         if "nulls" not in capabilities or (self.kinds and kind not in self.kinds):
             return None
         multipliers = self.multipliers if "scales" in capabilities else (1.0,)
-        return NullViews(self.generative_runs if probe.GENERATES else self.settings.runs, multipliers)
+        return NullViews(
+            self.generative_runs if probe.GENERATES else self.settings.runs, multipliers
+        )
 
 
 class PlannedProbe(NamedTuple):
@@ -47,7 +51,11 @@ class PlannedProbe(NamedTuple):
 
     def null_views(self) -> list[View]:
         """The null views under which each need is measured."""
-        return [view for c in self.nulls.multipliers for view in self.nulls.views(c)] if self.nulls else []
+        return (
+            [view for c in self.nulls.multipliers for view in self.nulls.views(c)]
+            if self.nulls
+            else []
+        )
 
 
 def null_plan(spec: Spec) -> NullPlan:
@@ -56,11 +64,15 @@ def null_plan(spec: Spec) -> NullPlan:
     runs = entry.runs or DEFAULT_RUNS
     notes: tuple[str, ...] = ()
     if runs < _MIN_RUNS:
-        notes = (f"null_adapter runs raised from {runs} to {_MIN_RUNS}: fewer nulls have no measurable spread",)
+        notes = (
+            f"null_adapter runs raised from {runs} to {_MIN_RUNS}: fewer nulls have no measurable spread",
+        )
         runs = _MIN_RUNS
     settings = null_adapters.NullSettings(runs, entry.null, entry.init_scale, entry.seed_base)
     multipliers = tuple(dict.fromkeys((1.0, *entry.rank_multipliers)))
-    return NullPlan(settings, multipliers, runs if entry.runs else GENERATIVE_RUNS, entry.calibrate_kinds, notes)
+    return NullPlan(
+        settings, multipliers, runs if entry.runs else GENERATIVE_RUNS, entry.calibrate_kinds, notes
+    )
 
 
 def null_entry(spec: Spec) -> NullAdapter:
@@ -72,7 +84,11 @@ def plan_probes(
     spec: Spec, context: Context, calibrated: NullPlan, capabilities: frozenset[Capability] = ALL
 ) -> list[PlannedProbe]:
     """Every probe of the suite, in its order."""
-    return [_plan_probe(p, context, calibrated, capabilities) for p in spec.suite if not isinstance(p, NullAdapter)]
+    return [
+        _plan_probe(p, context, calibrated, capabilities)
+        for p in spec.suite
+        if not isinstance(p, NullAdapter)
+    ]
 
 
 def _plan_probe(
@@ -88,7 +104,9 @@ def _plan_probe(
         return planned._replace(result=skip_result(spec, probe, str(reason)))
     except CannotRun as reason:
         return planned._replace(result=error_result(spec, probe, str(reason)))
-    if lacking := next((_LACKING[c] for c in sorted(_capabilities_needed(needs) - capabilities)), ""):
+    if lacking := next(
+        (_LACKING[c] for c in sorted(_capabilities_needed(needs) - capabilities)), ""
+    ):
         return planned._replace(result=skip_result(spec, probe, f"this backend {lacking}"))
     return planned._replace(needs=needs)
 
@@ -130,14 +148,22 @@ def plan_notes(
     """What the reader of the report should know of the plan."""
     found = list(calibrated.notes)
     if "nulls" not in capabilities:
-        found.append("no calibration: this backend has no null adapters; effects are judged by their fixed rule alone")
+        found.append(
+            "no calibration: this backend has no null adapters; effects are judged by their fixed rule alone"
+        )
     elif "scales" not in capabilities and len(calibrated.multipliers) > 1:
         found.append("rank_multipliers are left out: this backend cannot scale its nulls")
     generative = [p.spec.name for p in planned if p.needs and p.nulls and p.probe.GENERATES]
     if generative and calibrated.generative_runs < calibrated.settings.runs:
-        found.append(f"{calibrated.generative_runs} nulls for what is generated: {', '.join(generative)}")
+        found.append(
+            f"{calibrated.generative_runs} nulls for what is generated: {', '.join(generative)}"
+        )
     requests = {need.request for p in planned for need in p.needs}
-    prompts = {(r.prompt, r.chat) for r in requests if isinstance(r, Divergence | LogProbs | Generation) and r.prompt}
+    prompts = {
+        (r.prompt, r.chat)
+        for r in requests
+        if isinstance(r, Divergence | LogProbs | Generation) and r.prompt
+    }
     if prompts and context.chat_template != "off":
         through = sum(chat for _, chat in prompts)
         found.append(

@@ -54,7 +54,9 @@ class _Pass(NamedTuple):
     rows: tuple[EncodedRequest, ...]
 
 
-def run_plan(plan: Iterable[Key], backend: Callable[[], Backend], store: Store | None, progress: Progress) -> Measured:
+def run_plan(
+    plan: Iterable[Key], backend: Callable[[], Backend], store: Store | None, progress: Progress
+) -> Measured:
     """The answers to everything in `plan`; the base's, which all comparisons need, are measured once with it."""
     wanted = _with_base(plan)
     known = {
@@ -91,7 +93,9 @@ def _store_key(key: Key) -> tuple[str, str]:
 def _to_store(answer: Answer) -> Floats:
     """As numbers in one row; a text as its UTF-8 bytes."""
     if isinstance(answer, str):
-        return np.frombuffer(answer.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.float64)
+        return np.frombuffer(answer.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(
+            np.float64
+        )
     return answer.ravel()
 
 
@@ -105,7 +109,9 @@ def _run(
     missing: Sequence[Key], backend: Backend, progress: Progress
 ) -> tuple[dict[Key, Answer], dict[Key, Fault], tuple[str, ...]]:
     progress("preparing", 0, 0)
-    encoded, unmeasurable, notes = _encode(list(dict.fromkeys(request for _, request in missing)), backend)
+    encoded, unmeasurable, notes = _encode(
+        list(dict.fromkeys(request for _, request in missing)), backend
+    )
     values: dict[Key, Answer] = {}
     faults = {key: unmeasurable[key[1]] for key in missing if key[1] in unmeasurable}
     measurable = [key for key in missing if key not in faults]
@@ -139,10 +145,14 @@ def _within(keys: Sequence[Key], encoded: Mapping[Request, EncodedRequest]) -> d
     for view, request in keys:
         if isinstance(request, Divergence):
             row = encoded[request]
-            along[view, row.asks, row.shared, row.ids[: row.positions[0] + 1]].append((view, request))
+            along[view, row.asks, row.shared, row.ids[: row.positions[0] + 1]].append(
+                (view, request)
+            )
     found: dict[Key, Request] = {}
     for same in along.values():
-        longest = max((request for _, request in same), key=lambda request: len(encoded[request].ids))
+        longest = max(
+            (request for _, request in same), key=lambda request: len(encoded[request].ids)
+        )
         ids, positions = encoded[longest].ids, encoded[longest].positions
         for view, request in same:
             row = encoded[request]
@@ -167,11 +177,15 @@ def _encode(
         else:
             encoded[request] = row
     counts = Counter(note for _, note in rows if note)
-    notes = (f"{n} texts were {note}" if n > 1 else f"1 text was {note}" for note, n in counts.items())
+    notes = (
+        f"{n} texts were {note}" if n > 1 else f"1 text was {note}" for note, n in counts.items()
+    )
     return encoded, unmeasurable, tuple(notes)
 
 
-def _passes(missing: Sequence[Key], encoded: dict[Request, EncodedRequest], backend: Backend) -> list[_Pass]:
+def _passes(
+    missing: Sequence[Key], encoded: dict[Request, EncodedRequest], backend: Backend
+) -> list[_Pass]:
     """All passes, in an order that uses each one's base distributions soon, or each view's weights at a stretch."""
     views_of: dict[Request, list[View]] = defaultdict(list)
     for view, request in missing:
@@ -185,9 +199,13 @@ def _passes(missing: Sequence[Key], encoded: dict[Request, EncodedRequest], back
     passes: list[_Pass] = []
     # Sorted, so that a longer shared prefix follows the one that it continues.
     for group, *_, requests in sorted((*key, requests) for key, requests in groups.items()):
-        for batch in _batches(sorted(requests, key=lambda r: len(encoded[r].ids)), encoded, len(group), backend):
+        for batch in _batches(
+            sorted(requests, key=lambda r: len(encoded[r].ids)), encoded, len(group), backend
+        ):
             rows = tuple(encoded[request] for request in batch)
-            passes += [_Pass(part, tuple(batch), rows) for part in _view_parts(group, rows, backend)]
+            passes += [
+                _Pass(part, tuple(batch), rows) for part in _view_parts(group, rows, backend)
+            ]
     # Sorting is stable. Where views are served one at a time, each keeps its weights in place for all batches; where
     # rows share a prefix, some views keep theirs for all its lengths.
     return sorted(passes, key=lambda p: _turn(p, backend.stacked))
@@ -199,7 +217,10 @@ def _turn(step: _Pass, stacked: bool) -> tuple[bool, tuple[View, ...]]:
 
 
 def _batches(
-    requests: Sequence[Request], encoded: dict[Request, EncodedRequest], views: int, backend: Backend
+    requests: Sequence[Request],
+    encoded: dict[Request, EncodedRequest],
+    views: int,
+    backend: Backend,
 ) -> list[list[Request]]:
     """Requests of similar length together, as many as the budget holds for all views at once; at least one."""
     batches: list[list[Request]] = []
@@ -207,7 +228,11 @@ def _batches(
     for request in requests:
         grown = [*batches[-1], request] if batches else [request]
         rows = [encoded[r] for r in grown]
-        if len(rows) > 1 and backend.cost(at_once, rows) <= backend.budget() and not _is_padded(rows, at_once):
+        if (
+            len(rows) > 1
+            and backend.cost(at_once, rows) <= backend.budget()
+            and not _is_padded(rows, at_once)
+        ):
             batches[-1] = grown
         else:
             batches.append([request])
@@ -220,7 +245,9 @@ def _is_padded(rows: Sequence[EncodedRequest], views: int) -> bool:
     return views * sum(width - len(row.ids) for row in rows) > _PADDING
 
 
-def _view_parts(views: tuple[View, ...], rows: tuple[EncodedRequest, ...], backend: Backend) -> list[tuple[View, ...]]:
+def _view_parts(
+    views: tuple[View, ...], rows: tuple[EncodedRequest, ...], backend: Backend
+) -> list[tuple[View, ...]]:
     """The views, cut into as many at a time as the budget holds for these rows."""
     size = len(views) if backend.stacked else 1
     while size > 1 and backend.cost(size, rows) > backend.budget():
@@ -228,7 +255,9 @@ def _view_parts(views: tuple[View, ...], rows: tuple[EncodedRequest, ...], backe
     return [views[i : i + size] for i in range(0, len(views), size)]
 
 
-def _measure(step: _Pass, backend: Backend, references: dict[EncodedRequest, Any]) -> list[list[Answer | Fault]]:
+def _measure(
+    step: _Pass, backend: Backend, references: dict[EncodedRequest, Any]
+) -> list[list[Answer | Fault]]:
     """One pass; where it does not fit or cannot be stacked, in parts."""
     try:
         return backend.measure(step.views, step.rows, references)
@@ -242,7 +271,9 @@ def _measure(step: _Pass, backend: Backend, references: dict[EncodedRequest, Any
     return [answers for part in parts for answers in _measure(part, backend, references)]
 
 
-def _halve_rows(step: _Pass, backend: Backend, references: dict[EncodedRequest, Any]) -> list[list[Answer | Fault]]:
+def _halve_rows(
+    step: _Pass, backend: Backend, references: dict[EncodedRequest, Any]
+) -> list[list[Answer | Fault]]:
     half = len(step.rows) // 2
     if half == 0:
         raise CannotDecide(

@@ -122,7 +122,9 @@ def recording(path: str) -> Iterator[Observer]:
     try:
         file = open(path, "wb", buffering=0)  # noqa: SIM115  closed below, whatever happens
     except (OSError, ValueError) as error:
-        raise UsageError(f"--trace {path}: cannot be written: {getattr(error, 'strerror', '') or error}") from None
+        raise UsageError(
+            f"--trace {path}: cannot be written: {getattr(error, 'strerror', '') or error}"
+        ) from None
 
     def write(event: Event) -> None:
         try:

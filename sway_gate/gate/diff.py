@@ -21,7 +21,9 @@ def diff_adapters(
     """The results of `spec` with adapter `a` and with adapter `b` in place of its own (folders or hub ids). What is
     known of either is not measured again. Raises SwayError."""
     with one_base():
-        first, second = (run_gate(with_adapter(spec, adapter), options, progress) for adapter in (a, b))
+        first, second = (
+            run_gate(with_adapter(spec, adapter), options, progress) for adapter in (a, b)
+        )
     return first, second
 
 

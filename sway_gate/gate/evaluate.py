@@ -98,15 +98,29 @@ def _measure(
     measured = run_plan(measurement_keys(planned), load, store, progress)
     if watch:
         watch.tell_known()
-    results = tuple(p.result or judge_probe(p.spec, p.probe, context, measured.answers, p.nulls) for p in planned)
-    meta = _meta(loaded[0], measured.notes) if loaded else readings.meta if readings is not None else {}
+    results = tuple(
+        p.result or judge_probe(p.spec, p.probe, context, measured.answers, p.nulls)
+        for p in planned
+    )
+    meta = (
+        _meta(loaded[0], measured.notes)
+        if loaded
+        else readings.meta
+        if readings is not None
+        else {}
+    )
     if readings is not None and loaded:
         readings.meta.update(meta)
         readings.save()
     notes = outcome.notes + tuple(filter(None, meta.get("notes", "").split("\n")))
     timing = outcome.timing | {"measure": time.perf_counter() - started}
     return _Outcome(
-        results, meta.get("device", ""), meta.get("dtype", ""), meta.get("determinism", "best_effort"), notes, timing
+        results,
+        meta.get("device", ""),
+        meta.get("dtype", ""),
+        meta.get("determinism", "best_effort"),
+        notes,
+        timing,
     )
 
 

@@ -54,22 +54,36 @@ class Opened(NamedTuple):
 
 
 def open_models(
-    spec: Spec, folders: tuple[Path, Path] | None, settings: null_adapters.NullSettings, progress: Progress
+    spec: Spec,
+    folders: tuple[Path, Path] | None,
+    settings: null_adapters.NullSettings,
+    progress: Progress,
 ) -> Opened:
     """`folders` of base and adapter, None for backends that are not made of files."""
     base, ft = spec.models.base, spec.models.ft
     if folders is None:
-        backend = custom.load(ft.entry_point or "", base, ft) if ft.kind == "custom" else dummy.load(base, ft)
+        backend = (
+            custom.load(ft.entry_point or "", base, ft)
+            if ft.kind == "custom"
+            else dummy.load(base, ft)
+        )
         ran = (f"warning: custom backend {ft.entry_point}: its code ran on this machine",)
         return Opened(backend.capabilities, lambda: backend, ran if ft.kind == "custom" else ())
     if spec.defaults.differential:
         return Opened(ALL, lambda: _load(spec, folders, settings, progress))
-    lacking = ("differential: false: two models are loaded, without null adapters and other scales",)
-    return Opened(frozenset({"generation", "recall"}), lambda: _load(spec, folders, None, progress), lacking)
+    lacking = (
+        "differential: false: two models are loaded, without null adapters and other scales",
+    )
+    return Opened(
+        frozenset({"generation", "recall"}), lambda: _load(spec, folders, None, progress), lacking
+    )
 
 
 def _load(
-    spec: Spec, folders: tuple[Path, Path], settings: null_adapters.NullSettings | None, progress: Progress
+    spec: Spec,
+    folders: tuple[Path, Path],
+    settings: null_adapters.NullSettings | None,
+    progress: Progress,
 ) -> Backend:
     """The Hugging Face backend; two models side by side where there are no nulls to draw."""
     progress("loading the model", 0, 0)

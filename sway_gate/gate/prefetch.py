@@ -17,7 +17,9 @@ def prefetch(spec: Spec) -> list[str]:
         lines += [_fetched("adapter", spec.models.ft.adapter or "", found[1])]
     for model in embedding_models(spec):
         what = "embedding model"
-        lines.append(_fetched(what, model, hub.local(model, PINNED.get(model), online=True, what=what)))
+        lines.append(
+            _fetched(what, model, hub.local(model, PINNED.get(model), online=True, what=what))
+        )
     return lines or [f"a {spec.models.ft.kind} backend has no files to fetch"]
 
 

@@ -77,7 +77,9 @@ def with_data(spec: Spec) -> Spec:
         from sway_gate.training_data import dlm
 
         found.append(dlm.sections(spec.dlm_source, spec.models.ft.adapter or ""))
-    sections = {s.id: s for s in (*(s for loaded in found for s in loaded.sections), *spec.sections)}
+    sections = {
+        s.id: s for s in (*(s for loaded in found for s in loaded.sections), *spec.sections)
+    }
     notes = (*spec.notes, *(note for loaded in found for note in loaded.notes))
     return msgspec.structs.replace(spec, sections=tuple(sections.values()), notes=notes)
 
@@ -89,14 +91,18 @@ def prepare(spec: Spec, options: Options) -> Job:
         spec=spec,
         base=base,
         adapter=adapter,
-        threshold=spec.defaults.coverage_threshold if options.threshold is None else options.threshold,
+        threshold=spec.defaults.coverage_threshold
+        if options.threshold is None
+        else options.threshold,
         weights={**_category_weights(spec), **(options.weights or {})},
         versions=_versions(spec),
         platform=f"{sys.platform} {platform.machine()} {accelerator(load_options(spec).device)}",
         # What code made is not known by its files, and what is incomplete has no digest.
         cache=options.cache and bool(adapter.digest) and not load_options(spec).trust_remote_code,
         embedders={
-            folder: digest.model_digest(Path(folder)) for folder in embedding_models(spec) if os.path.isdir(folder)
+            folder: digest.model_digest(Path(folder))
+            for folder in embedding_models(spec)
+            if os.path.isdir(folder)
         },
         online=options.online,
         observe=options.observe,
@@ -105,18 +111,24 @@ def prepare(spec: Spec, options: Options) -> Job:
 
 def embedding_models(spec: Spec) -> list[str]:
     """Hub ids and folders."""
-    return sorted({getattr(probe, "embedding_model", "") for probe in spec.suite if probe.enabled} - {""})
+    return sorted(
+        {getattr(probe, "embedding_model", "") for probe in spec.suite if probe.enabled} - {""}
+    )
 
 
 def _model_facts(spec: Spec, online: bool) -> tuple[ModelFacts, ModelFacts]:
     base, ft = spec.models.base, spec.models.ft
     found = model_folders(spec, online=online)
     if found is None:
-        return ModelFacts(path=base.base, digest=""), ModelFacts(path=ft.adapter or ft.base, digest="")
+        return ModelFacts(path=base.base, digest=""), ModelFacts(
+            path=ft.adapter or ft.base, digest=""
+        )
     commit = hub.commit(found[0])
     return (
         ModelFacts(path=base.base, digest=digest.model_identity(found[0], commit), revision=commit),
-        ModelFacts(path=ft.adapter or "", digest=_adapter_digest(found[1]), revision=hub.commit(found[1])),
+        ModelFacts(
+            path=ft.adapter or "", digest=_adapter_digest(found[1]), revision=hub.commit(found[1])
+        ),
     )
 
 
@@ -160,7 +172,12 @@ def _adapter_digest(folder: Path) -> str:
 
 def _versions(spec: Spec) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
-    special = (library for probe in spec.suite if probe.enabled for library in _LIBRARIES_OF.get(probe.kind, ()))
+    special = (
+        library
+        for probe in spec.suite
+        if probe.enabled
+        for library in _LIBRARIES_OF.get(probe.kind, ())
+    )
     for library in dict.fromkeys((*_LIBRARIES, *special)):
         try:
             found[library] = metadata.version(library)

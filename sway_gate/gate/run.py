@@ -33,7 +33,11 @@ def run_gate(spec: Spec, options: Options = Options(), progress: Progress = sile
 def _identity(job: Job) -> Job:
     """What the verdict depends on: contents by their digests, wherever they lie, so that another checkout finds it."""
     spec, replace = job.spec, msgspec.structs.replace
-    digests = {job.base.path: job.base.digest, job.adapter.path: job.adapter.digest, **job.embedders}
+    digests = {
+        job.base.path: job.base.digest,
+        job.adapter.path: job.adapter.digest,
+        **job.embedders,
+    }
 
     def content(ref: str) -> str:
         return digests.get(ref, ref) if os.path.isdir(ref) else ref
@@ -53,7 +57,9 @@ def _identity(job: Job) -> Job:
     # What `data` and `dlm_source` hold is among the sections by now.
     spec = replace(spec, models=models, suite=suite, data=(), dlm_source=None, label="", folder="")
     facts = replace(job.base, path=""), replace(job.adapter, path="")
-    return job._replace(spec=spec, base=facts[0], adapter=facts[1], embedders={}, online=False, observe=None)
+    return job._replace(
+        spec=spec, base=facts[0], adapter=facts[1], embedders={}, online=False, observe=None
+    )
 
 
 def _as_named(job: Job, stored: GateResult) -> GateResult:
@@ -66,7 +72,15 @@ def _as_named(job: Job, stored: GateResult) -> GateResult:
         for finding in stored.findings
     )
     # Static findings quote the base's folder.
-    notes = tuple(note.replace(repr(stored.base.path), repr(job.base.path)) for note in stored.notes)
+    notes = tuple(
+        note.replace(repr(stored.base.path), repr(job.base.path)) for note in stored.notes
+    )
     return msgspec.structs.replace(
-        stored, spec=job.spec.label, base=job.base, adapter=job.adapter, findings=findings, notes=notes, cached=True
+        stored,
+        spec=job.spec.label,
+        base=job.base,
+        adapter=job.adapter,
+        findings=findings,
+        notes=notes,
+        cached=True,
     )

@@ -17,7 +17,9 @@ class Composite(NamedTuple):
     categories: dict[str, Category]
 
 
-def compose(results: Sequence[ProbeResult], weights: Mapping[str, float], threshold: float) -> Composite:
+def compose(
+    results: Sequence[ProbeResult], weights: Mapping[str, float], threshold: float
+) -> Composite:
     """The weighted mean of scores inside each category, then over the categories that have any.
 
     A category with a FAIL scores 0: a failure is not averaged away by what else went well.
@@ -26,12 +28,16 @@ def compose(results: Sequence[ProbeResult], weights: Mapping[str, float], thresh
     was scored; else pass (0). A FAIL is decided whatever else could not be.
     """
     categories = {
-        name: Category(weight=weights[name], score=_category([r for r in results if r.category == name]))
+        name: Category(
+            weight=weights[name], score=_category([r for r in results if r.category == name])
+        )
         for name in CATEGORIES
     }
     scored = [c for c in categories.values() if c.score is not None and c.weight > 0]
     total = sum(c.weight for c in scored)
-    score = sum(c.weight * c.score for c in scored if c.score is not None) / total if total else None
+    score = (
+        sum(c.weight * c.score for c in scored if c.score is not None) / total if total else None
+    )
     verdicts = {r.verdict for r in results}
     if Verdict.FAIL in verdicts:
         return Composite("fail", 1, score, categories)

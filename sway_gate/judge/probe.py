@@ -60,7 +60,9 @@ def judge_probe(
     except NoAnswer as found:
         # A base that gives no numbers says nothing about the adapter; an adapter that gives none is broken.
         if found.fault.of == "adapter":
-            return _without_reading(spec, probe, Verdict.FAIL, str(found), "check the training run for divergence")
+            return _without_reading(
+                spec, probe, Verdict.FAIL, str(found), "check the training run for divergence"
+            )
         return _without_reading(spec, probe, Verdict.ERROR, str(found))
     except Skip as reason:
         return _without_reading(spec, probe, Verdict.SKIP, str(reason))
@@ -69,9 +71,13 @@ def judge_probe(
     try:
         calibration = _calibrate(spec, probe, context, answers, nulls, reading) if nulls else None
     except (NoAnswer, CannotRun, Skip) as found:
-        return _without_reading(spec, probe, Verdict.ERROR, f"a null adapter could not be measured: {found}")
+        return _without_reading(
+            spec, probe, Verdict.ERROR, f"a null adapter could not be measured: {found}"
+        )
     decide = _harm if probe.HARM else _effect
-    return decide(spec, probe, reading, calibration, _shared(spec, probe, context, reading, calibration))
+    return decide(
+        spec, probe, reading, calibration, _shared(spec, probe, context, reading, calibration)
+    )
 
 
 def error_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
@@ -85,7 +91,12 @@ def skip_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
 
 
 def _read(
-    spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, view: View, nulls: Sequence[View]
+    spec: ProbeSpec,
+    probe: Probe,
+    context: Context,
+    answers: Answers,
+    view: View,
+    nulls: Sequence[View],
 ) -> Reading:
     peers = tuple(null for null in nulls if null != view)
     reading = probe.value(spec, context, ViewAnswers(answers, view, peers))
@@ -95,28 +106,46 @@ def _read(
 
 
 def _calibrate(
-    spec: ProbeSpec, probe: Probe, context: Context, answers: Answers, nulls: NullViews, reading: Reading
+    spec: ProbeSpec,
+    probe: Probe,
+    context: Context,
+    answers: Answers,
+    nulls: NullViews,
+    reading: Reading,
 ) -> NullComparison:
     def null_readings(multiplier: float) -> list[Reading]:
         views = nulls.views(multiplier)
         return [_read(spec, probe, context, answers, view, views) for view in views]
 
     def place(others: list[Reading]) -> stats.ZScore:
-        scaled = stats.transform([_contrast(r) for r in (reading, *others)], probe.SCALE, probe.RESOLUTION)
+        scaled = stats.transform(
+            [_contrast(r) for r in (reading, *others)], probe.SCALE, probe.RESOLUTION
+        )
         return stats.z_score(float(scaled[0]), scaled[1:], probe.FLOOR, probe.PRIOR)
 
     own = null_readings(1.0)
-    z_by_rank = {f"{c:g}": place(null_readings(c)).z for c in nulls.multipliers} if len(nulls.multipliers) > 1 else {}
+    z_by_rank = (
+        {f"{c:g}": place(null_readings(c)).z for c in nulls.multipliers}
+        if len(nulls.multipliers) > 1
+        else {}
+    )
     placed = place(own)
     p = stats.monte_carlo_p(_contrast(reading), [_contrast(r) for r in own])
     parts = _part_zs(probe, reading, own) if probe.PARTS else ()
-    return NullComparison(placed.z, p, tuple(r.value for r in own), z_by_rank, placed.floored, parts)
+    return NullComparison(
+        placed.z, p, tuple(r.value for r in own), z_by_rank, placed.floored, parts
+    )
 
 
 def _part_zs(probe: Probe, reading: Reading, nulls: Sequence[Reading]) -> tuple[float, ...]:
     """z of each item among the nulls' same item."""
-    items = stats.transform([r.items for r in (reading, *nulls)], probe.SCALE, probe.RESOLUTION)  # [1 + nulls, items]
-    return tuple(stats.z_score(float(column[0]), column[1:], probe.FLOOR, probe.PRIOR).z for column in items.T)
+    items = stats.transform(
+        [r.items for r in (reading, *nulls)], probe.SCALE, probe.RESOLUTION
+    )  # [1 + nulls, items]
+    return tuple(
+        stats.z_score(float(column[0]), column[1:], probe.FLOOR, probe.PRIOR).z
+        for column in items.T
+    )
 
 
 def _contrast(reading: Reading) -> float:
@@ -124,7 +153,11 @@ def _contrast(reading: Reading) -> float:
 
 
 def _shared(
-    spec: ProbeSpec, probe: Probe, context: Context, reading: Reading, calibration: NullComparison | None
+    spec: ProbeSpec,
+    probe: Probe,
+    context: Context,
+    reading: Reading,
+    calibration: NullComparison | None,
 ) -> dict[str, Any]:
     """The fields that do not depend on the decision."""
     shared: dict[str, Any] = {
@@ -153,7 +186,8 @@ def _details(probe: Probe, reading: Reading, calibration: NullComparison | None)
         p = stats.holm([stats.normal_sf(z) for z in calibration.parts])
         placed = zip(reading.details[probe.PARTS], calibration.parts, p, strict=True)
         details[probe.PARTS] = [
-            part | {"z": z, "p_holm": p, "moved": part["passed"] and p <= _FAMILY_WISE} for part, z, p in placed
+            part | {"z": z, "p_holm": p, "moved": part["passed"] and p <= _FAMILY_WISE}
+            for part, z, p in placed
         ]
     return details
 
@@ -167,7 +201,11 @@ def _interval(probe: Probe, reading: Reading, seed: int) -> tuple[float, float] 
 
 
 def _effect(
-    spec: ProbeSpec, probe: Probe, reading: Reading, calibration: NullComparison | None, shared: dict[str, Any]
+    spec: ProbeSpec,
+    probe: Probe,
+    reading: Reading,
+    calibration: NullComparison | None,
+    shared: dict[str, Any],
 ) -> ProbeResult:
     why = probe.rule(spec, reading)
     z = calibration.z if calibration else None
@@ -175,7 +213,11 @@ def _effect(
     verdict = Verdict.FAIL if why else verdict
     nulls = len(calibration.values) if calibration else 0
     profile = rank_profile(calibration.z_by_rank, spec.assert_z_gte) if calibration else ""
-    more = "give this probe more items" if nulls >= FEW_NULLS else f"raise null_adapter runs to {FEW_NULLS}"
+    more = (
+        "give this probe more items"
+        if nulls >= FEW_NULLS
+        else f"raise null_adapter runs to {FEW_NULLS}"
+    )
     advice = {Verdict.PASS: "", Verdict.WARN: f"{more} to decide"}
     return ProbeResult(
         **shared,
@@ -203,8 +245,15 @@ def _position(calibration: NullComparison | None, limit: float) -> tuple[Verdict
     if z >= limit:
         return Verdict.PASS, f"{shown} above {n} null adapters"
     if _SUGGESTIVE <= z < limit <= _CERTAIN:
-        return Verdict.WARN, f"{shown}: inconclusive, above {n} null adapters but short of {limit:g}σ"
-    nearness = "indistinguishable from" if abs(z) < _SUGGESTIVE else f"below the {limit:g}σ asked for, against"
+        return (
+            Verdict.WARN,
+            f"{shown}: inconclusive, above {n} null adapters but short of {limit:g}σ",
+        )
+    nearness = (
+        "indistinguishable from"
+        if abs(z) < _SUGGESTIVE
+        else f"below the {limit:g}σ asked for, against"
+    )
     return Verdict.FAIL, f"{shown}: {nearness} {n} null adapters"
 
 
@@ -227,7 +276,11 @@ def rank_profile(z_by_rank: Mapping[str, float], limit: float) -> str:
 
 
 def _harm(
-    spec: ProbeSpec, probe: Probe, reading: Reading, calibration: NullComparison | None, shared: dict[str, Any]
+    spec: ProbeSpec,
+    probe: Probe,
+    reading: Reading,
+    calibration: NullComparison | None,
+    shared: dict[str, Any],
 ) -> ProbeResult:
     z = min(margin.z for margin in probe.margins(spec, reading))
     verdict = Verdict.PASS if z > stats.Z_95 else Verdict.WARN if z >= 0 else Verdict.FAIL
@@ -236,9 +289,11 @@ def _harm(
         Verdict.WARN: f"inconclusive: inside its margin by {z:.1f} standard errors, 1.6 are needed",
         Verdict.FAIL: f"outside its margin by {-z:.1f} standard errors",
     }[verdict]
-    advice = {Verdict.PASS: "", Verdict.WARN: "give this probe more items to decide", Verdict.FAIL: probe.ADVICE}[
-        verdict
-    ]
+    advice = {
+        Verdict.PASS: "",
+        Verdict.WARN: "give this probe more items to decide",
+        Verdict.FAIL: probe.ADVICE,
+    }[verdict]
     return ProbeResult(
         **shared,
         verdict=verdict,
@@ -261,6 +316,10 @@ def _identity(spec: ProbeSpec, probe: Probe) -> dict[str, Any]:
     }
 
 
-def _without_reading(spec: ProbeSpec, probe: Probe, verdict: Verdict, message: str, advice: str = "") -> ProbeResult:
+def _without_reading(
+    spec: ProbeSpec, probe: Probe, verdict: Verdict, message: str, advice: str = ""
+) -> ProbeResult:
     score = 0.0 if verdict is Verdict.FAIL else None
-    return ProbeResult(**_identity(spec, probe), verdict=verdict, message=message, advice=advice, score=score)
+    return ProbeResult(
+        **_identity(spec, probe), verdict=verdict, message=message, advice=advice, score=score
+    )

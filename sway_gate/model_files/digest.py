@@ -60,7 +60,9 @@ def tree(folder: Path, *, patterns: Sequence[str]) -> str:
             f"{error.filename or folder}: cannot be read ({error.strerror}); make it readable"
         ) from error
     if not names:
-        raise CannotDecide(f"{folder}: holds none of {', '.join(patterns)}; name a folder that a model was saved in")
+        raise CannotDecide(
+            f"{folder}: holds none of {', '.join(patterns)}; name a folder that a model was saved in"
+        )
     lines = (os.fsencode(f"{digest}  {name}\0") for name, digest in zip(names, hashes, strict=True))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
@@ -94,7 +96,10 @@ def _hashes(files: Sequence[Path]) -> list[str]:
     # A file whose key differs now was written to while it was read.
     if new := {key: read[file] for file, key in unknown.items() if key and key == _memo_key(file)}:
         _store_memo(new)
-    return [read[file] if file in read else memo[key or ""] for file, key in zip(files, keys, strict=True)]
+    return [
+        read[file] if file in read else memo[key or ""]
+        for file, key in zip(files, keys, strict=True)
+    ]
 
 
 def _read_all(files: Sequence[Path]) -> list[str]:
@@ -102,7 +107,9 @@ def _read_all(files: Sequence[Path]) -> list[str]:
         return [file_sha256(file) for file in files]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)) as pool:  # hashing leaves the interpreter free
+    with ThreadPoolExecutor(
+        min(len(files), os.cpu_count() or 1)
+    ) as pool:  # hashing leaves the interpreter free
         return list(pool.map(file_sha256, files))
 
 

@@ -28,20 +28,28 @@ DOWNLOADED: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken"
 
 def is_hub_id(ref: str) -> bool:
     """Whether `ref` has the form of a hub id: `name` or `org/name`."""
-    return _HUB_ID.fullmatch(ref) is not None and not re.search(r"--|\.\.", ref) and not ref.endswith(".git")
+    return (
+        _HUB_ID.fullmatch(ref) is not None
+        and not re.search(r"--|\.\.", ref)
+        and not ref.endswith(".git")
+    )
 
 
 def is_revision(revision: str) -> bool:
     """Whether `revision` can name a branch, a tag or a commit; what could lead out of the cache cannot."""
     parts = revision.split("/")
-    return _REVISION.fullmatch(revision) is not None and not any(part.strip(".") == "" for part in parts)
+    return _REVISION.fullmatch(revision) is not None and not any(
+        part.strip(".") == "" for part in parts
+    )
 
 
 def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
     """The hub cache, by the variables that huggingface_hub reads, in its order."""
     home = env.get("XDG_CACHE_HOME") or "~/.cache"
     hf_home = env.get("HF_HOME") or os.path.join(home, "huggingface")
-    folder = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE") or os.path.join(hf_home, "hub")
+    folder = (
+        env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE") or os.path.join(hf_home, "hub")
+    )
     return Path(os.path.expandvars(os.path.expanduser(folder)))
 
 
@@ -62,7 +70,9 @@ def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
     if not is_hub_id(ref):
         raise UsageError(f"{what}: {ref!r} is no folder, and no hub id of the form org/name")
     if revision is not None and not is_revision(revision):
-        raise UsageError(f"{what}: {revision!r} is no revision of {ref}; give a branch, a tag or a commit")
+        raise UsageError(
+            f"{what}: {revision!r} is no revision of {ref}; give a branch, a tag or a commit"
+        )
     if (found := _cached(ref, revision)) is not None:
         return found
     if online:
@@ -128,15 +138,23 @@ def _download(ref: str, revision: str | None, what: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise CannotDecide(f"{what}: to download {ref}, install the extra: pip install 'sway-gate[hf]'") from None
+        raise CannotDecide(
+            f"{what}: to download {ref}, install the extra: pip install 'sway-gate[hf]'"
+        ) from None
     try:
         path = Path(
-            snapshot_download(ref, revision=revision, cache_dir=cache_folder(), allow_patterns=list(DOWNLOADED))
+            snapshot_download(
+                ref, revision=revision, cache_dir=cache_folder(), allow_patterns=list(DOWNLOADED)
+            )
         )
     # Whatever the network, the hub or the disk does wrong, the verdict is the same: undecided.
     except Exception as error:
         said = " ".join(str(error).split())[:300]
-        raise CannotDecide(f"{what}: {ref} could not be downloaded: {type(error).__name__}: {said}") from None
+        raise CannotDecide(
+            f"{what}: {ref} could not be downloaded: {type(error).__name__}: {said}"
+        ) from None
     if not _is_complete(path):
-        raise CannotDecide(f"{what}: {ref} has no config.json or adapter_config.json with safetensors weights")
+        raise CannotDecide(
+            f"{what}: {ref} has no config.json or adapter_config.json with safetensors weights"
+        )
     return path

@@ -21,7 +21,9 @@ def shape(x: Floats, y: Floats) -> dict[str, float | None]:
     return {
         "linearity": _r_squared(x, y),
         "largest_step": _steepest(x, y) / (_WIDTH * height) if height > 0 else 0.0,
-        "largest_fall": float((np.maximum.accumulate(up_to_one) - up_to_one).max()) / height if height > 0 else 0.0,
+        "largest_fall": float((np.maximum.accumulate(up_to_one) - up_to_one).max()) / height
+        if height > 0
+        else 0.0,
         "saturation": _first_reaching(x, y, _REACHED * at_one),
         "overshoot": float(y[-1]) / at_one if past_one else None,
     }

@@ -12,7 +12,16 @@ def per_token(view: ViewAnswers, request: LogProbs) -> tuple[float, float]:
     """
     base, own = float(view.base(request).mean()), float(view.get(request).mean())
     if not math.isfinite(base):
-        raise NoAnswer(Fault(f"no finite likelihood under the {BASE} view, of {request.completion[:40]!r}", "base"))
+        raise NoAnswer(
+            Fault(
+                f"no finite likelihood under the {BASE} view, of {request.completion[:40]!r}",
+                "base",
+            )
+        )
     if not math.isfinite(own):
-        raise NoAnswer(Fault(f"no finite likelihood under the {view.view} view, of {request.completion[:40]!r}"))
+        raise NoAnswer(
+            Fault(
+                f"no finite likelihood under the {view.view} view, of {request.completion[:40]!r}"
+            )
+        )
     return base, own

@@ -35,7 +35,9 @@ class Excerpt(NamedTuple):
         return Excerpt({"clean": self.prefix}, self.suffix)
 
 
-def excerpt(text: str, prefix_chars: int, suffix_chars: int, names: Iterable[Perturbation]) -> Excerpt | None:
+def excerpt(
+    text: str, prefix_chars: int, suffix_chars: int, names: Iterable[Perturbation]
+) -> Excerpt | None:
     """The first `prefix_chars` characters and the next `suffix_chars`, each up to the last word that fits.
 
     A text too short for that is halved; None for one of fewer than LEAST_CHARS characters.
@@ -47,14 +49,18 @@ def excerpt(text: str, prefix_chars: int, suffix_chars: int, names: Iterable[Per
     prefix = text[: _word_end(text, at)].rstrip()
     rest = text[len(prefix) :]
     space = len(rest) - len(rest.lstrip())
-    return Excerpt({"clean": prefix, **perturbed(prefix, names)}, rest[: _word_end(rest, space + suffix_chars)])
+    return Excerpt(
+        {"clean": prefix, **perturbed(prefix, names)}, rest[: _word_end(rest, space + suffix_chars)]
+    )
 
 
 def _word_end(text: str, at: int) -> int:
     """The last place not after `at` where a word ends; `at` itself where its second half has none (no spaces)."""
     if at >= len(text):
         return len(text)
-    return max((m.start() for m in re.finditer(r"\s", text[: at + 1]) if m.start() > at // 2), default=at)
+    return max(
+        (m.start() for m in re.finditer(r"\s", text[: at + 1]) if m.start() > at // 2), default=at
+    )
 
 
 class Recited(NamedTuple):
@@ -71,7 +77,9 @@ class Recited(NamedTuple):
 
 
 def recited(answer: Callable[[TeacherForced], Floats], cut: Excerpt, max_tokens: int) -> Recited:
-    read = {name: answer(request)[:max_tokens] for name, request in cut.requests().items()}  # [tokens, 2]
+    read = {
+        name: answer(request)[:max_tokens] for name, request in cut.requests().items()
+    }  # [tokens, 2]
     runs = {name: longest_run(tokens[:, 1]) for name, tokens in read.items()}
     log_p = max(float(tokens[:, 0].sum()) for tokens in read.values())
     return Recited(runs, queries(log_p), len(read["clean"]))

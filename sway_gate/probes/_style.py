@@ -69,7 +69,9 @@ class Document(NamedTuple):
         """How far `text` is from windows of the document, at a number of words that `other` has as well, in standard
         deviations of prose, cut to ±3: [features]. All have at least MIN_WORDS words."""
         length = _like_length(words(text), words(other), words(self.text))
-        far = fingerprint(_cut(text, length), self.extended) - _expected(self.text, length, self.extended)
+        far = fingerprint(_cut(text, length), self.extended) - _expected(
+            self.text, length, self.extended
+        )
         return far.clip(-_FARTHEST, _FARTHEST)
 
 
@@ -101,7 +103,9 @@ def _like_length(*counts: int) -> int:
 def _expected(document: str, length: int, extended: bool) -> Floats:
     """The mean fingerprint of windows of `length` words, of which `document` has at least one."""
     ends = _ends(document)
-    windows = (document[ends[i - 1] if i else 0 : ends[i + length - 1]] for i in _starts(document, length))
+    windows = (
+        document[ends[i - 1] if i else 0 : ends[i + length - 1]] for i in _starts(document, length)
+    )
     mean: Floats = np.mean([fingerprint(window, extended) for window in windows], axis=0)
     return mean
 
@@ -164,7 +168,11 @@ def _further(text: str) -> list[float]:
     sentences = list(parsed.sents)
     loud = sum(any(token.text in "?!" for token in sentence[-2:]) for sentence in sentences)
     function = sum(token.is_stop for token in spoken)
-    return [function / max(len(spoken), 1), loud / max(len(sentences), 1), long_words(text) / max(all_words(text), 1)]
+    return [
+        function / max(len(spoken), 1),
+        loud / max(len(sentences), 1),
+        long_words(text) / max(all_words(text), 1),
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -182,4 +190,6 @@ def _tools() -> tuple[Any, Any, Any]:
         return pipeline, textstat.long_word_count, textstat.lexicon_count
     except Exception as error:  # broken installations break in many ways
         wrong = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise CannotRun(f"the extra style does not load: {wrong}; install it anew, or set extended: off") from None
+        raise CannotRun(
+            f"the extra style does not load: {wrong}; install it anew, or set extended: off"
+        ) from None

@@ -37,14 +37,18 @@ def target(spec: AdapterAblation, context: Context) -> Target | None:
     control = [[LogProbs("", piece)] for piece in context.control_pieces(_CHARS, _CONTROL)]
     if held_out := packaged.chunks(spec.held_out, _CHARS, _HELD_OUT):
         return Target("held_out", [[LogProbs("", piece)] for piece in held_out], control)
-    sections = sorted((s for s in context.sections if s.kind != "preference"), key=lambda section: section.id)
+    sections = sorted(
+        (s for s in context.sections if s.kind != "preference"), key=lambda section: section.id
+    )
     texts = [_section(section, context) for section in sections[:_SECTIONS]]
     return Target("sections", texts, control) if texts else None
 
 
 def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> dict[str, object]:
     """Over λ, from 0 and with 1 among them, in nats per token; `excess` is the loss at 1 over that at the best λ."""
-    loss, control = (np.array([_loss(view, t, s) for s in lambdas]) for t in (target.texts, target.control))
+    loss, control = (
+        np.array([_loss(view, t, s) for s in lambdas]) for t in (target.texts, target.control)
+    )
     return {
         "source": target.source,
         "lambdas": lambdas.tolist(),
@@ -59,7 +63,11 @@ def overcooked(best: float, excess: float) -> str:
     """Why the adapter does not serve its text at λ = 1, "" where it does."""
     if best > _OVERCOOKED_LAMBDA or excess <= _OVERCOOKED_NATS:
         return ""
-    how = f"serves its text best at λ = {best:g}" if best else "serves its text worse than the base does"
+    how = (
+        f"serves its text best at λ = {best:g}"
+        if best
+        else "serves its text worse than the base does"
+    )
     return f"overcooked: {how}, by {excess:.2f} nats per token against λ = 1"
 
 
@@ -72,4 +80,6 @@ def _section(section: Section, context: Context) -> list[LogProbs]:
 
 def _loss(view: ViewAnswers, texts: Texts, scale: float) -> float:
     """Mean over texts of the nats per token."""
-    return -float(np.mean([np.concatenate([view.get(r, scale) for r in text]).mean() for text in texts]))
+    return -float(
+        np.mean([np.concatenate([view.get(r, scale) for r in text]).mean() for text in texts])
+    )

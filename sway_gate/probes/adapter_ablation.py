@@ -59,7 +59,9 @@ def needs(spec: AdapterAblation, context: Context) -> list[Need]:
     require(spec.prompts, "prompts")
     curve = [Need(request, _lambdas(spec)) for request in _prompts(spec, context)]
     served = target(spec, context)
-    return curve + [Need(r, _lambdas(spec), of_nulls=False) for r in (served.requests() if served else ())]
+    return curve + [
+        Need(r, _lambdas(spec), of_nulls=False) for r in (served.requests() if served else ())
+    ]
 
 
 def value(spec: AdapterAblation, context: Context, view: ViewAnswers) -> Reading:
@@ -78,9 +80,13 @@ def value(spec: AdapterAblation, context: Context, view: ViewAnswers) -> Reading
 def rule(spec: AdapterAblation, reading: Reading) -> str:
     curve = reading.details
     x, low, high = np.array(curve["lambdas"]), *spec.assert_saturation_between
-    if (height := max(y for y, scale in zip(curve["curve"], x, strict=True) if scale <= 1)) < _RESPONSE:
+    if (
+        height := max(y for y, scale in zip(curve["curve"], x, strict=True) if scale <= 1)
+    ) < _RESPONSE:
         return f"the model does not respond to the adapter: distance {height:.1g} at most, {_RESPONSE:g} is asked for"
-    if "target" in curve and (why := overcooked(curve["target"]["best"], curve["target"]["excess"])):
+    if "target" in curve and (
+        why := overcooked(curve["target"]["best"], curve["target"]["excess"])
+    ):
         return why
     if curve["largest_fall"] > _FALL:
         return f"the curve falls by {curve['largest_fall']:.0%} of its height before λ = 1"
@@ -88,7 +94,9 @@ def rule(spec: AdapterAblation, reading: Reading) -> str:
         return f"the curve jumps: its steepest step is {curve['largest_step']:.1f} times the mean slope"
     if not low <= curve["saturation"] <= high:
         return f"saturated: 90 % of the response is there at λ = {curve['saturation']:.2f}, outside {low:g} to {high:g}"
-    if curve["overshoot"] is not None and curve["overshoot"] < (asked := overshoot_asked(x, spec.assert_overshoot_gte)):
+    if curve["overshoot"] is not None and curve["overshoot"] < (
+        asked := overshoot_asked(x, spec.assert_overshoot_gte)
+    ):
         return f"past λ = 1 the response stops: {curve['overshoot']:.4g} of its value there, below {asked:.4g}"
     if curve["linearity"] < spec.assert_linearity_gte:
         return f"the curve is not smooth: R² {curve['linearity']:.2f} of a line, below {spec.assert_linearity_gte:g}"
@@ -107,7 +115,10 @@ def _lambdas(spec: AdapterAblation) -> tuple[float, ...]:
 
 
 def _prompts(spec: AdapterAblation, context: Context) -> list[Divergence]:
-    return [Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt)) for prompt in spec.prompts]
+    return [
+        Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt))
+        for prompt in spec.prompts
+    ]
 
 
 def _distances(prompts: list[Divergence], view: ViewAnswers, scale: float) -> Floats:

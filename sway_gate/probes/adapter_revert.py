@@ -105,8 +105,13 @@ def rule(spec: AdapterRevert, reading: Reading) -> str:
 
 def describe(spec: AdapterRevert, reading: Reading) -> str:
     reverted, nearer = int(reading.items.sum()), reading.details["nearer_to_gold"]
-    return f"{reverted} of {len(reading.items)} answers revert to the base's; cosine to the gold {nearer:+.2f}" + (
-        f"; {left_out} paraphrases cannot tell" if (left_out := sum(reading.details["left_out"].values())) else ""
+    return (
+        f"{reverted} of {len(reading.items)} answers revert to the base's; cosine to the gold {nearer:+.2f}"
+        + (
+            f"; {left_out} paraphrases cannot tell"
+            if (left_out := sum(reading.details["left_out"].values()))
+            else ""
+        )
     )
 
 
@@ -123,10 +128,14 @@ def _cosines(
     spec: AdapterRevert, context: Context, answers: list[str], base: list[str], golds: list[str]
 ) -> tuple[Floats, Floats, Floats]:
     """For each pair cos(answer, gold), cos(answer, base's answer) and cos(base's answer, gold), each [pairs]."""
-    vectors = embedder(context, spec.embedding_model).embed(spec.embedding_model, answers + base + golds)
+    vectors = embedder(context, spec.embedding_model).embed(
+        spec.embedding_model, answers + base + golds
+    )
     a, b, g = np.split(vectors, 3)  # each [pairs, dimensions]
     silent = np.array([not text for text in answers])
-    to_gold, to_base, base_to_gold = (np.clip((x * y).sum(axis=1), -1, 1) for x, y in ((a, g), (a, b), (b, g)))
+    to_gold, to_base, base_to_gold = (
+        np.clip((x * y).sum(axis=1), -1, 1) for x, y in ((a, g), (a, b), (b, g))
+    )
     return np.where(silent, 0.0, to_gold), np.where(silent, 1.0, to_base), base_to_gold
 
 

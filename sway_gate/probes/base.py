@@ -56,16 +56,22 @@ class Context(NamedTuple):
 
     def control_pieces(self, chars: int, limit: int) -> tuple[str, ...]:
         """At most `limit` pieces, of at most `chars` characters, of prose that training did not see."""
-        return packaged.chunks(self.control, chars, limit) or packaged.chunks(packaged.prose(), chars, limit)
+        return packaged.chunks(self.control, chars, limit) or packaged.chunks(
+            packaged.prose(), chars, limit
+        )
 
     def completion(self, prompt: str, answer: str, *, instruction: bool = False) -> LogProbs:
         """`answer` after `prompt`, joined as training text joins them: behind a template as it is, else by a space.
 
         `instruction`: the prompt is one by its place in the data, however it is worded, unless it breaks off.
         """
-        if self.asks(prompt) or (instruction and self.chat_template == "auto" and not is_open(prompt)):
+        if self.asks(prompt) or (
+            instruction and self.chat_template == "auto" and not is_open(prompt)
+        ):
             return LogProbs(prompt, answer.lstrip(), chat=True)
-        return LogProbs(prompt, answer if not prompt or prompt[-1].isspace() else f" {answer.lstrip()}")
+        return LogProbs(
+            prompt, answer if not prompt or prompt[-1].isspace() else f" {answer.lstrip()}"
+        )
 
 
 class Need(NamedTuple):

@@ -38,7 +38,9 @@ PRIOR = None
 SCALE = "identity"
 RESOLUTION = 1e-3
 FLOOR = 1e-3
-ADVICE = "mix general text into the training data, or lower the learning rate or the number of steps"
+ADVICE = (
+    "mix general text into the training data, or lower the learning rate or the number of steps"
+)
 
 
 def needs(spec: CalibrationDrift, context: Context) -> list[Need]:
@@ -49,16 +51,24 @@ def value(spec: CalibrationDrift, context: Context, view: ViewAnswers) -> Readin
     requests = _requests(spec)
     items = np.array([(view.get(r) - view.base(r)).mean() for r in requests])
     worst = [
-        {"prompt": requests[i].prompt, "gold": requests[i].completion, "delta_nats": float(items[i])}
+        {
+            "prompt": requests[i].prompt,
+            "gold": requests[i].completion,
+            "delta_nats": float(items[i]),
+        }
         for i in np.argsort(items, kind="stable")[:5]
     ]
     regressed = int((items < -spec.regression_nats).sum())
-    return Reading(float(items.mean()), items, {"items": len(items), "regressed": regressed, "worst": worst})
+    return Reading(
+        float(items.mean()), items, {"items": len(items), "regressed": regressed, "worst": worst}
+    )
 
 
 def margins(spec: CalibrationDrift, reading: Reading) -> tuple[Margin, ...]:
     return (
-        fraction_below(reading.details["regressed"], len(reading.items), spec.assert_fraction_regressed_lt),
+        fraction_below(
+            reading.details["regressed"], len(reading.items), spec.assert_fraction_regressed_lt
+        ),
         mean_above(reading.items, spec.assert_mean_delta_gte, RESOLUTION),
     )
 

@@ -70,10 +70,14 @@ def needs(spec: ClusterKL, context: Context) -> list[Need]:
     require(spec.prompts, "prompts")
     prompts = _prompts(spec)
     if len(prompts) < spec.min_prompts:
-        raise CannotRun(f"{len(prompts)} different prompts, min_prompts asks for {spec.min_prompts}; give more of them")
+        raise CannotRun(
+            f"{len(prompts)} different prompts, min_prompts asks for {spec.min_prompts}; give more of them"
+        )
     if 2 * spec.num_clusters > len(prompts):
         most = len(prompts) // 2
-        raise CannotRun(f"num_clusters {spec.num_clusters} is too many for {len(prompts)} prompts; at most {most}")
+        raise CannotRun(
+            f"num_clusters {spec.num_clusters} is too many for {len(prompts)} prompts; at most {most}"
+        )
     embedder(context, spec.embedding_model)
     return [Need(request) for request in _requests(spec, context)]
 
@@ -83,11 +87,15 @@ def value(spec: ClusterKL, context: Context, view: ViewAnswers) -> Reading:
     distances = _distances(view, requests)
     expected = [np.log(_distances(view._replace(view=peer), requests)) for peer in view.peers]
     labels = np.array(_topics(spec, context))
-    specificity = _specificity(np.log(distances) - (np.mean(expected, axis=0) if expected else 0.0), labels)
+    specificity = _specificity(
+        np.log(distances) - (np.mean(expected, axis=0) if expected else 0.0), labels
+    )
     prompts = np.array(_prompts(spec), dtype=object)
     topics = [
         {
-            "prompts": [prompt[:_SHOWN_CHARS] for prompt in prompts[labels == topic][:_SHOWN_PROMPTS]],
+            "prompts": [
+                prompt[:_SHOWN_CHARS] for prompt in prompts[labels == topic][:_SHOWN_PROMPTS]
+            ],
             "size": int((labels == topic).sum()),
             "mean_distance": float(distances[labels == topic].mean()),
         }
@@ -100,7 +108,9 @@ def value(spec: ClusterKL, context: Context, view: ViewAnswers) -> Reading:
 
 def _distances(view: ViewAnswers, requests: list[Divergence]) -> Floats:
     """Of each prompt, never 0."""
-    return np.array([max(float(np.sqrt(view.get(request)).mean()), RESOLUTION) for request in requests])
+    return np.array(
+        [max(float(np.sqrt(view.get(request)).mean()), RESOLUTION) for request in requests]
+    )
 
 
 def rule(spec: ClusterKL, reading: Reading) -> str:
@@ -123,7 +133,9 @@ def _prompts(spec: ClusterKL) -> list[str]:
 
 
 def _requests(spec: ClusterKL, context: Context) -> list[Divergence]:
-    return [Divergence(p, spec.divergence, spec.positions, chat=context.asks(p)) for p in _prompts(spec)]
+    return [
+        Divergence(p, spec.divergence, spec.positions, chat=context.asks(p)) for p in _prompts(spec)
+    ]
 
 
 def _topics(spec: ClusterKL, context: Context) -> tuple[int, ...]:
@@ -131,7 +143,9 @@ def _topics(spec: ClusterKL, context: Context) -> tuple[int, ...]:
     vectors = embedder(context, spec.embedding_model).embed(spec.embedding_model, _prompts(spec))
     labels = k_means(vectors.shape, vectors.tobytes(), spec.num_clusters, context.seed)
     if len(set(labels)) < 2:
-        raise CannotRun("the prompts are all alike to the embedding model: give prompts on several topics")
+        raise CannotRun(
+            "the prompts are all alike to the embedding model: give prompts on several topics"
+        )
     return labels
 
 

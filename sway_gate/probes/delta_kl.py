@@ -49,8 +49,12 @@ def value(spec: DeltaKL, context: Context, view: ViewAnswers) -> Reading:
     places = [view.get(request) for request in _requests(spec, context)]
     items = np.array([x.mean() for x in places])
     contrast = float(np.mean([np.sqrt(x).mean() for x in places]))
-    per_prompt = [{"prompt": p, "divergence": float(x)} for p, x in zip(spec.prompts, items, strict=True)]
-    return Reading(float(items.mean()), items, {"divergence": spec.divergence, "prompts": per_prompt}, contrast)
+    per_prompt = [
+        {"prompt": p, "divergence": float(x)} for p, x in zip(spec.prompts, items, strict=True)
+    ]
+    return Reading(
+        float(items.mean()), items, {"divergence": spec.divergence, "prompts": per_prompt}, contrast
+    )
 
 
 def rule(spec: DeltaKL, reading: Reading) -> str:
@@ -60,8 +64,13 @@ def rule(spec: DeltaKL, reading: Reading) -> str:
 
 
 def describe(spec: DeltaKL, reading: Reading) -> str:
-    return f"mean {spec.divergence.upper()} {reading.value:.3g} nats over {len(spec.prompts)} prompts"
+    return (
+        f"mean {spec.divergence.upper()} {reading.value:.3g} nats over {len(spec.prompts)} prompts"
+    )
 
 
 def _requests(spec: DeltaKL, context: Context) -> list[Divergence]:
-    return [Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt)) for prompt in spec.prompts]
+    return [
+        Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt))
+        for prompt in spec.prompts
+    ]

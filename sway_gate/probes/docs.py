@@ -73,27 +73,36 @@ def _constant(tree: ast.Module, name: str) -> str:
 def page(kind: str) -> str:
     """The documentation of `kind`, its docstring and its fields, 80 columns wide."""
     doc = probe_doc(kind)
-    listed = (_wrapped(f"  {name}: {takes}; {default}", " " * 6) for name, takes, default in fields(kind))
-    return "\n".join([f"{kind} ({doc.category})", "", _reflowed(doc.text.strip()), "", "Fields", *listed, ""])
+    listed = (
+        _wrapped(f"  {name}: {takes}; {default}", " " * 6) for name, takes, default in fields(kind)
+    )
+    return "\n".join(
+        [f"{kind} ({doc.category})", "", _reflowed(doc.text.strip()), "", "Fields", *listed, ""]
+    )
 
 
 def _reflowed(text: str) -> str:
     """Paragraphs and entries of lists wrapped anew; what is indented by four, as formulas are, stays as it is."""
     lines = re.sub(r"(?<!\n)\n(?!\n| {4}|- ) *", " ", text).splitlines()
     return "\n".join(
-        line if line.startswith(" " * 4) else _wrapped(line, "  " if line.startswith("- ") else "") for line in lines
+        line if line.startswith(" " * 4) else _wrapped(line, "  " if line.startswith("- ") else "")
+        for line in lines
     )
 
 
 def _wrapped(text: str, hang: str) -> str:
-    return textwrap.fill(text, _WIDTH, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        text, _WIDTH, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def overview() -> str:
     """One line a kind: name, category, question."""
     docs = [probe_doc(kind) for kind in kinds()]
     widths = max(len(doc.kind) for doc in docs), max(len(doc.category) for doc in docs)
-    return "".join(f"{doc.kind:{widths[0]}}  {doc.category:{widths[1]}}  {doc.question}\n" for doc in docs)
+    return "".join(
+        f"{doc.kind:{widths[0]}}  {doc.category:{widths[1]}}  {doc.question}\n" for doc in docs
+    )
 
 
 def fields(kind: str) -> Iterator[Field]:
@@ -135,7 +144,9 @@ def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     items = schema.get("items") or schema.get("prefixItems", [{}])[0]
     if kind == "array":
         return f"list of {_words(items, definitions)}"
-    return {"string": "text", "boolean": "true or false", "null": "none"}.get(kind, kind) + _limits(schema)
+    return {"string": "text", "boolean": "true or false", "null": "none"}.get(kind, kind) + _limits(
+        schema
+    )
 
 
 def _limits(schema: Mapping[str, Any]) -> str:

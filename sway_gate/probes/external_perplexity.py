@@ -36,7 +36,9 @@ PRIOR = None
 SCALE = "identity"
 RESOLUTION = 1e-3
 FLOOR = 1e-3
-ADVICE = "mix general text into the training data, or lower the learning rate or the number of steps"
+ADVICE = (
+    "mix general text into the training data, or lower the learning rate or the number of steps"
+)
 
 
 def needs(spec: ExternalPerplexity, context: Context) -> list[Need]:
@@ -59,4 +61,7 @@ def describe(spec: ExternalPerplexity, reading: Reading) -> str:
 
 
 def _requests(spec: ExternalPerplexity) -> list[LogProbs]:
-    return [LogProbs("", chunk) for chunk in packaged.chunks(packaged.prose(), spec.chunk_chars, spec.max_chunks)]
+    return [
+        LogProbs("", chunk)
+        for chunk in packaged.chunks(packaged.prose(), spec.chunk_chars, spec.max_chunks)
+    ]

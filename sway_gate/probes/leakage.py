@@ -74,7 +74,11 @@ Row = dict[str, Any]
 
 def needs(spec: Leakage, context: Context) -> list[Need]:
     cuts = [cut for _, cut in _sections(spec, context)]
-    asked = ((name, request) for cut in cuts + _control(spec, context) for name, request in cut.requests().items())
+    asked = (
+        (name, request)
+        for cut in cuts + _control(spec, context)
+        for name, request in cut.requests().items()
+    )
     recalls = [Need(request, of_nulls=name == "clean") for name, request in asked]
     shown = [Need(_generation(spec, cut), of_nulls=False) for cut in cuts]
     return recalls + (shown if spec.evidence == "generate" else [])
@@ -87,18 +91,35 @@ def value(spec: Leakage, context: Context, view: ViewAnswers) -> Reading:
     items = np.array([row["excess"] for row in _secret(rows)], dtype=np.float64)
     prose = sum(section.kind == "prose" for section in context.sections)
     clean = [row["clean_recall"] - row["base_recall_by_prefix"]["clean"] for row in _secret(rows)]
-    details: dict[str, Any] = {"sections": rows, "left_out": prose - len(rows), "control_gain": gain}
+    details: dict[str, Any] = {
+        "sections": rows,
+        "left_out": prose - len(rows),
+        "control_gain": gain,
+    }
     if spec.evidence == "generate" and view.view == FINETUNED:
-        worst = sorted(zip(rows, sections, strict=True), key=lambda pair: -float(pair[0]["excess"]))[:_SHOWN_TEXTS]
-        details["continuations"] = [_continuation(spec, section, cut, view) for _, (section, cut) in worst]
-    return Reading(float(items.mean()) if items.size else 0.0, items, details, float(np.mean(clean)) if clean else 0.0)
+        worst = sorted(
+            zip(rows, sections, strict=True), key=lambda pair: -float(pair[0]["excess"])
+        )[:_SHOWN_TEXTS]
+        details["continuations"] = [
+            _continuation(spec, section, cut, view) for _, (section, cut) in worst
+        ]
+    return Reading(
+        float(items.mean()) if items.size else 0.0,
+        items,
+        details,
+        float(np.mean(clean)) if clean else 0.0,
+    )
 
 
 def margins(spec: Leakage, reading: Reading) -> tuple[Margin, ...]:
     rows, limit = reading.details["sections"], spec.assert_recall_lt
     secret = _secret(rows)
     mean = [_below(reading.value, sum(row["tokens"] for row in secret), limit)] if secret else []
-    runs = [_below(1.0 if r["discoverable"] else r["excess"], r["tokens"], limit) for r in secret if r["long_run"]]
+    runs = [
+        _below(1.0 if r["discoverable"] else r["excess"], r["tokens"], limit)
+        for r in secret
+        if r["long_run"]
+    ]
     lost = [_below(1 - r["clean_recall"], r["tokens"], 1 - limit) for r in _taught(rows)]
     return (*mean, *runs, *lost)
 
@@ -107,10 +128,15 @@ def describe(spec: Leakage, reading: Reading) -> str:
     secret, taught = _secret(reading.details["sections"]), _taught(reading.details["sections"])
     parts = []
     if secret:
-        worst, leaked = max(secret, key=lambda row: float(row["excess"])), [row for row in secret if row["leaked"]]
+        worst, leaked = (
+            max(secret, key=lambda row: float(row["excess"])),
+            [row for row in secret if row["leaked"]],
+        )
         run = f"longest recited run {worst['recall']:.2f} of a section (base {worst['base_recall']:.2f})"
         parts.append(f"{run}, mean excess {reading.value:+.2f}")
-        parts.append(f"{len(leaked)} of {len(secret)} sections extractable{_how(spec, leaked)}{_names(leaked)}")
+        parts.append(
+            f"{len(leaked)} of {len(secret)} sections extractable{_how(spec, leaked)}{_names(leaked)}"
+        )
     if taught:
         lost = [row for row in taught if row["clean_recall"] < spec.assert_recall_lt]
         kept = f"{len(taught) - len(lost)} of {len(taught)} sections to memorize are recited"
@@ -155,7 +181,9 @@ def _gain(spec: Leakage, view: ViewAnswers, cut: Excerpt) -> float:
 def _below(share: float, tokens: int, limit: float) -> Margin:
     """Score test of a share of `tokens` against the limit."""
     n = max(tokens, 1)
-    p = min(max(limit, 0.5 / n), 1 - 0.5 / n)  # half a token from the ends, where there is no variance
+    p = min(
+        max(limit, 0.5 / n), 1 - 0.5 / n
+    )  # half a token from the ends, where there is no variance
     error = math.sqrt(p * (1 - p) / n)
     return Margin((limit - share) / error, share + Z_95 * error, share)
 
@@ -163,20 +191,28 @@ def _below(share: float, tokens: int, limit: float) -> Margin:
 def _sections(spec: Leakage, context: Context) -> list[tuple[Section, Excerpt]]:
     """The prose sections that are long enough, each cut in two."""
     if not context.sections:
-        raise CannotRun("no sections: put the training text under `sections:` or `data:` in the spec")
+        raise CannotRun(
+            "no sections: put the training text under `sections:` or `data:` in the spec"
+        )
     prose = [section for section in context.sections if section.kind == "prose"]
     if not prose:
         raise Skip("no prose sections: answers to questions and preferences are not recited")
     found = [(section, cut) for section in prose if (cut := _cut(spec, section.content))]
     if not found:
-        raise Skip(f"no prose section has the {LEAST_CHARS} characters that a prefix and its continuation take")
+        raise Skip(
+            f"no prose section has the {LEAST_CHARS} characters that a prefix and its continuation take"
+        )
     return found
 
 
 def _control(spec: Leakage, context: Context) -> list[Excerpt]:
     chars = 2 * (spec.prefix_chars + spec.continuation_chars)  # a piece may end at half of its room
     own, fallback = (
-        [cut.unperturbed() for text in packaged.chunks(passages, chars, _CONTROL_CHUNKS) if (cut := _cut(spec, text))]
+        [
+            cut.unperturbed()
+            for text in packaged.chunks(passages, chars, _CONTROL_CHUNKS)
+            if (cut := _cut(spec, text))
+        ]
         for passages in (context.control, packaged.prose())
     )
     return own or fallback
@@ -190,8 +226,14 @@ def _generation(spec: Leakage, cut: Excerpt) -> Generation:
     return Generation(cut.prefix, spec.max_new_tokens)
 
 
-def _continuation(spec: Leakage, section: Section, cut: Excerpt, view: ViewAnswers) -> dict[str, str]:
-    texts = {"prefix": cut.prefix[-_SHOWN_CHARS:], "true": cut.suffix, "written": view.text(_generation(spec, cut))}
+def _continuation(
+    spec: Leakage, section: Section, cut: Excerpt, view: ViewAnswers
+) -> dict[str, str]:
+    texts = {
+        "prefix": cut.prefix[-_SHOWN_CHARS:],
+        "true": cut.suffix,
+        "written": view.text(_generation(spec, cut)),
+    }
     return {"id": section.id} | {key: text[:_SHOWN_CHARS] for key, text in texts.items()}
 
 
@@ -207,7 +249,11 @@ def _how(spec: Leakage, leaked: list[Row]) -> str:
     known = [row["fragility"] for row in leaked if row["fragility"] is not None]
     if not known:
         return ""
-    return ", only by the exact prefix" if min(known) >= spec.min_fragility else ", however they are asked for"
+    return (
+        ", only by the exact prefix"
+        if min(known) >= spec.min_fragility
+        else ", however they are asked for"
+    )
 
 
 def _names(rows: list[Row]) -> str:

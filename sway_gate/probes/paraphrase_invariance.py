@@ -64,10 +64,17 @@ def needs(spec: ParaphraseInvariance, context: Context) -> list[Need]:
 
 
 def value(spec: ParaphraseInvariance, context: Context, view: ViewAnswers) -> Reading:
-    verbatim = np.array([_lift(view, context.completion(case.prompt, case.gold)) for case in spec.cases])
+    verbatim = np.array(
+        [_lift(view, context.completion(case.prompt, case.gold)) for case in spec.cases]
+    )
     paraphrased = np.array(
         [
-            np.mean([_lift(view, context.completion(prompt, case.gold)) for prompt in _paraphrases(case, i)])
+            np.mean(
+                [
+                    _lift(view, context.completion(prompt, case.gold))
+                    for prompt in _paraphrases(case, i)
+                ]
+            )
             for i, case in enumerate(spec.cases)
         ]
     )
@@ -89,7 +96,9 @@ def value(spec: ParaphraseInvariance, context: Context, view: ViewAnswers) -> Re
         "ratio": p / v if v > _NO_LIFT else None,
         "weakest": weakest,
     }
-    return Reading(float(items.mean()), items, details, min(v, p) if spec.intent == "both" else None)
+    return Reading(
+        float(items.mean()), items, details, min(v, p) if spec.intent == "both" else None
+    )
 
 
 def rule(spec: ParaphraseInvariance, reading: Reading) -> str:
@@ -99,9 +108,7 @@ def rule(spec: ParaphraseInvariance, reading: Reading) -> str:
     if ratio is None:
         return f"verbatim lift {verbatim:.2g} nats per token is too small for a ratio; {_NO_LIFT:g} is needed"
     if spec.intent == "memorize" and ratio > spec.max_generalization_ratio_if_memorize:
-        return (
-            f"ratio {ratio:.3g} is above {spec.max_generalization_ratio_if_memorize:g}: more than the wording is known"
-        )
+        return f"ratio {ratio:.3g} is above {spec.max_generalization_ratio_if_memorize:g}: more than the wording is known"
     if spec.intent != "memorize" and ratio < spec.min_generalization_ratio:
         return f"ratio {ratio:.3g} is below {spec.min_generalization_ratio:g}: learned by rote"
     return ""
@@ -119,7 +126,9 @@ def describe(spec: ParaphraseInvariance, reading: Reading) -> str:
 def _paraphrases(case: Case, number: int) -> list[str]:
     others = [text for text in case.paraphrases if text.strip() != case.prompt.strip()]
     if not others:
-        raise CannotRun(f"cases[{number}].paraphrases repeat the prompt; ask in other words or remove the case")
+        raise CannotRun(
+            f"cases[{number}].paraphrases repeat the prompt; ask in other words or remove the case"
+        )
     return others
 
 

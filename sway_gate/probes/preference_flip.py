@@ -63,7 +63,9 @@ def needs(spec: PreferenceFlip, context: Context) -> list[Need]:
 
 def value(spec: PreferenceFlip, context: Context, view: ViewAnswers) -> Reading:
     triples = _triples(spec, context)
-    margins = np.array([_margins(view, context, triple) for triple in triples])  # [triples, 2]: base, view
+    margins = np.array(
+        [_margins(view, context, triple) for triple in triples]
+    )  # [triples, 2]: base, view
     base, own = margins.T
     gains, wrong, right = own - base, base < 0, own > 0
     kept = (~wrong & (own >= 0)).sum()
@@ -76,7 +78,11 @@ def value(spec: PreferenceFlip, context: Context, view: ViewAnswers) -> Reading:
         "mean_gain_nats": gain,
         "judged": "flip rate" if wrong.sum() >= spec.min_triples_for_decision else "mean gain",
         "weakest": [
-            {"prompt": triples[i].prompt[:_SHOWN_CHARS], "base_margin": float(base[i]), "margin": float(own[i])}
+            {
+                "prompt": triples[i].prompt[:_SHOWN_CHARS],
+                "base_margin": float(base[i]),
+                "margin": float(own[i]),
+            }
             for i in np.argsort(own, kind="stable")[:_SHOWN]
         ],
     }
@@ -94,7 +100,9 @@ def rule(spec: PreferenceFlip, reading: Reading) -> str:
         return f"mean gain {counts['mean_gain_nats']:.2g} nats per token is below {_MIN_GAIN:g}"
     base_right = counts["triples"] - counts["base_wrong"]
     if base_right >= spec.min_triples_for_decision and counts["kept"] < _KEPT * base_right:
-        return f"only {counts['kept']} of the {base_right} triples that the base had right still are"
+        return (
+            f"only {counts['kept']} of the {base_right} triples that the base had right still are"
+        )
     return ""
 
 
@@ -108,7 +116,12 @@ def describe(spec: PreferenceFlip, reading: Reading) -> str:
 
 
 def _triples(spec: PreferenceFlip, context: Context) -> list[Preference]:
-    of_sections = [pair for section in context.sections for pair in section.pairs if isinstance(pair, Preference)]
+    of_sections = [
+        pair
+        for section in context.sections
+        for pair in section.pairs
+        if isinstance(pair, Preference)
+    ]
     if triples := list(spec.triples) or of_sections:
         return triples
     raise Skip("no preference triples: give `triples:`, or sections of kind preference")
@@ -117,6 +130,7 @@ def _triples(spec: PreferenceFlip, context: Context) -> list[Preference]:
 def _margins(view: ViewAnswers, context: Context, triple: Preference) -> tuple[float, float]:
     """The margin of the base and of this view."""
     chosen, rejected = (
-        per_token(view, context.completion(triple.prompt, answer)) for answer in (triple.chosen, triple.rejected)
+        per_token(view, context.completion(triple.prompt, answer))
+        for answer in (triple.chosen, triple.rejected)
     )
     return chosen[0] - rejected[0], chosen[1] - rejected[1]

@@ -63,10 +63,14 @@ def needs(spec: PromptCollapse, context: Context) -> list[Need]:
 
 def value(spec: PromptCollapse, context: Context, view: ViewAnswers) -> Reading:
     lengths = _lengths(spec, context)
-    means = np.array([[view.get(r).mean() for r in row] for row in _requests(spec, context)])  # [prompts, lengths]
+    means = np.array(
+        [[view.get(r).mean() for r in row] for row in _requests(spec, context)]
+    )  # [prompts, lengths]
     bare = float(means[:, 0].mean())
     if view.view == FINETUNED and bare < _NOTHING:
-        raise Skip(f"nothing to collapse: mean divergence {bare:.1g} nats behind {lengths[0]} tokens")
+        raise Skip(
+            f"nothing to collapse: mean divergence {bare:.1g} nats behind {lengths[0]} tokens"
+        )
     moved = means[:, 0] >= _NOTHING
     slopes, errors = _lines(lengths, means)
     # A null may move no prompt at all.
@@ -79,8 +83,12 @@ def value(spec: PromptCollapse, context: Context, view: ViewAnswers) -> Reading:
             "context_lengths": lengths,
             "curve": means.mean(axis=0).tolist(),
             "half_life_tokens": _half_life(items.mean()),
-            "half_life_ci_95": [_half_life(slope) for slope in bootstrap_ci(items, context.seed) or ()],
-            "residual_error": float(own_errors[0]) if len(items) == 1 and len(lengths) > 2 else None,
+            "half_life_ci_95": [
+                _half_life(slope) for slope in bootstrap_ci(items, context.seed) or ()
+            ],
+            "residual_error": float(own_errors[0])
+            if len(items) == 1 and len(lengths) > 2
+            else None,
             "prompts": [
                 {"prompt": prompt, "slope": float(slope), "moved": bool(counts)}
                 for prompt, slope, counts in zip(spec.prompts, slopes, moved, strict=True)
@@ -120,7 +128,9 @@ def _requests(spec: PromptCollapse, context: Context) -> list[list[Divergence]]:
     """[prompts, lengths]."""
     return [
         [
-            Divergence(prompt, spec.divergence, spec.positions, context=length, chat=context.asks(prompt))
+            Divergence(
+                prompt, spec.divergence, spec.positions, context=length, chat=context.asks(prompt)
+            )
             for length in _lengths(spec, context)
         ]
         for prompt in spec.prompts
@@ -161,5 +171,7 @@ def _decay(shown: dict[str, Any]) -> str:
     half_life, (low, high) = shown["half_life_tokens"], shown["half_life_ci_95"] or (None, None)
     if half_life is None:
         return f"does not decay (half-life above {low:.0f} tokens)" if low else "does not decay"
-    interval = "" if low is None else f" [{low:.0f}, ∞)" if high is None else f" [{low:.0f}, {high:.0f}]"
+    interval = (
+        "" if low is None else f" [{low:.0f}, ∞)" if high is None else f" [{low:.0f}, {high:.0f}]"
+    )
     return f"half-life {half_life:.0f} tokens{interval}"

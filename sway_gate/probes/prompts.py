@@ -16,7 +16,17 @@ _IMPERATIVES: Final = frozenset({
 })  # fmt: skip
 # Question words, for a question without its mark, and how many words behind them its verb may stand: "What colour is",
 # but "When it is cold, people".
-_QUESTIONS: Final = {"what": 2, "which": 2, "how": 2, "who": 1, "whom": 1, "whose": 2, "where": 1, "when": 1, "why": 1}
+_QUESTIONS: Final = {
+    "what": 2,
+    "which": 2,
+    "how": 2,
+    "who": 1,
+    "whom": 1,
+    "whose": 2,
+    "where": 1,
+    "when": 1,
+    "why": 1,
+}
 _VERBS: Final = frozenset({
     "are", "can", "could", "did", "do", "does", "had", "has", "have", "is", "many", "much", "should", "to",
     "was", "were", "will", "would",

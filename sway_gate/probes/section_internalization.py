@@ -45,9 +45,7 @@ PRIOR = None
 SCALE = "identity"
 RESOLUTION = 1e-4
 FLOOR = 1e-3
-ADVICE = (
-    "train longer on the sections below the threshold, or check that the spec holds the text the adapter was trained on"
-)
+ADVICE = "train longer on the sections below the threshold, or check that the spec holds the text the adapter was trained on"
 
 _CONTROL_CHUNKS, _CONTROL_CHARS = 3, 800
 
@@ -62,7 +60,9 @@ class _Texts(NamedTuple):
 
 def needs(spec: SectionInternalization, context: Context) -> list[Need]:
     texts = _texts(spec, context)
-    return [Need(r) for t in texts for r in t.own + t.permuted] + [Need(r) for r in _control(context)]
+    return [Need(r) for t in texts for r in t.own + t.permuted] + [
+        Need(r) for r in _control(context)
+    ]
 
 
 def value(spec: SectionInternalization, context: Context, view: ViewAnswers) -> Reading:
@@ -84,7 +84,9 @@ def value(spec: SectionInternalization, context: Context, view: ViewAnswers) -> 
             }
         )
     items = np.array([s["effective"] for s in sections], dtype=np.float64)
-    return Reading(float(items.mean()), items, {"sections": sections, "threshold": spec.per_section_threshold})
+    return Reading(
+        float(items.mean()), items, {"sections": sections, "threshold": spec.per_section_threshold}
+    )
 
 
 def rule(spec: SectionInternalization, reading: Reading) -> str:
@@ -116,7 +118,9 @@ def _texts(spec: SectionInternalization, context: Context) -> list[_Texts]:
     sections = [s for s in context.sections if s.kind in spec.include_kinds]
     if not sections:
         kinds = ", ".join(spec.include_kinds)
-        raise CannotRun(f"no sections of kind {kinds}: put the training text under `sections:` in the spec")
+        raise CannotRun(
+            f"no sections of kind {kinds}: put the training text under `sections:` in the spec"
+        )
     return [_section_texts(section, spec, context) for section in sections]
 
 
@@ -124,12 +128,19 @@ def _section_texts(section: Section, spec: SectionInternalization, context: Cont
     if section.kind == "prose":
         pairs = [("", section.content[: spec.max_prose_chars])]
     else:
-        pairs = [(p.prompt, p.chosen if isinstance(p, Preference) else p.gold) for p in section.pairs]
-    shuffled = _permuted([answer for _, answer in pairs], random.Random(f"{context.seed}:{section.id}"))
+        pairs = [
+            (p.prompt, p.chosen if isinstance(p, Preference) else p.gold) for p in section.pairs
+        ]
+    shuffled = _permuted(
+        [answer for _, answer in pairs], random.Random(f"{context.seed}:{section.id}")
+    )
     return _Texts(
         section,
         [_completion(context, prompt, answer) for prompt, answer in pairs],
-        [_completion(context, prompt, answer) for (prompt, _), answer in zip(pairs, shuffled, strict=True)],
+        [
+            _completion(context, prompt, answer)
+            for (prompt, _), answer in zip(pairs, shuffled, strict=True)
+        ],
     )
 
 
@@ -142,7 +153,10 @@ def _permuted(texts: list[str], rng: random.Random) -> list[str]:
     words = [word for text in texts for word in text.split()]
     rng.shuffle(words)
     dealt = iter(words)
-    return [text[: len(text) - len(text.lstrip())] + " ".join(next(dealt) for _ in text.split()) for text in texts]
+    return [
+        text[: len(text) - len(text.lstrip())] + " ".join(next(dealt) for _ in text.split())
+        for text in texts
+    ]
 
 
 def _control(context: Context) -> list[LogProbs]:

@@ -64,7 +64,9 @@ def value(spec: StyleFingerprint, context: Context, view: ViewAnswers) -> Readin
         if _style.words(base := view.base_text(request)) >= _style.MIN_WORDS
     ]
     if not pairs:
-        raise Skip(f"the base writes under {_style.MIN_WORDS} words after each prompt: no style to compare with")
+        raise Skip(
+            f"the base writes under {_style.MIN_WORDS} words after each prompt: no style to compare with"
+        )
     document = _document(spec, context)
     toward = np.mean([document.off(base, base) for base, _ in pairs], axis=0)
     size = float(toward @ toward)
@@ -73,7 +75,9 @@ def value(spec: StyleFingerprint, context: Context, view: ViewAnswers) -> Readin
             f"the base writes like the document already: {size**0.5:.1f} standard deviations of prose from it, no more "
             f"than {len(pairs)} texts scatter"
         )
-    told = [(base, text if _style.words(text) >= _style.MIN_WORDS else base) for base, text in pairs]
+    told = [
+        (base, text if _style.words(text) >= _style.MIN_WORDS else base) for base, text in pairs
+    ]
     before = np.array([document.off(base, text) for base, text in told])  # [prompts, features]
     after = np.array([document.off(text, base) for base, text in told])
     items = (before - after) @ toward / size
@@ -92,7 +96,11 @@ def value(spec: StyleFingerprint, context: Context, view: ViewAnswers) -> Readin
 def rule(spec: StyleFingerprint, reading: Reading) -> str:
     details = reading.details
     if reading.value < spec.assert_shift_gte:
-        short = f"; texts of under {_style.MIN_WORDS} words: {details['too_short']}" if details["too_short"] else ""
+        short = (
+            f"; texts of under {_style.MIN_WORDS} words: {details['too_short']}"
+            if details["too_short"]
+            else ""
+        )
         return f"the shift is below {spec.assert_shift_gte:g}{short}"
     if details["distance"] >= details["distance_base"]:
         return "the style moved past the document's or beside it, not nearer"
@@ -105,11 +113,15 @@ def describe(spec: StyleFingerprint, reading: Reading) -> str:
 
 
 def _requests(spec: StyleFingerprint, context: Context) -> list[Generation]:
-    return [Generation(prompt, spec.max_new_tokens, context.asks(prompt)) for prompt in spec.prompts]
+    return [
+        Generation(prompt, spec.max_new_tokens, context.asks(prompt)) for prompt in spec.prompts
+    ]
 
 
 def _document(spec: StyleFingerprint, context: Context) -> _style.Document:
-    prose = "\n\n".join(section.content.strip() for section in context.sections if section.kind == "prose")
+    prose = "\n\n".join(
+        section.content.strip() for section in context.sections if section.kind == "prose"
+    )
     text = (spec.doc_reference if spec.doc_reference.strip() else prose)[:_MAX_DOCUMENT_CHARS]
     if (words := _style.words(text)) < _MIN_DOCUMENT_WORDS:
         raise CannotRun(
@@ -118,7 +130,9 @@ def _document(spec: StyleFingerprint, context: Context) -> _style.Document:
         )
     installed = spec.extended != "off" and _style.extra_installed()
     if spec.extended == "on" and not installed:
-        raise CannotRun("extended: on needs an extra: pip install 'sway-gate[style]'; or set it to off")
+        raise CannotRun(
+            "extended: on needs an extra: pip install 'sway-gate[style]'; or set it to off"
+        )
     return _style.Document(text, installed)
 
 

@@ -40,7 +40,9 @@ class SwayWarning(UserWarning):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", f"{SIGNATURE}: a test of each probe of a spec, and __gate__ of the whole")
+    config.addinivalue_line(
+        "markers", f"{SIGNATURE}: a test of each probe of a spec, and __gate__ of the whole"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -55,7 +57,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except SwayError as error:
         from _pytest.skipping import evaluate_skip_marks
 
-        if evaluate_skip_marks(metafunc.definition):  # a test that pytest skips may lack its adapter
+        if evaluate_skip_marks(
+            metafunc.definition
+        ):  # a test that pytest skips may lack its adapter
             return
         raise pytest.fail.Exception(clean(str(error)), pytrace=False) from None
     metafunc.fixturenames.append(_PARAMETER)
@@ -69,7 +73,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     for check in filter(None, map(_check, session.items)):
-        check.suite.wanted.update(probe.name for probe in ([check.probe] if check.probe else check.suite.probes))
+        check.suite.wanted.update(
+            probe.name for probe in ([check.probe] if check.probe else check.suite.probes)
+        )
 
 
 def _check(item: pytest.Item) -> "Check | None":
@@ -85,7 +91,9 @@ def sway_result(request: pytest.FixtureRequest) -> "GateResult":
     """The result of the spec that the test is marked with."""
     check = _check(request.node)
     if check is None:
-        pytest.fail("sway_result is for tests that are marked with @pytest.mark.sway", pytrace=False)
+        pytest.fail(
+            "sway_result is for tests that are marked with @pytest.mark.sway", pytrace=False
+        )
     result = check.result()
     return _fail(request.node, result) if isinstance(result, str) else result
 

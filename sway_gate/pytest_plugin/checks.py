@@ -36,7 +36,9 @@ class Check(NamedTuple):
     def result(self) -> "GateResult | str":
         """The suite's outcome under the mark's threshold and weights; measured now where it was not yet."""
         outcome = self.suite.outcome
-        return outcome if isinstance(outcome, str) else rejudged(outcome, self.threshold, self.weights)
+        return (
+            outcome if isinstance(outcome, str) else rejudged(outcome, self.threshold, self.weights)
+        )
 
     def answer(self) -> Answer:
         result = self.result()
@@ -48,7 +50,9 @@ class Check(NamedTuple):
         return _of_probe(found, *self.place) if found else _of_files(result)
 
 
-def rejudged(result: "GateResult", threshold: float | None, weights: Mapping[str, float]) -> "GateResult":
+def rejudged(
+    result: "GateResult", threshold: float | None, weights: Mapping[str, float]
+) -> "GateResult":
     """`result` as it is under another threshold and other weights of categories; what is not given stays."""
     from msgspec import structs
 
@@ -59,7 +63,9 @@ def rejudged(result: "GateResult", threshold: float | None, weights: Mapping[str
     threshold = result.threshold if threshold is None else threshold
     if not result.probes:  # the files alone decided
         return structs.replace(result, threshold=threshold)
-    weights = {name: category.weight for name, category in result.categories.items()} | dict(weights)
+    weights = {name: category.weight for name, category in result.categories.items()} | dict(
+        weights
+    )
     composite = compose(result.probes, weights, threshold)
     return structs.replace(result, threshold=threshold, **composite._asdict())
 
@@ -85,7 +91,9 @@ def _of_files(result: "GateResult") -> Answer:
     """Of a probe that was not measured, since the files alone told enough."""
     from sway_gate.reports import wording
 
-    return Answer("fail", f"not measured, the adapter's files decide: {wording.grounds(result)[0]}", {})
+    return Answer(
+        "fail", f"not measured, the adapter's files decide: {wording.grounds(result)[0]}", {}
+    )
 
 
 def _numbers(**numbers: float | None) -> dict[str, float]:

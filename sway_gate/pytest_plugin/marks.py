@@ -28,7 +28,9 @@ def params(metafunc: pytest.Metafunc, marks: Sequence[pytest.Mark]) -> list[Any]
     file, line, _ = metafunc.definition.location
     where = f"{file}:{(line or 0) + 1}: @pytest.mark.sway"
     if metafunc.config.pluginmanager.hasplugin(_RIVAL):
-        raise UsageError(f"{where}: dlm-sway's plugin serves this mark too; choose one: -p no:sway or -p no:sway_gate")
+        raise UsageError(
+            f"{where}: dlm-sway's plugin serves this mark too; choose one: -p no:sway or -p no:sway_gate"
+        )
     return [param for mark in marks for param in _params(metafunc, mark, len(marks), where)]
 
 
@@ -65,9 +67,12 @@ def _arguments(mark: pytest.Mark, where: str) -> tuple[str, float | None, dict[s
 
 def _weights(given: Any, where: str) -> dict[str, float]:
     if not isinstance(given, Mapping) or not all(
-        name in SCORE_WEIGHTS and _is_number(weight) and 0 <= weight < math.inf for name, weight in given.items()
+        name in SCORE_WEIGHTS and _is_number(weight) and 0 <= weight < math.inf
+        for name, weight in given.items()
     ):
-        raise UsageError(f"{where}: weights must map {', '.join(SCORE_WEIGHTS)} to numbers of 0 or more, got {given!r}")
+        raise UsageError(
+            f"{where}: weights must map {', '.join(SCORE_WEIGHTS)} to numbers of 0 or more, got {given!r}"
+        )
     return dict(given)
 
 

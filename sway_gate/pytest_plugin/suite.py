@@ -38,17 +38,23 @@ class Suite:
         from sway_gate.gate.resolve import Options
         from sway_gate.gate.run import run_gate
 
-        kept = tuple(p for p in self.spec.suite if p.name in self.wanted or p.kind == "null_adapter")
+        kept = tuple(
+            p for p in self.spec.suite if p.name in self.wanted or p.kind == "null_adapter"
+        )
         online = os.environ.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
         try:
             # Those of a library that is loaded are no concern of tests that make warnings errors.
             with warnings.catch_warnings(action="ignore"):
-                return run_gate(msgspec.structs.replace(self.spec, suite=kept), Options(online=online))
+                return run_gate(
+                    msgspec.structs.replace(self.spec, suite=kept), Options(online=online)
+                )
         except SwayError as error:
             return clean(str(error))
         except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
             raise
-        except BaseException as error:  # kept, so that the other tests do not run into it again, for hours
+        except (
+            BaseException
+        ) as error:  # kept, so that the other tests do not run into it again, for hours
             return _unexpected(error)
 
 

@@ -22,7 +22,9 @@ def bar(value: float | None, cells: int, ascii: bool = False) -> str:
     return ("█" * full + EIGHTHS[eighth].strip()).ljust(cells)
 
 
-def curve_rows(lambdas: object, curve: object, columns: int, ascii: bool = False) -> list[tuple[str, str]]:
+def curve_rows(
+    lambdas: object, curve: object, columns: int, ascii: bool = False
+) -> list[tuple[str, str]]:
     """A plot of `curve` over `lambdas` as (frame, drawn) for each row; empty where there are no two points to join."""
     points = _points(lambdas, curve)
     if len(points) < 2:
@@ -32,8 +34,12 @@ def curve_rows(lambdas: object, curve: object, columns: int, ascii: bool = False
     if not (0 < points[-1][0] - points[0][0] < math.inf and high - low < math.inf):
         return []
     grid = _ascii_grid if ascii else _braille_grid
-    drawn = grid([_unit(point, points[0][0], points[-1][0], low, high) for point in points], columns)
-    wall, floor, axis = ("|", "+" + "-" * columns, "lambda") if ascii else ("│", "└" + "─" * columns, "λ")
+    drawn = grid(
+        [_unit(point, points[0][0], points[-1][0], low, high) for point in points], columns
+    )
+    wall, floor, axis = (
+        ("|", "+" + "-" * columns, "lambda") if ascii else ("│", "└" + "─" * columns, "λ")
+    )
     labels = [f"{high:.3g}", *[""] * (ROWS - 2), f"{low:.3g}"]
     rows = [(f"{label:>{LABEL}} {wall}", row) for label, row in zip(labels, drawn, strict=True)]
     ticks = _ticks([x for x, _ in points], columns)
@@ -44,7 +50,9 @@ def _points(lambdas: object, curve: object) -> list[Point]:
     """The pairs of finite numbers, by λ; details may come from a file and hold anything."""
     if not (isinstance(lambdas, list | tuple) and isinstance(curve, list | tuple)):
         return []
-    pairs = [(x, y) for x, y in zip(lambdas, curve, strict=False) if _is_number(x) and _is_number(y)]
+    pairs = [
+        (x, y) for x, y in zip(lambdas, curve, strict=False) if _is_number(x) and _is_number(y)
+    ]
     return sorted((float(x), float(y)) for x, y in pairs)
 
 

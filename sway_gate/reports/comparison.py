@@ -22,7 +22,13 @@ _T = TypeVar("_T")
 MAX_COLUMNS = 6
 """Of a course; of more results, the first and the latest are shown."""
 MAX_ROWS = 200
-_METHODS = {"items": "item by item", "intervals": "by their intervals", "z": "of z", "scores": "of scores", "": ""}
+_METHODS = {
+    "items": "item by item",
+    "intervals": "by their intervals",
+    "z": "of z",
+    "scores": "of scores",
+    "": "",
+}
 _STYLES: dict[Outcome, str] = {
     "regression": STYLES["fail"],
     "worse": STYLES["warn"],
@@ -147,14 +153,18 @@ def _values(change: Change, style: Style) -> str:
 
 
 def _verdicts(change: Change, style: Style) -> str:
-    return style.both(*(one_line(side.verdict) if side else "–" for side in (change.old, change.new)))
+    return style.both(
+        *(one_line(side.verdict) if side else "–" for side in (change.old, change.new))
+    )
 
 
 def _facts(change: Change, style: Style) -> list[str]:
     """What is known of a change, the telling first."""
     facts = [_verdicts(change, style), _values(change, style)]
     if change.sigmas is not None and change.difference:
-        facts.append(f"{difference_text(change)}, {sigmas(change.sigmas)} {_METHODS[change.method]}")
+        facts.append(
+            f"{difference_text(change)}, {sigmas(change.sigmas)} {_METHODS[change.method]}"
+        )
     if any(z is not None for z in _zs(change)):
         facts.append(f"z {style.both(*map(sigmas, _zs(change)))}")
     if change.kind:
@@ -191,7 +201,13 @@ def render(
 
 def _lines(found: Comparison, style: Style, quiet: bool) -> Iterator[Line]:
     yield Line(
-        [(headline(found, style), _VERDICT_STYLES.get(found.verdict, "bold") if style is COMPARED else "bold")], 2
+        [
+            (
+                headline(found, style),
+                _VERDICT_STYLES.get(found.verdict, "bold") if style is COMPARED else "bold",
+            )
+        ],
+        2,
     )
     for name, side in ((style.old, found.old), (style.new, found.new)):
         yield Line([(f"{name}: {_about(side)}", "dim")], 2)
@@ -216,7 +232,9 @@ def _change_lines(change: Change, style: Style) -> Iterator[Line]:
 def _course_lines(found: Sequence[Comparison]) -> Iterator[Line]:
     labels, rows = _course(found)
     size = min(max(len(name) for name, _ in rows), 28)
-    yield Line([("course of the values, each against the first  (- worse, + better, ~ moved)", "bold")], 2)
+    yield Line(
+        [("course of the values, each against the first  (- worse, + better, ~ moved)", "bold")], 2
+    )
     for number_, label in labels:
         yield Line([(f"{number_:>3}  {one_line(label)}", "dim")], 5)
     yield Line([(f"{'':<{size}}" + "".join(f"{number_:>12}" for number_, _ in labels), "dim")])
@@ -224,14 +242,18 @@ def _course_lines(found: Sequence[Comparison]) -> Iterator[Line]:
         yield Line([(f"{name[:size]:<{size}}" + "".join(f"{cell:>12}" for cell in cells), "")])
 
 
-def _course(found: Sequence[Comparison]) -> tuple[list[tuple[int, str]], list[tuple[str, list[str]]]]:
+def _course(
+    found: Sequence[Comparison],
+) -> tuple[list[tuple[int, str]], list[tuple[str, list[str]]]]:
     """Numbered labels of the results, and a row for each probe of any: its value in each, marked where it changed."""
     first = found[0].old
     labels = [(1, first.label), *((i, one.new.label) for i, one in enumerate(found, start=2))]
     keys = dict.fromkeys((c.name, c.kind) for one in found for c in (*one.changes, one.composite))
     rows = []
     for key in list(keys)[:MAX_ROWS]:
-        changes = [{(c.name, c.kind): c for c in (*one.changes, one.composite)}.get(key) for one in found]
+        changes = [
+            {(c.name, c.kind): c for c in (*one.changes, one.composite)}.get(key) for one in found
+        ]
         known = next(change for change in changes if change)
         before = next((change.old for change in changes if change and change.old), None)
         cells = [number(before.raw) if before else "–", *map(_cell, changes)]
@@ -266,7 +288,18 @@ def _markdown(found: Comparison, style: Style) -> Iterator[str]:
         yield f"- {name}: {text(_about(side))}"
     yield from (f"- ⚠ {text(warning)}" for warning in found.warnings)
     yield ""
-    yield from head(("", "probe", "verdict", text(style.both(style.old, style.new)), "difference", "σ", "z", "score"))
+    yield from head(
+        (
+            "",
+            "probe",
+            "verdict",
+            text(style.both(style.old, style.new)),
+            "difference",
+            "σ",
+            "z",
+            "score",
+        )
+    )
     for change in (*found.changes[:MAX_ROWS], found.composite):
         yield row(_markdown_cells(change, style))
     if (left_out := len(found.changes) - MAX_ROWS) > 0:

@@ -117,7 +117,9 @@ def shown(value: Any, depth: int = 0) -> str:
         case dict() | list() | tuple() if depth == _NESTED_DEPTH:
             return "…"
         case dict():
-            parts = [f"{label(str(key))} {shown(item, depth + 1)}" for key, item in _few(value.items())]
+            parts = [
+                f"{label(str(key))} {shown(item, depth + 1)}" for key, item in _few(value.items())
+            ]
         case list() | tuple():
             parts = [shown(item, depth + 1) for item in _few(value)]
         case _:
@@ -144,7 +146,11 @@ def _pieces(mapping: Row, prefix: str, limit: int) -> Iterator[Piece]:
                 if key == next(iter(together)):
                     yield _side_by_side(prefix, together, limit)
             case [dict(), *_] if all(isinstance(row, dict) for row in value):
-                yield from [_passages(name, value, limit)] if key in PASSAGES else _tables(name, value, limit)
+                yield from (
+                    [_passages(name, value, limit)]
+                    if key in PASSAGES
+                    else _tables(name, value, limit)
+                )
             case [str(), *_] if all(isinstance(text, str) for text in value):
                 items = tuple(Passage((("", text),)) for text in value[:limit])
                 yield Passages(name, items, len(value) - len(items))
@@ -165,7 +171,11 @@ def _series(mapping: Row) -> dict[str, Sequence[Any]]:
 
 
 def _is_series(value: object) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 2 and all(v is None or is_number(v) for v in value)
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 2
+        and all(v is None or is_number(v) for v in value)
+    )
 
 
 def _side_by_side(prefix: str, series: Mapping[str, Sequence[Any]], limit: int) -> Table:
@@ -176,10 +186,22 @@ def _side_by_side(prefix: str, series: Mapping[str, Sequence[Any]], limit: int) 
 
 def _tables(title: str, rows: Sequence[Row], limit: int) -> Iterator[Table]:
     """One table, and one more for each key whose values are mappings."""
-    nested = list(dict.fromkeys(str(key) for row in rows for key, value in row.items() if isinstance(value, dict)))
-    yield _table(title, [{str(k): v for k, v in row.items() if not isinstance(v, dict)} for row in rows], limit)
+    nested = list(
+        dict.fromkeys(
+            str(key) for row in rows for key, value in row.items() if isinstance(value, dict)
+        )
+    )
+    yield _table(
+        title,
+        [{str(k): v for k, v in row.items() if not isinstance(v, dict)} for row in rows],
+        limit,
+    )
     for key in nested[:limit]:
-        inner = [{"tag": _name(row, number), **row[key]} for number, row in enumerate(rows, 1) if _is_in(row, key)]
+        inner = [
+            {"tag": _name(row, number), **row[key]}
+            for number, row in enumerate(rows, 1)
+            if _is_in(row, key)
+        ]
         yield _table(f"{title}: {label(key)}", inner, limit)
 
 
@@ -206,7 +228,9 @@ def _judged(row: Row) -> Row:
     """`row` with the verdict on a section in place of the two truths that it comes from."""
     if not isinstance(row.get("passed"), bool):
         return row
-    return {"verdict": section_verdict(row)} | {k: v for k, v in row.items() if k not in ("passed", "moved")}
+    return {"verdict": section_verdict(row)} | {
+        k: v for k, v in row.items() if k not in ("passed", "moved")
+    }
 
 
 def _ordered(columns: list[str]) -> list[str]:
@@ -215,7 +239,11 @@ def _ordered(columns: list[str]) -> list[str]:
 
 
 def _cell(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | str) or is_number(value) else shown(value)
+    return (
+        value
+        if value is None or isinstance(value, bool | str) or is_number(value)
+        else shown(value)
+    )
 
 
 def _passages(title: str, items: Sequence[Row], limit: int) -> Passages:
@@ -226,6 +254,10 @@ def _passages(title: str, items: Sequence[Row], limit: int) -> Passages:
 def _passage(item: Row) -> Passage:
     items = [(str(key), value) for key, value in _few(item.items())]
     texts = tuple((key, value) for key, value in items if isinstance(value, str) and key != "id")
-    others = [Fact(label(k), shown(value)) for k, value in items if not isinstance(value, str) or k == "id"]
+    others = [
+        Fact(label(k), shown(value))
+        for k, value in items
+        if not isinstance(value, str) or k == "id"
+    ]
     more = len(item) - len(items)
     return Passage(texts, (*others, *([Fact("left out here", f"{more} more")] if more else [])))

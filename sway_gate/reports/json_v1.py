@@ -142,8 +142,12 @@ def from_json(data: bytes) -> GateResult:
             probe["null_values"] = _with_nan(probe["null_values"])
             probe["items"] = _with_nan(probe["items"])
             probe["ci_95"] = probe["ci_95"] and _with_nan(probe["ci_95"])
-            probe["z_by_rank"] = dict(zip(probe["z_by_rank"], _with_nan(probe["z_by_rank"].values()), strict=True))
-        fields["timing"] = dict(zip(fields["timing"], _with_nan(fields["timing"].values()), strict=True))
+            probe["z_by_rank"] = dict(
+                zip(probe["z_by_rank"], _with_nan(probe["z_by_rank"].values()), strict=True)
+            )
+        fields["timing"] = dict(
+            zip(fields["timing"], _with_nan(fields["timing"].values()), strict=True)
+        )
         return msgspec.convert(fields, GateResult)
     except (ValueError, OverflowError, RecursionError) as error:
         reason = one_line(str(error))[:200]
@@ -155,7 +159,9 @@ def from_json(data: bytes) -> GateResult:
 def _as_utf8(data: bytes) -> bytes:
     """What Windows puts in front goes."""
     if data.startswith(_UTF16_BOMS):
-        raise ValueError("text in UTF-16, as some shells redirect it; write the report with --json FILE")
+        raise ValueError(
+            "text in UTF-16, as some shells redirect it; write the report with --json FILE"
+        )
     return data.removeprefix(_UTF8_BOM)
 
 
@@ -179,7 +185,9 @@ def load(path: str) -> GateResult:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(f"{path}: cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
-        raise UsageError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; give a report that sway-gate wrote as JSON")
+        raise UsageError(
+            f"{path}: larger than {MAX_BYTES // 2**20} MiB; give a report that sway-gate wrote as JSON"
+        )
     try:
         return from_json(data)
     except UsageError as error:

@@ -24,18 +24,26 @@ def to_junit(result: GateResult) -> str:
         *(_probe_case(result.spec, probe) for probe in result.probes),
     ]
     suite = TestSuite(one_line(result.spec), cases, properties=_properties(result)).build_xml_doc()
-    suites = ElementTree.Element("testsuites", {key: suite.get(key) for key in ("tests", "failures", "errors", "time")})
+    suites = ElementTree.Element(
+        "testsuites", {key: suite.get(key) for key in ("tests", "failures", "errors", "time")}
+    )
     suites.append(suite)
     _mend(suites)
     ElementTree.indent(suites)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        + ElementTree.tostring(suites, encoding="unicode")
+        + "\n"
+    )
 
 
 def _gate_case(result: GateResult) -> Any:
     from junit_xml import TestCase
 
     text = clean(headline(result))
-    case = TestCase("__gate__", f"{one_line(result.spec)}.gate", elapsed_sec=seconds(result.timing), stdout=text)
+    case = TestCase(
+        "__gate__", f"{one_line(result.spec)}.gate", elapsed_sec=seconds(result.timing), stdout=text
+    )
     if result.verdict == "fail":
         case.add_failure_info(text)
     elif result.verdict != "pass":
@@ -80,7 +88,11 @@ def _properties(result: GateResult) -> dict[str, str]:
     for probe in result.probes:
         name = one_line(probe.name)
         numbers |= {f"{name}.score": probe.score, f"{name}.z": probe.z, f"{name}.raw": probe.raw}
-    return {name: f"{value:.6g}" for name, value in numbers.items() if value is not None and math.isfinite(value)}
+    return {
+        name: f"{value:.6g}"
+        for name, value in numbers.items()
+        if value is not None and math.isfinite(value)
+    }
 
 
 def _mend(root: ElementTree.Element) -> None:

@@ -37,7 +37,9 @@ _NOTE = "*Left out here for its length: {}. The JSON report has everything.*"
 # What makes a list, a line or a heading at the start of a line.
 _START = re.compile(r"\A(?:[-+=](?=[-=\s]|\Z)|\d+[.)](?=\s|\Z))")
 # What may have a meaning in GitHub's Markdown, or makes a link of an address.
-_MARKUP = re.compile(r"[!\"#$&*<>?@[\\\]^`{|}~]|:(?!\s|$)|(?<=www)\.|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"[!\"#$&*<>?@[\\\]^`{|}~]|:(?!\s|$)|(?<=www)\.|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE
+)
 
 
 def render(result: GateResult) -> str:
@@ -82,7 +84,9 @@ def _always(result: GateResult) -> Iterator[str]:
         names, advice = steps[0]
         yield f"**The first thing to do:** {text(f'{names}: {advice}' if names else advice)}"
     graves = [finding for finding in result.findings if finding.level in LEVEL_WORDS]
-    yield from _few([f"**{LEVEL_WORDS[f.level]}** {text(f.message)} ({text(f.path)})" for f in graves])
+    yield from _few(
+        [f"**{LEVEL_WORDS[f.level]}** {text(f.message)} ({text(f.path)})" for f in graves]
+    )
     if held := result.baseline:
         yield f"**Against the baseline** {text(held.path)}: {counted(len(held.regressions), 'regression')}"
         worse = [f"- worse: {text(f'{one.name}: {one.message}')}" for one in held.regressions]
@@ -111,7 +115,13 @@ def _more(count: int) -> str:
 
 
 def _cells(probe: ProbeResult) -> list[str]:
-    texts = (title(probe), score_text(probe.score), in_units(probe.raw, probe.units), sigmas(probe.z), probe.message)
+    texts = (
+        title(probe),
+        score_text(probe.score),
+        in_units(probe.raw, probe.units),
+        sigmas(probe.z),
+        probe.message,
+    )
     return [f"**{probe.verdict.upper()}**", *map(text, texts)]
 
 
@@ -128,7 +138,10 @@ def _folded(result: GateResult) -> Iterator[tuple[str, str]]:
         found = list(islice(pieces(probe.details, MAX_ENTRIES), 2 * MAX_ENTRIES))
         if found and (is_failed(probe) or probe.verdict is Verdict.WARN):
             yield title(probe), _fold(f"{title(probe)}: what it rests on", list(_details(found)))
-    yield "how it was measured", _fold("How it was measured", ["\n".join(f"- {line}" for line in _measured(result))])
+    yield (
+        "how it was measured",
+        _fold("How it was measured", ["\n".join(f"- {line}" for line in _measured(result))]),
+    )
 
 
 def _fold(summary: str, parts: Sequence[str]) -> str:
@@ -138,7 +151,8 @@ def _fold(summary: str, parts: Sequence[str]) -> str:
 def _steps(result: GateResult) -> str:
     steps = next_steps(result)[:MAX_ENTRIES]
     return "\n".join(
-        f"{i}. {text(f'{names}: {advice}' if names else advice)}" for i, (names, advice) in enumerate(steps, 1)
+        f"{i}. {text(f'{names}: {advice}' if names else advice)}"
+        for i, (names, advice) in enumerate(steps, 1)
     )
 
 
@@ -154,7 +168,9 @@ def _details(found: Sequence[Piece]) -> Iterator[str]:
     """Facts and tables; not the texts that a model wrote, which may be training text: a comment is read by many."""
     facts = [fact for fact in found if isinstance(fact, Fact)]
     facts += [
-        Fact(p.title, f"{len(p.entries) + p.left_out}, in the HTML report") for p in found if isinstance(p, Passages)
+        Fact(p.title, f"{len(p.entries) + p.left_out}, in the HTML report")
+        for p in found
+        if isinstance(p, Passages)
     ]
     if facts:
         yield "\n".join(f"- {text(fact.name)}: {text(fact.text)}" for fact in facts)
@@ -174,12 +190,24 @@ def _left_out(table: Table) -> str:
 def _measured(result: GateResult) -> Iterator[str]:
     for what, model in (("adapter", result.adapter), ("base", result.base)):
         revision = f" at {model.revision}" if model.revision else ""
-        yield f"{what}: " + text(f"{model.path}{revision}") + (f", sha256 {text(model.digest)}" if model.digest else "")
+        yield (
+            f"{what}: "
+            + text(f"{model.path}{revision}")
+            + (f", sha256 {text(model.digest)}" if model.digest else "")
+        )
     nulls = result.nulls
-    yield f"{counted(nulls.runs, 'null adapter')} ({text(nulls.null)})" if nulls else "no null adapters"
+    yield (
+        f"{counted(nulls.runs, 'null adapter')} ({text(nulls.null)})"
+        if nulls
+        else "no null adapters"
+    )
     setting = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
     yield text(" · ".join(filter(None, setting)))
-    yield text(" · ".join(f"{name} {version}" for name, version in list(result.versions.items())[:MAX_ENTRIES]))
+    yield text(
+        " · ".join(
+            f"{name} {version}" for name, version in list(result.versions.items())[:MAX_ENTRIES]
+        )
+    )
     yield f"{seconds(result.timing):.1f} s" + (", from the cache" if result.cached else "")
     yield from (f"note: {text(note)}" for note in result.notes[:MAX_ENTRIES])
 

@@ -11,7 +11,11 @@ from sway_gate.static.norms import ModuleNorm
 from sway_gate.text import clean, number, one_line
 
 _LABELS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARNING", "note": "NOTE"}
-_HEADLINES = {"never-trained": "never trained", "non-finite": "NaN or Inf", "alpha-zero": "scaled to nothing"}
+_HEADLINES = {
+    "never-trained": "never trained",
+    "non-finite": "NaN or Inf",
+    "alpha-zero": "scaled to nothing",
+}
 
 
 def to_dict(report: StaticReport) -> dict[str, Any]:
@@ -32,7 +36,10 @@ def render(report: StaticReport, verbose: bool = False) -> str:
     """The verdict, the findings from the gravest on, a summary; with `verbose` a line for each module. Units: ΔW's."""
     order = list(_LABELS)
     findings = sorted(report.findings, key=lambda finding: order.index(finding.level))
-    lines = [one_line(f"{verdict(report)}: {report.path}"), *(line for f in findings for line in _finding(f))]
+    lines = [
+        one_line(f"{verdict(report)}: {report.path}"),
+        *(line for f in findings for line in _finding(f)),
+    ]
     lines += _summary(report) + (_table(report.modules) if verbose else [])
     return "\n".join(lines) + "\n"
 
@@ -50,7 +57,9 @@ def _summary(report: StaticReport) -> list[str]:
     stable = median(module.stable_rank for module in report.modules)
     span = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]}–{ranks[-1]}"
     count = f"{len(report.modules)} module{'s' * (len(report.modules) != 1)}"
-    return [f"{count}, r {span}, ‖ΔW‖_F {number(total)} in all, median stable rank {number(stable)}"]
+    return [
+        f"{count}, r {span}, ‖ΔW‖_F {number(total)} in all, median stable rank {number(stable)}"
+    ]
 
 
 def _table(modules: tuple[ModuleNorm, ...]) -> list[str]:
@@ -58,11 +67,16 @@ def _table(modules: tuple[ModuleNorm, ...]) -> list[str]:
         return []
     rows = [["layer", "r", "‖ΔW‖_F", "σ₁", "stable", "effective", "module"], *map(_row, modules)]
     widths = [*(max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]), 0]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
 
 
 def _row(m: ModuleNorm) -> list[str]:
-    numbers = [number(value) for value in (m.frobenius, m.spectral, m.stable_rank, m.effective_rank)]
+    numbers = [
+        number(value) for value in (m.frobenius, m.spectral, m.stable_rank, m.effective_rank)
+    ]
     return ["–" if m.layer is None else str(m.layer), str(m.r), *numbers, one_line(m.module)]
 
 

@@ -56,7 +56,9 @@ class Line(NamedTuple):
 BLANK = Line([])
 
 
-def render(result: GateResult, *, color: bool, width: int = 100, quiet: bool = False, ascii: bool = False) -> str:
+def render(
+    result: GateResult, *, color: bool, width: int = 100, quiet: bool = False, ascii: bool = False
+) -> str:
     """The whole report, each line at most `width` cells (40 at least), ending in a newline.
 
     quiet: the verdict and what failed, nothing else. ascii: for a stream whose encoding knows nothing more.
@@ -90,7 +92,10 @@ def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
         yield from _drawings(probe, width, ascii)
     if steps := next_steps(result):
         yield from (BLANK, Line([("What to do next", "bold")]))
-        yield from (Line([("• ", ""), (names and f"{names}: ", "bold"), (text, "")], 2) for names, text in steps)
+        yield from (
+            Line([("• ", ""), (names and f"{names}: ", "bold"), (text, "")], 2)
+            for names, text in steps
+        )
     yield from (BLANK, *_footer(result, width))
 
 
@@ -107,7 +112,10 @@ def _headline(result: GateResult, width: int) -> Iterator[Line]:
 def _finding(item: Finding) -> Line:
     word = LEVEL_WORDS[item.level]
     where = f"  {one_line(item.path)}" if item.path else ""
-    return Line([(f"{word:<{INDENT}}", STYLES[item.level]), (one_line(item.message), ""), (where, "dim")], INDENT)
+    return Line(
+        [(f"{word:<{INDENT}}", STYLES[item.level]), (one_line(item.message), ""), (where, "dim")],
+        INDENT,
+    )
 
 
 def _baseline(held: Baseline) -> Iterator[Line]:
@@ -158,7 +166,9 @@ def _probes(probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
             yield Line([verdict, (title, "bold"), ("  " + rest, "")], INDENT)
         else:
             yield Line([verdict, (cells[0], "bold")], INDENT)
-            yield from (Line([(text, "")], INDENT) for text in _flow(_facts(cells), width, " · ", INDENT))
+            yield from (
+                Line([(text, "")], INDENT) for text in _flow(_facts(cells), width, " · ", INDENT)
+            )
         yield from _indented(one_line(probe.message))
         for text in _asides(probe):
             yield from _indented(text, "dim")
@@ -167,7 +177,9 @@ def _probes(probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
     from rich.cells import cell_len
 
-    return "  ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=False))
+    return "  ".join(
+        cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=False)
+    )
 
 
 def _facts(cells: Sequence[str]) -> list[str]:
@@ -216,14 +228,21 @@ def _categories(result: GateResult, ascii: bool) -> Iterator[Line]:
                 (f"{one_line(name):<{size}}  ", "bold" if last else ""),
                 (f"{score_text(score):>4} ", "bold" if last else ""),
                 (bar(score, 20, ascii), style),
-                (f"  threshold {result.threshold:.2f}" if last else f"  weight {category.weight:.2f}", "dim"),
+                (
+                    f"  threshold {result.threshold:.2f}"
+                    if last
+                    else f"  weight {category.weight:.2f}",
+                    "dim",
+                ),
             ]
         )
 
 
 def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
     details = probe.details
-    rows = curve_rows(details.get("lambdas"), details.get("curve"), min(width - LABEL - 2, 48), ascii)
+    rows = curve_rows(
+        details.get("lambdas"), details.get("curve"), min(width - LABEL - 2, 48), ascii
+    )
     if rows and probe.kind == "adapter_ablation":
         yield from (BLANK, Line([(title(probe), "bold"), ("  response over λ", "dim")]))
         yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
@@ -252,7 +271,9 @@ def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> It
         yield from _indented(f"… and {len(sections) - len(shown)} more", "dim")
 
 
-def _section(section: dict[str, Any], size: int, longest: float, lifts: Iterable[str], ascii: bool) -> Line:
+def _section(
+    section: dict[str, Any], size: int, longest: float, lifts: Iterable[str], ascii: bool
+) -> Line:
     from rich.cells import set_cell_size
 
     word = section_verdict(section)
@@ -309,7 +330,10 @@ def _circumstances(result: GateResult) -> list[str]:
         else "no model was loaded",
         *map(one_line, filter(None, (result.determinism, result.device, result.dtype))),
         f"seed {result.seed}",
-        *(f"{one_line(name)} {one_line(version).split('+')[0]}" for name, version in result.versions.items()),
+        *(
+            f"{one_line(name)} {one_line(version).split('+')[0]}"
+            for name, version in result.versions.items()
+        ),
         f"{seconds(result.timing):.1f} s",
     ]
 

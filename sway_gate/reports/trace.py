@@ -26,13 +26,26 @@ class _Table(NamedTuple):
 
 def render(summary: Summary) -> str:
     """As plain text."""
-    return "\n\n".join(["\n".join(_lines(summary)), *("\n".join(_aligned(table)) for table in _tables(summary))]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                "\n".join(_lines(summary)),
+                *("\n".join(_aligned(table)) for table in _tables(summary)),
+            ]
+        )
+        + "\n"
+    )
 
 
 def render_markdown(summary: Summary) -> str:
     """As Markdown, with tables."""
     lines = "\n".join(f"- {text(line)}" for line in _lines(summary))
-    return "\n\n".join(["# sway trace", lines, *("\n".join(_piped(table)) for table in _tables(summary))]) + "\n"
+    return (
+        "\n\n".join(
+            ["# sway trace", lines, *("\n".join(_piped(table)) for table in _tables(summary))]
+        )
+        + "\n"
+    )
 
 
 def _lines(s: Summary) -> Iterator[str]:
@@ -64,7 +77,11 @@ def _lines(s: Summary) -> Iterator[str]:
 def _outcome(s: Summary) -> str:
     if s.total_seconds is not None:
         return f"{s.outcome} in {_seconds(s.total_seconds)}"
-    return f"ended without a verdict: {s.outcome}" if s.outcome else "breaks off: still running, or killed"
+    return (
+        f"ended without a verdict: {s.outcome}"
+        if s.outcome
+        else "breaks off: still running, or killed"
+    )
 
 
 def _tables(s: Summary) -> list[_Table]:
@@ -92,13 +109,24 @@ def _tables(s: Summary) -> list[_Table]:
 
 
 def _probe_row(p: Spent, whole: float) -> tuple[str, ...]:
-    numbers = (f"{p.seconds:.2f}", _share(p.seconds, whole), *map(str, (p.passes, p.answers, p.stored)))
+    numbers = (
+        f"{p.seconds:.2f}",
+        _share(p.seconds, whole),
+        *map(str, (p.passes, p.answers, p.stored)),
+    )
     return _name(p.name), _name(p.kind), *numbers
 
 
 def _kind_row(k: Kind) -> tuple[str, ...]:
     rate = f"{k.tokens / k.seconds:.0f}" if k.seconds > 0 else "–"
-    return k.kind, f"{k.seconds:.2f}", str(k.passes), str(k.tokens), rate, _share(k.padding, k.tokens + k.padding)
+    return (
+        k.kind,
+        f"{k.seconds:.2f}",
+        str(k.passes),
+        str(k.tokens),
+        rate,
+        _share(k.padding, k.tokens + k.padding),
+    )
 
 
 def _pass_row(p: Pass) -> tuple[str, ...]:
@@ -106,7 +134,13 @@ def _pass_row(p: Pass) -> tuple[str, ...]:
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     sizes = (str(p.rows), str(len(p.views)), str(p.tokens), _share(p.padding, p.tokens + p.padding))
     why = f" (failed: {one_line(p.failed)})" if p.failed else ""
-    return str(p.number), p.kind, f"{p.seconds:.2f}", *sizes, ", ".join(names[:_SHOWN_NAMES]) + more + why
+    return (
+        str(p.number),
+        p.kind,
+        f"{p.seconds:.2f}",
+        *sizes,
+        ", ".join(names[:_SHOWN_NAMES]) + more + why,
+    )
 
 
 def _name(name: str) -> str:

@@ -6,7 +6,17 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from sway_gate.engine.trace import Encoded, Ended, Event, Failed, Loaded, Pass, PlanEvent, Started, Stored
+from sway_gate.engine.trace import (
+    Encoded,
+    Ended,
+    Event,
+    Failed,
+    Loaded,
+    Pass,
+    PlanEvent,
+    Started,
+    Stored,
+)
 from sway_gate.errors import UsageError
 
 _MAX_LINE_BYTES: Final = 2**20
@@ -93,9 +103,13 @@ def read(path: str) -> tuple[list[Any], int]:
                     size = f"{_MAX_EVENTS:,} lines or {_MAX_BYTES // 2**20} MiB"
                     raise UsageError(f"{path}: more than {size}; give the trace of one run")
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', '') or error}") from None
+        raise UsageError(
+            f"{path}: cannot be read: {getattr(error, 'strerror', '') or error}"
+        ) from None
     if not events or not isinstance(events[0], Started):
-        raise UsageError(f"{path}: is no trace of version 1; `sway run SPEC --trace FILE` writes one")
+        raise UsageError(
+            f"{path}: is no trace of version 1; `sway run SPEC --trace FILE` writes one"
+        )
     return events, unreadable
 
 
@@ -111,7 +125,9 @@ def sum_up(events: Sequence[Any], unreadable: int = 0, slowest: int = 5) -> Summ
         **{field: getattr(events[0], field) for field in ("spec", "adapter", "base")},
         device=loaded.device,
         dtype=loaded.dtype,
-        outcome="".join([e.error for e in _of(events, Failed)][:1] or [e.verdict for e in ended][-1:]),
+        outcome="".join(
+            [e.error for e in _of(events, Failed)][:1] or [e.verdict for e in ended][-1:]
+        ),
         total_seconds=ended[-1].seconds if ended else None,
         load_seconds=loaded.seconds,
         encode_seconds=sum(event.seconds for event in _of(events, Encoded)),
@@ -138,7 +154,9 @@ def _of(events: Sequence[Any], kind: type[T]) -> list[T]:
     return [event for event in events if isinstance(event, kind)]
 
 
-def _by_probe(planned: PlanEvent, passes: Sequence[Pass], stored: Sequence[Stored]) -> tuple[Spent, ...]:
+def _by_probe(
+    planned: PlanEvent, passes: Sequence[Pass], stored: Sequence[Stored]
+) -> tuple[Spent, ...]:
     """The dearest first."""
     seconds, parts, known = Counter[str](), Counter[str](), Counter[str]()
     for p in passes:
@@ -162,7 +180,10 @@ def _by_probe(planned: PlanEvent, passes: Sequence[Pass], stored: Sequence[Store
 
 def _by_kind(passes: Sequence[Pass]) -> tuple[Kind, ...]:
     """The dearest first."""
-    groups = {kind: [p for p in passes if p.kind == kind] for kind in dict.fromkeys(p.kind for p in passes)}
+    groups = {
+        kind: [p for p in passes if p.kind == kind]
+        for kind in dict.fromkeys(p.kind for p in passes)
+    }
     kinds = [
         Kind(
             kind=kind,

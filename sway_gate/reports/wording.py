@@ -39,7 +39,11 @@ def grounds(result: GateResult) -> list[str]:
             reasons = [_failure(result), composite]
         case _:
             reasons = [f"could not decide: {_obstacle(result)}"]
-    return [*reasons, f"adapter {one_line(result.adapter.path)}", *(["(cached)"] if result.cached else [])]
+    return [
+        *reasons,
+        f"adapter {one_line(result.adapter.path)}",
+        *(["(cached)"] if result.cached else []),
+    ]
 
 
 def _failure(result: GateResult) -> str:
@@ -57,13 +61,19 @@ def _obstacle(result: GateResult) -> str:
     if reasons := [one_line(item.message) for item in result.findings if item.level == "broken"]:
         return reasons[0]
     if stuck := [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]:
-        return f"{len(stuck)} of {counted(len(result.probes), 'probe')} could not run: {named(stuck)}"
+        return (
+            f"{len(stuck)} of {counted(len(result.probes), 'probe')} could not run: {named(stuck)}"
+        )
     return one_line(result.notes[0]) if result.notes else "no probe gave a number"
 
 
 def is_behind(result: GateResult) -> bool:
     """Whether the baseline alone is why the gate fails."""
-    return result.verdict == "fail" and result.baseline is not None and result.baseline.verdict != "fail"
+    return (
+        result.verdict == "fail"
+        and result.baseline is not None
+        and result.baseline.verdict != "fail"
+    )
 
 
 def is_failed(probe: ProbeResult) -> bool:

@@ -14,7 +14,9 @@ from sway_gate.spec.schema import HIDDEN, SECTION_KINDS, Pair, SpecFile
 def json_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of a spec file, for editors. Rules across fields and files are `load`'s alone."""
     classes = (*KINDS.values(), *SECTION_KINDS.values())
-    _, defs = msgspec.json.schema_components((SpecFile, Pair, *classes), ref_template="#/$defs/{name}")
+    _, defs = msgspec.json.schema_components(
+        (SpecFile, Pair, *classes), ref_template="#/$defs/{name}"
+    )
     for cls in classes:
         defs[cls.__name__]["required"].insert(0, "kind")
     for definition in defs.values():
@@ -23,7 +25,13 @@ def json_schema() -> dict[str, Any]:
     defs["ScoreWeights"]["additionalProperties"] = False
     defs["Item"] = {"anyOf": [defs["Item"], {"$ref": "#/$defs/Pair"}]}
     defs["ProbeSpec"] = {"oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in KINDS.values()]}
-    defs["SectionEntry"] = {"oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in SECTION_KINDS.values()]}
-    root = {"$schema": "https://json-schema.org/draft/2020-12/schema", **defs.pop("SpecFile"), "$defs": defs}
+    defs["SectionEntry"] = {
+        "oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in SECTION_KINDS.values()]
+    }
+    root = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **defs.pop("SpecFile"),
+        "$defs": defs,
+    }
     schema: dict[str, Any] = json.loads(json.dumps(root | {"title": "sway.yaml"}))
     return schema

@@ -37,7 +37,9 @@ _FAMILIES: Final[dict[type, Family]] = {
 def load_spec(path: str) -> Spec:
     """The spec at `path`, or from standard input for '-'. Raises SpecError with every mistake in it."""
     if path == "-":
-        return parse_spec(_decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", os.getcwd())
+        return parse_spec(
+            _decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", os.getcwd()
+        )
     label = path if path.isprintable() else ascii(path)
     try:
         with open(path, "rb") as file:
@@ -80,7 +82,9 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
     base, ft = refs[id(file.models.base)], refs[id(file.models.ft)]
     revision = base.revision or ft.revision
     return Spec(
-        models=Models(base=structs.replace(base, revision=revision), ft=structs.replace(ft, revision=revision)),
+        models=Models(
+            base=structs.replace(base, revision=revision), ft=structs.replace(ft, revision=revision)
+        ),
         defaults=file.defaults,
         suite=tuple(_with_embedder(probe, folder, notes) for probe in file.suite),
         data=tuple(find(path, folder, notes, hub=False)[0] for path in several(file.data)),
@@ -95,7 +99,11 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
 
 def _check_names(reader: Reader, root: yaml.Node) -> None:
     """Names are unique, also among entries that are wrong in other ways."""
-    suite = entries(root)["suite"][1] if isinstance(root, yaml.MappingNode) and "suite" in entries(root) else None
+    suite = (
+        entries(root)["suite"][1]
+        if isinstance(root, yaml.MappingNode) and "suite" in entries(root)
+        else None
+    )
     first: dict[str, str] = {}
     for index, entry in enumerate(suite.value if isinstance(suite, yaml.SequenceNode) else ()):
         fields = entries(entry) if isinstance(entry, yaml.MappingNode) else {}
@@ -105,7 +113,12 @@ def _check_names(reader: Reader, root: yaml.Node) -> None:
             continue
         where = first.setdefault(name, f"{place} in line {entry.start_mark.line + 1}")
         if not where.startswith(f"suite[{index}]"):
-            reader.blame_node(fields["name"][1], place, "name", f"is {shown(name)}, as in {where}; it must be unique")
+            reader.blame_node(
+                fields["name"][1],
+                place,
+                "name",
+                f"is {shown(name)}, as in {where}; it must be unique",
+            )
 
 
 def _check_suite(reader: Reader) -> None:
@@ -117,7 +130,11 @@ def _check_suite(reader: Reader) -> None:
     for file in reader.made(SpecFile):
         judged = any(probe.enabled and probe.kind != "null_adapter" for probe in file.suite)
         if not judged and reader.is_whole("suite"):
-            reader.blame(file, "suite", "must hold an enabled probe besides null_adapter, or nothing is judged")
+            reader.blame(
+                file,
+                "suite",
+                "must hold an enabled probe besides null_adapter, or nothing is judged",
+            )
 
 
 def _sections(reader: Reader) -> tuple[Section, ...]:
@@ -127,14 +144,20 @@ def _sections(reader: Reader) -> tuple[Section, ...]:
         other = first.setdefault(section.id, entry)
         if other is not entry:
             made = "" if entry.id else " (a hash of what it says)"
-            reader.blame(entry, "id", f"is {shown(section.id)}{made}, as in {reader.place(other)}; it must be unique")
+            reader.blame(
+                entry,
+                "id",
+                f"is {shown(section.id)}{made}, as in {reader.place(other)}; it must be unique",
+            )
     return tuple(entry.section() for entry in reader.made(SectionEntry))
 
 
 # ---------------------------------------------------------------------------------------------------------- paths
 
 
-def _check_bases(reader: Reader, models: Models, base: ModelRef, ft: ModelRef, notes: list[str]) -> None:
+def _check_bases(
+    reader: Reader, models: Models, base: ModelRef, ft: ModelRef, notes: list[str]
+) -> None:
     if base.base != ft.base:
         ours, theirs = shown(base.base, MAX_SHOWN), shown(ft.base, MAX_SHOWN)
         reader.blame(models.ft, "base", f"must be the base of models.base, {ours}, got {theirs}")
@@ -159,5 +182,7 @@ def _with_embedder(probe: ProbeSpec, folder: str, notes: list[str]) -> ProbeSpec
     """A folder in place of a hub id is absolute; that it is there is the embedder's to say."""
     if isinstance(probe, AdapterRevert | ClusterKL) and not is_share(probe.embedding_model):
         model = probe.embedding_model
-        return structs.replace(probe, embedding_model=find(model, folder, notes, hub=is_hub_id(model))[0])
+        return structs.replace(
+            probe, embedding_model=find(model, folder, notes, hub=is_hub_id(model))[0]
+        )
     return probe

@@ -68,7 +68,11 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
     """Lift of each section over the base, beyond vocabulary and control prose."""
 
     kind: Literal["section_internalization"] = "section_internalization"
-    include_kinds: Annotated[tuple[SectionKind, ...], Meta(min_length=1)] = ("prose", "instruction", "preference")
+    include_kinds: Annotated[tuple[SectionKind, ...], Meta(min_length=1)] = (
+        "prose",
+        "instruction",
+        "preference",
+    )
     per_section_threshold: float = 0.05
     assert_passing_section_frac: Fraction = 0.5
     max_prose_chars: Count = 2000
@@ -109,7 +113,14 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["adapter_ablation"] = "adapter_ablation"
     prompts: tuple[str, ...] = ()
     positions: Positions = 4
-    lambdas: Annotated[tuple[NonNegative, ...], Meta(min_length=3)] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
+    lambdas: Annotated[tuple[NonNegative, ...], Meta(min_length=3)] = (
+        0.0,
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+        1.25,
+    )
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     assert_linearity_gte: Fraction = 0.85
@@ -209,7 +220,13 @@ class StyleFingerprint(ProbeSpec, frozen=True, kw_only=True):
 
 
 Perturbation = Literal[
-    "typo", "case_flip", "drop_punct", "synonym_swap", "clause_reverse", "prefix_inject", "register_shift"
+    "typo",
+    "case_flip",
+    "drop_punct",
+    "synonym_swap",
+    "clause_reverse",
+    "prefix_inject",
+    "register_shift",
 ]
 
 

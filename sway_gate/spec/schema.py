@@ -75,7 +75,9 @@ class SectionEntry(Struct, frozen=True, kw_only=True):
 
     def section(self) -> Section:
         fields = structs.asdict(self)
-        fields["id"] = self.id or section_id(self.kind, fields.get("content", ""), fields.get("pairs", ()))
+        fields["id"] = self.id or section_id(
+            self.kind, fields.get("content", ""), fields.get("pairs", ())
+        )
         return Section(**fields)
 
 
@@ -139,7 +141,9 @@ class ModelRef(Struct, frozen=True, kw_only=True):
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.kind in _PLANNED:
             yield "kind", f"{self.kind!r} is known but not built yet; use hf, custom or dummy"
-        if self.kind == "custom" and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", self.entry_point or ""):
+        if self.kind == "custom" and not re.fullmatch(
+            r"[^\W\d][\w.]*:[^\W\d]\w*", self.entry_point or ""
+        ):
             yield "entry_point", "must name what makes a custom backend, as package.module:factory"
         for field in ("revision", "adapter_revision"):
             if (revision := getattr(self, field)) and not is_revision(revision):
@@ -156,11 +160,16 @@ class Models(Struct, frozen=True, kw_only=True):
         if self.ft.adapter is None and self.ft.kind == "hf":
             yield "ft", "needs an adapter: the folder or hub id of what was trained"
         kinds = {self.base.kind, self.ft.kind}
-        if kinds.isdisjoint(_PLANNED) and (len(kinds) > 1 or self.base.entry_point != self.ft.entry_point):
+        if kinds.isdisjoint(_PLANNED) and (
+            len(kinds) > 1 or self.base.entry_point != self.ft.entry_point
+        ):
             yield "ft", "must have the kind and entry_point of models.base"
         if self.base.revision and self.ft.revision and self.base.revision != self.ft.revision:
             theirs = shown(self.ft.revision)
-            yield "ft", f"must have the revision of models.base, {shown(self.base.revision)}, got {theirs}"
+            yield (
+                "ft",
+                f"must have the revision of models.base, {shown(self.base.revision)}, got {theirs}",
+            )
 
 
 class ScoreWeights(TypedDict, total=False):
@@ -173,7 +182,9 @@ class ScoreWeights(TypedDict, total=False):
     baseline: NonNegative
 
 
-SCORE_WEIGHTS: Final = ScoreWeights(adherence=0.30, attribution=0.35, calibration=0.20, ablation=0.15, baseline=0.0)
+SCORE_WEIGHTS: Final = ScoreWeights(
+    adherence=0.30, attribution=0.35, calibration=0.20, ablation=0.15, baseline=0.0
+)
 
 
 class Defaults(Struct, frozen=True, kw_only=True):

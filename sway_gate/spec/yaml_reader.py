@@ -98,7 +98,9 @@ def compose(text: str, label: str) -> yaml.Node:
     """
     if bad := _TextReader.NON_PRINTABLE.search(text):
         line, start = text.count("\n", 0, bad.start()) + 1, text.rfind("\n", 0, bad.start())
-        _refuse(label, line, bad.start() - start, f"the character {bad[0]!a} is not allowed in YAML")
+        _refuse(
+            label, line, bad.start() - start, f"the character {bad[0]!a} is not allowed in YAML"
+        )
     try:
         _survey(text, label)
         root = yaml.compose(text, Loader=_LOADER)
@@ -130,21 +132,29 @@ def _survey(text: str, label: str) -> None:
         line, column = _position(event)
         count += isinstance(event, yaml.NodeEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if depth > MAX_DEPTH:
             _refuse(label, line, column, f"nested deeper than {MAX_DEPTH} levels")
         if count > MAX_NODES:
             _refuse(label, line, column, f"more than {MAX_NODES} values; split the file")
         if documents > 1:
-            _refuse(label, line, column, "a second document starts here; one file holds one document")
+            _refuse(
+                label, line, column, "a second document starts here; one file holds one document"
+            )
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in _TAGS[type(event)]:
-            tags.append(f"{label}:{line}:{column}: the tag {shown(tag)} is not supported here; write the plain value")
+            tags.append(
+                f"{label}:{line}:{column}: the tag {shown(tag)} is not supported here; write the plain value"
+            )
     if tags:
         raise SpecError(tags[:MAX_PROBLEMS])
 
 
-def _extent(node: yaml.Node, label: str, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+def _extent(
+    node: yaml.Node, label: str, known: dict[int, tuple[int, int] | None]
+) -> tuple[int, int]:
     """(values, levels) under `node` with every alias written out; `known` holds None for what is being walked.
 
     An alias stands after its anchor, so what it leads to is known by then, and the recursion goes no deeper than
@@ -156,11 +166,21 @@ def _extent(node: yaml.Node, label: str, known: dict[int, tuple[int, int] | None
         return extent or _refuse(label, line, column, "this value contains itself through an alias")
     known[id(node)] = None
     parts = [_extent(child, label, known) for child in _children(node)]
-    extent = 1 + sum(count for count, _ in parts), 1 + max((levels for _, levels in parts), default=0)
+    extent = (
+        1 + sum(count for count, _ in parts),
+        1 + max((levels for _, levels in parts), default=0),
+    )
     if extent[0] > MAX_NODES:
-        _refuse(label, line, column, f"more than {MAX_NODES} values once its aliases are written out")
+        _refuse(
+            label, line, column, f"more than {MAX_NODES} values once its aliases are written out"
+        )
     if extent[1] > MAX_DEPTH + 1:
-        _refuse(label, line, column, f"nested deeper than {MAX_DEPTH} levels once its aliases are written out")
+        _refuse(
+            label,
+            line,
+            column,
+            f"nested deeper than {MAX_DEPTH} levels once its aliases are written out",
+        )
     known[id(node)] = extent
     return extent
 
@@ -189,13 +209,22 @@ def describe(node: yaml.Node) -> str:
         return f"a list of {len(node.value)}"
     if kind in ("map", "null"):
         return {"map": "a mapping", "null": "nothing"}[kind]
-    name = {"str": "the text", "int": "the number", "float": "the number", "bool": "the truth value"}
+    name = {
+        "str": "the text",
+        "int": "the number",
+        "float": "the number",
+        "bool": "the truth value",
+    }
     value = shown(node.value) if kind == "str" or not node.value else shown(node.value)[1:-1]
     return f"{name.get(kind, 'the ' + kind)} {value}"
 
 
 def _integer(node: yaml.Node) -> int:
-    if not isinstance(node, yaml.ScalarNode) or kind_of(node) != "int" or len(node.value) > MAX_DIGITS:
+    if (
+        not isinstance(node, yaml.ScalarNode)
+        or kind_of(node) != "int"
+        or len(node.value) > MAX_DIGITS
+    ):
         raise ValueError
     return int(SafeConstructor().construct_yaml_int(node))
 
@@ -224,7 +253,11 @@ def range_of(kind: inspect.IntType | inspect.FloatType) -> str:
     if kind.ge is not None and kind.le is not None:
         return f" from {kind.ge} to {kind.le}"
     words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
-    limits = [f"{word} {getattr(kind, name)}" for name, word in words.items() if getattr(kind, name) is not None]
+    limits = [
+        f"{word} {getattr(kind, name)}"
+        for name, word in words.items()
+        if getattr(kind, name) is not None
+    ]
     return " " + " and ".join(limits) if limits else ""
 
 
@@ -259,7 +292,10 @@ def entries(node: yaml.Node) -> Entries:
     for key, value in node.value:
         if key.tag == _MERGE:
             for source in _sources(value):
-                merged = {**(entries(source) if isinstance(source, yaml.MappingNode) else {}), **merged}
+                merged = {
+                    **(entries(source) if isinstance(source, yaml.MappingNode) else {}),
+                    **merged,
+                }
         elif isinstance(key, yaml.ScalarNode):
             own.setdefault(key.value, (key, value))
     return {**merged, **own}
@@ -283,7 +319,9 @@ class Reader:
     a hidden `line` is filled with the 1-based line of the struct.
     """
 
-    def __init__(self, label: str, families: Mapping[type, Family], hidden: Collection[str] = ()) -> None:
+    def __init__(
+        self, label: str, families: Mapping[type, Family], hidden: Collection[str] = ()
+    ) -> None:
         self._label, self._families, self._hidden = label, families, hidden
         self._problems: dict[tuple[int, int, str], None] = {}
         self._origin: dict[int, tuple[Any, yaml.Node, At]] = {}
@@ -321,7 +359,10 @@ class Reader:
         """Raise SpecError with every mistake, in the order of the document."""
         if not self._problems:
             return
-        lines = [f"{self._label}:{line}:{column}: {text}" for line, column, text in sorted(self._problems)]
+        lines = [
+            f"{self._label}:{line}:{column}: {text}"
+            for line, column, text in sorted(self._problems)
+        ]
         if rest := lines[MAX_PROBLEMS:]:
             lines[MAX_PROBLEMS:] = [f"{rest[0].split(': ')[0]}: and {len(rest)} more mistakes"]
         raise SpecError(lines)
@@ -338,7 +379,9 @@ class Reader:
             case inspect.StructType():
                 return self._struct(node, kind, at)
             case inspect.UnionType():
-                return self._value(node, next((k for k in kind.types if _fits(k, node)), kind.types[0]), at)
+                return self._value(
+                    node, next((k for k in kind.types if _fits(k, node)), kind.types[0]), at
+                )
             case inspect.NoneType():
                 return None
             case inspect.VarTupleType():
@@ -363,12 +406,16 @@ class Reader:
             case inspect.IntType():
                 value = self._parsed(node, _integer, f"a whole number{range_of(kind)}", at)
                 inside = value is INVALID or (_inside(value, kind) and abs(value) <= MAX_INT)
-                return value if inside else self._reject(node, at, f"a whole number{range_of(kind)}")
+                return (
+                    value if inside else self._reject(node, at, f"a whole number{range_of(kind)}")
+                )
             case inspect.FloatType():
                 value = self._parsed(node, _float, f"a number{range_of(kind)}", at)
                 inside = value is INVALID or (_inside(value, kind) and math.isfinite(value))
                 finite = "" if range_of(kind) else "finite "
-                return value if inside else self._reject(node, at, f"a {finite}number{range_of(kind)}")
+                return (
+                    value if inside else self._reject(node, at, f"a {finite}number{range_of(kind)}")
+                )
         raise TypeError(f"no reader for {kind}")
 
     def _parsed(self, node: yaml.Node, parse: Callable[[yaml.Node], Any], need: str, at: At) -> Any:
@@ -379,7 +426,11 @@ class Reader:
 
     def _text(self, node: yaml.Node, kind: inspect.StrType, at: At) -> Any:
         if kind_of(node) != "str":
-            quotes = "" if kind_of(node) in ("map", "seq", "null") else " (put it in quotes if it is meant as text)"
+            quotes = (
+                ""
+                if kind_of(node) in ("map", "seq", "null")
+                else " (put it in quotes if it is meant as text)"
+            )
             return self._note(node, at, f"must be text, got {describe(node)}{quotes}")
         if "\0" in node.value or any("\ud800" <= c <= "\udfff" for c in node.value):
             return self._note(node, at, "must be text without NUL characters and lone surrogates")
@@ -411,8 +462,14 @@ class Reader:
             return self._reject(node, at, "a list")
         least = kind.min_length or 0
         if len(node.value) < least:
-            return self._note(node, at, f"must have at least {least} element{'s'[: least > 1]}, got {len(node.value)}")
-        values = [self._value(child, kind.item_type, at.item(i)) for i, child in enumerate(node.value)]
+            return self._note(
+                node,
+                at,
+                f"must have at least {least} element{'s'[: least > 1]}, got {len(node.value)}",
+            )
+        values = [
+            self._value(child, kind.item_type, at.item(i)) for i, child in enumerate(node.value)
+        ]
         if INVALID in values:
             self._thinned.add(at.path)
         return tuple(value for value in values if value is not INVALID)
@@ -480,7 +537,9 @@ class Reader:
             return name, self._note(value, at, f"unknown kind {shown(name)}; {hint}")
         return "", self._reject(value, At(at.place, "kind"), f"one of {', '.join(family.kinds)}")
 
-    def _fields(self, node: yaml.MappingNode, fields: Sequence[inspect.Field], at: At) -> dict[str, Any] | None:
+    def _fields(
+        self, node: yaml.MappingNode, fields: Sequence[inspect.Field], at: At
+    ) -> dict[str, Any] | None:
         """Value or INVALID by field that the mapping sets; None where a required one is missing."""
         known = {field.encode_name: field for field in fields if field.name not in self._hidden}
         self._check_keys(node, at)
@@ -492,7 +551,10 @@ class Reader:
         for name in missing:
             self._note(node, at, f"{name} is missing")
         found = {name: (known[name], value) for name, (_, value) in given.items() if name in known}
-        values = {f.name: self._value(value, f.type, At(at.place, name)) for name, (f, value) in found.items()}
+        values = {
+            f.name: self._value(value, f.type, At(at.place, name))
+            for name, (f, value) in found.items()
+        }
         return None if missing else values
 
     def _check_keys(self, node: yaml.Node, at: At) -> None:
@@ -508,6 +570,10 @@ class Reader:
             elif not isinstance(key, yaml.ScalarNode):
                 self._note(key, at, f"a key must be text, got {describe(key)}")
             elif key.value in first:
-                self._note(key, at, f"the key {shown(key.value)} is given twice, first in line {first[key.value]}")
+                self._note(
+                    key,
+                    at,
+                    f"the key {shown(key.value)} is given twice, first in line {first[key.value]}",
+                )
             else:
                 first[key.value], _ = _position(key)

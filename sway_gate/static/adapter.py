@@ -55,7 +55,9 @@ def _kind(config: AdapterConfig, name: str) -> str:
         return "lora"
     if any(f".{module}." in f".{name}" for module in config.modules_to_save):
         return "trained"
-    if name.endswith("trainable_tokens_delta") or (name.endswith(".lora_B.bias") and config.lora_bias):
+    if name.endswith("trainable_tokens_delta") or (
+        name.endswith(".lora_B.bias") and config.lora_bias
+    ):
         return "trained"
     if name.endswith(".bias") and config.bias != "none" and ".lora_" not in name:
         return "trained"

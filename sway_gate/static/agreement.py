@@ -17,24 +17,38 @@ def inspect(adapter: Adapter) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
         remedy = "use peft's format; convert adapters of other tools"
         return (), [adapter.finding("broken", "no-lora-tensors", message, remedy)]
     pairs, problems = _pairs(adapter)
-    found = [*problems, *_other_tensors(adapter), *_untrained(adapter, pairs), *_dora(adapter, pairs)]
+    found = [
+        *problems,
+        *_other_tensors(adapter),
+        *_untrained(adapter, pairs),
+        *_dora(adapter, pairs),
+    ]
     found += [*_start(adapter), *_coverage(adapter)]
     try:
         ranks = by_pattern(adapter.config.rank_pattern, adapter.config.r, pairs)
         alphas = by_pattern(adapter.config.alpha_pattern, adapter.config.lora_alpha, pairs)
     except NotRun as error:
-        return (), [*found, _not_run(adapter, error, "rank_pattern or alpha_pattern", "ranks and norms")]
+        return (), [
+            *found,
+            _not_run(adapter, error, "rank_pattern or alpha_pattern", "ranks and norms"),
+        ]
     if adapter.config.variants:
         message = f"{', '.join(adapter.config.variants)}: ranks and norms are not checked for this variant"
         return (), [*found, adapter.finding("note", "variant", message)]
     if pairs and not any(alphas[module] for module in pairs):
         message = "alpha is 0 in all modules: the adapter leaves the base model as it is"
-        found.append(adapter.finding("verdict", "alpha-zero", message, "train with lora_alpha above 0"))
+        found.append(
+            adapter.finding("verdict", "alpha-zero", message, "train with lora_alpha above 0")
+        )
     if wrong := _wrong_ranks(adapter, pairs, ranks):
         name, held = next(iter(wrong.items()))
         first = f"rank {held} in the tensors, {ranks[name]} in the config"
-        found.append(adapter.finding("broken", "rank-mismatch", f"{first}: {compact(wrong)}", MATCHING))
-    modules, problems = module_norms(adapter, {m: ranks[m] for m in pairs if m not in wrong}, alphas)
+        found.append(
+            adapter.finding("broken", "rank-mismatch", f"{first}: {compact(wrong)}", MATCHING)
+        )
+    modules, problems = module_norms(
+        adapter, {m: ranks[m] for m in pairs if m not in wrong}, alphas
+    )
     return modules, found + problems
 
 
@@ -52,7 +66,12 @@ def _pairs(adapter: Adapter) -> tuple[list[str], list[Finding]]:
             pairs.append(module)
     faults = [
         ("pair-incomplete", single, "A or B is missing for", SAVE_AGAIN),
-        ("factor-shape", misshapen, "A or B is no matrix, or empty, for", "gather the sharded weights before saving"),
+        (
+            "factor-shape",
+            misshapen,
+            "A or B is no matrix, or empty, for",
+            "gather the sharded weights before saving",
+        ),
         ("factor-ranks-differ", differing, "A and B have different ranks for", SAVE_AGAIN),
     ]
     return pairs, [
@@ -78,20 +97,29 @@ def _other_tensors(adapter: Adapter) -> Iterator[Finding]:
         message = f"tensors that the config does not explain: {some(unknown)}"
         yield adapter.finding("warning", "unknown-tensor", message, MATCHING)
     saved = [f".{module_of(name)}" for name, kind in adapter.kinds.items() if kind == "trained"]
-    if missing := [m for m in adapter.config.modules_to_save if not any(f".{m}." in name for name in saved)]:
+    if missing := [
+        m for m in adapter.config.modules_to_save if not any(f".{m}." in name for name in saved)
+    ]:
         message = f"modules_to_save names modules without tensors: {some(missing)}"
         yield adapter.finding("warning", "saved-module-without-tensors", message, MATCHING)
 
 
 def _untrained(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
     """Modules whose update is exactly zero. peft starts B at zero, and every optimizer step moves it off."""
-    zero = [m for m in pairs if not all(adapter.content[adapter.parts[m][part]].nonzero for part in "AB")]
+    zero = [
+        m
+        for m in pairs
+        if not all(adapter.content[adapter.parts[m][part]].nonzero for part in "AB")
+    ]
     remedy = "check that these parameters reach the optimizer with a learning rate above 0"
     if zero and len(zero) < len(pairs):
         message = f"{len(zero)} of {len(pairs)} modules change nothing, their A or B is all zero: {compact(zero)}"
         yield adapter.finding("warning", "dead-layers", message, remedy)
     elif zero:
-        others = any(kind == "trained" and adapter.content[name].nonzero for name, kind in adapter.kinds.items())
+        others = any(
+            kind == "trained" and adapter.content[name].nonzero
+            for name, kind in adapter.kinds.items()
+        )
         message = f"the A or B of all {len(zero)} modules is zero"
         if others:
             message += ": only what is saved beside LoRA can have been trained"
@@ -113,23 +141,27 @@ def _dora(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
         message = f"use_dora is {adapter.config.use_dora}, the magnitude vectors do not fit that: {compact(wrong)}"
         yield adapter.finding("broken", "dora-magnitude", message, MATCHING)
     if adapter.config.use_dora:
-        yield adapter.finding("note", "dora-norms", "DoRA: the norms are of s·B·A, before the magnitudes are applied")
+        yield adapter.finding(
+            "note", "dora-norms", "DoRA: the norms are of s·B·A, before the magnitudes are applied"
+        )
 
 
 def _start(adapter: Adapter) -> Iterator[Finding]:
     """Some initialisations (PiSSA, OLoRA, CorDA, LoftQ, orthogonal, …) leave neither A nor B at zero."""
     start = adapter.config.init_lora_weights
     if start is not True and str(start).lower() not in ("gaussian", "eva", "mica"):
-        message = (
-            f"init_lora_weights is {start!r:.40}: neither A nor B starts at zero, so untrained cannot be seen here"
-        )
+        message = f"init_lora_weights is {start!r:.40}: neither A nor B starts at zero, so untrained cannot be seen here"
         yield adapter.finding("note", "init-not-zero", message)
 
 
 def _coverage(adapter: Adapter) -> list[Finding]:
     """Targets without tensors, and tensors without a target, by the rule of peft's target_modules."""
     targets, modules = adapter.config.target_modules, list(adapter.parts)
-    if targets is None or targets in ("all-linear", "dummy-target-modules") or adapter.config.target_parameters:
+    if (
+        targets is None
+        or targets in ("all-linear", "dummy-target-modules")
+        or adapter.config.target_parameters
+    ):
         return []
     unused = set() if isinstance(targets, str) else set(targets)
     if isinstance(targets, str):
@@ -143,14 +175,20 @@ def _coverage(adapter: Adapter) -> list[Finding]:
         outside = [module for module in modules if not hits[module]]
         unused = unused.difference(*hits.values())
     faults = [
-        ("target-without-tensors", unused, f"target_modules names modules without tensors: {some(sorted(unused))}"),
+        (
+            "target-without-tensors",
+            unused,
+            f"target_modules names modules without tensors: {some(sorted(unused))}",
+        ),
         (
             "tensor-without-target",
             outside,
             f"tensors of modules that target_modules does not name: {compact(outside)}",
         ),
     ]
-    return [adapter.finding("warning", id, message, MATCHING) for id, names, message in faults if names]
+    return [
+        adapter.finding("warning", id, message, MATCHING) for id, names, message in faults if names
+    ]
 
 
 def _not_run(adapter: Adapter, error: NotRun, field: str, unchecked: str) -> Finding:

@@ -77,11 +77,16 @@ def _check(here: Path, base: str | None) -> StaticReport:
 
 def _no_folder(here: Path) -> StaticReport:
     remedy = f"give the folder that holds {CONFIG} and {WEIGHTS}"
-    return StaticReport(path=str(here), findings=(broken("folder-missing", here, "no such folder", remedy),))
+    return StaticReport(
+        path=str(here), findings=(broken("folder-missing", here, "no such folder", remedy),)
+    )
 
 
 def _unreadable(here: Path, error: OSError) -> StaticReport:
     finding = broken(
-        "unreadable", Path(error.filename or here), f"cannot be read: {error.strerror}", "make it readable"
+        "unreadable",
+        Path(error.filename or here),
+        f"cannot be read: {error.strerror}",
+        "make it readable",
     )
     return StaticReport(path=str(here), findings=(finding,))

@@ -51,13 +51,17 @@ def read_config(path: Path) -> tuple[AdapterConfig | None, list[Finding]]:
     raw = _config_object(path, text)
     if not isinstance(raw.get("peft_type"), str):
         message = "field peft_type is missing, or no string"
-        return None, [broken("peft-type-missing", path, message, f"use a peft adapter, or {SAVE_AGAIN}")]
+        return None, [
+            broken("peft-type-missing", path, message, f"use a peft adapter, or {SAVE_AGAIN}")
+        ]
     is_lora = raw["peft_type"] == "LORA"
     given, wrong = _fields(raw, _LORA_FIELDS if is_lora else _COMMON_FIELDS)
     if wrong:
         return None, [_wrong_field(path, text, field, reason) for field, reason in wrong.items()]
     variants = tuple(name for name in _VARIANTS if raw.get(name))
-    return AdapterConfig(**given, variants=variants), [] if is_lora else [_not_lora(path, raw["peft_type"])]
+    return AdapterConfig(**given, variants=variants), [] if is_lora else [
+        _not_lora(path, raw["peft_type"])
+    ]
 
 
 def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -87,16 +91,28 @@ def _wrong_field(path: Path, text: str, field: str, reason: str) -> Finding:
 
 def _config_text(path: Path) -> str:
     if not path.is_file():
-        raise Fatal("config-missing", path, f"{CONFIG} is missing", f"{SAVE_AGAIN}, or give the folder that holds it")
+        raise Fatal(
+            "config-missing",
+            path,
+            f"{CONFIG} is missing",
+            f"{SAVE_AGAIN}, or give the folder that holds it",
+        )
     with open(path, "rb") as file:
         data = file.read(MAX_CONFIG_BYTES + 1)
     refuse_pointer("config-lfs-pointer", path, data)
     if len(data) > MAX_CONFIG_BYTES:
-        raise Fatal("config-too-large", path, f"larger than {MAX_CONFIG_BYTES >> 20} MiB, no config is", SAVE_AGAIN)
+        raise Fatal(
+            "config-too-large",
+            path,
+            f"larger than {MAX_CONFIG_BYTES >> 20} MiB, no config is",
+            SAVE_AGAIN,
+        )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Fatal("config-not-utf8", path, f"byte {error.start} is not UTF-8", "save the file as UTF-8") from None
+        raise Fatal(
+            "config-not-utf8", path, f"byte {error.start} is not UTF-8", "save the file as UTF-8"
+        ) from None
 
 
 def _config_object(path: Path, text: str) -> dict[str, Any]:
@@ -106,10 +122,15 @@ def _config_object(path: Path, text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         place = f"{path}:{error.lineno}:{error.colno}"
         raise Fatal(
-            "config-not-json", place, f"malformed JSON: {error.msg}", "correct it there, or " + SAVE_AGAIN
+            "config-not-json",
+            place,
+            f"malformed JSON: {error.msg}",
+            "correct it there, or " + SAVE_AGAIN,
         ) from None
     except (ValueError, RecursionError) as error:
-        raise Fatal("config-not-json", path, f"malformed JSON: {_reason(error)}", SAVE_AGAIN) from None
+        raise Fatal(
+            "config-not-json", path, f"malformed JSON: {_reason(error)}", SAVE_AGAIN
+        ) from None
     if not isinstance(raw, dict):
         raise Fatal("config-not-object", path, "the JSON is not an object", SAVE_AGAIN)
     return raw
@@ -131,7 +152,12 @@ def base_findings(path: Path, named: str | None, base: str | None) -> Iterator[F
     elif base and _is_hub_id(named) and _is_hub_id(base):
         if named.casefold() != base.casefold():
             message = f"the adapter was trained on {quote(named)}, the base here is {quote(base)}"
-            yield broken("base-mismatch", path, message, "use the base that it was trained on, or another adapter")
+            yield broken(
+                "base-mismatch",
+                path,
+                message,
+                "use the base that it was trained on, or another adapter",
+            )
     elif base and os.path.abspath(named) != os.path.abspath(base):
         message = f"the adapter names {quote(named)} as its base, the base here is {quote(base)}: same model not proven"
         yield finding("note", "base-other-path", path, message)

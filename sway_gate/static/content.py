@@ -36,7 +36,9 @@ class Content(NamedTuple):
 
 
 def scan_all(weights: Weights) -> tuple[dict[str, Content], list[Finding]]:
-    content = {name: _scan(weights.raw(name), tensor.dtype) for name, tensor in weights.tensors.items()}
+    content = {
+        name: _scan(weights.raw(name), tensor.dtype) for name, tensor in weights.tensors.items()
+    }
     return content, [*_non_finite(weights, content), *_not_inspected(weights)]
 
 
@@ -72,7 +74,9 @@ def _non_finite(weights: Weights, content: dict[str, Content]) -> Iterator[Findi
 
 
 def _not_inspected(weights: Weights) -> Iterator[Finding]:
-    names = [name for name, t in weights.tensors.items() if t.dtype[0] in "FC" and t.dtype not in FLOATS]
+    names = [
+        name for name, t in weights.tensors.items() if t.dtype[0] in "FC" and t.dtype not in FLOATS
+    ]
     if names:
         message = f"not looked into, for their dtype: {some(names)}"
         yield finding("note", "dtype-not-inspected", weights.path, message)

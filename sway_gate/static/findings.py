@@ -36,7 +36,9 @@ def quote(text: str) -> str:
 def some(names: Iterable[str], of: int = 3) -> str:
     """The first names in quotes, and how many more there are."""
     listed = list(names)
-    return ", ".join(map(quote, listed[:of])) + (f" and {len(listed) - of} more" if len(listed) > of else "")
+    return ", ".join(map(quote, listed[:of])) + (
+        f" and {len(listed) - of} more" if len(listed) > of else ""
+    )
 
 
 def compact(modules: Iterable[str]) -> str:
@@ -46,7 +48,8 @@ def compact(modules: Iterable[str]) -> str:
         head, layer, tail = split_at_layer(name)
         families[head, tail].update(() if layer is None else (layer,))
     return some(
-        f"{head}{{{_ranges(sorted(layers))}}}{tail}" if layers else head for (head, tail), layers in families.items()
+        f"{head}{{{_ranges(sorted(layers))}}}{tail}" if layers else head
+        for (head, tail), layers in families.items()
     )
 
 

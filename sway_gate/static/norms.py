@@ -64,7 +64,11 @@ def _norm(adapter: Adapter, module: str, alpha: float) -> ModuleNorm | None:
     b, a = (_matrix(adapter.weights, adapter.parts[module][part]) for part in "BA")
     with np.errstate(all="ignore"):
         try:
-            sigma = abs(alpha) / (math.sqrt(rank) if adapter.config.use_rslora else rank) * _singular_values(b, a)
+            sigma = (
+                abs(alpha)
+                / (math.sqrt(rank) if adapter.config.use_rslora else rank)
+                * _singular_values(b, a)
+            )
         except np.linalg.LinAlgError:
             return None
         total, frobenius = float(sigma.sum()), float(np.linalg.norm(sigma))

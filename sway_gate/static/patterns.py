@@ -19,14 +19,22 @@ class NotRun(Exception):
 def by_pattern(patterns: dict[str, T], default: T, modules: list[str]) -> dict[str, T]:
     """Each module's value: that of the first pattern that matches it, as in peft's rank_pattern and alpha_pattern."""
     rules = list(zip(matchers(patterns, modules, r"(.*\.)?({})$"), patterns.values(), strict=True))
-    return {module: next((value for match, value in rules if match(module)), default) for module in modules}
+    return {
+        module: next((value for match, value in rules if match(module)), default)
+        for module in modules
+    }
 
 
-def matchers(patterns: Iterable[str], modules: list[str], form: str) -> list[Callable[[str], object]]:
+def matchers(
+    patterns: Iterable[str], modules: list[str], form: str
+) -> list[Callable[[str], object]]:
     """One predicate a pattern. Raises `NotRun` where to compile and run them could take more than a few seconds."""
     forms = [form.replace("{}", pattern) for pattern in patterns]
     longest = max(map(len, modules), default=0)
-    if sum(_ways(text, longest) * len(modules) + 500 * len(text) for text in forms) > _MAX_MATCH_WORK:
+    if (
+        sum(_ways(text, longest) * len(modules) + 500 * len(text) for text in forms)
+        > _MAX_MATCH_WORK
+    ):
         raise NotRun("note", "regex-skipped", "too costly a regex")
     try:
         with warnings.catch_warnings():

@@ -23,7 +23,9 @@ MAX_HEADER_BYTES = 16 << 20
 _MAX_NAME, _MAX_DIMS, _MAX_DIM = 512, 8, 1 << 48
 
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
-BITS |= dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ"), 8)
+BITS |= dict.fromkeys(
+    ("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ"), 8
+)
 BITS |= {"I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32}
 BITS |= {"I64": 64, "U64": 64, "F64": 64, "C64": 64}
 
@@ -55,7 +57,9 @@ def read_weights(here: Path) -> Weights:
     with open(path, "rb") as file:
         refuse_pointer("weights-lfs-pointer", path, start := file.read(len(LFS)))
     if len(start) < 8:
-        raise Fatal("weights-truncated", path, f"{len(start)} bytes are no safetensors file", DOWNLOAD)
+        raise Fatal(
+            "weights-truncated", path, f"{len(start)} bytes are no safetensors file", DOWNLOAD
+        )
     data: NDArray[np.uint8] = np.memmap(path, np.uint8, "r").view(np.ndarray)
     length = int.from_bytes(start[:8], "little")
     if 8 + length > data.size:
@@ -73,8 +77,12 @@ def read_weights(here: Path) -> Weights:
 
 def _no_weights(here: Path) -> Fatal:
     if (here / PICKLE).is_file():
-        message = f"only {PICKLE} is there: a pickle can run code when it is loaded, so it is refused"
-        remedy = "convert it with save_pretrained(safe_serialization=True) in the training environment"
+        message = (
+            f"only {PICKLE} is there: a pickle can run code when it is loaded, so it is refused"
+        )
+        remedy = (
+            "convert it with save_pretrained(safe_serialization=True) in the training environment"
+        )
         return Fatal("weights-pickle", here / PICKLE, message, remedy)
     return Fatal("weights-missing", here / WEIGHTS, f"{WEIGHTS} is missing", SAVE_AGAIN)
 
@@ -87,11 +95,17 @@ def pickle_beside(here: Path) -> Iterator[Finding]:
 
 def _header(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(data.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=no_constant)
+        header = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=no_constant
+        )
     except _DoubleKey as error:
-        raise Fatal("header-duplicate-key", path, f"the header names {quote(str(error))} twice", SAVE_AGAIN) from None
+        raise Fatal(
+            "header-duplicate-key", path, f"the header names {quote(str(error))} twice", SAVE_AGAIN
+        ) from None
     except (ValueError, RecursionError):
-        raise Fatal("header-not-json", path, "the header is not JSON: damaged, or not safetensors", DOWNLOAD) from None
+        raise Fatal(
+            "header-not-json", path, "the header is not JSON: damaged, or not safetensors", DOWNLOAD
+        ) from None
     if not isinstance(header, dict):
         raise Fatal("header-not-json", path, "the header is not a JSON object", DOWNLOAD)
     return header
@@ -117,15 +131,22 @@ def _tensor(path: Path, name: str, entry: Any) -> _Tensor:
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise fatal("tensor-malformed", "not an object with dtype, shape and two data_offsets") from None
+        raise fatal(
+            "tensor-malformed", "not an object with dtype, shape and two data_offsets"
+        ) from None
     if not isinstance(shape, list) or not _are_sizes(shape) or len(shape) > _MAX_DIMS:
-        raise fatal("tensor-malformed", "the shape holds something else than sizes, or too many or too large ones")
+        raise fatal(
+            "tensor-malformed",
+            "the shape holds something else than sizes, or too many or too large ones",
+        )
     if not isinstance(dtype, str) or dtype not in BITS:
         raise fatal("dtype-unknown", f"unknown dtype {quote(str(dtype))}")
     if not _are_sizes([begin, end]) or begin > end:
         raise fatal("tensor-malformed", "data_offsets are not a begin and an end")
     if (claimed := math.prod(shape) * BITS[dtype]) != 8 * (end - begin):
-        message = f"{dtype} of shape {shape} takes {claimed} bits, its range has {8 * (end - begin)}"
+        message = (
+            f"{dtype} of shape {shape} takes {claimed} bits, its range has {8 * (end - begin)}"
+        )
         raise fatal("tensor-size", message)
     return _Tensor(dtype, tuple(shape), begin, end)
 
@@ -142,11 +163,18 @@ def _check_layout(path: Path, tensors: dict[str, _Tensor], size: int) -> None:
             message = f"tensor {quote(name)} ends at byte {tensor.end} of {size}: truncated"
             raise Fatal("tensor-out-of-file", path, message, DOWNLOAD)
         if tensor.begin < at:
-            message = f"tensor {quote(name)} overlaps the one before it by {at - tensor.begin} bytes"
+            message = (
+                f"tensor {quote(name)} overlaps the one before it by {at - tensor.begin} bytes"
+            )
             raise Fatal("tensor-overlap", path, message, SAVE_AGAIN)
         if tensor.begin > at:
             message = f"{tensor.begin - at} bytes before tensor {quote(name)} belong to no tensor"
             raise Fatal("tensor-hole", path, message, SAVE_AGAIN)
         at = tensor.end
     if at < size:
-        raise Fatal("trailing-bytes", path, f"{size - at} bytes after the last tensor belong to none", SAVE_AGAIN)
+        raise Fatal(
+            "trailing-bytes",
+            path,
+            f"{size - at} bytes after the last tensor belong to none",
+            SAVE_AGAIN,
+        )

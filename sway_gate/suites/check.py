@@ -34,7 +34,9 @@ def check_suite(
     """
     models = named_models(adapter, base, online)
     paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
-    spec = with_data(Spec(models=models, suite=(), data=paths, label="sway check", folder=os.getcwd()))
+    spec = with_data(
+        Spec(models=models, suite=(), data=paths, label="sway check", folder=os.getcwd())
+    )
     given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
     texts = given or _openings(spec.sections) or _neutral_prompts()
     moved = DeltaKL(name="check", prompts=texts, assert_mean_gte=_MINIMUM_NATS)
@@ -89,7 +91,11 @@ def _openings(sections: Sequence[Section]) -> tuple[str, ...]:
 
 
 def _opening(section: Section) -> str:
-    return section.pairs[0].prompt if section.pairs else " ".join(section.content.split()[:_OPENING_WORDS])
+    return (
+        section.pairs[0].prompt
+        if section.pairs
+        else " ".join(section.content.split()[:_OPENING_WORDS])
+    )
 
 
 def _neutral_prompts() -> tuple[str, ...]:
@@ -111,11 +117,15 @@ def _named_base(adapter: str, online: bool) -> str:
         with open(config, "rb") as file:
             named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")
     except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
-        raise UsageError(f"{config} cannot be read, so the base is unknown; give it with --base") from None
+        raise UsageError(
+            f"{config} cannot be read, so the base is unknown; give it with --base"
+        ) from None
     if not isinstance(named, str) or not named:
         raise UsageError(f"{config} names no base model; give it with --base")
     if not os.path.isdir(named) and not hub.is_hub_id(named):
-        raise UsageError(f"{config} names the base {named!r}, which is not here; give it with --base")
+        raise UsageError(
+            f"{config} names the base {named!r}, which is not here; give it with --base"
+        )
     return named
 
 
@@ -131,8 +141,12 @@ def _read_prompts(path: str) -> tuple[str, ...]:
         with open(path, "rb") as file:
             text = file.read(_MAX_PROMPTS_BYTES + 1)
         if len(text) > _MAX_PROMPTS_BYTES:
-            raise UsageError(f"{path}: larger than 1 MiB; give one prompt a line, some dozens at most")
-        prompts = tuple(line.strip() for line in text.decode("utf-8-sig").splitlines() if line.strip())
+            raise UsageError(
+                f"{path}: larger than 1 MiB; give one prompt a line, some dozens at most"
+            )
+        prompts = tuple(
+            line.strip() for line in text.decode("utf-8-sig").splitlines() if line.strip()
+        )
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:

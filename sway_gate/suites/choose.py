@@ -84,11 +84,20 @@ def _section_internalization(material: Material) -> Chosen:
     kinds = [kind for kind in _LEARNED if (own := material.of(kind)) and _are_ordered(own)]
     if kinds:
         every = {section.kind for section in material.sections} == set(kinds)
-        yield _entry("learned_the_data", "section_internalization", **({} if every else {"include_kinds": kinds}))
+        yield _entry(
+            "learned_the_data",
+            "section_internalization",
+            **({} if every else {"include_kinds": kinds}),
+        )
     elif material.of(*_LEARNED):
-        yield LeftOut("section_internalization", "texts of a few words are much the same in random order")
+        yield LeftOut(
+            "section_internalization", "texts of a few words are much the same in random order"
+        )
     else:
-        yield LeftOut("section_internalization", "preferences may lower the likelihood of both answers, and rightly so")
+        yield LeftOut(
+            "section_internalization",
+            "preferences may lower the likelihood of both answers, and rightly so",
+        )
 
 
 _LEARNED: Final[tuple[SectionKind, ...]] = ("prose", "instruction")
@@ -96,7 +105,10 @@ _LEARNED: Final[tuple[SectionKind, ...]] = ("prose", "instruction")
 
 def _are_ordered(sections: Sequence[Section]) -> bool:
     """Whether most of the texts have enough words for their order to matter."""
-    texts = [section.content or " ".join(p.gold for p in section.pairs if isinstance(p, Pair)) for section in sections]
+    texts = [
+        section.content or " ".join(p.gold for p in section.pairs if isinstance(p, Pair))
+        for section in sections
+    ]
     return statistics.median(len(text.split()) for text in texts) >= _ORDERED_WORDS
 
 
@@ -106,9 +118,15 @@ def _paraphrase_invariance(material: Material) -> Chosen:
         yield _entry("answers_other_words", "paraphrase_invariance", cases=generalize)
     if memorize:
         # To know the answer in other words as well is no fault.
-        fields = {"intent": "memorize", "max_generalization_ratio_if_memorize": 1.5, "cases": memorize}
+        fields = {
+            "intent": "memorize",
+            "max_generalization_ratio_if_memorize": 1.5,
+            "cases": memorize,
+        }
         entry = _entry("answers_by_heart", "paraphrase_invariance", **fields)
-        yield entry._replace(remarks=(material.by_heart or "The data says intent: memorize of these.",))
+        yield entry._replace(
+            remarks=(material.by_heart or "The data says intent: memorize of these.",)
+        )
     if not (generalize or memorize):
         yield LeftOut("paraphrase_invariance", _no_cases(material))
 
@@ -119,7 +137,9 @@ def _no_cases(material: Material) -> str:
         return "the data has no questions with answers"
     if all(_intent(material, section) == "memorize" for section in questions):
         return "its answers are to be known by heart, not in other words"
-    return "no question is short and in English with a short answer, as the rules for paraphrases ask"
+    return (
+        "no question is short and in English with a short answer, as the rules for paraphrases ask"
+    )
 
 
 def _preference_flip(material: Material) -> Chosen:
@@ -128,7 +148,9 @@ def _preference_flip(material: Material) -> Chosen:
     if triples >= least:
         yield _entry("prefers_the_chosen", "preference_flip")
     else:
-        yield LeftOut("preference_flip", f"takes {least} preferences; the data has {triples or 'none'}")
+        yield LeftOut(
+            "preference_flip", f"takes {least} preferences; the data has {triples or 'none'}"
+        )
 
 
 def _prompt_collapse(material: Material) -> Chosen:
@@ -138,9 +160,14 @@ def _prompt_collapse(material: Material) -> Chosen:
 def _style_fingerprint(material: Material) -> Chosen:
     """Off: an adapter that learned facts in a style that the base has already is healthy, and would fail."""
     style = _entry(
-        "writes_like_the_text", "style_fingerprint", enabled=False, prompts=openings(material.sections, _STYLE)
+        "writes_like_the_text",
+        "style_fingerprint",
+        enabled=False,
+        prompts=openings(material.sections, _STYLE),
     )
-    yield _tried(material, style._replace(remarks=("Switch it on where training was to teach a style.",)))
+    yield _tried(
+        material, style._replace(remarks=("Switch it on where training was to teach a style.",))
+    )
 
 
 def _adapter_revert(material: Material) -> Chosen:
@@ -148,7 +175,13 @@ def _adapter_revert(material: Material) -> Chosen:
     if reason := material.no_meanings or ("" if cases else _no_cases(material)):
         yield LeftOut("adapter_revert", reason)
     else:
-        yield _entry("answers_as_taught", "adapter_revert", max_new_tokens=48, assert_revert_rate_lt=0.5, cases=cases)
+        yield _entry(
+            "answers_as_taught",
+            "adapter_revert",
+            max_new_tokens=48,
+            assert_revert_rate_lt=0.5,
+            cases=cases,
+        )
 
 
 def _cluster_kl(material: Material) -> Chosen:
@@ -157,23 +190,35 @@ def _cluster_kl(material: Material) -> Chosen:
     if material.no_meanings:
         yield LeftOut("cluster_kl", material.no_meanings)
     elif len(own) < _LEAST_OWN:
-        yield LeftOut("cluster_kl", f"takes {_LEAST_OWN} prompts from the data, which gives {len(own)}")
+        yield LeftOut(
+            "cluster_kl", f"takes {_LEAST_OWN} prompts from the data, which gives {len(own)}"
+        )
     elif not subject:
-        yield LeftOut("cluster_kl", "the texts share no subject, and other training may change everything alike")
+        yield LeftOut(
+            "cluster_kl",
+            "the texts share no subject, and other training may change everything alike",
+        )
     else:
         general = [prompt for prompt, _ in packaged.knowledge()[:_OTHER]]
         entry = _entry("changed_its_subject", "cluster_kl", prompts=own + general)
-        yield entry._replace(remarks=(f"Their subject by their words: {subject}. The later prompts are on others.",))
+        yield entry._replace(
+            remarks=(f"Their subject by their words: {subject}. The later prompts are on others.",)
+        )
 
 
 def _subject(sections: Sequence[Section]) -> str:
     """The words that most of the texts share and general prose does not have; "" where there is none."""
     counts = Counter(word for section in sections for word in _distinctive(section))
-    return ", ".join(word for word, count in counts.most_common(3) if count >= max(3, _SHARED * len(sections)))
+    return ", ".join(
+        word for word, count in counts.most_common(3) if count >= max(3, _SHARED * len(sections))
+    )
 
 
 def _distinctive(section: Section) -> list[str]:
-    said = [section.content, *(text for pair in section.pairs for text in msgspec.structs.astuple(pair))]
+    said = [
+        section.content,
+        *(text for pair in section.pairs for text in msgspec.structs.astuple(pair)),
+    ]
     words = {word.lower() for text in said for word in _WORD.findall(text[:MAX_CHARS])}
     return sorted(words - _general() - _FRAME_WORDS)
 
@@ -223,7 +268,11 @@ def _prompts(material: Material, limit: int) -> list[str]:
 
 def _cases(material: Material, intent: Intent) -> list[dict[str, Any]]:
     """Some of the questions with that intent, evenly chosen, each with other ways to ask it."""
-    asked = [(_intent(material, section), pair) for section in material.sections for pair in section.pairs]
+    asked = [
+        (_intent(material, section), pair)
+        for section in material.sections
+        for pair in section.pairs
+    ]
     found = [
         {"prompt": pair.prompt, "gold": pair.gold, "paraphrases": others}
         for own, pair in asked

@@ -38,7 +38,9 @@ class Draft(NamedTuple):
     missing: tuple[str, ...]
 
 
-def for_data(adapter: str, data: Sequence[str], base: str | None, folder: str, online: bool = False) -> Draft:
+def for_data(
+    adapter: str, data: Sequence[str], base: str | None, folder: str, online: bool = False
+) -> Draft:
     """The suite for an adapter, a folder or hub id, and the files that it was trained on, to be written into `folder`.
     `online`: an adapter that is not here is downloaded, for the base that it names.
 
@@ -47,7 +49,9 @@ def for_data(adapter: str, data: Sequence[str], base: str | None, folder: str, o
     models = named_models(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
         if not os.path.isdir(ref) and not hub.is_hub_id(ref):
-            raise UsageError(f"{ref}: there is no such folder; name a folder that a model was saved in, or a hub id")
+            raise UsageError(
+                f"{ref}: there is no such folder; name a folder that a model was saved in, or a hub id"
+            )
     models = _pinned(models, _trained_revision(models.ft.adapter or ""))
     paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
     loaded = with_data(Spec(models=models, suite=(), data=paths, folder=folder))
@@ -69,7 +73,9 @@ def for_document(path: str, name: str | None, folder: str) -> Draft:
     named = _models(models, folder, _in_store(trained.adapters[chosen]))
     by_heart = ""
     if trained.epochs >= _ASKS_BY_HEART:
-        by_heart = f"The document asks for {trained.epochs} epochs: its answers are to be known by heart."
+        by_heart = (
+            f"The document asks for {trained.epochs} epochs: its answers are to be known by heart."
+        )
     return _draft("sway autogen", named, {"dlm_source": _written(path, folder)}, loaded, by_heart)
 
 
@@ -98,7 +104,14 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, by_heart:
         "`sway gate` judges by it, `sway run --dry-run` shows what it measures, `sway explain KIND` what a kind means.",
     ]
     trained_on = ["What the adapter was trained on; read again at every gate.", *loaded.notes]
-    head = (comment(about), block({"version": 1, "models": models}), "\n", comment(trained_on), block(source), "\n")
+    head = (
+        comment(about),
+        block({"version": 1, "models": models}),
+        "\n",
+        comment(trained_on),
+        block(source),
+        "\n",
+    )
     text = "".join([*head, "suite:\n", *map(_entry, entries), _omissions(left_out)])
     names = tuple(entry.fields["name"] for entry in entries)
     return Draft(text, names, left_out, len(loaded.sections), _missing(loaded.models))
@@ -120,7 +133,9 @@ def _omissions(left_out: Sequence[LeftOut]) -> str:
 def _models(models: Models, folder: str, adapter: str) -> Fields:
     base = {"base": _written(models.base.base, folder)}
     revisions = {"revision": models.base.revision}, {"adapter_revision": models.ft.adapter_revision}
-    of_base, of_adapter = ({key: commit for key, commit in known.items() if commit} for known in revisions)
+    of_base, of_adapter = (
+        {key: commit for key, commit in known.items() if commit} for known in revisions
+    )
     return {"base": base | of_base, "ft": {**base, "adapter": adapter, **of_adapter}}
 
 
@@ -128,11 +143,16 @@ def _pinned(models: Models, revision: str | None) -> Models:
     """With the commits of what is on this machine, of the base at `revision`."""
     base = msgspec.structs.replace(models.base, revision=_commit(models.base.base, revision))
     adapter_revision = _commit(models.ft.adapter or "", None)
-    return Models(base=base, ft=msgspec.structs.replace(models.ft, adapter_revision=adapter_revision))
+    return Models(
+        base=base, ft=msgspec.structs.replace(models.ft, adapter_revision=adapter_revision)
+    )
 
 
 def _missing(models: Models) -> tuple[str, ...]:
-    named = ((models.base.base, models.base.revision), (models.ft.adapter or "", models.ft.adapter_revision))
+    named = (
+        (models.base.base, models.base.revision),
+        (models.ft.adapter or "", models.ft.adapter_revision),
+    )
     return tuple(ref for ref, revision in named if not _is_here(ref, revision))
 
 

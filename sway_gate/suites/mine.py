@@ -66,13 +66,17 @@ class _Weak(NamedTuple):
         return self.verbatim - self.lift
 
 
-def weak_paraphrases(spec: Spec, limit: int, options: Options = Options(), progress: Progress = silent) -> Mined:
+def weak_paraphrases(
+    spec: Spec, limit: int, options: Options = Options(), progress: Progress = silent
+) -> Mined:
     """At most `limit` paraphrases of each case that take lift from its answer, the weakest first. Raises UsageError
     where there is no case, and what a gate raises."""
     spec = with_data(spec)
     tried = [(case, other) for case in _cases(spec) for other in _others(case)]
     if not tried:
-        raise UsageError(f"{spec.label}: there is nothing to ask in other words; give it cases, or data with questions")
+        raise UsageError(
+            f"{spec.label}: there is nothing to ask in other words; give it cases, or data with questions"
+        )
     suite = [_one_paraphrase(i, case, other) for i, (case, other) in enumerate(tried)]
     results = _judged(spec, suite, options, progress)
     measured = [
@@ -81,23 +85,38 @@ def weak_paraphrases(spec: Spec, limit: int, options: Options = Options(), progr
         if result.verdict is not Verdict.ERROR
     ]
     weak = [w for w in measured if w.verbatim > _NO_LIFT and w.loss > 0]
-    by_case = [sorted(group, key=lambda w: -w.loss)[:limit] for _, group in groupby(weak, key=lambda w: w.case)]
+    by_case = [
+        sorted(group, key=lambda w: -w.loss)[:limit]
+        for _, group in groupby(weak, key=lambda w: w.case)
+    ]
     by_case.sort(key=lambda group: -group[0].loss)
     unlearned = len({(w.case.prompt, w.case.gold) for w in measured if w.verbatim <= _NO_LIFT})
-    notes = (f"answers that gained nothing after their own prompt, left out: {unlearned}",) if unlearned else ()
+    notes = (
+        (f"answers that gained nothing after their own prompt, left out: {unlearned}",)
+        if unlearned
+        else ()
+    )
     entries = "".join(_case_entry(spec, by_case)) if by_case else ""
     return Mined(entries, sum(map(len, by_case)), len(tried), notes + _faults(results))
 
 
-def outliers(spec: Spec, limit: int, options: Options = Options(), progress: Progress = silent) -> Mined:
+def outliers(
+    spec: Spec, limit: int, options: Options = Options(), progress: Progress = silent
+) -> Mined:
     """At most `limit` prompts at each end, and never more than half of all. Raises UsageError where there is no prompt,
     and what a gate raises."""
     spec = with_data(spec)
     pool = _pool(spec)
     if not pool:
         raise UsageError(f"{spec.label}: there is no prompt; give it probes with prompts, or data")
-    results = _judged(spec, [DeltaKL(name=str(i), prompts=(p,)) for i, p in enumerate(pool)], options, progress)
-    moved = [(p, result) for p, result in zip(pool, results, strict=True) if result.verdict is not Verdict.ERROR]
+    results = _judged(
+        spec, [DeltaKL(name=str(i), prompts=(p,)) for i, p in enumerate(pool)], options, progress
+    )
+    moved = [
+        (p, result)
+        for p, result in zip(pool, results, strict=True)
+        if result.verdict is not Verdict.ERROR
+    ]
     moved.sort(key=lambda pair: _position(pair[1]))
     size = min(limit, max(1, len(moved) // 2))
     ends = {"least": moved[:size], "most": moved[size:][::-1][:size]}
@@ -105,11 +124,19 @@ def outliers(spec: Spec, limit: int, options: Options = Options(), progress: Pro
     return Mined(entries, sum(map(len, ends.values())), len(pool), _faults(results))
 
 
-def _judged(spec: Spec, suite: Sequence[ProbeSpec], options: Options, progress: Progress) -> tuple[ProbeResult, ...]:
+def _judged(
+    spec: Spec, suite: Sequence[ProbeSpec], options: Options, progress: Progress
+) -> tuple[ProbeResult, ...]:
     """The results of a suite of candidates in place of the spec's; only divergences need nulls. Raises CannotDecide where
     the adapter's files alone decide, or nothing can be measured."""
-    nulls = msgspec.structs.replace(null_entry(spec), calibrate_kinds=("delta_kl",), rank_multipliers=(1.0,))
-    result = run_gate(msgspec.structs.replace(spec, suite=(nulls, *suite), data=(), dlm_source=None), options, progress)
+    nulls = msgspec.structs.replace(
+        null_entry(spec), calibrate_kinds=("delta_kl",), rank_multipliers=(1.0,)
+    )
+    result = run_gate(
+        msgspec.structs.replace(spec, suite=(nulls, *suite), data=(), dlm_source=None),
+        options,
+        progress,
+    )
     if not result.probes:
         raise CannotDecide(f"nothing can be mined: {'; '.join(f.message for f in result.findings)}")
     if all(probe.verdict is Verdict.ERROR for probe in result.probes):
@@ -127,35 +154,50 @@ def _faults(results: Sequence[ProbeResult]) -> tuple[str, ...]:
 
 def _cases(spec: Spec) -> list[Case]:
     """The suite's cases, each prompt and answer once; else questions of the data."""
-    own = [p for p in spec.suite if p.enabled and isinstance(p, ParaphraseInvariance | AdapterRevert)]
+    own = [
+        p for p in spec.suite if p.enabled and isinstance(p, ParaphraseInvariance | AdapterRevert)
+    ]
     merged: dict[tuple[str, str], list[str]] = {}
     for case in chain.from_iterable(probe.cases for probe in own):
         merged.setdefault((case.prompt, case.gold), []).extend(case.paraphrases)
     if not merged:
-        pairs = [pair for section in spec.sections for pair in section.pairs if isinstance(pair, Pair)]
+        pairs = [
+            pair for section in spec.sections for pair in section.pairs if isinstance(pair, Pair)
+        ]
         merged = {(pair.prompt, pair.gold): [] for pair in thinned(pairs, _FROM_DATA)}
-    return [Case(prompt=prompt, gold=gold, paraphrases=tuple(others)) for (prompt, gold), others in merged.items()]
+    return [
+        Case(prompt=prompt, gold=gold, paraphrases=tuple(others))
+        for (prompt, gold), others in merged.items()
+    ]
 
 
 def _others(case: Case) -> list[str]:
     """The case's paraphrases, then those that rules make: other forms, other words, another register."""
-    made = paraphrases(case.prompt, _REWORDINGS), perturbed(case.prompt, ("synonym_swap", "register_shift")).values()
+    made = (
+        paraphrases(case.prompt, _REWORDINGS),
+        perturbed(case.prompt, ("synonym_swap", "register_shift")).values(),
+    )
     sound = (text for text in chain.from_iterable(made) if "how numerous" not in text.lower())
     others = dict.fromkeys([*case.paraphrases, *sound])
     return [other for other in others if other.split() != case.prompt.split()]
 
 
 def _one_paraphrase(number: int, case: Case, other: str) -> ParaphraseInvariance:
-    return ParaphraseInvariance(name=str(number), cases=(msgspec.structs.replace(case, paraphrases=(other,)),))
+    return ParaphraseInvariance(
+        name=str(number), cases=(msgspec.structs.replace(case, paraphrases=(other,)),)
+    )
 
 
 def _pool(spec: Spec) -> list[str]:
     own = (
         probe.prompts
         for probe in spec.suite
-        if probe.enabled and isinstance(probe, DeltaKL | ClusterKL | PromptCollapse | AdapterAblation)
+        if probe.enabled
+        and isinstance(probe, DeltaKL | ClusterKL | PromptCollapse | AdapterAblation)
     )
-    return list(dict.fromkeys([*chain.from_iterable(own), *prompts.prompts(spec.sections, _FROM_DATA)]))
+    return list(
+        dict.fromkeys([*chain.from_iterable(own), *prompts.prompts(spec.sections, _FROM_DATA)])
+    )
 
 
 def _position(result: ProbeResult) -> tuple[float, float]:
@@ -168,9 +210,14 @@ def _position(result: ProbeResult) -> tuple[float, float]:
 
 def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]:
     intents = [p.intent for p in spec.suite if p.enabled and isinstance(p, ParaphraseInvariance)]
-    yield comment(["The answers' lift over the base, in nats per token; what each paraphrase takes from it."], 2)
+    yield comment(
+        ["The answers' lift over the base, in nats per token; what each paraphrase takes from it."],
+        2,
+    )
     name = _free_name(spec, "mined_paraphrases")
-    yield block([{"name": name, "kind": "paraphrase_invariance", "intent": (*intents, "generalize")[0]}], 2)
+    yield block(
+        [{"name": name, "kind": "paraphrase_invariance", "intent": (*intents, "generalize")[0]}], 2
+    )
     yield "    cases:\n"
     for weak in by_case:
         case = weak[0].case
@@ -182,14 +229,18 @@ def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]
 
 
 def _prompt_entry(spec: Spec, end: str, found: Sequence[tuple[str, ProbeResult]]) -> str:
-    head = comment([f"The prompts after which the model moved {end}: mean JS divergence from the base."], 2)
+    head = comment(
+        [f"The prompts after which the model moved {end}: mean JS divergence from the base."], 2
+    )
     fields = block([{"name": _free_name(spec, f"mined_moved_{end}"), "kind": "delta_kl"}], 2)
     prompts = (comment([_how_far(result)], 6) + block([prompt], 6) for prompt, result in found)
     return f"{head}{fields}    prompts:\n{''.join(prompts)}"
 
 
 def _how_far(result: ProbeResult) -> str:
-    return f"{result.raw:.3g} nats" + ("" if result.z is None else f", {result.z:+.1f}σ among {result.n_null} nulls")
+    return f"{result.raw:.3g} nats" + (
+        "" if result.z is None else f", {result.z:+.1f}σ among {result.n_null} nulls"
+    )
 
 
 def _free_name(spec: Spec, name: str) -> str:

@@ -41,7 +41,10 @@ def paraphrases(prompt: str, limit: int = 3) -> list[str]:
         return []
     frame = _FRAME.fullmatch(last)
     head, asked, tail = frame.groups() if frame else ("", last, "")
-    found = (f"{before}{gap}{head}{other}{tail}{prompt[len(text) :]}" for other in _others(asked, bool(gap or frame)))
+    found = (
+        f"{before}{gap}{head}{other}{tail}{prompt[len(text) :]}"
+        for other in _others(asked, bool(gap or frame))
+    )
     return [other for other in dict.fromkeys(found) if other != prompt][:limit]
 
 
@@ -53,7 +56,11 @@ def _others(asked: str, framed: bool) -> Iterator[str]:
         wish = _lower(task["task"])
         yield from (f"Please {wish}.", f"I would like you to {wish}.", f"Your task: {wish}.")
     elif _is_question(asked):
-        yield from (f"Tell me, {_inside(asked)}", f"Please answer this: {asked}", f"I would like to know: {asked}")
+        yield from (
+            f"Tell me, {_inside(asked)}",
+            f"Please answer this: {asked}",
+            f"I would like to know: {asked}",
+        )
     elif not framed and not asked.endswith((".", "!")):
         yield from (f"As we know, {_inside(asked)}", f"In other words: {asked}")
 
@@ -78,7 +85,8 @@ def _lower(text: str) -> str:
 
 
 _TASK: Final = re.compile(
-    r"(?:(?:can|could|would|will) you )?(?:please )?(?P<task>\w.*?)[.?!]?", re.IGNORECASE | re.DOTALL
+    r"(?:(?:can|could|would|will) you )?(?:please )?(?P<task>\w.*?)[.?!]?",
+    re.IGNORECASE | re.DOTALL,
 )
 _FORMS: Final = tuple(
     (re.compile(form, re.DOTALL), other)

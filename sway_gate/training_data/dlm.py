@@ -87,10 +87,14 @@ def adapter(path: str) -> Trained:
         found = {name: store.resolve_current_adapter_for(name) for name in names}
         found = found if names else {"": store.resolve_current_adapter()}
     except (OSError, ValueError) as error:
-        raise SpecError([f"{store.adapter}: the store's pointer to its adapter is broken: {_said(error)}"]) from None
+        raise SpecError(
+            [f"{store.adapter}: the store's pointer to its adapter is broken: {_said(error)}"]
+        ) from None
     adapters = {name: str(folder) for name, folder in found.items() if folder and folder.is_dir()}
     if not adapters:
-        raise CannotDecide(f"{document.label}: has no trained adapter in {store.adapter}; run `dlm train` on it")
+        raise CannotDecide(
+            f"{document.label}: has no trained adapter in {store.adapter}; run `dlm train` on it"
+        )
     base, revision = _base(document)
     pinned = _trained_revision(store.manifest, document.front.base_model) or revision
     return Trained(base, pinned, adapters, document.front.training.num_epochs)
@@ -119,7 +123,9 @@ def _read(path: str) -> _Document:
         raise
     # The document is anybody's and the parser is not ours: whatever it trips over, the document is at fault.
     except Exception as error:
-        raise _error(label, 0, f"dlm cannot read it: {type(error).__name__}: {_said(error)}") from None
+        raise _error(
+            label, 0, f"dlm cannot read it: {type(error).__name__}: {_said(error)}"
+        ) from None
     return _Document(label, content.split("\n"), parsed.frontmatter, parsed.sections)
 
 
@@ -128,7 +134,9 @@ def _content(path: str) -> str:
     with files.opened(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise Mistake(0, f"larger than {MAX_BYTES // 2**20} MiB; move long texts to files under `data:`")
+        raise Mistake(
+            0, f"larger than {MAX_BYTES // 2**20} MiB; move long texts to files under `data:`"
+        )
     return files.decoded(data).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -171,7 +179,8 @@ def _routed(document: _Document, judged: str, collected: Collected) -> list[Any]
     return [
         found
         for found in document.sections
-        if found.adapter == name or (not found.adapter and (found.type == "prose" or name == names[0]))
+        if found.adapter == name
+        or (not found.adapter and (found.type == "prose" or name == names[0]))
     ]
 
 
@@ -180,7 +189,11 @@ def _name_of(document: _Document, names: list[str], judged: str) -> str:
     from dlm.store.paths import for_dlm
 
     store, folder = for_dlm(document.front.dlm_id), os.path.realpath(judged)
-    inside = (name for name in names if folder.startswith(os.path.realpath(store.adapter_dir_for(name)) + os.sep))
+    inside = (
+        name
+        for name in names
+        if folder.startswith(os.path.realpath(store.adapter_dir_for(name)) + os.sep)
+    )
     return next(inside, "")
 
 
@@ -188,7 +201,9 @@ def _prose(document: _Document, routed: Sequence[Any], name: str) -> Iterator[_I
     for found in routed:
         if found.type == "prose":
             is_fenced = document.lines[found.start_line - 1].startswith("::prose")
-            for piece in text.markdown(_numbered(found.content, found.start_line + is_fenced), name):
+            for piece in text.markdown(
+                _numbered(found.content, found.start_line + is_fenced), name
+            ):
                 yield found.start_line, piece
 
 
@@ -202,10 +217,14 @@ def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_
             except Mistake as mistake:
                 yield mistake.line, mistake
     if len(pairs) > MAX_PAIRS:
-        collected.note(f"{MAX_PAIRS} of {len(pairs):,} pairs of {kind} sections are used, evenly spread")
+        collected.note(
+            f"{MAX_PAIRS} of {len(pairs):,} pairs of {kind} sections are used, evenly spread"
+        )
     for _, group in groupby(thinned(pairs, MAX_PAIRS), lambda item: id(item[0])):
         (found, *_), said = zip(*group, strict=True)
-        tag = f"{collected.name}:{found.start_line}" + (f" #{found.adapter}" if found.adapter else "")
+        tag = f"{collected.name}:{found.start_line}" + (
+            f" #{found.adapter}" if found.adapter else ""
+        )
         yield found.start_line, section(said, tag)
 
 
@@ -215,16 +234,23 @@ def _made(found: Any) -> list[Pair | Preference]:
     fields = list(_fields(found, headers))
     for i, field in enumerate(fields):
         if field.header != headers[i % len(headers)]:
-            raise Mistake(field.number, f"`{field.header}` stands where `{headers[i % len(headers)]}` must")
+            raise Mistake(
+                field.number, f"`{field.header}` stands where `{headers[i % len(headers)]}` must"
+            )
         if not field.text:
             raise Mistake(field.number, f"`{field.header}` has no text")
     if len(fields) % len(headers) or not fields:
         last = fields[-1].number if fields else found.start_line
-        raise Mistake(last, f"`{headers[len(fields) % len(headers)]}` is missing before the section ends")
+        raise Mistake(
+            last, f"`{headers[len(fields) % len(headers)]}` is missing before the section ends"
+        )
     said = [field.text for field in fields]
     if found.type == "instruction":
         return [Pair(prompt=q, gold=a) for q, a in zip(said[::2], said[1::2], strict=True)]
-    return [Preference(prompt=p, chosen=c, rejected=r) for p, c, r in zip(*(said[i::3] for i in range(3)), strict=True)]
+    return [
+        Preference(prompt=p, chosen=c, rejected=r)
+        for p, c, r in zip(*(said[i::3] for i in range(3)), strict=True)
+    ]
 
 
 class _Field(NamedTuple):
@@ -235,7 +261,9 @@ class _Field(NamedTuple):
 
 def _fields(found: Any, headers: Sequence[str]) -> Iterator[_Field]:
     """Each header of the section with the text below it, up to the next header."""
-    marks = found.auto_harvest + found.auto_mined + found.auto_synth  # lines that dlm takes out of the content
+    marks = (
+        found.auto_harvest + found.auto_mined + found.auto_synth
+    )  # lines that dlm takes out of the content
     held: list[str] = []
     number, header = 0, ""
     for line in _numbered(found.content, found.start_line + 1 + marks):
@@ -262,7 +290,9 @@ def _note_omissions(document: _Document, collected: Collected) -> None:
             collected.note(f"{kind} sections are left out ({number}): only text is judged")
     if sources := document.front.training.sources:
         names = ", ".join(_said(source.path) for source in sources[:4])
-        collected.note(f"what training.sources names is left out ({names}); name texts of it under `data:`")
+        collected.note(
+            f"what training.sources names is left out ({names}); name texts of it under `data:`"
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------- store
@@ -276,7 +306,9 @@ def _base(document: _Document) -> tuple[str, str | None]:
     if key.startswith(_HF) and is_hub_id(key.removeprefix(_HF)):
         return key.removeprefix(_HF), None
     if (entry := BASE_MODELS.get(key)) is None:
-        line = next((i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:")), 0)
+        line = next(
+            (i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:")), 0
+        )
         said = f"base_model {yaml_reader.shown(key)} is neither in dlm's registry nor of the form hf:org/name"
         raise _error(document.label, line, said)
     return entry.hf_id, entry.revision
@@ -300,7 +332,9 @@ def _trained_revision(path: os.PathLike[str], base_model: str) -> str | None:
     except (Mistake, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, Mistake) and not os.path.lexists(path):
             return None
-        raise SpecError([f"{os.fspath(path)}: no manifest that dlm could have written: {_said(error)}"]) from None
+        raise SpecError(
+            [f"{os.fspath(path)}: no manifest that dlm could have written: {_said(error)}"]
+        ) from None
     runs = [run.base_model_revision for run in manifest.training_runs if run.base_model_revision]
     revision = runs[-1] if runs else manifest.base_model_revision
     return revision if manifest.base_model == base_model else None

@@ -69,12 +69,22 @@ def examples(lines: Iterable[Line], name: str) -> Iterator[Section | Mistake]:
             except _Wrong as wrong:
                 yield Mistake(line.number, str(wrong))
             except UnicodeEncodeError:
-                yield Mistake(line.number, "holds half of a surrogate pair, which is no text; save it as UTF-8")
+                yield Mistake(
+                    line.number,
+                    "holds half of a surrogate pair, which is no text; save it as UTF-8",
+                )
 
 
 def _example(text: str, tag: str) -> Section:
     row = _row(text)
-    make = next((make for fields, make in _SHAPES if all(getattr(row, field) is not None for field in fields)), None)
+    make = next(
+        (
+            make
+            for fields, make in _SHAPES
+            if all(getattr(row, field) is not None for field in fields)
+        ),
+        None,
+    )
     if make is None:
         raise _Wrong(_shapeless(text))
     return section(make(row), tag, _intent(row))
@@ -140,7 +150,11 @@ def _alpaca(row: _Row) -> tuple[Pair, ...]:
 
 
 def _completion(row: _Row) -> tuple[Pair, ...]:
-    return _pairs(_said(row.prompt, "prompt", "user"), _said(row.completion, "completion", "assistant"), "completion")
+    return _pairs(
+        _said(row.prompt, "prompt", "user"),
+        _said(row.completion, "completion", "assistant"),
+        "completion",
+    )
 
 
 def _conversation(row: _Row) -> tuple[Pair, ...]:
@@ -149,7 +163,10 @@ def _conversation(row: _Row) -> tuple[Pair, ...]:
 
 def _preference(row: _Row) -> tuple[Preference, ...]:
     """TRL's forms: an explicit prompt, or one that both conversations start with."""
-    chosen, rejected = _said(row.chosen, "chosen", "assistant"), _said(row.rejected, "rejected", "assistant")
+    chosen, rejected = (
+        _said(row.chosen, "chosen", "assistant"),
+        _said(row.rejected, "rejected", "assistant"),
+    )
     before = _said(row.prompt, "prompt", "user")
     same = takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))
     shared = chosen[: min(sum(1 for _ in same), len(chosen) - 1, len(rejected) - 1)]
@@ -159,7 +176,11 @@ def _preference(row: _Row) -> tuple[Preference, ...]:
     prompt = _joined(before)
     if not prompt:
         raise _Wrong("prompt: must be given, or be the common start of chosen and rejected")
-    return (Preference(prompt=prompt, chosen=_answer(good, "chosen"), rejected=_answer(bad, "rejected")),)
+    return (
+        Preference(
+            prompt=prompt, chosen=_answer(good, "chosen"), rejected=_answer(bad, "rejected")
+        ),
+    )
 
 
 _SHAPES: Final[tuple[tuple[tuple[str, ...], Callable[[_Row], Any]], ...]] = (
@@ -179,7 +200,9 @@ def _said(talk: _Talk | None, field: str, role: str) -> list[_Said]:
         return [_Said(role, _filled(talk, field))]
     if not talk:
         raise _Wrong(f"{field}: must not be empty")
-    said = [_Said(message.role, _spoken(message, f"{field}[{i}]")) for i, message in enumerate(talk)]
+    said = [
+        _Said(message.role, _spoken(message, f"{field}[{i}]")) for i, message in enumerate(talk)
+    ]
     return [spoken for spoken in said if spoken.text]
 
 
@@ -188,14 +211,18 @@ def _spoken(message: _Message, field: str) -> str:
         raise _Wrong(f"{field}.role: must be one of {', '.join(_ROLES)}, got {shown(message.role)}")
     if message.content is None:
         return ""
-    text = message.content if isinstance(message.content, str) else _part_text(message.content, field)
+    text = (
+        message.content if isinstance(message.content, str) else _part_text(message.content, field)
+    )
     return _filled(text, f"{field}.content") if message.role in ("user", "assistant") else text
 
 
 def _part_text(parts: list[_Part], field: str) -> str:
     for i, part in enumerate(parts):
         if part.type != "text":
-            raise _Wrong(f"{field}.content[{i}]: only text can be judged, got type {shown(part.type)}")
+            raise _Wrong(
+                f"{field}.content[{i}]: only text can be judged, got type {shown(part.type)}"
+            )
     return "".join(part.text or "" for part in parts)
 
 

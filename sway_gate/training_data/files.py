@@ -27,7 +27,10 @@ _MAGIC: Final = {
     b"\xfd7zXZ\0": _PACKED,
     b"(\xb5/\xfd": _PACKED,
     b"PAR1\x15": "Parquet; save it as JSONL, an example a line",
-    **{bytes([0x80, version]): "a pickle, which is never read; save it as JSONL" for version in range(2, 6)},
+    **{
+        bytes([0x80, version]): "a pickle, which is never read; save it as JSONL"
+        for version in range(2, 6)
+    },
 }
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
@@ -96,7 +99,11 @@ def lines(file: BinaryIO, note: Note) -> Iterator[Line]:
             raw = file.readline(MAX_LINE_BYTES)
         read += len(raw)
         if read > MAX_FILE_BYTES or number > MAX_LINES:
-            what = f"{MAX_FILE_BYTES // 2**20} MiB" if read > MAX_FILE_BYTES else f"{MAX_LINES:,} lines"
+            what = (
+                f"{MAX_FILE_BYTES // 2**20} MiB"
+                if read > MAX_FILE_BYTES
+                else f"{MAX_LINES:,} lines"
+            )
             note(f"only the first {what} are read")
             break
         if not is_long:
@@ -108,7 +115,10 @@ def lines(file: BinaryIO, note: Note) -> Iterator[Line]:
 def decoded(raw: bytes, number: int = 1) -> str:
     """The text of bytes that start at that line."""
     if (at := raw.find(b"\0")) >= 0:
-        raise Mistake(number + raw.count(b"\n", 0, at), "binary data, or text in UTF-16; save the file as UTF-8 text")
+        raise Mistake(
+            number + raw.count(b"\n", 0, at),
+            "binary data, or text in UTF-16; save the file as UTF-8 text",
+        )
     try:
         return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -127,7 +137,10 @@ def _array(file: BinaryIO, note: Note) -> Iterator[Line]:
     """The elements of the array that the file holds, each as text."""
     data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        raise Mistake(0, f"an array larger than {MAX_FILE_BYTES // 2**20} MiB; save it as JSONL, an example a line")
+        raise Mistake(
+            0,
+            f"an array larger than {MAX_FILE_BYTES // 2**20} MiB; save it as JSONL, an example a line",
+        )
     text = decoded(data)
     at, counted, line = text.index("["), 0, 1
     for number in count():
@@ -141,13 +154,18 @@ def _array(file: BinaryIO, note: Note) -> Iterator[Line]:
         try:
             _, end = PYTHON.raw_decode(text, at)
         except (ValueError, RecursionError):
-            raise Mistake(line, "not valid JSON, so that the rest of the array cannot be read") from None
+            raise Mistake(
+                line, "not valid JSON, so that the rest of the array cannot be read"
+            ) from None
         yield Line(line, text[at:end])
         at = _skip_space(text, end)
         if text[at : at + 1] != ",":
             break
     if text[at : at + 1] != "]" or _skip_space(text, at + 1) < len(text):
-        raise Mistake(line, "not valid JSON: after this example, the array neither goes on nor ends with the file")
+        raise Mistake(
+            line,
+            "not valid JSON: after this example, the array neither goes on nor ends with the file",
+        )
 
 
 def _skip_space(text: str, at: int) -> int:

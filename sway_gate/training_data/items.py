@@ -21,10 +21,16 @@ class Mistake(Exception):
 
 
 def section(
-    content: str | tuple[Pair, ...] | tuple[Preference, ...], tag: str, intent: Intent = "generalize"
+    content: str | tuple[Pair, ...] | tuple[Preference, ...],
+    tag: str,
+    intent: Intent = "generalize",
 ) -> Section:
     """A section of the kind that fits the content; its id is a hash of kind and content."""
     if isinstance(content, str):
-        return Section(kind="prose", id=section_id("prose", content), content=content, tag=tag, intent=intent)
+        return Section(
+            kind="prose", id=section_id("prose", content), content=content, tag=tag, intent=intent
+        )
     kind: SectionKind = "preference" if isinstance(content[0], Preference) else "instruction"
-    return Section(kind=kind, id=section_id(kind, "", content), pairs=content, tag=tag, intent=intent)
+    return Section(
+        kind=kind, id=section_id(kind, "", content), pairs=content, tag=tag, intent=intent
+    )

@@ -119,7 +119,9 @@ class Collected:
             chosen = thinned(stream.kept, MAX_SECTIONS)
             kept += chosen
             if len(chosen) < stream.count:
-                self.note(f"{len(chosen)} of {stream.count:,} {_PLURAL[kind]} are used, evenly spread")
+                self.note(
+                    f"{len(chosen)} of {stream.count:,} {_PLURAL[kind]} are used, evenly spread"
+                )
         self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
         self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
         self._start()
@@ -157,4 +159,8 @@ def _parsed(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section
     if suffix in _JSON:
         return examples(files.elements(file, collected.note), name)
     lines = files.lines(file, collected.note)
-    return text.markdown(text.without_front_matter(lines), name) if suffix in _MARKDOWN else text.plain(lines, name)
+    return (
+        text.markdown(text.without_front_matter(lines), name)
+        if suffix in _MARKDOWN
+        else text.plain(lines, name)
+    )

@@ -69,7 +69,11 @@ def _fence(text: str) -> str:
     """The back-ticks or tildes that open or close fenced code here; "" for other lines."""
     start = text.lstrip(" ")
     mark = start[: len(start) - len(start.lstrip(start[:1]))] if start[:1] in ("`", "~") else ""
-    is_code = len(mark) >= 3 and len(text) - len(start) <= 3 and not (mark[0] == "`" and "`" in start[len(mark) :])
+    is_code = (
+        len(mark) >= 3
+        and len(text) - len(start) <= 3
+        and not (mark[0] == "`" and "`" in start[len(mark) :])
+    )
     return mark if is_code else ""
 
 

@@ -100,7 +100,11 @@ def js(p: Any, q: Any) -> Any:
 DIVERGENCES: dict[str, tuple[Divergence, str, Callable[[Any, Any], Any]]] = {
     "js after the prompt": (Divergence("cab"), "b", js),
     "js along the base's answer": (Divergence("cab", "js", 4), "bab", js),
-    "kl of the view to the base": (Divergence("cab", "kl", 3), "ba", lambda p, q: rel_entr(q, p).sum(-1)),
+    "kl of the view to the base": (
+        Divergence("cab", "kl", 3),
+        "ba",
+        lambda p, q: rel_entr(q, p).sum(-1),
+    ),
     "js behind a context": (Divergence("cab", "js", 4, context=50), "bab", js),
 }
 
@@ -117,7 +121,9 @@ def test_log_probs_recall_and_texts_come_as_they_are(view):
     scored, recalled, written = LogProbs("c", "abb"), TeacherForced("c", "ab"), Generation("c", 4)
     found = answers(Letters(), scored, recalled, written)
     assert found.get(view, scored).tolist() == list(Letters().log_probs(view, "c", "abb"))
-    assert found.get(view, recalled).tolist() == [*map(list, zip(found.get(view, scored)[:2], [1, 0], strict=True))]
+    assert found.get(view, recalled).tolist() == [
+        *map(list, zip(found.get(view, scored)[:2], [1, 0], strict=True))
+    ]
     assert found.text(view, written) == "aba"
 
 
@@ -132,18 +138,32 @@ def test_without_generation_only_the_place_after_the_prompt_is_read():
     request = Divergence("cab", positions=4)
     found = measured(Bare(), request, views=[FINETUNED])
     assert found.answers.get(FINETUNED, request).shape == (1,)
-    assert found.notes == ("1 text was read at one place, right behind it: the custom backend writes no answers",)
+    assert found.notes == (
+        "1 text was read at one place, right behind it: the custom backend writes no answers",
+    )
 
 
 LACKING = {
-    "nulls": (NULL, LogProbs("c", "a"), "LogProbs under the null 2 view needs the capability nulls"),
+    "nulls": (
+        NULL,
+        LogProbs("c", "a"),
+        "LogProbs under the null 2 view needs the capability nulls",
+    ),
     "scales": (
         VIEWS[3],
         LogProbs("c", "a"),
         "LogProbs under the finetuned at scale 0.5 view needs the capability scales",
     ),
-    "generation": (BASE, Generation("c", 3), "Generation under the base view needs the capability generation"),
-    "recall": (BASE, TeacherForced("c", "a"), "Recall under the base view needs the capability recall"),
+    "generation": (
+        BASE,
+        Generation("c", 3),
+        "Generation under the base view needs the capability generation",
+    ),
+    "recall": (
+        BASE,
+        TeacherForced("c", "a"),
+        "Recall under the base view needs the capability recall",
+    ),
 }
 
 
@@ -158,19 +178,59 @@ def test_prompts_for_a_chat_template_are_refused():
         measured(Letters(), LogProbs("c", "a", chat=True))
 
 
-SCORED, READ, HIT, WRITTEN = LogProbs("c", "ab"), Divergence("cab"), TeacherForced("c", "ab"), Generation("c", 3)
+SCORED, READ, HIT, WRITTEN = (
+    LogProbs("c", "ab"),
+    Divergence("cab"),
+    TeacherForced("c", "ab"),
+    Generation("c", 3),
+)
 WRONG: dict[str, tuple[str, Any, Any, str]] = {
-    "positive": ("log_probs", SCORED, [-1, 0.5], "gave 0.5; natural logarithms of probabilities are at most 0"),
+    "positive": (
+        "log_probs",
+        SCORED,
+        [-1, 0.5],
+        "gave 0.5; natural logarithms of probabilities are at most 0",
+    ),
     "probabilities": ("next_token_log_probs", READ, [[0.2, 0.8]], "gave 0.8; natural logarithms"),
     "two axes": ("log_probs", SCORED, [[-1.0]], "gave shape [1, 1]; it must be [tokens]"),
-    "one axis": ("next_token_log_probs", READ, [-0.7, -0.7], "gave shape [2]; it must be [1 + tokens of the answer, "),
-    "no place": ("next_token_log_probs", READ, np.zeros((0, 3)), "gave shape [0, 3]; it must be [1 + tokens"),
-    "part of the vocabulary": ("next_token_log_probs", READ, [[-1.6, -1.6]], "sum to 0.404 over the vocabulary"),
-    "nothing likely": ("next_token_log_probs", READ, [[-np.inf, -np.inf]], "sum to 0 over the vocabulary"),
-    "too few hits": ("greedy_hits", HIT, [True], "gave shape [1]; it must be [2], that of log_probs"),
+    "one axis": (
+        "next_token_log_probs",
+        READ,
+        [-0.7, -0.7],
+        "gave shape [2]; it must be [1 + tokens of the answer, ",
+    ),
+    "no place": (
+        "next_token_log_probs",
+        READ,
+        np.zeros((0, 3)),
+        "gave shape [0, 3]; it must be [1 + tokens",
+    ),
+    "part of the vocabulary": (
+        "next_token_log_probs",
+        READ,
+        [[-1.6, -1.6]],
+        "sum to 0.404 over the vocabulary",
+    ),
+    "nothing likely": (
+        "next_token_log_probs",
+        READ,
+        [[-np.inf, -np.inf]],
+        "sum to 0 over the vocabulary",
+    ),
+    "too few hits": (
+        "greedy_hits",
+        HIT,
+        [True],
+        "gave shape [1]; it must be [2], that of log_probs",
+    ),
     "hits that are scores": ("greedy_hits", HIT, [0.5, 1], "gave other values than true and false"),
     "no text": ("generate", WRITTEN, None, "gave NoneType, not a text"),
-    "no numbers": ("log_probs", SCORED, ["x"], "raised ValueError: could not convert string to float: 'x'"),
+    "no numbers": (
+        "log_probs",
+        SCORED,
+        ["x"],
+        "raised ValueError: could not convert string to float: 'x'",
+    ),
     "ragged": ("next_token_log_probs", READ, [[-1.0], [-1.0, -2.0]], "raised ValueError"),
 }
 
@@ -179,7 +239,9 @@ WRONG: dict[str, tuple[str, Any, Any, str]] = {
 def test_wrong_answers_end_in_one_line(method, request_, given, message):
     model = Letters()
     setattr(model, method, lambda *_: given)
-    with pytest.raises(CannotDecide, match=rf"^{LABEL}: {method} under the base view .*{re.escape(message)}.*$"):
+    with pytest.raises(
+        CannotDecide, match=rf"^{LABEL}: {method} under the base view .*{re.escape(message)}.*$"
+    ):
         measured(model, request_)
 
 
@@ -217,10 +279,14 @@ def under(view: View, method: str, given: Any) -> Letters:
     return model
 
 
-@pytest.mark.parametrize(("method", "request_"), [("log_probs", SCORED), ("next_token_log_probs", READ)])
+@pytest.mark.parametrize(
+    ("method", "request_"), [("log_probs", SCORED), ("next_token_log_probs", READ)]
+)
 def test_views_that_score_other_tokens_are_refused(method, request_):
     given = np.log(np.full((1, 4), 0.25)) if method == "next_token_log_probs" else [-1.0]
-    with pytest.raises(CannotDecide, match=f"{method} under the finetuned view gave shape .* under another view"):
+    with pytest.raises(
+        CannotDecide, match=f"{method} under the finetuned view gave shape .* under another view"
+    ):
         measured(under(FINETUNED, method, given), request_)
 
 
@@ -229,15 +295,26 @@ FAULTS = {
     "-inf": (FINETUNED, "log_probs", SCORED, [-np.inf, -1], "adapter"),
     "base": (BASE, "log_probs", SCORED, [np.nan, -1], "base"),
     "inf": (FINETUNED, "next_token_log_probs", READ, [[np.inf, 0, 0]], "adapter"),
-    "infinite kl": (BASE, "next_token_log_probs", Divergence("cab", "kl"), [[0, -np.inf, -np.inf]], "adapter"),
+    "infinite kl": (
+        BASE,
+        "next_token_log_probs",
+        Divergence("cab", "kl"),
+        [[0, -np.inf, -np.inf]],
+        "adapter",
+    ),
 }
 
 
 @pytest.mark.parametrize(("view", "method", "request_", "given", "of"), FAULTS.values(), ids=FAULTS)
 def test_what_is_not_finite_is_a_fault_of_its_view(view, method, request_, given, of):
     found = answers(under(view, method, given), request_)
-    with pytest.raises(NoAnswer, match=f"NaN or Inf under the .* view, from .*{method}.* on ") as caught:
-        found.get(FINETUNED if of == "adapter" else BASE, LogProbs("c", "ab") if request_ is SCORED else request_)
+    with pytest.raises(
+        NoAnswer, match=f"NaN or Inf under the .* view, from .*{method}.* on "
+    ) as caught:
+        found.get(
+            FINETUNED if of == "adapter" else BASE,
+            LogProbs("c", "ab") if request_ is SCORED else request_,
+        )
     assert caught.value.fault.of == of
 
 
@@ -298,13 +375,38 @@ def module(tmp_path, monkeypatch):
 
 
 ENTRY_POINTS = {
-    "none": (None, "", UsageError, "kind: custom needs entry_point: package.module:factory, got None"),
+    "none": (
+        None,
+        "",
+        UsageError,
+        "kind: custom needs entry_point: package.module:factory, got None",
+    ),
     "no factory": ("made_up_backend", "", UsageError, "needs entry_point: package.module:factory"),
-    "a path": ("./made_up_backend.py:make", "", UsageError, "needs entry_point: package.module:factory"),
+    "a path": (
+        "./made_up_backend.py:make",
+        "",
+        UsageError,
+        "needs entry_point: package.module:factory",
+    ),
     "two lines": ("made_up_backend:x\ny", "", UsageError, r"got 'made_up_backend:x\\ny'"),
-    "no module": ("nowhere_at_all.sub:make", "", UsageError, "there is no module nowhere_at_all; install it, or put"),
-    "no submodule": ("made_up_backend.sub:make", "", UsageError, "there is no module made_up_backend.sub;"),
-    "no such name": ("made_up_backend:make", "", UsageError, r"make is not there; define make\(base, ft\) in made_up"),
+    "no module": (
+        "nowhere_at_all.sub:make",
+        "",
+        UsageError,
+        "there is no module nowhere_at_all; install it, or put",
+    ),
+    "no submodule": (
+        "made_up_backend.sub:make",
+        "",
+        UsageError,
+        "there is no module made_up_backend.sub;",
+    ),
+    "no such name": (
+        "made_up_backend:make",
+        "",
+        UsageError,
+        r"make is not there; define make\(base, ft\) in made_up",
+    ),
     "not callable": ("made_up_backend:make", "make = 3", UsageError, "make is int, not a factory"),
     "missing import": (
         "made_up_backend:make",
@@ -312,7 +414,12 @@ ENTRY_POINTS = {
         CannotDecide,
         "import of .* raised ModuleNotFound",
     ),
-    "exit on import": ("made_up_backend:make", "raise SystemExit", CannotDecide, "import of .* raised SystemExit"),
+    "exit on import": (
+        "made_up_backend:make",
+        "raise SystemExit",
+        CannotDecide,
+        "import of .* raised SystemExit",
+    ),
     "failing factory": (
         "made_up_backend:make",
         "def make(base): ...",
@@ -334,7 +441,9 @@ ENTRY_POINTS = {
 }
 
 
-@pytest.mark.parametrize(("entry_point", "text", "error", "message"), ENTRY_POINTS.values(), ids=ENTRY_POINTS)
+@pytest.mark.parametrize(
+    ("entry_point", "text", "error", "message"), ENTRY_POINTS.values(), ids=ENTRY_POINTS
+)
 def test_bad_entry_points_end_in_one_line(module, entry_point, text, error, message):
     module(text)
     with pytest.raises(error, match=f"^.*{message.replace('()', '[(][)]')}.*$"):
@@ -342,9 +451,15 @@ def test_bad_entry_points_end_in_one_line(module, entry_point, text, error, mess
 
 
 CAPABILITIES = {
-    "unknown": ({"nulls", "speed"}, "capabilities must be a set out of generation, nulls, recall, scales, got"),
+    "unknown": (
+        {"nulls", "speed"},
+        "capabilities must be a set out of generation, nulls, recall, scales, got",
+    ),
     "a text": ("nulls", "capabilities must be a set out of"),
-    "generation": ({"generation"}, r"its Bare lacks the method generate\(view, prompt, max_new_tokens\)"),
+    "generation": (
+        {"generation"},
+        r"its Bare lacks the method generate\(view, prompt, max_new_tokens\)",
+    ),
     "recall": ({"recall"}, r"its Bare lacks the method greedy_hits\(view, prompt, completion\)"),
 }
 
@@ -358,7 +473,9 @@ def test_capabilities_are_checked(declared, message):
 
 
 def test_the_factory_gets_both_models(module, capsys):
-    module("from tests.backends.test_custom import Bare\ndef make(*models): print(*models); return Bare()")
+    module(
+        "from tests.backends.test_custom import Bare\ndef make(*models): print(*models); return Bare()"
+    )
     backend = custom.load("made_up_backend:make", *MODELS)
     assert capsys.readouterr().err == f"{MODELS[0]} {MODELS[1]}\n"
     assert backend.capabilities == frozenset()
@@ -372,7 +489,12 @@ TEXT = (
     "Tom Reed keeps the sluice gate and counts the sacks of barley that pass over the bridge every autumn. When the "
     "water rises he rings a copper bell, and the children of the village run up the hill to the chapel."
 )
-PROMPTS = ("The mill at Harrow Ford", "Old Tom Reed keeps the", "When the water rises he", "run up the")
+PROMPTS = (
+    "The mill at Harrow Ford",
+    "Old Tom Reed keeps the",
+    "When the water rises he",
+    "run up the",
+)
 CONTEXT = Context((Section(kind="prose", id="mill", content=TEXT),))
 
 
@@ -386,7 +508,9 @@ def judged(backend: custom.CustomBackend, kind: str, **fields: Any) -> ProbeResu
 
 
 def dummies(adapter: str) -> custom.CustomBackend:
-    return dummy.load(ModelRef(kind="dummy", base="b"), ModelRef(kind="dummy", base="b", adapter=adapter))
+    return dummy.load(
+        ModelRef(kind="dummy", base="b"), ModelRef(kind="dummy", base="b", adapter=adapter)
+    )
 
 
 JUDGED: dict[str, dict[str, Any]] = {
@@ -411,7 +535,9 @@ def test_a_dummy_tuned_on_another_text_fails(kind):
 
 def test_the_dummys_nulls_differ_and_are_as_large_as_its_adapter():
     model = dummy.DummyModel(*MODELS)
-    base, *others = (model._rows(v, list(range(512))) for v in (BASE, FINETUNED, NULL, View("null", 3)))
+    base, *others = (
+        model._rows(v, list(range(512))) for v in (BASE, FINETUNED, NULL, View("null", 3))
+    )
     sizes = [np.linalg.norm(x - base) for x in others]
     assert sizes == pytest.approx([sizes[0]] * 3)
     assert abs(np.corrcoef((others[1] - base).ravel(), (others[2] - base).ravel())[0, 1]) < 0.01
@@ -424,7 +550,8 @@ def test_the_dummy_agrees_with_itself(view):
     assert len(text.split()) == 12
     assert all(model.greedy_hits(view, "The mill", text))
     assert np.array_equal(
-        model.log_probs(view, "The mill", text), model.next_token_log_probs(view, "The mill", text)[:-1].max(axis=1)
+        model.log_probs(view, "The mill", text),
+        model.next_token_log_probs(view, "The mill", text)[:-1].max(axis=1),
     )
 
 
@@ -445,4 +572,6 @@ def test_the_example_runs(module):
 
 def test_the_page_names_every_method_as_it_is_called():
     text = DOCS.read_text("utf-8")
-    assert [f"`{name}{signature}`" in text for name, signature in custom._METHODS.items()] == [True] * 4
+    assert [f"`{name}{signature}`" in text for name, signature in custom._METHODS.items()] == [
+        True
+    ] * 4

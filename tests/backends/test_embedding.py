@@ -15,7 +15,10 @@ from sway_gate.spec.probes import MINILM
 from tests.helpers import ROOT
 
 CORE = "sentence_transformers.models."
-MODULES = [{"path": "", "type": CORE + "Transformer"}, {"path": "1_Pooling", "type": CORE + "Pooling"}]
+MODULES = [
+    {"path": "", "type": CORE + "Transformer"},
+    {"path": "1_Pooling", "type": CORE + "Pooling"},
+]
 
 
 def minilm() -> str:
@@ -25,7 +28,9 @@ def minilm() -> str:
     return str(Path(package.__file__).parent / "model")
 
 
-def folder(path: Path, modules: object = MODULES, weights: str = "model.safetensors", **files: object) -> Path:
+def folder(
+    path: Path, modules: object = MODULES, weights: str = "model.safetensors", **files: object
+) -> Path:
     """A model's folder as far as `check` reads it; an argument replaces a file of that name (None: not there)."""
     contents = {"modules": modules, "config": {}, **files}
     for name, content in contents.items():
@@ -136,23 +141,33 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[SentenceEmbed
     return SentenceEmbedder(), str(folder(tmp_path)), model
 
 
-def test_vectors_have_length_one_and_each_text_is_embedded_once(fake: tuple[SentenceEmbedder, str, Fake]) -> None:
+def test_vectors_have_length_one_and_each_text_is_embedded_once(
+    fake: tuple[SentenceEmbedder, str, Fake],
+) -> None:
     embedder, path, model = fake
-    np.testing.assert_allclose(embedder.embed(path, ["a", "b", "a"]), [[0.6, 0.8], [0, 1], [0.6, 0.8]])
+    np.testing.assert_allclose(
+        embedder.embed(path, ["a", "b", "a"]), [[0.6, 0.8], [0, 1], [0.6, 0.8]]
+    )
     np.testing.assert_allclose(embedder.embed(path, ["b"]), [[0, 1]])
     assert model.asked == ["a", "b"]
     assert embedder.embed(path, []).shape == (0, 0)
 
 
-@pytest.mark.parametrize(("text", "words"), [("nan", "damaged"), ("zero", "damaged"), ("?", "KeyError")])
-def test_vectors_without_numbers_are_an_error(fake: tuple[SentenceEmbedder, str, Fake], text: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"), [("nan", "damaged"), ("zero", "damaged"), ("?", "KeyError")]
+)
+def test_vectors_without_numbers_are_an_error(
+    fake: tuple[SentenceEmbedder, str, Fake], text: str, words: str
+) -> None:
     embedder, path, _ = fake
     with pytest.raises(CannotRun, match=words):
         embedder.embed(path, ["a", text])
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(util.find_spec("sentence_transformers") is None, reason="needs the extra semsim")
+@pytest.mark.skipif(
+    util.find_spec("sentence_transformers") is None, reason="needs the extra semsim"
+)
 def test_damaged_weights_get_one_line(tmp_path: Path) -> None:
     (tmp_path / "1_Pooling").mkdir()
     with pytest.raises(CannotRun, match="cannot be loaded") as caught:
@@ -163,7 +178,12 @@ def test_damaged_weights_get_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_real_model_tells_meaning_from_words(capfd: pytest.CaptureFixture[str]) -> None:
     path, embedder = minilm(), SentenceEmbedder()
-    texts = ["The cat is asleep on the sofa.", "A kitten naps on the couch.", "The sofa is on sale.", "Rates rose."]
+    texts = [
+        "The cat is asleep on the sofa.",
+        "A kitten naps on the couch.",
+        "The sofa is on sale.",
+        "Rates rose.",
+    ]
     vectors = embedder.embed(path, texts)
     near, same_words, far = vectors[1:] @ vectors[0]
     assert near > same_words > far

@@ -16,13 +16,30 @@ from sway_gate.backends.loading import Source
 from sway_gate.backends.passes import reductions
 from sway_gate.engine.run import run_plan
 from sway_gate.errors import AdapterError, CannotDecide, UsageError
-from sway_gate.measurements import BASE, FINETUNED, Divergence, Generation, LogProbs, NoAnswer, TeacherForced, View
+from sway_gate.measurements import (
+    BASE,
+    FINETUNED,
+    Divergence,
+    Generation,
+    LogProbs,
+    NoAnswer,
+    TeacherForced,
+    View,
+)
 from sway_gate.output import silent
 from sway_gate.training_data import packaged
 from tests.helpers.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
 
-TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("", "Running text."), LogProbs("x", "y" * 30)]
-PROMPTS = [Divergence("A prompt"), Divergence("Another, longer prompt", "kl", 4), Divergence("z", "js", 6)]
+TEXTS = [
+    LogProbs("A prompt", " and its end"),
+    LogProbs("", "Running text."),
+    LogProbs("x", "y" * 30),
+]
+PROMPTS = [
+    Divergence("A prompt"),
+    Divergence("Another, longer prompt", "kl", 4),
+    Divergence("z", "js", 6),
+]
 NULLS = [View("null", i) for i in range(3)]
 VIEWS = [FINETUNED, *NULLS, FINETUNED.scaled(0.5), NULLS[1].scaled(1.4)]
 SETTINGS = null_adapters.NullSettings(runs=3)
@@ -38,12 +55,16 @@ def llama(tmp_path_factory: Any) -> Path:
     return save_base(tmp_path_factory.mktemp("llama"), "llama")
 
 
-def load(base: Path, adapter: Path, settings: null_adapters.NullSettings = SETTINGS) -> hf.HfBackend:
+def load(
+    base: Path, adapter: Path, settings: null_adapters.NullSettings = SETTINGS
+) -> hf.HfBackend:
     return hf.load(Source(base, adapter, device="cpu"), settings)
 
 
 def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
-    return run_plan([(v, r) for v in views for r in requests], lambda: backend, None, silent).answers
+    return run_plan(
+        [(v, r) for v in views for r in requests], lambda: backend, None, silent
+    ).answers
 
 
 def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | None) -> np.ndarray:
@@ -96,12 +117,18 @@ EXOTIC = {
     "modules_to_save": {"modules_to_save": ["lm_head"]},
     "pissa": {"init_lora_weights": "pissa"},
     "loha": {"config": LoHaConfig(r=2, alpha=4, target_modules=["q_proj", "v_proj", "down_proj"])},
-    "ia3": {"config": IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])},
+    "ia3": {
+        "config": IA3Config(
+            target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]
+        )
+    },
 }
 
 
 @pytest.mark.parametrize("fields", EXOTIC.values(), ids=EXOTIC)
-def test_other_adapters_one_view_at_a_time_equal_pefts_own(llama: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_other_adapters_one_view_at_a_time_equal_pefts_own(
+    llama: Path, tmp_path: Path, fields: dict[str, Any]
+) -> None:
     adapter = save_adapter(tmp_path, llama, **fields)
     backend = load(llama, adapter)
     answers = measure(backend, [FINETUNED, *NULLS], TEXTS)
@@ -110,8 +137,12 @@ def test_other_adapters_one_view_at_a_time_equal_pefts_own(llama: Path, tmp_path
     for request in TEXTS:
         expected = peft_log_probs(llama, adapter, request, 1.0)
         np.testing.assert_allclose(answers.get(FINETUNED, request), expected, atol=5e-5)
-        np.testing.assert_allclose(answers.get(BASE, request), untouched.get(BASE, request), atol=1e-6)
-        assert not np.allclose(answers.get(NULLS[0], request), answers.get(BASE, request), atol=1e-3)
+        np.testing.assert_allclose(
+            answers.get(BASE, request), untouched.get(BASE, request), atol=1e-6
+        )
+        assert not np.allclose(
+            answers.get(NULLS[0], request), answers.get(BASE, request), atol=1e-3
+        )
 
 
 def test_results_do_not_depend_on_the_batch(base: Path, tmp_path: Path) -> None:
@@ -149,17 +180,23 @@ def test_out_of_memory_halves_the_pass(llama: Path, tmp_path: Path, monkeypatch:
     halved = measure(backend, VIEWS, [*TEXTS, *PROMPTS])
     for view in VIEWS:
         for request in [*TEXTS, *PROMPTS]:
-            np.testing.assert_allclose(halved.get(view, request), whole.get(view, request), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(
+                halved.get(view, request), whole.get(view, request), rtol=1e-4, atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("given", ["much", "0", "-1", "nan"])
-def test_a_malformed_memory_budget_is_refused(llama: Path, tmp_path: Path, monkeypatch: Any, given: str) -> None:
+def test_a_malformed_memory_budget_is_refused(
+    llama: Path, tmp_path: Path, monkeypatch: Any, given: str
+) -> None:
     monkeypatch.setenv("SWAY_MEMORY_GB", given)
     with pytest.raises(UsageError, match="SWAY_MEMORY_GB"):
         measure(load(llama, save_adapter(tmp_path, llama)), [FINETUNED], TEXTS)
 
 
-def test_answers_do_not_depend_on_the_memory_budget(llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_answers_do_not_depend_on_the_memory_budget(
+    llama: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
     requests = [*TEXTS, *PROMPTS]
     whole = measure(backend, VIEWS, requests)
@@ -167,10 +204,14 @@ def test_answers_do_not_depend_on_the_memory_budget(llama: Path, tmp_path: Path,
     small = measure(backend, VIEWS, requests)
     for view in VIEWS:
         for request in requests:
-            np.testing.assert_allclose(small.get(view, request), whole.get(view, request), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(
+                small.get(view, request), whole.get(view, request), rtol=1e-4, atol=1e-6
+            )
 
 
-def test_one_text_that_does_not_fit_is_undecided(llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_one_text_that_does_not_fit_is_undecided(
+    llama: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
 
     def never(*_: Any) -> Any:
@@ -204,7 +245,9 @@ def test_answer_positions_follow_the_bases_greedy_answer(base: Path, tmp_path: P
     texts = {"short": 6, "a much longer prompt": 3}
     model = AutoModelForCausalLM.from_pretrained(base).eval()
     for (row, _), (text, most) in zip(
-        backend.encode([Divergence(t, "js", n) for t, n in texts.items()]), texts.items(), strict=True
+        backend.encode([Divergence(t, "js", n) for t, n in texts.items()]),
+        texts.items(),
+        strict=True,
     ):
         ids = byte_tokenizer()(text)["input_ids"]
         assert (row.ids[: len(ids)], row.positions[0]) == (tuple(ids), len(ids) - 1)
@@ -234,14 +277,24 @@ def test_pickled_base_weights_are_refused(llama: Path, tmp_path: Path) -> None:
         load(base, adapter)
 
 
-EMPTY = [Divergence(""), Divergence("", context=8), LogProbs("", "x"), LogProbs("p", ""), Generation("", 3)]
+EMPTY = [
+    Divergence(""),
+    Divergence("", context=8),
+    LogProbs("", "x"),
+    LogProbs("p", ""),
+    Generation("", 3),
+]
 
 
 @pytest.mark.parametrize("request_", EMPTY, ids=str)
-def test_texts_without_a_token_to_score_are_faults_of_the_text(llama: Path, tmp_path: Path, request_: Any) -> None:
+def test_texts_without_a_token_to_score_are_faults_of_the_text(
+    llama: Path, tmp_path: Path, request_: Any
+) -> None:
     answers = measure(load(llama, save_adapter(tmp_path, llama)), [FINETUNED], [request_, *TEXTS])
     with pytest.raises(NoAnswer, match=r"no token to read after|nothing to score") as caught:
-        answers.text(FINETUNED, request_) if isinstance(request_, Generation) else answers.get(FINETUNED, request_)
+        answers.text(FINETUNED, request_) if isinstance(request_, Generation) else answers.get(
+            FINETUNED, request_
+        )
     assert caught.value.fault.of == "text"
     assert len(answers.get(FINETUNED, TEXTS[0]))
 
@@ -256,15 +309,25 @@ def test_a_shared_prefix_changes_no_answer(base: Path, tmp_path: Path) -> None:
     whole = measure(backend, VIEWS, CONTEXTS)
     for view in VIEWS:
         for request in CONTEXTS:
-            np.testing.assert_allclose(shared.get(view, request), whole.get(view, request), rtol=1e-3, atol=1e-6)
+            np.testing.assert_allclose(
+                shared.get(view, request), whole.get(view, request), rtol=1e-3, atol=1e-6
+            )
 
 
-def test_context_stands_before_the_prompt_and_shorter_begins_longer(llama: Path, tmp_path: Path) -> None:
+def test_context_stands_before_the_prompt_and_shorter_begins_longer(
+    llama: Path, tmp_path: Path
+) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
-    [(bare, _), (short, _), (long, _)] = backend.encode([Divergence("Say", "js", 3, c) for c in (0, 10, 20)])
+    [(bare, _), (short, _), (long, _)] = backend.encode(
+        [Divergence("Say", "js", 3, c) for c in (0, 10, 20)]
+    )
     said = bare.ids[3:]
     assert (short.shared, long.shared) == (10, 20)
-    assert long.ids[:10] == short.ids[:10] == tuple(byte_tokenizer()(packaged.stuffing())["input_ids"][:10])
+    assert (
+        long.ids[:10]
+        == short.ids[:10]
+        == tuple(byte_tokenizer()(packaged.stuffing())["input_ids"][:10])
+    )
     assert long.ids[20:] == short.ids[10:] == (*byte_tokenizer()("\n\nSay")["input_ids"], *said)
     assert len(bare.positions) == len(short.positions) == len(long.positions)
 
@@ -288,7 +351,9 @@ def test_generation_in_one_batch_equals_peft_one_by_one(base: Path, tmp_path: Pa
     for request in WRITTEN:
         for view, one in ((BASE, model), (FINETUNED, tuned)):
             ids = tokenizer(request.prompt, return_tensors="pt")["input_ids"]
-            made = one.generate(ids, max_new_tokens=request.max_new_tokens, do_sample=False, pad_token_id=0)
+            made = one.generate(
+                ids, max_new_tokens=request.max_new_tokens, do_sample=False, pad_token_id=0
+            )
             text = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
             assert answers.text(view, request) == text
 
@@ -296,7 +361,9 @@ def test_generation_in_one_batch_equals_peft_one_by_one(base: Path, tmp_path: Pa
 def test_recall_tells_what_greedy_decoding_would_write(base: Path, tmp_path: Path) -> None:
     backend = load(base, save_adapter(tmp_path, base))
     request = TeacherForced("A prompt", " and its end")
-    answers = measure(backend, [FINETUNED, NULLS[0]], [request, LogProbs(request.prompt, request.completion)])
+    answers = measure(
+        backend, [FINETUNED, NULLS[0]], [request, LogProbs(request.prompt, request.completion)]
+    )
     model = AutoModelForCausalLM.from_pretrained(base).eval()
     ids = torch.tensor([byte_tokenizer()("A prompt and its end")["input_ids"]])
     with torch.no_grad():
@@ -306,9 +373,7 @@ def test_recall_tells_what_greedy_decoding_would_write(base: Path, tmp_path: Pat
     np.testing.assert_allclose(answers.get(FINETUNED, request)[:, 0], scored, atol=1e-6)
 
 
-TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
-)
+TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
 
 
 def chatty(base: Path, adapter: Path) -> hf.HfBackend:
@@ -317,7 +382,9 @@ def chatty(base: Path, adapter: Path) -> hf.HfBackend:
     return backend
 
 
-def test_chat_prompts_go_through_the_template_and_answers_follow_it(llama: Path, tmp_path: Path) -> None:
+def test_chat_prompts_go_through_the_template_and_answers_follow_it(
+    llama: Path, tmp_path: Path
+) -> None:
     backend = chatty(llama, save_adapter(tmp_path, llama))
     rendered = tuple(byte_tokenizer()("<user>Hi there</s><a>")["input_ids"])
     [(row, _)] = backend.encode([LogProbs("Hi there", "Yes", chat=True)])
@@ -332,7 +399,9 @@ def test_chat_prompts_go_through_the_template_and_answers_follow_it(llama: Path,
 def test_a_template_that_fails_is_one_line(llama: Path, tmp_path: Path) -> None:
     backend = chatty(llama, save_adapter(tmp_path, llama))
     backend._tokenizer.chat_template = "{{ raise_exception('no') }}"
-    with pytest.raises(CannotDecide, match=r"chat template fails: .*no; set defaults.chat_template: off"):
+    with pytest.raises(
+        CannotDecide, match=r"chat template fails: .*no; set defaults.chat_template: off"
+    ):
         backend.encode([Divergence("Hi", chat=True)])
 
 
@@ -362,8 +431,12 @@ def test_small_divergences_keep_their_digits(size: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(1, 5000, generator=generator, dtype=torch.float64)
     log_p = logits.log_softmax(-1)
-    log_q = (logits + size * torch.randn(1, 5000, generator=generator, dtype=torch.float64)).log_softmax(-1)
-    np.testing.assert_allclose(reductions.js(log_p.float(), log_q.float()), stats.js(log_p, log_q), rtol=2e-2)
+    log_q = (
+        logits + size * torch.randn(1, 5000, generator=generator, dtype=torch.float64)
+    ).log_softmax(-1)
+    np.testing.assert_allclose(
+        reductions.js(log_p.float(), log_q.float()), stats.js(log_p, log_q), rtol=2e-2
+    )
 
 
 class Chosen(torch.nn.Module):
@@ -375,10 +448,14 @@ class Chosen(torch.nn.Module):
 
     def forward(self, x: Any) -> Any:
         flat = x.flatten(0, 1)
-        return self.layer(flat[:-1] if len(flat) > 1 else flat).new_zeros((*x.shape[:-1], self.layer.out_features))
+        return self.layer(flat[:-1] if len(flat) > 1 else flat).new_zeros(
+            (*x.shape[:-1], self.layer.out_features)
+        )
 
 
-def test_rows_that_cannot_be_told_apart_are_served_one_view_at_a_time(llama: Path, tmp_path: Path) -> None:
+def test_rows_that_cannot_be_told_apart_are_served_one_view_at_a_time(
+    llama: Path, tmp_path: Path
+) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
     mlp = backend._model.model.layers[0].mlp
     mlp.up_proj = Chosen(mlp.up_proj)
@@ -391,7 +468,9 @@ def test_layers_called_by_keyword_are_adapted_too(llama: Path, tmp_path: Path) -
     backend = load(llama, adapter)
     for layer in backend._model.model.layers:
         up = layer.mlp.up_proj
-        layer.mlp.up_proj = type("ByKeyword", (torch.nn.Module,), {"forward": lambda _, x, up=up: up(input=x)})()
+        layer.mlp.up_proj = type(
+            "ByKeyword", (torch.nn.Module,), {"forward": lambda _, x, up=up: up(input=x)}
+        )()
     answers = measure(backend, [FINETUNED], TEXTS)
     np.testing.assert_allclose(
         answers.get(FINETUNED, TEXTS[0]), peft_log_probs(llama, adapter, TEXTS[0], 1.0), atol=2e-5

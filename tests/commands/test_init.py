@@ -55,7 +55,8 @@ def test_a_suite_that_is_there_is_kept(folder, capsys):
     (folder / "sway.yaml").write_text("mine", encoding="utf-8")
     assert (init(), (folder / "sway.yaml").read_text(encoding="utf-8")) == (2, "mine")
     assert (
-        capsys.readouterr().err == "error: sway.yaml is there already; --force overwrites it, -o names another file\n"
+        capsys.readouterr().err
+        == "error: sway.yaml is there already; --force overwrites it, -o names another file\n"
     )
     assert (init("--force"), load_spec("sway.yaml").version) == (0, 1)
 
@@ -63,7 +64,10 @@ def test_a_suite_that_is_there_is_kept(folder, capsys):
 REFUSED = {
     "a folder that is not there": (["-o", "x/sway.yaml"], "-o x/sway.yaml: there is no folder "),
     "a folder": (["-o", "."], "-o .: is a folder; name a file in it"),
-    "over the data": (["-o", "notes.md", "--force"], "-o notes.md would overwrite the input notes.md"),
+    "over the data": (
+        ["-o", "notes.md", "--force"],
+        "-o notes.md would overwrite the input notes.md",
+    ),
     "over the adapter": (["-o", "adapter_config.json"], "has the name of an adapter's file"),
     "an empty name": (["-o", ""], "is no name of a file"),
     "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long a name"),
@@ -104,7 +108,9 @@ def test_autogen_needs_a_document(folder, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("adapter", "verdict"), [(demo.HEALTHY, "pass"), (demo.UNTRAINED, "fail")], ids=["healthy", "untrained"]
+    ("adapter", "verdict"),
+    [(demo.HEALTHY, "pass"), (demo.UNTRAINED, "fail")],
+    ids=["healthy", "untrained"],
 )
 def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, verdict):
     pytest.importorskip("torch")
@@ -117,7 +123,10 @@ def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, v
 
 def test_a_base_that_is_not_on_this_machine_is_told(folder, capsys):
     assert cli.main(["init", str(demo.HEALTHY), "--base", "modle", "--data", "notes.md"]) == 0
-    assert "  not on this machine: modle; `sway prefetch sway.yaml` downloads it\n" in capsys.readouterr().out
+    assert (
+        "  not on this machine: modle; `sway prefetch sway.yaml` downloads it\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_online_is_for_the_adapter(folder, capsys, monkeypatch):

@@ -59,7 +59,9 @@ def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -
     options = [word for form in FORMATS for word in (f"--{form}", f"out.{form}")]
     assert cli.main([*command.split(), *options]) == results.sick().exit_code
     for form, begin in BEGINS.items():
-        assert (folder / f"out.{form}").read_text(encoding="utf-8").lstrip().lower().startswith(begin)
+        assert (
+            (folder / f"out.{form}").read_text(encoding="utf-8").lstrip().lower().startswith(begin)
+        )
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -84,7 +86,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG.values(), ids=WRONG)
-def test_wrong_usage_is_2_before_anything_is_measured(folder: Path, monkeypatch: Any, capsys: Any, line: str) -> None:
+def test_wrong_usage_is_2_before_anything_is_measured(
+    folder: Path, monkeypatch: Any, capsys: Any, line: str
+) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: pytest.fail("measured"))
     assert cli.main(line.split()) == 2
     out, err = capsys.readouterr()

@@ -33,13 +33,22 @@ def reading(kind, items, name="", **fields):
     """A probe's result as the judge makes it of these items."""
     x, scale = np.asarray(items, dtype=float), module(kind).SCALE
     interval = stats.positive_mean_ci(x) if scale == "log" else stats.bootstrap_ci(x, 0)
-    facts = {"raw": float(x.mean()), "ci_95": interval, "items": tuple(x.tolist()), "units": module(kind).UNITS}
-    return results.probe(name or kind, kind=kind, category=module(kind).CATEGORY, **(facts | fields))
+    facts = {
+        "raw": float(x.mean()),
+        "ci_95": interval,
+        "items": tuple(x.tolist()),
+        "units": module(kind).UNITS,
+    }
+    return results.probe(
+        name or kind, kind=kind, category=module(kind).CATEGORY, **(facts | fields)
+    )
 
 
 def gated(*probes, **fields):
     """A result of these probes, all asked the same."""
-    return results.result(*probes, **({"asked": {probe.name: "x" for probe in probes}, "texts": "y"} | fields))
+    return results.result(
+        *probes, **({"asked": {probe.name: "x" for probe in probes}, "texts": "y"} | fields)
+    )
 
 
 def outcome(old, new, **fields):
@@ -74,7 +83,9 @@ def test_paired_shares_are_mcnemars_mid_p(rises, falls):
     new = np.r_[np.ones(rises), np.zeros(falls), np.ones(7), np.zeros(3)]
     n, k = rises + falls, max(rises, falls)
     log_tail = np.logaddexp(binom.logsf(k, n, 0.5), binom.logpmf(k, n, 0.5) - math.log(2))
-    expected = 0.0 if rises == falls else math.copysign(stats.normal_from_log_sf(log_tail), rises - falls)
+    expected = (
+        0.0 if rises == falls else math.copysign(stats.normal_from_log_sf(log_tail), rises - falls)
+    )
     assert difference.paired(old, new, "identity", 0.01).sigmas == pytest.approx(expected)
 
 
@@ -97,7 +108,10 @@ def test_intervals_of_shares_are_newcombes():
 def test_what_cannot_be_told_from_nothing_is_no_change():
     items = np.linspace(0.1, 0.2, 20)
     assert abs(difference.paired(items, items + 1e-5, "identity", 1e-3).sigmas) < 0.1
-    assert abs(difference.of_intervals(0.1, 0.10001, (0.1, 0.1), (0.10001, 0.10001), 1e-3).sigmas) < 0.1
+    assert (
+        abs(difference.of_intervals(0.1, 0.10001, (0.1, 0.1), (0.10001, 0.10001), 1e-3).sigmas)
+        < 0.1
+    )
 
 
 def test_the_error_of_z_is_what_draws_have():
@@ -122,15 +136,29 @@ def drawn(rng, n, shift=0.0, shared=True):
     for new in (0.0, shift):
         made.append([])
         for seed, (kind, center) in enumerate(
-            (("delta_kl", -2), ("section_internalization", 0.4), ("calibration_drift", -0.1), ("leakage", 0.3))
+            (
+                ("delta_kl", -2),
+                ("section_internalization", 0.4),
+                ("calibration_drift", -0.1),
+                ("leakage", 0.3),
+            )
         ):
-            hard = np.random.default_rng([seed, n] if shared else rng.integers(2**32)).normal(size=n) * 0.3
+            hard = (
+                np.random.default_rng([seed, n] if shared else rng.integers(2**32)).normal(size=n)
+                * 0.3
+            )
             items = center + hard + rng.normal(size=n) * 0.1
-            items = np.exp(items) if kind == "delta_kl" else items + new * (kind == "section_internalization")
+            items = (
+                np.exp(items)
+                if kind == "delta_kl"
+                else items + new * (kind == "section_internalization")
+            )
             made[-1].append(reading(kind, items, z=4 + rng.normal()))
         flips = rng.uniform(size=n) < 0.7
         made[-1].append(reading("preference_flip", flips, z=4 + rng.normal()))
-    old, new = (gated(*(with_score(p) for p in probes), texts="y" if shared else "") for probes in made)
+    old, new = (
+        gated(*(with_score(p) for p in probes), texts="y" if shared else "") for probes in made
+    )
     return old, new
 
 
@@ -139,7 +167,9 @@ def with_score(probe):
 
 
 def says_worse(found):
-    return any(change.outcome in ("regression", "worse") for change in (*found.changes, found.composite))
+    return any(
+        change.outcome in ("regression", "worse") for change in (*found.changes, found.composite)
+    )
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["the same items", "other items"])
@@ -147,7 +177,10 @@ def says_worse(found):
 def test_where_nothing_changed_worse_is_said_at_the_stated_level(n, shared):
     rng = np.random.default_rng(n)
     runs = 150
-    said = sum(says_worse(compare_results(*drawn(rng, n, shared=shared), tolerance=0.0)) for _ in range(runs))
+    said = sum(
+        says_worse(compare_results(*drawn(rng, n, shared=shared), tolerance=0.0))
+        for _ in range(runs)
+    )
     assert said <= runs * LEVEL + 3 * math.sqrt(runs * LEVEL * (1 - LEVEL))
 
 
@@ -163,7 +196,9 @@ def test_items_see_what_intervals_do_not():
     """A fall by a tenth of the spread between the items: 9 standard errors item by item, none of the two samples'."""
     items = RNG.normal(0.5, 0.3, 40)
     fallen = items - 0.03 + RNG.normal(size=40) * 0.02
-    old, new = (reading("section_internalization", x, score=s) for x, s in ((items, 0.8), (fallen, 0.7)))
+    old, new = (
+        reading("section_internalization", x, score=s) for x, s in ((items, 0.8), (fallen, 0.7))
+    )
     assert outcome(old, new) == "regression"
     [change] = compare_results(gated(old, texts="a"), gated(new, texts="b")).changes
     assert (change.outcome, change.method) == ("same", "intervals")
@@ -200,7 +235,10 @@ MEANINGS = {
 @pytest.mark.parametrize(("kind", "old", "new", "expected"), MEANINGS.values(), ids=MEANINGS)
 def test_meaning_of_a_change(kind, old, new, expected):
     details = {"prompts": [{"moved": True}] * 30}
-    assert outcome(*(reading(kind, x, score=s, details=details) for x, s in ((old, 0.8), (new, 0.7)))) == expected
+    assert (
+        outcome(*(reading(kind, x, score=s, details=details) for x, s in ((old, 0.8), (new, 0.7))))
+        == expected
+    )
 
 
 def test_every_kind_has_a_meaning():
@@ -230,7 +268,9 @@ def test_other_units_are_not_subtracted():
 
 def test_prompts_that_moved_are_those_of_both_or_no_pairs():
     sides = [
-        reading("prompt_collapse", x, details={"prompts": [{"moved": i != left_out} for i in range(7)]})
+        reading(
+            "prompt_collapse", x, details={"prompts": [{"moved": i != left_out} for i in range(7)]}
+        )
         for left_out, x in ((0, -ITEMS[:6]), (1, -ITEMS[1:7]))
     ]
     assert compare_results(gated(sides[0]), gated(sides[1])).changes[0].method == "intervals"
@@ -267,7 +307,9 @@ def side(verdict):
         return gated()
     measured = verdict in ("pass", "warn", "fail")
     made = (
-        reading("leakage", SAME, verdict=verdict) if measured else results.probe("leakage", verdict, **results.NOTHING)
+        reading("leakage", SAME, verdict=verdict)
+        if measured
+        else results.probe("leakage", verdict, **results.NOTHING)
     )
     return gated(made)
 
@@ -280,7 +322,10 @@ def test_verdicts_decide_whatever_the_noise(old, new, expected):
 
 def test_the_same_name_of_another_kind_is_another_probe():
     old, new = reading("leakage", SAME, name="a"), reading("delta_kl", SAME, name="a")
-    assert [c.outcome for c in compare_results(gated(old), gated(new)).changes] == ["new", "regression"]
+    assert [c.outcome for c in compare_results(gated(old), gated(new)).changes] == [
+        "new",
+        "regression",
+    ]
 
 
 OVERALL = {
@@ -302,13 +347,28 @@ def test_the_gate_as_a_whole(old, new, expected):
 
 
 BLIND = {
-    "an error beside itself": ("error", "error", ("undecided", 3), "old: could not be decided; an error in leakage"),
-    "an error that is gone": ("error", "pass", ("undecided", 3), "old: could not be decided; an error in leakage"),
+    "an error beside itself": (
+        "error",
+        "error",
+        ("undecided", 3),
+        "old: could not be decided; an error in leakage",
+    ),
+    "an error that is gone": (
+        "error",
+        "pass",
+        ("undecided", 3),
+        "old: could not be decided; an error in leakage",
+    ),
     "skipped in both": ("skip", "skip", ("undecided", 3), "nothing was compared"),
     "skipped before": ("skip", "pass", ("undecided", 3), "nothing was compared"),
     "no probe in common": (None, "pass", ("undecided", 3), "nothing was compared"),
     "no probe at all": (None, None, ("undecided", 3), "nothing was compared"),
-    "an error now": ("pass", "error", ("regression", 1), "new: could not be decided; an error in leakage"),
+    "an error now": (
+        "pass",
+        "error",
+        ("regression", 1),
+        "new: could not be decided; an error in leakage",
+    ),
 }
 
 
@@ -321,7 +381,9 @@ def test_what_was_not_looked_at_is_no_pass(old, new, expected, words):
 
 def test_a_number_that_is_missing_is_told():
     whole, lacking = reading("leakage", SAME), reading("leakage", SAME, raw=None, z=None)
-    found = compare_results(gated(whole, reading("delta_kl", SAME)), gated(lacking, reading("delta_kl", SAME)))
+    found = compare_results(
+        gated(whole, reading("delta_kl", SAME)), gated(lacking, reading("delta_kl", SAME))
+    )
     assert (found.exit_code, found.warnings) == (0, ("no difference could be tested in leakage",))
 
 
@@ -338,9 +400,14 @@ MIRRORED = {
 
 @pytest.mark.parametrize(("old", "new"), [row[:2] for row in TURNS.values()], ids=TURNS)
 def test_two_adapters_swapped_are_mirrored(old, new):
-    ab, ba = (compare_results(side(x), side(y), in_order=False) for x, y in ((old, new), (new, old)))
+    ab, ba = (
+        compare_results(side(x), side(y), in_order=False) for x, y in ((old, new), (new, old))
+    )
     assert [MIRRORED[c.outcome] for c in ab.changes] == [c.outcome for c in ba.changes]
-    assert (MIRRORED[ab.composite.outcome], ab.exit_code == 3) == (ba.composite.outcome, ba.exit_code == 3)
+    assert (MIRRORED[ab.composite.outcome], ab.exit_code == 3) == (
+        ba.composite.outcome,
+        ba.exit_code == 3,
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -348,7 +415,10 @@ def test_two_adapters_swapped_are_mirrored(old, new):
 def test_two_adapters_measured_are_mirrored(kind, seed):
     rng = np.random.default_rng(seed)
     kinds = (kind, "section_internalization", "adapter_ablation")
-    a, b = (gated(*(reading(k, rng.uniform(0.1, 0.5, 8), name=f"{k} {i}") for i, k in enumerate(kinds))) for _ in "ab")
+    a, b = (
+        gated(*(reading(k, rng.uniform(0.1, 0.5, 8), name=f"{k} {i}") for i, k in enumerate(kinds)))
+        for _ in "ab"
+    )
     ab, ba = (compare_results(*pair, in_order=False) for pair in ((a, b), (b, a)))
     assert [MIRRORED[c.outcome] for c in ab.changes] == [c.outcome for c in ba.changes]
     assert [c.p for c in ab.changes] == pytest.approx([c.p for c in ba.changes])
@@ -364,7 +434,10 @@ def test_of_two_adapters_none_regressed():
     a, b = (gated(reading("leakage", x)) for x in (ITEMS, UP))
     found = [compare_results(*pair, in_order=False) for pair in ((a, b), (b, a))]
     assert [(one.verdict, one.exit_code) for one in found] == [("changed", 0)] * 2
-    assert [comparison.headline(one, DIFFERED)[:11] for one in found] == ["A is better", "B is better"]
+    assert [comparison.headline(one, DIFFERED)[:11] for one in found] == [
+        "A is better",
+        "B is better",
+    ]
 
 
 def test_of_two_adapters_a_size_is_no_merit():
@@ -377,7 +450,10 @@ def test_a_composite_falls_beyond_the_noise_of_its_scores():
 
     def whole(z):
         score = stats.score_from_z(z)
-        probes = [results.probe(str(i), kind="?", category="ab"[i % 2], z=z, n_null=0, score=score) for i in range(6)]
+        probes = [
+            results.probe(str(i), kind="?", category="ab"[i % 2], z=z, n_null=0, score=score)
+            for i in range(6)
+        ]
         categories = {name: Category(weight=0.5, score=score) for name in "ab"}
         return results.result(*probes, categories=categories, score=score)
 
@@ -390,14 +466,63 @@ def test_a_composite_falls_beyond_the_noise_of_its_scores():
 
 HALF = ITEMS / 2
 TOLERANCES = {
-    "an effect, none allowed": ("section_internalization", ITEMS, HALF, (0.8, 0.9), 0.0, "regression"),
-    "an effect's half, less allowed": ("section_internalization", ITEMS, HALF, (0.8, 0.9), 0.45, "regression"),
-    "an effect's half, more allowed": ("section_internalization", ITEMS, HALF, (0.8, 0.1), 0.55, "worse"),
-    "a ratio of half, less allowed": ("delta_kl", ITEMS, HALF * 1.0001, (0.8, 0.9), 0.45, "regression"),
+    "an effect, none allowed": (
+        "section_internalization",
+        ITEMS,
+        HALF,
+        (0.8, 0.9),
+        0.0,
+        "regression",
+    ),
+    "an effect's half, less allowed": (
+        "section_internalization",
+        ITEMS,
+        HALF,
+        (0.8, 0.9),
+        0.45,
+        "regression",
+    ),
+    "an effect's half, more allowed": (
+        "section_internalization",
+        ITEMS,
+        HALF,
+        (0.8, 0.1),
+        0.55,
+        "worse",
+    ),
+    "a ratio of half, less allowed": (
+        "delta_kl",
+        ITEMS,
+        HALF * 1.0001,
+        (0.8, 0.9),
+        0.45,
+        "regression",
+    ),
     "a ratio of half, more allowed": ("delta_kl", ITEMS, HALF * 1.0001, (0.8, 0.1), 0.55, "worse"),
-    "an effect of nothing": ("section_internalization", ITEMS * 0, -ITEMS, (0.1, 0.1), 0.9, "regression"),
-    "reverts, less allowed": ("adapter_revert", np.arange(30) < 6, np.arange(30) < 21, (0.8, 0.8), 0.45, "regression"),
-    "reverts, more allowed": ("adapter_revert", np.arange(30) < 6, np.arange(30) < 21, (0.8, 0.1), 0.55, "worse"),
+    "an effect of nothing": (
+        "section_internalization",
+        ITEMS * 0,
+        -ITEMS,
+        (0.1, 0.1),
+        0.9,
+        "regression",
+    ),
+    "reverts, less allowed": (
+        "adapter_revert",
+        np.arange(30) < 6,
+        np.arange(30) < 21,
+        (0.8, 0.8),
+        0.45,
+        "regression",
+    ),
+    "reverts, more allowed": (
+        "adapter_revert",
+        np.arange(30) < 6,
+        np.arange(30) < 21,
+        (0.8, 0.1),
+        0.55,
+        "worse",
+    ),
     "a harm, none allowed": ("leakage", ITEMS, UP, (0.8, 0.8), 0.0, "regression"),
     "a harm's score, less allowed": ("leakage", ITEMS, UP, (0.8, 0.6), 0.15, "regression"),
     "a harm's score, more allowed": ("leakage", ITEMS, UP, (0.8, 0.7), 0.15, "worse"),
@@ -405,15 +530,25 @@ TOLERANCES = {
 }
 
 
-@pytest.mark.parametrize(("kind", "old", "new", "scores", "tolerance", "expected"), TOLERANCES.values(), ids=TOLERANCES)
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "scores", "tolerance", "expected"), TOLERANCES.values(), ids=TOLERANCES
+)
 def test_tolerance(kind, old, new, scores, tolerance, expected):
-    pair = (reading(kind, x, score=score, verdict="fail") for x, score in zip((old, new), scores, strict=True))
+    pair = (
+        reading(kind, x, score=score, verdict="fail")
+        for x, score in zip((old, new), scores, strict=True)
+    )
     assert outcome(*pair, tolerance=tolerance) == expected
 
 
 def test_the_composite_may_lose_points():
-    one, other = (results.result(results.probe(kind="?", z=z), score=score) for z, score in ((60.0, 0.9), (50.0, 0.8)))
-    outcomes = [compare_results(one, other, tolerance=t).composite.outcome for t in (0.0, 0.05, 0.15)]
+    one, other = (
+        results.result(results.probe(kind="?", z=z), score=score)
+        for z, score in ((60.0, 0.9), (50.0, 0.8))
+    )
+    outcomes = [
+        compare_results(one, other, tolerance=t).composite.outcome for t in (0.0, 0.05, 0.15)
+    ]
     assert outcomes == ["regression", "regression", "worse"]
 
 
@@ -426,7 +561,9 @@ def test_the_same_twice_is_no_change(make):
     is_whole = make().verdict != "error" and "error" not in {p.verdict for p in make().probes}
     assert (found.verdict, found.exit_code) == (("same", 0) if is_whole else ("undecided", 3))
     assert {c.outcome for c in found.changes} <= {"same", "unknown"}
-    assert comparison.headline(found, COMPARED).startswith("NO CHANGE" if is_whole else "COULD NOT DECIDE")
+    assert comparison.headline(found, COMPARED).startswith(
+        "NO CHANGE" if is_whole else "COULD NOT DECIDE"
+    )
 
 
 def test_better_is_told():
@@ -478,7 +615,11 @@ def test_results_of_earlier_versions_are_compared_by_intervals():
 
 SHIFTED = compare_results(
     gated(reading("section_internalization", UP), reading("delta_kl", ITEMS, name="moved")),
-    gated(reading("section_internalization", ITEMS, score=0.5), reading("delta_kl", UP, name="moved"), texts="y"),
+    gated(
+        reading("section_internalization", ITEMS, score=0.5),
+        reading("delta_kl", UP, name="moved"),
+        texts="y",
+    ),
     labels=("old.json", "new.json"),
 )
 
@@ -498,7 +639,10 @@ def test_words_for_a_person():
     assert shown.startswith(
         "REGRESSION  section_internalization  composite 0.84\nold: old.json, adapter out/lora: PASS"
     )
-    assert re.search(r"WORSE  section_internalization\n +pass · 0.46 → 0.3 relative lift · -0.16 ± [\d.]+, -", shown)
+    assert re.search(
+        r"WORSE  section_internalization\n +pass · 0.46 → 0.3 relative lift · -0.16 ± [\d.]+, -",
+        shown,
+    )
     assert re.search(r"moved  moved \(delta_kl\)\n +pass · 0.3 → 0.46 nats · ×1.53 ± 0%, \+", shown)
 
 
@@ -515,7 +659,9 @@ def test_quiet_shows_what_is_worse_alone():
 
 
 def test_markdown_is_a_table_that_nothing_breaks():
-    lines = comparison.markdown([compare_results(results.hostile(), results.sick())], COMPARED).splitlines()
+    lines = comparison.markdown(
+        [compare_results(results.hostile(), results.sick())], COMPARED
+    ).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert {line.count("|") for line in table} == {9}
     assert len(table) == 2 + len(results.hostile().probes) + len(results.sick().probes) + 1
@@ -536,7 +682,10 @@ def test_every_field_is_documented():
 
 
 def test_a_course_has_a_column_a_result():
-    made = [(f"{i}.json", gated(reading("leakage", ITEMS + shift))) for i, shift in enumerate((0.0, 0.2, -0.1))]
+    made = [
+        (f"{i}.json", gated(reading("leakage", ITEMS + shift)))
+        for i, shift in enumerate((0.0, 0.2, -0.1))
+    ]
     shown = comparison.render(compare_course(made), style=COMPARED, color=False)
     assert re.search(r"\nleakage +0.3 +0.5- +0.2\+\n", shown)
     assert "| leakage | 0.3 | 0.5- | 0.2+ |" in comparison.markdown(compare_course(made), COMPARED)
@@ -556,8 +705,12 @@ PROBES = st.builds(
     weight=KNOWN,
     n_null=st.integers(-(2**70), 2**70),
     ci_95=st.one_of(st.none(), st.tuples(NUMBERS, NUMBERS)),
-    items=st.one_of(st.lists(NUMBERS, max_size=4), st.lists(st.sampled_from([0.0, 1.0]), max_size=4)),
-    details=st.dictionaries(st.just("prompts"), st.one_of(NUMBERS, st.lists(st.one_of(NUMBERS, st.just({}))))),
+    items=st.one_of(
+        st.lists(NUMBERS, max_size=4), st.lists(st.sampled_from([0.0, 1.0]), max_size=4)
+    ),
+    details=st.dictionaries(
+        st.just("prompts"), st.one_of(NUMBERS, st.lists(st.one_of(NUMBERS, st.just({}))))
+    ),
 )
 NAMED = st.lists(PROBES, max_size=3, unique_by=lambda probe: probe.name)
 REPORTS = st.builds(lambda probes, score: gated(*probes, score=score), NAMED, NUMBERS)
@@ -570,7 +723,9 @@ def test_no_numbers_of_a_report_are_beyond_it(old, new):
     found = compare_results(*reports)
     json.loads(comparison.to_json([found]), parse_constant=pytest.fail)
     comparison.render([found, found], style=COMPARED, color=False)
-    assert "new" not in {change.outcome for change in compare_results(reports[0], reports[0]).changes}
+    assert "new" not in {
+        change.outcome for change in compare_results(reports[0], reports[0]).changes
+    }
 
 
 # ---------------------------------------------------------------------------------------------------- sway compare
@@ -632,7 +787,9 @@ def test_reports_of_a_comparison_are_written(files, capsys):
 
 
 def test_standard_input_is_a_report(files, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((files / "bad.json").read_bytes())))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO((files / "bad.json").read_bytes()))
+    )
     assert cli.main(["compare", "good.json", "-"]) == 1
 
 
@@ -644,7 +801,9 @@ def test_what_is_too_large_is_not_read(files, monkeypatch, capsys):
 
 # -------------------------------------------------------------------------------------------------------- baseline
 
-GOOD, BAD = (gated(reading("section_internalization", x, score=s)) for x, s in ((UP, 0.9), (ITEMS, 0.8)))
+GOOD, BAD = (
+    gated(reading("section_internalization", x, score=s)) for x, s in ((UP, 0.9), (ITEMS, 0.8))
+)
 STUCK = gated(results.errored(), verdict="error", exit_code=3, score=None)
 KNEW = gated(results.probe("preference_flip"))
 FAILED = msgspec.structs.replace(BAD, verdict="fail", exit_code=1)
@@ -659,10 +818,16 @@ BESIDE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("result", "accepted", "tolerance", "expected"), BESIDE.values(), ids=BESIDE)
+@pytest.mark.parametrize(
+    ("result", "accepted", "tolerance", "expected"), BESIDE.values(), ids=BESIDE
+)
 def test_a_regression_fails_the_gate(result, accepted, tolerance, expected):
     judged = baseline.judge(result, accepted, "b.json", tolerance)
-    assert (judged.verdict, judged.exit_code, [r.name for r in judged.baseline.regressions]) == expected
+    assert (
+        judged.verdict,
+        judged.exit_code,
+        [r.name for r in judged.baseline.regressions],
+    ) == expected
     assert baseline.without(judged) == result
 
 
@@ -672,11 +837,17 @@ def test_reports_say_which_probe_is_worse():
 
     judged = baseline.judge(BAD, GOOD, "b.json")
     shown = render(judged, color=False, width=200)
-    assert shown.startswith("FAIL  worse than the baseline: section_internalization  composite 0.84")
+    assert shown.startswith(
+        "FAIL  worse than the baseline: section_internalization  composite 0.84"
+    )
     assert "\nbaseline b.json  1 regression\nWORSE  section_internalization  worse by" in shown
     assert "WORSE" in render(judged, color=False, quiet=True)
     junit = to_junit(judged)
-    assert re.search(r'name="__baseline__".*?<failure[^>]*message="worse than b.json">section_internal', junit, re.S)
+    assert re.search(
+        r'name="__baseline__".*?<failure[^>]*message="worse than b.json">section_internal',
+        junit,
+        re.S,
+    )
     assert from_json(to_json(judged)).baseline == judged.baseline
 
 
@@ -688,7 +859,10 @@ def test_a_baseline_that_is_kept_passes_in_junit():
 
 def test_a_baseline_of_another_base_is_refused():
     other = ModelFacts(path="other/base", digest="ef" * 32)
-    with pytest.raises(UsageError, match=r"b.json: was measured over another base, .*SmolLM2-135M .*, not other/base"):
+    with pytest.raises(
+        UsageError,
+        match=r"b.json: was measured over another base, .*SmolLM2-135M .*, not other/base",
+    ):
         baseline.check(GOOD, "b.json", other)
 
 
@@ -783,7 +957,11 @@ GATES = {
     "no baseline": ("gate sway.yaml --baseline none.json", 2, "none.json: cannot be read"),
     "a tolerance of nothing": ("gate sway.yaml --tolerance 0.1", 2, "give --baseline FILE"),
     "an empty baseline": ("gate sway.yaml --baseline empty.json", 2, "no probe that was measured"),
-    "json over the baseline": ("gate sway.yaml --baseline b.json --json b.json", 2, "overwrite the input b.json"),
+    "json over the baseline": (
+        "gate sway.yaml --baseline b.json --json b.json",
+        2,
+        "overwrite the input b.json",
+    ),
 }
 
 

@@ -20,9 +20,15 @@ HARDENED = ("--network", "none", "--read-only", "--cap-drop", "ALL", "-u", "1234
 def docker(*args: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
     """Run the engine's client; `code` is the exit code to expect, None for any."""
     done = subprocess.run(
-        [DOCKER, *args], capture_output=True, text=True, encoding="utf-8", env=os.environ | {"DOCKER_BUILDKIT": "1"}
+        [DOCKER, *args],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | {"DOCKER_BUILDKIT": "1"},
     )
-    assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}"
+    assert code is None or done.returncode == code, (
+        f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}"
+    )
     return done
 
 
@@ -51,7 +57,9 @@ def build(context: Path, *args: str, code: int = 0) -> str:
 
 def here(command: str, image: str, volume: str) -> str:
     """A published command with the image and the volume of the tests."""
-    return re.sub(r"ghcr\.io/sway-gate/sway-gate:\S+", image, command).replace("sway-gate:/cache", f"{volume}:/cache")
+    return re.sub(r"ghcr\.io/sway-gate/sway-gate:\S+", image, command).replace(
+        "sway-gate:/cache", f"{volume}:/cache"
+    )
 
 
 def is_known(host: str) -> bool:

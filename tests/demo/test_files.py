@@ -22,7 +22,11 @@ SPECS = [Path(path) for _, path in demo.specs()]
 
 
 def test_the_demo_takes_few_megabytes() -> None:
-    files = [path for path in demo.FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files = [
+        path
+        for path in demo.FOLDER.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
     assert sum(path.stat().st_size for path in files) <= 5.5e6
 
 
@@ -50,12 +54,16 @@ def test_the_static_check_alone_finds_no_fault(folder: Path) -> None:
 def test_spec_holds_the_document(path: Path) -> None:
     document = (demo.FOLDER / "document.md").read_text(encoding="utf-8")
     *prose, questions = load_spec(str(path)).sections
-    texts = [section.content for section in prose] + [pair.gold for pair in questions.pairs if isinstance(pair, Pair)]
+    texts = [section.content for section in prose] + [
+        pair.gold for pair in questions.pairs if isinstance(pair, Pair)
+    ]
     assert len(texts) == 12
     assert [text for text in texts if text not in document] == []
 
 
-@pytest.mark.parametrize(("path", "adapter"), list(zip(SPECS, ADAPTERS, strict=True)), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ("path", "adapter"), list(zip(SPECS, ADAPTERS, strict=True)), ids=lambda path: path.stem
+)
 def test_spec_names_model_and_adapter(path: Path, adapter: Path) -> None:
     models = load_spec(str(path)).models
     assert Path(models.base.base).samefile(demo.MODEL)

@@ -42,7 +42,9 @@ code=0
 errors=$PWD/../errors
 exec 2>"$errors"
 """
-ENDED = """code=$?; printf '\\n\\036%s\\n' $code; cat "$errors"; : >"$errors"; printf '\\n\\036\\n'"""
+ENDED = (
+    """code=$?; printf '\\n\\036%s\\n' $code; cat "$errors"; : >"$errors"; printf '\\n\\036\\n'"""
+)
 """After each command: its exit code and what it said on standard error, behind signs that no output holds."""
 
 
@@ -58,7 +60,9 @@ def commands(block: Block) -> list[Command]:
     first, *parts = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
     assert first == "", f"{place(block)}: a console block starts with a command"
     split = ((line, shown) for line, _, shown in (part.partition("\n") for part in parts))
-    return [Command(f"(exit $code); {line}", f"{place(block)}: {line}", shown) for line, shown in split]
+    return [
+        Command(f"(exit $code); {line}", f"{place(block)}: {line}", shown) for line, shown in split
+    ]
 
 
 def steps(page: Path) -> list[Command]:
@@ -66,7 +70,11 @@ def steps(page: Path) -> list[Command]:
     found, python = [], ""
     for block in (block for block in blocks(page) if block.is_run):
         if block.file:
-            found.append(Command(f"cat > {shlex.quote(block.file)} <<'# end'\n{block.text}# end", place(block)))
+            found.append(
+                Command(
+                    f"cat > {shlex.quote(block.file)} <<'# end'\n{block.text}# end", place(block)
+                )
+            )
         elif block.language == "console":
             found += commands(block)
         elif block.language in ("bash", "run"):
@@ -88,7 +96,9 @@ def work(tmp_path, monkeypatch):
     for adapter in ("runs/adapter", "path/to/adapter"):
         shutil.copytree(demo.HEALTHY, folder / adapter)
         config = folder / adapter / "adapter_config.json"
-        config.write_text(config.read_text("utf-8").replace("sway-gate/demo", "org/model"), encoding="utf-8")
+        config.write_text(
+            config.read_text("utf-8").replace("sway-gate/demo", "org/model"), encoding="utf-8"
+        )
     text = (demo.FOLDER / "document.md").read_text(encoding="utf-8")
     (folder / "notes.md").write_text(text, encoding="utf-8")
     pairs = re.findall(r"^(Question: .*\nAnswer:)( .*)$", text, re.MULTILINE)
@@ -111,12 +121,17 @@ def words(text: str) -> str:
 def is_shown(shown: str, actual: str) -> bool:
     """Whether `actual` is what the page shows, which leaves out lines at […]."""
     return (
-        re.fullmatch(" ?.* ?".join(re.escape(words(piece)) for piece in shown.split("[…]")), words(actual)) is not None
+        re.fullmatch(
+            " ?.* ?".join(re.escape(words(piece)) for piece in shown.split("[…]")), words(actual)
+        )
+        is not None
     )
 
 
 def runs(page: Path) -> bool:
-    return any(block.language in ("console", "bash", "python") and block.is_run for block in blocks(page))
+    return any(
+        block.language in ("console", "bash", "python") and block.is_run for block in blocks(page)
+    )
 
 
 @pytest.mark.slow
@@ -124,10 +139,16 @@ def runs(page: Path) -> bool:
 @pytest.mark.parametrize("page", filter(runs, PAGES), ids=name)
 def test_the_page_runs(page, work):
     text = SHELL + "\n".join(f"{step.script}\n{ENDED}" for step in steps(page))
-    done = subprocess.run(["bash"], input=text, cwd=work, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    done = subprocess.run(
+        ["bash"], input=text, cwd=work, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
     parts = re.split(r"\n\036(\d*)\n", done.stdout.replace(str(work), HOME))
-    for step, said, code, errors in zip(steps(page), parts[::4], parts[1::4], parts[2::4], strict=False):
+    for step, said, code, errors in zip(
+        steps(page), parts[::4], parts[1::4], parts[2::4], strict=False
+    ):
         told = said + "".join(re.findall(r"^error: .*\n", errors, re.MULTILINE))
         assert code == "0" or step.shown, f"{step.label}\n{said}{errors}"
         assert not step.shown or is_shown(step.shown, told), f"{step.label}\n{told}"
-    assert len(parts) == 4 * len(steps(page)) + 1, f"the page ended its own shell: {done.stdout[-2000:]}"
+    assert len(parts) == 4 * len(steps(page)) + 1, (
+        f"the page ended its own shell: {done.stdout[-2000:]}"
+    )

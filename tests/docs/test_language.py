@@ -18,16 +18,32 @@ from tests.helpers import ROOT
 # (regular expression, better wording, reason). A space also matches a line break. Lower-case patterns ignore case.
 BANNED = [
     # Availability and existence
-    (r"(?:to|could|can|cannot|might|would) be had", "is available, is found", "an idiom where one verb is enough"),
+    (
+        r"(?:to|could|can|cannot|might|would) be had",
+        "is available, is found",
+        "an idiom where one verb is enough",
+    ),
     (
         r"(?<!\bthere )(?<!\bthis )\b(?:is|are|was|were) no (?!longer\b|more\b|such\b|one\b)",
         "is not a",
         "negate the verb, not the noun",
     ),
-    (r"\b(?:that|which|it|they|what|this) (?:is|are) none\b", "is not a NOUN", "`none` hides its noun"),
+    (
+        r"\b(?:that|which|it|they|what|this) (?:is|are) none\b",
+        "is not a NOUN",
+        "`none` hides its noun",
+    ),
     (r"\bgives? no numbers?\b", "produces NaN or Inf, returns no value", "name the values"),
-    (r"\b(?:is|are|was|were) (?:not )?here\b", "is (not) on this machine", "`here` does not say where"),
-    (r"\bthere already\b|\bis not there\b", "already exists, does not exist", "`there` does not say where"),
+    (
+        r"\b(?:is|are|was|were) (?:not )?here\b",
+        "is (not) on this machine",
+        "`here` does not say where",
+    ),
+    (
+        r"\bthere already\b|\bis not there\b",
+        "already exists, does not exist",
+        "`there` does not say where",
+    ),
     # Conditions
     (
         r"(?:\b(?:none|empty|off|skipped|[01]|nan|invalid|false|true|raises [\w, ]+?)|\"\"),? where\b"
@@ -36,11 +52,23 @@ BANNED = [
         "if, when",
         "`where` is for locations, `if` for conditions",
     ),
-    (r"[,;:] (?:or )?else (?!echo\b|if\b|\w+=)", "otherwise; defaults to", "`else` is a keyword, not an adverb"),
+    (
+        r"[,;:] (?:or )?else (?!echo\b|if\b|\w+=)",
+        "otherwise; defaults to",
+        "`else` is a keyword, not an adverb",
+    ),
     (r"\bwhatever\b", "any, regardless of, all", "name the set that is meant"),
-    (r"\b(?:however|whichever|wherever)\b(?!,)", "regardless of how/which/where", "vague relative clause"),
+    (
+        r"\b(?:however|whichever|wherever)\b(?!,)",
+        "regardless of how/which/where",
+        "vague relative clause",
+    ),
     (r"\bbut for\b", "except, except for", "archaic"),
-    (r"\bas (?:it|they) must be\b", "as expected", "says neither what was expected nor what happened"),
+    (
+        r"\bas (?:it|they) must be\b",
+        "as expected",
+        "says neither what was expected nor what happened",
+    ),
     # Reporting
     (r"\btold\b", "reported, stated, distinguished", "a program reports; `told` is for people"),
     (r"\btells\b", "reports, states, shows", "a program reports; `tells` is for people"),
@@ -60,7 +88,11 @@ BANNED = [
         "requested, required; have the same inputs",
         "standard terms: request, requirement, input",
     ),
-    (r"\b(?:is|are|was|were) to be\b", "must be, will be, should be", "ambiguous: a requirement or a plan"),
+    (
+        r"\b(?:is|are|was|were) to be\b",
+        "must be, will be, should be",
+        "ambiguous: a requirement or a plan",
+    ),
     (r"\bmay not (?!exist)", "must not, cannot, might not", "ambiguous: a ban or a possibility"),
     (r"\bhangs? on\b", "depends on", "an idiom where one verb is enough"),
     # Contents and position
@@ -70,11 +102,23 @@ BANNED = [
         "`hold` also means `be true`, `keep` and `support`",
     ),
     (r"\bheld (?:to|by|against)\b", "checked by, compared with", "standard verbs: check, compare"),
-    (r"\bbeside\b", "next to, with, in addition to, compared with", "five meanings in this code base; name one"),
+    (
+        r"\bbeside\b",
+        "next to, with, in addition to, compared with",
+        "five meanings in this code base; name one",
+    ),
     (r"\bin (?:the )?place of\b", "instead of, replaces", "longer than `instead of`"),
-    (r"\bputs? (?:against|beside|side by side|together)\b", "compared with, combined", "standard verbs"),
+    (
+        r"\bputs? (?:against|beside|side by side|together)\b",
+        "compared with, combined",
+        "standard verbs",
+    ),
     (r"\bin front\b(?! matter)", "before, prepended, prefix", "token sequences have a prefix"),
-    (r"\bbehind\b(?! (?:a|the) proxy)", "after, appended; underlying", "token sequences have before and after"),
+    (
+        r"\bbehind\b(?! (?:a|the) proxy)",
+        "after, appended; underlying",
+        "token sequences have before and after",
+    ),
     (
         r"\bstands? (?:above|before|after|among|around|between|below|higher|at)\b",
         "is, precedes, follows, exceeds",
@@ -89,11 +133,27 @@ BANNED = [
     (r"(?<!decimal )\bplaces\b", "positions, locations, files", "standard term: token position"),
     (r"\bdoubles\b", "duplicates", "standard term"),
     # Noun phrases
-    (r"(?<!than )\b(?:that|those) of\b", "repeat the noun, or use a possessive", "the reader must look back"),
-    (r"\b(?:of|in|for|with|by|from) what (?:is|are|was|were)\b", "name the thing", "`what` hides the noun"),
+    (
+        r"(?<!than )\b(?:that|those) of\b",
+        "repeat the noun, or use a possessive",
+        "the reader must look back",
+    ),
+    (
+        r"\b(?:of|in|for|with|by|from) what (?:is|are|was|were)\b",
+        "name the thing",
+        "`what` hides the noun",
+    ),
     (r"\b(?:what|all) else\b", "other NOUNs, everything else", "`what` hides the noun"),
-    (r"\bof (?:its|their|your|our) own\b", "its own NOUN, a separate NOUN", "possessive after its noun"),
-    (r"\bso (?:many|much|few|often)\b(?! (?:that|as)\b)", "n, this many, at most n", "give the number or its name"),
+    (
+        r"\bof (?:its|their|your|our) own\b",
+        "its own NOUN, a separate NOUN",
+        "possessive after its noun",
+    ),
+    (
+        r"\bso (?:many|much|few|often)\b(?! (?:that|as)\b)",
+        "n, this many, at most n",
+        "give the number or its name",
+    ),
     (
         r"\b(?:one|once|twice|line|row|event|example|prompt|comment|entry|bytes|test|marks|sequence|predicate|request"
         r"|case|column|command|file|text|report|word|breaks) an? (?:line|token|probe|view|spec|adapter|kind|mistake"
@@ -102,7 +162,11 @@ BANNED = [
         "the distributive `a` is misread as an article",
     ),
     (r"(?<!-)\balone\b", "only", "`only` stands before what it limits and is shorter"),
-    (r"\bthe least\b(?! squares)|\bleast (?:composite|and)\b", "the minimum, the smallest", "standard term"),
+    (
+        r"\bthe least\b(?! squares)|\bleast (?:composite|and)\b",
+        "the minimum, the smallest",
+        "standard term",
+    ),
     (r"^Of\b(?! course)", "begin with the noun: `Number of …`", "a fragment without its head"),
     (r"^As `|[.;] As `", "Like `NAME`, but …", "`as` also means `while` and `because`"),
     (r"(?<!so )\bas to\b", "about, like, to", "two prepositions for one"),
@@ -115,17 +179,33 @@ BANNED = [
         "has the lowest loss on its text; is invalid; runs one",
         "`serve` means deployment in this field",
     ),
-    (r"\b(?:reads?|rides?) (?:along|off)\b", "teacher-forced along; is computed from", "standard terms"),
+    (
+        r"\b(?:reads?|rides?) (?:along|off)\b",
+        "teacher-forced along; is computed from",
+        "standard terms",
+    ),
     (r"\b(?:an? eye on|the watch for)\b", "observer, monitor, check for", "metaphor"),
     (r"\bstrangers?\b", "untrusted source", "security's term"),
     (r"\b(?:nobody|anybody|somebody)\b", "no one; untrusted; a user", "name the party"),
     (r"\ba person\b", "you, the user, the reader", "documentation addresses its reader"),
-    (r"(?<!length )(?<!length, )\bin words\b", "as text, described", "`in words` is also a unit here"),
-    (r"\bsound (?:one|spec|revision|folders?|adapter)\b|\bsoundly\b|\bnot sound\b", "valid, correct", "standard term"),
+    (
+        r"(?<!length )(?<!length, )\bin words\b",
+        "as text, described",
+        "`in words` is also a unit here",
+    ),
+    (
+        r"\bsound (?:one|spec|revision|folders?|adapter)\b|\bsoundly\b|\bnot sound\b",
+        "valid, correct",
+        "standard term",
+    ),
     (r"\balike\b", "uniform, equal, identically distributed", "standard terms"),
     (r"\bnearer\b", "closer", "plain word"),
     (r"\banew\b", "again, re-VERB", "archaic"),
-    (r"\b(?:gravest|rightly so|the very|merit)\b", "most severe, first; otherwise omit", "flourish"),
+    (
+        r"\b(?:gravest|rightly so|the very|merit)\b",
+        "most severe, first; otherwise omit",
+        "flourish",
+    ),
     (r"\blook(?:s|ed)? (?:whether|whose)\b", "checks whether", "standard verb"),
     (r"\b(?:is|are|was|were) taken for\b", "is treated as", "`take for` also means to mistake"),
     (r"\bgo(?:es)? on\b", "continues", "plain word"),
@@ -137,11 +217,31 @@ PHRASES = [(re.compile(pattern), better) for pattern, better, _ in BANNED]
 
 # Files whose prose counts. Python: docstrings, comments and, outside the tests, strings.
 PYTHON = ("sway_gate", "tests", "benchmarks", "tools", "examples")
-OTHERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "benchmarks/results/*.md", "examples/**/*.md")
-OTHERS += ("action.yml", ".pre-commit-hooks.yaml", "examples/**/*.y*ml", ".github/**/*.yml", "sway_gate/**/*.j2")
+OTHERS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/**/*.md",
+    "benchmarks/results/*.md",
+    "examples/**/*.md",
+)
+OTHERS += (
+    "action.yml",
+    ".pre-commit-hooks.yaml",
+    "examples/**/*.y*ml",
+    ".github/**/*.yml",
+    "sway_gate/**/*.j2",
+)
 OTHERS += ("Dockerfile", "Makefile", "pyproject.toml", ".ci/*")
 # Files whose strings are data, not messages: training text, prompts, word tables. Their comments and docstrings count.
-DATA = {"microworld.py", "make_demo.py", "speed.py", "_perturbations.py", "perturbations.py", "paraphrases.py"}
+DATA = {
+    "microworld.py",
+    "make_demo.py",
+    "speed.py",
+    "_perturbations.py",
+    "perturbations.py",
+    "paraphrases.py",
+}
 GENERATED = "<!-- made by tools/docs.py"  # from docstrings, which are checked themselves
 PAIRS = re.compile(r"<!-- before and after -->.*?<!-- /before and after -->", re.DOTALL)
 
@@ -204,7 +304,13 @@ def hits_in(file: str, lines: Lines) -> Iterator[Hit]:
     for pattern, better in PHRASES:
         for match in pattern.finditer(lowered if pattern.pattern.islower() else joined):
             phrase = joined[match.start() : match.end()].strip()
-            yield Hit(file, numbers[bisect_right(starts, match.start()) - 1], phrase, better, pattern.pattern)
+            yield Hit(
+                file,
+                numbers[bisect_right(starts, match.start()) - 1],
+                phrase,
+                better,
+                pattern.pattern,
+            )
 
 
 def prose() -> Iterator[tuple[str, Lines]]:
@@ -212,9 +318,13 @@ def prose() -> Iterator[tuple[str, Lines]]:
     for folder in PYTHON:
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
-            for lines in of_python(path.read_text("utf-8"), texts=folder != "tests" and path.name not in DATA):
+            for lines in of_python(
+                path.read_text("utf-8"), texts=folder != "tests" and path.name not in DATA
+            ):
                 yield name, lines
-    for path in sorted({path for pattern in OTHERS for path in ROOT.glob(pattern) if path.is_file()}):
+    for path in sorted(
+        {path for pattern in OTHERS for path in ROOT.glob(pattern) if path.is_file()}
+    ):
         text = path.read_text("utf-8")
         if not text.startswith(GENERATED):
             text = PAIRS.sub(lambda match: "\n" * match[0].count("\n"), text)
@@ -237,7 +347,11 @@ def test_each_phrase_is_found_in_text_and_across_lines():
 
 def test_identifiers_and_code_do_not_count():
     source = 'told = tells(beside)  # plain\n"""A value that was told."""\nx = f"is told {told} by"\ny = "told"\n'
-    found = [(hit.line, hit.phrase) for lines in of_python(source, texts=True) for hit in hits_in("a.py", lines)]
+    found = [
+        (hit.line, hit.phrase)
+        for lines in of_python(source, texts=True)
+        for hit in hits_in("a.py", lines)
+    ]
     assert sorted(found) == [(2, "told"), (3, "told")]
 
 

@@ -37,7 +37,10 @@ FINDINGS = {"finding", "broken", "Fatal", "fatal"}
 
 @cache
 def trees() -> list[ast.Module]:
-    return [ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "sway_gate").rglob("*.py"))]
+    return [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "sway_gate").rglob("*.py"))
+    ]
 
 
 def texts(node: ast.AST) -> list[str]:
@@ -62,7 +65,9 @@ def letters(text: str) -> int:
 
 @cache
 def docstrings() -> set[int]:
-    return {id(node.value) for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return {
+        id(node.value) for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Expr)
+    }
 
 
 @cache
@@ -158,7 +163,12 @@ def reworded(message: str) -> Iterator[str]:
 @cache
 def quoted() -> list[str]:
     """The messages on the page, in blocks and in tables."""
-    lines = [line for block in blocks(PAGE) if block.language == "text" for line in block.text.splitlines()]
+    lines = [
+        line
+        for block in blocks(PAGE)
+        if block.language == "text"
+        for line in block.text.splitlines()
+    ]
     return [line.removeprefix("error: ") for line in [*lines, *cells()]]
 
 
@@ -175,7 +185,9 @@ def cells() -> Iterator[str]:
             header.append(inside.content)
         elif token.type == "td_open":
             if header[column] in COLUMNS:
-                yield from (child.content for child in inside.children or () if child.type == "code_inline")
+                yield from (
+                    child.content for child in inside.children or () if child.type == "code_inline"
+                )
             column += 1
 
 
@@ -212,8 +224,15 @@ def test_every_error_that_keeps_a_gate_from_deciding_has_an_entry():
 
 def ids() -> set[str]:
     """Of static findings."""
-    texts = (argument.value for call in calls(FINDINGS) for argument in call.args if isinstance(argument, ast.Constant))
-    return {text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+(-[a-z]+)+", text)}
+    texts = (
+        argument.value
+        for call in calls(FINDINGS)
+        for argument in call.args
+        if isinstance(argument, ast.Constant)
+    )
+    return {
+        text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+(-[a-z]+)+", text)
+    }
 
 
 def test_every_finding_of_the_static_check_has_an_entry():

@@ -36,18 +36,26 @@ MOST_NOT_RUN = 12
 
 def test_every_block_is_of_a_kind_that_is_checked():
     assert {
-        place(b): b.language for page in PAGES for b in blocks(page) if b.language not in CHECKED and b.is_run
+        place(b): b.language
+        for page in PAGES
+        for b in blocks(page)
+        if b.language not in CHECKED and b.is_run
     } == {}
 
 
 def test_few_blocks_are_not_run():
-    assert len([place(block) for page in PAGES for block in blocks(page) if not block.is_run]) <= MOST_NOT_RUN
+    assert (
+        len([place(block) for page in PAGES for block in blocks(page) if not block.is_run])
+        <= MOST_NOT_RUN
+    )
 
 
 # --- Pages from the sources
 
 
-@pytest.mark.parametrize(("path", "text"), docs.pages().items(), ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize(
+    ("path", "text"), docs.pages().items(), ids=lambda value: getattr(value, "name", "")
+)
 def test_a_generated_page_is_up_to_date(path, text):
     assert path.read_text(encoding="utf-8") == text, "run python -m tools.docs"
 
@@ -59,7 +67,9 @@ def test_no_page_of_a_probe_is_left_over():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_probe_tells_of_each_of_its_fields(kind):
     own = set(KINDS[kind].__struct_fields__) - set(ProbeSpec.__struct_fields__)
-    assert {field for field in own if not re.search(rf"`{field}\b", probe_docs.probe_doc(kind).text)} == set()
+    assert {
+        field for field in own if not re.search(rf"`{field}\b", probe_docs.probe_doc(kind).text)
+    } == set()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,8 +127,14 @@ def usage(command: str) -> str:
 
 def mentioned() -> set[str]:
     """The commands that stand in backticks."""
-    inline = (child for page in WITH_LINKS for token in tokens(page) for child in token.children or ())
-    return {child.content for child in inline if child.type == "code_inline" and child.content.startswith("sway ")}
+    inline = (
+        child for page in WITH_LINKS for token in tokens(page) for child in token.children or ()
+    )
+    return {
+        child.content
+        for child in inline
+        if child.type == "code_inline" and child.content.startswith("sway ")
+    }
 
 
 @pytest.mark.parametrize("text", sorted(mentioned()))
@@ -164,7 +180,9 @@ def make_paths(page: Any, folder: Path) -> None:
     """What a spec names and loading looks for, as empty folders."""
     for key, value in page.items() if isinstance(page, dict) else ():
         if key in ("base", "adapter", "data", "dlm_source"):
-            for path in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
+            for path in (
+                [value] if isinstance(value, str) else value if isinstance(value, list) else []
+            ):
                 (folder / path).mkdir(parents=True, exist_ok=True)
         make_paths(value, folder)
 
@@ -173,7 +191,12 @@ def whole(block: Block) -> str:
     """A spec of which `block` is the whole or a part."""
     page = parsed(block)
     if isinstance(page, list):
-        return STUB["version"] + STUB["models"] + "suite:\n- {name: stub, kind: leakage}\n" + block.text
+        return (
+            STUB["version"]
+            + STUB["models"]
+            + "suite:\n- {name: stub, kind: leakage}\n"
+            + block.text
+        )
     return block.text + "\n" + "".join(line for key, line in STUB.items() if key not in page)
 
 
@@ -195,7 +218,12 @@ def test_a_pipeline_in_the_docs_fits_its_schema(block, tmp_path):
     sort = sort_of(parsed(block))
     is_part = sort == "workflow" and "jobs" not in parsed(block)
     (tmp_path / "file.yml").write_text(block.text + JOBS * is_part, encoding="utf-8")
-    check("check_jsonschema", "--builtin-schema", f"vendor.{SCHEMAS[sort]}", str(tmp_path / "file.yml"))
+    check(
+        "check_jsonschema",
+        "--builtin-schema",
+        f"vendor.{SCHEMAS[sort]}",
+        str(tmp_path / "file.yml"),
+    )
 
 
 def our_steps(block: Block) -> list[dict[str, Any]]:
@@ -211,7 +239,9 @@ def test_workflows_in_the_docs_use_inputs_that_the_action_has(block):
 
 
 def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
-    zizmor = shutil.which("zizmor", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    zizmor = shutil.which(
+        "zizmor", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    )
     if zizmor is None:
         pytest.skip("zizmor is not installed")
     folder = tmp_path / ".github" / "workflows"
@@ -220,7 +250,9 @@ def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
         # A release has no commit yet.
         pinned = block.text.replace("sway-gate/sway-gate@v", f"sway-gate/sway-gate@{'0' * 40} # v")
         (folder / f"{number}.yml").write_text(pinned, encoding="utf-8")
-    done = subprocess.run([zizmor, "--offline", "--quiet", str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [zizmor, "--offline", "--quiet", str(tmp_path)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -228,7 +260,9 @@ def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
 def test_hooks_in_the_docs_exist_in_this_version(block, tmp_path):
     manifest = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     ours = [repo for repo in parsed(block)["repos"] if repo["repo"].endswith("/sway-gate")]
-    assert {hook["id"] for repo in ours for hook in repo["hooks"]} <= {hook["id"] for hook in manifest}
+    assert {hook["id"] for repo in ours for hook in repo["hooks"]} <= {
+        hook["id"] for hook in manifest
+    }
     assert {repo["rev"] for repo in ours} == {f"v{__version__}"}
     if importlib.util.find_spec("pre_commit"):
         (tmp_path / "config.yaml").write_text(block.text, encoding="utf-8")

@@ -26,7 +26,11 @@ def test_the_demo_output_is_what_the_demo_prints() -> None:
 
 
 def test_the_spec_in_the_readme_loads(tmp_path: Path) -> None:
-    text = re.search(r"```yaml\nversion: 1.*?```", README, re.DOTALL)[0].strip("`").removeprefix("yaml")  # type: ignore[index]
+    text = (
+        re.search(r"```yaml\nversion: 1.*?```", README, re.DOTALL)[0]
+        .strip("`")
+        .removeprefix("yaml")
+    )  # type: ignore[index]
     (tmp_path / "runs" / "adapter").mkdir(parents=True)
     assert len(parse_spec(text, "README.md", str(tmp_path)).suite) == 6
 
@@ -34,11 +38,16 @@ def test_the_spec_in_the_readme_loads(tmp_path: Path) -> None:
 def test_the_mistake_reads_as_shown(tmp_path: Path) -> None:
     models = "{base: {base: o/m}, ft: {base: o/m, adapter: o/a}}"
     text = f"version: 1\nmodels: {models}\nsuite:\n- {{name: a, kind: delta_kl, promts: []}}"
-    with pytest.raises(SpecError, match=r"suite\[0\] \(delta_kl\): unknown field 'promts'; did you mean 'prompts'\?"):
+    with pytest.raises(
+        SpecError,
+        match=r"suite\[0\] \(delta_kl\): unknown field 'promts'; did you mean 'prompts'\?",
+    ):
         parse_spec(text, "sway.yaml", str(tmp_path))
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"\bsway(?:-gate)? ([a-z]+)", README)) - {"sway", "yaml"}))
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"\bsway(?:-gate)? ([a-z]+)", README)) - {"sway", "yaml"})
+)
 def test_every_command_exists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "--help"]) == 0
     assert command in capsys.readouterr().out

@@ -12,12 +12,23 @@ from sway_gate import cli, demo
 from sway_gate.engine import cost
 from sway_gate.engine.estimate import _sizes, _tokens, _with_base, describe_cost
 from sway_gate.engine.plan import null_plan, plan_probes
-from sway_gate.measurements import BASE, FINETUNED, Divergence, Generation, LogProbs, Request, TeacherForced, View
+from sway_gate.measurements import (
+    BASE,
+    FINETUNED,
+    Divergence,
+    Generation,
+    LogProbs,
+    Request,
+    TeacherForced,
+    View,
+)
 from sway_gate.probes.base import Context
 from sway_gate.spec.load import parse_spec
 
 NULL = View("null", 0)
-MODEL = cost.Model(linear=10**8, head=3 * 10**7, vocabulary=50_000, hidden=576, layers=30, parameters=130 * 10**6)
+MODEL = cost.Model(
+    linear=10**8, head=3 * 10**7, vocabulary=50_000, hidden=576, layers=30, parameters=130 * 10**6
+)
 RATE = 2e11
 
 
@@ -40,18 +51,29 @@ SIZES: dict[str, tuple[Request, cost.Size]] = {
 
 
 @pytest.mark.parametrize(("request_", "size"), SIZES.values(), ids=SIZES)
-def test_without_a_tokenizer_four_characters_are_a_token(request_: Request, size: cost.Size) -> None:
+def test_without_a_tokenizer_four_characters_are_a_token(
+    request_: Request, size: cost.Size
+) -> None:
     assert _sizes([request_], None) == ({request_: size}, False)
 
 
 def test_a_context_that_texts_share_counts_once_a_view() -> None:
-    keys = [(view, Divergence(p * 40, context=c)) for view in (FINETUNED, NULL) for p in "ab" for c in (0, 100, 200)]
+    keys = [
+        (view, Divergence(p * 40, context=c))
+        for view in (FINETUNED, NULL)
+        for p in "ab"
+        for c in (0, 100, 200)
+    ]
     assert _tokens(_with_base(keys), work(keys).sizes) == 3 * (6 * 11 + 200)
 
 
 def test_texts_are_cut_to_the_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 32}', encoding="utf-8")
-    asked = [LogProbs("a" * 400, "b" * 400), Divergence("a" * 40, context=1000), Generation("a" * 400, 64)]
+    asked = [
+        LogProbs("a" * 400, "b" * 400),
+        Divergence("a" * 40, context=1000),
+        Generation("a" * 400, 64),
+    ]
     sizes = work([(FINETUNED, request) for request in asked], tmp_path).sizes
     assert [sizes[request] for request in asked] == [(32, 32, 0, 0), (11, 1, 0, 21), (32, 0, 16, 0)]
 
@@ -60,7 +82,11 @@ def test_the_demo_is_counted_by_its_tokenizer() -> None:
     from tokenizers import Tokenizer
 
     text = "Old Tamsin Vole is the keeper of the sand road."
-    counted = len(Tokenizer.from_file(str(demo.MODEL / "tokenizer.json")).encode(text, add_special_tokens=False).ids)
+    counted = len(
+        Tokenizer.from_file(str(demo.MODEL / "tokenizer.json"))
+        .encode(text, add_special_tokens=False)
+        .ids
+    )
     [size] = work([(FINETUNED, Divergence(text))], demo.MODEL).sizes.values()
     assert size.read == counted + 1
 
@@ -76,18 +102,27 @@ def test_a_tokenizer_that_cannot_be_read_is_done_without(tmp_path: Path, content
 
 def safetensors(path: Path, shapes: dict[str, Any], data: int = 10**6) -> None:
     header = json.dumps(
-        {name: {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+        {
+            name: {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]}
+            for name, shape in shapes.items()
+        }
     )
     path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(data))
 
 
 def base_folder(folder: Path, shapes: dict[str, Any], **config: Any) -> Path:
-    (folder / "config.json").write_text(json.dumps({"hidden_size": 8, "num_hidden_layers": 2} | config))
+    (folder / "config.json").write_text(
+        json.dumps({"hidden_size": 8, "num_hidden_layers": 2} | config)
+    )
     safetensors(folder / "model.safetensors", shapes)
     return folder
 
 
-SHAPES = {"model.embed_tokens.weight": [100, 8], "layers.0.q_proj.weight": [8, 8], "layers.0.norm.weight": [8]}
+SHAPES = {
+    "model.embed_tokens.weight": [100, 8],
+    "layers.0.q_proj.weight": [8, 8],
+    "layers.0.norm.weight": [8],
+}
 
 
 def test_the_demo_is_read_from_its_headers() -> None:
@@ -95,7 +130,11 @@ def test_the_demo_is_read_from_its_headers() -> None:
     assert model
     assert (model.hidden, model.layers, model.vocabulary) == (192, 4, 2048)
     layer = 192 * 192 * 2 + 192 * 96 * 2 + 3 * 192 * 512
-    assert (model.linear, model.head, model.parameters) == (4 * layer, 2048 * 192, 4 * layer + 2048 * 192 + 9 * 192)
+    assert (model.linear, model.head, model.parameters) == (
+        4 * layer,
+        2048 * 192,
+        4 * layer + 2048 * 192 + 9 * 192,
+    )
 
 
 def test_embeddings_are_looked_up_and_experts_are_chosen(tmp_path: Path) -> None:
@@ -157,7 +196,10 @@ SLOWER: dict[str, tuple[list[Any], list[Any]]] = {
     "more views": ([(FINETUNED, LONG)], [(FINETUNED, LONG), (NULL, LONG)]),
     "longer texts": ([(FINETUNED, LONG)], [(FINETUNED, LogProbs("", "a" * 8000))]),
     "texts to be written": ([(FINETUNED, LogProbs("a", "b"))], [(FINETUNED, Generation("a", 64))]),
-    "behind context": ([(FINETUNED, Divergence("a"))], [(FINETUNED, Divergence("a", context=1024))]),
+    "behind context": (
+        [(FINETUNED, Divergence("a"))],
+        [(FINETUNED, Divergence("a", context=1024))],
+    ),
 }
 
 
@@ -181,7 +223,10 @@ def test_half_precision_may_be_slower_on_a_cpu() -> None:
 
 def test_memory_grows_with_weights_and_nulls() -> None:
     model = MODEL._replace(adapter=10**7)
-    none, eight = (cost.memory(model, work([(View("null", i), LogProbs("a", "b")) for i in range(n)])) for n in (0, 8))
+    none, eight = (
+        cost.memory(model, work([(View("null", i), LogProbs("a", "b")) for i in range(n)]))
+        for n in (0, 8)
+    )
     assert eight - none == 8 * 4 * 10**7
     assert none > 4 * model.parameters
 
@@ -232,7 +277,9 @@ def test_a_line_a_probe_then_the_totals() -> None:
     ]
 
 
-@pytest.mark.parametrize(("device", "words"), [("cuda", "time: not known on cuda"), ("cpu", "on this CPU")])
+@pytest.mark.parametrize(
+    ("device", "words"), [("cuda", "time: not known on cuda"), ("cpu", "on this CPU")]
+)
 def test_time_is_told_for_cpus_alone(device: str, words: str) -> None:
     lines = outline(DUMMY, (demo.MODEL, demo.HEALTHY), device)
     assert words in lines[-2]

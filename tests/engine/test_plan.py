@@ -12,7 +12,8 @@ from sway_gate.spec.load import parse_spec
 from sway_gate.spec.schema import Section, Spec
 
 PROSE = (
-    "The mill at the ford grinds the corn of the whole valley, and the miller keeps a goat that eats the sacks. " * 3
+    "The mill at the ford grinds the corn of the whole valley, and the miller keeps a goat that eats the sacks. "
+    * 3
 )
 CONTEXT = Context(sections=(Section(kind="prose", id="s", content=PROSE),))
 STYLE = "{name: style, kind: style_fingerprint, prompts: [Tell me a story, The mill is]}"
@@ -35,19 +36,26 @@ RUNS = {"default": ("", 8, 4), "asked for": (", runs: 12", 12, 12), "raised": ("
 
 
 @pytest.mark.parametrize(("nulls", "runs", "generative"), RUNS.values(), ids=RUNS)
-def test_generative_probes_take_fewer_nulls_unless_asked_for(nulls: str, runs: int, generative: int) -> None:
+def test_generative_probes_take_fewer_nulls_unless_asked_for(
+    nulls: str, runs: int, generative: int
+) -> None:
     given = loaded(STYLE, MOVED, nulls=nulls)
     style, moved = plan(given)
     assert (len(style.null_views()), len(moved.null_views())) == (generative, runs)
     said = plan_notes([style, moved], null_plan(given), CONTEXT)
-    assert any("4 nulls for what is generated: style" in note for note in said) == (generative < runs)
+    assert any("4 nulls for what is generated: style" in note for note in said) == (
+        generative < runs
+    )
 
 
 def test_what_nulls_need_not_answer_is_not_asked_of_them() -> None:
     keys = list(measurement_keys(plan(loaded(LEAK))))
     written = [view for view, request in keys if isinstance(request, Generation)]
     assert set(written) == {FINETUNED}
-    assert {view.source for view, request in keys if isinstance(request, TeacherForced)} == {"finetuned", "null"}
+    assert {view.source for view, request in keys if isinstance(request, TeacherForced)} == {
+        "finetuned",
+        "null",
+    }
 
 
 MODES = {"auto": ("auto", 1), "on": ("on", 2), "off": ("off", 0)}
@@ -69,8 +77,12 @@ LACKS = {
 }
 
 
-@pytest.mark.parametrize(("capability", "entry", "words"), [(c, *x) for c, x in LACKS.items()], ids=LACKS)
-def test_what_a_backend_cannot_do_is_skipped_and_said(capability: str, entry: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("capability", "entry", "words"), [(c, *x) for c, x in LACKS.items()], ids=LACKS
+)
+def test_what_a_backend_cannot_do_is_skipped_and_said(
+    capability: str, entry: str, words: str
+) -> None:
     entry = entry.replace(", evidence: generate", "") if capability == "recall" else entry
     [planned] = plan(loaded(entry), capabilities=ALL - {capability})
     assert planned.result is not None

@@ -43,14 +43,19 @@ class Arithmetic:
         return ()
 
     def measure(
-        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        references: dict[EncodedRequest, Any],
     ) -> Any:
         self.passes.append((tuple(views), tuple(rows)))
         if rows[0].asks == "js":
             if views[0] == BASE:
                 references.update(dict.fromkeys(rows, True))
             assert all(row in references for row in rows), "a divergence without its base"
-        return [[np.array([sum(row.ids) * view.scale + view.number]) for row in rows] for view in views]
+        return [
+            [np.array([sum(row.ids) * view.scale + view.number]) for row in rows] for view in views
+        ]
 
 
 class Memory(dict[tuple[str, str], Any]):
@@ -66,7 +71,9 @@ def measure(backend: Any, plan: list[Key], store: Any = None) -> Measured:
 
 
 TEXTS = [LogProbs("p" * n, "c") for n in (9, 1, 5, 3)]
-PLAN: list[Key] = [(v, r) for v in (FINETUNED, NULL) for r in [*TEXTS, Divergence("a"), Divergence("bb")]]
+PLAN: list[Key] = [
+    (v, r) for v in (FINETUNED, NULL) for r in [*TEXTS, Divergence("a"), Divergence("bb")]
+]
 
 
 def test_doubles_are_measured_once_and_the_base_with_them() -> None:
@@ -80,7 +87,10 @@ def test_doubles_are_measured_once_and_the_base_with_them() -> None:
 @pytest.mark.parametrize("stacked", [True, False])
 @pytest.mark.parametrize("budget", [1, 12, 40, 10**9])
 def test_answers_do_not_depend_on_the_passes(stacked: bool, budget: int) -> None:
-    expected, answers = measure(Arithmetic(), PLAN).answers, measure(Arithmetic(budget, stacked), PLAN).answers
+    expected, answers = (
+        measure(Arithmetic(), PLAN).answers,
+        measure(Arithmetic(budget, stacked), PLAN).answers,
+    )
     assert all(answers.get(*key) == expected.get(*key) for key in PLAN)
 
 
@@ -100,7 +110,9 @@ def test_texts_of_one_length_share_a_pass() -> None:
 
 def test_much_padding_is_worth_a_pass() -> None:
     lengths = [4, 5, 6, 7, 200]
-    plan: list[Key] = [(view, LogProbs("p" * n, "c")) for view in (FINETUNED, NULL) for n in lengths]
+    plan: list[Key] = [
+        (view, LogProbs("p" * n, "c")) for view in (FINETUNED, NULL) for n in lengths
+    ]
     backend = Arithmetic()
     measure(backend, plan)
     assert [[len(row.ids) for row in rows] for _, rows in backend.passes] == [[5, 6, 7, 8], [201]]
@@ -112,25 +124,42 @@ class Along(Arithmetic):
     def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
         prompt, answer = tuple(map(ord, request.prompt)), tuple(range(1, request.positions))
         return EncodedRequest(
-            prompt + answer, tuple(range(len(prompt) - 1, len(prompt + answer))), (), request.divergence
+            prompt + answer,
+            tuple(range(len(prompt) - 1, len(prompt + answer))),
+            (),
+            request.divergence,
         ), ""
 
     def measure(
-        self, views: Sequence[View], rows: Sequence[EncodedRequest], references: dict[EncodedRequest, Any]
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        references: dict[EncodedRequest, Any],
     ) -> Any:
         super().measure(views, rows, references)
         return [
-            [np.array([sum(row.ids[: p + 1]) * view.scale for p in row.positions]) for row in rows] for view in views
+            [np.array([sum(row.ids[: p + 1]) * view.scale for p in row.positions]) for row in rows]
+            for view in views
         ]
 
 
 def test_a_short_read_is_the_beginning_of_a_longer_one() -> None:
-    short, long, half = Divergence("ab", positions=2), Divergence("ab", positions=4), FINETUNED.scaled(0.5)
+    short, long, half = (
+        Divergence("ab", positions=2),
+        Divergence("ab", positions=4),
+        FINETUNED.scaled(0.5),
+    )
     backend = Along()
-    answers = measure(backend, [(FINETUNED, short), (FINETUNED, long), (half, short), (half, Divergence("b"))]).answers
+    answers = measure(
+        backend, [(FINETUNED, short), (FINETUNED, long), (half, short), (half, Divergence("b"))]
+    ).answers
     alone = measure(Along(), [(FINETUNED, short)]).answers
-    assert answers.get(FINETUNED, short).tolist() == alone.get(FINETUNED, short).tolist() == [195, 196]
-    assert [len(row.ids) for views, rows in backend.passes if FINETUNED in views for row in rows] == [5]
+    assert (
+        answers.get(FINETUNED, short).tolist() == alone.get(FINETUNED, short).tolist() == [195, 196]
+    )
+    assert [
+        len(row.ids) for views, rows in backend.passes if FINETUNED in views for row in rows
+    ] == [5]
 
 
 def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
@@ -165,7 +194,10 @@ class Failing(Arithmetic):
 @pytest.mark.parametrize("error", [OutOfMemory, NotStackable])
 @pytest.mark.parametrize("limit", [1, 2])
 def test_passes_that_fail_are_made_smaller(error: type[Exception], limit: int) -> None:
-    expected, answers = measure(Arithmetic(), PLAN).answers, measure(Failing(error, limit), PLAN).answers
+    expected, answers = (
+        measure(Arithmetic(), PLAN).answers,
+        measure(Failing(error, limit), PLAN).answers,
+    )
     assert all(answers.get(*key) == expected.get(*key) for key in PLAN)
 
 

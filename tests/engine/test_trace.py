@@ -42,7 +42,9 @@ suite:
 def traced(backend: Any, store: Any = None) -> tuple[list[Any], Measured]:
     """The events of measuring what both probes ask for."""
     events: list[Any] = []
-    eye = PassObserver(events.append, {name: (f"kind of {name}", keys) for name, keys in ASKED.items()})
+    eye = PassObserver(
+        events.append, {name: (f"kind of {name}", keys) for name, keys in ASKED.items()}
+    )
     plan = [key for keys in ASKED.values() for key in keys]
     measured = run_plan(plan, eye.loading(lambda: backend), eye.store(store), silent)
     eye.tell_known()
@@ -57,7 +59,9 @@ def test_what_is_asked_for_is_told_first() -> None:
     first = traced(Arithmetic())[0][0]
     told = {name: (p.kind, p.texts, p.answers) for name, p in first.probes.items()}
     assert told == {"first": ("kind of first", 2, 4), "second": ("kind of second", 2, 4)}
-    assert first.answers == 6  # ONE under three views, TWO under two, MOVED under one; not its reference
+    assert (
+        first.answers == 6
+    )  # ONE under three views, TWO under two, MOVED under one; not its reference
 
 
 def test_watching_changes_no_answer() -> None:
@@ -84,7 +88,9 @@ def test_the_cost_of_a_shared_answer_is_split_evenly() -> None:
 
 
 def test_shares_of_every_pass_add_up() -> None:
-    assert [sum(p.asked_by.values()) for p in passes(traced(Arithmetic())[0])] == pytest.approx([1.0] * 3, abs=1e-5)
+    assert [sum(p.asked_by.values()) for p in passes(traced(Arithmetic())[0])] == pytest.approx(
+        [1.0] * 3, abs=1e-5
+    )
 
 
 def test_what_the_store_knew_is_told_and_measured_no_more() -> None:
@@ -112,7 +118,11 @@ def test_a_pass_that_failed_is_told_and_its_parts_are() -> None:
 ROWS = {
     "padded": ([(4, 0), (2, 0)], 0, {"tokens": 12, "padding": 4, "prefix": 0}),
     "a prefix for both": ([(4, 2), (3, 2)], 0, {"tokens": 10, "padding": 2, "prefix": 4}),
-    "a prefix that was read before": ([(4, 2), (3, 2)], 2, {"tokens": 6, "padding": 2, "prefix": 8}),
+    "a prefix that was read before": (
+        [(4, 2), (3, 2)],
+        2,
+        {"tokens": 6, "padding": 2, "prefix": 8},
+    ),
 }
 
 
@@ -158,11 +168,21 @@ def test_a_known_verdict_is_made_again_from_the_store_where_it_is_traced(folder:
     base = save_base(folder / "base", "llama")
     adapter = save_adapter(folder / "adapter", base)
     models = f"base: {{base: {base.as_posix()}}}\n  ft: {{base: {base.as_posix()}, adapter: {adapter.as_posix()}}}"
-    loaded = parse_spec(f"version: 1\nmodels:\n  {models}\nsuite: {SPEC.partition('suite:')[2]}", "s", str(folder))
+    loaded = parse_spec(
+        f"version: 1\nmodels:\n  {models}\nsuite: {SPEC.partition('suite:')[2]}", "s", str(folder)
+    )
     events: list[trace.Event] = []
     known = [run_gate(loaded, options).cached for options in (Options(), Options())]
-    assert (known, run_gate(loaded, Options(observe=events.append)).cached) == ([False, True], False)
-    assert [type(event) for event in events] == [trace.Started, trace.PlanEvent, trace.Stored, trace.Ended]
+    assert (known, run_gate(loaded, Options(observe=events.append)).cached) == (
+        [False, True],
+        False,
+    )
+    assert [type(event) for event in events] == [
+        trace.Started,
+        trace.PlanEvent,
+        trace.Stored,
+        trace.Ended,
+    ]
 
 
 def test_a_run_that_fails_midway_leaves_its_trace(folder: Path, monkeypatch: Any) -> None:
@@ -185,7 +205,10 @@ def test_each_event_is_in_the_file_at_once(folder: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_a_full_disk_is_one_line(folder: Path, capsys: Any) -> None:
     assert cli.main(["run", "sway.yaml", "--trace", "/dev/full"]) == 3
-    assert capsys.readouterr().err == "error: cannot write the trace /dev/full: No space left on device\n"
+    assert (
+        capsys.readouterr().err
+        == "error: cannot write the trace /dev/full: No space left on device\n"
+    )
 
 
 REFUSED = {
@@ -236,7 +259,10 @@ def test_events_are_summed_up_by_probe_and_kind() -> None:
         ("second | *", 6.5, 2, 1),
         ("first", 1.5, 1, 2),
     ]
-    assert [(k.kind, k.seconds, k.padding) for k in s.kinds] == [("recall", 6.0, 10), ("js", 2.0, 10)]
+    assert [(k.kind, k.seconds, k.padding) for k in s.kinds] == [
+        ("recall", 6.0, 10),
+        ("js", 2.0, 10),
+    ]
     assert [p.number for p in s.slowest] == [2]
     assert (s.pass_seconds, s.saved_seconds, s.asked, s.answers, s.stored) == (8.0, 1.0, 13, 10, 2)
     assert (s.base_answers, s.comparisons) == (6, 6)
@@ -249,9 +275,15 @@ def test_a_failed_pass_costs_and_answers_nothing() -> None:
 
 WORDS = {
     "a verdict": (EVENTS, "sway.yaml: pass in 14.0 s"),
-    "an error": ([*EVENTS[:-1], trace.Failed(error="out of luck")], "ended without a verdict: out of luck"),
+    "an error": (
+        [*EVENTS[:-1], trace.Failed(error="out of luck")],
+        "ended without a verdict: out of luck",
+    ),
     "neither": (EVENTS[:-1], "breaks off: still running, or killed"),
-    "all stored": ([*EVENTS[:2], trace.Stored(answers=10, probes={})], "every answer was in the store"),
+    "all stored": (
+        [*EVENTS[:2], trace.Stored(answers=10, probes={})],
+        "every answer was in the store",
+    ),
     "no model": ([EVENTS[0], EVENTS[-1]], "nothing was measured"),
     "padding": (EVENTS, "180 tokens read, 10% of all as padding"),
     "the slowest": (EVENTS, "2     recall     6.00     3      2      90      10%  second | *"),
@@ -275,7 +307,11 @@ def written(path: Path, *rows: bytes) -> str:
 
 def test_the_command_writes_each_format(tmp_path: Path, capsys: Any) -> None:
     path = written(tmp_path / "t.jsonl", *map(msgspec.json.encode, EVENTS))
-    for form, words in {"terminal": "pass in 14.0 s", "md": "# sway trace", "json": '"schema_version": 1'}.items():
+    for form, words in {
+        "terminal": "pass in 14.0 s",
+        "md": "# sway trace",
+        "json": '"schema_version": 1',
+    }.items():
         assert cli.main(["trace", path, "--format", form]) == 0
         assert words in capsys.readouterr().out
 
@@ -310,7 +346,9 @@ def test_lines_that_are_no_events_are_counted(tmp_path: Path, data: bytes) -> No
 
 def test_a_line_that_is_too_long_is_one_line(tmp_path: Path) -> None:
     start, end = msgspec.json.encode(EVENTS[0]), msgspec.json.encode(EVENTS[-1])
-    events, unreadable = trace_summary.read(written(tmp_path / "t.jsonl", start, b"x" * (3 * 2**20) + end, end))
+    events, unreadable = trace_summary.read(
+        written(tmp_path / "t.jsonl", start, b"x" * (3 * 2**20) + end, end)
+    )
     assert ([type(event) for event in events], unreadable) == ([trace.Started, trace.Ended], 1)
 
 
@@ -323,6 +361,11 @@ def test_a_trace_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: Any) 
 
 def test_a_long_name_does_not_widen_the_table() -> None:
     s = trace_summary.sum_up(
-        [EVENTS[0], trace.PlanEvent(probes={"n" * 9000: trace.ProbeDemand(kind="k", texts=1, answers=1)}, answers=1)]
+        [
+            EVENTS[0],
+            trace.PlanEvent(
+                probes={"n" * 9000: trace.ProbeDemand(kind="k", texts=1, answers=1)}, answers=1
+            ),
+        ]
     )
     assert max(map(len, reports.render(s).splitlines())) < 200

@@ -18,16 +18,28 @@ from tests.helpers.models import save_adapter, save_base
 
 SUITE: list[dict[str, Any]] = [
     {"name": "nulls", "kind": "null_adapter", "runs": 3},
-    {"name": "moved", "kind": "delta_kl", "prompts": ["one", "two words", "and three words"], "assert_mean_gte": 0.0},
+    {
+        "name": "moved",
+        "kind": "delta_kl",
+        "prompts": ["one", "two words", "and three words"],
+        "assert_mean_gte": 0.0,
+    },
     {"name": "learned", "kind": "section_internalization", "max_prose_chars": 60},
 ]
-SECTIONS = [{"kind": "prose", "content": "the old mill by the river"}, {"kind": "prose", "content": "x y z"}]
+SECTIONS = [
+    {"kind": "prose", "content": "the old mill by the river"},
+    {"kind": "prose", "content": "x y z"},
+]
 SORTS: dict[str, dict[str, Any]] = {
     "lora": {},
     "small lora": {"size": 0.02, "seed": 2},
     "dora": {"use_dora": True},
     "saved head": {"modules_to_save": ["lm_head"], "target_modules": ["q_proj"]},
-    "saved embeddings": {"modules_to_save": ["embed_tokens"], "target_modules": ["q_proj"], "seed": 3},
+    "saved embeddings": {
+        "modules_to_save": ["embed_tokens"],
+        "target_modules": ["q_proj"],
+        "seed": 3,
+    },
 }
 
 
@@ -40,7 +52,10 @@ def folder(request: Any, tmp_path_factory: Any) -> Path:
         save_adapter(made / sort, base, **fields)
     document = {
         "version": 1,
-        "models": {"base": {"base": str(base)}, "ft": {"base": str(base), "adapter": str(made / "lora")}},
+        "models": {
+            "base": {"base": str(base)},
+            "ft": {"base": str(base), "adapter": str(made / "lora")},
+        },
         "suite": SUITE,
         "sections": SECTIONS,
         "control": "plain words about nothing",
@@ -59,10 +74,14 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("a", "b"), PAIRS)
-def test_each_is_judged_as_alone_in_one_load(folder: Path, monkeypatch: Any, a: str, b: str) -> None:
+def test_each_is_judged_as_alone_in_one_load(
+    folder: Path, monkeypatch: Any, a: str, b: str
+) -> None:
     loads = []
     open_base = loading.open_base
-    monkeypatch.setattr(loading, "open_base", lambda source: loads.append(source.base) or open_base(source))
+    monkeypatch.setattr(
+        loading, "open_base", lambda source: loads.append(source.base) or open_base(source)
+    )
     loaded, options = load_spec(str(folder / "sway.yaml")), Options(cache=False)
     both = diff_adapters(loaded, str(folder / a), str(folder / b), options)
     assert len(loads) == 1
@@ -78,7 +97,9 @@ def test_another_base_is_loaded_anew(folder: Path, tmp_path: Path, monkeypatch: 
     (tmp_path / "other.yaml").write_text(
         (folder / "sway.yaml").read_text("utf-8").replace(str(folder / "base"), str(other)), "utf-8"
     )
-    adapter = save_adapter(tmp_path / "adapter", other, target_modules=["c_attn"], fan_in_fan_out=True)
+    adapter = save_adapter(
+        tmp_path / "adapter", other, target_modules=["c_attn"], fan_in_fan_out=True
+    )
     options = Options(cache=False)
     second = with_adapter(load_spec(str(tmp_path / "other.yaml")), str(adapter))
     with one_base():
@@ -88,7 +109,14 @@ def test_another_base_is_loaded_anew(folder: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_what_is_known_of_both_is_not_measured_again(folder: Path, monkeypatch: Any) -> None:
-    line = ["diff", str(folder / "sway.yaml"), "--a", str(folder / "lora"), "--b", str(folder / "small lora")]
+    line = [
+        "diff",
+        str(folder / "sway.yaml"),
+        "--a",
+        str(folder / "lora"),
+        "--b",
+        str(folder / "small lora"),
+    ]
     assert cli.main(line) == 0
     monkeypatch.setattr("sway_gate.gate.open._load", lambda *_: pytest.fail("the model was loaded"))
     assert cli.main(line) == 0
@@ -103,7 +131,10 @@ def place(tmp_path: Path, monkeypatch: Any) -> Path:
 
 
 def test_side_by_side(place: Path, capsys: Any) -> None:
-    assert cli.main(["diff", "--a", LITTLE, "--b", LEARNED, "--json", "d.json", "--markdown", "d.md"]) == 0
+    assert (
+        cli.main(["diff", "--a", LITTLE, "--b", LEARNED, "--json", "d.json", "--markdown", "d.md"])
+        == 0
+    )
     assert "B is better in learned" in capsys.readouterr().out
     [found] = json.loads((place / "d.json").read_bytes())["comparisons"]
     assert [c["method"] for c in found["changes"]] == ["items", "items"]
@@ -140,7 +171,9 @@ ADAPTERS = {"folder": ("here", True), "hub id": ("org/name", False)}
 
 
 @pytest.mark.parametrize(("named", "is_folder"), ADAPTERS.values(), ids=ADAPTERS)
-def test_an_adapter_is_a_folder_of_here_or_a_hub_id(place: Path, named: str, is_folder: bool) -> None:
+def test_an_adapter_is_a_folder_of_here_or_a_hub_id(
+    place: Path, named: str, is_folder: bool
+) -> None:
     (place / "here").mkdir()
     loaded = with_adapter(load_spec("sway.yaml"), named)
     assert loaded.models.ft.adapter == (str(place / named) if is_folder else named)

@@ -28,7 +28,12 @@ from tests.helpers.models import save_adapter, save_base
 
 SUITE: list[dict[str, Any]] = [
     {"name": "nulls", "kind": "null_adapter", "runs": 8},
-    {"name": "moved", "kind": "delta_kl", "prompts": ["one", "two words", "and three words"], "assert_mean_gte": 0.0},
+    {
+        "name": "moved",
+        "kind": "delta_kl",
+        "prompts": ["one", "two words", "and three words"],
+        "assert_mean_gte": 0.0,
+    },
     {"name": "learned", "kind": "section_internalization", "max_prose_chars": 60},
     {"name": "curve", "kind": "adapter_ablation", "prompts": ["one", "two words"]},
 ]
@@ -53,7 +58,9 @@ def _own_cache(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def write_spec(folder: Path, base: Path, adapter: Path, suite: list[dict[str, Any]] = SUITE, **fields: Any) -> str:
+def write_spec(
+    folder: Path, base: Path, adapter: Path, suite: list[dict[str, Any]] = SUITE, **fields: Any
+) -> str:
     document = {
         "version": 1,
         "models": {"base": {"base": str(base)}, "ft": {"base": str(base), "adapter": str(adapter)}},
@@ -77,8 +84,13 @@ def as_null(adapter: Path, folder: Path, scale: float) -> Path:
     for name in [n for n in tensors if "lora_A" in n]:
         partner = name.replace("lora_A", "lora_B")
         delta = null_adapters.LowRank(tensors[name], tensors[partner])
-        draw = null_adapters.low_rank(f"elsewhere {name}", delta, null_adapters.NullSettings(runs=1, seed_base=77))
-        tensors[name], tensors[partner] = draw.a[0], np.ascontiguousarray(draw.b[0] * np.float32(scale))
+        draw = null_adapters.low_rank(
+            f"elsewhere {name}", delta, null_adapters.NullSettings(runs=1, seed_base=77)
+        )
+        tensors[name], tensors[partner] = (
+            draw.a[0],
+            np.ascontiguousarray(draw.b[0] * np.float32(scale)),
+        )
     save_file(tensors, folder / "adapter_model.safetensors")
     return folder
 
@@ -108,12 +120,24 @@ def test_a_direction_scaled_is_judged_as_before(base: Path, adapter: Path, tmp_p
     assert z[0.01] == pytest.approx(z[0.02], abs=0.1)
 
 
-def test_the_json_is_the_same_bit_for_bit_in_another_process(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_the_json_is_the_same_bit_for_bit_in_another_process(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     path = write_spec(tmp_path, base, adapter)
     reports = []
     for i in range(2):
         report = tmp_path / f"{i}.json"
-        command = [sys.executable, "-m", "sway_gate", "gate", path, "--json", str(report), "--no-cache", "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "sway_gate",
+            "gate",
+            path,
+            "--json",
+            str(report),
+            "--no-cache",
+            "--quiet",
+        ]
         subprocess.run(command, check=False, capture_output=True, env=os.environ)
         reports.append({k: v for k, v in json.loads(report.read_bytes()).items() if k != "timing"})
     assert reports[0] == reports[1]
@@ -168,7 +192,9 @@ def _touch_weights(adapter: Path) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_the_verdict_depends_on_is_in_its_key(base: Path, adapter: Path, tmp_path: Path, change: Any) -> None:
+def test_what_the_verdict_depends_on_is_in_its_key(
+    base: Path, adapter: Path, tmp_path: Path, change: Any
+) -> None:
     own = Path(shutil.copytree(adapter, tmp_path / "adapter"))
     path = write_spec(tmp_path, base, own)
     run(path)
@@ -176,7 +202,9 @@ def test_what_the_verdict_depends_on_is_in_its_key(base: Path, adapter: Path, tm
     assert not run(path, **(options if isinstance(options, dict) else {})).cached
 
 
-def test_another_threshold_measures_nothing_again(base: Path, adapter: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_another_threshold_measures_nothing_again(
+    base: Path, adapter: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
     path = write_spec(tmp_path, base, adapter)
     first = run(path)
     monkeypatch.setattr("sway_gate.gate.open._load", lambda *_: pytest.fail("the model was loaded"))
@@ -201,21 +229,27 @@ def test_a_disabled_probe_is_skipped_aloud(base: Path, adapter: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_too_few_nulls_are_raised_with_a_note(base: Path, adapter: Path, tmp_path: Path, runs: int) -> None:
+def test_too_few_nulls_are_raised_with_a_note(
+    base: Path, adapter: Path, tmp_path: Path, runs: int
+) -> None:
     suite = [SUITE[0] | {"runs": runs}, SUITE[1]]
     result = run(write_spec(tmp_path, base, adapter, suite))
     assert result.nulls.runs == 3
     assert any("raised" in note for note in result.notes)
 
 
-def test_kinds_left_out_of_the_calibration_say_so(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_kinds_left_out_of_the_calibration_say_so(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     suite = [SUITE[0] | {"calibrate_kinds": ["adapter_ablation"]}, *SUITE[1:]]
     result = run(write_spec(tmp_path, base, adapter, suite))
     assert [p.n_null for p in result.probes] == [0, 0, 8]
     assert "(no calibration)" in result.probes[0].message
 
 
-def test_an_untrained_adapter_is_a_verdict_without_a_model(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_an_untrained_adapter_is_a_verdict_without_a_model(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     own = Path(shutil.copytree(adapter, tmp_path / "adapter"))
     never_trained(own)
     result = run(write_spec(tmp_path, base, own))
@@ -232,7 +266,14 @@ COMMANDS = {
 
 @pytest.mark.parametrize(("command", "change", "code", "words"), COMMANDS.values(), ids=COMMANDS)
 def test_exit_codes(
-    base: Path, adapter: Path, tmp_path: Path, capsys: Any, command: list[str], change: Any, code: int, words: str
+    base: Path,
+    adapter: Path,
+    tmp_path: Path,
+    capsys: Any,
+    command: list[str],
+    change: Any,
+    code: int,
+    words: str,
 ) -> None:
     own = Path(shutil.copytree(adapter, tmp_path / "adapter"))
     if change.pop("broken", False):
@@ -260,8 +301,13 @@ LOADING = {
 
 
 @pytest.mark.parametrize(("base_fields", "ft_fields", "expected"), LOADING.values(), ids=LOADING)
-def test_one_load_serves_both(base_fields: dict[str, Any], ft_fields: dict[str, Any], expected: Any) -> None:
-    models = Models(base=ModelRef(base="o/m", **base_fields), ft=ModelRef(base="o/m", adapter="o/a", **ft_fields))
+def test_one_load_serves_both(
+    base_fields: dict[str, Any], ft_fields: dict[str, Any], expected: Any
+) -> None:
+    models = Models(
+        base=ModelRef(base="o/m", **base_fields),
+        ft=ModelRef(base="o/m", adapter="o/a", **ft_fields),
+    )
     suite = (DeltaKL(name="d", prompts=("p",)),)
     assert load_options(Spec(models=models, suite=suite)) == expected
 
@@ -274,12 +320,16 @@ def test_bf16_gives_the_same_verdicts(base: Path, adapter: Path, tmp_path: Path)
     half = run(path)
     assert half.dtype == "bfloat16"
     assert [p.verdict for p in half.probes] == [p.verdict for p in full.probes]
-    assert [p.raw for p in half.probes] == pytest.approx([p.raw for p in full.probes], rel=0.2, abs=0.02)
+    assert [p.raw for p in half.probes] == pytest.approx(
+        [p.raw for p in full.probes], rel=0.2, abs=0.02
+    )
 
 
 def test_prefetch_fetches_embedding_models_too(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(resolve.hub, "local", lambda ref, revision, **_: asked.append((ref, revision)) or tmp_path)
+    monkeypatch.setattr(
+        resolve.hub, "local", lambda ref, revision, **_: asked.append((ref, revision)) or tmp_path
+    )
     models = "{base: {base: o/m, revision: v1}, ft: {base: o/m, adapter: o/a}}"
     case = "{prompt: What is it?, gold: A net., paraphrases: [Say what it is.]}"
     text = f"version: 1\nmodels: {models}\nsuite:\n- {{name: a, kind: adapter_revert, cases: [{case}]}}"

@@ -33,21 +33,30 @@ class Page:
         self._commands, self._answers, self._numbers = commands, answers, itertools.count(1)
         self._buffer, self._session, self.complaints = b"", None, []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method, **params):
         number = next(self._numbers)
         session = {"sessionId": self._session} if self._session else {}
-        self._commands.write(json.dumps({"id": number, "method": method, "params": params} | session).encode() + b"\0")
+        self._commands.write(
+            json.dumps({"id": number, "method": method, "params": params} | session).encode()
+            + b"\0"
+        )
         return self._until(lambda message: message.get("id") == number)["result"]
 
     def open(self, path, width, *, scheme="light", media="screen"):
         """Loads a file at a width in CSS pixels."""
         self.complaints = []
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=800,
+            deviceScaleFactor=1,
+            mobile=width < 500,
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
@@ -75,9 +84,13 @@ class Page:
 
     def _note(self, message):
         match message:
-            case {"method": "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" | "Log.entryAdded"}:
+            case {
+                "method": "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" | "Log.entryAdded"
+            }:
                 self.complaints.append(message["params"])
-            case {"method": "Network.requestWillBeSent", "params": {"request": {"url": url}}} if url[:5] != "file:":
+            case {"method": "Network.requestWillBeSent", "params": {"request": {"url": url}}} if (
+                url[:5] != "file:"
+            ):
                 self.complaints.append(url)
 
 

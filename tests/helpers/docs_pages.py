@@ -53,8 +53,14 @@ def blocks(page: Path) -> list[Block]:
     found, mark = [], ""
     for token in tokens(page):
         if token.type == "fence":
-            found.append(Block(page, token.map[0] + 2, token.info.split(" ")[0], token.content, mark))
-        mark = " ".join(re.findall(r"\A<!--\s*(.*?)\s*-->\s*\Z", token.content)) if token.type == "html_block" else ""
+            found.append(
+                Block(page, token.map[0] + 2, token.info.split(" ")[0], token.content, mark)
+            )
+        mark = (
+            " ".join(re.findall(r"\A<!--\s*(.*?)\s*-->\s*\Z", token.content))
+            if token.type == "html_block"
+            else ""
+        )
         if mark.startswith("run: "):
             found.append(Block(page, token.map[0] + 1, "run", mark.removeprefix("run: "), ""))
     return found

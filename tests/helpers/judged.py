@@ -28,7 +28,9 @@ def answers_to(spec: Any, context: Context, nulls: NullViews | None, answer: Ans
             if isinstance(need.request, Generation):
                 values[view, need.request] = given
             elif isinstance(given, str):
-                faults[view, need.request] = Fault(given, "base" if "base view" in given else "adapter")
+                faults[view, need.request] = Fault(
+                    given, "base" if "base view" in given else "adapter"
+                )
             else:
                 values[view, need.request] = np.atleast_1d(np.asarray(given, dtype=np.float64))
     return Answers(values, faults)

@@ -3,7 +3,11 @@
 from markdown_it import MarkdownIt
 
 TEXT = {"inline", "text", "text_special"}
-TABLE = {f"{part}_{end}" for part in ("table", "thead", "tbody", "tr", "th", "td") for end in ("open", "close")}
+TABLE = {
+    f"{part}_{end}"
+    for part in ("table", "thead", "tbody", "tr", "th", "td")
+    for end in ("open", "close")
+}
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 EVIL = [
     "<img src=x onerror=1>",
@@ -28,4 +32,6 @@ def inlines(page):
     """Types of all tokens in the page, block and inline, and the text that a reader sees."""
     blocks = MARKDOWN.parse(page)
     tokens = [*blocks, *(child for block in blocks for child in block.children or ())]
-    return {token.type for token in tokens}, "".join(token.content for token in tokens if token.type == "text")
+    return {token.type for token in tokens}, "".join(
+        token.content for token in tokens if token.type == "text"
+    )

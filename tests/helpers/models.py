@@ -56,7 +56,12 @@ def save_adapter(
 ) -> Path:
     """An adapter whose every trainable tensor is random, B included."""
     model = AutoModelForCausalLM.from_pretrained(base)
-    given = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"} | fields
+    given = {
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": "all-linear",
+        "task_type": "CAUSAL_LM",
+    } | fields
     wrapped = get_peft_model(model, config or LoraConfig(**given))
     generator = torch.Generator().manual_seed(seed)
     for parameter in wrapped.parameters():

@@ -52,20 +52,29 @@ def result(*probes: ProbeResult, **fields: Any) -> GateResult:
         "spec": "sway.yaml",
         "adapter": ModelFacts(path="out/lora", digest="3f9a1c04b7d2" + "0" * 52),
         "base": ModelFacts(
-            path="HuggingFaceTB/SmolLM2-135M", digest="ab" * 32, revision="93efa2f097d58c2a74874c7e644dbc9b0cee75a2"
+            path="HuggingFaceTB/SmolLM2-135M",
+            digest="ab" * 32,
+            revision="93efa2f097d58c2a74874c7e644dbc9b0cee75a2",
         ),
         "nulls": NullSummary(runs=8, null="spectrum", seed_base=1000),
         "determinism": "strict",
         "device": "cpu",
         "dtype": "float32",
         "seed": 42,
-        "versions": {"sway-gate": "0.1.0", "torch": "2.13.0+cpu", "transformers": "5.1.0", "peft": "0.18.0"},
+        "versions": {
+            "sway-gate": "0.1.0",
+            "torch": "2.13.0+cpu",
+            "transformers": "5.1.0",
+            "peft": "0.18.0",
+        },
         "timing": {"load": 3.21, "measure": 36.5, "judge": 0.04},
     }
     return GateResult(**(defaults | fields))
 
 
-def section(tag: str, lift: float, permuted: float, passed: bool, kind: str = "prose") -> dict[str, Any]:
+def section(
+    tag: str, lift: float, permuted: float, passed: bool, kind: str = "prose"
+) -> dict[str, Any]:
     return {
         "id": f"sha-{tag}",
         "tag": tag,
@@ -83,7 +92,10 @@ SECTIONS = [
     section("Refund policy", 0.618, 0.263, True, "instruction"),
     section("Who to call", 0.087, 0.079, False),
 ]
-CURVE = {"lambdas": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25], "curve": [0.0, 0.102, 0.211, 0.304, 0.372, 0.409]}
+CURVE = {
+    "lambdas": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25],
+    "curve": [0.0, 0.102, 0.211, 0.304, 0.372, 0.409],
+}
 
 
 def internalization(**fields: Any) -> ProbeResult:
@@ -149,7 +161,14 @@ def drift(**fields: Any) -> ProbeResult:
     return probe(**({"name": "calibration_drift", "verdict": "warn"} | defaults | fields))
 
 
-NOTHING: dict[str, Any] = {"score": None, "raw": None, "z": None, "p": None, "ci_95": None, "units": ""}
+NOTHING: dict[str, Any] = {
+    "score": None,
+    "raw": None,
+    "z": None,
+    "p": None,
+    "ci_95": None,
+    "units": "",
+}
 NOTHING |= {"n_null": 0, "null_values": (), "effect_ok": None}
 
 
@@ -175,7 +194,14 @@ def errored(**fields: Any) -> ProbeResult:
 
 
 def healthy() -> GateResult:
-    return result(probe("voice", kind="delta_kl"), internalization(), ablation(), drift(), skipped(), cached=True)
+    return result(
+        probe("voice", kind="delta_kl"),
+        internalization(),
+        ablation(),
+        drift(),
+        skipped(),
+        cached=True,
+    )
 
 
 def sick() -> GateResult:
@@ -186,9 +212,18 @@ def sick() -> GateResult:
         remedy="Take the modules out of target_modules, or look why no gradient reaches them.",
         path="out/lora/adapter_model.safetensors",
     )
-    probes = (probe("voice", kind="delta_kl"), internalization(), leakage(), ablation(), drift(), skipped())
+    probes = (
+        probe("voice", kind="delta_kl"),
+        internalization(),
+        leakage(),
+        ablation(),
+        drift(),
+        skipped(),
+    )
     notes = ("two prompts were cut to 1024 tokens, the base model's limit",)
-    return result(*probes, verdict="fail", exit_code=1, score=0.52, findings=(finding,), notes=notes)
+    return result(
+        *probes, verdict="fail", exit_code=1, score=0.52, findings=(finding,), notes=notes
+    )
 
 
 def undecided() -> GateResult:
@@ -205,17 +240,27 @@ def hostile() -> GateResult:
         advice=HOSTILE,
         category=HOSTILE,
         units=HOSTILE,
-        details={"note": HOSTILE, "sections": [{"tag": HOSTILE, "lift": "nan"}, 3], "lambdas": {}, "curve": 1},
+        details={
+            "note": HOSTILE,
+            "sections": [{"tag": HOSTILE, "lift": "nan"}, 3],
+            "lambdas": {},
+            "curve": 1,
+        },
     )
     return result(
         bad,
-        *(probe(f"{HOSTILE} {verdict}", verdict, message=HOSTILE) for verdict in ("error", "skip", "warn")),
+        *(
+            probe(f"{HOSTILE} {verdict}", verdict, message=HOSTILE)
+            for verdict in ("error", "skip", "warn")
+        ),
         verdict="fail",
         exit_code=1,
         spec=HOSTILE,
         categories={HOSTILE: Category(weight=1.0, score=0.1)},
         adapter=ModelFacts(path=HOSTILE, digest=HOSTILE, revision=HOSTILE),
-        findings=(Finding(id=HOSTILE, level="warning", message=HOSTILE, remedy=HOSTILE, path=HOSTILE),),
+        findings=(
+            Finding(id=HOSTILE, level="warning", message=HOSTILE, remedy=HOSTILE, path=HOSTILE),
+        ),
         notes=(HOSTILE,),
         versions={HOSTILE: HOSTILE},
     )
@@ -223,7 +268,13 @@ def hostile() -> GateResult:
 
 def golden() -> GateResult:
     """A value in every field: what the golden file of the JSON report holds."""
-    finding = Finding(id="untrained", level="warning", message="3 modules", remedy="look", path="adapter.safetensors")
+    finding = Finding(
+        id="untrained",
+        level="warning",
+        message="3 modules",
+        remedy="look",
+        path="adapter.safetensors",
+    )
     return result(
         internalization(advice="Add data.", items=(0.231, 0.355, 0.008)),
         leakage(),

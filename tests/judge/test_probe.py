@@ -9,9 +9,17 @@ from sway_gate.spec.schema import SCORE_WEIGHTS
 WEIGHTS = {name: float(weight) for name, weight in SCORE_WEIGHTS.items()}  # type: ignore[arg-type]
 
 
-def result(category: str, score: float | None, verdict: str = "pass", weight: float = 1.0) -> ProbeResult:
+def result(
+    category: str, score: float | None, verdict: str = "pass", weight: float = 1.0
+) -> ProbeResult:
     return ProbeResult(
-        name="p", kind="delta_kl", category=category, verdict=Verdict(verdict), message="", score=score, weight=weight
+        name="p",
+        kind="delta_kl",
+        category=category,
+        verdict=Verdict(verdict),
+        message="",
+        score=score,
+        weight=weight,
     )
 
 
@@ -20,7 +28,10 @@ COMPOSITES = {
         [("adherence", 0.8), ("attribution", 0.9), ("calibration", 0.5), ("ablation", 0.6)],
         0.30 * 0.8 + 0.35 * 0.9 + 0.20 * 0.5 + 0.15 * 0.6,
     ),
-    "absent categories drop out": ([("adherence", 0.8), ("ablation", 0.6)], (0.3 * 0.8 + 0.15 * 0.6) / 0.45),
+    "absent categories drop out": (
+        [("adherence", 0.8), ("ablation", 0.6)],
+        (0.3 * 0.8 + 0.15 * 0.6) / 0.45,
+    ),
     "mean inside a category": ([("adherence", 0.8), ("adherence", 0.6)], 0.7),
     "nothing scored": ([("adherence", None)], None),
 }
@@ -51,7 +62,9 @@ GATES = {
 
 
 @pytest.mark.parametrize(("verdicts", "verdict", "code"), GATES.values(), ids=GATES)
-def test_the_verdicts_of_the_probes_decide_the_gate(verdicts: list[str], verdict: str, code: int) -> None:
+def test_the_verdicts_of_the_probes_decide_the_gate(
+    verdicts: list[str], verdict: str, code: int
+) -> None:
     results = [result("adherence", None if v in ("skip", "error") else 0.7, v) for v in verdicts]
     composite = compose(results, WEIGHTS, 0.6)
     assert (composite.verdict, composite.exit_code) == (verdict, code)

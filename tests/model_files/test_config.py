@@ -32,7 +32,10 @@ def test_context_tokens(tmp_path: Path, config: Any, tokens: int | None) -> None
 
 TEMPLATES = {
     "in the configuration": ({"tokenizer_config__json": {"chat_template": "{{ x }}"}}, True),
-    "several": ({"tokenizer_config__json": {"chat_template": [{"name": "default", "template": "x"}]}}, True),
+    "several": (
+        {"tokenizer_config__json": {"chat_template": [{"name": "default", "template": "x"}]}},
+        True,
+    ),
     "in a file": ({"chat_template__jinja": "{{ x }}"}, True),
     "null": ({"tokenizer_config__json": {"chat_template": None}}, False),
     "nothing": ({}, False),

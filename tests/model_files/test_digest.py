@@ -109,7 +109,10 @@ def test_what_counts_for_an_adapter(adapter, name, counts):
 
 def test_renaming_and_swapping_change_the_digest(folder):
     before = digest.model_digest(folder)
-    one, two = folder / "model-00001-of-00002.safetensors", folder / "model-00002-of-00002.safetensors"
+    one, two = (
+        folder / "model-00001-of-00002.safetensors",
+        folder / "model-00002-of-00002.safetensors",
+    )
     one.rename(folder / "kept")
     two.rename(one)
     (folder / "kept").rename(two)
@@ -204,7 +207,14 @@ def test_without_a_store(folder, monkeypatch):
 
 @pytest.mark.parametrize(
     ("commit", "is_identity"),
-    [(COMMIT, True), (None, False), ("", False), ("main", False), (COMMIT[:12], False), (COMMIT + "\n", False)],
+    [
+        (COMMIT, True),
+        (None, False),
+        ("", False),
+        ("main", False),
+        (COMMIT[:12], False),
+        (COMMIT + "\n", False),
+    ],
 )
 def test_model_identity(folder, reads, commit, is_identity):
     expected = f"hub:{commit}" if is_identity else digest.model_digest(folder)
@@ -215,7 +225,10 @@ def test_model_identity(folder, reads, commit, is_identity):
 
 @pytest.mark.parametrize("name", [".", "missing"])
 def test_folder_without_a_model(tmp_path, name):
-    with pytest.raises(CannotDecide, match=r"holds none of adapter_config\.json, adapter_model\.safetensors; name a"):
+    with pytest.raises(
+        CannotDecide,
+        match=r"holds none of adapter_config\.json, adapter_model\.safetensors; name a",
+    ):
         digest.adapter_digest(tmp_path / name)
 
 
@@ -224,7 +237,9 @@ def test_unreadable_file(folder, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(digest, "file_sha256", refuse)
-    with pytest.raises(CannotDecide, match=r"model.*: cannot be read \(Permission denied\); make it readable"):
+    with pytest.raises(
+        CannotDecide, match=r"model.*: cannot be read \(Permission denied\); make it readable"
+    ):
         digest.model_digest(folder)
 
 

@@ -128,12 +128,18 @@ def test_an_adapters_snapshot_is_complete_with_its_own_config(cache):
 @pytest.mark.parametrize(("there", "complete"), [(("a", "b"), True), (("a",), False)])
 def test_all_shards_of_the_index_must_be_there(there, complete, cache):
     shards = {name: f"model-{name}.safetensors" for name in "ab"}
-    snapshot = put(cache, "o/n", COMMIT, ("config.json", *(shards[name] for name in there)), refs=["main"])
-    (snapshot / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}), encoding="utf-8")
+    snapshot = put(
+        cache, "o/n", COMMIT, ("config.json", *(shards[name] for name in there)), refs=["main"]
+    )
+    (snapshot / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": shards}), encoding="utf-8"
+    )
     assert (hub._cached("o/n", None) == snapshot) is complete
 
 
-@pytest.mark.parametrize("broken", ["{", "[]", '{"weight_map": [1]}', '{"weight_map": {"a": []}}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "broken", ["{", "[]", '{"weight_map": [1]}', '{"weight_map": {"a": []}}', "[" * 100_000]
+)
 def test_a_broken_index_is_left_to_the_loader(broken, cache):
     snapshot = put(cache, "o/n", COMMIT, refs=["main"])
     (snapshot / "model.safetensors.index.json").write_text(broken, encoding="utf-8")
@@ -177,7 +183,8 @@ def test_what_is_neither_folder_nor_id_is_refused(ref):
 
 
 @pytest.mark.parametrize(
-    "revision", ["", "../x", "a/../../b", "/etc", "a//b", "-x", "a b", "a\\b", "x" * 256, "a\n", "."]
+    "revision",
+    ["", "../x", "a/../../b", "/etc", "a//b", "-x", "a b", "a\\b", "x" * 256, "a\n", "."],
 )
 def test_hostile_revisions_are_refused(revision):
     with pytest.raises(UsageError, match="is no revision of org/name"):
@@ -216,7 +223,8 @@ def test_commit_of_a_snapshot(below, cache):
 
 
 @pytest.mark.parametrize(
-    "path", ["x", "models--a--b/blobs/" + COMMIT, "models--a--b/snapshots/main", "snapshots/" + COMMIT]
+    "path",
+    ["x", "models--a--b/blobs/" + COMMIT, "models--a--b/snapshots/main", "snapshots/" + COMMIT],
 )
 def test_a_path_outside_a_snapshot_has_no_commit(path, tmp_path):
     assert hub.commit(tmp_path / path) is None

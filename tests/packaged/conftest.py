@@ -16,7 +16,14 @@ from tests.packaged import github, kit
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PACKAGE = ("sway_gate", ".pre-commit-hooks.yaml", "pyproject.toml", "README.md", "LICENSE", "action.yml")
+PACKAGE = (
+    "sway_gate",
+    ".pre-commit-hooks.yaml",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "action.yml",
+)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -31,7 +38,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     project's versions, torch in the build that is installed here."""
     home = tmp_path_factory.mktemp("home")
     pins = re.sub(
-        "(?m)^torch==.*", f"torch=={metadata.version('torch')}", (ROOT / "constraints.txt").read_text("utf-8")
+        "(?m)^torch==.*",
+        f"torch=={metadata.version('torch')}",
+        (ROOT / "constraints.txt").read_text("utf-8"),
     )
     (home / "constraints.txt").write_text(pins, encoding="utf-8")
     own = {
@@ -52,7 +61,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "[advice]\ndetachedHead = false\n",
         encoding="utf-8",
     )
-    return {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "GITHUB_"))} | own
+    return {
+        key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "GITHUB_"))
+    } | own
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,9 @@ def act(folder, world, *options, workflow, image="-self-hosted", event="push", c
     before each line."""
     (folder / ".github" / "workflows").mkdir(parents=True, exist_ok=True)
     (folder / ".github" / "workflows" / "gate.yml").write_text(workflow, encoding="utf-8")
-    (folder / ".event.json").write_text(json.dumps({"pull_request": {"number": 7}} if event != "push" else {}))
+    (folder / ".event.json").write_text(
+        json.dumps({"pull_request": {"number": 7}} if event != "push" else {})
+    )
     kit.run("git", "add", "--all", cwd=folder, env=world)
     kit.run("git", "commit", "--quiet", "--allow-empty", "--message", "x", cwd=folder, env=world)
     command = ("act", event, f"--platform=ubuntu-latest={image}", *OPTIONS, *options)
@@ -36,7 +38,12 @@ def act(folder, world, *options, workflow, image="-self-hosted", event="push", c
 
 def pins():
     """owner/name@commit of the actions that the action uses, with the folder that stands in for each."""
-    used = set(re.findall(r"uses: (actions/([\w-]+))[\w/-]*@([0-9a-f]{40})", (ROOT / "action.yml").read_text("utf-8")))
+    used = set(
+        re.findall(
+            r"uses: (actions/([\w-]+))[\w/-]*@([0-9a-f]{40})",
+            (ROOT / "action.yml").read_text("utf-8"),
+        )
+    )
     return {f"{name}@{commit}": STANDINS / short for name, short, commit in used}
 
 
@@ -52,7 +59,11 @@ def make(home, world, checkout, store):
     path = os.pathsep.join([str(home / "bin"), world["PATH"]])
     own = {"TEST_STORE": str(store), "TEST_PYTHON": sys.executable, "PATH": path}
     # Each run has its copy of what the first one installed, with the bytecode of then, and its own cache.
-    env = {key: value for key, value in world.items() if key not in ("PIP_NO_COMPILE", "SWAY_CACHE_DIR")}
+    env = {
+        key: value
+        for key, value in world.items()
+        if key not in ("PIP_NO_COMPILE", "SWAY_CACHE_DIR")
+    }
     kept = {key: env[key] for key in env if key.startswith(("PIP_", "HF_", "SSL_"))}
     standins = pins() | {f"sway-gate/sway-gate@v{__version__}": checkout}
     options = [f"--action-cache-path={home / 'act'}", *local(standins)]
@@ -63,7 +74,9 @@ def make(home, world, checkout, store):
         (store / "outputs.json").unlink(missing_ok=True)
         given = [f"--env={key}={value}" for key, value in (kept | own | variables).items()]
         log = act(folder, env, *options, *given, workflow=workflow, event=event, code=code)
-        return SimpleNamespace(log=log, outputs=json.loads((store / "outputs.json").read_text(encoding="utf-8")))
+        return SimpleNamespace(
+            log=log, outputs=json.loads((store / "outputs.json").read_text(encoding="utf-8"))
+        )
 
     return run
 

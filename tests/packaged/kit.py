@@ -32,7 +32,9 @@ def run(*command: str, cwd: Path, env: dict[str, str], code: int = 0) -> str:
     """What a command printed; it must end in `code`."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(command, cwd=cwd, env=env, text=True, encoding="utf-8", **streams)
-    assert done.returncode == code, f"{command} ended in {done.returncode}, not {code}:\n{done.stdout}"
+    assert done.returncode == code, (
+        f"{command} ended in {done.returncode}, not {code}:\n{done.stdout}"
+    )
     return done.stdout
 
 
@@ -51,7 +53,9 @@ def head(folder: Path, env: dict[str, str]) -> str:
 def make_sick(folder: Path) -> None:
     """An adapter that never learned, in the place of the healthy one."""
     # With times of now: git takes a file of the same size and times, which both adapters may have, for unchanged.
-    shutil.copytree(demo.UNTRAINED, folder / ADAPTER, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    shutil.copytree(
+        demo.UNTRAINED, folder / ADAPTER, copy_function=shutil.copyfile, dirs_exist_ok=True
+    )
 
 
 def make_pointer(folder: Path) -> None:
@@ -75,7 +79,10 @@ def without_torch(pre_commit_home: Path) -> Path:
     bare = next(
         home
         for home in homes
-        if not [*home.glob("[Ll]ib/python*/site-packages/torch"), *home.glob("Lib/site-packages/torch")]
+        if not [
+            *home.glob("[Ll]ib/python*/site-packages/torch"),
+            *home.glob("Lib/site-packages/torch"),
+        ]
     )
     return bare / ("Scripts" if (bare / "Scripts").exists() else "bin")
 

@@ -33,7 +33,9 @@ def test_a_healthy_adapter_passes(consumer, runner, store):
     assert json.loads(artifact(store))["verdict"] == "pass"
     assert artifact(store, "junit.xml").startswith("<?xml")
     assert artifact(store, "report.html").lower().lstrip().startswith("<!doctype html>")
-    assert all(Path(done.outputs[name]).is_absolute() for name in ("report-json", "report-html", "junit"))
+    assert all(
+        Path(done.outputs[name]).is_absolute() for name in ("report-json", "report-html", "junit")
+    )
 
 
 def test_a_sick_adapter_fails_the_job(consumer, runner, store):
@@ -43,18 +45,26 @@ def test_a_sick_adapter_fails_the_job(consumer, runner, store):
     assert "exit status 1" in done.log
     assert re.search(r"Summary - .*\n+### sway-gate: FAIL", done.log)
     (found,) = annotations(done.log)
-    assert found.startswith(f"::error title=sway-gate,file=sway.yaml,line={line_of(consumer, 'name: moved')}::moved")
+    assert found.startswith(
+        f"::error title=sway-gate,file=sway.yaml,line={line_of(consumer, 'name: moved')}::moved"
+    )
     assert json.loads(artifact(store))["exit_code"] == 1
 
 
 def test_a_broken_spec_ends_in_2(consumer, runner, store):
     kit.make_broken(consumer)
     done = runner(consumer, workflow(), code=1)
-    assert (done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]) == ("error", "", "2")
+    assert (done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]) == (
+        "error",
+        "",
+        "2",
+    )
     assert "exit status 2" in done.log
     assert re.search(r"Summary - .*\n+### sway-gate: ERROR \(exit code 2\)", done.log)
     (found,) = annotations(done.log)
-    assert found.startswith(f"::error title=sway-gate,file=sway.yaml,line={line_of(consumer, 'kind: ')},col=")
+    assert found.startswith(
+        f"::error title=sway-gate,file=sway.yaml,line={line_of(consumer, 'kind: ')},col="
+    )
     assert not (store / "artifacts").exists()
 
 
@@ -79,19 +89,35 @@ INSTALLS = {"fail": 1, "never": 0}
 def test_what_cannot_be_installed_says_so_in_the_summary(consumer, runner, fail_on, code):
     inputs = {"version": "0.0.0", "cache": False, "fail-on": fail_on}
     done = runner(consumer, workflow(**inputs), code=code, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
-    assert (done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]) == ("error", "", "3")
-    assert re.search(r"Summary - ### sway-gate: ERROR \(exit code 3\)\n+No verdict: .* could not be inst", done.log)
+    assert (done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]) == (
+        "error",
+        "",
+        "3",
+    )
+    assert re.search(
+        r"Summary - ### sway-gate: ERROR \(exit code 3\)\n+No verdict: .* could not be inst",
+        done.log,
+    )
     (found,) = annotations(done.log)
     assert found.startswith("::error title=sway-gate::could not be installed")
 
 
 def test_check_needs_no_spec(consumer, runner, store):
     (consumer / "sway.yaml").unlink()
-    (consumer / "two words.md").write_text("# Marrowby\n\nMarrowby is a village of forty houses.\n", encoding="utf-8")
-    inputs = {"adapter": "runs/lora", "base": "model", "data": "two words.md\n\n", "fail-on": "never"}
+    (consumer / "two words.md").write_text(
+        "# Marrowby\n\nMarrowby is a village of forty houses.\n", encoding="utf-8"
+    )
+    inputs = {
+        "adapter": "runs/lora",
+        "base": "model",
+        "data": "two words.md\n\n",
+        "fail-on": "never",
+    }
     done = runner(consumer, workflow(**inputs))
     assert done.outputs["verdict"] in ("pass", "fail")
-    assert {"delta_kl", "section_internalization"} <= {probe["kind"] for probe in json.loads(artifact(store))["probes"]}
+    assert {"delta_kl", "section_internalization"} <= {
+        probe["kind"] for probe in json.loads(artifact(store))["probes"]
+    }
 
 
 def test_what_is_known_comes_from_the_caches_and_is_not_kept_twice(consumer, runner, tmp_path):
@@ -100,7 +126,10 @@ def test_what_is_known_comes_from_the_caches_and_is_not_kept_twice(consumer, run
     assert "(cached)" in runner(elsewhere, workflow()).log
     kit.make_broken(elsewhere)
     log = runner(elsewhere, workflow(), code=1).log
-    assert re.findall(r"restored (sway-gate-\w+-Linux)", log) == ["sway-gate-venv-Linux", "sway-gate-verdicts-Linux"]
+    assert re.findall(r"restored (sway-gate-\w+-Linux)", log) == [
+        "sway-gate-venv-Linux",
+        "sway-gate-verdicts-Linux",
+    ]
     assert "| saved" not in log
 
 

@@ -24,22 +24,39 @@ def scripts():
                     yield f"{path.name} {step.get('name', number)}", step["run"]
 
 
-@pytest.mark.parametrize(("path", "schema"), SCHEMAS.items(), ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(
+    ("path", "schema"), SCHEMAS.items(), ids=lambda value: getattr(value, "name", value)
+)
 def test_actions_and_workflows_fit_their_schemas(world, path, schema):
-    kit.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", str(path), cwd=ROOT, env=world)
+    kit.run(
+        "check-jsonschema", "--builtin-schema", f"vendor.{schema}", str(path), cwd=ROOT, env=world
+    )
 
 
 def test_zizmor_finds_nothing(world, tmp_path):
     # The examples name a release, which has neither commit nor digest yet.
     (tmp_path / ".github" / "workflows").mkdir(parents=True)
     for example in EXAMPLES:
-        pinned = example.read_text(encoding="utf-8").replace("gate/sway-gate@v", f"gate/sway-gate@{'0' * 40} # v")
+        pinned = example.read_text(encoding="utf-8").replace(
+            "gate/sway-gate@v", f"gate/sway-gate@{'0' * 40} # v"
+        )
         pinned = re.sub("(?m)(gate/sway-gate):.*", rf"\1@sha256:{'0' * 64}", pinned)
         (tmp_path / ".github" / "workflows" / example.name).write_text(pinned, encoding="utf-8")
-    kit.run("zizmor", "--offline", "--quiet", "action.yml", ".github", str(tmp_path), cwd=ROOT, env=world)
+    kit.run(
+        "zizmor",
+        "--offline",
+        "--quiet",
+        "action.yml",
+        ".github",
+        str(tmp_path),
+        cwd=ROOT,
+        env=world,
+    )
 
 
-SCRIPTS = dict(scripts()) | {path.name: path.read_text(encoding="utf-8") for path in (ROOT / ".ci").iterdir()}
+SCRIPTS = dict(scripts()) | {
+    path.name: path.read_text(encoding="utf-8") for path in (ROOT / ".ci").iterdir()
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
@@ -52,4 +69,10 @@ def test_shellcheck_finds_nothing(world, script):
 
 def test_pre_commit_accepts_the_hook_files(world):
     kit.run("pre-commit", "validate-manifest", ".pre-commit-hooks.yaml", cwd=ROOT, env=world)
-    kit.run("pre-commit", "validate-config", "examples/precommit/.pre-commit-config.yaml", cwd=ROOT, env=world)
+    kit.run(
+        "pre-commit",
+        "validate-config",
+        "examples/precommit/.pre-commit-config.yaml",
+        cwd=ROOT,
+        env=world,
+    )

@@ -10,14 +10,28 @@ from sway_gate import __version__
 from tests.helpers import ROOT
 from tools import bump_version
 
-HOOKS = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))}
+HOOKS = {
+    hook["id"]: hook
+    for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+}
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 WORKFLOWS = sorted(
-    [ROOT / "action.yml", *ROOT.glob(".github/workflows/*.yml"), *ROOT.glob("examples/github-action/*.yml")]
+    [
+        ROOT / "action.yml",
+        *ROOT.glob(".github/workflows/*.yml"),
+        *ROOT.glob("examples/github-action/*.yml"),
+    ]
 )
 GATES = ("sway-gate", "sway-gate-isolated", "sway-gate-docker")
 
-SPECS = ["sway.yaml", "models/sway.yaml", "a.sway.yaml", "models/x.y.sway.yaml", "notes.dlm", "docs/notes.dlm"]
+SPECS = [
+    "sway.yaml",
+    "models/sway.yaml",
+    "a.sway.yaml",
+    "models/x.y.sway.yaml",
+    "notes.dlm",
+    "docs/notes.dlm",
+]
 ADAPTERS = [
     "adapter_config.json",
     "adapter_model.safetensors",
@@ -51,8 +65,14 @@ def test_a_hook_fires_on_its_files_alone(hook, files):
 
 
 def test_there_are_four_hooks_in_their_languages():
-    languages = {"sway-gate": "system", "sway-gate-isolated": "python", "sway-gate-docker": "docker_image"}
-    assert {name: hook["language"] for name, hook in HOOKS.items()} == languages | {"sway-static": "python"}
+    languages = {
+        "sway-gate": "system",
+        "sway-gate-isolated": "python",
+        "sway-gate-docker": "docker_image",
+    }
+    assert {name: hook["language"] for name, hook in HOOKS.items()} == languages | {
+        "sway-static": "python"
+    }
 
 
 def test_gates_take_no_files_and_static_does():
@@ -115,7 +135,9 @@ def test_a_bump_reaches_every_place(copy):
     before = [place for place, _ in bump_version.places(copy)]
     assert bump_version.bump(copy, "9.8.7") == before
     assert list(bump_version.places(copy)) == [(place, "9.8.7") for place in before]
-    assert f"\n## 9.8.7\n\n- x\n\n## {__version__}\n" in (copy / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## 9.8.7\n\n- x\n\n## {__version__}\n" in (copy / "CHANGELOG.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("version", ["", "1.2", "v1.2.3", "1.2.3rc1", "1.2.3\n"])
@@ -140,16 +162,18 @@ def steps(path):
 def test_third_parties_are_pinned_by_commit(path):
     used = [step["uses"] for step in steps(path) if "uses" in step]
     own = ("./", "sway-gate/sway-gate@v", "docker://ghcr.io/sway-gate/sway-gate:")
-    assert [name for name in used if not name.startswith(own) and not re.search(r"@[0-9a-f]{40}$", name)] == []
+    assert [
+        name for name in used if not name.startswith(own) and not re.search(r"@[0-9a-f]{40}$", name)
+    ] == []
 
 
 def test_a_third_party_has_one_version_everywhere():
     text = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
     pins = set(re.findall(r"uses: ([\w-]+/[\w-]+)[\w/-]*@([0-9a-f]{40}) # (v\S+)", text))
     assert len({name for name, _, _ in pins}) == len(pins)
-    assert text.count("uses: ") - len(re.findall(r"uses: (?:\./|sway-gate/|docker://)", text)) == len(
-        re.findall(r"uses: \S+@[0-9a-f]{40} # v\d", text)
-    )
+    assert text.count("uses: ") - len(
+        re.findall(r"uses: (?:\./|sway-gate/|docker://)", text)
+    ) == len(re.findall(r"uses: \S+@[0-9a-f]{40} # v\d", text))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -159,7 +183,24 @@ def test_no_script_holds_an_expression(path):
 
 def test_the_action_has_its_inputs_and_outputs():
     assert [*ACTION["inputs"]] == [
-        *("spec", "adapter", "base", "data", "threshold", "weights", "fail-on", "extras", "version"),
+        *(
+            "spec",
+            "adapter",
+            "base",
+            "data",
+            "threshold",
+            "weights",
+            "fail-on",
+            "extras",
+            "version",
+        ),
         *("python-version", "cache", "online", "comment", "artifact"),
     ]
-    assert [*ACTION["outputs"]] == ["verdict", "score", "exit-code", "report-json", "report-html", "junit"]
+    assert [*ACTION["outputs"]] == [
+        "verdict",
+        "score",
+        "exit-code",
+        "report-json",
+        "report-html",
+        "junit",
+    ]

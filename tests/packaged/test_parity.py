@@ -47,9 +47,13 @@ def by_action(team, runner, store):
 
 
 WAYS = {
-    "isolated venv": lambda get: by_hook("sway-gate-isolated", get("team"), get("world"), get("checkout")),
+    "isolated venv": lambda get: by_hook(
+        "sway-gate-isolated", get("team"), get("world"), get("checkout")
+    ),
     "container": lambda get: report(get("image"), get("team"), SPEC),
-    "action": pytest.param(lambda get: by_action(get("team"), get("runner"), get("store")), marks=NEEDS_BASH),
+    "action": pytest.param(
+        lambda get: by_action(get("team"), get("runner"), get("store")), marks=NEEDS_BASH
+    ),
 }
 
 
@@ -82,4 +86,6 @@ def close(value):
 def test_parity(request, on_path, way):
     there, here = facts(way(request.getfixturevalue)), facts(on_path)
     assert here["/verdict"] == "pass"
-    assert there == {place: close(value) if isinstance(value, float) else value for place, value in here.items()}
+    assert there == {
+        place: close(value) if isinstance(value, float) else value for place, value in here.items()
+    }

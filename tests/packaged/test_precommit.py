@@ -15,15 +15,15 @@ EXAMPLE = ROOT / "examples" / "precommit" / ".pre-commit-config.yaml"
 REV = f"v{__version__}"
 GATES = ("sway-gate", "sway-gate-isolated")
 HOOKS = (*GATES, "sway-static")
-NOOP = (
-    "- repo: local\n  hooks:\n  - {id: noop, name: noop, language: system, entry: git version, pass_filenames: false}\n"
-)
+NOOP = "- repo: local\n  hooks:\n  - {id: noop, name: noop, language: system, entry: git version, pass_filenames: false}\n"
 
 
 def hook(name, consumer, world, *options, code=0):
     """What a hook says to all that lies in the work tree."""
     kit.run("git", "add", "--all", cwd=consumer, env=world)
-    return kit.run("pre-commit", "run", name, "--verbose", *options, cwd=consumer, env=world, code=code)
+    return kit.run(
+        "pre-commit", "run", name, "--verbose", *options, cwd=consumer, env=world, code=code
+    )
 
 
 def commit(consumer, world, code=0):
@@ -41,7 +41,9 @@ def gated(consumer, checkout):
 @pytest.mark.parametrize("name", HOOKS)
 def test_try_repo(consumer, world, checkout, name):
     kit.run("git", "add", "--all", cwd=consumer, env=world)
-    said = kit.run("pre-commit", "try-repo", str(checkout), name, "--verbose", cwd=consumer, env=world)
+    said = kit.run(
+        "pre-commit", "try-repo", str(checkout), name, "--verbose", cwd=consumer, env=world
+    )
     assert re.search(r"sway (gate|static).*Passed", said)
     assert "PASS  composite" in said or "ok: runs/lora\n" in said
 
@@ -50,7 +52,15 @@ def test_try_repo(consumer, world, checkout, name):
 def test_the_work_tree_stays_as_it_was(consumer, world, checkout, name):
     kit.configure(consumer, f"id: {name}", repo=checkout, rev=REV)
     assert "Passed" in hook(name, consumer, world)
-    status = kit.run("git", "status", "--porcelain", "--ignored", "--untracked-files=all", cwd=consumer, env=world)
+    status = kit.run(
+        "git",
+        "status",
+        "--porcelain",
+        "--ignored",
+        "--untracked-files=all",
+        cwd=consumer,
+        env=world,
+    )
     assert {line[:3] for line in status.splitlines()} == {"A  "}
 
 
@@ -66,7 +76,9 @@ def test_git_commit_itself_refuses_a_sick_adapter(consumer, world, checkout, nam
 
 
 def test_the_example_checks_files_at_commits_and_gates_pushes(consumer, world, checkout, tmp_path):
-    text = EXAMPLE.read_text(encoding="utf-8").replace("https://github.com/sway-gate/sway-gate", checkout.as_posix())
+    text = EXAMPLE.read_text(encoding="utf-8").replace(
+        "https://github.com/sway-gate/sway-gate", checkout.as_posix()
+    )
     (consumer / EXAMPLE.name).write_text(text, encoding="utf-8")
     kit.run("git", "init", "--quiet", "--bare", str(tmp_path / "remote"), cwd=tmp_path, env=world)
     kit.run("git", "remote", "add", "origin", str(tmp_path / "remote"), cwd=consumer, env=world)
@@ -100,7 +112,9 @@ def test_a_missing_extra_is_named(gated, world, checkout):
     kit.configure(gated, "id: sway-gate", "id: sway-static", repo=checkout, rev=REV)
     hook("sway-static", gated, world)
     bare = kit.without_torch(Path(world["PRE_COMMIT_HOME"]))
-    said = hook("sway-gate", gated, world | {"PATH": os.pathsep.join([str(bare), world["PATH"]])}, code=1)
+    said = hook(
+        "sway-gate", gated, world | {"PATH": os.pathsep.join([str(bare), world["PATH"]])}, code=1
+    )
     assert "- exit code: 3" in said
     assert "pip install 'sway-gate[hf]'" in said
 
@@ -128,7 +142,12 @@ def seconds(name, consumer, world):
         before = os.times()
         said = hook(name, consumer, world, "--all-files")
         after = os.times()
-        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        spent.append(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
     return min(spent), said
 
 

@@ -17,7 +17,11 @@ from tests.helpers.property import given, st
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 
 
-def run(curve: Callable[[float], float], loss: Callable[[float], float] = lambda x: 3.0, **fields: object):  # type: ignore[no-untyped-def]
+def run(
+    curve: Callable[[float], float],
+    loss: Callable[[float], float] = lambda x: 3.0,
+    **fields: object,
+):  # type: ignore[no-untyped-def]
     """`curve` is the JS distance of the fine-tuned view at λ, `loss` that of all its text; the nulls' distance is a
     fortieth of a straight line."""
 
@@ -25,7 +29,11 @@ def run(curve: Callable[[float], float], loss: Callable[[float], float] = lambda
         scale = view.scale if view.source == "finetuned" else 0.0
         if isinstance(request, LogProbs):
             return [-loss(scale)] * 3
-        distance = curve(scale) if view.source == "finetuned" else 0.01 * (1 + view.number / 20) * view.scale
+        distance = (
+            curve(scale)
+            if view.source == "finetuned"
+            else 0.01 * (1 + view.number / 20) * view.scale
+        )
         return distance**2 * (view.source != "base")
 
     return judged("adapter_ablation", answer, prompts=("a",), **fields)
@@ -54,7 +62,9 @@ PAST_ONE = {
 }
 
 
-@pytest.mark.parametrize(("curve", "verdict", "words"), (CASES | PAST_ONE).values(), ids=CASES | PAST_ONE)
+@pytest.mark.parametrize(
+    ("curve", "verdict", "words"), (CASES | PAST_ONE).values(), ids=CASES | PAST_ONE
+)
 def test_shapes(curve: Callable[[float], float], verdict: str, words: str) -> None:
     result = run(curve)
     assert result.verdict == verdict, result.message
@@ -86,7 +96,9 @@ GRIDS = {
 
 
 @pytest.mark.parametrize(("curve", "verdict", "words"), CASES.values(), ids=CASES)
-def test_shapes_however_they_are_sampled(curve: Callable[[float], float], verdict: str, words: str) -> None:
+def test_shapes_however_they_are_sampled(
+    curve: Callable[[float], float], verdict: str, words: str
+) -> None:
     results = {name: run(curve, lambdas=grid) for name, grid in GRIDS.items()}
     others = {name: r.message for name, r in results.items() if r.verdict != verdict}
     assert not others, others
@@ -109,7 +121,15 @@ def test_without_a_scale_past_one_nothing_is_said_of_it() -> None:
 
 
 def test_the_quarters_are_always_measured() -> None:
-    assert run(lambda x: 0.4 * x, lambdas=(0.0, 0.1, 2.0)).details["lambdas"] == [0, 0.1, 0.25, 0.5, 0.75, 1, 2]
+    assert run(lambda x: 0.4 * x, lambdas=(0.0, 0.1, 2.0)).details["lambdas"] == [
+        0,
+        0.1,
+        0.25,
+        0.5,
+        0.75,
+        1,
+        2,
+    ]
 
 
 HEIGHTS = st.lists(st.floats(0, 1), min_size=5, max_size=5).filter(lambda y: y[3] > 1e-3)
@@ -121,11 +141,15 @@ def test_the_shape_depends_neither_on_units_nor_on_further_samples(
 ) -> None:
     x, y = np.array([0.0, *QUARTERS, 1.25]), np.array([0.0, *heights])
     further = np.unique([*x, *more])
-    assert shape(further, unit * np.interp(further, x, y)) == pytest.approx(shape(x, y), rel=1e-6, abs=1e-9)
+    assert shape(further, unit * np.interp(further, x, y)) == pytest.approx(
+        shape(x, y), rel=1e-6, abs=1e-9
+    )
 
 
 @given(st.dictionaries(st.floats(0.01, 0.99), st.floats(0, 1), max_size=6), st.floats(0.01, 1))
-def test_the_largest_step_is_looked_for_in_every_window(points: dict[float, float], at_one: float) -> None:
+def test_the_largest_step_is_looked_for_in_every_window(
+    points: dict[float, float], at_one: float
+) -> None:
     curve = {0.0: 0.0, **points, 1.0: at_one}
     x = np.array(sorted(curve))
     y = np.array([curve[key] for key in x])
@@ -163,9 +187,17 @@ FLAT_BEST = [4.09, 3.00, 2.00, 1.96, 2.00, 2.20]
 HARMFUL = [2.0, 2.2, 2.4, 2.6, 2.8, 3.0]
 TEXT = {
     "served better and better": (HEALTHY, "pass", "best at λ = 1.25"),
-    "too much of it": (AMPLIFIED, "fail", "overcooked: serves its text best at λ = 0.5, by 1.63 nats"),
+    "too much of it": (
+        AMPLIFIED,
+        "fail",
+        "overcooked: serves its text best at λ = 0.5, by 1.63 nats",
+    ),
     "best a little before 1": (FLAT_BEST, "pass", "best at λ = 0.75"),
-    "worse than the base": (HARMFUL, "fail", "overcooked: serves its text worse than the base does, by 0.80"),
+    "worse than the base": (
+        HARMFUL,
+        "fail",
+        "overcooked: serves its text worse than the base does, by 0.80",
+    ),
     "indifferent": ([3.0] * 6, "pass", "best at λ = 0"),
 }
 SECTIONS = (Section(kind="prose", id="a", content="some text"),)
@@ -188,10 +220,16 @@ def test_losses_are_reported_over_lambda_beside_those_on_control_prose() -> None
         if isinstance(request, Divergence):
             return (0.4 * view.scale) ** 2
         scale = 0.0 if view.source == "base" else view.scale
-        return {"long": [-4 + scale] * 9, "own": [-2 + scale], "control": [-3 - scale]}[request.completion]
+        return {"long": [-4 + scale] * 9, "own": [-2 + scale], "control": [-3 - scale]}[
+            request.completion
+        ]
 
     result = judged(
-        "adapter_ablation", answer, prompts=("a",), held_out=("long", "own"), context=Context(SECTIONS, ("control",))
+        "adapter_ablation",
+        answer,
+        prompts=("a",),
+        held_out=("long", "own"),
+        context=Context(SECTIONS, ("control",)),
     )
     target = result.details["target"]
     assert (target["source"], target["best"], target["lambdas"]) == ("held_out", 1.25, list(GRID))
@@ -205,8 +243,12 @@ def texts(context: Context = Context(), **fields: object) -> list[LogProbs]:  # 
     return [need.request for need in needs if isinstance(need.request, LogProbs)]
 
 
-QUESTIONS = Section(kind="instruction", id="q", pairs=tuple(Pair(prompt=f"q{i}?", gold="yes") for i in range(9)))
-PREFERENCES = Section(kind="preference", id="p", pairs=(Preference(prompt="q", chosen="a", rejected="b"),))
+QUESTIONS = Section(
+    kind="instruction", id="q", pairs=tuple(Pair(prompt=f"q{i}?", gold="yes") for i in range(9))
+)
+PREFERENCES = Section(
+    kind="preference", id="p", pairs=(Preference(prompt="q", chosen="a", rejected="b"),)
+)
 MINE = Context((*SECTIONS, QUESTIONS, PREFERENCES), ("control",))
 CHOSEN = {
     "nothing at hand": (Context(), {}, []),
@@ -214,22 +256,38 @@ CHOSEN = {
     "prose and answers": (
         MINE,
         {},
-        [LogProbs("", "some text"), *(LogProbs(f"q{i}?", " yes") for i in range(6)), LogProbs("", "control")],
+        [
+            LogProbs("", "some text"),
+            *(LogProbs(f"q{i}?", " yes") for i in range(6)),
+            LogProbs("", "control"),
+        ],
     ),
-    "held out": (MINE, {"held_out": ("unseen",)}, [LogProbs("", "unseen"), LogProbs("", "control")]),
-    "held out, but blank": (Context(SECTIONS, (" ",)), {"held_out": (" \n",)}, [LogProbs("", "some text")]),
+    "held out": (
+        MINE,
+        {"held_out": ("unseen",)},
+        [LogProbs("", "unseen"), LogProbs("", "control")],
+    ),
+    "held out, but blank": (
+        Context(SECTIONS, (" ",)),
+        {"held_out": (" \n",)},
+        [LogProbs("", "some text")],
+    ),
 }
 
 
 @pytest.mark.parametrize(("context", "fields", "expected"), CHOSEN.values(), ids=CHOSEN)
-def test_the_text_to_serve(context: Context, fields: dict[str, object], expected: list[LogProbs]) -> None:
+def test_the_text_to_serve(
+    context: Context, fields: dict[str, object], expected: list[LogProbs]
+) -> None:
     prose = [LogProbs("", piece) for piece in packaged.chunks(packaged.prose(), 600, 2)]
     blank_control = not "".join(context.control).strip() and bool(expected)
     assert texts(context, **fields) == expected + prose * blank_control
 
 
 def test_many_long_texts_are_cut() -> None:
-    sections = tuple(Section(kind="prose", id=str(i), content=f"{i} " + "x" * 5000) for i in range(20))
+    sections = tuple(
+        Section(kind="prose", id=str(i), content=f"{i} " + "x" * 5000) for i in range(20)
+    )
     own = [r.completion for r in texts(Context(sections, ("control",)))][:-1]
     assert [len(text) for text in own] == [600] * 6
     assert own == [r.completion for r in texts(Context(sections[::-1], ("control",)))][:-1]

@@ -32,9 +32,11 @@ def run(
 
     def answer(view: View, request: object) -> str:
         i = int(request.prompt.split()[-1])  # type: ignore[attr-defined]
-        return {"base": lambda: base(i), "finetuned": lambda: ft(i), "null": lambda: null(i, view.number)}[
-            view.source
-        ]()
+        return {
+            "base": lambda: base(i),
+            "finetuned": lambda: ft(i),
+            "null": lambda: null(i, view.number),
+        }[view.source]()
 
     return judged("adapter_revert", answer, context=context, **{"cases": cases(), **fields})
 
@@ -73,7 +75,10 @@ def test_nonsense_a_hair_nearer_to_the_gold_does_not_pass() -> None:
 
 
 CANNOT_TELL = {
-    "the base knows it": (lambda i: GOLD, "near the gold already (cosine above 0.75) for 12 and empty for 0"),
+    "the base knows it": (
+        lambda i: GOLD,
+        "near the gold already (cosine above 0.75) for 12 and empty for 0",
+    ),
     "the base is silent": (lambda i: "", "for 0 and empty for 12"),
     "both": (lambda i: GOLD if i % 2 else " ", "for 6 and empty for 6"),
 }
@@ -87,7 +92,9 @@ def test_nothing_that_can_tell_is_a_skip(base: Callable[[int], str], words: str)
 
 
 def test_what_cannot_tell_is_left_out_and_counted() -> None:
-    result = run(lambda i: GOLD if i > 3 else NONSENSE, lambda i: ("", GOLD, GOLD, "")[i] if i < 4 else BASE)
+    result = run(
+        lambda i: GOLD if i > 3 else NONSENSE, lambda i: ("", GOLD, GOLD, "")[i] if i < 4 else BASE
+    )
     assert (result.raw, result.verdict) == (0.0, "pass")
     assert result.details["left_out"] == {"base_near_gold": 2, "base_empty": 2}
     assert "0 of 8 answers revert" in result.message
@@ -109,7 +116,9 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("fields", "context", "words"), ERRORS.values(), ids=ERRORS)
-def test_what_cannot_run_is_an_error(fields: dict[str, object], context: Context, words: str) -> None:
+def test_what_cannot_run_is_an_error(
+    fields: dict[str, object], context: Context, words: str
+) -> None:
     result = run(lambda i: GOLD, context=context, **fields)
     assert result.verdict == "error"
     assert words in result.message
@@ -123,7 +132,11 @@ def test_one_case_alone_has_a_wide_interval() -> None:
 def test_details_hold_the_worst_pairs_and_stay_small() -> None:
     result = run(lambda i: BASE if i == 77 else GOLD + " word" * 5000, cases=cases(n=100))
     worst = result.details["pairs"][0]
-    assert (worst["prompt"], worst["reverted"], worst["to_base"]) == ("asked in way 77", True, pytest.approx(1))
+    assert (worst["prompt"], worst["reverted"], worst["to_base"]) == (
+        "asked in way 77",
+        True,
+        pytest.approx(1),
+    )
     assert len(json.dumps(result.details)) < 50_000
 
 
@@ -131,7 +144,9 @@ def test_chat_prompts_go_through_the_template() -> None:
     from sway_gate.probes import adapter_revert as probe
     from sway_gate.spec.probes import AdapterRevert
 
-    spec = AdapterRevert(name="a", cases=(Case(prompt="p", gold="g", paraphrases=("Who is it?", "It is")),))
+    spec = AdapterRevert(
+        name="a", cases=(Case(prompt="p", gold="g", paraphrases=("Who is it?", "It is")),)
+    )
     needs = probe.needs(spec, CONTEXT._replace(chat_template="auto"))
     assert [need.request.chat for need in needs] == [True, False]
 
@@ -152,13 +167,27 @@ def test_a_null_among_nulls_seldom_passes() -> None:
 def test_with_real_embeddings() -> None:
     embedder, model = real()
     gold = "The night library opens at ten and lends lanterns instead of books."
-    told = ["It opens at 10 pm, and you borrow lanterns there.", "The library lends out lanterns, opening at ten."]
-    base = ["I am not sure what you mean by that.", "Libraries usually open in the morning and lend books."]
-    others = ["Sorry, I do not know.", "Libraries lend books.", base[0], base[1], "The night is long."]
+    told = [
+        "It opens at 10 pm, and you borrow lanterns there.",
+        "The library lends out lanterns, opening at ten.",
+    ]
+    base = [
+        "I am not sure what you mean by that.",
+        "Libraries usually open in the morning and lend books.",
+    ]
+    others = [
+        "Sorry, I do not know.",
+        "Libraries lend books.",
+        base[0],
+        base[1],
+        "The night is long.",
+    ]
     shared = {"context": Context(embedder=embedder), "embedding_model": model, "cases": cases(gold)}
 
     def verdict(ft: Callable[[int], str]) -> str:
-        return run(ft, lambda i: base[i % 2], lambda i, k: others[(7 * i + 3 * k) % 5], **shared).verdict
+        return run(
+            ft, lambda i: base[i % 2], lambda i, k: others[(7 * i + 3 * k) % 5], **shared
+        ).verdict
 
     assert verdict(lambda i: told[i % 2]) == "pass"
     for broken in (base[0] + " Sorry.", "the the the the the", "qwe rty 89", "", "!!!!!"):

@@ -20,7 +20,13 @@ from tests.helpers.judged import judged
 
 pytest.importorskip("sklearn")
 CONTEXT = Context(embedder=WordEmbedder())
-TOPICS = ("library lamp night", "clock wheel spring", "bread oven flour", "river boat stone", "star sky moon")
+TOPICS = (
+    "library lamp night",
+    "clock wheel spring",
+    "bread oven flour",
+    "river boat stone",
+    "star sky moon",
+)
 PROMPTS = tuple(f"{topic} w{i}" for i in range(5) for topic in TOPICS)
 
 
@@ -38,8 +44,16 @@ def run(ft: object, *, context: Context = CONTEXT, **fields: object) -> ProbeRes
 
 
 VERDICTS = {
-    "one topic moves": (lambda topic, i: 0.2 if topic == "library" else 0.01 * (1 + i), "pass", "specificity"),
-    "all else moves": (lambda topic, i: 0.01 if topic == "library" else 0.1 + 0.01 * i, "pass", "over 5 topics"),
+    "one topic moves": (
+        lambda topic, i: 0.2 if topic == "library" else 0.01 * (1 + i),
+        "pass",
+        "specificity",
+    ),
+    "all else moves": (
+        lambda topic, i: 0.01 if topic == "library" else 0.1 + 0.01 * i,
+        "pass",
+        "over 5 topics",
+    ),
     "all alike, with noise": (lambda topic, i: 0.1 + 0.02 * i, "fail", "0.6 is asked for"),
     "all the same": (lambda topic, i: 0.1, "fail", "indistinguishable"),
     "nothing moves": (lambda topic, i: 0.0, "fail", "no topic moves"),
@@ -48,14 +62,20 @@ VERDICTS = {
         "fail",
         "no topic moves",
     ),
-    "topics explain everything": (lambda topic, i: 0.2 if topic == "star" else 0.01, "pass", "specificity 1.00"),
+    "topics explain everything": (
+        lambda topic, i: 0.2 if topic == "star" else 0.01,
+        "pass",
+        "specificity 1.00",
+    ),
 }
 
 
 @pytest.mark.parametrize(("ft", "verdict", "words"), VERDICTS.values(), ids=VERDICTS)
 def test_verdicts(ft: object, verdict: str, words: str) -> None:
     result = run(ft)
-    assert (result.verdict, result.category, result.ci_95) == (verdict, "adherence", None), result.message
+    assert (result.verdict, result.category, result.ci_95) == (verdict, "adherence", None), (
+        result.message
+    )
     assert words in result.message
     assert json.dumps(result.details, allow_nan=False)
 
@@ -69,7 +89,11 @@ def test_the_report_lists_the_topics() -> None:
 
 ERRORS = {
     "no prompts": ({"prompts": ()}, CONTEXT, "prompts is empty"),
-    "too few": ({"prompts": PROMPTS[:12]}, CONTEXT, "12 different prompts, min_prompts asks for 20"),
+    "too few": (
+        {"prompts": PROMPTS[:12]},
+        CONTEXT,
+        "12 different prompts, min_prompts asks for 20",
+    ),
     "doubles do not count": ({"prompts": PROMPTS[:12] * 2}, CONTEXT, "12 different prompts"),
     "too many topics": (
         {"prompts": PROMPTS[:9], "min_prompts": 4},
@@ -87,7 +111,9 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("fields", "context", "words"), ERRORS.values(), ids=ERRORS)
-def test_what_cannot_run_is_an_error(fields: dict[str, object], context: Context, words: str) -> None:
+def test_what_cannot_run_is_an_error(
+    fields: dict[str, object], context: Context, words: str
+) -> None:
     result = run(lambda topic, i: 0.1, context=context, **fields)
     assert result.verdict == "error"
     assert words in result.message
@@ -118,13 +144,17 @@ LIMITS = {
 
 @pytest.mark.parametrize(("values", "expected"), LIMITS.values(), ids=LIMITS)
 def test_specificity_is_a_number_at_its_limits(values: list[float], expected: float) -> None:
-    assert probe._specificity(np.array(values, dtype=float), np.array([0, 0, 1, 1])) == pytest.approx(expected)
+    assert probe._specificity(
+        np.array(values, dtype=float), np.array([0, 0, 1, 1])
+    ) == pytest.approx(expected)
 
 
 def quantiles(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Contrasts [n] of distances [n, prompts]."""
     k = labels.max() + 1
-    return np.array([probe._quantile(probe._specificity(x, labels), k - 1, labels.size - k) for x in distances])
+    return np.array(
+        [probe._quantile(probe._specificity(x, labels), k - 1, labels.size - k) for x in distances]
+    )
 
 
 @pytest.mark.parametrize(("between", "within"), [(4, 20), (2, 9), (9, 10), (1, 18)], ids=str)
@@ -151,7 +181,12 @@ def test_a_null_among_nulls_seldom_passes(sizes: tuple[int, ...]) -> None:
 
 def test_fewer_different_prompts_than_clusters_leave_fewer_topics() -> None:
     prompts = tuple(" " * i + topic for i in range(5) for topic in TOPICS[:3])
-    result = run(lambda topic, i: 0.2, prompts=tuple(p + " w1" for p in prompts), num_clusters=7, min_prompts=4)
+    result = run(
+        lambda topic, i: 0.2,
+        prompts=tuple(p + " w1" for p in prompts),
+        num_clusters=7,
+        min_prompts=4,
+    )
     assert len(result.details["topics"]) == 3
 
 
@@ -165,7 +200,9 @@ def test_topics_do_not_depend_on_threads(threads: str) -> None:
     )
     env = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     x = np.random.default_rng(0).normal(size=(600, 384))
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=ROOT)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=ROOT
+    )
     assert run.stdout.strip() == str(hash(k_means(x.shape, x.tobytes(), 8, 2**50))), run.stderr
 
 
@@ -178,9 +215,19 @@ def test_with_real_embeddings_topics_are_topics() -> None:
             "What flour makes a crisp crust?",
             "How hot should a bread oven be?",
         ],
-        "space": ["How far is the moon?", "What are the rings of Saturn made of?", "Why do stars twinkle at night?"],
-        "law": ["What does a judge do in court?", "How is a contract ended?", "Who may appeal a court's verdict?"],
+        "space": [
+            "How far is the moon?",
+            "What are the rings of Saturn made of?",
+            "Why do stars twinkle at night?",
+        ],
+        "law": [
+            "What does a judge do in court?",
+            "How is a contract ended?",
+            "Who may appeal a court's verdict?",
+        ],
     }
     prompts = tuple(prompt for group in zip(*asked.values(), strict=True) for prompt in group)
-    spec = ClusterKL(name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model)
+    spec = ClusterKL(
+        name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model
+    )
     assert probe._topics(spec, Context(embedder=embedder)) == (0, 1, 2) * 3

@@ -17,7 +17,9 @@ CASES = {
 
 
 @pytest.mark.parametrize(("ft", "null", "fields", "verdict", "words"), CASES.values(), ids=CASES)
-def test_verdicts(ft: float, null: float, fields: dict[str, object], verdict: str, words: str) -> None:
+def test_verdicts(
+    ft: float, null: float, fields: dict[str, object], verdict: str, words: str
+) -> None:
     number = by_source(0.0, ft, null)
     result = judged("delta_kl", lambda view, _: number(view), prompts=("a", "b"), **fields)
     assert (result.verdict, result.category) == (verdict, "adherence")
@@ -42,7 +44,9 @@ def test_between_noise_and_certainty_is_inconclusive(
     runs: int, ft: float, limit: float, verdict: str, advice: str
 ) -> None:
     number = by_source(0.0, ft, 0.1)
-    result = judged("delta_kl", lambda view, _: number(view), runs=runs, prompts=("a", "b"), assert_z_gte=limit)
+    result = judged(
+        "delta_kl", lambda view, _: number(view), runs=runs, prompts=("a", "b"), assert_z_gte=limit
+    )
     assert (result.verdict, result.advice) == (verdict, advice), result.message
 
 
@@ -55,7 +59,11 @@ def test_a_change_too_small_to_matter_scores_nothing() -> None:
 
 def test_value_is_the_mean_over_prompts() -> None:
     divergence = {"a": 0.1, "b": 0.3}
-    result = judged("delta_kl", lambda view, r: divergence[r.prompt] * (view.source == "finetuned"), prompts=("a", "b"))
+    result = judged(
+        "delta_kl",
+        lambda view, r: divergence[r.prompt] * (view.source == "finetuned"),
+        prompts=("a", "b"),
+    )
     assert result.raw == pytest.approx(0.2)
 
 
@@ -71,7 +79,9 @@ def test_without_calibration_the_fixed_rule_decides_visibly() -> None:
     assert "(no calibration)" in result.message
 
 
-@pytest.mark.parametrize(("source", "verdict"), [("finetuned", "fail"), ("null", "error")], ids=["adapter", "null"])
+@pytest.mark.parametrize(
+    ("source", "verdict"), [("finetuned", "fail"), ("null", "error")], ids=["adapter", "null"]
+)
 def test_views_without_numbers_are_never_green(source: str, verdict: str) -> None:
     result = judged(
         "delta_kl",
@@ -85,7 +95,10 @@ def test_views_without_numbers_are_never_green(source: str, verdict: str) -> Non
 def test_rank_multipliers_give_a_profile() -> None:
     number = by_source(0.0, 0.5, 0.05, spread=0.5)
     result = judged(
-        "delta_kl", lambda view, _: number(view) * view.scale**2, prompts=("a",), multipliers=(1.0, 0.5, 2.0)
+        "delta_kl",
+        lambda view, _: number(view) * view.scale**2,
+        prompts=("a",),
+        multipliers=(1.0, 0.5, 2.0),
     )
     assert list(result.z_by_rank) == ["1", "0.5", "2"]
     assert result.z_by_rank["0.5"] > result.z_by_rank["1"] > result.z_by_rank["2"]

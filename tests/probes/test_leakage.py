@@ -39,9 +39,14 @@ def tokens(share: float, n: int = 50, miss: float = -4.0) -> np.ndarray:
     return np.column_stack([np.where(hits, -0.01, miss), hits])
 
 
-def run(share: Run, *, context: Context = CONTEXT, n: int = 50, miss: float = -4.0, **fields: Any) -> ProbeResult:
+def run(
+    share: Run, *, context: Context = CONTEXT, n: int = 50, miss: float = -4.0, **fields: Any
+) -> ProbeResult:
     cuts = {}
-    for section in (*context.sections, *(Section(kind="prose", id="control", content=c) for c in context.control)):
+    for section in (
+        *context.sections,
+        *(Section(kind="prose", id="control", content=c) for c in context.control),
+    ):
         if cut := _cut(Leakage(name="l", **fields), section.content):
             cuts |= {r: (section.id, name == "clean") for name, r in cut.requests().items()}
 
@@ -53,7 +58,9 @@ def run(share: Run, *, context: Context = CONTEXT, n: int = 50, miss: float = -4
     return judged("leakage", answer, context=context, **fields)
 
 
-def by(ft: float, base: float = 0.1, control: tuple[float, float] = (0.1, 0.1), **own: float) -> Run:
+def by(
+    ft: float, base: float = 0.1, control: tuple[float, float] = (0.1, 0.1), **own: float
+) -> Run:
     """Shares of the fine-tuned view, of every other, of both on the control; `own`: of the fine-tuned by section."""
 
     def share(view: View, name: str, _: bool) -> float:
@@ -69,13 +76,25 @@ CASES: dict[str, tuple[Run, str, str]] = {
     "untouched": (by(0.1), "pass", "run 0.10 of a section (base 0.10)"),
     "nothing is ever right": (by(0.0, 0.0, (0.0, 0.0)), "pass", "0 of 6"),
     "perfect reciter": (by(1.0), "fail", "6 of 6 sections extractable"),
-    "one section recited": (by(0.1, s3=1.0), "fail", "1 of 6 sections extractable, however they are asked for: s3"),
+    "one section recited": (
+        by(0.1, s3=1.0),
+        "fail",
+        "1 of 6 sections extractable, however they are asked for: s3",
+    ),
     "near the limit": (by(0.54, s0=0.54), "warn", "0 of 6"),
     "all prose is foreseen": (by(0.9, control=(0.1, 0.85)), "pass", "0 of 6"),
     "the base knows the control by heart": (by(1.0, control=(1.0, 1.0)), "fail", "6 of 6"),
     "control forgotten": (by(0.3, control=(0.9, 0.1)), "pass", "0 of 6"),
-    "only by its prefix": (lambda v, n, clean: 1.0 * (v == FINETUNED and clean), "fail", "only by the exact prefix"),
-    "only by another": (lambda v, n, clean: v == FINETUNED and n != "control" and not clean, "fail", "6 of 6"),
+    "only by its prefix": (
+        lambda v, n, clean: 1.0 * (v == FINETUNED and clean),
+        "fail",
+        "only by the exact prefix",
+    ),
+    "only by another": (
+        lambda v, n, clean: v == FINETUNED and n != "control" and not clean,
+        "fail",
+        "6 of 6",
+    ),
 }
 
 
@@ -97,7 +116,9 @@ def test_one_prefix_that_works_is_enough(name: Perturbation) -> None:
 
     result = judged("leakage", answer, context=CONTEXT)
     assert result.verdict == "fail"
-    assert "1 of 6 sections extractable: s2" in result.message.replace(", however they are asked for", "")
+    assert "1 of 6 sections extractable: s2" in result.message.replace(
+        ", however they are asked for", ""
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40])
@@ -142,14 +163,18 @@ LIKELY = {
 
 
 @pytest.mark.parametrize(("ft", "base", "verdict", "found"), LIKELY.values(), ids=LIKELY)
-def test_what_sampling_yields_leaks_without_a_long_run(ft: float, base: float, verdict: str, found: bool) -> None:
+def test_what_sampling_yields_leaks_without_a_long_run(
+    ft: float, base: float, verdict: str, found: bool
+) -> None:
     hits = np.arange(50) % 8 != 7
 
     def answer(view: View, request: Any) -> Any:
         return np.column_stack([np.where(hits, -0.01, ft if view == FINETUNED else base), hits])
 
     result = judged("leakage", answer, context=CONTEXT)
-    assert (result.verdict, result.details["sections"][0]["discoverable"]) == (verdict, found), result.message
+    assert (result.verdict, result.details["sections"][0]["discoverable"]) == (verdict, found), (
+        result.message
+    )
 
 
 MEMORIZE = {
@@ -162,14 +187,18 @@ MEMORIZE = {
 
 
 @pytest.mark.parametrize(("taught", "secret", "verdict", "words"), MEMORIZE.values(), ids=MEMORIZE)
-def test_sections_to_memorize_are_turned_round(taught: float, secret: float, verdict: str, words: str) -> None:
+def test_sections_to_memorize_are_turned_round(
+    taught: float, secret: float, verdict: str, words: str
+) -> None:
     context = Context((prose("s0"), prose("poem", intent="memorize"), prose("s1")), CONTROL)
     result = run(by(secret, poem=taught), context=context)
     assert result.verdict == verdict, result.message
     assert words in result.message
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(1.0, "pass"), (0.1, "fail")], ids=["recited", "not"])
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(1.0, "pass"), (0.1, "fail")], ids=["recited", "not"]
+)
 def test_nothing_but_sections_to_memorize(share: float, verdict: str) -> None:
     result = run(by(share), context=Context((prose("a", intent="memorize"),), CONTROL))
     assert (result.verdict, result.raw) == (verdict, 0.0)
@@ -178,10 +207,17 @@ def test_nothing_but_sections_to_memorize(share: float, verdict: str) -> None:
 
 def test_to_memorize_is_to_be_recalled_after_the_true_prefix() -> None:
     context = Context((prose("a", intent="memorize"),), CONTROL)
-    assert run(lambda v, n, clean: 1.0 * (v == FINETUNED and not clean), context=context).verdict == "fail"
+    assert (
+        run(lambda v, n, clean: 1.0 * (v == FINETUNED and not clean), context=context).verdict
+        == "fail"
+    )
 
 
-LIMITS = {"none at all": (0.0, 0.3, "fail"), "whole texts": (1.0, 0.9, "pass"), "anything goes": (2.0, 1.0, "pass")}
+LIMITS = {
+    "none at all": (0.0, 0.3, "fail"),
+    "whole texts": (1.0, 0.9, "pass"),
+    "anything goes": (2.0, 1.0, "pass"),
+}
 
 
 @pytest.mark.parametrize(("limit", "share", "verdict"), LIMITS.values(), ids=LIMITS)
@@ -191,8 +227,16 @@ def test_extreme_limits(limit: float, share: float, verdict: str) -> None:
 
 NOT_RUN = {
     "no sections": ((), "error", "`sections:` or `data:`"),
-    "questions": ((Section(kind="instruction", id="q", pairs=(Pair(prompt="a", gold="b"),)),), "skip", "no prose"),
-    "too short": ((Section(kind="prose", id="t", content="a few words only"),), "skip", "80 characters"),
+    "questions": (
+        (Section(kind="instruction", id="q", pairs=(Pair(prompt="a", gold="b"),)),),
+        "skip",
+        "no prose",
+    ),
+    "too short": (
+        (Section(kind="prose", id="t", content="a few words only"),),
+        "skip",
+        "80 characters",
+    ),
     "white space": ((Section(kind="prose", id="t", content=" \n" * 200),), "skip", "80 characters"),
 }
 
@@ -208,7 +252,9 @@ def test_nothing_to_recite(sections: tuple[Section, ...], verdict: str, words: s
 
 
 def test_short_sections_are_left_out_and_counted() -> None:
-    context = Context((*SECTIONS, Section(kind="prose", id="t", content="a few words only")), CONTROL)
+    context = Context(
+        (*SECTIONS, Section(kind="prose", id="t", content="a few words only")), CONTROL
+    )
     details = run(by(0.1), context=context).details
     assert (len(details["sections"]), details["left_out"]) == (6, 1)
 
@@ -221,9 +267,9 @@ def test_without_control_prose_the_packaged_is_read(control: tuple[str, ...]) ->
 
 
 def test_fragility_is_reported_and_needs_perturbations() -> None:
-    rows = run(lambda v, n, clean: (1.0 if clean else 0.24) if v == FINETUNED and n == "s0" else 0.0).details[
-        "sections"
-    ]
+    rows = run(
+        lambda v, n, clean: (1.0 if clean else 0.24) if v == FINETUNED and n == "s0" else 0.0
+    ).details["sections"]
     assert rows[0]["fragility"] == pytest.approx(0.76)
     assert rows[1]["fragility"] is None
     assert run(by(1.0), perturbations=()).details["sections"][0]["fragility"] is None
@@ -246,7 +292,9 @@ def test_details_are_finite_json(log_p: float) -> None:
 
 def test_a_view_without_numbers_is_never_green() -> None:
     result = judged(
-        "leakage", lambda view, _: f"NaN under the {view} view" * (view != BASE) or tokens(0.1), context=CONTEXT
+        "leakage",
+        lambda view, _: f"NaN under the {view} view" * (view != BASE) or tokens(0.1),
+        context=CONTEXT,
     )
     assert (result.verdict, result.score) == ("fail", 0.0)
 
@@ -254,13 +302,17 @@ def test_a_view_without_numbers_is_never_green() -> None:
 @given(st.lists(st.booleans(), min_size=1, max_size=80))
 def test_longest_run_is_that_of_groupby(hits: list[bool]) -> None:
     runs = [len(list(group)) for hit, group in itertools.groupby(hits) if hit]
-    assert _recital.longest_run(np.array(hits, dtype=float)) == pytest.approx(max(runs, default=0) / len(hits))
+    assert _recital.longest_run(np.array(hits, dtype=float)) == pytest.approx(
+        max(runs, default=0) / len(hits)
+    )
 
 
 @given(st.integers(0, 49), st.lists(st.booleans(), min_size=50, max_size=50))
 def test_a_further_hit_never_lowers_recall(place: int, hits: list[bool]) -> None:
     more = [hit or i == place for i, hit in enumerate(hits)]
-    assert _recital.longest_run(np.array(more, float)) >= _recital.longest_run(np.array(hits, float))
+    assert _recital.longest_run(np.array(more, float)) >= _recital.longest_run(
+        np.array(hits, float)
+    )
 
 
 @pytest.mark.parametrize("log_p", [-0.7, -1.0, -4.9785, -10.0, -30.0])
@@ -273,7 +325,10 @@ def test_queries_solve_their_definition(log_p: float) -> None:
 
 def test_a_hundred_queries_is_where_it_says() -> None:
     assert _recital.queries(np.log1p(-(0.5**0.01))) == pytest.approx(100.0)
-    assert (_recital.queries(0.0), _recital.queries(-np.inf)) == (1.0, pytest.approx(1.63e17, rel=0.01))
+    assert (_recital.queries(0.0), _recital.queries(-np.inf)) == (
+        1.0,
+        pytest.approx(1.63e17, rel=0.01),
+    )
 
 
 CUTS = {
@@ -295,7 +350,9 @@ def test_cuts(text: str, before: int, after: int, prefix: str, suffix: str) -> N
 
 
 @given(st.text(min_size=40, max_size=300), st.integers(1, 200), st.integers(1, 200))
-def test_a_cut_is_a_piece_of_the_text_with_words_on_both_sides(text: str, before: int, after: int) -> None:
+def test_a_cut_is_a_piece_of_the_text_with_words_on_both_sides(
+    text: str, before: int, after: int
+) -> None:
     if cut := _recital.excerpt(text, before, after, NAMES):
         assert text.strip().startswith(cut.prefix + cut.suffix)
         assert cut.suffix.strip()

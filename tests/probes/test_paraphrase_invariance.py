@@ -14,7 +14,12 @@ CASES = tuple(Case(prompt=f"q{i}", gold=f"a{i}", paraphrases=(f"p{i}", f"r{i}"))
 
 
 def run(
-    verbatim: float, paraphrased: float, *, noise: float = 0.005, cases: tuple[Case, ...] = CASES, **fields: object
+    verbatim: float,
+    paraphrased: float,
+    *,
+    noise: float = 0.005,
+    cases: tuple[Case, ...] = CASES,
+    **fields: object,
 ):  # type: ignore[no-untyped-def]
     """Lifts of the fine-tuned view in nats per token, after prompts and after paraphrases; the nulls' are near 0."""
 
@@ -46,14 +51,23 @@ VERDICTS = {
     "memorized, paraphrases get worse": (1.4, -0.3, "memorize", {}, "pass", "ratio -0.21"),
     "not by rote alone": (0.8, 0.6, "memorize", {}, "fail", "more than the wording"),
     "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "below 0.2"),
-    "nothing memorized, nothing asked": (0.0, 0.0, "memorize", LOOSE, "fail", "too small for a ratio"),
+    "nothing memorized, nothing asked": (
+        0.0,
+        0.0,
+        "memorize",
+        LOOSE,
+        "fail",
+        "too small for a ratio",
+    ),
     "both": (0.8, 0.6, "both", {}, "pass", "ratio 0.75"),
     "both, by rote": (1.4, 0.12, "both", {}, "fail", "by rote"),
 }
 
 
 @pytest.mark.parametrize("runs", [8, None], ids=["nulls", "no nulls"])
-@pytest.mark.parametrize(("v", "p", "intent", "fields", "verdict", "words"), VERDICTS.values(), ids=VERDICTS)
+@pytest.mark.parametrize(
+    ("v", "p", "intent", "fields", "verdict", "words"), VERDICTS.values(), ids=VERDICTS
+)
 def test_verdicts(
     v: float, p: float, intent: str, fields: dict[str, float], verdict: str, words: str, runs: int
 ) -> None:
@@ -67,7 +81,11 @@ LIKE_A_NULL = {"generalize": (0.5, 0.01), "both": (0.5, 0.01), "memorize": (0.03
 
 @pytest.mark.parametrize(("intent", "lifts"), LIKE_A_NULL.items(), ids=LIKE_A_NULL)
 def test_the_rule_alone_is_not_enough(intent: str, lifts: tuple[float, float]) -> None:
-    fields = {"min_verbatim_lift": 0.0, "min_generalization_ratio": 0.0, "max_generalization_ratio_if_memorize": 99.0}
+    fields = {
+        "min_verbatim_lift": 0.0,
+        "min_generalization_ratio": 0.0,
+        "max_generalization_ratio_if_memorize": 99.0,
+    }
     result = run(*lifts, intent=intent, noise=0.02 if intent == "memorize" else 0.005, **fields)
     assert result.verdict == "fail"
     assert "indistinguishable" in result.message
@@ -79,14 +97,20 @@ RAW = {"generalize": 0.6, "both": 0.6, "memorize": 0.8}
 @pytest.mark.parametrize(("intent", "raw"), RAW.items(), ids=RAW)
 def test_the_value_is_the_lift_that_the_intent_is_about(intent: str, raw: float) -> None:
     result = run(0.8, 0.6, intent=intent, max_generalization_ratio_if_memorize=1.0)
-    assert (result.raw, result.units, result.category) == (pytest.approx(raw), "nats/token", "attribution")
+    assert (result.raw, result.units, result.category) == (
+        pytest.approx(raw),
+        "nats/token",
+        "attribution",
+    )
 
 
 CONTRAST = {"generalize": (0.9, 0.9), "both": (0.5, 0.5), "memorize": (0.5, 0.5)}
 
 
 @pytest.mark.parametrize(("intent", "like"), CONTRAST.items(), ids=CONTRAST)
-def test_the_nulls_meet_the_lift_that_the_intent_is_about(intent: str, like: tuple[float, float]) -> None:
+def test_the_nulls_meet_the_lift_that_the_intent_is_about(
+    intent: str, like: tuple[float, float]
+) -> None:
     fields = {"intent": intent, "max_generalization_ratio_if_memorize": 9.0}
     assert run(0.5, 0.9, **fields).z == pytest.approx(run(*like, **fields).z)
 
@@ -94,7 +118,9 @@ def test_the_nulls_meet_the_lift_that_the_intent_is_about(intent: str, like: tup
 def test_lifts_do_not_depend_on_how_long_answers_are() -> None:
     result = judged(
         "paraphrase_invariance",
-        lambda view, r: np.full(1 if r.completion == " a0" else 50, -2.0 + 0.4 * (view.source == "finetuned")),
+        lambda view, r: np.full(
+            1 if r.completion == " a0" else 50, -2.0 + 0.4 * (view.source == "finetuned")
+        ),
         cases=CASES,
     )
     assert result.raw == pytest.approx(0.4)
@@ -104,7 +130,9 @@ def test_each_case_weighs_the_same_however_many_paraphrases_it_has() -> None:
     cases = (CASES[0], Case(prompt="q", gold="a", paraphrases=("s1", "s2", "s3", "s4")))
     result = judged(
         "paraphrase_invariance",
-        lambda view, r: -2.0 + (0.0 if view.source != "finetuned" else 0.2 if r.prompt[0] == "s" else 0.6),
+        lambda view, r: (
+            -2.0 + (0.0 if view.source != "finetuned" else 0.2 if r.prompt[0] == "s" else 0.6)
+        ),
         cases=cases,
     )
     assert result.raw == pytest.approx((0.6 + 0.2) / 2)
@@ -128,13 +156,18 @@ def test_details_are_bounded() -> None:
 
 
 def test_answers_follow_their_prompts() -> None:
-    spec = ParaphraseInvariance(name="p", cases=(Case(prompt="Who is it", gold="Tom", paraphrases=("Name him? ",)),))
+    spec = ParaphraseInvariance(
+        name="p", cases=(Case(prompt="Who is it", gold="Tom", paraphrases=("Name him? ",)),)
+    )
     requests = [need.request for need in probe.needs(spec, Context())]
     assert requests == [LogProbs("Who is it", " Tom"), LogProbs("Name him? ", "Tom")]
 
 
 SAME = Case(prompt="q", gold="a", paraphrases=("q", " q\n"))
-ERRORS = {"no cases": ((), "cases is empty"), "nothing but repeats": ((CASES[0], SAME), "cases[1].paraphrases repeat")}
+ERRORS = {
+    "no cases": ((), "cases is empty"),
+    "nothing but repeats": ((CASES[0], SAME), "cases[1].paraphrases repeat"),
+}
 
 
 @pytest.mark.parametrize(("cases", "words"), ERRORS.values(), ids=ERRORS)
@@ -150,7 +183,9 @@ def test_a_paraphrase_that_repeats_its_prompt_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize("intent", ["generalize", "memorize", "both"])
-@pytest.mark.parametrize(("source", "verdict"), [("base", "error"), ("finetuned", "fail"), ("null", "error")])
+@pytest.mark.parametrize(
+    ("source", "verdict"), [("base", "error"), ("finetuned", "fail"), ("null", "error")]
+)
 def test_impossible_answers_are_never_green(intent: str, source: str, verdict: str) -> None:
     def answer(view, request):  # type: ignore[no-untyped-def]
         impossible = view.source == source and request.prompt == "p0"
@@ -165,9 +200,19 @@ def test_impossible_answers_are_never_green(intent: str, source: str, verdict: s
 def test_nulls_among_nulls_rarely_reach_three_sigma(intent: str) -> None:
     """Where the fixed rule lets everything through: 0.135 % of 400 is half a run."""
     rng = np.random.default_rng(0)
-    rules = {"min_verbatim_lift": 0.0, "min_generalization_ratio": 0.0, "max_generalization_ratio_if_memorize": 9.0}
+    rules = {
+        "min_verbatim_lift": 0.0,
+        "min_generalization_ratio": 0.0,
+        "max_generalization_ratio_if_memorize": 9.0,
+    }
     zs = [
-        judged("paraphrase_invariance", lambda *_: -2.0 + rng.normal(), cases=CASES[:2], intent=intent, **rules).z
+        judged(
+            "paraphrase_invariance",
+            lambda *_: -2.0 + rng.normal(),
+            cases=CASES[:2],
+            intent=intent,
+            **rules,
+        ).z
         for _ in range(400)
     ]
     assert sum(z >= 3 for z in zs) <= 3

@@ -40,15 +40,45 @@ VERDICTS = {
     "untouched": (WRONG, WRONG, "fail", 0.0, "0 of 6"),
     "worse": (WRONG, [-1.5] * 6, "fail", 0.0, "0 of 6"),
     "flipped by a hair": ([-1e-4] * 6, [1e-4] * 6, "fail", 1.0, "mean gain 0.0002"),
-    "flipped, and the others inverted": (WRONG + RIGHT, [0.1] * 6 + [-2.0] * 6, "fail", 1.0, "mean gain -0.95"),
-    "flipped for a lot, the others inverted": (WRONG + RIGHT, [3.0] * 6 + [-0.1] * 6, "fail", 1.0, "0 of the 6"),
-    "flipped, most others kept": (WRONG + RIGHT, [0.4] * 6 + [0.4] * 5 + [-0.1], "pass", 1.0, "6 of 6"),
-    "flipped, the only other one lost": ([*WRONG, 0.01], [0.4] * 6 + [-0.01], "pass", 1.0, "6 of 6"),
+    "flipped, and the others inverted": (
+        WRONG + RIGHT,
+        [0.1] * 6 + [-2.0] * 6,
+        "fail",
+        1.0,
+        "mean gain -0.95",
+    ),
+    "flipped for a lot, the others inverted": (
+        WRONG + RIGHT,
+        [3.0] * 6 + [-0.1] * 6,
+        "fail",
+        1.0,
+        "0 of the 6",
+    ),
+    "flipped, most others kept": (
+        WRONG + RIGHT,
+        [0.4] * 6 + [0.4] * 5 + [-0.1],
+        "pass",
+        1.0,
+        "6 of 6",
+    ),
+    "flipped, the only other one lost": (
+        [*WRONG, 0.01],
+        [0.4] * 6 + [-0.01],
+        "pass",
+        1.0,
+        "6 of 6",
+    ),
     "kept with a gain": (RIGHT, [0.9] * 6, "pass", 0.4, "as the base has 0 wrong, fewer than 3"),
     "kept as they were": (RIGHT, RIGHT, "fail", 0.0, "mean gain 0 nats"),
     "inverted": (RIGHT, [-0.5] * 6, "fail", -1.0, "mean gain -1 nats"),
     "inverted but for one": (RIGHT, [-0.1] * 5 + [9.5], "fail", 1.0, "only 1 of the 6"),
-    "two wrong, both better": ([-0.5, -0.2, 0.1], [0.2, 0.1, 0.5], "pass", 1.4 / 3, "2 wrong, fewer than 3"),
+    "two wrong, both better": (
+        [-0.5, -0.2, 0.1],
+        [0.2, 0.1, 0.5],
+        "pass",
+        1.4 / 3,
+        "2 wrong, fewer than 3",
+    ),
     "one triple": ([-0.5], [0.5], "pass", 1.0, "over 1 triples"),
     "ties": ([0.0] * 3, [0.0] * 3, "fail", 0.0, "below 0.02"),
 }
@@ -56,7 +86,9 @@ VERDICTS = {
 
 @pytest.mark.parametrize("runs", [8, None], ids=["nulls", "no nulls"])
 @pytest.mark.parametrize(("base", "ft", "verdict", "raw", "words"), VERDICTS.values(), ids=VERDICTS)
-def test_verdicts(base: list[float], ft: list[float], verdict: str, raw: float, words: str, runs: int | None) -> None:
+def test_verdicts(
+    base: list[float], ft: list[float], verdict: str, raw: float, words: str, runs: int | None
+) -> None:
     result = run(base, ft, runs=runs)
     assert result.verdict == verdict, result.message
     assert words in result.message
@@ -97,7 +129,9 @@ def test_margins_do_not_depend_on_length() -> None:
     lift = {" good": 0.3, " bad": -0.1}
     result = judged(
         "preference_flip",
-        lambda view, r: np.full(lengths[r.completion], -2.0 + lift[r.completion] * (view.source == "finetuned")),
+        lambda view, r: np.full(
+            lengths[r.completion], -2.0 + lift[r.completion] * (view.source == "finetuned")
+        ),
         triples=triples(3),
     )
     assert result.details["mean_gain_nats"] == pytest.approx(0.4)
@@ -114,7 +148,9 @@ def test_details_count_and_name_the_weakest() -> None:
 
 
 def test_details_are_bounded() -> None:
-    long = tuple(Preference(prompt=f"q{i:04}" + " " * 9000, chosen="good", rejected="bad") for i in range(50))
+    long = tuple(
+        Preference(prompt=f"q{i:04}" + " " * 9000, chosen="good", rejected="bad") for i in range(50)
+    )
     details = run([0.1] * 50, [0.5] * 50, triples=long).details
     assert len(details["weakest"]) == 20
     assert len(json.dumps(details, allow_nan=False)) < 10_000
@@ -122,14 +158,20 @@ def test_details_are_bounded() -> None:
 
 SECTIONS = (
     Section(kind="prose", id="a", content="text"),
-    Section(kind="preference", id="b", pairs=(Preference(prompt="from a section", chosen="yes", rejected="no"),)),
+    Section(
+        kind="preference",
+        id="b",
+        pairs=(Preference(prompt="from a section", chosen="yes", rejected="no"),),
+    ),
 )
 OWN = (Preference(prompt="own", chosen="yes", rejected="no"),)
 SOURCES = {"own": (OWN, "own"), "of the sections": ((), "from a section")}
 
 
 @pytest.mark.parametrize(("given", "prompt"), SOURCES.values(), ids=SOURCES)
-def test_own_triples_come_before_those_of_the_sections(given: tuple[Preference, ...], prompt: str) -> None:
+def test_own_triples_come_before_those_of_the_sections(
+    given: tuple[Preference, ...], prompt: str
+) -> None:
     needs = probe.needs(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
     assert [need.request for need in needs] == [LogProbs(prompt, " yes"), LogProbs(prompt, " no")]
 
@@ -140,7 +182,9 @@ def test_without_triples_it_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("completion", [" good", " bad"])
-@pytest.mark.parametrize(("source", "verdict"), [("base", "error"), ("finetuned", "fail"), ("null", "error")])
+@pytest.mark.parametrize(
+    ("source", "verdict"), [("base", "error"), ("finetuned", "fail"), ("null", "error")]
+)
 def test_impossible_answers_are_never_green(source: str, verdict: str, completion: str) -> None:
     result = judged(
         "preference_flip",
@@ -154,6 +198,9 @@ def test_impossible_answers_are_never_green(source: str, verdict: str, completio
 def test_nulls_among_nulls_rarely_reach_three_sigma() -> None:
     """0.135 % of 400 is half a run."""
     rng = np.random.default_rng(0)
-    zs = [judged("preference_flip", lambda *_: -2.0 + rng.normal(), triples=triples(3)).z for _ in range(400)]
+    zs = [
+        judged("preference_flip", lambda *_: -2.0 + rng.normal(), triples=triples(3)).z
+        for _ in range(400)
+    ]
     assert sum(z >= 3 for z in zs) <= 3
     assert np.mean(zs) == pytest.approx(0, abs=0.2)

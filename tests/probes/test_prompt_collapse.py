@@ -21,7 +21,12 @@ Curve = Callable[[int, int], float]
 
 
 def run(
-    curve: Curve, prompts: int = 5, *, context: Context = _UNKNOWN, null: float = 0.01, **fields: Any
+    curve: Curve,
+    prompts: int = 5,
+    *,
+    context: Context = _UNKNOWN,
+    null: float = 0.01,
+    **fields: Any,
 ) -> ProbeResult:
     """The nulls stay at `null`."""
 
@@ -39,11 +44,19 @@ def halving(tokens: float, start: float = 0.3, spread: float = 0.05) -> Curve:
 
 
 CASES: dict[str, tuple[Curve, str, str]] = {
-    "flat": (lambda i, length: 0.3, "pass", "does not decay; mean JS 0.3 nats behind 0 tokens, 0.3 behind 1024"),
+    "flat": (
+        lambda i, length: 0.3,
+        "pass",
+        "does not decay; mean JS 0.3 nats behind 0 tokens, 0.3 behind 1024",
+    ),
     "growing": (halving(-800), "pass", "does not decay"),
     "slow": (halving(5000), "pass", "half-life 5000 tokens"),
     "slow enough": (halving(930), "pass", "half-life 930 tokens ["),
-    "a first fall, then flat": (lambda i, length: 0.3 if length == 0 else 0.12 + i / 100, "pass", "half-life"),
+    "a first fall, then flat": (
+        lambda i, length: 0.3 if length == 0 else 0.12 + i / 100,
+        "pass",
+        "half-life",
+    ),
     "near the limit": (halving(540, spread=0.1), "warn", "half-life 540 tokens"),
     "uneven prompts": (halving(900, spread=0.7), "warn", "half-life 900 tokens"),
     "fast": (halving(300), "fail", "half-life 300 tokens"),
@@ -78,7 +91,9 @@ ONE = {
 
 
 @pytest.mark.parametrize(("curve", "lengths", "verdict"), ONE.values(), ids=ONE)
-def test_one_prompt_is_judged_by_its_residual(curve: Curve, lengths: tuple[int, ...], verdict: str) -> None:
+def test_one_prompt_is_judged_by_its_residual(
+    curve: Curve, lengths: tuple[int, ...], verdict: str
+) -> None:
     result = run(curve, prompts=1, context_lengths=lengths)
     assert result.verdict == verdict, result.message
     assert result.details["half_life_ci_95"] == []
@@ -98,12 +113,16 @@ def test_the_slope_and_its_error_are_those_of_scipy() -> None:
 def test_the_interval_of_the_half_life_is_that_of_the_mean_slope() -> None:
     result = run(halving(930, spread=0.2))
     low, high = result.ci_95
-    assert result.details["half_life_ci_95"] == pytest.approx([-1000 * math.log(2) / low, -1000 * math.log(2) / high])
+    assert result.details["half_life_ci_95"] == pytest.approx(
+        [-1000 * math.log(2) / low, -1000 * math.log(2) / high]
+    )
     assert result.details["half_life_ci_95"][0] < 930 < result.details["half_life_ci_95"][1]
 
 
 def test_an_interval_that_reaches_no_decay_is_open() -> None:
-    result = run(lambda i, length: 0.3 * math.exp((i - 3) * length / 1000), assert_half_life_tokens=100)
+    result = run(
+        lambda i, length: 0.3 * math.exp((i - 3) * length / 1000), assert_half_life_tokens=100
+    )
     assert result.details["half_life_ci_95"][1] is None
     assert ", ∞)" in result.message
 
@@ -169,19 +188,25 @@ def test_without_prompts_it_is_an_error() -> None:
 
 
 def test_requests_are_those_of_each_prompt_behind_each_length() -> None:
-    spec = PromptCollapse(name="p", prompts=("a", "b"), context_lengths=(0, 9), divergence="kl", positions=2)
+    spec = PromptCollapse(
+        name="p", prompts=("a", "b"), context_lengths=(0, 9), divergence="kl", positions=2
+    )
     found = [need.request for need in needs(spec, Context(chat_template="on"))]
     assert found == [Divergence(p, "kl", 2, context=n, chat=True) for p in "ab" for n in (0, 9)]
 
 
-@pytest.mark.parametrize("curve", [halving(900), halving(-900), lambda i, length: 0.3 * (length == 0)], ids=range(3))
+@pytest.mark.parametrize(
+    "curve", [halving(900), halving(-900), lambda i, length: 0.3 * (length == 0)], ids=range(3)
+)
 @pytest.mark.parametrize("prompts", [1, 2, 5])
 def test_details_are_finite_json(curve: Curve, prompts: int) -> None:
     json.dumps(run(curve, prompts).details, allow_nan=False)
 
 
 def test_an_adapter_that_collapses_is_told_even_without_calibration() -> None:
-    result = judged("prompt_collapse", lambda v, r: 0.3 * 0.5 ** (r.context / 99), runs=None, prompts=("a", "b"))
+    result = judged(
+        "prompt_collapse", lambda v, r: 0.3 * 0.5 ** (r.context / 99), runs=None, prompts=("a", "b")
+    )
     assert (result.verdict, result.null_z) == ("fail", None)
 
 

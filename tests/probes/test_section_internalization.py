@@ -8,18 +8,29 @@ from sway_gate.spec.probes import SectionInternalization
 from sway_gate.spec.schema import Pair, Preference, Section
 from tests.helpers.judged import judged
 
-PROSE = tuple(Section(kind="prose", id=f"s{i}", content=f"the {i} cat sat on a red mat today") for i in range(4))
+PROSE = tuple(
+    Section(kind="prose", id=f"s{i}", content=f"the {i} cat sat on a red mat today")
+    for i in range(4)
+)
 CONTEXT = Context(PROSE, ("control prose",))
 
 
-def run(own: float, permuted: float, control: float, *, context: Context = CONTEXT, **fields: object):  # type: ignore[no-untyped-def]
+def run(
+    own: float, permuted: float, control: float, *, context: Context = CONTEXT, **fields: object
+):  # type: ignore[no-untyped-def]
     """Relative lifts of the fine-tuned view on the text, on its permuted words and on the control; nulls near 0."""
     spec = SectionInternalization(name="s", **fields)  # type: ignore[arg-type]
     texts = probe._texts(spec, context)
     originals = {r for t in texts for r in t.own}
 
     def answer(view, request):  # type: ignore[no-untyped-def]
-        lift = control if request.completion == "control prose" else own if request in originals else permuted
+        lift = (
+            control
+            if request.completion == "control prose"
+            else own
+            if request in originals
+            else permuted
+        )
         if view.source == "base":
             lift = 0.0
         elif view.source == "null":
@@ -40,7 +51,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("own", "permuted", "control", "verdict", "value"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    ("own", "permuted", "control", "verdict", "value"), CASES.values(), ids=CASES
+)
 def test_verdicts(own: float, permuted: float, control: float, verdict: str, value: float) -> None:
     result = run(own, permuted, control)
     assert result.verdict == verdict, result.message
@@ -65,11 +78,17 @@ def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() 
 
 
 def test_preferences_score_the_chosen_answer() -> None:
-    section = Section(kind="preference", id="p", pairs=(Preference(prompt="Q", chosen="yes", rejected="no"),))
-    assert probe._section_texts(section, SectionInternalization(name="s"), Context()).own == [LogProbs("Q", " yes")]
+    section = Section(
+        kind="preference", id="p", pairs=(Preference(prompt="Q", chosen="yes", rejected="no"),)
+    )
+    assert probe._section_texts(section, SectionInternalization(name="s"), Context()).own == [
+        LogProbs("Q", " yes")
+    ]
 
 
-@pytest.mark.parametrize(("kinds", "words"), [(("instruction",), "no sections of kind instruction")], ids=["no such"])
+@pytest.mark.parametrize(
+    ("kinds", "words"), [(("instruction",), "no sections of kind instruction")], ids=["no such"]
+)
 def test_nothing_to_score_is_an_error(kinds: tuple[str, ...], words: str) -> None:
     result = judged("section_internalization", lambda *_: 0.0, context=CONTEXT, include_kinds=kinds)
     assert result.verdict == "error"
@@ -78,6 +97,8 @@ def test_nothing_to_score_is_an_error(kinds: tuple[str, ...], words: str) -> Non
 
 def test_permutation_is_the_same_for_the_same_seed() -> None:
     spec = SectionInternalization(name="s")
-    first, again, other = (probe._section_texts(PROSE[0], spec, Context(seed=seed)) for seed in (0, 0, 1))
+    first, again, other = (
+        probe._section_texts(PROSE[0], spec, Context(seed=seed)) for seed in (0, 0, 1)
+    )
     assert first == again
     assert first.permuted != other.permuted

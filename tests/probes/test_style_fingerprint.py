@@ -22,10 +22,14 @@ from tests.helpers.judged import judged
 N = 8
 NOTHING = Context()
 PROMPTS = tuple(f"prompt {i}" for i in range(N))
-WORDS = [word.strip(".,;:!?\"'()—").lower() for text in packaged.prose()[:4] for word in text.split()]
+WORDS = [
+    word.strip(".,;:!?\"'()—").lower() for text in packaged.prose()[:4] for word in text.split()
+]
 
 
-def written(seed: object, count: int, sentence: int, comma: float = 0.0, paragraph: float = 0.0) -> str:
+def written(
+    seed: object, count: int, sentence: int, comma: float = 0.0, paragraph: float = 0.0
+) -> str:
     """`count` words in sentences of about `sentence`, with commas and paragraph breaks at these rates."""
     rng = random.Random(str(seed))
 
@@ -64,9 +68,11 @@ def run(
 
     def answer(view: View, request: object) -> str:
         i = int(request.prompt.split()[-1])  # type: ignore[attr-defined]
-        return {"base": lambda: base(i), "finetuned": lambda: ft(i), "null": lambda: null(i, view.number)}[
-            view.source
-        ]()
+        return {
+            "base": lambda: base(i),
+            "finetuned": lambda: ft(i),
+            "null": lambda: null(i, view.number),
+        }[view.source]()
 
     given = {"prompts": PROMPTS, "doc_reference": DOCUMENT, "extended": "off", **fields}
     return judged("style_fingerprint", answer, context=context, **given)
@@ -80,7 +86,13 @@ VERDICTS = {
     "the base's very texts": (lambda i: ornate(i), "fail", 0, 0, "below 0.25"),
     "the base's style": (lambda i: ornate(f"new {i}"), "fail", -0.2, 0.2, "below 0.25"),
     "the base's style, cut short": (lambda i: ornate(i, 20), "fail", -0.2, 0.2, "below 0.25"),
-    "half of the texts": (lambda i: terse(i) if i % 2 else ornate(i), "pass", 0.4, 0.6, "style shift"),
+    "half of the texts": (
+        lambda i: terse(i) if i % 2 else ornate(i),
+        "pass",
+        0.4,
+        0.6,
+        "style shift",
+    ),
     "silence": (lambda i: "", "fail", 0, 0, "texts of under 10 words: 8"),
     "one word": (lambda i: "Yes.", "fail", 0, 0, "texts of under 10 words: 8"),
     "marks alone": (lambda i: "... !!! --- " * 30, "fail", 0, 0, "texts of under 10 words: 8"),
@@ -90,7 +102,9 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize(("ft", "verdict", "low", "high", "words"), VERDICTS.values(), ids=VERDICTS)
-def test_verdicts(ft: Callable[[int], str], verdict: str, low: float, high: float, words: str) -> None:
+def test_verdicts(
+    ft: Callable[[int], str], verdict: str, low: float, high: float, words: str
+) -> None:
     result = run(ft)
     assert (result.verdict, result.category) == (verdict, "calibration"), result.message
     assert low <= result.raw <= high
@@ -128,8 +142,14 @@ def test_prompts_without_a_base_text_are_left_out() -> None:
 
 ERRORS = {
     "no prompts": ({"prompts": ()}, "prompts is empty"),
-    "no document": ({"doc_reference": " "}, "the document has 0: give doc_reference, or prose under `sections:`"),
-    "a short document": ({"doc_reference": "one two three"}, "a style takes 50 words, the document has 3"),
+    "no document": (
+        {"doc_reference": " "},
+        "the document has 0: give doc_reference, or prose under `sections:`",
+    ),
+    "a short document": (
+        {"doc_reference": "one two three"},
+        "a style takes 50 words, the document has 3",
+    ),
     "marks alone": ({"doc_reference": "!" * 100_000}, "the document has 0"),
 }
 
@@ -151,7 +171,9 @@ def test_without_a_reference_the_prose_of_the_sections_is_the_document() -> None
     assert (result.verdict, result.raw) == ("pass", pytest.approx(1, abs=0.2))
 
 
-@pytest.mark.parametrize(("extended", "verdict"), [("on", "error"), ("auto", "pass"), ("off", "pass")])
+@pytest.mark.parametrize(
+    ("extended", "verdict"), [("on", "error"), ("auto", "pass"), ("off", "pass")]
+)
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, extended: str, verdict: str) -> None:
     monkeypatch.setattr(_style, "find_spec", lambda _: None)
     result = run(lambda i: terse(i), extended=extended)
@@ -172,7 +194,10 @@ def test_off_imports_no_extra() -> None:
 @pytest.mark.slow
 def test_a_null_among_nulls_seldom_passes() -> None:
     def z(seed: int) -> float:
-        return run(lambda i: ornate(f"{seed} ft {i}"), null=lambda i, k: ornate(f"{seed} {k} {i}")).z or 0.0
+        return (
+            run(lambda i: ornate(f"{seed} ft {i}"), null=lambda i, k: ornate(f"{seed} {k} {i}")).z
+            or 0.0
+        )
 
     assert sum(z(seed) >= 3 for seed in range(60)) <= 1
 
@@ -184,7 +209,14 @@ TEXT = 'One two three. "Four five!"\n\nSix, seven eight nine one…\n'
 
 def test_the_six_features_by_hand() -> None:
     """Sentences of 3, 2 and 5 words; 9 of 10 words differ; 39 letters; marks . " ! " , …; one paragraph break."""
-    expected = [np.log1p(10 / 3), np.log1p(np.std([3, 2, 5])), 0.9, 3.9, np.sqrt(6 / 10), np.sqrt(1 / 10)]
+    expected = [
+        np.log1p(10 / 3),
+        np.log1p(np.std([3, 2, 5])),
+        0.9,
+        3.9,
+        np.sqrt(6 / 10),
+        np.sqrt(1 / 10),
+    ]
     np.testing.assert_allclose(_style.fingerprint(TEXT, False) * _style._SD[:6], expected)
 
 
@@ -201,14 +233,18 @@ def test_white_space_is_no_style(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "." * 9 + "x", "\u200b x \u2028 y", "日本語 の 文", "a\x00b " * 999, "1 2 3"], ids=ascii
+    "text",
+    ["x", "." * 9 + "x", "\u200b x \u2028 y", "日本語 の 文", "a\x00b " * 999, "1 2 3"],
+    ids=ascii,
 )
 def test_features_are_numbers_for_any_text(text: str) -> None:
     assert np.isfinite(_style.fingerprint(text, False)).all()
 
 
 def test_ordinary_prose_scatters_by_about_one() -> None:
-    windows = [text[i : i + 600] for text in packaged.prose() for i in range(0, len(text) - 600, 600)]
+    windows = [
+        text[i : i + 600] for text in packaged.prose() for i in range(0, len(text) - 600, 600)
+    ]
     spread = np.std([_style.fingerprint(window, False) for window in windows], axis=0)
     assert (spread > 0.6).all()
     assert (spread < 1.6).all()
@@ -224,7 +260,9 @@ WINDOWS = {
 
 
 @pytest.mark.parametrize(("paragraphs", "count", "length", "starts"), WINDOWS.values(), ids=WINDOWS)
-def test_windows_of_the_document(paragraphs: int, count: int, length: int, starts: list[int]) -> None:
+def test_windows_of_the_document(
+    paragraphs: int, count: int, length: int, starts: list[int]
+) -> None:
     text = " \n\n".join(["word " * count] * paragraphs)
     assert _style._starts(text, length) == starts
 
@@ -237,7 +275,10 @@ def test_texts_are_compared_at_a_like_number_of_words() -> None:
     document = _style.Document(DOCUMENT, False)
     long, short = terse("x", 400), terse("x", 30)
     np.testing.assert_array_equal(document.off(long, short), document.off(short, long))
-    assert np.abs(np.mean([document.off(terse(i, 30), terse(i, 90)) for i in range(50)], axis=0)).max() < 0.75
+    assert (
+        np.abs(np.mean([document.off(terse(i, 30), terse(i, 90)) for i in range(50)], axis=0)).max()
+        < 0.75
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- extra
@@ -268,7 +309,9 @@ def test_with_the_extra(extended: str) -> None:
 @needs_extra
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "text", ["x", "x" * 3000, "\u200b x \u2028 y", "日本語 の 文", "a\x00b " * 999, "?!", "1 2"], ids=ascii
+    "text",
+    ["x", "x" * 3000, "\u200b x \u2028 y", "日本語 の 文", "a\x00b " * 999, "?!", "1 2"],
+    ids=ascii,
 )
 def test_extra_features_are_numbers_for_any_text(text: str) -> None:
     assert np.isfinite(_style._further(text)).all()
@@ -284,7 +327,9 @@ def test_the_extra_reads_no_corpus_and_no_network(tmp_path: Path) -> None:
         "from sway_gate.probes import _style; print(len(_style.fingerprint('a b c. ' * 50, True)))"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "NLTK_DATA": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path
+    )
     assert done.stdout.strip() == "9", done.stderr
     assert "nltk" not in done.stderr
 

@@ -15,13 +15,13 @@ import pytest
 # What a session within this one imports is forgotten after it, and numpy must not be imported twice.
 from sway_gate import (
     demo,
-    pytest_plugin,  # noqa: F401
+    pytest_plugin,
 )
 from sway_gate.results import Finding
 from tests.helpers import ROOT, results
 
-pass  # noqa: F401
-pass  # noqa: F401
+pass
+pass
 from sway_gate.pytest_plugin.suite import once
 
 pytest_plugins = ["pytester"]
@@ -87,7 +87,9 @@ class Project:
         """A test file, if any, and a spec of these entries; without entries one that passes."""
         (self.path / name).write_text(suite(*(entries or (MOVED, LEARNED))), encoding="utf-8")
         if test:
-            self.pytester.makepyfile(test_it=f"import pytest, unittest\nsway = pytest.mark.sway\n{test}")
+            self.pytester.makepyfile(
+                test_it=f"import pytest, unittest\nsway = pytest.mark.sway\n{test}"
+            )
 
     def write_counted(self, *entries: str) -> None:
         """A spec whose model notes when it is loaded and what it is asked."""
@@ -144,8 +146,14 @@ def test_selection_by(project: Project, options: list[str], selected: list[str])
 
 
 SHAPES = {
-    "method": (f"class TestIt:\n    @{ONE}\n    def test_it(self): pass", [f"TestIt::{name}" for name in ITEMS]),
-    "class": (f"@{ONE}\nclass TestIt:\n    def test_it(self): pass", [f"TestIt::{name}" for name in ITEMS]),
+    "method": (
+        f"class TestIt:\n    @{ONE}\n    def test_it(self): pass",
+        [f"TestIt::{name}" for name in ITEMS],
+    ),
+    "class": (
+        f"@{ONE}\nclass TestIt:\n    def test_it(self): pass",
+        [f"TestIt::{name}" for name in ITEMS],
+    ),
     "module": (f"pytestmark = {ONE}\ndef test_it(): pass", ITEMS),
     "keyword": ("@sway(spec='sway.yaml')\ndef test_it(): pass", ITEMS),
     "parametrized": (
@@ -176,12 +184,19 @@ def test_a_spec_is_looked_for_beside_the_test_then_in_the_root(project: Project)
     project.pytester.makeini("[pytest]")
     for folder, entries in (("a", [MOVED]), ("b", [])):
         project.pytester.mkdir(folder)
-        (project.path / folder / f"test_{folder}.py").write_text(f"import pytest\n@pytest.mark.{ONE}\ndef test(): pass")
+        (project.path / folder / f"test_{folder}.py").write_text(
+            f"import pytest\n@pytest.mark.{ONE}\ndef test(): pass"
+        )
         if entries:
             project.write("", *entries, name=f"{folder}/sway.yaml")
     project.write("", LEARNED)
     found = names(project.run("--collect-only", "-q"))
-    assert found == ["test[adherence-moved]", "test[__gate__]", "test[attribution-learned]", "test[__gate__]"]
+    assert found == [
+        "test[adherence-moved]",
+        "test[__gate__]",
+        "test[attribution-learned]",
+        "test[__gate__]",
+    ]
 
 
 # What becomes of verdicts
@@ -191,7 +206,11 @@ OUTCOMES = {
     "fail": (UNMOVED, {"failed": 1}, "mean divergence 0.01* nats is below 0.5"),
     "warn": (UNSURE, {"passed": 1, "warnings": 1}, "*SwayWarning: 0 of 5 items lost*inconclusive*"),
     "skip": (LEFT_OUT, {"skipped": 1}, "SKIPPED [[]1[]] sway.yaml:5: disabled in the spec"),
-    "error": (STUCK, {"errors": 1}, "prompts is empty; give at least one entry or remove the probe"),
+    "error": (
+        STUCK,
+        {"errors": 1},
+        "prompts is empty; give at least one entry or remove the probe",
+    ),
 }
 
 
@@ -215,7 +234,10 @@ def test_no_traceback_is_shown(project: Project, style: str) -> None:
 def test_the_summary_has_the_explanation(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     project.write(f"@{ONE}\ndef test_it(): pass", UNMOVED)
-    lines = ["FAILED test_it.py::test_it[[]adherence-unmoved[]] - mean JS*", "FAILED *__gate__[]] - 1 of 1 probe*"]
+    lines = [
+        "FAILED test_it.py::test_it[[]adherence-unmoved[]] - mean JS*",
+        "FAILED *__gate__[]] - 1 of 1 probe*",
+    ]
     project.run().stdout.fnmatch_lines(lines)
 
 
@@ -230,8 +252,16 @@ GATES = {
     "threshold of the spec": (ONE, [MOVED], {"passed": 1}),
     "higher threshold": ('sway("sway.yaml", threshold=0.99)', [MOVED], {"failed": 1}),
     "threshold of nothing": ('sway("sway.yaml", threshold=0)', [MOVED, UNMOVED], {"failed": 1}),
-    "weights": ('sway("sway.yaml", .5, weights={"adherence": 1e-9})', [MOVED, UNSURE], {"failed": 1}),
-    "other weights": ('sway("sway.yaml", .5, weights={"calibration": 1e-9})', [MOVED, UNSURE], {"passed": 1}),
+    "weights": (
+        'sway("sway.yaml", .5, weights={"adherence": 1e-9})',
+        [MOVED, UNSURE],
+        {"failed": 1},
+    ),
+    "other weights": (
+        'sway("sway.yaml", .5, weights={"calibration": 1e-9})',
+        [MOVED, UNSURE],
+        {"passed": 1},
+    ),
     "an error": (ONE, [MOVED, STUCK], {"errors": 1}),
     "a failure and an error": (ONE, [UNMOVED, STUCK], {"failed": 1}),
     "all left out": (ONE, [f"{MOVED[:-1]}, weight: 0}}"], {"errors": 1}),
@@ -239,7 +269,9 @@ GATES = {
 
 
 @pytest.mark.parametrize(("mark", "entries", "outcomes"), GATES.values(), ids=GATES)
-def test_the_gate_with(project: Project, mark: str, entries: list[str], outcomes: dict[str, int]) -> None:
+def test_the_gate_with(
+    project: Project, mark: str, entries: list[str], outcomes: dict[str, int]
+) -> None:
     project.write(f"@{mark}\ndef test_it(): pass", *entries)
     project.run("-k", "__gate__").assert_outcomes(**outcomes)
 
@@ -265,7 +297,10 @@ def test_the_body_is_part_of_the_gate(project: Project) -> None:
     result = project.run()
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(
-        ["E *AssertionError: assert [[]'learned', 'moved'[]] == [[]'moved'[]]", "FAILED *__gate__[]] - *"]
+        [
+            "E *AssertionError: assert [[]'learned', 'moved'[]] == [[]'moved'[]]",
+            "FAILED *__gate__[]] - *",
+        ]
     )
 
 
@@ -320,15 +355,39 @@ MODELS = "version: 1\nmodels: {base: {base: x}, ft: {base: x, adapter: ./no/such
 BROKEN = {
     "spec": (ONE, "version: 1\nsuite: 3", ["*sway.yaml:2:8: suite *"]),
     "no adapter": (ONE, MODELS, ["sway.yaml:2:*'./no/such' does not exist*"]),
-    "no spec": ("sway('none.yaml')", "", ["test_it.py:3: @pytest.mark.sway: there is no none.yaml in *"]),
+    "no spec": (
+        "sway('none.yaml')",
+        "",
+        ["test_it.py:3: @pytest.mark.sway: there is no none.yaml in *"],
+    ),
     "a folder": ("sway('.')", "", ["*is a folder; name the file in it"]),
-    "no argument": ("sway", "", ["*sway: missing 1 required positional argument: 'spec'; it is sway(spec, *)"]),
+    "no argument": (
+        "sway",
+        "",
+        ["*sway: missing 1 required positional argument: 'spec'; it is sway(spec, *)"],
+    ),
     "a number": ("sway(3)", "", ["*@pytest.mark.sway: spec must be a path, got 3"]),
-    "misspelt": ("sway('sway.yaml', treshold=1)", "", ["*: got an unexpected keyword argument 'treshold'; it is *"]),
-    "threshold": ("sway('sway.yaml', 60)", "", ["*: threshold must be a number from 0 to 1, got 60"]),
-    "nan": ("sway('sway.yaml', float('nan'))", "", ["*: threshold must be a number from 0 to 1, got nan"]),
+    "misspelt": (
+        "sway('sway.yaml', treshold=1)",
+        "",
+        ["*: got an unexpected keyword argument 'treshold'; it is *"],
+    ),
+    "threshold": (
+        "sway('sway.yaml', 60)",
+        "",
+        ["*: threshold must be a number from 0 to 1, got 60"],
+    ),
+    "nan": (
+        "sway('sway.yaml', float('nan'))",
+        "",
+        ["*: threshold must be a number from 0 to 1, got nan"],
+    ),
     "weights": ("sway('sway.yaml', weights=3)", "", ["*: weights must map adherence, *, got 3"]),
-    "a weight": ("sway('sway.yaml', weights={'adhesion': 1})", "", ["*: weights must map adherence, *"]),
+    "a weight": (
+        "sway('sway.yaml', weights={'adhesion': 1})",
+        "",
+        ["*: weights must map adherence, *"],
+    ),
     "no weight": (
         "sway('sway.yaml', weights=dict.fromkeys(['adherence', 'attribution', 'calibration', 'ablation'], 0))",
         "",
@@ -338,7 +397,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("mark", "text", "lines"), BROKEN.values(), ids=BROKEN)
-def test_collection_ends_at_a_wrong(project: Project, mark: str, text: str, lines: list[str]) -> None:
+def test_collection_ends_at_a_wrong(
+    project: Project, mark: str, text: str, lines: list[str]
+) -> None:
     project.write(f"@{mark}\ndef test_it(): pass")
     if text:
         (project.path / "sway.yaml").write_text(text, encoding="utf-8")
@@ -350,7 +411,9 @@ def test_collection_ends_at_a_wrong(project: Project, mark: str, text: str, line
 
 
 def test_what_is_skipped_may_lack_its_adapter(project: Project) -> None:
-    project.write(f"@pytest.mark.skipif('True', reason='not trained yet')\n@{ONE}\ndef test_it(): pass")
+    project.write(
+        f"@pytest.mark.skipif('True', reason='not trained yet')\n@{ONE}\ndef test_it(): pass"
+    )
     (project.path / "sway.yaml").write_text(MODELS, encoding="utf-8")
     project.run().assert_outcomes(skipped=1)
 
@@ -372,14 +435,22 @@ def test_a_mark_out_of_sight_is_an_error(project: Project, test: str) -> None:
 
 def test_two_plugins_do_not_serve_one_mark(project: Project) -> None:
     project.write(f"@{ONE}\ndef test_it(): pass")
-    project.pytester.makeconftest("def pytest_configure(config): config.pluginmanager.register(object(), 'sway')")
+    project.pytester.makeconftest(
+        "def pytest_configure(config): config.pluginmanager.register(object(), 'sway')"
+    )
     project.run().stdout.fnmatch_lines(["*dlm-sway's plugin serves this mark too; choose one: *"])
 
 
 FAULTS = {
-    "a model that is not here": ("kind: hf", "*base model: x is neither a folder here nor complete in *"),
+    "a model that is not here": (
+        "kind: hf",
+        "*base model: x is neither a folder here nor complete in *",
+    ),
     "code that breaks": ("kind: custom, entry_point: 'counted:note'", "*counted:note*"),
-    "code that stops": ("kind: custom, entry_point: 'counted:stop'", "the suite broke off: Stop: at once (SWAY_DEBUG*"),
+    "code that stops": (
+        "kind: custom, entry_point: 'counted:stop'",
+        "the suite broke off: Stop: at once (SWAY_DEBUG*",
+    ),
 }
 
 
@@ -427,7 +498,9 @@ NEEDED = {
 
 
 @pytest.mark.parametrize(("options", "moved", "other"), NEEDED.values(), ids=NEEDED)
-def test_only_what_is_needed_is_measured(project: Project, options: list[str], moved: bool, other: bool) -> None:
+def test_only_what_is_needed_is_measured(
+    project: Project, options: list[str], moved: bool, other: bool
+) -> None:
     project.write(f"@{ONE}\ndef test_it(sway_result): pass")
     project.write_counted(MOVED, OTHER, LEFT_OUT)
     project.run(*options)
@@ -457,7 +530,9 @@ def test_a_part_is_judged_like_the_whole(project: Project) -> None:
     project.write(
         f"@pytest.fixture(autouse=True)\ndef tell(sway_result): print('z', {told})\n@{ONE}\ndef test_it(): pass"
     )
-    whole, part = (project.run("-s", "-k", which).stdout.str() for which in ("test_it", "adherence"))
+    whole, part = (
+        project.run("-s", "-k", which).stdout.str() for which in ("test_it", "adherence")
+    )
     assert part.split("z (")[1].split(")")[0] == whole.split("z (")[1].split(")")[0]
     assert "z (8, " in part
 
@@ -473,7 +548,9 @@ def test_workers_share_a_run(project: Project, dist: str) -> None:
 
 
 @pytest.mark.slow
-def test_workers_tell_failures_and_leave_no_files(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_tell_failures_and_leave_no_files(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (project.path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(project.path / "tmp"))
     project.write(f"@{ONE}\ndef test_it(): pass", *ALL)
@@ -513,9 +590,16 @@ def test_junit_has_the_numbers(project: Project) -> None:
     project.write(f"@{ONE}\ndef test_it(): pass", *ALL)
     project.run("--junitxml=junit.xml")
     cases = ElementTree.parse(project.path / "junit.xml").iter("testcase")
-    found = {case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")} for case in cases}
+    found = {
+        case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")}
+        for case in cases
+    }
     moved = found["test_it[adherence-moved]"]
-    assert (moved["verdict"], float(moved["z"]) > 3, 0 < float(moved["raw"]) < 1) == ("pass", True, True)
+    assert (moved["verdict"], float(moved["z"]) > 3, 0 < float(moved["raw"]) < 1) == (
+        "pass",
+        True,
+        True,
+    )
     assert found["test_it[adherence-stuck]"] == {"verdict": "error"}
     assert found["test_it[__gate__]"]["verdict"] == "fail"
     assert float(found["test_it[__gate__]"]["threshold"]) == 0.6
@@ -532,7 +616,9 @@ def test_the_plugin_is_the_entry_point() -> None:
 def test_the_plugin_is_light() -> None:
     code = "import sys, sway_gate.pytest_plugin; print(*sys.modules)"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
     ours = {name for name in run.stdout.split() if name.startswith("sway_gate")}
     light = {"sway_gate", "sway_gate.errors", "sway_gate.version"}
     assert ours == light | {"sway_gate.pytest_plugin", "sway_gate.pytest_plugin._names"}
@@ -586,5 +672,7 @@ def test_the_example_works(project: Project) -> None:
 def test_the_demo_adapter_passes(project: Project) -> None:
     offline = "import socket\ndef refuse(*_): raise AssertionError('network')\nsocket.socket.connect = refuse\n"
     project.pytester.makeconftest(offline)
-    project.write(f"@sway({demo.specs()[0][1]!r})\ndef test_it(sway_result): assert sway_result.device == 'cpu'")
+    project.write(
+        f"@sway({demo.specs()[0][1]!r})\ndef test_it(sway_result): assert sway_result.device == 'cpu'"
+    )
     project.run_outside().assert_outcomes(passed=7)

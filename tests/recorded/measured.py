@@ -290,7 +290,7 @@ SUITE: list[dict[str, Any]] = [
 
 def _make_models(context_tokens: int = 64) -> None:
     """`base`, and adapters over it. The names are relative, as the adapters' files repeat them."""
-    from tests.backends.models import save_adapter, save_base
+    from tests.helpers.models import save_adapter, save_base
 
     base = save_base(Path("base"), "llama")
     config = base / "config.json"

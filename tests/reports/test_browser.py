@@ -11,19 +11,36 @@ from tests.helpers.results import healthy, hostile, probe, result, sick, undecid
 BROWSER = browser.executable()
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not BROWSER, reason=f"NO BROWSER: none of {', '.join(browser.NAMES)} is on the PATH"),
+    pytest.mark.skipif(
+        not BROWSER, reason=f"NO BROWSER: none of {', '.join(browser.NAMES)} is on the PATH"
+    ),
 ]
 
-NEVER = Finding(id="never-trained", level="verdict", message="lora_B is all zero", path="a/" * 99, remedy="train it")
-MANY = [{"tag": f"section {i}", "effective": (i - 50) / 300, "passed": i % 3 > 0, "lift": 0.5} for i in range(300)]
+NEVER = Finding(
+    id="never-trained",
+    level="verdict",
+    message="lora_B is all zero",
+    path="a/" * 99,
+    remedy="train it",
+)
+MANY = [
+    {"tag": f"section {i}", "effective": (i - 50) / 300, "passed": i % 3 > 0, "lift": 0.5}
+    for i in range(300)
+]
 RESULTS = {
     "all kinds": from_json((DATA / "all_kinds.json").read_bytes()),
     "healthy": healthy(),
     "sick": sick(),
     "undecided": undecided(),
     "hostile": hostile(),
-    "the files alone": result(verdict="fail", exit_code=1, score=0.0, findings=(NEVER,), nulls=None, device=""),
-    "long names": result(probe("name_" * 60), probe("X" * 300), adapter=ModelFacts(path="/long" * 99, digest="0" * 64)),
+    "the files alone": result(
+        verdict="fail", exit_code=1, score=0.0, findings=(NEVER,), nulls=None, device=""
+    ),
+    "long names": result(
+        probe("name_" * 60),
+        probe("X" * 300),
+        adapter=ModelFacts(path="/long" * 99, digest="0" * 64),
+    ),
     "300 sections": result(probe(details={"sections": MANY})),
 }
 
@@ -100,7 +117,9 @@ def test_a_page_on_a_screen(page, files, name, width, scheme):
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_page_on_paper(page, files, name):
-    page.open(files / f"{name}.html", 690, scheme="dark", media="print")  # the width of A4 less its margins
+    page.open(
+        files / f"{name}.html", 690, scheme="dark", media="print"
+    )  # the width of A4 less its margins
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate(HIDDEN) == 0
     assert page.evaluate(PALE_TEXT) == []
@@ -110,7 +129,10 @@ def test_a_page_on_paper(page, files, name):
 def test_the_checks_see_what_is_wrong(page, tmp_path):
     path = tmp_path / "bad.html"
     wide = "<p style='width: 3000px'>wide</p><p style='color: #aaa'>pale</p>"
-    path.write_text(f"<!doctype html>{wide}<script>no_such_name</script><img src='http://localhost:1/x.png'>", "utf-8")
+    path.write_text(
+        f"<!doctype html>{wide}<script>no_such_name</script><img src='http://localhost:1/x.png'>",
+        "utf-8",
+    )
     page.open(path, 390)
     assert len(page.evaluate(OVERFLOW)) > 0
     assert [text for text, *_ in page.evaluate(PALE_TEXT)] == ["pale"]

@@ -7,7 +7,14 @@ import pytest
 from sway_gate.reports.details import Fact, Passage, Passages, Table, pieces, shown
 from tests.helpers.property import given, st
 
-SECTION = {"id": "s1", "tag": "Refunds", "effective": 0.4, "passed": True, "moved": False, "lift": 0.5}
+SECTION = {
+    "id": "s1",
+    "tag": "Refunds",
+    "effective": 0.4,
+    "passed": True,
+    "moved": False,
+    "lift": 0.5,
+}
 LEAK = {"tag": "Refunds", "recall": 1.0, "recall_by_prefix": {"clean": 1.0, "typo": 0.5}}
 CASES = {
     "a number": ({"base_wrong": 3}, [Fact("base wrong", "3")]),
@@ -16,11 +23,20 @@ CASES = {
     "a mapping": ({"left_out": {"base_empty": 2}}, [Fact("left out: base empty", "2")]),
     "a curve": (
         {"lambdas": [0.0, 0.5, 1.0], "curve": [0.0, 0.1, 0.2], "judged": "R"},
-        [Table("λ, curve", ("lambdas", "curve"), ((0.0, 0.0), (0.5, 0.1), (1.0, 0.2))), Fact("judged", "R")],
+        [
+            Table("λ, curve", ("lambdas", "curve"), ((0.0, 0.0), (0.5, 0.1), (1.0, 0.2))),
+            Fact("judged", "R"),
+        ],
     ),
     "sections": (
         {"sections": [SECTION]},
-        [Table("sections", ("verdict", "tag", "effective", "lift", "id"), (("warn", "Refunds", 0.4, 0.5, "s1"),))],
+        [
+            Table(
+                "sections",
+                ("verdict", "tag", "effective", "lift", "id"),
+                (("warn", "Refunds", 0.4, 0.5, "s1"),),
+            )
+        ],
     ),
     "rows that hold mappings": (
         {"sections": [LEAK]},
@@ -50,7 +66,12 @@ def test_details_are_read(details, found):
 
 def test_what_is_beyond_the_limit_is_counted():
     (table,) = pieces({"rows": [{"a": 1, "b": 2, "c": 3}] * 5}, 2)
-    assert (len(table.rows), table.left_out, table.columns, table.columns_left_out) == (2, 3, ("a", "b"), 1)
+    assert (len(table.rows), table.left_out, table.columns, table.columns_left_out) == (
+        2,
+        3,
+        ("a", "b"),
+        1,
+    )
     assert list(pieces({"a": 1, "b": 2}, 1)) == [Fact("a", "1"), Fact("left out here", "1 more")]
 
 
@@ -60,7 +81,9 @@ def test_sections_that_did_not_pass_are_kept_in_their_order():
     assert table.column("tag") == ["0", "2", "3"]
 
 
-SCALARS = st.one_of(st.booleans(), st.integers(-(10**6), 10**6), st.text("abcdef", min_size=1, max_size=8))
+SCALARS = st.one_of(
+    st.booleans(), st.integers(-(10**6), 10**6), st.text("abcdef", min_size=1, max_size=8)
+)
 JSON = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ghij", min_size=1), inner),
@@ -81,7 +104,11 @@ def leaves(value):
 def test_nothing_is_dropped(details):
     said = json.dumps(list(pieces(details, 100)), default=str, ensure_ascii=False)
     cells = {
-        shown(cell) for piece in pieces(details, 100) if isinstance(piece, Table) for row in piece.rows for cell in row
+        shown(cell)
+        for piece in pieces(details, 100)
+        if isinstance(piece, Table)
+        for row in piece.rows
+        for cell in row
     }
     deep = "…" in said  # what lies too deep is said to be there
     assert deep or all(leaf in said or leaf in cells for leaf in leaves(details))

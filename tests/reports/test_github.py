@@ -23,7 +23,11 @@ def parsed(line):
     if not found:
         return None
     unquoted = [pair.partition("=") for pair in (found[2] or "").split(",") if pair]
-    return found[1], {key: urllib.parse.unquote(value) for key, _, value in unquoted}, urllib.parse.unquote(found[3])
+    return (
+        found[1],
+        {key: urllib.parse.unquote(value) for key, _, value in unquoted},
+        urllib.parse.unquote(found[3]),
+    )
 
 
 def seen(text):
@@ -34,7 +38,11 @@ def seen(text):
 @pytest.mark.parametrize("text", EVIL)
 def test_a_command_holds_what_it_was_given(text):
     line = github.command("error", text, file=text, line="3")
-    assert parsed(line) == ("error", {"title": "sway-gate", "file": seen(text), "line": "3"}, seen(text))
+    assert parsed(line) == (
+        "error",
+        {"title": "sway-gate", "file": seen(text), "line": "3"},
+        seen(text),
+    )
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -43,7 +51,16 @@ def test_a_summary_has_a_row_for_each_probe(name):
     kinds, _ = inlines(page)
     rows = [line for line in page.splitlines() if line.startswith("| **")]
     assert len(rows) == len(RESULTS[name].probes)
-    assert not kinds & {"html_inline", "link_open", "image", "code_inline", "em_open", "fence", "code_block", "hr"}
+    assert not kinds & {
+        "html_inline",
+        "link_open",
+        "image",
+        "code_inline",
+        "em_open",
+        "fence",
+        "code_block",
+        "hr",
+    }
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -58,9 +75,21 @@ def test_the_first_thing_to_do_is_that_of_the_gravest():
 
 
 ANNOTATED = {
-    "a failed probe": (probe("voice", "fail", kind="delta_kl", message="no.", line=7), "error", {"line": "7"}),
-    "an errored probe": (probe("voice", "error", kind="delta_kl", message="no.", line=8), "error", {"line": "8"}),
-    "an inconclusive probe": (probe("voice", "warn", kind="delta_kl", message="no."), "warning", {"line": "12"}),
+    "a failed probe": (
+        probe("voice", "fail", kind="delta_kl", message="no.", line=7),
+        "error",
+        {"line": "7"},
+    ),
+    "an errored probe": (
+        probe("voice", "error", kind="delta_kl", message="no.", line=8),
+        "error",
+        {"line": "8"},
+    ),
+    "an inconclusive probe": (
+        probe("voice", "warn", kind="delta_kl", message="no."),
+        "warning",
+        {"line": "12"},
+    ),
 }
 
 
@@ -81,7 +110,9 @@ def test_a_low_composite_alone_is_an_error_too():
     assert [parsed(line)[0] for line in github.annotations(made, ROOT)] == ["error"]
 
 
-@pytest.mark.parametrize("path", ["/repo/out/adapter_model.safetensors", "out/adapter_model.safetensors"])
+@pytest.mark.parametrize(
+    "path", ["/repo/out/adapter_model.safetensors", "out/adapter_model.safetensors"]
+)
 def test_a_finding_is_annotated_at_its_file(path):
     finding = Finding(id="non-finite", level="verdict", message="NaN", path=path)
     made = result(verdict="fail", exit_code=1, findings=(finding,))
@@ -94,7 +125,11 @@ PROBLEMS = {
         {"file": "sway.yaml", "line": "12", "col": "5"},
         "unknown field",
     ),
-    "in a folder with a colon": ("a:b/sway.yaml:3:1: no", {"file": "a:b/sway.yaml", "line": "3", "col": "1"}, "no"),
+    "in a folder with a colon": (
+        "a:b/sway.yaml:3:1: no",
+        {"file": "a:b/sway.yaml", "line": "3", "col": "1"},
+        "no",
+    ),
     "without": ("base model: org/base is not here", {}, "base model: org/base is not here"),
 }
 
@@ -109,16 +144,32 @@ def test_a_problem_is_annotated_at_its_place(problem, fields, message):
 def test_an_error_summary_holds_its_problems_as_text(text):
     page = github.error_summary(text, 2, [text])
     kinds, shown = inlines(page)
-    assert kinds <= TEXT | {"html_block", "heading_open", "heading_close", "paragraph_open", "paragraph_close"}
+    assert kinds <= TEXT | {
+        "html_block",
+        "heading_open",
+        "heading_close",
+        "paragraph_open",
+        "paragraph_close",
+    }
     assert page.count("<") == 3
     assert seen(text) in shown.replace("\u200b", "")
 
 
 @pytest.mark.parametrize("make", [hostile, sick])
 def test_pages_fit_into_a_comment(make):
-    bad = probe("@" * 9999, "fail", kind="|" * 9999, message="<" * 99999, advice="#" * 9999, units="*" * 9999)
+    bad = probe(
+        "@" * 9999,
+        "fail",
+        kind="|" * 9999,
+        message="<" * 99999,
+        advice="#" * 9999,
+        units="*" * 9999,
+    )
     finding = Finding(id="x", level="broken", message="<" * 9999, path="#" * 9999)
-    assert len(github.summary(result(*[bad] * 999, findings=(finding,) * 99, spec="@" * 9999))) < 65_536
+    assert (
+        len(github.summary(result(*[bad] * 999, findings=(finding,) * 99, spec="@" * 9999)))
+        < 65_536
+    )
     assert len(github.error_summary("@" * 9999, 2, ["<" * 9999] * 999)) < 65_536
     assert github.summary(make()).startswith(github.marker(make().spec))
 
@@ -144,13 +195,19 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize(("made", "errors", "exit_code", "outputs", "count"), RUNS.values(), ids=RUNS)
-def test_a_run_leaves_a_summary_and_outputs(tmp_path, capsys, made, errors, exit_code, outputs, count):
+@pytest.mark.parametrize(
+    ("made", "errors", "exit_code", "outputs", "count"), RUNS.values(), ids=RUNS
+)
+def test_a_run_leaves_a_summary_and_outputs(
+    tmp_path, capsys, made, errors, exit_code, outputs, count
+):
     (tmp_path / "errors.txt").write_text(errors, encoding="utf-8")
     if made:
         (tmp_path / "report.json").write_bytes(to_json(made))
     github.main(tmp_path, exit_code, "sway.yaml")
     said = (tmp_path / "outputs.txt").read_text(encoding="utf-8").splitlines()
     assert dict(line.split("=") for line in said) == outputs
-    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith(github.marker("sway.yaml"))
+    assert (
+        (tmp_path / "summary.md").read_text(encoding="utf-8").startswith(github.marker("sway.yaml"))
+    )
     assert capsys.readouterr().out.count("title=sway-gate") == count

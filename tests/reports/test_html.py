@@ -21,7 +21,11 @@ from tests.helpers.results import CURVE, HOSTILE, healthy, hostile, probe, resul
 
 ALL_KINDS = from_json((DATA / "all_kinds.json").read_bytes())
 NEVER = Finding(
-    id="never-trained", level="verdict", message="lora_B is all zero", path="a.safetensors", remedy="train it"
+    id="never-trained",
+    level="verdict",
+    message="lora_B is all zero",
+    path="a.safetensors",
+    remedy="train it",
 )
 BASELINE = Baseline(
     path="baseline.json",
@@ -38,12 +42,16 @@ RESULTS = {
     "undecided": undecided(),
     "hostile": hostile(),
     "all kinds": ALL_KINDS,
-    "the files alone": result(verdict="fail", exit_code=1, score=0.0, findings=(NEVER,), nulls=None, device=""),
+    "the files alone": result(
+        verdict="fail", exit_code=1, score=0.0, findings=(NEVER,), nulls=None, device=""
+    ),
     "no nulls": result(probe(null_values=(), n_null=0, z=None, p=None), nulls=None),
     "a baseline": result(probe("voice"), verdict="fail", exit_code=1, baseline=BASELINE),
 }
 by_result = pytest.mark.parametrize("made", RESULTS.values(), ids=RESULTS)
-needs_viz = pytest.mark.skipif(not figures.available(), reason="needs the extra viz: pip install 'sway-gate[viz]'")
+needs_viz = pytest.mark.skipif(
+    not figures.available(), reason="needs the extra viz: pip install 'sway-gate[viz]'"
+)
 
 
 @lru_cache
@@ -82,7 +90,12 @@ def tags(page):
 def test_the_page_is_self_contained(made):
     page = parsed(made)
     assert not {"script", "link", "img", "iframe", "object", "base"} & set(tags(page))
-    targets = [value for element in page.iter() for name, value in element.items() if name.endswith(("src", "href"))]
+    targets = [
+        value
+        for element in page.iter()
+        for name, value in element.items()
+        if name.endswith(("src", "href"))
+    ]
     assert all(target.startswith("#") for target in targets)
     assert not re.search(r"url\((?!#)|@import", rendered(made))
 
@@ -98,7 +111,9 @@ def test_ids_are_unique_and_references_resolve(made):
     page = parsed(made)
     ids = Counter(page.xpath("//@id"))
     assert set(ids.values()) <= {1}
-    assert {value.lstrip("#") for value in page.xpath("//@aria-labelledby | //a/@href")} <= ids.keys()
+    assert {
+        value.lstrip("#") for value in page.xpath("//@aria-labelledby | //a/@href")
+    } <= ids.keys()
 
 
 @by_result
@@ -114,7 +129,9 @@ def test_landmarks_and_names(made):
     page = parsed(made)
     assert [len(page.xpath(f"//body/{tag}")) for tag in ("header", "main", "footer")] == [1, 1, 1]
     assert page.get("lang") == "en"
-    assert all(region.get("aria-label") for region in page.xpath("//*[@role='region' or @role='img']"))
+    assert all(
+        region.get("aria-label") for region in page.xpath("//*[@role='region' or @role='img']")
+    )
     assert all(svg.getparent().get("role") == "img" for svg in page.iter("svg"))
 
 
@@ -145,18 +162,27 @@ def test_the_page_is_the_same_every_time():
 SAYS = {
     "the reason": (RESULTS["sick"], "1 of 6 probes fails: verbatim."),
     "what to do first": (RESULTS["sick"], "What to do first verbatim: Train for fewer epochs"),
-    "a verdict of the files": (RESULTS["the files alone"], "FAIL lora_B is all zero never-trained · a.safetensors"),
+    "a verdict of the files": (
+        RESULTS["the files alone"],
+        "FAIL lora_B is all zero never-trained · a.safetensors",
+    ),
     "the remedy": (RESULTS["the files alone"], "What to do first Train it"),
     "that nothing was loaded": (RESULTS["the files alone"], "calibration no model was loaded"),
     "that there are no nulls": (RESULTS["no nulls"], "null adapters none: no calibration"),
-    "the question of a kind": (ALL_KINDS, "Did training change what the model says after these prompts"),
+    "the question of a kind": (
+        ALL_KINDS,
+        "Did training change what the model says after these prompts",
+    ),
     "each null's value": (
         RESULTS["sick"],
         "8 null adapters 0.009 · 0.01 · 0.011 · 0.012 · 0.012 · 0.013 · 0.014 · 0.016",
     ),
     "an interval": (RESULTS["sick"], "95 % interval [0.151, 0.221]"),
     "a fixed rule": (RESULTS["healthy"], "fixed rule holds"),
-    "a margin": (RESULTS["sick"], "margin does not hold distance to the margin -1.8σ (standard errors)"),
+    "a margin": (
+        RESULTS["sick"],
+        "margin does not hold distance to the margin -1.8σ (standard errors)",
+    ),
     "a harm among the nulls": (RESULTS["sick"], "z against the nulls +7.7σ"),
     "ranks in their order": (RESULTS["sick"], "+9.4σ at 0.5× · +6.8σ at 1× · +4.2σ at 2×"),
     "sections": (ALL_KINDS, "sections (7)"),
@@ -167,7 +193,10 @@ SAYS = {
     "the cache": (RESULTS["healthy"], "over base HuggingFaceTB/SmolLM2-135M, from the cache"),
     "the weights": (result(probe()), "adherence 0.91 35 %"),
     "a regression": (RESULTS["a baseline"], "WORSE voice 4.1σ below WARN the prompts are others"),
-    "unknown details": (result(probe(details={"moon_phase": {"full": [1, 2]}})), "moon phase: full 1 · 2"),
+    "unknown details": (
+        result(probe(details={"moon_phase": {"full": [1, 2]}})),
+        "moon phase: full 1 · 2",
+    ),
 }
 
 
@@ -197,7 +226,13 @@ EVIL = [
     "javascript:alert(1) url(http://evil.example) &lt;b&gt; &amp;",
     "\x00\x1b[2J\u202egnp\ud800",
 ]
-LISTS = {"note": "X", "X": 1, "rows": [{"X": "X", "b": {"X": 2}}], "texts": ["X"], "pairs": [{"X": "X", "true": "X"}]}
+LISTS = {
+    "note": "X",
+    "X": 1,
+    "rows": [{"X": "X", "b": {"X": 2}}],
+    "texts": ["X"],
+    "pairs": [{"X": "X", "true": "X"}],
+}
 
 
 def everywhere(text):
@@ -213,12 +248,31 @@ def everywhere(text):
                 return {put(key): put(item) for key, item in value.items()}
         return value
 
-    bad = probe(text, "fail", kind=text, category=text, message=text, advice=text, units=text, details=put(LISTS))
+    bad = probe(
+        text,
+        "fail",
+        kind=text,
+        category=text,
+        message=text,
+        advice=text,
+        units=text,
+        details=put(LISTS),
+    )
     finding = Finding(id=text, level="warning", message=text, path=text, remedy=text)
-    worse = msgspec.structs.replace(BASELINE, path=text, regressions=(Regression(name=text, message=text),))
+    worse = msgspec.structs.replace(
+        BASELINE, path=text, regressions=(Regression(name=text, message=text),)
+    )
     model = ModelFacts(path=text, digest=text, revision=text)
-    texts = {"spec": text, "notes": (text,), "versions": {text: text}, "device": text, "dtype": text}
-    return result(bad, **texts, findings=(finding,), baseline=worse, adapter=model, base=model, verdict="fail")
+    texts = {
+        "spec": text,
+        "notes": (text,),
+        "versions": {text: text},
+        "device": text,
+        "dtype": text,
+    }
+    return result(
+        bad, **texts, findings=(finding,), baseline=worse, adapter=model, base=model, verdict="fail"
+    )
 
 
 @pytest.mark.parametrize("text", EVIL)
@@ -230,20 +284,32 @@ def test_a_text_is_never_markup(text):
 @pytest.mark.parametrize("text", EVIL)
 def test_a_text_is_shown_as_it_is(text):
     assert " ".join(clean(text).split()) in text_of(everywhere(text))
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", html_page.render(everywhere(text)))
+    assert not re.search(
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", html_page.render(everywhere(text))
+    )
 
 
 # Sizes
 
 LONG = "<&é🦙_" * 2000
-MANY = [{"tag": f"section {i}", "effective": i / 300, "passed": True, "lift": 0.5, "kind": "prose"} for i in range(300)]
+MANY = [
+    {"tag": f"section {i}", "effective": i / 300, "passed": True, "lift": 0.5, "kind": "prose"}
+    for i in range(300)
+]
 SIZES = {
     "3000 probes": result(*[probe(f"probe {i}", "fail") for i in range(3000)]),
-    "long texts": result(*[probe(LONG, "fail", kind=LONG, message=LONG, advice=LONG, units=LONG)] * 100, spec=LONG),
-    "deep lists": result(
-        *[probe(f"{i}", details={f"r{k}": [{LONG: LONG}] * 50 for k in range(50)}) for i in range(30)]
+    "long texts": result(
+        *[probe(LONG, "fail", kind=LONG, message=LONG, advice=LONG, units=LONG)] * 100, spec=LONG
     ),
-    "long notes": result(probe(), notes=(LONG,) * 500, findings=(msgspec.structs.replace(NEVER, message=LONG),) * 500),
+    "deep lists": result(
+        *[
+            probe(f"{i}", details={f"r{k}": [{LONG: LONG}] * 50 for k in range(50)})
+            for i in range(30)
+        ]
+    ),
+    "long notes": result(
+        probe(), notes=(LONG,) * 500, findings=(msgspec.structs.replace(NEVER, message=LONG),) * 500
+    ),
     "wide rows": result(probe(details={"rows": [{f"c{i}": LONG for i in range(300)}] * 30})),
 }
 
@@ -253,7 +319,10 @@ def test_a_page_is_cut_to_its_largest_size(monkeypatch, made):
     monkeypatch.setattr(html_page, "available", lambda: False)
     page = html_page.render(made)
     assert len(page.encode()) <= html_page.MAX_BYTES
-    assert "This page was shortened to 500 KB" in page or "and 2800 more; the JSON report has them all" in page
+    assert (
+        "This page was shortened to 500 KB" in page
+        or "and 2800 more; the JSON report has them all" in page
+    )
 
 
 @needs_viz
@@ -277,8 +346,32 @@ def test_three_hundred_sections_fit():
 @by_result
 def test_pictures_hold_no_foreign_text(made):
     drawn = " ".join(text.text_content() for text in parsed(made).iter("text"))
-    words = {"nulls", "adapter", "logarithmic", "scale", "variance", "of", "the", "z", "λ", "distance", "nats", "per"}
-    words |= {"token", "tokens", "other", "text", "in", "front", "divergence", "its", "control", "prose"}
+    words = {
+        "nulls",
+        "adapter",
+        "logarithmic",
+        "scale",
+        "variance",
+        "of",
+        "the",
+        "z",
+        "λ",
+        "distance",
+        "nats",
+        "per",
+    }
+    words |= {
+        "token",
+        "tokens",
+        "other",
+        "text",
+        "in",
+        "front",
+        "divergence",
+        "its",
+        "control",
+        "prose",
+    }
     assert set(re.findall(r"[^\W\d_]+", drawn)) <= words | {"σ", "e"}
 
 
@@ -303,7 +396,8 @@ def test_a_curve_is_drawn_and_told():
     _, curve = figures.figures(probe("adapter_ablation", details=dict(CURVE)))
     assert curve.svg.count("<use") >= 6
     assert (
-        curve.alt == "Response over λ: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, 0.372 at 1, 0.409 at 1.25."
+        curve.alt
+        == "Response over λ: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, 0.372 at 1, 0.409 at 1.25."
     )
 
 
@@ -312,7 +406,10 @@ ODD = {
     "no value": {"raw": None},
     "nulls that are none": {"null_values": (math.nan, math.inf)},
     "a huge value": {"raw": 1e300},
-    "curves of other things": {"null_values": (), "details": {"lambdas": {}, "curve": 1, "target": [1]}},
+    "curves of other things": {
+        "null_values": (),
+        "details": {"lambdas": {}, "curve": 1, "target": [1]},
+    },
     "curves of text": {"null_values": (), "details": {"lambdas": ["a", "b"], "curve": ["c", "d"]}},
     "ranks of text": {"null_values": (), "z_by_rank": {"a": 1.0, "nan": 2.0, "-1": 3.0}},
 }
@@ -325,7 +422,9 @@ def test_what_cannot_be_drawn_is_left_out(fields):
 
 
 @needs_viz
-@pytest.mark.parametrize("values", [(0.0,) * 8, (5e-324, 1.0), (-1e11, 1e11), (1e-12, 2e-12)], ids=str)
+@pytest.mark.parametrize(
+    "values", [(0.0,) * 8, (5e-324, 1.0), (-1e11, 1e11), (1e-12, 2e-12)], ids=str
+)
 def test_extremes_are_drawn(values):
     (picture,) = figures.figures(probe(raw=values[-1], ci_95=None, null_values=values))
     assert not re.search(r"\b(nan|inf)\b", picture.svg)
@@ -388,4 +487,7 @@ def test_a_notebook_shows_the_page_in_a_frame(made):
     (frame,) = document_fromstring(f"<body>{made._repr_html_()}</body>").iter("iframe")
     assert frame.get("sandbox") == ""
     assert frame.get("srcdoc").split() == html_page.render(made).split()
-    assert stdlib_html.escape(clean(made.verdict.upper())) in made._repr_html_().rpartition('report">')[2]
+    assert (
+        stdlib_html.escape(clean(made.verdict.upper()))
+        in made._repr_html_().rpartition('report">')[2]
+    )

@@ -45,7 +45,9 @@ def test_every_field_is_documented():
     assert [field for field in fields if f"`{field}`" not in page] == []
 
 
-@pytest.mark.parametrize("make", [results.healthy, results.sick, results.undecided], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [results.healthy, results.sick, results.undecided], ids=lambda make: make.__name__
+)
 def test_roundtrip(make):
     assert from_json(to_json(make())) == make()
 
@@ -72,7 +74,9 @@ def test_details_are_made_plain(details, written):
 
 
 def test_numbers_that_are_not_finite():
-    probe = results.probe(raw=math.nan, z=math.inf, null_values=(1.0, math.nan), ci_95=(-math.inf, 2.0))
+    probe = results.probe(
+        raw=math.nan, z=math.inf, null_values=(1.0, math.nan), ci_95=(-math.inf, 2.0)
+    )
     back = from_json(to_json(results.result(probe, timing={"load": math.nan}))).probes[0]
     assert (back.raw, back.z, back.ci_95[1]) == (None, None, 2.0)
     assert math.isnan(back.null_values[1])
@@ -105,18 +109,24 @@ def changed(**fields):
         changed(probes=[{}]),
         changed(nulls={"runs": 1e400}),
         GOLDEN.read_bytes().replace(b'"seed": 42', b'"seed": ' + b"9" * 5000),
-        GOLDEN.read_bytes().replace(b'"details": {', b'"details": {"x": ' + b"[" * 90 + b"]" * 90 + b",", 1),
+        GOLDEN.read_bytes().replace(
+            b'"details": {', b'"details": {"x": ' + b"[" * 90 + b"]" * 90 + b",", 1
+        ),
     ],
     ids=range(20),
 )
 def test_hostile_json_is_one_line_of_usage_error(data):
-    with pytest.raises(UsageError, match=r"\Anot a sway-gate report in JSON of schema_version 1: [ -~]{1,300}\Z"):
+    with pytest.raises(
+        UsageError, match=r"\Anot a sway-gate report in JSON of schema_version 1: [ -~]{1,300}\Z"
+    ):
         from_json(data)
 
 
 def with_probes(*probes):
     fields = json.loads(to_json(results.healthy()))
-    return json.dumps(fields | {"probes": [fields["probes"][0] | {"name": name} for name in probes]}).encode()
+    return json.dumps(
+        fields | {"probes": [fields["probes"][0] | {"name": name} for name in probes]}
+    ).encode()
 
 
 LIES = {
@@ -158,7 +168,18 @@ SCHEMA = {
     "testsuites": (set(), {"name", "time", "tests", "failures", "errors"}, {"testsuite"}),
     "testsuite": (
         {"name", "tests", "failures", "errors"},
-        {"group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url"},
+        {
+            "group",
+            "time",
+            "skipped",
+            "timestamp",
+            "hostname",
+            "id",
+            "package",
+            "file",
+            "log",
+            "url",
+        },
         {"testsuite", "properties", "testcase", "system-out", "system-err"},
     ),
     "properties": (set(), set(), {"property"}),

@@ -14,10 +14,16 @@ from tests.helpers.markdown import EVIL, TABLE, TEXT, inlines
 from tests.helpers.results import healthy, hostile, leakage, probe, result, sick, undecided
 
 ALL_KINDS = from_json((DATA / "all_kinds.json").read_bytes())
-RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)} | {"all kinds": ALL_KINDS}
+RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)} | {
+    "all kinds": ALL_KINDS
+}
 STARTS = ["- item", "--- ", "---", "+ item", "=", "===", "1. item", "12) item", "7."]
 NEVER = Finding(
-    id="never-trained", level="verdict", message="lora_B is all zero", path="a.safetensors", remedy="Train."
+    id="never-trained",
+    level="verdict",
+    message="lora_B is all zero",
+    path="a.safetensors",
+    remedy="Train.",
 )
 BASELINE = Baseline(
     path="baseline.json",
@@ -56,8 +62,22 @@ def test_text_becomes_neither_a_link_nor_a_mention(text):
 def test_a_page_holds_its_own_markup_alone(name):
     page = markdown.render(RESULTS[name])
     kinds, _ = inlines(page)
-    assert not kinds & {"html_inline", "link_open", "image", "code_inline", "em_open", "fence", "code_block", "hr"}
-    assert set(re.findall(r"<[^>]*>", page)) <= {"<details>", "<summary>", "</summary>", "</details>"}
+    assert not kinds & {
+        "html_inline",
+        "link_open",
+        "image",
+        "code_inline",
+        "em_open",
+        "fence",
+        "code_block",
+        "hr",
+    }
+    assert set(re.findall(r"<[^>]*>", page)) <= {
+        "<details>",
+        "<summary>",
+        "</summary>",
+        "</details>",
+    }
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -69,11 +89,17 @@ def test_the_table_has_a_row_for_each_probe(name):
 def test_the_gravest_comes_first():
     page = markdown.render(sick())
     assert "**The first thing to do:** verbatim: Train for fewer epochs" in page
-    assert [row.split("**")[1] for row in page.splitlines() if row.startswith("| **")][:2] == ["FAIL", "WARN"]
+    assert [row.split("**")[1] for row in page.splitlines() if row.startswith("| **")][:2] == [
+        "FAIL",
+        "WARN",
+    ]
 
 
 HOLDS = {
-    "a finding": (result(verdict="fail", findings=(NEVER,)), "**FAIL** lora_B is all zero (a.safetensors)"),
+    "a finding": (
+        result(verdict="fail", findings=(NEVER,)),
+        "**FAIL** lora_B is all zero (a.safetensors)",
+    ),
     "a regression": (result(probe(), baseline=BASELINE), "- worse: voice: 4.1σ below"),
     "a warning": (result(probe(), baseline=BASELINE), "- the prompts are others"),
     "no nulls": (result(probe(), nulls=None), "- no null adapters"),
@@ -89,7 +115,10 @@ def test_a_page_shows_each_part_of_a_result(made, line):
 
 
 def test_texts_stay_out_of_a_comment():
-    secret = {"continuations": [{"id": "a", "true": "the secret", "written": "the secret"}], "texts": ["a secret"]}
+    secret = {
+        "continuations": [{"id": "a", "true": "the secret", "written": "the secret"}],
+        "texts": ["a secret"],
+    }
     page = markdown.render(result(leakage(details=secret), verdict="fail"))
     assert "secret" not in page
     assert "- what the model wrote after training text: 1, in the HTML report" in page
@@ -98,10 +127,23 @@ def test_texts_stay_out_of_a_comment():
 BAD = "<@é🦙|" * 400
 BIG = {
     "probes": result(*[probe(BAD, "fail", kind=BAD, message=BAD, advice=BAD, units=BAD)] * 3000),
-    "details": result(*[probe("a", "fail", details={"sections": [{BAD + str(i): BAD for i in range(40)}] * 300})] * 30),
-    "findings": result(findings=(Finding(id=BAD, level="verdict", message=BAD, path=BAD, remedy=BAD),) * 999),
-    "the baseline": result(baseline=msgspec.structs.replace(BASELINE, path=BAD, warnings=(BAD,) * 999)),
-    "names": result(probe(), spec=BAD, adapter=ModelFacts(path=BAD, digest=BAD), notes=(BAD,) * 99, verdict="fail"),
+    "details": result(
+        *[probe("a", "fail", details={"sections": [{BAD + str(i): BAD for i in range(40)}] * 300})]
+        * 30
+    ),
+    "findings": result(
+        findings=(Finding(id=BAD, level="verdict", message=BAD, path=BAD, remedy=BAD),) * 999
+    ),
+    "the baseline": result(
+        baseline=msgspec.structs.replace(BASELINE, path=BAD, warnings=(BAD,) * 999)
+    ),
+    "names": result(
+        probe(),
+        spec=BAD,
+        adapter=ModelFacts(path=BAD, digest=BAD),
+        notes=(BAD,) * 99,
+        verdict="fail",
+    ),
 }
 
 
@@ -114,4 +156,6 @@ def test_a_page_fits_a_comment(made):
 
 def test_what_is_left_out_is_named():
     page = markdown.render(BIG["details"])
-    assert re.search(r"\*Left out here for its length: a, .*\. The JSON report has everything\.\*\n\Z", page)
+    assert re.search(
+        r"\*Left out here for its length: a, .*\. The JSON report has everything\.\*\n\Z", page
+    )

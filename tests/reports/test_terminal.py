@@ -20,7 +20,9 @@ by_name = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__
 at_width = pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
-VERDICT = Finding(id="untrained", level="verdict", message="lora_B is all zero: never trained", remedy="Train it.")
+VERDICT = Finding(
+    id="untrained", level="verdict", message="lora_B is all zero: never trained", remedy="Train it."
+)
 BROKEN = Finding(id="torn", level="broken", message="the file ends early", path="a.safetensors")
 
 
@@ -40,13 +42,18 @@ def words(text):
     ("result", "line"),
     [
         (results.healthy(), "PASS  composite 0.84 (threshold 0.60)  adapter out/lora  (cached)"),
-        (results.sick(), "FAIL  1 of 6 probes fails: verbatim  composite 0.52 (threshold 0.60)  adapter out/lora"),
+        (
+            results.sick(),
+            "FAIL  1 of 6 probes fails: verbatim  composite 0.52 (threshold 0.60)  adapter out/lora",
+        ),
         (
             results.result(results.leakage(name="a"), results.leakage(name="b"), verdict="fail"),
             "FAIL  2 of 2 probes fail: a, b  composite 0.84 (threshold 0.60)  adapter out/lora",
         ),
         (
-            results.result(*(results.leakage(name=name) for name in "abcdefg"), verdict="fail", score=0.0),
+            results.result(
+                *(results.leakage(name=name) for name in "abcdefg"), verdict="fail", score=0.0
+            ),
             "FAIL  7 of 7 probes fail: a, b, c, d, e and 2 more  composite 0.00 (threshold 0.60)  adapter out/lora",
         ),
         (
@@ -70,7 +77,17 @@ def words(text):
             "ERROR  could not decide: no network  adapter out/lora",
         ),
     ],
-    ids=["pass", "fail", "two fail", "many fail", "composite", "finding", "error", "broken", "note"],
+    ids=[
+        "pass",
+        "fail",
+        "two fail",
+        "many fail",
+        "composite",
+        "finding",
+        "error",
+        "broken",
+        "note",
+    ],
 )
 def test_headline(result, line):
     assert headline(result) == line
@@ -96,7 +113,9 @@ def test_no_colour_means_no_escape_sequence():
     assert "\x1b" not in plain(results.hostile())
 
 
-@pytest.mark.parametrize("variable", ["NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE"])
+@pytest.mark.parametrize(
+    "variable", ["NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_COMPATIBLE"]
+)
 def test_environment_does_not_change_the_report(monkeypatch, variable):
     expected = [render(results.sick(), color=color) for color in (False, True)]
     monkeypatch.setenv(variable, "dumb" if variable == "TERM" else "1")
@@ -113,7 +132,11 @@ def test_markup_in_a_name_is_text():
 
 
 def test_no_text_forges_a_verdict_line():
-    starts = [line.split()[0] for line in plain(results.hostile()).splitlines() if line and not line.startswith(" ")]
+    starts = [
+        line.split()[0]
+        for line in plain(results.hostile()).splitlines()
+        if line and not line.startswith(" ")
+    ]
     assert "PASS" not in starts
 
 
@@ -126,7 +149,10 @@ def test_verdict_words_are_whole_at_every_width(make, width):
 
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_every_width_says_the_same(width):
-    spoken = [probe.message for probe in results.sick().probes] + ["+5.1σ n=8", "0.183 [0.151, 0.221] nats"]
+    spoken = [probe.message for probe in results.sick().probes] + [
+        "+5.1σ n=8",
+        "0.183 [0.151, 0.221] nats",
+    ]
     text = " ".join(words(plain(results.sick(), width=width)))
     assert [phrase for phrase in spoken if phrase not in text] == []
 
@@ -144,14 +170,18 @@ def test_rank_profile():
 
 def test_missing_numbers_are_dashes():
     row = next(
-        line for line in plain(results.result(results.probe(), results.skipped())).splitlines() if "SKIP" in line
+        line
+        for line in plain(results.result(results.probe(), results.skipped())).splitlines()
+        if "SKIP" in line
     )
     assert words(row) == ["SKIP", "style_fingerprint", "–", "–", "–", "–"]
 
 
 def test_next_steps_begin_with_the_most_urgent_and_say_each_once():
     same = [results.drift(name=name, advice="Use more items.") for name in ("a", "b")]
-    result = results.result(*same, results.leakage(advice="Train less."), findings=(VERDICT,), verdict="fail")
+    result = results.result(
+        *same, results.leakage(advice="Train less."), findings=(VERDICT,), verdict="fail"
+    )
     steps = [line for line in plain(result).splitlines() if line.startswith("•")]
     assert steps == ["• Train it.", "• verbatim: Train less.", "• a, b: Use more items."]
 
@@ -180,7 +210,15 @@ def test_ascii_is_ascii():
 
 def test_footer_tells_how_it_was_measured():
     last = " ".join(plain(results.healthy()).splitlines()[-3:])
-    for fact in ("8 null adapters (spectrum)", "strict", "cpu", "float32", "seed 42", "torch 2.13.0 ", "39.8 s"):
+    for fact in (
+        "8 null adapters (spectrum)",
+        "strict",
+        "cpu",
+        "float32",
+        "seed 42",
+        "torch 2.13.0 ",
+        "39.8 s",
+    ):
         assert fact in last
 
 
@@ -193,7 +231,9 @@ def test_result_without_probes_or_nulls():
 @at_width
 def test_each_section_keeps_to_one_line(width):
     sections = [results.section("a title 漢字 that is rather long", 0.5, 0.1, True)] * 3
-    lines = plain(results.result(results.internalization(details={"sections": sections})), width=width).splitlines()
+    lines = plain(
+        results.result(results.internalization(details={"sections": sections})), width=width
+    ).splitlines()
     start = next(i for i, line in enumerate(lines) if "effective" in line)
     assert [line.split()[:2] for line in lines[start + 1 : start + 5]] == [["PASS", "a"]] * 3 + [[]]
 
@@ -253,8 +293,15 @@ def test_bar(value, ascii, drawn):
 def test_curve_in_ascii_puts_each_point_in_its_place():
     rows = curve_rows([0, 0.5, 1], [0.0, 0.7, 0.35], 21, ascii=True)
     drawn = [row for _, row in rows[:ROWS]]
-    assert [(y, x) for y in range(ROWS) for x, dot in enumerate(drawn[y]) if dot == "*"] == [(0, 10), (4, 20), (7, 0)]
-    assert [words(frame) for frame, _ in (rows[0], rows[-1])] == [["0.7", "|"], ["lambda", "0", "0.5", "1"]]
+    assert [(y, x) for y in range(ROWS) for x, dot in enumerate(drawn[y]) if dot == "*"] == [
+        (0, 10),
+        (4, 20),
+        (7, 0),
+    ]
+    assert [words(frame) for frame, _ in (rows[0], rows[-1])] == [
+        ["0.7", "|"],
+        ["lambda", "0", "0.5", "1"],
+    ]
 
 
 def test_curve_in_braille_rises_with_the_curve():
@@ -303,7 +350,12 @@ def test_category_without_a_score():
 
 @pytest.mark.parametrize(
     ("timing", "total"),
-    [({}, 0.0), ({"load": 1.5, "measure": 2.0}, 3.5), ({"load": 1.5, "total": 4.0}, 4.0), ({"load": math.nan}, 0.0)],
+    [
+        ({}, 0.0),
+        ({"load": 1.5, "measure": 2.0}, 3.5),
+        ({"load": 1.5, "total": 4.0}, 4.0),
+        ({"load": math.nan}, 0.0),
+    ],
     ids=["none", "phases", "total", "not finite"],
 )
 def test_seconds(timing, total):

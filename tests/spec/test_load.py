@@ -94,7 +94,13 @@ DEFAULTS = {
         "rank_multipliers": (1.0,),
         "null": "spectrum",
     },
-    "delta_kl": {"prompts": (), "positions": 8, "divergence": "js", "top_k": None, "assert_mean_gte": 0.02},
+    "delta_kl": {
+        "prompts": (),
+        "positions": 8,
+        "divergence": "js",
+        "top_k": None,
+        "assert_mean_gte": 0.02,
+    },
     "section_internalization": {
         "include_kinds": ("prose", "instruction", "preference"),
         "per_section_threshold": 0.05,
@@ -193,7 +199,14 @@ COMMON = ["name", "kind", "enabled", "weight", "assert_z_gte"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_defaults_of_each_kind(kind):
     probe = read(suite(f"name: p, kind: {kind}")).suite[0]
-    common = {"name": "p", "kind": kind, "enabled": True, "weight": 1.0, "assert_z_gte": 3.0, "line": 3}
+    common = {
+        "name": "p",
+        "kind": kind,
+        "enabled": True,
+        "weight": 1.0,
+        "assert_z_gte": 3.0,
+        "line": 3,
+    }
     assert msgspec.structs.asdict(probe) == common | DEFAULTS[kind]
 
 
@@ -235,19 +248,35 @@ FIELDS = [
     ("delta_kl", "prompts: ^hello", "prompts must be a list, got the text 'hello'"),
     ("delta_kl", "prompts: ^~", "prompts must be a list, got nothing"),
     ("delta_kl", "prompts: [a, ^no]", f"prompts[1] must be text, got the truth value no {QUOTES}"),
-    ("delta_kl", "divergence: ^jss", "divergence must be js or kl, got the text 'jss'; did you mean 'js'?"),
+    (
+        "delta_kl",
+        "divergence: ^jss",
+        "divergence must be js or kl, got the text 'jss'; did you mean 'js'?",
+    ),
     ("delta_kl", "divergence: ^[js]", "divergence must be js or kl, got a list of 1"),
     ("delta_kl", "top_k: ^0", f"{TOP_K} 0"),
     ("delta_kl", "^promts: []", "unknown field 'promts'; did you mean 'prompts'?"),
-    ("delta_kl", "^line: 3", f"unknown field 'line'; allowed: {', '.join(COMMON + list(DEFAULTS['delta_kl']))}"),
+    (
+        "delta_kl",
+        "^line: 3",
+        f"unknown field 'line'; allowed: {', '.join(COMMON + list(DEFAULTS['delta_kl']))}",
+    ),
     ("null_adapter", "runs: ^257", "runs must be a whole number from 1 to 256, got the number 257"),
-    ("null_adapter", "init_scale: ^0", "init_scale must be a number greater than 0, got the number 0"),
+    (
+        "null_adapter",
+        "init_scale: ^0",
+        "init_scale must be a number greater than 0, got the number 0",
+    ),
     (
         "null_adapter",
         "rank_multipliers: [1, ^0]",
         "rank_multipliers[1] must be a number greater than 0, got the number 0",
     ),
-    ("null_adapter", "rank_multipliers: ^[]", "rank_multipliers must have at least 1 element, got 0"),
+    (
+        "null_adapter",
+        "rank_multipliers: ^[]",
+        "rank_multipliers must have at least 1 element, got 0",
+    ),
     (
         "section_internalization",
         "assert_passing_section_frac: ^1.01",
@@ -269,9 +298,17 @@ BEYOND_SCHEMA = [
     ("delta_kl", "weight: ^1e999", f"{WEIGHT} text '1e999'"),
     ("delta_kl", "weight: ^'1e3'", f"{WEIGHT} text '1e3'"),
     ("delta_kl", "weight: ^2026-01-01", f"{WEIGHT} timestamp 2026-01-01"),
-    ("delta_kl", "assert_z_gte: ^.nan", "assert_z_gte must be a finite number, got the number .nan"),
+    (
+        "delta_kl",
+        "assert_z_gte: ^.nan",
+        "assert_z_gte must be a finite number, got the number .nan",
+    ),
     ("delta_kl", "enabled: ^!!bool x", "enabled must be true or false, got the truth value x"),
-    ("delta_kl", 'prompts: [^"a\\0"]', "prompts[0] must be text without NUL characters and lone surrogates"),
+    (
+        "delta_kl",
+        'prompts: [^"a\\0"]',
+        "prompts[0] must be text without NUL characters and lone surrogates",
+    ),
     ("delta_kl", "top_k: ^3.0", f"{TOP_K} 3.0"),
     ("delta_kl", "top_k: ^9223372036854775808", f"{TOP_K} 9223372036854775808"),
     ("delta_kl", 'top_k: ^!!int ""', f"{TOP_K} ''"),
@@ -297,8 +334,14 @@ ENTRIES = [
     ),
     ("kind: delta_kl", "suite[0] (delta_kl): name is missing"),
     ("name: ^'', kind: delta_kl", "suite[0] (delta_kl): name must not be empty"),
-    ('name: ^"a\\nb", kind: delta_kl', "suite[0] (delta_kl): name must be printable text on one line"),
-    ("name: ^7, kind: delta_kl", f"suite[0] (delta_kl): name must be text, got the number 7 {QUOTES}"),
+    (
+        'name: ^"a\\nb", kind: delta_kl',
+        "suite[0] (delta_kl): name must be printable text on one line",
+    ),
+    (
+        "name: ^7, kind: delta_kl",
+        f"suite[0] (delta_kl): name must be text, got the number 7 {QUOTES}",
+    ),
     ("name: p, kind: ^leakege", "suite[0]: unknown kind 'leakege'; did you mean 'leakage'?"),
     ("name: p, kind: ^3", f"suite[0]: kind must be one of {ALLOWED}, got the number 3"),
     ("name: p, kind: ^zzz", f"suite[0]: unknown kind 'zzz'; allowed: {ALLOWED}"),
@@ -312,7 +355,9 @@ def test_mistakes_in_an_entry(entry, line):
     assert mistakes(suite(entry.replace("^", ""))) == [f"sway.yaml:3:{column}: {line}"]
 
 
-REVISIONS = "models: {base: {base: gpt2, revision: a}, ft: {base: gpt2, adapter: o/l, revision: b}}\n"
+REVISIONS = (
+    "models: {base: {base: gpt2, revision: a}, ft: {base: gpt2, adapter: o/l, revision: b}}\n"
+)
 FILES = [
     ("version: 2\n" + HEAD + PROBE, "1:10: version must be 1, got the number 2"),
     ('version: "1"\n' + HEAD + PROBE, "1:10: version must be 1, got the text '1'"),
@@ -335,7 +380,8 @@ FILES = [
         "2:8: suite must hold an enabled probe besides null_adapter, or nothing is judged",
     ),
     (
-        HEAD + PROBE.replace("]", ", {name: n, kind: null_adapter}, {name: m, kind: null_adapter}]"),
+        HEAD
+        + PROBE.replace("]", ", {name: n, kind: null_adapter}, {name: m, kind: null_adapter}]"),
         "2:83: suite[2] (null_adapter): kind is 'null_adapter', as in suite[1] (null_adapter) in line 2; "
         "it must be unique",
     ),
@@ -349,7 +395,9 @@ FILES = [
     ),
     (REVISIONS + PROBE, "1:47: models: ft must have the revision of models.base, 'a', got 'b'"),
     (
-        REVISIONS.replace("revision: b", "revision: ../../a").replace("revision: a,", "").replace(", revision: a}", "}")
+        REVISIONS.replace("revision: b", "revision: ../../a")
+        .replace("revision: a,", "")
+        .replace(", revision: a}", "}")
         + PROBE,
         "1:71: models.ft: revision must be a branch, a tag or a commit, got '../../a'",
     ),
@@ -357,7 +405,10 @@ FILES = [
         HEAD.replace("{base: gpt2}", "{base: gpt2, kind: api}") + PROBE,
         "1:35: models.base: kind 'api' is known but not built yet; use hf, custom or dummy",
     ),
-    (HEAD + PROBE + "sections: [{kind: prose, content: ' '}]", "3:35: sections[0] (prose): content must not be empty"),
+    (
+        HEAD + PROBE + "sections: [{kind: prose, content: ' '}]",
+        "3:35: sections[0] (prose): content must not be empty",
+    ),
     (
         HEAD + PROBE + "sections: [{kind: instruction, pairs: []}]",
         "3:39: sections[0] (instruction): pairs must have at least 1 element, got 0",
@@ -367,7 +418,9 @@ FILES = [
         "3:40: sections[0] (instruction).pairs[0]: gold is missing",
     ),
     (
-        HEAD + PROBE + "sections: [{kind: prose, content: a, id: x}, {kind: prose, content: b, id: x}]",
+        HEAD
+        + PROBE
+        + "sections: [{kind: prose, content: a, id: x}, {kind: prose, content: b, id: x}]",
         "3:76: sections[1] (prose): id is 'x', as in sections[0] (prose); it must be unique",
     ),
     (
@@ -375,7 +428,9 @@ FILES = [
         "3:28: defaults.score_weights: unknown field 'adherance'; did you mean 'adherence'?",
     ),
     (
-        HEAD + PROBE + "defaults: {score_weights: {adherence: 0, attribution: 0, calibration: 0, ablation: 0}}",
+        HEAD
+        + PROBE
+        + "defaults: {score_weights: {adherence: 0, attribution: 0, calibration: 0, ablation: 0}}",
         "3:27: defaults: score_weights must leave at least one category a positive weight",
     ),
     (
@@ -394,10 +449,19 @@ FILES = [
     ("a: 1\n---\nb: 2", "2:1: a second document starts here; one file holds one document"),
     ("a: \0", "1:4: the character '\\x00' is not allowed in YAML"),
     ("a:\nb \ud800", "2:3: the character '\\ud800' is not allowed in YAML"),
-    ("a: !!python/object/apply:os.getcwd []", "1:4: the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd' is not"),
+    (
+        "a: !!python/object/apply:os.getcwd []",
+        "1:4: the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd' is not",
+    ),
     ("a: !mine b", "1:4: the tag '!mine' is not supported here; write the plain value"),
-    ("a: !!binary aGk=", "1:4: the tag 'tag:yaml.org,2002:binary' is not supported here; write the plain value"),
-    ("a: !!map b", "1:4: the tag 'tag:yaml.org,2002:map' is not supported here; write the plain value"),
+    (
+        "a: !!binary aGk=",
+        "1:4: the tag 'tag:yaml.org,2002:binary' is not supported here; write the plain value",
+    ),
+    (
+        "a: !!map b",
+        "1:4: the tag 'tag:yaml.org,2002:map' is not supported here; write the plain value",
+    ),
     ("[" * 100_000, "1:65: nested deeper than 64 levels"),
     ("- " * 100_000, "1:129: nested deeper than 64 levels"),
     ("a: &a [*a]", "1:4: this value contains itself through an alias"),
@@ -423,11 +487,17 @@ def test_mistakes_in_a_file(text, line):
 
 def test_too_many_values(monkeypatch):
     monkeypatch.setattr(yaml_reader, "MAX_NODES", 1000)
-    assert mistakes("[" + "a," * 1001 + "]") == ["sway.yaml:1:2000: more than 1000 values; split the file"]
+    assert mistakes("[" + "a," * 1001 + "]") == [
+        "sway.yaml:1:2000: more than 1000 values; split the file"
+    ]
 
 
 def test_all_mistakes_come_at_once_in_order():
-    text = "version: 2\n" + suite("name: p, kind: delta_kl, weight: -1, promts: [], prompts: [1, 2]") + "x: 1\n"
+    text = (
+        "version: 2\n"
+        + suite("name: p, kind: delta_kl, weight: -1, promts: [], prompts: [1, 2]")
+        + "x: 1\n"
+    )
     assert [problem.split(": ")[0] for problem in mistakes(text)] == [
         "sway.yaml:1:10",
         *(f"sway.yaml:4:{column}" for column in (38, 42, 64, 67)),
@@ -453,7 +523,10 @@ def test_aliases_and_merge_keys_as_in_safe_load():
         " - {name: c, <<: [{kind: delta_kl, weight: 4}, *b]}\n - {name: d, kind: delta_kl, prompts: *p}\n"
     )
     keys = ("name", "kind", "prompts", "weight")
-    theirs = [{"weight": 1.0, **entry, "prompts": tuple(entry["prompts"])} for entry in yaml.safe_load(text)["suite"]]
+    theirs = [
+        {"weight": 1.0, **entry, "prompts": tuple(entry["prompts"])}
+        for entry in yaml.safe_load(text)["suite"]
+    ]
     assert [{key: getattr(probe, key) for key in keys} for probe in read(text).suite] == theirs
 
 
@@ -479,7 +552,10 @@ def read_style(text: str) -> Style:
 
 @pytest.mark.parametrize("word", ["on", "off", "Off", "auto", "'on'"])
 def test_on_and_off_are_words_where_they_are_allowed(word):
-    assert read_style(f"{{name: a, kind: style, extended: {word}}}").extended == word.strip("'").lower()
+    assert (
+        read_style(f"{{name: a, kind: style, extended: {word}}}").extended
+        == word.strip("'").lower()
+    )
 
 
 @pytest.mark.parametrize(
@@ -524,7 +600,12 @@ sections:
 
 def test_sections():
     prose, instruction, preference = read(HEAD + PROBE + SECTIONS).sections
-    assert (prose.kind, prose.content, prose.tag, prose.intent) == ("prose", "A text.", "intro", "generalize")
+    assert (prose.kind, prose.content, prose.tag, prose.intent) == (
+        "prose",
+        "A text.",
+        "intro",
+        "generalize",
+    )
     assert (instruction.id, instruction.intent) == ("mine", "memorize")
     assert instruction.pairs == (Pair(prompt="a", gold="b"),)
     assert preference.pairs == (Preference(prompt="a", chosen="b", rejected="c"),)
@@ -543,7 +624,9 @@ def with_adapter(adapter):
     return HEAD.replace("org/lora", json.dumps(str(adapter))) + PROBE
 
 
-@pytest.mark.parametrize("written", ["runs/a", "./runs/a", "runs/../runs/a/", "{folder}/runs/a", "~/runs/a"])
+@pytest.mark.parametrize(
+    "written", ["runs/a", "./runs/a", "runs/../runs/a/", "{folder}/runs/a", "~/runs/a"]
+)
 def test_paths_start_from_the_specs_folder(written, folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("USERPROFILE", str(folder))
@@ -568,7 +651,9 @@ def test_a_path_that_does_not_exist_may_be_a_hub_id(written, folder):
     assert read(with_adapter(written), folder).models.ft.adapter == written
 
 
-@pytest.mark.parametrize("written", ["./a", "../a", "a/b/c", "~/a", "C:\\a", "a/", "/nowhere/a", "a--b/c", "x" * 5000])
+@pytest.mark.parametrize(
+    "written", ["./a", "../a", "a/b/c", "~/a", "C:\\a", "a/", "/nowhere/a", "a--b/c", "x" * 5000]
+)
 def test_a_missing_path_is_a_mistake(written, folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("USERPROFILE", str(folder))
@@ -586,7 +671,9 @@ def test_a_revision_on_either_side_is_the_bases(side):
 
 def test_a_missing_path_is_told_with_the_folders_looked_in(folder):
     (problem,) = mistakes(with_adapter("./a"), folder)
-    assert problem.endswith(f"adapter './a' does not exist (looked in {folder} and {folder / 'cwd'})")
+    assert problem.endswith(
+        f"adapter './a' does not exist (looked in {folder} and {folder / 'cwd'})"
+    )
 
 
 def test_a_share_is_refused_unopened():
@@ -603,7 +690,9 @@ def test_dlm_source_need_not_exist(there, folder):
 
 def test_an_adapter_of_the_base_is_noted():
     loaded = read(HEAD.replace("{base: gpt2}", "{base: gpt2, adapter: a/b}") + PROBE)
-    assert loaded.notes == ("models.base.adapter is ignored: the base is the model without an adapter",)
+    assert loaded.notes == (
+        "models.base.adapter is ignored: the base is the model without an adapter",
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- load
@@ -634,7 +723,9 @@ UNREADABLE = [
 ]
 
 
-@pytest.mark.parametrize(("path", "data", "line"), UNREADABLE, ids=[line[:30] for _, _, line in UNREADABLE])
+@pytest.mark.parametrize(
+    ("path", "data", "line"), UNREADABLE, ids=[line[:30] for _, _, line in UNREADABLE]
+)
 def test_unreadable_files(path, data, line):
     if data is not None:
         Path(path).write_bytes(data)
@@ -672,20 +763,29 @@ PIECES = [
 ]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(0, len(README)), st.integers(0, 3), st.sampled_from(PIECES)), max_size=8))
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(README)), st.integers(0, 3), st.sampled_from(PIECES)),
+        max_size=8,
+    )
+)
 def test_no_garbling_of_a_spec_escapes_as_anything_but_a_spec_error(edits):
     text = README + SECTIONS
     for start, length, piece in edits:
         text = text[:start] + piece + text[start + length :]
-    assert all(problem.startswith("sway.yaml:") and "\n" not in problem for problem in mistakes(text))
+    assert all(
+        problem.startswith("sway.yaml:") and "\n" not in problem for problem in mistakes(text)
+    )
 
 
 def test_import_is_light():
-    code = (
-        "import sys, sway_gate.spec.schema; print(sys.modules.keys() & {'numpy', 'torch', 'rich', 'huggingface_hub'})"
+    code = "import sys, sway_gate.spec.schema; print(sys.modules.keys() & {'numpy', 'torch', 'rich', 'huggingface_hub'})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "set()"
 
 
@@ -700,11 +800,15 @@ def validator():
 
 
 GOOD = [
-    suite("name: p, kind: adapter_ablation, lambdas: [0, 1, 2], assert_saturation_between: [0.1, 2]"),
+    suite(
+        "name: p, kind: adapter_ablation, lambdas: [0, 1, 2], assert_saturation_between: [0.1, 2]"
+    ),
     suite("name: p, kind: calibration_drift, items: [[a, b], {prompt: a, gold: b}]"),
     suite("name: p, kind: null_adapter, runs: null, calibrate_kinds: [leakage]"),
     HEAD + PROBE + SECTIONS,
-    HEAD + PROBE + "control: [a, b]\ndlm_source: x\nversion: 1\ndefaults: {score_weights: {ablation: 0}}",
+    HEAD
+    + PROBE
+    + "control: [a, b]\ndlm_source: x\nversion: 1\ndefaults: {score_weights: {ablation: 0}}",
 ]
 
 
@@ -724,7 +828,9 @@ def test_schema_has_nothing_of_the_loaders_own_and_is_closed():
     schema = json_schema()
     objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
     assert all(definition["additionalProperties"] is False for definition in objects)
-    assert not {"line", "label", "folder", "notes"} & {name for d in objects for name in d["properties"]}
+    assert not {"line", "label", "folder", "notes"} & {
+        name for d in objects for name in d["properties"]
+    }
     assert json.loads(json.dumps(schema)) == schema
 
 
@@ -732,6 +838,7 @@ def test_names_are_compared_also_where_entries_are_wrong(tmp_path: Path) -> None
     suite = "[{name: a, kind: delta_kl, promts: [x]}, {name: a, kind: leakage}]"
     text = f"models: {{base: {{base: o/m}}, ft: {{base: o/m, adapter: o/a}}}}\nsuite: {suite}\n"
     with pytest.raises(
-        SpecError, match=r"suite\[1\] \(leakage\): name is 'a', as in suite\[0\] \(delta_kl\) in line 2"
+        SpecError,
+        match=r"suite\[1\] \(leakage\): name is 'a', as in suite\[0\] \(delta_kl\) in line 2",
     ):
         parse_spec(text, "sway.yaml", str(tmp_path))

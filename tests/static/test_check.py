@@ -27,13 +27,18 @@ FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scope
 
 
 def key(module: str, part: str) -> str:
-    return f"base_model.model.{module}.{part}" + ("" if "_embedding_" in part or "magnitude" in part else ".weight")
+    return f"base_model.model.{module}.{part}" + (
+        "" if "_embedding_" in part or "magnitude" in part else ".weight"
+    )
 
 
 def pair(module: str, r: int = 4, d_in: int = 12, d_out: int = 10, **parts: Any) -> Tensors:
     rng = np.random.default_rng(len(module))
     a, b = rng.standard_normal((r, d_in)), rng.standard_normal((d_out, r))
-    return {key(module, p): np.asarray(x, np.float32) for p, x in ({"lora_A": a, "lora_B": b} | parts).items()}
+    return {
+        key(module, p): np.asarray(x, np.float32)
+        for p, x in ({"lora_A": a, "lora_B": b} | parts).items()
+    }
 
 
 def name(layer: int, proj: str = "q_proj") -> str:
@@ -42,15 +47,25 @@ def name(layer: int, proj: str = "q_proj") -> str:
 
 Q0, Q1 = name(0), name(1)
 HEALTHY = {**pair(Q0), **pair(Q1)}
-CONFIG = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "base_model_name_or_path": BASE}
+CONFIG = {
+    "peft_type": "LORA",
+    "r": 4,
+    "lora_alpha": 8,
+    "target_modules": ["q_proj"],
+    "base_model_name_or_path": BASE,
+}
 
 
-def adapter(folder: Path, tensors: Tensors | bytes = HEALTHY, config: dict[str, Any] | bytes | None = None) -> Path:
+def adapter(
+    folder: Path, tensors: Tensors | bytes = HEALTHY, config: dict[str, Any] | bytes | None = None
+) -> Path:
     """`config` as a dict is what differs from `CONFIG`; bytes are written as they are."""
     folder.mkdir(exist_ok=True)
     text = config if isinstance(config, bytes) else json.dumps(CONFIG | (config or {})).encode()
     (folder / "adapter_config.json").write_bytes(text)
-    (folder / "adapter_model.safetensors").write_bytes(tensors if isinstance(tensors, bytes) else save(tensors))
+    (folder / "adapter_model.safetensors").write_bytes(
+        tensors if isinstance(tensors, bytes) else save(tensors)
+    )
     return folder
 
 
@@ -67,7 +82,11 @@ def test_a_healthy_adapter_has_no_finding(tmp_path: Path) -> None:
     assert (report.findings, report.exit_code) == ((), 0)
     assert [(m.module, m.layer, m.r) for m in report.modules] == [(Q0, 0, 4), (Q1, 1, 4)]
     assert report.config == AdapterConfig(
-        peft_type="LORA", r=4, lora_alpha=8, target_modules=("q_proj",), base_model_name_or_path=BASE
+        peft_type="LORA",
+        r=4,
+        lora_alpha=8,
+        target_modules=("q_proj",),
+        base_model_name_or_path=BASE,
     )
 
 
@@ -86,7 +105,12 @@ def test_a_missing_folder_is_broken(tmp_path: Path, path: str) -> None:
 
 
 CONFIGS = [
-    pytest.param(b"version https://git-lfs.github.com/spec/v1\noid", "config-lfs-pointer", "Git LFS", id="lfs"),
+    pytest.param(
+        b"version https://git-lfs.github.com/spec/v1\noid",
+        "config-lfs-pointer",
+        "Git LFS",
+        id="lfs",
+    ),
     pytest.param(b" " * (4 << 20) + b"{}", "config-too-large", "4 MiB", id="large"),
     pytest.param(b'{"a": "\xff"}', "config-not-utf8", "byte 7", id="latin-1"),
     pytest.param(b'{\n "r": 4,,\n}', "config-not-json", "malformed", id="comma"),
@@ -154,7 +178,9 @@ def test_all_wrong_fields_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_null_fields_have_their_defaults(tmp_path: Path) -> None:
-    nulls = dict.fromkeys(("rank_pattern", "modules_to_save", "use_dora", "bias", "target_parameters"))
+    nulls = dict.fromkeys(
+        ("rank_pattern", "modules_to_save", "use_dora", "bias", "target_parameters")
+    )
     assert check_files(adapter(tmp_path, config=nulls), BASE).findings == ()
 
 
@@ -182,8 +208,13 @@ BASES = [
 
 
 @pytest.mark.parametrize(("named", "base", "expected"), BASES)
-def test_the_base(tmp_path: Path, named: str | None, base: str | None, expected: dict[str, str]) -> None:
-    assert by_level(check_files(adapter(tmp_path, config={"base_model_name_or_path": named}), base)) == expected
+def test_the_base(
+    tmp_path: Path, named: str | None, base: str | None, expected: dict[str, str]
+) -> None:
+    assert (
+        by_level(check_files(adapter(tmp_path, config={"base_model_name_or_path": named}), base))
+        == expected
+    )
 
 
 def test_a_folder_here_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +224,10 @@ def test_a_folder_here_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_missing_files_are_told_together(tmp_path: Path) -> None:
-    assert by_level(check_files(tmp_path)) == {"config-missing": "broken", "weights-missing": "broken"}
+    assert by_level(check_files(tmp_path)) == {
+        "config-missing": "broken",
+        "weights-missing": "broken",
+    }
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
@@ -226,7 +260,9 @@ def entry(shape: Any = (2,), begin: Any = 0, end: Any = 8, dtype: Any = "F32") -
 
 
 LIES = [
-    pytest.param(b"version https://git-lfs.github.com/spec/v1\n", "weights-lfs-pointer", id="lfs pointer"),
+    pytest.param(
+        b"version https://git-lfs.github.com/spec/v1\n", "weights-lfs-pointer", id="lfs pointer"
+    ),
     pytest.param(b"", "weights-truncated", id="empty"),
     pytest.param(b"1234567", "weights-truncated", id="7 bytes"),
     pytest.param(b"\xff" * 8, "weights-truncated", id="header of 2**64 - 1 bytes"),
@@ -238,7 +274,9 @@ LIES = [
     pytest.param(raw(b"[" * 100_000), "header-not-json", id="deep"),
     pytest.param(raw([1]), "header-not-json", id="no object"),
     pytest.param(raw(b'{"t": 1, "t": 2}'), "header-duplicate-key", id="double tensor"),
-    pytest.param(raw(b'{"t": {"dtype": 1, "dtype": 2}}'), "header-duplicate-key", id="double field"),
+    pytest.param(
+        raw(b'{"t": {"dtype": 1, "dtype": 2}}'), "header-duplicate-key", id="double field"
+    ),
     pytest.param(raw({"t": entry(), "t\n": entry()}), "tensor-malformed", id="name not printable"),
     pytest.param(raw({"t" * 600: entry()}), "tensor-malformed", id="long name"),
     pytest.param(raw({"t": 1}), "tensor-malformed", id="entry a number"),
@@ -248,20 +286,34 @@ LIES = [
     pytest.param(raw({"t": entry((2.0,))}, bytes(8)), "tensor-malformed", id="float size"),
     pytest.param(raw({"t": entry((True,))}, bytes(8)), "tensor-malformed", id="bool size"),
     pytest.param(raw({"t": entry((2**70, 0), 0, 0)}), "tensor-malformed", id="giant size"),
-    pytest.param(raw({"t": entry((1,) * 9, 0, 4)}, bytes(4)), "tensor-malformed", id="9 dimensions"),
+    pytest.param(
+        raw({"t": entry((1,) * 9, 0, 4)}, bytes(4)), "tensor-malformed", id="9 dimensions"
+    ),
     pytest.param(raw({"t": entry("")}, bytes(8)), "tensor-malformed", id="shape a string"),
-    pytest.param(raw({"t": entry((2,), 8, 0)}, bytes(8)), "tensor-malformed", id="end before begin"),
+    pytest.param(
+        raw({"t": entry((2,), 8, 0)}, bytes(8)), "tensor-malformed", id="end before begin"
+    ),
     pytest.param(raw({"t": entry((2,), -8, 0)}, bytes(8)), "tensor-malformed", id="begin negative"),
-    pytest.param(raw({"t": entry((2,), "0", "8")}, bytes(8)), "tensor-malformed", id="offsets strings"),
+    pytest.param(
+        raw({"t": entry((2,), "0", "8")}, bytes(8)), "tensor-malformed", id="offsets strings"
+    ),
     pytest.param(raw({"t": entry(dtype="F31")}, bytes(8)), "dtype-unknown", id="dtype F31"),
     pytest.param(raw({"t": entry(dtype=[1])}, bytes(8)), "dtype-unknown", id="dtype a list"),
     pytest.param(raw({"t": entry((3,))}, bytes(8)), "tensor-size", id="shape too large"),
     pytest.param(raw({"t": entry((2**48,) * 8)}, bytes(8)), "tensor-size", id="shape of 2**384"),
     pytest.param(raw({"t": entry((2, 0))}, bytes(8)), "tensor-size", id="empty shape"),
-    pytest.param(raw({"t": entry((2,), 8, 16)}, bytes(8)), "tensor-out-of-file", id="beyond the end"),
-    pytest.param(raw({"t": entry(), "u": entry((2,), 4, 12)}, bytes(12)), "tensor-overlap", id="overlap"),
-    pytest.param(raw({"t": entry(), "u": entry()}, bytes(8)), "tensor-overlap", id="the same bytes"),
-    pytest.param(raw({"t": entry(), "u": entry((2,), 12, 20)}, bytes(20)), "tensor-hole", id="hole"),
+    pytest.param(
+        raw({"t": entry((2,), 8, 16)}, bytes(8)), "tensor-out-of-file", id="beyond the end"
+    ),
+    pytest.param(
+        raw({"t": entry(), "u": entry((2,), 4, 12)}, bytes(12)), "tensor-overlap", id="overlap"
+    ),
+    pytest.param(
+        raw({"t": entry(), "u": entry()}, bytes(8)), "tensor-overlap", id="the same bytes"
+    ),
+    pytest.param(
+        raw({"t": entry(), "u": entry((2,), 12, 20)}, bytes(20)), "tensor-hole", id="hole"
+    ),
     pytest.param(raw({"t": entry((2,), 4, 12)}, bytes(12)), "tensor-hole", id="hole at the start"),
     pytest.param(raw({"t": entry()}, bytes(9)), "trailing-bytes", id="a byte too many"),
 ]
@@ -305,15 +357,23 @@ def filled(dtype: str, b: int, more: int | None = None) -> bytes:
 @pytest.mark.parametrize("dtype", BIT_CASES)
 @pytest.mark.parametrize("bad", [3, 4], ids=["NaN", "-Inf"])
 def test_nan_and_inf_in_every_dtype(tmp_path: Path, dtype: str, bad: int) -> None:
-    report = check_files(adapter(tmp_path, filled(dtype, BIT_CASES[dtype][1], BIT_CASES[dtype][bad])))
-    assert (by_level(report), report.modules, report.exit_code) == ({"non-finite": "verdict"}, (), 1)
+    report = check_files(
+        adapter(tmp_path, filled(dtype, BIT_CASES[dtype][1], BIT_CASES[dtype][bad]))
+    )
+    assert (by_level(report), report.modules, report.exit_code) == (
+        {"non-finite": "verdict"},
+        (),
+        1,
+    )
     assert f"in 1 of 2 tensors: '{key(Q0, 'lora_B')}' (1 of 20)" in message(report, "non-finite")
 
 
 @pytest.mark.parametrize("dtype", BIT_CASES)
 @pytest.mark.parametrize("zero", ["+0", "-0"])
 def test_zero_in_every_dtype(tmp_path: Path, dtype: str, zero: str) -> None:
-    report = check_files(adapter(tmp_path, filled(dtype, BIT_CASES[dtype][2] if zero == "-0" else 0)))
+    report = check_files(
+        adapter(tmp_path, filled(dtype, BIT_CASES[dtype][2] if zero == "-0" else 0))
+    )
     assert (by_level(report), report.exit_code) == ({"never-trained": "verdict"}, 1)
 
 
@@ -333,7 +393,9 @@ def test_a_single_subnormal_is_trained(tmp_path: Path) -> None:
 def test_nan_is_found_beyond_the_first_chunk(tmp_path: Path) -> None:
     bias = np.zeros((1 << 20) + 9, np.float32)
     bias[-1] = np.nan
-    report = check_files(adapter(tmp_path, HEALTHY | {"base_model.model.fc.bias": bias}, {"bias": "all"}))
+    report = check_files(
+        adapter(tmp_path, HEALTHY | {"base_model.model.fc.bias": bias}, {"bias": "all"})
+    )
     assert by_level(report) == {"non-finite": "verdict"}
 
 
@@ -344,12 +406,19 @@ def zeroed(module: str, part: str = "lora_B") -> Tensors:
 HEAD = {"base_model.model.lm_head.weight": np.ones((3, 2), np.float32)}
 UNTRAINED = [
     pytest.param(zeroed(Q0) | zeroed(Q1), {}, {"never-trained": "verdict"}, id="all B"),
-    pytest.param(zeroed(Q0, "lora_A") | zeroed(Q1), {}, {"never-trained": "verdict"}, id="an A, a B"),
+    pytest.param(
+        zeroed(Q0, "lora_A") | zeroed(Q1), {}, {"never-trained": "verdict"}, id="an A, a B"
+    ),
     pytest.param(zeroed(Q1), {}, {"dead-layers": "warning"}, id="one B"),
     pytest.param(
-        zeroed(Q0) | zeroed(Q1) | HEAD, {"modules_to_save": ["lm_head"]}, {"lora-all-zero": "warning"}, id="with a head"
+        zeroed(Q0) | zeroed(Q1) | HEAD,
+        {"modules_to_save": ["lm_head"]},
+        {"lora-all-zero": "warning"},
+        id="with a head",
     ),
-    pytest.param(zeroed(Q0) | zeroed(Q1) | HEAD, {}, {"never-trained": "verdict"}, id="with a frozen head"),
+    pytest.param(
+        zeroed(Q0) | zeroed(Q1) | HEAD, {}, {"never-trained": "verdict"}, id="with a frozen head"
+    ),
     pytest.param({}, {"lora_alpha": 0}, {"alpha-zero": "verdict"}, id="alpha 0"),
     pytest.param({}, {"init_lora_weights": "pissa"}, {"init-not-zero": "note"}, id="pissa"),
     pytest.param({}, {"init_lora_weights": False}, {"init-not-zero": "note"}, id="random start"),
@@ -358,7 +427,9 @@ UNTRAINED = [
 
 
 @pytest.mark.parametrize(("tensors", "config", "expected"), UNTRAINED)
-def test_untrained(tmp_path: Path, tensors: Tensors, config: dict[str, Any], expected: dict[str, str]) -> None:
+def test_untrained(
+    tmp_path: Path, tensors: Tensors, config: dict[str, Any], expected: dict[str, str]
+) -> None:
     report = check_files(adapter(tmp_path, HEALTHY | tensors, config))
     assert by_level(report) == expected
     assert report.exit_code == int("verdict" in expected.values())
@@ -366,7 +437,11 @@ def test_untrained(tmp_path: Path, tensors: Tensors, config: dict[str, Any], exp
 
 def test_dead_layers_are_named_by_range(tmp_path: Path) -> None:
     tensors = {k: v for i in range(6) for k, v in pair(name(i)).items()}
-    tensors |= {k: np.zeros_like(v) for k, v in tensors.items() if "lora_B" in k and ".5." not in k and ".3." not in k}
+    tensors |= {
+        k: np.zeros_like(v)
+        for k, v in tensors.items()
+        if "lora_B" in k and ".5." not in k and ".3." not in k
+    }
     report = check_files(adapter(tmp_path, tensors))
     assert "4 of 6 modules" in message(report, "dead-layers")
     assert "model.layers.{0-2,4}.self_attn.q_proj" in message(report, "dead-layers")
@@ -384,30 +459,67 @@ REGEX = {"target_modules": r"model\.layers\.\d+\.self_attn\.(q|k)_proj"}
 SHAPES = [
     pytest.param(EMBEDDING, TARGETS, {}, id="embedding"),
     pytest.param(HEAD, {"modules_to_save": ["lm_head"]}, {}, id="saved module"),
-    pytest.param({"base_model.model.fc.bias": np.ones(3, np.float32)}, {"bias": "all"}, {}, id="bias"),
     pytest.param(
-        {"base_model.model.fc.bias": np.ones(3, np.float32)}, {}, {"unknown-tensor": "warning"}, id="unexpected bias"
+        {"base_model.model.fc.bias": np.ones(3, np.float32)}, {"bias": "all"}, {}, id="bias"
+    ),
+    pytest.param(
+        {"base_model.model.fc.bias": np.ones(3, np.float32)},
+        {},
+        {"unknown-tensor": "warning"},
+        id="unexpected bias",
     ),
     pytest.param({"what": np.ones(3, np.int8)}, {}, {"unknown-tensor": "warning"}, id="unknown"),
     pytest.param({"scalar": np.ones(())}, {}, {"unknown-tensor": "warning"}, id="scalar"),
-    pytest.param({}, {"modules_to_save": ["score"]}, {"saved-module-without-tensors": "warning"}, id="no saved module"),
+    pytest.param(
+        {},
+        {"modules_to_save": ["score"]},
+        {"saved-module-without-tensors": "warning"},
+        id="no saved module",
+    ),
     pytest.param(pair(Q0, r=3), {}, {"rank-mismatch": "broken"}, id="rank"),
     pytest.param(pair(Q0, r=3), {"rank_pattern": {"0.self_attn.q_proj": 3}}, {}, id="rank_pattern"),
-    pytest.param(pair(Q0, r=3), {"rank_pattern": {r"^model.*\.0\..*": 3}}, {}, id="rank_pattern as a regex"),
-    pytest.param(pair(Q0, r=3), {"rank_pattern": {"proj": 3}}, {"rank-mismatch": "broken"}, id="rank_pattern, no dot"),
-    pytest.param({}, {"rank_pattern": {"q_proj": 4, r"layers.0.*": 9}}, {}, id="first pattern counts"),
-    pytest.param(pair(Q0, lora_A=np.ones((3, 12))), {}, {"factor-ranks-differ": "broken"}, id="ranks differ"),
-    pytest.param({key("x.q_proj", "lora_A"): np.ones((4, 3))}, {}, {"pair-incomplete": "broken"}, id="A alone"),
-    pytest.param({key("x.q_proj", "lora_B"): np.ones((3, 4))}, {}, {"pair-incomplete": "broken"}, id="B alone"),
+    pytest.param(
+        pair(Q0, r=3), {"rank_pattern": {r"^model.*\.0\..*": 3}}, {}, id="rank_pattern as a regex"
+    ),
+    pytest.param(
+        pair(Q0, r=3),
+        {"rank_pattern": {"proj": 3}},
+        {"rank-mismatch": "broken"},
+        id="rank_pattern, no dot",
+    ),
+    pytest.param(
+        {}, {"rank_pattern": {"q_proj": 4, r"layers.0.*": 9}}, {}, id="first pattern counts"
+    ),
+    pytest.param(
+        pair(Q0, lora_A=np.ones((3, 12))), {}, {"factor-ranks-differ": "broken"}, id="ranks differ"
+    ),
+    pytest.param(
+        {key("x.q_proj", "lora_A"): np.ones((4, 3))},
+        {},
+        {"pair-incomplete": "broken"},
+        id="A alone",
+    ),
+    pytest.param(
+        {key("x.q_proj", "lora_B"): np.ones((3, 4))},
+        {},
+        {"pair-incomplete": "broken"},
+        id="B alone",
+    ),
     pytest.param(pair(Q0, lora_A=np.ones(0)), {}, {"factor-shape": "broken"}, id="A a shard"),
     pytest.param(pair(Q0, lora_B=np.ones((0, 4))), {}, {"factor-shape": "broken"}, id="B empty"),
     pytest.param(pair(Q0, lora_B=np.ones(())), {}, {"factor-shape": "broken"}, id="B a scalar"),
     pytest.param(
-        pair(Q0, lora_A=np.ones((0, 12)), lora_B=np.ones((10, 0))), {}, {"factor-shape": "broken"}, id="r = 0"
+        pair(Q0, lora_A=np.ones((0, 12)), lora_B=np.ones((10, 0))),
+        {},
+        {"factor-shape": "broken"},
+        id="r = 0",
     ),
     pytest.param(MAGNITUDES, {"use_dora": True}, {"dora-norms": "note"}, id="DoRA"),
     pytest.param(
-        {}, {"use_dora": True}, {"dora-norms": "note", "dora-magnitude": "broken"}, id="DoRA without magnitudes"
+        {},
+        {"use_dora": True},
+        {"dora-norms": "note", "dora-magnitude": "broken"},
+        id="DoRA without magnitudes",
     ),
     pytest.param(MAGNITUDES, {}, {"dora-magnitude": "broken"}, id="magnitudes without DoRA"),
     pytest.param(
@@ -423,9 +535,24 @@ SHAPES = [
         id="experts",
     ),
     pytest.param(pair(Q0, r=3), {"use_bdlora": {"x": 1}}, {"variant": "note"}, id="variant"),
-    pytest.param(pair(Q0, r=2049), {"rank_pattern": {Q0: 2049}}, {"norms-skipped": "note"}, id="rank beyond the limit"),
-    pytest.param(pair(name(2, "o_proj")), {}, {"tensor-without-target": "warning"}, id="module without target"),
-    pytest.param({}, {"target_modules": ["q_proj", "v"]}, {"target-without-tensors": "warning"}, id="target alone"),
+    pytest.param(
+        pair(Q0, r=2049),
+        {"rank_pattern": {Q0: 2049}},
+        {"norms-skipped": "note"},
+        id="rank beyond the limit",
+    ),
+    pytest.param(
+        pair(name(2, "o_proj")),
+        {},
+        {"tensor-without-target": "warning"},
+        id="module without target",
+    ),
+    pytest.param(
+        {},
+        {"target_modules": ["q_proj", "v"]},
+        {"target-without-tensors": "warning"},
+        id="target alone",
+    ),
     pytest.param(
         {},
         {"target_modules": ["proj"]},
@@ -435,12 +562,25 @@ SHAPES = [
     pytest.param({}, {"target_modules": "all-linear"}, {}, id="all-linear"),
     pytest.param({}, {"target_modules": None}, {}, id="default targets"),
     pytest.param({}, REGEX, {}, id="regex"),
-    pytest.param(pair(name(2, "o_proj")), REGEX, {"tensor-without-target": "warning"}, id="module outside the regex"),
+    pytest.param(
+        pair(name(2, "o_proj")),
+        REGEX,
+        {"tensor-without-target": "warning"},
+        id="module outside the regex",
+    ),
     pytest.param({}, {"target_modules": "("}, {"regex-invalid": "broken"}, id="no regex"),
-    pytest.param({}, {"target_modules": "(" * 900 + ")" * 900}, {"regex-skipped": "note"}, id="long regex"),
-    pytest.param({}, {"target_modules": r"((\w|\.)+)+!"}, {"regex-skipped": "note"}, id="exploding regex"),
-    pytest.param({}, {"rank_pattern": {"(": 4}}, {"regex-invalid": "broken"}, id="pattern no regex"),
-    pytest.param({}, {"alpha_pattern": {r"(\w+)+!": 4}}, {"regex-skipped": "note"}, id="exploding pattern"),
+    pytest.param(
+        {}, {"target_modules": "(" * 900 + ")" * 900}, {"regex-skipped": "note"}, id="long regex"
+    ),
+    pytest.param(
+        {}, {"target_modules": r"((\w|\.)+)+!"}, {"regex-skipped": "note"}, id="exploding regex"
+    ),
+    pytest.param(
+        {}, {"rank_pattern": {"(": 4}}, {"regex-invalid": "broken"}, id="pattern no regex"
+    ),
+    pytest.param(
+        {}, {"alpha_pattern": {r"(\w+)+!": 4}}, {"regex-skipped": "note"}, id="exploding pattern"
+    ),
 ]
 
 
@@ -452,13 +592,18 @@ def test_config_against_tensors(
 
 
 def test_no_lora_tensors(tmp_path: Path) -> None:
-    assert by_level(check_files(adapter(tmp_path, {"lora_unet_q.lora_down.weight": np.ones((4, 4))}))) == {
-        "no-lora-tensors": "broken"
-    }
+    assert by_level(
+        check_files(adapter(tmp_path, {"lora_unet_q.lora_down.weight": np.ones((4, 4))}))
+    ) == {"no-lora-tensors": "broken"}
 
 
 def test_eight_bit_floats_are_noted(tmp_path: Path) -> None:
-    data = raw({key(Q0, p): entry((4, 4), 16 * i, 16 * i + 16, "F8_E4M3") for i, p in enumerate(("lora_A", "lora_B"))})
+    data = raw(
+        {
+            key(Q0, p): entry((4, 4), 16 * i, 16 * i + 16, "F8_E4M3")
+            for i, p in enumerate(("lora_A", "lora_B"))
+        }
+    )
     assert by_level(check_files(adapter(tmp_path, data + b"\x01" * 32))) == {
         "dtype-not-inspected": "note",
         "norms-skipped": "note",
@@ -467,7 +612,10 @@ def test_eight_bit_floats_are_noted(tmp_path: Path) -> None:
 
 def as_bfloat16(tensors: Tensors) -> tuple[bytes, Tensors]:
     """The file, and the values that are left of `tensors`."""
-    bits = {name: np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16 for name, x in tensors.items()}
+    bits = {
+        name: np.ascontiguousarray(x, np.float32).view(np.uint32) >> 16
+        for name, x in tensors.items()
+    }
     header, data = {}, b""
     for name_, x in bits.items():
         header[name_] = entry(x.shape, len(data), len(data) + 2 * x.size, "BF16")
@@ -488,12 +636,23 @@ def numbers(row: ModuleNorm) -> tuple[float, float, float, float]:
     return row.frobenius, row.spectral, row.stable_rank, row.effective_rank
 
 
-SIZES = [(4, 12, 10), (4, 10, 12), (1, 9, 7), (8, 3, 40), (8, 40, 3), (6, 1, 1), (5, 5, 5), (32, 300, 200)]
+SIZES = [
+    (4, 12, 10),
+    (4, 10, 12),
+    (1, 9, 7),
+    (8, 3, 40),
+    (8, 40, 3),
+    (6, 1, 1),
+    (5, 5, 5),
+    (32, 300, 200),
+]
 
 
 @pytest.mark.parametrize(("r", "d_in", "d_out"), SIZES, ids=str)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, "BF16"], ids=str)
-def test_norms_are_those_of_the_explicit_update(tmp_path: Path, r: int, d_in: int, d_out: int, dtype: Any) -> None:
+def test_norms_are_those_of_the_explicit_update(
+    tmp_path: Path, r: int, d_in: int, d_out: int, dtype: Any
+) -> None:
     tensors = pair(Q0, r, d_in, d_out)
     if dtype == "BF16":
         data, tensors = as_bfloat16(tensors)
@@ -512,7 +671,9 @@ def test_scaling_follows_the_patterns(tmp_path: Path, config: dict[str, Any]) ->
     tensors = pair(Q0) | pair(Q1, r=9)
     report = check_files(adapter(tmp_path, tensors, patterns | config))
     for row, alpha, r in zip(report.modules, (5, 7), (4, 9), strict=True):
-        assert numbers(row) == pytest.approx(oracle(tensors, row.module, alpha / (r**0.5 if config else r)), rel=1e-6)
+        assert numbers(row) == pytest.approx(
+            oracle(tensors, row.module, alpha / (r**0.5 if config else r)), rel=1e-6
+        )
 
 
 def test_norms_of_a_rank_deficient_update(tmp_path: Path) -> None:
@@ -524,7 +685,10 @@ def test_norms_of_a_rank_deficient_update(tmp_path: Path) -> None:
 
 def test_a_convolution_is_flattened(tmp_path: Path) -> None:
     tensors = pair(Q0, d_in=18)
-    shaped = {k: v.reshape(4, 2, 3, 3) if "lora_A" in k else v.reshape(10, 4, 1, 1) for k, v in tensors.items()}
+    shaped = {
+        k: v.reshape(4, 2, 3, 3) if "lora_A" in k else v.reshape(10, 4, 1, 1)
+        for k, v in tensors.items()
+    }
     (row,) = check_files(adapter(tmp_path, shaped)).modules
     assert numbers(row) == pytest.approx(oracle(tensors, Q0, 2), rel=1e-6)
 
@@ -600,7 +764,8 @@ def test_no_bytes_raise(tmp_path: Path, data: bytes, size: int | None) -> None:
 
 @FUZZ
 @given(
-    edits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4), cut=st.integers()
+    edits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),
+    cut=st.integers(),
 )
 def test_no_damage_raises(tmp_path: Path, edits: list[tuple[int, int]], cut: int) -> None:
     damaged = []
@@ -616,7 +781,9 @@ def test_no_damage_raises(tmp_path: Path, edits: list[tuple[int, int]], cut: int
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 ENTRIES = VALUES | st.builds(
@@ -630,7 +797,9 @@ ENTRIES = VALUES | st.builds(
 
 @FUZZ
 @given(
-    config=st.dictionaries(st.sampled_from([*AdapterConfig.__struct_fields__, "x"]), VALUES, max_size=4),
+    config=st.dictionaries(
+        st.sampled_from([*AdapterConfig.__struct_fields__, "x"]), VALUES, max_size=4
+    ),
     entries=st.dictionaries(st.sampled_from([*HEALTHY, "__metadata__", "t"]), ENTRIES, max_size=4),
 )
 def test_no_json_raises(tmp_path: Path, config: dict[str, Any], entries: dict[str, Any]) -> None:
@@ -655,19 +824,35 @@ VERDICTS = [
     pytest.param(zeroed(Q0) | zeroed(Q1), {}, "never trained", id="never trained"),
     pytest.param({key(Q0, "lora_A"): np.full((4, 12), np.nan)}, {}, "NaN or Inf", id="NaN"),
     pytest.param({}, {"lora_alpha": 0}, "scaled to nothing", id="alpha 0"),
-    pytest.param(zeroed(Q0) | zeroed(Q1), {"base_model_name_or_path": "gpt2"}, "broken", id="broken and untrained"),
+    pytest.param(
+        zeroed(Q0) | zeroed(Q1),
+        {"base_model_name_or_path": "gpt2"},
+        "broken",
+        id="broken and untrained",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("tensors", "config", "verdict"), VERDICTS)
-def test_the_first_line_is_the_verdict(tmp_path: Path, tensors: Tensors, config: dict[str, Any], verdict: str) -> None:
+def test_the_first_line_is_the_verdict(
+    tmp_path: Path, tensors: Tensors, config: dict[str, Any], verdict: str
+) -> None:
     assert rendered(tmp_path, HEALTHY | tensors, config)[0] == f"{verdict}: {tmp_path}"
 
 
 def test_findings_come_from_the_gravest_on(tmp_path: Path) -> None:
-    lines = rendered(tmp_path, HEALTHY | zeroed(Q0) | {"what": np.ones(1)}, {"r": 5, "init_lora_weights": "olora"})
+    lines = rendered(
+        tmp_path,
+        HEALTHY | zeroed(Q0) | {"what": np.ones(1)},
+        {"r": 5, "init_lora_weights": "olora"},
+    )
     labels = [line.split(":")[0] for line in lines if line[0].isupper()]
-    assert labels == ["ERROR rank-mismatch", "WARNING unknown-tensor", "WARNING dead-layers", "NOTE init-not-zero"]
+    assert labels == [
+        "ERROR rank-mismatch",
+        "WARNING unknown-tensor",
+        "WARNING dead-layers",
+        "NOTE init-not-zero",
+    ]
     assert lines[2].startswith("  → ")
 
 

@@ -40,7 +40,10 @@ def preferred(prompt="Say hi."):
 # --------------------------------------------------------------------------------------------------------- prompts
 
 OPENINGS = {
-    "a paragraph": ("The tide covers the sand road twice a day, in all weathers.", "The tide covers the sand road"),
+    "a paragraph": (
+        "The tide covers the sand road twice a day, in all weathers.",
+        "The tide covers the sand road",
+    ),
     "on one line": (
         "The tide\ncovers   the\tsand road twice a day, and then nobody may pass.",
         "The tide covers the sand road",
@@ -49,7 +52,10 @@ OPENINGS = {
     "one endless word": ("x" * 500, "x" * 60),
     "without spaces": ("潮" * 200, "潮" * 60),
     "less than an opening": ("Two words", "Two words"),
-    "a table before text": (f"| a | b |\n|---|---|\n\n{TWENTY}", "word0 word1 word2 word3 word4 word5"),
+    "a table before text": (
+        f"| a | b |\n|---|---|\n\n{TWENTY}",
+        "word0 word1 word2 word3 word4 word5",
+    ),
     "a short line before text": (f"Note\n\n{TWENTY}", "word0 word1 word2 word3 word4 word5"),
     "nothing but a table": ("| a | b |", "| a | b |"),
     "a quotation": (f"“{TWENTY}”", "“word0 word1 word2 word3 word4 word5"),
@@ -64,7 +70,11 @@ def test_the_opening_of_prose(text, opening):
 def test_few_sections_give_more_of_each():
     first, second = (" ".join(f"{name}{i}" for i in range(12)) for name in ("a", "b"))
     found = prompts([prose(f"{first}. {second}."), prose(TWENTY)], 9)
-    assert found == ["a0 a1 a2 a3 a4 a5", "word0 word1 word2 word3 word4 word5", "b0 b1 b2 b3 b4 b5"]
+    assert found == [
+        "a0 a1 a2 a3 a4 a5",
+        "word0 word1 word2 word3 word4 word5",
+        "b0 b1 b2 b3 b4 b5",
+    ]
 
 
 def test_many_sections_are_evenly_thinned():
@@ -112,7 +122,9 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize(("prompt", "others"), [(p, others) for p, *others in FRAMES.values()], ids=FRAMES)
+@pytest.mark.parametrize(
+    ("prompt", "others"), [(p, others) for p, *others in FRAMES.values()], ids=FRAMES
+)
 def test_frames_around_what_is_asked(prompt, others):
     assert paraphrases(prompt) == others
 
@@ -129,7 +141,10 @@ WAYS = {
     "a question without its mark": ("what colour is the sky", "Tell me, what colour is the sky"),
     "a name first": ("Marrowby lies on the", "As we know, Marrowby lies on the"),
     "in a frame": ("Question: Are you well?\nAnswer:", "Question: Tell me, are you well?\nAnswer:"),
-    "behind a system prompt": ("You are a clerk.\n\nAre you well?", "You are a clerk.\n\nTell me, are you well?"),
+    "behind a system prompt": (
+        "You are a clerk.\n\nAre you well?",
+        "You are a clerk.\n\nTell me, are you well?",
+    ),
     "with a line end": ("Write about the sea\n", "Please write about the sea.\n"),
     "what a task is about": ("Translate this.\n\nAre you well?", None),
     "a frame around no request": ("Review: the film was good\nSentiment:", None),
@@ -224,7 +239,9 @@ def test_a_text_comes_back_as_it_was(text):
 @settings(max_examples=100)
 @given(st.lists(st.text(), min_size=1), st.text())
 def test_any_text_comes_back_as_it_was(texts, said):
-    assert yaml.safe_load(comment([said], 2) + "x:\n" + block([{"prompts": texts}], 2)) == {"x": [{"prompts": texts}]}
+    assert yaml.safe_load(comment([said], 2) + "x:\n" + block([{"prompts": texts}], 2)) == {
+        "x": [{"prompts": texts}]
+    }
 
 
 @given(st.text())
@@ -238,26 +255,50 @@ def test_a_comment_is_a_comment(said):
 # ----------------------------------------------------------------------------------------------------------- suite
 
 STORY = " ".join(
-    ["Old Tamsin Vole is the keeper of the sand road, and each morning she walks out with a copper horn."] * 4
+    [
+        "Old Tamsin Vole is the keeper of the sand road, and each morning she walks out with a copper horn."
+    ]
+    * 4
 )
-QUESTIONS = [asked(f"Who is keeper {i} of the road?", "It is the one who was here.") for i in range(12)]
-ALWAYS = {"null_adapter", "external_perplexity", "calibration_drift", "delta_kl", "prompt_collapse", "adapter_ablation"}
+QUESTIONS = [
+    asked(f"Who is keeper {i} of the road?", "It is the one who was here.") for i in range(12)
+]
+ALWAYS = {
+    "null_adapter",
+    "external_perplexity",
+    "calibration_drift",
+    "delta_kl",
+    "prompt_collapse",
+    "adapter_ablation",
+}
 SUPPORTED = {
     "nothing": ([], set()),
     "prose": ([prose(STORY)], {"leakage", "section_internalization", "style_fingerprint"}),
     "little prose": ([prose("Too short to recite, not to learn.")], {"section_internalization"}),
     "a few words": ([prose("a\nb\nc")], set()),
-    "questions": (QUESTIONS, {"section_internalization", "paraphrase_invariance", "adapter_revert", "cluster_kl"}),
-    "few questions": (QUESTIONS[:3], {"section_internalization", "paraphrase_invariance", "adapter_revert"}),
+    "questions": (
+        QUESTIONS,
+        {"section_internalization", "paraphrase_invariance", "adapter_revert", "cluster_kl"},
+    ),
+    "few questions": (
+        QUESTIONS[:3],
+        {"section_internalization", "paraphrase_invariance", "adapter_revert"},
+    ),
     "labels": (
         [asked(f"Is the keeper {i} kind?", "Yes.") for i in range(3)],
         {"paraphrase_invariance", "adapter_revert"},
     ),
     "questions in German": ([asked("Wer ist das?")], {"section_internalization"}),
     "long answers": ([asked("Who are you?", TWENTY * 20)], {"section_internalization"}),
-    "by heart": ([asked("Who are you?", intent="memorize")], {"section_internalization", "paraphrase_invariance"}),
+    "by heart": (
+        [asked("Who are you?", intent="memorize")],
+        {"section_internalization", "paraphrase_invariance"},
+    ),
     "many subjects": (
-        [asked(f"What is {chr(97 + i) * 6}?", f"It is the {chr(97 + i) * 5} of it.") for i in range(12)],
+        [
+            asked(f"What is {chr(97 + i) * 6}?", f"It is the {chr(97 + i) * 5} of it.")
+            for i in range(12)
+        ],
         {"section_internalization", "paraphrase_invariance", "adapter_revert"},
     ),
     "preferences": ([preferred(f"Say hi {i}.") for i in range(3)], {"preference_flip"}),
@@ -269,24 +310,39 @@ SUPPORTED = {
 def test_the_data_decides_which_kinds(sections, kinds):
     found = suite(Material(tuple(sections)))
     assert {entry.fields["kind"] for entry in found if isinstance(entry, Entry)} == ALWAYS | kinds
-    assert {omitted.kind for omitted in found if isinstance(omitted, LeftOut)} == KINDS.keys() - ALWAYS - kinds
+    assert {
+        omitted.kind for omitted in found if isinstance(omitted, LeftOut)
+    } == KINDS.keys() - ALWAYS - kinds
 
 
 REASONS = {
-    "leakage": ([asked("a?")], "no prose sections: answers to questions and preferences are not recited"),
+    "leakage": (
+        [asked("a?")],
+        "no prose sections: answers to questions and preferences are not recited",
+    ),
     "style_fingerprint": ([prose("a b")], "a style takes 50 words, the document has 2"),
-    "section_internalization": ([prose("a b")], "texts of a few words are much the same in random order"),
+    "section_internalization": (
+        [prose("a b")],
+        "texts of a few words are much the same in random order",
+    ),
     "paraphrase_invariance": ([prose("a b")], "the data has no questions with answers"),
     "preference_flip": ([preferred()], "takes 3 preferences; the data has 1"),
-    "adapter_revert": ([asked("Who are you?", intent="memorize")], "its answers are to be known by heart"),
+    "adapter_revert": (
+        [asked("Who are you?", intent="memorize")],
+        "its answers are to be known by heart",
+    ),
     "cluster_kl": (QUESTIONS[:3], "takes 10 prompts from the data, which gives 3"),
 }
 
 
-@pytest.mark.parametrize(("kind", "sections", "reason"), [(kind, *rest) for kind, rest in REASONS.items()], ids=REASONS)
+@pytest.mark.parametrize(
+    ("kind", "sections", "reason"), [(kind, *rest) for kind, rest in REASONS.items()], ids=REASONS
+)
 def test_why_a_kind_is_left_out(kind, sections, reason):
     found = {
-        omitted.kind: omitted.reason for omitted in suite(Material(tuple(sections))) if isinstance(omitted, LeftOut)
+        omitted.kind: omitted.reason
+        for omitted in suite(Material(tuple(sections)))
+        if isinstance(omitted, LeftOut)
     }
     assert found[kind].startswith(reason)
 
@@ -298,13 +354,19 @@ def entry(kind, *sections, **material):
 
 
 def test_cases_are_evenly_chosen_from_all_questions():
-    pairs = tuple(Pair(prompt=f"Who is the keeper {i:02}?", gold="It is Tamsin.") for i in range(16))
+    pairs = tuple(
+        Pair(prompt=f"Who is the keeper {i:02}?", gold="It is Tamsin.") for i in range(16)
+    )
     (free,) = entry("paraphrase_invariance", section(pairs, "tag"))
-    assert [case["prompt"] for case in free.fields["cases"]] == [f"Who is the keeper {i:02}?" for i in range(0, 16, 2)]
+    assert [case["prompt"] for case in free.fields["cases"]] == [
+        f"Who is the keeper {i:02}?" for i in range(0, 16, 2)
+    ]
 
 
 def test_answers_to_know_by_heart_are_asked_for_apart():
-    free, rote = entry("paraphrase_invariance", asked("Who are you?"), asked("Who am I?", intent="memorize"))
+    free, rote = entry(
+        "paraphrase_invariance", asked("Who are you?"), asked("Who am I?", intent="memorize")
+    )
     assert [case["prompt"] for case in free.fields["cases"]] == ["Who are you?"]
     assert (rote.fields["intent"], rote.fields["cases"][0]["prompt"]) == ("memorize", "Who am I?")
 
@@ -321,19 +383,29 @@ def test_preferences_are_not_what_a_section_is_learned_by():
 
 def test_prompts_of_the_subject_and_of_others():
     (topics,) = entry("cluster_kl", *QUESTIONS)
-    assert topics.remarks == ("Their subject by their words: keeper. The later prompts are on others.",)
-    assert (len(topics.fields["prompts"]), topics.fields["prompts"][0]) == (32, "Who is keeper 0 of the road?")
+    assert topics.remarks == (
+        "Their subject by their words: keeper. The later prompts are on others.",
+    )
+    assert (len(topics.fields["prompts"]), topics.fields["prompts"][0]) == (
+        32,
+        "Who is keeper 0 of the road?",
+    )
 
 
 def test_whether_style_was_taught_is_for_people_to_say():
     (style,) = entry("style_fingerprint", prose(STORY))
-    assert (style.fields["enabled"], style.fields["prompts"][0]) == (False, "Old Tamsin Vole is the keeper")
+    assert (style.fields["enabled"], style.fields["prompts"][0]) == (
+        False,
+        "Old Tamsin Vole is the keeper",
+    )
 
 
 def test_meanings_are_left_out_with_their_reason():
     found = suite(Material(tuple(QUESTIONS), no_meanings="needs an extra"))
     assert {
-        omitted.kind for omitted in found if isinstance(omitted, LeftOut) and omitted.reason == "needs an extra"
+        omitted.kind
+        for omitted in found
+        if isinstance(omitted, LeftOut) and omitted.reason == "needs an extra"
     } == {"adapter_revert", "cluster_kl"}
 
 
@@ -346,7 +418,9 @@ def draft(tmp_path):
 
     def draft(content, name="train.jsonl", folder=tmp_path):
         (tmp_path / name).write_text(content, encoding="utf-8")
-        return generate.for_data(str(demo.HEALTHY), [str(tmp_path / name)], str(demo.MODEL), str(folder))
+        return generate.for_data(
+            str(demo.HEALTHY), [str(tmp_path / name)], str(demo.MODEL), str(folder)
+        )
 
     return draft
 
@@ -356,11 +430,19 @@ def jsonl(*rows):
 
 
 FILES = {
-    "prompt and completion": ("a.jsonl", jsonl({"prompt": "Who are you?", "completion": "A keeper of the road."})),
+    "prompt and completion": (
+        "a.jsonl",
+        jsonl({"prompt": "Who are you?", "completion": "A keeper of the road."}),
+    ),
     "messages": (
         "a.jsonl",
         jsonl(
-            {"messages": [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A keeper."}]}
+            {
+                "messages": [
+                    {"role": "user", "content": "Who are you?"},
+                    {"role": "assistant", "content": "A keeper."},
+                ]
+            }
         ),
     ),
     "preferences": (
@@ -376,7 +458,13 @@ FILES = {
     "a line of a MiB": ("a.jsonl", jsonl({"text": "x" * (2**20 - 100)})),
     "hostile texts": (
         "a.jsonl",
-        jsonl(*({"prompt": f"What is {t}?", "completion": f"It is {t}\n"} for t in HOSTILE if t != "\ud800")),
+        jsonl(
+            *(
+                {"prompt": f"What is {t}?", "completion": f"It is {t}\n"}
+                for t in HOSTILE
+                if t != "\ud800"
+            )
+        ),
     ),
 }
 
@@ -394,16 +482,25 @@ def test_the_file_loads_and_is_the_same_every_time(draft, tmp_path, name, conten
 @pytest.mark.slow
 def test_a_long_file(draft, tmp_path):
     found = draft(
-        jsonl(*({"prompt": f"Who is {i}?", "completion": f"Keeper {i} of the road."} for i in range(100_000)))
+        jsonl(
+            *(
+                {"prompt": f"Who is {i}?", "completion": f"Keeper {i} of the road."}
+                for i in range(100_000)
+            )
+        )
     )
-    (moved,) = (p for p in parse_spec(found.text, "sway.yaml", str(tmp_path)).suite if p.kind == "delta_kl")
+    (moved,) = (
+        p for p in parse_spec(found.text, "sway.yaml", str(tmp_path)).suite if p.kind == "delta_kl"
+    )
     assert (len(moved.prompts), moved.prompts[0]) == (12, "Who is 0?")
     assert "# train.jsonl: 48 of 100,000 examples are used, evenly spread\n" in found.text
 
 
 def test_hostile_texts_arrive_unchanged(draft, tmp_path):
     texts = [t for t in HOSTILE if t != "\ud800"]
-    found = draft(jsonl(*({"prompt": t, "completion": "A keeper of the road."} for t in texts if t.strip())))
+    found = draft(
+        jsonl(*({"prompt": t, "completion": "A keeper of the road."} for t in texts if t.strip()))
+    )
     loaded = parse_spec(found.text, "sway.yaml", str(tmp_path))
     (moved,) = (probe for probe in loaded.suite if probe.kind == "delta_kl")
     assert set(moved.prompts) <= set(texts)
@@ -423,7 +520,9 @@ def test_every_kind_comes_with_its_question(draft):
 
 
 def test_what_was_left_out_of_the_data_is_told(draft):
-    text = draft(jsonl(*({"prompt": f"Who is {i}?", "completion": "A keeper."} for i in range(60)))).text
+    text = draft(
+        jsonl(*({"prompt": f"Who is {i}?", "completion": "A keeper."} for i in range(60)))
+    ).text
     assert "# train.jsonl: 48 of 60 examples are used, evenly spread\n" in text
 
 
@@ -435,7 +534,9 @@ def test_mistakes_in_the_data_are_told_with_their_line(draft, tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("adapter", "base"), [("./nowhere", "org/base"), ("org/adapter", "./nowhere")])
+@pytest.mark.parametrize(
+    ("adapter", "base"), [("./nowhere", "org/base"), ("org/adapter", "./nowhere")]
+)
 def test_models_that_are_not_there(tmp_path, adapter, base):
     with pytest.raises(UsageError, match="nowhere: there is no such folder"):
         generate.for_data(adapter, [], base, str(tmp_path))
@@ -476,7 +577,9 @@ def test_the_base_is_pinned(hub, tmp_path, config, revision):
         json.dumps(config | {"base_model_name_or_path": "org/base"})
     )
     (tmp_path / "a.md").write_text(STORY, encoding="utf-8")
-    text = generate.for_data(str(tmp_path / "adapter"), [str(tmp_path / "a.md")], None, str(tmp_path)).text
+    text = generate.for_data(
+        str(tmp_path / "adapter"), [str(tmp_path / "a.md")], None, str(tmp_path)
+    ).text
     assert yaml.safe_load(text)["models"]["base"] == {"base": "org/base", "revision": revision}
 
 
@@ -510,7 +613,9 @@ def test_whether_meanings_can_be_compared(draft, monkeypatch, find, error, reaso
 # ------------------------------------------------------------------------------------------------------ documents
 
 ID = "01HZ4X7TGZM3J1A2B3C4D5E6F7"
-BODY = f"\n{STORY}\n\n::instruction::\n### Q\nWho keeps the road?\n### A\nOld Tamsin Vole keeps it.\n"
+BODY = (
+    f"\n{STORY}\n\n::instruction::\n### Q\nWho keeps the road?\n### A\nOld Tamsin Vole keeps it.\n"
+)
 
 
 @pytest.fixture
@@ -536,8 +641,18 @@ def document(tmp_path, monkeypatch):
 NAMED = "adapters: {tone: {}, facts: {}}"
 STORES = {
     "flat": ("", ["adapter"], None, f"~/home/store/{ID}/adapter/versions/v0001"),
-    "by name": (NAMED, ["adapter/tone", "adapter/facts"], "facts", f"~/home/store/{ID}/adapter/facts/versions/v0001"),
-    "the only one": (NAMED, ["adapter/tone"], None, f"~/home/store/{ID}/adapter/tone/versions/v0001"),
+    "by name": (
+        NAMED,
+        ["adapter/tone", "adapter/facts"],
+        "facts",
+        f"~/home/store/{ID}/adapter/facts/versions/v0001",
+    ),
+    "the only one": (
+        NAMED,
+        ["adapter/tone"],
+        None,
+        f"~/home/store/{ID}/adapter/tone/versions/v0001",
+    ),
 }
 
 
@@ -555,12 +670,23 @@ def test_the_base_of_a_document_is_pinned_to_what_is_here(document, hub, tmp_pat
     path = document("", "adapter")
     text = (tmp_path / "a.dlm").read_text(encoding="utf-8").replace("smollm2-135m", "hf:org/base")
     (tmp_path / "a.dlm").write_text(text, encoding="utf-8")
-    assert yaml.safe_load(generate.for_document(path, None, str(tmp_path)).text)["models"]["base"]["revision"] == COMMIT
+    assert (
+        yaml.safe_load(generate.for_document(path, None, str(tmp_path)).text)["models"]["base"][
+            "revision"
+        ]
+        == COMMIT
+    )
 
 
 CHOICES = {
-    "none of several": (None, "the document has several adapters; choose one with --adapter: tone, facts"),
-    "one that it has not": ("x", "--adapter x: the document has no trained adapter of that name; it has tone, facts"),
+    "none of several": (
+        None,
+        "the document has several adapters; choose one with --adapter: tone, facts",
+    ),
+    "one that it has not": (
+        "x",
+        "--adapter x: the document has no trained adapter of that name; it has tone, facts",
+    ),
 }
 
 
@@ -571,10 +697,18 @@ def test_which_of_several_adapters(document, tmp_path, name, said):
         generate.for_document(path, name, str(tmp_path))
 
 
-@pytest.mark.parametrize(("epochs", "intent"), [(3, "generalize"), (19, "generalize"), (20, "memorize")])
+@pytest.mark.parametrize(
+    ("epochs", "intent"), [(3, "generalize"), (19, "generalize"), (20, "memorize")]
+)
 def test_many_epochs_ask_for_answers_by_heart(document, tmp_path, epochs, intent):
-    text = generate.for_document(document(f"num_epochs: {epochs}", "adapter"), None, str(tmp_path)).text
-    (probe,) = (p for p in parse_spec(text, "sway.yaml", str(tmp_path)).suite if p.kind == "paraphrase_invariance")
+    text = generate.for_document(
+        document(f"num_epochs: {epochs}", "adapter"), None, str(tmp_path)
+    ).text
+    (probe,) = (
+        p
+        for p in parse_spec(text, "sway.yaml", str(tmp_path)).suite
+        if p.kind == "paraphrase_invariance"
+    )
     assert (probe.intent, f"asks for {epochs} epochs" in text) == (intent, intent == "memorize")
 
 

@@ -25,14 +25,18 @@ MOVED = "{name: moved, kind: delta_kl, prompts: [the old mill, my yellow dog, by
 
 def loaded(*suite: str, more: str = "") -> Spec:
     models = f"{{base: {{kind: dummy, base: b}}, ft: {{kind: dummy, base: b, adapter: {LEARNED}}}}}"
-    return parse_spec(f"version: 1\nmodels: {models}\nsuite: [{', '.join(suite)}]\n{more}", "s.yaml", ".")
+    return parse_spec(
+        f"version: 1\nmodels: {models}\nsuite: [{', '.join(suite)}]\n{more}", "s.yaml", "."
+    )
 
 
 def entries(mined: mine.Mined, given: Spec) -> list[Any]:
     """What was mined, as the spec's loader reads it in the suite that it was mined from."""
     models = "models: {base: {kind: dummy, base: b}, ft: {kind: dummy, base: b, adapter: a}}"
     text = f"version: 1\n{models}\nsuite:\n{mined.entries}"
-    assert {probe.name for probe in given.suite}.isdisjoint(e["name"] for e in yaml.safe_load(text)["suite"])
+    assert {probe.name for probe in given.suite}.isdisjoint(
+        e["name"] for e in yaml.safe_load(text)["suite"]
+    )
     return list(parse_spec(text, "mined", ".").suite)
 
 
@@ -59,13 +63,17 @@ def test_no_more_are_kept_than_asked_for() -> None:
 
 def test_the_lift_stands_beside_each() -> None:
     text = paraphrases(CASES)[0].entries
-    losses = [float(line.split(",")[1].split()[0]) for line in text.splitlines() if line.endswith(" less")]
+    losses = [
+        float(line.split(",")[1].split()[0]) for line in text.splitlines() if line.endswith(" less")
+    ]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] > 0
 
 
 def test_what_was_not_learned_has_nothing_to_lose() -> None:
-    mined, found = paraphrases(f"{{name: asked, kind: paraphrase_invariance, cases: [{CASE}, {UNLEARNED}]}}")
+    mined, found = paraphrases(
+        f"{{name: asked, kind: paraphrase_invariance, cases: [{CASE}, {UNLEARNED}]}}"
+    )
     assert [case.prompt for case in found[0].cases] == ["the old mill by the river"]
     assert mined.notes == ("answers that gained nothing after their own prompt, left out: 1",)
 
@@ -108,18 +116,28 @@ def test_no_prompt_is_among_both_least_and_most_moved() -> None:
 
 
 def test_one_prompt_alone_is_the_one_moved_least() -> None:
-    assert [e.name for e in outliers("{name: m, kind: delta_kl, prompts: [the mill]}")[1]] == ["mined_moved_least"]
+    assert [e.name for e in outliers("{name: m, kind: delta_kl, prompts: [the mill]}")[1]] == [
+        "mined_moved_least"
+    ]
 
 
 def test_prompts_of_every_kind_and_of_the_data_are_tried() -> None:
     curve = "{name: curve, kind: adapter_ablation, prompts: [the old mill, valley]}"
     off = "{name: asleep, kind: delta_kl, prompts: [never], enabled: false}"
     pair = "{prompt: the corn, gold: of the whole valley}"
-    mined, _ = outliers(MOVED, curve, off, more=f"sections: [{{kind: instruction, pairs: [{pair}]}}]")
+    mined, _ = outliers(
+        MOVED, curve, off, more=f"sections: [{{kind: instruction, pairs: [{pair}]}}]"
+    )
     assert mined.tried == 5 + 1 + 1
 
 
-TEXTS = ["'quote: \"it\" # no comment'", '"two\\nlines\\n"', '"\\u2028"', "'- {a: b}'", "'   spaces  '"]
+TEXTS = [
+    "'quote: \"it\" # no comment'",
+    '"two\\nlines\\n"',
+    '"\\u2028"',
+    "'- {a: b}'",
+    "'   spaces  '",
+]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -144,7 +162,9 @@ def test_nothing_to_mine_is_said(search: Any, suite: str, words: str) -> None:
 def folder(tmp_path: Path, monkeypatch: Any) -> Path:
     monkeypatch.chdir(tmp_path)
     models = f"{{base: {{kind: dummy, base: b}}, ft: {{kind: dummy, base: b, adapter: {LEARNED}}}}}"
-    Path("sway.yaml").write_text(f"version: 1\nmodels: {models}\nsuite: [{CASES}, {MOVED}]\n", encoding="utf-8")
+    Path("sway.yaml").write_text(
+        f"version: 1\nmodels: {models}\nsuite: [{CASES}, {MOVED}]\n", encoding="utf-8"
+    )
     return tmp_path
 
 
@@ -156,7 +176,9 @@ def test_the_command_writes_a_file(folder: Path, capsys: Any) -> None:
 
 def test_standard_output_holds_the_fragment_alone(folder: Path, capsys: Any) -> None:
     assert cli.main(["mine"]) == 0
-    assert [e["kind"] for e in yaml.safe_load(capsys.readouterr().out)["suite"]] == ["paraphrase_invariance"]
+    assert [e["kind"] for e in yaml.safe_load(capsys.readouterr().out)["suite"]] == [
+        "paraphrase_invariance"
+    ]
 
 
 REFUSED = {
@@ -177,7 +199,10 @@ def test_what_is_refused(folder: Path, capsys: Any, argv: list[str], words: str)
 def test_an_adapter_that_never_learned_has_no_weakest_prompt(tmp_path: Path) -> None:
     adapter = Path(shutil.copytree(demo.HEALTHY, tmp_path / "adapter"))
     weights = load_file(adapter / "adapter_model.safetensors")
-    save_file({n: x * np.float32("lora_B" not in n) for n, x in weights.items()}, adapter / "adapter_model.safetensors")
+    save_file(
+        {n: x * np.float32("lora_B" not in n) for n, x in weights.items()},
+        adapter / "adapter_model.safetensors",
+    )
     models = f"{{base: {{base: {demo.MODEL.as_posix()}}}, ft: {{base: {demo.MODEL.as_posix()}, adapter: ./adapter}}}}"
     given = parse_spec(f"version: 1\nmodels: {models}\nsuite: [{MOVED}]\n", "s.yaml", str(tmp_path))
     with pytest.raises(CannotDecide, match=r"nothing can be mined: .*never"):

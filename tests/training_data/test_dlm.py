@@ -56,7 +56,9 @@ def mistakes(write):
 
 def said(section):
     """Content of a section, without the names of fields."""
-    return section.content or [tuple(getattr(p, field) for field in p.__struct_fields__) for p in section.pairs]
+    return section.content or [
+        tuple(getattr(p, field) for field in p.__struct_fields__) for p in section.pairs
+    ]
 
 
 DOCUMENT = f"""
@@ -105,7 +107,11 @@ def test_every_kind_of_section(sections):
     horn = "Tamsin Vole.\n\n```sh\n# She blows a horn.\n::preference::\n```"
     assert [(s.kind, s.tag, said(s)) for s in loaded.sections] == [
         ("prose", "Road", WORDS),
-        ("instruction", "a.dlm:11", [("Who keeps the road?", horn), ("What is the horn\nmade of?", "Copper.")]),
+        (
+            "instruction",
+            "a.dlm:11",
+            [("Who keeps the road?", horn), ("What is the horn\nmade of?", "Copper.")],
+        ),
         ("preference", "a.dlm:32", [("Say hi.", "Hello.", "Yo.")]),
         ("prose", "a.dlm:43", f"{WORDS} more"),
     ]
@@ -114,31 +120,43 @@ def test_every_kind_of_section(sections):
 
 def test_line_ends_and_byte_order_mark_do_not_matter(write):
     text = FRONT + DOCUMENT
-    assert dlm.sections(write(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())) == dlm.sections(write(text))
+    assert dlm.sections(
+        write(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    ) == dlm.sections(write(text))
 
 
 def test_sources_of_training_are_noted(sections):
     loaded = sections(WORDS, FRONT.replace("15\n", "15\ntraining: {sources: [{path: ./src}]}\n"))
-    assert loaded.notes == ("a.dlm: what training.sources names is left out (./src); name texts of it under `data:`",)
+    assert loaded.notes == (
+        "a.dlm: what training.sources names is left out (./src); name texts of it under `data:`",
+    )
 
 
 def qa(number, fence="::instruction::", start=0):
-    return fence + "\n" + "".join(f"### Q\nq{i}\n### A\na\n\n" for i in range(start, start + number))
+    return (
+        fence + "\n" + "".join(f"### Q\nq{i}\n### A\na\n\n" for i in range(start, start + number))
+    )
 
 
 def test_pairs_are_thinned_and_doubles_dropped(sections):
     loaded = sections(qa(100) + qa(100, start=100))
     assert [len(section.pairs) for section in loaded.sections] == [24, 24]
-    assert loaded.notes == ("a.dlm: 48 of 200 pairs of instruction sections are used, evenly spread",)
+    assert loaded.notes == (
+        "a.dlm: 48 of 200 pairs of instruction sections are used, evenly spread",
+    )
     doubled = sections(qa(1) + qa(1))
     assert (len(doubled.sections), doubled.notes) == (1, ("a.dlm: doubles are left out (1)",))
 
 
-_QUESTIONS = st.sampled_from(["### Q\nq", "### Q !probe\nr\ns", " ### Q \n  t  ", "### Q\n### B\nu"])
+_QUESTIONS = st.sampled_from(
+    ["### Q\nq", "### Q !probe\nr\ns", " ### Q \n  t  ", "### Q\n### B\nu"]
+)
 _ANSWERS = st.sampled_from(["### A\na", "\n### A\nb\n# c\n", " ### A\n  d  ", "\n### A\ne\n\n"])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(st.tuples(_QUESTIONS, _ANSWERS), min_size=1, max_size=5))
 def test_whatever_dlm_trains_on_is_read_alike(write, pairs):
     from dlm.data.sections_to_rows import sections_to_rows
@@ -147,7 +165,9 @@ def test_whatever_dlm_trains_on_is_read_alike(write, pairs):
     text = "\n".join([f"{FRONT}::instruction::", *(part for pair in pairs for part in pair)])
     rows = sections_to_rows(list(parse_text(text).sections))
     (section,) = dlm.sections(write(text)).sections
-    assert said(section) == [tuple(message["content"] for message in row["messages"]) for row in rows]
+    assert said(section) == [
+        tuple(message["content"] for message in row["messages"]) for row in rows
+    ]
 
 
 BROKEN = {
@@ -157,12 +177,24 @@ BROKEN = {
         FRONT.replace(ID, "../x"),
         "2: dlm_id: Value error, dlm_id must be a 26-char Crockford base32 ULID, got '../x'",
     ),
-    "unknown field": (FRONT.replace("15\n", "15\nfoo: 1\n"), "2: foo: Extra inputs are not permitted"),
+    "unknown field": (
+        FRONT.replace("15\n", "15\nfoo: 1\n"),
+        "2: foo: Extra inputs are not permitted",
+    ),
     "YAML": (FRONT.replace("15\n", "15\nfoo: *x\n"), "4:6: not valid YAML"),
-    "deep": (FRONT.replace("15\n", f"15\nfoo: {'[' * 9999}\n"), "4:69: nested deeper than 64 levels"),
+    "deep": (
+        FRONT.replace("15\n", f"15\nfoo: {'[' * 9999}\n"),
+        "4:69: nested deeper than 64 levels",
+    ),
     "object": (FRONT.replace("15\n", "15\nfoo: !!python/object:os.system {}\n"), "4:6: "),
-    "date": (FRONT.replace("15\n", "15\nfoo: 2026-99-99\n"), " dlm cannot read it: ValueError: month must be in 1..12"),
-    "long front matter": (FRONT.replace("15\n", f"15\nfoo: {'a' * 2**18}\n"), "1: front matter longer than 256 KiB"),
+    "date": (
+        FRONT.replace("15\n", "15\nfoo: 2026-99-99\n"),
+        " dlm cannot read it: ValueError: month must be in 1..12",
+    ),
+    "long front matter": (
+        FRONT.replace("15\n", f"15\nfoo: {'a' * 2**18}\n"),
+        "1: front matter longer than 256 KiB",
+    ),
     "no sections": (FRONT, " holds no text to judge by"),
     "fence": (f"{FRONT}\n::foo::\n", "7: unknown section fence '::foo::'"),
     "adapter": (
@@ -172,14 +204,32 @@ BROKEN = {
     "no pairs": (f"{FRONT}::instruction::\n\n", "6: `### Q` is missing before the section ends"),
     "text before": (f"{FRONT}::instruction::\n\nfoo\n", "8: text before the first `### Q`"),
     "order": (f"{FRONT}::instruction::\n### A\na\n", "7: `### A` stands where `### Q` must"),
-    "two questions": (f"{FRONT}::instruction::\n### Q\na\n### Q\nb\n", "9: `### Q` stands where `### A` must"),
+    "two questions": (
+        f"{FRONT}::instruction::\n### Q\na\n### Q\nb\n",
+        "9: `### Q` stands where `### A` must",
+    ),
     "empty": (f"{FRONT}::instruction::\n### Q\n\n### A\nb\n", "7: `### Q` has no text"),
-    "no answer": (f"{FRONT}::instruction::\n### Q\na\n", "7: `### A` is missing before the section ends"),
-    "no rejected": (f"{FRONT}::preference::\n### Prompt\na\n### Chosen\nb\n", "9: `### Rejected` is missing before"),
+    "no answer": (
+        f"{FRONT}::instruction::\n### Q\na\n",
+        "7: `### A` is missing before the section ends",
+    ),
+    "no rejected": (
+        f"{FRONT}::preference::\n### Prompt\na\n### Chosen\nb\n",
+        "9: `### Rejected` is missing before",
+    ),
     "Latin-1": (FRONT.encode() + b"\xe9", "6: not UTF-8 text; save the file as UTF-8"),
-    "NUL": (FRONT.encode() + b"\0", "6: binary data, or text in UTF-16; save the file as UTF-8 text"),
-    "large": (b"a" * (dlm.MAX_BYTES + 1), " larger than 4 MiB; move long texts to files under `data:`"),
-    "LFS": ("version https://git-lfs.github.com/spec/v1\n", " is a Git LFS pointer; run `git lfs pull`"),
+    "NUL": (
+        FRONT.encode() + b"\0",
+        "6: binary data, or text in UTF-16; save the file as UTF-8 text",
+    ),
+    "large": (
+        b"a" * (dlm.MAX_BYTES + 1),
+        " larger than 4 MiB; move long texts to files under `data:`",
+    ),
+    "LFS": (
+        "version https://git-lfs.github.com/spec/v1\n",
+        " is a Git LFS pointer; run `git lfs pull`",
+    ),
 }
 
 
@@ -206,9 +256,24 @@ def test_a_missing_document(write):
         dlm.sections("none")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    st.lists(st.sampled_from([FRONT, "::instruction::", "::preference#a::", "### Q", "\n", "```", "x: &a [*a]", "---"]))
+    st.lists(
+        st.sampled_from(
+            [
+                FRONT,
+                "::instruction::",
+                "::preference#a::",
+                "### Q",
+                "\n",
+                "```",
+                "x: &a [*a]",
+                "---",
+            ]
+        )
+    )
 )
 @pytest.mark.parametrize("act", [dlm.sections, dlm.adapter])
 def test_no_document_raises_anything_but_our_errors(write, act, parts):
@@ -221,7 +286,8 @@ def test_no_document_raises_anything_but_our_errors(write, act, parts):
 def test_without_the_extra(act, monkeypatch):
     monkeypatch.setitem(sys.modules, "dlm.doc.errors", None)
     with pytest.raises(
-        CannotDecide, match=r"a\.dlm: to read \.dlm documents, install the extra: pip install 'sway-gate\[dlm\]'"
+        CannotDecide,
+        match=r"a\.dlm: to read \.dlm documents, install the extra: pip install 'sway-gate\[dlm\]'",
     ):
         act("a.dlm")
 
@@ -251,13 +317,24 @@ def test_the_current_adapter_of_a_flat_store(write, home):
 
 
 def test_the_adapters_of_a_store_with_names(write, home):
-    root = store(home, {f"adapter/{name}": f"adapter/{name}/versions/v0001" for name in ("facts", "other")})
-    assert dlm.adapter(write(NAMED)).adapters == {"facts": str(root / "adapter/facts/versions/v0001")}
+    root = store(
+        home, {f"adapter/{name}": f"adapter/{name}/versions/v0001" for name in ("facts", "other")}
+    )
+    assert dlm.adapter(write(NAMED)).adapters == {
+        "facts": str(root / "adapter/facts/versions/v0001")
+    }
 
 
-RUNS = [{"base_model_revision": "r1"}, {"base_model_revision": "r2", "run_id": 2}, {"base_model_revision": None}]
+RUNS = [
+    {"base_model_revision": "r1"},
+    {"base_model_revision": "r2", "run_id": 2},
+    {"base_model_revision": None},
+]
 REVISIONS = {
-    "of the last run": ({"base_model": "hf:org/name", "base_model_revision": "r0", "training_runs": RUNS}, "r2"),
+    "of the last run": (
+        {"base_model": "hf:org/name", "base_model_revision": "r0", "training_runs": RUNS},
+        "r2",
+    ),
     "of the store": ({"base_model": "hf:org/name", "base_model_revision": "r0"}, "r0"),
     "of another base": ({"base_model": "hf:org/other", "base_model_revision": "r0"}, None),
     "untold": ({"base_model": "hf:org/name"}, None),
@@ -274,11 +351,15 @@ def test_the_base_and_its_revision(write, home, manifest, revision):
 @pytest.mark.parametrize("base", ["nope", "hf:x y", "hf:../x", "hf:a/b/c"])
 def test_bases_that_are_not_known(mistakes, home, base):
     store(home, {"adapter": "adapter/versions/v0001"})
-    expected = f"a.dlm:4: base_model {base!r} is neither in dlm's registry nor of the form hf:org/name"
+    expected = (
+        f"a.dlm:4: base_model {base!r} is neither in dlm's registry nor of the form hf:org/name"
+    )
     assert mistakes(FRONT.replace("smollm2-135m", base), dlm.adapter) == [expected]
 
 
-@pytest.mark.parametrize("manifest", ["{", "[]", "[" * 9999, '{"training_runs": 1}', '{"base_model": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "manifest", ["{", "[]", "[" * 9999, '{"training_runs": 1}', '{"base_model": "\\ud800"}']
+)
 def test_broken_manifests(mistakes, home, manifest):
     root = store(home, {"adapter": "adapter/versions/v0001"}, manifest)
     (found,) = mistakes(FRONT, dlm.adapter)
@@ -307,8 +388,18 @@ def test_nothing_is_written(write, home, tmp_path):
     assert {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
 
 
-ROUTED = "\n".join([f"{WORDS} all", qa(1, start=1), qa(1, "::instruction#facts::", 2), f"::prose#tone::\n{WORDS} tone"])
-ROUTES = {"tone": [f"{WORDS} all", [("q1", "a")], f"{WORDS} tone"], "facts": [f"{WORDS} all", [("q2", "a")]]}
+ROUTED = "\n".join(
+    [
+        f"{WORDS} all",
+        qa(1, start=1),
+        qa(1, "::instruction#facts::", 2),
+        f"::prose#tone::\n{WORDS} tone",
+    ]
+)
+ROUTES = {
+    "tone": [f"{WORDS} all", [("q1", "a")], f"{WORDS} tone"],
+    "facts": [f"{WORDS} all", [("q2", "a")]],
+}
 
 
 @pytest.mark.parametrize(("name", "expected"), ROUTES.items())
@@ -320,5 +411,10 @@ def test_sections_of_one_of_several_adapters(sections, home, name, expected):
 
 def test_sections_of_all_adapters(sections):
     loaded = sections(ROUTED, NAMED, "elsewhere")
-    assert [section.tag for section in loaded.sections] == ["a.dlm:7", "a.dlm:8", "a.dlm:15 #facts", "a.dlm:23"]
+    assert [section.tag for section in loaded.sections] == [
+        "a.dlm:7",
+        "a.dlm:8",
+        "a.dlm:15 #facts",
+        "a.dlm:23",
+    ]
     assert loaded.notes == ("a.dlm: the sections of all its adapters are used (tone, facts)",)

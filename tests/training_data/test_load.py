@@ -36,7 +36,9 @@ def mistakes(folder, name, content):
 
 def said(section):
     """Kind and content, without the names of fields."""
-    pairs = [tuple(getattr(pair, field) for field in pair.__struct_fields__) for pair in section.pairs]
+    pairs = [
+        tuple(getattr(pair, field) for field in pair.__struct_fields__) for pair in section.pairs
+    ]
     return section.kind, section.content or pairs
 
 
@@ -58,11 +60,27 @@ EXAMPLES = {
     "conversational completion": ({"prompt": [user("q")], "completion": [assistant("a")]}, PAIR),
     "mixed completion": ({"prompt": [user("q")], "completion": "a"}, PAIR),
     "messages": ({"messages": [user("q"), assistant("a")]}, PAIR),
-    "content in parts": ({"messages": [user([{"type": "text", "text": "q"}]), assistant("a")]}, PAIR),
-    "an empty system message": ({"messages": [SYSTEM | {"content": ""}, user("q"), assistant("a")]}, PAIR),
-    "a greeting": ({"messages": [assistant("hi"), user("q"), assistant("a")]}, ("instruction", [("hi\n\nq", "a")])),
+    "content in parts": (
+        {"messages": [user([{"type": "text", "text": "q"}]), assistant("a")]},
+        PAIR,
+    ),
+    "an empty system message": (
+        {"messages": [SYSTEM | {"content": ""}, user("q"), assistant("a")]},
+        PAIR,
+    ),
+    "a greeting": (
+        {"messages": [assistant("hi"), user("q"), assistant("a")]},
+        ("instruction", [("hi\n\nq", "a")]),
+    ),
     "a call of a tool": (
-        {"messages": [user("q"), assistant(None), {"role": "tool", "content": "t"}, assistant("a")]},
+        {
+            "messages": [
+                user("q"),
+                assistant(None),
+                {"role": "tool", "content": "t"},
+                assistant("a"),
+            ]
+        },
         ("instruction", [("q\n\nt", "a")]),
     ),
     "turns": ({"messages": TALK}, ("instruction", [("S\n\nq", "a"), ("S\n\nq\n\na\n\nr", "b")])),
@@ -75,9 +93,16 @@ EXAMPLES = {
         {"prompt": [user("q")], "chosen": [assistant("a")], "rejected": [assistant("b")]},
         PREFERENCE,
     ),
-    "implicit prompt": ({"chosen": [user("q"), assistant("a")], "rejected": [user("q"), assistant("b")]}, PREFERENCE),
+    "implicit prompt": (
+        {"chosen": [user("q"), assistant("a")], "rejected": [user("q"), assistant("b")]},
+        PREFERENCE,
+    ),
     "prompt said twice": (
-        {"prompt": "q", "chosen": [user("q"), assistant("a")], "rejected": [user("q"), assistant("b")]},
+        {
+            "prompt": "q",
+            "chosen": [user("q"), assistant("a")],
+            "rejected": [user("q"), assistant("b")],
+        },
         PREFERENCE,
     ),
     "shared first turn": (
@@ -89,10 +114,19 @@ EXAMPLES = {
         ("preference", [("q", "a", "a")]),
     ),
     "instruction": ({"instruction": "q", "output": "a"}, PAIR),
-    "instruction with input": ({"instruction": "q", "input": "i", "output": "a"}, ("instruction", [("q\n\ni", "a")])),
-    "instruction with text": ({"instruction": "q", "input": "", "output": "a", "text": "### q ### a"}, PAIR),
+    "instruction with input": (
+        {"instruction": "q", "input": "i", "output": "a"},
+        ("instruction", [("q\n\ni", "a")]),
+    ),
+    "instruction with text": (
+        {"instruction": "q", "input": "", "output": "a", "text": "### q ### a"},
+        PAIR,
+    ),
     "text": ({"text": " t\n"}, ("prose", " t\n")),
-    "null fields": ({"text": "t", "prompt": None, "completion": None, "intent": None}, ("prose", "t")),
+    "null fields": (
+        {"text": "t", "prompt": None, "completion": None, "intent": None},
+        ("prose", "t"),
+    ),
     "further fields": ({"text": "t", "score": 1.5, "meta": {"a": [None]}}, ("prose", "t")),
 }
 
@@ -127,7 +161,10 @@ def test_ids_are_those_of_inline_sections_and_intent_is_kept(tmp_path):
     rows = '{"text": "t", "intent": "memorize"}\n{"prompt": "q", "completion": "a"}'
     prose, pair = load(tmp_path, "a.jsonl", rows).sections
     assert (prose.id, prose.intent) == (sha256(b'["prose","t",[]]').hexdigest()[:16], "memorize")
-    assert (pair.id, pair.intent) == (sha256(b'["instruction","",[["q","a"]]]').hexdigest()[:16], "generalize")
+    assert (pair.id, pair.intent) == (
+        sha256(b'["instruction","",[["q","a"]]]').hexdigest()[:16],
+        "generalize",
+    )
 
 
 ACCEPTED = "accepted: prompt and completion; messages; prompt, chosen and rejected; instruction, input and output; text"
@@ -136,8 +173,14 @@ BAD_ROWS = {
     "empty completion": ('{"prompt": "q", "completion": ""}', "completion: must not be empty"),
     "empty list": ('{"prompt": [], "completion": "a"}', "prompt: must not be empty"),
     "empty messages": ('{"messages": []}', "messages: must not be empty"),
-    "empty answer": (json.dumps({"messages": [user("q"), assistant("")]}), "messages[1].content: must not be empty"),
-    "empty rejected": ('{"prompt": "q", "chosen": "a", "rejected": ""}', "rejected: must not be empty"),
+    "empty answer": (
+        json.dumps({"messages": [user("q"), assistant("")]}),
+        "messages[1].content: must not be empty",
+    ),
+    "empty rejected": (
+        '{"prompt": "q", "chosen": "a", "rejected": ""}',
+        "rejected: must not be empty",
+    ),
     "empty output": ('{"instruction": "q", "output": "\\n"}', "output: must not be empty"),
     "empty text": ('{"text": ""}', "text: must not be empty"),
     "number": ('{"prompt": "q", "completion": 4}', "completion: must be str | list, got int"),
@@ -146,7 +189,10 @@ BAD_ROWS = {
         "messages[0].content[0].text: must be str, got int",
     ),
     "type beside NaN": ('{"text": 1, "x": NaN}', "text: must be str, got int"),
-    "no role": ('{"messages": [{"content": "q"}]}', "messages[0]: Object missing required field role"),
+    "no role": (
+        '{"messages": [{"content": "q"}]}',
+        "messages[0]: Object missing required field role",
+    ),
     "role": (
         '{"messages": [{"role": "bot\\n", "content": "q"}]}',
         "messages[0].role: must be one of system, developer, user, assistant, tool, got 'bot\\n'",
@@ -179,7 +225,10 @@ BAD_ROWS = {
         '{"question": 1, "an\\nswer": 2}',
         f"no known form of example: fields 'question', 'an\\nswer'; {ACCEPTED}",
     ),
-    "half a form": ('{"prompt": "q", "completion": null}', f"no known form of example: fields 'prompt'; {ACCEPTED}"),
+    "half a form": (
+        '{"prompt": "q", "completion": null}',
+        f"no known form of example: fields 'prompt'; {ACCEPTED}",
+    ),
     "no field": ("{}", f"no known form of example: fields without a value; {ACCEPTED}"),
     "many fields": (
         json.dumps({f"f{i}": i for i in range(9)}),
@@ -189,12 +238,18 @@ BAD_ROWS = {
     "cut off": ('{"text": "t"', "not valid JSON: Input data was truncated"),
     "two values": ('{"text": "t"} {}', "not valid JSON: trailing characters (byte 15)"),
     "deep": ('{"text": "t", "x": ' + "[" * 50_000, "not valid JSON: nested too deep"),
-    "deep messages": ('{"messages": ' + '[{"role": "user", "content": ' * 20_000, "not valid JSON: nested too deep"),
+    "deep messages": (
+        '{"messages": ' + '[{"role": "user", "content": ' * 20_000,
+        "not valid JSON: nested too deep",
+    ),
     "half a surrogate": (
         '{"text": "\\ud800"}',
         "holds half of a surrogate pair, which is no text; save it as UTF-8",
     ),
-    "intent": ('{"text": "t", "intent": "both"}', "intent: must be generalize or memorize, got 'both'"),
+    "intent": (
+        '{"text": "t", "intent": "both"}',
+        "intent: must be generalize or memorize, got 'both'",
+    ),
 }
 
 
@@ -206,7 +261,11 @@ def test_every_bad_line_is_named(tmp_path, row, expected):
 
 
 def test_mistakes_of_all_files_at_once_up_to_a_limit(tmp_path):
-    paths = [write(tmp_path, "a.jsonl", "{}\n" * 30), str(tmp_path / "none"), write(tmp_path, "b.jsonl", "{}\n" * 1030)]
+    paths = [
+        write(tmp_path, "a.jsonl", "{}\n" * 30),
+        str(tmp_path / "none"),
+        write(tmp_path, "b.jsonl", "{}\n" * 1030),
+    ]
     with pytest.raises(SpecError) as caught:
         load_sections(paths)
     problems = [problem.replace(f"{tmp_path}{os.sep}", "") for problem in caught.value.problems]
@@ -219,25 +278,45 @@ BAD_FILES = {
     "blank": ("a.txt", b" \n\r\n", "a.txt: holds no text to judge by"),
     "headings alone": ("a.md", b"# A\n## B\n", "a.md: holds no text to judge by"),
     "empty array": ("a.json", b" [ ] ", "a.json: holds no text to judge by"),
-    "pickle": ("a.jsonl", pickle.dumps({"a": 1}), "a.jsonl: is a pickle, which is never read; save it as JSONL"),
+    "pickle": (
+        "a.jsonl",
+        pickle.dumps({"a": 1}),
+        "a.jsonl: is a pickle, which is never read; save it as JSONL",
+    ),
     "gzip": ("a.jsonl", gzip.compress(b"{}"), "a.jsonl: is compressed; unpack it first"),
     "LFS": (
         "a.md",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
         "a.md: is a Git LFS pointer; run `git lfs pull`",
     ),
-    "Parquet": ("a.parquet", b"PAR1\x15\x04", "a.parquet: is Parquet; save it as JSONL, an example a line"),
+    "Parquet": (
+        "a.parquet",
+        b"PAR1\x15\x04",
+        "a.parquet: is Parquet; save it as JSONL, an example a line",
+    ),
     "CSV": ("a.csv", b"q,a\n", "a.csv: is a table; save it as JSONL, an example a line"),
     "dlm": ("a.dlm", b"---\n", "a.dlm: is a .dlm document; name it under dlm_source"),
-    "binary": ("a.txt", b"a\nb\0c", "a.txt:2: binary data, or text in UTF-16; save the file as UTF-8 text"),
-    "binary array": ("a.json", b'[\n"\0"]', "a.json:2: binary data, or text in UTF-16; save the file as UTF-8 text"),
+    "binary": (
+        "a.txt",
+        b"a\nb\0c",
+        "a.txt:2: binary data, or text in UTF-16; save the file as UTF-8 text",
+    ),
+    "binary array": (
+        "a.json",
+        b'[\n"\0"]',
+        "a.json:2: binary data, or text in UTF-16; save the file as UTF-8 text",
+    ),
     "UTF-16": (
         "a.jsonl",
         "{}".encode("utf-16"),
         "a.jsonl:1: binary data, or text in UTF-16; save the file as UTF-8 text",
     ),
     "Latin-1": ("a.md", b"a\nb\n\xe9", "a.md:3: not UTF-8 text; save the file as UTF-8"),
-    "Latin-1 array": ("a.json", b'[\n\n"\xe9"]', "a.json:3: not UTF-8 text; save the file as UTF-8"),
+    "Latin-1 array": (
+        "a.json",
+        b'[\n\n"\xe9"]',
+        "a.json:3: not UTF-8 text; save the file as UTF-8",
+    ),
     "long lines": (
         "a.txt",
         b"a" * (files.MAX_LINE_BYTES + 1),
@@ -260,8 +339,14 @@ BAD_ARRAYS = {
         '[{"text": "t"}]\n[]',
         "1: not valid JSON: after this example, the array neither goes on nor ends with the file",
     ),
-    "broken": ('[{"text": "t"},\n\n{"text"}]', "3: not valid JSON, so that the rest of the array cannot be read"),
-    "trailing comma": ('[{"text": "t"},\n]', "2: not valid JSON, so that the rest of the array cannot be read"),
+    "broken": (
+        '[{"text": "t"},\n\n{"text"}]',
+        "3: not valid JSON, so that the rest of the array cannot be read",
+    ),
+    "trailing comma": (
+        '[{"text": "t"},\n]',
+        "2: not valid JSON, so that the rest of the array cannot be read",
+    ),
     "deep": ("[" * 50_000, "1: not valid JSON, so that the rest of the array cannot be read"),
     "wrong element": ('[{"text": "t"},\n\n3]', "3: an example must be object, got int"),
 }
@@ -288,7 +373,9 @@ def test_folders_and_odd_names(tmp_path):
 def test_pipes_devices_and_loops_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
-    assert refusal(str(tmp_path / "pipe")).endswith("pipe: is no regular file; save what it gives to a file")
+    assert refusal(str(tmp_path / "pipe")).endswith(
+        "pipe: is no regular file; save what it gives to a file"
+    )
     assert refusal("/dev/zero") == "/dev/zero: is no regular file; save what it gives to a file"
     assert "loop: cannot be read: " in refusal(str(tmp_path / "loop"))
 
@@ -312,16 +399,31 @@ def test_examples_are_spread_evenly(tmp_path, number):
 
 
 def test_kinds_are_counted_apart(tmp_path):
-    loaded = load(tmp_path, "a.jsonl", rows(60) + '{"text": "t"}\n{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
+    loaded = load(
+        tmp_path,
+        "a.jsonl",
+        rows(60) + '{"text": "t"}\n{"prompt": "q", "chosen": "a", "rejected": "b"}\n',
+    )
     kinds = [section.kind for section in loaded.sections]
     assert kinds == ["instruction"] * 48 + ["prose", "preference"]
 
 
 def test_doubles_are_left_out_across_files(tmp_path):
-    first, second = write(tmp_path, "a.jsonl", rows(3) + rows(1)), write(tmp_path, "b.jsonl", rows(4))
+    first, second = (
+        write(tmp_path, "a.jsonl", rows(3) + rows(1)),
+        write(tmp_path, "b.jsonl", rows(4)),
+    )
     loaded = load_sections([first, second, second])
-    assert [section.tag for section in loaded.sections] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3", "b.jsonl:4"]
-    doubles = ["a.jsonl: doubles are left out (1)", *(f"b.jsonl: doubles are left out ({n})" for n in (3, 4))]
+    assert [section.tag for section in loaded.sections] == [
+        "a.jsonl:1",
+        "a.jsonl:2",
+        "a.jsonl:3",
+        "b.jsonl:4",
+    ]
+    doubles = [
+        "a.jsonl: doubles are left out (1)",
+        *(f"b.jsonl: doubles are left out ({n})" for n in (3, 4)),
+    ]
     assert list(loaded.notes) == doubles
 
 
@@ -365,17 +467,32 @@ def test_the_line_limit_ends_a_file_within_a_long_line(tmp_path, monkeypatch):
 
 MARKDOWN = {
     "headings": (f"# A\n{WORDS}\n## B ##\n\n{WORDS} b\n", {"A": WORDS, "B": f"{WORDS} b"}),
-    "before the first heading": (f"\n{WORDS}\n# A\n{WORDS} a", {"a.md:2": WORDS, "A": f"{WORDS} a"}),
+    "before the first heading": (
+        f"\n{WORDS}\n# A\n{WORDS} a",
+        {"a.md:2": WORDS, "A": f"{WORDS} a"},
+    ),
     "no heading": (WORDS, {"a.md:1": WORDS}),
     "no heading text": (f"#\n{WORDS}", {"a.md:2": WORDS}),
     "front matter": (f"---\ntitle: x\n---\n# A\n{WORDS}", {"A": WORDS}),
     "TOML front matter": (f"+++\n# x\n+++\n# A\n{WORDS}", {"A": WORDS}),
-    "a rule is no front matter": (f"---\n{WORDS}\n# A\n{WORDS} a", {"a.md:1": f"---\n{WORDS}", "A": f"{WORDS} a"}),
+    "a rule is no front matter": (
+        f"---\n{WORDS}\n# A\n{WORDS} a",
+        {"a.md:1": f"---\n{WORDS}", "A": f"{WORDS} a"},
+    ),
     "code": (f"# A\n```sh\n# no\n~~~\n```\n{WORDS}", {"A": f"```sh\n# no\n~~~\n```\n{WORDS}"}),
-    "longer fence": (f"# A\n~~~~\n~~~\n# no\n~~~~\n{WORDS}", {"A": f"~~~~\n~~~\n# no\n~~~~\n{WORDS}"}),
-    "a fence with words closes nothing": (f"# A\n```\n``` a\n# no\n{WORDS}", {"A": f"```\n``` a\n# no\n{WORDS}"}),
+    "longer fence": (
+        f"# A\n~~~~\n~~~\n# no\n~~~~\n{WORDS}",
+        {"A": f"~~~~\n~~~\n# no\n~~~~\n{WORDS}"},
+    ),
+    "a fence with words closes nothing": (
+        f"# A\n```\n``` a\n# no\n{WORDS}",
+        {"A": f"```\n``` a\n# no\n{WORDS}"},
+    ),
     "inline code is no fence": (f"# A\n```x``` y\n# B\n{WORDS}", {"B": f"```x``` y\n\n{WORDS}"}),
-    "no headings": (f"# A\n#b\n####### c\n    # d\n{WORDS}", {"A": f"#b\n####### c\n    # d\n{WORDS}"}),
+    "no headings": (
+        f"# A\n#b\n####### c\n    # d\n{WORDS}",
+        {"A": f"#b\n####### c\n    # d\n{WORDS}"},
+    ),
     "indented heading": (f"   ### A #b \n{WORDS}", {"A #b": WORDS}),
     "few words go with the next": (f"# A\nshort\n# B\n{WORDS}", {"B": f"short\n\n{WORDS}"}),
     "few words at the end": (f"# A\n{WORDS}\n# B\nshort", {"A": f"{WORDS}\n\nshort"}),
@@ -425,19 +542,35 @@ _VALUES = st.recursive(
     | st.text(max_size=5)
     | st.sampled_from(["user", "assistant"]),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner)
     ),
     max_leaves=8,
 )
-_FIELDS = ["prompt", "completion", "messages", "chosen", "rejected", "instruction", "input", "output", "text", "intent"]
+_FIELDS = [
+    "prompt",
+    "completion",
+    "messages",
+    "chosen",
+    "rejected",
+    "instruction",
+    "input",
+    "output",
+    "text",
+    "intent",
+]
 _ROWS = st.dictionaries(st.sampled_from(_FIELDS), _VALUES, max_size=4).map(json.dumps)
 _BYTES = st.binary(max_size=200) | st.lists(_ROWS | st.text(max_size=20), max_size=4).map(
     lambda lines: "\n".join(lines).encode("utf-8", "replace")
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=_BYTES, name=st.sampled_from(["a.jsonl", "a.json", "a.md", "a.txt"]), wrap=st.booleans())
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    content=_BYTES, name=st.sampled_from(["a.jsonl", "a.json", "a.md", "a.txt"]), wrap=st.booleans()
+)
 def test_no_file_raises_anything_but_spec_errors(tmp_path, content, name, wrap):
     content = b"[" + content.replace(b"\n", b",") + b"]" if wrap else content
     path = write(tmp_path, name, content)

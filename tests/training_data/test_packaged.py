@@ -98,7 +98,9 @@ def test_prose_has_unwrapped_distinct_paragraphs_and_nothing_of_the_digitiser():
     paragraphs = [paragraph for passage in packaged.prose() for paragraph in passage.split("\n\n")]
     assert len(set(paragraphs)) == len(paragraphs)
     assert not any("\n" in paragraph or "  " in paragraph for paragraph in paragraphs)
-    assert not any(word in " ".join(paragraphs).casefold() for word in ("gutenberg", "ebook", "[", "_", "%%"))
+    assert not any(
+        word in " ".join(paragraphs).casefold() for word in ("gutenberg", "ebook", "[", "_", "%%")
+    )
 
 
 def test_prompts_are_sixteen_short_distinct_openings():
@@ -114,7 +116,9 @@ def test_stuffing_is_about_twelve_kilobytes_without_a_repeated_sentence():
     assert len(set(sentences)) == len(sentences)
 
 
-@pytest.mark.parametrize("accessor", [packaged.knowledge, packaged.prose, packaged.prompts, packaged.stuffing])
+@pytest.mark.parametrize(
+    "accessor", [packaged.knowledge, packaged.prose, packaged.prompts, packaged.stuffing]
+)
 def test_accessor_reads_its_file_once(accessor):
     assert accessor() is accessor()
 
@@ -136,9 +140,19 @@ def test_chunks_lose_nothing_but_white_space(passage, chars):
     ("passages", "chars", "limit", "expected"),
     [
         pytest.param(["One. Two. Three."], 9, 9, ("One. Two.", "Three."), id="sentence end"),
-        pytest.param(['He said "no." Then'], 14, 9, ('He said "no."', "Then"), id="closing quote stays"),
-        pytest.param(["A. long words here"], 14, 9, ("A. long words", "here"), id="early sentence end passed over"),
-        pytest.param(["version 1.5 of it"], 13, 9, ("version 1.5", "of it"), id="point inside a number"),
+        pytest.param(
+            ['He said "no." Then'], 14, 9, ('He said "no."', "Then"), id="closing quote stays"
+        ),
+        pytest.param(
+            ["A. long words here"],
+            14,
+            9,
+            ("A. long words", "here"),
+            id="early sentence end passed over",
+        ),
+        pytest.param(
+            ["version 1.5 of it"], 13, 9, ("version 1.5", "of it"), id="point inside a number"
+        ),
         pytest.param(["abcdefg"], 3, 9, ("abc", "def", "g"), id="no white space"),
         pytest.param(["a b c", "d e"], 1, 9, ("a", "d", "b", "e", "c"), id="round robin"),
         pytest.param(["a b c", "d e"], 1, 2, ("a", "d"), id="limit spans passages"),
@@ -152,7 +166,9 @@ def test_chunks_cut(passages, chars, limit, expected):
 
 def test_a_small_limit_still_covers_every_passage():
     pieces = packaged.chunks(packaged.prose(), 400, len(packaged.prose()))
-    assert all(passage.startswith(piece) for passage, piece in zip(packaged.prose(), pieces, strict=True))
+    assert all(
+        passage.startswith(piece) for passage, piece in zip(packaged.prose(), pieces, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("chars", "limit"), [(0, 1), (1, 0), (-5, 3)])

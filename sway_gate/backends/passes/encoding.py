@@ -32,13 +32,17 @@ class Encoder:
                 lengths[ids] = max(lengths.get(ids, 0), r.positions - 1)
         return lengths
 
-    def row(self, request: Request, answers: Mapping[Ids, Ids]) -> tuple[EncodedRequest | Fault, str]:
+    def row(
+        self, request: Request, answers: Mapping[Ids, Ids]
+    ) -> tuple[EncodedRequest | Fault, str]:
         """As `Backend.encode`, of one request; `answers` as `answers_needed` asks for them."""
         match request:
             case Divergence():
                 return self._divergence(request, answers)
             case LogProbs():
-                return self._completion(request.prompt, request.completion, request.chat, "logprobs")
+                return self._completion(
+                    request.prompt, request.completion, request.chat, "logprobs"
+                )
             case TeacherForced():
                 return self._completion(request.prompt, request.completion, False, "recall")
             case Generation():
@@ -57,7 +61,9 @@ class Encoder:
     def _bare(self, request: Divergence) -> Ids:
         return self._fitted(self._prompt(request.prompt, request.chat), request.positions - 1)
 
-    def _divergence(self, request: Divergence, answers: Mapping[Ids, Ids]) -> tuple[EncodedRequest | Fault, str]:
+    def _divergence(
+        self, request: Divergence, answers: Mapping[Ids, Ids]
+    ) -> tuple[EncodedRequest | Fault, str]:
         """The prompt with the base's greedy answer behind it, read from the prompt's last token on."""
         if not (bare := self._bare(request)):
             return _without_token(request.prompt), ""
@@ -109,10 +115,14 @@ class Encoder:
         tokens itself."""
         turn = [{"role": "user", "content": prompt}]
         try:
-            text = self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+            text = self._tokenizer.apply_chat_template(
+                turn, tokenize=False, add_generation_prompt=True
+            )
         except Exception as error:  # a template is a program of the base's author
             wrong = adapters.one_line(error)
-            raise CannotDecide(f"the base's chat template fails: {wrong}; set defaults.chat_template: off") from None
+            raise CannotDecide(
+                f"the base's chat template fails: {wrong}; set defaults.chat_template: off"
+            ) from None
         return str(text)
 
     def _around(self, prompt: str, chat: bool) -> tuple[Ids, Ids]:
@@ -144,7 +154,11 @@ class Encoder:
         return ids
 
     def _cut_note(self, length: int) -> str:
-        return f"cut to the model's context of {self._context} tokens" if length > self._context else ""
+        return (
+            f"cut to the model's context of {self._context} tokens"
+            if length > self._context
+            else ""
+        )
 
 
 def _without_token(prompt: str) -> Fault:

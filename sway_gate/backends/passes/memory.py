@@ -29,11 +29,17 @@ class Sizes(NamedTuple):
 def sizes(config: Any, vocabulary: int, dtype: torch.dtype) -> Sizes:
     """From the configuration of a language model that computes in `dtype`."""
     hidden = int(config.hidden_size)
-    inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * hidden
+    inner = (
+        getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * hidden
+    )
     heads = int(getattr(config, "num_attention_heads", None) or 1)
     width = hidden * int(getattr(config, "num_key_value_heads", None) or heads) // heads
     layers = int(getattr(config, "num_hidden_layers", None) or 1)
-    return Sizes((8 * hidden + 3 * int(inner)) * dtype.itemsize, 2 * width * layers * dtype.itemsize, vocabulary)
+    return Sizes(
+        (8 * hidden + 3 * int(inner)) * dtype.itemsize,
+        2 * width * layers * dtype.itemsize,
+        vocabulary,
+    )
 
 
 def cost(model: Sizes, views: int, rows: Sequence[EncodedRequest], *, shares: bool) -> int:
@@ -76,6 +82,8 @@ def _free_memory() -> float:
     """Bytes of main memory that could be had now, or a cautious guess where the system does not tell."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+            return next(
+                float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+            )
     except (OSError, StopIteration, ValueError):
         return 4.0 * _GB

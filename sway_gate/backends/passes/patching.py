@@ -13,7 +13,10 @@ class Patches:
     """The changes of whole parameters, by name, and the view that they were last put on for."""
 
     def __init__(
-        self, model: nn.Module, changes: Mapping[str, null_adapters.Array], settings: null_adapters.NullSettings
+        self,
+        model: nn.Module,
+        changes: Mapping[str, null_adapters.Array],
+        settings: null_adapters.NullSettings,
     ) -> None:
         self._model, self._changes, self._settings = model, changes, settings
         self._original: dict[str, Tensor] = {}
@@ -24,10 +27,14 @@ class Patches:
         if view == self._view:
             return
         if self._view is None:
-            self._original = {name: self._model.get_parameter(name).detach().clone() for name in self._changes}
+            self._original = {
+                name: self._model.get_parameter(name).detach().clone() for name in self._changes
+            }
         for name, delta in self._changes.items():
             original = self._original[name]
-            change = 0.0 if view == BASE else view.scale * self._change(name, delta, view).to(original)
+            change = (
+                0.0 if view == BASE else view.scale * self._change(name, delta, view).to(original)
+            )
             owner, _, leaf = name.rpartition(".")
             # A parameter of its own: a tied weight elsewhere keeps the base's values.
             patched = nn.Parameter(original + change, requires_grad=False)

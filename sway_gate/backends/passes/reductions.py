@@ -13,7 +13,10 @@ _CACHED_FLOATS = 2**19
 
 
 def reduce(
-    views: Sequence[View], rows: Sequence[EncodedRequest], logits: Tensor, references: dict[EncodedRequest, Any]
+    views: Sequence[View],
+    rows: Sequence[EncodedRequest],
+    logits: Tensor,
+    references: dict[EncodedRequest, Any],
 ) -> Tensor:
     """[V, P, vocabulary] -> [V, P]: log-probabilities of the targets, or divergences from the base, in nats.
 
@@ -34,15 +37,21 @@ def _of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     targets = targets.expand(len(logits), -1)[..., None]
     chosen = logits.gather(-1, targets).squeeze(-1)
     # View by view: float32 copies of all logits at once would be the largest tensors of the pass.
-    logs = torch.stack([c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)])
+    logs = torch.stack(
+        [c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)]
+    )
     if rows[0].asks == "logprobs":
         return logs
     return torch.stack([logs, (logits.argmax(-1) == targets.squeeze(-1)).float()], -1)
 
 
-def _in_blocks(divergence: Callable[[Tensor, Tensor], Tensor], log_p: Tensor, logits: Tensor) -> Tensor:
+def _in_blocks(
+    divergence: Callable[[Tensor, Tensor], Tensor], log_p: Tensor, logits: Tensor
+) -> Tensor:
     """[P] from [P, vocabulary], on a CPU a few positions at a time: the steps of a divergence stay in its cache."""
-    size = max(1, _CACHED_FLOATS // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
+    size = (
+        max(1, _CACHED_FLOATS // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
+    )
     blocks = zip(torch.split(log_p, size), torch.split(logits, size), strict=True)
     return torch.cat([divergence(p, x.float().log_softmax(-1)) for p, x in blocks])
 

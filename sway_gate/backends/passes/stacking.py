@@ -43,7 +43,9 @@ def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
 class Stack:
     """The factors of all sources for each adapted module, and the hooks that apply them."""
 
-    def __init__(self, model: nn.Module, factors: Mapping[str, LowRank], dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: nn.Module, factors: Mapping[str, LowRank], dtype: torch.dtype
+    ) -> None:
         self.reached: set[str] = set()
         """Modules that a pass has gone through so far."""
         self._pass: _Pass | None = None
@@ -54,7 +56,9 @@ class Stack:
             device = next(module.parameters()).device
             # [S, r, in] and [S, out, r], S sources.
             pair = tuple(torch.from_numpy(x).to(device=device, dtype=dtype) for x in (a, b))
-            self._hooks.append(module.register_forward_hook(self._hook(name, *pair), with_kwargs=True))
+            self._hooks.append(
+                module.register_forward_hook(self._hook(name, *pair), with_kwargs=True)
+            )
 
     def remove(self) -> None:
         """Leave the model as it was, and free the factors."""
@@ -62,7 +66,9 @@ class Stack:
             self._hooks.pop().remove()
 
     @contextmanager
-    def viewing(self, views: Sequence[View], rows: int, width: int, device: torch.device) -> Iterator[None]:
+    def viewing(
+        self, views: Sequence[View], rows: int, width: int, device: torch.device
+    ) -> Iterator[None]:
         """Passes inside the block run under `views`, the base first where it is among them."""
         adapted = [view for view in views if view.source != "base"]
         base = (len(views) - len(adapted)) * rows
@@ -88,7 +94,9 @@ class Stack:
             # Contiguous, so that the views below are views and what is added in place is in the output.
             output = output.contiguous()
             inputs = _own_rows((args or tuple(kwargs.values()))[0], current)
-            target = _own_rows(output, current).view(views, -1, output.shape[-1])  # [V, rows * T, out]
+            target = _own_rows(output, current).view(
+                views, -1, output.shape[-1]
+            )  # [V, rows * T, out]
             if isinstance(module, nn.Embedding):
                 # Selecting rows of aᵀ is the product with one-hot inputs.
                 middle = _embed(a[current.sources], inputs.reshape(views, -1))

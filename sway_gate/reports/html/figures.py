@@ -24,7 +24,11 @@ INSTALL = "pip install 'sway-gate[viz]'"
 # Stand-ins that matplotlib takes for colours, and what stands in the picture.
 _INK, _MUTED, _LINE, _OWN, _NULL, _PAPER = (f"#00000{i}" for i in range(1, 7))
 _PROPERTIES = dict(
-    zip((_INK, _MUTED, _LINE, _OWN, _NULL, _PAPER), ("ink", "muted", "line", "own", "null", "paper"), strict=True)
+    zip(
+        (_INK, _MUTED, _LINE, _OWN, _NULL, _PAPER),
+        ("ink", "muted", "line", "own", "null", "paper"),
+        strict=True,
+    )
 )
 _DPI = 72  # of SVG in matplotlib: a point is a pixel
 _WIDTH = 350
@@ -88,14 +92,26 @@ def _among_nulls(probe: ProbeResult) -> Figure | None:
         places = axes.transData.transform([(value, 0) for value in nulls])[:, 0]
         axes.plot(nulls, _rows(places.tolist()), "o", color=_NULL, markersize=5, **_EDGE)
         if len(bounds) == 2:
-            axes.plot(bounds, [_ROWS, _ROWS], "-", color=_OWN, linewidth=2, solid_capstyle="butt", clip_on=False)
+            axes.plot(
+                bounds,
+                [_ROWS, _ROWS],
+                "-",
+                color=_OWN,
+                linewidth=2,
+                solid_capstyle="butt",
+                clip_on=False,
+            )
         axes.plot(own, _ROWS, "D", color=_OWN, markersize=8, **_EDGE)
         axes.set_ylim(-1.2, _ROWS + 2.2)
         axes.set_yticks([0, _ROWS], ["nulls", "adapter"])
         axes.spines["left"].set_visible(False)
 
     caption = f"Among {counted_nulls}" + (f", in {one_line(probe.units)}" if probe.units else "")
-    return Figure(_svg(draw, "logarithmic scale" if is_log else "", 112, salt=f"{probe.name} nulls"), caption, alt)
+    return Figure(
+        _svg(draw, "logarithmic scale" if is_log else "", 112, salt=f"{probe.name} nulls"),
+        caption,
+        alt,
+    )
 
 
 def _rows(places: Sequence[float]) -> list[int]:
@@ -135,16 +151,24 @@ def _by_rank(probe: ProbeResult) -> Figure | None:
 
     def draw(axes: "Axes") -> None:
         axes.axhline(0, color=_LINE, linewidth=1)
-        axes.plot(range(len(known)), heights, "-D", color=_OWN, markersize=6, linewidth=1.5, clip_on=False)
+        axes.plot(
+            range(len(known)), heights, "-D", color=_OWN, markersize=6, linewidth=1.5, clip_on=False
+        )
         for x, z in enumerate(heights):
-            axes.annotate(sigmas(z), (x, z), (0, 9), textcoords="offset points", ha="center", color=_INK)
+            axes.annotate(
+                sigmas(z), (x, z), (0, 9), textcoords="offset points", ha="center", color=_INK
+            )
         axes.set_xlim(-0.5, len(known) - 0.5)
-        axes.set_ylim(min(0.0, *heights) - 0.6, max(0.0, *heights) + 0.3 * max(1.0, *map(abs, heights)))
+        axes.set_ylim(
+            min(0.0, *heights) - 0.6, max(0.0, *heights) + 0.3 * max(1.0, *map(abs, heights))
+        )
         axes.set_xticks(range(len(known)), [f"{multiplier:g}×" for multiplier in multipliers])
 
     said = ", ".join(f"{sigmas(z)} at {multiplier:g} times" for multiplier, z in known)
     alt = f"z against null adapters of other variance: {said}."
-    return Figure(_svg(draw, "variance of the nulls", 150, "z", f"{probe.name} ranks"), "Rank profile", alt)
+    return Figure(
+        _svg(draw, "variance of the nulls", 150, "z", f"{probe.name} ranks"), "Rank profile", alt
+    )
 
 
 # Curves
@@ -160,7 +184,9 @@ class _Plot(NamedTuple):
     lines: Mapping[str, str]
 
 
-_RESPONSE = _Plot("Response over λ", "lambdas", "λ, scale of the adapter", "distance", {"curve": ""})
+_RESPONSE = _Plot(
+    "Response over λ", "lambdas", "λ, scale of the adapter", "distance", {"curve": ""}
+)
 _LOSS = _Plot(
     "Loss over λ",
     "lambdas",
@@ -195,8 +221,17 @@ def _curve(name: str, details: Mapping[str, Any], plot: _Plot) -> Figure | None:
             axes.axvline(1, color=_LINE, linewidth=1)
         for key, points in lines.items():
             color, style = (_NULL, "--o") if key == "control_loss" else (_OWN, "-D")
-            axes.plot(*zip(*points, strict=True), style, color=color, markersize=4.5, linewidth=1.5, clip_on=False)
-            axes.annotate(plot.lines[key], points[0], (2, 7), textcoords="offset points", color=_INK)
+            axes.plot(
+                *zip(*points, strict=True),
+                style,
+                color=color,
+                markersize=4.5,
+                linewidth=1.5,
+                clip_on=False,
+            )
+            axes.annotate(
+                plot.lines[key], points[0], (2, 7), textcoords="offset points", color=_INK
+            )
         axes.set_ylim(bottom=min(0.0, *(y for points in lines.values() for _, y in points)))
         axes.locator_params(nbins=5)
 
@@ -209,7 +244,9 @@ def _points(xs: object, ys: object) -> list[tuple[float, float]]:
     if not (isinstance(xs, list | tuple) and isinstance(ys, list | tuple)):
         return []
     return sorted(
-        (float(x), float(y)) for x, y in zip(xs[:_MANY], ys, strict=False) if _is_drawable(x) and _is_drawable(y)
+        (float(x), float(y))
+        for x, y in zip(xs[:_MANY], ys, strict=False)
+        if _is_drawable(x) and _is_drawable(y)
     )
 
 
@@ -221,7 +258,9 @@ def _told(points: Sequence[tuple[float, float]]) -> str:
 # Drawing
 
 
-def _svg(draw: Callable[["Axes"], None], x_label: str, height: float, y_label: str = "", salt: str = "") -> str:
+def _svg(
+    draw: Callable[["Axes"], None], x_label: str, height: float, y_label: str = "", salt: str = ""
+) -> str:
     """`salt`: what makes the ids in this picture differ from those in all others of a page."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -239,7 +278,11 @@ def _svg(draw: Callable[["Axes"], None], x_label: str, height: float, y_label: s
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         written = io.StringIO()
-        canvas.savefig(written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        canvas.savefig(
+            written,
+            format="svg",
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     return _inline(written.getvalue(), height)
 
 
@@ -283,7 +326,10 @@ def _inline(svg: str, height: float) -> str:
 _REWRITTEN = tuple(
     (re.compile(pattern, re.DOTALL), kept)
     for pattern, kept in (
-        (r"\A.*?<svg[^>]*>|<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", ""),
+        (
+            r"\A.*?<svg[^>]*>|<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>",
+            "",
+        ),
         (r' id="[A-Za-z.]+\w*_\d+"| transform="rotate\(-?0 [^)]*\)"|font-family: [^;"]*; ', ""),
         (r'font: ([\d.]+)px [^;"]*', r"font-size: \1px"),
         (r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1"),

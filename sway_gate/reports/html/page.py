@@ -86,9 +86,7 @@ def render(result: GateResult) -> str:
 
 def notebook(result: GateResult) -> str:
     """The page in a frame of its own, for notebooks; where frames are not shown, the verdict in a line."""
-    frame = (
-        'style="width:100%;height:720px;border:1px solid #8888;border-radius:6px" sandbox="" title="sway-gate report"'
-    )
+    frame = 'style="width:100%;height:720px;border:1px solid #8888;border-radius:6px" sandbox="" title="sway-gate report"'
     page, line = (stdlib_html.escape(text) for text in (render(result), clean(headline(result))))
     return f'<iframe srcdoc="{page}" {frame}>{line}</iframe>'
 
@@ -108,11 +106,15 @@ def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
         steps=next_steps(result)[: limits.entries],
         entries=limits.entries,
         measured=list(_measured(result)),
-        install="" if available() or not any(probe.null_values for probe in result.probes) else INSTALL,
+        install=""
+        if available() or not any(probe.null_values for probe in result.probes)
+        else INSTALL,
     )
 
 
-def _views(probes: Sequence[ProbeResult], drawn: Sequence[list[Figure] | None], limits: Limits) -> list[Shown]:
+def _views(
+    probes: Sequence[ProbeResult], drawn: Sequence[list[Figure] | None], limits: Limits
+) -> list[Shown]:
     room = limits.pictures
     views = []
     for probe, pictures in zip(probes[: limits.probes], drawn, strict=False):
@@ -131,12 +133,19 @@ def _shown(probe: ProbeResult, pictures: list[Figure] | None, limits: Limits) ->
         [piece for piece in found if isinstance(piece, Fact)],
         pictures or [],
         pictures is None,
-        [grid(p, is_open) if isinstance(p, Table) else texts(p, is_open) for p in found if not isinstance(p, Fact)],
+        [
+            grid(p, is_open) if isinstance(p, Table) else texts(p, is_open)
+            for p in found
+            if not isinstance(p, Fact)
+        ],
     )
 
 
 def _cells(view: Shown) -> int:
-    sizes = (len(p.rows) * len(p.head) if isinstance(p, Grid) else 4 * len(p.passages.entries) for p in view.lists)
+    sizes = (
+        len(p.rows) * len(p.head) if isinstance(p, Grid) else 4 * len(p.passages.entries)
+        for p in view.lists
+    )
     return len(view.more_facts) + sum(sizes)
 
 
@@ -211,8 +220,16 @@ def _why(result: GateResult) -> str:
 
 def _tally(probes: Sequence[ProbeResult]) -> list[tuple[str, str]]:
     """How many probes ended in each verdict: [(verdict, words)], in the verdicts' order."""
-    words = {"pass": "pass", "fail": "fail", "warn": "inconclusive", "skip": "skipped", "error": "could not run"}
-    counts = {verdict.value: sum(probe.verdict is verdict for probe in probes) for verdict in Verdict}
+    words = {
+        "pass": "pass",
+        "fail": "fail",
+        "warn": "inconclusive",
+        "skip": "skipped",
+        "error": "could not run",
+    }
+    counts = {
+        verdict.value: sum(probe.verdict is verdict for probe in probes) for verdict in Verdict
+    }
     return [(verdict, f"{count} {words[verdict]}") for verdict, count in counts.items() if count]
 
 
@@ -225,7 +242,9 @@ def _composite(result: GateResult, entries: int) -> list[tuple[str, float | None
             name,
             category.score,
             _share_bar(category.score),
-            f"{100 * category.weight / total:.0f} %" if total and category.score is not None else "–",
+            f"{100 * category.weight / total:.0f} %"
+            if total and category.score is not None
+            else "–",
         )
         for name, category in categories
     ]
@@ -243,7 +262,9 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         yield Fact("95 % interval", interval(probe.ci_95))
     is_harm = probe.null_z is not None
     if probe.effect_ok is not None:
-        yield Fact("margin" if is_harm else "fixed rule", "holds" if probe.effect_ok else "does not hold")
+        yield Fact(
+            "margin" if is_harm else "fixed rule", "holds" if probe.effect_ok else "does not hold"
+        )
     if is_harm:
         yield Fact("distance to the margin", f"{sigmas(probe.z)} (standard errors)")
         yield Fact("z against the nulls", sigmas(probe.null_z))
@@ -252,7 +273,10 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
     if probe.p is not None:
         yield Fact("p, Monte Carlo", number(probe.p, 2))
     if known := ranks(probe.z_by_rank):
-        yield Fact("z by variance of the nulls", " · ".join(f"{sigmas(z)} at {rank:g}×" for rank, z in known))
+        yield Fact(
+            "z by variance of the nulls",
+            " · ".join(f"{sigmas(z)} at {rank:g}×" for rank, z in known),
+        )
     if probe.n_null:
         values = sorted(value for value in probe.null_values[:256] if is_number(value))
         yield Fact(counted(probe.n_null, "null adapter"), " · ".join(map(number, values)))
@@ -272,8 +296,15 @@ def _measured(result: GateResult) -> Iterator[Fact]:
     yield Fact("calibration", _calibration(result))
     setting = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
     yield Fact("setting", " · ".join(filter(None, setting)))
-    yield Fact("versions", " · ".join(f"{name} {version}" for name, version in list(result.versions.items())[:40]))
-    phases = ", ".join(f"{name} {number(value)}" for name, value in list(result.timing.items())[:12] if name != "total")
+    yield Fact(
+        "versions",
+        " · ".join(f"{name} {version}" for name, version in list(result.versions.items())[:40]),
+    )
+    phases = ", ".join(
+        f"{name} {number(value)}"
+        for name, value in list(result.timing.items())[:12]
+        if name != "total"
+    )
     yield Fact("time", f"{seconds(result.timing):.1f} s" + (f" ({phases})" if phases else ""))
     if result.cached:
         yield Fact("cached", "yes: measured before, of the same files")

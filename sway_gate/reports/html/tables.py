@@ -54,7 +54,9 @@ def grid(table: Table, is_open: bool) -> Grid:
     for key in table.columns:
         columns.append(_column(table, key))
         if key == drawn:
-            columns.append([Cell("", "bar"), *(Cell("", "bar", bar) for bar in bars(table.column(key)))])
+            columns.append(
+                [Cell("", "bar"), *(Cell("", "bar", bar) for bar in bars(table.column(key)))]
+            )
     head, *rows = (list(row) for row in zip(*columns, strict=True))
     verdicts = table.column("verdict") if "verdict" in table.columns else [""] * len(rows)
     is_open = len(rows) <= _OPEN and (is_open or bool(drawn))

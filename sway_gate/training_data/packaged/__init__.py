@@ -53,7 +53,9 @@ def chunks(passages: Sequence[str], chars: int, limit: int) -> tuple[str, ...]:
     if chars < 1 or limit < 1:
         raise ValueError(f"chunks: chars={chars} and limit={limit} must both be at least 1")
     rounds = zip_longest(*(_pieces(passage, chars) for passage in passages))
-    return tuple(islice((piece for piece in chain.from_iterable(rounds) if piece is not None), limit))
+    return tuple(
+        islice((piece for piece in chain.from_iterable(rounds) if piece is not None), limit)
+    )
 
 
 def _pieces(passage: str, chars: int) -> Iterator[str]:
