@@ -168,7 +168,7 @@ def arithmetic_rate(folder: Path) -> str:
     from sway_gate.backends import hf, null_adapters
     from sway_gate.backends.loading import Source
     from sway_gate.engine.run import run_plan
-    from sway_gate.measurements import FINETUNED, Divergence, View
+    from sway_gate.measurements import BASE, FINETUNED, Divergence, View, with_base
     from sway_gate.output import silent
 
     x, w = torch.randn(1024, 576), torch.randn(1536, 576)
@@ -187,11 +187,12 @@ def arithmetic_rate(folder: Path) -> str:
     requests = [Divergence(" ".join(PROMPTS[4 * i : 4 * i + 4])) for i in range(4)]
     rows = [row for row, _ in backend.encode(requests)]
     tokens = 16 * len(rows) * max(len(row.ids) for row in rows)
+    network = backend.weights.model(BASE).network
     weights = sum(
-        p.numel() for n, p in backend._model.named_parameters() if p.dim() == 2 and "embed" not in n
+        p.numel() for n, p in network.named_parameters() if p.dim() == 2 and "embed" not in n
     )
     head = 16 * len(rows) * 49152 * 576
-    plan = [(v, r) for v in views for r in requests]
+    plan = with_base((v, r) for v in views for r in requests)
     seconds = min(_seconds(lambda: run_plan(plan, lambda: backend, None, silent)) for _ in range(5))
     rate = 2 * (tokens * weights + head) / seconds
     what = f"stacked passes, 64 rows of {tokens // 64} tokens"
@@ -203,7 +204,7 @@ def generation_rate(folder: Path) -> str:
     from sway_gate.backends import hf, null_adapters
     from sway_gate.backends.loading import Source
     from sway_gate.engine.run import run_plan
-    from sway_gate.measurements import BASE, FINETUNED, Generation, View
+    from sway_gate.measurements import BASE, FINETUNED, Generation, View, with_base
     from sway_gate.output import silent
 
     backend = hf.load(
@@ -215,14 +216,14 @@ def generation_rate(folder: Path) -> str:
         for v in (FINETUNED, *(View("null", i) for i in range(4)))
         for p in PROMPTS[:8]
     ]
-    together = _seconds(lambda: run_plan(plan, lambda: backend, None, silent))
+    together = _seconds(lambda: run_plan(with_base(plan), lambda: backend, None, silent))
     views = [view for view, _ in plan[::8]]
     rows = [row for row, _ in backend.encode([request for _, request in plan[:8]])]
 
     def one_by_one() -> None:
         for view in (BASE, *views):
             for row in rows:
-                backend.measure([view], [row], {})
+                backend.forward([view], [row])
 
     alone = _seconds(one_by_one)
     what = "48 generations of 64 tokens, batched"

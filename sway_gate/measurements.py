@@ -4,7 +4,7 @@ A **view** is one set of weights over the shared base; a **request** is one meas
 any view. A probe lists the requests it needs, the engine makes them for every view, `Answers` holds the results.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
@@ -89,6 +89,27 @@ Request = Divergence | LogProbs | TeacherForced | Generation
 Answer = Floats | str
 
 
+class Measurement(NamedTuple):
+    """One request under one view."""
+
+    view: View
+    request: Request
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether other views are compared with it: the base's distributions for a divergence."""
+        return self.view.source == "base" and isinstance(self.request, Divergence)
+
+
+def with_base(wanted: Iterable[tuple[View, Request]]) -> tuple[Measurement, ...]:
+    """Each measurement once, in order, after the base's measurement of the same request."""
+    found: dict[Measurement, None] = {}
+    for view, request in wanted:
+        found[Measurement(BASE, request)] = None
+        found[Measurement(view, request)] = None
+    return tuple(found)
+
+
 class Fault(NamedTuple):
     """In place of an answer: what went wrong, where, and whose fault it is.
 
@@ -112,8 +133,8 @@ class Answers:
 
     def __init__(
         self,
-        values: Mapping[tuple[View, Request], Answer],
-        faults: Mapping[tuple[View, Request], Fault],
+        values: Mapping[Measurement, Answer],
+        faults: Mapping[Measurement, Fault],
     ) -> None:
         self._values, self._faults = values, faults
 
@@ -126,9 +147,10 @@ class Answers:
         return cast(str, self._answer(view, request))
 
     def _answer(self, view: View, request: Request) -> Answer:
-        if fault := self._faults.get((view, request)):
+        measurement = Measurement(view, request)
+        if fault := self._faults.get(measurement):
             raise NoAnswer(fault)
-        return self._values[view, request]
+        return self._values[measurement]
 
 
 class ViewAnswers(NamedTuple):

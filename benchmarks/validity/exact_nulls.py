@@ -35,7 +35,7 @@ from sway_gate.engine.plan import (
     plan_probes,
 )
 from sway_gate.engine.run import run_plan
-from sway_gate.measurements import Answers, Floats, View, ViewAnswers
+from sway_gate.measurements import Answers, Floats, View, ViewAnswers, with_base
 from sway_gate.output import silent
 from sway_gate.probes.base import Context
 from sway_gate.spec.load import parse_spec
@@ -93,7 +93,8 @@ def measured(base: str, name: str, embedding_model: str, drawn: int) -> Measured
     plan = [
         (view, need.request) for p in planned for need in p.needs if need.of_nulls for view in views
     ]
-    return Measured(planned, context, run_plan(plan, lambda: backend, None, silent).answers, views)
+    answers = run_plan(with_base(plan), lambda: backend, None, silent).answers
+    return Measured(planned, context, answers, views)
 
 
 def zs(p: PlannedProbe, found: Measured, others: int, seed: int) -> Floats:

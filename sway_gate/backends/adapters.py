@@ -17,6 +17,7 @@ from peft import PeftConfig, PeftModel
 from peft.tuners.lora import Embedding, LoraConfig, LoraLayer
 from torch import Tensor, nn
 
+from sway_gate.backends.base import error_text
 from sway_gate.backends.null_adapters import Array, LowRank
 from sway_gate.errors import AdapterError
 
@@ -61,7 +62,7 @@ def _config(folder: Path) -> Any:
     try:
         return PeftConfig.from_pretrained(str(folder))
     except Exception as error:  # peft raises whatever the file provokes
-        raise AdapterError(f"{folder / 'adapter_config.json'}: {one_line(error)}") from None
+        raise AdapterError(f"{folder / 'adapter_config.json'}: {error_text(error)}") from None
 
 
 def _plain_lora(config: Any) -> bool:
@@ -92,7 +93,7 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
             loaded = wrapped.load_adapter(str(folder), _ADAPTER, low_cpu_mem_usage=lean)
     except Exception as error:  # peft raises whatever the files provoke
         raise AdapterError(
-            f"{folder}: the adapter does not fit the base: {one_line(error)}"
+            f"{folder}: the adapter does not fit the base: {error_text(error)}"
         ) from None
     wrong = [f"unexpected {k}" for k in loaded.unexpected_keys] + [
         f"missing {k}" for k in loaded.missing_keys
@@ -139,7 +140,7 @@ def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module,
             merged = wrapped.merge_and_unload()
     except Exception as error:  # tuners without a merge raise in their own ways
         raise AdapterError(
-            f"{folder}: {_sort(config)} cannot be applied: {one_line(error)}"
+            f"{folder}: {_sort(config)} cannot be applied: {error_text(error)}"
         ) from None
     merged = _bare(merged)
     after = _parameters(merged)
@@ -186,9 +187,3 @@ def _sort(config: Any) -> str:
 def _numpy(x: Tensor) -> Array:
     array: Array = x.detach().to(device="cpu", dtype=torch.float32).contiguous().numpy()
     return array
-
-
-def one_line(error: Exception) -> str:
-    """An exception as one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "…"

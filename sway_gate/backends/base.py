@@ -1,37 +1,41 @@
-"""What a backend is: one loaded base with its adapter and nulls, that scores rows under views.
+"""The backend protocol: one loaded base with its adapter and nulls computes requests under views.
 
-The engine decides what is measured and in which batches; a backend turns one batch into numbers.
+The engine decides what is measured and in which batches. A backend turns one batch into numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from sway_gate.measurements import Answer, Fault, Request, View
+from sway_gate.text import cut, one_line
 
-Capability = Literal["nulls", "scales", "generation", "recall"]
+Capability = Literal["nulls", "scales", "generation", "teacher_forced"]
 ALL: frozenset[Capability] = frozenset(get_args(Capability))
-"""What a backend may be able to do beyond log-probabilities and divergences: views of null adapters, of the adapter at
-other scales; texts; the most probable token."""
+"""What a backend may offer in addition to log-probabilities and divergences: views of null
+adapters, the adapter at other scales, generated texts, argmax matches under teacher forcing."""
+Kind = Literal["logprobs", "teacher_forced", "js", "kl", "text"]
 
 
 class EncodedRequest(NamedTuple):
-    """One tokenised request: logits are read after `ids[p]` for each p in `positions`.
+    """One tokenised request. Logits are read after `ids[p]` for each p in `positions`.
 
-    `asks` says what is made of them: log-probabilities of `targets`, one a position (recall: and whether they are the
-    most probable), or a divergence, js or kl; text: at most `length` tokens are decoded after `ids`. The first `shared`
-    tokens stand in front of other rows too: rows of one pass agree in them.
+    `kind` is what they become: log-probabilities of `targets`, one per position (teacher_forced:
+    also whether the target is the argmax), or a divergence, js or kl. kind text: at most `length`
+    tokens are decoded after `ids`. All requests of one pass have the same first `prefix_len` ids.
+    `payload` is for the backend; the engine only compares it.
     """
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
     targets: tuple[int, ...] = ()
-    asks: Literal["logprobs", "recall", "js", "kl", "text"] = "logprobs"
+    kind: Kind = "logprobs"
     length: int = 0
-    shared: int = 0
+    prefix_len: int = 0
+    payload: Hashable = None
 
 
 class Facts(NamedTuple):
-    """How a backend computes: for the report and for the key of cached readings."""
+    """How a backend computes: for the report and for the key of cached results."""
 
     device: str
     dtype: str
@@ -39,40 +43,58 @@ class Facts(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class PassResult(NamedTuple):
+    """Answers [view][row] of one pass.
+
+    `base_log_probs`: of divergences, the base's log-probabilities, one entry per row; otherwise
+    None. The engine hands them to the other passes over the same rows.
+    """
+
+    answers: list[list[Answer | Fault]]
+    base_log_probs: Sequence[Any] | None = None
+
+
 class OutOfMemory(Exception):
-    """A pass did not fit; the engine halves it."""
+    """A pass does not fit into memory. The engine divides it."""
 
 
 class NotStackable(Exception):
-    """A pass of several views cannot be made for this model; the engine goes on with one view at a time."""
+    """This model cannot compute several views in one pass. The engine continues view by view."""
 
 
 class Backend(Protocol):
     facts: Facts
-    stacked: bool
-    """Whether one pass can serve several views. Where not, passes of one view should follow each other."""
+    batches_views: bool
+    """Whether one pass computes several views. Constant. If not, changing the view may be slow."""
 
     def encode(self, requests: Sequence[Request]) -> Sequence[tuple[EncodedRequest | Fault, str]]:
-        """The row of each request, and a note ("" if none) where a text had to be cut to the model's context; a fault
-        where there is nothing to measure in it."""
+        """Encode each request, with a note if a text was cut to the model's context, else "".
+
+        A request with nothing to measure gives a Fault.
+        """
 
     def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
-        """Bytes that a pass needs beyond the weights, roughly."""
+        """Estimate the bytes that a pass needs in addition to the weights."""
 
     def budget(self) -> int:
         """Bytes that a pass may use."""
 
-    def unreached(self) -> tuple[str, ...]:
-        """Adapted modules that no pass has gone through so far: their change cannot show in any answer."""
+    def unused_modules(self) -> tuple[str, ...]:
+        """Adapted modules that no pass has used so far: their change cannot affect any answer."""
 
-    def measure(
+    def forward(
         self,
         views: Sequence[View],
         rows: Sequence[EncodedRequest],
-        references: dict[EncodedRequest, Any],
-    ) -> list[list[Answer | Fault]]:
-        """Answers [view][row] of one pass; the rows ask for one thing and share the same leading tokens, if any.
+        base_log_probs: Sequence[Any] | None = None,
+    ) -> PassResult:
+        """Run one pass. The rows have one kind and the same prefix.
 
-        `references` keeps the base's distributions for the divergences: a pass that has the base among its views puts
-        them there, the base standing first; later passes over the same rows read them.
+        Divergences without `base_log_probs` need the base as the first view. Raises OutOfMemory
+        or NotStackable.
         """
+
+
+def error_text(error: Exception) -> str:
+    """An exception of another library as one line: its message, or its type if it has none."""
+    return cut(one_line(str(error)) or type(error).__name__, 298)

@@ -3,14 +3,15 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, assert_never, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sway_gate import stats
-from sway_gate.backends.base import ALL, Capability, EncodedRequest, Facts
+from sway_gate.backends.base import ALL, Capability, EncodedRequest, Facts, Kind, PassResult
 from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.measurements import (
     BASE,
@@ -25,16 +26,20 @@ from sway_gate.measurements import (
     View,
 )
 from sway_gate.spec.schema import ModelRef
+from sway_gate.text import cut, one_line
 from sway_gate.training_data import packaged
 
 _METHODS = {
     "log_probs": "(view, prompt, completion)",
     "next_token_log_probs": "(view, prompt, answer)",
     "generate": "(view, prompt, max_new_tokens)",
-    "greedy_hits": "(view, prompt, completion)",
+    "argmax_matches": "(view, prompt, completion)",
 }
 _REQUIRED = ("log_probs", "next_token_log_probs")
-_REQUIRED_FOR = {"generation": "generate", "recall": "greedy_hits"}
+_REQUIRED_FOR = {"generation": "generate", "teacher_forced": "argmax_matches"}
+_OLD_CAPABILITY = {"recall": "teacher_forced"}
+_OLD_METHOD = {"argmax_matches": "greedy_hits"}
+"""Names that objects may use instead."""
 _UNKNOWN = Facts("custom", "", "loose")
 _CHARS_PER_TOKEN = 4
 # What rounding in a model's own precision may do to a log-probability, and to the sum of all probabilities.
@@ -64,9 +69,11 @@ class CapableModel(ScoringModel, Protocol):
     def generate(self, view: View, prompt: str, max_new_tokens: int) -> str:
         """What greedy decoding writes after `prompt`, without the prompt. Needs "generation" in `capabilities`."""
 
-    def greedy_hits(self, view: View, prompt: str, completion: str) -> ArrayLike:
-        """Of each token that `log_probs` scores: whether it is the most probable one, [tokens] of booleans. Needs
-        "recall" in `capabilities`."""
+    def argmax_matches(self, view: View, prompt: str, completion: str) -> ArrayLike:
+        """Whether each token that `log_probs` scores is the most probable one: booleans [tokens].
+
+        Needs "teacher_forced" in `capabilities`.
+        """
 
 
 def load(entry_point: str | None, base: ModelRef, ft: ModelRef) -> "CustomBackend":
@@ -85,16 +92,25 @@ def wrap(model: Any, label: str, facts: Facts = _UNKNOWN) -> "CustomBackend":
     """`model`, a `ScoringModel` or `CapableModel`, as a backend; messages start with `label`. Raises CannotDecide where a
     method is missing."""
     declared: Any = getattr(model, "capabilities", frozenset())
-    if not isinstance(declared, set | frozenset) or not declared <= ALL:
+    known = ALL | _OLD_CAPABILITY.keys()
+    if not isinstance(declared, set | frozenset) or not declared <= known:
         raise CannotDecide(
             f"{label}: capabilities must be a set out of {', '.join(sorted(ALL))}, got {declared!r:.80}"
         )
-    for method in (*_REQUIRED, *(_REQUIRED_FOR[c] for c in declared if c in _REQUIRED_FOR)):
-        if not callable(getattr(model, method, None)):
+    capabilities = frozenset(_OLD_CAPABILITY.get(name, name) for name in declared)
+    needed = [method for name, method in _REQUIRED_FOR.items() if name in capabilities]
+    for method in (*_REQUIRED, *needed):
+        if not callable(getattr(model, _own_name(model, method), None)):
             raise CannotDecide(
                 f"{label}: its {type(model).__name__} lacks the method {method}{_METHODS[method]}"
             )
-    return CustomBackend(model, label, frozenset(declared), facts)
+    return CustomBackend(model, label, cast(frozenset[Capability], capabilities), facts)
+
+
+def _own_name(model: Any, method: str) -> str:
+    """The name under which `model` has `method`: its old one only if it lacks the new one."""
+    old = _OLD_METHOD.get(method, method)
+    return old if hasattr(model, old) and not hasattr(model, method) else method
 
 
 def _needed(view: View, request: Request) -> frozenset[Capability]:
@@ -103,7 +119,7 @@ def _needed(view: View, request: Request) -> frozenset[Capability]:
         "nulls": view.source == "null",
         "scales": view.scale != 1.0,
         "generation": isinstance(request, Generation),
-        "recall": isinstance(request, TeacherForced),
+        "teacher_forced": isinstance(request, TeacherForced),
     }
     return frozenset(capability for capability, is_taken in takes.items() if is_taken)
 
@@ -117,28 +133,51 @@ class _Empty(Exception):
 
 
 class _TextRequest(NamedTuple):
-    """A request with the texts that the model gets for it."""
+    """A request with the two texts that the model gets for it.
+
+    `after`: the completion, or the base's answer, after which divergences are read.
+    """
 
     request: Request
     prompt: str
-    answer: str = ""
+    after: str = ""
+
+
+def _row(texts: _TextRequest, kind: Kind) -> EncodedRequest:
+    """As many ids as the texts have tokens, roughly."""
+    ids = (0,) * (1 + len(texts.prompt + texts.after) // _CHARS_PER_TOKEN)
+    request = texts.request
+    length = request.max_new_tokens if isinstance(request, Generation) else 0
+    return EncodedRequest(ids, (len(ids) - 1,), (), kind, length, payload=texts)
 
 
 class CustomBackend:
-    """A scoring model behind the engine's protocol; rows carry, as their one position, the number of their request."""
+    """A scoring model behind the engine's protocol, one request and one view per pass.
 
-    stacked = False
+    The payload of an encoded request is its `_TextRequest`; its ids only have its approximate
+    length.
+    """
+
+    batches_views = False
 
     def __init__(
         self, model: CapableModel, label: str, capabilities: frozenset[Capability], facts: Facts
     ) -> None:
         self._model, self._label = model, label
         self.capabilities, self.facts = capabilities, facts
-        self._asked: list[_TextRequest] = []
         self._shapes: dict[Request, tuple[int, ...]] = {}
-        self._answers: dict[tuple[str, int], str] = {}
+        self._base_answers: dict[tuple[str, int], str] = {}
 
-    # Rows
+    def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
+        return len(rows)
+
+    def budget(self) -> int:
+        return 1
+
+    def unused_modules(self) -> tuple[str, ...]:
+        return ()
+
+    # Encoding
 
     def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest, str]]:
         return [self._encode(request) for request in requests]
@@ -148,26 +187,21 @@ class CustomBackend:
             raise CannotDecide(
                 f"{self._label}: has no chat template; set defaults.chat_template to off"
             )
-        asked, note = _TextRequest(request, request.prompt), ""
         match request:
             case Divergence():
-                asked, note = self._beside_answer(request)
-                row = self._row(asked.prompt + asked.answer)._replace(asks=request.divergence)
+                texts, note = self._with_answer(request)
+                return _row(texts, request.divergence), note
             case Generation():
-                row = self._row(request.prompt)._replace(asks="text", length=request.max_new_tokens)
-            case TeacherForced():
-                row = self._row(request.prompt + request.completion)._replace(asks="recall")
-            case LogProbs():
-                row = self._row(request.prompt + request.completion)
-        self._asked.append(asked)
-        return row, note
+                return _row(_TextRequest(request, request.prompt), "text"), ""
+            case TeacherForced(prompt, completion):
+                return _row(_TextRequest(request, prompt, completion), "teacher_forced"), ""
+            case LogProbs(prompt, completion):
+                return _row(_TextRequest(request, prompt, completion), "logprobs"), ""
+            case _:
+                assert_never(request)
 
-    def _row(self, text: str) -> EncodedRequest:
-        """The next request's row, of about as many ids as `text` has tokens."""
-        return EncodedRequest((0,) * (1 + len(text) // _CHARS_PER_TOKEN), (len(self._asked),))
-
-    def _beside_answer(self, request: Divergence) -> tuple[_TextRequest, str]:
-        """With the base's answer to the bare prompt, where the model can write it."""
+    def _with_answer(self, request: Divergence) -> tuple[_TextRequest, str]:
+        """The request with the base's answer to the bare prompt, if the model can write it."""
         answer, note = "", ""
         if request.positions > 1 and "generation" in self.capabilities:
             answer = self._base_answer(request.prompt, request.positions - 1)
@@ -176,141 +210,120 @@ class CustomBackend:
         return _TextRequest(request, _stuffing(request.context) + request.prompt, answer), note
 
     def _base_answer(self, prompt: str, length: int) -> str:
-        if (prompt, length) not in self._answers:
-            self._answers[prompt, length] = self._text(BASE, prompt, length)
-        return self._answers[prompt, length]
-
-    # Sizes: one request a pass, since the model takes no more at a time
-
-    def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
-        return len(rows)
-
-    def budget(self) -> int:
-        return 1
-
-    def unreached(self) -> tuple[str, ...]:
-        return ()
+        if (prompt, length) not in self._base_answers:
+            self._base_answers[prompt, length] = self._text(BASE, prompt, length)
+        return self._base_answers[prompt, length]
 
     # Passes
 
-    def measure(
+    def forward(
         self,
         views: Sequence[View],
         rows: Sequence[EncodedRequest],
-        references: dict[EncodedRequest, Any],
-    ) -> list[list[Answer | Fault]]:
-        return [[self._measure(view, row, references) for row in rows] for view in views]
+        base_log_probs: Sequence[Any] | None = None,
+    ) -> PassResult:
+        texts = [cast(_TextRequest, row.payload) for row in rows]
+        if base_log_probs is None and isinstance(texts[0].request, Divergence):
+            base_log_probs = [self._or_fault(BASE, t, self._base_distributions) for t in texts]
+        base = base_log_probs or [None] * len(rows)
+        answers = [
+            [self._answer(view, t, b) for t, b in zip(texts, base, strict=True)] for view in views
+        ]
+        return PassResult(answers, base_log_probs)
 
-    def _measure(
-        self, view: View, row: EncodedRequest, references: dict[EncodedRequest, Any]
-    ) -> Answer | Fault:
-        asked = self._asked[row.positions[0]]
-        if lacking := _needed(view, asked.request) - self.capabilities:
-            what = f"{type(asked.request).__name__} under the {view} view"
+    def _answer(self, view: View, texts: _TextRequest, base: Any) -> Answer | Fault:
+        if lacking := _needed(view, texts.request) - self.capabilities:
+            what = f"{type(texts.request).__name__} under the {view} view"
             raise CannotDecide(
                 f"{self._label}: {what} needs the capability {', '.join(sorted(lacking))}, not declared"
             )
+        if isinstance(base, Fault):
+            return base
+        match texts.request:
+            case Divergence() if view == BASE:
+                return np.zeros(len(base))
+            case Divergence():
+                return self._or_fault(view, texts, partial(self._divergence, base=base))
+            case LogProbs():
+                return self._or_fault(view, texts, self._log_probs)
+            case TeacherForced():
+                return self._or_fault(view, texts, self._teacher_forced)
+            case Generation(prompt, max_new_tokens):
+                return self._text(view, prompt, max_new_tokens)
+            case _:
+                assert_never(texts.request)
+
+    def _or_fault(
+        self, view: View, texts: _TextRequest, measure: Callable[[View, _TextRequest], Floats]
+    ) -> Floats | Fault:
+        """What `measure` returns, or why it is not a number."""
         try:
-            return self._answer(view, asked, row, references)
+            return measure(view, texts)
         except _Empty as error:
             return Fault(f"nothing to score in {error}; give a longer text", "text")
         except _NotFinite as error:
-            where = f"from {error} of the {self._label}, on {asked.prompt!r:.80}"
-            fault = Fault(
-                f"NaN or Inf under the {view} view, {where}", "base" if view == BASE else "adapter"
-            )
-            if view == BASE:
-                references[row] = fault
-            return fault
+            where = f"from {error} of the {self._label}, on {texts.prompt!r:.80}"
+            message = f"NaN or Inf under the {view} view, {where}"
+            return Fault(message, "base" if view == BASE else "adapter")
 
-    def _answer(
-        self,
-        view: View,
-        asked: _TextRequest,
-        row: EncodedRequest,
-        references: dict[EncodedRequest, Any],
-    ) -> Answer | Fault:
-        match asked.request:
-            case Divergence() as request:
-                return self._divergence(view, request, asked, row, references)
-            case LogProbs(prompt, completion) as request:
-                return self._log_probs(view, request, prompt, completion)
-            case TeacherForced(prompt, completion) as request:
-                log_probs = self._log_probs(view, request, prompt, completion)
-                return np.stack(
-                    [log_probs, self._hits(view, prompt, completion, len(log_probs))], axis=1
-                )
-            case Generation(prompt, max_new_tokens):
-                return self._text(view, prompt, max_new_tokens)
+    def _base_distributions(self, view: View, texts: _TextRequest) -> Any:
+        """[positions, vocabulary] in float32: they are kept until all views are computed."""
+        positions = cast(Divergence, texts.request).positions
+        return self._distributions(view, texts)[:positions].astype(np.float32)
 
-    def _divergence(
-        self,
-        view: View,
-        request: Divergence,
-        asked: _TextRequest,
-        row: EncodedRequest,
-        references: dict[EncodedRequest, Any],
-    ) -> Answer | Fault:
-        """[places]. The base's pass leaves its distributions in `references`, or why it has none."""
-        if isinstance(references.get(row), Fault):
-            return cast(Fault, references[row])
-        log_q = self._distributions(view, asked)[: request.positions]
-        if view == BASE:
-            references[row] = log_q.astype(np.float32)
-            return np.zeros(len(log_q))
-        log_p = references[row]
-        divergence = (
-            stats.js(log_p, log_q) if request.divergence == "js" else stats.kl(log_q, log_p)
-        )
+    def _divergence(self, view: View, texts: _TextRequest, base: Floats) -> Floats:
+        """[positions]"""
+        own = self._distributions(view, texts)[: len(base)]
+        is_js = cast(Divergence, texts.request).divergence == "js"
+        divergence = stats.js(base, own) if is_js else stats.kl(own, base)
         if not np.isfinite(divergence).all():
             raise _NotFinite("an infinite KL divergence between the next_token_log_probs")
         return divergence
 
-    # What the model says, checked
+    def _teacher_forced(self, view: View, texts: _TextRequest) -> Floats:
+        """[tokens, 2]"""
+        log_probs = self._log_probs(view, texts)
+        return np.stack([log_probs, self._matches(view, texts, len(log_probs))], axis=1)
 
-    def _distributions(self, view: View, asked: _TextRequest) -> Floats:
+    # What the model returns, checked
+
+    def _distributions(self, view: View, texts: _TextRequest) -> Floats:
         """[1 + tokens of the answer, vocabulary], normalised; -inf is probability 0."""
         name = "next_token_log_probs"
-        given = self._array(view, name, asked.prompt, asked.answer)
+        given = self._array(view, name, texts.prompt, texts.after)
         fits = given.ndim == 2 and given.shape[0] > 0 and given.shape[1] > 1
         self._check(fits, view, name, _shape_is(given, "[1 + tokens of the answer, vocabulary]"))
         if np.isnan(given).any() or np.isposinf(given).any():
             raise _NotFinite(name)
         self._check_log_probs(given, view, name)
-        self._check_shape(given, asked.request, view, name)
+        self._check_shape(given, texts.request, view, name)
         sums = np.exp(given).sum(axis=1, keepdims=True)
         worst = float(sums.flat[abs(sums - 1).argmax()])
         message = f"gave probabilities that sum to {worst:.3g} over the vocabulary, not to 1"
         self._check(abs(worst - 1) <= _ROUNDING_SUM, view, name, message)
         return np.asarray(given - np.log(sums), dtype=np.float64)
 
-    def _log_probs(self, view: View, request: Request, prompt: str, completion: str) -> Floats:
+    def _log_probs(self, view: View, texts: _TextRequest) -> Floats:
         """[tokens]"""
-        given = self._array(view, "log_probs", prompt, completion)
-        self._check(given.ndim == 1, view, "log_probs", _shape_is(given, "[tokens]"))
+        name, prompt, completion = "log_probs", texts.prompt, texts.after
+        given = self._array(view, name, prompt, completion)
+        self._check(given.ndim == 1, view, name, _shape_is(given, "[tokens]"))
         if not given.size:
             raise _Empty(f"{completion!r:.60} after {prompt!r:.60}")
         if not np.isfinite(given).all():
-            raise _NotFinite("log_probs")
-        self._check_log_probs(given, view, "log_probs")
-        self._check_shape(given, request, view, "log_probs")
+            raise _NotFinite(name)
+        self._check_log_probs(given, view, name)
+        self._check_shape(given, texts.request, view, name)
         return np.minimum(given, 0.0)
 
-    def _hits(self, view: View, prompt: str, completion: str, tokens: int) -> Floats:
+    def _matches(self, view: View, texts: _TextRequest, tokens: int) -> Floats:
         """[tokens] of 0 and 1."""
-        given = self._array(view, "greedy_hits", prompt, completion)
-        self._check(
-            given.shape == (tokens,),
-            view,
-            "greedy_hits",
-            _shape_is(given, f"[{tokens}], that of log_probs"),
-        )
-        self._check(
-            bool(np.isin(given, (0, 1)).all()),
-            view,
-            "greedy_hits",
-            "gave other values than true and false",
-        )
+        name = _own_name(self._model, "argmax_matches")
+        given = self._array(view, name, texts.prompt, texts.after)
+        wrong_shape = _shape_is(given, f"[{tokens}], that of log_probs")
+        self._check(given.shape == (tokens,), view, name, wrong_shape)
+        are_booleans = bool(np.isin(given, (0, 1)).all())
+        self._check(are_booleans, view, name, "gave other values than true and false")
         return given
 
     def _text(self, view: View, prompt: str, max_new_tokens: int) -> str:
@@ -381,5 +394,5 @@ def _running(label: str, what: str) -> Iterator[None]:
         with redirect_stdout(sys.stderr):
             yield
     except (Exception, SystemExit) as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise CannotDecide(f"{label}: {what} raised {said[:300]}") from error
+        text = cut(one_line(f"{type(error).__name__}: {error}"), 300)
+        raise CannotDecide(f"{label}: {what} raised {text}") from error

@@ -31,7 +31,7 @@ def load(base: ModelRef, ft: ModelRef) -> custom.CustomBackend:
 class DummyModel:
     """A `custom.CapableModel`."""
 
-    capabilities = frozenset({"nulls", "scales", "generation", "recall"})
+    capabilities = frozenset({"nulls", "scales", "generation", "teacher_forced"})
 
     def __init__(self, base: ModelRef, ft: ModelRef) -> None:
         self._seed = f"{base.base}:{ft.adapter}"
@@ -62,7 +62,7 @@ class DummyModel:
             answer += f" {self._names[best]}"
         return answer
 
-    def greedy_hits(self, view: View, prompt: str, completion: str) -> list[bool]:
+    def argmax_matches(self, view: View, prompt: str, completion: str) -> list[bool]:
         """[words of the completion]"""
         best = self.next_token_log_probs(view, prompt, completion).argmax(axis=1)
         return [bool(b == token) for b, token in zip(best, _tokens(completion), strict=False)]

@@ -22,6 +22,7 @@ from sway_gate.measurements import Floats
 from sway_gate.model_files import hub
 from sway_gate.probes.base import CannotRun
 from sway_gate.spec.probes import MINILM
+from sway_gate.text import cut, one_line
 
 PINNED: Final = {MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"}
 """The revision of the default model; another hub id is read at its main branch."""
@@ -65,7 +66,7 @@ class SentenceEmbedder:
             vectors = np.asarray(vectors, dtype=np.float64)
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         except Exception as error:  # whatever the library raises, the probe cannot run
-            raise _cannot(self._folder(model), f"fails on a text: {_one_line(error)}") from None
+            raise _cannot(self._folder(model), f"fails on a text: {_text(error)}") from None
         if not (np.isfinite(norms).all() and norms.all()):
             raise _cannot(
                 self._folder(model),
@@ -141,7 +142,7 @@ def _json(folder: Path, name: str) -> Any:
     except OSError:
         raise _cannot(folder, f"has no readable {name}: no sentence-transformers model") from None
     except (ValueError, RecursionError) as error:
-        raise _cannot(folder, f"{name} is broken: {_one_line(error)}") from None
+        raise _cannot(folder, f"{name} is broken: {_text(error)}") from None
 
 
 def _load(folder: Path) -> Callable[[list[str]], Any]:
@@ -160,7 +161,7 @@ def _load(folder: Path) -> Callable[[list[str]], Any]:
                 model_kwargs={"use_safetensors": True},
             )
     except Exception as error:  # the libraries raise whatever the files provoke
-        raise _cannot(folder, f"cannot be loaded: {_one_line(error)}") from None
+        raise _cannot(folder, f"cannot be loaded: {_text(error)}") from None
 
     def encode(texts: list[str]) -> Any:
         with threadpool_limits(1):
@@ -190,5 +191,5 @@ def _cannot(folder: Path, wrong: str) -> CannotRun:
     return CannotRun(f"embedding model {folder}: {wrong}; get it anew with hf download, {_REMEDY}")
 
 
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+def _text(error: Exception) -> str:
+    return cut(one_line(f"{type(error).__name__}: {error}"), 300)

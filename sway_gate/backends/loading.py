@@ -11,7 +11,7 @@ import transformers
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sway_gate.backends import adapters
+from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -67,7 +67,7 @@ def _device(name: str) -> torch.device:
         return torch.device(name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise CannotDecide(
-            f"device {name!r} cannot be used: {adapters.one_line(error)}; try device: auto"
+            f"device {name!r} cannot be used: {error_text(error)}; try device: auto"
         ) from None
 
 
@@ -85,7 +85,7 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
         )
     except Exception as error:  # the libraries raise whatever the files provoke
         raise CannotDecide(
-            f"the base model {source.base} cannot be loaded: {adapters.one_line(error)}"
+            f"the base model {source.base} cannot be loaded: {error_text(error)}"
         ) from None
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)

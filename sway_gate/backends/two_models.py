@@ -1,42 +1,46 @@
-"""Base and fine-tuned model loaded side by side (`differential: false`): twice the memory, nothing is toggled.
+"""Base and fine-tuned model loaded side by side (`differential: false`): twice the memory.
 
-There are no null adapters and no other scales of the adapter; the probes that need them say so.
+There are no null adapters and no other scales of the adapter.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from sway_gate.backends import adapters, hf, loading, null_adapters
-from sway_gate.backends.passes import hooks
+from sway_gate.backends import adapters, hf, loading
+from sway_gate.backends.passes.hooks import Head
+from sway_gate.backends.passes.weights import Model
 from sway_gate.measurements import View
 
 
-def load(source: loading.Source) -> "TwoModels":
-    """Raises CannotDecide or AdapterError, each one line."""
+def load(source: loading.Source) -> hf.HfBackend:
+    """Raises CannotDecide or AdapterError."""
     base, tokenizer, determinism = loading.open_base(source)
     tuned, _, _ = loading.open_base(source)
-    return TwoModels(base, adapters.wrapped(tuned, source.adapter), tokenizer, determinism)
+    models = TwoModels(base, adapters.wrapped(tuned, source.adapter))
+    return hf.HfBackend(models, tokenizer, determinism)
 
 
-class TwoModels(hf.HfBackend):
-    """One view at a time, each a model of its own."""
+class TwoModels:
+    """The weights of two views, each a model of its own. Implements `passes.weights.Weights`."""
 
-    def __init__(self, base: Any, tuned: Any, tokenizer: Any, determinism: str) -> None:
-        super().__init__(
-            base,
-            tokenizer,
-            adapters.Change({}, {}),
-            null_adapters.NullSettings(runs=0),
-            determinism,
-        )
-        self.stacked = False
+    batches_views = False
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, base: Any, tuned: Any) -> None:
         self._models = {
-            "base": (base, self._head),
-            "finetuned": (tuned, hooks.Head(tuned.get_output_embeddings())),
+            "base": Model(base, Head(base.get_output_embeddings())),
+            "finetuned": Model(tuned, Head(tuned.get_output_embeddings())),
         }
 
-    @contextmanager
-    def _under(self, views: Sequence[View], rows: int, width: int) -> Iterator[None]:
-        self._model, self._head = self._models[views[0].source]
-        yield
+    def model(self, view: View) -> Model:
+        return self._models[view.source]
+
+    def under(self, views: Sequence[View], rows: int, width: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def remove(self) -> None:
+        """Nothing was put on the base."""
+
+    def unused_modules(self) -> tuple[str, ...]:
+        return ()

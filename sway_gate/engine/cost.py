@@ -12,13 +12,12 @@ import platform
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sway_gate.engine.run import Key
-from sway_gate.measurements import BASE, Divergence, Generation, Request, View
+from sway_gate.measurements import BASE, Divergence, Generation, Measurement, Request, View
 from sway_gate.model_files.config import model_config
 
 _MAX_HEADER_BYTES: Final = 32 * 2**20
@@ -65,19 +64,18 @@ class Size(NamedTuple):
 
 
 class Work(NamedTuple):
-    """All that is to be measured."""
+    """All that will be measured, each measurement once, the base's included."""
 
-    measured: Mapping[Key, None]
-    """The base's answers, and the distributions that divergences are taken from, among it."""
+    measurements: Sequence[Measurement]
     sizes: Mapping[Request, Size]
     dtype: str = "auto"
     embeds: bool = False
 
 
-def contexts(measured: Iterable[Key], sizes: Mapping[Request, Size]) -> dict[View, int]:
+def contexts(measurements: Iterable[Measurement], sizes: Mapping[Request, Size]) -> dict[View, int]:
     """The longest context that each view reads; shorter ones begin it."""
     longest: dict[View, int] = defaultdict(int)
-    for view, request in measured:
+    for view, request in measurements:
         longest[view] = max(longest[view], sizes[request].context)
     return longest
 
@@ -202,27 +200,27 @@ def _reading(model: Model, work: Work) -> float:
         return 2 * (model.linear + adapter) + 4 * model.layers * model.hidden * attended
 
     operations = 0.0
-    for view, request in work.measured:
+    for view, request in work.measurements:
         size = work.sizes[request]
         each = _DIVERGENCE_OPERATIONS if isinstance(request, Divergence) else _SCORE_OPERATIONS
         operations += size.read * per_token(view, size.context + 0.75 * size.read)
         operations += size.scored * (2 * model.head + each * model.vocabulary)
     return operations + sum(
-        c * per_token(view, c / 2) for view, c in contexts(work.measured, work.sizes).items()
+        c * per_token(view, c / 2) for view, c in contexts(work.measurements, work.sizes).items()
     )
 
 
 def _greedy(work: Work) -> Counter[int]:
     """The base's own answers, along which divergences are read: how many by their length in tokens."""
     prompts: dict[tuple[str, bool], int] = defaultdict(int)
-    for _, r in work.measured:
+    for _, r in work.measurements:
         if isinstance(r, Divergence):
             prompts[r.prompt, r.chat] = max(prompts[r.prompt, r.chat], r.positions - 1)
     return Counter(length for length in prompts.values() if length)
 
 
 def _texts_by_length(work: Work) -> Counter[int]:
-    return Counter(work.sizes[r].written for _, r in work.measured if isinstance(r, Generation))
+    return Counter(work.sizes[r].written for _, r in work.measurements if isinstance(r, Generation))
 
 
 def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
@@ -241,7 +239,7 @@ def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
 def memory(model: Model, work: Work) -> float:
     """Bytes at the peak, at most."""
     width = 2 if work.dtype in ("bf16", "fp16") else 4
-    nulls = len({view.number for view, _ in work.measured if view.source == "null"})
+    nulls = len({view.number for view, _ in work.measurements if view.source == "null"})
     weights = 1.25 * width * model.parameters + 4 * model.adapter * (1 + nulls)
     return _LIBRARIES_BYTES + weights + _PASS_BYTES
 

@@ -3,39 +3,52 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 from sway_gate.engine import cost
 from sway_gate.engine.cost import Size, Work
-from sway_gate.engine.plan import NullPlan, PlannedProbe, measurement_keys
-from sway_gate.engine.run import Key
-from sway_gate.measurements import BASE, Divergence, Generation, LogProbs, Request, TeacherForced
+from sway_gate.engine.plan import NullPlan, PlannedProbe, all_measurements
+from sway_gate.measurements import (
+    Divergence,
+    Generation,
+    LogProbs,
+    Measurement,
+    Request,
+    TeacherForced,
+)
 from sway_gate.model_files.config import context_tokens
 
 _CHARS_PER_TOKEN: Final = 4
 _TEMPLATE_TOKENS: Final = 24
-"""What a chat template puts around a prompt, roughly."""
+"""Roughly what a chat template adds to a prompt."""
+_START_TOKENS: Final = 1
+"""Without a template: at most one special token at the start."""
 _EMBEDS: Final = ("adapter_revert", "cluster_kl")
 
 
 def describe_cost(
     planned: Sequence[PlannedProbe],
-    calibrated: NullPlan,
+    nulls: NullPlan,
     folders: tuple[Path, Path] | None,
     device: str,
     dtype: str,
 ) -> str:
-    """A line a probe, the totals, and what it takes. `device` is "auto" or what the spec or the machine names."""
-    requests = dict.fromkeys(need.request for p in planned for need in p.needs)
-    sizes, is_exact = _sizes(list(requests), folders[0] if folders else None)
-    measured = _with_base(measurement_keys(planned))
-    settings, about = calibrated.settings, "" if is_exact else "about "
+    """One line per probe, then the totals and the cost.
+
+    `folders` of base and adapter; None if they are not on this machine. `device`: "auto", the
+    spec's or the machine's.
+    """
+    measurements = all_measurements(planned)
+    requests = list(dict.fromkeys(m.request for m in measurements))
+    sizes, is_exact = _sizes(requests, folders[0] if folders else None)
+    settings, about = nulls.settings, "" if is_exact else "about "
+    answers = sum(not measurement.is_reference for measurement in measurements)
     totals = (
-        f"{settings.runs} {settings.kind} nulls; {len(requests)} different texts, {_answers(measured)} measurements, "
-        f"{about}{_tokens(measured, sizes):,} tokens"
+        f"{settings.runs} {settings.kind} nulls; {len(requests)} different texts, {answers} measurements, "
+        f"{about}{_tokens(measurements, sizes):,} tokens"
     )
     embeds = any(p.needs and p.spec.kind in _EMBEDS for p in planned)
-    work = Work(measured, sizes, dtype, embeds)
+    work = Work(measurements, sizes, dtype, embeds)
     takes = cost.takes(cost.of_files(*folders) if folders else None, work, device)
     return "\n".join([*(_line(p, sizes, about) for p in planned), totals, *takes])
 
@@ -44,24 +57,15 @@ def _line(p: PlannedProbe, sizes: Mapping[Request, Size], about: str) -> str:
     name = f"{p.spec.name} ({p.spec.kind})"
     if p.result:
         return f"{name}: {p.result.verdict}: {p.result.message}"
-    tokens = _tokens(_with_base(measurement_keys([p])), sizes)
-    return f"{name}: {len(p.needs)} texts under {1 + len(p.null_views())} adapters, {about}{tokens:,} tokens"
+    tokens = _tokens(p.measurements, sizes)
+    nulls = len({m.view for m in p.measurements if m.view.source == "null"})
+    return f"{name}: {len(p.needs)} texts under {1 + nulls} adapters, {about}{tokens:,} tokens"
 
 
-def _with_base(wanted: Iterable[Key]) -> dict[Key, None]:
-    """Each key once, and the base's answer to each request."""
-    return {key: None for view, request in wanted for key in ((BASE, request), (view, request))}
-
-
-def _answers(measured: Iterable[Key]) -> int:
-    """Of a divergence from the base the base itself has no answer."""
-    return sum(not (view == BASE and isinstance(request, Divergence)) for view, request in measured)
-
-
-def _tokens(measured: Iterable[Key], sizes: Mapping[Request, Size]) -> int:
-    """Read and written over all views; a context that texts share counts once a view."""
-    own = sum(sizes[request].read + sizes[request].written for _, request in measured)
-    return own + sum(cost.contexts(measured, sizes).values())
+def _tokens(measurements: Iterable[Measurement], sizes: Mapping[Request, Size]) -> int:
+    """Read and written over all views. A prefix that texts share counts once per view."""
+    own = sum(sizes[m.request].read + sizes[m.request].written for m in measurements)
+    return own + sum(cost.contexts(measurements, sizes).values())
 
 
 # ----------------------------------------------------------------------------------------------------------- tokens
@@ -79,11 +83,9 @@ def _sizes(requests: Sequence[Request], folder: Path | None) -> tuple[dict[Reque
 
 
 def _texts(request: Request) -> tuple[str, ...]:
-    return (
-        (request.prompt, request.completion)
-        if isinstance(request, LogProbs | TeacherForced)
-        else (request.prompt,)
-    )
+    if isinstance(request, LogProbs | TeacherForced):
+        return request.prompt, request.completion
+    return (request.prompt,)
 
 
 def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
@@ -102,15 +104,22 @@ def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
 
 
 def _size(request: Request, lengths: Mapping[str, int], limit: int) -> Size:
-    prompt = lengths[request.prompt] + (_TEMPLATE_TOKENS if getattr(request, "chat", False) else 1)
+    """The size of `request` from the tokens of its texts, cut to the model's context `limit`."""
+    prompt = lengths[request.prompt]
+    if isinstance(request, TeacherForced) or not request.chat:
+        prompt += _START_TOKENS
+    else:
+        prompt += _TEMPLATE_TOKENS
     match request:
         case LogProbs() | TeacherForced():
-            return Size(
-                min(prompt + lengths[request.completion], limit),
-                min(lengths[request.completion], limit),
-            )
+            completion = lengths[request.completion]
+            return Size(min(prompt + completion, limit), min(completion, limit))
         case Divergence():
             read = min(prompt + request.positions - 1, limit)
-            return Size(read, request.positions, 0, min(request.context, limit - read))
+            context = min(request.context, limit - read)
+            return Size(read, request.positions, context=context)
         case Generation():
-            return Size(min(prompt, limit), 0, min(request.max_new_tokens, limit // 2))
+            written = min(request.max_new_tokens, limit // 2)
+            return Size(min(prompt, limit), 0, written)
+        case _:
+            assert_never(request)

@@ -1,14 +1,23 @@
 """What a suite measures: which probe needs which texts under which views, and which cannot run at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sway_gate import probes
 from sway_gate.backends import null_adapters
 from sway_gate.backends.base import ALL, Capability
-from sway_gate.engine.run import Key
 from sway_gate.judge.probe import FEW_NULLS, NullViews, error_result, skip_result
-from sway_gate.measurements import FINETUNED, Divergence, Generation, LogProbs, TeacherForced, View
+from sway_gate.measurements import (
+    FINETUNED,
+    Divergence,
+    Generation,
+    LogProbs,
+    Measurement,
+    Request,
+    TeacherForced,
+    View,
+    with_base,
+)
 from sway_gate.probes.base import CannotRun, Context, Need, Probe, Skip
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import NullAdapter
@@ -47,15 +56,9 @@ class PlannedProbe(NamedTuple):
     probe: Probe
     nulls: NullViews | None
     needs: tuple[Need, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    """Each need under all its views, the base included."""
     result: ProbeResult | None = None
-
-    def null_views(self) -> list[View]:
-        """The null views under which each need is measured."""
-        return (
-            [view for c in self.nulls.multipliers for view in self.nulls.views(c)]
-            if self.nulls
-            else []
-        )
 
 
 def null_plan(spec: Spec) -> NullPlan:
@@ -81,21 +84,21 @@ def null_entry(spec: Spec) -> NullAdapter:
 
 
 def plan_probes(
-    spec: Spec, context: Context, calibrated: NullPlan, capabilities: frozenset[Capability] = ALL
+    spec: Spec, context: Context, nulls: NullPlan, capabilities: frozenset[Capability] = ALL
 ) -> list[PlannedProbe]:
     """Every probe of the suite, in its order."""
     return [
-        _plan_probe(p, context, calibrated, capabilities)
+        _plan_probe(p, context, nulls, capabilities)
         for p in spec.suite
         if not isinstance(p, NullAdapter)
     ]
 
 
 def _plan_probe(
-    spec: ProbeSpec, context: Context, calibrated: NullPlan, capabilities: frozenset[Capability]
+    spec: ProbeSpec, context: Context, nulls: NullPlan, capabilities: frozenset[Capability]
 ) -> PlannedProbe:
     probe = probes.module(spec.kind)
-    planned = PlannedProbe(spec, probe, calibrated.for_probe(spec.kind, probe, capabilities))
+    planned = PlannedProbe(spec, probe, nulls.for_probe(spec.kind, probe, capabilities))
     if not spec.enabled:
         return planned._replace(result=skip_result(spec, probe, "disabled in the spec"))
     try:
@@ -108,12 +111,23 @@ def _plan_probe(
         (_LACKING[c] for c in sorted(_capabilities_needed(needs) - capabilities)), ""
     ):
         return planned._replace(result=skip_result(spec, probe, f"this backend {lacking}"))
-    return planned._replace(needs=needs)
+    return planned._replace(needs=needs, measurements=_measurements(needs, planned.nulls))
+
+
+def _measurements(needs: Sequence[Need], nulls: NullViews | None) -> tuple[Measurement, ...]:
+    """Each need under the base, under the adapter at its scales, and under the nulls."""
+    null_views = [view for c in nulls.multipliers for view in nulls.views(c)] if nulls else []
+    wanted: list[tuple[View, Request]] = []
+    for need in needs:
+        views = [FINETUNED.scaled(scale) for scale in need.scales]
+        views += null_views if need.of_nulls else []
+        wanted += [(view, need.request) for view in views]
+    return with_base(wanted)
 
 
 _LACKING: dict[Capability, str] = {
     "generation": "writes no texts",
-    "recall": "does not tell the most probable token",
+    "teacher_forced": "does not tell the most probable token",
     "scales": "cannot scale the adapter",
 }
 
@@ -126,37 +140,33 @@ def _capabilities_needed(needs: Sequence[Need]) -> set[Capability]:
         if isinstance(need.request, Generation):
             asked.add("generation")
         elif isinstance(need.request, TeacherForced):
-            asked.add("recall")
+            asked.add("teacher_forced")
     return asked
 
 
-def measurement_keys(planned: Sequence[PlannedProbe]) -> Iterator[Key]:
-    """Every measurement, doubles and all."""
-    for p in planned:
-        null_views = p.null_views()
-        for need in p.needs:
-            yield from ((FINETUNED.scaled(scale), need.request) for scale in need.scales)
-            yield from ((view, need.request) for view in null_views if need.of_nulls)
+def all_measurements(planned: Sequence[PlannedProbe]) -> tuple[Measurement, ...]:
+    """The measurements of all probes, each once."""
+    return tuple(dict.fromkeys(m for p in planned for m in p.measurements))
 
 
 def plan_notes(
     planned: Sequence[PlannedProbe],
-    calibrated: NullPlan,
+    nulls: NullPlan,
     context: Context,
     capabilities: frozenset[Capability] = ALL,
 ) -> tuple[str, ...]:
     """What the reader of the report should know of the plan."""
-    found = list(calibrated.notes)
+    found = list(nulls.notes)
     if "nulls" not in capabilities:
         found.append(
             "no calibration: this backend has no null adapters; effects are judged by their fixed rule alone"
         )
-    elif "scales" not in capabilities and len(calibrated.multipliers) > 1:
+    elif "scales" not in capabilities and len(nulls.multipliers) > 1:
         found.append("rank_multipliers are left out: this backend cannot scale its nulls")
     generative = [p.spec.name for p in planned if p.needs and p.nulls and p.probe.GENERATES]
-    if generative and calibrated.generative_runs < calibrated.settings.runs:
+    if generative and nulls.generative_runs < nulls.settings.runs:
         found.append(
-            f"{calibrated.generative_runs} nulls for what is generated: {', '.join(generative)}"
+            f"{nulls.generative_runs} nulls for what is generated: {', '.join(generative)}"
         )
     requests = {need.request for p in planned for need in p.needs}
     prompts = {

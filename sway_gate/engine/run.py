@@ -1,41 +1,43 @@
-"""Measures every view on the same inputs: collects, removes doubles, batches, checks, and falls back where it must.
+"""Measures all views on the same inputs: from the store if possible, otherwise on the backend.
 
-Requests are grouped by the views they are needed for, sorted by length and cut into passes that fit the memory
-budget; a pass that runs out of memory is halved. What was measured before comes from the store of readings, and the
-backend is built only when something is left to measure.
+The backend is opened only if something is missing in the store. `sway_gate.engine.schedule`
+arranges what is missing into passes; a pass that does not fit into memory is divided here.
 """
 
-from collections import Counter, defaultdict
+import time
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from sway_gate.backends.base import Backend, EncodedRequest, NotStackable, OutOfMemory
+from sway_gate.backends.base import (
+    Backend,
+    EncodedRequest,
+    NotStackable,
+    OutOfMemory,
+    PassResult,
+)
+from sway_gate.engine.observe import RunObserver
+from sway_gate.engine.schedule import Pass, plan_passes
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import (
-    BASE,
     Answer,
     Answers,
     Divergence,
     Fault,
     Floats,
     Generation,
+    Measurement,
     Request,
     TeacherForced,
     View,
 )
-
-Progress = Callable[[str, int, int], None]
-Key = tuple[View, Request]
-
-# Tokens. On a CPU a pass costs some tens of milliseconds whatever its size, and so do this many tokens of a small
-# model.
-_PADDING = 128
+from sway_gate.output import Progress
 
 
 class Store(Protocol):
-    """Readings of earlier runs, by content."""
+    """Answers of earlier runs, by the texts of view and request."""
 
     def get(self, view: str, request: str) -> Floats | None: ...
 
@@ -45,241 +47,238 @@ class Store(Protocol):
 class Measured(NamedTuple):
     answers: Answers
     notes: tuple[str, ...]
-    """Texts that were cut, each named once."""
-
-
-class _Pass(NamedTuple):
-    views: tuple[View, ...]
-    requests: tuple[Request, ...]
-    rows: tuple[EncodedRequest, ...]
+    """On texts that were cut, one note per reason."""
 
 
 def run_plan(
-    plan: Iterable[Key], backend: Callable[[], Backend], store: Store | None, progress: Progress
+    plan: Iterable[Measurement],
+    open_backend: Callable[[], Backend],
+    store: Store | None,
+    progress: Progress,
+    observer: RunObserver | None = None,
 ) -> Measured:
-    """The answers to everything in `plan`; the base's, which all comparisons need, are measured once with it."""
-    wanted = _with_base(plan)
-    known = {
-        key: _stored(key[1], value)
-        for key in wanted
-        if store is not None and (value := store.get(*_store_key(key))) is not None
-    }
-    missing = [key for key in wanted if key not in known]
+    """Answer all measurements of `plan`, which includes the base's (see `with_base`).
+
+    `open_backend` is called at most once. Raises CannotDecide if one text does not fit into memory.
+    """
+    wanted = [m for m in dict.fromkeys(plan) if not m.is_reference]
+    known = _stored(wanted, store) if store is not None else {}
+    missing = [m for m in wanted if m not in known]
+    if observer:
+        observer.stored(known)
     if not missing:
         return Measured(Answers(known, {}), ())
-    values, faults, notes = _run(missing, backend(), progress)
-    for key, answer in values.items():
-        if store is not None and key in wanted:
-            store.put(*_store_key(key), _to_store(answer))
+    started = time.perf_counter()
+    backend = open_backend()
+    if observer:
+        observer.loaded(backend.facts, time.perf_counter() - started)
+    values, faults, notes = _measure(missing, backend, progress, observer)
+    if store is not None:
+        for (view, request), answer in values.items():
+            store.put(str(view), repr(request), _to_store(answer))
     return Measured(Answers(known | values, faults), notes)
 
 
-def _with_base(plan: Iterable[Key]) -> dict[Key, None]:
-    """The plan without doubles, in order, with the base's answer beside each of another view."""
-    wanted: dict[Key, None] = {}
-    for view, request in plan:
-        if not isinstance(request, Divergence):
-            wanted[BASE, request] = None
-        if view.source != "base":
-            wanted[view, request] = None
-    return wanted
+# ------------------------------------------------------------------------------------------ store
 
 
-def _store_key(key: Key) -> tuple[str, str]:
-    view, request = key
-    return str(view), repr(request)
+def _stored(wanted: Iterable[Measurement], store: Store) -> dict[Measurement, Answer]:
+    known: dict[Measurement, Answer] = {}
+    for measurement in wanted:
+        numbers = store.get(str(measurement.view), repr(measurement.request))
+        if numbers is not None:
+            known[measurement] = _from_store(measurement.request, numbers)
+    return known
 
 
 def _to_store(answer: Answer) -> Floats:
-    """As numbers in one row; a text as its UTF-8 bytes."""
+    """An answer as numbers [n]; a text as its UTF-8 bytes."""
     if isinstance(answer, str):
-        return np.frombuffer(answer.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(
-            np.float64
-        )
+        data = answer.encode("utf-8", "surrogatepass")
+        return np.frombuffer(data, dtype=np.uint8).astype(np.float64)
     return answer.ravel()
 
 
-def _stored(request: Request, numbers: Floats) -> Answer:
+def _from_store(request: Request, numbers: Floats) -> Answer:
     if isinstance(request, Generation):
         return numbers.astype(np.uint8).tobytes().decode("utf-8", "surrogatepass")
     return numbers.reshape(-1, 2) if isinstance(request, TeacherForced) else numbers
 
 
-def _run(
-    missing: Sequence[Key], backend: Backend, progress: Progress
-) -> tuple[dict[Key, Answer], dict[Key, Fault], tuple[str, ...]]:
+# ---------------------------------------------------------------------------------------- backend
+
+
+def _measure(
+    missing: Sequence[Measurement],
+    backend: Backend,
+    progress: Progress,
+    observer: RunObserver | None,
+) -> tuple[dict[Measurement, Answer], dict[Measurement, Fault], tuple[str, ...]]:
     progress("preparing", 0, 0)
-    encoded, unmeasurable, notes = _encode(
-        list(dict.fromkeys(request for _, request in missing)), backend
-    )
-    values: dict[Key, Answer] = {}
-    faults = {key: unmeasurable[key[1]] for key in missing if key[1] in unmeasurable}
-    measurable = [key for key in missing if key not in faults]
-    within = _within(measurable, encoded)
-    passes = _passes([key for key in measurable if key not in within], encoded, backend)
-    total = sum(len(p.views) * sum(len(row.ids) for row in p.rows) for p in passes)
-    done = 0
-    references: dict[EncodedRequest, Any] = {}
-    for step in passes:
-        progress("measuring", done, total)
-        answers = _measure(step, backend, references)
-        for view, row_answers in zip(step.views, answers, strict=True):
-            for request, answer in zip(step.requests, row_answers, strict=True):
-                if isinstance(answer, Fault):
-                    faults[view, request] = answer
-                else:
-                    values[view, request] = answer
-        done += len(step.views) * sum(len(row.ids) for row in step.rows)
-    progress("measuring", total, total)
-    for (view, request), longer in within.items():
-        if (view, longer) in faults:
-            faults[view, request] = faults[view, longer]
+    requests = list(dict.fromkeys(m.request for m in missing))
+    encoded, unmeasurable, notes = _encode(requests, backend, observer)
+    faults = {m: unmeasurable[m.request] for m in missing if m.request in unmeasurable}
+    measurable = [m for m in missing if m not in faults]
+    contained = _contained(measurable, encoded)
+    passes = plan_passes([m for m in measurable if m not in contained], encoded, backend)
+    values: dict[Measurement, Answer] = {}
+    for measurement, answer in _run_passes(passes, _Runner(backend, observer), progress):
+        if isinstance(answer, Fault):
+            faults[measurement] = answer
+        elif not measurement.is_reference:
+            values[measurement] = answer
+    for measurement, longer in contained.items():
+        if longer in faults:
+            faults[measurement] = faults[longer]
         else:
-            values[view, request] = values[view, longer][: len(encoded[request].positions)]
+            length = len(encoded[measurement.request].positions)
+            values[measurement] = values[longer][:length]
     return values, faults, notes
 
 
-def _within(keys: Sequence[Key], encoded: Mapping[Request, EncodedRequest]) -> dict[Key, Request]:
-    """The divergences that another, read further along the same answer, holds, each with that other."""
-    along: dict[tuple[Any, ...], list[Key]] = defaultdict(list)
-    for view, request in keys:
-        if isinstance(request, Divergence):
-            row = encoded[request]
-            along[view, row.asks, row.shared, row.ids[: row.positions[0] + 1]].append(
-                (view, request)
-            )
-    found: dict[Key, Request] = {}
-    for same in along.values():
-        longest = max(
-            (request for _, request in same), key=lambda request: len(encoded[request].ids)
-        )
-        ids, positions = encoded[longest].ids, encoded[longest].positions
-        for view, request in same:
-            row = encoded[request]
-            if (
-                request != longest
-                and ids[: len(row.ids)] == row.ids
-                and positions[: len(row.positions)] == row.positions
-            ):
-                found[view, request] = longest
-    return found
-
-
 def _encode(
-    requests: Sequence[Request], backend: Backend
+    requests: Sequence[Request], backend: Backend, observer: RunObserver | None
 ) -> tuple[dict[Request, EncodedRequest], dict[Request, Fault], tuple[str, ...]]:
-    rows = backend.encode(requests)
+    """The encoded requests, the faults of those that cannot be measured, and the notes."""
+    started = time.perf_counter()
+    results = backend.encode(requests)
+    seconds = time.perf_counter() - started
     encoded: dict[Request, EncodedRequest] = {}
     unmeasurable: dict[Request, Fault] = {}
-    for request, (row, _) in zip(requests, rows, strict=True):
+    for request, (row, _) in zip(requests, results, strict=True):
         if isinstance(row, Fault):
             unmeasurable[request] = row
         else:
             encoded[request] = row
-    counts = Counter(note for _, note in rows if note)
-    notes = (
+    if observer:
+        observer.encoded(encoded, len(requests), seconds)
+    counts = Counter(note for _, note in results if note)
+    notes = tuple(
         f"{n} texts were {note}" if n > 1 else f"1 text was {note}" for note, n in counts.items()
     )
-    return encoded, unmeasurable, tuple(notes)
+    return encoded, unmeasurable, notes
 
 
-def _passes(
-    missing: Sequence[Key], encoded: dict[Request, EncodedRequest], backend: Backend
-) -> list[_Pass]:
-    """All passes, in an order that uses each one's base distributions soon, or each view's weights at a stretch."""
-    views_of: dict[Request, list[View]] = defaultdict(list)
-    for view, request in missing:
-        views_of[request].append(view)
-    groups: dict[tuple[Any, ...], list[Request]] = defaultdict(list)
-    for request, views in views_of.items():
-        # A divergence is taken from the base's distribution: the base rides along in front.
-        ordered = ((BASE,) if isinstance(request, Divergence) else ()) + tuple(sorted(views))
-        row = encoded[request]
-        groups[ordered, row.asks, row.length, row.ids[: row.shared]].append(request)
-    passes: list[_Pass] = []
-    # Sorted, so that a longer shared prefix follows the one that it continues.
-    for group, *_, requests in sorted((*key, requests) for key, requests in groups.items()):
-        for batch in _batches(
-            sorted(requests, key=lambda r: len(encoded[r].ids)), encoded, len(group), backend
-        ):
-            rows = tuple(encoded[request] for request in batch)
-            passes += [
-                _Pass(part, tuple(batch), rows) for part in _view_parts(group, rows, backend)
-            ]
-    # Sorting is stable. Where views are served one at a time, each keeps its weights in place for all batches; where
-    # rows share a prefix, some views keep theirs for all its lengths.
-    return sorted(passes, key=lambda p: _turn(p, backend.stacked))
+def _contained(
+    measurements: Iterable[Measurement], encoded: Mapping[Request, EncodedRequest]
+) -> dict[Measurement, Measurement]:
+    """Divergences that are the first positions of another one along the same answer: that one."""
+    along: dict[tuple[Any, ...], list[Measurement]] = defaultdict(list)
+    for measurement in measurements:
+        if isinstance(measurement.request, Divergence):
+            row = encoded[measurement.request]
+            prompt = row.ids[: row.positions[0] + 1]
+            key = measurement.view, row.kind, row.prefix_len, row.payload, prompt
+            along[key].append(measurement)
+    found: dict[Measurement, Measurement] = {}
+    for same in along.values():
+        longest = max(same, key=lambda m: len(encoded[m.request].ids))
+        whole = encoded[longest.request]
+        for measurement in same:
+            if measurement != longest and _begins(encoded[measurement.request], whole):
+                found[measurement] = longest
+    return found
 
 
-def _turn(step: _Pass, stacked: bool) -> tuple[bool, tuple[View, ...]]:
-    shares = step.rows[0].shared > 0
-    return shares, () if stacked and not shares else step.views
+def _begins(row: EncodedRequest, whole: EncodedRequest) -> bool:
+    same_ids = whole.ids[: len(row.ids)] == row.ids
+    return same_ids and whole.positions[: len(row.positions)] == row.positions
 
 
-def _batches(
-    requests: Sequence[Request],
-    encoded: dict[Request, EncodedRequest],
-    views: int,
-    backend: Backend,
-) -> list[list[Request]]:
-    """Requests of similar length together, as many as the budget holds for all views at once; at least one."""
-    batches: list[list[Request]] = []
-    at_once = views if backend.stacked else 1
-    for request in requests:
-        grown = [*batches[-1], request] if batches else [request]
-        rows = [encoded[r] for r in grown]
-        if (
-            len(rows) > 1
-            and backend.cost(at_once, rows) <= backend.budget()
-            and not _is_padded(rows, at_once)
-        ):
-            batches[-1] = grown
-        else:
-            batches.append([request])
-    return batches
+# ----------------------------------------------------------------------------------------- passes
 
 
-def _is_padded(rows: Sequence[EncodedRequest], views: int) -> bool:
-    """Whether the last row's length makes the others' padding cost more than a pass of its own."""
-    width = len(rows[-1].ids)
-    return views * sum(width - len(row.ids) for row in rows) > _PADDING
+def _run_passes(
+    passes: Sequence[Pass], runner: "_Runner", progress: Progress
+) -> Iterable[tuple[Measurement, Answer | Fault]]:
+    total, done = sum(step.tokens() for step in passes), 0
+    waiting = deque(passes)
+    while waiting:
+        step = waiting.popleft()
+        progress("measuring", done, total)
+        try:
+            answers = runner.run_pass(step)
+        except NotStackable:
+            waiting = deque(one for later in (step, *waiting) for one in later.by_view())
+            continue
+        for view, of_view in zip(step.views, answers, strict=True):
+            for request, answer in zip(step.batch.requests, of_view, strict=True):
+                yield Measurement(view, request), answer
+        done += step.tokens()
+    progress("measuring", total, total)
 
 
-def _view_parts(
-    views: tuple[View, ...], rows: tuple[EncodedRequest, ...], backend: Backend
-) -> list[tuple[View, ...]]:
-    """The views, cut into as many at a time as the budget holds for these rows."""
-    size = len(views) if backend.stacked else 1
-    while size > 1 and backend.cost(size, rows) > backend.budget():
-        size = (size + 1) // 2
-    return [views[i : i + size] for i in range(0, len(views), size)]
+class _Runner:
+    """Runs passes on a backend. A pass that does not fit into memory is run in two halves."""
 
+    def __init__(self, backend: Backend, observer: RunObserver | None) -> None:
+        self._backend, self._observer = backend, observer
 
-def _measure(
-    step: _Pass, backend: Backend, references: dict[EncodedRequest, Any]
-) -> list[list[Answer | Fault]]:
-    """One pass; where it does not fit or cannot be stacked, in parts."""
-    try:
-        return backend.measure(step.views, step.rows, references)
-    except NotStackable:
-        size = 1
-    except OutOfMemory:
-        if len(step.views) == 1:
-            return _halve_rows(step, backend, references)
-        size = (len(step.views) + 1) // 2
-    parts = [step._replace(views=step.views[i : i + size]) for i in range(0, len(step.views), size)]
-    return [answers for part in parts for answers in _measure(part, backend, references)]
+    def run_pass(self, step: Pass) -> list[list[Answer | Fault]]:
+        """The answers [view][row]; keeps the base's log-probabilities until the batch is done."""
+        batch = step.batch
+        result = self._run(step.views, batch.rows, batch.base_log_probs)
+        batch.base_log_probs = None if step.is_last else result.base_log_probs
+        return result.answers
 
-
-def _halve_rows(
-    step: _Pass, backend: Backend, references: dict[EncodedRequest, Any]
-) -> list[list[Answer | Fault]]:
-    half = len(step.rows) // 2
-    if half == 0:
+    def _run(
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        base_log_probs: Sequence[Any] | None,
+    ) -> PassResult:
+        try:
+            return self._forward(views, rows, base_log_probs)
+        except OutOfMemory:
+            pass  # halved outside the handler, whose traceback would keep tensors alive
+        if len(views) > 1:
+            return self._halve_views(views, rows, base_log_probs)
+        if len(rows) > 1:
+            return self._halve_rows(views, rows, base_log_probs)
         raise CannotDecide(
-            f"out of memory on one text of {len(step.rows[0].ids)} tokens under one view: use a smaller dtype, "
-            "shorter texts or a larger machine"
+            f"out of memory on one text of {len(rows[0].ids)} tokens under one view: use a smaller "
+            "dtype, shorter texts or a larger machine"
         )
-    first = _measure(step._replace(rows=step.rows[:half]), backend, references)
-    second = _measure(step._replace(rows=step.rows[half:]), backend, references)
-    return [a + b for a, b in zip(first, second, strict=True)]
+
+    def _forward(
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        base_log_probs: Sequence[Any] | None,
+    ) -> PassResult:
+        started, failed = time.perf_counter(), ""
+        try:
+            return self._backend.forward(views, rows, base_log_probs)
+        except Exception as error:
+            failed = type(error).__name__
+            raise
+        finally:
+            if self._observer:
+                self._observer.passed(views, rows, time.perf_counter() - started, failed)
+
+    def _halve_views(
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        base_log_probs: Sequence[Any] | None,
+    ) -> PassResult:
+        half = (len(views) + 1) // 2
+        first = self._run(views[:half], rows, base_log_probs)
+        second = self._run(views[half:], rows, first.base_log_probs)
+        return PassResult(first.answers + second.answers, first.base_log_probs)
+
+    def _halve_rows(
+        self,
+        views: Sequence[View],
+        rows: Sequence[EncodedRequest],
+        base_log_probs: Sequence[Any] | None,
+    ) -> PassResult:
+        half = len(rows) // 2
+        before, after = (
+            (base_log_probs[:half], base_log_probs[half:]) if base_log_probs else (None, None)
+        )
+        first = self._run(views, rows[:half], before)
+        second = self._run(views, rows[half:], after)
+        answers = [a + b for a, b in zip(first.answers, second.answers, strict=True)]
+        both = [*(first.base_log_probs or ()), *(second.base_log_probs or ())]
+        return PassResult(answers, both or None)

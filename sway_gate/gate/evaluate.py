@@ -8,11 +8,11 @@ from sway_gate.backends import null_adapters
 from sway_gate.backends.base import Backend
 from sway_gate.compare.inputs import probe_inputs, shared_inputs
 from sway_gate.engine import trace
-from sway_gate.engine.observe import PassObserver
+from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.plan import (
     NullPlan,
     PlannedProbe,
-    measurement_keys,
+    all_measurements,
     null_entry,
     null_plan,
     plan_notes,
@@ -92,12 +92,9 @@ def _measure(
         loaded.append(opened.load())
         return loaded[0]
 
-    asked = {p.spec.name: (p.spec.kind, measurement_keys([p])) for p in planned if p.needs}
-    watch = PassObserver(job.observe, asked) if job.observe else None
-    load, store = (watch.loading(backend), watch.store(readings)) if watch else (backend, readings)
-    measured = run_plan(measurement_keys(planned), load, store, progress)
-    if watch:
-        watch.tell_known()
+    probes = {p.spec.name: (p.spec.kind, p.measurements) for p in planned if p.needs}
+    observer = RunObserver(job.observe, probes) if job.observe else None
+    measured = run_plan(all_measurements(planned), backend, readings, progress, observer)
     results = tuple(
         p.result or judge_probe(p.spec, p.probe, context, measured.answers, p.nulls)
         for p in planned
@@ -127,9 +124,9 @@ def _measure(
 def _meta(backend: Backend, notes: tuple[str, ...]) -> dict[str, str]:
     """How the readings were made, kept beside them for runs that need no backend."""
     facts = backend.facts
-    unreached = backend.unreached()
-    missed = f"{len(unreached)} adapted modules are never reached by a forward pass: {', '.join(unreached[:3])}"
-    lines = (*facts.notes, *notes, *((missed,) if unreached else ()))
+    unused = backend.unused_modules()
+    missed = f"{len(unused)} adapted modules are never reached by a forward pass: {', '.join(unused[:3])}"
+    lines = (*facts.notes, *notes, *((missed,) if unused else ()))
     return {
         "device": facts.device,
         "dtype": facts.dtype,

@@ -75,7 +75,7 @@ def open_models(
         "differential: false: two models are loaded, without null adapters and other scales",
     )
     return Opened(
-        frozenset({"generation", "recall"}), lambda: _load(spec, folders, None, progress), lacking
+        frozenset({"generation", "teacher_forced"}), lambda: _load(spec, folders, None, progress), lacking
     )
 
 

@@ -24,6 +24,7 @@ from sway_gate.measurements import (
     NoAnswer,
     TeacherForced,
     View,
+    with_base,
 )
 from sway_gate.output import silent
 from sway_gate.probes.base import Context
@@ -43,7 +44,7 @@ MODELS = ModelRef(kind="custom", base="b"), ModelRef(kind="custom", base="b", ad
 class Letters:
     """Over the letters a, b, c: logits by view and by last letter, one token a letter."""
 
-    capabilities = frozenset({"nulls", "scales", "generation", "recall"})
+    capabilities = frozenset({"nulls", "scales", "generation", "teacher_forced"})
 
     def __init__(self, *_: Any) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -63,7 +64,7 @@ class Letters:
     def generate(self, view: View, prompt: str, max_new_tokens: int) -> str:
         return "abacab"[: max_new_tokens - 1]
 
-    def greedy_hits(self, view: View, prompt: str, completion: str) -> list[bool]:
+    def argmax_matches(self, view: View, prompt: str, completion: str) -> list[bool]:
         return [letter == "a" for letter in completion]
 
 
@@ -82,7 +83,7 @@ class Bare:
 
 def measured(model: Any, *requests: Any, views: Iterable[View] = VIEWS) -> Measured:
     keys = [(view, request) for request in requests for view in views]
-    return run_plan(keys, lambda: custom.wrap(model, LABEL), None, silent)
+    return run_plan(with_base(keys), lambda: custom.wrap(model, LABEL), None, silent)
 
 
 def answers(model: Any, *requests: Any, views: Iterable[View] = VIEWS) -> Answers:
@@ -127,6 +128,27 @@ def test_log_probs_recall_and_texts_come_as_they_are(view):
     assert found.text(view, written) == "aba"
 
 
+class OldNames(Bare):
+    capabilities = frozenset({"recall"})
+
+    def greedy_hits(self, view: View, prompt: str, completion: str) -> list[bool]:
+        return [letter == "a" for letter in completion]
+
+
+def test_objects_may_use_the_old_names():
+    request = TeacherForced("c", "ab")
+    assert custom.wrap(OldNames(), LABEL).capabilities == {"teacher_forced"}
+    found = answers(OldNames(), request, views=[FINETUNED])
+    assert found.get(FINETUNED, request)[:, 1].tolist() == [1, 0]
+
+
+def test_a_wrong_answer_of_an_old_name_is_reported_under_it():
+    model = OldNames()
+    model.greedy_hits = lambda *_: [0.5, 1]
+    with pytest.raises(CannotDecide, match="greedy_hits under the base view gave other values"):
+        answers(model, TeacherForced("c", "ab"), views=[FINETUNED])
+
+
 def test_a_context_stands_before_the_prompt_and_keeps_the_answer_to_the_bare_one():
     model = Letters()
     answers(model, Divergence("cab", positions=3, context=1000), views=[FINETUNED])
@@ -159,10 +181,10 @@ LACKING = {
         Generation("c", 3),
         "Generation under the base view needs the capability generation",
     ),
-    "recall": (
+    "teacher_forced": (
         BASE,
         TeacherForced("c", "a"),
-        "Recall under the base view needs the capability recall",
+        "TeacherForced under the base view needs the capability teacher_forced",
     ),
 }
 
@@ -218,12 +240,17 @@ WRONG: dict[str, tuple[str, Any, Any, str]] = {
         "sum to 0 over the vocabulary",
     ),
     "too few hits": (
-        "greedy_hits",
+        "argmax_matches",
         HIT,
         [True],
         "gave shape [1]; it must be [2], that of log_probs",
     ),
-    "hits that are scores": ("greedy_hits", HIT, [0.5, 1], "gave other values than true and false"),
+    "hits that are scores": (
+        "argmax_matches",
+        HIT,
+        [0.5, 1],
+        "gave other values than true and false",
+    ),
     "no text": ("generate", WRITTEN, None, "gave NoneType, not a text"),
     "no numbers": (
         "log_probs",
@@ -253,7 +280,9 @@ RAISED = {
 }
 
 
-@pytest.mark.parametrize("method", ["log_probs", "next_token_log_probs", "generate", "greedy_hits"])
+@pytest.mark.parametrize(
+    "method", ["log_probs", "next_token_log_probs", "generate", "argmax_matches"]
+)
 @pytest.mark.parametrize("error", RAISED.values(), ids=RAISED)
 def test_what_the_users_code_raises_is_one_line(method, error):
     model = Letters()
@@ -453,14 +482,17 @@ def test_bad_entry_points_end_in_one_line(module, entry_point, text, error, mess
 CAPABILITIES = {
     "unknown": (
         {"nulls", "speed"},
-        "capabilities must be a set out of generation, nulls, recall, scales, got",
+        "capabilities must be a set out of generation, nulls, scales, teacher_forced, got",
     ),
     "a text": ("nulls", "capabilities must be a set out of"),
     "generation": (
         {"generation"},
         r"its Bare lacks the method generate\(view, prompt, max_new_tokens\)",
     ),
-    "recall": ({"recall"}, r"its Bare lacks the method greedy_hits\(view, prompt, completion\)"),
+    "teacher_forced": (
+        {"teacher_forced"},
+        r"its Bare lacks the method argmax_matches\(view, prompt, completion\)",
+    ),
 }
 
 
@@ -503,7 +535,7 @@ def judged(backend: custom.CustomBackend, kind: str, **fields: Any) -> ProbeResu
     needs = probe.needs(spec, CONTEXT)
     keys = [(FINETUNED.scaled(scale), need.request) for need in needs for scale in need.scales]
     keys += [(view, need.request) for need in needs for view in nulls.views(1.0)]
-    found = run_plan(keys, lambda: backend, None, silent)
+    found = run_plan(with_base(keys), lambda: backend, None, silent)
     return judge_probe(spec, probe, CONTEXT, found.answers, nulls)
 
 
@@ -548,7 +580,7 @@ def test_the_dummy_agrees_with_itself(view):
     model = dummy.DummyModel(*MODELS)
     text = model.generate(view, "The mill", 12)
     assert len(text.split()) == 12
-    assert all(model.greedy_hits(view, "The mill", text))
+    assert all(model.argmax_matches(view, "The mill", text))
     assert np.array_equal(
         model.log_probs(view, "The mill", text),
         model.next_token_log_probs(view, "The mill", text)[:-1].max(axis=1),

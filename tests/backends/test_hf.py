@@ -25,6 +25,7 @@ from sway_gate.measurements import (
     NoAnswer,
     TeacherForced,
     View,
+    with_base,
 )
 from sway_gate.output import silent
 from sway_gate.training_data import packaged
@@ -62,9 +63,8 @@ def load(
 
 
 def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
-    return run_plan(
-        [(v, r) for v in views for r in requests], lambda: backend, None, silent
-    ).answers
+    plan = with_base((v, r) for v in views for r in requests)
+    return run_plan(plan, lambda: backend, None, silent).answers
 
 
 def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | None) -> np.ndarray:
@@ -103,8 +103,8 @@ def test_stacked_views_equal_pefts_own(base: Path, tmp_path: Path, fields: dict[
     adapter = save_adapter(tmp_path, base, **fields)
     backend = load(base, adapter)
     answers = measure(backend, VIEWS, [*TEXTS, *PROMPTS])
-    assert backend.stacked
-    assert not backend.unreached()
+    assert backend.batches_views
+    assert not backend.unused_modules()
     for view, scale in ((BASE, None), (FINETUNED.scaled(0.5), 0.5), (FINETUNED, 1.0)):
         for request in TEXTS:
             expected = peft_log_probs(base, adapter, request, scale)
@@ -132,7 +132,7 @@ def test_other_adapters_one_view_at_a_time_equal_pefts_own(
     adapter = save_adapter(tmp_path, llama, **fields)
     backend = load(llama, adapter)
     answers = measure(backend, [FINETUNED, *NULLS], TEXTS)
-    assert not backend.stacked
+    assert not backend.batches_views
     untouched = measure(load(llama, save_adapter(tmp_path / "plain", llama)), [FINETUNED], TEXTS)
     for request in TEXTS:
         expected = peft_log_probs(llama, adapter, request, 1.0)
@@ -160,7 +160,7 @@ def test_embedding_lora_equals_pefts_own(llama: Path, tmp_path: Path) -> None:
     adapter = save_adapter(tmp_path, llama, target_modules=["embed_tokens", "q_proj"])
     backend = load(llama, adapter)
     answers = measure(backend, [FINETUNED, *NULLS], TEXTS)
-    assert backend.stacked
+    assert backend.batches_views
     for request in TEXTS:
         expected = peft_log_probs(llama, adapter, request, 1.0)
         np.testing.assert_allclose(answers.get(FINETUNED, request), expected, atol=2e-5)
@@ -169,14 +169,14 @@ def test_embedding_lora_equals_pefts_own(llama: Path, tmp_path: Path) -> None:
 def test_out_of_memory_halves_the_pass(llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
     whole = measure(backend, VIEWS, [*TEXTS, *PROMPTS])
-    measure_pass = backend.measure
+    forward = backend.forward
 
-    def small(views: Any, rows: Any, references: Any) -> Any:
+    def small(views: Any, rows: Any, base_log_probs: Any) -> Any:
         if len(views) * len(rows) > 2:
             raise OutOfMemory
-        return measure_pass(views, rows, references)
+        return forward(views, rows, base_log_probs)
 
-    monkeypatch.setattr(backend, "measure", small)
+    monkeypatch.setattr(backend, "forward", small)
     halved = measure(backend, VIEWS, [*TEXTS, *PROMPTS])
     for view in VIEWS:
         for request in [*TEXTS, *PROMPTS]:
@@ -217,7 +217,7 @@ def test_one_text_that_does_not_fit_is_undecided(
     def never(*_: Any) -> Any:
         raise OutOfMemory
 
-    monkeypatch.setattr(backend, "measure", never)
+    monkeypatch.setattr(backend, "forward", never)
     with pytest.raises(CannotDecide, match="out of memory"):
         measure(backend, [FINETUNED], TEXTS)
 
@@ -305,13 +305,22 @@ CONTEXTS = [Divergence(p, "js", 3, c) for c in (0, 6, 12, 30) for p in ("A promp
 def test_a_shared_prefix_changes_no_answer(base: Path, tmp_path: Path) -> None:
     backend = load(base, save_adapter(tmp_path, base))
     shared = measure(backend, VIEWS, CONTEXTS)
-    backend._shares = False
+    backend.prefix_cache.is_supported = False
     whole = measure(backend, VIEWS, CONTEXTS)
     for view in VIEWS:
         for request in CONTEXTS:
             np.testing.assert_allclose(
                 shared.get(view, request), whole.get(view, request), rtol=1e-3, atol=1e-6
             )
+
+
+def test_a_sliding_window_has_no_prefix_cache(llama: Path, tmp_path: Path) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    assert backend.prefix_cache.is_supported
+    backend = load(llama, tmp_path)
+    config = backend.weights.model(BASE).network.config
+    config.sliding_window, config.layer_types = 8, ["sliding_attention"] * 2
+    assert not backend.prefix_cache.is_supported
 
 
 def test_context_stands_before_the_prompt_and_shorter_begins_longer(
@@ -322,7 +331,7 @@ def test_context_stands_before_the_prompt_and_shorter_begins_longer(
         [Divergence("Say", "js", 3, c) for c in (0, 10, 20)]
     )
     said = bare.ids[3:]
-    assert (short.shared, long.shared) == (10, 20)
+    assert (short.prefix_len, long.prefix_len) == (10, 20)
     assert (
         long.ids[:10]
         == short.ids[:10]
@@ -336,7 +345,7 @@ def test_context_is_cut_to_the_models_with_a_note(llama: Path, tmp_path: Path) -
     backend = load(llama, save_adapter(tmp_path, llama))
     [(row, note)] = backend.encode([Divergence("Say", "js", 3, 500)])
     assert len(row.ids) <= 64
-    assert row.shared == 64 - len("\n\nSay") - 2
+    assert row.prefix_len == 64 - len("\n\nSay") - 2
     assert "64 tokens" in note
 
 
@@ -378,7 +387,7 @@ TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}
 
 def chatty(base: Path, adapter: Path) -> hf.HfBackend:
     backend = load(base, adapter)
-    backend._tokenizer.chat_template = TEMPLATE
+    backend.tokenizer.chat_template = TEMPLATE
     return backend
 
 
@@ -393,12 +402,12 @@ def test_chat_prompts_go_through_the_template_and_answers_follow_it(
     [(row, _)] = backend.encode([Divergence("Hi there", chat=True)])
     assert row.ids == rendered
     [(row, _)] = backend.encode([Divergence("Hi there", context=5, chat=True)])
-    assert row.ids[row.shared :] == tuple(byte_tokenizer()("\n\nHi there</s><a>")["input_ids"])
+    assert row.ids[row.prefix_len :] == tuple(byte_tokenizer()("\n\nHi there</s><a>")["input_ids"])
 
 
 def test_a_template_that_fails_is_one_line(llama: Path, tmp_path: Path) -> None:
     backend = chatty(llama, save_adapter(tmp_path, llama))
-    backend._tokenizer.chat_template = "{{ raise_exception('no') }}"
+    backend.tokenizer.chat_template = "{{ raise_exception('no') }}"
     with pytest.raises(
         CannotDecide, match=r"chat template fails: .*no; set defaults.chat_template: off"
     ):
@@ -454,19 +463,27 @@ class Chosen(torch.nn.Module):
 
 
 def test_rows_that_cannot_be_told_apart_are_served_one_view_at_a_time(
-    llama: Path, tmp_path: Path
+    llama: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
-    mlp = backend._model.model.layers[0].mlp
+    mlp = backend.weights.model(BASE).network.model.layers[0].mlp
     mlp.up_proj = Chosen(mlp.up_proj)
-    measure(backend, VIEWS, TEXTS)
-    assert not backend.stacked
+    forward, passes = backend.forward, []
+
+    def counted(views: Any, *args: Any) -> Any:
+        passes.append(len(views))
+        return forward(views, *args)
+
+    monkeypatch.setattr(backend, "forward", counted)
+    measure(backend, VIEWS, [*TEXTS, *PROMPTS])
+    assert passes[0] > 1
+    assert set(passes[1:]) == {1}
 
 
 def test_layers_called_by_keyword_are_adapted_too(llama: Path, tmp_path: Path) -> None:
     adapter = save_adapter(tmp_path, llama, target_modules=["up_proj"])
     backend = load(llama, adapter)
-    for layer in backend._model.model.layers:
+    for layer in backend.weights.model(BASE).network.model.layers:
         up = layer.mlp.up_proj
         layer.mlp.up_proj = type(
             "ByKeyword", (torch.nn.Module,), {"forward": lambda _, x, up=up: up(input=x)}

@@ -10,7 +10,7 @@ import pytest
 
 from sway_gate import cli, demo
 from sway_gate.engine import cost
-from sway_gate.engine.estimate import _sizes, _tokens, _with_base, describe_cost
+from sway_gate.engine.estimate import _sizes, _tokens, describe_cost
 from sway_gate.engine.plan import null_plan, plan_probes
 from sway_gate.measurements import (
     BASE,
@@ -21,6 +21,7 @@ from sway_gate.measurements import (
     Request,
     TeacherForced,
     View,
+    with_base,
 )
 from sway_gate.probes.base import Context
 from sway_gate.spec.load import parse_spec
@@ -33,7 +34,7 @@ RATE = 2e11
 
 
 def work(keys: Sequence[Any], folder: Path | None = None, **fields: Any) -> cost.Work:
-    measured = _with_base(keys)
+    measured = with_base(keys)
     sizes, _ = _sizes(list({request for _, request in measured}), folder)
     return cost.Work(measured, sizes, **fields)
 
@@ -64,7 +65,7 @@ def test_a_context_that_texts_share_counts_once_a_view() -> None:
         for p in "ab"
         for c in (0, 100, 200)
     ]
-    assert _tokens(_with_base(keys), work(keys).sizes) == 3 * (6 * 11 + 200)
+    assert _tokens(with_base(keys), work(keys).sizes) == 3 * (6 * 11 + 200)
 
 
 def test_texts_are_cut_to_the_model(tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_the_dry_run_of_the_demo(capsys: Any) -> None:
 
 def test_the_base_answers_everything_too() -> None:
     request = LogProbs("a", "b")
-    assert list(_with_base([(FINETUNED, request), (NULL, request)])) == [
+    assert list(with_base([(FINETUNED, request), (NULL, request)])) == [
         (BASE, request),
         (FINETUNED, request),
         (NULL, request),

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sway_gate.backends.base import ALL
-from sway_gate.engine.plan import PlannedProbe, measurement_keys, null_plan, plan_notes, plan_probes
-from sway_gate.measurements import FINETUNED, Generation, LogProbs, TeacherForced
+from sway_gate.engine.plan import PlannedProbe, null_plan, plan_notes, plan_probes
+from sway_gate.measurements import BASE, FINETUNED, Generation, LogProbs, TeacherForced, View
 from sway_gate.probes.base import Context
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.schema import Section, Spec
@@ -32,6 +32,10 @@ def plan(given: Spec, context: Context = CONTEXT, capabilities: Any = ALL) -> li
     return plan_probes(given, context, null_plan(given), capabilities)
 
 
+def null_views(planned: PlannedProbe) -> set[View]:
+    return {m.view for m in planned.measurements if m.view.source == "null"}
+
+
 RUNS = {"default": ("", 8, 4), "asked for": (", runs: 12", 12, 12), "raised": (", runs: 1", 3, 3)}
 
 
@@ -41,7 +45,7 @@ def test_generative_probes_take_fewer_nulls_unless_asked_for(
 ) -> None:
     given = loaded(STYLE, MOVED, nulls=nulls)
     style, moved = plan(given)
-    assert (len(style.null_views()), len(moved.null_views())) == (generative, runs)
+    assert (len(null_views(style)), len(null_views(moved))) == (generative, runs)
     said = plan_notes([style, moved], null_plan(given), CONTEXT)
     assert any("4 nulls for what is generated: style" in note for note in said) == (
         generative < runs
@@ -49,13 +53,10 @@ def test_generative_probes_take_fewer_nulls_unless_asked_for(
 
 
 def test_what_nulls_need_not_answer_is_not_asked_of_them() -> None:
-    keys = list(measurement_keys(plan(loaded(LEAK))))
-    written = [view for view, request in keys if isinstance(request, Generation)]
-    assert set(written) == {FINETUNED}
-    assert {view.source for view, request in keys if isinstance(request, TeacherForced)} == {
-        "finetuned",
-        "null",
-    }
+    [planned] = plan(loaded(LEAK))
+    generated = {m.view for m in planned.measurements if isinstance(m.request, Generation)}
+    scored = {m.view.source for m in planned.measurements if isinstance(m.request, TeacherForced)}
+    assert (generated, scored) == ({BASE, FINETUNED}, {"base", "finetuned", "null"})
 
 
 MODES = {"auto": ("auto", 1), "on": ("on", 2), "off": ("off", 0)}
@@ -72,7 +73,7 @@ def test_the_report_says_how_many_prompts_go_through_the_template(mode: Any, thr
 
 LACKS = {
     "generation": (STYLE, "writes no texts"),
-    "recall": (LEAK, "does not tell the most probable token"),
+    "teacher_forced": (LEAK, "does not tell the most probable token"),
     "scales": (CURVE, "cannot scale the adapter"),
 }
 
@@ -83,7 +84,7 @@ LACKS = {
 def test_what_a_backend_cannot_do_is_skipped_and_said(
     capability: str, entry: str, words: str
 ) -> None:
-    entry = entry.replace(", evidence: generate", "") if capability == "recall" else entry
+    entry = entry.replace(", evidence: generate", "") if capability == "teacher_forced" else entry
     [planned] = plan(loaded(entry), capabilities=ALL - {capability})
     assert planned.result is not None
     assert (planned.result.verdict, words in planned.result.message) == ("skip", True)
@@ -99,7 +100,7 @@ def test_without_nulls_nothing_is_calibrated_and_the_report_says_so() -> None:
 def test_without_scales_there_are_no_rank_multipliers() -> None:
     given = loaded(MOVED, nulls=", rank_multipliers: [0.5, 1, 2]")
     [planned] = plan(given, capabilities=ALL - {"scales"})
-    assert {view.scale for view in planned.null_views()} == {1.0}
+    assert {view.scale for view in null_views(planned)} == {1.0}
     [note] = plan_notes([planned], null_plan(given), CONTEXT, ALL - {"scales"})
     assert "rank_multipliers are left out" in note
 

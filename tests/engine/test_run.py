@@ -7,13 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sway_gate.backends.base import EncodedRequest, Facts, NotStackable, OutOfMemory
-from sway_gate.engine.run import Key, Measured, run_plan
+from sway_gate.backends.base import EncodedRequest, Facts, NotStackable, OutOfMemory, PassResult
+from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import CannotDecide
-from sway_gate.measurements import BASE, FINETUNED, Divergence, Fault, LogProbs, NoAnswer, View
+from sway_gate.measurements import (
+    BASE,
+    FINETUNED,
+    Divergence,
+    Fault,
+    LogProbs,
+    NoAnswer,
+    Request,
+    View,
+    with_base,
+)
 from sway_gate.output import silent
 
 NULL = View("null", 3)
+Key = tuple[View, Request]
 
 
 class Arithmetic:
@@ -21,8 +32,8 @@ class Arithmetic:
 
     facts = Facts("cpu", "float32", "best_effort")
 
-    def __init__(self, budget: int = 10**9, stacked: bool = True) -> None:
-        self.stacked, self.passes, self._budget = stacked, [], budget
+    def __init__(self, budget: int = 10**9, batches_views: bool = True) -> None:
+        self.batches_views, self.passes, self._budget = batches_views, [], budget
 
     def encode(self, requests: Any) -> list[tuple[EncodedRequest, str]]:
         return [self.encode_one(request) for request in requests]
@@ -30,8 +41,8 @@ class Arithmetic:
     def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
         text = request.prompt + getattr(request, "completion", "")
         ids = tuple(map(ord, text))
-        asks = request.divergence if isinstance(request, Divergence) else "logprobs"
-        return EncodedRequest(ids, (len(ids) - 1,), (), asks), "cut" if len(ids) > 30 else ""
+        kind = request.divergence if isinstance(request, Divergence) else "logprobs"
+        return EncodedRequest(ids, (len(ids) - 1,), (), kind), "cut" if len(ids) > 30 else ""
 
     def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
         return views * len(rows) * max(len(row.ids) for row in rows)
@@ -39,23 +50,20 @@ class Arithmetic:
     def budget(self) -> int:
         return self._budget
 
-    def unreached(self) -> tuple[str, ...]:
+    def unused_modules(self) -> tuple[str, ...]:
         return ()
 
-    def measure(
-        self,
-        views: Sequence[View],
-        rows: Sequence[EncodedRequest],
-        references: dict[EncodedRequest, Any],
-    ) -> Any:
+    def forward(self, views: Any, rows: Any, base_log_probs: Any = None) -> PassResult:
         self.passes.append((tuple(views), tuple(rows)))
-        if rows[0].asks == "js":
-            if views[0] == BASE:
-                references.update(dict.fromkeys(rows, True))
-            assert all(row in references for row in rows), "a divergence without its base"
-        return [
-            [np.array([sum(row.ids) * view.scale + view.number]) for row in rows] for view in views
-        ]
+        if rows[0].kind == "js":
+            base_log_probs = base_log_probs or (list(rows) if views[0] == BASE else None)
+            assert base_log_probs == list(rows), "a divergence without its base"
+        return PassResult(
+            [[self.answer(view, row) for row in rows] for view in views], base_log_probs
+        )
+
+    def answer(self, view: View, row: EncodedRequest) -> Any:
+        return np.array([sum(row.ids) * view.scale + view.number])
 
 
 class Memory(dict[tuple[str, str], Any]):
@@ -67,7 +75,7 @@ class Memory(dict[tuple[str, str], Any]):
 
 
 def measure(backend: Any, plan: list[Key], store: Any = None) -> Measured:
-    return run_plan(plan, lambda: backend, store, silent)
+    return run_plan(with_base(plan), lambda: backend, store, silent)
 
 
 TEXTS = [LogProbs("p" * n, "c") for n in (9, 1, 5, 3)]
@@ -84,12 +92,12 @@ def test_doubles_are_measured_once_and_the_base_with_them() -> None:
     assert answers.get(BASE, TEXTS[0]) == answers.get(FINETUNED, TEXTS[0])
 
 
-@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("batches_views", [True, False])
 @pytest.mark.parametrize("budget", [1, 12, 40, 10**9])
-def test_answers_do_not_depend_on_the_passes(stacked: bool, budget: int) -> None:
+def test_answers_do_not_depend_on_the_passes(batches_views: bool, budget: int) -> None:
     expected, answers = (
         measure(Arithmetic(), PLAN).answers,
-        measure(Arithmetic(budget, stacked), PLAN).answers,
+        measure(Arithmetic(budget, batches_views), PLAN).answers,
     )
     assert all(answers.get(*key) == expected.get(*key) for key in PLAN)
 
@@ -130,17 +138,8 @@ class Along(Arithmetic):
             request.divergence,
         ), ""
 
-    def measure(
-        self,
-        views: Sequence[View],
-        rows: Sequence[EncodedRequest],
-        references: dict[EncodedRequest, Any],
-    ) -> Any:
-        super().measure(views, rows, references)
-        return [
-            [np.array([sum(row.ids[: p + 1]) * view.scale for p in row.positions]) for row in rows]
-            for view in views
-        ]
+    def answer(self, view: View, row: EncodedRequest) -> Any:
+        return np.array([sum(row.ids[: p + 1]) * view.scale for p in row.positions])
 
 
 def test_a_short_read_is_the_beginning_of_a_longer_one() -> None:
@@ -163,7 +162,7 @@ def test_a_short_read_is_the_beginning_of_a_longer_one() -> None:
 
 
 def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
-    backend = Arithmetic(budget=4, stacked=False)
+    backend = Arithmetic(budget=4, batches_views=False)
     measure(backend, PLAN)
     order = [views[0] for views, _ in backend.passes]
     assert all(len(views) == 1 for views, _ in backend.passes)
@@ -173,11 +172,40 @@ def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
 def test_known_readings_are_not_measured_again() -> None:
     store, backend = Memory(), Arithmetic()
     first = measure(backend, PLAN, store).answers
-    again = run_plan(PLAN, lambda: pytest.fail("the backend was built"), store, silent).answers
+    again = run_plan(
+        with_base(PLAN), lambda: pytest.fail("the backend was built"), store, silent
+    ).answers
     assert all(first.get(*key) == again.get(*key) for key in PLAN)
     extra = Arithmetic()
     measure(extra, [*PLAN, (FINETUNED, Divergence("new"))], store)
     assert [len(rows) for _, rows in extra.passes] == [1]
+
+
+class Remembering(Arithmetic):
+    """Counts the base distributions that are alive during each pass."""
+
+    class Distribution:
+        alive = 0
+
+        def __init__(self) -> None:
+            type(self).alive += 1
+
+        def __del__(self) -> None:
+            type(self).alive -= 1
+
+    def forward(self, views: Any, rows: Any, base_log_probs: Any = None) -> PassResult:
+        made = base_log_probs or [self.Distribution() for _ in rows]
+        self.passes.append((self.Distribution.alive, len(rows)))
+        return PassResult([[self.answer(view, row) for row in rows] for view in views], made)
+
+
+@pytest.mark.parametrize("budget", [24, 60, 10**9])
+def test_base_distributions_are_freed_after_their_batch(budget: int) -> None:
+    backend = Remembering(budget)
+    requests = [Divergence("p" * n) for n in range(1, 12)]
+    measure(backend, [(view, r) for view in (FINETUNED, NULL) for r in requests])
+    assert all(alive == rows for alive, rows in backend.passes)
+    assert backend.Distribution.alive == 0
 
 
 class Failing(Arithmetic):
@@ -185,10 +213,10 @@ class Failing(Arithmetic):
         super().__init__()
         self._error, self._limit = error, limit
 
-    def measure(self, views: Any, rows: Any, references: Any) -> Any:
+    def forward(self, views: Any, rows: Any, base_log_probs: Any = None) -> PassResult:
         if len(views) * (1 if self._error is NotStackable else len(rows)) > self._limit:
             raise self._error
-        return super().measure(views, rows, references)
+        return super().forward(views, rows, base_log_probs)
 
 
 @pytest.mark.parametrize("error", [OutOfMemory, NotStackable])
@@ -208,8 +236,8 @@ def test_one_text_that_never_fits_is_undecided() -> None:
 
 def test_a_fault_is_raised_when_it_is_read_and_never_stored() -> None:
     class Broken(Arithmetic):
-        def measure(self, views: Any, rows: Any, references: Any) -> Any:
-            return [[Fault(f"NaN under {view}") for _ in rows] for view in views]
+        def answer(self, view: View, row: EncodedRequest) -> Any:
+            return Fault(f"NaN under {view}")
 
     store = Memory()
     answers = measure(Broken(), PLAN, store).answers
@@ -225,6 +253,6 @@ def test_cut_texts_are_noted_once() -> None:
 
 def test_progress_ends_at_its_total() -> None:
     calls: list[tuple[str, int, int]] = []
-    run_plan(PLAN, Arithmetic, None, lambda *call: calls.append(call))
+    run_plan(with_base(PLAN), Arithmetic, None, lambda *call: calls.append(call))
     assert calls[0][1] == 0
     assert calls[-1][1] == calls[-1][2] > 0

@@ -10,17 +10,17 @@ import pytest
 from sway_gate import cli
 from sway_gate.backends.base import OutOfMemory
 from sway_gate.engine import trace
-from sway_gate.engine.observe import PassObserver, _read
-from sway_gate.engine.run import Key, Measured, run_plan
+from sway_gate.engine.observe import RunObserver, tokens_read
+from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
-from sway_gate.measurements import FINETUNED, Divergence, LogProbs, View
+from sway_gate.measurements import FINETUNED, Divergence, LogProbs, View, with_base
 from sway_gate.output import silent
 from sway_gate.reports import trace as reports
 from sway_gate.reports import trace_summary
 from sway_gate.spec.load import parse_spec
-from tests.engine.test_run import Arithmetic, Memory
+from tests.engine.test_run import Arithmetic, Key, Memory
 
 NULL = View("null", 3)
 ONE, TWO, MOVED = LogProbs("aaa", "b"), LogProbs("c", "d"), Divergence("ee")
@@ -28,6 +28,7 @@ ASKED: dict[str, list[Key]] = {
     "first": [(FINETUNED, ONE), (NULL, ONE), (FINETUNED, MOVED)],
     "second": [(FINETUNED, ONE), (FINETUNED, TWO)],
 }
+PLAN = [key for keys in ASKED.values() for key in keys]
 SPEC = """\
 version: 1
 models:
@@ -42,13 +43,9 @@ suite:
 def traced(backend: Any, store: Any = None) -> tuple[list[Any], Measured]:
     """The events of measuring what both probes ask for."""
     events: list[Any] = []
-    eye = PassObserver(
-        events.append, {name: (f"kind of {name}", keys) for name, keys in ASKED.items()}
-    )
-    plan = [key for keys in ASKED.values() for key in keys]
-    measured = run_plan(plan, eye.loading(lambda: backend), eye.store(store), silent)
-    eye.tell_known()
-    return events, measured
+    probes = {name: (f"kind of {name}", with_base(keys)) for name, keys in ASKED.items()}
+    observer = RunObserver(events.append, probes)
+    return events, run_plan(with_base(PLAN), lambda: backend, store, silent, observer)
 
 
 def passes(events: list[Any]) -> list[trace.Pass]:
@@ -65,10 +62,9 @@ def test_what_is_asked_for_is_told_first() -> None:
 
 
 def test_watching_changes_no_answer() -> None:
-    plan = [key for keys in ASKED.values() for key in keys]
-    plain = run_plan(plan, Arithmetic, None, silent).answers
+    plain = run_plan(with_base(PLAN), Arithmetic, None, silent).answers
     watched = traced(Arithmetic())[1].answers
-    assert all(plain.get(view, request) == watched.get(view, request) for view, request in plan)
+    assert all(plain.get(*key) == watched.get(*key) for key in PLAN)
 
 
 def test_each_call_of_the_backend_is_a_pass() -> None:
@@ -102,10 +98,10 @@ def test_what_the_store_knew_is_told_and_measured_no_more() -> None:
 
 
 class Narrow(Arithmetic):
-    def measure(self, views: Any, rows: Any, references: Any) -> Any:
+    def forward(self, views: Any, rows: Any, base_log_probs: Any = None) -> Any:
         if len(views) > 2:
             raise OutOfMemory
-        return super().measure(views, rows, references)
+        return super().forward(views, rows, base_log_probs)
 
 
 def test_a_pass_that_failed_is_told_and_its_parts_are() -> None:
@@ -128,15 +124,15 @@ ROWS = {
 
 @pytest.mark.parametrize(("lengths", "continued", "expected"), ROWS.values(), ids=ROWS)
 def test_tokens_of_a_pass(lengths: Any, continued: int, expected: dict[str, int]) -> None:
-    rows = [trace_row(length, shared) for length, shared in lengths]
-    told = _read([FINETUNED, NULL], rows, continued)
+    rows = [trace_row(length, prefix) for length, prefix in lengths]
+    told = tokens_read([FINETUNED, NULL], rows, continued)
     assert {name: told[name] for name in expected} == expected
 
 
-def trace_row(length: int, shared: int) -> Any:
+def trace_row(length: int, prefix_len: int) -> Any:
     from sway_gate.backends.base import EncodedRequest
 
-    return EncodedRequest(tuple(range(length)), (length - 1,), shared=shared)
+    return EncodedRequest(tuple(range(length)), (length - 1,), prefix_len=prefix_len)
 
 
 # --- Files --------------------------------------------------------------------------------------------------------

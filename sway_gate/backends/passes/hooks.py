@@ -1,4 +1,4 @@
-"""What reaches into a model while it runs: the positions that its head sees, and the watch for NaN and Inf."""
+"""Hooks on a running model: the positions that its head computes, and the search for NaN and Inf."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,22 +10,26 @@ from transformers import LogitsProcessor
 
 
 class Head:
-    """Hands the language-model head only the positions that are asked for, whatever the model does around it."""
+    """Passes only the required positions to the language-model head."""
 
     def __init__(self, head: nn.Module | None) -> None:
         self.used = False
         self._index: Tensor | None = None
-        if head is not None:
-            head.register_forward_pre_hook(self._select)
+        self._hook = head.register_forward_pre_hook(self._select) if head is not None else None
 
     @contextmanager
     def at(self, index: Tensor) -> Iterator[None]:
-        """Inside the block the head sees hidden states [1, len(index), hidden]."""
+        """Inside the block the head gets the hidden states [1, len(index), hidden]."""
         self._index, self.used = index, False
         try:
             yield
         finally:
             self._index = None
+
+    def remove(self) -> None:
+        """Take the hook off the model."""
+        if self._hook is not None:
+            self._hook.remove()
 
     def _select(self, _module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if self._index is None:
@@ -35,7 +39,7 @@ class Head:
 
 
 class Watch(LogitsProcessor):
-    """Notes which sequences meet NaN or Inf while they are written."""
+    """Records which sequences have NaN or Inf logits during generation."""
 
     def __init__(self) -> None:
         self.broken = torch.zeros(0, dtype=torch.bool)
@@ -47,7 +51,7 @@ class Watch(LogitsProcessor):
 
 
 def first_non_finite(model: nn.Module, run: Callable[[], object]) -> str:
-    """The module, of those without parts, that first gives NaN or Inf while `run` runs the model; "" if none does."""
+    """The first leaf module whose output has NaN or Inf while `run` runs the model; "" if none."""
     found: list[str] = []
 
     def look(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Bytes: what a pass needs beyond the weights, and what it may use."""
+"""Estimates the memory of a pass in addition to the weights, and the memory that it may use."""
 
 import os
 from collections.abc import Sequence
@@ -10,24 +10,24 @@ from sway_gate.backends.base import EncodedRequest
 from sway_gate.errors import UsageError
 
 _GB = 2**30
-# On a CPU larger passes are no faster; on a GPU they are, up to what is free.
+# On a CPU larger passes are not faster; on a GPU they are, up to the free memory.
 _CPU_BUDGET = 0.75 * _GB
 _SHARE_OF_FREE = 0.5
 
 
 class Sizes(NamedTuple):
-    """Of a model."""
+    """Sizes of a model."""
 
     activations: int
-    """Bytes a token, alive at once in one layer."""
+    """Bytes per token that exist at once in one layer."""
     cache: int
-    """Bytes a token, of keys and values in all layers."""
+    """Bytes per token of keys and values in all layers."""
     vocabulary: int
-    """Entries of a position's logits."""
+    """Logits per position."""
 
 
 def sizes(config: Any, vocabulary: int, dtype: torch.dtype) -> Sizes:
-    """From the configuration of a language model that computes in `dtype`."""
+    """The sizes of a language model that computes in `dtype`, from its configuration."""
     hidden = int(config.hidden_size)
     inner = (
         getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * hidden
@@ -42,24 +42,29 @@ def sizes(config: Any, vocabulary: int, dtype: torch.dtype) -> Sizes:
     )
 
 
-def cost(model: Sizes, views: int, rows: Sequence[EncodedRequest], *, shares: bool) -> int:
-    """Bytes of a pass; `shares`: what the rows share in front is read once a view."""
+def cost(
+    model: Sizes, views: int, rows: Sequence[EncodedRequest], *, prefix_is_cached: bool
+) -> int:
+    """Bytes that a pass needs. If `prefix_is_cached`, the prefix is read once per view."""
     width = max(len(row.ids) for row in rows)
-    if rows[0].asks == "text":
+    if rows[0].kind == "text":
         cache = (width + rows[0].length) * model.cache
         return views * len(rows) * (width * model.activations + cache + model.vocabulary * 4 * 2)
-    shared = rows[0].shared if shares else 0
-    # A prefix is computed once a view, its cache copied for every row.
-    tokens = shared + len(rows) * (width - shared)
-    cache = (1 + len(rows)) * width * model.cache if shared else 0
+    prefix = rows[0].prefix_len if prefix_is_cached else 0
+    # A prefix is computed once per view; its cache is copied for every row.
+    tokens = prefix + len(rows) * (width - prefix)
+    cache = (1 + len(rows)) * width * model.cache if prefix else 0
     positions = sum(len(row.positions) for row in rows)
-    # Logits in the model's precision, in float32, and what the reduction needs beside them.
-    copies = 4 if rows[0].asks in ("logprobs", "recall") else 3
+    # Logits in the model's precision, in float32, and the intermediate values of the reduction.
+    copies = 4 if rows[0].kind in ("logprobs", "teacher_forced") else 3
     return views * (tokens * model.activations + cache + positions * model.vocabulary * 4 * copies)
 
 
 def budget(device: torch.device) -> int:
-    """Bytes that a pass may use: SWAY_MEMORY_GB where it is set, else a share of what is free."""
+    """Bytes that a pass may use: SWAY_MEMORY_GB if it is set, otherwise part of the free memory.
+
+    Raises UsageError if SWAY_MEMORY_GB is not a positive number.
+    """
     if given := os.environ.get("SWAY_MEMORY_GB"):
         return _gigabytes(given)
     if device.type == "cuda":
@@ -68,7 +73,7 @@ def budget(device: torch.device) -> int:
 
 
 def _gigabytes(text: str) -> int:
-    """SWAY_MEMORY_GB in bytes."""
+    """The value of SWAY_MEMORY_GB in bytes."""
     try:
         size = float(text)
         if size > 0:
@@ -79,7 +84,7 @@ def _gigabytes(text: str) -> int:
 
 
 def _free_memory() -> float:
-    """Bytes of main memory that could be had now, or a cautious guess where the system does not tell."""
+    """Bytes of free main memory; 4 GiB if the system does not report it."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             return next(

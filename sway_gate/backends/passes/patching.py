@@ -1,4 +1,4 @@
-"""One view at a time: an adapter that is no low-rank update, as weights in place of the base's."""
+"""Adapters that are not low-rank updates: their weights replace the base's, one view at a time."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from sway_gate.measurements import BASE, View
 
 
 class Patches:
-    """The changes of whole parameters, by name, and the view that they were last put on for."""
+    """The changes of whole parameters, by name, and the view that the model has now."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Patches:
         self._view: View | None = None
 
     def put(self, view: View) -> None:
-        """The weights of one view in place of the base's, until another view asks."""
+        """Give the model the weights of `view`."""
         if view == self._view:
             return
         if self._view is None:
@@ -36,13 +36,13 @@ class Patches:
                 0.0 if view == BASE else view.scale * self._change(name, delta, view).to(original)
             )
             owner, _, leaf = name.rpartition(".")
-            # A parameter of its own: a tied weight elsewhere keeps the base's values.
+            # A new parameter: a weight that is tied to it keeps the base's values.
             patched = nn.Parameter(original + change, requires_grad=False)
             setattr(self._model.get_submodule(owner), leaf, patched)
         self._view = view
 
     def remove(self) -> None:
-        """Leave the base's weights in the model."""
+        """Give the model the base's weights."""
         if self._view is not None:
             self.put(BASE)
 

@@ -1,38 +1,20 @@
-"""Logits -> what the rows ask for: log-probabilities of their targets, or divergences from the base, in nats."""
+"""Logits -> log-probabilities of targets, or divergences from the base, in nats."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sway_gate.backends.base import EncodedRequest
-from sway_gate.measurements import BASE, View
 
 _CACHED_FLOATS = 2**19
 
 
-def reduce(
-    views: Sequence[View],
-    rows: Sequence[EncodedRequest],
-    logits: Tensor,
-    references: dict[EncodedRequest, Any],
-) -> Tensor:
-    """[V, P, vocabulary] -> [V, P]: log-probabilities of the targets, or divergences from the base, in nats.
+def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
+    """Log-probabilities of the rows' targets: [V, P, vocabulary] -> [V, P].
 
-    For recall [V, P, 2]: and whether each target is the most probable token.
+    kind teacher_forced: [V, P, 2], with 1 if the target is the argmax, otherwise 0.
     """
-    if rows[0].asks in ("logprobs", "recall"):
-        return _of_targets(rows, logits)
-    if views[0] == BASE:
-        parts = torch.split(logits[0].float().log_softmax(-1), [len(row.positions) for row in rows])
-        references.update(zip(rows, parts, strict=True))
-    base = torch.cat([references[row] for row in rows])
-    divergence = js if rows[0].asks == "js" else kl
-    return torch.stack([_in_blocks(divergence, base, x) for x in logits])
-
-
-def _of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     targets = torch.tensor([t for row in rows for t in row.targets], device=logits.device)
     targets = targets.expand(len(logits), -1)[..., None]
     chosen = logits.gather(-1, targets).squeeze(-1)
@@ -40,15 +22,21 @@ def _of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     logs = torch.stack(
         [c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)]
     )
-    if rows[0].asks == "logprobs":
+    if rows[0].kind == "logprobs":
         return logs
     return torch.stack([logs, (logits.argmax(-1) == targets.squeeze(-1)).float()], -1)
+
+
+def divergences(kind: str, log_base: Tensor, logits: Tensor) -> Tensor:
+    """js or kl from the base: [P, vocabulary], [V, P, vocabulary] -> [V, P]."""
+    divergence = js if kind == "js" else kl
+    return torch.stack([_in_blocks(divergence, log_base, x) for x in logits])
 
 
 def _in_blocks(
     divergence: Callable[[Tensor, Tensor], Tensor], log_p: Tensor, logits: Tensor
 ) -> Tensor:
-    """[P] from [P, vocabulary], on a CPU a few positions at a time: the steps of a divergence stay in its cache."""
+    """[P] from [P, vocabulary]; on a CPU a few positions at a time, which stay in its cache."""
     size = (
         max(1, _CACHED_FLOATS // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
     )
@@ -59,8 +47,9 @@ def _in_blocks(
 def js(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Jensen-Shannon divergence over the last axis, in nats, from log-probabilities.
 
-    Summed as max(p, q) · ((1 + u) e - (2 + u) log(1 + u / 2)) / 2 with e = -|log q - log p| and u = exp(e) - 1:
-    every term is non-negative and quadratic in small differences, so that nothing cancels at float32.
+    Summed as max(p, q) · ((1 + u) e - (2 + u) log(1 + u / 2)) / 2 with e = -|log q - log p| and
+    u = exp(e) - 1. Every term is non-negative and quadratic in small differences, so that nothing
+    cancels in float32.
     """
     e = -(log_q - log_p).abs()
     u = e.expm1()
@@ -69,7 +58,10 @@ def js(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(q || p) over the last axis, in nats, as the sum of q (d - 1) + p with d = log q - log p, each term >= 0."""
+    """KL(q || p) over the last axis, in nats, from log-probabilities.
+
+    Summed as q (d - 1) + p with d = log q - log p, each term >= 0.
+    """
     d = log_q - log_p
     p, q = log_p.exp(), log_q.exp()
     small = p * (d.exp() * d - d.expm1())

@@ -1,9 +1,9 @@
 """Many adapters over one base in one forward pass.
 
-A pass runs `rows` texts under V views as one batch of V · rows sequences, views outermost. Each adapted module keeps
-the factors of every source (the fine-tuned adapter, then the nulls); a forward hook adds, to the base's own product
-over the whole batch, the low-rank part of each view as one batched product. A view's scale multiplies the r-wide
-middle, so that λ and rank multipliers cost no copies.
+A pass reads `rows` texts under V views as one batch of V · rows sequences, views outermost. Each
+adapted module keeps the factors of all sources (the fine-tuned adapter, then the nulls). A forward
+hook adds the low-rank part of each view, as one batched product, to the base's output for the whole
+batch. A view's scale multiplies the r-wide middle, so that other scales need no copies.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,19 +22,19 @@ from sway_gate.measurements import View
 
 class _Pass(NamedTuple):
     base: int
-    """Leading sequences that belong to the base view."""
+    """Number of sequences of the base view, which come first."""
     sequences: int
     width: int
-    """Tokens of each sequence, padding included."""
+    """Tokens per sequence, padding included."""
     sources: slice | Tensor
     scales: Tensor
-    """[V, 1, 1], of the adapter views only."""
+    """[V, 1, 1], without the base view."""
 
 
 def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
-    """Sources stacked: the fine-tuned factors, then each null's: a [S, r, in], b [S, out, r]."""
+    """The fine-tuned factors, then those of each null: a [S, r, in], b [S, out, r]."""
     draws = low_rank(name, delta, settings)
-    pad = delta.a.shape[0] - draws.a.shape[1]  # the rank cannot exceed the module's own width
+    pad = delta.a.shape[0] - draws.a.shape[1]  # a null's rank is at most the module's width
     a = np.pad(draws.a, ((0, 0), (0, pad), (0, 0)))
     b = np.pad(draws.b, ((0, 0), (0, 0), (0, pad)))
     return LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
@@ -46,8 +46,8 @@ class Stack:
     def __init__(
         self, model: nn.Module, factors: Mapping[str, LowRank], dtype: torch.dtype
     ) -> None:
-        self.reached: set[str] = set()
-        """Modules that a pass has gone through so far."""
+        self.used: set[str] = set()
+        """Modules that a pass has used so far."""
         self._pass: _Pass | None = None
         self._hooks: list[RemovableHandle] = []
         modules = dict(model.named_modules())
@@ -61,7 +61,7 @@ class Stack:
             )
 
     def remove(self) -> None:
-        """Leave the model as it was, and free the factors."""
+        """Take the hooks off the model and free the factors."""
         while self._hooks:
             self._hooks.pop().remove()
 
@@ -69,7 +69,7 @@ class Stack:
     def viewing(
         self, views: Sequence[View], rows: int, width: int, device: torch.device
     ) -> Iterator[None]:
-        """Passes inside the block run under `views`, the base first where it is among them."""
+        """Inside the block the model runs under `views`. The base, if it is one, is the first."""
         adapted = [view for view in views if view.source != "base"]
         base = (len(views) - len(adapted)) * rows
         sources = [0 if view.source == "finetuned" else 1 + view.number for view in adapted]
@@ -87,11 +87,11 @@ class Stack:
         def add_low_rank(
             module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
         ) -> Tensor:
-            self.reached.add(name)
+            self.used.add(name)
             if (current := self._pass) is None:
                 return output
             views = len(current.scales)
-            # Contiguous, so that the views below are views and what is added in place is in the output.
+            # Contiguous, so that `target` is a view on the output, which is changed in place.
             output = output.contiguous()
             inputs = _own_rows((args or tuple(kwargs.values()))[0], current)
             target = _own_rows(output, current).view(
@@ -111,10 +111,10 @@ class Stack:
 
 
 def _own_rows(x: Tensor, current: _Pass) -> Tensor:
-    """The part of a module's input or output that belongs to adapter views, as a view on it.
+    """The rows of a module's input or output that belong to adapter views, without a copy.
 
-    Raises NotStackable where the rows are not the pass's sequences in order: a router of experts, say, has chosen
-    among them, and which view a row belongs to cannot be told.
+    Raises NotStackable if the rows are not the sequences of the pass in order, for example behind a
+    router of experts: then the view of a row is unknown.
     """
     if len(current.scales) == 1 and current.base == 0:
         return x

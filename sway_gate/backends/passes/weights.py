@@ -1,0 +1,79 @@
+"""The model that computes under given views: one model with hooks, or one model per view."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from sway_gate.backends.adapters import Change
+from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.backends.passes.hooks import Head
+from sway_gate.backends.passes.patching import Patches
+from sway_gate.backends.passes.stacking import Stack, with_nulls
+from sway_gate.measurements import View
+
+
+class Model(NamedTuple):
+    """A causal language model and the hook on its head."""
+
+    network: Any
+    head: Head
+
+
+class Weights(Protocol):
+    """The weights of all views."""
+
+    batches_views: bool
+    """Whether one pass computes several views."""
+    notes: tuple[str, ...]
+
+    def model(self, view: View) -> Model:
+        """The model that computes under `view`."""
+
+    def under(self, views: Sequence[View], rows: int, width: int) -> AbstractContextManager[None]:
+        """Inside the block the model of `views` computes under them.
+
+        Its sequences are `rows` texts of `width` tokens under each view, views outermost.
+        """
+
+    def remove(self) -> None:
+        """Leave the base as it was before."""
+
+    def unused_modules(self) -> tuple[str, ...]:
+        """Adapted modules that no pass has used so far."""
+
+
+class AdaptedModel:
+    """One base on which the adapter and its nulls are switched on and off."""
+
+    def __init__(self, network: Any, change: Change, settings: NullSettings) -> None:
+        self._device = device_of(network)
+        factors = {n: with_nulls(n, f, settings) for n, f in change.factors.items()}
+        self._stack = Stack(network, factors, network.dtype)
+        self._patches = Patches(network, change.dense, settings)
+        self._adapted = frozenset(change.factors)
+        self._model = Model(network, Head(network.get_output_embeddings()))
+        self.batches_views = not change.dense
+        self.notes: tuple[str, ...] = (change.note,) if change.note else ()
+
+    def model(self, view: View) -> Model:
+        return self._model
+
+    def under(self, views: Sequence[View], rows: int, width: int) -> AbstractContextManager[None]:
+        self._patches.put(views[0])
+        return self._stack.viewing(views, rows, width, self._device)
+
+    def remove(self) -> None:
+        self._stack.remove()
+        self._patches.remove()
+        self._model.head.remove()
+
+    def unused_modules(self) -> tuple[str, ...]:
+        return tuple(sorted(self._adapted - self._stack.used))
+
+
+def device_of(network: Any) -> torch.device:
+    """The device that the token ids of a model must be on."""
+    device: torch.device = network.get_input_embeddings().weight.device
+    return device
