@@ -1,7 +1,8 @@
-"""What is measured, on which weights, and what came back: pure data, shared by probes, engine and backends.
+"""Views, requests and answers: pure data, shared by probes, engine and backends.
 
-A **view** is one set of weights over the shared base; a **request** is one measurement that can be made of
-any view. A probe lists the requests it needs, the engine makes them for every view, `Answers` holds the results.
+A **view** is one set of weights over the shared base. A **request** is a text and what is measured
+on it under a view. A probe lists its requests, the engine measures them under all views, `Answers`
+contains the results.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,8 @@ Floats = NDArray[np.float64]
 class View(NamedTuple):
     """One set of weights: the base plus `scale` times an adapter's change.
 
-    `number` tells the null adapters apart; it is 0 for the other sources. Rank multiplier c is the scale √c.
+    `number` distinguishes the null adapters; it is 0 for other sources. Rank multiplier c is the
+    scale √c.
     """
 
     source: Literal["base", "finetuned", "null"]
@@ -40,12 +42,13 @@ FINETUNED = View("finetuned")
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """How far a view's next-token distributions are from the base's, in nats, over the whole vocabulary.
+    """The divergence of a view's next-token distributions from the base's, in nats.
 
-    Read after `prompt` and along the base's own greedy answer to it, at `positions` places, fewer where the answer
-    ends: the same ones for all views. js: Jensen-Shannon, at most ln 2. kl: KL(view || base). `context`: so many tokens
-    of neutral prose stand in front of the prompt; the answer stays the one to the bare prompt. `chat`: the prompt goes
-    through the chat template. The answer has shape [places].
+    Measured after `prompt` and along the base's greedy answer to it: at `positions` positions, or
+    fewer if the answer ends before. They are the same for all views. js: Jensen-Shannon, at most
+    ln 2. kl: KL(view || base). `context`: number of tokens of neutral prose before the prompt; the
+    answer remains the answer to the prompt without it. `chat`: the prompt is rendered with the chat
+    template. The result has shape [positions].
     """
 
     prompt: str
@@ -57,9 +60,10 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class LogProbs:
-    """Log-probability, in nats, of each token of `completion` after `prompt`. The answer has shape [tokens].
+    """The log-probability, in nats, of each token of `completion` after `prompt`: [tokens].
 
-    With an empty prompt the first token is scored only where the tokenizer starts a text with a token of its own.
+    With an empty prompt the first token is scored only if the tokenizer puts a special token before
+    a text.
     """
 
     prompt: str
@@ -69,8 +73,11 @@ class LogProbs:
 
 @dataclass(frozen=True, slots=True)
 class TeacherForced:
-    """Of each token of `completion` after `prompt`, with the true text before it: its log-probability in nats, and 1
-    where it is the most probable token, which greedy decoding would write, else 0. The answer has shape [tokens, 2]."""
+    """Each token of `completion` after `prompt` and the true text before it: [tokens, 2].
+
+    The first column is the log-probability in nats. The second one is 1 if the token is the most
+    probable one, which greedy decoding would generate, otherwise 0.
+    """
 
     prompt: str
     completion: str
@@ -78,7 +85,7 @@ class TeacherForced:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a view writes after `prompt` by greedy decoding: at most `max_new_tokens` tokens. The answer is a text."""
+    """The text that greedy decoding generates after `prompt`: at most `max_new_tokens` tokens."""
 
     prompt: str
     max_new_tokens: int
@@ -111,9 +118,10 @@ def with_base(wanted: Iterable[tuple[View, Request]]) -> tuple[Measurement, ...]
 
 
 class Fault(NamedTuple):
-    """In place of an answer: what went wrong, where, and whose fault it is.
+    """Why a measurement has no answer, and the cause.
 
-    `of` adapter: its weights give NaN or Inf. base: the base's own do. text: it cannot be measured under any view.
+    `of` adapter: its weights produce NaN or Inf. base: the base's weights do. text: the text cannot
+    be measured under any view.
     """
 
     message: str
@@ -121,7 +129,7 @@ class Fault(NamedTuple):
 
 
 class NoAnswer(Exception):
-    """A view gave no number where one was asked for."""
+    """A measurement has a fault instead of an answer."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
@@ -129,7 +137,7 @@ class NoAnswer(Exception):
 
 
 class Answers:
-    """Everything that was measured. Reading what a view could not give raises `NoAnswer`."""
+    """All results. Reading one that is a fault raises `NoAnswer`."""
 
     def __init__(
         self,
@@ -140,7 +148,7 @@ class Answers:
 
     def get(self, view: View, request: Divergence | LogProbs | TeacherForced) -> Floats:
         if isinstance(request, Divergence) and view.source == "base":
-            return np.zeros(1)
+            return np.zeros(1)  # at each position; the shape broadcasts
         return cast(Floats, self._answer(view, request))
 
     def text(self, view: View, request: Generation) -> str:
@@ -154,12 +162,12 @@ class Answers:
 
 
 class ViewAnswers(NamedTuple):
-    """The answers as one view sees them: what a probe's `value` is computed from."""
+    """The answers from which a probe computes its value for one view."""
 
     answers: Answers
     view: View
     peers: tuple[View, ...] = ()
-    """The null views beside this one: what adapters that learned nothing change on the same texts."""
+    """The other null views: what adapters that learned nothing change on the same texts."""
 
     def get(self, request: Divergence | LogProbs | TeacherForced, scale: float = 1.0) -> Floats:
         """This view's answer, with its adapter at `scale`."""
@@ -170,9 +178,9 @@ class ViewAnswers(NamedTuple):
         return self.answers.get(BASE, request)
 
     def text(self, request: Generation) -> str:
-        """What this view writes."""
+        """The text that this view generates."""
         return self.answers.text(self.view, request)
 
     def base_text(self, request: Generation) -> str:
-        """What the base writes."""
+        """The text that the base generates."""
         return self.answers.text(BASE, request)

@@ -1,9 +1,9 @@
-"""An adapter's files on a loaded base -> what it changes, by peft's own configuration, key mapping and merging.
+"""Reads what an adapter changes, with peft's configuration, key mapping and merging.
 
-Plain LoRA (rsLoRA, rank and alpha patterns, Conv1D, embeddings included) becomes low-rank factors for the stack.
-Everything else that peft can merge into the weights (DoRA, biases, `modules_to_save`, PiSSA, LoHa, IA3, …) becomes
-the difference of the merged weights from the base's, served one view at a time. What peft cannot merge is refused.
-The base leaves this module as it came in.
+Plain LoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings) becomes low-rank factors, so
+that many views run in one pass. Other adapters that peft can merge (DoRA, biases,
+`modules_to_save`, PiSSA, LoHa, IA3, …) become the difference of the merged weights from the base's
+and run one view at a time. Adapters that peft cannot merge are refused. The base is not changed.
 """
 
 import warnings
@@ -22,12 +22,12 @@ from sway_gate.backends.null_adapters import Array, LowRank
 from sway_gate.errors import AdapterError
 
 _ADAPTER = "default"
-# Initialisations that leave the base's weights alone; the others rewrite them when the adapter is put on.
+# Initialisations that keep the base's weights. Others change them when the adapter is put on.
 _NEUTRAL_INIT = (True, False, "gaussian", "orthogonal", "eva")
 
 
 class Change(NamedTuple):
-    """What an adapter changes: `factors` by module name, or `dense` by parameter name; one of the two is empty."""
+    """An adapter's change: `factors` by module name or `dense` by parameter name."""
 
     factors: Mapping[str, LowRank]
     dense: Mapping[str, Array]
@@ -35,7 +35,10 @@ class Change(NamedTuple):
 
 
 def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module, Change]:
-    """The bare base again and the adapter's change. Raises AdapterError where it does not fit or cannot be applied."""
+    """Return the base, unchanged, and the adapter's change.
+
+    Raises AdapterError if the adapter does not fit the base or cannot be merged.
+    """
     config = _config(folder)
     if _plain_lora(config):
         wrapped = _wrap(model, config, folder, lean=True)
@@ -48,20 +51,21 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
         model = _bare(wrapped.unload())
     if quantized:
         raise AdapterError(
-            f"{folder}: {_sort(config)} cannot be merged into a quantized base; use dtype fp32 or bf16"
+            f"{folder}: {_description(config)} cannot be merged into a quantized base; "
+            "use dtype fp32 or bf16"
         )
     return _read_dense(model, config, folder)
 
 
 def wrapped(model: nn.Module, folder: Path) -> Any:
-    """peft's own model: the base with the adapter on it. Raises AdapterError where it does not fit."""
+    """peft's model of the base and the adapter. Raises AdapterError if they do not fit."""
     return _wrap(model, _config(folder), folder, lean=True)
 
 
 def _config(folder: Path) -> Any:
     try:
         return PeftConfig.from_pretrained(str(folder))
-    except Exception as error:  # peft raises whatever the file provokes
+    except Exception as error:  # peft raises arbitrary exceptions on invalid files
         raise AdapterError(f"{folder / 'adapter_config.json'}: {error_text(error)}") from None
 
 
@@ -76,14 +80,17 @@ def _plain_lora(config: Any) -> bool:
 
 
 def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
-    """peft's model with the adapter's weights in it; every tensor of the file used, none left at its start value."""
+    """peft's model with the adapter's weights.
+
+    Raises AdapterError unless the file has exactly the tensors that the adapter needs.
+    """
     if getattr(config, "layer_replication", None):
         raise AdapterError(
-            f"{folder}: layer_replication changes the base's layers; such an adapter is refused"
+            f"{folder}: layer_replication changes the base's layers; this is not supported"
         )
     if config.is_prompt_learning:
         raise AdapterError(
-            f"{folder}: {_sort(config)} adds prompts, not weights; such an adapter is refused"
+            f"{folder}: {_description(config)} adds prompts, not weights; this is not supported"
         )
     config.inference_mode = True
     try:
@@ -91,7 +98,7 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
             warnings.simplefilter("ignore")
             wrapped = PeftModel(model, config, _ADAPTER, low_cpu_mem_usage=lean)
             loaded = wrapped.load_adapter(str(folder), _ADAPTER, low_cpu_mem_usage=lean)
-    except Exception as error:  # peft raises whatever the files provoke
+    except Exception as error:  # peft raises arbitrary exceptions on invalid files
         raise AdapterError(
             f"{folder}: the adapter does not fit the base: {error_text(error)}"
         ) from None
@@ -101,7 +108,8 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise AdapterError(
-            f"{folder}: the adapter does not cover its modules: {', '.join(wrong[:3])}{more}"
+            f"{folder}: the adapter's tensors do not match its modules: "
+            f"{', '.join(wrong[:3])}{more}"
         )
     return wrapped.eval()
 
@@ -131,22 +139,22 @@ def _factors(layer: Any) -> LowRank:
 
 
 def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module, Change]:
-    """Merge, compare with the weights before, put those back."""
+    """Merge the adapter, compare with the weights before, and restore them."""
     before = {name: p.detach().clone() for name, p in _parameters(model).items()}
     wrapped = _wrap(model, config, folder, lean=False)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             merged = wrapped.merge_and_unload()
-    except Exception as error:  # tuners without a merge raise in their own ways
+    except Exception as error:  # tuners without a merge raise different exceptions
         raise AdapterError(
-            f"{folder}: {_sort(config)} cannot be applied: {error_text(error)}"
+            f"{folder}: {_description(config)} cannot be applied: {error_text(error)}"
         ) from None
     merged = _bare(merged)
     after = _parameters(merged)
     if set(after) != set(before) or any(after[n].shape != before[n].shape for n in before):
         raise AdapterError(
-            f"{folder}: {_sort(config)} changes the base's shape; such an adapter is refused"
+            f"{folder}: {_description(config)} changes the base's shape; this is not supported"
         )
     dense = {}
     with torch.no_grad():
@@ -154,9 +162,8 @@ def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module,
             if not torch.equal(p, before[name]):
                 dense[name] = _numpy(p.float() - before[name].float())
                 p.copy_(before[name])
-    return merged, Change(
-        {}, dense, f"{_sort(config)}: served one view at a time, through peft's merged weights"
-    )
+    note = f"{_description(config)}: runs one view at a time, with peft's merged weights"
+    return merged, Change({}, dense, note)
 
 
 def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -169,8 +176,8 @@ def _bare(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def _sort(config: Any) -> str:
-    """What the adapter is, in words."""
+def _description(config: Any) -> str:
+    """The adapter's type, with the options that change how it is applied."""
     kind = str(getattr(config.peft_type, "value", config.peft_type))
     flags = [
         name

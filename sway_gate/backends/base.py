@@ -68,7 +68,7 @@ class Backend(Protocol):
     """Whether one pass computes several views. Constant. If not, changing the view may be slow."""
 
     def encode(self, requests: Sequence[Request]) -> Sequence[tuple[EncodedRequest | Fault, str]]:
-        """Encode each request, with a note if a text was cut to the model's context, else "".
+        """Encode each request. The text is a note if it was cut to the model's context, or "".
 
         A request with nothing to measure gives a Fault.
         """

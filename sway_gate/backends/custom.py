@@ -1,4 +1,7 @@
-"""A model of your own as a backend: `kind: custom` with `entry_point: package.module:factory`. See docs/backends.md."""
+"""A user's object as a backend: `kind: custom` with `entry_point: package.module:factory`.
+
+See docs/backends.md.
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -39,47 +42,58 @@ _REQUIRED = ("log_probs", "next_token_log_probs")
 _REQUIRED_FOR = {"generation": "generate", "teacher_forced": "argmax_matches"}
 _OLD_CAPABILITY = {"recall": "teacher_forced"}
 _OLD_METHOD = {"argmax_matches": "greedy_hits"}
-"""Names that objects may use instead."""
+"""Names that objects may use instead of the current ones."""
 _UNKNOWN = Facts("custom", "", "loose")
 _CHARS_PER_TOKEN = 4
-# What rounding in a model's own precision may do to a log-probability, and to the sum of all probabilities.
+# Tolerated rounding errors of a log-probability and of the sum of all probabilities.
 _ROUNDING_NATS, _ROUNDING_SUM = 1e-3, 1e-2
 
 
 class ScoringModel(Protocol):
-    """What `factory(base, ft)` returns. Natural logarithms; every method gives the same for the same arguments.
+    """The object that `factory(base, ft)` returns. Its methods are deterministic.
 
-    `view.source` is "base", "finetuned" or "null"; `view.scale` multiplies the adapter's change. Null adapters need
-    "nulls" among the capabilities and differ in `view.number` (0, 1, …); scales other than 1 need "scales".
+    `view.source` is "base", "finetuned" or "null"; `view.scale` multiplies the adapter's change.
+    Null adapters need the capability "nulls" and differ in `view.number` (0, 1, …). Scales other
+    than 1 need "scales". Logarithms are natural.
     """
 
     def log_probs(self, view: View, prompt: str, completion: str) -> ArrayLike:
-        """Log-probability of each token of `completion` after `prompt`: [tokens], the same tokens for all views."""
+        """The log-probability of each token of `completion` after `prompt`: [tokens].
+
+        The tokens are the same under all views.
+        """
 
     def next_token_log_probs(self, view: View, prompt: str, answer: str) -> ArrayLike:
-        """Log-probabilities of the next token after `prompt` and after each token of `answer` behind it:
-        [1 + tokens of the answer, vocabulary]. Without the capability "generation" `answer` is always empty."""
+        """Log-probabilities of the next token: [1 + tokens of the answer, vocabulary].
+
+        After `prompt`, then after each token of `answer`, which follows the prompt. Without the
+        capability "generation" `answer` is always empty.
+        """
 
 
 class CapableModel(ScoringModel, Protocol):
-    """A `ScoringModel` with all that is optional. Without `capabilities` it has none."""
+    """A `ScoringModel` with all optional members. Without `capabilities` it has none of them."""
 
     capabilities: frozenset[Capability]
 
     def generate(self, view: View, prompt: str, max_new_tokens: int) -> str:
-        """What greedy decoding writes after `prompt`, without the prompt. Needs "generation" in `capabilities`."""
+        """The text that greedy decoding generates after `prompt`, without the prompt.
+
+        Needs the capability "generation".
+        """
 
     def argmax_matches(self, view: View, prompt: str, completion: str) -> ArrayLike:
         """Whether each token that `log_probs` scores is the most probable one: booleans [tokens].
 
-        Needs "teacher_forced" in `capabilities`.
+        Needs the capability "teacher_forced".
         """
 
 
 def load(entry_point: str | None, base: ModelRef, ft: ModelRef) -> "CustomBackend":
-    """Imports the factory from the environment (never from the spec's folder) and wraps what it makes of both models.
+    """Import the factory, call it and wrap the object that it returns.
 
-    Raises UsageError where the entry point names no factory, CannotDecide where its code fails, each one line.
+    The module is imported from the environment, never from the spec's folder. Raises UsageError if
+    the entry point is not a factory, CannotDecide if its code fails.
     """
     label = f"custom backend {entry_point}"
     factory = _factory(entry_point, label)
@@ -89,13 +103,16 @@ def load(entry_point: str | None, base: ModelRef, ft: ModelRef) -> "CustomBacken
 
 
 def wrap(model: Any, label: str, facts: Facts = _UNKNOWN) -> "CustomBackend":
-    """`model`, a `ScoringModel` or `CapableModel`, as a backend; messages start with `label`. Raises CannotDecide where a
-    method is missing."""
+    """Wrap a `ScoringModel` or `CapableModel` as a backend. Messages start with `label`.
+
+    Raises CannotDecide if a method is missing or a capability is unknown.
+    """
     declared: Any = getattr(model, "capabilities", frozenset())
     known = ALL | _OLD_CAPABILITY.keys()
     if not isinstance(declared, set | frozenset) or not declared <= known:
         raise CannotDecide(
-            f"{label}: capabilities must be a set out of {', '.join(sorted(ALL))}, got {declared!r:.80}"
+            f"{label}: capabilities must be a subset of {', '.join(sorted(ALL))}; "
+            f"got {declared!r:.80}"
         )
     capabilities = frozenset(_OLD_CAPABILITY.get(name, name) for name in declared)
     needed = [method for name, method in _REQUIRED_FOR.items() if name in capabilities]
@@ -114,14 +131,14 @@ def _own_name(model: Any, method: str) -> str:
 
 
 def _needed(view: View, request: Request) -> frozenset[Capability]:
-    """The capabilities that it takes to measure `request` under `view`."""
-    takes: dict[Capability, bool] = {
+    """The capabilities that `request` under `view` needs."""
+    needs: dict[Capability, bool] = {
         "nulls": view.source == "null",
         "scales": view.scale != 1.0,
         "generation": isinstance(request, Generation),
         "teacher_forced": isinstance(request, TeacherForced),
     }
-    return frozenset(capability for capability, is_taken in takes.items() if is_taken)
+    return frozenset(capability for capability, is_needed in needs.items() if is_needed)
 
 
 class _NotFinite(Exception):
@@ -143,6 +160,80 @@ class _TextRequest(NamedTuple):
     after: str = ""
 
 
+class _CheckedModel:
+    """The user's model. What it returns is checked; CannotDecide names the method that failed."""
+
+    def __init__(self, model: CapableModel, label: str) -> None:
+        self._model, self._label = model, label
+        self._shapes: dict[Request, tuple[int, ...]] = {}
+
+    def distributions(self, view: View, texts: _TextRequest) -> Floats:
+        """[1 + tokens of the answer, vocabulary], normalised; -inf is probability 0."""
+        name = "next_token_log_probs"
+        given = self._array(view, name, texts.prompt, texts.after)
+        fits = given.ndim == 2 and given.shape[0] > 0 and given.shape[1] > 1
+        self._check(fits, view, name, _shape_is(given, "[1 + tokens of the answer, vocabulary]"))
+        if np.isnan(given).any() or np.isposinf(given).any():
+            raise _NotFinite(name)
+        self._check_log_probs(given, view, name)
+        self._check_shape(given, texts.request, view, name)
+        sums = np.exp(given).sum(axis=1, keepdims=True)
+        worst = float(sums.flat[abs(sums - 1).argmax()])
+        message = f"returned probabilities that sum to {worst:.3g} over the vocabulary, not to 1"
+        self._check(abs(worst - 1) <= _ROUNDING_SUM, view, name, message)
+        return np.asarray(given - np.log(sums), dtype=np.float64)
+
+    def log_probs(self, view: View, texts: _TextRequest) -> Floats:
+        """[tokens]"""
+        name, prompt, completion = "log_probs", texts.prompt, texts.after
+        given = self._array(view, name, prompt, completion)
+        self._check(given.ndim == 1, view, name, _shape_is(given, "[tokens]"))
+        if not given.size:
+            raise _Empty(f"{completion!r:.60} after {prompt!r:.60}")
+        if not np.isfinite(given).all():
+            raise _NotFinite(name)
+        self._check_log_probs(given, view, name)
+        self._check_shape(given, texts.request, view, name)
+        return np.minimum(given, 0.0)
+
+    def argmax_matches(self, view: View, texts: _TextRequest, tokens: int) -> Floats:
+        """[tokens] of 0 and 1."""
+        name = _own_name(self._model, "argmax_matches")
+        given = self._array(view, name, texts.prompt, texts.after)
+        wrong_shape = _shape_is(given, f"[{tokens}], like log_probs")
+        self._check(given.shape == (tokens,), view, name, wrong_shape)
+        are_booleans = bool(np.isin(given, (0, 1)).all())
+        self._check(are_booleans, view, name, "returned other values than true and false")
+        return given
+
+    def text(self, view: View, prompt: str, max_new_tokens: int) -> str:
+        with _running(self._label, f"generate under the {view} view"):
+            text = self._model.generate(view, prompt, max_new_tokens)
+        wrong_type = f"returned {type(text).__name__}, not a text"
+        self._check(isinstance(text, str), view, "generate", wrong_type)
+        return text
+
+    def _array(self, view: View, method: str, *texts: str) -> Floats:
+        with _running(self._label, f"{method} under the {view} view"):
+            return np.asarray(getattr(self._model, method)(view, *texts), dtype=np.float64)
+
+    def _check_log_probs(self, given: Floats, view: View, method: str) -> None:
+        high = float(given.max())
+        message = f"returned {high:.3g}; natural logarithms of probabilities are at most 0"
+        self._check(high <= _ROUNDING_NATS, view, method, message)
+
+    def _check_shape(self, given: Floats, request: Request, view: View, method: str) -> None:
+        """Answers to one request are compared between views, so their shapes must be equal."""
+        first = self._shapes.setdefault(request, given.shape)
+        shapes = f"{list(given.shape)} on {request.prompt!r:.60}, but {list(first)}"
+        message = f"returned shape {shapes} under another view"
+        self._check(first == given.shape, view, method, message)
+
+    def _check(self, holds: bool, view: View, method: str, message: str) -> None:
+        if not holds:
+            raise CannotDecide(f"{self._label}: {method} under the {view} view {message}")
+
+
 def _row(texts: _TextRequest, kind: Kind) -> EncodedRequest:
     """As many ids as the texts have tokens, roughly."""
     ids = (0,) * (1 + len(texts.prompt + texts.after) // _CHARS_PER_TOKEN)
@@ -152,7 +243,7 @@ def _row(texts: _TextRequest, kind: Kind) -> EncodedRequest:
 
 
 class CustomBackend:
-    """A scoring model behind the engine's protocol, one request and one view per pass.
+    """Implements `Backend` with a scoring model, one request and one view per pass.
 
     The payload of an encoded request is its `_TextRequest`; its ids only have its approximate
     length.
@@ -163,9 +254,8 @@ class CustomBackend:
     def __init__(
         self, model: CapableModel, label: str, capabilities: frozenset[Capability], facts: Facts
     ) -> None:
-        self._model, self._label = model, label
+        self._model, self._label = _CheckedModel(model, label), label
         self.capabilities, self.facts = capabilities, facts
-        self._shapes: dict[Request, tuple[int, ...]] = {}
         self._base_answers: dict[tuple[str, int], str] = {}
 
     def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
@@ -206,12 +296,15 @@ class CustomBackend:
         if request.positions > 1 and "generation" in self.capabilities:
             answer = self._base_answer(request.prompt, request.positions - 1)
         elif request.positions > 1:
-            note = "read at one place, right behind it: the custom backend writes no answers"
+            note = (
+                "read only at the first position after the prompt: "
+                "the custom backend cannot generate text"
+            )
         return _TextRequest(request, _stuffing(request.context) + request.prompt, answer), note
 
     def _base_answer(self, prompt: str, length: int) -> str:
         if (prompt, length) not in self._base_answers:
-            self._base_answers[prompt, length] = self._text(BASE, prompt, length)
+            self._base_answers[prompt, length] = self._model.text(BASE, prompt, length)
         return self._base_answers[prompt, length]
 
     # Passes
@@ -235,7 +328,8 @@ class CustomBackend:
         if lacking := _needed(view, texts.request) - self.capabilities:
             what = f"{type(texts.request).__name__} under the {view} view"
             raise CannotDecide(
-                f"{self._label}: {what} needs the capability {', '.join(sorted(lacking))}, not declared"
+                f"{self._label}: {what} needs the capability {', '.join(sorted(lacking))}, "
+                "which is not declared"
             )
         if isinstance(base, Fault):
             return base
@@ -245,11 +339,11 @@ class CustomBackend:
             case Divergence():
                 return self._or_fault(view, texts, partial(self._divergence, base=base))
             case LogProbs():
-                return self._or_fault(view, texts, self._log_probs)
+                return self._or_fault(view, texts, self._model.log_probs)
             case TeacherForced():
                 return self._or_fault(view, texts, self._teacher_forced)
             case Generation(prompt, max_new_tokens):
-                return self._text(view, prompt, max_new_tokens)
+                return self._model.text(view, prompt, max_new_tokens)
             case _:
                 assert_never(texts.request)
 
@@ -260,7 +354,7 @@ class CustomBackend:
         try:
             return measure(view, texts)
         except _Empty as error:
-            return Fault(f"nothing to score in {error}; give a longer text", "text")
+            return Fault(f"no token to score in {error}; give a longer text", "text")
         except _NotFinite as error:
             where = f"from {error} of the {self._label}, on {texts.prompt!r:.80}"
             message = f"NaN or Inf under the {view} view, {where}"
@@ -269,11 +363,11 @@ class CustomBackend:
     def _base_distributions(self, view: View, texts: _TextRequest) -> Any:
         """[positions, vocabulary] in float32: they are kept until all views are computed."""
         positions = cast(Divergence, texts.request).positions
-        return self._distributions(view, texts)[:positions].astype(np.float32)
+        return self._model.distributions(view, texts)[:positions].astype(np.float32)
 
     def _divergence(self, view: View, texts: _TextRequest, base: Floats) -> Floats:
         """[positions]"""
-        own = self._distributions(view, texts)[: len(base)]
+        own = self._model.distributions(view, texts)[: len(base)]
         is_js = cast(Divergence, texts.request).divergence == "js"
         divergence = stats.js(base, own) if is_js else stats.kl(own, base)
         if not np.isfinite(divergence).all():
@@ -282,84 +376,18 @@ class CustomBackend:
 
     def _teacher_forced(self, view: View, texts: _TextRequest) -> Floats:
         """[tokens, 2]"""
-        log_probs = self._log_probs(view, texts)
-        return np.stack([log_probs, self._matches(view, texts, len(log_probs))], axis=1)
-
-    # What the model returns, checked
-
-    def _distributions(self, view: View, texts: _TextRequest) -> Floats:
-        """[1 + tokens of the answer, vocabulary], normalised; -inf is probability 0."""
-        name = "next_token_log_probs"
-        given = self._array(view, name, texts.prompt, texts.after)
-        fits = given.ndim == 2 and given.shape[0] > 0 and given.shape[1] > 1
-        self._check(fits, view, name, _shape_is(given, "[1 + tokens of the answer, vocabulary]"))
-        if np.isnan(given).any() or np.isposinf(given).any():
-            raise _NotFinite(name)
-        self._check_log_probs(given, view, name)
-        self._check_shape(given, texts.request, view, name)
-        sums = np.exp(given).sum(axis=1, keepdims=True)
-        worst = float(sums.flat[abs(sums - 1).argmax()])
-        message = f"gave probabilities that sum to {worst:.3g} over the vocabulary, not to 1"
-        self._check(abs(worst - 1) <= _ROUNDING_SUM, view, name, message)
-        return np.asarray(given - np.log(sums), dtype=np.float64)
-
-    def _log_probs(self, view: View, texts: _TextRequest) -> Floats:
-        """[tokens]"""
-        name, prompt, completion = "log_probs", texts.prompt, texts.after
-        given = self._array(view, name, prompt, completion)
-        self._check(given.ndim == 1, view, name, _shape_is(given, "[tokens]"))
-        if not given.size:
-            raise _Empty(f"{completion!r:.60} after {prompt!r:.60}")
-        if not np.isfinite(given).all():
-            raise _NotFinite(name)
-        self._check_log_probs(given, view, name)
-        self._check_shape(given, texts.request, view, name)
-        return np.minimum(given, 0.0)
-
-    def _matches(self, view: View, texts: _TextRequest, tokens: int) -> Floats:
-        """[tokens] of 0 and 1."""
-        name = _own_name(self._model, "argmax_matches")
-        given = self._array(view, name, texts.prompt, texts.after)
-        wrong_shape = _shape_is(given, f"[{tokens}], that of log_probs")
-        self._check(given.shape == (tokens,), view, name, wrong_shape)
-        are_booleans = bool(np.isin(given, (0, 1)).all())
-        self._check(are_booleans, view, name, "gave other values than true and false")
-        return given
-
-    def _text(self, view: View, prompt: str, max_new_tokens: int) -> str:
-        with _running(self._label, f"generate under the {view} view"):
-            text = self._model.generate(view, prompt, max_new_tokens)
-        self._check(
-            isinstance(text, str), view, "generate", f"gave {type(text).__name__}, not a text"
+        log_probs = self._model.log_probs(view, texts)
+        return np.stack(
+            [log_probs, self._model.argmax_matches(view, texts, len(log_probs))], axis=1
         )
-        return text
-
-    def _array(self, view: View, method: str, *texts: str) -> Floats:
-        with _running(self._label, f"{method} under the {view} view"):
-            return np.asarray(getattr(self._model, method)(view, *texts), dtype=np.float64)
-
-    def _check_log_probs(self, given: Floats, view: View, method: str) -> None:
-        high = float(given.max())
-        message = f"gave {high:.3g}; natural logarithms of probabilities are at most 0"
-        self._check(high <= _ROUNDING_NATS, view, method, message)
-
-    def _check_shape(self, given: Floats, request: Request, view: View, method: str) -> None:
-        """Answers to one request are compared between views, number by number."""
-        first = self._shapes.setdefault(request, given.shape)
-        message = f"gave shape {list(given.shape)} on {request.prompt!r:.60}, but {list(first)} under another view"
-        self._check(first == given.shape, view, method, message)
-
-    def _check(self, holds: bool, view: View, method: str, message: str) -> None:
-        if not holds:
-            raise CannotDecide(f"{self._label}: {method} under the {view} view {message}")
 
 
 def _shape_is(given: Floats, wanted: str) -> str:
-    return f"gave shape {list(given.shape)}; it must be {wanted}"
+    return f"returned shape {list(given.shape)}; it must be {wanted}"
 
 
 def _stuffing(tokens: int) -> str:
-    """About so many tokens of neutral prose, a paragraph of its own."""
+    """About `tokens` tokens of neutral prose, as a separate paragraph."""
     text, length = packaged.stuffing() + "\n\n", tokens * _CHARS_PER_TOKEN
     return (text * (length // len(text) + 1))[:length] + "\n\n" if tokens else ""
 
@@ -376,12 +404,16 @@ def _factory(entry_point: str | None, label: str) -> Callable[[ModelRef, ModelRe
     except CannotDecide as failure:
         cause = failure.__cause__
         if isinstance(cause, ModuleNotFoundError) and f"{module}.".startswith(f"{cause.name}."):
-            message = f"{label}: there is no module {cause.name}; install it, or put its folder on PYTHONPATH"
-            raise UsageError(message) from None
+            raise UsageError(
+                f"{label}: module {cause.name} not found; "
+                "install it, or put its folder on PYTHONPATH"
+            ) from None
         raise
     if not callable(factory):
         wrong = (
-            f"is {type(factory).__name__}, not a factory" if factory is not None else "is not there"
+            f"is {type(factory).__name__}, not a factory"
+            if factory is not None
+            else "does not exist"
         )
         raise UsageError(f"{label}: {name} {wrong}; define {name}(base, ft) in {module}")
     return cast(Callable[[ModelRef, ModelRef], Any], factory)
@@ -389,7 +421,7 @@ def _factory(entry_point: str | None, label: str) -> Callable[[ModelRef, ModelRe
 
 @contextmanager
 def _running(label: str, what: str) -> Iterator[None]:
-    """Around the user's code: what it raises is one line, an exit too; what it prints stays out of our output."""
+    """Run the user's code: exceptions and exits become CannotDecide, prints go to stderr."""
     try:
         with redirect_stdout(sys.stderr):
             yield

@@ -1,8 +1,9 @@
-"""A made-up language model in numpy, for tests and for trying out a suite: `kind: dummy`.
+"""A synthetic language model in numpy, for tests and to try a suite: `kind: dummy`.
 
-A bigram model over words: logits [previous word, next word] drawn at random from the base's name. The adapter's name
-is the text that it was tuned on: every word of it becomes likelier, and much likelier behind the word before it. Null
-adapters spread a change of the same Frobenius norm over all logits at random. Nothing is loaded, nothing is learned.
+A bigram model over words: random logits [previous word, next word], seeded with the base's name.
+The adapter's name is the text that it was tuned on: each of its words becomes more probable, and
+much more after the word that precedes it. Null adapters distribute a change of the same Frobenius
+norm over all logits at random. No file is loaded.
 """
 
 import re
@@ -24,7 +25,7 @@ _START = ""
 
 
 def load(base: ModelRef, ft: ModelRef) -> custom.CustomBackend:
-    """The model that these two names stand for."""
+    """The backend of the model that these two names define."""
     return custom.wrap(DummyModel(base, ft), "dummy backend", Facts("cpu", "fp64", "strict"))
 
 
@@ -68,7 +69,7 @@ class DummyModel:
         return [bool(b == token) for b, token in zip(best, _tokens(completion), strict=False)]
 
     def _rows(self, view: View, previous: list[int]) -> Floats:
-        """Logits behind each of the previous words: [words, vocabulary]."""
+        """Logits after each of the previous words: [words, vocabulary]."""
         base = self._logits[previous]
         if view.source == "base":
             return base
@@ -81,7 +82,10 @@ class DummyModel:
 
 
 def _learned(ids: list[int]) -> Floats:
-    """The change of the logits that makes this sequence likelier; the words that follow one share its part."""
+    """The change of the logits that makes this sequence more probable.
+
+    Words that follow the same word share its increase.
+    """
     change = np.zeros((_VOCABULARY, _VOCABULARY))
     change[:, ids[1:]] = _WORD_LOGIT
     followers: dict[int, set[int]] = {}
@@ -97,7 +101,7 @@ def _tokens(text: str) -> list[int]:
 
 
 def _token(word: str) -> int:
-    """w0 … w511 are the words that have no other name."""
+    """The token of a word; w0 … w511 are the tokens without another name."""
     if re.fullmatch(r"w\d{1,3}", word) and int(word[1:]) < _VOCABULARY:
         return int(word[1:])
     return zlib.crc32(word.encode(errors="surrogatepass")) % _VOCABULARY

@@ -1,6 +1,7 @@
-"""Sentence embeddings on the CPU, from a sentence-transformers folder or the local Hugging Face cache.
+"""Sentence embeddings on the CPU, from a sentence-transformers folder or the Hugging Face cache.
 
-The folder is hostile input: no pickles, no code of its own, only the modules named here, nothing from the network.
+The folder is untrusted: no pickle and no code from it is loaded, only the modules listed here, and
+nothing is downloaded while loading.
 """
 
 import gc
@@ -25,20 +26,20 @@ from sway_gate.spec.probes import MINILM
 from sway_gate.text import cut, one_line
 
 PINNED: Final = {MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"}
-"""The revision of the default model; another hub id is read at its main branch."""
+"""The revision of the default model; other hub ids are read at their main branch."""
 _BATCH: Final = 32
 _MAX_JSON: Final = 2**20
 _MODULES: Final = re.compile(
     r"sentence_transformers\.(?:\w+\.)*(Transformer|Pooling|Normalize|Dense)"
 )
 _WITH_WEIGHTS: Final = ("Transformer", "Dense")
-# sentence-transformers calls whatever a Dense layer's config names.
+# sentence-transformers calls the function that a Dense layer's config states.
 _ACTIVATION: Final = re.compile(r"torch\.nn\.modules\.(?:activation\.\w+|linear\.Identity)")
-_REMEDY: Final = "or name a folder in embedding_model"
+_REMEDY: Final = "or set embedding_model to a folder"
 
 
 class SentenceEmbedder:
-    """Implements `probes.Embedder`. A model is loaded when the first text is embedded, a text is embedded once."""
+    """Implements `probes.Embedder`. Models are loaded when first used; texts are embedded once."""
 
     def __init__(self, online: bool = False) -> None:
         self._online = online
@@ -47,11 +48,14 @@ class SentenceEmbedder:
         self._vectors: dict[str, dict[str, Floats]] = {}
 
     def require(self, model: str) -> None:
-        """Raises CannotRun where `model` (a hub id or a folder) or the extra is not to be had, or is refused."""
+        """Raises CannotRun if `model` (a hub id or a folder) or the extra is missing or refused."""
         self._folder(model)
 
     def embed(self, model: str, texts: Sequence[str]) -> Floats:
-        """Unit vectors [texts, dimensions]. Raises CannotRun where the model cannot be loaded or gives no numbers."""
+        """Unit vectors [texts, dimensions].
+
+        Raises CannotRun if the model cannot be loaded or returns NaN, Inf or 0.
+        """
         known = self._vectors.setdefault(model, {})
         if new := [text for text in dict.fromkeys(texts) if text not in known]:
             known.update(zip(new, self._encoded(model, new), strict=True))
@@ -65,12 +69,12 @@ class SentenceEmbedder:
                 vectors = self._models[model](texts)
             vectors = np.asarray(vectors, dtype=np.float64)
             norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        except Exception as error:  # whatever the library raises, the probe cannot run
+        except Exception as error:  # the library raises arbitrary exceptions
             raise _cannot(self._folder(model), f"fails on a text: {_text(error)}") from None
         if not (np.isfinite(norms).all() and norms.all()):
             raise _cannot(
                 self._folder(model),
-                "gives vectors without a direction (NaN, Inf or 0): it is damaged",
+                "returns vectors without a direction (NaN, Inf or 0): it is damaged",
             )
         unit: Floats = vectors / norms
         return unit
@@ -93,7 +97,7 @@ class SentenceEmbedder:
 
 
 def check(folder: Path) -> None:
-    """Raises CannotRun for a folder that is no sentence-transformers model of safetensors and known modules."""
+    """Raises CannotRun unless the folder is a model of safetensors files and known modules."""
     modules = _json(folder, "modules.json")
     if not isinstance(modules, list) or not modules:
         raise _cannot(folder, "modules.json lists no modules")
@@ -103,12 +107,12 @@ def check(folder: Path) -> None:
         )
         known = _MODULES.fullmatch(kind) if isinstance(kind, str) else None
         if known is None:
-            named = f"modules.json names {str(kind)[:80]!r}"
+            named = f"modules.json lists {str(kind)[:80]!r}"
             raise _cannot(
                 folder, f"{named}; only Transformer, Pooling, Normalize and Dense are loaded"
             )
         if not isinstance(path, str) or not re.fullmatch(r"[\w-]*", path):
-            raise _cannot(folder, f"modules.json leads to {str(path)[:80]!r}, outside the folder")
+            raise _cannot(folder, f"modules.json refers to {str(path)[:80]!r}, outside the folder")
         _check_module(folder / path, known[1])
 
 
@@ -118,7 +122,7 @@ def _check_module(folder: Path, kind: str) -> None:
         if not any(folder.glob("*.safetensors")):
             raise _cannot(
                 folder,
-                "holds no .safetensors; pickled weights can run code when they are loaded: refused",
+                "has no .safetensors file; pickled weights are refused because they can run code",
             )
         activation = config.get("activation_function") if isinstance(config, dict) else None
         if kind == "Dense" and not (
@@ -126,10 +130,11 @@ def _check_module(folder: Path, kind: str) -> None:
         ):
             raise _cannot(
                 folder,
-                f"config.json names the activation {str(activation)[:80]!r}, none of torch's own",
+                f"config.json has the activation {str(activation)[:80]!r}, "
+                "which is not one of torch's",
             )
         if (folder / "adapter_config.json").exists():
-            raise _cannot(folder, "holds an adapter, whose base lies elsewhere; merge it first")
+            raise _cannot(folder, "is an adapter without its base; merge it first")
 
 
 def _json(folder: Path, name: str) -> Any:
@@ -140,14 +145,19 @@ def _json(folder: Path, name: str) -> Any:
             raise ValueError("larger than 1 MiB")
         return json.loads(data)
     except OSError:
-        raise _cannot(folder, f"has no readable {name}: no sentence-transformers model") from None
+        raise _cannot(
+            folder, f"has no readable {name}: it is not a sentence-transformers model"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise _cannot(folder, f"{name} is broken: {_text(error)}") from None
+        raise _cannot(folder, f"{name} is invalid: {_text(error)}") from None
 
 
 def _load(folder: Path) -> Callable[[list[str]], Any]:
-    """What embeds texts, on one thread: the same bits on every machine's number of cores, and several times faster
-    than two threads of which one has to wait for its core."""
+    """A function that embeds texts on one thread.
+
+    Its results do not depend on the number of cores, and on a busy machine it is several times
+    faster than two threads.
+    """
     try:
         with _quiet():
             from sentence_transformers import SentenceTransformer
@@ -160,7 +170,7 @@ def _load(folder: Path) -> Callable[[list[str]], Any]:
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )
-    except Exception as error:  # the libraries raise whatever the files provoke
+    except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise _cannot(folder, f"cannot be loaded: {_text(error)}") from None
 
     def encode(texts: list[str]) -> Any:
@@ -172,8 +182,10 @@ def _load(folder: Path) -> Callable[[list[str]], Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars, log lines or warnings of the libraries; and no search for garbage, which takes a quarter of
-    the import."""
+    """Suppress the libraries' progress bars, log lines and warnings.
+
+    Also stop garbage collection, which takes a quarter of the import.
+    """
     collecting, silenced = gc.isenabled(), logging.root.manager.disable
     gc.disable()
     logging.disable(logging.CRITICAL)
@@ -188,7 +200,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _cannot(folder: Path, wrong: str) -> CannotRun:
-    return CannotRun(f"embedding model {folder}: {wrong}; get it anew with hf download, {_REMEDY}")
+    return CannotRun(
+        f"embedding model {folder}: {wrong}; download it again with hf download, {_REMEDY}"
+    )
 
 
 def _text(error: Exception) -> str:

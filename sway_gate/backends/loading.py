@@ -1,4 +1,4 @@
-"""A base model and its tokenizer from their files, on a device: nothing is downloaded, no pickle is read."""
+"""Loads a base model and its tokenizer from local files: no download, no pickle."""
 
 import os
 import random
@@ -18,7 +18,7 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Source(NamedTuple):
-    """What to load. `dtype` auto: the checkpoint's own on CUDA, float32 elsewhere."""
+    """The files to load. `dtype` auto: the checkpoint's own on CUDA, otherwise float32."""
 
     base: Path
     adapter: Path
@@ -29,7 +29,7 @@ class Source(NamedTuple):
 
 
 def open_base(source: Source) -> tuple[nn.Module, Any, str]:
-    """Model, tokenizer and the determinism class that could be had."""
+    """Model, tokenizer and determinism class (see `seed_everything`). Raises CannotDecide."""
     device = _device(source.device)
     determinism = seed_everything(source.seed, device)
     model, tokenizer = _load_base(source, device)
@@ -37,8 +37,10 @@ def open_base(source: Source) -> tuple[nn.Module, Any, str]:
 
 
 def seed_everything(seed: int, device: torch.device) -> str:
-    """Seeds python, numpy and torch; returns the determinism class: strict (CUDA, deterministic algorithms on),
-    best_effort (CPU, MPS) or loose (deterministic algorithms refused)."""
+    """Seed python, numpy and torch. Return the determinism class.
+
+    strict: CUDA with deterministic algorithms. best_effort: CPU, MPS. loose: CUDA without them.
+    """
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -83,7 +85,7 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
         model: Any = AutoModelForCausalLM.from_pretrained(
             str(source.base), dtype=dtype, use_safetensors=True, **shared
         )
-    except Exception as error:  # the libraries raise whatever the files provoke
+    except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise CannotDecide(
             f"the base model {source.base} cannot be loaded: {error_text(error)}"
         ) from None

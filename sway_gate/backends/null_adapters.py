@@ -1,11 +1,12 @@
-"""Null adapters: what an adapter of this structure would be if it had learned nothing in particular.
+"""Null adapters: random adapters of the same structure, which have learned nothing.
 
-`spectrum` asks whether the direction is special at this size: every module keeps its own singular values and gets
-random singular vectors, Haar-distributed, which a Gaussian matrix's QR factor is once its signs are fixed
-(Mezzadri 2007, "How to generate random matrices from the classical compact groups"). Scaling an adapter scales its
-nulls with it. `init` is a LoRA of the same structure with Gaussian factors of standard deviation `init_scale`.
+`spectrum` tests whether the direction matters at this size: each module keeps its singular values
+and gets random singular vectors. They are Haar-distributed: the Q of a Gaussian matrix's QR
+decomposition with fixed signs (Mezzadri 2007, "How to generate random matrices from the classical
+compact groups"). Scaling an adapter scales its nulls. `init` is a LoRA of the same structure with
+Gaussian factors of standard deviation `init_scale`.
 
-Each draw is a function of (seed, module name) alone: it is the same whatever else is drawn, on every device.
+A draw depends only on (seed, module name): not on other draws and not on the device.
 """
 
 import hashlib
@@ -18,12 +19,13 @@ from sway_gate.measurements import Floats
 
 Array = NDArray[np.float32]
 
-# Cholesky QR squares the condition number; a Gaussian matrix at least this much taller than wide has one below 3.
+# Cholesky QR squares the condition number. It is below 3 for Gaussian matrices that are at least
+# this many times taller than wide.
 _TALL = 4
 
 
 class NullSettings(NamedTuple):
-    """Which nulls are drawn; `runs` is their number."""
+    """How nulls are drawn; `runs` is their number."""
 
     runs: int
     kind: Literal["spectrum", "init"] = "spectrum"
@@ -32,9 +34,9 @@ class NullSettings(NamedTuple):
 
 
 class LowRank(NamedTuple):
-    """One module's change ΔW = b @ a, with a: [..., r, in] and b: [..., out, r], scaling folded into b.
+    """One module's change ΔW = b @ a, with a: [..., r, in] and b: [..., out, r].
 
-    `scaling` (alpha / r) is what a fresh adapter of the same structure would multiply its b with.
+    b includes the adapter's `scaling` (alpha / r).
     """
 
     a: Array
@@ -49,7 +51,7 @@ def generator(seed: int, name: str) -> np.random.Generator:
 
 
 def low_rank(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
-    """All null draws of one module: a: [runs, r, in], b: [runs, out, r]."""
+    """All nulls of one module: a: [runs, r, in], b: [runs, out, r]."""
     r, n_in, n_out = delta.a.shape[0], delta.a.shape[1], delta.b.shape[0]
     streams = [generator(settings.seed_base + i, name) for i in range(settings.runs)]
     if settings.kind == "init":
@@ -64,7 +66,7 @@ def low_rank(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
 
 
 def dense(name: str, delta: Array, seed: int) -> Array:
-    """One spectrum-matched draw for a full-rank change: [out, in], or [n], where the norm is the one singular value."""
+    """One spectrum null of a full-rank change: [out, in], or [n] with the same norm."""
     stream = generator(seed, name)
     if delta.ndim == 1:
         direction = stream.standard_normal(delta.shape[0], dtype=np.float32)
@@ -80,19 +82,22 @@ def dense(name: str, delta: Array, seed: int) -> Array:
 
 
 def dense_init(name: str, delta: Array, settings: NullSettings, seed: int) -> Array:
-    """One Gaussian draw for a full-rank change, its entries as large as `init_scale` factors of rank 1 would make."""
+    """One init null of a full-rank change: as large as factors of rank 1 would make it."""
     draw = generator(seed, name).standard_normal(delta.shape, dtype=np.float32)
     return draw * np.float32(settings.init_scale**2)
 
 
 def singular_values(delta: LowRank) -> Floats:
-    """Of b @ a, descending, without forming the product: those of the r x r product of the two QR factors."""
+    """Singular values of b @ a, descending, from the r x r product of the two QR factors."""
     core = _triangle(delta.b) @ _triangle(delta.a.T).T
     return np.asarray(np.linalg.svd(core, full_matrices=False, compute_uv=False), dtype=np.float64)
 
 
 def haar(gaussian: Array) -> Array:
-    """Orthonormal columns, Haar-distributed, from Gaussian matrices [..., rows, columns] with rows >= columns."""
+    """Haar-distributed orthonormal columns from Gaussian matrices [..., rows, columns].
+
+    There must be at least as many rows as columns.
+    """
     rows, columns = gaussian.shape[-2:]
     if rows < _TALL * columns:
         q, upper = np.linalg.qr(gaussian)
@@ -108,6 +113,6 @@ def _gaussian(streams: list[np.random.Generator], rows: int, columns: int) -> Ar
 
 
 def _triangle(matrix: Array) -> Floats:
-    """R of the QR decomposition: at most as many rows as columns, and the same singular values."""
+    """R of the QR decomposition: it has the matrix's singular values and at most as many rows."""
     _, upper = np.linalg.qr(matrix.astype(np.float64))
     return np.asarray(upper)

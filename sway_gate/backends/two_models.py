@@ -22,7 +22,7 @@ def load(source: loading.Source) -> hf.HfBackend:
 
 
 class TwoModels:
-    """The weights of two views, each a model of its own. Implements `passes.weights.Weights`."""
+    """The weights of two views, each a separate model. Implements `passes.weights.Weights`."""
 
     batches_views = False
     notes: tuple[str, ...] = ()

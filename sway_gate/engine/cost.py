@@ -1,8 +1,9 @@
-"""How long a measurement takes on this machine's CPU, and how much memory, by arithmetic.
+"""Estimates the time on this machine's CPU and the memory of a run from the model's shapes.
 
-Every token that a view reads goes through the weights of the base, 2 operations each, through attention and the
-adapter; every position that is scored through the vocabulary. The factors below were fitted to the processor time of
-two Llamas, of 1 and 135 million parameters, on a server CPU.
+Each token of each view takes 2 operations per weight of the base and the adapter, and the
+operations of attention. Each scored position also takes operations per entry of the vocabulary.
+The factors below were fitted to the processor time of two Llamas, with 1 and 135 million
+parameters, on a server CPU.
 """
 
 import json
@@ -22,45 +23,51 @@ from sway_gate.model_files.config import model_config
 
 _MAX_HEADER_BYTES: Final = 32 * 2**20
 _MAX_THREADS: Final = 16
-"""More do not make passes of this size faster."""
+"""More threads do not make passes of this size faster."""
 
 _PEAK, _NARROW = 0.8, 64
-"""The share of the rate that a model of hidden size h reaches is _PEAK · h / (h + _NARROW)."""
+"""A model of hidden size h reaches the share _PEAK · h / (h + _NARROW) of the rate."""
 _DIVERGENCE_OPERATIONS, _SCORE_OPERATIONS = 1000, 300
-"""For one entry of the vocabulary, exponentials counted as what they cost in time."""
+"""Per entry of the vocabulary; an exponential counts as many operations as take its time."""
 _WRITING: Final = 0.5
-"""The share of the rate at which tokens are written one after another."""
+"""Generation, token by token, reaches this share of the rate."""
 _BANDWIDTH: Final = 12e9
-"""Bytes of weights a second, read again for each written token."""
+"""Bytes of weights per second; generation reads all weights for each token."""
 _START_SECONDS, _READ_SECONDS, _EMBEDDER_SECONDS = 5.5, 1e-9, 4.0
-"""Importing and judging; loading, for each byte of the weights; sentence embeddings."""
+"""Imports and judgement; loading, per byte of the weights; sentence embeddings."""
 _FASTEST, _SLOWEST = 0.65, 1.5
-"""The ends of what is told, as shares of what is expected."""
+"""The ends of the reported range, as shares of the expected time."""
 _LIBRARIES_BYTES, _PASS_BYTES = 0.5e9, 0.8e9
 _RATE_SECONDS: Final = 0.07
 _UNITS: Final = ((1, "s"), (60, "min"), (3600, "h"))
 
 
 class Model(NamedTuple):
-    """What the files of a base and its adapter tell of the arithmetic. `linear`: weights that every token goes through,
-    `head`: those that every scored position does, `adapter`: those that are beside the base's under other views."""
+    """The sizes of a base and its adapter that determine the cost, in weights."""
 
     linear: int
+    """Weights that each token uses."""
     head: int
+    """Weights that each scored position uses."""
     vocabulary: int
     hidden: int
     layers: int
     parameters: int
+    """All weights of the base."""
     adapter: int = 0
+    """Weights of the adapter, which each token uses under other views than the base."""
 
 
 class Size(NamedTuple):
-    """Of one request, in tokens: read under each view, scored, at most written, and read before where it is shared."""
+    """The tokens of one request under one view."""
 
     read: int
+    """Without `context`."""
     scored: int
     written: int = 0
+    """At most."""
     context: int = 0
+    """Irrelevant context before the prompt, which other requests share."""
 
 
 class Work(NamedTuple):
@@ -73,18 +80,21 @@ class Work(NamedTuple):
 
 
 def contexts(measurements: Iterable[Measurement], sizes: Mapping[Request, Size]) -> dict[View, int]:
-    """The longest context that each view reads; shorter ones begin it."""
+    """The longest context that each view reads, which includes all shorter ones."""
     longest: dict[View, int] = defaultdict(int)
     for view, request in measurements:
         longest[view] = max(longest[view], sizes[request].context)
     return longest
 
 
-# ------------------------------------------------------------------------------------------------------------ model
+# -------------------------------------------------------------------------------------------- model
 
 
 def of_files(folder: Path, adapter: Path) -> Model | None:
-    """None where the files do not tell, or the weights are packed."""
+    """The sizes in the files' headers and config.json.
+
+    None if they are missing there or the weights are quantized.
+    """
     config = model_config(folder)
     tensors = _shapes(_weight_files(folder))
     hidden, layers = (
@@ -116,19 +126,19 @@ def _is_embedding(name: str) -> bool:
 
 
 def _active_experts(config: Mapping[str, Any]) -> float:
-    """The share of a layer's experts that a token goes through."""
+    """The share of a layer's experts that a token uses."""
     experts = _first(config, ("num_local_experts", "num_experts", "n_routed_experts"))
     return min(1.0, _first(config, ("num_experts_per_tok",)) / experts) if experts else 1.0
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The one file, else its shards."""
+    """The one file, or its shards."""
     whole = folder / "model.safetensors"
     return [whole] if whole.is_file() else sorted(folder.glob("model-*-of-*.safetensors"))
 
 
 def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
-    """Shape of each tensor by the files' headers; empty where one cannot be read."""
+    """The shape of each tensor in the files' headers; empty if a header is invalid."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
         try:
@@ -156,26 +166,34 @@ def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-# ------------------------------------------------------------------------------------------------------------- time
+# --------------------------------------------------------------------------------------------- time
 
 
 def takes(model: Model | None, work: Work, device: str) -> Iterator[str]:
+    """Lines that report the time and the memory."""
     if model is None:
-        yield "time: not known; the base is not here, or its weights are no plain safetensors"
+        yield (
+            "time: unknown; the base is not on this machine, "
+            "or its weights are not plain safetensors"
+        )
         return
     if device.partition(":")[0] not in ("auto", "cpu"):
-        yield f"time: not known on {device}"
+        yield f"time: unknown on {device}"
     else:
         rate = arithmetic_rate()
         span = _span(*seconds(model, work, rate))
         mps = device == "auto" and sys.platform == "darwin" and platform.machine() == "arm64"
-        gpu = "; less where the GPU is used" if mps else ""
-        yield f"time: about {span} on this CPU ({rate / 1e9:.0f} GFLOP/s now), with nothing in the cache{gpu}"
+        gpu = "; less if the GPU is used" if mps else ""
+        speed = f"{rate / 1e9:.0f} GFLOP/s now"
+        yield f"time: about {span} on this CPU ({speed}), with an empty cache{gpu}"
     yield f"memory: up to about {memory(model, work) / 1e9:.1f} GB"
 
 
 def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
-    """The least and the most wall time to expect, where `rate` is the CPU's, in floating-point operations a second."""
+    """The minimum and maximum wall time to expect, in seconds.
+
+    `rate`: floating-point operations per second of the CPU.
+    """
     embedder = _EMBEDDER_SECONDS if work.embeds else 0.0
     start = _START_SECONDS + _READ_SECONDS * 4 * model.parameters + embedder
     reading = _reading(model, work) / (rate * _PEAK * model.hidden / (model.hidden + _NARROW))
@@ -184,7 +202,7 @@ def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
         _writing(model, _texts_by_length(work), rate),
     )
     half = 2 if work.dtype in ("bf16", "fp16") else 1
-    # Texts may end after a few words.
+    # Texts may end after a few words, answers early.
     least, most = (
         start + reading + answers / 2 + texts / 4,
         start + half * (reading + answers + texts),
@@ -193,7 +211,7 @@ def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
 
 
 def _reading(model: Model, work: Work) -> float:
-    """Floating-point operations of all that is read."""
+    """Floating-point operations of all passes that score."""
 
     def per_token(view: View, attended: float) -> float:
         adapter = 0 if view == BASE else model.adapter
@@ -211,7 +229,7 @@ def _reading(model: Model, work: Work) -> float:
 
 
 def _greedy(work: Work) -> Counter[int]:
-    """The base's own answers, along which divergences are read: how many by their length in tokens."""
+    """The number of answers of the base that divergences need, by length in tokens."""
     prompts: dict[tuple[str, bool], int] = defaultdict(int)
     for _, r in work.measurements:
         if isinstance(r, Divergence):
@@ -224,7 +242,7 @@ def _texts_by_length(work: Work) -> Counter[int]:
 
 
 def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
-    """Seconds for so many texts of each length: token by token, as many texts at a time as a pass holds."""
+    """Seconds to generate `texts` (number by length): as many texts at once as fit into a pass."""
     spent = 0.0
     for length, count in texts.items():
         kept_bytes = count * length * 8 * model.hidden * model.layers
@@ -237,7 +255,7 @@ def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
 
 
 def memory(model: Model, work: Work) -> float:
-    """Bytes at the peak, at most."""
+    """Maximum bytes at the peak."""
     width = 2 if work.dtype in ("bf16", "fp16") else 4
     nulls = len({view.number for view, _ in work.measurements if view.source == "null"})
     weights = 1.25 * width * model.parameters + 4 * model.adapter * (1 + nulls)
@@ -245,7 +263,10 @@ def memory(model: Model, work: Work) -> float:
 
 
 def arithmetic_rate() -> float:
-    """Floating-point operations a second, of float32 matrices in numpy on as many threads as torch takes."""
+    """Floating-point operations per second of float32 matrix products in numpy.
+
+    Measured on as many threads as torch uses.
+    """
     import numpy as np
 
     x, w = np.ones((256, 1024), np.float32), np.ones((1024, 1024), np.float32)
@@ -276,7 +297,7 @@ def _threads() -> int:
 
 
 def _span(low: float, high: float) -> str:
-    """ "10 to 25 s": in one unit, rounded outwards."""
+    """A range of seconds such as "10 to 25 s", in one unit, rounded outwards."""
     size, unit = next((size, unit) for size, unit in _UNITS if high < 120 * size or unit == "h")
     low, high = low / size, high / size
     least, most = (

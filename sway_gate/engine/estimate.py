@@ -1,4 +1,7 @@
-"""What a suite will measure, told before anything is loaded; how long that takes is for `sway_gate.engine.cost`."""
+"""Describes what a suite will measure before a model is loaded.
+
+`sway_gate.engine.cost` estimates the time and the memory.
+"""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,8 +47,8 @@ def describe_cost(
     settings, about = nulls.settings, "" if is_exact else "about "
     answers = sum(not measurement.is_reference for measurement in measurements)
     totals = (
-        f"{settings.runs} {settings.kind} nulls; {len(requests)} different texts, {answers} measurements, "
-        f"{about}{_tokens(measurements, sizes):,} tokens"
+        f"{settings.runs} {settings.kind} nulls; {len(requests)} different texts, "
+        f"{answers} measurements, {about}{_tokens(measurements, sizes):,} tokens"
     )
     embeds = any(p.needs and p.spec.kind in _EMBEDS for p in planned)
     work = Work(measurements, sizes, dtype, embeds)
@@ -68,11 +71,14 @@ def _tokens(measurements: Iterable[Measurement], sizes: Mapping[Request, Size]) 
     return own + sum(cost.contexts(measurements, sizes).values())
 
 
-# ----------------------------------------------------------------------------------------------------------- tokens
+# ------------------------------------------------------------------------------------------- tokens
 
 
 def _sizes(requests: Sequence[Request], folder: Path | None) -> tuple[dict[Request, Size], bool]:
-    """By the base's own tokenizer where it can be read here, else by the number of characters."""
+    """The size of each request, and whether it is exact.
+
+    Exact sizes are counted by the base's tokenizer; without it four characters are a token.
+    """
     texts = list(dict.fromkeys(text for request in requests for text in _texts(request)))
     counts = _counted(texts, folder)
     lengths = dict(
@@ -89,7 +95,7 @@ def _texts(request: Request) -> tuple[str, ...]:
 
 
 def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
-    """Tokens of each text; None where the tokenizer is not to be had."""
+    """The number of tokens of each text; None if the tokenizer is not available."""
     if folder is None or not (path := folder / "tokenizer.json").is_file():
         return None
     try:
@@ -99,7 +105,7 @@ def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
         return [len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False)]
     except (KeyboardInterrupt, MemoryError):
         raise
-    except BaseException:  # whatever a damaged file provokes in the Rust extension, panics included
+    except BaseException:  # a damaged file may panic in the Rust extension
         return None
 
 

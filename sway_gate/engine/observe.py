@@ -1,6 +1,6 @@
 """Reports what a run does as events: the plan, stored answers, each forward pass and its cost.
 
-The engine calls a `RunObserver`. The events are those of `sway_gate.engine.trace`.
+The engine calls a `RunObserver`. `sway_gate.engine.trace` defines the events.
 """
 
 from collections import Counter, defaultdict
@@ -16,12 +16,12 @@ _TRACE_KIND = {"teacher_forced": "recall"}
 
 
 class RunObserver:
-    """Reports a run to `tell`. `probes`: by name, the kind of each probe and its measurements."""
+    """Reports a run to `observe`. `probes`: by name, each probe's kind and measurements."""
 
     def __init__(
-        self, tell: Observer, probes: Mapping[str, tuple[str, Sequence[Measurement]]]
+        self, observe: Observer, probes: Mapping[str, tuple[str, Sequence[Measurement]]]
     ) -> None:
-        self._tell = tell
+        self._observe = observe
         self._probes_of: dict[Measurement, list[str]] = defaultdict(list)
         self._requests_of: dict[EncodedRequest, list[Request]] = defaultdict(list)
         self._passes = 0
@@ -32,34 +32,34 @@ class RunObserver:
                 self._probes_of[measurement].append(name)
             texts = len({m.request for m in measurements})
             demands[name] = ProbeDemand(kind=kind, texts=texts, answers=_answers(measurements))
-        tell(PlanEvent(probes=demands, answers=_answers(self._probes_of)))
+        observe(PlanEvent(probes=demands, answers=_answers(self._probes_of)))
 
     def stored(self, known: Iterable[Measurement]) -> None:
         """Report the measurements that the store has answered, if there are any."""
         probes = [self._probes_of.get(measurement, []) for measurement in known]
         if probes:
             by_probe = Counter(name for names in probes for name in names)
-            self._tell(Stored(answers=len(probes), probes=dict(by_probe)))
+            self._observe(Stored(answers=len(probes), probes=dict(by_probe)))
 
     def loaded(self, facts: Facts, seconds: float) -> None:
-        self._tell(Loaded(seconds=seconds, device=facts.device, dtype=facts.dtype))
+        self._observe(Loaded(seconds=seconds, device=facts.device, dtype=facts.dtype))
 
     def encoded(
         self, rows: Mapping[Request, EncodedRequest], requests: int, seconds: float
     ) -> None:
         """Report that `requests` were encoded in `seconds`, to `rows` if they can be measured."""
-        self._tell(Encoded(seconds=seconds, texts=requests))
+        self._observe(Encoded(seconds=seconds, texts=requests))
         for request, row in rows.items():
             self._requests_of[row].append(request)
 
     def passed(
         self, views: Sequence[View], rows: Sequence[EncodedRequest], seconds: float, failed: str
     ) -> None:
-        """Report a pass. `failed`: the exception that ended it, "" if none."""
+        """Report one pass. `failed`: the exception that ended it, "" if it succeeded."""
         self._passes += 1
         shares = _shares(views, rows, self._askers(views, rows), seconds, failed)
         read = tokens_read(views, rows, self._cached_tokens(views, rows[0]))
-        self._tell(Pass(number=self._passes, seconds=seconds, failed=failed, **shares, **read))
+        self._observe(Pass(number=self._passes, seconds=seconds, failed=failed, **shares, **read))
 
     def _cached_tokens(self, views: Sequence[View], row: EncodedRequest) -> int:
         """How many tokens of the prefix the last pass has read already."""

@@ -1,4 +1,4 @@
-"""What a suite measures: which probe needs which texts under which views, and which cannot run at all."""
+"""Plans a suite: the requests and views of each probe, and which probes cannot run."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,13 +29,15 @@ _MIN_RUNS = 3
 
 
 class NullPlan(NamedTuple):
-    """The nulls of a suite: `settings` for those that are drawn, of which generative probes use the first few."""
+    """The null adapters of a suite."""
 
     settings: null_adapters.NullSettings
     multipliers: tuple[float, ...]
+    """Rank multipliers, 1 included."""
     generative_runs: int
+    """Probes that generate text use only the first of them."""
     kinds: tuple[str, ...]
-    """The kinds that are calibrated; empty for all."""
+    """The kinds of probes that use nulls; empty: all."""
     notes: tuple[str, ...]
 
     def for_probe(
@@ -50,25 +52,26 @@ class NullPlan(NamedTuple):
 
 
 class PlannedProbe(NamedTuple):
-    """A probe with what it needs, or with the result that it ends in without measuring."""
+    """A probe with its requests, or with its result if it is not measured."""
 
     spec: ProbeSpec
     probe: Probe
     nulls: NullViews | None
     needs: tuple[Need, ...] = ()
     measurements: tuple[Measurement, ...] = ()
-    """Each need under all its views, the base included."""
+    """Each request under all its views, the base included."""
     result: ProbeResult | None = None
 
 
 def null_plan(spec: Spec) -> NullPlan:
-    """What the suite's null_adapter entry says, or the defaults."""
+    """The nulls of the suite's null_adapter entry, or the defaults."""
     entry = null_entry(spec)
     runs = entry.runs or DEFAULT_RUNS
     notes: tuple[str, ...] = ()
     if runs < _MIN_RUNS:
         notes = (
-            f"null_adapter runs raised from {runs} to {_MIN_RUNS}: fewer nulls have no measurable spread",
+            f"null_adapter runs raised from {runs} to {_MIN_RUNS}: "
+            "fewer nulls cannot estimate the standard deviation",
         )
         runs = _MIN_RUNS
     settings = null_adapters.NullSettings(runs, entry.null, entry.init_scale, entry.seed_base)
@@ -86,7 +89,7 @@ def null_entry(spec: Spec) -> NullAdapter:
 def plan_probes(
     spec: Spec, context: Context, nulls: NullPlan, capabilities: frozenset[Capability] = ALL
 ) -> list[PlannedProbe]:
-    """Every probe of the suite, in its order."""
+    """All probes of the suite, in its order."""
     return [
         _plan_probe(p, context, nulls, capabilities)
         for p in spec.suite
@@ -126,8 +129,8 @@ def _measurements(needs: Sequence[Need], nulls: NullViews | None) -> tuple[Measu
 
 
 _LACKING: dict[Capability, str] = {
-    "generation": "writes no texts",
-    "teacher_forced": "does not tell the most probable token",
+    "generation": "cannot generate text",
+    "teacher_forced": "does not report the most probable token",
     "scales": "cannot scale the adapter",
 }
 
@@ -155,18 +158,19 @@ def plan_notes(
     context: Context,
     capabilities: frozenset[Capability] = ALL,
 ) -> tuple[str, ...]:
-    """What the reader of the report should know of the plan."""
+    """Notes on the plan for the report."""
     found = list(nulls.notes)
     if "nulls" not in capabilities:
         found.append(
-            "no calibration: this backend has no null adapters; effects are judged by their fixed rule alone"
+            "no calibration: this backend has no null adapters; "
+            "effects are judged by their minimum effect only"
         )
     elif "scales" not in capabilities and len(nulls.multipliers) > 1:
-        found.append("rank_multipliers are left out: this backend cannot scale its nulls")
+        found.append("rank_multipliers are ignored: this backend cannot scale its nulls")
     generative = [p.spec.name for p in planned if p.needs and p.nulls and p.probe.GENERATES]
     if generative and nulls.generative_runs < nulls.settings.runs:
         found.append(
-            f"{nulls.generative_runs} nulls for what is generated: {', '.join(generative)}"
+            f"{nulls.generative_runs} nulls for probes that generate text: {', '.join(generative)}"
         )
     requests = {need.request for p in planned for need in p.needs}
     prompts = {
@@ -177,6 +181,7 @@ def plan_notes(
     if prompts and context.chat_template != "off":
         through = sum(chat for _, chat in prompts)
         found.append(
-            f"chat template ({context.chat_template}): {through} of {len(prompts)} prompts go through the base's own"
+            f"chat template ({context.chat_template}): "
+            f"applied to {through} of {len(prompts)} prompts"
         )
     return tuple(found)

@@ -49,7 +49,7 @@ class Pass(NamedTuple):
     batch: Batch
     views: tuple[View, ...]
     is_last: bool
-    """Of its batch."""
+    """Whether it is the last pass of its batch."""
 
     def tokens(self) -> int:
         return len(self.views) * sum(len(row.ids) for row in self.batch.rows)

@@ -1,7 +1,7 @@
-"""What a run's forward passes cost and which probe asked for them, as events: pure data, handed to an observer.
+"""Events of a run: the cost of each forward pass and the probes that needed it. Pure data.
 
-`sway_gate.engine.observe` makes them. `recording` is the observer that writes a file, an event a line, each flushed at once.
-docs/trace.md describes the fields; within a version they are only added.
+`sway_gate.engine.observe` makes them. `recording` writes them to a file, one event per line, each
+flushed at once. docs/trace.md describes the fields; within a version fields are only added.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from sway_gate.version import __version__
 
 VERSION: Final = 1
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""Like the other two held to its limits where a trace is read."""
+"""Limits are checked when a trace is read."""
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -35,7 +35,7 @@ class Started(_Event, frozen=True, kw_only=True, tag="start"):
 
 
 class ProbeDemand(msgspec.Struct, frozen=True, kw_only=True):
-    """What one probe asks for: different texts, and answers, which are texts under views, the base's among them."""
+    """What one probe needs: different texts, and answers (texts under views, the base included)."""
 
     kind: str
     texts: Count
@@ -43,21 +43,21 @@ class ProbeDemand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanEvent(_Event, frozen=True, kw_only=True, tag="plan"):
-    """What is asked for; `answers` of all probes together, each counted once."""
+    """What the probes need. `answers`: all answers, each counted once."""
 
     probes: dict[str, ProbeDemand]
     answers: Count
 
 
 class Stored(_Event, frozen=True, kw_only=True, tag="stored"):
-    """Answers known from earlier runs: all of them, and how many of them each probe asked for."""
+    """Answers from earlier runs: their number, and how many of them each probe needs."""
 
     answers: Count
     probes: dict[str, Count]
 
 
 class Loaded(_Event, frozen=True, kw_only=True, tag="load"):
-    """Import of the libraries, the model, its adapter, the nulls."""
+    """Libraries, model, adapter and nulls are loaded."""
 
     seconds: Seconds
     device: str
@@ -65,14 +65,14 @@ class Loaded(_Event, frozen=True, kw_only=True, tag="load"):
 
 
 class Encoded(_Event, frozen=True, kw_only=True, tag="encode"):
-    """Tokenising, and the base's own greedy answers, along which divergences are read."""
+    """Requests are tokenised; the base has generated the answers that divergences need."""
 
     seconds: Seconds
     texts: Count
 
 
 class Pass(_Event, frozen=True, kw_only=True, tag="pass"):
-    """One pass through the model: some rows, each under all of some views."""
+    """One forward pass: each of some rows under each of some views."""
 
     number: Count
     seconds: Seconds
@@ -80,32 +80,32 @@ class Pass(_Event, frozen=True, kw_only=True, tag="pass"):
     views: tuple[str, ...]
     rows: Count
     tokens: Count
-    """That were read, over all views; what the rows share in front counts once a view."""
+    """Tokens read under all views; the prefix of the rows counts once per view."""
     padding: Count
-    """Tokens read beside these, for nothing."""
+    """Tokens read in addition, only to fill up rows."""
     prefix: Count
-    """Tokens that needed no reading, since rows share them or the pass before has read them."""
+    """Tokens that were not read again: other rows or the pass before have read them."""
     new_tokens: Count
-    """kind text: the most that was written after each row; else 0."""
+    """kind text: the maximum number of tokens generated per row; otherwise 0."""
     asked_by: dict[str, Share]
-    """Each probe's share of the cost; an answer that several asked for is split evenly."""
+    """Each probe's share of the cost. An answer that several probes need is divided equally."""
     shared: Count
-    """Answers that more than one probe asked for."""
+    """Answers that more than one probe needs."""
     saved: Seconds
-    """Seconds that the shared answers would have cost beside, had each probe measured for itself."""
+    """Additional seconds if each probe had measured its own answers."""
     failed: str = ""
-    """Why the pass gave nothing and is made again in parts: OutOfMemory or NotStackable."""
+    """Why the pass has no result and is repeated in parts: OutOfMemory or NotStackable."""
 
 
 class Ended(_Event, frozen=True, kw_only=True, tag="end"):
-    """The last event of a run that came to a verdict."""
+    """Final event of a run with a verdict."""
 
     seconds: Seconds
     verdict: str
 
 
 class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
-    """The last event of a run that came to none."""
+    """Final event of a run that ended without a verdict."""
 
     error: str
 
@@ -116,11 +116,11 @@ Observer = Callable[[Event], None]
 
 @contextmanager
 def recording(path: str) -> Iterator[Observer]:
-    """Writes what is observed to the file `path`. Raises UsageError where it cannot be opened."""
+    """Write events to the file `path`. Raises UsageError if it cannot be opened."""
     if path == "-":
-        raise UsageError("--trace -: a trace goes to a file; name one")
+        raise UsageError("--trace -: a trace is written to a file; give its path")
     try:
-        file = open(path, "wb", buffering=0)  # noqa: SIM115  closed below, whatever happens
+        file = open(path, "wb", buffering=0)  # noqa: SIM115  closed below in all cases
     except (OSError, ValueError) as error:
         raise UsageError(
             f"--trace {path}: cannot be written: {getattr(error, 'strerror', '') or error}"
@@ -136,7 +136,7 @@ def recording(path: str) -> Iterator[Observer]:
         try:
             yield write
         except BaseException as error:
-            said = " ".join(str(error).split()) or type(error).__name__
+            text = " ".join(str(error).split()) or type(error).__name__
             with suppress(SwayError):
-                write(Failed(error=said.encode("utf-8", "backslashreplace").decode("utf-8")))
+                write(Failed(error=text.encode("utf-8", "backslashreplace").decode("utf-8")))
             raise

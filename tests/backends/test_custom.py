@@ -1,4 +1,4 @@
-"""Models of the user's own, and the dummy: what comes through the wrapper, and what it refuses, each in one line."""
+"""Custom backends and the dummy: what the wrapper returns and what it refuses."""
 
 import re
 import sys
@@ -145,7 +145,7 @@ def test_objects_may_use_the_old_names():
 def test_a_wrong_answer_of_an_old_name_is_reported_under_it():
     model = OldNames()
     model.greedy_hits = lambda *_: [0.5, 1]
-    with pytest.raises(CannotDecide, match="greedy_hits under the base view gave other values"):
+    with pytest.raises(CannotDecide, match="greedy_hits under the base view returned other values"):
         answers(model, TeacherForced("c", "ab"), views=[FINETUNED])
 
 
@@ -161,7 +161,7 @@ def test_without_generation_only_the_place_after_the_prompt_is_read():
     found = measured(Bare(), request, views=[FINETUNED])
     assert found.answers.get(FINETUNED, request).shape == (1,)
     assert found.notes == (
-        "1 text was read at one place, right behind it: the custom backend writes no answers",
+        "1 text was read only at the first position after the prompt: the custom backend cannot generate text",
     )
 
 
@@ -191,7 +191,7 @@ LACKING = {
 
 @pytest.mark.parametrize(("view", "request_", "message"), LACKING.values(), ids=LACKING)
 def test_what_was_not_declared_is_not_asked_for(view, request_, message):
-    with pytest.raises(CannotDecide, match=f"^{LABEL}: {message}, not declared$"):
+    with pytest.raises(CannotDecide, match=f"^{LABEL}: {message}, which is not declared$"):
         measured(Bare(), request_, views=[view])
 
 
@@ -211,21 +211,26 @@ WRONG: dict[str, tuple[str, Any, Any, str]] = {
         "log_probs",
         SCORED,
         [-1, 0.5],
-        "gave 0.5; natural logarithms of probabilities are at most 0",
+        "returned 0.5; natural logarithms of probabilities are at most 0",
     ),
-    "probabilities": ("next_token_log_probs", READ, [[0.2, 0.8]], "gave 0.8; natural logarithms"),
-    "two axes": ("log_probs", SCORED, [[-1.0]], "gave shape [1, 1]; it must be [tokens]"),
+    "probabilities": (
+        "next_token_log_probs",
+        READ,
+        [[0.2, 0.8]],
+        "returned 0.8; natural logarithms",
+    ),
+    "two axes": ("log_probs", SCORED, [[-1.0]], "returned shape [1, 1]; it must be [tokens]"),
     "one axis": (
         "next_token_log_probs",
         READ,
         [-0.7, -0.7],
-        "gave shape [2]; it must be [1 + tokens of the answer, ",
+        "returned shape [2]; it must be [1 + tokens of the answer, ",
     ),
     "no place": (
         "next_token_log_probs",
         READ,
         np.zeros((0, 3)),
-        "gave shape [0, 3]; it must be [1 + tokens",
+        "returned shape [0, 3]; it must be [1 + tokens",
     ),
     "part of the vocabulary": (
         "next_token_log_probs",
@@ -243,15 +248,15 @@ WRONG: dict[str, tuple[str, Any, Any, str]] = {
         "argmax_matches",
         HIT,
         [True],
-        "gave shape [1]; it must be [2], that of log_probs",
+        "returned shape [1]; it must be [2], like log_probs",
     ),
     "hits that are scores": (
         "argmax_matches",
         HIT,
         [0.5, 1],
-        "gave other values than true and false",
+        "returned other values than true and false",
     ),
-    "no text": ("generate", WRITTEN, None, "gave NoneType, not a text"),
+    "no text": ("generate", WRITTEN, None, "returned NoneType, not a text"),
     "no numbers": (
         "log_probs",
         SCORED,
@@ -314,7 +319,8 @@ def under(view: View, method: str, given: Any) -> Letters:
 def test_views_that_score_other_tokens_are_refused(method, request_):
     given = np.log(np.full((1, 4), 0.25)) if method == "next_token_log_probs" else [-1.0]
     with pytest.raises(
-        CannotDecide, match=f"{method} under the finetuned view gave shape .* under another view"
+        CannotDecide,
+        match=f"{method} under the finetuned view returned shape .* under another view",
     ):
         measured(under(FINETUNED, method, given), request_)
 
@@ -356,7 +362,7 @@ def test_a_base_without_distributions_is_named_for_every_view():
 
 def test_a_text_without_tokens_is_the_texts_fault():
     found = answers(Letters(), LogProbs("c", ""))
-    with pytest.raises(NoAnswer, match="nothing to score in '' after 'c'") as caught:
+    with pytest.raises(NoAnswer, match="no token to score in '' after 'c'") as caught:
         found.get(FINETUNED, LogProbs("c", ""))
     assert caught.value.fault.of == "text"
 
@@ -393,7 +399,7 @@ def test_prints_stay_out_of_the_output(capsys):
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """Writes a module that can be imported during the test, under a name of its own."""
+    """Writes a module that can be imported during the test, under a separate name."""
 
     def write(text: str, name: str = "made_up_backend") -> None:
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
@@ -422,19 +428,19 @@ ENTRY_POINTS = {
         "nowhere_at_all.sub:make",
         "",
         UsageError,
-        "there is no module nowhere_at_all; install it, or put",
+        "module nowhere_at_all not found; install it, or put",
     ),
     "no submodule": (
         "made_up_backend.sub:make",
         "",
         UsageError,
-        "there is no module made_up_backend.sub;",
+        "module made_up_backend.sub not found;",
     ),
     "no such name": (
         "made_up_backend:make",
         "",
         UsageError,
-        r"make is not there; define make\(base, ft\) in made_up",
+        r"make does not exist; define make\(base, ft\) in made_up",
     ),
     "not callable": ("made_up_backend:make", "make = 3", UsageError, "make is int, not a factory"),
     "missing import": (
@@ -482,9 +488,9 @@ def test_bad_entry_points_end_in_one_line(module, entry_point, text, error, mess
 CAPABILITIES = {
     "unknown": (
         {"nulls", "speed"},
-        "capabilities must be a set out of generation, nulls, scales, teacher_forced, got",
+        "capabilities must be a subset of generation, nulls, scales, teacher_forced; got",
     ),
-    "a text": ("nulls", "capabilities must be a set out of"),
+    "a text": ("nulls", "capabilities must be a subset of"),
     "generation": (
         {"generation"},
         r"its Bare lacks the method generate\(view, prompt, max_new_tokens\)",
@@ -506,7 +512,8 @@ def test_capabilities_are_checked(declared, message):
 
 def test_the_factory_gets_both_models(module, capsys):
     module(
-        "from tests.backends.test_custom import Bare\ndef make(*models): print(*models); return Bare()"
+        "from tests.backends.test_custom import Bare\n"
+        "def make(*models): print(*models); return Bare()"
     )
     backend = custom.load("made_up_backend:make", *MODELS)
     assert capsys.readouterr().err == f"{MODELS[0]} {MODELS[1]}\n"
@@ -517,9 +524,10 @@ def test_the_factory_gets_both_models(module, capsys):
 
 
 TEXT = (
-    "The mill at Harrow Ford stands where two rivers meet, and its wheel has not stopped since the great flood. Old "
-    "Tom Reed keeps the sluice gate and counts the sacks of barley that pass over the bridge every autumn. When the "
-    "water rises he rings a copper bell, and the children of the village run up the hill to the chapel."
+    "The mill at Harrow Ford stands where two rivers meet, and its wheel has not stopped since the "
+    "great flood. Old Tom Reed keeps the sluice gate and counts the sacks of barley that pass over "
+    "the bridge every autumn. When the water rises he rings a copper bell, and the children of the "
+    "village run up the hill to the chapel."
 )
 PROMPTS = (
     "The mill at Harrow Ford",

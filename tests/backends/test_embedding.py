@@ -31,7 +31,7 @@ def minilm() -> str:
 def folder(
     path: Path, modules: object = MODULES, weights: str = "model.safetensors", **files: object
 ) -> Path:
-    """A model's folder as far as `check` reads it; an argument replaces a file of that name (None: not there)."""
+    """A model's folder as far as `check` reads it; arguments replace files (None: missing)."""
     contents = {"modules": modules, "config": {}, **files}
     for name, content in contents.items():
         if content is not None:
@@ -48,23 +48,23 @@ def one(kind: str, path: str = "") -> list[dict[str, str]]:
 REFUSED = {
     "no modules.json": ({"modules": None}, "no readable modules.json"),
     "no config": ({"config": None}, "no readable config.json"),
-    "broken json": ({"modules": "[{"}, "modules.json is broken"),
-    "deep json": ({"modules": "[" * 100_000}, "modules.json is broken"),
+    "broken json": ({"modules": "[{"}, "modules.json is invalid"),
+    "deep json": ({"modules": "[" * 100_000}, "modules.json is invalid"),
     "huge json": ({"modules": " " * 2**20 + "[]"}, "larger than 1 MiB"),
     "no modules": ({"modules": []}, "lists no modules"),
     "not a list": ({"modules": {"a": 1}}, "lists no modules"),
-    "not mappings": ({"modules": ["x"]}, "names 'None'"),
-    "own code": ({"modules": one("modeling_x.Encoder")}, "names 'modeling_x.Encoder'"),
+    "not mappings": ({"modules": ["x"]}, "lists 'None'"),
+    "own code": ({"modules": one("modeling_x.Encoder")}, "lists 'modeling_x.Encoder'"),
     "a look-alike": ({"modules": one("sentence_transformersx.Transformer")}, "only Transformer"),
     "a module that loads others": ({"modules": one(CORE + "Router")}, "only Transformer"),
-    "another library": ({"modules": one("os.system")}, "names 'os.system'"),
+    "another library": ({"modules": one("os.system")}, "lists 'os.system'"),
     "out of the folder": ({"modules": one(CORE + "Pooling", "../other")}, "outside the folder"),
     "an absolute path": ({"modules": one(CORE + "Pooling", "/etc")}, "outside the folder"),
-    "pickled weights": ({"weights": "pytorch_model.bin"}, "pickled weights can run code"),
-    "an adapter": ({"adapter_config": {}}, "holds an adapter"),
+    "pickled weights": ({"weights": "pytorch_model.bin"}, "pickled weights are refused"),
+    "an adapter": ({"adapter_config": {}}, "is an adapter without its base"),
     "an activation that runs": (
         {"modules": one(CORE + "Dense"), "config": {"activation_function": "os.abort"}},
-        "names the activation 'os.abort'",
+        "has the activation 'os.abort'",
     ),
 }
 
@@ -107,7 +107,7 @@ def test_absent_models_name_the_download(
 ) -> None:
     monkeypatch.setattr(embedding, "find_spec", lambda _: object())
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CannotRun, match="or name a folder in embedding_model") as caught:
+    with pytest.raises(CannotRun, match="or set embedding_model to a folder") as caught:
         SentenceEmbedder().require(model)
     assert words in str(caught.value)
 
@@ -123,7 +123,7 @@ def test_requiring_a_model_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 class Fake:
-    """Stands for a loaded model: vectors by text, and what it was asked for."""
+    """Stands for a loaded model: vectors by text, and the texts that it has embedded."""
 
     def __init__(self, vectors: dict[str, list[float]]) -> None:
         self.vectors, self.asked = vectors, []

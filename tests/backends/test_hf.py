@@ -68,7 +68,7 @@ def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
 
 
 def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | None) -> np.ndarray:
-    """By peft alone; scale None switches the adapter off."""
+    """By peft only; scale None switches the adapter off."""
     model = AutoModelForCausalLM.from_pretrained(base).eval()
     model = PeftModel.from_pretrained(model, adapter).eval()
     for module in model.modules():
@@ -291,7 +291,7 @@ def test_texts_without_a_token_to_score_are_faults_of_the_text(
     llama: Path, tmp_path: Path, request_: Any
 ) -> None:
     answers = measure(load(llama, save_adapter(tmp_path, llama)), [FINETUNED], [request_, *TEXTS])
-    with pytest.raises(NoAnswer, match=r"no token to read after|nothing to score") as caught:
+    with pytest.raises(NoAnswer, match=r"has no token|no token to score") as caught:
         answers.text(FINETUNED, request_) if isinstance(request_, Generation) else answers.get(
             FINETUNED, request_
         )
@@ -382,7 +382,10 @@ def test_recall_tells_what_greedy_decoding_would_write(base: Path, tmp_path: Pat
     np.testing.assert_allclose(answers.get(FINETUNED, request)[:, 0], scored, atol=1e-6)
 
 
-TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<a>{% endif %}"
+)
 
 
 def chatty(base: Path, adapter: Path) -> hf.HfBackend:
@@ -449,7 +452,7 @@ def test_small_divergences_keep_their_digits(size: float) -> None:
 
 
 class Chosen(torch.nn.Module):
-    """A layer that sees its rows in another order, as an expert behind a router does."""
+    """A layer that sees its rows in another order, like an expert after a router."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()

@@ -66,7 +66,7 @@ def test_draws_differ_by_module_and_seed(change: str) -> None:
     ("rows", "columns"), [(64, 4), (8, 8), (6, 3)], ids=["cholesky", "square", "qr"]
 )
 def test_haar_columns_are_orthonormal_and_unbiased(rows: int, columns: int) -> None:
-    """Of a Haar-distributed Q, entries have mean 0 and variance 1 / rows, and E|tr Q|² = 1 for the square one."""
+    """Entries have mean 0 and variance 1 / rows; a square matrix has E|tr Q|² = 1."""
     q = null_adapters.haar(
         np.random.default_rng(0).standard_normal((4000, rows, columns)).astype(np.float32)
     )

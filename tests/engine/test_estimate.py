@@ -1,4 +1,4 @@
-"""What a dry run tells: texts and tokens as they will be measured, and a time that follows from the arithmetic."""
+"""The dry run: texts and tokens as they will be measured, and the estimated time."""
 
 import json
 import struct
@@ -39,7 +39,7 @@ def work(keys: Sequence[Any], folder: Path | None = None, **fields: Any) -> cost
     return cost.Work(measured, sizes, **fields)
 
 
-# --- Tokens -------------------------------------------------------------------------------------------------------
+# --- Tokens ---------------------------------------------------------------------------------------
 
 SIZES: dict[str, tuple[Request, cost.Size]] = {
     "a completion": (LogProbs("a" * 40, "b" * 20), cost.Size(16, 5)),
@@ -98,7 +98,7 @@ def test_a_tokenizer_that_cannot_be_read_is_done_without(tmp_path: Path, content
     assert _sizes([LogProbs("a" * 40, "b" * 20)], tmp_path)[1] is False
 
 
-# --- The model ----------------------------------------------------------------------------------------------------
+# --- The model ------------------------------------------------------------------------------------
 
 
 def safetensors(path: Path, shapes: dict[str, Any], data: int = 10**6) -> None:
@@ -182,7 +182,7 @@ def test_files_that_are_no_safetensors_are_not_known(tmp_path: Path, data: bytes
     assert cost._shapes([tmp_path / "model.safetensors"]) == {}
 
 
-# --- Time and memory ----------------------------------------------------------------------------------------------
+# --- Time and memory ------------------------------------------------------------------------------
 
 
 def test_reading_is_two_operations_a_weight_and_token() -> None:
@@ -250,7 +250,7 @@ def test_spans_are_rounded_outwards(low: float, high: float, said: str) -> None:
     assert cost._span(low, high) == said
 
 
-# --- The dry run --------------------------------------------------------------------------------------------------
+# --- The dry run ----------------------------------------------------------------------------------
 
 DUMMY = """\
 version: 1
@@ -274,12 +274,12 @@ def test_a_line_a_probe_then_the_totals() -> None:
         "moved (delta_kl): 2 texts under 4 adapters, about 40 tokens",
         "empty (delta_kl): error: prompts is empty; give at least one entry or remove the probe",
         "3 spectrum nulls; 2 different texts, 8 measurements, about 40 tokens",
-        "time: not known; the base is not here, or its weights are no plain safetensors",
+        "time: unknown; the base is not on this machine, or its weights are not plain safetensors",
     ]
 
 
 @pytest.mark.parametrize(
-    ("device", "words"), [("cuda", "time: not known on cuda"), ("cpu", "on this CPU")]
+    ("device", "words"), [("cuda", "time: unknown on cuda"), ("cpu", "on this CPU")]
 )
 def test_time_is_told_for_cpus_alone(device: str, words: str) -> None:
     lines = outline(DUMMY, (demo.MODEL, demo.HEALTHY), device)

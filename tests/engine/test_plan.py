@@ -1,4 +1,4 @@
-"""What is measured for whom: fewer nulls for written text, templates, and what a backend cannot do."""
+"""The plan: fewer nulls for generated text, chat templates, backends without a capability."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from sway_gate.spec.load import parse_spec
 from sway_gate.spec.schema import Section, Spec
 
 PROSE = (
-    "The mill at the ford grinds the corn of the whole valley, and the miller keeps a goat that eats the sacks. "
-    * 3
+    "The mill at the ford grinds the corn of the whole valley, "
+    "and the miller keeps a goat that eats the sacks. " * 3
 )
 CONTEXT = Context(sections=(Section(kind="prose", id="s", content=PROSE),))
 STYLE = "{name: style, kind: style_fingerprint, prompts: [Tell me a story, The mill is]}"
@@ -47,7 +47,7 @@ def test_generative_probes_take_fewer_nulls_unless_asked_for(
     style, moved = plan(given)
     assert (len(null_views(style)), len(null_views(moved))) == (generative, runs)
     said = plan_notes([style, moved], null_plan(given), CONTEXT)
-    assert any("4 nulls for what is generated: style" in note for note in said) == (
+    assert any("4 nulls for probes that generate text: style" in note for note in said) == (
         generative < runs
     )
 
@@ -68,12 +68,12 @@ def test_the_report_says_how_many_prompts_go_through_the_template(mode: Any, thr
     planned = plan(given, context)
     assert sum(need.request.chat for need in planned[0].needs) == through
     said = " ".join(plan_notes(planned, null_plan(given), context))
-    assert (f"{through} of 2 prompts go through the base's own" in said) == (mode != "off")
+    assert (f"applied to {through} of 2 prompts" in said) == (mode != "off")
 
 
 LACKS = {
-    "generation": (STYLE, "writes no texts"),
-    "teacher_forced": (LEAK, "does not tell the most probable token"),
+    "generation": (STYLE, "cannot generate text"),
+    "teacher_forced": (LEAK, "does not report the most probable token"),
     "scales": (CURVE, "cannot scale the adapter"),
 }
 
@@ -102,7 +102,7 @@ def test_without_scales_there_are_no_rank_multipliers() -> None:
     [planned] = plan(given, capabilities=ALL - {"scales"})
     assert {view.scale for view in null_views(planned)} == {1.0}
     [note] = plan_notes([planned], null_plan(given), CONTEXT, ALL - {"scales"})
-    assert "rank_multipliers are left out" in note
+    assert "rank_multipliers are ignored" in note
 
 
 def test_target_text_is_followed_over_the_scale_by_the_adapter_alone() -> None:

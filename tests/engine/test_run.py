@@ -1,4 +1,4 @@
-"""The engine on a backend made of arithmetic: what it asks for, in which passes, and what it does when one fails."""
+"""The engine on an arithmetic backend: its requests, its passes, and passes that fail."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -28,7 +28,7 @@ Key = tuple[View, Request]
 
 
 class Arithmetic:
-    """Answers are sums of token ids times the view's scale; a pass costs one unit a view and token."""
+    """Answers are sums of token ids times the view's scale; a pass costs 1 per view and token."""
 
     facts = Facts("cpu", "float32", "best_effort")
 

@@ -1,4 +1,4 @@
-"""What a trace tells of a run, and how it is summed up."""
+"""The trace of a run, and its summary."""
 
 import json
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_each_call_of_the_backend_is_a_pass() -> None:
 
 def test_the_cost_of_a_shared_answer_is_split_evenly() -> None:
     of_one = next(p for p in passes(traced(Arithmetic())[0]) if "null 3" in p.views)
-    # Base and adapter for both probes, the null for the first alone.
+    # Base and adapter for both probes, the null only for the first.
     assert of_one.asked_by == pytest.approx({"first": 2 / 3, "second": 1 / 3}, abs=1e-6)
     assert (of_one.shared, of_one.saved) == (2, pytest.approx(of_one.seconds * 2 / 3))
 
@@ -135,7 +135,7 @@ def trace_row(length: int, prefix_len: int) -> Any:
     return EncodedRequest(tuple(range(length)), (length - 1,), prefix_len=prefix_len)
 
 
-# --- Files --------------------------------------------------------------------------------------------------------
+# --- Files ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -163,7 +163,8 @@ def test_a_known_verdict_is_made_again_from_the_store_where_it_is_traced(folder:
 
     base = save_base(folder / "base", "llama")
     adapter = save_adapter(folder / "adapter", base)
-    models = f"base: {{base: {base.as_posix()}}}\n  ft: {{base: {base.as_posix()}, adapter: {adapter.as_posix()}}}"
+    folders = f"base: {base.as_posix()}", f"adapter: {adapter.as_posix()}"
+    models = f"base: {{{folders[0]}}}\n  ft: {{{', '.join(folders)}}}"
     loaded = parse_spec(
         f"version: 1\nmodels:\n  {models}\nsuite: {SPEC.partition('suite:')[2]}", "s", str(folder)
     )
@@ -209,7 +210,7 @@ def test_a_full_disk_is_one_line(folder: Path, capsys: Any) -> None:
 
 REFUSED = {
     "no folder": ("none/t.jsonl", "there is no folder"),
-    "standard output": ("-", "a trace goes to a file"),
+    "standard output": ("-", "a trace is written to a file"),
     "the spec": ("sway.yaml", "has the name of a spec"),
 }
 
@@ -220,13 +221,13 @@ def test_where_no_trace_can_go(folder: Path, capsys: Any, path: str, words: str)
     assert words in capsys.readouterr().err
 
 
-# --- Summed up ----------------------------------------------------------------------------------------------------
+# --- Summed up ------------------------------------------------------------------------------------
 
 
 def a_pass(number: int, seconds: float, **fields: Any) -> trace.Pass:
     given: dict[str, Any] = {
-        "kind": "js", "views": ("base", "finetuned"), "rows": 3, "tokens": 90, "padding": 10, "prefix": 0,
-        "new_tokens": 0, "asked_by": {"first": 0.75, "second": 0.25}, "shared": 0, "saved": 0.5,
+        "kind": "js", "views": ("base", "finetuned"), "rows": 3, "tokens": 90, "padding": 10,
+        "prefix": 0, "new_tokens": 0, "asked_by": {"first": 0.75, "second": 0.25}, "shared": 0, "saved": 0.5,
     }  # fmt: skip
     return trace.Pass(number=number, seconds=seconds, **(given | fields))
 
@@ -315,7 +316,7 @@ def test_the_command_writes_each_format(tmp_path: Path, capsys: Any) -> None:
 NO_TRACE = {
     "nothing": b"",
     "no JSON": b"{",
-    "another version": b'{"event": "start", "version": 2, "spec": "s", "adapter": "a", "base": "b"}',
+    "another version": b'{"event":"start","version":2,"spec":"s","adapter":"a","base":"b"}',
     "no start": msgspec.json.encode(EVENTS[-1]),
     "a deep one": b"[" * 100_000,
     "a huge number": b'{"event":"end","seconds":1e999,"verdict":"pass"}',

@@ -1,6 +1,6 @@
 """Encodes requests with one tokenizer: prompts, chat templates, completions, irrelevant context.
 
-No model runs here. Divergences are read along the base's own answer, which is an argument.
+No model runs here: the base's answers, which divergences need, are arguments.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,8 +97,8 @@ class Encoder:
             start -= dropped
         first = max(start, 1)
         if first >= len(ids):
-            nothing = f"nothing to score in {completion[:60]!r} after {prompt[-60:]!r}; give a longer text"
-            return Fault(nothing, "text"), ""
+            texts = f"{completion[:60]!r} after {prompt[-60:]!r}"
+            return Fault(f"no token to score in {texts}; give a longer text", "text"), ""
         return EncodedRequest(ids, tuple(range(first - 1, len(ids) - 1)), ids[first:], kind), note
 
     def _joined(self, prompt: str, completion: str, chat: bool) -> tuple[Ids, int]:
@@ -156,7 +156,8 @@ class Encoder:
         ids = tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         if ids and max(ids) >= self._vocabulary:
             raise CannotDecide(
-                f"token {max(ids)} is beyond the model's {self._vocabulary}: base and tokenizer do not match"
+                f"token {max(ids)} is outside the model's vocabulary of {self._vocabulary}: "
+                "base and tokenizer do not match"
             )
         return ids
 
@@ -169,7 +170,7 @@ class Encoder:
 
 
 def _without_token(prompt: str) -> Fault:
-    return Fault(f"the prompt {prompt!r} has no token to read after; give a longer one", "text")
+    return Fault(f"the prompt {prompt!r} has no token; give a longer one", "text")
 
 
 def _prefix(tokenizer: Any) -> Ids:

@@ -1,4 +1,4 @@
-"""Hooks on a running model: the positions that its head computes, and the search for NaN and Inf."""
+"""Hooks on a running model: which positions its head computes, and where NaN or Inf begin."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

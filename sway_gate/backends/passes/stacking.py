@@ -32,7 +32,7 @@ class _Pass(NamedTuple):
 
 
 def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
-    """The fine-tuned factors, then those of each null: a [S, r, in], b [S, out, r]."""
+    """The factors of the adapter, then of each null: a [S, r, in], b [S, out, r]."""
     draws = low_rank(name, delta, settings)
     pad = delta.a.shape[0] - draws.a.shape[1]  # a null's rank is at most the module's width
     a = np.pad(draws.a, ((0, 0), (0, pad), (0, 0)))
@@ -113,7 +113,7 @@ class Stack:
 def _own_rows(x: Tensor, current: _Pass) -> Tensor:
     """The rows of a module's input or output that belong to adapter views, without a copy.
 
-    Raises NotStackable if the rows are not the sequences of the pass in order, for example behind a
+    Raises NotStackable if the rows are not the sequences of the pass in order, for example after a
     router of experts: then the view of a row is unknown.
     """
     if len(current.scales) == 1 and current.base == 0:
