@@ -8,11 +8,41 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from sway_gate import output
-from sway_gate.commands import comparing, insight, others, reporting, suites, verdicts
+from sway_gate.commands import (
+    cache,
+    check,
+    compare,
+    demo,
+    doctor,
+    explain,
+    gate,
+    init,
+    mine,
+    prefetch,
+    report,
+    static,
+    trace,
+)
 from sway_gate.commands._common import Command
 from sway_gate.errors import SwayError
 from sway_gate.version import __version__
 
+# In the order of `sway --help`.
+COMMANDS = (
+    gate,
+    check,
+    demo,
+    init,
+    report,
+    compare,
+    mine,
+    trace,
+    static,
+    explain,
+    doctor,
+    prefetch,
+    cache,
+)
 EXIT_CODES = (
     "exit codes: 0 pass, 1 fail, 2 the command, the spec or the files are wrong, 3 could not decide"
 )
@@ -117,6 +147,6 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    for family in (verdicts, suites, reporting, comparing, insight, others):
-        family.add_to(add)
+    for module in COMMANDS:
+        module.add_to(add)
     return parser

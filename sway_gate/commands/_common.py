@@ -3,8 +3,8 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO, TypedDict
 
 from sway_gate import output
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sway_gate.engine.trace import Observer
+    from sway_gate.gate.resolve import Options
+    from sway_gate.output import Progress
     from sway_gate.results import GateResult
-    from sway_gate.spec.schema import Spec
 
 Command = Callable[[argparse.Namespace], int]
 Add = Callable[[str, Command, str], argparse.ArgumentParser]
@@ -57,22 +58,29 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write JUnit XML; default sway-junit.xml",
     )
-    parser.add_argument("--online", action="store_true", help="download models that are missing")
-    parser.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    model_arguments(parser)
     parser.add_argument(
         "--trace", metavar="FILE", help="write what each forward pass costs, for `sway trace`"
     )
     parser.add_argument("--quiet", action="store_true", help="only the verdict and what failed")
 
 
-def measure(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
+def model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--online", action="store_true", help="download models that are missing")
+    parser.add_argument("--no-cache", action="store_true", help="measure again what is known")
+
+
+@contextmanager
+def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
+    """The options of a run, with its progress bar and its trace open."""
     from sway_gate.gate.resolve import Options
-    from sway_gate.gate.run import run_gate
     from sway_gate.output import progress_bar
 
-    with progress_bar(args.quiet) as show, _traced(args.trace) as observe:
-        options = Options(args.threshold, args.weights, args.online, not args.no_cache, observe)
-        return run_gate(loaded, options, show)
+    with progress_bar(args.quiet) as progress, _traced(args.trace) as observe:
+        yield (
+            Options(args.threshold, args.weights, args.online, not args.no_cache, observe),
+            progress,
+        )
 
 
 def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
@@ -139,6 +147,17 @@ def number(text: str) -> float:
         return math.nan
 
 
+def count(text: str, least: int = 0) -> int:
+    """A whole number, for argparse."""
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, got {text!r}")
+    return int(text)
+
+
+def positive_count(text: str) -> int:
+    return count(text, least=1)
+
+
 def no_verdict(parser: argparse.ArgumentParser) -> None:
     """A command whose exit code says only whether it did what it was told."""
     parser.epilog = "exit codes: 0 done, 2 the command or the files are wrong, 3 could not be done"
@@ -185,8 +204,3 @@ FORMATS: dict[str, Callable[["GateResult"], bytes]] = {
     "junit": _junit,
 }
 """What a result can be written as, by name of the option."""
-
-
-def cache_words(entries: int, size_bytes: int) -> str:
-    """How much is in the cache."""
-    return f"{entries} {'entry' if entries == 1 else 'entries'}, {size_bytes / 1e6:.1f} MB"

@@ -1,6 +1,6 @@
 """What this installation has and what it lacks. Nothing is imported for it but torch, for the devices."""
 
-import importlib.metadata
+import argparse
 import importlib.util
 import os
 import platform
@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sway_gate.commands._common import cache_words
+from sway_gate.commands import cache as cache_command
+from sway_gate.commands._common import Add, tell, tell_json
 from sway_gate.version import __version__
 
 
@@ -37,6 +38,16 @@ EXTRAS = {
 }
 
 
+def add_to(add: Add) -> None:
+    doctor = add("doctor", _doctor, "Tell what this installation has and what it lacks.")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    found = facts()
+    return tell_json(found) if args.json else tell(render(found))
+
+
 def facts() -> dict[str, Any]:
     """Versions, devices, caches and network state, ready for JSON."""
     return {
@@ -53,9 +64,11 @@ def facts() -> dict[str, Any]:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return None
 
 
@@ -91,10 +104,9 @@ def _devices() -> dict[str, Any]:
 
 def _cache() -> dict[str, Any]:
     from sway_gate import cache
-    from sway_gate.cache import cache_dir
 
     entries, size_bytes = cache.size()
-    return {"folder": str(cache_dir()), "entries": entries, "bytes": size_bytes}
+    return {"folder": str(cache.cache_dir()), "entries": entries, "bytes": size_bytes}
 
 
 def _hub() -> dict[str, Any]:
@@ -119,7 +131,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name:8}{_state(extra)}"
     devices, cache, hub = found["devices"], found["cache"], found["hub"]
     yield from ("", f"devices   {_device_words(devices)}")
-    yield f"cache     {cache['folder']}: {cache_words(cache['entries'], cache['bytes'])}"
+    yield f"cache     {cache['folder']}: {cache_command.amount(cache['entries'], cache['bytes'])}"
     yield f"hub       {hub['folder']}: {', '.join(hub['models']) or 'no models'}"
     offline = "offline: models come from the disk (--online or SWAY_ONLINE=1 lets sway download)"
     yield f"network   {offline if found['network'] == 'offline' else 'online: what is missing is downloaded'}"

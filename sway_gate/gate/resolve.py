@@ -85,7 +85,8 @@ def with_data(spec: Spec) -> Spec:
 
 
 def prepare(spec: Spec, options: Options) -> Job:
-    """Finds the models, offline unless asked otherwise, and takes their digests."""
+    """Finds the data and the models, offline unless asked otherwise, and takes their digests."""
+    spec = with_data(spec)
     base, adapter = _model_facts(spec, options.online)
     return Job(
         spec=spec,

@@ -9,7 +9,7 @@ from pathlib import PurePath
 import msgspec
 
 from sway_gate import cache
-from sway_gate.gate.resolve import Job, Options, prepare, with_data
+from sway_gate.gate.resolve import Job, Options, prepare
 from sway_gate.output import Progress, silent
 from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.probes import AdapterRevert, ClusterKL
@@ -18,7 +18,11 @@ from sway_gate.spec.schema import Spec
 
 def run_gate(spec: Spec, options: Options = Options(), progress: Progress = silent) -> GateResult:
     """The verdict on a spec. Raises SwayError, each with its exit code, where files or models are not to be had."""
-    job = prepare(with_data(spec), options)
+    return run_job(prepare(spec, options), progress)
+
+
+def run_job(job: Job, progress: Progress = silent) -> GateResult:
+    """The verdict on a prepared spec; cached if it is known."""
     key = cache.verdict_key(msgspec.to_builtins(_identity(job)._asdict())) if job.cache else ""
     if job.cache and not job.observe and (stored := cache.load_verdict(key)):
         return _as_named(job, msgspec.json.decode(stored, type=GateResult))

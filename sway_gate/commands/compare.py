@@ -8,7 +8,8 @@ from sway_gate import output
 from sway_gate.commands._common import (
     Add,
     display,
-    measure,
+    measuring,
+    model_arguments,
     no_verdict,
     spec_argument,
     tell,
@@ -43,8 +44,7 @@ def add_to(add: Add) -> None:
     spec_argument(diff)
     for name in ("a", "b"):
         diff.add_argument(f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id")
-    diff.add_argument("--online", action="store_true", help="download models that are missing")
-    diff.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    model_arguments(diff)
     for parser in (compare, diff):
         parser.add_argument(
             "--markdown", metavar="FILE", help="write Markdown; - is standard output"
@@ -66,8 +66,7 @@ def add_to(add: Add) -> None:
     baseline.add_argument(
         "--from", dest="source", metavar="RESULT", help="the JSON report of a run"
     )
-    baseline.add_argument("--online", action="store_true", help="download models that are missing")
-    baseline.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    model_arguments(baseline)
     no_verdict(baseline)
 
 
@@ -90,16 +89,13 @@ def _compare(args: argparse.Namespace) -> int:
 def _diff(args: argparse.Namespace) -> int:
     from sway_gate.compare.results import compare_results
     from sway_gate.gate.diff import diff_adapters
-    from sway_gate.gate.resolve import Options
-    from sway_gate.output import progress_bar
     from sway_gate.reports.comparison import DIFFERED
     from sway_gate.spec.load import load_spec
 
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec])
     loaded = load_spec(args.spec)
-    with progress_bar(args.quiet) as show:
-        options = Options(online=args.online, cache=not args.no_cache)
-        a, b = diff_adapters(loaded, args.a, args.b, options, show)
+    with measuring(args) as (options, progress):
+        a, b = diff_adapters(loaded, args.a, args.b, options, progress)
     found = compare_results(a, b, labels=(args.a, args.b), in_order=False)
     _deliver(args, [found], DIFFERED)
     return found.exit_code
@@ -119,6 +115,7 @@ def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style"
 
 def _baseline(args: argparse.Namespace) -> int:
     from sway_gate.compare import baseline
+    from sway_gate.gate.run import run_gate
     from sway_gate.reports import json_v1, wording
     from sway_gate.spec.load import load_spec
 
@@ -128,6 +125,7 @@ def _baseline(args: argparse.Namespace) -> int:
     if args.source is not None:
         result, label = json_v1.load(args.source), args.source
     else:
-        result, label = measure(args, load_spec(args.spec)), args.spec
+        with measuring(args) as (options, progress):
+            result, label = run_gate(load_spec(args.spec), options, progress), args.spec
     output.write(args.file, json_v1.to_json(baseline.accept(result, label)))
     return tell(f"{args.file}: accepted  {wording.headline(baseline.without(result))}")

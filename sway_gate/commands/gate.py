@@ -1,4 +1,4 @@
-"""`sway gate`, `run`, `check` and `demo`: the commands whose exit code is a verdict."""
+"""`sway gate` and its alias `sway run`: judge an adapter by a spec."""
 
 import argparse
 import math
@@ -9,7 +9,7 @@ from sway_gate.commands._common import (
     Add,
     deliver,
     fraction,
-    measure,
+    measuring,
     number,
     report_arguments,
     spec_argument,
@@ -47,25 +47,11 @@ def add_to(add: Add) -> None:
             help="fail also where a probe is worse than in this result",
         )
         tolerance_argument(parser)
-    check = add("check", _check, "Judge an adapter without a spec.")
-    check.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
-    check.add_argument(
-        "--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell"
-    )
-    check.add_argument("--prompts", metavar="FILE", help="prompts to judge by, one a line")
-    check.add_argument(
-        "--data",
-        metavar="FILE",
-        nargs="+",
-        default=[],
-        help="what it was trained on: JSONL, Markdown or text",
-    )
-    for parser in (gate, run, check):
         report_arguments(parser)
-    add("demo", _demo, "Gate a healthy and an untrained demo adapter, offline.")
 
 
 def _gate(args: argparse.Namespace) -> int:
+    from sway_gate.gate.run import run_gate
     from sway_gate.spec.load import load_spec
 
     output.check_targets(targets(args), [args.spec, args.baseline])
@@ -74,21 +60,27 @@ def _gate(args: argparse.Namespace) -> int:
             "--tolerance says what may be lost against a baseline; give --baseline FILE with it"
         )
     loaded = load_spec(args.spec)
-    check_weights(args, loaded)
-    if args.baseline is None:
-        return deliver(args, measure(args, loaded))
-    return deliver(args, _beside(args, loaded))
+    _check_weights(args, loaded)
+    if args.baseline is not None:
+        return deliver(args, _compared(args, loaded))
+    with measuring(args) as (options, progress):
+        result = run_gate(loaded, options, progress)
+    return deliver(args, result)
 
 
-def _beside(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
-    """The result, put beside the baseline; one that does not fit is refused before hours of measuring."""
+def _compared(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
+    """The result, compared with the baseline; one that does not fit is refused before hours of measuring."""
     from sway_gate.compare import baseline
-    from sway_gate.gate.resolve import Options, prepare
+    from sway_gate.gate.resolve import prepare
+    from sway_gate.gate.run import run_job
     from sway_gate.reports import json_v1
 
     accepted = json_v1.load(args.baseline)
-    baseline.check(accepted, args.baseline, prepare(loaded, Options(online=args.online)).base)
-    return baseline.judge(measure(args, loaded), accepted, args.baseline, args.tolerance)
+    with measuring(args) as (options, progress):
+        job = prepare(loaded, options)
+        baseline.check(accepted, args.baseline, job.base)
+        result = run_job(job, progress)
+    return baseline.judge(result, accepted, args.baseline, args.tolerance)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -98,41 +90,11 @@ def _run(args: argparse.Namespace) -> int:
     from sway_gate.spec.load import load_spec
 
     loaded = load_spec(args.spec)
-    check_weights(args, loaded)
+    _check_weights(args, loaded)
     return tell(dry_run(loaded))
 
 
-def _check(args: argparse.Namespace) -> int:
-    from sway_gate.suites.check import check_headline, check_suite
-
-    output.check_targets(targets(args), [args.prompts, *args.data])
-    result = measure(
-        args, check_suite(args.adapter, args.base, args.prompts, args.data, args.online)
-    )
-    return deliver(args, result, check_headline(result) + "\n")
-
-
-def _demo(args: argparse.Namespace) -> int:
-    """Gate both demo adapters: 0 where the healthy one passes and the untrained one fails."""
-    from sway_gate import demo
-    from sway_gate.spec.load import load_spec
-
-    tell("Two adapters over a tiny model, all of it in this package: nothing is downloaded.")
-    results = []
-    for title, path in demo.specs():
-        tell(f"\n== {title}\n$ sway gate {path}\n")
-        results.append(measure(args, load_spec(path)))
-        deliver(args, results[-1])
-    healthy, untrained = (result.verdict for result in results)
-    is_right = (healthy, untrained) == ("pass", "fail")
-    tell(
-        f"\nThe healthy adapter: {healthy.upper()}. The untrained adapter: {untrained.upper()}."
-        f" {'As it must be.' if is_right else 'They must be PASS and FAIL: this installation does not judge soundly.'}"
-    )
-    return 0 if is_right else 1
-
-
-def check_weights(args: argparse.Namespace, loaded: "Spec") -> None:
+def _check_weights(args: argparse.Namespace, loaded: "Spec") -> None:
     if args.weights and not any({**(loaded.defaults.score_weights or {}), **args.weights}.values()):
         raise UsageError(
             "--weights leaves no category a positive weight; give at least one of them more than 0"

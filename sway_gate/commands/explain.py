@@ -1,0 +1,32 @@
+"""`sway explain`, `probes` and `schema`: what a suite can contain."""
+
+import argparse
+
+from sway_gate.commands._common import Add, tell, tell_json
+
+
+def add_to(add: Add) -> None:
+    explain = add("explain", _explain, "Tell what a probe measures, how, and what it cannot tell.")
+    explain.add_argument("kind", nargs="?", metavar="KIND")
+    add("probes", _probes, "List the kinds of probes.")
+    add("schema", _schema, "Print the JSON Schema of sway.yaml.")
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from sway_gate.probes import docs as probe_docs
+
+    if args.kind:
+        return tell(probe_docs.page(args.kind))
+    return tell(f"{probe_docs.overview()}\nsway explain KIND tells more about one of them.")
+
+
+def _probes(args: argparse.Namespace) -> int:
+    from sway_gate.probes import docs as probe_docs
+
+    return tell(probe_docs.overview())
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from sway_gate.spec.json_schema import json_schema
+
+    return tell_json(json_schema())

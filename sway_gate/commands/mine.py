@@ -1,0 +1,61 @@
+"""`sway mine`: find the prompts and paraphrases under which an adapter is weakest."""
+
+import argparse
+import sys
+
+from sway_gate import output
+from sway_gate.commands._common import (
+    Add,
+    measuring,
+    model_arguments,
+    positive_count,
+    spec_argument,
+)
+
+
+def add_to(add: Add) -> None:
+    mine = add("mine", _mine, "Find the prompts and paraphrases under which an adapter is weakest.")
+    spec_argument(mine)
+    mine.add_argument(
+        "--mode",
+        choices=["paraphrase", "outliers"],
+        default="paraphrase",
+        help="what to look for; default paraphrase",
+    )
+    mine.add_argument(
+        "-n",
+        "--top-k",
+        type=positive_count,
+        default=5,
+        metavar="N",
+        help="of each case, or at each end; default 5",
+    )
+    mine.add_argument(
+        "-o", "--out", metavar="FILE", default=output.STDOUT, help="default standard output"
+    )
+    model_arguments(mine)
+
+
+def _mine(args: argparse.Namespace) -> int:
+    from sway_gate.spec.load import load_spec
+    from sway_gate.suites import mine
+
+    loaded = load_spec(args.spec)
+    output.check_targets({"-o": args.out}, [args.spec, *loaded.data, loaded.dlm_source], specs=True)
+    search = mine.weak_paraphrases if args.mode == "paraphrase" else mine.outliers
+    with measuring(args) as (options, progress):
+        mined = search(loaded, args.top_k, options, progress)
+    notes = "".join(f"note: {note}\n" for note in mined.notes)
+    if not mined.entries:
+        output.say(
+            f"{notes}none of {mined.tried} texts is weaker than the prompt itself: nothing to write\n",
+            sys.stderr,
+        )
+        return 0
+    about = f"# sway mine --mode {args.mode}: {mined.kept} of {mined.tried} texts. Paste what follows `suite:`.\n"
+    output.write(args.out, f"{about}suite:\n{mined.entries}".encode())
+    where = (
+        "" if args.out == output.STDOUT else f"{args.out}: {mined.kept} of {mined.tried} texts\n"
+    )
+    output.say(notes + where, sys.stderr)
+    return 0

@@ -1,0 +1,40 @@
+"""`sway static`: check adapters by their files."""
+
+import argparse
+import os
+
+from sway_gate.commands._common import Add, tell, tell_json
+
+
+def add_to(add: Add) -> None:
+    static = add("static", _static, "Judge adapters by their files alone, without torch.")
+    static.add_argument("adapters", nargs="+", metavar="ADAPTER", help="folder of an adapter")
+    static.add_argument("--base", metavar="BASE", help="folder of the base, to compare shapes with")
+    static.add_argument(
+        "--verbose", action="store_true", help="every module, not only what stands out"
+    )
+    static.add_argument(
+        "--json", action="store_true", help="print a JSON list, one entry an adapter"
+    )
+
+
+def _static(args: argparse.Namespace) -> int:
+    """The worst of the adapters decides. Hooks name each file that changed: an adapter is checked once."""
+    from sway_gate.reports import static as reports
+    from sway_gate.static.check import check_files
+
+    adapters = dict.fromkeys(_adapter(path) for path in args.adapters)
+    found = [check_files(adapter, args.base) for adapter in adapters]
+    if args.json:
+        tell_json([reports.to_dict(report) for report in found])
+    else:
+        tell("\n".join(reports.render(report, args.verbose) for report in found))
+    return max(report.exit_code for report in found)
+
+
+def _adapter(path: str) -> str:
+    """The adapter's folder, for the folder or one of its files."""
+    from sway_gate.static.files import CONFIG, WEIGHTS
+
+    folder, name = os.path.split(path)
+    return (folder or ".") if name in (CONFIG, WEIGHTS) else os.path.join(folder, name)

@@ -1,0 +1,34 @@
+"""`sway trace`: what the forward passes of a run cost."""
+
+import argparse
+
+from sway_gate.commands._common import Add, count, tell, tell_json
+
+
+def add_to(add: Add) -> None:
+    trace = add("trace", _trace, "Sum up what a run's forward passes cost, and who asked for them.")
+    trace.add_argument("file", metavar="FILE", help="written by `sway run SPEC --trace FILE`")
+    trace.add_argument(
+        "--format", choices=["terminal", "markdown", "md", "json"], default="terminal"
+    )
+    trace.add_argument(
+        "--slowest",
+        type=count,
+        default=5,
+        metavar="N",
+        help="passes to show one by one; default 5",
+    )
+
+
+def _trace(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from sway_gate.reports import trace, trace_summary
+
+    events, unreadable = trace_summary.read(args.file)
+    summary = trace_summary.sum_up(events, unreadable, args.slowest)
+    if args.format == "json":
+        return tell_json(msgspec.to_builtins(summary))
+    if args.format == "terminal":
+        return tell(trace.render(summary))
+    return tell(trace.render_markdown(summary))
