@@ -72,7 +72,7 @@ class Readings:
     once, `save` keeps: each save adds one file of what is new, so that processes never wait for each other.
     """
 
-    def __init__(self, context: str, meta: dict[str, str], values: dict[str, bytes]) -> None:
+    def __init__(self, context: str | None, meta: dict[str, str], values: dict[str, bytes]) -> None:
         self.meta = meta
         self._context, self._values = context, values
         self._saved_meta, self._new = dict(meta), dict[str, bytes]()
@@ -82,6 +82,11 @@ class Readings:
         """All that is stored for a `context_key`."""
         batch, _ = _merged(context)
         return cls(context, batch.meta, batch.values)
+
+    @classmethod
+    def unsaved(cls) -> "Readings":
+        """An empty store that `save` does not write."""
+        return cls(None, {}, {})
 
     def __len__(self) -> int:
         return len(self._values)
@@ -102,6 +107,8 @@ class Readings:
 
     def save(self) -> bool:
         """Keep what is new; False where there is no store to keep it in."""
+        if self._context is None:
+            return False
         if not self._new and self.meta == self._saved_meta:
             return True
         if not _store_batch(self._context, _Batch(self.meta, self._new)):
@@ -252,8 +259,6 @@ def _path(name: str, *, create: bool = False) -> Path | None:
 
 def _folder(*parts: str, create: bool = False) -> Path | None:
     """A folder of the store, or None where it is missing, a link, or in a place that another user controls."""
-    from sway_gate.cache import cache_dir
-
     try:
         folder = cache_dir()
         if create:

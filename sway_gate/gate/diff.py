@@ -7,7 +7,7 @@ import os
 
 import msgspec
 
-from sway_gate.gate.open import one_base
+from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.output import Progress, silent
@@ -20,10 +20,9 @@ def diff_adapters(
 ) -> tuple[GateResult, GateResult]:
     """The results of `spec` with adapter `a` and with adapter `b` in place of its own (folders or hub ids). What is
     known of either is not measured again. Raises SwayError."""
-    with one_base():
-        first, second = (
-            run_gate(with_adapter(spec, adapter), options, progress) for adapter in (a, b)
-        )
+    base = OpenBase()
+    first = run_gate(with_adapter(spec, a), options, progress, base)
+    second = run_gate(with_adapter(spec, b), options, progress, base)
     return first, second
 
 

@@ -12,14 +12,13 @@ def prefetch(spec: Spec) -> list[str]:
     from sway_gate.backends.embedding import PINNED
 
     lines = []
-    if found := model_folders(spec, online=True):
-        lines = [_fetched("base model", spec.models.base.base, found[0])]
-        lines += [_fetched("adapter", spec.models.ft.adapter or "", found[1])]
+    if folders := model_folders(spec, online=True):
+        lines.append(_fetched("base model", spec.models.base.base, folders.base))
+        lines.append(_fetched("adapter", spec.models.ft.adapter or "", folders.adapter))
     for model in embedding_models(spec):
         what = "embedding model"
-        lines.append(
-            _fetched(what, model, hub.local(model, PINNED.get(model), online=True, what=what))
-        )
+        folder = hub.local(model, PINNED.get(model), online=True, what=what)
+        lines.append(_fetched(what, model, folder))
     return lines or [f"a {spec.models.ft.kind} backend has no files to fetch"]
 
 

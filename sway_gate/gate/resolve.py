@@ -49,10 +49,19 @@ class Loading(NamedTuple):
     trust_remote_code: bool
 
 
+class Folders(NamedTuple):
+    """Where the files of the base and of the adapter are on this machine."""
+
+    base: Path
+    adapter: Path
+
+
 class Job(NamedTuple):
     """A spec with everything that it names found, and what the verdict depends on besides the spec."""
 
     spec: Spec
+    folders: Folders | None
+    """None where code of the backend makes the models."""
     base: ModelFacts
     adapter: ModelFacts
     threshold: float
@@ -87,9 +96,11 @@ def with_data(spec: Spec) -> Spec:
 def prepare(spec: Spec, options: Options) -> Job:
     """Finds the data and the models, offline unless asked otherwise, and takes their digests."""
     spec = with_data(spec)
-    base, adapter = _model_facts(spec, options.online)
+    folders = model_folders(spec, online=options.online)
+    base, adapter = _model_facts(spec, folders)
     return Job(
         spec=spec,
+        folders=folders,
         base=base,
         adapter=adapter,
         threshold=spec.defaults.coverage_threshold
@@ -117,24 +128,22 @@ def embedding_models(spec: Spec) -> list[str]:
     )
 
 
-def _model_facts(spec: Spec, online: bool) -> tuple[ModelFacts, ModelFacts]:
+def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, ModelFacts]:
     base, ft = spec.models.base, spec.models.ft
-    found = model_folders(spec, online=online)
-    if found is None:
-        return ModelFacts(path=base.base, digest=""), ModelFacts(
-            path=ft.adapter or ft.base, digest=""
-        )
-    commit = hub.commit(found[0])
+    if folders is None:
+        adapter = ft.adapter or ft.base
+        return ModelFacts(path=base.base, digest=""), ModelFacts(path=adapter, digest="")
+    commit = hub.commit(folders.base)
     return (
-        ModelFacts(path=base.base, digest=digest.model_identity(found[0], commit), revision=commit),
         ModelFacts(
-            path=ft.adapter or "", digest=_adapter_digest(found[1]), revision=hub.commit(found[1])
+            path=base.base, digest=digest.model_identity(folders.base, commit), revision=commit
+        ),
+        ModelFacts(
+            path=ft.adapter or "",
+            digest=_adapter_digest(folders.adapter),
+            revision=hub.commit(folders.adapter),
         ),
     )
-
-
-def _is_files(spec: Spec) -> bool:
-    return spec.models.ft.kind == "hf"
 
 
 def load_options(spec: Spec) -> Loading:
@@ -147,12 +156,12 @@ def load_options(spec: Spec) -> Loading:
     )
 
 
-def model_folders(spec: Spec, *, online: bool = False) -> tuple[Path, Path] | None:
+def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     """Where base and adapter lie on this machine; None where code of the backend makes them."""
-    if not _is_files(spec):
-        return None
     base, ft = spec.models.base, spec.models.ft
-    return (
+    if ft.kind != "hf":
+        return None
+    return Folders(
         hub.local(base.base, base.revision or ft.revision, online=online, what="base model"),
         hub.local(ft.adapter or "", ft.adapter_revision, online=online, what="adapter"),
     )

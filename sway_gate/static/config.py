@@ -14,6 +14,8 @@ from sway_gate.static.files import CONFIG, no_constant, refuse_pointer
 from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote
 
 MAX_CONFIG_BYTES = 4 << 20
+BASE_OTHER_PATH = "base-other-path"
+"""Id of the one finding whose message quotes a path of this machine."""
 
 Rank = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 Alpha = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
@@ -160,7 +162,7 @@ def base_findings(path: Path, named: str | None, base: str | None) -> Iterator[F
             )
     elif base and os.path.abspath(named) != os.path.abspath(base):
         message = f"the adapter names {quote(named)} as its base, the base here is {quote(base)}: same model not proven"
-        yield finding("note", "base-other-path", path, message)
+        yield finding("note", BASE_OTHER_PATH, path, message)
 
 
 def _is_hub_id(name: str) -> bool:

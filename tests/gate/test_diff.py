@@ -10,6 +10,7 @@ import yaml
 from sway_gate import cli
 from sway_gate.backends import loading
 from sway_gate.gate.diff import diff_adapters, with_adapter
+from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec
@@ -91,8 +92,6 @@ def test_each_is_judged_as_alone_in_one_load(
 
 
 def test_another_base_is_loaded_anew(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    from sway_gate.gate.open import one_base
-
     other = save_base(tmp_path / "other", "gpt2")
     (tmp_path / "other.yaml").write_text(
         (folder / "sway.yaml").read_text("utf-8").replace(str(folder / "base"), str(other)), "utf-8"
@@ -102,9 +101,9 @@ def test_another_base_is_loaded_anew(folder: Path, tmp_path: Path, monkeypatch: 
     )
     options = Options(cache=False)
     second = with_adapter(load_spec(str(tmp_path / "other.yaml")), str(adapter))
-    with one_base():
-        run_gate(load_spec(str(folder / "sway.yaml")), options)
-        found = run_gate(second, options)
+    base = OpenBase()
+    run_gate(load_spec(str(folder / "sway.yaml")), options, base=base)
+    found = run_gate(second, options, base=base)
     assert found.probes == run_gate(second, options).probes
 
 
