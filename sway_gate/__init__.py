@@ -54,14 +54,21 @@ def run(
     Raises SpecError with every mistake in the spec, AdapterError for broken files of the adapter, UsageError for wrong
     arguments, CannotDecide where a model or an extra is not to be had; all of them are SwayErrors.
     """
+    from sway_gate.gate.arguments import check_categories, checked_threshold, checked_weights
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
-    from sway_gate.spec import schema as specs
+    from sway_gate.spec import schema
     from sway_gate.spec.load import load_spec
 
-    loaded = spec if isinstance(spec, specs.Spec) else load_spec(os.fspath(spec))
-    _check_options(threshold, weights)
-    return run_gate(loaded, Options(threshold, weights, online, cache))
+    loaded = spec if isinstance(spec, schema.Spec) else load_spec(os.fspath(spec))
+    options = Options(
+        threshold=checked_threshold(threshold, "threshold"),
+        weights=checked_weights(weights, "weights"),
+        online=online,
+        cache=cache,
+    )
+    check_categories(loaded, options.weights, "weights")
+    return run_gate(loaded, options)
 
 
 def check(
@@ -91,25 +98,6 @@ def check(
         os.fspath(adapter), named, given, [os.fspath(file) for file in files], online
     )
     return run_gate(suite, Options(online=online, cache=cache))
-
-
-def _check_options(threshold: float | None, weights: Mapping[str, float] | None) -> None:
-    from sway_gate.errors import UsageError
-    from sway_gate.spec.schema import SCORE_WEIGHTS
-
-    if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
-        raise UsageError(f"threshold must be a number from 0 to 1, got {threshold!r}")
-    if weights is not None and not isinstance(weights, Mapping):
-        raise UsageError(f"weights must map names of categories to numbers, got {weights!r}")
-    for name, weight in (weights or {}).items():
-        if name not in SCORE_WEIGHTS or not (_is_number(weight) and 0 <= weight < float("inf")):
-            raise UsageError(
-                f"weights must be numbers of 0 or more for {', '.join(SCORE_WEIGHTS)}; got {name}={weight!r}"
-            )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def __getattr__(name: str) -> Any:

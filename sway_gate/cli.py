@@ -25,6 +25,7 @@ from sway_gate.commands import (
 )
 from sway_gate.commands._common import Command
 from sway_gate.errors import SwayError
+from sway_gate.model_files.hub import is_online
 from sway_gate.version import __version__
 
 # In the order of `sway --help`.
@@ -101,12 +102,7 @@ def _unexpected(error: BaseException) -> int:
 
 def _choose_network(args: argparse.Namespace) -> None:
     """Offline unless asked: huggingface_hub and transformers read these variables when they are imported."""
-    args.online = args.online or os.environ.get("SWAY_ONLINE", "").strip().lower() in (
-        "1",
-        "true",
-        "yes",
-        "on",
-    )
+    args.online = args.online or is_online()
     if not args.online:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
 
@@ -131,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(
         online=False,
         threshold=None,
-        weights=None,
+        weights={},
         json=None,
         junit=None,
         quiet=False,

@@ -130,7 +130,9 @@ WRONG = {
     "nan weight": "gate --weights adherence=nan",
     "infinite weight": "gate --weights adherence=inf",
     "category twice": "gate --weights adherence=1,adherence=2",
-    "all weights zero": "gate --weights adherence=0,attribution=0,calibration=0,ablation=0,baseline=0",
+    "weight of baseline": "gate --weights baseline=1",
+    "all weights zero": "gate --weights adherence=0,attribution=0,calibration=0,ablation=0",
+    "no weight for what is measured": "gate --weights adherence=0",
     "dry run, all weights zero": "run --dry-run --weights adherence=0,attribution=0,calibration=0,ablation=0",
     "json into no folder": "gate --json none/r.json",
     "json is a folder": "gate --json .",
@@ -161,6 +163,26 @@ def test_wrong_usage_is_2_before_anything_is_measured(gate, folder, capsys, line
 def test_wrong_weights_name_the_categories(gate, capsys, line):
     cli.main(line.split())
     assert ", ".join(SCORE_WEIGHTS) in capsys.readouterr().err
+
+
+WEIGHTLESS = {
+    "option": (
+        "gate --weights adherence=0",
+        "--weights: the categories of the suite's probes (adherence) have weight 0",
+    ),
+    "spec": (
+        "gate weightless.yaml",
+        "weightless.yaml: defaults.score_weights: the categories of the suite's probes",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "said"), WEIGHTLESS.values(), ids=WEIGHTLESS)
+def test_weights_without_effect_are_named(gate, folder, capsys, line, said):
+    spec = SPEC + "defaults: {score_weights: {adherence: 0}}\n"
+    (folder / "weightless.yaml").write_text(spec, encoding="utf-8")
+    assert (cli.main(line.split()), gate.calls) == (2, [])
+    assert said in capsys.readouterr().err
 
 
 # --------------------------------------------------------------------------------------------------------- errors
@@ -203,8 +225,8 @@ def test_debug_shows_the_traceback(gate, capsys, monkeypatch):
 # ------------------------------------------------------------------------------------------------ options to gate
 
 OPTIONS = {
-    "none": ("gate", (None, None, False, True)),
-    "threshold": ("run --threshold 0.75", (0.75, None, False, True)),
+    "none": ("gate", (None, {}, False, True)),
+    "threshold": ("run --threshold 0.75", (0.75, {}, False, True)),
     "weights": (
         "gate --weights attribution=0.5,adherence=0.2",
         (None, {"attribution": 0.5, "adherence": 0.2}, False, True),
@@ -213,9 +235,9 @@ OPTIONS = {
         "gate --weights attribution=1,~adherence=2",
         (None, {"attribution": 1, "adherence": 2}, False, True),
     ),
-    "no cache": ("gate --no-cache", (None, None, False, False)),
-    "online": ("gate --online", (None, None, True, True)),
-    "check": ("check x", (None, None, False, True)),
+    "no cache": ("gate --no-cache", (None, {}, False, False)),
+    "online": ("gate --online", (None, {}, True, True)),
+    "check": ("check x", (None, {}, False, True)),
 }
 
 
@@ -503,7 +525,7 @@ def test_every_kind_has_a_probe():
 @pytest.mark.parametrize("kind", KINDS)
 def test_explain_tells_all_of_a_kind(kind):
     doc, page = probe_docs.probe_doc(kind), probe_docs.page(kind)
-    assert doc.category in SCORE_WEIGHTS
+    assert doc.category in {*SCORE_WEIGHTS, "baseline"}  # that of null_adapter
     assert doc.question.endswith(("?", "."))
     fields = {field.name for field in msgspec.structs.fields(KINDS[kind])} - {"kind", "line"}
     assert {name for name in fields if f"\n  {name}: " in page} == fields

@@ -15,7 +15,7 @@ import sway_gate
 from sway_gate import cli, demo
 from sway_gate.gate.resolve import Options
 from sway_gate.spec.load import load_spec
-from sway_gate.spec.schema import Spec
+from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
 from sway_gate.suites.check import check_headline
 from tests.compare.test_results import write_spec
 from tests.helpers import ROOT, results
@@ -127,6 +127,14 @@ WRONG: dict[str, Any] = {
     ),
     "unknown category": (
         lambda: sway_gate.run("sway.yaml", weights={"style": 1}),
+        sway_gate.UsageError,
+    ),
+    "a weight of baseline": (
+        lambda: sway_gate.run("sway.yaml", weights={"baseline": 1}),
+        sway_gate.UsageError,
+    ),
+    "no weight for what is measured": (
+        lambda: sway_gate.run("sway.yaml", weights=dict.fromkeys(SCORE_WEIGHTS, 0)),
         sway_gate.UsageError,
     ),
     "negative weight": (

@@ -1,7 +1,6 @@
 """`sway gate` and its alias `sway run`: judge an adapter by a spec."""
 
 import argparse
-import math
 from typing import TYPE_CHECKING
 
 from sway_gate import output
@@ -38,6 +37,7 @@ def add_to(add: Add) -> None:
         parser.add_argument(
             "--weights",
             type=_weights,
+            default={},
             metavar="K=V,…",
             help="weights of categories in the composite",
         )
@@ -51,6 +51,7 @@ def add_to(add: Add) -> None:
 
 
 def _gate(args: argparse.Namespace) -> int:
+    from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.load import load_spec
 
@@ -60,7 +61,7 @@ def _gate(args: argparse.Namespace) -> int:
             "--tolerance says what may be lost against a baseline; give --baseline FILE with it"
         )
     loaded = load_spec(args.spec)
-    _check_weights(args, loaded)
+    check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:
         return deliver(args, _compared(args, loaded))
     with measuring(args) as (options, progress):
@@ -86,30 +87,25 @@ def _compared(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
 def _run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         return _gate(args)
+    from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.dry_run import dry_run
     from sway_gate.spec.load import load_spec
 
     loaded = load_spec(args.spec)
-    _check_weights(args, loaded)
+    check_categories(loaded, args.weights, "--weights")
     return tell(dry_run(loaded))
-
-
-def _check_weights(args: argparse.Namespace, loaded: "Spec") -> None:
-    if args.weights and not any({**(loaded.defaults.score_weights or {}), **args.weights}.values()):
-        raise UsageError(
-            "--weights leaves no category a positive weight; give at least one of them more than 0"
-        )
 
 
 def _weights(text: str) -> dict[str, float]:
     """ "attribution=0.5,adherence=0.2" as a mapping."""
+    from sway_gate.gate.arguments import is_weight
     from sway_gate.spec.schema import SCORE_WEIGHTS
 
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, given = (word.strip() for word in part.partition("="))
         value = number(given)
-        if name not in SCORE_WEIGHTS or name in weights or not 0 <= value < math.inf:
+        if name in weights or not is_weight(name, value):
             form = "must be CATEGORY=NUMBER,… with numbers of 0 or more, each category once"
             raise argparse.ArgumentTypeError(f"{form}, of {', '.join(SCORE_WEIGHTS)}; got {part!r}")
         weights[name] = value

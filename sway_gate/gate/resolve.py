@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
-from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
+from sway_gate.spec.schema import Spec
 from sway_gate.version import __version__
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ _LIBRARIES_OF = {
 
 
 class Options(NamedTuple):
-    """What the command line adds to a spec; None leaves the spec's own value."""
+    """What the command line adds to a spec. Where nothing is given, the spec's own values stay."""
 
     threshold: float | None = None
-    weights: Mapping[str, float] | None = None
+    weights: Mapping[str, float] = MappingProxyType({})
     online: bool = False
     cache: bool = True
     observe: "Observer | None" = None
@@ -106,7 +107,7 @@ def prepare(spec: Spec, options: Options) -> Job:
         threshold=spec.defaults.coverage_threshold
         if options.threshold is None
         else options.threshold,
-        weights={**_category_weights(spec), **(options.weights or {})},
+        weights={**spec.defaults.weights(), **options.weights},
         versions=_versions(spec),
         platform=f"{sys.platform} {platform.machine()} {accelerator(load_options(spec).device)}",
         # What code made is not known by its files, and what is incomplete has no digest.
@@ -165,11 +166,6 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
         hub.local(base.base, base.revision or ft.revision, online=online, what="base model"),
         hub.local(ft.adapter or "", ft.adapter_revision, online=online, what="adapter"),
     )
-
-
-def _category_weights(spec: Spec) -> dict[str, float]:
-    given: Any = spec.defaults.score_weights or SCORE_WEIGHTS
-    return dict(given)
 
 
 def _adapter_digest(folder: Path) -> str:

@@ -43,6 +43,11 @@ def is_revision(revision: str) -> bool:
     )
 
 
+def is_online(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether SWAY_ONLINE allows downloads."""
+    return env.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
+
+
 def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
     """The hub cache, by the variables that huggingface_hub reads, in its order."""
     home = env.get("XDG_CACHE_HOME") or "~/.cache"

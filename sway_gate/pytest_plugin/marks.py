@@ -1,9 +1,8 @@
 """From the marks of a function to its checks."""
 
 import hashlib
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +10,11 @@ import pytest
 
 from sway_gate import probes
 from sway_gate.errors import UsageError
+from sway_gate.gate.arguments import check_categories, checked_threshold, checked_weights
 from sway_gate.pytest_plugin._names import SHARED_FOLDER, SIGNATURE
 from sway_gate.pytest_plugin.checks import Check
 from sway_gate.pytest_plugin.suite import Suite
 from sway_gate.spec.load import load_spec
-from sway_gate.spec.schema import SCORE_WEIGHTS
 
 GATE = "__gate__"
 _RIVAL = "sway"  # the name of dlm-sway's plugin
@@ -37,8 +36,7 @@ def params(metafunc: pytest.Metafunc, marks: Sequence[pytest.Mark]) -> list[Any]
 def _params(metafunc: pytest.Metafunc, mark: pytest.Mark, marks: int, where: str) -> Iterator[Any]:
     path, threshold, weights = _arguments(mark, where)
     suite = _suite(metafunc, path, where)
-    if weights and not any({**suite.spec.defaults.score_weights, **weights}.values()):
-        raise UsageError(f"{where}: weights must leave at least one category a positive weight")
+    check_categories(suite.spec, weights, f"{where}: weights")
     prefix = f"{Path(path).as_posix()}-" if marks > 1 else ""
     for probe in suite.probes:
         name = f"{prefix}{probes.module(probe.kind).CATEGORY}-{probe.name}"
@@ -60,24 +58,11 @@ def _arguments(mark: pytest.Mark, where: str) -> tuple[str, float | None, dict[s
         raise UsageError(f"{where}: {str(error).partition('() ')[2]}; it is {SIGNATURE}") from None
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise UsageError(f"{where}: spec must be a path, got {path!r}")
-    if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
-        raise UsageError(f"{where}: threshold must be a number from 0 to 1, got {threshold!r}")
-    return os.fspath(path), threshold, _weights({} if weights is None else weights, where)
-
-
-def _weights(given: Any, where: str) -> dict[str, float]:
-    if not isinstance(given, Mapping) or not all(
-        name in SCORE_WEIGHTS and _is_number(weight) and 0 <= weight < math.inf
-        for name, weight in given.items()
-    ):
-        raise UsageError(
-            f"{where}: weights must map {', '.join(SCORE_WEIGHTS)} to numbers of 0 or more, got {given!r}"
-        )
-    return dict(given)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return (
+        os.fspath(path),
+        checked_threshold(threshold, f"{where}: threshold"),
+        checked_weights(weights, f"{where}: weights"),
+    )
 
 
 def _suite(metafunc: pytest.Metafunc, path: str, where: str) -> Suite:

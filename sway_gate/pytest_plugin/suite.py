@@ -14,6 +14,7 @@ import pytest
 
 from sway_gate import output
 from sway_gate.errors import SwayError
+from sway_gate.model_files.hub import is_online
 from sway_gate.results import GateResult
 from sway_gate.spec.schema import Spec
 from sway_gate.text import clean
@@ -41,12 +42,11 @@ class Suite:
         kept = tuple(
             p for p in self.spec.suite if p.name in self.wanted or p.kind == "null_adapter"
         )
-        online = os.environ.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
         try:
             # Those of a library that is loaded are no concern of tests that make warnings errors.
             with warnings.catch_warnings(action="ignore"):
                 return run_gate(
-                    msgspec.structs.replace(self.spec, suite=kept), Options(online=online)
+                    msgspec.structs.replace(self.spec, suite=kept), Options(online=is_online())
                 )
         except SwayError as error:
             return clean(str(error))

@@ -6,8 +6,8 @@ loader and by `json_schema`. A further probe kind is one more struct in `KINDS`.
 
 import hashlib
 import re
-from collections.abc import Iterator
-from typing import Annotated, Final, Literal, TypedDict
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta, structs
@@ -173,7 +173,7 @@ class Models(Struct, frozen=True, kw_only=True):
 
 
 class ScoreWeights(TypedDict, total=False):
-    """Weight of each category in the composite."""
+    """Weight of each category in the composite. `baseline` is ignored."""
 
     adherence: NonNegative
     attribution: NonNegative
@@ -182,13 +182,16 @@ class ScoreWeights(TypedDict, total=False):
     baseline: NonNegative
 
 
-SCORE_WEIGHTS: Final = ScoreWeights(
-    adherence=0.30, attribution=0.35, calibration=0.20, ablation=0.15, baseline=0.0
-)
+SCORE_WEIGHTS: Final[Mapping[str, float]] = {
+    "adherence": 0.30,
+    "attribution": 0.35,
+    "calibration": 0.20,
+    "ablation": 0.15,
+}
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
-    """What holds for the whole suite. `score_weights` given in part are completed by SCORE_WEIGHTS.
+    """What holds for the whole suite. `weights` completes `score_weights`.
 
     top_k and concurrent_probes are accepted and change nothing: divergences are taken over the whole vocabulary, and
     the engine batches on its own. `differential` false loads base and fine-tuned model side by side, without nulls.
@@ -202,11 +205,13 @@ class Defaults(Struct, frozen=True, kw_only=True):
     concurrent_probes: Annotated[int, Meta(ge=1, le=32)] = 1
     score_weights: ScoreWeights = msgspec.field(default_factory=ScoreWeights)
 
-    def __post_init__(self) -> None:
-        structs.force_setattr(self, "score_weights", {**SCORE_WEIGHTS, **self.score_weights})
+    def weights(self) -> dict[str, float]:
+        """The weight of each category: `score_weights`, completed by SCORE_WEIGHTS."""
+        given: Mapping[str, Any] = self.score_weights
+        return {name: given.get(name, default) for name, default in SCORE_WEIGHTS.items()}
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        if not any(self.score_weights.values()):
+        if not any(self.weights().values()):
             yield "score_weights", "must leave at least one category a positive weight"
 
 

@@ -391,7 +391,7 @@ BROKEN = {
     "no weight": (
         "sway('sway.yaml', weights=dict.fromkeys(['adherence', 'attribution', 'calibration', 'ablation'], 0))",
         "",
-        ["*weights must leave at least one category a positive weight"],
+        ["*weights: the categories of the suite's probes (*) have weight 0*"],
     ),
 }
 

@@ -576,13 +576,13 @@ def test_other_kinds_bring_their_limits(field, said):
 @pytest.mark.parametrize(
     ("given", "want"),
     [
-        ("{}", (0.3, 0.35, 0.2, 0.15, 0.0)),
-        ("{score_weights: }", (0.3, 0.35, 0.2, 0.15, 0.0)),
-        ("{score_weights: {adherence: 1, baseline: .5}}", (1.0, 0.35, 0.2, 0.15, 0.5)),
+        ("{}", (0.3, 0.35, 0.2, 0.15)),
+        ("{score_weights: }", (0.3, 0.35, 0.2, 0.15)),
+        ("{score_weights: {adherence: 1, baseline: .5}}", (1.0, 0.35, 0.2, 0.15)),
     ],
 )
 def test_score_weights_are_completed(given, want):
-    assert tuple(read(f"{HEAD}{PROBE}defaults: {given}").defaults.score_weights.values()) == want
+    assert tuple(read(f"{HEAD}{PROBE}defaults: {given}").defaults.weights().values()) == want
 
 
 @pytest.mark.parametrize(("given", "want"), [("one", ("one",)), ("[one, two]", ("one", "two"))])
