@@ -9,6 +9,7 @@ from msgspec import structs
 
 from sway_gate.errors import SpecError
 from sway_gate.model_files.hub import is_hub_id
+from sway_gate.spec.ignored import ignored_note
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
 from sway_gate.spec.probes import KINDS, AdapterRevert, ClusterKL, Kind, NullAdapter
 from sway_gate.spec.schema import (
@@ -79,6 +80,7 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
     _check_suite(reader)
     sections = _sections(reader)
     reader.finish()
+    notes += ignored_note(reader)
     base, ft = refs[id(file.models.base)], refs[id(file.models.ft)]
     revision = base.revision or ft.revision
     return Spec(

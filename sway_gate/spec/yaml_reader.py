@@ -345,6 +345,10 @@ class Reader:
         """Where the struct stands, as messages name it."""
         return self._origin[id(struct)][2].path
 
+    def node(self, struct: object) -> yaml.Node:
+        """The mapping that the struct was made from."""
+        return self._origin[id(struct)][1]
+
     def blame(self, struct: object, field: str, text: str) -> None:
         """Note that the value of `field` is wrong."""
         _, node, at = self._origin[id(struct)]

@@ -14,10 +14,11 @@ import yaml
 
 from sway_gate.errors import SpecError
 from sway_gate.spec import yaml_reader
+from sway_gate.spec.ignored import IGNORED
 from sway_gate.spec.json_schema import json_schema
 from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
 from sway_gate.spec.probes import KINDS, Kind
-from sway_gate.spec.schema import Pair, Preference, section_id
+from sway_gate.spec.schema import Defaults, ModelRef, Pair, Preference, section_id
 from tests.helpers import ROOT
 from tests.helpers.property import HealthCheck, given, settings, st
 
@@ -583,6 +584,41 @@ def test_other_kinds_bring_their_limits(field, said):
 )
 def test_score_weights_are_completed(given, want):
     assert tuple(read(f"{HEAD}{PROBE}defaults: {given}").defaults.weights().values()) == want
+
+
+IGNORED_FIELDS = {
+    "none": ("", PROBE, ()),
+    "defaults": ("defaults: {seed: 1, top_k: 256}\n", PROBE, ("defaults: top_k",)),
+    "a weight": (
+        "defaults: {score_weights: {adherence: 1, baseline: .5}}\n",
+        PROBE,
+        ("defaults: score_weights.baseline",),
+    ),
+    "a probe": (
+        "",
+        "suite: [{name: p, kind: delta_kl, top_k: 5, prompts: [a]}]\n",
+        ("suite[0] (delta_kl): top_k",),
+    ),
+    "several": (
+        "defaults: {concurrent_probes: 2}\n",
+        "suite: [{name: p, kind: prompt_collapse, legacy_stuffing: true, prompts: [a]}]\n",
+        ("defaults: concurrent_probes, suite[0] (prompt_collapse): legacy_stuffing",),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("defaults", "suite", "named"), IGNORED_FIELDS.values(), ids=IGNORED_FIELDS
+)
+def test_a_note_names_fields_without_effect(defaults, suite, named):
+    notes = read(HEAD + suite + defaults).notes
+    assert notes == tuple(f"fields without effect are ignored: {names}" for names in named)
+
+
+def test_each_ignored_field_is_in_the_format():
+    structs = [Defaults, ModelRef, *KINDS.values()]
+    fields = {name for struct in structs for name in struct.__struct_fields__}
+    assert {name.partition(".")[0] for name in IGNORED} <= fields
 
 
 @pytest.mark.parametrize(("given", "want"), [("one", ("one",)), ("[one, two]", ("one", "two"))])

@@ -1,0 +1,41 @@
+"""Fields of dlm-sway's format that have no effect: a spec may set them, and the report says that they were ignored."""
+
+from typing import Final
+
+import yaml
+
+from sway_gate.spec.schema import Defaults, ModelRef, ProbeSpec, Struct
+from sway_gate.spec.yaml_reader import Reader, entries
+from sway_gate.text import named
+
+IGNORED: Final = {
+    "endpoint": "no backend connects to a server",
+    "concurrent_probes": "the engine batches the requests of all probes",
+    "score_weights.baseline": "null adapters have no score",
+    "top_k": "divergences are taken over the whole vocabulary",
+    "legacy_stuffing": "there is one kind of context",
+    "pack": "there is one pack of items",
+    "corpus": "there is one corpus",
+}
+"""Field -> why it has no effect."""
+
+
+def ignored_note(reader: Reader) -> tuple[str, ...]:
+    """A note that lists the fields without effect that the file sets; none if it sets none."""
+    structs: list[Struct] = [*reader.made(ModelRef), *reader.made(Defaults)]
+    structs += reader.made(ProbeSpec)
+    places = [
+        f"{reader.place(struct)}: {field}"
+        for struct in structs
+        for field in _fields(reader.node(struct))
+        if field in IGNORED
+    ]
+    return (f"fields without effect are ignored: {named(places)}",) if places else ()
+
+
+def _fields(node: yaml.Node) -> list[str]:
+    """The fields that a mapping sets, with those of its score_weights."""
+    found = entries(node)
+    weights = found["score_weights"][1] if "score_weights" in found else None
+    inner = entries(weights) if isinstance(weights, yaml.MappingNode) else {}
+    return [*found, *(f"score_weights.{name}" for name in inner)]
