@@ -11,7 +11,7 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.gate.resolve import Job, Loading, load_options
-from sway_gate.spec.schema import ProbeSpec, Section
+from sway_gate.spec.schema import ProbeSpec, Section, embedding_model
 
 if TYPE_CHECKING:
     from sway_gate.backends.null_adapters import NullSettings
@@ -64,7 +64,7 @@ def verdict_key(job: Job) -> str:
 
 def _by_digest(probe: ProbeSpec, embedders: dict[str, str]) -> ProbeSpec:
     """The probe with the digest of its embedding model in place of the model's folder."""
-    digest = embedders.get(getattr(probe, "embedding_model", ""))
+    digest = embedders.get(embedding_model(probe))
     return msgspec.structs.replace(probe, embedding_model=digest) if digest else probe
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
-from sway_gate.spec.schema import Spec
+from sway_gate.spec.schema import Spec, embedding_model
 from sway_gate.version import __version__
 
 if TYPE_CHECKING:
@@ -78,19 +78,20 @@ class Job(NamedTuple):
 
 def with_data(spec: Spec) -> Spec:
     """`spec` with the sections of the files that it names. Raises SpecError with every mistake in them."""
-    found = []
+    loaded = []
     if spec.data:
         from sway_gate.training_data.load import load_sections
 
-        found.append(load_sections(spec.data))
+        loaded.append(load_sections(spec.data))
     if spec.dlm_source:
         from sway_gate.training_data import dlm
 
-        found.append(dlm.sections(spec.dlm_source, spec.models.ft.adapter or ""))
-    sections = {
-        s.id: s for s in (*(s for loaded in found for s in loaded.sections), *spec.sections)
-    }
-    notes = (*spec.notes, *(note for loaded in found for note in loaded.notes))
+        loaded.append(dlm.sections(spec.dlm_source, spec.models.ft.adapter or ""))
+    sections, notes = {}, spec.notes
+    for source in loaded:
+        sections.update({section.id: section for section in source.sections})
+        notes += source.notes
+    sections.update({section.id: section for section in spec.sections})
     return msgspec.structs.replace(spec, sections=tuple(sections.values()), notes=notes)
 
 
@@ -124,9 +125,7 @@ def prepare(spec: Spec, options: Options) -> Job:
 
 def embedding_models(spec: Spec) -> list[str]:
     """Hub ids and folders."""
-    return sorted(
-        {getattr(probe, "embedding_model", "") for probe in spec.suite if probe.enabled} - {""}
-    )
+    return sorted({embedding_model(probe) for probe in spec.suite if probe.enabled} - {""})
 
 
 def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, ModelFacts]:

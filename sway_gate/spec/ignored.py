@@ -5,7 +5,8 @@ from typing import Final
 import yaml
 
 from sway_gate.spec.schema import Defaults, ModelRef, ProbeSpec, Struct
-from sway_gate.spec.yaml_reader import Reader, entries
+from sway_gate.spec.yaml_nodes import entries
+from sway_gate.spec.yaml_reader import Reader
 from sway_gate.text import named
 
 IGNORED: Final = {

@@ -8,8 +8,6 @@ import msgspec
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import HIDDEN, SECTION_KINDS, Pair, SpecFile
 
-# --------------------------------------------------------------------------------------------------------- schema
-
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema 2020-12 of a spec file, for editors. Rules across fields and files are `load`'s alone."""

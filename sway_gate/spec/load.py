@@ -11,7 +11,7 @@ from sway_gate.errors import SpecError
 from sway_gate.model_files.hub import is_hub_id
 from sway_gate.spec.ignored import ignored_note
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
-from sway_gate.spec.probes import KINDS, AdapterRevert, ClusterKL, Kind, NullAdapter
+from sway_gate.spec.probes import KINDS, Kind, NullAdapter
 from sway_gate.spec.schema import (
     HIDDEN,
     SECTION_KINDS,
@@ -22,17 +22,13 @@ from sway_gate.spec.schema import (
     SectionEntry,
     Spec,
     SpecFile,
+    embedding_model,
 )
-from sway_gate.spec.yaml_reader import Family, Reader, compose, entries, shown
+from sway_gate.spec.yaml_nodes import compose, entries, shown
+from sway_gate.spec.yaml_reader import Families, Reader
 
 MAX_BYTES: Final = 4 * 2**20
-_FAMILIES: Final[dict[type, Family]] = {
-    ProbeSpec: Family(KINDS),
-    SectionEntry: Family(SECTION_KINDS),
-}
-
-
-# -------------------------------------------------------------------------------------------------------- loading
+_FAMILIES: Final[Families] = {ProbeSpec: KINDS, SectionEntry: SECTION_KINDS}
 
 
 def load_spec(path: str) -> Spec:
@@ -154,9 +150,6 @@ def _sections(reader: Reader) -> tuple[Section, ...]:
     return tuple(entry.section() for entry in reader.made(SectionEntry))
 
 
-# ---------------------------------------------------------------------------------------------------------- paths
-
-
 def _check_bases(
     reader: Reader, models: Models, base: ModelRef, ft: ModelRef, notes: list[str]
 ) -> None:
@@ -181,10 +174,9 @@ def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> Mo
 
 
 def _with_embedder(probe: ProbeSpec, folder: str, notes: list[str]) -> ProbeSpec:
-    """A folder in place of a hub id is absolute; that it is there is the embedder's to say."""
-    if isinstance(probe, AdapterRevert | ClusterKL) and not is_share(probe.embedding_model):
-        model = probe.embedding_model
-        return structs.replace(
-            probe, embedding_model=find(model, folder, notes, hub=is_hub_id(model))[0]
-        )
-    return probe
+    """The probe with an absolute path to its embedding model, if that is a folder. The embedder reports a missing one."""
+    model = embedding_model(probe)
+    if not model or is_share(model):
+        return probe
+    path, _ = find(model, folder, notes, hub=is_hub_id(model))
+    return structs.replace(probe, embedding_model=path)

@@ -4,7 +4,7 @@ import os
 import re
 from typing import Final
 
-from sway_gate.spec.yaml_reader import shown
+from sway_gate.spec.yaml_nodes import shown
 
 MAX_SHOWN: Final = 200
 """Of a path, in characters."""

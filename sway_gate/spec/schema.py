@@ -14,7 +14,7 @@ from msgspec import Meta, structs
 
 from sway_gate.model_files.hub import is_revision
 from sway_gate.spec.paths import ON_A_SHARE, is_share, several
-from sway_gate.spec.yaml_reader import shown
+from sway_gate.spec.yaml_nodes import shown
 
 SectionKind = Literal["prose", "instruction", "preference"]
 Intent = Literal["generalize", "memorize"]
@@ -182,7 +182,7 @@ class ScoreWeights(TypedDict, total=False):
     baseline: NonNegative
 
 
-SCORE_WEIGHTS: Final[Mapping[str, float]] = {
+SCORE_WEIGHTS: Final[ScoreWeights] = {
     "adherence": 0.30,
     "attribution": 0.35,
     "calibration": 0.20,
@@ -203,12 +203,12 @@ class Defaults(Struct, frozen=True, kw_only=True):
     chat_template: Literal["auto", "on", "off"] = "auto"
     coverage_threshold: Fraction = 0.6
     concurrent_probes: Annotated[int, Meta(ge=1, le=32)] = 1
-    score_weights: ScoreWeights = msgspec.field(default_factory=ScoreWeights)
+    score_weights: ScoreWeights = msgspec.field(default_factory=SCORE_WEIGHTS.copy)
 
     def weights(self) -> dict[str, float]:
-        """The weight of each category: `score_weights`, completed by SCORE_WEIGHTS."""
-        given: Mapping[str, Any] = self.score_weights
-        return {name: given.get(name, default) for name, default in SCORE_WEIGHTS.items()}
+        """The weight of each category: `score_weights`, completed by SCORE_WEIGHTS, without `baseline`."""
+        completed: Mapping[str, Any] = {**SCORE_WEIGHTS, **self.score_weights}
+        return {category: completed[category] for category in SCORE_WEIGHTS}
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if not any(self.weights().values()):
@@ -231,6 +231,12 @@ class ProbeSpec(Struct, frozen=True, kw_only=True):
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if not self.name.strip() or not self.name.isprintable():
             yield "name", "must be printable text on one line"
+
+
+def embedding_model(probe: ProbeSpec) -> str:
+    """The hub id or folder of the probe's embedding model; "" if its kind has none."""
+    model: str = getattr(probe, "embedding_model", "")
+    return model
 
 
 SECTION_KINDS: Final[dict[str, type[SectionEntry]]] = {

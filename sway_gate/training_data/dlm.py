@@ -15,7 +15,7 @@ import msgspec
 
 from sway_gate.errors import CannotDecide, SpecError
 from sway_gate.model_files.hub import is_hub_id
-from sway_gate.spec import yaml_reader
+from sway_gate.spec import yaml_nodes
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.training_data import files, text
 from sway_gate.training_data.items import Line, Mistake, section
@@ -148,7 +148,7 @@ def _check_front(content: str, label: str) -> None:
         if len(front) > MAX_FRONT_CHARS:
             raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB")
         if front.strip():
-            yaml_reader.compose(front, label)
+            yaml_nodes.compose(front, label)
 
 
 def _error(label: str, line: int, said: str) -> SpecError:
@@ -309,7 +309,7 @@ def _base(document: _Document) -> tuple[str, str | None]:
         line = next(
             (i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:")), 0
         )
-        said = f"base_model {yaml_reader.shown(key)} is neither in dlm's registry nor of the form hf:org/name"
+        said = f"base_model {yaml_nodes.shown(key)} is neither in dlm's registry nor of the form hf:org/name"
         raise _error(document.label, line, said)
     return entry.hf_id, entry.revision
 

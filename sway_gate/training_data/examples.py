@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from sway_gate.spec.schema import Intent, Pair, Preference, Section
-from sway_gate.spec.yaml_reader import shown
+from sway_gate.spec.yaml_nodes import shown
 from sway_gate.training_data.files import PYTHON
 from sway_gate.training_data.items import Line, Mistake, section
 

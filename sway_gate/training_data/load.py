@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 from sway_gate.errors import SpecError
 from sway_gate.spec.schema import Section, SectionKind
-from sway_gate.spec.yaml_reader import MAX_PROBLEMS
+from sway_gate.spec.yaml_nodes import MAX_PROBLEMS
 from sway_gate.training_data import files, text
 from sway_gate.training_data.examples import examples
 from sway_gate.training_data.items import Mistake

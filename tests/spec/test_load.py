@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sway_gate.errors import SpecError
-from sway_gate.spec import yaml_reader
+from sway_gate.spec import yaml_nodes, yaml_reader
 from sway_gate.spec.ignored import IGNORED
 from sway_gate.spec.json_schema import json_schema
 from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
@@ -30,7 +30,7 @@ PROBE = "suite: [{name: p, kind: delta_kl}]\n"
 def loader(request, monkeypatch):
     """Every case holds with libyaml and with the parser in Python."""
     if request.param == "python":
-        monkeypatch.setattr(yaml_reader, "_LOADER", yaml.SafeLoader)
+        monkeypatch.setattr(yaml_nodes, "_LOADER", yaml.SafeLoader)
 
 
 @pytest.fixture(autouse=True)
@@ -487,7 +487,7 @@ def test_mistakes_in_a_file(text, line):
 
 
 def test_too_many_values(monkeypatch):
-    monkeypatch.setattr(yaml_reader, "MAX_NODES", 1000)
+    monkeypatch.setattr(yaml_nodes, "MAX_NODES", 1000)
     assert mistakes("[" + "a," * 1001 + "]") == [
         "sway.yaml:1:2000: more than 1000 values; split the file"
     ]
@@ -508,7 +508,7 @@ def test_all_mistakes_come_at_once_in_order():
 
 def test_a_flood_of_mistakes_is_cut():
     problems = mistakes(HEAD + PROBE.replace("delta_kl", f"delta_kl, prompts: [{'1, ' * 80}]"))
-    assert len(problems) == yaml_reader.MAX_PROBLEMS + 1
+    assert len(problems) == yaml_nodes.MAX_PROBLEMS + 1
     assert problems[-1].endswith("and 30 more mistakes")
 
 
@@ -545,8 +545,8 @@ class AnyStyle(msgspec.Struct):
 
 
 def read_style(text: str) -> Style:
-    reader = yaml_reader.Reader("s", {AnyStyle: yaml_reader.Family({"style": Style})})
-    value: Any = reader.read(yaml_reader.compose(text, "s"), AnyStyle)
+    reader = yaml_reader.Reader("s", {AnyStyle: {"style": Style}})
+    value: Any = reader.read(yaml_nodes.compose(text, "s"), AnyStyle)
     reader.finish()
     return value
 
