@@ -1,4 +1,4 @@
-"""sway-gate: did LoRA training really change this model, toward what it was trained on, without breaking the rest?
+"""sway-gate tests whether LoRA training changed a model as intended, without damage elsewhere.
 
     import sway_gate
 
@@ -6,8 +6,9 @@
     result = sway_gate.check("out/adapter", base="org/model", data="train.jsonl")
     print(result.verdict, result.score, [probe.message for probe in result.probes])
 
-Both give a `GateResult`, a frozen struct. Whatever keeps them from one raises a `SwayError` of one line a mistake;
-`exit_code` of it, and of the result, is what the command `sway` ends with. docs/python.md tells more.
+Both return a `GateResult`, a frozen struct. If no verdict can be reached they raise a `SwayError`,
+with one line per mistake. The `exit_code` of a result or an error is the exit code of the command
+`sway`. See docs/python.md.
 """
 
 import os
@@ -46,13 +47,15 @@ def run(
     online: bool = False,
     cache: bool = True,
 ) -> "GateResult":
-    """The verdict on a spec: a file, or a `sway_gate.spec.schema.Spec`. What `sway run SPEC` does, without its output.
+    """The verdict of `sway gate SPEC`: on a spec, a file or a `sway_gate.spec.schema.Spec`.
 
-    threshold: the least composite to pass, 0 to 1; weights: of categories in the composite, by name; both in place of
-    what the spec says. online: download models that are missing. cache: use and keep what was measured.
+    threshold: minimum composite to pass, 0 to 1. weights: weights of categories in the composite,
+    by name. Both override the spec. online: download missing models. cache: use cached results, and
+    cache new ones.
 
-    Raises SpecError with every mistake in the spec, AdapterError for broken files of the adapter, UsageError for wrong
-    arguments, CannotDecide where a model or an extra is not to be had; all of them are SwayErrors.
+    Raises SpecError with every mistake in the spec, AdapterError if the adapter's files are broken,
+    UsageError if an argument is wrong, and CannotDecide if a model or an extra is not available.
+    All of them are SwayErrors.
     """
     from sway_gate.gate.arguments import check_categories, checked_threshold, checked_weights
     from sway_gate.gate.resolve import Options
@@ -80,12 +83,13 @@ def check(
     online: bool = False,
     cache: bool = True,
 ) -> "GateResult":
-    """The verdict on an adapter (a folder or a hub id) without a spec. What `sway check ADAPTER` does.
+    """The verdict of `sway check ADAPTER`: on an adapter (folder or hub id) without a spec.
 
-    base: folder or hub id; without it the adapter's own configuration tells. data: what it was trained on, one or
-    several files of JSONL, Markdown or text; with it the verdict tells also what was learned, and what can be drawn
-    out. prompts: to judge by, as a list of texts, or as a file with one a line; without them the data's, or neutral
-    ones. online, cache and the errors are those of `run`.
+    base: folder or hub id; by default the adapter's config names it. data: the training data, one
+    or several files of JSONL, Markdown or text; with it the verdict also covers what was learned
+    and what can be extracted verbatim. prompts: a list of texts, or a file with one prompt per
+    line; by default prompts from the data, otherwise neutral ones. online, cache and the errors are
+    the same as for `run`.
     """
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
@@ -101,7 +105,7 @@ def check(
 
 
 def __getattr__(name: str) -> Any:
-    """The names of `__all__` that live elsewhere: they are imported when they are used."""
+    """The error and result types of `__all__`, which are imported when they are used."""
     if name in __all__:
         from sway_gate import errors, results
 

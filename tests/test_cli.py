@@ -76,7 +76,7 @@ def gate(folder, monkeypatch):
     return fake
 
 
-# ----------------------------------------------------------------------------------------------------- exit codes
+# --------------------------------------------------------------------------------------- exit codes
 
 ANSWERS = {
     "pass": (PASS, 0),
@@ -185,7 +185,7 @@ def test_weights_without_effect_are_named(gate, folder, capsys, line, said):
     assert said in capsys.readouterr().err
 
 
-# --------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 
 
 def test_each_mistake_has_its_line(gate, capsys):
@@ -222,7 +222,7 @@ def test_debug_shows_the_traceback(gate, capsys, monkeypatch):
     assert "Traceback" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------ options to gate
+# ---------------------------------------------------------------------------------- options to gate
 
 OPTIONS = {
     "none": ("gate", (None, {}, False, True)),
@@ -284,7 +284,7 @@ def test_offline_unless_asked(gate, monkeypatch, line, variable, offline):
     assert os.environ.get("HF_HUB_OFFLINE") == offline
 
 
-# --------------------------------------------------------------------------------------------------------- output
+# ------------------------------------------------------------------------------------------- output
 
 
 def test_reports_are_written_whole(gate, folder):
@@ -460,7 +460,7 @@ def test_a_full_disk_is_not_green(folder):
     assert b"No space left" in ran.stderr
 
 
-# ----------------------------------------------------------------------------------------------- whole processes
+# ---------------------------------------------------------------------------------- whole processes
 
 PROCESSES = {
     "version": (["--version"], 0, "sway-gate 0.1.0\n"),
@@ -512,10 +512,10 @@ def test_demo_needs_both_verdicts(gate, monkeypatch, capsys):
     assert cli.main(["demo"]) == 1
     answers["b"] = result(verdict="error", exit_code=3)
     assert cli.main(["demo"]) == 1
-    assert "must be PASS and FAIL" in capsys.readouterr().out
+    assert "expected PASS and FAIL" in capsys.readouterr().out
 
 
-# -------------------------------------------------------------------------------------------------------- explain
+# ------------------------------------------------------------------------------------------ explain
 
 
 def test_every_kind_has_a_probe():
@@ -553,7 +553,7 @@ def test_schema_in_words(schema, words):
     assert probe_docs._words(schema, {"Pair": {"type": "object"}}) == words
 
 
-# --------------------------------------------------------------------------------------------------------- doctor
+# ------------------------------------------------------------------------------------------- doctor
 
 
 def test_doctor_says_the_same_in_json(tmp_path, capsys, monkeypatch):
@@ -582,7 +582,7 @@ def test_doctor_survives_a_broken_torch(monkeypatch):
     assert "torch does not start" in doctor.render(doctor.facts())
 
 
-# ---------------------------------------------------------------------------------------------------------- paths
+# -------------------------------------------------------------------------------------------- paths
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="homes of POSIX")

@@ -1,4 +1,4 @@
-"""What commands share: how they speak, their arguments, and the way from a spec to a delivered verdict."""
+"""Shared parts of commands: output, arguments, and delivery of a result in its formats."""
 
 import argparse
 import math
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Command = Callable[[argparse.Namespace], int]
 Add = Callable[[str, Command, str], argparse.ArgumentParser]
-"""Makes the parser of a command from its name, its function and what it does in a sentence."""
+"""Makes the parser of a command from its name, its function and a sentence of help."""
 
 
 def tell(text: str) -> int:
@@ -39,40 +39,44 @@ def spec_argument(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="sway.yaml",
         metavar="SPEC",
-        help="default sway.yaml; - is standard input",
+        help="the spec (default: sway.yaml); - is standard input",
     )
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--json", metavar="FILE", help="write the JSON report; - is standard output"
+        "--json", metavar="FILE", help="write the JSON report to FILE; - is standard output"
     )
     parser.add_argument(
-        "--markdown", metavar="FILE", help="write the report as Markdown, for a comment"
+        "--markdown", metavar="FILE", help="write the report to FILE as Markdown, for a comment"
     )
-    parser.add_argument("--html", metavar="FILE", help="write the report as one HTML page")
+    parser.add_argument("--html", metavar="FILE", help="write the report to FILE as one HTML page")
     parser.add_argument(
         "--junit",
         nargs="?",
         const="sway-junit.xml",
         metavar="FILE",
-        help="write JUnit XML; default sway-junit.xml",
+        help="write JUnit XML to FILE (default: sway-junit.xml)",
     )
     model_arguments(parser)
     parser.add_argument(
-        "--trace", metavar="FILE", help="write what each forward pass costs, for `sway trace`"
+        "--trace",
+        metavar="FILE",
+        help="write the cost of each forward pass to FILE, for `sway trace`",
     )
-    parser.add_argument("--quiet", action="store_true", help="only the verdict and what failed")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only the verdict and failed probes"
+    )
 
 
 def model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--online", action="store_true", help="download models that are missing")
-    parser.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    parser.add_argument("--online", action="store_true", help="download missing models")
+    parser.add_argument("--no-cache", action="store_true", help="ignore cached results")
 
 
 @contextmanager
 def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
-    """The options of a run, with its progress bar and its trace open."""
+    """The options of a run; its progress bar is shown and its trace is written meanwhile."""
     from sway_gate.gate.resolve import Options
     from sway_gate.output import progress_bar
 
@@ -92,7 +96,7 @@ def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
 
 
 def deliver(args: argparse.Namespace, result: "GateResult", first: str = "") -> int:
-    """The report for a person, then the files; the exit code is the verdict's."""
+    """Print the report, write the report files, and return the exit code of the verdict."""
     chosen = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
     person = sys.stderr if output.STDOUT in chosen.values() else sys.stdout
     output.say(first + rendered(result, person, args.quiet), person)
@@ -102,19 +106,19 @@ def deliver(args: argparse.Namespace, result: "GateResult", first: str = "") -> 
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:
-    """What a run writes: option -> path."""
+    """The files that a run writes: option -> path."""
     return {f"--{name}": getattr(args, name) for name in (*FORMATS, "trace")}
 
 
 def rendered(result: "GateResult", stream: TextIO | None, quiet: bool = False) -> str:
-    """The report for a person, as `stream` can show it; None is a file."""
+    """The terminal report, as `stream` can show it; None stands for a file."""
     from sway_gate.reports import terminal
 
     return terminal.render(result, quiet=quiet, **display(stream))
 
 
 class Display(TypedDict):
-    """What the reports for a terminal ask of it."""
+    """Properties of a terminal that a report depends on."""
 
     color: bool
     width: int
@@ -122,7 +126,7 @@ class Display(TypedDict):
 
 
 def display(stream: TextIO | None) -> Display:
-    """How `stream` shows text; None is a file."""
+    """How `stream` shows text; None stands for a file."""
     import shutil
 
     if stream is None:
@@ -140,7 +144,7 @@ def fraction(text: str) -> float:
 
 
 def number(text: str) -> float:
-    """NaN for what is none."""
+    """The number in `text`; NaN if it is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -159,8 +163,8 @@ def positive_count(text: str) -> int:
 
 
 def no_verdict(parser: argparse.ArgumentParser) -> None:
-    """A command whose exit code says only whether it did what it was told."""
-    parser.epilog = "exit codes: 0 done, 2 the command or the files are wrong, 3 could not be done"
+    """Set the epilog of a command whose exit code is not a verdict."""
+    parser.epilog = "exit codes: 0 success, 2 invalid command or file, 3 could not complete"
 
 
 def tolerance_argument(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +173,8 @@ def tolerance_argument(parser: argparse.ArgumentParser) -> None:
         type=fraction,
         default=0.0,
         metavar="T",
-        help="what may be lost, 0 to 1: share of an effect, points of the score of harms and composite; default 0",
+        help="loss that is accepted, 0 to 1 (default: 0): share of an effect, or points of the "
+        "score of a harm probe or the composite",
     )
 
 
@@ -203,4 +208,4 @@ FORMATS: dict[str, Callable[["GateResult"], bytes]] = {
     "html": _html,
     "junit": _junit,
 }
-"""What a result can be written as, by name of the option."""
+"""The formats of a result, by name of the option."""

@@ -1,4 +1,4 @@
-"""`sway cache`: where the cache is and how large."""
+"""`sway cache`: show or empty the cache."""
 
 import argparse
 
@@ -6,8 +6,10 @@ from sway_gate.commands._common import Add, tell
 
 
 def add_to(add: Add) -> None:
-    cache = add("cache", _cache, "Tell where the cache is and how big; clear empties it.")
-    cache.add_argument("action", nargs="?", choices=["clear"], metavar="clear")
+    cache = add("cache", _cache, "Show the cache's folder and size, or empty it.")
+    cache.add_argument(
+        "action", nargs="?", choices=["clear"], metavar="clear", help="remove every entry"
+    )
 
 
 def _cache(args: argparse.Namespace) -> int:

@@ -10,15 +10,17 @@ def add_to(add: Add) -> None:
     check = add("check", _check, "Judge an adapter without a spec.")
     check.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
     check.add_argument(
-        "--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell"
+        "--base",
+        metavar="BASE",
+        help="folder or hub id of the base model (default: read from the adapter's config)",
     )
-    check.add_argument("--prompts", metavar="FILE", help="prompts to judge by, one a line")
+    check.add_argument("--prompts", metavar="FILE", help="prompts to measure, one per line")
     check.add_argument(
         "--data",
         metavar="FILE",
         nargs="+",
         default=[],
-        help="what it was trained on: JSONL, Markdown or text",
+        help="the training data: JSONL, Markdown or text",
     )
     report_arguments(check)
 

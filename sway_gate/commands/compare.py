@@ -1,4 +1,4 @@
-"""`sway compare`, `baseline` and `diff`: better or worse than before, or than another adapter."""
+"""`sway compare`, `diff` and `baseline`: compare results with earlier ones or other adapters."""
 
 import argparse
 import sys
@@ -22,49 +22,51 @@ if TYPE_CHECKING:
     from sway_gate.reports.comparison import Style
 
 
-_NEITHER = "2 the command, the spec or the files are wrong, 3 could not decide"
+_NEITHER = "2 invalid command, spec or file, 3 could not decide"
 
 
 def add_to(add: Add) -> None:
     compare = add(
-        "compare", _compare, "Tell what changed between results, beyond noise; 1 for a regression."
+        "compare",
+        _compare,
+        "Report significant differences between results. Exits with 1 on a regression.",
     )
-    compare.epilog = f"exit codes: 0 no regression, 1 a regression, {_NEITHER}"
+    compare.epilog = f"exit codes: 0 no regression, 1 regression, {_NEITHER}"
     compare.add_argument(
         "old", metavar="OLD", help="the JSON report to compare with; - is standard input"
     )
     compare.add_argument(
-        "new", nargs="+", metavar="NEW", help="JSON reports, each compared with the first"
+        "new", nargs="+", metavar="NEW", help="JSON reports, each compared with OLD"
     )
     tolerance_argument(compare)
     diff = add(
-        "diff", _diff, "Judge two adapters by one spec, in one load of their base, side by side."
+        "diff", _diff, "Judge two adapters by one spec and compare them. Their base is loaded once."
     )
-    diff.epilog = f"exit codes: 0 put side by side, {_NEITHER}"
+    diff.epilog = f"exit codes: 0 compared, {_NEITHER}"
     spec_argument(diff)
     for name in ("a", "b"):
-        diff.add_argument(f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id")
+        diff.add_argument(
+            f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id of an adapter"
+        )
     model_arguments(diff)
     for parser in (compare, diff):
         parser.add_argument(
-            "--markdown", metavar="FILE", help="write Markdown; - is standard output"
+            "--markdown", metavar="FILE", help="write Markdown to FILE; - is standard output"
         )
-        parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
         parser.add_argument(
-            "--quiet", action="store_true", help="only the verdict and what is worse"
+            "--json", metavar="FILE", help="write JSON to FILE; - is standard output"
         )
-    baseline = add(
-        "baseline", _baseline, "Accept a result as the one that later ones may not fall behind."
-    )
-    baseline.add_argument(
-        "action", choices=["update"], metavar="update", help="write the baseline anew"
-    )
+        parser.add_argument(
+            "--quiet", action="store_true", help="print only the verdict and regressions"
+        )
+    baseline = add("baseline", _baseline, "Accept a result as the baseline for later runs.")
+    baseline.add_argument("action", choices=["update"], metavar="update", help="write the baseline")
     baseline.add_argument("file", metavar="BASELINE", help="the file for `sway gate --baseline`")
     baseline.add_argument(
-        "spec", nargs="?", metavar="SPEC", help="measure by this spec; or take what --from has"
+        "spec", nargs="?", metavar="SPEC", help="the spec to run, unless --from is given"
     )
     baseline.add_argument(
-        "--from", dest="source", metavar="RESULT", help="the JSON report of a run"
+        "--from", dest="source", metavar="RESULT", help="the JSON report to accept"
     )
     model_arguments(baseline)
     no_verdict(baseline)
@@ -78,7 +80,7 @@ def _compare(args: argparse.Namespace) -> int:
 
     paths = [args.old, *args.new]
     if paths.count(output.STDOUT) > 1:
-        raise UsageError("standard input can be one of the reports, not several")
+        raise UsageError("only one of the reports can be standard input")
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, paths)
     results = [(path, baseline.without(json_v1.load(path))) for path in paths]
     found = compare_course(results, args.tolerance)
@@ -102,7 +104,7 @@ def _diff(args: argparse.Namespace) -> int:
 
 
 def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style") -> None:
-    """The report for a person, then the files."""
+    """Print the comparison, then write its files."""
     from sway_gate.reports import comparison
 
     person = sys.stderr if output.STDOUT in (args.markdown, args.json) else sys.stdout
@@ -120,7 +122,7 @@ def _baseline(args: argparse.Namespace) -> int:
     from sway_gate.spec.load import load_spec
 
     if (args.spec is None) == (args.source is None):
-        raise UsageError("give either a SPEC to measure by, or --from RESULT")
+        raise UsageError("give either SPEC or --from RESULT")
     output.check_targets({"BASELINE": args.file}, [args.spec, args.source])
     if args.source is not None:
         result, label = json_v1.load(args.source), args.source

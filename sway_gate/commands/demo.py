@@ -10,12 +10,12 @@ def add_to(add: Add) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    """Gate both demo adapters: 0 where the healthy one passes and the untrained one fails."""
+    """Gate both demo adapters. Return 0 if the healthy one passes and the untrained one fails."""
     from sway_gate import demo
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.load import load_spec
 
-    tell("Two adapters over a tiny model, all of it in this package: nothing is downloaded.")
+    tell("Two adapters of a tiny model. All files are in this package; nothing is downloaded.")
     verdicts = []
     for title, path in demo.specs():
         tell(f"\n== {title}\n$ sway gate {path}\n")
@@ -24,9 +24,8 @@ def _demo(args: argparse.Namespace) -> int:
         deliver(args, result)
         verdicts.append(result.verdict)
     healthy, untrained = verdicts
-    is_right = (healthy, untrained) == ("pass", "fail")
-    tell(
-        f"\nThe healthy adapter: {healthy.upper()}. The untrained adapter: {untrained.upper()}."
-        f" {'As it must be.' if is_right else 'They must be PASS and FAIL: this installation does not judge soundly.'}"
-    )
-    return 0 if is_right else 1
+    verdict = f"\nhealthy adapter: {healthy.upper()}, untrained adapter: {untrained.upper()}"
+    if (healthy, untrained) == ("pass", "fail"):
+        return tell(f"{verdict} (as expected)")
+    tell(f"{verdict}; expected PASS and FAIL: this installation is broken; run `sway doctor`")
+    return 1

@@ -1,4 +1,4 @@
-"""What this installation has and what it lacks. Nothing is imported for it but torch, for the devices."""
+"""`sway doctor`: list the parts of this installation. Only torch is imported, for the devices."""
 
 import argparse
 import importlib.util
@@ -12,9 +12,14 @@ from sway_gate.commands import cache as cache_command
 from sway_gate.commands._common import Add, tell, tell_json
 from sway_gate.version import __version__
 
+_NETWORK = {
+    "offline": "offline: models are read from disk (--online or SWAY_ONLINE=1 allows downloads)",
+    "online": "online: missing models are downloaded",
+}
+
 
 class Extra(NamedTuple):
-    """An optional part: what it is good for, and the distributions that it installs."""
+    """An optional part: its purpose and the distributions that it installs."""
 
     purpose: str
     packages: tuple[str, ...]
@@ -39,7 +44,7 @@ EXTRAS = {
 
 
 def add_to(add: Add) -> None:
-    doctor = add("doctor", _doctor, "Tell what this installation has and what it lacks.")
+    doctor = add("doctor", _doctor, "List installed and missing parts, devices, caches and models.")
     doctor.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -83,7 +88,7 @@ def _extra(name: str, extra: Extra) -> dict[str, Any]:
 
 
 def _devices() -> dict[str, Any]:
-    """The devices and threads that torch sees; `problem` where torch is missing or does not start."""
+    """The devices and threads that torch uses; `problem` if torch is missing or does not start."""
     cores = {"cpu_count": os.cpu_count()}
     if importlib.util.find_spec("torch") is None:
         return cores | {"problem": "torch is not installed"}
@@ -98,7 +103,7 @@ def _devices() -> dict[str, Any]:
             "cuda": cuda,
             "mps": mps,
         }
-    except Exception as error:  # a broken installation is what a doctor is called for
+    except Exception as error:  # this command exists for broken installations
         return cores | {"problem": f"torch does not start: {type(error).__name__}: {error}"}
 
 
@@ -110,7 +115,7 @@ def _cache() -> dict[str, Any]:
 
 
 def _hub() -> dict[str, Any]:
-    """The models in the local hub cache and in the installation, whose folders are called models--ORG--NAME."""
+    """The models in the hub cache and in the installation: folders models--ORG--NAME."""
     from sway_gate.model_files.hub import cache_folder, folders
 
     names = {path.name for folder in folders() for path in folder.glob("models--*")}
@@ -119,7 +124,7 @@ def _hub() -> dict[str, Any]:
 
 
 def render(found: Mapping[str, Any]) -> str:
-    """`facts` for a person."""
+    """The facts as text."""
     return "\n".join([*_lines(found), ""])
 
 
@@ -133,8 +138,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", f"devices   {_device_words(devices)}")
     yield f"cache     {cache['folder']}: {cache_command.amount(cache['entries'], cache['bytes'])}"
     yield f"hub       {hub['folder']}: {', '.join(hub['models']) or 'no models'}"
-    offline = "offline: models come from the disk (--online or SWAY_ONLINE=1 lets sway download)"
-    yield f"network   {offline if found['network'] == 'offline' else 'online: what is missing is downloaded'}"
+    yield f"network   {_NETWORK[found['network']]}"
 
 
 def _state(extra: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`sway explain`, `probes` and `schema`: what a suite can contain."""
+"""`sway explain`, `probes` and `schema`: the entries that a suite can contain."""
 
 import argparse
 
@@ -6,8 +6,12 @@ from sway_gate.commands._common import Add, tell, tell_json
 
 
 def add_to(add: Add) -> None:
-    explain = add("explain", _explain, "Tell what a probe measures, how, and what it cannot tell.")
-    explain.add_argument("kind", nargs="?", metavar="KIND")
+    explain = add(
+        "explain", _explain, "Explain what a probe measures, how, and what it cannot show."
+    )
+    explain.add_argument(
+        "kind", nargs="?", metavar="KIND", help="a kind of probe (default: list all)"
+    )
     add("probes", _probes, "List the kinds of probes.")
     add("schema", _schema, "Print the JSON Schema of sway.yaml.")
 
@@ -17,7 +21,7 @@ def _explain(args: argparse.Namespace) -> int:
 
     if args.kind:
         return tell(probe_docs.page(args.kind))
-    return tell(f"{probe_docs.overview()}\nsway explain KIND tells more about one of them.")
+    return tell(f"{probe_docs.overview()}\nRun `sway explain KIND` for details of one kind.")
 
 
 def _probes(args: argparse.Namespace) -> int:

@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 
 def add_to(add: Add) -> None:
-    gate = add("gate", _gate, "Judge an adapter by a spec; the exit code is the verdict.")
+    gate = add("gate", _gate, "Judge an adapter by a spec. The exit code is the verdict.")
     gate.add_argument("--version", action="version", version=f"sway-gate {__version__}")
-    run = add("run", _run, "The same as gate, and --dry-run to see what would be measured.")
-    run.add_argument("--dry-run", action="store_true", help="tell what would be measured, and stop")
+    run = add("run", _run, "Alias of gate, with --dry-run.")
+    run.add_argument("--dry-run", action="store_true", help="print the measurement plan and exit")
     for parser in (gate, run):
         spec_argument(parser)
         parser.add_argument(
-            "--threshold", type=fraction, metavar="F", help="least composite to pass, 0 to 1"
+            "--threshold", type=fraction, metavar="F", help="minimum composite to pass, 0 to 1"
         )
         parser.add_argument(
             "--weights",
             type=_weights,
             default={},
             metavar="K=V,…",
-            help="weights of categories in the composite",
+            help="weights of the categories in the composite",
         )
         parser.add_argument(
             "--baseline",
             metavar="FILE",
-            help="fail also where a probe is worse than in this result",
+            help="also fail if a probe regresses from the result in FILE",
         )
         tolerance_argument(parser)
         report_arguments(parser)
@@ -57,9 +57,7 @@ def _gate(args: argparse.Namespace) -> int:
 
     output.check_targets(targets(args), [args.spec, args.baseline])
     if args.tolerance and args.baseline is None:
-        raise UsageError(
-            "--tolerance says what may be lost against a baseline; give --baseline FILE with it"
-        )
+        raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
     loaded = load_spec(args.spec)
     check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:
@@ -70,7 +68,7 @@ def _gate(args: argparse.Namespace) -> int:
 
 
 def _compared(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
-    """The result, compared with the baseline; one that does not fit is refused before hours of measuring."""
+    """The result, compared with the baseline. Refuses an unsuitable baseline before measuring."""
     from sway_gate.compare import baseline
     from sway_gate.gate.resolve import prepare
     from sway_gate.gate.run import run_job
@@ -97,7 +95,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _weights(text: str) -> dict[str, float]:
-    """ "attribution=0.5,adherence=0.2" as a mapping."""
+    """The mapping in "attribution=0.5,adherence=0.2"."""
     from sway_gate.gate.arguments import is_weight
     from sway_gate.spec.schema import SCORE_WEIGHTS
 
@@ -107,6 +105,7 @@ def _weights(text: str) -> dict[str, float]:
         value = number(given)
         if name in weights or not is_weight(name, value):
             form = "must be CATEGORY=NUMBER,… with numbers of 0 or more, each category once"
-            raise argparse.ArgumentTypeError(f"{form}, of {', '.join(SCORE_WEIGHTS)}; got {part!r}")
+            allowed = ", ".join(SCORE_WEIGHTS)
+            raise argparse.ArgumentTypeError(f"{form}; categories: {allowed}; got {part!r}")
         weights[name] = value
     return weights

@@ -1,4 +1,4 @@
-"""`sway mine`: find the prompts and paraphrases under which an adapter is weakest."""
+"""`sway mine`: find the prompts and paraphrases on which an adapter is weakest."""
 
 import argparse
 import sys
@@ -14,13 +14,13 @@ from sway_gate.commands._common import (
 
 
 def add_to(add: Add) -> None:
-    mine = add("mine", _mine, "Find the prompts and paraphrases under which an adapter is weakest.")
+    mine = add("mine", _mine, "Find the prompts and paraphrases on which an adapter is weakest.")
     spec_argument(mine)
     mine.add_argument(
         "--mode",
         choices=["paraphrase", "outliers"],
         default="paraphrase",
-        help="what to look for; default paraphrase",
+        help="search for weak paraphrases or for outlier prompts (default: paraphrase)",
     )
     mine.add_argument(
         "-n",
@@ -28,10 +28,14 @@ def add_to(add: Add) -> None:
         type=positive_count,
         default=5,
         metavar="N",
-        help="of each case, or at each end; default 5",
+        help="number of paraphrases per case, or of prompts at each end (default: 5)",
     )
     mine.add_argument(
-        "-o", "--out", metavar="FILE", default=output.STDOUT, help="default standard output"
+        "-o",
+        "--out",
+        metavar="FILE",
+        default=output.STDOUT,
+        help="write the entries to FILE (default: standard output)",
     )
     model_arguments(mine)
 
@@ -48,14 +52,14 @@ def _mine(args: argparse.Namespace) -> int:
     notes = "".join(f"note: {note}\n" for note in mined.notes)
     if not mined.entries:
         output.say(
-            f"{notes}none of {mined.tried} texts is weaker than the prompt itself: nothing to write\n",
+            f"{notes}none of {mined.tried} texts is weaker than its original prompt;"
+            " nothing was written\n",
             sys.stderr,
         )
         return 0
-    about = f"# sway mine --mode {args.mode}: {mined.kept} of {mined.tried} texts. Paste what follows `suite:`.\n"
-    output.write(args.out, f"{about}suite:\n{mined.entries}".encode())
-    where = (
-        "" if args.out == output.STDOUT else f"{args.out}: {mined.kept} of {mined.tried} texts\n"
-    )
+    kept = f"{mined.kept} of {mined.tried} texts"
+    about = f"# sway mine --mode {args.mode}: {kept}. Paste the entries below `suite:`."
+    output.write(args.out, f"{about}\nsuite:\n{mined.entries}".encode())
+    where = "" if args.out == output.STDOUT else f"{args.out}: {kept}\n"
     output.say(notes + where, sys.stderr)
     return 0

@@ -7,19 +7,25 @@ from sway_gate.commands._common import Add, tell, tell_json
 
 
 def add_to(add: Add) -> None:
-    static = add("static", _static, "Judge adapters by their files alone, without torch.")
-    static.add_argument("adapters", nargs="+", metavar="ADAPTER", help="folder of an adapter")
-    static.add_argument("--base", metavar="BASE", help="folder of the base, to compare shapes with")
+    static = add("static", _static, "Check adapter files without loading a model (no torch).")
     static.add_argument(
-        "--verbose", action="store_true", help="every module, not only what stands out"
+        "adapters", nargs="+", metavar="ADAPTER", help="folder of an adapter, or a file in it"
     )
     static.add_argument(
-        "--json", action="store_true", help="print a JSON list, one entry an adapter"
+        "--base",
+        metavar="BASE",
+        help="hub id or folder of the base model, to compare with the adapter's config",
+    )
+    static.add_argument(
+        "--verbose", action="store_true", help="list every module, not only outliers"
+    )
+    static.add_argument(
+        "--json", action="store_true", help="print a JSON list with one entry per adapter"
     )
 
 
 def _static(args: argparse.Namespace) -> int:
-    """The worst of the adapters decides. Hooks name each file that changed: an adapter is checked once."""
+    """The worst adapter decides. A hook passes each changed file; each adapter is checked once."""
     from sway_gate.reports import static as reports
     from sway_gate.static.check import check_files
 
@@ -33,7 +39,7 @@ def _static(args: argparse.Namespace) -> int:
 
 
 def _adapter(path: str) -> str:
-    """The adapter's folder, for the folder or one of its files."""
+    """The folder of an adapter that is given by its folder or by one of its files."""
     from sway_gate.static.files import CONFIG, WEIGHTS
 
     folder, name = os.path.split(path)

@@ -1,4 +1,4 @@
-"""`sway trace`: what the forward passes of a run cost."""
+"""`sway trace`: summarize the cost of a run's forward passes."""
 
 import argparse
 
@@ -6,8 +6,10 @@ from sway_gate.commands._common import Add, count, tell, tell_json
 
 
 def add_to(add: Add) -> None:
-    trace = add("trace", _trace, "Sum up what a run's forward passes cost, and who asked for them.")
-    trace.add_argument("file", metavar="FILE", help="written by `sway run SPEC --trace FILE`")
+    trace = add("trace", _trace, "Summarize the cost of a run's forward passes by probe.")
+    trace.add_argument(
+        "file", metavar="FILE", help="a trace written by `sway gate SPEC --trace FILE`"
+    )
     trace.add_argument(
         "--format", choices=["terminal", "markdown", "md", "json"], default="terminal"
     )
@@ -16,7 +18,7 @@ def add_to(add: Add) -> None:
         type=count,
         default=5,
         metavar="N",
-        help="passes to show one by one; default 5",
+        help="number of slowest passes to list (default: 5)",
     )
 
 

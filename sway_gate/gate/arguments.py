@@ -1,4 +1,4 @@
-"""Checks of what a caller adds to a spec: the threshold and the weights of categories."""
+"""Checks of a caller's arguments: the threshold and the weights of categories."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
 
 
 def checked_threshold(given: Any, name: str) -> float | None:
-    """A number from 0 to 1, or None. Raises UsageError, with `name` for the argument, for anything else."""
+    """`given`: None or a number from 0 to 1. Raises UsageError with `name` otherwise."""
     if given is None:
         return None
     if _is_number(given) and 0 <= given <= 1:
@@ -18,7 +18,7 @@ def checked_threshold(given: Any, name: str) -> float | None:
 
 
 def checked_weights(given: Any, name: str) -> dict[str, float]:
-    """Weights by category; none for None. Raises UsageError, with `name` for the argument, for anything else."""
+    """`given` as weights by category; {} for None. Raises UsageError with `name` otherwise."""
     if given is None:
         return {}
     if not isinstance(given, Mapping) or not all(is_weight(*item) for item in given.items()):
@@ -36,10 +36,13 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:
-    """Raise UsageError if all categories of the suite's probes have weight 0, in `given` or else in the spec."""
+    """Raise UsageError if all categories of the suite's probes have weight 0.
+
+    `given` overrides the weights of the spec; messages call it `name`.
+    """
     weights = {**spec.defaults.weights(), **given}
     if all(weights.values()):
-        return  # the usual case needs no probe, whose import takes a moment
+        return  # avoids the import of the probes
     from sway_gate import probes
 
     judged = [probe for probe in spec.suite if probe.enabled and probe.kind != "null_adapter"]
@@ -48,5 +51,5 @@ def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:
         where = name if given else f"{spec.label}: defaults.score_weights"
         raise UsageError(
             f"{where}: the categories of the suite's probes ({', '.join(used)}) have weight 0;"
-            " give at least one of them more"
+            " give at least one of them a positive weight"
         )

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a run would measure, and what it would cost, without loading a model."""
+"""`--dry-run`: the measurement plan of a run and its cost, without loading a model."""
 
 from sway_gate.engine.estimate import describe_cost
 from sway_gate.engine.plan import null_plan, plan_notes, plan_probes
@@ -9,11 +9,11 @@ from sway_gate.spec.schema import Spec
 
 
 def dry_run(spec: Spec) -> str:
-    """What would be measured: a line a probe, the totals, and what it takes."""
+    """The measurement plan: one line per probe, then the totals and the cost."""
     try:
         folders = model_folders(spec)
     except SwayError:
-        folders = None  # without the base here it is not known whether it has a chat template
+        folders = None  # without the base, its chat template is unknown
     spec = with_data(spec)
     nulls = null_plan(spec)
     context = probe_context(spec, folders, online=False)

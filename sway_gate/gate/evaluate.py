@@ -1,4 +1,4 @@
-"""The evaluation: static checks, then the plan of all probes, one measurement, one judgement."""
+"""Evaluates a job: static checks, a plan of all probes, one measurement, one judgement."""
 
 import time
 from pathlib import Path
@@ -35,12 +35,14 @@ from sway_gate.static.config import BASE_OTHER_PATH
 
 
 def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> GateResult:
-    """The result without its paths: those of findings start from the adapter's folder, notes of paths are left out.
+    """The result, independent of where the files are.
 
-    A verdict by files alone needs no model. Raises AdapterError where the adapter's files are broken.
+    Paths of findings are relative to the adapter's folder, and notes with paths are left out. No
+    model is loaded if the files already decide. Raises AdapterError if the adapter's files are
+    broken.
     """
     started = time.perf_counter()
-    observe = job.observe or _nobody
+    observe = job.observe or _ignore
     observe(trace.Started(spec=job.spec.label, adapter=job.adapter.path, base=job.base.path))
     progress("static checks", 0, 0)
     findings, is_decided = _static_findings(job)
@@ -57,12 +59,12 @@ def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> Gate
     return result
 
 
-def _nobody(event: trace.Event) -> None:
-    """Observes nothing."""
+def _ignore(event: trace.Event) -> None:
+    """Ignore the event."""
 
 
 def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
-    """What the files show, and whether that decides. Raises AdapterError where they are broken."""
+    """The findings, and whether they decide. Raises AdapterError if the files are broken."""
     if job.folders is None:
         return (), False
     folder = job.folders.adapter
@@ -73,7 +75,7 @@ def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
 
 
 class _Outcome(NamedTuple):
-    """What came out of measuring; empty where the files alone decided."""
+    """The outcome of measuring; empty if the files already decided."""
 
     results: tuple[ProbeResult, ...] = ()
     device: str = ""
@@ -122,7 +124,7 @@ def _run_observed(
     readings: cache.Readings,
     progress: Progress,
 ) -> Measured:
-    """The answers to the plan; the job's observer is told of each pass."""
+    """The answers to the plan; each pass is reported to the job's observer."""
     keys = measurement_keys(planned)
     if job.observe is None:
         return run_plan(keys, opened.load, readings, progress)
@@ -134,11 +136,13 @@ def _run_observed(
 
 
 def _meta(backend: Backend, notes: tuple[str, ...]) -> dict[str, str]:
-    """How the readings were made, kept beside them for runs that need no backend."""
+    """Facts about the measurement, stored with the readings for runs that need no backend."""
     facts = backend.facts
     unreached = backend.unreached()
-    missed = f"{len(unreached)} adapted modules are never reached by a forward pass: {', '.join(unreached[:3])}"
-    lines = (*facts.notes, *notes, *((missed,) if unreached else ()))
+    lines = [*facts.notes, *notes]
+    if unreached:
+        first = ", ".join(unreached[:3])
+        lines.append(f"no forward pass uses {len(unreached)} adapted modules: {first}")
     return {
         "device": facts.device,
         "dtype": facts.dtype,
@@ -186,9 +190,9 @@ def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:
 
 
 def _notes(job: Job, outcome: _Outcome, findings: tuple[Finding, ...]) -> tuple[str, ...]:
-    """All notes except those of paths."""
+    """All notes except notes with paths."""
     remote_code = (
-        ("warning: trust_remote_code is on: the base's own code ran on this machine",)
+        ("warning: trust_remote_code is on: code of the base model ran on this machine",)
         if load_options(job.spec).trust_remote_code
         else ()
     )

@@ -1,7 +1,8 @@
-"""Cache keys: what a verdict and what a measurement depends on.
+"""Cache keys of verdicts and of readings.
 
-Files count by their digests, so that another checkout of the same files finds the same entries. Whatever is not listed
-here does not change a verdict. This module loads neither numpy nor torch.
+Files are identified by their digests, so that another checkout of the same files finds the same
+entries. Fields that are not listed here do not change a verdict. This module loads neither numpy
+nor torch.
 """
 
 import os
@@ -18,19 +19,22 @@ if TYPE_CHECKING:
 
 
 class VerdictIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a verdict depends on, besides the paths that `sway_gate.gate.run` adds to it."""
+    """Everything that a verdict depends on, except the paths that `sway_gate.gate.run` adds."""
 
     base: str
     adapter: str
     """Digests of the files."""
     base_id: str
-    """The base's hub id, which the static check compares with the adapter's config; "" for a folder."""
+    """The base's hub id, which the static check compares with the adapter's config.
+
+    "" for a folder.
+    """
     loading: Loading
     differential: bool
     chat_template: str
     seed: int
     suite: tuple[ProbeSpec, ...]
-    """With the digests of embedding models that are folders."""
+    """Each embedding model that is a folder is replaced by its digest."""
     sections: tuple[Section, ...]
     control: tuple[str, ...]
     threshold: float
@@ -63,15 +67,15 @@ def verdict_key(job: Job) -> str:
 
 
 def _by_digest(probe: ProbeSpec, embedders: dict[str, str]) -> ProbeSpec:
-    """The probe with the digest of its embedding model in place of the model's folder."""
+    """The probe with the folder of its embedding model replaced by the digest."""
     digest = embedders.get(embedding_model(probe))
     return msgspec.structs.replace(probe, embedding_model=digest) if digest else probe
 
 
 def readings_key(job: Job, nulls: "NullSettings") -> str:
-    """The cache key of the context of a reading: everything that it depends on besides view and request.
+    """The cache key of readings: everything that they depend on except view and request.
 
-    The number of nulls is not part of it: null i is the same among any number of them.
+    It does not contain the number of null adapters, because null i is the same for any number.
     """
     return cache.context_key(
         {

@@ -1,4 +1,4 @@
-"""How a spec's models are opened: which backend serves them, what it can do, and how it is loaded when it is needed."""
+"""Opens the backend of a job: its capabilities at once, its models when they are needed."""
 
 import gc
 import logging
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OpenBase:
-    """Keeps the base that was loaded last. Each adapter is taken off it before the next is put on."""
+    """Keeps the last loaded base. Its adapter is removed before the next one is applied."""
 
     def __init__(self) -> None:
         self._base: Source | None = None
@@ -30,21 +30,21 @@ class OpenBase:
         self._last: hf.HfBackend | None = None
 
     def load(self, source: "Source", settings: NullSettings) -> "hf.HfBackend":
-        """As `hf.load`. The backend that it gave before serves no more."""
+        """Like `hf.load`, but reuses the base. The backend returned before becomes invalid."""
         from sway_gate.backends import hf, loading
 
         if self._last is not None:
             self._last.leave()
         base = source._replace(adapter=Path())
         if self._opened is None or base != self._base:
-            self._opened = self._last = None  # two bases need not fit
+            self._opened = self._last = None  # two bases might not fit into memory
             self._opened, self._base = loading.open_base(source), base
         self._last = hf.load(source, settings, self._opened)
         return self._last
 
 
 class Opened:
-    """A backend that is loaded when something is left to measure. `backend` is None until then."""
+    """A backend that is loaded on demand. `backend` is None until then."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Opened:
 def open_models(
     job: Job, settings: NullSettings, progress: Progress, base: OpenBase | None
 ) -> Opened:
-    """The job's models. `base` serves several jobs with one load of their base."""
+    """The job's backend. `base` shares one load of a base model between jobs."""
     if job.folders is None:
         return _open_code(job.spec)
     if job.spec.defaults.differential:
         return Opened(ALL, partial(_load, job.spec, job.folders, settings, progress, base))
-    lacking = "differential: false: two models are loaded, without null adapters and other scales"
+    lacking = "differential: false: loads two models, without null adapters and scales"
     return Opened(
         frozenset({"generation", "recall"}),
         partial(_load, job.spec, job.folders, None, progress, None),
@@ -78,13 +78,13 @@ def open_models(
 
 
 def _open_code(spec: Spec) -> Opened:
-    """The models that code makes: the user's own, or synthetic ones."""
+    """A backend without files: the user's own code, or a synthetic one."""
     base, ft = spec.models.base, spec.models.ft
     if ft.kind == "dummy":
         synthetic = dummy.load(base, ft)
         return Opened(synthetic.capabilities, lambda: synthetic)
     backend = custom.load(ft.entry_point or "", base, ft)
-    ran = f"warning: custom backend {ft.entry_point}: its code ran on this machine"
+    ran = f"warning: custom backend: code of {ft.entry_point} ran on this machine"
     return Opened(backend.capabilities, lambda: backend, (ran,))
 
 
@@ -95,10 +95,10 @@ def _load(
     progress: Progress,
     base: OpenBase | None,
 ) -> Backend:
-    """The Hugging Face backend; two models side by side where there are no nulls to draw."""
+    """The Hugging Face backend. `settings` None loads two models, without null adapters."""
     progress("loading the model", 0, 0)
     with _without_collections():
-        # peft imports it where it is installed, and it warns of kernels that only some GPUs and CPUs have.
+        # peft imports it if it is installed; it warns about kernels that few devices have.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         try:
             from sway_gate.backends import hf, two_models
@@ -113,8 +113,11 @@ def _load(
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Importing torch and loading a model makes a million objects that stay: to search them for garbage again and
-    again, and once more at exit, takes a third of a short run."""
+    """Disable garbage collection while torch is imported and a model is loaded.
+
+    Both create a million objects that stay. Scanning them again and again, and once more at exit,
+    takes a third of a short run.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:

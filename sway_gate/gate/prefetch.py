@@ -1,4 +1,4 @@
-"""Downloads the models that a spec names."""
+"""Downloads the models of a spec."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from sway_gate.spec.schema import Spec
 
 
 def prefetch(spec: Spec) -> list[str]:
-    """Downloads what the spec names at its revisions; a line for each, with where it is and its commit."""
+    """Download the models of the spec. Return one line per model with its folder and commit."""
     from sway_gate.backends.embedding import PINNED
 
     lines = []
@@ -19,7 +19,7 @@ def prefetch(spec: Spec) -> list[str]:
         what = "embedding model"
         folder = hub.local(model, PINNED.get(model), online=True, what=what)
         lines.append(_fetched(what, model, folder))
-    return lines or [f"a {spec.models.ft.kind} backend has no files to fetch"]
+    return lines or [f"a {spec.models.ft.kind} backend has no files to download"]
 
 
 def _fetched(what: str, ref: str, folder: Path) -> str:

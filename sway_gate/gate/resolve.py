@@ -1,6 +1,6 @@
-"""Finds what a spec names: folders of models, their digests, versions, training data.
+"""Resolves a spec: training data, folders of models and their digests, versions.
 
-This module stays light: it loads neither numpy nor torch.
+This module loads neither numpy nor torch.
 """
 
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sway_gate.engine.trace import Observer
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
-# What only some probes use, and what these then say depends on.
+# Libraries that only these kinds use and that can change their numbers.
 _LIBRARIES_OF = {
     "adapter_revert": ("sentence-transformers",),
     "cluster_kl": ("sentence-transformers", "scikit-learn"),
@@ -32,18 +32,18 @@ _LIBRARIES_OF = {
 
 
 class Options(NamedTuple):
-    """What the command line adds to a spec. Where nothing is given, the spec's own values stay."""
+    """Options of a run; the threshold and the weights override the spec's."""
 
     threshold: float | None = None
     weights: Mapping[str, float] = MappingProxyType({})
     online: bool = False
     cache: bool = True
     observe: "Observer | None" = None
-    """Told what is measured while it is (see `sway_gate.engine.trace`); a verdict that is known is then made again."""
+    """Receives the events of `sway_gate.engine.trace`; a cached verdict is then not used."""
 
 
 class Loading(NamedTuple):
-    """How the base is loaded."""
+    """Settings for loading the base model."""
 
     dtype: str
     device: str
@@ -51,18 +51,18 @@ class Loading(NamedTuple):
 
 
 class Folders(NamedTuple):
-    """Where the files of the base and of the adapter are on this machine."""
+    """The folders of the base and of the adapter on this machine."""
 
     base: Path
     adapter: Path
 
 
 class Job(NamedTuple):
-    """A spec with everything that it names found, and what the verdict depends on besides the spec."""
+    """A resolved spec, and everything else that a run depends on."""
 
     spec: Spec
     folders: Folders | None
-    """None where code of the backend makes the models."""
+    """None for backends without files."""
     base: ModelFacts
     adapter: ModelFacts
     threshold: float
@@ -71,13 +71,13 @@ class Job(NamedTuple):
     platform: str
     cache: bool
     embedders: dict[str, str]
-    """Digest of each folder that embeddings are made with."""
+    """Digest of each embedding model that is a folder."""
     online: bool = False
     observe: "Observer | None" = None
 
 
 def with_data(spec: Spec) -> Spec:
-    """`spec` with the sections of the files that it names. Raises SpecError with every mistake in them."""
+    """`spec` with the sections of its data files. Raises SpecError with every mistake in them."""
     loaded = []
     if spec.data:
         from sway_gate.training_data.load import load_sections
@@ -96,7 +96,7 @@ def with_data(spec: Spec) -> Spec:
 
 
 def prepare(spec: Spec, options: Options) -> Job:
-    """Finds the data and the models, offline unless asked otherwise, and takes their digests."""
+    """Load the data, find the models and compute their digests. Raises SwayError."""
     spec = with_data(spec)
     folders = model_folders(spec, online=options.online)
     base, adapter = _model_facts(spec, folders)
@@ -111,7 +111,7 @@ def prepare(spec: Spec, options: Options) -> Job:
         weights={**spec.defaults.weights(), **options.weights},
         versions=_versions(spec),
         platform=f"{sys.platform} {platform.machine()} {accelerator(load_options(spec).device)}",
-        # What code made is not known by its files, and what is incomplete has no digest.
+        # Digests do not determine the results of remote code; an incomplete adapter has none.
         cache=options.cache and bool(adapter.digest) and not load_options(spec).trust_remote_code,
         embedders={
             folder: digest.model_digest(Path(folder))
@@ -147,7 +147,7 @@ def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, Model
 
 
 def load_options(spec: Spec) -> Loading:
-    """What base and fine-tuned model say of the one load that serves both; what `ft` leaves to itself, `base` says."""
+    """Settings of the one load for both models: `ft`'s, or `base`'s where `ft`'s are auto."""
     base, ft = spec.models.base, spec.models.ft
     return Loading(
         base.dtype if ft.dtype == "auto" else ft.dtype,
@@ -157,7 +157,7 @@ def load_options(spec: Spec) -> Loading:
 
 
 def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
-    """Where base and adapter lie on this machine; None where code of the backend makes them."""
+    """Find the base and the adapter; None for backends without files. Raises SwayError."""
     base, ft = spec.models.base, spec.models.ft
     if ft.kind != "hf":
         return None
@@ -168,7 +168,7 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
 
 
 def _adapter_digest(folder: Path) -> str:
-    """Of the files that count; "" where one is missing, which the static check then names."""
+    """Digest of the adapter's files; "" if one is missing, which the static check reports."""
     try:
         return digest.adapter_digest(folder)
     except Exception:
@@ -192,7 +192,7 @@ def _versions(spec: Spec) -> dict[str, str]:
 
 
 def accelerator(device: str) -> str:
-    """The device class without asking torch: the one named, or whether a CUDA device is visible."""
+    """The device class, found without torch: `device`, or cuda if a CUDA device is visible."""
     if device != "auto":
         return device
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,6 +1,6 @@
-"""Runs the gate: returns the cached verdict if there is one, else evaluates and caches it.
+"""Runs the gate: returns a cached verdict, or evaluates the job and caches its verdict.
 
-This module stays light: a cached verdict loads neither numpy nor torch.
+A cached verdict loads neither numpy nor torch.
 """
 
 import os
@@ -31,13 +31,13 @@ def run_gate(
 ) -> GateResult:
     """The verdict on a spec. `base` keeps the base model loaded for further runs.
 
-    Raises SwayError, each with its exit code, where files or models are not to be had.
+    Raises SwayError if no verdict can be reached.
     """
     return run_job(prepare(spec, options), progress, base)
 
 
 def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = None) -> GateResult:
-    """As `run_gate`, for a spec whose files have been found."""
+    """The verdict on a resolved spec. Raises SwayError if no verdict can be reached."""
     key = verdict_key(job) if job.cache else ""
     if key and not job.observe and (stored := cache.load_verdict(key)):
         result = msgspec.json.decode(stored, type=GateResult)
@@ -51,7 +51,7 @@ def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = Non
 
 
 def _located(job: Job, result: GateResult) -> GateResult:
-    """`result` with everything that depends on where the files of this run are: it is not cached."""
+    """`result` with the paths of this run, which are not cached."""
     notes, findings = (*job.spec.notes, *result.notes), result.findings
     if job.folders:
         adapter = job.folders.adapter
@@ -73,7 +73,7 @@ def _located(job: Job, result: GateResult) -> GateResult:
 
 
 def _base_notes(path: Path, base: str) -> tuple[str, ...]:
-    """The static check's note that quotes the paths of two bases."""
+    """The static check's notes that quote the paths of bases."""
     config, _ = read_config(path)
     named = config.base_model_name_or_path if config else None
     return tuple(

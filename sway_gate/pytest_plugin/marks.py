@@ -1,4 +1,4 @@
-"""From the marks of a function to its checks."""
+"""The checks of a marked function."""
 
 import hashlib
 import os
@@ -22,13 +22,16 @@ _SUITES = pytest.StashKey[dict[str, Suite]]()
 
 
 def params(metafunc: pytest.Metafunc, marks: Sequence[pytest.Mark]) -> list[Any]:
-    """A check of each probe of each mark's spec, and of its gate, with their ids. Raises UsageError for a mark that is
-    none, SpecError for a spec."""
+    """One parameter per check: each probe of each mark's spec, and the whole verdict.
+
+    Raises UsageError if a mark is wrong and SpecError if a spec is wrong.
+    """
     file, line, _ = metafunc.definition.location
     where = f"{file}:{(line or 0) + 1}: @pytest.mark.sway"
     if metafunc.config.pluginmanager.hasplugin(_RIVAL):
         raise UsageError(
-            f"{where}: dlm-sway's plugin serves this mark too; choose one: -p no:sway or -p no:sway_gate"
+            f"{where}: dlm-sway's plugin handles this mark too;"
+            " disable one of them with -p no:sway or -p no:sway_gate"
         )
     return [param for mark in marks for param in _params(metafunc, mark, len(marks), where)]
 
@@ -51,7 +54,7 @@ class _Arguments(NamedTuple):
 
 
 def _arguments(mark: pytest.Mark, where: str) -> tuple[str, float | None, dict[str, float]]:
-    """The mark's spec, threshold and weights. Raises UsageError where they are none."""
+    """The mark's spec, threshold and weights. Raises UsageError if one of them is wrong."""
     try:
         path, threshold, weights = _Arguments(*mark.args, **mark.kwargs)
     except TypeError as error:
@@ -66,12 +69,12 @@ def _arguments(mark: pytest.Mark, where: str) -> tuple[str, float | None, dict[s
 
 
 def _suite(metafunc: pytest.Metafunc, path: str, where: str) -> Suite:
-    """The session's suite of a spec: beside the test's file, else in the root folder."""
+    """The session's suite of a spec, in the folder of the test's file or in the root folder."""
     config = metafunc.config
     roots = dict.fromkeys((metafunc.definition.path.parent, config.rootpath))
     found = next((os.path.abspath(root / path) for root in roots if (root / path).exists()), None)
     if found is None:
-        raise UsageError(f"{where}: there is no {path} in {' or '.join(map(str, roots))}")
+        raise UsageError(f"{where}: {path} does not exist in {' or '.join(map(str, roots))}")
     suites = config.stash.setdefault(_SUITES, {})
     if found not in suites:
         folder = getattr(config, "workerinput", {}).get(SHARED_FOLDER)
@@ -81,6 +84,6 @@ def _suite(metafunc: pytest.Metafunc, path: str, where: str) -> Suite:
 
 
 def _label(path: str) -> str:
-    """As a person in the current folder names it."""
+    """The path relative to the current folder, if it is in it."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path

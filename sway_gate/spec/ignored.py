@@ -1,4 +1,4 @@
-"""Fields of dlm-sway's format that have no effect: a spec may set them, and the report says that they were ignored."""
+"""Fields of dlm-sway's format without effect: a spec can set them, and a note reports them."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ IGNORED: Final = {
 
 
 def ignored_note(reader: Reader) -> tuple[str, ...]:
-    """A note that lists the fields without effect that the file sets; none if it sets none."""
+    """A note that lists the fields without effect in the file; () if there are none."""
     structs: list[Struct] = [*reader.made(ModelRef), *reader.made(Defaults)]
     structs += reader.made(ProbeSpec)
     places = [
@@ -35,7 +35,7 @@ def ignored_note(reader: Reader) -> tuple[str, ...]:
 
 
 def _fields(node: yaml.Node) -> list[str]:
-    """The fields that a mapping sets, with those of its score_weights."""
+    """The fields that a mapping sets, and the fields of its score_weights."""
     found = entries(node)
     weights = found["score_weights"][1] if "score_weights" in found else None
     inner = entries(weights) if isinstance(weights, yaml.MappingNode) else {}

@@ -1,4 +1,7 @@
-"""YAML text to a bounded tree of nodes, and single nodes to values. Nothing is coerced, and no tag builds an object."""
+"""Parses YAML text into a bounded tree of nodes, and single nodes into values.
+
+Nothing is coerced, and no tag builds an object.
+"""
 
 import re
 from typing import Any, Final, NoReturn
@@ -13,7 +16,7 @@ MAX_DEPTH: Final = 64
 MAX_NODES: Final = 100_000
 MAX_PROBLEMS: Final = 50
 MAX_DIGITS: Final = 100
-"""Of a number: a longer one is a mistake, and slow to convert."""
+"""Maximum digits of a number; a longer one is a mistake, and slow to convert."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE: Final = "tag:yaml.org,2002:"
@@ -41,14 +44,15 @@ def position(part: Any) -> tuple[int, int]:
     return part.start_mark.line + 1, part.start_mark.column + 1
 
 
-# ------------------------------------------------------------------------------------------------ text -> nodes
+# ------------------------------------------------------------------------------------ text -> nodes
 
 
 def compose(text: str, label: str) -> yaml.Node:
     """The root node of the one document in `text`.
 
-    Raises SpecError if the text is not YAML, is empty, has a tag outside the core ones, or is too large: more than
-    MAX_NODES values with every alias expanded, nested deeper than MAX_DEPTH, or a value that contains itself.
+    Raises SpecError if the text is not YAML, is empty, has a tag outside the core ones, or is too
+    large: more than MAX_NODES values with every alias expanded, nested deeper than MAX_DEPTH, or a
+    value that contains itself.
     """
     if bad := _TextReader.NON_PRINTABLE.search(text):
         line, start = text.count("\n", 0, bad.start()) + 1, text.rfind("\n", 0, bad.start())
@@ -60,9 +64,9 @@ def compose(text: str, label: str) -> yaml.Node:
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+        problem = " ".join(f"{error.context or ''} {error.problem or ''}".split())
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        _refuse(label, line, column, f"not valid YAML: {said}")
+        _refuse(label, line, column, f"not valid YAML: {problem}")
     if root is None:
         _refuse(label, 1, 1, "the file is empty")
     _extent(root, label, {})
@@ -88,12 +92,10 @@ def _survey(text: str, label: str) -> None:
         if count > MAX_NODES:
             _refuse(label, line, column, f"more than {MAX_NODES} values; split the file")
         if documents > 1:
-            _refuse(
-                label, line, column, "a second document starts here; one file holds one document"
-            )
+            _refuse(label, line, column, "a second document starts here; use one file per document")
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in _TAGS[type(event)]:
-            wrong = f"the tag {shown(tag)} is not supported here; write the plain value"
+            wrong = f"the tag {shown(tag)} is not supported; write the plain value"
             tags.append(f"{label}:{line}:{column}: {wrong}")
     if tags:
         raise SpecError(tags[:MAX_PROBLEMS])
@@ -102,10 +104,10 @@ def _survey(text: str, label: str) -> None:
 def _extent(
     node: yaml.Node, label: str, known: dict[int, tuple[int, int] | None]
 ) -> tuple[int, int]:
-    """(values, levels) under `node` with every alias expanded; `known` holds None for nodes that are being walked.
+    """(values, levels) under `node`, aliases expanded; `known` is None for nodes in progress.
 
-    An alias comes after its anchor, so its extent is known by then, and the recursion goes no deeper than the text is
-    nested.
+    An alias comes after its anchor, so its extent is known by then, and the recursion goes no
+    deeper than the text is nested.
     """
     line, column = position(node)
     if id(node) in known:
@@ -117,10 +119,10 @@ def _extent(
         inner_values, inner_levels = _extent(child, label, known)
         values, levels = values + inner_values, max(levels, inner_levels + 1)
     if values > MAX_NODES:
-        wrong = f"more than {MAX_NODES} values once its aliases are written out"
+        wrong = f"more than {MAX_NODES} values after its aliases are expanded"
         _refuse(label, line, column, wrong)
     if levels > MAX_DEPTH + 1:
-        wrong = f"nested deeper than {MAX_DEPTH} levels once its aliases are written out"
+        wrong = f"nested deeper than {MAX_DEPTH} levels after its aliases are expanded"
         _refuse(label, line, column, wrong)
     known[id(node)] = values, levels
     return values, levels
@@ -132,7 +134,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-# ----------------------------------------------------------------------------------------------- node -> value
+# ------------------------------------------------------------------------------------ node -> value
 
 
 def kind_of(node: yaml.Node) -> str:
@@ -158,7 +160,7 @@ def describe(node: yaml.Node) -> str:
 
 
 def integer(node: yaml.Node) -> int:
-    """The node's whole number. Raises ValueError if it is none."""
+    """The node's value. Raises ValueError if it is not a whole number."""
     if not isinstance(node, yaml.ScalarNode) or kind_of(node) != "int":
         raise ValueError
     if len(node.value) > MAX_DIGITS:
@@ -167,7 +169,7 @@ def integer(node: yaml.Node) -> int:
 
 
 def real(node: yaml.Node) -> float:
-    """The node's number. Raises ValueError if it is none."""
+    """The node's value. Raises ValueError if it is not a number."""
     kind = kind_of(node)
     if kind == "int":
         return float(integer(node))
@@ -181,14 +183,14 @@ def real(node: yaml.Node) -> float:
 
 
 def boolean(node: yaml.Node) -> bool:
-    """The node's truth value. Raises ValueError if it is none."""
+    """The node's value. Raises ValueError if it is not true or false."""
     if kind_of(node) != "bool":
         raise ValueError
     return bool(SafeConstructor.bool_values[node.value.lower()])
 
 
 def entries(node: yaml.Node) -> Entries:
-    """Key -> (key node, value node). Own keys win over merged ones (`<<`), earlier merges over later ones."""
+    """Key -> (key node, value node). Own keys override merged ones (`<<`), the first merge wins."""
     own: Entries = {}
     merged: Entries = {}
     for key, value in node.value:

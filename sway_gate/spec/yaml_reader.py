@@ -1,6 +1,6 @@
-"""Nodes of YAML to msgspec structs, with the line and column of every mistake, and all mistakes at once.
+"""Converts YAML nodes to msgspec structs and collects every mistake with its line and column.
 
-The structs' own type hints and limits (`msgspec.inspect`) say what a value must be.
+The type hints and limits of the structs (`msgspec.inspect`) determine the accepted values.
 """
 
 import difflib
@@ -48,7 +48,7 @@ class Checked(Protocol):
 
 
 class At(NamedTuple):
-    """Where in the document a value is: the struct that contains it, and the path inside that struct."""
+    """The place of a value in the document: its struct, and the path inside that struct."""
 
     place: str = ""
     field: str = ""
@@ -60,7 +60,7 @@ class At(NamedTuple):
     def item(self, index: int) -> "At":
         return self._replace(field=f"{self.field}[{index}]")
 
-    def says(self, text: str) -> str:
+    def message(self, text: str) -> str:
         return ": ".join(filter(None, (self.place, f"{self.field} {text}".strip())))
 
 
@@ -71,7 +71,7 @@ def suggestion(word: str, options: Sequence[str]) -> str:
 
 
 def range_of(kind: Number) -> str:
-    """The limits as text, with a space in front; "" if there are none."""
+    """The limits as text that starts with a space; "" if there are none."""
     if kind.ge is not None and kind.le is not None:
         return f" from {kind.ge} to {kind.le}"
     words = {"at least": kind.ge, "greater than": kind.gt, "at most": kind.le, "less than": kind.lt}
@@ -107,9 +107,10 @@ def struct_type(cls: Any) -> Any:
 
 
 class Reader:
-    """Nodes to structs. Notes every mistake with its place; `finish` raises them all.
+    """Converts nodes to structs. Notes every mistake with its place; `finish` raises them all.
 
-    `hidden` are fields that no file may set; a hidden `line` is filled with the 1-based line of the struct.
+    `hidden` are fields that files cannot set; a hidden `line` is filled with the 1-based line of
+    the struct.
     """
 
     def __init__(self, label: str, families: Families, hidden: Collection[str] = ()) -> None:
@@ -119,7 +120,7 @@ class Reader:
         self._thinned: set[str] = set()
 
     def read(self, root: yaml.Node, cls: type[T]) -> T:
-        """The document as `cls`. If mistakes were noted, it has defaults in their places, or is INVALID."""
+        """The document as `cls`, with defaults instead of wrong values, or INVALID."""
         wanted: Any = cls
         value: T = self._struct(root, struct_type(wanted), At())
         return value
@@ -129,11 +130,11 @@ class Reader:
         return [value for value, _, _ in self._origin.values() if isinstance(value, cls)]
 
     def is_whole(self, path: str) -> bool:
-        """Whether the list at `path` has all its elements: those with mistakes are left out."""
+        """Whether the list at `path` is complete; elements with mistakes are left out."""
         return path not in self._thinned
 
     def place(self, struct: object) -> str:
-        """Where the struct is, as messages name it."""
+        """The place of the struct, as in messages."""
         return self._origin[id(struct)][2].path
 
     def node(self, struct: object) -> yaml.Node:
@@ -147,7 +148,7 @@ class Reader:
         self.blame_node(value, self.place(struct), field, text)
 
     def blame_node(self, node: yaml.Node, place: str, field: str, text: str) -> None:
-        """Note that the value of `field`, at `node`, is wrong, even if no struct could be made around it."""
+        """Note that the value of `field`, at `node`, is wrong, even if it belongs to no struct."""
         self._note(node, At(place, field), text)
 
     def finish(self) -> None:
@@ -163,7 +164,7 @@ class Reader:
         raise SpecError(lines)
 
     def _note(self, node: yaml.Node, at: At, text: str) -> Any:
-        self._problems[(*position(node), at.says(text))] = None
+        self._problems[(*position(node), at.message(text))] = None
         return INVALID
 
     def _reject(self, node: yaml.Node, at: At, need: str) -> Any:
@@ -233,8 +234,10 @@ class Reader:
         return node.value
 
     def _choice(self, node: yaml.Node, allowed: tuple[Any, ...], at: At) -> Any:
-        """One of the allowed values. YAML 1.1 reads on and off as truth values: if those words are allowed, they are
-        taken as written."""
+        """One of the allowed values.
+
+        YAML 1.1 reads on and off as truth values; if those words are allowed, they stay words.
+        """
         shape = kind_of(node)
         if shape == "bool" and node.value.lower() in allowed:
             return node.value.lower()
@@ -293,7 +296,7 @@ class Reader:
     # Structs
 
     def _struct(self, node: yaml.Node, kind: inspect.StructType, at: At) -> Any:
-        """The struct, with defaults in the places of wrong values; INVALID if a wrong value has no default."""
+        """The struct, with defaults instead of wrong values; INVALID if one has no default."""
         if not isinstance(node, yaml.MappingNode):
             return self._reject(node, at, "a mapping")
         if family := self._families.get(kind.cls):
@@ -336,7 +339,7 @@ class Reader:
     def _fields(
         self, node: yaml.MappingNode, fields: Sequence[inspect.Field], at: At
     ) -> dict[str, Any] | None:
-        """Value or INVALID for each field that the mapping sets; None if a required one is missing."""
+        """Value or INVALID for each field of the mapping; None if a required one is missing."""
         known = {field.encode_name: field for field in fields if field.name not in self._hidden}
         self._check_keys(node, at)
         given = entries(node)
@@ -353,7 +356,7 @@ class Reader:
         return None if missing else values
 
     def _check_keys(self, node: yaml.Node, at: At) -> None:
-        """Note keys that are given twice or are not text, and merges of other values than mappings."""
+        """Note keys that are repeated or not text, and merges of values that are not mappings."""
         first: dict[str, int] = {}
         for key, value in node.value:
             if key.tag == MERGE:
@@ -361,7 +364,7 @@ class Reader:
             elif not isinstance(key, yaml.ScalarNode):
                 self._note(key, at, f"a key must be text, got {describe(key)}")
             elif key.value in first:
-                twice = f"is given twice, first in line {first[key.value]}"
+                twice = f"is repeated; it is first set in line {first[key.value]}"
                 self._note(key, at, f"the key {shown(key.value)} {twice}")
             else:
                 first[key.value], _ = position(key)

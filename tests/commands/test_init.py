@@ -56,21 +56,21 @@ def test_a_suite_that_is_there_is_kept(folder, capsys):
     assert (init(), (folder / "sway.yaml").read_text(encoding="utf-8")) == (2, "mine")
     assert (
         capsys.readouterr().err
-        == "error: sway.yaml is there already; --force overwrites it, -o names another file\n"
+        == "error: sway.yaml already exists; use --force to overwrite it or -o FILE to write another file\n"
     )
     assert (init("--force"), load_spec("sway.yaml").version) == (0, 1)
 
 
 REFUSED = {
-    "a folder that is not there": (["-o", "x/sway.yaml"], "-o x/sway.yaml: there is no folder "),
+    "a folder that is not there": (["-o", "x/sway.yaml"], "-o x/sway.yaml: the folder "),
     "a folder": (["-o", "."], "-o .: is a folder; name a file in it"),
     "over the data": (
         ["-o", "notes.md", "--force"],
         "-o notes.md would overwrite the input notes.md",
     ),
     "over the adapter": (["-o", "adapter_config.json"], "has the name of an adapter's file"),
-    "an empty name": (["-o", ""], "is no name of a file"),
-    "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long a name"),
+    "an empty name": (["-o", ""], "is not a file name"),
+    "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long; choose a shorter name"),
     "no such data": (["--data", "none.md"], "none.md: no such file"),
     "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; name it under dlm_source"),
 }
@@ -124,8 +124,7 @@ def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, v
 def test_a_base_that_is_not_on_this_machine_is_told(folder, capsys):
     assert cli.main(["init", str(demo.HEALTHY), "--base", "modle", "--data", "notes.md"]) == 0
     assert (
-        "  not on this machine: modle; `sway prefetch sway.yaml` downloads it\n"
-        in capsys.readouterr().out
+        "  not on this machine: modle; run `sway prefetch sway.yaml`\n" in capsys.readouterr().out
     )
 
 

@@ -284,7 +284,7 @@ def test_the_files_alone_may_decide(project: Project, monkeypatch: pytest.Monkey
     result = project.run()
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
-        ["not measured, the adapter's files decide: lora_B is all zero", "lora_B is all zero; *"]
+        ["not measured; the adapter's files decide: lora_B is all zero", "lora_B is all zero; *"]
     )
 
 
@@ -329,7 +329,7 @@ def test_there_is_no_result_without_a_mark(project: Project) -> None:
     project.write("def test_it(sway_result): pass")
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["sway_result is for tests that are marked with @pytest.mark.sway"])
+    result.stdout.fnmatch_lines(["sway_result requires @pytest.mark.sway on the test"])
 
 
 OTHER_MARKS = {
@@ -358,9 +358,9 @@ BROKEN = {
     "no spec": (
         "sway('none.yaml')",
         "",
-        ["test_it.py:3: @pytest.mark.sway: there is no none.yaml in *"],
+        ["test_it.py:3: @pytest.mark.sway: none.yaml does not exist in *"],
     ),
-    "a folder": ("sway('.')", "", ["*is a folder; name the file in it"]),
+    "a folder": ("sway('.')", "", ["*is a folder; give the file in it"]),
     "no argument": (
         "sway",
         "",
@@ -430,7 +430,7 @@ def test_a_mark_out_of_sight_is_an_error(project: Project, test: str) -> None:
     project.write(test)
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["@pytest.mark.sway was not seen when tests were made: *"])
+    result.stdout.fnmatch_lines(["@pytest.mark.sway was not applied at collection: *"])
 
 
 def test_two_plugins_do_not_serve_one_mark(project: Project) -> None:
@@ -438,7 +438,9 @@ def test_two_plugins_do_not_serve_one_mark(project: Project) -> None:
     project.pytester.makeconftest(
         "def pytest_configure(config): config.pluginmanager.register(object(), 'sway')"
     )
-    project.run().stdout.fnmatch_lines(["*dlm-sway's plugin serves this mark too; choose one: *"])
+    project.run().stdout.fnmatch_lines(
+        ["*dlm-sway's plugin handles this mark too; disable one of them *"]
+    )
 
 
 FAULTS = {
@@ -449,7 +451,7 @@ FAULTS = {
     "code that breaks": ("kind: custom, entry_point: 'counted:note'", "*counted:note*"),
     "code that stops": (
         "kind: custom, entry_point: 'counted:stop'",
-        "the suite broke off: Stop: at once (SWAY_DEBUG*",
+        "the suite stopped: Stop: at once (set SWAY_DEBUG*",
     ),
 }
 
@@ -569,7 +571,7 @@ def test_a_worker_that_dies_is_not_followed(project: Project) -> None:
     result = project.run_outside("-n", "2", "--max-worker-restart", "4")
     assert result.parseoutcomes()["failed"] == 1
     assert result.parseoutcomes()["errors"] == 3
-    result.stdout.fnmatch_lines(["the worker that ran this suite left no result: *"])
+    result.stdout.fnmatch_lines(["the worker that ran this suite ended without a result *"])
     assert project.notes().count("load") == 1
 
 

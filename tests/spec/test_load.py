@@ -1,4 +1,4 @@
-"""sway.yaml: what it may hold, and the line that every mistake gets."""
+"""sway.yaml: valid documents, and the line of every mistake."""
 
 import io
 import json
@@ -313,7 +313,7 @@ BEYOND_SCHEMA = [
     ("delta_kl", "top_k: ^3.0", f"{TOP_K} 3.0"),
     ("delta_kl", "top_k: ^9223372036854775808", f"{TOP_K} 9223372036854775808"),
     ("delta_kl", 'top_k: ^!!int ""', f"{TOP_K} ''"),
-    ("delta_kl", "^name: q", "the key 'name' is given twice, first in line 3"),
+    ("delta_kl", "^name: q", "the key 'name' is repeated; it is first set in line 3"),
     ("delta_kl", "<<: ^3", "<< merges mappings, got the number 3"),
     ("delta_kl", "? ^[a] : 3", "a key must be text, got a list of 1"),
     ("adapter_ablation", "lambdas: ^[0, 1, 1.0]", "lambdas must hold at least 3 different numbers"),
@@ -368,31 +368,31 @@ FILES = [
     (HEAD, "1:1: suite is missing"),
     (
         HEAD + PROBE.replace("]", ", {name: p, kind: external_perplexity}]"),
-        "2:43: suite[1] (external_perplexity): name is 'p', as in suite[0] (delta_kl) in line 2; it must be unique",
+        "2:43: suite[1] (external_perplexity): name must be unique, but 'p' is also the name of suite[0] (delta_kl) in line 2",
     ),
     (HEAD + "suite: []", "2:8: suite must have at least 1 element, got 0"),
     (HEAD + "suite: [3]", "2:9: suite[0] must be a mapping, got the number 3"),
     (
         HEAD + "suite: [{name: p, kind: delta_kl, enabled: false}]",
-        "2:8: suite must hold an enabled probe besides null_adapter, or nothing is judged",
+        "2:8: suite must contain at least one enabled probe other than null_adapter",
     ),
     (
         HEAD + "suite: [{name: p, kind: null_adapter}]",
-        "2:8: suite must hold an enabled probe besides null_adapter, or nothing is judged",
+        "2:8: suite must contain at least one enabled probe other than null_adapter",
     ),
     (
         HEAD
         + PROBE.replace("]", ", {name: n, kind: null_adapter}, {name: m, kind: null_adapter}]"),
-        "2:83: suite[2] (null_adapter): kind is 'null_adapter', as in suite[1] (null_adapter) in line 2; "
-        "it must be unique",
+        "2:83: suite[2] (null_adapter): kind must be 'null_adapter' only once; "
+        "the first is suite[1] (null_adapter) in line 2",
     ),
     (
         HEAD.replace(", adapter: org/lora", "") + PROBE,
-        "1:34: models: ft needs an adapter: the folder or hub id of what was trained",
+        "1:34: models: ft must have an adapter: a folder or a hub id",
     ),
     (
         HEAD.replace("ft: {base: gpt2", "ft: {base: gpt3") + PROBE,
-        "1:41: models.ft: base must be the base of models.base, 'gpt2', got 'gpt3'",
+        "1:41: models.ft: base must be the same as in models.base, 'gpt2', got 'gpt3'",
     ),
     (REVISIONS + PROBE, "1:47: models: ft must have the revision of models.base, 'a', got 'b'"),
     (
@@ -404,7 +404,7 @@ FILES = [
     ),
     (
         HEAD.replace("{base: gpt2}", "{base: gpt2, kind: api}") + PROBE,
-        "1:35: models.base: kind 'api' is known but not built yet; use hf, custom or dummy",
+        "1:35: models.base: kind 'api' is not supported yet; use hf, custom or dummy",
     ),
     (
         HEAD + PROBE + "sections: [{kind: prose, content: ' '}]",
@@ -422,7 +422,7 @@ FILES = [
         HEAD
         + PROBE
         + "sections: [{kind: prose, content: a, id: x}, {kind: prose, content: b, id: x}]",
-        "3:76: sections[1] (prose): id is 'x', as in sections[0] (prose); it must be unique",
+        "3:76: sections[1] (prose): id must be unique, but 'x' is also the id of sections[0] (prose)",
     ),
     (
         HEAD + PROBE + "defaults: {score_weights: {adherance: 1}}",
@@ -432,7 +432,7 @@ FILES = [
         HEAD
         + PROBE
         + "defaults: {score_weights: {adherence: 0, attribution: 0, calibration: 0, ablation: 0}}",
-        "3:27: defaults: score_weights must leave at least one category a positive weight",
+        "3:27: defaults: score_weights must give at least one category a positive weight",
     ),
     (
         HEAD + PROBE + "defaults: {concurrent_probes: 33}",
@@ -441,27 +441,27 @@ FILES = [
     (HEAD + PROBE + "control: ''", "3:10: control must not be empty"),
     (
         HEAD + PROBE + "dlm_source: \\\\host\\share",
-        "3:13: dlm_source is a path on the network; copy it to this machine",
+        "3:13: dlm_source is a network path; copy it to this machine",
     ),
     (HEAD + PROBE + "suites: []", "3:1: unknown field 'suites'; did you mean 'suite'?"),
     ("", "1:1: the file is empty"),
     ("- 1", "1:1: must be a mapping, got a list of 1"),
     ("text", "1:1: must be a mapping, got the text 'text'"),
-    ("a: 1\n---\nb: 2", "2:1: a second document starts here; one file holds one document"),
+    ("a: 1\n---\nb: 2", "2:1: a second document starts here; use one file per document"),
     ("a: \0", "1:4: the character '\\x00' is not allowed in YAML"),
     ("a:\nb \ud800", "2:3: the character '\\ud800' is not allowed in YAML"),
     (
         "a: !!python/object/apply:os.getcwd []",
         "1:4: the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd' is not",
     ),
-    ("a: !mine b", "1:4: the tag '!mine' is not supported here; write the plain value"),
+    ("a: !mine b", "1:4: the tag '!mine' is not supported; write the plain value"),
     (
         "a: !!binary aGk=",
-        "1:4: the tag 'tag:yaml.org,2002:binary' is not supported here; write the plain value",
+        "1:4: the tag 'tag:yaml.org,2002:binary' is not supported; write the plain value",
     ),
     (
         "a: !!map b",
-        "1:4: the tag 'tag:yaml.org,2002:map' is not supported here; write the plain value",
+        "1:4: the tag 'tag:yaml.org,2002:map' is not supported; write the plain value",
     ),
     ("[" * 100_000, "1:65: nested deeper than 64 levels"),
     ("- " * 100_000, "1:129: nested deeper than 64 levels"),
@@ -469,11 +469,11 @@ FILES = [
     ("a: &a {<<: *a}", "1:4: this value contains itself through an alias"),
     (
         "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)),
-        "16:6: more than 100000 values once its aliases are written out",
+        "16:6: more than 100000 values after its aliases are expanded",
     ),
     (
         "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 100)),
-        "65:6: nested deeper than 64 levels once its aliases are written out",
+        "65:6: nested deeper than 64 levels after its aliases are expanded",
     ),
     ("a: b: c", "1:5: not valid YAML: mapping values are not allowed"),
     ("a: *b", "1:4: not valid YAML: found undefined alias"),
@@ -571,7 +571,7 @@ def test_other_kinds_bring_their_limits(field, said):
         read_style(f"{{name: a, kind: style, {field}}}")
 
 
-# ------------------------------------------------------------------------------------- defaults, sections, control
+# ---------------------------------------------------------------------- defaults, sections, control
 
 
 @pytest.mark.parametrize(
@@ -653,7 +653,7 @@ def test_a_section_id_is_a_hash_of_kind_and_content():
     assert read(HEAD + PROBE + SECTIONS).sections[0].id == "f1e042c953386f81"
 
 
-# ---------------------------------------------------------------------------------------------------------- paths
+# -------------------------------------------------------------------------------------------- paths
 
 
 def with_adapter(adapter):
@@ -677,7 +677,7 @@ def test_the_current_folder_is_second_and_noted_once(folder):
     loaded = read(with_adapter("runs/a").replace("gpt2", "runs/a"), folder)
     assert loaded.models.base.base == loaded.models.ft.adapter == str(folder / "cwd/runs/a")
     assert loaded.notes == (
-        f"'runs/a' was found in the current folder, not beside the spec: {folder / 'cwd' / 'runs' / 'a'}",
+        f"'runs/a' was found in the current folder, not in the folder of the spec: {folder / 'cwd' / 'runs' / 'a'}",
     )
 
 
@@ -714,7 +714,7 @@ def test_a_missing_path_is_told_with_the_folders_looked_in(folder):
 
 def test_a_share_is_refused_unopened():
     (problem,) = mistakes(with_adapter("\\\\host\\share"))
-    assert "is a path on the network" in problem
+    assert "is a network path" in problem
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -727,11 +727,11 @@ def test_dlm_source_need_not_exist(there, folder):
 def test_an_adapter_of_the_base_is_noted():
     loaded = read(HEAD.replace("{base: gpt2}", "{base: gpt2, adapter: a/b}") + PROBE)
     assert loaded.notes == (
-        "models.base.adapter is ignored: the base is the model without an adapter",
+        "models.base.adapter is ignored: the base is measured without an adapter",
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- load
+# --------------------------------------------------------------------------------------------- load
 
 
 def test_load_resolves_beside_the_file(folder):
@@ -751,10 +751,14 @@ def test_load_from_standard_input(monkeypatch):
 
 UNREADABLE = [
     ("gone.yaml", None, "gone.yaml: no such file"),
-    (".", None, ".: is a folder; name the file in it"),
-    ("bad\0.yaml", None, "'bad\\x00.yaml': cannot be read: its name holds a NUL character"),
+    (".", None, ".: is a folder; give the file in it"),
+    ("bad\0.yaml", None, "'bad\\x00.yaml': cannot be read: its name contains a NUL character"),
     ("latin.yaml", b"a: 1\nb: \xe9", "latin.yaml:2:1: not UTF-8 text; save the file as UTF-8"),
-    ("big.yaml", b"#" * (MAX_BYTES + 1), "big.yaml: larger than 4 MiB; a spec is a small file"),
+    (
+        "big.yaml",
+        b"#" * (MAX_BYTES + 1),
+        "big.yaml: larger than 4 MiB; move long texts to files under data",
+    ),
     ("wide.yaml", "a: b".encode("utf-16"), "wide.yaml:1:1: not UTF-8 text; save the file as UTF-8"),
 ]
 
@@ -825,7 +829,7 @@ def test_import_is_light():
     assert done.stdout.strip() == "set()"
 
 
-# --------------------------------------------------------------------------------------------------------- schema
+# ------------------------------------------------------------------------------------------- schema
 
 
 def validator():
@@ -875,6 +879,6 @@ def test_names_are_compared_also_where_entries_are_wrong(tmp_path: Path) -> None
     text = f"models: {{base: {{base: o/m}}, ft: {{base: o/m, adapter: o/a}}}}\nsuite: {suite}\n"
     with pytest.raises(
         SpecError,
-        match=r"suite\[1\] \(leakage\): name is 'a', as in suite\[0\] \(delta_kl\) in line 2",
+        match=r"suite\[1\] \(leakage\): name must be unique, but 'a' is also the name of suite\[0\] \(delta_kl\) in line 2",
     ):
         parse_spec(text, "sway.yaml", str(tmp_path))

@@ -183,7 +183,7 @@ def test_standard_output_holds_the_fragment_alone(folder: Path, capsys: Any) -> 
 
 REFUSED = {
     "over the spec": (["-o", "sway.yaml"], "would overwrite the input sway.yaml"),
-    "no folder": (["-o", "none/m.yaml"], "there is no folder"),
+    "no folder": (["-o", "none/m.yaml"], "does not exist; create it first"),
     "a folder": (["-o", "."], "is a folder"),
     "none": (["-n", "0"], "must be a whole number of 1 or more"),
     "another mode": (["--mode", "gold"], "invalid choice"),
