@@ -47,7 +47,7 @@ COMMANDS = (
     prefetch,
     cache,
 )
-EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 invalid command, spec or file, 3 could not decide"
+EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
 UNDECIDED = 3
 INTERRUPTED = 130
 

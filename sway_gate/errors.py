@@ -1,6 +1,6 @@
 """Every error that a user can cause or meet, each with its exit code.
 
-0 pass, 1 fail, 2 invalid command, spec or file, 3 could not decide.
+0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide.
 """
 
 

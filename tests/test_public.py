@@ -1,4 +1,4 @@
-"""`import sway_gate`: light, typed, and the same verdicts as the command's."""
+"""`import sway_gate`: light, typed, and the same verdicts as the command."""
 
 import inspect
 import json
@@ -44,7 +44,7 @@ def test_the_import_is_light(tmp_path: Path) -> None:
 
 
 def test_the_function_is_not_hidden_by_a_module(tmp_path: Path) -> None:
-    """A module of the package with the name of a public function would take its place once it is imported."""
+    """A submodule with the name of a public function would replace it when it is imported."""
     modules = {path.stem for path in (ROOT / "sway_gate").iterdir()}
     assert not modules & set(sway_gate.__all__)
 
@@ -54,7 +54,7 @@ def test_every_public_name_is_there(name: str) -> None:
     assert getattr(sway_gate, name).__doc__ or name == "__version__"
 
 
-def test_what_is_not_public_is_no_attribute() -> None:
+def test_other_names_are_not_attributes() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'judgement'"):
         _ = sway_gate.judgement
 
@@ -89,7 +89,7 @@ def test_run_is_sway_run(place: Path, given: Any) -> None:
     )
 
 
-def test_threshold_and_weights_stand_in_place_of_the_specs(place: Path) -> None:
+def test_threshold_and_weights_override_the_spec(place: Path) -> None:
     found = sway_gate.run("sway.yaml", threshold=0.99, weights={"adherence": 0.0})
     assert (found.threshold, found.categories["adherence"].weight, found.verdict) == (
         0.99,
@@ -171,7 +171,7 @@ SUITES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("fields", "prompts"), SUITES.values(), ids=SUITES)
-def test_check_takes_what_python_has(
+def test_check_takes_paths_and_texts(
     place: Path, monkeypatch: Any, fields: Any, prompts: tuple[str, ...]
 ) -> None:
     (place / "p.txt").write_text("three\nfour\n", encoding="utf-8")

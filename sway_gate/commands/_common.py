@@ -164,7 +164,7 @@ def positive_count(text: str) -> int:
 
 def no_verdict(parser: argparse.ArgumentParser) -> None:
     """Set the epilog of a command whose exit code is not a verdict."""
-    parser.epilog = "exit codes: 0 success, 2 invalid command or file, 3 could not complete"
+    parser.epilog = "exit codes: 0 success, 2 wrong command or file, 3 could not complete"
 
 
 def tolerance_argument(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, tell
+from sway_gate.commands._common import Add, no_verdict, tell
 
 
 def add_to(add: Add) -> None:
@@ -10,6 +10,7 @@ def add_to(add: Add) -> None:
     cache.add_argument(
         "action", nargs="?", choices=["clear"], metavar="clear", help="remove every entry"
     )
+    no_verdict(cache)
 
 
 def _cache(args: argparse.Namespace) -> int:

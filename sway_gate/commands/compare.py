@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sway_gate.reports.comparison import Style
 
 
-_NEITHER = "2 invalid command, spec or file, 3 could not decide"
+_NEITHER = "2 wrong command, spec or file, 3 could not decide"
 
 
 def add_to(add: Add) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sway_gate.commands import cache as cache_command
-from sway_gate.commands._common import Add, tell, tell_json
+from sway_gate.commands._common import Add, no_verdict, tell, tell_json
 from sway_gate.version import __version__
 
 _NETWORK = {
@@ -46,6 +46,7 @@ EXTRAS = {
 def add_to(add: Add) -> None:
     doctor = add("doctor", _doctor, "List installed and missing parts, devices, caches and models.")
     doctor.add_argument("--json", action="store_true", help="print JSON")
+    no_verdict(doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:

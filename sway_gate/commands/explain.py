@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, tell, tell_json
+from sway_gate.commands._common import Add, no_verdict, tell, tell_json
 
 
 def add_to(add: Add) -> None:
@@ -12,8 +12,10 @@ def add_to(add: Add) -> None:
     explain.add_argument(
         "kind", nargs="?", metavar="KIND", help="a kind of probe (default: list all)"
     )
-    add("probes", _probes, "List the kinds of probes.")
-    add("schema", _schema, "Print the JSON Schema of sway.yaml.")
+    probes = add("probes", _probes, "List the kinds of probes.")
+    schema = add("schema", _schema, "Print the JSON Schema of sway.yaml.")
+    for parser in (explain, probes, schema):
+        no_verdict(parser)
 
 
 def _explain(args: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def add_to(add: Add) -> None:
     gate = add("gate", _gate, "Judge an adapter by a spec. The exit code is the verdict.")
     gate.add_argument("--version", action="version", version=f"sway-gate {__version__}")
-    run = add("run", _run, "Alias of gate, with --dry-run.")
+    run = add("run", _run, "Alias of gate that also has --dry-run.")
     run.add_argument("--dry-run", action="store_true", help="print the measurement plan and exit")
     for parser in (gate, run):
         spec_argument(parser)

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands._common import Add, tell
+from sway_gate.commands._common import Add, no_verdict, tell
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def add_to(add: Add) -> None:
             help="write the suite to FILE (default: sway.yaml); - is standard output",
         )
         parser.add_argument("--force", action="store_true", help="overwrite an existing suite")
+        no_verdict(parser)
     init.add_argument("--online", action="store_true", help="download a missing adapter")
 
 
@@ -83,9 +84,9 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
         return 0
     texts = "1 section" if draft.sections == 1 else f"{draft.sections} sections"
     lines = [f"{args.output}: {len(draft.probes)} entries, from {texts} of text"]
-    for omitted in draft.left_out:
-        lines.append(f"  left out {omitted.kind}: {omitted.reason}")
-    for ref in draft.missing:
-        lines.append(f"  not on this machine: {ref}; run `sway prefetch {args.output}`")
+    lines += [f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out]
+    lines += [
+        f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing
+    ]
     lines.append(f"next: sway run {args.output} --dry-run, then sway gate {args.output}")
     return tell("\n".join(lines))

@@ -8,6 +8,7 @@ from sway_gate.commands._common import (
     Add,
     measuring,
     model_arguments,
+    no_verdict,
     positive_count,
     spec_argument,
 )
@@ -38,6 +39,7 @@ def add_to(add: Add) -> None:
         help="write the entries to FILE (default: standard output)",
     )
     model_arguments(mine)
+    no_verdict(mine)
 
 
 def _mine(args: argparse.Namespace) -> int:

@@ -2,13 +2,14 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, spec_argument, tell
+from sway_gate.commands._common import Add, no_verdict, spec_argument, tell
 
 
 def add_to(add: Add) -> None:
     prefetch = add("prefetch", _prefetch, "Download the models that a spec names.")
     prefetch.set_defaults(online=True)
     spec_argument(prefetch)
+    no_verdict(prefetch)
 
 
 def _prefetch(args: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, count, tell, tell_json
+from sway_gate.commands._common import Add, count, no_verdict, tell, tell_json
 
 
 def add_to(add: Add) -> None:
@@ -20,6 +20,7 @@ def add_to(add: Add) -> None:
         metavar="N",
         help="number of slowest passes to list (default: 5)",
     )
+    no_verdict(trace)
 
 
 def _trace(args: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PARAMETER = "_sway_check"
 _MISPLACED = (
-    "@pytest.mark.sway was not applied at collection; set it on functions, classes and modules, "
+    "@pytest.mark.sway was not applied at collection: set it on functions, classes and modules, "
     "not on methods of unittest.TestCase, in pytest.param or in hooks"
 )
 _ANSWER: "pytest.StashKey[Answer]" = pytest.StashKey()

@@ -11,12 +11,12 @@ from sway_gate.text import named
 
 IGNORED: Final = {
     "endpoint": "no backend connects to a server",
-    "concurrent_probes": "the engine batches the requests of all probes",
+    "concurrent_probes": "requests of all probes are batched together",
     "score_weights.baseline": "null adapters have no score",
-    "top_k": "divergences are taken over the whole vocabulary",
-    "legacy_stuffing": "there is one kind of context",
-    "pack": "there is one pack of items",
-    "corpus": "there is one corpus",
+    "top_k": "divergences cover the whole vocabulary",
+    "legacy_stuffing": "there is only one kind of context",
+    "pack": "only one pack is packaged",
+    "corpus": "only one corpus is packaged",
 }
 """Field -> why it has no effect."""
 

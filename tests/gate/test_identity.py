@@ -1,4 +1,4 @@
-"""What a cached verdict depends on: each field of a job, its spec and its models is in the key, or does not matter."""
+"""The key of a cached verdict: each field of a job is in it or listed as irrelevant."""
 
 import msgspec
 import pytest
@@ -16,13 +16,13 @@ IN_KEY = {
     ModelRef: {"base", "dtype", "device", "trust_remote_code"},
 }
 NOT_IN_KEY = {
-    # Where files are, how the run is watched, and whether a verdict is cached at all.
+    # Paths, the observer, and whether a verdict is cached.
     Job: {"folders", "cache", "online", "observe"},
-    # Names that each run adds, and sources whose content is among the sections.
+    # Names that each run adds, and files whose content is in the sections.
     Spec: {"version", "label", "folder", "notes", "data", "dlm_source"},
-    # The job's threshold and weights count; the rest has no effect.
+    # The job's threshold and weights are in the key; the others have no effect.
     Defaults: {"coverage_threshold", "score_weights", "top_k", "concurrent_probes"},
-    # The digests of files stand for these; only kind hf is cached.
+    # The digests of the files replace these; only kind hf is cached.
     ModelRef: {"kind", "adapter", "revision", "adapter_revision", "entry_point", "endpoint"},
 }
 

@@ -28,14 +28,14 @@ PROBE = "suite: [{name: p, kind: delta_kl}]\n"
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)
 def loader(request, monkeypatch):
-    """Every case holds with libyaml and with the parser in Python."""
+    """Run every case with libyaml and with the parser in Python."""
     if request.param == "python":
         monkeypatch.setattr(yaml_nodes, "_LOADER", yaml.SafeLoader)
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """The spec's folder and, apart from it, the current one."""
+    """The folder of the spec and a different current folder."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     return tmp_path
@@ -52,7 +52,7 @@ def mistakes(text, folder="."):
 
 
 def suite(entry):
-    """A spec with one entry besides a sound one; the entry starts in line 3, column 4."""
+    """A spec with one entry and a valid one; the entry starts in line 3, column 4."""
     return f"{HEAD}suite:\n - {{{entry}}}\n - {{name: sound, kind: delta_kl}}\n"
 
 
@@ -368,7 +368,8 @@ FILES = [
     (HEAD, "1:1: suite is missing"),
     (
         HEAD + PROBE.replace("]", ", {name: p, kind: external_perplexity}]"),
-        "2:43: suite[1] (external_perplexity): name must be unique, but 'p' is also the name of suite[0] (delta_kl) in line 2",
+        "2:43: suite[1] (external_perplexity): name must be unique, "
+        "but 'p' is also the name of suite[0] (delta_kl) in line 2",
     ),
     (HEAD + "suite: []", "2:8: suite must have at least 1 element, got 0"),
     (HEAD + "suite: [3]", "2:9: suite[0] must be a mapping, got the number 3"),
@@ -422,7 +423,8 @@ FILES = [
         HEAD
         + PROBE
         + "sections: [{kind: prose, content: a, id: x}, {kind: prose, content: b, id: x}]",
-        "3:76: sections[1] (prose): id must be unique, but 'x' is also the id of sections[0] (prose)",
+        "3:76: sections[1] (prose): id must be unique, "
+        "but 'x' is also the id of sections[0] (prose)",
     ),
     (
         HEAD + PROBE + "defaults: {score_weights: {adherance: 1}}",
@@ -520,8 +522,10 @@ def test_a_long_number_is_cheap_and_short_in_the_message():
 
 def test_aliases_and_merge_keys_as_in_safe_load():
     text = HEAD + (
-        "suite:\n - &a {name: a, kind: delta_kl, prompts: &p [x, y], weight: 2}\n - &b {<<: *a, name: b, weight: 3}\n"
-        " - {name: c, <<: [{kind: delta_kl, weight: 4}, *b]}\n - {name: d, kind: delta_kl, prompts: *p}\n"
+        "suite:\n - &a {name: a, kind: delta_kl, prompts: &p [x, y], weight: 2}\n"
+        " - &b {<<: *a, name: b, weight: 3}\n"
+        " - {name: c, <<: [{kind: delta_kl, weight: 4}, *b]}\n"
+        " - {name: d, kind: delta_kl, prompts: *p}\n"
     )
     keys = ("name", "kind", "prompts", "weight")
     theirs = [
@@ -532,7 +536,7 @@ def test_aliases_and_merge_keys_as_in_safe_load():
 
 
 class Style(msgspec.Struct, kw_only=True):
-    """A kind to come that has on and off among its values."""
+    """A kind with on and off among its values."""
 
     name: str
     kind: Literal["style"] = "style"
@@ -615,6 +619,13 @@ def test_a_note_names_fields_without_effect(defaults, suite, named):
     assert notes == tuple(f"fields without effect are ignored: {names}" for names in named)
 
 
+def test_the_page_lists_each_ignored_field():
+    page = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    rows = page.partition("## Fields without effect")[2].splitlines()
+    for field, reason in IGNORED.items():
+        assert any(f"`{field}`" in row and reason in row for row in rows), field
+
+
 def test_each_ignored_field_is_in_the_format():
     structs = [Defaults, ModelRef, *KINDS.values()]
     fields = {name for struct in structs for name in struct.__struct_fields__}
@@ -677,7 +688,8 @@ def test_the_current_folder_is_second_and_noted_once(folder):
     loaded = read(with_adapter("runs/a").replace("gpt2", "runs/a"), folder)
     assert loaded.models.base.base == loaded.models.ft.adapter == str(folder / "cwd/runs/a")
     assert loaded.notes == (
-        f"'runs/a' was found in the current folder, not in the folder of the spec: {folder / 'cwd' / 'runs' / 'a'}",
+        "'runs/a' was found in the current folder, not in the folder of the spec: "
+        f"{folder / 'cwd' / 'runs' / 'a'}",
     )
 
 
@@ -705,7 +717,7 @@ def test_a_revision_on_either_side_is_the_bases(side):
     assert (models.base.revision, models.ft.revision) == ("v1", "v1")
 
 
-def test_a_missing_path_is_told_with_the_folders_looked_in(folder):
+def test_a_missing_path_is_reported_with_the_searched_folders(folder):
     (problem,) = mistakes(with_adapter("./a"), folder)
     assert problem.endswith(
         f"adapter './a' does not exist (looked in {folder} and {folder / 'cwd'})"
@@ -734,7 +746,7 @@ def test_an_adapter_of_the_base_is_noted():
 # --------------------------------------------------------------------------------------------- load
 
 
-def test_load_resolves_beside_the_file(folder):
+def test_paths_are_relative_to_the_file(folder):
     (folder / "s").mkdir()
     (folder / "s/a").mkdir()
     (folder / "s/sway.yaml").write_text("\ufeff" + with_adapter("./a"), encoding="utf-8")
@@ -812,7 +824,7 @@ PIECES = [
         max_size=8,
     )
 )
-def test_no_garbling_of_a_spec_escapes_as_anything_but_a_spec_error(edits):
+def test_a_corrupt_spec_raises_only_spec_errors(edits):
     text = README + SECTIONS
     for start, length, piece in edits:
         text = text[:start] + piece + text[start + length :]
@@ -822,7 +834,8 @@ def test_no_garbling_of_a_spec_escapes_as_anything_but_a_spec_error(edits):
 
 
 def test_import_is_light():
-    code = "import sys, sway_gate.spec.schema; print(sys.modules.keys() & {'numpy', 'torch', 'rich', 'huggingface_hub'})"
+    heavy = {"numpy", "torch", "rich", "huggingface_hub"}
+    code = f"import sys, sway_gate.spec.schema; print(sys.modules.keys() & {heavy})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
@@ -874,11 +887,12 @@ def test_schema_has_nothing_of_the_loaders_own_and_is_closed():
     assert json.loads(json.dumps(schema)) == schema
 
 
-def test_names_are_compared_also_where_entries_are_wrong(tmp_path: Path) -> None:
+def test_names_of_wrong_entries_are_compared_too(tmp_path: Path) -> None:
     suite = "[{name: a, kind: delta_kl, promts: [x]}, {name: a, kind: leakage}]"
     text = f"models: {{base: {{base: o/m}}, ft: {{base: o/m, adapter: o/a}}}}\nsuite: {suite}\n"
     with pytest.raises(
         SpecError,
-        match=r"suite\[1\] \(leakage\): name must be unique, but 'a' is also the name of suite\[0\] \(delta_kl\) in line 2",
+        match=r"suite\[1\] \(leakage\): name must be unique, but 'a' is also "
+        r"the name of suite\[0\] \(delta_kl\) in line 2",
     ):
         parse_spec(text, "sway.yaml", str(tmp_path))
