@@ -105,8 +105,11 @@ def check(
 
 
 def __getattr__(name: str) -> Any:
-    """The error and result types of `__all__`, which are imported when they are used."""
-    if name in __all__:
+    """The error and result types of `__all__`, which are imported when they are used.
+
+    `Undecided` is an alias of `CannotDecide`.
+    """
+    if name in (*__all__, "Undecided"):
         from sway_gate import errors, results
 
         return getattr(errors, name, None) or getattr(results, name)

@@ -54,6 +54,10 @@ def test_every_public_name_is_there(name: str) -> None:
     assert getattr(sway_gate, name).__doc__ or name == "__version__"
 
 
+def test_undecided_is_an_alias() -> None:
+    assert sway_gate.Undecided is sway_gate.CannotDecide
+
+
 def test_other_names_are_not_attributes() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'judgement'"):
         _ = sway_gate.judgement

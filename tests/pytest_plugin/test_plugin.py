@@ -12,17 +12,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-# What a session within this one imports is forgotten after it, and numpy must not be imported twice.
-from sway_gate import (
-    demo,
-    pytest_plugin,
-)
+from sway_gate import demo, pytest_plugin
+
+# Modules that a nested session imports are removed after it; numpy must not be imported twice.
+from sway_gate.backends import custom, dummy  # noqa: F401
+from sway_gate.gate import evaluate  # noqa: F401
+from sway_gate.pytest_plugin import checks, marks  # noqa: F401
+from sway_gate.pytest_plugin.suite import once
 from sway_gate.results import Finding
 from tests.helpers import ROOT, results
-
-pass
-pass
-from sway_gate.pytest_plugin.suite import once
 
 pytest_plugins = ["pytester"]
 
