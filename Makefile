@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-packaging test-container record lint bench validity clean
+.PHONY: help demo test test-all test-packaging test-floors test-container record lint bench validity clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-all: .venv/.dev ## Run all tests.
 
 test-packaging: .venv/.dev ## Run the hooks and the action for real; takes minutes.
 	$(BIN)/python -m pytest -q tests/packaged
+
+test-floors: .venv/.dev ## Install the oldest versions that pyproject.toml allows, and use them.
+	$(BIN)/python -m pytest -q tests/test_floors.py
 
 test-container: .venv/.dev ## Build the image and test it; skipped where no container engine runs.
 	$(BIN)/python -m pytest -q tests/container
