@@ -1,4 +1,4 @@
-"""With the plugin: one test per probe, and `__gate__` for the verdict, which runs the function's body."""
+"""With the plugin: one test per probe, and `__gate__` for the verdict, with the body below."""
 
 import pytest
 

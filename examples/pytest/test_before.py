@@ -1,4 +1,4 @@
-"""Without the plugin: one test that always measures everything and prints the whole report on a failure."""
+"""Without the plugin: one test that always measures everything; its failure prints the report."""
 
 import json
 import subprocess
