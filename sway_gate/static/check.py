@@ -13,12 +13,11 @@ import msgspec
 from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
-from sway_gate.static.config import AdapterConfig, base_findings, read_config
+from sway_gate.static.config import CONFIG, AdapterConfig, base_findings, read_config
 from sway_gate.static.content import scan_all
-from sway_gate.static.files import CONFIG, WEIGHTS
 from sway_gate.static.findings import Fatal, broken
 from sway_gate.static.norms import ModuleNorm
-from sway_gate.static.weights import pickle_beside, read_weights
+from sway_gate.static.weights import WEIGHTS, pickle_beside, read_weights
 
 
 class StaticReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +32,9 @@ class StaticReport(msgspec.Struct, frozen=True, kw_only=True):
     def exit_code(self) -> int:
         """2 where the files are broken, 1 where they show an adapter that cannot work, else 0."""
         levels = {finding.level for finding in self.findings}
-        return 2 if "broken" in levels else 1 if "verdict" in levels else 0
+        if "broken" in levels:
+            return 2
+        return 1 if "verdict" in levels else 0
 
 
 def check_files(folder: str | Path, base: str | None = None) -> StaticReport:
@@ -77,16 +78,11 @@ def _check(here: Path, base: str | None) -> StaticReport:
 
 def _no_folder(here: Path) -> StaticReport:
     remedy = f"give the folder that holds {CONFIG} and {WEIGHTS}"
-    return StaticReport(
-        path=str(here), findings=(broken("folder-missing", here, "no such folder", remedy),)
-    )
+    finding = broken("folder-missing", here, "no such folder", remedy)
+    return StaticReport(path=str(here), findings=(finding,))
 
 
 def _unreadable(here: Path, error: OSError) -> StaticReport:
-    finding = broken(
-        "unreadable",
-        Path(error.filename or here),
-        f"cannot be read: {error.strerror}",
-        "make it readable",
-    )
+    path, message = Path(error.filename or here), f"cannot be read: {error.strerror}"
+    finding = broken("unreadable", path, message, "make it readable")
     return StaticReport(path=str(here), findings=(finding,))

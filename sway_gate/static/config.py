@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import msgspec
 
 from sway_gate.results import Finding
-from sway_gate.static.files import CONFIG, no_constant, refuse_pointer
-from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote
+from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote, refuse_pointer
 
+CONFIG = "adapter_config.json"
 MAX_CONFIG_BYTES = 4 << 20
 
 Rank = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
@@ -42,6 +42,7 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 _COMMON_FIELDS = ("peft_type", "base_model_name_or_path")
 _LORA_FIELDS = tuple(name for name in AdapterConfig.__struct_fields__ if name != "variants")
+_NEVER_NULL = ("r", "lora_alpha")
 _VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "use_qalora")
 
 
@@ -51,17 +52,15 @@ def read_config(path: Path) -> tuple[AdapterConfig | None, list[Finding]]:
     raw = _config_object(path, text)
     if not isinstance(raw.get("peft_type"), str):
         message = "field peft_type is missing, or no string"
-        return None, [
-            broken("peft-type-missing", path, message, f"use a peft adapter, or {SAVE_AGAIN}")
-        ]
+        remedy = f"use a peft adapter, or {SAVE_AGAIN}"
+        return None, [broken("peft-type-missing", path, message, remedy)]
     is_lora = raw["peft_type"] == "LORA"
     given, wrong = _fields(raw, _LORA_FIELDS if is_lora else _COMMON_FIELDS)
     if wrong:
         return None, [_wrong_field(path, text, field, reason) for field, reason in wrong.items()]
     variants = tuple(name for name in _VARIANTS if raw.get(name))
-    return AdapterConfig(**given, variants=variants), [] if is_lora else [
-        _not_lora(path, raw["peft_type"])
-    ]
+    problems = [] if is_lora else [_not_lora(path, raw["peft_type"])]
+    return AdapterConfig(**given, variants=variants), problems
 
 
 def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -69,7 +68,7 @@ def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any]
     types = {field.name: field.type for field in msgspec.structs.fields(AdapterConfig)}
     given, wrong = {}, {}
     for name in names:
-        if raw.get(name) is None and not (name in raw and name in ("r", "lora_alpha")):
+        if name not in raw or (raw[name] is None and name not in _NEVER_NULL):
             continue
         try:
             given[name] = msgspec.convert(raw[name], types[name])
@@ -91,28 +90,24 @@ def _wrong_field(path: Path, text: str, field: str, reason: str) -> Finding:
 
 def _config_text(path: Path) -> str:
     if not path.is_file():
-        raise Fatal(
-            "config-missing",
-            path,
-            f"{CONFIG} is missing",
-            f"{SAVE_AGAIN}, or give the folder that holds it",
-        )
+        remedy = f"{SAVE_AGAIN}, or give the folder that holds it"
+        raise Fatal("config-missing", path, f"{CONFIG} is missing", remedy)
     with open(path, "rb") as file:
         data = file.read(MAX_CONFIG_BYTES + 1)
     refuse_pointer("config-lfs-pointer", path, data)
     if len(data) > MAX_CONFIG_BYTES:
-        raise Fatal(
-            "config-too-large",
-            path,
-            f"larger than {MAX_CONFIG_BYTES >> 20} MiB, no config is",
-            SAVE_AGAIN,
-        )
+        message = f"larger than {MAX_CONFIG_BYTES >> 20} MiB, no config is"
+        raise Fatal("config-too-large", path, message, SAVE_AGAIN)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Fatal(
-            "config-not-utf8", path, f"byte {error.start} is not UTF-8", "save the file as UTF-8"
-        ) from None
+        message = f"byte {error.start} is not UTF-8"
+        raise Fatal("config-not-utf8", path, message, "save the file as UTF-8") from None
+
+
+def no_constant(name: str) -> Any:
+    """`parse_constant` for `json.loads`, which would take NaN and Infinity for numbers."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _config_object(path: Path, text: str) -> dict[str, Any]:
@@ -121,16 +116,11 @@ def _config_object(path: Path, text: str) -> dict[str, Any]:
         json.dumps(raw, ensure_ascii=False).encode()  # lone surrogates are no text
     except json.JSONDecodeError as error:
         place = f"{path}:{error.lineno}:{error.colno}"
-        raise Fatal(
-            "config-not-json",
-            place,
-            f"malformed JSON: {error.msg}",
-            "correct it there, or " + SAVE_AGAIN,
-        ) from None
+        message, remedy = f"malformed JSON: {error.msg}", f"correct it there, or {SAVE_AGAIN}"
+        raise Fatal("config-not-json", place, message, remedy) from None
     except (ValueError, RecursionError) as error:
-        raise Fatal(
-            "config-not-json", path, f"malformed JSON: {_reason(error)}", SAVE_AGAIN
-        ) from None
+        message = f"malformed JSON: {_reason(error)}"
+        raise Fatal("config-not-json", path, message, SAVE_AGAIN) from None
     if not isinstance(raw, dict):
         raise Fatal("config-not-object", path, "the JSON is not an object", SAVE_AGAIN)
     return raw
@@ -152,12 +142,8 @@ def base_findings(path: Path, named: str | None, base: str | None) -> Iterator[F
     elif base and _is_hub_id(named) and _is_hub_id(base):
         if named.casefold() != base.casefold():
             message = f"the adapter was trained on {quote(named)}, the base here is {quote(base)}"
-            yield broken(
-                "base-mismatch",
-                path,
-                message,
-                "use the base that it was trained on, or another adapter",
-            )
+            remedy = "use the base that it was trained on, or another adapter"
+            yield broken("base-mismatch", path, message, remedy)
     elif base and os.path.abspath(named) != os.path.abspath(base):
         message = f"the adapter names {quote(named)} as its base, the base here is {quote(base)}: same model not proven"
         yield finding("note", "base-other-path", path, message)

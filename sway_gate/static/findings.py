@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sway_gate.results import Finding
+from sway_gate.text import cut
 
 DOWNLOAD = "download or copy the file again"
 SAVE_AGAIN = "save the adapter again with save_pretrained()"
 MATCHING = "put config and weights of one and the same save_pretrained() call together"
+LFS = b"version https://git-lfs"
 
 
 def finding(level: str, id: str, path: str | Path, message: str, remedy: str = "") -> Finding:
@@ -28,17 +30,23 @@ class Fatal(Exception):
         self.finding = broken(id, path, message, remedy)
 
 
+def refuse_pointer(id: str, path: Path, start: bytes) -> None:
+    """Raises `Fatal` where a file that starts so stands in for content that Git LFS keeps elsewhere."""
+    if start.startswith(LFS):
+        message = f"{path.name} is a Git LFS pointer, its content was not downloaded"
+        raise Fatal(id, path, message, "run `git lfs pull` in the repository")
+
+
 def quote(text: str) -> str:
     """`text` in quotes, short, on one line, with everything that is not printable spelled out."""
-    return repr(text if len(text) <= 120 else text[:119] + "…")
+    return repr(cut(text, 120))
 
 
 def some(names: Iterable[str], of: int = 3) -> str:
     """The first names in quotes, and how many more there are."""
     listed = list(names)
-    return ", ".join(map(quote, listed[:of])) + (
-        f" and {len(listed) - of} more" if len(listed) > of else ""
-    )
+    first = ", ".join(map(quote, listed[:of]))
+    return f"{first} and {len(listed) - of} more" if len(listed) > of else first
 
 
 def compact(modules: Iterable[str]) -> str:
@@ -46,11 +54,13 @@ def compact(modules: Iterable[str]) -> str:
     families: dict[tuple[str, str], set[int]] = defaultdict(set)
     for name in modules:
         head, layer, tail = split_at_layer(name)
-        families[head, tail].update(() if layer is None else (layer,))
-    return some(
-        f"{head}{{{_ranges(sorted(layers))}}}{tail}" if layers else head
-        for (head, tail), layers in families.items()
-    )
+        layers = families[head, tail]
+        if layer is not None:
+            layers.add(layer)
+    folded = []
+    for (head, tail), layers in families.items():
+        folded.append(f"{head}{{{_ranges(sorted(layers))}}}{tail}" if layers else head)
+    return some(folded)
 
 
 def split_at_layer(module: str) -> tuple[str, int | None, str]:

@@ -51,24 +51,25 @@ def module_norms(
         is_float = all(adapter.weights.tensors[name].dtype in FLOATS for name in names)
         fits = rank <= _MAX_RANK and work <= _MAX_NORM_WORK
         row = _norm(adapter, module, alphas[module]) if is_plain and is_float and fits else None
-        rows += [row] if row else []
-        skipped += [] if row else [module]
-    message = f"no norms for {len(skipped)} modules, for their dtype, shape, size or range: {compact(skipped)}"
+        if row:
+            rows.append(row)
+        else:
+            skipped.append(module)
     rows.sort(key=lambda row: (-1 if row.layer is None else row.layer, row.module))
-    return tuple(rows), [adapter.finding("note", "norms-skipped", message)] if skipped else []
+    if not skipped:
+        return tuple(rows), []
+    message = f"no norms for {len(skipped)} modules, for their dtype, shape, size or range: {compact(skipped)}"
+    return tuple(rows), [adapter.finding("note", "norms-skipped", message)]
 
 
 def _norm(adapter: Adapter, module: str, alpha: float) -> ModuleNorm | None:
     """None where ΔW is beyond the range of a double."""
     rank = adapter.shape(module, "A")[0]
+    divisor = math.sqrt(rank) if adapter.config.use_rslora else rank
     b, a = (_matrix(adapter.weights, adapter.parts[module][part]) for part in "BA")
     with np.errstate(all="ignore"):
         try:
-            sigma = (
-                abs(alpha)
-                / (math.sqrt(rank) if adapter.config.use_rslora else rank)
-                * _singular_values(b, a)
-            )
+            sigma = abs(alpha) / divisor * _singular_values(b, a)
         except np.linalg.LinAlgError:
             return None
         total, frobenius = float(sigma.sum()), float(np.linalg.norm(sigma))

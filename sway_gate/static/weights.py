@@ -14,9 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sway_gate.results import Finding
-from sway_gate.static.files import LFS, PICKLE, WEIGHTS, no_constant, refuse_pointer
-from sway_gate.static.findings import DOWNLOAD, SAVE_AGAIN, Fatal, finding, quote
+from sway_gate.static.config import no_constant
+from sway_gate.static.findings import (
+    DOWNLOAD,
+    LFS,
+    SAVE_AGAIN,
+    Fatal,
+    finding,
+    quote,
+    refuse_pointer,
+)
 
+WEIGHTS = "adapter_model.safetensors"
+PICKLE = "adapter_model.bin"
 MAX_HEADER_BYTES = 16 << 20
 """Some 95 000 tensors. Less than the format's own 100 MB: parsed JSON takes about twenty times its text."""
 
@@ -55,11 +65,11 @@ def read_weights(here: Path) -> Weights:
     if not path.is_file():
         raise _no_weights(here)
     with open(path, "rb") as file:
-        refuse_pointer("weights-lfs-pointer", path, start := file.read(len(LFS)))
+        start = file.read(len(LFS))
+    refuse_pointer("weights-lfs-pointer", path, start)
     if len(start) < 8:
-        raise Fatal(
-            "weights-truncated", path, f"{len(start)} bytes are no safetensors file", DOWNLOAD
-        )
+        message = f"{len(start)} bytes are no safetensors file"
+        raise Fatal("weights-truncated", path, message, DOWNLOAD)
     data: NDArray[np.uint8] = np.memmap(path, np.uint8, "r").view(np.ndarray)
     length = int.from_bytes(start[:8], "little")
     if 8 + length > data.size:
@@ -99,13 +109,11 @@ def _header(path: Path, data: bytes) -> dict[str, Any]:
             data.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=no_constant
         )
     except _DoubleKey as error:
-        raise Fatal(
-            "header-duplicate-key", path, f"the header names {quote(str(error))} twice", SAVE_AGAIN
-        ) from None
+        message = f"the header names {quote(str(error))} twice"
+        raise Fatal("header-duplicate-key", path, message, SAVE_AGAIN) from None
     except (ValueError, RecursionError):
-        raise Fatal(
-            "header-not-json", path, "the header is not JSON: damaged, or not safetensors", DOWNLOAD
-        ) from None
+        message = "the header is not JSON: damaged, or not safetensors"
+        raise Fatal("header-not-json", path, message, DOWNLOAD) from None
     if not isinstance(header, dict):
         raise Fatal("header-not-json", path, "the header is not a JSON object", DOWNLOAD)
     return header
@@ -131,14 +139,11 @@ def _tensor(path: Path, name: str, entry: Any) -> _Tensor:
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise fatal(
-            "tensor-malformed", "not an object with dtype, shape and two data_offsets"
-        ) from None
+        message = "not an object with dtype, shape and two data_offsets"
+        raise fatal("tensor-malformed", message) from None
     if not isinstance(shape, list) or not _are_sizes(shape) or len(shape) > _MAX_DIMS:
-        raise fatal(
-            "tensor-malformed",
-            "the shape holds something else than sizes, or too many or too large ones",
-        )
+        message = "the shape holds something else than sizes, or too many or too large ones"
+        raise fatal("tensor-malformed", message)
     if not isinstance(dtype, str) or dtype not in BITS:
         raise fatal("dtype-unknown", f"unknown dtype {quote(str(dtype))}")
     if not _are_sizes([begin, end]) or begin > end:
@@ -172,9 +177,5 @@ def _check_layout(path: Path, tensors: dict[str, _Tensor], size: int) -> None:
             raise Fatal("tensor-hole", path, message, SAVE_AGAIN)
         at = tensor.end
     if at < size:
-        raise Fatal(
-            "trailing-bytes",
-            path,
-            f"{size - at} bytes after the last tensor belong to none",
-            SAVE_AGAIN,
-        )
+        message = f"{size - at} bytes after the last tensor belong to none"
+        raise Fatal("trailing-bytes", path, message, SAVE_AGAIN)
