@@ -14,14 +14,18 @@ _TEMPLATE_FILES: Final = ("chat_template.jinja", "chat_template.json", "addition
 def context_tokens(folder: Path) -> int | None:
     """How many tokens the model can read, where its configuration says so."""
     fields = model_config(folder)
-    lengths = (fields.get(key) for key in CONTEXT_KEYS)
-    return next((n for n in lengths if isinstance(n, int) and n > 0), None)
+    for key in CONTEXT_KEYS:
+        length = fields.get(key)
+        if isinstance(length, int) and length > 0:
+            return length
+    return None
 
 
 def model_config(folder: Path) -> dict[str, Any]:
     """The model's configuration; of one that reads more than text, with what it says of its language model."""
     fields = _json(folder / "config.json")
-    return fields | nested if isinstance(nested := fields.get("text_config"), dict) else fields
+    nested = fields.get("text_config")
+    return fields | nested if isinstance(nested, dict) else fields
 
 
 def has_chat_template(folder: Path) -> bool:

@@ -56,13 +56,11 @@ def tree(folder: Path, *, patterns: Sequence[str]) -> str:
         names = sorted(files)
         hashes = _hashes([files[name] for name in names])
     except OSError as error:
-        raise CannotDecide(
-            f"{error.filename or folder}: cannot be read ({error.strerror}); make it readable"
-        ) from error
+        message = f"cannot be read ({error.strerror}); make it readable"
+        raise CannotDecide(f"{error.filename or folder}: {message}") from error
     if not names:
-        raise CannotDecide(
-            f"{folder}: holds none of {', '.join(patterns)}; name a folder that a model was saved in"
-        )
+        message = f"holds none of {', '.join(patterns)}; name a folder that a model was saved in"
+        raise CannotDecide(f"{folder}: {message}")
     lines = (os.fsencode(f"{digest}  {name}\0") for name, digest in zip(names, hashes, strict=True))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
@@ -90,16 +88,19 @@ def model_identity(folder: Path, commit: str | None) -> str:
 def _hashes(files: Sequence[Path]) -> list[str]:
     """sha256 of each file, read only where its hash is not known."""
     memo = _load_memo()
-    keys = [_memo_key(file) for file in files]
-    unknown = {file: key for file, key in zip(files, keys, strict=True) if key not in memo}
-    read = dict(zip(unknown, _read_all(list(unknown)), strict=True))
-    # A file whose key differs now was written to while it was read.
-    if new := {key: read[file] for file, key in unknown.items() if key and key == _memo_key(file)}:
+    keys = {file: _memo_key(file) for file in files}
+    hashes = {file: memo[key] for file, key in keys.items() if key in memo}
+    unknown = [file for file in files if file not in hashes]
+    new = {}
+    for file, digest in zip(unknown, _read_all(unknown), strict=True):
+        hashes[file] = digest
+        key = keys[file]
+        # A file whose key differs now was written to while it was read.
+        if key and key == _memo_key(file):
+            new[key] = digest
+    if new:
         _store_memo(new)
-    return [
-        read[file] if file in read else memo[key or ""]
-        for file, key in zip(files, keys, strict=True)
-    ]
+    return [hashes[file] for file in files]
 
 
 def _read_all(files: Sequence[Path]) -> list[str]:
@@ -107,9 +108,8 @@ def _read_all(files: Sequence[Path]) -> list[str]:
         return [file_sha256(file) for file in files]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(
-        min(len(files), os.cpu_count() or 1)
-    ) as pool:  # hashing leaves the interpreter free
+    # Hashing leaves the interpreter free.
+    with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)) as pool:
         return list(pool.map(file_sha256, files))
 
 

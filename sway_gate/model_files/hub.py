@@ -28,19 +28,15 @@ DOWNLOADED: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken"
 
 def is_hub_id(ref: str) -> bool:
     """Whether `ref` has the form of a hub id: `name` or `org/name`."""
-    return (
-        _HUB_ID.fullmatch(ref) is not None
-        and not re.search(r"--|\.\.", ref)
-        and not ref.endswith(".git")
-    )
+    if "--" in ref or ".." in ref or ref.endswith(".git"):
+        return False
+    return _HUB_ID.fullmatch(ref) is not None
 
 
 def is_revision(revision: str) -> bool:
     """Whether `revision` can name a branch, a tag or a commit; what could lead out of the cache cannot."""
-    parts = revision.split("/")
-    return _REVISION.fullmatch(revision) is not None and not any(
-        part.strip(".") == "" for part in parts
-    )
+    leads_out = any(part.strip(".") == "" for part in revision.split("/"))
+    return _REVISION.fullmatch(revision) is not None and not leads_out
 
 
 def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
@@ -73,14 +69,16 @@ def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
         raise UsageError(
             f"{what}: {revision!r} is no revision of {ref}; give a branch, a tag or a commit"
         )
-    if (found := _cached(ref, revision)) is not None:
+    if found := _cached(ref, revision):
         return found
     if online:
         return _download(ref, revision, what)
-    fetch = f"hf download {ref}" + (f" --revision {revision}" if revision else "")
+    place, fetch = ref, f"hf download {ref}"
+    if revision:
+        place, fetch = f"{ref} at {revision}", f"{fetch} --revision {revision}"
     raise CannotDecide(
-        f"{what}: {ref}{f' at {revision}' if revision else ''} is neither a folder here nor complete in the Hugging "
-        f"Face cache ({cache_folder()}); run `{fetch}`, or pass --online"
+        f"{what}: {place} is neither a folder here nor complete in the Hugging Face cache "
+        f"({cache_folder()}); run `{fetch}`, or pass --online"
     )
 
 
@@ -94,8 +92,11 @@ def commit(path: str | os.PathLike[str]) -> str | None:
 
 
 def _cached(ref: str, revision: str | None) -> Path | None:
-    repos = (folder / f"models--{ref.replace('/', '--')}" for folder in folders())
-    return next((found for repo in repos if (found := _snapshot(repo, revision))), None)
+    for folder in folders():
+        found = _snapshot(folder / f"models--{ref.replace('/', '--')}", revision)
+        if found:
+            return found
+    return None
 
 
 def _snapshot(repo: Path, revision: str | None) -> Path | None:
@@ -141,20 +142,17 @@ def _download(ref: str, revision: str | None, what: str) -> Path:
         raise CannotDecide(
             f"{what}: to download {ref}, install the extra: pip install 'sway-gate[hf]'"
         ) from None
+    patterns = list(DOWNLOADED)
     try:
-        path = Path(
-            snapshot_download(
-                ref, revision=revision, cache_dir=cache_folder(), allow_patterns=list(DOWNLOADED)
-            )
+        found = snapshot_download(
+            ref, revision=revision, cache_dir=cache_folder(), allow_patterns=patterns
         )
     # Whatever the network, the hub or the disk does wrong, the verdict is the same: undecided.
     except Exception as error:
         said = " ".join(str(error).split())[:300]
-        raise CannotDecide(
-            f"{what}: {ref} could not be downloaded: {type(error).__name__}: {said}"
-        ) from None
-    if not _is_complete(path):
-        raise CannotDecide(
-            f"{what}: {ref} has no config.json or adapter_config.json with safetensors weights"
-        )
-    return path
+        message = f"could not be downloaded: {type(error).__name__}: {said}"
+        raise CannotDecide(f"{what}: {ref} {message}") from None
+    if not _is_complete(Path(found)):
+        message = "has no config.json or adapter_config.json with safetensors weights"
+        raise CannotDecide(f"{what}: {ref} {message}")
+    return Path(found)

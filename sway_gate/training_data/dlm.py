@@ -8,7 +8,6 @@ split at its headings. Images, audio and what `training.sources` names are left 
 
 import os
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -18,7 +17,8 @@ from sway_gate.model_files.hub import is_hub_id
 from sway_gate.spec import yaml_reader
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.training_data import files, text
-from sway_gate.training_data.items import Line, Mistake, section
+from sway_gate.training_data.examples import section
+from sway_gate.training_data.files import Line, Mistake
 from sway_gate.training_data.load import MAX_SECTIONS, Collected, LoadedSections, thinned
 
 MAX_BYTES: Final = 4 * 2**20
@@ -84,17 +84,17 @@ def adapter(path: str) -> Trained:
     store = for_dlm(document.front.dlm_id)
     names = list(document.front.training.adapters or ())
     try:
-        found = {name: store.resolve_current_adapter_for(name) for name in names}
-        found = found if names else {"": store.resolve_current_adapter()}
+        if names:
+            found = {name: store.resolve_current_adapter_for(name) for name in names}
+        else:
+            found = {"": store.resolve_current_adapter()}
     except (OSError, ValueError) as error:
-        raise SpecError(
-            [f"{store.adapter}: the store's pointer to its adapter is broken: {_said(error)}"]
-        ) from None
+        message = f"the store's pointer to its adapter is broken: {_said(error)}"
+        raise SpecError([f"{store.adapter}: {message}"]) from None
     adapters = {name: str(folder) for name, folder in found.items() if folder and folder.is_dir()}
     if not adapters:
-        raise CannotDecide(
-            f"{document.label}: has no trained adapter in {store.adapter}; run `dlm train` on it"
-        )
+        message = f"has no trained adapter in {store.adapter}; run `dlm train` on it"
+        raise CannotDecide(f"{document.label}: {message}")
     base, revision = _base(document)
     pinned = _trained_revision(store.manifest, document.front.base_model) or revision
     return Trained(base, pinned, adapters, document.front.training.num_epochs)
@@ -123,9 +123,8 @@ def _read(path: str) -> _Document:
         raise
     # The document is anybody's and the parser is not ours: whatever it trips over, the document is at fault.
     except Exception as error:
-        raise _error(
-            label, 0, f"dlm cannot read it: {type(error).__name__}: {_said(error)}"
-        ) from None
+        message = f"dlm cannot read it: {type(error).__name__}: {_said(error)}"
+        raise _error(label, 0, message) from None
     return _Document(label, content.split("\n"), parsed.frontmatter, parsed.sections)
 
 
@@ -134,9 +133,8 @@ def _content(path: str) -> str:
     with files.opened(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise Mistake(
-            0, f"larger than {MAX_BYTES // 2**20} MiB; move long texts to files under `data:`"
-        )
+        limit = f"{MAX_BYTES // 2**20} MiB"
+        raise Mistake(0, f"larger than {limit}; move long texts to files under `data:`")
     return files.decoded(data).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -176,12 +174,12 @@ def _routed(document: _Document, judged: str, collected: Collected) -> list[Any]
         collected.note(f"the sections of all its adapters are used ({', '.join(names)})")
     if not name:
         return list(document.sections)
-    return [
-        found
-        for found in document.sections
-        if found.adapter == name
-        or (not found.adapter and (found.type == "prose" or name == names[0]))
-    ]
+    routed = []
+    for found in document.sections:
+        trains_unnamed = found.type == "prose" or name == names[0]
+        if found.adapter == name or (not found.adapter and trains_unnamed):
+            routed.append(found)
+    return routed
 
 
 def _name_of(document: _Document, names: list[str], judged: str) -> str:
@@ -189,21 +187,18 @@ def _name_of(document: _Document, names: list[str], judged: str) -> str:
     from dlm.store.paths import for_dlm
 
     store, folder = for_dlm(document.front.dlm_id), os.path.realpath(judged)
-    inside = (
-        name
-        for name in names
-        if folder.startswith(os.path.realpath(store.adapter_dir_for(name)) + os.sep)
-    )
-    return next(inside, "")
+    for name in names:
+        if folder.startswith(os.path.realpath(store.adapter_dir_for(name)) + os.sep):
+            return name
+    return ""
 
 
 def _prose(document: _Document, routed: Sequence[Any], name: str) -> Iterator[_Item]:
     for found in routed:
         if found.type == "prose":
             is_fenced = document.lines[found.start_line - 1].startswith("::prose")
-            for piece in text.markdown(
-                _numbered(found.content, found.start_line + is_fenced), name
-            ):
+            lines = _numbered(found.content, found.start_line + is_fenced)
+            for piece in text.markdown(lines, name):
                 yield found.start_line, piece
 
 
@@ -217,40 +212,41 @@ def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_
             except Mistake as mistake:
                 yield mistake.line, mistake
     if len(pairs) > MAX_PAIRS:
-        collected.note(
-            f"{MAX_PAIRS} of {len(pairs):,} pairs of {kind} sections are used, evenly spread"
-        )
-    for _, group in groupby(thinned(pairs, MAX_PAIRS), lambda item: id(item[0])):
-        (found, *_), said = zip(*group, strict=True)
-        tag = f"{collected.name}:{found.start_line}" + (
-            f" #{found.adapter}" if found.adapter else ""
-        )
-        yield found.start_line, section(said, tag)
+        used = f"{MAX_PAIRS} of {len(pairs):,} pairs of {kind} sections"
+        collected.note(f"{used} are used, evenly spread")
+    by_section: dict[int, tuple[Any, list[Any]]] = {}
+    for found, pair in thinned(pairs, MAX_PAIRS):
+        by_section.setdefault(found.start_line, (found, []))[1].append(pair)
+    for found, chosen in by_section.values():
+        tag = f"{collected.name}:{found.start_line}"
+        if found.adapter:
+            tag += f" #{found.adapter}"
+        yield found.start_line, section(tuple(chosen), tag)
 
 
 def _made(found: Any) -> list[Pair | Preference]:
     """The pairs of an instruction or preference section. Raises Mistake."""
     headers = _HEADERS[found.type]
-    fields = list(_fields(found, headers))
-    for i, field in enumerate(fields):
-        if field.header != headers[i % len(headers)]:
-            raise Mistake(
-                field.number, f"`{field.header}` stands where `{headers[i % len(headers)]}` must"
-            )
+    size, said = len(headers), []
+    last = found.start_line
+    for field in _fields(found, headers):
+        header = headers[len(said) % size]
+        if field.header != header:
+            raise Mistake(field.number, f"`{field.header}` stands where `{header}` must")
         if not field.text:
             raise Mistake(field.number, f"`{field.header}` has no text")
-    if len(fields) % len(headers) or not fields:
-        last = fields[-1].number if fields else found.start_line
-        raise Mistake(
-            last, f"`{headers[len(fields) % len(headers)]}` is missing before the section ends"
-        )
-    said = [field.text for field in fields]
-    if found.type == "instruction":
-        return [Pair(prompt=q, gold=a) for q, a in zip(said[::2], said[1::2], strict=True)]
-    return [
-        Preference(prompt=p, chosen=c, rejected=r)
-        for p, c, r in zip(*(said[i::3] for i in range(3)), strict=True)
-    ]
+        said.append(field.text)
+        last = field.number
+    if len(said) % size or not said:
+        header = headers[len(said) % size]
+        raise Mistake(last, f"`{header}` is missing before the section ends")
+    made: list[Pair | Preference] = []
+    for i in range(0, len(said), size):
+        if found.type == "instruction":
+            made.append(Pair(prompt=said[i], gold=said[i + 1]))
+        else:
+            made.append(Preference(prompt=said[i], chosen=said[i + 1], rejected=said[i + 2]))
+    return made
 
 
 class _Field(NamedTuple):
@@ -261,9 +257,8 @@ class _Field(NamedTuple):
 
 def _fields(found: Any, headers: Sequence[str]) -> Iterator[_Field]:
     """Each header of the section with the text below it, up to the next header."""
-    marks = (
-        found.auto_harvest + found.auto_mined + found.auto_synth
-    )  # lines that dlm takes out of the content
+    # dlm takes the lines of these marks out of the content.
+    marks = found.auto_harvest + found.auto_mined + found.auto_synth
     held: list[str] = []
     number, header = 0, ""
     for line in _numbered(found.content, found.start_line + 1 + marks):
@@ -290,9 +285,8 @@ def _note_omissions(document: _Document, collected: Collected) -> None:
             collected.note(f"{kind} sections are left out ({number}): only text is judged")
     if sources := document.front.training.sources:
         names = ", ".join(_said(source.path) for source in sources[:4])
-        collected.note(
-            f"what training.sources names is left out ({names}); name texts of it under `data:`"
-        )
+        left_out = f"what training.sources names is left out ({names})"
+        collected.note(f"{left_out}; name texts of it under `data:`")
 
 
 # ---------------------------------------------------------------------------------------------------------- store
@@ -305,13 +299,11 @@ def _base(document: _Document) -> tuple[str, str | None]:
     key = document.front.base_model
     if key.startswith(_HF) and is_hub_id(key.removeprefix(_HF)):
         return key.removeprefix(_HF), None
-    if (entry := BASE_MODELS.get(key)) is None:
-        line = next(
-            (i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:")), 0
-        )
-        said = f"base_model {yaml_reader.shown(key)} is neither in dlm's registry nor of the form hf:org/name"
-        raise _error(document.label, line, said)
-    return entry.hf_id, entry.revision
+    if (entry := BASE_MODELS.get(key)) is not None:
+        return entry.hf_id, entry.revision
+    given = (i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:"))
+    said = f"base_model {yaml_reader.shown(key)} is neither in dlm's registry nor of the form hf:org/name"
+    raise _error(document.label, next(given, 0), said)
 
 
 class _Run(msgspec.Struct):
@@ -332,9 +324,8 @@ def _trained_revision(path: os.PathLike[str], base_model: str) -> str | None:
     except (Mistake, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, Mistake) and not os.path.lexists(path):
             return None
-        raise SpecError(
-            [f"{os.fspath(path)}: no manifest that dlm could have written: {_said(error)}"]
-        ) from None
+        message = f"no manifest that dlm could have written: {_said(error)}"
+        raise SpecError([f"{os.fspath(path)}: {message}"]) from None
     runs = [run.base_model_revision for run in manifest.training_runs if run.base_model_revision]
     revision = runs[-1] if runs else manifest.base_model_revision
     return revision if manifest.base_model == base_model else None

@@ -7,9 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import BinaryIO, Final
-
-from sway_gate.training_data.items import Line, Mistake
+from typing import BinaryIO, Final, NamedTuple
 
 MAX_FILE_BYTES: Final = 64 * 2**20
 MAX_LINE_BYTES: Final = 2**20
@@ -18,7 +16,24 @@ MAX_LINES: Final = 250_000
 Note = Callable[[str], None]
 """Takes what the reader of the report should know."""
 
+
+class Line(NamedTuple):
+    """A line of a file, or more of it from that line on. `number` is 1-based."""
+
+    number: int
+    text: str
+
+
+class Mistake(Exception):
+    """What is wrong at a line of a file; line 0 is the file as a whole."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(text)
+        self.line, self.text = line, text
+
+
 _PACKED: Final = "compressed; unpack it first"
+_PICKLE: Final = "a pickle, which is never read; save it as JSONL"
 _MAGIC: Final = {
     b"version https://git-lfs": "a Git LFS pointer; run `git lfs pull`",
     b"\x1f\x8b": _PACKED,
@@ -27,10 +42,7 @@ _MAGIC: Final = {
     b"\xfd7zXZ\0": _PACKED,
     b"(\xb5/\xfd": _PACKED,
     b"PAR1\x15": "Parquet; save it as JSONL, an example a line",
-    **{
-        bytes([0x80, version]): "a pickle, which is never read; save it as JSONL"
-        for version in range(2, 6)
-    },
+    **{bytes([0x80, version]): _PICKLE for version in range(2, 6)},
 }
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
@@ -98,13 +110,11 @@ def lines(file: BinaryIO, note: Note) -> Iterator[Line]:
             read += len(raw)
             raw = file.readline(MAX_LINE_BYTES)
         read += len(raw)
-        if read > MAX_FILE_BYTES or number > MAX_LINES:
-            what = (
-                f"{MAX_FILE_BYTES // 2**20} MiB"
-                if read > MAX_FILE_BYTES
-                else f"{MAX_LINES:,} lines"
-            )
-            note(f"only the first {what} are read")
+        if read > MAX_FILE_BYTES:
+            note(f"only the first {MAX_FILE_BYTES // 2**20} MiB are read")
+            break
+        if number > MAX_LINES:
+            note(f"only the first {MAX_LINES:,} lines are read")
             break
         if not is_long:
             yield Line(number, decoded(raw, number).rstrip("\r\n"))
@@ -115,10 +125,8 @@ def lines(file: BinaryIO, note: Note) -> Iterator[Line]:
 def decoded(raw: bytes, number: int = 1) -> str:
     """The text of bytes that start at that line."""
     if (at := raw.find(b"\0")) >= 0:
-        raise Mistake(
-            number + raw.count(b"\n", 0, at),
-            "binary data, or text in UTF-16; save the file as UTF-8 text",
-        )
+        line = number + raw.count(b"\n", 0, at)
+        raise Mistake(line, "binary data, or text in UTF-16; save the file as UTF-8 text")
     try:
         return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -137,10 +145,8 @@ def _array(file: BinaryIO, note: Note) -> Iterator[Line]:
     """The elements of the array that the file holds, each as text."""
     data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        raise Mistake(
-            0,
-            f"an array larger than {MAX_FILE_BYTES // 2**20} MiB; save it as JSONL, an example a line",
-        )
+        limit = f"{MAX_FILE_BYTES // 2**20} MiB"
+        raise Mistake(0, f"an array larger than {limit}; save it as JSONL, an example a line")
     text = decoded(data)
     at, counted, line = text.index("["), 0, 1
     for number in count():
@@ -154,18 +160,15 @@ def _array(file: BinaryIO, note: Note) -> Iterator[Line]:
         try:
             _, end = PYTHON.raw_decode(text, at)
         except (ValueError, RecursionError):
-            raise Mistake(
-                line, "not valid JSON, so that the rest of the array cannot be read"
-            ) from None
+            message = "not valid JSON, so that the rest of the array cannot be read"
+            raise Mistake(line, message) from None
         yield Line(line, text[at:end])
         at = _skip_space(text, end)
         if text[at : at + 1] != ",":
             break
     if text[at : at + 1] != "]" or _skip_space(text, at + 1) < len(text):
-        raise Mistake(
-            line,
-            "not valid JSON: after this example, the array neither goes on nor ends with the file",
-        )
+        message = "after this example, the array neither goes on nor ends with the file"
+        raise Mistake(line, f"not valid JSON: {message}")
 
 
 def _skip_space(text: str, at: int) -> int:

@@ -18,7 +18,7 @@ from sway_gate.spec.schema import Section, SectionKind
 from sway_gate.spec.yaml_reader import MAX_PROBLEMS
 from sway_gate.training_data import files, text
 from sway_gate.training_data.examples import examples
-from sway_gate.training_data.items import Mistake
+from sway_gate.training_data.files import Mistake
 
 MAX_SECTIONS: Final = 48
 """Of one kind from one file."""
@@ -119,9 +119,8 @@ class Collected:
             chosen = thinned(stream.kept, MAX_SECTIONS)
             kept += chosen
             if len(chosen) < stream.count:
-                self.note(
-                    f"{len(chosen)} of {stream.count:,} {_PLURAL[kind]} are used, evenly spread"
-                )
+                used = f"{len(chosen)} of {stream.count:,} {_PLURAL[kind]}"
+                self.note(f"{used} are used, evenly spread")
         self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
         self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
         self._start()
@@ -153,14 +152,12 @@ class _Stream:
 
 
 def _parsed(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section | Mistake]:
-    suffix, name = os.path.splitext(path)[1].lower(), collected.name
+    suffix = os.path.splitext(path)[1].lower()
     if suffix in _REFUSED:
         raise Mistake(0, f"is {_REFUSED[suffix]}")
     if suffix in _JSON:
-        return examples(files.elements(file, collected.note), name)
+        return examples(files.elements(file, collected.note), collected.name)
     lines = files.lines(file, collected.note)
-    return (
-        text.markdown(text.without_front_matter(lines), name)
-        if suffix in _MARKDOWN
-        else text.plain(lines, name)
-    )
+    if suffix in _MARKDOWN:
+        return text.markdown(text.without_front_matter(lines), collected.name)
+    return text.plain(lines, collected.name)

@@ -5,7 +5,8 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from sway_gate.spec.schema import Section
-from sway_gate.training_data.items import Line, section
+from sway_gate.training_data.examples import section
+from sway_gate.training_data.files import Line
 
 MAX_PIECE_CHARS: Final = 2000
 MIN_WORDS: Final = 20
@@ -68,13 +69,12 @@ def _blocks(lines: Iterable[Line]) -> Iterator[_Block]:
 def _fence(text: str) -> str:
     """The back-ticks or tildes that open or close fenced code here; "" for other lines."""
     start = text.lstrip(" ")
-    mark = start[: len(start) - len(start.lstrip(start[:1]))] if start[:1] in ("`", "~") else ""
-    is_code = (
-        len(mark) >= 3
-        and len(text) - len(start) <= 3
-        and not (mark[0] == "`" and "`" in start[len(mark) :])
-    )
-    return mark if is_code else ""
+    if not start.startswith(("```", "~~~")) or len(text) - len(start) > 3:
+        return ""
+    rest = start.lstrip(start[0])
+    if start[0] == "`" and "`" in rest:
+        return ""
+    return start[: len(start) - len(rest)]
 
 
 def _heading(text: str) -> str | None:

@@ -19,7 +19,7 @@ from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.prompts import openings, prompts
 from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.training_data import dlm
-from sway_gate.training_data.items import section
+from sway_gate.training_data.examples import section
 from tests.helpers.property import given, settings, st
 
 TWENTY = " ".join(f"word{i}" for i in range(20))

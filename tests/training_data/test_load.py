@@ -10,7 +10,7 @@ import pytest
 
 from sway_gate.errors import SpecError
 from sway_gate.training_data import files, text
-from sway_gate.training_data.items import Line
+from sway_gate.training_data.files import Line
 from sway_gate.training_data.load import load_sections
 from tests.helpers.property import HealthCheck, given, settings, st
 

@@ -53,9 +53,8 @@ def chunks(passages: Sequence[str], chars: int, limit: int) -> tuple[str, ...]:
     if chars < 1 or limit < 1:
         raise ValueError(f"chunks: chars={chars} and limit={limit} must both be at least 1")
     rounds = zip_longest(*(_pieces(passage, chars) for passage in passages))
-    return tuple(
-        islice((piece for piece in chain.from_iterable(rounds) if piece is not None), limit)
-    )
+    pieces = (piece for piece in chain.from_iterable(rounds) if piece is not None)
+    return tuple(islice(pieces, limit))
 
 
 def _pieces(passage: str, chars: int) -> Iterator[str]:
