@@ -91,11 +91,9 @@ def _openings(sections: Sequence[Section]) -> tuple[str, ...]:
 
 
 def _opening(section: Section) -> str:
-    return (
-        section.pairs[0].prompt
-        if section.pairs
-        else " ".join(section.content.split()[:_OPENING_WORDS])
-    )
+    if section.pairs:
+        return section.pairs[0].prompt
+    return " ".join(section.content.split()[:_OPENING_WORDS])
 
 
 def _neutral_prompts() -> tuple[str, ...]:
@@ -117,15 +115,13 @@ def _named_base(adapter: str, online: bool) -> str:
         with open(config, "rb") as file:
             named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")
     except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
-        raise UsageError(
-            f"{config} cannot be read, so the base is unknown; give it with --base"
-        ) from None
+        message = "cannot be read, so the base is unknown; give it with --base"
+        raise UsageError(f"{config} {message}") from None
     if not isinstance(named, str) or not named:
         raise UsageError(f"{config} names no base model; give it with --base")
     if not os.path.isdir(named) and not hub.is_hub_id(named):
-        raise UsageError(
-            f"{config} names the base {named!r}, which is not here; give it with --base"
-        )
+        message = f"names the base {named!r}, which is not here; give it with --base"
+        raise UsageError(f"{config} {message}")
     return named
 
 
@@ -141,16 +137,14 @@ def _read_prompts(path: str) -> tuple[str, ...]:
         with open(path, "rb") as file:
             text = file.read(_MAX_PROMPTS_BYTES + 1)
         if len(text) > _MAX_PROMPTS_BYTES:
-            raise UsageError(
-                f"{path}: larger than 1 MiB; give one prompt a line, some dozens at most"
-            )
-        prompts = tuple(
-            line.strip() for line in text.decode("utf-8-sig").splitlines() if line.strip()
-        )
+            message = "larger than 1 MiB; give one prompt a line, some dozens at most"
+            raise UsageError(f"{path}: {message}")
+        lines = text.decode("utf-8-sig").splitlines()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
+    prompts = dict.fromkeys(line.strip() for line in lines if line.strip())
     if not prompts:
         raise UsageError(f"{path}: holds no prompt; give one a line")
-    return tuple(dict.fromkeys(prompts))
+    return tuple(prompts)

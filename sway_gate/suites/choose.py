@@ -12,7 +12,7 @@ import msgspec
 from sway_gate.probes import module
 from sway_gate.probes.base import CannotRun, Context, Skip
 from sway_gate.spec.probes import KINDS, PreferenceFlip
-from sway_gate.spec.schema import Intent, Pair, Section, SectionKind
+from sway_gate.spec.schema import Intent, Pair, Preference, Section, SectionKind
 from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.prompts import MAX_CHARS, is_usable, openings, prompts
 from sway_gate.training_data import packaged
@@ -81,23 +81,16 @@ def _delta_kl(material: Material) -> Chosen:
 
 
 def _section_internalization(material: Material) -> Chosen:
-    kinds = [kind for kind in _LEARNED if (own := material.of(kind)) and _are_ordered(own)]
-    if kinds:
-        every = {section.kind for section in material.sections} == set(kinds)
-        yield _entry(
-            "learned_the_data",
-            "section_internalization",
-            **({} if every else {"include_kinds": kinds}),
-        )
+    kind = "section_internalization"
+    learned = [learned for learned in _LEARNED if _are_ordered(material.of(learned))]
+    if learned and len(material.of(*learned)) == len(material.sections):
+        yield _entry("learned_the_data", kind)
+    elif learned:
+        yield _entry("learned_the_data", kind, include_kinds=learned)
     elif material.of(*_LEARNED):
-        yield LeftOut(
-            "section_internalization", "texts of a few words are much the same in random order"
-        )
+        yield LeftOut(kind, "texts of a few words are much the same in random order")
     else:
-        yield LeftOut(
-            "section_internalization",
-            "preferences may lower the likelihood of both answers, and rightly so",
-        )
+        yield LeftOut(kind, "preferences may lower the likelihood of both answers, and rightly so")
 
 
 _LEARNED: Final[tuple[SectionKind, ...]] = ("prose", "instruction")
@@ -105,30 +98,31 @@ _LEARNED: Final[tuple[SectionKind, ...]] = ("prose", "instruction")
 
 def _are_ordered(sections: Sequence[Section]) -> bool:
     """Whether most of the texts have enough words for their order to matter."""
-    texts = [
-        section.content or " ".join(p.gold for p in section.pairs if isinstance(p, Pair))
-        for section in sections
-    ]
-    return statistics.median(len(text.split()) for text in texts) >= _ORDERED_WORDS
+    lengths = []
+    for section in sections:
+        golds = [pair.gold for pair in section.pairs if isinstance(pair, Pair)]
+        lengths.append(len((section.content or " ".join(golds)).split()))
+    return bool(lengths) and statistics.median(lengths) >= _ORDERED_WORDS
 
 
 def _paraphrase_invariance(material: Material) -> Chosen:
-    generalize, memorize = (_cases(material, intent) for intent in ("generalize", "memorize"))
+    kind = "paraphrase_invariance"
+    generalize, memorize = _cases(material, "generalize"), _cases(material, "memorize")
     if generalize:
-        yield _entry("answers_other_words", "paraphrase_invariance", cases=generalize)
+        yield _entry("answers_other_words", kind, cases=generalize)
     if memorize:
-        # To know the answer in other words as well is no fault.
-        fields = {
-            "intent": "memorize",
-            "max_generalization_ratio_if_memorize": 1.5,
-            "cases": memorize,
-        }
-        entry = _entry("answers_by_heart", "paraphrase_invariance", **fields)
-        yield entry._replace(
-            remarks=(material.by_heart or "The data says intent: memorize of these.",)
+        entry = _entry(
+            "answers_by_heart",
+            kind,
+            intent="memorize",
+            # To know the answer in other words as well is no fault.
+            max_generalization_ratio_if_memorize=1.5,
+            cases=memorize,
         )
+        remark = material.by_heart or "The data says intent: memorize of these."
+        yield entry._replace(remarks=(remark,))
     if not (generalize or memorize):
-        yield LeftOut("paraphrase_invariance", _no_cases(material))
+        yield LeftOut(kind, _no_cases(material))
 
 
 def _no_cases(material: Material) -> str:
@@ -148,9 +142,8 @@ def _preference_flip(material: Material) -> Chosen:
     if triples >= least:
         yield _entry("prefers_the_chosen", "preference_flip")
     else:
-        yield LeftOut(
-            "preference_flip", f"takes {least} preferences; the data has {triples or 'none'}"
-        )
+        reason = f"takes {least} preferences; the data has {triples or 'none'}"
+        yield LeftOut("preference_flip", reason)
 
 
 def _prompt_collapse(material: Material) -> Chosen:
@@ -159,67 +152,53 @@ def _prompt_collapse(material: Material) -> Chosen:
 
 def _style_fingerprint(material: Material) -> Chosen:
     """Off: an adapter that learned facts in a style that the base has already is healthy, and would fail."""
-    style = _entry(
-        "writes_like_the_text",
-        "style_fingerprint",
-        enabled=False,
-        prompts=openings(material.sections, _STYLE),
-    )
-    yield _tried(
-        material, style._replace(remarks=("Switch it on where training was to teach a style.",))
-    )
+    own = openings(material.sections, _STYLE)
+    style = _entry("writes_like_the_text", "style_fingerprint", enabled=False, prompts=own)
+    remark = "Switch it on where training was to teach a style."
+    yield _tried(material, style._replace(remarks=(remark,)))
 
 
 def _adapter_revert(material: Material) -> Chosen:
     cases = _cases(material, "generalize")
-    if reason := material.no_meanings or ("" if cases else _no_cases(material)):
-        yield LeftOut("adapter_revert", reason)
+    if material.no_meanings:
+        yield LeftOut("adapter_revert", material.no_meanings)
+    elif not cases:
+        yield LeftOut("adapter_revert", _no_cases(material))
     else:
-        yield _entry(
-            "answers_as_taught",
-            "adapter_revert",
-            max_new_tokens=48,
-            assert_revert_rate_lt=0.5,
-            cases=cases,
-        )
+        fields = {"max_new_tokens": 48, "assert_revert_rate_lt": 0.5, "cases": cases}
+        yield _entry("answers_as_taught", "adapter_revert", **fields)
 
 
 def _cluster_kl(material: Material) -> Chosen:
+    kind = "cluster_kl"
     own = prompts(material.sections, _OWN)
     subject = _subject(material.of("prose", "instruction"))
     if material.no_meanings:
-        yield LeftOut("cluster_kl", material.no_meanings)
+        yield LeftOut(kind, material.no_meanings)
     elif len(own) < _LEAST_OWN:
-        yield LeftOut(
-            "cluster_kl", f"takes {_LEAST_OWN} prompts from the data, which gives {len(own)}"
-        )
+        yield LeftOut(kind, f"takes {_LEAST_OWN} prompts from the data, which gives {len(own)}")
     elif not subject:
-        yield LeftOut(
-            "cluster_kl",
-            "the texts share no subject, and other training may change everything alike",
-        )
+        reason = "the texts share no subject, and other training may change everything alike"
+        yield LeftOut(kind, reason)
     else:
         general = [prompt for prompt, _ in packaged.knowledge()[:_OTHER]]
-        entry = _entry("changed_its_subject", "cluster_kl", prompts=own + general)
-        yield entry._replace(
-            remarks=(f"Their subject by their words: {subject}. The later prompts are on others.",)
-        )
+        entry = _entry("changed_its_subject", kind, prompts=own + general)
+        remark = f"Their subject by their words: {subject}. The later prompts are on others."
+        yield entry._replace(remarks=(remark,))
 
 
 def _subject(sections: Sequence[Section]) -> str:
     """The words that most of the texts share and general prose does not have; "" where there is none."""
     counts = Counter(word for section in sections for word in _distinctive(section))
-    return ", ".join(
-        word for word, count in counts.most_common(3) if count >= max(3, _SHARED * len(sections))
-    )
+    enough = max(3, _SHARED * len(sections))
+    return ", ".join(word for word, count in counts.most_common(3) if count >= enough)
 
 
 def _distinctive(section: Section) -> list[str]:
-    said = [
-        section.content,
-        *(text for pair in section.pairs for text in msgspec.structs.astuple(pair)),
-    ]
-    words = {word.lower() for text in said for word in _WORD.findall(text[:MAX_CHARS])}
+    texts = [section.content]
+    for pair in section.pairs:
+        texts += msgspec.structs.astuple(pair)
+    words = {word.lower() for text in texts for word in _WORD.findall(text[:MAX_CHARS])}
     return sorted(words - _general() - _FRAME_WORDS)
 
 
@@ -268,18 +247,21 @@ def _prompts(material: Material, limit: int) -> list[str]:
 
 def _cases(material: Material, intent: Intent) -> list[dict[str, Any]]:
     """Some of the questions with that intent, evenly chosen, each with other ways to ask it."""
-    asked = [
-        (_intent(material, section), pair)
-        for section in material.sections
-        for pair in section.pairs
-    ]
-    found = [
-        {"prompt": pair.prompt, "gold": pair.gold, "paraphrases": others}
-        for own, pair in asked
-        if own == intent and isinstance(pair, Pair) and is_usable(pair.prompt + pair.gold)
-        if len(pair.gold) <= _MAX_ANSWER_CHARS and (others := paraphrases(pair.prompt))
-    ]
+    found = []
+    for section in material.sections:
+        if _intent(material, section) == intent:
+            found += [case for pair in section.pairs if (case := _case(pair))]
     return thinned(found, _CASES)
+
+
+def _case(pair: Pair | Preference) -> dict[str, Any] | None:
+    """None for a preference, for a text that no suite can hold and for a question that no rule can ask otherwise."""
+    if not isinstance(pair, Pair) or not is_usable(pair.prompt + pair.gold):
+        return None
+    if len(pair.gold) > _MAX_ANSWER_CHARS:
+        return None
+    others = paraphrases(pair.prompt)
+    return {"prompt": pair.prompt, "gold": pair.gold, "paraphrases": others} if others else None
 
 
 def _intent(material: Material, section: Section) -> Intent:

@@ -49,9 +49,10 @@ def for_data(
     models = named_models(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
         if not os.path.isdir(ref) and not hub.is_hub_id(ref):
-            raise UsageError(
-                f"{ref}: there is no such folder; name a folder that a model was saved in, or a hub id"
+            message = (
+                "there is no such folder; name a folder that a model was saved in, or a hub id"
             )
+            raise UsageError(f"{ref}: {message}")
     models = _pinned(models, _trained_revision(models.ft.adapter or ""))
     paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
     loaded = with_data(Spec(models=models, suite=(), data=paths, folder=folder))
@@ -73,22 +74,20 @@ def for_document(path: str, name: str | None, folder: str) -> Draft:
     named = _models(models, folder, _in_store(trained.adapters[chosen]))
     by_heart = ""
     if trained.epochs >= _ASKS_BY_HEART:
-        by_heart = (
-            f"The document asks for {trained.epochs} epochs: its answers are to be known by heart."
-        )
+        asked = f"The document asks for {trained.epochs} epochs"
+        by_heart = f"{asked}: its answers are to be known by heart."
     return _draft("sway autogen", named, {"dlm_source": _written(path, folder)}, loaded, by_heart)
 
 
 def _chosen(adapters: Mapping[str, str], name: str | None) -> str:
     names = ", ".join(adapters)
-    if name is None and len(adapters) == 1:
-        return next(iter(adapters))
-    if name is None:
+    if name is None and len(adapters) > 1:
         raise UsageError(f"the document has several adapters; choose one with --adapter: {names}")
+    if name is None:
+        return next(iter(adapters))
     if name not in adapters:
-        raise UsageError(
-            f"--adapter {name}: the document has no trained adapter of that name; it has {names or 'one without'}"
-        )
+        message = "the document has no trained adapter of that name"
+        raise UsageError(f"--adapter {name}: {message}; it has {names or 'one without'}")
     return name
 
 
@@ -104,15 +103,10 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, by_heart:
         "`sway gate` judges by it, `sway run --dry-run` shows what it measures, `sway explain KIND` what a kind means.",
     ]
     trained_on = ["What the adapter was trained on; read again at every gate.", *loaded.notes]
-    head = (
-        comment(about),
-        block({"version": 1, "models": models}),
-        "\n",
-        comment(trained_on),
-        block(source),
-        "\n",
-    )
-    text = "".join([*head, "suite:\n", *map(_entry, entries), _omissions(left_out)])
+    head = comment(about) + block({"version": 1, "models": models})
+    data = comment(trained_on) + block(source)
+    suite_lines = "".join(map(_entry, entries)) + _omissions(left_out)
+    text = f"{head}\n{data}\nsuite:\n{suite_lines}"
     names = tuple(entry.fields["name"] for entry in entries)
     return Draft(text, names, left_out, len(loaded.sections), _missing(loaded.models))
 
@@ -131,56 +125,54 @@ def _omissions(left_out: Sequence[LeftOut]) -> str:
 
 
 def _models(models: Models, folder: str, adapter: str) -> Fields:
-    base = {"base": _written(models.base.base, folder)}
-    revisions = {"revision": models.base.revision}, {"adapter_revision": models.ft.adapter_revision}
-    of_base, of_adapter = (
-        {key: commit for key, commit in known.items() if commit} for known in revisions
-    )
-    return {"base": base | of_base, "ft": {**base, "adapter": adapter, **of_adapter}}
+    path = _written(models.base.base, folder)
+    base, ft = {"base": path}, {"base": path, "adapter": adapter}
+    if models.base.revision:
+        base["revision"] = models.base.revision
+    if models.ft.adapter_revision:
+        ft["adapter_revision"] = models.ft.adapter_revision
+    return {"base": base, "ft": ft}
 
 
 def _pinned(models: Models, revision: str | None) -> Models:
     """With the commits of what is on this machine, of the base at `revision`."""
     base = msgspec.structs.replace(models.base, revision=_commit(models.base.base, revision))
     adapter_revision = _commit(models.ft.adapter or "", None)
-    return Models(
-        base=base, ft=msgspec.structs.replace(models.ft, adapter_revision=adapter_revision)
-    )
+    ft = msgspec.structs.replace(models.ft, adapter_revision=adapter_revision)
+    return Models(base=base, ft=ft)
 
 
 def _missing(models: Models) -> tuple[str, ...]:
-    named = (
-        (models.base.base, models.base.revision),
-        (models.ft.adapter or "", models.ft.adapter_revision),
-    )
-    return tuple(ref for ref, revision in named if not _is_here(ref, revision))
+    base, ft = models.base, models.ft
+    named = ((base.base, base.revision), (ft.adapter or "", ft.adapter_revision))
+    return tuple(ref for ref, revision in named if _local(ref, revision) is None)
 
 
-def _is_here(ref: str, revision: str | None) -> bool:
+def _local(ref: str, revision: str | None) -> Path | None:
+    """The folder with a model's files; None where they are not on this machine."""
     try:
-        hub.local(ref, revision, online=False, what="model")
+        return hub.local(ref, revision, online=False, what="model")
     except SwayError:
-        return False
-    return True
+        return None
 
 
 def _commit(ref: str, revision: str | None) -> str | None:
     """Of what `ref` is on this machine at `revision`; else that revision."""
     if os.path.isdir(ref):
         return None
-    try:
-        return hub.commit(hub.local(ref, revision, online=False, what="model")) or revision
-    except SwayError:
-        return revision
+    folder = _local(ref, revision)
+    return (hub.commit(folder) if folder else None) or revision
 
 
 def _trained_revision(adapter: str) -> str | None:
     """The base's revision that the adapter's configuration names."""
+    folder = _local(adapter, None)
+    if folder is None:
+        return None
     try:
-        config = hub.local(adapter, None, online=False, what="adapter") / "adapter_config.json"
-        with open(config, "rb") as file:
+        with open(folder / "adapter_config.json", "rb") as file:
             named = msgspec.json.decode(file.read(_MAX_CONFIG_BYTES)).get("revision")
-    except (SwayError, OSError, msgspec.DecodeError, AttributeError, RecursionError):
+    except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
         return None
     return named if isinstance(named, str) and hub.is_revision(named) else None
 

@@ -41,16 +41,17 @@ def paraphrases(prompt: str, limit: int = 3) -> list[str]:
         return []
     frame = _FRAME.fullmatch(last)
     head, asked, tail = frame.groups() if frame else ("", last, "")
-    found = (
-        f"{before}{gap}{head}{other}{tail}{prompt[len(text) :]}"
-        for other in _others(asked, bool(gap or frame))
-    )
-    return [other for other in dict.fromkeys(found) if other != prompt][:limit]
+    start, end = before + gap + head, tail + prompt[len(text) :]
+    found = dict.fromkeys(start + other + end for other in _others(asked, bool(gap or frame)))
+    found.pop(prompt, None)
+    return list(found)[:limit]
 
 
 def _others(asked: str, framed: bool) -> Iterator[str]:
     """`framed`: something stands around it, so that it is no text to be continued."""
-    yield from (match.expand(other) for form, other in _FORMS if (match := form.fullmatch(asked)))
+    for form, other in _FORMS:
+        if match := form.fullmatch(asked):
+            yield match.expand(other)
     task = _TASK.fullmatch(asked)
     if task and is_request(task["task"]) and not _is_question(task["task"]):
         wish = _lower(task["task"])

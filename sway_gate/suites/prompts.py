@@ -25,14 +25,9 @@ def prompts(sections: Sequence[Section], limit: int) -> list[str]:
     """At most `limit` different prompts: one of each section, evenly chosen, and where sections are few, more of each.
     Short questions come before long ones."""
     groups = [_section(section) for section in sections]
-    short = _spread(
-        [[text for text in group if len(text) <= _SHORT_CHARS] for group in groups], limit
-    )
-    return (
-        short
-        if len(short) == limit
-        else list(dict.fromkeys([*short, *_spread(groups, limit)]))[:limit]
-    )
+    short_groups = [[text for text in group if len(text) <= _SHORT_CHARS] for group in groups]
+    short = _spread(short_groups, limit)
+    return list(dict.fromkeys([*short, *_spread(groups, limit)]))[:limit]
 
 
 def openings(sections: Sequence[Section], limit: int) -> list[str]:
@@ -52,13 +47,12 @@ def _section(section: Section) -> list[str]:
 
 def _openings(content: str) -> Iterator[str]:
     """Of the paragraphs that are text, then of their sentences; of a content without such, its own."""
-    pieces = [piece.strip() for piece in _PARAGRAPH.split(content)]
-    paragraphs = [
-        piece for piece in pieces if piece and (piece[0].isalnum() or piece[0] in _QUOTES)
-    ]
-    sentences = [
-        sentence.strip() for paragraph in paragraphs for sentence in _SENTENCE.split(paragraph)
-    ]
+    paragraphs: list[str] = []
+    sentences: list[str] = []
+    for piece in map(str.strip, _PARAGRAPH.split(content)):
+        if piece and (piece[0].isalnum() or piece[0] in _QUOTES):
+            paragraphs.append(piece)
+            sentences += map(str.strip, _SENTENCE.split(piece))
     found = [_opening(text) for text in paragraphs + sentences if _goes_on(text)]
     yield from found or [_opening(content.strip())]
 

@@ -20,9 +20,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"'
-    )
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
@@ -35,11 +34,9 @@ def block(value: Mapping[str, Any] | list[Any], indent: int = 0) -> str:
 
 def comment(paragraphs: Iterable[str], indent: int = 0) -> str:
     """Each paragraph on lines of its own; what is not printable is shown as an escape."""
-    lines = (
-        line
-        for text in paragraphs
-        for line in wrap(_printable(text), _WIDTH - indent, break_on_hyphens=False)
-    )
+    lines: list[str] = []
+    for text in paragraphs:
+        lines += wrap(_printable(text), _WIDTH - indent, break_on_hyphens=False)
     return "".join(f"{' ' * indent}# {line}\n" for line in lines)
 
 

@@ -227,7 +227,8 @@ def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_
 def _made(found: Any) -> list[Pair | Preference]:
     """The pairs of an instruction or preference section. Raises Mistake."""
     headers = _HEADERS[found.type]
-    size, said = len(headers), []
+    size = len(headers)
+    said: list[str] = []
     last = found.start_line
     for field in _fields(found, headers):
         header = headers[len(said) % size]
