@@ -56,11 +56,14 @@ def tree(folder: Path, *, patterns: Sequence[str]) -> str:
         names = sorted(files)
         hashes = _hashes([files[name] for name in names])
     except OSError as error:
-        message = f"cannot be read ({error.strerror}); make it readable"
-        raise CannotDecide(f"{error.filename or folder}: {message}") from error
+        raise CannotDecide(
+            f"{error.filename or folder}: cannot be read ({error.strerror}); make it readable"
+        ) from error
     if not names:
-        message = f"holds none of {', '.join(patterns)}; name a folder that a model was saved in"
-        raise CannotDecide(f"{folder}: {message}")
+        raise CannotDecide(
+            f"{folder}: holds none of {', '.join(patterns)}; "
+            "name a folder that a model was saved in"
+        )
     lines = (os.fsencode(f"{digest}  {name}\0") for name, digest in zip(names, hashes, strict=True))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 

@@ -73,12 +73,11 @@ def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
         return found
     if online:
         return _download(ref, revision, what)
-    place, fetch = ref, f"hf download {ref}"
-    if revision:
-        place, fetch = f"{ref} at {revision}", f"{fetch} --revision {revision}"
+    option = f" --revision {revision}" if revision else ""
     raise CannotDecide(
-        f"{what}: {place} is neither a folder here nor complete in the Hugging Face cache "
-        f"({cache_folder()}); run `{fetch}`, or pass --online"
+        f"{what}: {ref}{f' at {revision}' if revision else ''} is neither a folder here nor "
+        f"complete in the Hugging Face cache ({cache_folder()}); "
+        f"run `hf download {ref}{option}`, or pass --online"
     )
 
 
@@ -150,9 +149,11 @@ def _download(ref: str, revision: str | None, what: str) -> Path:
     # Whatever the network, the hub or the disk does wrong, the verdict is the same: undecided.
     except Exception as error:
         said = " ".join(str(error).split())[:300]
-        message = f"could not be downloaded: {type(error).__name__}: {said}"
-        raise CannotDecide(f"{what}: {ref} {message}") from None
+        raise CannotDecide(
+            f"{what}: {ref} could not be downloaded: {type(error).__name__}: {said}"
+        ) from None
     if not _is_complete(Path(found)):
-        message = "has no config.json or adapter_config.json with safetensors weights"
-        raise CannotDecide(f"{what}: {ref} {message}")
+        raise CannotDecide(
+            f"{what}: {ref} has no config.json or adapter_config.json with safetensors weights"
+        )
     return Path(found)

@@ -93,8 +93,9 @@ def adapter(path: str) -> Trained:
         raise SpecError([f"{store.adapter}: {message}"]) from None
     adapters = {name: str(folder) for name, folder in found.items() if folder and folder.is_dir()}
     if not adapters:
-        message = f"has no trained adapter in {store.adapter}; run `dlm train` on it"
-        raise CannotDecide(f"{document.label}: {message}")
+        raise CannotDecide(
+            f"{document.label}: has no trained adapter in {store.adapter}; run `dlm train` on it"
+        )
     base, revision = _base(document)
     pinned = _trained_revision(store.manifest, document.front.base_model) or revision
     return Trained(base, pinned, adapters, document.front.training.num_epochs)
@@ -212,8 +213,8 @@ def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_
             except Mistake as mistake:
                 yield mistake.line, mistake
     if len(pairs) > MAX_PAIRS:
-        used = f"{MAX_PAIRS} of {len(pairs):,} pairs of {kind} sections"
-        collected.note(f"{used} are used, evenly spread")
+        of = f"{len(pairs):,} pairs of {kind} sections"
+        collected.note(f"{MAX_PAIRS} of {of} are used, evenly spread")
     by_section: dict[int, tuple[Any, list[Any]]] = {}
     for found, pair in thinned(pairs, MAX_PAIRS):
         by_section.setdefault(found.start_line, (found, []))[1].append(pair)

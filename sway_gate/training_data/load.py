@@ -119,8 +119,8 @@ class Collected:
             chosen = thinned(stream.kept, MAX_SECTIONS)
             kept += chosen
             if len(chosen) < stream.count:
-                used = f"{len(chosen)} of {stream.count:,} {_PLURAL[kind]}"
-                self.note(f"{used} are used, evenly spread")
+                used, plural = len(chosen), _PLURAL[kind]
+                self.note(f"{used} of {stream.count:,} {plural} are used, evenly spread")
         self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
         self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
         self._start()
