@@ -1,11 +1,11 @@
-"""`sway mine`: the prompts and paraphrases under which an adapter is weakest, as entries for its suite.
+"""Find the prompts and paraphrases with the weakest results of an adapter, for `sway mine`.
 
-- paraphrase: for each case of the suite, or question of the data, the other ways to ask after which the answer that
-  was taught gains least over the base, of those in the suite and of those that fixed rules make;
-- outliers: of all prompts of the suite and the data those after which the model moved least, and those after which it
-  moved most, in the z of their divergence among what the null adapters change after the same prompt.
+- paraphrase: for each case of the suite, or question of the data, the paraphrases with the smallest
+  gain of the trained answer over the base. Candidates come from the suite and from fixed rules.
+- outliers: the prompts of the suite and the data with the smallest and the largest change, by the
+  z-score of their divergence compared with null adapters on the same prompt.
 
-Each candidate is measured as a probe of its own, by `paraphrase_invariance` or `delta_kl`.
+Each candidate is measured by a separate probe, `paraphrase_invariance` or `delta_kl`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,17 +37,21 @@ from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.training_data.load import thinned
 
 _REWORDINGS: Final = 16
-"""Of one prompt, that are tried."""
+"""Paraphrases by rule per prompt."""
 _FROM_DATA: Final = 48
-"""Questions or prompts."""
+"""Maximum of questions or prompts from the data."""
 _NO_LIFT: Final = 0.02
-"""In nats per token: an answer that gained no more was not learned, and has nothing to lose."""
+"""In nats per token: an answer with no larger lift was not learned and cannot lose lift."""
 
 _WITH_PROMPTS: Final = (DeltaKL, ClusterKL, PromptCollapse, AdapterAblation)
 
 
 class Mined(NamedTuple):
-    """entries: text to paste below `suite:`, "" where nothing was found. kept: so many texts, of `tried`."""
+    """Result of a search.
+
+    entries: text to paste below `suite:`; "" if nothing was found. kept: number of texts in it.
+    tried: number of candidates.
+    """
 
     entries: str
     kept: int
@@ -56,7 +60,7 @@ class Mined(NamedTuple):
 
 
 class _Weak(NamedTuple):
-    """A paraphrase and the lift of the answer after it and after its case's own prompt, in nats per token."""
+    """Lift of an answer after a paraphrase and after the prompt (verbatim), in nats per token."""
 
     case: Case
     paraphrase: str
@@ -71,12 +75,14 @@ class _Weak(NamedTuple):
 def weak_paraphrases(
     spec: Spec, limit: int, options: Options = Options(), progress: Progress = silent
 ) -> Mined:
-    """At most `limit` paraphrases of each case that take lift from its answer, the weakest first. Raises UsageError
-    where there is no case, and what a gate raises."""
+    """At most `limit` paraphrases per case that reduce the lift of its answer, weakest first.
+
+    Raises UsageError if there is no case, and all errors of a gate.
+    """
     spec = with_data(spec)
     tried = [(case, other) for case in _cases(spec) for other in _others(case)]
     if not tried:
-        message = "there is nothing to ask in other words; give it cases, or data with questions"
+        message = "there is nothing to paraphrase; add cases, or data with questions"
         raise UsageError(f"{spec.label}: {message}")
     suite = [_one_paraphrase(i, case, other) for i, (case, other) in enumerate(tried)]
     results = _judged(spec, suite, options, progress)
@@ -92,7 +98,7 @@ def weak_paraphrases(
     by_case.sort(key=lambda group: -group[0].loss)
     notes = _faults(results)
     if unlearned := len({(w.case.prompt, w.case.gold) for w in measured if w.verbatim <= _NO_LIFT}):
-        note = f"answers that gained nothing after their own prompt, left out: {unlearned}"
+        note = f"left out answers without a gain after their own prompt: {unlearned}"
         notes = (note, *notes)
     entries = "".join(_case_entry(spec, by_case)) if by_case else ""
     return Mined(entries, sum(map(len, by_case)), len(tried), notes)
@@ -101,12 +107,14 @@ def weak_paraphrases(
 def outliers(
     spec: Spec, limit: int, options: Options = Options(), progress: Progress = silent
 ) -> Mined:
-    """At most `limit` prompts at each end, and never more than half of all. Raises UsageError where there is no prompt,
-    and what a gate raises."""
+    """At most `limit` prompts, and at most half of all, with the smallest and the largest change.
+
+    Raises UsageError if there is no prompt, and all errors of a gate.
+    """
     spec = with_data(spec)
     pool = _pool(spec)
     if not pool:
-        raise UsageError(f"{spec.label}: there is no prompt; give it probes with prompts, or data")
+        raise UsageError(f"{spec.label}: there is no prompt; add probes with prompts, or data")
     suite = [DeltaKL(name=str(i), prompts=(prompt,)) for i, prompt in enumerate(pool)]
     results = _judged(spec, suite, options, progress)
     found = zip(pool, results, strict=True)
@@ -121,8 +129,10 @@ def outliers(
 def _judged(
     spec: Spec, suite: Sequence[ProbeSpec], options: Options, progress: Progress
 ) -> tuple[ProbeResult, ...]:
-    """The results of a suite of candidates in place of the spec's; only divergences need nulls. Raises CannotDecide where
-    the adapter's files alone decide, or nothing can be measured."""
+    """Run `suite` instead of the spec's suite; only divergences use nulls.
+
+    Raises CannotDecide if the adapter's files determine the verdict or no probe can be measured.
+    """
     replace = msgspec.structs.replace
     nulls = replace(null_entry(spec), calibrate_kinds=("delta_kl",), rank_multipliers=(1.0,))
     candidates = replace(spec, suite=(nulls, *suite), data=(), dlm_source=None)
@@ -136,14 +146,14 @@ def _judged(
 
 def _faults(results: Sequence[ProbeResult]) -> tuple[str, ...]:
     faults = [result.message for result in results if result.verdict is Verdict.ERROR]
-    return (f"not measurable: {len(faults)}, the first since {faults[0]}",) if faults else ()
+    return (f"could not be measured: {len(faults)}; the first: {faults[0]}",) if faults else ()
 
 
-# ------------------------------------------------------------------------------------------------------- candidates
+# --- candidates
 
 
 def _cases(spec: Spec) -> list[Case]:
-    """The suite's cases, each prompt and answer once; else questions of the data."""
+    """The suite's cases without duplicates; if there are none, questions of the data."""
     merged: dict[tuple[str, str], list[str]] = {}
     for probe in spec.suite:
         if probe.enabled and isinstance(probe, ParaphraseInvariance | AdapterRevert):
@@ -157,11 +167,12 @@ def _cases(spec: Spec) -> list[Case]:
 
 
 def _others(case: Case) -> list[str]:
-    """The case's paraphrases, then those that rules make: other forms, other words, another register."""
+    """The case's paraphrases, then those by rules: other forms, synonyms, another register."""
     swapped = perturbed(case.prompt, ("synonym_swap", "register_shift")).values()
     made = [*paraphrases(case.prompt, _REWORDINGS), *swapped]
-    sound = [text for text in made if "how numerous" not in text.lower()]
-    others = dict.fromkeys([*case.paraphrases, *sound])
+    # Swapping synonyms turns "how many" into "how numerous", which is not English.
+    valid = [text for text in made if "how numerous" not in text.lower()]
+    others = dict.fromkeys([*case.paraphrases, *valid])
     return [other for other in others if other.split() != case.prompt.split()]
 
 
@@ -180,17 +191,17 @@ def _pool(spec: Spec) -> list[str]:
 
 
 def _position(result: ProbeResult) -> tuple[float, float]:
-    """Among the nulls, where there are some; else by the divergence itself."""
+    """Sort key: the z-score if there are nulls, otherwise the divergence."""
     return result.z or 0.0, result.raw or 0.0
 
 
-# ---------------------------------------------------------------------------------------------------------- entries
+# --- entries
 
 
 def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]:
     intents = [p.intent for p in spec.suite if p.enabled and isinstance(p, ParaphraseInvariance)]
     about = (
-        "The answers' lift over the base, in nats per token; what each paraphrase takes from it."
+        "Lift of each answer over the base, in nats per token, and its loss with each paraphrase."
     )
     yield comment([about], 2)
     name, intent = _free_name(spec, "mined_paraphrases"), (*intents, "generalize")[0]
@@ -206,7 +217,7 @@ def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]
 
 
 def _prompt_entry(spec: Spec, end: str, found: Sequence[tuple[str, ProbeResult]]) -> str:
-    about = f"The prompts after which the model moved {end}: mean JS divergence from the base."
+    about = f"Prompts with the {end} change: mean JS divergence from the base."
     fields = block([{"name": _free_name(spec, f"mined_moved_{end}"), "kind": "delta_kl"}], 2)
     prompts = (comment([_how_far(result)], 6) + block([prompt], 6) for prompt, result in found)
     return f"{comment([about], 2)}{fields}    prompts:\n{''.join(prompts)}"
@@ -220,7 +231,7 @@ def _how_far(result: ProbeResult) -> str:
 
 
 def _free_name(spec: Spec, name: str) -> str:
-    """`name`, with a number where the suite has it already."""
+    """`name`, with a number if the suite already has that name."""
     taken = {probe.name for probe in spec.suite}
     free, i = name, 1
     while free in taken:

@@ -1,9 +1,10 @@
-"""`.dlm` documents: their sections, and the adapters that dlm trained on them.
+"""Read `.dlm` documents: their sections, and the adapters that dlm trained on them.
 
-Documents and stores are read through the package `document-language-model` (the extra `[dlm]`). Nothing is written, and
-no base is looked up on the network. The bodies of instruction and preference sections are read here: dlm's parser ends
-a text at its first blank line, and does not know the questions marked `!probe`, which train like any other. Prose is
-split at its headings. Images, audio and what `training.sources` names are left out, with a note.
+The package `document-language-model` (extra `[dlm]`) reads documents and stores. Nothing is
+written, and no base is looked up on the network. This module parses the bodies of instruction and
+preference sections itself: dlm's parser ends a text at its first blank line and does not accept
+questions marked `!probe`, which are trained like any other. Prose is split at its headings.
+Images, audio and files under `training.sources` are left out, with a note.
 """
 
 import os
@@ -24,7 +25,7 @@ from sway_gate.training_data.load import MAX_SECTIONS, Collected, LoadedSections
 MAX_BYTES: Final = 4 * 2**20
 MAX_FRONT_CHARS: Final = 2**18
 MAX_PAIRS: Final = MAX_SECTIONS
-"""Of one kind."""
+"""Pairs per kind."""
 _MAX_MANIFEST_BYTES: Final = 16 * 2**20
 _MAX_SAID: Final = 300
 _HF: Final = "hf:"
@@ -36,10 +37,11 @@ _ALIASES: Final = {"### Q !probe": "### Q"}
 
 
 class Trained(NamedTuple):
-    """What dlm trained on a document.
+    """The result of dlm's training on a document.
 
-    base: hub id. revision: of the base when it was trained, or as dlm's registry pins it. adapters: name -> folder; a
-    document without named adapters has one, named "". epochs: how often the document asks to be read in training.
+    base: hub id. revision: revision of the base in the last training, or the one in dlm's registry.
+    adapters: name -> folder; a document without named adapters has one, named "". epochs: number of
+    epochs that the document sets.
     """
 
     base: str
@@ -49,7 +51,7 @@ class Trained(NamedTuple):
 
 
 _Item = tuple[int, Section | Mistake]
-"""With the line that puts it in order."""
+"""An item with its line, which determines the order."""
 
 
 class _Document(NamedTuple):
@@ -62,8 +64,11 @@ class _Document(NamedTuple):
 
 
 def sections(path: str, judged: str = "") -> LoadedSections:
-    """The document's sections; only those that the adapter at `judged` was trained on, where the document names several
-    adapters and that folder is one of them. Raises SpecError with every mistake, CannotDecide without the extra."""
+    """Sections of the document at `path`.
+
+    If the document names several adapters and the folder `judged` is one of them, only the sections
+    that trained it. Raises SpecError with every mistake, and CannotDecide without the extra.
+    """
     document = _read(path)
     collected = Collected()
     collected.name, collected.label = files.tag_name(path), document.label
@@ -77,7 +82,7 @@ def sections(path: str, judged: str = "") -> LoadedSections:
 
 
 def adapter(path: str) -> Trained:
-    """The base and the adapters in the document's store. Raises CannotDecide where it has none yet."""
+    """Base and adapters in the document's store. Raises CannotDecide if it has no adapter."""
     document = _read(path)
     from dlm.store.paths import for_dlm
 
@@ -101,7 +106,7 @@ def adapter(path: str) -> Trained:
     return Trained(base, pinned, adapters, document.front.training.num_epochs)
 
 
-# -------------------------------------------------------------------------------------------------------- reading
+# --- reading
 
 
 def _read(path: str) -> _Document:
@@ -122,7 +127,7 @@ def _read(path: str) -> _Document:
         raise _error(label, error.line, error.message) from None
     except SpecError:
         raise
-    # The document is anybody's and the parser is not ours: whatever it trips over, the document is at fault.
+    # dlm's parser may raise any exception on an untrusted document.
     except Exception as error:
         message = f"dlm cannot read it: {type(error).__name__}: {_said(error)}"
         raise _error(label, 0, message) from None
@@ -130,7 +135,7 @@ def _read(path: str) -> _Document:
 
 
 def _content(path: str) -> str:
-    """The text with \\n as the end of every line, as dlm takes it."""
+    """Text of the file with \\n as line end, as dlm requires."""
     with files.opened(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -140,12 +145,12 @@ def _content(path: str) -> str:
 
 
 def _check_front(content: str, label: str) -> None:
-    """Refuse front matter that would be costly to load: dlm writes out every alias."""
+    """Refuse front matter that is expensive to load: dlm expands every alias."""
     if content.startswith("---\n"):
-        # What is left begins with a line end, so that the lines keep their numbers.
+        # The rest begins with a line end, so that line numbers remain the same.
         front = f"{content}\n".removeprefix("---").partition("\n---\n")[0]
         if len(front) > MAX_FRONT_CHARS:
-            raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB")
+            raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB; shorten it")
         if front.strip():
             yaml_reader.compose(front, label)
 
@@ -155,16 +160,20 @@ def _error(label: str, line: int, said: str) -> SpecError:
 
 
 def _said(error: object) -> str:
-    """On one line, printable and short."""
+    """The text of an error on one line, printable and cut to _MAX_SAID characters."""
     words = " ".join(str(error).split())
     return "".join(c if c.isprintable() else "?" for c in words[:_MAX_SAID])
 
 
-# ------------------------------------------------------------------------------------------------------- sections
+# --- sections
 
 
 def _routed(document: _Document, judged: str, collected: Collected) -> list[Any]:
-    """dlm's rule: a section trains the adapter it names; without a name prose trains all, the rest the first."""
+    """Sections that train the adapter at `judged`, by dlm's rule.
+
+    A section trains the adapter that it names. Without a name, prose trains all adapters, and other
+    sections train the first.
+    """
     names = list(document.front.training.adapters or ())
     for found in document.sections:
         if found.adapter and found.adapter not in names:
@@ -184,7 +193,7 @@ def _routed(document: _Document, judged: str, collected: Collected) -> list[Any]
 
 
 def _name_of(document: _Document, names: list[str], judged: str) -> str:
-    """The named adapter whose part of the store holds the folder; "" for other folders."""
+    """Name of the adapter whose part of the store contains the folder; "" for other folders."""
     from dlm.store.paths import for_dlm
 
     store, folder = for_dlm(document.front.dlm_id), os.path.realpath(judged)
@@ -204,7 +213,7 @@ def _prose(document: _Document, routed: Sequence[Any], name: str) -> Iterator[_I
 
 
 def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_Item]:
-    """The sections of that kind, with at most MAX_PAIRS of their pairs, evenly spread over all of them."""
+    """Sections of the kind, with at most MAX_PAIRS pairs in total, evenly spread."""
     pairs: list[tuple[Any, Pair | Preference]] = []
     for found in routed:
         if found.type == kind:
@@ -226,7 +235,7 @@ def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_
 
 
 def _made(found: Any) -> list[Pair | Preference]:
-    """The pairs of an instruction or preference section. Raises Mistake."""
+    """Pairs of an instruction or preference section. Raises Mistake."""
     headers = _HEADERS[found.type]
     size = len(headers)
     said: list[str] = []
@@ -234,7 +243,7 @@ def _made(found: Any) -> list[Pair | Preference]:
     for field in _fields(found, headers):
         header = headers[len(said) % size]
         if field.header != header:
-            raise Mistake(field.number, f"`{field.header}` stands where `{header}` must")
+            raise Mistake(field.number, f"found `{field.header}`, expected `{header}`")
         if not field.text:
             raise Mistake(field.number, f"`{field.header}` has no text")
         said.append(field.text)
@@ -258,7 +267,7 @@ class _Field(NamedTuple):
 
 
 def _fields(found: Any, headers: Sequence[str]) -> Iterator[_Field]:
-    """Each header of the section with the text below it, up to the next header."""
+    """Yield each header of the section with its text."""
     # dlm takes the lines of these marks out of the content.
     marks = found.auto_harvest + found.auto_mined + found.auto_synth
     held: list[str] = []
@@ -284,18 +293,18 @@ def _numbered(content: str, first: int) -> Iterator[Line]:
 def _note_omissions(document: _Document, collected: Collected) -> None:
     for kind in ("image", "audio"):
         if number := sum(found.type == kind for found in document.sections):
-            collected.note(f"{kind} sections are left out ({number}): only text is judged")
+            collected.note(f"{kind} sections are left out ({number}): only text is supported")
     if sources := document.front.training.sources:
         names = ", ".join(_said(source.path) for source in sources[:4])
-        left_out = f"what training.sources names is left out ({names})"
-        collected.note(f"{left_out}; name texts of it under `data:`")
+        left_out = f"files under training.sources are left out ({names})"
+        collected.note(f"{left_out}; list text files under `data:`")
 
 
-# ---------------------------------------------------------------------------------------------------------- store
+# --- store
 
 
 def _base(document: _Document) -> tuple[str, str | None]:
-    """(hub id, revision as dlm's registry pins it)."""
+    """Hub id, and the revision in dlm's registry."""
     from dlm.base_models.registry import BASE_MODELS
 
     key = document.front.base_model
@@ -304,8 +313,8 @@ def _base(document: _Document) -> tuple[str, str | None]:
     if (entry := BASE_MODELS.get(key)) is not None:
         return entry.hf_id, entry.revision
     given = (i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:"))
-    said = f"base_model {yaml_reader.shown(key)} is neither in dlm's registry nor of the form hf:org/name"
-    raise _error(document.label, next(given, 0), said)
+    message = "is neither in dlm's registry nor of the form hf:org/name"
+    raise _error(document.label, next(given, 0), f"base_model {yaml_reader.shown(key)} {message}")
 
 
 class _Run(msgspec.Struct):
@@ -319,14 +328,17 @@ class _Manifest(msgspec.Struct):
 
 
 def _trained_revision(path: os.PathLike[str], base_model: str) -> str | None:
-    """The base's revision in the last training run; None where the store does not tell, or tells of another base."""
+    """Revision of the base in the last training run.
+
+    None if the store does not state it, or if it names another base.
+    """
     try:
         with files.opened(os.fspath(path)) as file:
             manifest = msgspec.json.decode(file.read(_MAX_MANIFEST_BYTES), type=_Manifest)
     except (Mistake, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, Mistake) and not os.path.lexists(path):
             return None
-        message = f"no manifest that dlm could have written: {_said(error)}"
+        message = f"not a valid dlm manifest: {_said(error)}"
         raise SpecError([f"{os.fspath(path)}: {message}"]) from None
     runs = [run.base_model_revision for run in manifest.training_runs if run.base_model_revision]
     revision = runs[-1] if runs else manifest.base_model_revision

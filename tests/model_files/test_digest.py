@@ -227,7 +227,7 @@ def test_model_identity(folder, reads, commit, is_identity):
 def test_folder_without_a_model(tmp_path, name):
     with pytest.raises(
         CannotDecide,
-        match=r"holds none of adapter_config\.json, adapter_model\.safetensors; name a",
+        match=r"contains none of adapter_config\.json, adapter_model\.safetensors; give a",
     ):
         digest.adapter_digest(tmp_path / name)
 
