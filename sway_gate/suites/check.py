@@ -30,8 +30,8 @@ def check_suite(
     """The suite of `sway check`: does the adapter change the output significantly?
 
     Uses the given prompts (a string is the name of a file with one prompt per line). Without them,
-    it uses prompts from the data, or neutral ones if there is no data. With training data, the suite
-    also tests whether the data was learned, whether preferences changed, and whether text can be
+    it uses prompts from the data, or neutral ones if there is no data. With training data, it also
+    tests whether the data was learned, whether preferences changed, and whether text can be
     extracted.
     """
     models = named_models(adapter, base, online)

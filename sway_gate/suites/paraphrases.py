@@ -32,9 +32,9 @@ _OPENERS: Final = frozenset({
 def paraphrases(prompt: str, limit: int = 3) -> list[str]:
     """At most `limit` paraphrases of `prompt`, all different from it.
 
-    Only the last paragraph is paraphrased; text before it, such as a system prompt, stays. Empty for
-    a prompt that begins with a task (its last paragraph is the input of the task), a long prompt, a
-    prompt that is not in English, or a statement.
+    Only the last paragraph is paraphrased; text before it, such as a system prompt, stays. Empty
+    for a prompt that begins with a task (its last paragraph is the input of the task), a long
+    prompt, a prompt that is not in English, or a statement.
     """
     text = prompt.rstrip()
     before, gap, last = text.rpartition("\n\n")
