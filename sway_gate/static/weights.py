@@ -68,7 +68,7 @@ def read_weights(here: Path) -> Weights:
         start = file.read(len(LFS))
     refuse_pointer("weights-lfs-pointer", path, start)
     if len(start) < 8:
-        message = f"only {len(start)} bytes: not a safetensors file"
+        message = f"the file has {len(start)} bytes: not a safetensors file"
         raise Fatal("weights-truncated", path, message, DOWNLOAD)
     data: NDArray[np.uint8] = np.memmap(path, np.uint8, "r").view(np.ndarray)
     length = int.from_bytes(start[:8], "little")
@@ -166,7 +166,8 @@ def _check_layout(path: Path, tensors: dict[str, _Tensor], size: int) -> None:
     at = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1][2:]):
         if tensor.end > size:
-            message = f"tensor {quote(name)} ends at byte {tensor.end} of {size}: truncated file"
+            end = f"ends at byte {tensor.end}, the data at byte {size}"
+            message = f"tensor {quote(name)} {end}: truncated file"
             raise Fatal("tensor-out-of-file", path, message, DOWNLOAD)
         if tensor.begin < at:
             overlap = at - tensor.begin

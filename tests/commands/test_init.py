@@ -94,7 +94,8 @@ def test_an_adapter_without_a_base(folder, capsys):
 def test_a_file_name_that_is_not_utf8_is_refused(folder, capsys):
     shutil.copy("notes.md", b"\xff.md")
     assert cli.main(["init", str(demo.HEALTHY), *MODELS, "--data", os.fsdecode(b"\xff.md")]) == 2
-    assert r"\udcff.md': the file name is not valid UTF-8; rename the file" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert r"\udcff.md': the file name is not valid UTF-8; rename the file" in error
 
 
 def test_autogen_needs_a_document(folder, capsys):

@@ -23,7 +23,7 @@ MODEL = {
 
 @pytest.fixture(autouse=True)
 def settled(tmp_path, monkeypatch) -> None:
-    """A store of its own, and files that count as old enough to remember."""
+    """Use a separate cache, and treat files as old enough to be cached."""
     monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(digest, "_SETTLED_NS", 0)
 

@@ -1,4 +1,4 @@
-"""What suites are made of: prompts and paraphrases from the data, YAML that gives back every text, what is left out."""
+"""Generated suites: prompts and paraphrases from the data, exact YAML, and kinds left out."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What is found to be weak, on a model in which the last word of a prompt alone decides how it goes on."""
+"""`sway mine` on a model whose continuation depends only on the last word of the prompt."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`.dlm` documents: sections of every kind, routing to named adapters, the store, and what is refused."""
+"""`.dlm` documents: sections of each kind, routing to named adapters, the store, refusals."""
 
 import contextlib
 import json

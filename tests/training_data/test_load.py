@@ -1,4 +1,4 @@
-"""Training data: what each format gives, what every mistake says, and what is left out."""
+"""Training data: the sections of each format, the message of each mistake, and omissions."""
 
 import gzip
 import json
