@@ -33,7 +33,8 @@ def _static(args: argparse.Namespace) -> int:
     """The worst of the adapters decides. Hooks name each file that changed: an adapter is checked once."""
     from sway_gate.reports import static as reports
     from sway_gate.static.check import check_files
-    from sway_gate.static.files import CONFIG, WEIGHTS
+    from sway_gate.static.config import CONFIG
+    from sway_gate.static.weights import WEIGHTS
 
     given = (os.path.split(path) for path in args.adapters)
     files = (CONFIG, WEIGHTS)

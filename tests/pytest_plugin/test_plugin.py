@@ -444,7 +444,7 @@ def test_two_plugins_do_not_serve_one_mark(project: Project) -> None:
 FAULTS = {
     "a model that is not here": (
         "kind: hf",
-        "*base model: x is neither a folder here nor complete in *",
+        "*base model: x is neither a folder nor complete in *",
     ),
     "code that breaks": ("kind: custom, entry_point: 'counted:note'", "*counted:note*"),
     "code that stops": (
