@@ -4,7 +4,6 @@ import argparse
 import importlib.util
 import os
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ class Extra(NamedTuple):
     packages: tuple[str, ...]
 
 
-CORE = ("numpy", "pyyaml", "msgspec", "safetensors", "jinja2", "junit-xml", "rich")
+CORE = ("numpy", "pyyaml", "msgspec", "jinja2", "junit-xml", "rich")
 EXTRAS = {
     "hf": Extra(
         "judge models: every probe needs it",
@@ -34,12 +33,10 @@ EXTRAS = {
     "semsim": Extra(
         "probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")
     ),
-    "style": Extra("extended style fingerprints", ("spacy", "textstat", "nlpaug")),
-    "mlx": Extra("models on Apple silicon by MLX", ("mlx", "mlx-lm")),
+    "style": Extra("extended style fingerprints", ("spacy", "textstat")),
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),
-    "ray": Extra("many adapters on a Ray cluster", ("ray",)),
 }
 
 
@@ -82,8 +79,6 @@ def _extra(name: str, extra: Extra) -> dict[str, Any]:
     return {
         "purpose": extra.purpose,
         "packages": {package: _version(package) for package in extra.packages},
-        "available_here": name != "mlx"
-        or (sys.platform, platform.machine()) == ("darwin", "arm64"),
         "install": f"pip install 'sway-gate[{name}]'",
     }
 
@@ -146,8 +141,6 @@ def _state(extra: Mapping[str, Any]) -> str:
     packages = extra["packages"]
     if all(packages.values()):
         return f"ready: {_listed(packages)}"
-    if not extra["available_here"]:
-        return "not for this platform"
     return f"{extra['purpose']}: {extra['install']}"
 
 

@@ -16,8 +16,7 @@ from sway_gate.gate.resolve import Job, Options, prepare
 from sway_gate.output import Progress, silent
 from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.schema import Spec
-from sway_gate.static.config import BASE_OTHER_PATH, base_findings, read_config
-from sway_gate.static.files import CONFIG
+from sway_gate.static.config import BASE_OTHER_PATH, CONFIG, base_findings, read_config
 
 if TYPE_CHECKING:
     from sway_gate.gate.open import OpenBase

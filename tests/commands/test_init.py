@@ -31,7 +31,7 @@ def test_a_suite_is_written_and_loads(folder, capsys):
     assert load_spec("sway.yaml").data == (str(folder / "notes.md"),)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "sway.yaml: 9 entries, from 1 section of text"
-    assert "  left out preference_flip: takes 3 preferences; the data has none" in said
+    assert "  left out preference_flip: requires 3 preferences; the data has none" in said
     assert said[-1] == "next: sway run sway.yaml --dry-run, then sway gate sway.yaml"
 
 
@@ -72,7 +72,7 @@ REFUSED = {
     "an empty name": (["-o", ""], "is not a file name"),
     "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long; choose a shorter name"),
     "no such data": (["--data", "none.md"], "none.md: no such file"),
-    "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; name it under dlm_source"),
+    "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; set dlm_source to it"),
 }
 
 
@@ -94,7 +94,8 @@ def test_an_adapter_without_a_base(folder, capsys):
 def test_a_file_name_that_is_not_utf8_is_refused(folder, capsys):
     shutil.copy("notes.md", b"\xff.md")
     assert cli.main(["init", str(demo.HEALTHY), *MODELS, "--data", os.fsdecode(b"\xff.md")]) == 2
-    assert r"\udcff.md': its name is no text in UTF-8; rename it" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert r"\udcff.md': the file name is not valid UTF-8; rename the file" in error
 
 
 def test_autogen_needs_a_document(folder, capsys):

@@ -451,7 +451,7 @@ def test_two_plugins_for_one_mark_are_an_error(project: Project) -> None:
 FAULTS = {
     "a model that is not here": (
         "kind: hf",
-        "*base model: x is neither a folder here nor complete in *",
+        "*base model: x is neither a folder nor complete in *",
     ),
     "code that breaks": ("kind: custom, entry_point: 'counted:note'", "*counted:note*"),
     "code that stops": (
