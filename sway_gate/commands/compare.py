@@ -26,6 +26,12 @@ _NEITHER = "2 wrong command, spec or file, 3 could not decide"
 
 
 def add_to(add: Add) -> None:
+    _add_compare(add)
+    _add_diff(add)
+    _add_baseline(add)
+
+
+def _add_compare(add: Add) -> None:
     compare = add(
         "compare",
         _compare,
@@ -39,6 +45,10 @@ def add_to(add: Add) -> None:
         "new", nargs="+", metavar="NEW", help="JSON reports, each compared with OLD"
     )
     tolerance_argument(compare)
+    _report_arguments(compare)
+
+
+def _add_diff(add: Add) -> None:
     diff = add(
         "diff", _diff, "Judge two adapters by one spec and compare them. Their base is loaded once."
     )
@@ -49,16 +59,10 @@ def add_to(add: Add) -> None:
             f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id of an adapter"
         )
     model_arguments(diff)
-    for parser in (compare, diff):
-        parser.add_argument(
-            "--markdown", metavar="FILE", help="write Markdown to FILE; - is standard output"
-        )
-        parser.add_argument(
-            "--json", metavar="FILE", help="write JSON to FILE; - is standard output"
-        )
-        parser.add_argument(
-            "--quiet", action="store_true", help="print only the verdict and regressions"
-        )
+    _report_arguments(diff)
+
+
+def _add_baseline(add: Add) -> None:
     baseline = add("baseline", _baseline, "Accept a result as the baseline for later runs.")
     baseline.add_argument("action", choices=["update"], metavar="update", help="write the baseline")
     baseline.add_argument("file", metavar="BASELINE", help="the file for `sway gate --baseline`")
@@ -70,6 +74,16 @@ def add_to(add: Add) -> None:
     )
     model_arguments(baseline)
     no_verdict(baseline)
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="write Markdown to FILE; - is standard output"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE; - is standard output")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only the verdict and regressions"
+    )
 
 
 def _compare(args: argparse.Namespace) -> int:
