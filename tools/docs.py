@@ -39,7 +39,7 @@ def page(kind: str) -> str:
             "",
             *_table(probe_docs.fields(kind)),
             "",
-            "[All primitives](../index.md#the-primitives) · [How to read the numbers](../reading.md)",
+            "[All probes](../index.md#the-probes) · [How to read the numbers](../reading.md)",
             "",
         ]
     )
@@ -72,8 +72,8 @@ def _table(fields: Iterable[probe_docs.Field]) -> Iterator[str]:
         yield f"| `{name}` | {takes} | {cell} |"
 
 
-def _primitives(_: str) -> Iterator[str]:
-    yield from ("| primitive | category | question |", "| --- | --- | --- |")
+def _probes(_: str) -> Iterator[str]:
+    yield from ("| probe | category | question |", "| --- | --- | --- |")
     for kind in KINDS:
         doc = probe_docs.probe_doc(kind)
         yield f"| [`{kind}`](probes/{kind}.md) | {doc.category} | {doc.question} |"
@@ -85,7 +85,7 @@ def _fields(struct: str) -> Iterator[str]:
     return _table(probe_docs.described(definition, schema["$defs"]))
 
 
-_TABLES = {"primitives": _primitives, "fields": _fields}
+_TABLES = {"probes": _probes, "fields": _fields}
 
 
 def filled(text: str) -> str:

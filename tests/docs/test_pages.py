@@ -115,6 +115,12 @@ def test_every_page_is_in_the_index():
     assert {name(page) for page in set(PAGES) - {INDEX} - linked} == set()
 
 
+def test_contributing_lists_each_folder_of_the_package():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "sway_gate").glob("*/__init__.py")}
+    assert {folder for folder in folders if f"`{folder}/`" not in text} == set()
+
+
 # --- Commands in sentences
 
 
