@@ -102,7 +102,7 @@ def test_the_isolated_gate_is_this_checkout_and_nothing_else():
 
 
 def test_every_place_names_this_version():
-    assert {version for _, version in bump_version.places(ROOT)} == {__version__}
+    assert {version for _, version in bump_version.versions(ROOT)} == {__version__}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_every_place_names_this_version():
     ],
 )
 def test_a_version_is_found_in_each_file(name):
-    assert name in {place.partition(":")[0] for place, _ in bump_version.places(ROOT)}
+    assert name in {place.partition(":")[0] for place, _ in bump_version.versions(ROOT)}
 
 
 @pytest.fixture
@@ -132,9 +132,9 @@ def copy(tmp_path):
 
 
 def test_a_bump_reaches_every_place(copy):
-    before = [place for place, _ in bump_version.places(copy)]
+    before = [place for place, _ in bump_version.versions(copy)]
     assert bump_version.bump(copy, "9.8.7") == before
-    assert list(bump_version.places(copy)) == [(place, "9.8.7") for place in before]
+    assert list(bump_version.versions(copy)) == [(place, "9.8.7") for place in before]
     assert f"\n## 9.8.7\n\n- x\n\n## {__version__}\n" in (copy / "CHANGELOG.md").read_text(
         encoding="utf-8"
     )
@@ -142,7 +142,7 @@ def test_a_bump_reaches_every_place(copy):
 
 @pytest.mark.parametrize("version", ["", "1.2", "v1.2.3", "1.2.3rc1", "1.2.3\n"])
 def test_a_bump_refuses_a_malformed_version(copy, version):
-    with pytest.raises(ValueError, match="no version"):
+    with pytest.raises(ValueError, match="not a version"):
         bump_version.bump(copy, version)
 
 
