@@ -1,4 +1,4 @@
-"""What pyproject.toml promises is what the package holds."""
+"""pyproject.toml agrees with the package."""
 
 import ast
 import re
@@ -29,33 +29,30 @@ def names(requirements: list[str]) -> tuple[str, ...]:
 
 
 def third_parties() -> set[str]:
-    """Distributions that the package imports anywhere."""
+    """Names of all distributions that the package imports."""
     found = set()
     for path in (ROOT / "sway_gate").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                found |= (
-                    {node.module}
-                    if isinstance(node, ast.ImportFrom)
-                    else {alias.name for alias in node.names}
-                )
+            if isinstance(node, ast.ImportFrom):
+                found.add(node.module)
+            elif isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
     roots = {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"sway_gate"}
     return {DISTRIBUTIONS.get(root, root.replace("_", "-")) for root in roots}
 
 
 def test_all_imports_are_declared():
-    declared = {
-        *names(PROJECT["dependencies"]),
-        *(name for extra in EXTRAS.values() for name in names(extra)),
-    }
+    declared = set(names(PROJECT["dependencies"]))
+    for extra in EXTRAS.values():
+        declared.update(names(extra))
     assert third_parties() - declared == set()
 
 
-def test_doctor_knows_the_core():
+def test_doctor_lists_the_core_dependencies():
     assert names(PROJECT["dependencies"]) == doctor.CORE
 
 
-def test_doctor_knows_every_extra():
+def test_doctor_lists_every_extra():
     declared = {
         extra: names(requirements) for extra, requirements in EXTRAS.items() if extra != "all"
     }
@@ -72,13 +69,13 @@ def test_scripts_exist(target):
     assert callable(getattr(import_module(module), function))
 
 
-def test_the_version_stands_in_one_place():
+def test_the_version_is_defined_in_one_file():
     assert "version" in PROJECT["dynamic"]
     assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "sway_gate/version.py"
     assert re.fullmatch(r"\d+\.\d+\.\d+", sway_gate.__version__)
 
 
-def test_the_changelog_names_the_version():
+def test_the_changelog_has_the_version():
     assert f"\n## {sway_gate.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
