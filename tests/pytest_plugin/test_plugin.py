@@ -10,22 +10,18 @@ import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
+# A pytester session forgets its imports at its end. A process cannot import numpy twice, and a test
+# replaces a function of gate.run.
+import numpy  # noqa: F401
 import pytest
 
-# What a session within this one imports is forgotten after it, and numpy must not be imported twice.
-from sway_gate import (
-    demo,
-    pytest_plugin,
-)
+import sway_gate.gate.run  # noqa: F401
+from sway_gate import demo, pytest_plugin
+from sway_gate.pytest_plugin.suite import once
 from sway_gate.results import Finding
 from tests.helpers import ROOT, results
 
-pass
-pass
-from sway_gate.pytest_plugin.suite import once
-
 pytest_plugins = ["pytester"]
-
 
 TEXT = "the mill at the ford grinds the corn of nine farms and the miller keeps a third"
 MOVED = "{name: moved, kind: delta_kl, prompts: [the mill, the miller keeps, nine farms], assert_mean_gte: 0.001}"
