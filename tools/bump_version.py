@@ -74,7 +74,9 @@ def bump(root: Path, version: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: bump_version.py X.Y.Z")
     try:
         print(*bump(ROOT, sys.argv[1]), sep="\n")
-    except (IndexError, ValueError) as error:
-        sys.exit(f"usage: bump_version.py X.Y.Z: {error}")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
