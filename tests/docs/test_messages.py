@@ -72,9 +72,11 @@ def docstrings() -> set[int]:
 
 @cache
 def templates() -> set[Template]:
+    """All texts of the code, of Python and of the action."""
     found = set(FOREIGN)
-    nodes = (node for tree in trees() for node in ast.walk(tree))
-    for node in (node for node in nodes if id(node) not in docstrings()):
+    for node in (node for tree in trees() for node in ast.walk(tree)):
+        if id(node) in docstrings():
+            continue
         found.update(texts(node))
         if isinstance(node, ast.AugAssign):
             found.update("\0" + text for text in texts(node.value))
@@ -87,8 +89,8 @@ def action() -> str:
     return re.sub(r'" \\\n *"', " ", (ROOT / "action.yml").read_text(encoding="utf-8"))
 
 
-def is_weak(template: Template) -> bool:
-    """Whether the template is unspecific: then at most one of its values may be unquoted."""
+def is_vague(template: Template) -> bool:
+    """Whether the template has few letters; then at most one of its values may be unquoted."""
     return len(template) > 1 and letters("".join(template)) < MIN_LETTERS
 
 
@@ -98,23 +100,24 @@ class Reader:
     def __init__(self, message: str) -> None:
         with_values = (t for t in templates() if len(t) > 1)
         found = [t for t in with_values if all(piece in message for piece in t)]
-        self.weak = [t for t in found if is_weak(t)]
-        self.strong = [t for t in found if not is_weak(t)]
+        self.vague = [t for t in found if is_vague(t)]
+        self.specific = [t for t in found if not is_vague(t)]
         self.known: dict[tuple[str, int, bool], bool] = {}
 
-    def is_text(self, text: str, depth: int = DEPTH, in_weak: bool = False) -> bool:
+    def is_text(self, text: str, depth: int = DEPTH, in_vague: bool = False) -> bool:
         """Whether `text` is a whole text of the code, with texts as values up to `depth` levels."""
-        key = (text, depth, in_weak)
+        key = (text, depth, in_vague)
         if key not in self.known:
             self.known[key] = (text,) in templates() or self.has_values(*key)
         return self.known[key]
 
-    def has_values(self, text: str, depth: int, in_weak: bool) -> bool:
-        if any(self.fits(text, template, depth, TOO_MANY) for template in self.strong):
+    def has_values(self, text: str, depth: int, in_vague: bool) -> bool:
+        """Whether `text` is a template with values. A vague one is not the value of a vague one."""
+        if any(self.fits(text, template, depth, TOO_MANY) for template in self.specific):
             return True
-        if depth == 0 or in_weak:
+        if depth == 0 or in_vague:
             return False
-        return any(self.fits(text, template, depth, 1, weak=True) for template in self.weak)
+        return any(self.fits(text, template, depth, 1, vague=True) for template in self.vague)
 
     def fits(
         self,
@@ -122,7 +125,7 @@ class Reader:
         template: Template,
         depth: int,
         values: int,
-        weak: bool = False,
+        vague: bool = False,
     ) -> bool:
         """Whether `text` is the template with at most `values` unquoted values."""
         piece, *others = template
@@ -132,16 +135,17 @@ class Reader:
         if not others:
             return not rest
         first = 0 if len(others) > 1 else max(len(rest) - len(others[0]), 0)
-        ends = range(first, len(rest) + 1)
-        for end in (end for end in ends if rest.startswith(others[0], end)):
-            left = values - self.price(rest[:end], depth, weak)
-            if left >= 0 and self.fits(rest[end:], tuple(others), depth, left, weak):
+        for end in range(first, len(rest) + 1):
+            if not rest.startswith(others[0], end):
+                continue
+            left = values - self.unquoted(rest[:end], depth, vague)
+            if left >= 0 and self.fits(rest[end:], tuple(others), depth, left, vague):
                 return True
         return False
 
-    def price(self, text: str, depth: int, weak: bool) -> int:
+    def unquoted(self, text: str, depth: int, vague: bool) -> int:
         """0 for a quotation or a text of the code, 1 for an unquoted value, otherwise too many."""
-        if QUOTATION.fullmatch(text) or (depth > 0 and self.is_text(text, depth - 1, weak)):
+        if QUOTATION.fullmatch(text) or (depth > 0 and self.is_text(text, depth - 1, vague)):
             return 0
         return 1 if VALUE.fullmatch(text) else TOO_MANY + 1
 
@@ -153,10 +157,11 @@ def is_message(message: str) -> bool:
 def reworded(message: str) -> Iterator[str]:
     """The message with nonsense for the first half of its words, then for the second."""
     words = message.split(" ")
-    spoken = [i for i, word in enumerate(words) if letters(word)]
-    half = len(spoken) // 2
-    for changed in filter(None, (spoken[:half], spoken[half:])):
-        yield " ".join("nonsense" if i in changed else word for i, word in enumerate(words))
+    with_letters = [i for i, word in enumerate(words) if letters(word)]
+    half = len(with_letters) // 2
+    for changed in (with_letters[:half], with_letters[half:]):
+        if changed:
+            yield " ".join("nonsense" if i in changed else word for i, word in enumerate(words))
 
 
 @cache
@@ -197,6 +202,7 @@ def test_a_message_with_other_words_in_one_half_is_not_found():
 
 
 def calls(names: set[str]) -> Iterator[ast.Call]:
+    """All calls of functions and classes with these names."""
     for node in (node for tree in trees() for node in ast.walk(tree)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names:
             yield node
