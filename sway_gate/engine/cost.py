@@ -39,6 +39,8 @@ _FASTEST, _SLOWEST = 0.65, 1.5
 """The ends of the reported range, as shares of the expected time."""
 _LIBRARIES_BYTES, _PASS_BYTES = 0.5e9, 0.8e9
 _RATE_SECONDS: Final = 0.07
+_UNREADABLE: Final = (OSError, ValueError, OverflowError, RecursionError)
+_NOT_A_HEADER: Final = (TypeError, KeyError, AttributeError)
 _UNITS: Final = ((1, "s"), (60, "min"), (3600, "h"))
 
 
@@ -153,15 +155,7 @@ def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
             size = path.stat().st_size
             if any(not 0 <= math.prod(shape) <= 2 * size for shape in shapes.values()):
                 return {}
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ):
+        except (*_UNREADABLE, *_NOT_A_HEADER):
             return {}
     return shapes
 
@@ -197,16 +191,12 @@ def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
     embedder = _EMBEDDER_SECONDS if work.embeds else 0.0
     start = _START_SECONDS + _READ_SECONDS * 4 * model.parameters + embedder
     reading = _reading(model, work) / (rate * _PEAK * model.hidden / (model.hidden + _NARROW))
-    answers, texts = (
-        _writing(model, _greedy(work), rate),
-        _writing(model, _texts_by_length(work), rate),
-    )
+    answers = _writing(model, _greedy(work), rate)
+    texts = _writing(model, _texts_by_length(work), rate)
     half = 2 if work.dtype in ("bf16", "fp16") else 1
     # Texts may end after a few words, answers early.
-    least, most = (
-        start + reading + answers / 2 + texts / 4,
-        start + half * (reading + answers + texts),
-    )
+    least = start + reading + answers / 2 + texts / 4
+    most = start + half * (reading + answers + texts)
     return _FASTEST * least, _SLOWEST * most
 
 
@@ -300,10 +290,8 @@ def _span(low: float, high: float) -> str:
     """A range of seconds such as "10 to 25 s", in one unit, rounded outwards."""
     size, unit = next((size, unit) for size, unit in _UNITS if high < 120 * size or unit == "h")
     low, high = low / size, high / size
-    least, most = (
-        math.floor(low / _step(low)) * _step(low),
-        math.ceil(high / _step(high)) * _step(high),
-    )
+    least = math.floor(low / _step(low)) * _step(low)
+    most = math.ceil(high / _step(high)) * _step(high)
     return f"{max(1, least)} to {most} {unit}"
 
 

@@ -208,6 +208,14 @@ def _run_passes(
     progress("measuring", total, total)
 
 
+class _Part(NamedTuple):
+    """The arguments of one call of `Backend.forward`."""
+
+    views: Sequence[View]
+    rows: Sequence[EncodedRequest]
+    base_log_probs: Sequence[Any] | None
+
+
 class _Runner:
     """Runs passes on a backend. A pass that does not fit into memory is run in two halves."""
 
@@ -217,68 +225,46 @@ class _Runner:
     def run_pass(self, step: Pass) -> list[list[Answer | Fault]]:
         """The answers [view][row]; keeps the base's log-probabilities until the batch is done."""
         batch = step.batch
-        result = self._run(step.views, batch.rows, batch.base_log_probs)
+        result = self._run(_Part(step.views, batch.rows, batch.base_log_probs))
         batch.base_log_probs = None if step.is_last else result.base_log_probs
         return result.answers
 
-    def _run(
-        self,
-        views: Sequence[View],
-        rows: Sequence[EncodedRequest],
-        base_log_probs: Sequence[Any] | None,
-    ) -> PassResult:
+    def _run(self, part: _Part) -> PassResult:
         try:
-            return self._forward(views, rows, base_log_probs)
+            return self._forward(part)
         except OutOfMemory:
             pass  # halved outside the handler, whose traceback would keep tensors alive
-        if len(views) > 1:
-            return self._halve_views(views, rows, base_log_probs)
-        if len(rows) > 1:
-            return self._halve_rows(views, rows, base_log_probs)
+        if len(part.views) > 1:
+            return self._halve_views(part)
+        if len(part.rows) > 1:
+            return self._halve_rows(part)
         raise CannotDecide(
-            f"out of memory on one text of {len(rows[0].ids)} tokens under one view: use a smaller "
-            "dtype, shorter texts or a larger machine"
+            f"out of memory on one text of {len(part.rows[0].ids)} tokens under one view: "
+            "use a smaller dtype, shorter texts or a larger machine"
         )
 
-    def _forward(
-        self,
-        views: Sequence[View],
-        rows: Sequence[EncodedRequest],
-        base_log_probs: Sequence[Any] | None,
-    ) -> PassResult:
+    def _forward(self, part: _Part) -> PassResult:
         started, failed = time.perf_counter(), ""
         try:
-            return self._backend.forward(views, rows, base_log_probs)
+            return self._backend.forward(*part)
         except Exception as error:
             failed = type(error).__name__
             raise
         finally:
             if self._observer:
-                self._observer.passed(views, rows, time.perf_counter() - started, failed)
+                seconds = time.perf_counter() - started
+                self._observer.passed(part.views, part.rows, seconds, failed)
 
-    def _halve_views(
-        self,
-        views: Sequence[View],
-        rows: Sequence[EncodedRequest],
-        base_log_probs: Sequence[Any] | None,
-    ) -> PassResult:
-        half = (len(views) + 1) // 2
-        first = self._run(views[:half], rows, base_log_probs)
-        second = self._run(views[half:], rows, first.base_log_probs)
+    def _halve_views(self, part: _Part) -> PassResult:
+        half = (len(part.views) + 1) // 2
+        first = self._run(part._replace(views=part.views[:half]))
+        second = self._run(_Part(part.views[half:], part.rows, first.base_log_probs))
         return PassResult(first.answers + second.answers, first.base_log_probs)
 
-    def _halve_rows(
-        self,
-        views: Sequence[View],
-        rows: Sequence[EncodedRequest],
-        base_log_probs: Sequence[Any] | None,
-    ) -> PassResult:
-        half = len(rows) // 2
-        before, after = (
-            (base_log_probs[:half], base_log_probs[half:]) if base_log_probs else (None, None)
-        )
-        first = self._run(views, rows[:half], before)
-        second = self._run(views, rows[half:], after)
+    def _halve_rows(self, part: _Part) -> PassResult:
+        half, base = len(part.rows) // 2, part.base_log_probs
+        first = self._run(_Part(part.views, part.rows[:half], base and base[:half]))
+        second = self._run(_Part(part.views, part.rows[half:], base and base[half:]))
         answers = [a + b for a, b in zip(first.answers, second.answers, strict=True)]
         both = [*(first.base_log_probs or ()), *(second.base_log_probs or ())]
         return PassResult(answers, both or None)

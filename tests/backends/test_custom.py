@@ -161,7 +161,8 @@ def test_without_generation_only_the_place_after_the_prompt_is_read():
     found = measured(Bare(), request, views=[FINETUNED])
     assert found.answers.get(FINETUNED, request).shape == (1,)
     assert found.notes == (
-        "1 text was read only at the first position after the prompt: the custom backend cannot generate text",
+        "1 text was read only at the first position after the prompt: "
+        "the custom backend cannot generate text",
     )
 
 

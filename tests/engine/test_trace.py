@@ -227,7 +227,8 @@ def test_where_no_trace_can_go(folder: Path, capsys: Any, path: str, words: str)
 def a_pass(number: int, seconds: float, **fields: Any) -> trace.Pass:
     given: dict[str, Any] = {
         "kind": "js", "views": ("base", "finetuned"), "rows": 3, "tokens": 90, "padding": 10,
-        "prefix": 0, "new_tokens": 0, "asked_by": {"first": 0.75, "second": 0.25}, "shared": 0, "saved": 0.5,
+        "prefix": 0, "new_tokens": 0,
+        "asked_by": {"first": 0.75, "second": 0.25}, "shared": 0, "saved": 0.5,
     }  # fmt: skip
     return trace.Pass(number=number, seconds=seconds, **(given | fields))
 
