@@ -20,6 +20,7 @@ from sway_gate.gate import evaluate  # noqa: F401
 from sway_gate.pytest_plugin import checks, marks  # noqa: F401
 from sway_gate.pytest_plugin.suite import once
 from sway_gate.results import Finding
+from sway_gate.spec.schema import SCORE_WEIGHTS
 from tests.helpers import ROOT, results
 
 pytest_plugins = ["pytester"]
@@ -393,7 +394,7 @@ BROKEN = {
         ["*: weights must map adherence, *"],
     ),
     "no weight": (
-        "sway('sway.yaml', weights={'adherence': 0})",
+        f"sway('sway.yaml', weights={dict.fromkeys(SCORE_WEIGHTS, 0)})",
         "",
         ["*weights: the categories of the suite's probes (*) have weight 0*"],
     ),
