@@ -1,4 +1,4 @@
-"""What pyproject.toml promises is what the package holds."""
+"""pyproject.toml agrees with the package."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ def names(requirements: list[str]) -> tuple[str, ...]:
 
 
 def foreign_imports() -> Iterator[ast.Import | ast.ImportFrom]:
-    """Each import of another's code that stands anywhere in the package."""
+    """Every import of third-party code in the package."""
     own = sys.stdlib_module_names | {"sway_gate"}
     for path in (ROOT / "sway_gate").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -62,11 +62,11 @@ def test_what_is_imported_is_declared_and_nothing_else():
     assert third_parties() == {*names(PROJECT["dependencies"]), *extras}
 
 
-def test_doctor_knows_the_core():
+def test_doctor_lists_the_core_dependencies():
     assert names(PROJECT["dependencies"]) == doctor.CORE
 
 
-def test_doctor_knows_every_extra():
+def test_doctor_lists_every_extra():
     declared = {
         extra: names(requirements) for extra, requirements in EXTRAS.items() if extra != "all"
     }
@@ -83,13 +83,13 @@ def test_scripts_exist(target):
     assert callable(getattr(import_module(module), function))
 
 
-def test_the_version_stands_in_one_place():
+def test_the_version_is_defined_in_one_file():
     assert "version" in PROJECT["dynamic"]
     assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "sway_gate/version.py"
     assert re.fullmatch(r"\d+\.\d+\.\d+", sway_gate.__version__)
 
 
-def test_the_changelog_names_the_version():
+def test_the_changelog_has_the_version():
     assert f"\n## {sway_gate.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
