@@ -20,13 +20,14 @@ Z_975 = 1.959963984540054
 """Of a two-sided 95 % interval."""
 
 _LOG_2 = math.log(2.0)
-_SCORE_SCALE = 3.274  # makes the score of z = 3 be .6
-_NO_VARIANCE = (
-    1e-12  # keeps z finite at margins 0 and 1, where the null hypothesis leaves no variance
-)
+SCORE_SCALE = 3.274
+"""Of `score_from_z`: makes the score of z = 3 be .6."""
+
+# Keeps z finite at margins 0 and 1, where the null hypothesis leaves no variance.
+_NO_VARIANCE = 1e-12
 
 
-# --- Student's t and the normal, from log tails -----------------------------------------------------------------
+# Student's t and the normal, from log tails
 
 
 def student_log_sf(t: float, df: int) -> float:
@@ -43,9 +44,8 @@ def student_log_sf(t: float, df: int) -> float:
     if ratio == 0:
         return -_LOG_2
     log_x, log_y = -_log_1_plus_square(ratio), -_log_1_plus_square(1 / ratio)  # x + y = 1
-    if math.exp(log_x) < (df + 2) / (
-        df + 5
-    ):  # (a + 1) / (a + b + 2): the side on which the fraction converges fast
+    # (a + 1) / (a + b + 2): the side on which the fraction converges fast
+    if math.exp(log_x) < (df + 2) / (df + 5):
         return _log_beta_inc(df / 2, 0.5, log_x, log_y) - _LOG_2
     return math.log1p(-math.exp(_log_beta_inc(0.5, df / 2, log_y, log_x))) - _LOG_2
 
@@ -57,13 +57,8 @@ def _log_1_plus_square(r: float) -> float:
 def _log_beta_inc(a: float, b: float, log_x: float, log_y: float) -> float:
     """Log of the regularised incomplete beta function I_x(a, b), y = 1 - x, for x < (a + 1) / (a + b + 2)."""
     log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-    return (
-        a * log_x
-        + b * log_y
-        - math.log(a)
-        - log_beta
-        - math.log(_beta_fraction(a, b, math.exp(log_x)))
-    )
+    log_fraction = math.log(_beta_fraction(a, b, math.exp(log_x)))
+    return a * log_x + b * log_y - math.log(a) - log_beta - log_fraction
 
 
 def _beta_fraction(a: float, b: float, x: float) -> float:
@@ -134,7 +129,7 @@ def _student_quantile(log_sf: float, df: int) -> float:
     return t
 
 
-# --- Against the nulls ------------------------------------------------------------------------------------------
+# Against the nulls
 
 
 def transform(values: ArrayLike, scale: Scale, resolution: float) -> Floats:
@@ -191,7 +186,8 @@ def z_score(
     _check_finite(x)
     mean, s, df = float(x.mean()), float(x.std(ddof=1)), x.size - 1
     if prior:
-        s, df = math.sqrt((prior.df * prior.sd**2 + df * s**2) / (prior.df + df)), prior.df + df
+        s = math.sqrt((prior.df * prior.sd**2 + df * s**2) / (prior.df + df))
+        df += prior.df
     sd = max(s, floor)
     t = (value - mean) / (sd * math.sqrt(1 + 1 / x.size))
     return ZScore(student_to_normal(t, df), x.size, mean, sd, s < floor)
@@ -221,10 +217,10 @@ def score_from_z(z: float) -> float:
     """1 - exp(-max(z, 0) / 3.274), in [0, 1): 0 for z ≤ 0, .6 at z = 3, never 1."""
     if math.isnan(z):
         raise ValueError("z is NaN")
-    return min(-math.expm1(-max(z, 0.0) / _SCORE_SCALE), math.nextafter(1.0, 0.0))
+    return min(-math.expm1(-max(z, 0.0) / SCORE_SCALE), math.nextafter(1.0, 0.0))
 
 
-# --- Over items -------------------------------------------------------------------------------------------------
+# Over items
 
 
 def bootstrap_ci(
@@ -245,10 +241,8 @@ def bootstrap_ci(
     tail = (1 - level) / 2
     mean, se = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(x.size)
     t = _bootstrap_t(x, np.random.default_rng(seed), draws)
-    low, high = (
-        float(np.quantile(t, tail, method="lower")),
-        float(np.quantile(t, 1 - tail, method="higher")),
-    )
+    low = float(np.quantile(t, tail, method="lower"))
+    high = float(np.quantile(t, 1 - tail, method="higher"))
     if not math.isfinite(high - low):
         high = _student_quantile(math.log(tail), x.size - 1)
         low = -high
@@ -265,8 +259,9 @@ def positive_mean_ci(items: ArrayLike, level: float = 0.95) -> tuple[float, floa
     _check_finite(x)
     if x.size < 3 or not x.mean() > 0:
         return None
-    mean, relative = float(x.mean()), float(x.std(ddof=1) / x.mean()) / math.sqrt(x.size)
-    factor = math.exp(_student_quantile(math.log((1 - level) / 2), x.size - 1) * relative)
+    mean = float(x.mean())
+    relative_se = float(x.std(ddof=1) / x.mean()) / math.sqrt(x.size)
+    factor = math.exp(_student_quantile(math.log((1 - level) / 2), x.size - 1) * relative_se)
     return mean / factor, mean * factor
 
 
@@ -288,10 +283,11 @@ def is_share(items: ArrayLike) -> bool:
 def _bootstrap_t(x: Floats, rng: np.random.Generator, draws: int) -> Floats:
     """Shape [draws]: (mean* - mean) / se* of resamples of `x`, infinite for a resample without spread."""
     rows = max(1, 2**20 // x.size)  # resamples a block, so that memory stays within some tens of MB
-    blocks = (
-        x[rng.integers(0, x.size, (min(rows, draws - i), x.size))] for i in range(0, draws, rows)
-    )
-    means, sds = np.hstack([(block.mean(axis=1), block.std(axis=1, ddof=1)) for block in blocks])
+    means, sds = np.empty(draws), np.empty(draws)
+    for start in range(0, draws, rows):
+        block = slice(start, min(start + rows, draws))
+        resamples = x[rng.integers(0, x.size, (block.stop - start, x.size))]
+        means[block], sds[block] = resamples.mean(axis=1), resamples.std(axis=1, ddof=1)
     sds[sds < 1e-9 * x.std()] = 0.0  # equal items, up to rounding
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (means - x.mean()) / (sds / math.sqrt(x.size))
@@ -352,7 +348,7 @@ def _check_finite(values: Floats) -> None:
         )
 
 
-# --- Divergences ------------------------------------------------------------------------------------------------
+# Divergences
 
 
 def kl(log_p: ArrayLike, log_q: ArrayLike) -> Floats:

@@ -7,14 +7,20 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from sway_gate.stats import Z_975, Scale, is_share, normal_from_log_sf, student_to_normal, transform
+from sway_gate.stats import (
+    SCORE_SCALE,
+    Z_975,
+    Scale,
+    is_share,
+    normal_from_log_sf,
+    student_to_normal,
+    transform,
+)
 
-Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
-_SCORE_SCALE = 3.274  # of `stats.score_from_z`
 _MANY = 1000  # items that changed, from where the binomial is normal
 
 
@@ -59,12 +65,9 @@ def of_intervals(
     Over the same items it is larger than it need be, where good items of the one are good in the other.
     """
     value = new - old
-    arm = (
-        math.hypot(new - new_95[0], old_95[1] - old)
-        if value > 0
-        else math.hypot(new_95[1] - new, old - old_95[0])
-    )
-    se = max(arm / Z_975, resolution)
+    arm_down = math.hypot(new - new_95[0], old_95[1] - old)
+    arm_up = math.hypot(new_95[1] - new, old - old_95[0])
+    se = max((arm_down if value > 0 else arm_up) / Z_975, resolution)
     return Difference(value, se, value / se)
 
 
@@ -82,16 +85,14 @@ def z_error(z: float, nulls: int) -> float:
 
 def score_error(z: float, nulls: int) -> float:
     """Standard error of the score 1 - exp(-z / 3.274) by the delta method; 0 where z ≤ 0 scores nothing."""
-    return math.exp(-z / _SCORE_SCALE) / _SCORE_SCALE * z_error(z, nulls) if z > 0 else 0.0
+    return math.exp(-z / SCORE_SCALE) / SCORE_SCALE * z_error(z, nulls) if z > 0 else 0.0
 
 
 def on_scale(
     value: float, interval: Interval, scale: Scale, resolution: float
 ) -> tuple[float, Interval]:
     """A value and its interval on the scale."""
-    low, middle, high = (
-        float(x) for x in transform([interval[0], value, interval[1]], scale, resolution)
-    )
+    low, middle, high = transform([interval[0], value, interval[1]], scale, resolution).tolist()
     return middle, (low, high)
 
 
@@ -100,8 +101,7 @@ def _mcnemar(rises: int, falls: int) -> float:
     n, more = rises + falls, max(rises, falls)
     if n > _MANY or rises == falls:
         return (rises - falls) / math.sqrt(max(n, 1))
-    twice = 2 * sum(math.comb(n, k) for k in range(more, n + 1)) - math.comb(
-        n, more
-    )  # as integers: n may be large
+    # As integers: n may be large.
+    twice = 2 * sum(math.comb(n, k) for k in range(more, n + 1)) - math.comb(n, more)
     z = normal_from_log_sf(math.log(twice) - (n + 1) * math.log(2.0))
     return z if rises > falls else -z

@@ -29,11 +29,9 @@ def input_warnings(old: GateResult, new: GateResult) -> Iterator[str]:
         yield f"another base ({old.base.path}, now {new.base.path}): every value is a difference from its own base"
     if old.texts and new.texts and old.texts != new.texts:
         yield "other training text, control prose or chat template: no item is the same"
-    asked_otherwise = [
-        name for name, settings in new.asked.items() if old.asked.get(name, settings) != settings
-    ]
-    if asked_otherwise:
-        yield f"other settings of {', '.join(asked_otherwise)}"
+    changed = [name for name, digest in new.asked.items() if old.asked.get(name, digest) != digest]
+    if changed:
+        yield f"other settings of {', '.join(changed)}"
     for what, before, after in _facts(old, new):
         if before != after:
             yield f"another {what}: {before}, now {after}"
@@ -41,29 +39,29 @@ def input_warnings(old: GateResult, new: GateResult) -> Iterator[str]:
 
 
 def _facts(old: GateResult, new: GateResult) -> Iterator[tuple[str, str, str]]:
-    def weights(result: GateResult) -> str:
-        return ", ".join(
-            f"{name} {category.weight:g}" for name, category in sorted(result.categories.items())
-        )
-
-    def nulls(result: GateResult) -> str:
-        n = result.nulls
-        return f"{n.runs} {n.null} from seed {n.seed_base}" if n else "none"
-
     yield "threshold", f"{old.threshold:g}", f"{new.threshold:g}"
-    yield "weighting of categories", weights(old), weights(new)
-    yield "set of null adapters", nulls(old), nulls(new)
+    yield "weighting of categories", _weights(old), _weights(new)
+    yield "set of null adapters", _nulls(old), _nulls(new)
     yield "seed", str(old.seed), str(new.seed)
     if old.device and new.device:
         yield "way to compute", f"{old.dtype} on {old.device}", f"{new.dtype} on {new.device}"
 
 
+def _weights(result: GateResult) -> str:
+    categories = sorted(result.categories.items())
+    return ", ".join(f"{name} {category.weight:g}" for name, category in categories)
+
+
+def _nulls(result: GateResult) -> str:
+    nulls = result.nulls
+    return f"{nulls.runs} {nulls.null} from seed {nulls.seed_base}" if nulls else "none"
+
+
 def _version_warnings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
     changed = [name for name in old if name in new and old[name] != new[name]]
     if changed:
-        yield "other versions: " + ", ".join(
-            f"{name} {old[name]}, now {new[name]}" for name in changed
-        )
+        pairs = (f"{name} {old[name]}, now {new[name]}" for name in changed)
+        yield f"other versions: {', '.join(pairs)}"
 
 
 # What a probe is called, where it stands and how much it counts change nothing of what it measures.
@@ -72,13 +70,13 @@ _OUTSIDE = ("name", "line", "weight", "enabled")
 
 def probe_inputs(spec: Spec) -> dict[str, str]:
     """By name of the probe, of its kind and its own fields; null adapters are told elsewhere."""
-    return {
-        probe.name: _digest(
-            {k: v for k, v in msgspec.to_builtins(probe).items() if k not in _OUTSIDE}
-        )
-        for probe in spec.suite
-        if not isinstance(probe, NullAdapter)
-    }
+    digests = {}
+    for probe in spec.suite:
+        if not isinstance(probe, NullAdapter):
+            fields = msgspec.to_builtins(probe)
+            own = {key: value for key, value in fields.items() if key not in _OUTSIDE}
+            digests[probe.name] = _digest(own)
+    return digests
 
 
 def shared_inputs(spec: Spec) -> str:

@@ -44,8 +44,13 @@ skipped. gone: skipped before, not there now. unknown: there is no difference th
 OverAll = Literal["regression", "undecided", "better", "changed", "same"]
 
 COMPOSITE = "composite"
-
-_LEAST_ERROR = 1e-9  # keeps sigmas finite where nothing is uncertain
+EXIT_CODES: dict[OverAll, Literal[0, 1, 3]] = {
+    "regression": 1,
+    "undecided": 3,
+    "better": 0,
+    "changed": 0,
+    "same": 0,
+}
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,9 +110,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What was not looked at, and where the two were not asked the same."""
 
     def regressions(self) -> list[Change]:
-        return [
-            change for change in (*self.changes, self.composite) if change.outcome == "regression"
-        ]
+        changes = (*self.changes, self.composite)
+        return [change for change in changes if change.outcome == "regression"]
 
 
 def compare_results(
@@ -123,34 +127,28 @@ def compare_results(
     both = _matched(old, new)
     alike = probes_with_same_inputs(old, new)
     senses = significance.DIRECTIONS if in_order else significance.BETWEEN
-    tests = [
-        significance.of_probes(*pair, senses, alike=name in alike)
-        for (name, _), pair in both.items()
-    ]
-    *sures, sure = significance.adjusted([*tests, overall := significance.of_composites(old, new)])
+    tests = [significance.of_probes(a, b, senses, alike=name in alike) for name, _, a, b in both]
+    composite_test = significance.of_composites(old, new)
+    *ps, composite_p = significance.adjusted([*tests, composite_test])
     terms = _Terms(tolerance, in_order)
     changes = tuple(
-        _change(key, pair, test, own, terms)
-        for (key, pair), test, own in zip(both.items(), tests, sures, strict=True)
+        _change(pair, test, p, terms) for pair, test, p in zip(both, tests, ps, strict=True)
     )
-    composite = _composite(old, new, overall, sure, terms)
-    blind = tuple(_blind(old, new, labels, composite, changes))
-    verdict = _verdict([composite, *changes], terms, is_blind=bool(blind))
-    unknown = [change.name for change in changes if change.outcome == "unknown"]
+    composite = _composite(old, new, composite_test, composite_p, terms)
+    unseen = [*_undecided(old, labels[0]), *_undecided(new, labels[1])]
+    if not _is_any_tested(changes, composite):
+        unseen.append("no difference of any probe could be tested: nothing was compared")
+    verdict = _verdict([composite, *changes], terms, is_undecided=bool(unseen))
     return Comparison(
         verdict=verdict,
-        exit_code=1 if verdict == "regression" else 3 if verdict == "undecided" else 0,
+        exit_code=EXIT_CODES[verdict],
         old=_subject(old, labels[0]),
         new=_subject(new, labels[1]),
         tolerance=tolerance,
         level=LEVEL,
         composite=composite,
         changes=changes,
-        warnings=(
-            *blind,
-            *([f"no difference could be tested in {', '.join(unknown)}"] if unknown else []),
-            *input_warnings(old, new),
-        ),
+        warnings=(*unseen, *_untested(changes), *input_warnings(old, new)),
     )
 
 
@@ -169,18 +167,21 @@ class _Terms(NamedTuple):
     in_order: bool
 
 
-Key = tuple[str, str]
-"""Name and kind of a probe."""
-Pair = tuple[ProbeResult | None, ProbeResult | None]
+class _Matched(NamedTuple):
+    """A probe in both results."""
+
+    name: str
+    kind: str
+    old: ProbeResult | None
+    new: ProbeResult | None
 
 
-def _matched(old: GateResult, new: GateResult) -> dict[Key, Pair]:
+def _matched(old: GateResult, new: GateResult) -> list[_Matched]:
     """In the new result's order, what it lacks at the end."""
-    before, after = ({(p.name, p.kind): p for p in result.probes} for result in (old, new))
-    return {
-        key: (before.get(key), after.get(key))
-        for key in (*after, *(key for key in before if key not in after))
-    }
+    before = {(probe.name, probe.kind): probe for probe in old.probes}
+    after = {(probe.name, probe.kind): probe for probe in new.probes}
+    keys = [*after, *(key for key in before if key not in after)]
+    return [_Matched(*key, before.get(key), after.get(key)) for key in keys]
 
 
 def _subject(result: GateResult, label: str) -> Subject:
@@ -198,28 +199,25 @@ def _side(probe: ProbeResult | None) -> Side | None:
 # What it means
 
 
-def _change(
-    key: Key, pair: Pair, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
-) -> Change:
-    old, new = pair
-    outcome, why = _outcome(old, new, test, sure, terms)
+def _change(pair: _Matched, test: ComparisonTest | None, p: AdjustedP, terms: _Terms) -> Change:
+    outcome, why = _outcome(pair.old, pair.new, test, p, terms)
     return Change(
-        name=key[0],
-        kind=key[1],
+        name=pair.name,
+        kind=pair.kind,
         outcome=outcome,
         why=why,
-        units=next(side.units for side in (new, old) if side),
-        old=_side(old),
-        new=_side(new),
-        **_numbers(test, sure),
+        units=next(side.units for side in (pair.new, pair.old) if side),
+        old=_side(pair.old),
+        new=_side(pair.new),
+        **_numbers(test, p),
     )
 
 
-def _numbers(test: ComparisonTest | None, sure: AdjustedP) -> dict[str, Any]:
+def _numbers(test: ComparisonTest | None, adjusted: AdjustedP) -> dict[str, Any]:
     if test is None:
         return {}
     value, se, sigmas = test.difference
-    p = sure.worse if sigmas * test.sense.worse > 0 else sure.otherwise
+    p = adjusted.worse if sigmas * test.sense.worse > 0 else adjusted.otherwise
     return {
         "method": test.method,
         "scale": test.scale,
@@ -234,43 +232,40 @@ def _outcome(
     old: ProbeResult | None,
     new: ProbeResult | None,
     test: ComparisonTest | None,
-    sure: AdjustedP,
+    p: AdjustedP,
     terms: _Terms,
 ) -> tuple[Outcome, str]:
     if old is None:
         return "new", "not in the old result"
-    turned = _turned if terms.in_order else _parted
-    if outcome := turned(old.verdict, new.verdict if new else None):
+    by_verdicts = _by_verdicts if terms.in_order else _by_unordered_verdicts
+    if outcome := by_verdicts(old.verdict, new.verdict if new else None):
         return outcome
     if new is None or test is None:
-        measured = old.raw is not None or (new is not None and new.raw is not None)
-        return ("unknown", "no difference could be tested") if measured else ("same", "")
-    return _beyond_noise(test, sure, old, new, terms.tolerance)
+        if old.raw is None and (new is None or new.raw is None):
+            return "same", ""
+        return "unknown", "no difference could be tested"
+    return _by_significance(test, p, old, new, terms.tolerance)
 
 
-def _beyond_noise(
+def _by_significance(
     test: ComparisonTest,
-    sure: AdjustedP,
+    p: AdjustedP,
     old: ProbeResult | GateResult,
     new: ProbeResult | GateResult,
     tolerance: float,
 ) -> tuple[Outcome, str]:
-    if sure.worse <= LEVEL:
-        lost, said = _loss(test, old, new)
-        why = f"worse by {abs(test.difference.sigmas):.1f} standard errors, {said}"
+    by = f"by {abs(test.difference.sigmas):.1f} standard errors"
+    if p.worse <= LEVEL:
+        lost, loss = _loss(test, old, new)
+        why = f"worse {by}, {loss}"
         if tolerance and lost <= tolerance:
             return "worse", f"{why}: within the tolerance of {tolerance:g}"
         return "regression", why
-    if sure.otherwise <= LEVEL:
-        how = (
-            "better"
-            if test.sense.otherwise == "better"
-            else "larger"
-            if test.difference.value > 0
-            else "smaller"
-        )
-        return test.sense.otherwise, f"{how} by {abs(test.difference.sigmas):.1f} standard errors"
-    return "same", ""
+    if p.otherwise > LEVEL:
+        return "same", ""
+    if test.sense.otherwise == "better":
+        return "better", f"better {by}"
+    return "moved", f"{'larger' if test.difference.value > 0 else 'smaller'} {by}"
 
 
 def _loss(
@@ -283,27 +278,24 @@ def _loss(
         return (before - after if before > 0 else math.inf), f"score {before:.3f} to {after:.3f}"
     if test.sense.worse > 0:
         return change, f"{change:.0%} more"
-    lost = (
-        -math.expm1(-change)
-        if test.scale == "log"
-        else change / abs(old.raw)
-        if old.raw
-        else math.inf
-    )
+    if test.scale == "log":
+        lost = -math.expm1(-change)
+    elif old.raw:
+        lost = change / abs(old.raw)
+    else:
+        lost = math.inf
     return lost, f"{lost:.0%} of its value lost"
 
 
 _MEASURED = (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
 
 
-def _turned(old: Verdict, new: Verdict | None) -> tuple[Outcome, str] | None:
+def _by_verdicts(old: Verdict, new: Verdict | None) -> tuple[Outcome, str] | None:
     """What the verdicts alone decide, whatever the noise."""
+    if new is None and old is Verdict.SKIP:
+        return "gone", "skipped before, not there now"
     if new is None:
-        return (
-            ("gone", "skipped before, not there now")
-            if old is Verdict.SKIP
-            else ("regression", "not there now")
-        )
+        return "regression", "not there now"
     if new is Verdict.ERROR and old is not Verdict.ERROR:
         return "regression", f"{old} before, could not be measured now"
     if new is Verdict.SKIP and old in _MEASURED:
@@ -317,35 +309,32 @@ def _turned(old: Verdict, new: Verdict | None) -> tuple[Outcome, str] | None:
     return None
 
 
-def _parted(a: Verdict, b: Verdict | None) -> tuple[Outcome, str] | None:
+def _by_unordered_verdicts(a: Verdict, b: Verdict | None) -> tuple[Outcome, str] | None:
     """The same of two adapters, neither of which came first."""
     if b is None:
         return "gone", "not there"
     if (a in _MEASURED) != (b in _MEASURED):
         return "unknown", "measured in one alone"
-    return _turned(a, b) if a in _MEASURED else None
+    return _by_verdicts(a, b) if a in _MEASURED else None
 
 
 def _composite(
-    old: GateResult, new: GateResult, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
+    old: GateResult, new: GateResult, test: ComparisonTest | None, p: AdjustedP, terms: _Terms
 ) -> Change:
-    outcome, why = _over_all(old, new, test, sure, terms)
-    before, after = (
-        Side(verdict=result.verdict, raw=result.score, score=result.score) for result in (old, new)
-    )
+    outcome, why = _composite_outcome(old, new, test, p, terms)
     return Change(
         name=COMPOSITE,
         kind="",
         outcome=outcome,
         why=why,
-        old=before,
-        new=after,
-        **_numbers(test, sure),
+        old=Side(verdict=old.verdict, raw=old.score, score=old.score),
+        new=Side(verdict=new.verdict, raw=new.score, score=new.score),
+        **_numbers(test, p),
     )
 
 
-def _over_all(
-    old: GateResult, new: GateResult, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
+def _composite_outcome(
+    old: GateResult, new: GateResult, test: ComparisonTest | None, p: AdjustedP, terms: _Terms
 ) -> tuple[Outcome, str]:
     if old.verdict != new.verdict:
         if "error" in (old.verdict, new.verdict) and not terms.in_order:
@@ -354,39 +343,41 @@ def _over_all(
             return "regression", f"the gate said {old.verdict}, and says {new.verdict}"
         if new.verdict == "pass":
             return "better", f"the gate said {old.verdict}, and says pass"
-    if test is None:
-        return (
-            ("same", "")
-            if old.score is None and new.score is None
-            else ("unknown", "no difference could be tested")
-        )
-    return _beyond_noise(test, sure, old, new, terms.tolerance)
+    if test is not None:
+        return _by_significance(test, p, old, new, terms.tolerance)
+    if old.score is None and new.score is None:
+        return "same", ""
+    return "unknown", "no difference could be tested"
 
 
-def _blind(
-    old: GateResult,
-    new: GateResult,
-    labels: tuple[str, str],
-    composite: Change,
-    changes: Sequence[Change],
-) -> Iterator[str]:
-    """What was not looked at."""
-    for result, label in ((old, labels[0]), (new, labels[1])):
-        stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
-        if stuck or result.verdict == "error":
-            yield f"{label}: could not be decided" + (
-                f"; an error in {', '.join(stuck)}" if stuck else ""
-            )
-    tested = any(change.method or change.outcome in ("regression", "better") for change in changes)
-    if not tested and composite.outcome not in ("regression", "better"):
-        yield "no difference of any probe could be tested: nothing was compared"
+def _undecided(result: GateResult, label: str) -> Iterator[str]:
+    """A warning for a result in which not all was decided."""
+    stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
+    if stuck:
+        yield f"{label}: could not be decided; an error in {', '.join(stuck)}"
+    elif result.verdict == "error":
+        yield f"{label}: could not be decided"
 
 
-def _verdict(changes: Iterable[Change], terms: _Terms, *, is_blind: bool) -> OverAll:
+def _untested(changes: Sequence[Change]) -> Iterator[str]:
+    unknown = [change.name for change in changes if change.outcome == "unknown"]
+    if unknown:
+        yield f"no difference could be tested in {', '.join(unknown)}"
+
+
+def _is_any_tested(changes: Sequence[Change], composite: Change) -> bool:
+    """Whether a probe could be compared, or the verdicts of the gate decide."""
+    decisive = ("regression", "better")
+    if composite.outcome in decisive:
+        return True
+    return any(change.method or change.outcome in decisive for change in changes)
+
+
+def _verdict(changes: Iterable[Change], terms: _Terms, *, is_undecided: bool) -> OverAll:
     outcomes = {change.outcome for change in changes}
     if "regression" in outcomes and terms.in_order:
         return "regression"
-    if is_blind:
+    if is_undecided:
         return "undecided"
     if not terms.in_order:
         return "same" if outcomes <= {"same", "unknown"} else "changed"

@@ -78,9 +78,10 @@ def of_probes(
         return None
     sense, probe = senses[new.kind], probes.module(new.kind)
     methods = (_by_items, _by_intervals, _by_z) if alike else (_by_intervals, _by_z)
-    return next(
-        (test for method in methods if (test := _sound(method, old, new, sense, probe))), None
-    )
+    for method in methods:
+        if test := _sound(method, old, new, sense, probe):
+            return test
+    return None
 
 
 def _sound(method: Callable[..., ComparisonTest | None], *given: Any) -> ComparisonTest | None:
@@ -103,13 +104,11 @@ def _by_items(
 def _by_intervals(
     old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe
 ) -> ComparisonTest | None:
-    before, after = (_interval(side) for side in (old, new))
+    before, after = _interval(old), _interval(new)
     if not (_have_values(old, new) and before and after):
         return None
-    (x, x_95), (y, y_95) = (
-        difference.on_scale(side.raw or 0.0, interval, probe.SCALE, probe.RESOLUTION)
-        for side, interval in ((old, before), (new, after))
-    )
+    x, x_95 = difference.on_scale(old.raw or 0.0, before, probe.SCALE, probe.RESOLUTION)
+    y, y_95 = difference.on_scale(new.raw or 0.0, after, probe.SCALE, probe.RESOLUTION)
     found = difference.of_intervals(x, y, x_95, y_95, probe.RESOLUTION)
     return ComparisonTest("intervals", probe.SCALE, _up_to_best(found, sense, old, new), sense)
 
@@ -117,7 +116,7 @@ def _by_intervals(
 def _by_z(old: ProbeResult, new: ProbeResult, sense: Direction, _: Probe) -> ComparisonTest | None:
     if old.z is None or new.z is None:
         return None
-    found = difference.of_z(old.z, new.z, *map(_nulls_behind_z, (old, new)))
+    found = difference.of_z(old.z, new.z, _nulls_behind_z(old), _nulls_behind_z(new))
     return ComparisonTest("z", "identity", found, Direction(-1) if sense.worse else sense)
 
 
@@ -154,10 +153,8 @@ def _up_to_best(
     """The part of the way from old to new that is not beyond what is best."""
     if sense.best is None or old.raw is None or new.raw is None or old.raw == new.raw:
         return found
-    capped = [
-        max(v, sense.best) if sense.worse > 0 else min(v, sense.best) for v in (old.raw, new.raw)
-    ]
-    share = (capped[1] - capped[0]) / (new.raw - old.raw)
+    nearer = max if sense.worse > 0 else min
+    share = (nearer(new.raw, sense.best) - nearer(old.raw, sense.best)) / (new.raw - old.raw)
     return Difference(found.value * share, found.se, found.sigmas * share)
 
 
@@ -208,8 +205,8 @@ def adjusted(tests: Sequence[ComparisonTest | None]) -> list[AdjustedP]:
 
 
 def _holm(tests: Sequence[tuple[int, ComparisonTest]], *, worse: bool) -> dict[int, float]:
-    adjusted_ = stats.holm([_p(test, worse=worse) for _, test in tests])
-    return {i: p for (i, _), p in zip(tests, adjusted_, strict=True)}
+    ps = stats.holm([_p(test, worse=worse) for _, test in tests])
+    return {i: p for (i, _), p in zip(tests, ps, strict=True)}
 
 
 def _p(test: ComparisonTest, *, worse: bool) -> float:
