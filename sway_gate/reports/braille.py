@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from sway_gate.reports.details import is_number
+
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 ROWS = 8
 LABEL = 10  # cells for a label of the vertical axis
@@ -31,15 +33,14 @@ def curve_rows(
         return []
     low, high = min(0.0, *(y for _, y in points)), max(y for _, y in points)
     high = high if high > low else low + 1.0
-    if not (0 < points[-1][0] - points[0][0] < math.inf and high - low < math.inf):
+    left, right = points[0][0], points[-1][0]
+    if not (0 < right - left < math.inf and high - low < math.inf):
         return []
     grid = _ascii_grid if ascii else _braille_grid
-    drawn = grid(
-        [_unit(point, points[0][0], points[-1][0], low, high) for point in points], columns
-    )
-    wall, floor, axis = (
-        ("|", "+" + "-" * columns, "lambda") if ascii else ("│", "└" + "─" * columns, "λ")
-    )
+    drawn = grid([_unit(point, left, right, low, high) for point in points], columns)
+    wall, floor, axis = "│", "└" + "─" * columns, "λ"
+    if ascii:
+        wall, floor, axis = "|", "+" + "-" * columns, "lambda"
     labels = [f"{high:.3g}", *[""] * (ROWS - 2), f"{low:.3g}"]
     rows = [(f"{label:>{LABEL}} {wall}", row) for label, row in zip(labels, drawn, strict=True)]
     ticks = _ticks([x for x, _ in points], columns)
@@ -50,14 +51,11 @@ def _points(lambdas: object, curve: object) -> list[Point]:
     """The pairs of finite numbers, by λ; details may come from a file and hold anything."""
     if not (isinstance(lambdas, list | tuple) and isinstance(curve, list | tuple)):
         return []
-    pairs = [
-        (x, y) for x, y in zip(lambdas, curve, strict=False) if _is_number(x) and _is_number(y)
-    ]
-    return sorted((float(x), float(y)) for x, y in pairs)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    points = []
+    for x, y in zip(lambdas, curve, strict=False):
+        if is_number(x) and is_number(y):
+            points.append((float(x), float(y)))
+    return sorted(points)
 
 
 def _unit(point: Point, left: float, right: float, low: float, high: float) -> Point:
@@ -85,8 +83,8 @@ def _ascii_grid(points: Sequence[Point], columns: int) -> list[str]:
     grid = [[" "] * columns for _ in range(ROWS)]
     for x, y in _line(points, columns, ROWS):
         grid[y][x] = "."
-    for x, y in ((round(x * (columns - 1)), round((1 - y) * (ROWS - 1))) for x, y in points):
-        grid[y][x] = "*"
+    for x_unit, y_unit in points:
+        grid[round((1 - y_unit) * (ROWS - 1))][round(x_unit * (columns - 1))] = "*"
     return ["".join(row) for row in grid]
 
 

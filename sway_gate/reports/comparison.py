@@ -6,18 +6,16 @@ Pure functions from `Comparison`s to text for a terminal, to Markdown, and to JS
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
 from sway_gate.compare.results import Change, Comparison, Outcome, Subject
 from sway_gate.reports.json_v1 import plain
+from sway_gate.reports.lines import BLANK, MIN_WIDTH, STYLES, Line, indented, marked, printed
 from sway_gate.reports.markdown import head, row, text
-from sway_gate.reports.terminal import BLANK, INDENT, MIN_WIDTH, STYLES, Line, printed
-from sway_gate.reports.wording import score_text, sigmas
+from sway_gate.reports.wording import score_text, sigmas, title
 from sway_gate.text import counted, named, number, one_line
-
-_T = TypeVar("_T")
 
 MAX_COLUMNS = 6
 """Of a course; of more results, the first and the latest are shown."""
@@ -95,7 +93,7 @@ DIFFERED = Style(
 def headline(found: Comparison, style: Style) -> str:
     """The comparison in one line of plain text."""
     told = _nearer(found) if style is DIFFERED else _verdict(found)
-    return f"{told}  composite {style.both(*(score_text(score) for score in _scores(found.composite)))}"
+    return f"{told}  composite {_scores(found.composite, style)}"
 
 
 def _verdict(found: Comparison) -> str:
@@ -115,22 +113,14 @@ def _verdict(found: Comparison) -> str:
 def _nearer(found: Comparison) -> str:
     """Which of two adapters is nearer to what is asked for, and where."""
     changes = (*found.changes, found.composite)
-    sides = {
-        "A": [c.name for c in changes if c.outcome in ("regression", "worse")],
-        "B": [c.name for c in changes if c.outcome == "better"],
-    }
-    told = [f"{side} is better in {named(names)}" for side, names in sides.items() if names]
+    told = []
+    if a := [change.name for change in changes if change.outcome in ("regression", "worse")]:
+        told.append(f"A is better in {named(a)}")
+    if b := [change.name for change in changes if change.outcome == "better"]:
+        told.append(f"B is better in {named(b)}")
     if found.verdict == "undecided":
         told.append("not all could be compared")
     return "; ".join(told) or "no difference beyond noise"
-
-
-def _scores(change: Change) -> list[float | None]:
-    return [side.score if side else None for side in (change.old, change.new)]
-
-
-def _zs(change: Change) -> list[float | None]:
-    return [side.z if side else None for side in (change.old, change.new)]
 
 
 def difference_text(change: Change) -> str:
@@ -142,40 +132,43 @@ def difference_text(change: Change) -> str:
     return f"{change.difference:+.3g} ± {number(change.se, 2)}"
 
 
-def _title(change: Change) -> str:
-    name, kind = one_line(change.name), one_line(change.kind)
-    return name if kind in ("", name) else f"{name} ({kind})"
+def _verdicts(change: Change, style: Style) -> str:
+    old, new = (one_line(side.verdict) if side else "–" for side in (change.old, change.new))
+    return style.both(old, new)
 
 
 def _values(change: Change, style: Style) -> str:
-    shown = style.both(*(number(side.raw) if side else "–" for side in (change.old, change.new)))
-    return f"{shown} {one_line(change.units)}".rstrip()
+    old, new = (number(side.raw if side else None) for side in (change.old, change.new))
+    return f"{style.both(old, new)} {one_line(change.units)}".rstrip()
 
 
-def _verdicts(change: Change, style: Style) -> str:
-    return style.both(
-        *(one_line(side.verdict) if side else "–" for side in (change.old, change.new))
-    )
+def _zs(change: Change, style: Style) -> str:
+    old, new = (sigmas(side.z if side else None) for side in (change.old, change.new))
+    return style.both(old, new)
+
+
+def _scores(change: Change, style: Style) -> str:
+    old, new = (score_text(side.score if side else None) for side in (change.old, change.new))
+    return style.both(old, new)
 
 
 def _facts(change: Change, style: Style) -> list[str]:
     """What is known of a change, the telling first."""
     facts = [_verdicts(change, style), _values(change, style)]
     if change.sigmas is not None and change.difference:
-        facts.append(
-            f"{difference_text(change)}, {sigmas(change.sigmas)} {_METHODS[change.method]}"
-        )
-    if any(z is not None for z in _zs(change)):
-        facts.append(f"z {style.both(*map(sigmas, _zs(change)))}")
+        method = _METHODS[change.method]
+        facts.append(f"{difference_text(change)}, {sigmas(change.sigmas)} {method}")
+    if (zs := _zs(change, style)) != "–":
+        facts.append(f"z {zs}")
     if change.kind:
-        facts.append(f"score {style.both(*map(score_text, _scores(change)))}")
+        facts.append(f"score {_scores(change, style)}")
     return facts
 
 
 def _about(side: Subject) -> str:
     label, adapter = one_line(side.label), one_line(side.adapter.path)
-    named_ = label if label == adapter else f"{label}, adapter {adapter}"
-    return f"{named_}: {one_line(side.verdict).upper()}"
+    which = label if label == adapter else f"{label}, adapter {adapter}"
+    return f"{which}: {one_line(side.verdict).upper()}"
 
 
 # For a terminal
@@ -193,82 +186,86 @@ def render(
     """Each comparison, and of several the course of all values; lines of at most `width` cells (40 at least)."""
     lines: list[Line] = []
     for one in found:
-        lines += [*([BLANK] if lines else []), *_lines(one, style, quiet)]
-    if len(found) > 1:
-        lines += [BLANK, *_course_lines(found)]
+        lines += [*_lines(one, style, quiet), BLANK]
+    lines = [*lines, *_course_lines(found)] if len(found) > 1 else lines[:-1]
     return printed(lines, color, max(width, MIN_WIDTH), ascii)
 
 
 def _lines(found: Comparison, style: Style, quiet: bool) -> Iterator[Line]:
-    yield Line(
-        [
-            (
-                headline(found, style),
-                _VERDICT_STYLES.get(found.verdict, "bold") if style is COMPARED else "bold",
-            )
-        ],
-        2,
-    )
-    for name, side in ((style.old, found.old), (style.new, found.new)):
-        yield Line([(f"{name}: {_about(side)}", "dim")], 2)
+    look = _VERDICT_STYLES.get(found.verdict, "bold") if style is COMPARED else "bold"
+    yield Line([(headline(found, style), look)], 2)
+    yield Line([(f"{style.old}: {_about(found.old)}", "dim")], 2)
+    yield Line([(f"{style.new}: {_about(found.new)}", "dim")], 2)
     for warning in found.warnings:
-        yield Line([(f"{'WARN':<{INDENT}}", STYLES["warn"]), (one_line(warning), "")], INDENT)
-    shown = [c for c in (*found.changes, found.composite) if not quiet or c.outcome == "regression"]
-    if shown:
+        yield marked("WARN", STYLES["warn"], (one_line(warning), ""))
+    changes = found.regressions() if quiet else [*found.changes, found.composite]
+    if changes:
         yield BLANK
-    for change in shown:
+    for change in changes:
         yield from _change_lines(change, style)
 
 
 def _change_lines(change: Change, style: Style) -> Iterator[Line]:
-    word = style.outcomes[change.outcome]
-    yield Line([(f"{word:<{INDENT}}", _STYLES[change.outcome]), (_title(change), "bold")], INDENT)
-    facts = " " * INDENT + " · ".join(_facts(change, style))
-    yield Line([(facts, "dim" if change.outcome == "same" else "")], INDENT)
+    look = _STYLES[change.outcome]
+    yield marked(style.outcomes[change.outcome], look, (title(change), "bold"))
+    facts = " · ".join(_facts(change, style))
+    yield indented(facts, "dim" if change.outcome == "same" else "")
     if change.why and style is COMPARED:
-        yield Line([(" " * INDENT + one_line(change.why), _STYLES[change.outcome])], INDENT)
+        yield indented(one_line(change.why), look)
 
 
 def _course_lines(found: Sequence[Comparison]) -> Iterator[Line]:
-    labels, rows = _course(found)
-    size = min(max(len(name) for name, _ in rows), 28)
-    yield Line(
-        [("course of the values, each against the first  (- worse, + better, ~ moved)", "bold")], 2
-    )
-    for number_, label in labels:
-        yield Line([(f"{number_:>3}  {one_line(label)}", "dim")], 5)
-    yield Line([(f"{'':<{size}}" + "".join(f"{number_:>12}" for number_, _ in labels), "dim")])
-    for name, cells in rows:
+    course = _course(found)
+    size = min(max(len(name) for name, _ in course.rows), 28)
+    heading = "course of the values, each against the first  (- worse, + better, ~ moved)"
+    yield Line([(heading, "bold")], 2)
+    for position, label in course.labels.items():
+        yield Line([(f"{position:>3}  {one_line(label)}", "dim")], 5)
+    positions = "".join(f"{position:>12}" for position in course.labels)
+    yield Line([(" " * size + positions, "dim")])
+    for name, cells in course.rows:
         yield Line([(f"{name[:size]:<{size}}" + "".join(f"{cell:>12}" for cell in cells), "")])
 
 
-def _course(
-    found: Sequence[Comparison],
-) -> tuple[list[tuple[int, str]], list[tuple[str, list[str]]]]:
-    """Numbered labels of the results, and a row for each probe of any: its value in each, marked where it changed."""
-    first = found[0].old
-    labels = [(1, first.label), *((i, one.new.label) for i, one in enumerate(found, start=2))]
-    keys = dict.fromkeys((c.name, c.kind) for one in found for c in (*one.changes, one.composite))
+class _Course(NamedTuple):
+    """The values of several results. `labels` by the position of the result, from 1; `rows`: (probe, its values)."""
+
+    labels: dict[int, str]
+    rows: list[tuple[str, list[str]]]
+
+
+def _course(found: Sequence[Comparison]) -> _Course:
+    """A row for each probe of any: its value in each, marked where it changed."""
+    labels = [found[0].old.label, *(one.new.label for one in found)]
+    by_probe: dict[tuple[str, str], list[Change | None]] = {}
+    for i, one in enumerate(found):
+        for change in (*one.changes, one.composite):
+            changes = by_probe.setdefault((change.name, change.kind), [None] * len(found))
+            changes[i] = change
+    positions = _shown_positions(len(labels))
     rows = []
-    for key in list(keys)[:MAX_ROWS]:
-        changes = [
-            {(c.name, c.kind): c for c in (*one.changes, one.composite)}.get(key) for one in found
-        ]
-        known = next(change for change in changes if change)
-        before = next((change.old for change in changes if change and change.old), None)
-        cells = [number(before.raw) if before else "–", *map(_cell, changes)]
-        rows.append((one_line(known.name), _ends(cells)))
-    return _ends(labels), rows
+    for (name, _), changes in list(by_probe.items())[:MAX_ROWS]:
+        cells = [_first_cell(changes), *map(_cell, changes)]
+        rows.append((one_line(name), [cells[i] for i in positions]))
+    return _Course({i + 1: labels[i] for i in positions}, rows)
+
+
+def _shown_positions(count: int) -> list[int]:
+    """The first of `count` results, and the latest."""
+    return [0, *range(max(1, count - MAX_COLUMNS + 1), count)]
+
+
+def _first_cell(changes: Sequence[Change | None]) -> str:
+    for change in changes:
+        if change and change.old:
+            return number(change.old.raw)
+    return "–"
 
 
 def _cell(change: Change | None) -> str:
     if change is None or change.new is None:
         return "–"
     return f"{number(change.new.raw)}{_MARKS.get(change.outcome, ' ')}"
-
-
-def _ends(cells: list[_T]) -> list[_T]:
-    return cells if len(cells) <= MAX_COLUMNS else [cells[0], *cells[1 - MAX_COLUMNS :]]
 
 
 # As Markdown
@@ -284,22 +281,12 @@ def markdown(found: Sequence[Comparison], style: Style) -> str:
 
 def _markdown(found: Comparison, style: Style) -> Iterator[str]:
     yield f"**{text(headline(found, style))}**\n"
-    for name, side in ((style.old, found.old), (style.new, found.new)):
-        yield f"- {name}: {text(_about(side))}"
+    yield f"- {style.old}: {text(_about(found.old))}"
+    yield f"- {style.new}: {text(_about(found.new))}"
     yield from (f"- ⚠ {text(warning)}" for warning in found.warnings)
     yield ""
-    yield from head(
-        (
-            "",
-            "probe",
-            "verdict",
-            text(style.both(style.old, style.new)),
-            "difference",
-            "σ",
-            "z",
-            "score",
-        )
-    )
+    values = text(style.both(style.old, style.new))
+    yield from head(["", "probe", "verdict", values, "difference", "σ", "z", "score"])
     for change in (*found.changes[:MAX_ROWS], found.composite):
         yield row(_markdown_cells(change, style))
     if (left_out := len(found.changes) - MAX_ROWS) > 0:
@@ -310,21 +297,22 @@ def _markdown_cells(change: Change, style: Style) -> list[str]:
     word = style.outcomes[change.outcome]
     return [
         word if change.outcome == "same" else f"**{word}**",
-        text(_title(change)),
+        text(title(change)),
         text(_verdicts(change, style)),
         text(_values(change, style)),
         text(difference_text(change)),
         sigmas(change.sigmas),
-        text(style.both(*map(sigmas, _zs(change)))),
-        text(style.both(*map(score_text, _scores(change)))),
+        text(_zs(change, style)),
+        text(_scores(change, style)),
     ]
 
 
 def _course_markdown(found: Sequence[Comparison]) -> Iterator[str]:
-    labels, rows = _course(found)
+    course = _course(found)
     yield "The course of the values, each against the first (- worse, + better, ~ moved):\n"
-    yield from head(["probe", *(text(label) for _, label in labels)])
-    yield from (row([text(name), *map(text, cells)]) for name, cells in rows)
+    yield from head(["probe", *map(text, course.labels.values())])
+    for name, cells in course.rows:
+        yield row([text(name), *map(text, cells)])
 
 
 # As JSON

@@ -34,10 +34,8 @@ def summary(result: GateResult) -> str:
 
 def error_summary(spec: str, exit_code: int, problems: Sequence[str]) -> str:
     """Markdown for a gate that ended without a report."""
-    shown = [
-        html.escape(cut(one_line(problem), markdown.MAX_TEXT))
-        for problem in problems[:MAX_PROBLEMS]
-    ]
+    lines = [cut(one_line(problem), markdown.MAX_TEXT) for problem in problems[:MAX_PROBLEMS]]
+    shown = [html.escape(line) for line in lines]
     if len(problems) > MAX_PROBLEMS:
         shown.append(f"and {len(problems) - MAX_PROBLEMS} more")
     said = "<pre>\n" + "\n".join(shown) + "\n</pre>"
@@ -64,15 +62,11 @@ def error_annotations(problems: Iterable[str]) -> list[str]:
     """A workflow command for each of the gate's error messages, at its place where the message tells one."""
     found = []
     for problem in problems:
-        place = _POSITION.fullmatch(problem)
-        text, fields = (place["message"], place.groupdict()) if place else (problem, {})
-        found.append(
-            command(
-                "error",
-                text,
-                **{key: fields[key] for key in ("file", "line", "col") if key in fields},
-            )
-        )
+        if place := _POSITION.fullmatch(problem):
+            position = {key: place[key] for key in ("file", "line", "col")}
+            found.append(command("error", place["message"], **position))
+        else:
+            found.append(command("error", problem))
     return found
 
 
@@ -80,10 +74,8 @@ def outputs(result: GateResult | None) -> dict[str, str]:
     """`verdict` (pass, fail, error) and `score`, empty where there is none."""
     if result is None:
         return {"verdict": "error", "score": ""}
-    return {
-        "verdict": result.verdict,
-        "score": "" if result.score is None else f"{result.score:.6g}",
-    }
+    score = "" if result.score is None else f"{result.score:.6g}"
+    return {"verdict": result.verdict, "score": score}
 
 
 def command(name: str, message: str, **properties: str) -> str:
@@ -106,9 +98,9 @@ _LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning
 
 def _annotation(probe: ProbeResult, spec: str) -> str:
     line = "" if probe.line is None else str(probe.line)
-    text = f"{probe.name} ({probe.kind}): {probe.message}" + (
-        f" → {probe.advice}" if probe.advice else ""
-    )
+    text = f"{probe.name} ({probe.kind}): {probe.message}"
+    if probe.advice:
+        text += f" → {probe.advice}"
     return command(_LEVELS[probe.verdict], text, file=spec, line=line if spec else "")
 
 
@@ -127,10 +119,10 @@ def _relative(path: str, root: Path) -> str:
 
 def _problems(text: str, exit_code: int) -> list[str]:
     """The messages of the gate's standard error, which holds other programs' words too."""
-    lines = [
-        line.removeprefix("error: ") for line in text.splitlines() if line.startswith("error: ")
+    errors = (line for line in text.splitlines() if line.startswith("error: "))
+    return [line.removeprefix("error: ") for line in errors] or [
+        f"sway ended with exit code {exit_code}, and without a report"
     ]
-    return lines or [f"sway ended with exit code {exit_code}, and without a report"]
 
 
 def _read(path: Path) -> GateResult | None:
@@ -145,9 +137,8 @@ def main(folder: Path, exit_code: int, spec: str) -> None:
     FOLDER/outputs.txt."""
     result = _read(folder / "report.json")
     if result is None:
-        problems = _problems(
-            (folder / "errors.txt").read_text(encoding="utf-8", errors="replace"), exit_code
-        )
+        errors = (folder / "errors.txt").read_text(encoding="utf-8", errors="replace")
+        problems = _problems(errors, exit_code)
         said, page = error_annotations(problems), error_summary(spec, exit_code, problems)
     else:
         said, page = annotations(result, Path.cwd()), summary(result)

@@ -139,15 +139,9 @@ def from_json(data: bytes) -> GateResult:
         _check_probes(report.probes)
         fields = plain(msgspec.to_builtins(report))
         for probe in fields["probes"]:
-            probe["null_values"] = _with_nan(probe["null_values"])
-            probe["items"] = _with_nan(probe["items"])
-            probe["ci_95"] = probe["ci_95"] and _with_nan(probe["ci_95"])
-            probe["z_by_rank"] = dict(
-                zip(probe["z_by_rank"], _with_nan(probe["z_by_rank"].values()), strict=True)
-            )
-        fields["timing"] = dict(
-            zip(fields["timing"], _with_nan(fields["timing"].values()), strict=True)
-        )
+            for name in ("null_values", "items", "ci_95", "z_by_rank"):
+                probe[name] = _with_nan(probe[name])
+        fields["timing"] = _with_nan(fields["timing"])
         return msgspec.convert(fields, GateResult)
     except (ValueError, OverflowError, RecursionError) as error:
         reason = one_line(str(error))[:200]
@@ -182,7 +176,7 @@ def load(path: str) -> GateResult:
             with open(path, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        reason = getattr(error, "strerror", "") or error
         raise UsageError(f"{path}: cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
         raise UsageError(
@@ -231,5 +225,11 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _with_nan(values: Any) -> list[float]:
-    return [math.nan if value is None else value for value in values]
+def _with_nan(values: Any) -> Any:
+    """A list or an object of numbers, with NaN for null; None for None."""
+    match values:
+        case dict():
+            return {key: math.nan if value is None else value for key, value in values.items()}
+        case list():
+            return [math.nan if value is None else value for value in values]
+    return values

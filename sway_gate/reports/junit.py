@@ -24,17 +24,13 @@ def to_junit(result: GateResult) -> str:
         *(_probe_case(result.spec, probe) for probe in result.probes),
     ]
     suite = TestSuite(one_line(result.spec), cases, properties=_properties(result)).build_xml_doc()
-    suites = ElementTree.Element(
-        "testsuites", {key: suite.get(key) for key in ("tests", "failures", "errors", "time")}
-    )
+    totals = {key: suite.get(key) for key in ("tests", "failures", "errors", "time")}
+    suites = ElementTree.Element("testsuites", totals)
     suites.append(suite)
     _mend(suites)
     ElementTree.indent(suites)
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
-        + ElementTree.tostring(suites, encoding="unicode")
-        + "\n"
-    )
+    document = ElementTree.tostring(suites, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{document}\n'
 
 
 def _gate_case(result: GateResult) -> Any:
@@ -88,11 +84,8 @@ def _properties(result: GateResult) -> dict[str, str]:
     for probe in result.probes:
         name = one_line(probe.name)
         numbers |= {f"{name}.score": probe.score, f"{name}.z": probe.z, f"{name}.raw": probe.raw}
-    return {
-        name: f"{value:.6g}"
-        for name, value in numbers.items()
-        if value is not None and math.isfinite(value)
-    }
+    known = {name: x for name, x in numbers.items() if x is not None and math.isfinite(x)}
+    return {name: f"{x:.6g}" for name, x in known.items()}
 
 
 def _mend(root: ElementTree.Element) -> None:

@@ -16,13 +16,15 @@ from sway_gate.reports.wording import (
     in_units,
     is_failed,
     next_steps,
+    null_adapters,
     score_text,
     seconds,
+    setting,
     sigmas,
     title,
 )
-from sway_gate.results import GateResult, ProbeResult, Verdict
-from sway_gate.text import counted, cut, number, one_line
+from sway_gate.results import Finding, GateResult, ModelFacts, ProbeResult, Verdict
+from sway_gate.text import counted, cut, named, number, one_line
 
 MAX_BYTES = 60_000
 # In characters; as references, and with spaces of no width, a text may be eight times as long.
@@ -50,7 +52,7 @@ def render(result: GateResult) -> str:
             kept += f"\n{part}\n"
         else:
             left_out.append(name)
-    return kept + (f"\n{_NOTE.format(_listed(left_out))}\n" if left_out else "")
+    return kept + (f"\n{_NOTE.format(text(named(left_out)))}\n" if left_out else "")
 
 
 def text(text: str) -> str:
@@ -81,14 +83,11 @@ def _always(result: GateResult) -> Iterator[str]:
     yield f"### sway-gate: {text(result.verdict.upper())}"
     yield text(" · ".join(grounds(result)))
     if steps := next_steps(result):
-        names, advice = steps[0]
-        yield f"**The first thing to do:** {text(f'{names}: {advice}' if names else advice)}"
-    graves = [finding for finding in result.findings if finding.level in LEVEL_WORDS]
-    yield from _few(
-        [f"**{LEVEL_WORDS[f.level]}** {text(f.message)} ({text(f.path)})" for f in graves]
-    )
+        yield f"**The first thing to do:** {_step(*steps[0])}"
+    yield from _few([_finding(item) for item in result.findings if item.level in LEVEL_WORDS])
     if held := result.baseline:
-        yield f"**Against the baseline** {text(held.path)}: {counted(len(held.regressions), 'regression')}"
+        regressions = counted(len(held.regressions), "regression")
+        yield f"**Against the baseline** {text(held.path)}: {regressions}"
         worse = [f"- worse: {text(f'{one.name}: {one.message}')}" for one in held.regressions]
         yield "\n".join(_few([*worse, *(f"- {text(warning)}" for warning in held.warnings)]))
     if result.probes:
@@ -99,10 +98,18 @@ def _always(result: GateResult) -> Iterator[str]:
             yield _more(more)
 
 
-def _few(lines: Sequence[str]) -> list[str]:
+def _step(names: str, advice: str) -> str:
+    return text(f"{names}: {advice}" if names else advice)
+
+
+def _finding(item: Finding) -> str:
+    return f"**{LEVEL_WORDS[item.level]}** {text(item.message)} ({text(item.path)})"
+
+
+def _few(lines: list[str]) -> list[str]:
     """As many of the first lines as MAX_LIST allows, and how many more there are."""
     count = _fitting(lines, MAX_LIST)
-    return [*lines[:count], *([_more(len(lines) - count)] if count < len(lines) else [])]
+    return lines if count == len(lines) else [*lines[:count], _more(len(lines) - count)]
 
 
 def _fitting(lines: Sequence[str], limit: int) -> int:
@@ -138,10 +145,8 @@ def _folded(result: GateResult) -> Iterator[tuple[str, str]]:
         found = list(islice(pieces(probe.details, MAX_ENTRIES), 2 * MAX_ENTRIES))
         if found and (is_failed(probe) or probe.verdict is Verdict.WARN):
             yield title(probe), _fold(f"{title(probe)}: what it rests on", list(_details(found)))
-    yield (
-        "how it was measured",
-        _fold("How it was measured", ["\n".join(f"- {line}" for line in _measured(result))]),
-    )
+    measured = "\n".join(f"- {line}" for line in _measured(result))
+    yield "how it was measured", _fold("How it was measured", [measured])
 
 
 def _fold(summary: str, parts: Sequence[str]) -> str:
@@ -150,10 +155,7 @@ def _fold(summary: str, parts: Sequence[str]) -> str:
 
 def _steps(result: GateResult) -> str:
     steps = next_steps(result)[:MAX_ENTRIES]
-    return "\n".join(
-        f"{i}. {text(f'{names}: {advice}' if names else advice)}"
-        for i, (names, advice) in enumerate(steps, 1)
-    )
+    return "\n".join(f"{i}. {_step(*step)}" for i, step in enumerate(steps, 1))
 
 
 def _categories(result: GateResult) -> str:
@@ -167,18 +169,22 @@ def _categories(result: GateResult) -> str:
 def _details(found: Sequence[Piece]) -> Iterator[str]:
     """Facts and tables; not the texts that a model wrote, which may be training text: a comment is read by many."""
     facts = [fact for fact in found if isinstance(fact, Fact)]
-    facts += [
-        Fact(p.title, f"{len(p.entries) + p.left_out}, in the HTML report")
-        for p in found
-        if isinstance(p, Passages)
-    ]
+    for passages in found:
+        if isinstance(passages, Passages):
+            count = len(passages.entries) + passages.left_out
+            facts.append(Fact(passages.title, f"{count}, in the HTML report"))
     if facts:
         yield "\n".join(f"- {text(fact.name)}: {text(fact.text)}" for fact in facts)
     for table in found:
         if isinstance(table, Table):
-            yield f"{text(table.title)}:{_left_out(table)}"
-            rows = (row(map(text, map(shown, cells))) for cells in table.rows)
-            yield "\n".join([*head([text(label(key)) for key in table.columns]), *rows])
+            yield from _table(table)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"{text(table.title)}:{_left_out(table)}"
+    columns = [text(label(key)) for key in table.columns]
+    rows = [row(text(shown(cell)) for cell in cells) for cells in table.rows]
+    yield "\n".join([*head(columns), *rows])
 
 
 def _left_out(table: Table) -> str:
@@ -188,29 +194,17 @@ def _left_out(table: Table) -> str:
 
 
 def _measured(result: GateResult) -> Iterator[str]:
-    for what, model in (("adapter", result.adapter), ("base", result.base)):
-        revision = f" at {model.revision}" if model.revision else ""
-        yield (
-            f"{what}: "
-            + text(f"{model.path}{revision}")
-            + (f", sha256 {text(model.digest)}" if model.digest else "")
-        )
-    nulls = result.nulls
-    yield (
-        f"{counted(nulls.runs, 'null adapter')} ({text(nulls.null)})"
-        if nulls
-        else "no null adapters"
-    )
-    setting = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
-    yield text(" · ".join(filter(None, setting)))
-    yield text(
-        " · ".join(
-            f"{name} {version}" for name, version in list(result.versions.items())[:MAX_ENTRIES]
-        )
-    )
+    yield _model("adapter", result.adapter)
+    yield _model("base", result.base)
+    yield text(null_adapters(result))
+    yield text(" · ".join(setting(result)))
+    versions = list(result.versions.items())[:MAX_ENTRIES]
+    yield text(" · ".join(f"{name} {version}" for name, version in versions))
     yield f"{seconds(result.timing):.1f} s" + (", from the cache" if result.cached else "")
     yield from (f"note: {text(note)}" for note in result.notes[:MAX_ENTRIES])
 
 
-def _listed(names: Sequence[str]) -> str:
-    return text(", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else ""))
+def _model(name: str, model: ModelFacts) -> str:
+    revision = f" at {model.revision}" if model.revision else ""
+    digest = f", sha256 {text(model.digest)}" if model.digest else ""
+    return f"{name}: {text(f'{model.path}{revision}')}{digest}"

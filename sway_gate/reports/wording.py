@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, named, number, one_line
+
+if TYPE_CHECKING:
+    from sway_gate.compare.results import Change
 
 
 def score_text(value: float | None) -> str:
@@ -39,18 +42,16 @@ def grounds(result: GateResult) -> list[str]:
             reasons = [_failure(result), composite]
         case _:
             reasons = [f"could not decide: {_obstacle(result)}"]
-    return [
-        *reasons,
-        f"adapter {one_line(result.adapter.path)}",
-        *(["(cached)"] if result.cached else []),
-    ]
+    reasons.append(f"adapter {one_line(result.adapter.path)}")
+    return [*reasons, "(cached)"] if result.cached else reasons
 
 
 def _failure(result: GateResult) -> str:
     if reasons := [one_line(item.message) for item in result.findings if item.level == "verdict"]:
         return reasons[0]
     if result.baseline and is_behind(result):
-        return f"worse than the baseline: {named([worse.name for worse in result.baseline.regressions])}"
+        worse = [regression.name for regression in result.baseline.regressions]
+        return f"worse than the baseline: {named(worse)}"
     if failed := [probe.name for probe in result.probes if is_failed(probe)]:
         verb = "fails" if len(failed) == 1 else "fail"
         return f"{len(failed)} of {counted(len(result.probes), 'probe')} {verb}: {named(failed)}"
@@ -61,9 +62,8 @@ def _obstacle(result: GateResult) -> str:
     if reasons := [one_line(item.message) for item in result.findings if item.level == "broken"]:
         return reasons[0]
     if stuck := [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]:
-        return (
-            f"{len(stuck)} of {counted(len(result.probes), 'probe')} could not run: {named(stuck)}"
-        )
+        probes = counted(len(result.probes), "probe")
+        return f"{len(stuck)} of {probes} could not run: {named(stuck)}"
     return one_line(result.notes[0]) if result.notes else "no probe gave a number"
 
 
@@ -82,22 +82,41 @@ def is_failed(probe: ProbeResult) -> bool:
 
 def next_steps(result: GateResult) -> list[tuple[str, str]]:
     """Each piece of advice once, as (names of the probes that give it, advice), the most urgent first."""
-    steps = [(URGENCY.get(item.level, 3), "", item.remedy) for item in result.findings]
-    steps += [(URGENCY.get(probe.verdict, 3), probe.name, probe.advice) for probe in result.probes]
-    by_text: dict[str, list[str]] = {}
-    for _, name, text in sorted((step for step in steps if step[2]), key=lambda step: step[0]):
-        by_text.setdefault(one_line(text), []).append(name)
-    return [(named([name for name in names if name]), text) for text, names in by_text.items()]
+    steps = [(_urgency(item.level), "", item.remedy) for item in result.findings]
+    steps += [(_urgency(probe.verdict), probe.name, probe.advice) for probe in result.probes]
+    names_by_advice: dict[str, list[str]] = {}
+    for _, name, advice in sorted(steps, key=lambda step: step[0]):
+        if advice:
+            names = names_by_advice.setdefault(one_line(advice), [])
+            names += [name] if name else []
+    return [(named(names), advice) for advice, names in names_by_advice.items()]
+
+
+def _urgency(level: str) -> int:
+    return URGENCY.get(level, 3)
 
 
 def gravest_first(probes: Sequence[ProbeResult]) -> list[ProbeResult]:
-    return sorted(probes, key=lambda probe: URGENCY.get(probe.verdict, 3))
+    return sorted(probes, key=lambda probe: _urgency(probe.verdict))
 
 
-def title(probe: ProbeResult) -> str:
+def title(probe: "ProbeResult | Change") -> str:
     """The probe's name, with its kind where that is another word."""
     name, kind = one_line(probe.name), one_line(probe.kind)
-    return name if name == kind else f"{name} ({kind})"
+    return name if kind in ("", name) else f"{name} ({kind})"
+
+
+def null_adapters(result: GateResult) -> str:
+    """How many null adapters of which kind, or why there are none."""
+    if result.nulls:
+        return f"{counted(result.nulls.runs, 'null adapter')} ({result.nulls.null})"
+    return "no null adapters" if result.device else "no model was loaded"
+
+
+def setting(result: GateResult) -> list[str]:
+    """What the numbers were computed with; without what is not known."""
+    facts = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
+    return [fact for fact in facts if fact]
 
 
 def sigmas(z: float | None) -> str:
@@ -106,8 +125,8 @@ def sigmas(z: float | None) -> str:
 
 def ranks(z_by_rank: Mapping[str, float]) -> list[tuple[float, float]]:
     """[(multiplier of the nulls' variance, z)] in rising order; no more than a dozen, and none that is no number."""
-    known = [(_positive(key), z) for key, z in z_by_rank.items() if math.isfinite(z)]
-    return sorted((multiplier, z) for multiplier, z in known if multiplier)[:12]
+    known = ((_positive(key), z) for key, z in z_by_rank.items())
+    return sorted((rank, z) for rank, z in known if rank and math.isfinite(z))[:12]
 
 
 def _positive(text: str) -> float:
@@ -130,7 +149,7 @@ def interval(bounds: tuple[float, float] | None) -> str:
 
 
 def in_units(value: float | None, units: str) -> str:
-    return number(value) if value is None else f"{number(value)} {one_line(units)}".rstrip()
+    return "–" if value is None else f"{number(value)} {one_line(units)}".rstrip()
 
 
 def section_verdict(section: Mapping[str, Any]) -> str:

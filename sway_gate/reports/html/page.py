@@ -6,11 +6,12 @@ fit is cut, step by step, with a note.
 
 import html as stdlib_html
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sway_gate.reports.details import Fact, Table, is_number, label, pieces
+from sway_gate.reports.details import Fact, Passages, Table, is_number, label, pieces
 from sway_gate.reports.html.figures import INSTALL, Figure, available, figures
 from sway_gate.reports.html.tables import Bar, Grid, Texts, grid, overlap, texts
 from sway_gate.reports.wording import (
@@ -20,11 +21,14 @@ from sway_gate.reports.wording import (
     headline,
     in_units,
     interval,
+    is_failed,
     next_steps,
+    null_adapters,
     ranks,
     score_text,
     seconds,
     sentence,
+    setting,
     sigmas,
 )
 from sway_gate.results import GateResult, ModelFacts, ProbeResult, Verdict
@@ -86,9 +90,13 @@ def render(result: GateResult) -> str:
 
 def notebook(result: GateResult) -> str:
     """The page in a frame of its own, for notebooks; where frames are not shown, the verdict in a line."""
-    frame = 'style="width:100%;height:720px;border:1px solid #8888;border-radius:6px" sandbox="" title="sway-gate report"'
-    page, line = (stdlib_html.escape(text) for text in (render(result), clean(headline(result))))
-    return f'<iframe srcdoc="{page}" {frame}>{line}</iframe>'
+    style = "width:100%;height:720px;border:1px solid #8888;border-radius:6px"
+    page = stdlib_html.escape(render(result))
+    line = stdlib_html.escape(clean(headline(result)))
+    return (
+        f'<iframe srcdoc="{page}" style="{style}" sandbox="" title="sway-gate report">'
+        f"{line}</iframe>"
+    )
 
 
 def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
@@ -106,10 +114,15 @@ def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
         steps=next_steps(result)[: limits.entries],
         entries=limits.entries,
         measured=list(_measured(result)),
-        install=""
-        if available() or not any(probe.null_values for probe in result.probes)
-        else INSTALL,
+        install=_install(result.probes),
     )
+
+
+def _install(probes: Sequence[ProbeResult]) -> str:
+    """How to get the pictures; "" where they are there, or there would be none."""
+    if available() or not any(probe.null_values for probe in probes):
+        return ""
+    return INSTALL
 
 
 def _views(
@@ -124,29 +137,36 @@ def _views(
 
 
 def _shown(probe: ProbeResult, pictures: list[Figure] | None, limits: Limits) -> Shown:
-    found = list(pieces(probe.details, limits.details))
-    is_open = probe.verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.WARN)
+    is_open = is_failed(probe) or probe.verdict is Verdict.WARN
+    facts: list[Fact] = []
+    lists: list[Grid | Texts] = []
+    for piece in pieces(probe.details, limits.details):
+        match piece:
+            case Fact():
+                facts.append(piece)
+            case Table():
+                lists.append(grid(piece, is_open))
+            case Passages():
+                lists.append(texts(piece, is_open))
     return Shown(
-        probe,
-        _question(probe.kind),
-        list(_facts(probe)),
-        [piece for piece in found if isinstance(piece, Fact)],
-        pictures or [],
-        pictures is None,
-        [
-            grid(p, is_open) if isinstance(p, Table) else texts(p, is_open)
-            for p in found
-            if not isinstance(p, Fact)
-        ],
+        probe=probe,
+        question=_question(probe.kind),
+        facts=list(_facts(probe)),
+        more_facts=facts,
+        pictures=pictures or [],
+        is_without_pictures=pictures is None,
+        lists=lists,
     )
 
 
 def _cells(view: Shown) -> int:
-    sizes = (
-        len(p.rows) * len(p.head) if isinstance(p, Grid) else 4 * len(p.passages.entries)
-        for p in view.lists
-    )
-    return len(view.more_facts) + sum(sizes)
+    count = len(view.more_facts)
+    for shown in view.lists:
+        if isinstance(shown, Grid):
+            count += len(shown.rows) * len(shown.head)
+        else:
+            count += 4 * len(shown.passages.entries)
+    return count
 
 
 @lru_cache(maxsize=len(LIMITS))
@@ -191,8 +211,11 @@ def _template(chars: int) -> "Template":
 def _drawn(probes: Sequence[ProbeResult], room: int) -> Iterator[list[Figure] | None]:
     """The pictures of each probe, until `room` bytes are full; None from then on."""
     for probe in probes:
-        made = None if room <= 0 else figures(probe) if available() else []
-        room -= _size(made or [])
+        if room <= 0:
+            yield None
+            continue
+        made = figures(probe) if available() else []
+        room -= _size(made)
         yield made
 
 
@@ -221,33 +244,28 @@ def _why(result: GateResult) -> str:
 def _tally(probes: Sequence[ProbeResult]) -> list[tuple[str, str]]:
     """How many probes ended in each verdict: [(verdict, words)], in the verdicts' order."""
     words = {
-        "pass": "pass",
-        "fail": "fail",
-        "warn": "inconclusive",
-        "skip": "skipped",
-        "error": "could not run",
+        Verdict.PASS: "pass",
+        Verdict.FAIL: "fail",
+        Verdict.WARN: "inconclusive",
+        Verdict.SKIP: "skipped",
+        Verdict.ERROR: "could not run",
     }
-    counts = {
-        verdict.value: sum(probe.verdict is verdict for probe in probes) for verdict in Verdict
-    }
-    return [(verdict, f"{count} {words[verdict]}") for verdict, count in counts.items() if count]
+    counts = Counter(probe.verdict for probe in probes)
+    return [
+        (verdict, f"{counts[verdict]} {words[verdict]}") for verdict in Verdict if counts[verdict]
+    ]
 
 
 def _composite(result: GateResult, entries: int) -> list[tuple[str, float | None, Bar, str]]:
     """(category, score, its bar, weight in percent of those that count), in order."""
     categories = list(result.categories.items())[:entries]
     total = sum(category.weight for _, category in categories if category.score is not None)
-    return [
-        (
-            name,
-            category.score,
-            _share_bar(category.score),
-            f"{100 * category.weight / total:.0f} %"
-            if total and category.score is not None
-            else "–",
-        )
-        for name, category in categories
-    ]
+    rows = []
+    for name, category in categories:
+        is_counted = total and category.score is not None
+        weight = f"{100 * category.weight / total:.0f} %" if is_counted else "–"
+        rows.append((name, category.score, _share_bar(category.score), weight))
+    return rows
 
 
 def _share_bar(score: float | None) -> Bar:
@@ -262,9 +280,8 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         yield Fact("95 % interval", interval(probe.ci_95))
     is_harm = probe.null_z is not None
     if probe.effect_ok is not None:
-        yield Fact(
-            "margin" if is_harm else "fixed rule", "holds" if probe.effect_ok else "does not hold"
-        )
+        rule = "margin" if is_harm else "fixed rule"
+        yield Fact(rule, "holds" if probe.effect_ok else "does not hold")
     if is_harm:
         yield Fact("distance to the margin", f"{sigmas(probe.z)} (standard errors)")
         yield Fact("z against the nulls", sigmas(probe.null_z))
@@ -273,10 +290,8 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
     if probe.p is not None:
         yield Fact("p, Monte Carlo", number(probe.p, 2))
     if known := ranks(probe.z_by_rank):
-        yield Fact(
-            "z by variance of the nulls",
-            " · ".join(f"{sigmas(z)} at {rank:g}×" for rank, z in known),
-        )
+        zs = " · ".join(f"{sigmas(z)} at {rank:g}×" for rank, z in known)
+        yield Fact("z by variance of the nulls", zs)
     if probe.n_null:
         values = sorted(value for value in probe.null_values[:256] if is_number(value))
         yield Fact(counted(probe.n_null, "null adapter"), " · ".join(map(number, values)))
@@ -294,17 +309,11 @@ def _measured(result: GateResult) -> Iterator[Fact]:
     yield from _model("base", result.base)
     yield Fact("spec", result.spec)
     yield Fact("calibration", _calibration(result))
-    setting = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
-    yield Fact("setting", " · ".join(filter(None, setting)))
-    yield Fact(
-        "versions",
-        " · ".join(f"{name} {version}" for name, version in list(result.versions.items())[:40]),
-    )
-    phases = ", ".join(
-        f"{name} {number(value)}"
-        for name, value in list(result.timing.items())[:12]
-        if name != "total"
-    )
+    yield Fact("setting", " · ".join(setting(result)))
+    versions = [f"{name} {version}" for name, version in result.versions.items()]
+    yield Fact("versions", " · ".join(versions[:40]))
+    timing = list(result.timing.items())[:12]
+    phases = ", ".join(f"{name} {number(value)}" for name, value in timing if name != "total")
     yield Fact("time", f"{seconds(result.timing):.1f} s" + (f" ({phases})" if phases else ""))
     if result.cached:
         yield Fact("cached", "yes: measured before, of the same files")
@@ -319,9 +328,11 @@ def _model(name: str, facts: ModelFacts) -> Iterator[Fact]:
 
 
 def _calibration(result: GateResult) -> str:
-    nulls = result.nulls
+    drawn, nulls = null_adapters(result), result.nulls
     if nulls is None:
-        return "no null adapters" if result.device else "no model was loaded"
-    drawn = f"{counted(nulls.runs, 'null adapter')} ({nulls.null}), seeds from {nulls.seed_base}"
+        return drawn
+    drawn += f", seeds from {nulls.seed_base}"
+    if len(nulls.rank_multipliers) < 2:
+        return drawn
     multipliers = ", ".join(f"{multiplier:g}×" for multiplier in nulls.rank_multipliers[:12])
-    return drawn + (f", variance {multipliers}" if len(nulls.rank_multipliers) > 1 else "")
+    return f"{drawn}, variance {multipliers}"

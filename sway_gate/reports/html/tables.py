@@ -54,9 +54,8 @@ def grid(table: Table, is_open: bool) -> Grid:
     for key in table.columns:
         columns.append(_column(table, key))
         if key == drawn:
-            columns.append(
-                [Cell("", "bar"), *(Cell("", "bar", bar) for bar in bars(table.column(key)))]
-            )
+            cells = [Cell("", "bar", bar) for bar in bars(table.column(key))]
+            columns.append([Cell("", "bar"), *cells])
     head, *rows = (list(row) for row in zip(*columns, strict=True))
     verdicts = table.column("verdict") if "verdict" in table.columns else [""] * len(rows)
     is_open = len(rows) <= _OPEN and (is_open or bool(drawn))
@@ -80,8 +79,13 @@ def _column(table: Table, key: str) -> list[Cell]:
     said = [shown(value) for value in table.column(key)]
     if key == "verdict":
         return [Cell("", ""), *(Cell(text.upper(), "badge") for text in said)]
-    is_long = max(map(len, said), default=0) > _LONG_TEXT
-    look = "num" if table.is_numeric(key) else "name" if key == "tag" else "text" if is_long else ""
+    look = ""
+    if table.is_numeric(key):
+        look = "num"
+    elif key == "tag":
+        look = "name"
+    elif max(map(len, said), default=0) > _LONG_TEXT:
+        look = "text"
     return [Cell(label(key), look), *(Cell(text, look) for text in said)]
 
 
@@ -100,10 +104,11 @@ def overlap(written: str, true: str) -> tuple[str, str, str]:
 
     The run is empty where the two share fewer than _RUN_WORDS words in a row.
     """
-    own, other = (list(re.finditer(r"\S+", text[:_COMPARED_CHARS])) for text in (written, true))
-    a, b = ([match[0] for match in matches] for matches in (own, other))
-    run = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
+    words = list(re.finditer(r"\S+", written[:_COMPARED_CHARS]))
+    true_words = true[:_COMPARED_CHARS].split()
+    matcher = SequenceMatcher(None, [word[0] for word in words], true_words, autojunk=False)
+    run = matcher.find_longest_match()
     if run.size < _RUN_WORDS:
         return written, "", ""
-    start, end = own[run.a].start(), own[run.a + run.size - 1].end()
+    start, end = words[run.a].start(), words[run.a + run.size - 1].end()
     return written[:start], written[start:end], written[end:]
