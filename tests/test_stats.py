@@ -239,11 +239,11 @@ def test_floor_only_brings_z_nearer_to_zero(nulls: list[float], value: float, fl
 
 
 def test_one_step_above_tied_nulls_is_no_evidence() -> None:
-    assert z_score(0.1, [0.0, 0.0, 0.0], floor=0.1).z < 1
+    assert z_score(0.1, [0.0, 0.0, 0.0], min_sd=0.1).z < 1
 
 
 @pytest.mark.parametrize("value", [math.inf, 1e300])
-def test_calibrate_stays_finite(value: float) -> None:
+def test_z_score_stays_finite(value: float) -> None:
     assert 3 < z_score(value, [0.0, 1.0, 2.0], 0.1).z < math.inf
 
 
@@ -251,13 +251,13 @@ def test_calibrate_stays_finite(value: float) -> None:
     ("value", "nulls", "floor", "words"),
     [
         pytest.param(1.0, [1.0, 2.0], 0.1, "at least 3", id="two nulls"),
-        pytest.param(1.0, [1.0, 2.0, 3.0], 0.0, "floor", id="no floor"),
-        pytest.param(1.0, [1.0, 2.0, 3.0], math.nan, "floor", id="NaN floor"),
+        pytest.param(1.0, [1.0, 2.0, 3.0], 0.0, "minimum null", id="no minimum"),
+        pytest.param(1.0, [1.0, 2.0, 3.0], math.nan, "minimum null", id="NaN minimum"),
         pytest.param(1.0, [1.0, 2.0, math.nan], 0.1, "1 of 3 values", id="NaN null"),
         pytest.param(math.nan, [1.0, 2.0, 3.0], 0.1, "NaN", id="NaN value"),
     ],
 )
-def test_calibrate_refuses(value: float, nulls: list[float], floor: float, words: str) -> None:
+def test_z_score_refuses(value: float, nulls: list[float], floor: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         z_score(value, nulls, floor)
 

@@ -1,6 +1,6 @@
-"""Reports of a comparison: of a new result with an old one, or of two adapters (`diff`).
+"""Reports of `sway compare` and `sway diff`: for a terminal, as Markdown, and as JSON.
 
-Pure functions from `Comparison`s to text for a terminal, to Markdown, and to JSON (schema version 1, docs/json.md).
+The JSON has schema version 1, described in docs/json.md.
 """
 
 import json
@@ -18,13 +18,13 @@ from sway_gate.reports.wording import score_text, sigmas, title
 from sway_gate.text import counted, named, number, one_line
 
 MAX_COLUMNS = 6
-"""Of a course; of more results, the first and the latest are shown."""
+"""Columns of the table of values; of more results, the first and the latest are shown."""
 MAX_ROWS = 200
 _METHODS = {
-    "items": "item by item",
-    "intervals": "by their intervals",
-    "z": "of z",
-    "scores": "of scores",
+    "items": "paired by item",
+    "intervals": "from the intervals",
+    "z": "from z",
+    "scores": "from the scores",
     "": "",
 }
 _STYLES: dict[Outcome, str] = {
@@ -42,7 +42,7 @@ _MARKS: dict[Outcome, str] = {"regression": "-", "worse": "-", "better": "+", "m
 
 
 class Style(NamedTuple):
-    """How the two are called, what stands between their values, and what the outcomes are called."""
+    """Names of the two results and of the outcomes, and the separator between two values."""
 
     old: str
     new: str
@@ -50,7 +50,7 @@ class Style(NamedTuple):
     outcomes: dict[Outcome, str]
 
     def both(self, old: str, new: str) -> str:
-        """Two texts, or one where they are the same."""
+        """Join two texts; equal texts appear once."""
         return old if old == new else f"{old}{self.between}{new}"
 
 
@@ -69,7 +69,7 @@ COMPARED = Style(
         "unknown": "?",
     },
 )
-# Of two adapters, which one is nearer to what is asked for.
+# Two adapters without an order: the outcome names the better one.
 DIFFERED = Style(
     "a",
     "b",
@@ -87,13 +87,13 @@ DIFFERED = Style(
 )
 
 
-# In words
+# Wording
 
 
 def headline(found: Comparison, style: Style) -> str:
-    """The comparison in one line of plain text."""
-    told = _nearer(found) if style is DIFFERED else _verdict(found)
-    return f"{told}  composite {_scores(found.composite, style)}"
+    """Return the comparison in one line of plain text."""
+    verdict = _better_adapter(found) if style is DIFFERED else _verdict(found)
+    return f"{verdict}  composite {_scores(found.composite, style)}"
 
 
 def _verdict(found: Comparison) -> str:
@@ -101,30 +101,33 @@ def _verdict(found: Comparison) -> str:
         case "regression":
             return f"REGRESSION  {named([change.name for change in found.regressions()])}"
         case "better":
-            return "BETTER  nothing is worse"
+            return "BETTER  no regression"
         case "undecided":
-            return "COULD NOT DECIDE  nothing is worse in what was compared, and not all was"
+            return (
+                "COULD NOT DECIDE  no regression in the compared probes; "
+                "some probes could not be compared"
+            )
         case "changed":
-            return "NO REGRESSION  but not the same"
+            return "NO REGRESSION  some results changed"
         case _:
-            return "NO CHANGE  beyond noise"
+            return "NO SIGNIFICANT CHANGE"
 
 
-def _nearer(found: Comparison) -> str:
-    """Which of two adapters is nearer to what is asked for, and where."""
+def _better_adapter(found: Comparison) -> str:
+    """Which of two adapters is better, and in which probes."""
     changes = (*found.changes, found.composite)
-    told = []
+    facts = []
     if a := [change.name for change in changes if change.outcome in ("regression", "worse")]:
-        told.append(f"A is better in {named(a)}")
+        facts.append(f"A is better in {named(a)}")
     if b := [change.name for change in changes if change.outcome == "better"]:
-        told.append(f"B is better in {named(b)}")
+        facts.append(f"B is better in {named(b)}")
     if found.verdict == "undecided":
-        told.append("not all could be compared")
-    return "; ".join(told) or "no difference beyond noise"
+        facts.append("some probes could not be compared")
+    return "; ".join(facts) or "no significant difference"
 
 
 def difference_text(change: Change) -> str:
-    """The difference with its standard error: a ratio where the scale is one of logarithms."""
+    """Format the difference with its standard error; as a ratio on the log scale."""
     if change.difference is None or change.se is None:
         return "–"
     if change.scale == "log":
@@ -153,7 +156,7 @@ def _scores(change: Change, style: Style) -> str:
 
 
 def _facts(change: Change, style: Style) -> list[str]:
-    """What is known of a change, the telling first."""
+    """Verdicts, values, difference, z and score of a change, as far as they are known."""
     facts = [_verdicts(change, style), _values(change, style)]
     if change.sigmas is not None and change.difference:
         method = _METHODS[change.method]
@@ -171,7 +174,7 @@ def _about(side: Subject) -> str:
     return f"{which}: {one_line(side.verdict).upper()}"
 
 
-# For a terminal
+# Terminal
 
 
 def render(
@@ -183,7 +186,10 @@ def render(
     quiet: bool = False,
     ascii: bool = False,
 ) -> str:
-    """Each comparison, and of several the course of all values; lines of at most `width` cells (40 at least)."""
+    """Render each comparison, and a table of all values if there are several.
+
+    Lines have at most `width` cells (minimum 40). quiet: only the verdict and the regressions.
+    """
     lines: list[Line] = []
     for one in found:
         lines += [*_lines(one, style, quiet), BLANK]
@@ -217,7 +223,7 @@ def _change_lines(change: Change, style: Style) -> Iterator[Line]:
 def _course_lines(found: Sequence[Comparison]) -> Iterator[Line]:
     course = _course(found)
     size = min(max(len(name) for name, _ in course.rows), 28)
-    heading = "course of the values, each against the first  (- worse, + better, ~ moved)"
+    heading = "values, each compared with the first  (- worse, + better, ~ moved)"
     yield Line([(heading, "bold")], 2)
     for position, label in course.labels.items():
         yield Line([(f"{position:>3}  {one_line(label)}", "dim")], 5)
@@ -228,14 +234,14 @@ def _course_lines(found: Sequence[Comparison]) -> Iterator[Line]:
 
 
 class _Course(NamedTuple):
-    """The values of several results. `labels` by the position of the result, from 1; `rows`: (probe, its values)."""
+    """Values of several results: labels by the result's number, from 1; rows of (probe, values)."""
 
     labels: dict[int, str]
     rows: list[tuple[str, list[str]]]
 
 
 def _course(found: Sequence[Comparison]) -> _Course:
-    """A row for each probe of any: its value in each, marked where it changed."""
+    """One row per probe of any result: its value in each result, with a mark if it changed."""
     labels = [found[0].old.label, *(one.new.label for one in found)]
     by_probe: dict[tuple[str, str], list[Change | None]] = {}
     for i, one in enumerate(found):
@@ -251,7 +257,7 @@ def _course(found: Sequence[Comparison]) -> _Course:
 
 
 def _shown_positions(count: int) -> list[int]:
-    """The first of `count` results, and the latest."""
+    """Indices of the shown results: the first and the latest."""
     return [0, *range(max(1, count - MAX_COLUMNS + 1), count)]
 
 
@@ -268,11 +274,11 @@ def _cell(change: Change | None) -> str:
     return f"{number(change.new.raw)}{_MARKS.get(change.outcome, ' ')}"
 
 
-# As Markdown
+# Markdown
 
 
 def markdown(found: Sequence[Comparison], style: Style) -> str:
-    """The same for a comment or a release's notes."""
+    """Render the comparisons as Markdown, for a comment or release notes."""
     parts = ["\n".join(_markdown(one, style)) for one in found]
     if len(found) > 1:
         parts.append("\n".join(_course_markdown(found)))
@@ -286,16 +292,17 @@ def _markdown(found: Comparison, style: Style) -> Iterator[str]:
     yield from (f"- ⚠ {text(warning)}" for warning in found.warnings)
     yield ""
     values = text(style.both(style.old, style.new))
-    yield from head(["", "probe", "verdict", values, "difference", "σ", "z", "score"])
+    columns = ["", "probe", "verdict", values, "difference", "σ", "z", "score"]
+    yield from head([*columns, "reason"] if style is COMPARED else columns)
     for change in (*found.changes[:MAX_ROWS], found.composite):
         yield row(_markdown_cells(change, style))
     if (left_out := len(found.changes) - MAX_ROWS) > 0:
-        yield f"\nand {counted(left_out, 'more probe')}; the JSON has them all"
+        yield f"\nand {counted(left_out, 'more probe')} in the JSON"
 
 
 def _markdown_cells(change: Change, style: Style) -> list[str]:
     word = style.outcomes[change.outcome]
-    return [
+    cells = [
         word if change.outcome == "same" else f"**{word}**",
         text(title(change)),
         text(_verdicts(change, style)),
@@ -303,29 +310,30 @@ def _markdown_cells(change: Change, style: Style) -> list[str]:
         text(difference_text(change)),
         sigmas(change.sigmas),
         text(_zs(change, style)),
-        text(_scores(change, style)),
+        text(_scores(change, style)) if change.kind else "",
     ]
+    return [*cells, text(change.why)] if style is COMPARED else cells
 
 
 def _course_markdown(found: Sequence[Comparison]) -> Iterator[str]:
     course = _course(found)
-    yield "The course of the values, each against the first (- worse, + better, ~ moved):\n"
+    yield "Values, each compared with the first (- worse, + better, ~ moved):\n"
     yield from head(["probe", *map(text, course.labels.values())])
     for name, cells in course.rows:
         yield row([text(name), *map(text, cells)])
 
 
-# As JSON
+# JSON
 
 
 def exit_code(found: Sequence[Comparison]) -> int:
-    """A regression in any of them is one, whatever else could not be decided."""
+    """Exit code of all comparisons: 1 if any is a regression, otherwise 3 if any is undecided."""
     codes = {one.exit_code for one in found}
     return 1 if 1 in codes else max(codes)
 
 
 def to_json(found: Sequence[Comparison]) -> bytes:
-    """The comparisons as UTF-8 JSON of schema version 1, with a final newline."""
+    """Encode the comparisons as UTF-8 JSON of schema version 1, with a final newline."""
     comparisons = plain(msgspec.to_builtins(list(found)))
     fields = {"schema_version": 1, "exit_code": exit_code(found), "comparisons": comparisons}
     return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"

@@ -1,4 +1,7 @@
-"""Lines for a terminal or, without colour, for a log: styled pieces, wrapped to a width. rich is imported on use."""
+"""Lines for a terminal or, without colour, for a log: styled pieces, wrapped to a width.
+
+rich is imported on use.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,18 +16,18 @@ STYLES = {
     "warn": "bold yellow",
     "skip": "dim",
     "error": "bold magenta",
-    # levels of a static finding
+    # Levels of a static finding
     "broken": "bold magenta",
     "verdict": "bold red",
     "warning": "bold yellow",
 }
-INDENT = 7  # the width of a verdict word and two spaces
+INDENT = 7  # width of a verdict word and two spaces
 MIN_WIDTH = 40
 _ASCII = {"σ": "sd", "λ": "lambda", "–": "-", "·": "|", "•": "*", "…": "...", "≥": ">="}
 
 
 class Line(NamedTuple):
-    """One paragraph: styled pieces, wrapped to the width with `hang` spaces before each line but the first."""
+    """One paragraph of styled pieces; wrapped lines are indented by `hang` spaces."""
 
     pieces: Sequence[tuple[str, str]]
     hang: int = 0
@@ -34,17 +37,17 @@ BLANK = Line([])
 
 
 def marked(word: str, style: str, *pieces: tuple[str, str]) -> Line:
-    """A line that begins with a verdict word."""
+    """Return a line that begins with a verdict word."""
     return Line([(f"{word:<{INDENT}}", style), *pieces], INDENT)
 
 
 def indented(text: str, style: str = "") -> Line:
-    """A line below a verdict word's."""
+    """Return a line below a `marked` one, aligned with its text."""
     return Line([(" " * INDENT + text, style)], INDENT)
 
 
 def flow(parts: Iterable[str], width: int, separator: str, indent: int = 0) -> list[str]:
-    """`parts` joined into lines of at most `width`, broken only between parts."""
+    """Join `parts` into lines of at most `width` cells, broken only between parts."""
     from rich.cells import cell_len
 
     lines: list[str] = []
@@ -57,7 +60,7 @@ def flow(parts: Iterable[str], width: int, separator: str, indent: int = 0) -> l
 
 
 def padded(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """The cells, each padded to its width, two spaces apart."""
+    """Pad each cell to its width; two spaces between cells."""
     from rich.cells import cell_len
 
     pairs = zip(cells, widths, strict=True)
@@ -65,7 +68,7 @@ def padded(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def printed(lines: Sequence[Line], color: bool, width: int, ascii: bool) -> str:
-    """The lines as text, each wrapped to `width` cells."""
+    """Render the lines as text, each wrapped to `width` cells."""
     import io
 
     from rich.console import Console
@@ -85,7 +88,7 @@ def printed(lines: Sequence[Line], color: bool, width: int, ascii: bool) -> str:
 
 
 def _wrapped(line: Line, console: "Console", width: int, ascii: bool) -> "list[Text]":
-    """`line` cut at spaces to `width`, later lines indented."""
+    """Break `line` at spaces to `width` cells; indent all lines after the first."""
     from rich.text import Text
 
     whole = Text()

@@ -14,26 +14,29 @@ _LABELS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARNING", "note": "
 _HEADLINES = {
     "never-trained": "never trained",
     "non-finite": "NaN or Inf",
-    "alpha-zero": "scaled to nothing",
+    "alpha-zero": "scaled to zero",
 }
 
 
 def to_dict(report: StaticReport) -> dict[str, Any]:
-    """`report` as JSON-ready data; every text in it can be encoded."""
+    """Convert `report` to JSON-ready data; all texts can be encoded."""
     fields = {"schema_version": 1, "verdict": verdict(report), "exit_code": report.exit_code}
     encodable: dict[str, Any] = _clean(fields | msgspec.to_builtins(report))
     return encodable
 
 
 def verdict(report: StaticReport) -> str:
-    """`broken`, what makes the adapter useless, or `ok`."""
+    """`broken`, the reasons why the adapter has no effect, or `ok`."""
     if report.exit_code == 2:
         return "broken"
     return ", ".join(_HEADLINES[f.id] for f in report.findings if f.level == "verdict") or "ok"
 
 
 def render(report: StaticReport, verbose: bool = False) -> str:
-    """The verdict, the findings from the gravest on, a summary; with `verbose` a line for each module. Units: ΔW's."""
+    """Render verdict, findings (most severe first) and summary; with `verbose` one line per module.
+
+    Norms are norms of ΔW.
+    """
     order = list(_LABELS)
     findings = sorted(report.findings, key=lambda finding: order.index(finding.level))
     lines = [one_line(f"{verdict(report)}: {report.path}")]
@@ -57,13 +60,13 @@ def _summary(report: StaticReport) -> str:
     stable = median(module.stable_rank for module in report.modules)
     span = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]}–{ranks[-1]}"
     count = counted(len(report.modules), "module")
-    return f"{count}, r {span}, ‖ΔW‖_F {number(total)} in all, median stable rank {number(stable)}"
+    return f"{count}, r {span}, total ‖ΔW‖_F {number(total)}, median stable rank {number(stable)}"
 
 
 def _table(modules: tuple[ModuleNorm, ...]) -> list[str]:
     rows = [["layer", "r", "‖ΔW‖_F", "σ₁", "stable", "effective", "module"], *map(_row, modules)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[-1] = 0  # nothing stands to its right
+    widths[-1] = 0  # the last column needs no padding
     return ["  ".join(map(str.rjust, row, widths)) for row in rows]
 
 

@@ -1,7 +1,6 @@
-"""The report for a person: the verdict first, then what it rests on, then what to do next.
+"""The report for a terminal or, without colour, for a log: verdict, probes, details, next steps.
 
-`render` returns text for a terminal or, without colour, for a log. rich is imported when something is rendered.
-Nothing that comes from a file is read as markup; control characters are spelled out.
+Text from files is never interpreted as markup; control characters are escaped.
 """
 
 import math
@@ -45,9 +44,9 @@ LIFTS = {"lift": "lift", "lift_permuted": "permuted", "lift_control": "control"}
 def render(
     result: GateResult, *, color: bool, width: int = 100, quiet: bool = False, ascii: bool = False
 ) -> str:
-    """The whole report, each line at most `width` cells (40 at least), ending in a newline.
+    """Render the report with lines of at most `width` cells (minimum 40) and a final newline.
 
-    quiet: the verdict and what failed, nothing else. ascii: for a stream whose encoding knows nothing more.
+    quiet: only the verdict and the failures. ascii: for streams whose encoding is ASCII.
     """
     width = max(width, MIN_WIDTH)
     lines = list(_quiet(result, width) if quiet else _full(result, width, ascii))
@@ -102,31 +101,33 @@ def _finding(item: Finding) -> Line:
     )
 
 
-def _baseline(held: Baseline) -> Iterator[Line]:
-    said = counted(len(held.regressions), "regression") if held.regressions else "no regression"
-    yield Line([("baseline ", "bold"), (one_line(held.path), ""), (f"  {said}", "bold")], INDENT)
-    for worse in held.regressions:
+def _baseline(baseline: Baseline) -> Iterator[Line]:
+    count = len(baseline.regressions)
+    found = counted(count, "regression") if count else "no regression"
+    path = one_line(baseline.path)
+    yield Line([("baseline ", "bold"), (path, ""), (f"  {found}", "bold")], INDENT)
+    for worse in baseline.regressions:
         name, message = one_line(worse.name), one_line(worse.message)
         yield marked("WORSE", STYLES["fail"], (name, "bold"), (f"  {message}", ""))
-    for text in held.warnings:
+    for text in baseline.warnings:
         yield marked("WARN", STYLES["warn"], (one_line(text), ""))
 
 
-# One row a probe
+# One row per probe
 
 
 HEADER = ("", "score", "value [95 % interval]", "z", "p")
 
 
 def _cells(probe: ProbeResult) -> tuple[str, ...]:
-    """What a probe's row says, under `HEADER`."""
+    """Cells of a probe's row, in the columns of `HEADER`."""
     units = one_line(probe.units) if probe.raw is not None else ""
     value = " ".join(filter(None, (number(probe.raw), interval(probe.ci_95), units)))
     return title(probe), score_text(probe.score), value, _z(probe), number(probe.p, 2)
 
 
 def _z(probe: ProbeResult) -> str:
-    """A harm's z is a distance to its margin, not to the nulls: the row says so."""
+    """z with its reference: the margin of a harm, or the null adapters."""
     if probe.z is None:
         return "–"
     if probe.null_z is not None:
@@ -135,7 +136,7 @@ def _z(probe: ProbeResult) -> str:
 
 
 def _probes(probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
-    """Columns where they fit, else the numbers on a line of their own; the note below in both."""
+    """Rows in columns if they fit, otherwise the numbers on a separate line; then the message."""
     from rich.cells import cell_len
 
     rows = [_cells(probe) for probe in probes]
@@ -158,13 +159,13 @@ def _probes(probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
 
 
 def _facts(numbers: Sequence[str]) -> list[str]:
-    """The numbers of a row, each named where it does not name itself."""
+    """The known numbers of a row; score and p with their names."""
     named = zip(("score ", "", "", "p "), numbers, strict=True)
     return [name + cell for name, cell in named if cell != "–"]
 
 
 def _asides(probe: ProbeResult) -> Iterator[str]:
-    """The numbers that few probes have."""
+    """Numbers that only some probes have."""
     if probe.null_z is not None:
         yield f"{sigmas(probe.null_z)} against the nulls, n={probe.n_null}"
     if probe.z_by_rank:
@@ -209,7 +210,10 @@ def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
 
 
 def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> Iterator[Line]:
-    """In the document's order, bars relative to the longest; of too many, those that did not pass come first."""
+    """Sections in the document's order, bars relative to the longest.
+
+    If there are too many, those that did not pass take precedence.
+    """
     from rich.cells import cell_len
 
     longest = max(_float(section.get("effective")) or 0.0 for section in sections)
@@ -252,7 +256,7 @@ def _float(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-# The small print
+# Models and settings
 
 
 def _footer(result: GateResult, width: int) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""`sway trace`: the events of a run, read from their file, summed up, and shown as plain text or Markdown."""
+"""`sway trace`: reads the events of a run, sums up their cost, and renders text or Markdown."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -32,19 +32,22 @@ T = TypeVar("T")
 
 
 class ProbeCost(msgspec.Struct, frozen=True, kw_only=True):
-    """On one probe: its share of the passes that it had a part in, the answers that it asked for, and how many of
-    these were in the store."""
+    """Cost of one probe."""
 
     name: str
     kind: str
     seconds: float
+    """Its share of the forward passes that measured for it."""
     passes: int
+    """Forward passes that measured for it."""
     answers: int
+    """Answers that it requested."""
     stored: int
+    """Requested answers that were in the cache."""
 
 
 class RequestCost(msgspec.Struct, frozen=True, kw_only=True):
-    """All passes of one kind of request."""
+    """Cost of one kind of request, over all forward passes."""
 
     kind: str
     seconds: float
@@ -54,7 +57,7 @@ class RequestCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trace says; seconds are wall time."""
+    """Summary of a trace. Seconds are wall time."""
 
     schema_version: int = 1
     spec: str
@@ -63,22 +66,22 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     dtype: str
     outcome: str
-    """The verdict; the error that ended the run; "" where the trace breaks off."""
+    """The verdict, or the error that ended the run; "" if the trace is incomplete."""
     total_seconds: float | None
-    """None where the run came to no verdict."""
+    """None if the run ended without a verdict."""
     load_seconds: float
     encode_seconds: float
     pass_seconds: float
     passes: int
     failed_passes: int
     answers: int
-    """That were needed, each counted once."""
+    """Distinct answers that the probes requested."""
     asked: int
-    """The same, counted for each probe that asked."""
+    """Requested answers, counted once per probe."""
     stored: int
     base_answers: int
     comparisons: int
-    """Answers of other views, each set against one of the base's."""
+    """Answers of other views, each compared with an answer of the base."""
     tokens: int
     padding: int
     prefix: int
@@ -87,15 +90,17 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[RequestCost, ...]
     slowest: tuple[Pass, ...]
     unreadable: int
-    """Lines that hold no event of this version."""
+    """Lines without a valid event of this version."""
 
 
 # Reading
 
 
 def read(path: str) -> tuple[list[Event], int]:
-    """The events of the trace at `path`, and how many lines hold none: no JSON, no event of this version, impossible
-    numbers, too long a line. Raises UsageError for what is no trace, or too large."""
+    """Read the events of the trace at `path`, and count the lines without a valid event.
+
+    Raises UsageError if the file cannot be read, is not a trace, or is too large.
+    """
     events: list[Event] = []
     unreadable, is_rest = 0, False
     try:
@@ -108,13 +113,13 @@ def read(path: str) -> tuple[list[Event], int]:
                 is_rest = not line.endswith(b"\n")
                 if len(events) + unreadable > _MAX_EVENTS or file.tell() > _MAX_BYTES:
                     size = f"{_MAX_EVENTS:,} lines or {_MAX_BYTES // 2**20} MiB"
-                    raise UsageError(f"{path}: more than {size}; give the trace of one run")
+                    raise UsageError(f"{path}: more than {size}; pass the trace of a single run")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", "") or error
         raise UsageError(f"{path}: cannot be read: {reason}") from None
     if not events or not isinstance(events[0], Started):
         raise UsageError(
-            f"{path}: is no trace of version 1; `sway run SPEC --trace FILE` writes one"
+            f"{path}: is not a trace of version 1; create one with `sway run SPEC --trace FILE`"
         )
     return events, unreadable
 
@@ -130,7 +135,7 @@ def _event(line: bytes) -> Event | None:
 
 
 def sum_up(events: Sequence[Any], unreadable: int = 0, slowest: int = 5) -> Summary:
-    """The events of one run, `Started` first; at most `slowest` of its passes one by one."""
+    """Sum up the events of one run, `Started` first; list its `slowest` forward passes."""
     started = events[0]
     planned = (_of(events, PlanEvent) or [PlanEvent(probes={}, answers=0)])[-1]
     loaded = (_of(events, Loaded) or [Loaded(seconds=0.0, device="", dtype="")])[-1]
@@ -180,7 +185,7 @@ def _outcome(events: Sequence[Any]) -> str:
 def _by_probe(
     planned: PlanEvent, passes: Sequence[Pass], stored: Sequence[Stored]
 ) -> tuple[ProbeCost, ...]:
-    """The dearest first."""
+    """Cost per probe, in descending order."""
     seconds, parts, known = Counter[str](), Counter[str](), Counter[str]()
     for p in passes:
         seconds.update({name: share * p.seconds for name, share in p.asked_by.items()})
@@ -202,7 +207,7 @@ def _by_probe(
 
 
 def _by_kind(passes: Sequence[Pass]) -> tuple[RequestCost, ...]:
-    """The dearest first."""
+    """Cost per kind of request, in descending order."""
     groups = defaultdict[str, list[Pass]](list)
     for p in passes:
         groups[p.kind].append(p)
@@ -219,11 +224,11 @@ def _by_kind(passes: Sequence[Pass]) -> tuple[RequestCost, ...]:
     return tuple(sorted(costs, key=lambda cost: -cost.seconds))
 
 
-# Showing
+# Rendering
 
 
 class _Table(NamedTuple):
-    """Columns are set to the right, but for `left` ones in front and, where it is text, the last."""
+    """A table whose columns are right-aligned, except the first `left` and "requested by"."""
 
     title: str
     head: tuple[str, ...]
@@ -231,17 +236,17 @@ class _Table(NamedTuple):
     left: int = 1
 
     def is_text(self, column: int) -> bool:
-        return column < self.left or self.head[column] == "asked by"
+        return column < self.left or self.head[column] == "requested by"
 
 
 def render(summary: Summary) -> str:
-    """As plain text."""
+    """Render the summary as plain text."""
     parts = [_facts(summary), *(_aligned(table) for table in _tables(summary))]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 def render_markdown(summary: Summary) -> str:
-    """As Markdown, with tables."""
+    """Render the summary as Markdown."""
     facts = [f"- {text(fact)}" for fact in _facts(summary)]
     parts = [["# sway trace"], facts, *(_piped(table) for table in _tables(summary))]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -252,25 +257,26 @@ def _facts(s: Summary) -> Iterator[str]:
     if s.passes:
         where = ", ".join(filter(None, (s.device, s.dtype)))
         yield (
-            f"loading {_seconds(s.load_seconds)}, preparing {_seconds(s.encode_seconds)}, "
-            f"{s.passes} passes {_seconds(s.pass_seconds)} on {one_line(where)}"
+            f"loading {_seconds(s.load_seconds)}, encoding {_seconds(s.encode_seconds)}, "
+            f"{s.passes} forward passes {_seconds(s.pass_seconds)} on {one_line(where)}"
         )
     elif s.answers and s.stored >= s.answers:
-        yield "nothing was measured: every answer was in the store of readings; --no-cache measures again"
+        yield "no forward passes: all answers came from the cache; use --no-cache to measure again"
     else:
-        yield "nothing was measured"
+        yield "no forward passes"
     yield (
-        f"{s.answers} answers, {s.stored} of them from the store; the probes asked for {s.asked}: "
+        f"{s.answers} answers, {s.stored} of them from the cache; the probes requested {s.asked}: "
         f"sharing saved {_seconds(s.saved_seconds)}"
     )
     if s.passes:
-        yield f"{s.base_answers} answers of the base serve {s.comparisons} comparisons"
-        again = f"; {s.prefix} of shared prefixes were not read again" if s.prefix else ""
-        yield f"{s.tokens} tokens read, {_share(s.padding, s.tokens + s.padding)} of all as padding{again}"
+        yield f"{s.base_answers} answers of the base were compared {s.comparisons} times"
+        padding = _share(s.padding, s.tokens + s.padding)
+        reused = f"; {s.prefix} tokens reused from the prefix cache" if s.prefix else ""
+        yield f"{s.tokens} tokens processed, {padding} padding{reused}"
     if s.failed_passes:
-        yield f"passes that gave nothing and were made again in parts: {s.failed_passes}"
+        yield f"failed forward passes, repeated in smaller parts: {s.failed_passes}"
     if s.unreadable:
-        yield f"lines that hold no event of this version, left out: {s.unreadable}"
+        yield f"skipped lines without a valid event: {s.unreadable}"
 
 
 def _ending(s: Summary) -> str:
@@ -278,26 +284,26 @@ def _ending(s: Summary) -> str:
         return f"{s.outcome} in {_seconds(s.total_seconds)}"
     if s.outcome:
         return f"ended without a verdict: {s.outcome}"
-    return "breaks off: still running, or killed"
+    return "incomplete trace: the run is still in progress or was killed"
 
 
 def _tables(s: Summary) -> list[_Table]:
-    """Those that have rows."""
+    """Tables that have rows."""
     tables = (
         _Table(
-            "What each probe cost",
-            ("probe", "kind", "seconds", "share", "passes", "answers", "stored"),
+            "Cost per probe",
+            ("probe", "kind", "seconds", "share", "passes", "answers", "cached"),
             [_probe_row(probe, s.pass_seconds) for probe in s.probes],
             left=2,
         ),
         _Table(
-            "By kind of request",
+            "Cost per kind of request",
             ("kind", "seconds", "passes", "tokens", "tokens/s", "padding"),
             [_kind_row(kind) for kind in s.kinds],
         ),
         _Table(
-            "Slowest passes",
-            ("pass", "kind", "seconds", "rows", "views", "tokens", "padding", "asked by"),
+            "Slowest forward passes",
+            ("pass", "kind", "seconds", "rows", "views", "tokens", "padding", "requested by"),
             [_pass_row(p) for p in s.slowest],
             left=2,
         ),
@@ -318,13 +324,13 @@ def _kind_row(k: RequestCost) -> tuple[str, ...]:
 
 def _pass_row(p: Pass) -> tuple[str, ...]:
     names = list(map(_name, p.asked_by))
-    asked_by = ", ".join(names[:_SHOWN_NAMES])
+    requested_by = ", ".join(names[:_SHOWN_NAMES])
     if len(names) > _SHOWN_NAMES:
-        asked_by += f" and {len(names) - _SHOWN_NAMES} more"
+        requested_by += f" and {len(names) - _SHOWN_NAMES} more"
     if p.failed:
-        asked_by += f" (failed: {one_line(p.failed)})"
+        requested_by += f" (failed: {one_line(p.failed)})"
     sizes = (str(p.rows), str(len(p.views)), str(p.tokens), _share(p.padding, p.tokens + p.padding))
-    return str(p.number), p.kind, f"{p.seconds:.2f}", *sizes, asked_by
+    return str(p.number), p.kind, f"{p.seconds:.2f}", *sizes, requested_by
 
 
 def _name(name: str) -> str:

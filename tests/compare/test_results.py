@@ -1,4 +1,4 @@
-"""What changed beyond noise: differences against oracles and by simulation, outcomes, reports, command and baseline."""
+"""Comparisons: differences against oracles and by simulation, outcomes, reports, command, baseline."""
 
 import io
 import json
@@ -45,14 +45,14 @@ def reading(kind, items, name="", **fields):
 
 
 def gated(*probes, **fields):
-    """A result of these probes, all asked the same."""
+    """A result of these probes, all with the same inputs."""
     return results.result(
         *probes, **({"asked": {probe.name: "x" for probe in probes}, "texts": "y"} | fields)
     )
 
 
 def outcome(old, new, **fields):
-    """Of one probe, and why."""
+    """The outcome of one probe's change."""
     [change] = compare_results(gated(old), gated(new), **fields).changes
     return change.outcome
 
@@ -193,7 +193,7 @@ def test_a_real_shift_is_found(n, shift, least):
 
 
 def test_items_see_what_intervals_do_not():
-    """A fall by a tenth of the spread between the items: 9 standard errors item by item, none of the two samples'."""
+    """A tenth of the items' standard deviation: 9 standard errors if paired, not significant otherwise."""
     items = RNG.normal(0.5, 0.3, 40)
     fallen = items - 0.03 + RNG.normal(size=40) * 0.02
     old, new = (
@@ -247,7 +247,7 @@ def test_every_kind_has_a_meaning():
 
 @pytest.mark.parametrize("kind", sorted(DIRECTIONS))
 def test_harms_and_effects_differ_in_what_is_best(kind):
-    """A harm has a value of no harm; an effect has none, but for the style, which has a target."""
+    """A harm is best at 0; of the effects, only the style has a best value."""
     assert (DIRECTIONS[kind].best == 0.0) is module(kind).HARM
 
 
@@ -351,23 +351,23 @@ BLIND = {
         "error",
         "error",
         ("undecided", 3),
-        "old: could not be decided; an error in leakage",
+        "old: could not measure leakage",
     ),
     "an error that is gone": (
         "error",
         "pass",
         ("undecided", 3),
-        "old: could not be decided; an error in leakage",
+        "old: could not measure leakage",
     ),
-    "skipped in both": ("skip", "skip", ("undecided", 3), "nothing was compared"),
-    "skipped before": ("skip", "pass", ("undecided", 3), "nothing was compared"),
-    "no probe in common": (None, "pass", ("undecided", 3), "nothing was compared"),
-    "no probe at all": (None, None, ("undecided", 3), "nothing was compared"),
+    "skipped in both": ("skip", "skip", ("undecided", 3), "no probe could be compared"),
+    "skipped before": ("skip", "pass", ("undecided", 3), "no probe could be compared"),
+    "no probe in common": (None, "pass", ("undecided", 3), "no probe could be compared"),
+    "no probe at all": (None, None, ("undecided", 3), "no probe could be compared"),
     "an error now": (
         "pass",
         "error",
         ("regression", 1),
-        "new: could not be decided; an error in leakage",
+        "new: could not measure leakage",
     ),
 }
 
@@ -384,7 +384,7 @@ def test_a_number_that_is_missing_is_told():
     found = compare_results(
         gated(whole, reading("delta_kl", SAME)), gated(lacking, reading("delta_kl", SAME))
     )
-    assert (found.exit_code, found.warnings) == (0, ("no difference could be tested in leakage",))
+    assert (found.exit_code, found.warnings) == (0, ("cannot test the difference of leakage",))
 
 
 MIRRORED = {
@@ -562,7 +562,7 @@ def test_the_same_twice_is_no_change(make):
     assert (found.verdict, found.exit_code) == (("same", 0) if is_whole else ("undecided", 3))
     assert {c.outcome for c in found.changes} <= {"same", "unknown"}
     assert comparison.headline(found, COMPARED).startswith(
-        "NO CHANGE" if is_whole else "COULD NOT DECIDE"
+        "NO SIGNIFICANT CHANGE" if is_whole else "COULD NOT DECIDE"
     )
 
 
@@ -574,7 +574,10 @@ def test_better_is_told():
 OTHER = {
     "base": ({"base": ModelFacts(path="other", digest="cd" * 32)}, "another base"),
     "threshold": ({"threshold": 0.5}, "another threshold: 0.6, now 0.5"),
-    "weights": ({"categories": {"adherence": Category(weight=1.0)}}, "another weighting"),
+    "weights": (
+        {"categories": {"adherence": Category(weight=1.0)}},
+        "another set of category weights",
+    ),
     "nulls": ({"nulls": NullSummary(runs=3, null="init", seed_base=7)}, "now 3 init from seed 7"),
     "no nulls": ({"nulls": None}, "now none"),
     "settings": ({"asked": {"delta_kl": "z"}}, "other settings of delta_kl"),
@@ -663,7 +666,7 @@ def test_markdown_is_a_table_that_nothing_breaks():
         [compare_results(results.hostile(), results.sick())], COMPARED
     ).splitlines()
     table = [line for line in lines if line.startswith("|")]
-    assert {line.count("|") for line in table} == {9}
+    assert {line.count("|") for line in table} == {10}
     assert len(table) == 2 + len(results.hostile().probes) + len(results.sick().probes) + 1
     assert "<b>" not in "".join(lines)
 
@@ -861,22 +864,22 @@ def test_a_baseline_of_another_base_is_refused():
     other = ModelFacts(path="other/base", digest="ef" * 32)
     with pytest.raises(
         UsageError,
-        match=r"b.json: was measured over another base, .*SmolLM2-135M .*, not other/base",
+        match=r"b.json: was measured with base .*SmolLM2-135M .*, not other/base",
     ):
         baseline.check(GOOD, "b.json", other)
 
 
 NO_BASELINES = {
     "errors": (STUCK, "could not measure"),
-    "no probes": (gated(), "holds no probe that was measured"),
-    "skips alone": (gated(results.skipped()), "holds no probe that was measured"),
+    "no probes": (gated(), "contains no measured probe"),
+    "skips alone": (gated(results.skipped()), "contains no measured probe"),
     "no verdict": (gated(reading("leakage", SAME), verdict="error"), "could not decide"),
 }
 
 
 @pytest.mark.parametrize(("result", "words"), NO_BASELINES.values(), ids=NO_BASELINES)
 def test_nothing_is_held_to_what_was_not_measured(result, words):
-    with pytest.raises(UsageError, match=f"b.json: {words}.*, and is no baseline"):
+    with pytest.raises(UsageError, match=f"b.json: {words}.* and cannot be a baseline"):
         baseline.check(result, "b.json", result.base)
     with pytest.raises(UsageError, match=f"r.json: this result {words}"):
         baseline.accept(result, "r.json")
@@ -953,10 +956,10 @@ def folder(tmp_path, monkeypatch):
 GATES = {
     "itself": ("gate sway.yaml --baseline b.json", 0, "no regression"),
     "one that learned little": ("gate little.yaml --baseline b.json --quiet", 1, "WORSE  learned"),
-    "another base": ("gate other.yaml --baseline b.json", 2, "another base"),
+    "another base": ("gate other.yaml --baseline b.json", 2, "was measured with base"),
     "no baseline": ("gate sway.yaml --baseline none.json", 2, "none.json: cannot be read"),
     "a tolerance of nothing": ("gate sway.yaml --tolerance 0.1", 2, "give --baseline FILE"),
-    "an empty baseline": ("gate sway.yaml --baseline empty.json", 2, "no probe that was measured"),
+    "an empty baseline": ("gate sway.yaml --baseline empty.json", 2, "no measured probe"),
     "json over the baseline": (
         "gate sway.yaml --baseline b.json --json b.json",
         2,

@@ -278,13 +278,13 @@ WORDS = {
         [*EVENTS[:-1], trace.Failed(error="out of luck")],
         "ended without a verdict: out of luck",
     ),
-    "neither": (EVENTS[:-1], "breaks off: still running, or killed"),
+    "neither": (EVENTS[:-1], "incomplete trace: the run is still in progress or was killed"),
     "all stored": (
         [*EVENTS[:2], trace.Stored(answers=10, probes={})],
-        "every answer was in the store",
+        "all answers came from the cache",
     ),
-    "no model": ([EVENTS[0], EVENTS[-1]], "nothing was measured"),
-    "padding": (EVENTS, "180 tokens read, 10% of all as padding"),
+    "no model": ([EVENTS[0], EVENTS[-1]], "no forward passes"),
+    "padding": (EVENTS, "180 tokens processed, 10% padding"),
     "the slowest": (EVENTS, "2     recall     6.00     3      2      90      10%  second | *"),
 }
 
@@ -331,7 +331,7 @@ NO_TRACE = {
 
 @pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
 def test_other_files_are_not_taken_for_traces(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(UsageError, match="is no trace of version 1"):
+    with pytest.raises(UsageError, match="is not a trace of version 1"):
         reports.read(written(tmp_path / "t.jsonl", data))
 
 
@@ -340,7 +340,7 @@ def test_lines_that_are_no_events_are_counted(tmp_path: Path, data: bytes) -> No
     start = msgspec.json.encode(EVENTS[0])
     events, unreadable = reports.read(written(tmp_path / "t.jsonl", start, data, start))
     assert len(events) + unreadable == 3
-    assert "left out" in reports.render(reports.sum_up(events, unreadable)) or not unreadable
+    assert "skipped lines" in reports.render(reports.sum_up(events, unreadable)) or not unreadable
 
 
 def test_a_line_that_is_too_long_is_one_line(tmp_path: Path) -> None:

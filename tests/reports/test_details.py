@@ -110,5 +110,5 @@ def test_nothing_is_dropped(details):
         for row in piece.rows
         for cell in row
     }
-    deep = "…" in said  # what lies too deep is said to be there
+    deep = "…" in said  # nested data below the depth limit is replaced by an ellipsis
     assert deep or all(leaf in said or leaf in cells for leaf in leaves(details))

@@ -18,7 +18,7 @@ RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)
 
 
 def parsed(line):
-    """Name, properties and message as the runner reads them; None for a line that is no command."""
+    """Name, properties and message as the runner reads them; None if it is not a command."""
     found = re.fullmatch(r"\s*::([a-z-]+)(?: ([^\n]*?))?::([^\n]*)", line)
     if not found:
         return None
@@ -71,7 +71,7 @@ def test_annotations_are_one_command_a_line(name):
 
 
 def test_the_first_thing_to_do_is_that_of_the_gravest():
-    assert "**The first thing to do:** verbatim: Train for fewer epochs" in github.summary(sick())
+    assert "**What to do next:** verbatim: Train for fewer epochs" in github.summary(sick())
 
 
 ANNOTATED = {

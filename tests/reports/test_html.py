@@ -60,7 +60,7 @@ def page_of(number):
 
 
 def rendered(made):
-    """The page; those of RESULTS are rendered once."""
+    """The page; the pages of RESULTS are rendered once."""
     number = next((i for i, known in enumerate(RESULTS.values()) if known is made), None)
     return html_page.render(made) if number is None else page_of(number)
 
@@ -161,12 +161,12 @@ def test_the_page_is_the_same_every_time():
 
 SAYS = {
     "the reason": (RESULTS["sick"], "1 of 6 probes fails: verbatim."),
-    "what to do first": (RESULTS["sick"], "What to do first verbatim: Train for fewer epochs"),
+    "what to do next": (RESULTS["sick"], "What to do next verbatim: Train for fewer epochs"),
     "a verdict of the files": (
         RESULTS["the files alone"],
         "FAIL lora_B is all zero never-trained · a.safetensors",
     ),
-    "the remedy": (RESULTS["the files alone"], "What to do first Train it"),
+    "the remedy": (RESULTS["the files alone"], "What to do next Train it"),
     "that nothing was loaded": (RESULTS["the files alone"], "calibration no model was loaded"),
     "that there are no nulls": (RESULTS["no nulls"], "null adapters none: no calibration"),
     "the question of a kind": (
@@ -178,10 +178,10 @@ SAYS = {
         "8 null adapters 0.009 · 0.01 · 0.011 · 0.012 · 0.012 · 0.013 · 0.014 · 0.016",
     ),
     "an interval": (RESULTS["sick"], "95 % interval [0.151, 0.221]"),
-    "a fixed rule": (RESULTS["healthy"], "fixed rule holds"),
+    "a minimum effect": (RESULTS["healthy"], "minimum effect met"),
     "a margin": (
         RESULTS["sick"],
-        "margin does not hold distance to the margin -1.8σ (standard errors)",
+        "margin not met distance to the margin -1.8σ (standard errors)",
     ),
     "a harm among the nulls": (RESULTS["sick"], "z against the nulls +7.7σ"),
     "ranks in their order": (RESULTS["sick"], "+9.4σ at 0.5× · +6.8σ at 1× · +4.2σ at 2×"),
@@ -319,10 +319,7 @@ def test_a_page_is_cut_to_its_largest_size(monkeypatch, made):
     monkeypatch.setattr(html_page, "available", lambda: False)
     page = html_page.render(made)
     assert len(page.encode()) <= html_page.MAX_BYTES
-    assert (
-        "This page was shortened to 500 KB" in page
-        or "and 2800 more; the JSON report has them all" in page
-    )
+    assert "This page was shortened to 500 KB" in page or "and 2800 more in the JSON report" in page
 
 
 @needs_viz
@@ -330,7 +327,7 @@ def test_a_page_is_cut_to_its_largest_size(monkeypatch, made):
 def test_a_page_leaves_out_its_pictures_where_they_do_not_fit():
     page = html_page.render(SIZES["3000 probes"])
     assert len(page.encode()) <= html_page.MAX_BYTES
-    assert "without its pictures, for the length of this page" in page
+    assert "pictures omitted to limit the size of this page" in page
 
 
 def test_three_hundred_sections_fit():

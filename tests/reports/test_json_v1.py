@@ -117,7 +117,7 @@ def changed(**fields):
 )
 def test_hostile_json_is_one_line_of_usage_error(data):
     with pytest.raises(
-        UsageError, match=r"\Anot a sway-gate report in JSON of schema_version 1: [ -~]{1,300}\Z"
+        UsageError, match=r"\Anot a sway-gate JSON report of schema_version 1: [ -~]{1,300}\Z"
     ):
         from_json(data)
 
@@ -132,7 +132,7 @@ def with_probes(*probes):
 LIES = {
     "two of a name": (with_probes("a", "b", "a"), "several probes are named 'a'"),
     "too many": (with_probes(*map(str, range(10_001))), "more than 10,000 probes"),
-    "UTF-16": ("{}".encode("utf-16"), "text in UTF-16"),
+    "UTF-16": ("{}".encode("utf-16"), "the text is UTF-16"),
 }
 
 

@@ -88,7 +88,7 @@ def test_the_table_has_a_row_for_each_probe(name):
 
 def test_the_gravest_comes_first():
     page = markdown.render(sick())
-    assert "**The first thing to do:** verbatim: Train for fewer epochs" in page
+    assert "**What to do next:** verbatim: Train for fewer epochs" in page
     assert [row.split("**")[1] for row in page.splitlines() if row.startswith("| **")][:2] == [
         "FAIL",
         "WARN",
@@ -156,6 +156,4 @@ def test_a_page_fits_a_comment(made):
 
 def test_what_is_left_out_is_named():
     page = markdown.render(BIG["details"])
-    assert re.search(
-        r"\*Left out here for its length: a, .*\. The JSON report has everything\.\*\n\Z", page
-    )
+    assert re.search(r"\*Omitted for length: a, .*\. The JSON report is complete\.\*\n\Z", page)
