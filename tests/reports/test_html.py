@@ -1,4 +1,4 @@
-"""The HTML report: what a parser finds in it, hostile texts and every size included, and its pictures."""
+"""The HTML report as a parser reads it, also for hostile texts and large results; its pictures."""
 
 import html as stdlib_html
 import math
@@ -79,7 +79,7 @@ def text_of(made):
 
 
 def tags(page):
-    """All elements in order; <wbr> is a place where a word may break."""
+    """All elements in order; <wbr> is a position where a word can break."""
     return [element.tag for element in page.iter() if element.tag != "wbr"]
 
 
@@ -101,7 +101,7 @@ def test_the_page_is_self_contained(made):
 
 
 @by_result
-def test_the_page_forbids_what_it_does_not_hold(made):
+def test_the_page_forbids_scripts_and_external_resources(made):
     policy = parsed(made).xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
 
@@ -136,7 +136,7 @@ def test_landmarks_and_names(made):
 
 
 @by_result
-def test_every_table_says_what_its_columns_are(made):
+def test_every_table_has_column_headings(made):
     for table in parsed(made).iter("table"):
         heads = table.xpath("./thead/tr/th")
         assert all(head.get("scope") == "col" or head.get("aria-hidden") for head in heads)
@@ -144,7 +144,7 @@ def test_every_table_says_what_its_columns_are(made):
 
 
 @by_result
-def test_every_probe_has_its_place(made):
+def test_every_probe_has_an_article(made):
     page = parsed(made)
     names = [" ".join(head.text_content().split()) for head in page.xpath("//article//h3")]
     assert sorted(names) == sorted(" ".join(clean(p.name).split()) for p in made.probes)
@@ -157,7 +157,7 @@ def test_the_page_is_the_same_every_time():
     assert html_page.render(ALL_KINDS) == first
 
 
-# What it says
+# Texts
 
 SAYS = {
     "the reason": (RESULTS["sick"], "1 of 6 probes fails: verbatim."),
@@ -205,7 +205,7 @@ def test_the_page_says(made, words):
     assert words in text_of(made)
 
 
-def test_the_fixture_holds_every_kind():
+def test_the_fixture_contains_every_kind():
     assert {p.kind for p in ALL_KINDS.probes} == KINDS.keys() - {"null_adapter"}
 
 
@@ -324,7 +324,7 @@ def test_a_page_is_cut_to_its_largest_size(monkeypatch, made):
 
 @needs_viz
 @pytest.mark.slow
-def test_a_page_leaves_out_its_pictures_where_they_do_not_fit():
+def test_a_page_omits_pictures_that_do_not_fit():
     page = html_page.render(SIZES["3000 probes"])
     assert len(page.encode()) <= html_page.MAX_BYTES
     assert "pictures omitted to limit the size of this page" in page
@@ -341,7 +341,7 @@ def test_three_hundred_sections_fit():
 
 @needs_viz
 @by_result
-def test_pictures_hold_no_foreign_text(made):
+def test_pictures_contain_no_untrusted_text(made):
     drawn = " ".join(text.text_content() for text in parsed(made).iter("text"))
     words = {
         "nulls",
@@ -389,12 +389,12 @@ def test_small_numbers_keep_their_digits():
 
 
 @needs_viz
-def test_a_curve_is_drawn_and_told():
+def test_a_curve_is_drawn_and_described():
     _, curve = figures.figures(probe("adapter_ablation", details=dict(CURVE)))
     assert curve.svg.count("<use") >= 6
-    assert (
-        curve.alt
-        == "Response over λ: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, 0.372 at 1, 0.409 at 1.25."
+    assert curve.alt == (
+        "Response over λ: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, 0.372 at 1, "
+        "0.409 at 1.25."
     )
 
 
@@ -414,7 +414,7 @@ ODD = {
 
 @needs_viz
 @pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
-def test_what_cannot_be_drawn_is_left_out(fields):
+def test_invalid_numbers_are_not_drawn(fields):
     assert figures.figures(probe(**fields)) == []
 
 
@@ -436,7 +436,7 @@ def test_pictures_leave_matplotlib_as_it_was():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_without_the_extra_the_tables_stand_alone(monkeypatch):
+def test_without_matplotlib_the_page_has_only_tables(monkeypatch):
     monkeypatch.setattr(html_page, "available", lambda: False)
     page = parsed(sick())
     assert list(page.iter("svg")) == []
