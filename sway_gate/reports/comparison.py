@@ -123,6 +123,8 @@ def _better_adapter(found: Comparison) -> str:
         facts.append(f"B is better in {named(b)}")
     if found.verdict == "undecided":
         facts.append("some probes could not be compared")
+    if found.verdict == "changed" and not facts:
+        return "neither is better, but they differ"
     return "; ".join(facts) or "no significant difference"
 
 
