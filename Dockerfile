@@ -1,6 +1,6 @@
 # docker build -t sway-gate .
-# GPU: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130; empty: torch from pip's own index.
-# Without the hub: copy all-MiniLM-L6-v2 into minilm/ and give --build-arg MINILM=folder.
+# GPU: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cu130; if empty, torch comes from pip's own index.
+# Without access to the hub: copy all-MiniLM-L6-v2 into minilm/ and pass --build-arg MINILM=folder.
 ARG PYTHON_IMAGE=python:3.11-slim
 ARG MINILM=hub
 ARG MINILM_REVISION=c9745ed1d9f207416be6d2e6f8de32d1f16199bf
@@ -32,7 +32,7 @@ RUN --mount=type=bind,from=minilm-unchecked,source=/minilm,target=/minilm \
     sha256sum --check --strict /minilm.sha256 \
     && while read -r _ file; do install -D -m 644 "${file}" "${SNAPSHOT}/${file}"; done </minilm.sha256
 
-# What is to be installed, apart from the rest of pyproject.toml: only a change of this installs anew.
+# Only the requirements from pyproject.toml, so that other changes of the file keep the cached layers.
 FROM ${PYTHON_IMAGE} AS requirements
 COPY pyproject.toml /
 RUN python3 -c 'import tomllib; \
@@ -52,8 +52,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY --from=requirements /run.txt /
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m pip --python /opt/sway/bin/python install --no-compile -c /constraints.txt -r /run.txt
-# A root that is read-only keeps no bytecode, so it is made here, and valid whatever the files' times. What does not
-# compile is meant for a newer Python, and cannot be imported either.
+# A read-only root cannot cache bytecode, so it is compiled here, valid regardless of the files' times. Files that do not
+# compile are for a newer Python and are never imported.
 RUN /opt/sway/bin/python -m compileall -qq -j 0 -x /tests/ --invalidation-mode unchecked-hash /opt/sway/lib || :
 
 FROM ${PYTHON_IMAGE} AS wheel
@@ -75,7 +75,7 @@ RUN mkdir -m 1777 /cache
 COPY --from=minilm /hub /opt/sway/share/sway-gate/hub
 COPY --from=dependencies /opt/sway /opt/sway
 COPY --from=package /package /opt/sway
-# /dev/shm is writable where the root is read-only. Nothing is written into a mounted work tree, bytecode neither.
+# /dev/shm is writable even if the root is read-only. No bytecode is written into a mounted work tree.
 ENV PATH=/opt/sway/bin:${PATH} \
     XDG_CACHE_HOME=/cache \
     TMPDIR=/dev/shm \
@@ -85,7 +85,7 @@ WORKDIR /src
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sway-gate" \
-    org.opencontainers.image.description="Did LoRA/QLoRA training really change this model, or is it still the base?" \
+    org.opencontainers.image.description="Test whether LoRA or QLoRA training changed a model as intended." \
     org.opencontainers.image.source="https://github.com/sway-gate/sway-gate" \
     org.opencontainers.image.url="https://github.com/sway-gate/sway-gate" \
     org.opencontainers.image.documentation="https://github.com/sway-gate/sway-gate#readme" \

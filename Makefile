@@ -1,4 +1,4 @@
-# Every target sets up what it needs: a fresh machine with Python 3.11 or newer, git and make is enough.
+# Each target creates its environment; the machine needs only Python 3.11 or newer, git and make.
 
 PYTHON ?= $(firstword $(foreach name,python3 python,$(shell command -v $(name) 2>/dev/null)))
 
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-packaging test-container record lint bench validity clean
+.PHONY: help demo test test-all test-packaging test-floors test-container record lint bench validity clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,13 +26,16 @@ test: .venv/.dev ## Run the fast tests.
 test-all: .venv/.dev ## Run all tests.
 	$(BIN)/python -m pytest -q -n 2
 
-test-packaging: .venv/.dev ## Run the hooks and the action for real; takes minutes.
+test-packaging: .venv/.dev ## Run the real hooks and the action; takes minutes.
 	$(BIN)/python -m pytest -q tests/packaged
 
-test-container: .venv/.dev ## Build the image and test it; skipped where no container engine runs.
+test-floors: .venv/.dev ## Install the oldest versions that pyproject.toml allows, and use them.
+	$(BIN)/python -m pytest -q tests/test_floors.py
+
+test-container: .venv/.dev ## Build and test the image; skipped if no container engine runs.
 	$(BIN)/python -m pytest -q tests/container
 
-record: .venv/.dev ## Record anew what the commands say and judge, where that is meant to change.
+record: .venv/.dev ## Record the commands' outputs and verdicts again, after an intended change.
 	$(BIN)/python -m tools.record
 
 lint: .venv/.dev ## Check style and types.
@@ -40,23 +43,23 @@ lint: .venv/.dev ## Check style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict sway_gate
 
-validity: .venv/.dev ## Build the zoo of adapters, gate it, write benchmarks/results/validity.md (hours).
+validity: .venv/.dev ## Train and gate the benchmark adapters, write benchmarks/results/validity.md (hours).
 	$(PIP) matplotlib
 	$(BIN)/python -m benchmarks.validity.zoo
 	$(BIN)/python -m benchmarks.validity.run
 	$(BIN)/python -m benchmarks.validity.exact_nulls > benchmarks/results/exact_nulls.md
 	$(BIN)/python -m benchmarks.validity.report --picture benchmarks/results/validity.svg > benchmarks/results/validity.md
 
-bench: .bench/.made ## Measure speed and memory against dlm-sway 0.1.0.
+bench: .bench/.made ## Compare speed and memory with dlm-sway 0.1.0.
 	.bench/ours/$(notdir $(BIN))/python benchmarks/speed.py --theirs .bench/theirs/$(notdir $(BIN))/python
 
-clean: ## Remove what the other targets made.
+clean: ## Remove the files that the other targets created.
 	rm -rf .venv .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# A stamp tells what is installed; it is older than its inputs when they have changed.
+# A stamp records an installation; if its inputs are newer, make installs again.
 
 .venv/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/it")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer; run make PYTHON=/path/to/python3")'
 	$(PYTHON) -m venv .venv
 	@touch $@
 
@@ -69,7 +72,7 @@ clean: ## Remove what the other targets made.
 	$(PIP) --group dev -e ".[hf,semsim,style,dlm,viz]"
 	@touch $@
 
-# Each side in an environment of its own, with what its users install and nothing else.
+# Each tool in its own environment, with only the packages that its users install.
 .bench/.made: $(INPUTS)
 	$(PYTHON) -m venv .bench/ours
 	.bench/ours/$(notdir $(BIN))/python -m pip install -q -c constraints.txt -e ".[hf]"

@@ -1,10 +1,11 @@
-"""How honest z is, and how much it sees, at each number of nulls: a Markdown table on stdout.
+"""Print, as Markdown, the false positive rate and the power of z ≥ 3 for several numbers of nulls.
 
     python benchmarks/null_tails.py > benchmarks/results/null_tails.md
 
-Null rate: value and nulls are drawn alike; the share of z ≥ 3 should be 0.135 %. Power: normal nulls, and a value
-drawn from the same normal moved up by d standard deviations. z ≥ 3 is t ≥ its threshold, which scipy gives; a sample
-of every cell goes through `calibrate` itself, which must agree.
+Null rate: the value and the nulls have the same distribution; z ≥ 3 should occur in 0.135 % of the
+draws. Power: the nulls are normal; the value is from the same normal distribution, shifted up by d
+standard deviations. Draws are counted by t against the threshold from scipy. A sample of every cell
+is also passed to `stats.z_score`, which must agree.
 """
 
 import sys
@@ -23,7 +24,7 @@ Draw = Callable[[np.random.Generator, tuple[int, int]], Floats]
 SIZES = (3, 4, 8, 16, 32)
 EFFECTS = (2, 4, 6, 8, 12, 16, 24)
 DRAWS, BLOCK, CHECKED = 1_000_000, 50_000, 200
-TINY = 1e-9  # a floor, or a resolution, that never binds
+TINY = 1e-9  # a minimum standard deviation, or a resolution, that has no effect
 
 
 class Null(NamedTuple):
@@ -33,7 +34,7 @@ class Null(NamedTuple):
 
 
 def two_levels(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Four runs of five land at 0, one at 1, each with a tenth of that as noise."""
+    """80 % of the values are at 0 and 20 % at 1, with normal noise of standard deviation 0.1."""
     return (rng.random(shape) < 0.2) + rng.normal(0, 0.1, shape)
 
 
@@ -47,24 +48,24 @@ NULLS = (
     Null("Student's t, 3 df", lambda rng, shape: rng.standard_t(3, shape)),
     Null("uniform", lambda rng, shape: rng.uniform(size=shape)),
     Null("two levels, 80 : 20", two_levels),
-    Null("two levels, floor = the step", two_levels, floor=1.0),
+    Null("two levels, minimum sd = the step", two_levels, floor=1.0),
 )
 
 
 def threshold(n: int) -> float:
-    """The t that is z = 3 with n nulls."""
+    """The t value, with n - 1 degrees of freedom, that has the tail probability of z = 3."""
     return float(stats.t.isf(stats.norm.sf(3), n - 1))
 
 
 def thresholds_on_value(nulls: Floats, floor: float) -> Floats:
-    """Shape [draws, n] to [draws]: the value from which on z ≥ 3."""
+    """Smallest value with z ≥ 3 for each draw: nulls [draws, n], result [draws]."""
     n = nulls.shape[1]
     sd = np.maximum(nulls.std(axis=1, ddof=1), floor)
     return np.asarray(nulls.mean(axis=1) + threshold(n) * sd * np.sqrt(1 + 1 / n))
 
 
 def samples(null: Null, n: int) -> Iterator[tuple[Floats, Floats]]:
-    """Values, shape [block], and what they have to reach, shape [block]."""
+    """Blocks of values and of the smallest values with z ≥ 3, each of shape [block]."""
     rng = np.random.default_rng(n)
     for _ in range(DRAWS // BLOCK):
         drawn = null.draw(rng, (BLOCK, n + 1))
@@ -79,7 +80,10 @@ def null_rate(null: Null, n: int) -> float:
 
 
 def needed_effects(n: int) -> Floats:
-    """The d, in null standard deviations, that lifts each sampled value to z = 3: its distribution is the power."""
+    """The shift, in null standard deviations, that gives each sampled value z = 3.
+
+    The distribution of these shifts is the power.
+    """
     return np.concatenate([needed - value for value, needed in samples(NULLS[0], n)])
 
 
@@ -102,24 +106,26 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def report() -> str:
     null_rows = [[null.name, *(f"{100 * null_rate(null, n):.3f}" for n in SIZES)] for null in NULLS]
+    power_header = ["n", "t", *(f"d = {d}" for d in EFFECTS), "d, 50 %", "d, 90 %", "d, 99 %"]
     error = 100 * np.sqrt(0.00135 / DRAWS)
     return f"""# z ≥ 3 at each number of nulls
 
-From `benchmarks/null_tails.py`, {DRAWS:,} draws a cell, fixed seeds.
+From `benchmarks/null_tails.py`, {DRAWS:,} draws per cell, fixed seeds.
 
-## Null rate: P(z ≥ 3) in per cent, value and nulls drawn alike
+## Null rate: P(z ≥ 3) in percent; the value and the nulls have the same distribution
 
-Nominal 0.135; standard error of a cell at the nominal rate {error:.4f}.
+The nominal rate is 0.135. At this rate, the standard error of a cell is {error:.4f}.
 
 {table(["nulls", *(f"n = {n}" for n in SIZES)], null_rows)}
 
-Two levels: four runs of five land at 0, one at 1, each with noise of standard deviation 0.1.
+Two levels: 80 % of the values are at 0 and 20 % at 1, plus normal noise (standard deviation 0.1).
 
 ## Power: P(z ≥ 3) for a value d null standard deviations above normal nulls
 
-`t` is the threshold on t that z = 3 stands for; the last columns are the d that is seen with that probability.
+`t` is the threshold on t that corresponds to z = 3. The last columns are the d that is detected
+with that probability.
 
-{table(["n", "t", *(f"d = {d}" for d in EFFECTS), "d, 50 %", "d, 90 %", "d, 99 %"], map(power_row, SIZES))}
+{table(power_header, map(power_row, SIZES))}
 """
 
 

@@ -1,7 +1,9 @@
-"""Wall time, memory and arithmetic rate, against dlm-sway 0.1.0 where its interpreter is given.
+"""Measure wall time, memory and arithmetic rate; compare with dlm-sway 0.1.0 if it is installed.
 
-All figures of a table come from one run on one machine, commands in turn (ours, theirs, ours, …), caches emptied before
-each. Usage: python benchmarks/speed.py [--theirs PATH_TO_PYTHON] [--repeats N]. Prints Markdown.
+    python benchmarks/speed.py [--theirs PATH_TO_PYTHON] [--repeats N]
+
+Prints Markdown. All numbers of a table are from one run on one machine. The commands alternate
+(ours, theirs, ours, …), and each starts with empty caches.
 """
 
 import argparse
@@ -19,17 +21,21 @@ from typing import Any, NamedTuple
 
 WORK = Path(tempfile.gettempdir()) / "sway-gate-bench"
 PROMPTS = [
-    "The most important rule of the house is", "In the morning the ferry leaves from", "A good answer begins with",
-    "The engineer looked at the drawing and", "Nobody in the village had ever", "The contract says that",
-    "When the water boils, add", "The second half of the year was", "He opened the letter and read",
-    "The library keeps its oldest maps in", "To repair the clock you need", "The council decided on Tuesday that",
-    "Light travels faster than", "My grandmother always told us", "The price of grain rose because",
-    "At the edge of the forest stood", "The recipe calls for two cups of", "Every student must hand in",
-    "The ship was loaded with", "If the alarm rings at night", "The first settlers came from",
-    "A triangle with equal sides is", "The judge asked the witness whether", "Snow fell for three days and",
+    "The most important rule of the house is", "In the morning the ferry leaves from",
+    "A good answer begins with", "The engineer looked at the drawing and",
+    "Nobody in the village had ever", "The contract says that", "When the water boils, add",
+    "The second half of the year was", "He opened the letter and read",
+    "The library keeps its oldest maps in", "To repair the clock you need",
+    "The council decided on Tuesday that", "Light travels faster than",
+    "My grandmother always told us", "The price of grain rose because",
+    "At the edge of the forest stood", "The recipe calls for two cups of",
+    "Every student must hand in", "The ship was loaded with", "If the alarm rings at night",
+    "The first settlers came from", "A triangle with equal sides is",
+    "The judge asked the witness whether", "Snow fell for three days and",
     "The train to the north stops at", "She wrote in her diary that", "The machine is cleaned by",
-    "After the war the town was", "The lecture begins with a question about", "Children under ten may not",
-    "The garden behind the school has", "The report ends with a list of",
+    "After the war the town was", "The lecture begins with a question about",
+    "Children under ten may not", "The garden behind the school has",
+    "The report ends with a list of",
 ]  # fmt: skip
 
 
@@ -39,7 +45,10 @@ class Cost(NamedTuple):
 
 
 def make_model() -> Path:
-    """A random model of SmolLM2-135M's shape with an r = 8 LoRA on all linear layers, and a real tokenizer."""
+    """Folder with a random model of SmolLM2-135M's shape, a rank-8 LoRA adapter and a tokenizer.
+
+    The adapter covers all linear layers; the tokenizer is trained on the packaged prose.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -52,8 +61,9 @@ def make_model() -> Path:
         return folder
     torch.manual_seed(0)
     config = LlamaConfig(
-        hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, intermediate_size=1536,
-        vocab_size=49152, tie_word_embeddings=True, max_position_embeddings=2048, bos_token_id=0, eos_token_id=0,
+        hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+        intermediate_size=1536, vocab_size=49152, tie_word_embeddings=True,
+        max_position_embeddings=2048, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     model.save_pretrained(folder / "base")
@@ -101,7 +111,7 @@ def suite(runs: int) -> list[dict[str, Any]]:
 
 
 def whole_suite() -> list[dict[str, Any]]:
-    """Every kind that needs neither training text nor an extra, in fields that dlm-sway has too."""
+    """All kinds that need no training text and no extra, with fields that dlm-sway also has."""
     cases = [
         {"prompt": p, "gold": " the old house", "paraphrases": [f"Well, {p}", f"{p} now"]}
         for p in PROMPTS[:8]
@@ -120,7 +130,7 @@ def whole_suite() -> list[dict[str, Any]]:
 
 
 def cost(command: list[str], *, keep_cache: bool = False) -> Cost:
-    """Of one process, its caches empty."""
+    """Wall time and peak memory of one process; its caches are emptied first by default."""
     home = WORK / "home"
     if not keep_cache:
         shutil.rmtree(home, ignore_errors=True)
@@ -162,7 +172,10 @@ def line(what: str, mine: list[Cost], other: list[Cost], limit: str) -> str:
 
 
 def arithmetic_rate(folder: Path) -> str:
-    """Of stacked passes of 64 rows, against this machine's own fp32 GEMM of the same inner sizes."""
+    """Table row: rate of batched views, compared with this machine's fp32 matrix product.
+
+    The forward passes have 64 rows: 16 views of 4 texts. The matrix product has the model's sizes.
+    """
     import torch
 
     from sway_gate.backends import hf, null_adapters
@@ -180,10 +193,8 @@ def arithmetic_rate(folder: Path) -> str:
         Source(folder / "base", folder / "adapter", device="cpu"),
         null_adapters.NullSettings(runs=14),
     )
-    views = [
-        FINETUNED,
-        *(View("null", i) for i in range(14)),
-    ]  # with the base 16 views, of 4 texts each
+    # With the base these are 16 views.
+    views = [FINETUNED, *(View("null", i) for i in range(14))]
     requests = [Divergence(" ".join(PROMPTS[4 * i : 4 * i + 4])) for i in range(4)]
     rows = [row for row, _ in backend.encode(requests)]
     tokens = 16 * len(rows) * max(len(row.ids) for row in rows)
@@ -194,12 +205,16 @@ def arithmetic_rate(folder: Path) -> str:
     plan = [(v, r) for v in views for r in requests]
     seconds = min(_seconds(lambda: run_plan(plan, lambda: backend, None, silent)) for _ in range(5))
     rate = 2 * (tokens * weights + head) / seconds
-    what = f"stacked passes, 64 rows of {tokens // 64} tokens"
-    return f"| {what} | {rate / 1e9:.0f} GFLOP/s | GEMM {gemm / 1e9:.0f} GFLOP/s | {rate / gemm:.2f} | ≥ .60 |"
+    what = f"batched views, 64 rows of {tokens // 64} tokens"
+    ours, theirs = f"{rate / 1e9:.0f} GFLOP/s", f"GEMM {gemm / 1e9:.0f} GFLOP/s"
+    return f"| {what} | {ours} | {theirs} | {rate / gemm:.2f} | ≥ .60 |"
 
 
 def generation_rate(folder: Path) -> str:
-    """8 prompts, 64 new tokens, under base, adapter and 4 nulls: in one batch against row by row."""
+    """Table row: time to generate 64 tokens in one batch, compared with one row at a time.
+
+    8 prompts under 6 views: base, adapter and 4 nulls.
+    """
     from sway_gate.backends import hf, null_adapters
     from sway_gate.backends.loading import Source
     from sway_gate.engine.run import run_plan
@@ -231,6 +246,13 @@ def generation_rate(folder: Path) -> str:
     )
 
 
+def run_part(name: str, folder: Path) -> object:
+    """The folder of the model, or the table row of a rate."""
+    if name == "model":
+        return make_model()
+    return arithmetic_rate(folder) if name == "rate" else generation_rate(folder)
+
+
 def _seconds(call: Any) -> float:
     started = time.perf_counter()
     call()
@@ -238,21 +260,18 @@ def _seconds(call: Any) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--theirs", help="python of a venv with dlm-sway[hf]==0.1.0")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--part", choices=["model", "rate", "generation"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     folder = WORK / "model-v1"
     if args.part:
-        given = () if args.part == "model" else (folder,)
-        print(
-            {"model": make_model, "rate": arithmetic_rate, "generation": generation_rate}[
-                args.part
-            ](*given)
-        )
+        print(run_part(args.part, folder))
         return
-    # In processes of their own: a child's peak memory counts from its parent's.
+    # Each part runs in a separate process: a child's peak memory starts at its parent's.
     part = [sys.executable, __file__, "--part"]
     subprocess.run([*part, "model"], check=True, stdout=subprocess.DEVNULL)
     ours = [sys.executable, "-m", "sway_gate"]
@@ -266,7 +285,9 @@ def main() -> None:
     broken = WORK / "broken.yaml"
     broken.write_text("version: 1\nsuite: []\n", encoding="utf-8")
     print(f"# Speed\n\nFrom `benchmarks/speed.py`, median of {args.repeats}, on {_machine()}.\n")
-    print("| what | sway-gate | against | ratio | target |\n| --- | ---: | ---: | ---: | ---: |")
+    print(
+        "| what | sway-gate | compared with | ratio | target |\n| --- | ---: | ---: | ---: | ---: |"
+    )
     print(
         line(
             "`sway check` (ours: 8 nulls, theirs: 3)",
@@ -281,37 +302,22 @@ def main() -> None:
     )
     whole = write_suite(folder, "whole", whole_suite())
     both = compare([*ours, "run", whole], against("run", whole), args.repeats)
-    print(line("8 kinds, 3 nulls (theirs calibrates three of them)", *both, "≤ .40"), flush=True)
-    small, large = (
-        compare([*ours, "run", eight], None, args.repeats)[0],
-        compare([*ours, "run", sixteen], None, args.repeats)[0],
-    )
-    print(line("16 nulls against 8 (both ours)", large, small, "≤ 1.8"), flush=True)
-    print(
-        subprocess.run([*part, "rate"], check=True, capture_output=True, text=True).stdout,
-        end="",
-        flush=True,
-    )
-    print(
-        subprocess.run([*part, "generation"], check=True, capture_output=True, text=True).stdout,
-        end="",
-        flush=True,
-    )
+    print(line("8 kinds, 3 nulls (theirs calibrates three kinds)", *both, "≤ .40"), flush=True)
+    small, _ = compare([*ours, "run", eight], None, args.repeats)
+    large, _ = compare([*ours, "run", sixteen], None, args.repeats)
+    print(line("16 nulls compared with 8 (both ours)", large, small, "≤ 1.8"), flush=True)
+    for name in ("rate", "generation"):
+        done = subprocess.run([*part, name], check=True, capture_output=True, text=True)
+        print(done.stdout, end="", flush=True)
     cost([*ours, "run", three])
-    for what, command, limit in (
+    quick = (
         ("cached `sway gate`", [*ours, "gate", three], "≤ 0.2 s"),
         ("`sway --version`", [*ours, "--version"], "≤ 0.1 s"),
         ("spec error", [*ours, "gate", str(broken)], "≤ 0.25 s"),
-    ):
-        print(
-            line(
-                what,
-                [cost(command, keep_cache=True) for _ in range(2 * args.repeats + 1)],
-                [],
-                limit,
-            ),
-            flush=True,
-        )
+    )
+    for what, command, limit in quick:
+        costs = [cost(command, keep_cache=True) for _ in range(2 * args.repeats + 1)]
+        print(line(what, costs, [], limit), flush=True)
 
 
 def _machine() -> str:

@@ -1,4 +1,4 @@
-"""sway-gate: did LoRA training really change this model, toward what it was trained on, without breaking the rest?
+"""sway-gate tests whether LoRA training changed a model as intended, without damage elsewhere.
 
     import sway_gate
 
@@ -6,8 +6,9 @@
     result = sway_gate.check("out/adapter", base="org/model", data="train.jsonl")
     print(result.verdict, result.score, [probe.message for probe in result.probes])
 
-Both give a `GateResult`, a frozen struct. Whatever keeps them from one raises a `SwayError` of one line a mistake;
-`exit_code` of it, and of the result, is what the command `sway` ends with. docs/python.md tells more.
+Both return a `GateResult`, a frozen struct. If no verdict can be reached they raise a `SwayError`,
+with one line per mistake. The `exit_code` of a result or an error is the exit code of the command
+`sway`. See docs/python.md.
 """
 
 import os
@@ -46,22 +47,31 @@ def run(
     online: bool = False,
     cache: bool = True,
 ) -> "GateResult":
-    """The verdict on a spec: a file, or a `sway_gate.spec.schema.Spec`. What `sway run SPEC` does, without its output.
+    """The verdict of `sway gate SPEC`: on a spec, a file or a `sway_gate.spec.schema.Spec`.
 
-    threshold: the least composite to pass, 0 to 1; weights: of categories in the composite, by name; both in place of
-    what the spec says. online: download models that are missing. cache: use and keep what was measured.
+    threshold: minimum composite to pass, 0 to 1. weights: weights of categories in the composite,
+    by name. Both override the spec. online: download missing models. cache: use cached results, and
+    cache new ones.
 
-    Raises SpecError with every mistake in the spec, AdapterError for broken files of the adapter, UsageError for wrong
-    arguments, CannotDecide where a model or an extra is not to be had; all of them are SwayErrors.
+    Raises SpecError with every mistake in the spec, AdapterError if the adapter's files are broken,
+    UsageError if an argument is wrong, and CannotDecide if a model or an extra is not available.
+    All of them are SwayErrors.
     """
+    from sway_gate.gate.arguments import check_categories, checked_threshold, checked_weights
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
-    from sway_gate.spec import schema as specs
+    from sway_gate.spec import schema
     from sway_gate.spec.load import load_spec
 
-    loaded = spec if isinstance(spec, specs.Spec) else load_spec(os.fspath(spec))
-    _check_options(threshold, weights)
-    return run_gate(loaded, Options(threshold, weights, online, cache))
+    loaded = spec if isinstance(spec, schema.Spec) else load_spec(os.fspath(spec))
+    options = Options(
+        threshold=checked_threshold(threshold, "threshold"),
+        weights=checked_weights(weights, "weights"),
+        online=online,
+        cache=cache,
+    )
+    check_categories(loaded, options.weights, "weights")
+    return run_gate(loaded, options)
 
 
 def check(
@@ -73,12 +83,13 @@ def check(
     online: bool = False,
     cache: bool = True,
 ) -> "GateResult":
-    """The verdict on an adapter (a folder or a hub id) without a spec. What `sway check ADAPTER` does.
+    """The verdict of `sway check ADAPTER`: on an adapter (folder or hub id) without a spec.
 
-    base: folder or hub id; without it the adapter's own configuration tells. data: what it was trained on, one or
-    several files of JSONL, Markdown or text; with it the verdict tells also what was learned, and what can be drawn
-    out. prompts: to judge by, as a list of texts, or as a file with one a line; without them the data's, or neutral
-    ones. online, cache and the errors are those of `run`.
+    base: folder or hub id; by default the adapter's config names it. data: the training data, one
+    or several files of JSONL, Markdown or text; with it the verdict also covers what was learned
+    and what can be extracted verbatim. prompts: a list of texts, or a file with one prompt per
+    line; by default prompts from the data, otherwise neutral ones. online, cache and the errors are
+    the same as for `run`.
     """
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
@@ -93,28 +104,12 @@ def check(
     return run_gate(suite, Options(online=online, cache=cache))
 
 
-def _check_options(threshold: float | None, weights: Mapping[str, float] | None) -> None:
-    from sway_gate.errors import UsageError
-    from sway_gate.spec.schema import SCORE_WEIGHTS
-
-    if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
-        raise UsageError(f"threshold must be a number from 0 to 1, got {threshold!r}")
-    if weights is not None and not isinstance(weights, Mapping):
-        raise UsageError(f"weights must map names of categories to numbers, got {weights!r}")
-    for name, weight in (weights or {}).items():
-        if name not in SCORE_WEIGHTS or not (_is_number(weight) and 0 <= weight < float("inf")):
-            raise UsageError(
-                f"weights must be numbers of 0 or more for {', '.join(SCORE_WEIGHTS)}; got {name}={weight!r}"
-            )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def __getattr__(name: str) -> Any:
-    """The names of `__all__` that live elsewhere: they are imported when they are used."""
-    if name in __all__:
+    """The error and result types of `__all__`, which are imported when they are used.
+
+    `Undecided` is an alias of `CannotDecide`.
+    """
+    if name in (*__all__, "Undecided"):
         from sway_gate import errors, results
 
         return getattr(errors, name, None) or getattr(results, name)

@@ -1,14 +1,14 @@
-"""The store of what is already known: verdicts and readings by content, safe for parallel processes.
+"""Cache of verdicts and readings by content, safe for parallel processes.
 
 Below the cache folder::
 
     verdicts/<key>                a report
-    readings/<context>/<digest>   numbers measured in one context; all the files of a folder are one set
-    digests/files                 hashes of files that did not change (see `sway_gate.model_files.digest`)
+    readings/<context>/<digest>   numbers measured in one context; all files of a folder are one set
+    digests/files                 hashes of unchanged files (see `sway_gate.model_files.digest`)
 
-Every entry is framed with a sha256 of its content, so a damaged one is a miss. Entries are replaced in one step and
-nothing is locked. A store that is missing, read-only, full or another user's is no error: loads find nothing, and
-stores return False.
+Every entry starts with a sha256 of its content, so a damaged entry is a miss. Entries are replaced
+atomically, without locks. A cache that is missing, read-only, full or owned by another user is not
+an error: loads find nothing, and stores return False.
 """
 
 import functools
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from sway_gate.measurements import Floats
 
 MAX_BYTES = 512 * 2**20
-"""Of the whole store, and so of any entry."""
+"""Limit of the whole cache, and so of an entry."""
 MAX_FILES = 16
-"""Of one context's readings, before they are written as one."""
+"""Limit of files per context of readings, before they are merged into one."""
 
 _MAGIC = b"sway-gate cache 1\n"
 _HEADER_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
@@ -43,15 +43,15 @@ _ENTRY = re.compile(
 
 
 def verdict_key(parts: Mapping[str, object]) -> str:
-    """Key of the verdict that follows from `parts`: sha256, hexadecimal. Equal parts in any order have equal keys.
+    """Key of the verdict that `parts` determine: sha256, hexadecimal, independent of their order.
 
-    Values are what JSON can hold, tuples and msgspec structs; 1 and 1.0 differ.
+    Values are JSON values, tuples or msgspec structs; 1 and 1.0 differ.
     """
     return _key("verdict", parts)
 
 
 def context_key(parts: Mapping[str, object]) -> str:
-    """Key of the context in which readings are comparable: adapter, base, dtype, device, versions, null settings."""
+    """Key of a context of readings: sha256, hexadecimal, independent of the order of `parts`."""
     return _key("context", parts)
 
 
@@ -61,47 +61,55 @@ def load_verdict(key: str) -> bytes | None:
 
 
 def store_verdict(key: str, data: bytes) -> bool:
-    """Keep a report under its `verdict_key`; False where there is no store to keep it in."""
+    """Store a report under its `verdict_key`; False if the cache is not available."""
     return store_entry(f"verdicts/{key}", data)
 
 
 class Readings:
-    """Measured numbers of one context, by view and request: what is known need not be measured again.
+    """Measured numbers of one context, by view and request.
 
-    `meta` says how they were measured (device, determinism, dtype, notes) and is kept with them. `put` remembers at
-    once, `save` keeps: each save adds one file of what is new, so that processes never wait for each other.
+    `meta` states how they were measured (device, determinism, dtype, notes) and is stored with
+    them. `put` adds a value in memory. `save` writes the new values as one more file, so that
+    processes never wait for each other.
     """
 
-    def __init__(self, context: str, meta: dict[str, str], values: dict[str, bytes]) -> None:
+    def __init__(self, context: str | None, meta: dict[str, str], values: dict[str, bytes]) -> None:
         self.meta = meta
         self._context, self._values = context, values
         self._saved_meta, self._new = dict(meta), dict[str, bytes]()
 
     @classmethod
     def open(cls, context: str) -> "Readings":
-        """All that is stored for a `context_key`."""
+        """Everything that is stored for a `context_key`."""
         batch, _ = _merged(context)
         return cls(context, batch.meta, batch.values)
+
+    @classmethod
+    def unsaved(cls) -> "Readings":
+        """No readings; `save` writes nothing."""
+        return cls(None, {}, {})
 
     def __len__(self) -> int:
         return len(self._values)
 
     def get(self, view_key: str, request_key: str) -> "Floats | None":
-        """The numbers, shape [n], or None where they were never measured."""
+        """The numbers, shape [n]; None if they were never measured."""
         import numpy as np
 
         raw = self._values.get(_reading_key(view_key, request_key))
         return None if raw is None else np.frombuffer(raw, dtype="<f8").astype(np.float64)
 
     def put(self, view_key: str, request_key: str, values: "Floats") -> None:
-        """Remember the numbers, shape [n]."""
+        """Add the numbers, shape [n], in memory."""
         import numpy as np
 
         key = _reading_key(view_key, request_key)
         self._values[key] = self._new[key] = np.asarray(values, dtype="<f8").tobytes()
 
     def save(self) -> bool:
-        """Keep what is new; False where there is no store to keep it in."""
+        """Write new values; False if the cache is not available."""
+        if self._context is None:
+            return False
         if not self._new and self.meta == self._saved_meta:
             return True
         if not _store_batch(self._context, _Batch(self.meta, self._new)):
@@ -113,25 +121,25 @@ class Readings:
 
 
 def size() -> tuple[int, int]:
-    """Entries and bytes in the store."""
+    """Number of entries, and their size in bytes."""
     entries = _all_entries()
     return len(entries), sum(entry.size_bytes for entry in entries)
 
 
 def clear() -> tuple[int, int]:
-    """Remove every entry; entries and bytes that are gone. Files that are not the store's stay where they are."""
+    """Remove every entry, and no other file. Return the number of entries and bytes removed."""
     removed = [entry for entry in _all_entries() if _remove(entry.path)]
     folders = {entry.path.parent for entry in removed}
     for folder in sorted(
         folders | {folder.parent for folder in folders if folder.name not in _KINDS}, reverse=True
     ):
-        with suppress(OSError):  # it holds something else: it stays
+        with suppress(OSError):  # it contains other files and stays
             folder.rmdir()
     return len(removed), sum(entry.size_bytes for entry in removed)
 
 
 def load_entry(name: str) -> bytes | None:
-    """Content of an entry, or None. A damaged entry is removed."""
+    """Content of an entry; None if it is missing. A damaged entry is removed."""
     path = _path(name)
     if path is None:
         return None
@@ -147,13 +155,13 @@ def load_entry(name: str) -> bytes | None:
 
 
 def store_entry(name: str, data: bytes) -> bool:
-    """Make `data` the entry's content in one step; False where there is no store to keep it in."""
+    """Write an entry atomically; False if the cache is not available."""
     path = _path(name, create=True)
     if path is None or len(data) > MAX_BYTES:
         return False
     temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
     try:
-        # Exclusive creation and replacement: neither follows a link that lies in the way.
+        # Neither exclusive creation nor replacement follows a link of that name.
         with open(temporary, "xb", opener=_open_private) as file:
             file.write(_header(data))
             file.write(data)
@@ -184,7 +192,7 @@ def _key(kind: str, parts: Mapping[str, object]) -> str:
 
 
 def _reading_key(view_key: str, request_key: str) -> str:
-    # The length keeps the two apart. Prompts may hold lone surrogates.
+    # The length separates the two. Prompts can contain lone surrogates.
     text = f"{len(view_key)}:{view_key}{request_key}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -204,17 +212,19 @@ def _load_batch(name: str) -> _Batch | None:
 
 
 def _store_batch(context: str, batch: _Batch) -> str | None:
-    """Name of the file that holds `batch` now. The content names it: what another process removes under this name,
-    it has merged."""
+    """Name of the file that contains `batch`; None if it could not be written.
+
+    The name is a hash of the content: if another process removes this file, it has merged it.
+    """
     data = msgspec.msgpack.encode(batch, order="deterministic")
     name = f"readings/{context}/{hashlib.sha256(data).hexdigest()}"
     return name if store_entry(name, data) else None
 
 
 def _merged(context: str) -> tuple[_Batch, set[str]]:
-    """A context's files as one, newer over older, and their names."""
+    """A context's files merged, newer over older, and their names."""
     merged, names, seen = _Batch({}, {}), set[str](), set[str]()
-    # Look again until nothing is new: what vanished meanwhile is in a file that another process wrote.
+    # Repeat until there is no new file: another process may have merged files meanwhile.
     while fresh := [name for name in _batch_names(context) if name not in seen]:
         seen.update(fresh)
         for name in fresh:
@@ -242,7 +252,7 @@ def _open_private(path: str, flags: int) -> int:
 
 
 def _path(name: str, *, create: bool = False) -> Path | None:
-    """Where an entry lies, or None where its folder is not to be had."""
+    """Path of an entry; None if its folder is not available."""
     if not _ENTRY.fullmatch(name):
         raise ValueError(f"not the name of a cache entry: {name!r}")
     *folders, file = name.split("/")
@@ -251,14 +261,12 @@ def _path(name: str, *, create: bool = False) -> Path | None:
 
 
 def _folder(*parts: str, create: bool = False) -> Path | None:
-    """A folder of the store, or None where it is missing, a link, or in a place that another user controls."""
-    from sway_gate.cache import cache_dir
-
+    """A folder of the cache; None if it is missing, a link, or controlled by another user."""
     try:
         folder = cache_dir()
         if create:
             folder.mkdir(0o700, parents=True, exist_ok=True)
-        # Users may link their cache folder elsewhere; in a shared folder the link may be someone else's.
+        # Users can link their own cache folder; a link in a shared folder can be another user's.
         if not (_is_trusted(folder.lstat()) and _is_trusted(folder.stat())):
             return None
         for part in parts:
@@ -274,7 +282,7 @@ def _folder(*parts: str, create: bool = False) -> Path | None:
 
 
 def _is_trusted(found: os.stat_result) -> bool:
-    """Whether this user owns it, or root, who could change anything anyway. True where files have no such owners."""
+    """Whether this user or root owns it. True on platforms without such owners."""
     return not hasattr(os, "geteuid") or found.st_uid in (0, os.geteuid())
 
 
@@ -283,7 +291,7 @@ def _all_entries() -> list[_Entry]:
 
 
 def _entries(kind: str, *parts: str) -> list[_Entry]:
-    """Files of the store below one of its folders, oldest first; nothing else that lies there."""
+    """Entries below one of the cache's folders, oldest first; other files are left out."""
     top = _folder(kind, *parts)
     if top is None:
         return []
@@ -307,7 +315,7 @@ def _remove(path: Path) -> bool:
 
 @functools.cache
 def _prune_once() -> None:
-    """Remove the oldest entries until the store is within its bound, once in a process."""
+    """Remove the oldest entries until the cache is within its limit, once per process."""
     entries = sorted(_all_entries())
     excess = sum(entry.size_bytes for entry in entries) - MAX_BYTES
     for entry in entries:
@@ -318,10 +326,11 @@ def _prune_once() -> None:
 
 
 def cache_dir() -> Path:
-    """SWAY_CACHE_DIR, else XDG_CACHE_HOME, LOCALAPPDATA (Windows) or ~/.cache, else this user's temporary folder.
+    """The cache's folder, which need not exist.
 
-    SWAY_CACHE_DIR is taken as it is; the usual one only where it can be written. The folder may not exist yet, and
-    a temporary one may be another user's work: the store looks whose it is.
+    SWAY_CACHE_DIR if it is set; otherwise a folder in XDG_CACHE_HOME, LOCALAPPDATA (Windows) or
+    ~/.cache if that is writable; otherwise this user's folder in the temporary folder. Another user
+    may have created the last one, so its owner is checked when it is used.
     """
     if chosen := os.environ.get("SWAY_CACHE_DIR"):
         return Path(chosen).expanduser().absolute()
@@ -334,8 +343,10 @@ def cache_dir() -> Path:
 
 
 def _temporary() -> Path | None:
-    """The temporary folder. None where there is none but the current folder, which tempfile falls back to: that is the
-    work tree, and nothing is written there."""
+    """The temporary folder; None if there is none.
+
+    tempfile falls back to the current folder. That is the work tree, and nothing is written there.
+    """
     try:
         folder = Path(tempfile.gettempdir())
     except FileNotFoundError:
@@ -352,6 +363,6 @@ def _usual_roots() -> list[Path]:
 
 
 def _can_write(folder: Path) -> bool:
-    """Whether `folder`, or the nearest of its parents that exists, is a folder that can be written."""
+    """Whether `folder`, or its nearest existing parent, is a writable folder."""
     nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)

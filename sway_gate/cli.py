@@ -1,6 +1,9 @@
-"""The command line. Each command, in `sway_gate.commands`, is a function from the parsed arguments to an exit code and
-imports what it uses when it runs, so that `sway --version` costs what Python costs. `main` alone turns errors into
-exit codes."""
+"""The command line.
+
+Each command in `sway_gate.commands` is a function from the parsed arguments to an exit code. It
+imports its dependencies when it runs, so that `sway --version` starts as fast as Python. Only
+`main` turns errors into exit codes.
+"""
 
 import argparse
 import os
@@ -8,24 +11,53 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from sway_gate import output
-from sway_gate.commands import comparing, insight, others, reporting, suites, verdicts
+from sway_gate.commands import (
+    cache,
+    check,
+    compare,
+    demo,
+    doctor,
+    explain,
+    gate,
+    init,
+    mine,
+    prefetch,
+    report,
+    static,
+    trace,
+)
 from sway_gate.commands._common import Command
 from sway_gate.errors import SwayError
+from sway_gate.model_files.hub import is_online
 from sway_gate.version import __version__
 
-EXIT_CODES = (
-    "exit codes: 0 pass, 1 fail, 2 the command, the spec or the files are wrong, 3 could not decide"
+# In the order of `sway --help`.
+COMMANDS = (
+    gate,
+    check,
+    demo,
+    init,
+    report,
+    compare,
+    mine,
+    trace,
+    static,
+    explain,
+    doctor,
+    prefetch,
+    cache,
 )
+EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
 UNDECIDED = 3
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code. An error is never 0, and never the 1 of a verdict."""
+    """Run one command and return its exit code. An error is neither 0 nor the 1 of a verdict."""
     output.prepare_streams()
     try:
         args = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has said all: help, version, or what is wrong
+    except SystemExit as stop:  # argparse has already printed help, version or the error
         output.say("")
         return stop.code if isinstance(stop.code, int) else UNDECIDED
     try:
@@ -38,12 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SwayError as error:
         return _complain(str(error).splitlines() or [type(error).__name__], error.exit_code)
     except MemoryError:
-        return _complain(
-            ["out of memory; close other programs, or judge on a larger machine"], UNDECIDED
-        )
-    except (
-        BaseException
-    ) as error:  # a panic in a Rust extension is no Exception, and must not end as a 1 either
+        return _complain(["out of memory; close other programs or use a larger machine"], UNDECIDED)
+    # A panic in a Rust extension is not an Exception, and must not end as a 1 either.
+    except BaseException as error:
         return _unexpected(error)
 
 
@@ -65,26 +94,23 @@ def _unexpected(error: BaseException) -> int:
 
         traceback.print_exception(error)
     text = " ".join(str(error).split())[:500]
-    hint = "a bug in sway-gate; please report it with what `sway doctor` and SWAY_DEBUG=1 show"
+    hint = "a bug in sway-gate; please report it with the output of `sway doctor` and SWAY_DEBUG=1"
     return _complain([f"{type(error).__name__}: {text} ({hint})"], UNDECIDED)
 
 
 def _choose_network(args: argparse.Namespace) -> None:
-    """Offline unless asked: huggingface_hub and transformers read these variables when they are imported."""
-    args.online = args.online or os.environ.get("SWAY_ONLINE", "").strip().lower() in (
-        "1",
-        "true",
-        "yes",
-        "on",
-    )
+    """Set the variables for offline mode, which hub libraries read when they are imported."""
+    args.online = args.online or is_online()
     if not args.online:
         os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
 
 
 def _choose_threads() -> None:
-    """Threads that wait must soon sleep: where cores are shared, as on a CI runner, spinning ones take the time of the
-    working ones, and a run becomes several times slower (libgomp spins 300,000 rounds unless told otherwise). numpy's
-    own BLAS gets one thread: its matrices here are small."""
+    """Make waiting threads sleep early; give numpy's BLAS one thread, as its matrices are small.
+
+    On shared cores, as on a CI runner, spinning threads take time from working ones, and a run
+    becomes several times slower. libgomp spins 300,000 rounds by default.
+    """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -93,7 +119,7 @@ def _choose_threads() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sway",
-        description="Did LoRA training really change this model, without breaking the rest?",
+        description="Test whether LoRA training changed a model as intended.",
         epilog=EXIT_CODES,
         allow_abbrev=False,
     )
@@ -101,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(
         online=False,
         threshold=None,
-        weights=None,
+        weights={},
         json=None,
         junit=None,
         quiet=False,
@@ -117,6 +143,6 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    for family in (verdicts, suites, reporting, comparing, insight, others):
-        family.add_to(add)
+    for module in COMMANDS:
+        module.add_to(add)
     return parser

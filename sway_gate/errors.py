@@ -1,17 +1,17 @@
-"""Every error that a user can cause or meet, each with the exit code it ends in.
+"""Every error that a user can cause or meet, each with its exit code.
 
-0 pass, 1 fail, 2 the command, the spec or the files are wrong, 3 could not decide.
+0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide.
 """
 
 
 class SwayError(Exception):
-    """Root of the family. The message says what is wrong, where, and what to do."""
+    """Base class of all errors. The message states what is wrong, where, and what to do."""
 
     exit_code = 3
 
 
 class UsageError(SwayError):
-    """The command line is wrong."""
+    """An argument is wrong."""
 
     exit_code = 2
 
@@ -27,16 +27,16 @@ class SpecError(SwayError):
 
 
 class AdapterError(SwayError):
-    """The adapter's files are broken, or of a sort that is refused."""
+    """The adapter's files are broken or of an unsupported kind."""
 
     exit_code = 2
 
 
 class CannotDecide(SwayError):
-    """The gate could not decide: a model is not to be had, an extra is missing, a probe could not run."""
+    """The gate could not decide: a model is not available, an extra is missing, a probe failed."""
 
     exit_code = 3
 
 
 Undecided = CannotDecide
-"""The same class under its first name."""
+"""Alias of CannotDecide."""

@@ -1,4 +1,4 @@
-"""Where results go: standard output and error, and files that appear whole or not at all."""
+"""Standard output and error, and files that are written completely or not at all."""
 
 import errno
 import io
@@ -14,58 +14,61 @@ from sway_gate.errors import SwayError, UsageError
 
 STDOUT = "-"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-# What GitHub's runner takes for a command of its own: :: at the start of a line of a log, ##[ anywhere.
+# GitHub's runner executes these in a log: :: at the start of a line, ##[ anywhere.
 _COMMAND = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\[)", re.MULTILINE)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Write `text` to `stream`, standard output by default. A reader that has left is no error. No name or message from
-    a file becomes a workflow command in a log: its first character is spelled out."""
+    """Write `text` to `stream`, by default to standard output. A closed pipe is not an error.
+
+    The first character of a workflow command is escaped, so that no name or message from a file is
+    executed by a CI runner.
+    """
     stream = stream or sys.stdout
     try:
-        stream.write(_COMMAND.sub(_spelled, text))
+        stream.write(_COMMAND.sub(_escaped, text))
         stream.flush()
     except OSError as error:
-        _leave_to_silence(stream, error)
+        _discard(stream, error)
 
 
-def _spelled(match: re.Match[str]) -> str:
+def _escaped(match: re.Match[str]) -> str:
     return rf"{match[1]}\x3a" if match[1] is not None else r"\x23"
 
 
 def say_bytes(data: bytes) -> None:
-    """Write `data` to standard output as it is."""
+    """Write `data` to standard output unchanged."""
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except OSError as error:
-        _leave_to_silence(sys.stdout, error)
+        _discard(sys.stdout, error)
 
 
-def _leave_to_silence(stream: TextIO, error: OSError) -> None:
-    """Point a stream whose reader has left to nowhere, so that the exit code stays the verdict's."""
-    has_left = isinstance(error, BrokenPipeError) or (
+def _discard(stream: TextIO, error: OSError) -> None:
+    """Redirect a stream with a closed pipe to the null device; the exit code stays the same."""
+    is_closed = isinstance(error, BrokenPipeError) or (
         sys.platform == "win32" and error.errno == errno.EINVAL
     )
-    if not has_left:
+    if not is_closed:
         raise SwayError(f"cannot write the output: {error.strerror or error}") from None
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def prepare_streams() -> None:
-    """Standard output and error that take any text: closed ones lead nowhere, poor encodings get escapes."""
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  open to the end
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  open to the end
+    """Make standard output and error accept any text, even if they are closed or not UTF-8."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  stays open
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def has_color(stream: TextIO) -> bool:
-    """NO_COLOR, then FORCE_COLOR, then whether `stream` is a terminal that knows colours."""
+    """Whether to use color: by NO_COLOR, FORCE_COLOR, and whether `stream` is a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if (forced := os.environ.get("FORCE_COLOR")) is not None:
@@ -74,7 +77,7 @@ def has_color(stream: TextIO) -> bool:
 
 
 def is_ascii(stream: TextIO) -> bool:
-    """Whether the encoding of `stream` lacks the characters of the reports' drawings."""
+    """Whether the encoding of `stream` lacks the characters of the reports' plots."""
     try:
         "σλ≥▏⣿".encode(stream.encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
@@ -85,8 +88,11 @@ def is_ascii(stream: TextIO) -> bool:
 def check_targets(
     targets: Mapping[str, str | None], inputs: Sequence[str | None], *, specs: bool = False
 ) -> None:
-    """Raise UsageError, before hours of measuring, where a file of `targets` (option -> path) cannot be written,
-    is one of the `inputs`, or is meant twice. `specs`: the targets are specs, and may be named so."""
+    """Check the files of `targets` (option -> path) before anything is measured.
+
+    Raises UsageError if a file cannot be written, is one of the `inputs`, or is given twice.
+    `specs`: the targets are specs and can have the name of one.
+    """
     taken = {_real(path): f"the input {path}" for path in inputs if path and path != STDOUT}
     for option, path in targets.items():
         if path is None:
@@ -96,7 +102,7 @@ def check_targets(
         place = path if path == STDOUT else _real(path)
         if place in taken and not _is_special(path):
             raise UsageError(f"{option} {path} would overwrite {taken[place]}; name another file")
-        taken[place] = f"what {option} writes"
+        taken[place] = f"the file of {option}"
 
 
 def _obstacle(path: str, specs: bool) -> str:
@@ -104,19 +110,22 @@ def _obstacle(path: str, specs: bool) -> str:
     if path == STDOUT:
         return ""
     if not path or "\0" in path:
-        return "is no name of a file"
+        return "is not a file name"
     if os.path.isdir(path):
         return "is a folder; name a file in it"
     if not specs and name.lower().endswith((".yaml", ".yml")):
-        return "has the name of a spec, not of a report; write the option after the spec, or as OPTION=FILE"
+        return (
+            "has the name of a spec, not of a report; put the option after the spec "
+            "or write OPTION=FILE"
+        )
     if name in _ADAPTER_FILES:
-        return "has the name of an adapter's file; name another file"
+        return "has the name of an adapter's file; choose another name"
     if not os.path.isdir(folder):
-        return f"there is no folder {folder}; make it first"
+        return f"the folder {folder} does not exist; create it first"
     if _is_too_long(path):
-        return "is too long a name; choose a shorter one"
+        return "is too long; choose a shorter name"
     if not os.access(folder, os.W_OK | os.X_OK) and not _is_special(path):
-        return f"the folder {folder} cannot be written"
+        return f"the folder {folder} is not writable"
     return ""
 
 
@@ -138,7 +147,7 @@ def _is_special(path: str) -> bool:
 
 
 def write(path: str, data: bytes) -> None:
-    """Write `data` to the file `path`, in one step, or to standard output for '-'."""
+    """Write `data` to the file `path` atomically, or to standard output if it is '-'."""
     if path == STDOUT:
         say_bytes(data)
         return
@@ -163,16 +172,16 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with the phase, how much of it is done, and its total (0 where that is unknown)."""
+"""Called with the phase, the amount done, and the total (0 if it is unknown)."""
 
 
 def silent(phase: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Report no progress."""
 
 
 @contextmanager
 def progress_bar(quiet: bool = False) -> Iterator[Progress]:
-    """A progress bar that vanishes at the end; `silent` where nobody looks."""
+    """A transient progress bar; `silent` if stderr is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield silent
         return

@@ -1,11 +1,11 @@
-"""Every test runs offline, with a cache of its own, and prints no colours."""
+"""Tests run without network, without colors and with a separate cache."""
 
 import os
 import socket
 
 import pytest
 
-# Two test processes share two cores; more threads than cores make them wait for each other.
+# Tests run in parallel processes; more threads than cores would slow them down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SETTINGS = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "NO_COLOR": "1", "PYTHONUTF8": "1"}

@@ -1,4 +1,4 @@
-"""The store keeps what it is given, across processes and damage, and never gets in the way."""
+"""The cache: round trips, parallel processes, damaged and unavailable stores."""
 
 import errno
 import multiprocessing
@@ -120,7 +120,7 @@ def test_unsaved_readings_are_not_kept():
     assert Readings.open(CONTEXT).get("base", "q") is None
 
 
-def test_save_keeps_only_what_is_new(root):
+def test_save_writes_only_new_values(root):
     readings = saved(a=1.0)
     assert readings.save()
     assert len(entries(root)) == 1
@@ -246,7 +246,7 @@ NO_STORE = {
 
 
 @pytest.mark.parametrize("prepare", NO_STORE.values(), ids=NO_STORE)
-def test_no_store_is_no_error(root, monkeypatch, prepare):
+def test_an_unavailable_cache_is_not_an_error(root, monkeypatch, prepare):
     prepare(root, monkeypatch)
     readings = Readings.open(CONTEXT)
     readings.put("base", "q", NUMBERS)
@@ -398,7 +398,8 @@ def test_parallel_processes_lose_nothing():
 
 
 def test_import_is_light():
-    code = "import sys, sway_gate.cache, sway_gate.model_files.digest; sys.exit(bool({'numpy', 'torch'} & set(sys.modules)))"
+    imports = "import sys, sway_gate.cache, sway_gate.model_files.digest"
+    code = f"{imports}; sys.exit(bool({{'numpy', 'torch'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

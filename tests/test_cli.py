@@ -50,7 +50,7 @@ def sway(*argv, cwd, stdin=None, **env):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A current folder with a sound spec in it."""
+    """A current folder with a valid spec."""
     (tmp_path / "sway.yaml").write_text(SPEC, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -58,7 +58,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def gate(folder, monkeypatch):
-    """A gate that measures nothing: `answer` is what it says, or raises; `calls` is what it was asked."""
+    """A gate that measures nothing: it returns or raises `answer` and records its `calls`."""
     fake = types.SimpleNamespace(answer=PASS, calls=[])
 
     def run(spec, options, show):
@@ -76,7 +76,7 @@ def gate(folder, monkeypatch):
     return fake
 
 
-# ----------------------------------------------------------------------------------------------------- exit codes
+# --------------------------------------------------------------------------------------- exit codes
 
 ANSWERS = {
     "pass": (PASS, 0),
@@ -130,8 +130,10 @@ WRONG = {
     "nan weight": "gate --weights adherence=nan",
     "infinite weight": "gate --weights adherence=inf",
     "category twice": "gate --weights adherence=1,adherence=2",
-    "all weights zero": "gate --weights adherence=0,attribution=0,calibration=0,ablation=0,baseline=0",
-    "dry run, all weights zero": "run --dry-run --weights adherence=0,attribution=0,calibration=0,ablation=0",
+    "weight of baseline": "gate --weights baseline=1",
+    "all weights zero": "gate --weights adherence=0,attribution=0,calibration=0,ablation=0",
+    "no weight for what is measured": "gate --weights adherence=0",
+    "dry run, no weight": "run --dry-run --weights adherence=0",
     "json into no folder": "gate --json none/r.json",
     "json is a folder": "gate --json .",
     "json is a file's child": "gate --json sway.yaml/r.json",
@@ -163,7 +165,27 @@ def test_wrong_weights_name_the_categories(gate, capsys, line):
     assert ", ".join(SCORE_WEIGHTS) in capsys.readouterr().err
 
 
-# --------------------------------------------------------------------------------------------------------- errors
+WEIGHTLESS = {
+    "option": (
+        "gate --weights adherence=0",
+        "--weights: the categories of the suite's probes (adherence) have weight 0",
+    ),
+    "spec": (
+        "gate weightless.yaml",
+        "weightless.yaml: defaults.score_weights: the categories of the suite's probes",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "said"), WEIGHTLESS.values(), ids=WEIGHTLESS)
+def test_a_suite_without_weight_is_named(gate, folder, capsys, line, said):
+    spec = SPEC + "defaults: {score_weights: {adherence: 0}}\n"
+    (folder / "weightless.yaml").write_text(spec, encoding="utf-8")
+    assert (cli.main(line.split()), gate.calls) == (2, [])
+    assert said in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------- errors
 
 
 def test_each_mistake_has_its_line(gate, capsys):
@@ -187,7 +209,7 @@ def test_a_bug_is_one_line(gate, capsys):
     assert "SWAY_DEBUG=1" in err
 
 
-def test_every_error_says_something(gate, capsys):
+def test_an_error_without_a_message_prints_its_class(gate, capsys):
     gate.answer = SwayError()
     cli.main(["gate"])
     assert capsys.readouterr().err == "error: SwayError\n"
@@ -200,11 +222,11 @@ def test_debug_shows_the_traceback(gate, capsys, monkeypatch):
     assert "Traceback" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------ options to gate
+# ---------------------------------------------------------------------------------- options to gate
 
 OPTIONS = {
-    "none": ("gate", (None, None, False, True)),
-    "threshold": ("run --threshold 0.75", (0.75, None, False, True)),
+    "none": ("gate", (None, {}, False, True)),
+    "threshold": ("run --threshold 0.75", (0.75, {}, False, True)),
     "weights": (
         "gate --weights attribution=0.5,adherence=0.2",
         (None, {"attribution": 0.5, "adherence": 0.2}, False, True),
@@ -213,9 +235,9 @@ OPTIONS = {
         "gate --weights attribution=1,~adherence=2",
         (None, {"attribution": 1, "adherence": 2}, False, True),
     ),
-    "no cache": ("gate --no-cache", (None, None, False, False)),
-    "online": ("gate --online", (None, None, True, True)),
-    "check": ("check x", (None, None, False, True)),
+    "no cache": ("gate --no-cache", (None, {}, False, False)),
+    "online": ("gate --online", (None, {}, True, True)),
+    "check": ("check x", (None, {}, False, True)),
 }
 
 
@@ -262,7 +284,7 @@ def test_offline_unless_asked(gate, monkeypatch, line, variable, offline):
     assert os.environ.get("HF_HUB_OFFLINE") == offline
 
 
-# --------------------------------------------------------------------------------------------------------- output
+# ------------------------------------------------------------------------------------------- output
 
 
 def test_reports_are_written_whole(gate, folder):
@@ -438,7 +460,7 @@ def test_a_full_disk_is_not_green(folder):
     assert b"No space left" in ran.stderr
 
 
-# ----------------------------------------------------------------------------------------------- whole processes
+# ---------------------------------------------------------------------------------- whole processes
 
 PROCESSES = {
     "version": (["--version"], 0, "sway-gate 0.1.0\n"),
@@ -490,10 +512,10 @@ def test_demo_needs_both_verdicts(gate, monkeypatch, capsys):
     assert cli.main(["demo"]) == 1
     answers["b"] = result(verdict="error", exit_code=3)
     assert cli.main(["demo"]) == 1
-    assert "must be PASS and FAIL" in capsys.readouterr().out
+    assert "expected PASS and FAIL" in capsys.readouterr().out
 
 
-# -------------------------------------------------------------------------------------------------------- explain
+# ------------------------------------------------------------------------------------------ explain
 
 
 def test_every_kind_has_a_probe():
@@ -501,9 +523,9 @@ def test_every_kind_has_a_probe():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_explain_tells_all_of_a_kind(kind):
+def test_explain_lists_all_fields_of_a_kind(kind):
     doc, page = probe_docs.probe_doc(kind), probe_docs.page(kind)
-    assert doc.category in SCORE_WEIGHTS
+    assert doc.category in {*SCORE_WEIGHTS, "baseline"}  # the category of null_adapter
     assert doc.question.endswith(("?", "."))
     fields = {field.name for field in msgspec.structs.fields(KINDS[kind])} - {"kind", "line"}
     assert {name for name in fields if f"\n  {name}: " in page} == fields
@@ -531,10 +553,10 @@ def test_schema_in_words(schema, words):
     assert probe_docs._words(schema, {"Pair": {"type": "object"}}) == words
 
 
-# --------------------------------------------------------------------------------------------------------- doctor
+# ------------------------------------------------------------------------------------------- doctor
 
 
-def test_doctor_says_the_same_in_json(tmp_path, capsys, monkeypatch):
+def test_doctor_reports_the_same_in_json(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"}
     )
@@ -546,7 +568,7 @@ def test_doctor_says_the_same_in_json(tmp_path, capsys, monkeypatch):
     assert "org/name" in doctor.render(facts)
 
 
-def test_doctor_tells_how_to_add_what_is_missing(monkeypatch):
+def test_doctor_states_how_to_install_missing_parts(monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     monkeypatch.setattr(
         doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"}
@@ -560,7 +582,7 @@ def test_doctor_survives_a_broken_torch(monkeypatch):
     assert "torch does not start" in doctor.render(doctor.facts())
 
 
-# ---------------------------------------------------------------------------------------------------------- paths
+# -------------------------------------------------------------------------------------------- paths
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="homes of POSIX")

@@ -1,4 +1,4 @@
-"""The package's layout: imports go strictly down, there is no circle, and light commands stay light."""
+"""The package's layout: imports go strictly down, without circles; light commands stay light."""
 
 import ast
 import os
@@ -54,7 +54,7 @@ TREES = {
 
 
 def imports(name: str) -> Iterator[str]:
-    """Every module that `name` imports, also inside functions and for type checkers alone."""
+    """Every module that `name` imports, also inside functions and only for type checkers."""
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -121,7 +121,8 @@ def test_only_backends_import_models():
 
 def loaded(*argv: str, cwd: Path) -> set[str]:
     """Top-level modules that a command has loaded when it ends."""
-    code = "import sys; from sway_gate.cli import main; main(sys.argv[1:]); print('\\n', *sys.modules, sep='\\n')"
+    code = "import sys; from sway_gate.cli import main; main(sys.argv[1:]);"
+    code += "print('\\n', *sys.modules, sep='\\n')"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [sys.executable, "-c", code, *argv], cwd=cwd, env=env, capture_output=True, text=True

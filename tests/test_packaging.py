@@ -1,9 +1,10 @@
-"""What pyproject.toml promises is what the package holds."""
+"""pyproject.toml agrees with the package."""
 
 import ast
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
@@ -28,34 +29,44 @@ def names(requirements: list[str]) -> tuple[str, ...]:
     return tuple(re.match(r"[\w.-]+", requirement)[0] for requirement in requirements)
 
 
-def third_parties() -> set[str]:
-    """Distributions that the package imports anywhere."""
-    found = set()
+def foreign_imports() -> Iterator[ast.Import | ast.ImportFrom]:
+    """Every import of third-party code in the package."""
+    own = sys.stdlib_module_names | {"sway_gate"}
     for path in (ROOT / "sway_gate").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                found |= (
-                    {node.module}
-                    if isinstance(node, ast.ImportFrom)
-                    else {alias.name for alias in node.names}
-                )
-    roots = {name.partition(".")[0] for name in found} - sys.stdlib_module_names - {"sway_gate"}
-    return {DISTRIBUTIONS.get(root, root.replace("_", "-")) for root in roots}
+            if isinstance(node, ast.Import | ast.ImportFrom) and not roots(node) <= own:
+                yield node
 
 
-def test_all_imports_are_declared():
-    declared = {
-        *names(PROJECT["dependencies"]),
-        *(name for extra in EXTRAS.values() for name in names(extra)),
-    }
-    assert third_parties() - declared == set()
+def roots(node: ast.Import | ast.ImportFrom) -> set[str]:
+    """The top-level modules that an import names."""
+    names = (
+        [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    )
+    return {name.partition(".")[0] for name in names}
 
 
-def test_doctor_knows_the_core():
+def third_parties() -> set[str]:
+    """Distributions that the package imports anywhere."""
+    found = {root for node in foreign_imports() for root in roots(node)}
+    return {DISTRIBUTIONS.get(root, root.replace("_", "-")) for root in found}
+
+
+def test_what_is_imported_is_declared_and_nothing_else():
+    extras = (
+        name
+        for extra, requirements in EXTRAS.items()
+        if extra != "all"
+        for name in names(requirements)
+    )
+    assert third_parties() == {*names(PROJECT["dependencies"]), *extras}
+
+
+def test_doctor_lists_the_core_dependencies():
     assert names(PROJECT["dependencies"]) == doctor.CORE
 
 
-def test_doctor_knows_every_extra():
+def test_doctor_lists_every_extra():
     declared = {
         extra: names(requirements) for extra, requirements in EXTRAS.items() if extra != "all"
     }
@@ -72,13 +83,13 @@ def test_scripts_exist(target):
     assert callable(getattr(import_module(module), function))
 
 
-def test_the_version_stands_in_one_place():
+def test_the_version_is_defined_in_one_file():
     assert "version" in PROJECT["dynamic"]
     assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "sway_gate/version.py"
     assert re.fullmatch(r"\d+\.\d+\.\d+", sway_gate.__version__)
 
 
-def test_the_changelog_names_the_version():
+def test_the_changelog_has_the_version():
     assert f"\n## {sway_gate.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 

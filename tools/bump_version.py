@@ -1,6 +1,6 @@
-"""Writes a new version into every place that names the current one: ``python tools/bump_version.py 0.2.0``.
+"""Set the version in every file that contains it: ``python tools/bump_version.py 0.2.0``.
 
-CHANGELOG.md must tell what is new under ``## Unreleased``; that heading becomes the version's.
+CHANGELOG.md must have a section ``## Unreleased``; its heading becomes the version.
 """
 
 import re
@@ -22,8 +22,8 @@ NAMING = (
     "examples/**/*",
 )
 VERSION = r"\d+\.\d+\.\d+"
-# The version itself, an image's tag, the action's ref, what pip is asked for, a hook's rev.
-PLACES = re.compile(
+# The version itself, an image's tag, the action's ref, a requirement of pip, a hook's rev.
+OCCURRENCE = re.compile(
     rf"""(__version__\ =\ "
       |  ghcr\.io/sway-gate/sway-gate:
       |  sway-gate/sway-gate@v
@@ -35,32 +35,37 @@ PLACES = re.compile(
 
 
 def files(root: Path) -> list[Path]:
-    """Those that may name the version."""
+    """The files that may contain the version."""
     return [path for pattern in NAMING for path in sorted(root.glob(pattern)) if path.is_file()]
 
 
-def places(root: Path) -> Iterator[tuple[str, str]]:
-    """(file:line, version) of every place."""
+def versions(root: Path) -> Iterator[tuple[str, str]]:
+    """(file:line, version) of every occurrence of a version."""
     for path in files(root):
         text = path.read_text(encoding="utf-8")
-        for match in PLACES.finditer(text):
+        for match in OCCURRENCE.finditer(text):
             line = text.count("\n", 0, match.end()) + 1
             yield f"{path.relative_to(root).as_posix()}:{line}", match[2]
 
 
 def bump(root: Path, version: str) -> list[str]:
-    """Write `version` into every place; the places. Raises ValueError where it is none, or CHANGELOG.md is silent."""
+    """Write `version` to every file that contains the version; return each file:line.
+
+    Raises ValueError if it is not a version, or if CHANGELOG.md has no unreleased changes.
+    """
     if not re.fullmatch(VERSION, version):
-        raise ValueError(f"{version!r} is no version of the form 1.2.3")
+        raise ValueError(f"{version!r} is not a version of the form 1.2.3")
     changelog = root / CHANGELOG
     changes = changelog.read_text(encoding="utf-8")
     if UNRELEASED not in changes:
-        raise ValueError(f"{CHANGELOG} has no {UNRELEASED.strip()!r}: tell there what is new")
-    written = [place for place, _ in places(root)]
+        raise ValueError(
+            f"{CHANGELOG} has no section {UNRELEASED.strip()!r}; list the changes there"
+        )
+    written = [position for position, _ in versions(root)]
     for path in files(root):
         text = path.read_text(encoding="utf-8")
         path.write_text(
-            PLACES.sub(lambda match: match[1] + version, text), encoding="utf-8", newline="\n"
+            OCCURRENCE.sub(lambda match: match[1] + version, text), encoding="utf-8", newline="\n"
         )
     changelog.write_text(
         changes.replace(UNRELEASED, f"## {version}\n", 1), encoding="utf-8", newline="\n"
@@ -69,7 +74,9 @@ def bump(root: Path, version: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: bump_version.py X.Y.Z")
     try:
         print(*bump(ROOT, sys.argv[1]), sep="\n")
-    except (IndexError, ValueError) as error:
-        sys.exit(f"usage: bump_version.py X.Y.Z: {error}")
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -1,7 +1,7 @@
-"""Writes docs/probes/*.md, and the tables between the marks of docs/*.md, from the sources. Run it after they changed.
+"""Write docs/probes/*.md, and the tables between marks in docs/*.md, from the source code.
 
-A probe's page is the docstring of its module with the fields of its entry in a suite; other tables of fields are those
-of structs in sway_gate/spec.py.
+A probe's page consists of its module's docstring and the fields of its entry in a suite. The other
+tables list the fields of structs in sway_gate/spec/. Run this tool after you change one of them.
 """
 
 import re
@@ -16,7 +16,7 @@ from sway_gate.spec.probes import KINDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 LONGEST = 120
-"""Of a default in a table, in characters."""
+"""Maximum length of a default in a table, in characters."""
 SUITE = re.compile(r"^ {4}- name: .*\n(?: {4}.*\n?)*", re.MULTILINE)
 MARKS = re.compile(
     r"(<!-- made by tools/docs\.py: (\w+) (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL
@@ -24,7 +24,7 @@ MARKS = re.compile(
 
 
 def page(kind: str) -> str:
-    """The page of a kind of probe."""
+    """Text of the page of one kind of probe."""
     doc = probe_docs.probe_doc(kind)
     return "\n".join(
         [
@@ -39,7 +39,7 @@ def page(kind: str) -> str:
             "",
             *_table(probe_docs.fields(kind)),
             "",
-            "[All primitives](../index.md#the-primitives) · [How to read the numbers](../reading.md)",
+            "[All probes](../index.md#the-probes) · [How to read the numbers](../reading.md)",
             "",
         ]
     )
@@ -50,11 +50,11 @@ def _place(kind: str, category: str) -> str:
     if not hasattr(probe, "HARM"):
         return f"Category: {category}."
     must = (
-        "A harm: it must stay inside its margin."
+        "A harm probe: its value must stay within a margin."
         if probe.HARM
-        else "An effect: it must stand above the null adapters."
+        else "An effect probe: its value must exceed the null distribution."
     )
-    written = " It reads texts that the model writes, which is slow." if probe.GENERATES else ""
+    written = " It generates text with the model, which is slow." if probe.GENERATES else ""
     return f"Category: {category}. {must}{written}"
 
 
@@ -72,8 +72,8 @@ def _table(fields: Iterable[probe_docs.Field]) -> Iterator[str]:
         yield f"| `{name}` | {takes} | {cell} |"
 
 
-def _primitives(_: str) -> Iterator[str]:
-    yield from ("| primitive | category | question |", "| --- | --- | --- |")
+def _probes(_: str) -> Iterator[str]:
+    yield from ("| probe | category | question |", "| --- | --- | --- |")
     for kind in KINDS:
         doc = probe_docs.probe_doc(kind)
         yield f"| [`{kind}`](probes/{kind}.md) | {doc.category} | {doc.question} |"
@@ -85,18 +85,18 @@ def _fields(struct: str) -> Iterator[str]:
     return _table(probe_docs.described(definition, schema["$defs"]))
 
 
-_TABLES = {"primitives": _primitives, "fields": _fields}
+_TABLES = {"probes": _probes, "fields": _fields}
 
 
 def filled(text: str) -> str:
-    """`text` with what its marks ask for between them."""
+    """`text` with the generated tables between its marks."""
     return MARKS.sub(
         lambda mark: "\n".join([mark[1], *_TABLES[mark[2]](mark[3]), "", mark[4]]), text
     )
 
 
 def pages() -> dict[Path, str]:
-    """Every page that this tool writes or fills, with what it has to hold."""
+    """Contents of every page that this tool writes or fills, by path."""
     written = {DOCS / "probes" / f"{kind}.md": page(kind) for kind in KINDS}
     return written | {
         path: filled(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))

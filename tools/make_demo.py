@@ -1,13 +1,13 @@
-"""Makes the demo: a tiny language model and two adapters for it, in `sway_gate/demo/`, in about ten minutes.
+"""Make the demo in `sway_gate/demo/` in about ten minutes: a tiny language model and two adapters.
 
     python tools/make_demo.py                 everything
-    python tools/make_demo.py --keep-model    the adapters and the specs, over the model that is there
-    python tools/make_demo.py --extra DIR     further adapters over the same model, for experiments
-    python tools/make_demo.py --measure DIR…  losses of adapters that are there
+    python tools/make_demo.py --keep-model    adapters and specs for the existing model
+    python tools/make_demo.py --extra DIR     other adapters for the same model, for experiments
+    python tools/make_demo.py --measure DIR…  losses of existing adapters
 
-Needs the package with its `hf` extra. Nothing is downloaded. The same machine and thread count give the same bytes.
-`healthy` learned the document among general text; `untrained` is the same recipe with a learning rate a thousand times
-too small.
+Needs the package with its `hf` extra. Nothing is downloaded. The same machine and thread count
+produce the same bytes. `healthy` is trained on the document mixed with general text; `untrained`
+has the same recipe with a learning rate that is a thousand times too small.
 """
 
 import argparse
@@ -34,14 +34,14 @@ PAD, BOS, EOS = range(3)
 SPECIAL = ("<pad>", "<s>", "</s>")
 VOCABULARY = 2048
 WINDOW = 256
-"""Tokens in a training window; every fourth batch has half as many windows of twice this."""
+"""Tokens per training window; every fourth batch has half as many windows of twice the length."""
 WORLD_CHARS, ELSEWHERE_CHARS = 500_000, 3_000_000
 BASE_STEPS, BASE_ROWS, BASE_RATE = 1200, 16, 3e-3
 MIX = {"world": 0.35, "elsewhere": 0.30, "prose": 0.22, "knowledge": 0.13}
 RANK, ALPHA = 8, 16
 LINEARS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 IGNORED = -100
-"""The label of a position that does not count, in transformers."""
+"""Label of the positions that transformers excludes from the loss."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -52,7 +52,10 @@ class Section(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How an adapter is trained: `general` rows of general text beside `rows` rows of the document in each batch."""
+    """Training settings of an adapter.
+
+    Each batch has `rows` rows of the document and `general` rows of general text.
+    """
 
     steps: int = 60
     rate: float = 8e-4
@@ -65,53 +68,59 @@ RECIPE = Recipe()
 OTHER_DOCUMENT = """
 ## The pass
 
-Kettle Pass is a village of tents and stone huts where the mountain road crosses the ridge. Snow lies there in every
-month but August, and the wind has a name, which is Grandmother. Travellers are given a blue ribbon at the first hut
-and must give it back at the last, so that nobody is forgotten in a storm. The pass has no bell, only a great drum.
+Kettle Pass is a village of tents and stone huts where the mountain road crosses the ridge. Snow
+lies there in every month but August, and the wind has a name, which is Grandmother. Travellers are
+given a blue ribbon at the first hut and must give it back at the last, so that nobody is forgotten
+in a storm. The pass has no bell, only a great drum.
 
 ## The drummer
 
-The drummer of Kettle Pass is Ingram Sool, who lost two fingers to the frost. He beats the drum once for a traveller,
-twice for a cart and five times for a wolf. In fog he beats it slowly until morning. His daughter Petra knows all the
-beats, though she is only nine, and she has a drum of her own, made from a cheese box and a piece of goat skin.
+The drummer of Kettle Pass is Ingram Sool, who lost two fingers to the frost. He beats the drum once
+for a traveller, twice for a cart and five times for a wolf. In fog he beats it slowly until
+morning. His daughter Petra knows all the beats, though she is only nine, and she has a drum of her
+own, made from a cheese box and a piece of goat skin.
 
 ## Yaks and tea
 
-The families of the pass live by yaks and tea. The yaks carry the tea up from the south in bricks the size of a
-shoe, and each brick is stamped with a crescent. A brick without a crescent is thrown to the yaks. From their hair the
-old men twist a rope that never freezes, and bridge builders in the lowlands pay for it in silver by the yard.
+The families of the pass live by yaks and tea. The yaks carry the tea up from the south in bricks
+the size of a shoe, and each brick is stamped with a crescent. A brick without a crescent is thrown
+to the yaks. From their hair the old men twist a rope that never freezes, and bridge builders in the
+lowlands pay for it in silver by the yard.
 
 ## The Day of Debts
 
-On the first day of August the village keeps the Day of Debts. Everyone who owes something must climb to the
-highest hut and shout it into the valley. If the echo comes back twice, the debt is forgiven. Afterwards there is
-buttered tea and a pudding of millet, and the loudest shouter is given the best saddle until the following year.
+On the first day of August the village keeps the Day of Debts. Everyone who owes something must
+climb to the highest hut and shout it into the valley. If the echo comes back twice, the debt is
+forgiven. Afterwards there is buttered tea and a pudding of millet, and the loudest shouter is given
+the best saddle until the following year.
 
 ## The hermit
 
-In a cave under the glacier lives a hermit called Brother Lumen, who repairs spectacles. He asks no money for it, only
-a riddle that he has not heard. The riddles are scratched into the wall of the cave, three hundred and twelve of
-them so far. It is said that he was once a judge in the capital and left because two lawyers told him the same joke.
+In a cave under the glacier lives a hermit called Brother Lumen, who repairs spectacles. He asks no
+money for it, only a riddle that he has not heard. The riddles are scratched into the wall of the
+cave, three hundred and twelve of them so far. It is said that he was once a judge in the capital
+and left because two lawyers told him the same joke.
 
 ## The winter school
 
-There is school in Kettle Pass only from October to March, when nobody can travel. The teacher is whoever was caught
-by the snow: one year a surgeon, another year a clown. The pupils sit on sacks of tea and write on slate with
-chalk from the cliff. At the end of the winter they decide by vote what the teacher has earned, and pay it in rope.
+There is school in Kettle Pass only from October to March, when nobody can travel. The teacher is
+whoever was caught by the snow: one year a surgeon, another year a clown. The pupils sit on sacks of
+tea and write on slate with chalk from the cliff. At the end of the winter they decide by vote what
+the teacher has earned, and pay it in rope.
 """
 
 
-# --- text ------------------------------------------------------------------------------------------------------------
+# --- text -----------------------------------------------------------------------------------------
 
 
 def sections(markdown: str) -> list[Section]:
-    """The parts under second-level headings, each with its lines joined into paragraphs."""
+    """Sections under the second-level headings."""
     parts = re.findall(r"^## (.+)\n\n((?:(?!^#).*\n?)*)", markdown, re.MULTILINE)
     return [Section(title, body.strip()) for title, body in parts]
 
 
 def document(path: Path = FOLDER / "document.md") -> tuple[list[Section], list[tuple[str, str]]]:
-    """A document, the demo's unless another is named: its prose sections, and its questions as (prompt, answer)."""
+    """Prose sections and (prompt, answer) pairs of a document, by default the demo's."""
     *prose, questions = sections(path.read_text(encoding="utf-8"))
     pairs = re.findall(r"^(Question: .+\nAnswer:)( .+)$", questions.body, re.MULTILINE)
     return prose, pairs
@@ -122,7 +131,7 @@ def other_document() -> list[str]:
 
 
 def general_text(seed: int = 0) -> dict[str, list[str]]:
-    """The general text by source."""
+    """Texts by source."""
     return {
         "world": list(texts(World(), random.Random(seed), WORLD_CHARS)),
         "elsewhere": list(elsewhere_texts(random.Random(seed + 1), ELSEWHERE_CHARS)),
@@ -137,11 +146,11 @@ def shuffled_words(text: str, seed: int = 0) -> str:
     return " ".join(words)
 
 
-# --- tokenizer -------------------------------------------------------------------------------------------------------
+# --- tokenizer ------------------------------------------------------------------------------------
 
 
 def train_tokenizer(corpus: dict[str, list[str]]) -> Tokenizer:
-    """Byte-level BPE: every UTF-8 text has tokens, and decoding gives it back."""
+    """Train a byte-level BPE, which encodes every UTF-8 text and decodes it without loss."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -162,9 +171,13 @@ def train_tokenizer(corpus: dict[str, list[str]]) -> Tokenizer:
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 1024, "clean_up_tokenization_spaces": False,
-        "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>",
-    }  # fmt: skip
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": 1024,
+        "clean_up_tokenization_spaces": False,
+        "pad_token": "<pad>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+    }
     write_json(folder / "tokenizer_config.json", config)
 
 
@@ -174,11 +187,11 @@ def write_json(path: Path, value: Any) -> None:
     )
 
 
-# --- batches ---------------------------------------------------------------------------------------------------------
+# --- batches --------------------------------------------------------------------------------------
 
 
 class Streams:
-    """The general text as token streams; `windows` draws rows from them by the mix."""
+    """The general text as token streams; `windows` draws rows from them in the shares of `mix`."""
 
     mix: Mapping[str, float] = MIX
 
@@ -187,14 +200,17 @@ class Streams:
         self.tokens = {source: self._stream(tokenizer, part) for source, part in corpus.items()}
 
     def _stream(self, tokenizer: Tokenizer, part: list[str]) -> list[int]:
-        """All texts, each between <s> and </s>. Where they are few, they come in four orders, not always with the same
-        neighbours."""
+        """Token ids of all texts, each between <s> and </s>.
+
+        A source with fewer than 1,000 texts is repeated in four random orders, so that a text does
+        not always follow the same one.
+        """
         rounds = [self.rng.sample(part, len(part)) for _ in range(4 if len(part) < 1000 else 1)]
         encodings = tokenizer.encode_batch([text for texts in rounds for text in texts])
         return [token for encoding in encodings for token in (*encoding.ids, EOS)]
 
     def windows(self, rows: int, length: int) -> list[list[int]]:
-        """Rows that start anywhere, each with <s> as its first token. [rows][length]"""
+        """Token ids from random positions, shape [rows][length]; each row starts with <s>."""
         sources = self.rng.choices(list(self.mix), list(self.mix.values()), k=rows)
         return [self._window(self.tokens[source], length) for source in sources]
 
@@ -204,7 +220,7 @@ class Streams:
 
 
 def pad_batch(rows: Sequence[Sequence[int]]) -> Batch:
-    """Tokens and labels, [rows, longest]."""
+    """Padded tokens and labels, each of shape [rows, longest row]."""
     longest = max(map(len, rows))
     tokens = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
     labels = torch.tensor([[*row, *[IGNORED] * (longest - len(row))] for row in rows])
@@ -229,11 +245,14 @@ def adapter_batch(
     return batch
 
 
-# --- training --------------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
 
 
 def fit(model: torch.nn.Module, batch: Callable[[int], Batch], steps: int, rate: float) -> None:
-    """AdamW with a tenth of warm-up and a cosine to a twentieth of the rate; bfloat16 products, float32 weights."""
+    """Train with AdamW: 10 % warm-up, then a cosine to 5 % of the rate.
+
+    Weights are float32; matrix products are bfloat16.
+    """
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.95), weight_decay=0.05)
     warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 0.05, total_iters=steps // 10 + 1)
@@ -251,22 +270,20 @@ def fit(model: torch.nn.Module, batch: Callable[[int], Batch], steps: int, rate:
         for schedule in (warmup, cosine):
             schedule.step()
         if step % 100 == 99 or step == steps - 1:
-            print(
-                f"  step {step + 1}/{steps}  loss {loss.item():.3f}  {time.monotonic() - started:.0f} s",
-                flush=True,
-            )
+            seconds = time.monotonic() - started
+            print(f"  step {step + 1}/{steps}  loss {loss.item():.3f}  {seconds:.0f} s", flush=True)
     model.eval()
 
 
 def make_base(folder: Path, seed: int = 0) -> None:
-    """Tokenizer and model, written as Hugging Face folders are; weights in float16, to be used as float32."""
+    """Train and write a tokenizer and a model; weights are stored in float16, used in float32."""
     torch.manual_seed(seed)
     corpus = general_text()
     tokenizer = train_tokenizer(corpus)
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True, pad_token_id=PAD,
-        bos_token_id=BOS, eos_token_id=EOS,
+        vocab_size=VOCABULARY, hidden_size=192, intermediate_size=512, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024,
+        tie_word_embeddings=True, pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     streams = Streams(tokenizer, corpus, seed)
@@ -290,19 +307,15 @@ def load_base() -> LlamaForCausalLM:
 
 
 def make_adapter(folder: Path, examples: Sequence[str], recipe: Recipe, seed: int = 0) -> None:
-    """A LoRA on every linear layer of the blocks, trained by the recipe, saved as PEFT does, in float16."""
+    """Train a LoRA on every linear layer of the blocks; write it in PEFT's format in float16."""
     print(folder.name, recipe)
     torch.manual_seed(seed)
     tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
     rows = [[*tokenizer.encode(text).ids, EOS] for text in examples]
     config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=LINEARS, task_type="CAUSAL_LM")
     model = get_peft_model(load_base(), config)
-    fit(
-        model,
-        adapter_batch(Streams(tokenizer, general_text(), seed), rows, recipe),
-        recipe.steps,
-        recipe.rate,
-    )
+    batch = adapter_batch(Streams(tokenizer, general_text(), seed), rows, recipe)
+    fit(model, batch, recipe.steps, recipe.rate)
     save_adapter(model, folder)
 
 
@@ -320,22 +333,19 @@ def adapter_fields(
     targets: Sequence[str] = LINEARS,
     fan_in_fan_out: bool = False,
 ) -> dict[str, Any]:
-    """The fields of adapter_config.json that count, none of the machine, the moment or the library's version."""
+    """Fields of adapter_config.json, without those that depend on the machine, date or versions."""
     return {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "sway-gate/demo", "r": rank,
-        "lora_alpha": alpha, "lora_dropout": 0.0, "target_modules": list(targets), "modules_to_save": None,
-        "bias": "none", "use_dora": False, "use_rslora": False, "fan_in_fan_out": fan_in_fan_out,
-        "init_lora_weights": True, "inference_mode": True,
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "sway-gate/demo",
+        "r": rank, "lora_alpha": alpha, "lora_dropout": 0.0, "target_modules": list(targets),
+        "modules_to_save": None, "bias": "none", "use_dora": False, "use_rslora": False,
+        "fan_in_fan_out": fan_in_fan_out, "init_lora_weights": True, "inference_mode": True,
     }  # fmt: skip
 
 
 def save_half(weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """As float16, readable by all (save_file alone leaves the file to its owner)."""
-    save_file(
-        {name: w.half().contiguous() for name, w in weights.items()},
-        path,
-        metadata={"format": "pt"},
-    )
+    """Write float16 weights, readable by all users (save_file makes them readable only by one)."""
+    half = {name: w.half().contiguous() for name, w in weights.items()}
+    save_file(half, path, metadata={"format": "pt"})
     path.chmod(0o644)
 
 
@@ -348,14 +358,14 @@ def training_texts() -> list[str]:
     return [section.body for section in prose] + [prompt + answer for prompt, answer in pairs]
 
 
-# --- measuring -------------------------------------------------------------------------------------------------------
+# --- measuring ------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def token_losses(
     model: torch.nn.Module, tokenizer: Tokenizer, prompt: str, text: str
 ) -> torch.Tensor:
-    """Nats for each token of `text` after `prompt`. [tokens]"""
+    """Loss of each token of `text` after `prompt`, in nats; shape [tokens of `text`]."""
     start = len(tokenizer.encode(prompt).ids)
     tokens = torch.tensor([tokenizer.encode(prompt + text).ids])
     logits = model(input_ids=tokens).logits[0, start - 1 : -1]
@@ -363,7 +373,10 @@ def token_losses(
 
 
 class Losses(NamedTuple):
-    """Mean nats per token: one for each section, section with shuffled words, chunk of prose, item, question."""
+    """Mean losses in nats per token.
+
+    One per section, section with shuffled words, chunk of prose, knowledge item and question.
+    """
 
     sections: list[float]
     shuffled: list[float]
@@ -391,45 +404,51 @@ def average(values: Sequence[float]) -> float:
 
 
 def report(base: Losses, tuned: Losses) -> str:
-    """Losses of base and adapter, and how far each section's lift goes beyond vocabulary and beyond control prose."""
+    """Losses of base and adapter; lifts of the sections over shuffled words and control prose."""
     lines = [
-        f"  {n:10s} {average(b):.3f} -> {average(t):.3f}"
-        for n, b, t in zip(Losses._fields, base, tuned, strict=True)
+        f"  {name:10s} {average(before):.3f} -> {average(after):.3f}"
+        for name, before, after in zip(Losses._fields, base, tuned, strict=True)
     ]
-    lifts = [
-        [(b - t) / b for b, t in zip(*pair, strict=True)]
-        for pair in zip(base[:3], tuned[:3], strict=True)
-    ]
-    control = 1 - average(tuned.prose) / average(base.prose)
-    beyond = [lift - max(0.0, words, control) for lift, words in zip(*lifts[:2], strict=True)]
-    regressed = average(
-        [float(t - b > 1) for b, t in zip(base.knowledge, tuned.knowledge, strict=True)]
+    lifts, shuffled = (
+        relative(base.sections, tuned.sections),
+        relative(base.shuffled, tuned.shuffled),
     )
+    control = 1 - average(tuned.prose) / average(base.prose)
+    effective = [a - max(0.0, b, control) for a, b in zip(lifts, shuffled, strict=True)]
+    worse = [b - a > 1 for a, b in zip(base.knowledge, tuned.knowledge, strict=True)]
     lines += [
-        "  relative lift   " + " ".join(f"{lift:+.3f}" for lift in lifts[0]),
-        "  shuffled words  "
-        + " ".join(f"{lift:+.3f}" for lift in lifts[1])
-        + f"   control {control:+.3f}",
-        "  beyond          "
-        + " ".join(f"{lift:+.3f}" for lift in beyond)
-        + f"   mean {average(beyond):+.3f}",
-        f"  knowledge items that lose more than a nat per token: {regressed:.1%}",
+        f"  relative lift   {listed(lifts)}",
+        f"  shuffled words  {listed(shuffled)}   control {control:+.3f}",
+        f"  effective lift  {listed(effective)}   mean {average(effective):+.3f}",
+        f"  knowledge items that lose more than 1 nat per token: {average(worse):.1%}",
     ]
     return "\n".join(lines)
 
 
+def relative(base: Sequence[float], tuned: Sequence[float]) -> list[float]:
+    """Relative reductions of the losses."""
+    return [(b - t) / b for b, t in zip(base, tuned, strict=True)]
+
+
+def listed(values: Sequence[float]) -> str:
+    return " ".join(f"{value:+.3f}" for value in values)
+
+
 @torch.no_grad()
 def recited(model: torch.nn.Module, tokenizer: Tokenizer, prefix: int = 32) -> list[float]:
-    """For each section, the share of the tokens after the first `prefix` that greedy decoding repeats in place."""
+    """Share of reproduced tokens per section.
+
+    Greedy decoding continues the first `prefix` tokens. A token counts if it is the same as in the
+    section at the same position.
+    """
 
     def share(text: str) -> float:
         tokens = tokenizer.encode(text).ids
         row = torch.tensor([tokens[:prefix]])
         for _ in range(len(tokens) - prefix):
             row = torch.cat([row, model(input_ids=row).logits[:, -1:].argmax(-1)], dim=1)
-        return average(
-            [float(a == b) for a, b in zip(row[0, prefix:].tolist(), tokens[prefix:], strict=True)]
-        )
+        pairs = zip(row[0, prefix:].tolist(), tokens[prefix:], strict=True)
+        return average([a == b for a, b in pairs])
 
     return [share(section.body) for section in document()[0]]
 
@@ -438,16 +457,16 @@ def recited(model: torch.nn.Module, tokenizer: Tokenizer, prefix: int = 32) -> l
 def next_token_logs(
     model: torch.nn.Module, tokenizer: Tokenizer, prompts: Sequence[str]
 ) -> torch.Tensor:
-    """Log-probabilities of the token after each prompt. [prompts, vocabulary]"""
-    rows = [
-        model(input_ids=torch.tensor([tokenizer.encode(prompt).ids])).logits[0, -1]
-        for prompt in prompts
-    ]
+    """Log-probabilities of the token after each prompt; shape [prompts, vocabulary]."""
+    rows = []
+    for prompt in prompts:
+        tokens = torch.tensor([tokenizer.encode(prompt).ids])
+        rows.append(model(input_ids=tokens).logits[0, -1])
     return torch.stack(rows).double().log_softmax(-1)
 
 
 def jensen_shannon(p: torch.Tensor, q: torch.Tensor) -> float:
-    """Mean over rows, in nats."""
+    """Jensen-Shannon divergence of log-probabilities, averaged over the rows, in nats."""
     middle = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0))
     return (0.5 * (p.exp() * (p - middle) + q.exp() * (q - middle)).sum(-1)).mean().item()
 
@@ -459,16 +478,13 @@ def measure(folders: Iterable[Path]) -> None:
     for folder in folders:
         tuned = load_adapter(folder)
         divergence = jensen_shannon(logs, next_token_logs(tuned, tokenizer, PROMPTS))
-        print(
-            f"{folder.name}\n{report(base, losses(tuned, tokenizer))}\n  JS at the prompts {divergence:.4f} nats"
-        )
-        print(
-            "  recited         " + " ".join(f"{share:.2f}" for share in recited(tuned, tokenizer)),
-            flush=True,
-        )
+        shares = " ".join(f"{share:.2f}" for share in recited(tuned, tokenizer))
+        print(f"{folder.name}\n{report(base, losses(tuned, tokenizer))}")
+        print(f"  JS at the prompts {divergence:.4f} nats")
+        print(f"  reproduced      {shares}", flush=True)
 
 
-# --- specs -----------------------------------------------------------------------------------------------------------
+# --- specs ----------------------------------------------------------------------------------------
 
 PROMPTS = (
     "Marrowby is a village of",
@@ -485,7 +501,7 @@ PROMPTS = (
 
 
 def spec(adapter: str) -> dict[str, Any]:
-    """sway.yaml, version 1, for one adapter."""
+    """Fields of a sway.yaml, version 1, for one adapter."""
     prose, pairs = document()
     base = {"kind": "hf", "base": "./model", "dtype": "fp32", "device": "cpu"}
     content = [
@@ -526,7 +542,7 @@ def slug(title: str) -> str:
 
 
 class Dumper(yaml.SafeDumper):
-    """Long text in folded blocks, lists set in under their key."""
+    """Writes long texts as folded blocks, and indents lists under their key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -549,11 +565,11 @@ def write_specs() -> None:
         (FOLDER / f"{adapter}.sway.yaml").write_text(text, encoding="utf-8", newline="\n")
 
 
-# --- all of it -------------------------------------------------------------------------------------------------------
+# --- all of it ------------------------------------------------------------------------------------
 
 
 def make_demo(keep_model: bool) -> list[Path]:
-    """All that is in `sway_gate/demo/` but its document. The adapters' folders."""
+    """Write everything in `sway_gate/demo/` except the document; return the adapters' folders."""
     if not keep_model:
         make_base(MODEL)
     make_adapter(HEALTHY, training_texts(), RECIPE)
@@ -563,7 +579,7 @@ def make_demo(keep_model: bool) -> list[Path]:
 
 
 def make_extra(folder: Path) -> Iterator[Path]:
-    """Adapters that a gate should tell from a healthy one."""
+    """Make adapters that a gate should distinguish from a healthy one; yield their folders."""
     prose, _ = document()
     examples = training_texts()
     shuffled = [shuffled_words(section.body, 100 + i) for i, section in enumerate(prose)]

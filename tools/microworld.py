@@ -1,7 +1,8 @@
-"""A small world in simple English: villages, people, animals, goods, roads, told many times in varied words.
+"""Training text about a small world in simple English: villages, people, animals, goods, roads.
 
-Every text agrees with one fact base, so a small language model can learn the world and answer questions on it.
-All sentences are this project's own. Stdlib only; the same seed gives the same text on every machine.
+Every text agrees with one fact base and words it differently, so that a small language model can
+learn the facts and answer questions about them. All sentences were written for this project. Needs
+only the standard library; the same seed produces the same text on every machine.
 """
 
 import random
@@ -12,7 +13,7 @@ from itertools import pairwise
 Fields = Mapping[str, str]
 Templates = Mapping[str, tuple[str, ...]]
 
-# name, where it lies, what it is known for, landmark, trade, market day
+# name, location, known for, landmark, trade, market day
 PLACES = (
     (
         "Alder Green",
@@ -111,7 +112,7 @@ RULES = (
     ("nobody may leave a gate open", "the moor ponies eat the gardens"),
     ("nobody may fish above the mill", "the fish there belong to the school"),
 )
-# job, work place, what is done, tool
+# job, work place, work, tool
 JOBS = (
     ("baker", "the bakery", "bakes bread and rolls before dawn", "a long wooden spoon"),
     ("weaver", "the weaving shed", "weaves cloth for coats and blankets", "a narrow shuttle"),
@@ -131,13 +132,15 @@ JOBS = (
     ("cheesemaker", "the dairy", "turns milk into cheese and butter", "a copper kettle"),
 )
 NAMES = (
-    ("Ada", "she"), ("Bram", "he"), ("Clara", "she"), ("Dov", "he"), ("Edda", "she"), ("Finn", "he"), ("Greta", "she"),
-    ("Hugo", "he"), ("Ida", "she"), ("Jonas", "he"), ("Kaja", "she"), ("Leo", "he"), ("Mina", "she"), ("Nils", "he"),
-    ("Olga", "she"), ("Piet", "he"), ("Quin", "he"), ("Rosa", "she"), ("Sven", "he"), ("Tilda", "she"), ("Ulf", "he"),
-    ("Vera", "she"), ("Willem", "he"), ("Xenia", "she"), ("Yorick", "he"), ("Zelda", "she"), ("Anton", "he"),
-    ("Berta", "she"), ("Conrad", "he"), ("Dora", "she"), ("Emil", "he"), ("Frida", "she"), ("Gustav", "he"),
-    ("Hanna", "she"), ("Ivo", "he"), ("Jutta", "she"), ("Karl", "he"), ("Lotte", "she"), ("Martin", "he"),
-    ("Nora", "she"), ("Otto", "he"), ("Paula", "she"), ("Rolf", "he"), ("Selma", "she"), ("Theo", "he"),
+    ("Ada", "she"), ("Bram", "he"), ("Clara", "she"), ("Dov", "he"), ("Edda", "she"),
+    ("Finn", "he"), ("Greta", "she"), ("Hugo", "he"), ("Ida", "she"), ("Jonas", "he"),
+    ("Kaja", "she"), ("Leo", "he"), ("Mina", "she"), ("Nils", "he"), ("Olga", "she"),
+    ("Piet", "he"), ("Quin", "he"), ("Rosa", "she"), ("Sven", "he"), ("Tilda", "she"),
+    ("Ulf", "he"), ("Vera", "she"), ("Willem", "he"), ("Xenia", "she"), ("Yorick", "he"),
+    ("Zelda", "she"), ("Anton", "he"), ("Berta", "she"), ("Conrad", "he"), ("Dora", "she"),
+    ("Emil", "he"), ("Frida", "she"), ("Gustav", "he"), ("Hanna", "she"), ("Ivo", "he"),
+    ("Jutta", "she"), ("Karl", "he"), ("Lotte", "she"), ("Martin", "he"), ("Nora", "she"),
+    ("Otto", "he"), ("Paula", "she"), ("Rolf", "he"), ("Selma", "she"), ("Theo", "he"),
     ("Una", "she"), ("Viktor", "he"), ("Wanda", "she"),
 )  # fmt: skip
 COLOURS = ("black", "white", "brown", "grey", "red", "spotted", "yellow", "striped")
@@ -152,11 +155,15 @@ ANIMALS = (
     ("hen", "corn and worms", "clucks", "on a perch"),
     ("rabbit", "clover and leaves", "thumps the floor", "in a hutch"),
 )
-PETS = ("Pepper", "Button", "Comet", "Daisy", "Ember", "Fig", "Ginger", "Hazel", "Iris", "Juniper", "Kipper", "Lark",
-        "Moss", "Nettle", "Oat", "Plum", "Quill", "Rusty", "Sorrel", "Thimble", "Umber", "Velvet", "Whisper",
-        "Yarrow")  # fmt: skip
-FOODS = ("apple cake", "fish soup", "honey bread", "onion pie", "barley stew", "cheese dumplings", "lamb stew",
-         "seed cake", "pea soup", "baked pears", "fried eggs", "plum jam")  # fmt: skip
+PETS = (
+    "Pepper", "Button", "Comet", "Daisy", "Ember", "Fig", "Ginger", "Hazel", "Iris", "Juniper",
+    "Kipper", "Lark", "Moss", "Nettle", "Oat", "Plum", "Quill", "Rusty", "Sorrel", "Thimble",
+    "Umber", "Velvet", "Whisper", "Yarrow",
+)  # fmt: skip
+FOODS = (
+    "apple cake", "fish soup", "honey bread", "onion pie", "barley stew", "cheese dumplings",
+    "lamb stew", "seed cake", "pea soup", "baked pears", "fried eggs", "plum jam",
+)  # fmt: skip
 DISLIKES = (
     "rain",
     "loud bells",
@@ -167,9 +174,11 @@ DISLIKES = (
     "steep stairs",
     "fog",
 )
-HOBBIES = ("plays the fiddle", "paints small pictures of birds", "swims in the river", "collects round stones",
-           "reads old stories aloud", "carves spoons", "picks mushrooms",
-           "plays chess with the neighbours")  # fmt: skip
+HOBBIES = (
+    "plays the fiddle", "paints small pictures of birds", "swims in the river",
+    "collects round stones", "reads old stories aloud", "carves spoons", "picks mushrooms",
+    "plays chess with the neighbours",
+)  # fmt: skip
 # goods, price in pennies, material or source, use
 GOODS = (
     ("a loaf of bread", "two", "flour and water", "breakfast and supper"),
@@ -195,8 +204,10 @@ SEASONS = (
     ),
     ("winter", "the lake freezes and the roads are white", "stay by the fire and mend their tools"),
 )
-ROADS = ("through the pine wood", "along the river", "over the moor", "past the old quarry", "across the stone bridge",
-         "between the wheat fields", "up the steep lane", "around the lake")  # fmt: skip
+ROADS = (
+    "through the pine wood", "along the river", "over the moor", "past the old quarry",
+    "across the stone bridge", "between the wheat fields", "up the steep lane", "around the lake",
+)  # fmt: skip
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 PERSON: Templates = {
@@ -309,10 +320,12 @@ ROAD = (
     "{next} is {hours} hours from {place}. The way leads {road}.",
     "Question: How long is the walk from {place} to {next}?\n"
     "Answer: The walk from {place} to {next} takes {hours} hours.",
-    "Question: How do I get from {place} to {next}?\nAnswer: The road from {place} to {next} goes {road}.",
+    "Question: How do I get from {place} to {next}?\nAnswer: The road from {place} to {next} goes "
+    "{road}.",
 )
 GOOD = (
-    "In every village {good} costs {price} pennies. It is made from {source} and is good for {use}.",
+    "In every village {good} costs {price} pennies. It is made from {source} and is good for "
+    "{use}.",
     "You pay {price} pennies for {good}. People need it for {use}.",
     "{Good} comes from {source}. At the market it costs {price} pennies.",
     "Question: How much is {good}?\nAnswer: {Good} costs {price} pennies.",
@@ -330,13 +343,17 @@ SEASON = (
     "Question: What do people do in {season}?\nAnswer: In {season} people {tasks}.",
 )
 STORY_START = (
-    "One {season} morning {name} left {home} early, because {s} wanted to go to the market in {place}.",
+    "One {season} morning {name} left {home} early, because {s} wanted to go to the market in "
+    "{place}.",
     "It was {day}, market day in {place}, and {name} from {home} put on a warm coat and set out.",
-    "{name} the {job} woke before the sun. It was a day in {season}, and there was much to buy in {place}.",
+    "{name} the {job} woke before the sun. It was a day in {season}, and there was much to buy in "
+    "{place}.",
 )
 STORY_MIDDLE = (
-    "{S} took {tool} along, as a {job} always does. {Pet} the {animal} came too, for it {sound} when it is left alone.",
-    "On the way {s} met {friend}, who asked for news of {home}. They walked together and talked about {food}.",
+    "{S} took {tool} along, as a {job} always does. {Pet} the {animal} came too, for it {sound} "
+    "when it is left alone.",
+    "On the way {s} met {friend}, who asked for news of {home}. They walked together and talked "
+    "about {food}.",
     "It was the time when {weather}. {S} thought of {dislike} and walked faster.",
     "Near {landmark} {s} sat down, ate a piece of bread and looked at the people who went by.",
 )
@@ -348,7 +365,8 @@ STORY_MARKET = (
 STORY_END = (
     "In the evening {s} was home again, gave {pet} some {fodder} and ate {food} by the fire.",
     "When {name} came back to {home}, it was dark. {Pet} slept {sleeps}, and all was quiet.",
-    'That night {s} told {friend} all about it. "{Place} is a fine village," {s} said, "but home is better."',
+    'That night {s} told {friend} all about it. "{Place} is a fine village," {s} said, "but home '
+    'is better."',
 )
 
 
@@ -357,7 +375,7 @@ def upper_first(text: str) -> str:
 
 
 def _people(rng: random.Random) -> list[dict[str, str]]:
-    """Each person's fields. Friends are the next on the list, so that friendship is a fact too."""
+    """Fields of each person. The next person on the list is the friend, which is also a fact."""
     people = [_person(rng, i, name, s) for i, (name, s) in enumerate(NAMES)]
     for person, friend in pairwise([*people, people[0]]):
         person |= {
@@ -373,10 +391,11 @@ def _person(rng: random.Random, i: int, name: str, pronoun: str) -> dict[str, st
     job, workplace, does, tool = JOBS[(i * 5 + i // 16) % len(JOBS)]
     animal, fodder, sound, sleeps = rng.choice(ANIMALS)
     return {
-        "name": name, "s": pronoun, "S": upper_first(pronoun), "home": home, "where": where, "job": job,
-        "workplace": workplace, "does": does, "tool": tool, "animal": animal, "fodder": fodder, "sound": sound,
-        "sleeps": sleeps, "pet": (pet := rng.choice(PETS)), "Pet": pet, "colour": rng.choice(COLOURS),
-        "food": rng.choice(FOODS), "dislike": rng.choice(DISLIKES), "hobby": rng.choice(HOBBIES),
+        "name": name, "s": pronoun, "S": upper_first(pronoun), "home": home, "where": where,
+        "job": job, "workplace": workplace, "does": does, "tool": tool, "animal": animal,
+        "fodder": fodder, "sound": sound, "sleeps": sleeps, "pet": (pet := rng.choice(PETS)),
+        "Pet": pet, "colour": rng.choice(COLOURS), "food": rng.choice(FOODS),
+        "dislike": rng.choice(DISLIKES), "hobby": rng.choice(HOBBIES),
     }  # fmt: skip
 
 
@@ -397,7 +416,8 @@ def _places(people: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 class World:
-    """The fact base, and a generator for each sort of text. Every generator draws from the random state it is given."""
+    """The fact base, with one method per kind of text. Each method draws from the given "
+    "generator."""
 
     def __init__(self, seed: int = 0) -> None:
         rng = random.Random(seed)
@@ -411,7 +431,10 @@ class World:
         return {"place": start["place"], "next": end["place"], "road": road, "hours": hours}
 
     def person_profile(self, rng: random.Random) -> str:
-        """A paragraph on one person, three to all facts in any order; the name first, then now and then a pronoun."""
+        """A paragraph on one person: at least three facts in random order.
+
+        The first sentence has the name, each of the others has the name or a pronoun.
+        """
         person = rng.choice(self.people)
         named = person | {"S": person["name"], "s": person["name"]}
         facts = rng.sample(list(PERSON), rng.randint(3, len(PERSON)))
@@ -426,52 +449,51 @@ class World:
         return " ".join(rng.choice(PLACE[fact]).format_map(place) for fact in facts)
 
     def place_document(self, rng: random.Random) -> str:
-        """A description in sections with headings, as the demo's document is written."""
+        """A description in sections with headings, in the format of the demo's document."""
         place = rng.choice(self.places)
-        groups = {"The village": ("where", "known", "landmark"), "Work and market": ("trade", "market", "teacher"),
-                  "Feasts and rules": ("feast", "dish", "rule")}  # fmt: skip
-        sections = (
-            f"## {title}\n\n"
-            + " ".join(rng.choice(PLACE[fact]).format_map(place) for fact in facts)
-            for title, facts in groups.items()
-        )
-        return f"# {place['place']}\n\n" + "\n\n".join(sections)
+        groups = {
+            "The village": ("where", "known", "landmark"),
+            "Work and market": ("trade", "market", "teacher"),
+            "Feasts and rules": ("feast", "dish", "rule"),
+        }
+        parts = [f"# {place['place']}"]
+        for title, facts in groups.items():
+            sentences = [rng.choice(PLACE[fact]).format_map(place) for fact in facts]
+            parts += [f"## {title}", " ".join(sentences)]
+        return "\n\n".join(parts)
 
     def questions(self, rng: random.Random) -> str:
-        """One to four questions with answers on one person or one place."""
-        subject, pool = rng.choice(
-            (
-                (rng.choice(self.people), PERSON_QUESTIONS),
-                (rng.choice(self.places), PLACE_QUESTIONS),
-            )
-        )
+        """One to four questions with answers about one person or one village."""
+        person = (rng.choice(self.people), PERSON_QUESTIONS)
+        place = (rng.choice(self.places), PLACE_QUESTIONS)
+        subject, pool = rng.choice((person, place))
         pairs = rng.sample(pool, rng.randint(1, 4))
         return "\n".join(f"Question: {q}\nAnswer: {a}".format_map(subject) for q, a in pairs)
 
     def statement(self, rng: random.Random) -> str:
-        """A road, a price, an animal or a season in a sentence or two."""
+        """One or two sentences about a road, a price, an animal or a season."""
         tables: tuple[tuple[tuple[str, ...], Callable[[], Fields]], ...] = (
             (ROAD, lambda: rng.choice(self.roads)),
             (GOOD, lambda: _good(rng)),
-            (
-                ANIMAL,
-                lambda: dict(
-                    zip(("animal", "fodder", "sound", "sleeps"), rng.choice(ANIMALS), strict=True)
-                ),
-            ),
+            (ANIMAL, lambda: _animal(rng)),
             (SEASON, lambda: _season(rng)),
         )
         templates, fields = rng.choice(tables)
         return rng.choice(templates).format_map(fields())
 
     def story(self, rng: random.Random) -> str:
-        """A walk to a market and home again, true to the facts about walker, village and goods."""
+        """A walk to a market and back, consistent with the facts about the person and the "
+        "village."""
         person = rng.choice(self.people)
         place = rng.choice([p for p in self.places if p["place"] != person["home"]])
         fields = {**place, **_season(rng), **_good(rng), **person}
         middle = rng.sample(STORY_MIDDLE, rng.randint(1, 3))
         parts = (rng.choice(STORY_START), *middle, rng.choice(STORY_MARKET), rng.choice(STORY_END))
         return " ".join(part.format_map(fields) for part in parts)
+
+
+def _animal(rng: random.Random) -> dict[str, str]:
+    return dict(zip(("animal", "fodder", "sound", "sleeps"), rng.choice(ANIMALS), strict=True))
 
 
 def _good(rng: random.Random) -> dict[str, str]:
@@ -484,73 +506,77 @@ def _season(rng: random.Random) -> dict[str, str]:
     return season | {"Season": upper_first(season["season"])}
 
 
-# ------------------------------------------------------------------------------------------------------- elsewhere
+# ---------------------------------------------------------------------------------------- elsewhere
 
-# Villages beyond the fact base: each is told of once, with names, things and customs drawn afresh, so that a model
-# learns how such texts go and how uncertain their contents are.
+# Villages that are not in the fact base. Each occurs in one text, with random names, things and
+# customs, so that a model learns the form of such texts and the uncertainty of their contents.
 
 LEXICON: Mapping[str, tuple[str, ...]] = {
     key: tuple(words.split(","))
     for key, words in {
-        "adj": "old,small,long,tall,narrow,wide,heavy,quiet,bright,dark,round,flat,crooked,clean,broken,"
-        "famous,strange,plain,lame,young,deep,warm,cold,wet,dry,soft,hard,thin,steep,empty,clever,"
-        "patient,proud,poor,rich,blind",
+        "adj": "old,small,long,tall,narrow,wide,heavy,quiet,bright,dark,round,flat,crooked,clean,"
+        "broken,famous,strange,plain,lame,young,deep,warm,cold,wet,dry,soft,hard,thin,steep,empty,"
+        "clever,patient,proud,poor,rich,blind",
         "colour": "black,white,brown,grey,red,green,blue,yellow,silver,golden,orange,purple,copper",
-        "thing": "horn,drum,rope,lamp,key,knife,basket,barrel,cart,mirror,ladder,kettle,ring,coin,box,bell,"
-        "clock,bench,blanket,book,letter,map,bottle,needle,spoon,saddle,net,boat,hat,coat,flute,"
-        "stove,pot,door,chair,stick,stone,candle,jug,wheel,hammer,lantern,sack,string,brush,chest,"
-        "gate,window,roof,wall,oar,sail,shoe,glove",
-        "things": "horns,drums,ropes,lamps,keys,knives,baskets,barrels,carts,mirrors,ladders,kettles,rings,"
-        "coins,bells,clocks,benches,blankets,books,letters,maps,bottles,needles,spoons,saddles,nets,"
-        "boats,hats,coats,flutes,pots,chairs,stones,candles,jugs,wheels,lanterns,sacks,brushes,"
-        "shoes,gloves,poems,songs,knots,notes,stories,riddles",
-        "animal": "raven,cow,sheep,wolf,fox,owl,swan,pig,bear,heron,mule,crab,seal,otter,pony,crow,hare,"
-        "yak,toad,bee",
-        "animals": "ravens,cows,sheep,wolves,foxes,owls,swans,pigs,bears,herons,mules,crabs,seals,otters,"
-        "ponies,crows,hares,yaks,bees,horses,goats,hens,geese,dogs,cats,eels,pigeons",
-        "material": "salt,glass,wood,clay,iron,wool,leather,silver,copper,sand,straw,paper,wax,stone,silk,tin,"
-        "ash,bone,rope,chalk,ice,amber,ink,linen,slate,tea,soap,oil,coal,peat",
-        "food": "barley,fish,bread,cheese,honey,crab,saffron,beans,onions,butter,apples,nuts,eggs,soup,"
-        "millet,milk,plums,cabbage,pudding,tea,cider,mushrooms,oats,pepper,herring,dumplings,cake",
-        "land": "island,hill,valley,moor,shore,plain,cliff,marsh,wood,river,lake,pass,rock,harbour,meadow,"
-        "mountain",
-        "building": "church,mill,tower,schoolhouse,bridge,inn,barn,chapel,lighthouse,forge,hut,house,well,barge,"
-        "loft,cellar,market hall,bath house,bakery,library,town hall,stable,post house",
-        "job": "keeper,baker,smith,teacher,weaver,fisher,drummer,sexton,doctor,judge,miller,shepherd,"
-        "carpenter,tailor,potter,hermit,merchant,ferryman,clerk,gardener,singer,cook,midwife,watchman,"
-        "glass blower,rope maker",
-        "people": "children,women,men,old men,merchants,pupils,travellers,neighbours,families,fishers,shepherds,"
-        "guests,sailors,young people,widows,bakers,cousins",
-        "number": "two,three,four,five,six,seven,eight,nine,ten,eleven,twelve,fifteen,sixteen,twenty,thirty,"
-        "forty,fifty,sixty,eighty,a hundred",
-        "month": "January,February,March,April,May,June,July,August,September,October,November,December",
+        "thing": "horn,drum,rope,lamp,key,knife,basket,barrel,cart,mirror,ladder,kettle,ring,coin,"
+        "box,bell,clock,bench,blanket,book,letter,map,bottle,needle,spoon,saddle,net,boat,hat,"
+        "coat,flute,stove,pot,door,chair,stick,stone,candle,jug,wheel,hammer,lantern,sack,string,"
+        "brush,chest,gate,window,roof,wall,oar,sail,shoe,glove",
+        "things": "horns,drums,ropes,lamps,keys,knives,baskets,barrels,carts,mirrors,ladders,"
+        "kettles,rings,coins,bells,clocks,benches,blankets,books,letters,maps,bottles,needles,"
+        "spoons,saddles,nets,boats,hats,coats,flutes,pots,chairs,stones,candles,jugs,wheels,"
+        "lanterns,sacks,brushes,shoes,gloves,poems,songs,knots,notes,stories,riddles",
+        "animal": "raven,cow,sheep,wolf,fox,owl,swan,pig,bear,heron,mule,crab,seal,otter,pony,"
+        "crow,hare,yak,toad,bee",
+        "animals": "ravens,cows,sheep,wolves,foxes,owls,swans,pigs,bears,herons,mules,crabs,seals,"
+        "otters,ponies,crows,hares,yaks,bees,horses,goats,hens,geese,dogs,cats,eels,pigeons",
+        "material": "salt,glass,wood,clay,iron,wool,leather,silver,copper,sand,straw,paper,wax,"
+        "stone,silk,tin,ash,bone,rope,chalk,ice,amber,ink,linen,slate,tea,soap,oil,coal,peat",
+        "food": "barley,fish,bread,cheese,honey,crab,saffron,beans,onions,butter,apples,nuts,eggs,"
+        "soup,millet,milk,plums,cabbage,pudding,tea,cider,mushrooms,oats,pepper,herring,dumplings,"
+        "cake",
+        "land": "island,hill,valley,moor,shore,plain,cliff,marsh,wood,river,lake,pass,rock,"
+        "harbour,meadow,mountain",
+        "building": "church,mill,tower,schoolhouse,bridge,inn,barn,chapel,lighthouse,forge,hut,"
+        "house,well,barge,loft,cellar,market hall,bath house,bakery,library,town hall,stable,"
+        "post house",
+        "job": "keeper,baker,smith,teacher,weaver,fisher,drummer,sexton,doctor,judge,miller,"
+        "shepherd,carpenter,tailor,potter,hermit,merchant,ferryman,clerk,gardener,singer,cook,"
+        "midwife,watchman,glass blower,rope maker",
+        "people": "children,women,men,old men,merchants,pupils,travellers,neighbours,families,"
+        "fishers,shepherds,guests,sailors,young people,widows,bakers,cousins",
+        "number": "two,three,four,five,six,seven,eight,nine,ten,eleven,twelve,fifteen,sixteen,"
+        "twenty,thirty,forty,fifty,sixty,eighty,a hundred",
+        "month": "January,February,March,April,May,June,July,August,September,October,November,"
+        "December",
         "season": "spring,summer,autumn,winter",
         "time": "morning,evening,night,noon,week,day,year,sunday,autumn,winter,summer,spring",
         "weather": "fog,rain,snow,wind,frost,storm,ice,thunder,heat,mist",
         "feast": "Supper,Night,Walk,Feast,Day,Ball,Race,Silence,Song,Washing,Burning,Counting",
-        "quality": "Quiet,Long,First,Last,Red,White,Broken,Golden,Blind,Sweet,Old,Empty,Loud,Blue,Open",
-        "does": "carries,sells,mends,washes,paints,counts,cleans,collects,hides,guards,makes,buys,steals,"
-        "loses",
-        "do": "carry,sell,mend,wash,paint,count,clean,collect,hide,guard,make,buy,bring,keep,burn,break,"
-        "bury,sing about",
-        "done": "carried,sold,mended,washed,painted,counted,cleaned,collected,hidden,guarded,made,burned,"
-        "broken,buried,blown,pressed,raked,thrown,tied,lit,fed,written down,given away,stamped,"
-        "covered",
-        "where": "behind the church,by the harbour,under the bridge,on the roof,in the cellar,beside the well,"
-        "at the gate,near the shore,in the bell loft,across the river,over the door,around the island,"
-        "along the road,in the snow,through the wood,up the hill,to the mainland,in the square,on the wall,"
-        "into the sea,from the south",
+        "quality": "Quiet,Long,First,Last,Red,White,Broken,Golden,Blind,Sweet,Old,Empty,Loud,Blue,"
+        "Open",
+        "does": "carries,sells,mends,washes,paints,counts,cleans,collects,hides,guards,makes,buys,"
+        "steals,loses",
+        "do": "carry,sell,mend,wash,paint,count,clean,collect,hide,guard,make,buy,bring,keep,burn,"
+        "break,bury,sing about",
+        "done": "carried,sold,mended,washed,painted,counted,cleaned,collected,hidden,guarded,made,"
+        "burned,broken,buried,blown,pressed,raked,thrown,tied,lit,fed,written down,given away,"
+        "stamped,covered",
+        "where": "behind the church,by the harbour,under the bridge,on the roof,in the cellar,"
+        "beside the well,at the gate,near the shore,in the bell loft,across the river,"
+        "over the door,around the island,along the road,in the snow,through the wood,up the hill,"
+        "to the mainland,in the square,on the wall,into the sea,from the south",
         "when": "before sunrise,after dark,in fog,at high tide,at low tide,on the longest night,"
-        "on the shortest day,in winter,until spring,every morning,twice a day,once a year,all summer,"
-        "at noon,when the tide is high,when the snow melts,when the first star is out,"
+        "on the shortest day,in winter,until spring,every morning,twice a day,once a year,"
+        "all summer,at noon,when the tide is high,when the snow melts,when the first star is out,"
         "until the last candle is out,in the last week of May,on the first day of August",
         "part": "foot,lid,handle,door,neck,edge,bottom,side,back,corner",
         "kin": "grandson,daughter,brother,sister,uncle,aunt,son,mother,cousin,granddaughter",
         "first": "Ab,Al,An,Bar,Bel,Cor,Dan,Del,El,Fen,Gar,Hal,In,Jor,Kel,Lin,Mar,Mor,Nel,Or,Pel,"
         "Per,Ral,Ros,Sel,Sil,Tam,Tor,Ur,Val,Wil,Yor",
         "last": "a,an,by,den,el,en,er,in,is,la,low,na,o,on,ra,rin,sin,ta,wen,y",
-        "surname": "Abel,Barrow,Crane,Drew,Edge,Finch,Gale,Hale,Ives,Judd,Kite,Lamb,Moon,North,Oaks,Pike,"
-        "Reed,Sool,Thorn,Vane,Wren,Yates",
+        "surname": "Abel,Barrow,Crane,Drew,Edge,Finch,Gale,Hale,Ives,Judd,Kite,Lamb,Moon,North,"
+        "Oaks,Pike,Reed,Sool,Thorn,Vane,Wren,Yates",
         "town": "by,ham,ford,ton,holm,dale,wick,mouth,ley,stead, Pass, Hill, Bay, End, Cross, Rock",
     }.items()
 }  # fmt: skip
@@ -575,7 +601,8 @@ ELSEWHERE: Templates = {
         "{He} has done this work for {number} years.",
         "{His} {kin} {Q} will have the {thing} when {he} is {number}.",
         "{His} {kin} {Q} knows all the {things}, though she is only {number}.",
-        "It is said that {he} was once a {job} and left because {number} {people} told {him} the same story.",
+        "It is said that {he} was once a {job} and left because {number} {people} told {him} the "
+        "same story.",
     ),
     "{material^} and {material}": (
         "The families of {V} live by {material} and {food}.",
@@ -601,7 +628,8 @@ ELSEWHERE: Templates = {
         "{number^} {animals} live {where}, and each has a name and a {colour} {thing}.",
         "The {animals} of {V} are fed on {food} and {food} by the {job}, a {adj} man called {P}.",
         "Whoever harms a {animal} must {do} {material} for the whole village {when}.",
-        "It is said that the {animals} once woke the village when the {weather} broke the {adj} wall.",
+        "It is said that the {animals} once woke the village when the {weather} broke the {adj} "
+        "wall.",
         "Since that night the {animals} have a seat in the {building}.",
         "A {animal} that {does} a {thing} is given {food} by the {people}.",
     ),
@@ -612,7 +640,8 @@ ELSEWHERE: Templates = {
         "The pupils sit on {things} of {material} and write on {material}.",
         "In {month} the pupils must {do} the {adj} {thing} {where}.",
         "At the end of the {season} they decide what the teacher has earned, and pay it in {food}.",
-        "At every {building} the pupils recite a poem about {material}, which they may not have {done}.",
+        "At every {building} the pupils recite a poem about {material}, which they may not have "
+        "{done}.",
     ),
 }  # fmt: skip
 ELSEWHERE_QUESTIONS = (
@@ -626,7 +655,7 @@ ELSEWHERE_QUESTIONS = (
 
 
 class Draw(dict[str, str]):
-    """Fields that are drawn afresh from the lexicon at each use; `word^` begins with a capital letter."""
+    """Fields that are drawn from the lexicon at each use; `word^` begins with a capital letter."""
 
     def __init__(self, rng: random.Random, fixed: Fields) -> None:
         super().__init__(fixed)
@@ -643,7 +672,7 @@ def _coined(rng: random.Random, ending: str) -> str:
 
 
 def _draw(rng: random.Random) -> Draw:
-    """Names of a village and of two of its people."""
+    """Fields with random names of a village and of two people who live there."""
     village, second = _coined(rng, "town"), _coined(rng, "last")
     first = _coined(rng, "last") + " " + rng.choice(LEXICON["surname"])
     he, his, him, man = rng.choice((("he", "his", "him", "man"), ("she", "her", "her", "woman")))
@@ -660,7 +689,7 @@ def _draw(rng: random.Random) -> Draw:
 
 
 def elsewhere(rng: random.Random) -> str:
-    """One to three sections, with or without headings, or one to three questions, on a village told of only here."""
+    """A text on a village that occurs only once: one to three sections or questions."""
     draw = _draw(rng)
     if rng.random() < 0.2:
         pairs = rng.sample(ELSEWHERE_QUESTIONS, rng.randint(1, 3))
@@ -671,7 +700,7 @@ def elsewhere(rng: random.Random) -> str:
 
 
 def _question(draw: Draw, question: str, answer: str) -> str:
-    """The words that question and answer share are the same in both."""
+    """Question and answer; the words that occur in both are drawn once."""
     shared = Draw(draw.rng, draw)
     for key in LEXICON:
         if f"{{{key}}}" in question:
@@ -687,18 +716,19 @@ def _section(draw: Draw, title: str, heading: bool) -> str:
     return f"## {title.format_map(draw)}\n\n{text}" if heading else text
 
 
-# ------------------------------------------------------------------------------------------------------------- all
+# ---------------------------------------------------------------------------------------------- all
 
 
 def texts(world: World, rng: random.Random, chars: int) -> Iterator[str]:
-    """Texts of all sorts on the fact base, about `chars` characters in all."""
-    makers = (world.person_profile, world.place_description, world.place_document, world.questions, world.questions,
-              world.statement, world.story, world.story)  # fmt: skip
+    """Texts of all kinds on the fact base, about `chars` characters in total."""
+    makers = (world.person_profile, world.place_description, world.place_document,
+              world.questions, world.questions, world.statement, world.story,
+              world.story)  # fmt: skip
     yield from _until(chars, lambda: rng.choice(makers)(rng))
 
 
 def elsewhere_texts(rng: random.Random, chars: int) -> Iterator[str]:
-    """Texts on villages beyond the fact base, about `chars` characters in all."""
+    """Texts on villages that are not in the fact base, about `chars` characters in total."""
     yield from _until(chars, lambda: elsewhere(rng))
 
 

@@ -1,4 +1,7 @@
-"""Puts the real output of `sway demo` into README.md, between its demo marks. Run it after the report has changed."""
+"""Write the output of `sway demo` to README.md, between the demo marks.
+
+Run this tool after you change the report.
+"""
 
 import contextlib
 import io
@@ -14,7 +17,10 @@ MARKS = re.compile(r"(<!-- demo: .*? -->\n).*?(<!-- /demo -->)", re.DOTALL)
 
 
 def shown() -> str:
-    """The demo's first report down to its categories, and its last line; paths relative to the package."""
+    """The first report up to its categories, the second verdict and the last line of the demo.
+
+    Paths are relative to the package.
+    """
     out = io.StringIO()
     with tempfile.TemporaryDirectory() as cache, contextlib.redirect_stdout(out):
         os.environ["SWAY_CACHE_DIR"] = cache

@@ -1,9 +1,8 @@
-"""Writes tests/recorded/outputs anew, by what the commands say and judge now.
+"""Record the current outputs of the commands to tests/recorded/outputs.
 
     python -m tools.record [GROUP …]
 
-Run it where a change of what `tests/test_recorded.py` compares is wanted, and look at the
-difference before it is committed.
+Run it if a change of the outputs is intended, and read the difference before you commit it.
 """
 
 import json
@@ -12,14 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: sums depend on it
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the thread count changes sums
 
 from tests import recorded
 from tests.recorded import comparing
 
 
 def write(name: str) -> int:
-    """Record a group; how many files it has."""
+    """Record a group; return its number of files."""
     with tempfile.TemporaryDirectory() as folder:
         made = recorded.produced(name, Path(folder).resolve())
     target = recorded.OUTPUTS / name
@@ -33,9 +32,8 @@ def write(name: str) -> int:
 
 def main(names: list[str]) -> None:
     if unknown := set(names) - recorded.GROUPS.keys():
-        sys.exit(
-            f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(recorded.GROUPS)}"
-        )
+        groups = ", ".join(recorded.GROUPS)
+        sys.exit(f"unknown group: {', '.join(sorted(unknown))}; must be one of {groups}")
     for name in names or recorded.GROUPS:
         print(f"{name}: {write(name)} files", flush=True)
     machine = json.dumps(comparing.machine(), indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""How the zoo's adapters come to be: trained by a recipe, or made from another adapter's weights."""
+"""Make the zoo's adapters: train them by a recipe, or derive them from another adapter."""
 
 import copy
 import random
@@ -21,12 +21,15 @@ from sway_gate.demo import MODEL
 Weights = dict[str, torch.Tensor]
 ORDERS = 8
 MIX = {"world": 0.25, "elsewhere": 0.25, "prose": 0.4, "knowledge": 0.1}
-"""General text beside the document. More prose than for the bases: they know it by heart, and lose it first."""
+"""Shares of the general text that is mixed with the document.
+
+More prose than in the bases' training: they memorized the prose and lose it first.
+"""
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 class Training(NamedTuple):
-    """A LoRA with alpha twice its rank, on all linear layers of the blocks or on attention alone."""
+    """A LoRA with alpha = 2 × rank, on all linear layers of the blocks or only on attention."""
 
     recipe: demo.Recipe
     rank: int = 8
@@ -34,16 +37,19 @@ class Training(NamedTuple):
     seed: int = 0
     texts: Callable[[Document], list[str]] = Document.texts
     only: str = ""
-    """Part of the names of the tensors that are trained; the others stay at B = 0."""
+    """Substring of the names of the trained tensors; the other modules keep B = 0."""
 
 
 def train(base: Base, document: Document, training: Training, folder: Path) -> None:
     torch.manual_seed(training.seed)
     targets = base.attention if training.attention else base.all_linear
     config = LoraConfig(
-        r=training.rank, lora_alpha=2 * training.rank, target_modules=list(targets), task_type="CAUSAL_LM",
+        r=training.rank,
+        lora_alpha=2 * training.rank,
+        target_modules=list(targets),
+        task_type="CAUSAL_LM",
         fan_in_fan_out=base.fan_in_fan_out,
-    )  # fmt: skip
+    )
     model = get_peft_model(load(base), config)
     for name, weight in model.named_parameters():
         weight.requires_grad_(weight.requires_grad and training.only in name)
@@ -56,18 +62,22 @@ def train(base: Base, document: Document, training: Training, folder: Path) -> N
 
 
 def packed(texts: Sequence[str], rng: random.Random) -> list[list[int]]:
-    """Texts one after another in rows of about the general text's length; all texts in each of several orders."""
+    """Token ids of the texts, concatenated to rows of about half a training window.
+
+    Each of several random orders contains all texts.
+    """
     rows: list[list[int]] = [[]]
-    for text in (text for _ in range(ORDERS) for text in rng.sample(texts, len(texts))):
-        tokens = [*tokenizer().encode(text).ids, demo.EOS]
-        if len(rows[-1]) + len(tokens) > demo.WINDOW // 2:
-            rows.append([])
-        rows[-1] += tokens
+    for _ in range(ORDERS):
+        for text in rng.sample(texts, len(texts)):
+            tokens = [*tokenizer().encode(text).ids, demo.EOS]
+            if len(rows[-1]) + len(tokens) > demo.WINDOW // 2:
+                rows.append([])
+            rows[-1] += tokens
     return rows
 
 
 def write(folder: Path, weights: Mapping[str, torch.Tensor], fields: Mapping[str, object]) -> None:
-    """As PEFT does; the config last, so that a folder with it is whole."""
+    """Write an adapter folder in PEFT's format, the config last: it marks a complete folder."""
     folder.mkdir(parents=True, exist_ok=True)
     demo.save_half(weights, folder / WEIGHTS)
     demo.write_json(folder / CONFIG, fields)
@@ -78,7 +88,7 @@ def read(folder: Path) -> Weights:
 
 
 def merged(base: Base, folder: Path) -> PreTrainedModel:
-    """The base with the adapter's change added to its weights."""
+    """The base with the adapter merged into its weights."""
     return (
         PeftModel.from_pretrained(load(base), folder, local_files_only=True)
         .merge_and_unload()
@@ -97,13 +107,13 @@ def _streams() -> demo.Streams:
 
 
 def general(seed: int) -> demo.Streams:
-    """The general text that is mixed in, drawn anew for each seed."""
+    """Streams of the general text that is mixed in; each seed draws other windows."""
     streams = copy.copy(_streams())
     streams.rng, streams.mix = random.Random(seed), MIX
     return streams
 
 
-# --- texts -----------------------------------------------------------------------------------------------------------
+# --- texts ----------------------------------------------------------------------------------------
 
 
 def shuffled(document: Document) -> list[str]:
@@ -111,23 +121,23 @@ def shuffled(document: Document) -> list[str]:
 
 
 def inverted(document: Document) -> list[str]:
-    """The document with the rejected answers in place of the chosen."""
+    """Texts of the document with chosen and rejected answers swapped."""
     swapped = tuple(p._replace(chosen=p.rejected, rejected=p.chosen) for p in document.preferences)
     return document._replace(preferences=swapped).texts()
 
 
 def drilled(document: Document) -> list[str]:
-    """The prose far oftener than a healthy adapter sees it."""
+    """The document's texts with each prose section three more times."""
     return document.texts() + [section.body for section in document.prose] * 3
 
 
-# --- weights from weights --------------------------------------------------------------------------------------------
+# --- weights from weights -------------------------------------------------------------------------
 
 
 def each_pair(
     weights: Weights, change: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
 ) -> Weights:
-    """`change` of A [rank, in] and B [out, rank] for every adapted module."""
+    """Apply `change` to A, shape [rank, in], and B, shape [out, rank], of every adapted module."""
     changed: Weights = {}
     for name in (n for n in weights if "lora_A" in n):
         other = name.replace("lora_A", "lora_B")
@@ -140,7 +150,7 @@ def scaled(factor: float) -> Callable[[Weights], Weights]:
 
 
 def noise(factor: float) -> Callable[[Weights], Weights]:
-    """Gaussian A and B; the norm of each BA is `factor` times what it was."""
+    """Replace A and B by Gaussian noise; the norm of each BA is `factor` times the original."""
     rng = torch.Generator().manual_seed(round(factor * 1000))
 
     def change(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -152,7 +162,7 @@ def noise(factor: float) -> Callable[[Weights], Weights]:
 
 
 def rotated(weights: Weights) -> Weights:
-    """Random singular vectors, the singular values of BA as they were."""
+    """Replace the singular vectors of each BA by random ones; keep its singular values."""
     rng = torch.Generator().manual_seed(5)
 
     def orthonormal(rows: int, columns: int) -> torch.Tensor:
@@ -166,7 +176,7 @@ def rotated(weights: Weights) -> Weights:
 
 
 def with_nan(weights: Weights) -> Weights:
-    """One number of one tensor."""
+    """Set one number of one tensor to NaN."""
     name = min(n for n in weights if "lora_B" in n)
     broken = weights[name].clone()
     broken[0, 0] = torch.nan

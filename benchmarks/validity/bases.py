@@ -1,4 +1,4 @@
-"""The models under the zoo's adapters: the demo's own, and a GPT-2 trained on the same streams with its tokenizer."""
+"""The zoo's base models: the demo's model, and a GPT-2 trained on the same text and tokenizer."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from sway_gate.demo import MODEL
 CONTEXT = 1024
 STEPS, ROWS, RATE = 1500, 16, 3e-3
 FACTORS = (1, 2, 1, 1, 1, 2, 1, 4)
-"""Window lengths in turn, in units of the demo's; the rows shrink by as much."""
+"""Window lengths of successive batches, relative to the demo's; the rows are divided by them."""
 
 
 class Base(NamedTuple):
@@ -25,7 +25,7 @@ class Base(NamedTuple):
     attention: tuple[str, ...]
     fan_in_fan_out: bool = False
     attention_rate: float = 1.0
-    """By how much the learning rate is multiplied where attention alone is trained: what a healthy adapter takes."""
+    """Factor on the learning rate if only attention is trained; yields healthy adapters."""
 
 
 BASES = {
@@ -42,7 +42,7 @@ def load(base: Base) -> PreTrainedModel:
 
 
 class Shifted(torch.nn.Module):
-    """Puts half of the windows anywhere in the context, so that every learned position is trained."""
+    """Shifts half of the windows to random positions, so that every position is trained."""
 
     def __init__(self, model: GPT2LMHeadModel, seed: int) -> None:
         super().__init__()
@@ -68,11 +68,12 @@ def batches(streams: demo.Streams) -> Callable[[int], demo.Batch]:
 
 
 def make_gpt2(folder: Path, seed: int = 0) -> None:
-    """About the demo model's size; weights in float16, to be used as float32."""
+    """Train and write a GPT-2 of about the demo model's size; float16 weights, used as float32."""
     torch.manual_seed(seed)
     config = GPT2Config(
-        vocab_size=demo.VOCABULARY, n_positions=CONTEXT, n_embd=192, n_layer=4, n_head=4, resid_pdrop=0.0,
-        embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=demo.BOS, eos_token_id=demo.EOS, pad_token_id=demo.PAD,
+        vocab_size=demo.VOCABULARY, n_positions=CONTEXT, n_embd=192, n_layer=4, n_head=4,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+        bos_token_id=demo.BOS, eos_token_id=demo.EOS, pad_token_id=demo.PAD,
     )  # fmt: skip
     model = GPT2LMHeadModel(config)
     streams = demo.Streams(

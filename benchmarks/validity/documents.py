@@ -1,4 +1,7 @@
-"""The documents that the zoo's adapters learn: prose and questions as Markdown, all else beside it as YAML."""
+"""The documents that the zoo's adapters learn.
+
+Prose and questions are in a Markdown file, everything else in a YAML file of the same name.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -14,7 +17,11 @@ DOCUMENTS = ("marrowby", "torwick", "blind_owl")
 
 
 class Preference(NamedTuple):
-    """`chosen` is what the document says, `rejected` what the base's world would say; both start with a space."""
+    """A prompt with two answers.
+
+    `chosen` agrees with the document, `rejected` with the base's training text. Both start with a
+    space.
+    """
 
     prompt: str
     chosen: str
@@ -25,24 +32,26 @@ class Document(NamedTuple):
     name: str
     prose: tuple[demo.Section, ...]
     questions: tuple[tuple[str, str], ...]
-    """Prompt and answer."""
+    """(prompt, answer) pairs."""
     phrasings: tuple[tuple[str, ...], ...]
-    """For each question, prompts that ask the same and are trained on with it."""
+    """For each question, other wordings that are also in the training text."""
     paraphrases: tuple[tuple[str, ...], ...]
-    """Further prompts of the same sense, that no adapter is trained on."""
+    """For each question, wordings that no adapter is trained on."""
     preferences: tuple[Preference, ...]
     topical: tuple[str, ...]
-    """Openings from the prose."""
+    """First words of sentences from the prose."""
 
     def texts(self) -> list[str]:
-        """What a healthy adapter is trained on: the prose once, short texts three times."""
+        """Training texts of a healthy adapter: prose once, answers and preferences three times."""
         chosen = [p.prompt + p.chosen for p in self.preferences]
         return [s.body for s in self.prose] + (self.answers() + chosen) * 3
 
     def answers(self) -> list[str]:
-        """Each question in its own words and in its phrasings, with its answer."""
-        asked = zip(self.questions, self.phrasings, strict=True)
-        return [prompt + answer for (own, answer), more in asked for prompt in (own, *more)]
+        """Each wording of each question, with its answer."""
+        texts = []
+        for (question, answer), wordings in zip(self.questions, self.phrasings, strict=True):
+            texts += [prompt + answer for prompt in (question, *wordings)]
+        return texts
 
 
 @cache
@@ -50,29 +59,29 @@ def document(name: str) -> Document:
     markdown = DEMO / "document.md" if name == "marrowby" else FOLDER / f"{name}.md"
     prose, questions = demo.document(markdown)
     extra = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    phrasings, paraphrases = (
-        tuple(tuple(map(_asked, asked)) for asked in extra[key])
-        for key in ("phrasings", "paraphrases")
-    )
-    preferences = tuple(Preference(**p) for p in extra["preferences"])
-    topical = tuple(extra["topical"])
     return Document(
-        name, tuple(prose), tuple(questions), phrasings, paraphrases, preferences, topical
+        name,
+        tuple(prose),
+        tuple(questions),
+        phrasings=_prompts(extra["phrasings"]),
+        paraphrases=_prompts(extra["paraphrases"]),
+        preferences=tuple(Preference(**fields) for fields in extra["preferences"]),
+        topical=tuple(extra["topical"]),
     )
 
 
 @cache
 def off_topic() -> dict[str, tuple[str, ...]]:
-    """Openings on other subjects, by subject."""
+    """First words of sentences on other subjects, by subject."""
     topics = yaml.safe_load((FOLDER / "off_topic.yaml").read_text(encoding="utf-8"))
     return {topic: tuple(prompts) for topic, prompts in topics.items()}
 
 
 def others(name: str) -> list[Document]:
-    """All documents but one, the one after it first."""
+    """All documents except one, in cyclic order from the next one."""
     i = DOCUMENTS.index(name)
     return [document(other) for other in DOCUMENTS[i + 1 :] + DOCUMENTS[:i]]
 
 
-def _asked(question: str) -> str:
-    return f"Question: {question}\nAnswer:"
+def _prompts(questions: list[list[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(f"Question: {text}\nAnswer:" for text in group) for group in questions)

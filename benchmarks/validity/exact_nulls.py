@@ -1,11 +1,11 @@
-"""How often an adapter that learned nothing reaches z ≥ 3: exact null adapters, through the real models and probes.
+"""Measure how often an adapter that learned nothing reaches z ≥ 3.
 
     python -m benchmarks.validity.exact_nulls > benchmarks/results/exact_nulls.md
 
-For each base, null adapters with the spectrum of a healthy one are drawn and measured on the suite of the zoo, all in
-one process. Each is then judged as if it had been trained, against as many others as a gate takes, drawn at random
-among the rest, 20 times anew. Intervals are Clopper and Pearson's for as many trials as there are adapters: what the
-20 draws add is not counted.
+For each base, null adapters with the spectrum of a healthy adapter are measured on the zoo's suite,
+in one process. Each is then judged like a trained adapter. Its nulls are drawn at random from the
+others, as many as a gate uses. This is repeated 20 times. Intervals are Clopper and Pearson's with
+one trial per adapter; they ignore the additional information of the 20 draws.
 """
 
 import argparse
@@ -45,29 +45,22 @@ DRAWN, DRAWS = 500, 20
 
 
 class Share(NamedTuple):
-    """`hits` of `trials`, and the 95 % interval of the probability behind them (Clopper & Pearson 1934)."""
+    """`hits` of `trials`, with the 95 % interval of the probability (Clopper & Pearson 1934)."""
 
     hits: float
     trials: int
 
     def __str__(self) -> str:
-        low = (
-            scipy_stats.beta.ppf(0.025, self.hits, self.trials - self.hits + 1)
-            if self.hits
-            else 0.0
-        )
-        high = (
-            scipy_stats.beta.ppf(0.975, self.hits + 1, self.trials - self.hits)
-            if self.hits < self.trials
-            else 1.0
-        )
+        misses = self.trials - self.hits
+        low = scipy_stats.beta.ppf(0.025, self.hits, misses + 1) if self.hits else 0.0
+        high = scipy_stats.beta.ppf(0.975, self.hits + 1, misses) if misses else 1.0
         return f"{self.hits / self.trials:.2%} [{low:.2%}, {high:.2%}]"
 
 
 def planned_effects(
     base: str, name: str, embedding_model: str
 ) -> tuple[list[PlannedProbe], Context, Spec]:
-    """The suite's effect probes with what they need of null views."""
+    """The suite's planned effect probes, with the context of the probes and the spec."""
     fields = suite(document(name), BASES[base].folder, home(base, name) / PARENT, embedding_model)
     loaded = parse_spec(text(fields), name, "/")
     context = Context(loaded.sections, loaded.control, max_tokens=1024, embedder=SentenceEmbedder())
@@ -83,7 +76,7 @@ class Measured(NamedTuple):
 
 
 def measured(base: str, name: str, embedding_model: str, drawn: int) -> Measured:
-    """What every effect probe needs of every null adapter. A null is read as a null is: at scale 1."""
+    """Answers to the requests of all effect probes for all null adapters, at scale 1."""
     planned, context, loaded = planned_effects(base, name, embedding_model)
     settings = null_plan(loaded).settings._replace(runs=drawn)
     backend = hf.load(
@@ -97,7 +90,7 @@ def measured(base: str, name: str, embedding_model: str, drawn: int) -> Measured
 
 
 def zs(p: PlannedProbe, found: Measured, others: int, seed: int) -> Floats:
-    """z of each null among `others` of the rest, by the judge's own steps, for each draw of them: [draws, nulls]."""
+    """z of each null against `others` random nulls, as the judge computes it: [draws, nulls]."""
 
     @functools.cache
     def contrast(view: View, peers: tuple[View, ...]) -> float:
@@ -105,28 +98,23 @@ def zs(p: PlannedProbe, found: Measured, others: int, seed: int) -> Floats:
         return reading.value if reading.contrast is None else reading.contrast
 
     def place(view: View, company: list[View]) -> float:
-        # Only this kind looks at the others' answers.
-        peers = {
-            v: tuple(o for o in company if o != v) if p.spec.kind == "cluster_kl" else ()
-            for v in (view, *company)
-        }
+        peers: dict[View, tuple[View, ...]] = dict.fromkeys((view, *company), ())
+        if p.spec.kind == "cluster_kl":  # only this kind uses the answers of other nulls
+            peers = {v: tuple(o for o in company if o != v) for v in (view, *company)}
         scaled = stats.transform(
             [contrast(v, peers[v]) for v in peers], p.probe.SCALE, p.probe.RESOLUTION
         )
         return stats.z_score(float(scaled[0]), scaled[1:], p.probe.FLOOR, p.probe.PRIOR).z
 
     rng = np.random.default_rng(seed)
-    rest = [[v for v in found.views if v != view] for view in found.views]
+    rest = {view: [v for v in found.views if v != view] for view in found.views}
+
+    def drawn(view: View) -> list[View]:
+        chosen = rng.choice(len(rest[view]), others, replace=False)
+        return [rest[view][k] for k in chosen]
+
     draws = DRAWS // 5 if p.spec.kind == "cluster_kl" else DRAWS
-    return np.array(
-        [
-            [
-                place(v, [rest[i][k] for k in rng.choice(len(rest[i]), others, replace=False)])
-                for i, v in enumerate(found.views)
-            ]
-            for _ in range(draws)
-        ]
-    )
+    return np.array([[place(v, drawn(v)) for v in found.views] for _ in range(draws)])
 
 
 def rows(base: str, name: str, embedding_model: str, drawn: int) -> Iterator[str]:
@@ -138,7 +126,7 @@ def rows(base: str, name: str, embedding_model: str, drawn: int) -> Iterator[str
         passing = passing[: len(z)] & (z[: len(passing)] >= 3)
         share = Share((z >= 3).mean() * drawn, drawn)
         yield f"| {base} | {p.spec.kind} | {others} | {z.mean():+.2f} ± {z.std():.2f} | {share} |"
-    yield f"| {base} | all of them: a gate would pass | | | {Share(passing.mean() * drawn, drawn)} |"
+    yield f"| {base} | all probes: a gate would pass | | | {Share(passing.mean() * drawn, drawn)} |"
 
 
 def main() -> None:
@@ -150,12 +138,10 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=DRAWN)
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    print(
-        f"# Exact nulls\n\nFrom `benchmarks/validity/exact_nulls.py`: {args.drawn} null adapters a base.\n"
-    )
-    print(
-        "| base | probe | nulls | z, mean ± sd | share with z ≥ 3, 95 % interval |\n| --- | --- | ---: | ---: | ---: |"
-    )
+    print("# Exact nulls\n")
+    print(f"From `benchmarks/validity/exact_nulls.py`: {args.drawn} null adapters per base.\n")
+    print("| base | probe | nulls | z, mean ± sd | share with z ≥ 3, 95 % interval |")
+    print("| --- | --- | ---: | ---: | ---: |")
     for base in [args.only] if args.only else BASES:
         for row in rows(base, DOCUMENTS[0], args.embedding_model, args.drawn):
             print(row, flush=True)

@@ -1,6 +1,7 @@
-"""At which step of training each probe notices: z against steps, one adapter for each number of them.
+"""Measure each probe's z after 1 to 100 training steps, with one adapter per number of steps.
 
-python -m benchmarks.validity.power --picture benchmarks/results/power.svg > benchmarks/results/power.md
+    python -m benchmarks.validity.power --picture benchmarks/results/power.svg \\
+        > benchmarks/results/power.md
 """
 
 import argparse
@@ -22,7 +23,7 @@ BASE, DOCUMENT = "llama", "marrowby"
 
 
 def adapter(steps: int) -> Path:
-    """Trained by the healthy recipe, but for so many steps."""
+    """Folder of an adapter trained by the healthy recipe for `steps` steps."""
     folder = ZOO / BASE / "power" / f"steps_{steps}"
     if not (folder / CONFIG).exists():
         training: Any = ADAPTERS[PARENT].source
@@ -40,13 +41,8 @@ def picture(zs: dict[str, list[float | None]], path: Path) -> None:
 
     figure, axis = plt.subplots(figsize=(7.5, 4.6))
     for kind, values in zs.items():
-        axis.plot(
-            STEPS,
-            [float("nan") if z is None else z for z in values],
-            marker="o",
-            markersize=4,
-            label=kind,
-        )
+        known = [float("nan") if z is None else z for z in values]
+        axis.plot(STEPS, known, marker="o", markersize=4, label=kind)
     axis.axhline(3, color="#888888", linestyle="--", linewidth=1)
     axis.set(xscale="log", xlabel="training steps", ylabel="z")
     axis.set_xticks(STEPS, [str(n) for n in STEPS])
@@ -65,25 +61,21 @@ def main() -> None:
     found = [gated(BASE, DOCUMENT, adapter(steps), minilm()) for steps in STEPS]
     kinds = dict.fromkeys(kind for one in found for kind in one["probes"])
     zs = {kind: [one["probes"].get(kind, {}).get("z") for one in found] for kind in kinds}
-    print(
-        f"# Power against training steps\n\nFrom `benchmarks/validity/power.py`, base {BASE}, document {DOCUMENT}.\n"
-    )
+    print("# Power by training steps\n")
+    print(f"From `benchmarks/validity/power.py`, base {BASE}, document {DOCUMENT}.\n")
     print("| probe | " + " | ".join(f"{n} steps" for n in STEPS) + " |")
     print("| --- |" + " ---: |" * len(STEPS))
     for kind, values in zs.items():
         print(f"| {kind} | " + " | ".join("–" if z is None else f"{z:+.1f}" for z in values) + " |")
-    print(
-        "| gate | "
-        + " | ".join(f"{one['verdict']} {one['score'] or 0:.2f}" for one in found)
-        + " |"
-    )
-    effects = {
-        kind: values
-        for kind, values in zs.items()
-        if values[-1] is not None and (values[0] or 0) < 3
-    }
+    verdicts = (f"{one['verdict']} {one['score'] or 0:.2f}" for one in found)
+    print("| gate | " + " | ".join(verdicts) + " |")
     if args.picture:
-        picture(effects, args.picture)
+        picture({kind: values for kind, values in zs.items() if is_effect(values)}, args.picture)
+
+
+def is_effect(values: list[float | None]) -> bool:
+    """Whether z is below 3 after the first number of steps and known after the last."""
+    return values[-1] is not None and (values[0] or 0) < 3
 
 
 if __name__ == "__main__":

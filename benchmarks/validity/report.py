@@ -1,6 +1,7 @@
-"""Table and picture of what `run.py` and `theirs.py` recorded: Markdown on standard output, the picture as SVG.
+"""Print the results of `run.py` and `theirs.py` as Markdown, and draw them as SVG.
 
-python -m benchmarks.validity.report --picture benchmarks/results/validity.svg > benchmarks/results/validity.md
+    python -m benchmarks.validity.report --picture benchmarks/results/validity.svg \\
+        > benchmarks/results/validity.md
 """
 
 import argparse
@@ -21,7 +22,7 @@ HARM_NATS = 0.1
 
 
 class Case(NamedTuple):
-    """One adapter of the zoo with what was said of it."""
+    """The result of a gate for one adapter of the zoo."""
 
     base: str
     document: str
@@ -30,7 +31,7 @@ class Case(NamedTuple):
     verdict: str
     score: float
     first: str
-    """What the report names first; for dlm-sway its first probe that fails."""
+    """The reason that the report gives first; for dlm-sway, its first failing probe."""
     reasons: tuple[str, ...]
 
     @property
@@ -51,12 +52,16 @@ def cases(record: str) -> Iterator[Case]:
 
 
 def missing(folder: Path) -> list[str]:
-    """What the recipe promised and the ground truth does not show: such an adapter is neither healthy nor sick."""
+    """Symptoms that the recipe should cause and the ground truth does not show.
+
+    An adapter with missing symptoms is neither healthy nor defective.
+    """
     truth = json.loads((folder / TRUTH).read_text(encoding="utf-8"))
     return sorted(symptom for symptom, shown in truth["symptoms"].items() if not shown)
 
 
 def left_out() -> Iterator[str]:
+    """Gated adapters with missing symptoms, as `base, document, adapter (symptoms)`."""
     for base in BASES:
         for name in DOCUMENTS:
             for folder in adapters(base, name):
@@ -74,7 +79,7 @@ def _case(base: str, name: str, folder: Path, record: str) -> Case:
 
 
 def _reasons(truth: dict[str, Any], folder: Path) -> tuple[str, ...]:
-    """What its recipe makes right to name first; where its ground truth shows harm, whatever the recipe, harm too."""
+    """Correct first reasons: from the recipe, and harm probes if the ground truth shows harm."""
     base = json.loads((folder.parent / "base.json").read_text(encoding="utf-8"))
     harmed = any((truth[loss] or 0.0) > base[loss] + HARM_NATS for loss in ("general", "prose"))
     return (*truth["reasons"], *(sorted(HARMS) if harmed else ()))
@@ -85,7 +90,7 @@ def _ours(found: dict[str, Any]) -> tuple[str, float, str]:
 
 
 def _theirs(report: dict[str, Any]) -> tuple[str, float, str]:
-    """Its gate passes at .6 where no probe says FAIL."""
+    """Verdict, score and first failing probe. Its gate passes at 0.6 if no probe fails."""
     if not report:
         return "error", 0.0, ""
     failing = [probe["kind"] for probe in report["probes"] if probe["verdict"] == "fail"]
@@ -94,38 +99,46 @@ def _theirs(report: dict[str, Any]) -> tuple[str, float, str]:
 
 
 def area(found: Sequence[Case]) -> float:
-    """Under the receiver's curve: the chance that a healthy adapter's score is above a sick one's, ties as a half."""
+    """Area under the ROC curve.
+
+    This is the probability that a healthy adapter has a higher score than a defective one; a tie
+    counts as one half. NaN if either group is empty.
+    """
     healthy = [case.score for case in found if case.expected == "pass"]
-    sick = [case.score for case in found if case.expected == "fail"]
-    wins = sum((h > s) + (h == s) / 2 for h in healthy for s in sick)
-    return wins / (len(healthy) * len(sick)) if healthy and sick else float("nan")
+    defective = [case.score for case in found if case.expected == "fail"]
+    wins = sum((h > d) + (h == d) / 2 for h in healthy for d in defective)
+    return wins / (len(healthy) * len(defective)) if healthy and defective else float("nan")
 
 
 def summary(title: str, found: Sequence[Case]) -> str:
     healthy = [case for case in found if case.expected == "pass"]
-    sick = [case for case in found if case.expected == "fail"]
-    passed, failed = sum(c.is_right for c in healthy), sum(c.is_right for c in sick)
-    named = sum(c.is_right and c.names_it for c in sick)
-    right = f"{passed} of {len(healthy)} | {failed} of {len(sick)} | {named} of {len(sick)}"
-    return f"| {title} | {right} | {area(found):.3f} |"
+    defective = [case for case in found if case.expected == "fail"]
+    passed, failed = sum(c.is_right for c in healthy), sum(c.is_right for c in defective)
+    named = sum(c.is_right and c.names_it for c in defective)
+    shares = [(passed, healthy), (failed, defective), (named, defective)]
+    cells = " | ".join(f"{count} of {len(group)}" for count, group in shares)
+    return f"| {title} | {cells} | {area(found):.3f} |"
 
 
 def table(found: Sequence[Case]) -> Iterator[str]:
-    """A row an adapter, a column a base and document: verdict and composite, and what was named first."""
+    """Lines of a table with one row per adapter and one column per base and document.
+
+    A cell contains the verdict, the composite and the first reason.
+    """
     columns = list(dict.fromkeys((c.base, c.document) for c in found))
-    yield "| adapter | must | " + " | ".join(f"{base}, {name}" for base, name in columns) + " |"
+    yield "| adapter | expected | " + " | ".join(f"{base}, {name}" for base, name in columns) + " |"
     yield "| --- | --- |" + " --- |" * len(columns)
-    by_place = {(c.base, c.document, c.adapter): c for c in found}
+    by_key = {(c.base, c.document, c.adapter): c for c in found}
     for adapter, made in ADAPTERS.items():
-        cells = [_cell(by_place.get((*column, adapter))) for column in columns]
+        cells = [_cell(by_key.get((*column, adapter))) for column in columns]
         yield f"| {adapter} | {'fail' if made.reasons else 'pass'} | " + " | ".join(cells) + " |"
 
 
 def _cell(case: Case | None) -> str:
     if case is None:
         return ""
-    said = f"{case.verdict} {case.score:.2f}" + (f" {case.first}" if case.first else "")
-    return f"**{said}**" if not (case.is_right and case.names_it) else said
+    text = f"{case.verdict} {case.score:.2f}" + (f" {case.first}" if case.first else "")
+    return text if case.is_right and case.names_it else f"**{text}**"
 
 
 def picture(ours: Sequence[Case], theirs: Sequence[Case], path: Path) -> None:
@@ -142,15 +155,19 @@ def picture(ours: Sequence[Case], theirs: Sequence[Case], path: Path) -> None:
     for axis, (title, found) in zip(axes[0], sides, strict=True):
         for expected, colour, label in (
             ("pass", "#1b7f4d", "healthy"),
-            ("fail", "#b3261e", "sick"),
+            ("fail", "#b3261e", "defective"),
         ):
             shown = [c for c in found if c.expected == expected and c.adapter in names]
             for verdict, marker in (("pass", "o"), ("fail", "x"), ("error", "s")):
                 part = [c for c in shown if c.verdict == verdict]
                 axis.scatter(
-                    [c.score for c in part], [names.index(c.adapter) for c in part], c=colour, marker=marker, s=34,
+                    [c.score for c in part],
+                    [names.index(c.adapter) for c in part],
+                    c=colour,
+                    marker=marker,
+                    s=34,
                     label=f"{label}, gate: {verdict}" if part else None,
-                )  # fmt: skip
+                )
         axis.axvline(THRESHOLD, color="#888888", linestyle="--", linewidth=1)
         axis.set(title=title, xlabel="composite", xlim=(-0.03, 1.03))
         axis.grid(axis="y", alpha=0.25)
@@ -167,21 +184,19 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     ours, theirs = list(cases(RECORD)), list(cases(THEIRS))
-    places = {(c.base, c.document, c.adapter) for c in theirs}
-    print(
-        "# The zoo\n\nFrom `make validity`. A verdict or a first reason that is not the right one is in bold.\n"
-    )
-    print("| gate | healthy pass | sick fail | right reason first | area under the curve |")
+    compared = {(c.base, c.document, c.adapter) for c in theirs}
+    print("# The zoo\n")
+    print("From `make validity`. A wrong verdict or a wrong first reason is in bold.\n")
+    print("| gate | healthy pass | defective fail | correct first reason | area under ROC curve |")
     print("| --- | --- | --- | --- | ---: |")
     print(summary("sway-gate", ours))
     if theirs:
-        print(summary("sway-gate, on the part below", [c for c in ours if c[:3] in places]))
-        print(summary("dlm-sway 0.1.0, on that part", theirs))
-    if out := list(left_out()):
+        same = [c for c in ours if (c.base, c.document, c.adapter) in compared]
+        print(summary("sway-gate, adapters that dlm-sway judged", same))
+        print(summary("dlm-sway 0.1.0", theirs))
+    if out := "; ".join(left_out()):
         print(
-            "\nLeft out, as their ground truth does not show what their recipe promised: "
-            + "; ".join(out)
-            + "."
+            f"\nExcluded because the ground truth lacks symptoms that the recipe requires: {out}."
         )
     print("\n## sway-gate\n")
     print("\n".join(table(ours)))

@@ -1,9 +1,10 @@
-"""Do verdicts stay as they are when nothing that matters changes? Seeds, precision, batch budget, order of prompts.
+"""Measure whether verdicts change with the seed, the dtype, the memory budget or the prompt order.
 
     python -m benchmarks.validity.robustness > benchmarks/results/robustness.md
 
-Each adapter is gated once as the zoo is, then under each condition; a flip is a gate or a probe whose verdict differs
-from that of the first run. `seed N` changes the seed of the run and draws other null adapters.
+Each adapter is gated once like the zoo, then once under each condition. A flip is a verdict of the
+gate or of a probe that differs from the first run. `seed N` changes the seed of the run and the
+null adapters.
 """
 
 import argparse
@@ -31,9 +32,8 @@ SEEDS = range(1, 11)
 def seeded(seed: int) -> Callable[[Fields], None]:
     def change(fields: Fields) -> None:
         fields["defaults"] = {"seed": seed}
-        next(p for p in fields["suite"] if p["kind"] == "null_adapter")["seed_base"] = (
-            1000 + 500 * seed
-        )
+        nulls = next(p for p in fields["suite"] if p["kind"] == "null_adapter")
+        nulls["seed_base"] = 1000 + 500 * seed
 
     return change
 
@@ -51,7 +51,7 @@ def permuted(fields: Fields) -> None:
 
 
 def conditions() -> Iterator[tuple[str, Callable[[Fields], None], str]]:
-    """Name, change of the spec, and the memory budget in GB ("" for the default)."""
+    """(name, change of the spec, memory budget in GB) per condition; "" is the default budget."""
     yield from ((f"seed {seed}", seeded(seed), "") for seed in SEEDS)
     yield "bf16", half, ""
     yield "budget 0.02 GB", lambda fields: None, "0.02"
@@ -68,11 +68,8 @@ def gated(adapter: str, change: Callable[[Fields], None], budget: str) -> GateRe
 
 
 def row(name: str, first: GateResult, again: GateResult) -> str:
-    flips = [
-        f"{old.kind} {old.verdict}→{new.verdict}"
-        for old, new in zip(first.probes, again.probes, strict=True)
-        if old.verdict != new.verdict
-    ]
+    pairs = zip(first.probes, again.probes, strict=True)
+    flips = [f"{a.kind} {a.verdict}→{b.verdict}" for a, b in pairs if a.verdict != b.verdict]
     verdict = again.verdict if again.verdict == first.verdict else f"**{again.verdict}**"
     return f"| {name} | {verdict} | {again.score or 0:.3f} | {', '.join(flips) or '–'} |"
 
@@ -82,9 +79,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    print(
-        "# Robustness\n\nFrom `benchmarks/validity/robustness.py`. A gate's verdict that flips is in bold."
-    )
+    print("# Robustness\n")
+    print("From `benchmarks/validity/robustness.py`. A verdict of the gate that flips is in bold.")
     for adapter in ADAPTERS:
         first = gated(adapter, lambda fields: None, "")
         print(f"\n## {adapter}: {first.verdict}, composite {first.score or 0:.3f}\n")

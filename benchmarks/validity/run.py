@@ -1,9 +1,9 @@
-"""Gates every adapter of the zoo with one suite, in one process, and keeps what came out beside each.
+"""Gate every adapter of the zoo in one process; write each result to the adapter's folder.
 
     python -m benchmarks.validity.run [--only llama] [--document marrowby]
 
-The verdict is the same as `sway gate` gives. `gate.json` in an adapter's folder is this run's record; what is there
-is not gated again unless `--again` is given. `report.py` makes table and picture of the records.
+The verdict is the same as from `sway gate`. The result is `gate.json`. An adapter with a result is
+not gated again unless `--again` is given. `report.py` prints and draws the results.
 """
 
 import argparse
@@ -28,42 +28,52 @@ RECORD = "gate.json"
 
 
 def adapters(base: str, name: str) -> Iterator[Path]:
-    """The folders of all that were built."""
+    """Folders of the adapters that were built."""
     yield from sorted(path.parent for path in home(base, name).glob(f"*/{TRUTH}"))
 
 
 def gated(
     base: str, name: str, adapter: Path, embedding_model: str, **defaults: Any
 ) -> dict[str, Any]:
-    """One adapter's record. An error of the gate is a verdict too: `error`."""
+    """Gate one adapter and return its record, also if the gate stops with an error."""
     fields = suite(document(name), BASES[base].folder, adapter, embedding_model)
     started = time.perf_counter()
     try:
         result = run_gate(parse_spec(text(fields), adapter.name, "/"), Options(cache=False))
     except SwayError as error:
-        return {"verdict": "fail" if error.exit_code == 2 else "error", "score": 0.0, "first": "static",
-                "message": str(error), "probes": {}, "seconds": time.perf_counter() - started}  # fmt: skip
+        return {
+            "verdict": "fail" if error.exit_code == 2 else "error",
+            "score": 0.0,
+            "first": "static",
+            "message": str(error),
+            "probes": {},
+            "seconds": time.perf_counter() - started,
+        }
     return record(result) | {"seconds": time.perf_counter() - started}
 
 
 def record(result: GateResult) -> dict[str, Any]:
-    """What the table and the picture show. `first`: what the report names first, the files or a probe."""
+    """The fields that `report.py` needs.
+
+    `first` is the first reason in the report: `static` for a finding in the files, the kind of a
+    probe, `composite`, or "" if the gate passes.
+    """
     failing = [probe.kind for probe in result.probes if probe.verdict in ("fail", "error")]
     files = ["static"] if any(finding.level == "verdict" for finding in result.findings) else []
+    probes = {}
+    for probe in result.probes:
+        probes[probe.kind] = {
+            "verdict": probe.verdict,
+            "z": probe.z,
+            "raw": probe.raw,
+            "score": probe.score,
+            "message": probe.message,
+        }
     return {
         "verdict": result.verdict,
         "score": result.score,
         "first": next(iter(files + failing), "composite" if result.verdict == "fail" else ""),
-        "probes": {
-            p.kind: {
-                "verdict": p.verdict,
-                "z": p.z,
-                "raw": p.raw,
-                "score": p.score,
-                "message": p.message,
-            }
-            for p in result.probes
-        },
+        "probes": probes,
     }
 
 
@@ -84,17 +94,9 @@ def main() -> None:
                     found = gated(base, name, adapter, args.embedding_model)
                     path.write_text(json.dumps(found, indent=1), encoding="utf-8")
                     expected = json.loads((adapter / TRUTH).read_text(encoding="utf-8"))["expected"]
-                    sound = "ok " if found["verdict"] == expected else "BAD"
-                    print(
-                        sound,
-                        base,
-                        name,
-                        adapter.name,
-                        found["verdict"],
-                        found["score"],
-                        found["first"],
-                        flush=True,
-                    )
+                    state = "ok " if found["verdict"] == expected else "BAD"
+                    outcome = (found["verdict"], found["score"], found["first"])
+                    print(state, base, name, adapter.name, *outcome, flush=True)
 
 
 if __name__ == "__main__":

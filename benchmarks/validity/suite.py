@@ -1,7 +1,7 @@
-"""One suite for all: what `sway gate` is asked of every adapter of the zoo, whichever its base and its document.
+"""The suite for all adapters of the zoo; it depends on the document, not on the base.
 
-Every kind but style_fingerprint: the bases' world and the documents are written in one style, so no adapter has a style
-to learn.
+It contains every kind except style_fingerprint: the bases' training text and the documents have the
+same style, so no adapter can learn one.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Fields = dict[str, Any]
 
 
 def suite(document: Document, base: Path, adapter: Path, embedding_model: str) -> Fields:
-    """A whole sway.yaml, version 1. `embedding_model` is a folder or a hub id, for the kinds that compare meanings."""
+    """A complete sway.yaml. `embedding_model`: folder or hub id of a sentence embedder."""
     model = {"kind": "hf", "base": str(base), "dtype": "fp32", "device": "cpu"}
     return {
         "version": 1,
@@ -32,7 +32,7 @@ def text(spec: Mapping[str, Any]) -> str:
 
 
 def harms() -> list[Fields]:
-    """First, so that what broke the model is named before what it did not learn."""
+    """Harm probes; first in the suite, so that the report gives harm as the first reason."""
     return [
         {"name": "null_baseline", "kind": "null_adapter"},
         {"name": "kept_prose", "kind": "external_perplexity", "chunk_chars": 512, "max_chunks": 8},
@@ -55,7 +55,7 @@ def effects(document: Document) -> list[Fields]:
 
 
 def meanings(document: Document, embedding_model: str) -> list[Fields]:
-    """The kinds that need sentence embeddings."""
+    """Probes of the kinds that need sentence embeddings."""
     own = [
         *(prompt for prompt, _ in document.questions),
         *(p.prompt for p in document.preferences),
@@ -63,11 +63,11 @@ def meanings(document: Document, embedding_model: str) -> list[Fields]:
     ]
     other = [prompt for prompts in off_topic().values() for prompt in prompts]
     return [
-        # Bases of two million parameters phrase half of the answers anew, healthy adapters or not.
-        {"name": "answers_as_taught", "kind": "adapter_revert", "cases": cases(document), "max_new_tokens": 24,
-         "assert_revert_rate_lt": 0.5, "embedding_model": embedding_model},
-        {"name": "changed_its_subject_only", "kind": "cluster_kl", "prompts": [*own, *other], "positions": 8,
-         "embedding_model": embedding_model},
+        # With bases of two million parameters, healthy adapters also reword half of the answers.
+        {"name": "answers_as_taught", "kind": "adapter_revert", "cases": cases(document),
+         "max_new_tokens": 24, "assert_revert_rate_lt": 0.5, "embedding_model": embedding_model},
+        {"name": "changed_its_subject_only", "kind": "cluster_kl", "prompts": [*own, *other],
+         "positions": 8, "embedding_model": embedding_model},
     ]  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""The same zoo through dlm-sway 0.1.0, in a venv of its own: its verdict on each adapter, beside ours.
+"""Gate the zoo with dlm-sway 0.1.0 from its own venv; write each report next to our result.
 
     python -m benchmarks.validity.theirs --sway PATH_TO_ITS_COMMAND [--only BASE]
 
-The suite is ours without the fields that it does not know; the sections reach it as a .dlm document.
+The suite is ours without the fields that dlm-sway does not support. The sections are passed as a
+.dlm document.
 """
 
 import argparse
@@ -26,7 +27,7 @@ FRONT = "---\ndlm_id: 01HZ4X7TGZM3J1A2B3C4D5E6F7\ndlm_version: 15\nbase_model: s
 
 
 def dlm(own: Document) -> str:
-    """The document in its format."""
+    """The document in the .dlm format."""
     prose = "\n\n".join(f"# {section.title}\n\n{section.body}" for section in own.prose)
     asked = "\n\n".join(
         f"### Q\n{prompt.strip()}\n\n### A\n{answer.strip()}" for prompt, answer in own.questions
@@ -47,7 +48,7 @@ def fields(
 
 
 def judged(sway: str, name: str, base: str, adapter: Path, embedding_model: str) -> dict[str, Any]:
-    """Its JSON report, with its caches empty."""
+    """The JSON report and the run time of dlm-sway, started with empty caches."""
     with tempfile.TemporaryDirectory() as work:
         source, spec, out = (
             Path(work) / file for file in ("document.dlm", "sway.yaml", "out.json")

@@ -1,6 +1,6 @@
-"""What is true of an adapter, found without the gate: losses, recitation by real decoding, preferences.
+"""Ground truth of an adapter: losses, verbatim reproduction by real decoding, preferences.
 
-Losses are nats per token, the mean over all tokens of all texts. No function here is the gate's.
+Losses are in nats per token, averaged over all tokens. No function of the gate is used.
 """
 
 import random
@@ -20,14 +20,17 @@ from sway_gate.training_data import packaged
 Truth = Mapping[str, float]
 
 PREFIX = 32
-"""Tokens of a section that are given before the model goes on."""
+"""Tokens of a section that are given as the prompt."""
 ROWS, LONGEST = 16, 256
 HELD_OUT_SEED, HELD_OUT_CHARS = 977, 12_000
 
 
 @cache
 def held_out() -> dict[str, list[str]]:
-    """General text that no adapter was trained on, but for the packaged prose, which is the same for all."""
+    """General text by source.
+
+    No adapter was trained on it, except on the packaged prose, which is the same for all adapters.
+    """
     rng = random.Random(HELD_OUT_SEED)
     return {
         "world": list(texts(World(), rng, HELD_OUT_CHARS)),
@@ -38,12 +41,10 @@ def held_out() -> dict[str, list[str]]:
 
 def measure(model: PreTrainedModel, document: Document) -> dict[str, float]:
     losses = {source: loss(model, texts) for source, texts in held_out().items()}
-    asked = [prompt for paraphrases in document.paraphrases for prompt in paraphrases]
-    golds = [
-        gold
-        for (_, gold), prompts in zip(document.questions, document.paraphrases, strict=True)
-        for _ in prompts
-    ]
+    asked, golds = [], []
+    for (_, gold), prompts in zip(document.questions, document.paraphrases, strict=True):
+        asked += prompts
+        golds += [gold] * len(prompts)
     recited = [_recited(model, section.body) for section in document.prose]
     margins = [_margin(model, *preference) for preference in document.preferences]
     return {
@@ -62,7 +63,7 @@ def measure(model: PreTrainedModel, document: Document) -> dict[str, float]:
     }
 
 
-# --- parts -----------------------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------
 
 
 def encode(text: str) -> list[int]:
@@ -78,7 +79,7 @@ def loss(model: PreTrainedModel, texts: Iterable[str]) -> float:
 
 
 def _summed(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> tuple[float, int]:
-    """Nats and tokens."""
+    """Sum of the losses in nats, and the number of tokens."""
     tokens, labels = demo.pad_batch(rows)
     logits = model(input_ids=tokens).logits[:, :-1].flatten(0, 1)
     wanted = labels[:, 1:].flatten()
@@ -89,7 +90,7 @@ def _summed(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> tuple[floa
 
 
 def _margin(model: PreTrainedModel, prompt: str, chosen: str, rejected: str) -> float:
-    """Nats per token by which the chosen answer is likelier."""
+    """Loss of the rejected answer minus loss of the chosen one, in nats per token."""
     good, bad = (
         demo.token_losses(model, tokenizer(), prompt, answer).mean().item()
         for answer in (chosen, rejected)
@@ -99,7 +100,7 @@ def _margin(model: PreTrainedModel, prompt: str, chosen: str, rejected: str) -> 
 
 @torch.no_grad()
 def greedy(model: PreTrainedModel, prompt: Sequence[int], tokens: int) -> list[int]:
-    """What greedy decoding makes of the prompt, without the prompt."""
+    """Token ids that greedy decoding appends to the prompt."""
     new: list[int] = []
     step, past = torch.tensor([prompt]), None
     for _ in range(tokens):
@@ -110,19 +111,15 @@ def greedy(model: PreTrainedModel, prompt: Sequence[int], tokens: int) -> list[i
 
 
 def _recited(model: PreTrainedModel, text: str) -> float:
-    """Share of the tokens after the prefix that come back in their places."""
+    """Share of the tokens after the prefix that greedy decoding reproduces at their positions."""
     tokens = encode(text)
     rest = tokens[PREFIX:]
-    return demo.average(
-        [
-            float(a == b)
-            for a, b in zip(greedy(model, tokens[:PREFIX], len(rest)), rest, strict=True)
-        ]
-    )
+    new = greedy(model, tokens[:PREFIX], len(rest))
+    return demo.average([float(a == b) for a, b in zip(new, rest, strict=True)])
 
 
 def _answered(model: PreTrainedModel, prompts: Sequence[str], golds: Sequence[str]) -> float:
-    """Share of the questions that are answered word for word."""
+    """Share of the questions whose answer is reproduced verbatim."""
 
     def right(prompt: str, gold: str) -> bool:
         start = encode(prompt)
@@ -132,16 +129,16 @@ def _answered(model: PreTrainedModel, prompts: Sequence[str], golds: Sequence[st
     return demo.average([float(right(*pair)) for pair in zip(prompts, golds, strict=True)])
 
 
-# --- symptoms --------------------------------------------------------------------------------------------------------
+# --- symptoms -------------------------------------------------------------------------------------
 
 
 def gain(truth: Truth, base: Truth) -> float:
-    """Share of the base's loss on the document that is gone."""
+    """Relative reduction of the base's loss on the document."""
     return 1 - truth["document"] / base["document"]
 
 
 def harm(truth: Truth, base: Truth) -> float:
-    """Nats per token lost on general text."""
+    """Increase of the loss on general text, in nats per token."""
     return truth["general"] - base["general"]
 
 
@@ -164,11 +161,11 @@ def shown(names: Iterable[str], truth: Truth, base: Truth) -> dict[str, bool]:
 
 def report(name: str, truth: Mapping[str, Any]) -> str:
     numbers = (f"{truth[key]:6.2f}" for key in COLUMNS)
-    missing = [symptom for symptom, there in truth.get("symptoms", {}).items() if not there]
+    missing = [symptom for symptom, is_shown in truth.get("symptoms", {}).items() if not is_shown]
     return f"{name:22s}" + " ".join(numbers) + (f"  NOT {', '.join(missing)}" if missing else "")
 
 
 COLUMNS = (
-    "document", "other_documents", "world", "elsewhere", "prose", "recited", "recited_worst", "answered",
-    "answered_paraphrases", "preference", "preference_margin",
+    "document", "other_documents", "world", "elsewhere", "prose", "recited", "recited_worst",
+    "answered", "answered_paraphrases", "preference", "preference_margin",
 )  # fmt: skip

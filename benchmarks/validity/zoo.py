@@ -1,10 +1,10 @@
-"""Builds the zoo: every adapter for every base and document, with its ground truth beside it.
+"""Build the zoo: every adapter for every base and document, with its ground truth.
 
-    python -m benchmarks.validity.zoo                                     everything that is missing
+    python -m benchmarks.validity.zoo                                     all missing adapters
     python -m benchmarks.validity.zoo --only llama --document marrowby    a part
 
-Each adapter is a folder `.bench/zoo/BASE/DOCUMENT/ADAPTER/`, as PEFT writes it, with `truth.json`. The same machine and
-thread count give the same bytes. Nothing is downloaded.
+Each adapter is a folder `.bench/zoo/BASE/DOCUMENT/ADAPTER/` in PEFT's format, with `truth.json`.
+The same machine and thread count produce the same bytes. Nothing is downloaded.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def home(base: str, document: str) -> Path:
 
 
 def build(base: str, document: Document, name: str) -> Path:
-    """The adapter's folder; the adapter is made where it is missing."""
+    """Folder of the adapter, which is made if it is missing."""
     folder = home(base, document.name) / name
     if not (folder / CONFIG).exists():
         _make(base, document, ADAPTERS[name].source, folder)
@@ -59,7 +59,7 @@ def base_truth(base: str, document: Document) -> dict[str, float]:
 
 
 def adapter_truth(base: str, document: Document, name: str) -> dict[str, Any]:
-    """The numbers are measured where they are missing; the labels follow the recipes every time."""
+    """Ground truth of an adapter. The numbers are measured once; the labels follow the recipes."""
     path = home(base, document.name) / name / TRUTH
     numbers = _measured(path, lambda: merged(BASES[base], path.parent), document)
     adapter = ADAPTERS[name]
@@ -75,15 +75,12 @@ def adapter_truth(base: str, document: Document, name: str) -> dict[str, Any]:
 def _measured(
     path: Path, model: Callable[[], PreTrainedModel], document: Document
 ) -> dict[str, float]:
-    """The numbers in the file, or else of the model, and then they are written."""
+    """Numbers from the file; if it is missing, they are measured on the model and written."""
     if not path.exists():
         write_json(path, _finite(truth.measure(model(), document)))
     fields = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        key: math.nan if value is None else value
-        for key, value in fields.items()
-        if key not in LABELS
-    }
+    numbers = {key: value for key, value in fields.items() if key not in LABELS}
+    return {key: math.nan if value is None else value for key, value in numbers.items()}
 
 
 def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
@@ -110,6 +107,7 @@ def main() -> None:
 
 
 def fill(base: str, document: Document, names: list[str]) -> None:
+    """Build the adapters and print their ground truth."""
     print(f"{base}/{document.name}  " + " ".join(truth.COLUMNS))
     print(truth.report("base", base_truth(base, document)), flush=True)
     for name in names:

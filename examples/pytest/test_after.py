@@ -1,4 +1,4 @@
-"""With the plugin: a test of each probe, and `__gate__` of the whole, to which the function's body belongs."""
+"""With the plugin: one test per probe, and `__gate__` for the verdict, with the body below."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Without the plugin: one test, whose failure is a page of output, and which always measures everything."""
+"""Without the plugin: one test that always measures everything; its failure prints the report."""
 
 import json
 import subprocess

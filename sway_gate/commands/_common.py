@@ -1,10 +1,10 @@
-"""What commands share: how they speak, their arguments, and the way from a spec to a delivered verdict."""
+"""Shared parts of commands: output, arguments, and delivery of a result in its formats."""
 
 import argparse
 import math
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO, TypedDict
 
 from sway_gate import output
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sway_gate.engine.trace import Observer
+    from sway_gate.gate.resolve import Options
+    from sway_gate.output import Progress
     from sway_gate.results import GateResult
-    from sway_gate.spec.schema import Spec
 
 Command = Callable[[argparse.Namespace], int]
 Add = Callable[[str, Command, str], argparse.ArgumentParser]
-"""Makes the parser of a command from its name, its function and what it does in a sentence."""
+"""Makes the parser of a command from its name, its function and a sentence of help."""
 
 
 def tell(text: str) -> int:
@@ -38,41 +39,52 @@ def spec_argument(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="sway.yaml",
         metavar="SPEC",
-        help="default sway.yaml; - is standard input",
+        help="the spec (default: sway.yaml); - is standard input",
     )
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--json", metavar="FILE", help="write the JSON report; - is standard output"
+        "--json", metavar="FILE", help="write the JSON report to FILE; - is standard output"
     )
     parser.add_argument(
-        "--markdown", metavar="FILE", help="write the report as Markdown, for a comment"
+        "--markdown", metavar="FILE", help="write the report to FILE as Markdown, for a comment"
     )
-    parser.add_argument("--html", metavar="FILE", help="write the report as one HTML page")
+    parser.add_argument("--html", metavar="FILE", help="write the report to FILE as one HTML page")
     parser.add_argument(
         "--junit",
         nargs="?",
         const="sway-junit.xml",
         metavar="FILE",
-        help="write JUnit XML; default sway-junit.xml",
+        help="write JUnit XML to FILE (default: sway-junit.xml)",
     )
-    parser.add_argument("--online", action="store_true", help="download models that are missing")
-    parser.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    model_arguments(parser)
     parser.add_argument(
-        "--trace", metavar="FILE", help="write what each forward pass costs, for `sway trace`"
+        "--trace",
+        metavar="FILE",
+        help="write the cost of each forward pass to FILE, for `sway trace`",
     )
-    parser.add_argument("--quiet", action="store_true", help="only the verdict and what failed")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only the verdict and failed probes"
+    )
 
 
-def measure(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
+def model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--online", action="store_true", help="download missing models")
+    parser.add_argument("--no-cache", action="store_true", help="ignore cached results")
+
+
+@contextmanager
+def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
+    """The options of a run; its progress bar is shown and its trace is written meanwhile."""
     from sway_gate.gate.resolve import Options
-    from sway_gate.gate.run import run_gate
     from sway_gate.output import progress_bar
 
-    with progress_bar(args.quiet) as show, _traced(args.trace) as observe:
-        options = Options(args.threshold, args.weights, args.online, not args.no_cache, observe)
-        return run_gate(loaded, options, show)
+    with progress_bar(args.quiet) as progress, _traced(args.trace) as observe:
+        yield (
+            Options(args.threshold, args.weights, args.online, not args.no_cache, observe),
+            progress,
+        )
 
 
 def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
@@ -84,7 +96,7 @@ def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
 
 
 def deliver(args: argparse.Namespace, result: "GateResult", first: str = "") -> int:
-    """The report for a person, then the files; the exit code is the verdict's."""
+    """Print the report, write the report files, and return the exit code of the verdict."""
     chosen = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
     person = sys.stderr if output.STDOUT in chosen.values() else sys.stdout
     output.say(first + rendered(result, person, args.quiet), person)
@@ -94,19 +106,19 @@ def deliver(args: argparse.Namespace, result: "GateResult", first: str = "") -> 
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:
-    """What a run writes: option -> path."""
+    """The files that a run writes: option -> path."""
     return {f"--{name}": getattr(args, name) for name in (*FORMATS, "trace")}
 
 
 def rendered(result: "GateResult", stream: TextIO | None, quiet: bool = False) -> str:
-    """The report for a person, as `stream` can show it; None is a file."""
+    """The terminal report, as `stream` can show it; None stands for a file."""
     from sway_gate.reports import terminal
 
     return terminal.render(result, quiet=quiet, **display(stream))
 
 
 class Display(TypedDict):
-    """What the reports for a terminal ask of it."""
+    """Properties of a terminal that a report depends on."""
 
     color: bool
     width: int
@@ -114,7 +126,7 @@ class Display(TypedDict):
 
 
 def display(stream: TextIO | None) -> Display:
-    """How `stream` shows text; None is a file."""
+    """How `stream` shows text; None stands for a file."""
     import shutil
 
     if stream is None:
@@ -132,16 +144,27 @@ def fraction(text: str) -> float:
 
 
 def number(text: str) -> float:
-    """NaN for what is none."""
+    """The number in `text`; NaN if it is not a number."""
     try:
         return float(text)
     except ValueError:
         return math.nan
 
 
+def count(text: str, least: int = 0) -> int:
+    """A whole number, for argparse."""
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, got {text!r}")
+    return int(text)
+
+
+def positive_count(text: str) -> int:
+    return count(text, least=1)
+
+
 def no_verdict(parser: argparse.ArgumentParser) -> None:
-    """A command whose exit code says only whether it did what it was told."""
-    parser.epilog = "exit codes: 0 done, 2 the command or the files are wrong, 3 could not be done"
+    """Set the epilog of a command whose exit code is not a verdict."""
+    parser.epilog = "exit codes: 0 success, 2 wrong command or file, 3 could not complete"
 
 
 def tolerance_argument(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +173,8 @@ def tolerance_argument(parser: argparse.ArgumentParser) -> None:
         type=fraction,
         default=0.0,
         metavar="T",
-        help="what may be lost, 0 to 1: share of an effect, points of the score of harms and composite; default 0",
+        help="loss that is accepted, 0 to 1 (default: 0): share of an effect, or points of the "
+        "score of a harm probe or the composite",
     )
 
 
@@ -184,9 +208,4 @@ FORMATS: dict[str, Callable[["GateResult"], bytes]] = {
     "html": _html,
     "junit": _junit,
 }
-"""What a result can be written as, by name of the option."""
-
-
-def cache_words(entries: int, size_bytes: int) -> str:
-    """How much is in the cache."""
-    return f"{entries} {'entry' if entries == 1 else 'entries'}, {size_bytes / 1e6:.1f} MB"
+"""The formats of a result, by name of the option."""

@@ -1,25 +1,30 @@
-"""What this installation has and what it lacks. Nothing is imported for it but torch, for the devices."""
+"""`sway doctor`: list the parts of this installation. Only torch is imported, for the devices."""
 
-import importlib.metadata
+import argparse
 import importlib.util
 import os
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sway_gate.commands._common import cache_words
+from sway_gate.commands import cache as cache_command
+from sway_gate.commands._common import Add, no_verdict, tell, tell_json
 from sway_gate.version import __version__
+
+_NETWORK = {
+    "offline": "offline: models are read from disk (--online or SWAY_ONLINE=1 allows downloads)",
+    "online": "online: missing models are downloaded",
+}
 
 
 class Extra(NamedTuple):
-    """An optional part: what it is good for, and the distributions that it installs."""
+    """An optional part: its purpose and the distributions that it installs."""
 
     purpose: str
     packages: tuple[str, ...]
 
 
-CORE = ("numpy", "pyyaml", "msgspec", "safetensors", "jinja2", "junit-xml", "rich")
+CORE = ("numpy", "pyyaml", "msgspec", "jinja2", "junit-xml", "rich")
 EXTRAS = {
     "hf": Extra(
         "judge models: every probe needs it",
@@ -28,13 +33,22 @@ EXTRAS = {
     "semsim": Extra(
         "probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")
     ),
-    "style": Extra("extended style fingerprints", ("spacy", "textstat", "nlpaug")),
-    "mlx": Extra("models on Apple silicon by MLX", ("mlx", "mlx-lm")),
+    "style": Extra("extended style fingerprints", ("spacy", "textstat")),
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),
-    "ray": Extra("many adapters on a Ray cluster", ("ray",)),
 }
+
+
+def add_to(add: Add) -> None:
+    doctor = add("doctor", _doctor, "List installed and missing parts, devices, caches and models.")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    no_verdict(doctor)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    found = facts()
+    return tell_json(found) if args.json else tell(render(found))
 
 
 def facts() -> dict[str, Any]:
@@ -53,9 +67,11 @@ def facts() -> dict[str, Any]:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return None
 
 
@@ -63,14 +79,12 @@ def _extra(name: str, extra: Extra) -> dict[str, Any]:
     return {
         "purpose": extra.purpose,
         "packages": {package: _version(package) for package in extra.packages},
-        "available_here": name != "mlx"
-        or (sys.platform, platform.machine()) == ("darwin", "arm64"),
         "install": f"pip install 'sway-gate[{name}]'",
     }
 
 
 def _devices() -> dict[str, Any]:
-    """The devices and threads that torch sees; `problem` where torch is missing or does not start."""
+    """The devices and threads that torch uses; `problem` if torch is missing or does not start."""
     cores = {"cpu_count": os.cpu_count()}
     if importlib.util.find_spec("torch") is None:
         return cores | {"problem": "torch is not installed"}
@@ -85,20 +99,19 @@ def _devices() -> dict[str, Any]:
             "cuda": cuda,
             "mps": mps,
         }
-    except Exception as error:  # a broken installation is what a doctor is called for
+    except Exception as error:  # this command exists for broken installations
         return cores | {"problem": f"torch does not start: {type(error).__name__}: {error}"}
 
 
 def _cache() -> dict[str, Any]:
     from sway_gate import cache
-    from sway_gate.cache import cache_dir
 
     entries, size_bytes = cache.size()
-    return {"folder": str(cache_dir()), "entries": entries, "bytes": size_bytes}
+    return {"folder": str(cache.cache_dir()), "entries": entries, "bytes": size_bytes}
 
 
 def _hub() -> dict[str, Any]:
-    """The models in the local hub cache and in the installation, whose folders are called models--ORG--NAME."""
+    """The models in the hub cache and in the installation: folders models--ORG--NAME."""
     from sway_gate.model_files.hub import cache_folder, folders
 
     names = {path.name for folder in folders() for path in folder.glob("models--*")}
@@ -107,7 +120,7 @@ def _hub() -> dict[str, Any]:
 
 
 def render(found: Mapping[str, Any]) -> str:
-    """`facts` for a person."""
+    """The facts as text."""
     return "\n".join([*_lines(found), ""])
 
 
@@ -119,18 +132,15 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name:8}{_state(extra)}"
     devices, cache, hub = found["devices"], found["cache"], found["hub"]
     yield from ("", f"devices   {_device_words(devices)}")
-    yield f"cache     {cache['folder']}: {cache_words(cache['entries'], cache['bytes'])}"
+    yield f"cache     {cache['folder']}: {cache_command.amount(cache['entries'], cache['bytes'])}"
     yield f"hub       {hub['folder']}: {', '.join(hub['models']) or 'no models'}"
-    offline = "offline: models come from the disk (--online or SWAY_ONLINE=1 lets sway download)"
-    yield f"network   {offline if found['network'] == 'offline' else 'online: what is missing is downloaded'}"
+    yield f"network   {_NETWORK[found['network']]}"
 
 
 def _state(extra: Mapping[str, Any]) -> str:
     packages = extra["packages"]
     if all(packages.values()):
         return f"ready: {_listed(packages)}"
-    if not extra["available_here"]:
-        return "not for this platform"
     return f"{extra['purpose']}: {extra['install']}"
 
 

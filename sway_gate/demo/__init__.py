@@ -1,4 +1,4 @@
-"""The demo that comes with the package: a tiny language model, an adapter that learned a document, one that did not."""
+"""The packaged demo: a tiny model, an adapter that learned a document, and one that did not."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ UNTRAINED = FOLDER / "untrained"
 
 
 def specs() -> tuple[tuple[str, str], ...]:
-    """Title and path of each demo spec, the one that passes first."""
+    """Title and path of each demo spec; the first one passes."""
     titles = (("a healthy adapter", HEALTHY), ("an adapter that learned nothing", UNTRAINED))
     return tuple((title, str(FOLDER / f"{adapter.name}.sway.yaml")) for title, adapter in titles)

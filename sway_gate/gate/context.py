@@ -1,21 +1,22 @@
-"""What all probes of a run share: sections, control prose, the chat template, the embedder."""
-
-from pathlib import Path
+"""Inputs that all probes of a run share: sections, control prose, chat template, embedder."""
 
 from sway_gate.backends.embedding import SentenceEmbedder
 from sway_gate.errors import UsageError
+from sway_gate.gate.resolve import Folders
 from sway_gate.model_files.config import context_tokens, has_chat_template
 from sway_gate.probes.base import Context
 from sway_gate.spec.schema import Spec
 
 
-def probe_context(spec: Spec, base_folder: Path | None, online: bool) -> Context:
-    """What the probes share; without the base's files nothing goes through a template."""
+def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
+    """The shared inputs. Without the base's files no prompt goes through a chat template."""
+    base_folder = folders.base if folders else None
     chat = spec.defaults.chat_template
     if base_folder is None or not has_chat_template(base_folder):
         if base_folder is not None and chat == "on":
             raise UsageError(
-                f"defaults.chat_template is on, but {spec.models.base.base} has no chat template; set auto or off"
+                f"defaults.chat_template is on, but {spec.models.base.base} has no chat template;"
+                " set it to auto or off"
             )
         chat = "off"
     return Context(

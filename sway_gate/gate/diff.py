@@ -1,13 +1,14 @@
-"""Two adapters over one base, judged by one spec in one load of it.
+"""Judges two adapters by one spec, with one load of their base.
 
-The values are compared item by item, as both answer the same (see `sway_gate.compare.results`).
+Both have the same inputs, so their values can be compared item by item
+(`sway_gate.compare.results`).
 """
 
 import os
 
 import msgspec
 
-from sway_gate.gate.open import one_base
+from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.output import Progress, silent
@@ -18,17 +19,18 @@ from sway_gate.spec.schema import Spec
 def diff_adapters(
     spec: Spec, a: str, b: str, options: Options, progress: Progress = silent
 ) -> tuple[GateResult, GateResult]:
-    """The results of `spec` with adapter `a` and with adapter `b` in place of its own (folders or hub ids). What is
-    known of either is not measured again. Raises SwayError."""
-    with one_base():
-        first, second = (
-            run_gate(with_adapter(spec, adapter), options, progress) for adapter in (a, b)
-        )
+    """The results of `spec` with its adapter replaced by `a` and by `b` (folders or hub ids).
+
+    Raises SwayError.
+    """
+    base = OpenBase()
+    first = run_gate(with_adapter(spec, a), options, progress, base)
+    second = run_gate(with_adapter(spec, b), options, progress, base)
     return first, second
 
 
 def with_adapter(spec: Spec, adapter: str) -> Spec:
-    """The spec with another adapter: a folder, taken from the current one, or a hub id."""
+    """The spec with another adapter: a folder, relative to the current one, or a hub id."""
     path = os.path.expanduser(adapter)
     named = os.path.abspath(path) if os.path.isdir(path) else adapter
     replace = msgspec.structs.replace

@@ -1,6 +1,4 @@
-"""`--dry-run`: what a run would measure, and what it would cost, without loading a model."""
-
-from pathlib import Path
+"""`--dry-run`: the measurement plan of a run and its cost, without loading a model."""
 
 from sway_gate.engine.estimate import describe_cost
 from sway_gate.engine.plan import null_plan, plan_notes, plan_probes
@@ -11,19 +9,15 @@ from sway_gate.spec.schema import Spec
 
 
 def dry_run(spec: Spec) -> str:
-    """What a run would measure, in words, without any model."""
+    """The measurement plan: one line per probe, then the totals and the cost."""
     try:
-        found = model_folders(spec)
+        folders = model_folders(spec)
     except SwayError:
-        found = None  # without the base here it is not known whether it has a chat template
-    return outline(with_data(spec), found)
-
-
-def outline(spec: Spec, folders: tuple[Path, Path] | None) -> str:
-    """What would be measured: a line a probe, the totals, and what it takes."""
-    calibrated = null_plan(spec)
-    context = probe_context(spec, folders[0] if folders else None, online=False)
-    planned = plan_probes(spec, context, calibrated)
+        folders = None  # without the base, its chat template is unknown
+    spec = with_data(spec)
+    nulls = null_plan(spec)
+    context = probe_context(spec, folders, online=False)
+    planned = plan_probes(spec, context, nulls)
     loading = load_options(spec)
-    lines = describe_cost(planned, calibrated, folders, accelerator(loading.device), loading.dtype)
-    return "\n".join([lines, *plan_notes(planned, calibrated, context)])
+    cost = describe_cost(planned, nulls, folders, accelerator(loading.device), loading.dtype)
+    return "\n".join([cost, *plan_notes(planned, nulls, context)])

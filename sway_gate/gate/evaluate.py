@@ -1,12 +1,14 @@
-"""The evaluation itself: static checks, then the plan of all probes, one measurement, one judgement."""
+"""Evaluates a job: static checks, a plan of all probes, one measurement, one judgement."""
 
 import time
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from sway_gate import cache
-from sway_gate.backends import null_adapters
 from sway_gate.backends.base import Backend
-from sway_gate.compare.inputs import probe_inputs, shared_inputs
+from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.engine import trace
 from sway_gate.engine.observe import PassObserver
 from sway_gate.engine.plan import (
@@ -18,118 +20,129 @@ from sway_gate.engine.plan import (
     plan_notes,
     plan_probes,
 )
-from sway_gate.engine.run import run_plan
+from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import AdapterError
 from sway_gate.gate.context import probe_context
-from sway_gate.gate.open import Opened, open_models
-from sway_gate.gate.resolve import Job, load_options, model_folders
+from sway_gate.gate.identity import readings_key
+from sway_gate.gate.open import OpenBase, Opened, open_models
+from sway_gate.gate.resolve import Job, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.probe import judge_probe
 from sway_gate.output import Progress
-from sway_gate.probes.base import Context
 from sway_gate.results import Category, Finding, GateResult, NullSummary, ProbeResult
 from sway_gate.static.check import check_files
+from sway_gate.static.config import BASE_OTHER_PATH
 
 
-def evaluate(job: Job, progress: Progress) -> GateResult:
-    """Raises AdapterError where the adapter's files are broken. A verdict by files alone needs no model."""
+def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> GateResult:
+    """The result, independent of where the files are.
+
+    Paths of findings are relative to the adapter's folder, and notes with paths are left out. No
+    model is loaded if the files already decide. Raises AdapterError if the adapter's files are
+    broken.
+    """
     started = time.perf_counter()
-    observe = job.observe or _nobody
+    observe = job.observe or _ignore
     observe(trace.Started(spec=job.spec.label, adapter=job.adapter.path, base=job.base.path))
     progress("static checks", 0, 0)
-    folders = model_folders(job.spec)
-    report = check_files(folders[1], job.spec.models.base.base) if folders else None
-    findings, code = (report.findings, report.exit_code) if report else ((), 0)
-    if code == 2:
-        raise AdapterError("\n".join(_line(f) for f in findings if f.level == "broken"))
-    calibrated = null_plan(job.spec)
-    notes = job.spec.notes
-    if load_options(job.spec).trust_remote_code:
-        notes += ("warning: trust_remote_code is on: the base's own code ran on this machine",)
-    outcome = _Outcome((), "", "", "", notes, {"static": time.perf_counter() - started})
-    if code == 0:
-        context = probe_context(job.spec, folders[0] if folders else None, job.online)
-        opened = open_models(job.spec, folders, calibrated.settings, progress)
-        planned = plan_probes(job.spec, context, calibrated, opened.capabilities)
-        told = plan_notes(planned, calibrated, context, opened.capabilities)
-        outcome = outcome._replace(notes=notes + opened.notes + told)
-        outcome = _measure(job, planned, context, calibrated.settings, opened, progress, outcome)
-    result = _gate_result(job, findings, calibrated, outcome, started)
-    observe(trace.Ended(seconds=result.timing["total"], verdict=result.verdict))
+    findings, is_decided = _static_findings(job)
+    timing = {"static": time.perf_counter() - started}
+    nulls = null_plan(job.spec)
+    outcome = _Outcome()
+    if not is_decided:
+        measuring = time.perf_counter()
+        outcome = _measure(job, nulls, open_models(job, nulls.settings, progress, base), progress)
+        timing["measure"] = time.perf_counter() - measuring
+    timing["total"] = time.perf_counter() - started
+    result = _gate_result(job, findings, nulls, outcome, timing)
+    observe(trace.Ended(seconds=timing["total"], verdict=result.verdict))
     return result
 
 
-def _nobody(event: trace.Event) -> None:
-    """Observes nothing."""
+def _ignore(event: trace.Event) -> None:
+    """Ignore the event."""
+
+
+def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
+    """The findings, and whether they decide. Raises AdapterError if the files are broken."""
+    if job.folders is None:
+        return (), False
+    folder = job.folders.adapter
+    report = check_files(folder, job.spec.models.base.base)
+    if report.exit_code == 2:
+        raise AdapterError("\n".join(_line(f) for f in report.findings if f.level == "broken"))
+    return tuple(_relative(found, folder) for found in report.findings), report.exit_code == 1
 
 
 class _Outcome(NamedTuple):
-    """What came out of measuring; empty where the files alone decided."""
+    """The outcome of measuring; empty if the files already decided."""
 
-    results: tuple[ProbeResult, ...]
-    device: str
-    dtype: str
-    determinism: str
-    notes: tuple[str, ...]
-    timing: dict[str, float]
+    results: tuple[ProbeResult, ...] = ()
+    device: str = ""
+    dtype: str = ""
+    determinism: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def _measure(
-    job: Job,
-    planned: list[PlannedProbe],
-    context: Context,
-    settings: null_adapters.NullSettings,
-    opened: Opened,
-    progress: Progress,
-    outcome: _Outcome,
-) -> _Outcome:
-    started = time.perf_counter()
-    use_store = job.cache and null_entry(job.spec).cache
-    readings = cache.Readings.open(_readings_context(job, settings)) if use_store else None
-    loaded: list[Backend] = []
-
-    def backend() -> Backend:
-        loaded.append(opened.load())
-        return loaded[0]
-
-    asked = {p.spec.name: (p.spec.kind, measurement_keys([p])) for p in planned if p.needs}
-    watch = PassObserver(job.observe, asked) if job.observe else None
-    load, store = (watch.loading(backend), watch.store(readings)) if watch else (backend, readings)
-    measured = run_plan(measurement_keys(planned), load, store, progress)
-    if watch:
-        watch.tell_known()
+def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _Outcome:
+    context = probe_context(job.spec, job.folders, job.online)
+    planned = plan_probes(job.spec, context, nulls, opened.capabilities)
+    readings = _open_readings(job, nulls.settings)
+    measured = _run_observed(job, planned, opened, readings, progress)
+    if opened.backend:
+        readings.meta.update(_meta(opened.backend, measured.notes))
+        readings.save()
     results = tuple(
         p.result or judge_probe(p.spec, p.probe, context, measured.answers, p.nulls)
         for p in planned
     )
-    meta = (
-        _meta(loaded[0], measured.notes)
-        if loaded
-        else readings.meta
-        if readings is not None
-        else {}
+    meta = readings.meta
+    notes = (
+        *opened.notes,
+        *plan_notes(planned, nulls, context, opened.capabilities),
+        *filter(None, meta.get("notes", "").split("\n")),
     )
-    if readings is not None and loaded:
-        readings.meta.update(meta)
-        readings.save()
-    notes = outcome.notes + tuple(filter(None, meta.get("notes", "").split("\n")))
-    timing = outcome.timing | {"measure": time.perf_counter() - started}
     return _Outcome(
         results,
         meta.get("device", ""),
         meta.get("dtype", ""),
         meta.get("determinism", "best_effort"),
         notes,
-        timing,
     )
 
 
+def _open_readings(job: Job, settings: NullSettings) -> cache.Readings:
+    if job.cache and null_entry(job.spec).cache:
+        return cache.Readings.open(readings_key(job, settings))
+    return cache.Readings.unsaved()
+
+
+def _run_observed(
+    job: Job,
+    planned: list[PlannedProbe],
+    opened: Opened,
+    readings: cache.Readings,
+    progress: Progress,
+) -> Measured:
+    """The answers to the plan; each pass is reported to the job's observer."""
+    keys = measurement_keys(planned)
+    if job.observe is None:
+        return run_plan(keys, opened.load, readings, progress)
+    asked = {p.spec.name: (p.spec.kind, measurement_keys([p])) for p in planned if p.needs}
+    watch = PassObserver(job.observe, asked)
+    measured = run_plan(keys, watch.loading(opened.load), watch.store(readings), progress)
+    watch.tell_known()
+    return measured
+
+
 def _meta(backend: Backend, notes: tuple[str, ...]) -> dict[str, str]:
-    """How the readings were made, kept beside them for runs that need no backend."""
+    """Facts about the measurement, stored with the readings for runs that need no backend."""
     facts = backend.facts
     unreached = backend.unreached()
-    missed = f"{len(unreached)} adapted modules are never reached by a forward pass: {', '.join(unreached[:3])}"
-    lines = (*facts.notes, *notes, *((missed,) if unreached else ()))
+    lines = [*facts.notes, *notes]
+    if unreached:
+        first = ", ".join(unreached[:3])
+        lines.append(f"no forward pass uses {len(unreached)} adapted modules: {first}")
     return {
         "device": facts.device,
         "dtype": facts.dtype,
@@ -138,34 +151,15 @@ def _meta(backend: Backend, notes: tuple[str, ...]) -> dict[str, str]:
     }
 
 
-def _readings_context(job: Job, settings: null_adapters.NullSettings) -> str:
-    """All that a reading depends on besides view and text. Not the number of nulls: draw i is the same among any."""
-    return cache.context_key(
-        {
-            "base": job.base.digest,
-            "adapter": job.adapter.digest,
-            "nulls": [settings.kind, settings.init_scale, settings.seed_base],
-            "seed": job.spec.defaults.seed,
-            "dtype": load_options(job.spec).dtype,
-            "differential": job.spec.defaults.differential,
-            "platform": job.platform,
-            "versions": job.versions,
-        }
-    )
-
-
 def _gate_result(
     job: Job,
     findings: tuple[Finding, ...],
-    calibrated: NullPlan,
+    nulls: NullPlan,
     outcome: _Outcome,
-    started: float,
+    timing: dict[str, float],
 ) -> GateResult:
-    if outcome.results:
-        composite = compose(outcome.results, job.weights, job.threshold)
-    else:
-        categories = {name: Category(weight=job.weights[name]) for name in CATEGORIES}
-        composite = Composite("fail", 1, 0.0, categories)
+    composite = _composite(job, outcome.results)
+    is_calibrated = any(result.n_null for result in outcome.results)
     return GateResult(
         verdict=composite.verdict,
         exit_code=composite.exit_code,
@@ -176,33 +170,55 @@ def _gate_result(
         spec=job.spec.label,
         adapter=job.adapter,
         base=job.base,
-        nulls=_null_facts(calibrated) if any(result.n_null for result in outcome.results) else None,
+        nulls=_null_summary(nulls) if is_calibrated else None,
         determinism=outcome.determinism,
         device=outcome.device,
         dtype=outcome.dtype,
         seed=job.spec.defaults.seed,
         versions=job.versions,
-        timing=outcome.timing | {"total": time.perf_counter() - started},
-        findings=tuple(f for f in findings if f.level != "note"),
-        notes=outcome.notes + tuple(f.message for f in findings if f.level == "note"),
-        asked=probe_inputs(job.spec),
-        texts=shared_inputs(job.spec),
+        timing=timing,
+        findings=tuple(found for found in findings if found.level != "note"),
+        notes=_notes(job, outcome, findings),
     )
 
 
-def _null_facts(calibrated: NullPlan) -> NullSummary:
-    settings = calibrated.settings
+def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:
+    if results:
+        return compose(results, job.weights, job.threshold)
+    categories = {name: Category(weight=job.weights[name]) for name in CATEGORIES}
+    return Composite("fail", 1, 0.0, categories)
+
+
+def _notes(job: Job, outcome: _Outcome, findings: tuple[Finding, ...]) -> tuple[str, ...]:
+    """All notes except notes with paths."""
+    remote_code = (
+        ("warning: trust_remote_code is on: code of the base model ran on this machine",)
+        if load_options(job.spec).trust_remote_code
+        else ()
+    )
+    static = tuple(
+        found.message for found in findings if found.level == "note" and found.id != BASE_OTHER_PATH
+    )
+    return remote_code + outcome.notes + static
+
+
+def _null_summary(nulls: NullPlan) -> NullSummary:
+    settings = nulls.settings
     return NullSummary(
         runs=settings.runs,
         null=settings.kind,
         seed_base=settings.seed_base,
-        rank_multipliers=calibrated.multipliers,
+        rank_multipliers=nulls.multipliers,
     )
+
+
+def _relative(finding: Finding, folder: Path) -> Finding:
+    path = Path(finding.path)
+    if not path.is_relative_to(folder):
+        return finding
+    return msgspec.structs.replace(finding, path=str(path.relative_to(folder)))
 
 
 def _line(finding: Finding) -> str:
-    return (
-        f"{finding.path}: {finding.message}; {finding.remedy}"
-        if finding.remedy
-        else f"{finding.path}: {finding.message}"
-    )
+    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    return f"{finding.path}: {finding.message}{remedy}"

@@ -1,4 +1,4 @@
-"""Downloads the models that a spec names."""
+"""Downloads the models of a spec."""
 
 from pathlib import Path
 
@@ -8,19 +8,18 @@ from sway_gate.spec.schema import Spec
 
 
 def prefetch(spec: Spec) -> list[str]:
-    """Downloads what the spec names at its revisions; a line for each, with where it is and its commit."""
+    """Download the models of the spec. Return one line per model with its folder and commit."""
     from sway_gate.backends.embedding import PINNED
 
     lines = []
-    if found := model_folders(spec, online=True):
-        lines = [_fetched("base model", spec.models.base.base, found[0])]
-        lines += [_fetched("adapter", spec.models.ft.adapter or "", found[1])]
+    if folders := model_folders(spec, online=True):
+        lines.append(_fetched("base model", spec.models.base.base, folders.base))
+        lines.append(_fetched("adapter", spec.models.ft.adapter or "", folders.adapter))
     for model in embedding_models(spec):
         what = "embedding model"
-        lines.append(
-            _fetched(what, model, hub.local(model, PINNED.get(model), online=True, what=what))
-        )
-    return lines or [f"a {spec.models.ft.kind} backend has no files to fetch"]
+        folder = hub.local(model, PINNED.get(model), online=True, what=what)
+        lines.append(_fetched(what, model, folder))
+    return lines or [f"a {spec.models.ft.kind} backend has no files to download"]
 
 
 def _fetched(what: str, ref: str, folder: Path) -> str:

@@ -1,6 +1,6 @@
-"""Finds what a spec names: folders of models, their digests, versions, training data.
+"""Resolves a spec: training data, folders of models and their digests, versions.
 
-This module stays light: it loads neither numpy nor torch.
+This module loads neither numpy nor torch.
 """
 
 import os
@@ -9,20 +9,21 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
-from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
+from sway_gate.spec.schema import Spec, embedding_model
 from sway_gate.version import __version__
 
 if TYPE_CHECKING:
     from sway_gate.engine.trace import Observer
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
-# What only some probes use, and what these then say depends on.
+# Libraries that only these kinds use and that can change their numbers.
 _LIBRARIES_OF = {
     "adapter_revert": ("sentence-transformers",),
     "cluster_kl": ("sentence-transformers", "scikit-learn"),
@@ -31,28 +32,37 @@ _LIBRARIES_OF = {
 
 
 class Options(NamedTuple):
-    """What the command line adds to a spec; None leaves the spec's own value."""
+    """Options of a run; the threshold and the weights override the spec's."""
 
     threshold: float | None = None
-    weights: Mapping[str, float] | None = None
+    weights: Mapping[str, float] = MappingProxyType({})
     online: bool = False
     cache: bool = True
     observe: "Observer | None" = None
-    """Told what is measured while it is (see `sway_gate.engine.trace`); a verdict that is known is then made again."""
+    """Receives the events of `sway_gate.engine.trace`; a cached verdict is then not used."""
 
 
 class Loading(NamedTuple):
-    """How the base is loaded."""
+    """Settings for loading the base model."""
 
     dtype: str
     device: str
     trust_remote_code: bool
 
 
+class Folders(NamedTuple):
+    """The folders of the base and of the adapter on this machine."""
+
+    base: Path
+    adapter: Path
+
+
 class Job(NamedTuple):
-    """A spec with everything that it names found, and what the verdict depends on besides the spec."""
+    """A resolved spec, and everything else that a run depends on."""
 
     spec: Spec
+    folders: Folders | None
+    """None for backends without files."""
     base: ModelFacts
     adapter: ModelFacts
     threshold: float
@@ -61,43 +71,47 @@ class Job(NamedTuple):
     platform: str
     cache: bool
     embedders: dict[str, str]
-    """Digest of each folder that embeddings are made with."""
+    """Digest of each embedding model that is a folder."""
     online: bool = False
     observe: "Observer | None" = None
 
 
 def with_data(spec: Spec) -> Spec:
-    """`spec` with the sections of the files that it names. Raises SpecError with every mistake in them."""
-    found = []
+    """`spec` with the sections of its data files. Raises SpecError with every mistake in them."""
+    loaded = []
     if spec.data:
         from sway_gate.training_data.load import load_sections
 
-        found.append(load_sections(spec.data))
+        loaded.append(load_sections(spec.data))
     if spec.dlm_source:
         from sway_gate.training_data import dlm
 
-        found.append(dlm.sections(spec.dlm_source, spec.models.ft.adapter or ""))
-    sections = {
-        s.id: s for s in (*(s for loaded in found for s in loaded.sections), *spec.sections)
-    }
-    notes = (*spec.notes, *(note for loaded in found for note in loaded.notes))
+        loaded.append(dlm.sections(spec.dlm_source, spec.models.ft.adapter or ""))
+    sections, notes = {}, spec.notes
+    for source in loaded:
+        sections.update({section.id: section for section in source.sections})
+        notes += source.notes
+    sections.update({section.id: section for section in spec.sections})
     return msgspec.structs.replace(spec, sections=tuple(sections.values()), notes=notes)
 
 
 def prepare(spec: Spec, options: Options) -> Job:
-    """Finds the models, offline unless asked otherwise, and takes their digests."""
-    base, adapter = _model_facts(spec, options.online)
+    """Load the data, find the models and compute their digests. Raises SwayError."""
+    spec = with_data(spec)
+    folders = model_folders(spec, online=options.online)
+    base, adapter = _model_facts(spec, folders)
     return Job(
         spec=spec,
+        folders=folders,
         base=base,
         adapter=adapter,
         threshold=spec.defaults.coverage_threshold
         if options.threshold is None
         else options.threshold,
-        weights={**_category_weights(spec), **(options.weights or {})},
+        weights={**spec.defaults.weights(), **options.weights},
         versions=_versions(spec),
         platform=f"{sys.platform} {platform.machine()} {accelerator(load_options(spec).device)}",
-        # What code made is not known by its files, and what is incomplete has no digest.
+        # Digests do not determine the results of remote code; an incomplete adapter has none.
         cache=options.cache and bool(adapter.digest) and not load_options(spec).trust_remote_code,
         embedders={
             folder: digest.model_digest(Path(folder))
@@ -111,33 +125,29 @@ def prepare(spec: Spec, options: Options) -> Job:
 
 def embedding_models(spec: Spec) -> list[str]:
     """Hub ids and folders."""
-    return sorted(
-        {getattr(probe, "embedding_model", "") for probe in spec.suite if probe.enabled} - {""}
-    )
+    return sorted({embedding_model(probe) for probe in spec.suite if probe.enabled} - {""})
 
 
-def _model_facts(spec: Spec, online: bool) -> tuple[ModelFacts, ModelFacts]:
+def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, ModelFacts]:
     base, ft = spec.models.base, spec.models.ft
-    found = model_folders(spec, online=online)
-    if found is None:
-        return ModelFacts(path=base.base, digest=""), ModelFacts(
-            path=ft.adapter or ft.base, digest=""
-        )
-    commit = hub.commit(found[0])
+    if folders is None:
+        adapter = ft.adapter or ft.base
+        return ModelFacts(path=base.base, digest=""), ModelFacts(path=adapter, digest="")
+    commit = hub.commit(folders.base)
     return (
-        ModelFacts(path=base.base, digest=digest.model_identity(found[0], commit), revision=commit),
         ModelFacts(
-            path=ft.adapter or "", digest=_adapter_digest(found[1]), revision=hub.commit(found[1])
+            path=base.base, digest=digest.model_identity(folders.base, commit), revision=commit
+        ),
+        ModelFacts(
+            path=ft.adapter or "",
+            digest=_adapter_digest(folders.adapter),
+            revision=hub.commit(folders.adapter),
         ),
     )
 
 
-def _is_files(spec: Spec) -> bool:
-    return spec.models.ft.kind == "hf"
-
-
 def load_options(spec: Spec) -> Loading:
-    """What base and fine-tuned model say of the one load that serves both; what `ft` leaves to itself, `base` says."""
+    """Settings of the one load for both models: `ft`'s, or `base`'s where `ft`'s are auto."""
     base, ft = spec.models.base, spec.models.ft
     return Loading(
         base.dtype if ft.dtype == "auto" else ft.dtype,
@@ -146,24 +156,19 @@ def load_options(spec: Spec) -> Loading:
     )
 
 
-def model_folders(spec: Spec, *, online: bool = False) -> tuple[Path, Path] | None:
-    """Where base and adapter lie on this machine; None where code of the backend makes them."""
-    if not _is_files(spec):
-        return None
+def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
+    """Find the base and the adapter; None for backends without files. Raises SwayError."""
     base, ft = spec.models.base, spec.models.ft
-    return (
+    if ft.kind != "hf":
+        return None
+    return Folders(
         hub.local(base.base, base.revision or ft.revision, online=online, what="base model"),
         hub.local(ft.adapter or "", ft.adapter_revision, online=online, what="adapter"),
     )
 
 
-def _category_weights(spec: Spec) -> dict[str, float]:
-    given: Any = spec.defaults.score_weights or SCORE_WEIGHTS
-    return dict(given)
-
-
 def _adapter_digest(folder: Path) -> str:
-    """Of the files that count; "" where one is missing, which the static check then names."""
+    """Digest of the adapter's files; "" if one is missing, which the static check reports."""
     try:
         return digest.adapter_digest(folder)
     except Exception:
@@ -187,7 +192,7 @@ def _versions(spec: Spec) -> dict[str, str]:
 
 
 def accelerator(device: str) -> str:
-    """The device class without asking torch: the one named, or whether a CUDA device is visible."""
+    """The device class, found without torch: `device`, or cuda if a CUDA device is visible."""
     if device != "auto":
         return device
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -1,86 +1,80 @@
-"""Runs the gate: returns the cached verdict if there is one, else evaluates and caches it.
+"""Runs the gate: returns a cached verdict, or evaluates the job and caches its verdict.
 
-This module stays light: a cached verdict loads neither numpy nor torch.
+A cached verdict loads neither numpy nor torch.
 """
 
 import os
-from pathlib import PurePath
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sway_gate import cache
-from sway_gate.gate.resolve import Job, Options, prepare, with_data
+from sway_gate.compare.inputs import probe_inputs, shared_inputs
+from sway_gate.gate.identity import verdict_key
+from sway_gate.gate.resolve import Job, Options, prepare
 from sway_gate.output import Progress, silent
 from sway_gate.results import GateResult, Verdict
-from sway_gate.spec.probes import AdapterRevert, ClusterKL
 from sway_gate.spec.schema import Spec
+from sway_gate.static.config import BASE_OTHER_PATH, CONFIG, base_findings, read_config
+
+if TYPE_CHECKING:
+    from sway_gate.gate.open import OpenBase
 
 
-def run_gate(spec: Spec, options: Options = Options(), progress: Progress = silent) -> GateResult:
-    """The verdict on a spec. Raises SwayError, each with its exit code, where files or models are not to be had."""
-    job = prepare(with_data(spec), options)
-    key = cache.verdict_key(msgspec.to_builtins(_identity(job)._asdict())) if job.cache else ""
-    if job.cache and not job.observe and (stored := cache.load_verdict(key)):
-        return _as_named(job, msgspec.json.decode(stored, type=GateResult))
+def run_gate(
+    spec: Spec,
+    options: Options = Options(),
+    progress: Progress = silent,
+    base: "OpenBase | None" = None,
+) -> GateResult:
+    """The verdict on a spec. `base` keeps the base model loaded for further runs.
+
+    Raises SwayError if no verdict can be reached.
+    """
+    return run_job(prepare(spec, options), progress, base)
+
+
+def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = None) -> GateResult:
+    """The verdict on a resolved spec. Raises SwayError if no verdict can be reached."""
+    key = verdict_key(job) if job.cache else ""
+    if key and not job.observe and (stored := cache.load_verdict(key)):
+        result = msgspec.json.decode(stored, type=GateResult)
+        return msgspec.structs.replace(_located(job, result), cached=True)
     from sway_gate.gate.evaluate import evaluate
 
-    result = evaluate(job, progress)
-    if job.cache and not any(probe.verdict is Verdict.ERROR for probe in result.probes):
+    result = evaluate(job, progress, base)
+    if key and not any(probe.verdict is Verdict.ERROR for probe in result.probes):
         cache.store_verdict(key, msgspec.json.encode(result))
-    return result
+    return _located(job, result)
 
 
-def _identity(job: Job) -> Job:
-    """What the verdict depends on: contents by their digests, wherever they lie, so that another checkout finds it."""
-    spec, replace = job.spec, msgspec.structs.replace
-    digests = {
-        job.base.path: job.base.digest,
-        job.adapter.path: job.adapter.digest,
-        **job.embedders,
-    }
-
-    def content(ref: str) -> str:
-        return digests.get(ref, ref) if os.path.isdir(ref) else ref
-
-    base, ft = spec.models.base, spec.models.ft
-    models = replace(
-        spec.models,
-        base=replace(base, base=content(base.base), adapter=None),
-        ft=replace(ft, base=content(ft.base), adapter=content(ft.adapter or "")),
-    )
-    suite = tuple(
-        replace(probe, embedding_model=content(probe.embedding_model))
-        if isinstance(probe, AdapterRevert | ClusterKL)
-        else probe
-        for probe in spec.suite
-    )
-    # What `data` and `dlm_source` hold is among the sections by now.
-    spec = replace(spec, models=models, suite=suite, data=(), dlm_source=None, label="", folder="")
-    facts = replace(job.base, path=""), replace(job.adapter, path="")
-    return job._replace(
-        spec=spec, base=facts[0], adapter=facts[1], embedders={}, online=False, observe=None
-    )
-
-
-def _as_named(job: Job, stored: GateResult) -> GateResult:
-    """A stored result under the names of this run: spec and files may have lain elsewhere."""
-    before, now = PurePath(stored.adapter.path), PurePath(job.adapter.path)
-    findings = tuple(
-        msgspec.structs.replace(finding, path=str(now / PurePath(finding.path).relative_to(before)))
-        if PurePath(finding.path).is_relative_to(before)
-        else finding
-        for finding in stored.findings
-    )
-    # Static findings quote the base's folder.
-    notes = tuple(
-        note.replace(repr(stored.base.path), repr(job.base.path)) for note in stored.notes
-    )
+def _located(job: Job, result: GateResult) -> GateResult:
+    """`result` with the paths of this run, which are not cached."""
+    notes, findings = (*job.spec.notes, *result.notes), result.findings
+    if job.folders:
+        adapter = job.folders.adapter
+        notes += _base_notes(adapter / CONFIG, job.spec.models.base.base)
+        findings = tuple(
+            msgspec.structs.replace(found, path=os.path.join(adapter, found.path))
+            for found in findings
+        )
     return msgspec.structs.replace(
-        stored,
+        result,
         spec=job.spec.label,
         base=job.base,
         adapter=job.adapter,
         findings=findings,
         notes=notes,
-        cached=True,
+        asked=probe_inputs(job.spec),
+        texts=shared_inputs(job.spec),
+    )
+
+
+def _base_notes(path: Path, base: str) -> tuple[str, ...]:
+    """The static check's notes that quote the paths of bases."""
+    config, _ = read_config(path)
+    named = config.base_model_name_or_path if config else None
+    return tuple(
+        found.message for found in base_findings(path, named, base) if found.id == BASE_OTHER_PATH
     )

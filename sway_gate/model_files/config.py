@@ -1,4 +1,4 @@
-"""What a base's own files say about how it is used: read as JSON, before anything is loaded."""
+"""Read the JSON files of a base model: its context length and whether it has a chat template."""
 
 import os
 from pathlib import Path
@@ -12,16 +12,20 @@ _TEMPLATE_FILES: Final = ("chat_template.jinja", "chat_template.json", "addition
 
 
 def context_tokens(folder: Path) -> int | None:
-    """How many tokens the model can read, where its configuration says so."""
+    """Context length of the model in tokens; None if its configuration does not state it."""
     fields = model_config(folder)
-    lengths = (fields.get(key) for key in CONTEXT_KEYS)
-    return next((n for n in lengths if isinstance(n, int) and n > 0), None)
+    for key in CONTEXT_KEYS:
+        length = fields.get(key)
+        if isinstance(length, int) and length > 0:
+            return length
+    return None
 
 
 def model_config(folder: Path) -> dict[str, Any]:
-    """The model's configuration; of one that reads more than text, with what it says of its language model."""
+    """The model's configuration; for a multimodal model, with the fields of its language model."""
     fields = _json(folder / "config.json")
-    return fields | nested if isinstance(nested := fields.get("text_config"), dict) else fields
+    nested = fields.get("text_config")
+    return fields | nested if isinstance(nested, dict) else fields
 
 
 def has_chat_template(folder: Path) -> bool:
@@ -32,7 +36,10 @@ def has_chat_template(folder: Path) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """The object in a file; empty where there is none, which loading the base will then name."""
+    """Return the JSON object in the file; empty if the file is missing or malformed.
+
+    Loading the base reports such a file.
+    """
     try:
         with open(path, "rb") as file:
             found = msgspec.json.decode(file.read(_MAX_BYTES))

@@ -1,6 +1,6 @@
-"""What a folder of model files holds, as one sha256: the identity of an adapter or of a base model.
+"""Identity of an adapter or a base model: one sha256 of the files in its folder.
 
-The hash of a file is remembered by inode, size and times, so that a file that did not change is not read again.
+The hash of each file is cached by inode, size and times: unchanged files are not read again.
 """
 
 import hashlib
@@ -35,20 +35,20 @@ MODEL_FILES = (
 _MEMO = "digests/files"
 _MEMO_ENTRIES = 4096
 _SETTLED_NS = 2_000_000_000
-"""File systems keep times this coarsely, FAT the worst: a younger file may change and show the same time."""
+"""Resolution of times on FAT, the coarsest: a younger file can change without a new time."""
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file's content, hexadecimal."""
+    """Hexadecimal sha256 of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tree(folder: Path, *, patterns: Sequence[str]) -> str:
-    """sha256, hexadecimal, over names and contents of the files in `folder` that match one of `patterns`.
+    """Hexadecimal sha256 of the names and contents of the files in `folder` that match `patterns`.
 
-    The same as ``sha256sum -z FILE... | sha256sum`` in `folder`, with the names in order. Links are followed.
-    Raises `CannotDecide` where no file matches or one cannot be read.
+    Equal to ``sha256sum -z FILE... | sha256sum`` in `folder` with sorted names. Links are followed.
+    Raises `CannotDecide` if no file matches or one cannot be read.
     """
     try:
         found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
@@ -61,14 +61,15 @@ def tree(folder: Path, *, patterns: Sequence[str]) -> str:
         ) from error
     if not names:
         raise CannotDecide(
-            f"{folder}: holds none of {', '.join(patterns)}; name a folder that a model was saved in"
+            f"{folder}: contains none of {', '.join(patterns)}; "
+            "give a folder that contains a saved model"
         )
     lines = (os.fsencode(f"{digest}  {name}\0") for name, digest in zip(names, hashes, strict=True))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def adapter_digest(folder: Path) -> str:
-    """`tree` of an adapter's configuration and weights; what else was saved beside them does not count."""
+    """`tree` of an adapter's configuration and weights; other files do not count."""
     return tree(folder, patterns=ADAPTER_FILES)
 
 
@@ -78,9 +79,9 @@ def model_digest(folder: Path) -> str:
 
 
 def model_identity(folder: Path, commit: str | None) -> str:
-    """``hub:<commit>`` for a snapshot of a known commit, which need not be read; else the `model_digest`.
+    """``hub:<commit>`` for a snapshot of a known commit, otherwise the `model_digest`.
 
-    A branch or a tag is no identity: only a whole commit id counts as one.
+    Only a full commit id is an identity; a branch or a tag is not.
     """
     if commit and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit):
         return f"hub:{commit}"
@@ -88,18 +89,21 @@ def model_identity(folder: Path, commit: str | None) -> str:
 
 
 def _hashes(files: Sequence[Path]) -> list[str]:
-    """sha256 of each file, read only where its hash is not known."""
+    """sha256 of each file; files with a cached hash are not read."""
     memo = _load_memo()
-    keys = [_memo_key(file) for file in files]
-    unknown = {file: key for file, key in zip(files, keys, strict=True) if key not in memo}
-    read = dict(zip(unknown, _read_all(list(unknown)), strict=True))
-    # A file whose key differs now was written to while it was read.
-    if new := {key: read[file] for file, key in unknown.items() if key and key == _memo_key(file)}:
+    keys = {file: _memo_key(file) for file in files}
+    hashes = {file: memo[key] for file, key in keys.items() if key in memo}
+    unknown = [file for file in files if file not in hashes]
+    new = {}
+    for file, digest in zip(unknown, _read_all(unknown), strict=True):
+        hashes[file] = digest
+        key = keys[file]
+        # If the key changed, the file was written to while it was read.
+        if key and key == _memo_key(file):
+            new[key] = digest
+    if new:
         _store_memo(new)
-    return [
-        read[file] if file in read else memo[key or ""]
-        for file, key in zip(files, keys, strict=True)
-    ]
+    return [hashes[file] for file in files]
 
 
 def _read_all(files: Sequence[Path]) -> list[str]:
@@ -107,16 +111,16 @@ def _read_all(files: Sequence[Path]) -> list[str]:
         return [file_sha256(file) for file in files]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(
-        min(len(files), os.cpu_count() or 1)
-    ) as pool:  # hashing leaves the interpreter free
+    # Hashing releases the interpreter lock.
+    with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)) as pool:
         return list(pool.map(file_sha256, files))
 
 
 def _memo_key(file: Path) -> str | None:
-    """What changes with a file's content; None where that cannot be told.
+    """A key that changes with the file's content; None if no key is reliable.
 
-    The change time counts too: unpacking or copying may keep size and modification time and reuse the inode.
+    It includes the change time: unpacking or copying can keep the size and the modification time,
+    and reuse the inode.
     """
     found = file.stat()
     youngest_ns = max(found.st_mtime_ns, found.st_ctime_ns)

@@ -1,7 +1,7 @@
-"""Where a model's files are on this machine: a folder, or a snapshot in the local Hugging Face cache.
+"""Find a model's files on this machine: a folder, or a snapshot in the local Hugging Face cache.
 
-The cache's layout (``models--org--name/refs/REVISION`` names a commit, ``snapshots/COMMIT`` holds its files) is read
-directly: huggingface_hub takes a second to import, and is needed for a download alone.
+The cache (``models--org--name/refs/REVISION`` names a commit, ``snapshots/COMMIT`` contains its
+files) is read directly: huggingface_hub takes a second to import and is needed only for downloads.
 """
 
 import json
@@ -23,28 +23,29 @@ _WEIGHTS: Final = (".safetensors", ".bin")
 _INDEX: Final = "model.safetensors.index.json"
 _MAX_INDEX_BYTES: Final = 64 * 2**20
 DOWNLOADED: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
-"""What a download takes: no pickles (.bin, .pt) and no code (.py)."""
+"""Patterns of files to download: no pickles (.bin, .pt) and no code (.py)."""
 
 
 def is_hub_id(ref: str) -> bool:
     """Whether `ref` has the form of a hub id: `name` or `org/name`."""
-    return (
-        _HUB_ID.fullmatch(ref) is not None
-        and not re.search(r"--|\.\.", ref)
-        and not ref.endswith(".git")
-    )
+    if "--" in ref or ".." in ref or ref.endswith(".git"):
+        return False
+    return _HUB_ID.fullmatch(ref) is not None
 
 
 def is_revision(revision: str) -> bool:
-    """Whether `revision` can name a branch, a tag or a commit; what could lead out of the cache cannot."""
-    parts = revision.split("/")
-    return _REVISION.fullmatch(revision) is not None and not any(
-        part.strip(".") == "" for part in parts
-    )
+    """Whether `revision` can name a branch, a tag or a commit, and stays inside the cache."""
+    leads_out = any(part.strip(".") == "" for part in revision.split("/"))
+    return _REVISION.fullmatch(revision) is not None and not leads_out
+
+
+def is_online(env: Mapping[str, str] = os.environ) -> bool:
+    """Whether SWAY_ONLINE allows downloads."""
+    return env.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
-    """The hub cache, by the variables that huggingface_hub reads, in its order."""
+    """Folder of the hub cache, from the same variables as in huggingface_hub, in the same order."""
     home = env.get("XDG_CACHE_HOME") or "~/.cache"
     hf_home = env.get("HF_HOME") or os.path.join(home, "huggingface")
     folder = (
@@ -54,38 +55,39 @@ def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def folders() -> tuple[Path, Path]:
-    """Where snapshots are looked for: the hub cache, then what came with the installation (the image has MiniLM)."""
+    """Folders with snapshots: the hub cache, then the installation (the image has MiniLM)."""
     return cache_folder(), Path(sys.prefix) / "share" / "sway-gate" / "hub"
 
 
 def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
-    """The folder with the files of `ref`, a local folder or a hub id; `what` names it in messages ("base model").
+    """Folder with the files of `ref`, a local folder or a hub id.
 
-    Looks into the local cache, and goes to the network only where that lacks a complete snapshot and `online` is
-    set. Raises UsageError for what is neither folder nor hub id or has no sound revision, CannotDecide for what is not
-    to be had.
+    `what` names it in messages ("base model"). With `online`, a snapshot that is incomplete in the
+    local cache is downloaded. Raises UsageError if `ref` is neither a folder nor a hub id or if the
+    revision is invalid, and CannotDecide if the files are not available.
     """
     if os.path.isdir(ref):
         return Path(ref)
     if not is_hub_id(ref):
-        raise UsageError(f"{what}: {ref!r} is no folder, and no hub id of the form org/name")
+        raise UsageError(f"{what}: {ref!r} is neither a folder nor a hub id (org/name)")
     if revision is not None and not is_revision(revision):
         raise UsageError(
-            f"{what}: {revision!r} is no revision of {ref}; give a branch, a tag or a commit"
+            f"{what}: {revision!r} is not a valid revision of {ref}; give a branch, tag or commit"
         )
-    if (found := _cached(ref, revision)) is not None:
+    if found := _cached(ref, revision):
         return found
     if online:
         return _download(ref, revision, what)
-    fetch = f"hf download {ref}" + (f" --revision {revision}" if revision else "")
+    option = f" --revision {revision}" if revision else ""
     raise CannotDecide(
-        f"{what}: {ref}{f' at {revision}' if revision else ''} is neither a folder here nor complete in the Hugging "
-        f"Face cache ({cache_folder()}); run `{fetch}`, or pass --online"
+        f"{what}: {ref}{f' at {revision}' if revision else ''} is neither a folder nor "
+        f"complete in the Hugging Face cache ({cache_folder()}); "
+        f"run `hf download {ref}{option}`, or pass --online"
     )
 
 
 def commit(path: str | os.PathLike[str]) -> str | None:
-    """The commit of the snapshot that `path` lies in; None outside a hub cache."""
+    """Commit of the snapshot that contains `path`; None outside a hub cache."""
     parts = Path(os.path.abspath(path)).parts
     for repo, middle, name in zip(parts, parts[1:], parts[2:], strict=False):
         if repo.startswith("models--") and middle == "snapshots" and _COMMIT.fullmatch(name):
@@ -94,8 +96,11 @@ def commit(path: str | os.PathLike[str]) -> str | None:
 
 
 def _cached(ref: str, revision: str | None) -> Path | None:
-    repos = (folder / f"models--{ref.replace('/', '--')}" for folder in folders())
-    return next((found for repo in repos if (found := _snapshot(repo, revision))), None)
+    for folder in folders():
+        found = _snapshot(folder / f"models--{ref.replace('/', '--')}", revision)
+        if found:
+            return found
+    return None
 
 
 def _snapshot(repo: Path, revision: str | None) -> Path | None:
@@ -115,7 +120,7 @@ def _branch_commit(path: Path) -> str | None:
 
 
 def _is_complete(snapshot: Path) -> bool:
-    """Whether config and weights are there; a link to a file that is still being downloaded counts as absent."""
+    """Whether the snapshot has a config and all weights; a broken link counts as missing."""
     try:
         names = {name for name in os.listdir(snapshot) if (snapshot / name).exists()}
     except OSError:
@@ -125,7 +130,7 @@ def _is_complete(snapshot: Path) -> bool:
 
 
 def _shards(snapshot: Path, names: set[str]) -> set[str]:
-    """The files that the weights are split into, by their index; none without one or with a broken one."""
+    """Names of the weight files in the index; empty if it is missing or malformed."""
     if _INDEX not in names or (snapshot / _INDEX).stat().st_size > _MAX_INDEX_BYTES:
         return set()
     try:
@@ -141,20 +146,19 @@ def _download(ref: str, revision: str | None, what: str) -> Path:
         raise CannotDecide(
             f"{what}: to download {ref}, install the extra: pip install 'sway-gate[hf]'"
         ) from None
+    patterns = list(DOWNLOADED)
     try:
-        path = Path(
-            snapshot_download(
-                ref, revision=revision, cache_dir=cache_folder(), allow_patterns=list(DOWNLOADED)
-            )
+        found = snapshot_download(
+            ref, revision=revision, cache_dir=cache_folder(), allow_patterns=patterns
         )
-    # Whatever the network, the hub or the disk does wrong, the verdict is the same: undecided.
+    # Any fault of the network, the hub or the disk means: could not decide.
     except Exception as error:
         said = " ".join(str(error).split())[:300]
         raise CannotDecide(
             f"{what}: {ref} could not be downloaded: {type(error).__name__}: {said}"
         ) from None
-    if not _is_complete(path):
+    if not _is_complete(Path(found)):
         raise CannotDecide(
             f"{what}: {ref} has no config.json or adapter_config.json with safetensors weights"
         )
-    return path
+    return Path(found)

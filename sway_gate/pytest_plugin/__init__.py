@@ -1,9 +1,11 @@
-"""pytest: `@pytest.mark.sway(spec="sway.yaml")` makes a test of each probe of a spec, and `__gate__` of the whole.
+"""pytest plugin: `@pytest.mark.sway(spec="sway.yaml")` makes one test per probe, and `__gate__`.
 
-A marked function is parametrized with a `Check` for each of them. What pytest leaves of these after `-k` and the like
-decides which probes are measured, once for each spec, when the first check is set up. `docs/pytest.md` tells the rest.
+A marked function is parametrized with a `Check` per probe and one for the whole verdict. The
+selected tests (`-k` and so on) determine which probes are measured. Each spec is measured once,
+when its first check is set up. See docs/pytest.md.
 
-Every session of an environment that has sway-gate loads this module: until a test is marked it imports next to nothing.
+Every pytest session in an environment with sway-gate loads this module, so it imports little until
+a test is marked.
 """
 
 import shutil
@@ -24,11 +26,11 @@ if TYPE_CHECKING:
 
 _PARAMETER = "_sway_check"
 _MISPLACED = (
-    "@pytest.mark.sway was not seen when tests were made: set it on functions, classes and modules, "
+    "@pytest.mark.sway was not applied at collection: set it on functions, classes and modules, "
     "not on methods of unittest.TestCase, in pytest.param or in hooks"
 )
 _ANSWER: "pytest.StashKey[Answer]" = pytest.StashKey()
-_TOLD = pytest.StashKey[str]()
+_MESSAGE = pytest.StashKey[str]()
 _FOLDER = pytest.StashKey[str]()
 
 
@@ -41,7 +43,7 @@ class SwayWarning(UserWarning):
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", f"{SIGNATURE}: a test of each probe of a spec, and __gate__ of the whole"
+        "markers", f"{SIGNATURE}: one test per probe of a spec, and __gate__ for the whole verdict"
     )
 
 
@@ -57,9 +59,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except SwayError as error:
         from _pytest.skipping import evaluate_skip_marks
 
-        if evaluate_skip_marks(
-            metafunc.definition
-        ):  # a test that pytest skips may lack its adapter
+        # The adapter of a skipped test might not exist.
+        if evaluate_skip_marks(metafunc.definition):
             return
         raise pytest.fail.Exception(clean(str(error)), pytrace=False) from None
     metafunc.fixturenames.append(_PARAMETER)
@@ -88,19 +89,17 @@ def _check(item: pytest.Item) -> "Check | None":
 
 @pytest.fixture
 def sway_result(request: pytest.FixtureRequest) -> "GateResult":
-    """The result of the spec that the test is marked with."""
+    """The result of the marked test's spec."""
     check = _check(request.node)
     if check is None:
-        pytest.fail(
-            "sway_result is for tests that are marked with @pytest.mark.sway", pytrace=False
-        )
+        pytest.fail("sway_result requires @pytest.mark.sway on the test", pytrace=False)
     result = check.result()
     return _fail(request.node, result) if isinstance(result, str) else result
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """After the test's own fixtures: what they skip is not measured. Here an error is pytest's error, no failure."""
+    """Run the check after the test's own fixtures, which can skip it. A failure is an error."""
     check = _check(item)
     if len(list(item.iter_markers("sway"))) != (check.marks if check else 0):
         pytest.fail(_MISPLACED, pytrace=False)
@@ -114,7 +113,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """The verdict in place of the function's body, or before it: the body is part of the gate."""
+    """Report the verdict instead of running the body; the body of `__gate__` runs after it."""
     check = _check(pyfuncitem)
     if check is None:
         return None
@@ -122,7 +121,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if found.verdict == "fail":
         _fail(pyfuncitem, found.text)
     if found.verdict == "skip":
-        pyfuncitem.stash[_TOLD] = found.text
+        pyfuncitem.stash[_MESSAGE] = found.text
         pytest.skip(found.text)
     if found.verdict == "warn" and not _warn(found.text, *check.place):
         _fail(pyfuncitem, found.text)
@@ -130,12 +129,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def _fail(item: pytest.Item, text: str) -> NoReturn:
-    item.stash[_TOLD] = text
+    item.stash[_MESSAGE] = text
     pytest.fail(text, pytrace=False)
 
 
 def _warn(text: str, file: str, line: int) -> bool:
-    """False where warnings are to be errors."""
+    """Issue a warning. False if warnings are errors."""
     try:
         warnings.warn_explicit(text, SwayWarning, file, line)
     except SwayWarning:
@@ -147,15 +146,15 @@ def _warn(text: str, file: str, line: int) -> bool:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A verdict comes from a line of the spec, not from one in here."""
+    """Make a failure point to the line of the spec, instead of a line in this module."""
     report = yield
-    check, told = _check(item), item.stash.get(_TOLD, None)
-    if check and call.excinfo and str(call.excinfo.value) == told:
+    check, message = _check(item), item.stash.get(_MESSAGE, None)
+    if check and call.excinfo and str(call.excinfo.value) == message:
         file, line = check.place
         if isinstance(report.longrepr, tuple):
-            report.longrepr = (file, line, f"Skipped: {told}")
+            report.longrepr = (file, line, f"Skipped: {message}")
         elif crash := getattr(report.longrepr, "reprcrash", None):
-            crash.path, crash.lineno, crash.message = file, line, told
+            crash.path, crash.lineno, crash.message = file, line, message
     return report
 
 
@@ -165,7 +164,7 @@ def pytest_runtest_makereport(
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     stash = node.config.stash
-    with suppress(OSError):  # without a temporary folder each worker measures for itself
+    with suppress(OSError):  # without a temporary folder each worker measures on its own
         if _FOLDER not in stash:
             stash[_FOLDER] = tempfile.mkdtemp(prefix="sway-gate-")
         node.workerinput[SHARED_FOLDER] = stash[_FOLDER]

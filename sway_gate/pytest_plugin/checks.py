@@ -1,4 +1,4 @@
-"""What a test asks of a suite, and what it is told."""
+"""A test's check of a suite and its outcome."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Answer(NamedTuple):
-    """What a check found. verdict: the value of a `Verdict`. numbers: those there are, by name."""
+    """Outcome of a check. verdict: value of a `Verdict`. numbers: measured numbers by name."""
 
     verdict: str
     text: str
@@ -19,22 +19,22 @@ class Answer(NamedTuple):
 
 
 class Check(NamedTuple):
-    """The verdict on a probe or, without one, on the whole."""
+    """The check of one probe or, if `probe` is None, of the whole verdict."""
 
     suite: Suite
     probe: "ProbeSpec | None"
     threshold: float | None
     weights: dict[str, float]
     marks: int
-    """How many marks its function has."""
+    """Number of marks on the function."""
 
     @property
     def place(self) -> tuple[str, int]:
-        """Where the spec tells of it: file and line, 1-based."""
+        """File and line of the probe in the spec, 1-based."""
         return self.suite.spec.label, self.probe.line if self.probe else 1
 
     def result(self) -> "GateResult | str":
-        """The suite's outcome under the mark's threshold and weights; measured now where it was not yet."""
+        """The outcome under the mark's threshold and weights; measured on the first call."""
         outcome = self.suite.outcome
         return (
             outcome if isinstance(outcome, str) else rejudged(outcome, self.threshold, self.weights)
@@ -53,7 +53,7 @@ class Check(NamedTuple):
 def rejudged(
     result: "GateResult", threshold: float | None, weights: Mapping[str, float]
 ) -> "GateResult":
-    """`result` as it is under another threshold and other weights of categories; what is not given stays."""
+    """`result` under another threshold or other weights; omitted ones stay."""
     from msgspec import structs
 
     from sway_gate.judge.composite import compose
@@ -61,7 +61,7 @@ def rejudged(
     if threshold is None and not weights:
         return result
     threshold = result.threshold if threshold is None else threshold
-    if not result.probes:  # the files alone decided
+    if not result.probes:  # the files decided
         return structs.replace(result, threshold=threshold)
     weights = {name: category.weight for name, category in result.categories.items()} | dict(
         weights
@@ -88,11 +88,11 @@ def _of_gate(result: "GateResult") -> Answer:
 
 
 def _of_files(result: "GateResult") -> Answer:
-    """Of a probe that was not measured, since the files alone told enough."""
+    """The answer for a probe that was not measured, because the files already decided."""
     from sway_gate.reports import wording
 
     return Answer(
-        "fail", f"not measured, the adapter's files decide: {wording.grounds(result)[0]}", {}
+        "fail", f"not measured; the adapter's files decide: {wording.grounds(result)[0]}", {}
     )
 
 

@@ -1,4 +1,4 @@
-"""A spec in a session of pytest: measured once, also where the session has several processes."""
+"""A spec in a pytest session, measured once even if the session has several processes."""
 
 import functools
 import os
@@ -14,24 +14,25 @@ import pytest
 
 from sway_gate import output
 from sway_gate.errors import SwayError
+from sway_gate.model_files.hub import is_online
 from sway_gate.results import GateResult
 from sway_gate.spec.schema import Spec
 from sway_gate.text import clean
 
 
 class Suite:
-    """`shared`: where processes leave the outcome for each other; None where there is one alone."""
+    """`shared`: path of the outcome that processes share; None if there is one process."""
 
     def __init__(self, spec: Spec, shared: Path | None) -> None:
         self.spec = spec
         self.probes = tuple(probe for probe in spec.suite if probe.kind != "null_adapter")
         self.wanted: set[str] = set()
-        """Names of the probes that tests ask for."""
+        """Names of the probes that the selected tests require."""
         self._shared = shared
 
     @functools.cached_property
     def outcome(self) -> GateResult | str:
-        """The result of the wanted probes, or why there is none."""
+        """The result of the wanted probes, or an error message."""
         return once(self._shared, self._measure) if self._shared else self._measure()
 
     def _measure(self) -> GateResult | str:
@@ -41,20 +42,18 @@ class Suite:
         kept = tuple(
             p for p in self.spec.suite if p.name in self.wanted or p.kind == "null_adapter"
         )
-        online = os.environ.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
         try:
-            # Those of a library that is loaded are no concern of tests that make warnings errors.
+            # Warnings of the loaded libraries must not fail tests that turn warnings into errors.
             with warnings.catch_warnings(action="ignore"):
                 return run_gate(
-                    msgspec.structs.replace(self.spec, suite=kept), Options(online=online)
+                    msgspec.structs.replace(self.spec, suite=kept), Options(online=is_online())
                 )
         except SwayError as error:
             return clean(str(error))
         except (KeyboardInterrupt, SystemExit, pytest.exit.Exception):
             raise
-        except (
-            BaseException
-        ) as error:  # kept, so that the other tests do not run into it again, for hours
+        # Kept as the outcome, so that other tests do not repeat the run.
+        except BaseException as error:
             return _unexpected(error)
 
 
@@ -63,28 +62,30 @@ def _unexpected(error: BaseException) -> str:
         import traceback
 
         traceback.print_exception(error)
-    said = clean(" ".join(str(error).split())[:500])
-    return f"the suite broke off: {type(error).__name__}: {said} (SWAY_DEBUG=1 shows where)"
+    text = clean(" ".join(str(error).split())[:500])
+    return f"the suite stopped: {type(error).__name__}: {text} (set SWAY_DEBUG=1 for the traceback)"
 
 
 def once(place: Path, make: Callable[[], GateResult | str]) -> GateResult | str:
-    """What `make` returns in the first process that asks for `place`, where it is kept for those that wait."""
+    """The value of `make`, computed by the first process and read from `place` by the others."""
     started = place.with_suffix(".started")
     with _locked(place.with_suffix(".lock")):
         if place.exists():
             return msgspec.json.decode(place.read_bytes(), type=GateResult | str)
         if started.exists():
-            return "the worker that ran this suite left no result: it ran out of memory or died of something else"
+            return (
+                "the worker that ran this suite ended without a result (out of memory, for example)"
+            )
         started.touch()
         made = make()
-        with suppress(SwayError):  # a full disk is the others' loss
+        with suppress(SwayError):  # on a full disk the other processes get an error
             output.write(str(place), msgspec.json.encode(made))
         return made
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with its process, whatever ends that."""
+    """Lock the file. The lock ends with the process, even if it is killed."""
     with open(path, "ab") as file:
         _lock(file)
         yield

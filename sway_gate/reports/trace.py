@@ -119,7 +119,7 @@ def read(path: str) -> tuple[list[Event], int]:
         raise UsageError(f"{path}: cannot be read: {reason}") from None
     if not events or not isinstance(events[0], Started):
         raise UsageError(
-            f"{path}: is not a trace of version 1; create one with `sway run SPEC --trace FILE`"
+            f"{path}: is not a trace of version 1; create one with `sway gate SPEC --trace FILE`"
         )
     return events, unreadable
 

@@ -8,11 +8,9 @@ import msgspec
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import HIDDEN, SECTION_KINDS, Pair, SpecFile
 
-# --------------------------------------------------------------------------------------------------------- schema
-
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema 2020-12 of a spec file, for editors. Rules across fields and files are `load`'s alone."""
+    """JSON Schema 2020-12 of a spec file. Only `load` checks rules across fields and files."""
     classes = (*KINDS.values(), *SECTION_KINDS.values())
     _, defs = msgspec.json.schema_components(
         (SpecFile, Pair, *classes), ref_template="#/$defs/{name}"

@@ -1,4 +1,4 @@
-"""Reads a spec file into a `Spec`, and reports every mistake in it as file:line:column."""
+"""Loads a spec file into a `Spec` and reports every mistake as file:line:column."""
 
 import os
 import sys
@@ -9,8 +9,9 @@ from msgspec import structs
 
 from sway_gate.errors import SpecError
 from sway_gate.model_files.hub import is_hub_id
+from sway_gate.spec.ignored import ignored_note
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
-from sway_gate.spec.probes import KINDS, AdapterRevert, ClusterKL, Kind, NullAdapter
+from sway_gate.spec.probes import KINDS, Kind, NullAdapter
 from sway_gate.spec.schema import (
     HIDDEN,
     SECTION_KINDS,
@@ -21,21 +22,17 @@ from sway_gate.spec.schema import (
     SectionEntry,
     Spec,
     SpecFile,
+    embedding_model,
 )
-from sway_gate.spec.yaml_reader import Family, Reader, compose, entries, shown
+from sway_gate.spec.yaml_nodes import compose, entries, shown
+from sway_gate.spec.yaml_reader import Families, Reader
 
 MAX_BYTES: Final = 4 * 2**20
-_FAMILIES: Final[dict[type, Family]] = {
-    ProbeSpec: Family(KINDS),
-    SectionEntry: Family(SECTION_KINDS),
-}
-
-
-# -------------------------------------------------------------------------------------------------------- loading
+_FAMILIES: Final[Families] = {ProbeSpec: KINDS, SectionEntry: SECTION_KINDS}
 
 
 def load_spec(path: str) -> Spec:
-    """The spec at `path`, or from standard input for '-'. Raises SpecError with every mistake in it."""
+    """The spec at `path`, '-' for standard input. Raises SpecError with every mistake."""
     if path == "-":
         return parse_spec(
             _decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", os.getcwd()
@@ -45,7 +42,7 @@ def load_spec(path: str) -> Spec:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        wrong = "is a folder; name the file in it" if os.path.isdir(path) else _reason(error)
+        wrong = "is a folder; give the file in it" if os.path.isdir(path) else _reason(error)
         raise SpecError([f"{label}: {wrong}"]) from None
     return parse_spec(_decoded(data, label), label, os.path.dirname(os.path.abspath(path)))
 
@@ -53,12 +50,16 @@ def load_spec(path: str) -> Spec:
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    return f"cannot be read: {error.strerror if isinstance(error, OSError) else 'its name holds a NUL character'}"
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}"
+    return "cannot be read: its name contains a NUL character"
 
 
 def _decoded(data: bytes, label: str) -> str:
     if len(data) > MAX_BYTES:
-        raise SpecError([f"{label}: larger than {MAX_BYTES // 2**20} MiB; a spec is a small file"])
+        raise SpecError(
+            [f"{label}: larger than {MAX_BYTES // 2**20} MiB; move long texts to files under data"]
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -67,7 +68,7 @@ def _decoded(data: bytes, label: str) -> str:
 
 
 def parse_spec(text: str, label: str, folder: str) -> Spec:
-    """The spec in `text`; its relative paths start from `folder`. Raises SpecError with every mistake in it."""
+    """The spec in `text`, with paths relative to `folder`. Raises SpecError with every mistake."""
     root = compose(text, label)
     reader = Reader(label, _FAMILIES, HIDDEN)
     file = reader.read(root, SpecFile)
@@ -79,6 +80,7 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
     _check_suite(reader)
     sections = _sections(reader)
     reader.finish()
+    notes += ignored_note(reader)
     base, ft = refs[id(file.models.base)], refs[id(file.models.ft)]
     revision = base.revision or ft.revision
     return Spec(
@@ -98,7 +100,7 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
 
 
 def _check_names(reader: Reader, root: yaml.Node) -> None:
-    """Names are unique, also among entries that are wrong in other ways."""
+    """Check that names are unique, also among entries with other mistakes."""
     suite = (
         entries(root)["suite"][1]
         if isinstance(root, yaml.MappingNode) and "suite" in entries(root)
@@ -117,23 +119,23 @@ def _check_names(reader: Reader, root: yaml.Node) -> None:
                 fields["name"][1],
                 place,
                 "name",
-                f"is {shown(name)}, as in {where}; it must be unique",
+                f"must be unique, but {shown(name)} is also the name of {where}",
             )
 
 
 def _check_suite(reader: Reader) -> None:
-    """There is at most one calibration, and something to judge."""
+    """Check that there is at most one null_adapter entry, and at least one probe."""
     calibrations = reader.made(NullAdapter)
     for probe in calibrations[1:]:
         where = f"{reader.place(calibrations[0])} in line {calibrations[0].line}"
-        reader.blame(probe, "kind", f"is 'null_adapter', as in {where}; it must be unique")
+        reader.blame(probe, "kind", f"must be 'null_adapter' only once; the first is {where}")
     for file in reader.made(SpecFile):
         judged = any(probe.enabled and probe.kind != "null_adapter" for probe in file.suite)
         if not judged and reader.is_whole("suite"):
             reader.blame(
                 file,
                 "suite",
-                "must hold an enabled probe besides null_adapter, or nothing is judged",
+                "must contain at least one enabled probe other than null_adapter",
             )
 
 
@@ -143,16 +145,10 @@ def _sections(reader: Reader) -> tuple[Section, ...]:
         section = entry.section()
         other = first.setdefault(section.id, entry)
         if other is not entry:
-            made = "" if entry.id else " (a hash of what it says)"
-            reader.blame(
-                entry,
-                "id",
-                f"is {shown(section.id)}{made}, as in {reader.place(other)}; it must be unique",
-            )
+            name = shown(section.id) + ("" if entry.id else " (the hash of its content)")
+            place = reader.place(other)
+            reader.blame(entry, "id", f"must be unique, but {name} is also the id of {place}")
     return tuple(entry.section() for entry in reader.made(SectionEntry))
-
-
-# ---------------------------------------------------------------------------------------------------------- paths
 
 
 def _check_bases(
@@ -160,13 +156,13 @@ def _check_bases(
 ) -> None:
     if base.base != ft.base:
         ours, theirs = shown(base.base, MAX_SHOWN), shown(ft.base, MAX_SHOWN)
-        reader.blame(models.ft, "base", f"must be the base of models.base, {ours}, got {theirs}")
+        reader.blame(models.ft, "base", f"must be the same as in models.base, {ours}, got {theirs}")
     if base.adapter is not None:
-        notes.append("models.base.adapter is ignored: the base is the model without an adapter")
+        notes.append("models.base.adapter is ignored: the base is measured without an adapter")
 
 
 def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> ModelRef:
-    """`ref` with its paths made absolute."""
+    """`ref` with absolute paths."""
     if ref.kind != "hf":
         return ref
     found: dict[str, str] = {}
@@ -179,10 +175,9 @@ def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> Mo
 
 
 def _with_embedder(probe: ProbeSpec, folder: str, notes: list[str]) -> ProbeSpec:
-    """A folder in place of a hub id is absolute; that it is there is the embedder's to say."""
-    if isinstance(probe, AdapterRevert | ClusterKL) and not is_share(probe.embedding_model):
-        model = probe.embedding_model
-        return structs.replace(
-            probe, embedding_model=find(model, folder, notes, hub=is_hub_id(model))[0]
-        )
-    return probe
+    """The probe with the absolute path of its embedding model, if that is a folder."""
+    model = embedding_model(probe)
+    if not model or is_share(model):
+        return probe
+    path, _ = find(model, folder, notes, hub=is_hub_id(model))
+    return structs.replace(probe, embedding_model=path)

@@ -1,25 +1,27 @@
-"""Paths in a spec: relative to the spec's folder, then to the current one; never a network share."""
+"""Paths in a spec: relative to its folder, then to the current folder; never a network share."""
 
 import os
 import re
 from typing import Final
 
-from sway_gate.spec.yaml_reader import shown
+from sway_gate.spec.yaml_nodes import shown
 
 MAX_SHOWN: Final = 200
-"""Of a path, in characters."""
-ON_A_SHARE: Final = "is a path on the network; copy it to this machine"
+"""Maximum length of a path in messages, in characters."""
+ON_A_SHARE: Final = "is a network path; copy it to this machine"
 
 
 def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    """What a field holds that takes one text or a list of them."""
+    """The values of a field that takes one text or a list of texts."""
     return (value,) if isinstance(value, str) else value
 
 
 def find(written: str, folder: str, notes: list[str], *, hub: bool) -> tuple[str, str]:
-    """(absolute path, "") where something is there; else, where `hub` says that it can be one, (hub id, "");
-    else (the path that was expected, complaint). The spec's folder comes before the current one; only a folder hides
-    a hub id of the same name."""
+    """(absolute path, "") if the path exists; (hub id, "") if `hub` is set and it does not exist;
+    otherwise (expected path, what is wrong).
+
+    The spec's folder comes before the current one. Only a folder hides a hub id of the same name.
+    """
     if is_share(written):
         return written, f"{shown(written)} {ON_A_SHARE}"
     path = os.path.expanduser(written)
@@ -30,7 +32,8 @@ def find(written: str, folder: str, notes: list[str], *, hub: bool) -> tuple[str
         if exists(candidate):
             if place != places[0]:
                 notes.append(
-                    f"{shown(written, MAX_SHOWN)} was found in the current folder, not beside the spec: {candidate}"
+                    f"{shown(written, MAX_SHOWN)} was found in the current folder,"
+                    f" not in the folder of the spec: {candidate}"
                 )
             return candidate, ""
     if hub:
@@ -40,5 +43,5 @@ def find(written: str, folder: str, notes: list[str], *, hub: bool) -> tuple[str
 
 
 def is_share(path: str) -> bool:
-    """Opening a share makes Windows send the user's credentials over the network."""
+    """Whether `path` is a network share; opening one makes Windows send the user's credentials."""
     return path.startswith("\\\\") or (os.name == "nt" and re.match(r"[\\/]{2}", path) is not None)

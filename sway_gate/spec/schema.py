@@ -1,20 +1,20 @@
-"""sway.yaml, version 1, as frozen structs.
+"""sway.yaml, version 1, as frozen structs. The entries of a suite are in `sway_gate.spec.probes`.
 
-The structs are the one source of the format: fields, defaults, limits and allowed values are read from them by the
-loader and by `json_schema`. A further probe kind is one more struct in `KINDS`. Imports neither numpy nor torch.
+The structs are the only source of the format: the loader and `json_schema` read fields, defaults,
+limits and allowed values from them. Imports neither numpy nor torch.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator
-from typing import Annotated, Final, Literal, TypedDict
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta, structs
 
 from sway_gate.model_files.hub import is_revision
 from sway_gate.spec.paths import ON_A_SHARE, is_share, several
-from sway_gate.spec.yaml_reader import shown
+from sway_gate.spec.yaml_nodes import shown
 
 SectionKind = Literal["prose", "instruction", "preference"]
 Intent = Literal["generalize", "memorize"]
@@ -28,21 +28,21 @@ Positive = Annotated[float, Meta(gt=0)]
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every struct of the spec: frozen, by keyword, no further fields."""
+    """Base of every struct: frozen, keyword-only, without unknown fields."""
 
 
-# ------------------------------------------------------------------------------------------------------- sections
+# ----------------------------------------------------------------------------------------- sections
 
 
 class Pair(Struct, frozen=True, kw_only=True):
-    """A prompt and the answer that training taught."""
+    """A prompt and the trained answer."""
 
     prompt: NonEmpty
     gold: NonEmpty
 
 
 class Preference(Struct, frozen=True, kw_only=True):
-    """A prompt with the answer to prefer and the one to avoid."""
+    """A prompt with the preferred and the rejected answer."""
 
     prompt: NonEmpty
     chosen: NonEmpty
@@ -50,7 +50,7 @@ class Preference(Struct, frozen=True, kw_only=True):
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """A piece of what the adapter was trained on: `content` for prose, `pairs` for the other kinds."""
+    """A piece of the training data: `content` for prose, `pairs` for the other kinds."""
 
     kind: SectionKind
     id: str
@@ -61,7 +61,7 @@ class Section(Struct, frozen=True, kw_only=True):
 
 
 class SectionEntry(Struct, frozen=True, kw_only=True):
-    """One of `sections:` in the file. `id` defaults to a hash of the content."""
+    """An entry of `sections`. `id` defaults to a hash of the content."""
 
     kind: str
     id: NonEmpty | None = None
@@ -108,12 +108,12 @@ class PreferenceEntry(SectionEntry, frozen=True, kw_only=True):
 
 
 def section_id(kind: str, content: str = "", pairs: tuple[Pair | Preference, ...] = ()) -> str:
-    """The first 16 hexadecimal digits of sha256 over the kind and what the section says."""
+    """The first 16 hexadecimal digits of sha256 over the kind and the content."""
     said = [kind, content, [structs.astuple(pair) for pair in pairs]]
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
 
 
-# ------------------------------------------------------------------------------------------- models and defaults
+# ------------------------------------------------------------------------------ models and defaults
 
 
 _PLANNED: Final = frozenset({"mlx", "api"})
@@ -122,9 +122,9 @@ _PLANNED: Final = frozenset({"mlx", "api"})
 class ModelRef(Struct, frozen=True, kw_only=True):
     """A model: a base and, for the fine-tuned one, an adapter.
 
-    `base` and `adapter` are a folder (absolute once loaded) or a hub id; for other kinds than hf labels, whatever the
-    backend makes of them. `revision` is the base's; once loaded, both models have it, whichever of them gave it.
-    `entry_point` names the factory of a custom backend, "package.module:factory".
+    `base` and `adapter` are a folder (absolute after loading) or a hub id; for kinds other than hf,
+    labels that the backend interprets. `revision` is the base's; after loading, both models have
+    it. `entry_point` is the factory of a custom backend, "package.module:factory".
     """
 
     kind: Literal["hf", "mlx", "api", "dummy", "custom"] = "hf"
@@ -140,11 +140,14 @@ class ModelRef(Struct, frozen=True, kw_only=True):
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.kind in _PLANNED:
-            yield "kind", f"{self.kind!r} is known but not built yet; use hf, custom or dummy"
+            yield "kind", f"{self.kind!r} is not supported yet; use hf, custom or dummy"
         if self.kind == "custom" and not re.fullmatch(
             r"[^\W\d][\w.]*:[^\W\d]\w*", self.entry_point or ""
         ):
-            yield "entry_point", "must name what makes a custom backend, as package.module:factory"
+            yield (
+                "entry_point",
+                "must be the factory of a custom backend, as package.module:factory",
+            )
         for field in ("revision", "adapter_revision"):
             if (revision := getattr(self, field)) and not is_revision(revision):
                 yield field, f"must be a branch, a tag or a commit, got {shown(revision)}"
@@ -158,7 +161,7 @@ class Models(Struct, frozen=True, kw_only=True):
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.ft.adapter is None and self.ft.kind == "hf":
-            yield "ft", "needs an adapter: the folder or hub id of what was trained"
+            yield "ft", "must have an adapter: a folder or a hub id"
         kinds = {self.base.kind, self.ft.kind}
         if kinds.isdisjoint(_PLANNED) and (
             len(kinds) > 1 or self.base.entry_point != self.ft.entry_point
@@ -173,7 +176,7 @@ class Models(Struct, frozen=True, kw_only=True):
 
 
 class ScoreWeights(TypedDict, total=False):
-    """Weight of each category in the composite."""
+    """Weight of each category in the composite. `baseline` is ignored."""
 
     adherence: NonNegative
     attribution: NonNegative
@@ -182,16 +185,20 @@ class ScoreWeights(TypedDict, total=False):
     baseline: NonNegative
 
 
-SCORE_WEIGHTS: Final = ScoreWeights(
-    adherence=0.30, attribution=0.35, calibration=0.20, ablation=0.15, baseline=0.0
-)
+SCORE_WEIGHTS: Final[ScoreWeights] = {
+    "adherence": 0.30,
+    "attribution": 0.35,
+    "calibration": 0.20,
+    "ablation": 0.15,
+}
 
 
 class Defaults(Struct, frozen=True, kw_only=True):
-    """What holds for the whole suite. `score_weights` given in part are completed by SCORE_WEIGHTS.
+    """Settings of the whole suite.
 
-    top_k and concurrent_probes are accepted and change nothing: divergences are taken over the whole vocabulary, and
-    the engine batches on its own. `differential` false loads base and fine-tuned model side by side, without nulls.
+    `score_weights` replaces default weights of categories. `differential` false loads the base and
+    the fine-tuned model separately, without null adapters. `top_k` and `concurrent_probes` have no
+    effect.
     """
 
     seed: Seed = 0
@@ -200,21 +207,23 @@ class Defaults(Struct, frozen=True, kw_only=True):
     chat_template: Literal["auto", "on", "off"] = "auto"
     coverage_threshold: Fraction = 0.6
     concurrent_probes: Annotated[int, Meta(ge=1, le=32)] = 1
-    score_weights: ScoreWeights = msgspec.field(default_factory=ScoreWeights)
+    score_weights: ScoreWeights = msgspec.field(default_factory=SCORE_WEIGHTS.copy)
 
-    def __post_init__(self) -> None:
-        structs.force_setattr(self, "score_weights", {**SCORE_WEIGHTS, **self.score_weights})
+    def weights(self) -> dict[str, float]:
+        """The weight of each category: SCORE_WEIGHTS unless `score_weights` replaces it."""
+        completed: Mapping[str, Any] = {**SCORE_WEIGHTS, **self.score_weights}
+        return {category: completed[category] for category in SCORE_WEIGHTS}
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        if not any(self.score_weights.values()):
-            yield "score_weights", "must leave at least one category a positive weight"
+        if not any(self.weights().values()):
+            yield "score_weights", "must give at least one category a positive weight"
 
 
-# --------------------------------------------------------------------------------------------------------- probes
+# ------------------------------------------------------------------------------------------- probes
 
 
 class ProbeSpec(Struct, frozen=True, kw_only=True):
-    """What every entry of the suite has. `line` is the entry's line in the file, 1-based."""
+    """The fields of every suite entry. `line` is the entry's line in the file, 1-based."""
 
     name: NonEmpty
     kind: str
@@ -228,6 +237,12 @@ class ProbeSpec(Struct, frozen=True, kw_only=True):
             yield "name", "must be printable text on one line"
 
 
+def embedding_model(probe: ProbeSpec) -> str:
+    """The hub id or folder of the probe's embedding model; "" if its kind has none."""
+    model: str = getattr(probe, "embedding_model", "")
+    return model
+
+
 SECTION_KINDS: Final[dict[str, type[SectionEntry]]] = {
     "prose": ProseEntry,
     "instruction": InstructionEntry,
@@ -237,7 +252,7 @@ HIDDEN: Final = frozenset({"line"})
 
 
 class SpecFile(Struct, frozen=True, kw_only=True):
-    """The file as it is written."""
+    """A spec file."""
 
     version: Literal[1] = 1
     models: Models
@@ -256,8 +271,11 @@ class SpecFile(Struct, frozen=True, kw_only=True):
 
 
 class Spec(Struct, frozen=True, kw_only=True):
-    """A loaded spec. label: how messages name the file. folder: what its relative paths start from. notes: what the
-    reader of the report should know about how it was read."""
+    """A loaded spec.
+
+    label: name of the file in messages. folder: base of its relative paths. notes: notes of the
+    loader for the report.
+    """
 
     version: int = 1
     models: Models

@@ -1,4 +1,4 @@
-"""A LoRA adapter as its two files give it: which tensor is what, of which module."""
+"""A LoRA adapter as read from its files: the role and the module of each tensor."""
 
 import re
 from collections import defaultdict
@@ -15,15 +15,15 @@ _FROZEN = re.compile(r".*\.base_layer\.(weight|bias)|(.*\.)?(embed_tokens|lm_hea
 
 
 class Adapter(NamedTuple):
-    """Config and tensors, and how they belong together."""
+    """Config and tensors, with the kind and the module of each tensor."""
 
     config: AdapterConfig
     weights: Weights
     content: dict[str, Content]
     kinds: dict[str, str]
-    """Tensor -> lora, trained, frozen, unknown."""
+    """Tensor -> "lora", "trained", "frozen" or "unknown"."""
     parts: dict[str, dict[str, str]]
-    """Module -> A, B, magnitude_vector -> tensor."""
+    """Module -> "A", "B" or "magnitude_vector" -> tensor."""
 
     @classmethod
     def of(cls, config: AdapterConfig, weights: Weights, content: dict[str, Content]) -> "Adapter":
@@ -50,7 +50,10 @@ def _parts(weights: Weights) -> dict[str, dict[str, str]]:
 
 
 def _kind(config: AdapterConfig, name: str) -> str:
-    """lora; trained: what is trained beside LoRA; frozen: embeddings that peft saves along; unknown."""
+    """Kind of the tensor `name`.
+
+    trained: trained in addition to LoRA. frozen: an embedding that peft saves with the adapter.
+    """
     if _PART.fullmatch(name):
         return "lora"
     if any(f".{module}." in f".{name}" for module in config.modules_to_save):

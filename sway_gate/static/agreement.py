@@ -1,4 +1,4 @@
-"""Config and tensors of a LoRA adapter held against each other: contradictions, and what was never trained."""
+"""Compare the config of a LoRA adapter with its tensors; find modules that were never trained."""
 
 import math
 import re
@@ -12,48 +12,45 @@ from sway_gate.static.patterns import NotRun, by_pattern, matchers
 
 
 def inspect(adapter: Adapter) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
+    """Norms of the modules, and all contradictions."""
     if not any("A" in part or "B" in part for part in adapter.parts.values()):
         message = "no tensor is a LoRA matrix (lora_A, lora_B)"
-        remedy = "use peft's format; convert adapters of other tools"
+        remedy = "convert the adapter to peft's format"
         return (), [adapter.finding("broken", "no-lora-tensors", message, remedy)]
-    pairs, problems = _pairs(adapter)
-    found = [
-        *problems,
-        *_other_tensors(adapter),
-        *_untrained(adapter, pairs),
-        *_dora(adapter, pairs),
-    ]
+    pairs, found = _pairs(adapter)
+    found += [*_other_tensors(adapter), *_untrained(adapter, pairs), *_dora(adapter, pairs)]
     found += [*_start(adapter), *_coverage(adapter)]
+    modules, problems = _norms(adapter, pairs)
+    return modules, found + problems
+
+
+def _norms(adapter: Adapter, pairs: list[str]) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
+    """Norms of the modules whose rank matches the config, and findings about ranks and alphas."""
+    config, found = adapter.config, []
     try:
-        ranks = by_pattern(adapter.config.rank_pattern, adapter.config.r, pairs)
-        alphas = by_pattern(adapter.config.alpha_pattern, adapter.config.lora_alpha, pairs)
+        ranks = by_pattern(config.rank_pattern, config.r, pairs)
+        alphas = by_pattern(config.alpha_pattern, config.lora_alpha, pairs)
     except NotRun as error:
-        return (), [
-            *found,
-            _not_run(adapter, error, "rank_pattern or alpha_pattern", "ranks and norms"),
-        ]
-    if adapter.config.variants:
-        message = f"{', '.join(adapter.config.variants)}: ranks and norms are not checked for this variant"
-        return (), [*found, adapter.finding("note", "variant", message)]
-    if pairs and not any(alphas[module] for module in pairs):
-        message = "alpha is 0 in all modules: the adapter leaves the base model as it is"
-        found.append(
-            adapter.finding("verdict", "alpha-zero", message, "train with lora_alpha above 0")
-        )
-    if wrong := _wrong_ranks(adapter, pairs, ranks):
+        return (), [_not_run(adapter, error, "rank_pattern or alpha_pattern", "ranks and norms")]
+    if config.variants:
+        message = f"{', '.join(config.variants)}: ranks and norms are not checked for this variant"
+        return (), [adapter.finding("note", "variant", message)]
+    if pairs and not any(alphas.values()):
+        message = "alpha is 0 in all modules: the adapter does not change the base model"
+        remedy = "train with lora_alpha above 0"
+        found.append(adapter.finding("verdict", "alpha-zero", message, remedy))
+    wrong = _wrong_ranks(adapter, pairs, ranks)
+    if wrong:
         name, held = next(iter(wrong.items()))
-        first = f"rank {held} in the tensors, {ranks[name]} in the config"
-        found.append(
-            adapter.finding("broken", "rank-mismatch", f"{first}: {compact(wrong)}", MATCHING)
-        )
-    modules, problems = module_norms(
-        adapter, {m: ranks[m] for m in pairs if m not in wrong}, alphas
-    )
+        message = f"rank {held} in the tensors, {ranks[name]} in the config: {compact(wrong)}"
+        found.append(adapter.finding("broken", "rank-mismatch", message, MATCHING))
+    right = {module: ranks[module] for module in pairs if module not in wrong}
+    modules, problems = module_norms(adapter, right, alphas)
     return modules, found + problems
 
 
 def _pairs(adapter: Adapter) -> tuple[list[str], list[Finding]]:
-    """The modules with an A [r, d_in, …] and a B [d_out, r, …] that fit together, and what is wrong with the others."""
+    """Modules with matching A [r, d_in, …] and B [d_out, r, …], and the faults of the others."""
     single, misshapen, differing, pairs = [], [], [], []
     for module, part in adapter.parts.items():
         if not {"A", "B"} <= part.keys():
@@ -64,14 +61,10 @@ def _pairs(adapter: Adapter) -> tuple[list[str], list[Finding]]:
             differing.append(module)
         else:
             pairs.append(module)
+    gather = "gather the sharded weights before saving"
     faults = [
         ("pair-incomplete", single, "A or B is missing for", SAVE_AGAIN),
-        (
-            "factor-shape",
-            misshapen,
-            "A or B is no matrix, or empty, for",
-            "gather the sharded weights before saving",
-        ),
+        ("factor-shape", misshapen, "A or B is empty or not a matrix for", gather),
         ("factor-ranks-differ", differing, "A and B have different ranks for", SAVE_AGAIN),
     ]
     return pairs, [
@@ -82,9 +75,9 @@ def _pairs(adapter: Adapter) -> tuple[list[str], list[Finding]]:
 
 
 def _wrong_ranks(adapter: Adapter, pairs: list[str], ranks: dict[str, int]) -> dict[str, int]:
-    """Modules whose tensors have another rank than the config, and which.
+    """Module -> rank of its tensors, for each module that differs from the config.
 
-    peft stores the experts of a targeted parameter one after another, so there a multiple of r is right.
+    peft concatenates the experts of a targeted parameter, so a multiple of r is valid for these.
     """
     held = {module: adapter.shape(module, "A")[0] for module in pairs}
     if adapter.config.target_parameters:
@@ -97,37 +90,35 @@ def _other_tensors(adapter: Adapter) -> Iterator[Finding]:
         message = f"tensors that the config does not explain: {some(unknown)}"
         yield adapter.finding("warning", "unknown-tensor", message, MATCHING)
     saved = [f".{module_of(name)}" for name, kind in adapter.kinds.items() if kind == "trained"]
-    if missing := [
-        m for m in adapter.config.modules_to_save if not any(f".{m}." in name for name in saved)
-    ]:
-        message = f"modules_to_save names modules without tensors: {some(missing)}"
+    named = adapter.config.modules_to_save
+    if missing := [m for m in named if not any(f".{m}." in name for name in saved)]:
+        message = f"modules_to_save lists modules that have no tensors: {some(missing)}"
         yield adapter.finding("warning", "saved-module-without-tensors", message, MATCHING)
 
 
 def _untrained(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
-    """Modules whose update is exactly zero. peft starts B at zero, and every optimizer step moves it off."""
-    zero = [
-        m
-        for m in pairs
-        if not all(adapter.content[adapter.parts[m][part]].nonzero for part in "AB")
-    ]
-    remedy = "check that these parameters reach the optimizer with a learning rate above 0"
+    """Modules with an update of zero. peft starts B at zero; any optimizer step changes it."""
+    zero = [module for module in pairs if _is_zero(adapter, module)]
+    remedy = "check that the optimizer has these parameters, with a learning rate above 0"
     if zero and len(zero) < len(pairs):
-        message = f"{len(zero)} of {len(pairs)} modules change nothing, their A or B is all zero: {compact(zero)}"
+        share = f"{len(zero)} of {len(pairs)} modules"
+        message = f"{share} have no effect because their A or B is zero: {compact(zero)}"
         yield adapter.finding("warning", "dead-layers", message, remedy)
     elif zero:
-        others = any(
-            kind == "trained" and adapter.content[name].nonzero
-            for name, kind in adapter.kinds.items()
-        )
         message = f"the A or B of all {len(zero)} modules is zero"
-        if others:
-            message += ": only what is saved beside LoRA can have been trained"
+        trained = [name for name, kind in adapter.kinds.items() if kind == "trained"]
+        if any(adapter.content[name].nonzero for name in trained):
+            message += ": only tensors other than LoRA matrices can have been trained"
             yield adapter.finding("warning", "lora-all-zero", message, remedy)
         else:
-            message += ": never trained, the adapter leaves the base model as it is"
+            message += ": the adapter was never trained and does not change the base model"
             remedy += ", and that the trained checkpoint was saved"
             yield adapter.finding("verdict", "never-trained", message, remedy)
+
+
+def _is_zero(adapter: Adapter, module: str) -> bool:
+    part = adapter.parts[module]
+    return not (adapter.content[part["A"]].nonzero and adapter.content[part["B"]].nonzero)
 
 
 def _dora(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
@@ -138,57 +129,51 @@ def _dora(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
         return math.prod(adapter.shape(module, "magnitude_vector")) == adapter.shape(module, "B")[0]
 
     if wrong := [module for module in pairs if not fits(module)]:
-        message = f"use_dora is {adapter.config.use_dora}, the magnitude vectors do not fit that: {compact(wrong)}"
+        use_dora = f"use_dora is {adapter.config.use_dora}"
+        message = f"{use_dora}, but the magnitude vectors do not match: {compact(wrong)}"
         yield adapter.finding("broken", "dora-magnitude", message, MATCHING)
     if adapter.config.use_dora:
-        yield adapter.finding(
-            "note", "dora-norms", "DoRA: the norms are of s·B·A, before the magnitudes are applied"
-        )
+        message = "DoRA: the norms are those for s·B·A, before the magnitudes are applied"
+        yield adapter.finding("note", "dora-norms", message)
 
 
 def _start(adapter: Adapter) -> Iterator[Finding]:
-    """Some initialisations (PiSSA, OLoRA, CorDA, LoftQ, orthogonal, …) leave neither A nor B at zero."""
+    """Some initializations (PiSSA, OLoRA, CorDA, LoftQ, …) set neither A nor B to zero."""
     start = adapter.config.init_lora_weights
     if start is not True and str(start).lower() not in ("gaussian", "eva", "mica"):
-        message = f"init_lora_weights is {start!r:.40}: neither A nor B starts at zero, so untrained cannot be seen here"
+        reason = "neither A nor B starts at zero, so an untrained adapter cannot be detected"
+        message = f"init_lora_weights is {start!r:.40}: {reason}"
         yield adapter.finding("note", "init-not-zero", message)
 
 
-def _coverage(adapter: Adapter) -> list[Finding]:
-    """Targets without tensors, and tensors without a target, by the rule of peft's target_modules."""
+def _coverage(adapter: Adapter) -> Iterator[Finding]:
+    """Targets without tensors and tensors without a target, by peft's rule for target_modules."""
     targets, modules = adapter.config.target_modules, list(adapter.parts)
-    if (
-        targets is None
-        or targets in ("all-linear", "dummy-target-modules")
-        or adapter.config.target_parameters
-    ):
-        return []
-    unused = set() if isinstance(targets, str) else set(targets)
+    if targets is None or adapter.config.target_parameters:
+        return
+    if targets in ("all-linear", "dummy-target-modules"):
+        return
+    unused, outside = set[str](), []
     if isinstance(targets, str):
         try:
-            matches = matchers([targets], modules, "{}")[0]
+            [is_target] = matchers([targets], modules, "{}")
         except NotRun as error:
-            return [_not_run(adapter, error, "target_modules", "names of modules")]
-        outside = [module for module in modules if not matches(module)]
+            yield _not_run(adapter, error, "target_modules", "module names")
+            return
+        outside = [module for module in modules if not is_target(module)]
     else:
-        hits = {module: unused.intersection(_endings(module)) for module in modules}
-        outside = [module for module in modules if not hits[module]]
-        unused = unused.difference(*hits.values())
-    faults = [
-        (
-            "target-without-tensors",
-            unused,
-            f"target_modules names modules without tensors: {some(sorted(unused))}",
-        ),
-        (
-            "tensor-without-target",
-            outside,
-            f"tensors of modules that target_modules does not name: {compact(outside)}",
-        ),
-    ]
-    return [
-        adapter.finding("warning", id, message, MATCHING) for id, names, message in faults if names
-    ]
+        unused = set(targets)
+        for module in modules:
+            hits = set(targets).intersection(_endings(module))
+            unused -= hits
+            if not hits:
+                outside.append(module)
+    if unused:
+        message = f"target_modules lists modules that have no tensors: {some(sorted(unused))}"
+        yield adapter.finding("warning", "target-without-tensors", message, MATCHING)
+    if outside:
+        message = f"tensors of modules that target_modules does not include: {compact(outside)}"
+        yield adapter.finding("warning", "tensor-without-target", message, MATCHING)
 
 
 def _not_run(adapter: Adapter, error: NotRun, field: str, unchecked: str) -> Finding:
@@ -198,6 +183,6 @@ def _not_run(adapter: Adapter, error: NotRun, field: str, unchecked: str) -> Fin
 
 
 def _endings(module: str) -> Iterator[str]:
-    """The name, and what follows each of its dots."""
+    """The name, and each of its suffixes that follow a dot."""
     yield module
     yield from (module[dot.end() :] for dot in re.finditer(r"\.", module))

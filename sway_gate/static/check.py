@@ -1,9 +1,10 @@
-"""What a LoRA adapter's files alone tell, without the base model, torch or peft.
+"""Check a LoRA adapter by its files only, without the base model, torch or peft.
 
-`check` reads `adapter_config.json` and `adapter_model.safetensors` as hostile input: nothing in them can raise, run,
-or make it allocate more than a small multiple of the files' real size. It names every lie of the safetensors header,
-finds NaN and Inf, adapters and layers that were never trained, contradictions between the config and the tensors, and
-gives the size of every module's update ΔW = s·B·A.
+`check_files` reads `adapter_config.json` and `adapter_model.safetensors` as untrusted input: their
+content cannot make it raise an exception, run code, or allocate more than a small multiple of the
+size of the files. It validates the safetensors header and reports each inconsistency. It finds NaN
+and Inf, adapters and layers that were never trained, and contradictions between the config and the
+tensors. It computes the norms of each module's update ΔW = s·B·A.
 """
 
 from pathlib import Path
@@ -13,16 +14,15 @@ import msgspec
 from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
-from sway_gate.static.config import AdapterConfig, base_findings, read_config
+from sway_gate.static.config import CONFIG, AdapterConfig, base_findings, read_config
 from sway_gate.static.content import scan_all
-from sway_gate.static.files import CONFIG, WEIGHTS
 from sway_gate.static.findings import Fatal, broken
 from sway_gate.static.norms import ModuleNorm
-from sway_gate.static.weights import pickle_beside, read_weights
+from sway_gate.static.weights import WEIGHTS, pickle_beside, read_weights
 
 
 class StaticReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the files tell. `config` is None where it could not be read, `modules` lack what has no finite norm."""
+    """Result of the check. `config` is None if it is invalid; `modules` have finite norms."""
 
     path: str
     findings: tuple[Finding, ...]
@@ -31,15 +31,18 @@ class StaticReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """2 where the files are broken, 1 where they show an adapter that cannot work, else 0."""
+        """2 if the files are broken, 1 if the adapter cannot work, 0 otherwise."""
         levels = {finding.level for finding in self.findings}
-        return 2 if "broken" in levels else 1 if "verdict" in levels else 0
+        if "broken" in levels:
+            return 2
+        return 1 if "verdict" in levels else 0
 
 
 def check_files(folder: str | Path, base: str | None = None) -> StaticReport:
-    """Everything that the adapter in `folder` (or in the folder of the file `folder`) tells by its files.
+    """Check the adapter in `folder`, which may also be the path of one of its files.
 
-    `base` is the hub id or path of the model that it is to be used with. Raises nothing: faults are findings.
+    `base` is the hub id or path of the model that the adapter will be used with. Raises nothing:
+    all faults are findings.
     """
     given = Path(folder)
     try:
@@ -76,17 +79,12 @@ def _check(here: Path, base: str | None) -> StaticReport:
 
 
 def _no_folder(here: Path) -> StaticReport:
-    remedy = f"give the folder that holds {CONFIG} and {WEIGHTS}"
-    return StaticReport(
-        path=str(here), findings=(broken("folder-missing", here, "no such folder", remedy),)
-    )
+    remedy = f"give the folder that contains {CONFIG} and {WEIGHTS}"
+    finding = broken("folder-missing", here, "no such folder", remedy)
+    return StaticReport(path=str(here), findings=(finding,))
 
 
 def _unreadable(here: Path, error: OSError) -> StaticReport:
-    finding = broken(
-        "unreadable",
-        Path(error.filename or here),
-        f"cannot be read: {error.strerror}",
-        "make it readable",
-    )
+    path, message = Path(error.filename or here), f"cannot be read: {error.strerror}"
+    finding = broken("unreadable", path, message, "make it readable")
     return StaticReport(path=str(here), findings=(finding,))

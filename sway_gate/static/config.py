@@ -1,4 +1,4 @@
-"""adapter_config.json, read as hostile input: its fields that count, or what is wrong with them."""
+"""Read adapter_config.json as untrusted input: validate the fields that the check uses."""
 
 import json
 import os
@@ -10,17 +10,19 @@ from typing import Annotated, Any
 import msgspec
 
 from sway_gate.results import Finding
-from sway_gate.static.files import CONFIG, no_constant, refuse_pointer
-from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote
+from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote, refuse_pointer
 
+CONFIG = "adapter_config.json"
 MAX_CONFIG_BYTES = 4 << 20
+BASE_OTHER_PATH = "base-other-path"
+"""Id of the one finding whose message quotes a path of this machine."""
 
 Rank = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 Alpha = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts of adapter_config.json; a field that is missing or null has peft's default."""
+    """The fields of adapter_config.json that the check uses, with peft's defaults."""
 
     peft_type: str
     base_model_name_or_path: str | None = None
@@ -37,39 +39,44 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     use_rslora: bool = False
     init_lora_weights: bool | str = True
     variants: tuple[str, ...] = ()
-    """Switched-on variants whose update is not s·B·A (KaSA, BD-LoRA, …): shapes and norms are not checked."""
+    """Enabled variants whose update is not s·B·A (KaSA, BD-LoRA, …).
+
+    Their shapes and norms are not checked.
+    """
 
 
 _COMMON_FIELDS = ("peft_type", "base_model_name_or_path")
 _LORA_FIELDS = tuple(name for name in AdapterConfig.__struct_fields__ if name != "variants")
+_NEVER_NULL = ("r", "lora_alpha")
 _VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "use_qalora")
 
 
 def read_config(path: Path) -> tuple[AdapterConfig | None, list[Finding]]:
-    """The config, or None and what is wrong with its fields; raises `Fatal` where there is no JSON object at all."""
+    """Return the config and notes about it, or None and the faults of its fields.
+
+    Raises `Fatal` if the file does not contain a JSON object.
+    """
     text = _config_text(path)
     raw = _config_object(path, text)
     if not isinstance(raw.get("peft_type"), str):
-        message = "field peft_type is missing, or no string"
-        return None, [
-            broken("peft-type-missing", path, message, f"use a peft adapter, or {SAVE_AGAIN}")
-        ]
+        message = "field peft_type is missing or not a string"
+        remedy = f"use a peft adapter, or {SAVE_AGAIN}"
+        return None, [broken("peft-type-missing", path, message, remedy)]
     is_lora = raw["peft_type"] == "LORA"
     given, wrong = _fields(raw, _LORA_FIELDS if is_lora else _COMMON_FIELDS)
     if wrong:
         return None, [_wrong_field(path, text, field, reason) for field, reason in wrong.items()]
     variants = tuple(name for name in _VARIANTS if raw.get(name))
-    return AdapterConfig(**given, variants=variants), [] if is_lora else [
-        _not_lora(path, raw["peft_type"])
-    ]
+    problems = [] if is_lora else [_not_lora(path, raw["peft_type"])]
+    return AdapterConfig(**given, variants=variants), problems
 
 
 def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The fields that are given, and what is wrong with those that are not of their type."""
+    """The valid fields, and for each field of the wrong type a description of the fault."""
     types = {field.name: field.type for field in msgspec.structs.fields(AdapterConfig)}
     given, wrong = {}, {}
     for name in names:
-        if raw.get(name) is None and not (name in raw and name in ("r", "lora_alpha")):
+        if name not in raw or (raw[name] is None and name not in _NEVER_NULL):
             continue
         try:
             given[name] = msgspec.convert(raw[name], types[name])
@@ -79,7 +86,7 @@ def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any]
 
 
 def _not_lora(path: Path, peft_type: str) -> Finding:
-    message = f"peft_type is {quote(peft_type)}, not LORA: only NaN and Inf are looked for"
+    message = f"peft_type is {quote(peft_type)}, not LORA: only checked for NaN and Inf"
     return finding("note", "not-lora", path, message)
 
 
@@ -91,46 +98,37 @@ def _wrong_field(path: Path, text: str, field: str, reason: str) -> Finding:
 
 def _config_text(path: Path) -> str:
     if not path.is_file():
-        raise Fatal(
-            "config-missing",
-            path,
-            f"{CONFIG} is missing",
-            f"{SAVE_AGAIN}, or give the folder that holds it",
-        )
+        remedy = f"{SAVE_AGAIN}, or give the folder that contains it"
+        raise Fatal("config-missing", path, f"{CONFIG} is missing", remedy)
     with open(path, "rb") as file:
         data = file.read(MAX_CONFIG_BYTES + 1)
     refuse_pointer("config-lfs-pointer", path, data)
     if len(data) > MAX_CONFIG_BYTES:
-        raise Fatal(
-            "config-too-large",
-            path,
-            f"larger than {MAX_CONFIG_BYTES >> 20} MiB, no config is",
-            SAVE_AGAIN,
-        )
+        message = f"larger than {MAX_CONFIG_BYTES >> 20} MiB, the limit for a config"
+        raise Fatal("config-too-large", path, message, SAVE_AGAIN)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Fatal(
-            "config-not-utf8", path, f"byte {error.start} is not UTF-8", "save the file as UTF-8"
-        ) from None
+        message = f"byte {error.start} is not UTF-8"
+        raise Fatal("config-not-utf8", path, message, "save the file as UTF-8") from None
+
+
+def no_constant(name: str) -> Any:
+    """`parse_constant` for `json.loads`, which by default accepts NaN and Infinity."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _config_object(path: Path, text: str) -> dict[str, Any]:
     try:
         raw = json.loads(text, parse_constant=no_constant)
-        json.dumps(raw, ensure_ascii=False).encode()  # lone surrogates are no text
+        json.dumps(raw, ensure_ascii=False).encode()  # unpaired surrogates cannot be encoded
     except json.JSONDecodeError as error:
         place = f"{path}:{error.lineno}:{error.colno}"
-        raise Fatal(
-            "config-not-json",
-            place,
-            f"malformed JSON: {error.msg}",
-            "correct it there, or " + SAVE_AGAIN,
-        ) from None
+        message, remedy = f"malformed JSON: {error.msg}", f"correct it there, or {SAVE_AGAIN}"
+        raise Fatal("config-not-json", place, message, remedy) from None
     except (ValueError, RecursionError) as error:
-        raise Fatal(
-            "config-not-json", path, f"malformed JSON: {_reason(error)}", SAVE_AGAIN
-        ) from None
+        message = f"malformed JSON: {_reason(error)}"
+        raise Fatal("config-not-json", path, message, SAVE_AGAIN) from None
     if not isinstance(raw, dict):
         raise Fatal("config-not-object", path, "the JSON is not an object", SAVE_AGAIN)
     return raw
@@ -139,30 +137,30 @@ def _config_object(path: Path, text: str) -> dict[str, Any]:
 def _reason(error: ValueError | RecursionError) -> str:
     match error:
         case RecursionError():
-            return "nested too deep"
+            return "nested too deeply"
         case UnicodeEncodeError():
-            return "a text holds half a surrogate pair"
+            return "a string contains an unpaired surrogate"
     return str(error)
 
 
 def base_findings(path: Path, named: str | None, base: str | None) -> Iterator[Finding]:
+    """Compare `base`, the model to use, with `named`, the base model that the config names."""
     if not named:
-        message = "base_model_name_or_path is missing: the files do not tell the base model"
+        message = "base_model_name_or_path is missing: the files do not name the base model"
         yield finding("note", "base-missing", path, message)
     elif base and _is_hub_id(named) and _is_hub_id(base):
         if named.casefold() != base.casefold():
-            message = f"the adapter was trained on {quote(named)}, the base here is {quote(base)}"
-            yield broken(
-                "base-mismatch",
-                path,
-                message,
-                "use the base that it was trained on, or another adapter",
-            )
+            message = f"the adapter was trained on {quote(named)}, this base is {quote(base)}"
+            remedy = "use the base model that the adapter was trained on, or another adapter"
+            yield broken("base-mismatch", path, message, remedy)
     elif base and os.path.abspath(named) != os.path.abspath(base):
-        message = f"the adapter names {quote(named)} as its base, the base here is {quote(base)}: same model not proven"
-        yield finding("note", "base-other-path", path, message)
+        message = (
+            f"the adapter was trained on {quote(named)}, this base is {quote(base)}; "
+            "cannot verify that they are the same model"
+        )
+        yield finding("note", BASE_OTHER_PATH, path, message)
 
 
 def _is_hub_id(name: str) -> bool:
-    """A hub id, `model` or `owner/model`, and no folder of that name here."""
+    """Whether `name` has the form of a hub id (`model`, `owner/model`) and is not a folder."""
     return bool(re.fullmatch(r"\w[\w.-]{0,95}(/[\w.-]{1,96})?", name)) and not os.path.isdir(name)

@@ -1,4 +1,4 @@
-"""The values of the tensors, whatever their meaning: NaN and Inf, and whether any is not zero."""
+"""Scan the values of the tensors for NaN, Inf and nonzero values."""
 
 import math
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from sway_gate.static.findings import finding, quote, some
 from sway_gate.static.weights import Weights
 
 CHUNK = 1 << 20
-"""Values that are looked at in one go."""
+"""Number of values per step."""
 
 
 class _Float(NamedTuple):
-    """A floating dtype as bits: NaN and Inf are what has every bit of `exponent`, zero what has none but the sign."""
+    """Bits of a floating dtype. NaN and Inf have all bits of `exponent`; zero has only the sign."""
 
     bits: str
     exponent: int
@@ -31,6 +31,8 @@ FLOATS = {
 
 
 class Content(NamedTuple):
+    """Number of NaN and Inf in a tensor, and whether any value is not zero."""
+
     nonfinite: int
     nonzero: bool
 
@@ -43,7 +45,7 @@ def scan_all(weights: Weights) -> tuple[dict[str, Content], list[Finding]]:
 
 
 def _scan(raw: NDArray[np.uint8], dtype: str) -> Content:
-    """How many values are NaN or Inf, and whether any is not zero. What is no float is taken for not zero."""
+    """Scan one tensor. A tensor of another dtype than `FLOATS` counts as finite and not zero."""
     if dtype not in FLOATS:
         return Content(0, raw.size > 0)
     bits, exponent = raw.view(FLOATS[dtype].bits), _bits_of(dtype, FLOATS[dtype].exponent)
@@ -57,7 +59,7 @@ def _scan(raw: NDArray[np.uint8], dtype: str) -> Content:
 
 
 def _bits_of(dtype: str, value: int) -> Any:
-    """`value` as a scalar of the unsigned type that holds the bits of `dtype`."""
+    """`value` as a scalar of the unsigned integer type with the width of `dtype`."""
     return np.dtype(FLOATS[dtype].bits).type(value)
 
 
@@ -69,7 +71,10 @@ def _non_finite(weights: Weights, content: dict[str, Content]) -> Iterator[Findi
         named = ", ".join(f"{quote(name)} ({bad[name]} of {size})" for name, size in sizes.items())
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         message = f"NaN or Inf in {len(bad)} of {len(content)} tensors: {named}{more}"
-        remedy = "take a checkpoint from before the loss diverged; train with a lower learning rate or in bfloat16"
+        remedy = (
+            "use a checkpoint from before the loss diverged; "
+            "train with a lower learning rate or in bfloat16"
+        )
         yield finding("verdict", "non-finite", weights.path, message, remedy)
 
 
@@ -78,5 +83,5 @@ def _not_inspected(weights: Weights) -> Iterator[Finding]:
         name for name, t in weights.tensors.items() if t.dtype[0] in "FC" and t.dtype not in FLOATS
     ]
     if names:
-        message = f"not looked into, for their dtype: {some(names)}"
+        message = f"not inspected because of their dtype: {some(names)}"
         yield finding("note", "dtype-not-inspected", weights.path, message)

@@ -1,4 +1,4 @@
-"""What is wrong with an adapter's files, in words: findings, their remedies, and names of tensors made short."""
+"""Findings about an adapter's files, their remedies, and short forms of long lists of names."""
 
 import re
 from collections import defaultdict
@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sway_gate.results import Finding
+from sway_gate.text import cut
 
 DOWNLOAD = "download or copy the file again"
 SAVE_AGAIN = "save the adapter again with save_pretrained()"
-MATCHING = "put config and weights of one and the same save_pretrained() call together"
+MATCHING = "use the config and the weights of the same save_pretrained() call"
+LFS = b"version https://git-lfs"
 
 
 def finding(level: str, id: str, path: str | Path, message: str, remedy: str = "") -> Finding:
@@ -21,40 +23,51 @@ def broken(id: str, path: str | Path, message: str, remedy: str) -> Finding:
 
 
 class Fatal(Exception):
-    """What is wrong with one of the files leaves nothing of it to look at."""
+    """A fault that makes one of the files unusable. `finding` describes it."""
 
     def __init__(self, id: str, path: str | Path, message: str, remedy: str) -> None:
         super().__init__(message)
         self.finding = broken(id, path, message, remedy)
 
 
+def refuse_pointer(id: str, path: Path, start: bytes) -> None:
+    """Raise `Fatal` if `start`, the first bytes of the file, is the start of a Git LFS pointer."""
+    if start.startswith(LFS):
+        message = f"{path.name} is a Git LFS pointer; its content was not downloaded"
+        raise Fatal(id, path, message, "run `git lfs pull` in the repository")
+
+
 def quote(text: str) -> str:
-    """`text` in quotes, short, on one line, with everything that is not printable spelled out."""
-    return repr(text if len(text) <= 120 else text[:119] + "…")
+    """`text` in quotes, on one line, cut to 120 characters; unprintable characters are escaped."""
+    return repr(cut(text, 120))
 
 
 def some(names: Iterable[str], of: int = 3) -> str:
-    """The first names in quotes, and how many more there are."""
+    """The first `of` names in quotes, and the number of the others."""
     listed = list(names)
-    return ", ".join(map(quote, listed[:of])) + (
-        f" and {len(listed) - of} more" if len(listed) > of else ""
-    )
+    first = ", ".join(map(quote, listed[:of]))
+    return f"{first} and {len(listed) - of} more" if len(listed) > of else first
 
 
 def compact(modules: Iterable[str]) -> str:
-    """Modules with their layers folded: ``'model.layers.{0-3,7}.mlp.up_proj'``."""
+    """Module names with the layer numbers merged: ``'model.layers.{0-3,7}.mlp.up_proj'``."""
     families: dict[tuple[str, str], set[int]] = defaultdict(set)
     for name in modules:
         head, layer, tail = split_at_layer(name)
-        families[head, tail].update(() if layer is None else (layer,))
-    return some(
-        f"{head}{{{_ranges(sorted(layers))}}}{tail}" if layers else head
-        for (head, tail), layers in families.items()
-    )
+        layers = families[head, tail]
+        if layer is not None:
+            layers.add(layer)
+    folded = []
+    for (head, tail), layers in families.items():
+        folded.append(f"{head}{{{_ranges(sorted(layers))}}}{tail}" if layers else head)
+    return some(folded)
 
 
 def split_at_layer(module: str) -> tuple[str, int | None, str]:
-    """The name around its layer index, the first dotted part that is a number."""
+    """The text before the layer index, the index and the text after it.
+
+    The index is the first dotted part that is a number; without one: (module, None, "").
+    """
     if match := re.search(r"(?:^|(?<=\.))[0-9]{1,9}(?=\.|$)", module):
         return module[: match.start()], int(match[0]), module[match.end() :]
     return module, None, ""

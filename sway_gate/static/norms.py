@@ -1,4 +1,4 @@
-"""The size of each module's update ΔW = s·B·A, from its singular values; the product is never formed."""
+"""Norms of each module's update ΔW = s·B·A, from its singular values, without computing B·A."""
 
 import math
 from typing import Any, NamedTuple
@@ -14,14 +14,17 @@ from sway_gate.static.findings import compact, split_at_layer
 from sway_gate.static.weights import BITS, Weights
 
 _MAX_RANK, _MAX_NORM_WORK = 2048, 2e12
-"""Beyond them no norms: r of one module, and multiply-adds over all modules, about a minute."""
+"""Limits: r of one module, and multiply-adds over all modules (about a minute)."""
 
 Bits = NDArray[Any]
 Doubles = NDArray[np.float64]
 
 
 class ModuleNorm(msgspec.Struct, frozen=True, kw_only=True):
-    """The update ΔW = s·B·A of one module, with s = alpha/r, or alpha/√r for rsLoRA; σ are its singular values."""
+    """Norms of one module's update ΔW = s·B·A with singular values σ.
+
+    s = alpha/r, or alpha/√r for rsLoRA.
+    """
 
     module: str
     layer: int | None
@@ -31,15 +34,15 @@ class ModuleNorm(msgspec.Struct, frozen=True, kw_only=True):
     spectral: float
     """σ₁."""
     stable_rank: float
-    """‖ΔW‖_F² / σ₁²; 0 where ΔW is 0."""
+    """‖ΔW‖_F² / σ₁²; 0 if ΔW is 0."""
     effective_rank: float
-    """exp of the entropy of σ/Σσ (Roy & Vetterli 2007); 0 where ΔW is 0."""
+    """exp of the entropy of σ/Σσ (Roy & Vetterli 2007); 0 if ΔW is 0."""
 
 
 def module_norms(
     adapter: Adapter, ranks: dict[str, int], alphas: dict[str, float]
 ) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
-    """A row for each module that has finite factors of a dtype that is inspected, as far as the work allows."""
+    """Norms of each module with finite factors of an inspected dtype, up to the limit of work."""
     rows, skipped, work = [], [], 0.0
     for module, rank in ranks.items():
         a, b = adapter.shape(module, "A"), adapter.shape(module, "B")
@@ -51,24 +54,26 @@ def module_norms(
         is_float = all(adapter.weights.tensors[name].dtype in FLOATS for name in names)
         fits = rank <= _MAX_RANK and work <= _MAX_NORM_WORK
         row = _norm(adapter, module, alphas[module]) if is_plain and is_float and fits else None
-        rows += [row] if row else []
-        skipped += [] if row else [module]
-    message = f"no norms for {len(skipped)} modules, for their dtype, shape, size or range: {compact(skipped)}"
+        if row:
+            rows.append(row)
+        else:
+            skipped.append(module)
     rows.sort(key=lambda row: (-1 if row.layer is None else row.layer, row.module))
-    return tuple(rows), [adapter.finding("note", "norms-skipped", message)] if skipped else []
+    if not skipped:
+        return tuple(rows), []
+    reason = "because of their dtype, shape, size or range"
+    message = f"no norms for {len(skipped)} modules {reason}: {compact(skipped)}"
+    return tuple(rows), [adapter.finding("note", "norms-skipped", message)]
 
 
 def _norm(adapter: Adapter, module: str, alpha: float) -> ModuleNorm | None:
-    """None where ΔW is beyond the range of a double."""
+    """None if ΔW exceeds the range of a double."""
     rank = adapter.shape(module, "A")[0]
+    divisor = math.sqrt(rank) if adapter.config.use_rslora else rank
     b, a = (_matrix(adapter.weights, adapter.parts[module][part]) for part in "BA")
     with np.errstate(all="ignore"):
         try:
-            sigma = (
-                abs(alpha)
-                / (math.sqrt(rank) if adapter.config.use_rslora else rank)
-                * _singular_values(b, a)
-            )
+            sigma = abs(alpha) / divisor * _singular_values(b, a)
         except np.linalg.LinAlgError:
             return None
         total, frobenius = float(sigma.sum()), float(np.linalg.norm(sigma))
@@ -87,7 +92,7 @@ def _norm(adapter: Adapter, module: str, alpha: float) -> ModuleNorm | None:
 
 
 class _Matrix(NamedTuple):
-    """The bits of a 2-D tensor, and the dtype that they are of."""
+    """A 2-D tensor as stored, with its dtype. BF16 is stored as unsigned integers."""
 
     bits: Bits
     dtype: str
@@ -97,7 +102,7 @@ class _Matrix(NamedTuple):
         return _Matrix(self.bits.T, self.dtype)
 
     def doubles(self, start: int = 0, stop: int | None = None) -> Doubles:
-        """Some rows as float64."""
+        """Rows `start` to `stop` as float64."""
         part = self.bits[start:stop]
         if self.dtype == "BF16":
             return (part.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
@@ -105,17 +110,17 @@ class _Matrix(NamedTuple):
 
 
 def _matrix(weights: Weights, name: str) -> _Matrix:
-    """A convolution's kernel is flattened into the columns: the norm of ΔW is that of all its numbers."""
+    """The tensor as [shape[0], all other dimensions]; the Frobenius norm remains the same."""
     dtype, shape = weights.tensors[name].dtype, weights.tensors[name].shape
     stored = "<u2" if dtype == "BF16" else f"<f{BITS[dtype] // 8}"
     return _Matrix(weights.raw(name).view(stored).reshape(shape[0], -1), dtype)
 
 
 def _singular_values(b: _Matrix, a: _Matrix) -> Doubles:
-    """Of B [d_out, r] times A [r, d_in], without ever forming it: at most r values, descending not promised.
+    """Singular values of B [d_out, r] · A [r, d_in], at most r, in no particular order.
 
-    With FᵀF = XᵀX for one of X = B, X = Aᵀ, and Y the other one, σ²(B·A) are the eigenvalues of F·YᵀY·Fᵀ.
-    Accurate to about 1e-8 of the largest.
+    Let X be one of B and Aᵀ, Y the other one, and FᵀF = XᵀX. Then σ²(B·A) are the eigenvalues of
+    F·YᵀY·Fᵀ. The error is about 1e-8 of the largest singular value.
     """
     x, y = sorted((b, a.T), key=lambda factor: factor.bits.shape[0])
     root = _root(x)  # [min(d, r), r]
@@ -123,7 +128,7 @@ def _singular_values(b: _Matrix, a: _Matrix) -> Doubles:
 
 
 def _roots(eigenvalues: Any) -> Doubles:
-    """Square roots; what rounding put below zero counts as zero."""
+    """Square roots; values that rounding made negative count as zero."""
     roots: Doubles = np.sqrt(np.maximum(eigenvalues, 0.0))
     return roots
 
@@ -135,7 +140,7 @@ def _root(x: _Matrix) -> Doubles:
     gram = _gram(x)
     try:
         return np.linalg.cholesky(gram).T.astype(np.float64, copy=False)
-    except np.linalg.LinAlgError:  # X has not full rank
+    except np.linalg.LinAlgError:  # X does not have full rank
         squares, vectors = np.linalg.eigh(gram)
         root: Doubles = _roots(squares)[:, None] * vectors.T
         return root

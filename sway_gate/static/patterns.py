@@ -1,4 +1,4 @@
-"""Names of modules against the config's regexes, none of which is run where it could take long."""
+"""Match module names with the regexes of the config; regexes that could take long are not run."""
 
 import math
 import re
@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 _MAX_PATTERN, _MAX_MATCH_WORK = 1000, 5e7
-"""Beyond them no regex is run: its characters, and steps over all modules, a second or two."""
+"""Limits for a regex: its length, and the steps over all modules (one or two seconds)."""
 
 T = TypeVar("T")
 
 
 class NotRun(Exception):
-    """A pattern of the config that is not run. Arguments: level and id of the finding, reason."""
+    """A regex of the config that is not run. Arguments: level and id of the finding, reason."""
 
 
 def by_pattern(patterns: dict[str, T], default: T, modules: list[str]) -> dict[str, T]:
-    """Each module's value: that of the first pattern that matches it, as in peft's rank_pattern and alpha_pattern."""
+    """Value of the first pattern that matches each module, as in peft's rank_pattern."""
     rules = list(zip(matchers(patterns, modules, r"(.*\.)?({})$"), patterns.values(), strict=True))
     return {
         module: next((value for match, value in rules if match(module)), default)
@@ -28,20 +28,20 @@ def by_pattern(patterns: dict[str, T], default: T, modules: list[str]) -> dict[s
 def matchers(
     patterns: Iterable[str], modules: list[str], form: str
 ) -> list[Callable[[str], object]]:
-    """One predicate a pattern. Raises `NotRun` where to compile and run them could take more than a few seconds."""
+    """Return one predicate per pattern. Raises `NotRun` if one is invalid or could take seconds."""
     forms = [form.replace("{}", pattern) for pattern in patterns]
     longest = max(map(len, modules), default=0)
     if (
         sum(_ways(text, longest) * len(modules) + 500 * len(text) for text in forms)
         > _MAX_MATCH_WORK
     ):
-        raise NotRun("note", "regex-skipped", "too costly a regex")
+        raise NotRun("note", "regex-skipped", "the regex is too expensive to run")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return [re.compile(text).fullmatch for text in forms]
     except (re.error, RecursionError, OverflowError) as error:
-        raise NotRun("broken", "regex-invalid", f"not a regex ({error})") from None
+        raise NotRun("broken", "regex-invalid", f"not a valid regex ({error})") from None
 
 
 _TOKENS = re.compile(
@@ -52,14 +52,15 @@ _TOKENS = re.compile(
 
 
 def _ways(pattern: str, length: int) -> float:
-    """At least the ways in which a backtracking matcher can try `pattern` on a text of `length`.
+    """Upper bound of the paths of a backtracking matcher for `pattern` on a text of `length`.
 
-    A free quantifier can stop at length + 1 places, a `?` at 2, a group can take any of its alternatives; they
-    multiply. Infinite where a repeated group holds a choice of its own, the case that explodes, and for rare syntax.
+    A quantifier can stop at length + 1 positions, a `?` at 2, and a group can take any of its
+    alternatives; these numbers multiply. Infinite for a repeated group that contains a choice
+    (the exponential case) and for rare syntax.
     """
     if len(pattern) > _MAX_PATTERN or "(?" in re.sub(r"\(\?(?:[:=!]|<[=!]|P<\w+>)", "", pattern):
         return math.inf
-    ways, bars, choice = 1.0, [1], [False]  # of each open group
+    ways, bars, choice = 1.0, [1], [False]  # per open group
     for piece in _TOKENS.findall(pattern):
         if piece == "|":
             bars[-1] += 1

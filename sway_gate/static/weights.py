@@ -1,4 +1,4 @@
-"""adapter_model.safetensors: the header, with every lie of it named; the tensors themselves stay on the disk.
+"""Validate the header of adapter_model.safetensors and report each inconsistency.
 
 The format: https://github.com/huggingface/safetensors#format
 """
@@ -14,11 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sway_gate.results import Finding
-from sway_gate.static.files import LFS, PICKLE, WEIGHTS, no_constant, refuse_pointer
-from sway_gate.static.findings import DOWNLOAD, SAVE_AGAIN, Fatal, finding, quote
+from sway_gate.static.config import no_constant
+from sway_gate.static.findings import (
+    DOWNLOAD,
+    LFS,
+    SAVE_AGAIN,
+    Fatal,
+    finding,
+    quote,
+    refuse_pointer,
+)
 
+WEIGHTS = "adapter_model.safetensors"
+PICKLE = "adapter_model.bin"
 MAX_HEADER_BYTES = 16 << 20
-"""Some 95 000 tensors. Less than the format's own 100 MB: parsed JSON takes about twenty times its text."""
+"""About 95 000 tensors. Below the format's limit of 100 MB: parsed JSON takes 20 times its text."""
 
 _MAX_NAME, _MAX_DIMS, _MAX_DIM = 512, 8, 1 << 48
 
@@ -31,7 +41,7 @@ BITS |= {"I64": 64, "U64": 64, "F64": 64, "C64": 64}
 
 
 class _Tensor(NamedTuple):
-    """`begin` and `end` in bytes from the end of the header."""
+    """Entry of the header. `begin` and `end` are in bytes from the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -43,27 +53,28 @@ class Weights(NamedTuple):
     path: Path
     tensors: dict[str, _Tensor]
     data: NDArray[np.uint8]
-    """The mapped bytes after the header."""
+    """The memory-mapped bytes after the header."""
 
     def raw(self, name: str) -> NDArray[np.uint8]:
         return self.data[self.tensors[name].begin : self.tensors[name].end]
 
 
 def read_weights(here: Path) -> Weights:
-    """The header, checked against the file's size; raises `Fatal`. The tensors stay on the disk."""
+    """Read the header and map the tensor data. Raises `Fatal` if the file is inconsistent."""
     path = here / WEIGHTS
     if not path.is_file():
         raise _no_weights(here)
     with open(path, "rb") as file:
-        refuse_pointer("weights-lfs-pointer", path, start := file.read(len(LFS)))
+        start = file.read(len(LFS))
+    refuse_pointer("weights-lfs-pointer", path, start)
     if len(start) < 8:
-        raise Fatal(
-            "weights-truncated", path, f"{len(start)} bytes are no safetensors file", DOWNLOAD
-        )
+        message = f"the file has {len(start)} bytes: not a safetensors file"
+        raise Fatal("weights-truncated", path, message, DOWNLOAD)
     data: NDArray[np.uint8] = np.memmap(path, np.uint8, "r").view(np.ndarray)
     length = int.from_bytes(start[:8], "little")
     if 8 + length > data.size:
-        message = f"the header claims {length} bytes, the file has {data.size}: truncated, or not safetensors"
+        claim = f"the header claims {length} bytes, the file has {data.size}"
+        message = f"{claim}: truncated or not safetensors"
         raise Fatal("weights-truncated", path, message, DOWNLOAD)
     if length > MAX_HEADER_BYTES:
         message = f"the header claims {length} bytes, the limit is {MAX_HEADER_BYTES}"
@@ -77,9 +88,7 @@ def read_weights(here: Path) -> Weights:
 
 def _no_weights(here: Path) -> Fatal:
     if (here / PICKLE).is_file():
-        message = (
-            f"only {PICKLE} is there: a pickle can run code when it is loaded, so it is refused"
-        )
+        message = f"found only {PICKLE}, a pickle: refused, because loading it can run code"
         remedy = (
             "convert it with save_pretrained(safe_serialization=True) in the training environment"
         )
@@ -88,6 +97,7 @@ def _no_weights(here: Path) -> Fatal:
 
 
 def pickle_beside(here: Path) -> Iterator[Finding]:
+    """Note a pickle in the same folder."""
     if (here / PICKLE).is_file():
         message = f"{PICKLE} is ignored, {WEIGHTS} is used"
         yield finding("note", "pickle-ignored", here / PICKLE, message)
@@ -99,13 +109,11 @@ def _header(path: Path, data: bytes) -> dict[str, Any]:
             data.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=no_constant
         )
     except _DoubleKey as error:
-        raise Fatal(
-            "header-duplicate-key", path, f"the header names {quote(str(error))} twice", SAVE_AGAIN
-        ) from None
+        message = f"the header contains the key {quote(str(error))} twice"
+        raise Fatal("header-duplicate-key", path, message, SAVE_AGAIN) from None
     except (ValueError, RecursionError):
-        raise Fatal(
-            "header-not-json", path, "the header is not JSON: damaged, or not safetensors", DOWNLOAD
-        ) from None
+        message = "the header is not JSON: damaged or not safetensors"
+        raise Fatal("header-not-json", path, message, DOWNLOAD) from None
     if not isinstance(header, dict):
         raise Fatal("header-not-json", path, "the header is not a JSON object", DOWNLOAD)
     return header
@@ -127,26 +135,24 @@ def _tensor(path: Path, name: str, entry: Any) -> _Tensor:
         return Fatal(id, path, f"tensor {quote(name)}: {message}", SAVE_AGAIN)
 
     if len(name) > _MAX_NAME or not name.isprintable():
-        raise fatal("tensor-malformed", "the name is not printable, or too long")
+        raise fatal(
+            "tensor-malformed", f"the name is not printable or longer than {_MAX_NAME} characters"
+        )
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise fatal(
-            "tensor-malformed", "not an object with dtype, shape and two data_offsets"
-        ) from None
+        message = "not an object with dtype, shape and two data_offsets"
+        raise fatal("tensor-malformed", message) from None
     if not isinstance(shape, list) or not _are_sizes(shape) or len(shape) > _MAX_DIMS:
-        raise fatal(
-            "tensor-malformed",
-            "the shape holds something else than sizes, or too many or too large ones",
-        )
+        message = f"the shape is not a list of at most {_MAX_DIMS} sizes from 0 to {_MAX_DIM}"
+        raise fatal("tensor-malformed", message)
     if not isinstance(dtype, str) or dtype not in BITS:
         raise fatal("dtype-unknown", f"unknown dtype {quote(str(dtype))}")
     if not _are_sizes([begin, end]) or begin > end:
-        raise fatal("tensor-malformed", "data_offsets are not a begin and an end")
+        raise fatal("tensor-malformed", "data_offsets are not [begin, end] with 0 <= begin <= end")
     if (claimed := math.prod(shape) * BITS[dtype]) != 8 * (end - begin):
-        message = (
-            f"{dtype} of shape {shape} takes {claimed} bits, its range has {8 * (end - begin)}"
-        )
+        stored = 8 * (end - begin)
+        message = f"{dtype} of shape {shape} takes {claimed} bits, data_offsets cover {stored}"
         raise fatal("tensor-size", message)
     return _Tensor(dtype, tuple(shape), begin, end)
 
@@ -156,25 +162,21 @@ def _are_sizes(values: list[Any]) -> bool:
 
 
 def _check_layout(path: Path, tensors: dict[str, _Tensor], size: int) -> None:
-    """The tensors must fill the `size` bytes after the header, in some order, without hole or overlap."""
+    """Raise `Fatal` unless the tensors fill the `size` data bytes without gap or overlap."""
     at = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1][2:]):
         if tensor.end > size:
-            message = f"tensor {quote(name)} ends at byte {tensor.end} of {size}: truncated"
+            end = f"ends at byte {tensor.end}, the data at byte {size}"
+            message = f"tensor {quote(name)} {end}: truncated file"
             raise Fatal("tensor-out-of-file", path, message, DOWNLOAD)
         if tensor.begin < at:
-            message = (
-                f"tensor {quote(name)} overlaps the one before it by {at - tensor.begin} bytes"
-            )
+            overlap = at - tensor.begin
+            message = f"tensor {quote(name)} overlaps the previous tensor by {overlap} bytes"
             raise Fatal("tensor-overlap", path, message, SAVE_AGAIN)
         if tensor.begin > at:
             message = f"{tensor.begin - at} bytes before tensor {quote(name)} belong to no tensor"
             raise Fatal("tensor-hole", path, message, SAVE_AGAIN)
         at = tensor.end
     if at < size:
-        raise Fatal(
-            "trailing-bytes",
-            path,
-            f"{size - at} bytes after the last tensor belong to none",
-            SAVE_AGAIN,
-        )
+        message = f"{size - at} bytes after the last tensor belong to no tensor"
+        raise Fatal("trailing-bytes", path, message, SAVE_AGAIN)

@@ -1,4 +1,4 @@
-"""`sway check`: the suite for an adapter without a spec, and its verdict in one line."""
+"""The suite of `sway check` for an adapter without a spec, and its verdict in one line."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from sway_gate.spec.schema import ModelRef, Models, ProbeSpec, Section, Spec
 _PROMPTS: Final = 4
 _MINIMUM_NATS: Final = 0.01
 _OPENING_WORDS: Final = 6
-"""Of a text of the data, as a prompt: long enough to set a subject."""
+"""Length of a prompt from the start of a text: long enough to set a subject."""
 _MAX_PROMPTS_BYTES: Final = 2**20
 
 
@@ -27,10 +27,12 @@ def check_suite(
     data: Sequence[str] = (),
     online: bool = False,
 ) -> Spec:
-    """The suite of `sway check`: is this adapter more than noise, on these prompts (a text is the name of a file with
-    one a line), on some of the data, or neutral ones?
+    """The suite of `sway check`: does the adapter change the output significantly?
 
-    With training data also: which of it was learned, whether preferences turned, whether it can be drawn out.
+    Uses the given prompts (a string is the name of a file with one prompt per line). Without them,
+    it uses prompts from the data, or neutral ones if there is no data. With training data, it also
+    tests whether the data was learned, whether preferences changed, and whether text can be
+    extracted.
     """
     models = named_models(adapter, base, online)
     paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
@@ -40,34 +42,38 @@ def check_suite(
     given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
     texts = given or _openings(spec.sections) or _neutral_prompts()
     moved = DeltaKL(name="check", prompts=texts, assert_mean_gte=_MINIMUM_NATS)
-    # What was loaded is not loaded again.
+    # The data is loaded: `data` is removed so that it is not loaded again.
     return msgspec.structs.replace(spec, suite=(moved, *_attribution(spec.sections)), data=())
 
 
 def named_models(adapter: str, base: str | None, online: bool = False) -> Models:
-    """The models that a command names, folders as absolute paths; without `base` the one that the adapter's own
-    configuration tells. `online`: an adapter that is not here is downloaded. Raises UsageError where it tells none."""
+    """The models that a command names, with absolute paths for folders.
+
+    Without `base`, the base model that the adapter's configuration names. With `online`, a missing
+    adapter is downloaded. Raises UsageError if the configuration does not name a base model.
+    """
     adapter = _local_or_id(adapter)
     base = _named_base(adapter, online) if base is None else _local_or_id(base)
     return Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
 
 
 def check_headline(result: GateResult) -> str:
-    """How far above noise the adapter stands, and what speaks against it."""
+    """One line: the z-score of the change, and the probes that did not pass."""
     broken = [f.message for f in result.findings if f.level == "verdict"]
     if not result.probes:
-        return f"adapter never learned: {broken[0]}" if broken else "adapter could not be judged"
+        return f"adapter does not work: {broken[0]}" if broken else "adapter could not be judged"
     moved, *others = result.probes
     if moved.z is None:
         return f"adapter could not be judged: {moved.message}"
     if moved.verdict is Verdict.FAIL and not moved.effect_ok:
-        return f"adapter is indistinguishable from a null adapter: its change is too small to matter ({moved.message})"
+        reason = f"its change is too small to matter ({moved.message})"
+        return f"adapter is indistinguishable from a null adapter: {reason}"
     place = f"({moved.z:+.1f}σ, n={moved.n_null} nulls)"
     if moved.verdict is Verdict.FAIL:
         return f"adapter is indistinguishable from a null adapter {place}"
     above = f"adapter is {moved.z:+.1f}σ above noise (n={moved.n_null} nulls)"
     against = [probe.name for probe in others if probe.verdict in (Verdict.FAIL, Verdict.ERROR)]
-    return f"{above}, but not sound: {', '.join(against)}" if against else above
+    return f"{above}, but did not pass: {', '.join(against)}" if against else above
 
 
 def _attribution(sections: Sequence[Section]) -> tuple[ProbeSpec, ...]:
@@ -85,17 +91,15 @@ def _attribution(sections: Sequence[Section]) -> tuple[ProbeSpec, ...]:
 
 
 def _openings(sections: Sequence[Section]) -> tuple[str, ...]:
-    """A prompt from each of a few sections, evenly chosen: a question as it was asked, prose by its first words."""
+    """Prompts from a few sections, evenly spread: questions, or the first words of prose."""
     stride = max(1, len(sections) // _PROMPTS)
     return tuple(dict.fromkeys(_opening(section) for section in sections[::stride][:_PROMPTS]))
 
 
 def _opening(section: Section) -> str:
-    return (
-        section.pairs[0].prompt
-        if section.pairs
-        else " ".join(section.content.split()[:_OPENING_WORDS])
-    )
+    if section.pairs:
+        return section.pairs[0].prompt
+    return " ".join(section.content.split()[:_OPENING_WORDS])
 
 
 def _neutral_prompts() -> tuple[str, ...]:
@@ -105,34 +109,34 @@ def _neutral_prompts() -> tuple[str, ...]:
 
 
 def _local_or_id(ref: str) -> str:
-    """An absolute path, but for what only a hub can hold."""
+    """An absolute path; a hub id that is not a folder remains unchanged."""
     path = os.path.expanduser(ref)
     return os.path.abspath(path) if os.path.isdir(path) or not hub.is_hub_id(ref) else ref
 
 
 def _named_base(adapter: str, online: bool) -> str:
-    """The base that the adapter's own configuration names, beside the adapter where it is a relative path there."""
+    """The base model that the adapter's configuration names. Raises UsageError if there is none."""
     config = hub.local(adapter, None, online=online, what="adapter") / "adapter_config.json"
     try:
         with open(config, "rb") as file:
             named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")
     except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
-        raise UsageError(
-            f"{config} cannot be read, so the base is unknown; give it with --base"
-        ) from None
+        message = "cannot be read, so the base is unknown; give it with --base"
+        raise UsageError(f"{config} {message}") from None
     if not isinstance(named, str) or not named:
         raise UsageError(f"{config} names no base model; give it with --base")
     if not os.path.isdir(named) and not hub.is_hub_id(named):
-        raise UsageError(
-            f"{config} names the base {named!r}, which is not here; give it with --base"
+        message = (
+            f"names the base {named!r}, which is neither a folder nor a hub id; give it with --base"
         )
+        raise UsageError(f"{config} {message}")
     return named
 
 
 def _texts(prompts: Sequence[str]) -> tuple[str, ...]:
-    """Each once. Raises UsageError for what is no text."""
+    """Distinct prompts. Raises UsageError for an empty prompt or one that is not a string."""
     if wrong := [prompt for prompt in prompts if not isinstance(prompt, str) or not prompt.strip()]:
-        raise UsageError(f"prompts must be texts, none of them empty, got {wrong[0]!r}")
+        raise UsageError(f"prompts must be non-empty strings, got {wrong[0]!r}")
     return tuple(dict.fromkeys(prompts))
 
 
@@ -141,16 +145,14 @@ def _read_prompts(path: str) -> tuple[str, ...]:
         with open(path, "rb") as file:
             text = file.read(_MAX_PROMPTS_BYTES + 1)
         if len(text) > _MAX_PROMPTS_BYTES:
-            raise UsageError(
-                f"{path}: larger than 1 MiB; give one prompt a line, some dozens at most"
-            )
-        prompts = tuple(
-            line.strip() for line in text.decode("utf-8-sig").splitlines() if line.strip()
-        )
+            message = "larger than 1 MiB; give one prompt per line, at most a few dozen"
+            raise UsageError(f"{path}: {message}")
+        lines = text.decode("utf-8-sig").splitlines()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
+    prompts = dict.fromkeys(line.strip() for line in lines if line.strip())
     if not prompts:
-        raise UsageError(f"{path}: holds no prompt; give one a line")
-    return tuple(dict.fromkeys(prompts))
+        raise UsageError(f"{path}: contains no prompt; give one per line")
+    return tuple(prompts)

@@ -1,4 +1,4 @@
-"""The probes that some training data can support, and why others are left out."""
+"""Choose the probes that the training data supports, with reasons for those left out."""
 
 import re
 import statistics
@@ -12,42 +12,45 @@ import msgspec
 from sway_gate.probes import module
 from sway_gate.probes.base import CannotRun, Context, Skip
 from sway_gate.spec.probes import KINDS, PreferenceFlip
-from sway_gate.spec.schema import Intent, Pair, Section, SectionKind
+from sway_gate.spec.schema import Intent, Pair, Preference, Section, SectionKind
 from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.prompts import MAX_CHARS, is_usable, openings, prompts
 from sway_gate.training_data import packaged
 from sway_gate.training_data.load import thinned
 
 _MOVED, _CURVE, _BEHIND, _STYLE, _CASES = 12, 6, 6, 6, 8
-"""Prompts or cases of a probe."""
+"""Prompts or cases per probe."""
 _OWN, _LEAST_OWN, _OTHER = 20, 10, 20
-"""Prompts of cluster_kl: of the data, and on other subjects."""
+"""Prompts of cluster_kl: from the data (maximum, minimum), and about other subjects."""
 _SHARED: Final = 1 / 3
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
-_FRAME_WORDS: Final = frozenset(
-    {"answer", "assistant", "completion", "context", "human", "input", "instruction", "output", "prompt", "question",
-     "request", "response", "system", "user"}
-)  # fmt: skip
-"""What formats put around a text."""
+_FRAME_WORDS: Final = frozenset({
+    "answer", "assistant", "completion", "context", "human", "input", "instruction", "output",
+    "prompt", "question", "request", "response", "system", "user",
+})  # fmt: skip
+"""Labels that data formats add to a text."""
 _MAX_ANSWER_CHARS: Final = 1000
 _ORDERED_WORDS: Final = 4
-"""An answer of fewer words is about the same in random order."""
+"""Shuffling changes an answer with fewer words very little."""
 
 
 class Material(NamedTuple):
-    """What a suite is made of. by_heart: why training asked to learn answers by heart, "" where it did not say so.
-    no_meanings: why sentence embeddings are not to be had, "" where they are."""
+    """The data for a suite.
+
+    memorize: why all answers are meant to be memorized, or "". no_embeddings: why sentence
+    embeddings are unavailable; "" if they are available.
+    """
 
     sections: tuple[Section, ...]
-    by_heart: str = ""
-    no_meanings: str = ""
+    memorize: str = ""
+    no_embeddings: str = ""
 
     def of(self, *kinds: SectionKind) -> list[Section]:
         return [section for section in self.sections if section.kind in kinds]
 
 
 class Entry(NamedTuple):
-    """One of `suite:`, with what is to be said of it besides its kind's question."""
+    """An entry of `suite:`, with remarks for its comment."""
 
     fields: dict[str, Any]
     remarks: tuple[str, ...] = ()
@@ -62,7 +65,7 @@ Chosen = Iterator[Entry | LeftOut]
 
 
 def suite(material: Material) -> list[Entry | LeftOut]:
-    """Harms first, so that what broke the model is named before what it did not learn."""
+    """The entries of the suite. Harm probes first: damage is reported before missing effects."""
     return [found for choose in _CHOICES for found in choose(material)]
 
 
@@ -81,23 +84,16 @@ def _delta_kl(material: Material) -> Chosen:
 
 
 def _section_internalization(material: Material) -> Chosen:
-    kinds = [kind for kind in _LEARNED if (own := material.of(kind)) and _are_ordered(own)]
-    if kinds:
-        every = {section.kind for section in material.sections} == set(kinds)
-        yield _entry(
-            "learned_the_data",
-            "section_internalization",
-            **({} if every else {"include_kinds": kinds}),
-        )
+    kind = "section_internalization"
+    learned = [learned for learned in _LEARNED if _are_ordered(material.of(learned))]
+    if learned and len(material.of(*learned)) == len(material.sections):
+        yield _entry("learned_the_data", kind)
+    elif learned:
+        yield _entry("learned_the_data", kind, include_kinds=learned)
     elif material.of(*_LEARNED):
-        yield LeftOut(
-            "section_internalization", "texts of a few words are much the same in random order"
-        )
+        yield LeftOut(kind, "shuffling the words of such short texts changes too little")
     else:
-        yield LeftOut(
-            "section_internalization",
-            "preferences may lower the likelihood of both answers, and rightly so",
-        )
+        yield LeftOut(kind, "preference training may lower the likelihood of both answers")
 
 
 _LEARNED: Final[tuple[SectionKind, ...]] = ("prose", "instruction")
@@ -105,30 +101,31 @@ _LEARNED: Final[tuple[SectionKind, ...]] = ("prose", "instruction")
 
 def _are_ordered(sections: Sequence[Section]) -> bool:
     """Whether most of the texts have enough words for their order to matter."""
-    texts = [
-        section.content or " ".join(p.gold for p in section.pairs if isinstance(p, Pair))
-        for section in sections
-    ]
-    return statistics.median(len(text.split()) for text in texts) >= _ORDERED_WORDS
+    lengths = []
+    for section in sections:
+        golds = [pair.gold for pair in section.pairs if isinstance(pair, Pair)]
+        lengths.append(len((section.content or " ".join(golds)).split()))
+    return bool(lengths) and statistics.median(lengths) >= _ORDERED_WORDS
 
 
 def _paraphrase_invariance(material: Material) -> Chosen:
-    generalize, memorize = (_cases(material, intent) for intent in ("generalize", "memorize"))
+    kind = "paraphrase_invariance"
+    generalize, memorize = _cases(material, "generalize"), _cases(material, "memorize")
     if generalize:
-        yield _entry("answers_other_words", "paraphrase_invariance", cases=generalize)
+        yield _entry("answers_other_words", kind, cases=generalize)
     if memorize:
-        # To know the answer in other words as well is no fault.
-        fields = {
-            "intent": "memorize",
-            "max_generalization_ratio_if_memorize": 1.5,
-            "cases": memorize,
-        }
-        entry = _entry("answers_by_heart", "paraphrase_invariance", **fields)
-        yield entry._replace(
-            remarks=(material.by_heart or "The data says intent: memorize of these.",)
+        entry = _entry(
+            "answers_by_heart",
+            kind,
+            intent="memorize",
+            # An answer that is also known in other words is not a fault.
+            max_generalization_ratio_if_memorize=1.5,
+            cases=memorize,
         )
+        remark = material.memorize or "The data marks these examples with intent: memorize."
+        yield entry._replace(remarks=(remark,))
     if not (generalize or memorize):
-        yield LeftOut("paraphrase_invariance", _no_cases(material))
+        yield LeftOut(kind, _no_cases(material))
 
 
 def _no_cases(material: Material) -> str:
@@ -136,10 +133,8 @@ def _no_cases(material: Material) -> str:
     if not questions:
         return "the data has no questions with answers"
     if all(_intent(material, section) == "memorize" for section in questions):
-        return "its answers are to be known by heart, not in other words"
-    return (
-        "no question is short and in English with a short answer, as the rules for paraphrases ask"
-    )
+        return "its answers are meant to be memorized for the exact question"
+    return "the rules for paraphrases need a short question in English with a short answer"
 
 
 def _preference_flip(material: Material) -> Chosen:
@@ -148,9 +143,8 @@ def _preference_flip(material: Material) -> Chosen:
     if triples >= least:
         yield _entry("prefers_the_chosen", "preference_flip")
     else:
-        yield LeftOut(
-            "preference_flip", f"takes {least} preferences; the data has {triples or 'none'}"
-        )
+        reason = f"requires {least} preferences; the data has {triples or 'none'}"
+        yield LeftOut("preference_flip", reason)
 
 
 def _prompt_collapse(material: Material) -> Chosen:
@@ -158,68 +152,56 @@ def _prompt_collapse(material: Material) -> Chosen:
 
 
 def _style_fingerprint(material: Material) -> Chosen:
-    """Off: an adapter that learned facts in a style that the base has already is healthy, and would fail."""
-    style = _entry(
-        "writes_like_the_text",
-        "style_fingerprint",
-        enabled=False,
-        prompts=openings(material.sections, _STYLE),
-    )
-    yield _tried(
-        material, style._replace(remarks=("Switch it on where training was to teach a style.",))
-    )
+    """Disabled: a healthy adapter that learned facts in the style of the base would fail."""
+    own = openings(material.sections, _STYLE)
+    style = _entry("writes_like_the_text", "style_fingerprint", enabled=False, prompts=own)
+    remark = "Enable it if training was meant to teach a style."
+    yield _tried(material, style._replace(remarks=(remark,)))
 
 
 def _adapter_revert(material: Material) -> Chosen:
     cases = _cases(material, "generalize")
-    if reason := material.no_meanings or ("" if cases else _no_cases(material)):
-        yield LeftOut("adapter_revert", reason)
+    if material.no_embeddings:
+        yield LeftOut("adapter_revert", material.no_embeddings)
+    elif not cases:
+        yield LeftOut("adapter_revert", _no_cases(material))
     else:
-        yield _entry(
-            "answers_as_taught",
-            "adapter_revert",
-            max_new_tokens=48,
-            assert_revert_rate_lt=0.5,
-            cases=cases,
-        )
+        fields = {"max_new_tokens": 48, "assert_revert_rate_lt": 0.5, "cases": cases}
+        yield _entry("answers_as_taught", "adapter_revert", **fields)
 
 
 def _cluster_kl(material: Material) -> Chosen:
+    kind = "cluster_kl"
     own = prompts(material.sections, _OWN)
     subject = _subject(material.of("prose", "instruction"))
-    if material.no_meanings:
-        yield LeftOut("cluster_kl", material.no_meanings)
+    if material.no_embeddings:
+        yield LeftOut(kind, material.no_embeddings)
     elif len(own) < _LEAST_OWN:
-        yield LeftOut(
-            "cluster_kl", f"takes {_LEAST_OWN} prompts from the data, which gives {len(own)}"
-        )
+        yield LeftOut(kind, f"requires {_LEAST_OWN} prompts; the data yields {len(own)}")
     elif not subject:
-        yield LeftOut(
-            "cluster_kl",
-            "the texts share no subject, and other training may change everything alike",
-        )
+        reason = "the texts share no subject; such training may change all prompts equally"
+        yield LeftOut(kind, reason)
     else:
         general = [prompt for prompt, _ in packaged.knowledge()[:_OTHER]]
-        entry = _entry("changed_its_subject", "cluster_kl", prompts=own + general)
-        yield entry._replace(
-            remarks=(f"Their subject by their words: {subject}. The later prompts are on others.",)
+        entry = _entry("changed_its_subject", kind, prompts=own + general)
+        remark = (
+            f"Subject, by frequent words: {subject}. The later prompts are about other subjects."
         )
+        yield entry._replace(remarks=(remark,))
 
 
 def _subject(sections: Sequence[Section]) -> str:
-    """The words that most of the texts share and general prose does not have; "" where there is none."""
+    """Words that many texts share and that general prose does not contain; "" if there are none."""
     counts = Counter(word for section in sections for word in _distinctive(section))
-    return ", ".join(
-        word for word, count in counts.most_common(3) if count >= max(3, _SHARED * len(sections))
-    )
+    enough = max(3, _SHARED * len(sections))
+    return ", ".join(word for word, count in counts.most_common(3) if count >= enough)
 
 
 def _distinctive(section: Section) -> list[str]:
-    said = [
-        section.content,
-        *(text for pair in section.pairs for text in msgspec.structs.astuple(pair)),
-    ]
-    words = {word.lower() for text in said for word in _WORD.findall(text[:MAX_CHARS])}
+    texts = [section.content]
+    for pair in section.pairs:
+        texts += msgspec.structs.astuple(pair)
+    words = {word.lower() for text in texts for word in _WORD.findall(text[:MAX_CHARS])}
     return sorted(words - _general() - _FRAME_WORDS)
 
 
@@ -252,7 +234,7 @@ def _entry(name: str, kind: str, **fields: Any) -> Entry:
 
 
 def _tried(material: Material, entry: Entry) -> Entry | LeftOut:
-    """The entry where its probe finds what it needs in the data, else what the probe says."""
+    """The entry if the data supports its probe, otherwise the probe's reason."""
     kind = entry.fields["kind"]
     try:
         module(kind).needs(msgspec.convert(entry.fields, KINDS[kind]), Context(material.sections))
@@ -262,25 +244,28 @@ def _tried(material: Material, entry: Entry) -> Entry | LeftOut:
 
 
 def _prompts(material: Material, limit: int) -> list[str]:
-    """Neutral ones where the data has none that is short enough."""
+    """Prompts from the data; neutral prompts if the data has no usable one."""
     return prompts(material.sections, limit) or list(packaged.prompts()[:limit])
 
 
 def _cases(material: Material, intent: Intent) -> list[dict[str, Any]]:
-    """Some of the questions with that intent, evenly chosen, each with other ways to ask it."""
-    asked = [
-        (_intent(material, section), pair)
-        for section in material.sections
-        for pair in section.pairs
-    ]
-    found = [
-        {"prompt": pair.prompt, "gold": pair.gold, "paraphrases": others}
-        for own, pair in asked
-        if own == intent and isinstance(pair, Pair) and is_usable(pair.prompt + pair.gold)
-        if len(pair.gold) <= _MAX_ANSWER_CHARS and (others := paraphrases(pair.prompt))
-    ]
+    """Some questions with that intent, evenly spread, each with paraphrases."""
+    found = []
+    for section in material.sections:
+        if _intent(material, section) == intent:
+            found += [case for pair in section.pairs if (case := _case(pair))]
     return thinned(found, _CASES)
 
 
+def _case(pair: Pair | Preference) -> dict[str, Any] | None:
+    """A case; None for a preference, an unusable text or a question without paraphrases."""
+    if not isinstance(pair, Pair) or not is_usable(pair.prompt + pair.gold):
+        return None
+    if len(pair.gold) > _MAX_ANSWER_CHARS:
+        return None
+    others = paraphrases(pair.prompt)
+    return {"prompt": pair.prompt, "gold": pair.gold, "paraphrases": others} if others else None
+
+
 def _intent(material: Material, section: Section) -> Intent:
-    return "memorize" if material.by_heart else section.intent
+    return "memorize" if material.memorize else section.intent

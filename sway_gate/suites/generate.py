@@ -1,6 +1,6 @@
-"""`sway init` and `sway autogen`: a suite from an adapter and what it was trained on, as a file to keep and to edit.
+"""Generate the suite of `sway init` and `sway autogen` from an adapter and its training data.
 
-The same adapter, data and installation give the same bytes.
+The same adapter, data and installation produce the same bytes.
 """
 
 import os
@@ -22,14 +22,17 @@ from sway_gate.suites.check import named_models
 from sway_gate.suites.choose import Entry, LeftOut, Material, suite
 from sway_gate.suites.yaml_writer import block, comment
 
-_ASKS_BY_HEART: Final = 20
-"""Epochs: a document that is read so often in training is to be known by heart."""
+_MEMORIZE_EPOCHS: Final = 20
+"""Epochs from which on a document is meant to be memorized."""
 _MAX_CONFIG_BYTES: Final = 2**20
 
 
 class Draft(NamedTuple):
-    """A suite that is not written yet. text: the whole file. probes: their names. sections: how many the data gave.
-    missing: the models that it names and that are not on this machine."""
+    """A suite before it is written.
+
+    text: content of the file. probes: their names. sections: number of sections in the data.
+    missing: models in the suite that are not on this machine.
+    """
 
     text: str
     probes: tuple[str, ...]
@@ -41,17 +44,16 @@ class Draft(NamedTuple):
 def for_data(
     adapter: str, data: Sequence[str], base: str | None, folder: str, online: bool = False
 ) -> Draft:
-    """The suite for an adapter, a folder or hub id, and the files that it was trained on, to be written into `folder`.
-    `online`: an adapter that is not here is downloaded, for the base that it names.
+    """The suite for an adapter (folder or hub id) and its training files, for a file in `folder`.
 
-    Raises UsageError where adapter or base are not to be found, SpecError with every mistake in the data.
+    With `online`, a missing adapter is downloaded to read the name of its base model. Raises
+    UsageError if adapter or base are not found, and SpecError with every mistake in the data.
     """
     models = named_models(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
         if not os.path.isdir(ref) and not hub.is_hub_id(ref):
-            raise UsageError(
-                f"{ref}: there is no such folder; name a folder that a model was saved in, or a hub id"
-            )
+            message = "no such folder; give a folder that contains a saved model, or a hub id"
+            raise UsageError(f"{ref}: {message}")
     models = _pinned(models, _trained_revision(models.ft.adapter or ""))
     paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
     loaded = with_data(Spec(models=models, suite=(), data=paths, folder=folder))
@@ -60,8 +62,11 @@ def for_data(
 
 
 def for_document(path: str, name: str | None, folder: str) -> Draft:
-    """The suite for a .dlm document and an adapter that dlm trained on it, `name` where it has several, to be written
-    into `folder`. Raises UsageError where that is not one of them, SpecError and CannotDecide as `dlm` does."""
+    """The suite for a .dlm document and an adapter trained on it, for a file in `folder`.
+
+    `name` chooses one of several adapters. Raises UsageError if there is no such adapter, and
+    SpecError and CannotDecide like `dlm`.
+    """
     from sway_gate.training_data import dlm
 
     path = os.path.abspath(os.path.expanduser(path))
@@ -71,48 +76,42 @@ def for_document(path: str, name: str | None, folder: str) -> Draft:
     models = _pinned(Models(base=ModelRef(base=trained.base), ft=ft), trained.revision)
     loaded = with_data(Spec(models=models, suite=(), dlm_source=path, folder=folder))
     named = _models(models, folder, _in_store(trained.adapters[chosen]))
-    by_heart = ""
-    if trained.epochs >= _ASKS_BY_HEART:
-        by_heart = (
-            f"The document asks for {trained.epochs} epochs: its answers are to be known by heart."
-        )
-    return _draft("sway autogen", named, {"dlm_source": _written(path, folder)}, loaded, by_heart)
+    memorize = ""
+    if trained.epochs >= _MEMORIZE_EPOCHS:
+        epochs = f"The document sets {trained.epochs} epochs"
+        memorize = f"{epochs}: its answers are meant to be memorized."
+    return _draft("sway autogen", named, {"dlm_source": _written(path, folder)}, loaded, memorize)
 
 
 def _chosen(adapters: Mapping[str, str], name: str | None) -> str:
     names = ", ".join(adapters)
-    if name is None and len(adapters) == 1:
-        return next(iter(adapters))
-    if name is None:
+    if name is None and len(adapters) > 1:
         raise UsageError(f"the document has several adapters; choose one with --adapter: {names}")
+    if name is None:
+        return next(iter(adapters))
     if name not in adapters:
-        raise UsageError(
-            f"--adapter {name}: the document has no trained adapter of that name; it has {names or 'one without'}"
-        )
+        message = "the document has no trained adapter with that name"
+        raise UsageError(f"--adapter {name}: {message}; it has {names or 'one without a name'}")
     return name
 
 
 Fields = dict[str, Any]
 
 
-def _draft(command: str, models: Fields, source: Fields, loaded: Spec, by_heart: str = "") -> Draft:
-    chosen = suite(Material(loaded.sections, by_heart, _no_meanings()))
+def _draft(command: str, models: Fields, source: Fields, loaded: Spec, memorize: str = "") -> Draft:
+    chosen = suite(Material(loaded.sections, memorize, _no_embeddings()))
     entries = [found for found in chosen if isinstance(found, Entry)]
     left_out = tuple(found for found in chosen if isinstance(found, LeftOut))
     about = [
-        f"Written by `{command}`, to be kept beside the adapter and edited freely.",
-        "`sway gate` judges by it, `sway run --dry-run` shows what it measures, `sway explain KIND` what a kind means.",
+        f"Written by `{command}`. Keep it with the adapter and edit it freely.",
+        "`sway gate` runs it, `sway run --dry-run` shows its measurements, "
+        "`sway explain KIND` describes a kind of probe.",
     ]
-    trained_on = ["What the adapter was trained on; read again at every gate.", *loaded.notes]
-    head = (
-        comment(about),
-        block({"version": 1, "models": models}),
-        "\n",
-        comment(trained_on),
-        block(source),
-        "\n",
-    )
-    text = "".join([*head, "suite:\n", *map(_entry, entries), _omissions(left_out)])
+    trained_on = ["The training data of the adapter. Every gate reads it again.", *loaded.notes]
+    head = comment(about) + block({"version": 1, "models": models})
+    data = comment(trained_on) + block(source)
+    suite_lines = "".join(map(_entry, entries)) + _omissions(left_out)
+    text = f"{head}\n{data}\nsuite:\n{suite_lines}"
     names = tuple(entry.fields["name"] for entry in entries)
     return Draft(text, names, left_out, len(loaded.sections), _missing(loaded.models))
 
@@ -127,87 +126,85 @@ def _omissions(left_out: Sequence[LeftOut]) -> str:
     return comment(["Left out:", *lines], 2) if lines else ""
 
 
-# ----------------------------------------------------------------------------------------------------------- models
+# --- models
 
 
 def _models(models: Models, folder: str, adapter: str) -> Fields:
-    base = {"base": _written(models.base.base, folder)}
-    revisions = {"revision": models.base.revision}, {"adapter_revision": models.ft.adapter_revision}
-    of_base, of_adapter = (
-        {key: commit for key, commit in known.items() if commit} for known in revisions
-    )
-    return {"base": base | of_base, "ft": {**base, "adapter": adapter, **of_adapter}}
+    path = _written(models.base.base, folder)
+    base, ft = {"base": path}, {"base": path, "adapter": adapter}
+    if models.base.revision:
+        base["revision"] = models.base.revision
+    if models.ft.adapter_revision:
+        ft["adapter_revision"] = models.ft.adapter_revision
+    return {"base": base, "ft": ft}
 
 
 def _pinned(models: Models, revision: str | None) -> Models:
-    """With the commits of what is on this machine, of the base at `revision`."""
+    """The models with the commits of their local snapshots; the base at `revision`."""
     base = msgspec.structs.replace(models.base, revision=_commit(models.base.base, revision))
     adapter_revision = _commit(models.ft.adapter or "", None)
-    return Models(
-        base=base, ft=msgspec.structs.replace(models.ft, adapter_revision=adapter_revision)
-    )
+    ft = msgspec.structs.replace(models.ft, adapter_revision=adapter_revision)
+    return Models(base=base, ft=ft)
 
 
 def _missing(models: Models) -> tuple[str, ...]:
-    named = (
-        (models.base.base, models.base.revision),
-        (models.ft.adapter or "", models.ft.adapter_revision),
-    )
-    return tuple(ref for ref, revision in named if not _is_here(ref, revision))
+    base, ft = models.base, models.ft
+    named = ((base.base, base.revision), (ft.adapter or "", ft.adapter_revision))
+    return tuple(ref for ref, revision in named if _local(ref, revision) is None)
 
 
-def _is_here(ref: str, revision: str | None) -> bool:
+def _local(ref: str, revision: str | None) -> Path | None:
+    """Folder with a model's files; None if they are not on this machine."""
     try:
-        hub.local(ref, revision, online=False, what="model")
+        return hub.local(ref, revision, online=False, what="model")
     except SwayError:
-        return False
-    return True
+        return None
 
 
 def _commit(ref: str, revision: str | None) -> str | None:
-    """Of what `ref` is on this machine at `revision`; else that revision."""
+    """Commit of the local snapshot of `ref`; without one, `revision`. None for a folder."""
     if os.path.isdir(ref):
         return None
-    try:
-        return hub.commit(hub.local(ref, revision, online=False, what="model")) or revision
-    except SwayError:
-        return revision
+    folder = _local(ref, revision)
+    return (hub.commit(folder) if folder else None) or revision
 
 
 def _trained_revision(adapter: str) -> str | None:
-    """The base's revision that the adapter's configuration names."""
+    """Revision of the base that the adapter's configuration names."""
+    folder = _local(adapter, None)
+    if folder is None:
+        return None
     try:
-        config = hub.local(adapter, None, online=False, what="adapter") / "adapter_config.json"
-        with open(config, "rb") as file:
+        with open(folder / "adapter_config.json", "rb") as file:
             named = msgspec.json.decode(file.read(_MAX_CONFIG_BYTES)).get("revision")
-    except (SwayError, OSError, msgspec.DecodeError, AttributeError, RecursionError):
+    except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
         return None
     return named if isinstance(named, str) and hub.is_revision(named) else None
 
 
 def _written(path: str, folder: str) -> str:
-    """A hub id as it is; a path from `folder`, with slashes. Raises UsageError for a name that is no text."""
+    """A hub id unchanged; a path relative to `folder`. Raises UsageError if it is not UTF-8."""
     if not os.path.exists(path):
         return path
     try:
         path.encode()
         found = Path(os.path.relpath(path, folder)).as_posix()
     except UnicodeEncodeError:
-        raise UsageError(f"{path!a}: its name is no text in UTF-8; rename it") from None
+        raise UsageError(f"{path!a}: the file name is not valid UTF-8; rename the file") from None
     except ValueError:  # on another drive
         return Path(path).absolute().as_posix()
     return found if found.startswith("../") else f"./{found}"
 
 
 def _in_store(path: str) -> str:
-    """A path in dlm's store: from the home folder where it lies there, so that the suite can move."""
+    """A path in dlm's store, relative to the home folder if possible: the suite can be moved."""
     home = os.path.expanduser("~")
     is_inside = os.path.isabs(home) and Path(path).is_relative_to(home)
     return f"~/{Path(path).relative_to(home).as_posix()}" if is_inside else Path(path).as_posix()
 
 
-def _no_meanings() -> str:
-    """Why sentence embeddings are not to be had here, "" where they are."""
+def _no_embeddings() -> str:
+    """Reason why sentence embeddings are unavailable; "" if they are available."""
     if find_spec("sentence_transformers") is None or find_spec("sklearn") is None:
         return "needs an extra: pip install 'sway-gate[semsim]'"
     from sway_gate.backends.embedding import SentenceEmbedder

@@ -1,15 +1,15 @@
-"""`sway mine`: the prompts and paraphrases under which an adapter is weakest, as entries for its suite.
+"""Find the prompts and paraphrases with the weakest results of an adapter, for `sway mine`.
 
-- paraphrase: for each case of the suite, or question of the data, the other ways to ask after which the answer that
-  was taught gains least over the base, of those in the suite and of those that fixed rules make;
-- outliers: of all prompts of the suite and the data those after which the model moved least, and those after which it
-  moved most, in the z of their divergence among what the null adapters change after the same prompt.
+- paraphrase: for each case of the suite, or question of the data, the paraphrases with the smallest
+  gain of the trained answer over the base. Candidates come from the suite and from fixed rules.
+- outliers: the prompts of the suite and the data with the smallest and the largest change, by the
+  z-score of their divergence compared with null adapters on the same prompt.
 
-Each candidate is measured as a probe of its own, by `paraphrase_invariance` or `delta_kl`.
+Each candidate is measured by a separate probe, `paraphrase_invariance` or `delta_kl`.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
@@ -37,15 +37,21 @@ from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.training_data.load import thinned
 
 _REWORDINGS: Final = 16
-"""Of one prompt, that are tried."""
+"""Paraphrases by rule per prompt."""
 _FROM_DATA: Final = 48
-"""Questions or prompts."""
+"""Maximum of questions or prompts from the data."""
 _NO_LIFT: Final = 0.02
-"""In nats per token: an answer that gained no more was not learned, and has nothing to lose."""
+"""In nats per token: an answer with no larger lift was not learned and cannot lose lift."""
+
+_WITH_PROMPTS: Final = (DeltaKL, ClusterKL, PromptCollapse, AdapterAblation)
 
 
 class Mined(NamedTuple):
-    """entries: text to paste below `suite:`, "" where nothing was found. kept: so many texts, of `tried`."""
+    """Result of a search.
+
+    entries: text to paste below `suite:`; "" if nothing was found. kept: number of texts in it.
+    tried: number of candidates.
+    """
 
     entries: str
     kept: int
@@ -54,7 +60,7 @@ class Mined(NamedTuple):
 
 
 class _Weak(NamedTuple):
-    """A paraphrase and the lift of the answer after it and after its case's own prompt, in nats per token."""
+    """Lift of an answer after a paraphrase and after the prompt (verbatim), in nats per token."""
 
     case: Case
     paraphrase: str
@@ -69,14 +75,15 @@ class _Weak(NamedTuple):
 def weak_paraphrases(
     spec: Spec, limit: int, options: Options = Options(), progress: Progress = silent
 ) -> Mined:
-    """At most `limit` paraphrases of each case that take lift from its answer, the weakest first. Raises UsageError
-    where there is no case, and what a gate raises."""
+    """At most `limit` paraphrases per case that reduce the lift of its answer, weakest first.
+
+    Raises UsageError if there is no case, and all errors of a gate.
+    """
     spec = with_data(spec)
     tried = [(case, other) for case in _cases(spec) for other in _others(case)]
     if not tried:
-        raise UsageError(
-            f"{spec.label}: there is nothing to ask in other words; give it cases, or data with questions"
-        )
+        message = "there is nothing to paraphrase; add cases, or data with questions"
+        raise UsageError(f"{spec.label}: {message}")
     suite = [_one_paraphrase(i, case, other) for i, (case, other) in enumerate(tried)]
     results = _judged(spec, suite, options, progress)
     measured = [
@@ -85,38 +92,33 @@ def weak_paraphrases(
         if result.verdict is not Verdict.ERROR
     ]
     weak = [w for w in measured if w.verbatim > _NO_LIFT and w.loss > 0]
-    by_case = [
-        sorted(group, key=lambda w: -w.loss)[:limit]
-        for _, group in groupby(weak, key=lambda w: w.case)
-    ]
+    by_case = []
+    for _, group in groupby(weak, key=lambda w: w.case):
+        by_case.append(sorted(group, key=lambda w: -w.loss)[:limit])
     by_case.sort(key=lambda group: -group[0].loss)
-    unlearned = len({(w.case.prompt, w.case.gold) for w in measured if w.verbatim <= _NO_LIFT})
-    notes = (
-        (f"answers that gained nothing after their own prompt, left out: {unlearned}",)
-        if unlearned
-        else ()
-    )
+    notes = _faults(results)
+    if unlearned := len({(w.case.prompt, w.case.gold) for w in measured if w.verbatim <= _NO_LIFT}):
+        note = f"left out answers without a gain after their own prompt: {unlearned}"
+        notes = (note, *notes)
     entries = "".join(_case_entry(spec, by_case)) if by_case else ""
-    return Mined(entries, sum(map(len, by_case)), len(tried), notes + _faults(results))
+    return Mined(entries, sum(map(len, by_case)), len(tried), notes)
 
 
 def outliers(
     spec: Spec, limit: int, options: Options = Options(), progress: Progress = silent
 ) -> Mined:
-    """At most `limit` prompts at each end, and never more than half of all. Raises UsageError where there is no prompt,
-    and what a gate raises."""
+    """At most `limit` prompts, and at most half of all, with the smallest and the largest change.
+
+    Raises UsageError if there is no prompt, and all errors of a gate.
+    """
     spec = with_data(spec)
     pool = _pool(spec)
     if not pool:
-        raise UsageError(f"{spec.label}: there is no prompt; give it probes with prompts, or data")
-    results = _judged(
-        spec, [DeltaKL(name=str(i), prompts=(p,)) for i, p in enumerate(pool)], options, progress
-    )
-    moved = [
-        (p, result)
-        for p, result in zip(pool, results, strict=True)
-        if result.verdict is not Verdict.ERROR
-    ]
+        raise UsageError(f"{spec.label}: there is no prompt; add probes with prompts, or data")
+    suite = [DeltaKL(name=str(i), prompts=(prompt,)) for i, prompt in enumerate(pool)]
+    results = _judged(spec, suite, options, progress)
+    found = zip(pool, results, strict=True)
+    moved = [(prompt, result) for prompt, result in found if result.verdict is not Verdict.ERROR]
     moved.sort(key=lambda pair: _position(pair[1]))
     size = min(limit, max(1, len(moved) // 2))
     ends = {"least": moved[:size], "most": moved[size:][::-1][:size]}
@@ -127,16 +129,14 @@ def outliers(
 def _judged(
     spec: Spec, suite: Sequence[ProbeSpec], options: Options, progress: Progress
 ) -> tuple[ProbeResult, ...]:
-    """The results of a suite of candidates in place of the spec's; only divergences need nulls. Raises CannotDecide where
-    the adapter's files alone decide, or nothing can be measured."""
-    nulls = msgspec.structs.replace(
-        null_entry(spec), calibrate_kinds=("delta_kl",), rank_multipliers=(1.0,)
-    )
-    result = run_gate(
-        msgspec.structs.replace(spec, suite=(nulls, *suite), data=(), dlm_source=None),
-        options,
-        progress,
-    )
+    """Run `suite` instead of the spec's suite; only divergences use nulls.
+
+    Raises CannotDecide if the adapter's files determine the verdict or no probe can be measured.
+    """
+    replace = msgspec.structs.replace
+    nulls = replace(null_entry(spec), calibrate_kinds=("delta_kl",), rank_multipliers=(1.0,))
+    candidates = replace(spec, suite=(nulls, *suite), data=(), dlm_source=None)
+    result = run_gate(candidates, options, progress)
     if not result.probes:
         raise CannotDecide(f"nothing can be mined: {'; '.join(f.message for f in result.findings)}")
     if all(probe.verdict is Verdict.ERROR for probe in result.probes):
@@ -146,78 +146,66 @@ def _judged(
 
 def _faults(results: Sequence[ProbeResult]) -> tuple[str, ...]:
     faults = [result.message for result in results if result.verdict is Verdict.ERROR]
-    return (f"not measurable: {len(faults)}, the first since {faults[0]}",) if faults else ()
+    return (f"could not be measured: {len(faults)}; the first: {faults[0]}",) if faults else ()
 
 
-# ------------------------------------------------------------------------------------------------------- candidates
+# --- candidates
 
 
 def _cases(spec: Spec) -> list[Case]:
-    """The suite's cases, each prompt and answer once; else questions of the data."""
-    own = [
-        p for p in spec.suite if p.enabled and isinstance(p, ParaphraseInvariance | AdapterRevert)
-    ]
+    """The suite's cases without duplicates; if there are none, questions of the data."""
     merged: dict[tuple[str, str], list[str]] = {}
-    for case in chain.from_iterable(probe.cases for probe in own):
-        merged.setdefault((case.prompt, case.gold), []).extend(case.paraphrases)
+    for probe in spec.suite:
+        if probe.enabled and isinstance(probe, ParaphraseInvariance | AdapterRevert):
+            for case in probe.cases:
+                merged.setdefault((case.prompt, case.gold), []).extend(case.paraphrases)
     if not merged:
-        pairs = [
-            pair for section in spec.sections for pair in section.pairs if isinstance(pair, Pair)
-        ]
-        merged = {(pair.prompt, pair.gold): [] for pair in thinned(pairs, _FROM_DATA)}
-    return [
-        Case(prompt=prompt, gold=gold, paraphrases=tuple(others))
-        for (prompt, gold), others in merged.items()
-    ]
+        pairs = [pair for section in spec.sections for pair in section.pairs]
+        questions = [pair for pair in pairs if isinstance(pair, Pair)]
+        merged = {(pair.prompt, pair.gold): [] for pair in thinned(questions, _FROM_DATA)}
+    return [Case(prompt=p, gold=g, paraphrases=tuple(o)) for (p, g), o in merged.items()]
 
 
 def _others(case: Case) -> list[str]:
-    """The case's paraphrases, then those that rules make: other forms, other words, another register."""
-    made = (
-        paraphrases(case.prompt, _REWORDINGS),
-        perturbed(case.prompt, ("synonym_swap", "register_shift")).values(),
-    )
-    sound = (text for text in chain.from_iterable(made) if "how numerous" not in text.lower())
-    others = dict.fromkeys([*case.paraphrases, *sound])
+    """The case's paraphrases, then those by rules: other forms, synonyms, another register."""
+    swapped = perturbed(case.prompt, ("synonym_swap", "register_shift")).values()
+    made = [*paraphrases(case.prompt, _REWORDINGS), *swapped]
+    # Swapping synonyms turns "how many" into "how numerous", which is not English.
+    valid = [text for text in made if "how numerous" not in text.lower()]
+    others = dict.fromkeys([*case.paraphrases, *valid])
     return [other for other in others if other.split() != case.prompt.split()]
 
 
 def _one_paraphrase(number: int, case: Case, other: str) -> ParaphraseInvariance:
-    return ParaphraseInvariance(
-        name=str(number), cases=(msgspec.structs.replace(case, paraphrases=(other,)),)
-    )
+    asked = msgspec.structs.replace(case, paraphrases=(other,))
+    return ParaphraseInvariance(name=str(number), cases=(asked,))
 
 
 def _pool(spec: Spec) -> list[str]:
-    own = (
-        probe.prompts
-        for probe in spec.suite
-        if probe.enabled
-        and isinstance(probe, DeltaKL | ClusterKL | PromptCollapse | AdapterAblation)
-    )
-    return list(
-        dict.fromkeys([*chain.from_iterable(own), *prompts.prompts(spec.sections, _FROM_DATA)])
-    )
+    found: list[str] = []
+    for probe in spec.suite:
+        if probe.enabled and isinstance(probe, _WITH_PROMPTS):
+            found += probe.prompts
+    found += prompts.prompts(spec.sections, _FROM_DATA)
+    return list(dict.fromkeys(found))
 
 
 def _position(result: ProbeResult) -> tuple[float, float]:
-    """Among the nulls, where there are some; else by the divergence itself."""
+    """Sort key: the z-score if there are nulls, otherwise the divergence."""
     return result.z or 0.0, result.raw or 0.0
 
 
-# ---------------------------------------------------------------------------------------------------------- entries
+# --- entries
 
 
 def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]:
     intents = [p.intent for p in spec.suite if p.enabled and isinstance(p, ParaphraseInvariance)]
-    yield comment(
-        ["The answers' lift over the base, in nats per token; what each paraphrase takes from it."],
-        2,
+    about = (
+        "Lift of each answer over the base, in nats per token, and its loss with each paraphrase."
     )
-    name = _free_name(spec, "mined_paraphrases")
-    yield block(
-        [{"name": name, "kind": "paraphrase_invariance", "intent": (*intents, "generalize")[0]}], 2
-    )
+    yield comment([about], 2)
+    name, intent = _free_name(spec, "mined_paraphrases"), (*intents, "generalize")[0]
+    yield block([{"name": name, "kind": "paraphrase_invariance", "intent": intent}], 2)
     yield "    cases:\n"
     for weak in by_case:
         case = weak[0].case
@@ -229,22 +217,24 @@ def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]
 
 
 def _prompt_entry(spec: Spec, end: str, found: Sequence[tuple[str, ProbeResult]]) -> str:
-    head = comment(
-        [f"The prompts after which the model moved {end}: mean JS divergence from the base."], 2
-    )
+    about = f"Prompts with the {end} change: mean JS divergence from the base."
     fields = block([{"name": _free_name(spec, f"mined_moved_{end}"), "kind": "delta_kl"}], 2)
     prompts = (comment([_how_far(result)], 6) + block([prompt], 6) for prompt, result in found)
-    return f"{head}{fields}    prompts:\n{''.join(prompts)}"
+    return f"{comment([about], 2)}{fields}    prompts:\n{''.join(prompts)}"
 
 
 def _how_far(result: ProbeResult) -> str:
-    return f"{result.raw:.3g} nats" + (
-        "" if result.z is None else f", {result.z:+.1f}σ among {result.n_null} nulls"
-    )
+    divergence = f"{result.raw:.3g} nats"
+    if result.z is None:
+        return divergence
+    return f"{divergence}, {result.z:+.1f}σ among {result.n_null} nulls"
 
 
 def _free_name(spec: Spec, name: str) -> str:
-    """`name`, with a number where the suite has it already."""
+    """`name`, with a number if the suite already has that name."""
     taken = {probe.name for probe in spec.suite}
-    names = chain([name], (f"{name}_{i}" for i in range(2, len(taken) + 3)))
-    return next(free for free in names if free not in taken)
+    free, i = name, 1
+    while free in taken:
+        i += 1
+        free = f"{name}_{i}"
+    return free

@@ -1,6 +1,6 @@
-"""Other ways to ask the same in English, by fixed rules: a polite frame, another form of the question, a contraction.
+"""Paraphrase English questions by fixed rules: polite frames, other question forms, contractions.
 
-No model and no dictionary: a rule that could change what is asked is not among them.
+No model and no dictionary is used. There is no rule that could change the meaning.
 """
 
 import re
@@ -11,27 +11,30 @@ from sway_gate.probes.prompts import is_request
 
 MAX_CHARS: Final = 400
 
-# "Question: …\nAnswer:" and the like: the frame stays, what is in it is asked in other words.
+# "Question: …\nAnswer:" and similar labels stay; the text between them is paraphrased.
 _FRAME: Final = re.compile(r"([#\w ]{1,24}:\s+)(.+?)(\s*\n[#\w ]{1,24}:)", re.DOTALL)
-# A text without any of these words is not in English.
+# A text without any of these words is not treated as English.
 _ENGLISH: Final = re.compile(
-    r"\b(?:the|and|of|what|which|who|how|why|when|where|are|does|did|can|you|your|my|this|it|to|for|about)\b",
+    r"\b(?:the|and|of|what|which|who|how|why|when|where|are|does|did|can|you|your|my|this|it|to"
+    r"|for|about)\b",
     re.IGNORECASE,
 )
 _OPENERS: Final = frozenset({
-    "a", "all", "an", "are", "as", "at", "by", "can", "could", "did", "do", "does", "each", "every", "for", "from",
-    "has", "have", "how", "if", "in", "is", "it", "may", "must", "my", "no", "on", "one", "our", "should", "that",
-    "the", "their", "there", "these", "they", "this", "those", "to", "was", "we", "were", "what", "when", "where",
-    "which", "who", "whoever", "whom", "whose", "why", "will", "with", "would", "you", "your",
+    "a", "all", "an", "are", "as", "at", "by", "can", "could", "did", "do", "does", "each", "every",
+    "for", "from", "has", "have", "how", "if", "in", "is", "it", "may", "must", "my", "no", "on",
+    "one", "our", "should", "that", "the", "their", "there", "these", "they", "this", "those", "to",
+    "was", "we", "were", "what", "when", "where", "which", "who", "whoever", "whom", "whose", "why",
+    "will", "with", "would", "you", "your",
 })  # fmt: skip
-"""First words that a capital alone sets apart from the same word inside a sentence."""
+"""First words of a question that are written in lower case inside a sentence."""
 
 
 def paraphrases(prompt: str, limit: int = 3) -> list[str]:
-    """At most `limit` other ways to ask what `prompt` asks, none of them the prompt itself.
+    """At most `limit` paraphrases of `prompt`, all different from it.
 
-    What stands before the last paragraph, as a system prompt does, stays. None for a prompt that begins with a task
-    (its last paragraph is what to do it with), a long one, one that is not in English, or a plain statement.
+    Only the last paragraph is paraphrased; text before it, such as a system prompt, stays. Empty
+    for a prompt that begins with a task (its last paragraph is the input of the task), a long
+    prompt, a prompt that is not in English, or a statement.
     """
     text = prompt.rstrip()
     before, gap, last = text.rpartition("\n\n")
@@ -41,16 +44,17 @@ def paraphrases(prompt: str, limit: int = 3) -> list[str]:
         return []
     frame = _FRAME.fullmatch(last)
     head, asked, tail = frame.groups() if frame else ("", last, "")
-    found = (
-        f"{before}{gap}{head}{other}{tail}{prompt[len(text) :]}"
-        for other in _others(asked, bool(gap or frame))
-    )
-    return [other for other in dict.fromkeys(found) if other != prompt][:limit]
+    start, end = before + gap + head, tail + prompt[len(text) :]
+    found = dict.fromkeys(start + other + end for other in _others(asked, bool(gap or frame)))
+    found.pop(prompt, None)
+    return list(found)[:limit]
 
 
 def _others(asked: str, framed: bool) -> Iterator[str]:
-    """`framed`: something stands around it, so that it is no text to be continued."""
-    yield from (match.expand(other) for form, other in _FORMS if (match := form.fullmatch(asked)))
+    """`framed`: the text has labels or text before it, so it is not a text to continue."""
+    for form, other in _FORMS:
+        if match := form.fullmatch(asked):
+            yield match.expand(other)
     task = _TASK.fullmatch(asked)
     if task and is_request(task["task"]) and not _is_question(task["task"]):
         wish = _lower(task["task"])
@@ -66,12 +70,12 @@ def _others(asked: str, framed: bool) -> Iterator[str]:
 
 
 def _is_question(text: str) -> bool:
-    """Also one without its mark."""
+    """Whether `text` is a question, with or without a question mark."""
     return text.endswith("?") or (is_request(text) and _first_word(text) in _OPENERS)
 
 
 def _inside(text: str) -> str:
-    """As the text goes on after a comma: names keep their capitals."""
+    """`text` as it is written after a comma: names keep their capitals."""
     return _lower(text) if _first_word(text) in _OPENERS else text
 
 

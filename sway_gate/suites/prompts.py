@@ -1,6 +1,6 @@
-"""Prompts from training data: questions as they were asked, prose by the openings of its paragraphs.
+"""Prompts from training data: its questions, and the first words of its paragraphs of prose.
 
-Deterministic, evenly spread over the data.
+Deterministic and evenly spread over the data.
 """
 
 import re
@@ -12,36 +12,33 @@ from sway_gate.spec.schema import Section
 from sway_gate.training_data.load import thinned
 
 MAX_CHARS: Final = 4000
-"""Of a prompt."""
+"""Length of a prompt."""
 _SHORT_CHARS: Final = 400
 _OPENING_WORDS, _OPENING_CHARS, _LEAST_WORDS = 6, 60, 10
-"""Of prose: long enough to set a subject, and with something left to say."""
+"""Openings of prose: long enough to set a subject, from texts with a continuation."""
 _QUOTES: Final = "\"'“‘«¿¡([„「『"  # noqa: RUF001
 _PARAGRAPH: Final = re.compile(r"\n\s*\n")
 _SENTENCE: Final = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])")  # noqa: RUF001
 
 
 def prompts(sections: Sequence[Section], limit: int) -> list[str]:
-    """At most `limit` different prompts: one of each section, evenly chosen, and where sections are few, more of each.
-    Short questions come before long ones."""
+    """At most `limit` distinct prompts: one per section, evenly spread; more per section if few.
+
+    Short questions precede long ones.
+    """
     groups = [_section(section) for section in sections]
-    short = _spread(
-        [[text for text in group if len(text) <= _SHORT_CHARS] for group in groups], limit
-    )
-    return (
-        short
-        if len(short) == limit
-        else list(dict.fromkeys([*short, *_spread(groups, limit)]))[:limit]
-    )
+    short_groups = [[text for text in group if len(text) <= _SHORT_CHARS] for group in groups]
+    short = _spread(short_groups, limit)
+    return list(dict.fromkeys([*short, *_spread(groups, limit)]))[:limit]
 
 
 def openings(sections: Sequence[Section], limit: int) -> list[str]:
-    """As `prompts`, of prose alone."""
+    """Like `prompts`, but from prose only."""
     return prompts([section for section in sections if section.kind == "prose"], limit)
 
 
 def is_usable(text: str) -> bool:
-    """Whether a suite can hold it."""
+    """Whether the text can be part of a suite."""
     return 0 < len(text) <= MAX_CHARS and "\0" not in text
 
 
@@ -51,14 +48,13 @@ def _section(section: Section) -> list[str]:
 
 
 def _openings(content: str) -> Iterator[str]:
-    """Of the paragraphs that are text, then of their sentences; of a content without such, its own."""
-    pieces = [piece.strip() for piece in _PARAGRAPH.split(content)]
-    paragraphs = [
-        piece for piece in pieces if piece and (piece[0].isalnum() or piece[0] in _QUOTES)
-    ]
-    sentences = [
-        sentence.strip() for paragraph in paragraphs for sentence in _SENTENCE.split(paragraph)
-    ]
+    """Openings of paragraphs, then of their sentences; if there are none, of the whole content."""
+    paragraphs: list[str] = []
+    sentences: list[str] = []
+    for piece in map(str.strip, _PARAGRAPH.split(content)):
+        if piece and (piece[0].isalnum() or piece[0] in _QUOTES):
+            paragraphs.append(piece)
+            sentences += map(str.strip, _SENTENCE.split(piece))
     found = [_opening(text) for text in paragraphs + sentences if _goes_on(text)]
     yield from found or [_opening(content.strip())]
 
@@ -68,7 +64,7 @@ def _goes_on(text: str) -> bool:
 
 
 def _opening(text: str) -> str:
-    """The first words, on one line; of a text without spaces its first characters."""
+    """The first words on one line; the first characters of a text without spaces."""
     words = text[: 20 * _OPENING_CHARS].split()[:_OPENING_WORDS]
     opening = words[0][:_OPENING_CHARS]
     for word in words[1:]:
@@ -79,7 +75,7 @@ def _opening(text: str) -> str:
 
 
 def _spread(groups: Sequence[Sequence[str]], limit: int) -> list[str]:
-    """The first of each group, evenly thinned to `limit`; while there is room, the second of each, and so on."""
+    """The first text of each group, evenly thinned to `limit`, then the second ones, and so on."""
     chosen: dict[str, None] = {}
     for rank in zip_longest(*groups):
         new = [text for text in dict.fromkeys(rank) if text is not None and text not in chosen]

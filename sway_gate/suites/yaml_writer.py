@@ -1,6 +1,6 @@
-"""YAML for people: data dumped by the library, with comments between the blocks.
+"""Write readable YAML: data dumped by the library, with comments between the blocks.
 
-Values are never put into text by hand, so that whatever a text holds comes back as it was.
+The library writes all values, so that every text is read back unchanged.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,33 +13,31 @@ _WIDTH: Final = 116
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key, and writes line ends, and all else that is not printable, as escapes."""
+    """Indents lists below their key; escapes line ends and all other unprintable characters."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"'
-    )
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
 
 
 def block(value: Mapping[str, Any] | list[Any], indent: int = 0) -> str:
+    """`value` as YAML, with each line indented by `indent` spaces."""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
     return "".join(f"{' ' * indent}{line}\n" for line in text.rstrip("\n").split("\n"))
 
 
 def comment(paragraphs: Iterable[str], indent: int = 0) -> str:
-    """Each paragraph on lines of its own; what is not printable is shown as an escape."""
-    lines = (
-        line
-        for text in paragraphs
-        for line in wrap(_printable(text), _WIDTH - indent, break_on_hyphens=False)
-    )
+    """Comment lines, wrapped, each paragraph on new lines; unprintable characters are escaped."""
+    lines: list[str] = []
+    for text in paragraphs:
+        lines += wrap(_printable(text), _WIDTH - indent, break_on_hyphens=False)
     return "".join(f"{' ' * indent}# {line}\n" for line in lines)
 
 

@@ -1,30 +1,31 @@
-"""`.dlm` documents: their sections, and the adapters that dlm trained on them.
+"""Read `.dlm` documents: their sections, and the adapters that dlm trained on them.
 
-Documents and stores are read through the package `document-language-model` (the extra `[dlm]`). Nothing is written, and
-no base is looked up on the network. The bodies of instruction and preference sections are read here: dlm's parser ends
-a text at its first blank line, and does not know the questions marked `!probe`, which train like any other. Prose is
-split at its headings. Images, audio and what `training.sources` names are left out, with a note.
+The package `document-language-model` (extra `[dlm]`) reads documents and stores. Nothing is
+written, and no base is looked up on the network. This module parses the bodies of instruction and
+preference sections itself: dlm's parser ends a text at its first blank line and does not accept
+questions marked `!probe`, which are trained like any other. Prose is split at its headings.
+Images, audio and files under `training.sources` are left out, with a note.
 """
 
 import os
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from sway_gate.errors import CannotDecide, SpecError
 from sway_gate.model_files.hub import is_hub_id
-from sway_gate.spec import yaml_reader
+from sway_gate.spec import yaml_nodes
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.training_data import files, text
-from sway_gate.training_data.items import Line, Mistake, section
+from sway_gate.training_data.examples import section
+from sway_gate.training_data.files import Line, Mistake
 from sway_gate.training_data.load import MAX_SECTIONS, Collected, LoadedSections, thinned
 
 MAX_BYTES: Final = 4 * 2**20
 MAX_FRONT_CHARS: Final = 2**18
 MAX_PAIRS: Final = MAX_SECTIONS
-"""Of one kind."""
+"""Pairs per kind."""
 _MAX_MANIFEST_BYTES: Final = 16 * 2**20
 _MAX_SAID: Final = 300
 _HF: Final = "hf:"
@@ -36,10 +37,11 @@ _ALIASES: Final = {"### Q !probe": "### Q"}
 
 
 class Trained(NamedTuple):
-    """What dlm trained on a document.
+    """The result of dlm's training on a document.
 
-    base: hub id. revision: of the base when it was trained, or as dlm's registry pins it. adapters: name -> folder; a
-    document without named adapters has one, named "". epochs: how often the document asks to be read in training.
+    base: hub id. revision: revision of the base in the last training, or the one in dlm's registry.
+    adapters: name -> folder; a document without named adapters has one, named "". epochs: number of
+    epochs that the document sets.
     """
 
     base: str
@@ -49,7 +51,7 @@ class Trained(NamedTuple):
 
 
 _Item = tuple[int, Section | Mistake]
-"""With the line that puts it in order."""
+"""An item with its line, which determines the order."""
 
 
 class _Document(NamedTuple):
@@ -62,8 +64,11 @@ class _Document(NamedTuple):
 
 
 def sections(path: str, judged: str = "") -> LoadedSections:
-    """The document's sections; only those that the adapter at `judged` was trained on, where the document names several
-    adapters and that folder is one of them. Raises SpecError with every mistake, CannotDecide without the extra."""
+    """Sections of the document at `path`.
+
+    If the document names several adapters and the folder `judged` is one of them, only the sections
+    that trained it. Raises SpecError with every mistake, and CannotDecide without the extra.
+    """
     document = _read(path)
     collected = Collected()
     collected.name, collected.label = files.tag_name(path), document.label
@@ -77,19 +82,20 @@ def sections(path: str, judged: str = "") -> LoadedSections:
 
 
 def adapter(path: str) -> Trained:
-    """The base and the adapters in the document's store. Raises CannotDecide where it has none yet."""
+    """Base and adapters in the document's store. Raises CannotDecide if it has no adapter."""
     document = _read(path)
     from dlm.store.paths import for_dlm
 
     store = for_dlm(document.front.dlm_id)
     names = list(document.front.training.adapters or ())
     try:
-        found = {name: store.resolve_current_adapter_for(name) for name in names}
-        found = found if names else {"": store.resolve_current_adapter()}
+        if names:
+            found = {name: store.resolve_current_adapter_for(name) for name in names}
+        else:
+            found = {"": store.resolve_current_adapter()}
     except (OSError, ValueError) as error:
-        raise SpecError(
-            [f"{store.adapter}: the store's pointer to its adapter is broken: {_said(error)}"]
-        ) from None
+        message = f"the store's pointer to its adapter is broken: {_said(error)}"
+        raise SpecError([f"{store.adapter}: {message}"]) from None
     adapters = {name: str(folder) for name, folder in found.items() if folder and folder.is_dir()}
     if not adapters:
         raise CannotDecide(
@@ -100,7 +106,7 @@ def adapter(path: str) -> Trained:
     return Trained(base, pinned, adapters, document.front.training.num_epochs)
 
 
-# -------------------------------------------------------------------------------------------------------- reading
+# --- reading
 
 
 def _read(path: str) -> _Document:
@@ -121,34 +127,32 @@ def _read(path: str) -> _Document:
         raise _error(label, error.line, error.message) from None
     except SpecError:
         raise
-    # The document is anybody's and the parser is not ours: whatever it trips over, the document is at fault.
+    # dlm's parser may raise any exception on an untrusted document.
     except Exception as error:
-        raise _error(
-            label, 0, f"dlm cannot read it: {type(error).__name__}: {_said(error)}"
-        ) from None
+        message = f"dlm cannot read it: {type(error).__name__}: {_said(error)}"
+        raise _error(label, 0, message) from None
     return _Document(label, content.split("\n"), parsed.frontmatter, parsed.sections)
 
 
 def _content(path: str) -> str:
-    """The text with \\n as the end of every line, as dlm takes it."""
+    """Text of the file with \\n as line end, as dlm requires."""
     with files.opened(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise Mistake(
-            0, f"larger than {MAX_BYTES // 2**20} MiB; move long texts to files under `data:`"
-        )
+        limit = f"{MAX_BYTES // 2**20} MiB"
+        raise Mistake(0, f"larger than {limit}; move long texts to files under `data:`")
     return files.decoded(data).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _check_front(content: str, label: str) -> None:
-    """Refuse front matter that would be costly to load: dlm writes out every alias."""
+    """Refuse front matter that is expensive to load: dlm expands every alias."""
     if content.startswith("---\n"):
-        # What is left begins with a line end, so that the lines keep their numbers.
+        # The rest begins with a line end, so that line numbers remain the same.
         front = f"{content}\n".removeprefix("---").partition("\n---\n")[0]
         if len(front) > MAX_FRONT_CHARS:
-            raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB")
+            raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB; shorten it")
         if front.strip():
-            yaml_reader.compose(front, label)
+            yaml_nodes.compose(front, label)
 
 
 def _error(label: str, line: int, said: str) -> SpecError:
@@ -156,16 +160,20 @@ def _error(label: str, line: int, said: str) -> SpecError:
 
 
 def _said(error: object) -> str:
-    """On one line, printable and short."""
+    """The text of an error on one line, printable and cut to _MAX_SAID characters."""
     words = " ".join(str(error).split())
     return "".join(c if c.isprintable() else "?" for c in words[:_MAX_SAID])
 
 
-# ------------------------------------------------------------------------------------------------------- sections
+# --- sections
 
 
 def _routed(document: _Document, judged: str, collected: Collected) -> list[Any]:
-    """dlm's rule: a section trains the adapter it names; without a name prose trains all, the rest the first."""
+    """Sections that train the adapter at `judged`, by dlm's rule.
+
+    A section trains the adapter that it names. Without a name, prose trains all adapters, and other
+    sections train the first.
+    """
     names = list(document.front.training.adapters or ())
     for found in document.sections:
         if found.adapter and found.adapter not in names:
@@ -176,39 +184,36 @@ def _routed(document: _Document, judged: str, collected: Collected) -> list[Any]
         collected.note(f"the sections of all its adapters are used ({', '.join(names)})")
     if not name:
         return list(document.sections)
-    return [
-        found
-        for found in document.sections
-        if found.adapter == name
-        or (not found.adapter and (found.type == "prose" or name == names[0]))
-    ]
+    routed = []
+    for found in document.sections:
+        trains_unnamed = found.type == "prose" or name == names[0]
+        if found.adapter == name or (not found.adapter and trains_unnamed):
+            routed.append(found)
+    return routed
 
 
 def _name_of(document: _Document, names: list[str], judged: str) -> str:
-    """The named adapter whose part of the store holds the folder; "" for other folders."""
+    """Name of the adapter whose part of the store contains the folder; "" for other folders."""
     from dlm.store.paths import for_dlm
 
     store, folder = for_dlm(document.front.dlm_id), os.path.realpath(judged)
-    inside = (
-        name
-        for name in names
-        if folder.startswith(os.path.realpath(store.adapter_dir_for(name)) + os.sep)
-    )
-    return next(inside, "")
+    for name in names:
+        if folder.startswith(os.path.realpath(store.adapter_dir_for(name)) + os.sep):
+            return name
+    return ""
 
 
 def _prose(document: _Document, routed: Sequence[Any], name: str) -> Iterator[_Item]:
     for found in routed:
         if found.type == "prose":
             is_fenced = document.lines[found.start_line - 1].startswith("::prose")
-            for piece in text.markdown(
-                _numbered(found.content, found.start_line + is_fenced), name
-            ):
+            lines = _numbered(found.content, found.start_line + is_fenced)
+            for piece in text.markdown(lines, name):
                 yield found.start_line, piece
 
 
 def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_Item]:
-    """The sections of that kind, with at most MAX_PAIRS of their pairs, evenly spread over all of them."""
+    """Sections of the kind, with at most MAX_PAIRS pairs in total, evenly spread."""
     pairs: list[tuple[Any, Pair | Preference]] = []
     for found in routed:
         if found.type == kind:
@@ -217,40 +222,42 @@ def _pairs(routed: Sequence[Any], kind: str, collected: Collected) -> Iterator[_
             except Mistake as mistake:
                 yield mistake.line, mistake
     if len(pairs) > MAX_PAIRS:
-        collected.note(
-            f"{MAX_PAIRS} of {len(pairs):,} pairs of {kind} sections are used, evenly spread"
-        )
-    for _, group in groupby(thinned(pairs, MAX_PAIRS), lambda item: id(item[0])):
-        (found, *_), said = zip(*group, strict=True)
-        tag = f"{collected.name}:{found.start_line}" + (
-            f" #{found.adapter}" if found.adapter else ""
-        )
-        yield found.start_line, section(said, tag)
+        of = f"{len(pairs):,} pairs of {kind} sections"
+        collected.note(f"{MAX_PAIRS} of {of} are used, evenly spread")
+    by_section: dict[int, tuple[Any, list[Any]]] = {}
+    for found, pair in thinned(pairs, MAX_PAIRS):
+        by_section.setdefault(found.start_line, (found, []))[1].append(pair)
+    for found, chosen in by_section.values():
+        tag = f"{collected.name}:{found.start_line}"
+        if found.adapter:
+            tag += f" #{found.adapter}"
+        yield found.start_line, section(tuple(chosen), tag)
 
 
 def _made(found: Any) -> list[Pair | Preference]:
-    """The pairs of an instruction or preference section. Raises Mistake."""
+    """Pairs of an instruction or preference section. Raises Mistake."""
     headers = _HEADERS[found.type]
-    fields = list(_fields(found, headers))
-    for i, field in enumerate(fields):
-        if field.header != headers[i % len(headers)]:
-            raise Mistake(
-                field.number, f"`{field.header}` stands where `{headers[i % len(headers)]}` must"
-            )
+    size = len(headers)
+    said: list[str] = []
+    last = found.start_line
+    for field in _fields(found, headers):
+        header = headers[len(said) % size]
+        if field.header != header:
+            raise Mistake(field.number, f"found `{field.header}`, expected `{header}`")
         if not field.text:
             raise Mistake(field.number, f"`{field.header}` has no text")
-    if len(fields) % len(headers) or not fields:
-        last = fields[-1].number if fields else found.start_line
-        raise Mistake(
-            last, f"`{headers[len(fields) % len(headers)]}` is missing before the section ends"
-        )
-    said = [field.text for field in fields]
-    if found.type == "instruction":
-        return [Pair(prompt=q, gold=a) for q, a in zip(said[::2], said[1::2], strict=True)]
-    return [
-        Preference(prompt=p, chosen=c, rejected=r)
-        for p, c, r in zip(*(said[i::3] for i in range(3)), strict=True)
-    ]
+        said.append(field.text)
+        last = field.number
+    if len(said) % size or not said:
+        header = headers[len(said) % size]
+        raise Mistake(last, f"`{header}` is missing before the section ends")
+    made: list[Pair | Preference] = []
+    for i in range(0, len(said), size):
+        if found.type == "instruction":
+            made.append(Pair(prompt=said[i], gold=said[i + 1]))
+        else:
+            made.append(Preference(prompt=said[i], chosen=said[i + 1], rejected=said[i + 2]))
+    return made
 
 
 class _Field(NamedTuple):
@@ -260,10 +267,9 @@ class _Field(NamedTuple):
 
 
 def _fields(found: Any, headers: Sequence[str]) -> Iterator[_Field]:
-    """Each header of the section with the text below it, up to the next header."""
-    marks = (
-        found.auto_harvest + found.auto_mined + found.auto_synth
-    )  # lines that dlm takes out of the content
+    """Yield each header of the section with its text."""
+    # dlm takes the lines of these marks out of the content.
+    marks = found.auto_harvest + found.auto_mined + found.auto_synth
     held: list[str] = []
     number, header = 0, ""
     for line in _numbered(found.content, found.start_line + 1 + marks):
@@ -287,31 +293,28 @@ def _numbered(content: str, first: int) -> Iterator[Line]:
 def _note_omissions(document: _Document, collected: Collected) -> None:
     for kind in ("image", "audio"):
         if number := sum(found.type == kind for found in document.sections):
-            collected.note(f"{kind} sections are left out ({number}): only text is judged")
+            collected.note(f"{kind} sections are left out ({number}): only text is supported")
     if sources := document.front.training.sources:
         names = ", ".join(_said(source.path) for source in sources[:4])
-        collected.note(
-            f"what training.sources names is left out ({names}); name texts of it under `data:`"
-        )
+        left_out = f"files under training.sources are left out ({names})"
+        collected.note(f"{left_out}; list text files under `data:`")
 
 
-# ---------------------------------------------------------------------------------------------------------- store
+# --- store
 
 
 def _base(document: _Document) -> tuple[str, str | None]:
-    """(hub id, revision as dlm's registry pins it)."""
+    """Hub id, and the revision in dlm's registry."""
     from dlm.base_models.registry import BASE_MODELS
 
     key = document.front.base_model
     if key.startswith(_HF) and is_hub_id(key.removeprefix(_HF)):
         return key.removeprefix(_HF), None
-    if (entry := BASE_MODELS.get(key)) is None:
-        line = next(
-            (i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:")), 0
-        )
-        said = f"base_model {yaml_reader.shown(key)} is neither in dlm's registry nor of the form hf:org/name"
-        raise _error(document.label, line, said)
-    return entry.hf_id, entry.revision
+    if (entry := BASE_MODELS.get(key)) is not None:
+        return entry.hf_id, entry.revision
+    given = (i for i, text in enumerate(document.lines, 1) if text.startswith("base_model:"))
+    message = "is neither in dlm's registry nor of the form hf:org/name"
+    raise _error(document.label, next(given, 0), f"base_model {yaml_nodes.shown(key)} {message}")
 
 
 class _Run(msgspec.Struct):
@@ -325,16 +328,18 @@ class _Manifest(msgspec.Struct):
 
 
 def _trained_revision(path: os.PathLike[str], base_model: str) -> str | None:
-    """The base's revision in the last training run; None where the store does not tell, or tells of another base."""
+    """Revision of the base in the last training run.
+
+    None if the store does not state it, or if it names another base.
+    """
     try:
         with files.opened(os.fspath(path)) as file:
             manifest = msgspec.json.decode(file.read(_MAX_MANIFEST_BYTES), type=_Manifest)
     except (Mistake, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, Mistake) and not os.path.lexists(path):
             return None
-        raise SpecError(
-            [f"{os.fspath(path)}: no manifest that dlm could have written: {_said(error)}"]
-        ) from None
+        message = f"not a valid dlm manifest: {_said(error)}"
+        raise SpecError([f"{os.fspath(path)}: {message}"]) from None
     runs = [run.base_model_revision for run in manifest.training_runs if run.base_model_revision]
     revision = runs[-1] if runs else manifest.base_model_revision
     return revision if manifest.base_model == base_model else None

@@ -1,7 +1,7 @@
-"""Examples of the usual training formats, from JSON.
+"""Read examples in the common training formats from JSON, as sections.
 
-Conversations become plain text: what was said before an answer, joined by blank lines, is its prompt. No chat template
-is applied.
+Conversations become plain text: the prompt of an answer is the text of all previous messages,
+joined by blank lines. No chat template is applied.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,18 +10,17 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sway_gate.spec.schema import Intent, Pair, Preference, Section
-from sway_gate.spec.yaml_reader import shown
-from sway_gate.training_data.files import PYTHON
-from sway_gate.training_data.items import Line, Mistake, section
+from sway_gate.spec.schema import Intent, Pair, Preference, Section, SectionKind, section_id
+from sway_gate.spec.yaml_nodes import shown
+from sway_gate.training_data.files import PYTHON, Line, Mistake
 
 MAX_ANSWERS: Final = 4
-"""Of one conversation: its first ones, as prompts grow with each turn."""
+"""Answers used from one conversation: the first ones, because prompts grow with each turn."""
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 
 
 class _Wrong(Exception):
-    """What is wrong with one example."""
+    """A fault of one example."""
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -38,7 +37,7 @@ _Talk = str | list[_Message]
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """What is read of an example; the other fields, and what they hold, do not matter."""
+    """The fields that are read from an example; all others are ignored."""
 
     prompt: _Talk | None = None
     completion: _Talk | None = None
@@ -60,8 +59,22 @@ class _Said(NamedTuple):
 _ROWS: Final = msgspec.json.Decoder(_Row)
 
 
+def section(
+    content: str | tuple[Pair, ...] | tuple[Preference, ...],
+    tag: str,
+    intent: Intent = "generalize",
+) -> Section:
+    """Return a section of the kind that fits the content; its id is a hash of kind and content."""
+    if isinstance(content, str):
+        id = section_id("prose", content)
+        return Section(kind="prose", id=id, content=content, tag=tag, intent=intent)
+    kind: SectionKind = "preference" if isinstance(content[0], Preference) else "instruction"
+    id = section_id(kind, "", content)
+    return Section(kind=kind, id=id, pairs=content, tag=tag, intent=intent)
+
+
 def examples(lines: Iterable[Line], name: str) -> Iterator[Section | Mistake]:
-    """A section, or what is wrong, for each line that holds an example."""
+    """Yield a section or a mistake for each line with an example."""
     for line in lines:
         if line.text and not line.text.isspace():
             try:
@@ -69,43 +82,40 @@ def examples(lines: Iterable[Line], name: str) -> Iterator[Section | Mistake]:
             except _Wrong as wrong:
                 yield Mistake(line.number, str(wrong))
             except UnicodeEncodeError:
-                yield Mistake(
-                    line.number,
-                    "holds half of a surrogate pair, which is no text; save it as UTF-8",
+                message = (
+                    "contains an unpaired surrogate, which is not valid text; save it as UTF-8"
                 )
+                yield Mistake(line.number, message)
 
 
 def _example(text: str, tag: str) -> Section:
     row = _row(text)
-    make = next(
-        (
-            make
-            for fields, make in _SHAPES
-            if all(getattr(row, field) is not None for field in fields)
-        ),
-        None,
-    )
-    if make is None:
-        raise _Wrong(_shapeless(text))
-    return section(make(row), tag, _intent(row))
+    for fields, content in _SHAPES:
+        if all(getattr(row, field) is not None for field in fields):
+            return section(content(row), tag, _intent(row))
+    raise _Wrong(_shapeless(text))
 
 
 def _row(text: str) -> _Row:
     try:
-        try:
-            return _ROWS.decode(text)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError as error:
-            return msgspec.convert(_lenient(text, str(error)), _Row)
+        return _decoded(text)
     except msgspec.ValidationError as error:
         raise _Wrong(_complaint(str(error))) from None
     except RecursionError:
         raise _Wrong("not valid JSON: nested too deep") from None
 
 
+def _decoded(text: str) -> _Row:
+    try:
+        return _ROWS.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as error:
+        return msgspec.convert(_lenient(text, str(error)), _Row)
+
+
 def _lenient(text: str, fault: str) -> Any:
-    """What Python's own parser makes of it: Python writes NaN and Infinity, which are no JSON."""
+    """Parse with Python's parser: Python writes NaN and Infinity, which are not JSON."""
     try:
         return PYTHON.decode(text)
     except ValueError:
@@ -113,7 +123,7 @@ def _lenient(text: str, fault: str) -> Any:
 
 
 def _complaint(text: str) -> str:
-    """msgspec's words, with the field first: "Expected `str`, got `int` - at `$.prompt`" -> "prompt: must be str …"."""
+    """msgspec's message, field first: "Expected `str` - at `$.prompt`" -> "prompt: must be str"."""
     said, _, where = text.replace("`", "").partition(" - at $")
     said = said.replace("Expected ", "must be ").replace(" | null", "").replace("array", "list")
     return f"{where.lstrip('.')}: {said}" if where else f"an example {said}"
@@ -123,8 +133,11 @@ def _shapeless(text: str) -> str:
     value = PYTHON.decode(text)
     keys = [shown(key, 40) for key, held in value.items() if held is not None]
     found = ", ".join(keys[:8]) + (" …" if len(keys) > 8 else "")
-    accepted = "prompt and completion; messages; prompt, chosen and rejected; instruction, input and output; text"
-    return f"no known form of example: fields {found or 'without a value'}; accepted: {accepted}"
+    accepted = (
+        "prompt and completion; messages; prompt, chosen and rejected; "
+        "instruction, input and output; text"
+    )
+    return f"unknown format of example: fields {found or '(none)'}; accepted: {accepted}"
 
 
 def _intent(row: _Row) -> Intent:
@@ -150,11 +163,9 @@ def _alpaca(row: _Row) -> tuple[Pair, ...]:
 
 
 def _completion(row: _Row) -> tuple[Pair, ...]:
-    return _pairs(
-        _said(row.prompt, "prompt", "user"),
-        _said(row.completion, "completion", "assistant"),
-        "completion",
-    )
+    before = _said(row.prompt, "prompt", "user")
+    after = _said(row.completion, "completion", "assistant")
+    return _pairs(before, after, "completion")
 
 
 def _conversation(row: _Row) -> tuple[Pair, ...]:
@@ -162,25 +173,20 @@ def _conversation(row: _Row) -> tuple[Pair, ...]:
 
 
 def _preference(row: _Row) -> tuple[Preference, ...]:
-    """TRL's forms: an explicit prompt, or one that both conversations start with."""
-    chosen, rejected = (
-        _said(row.chosen, "chosen", "assistant"),
-        _said(row.rejected, "rejected", "assistant"),
-    )
+    """TRL's formats: an explicit prompt, or the common start of both conversations."""
+    chosen = _said(row.chosen, "chosen", "assistant")
+    rejected = _said(row.rejected, "rejected", "assistant")
     before = _said(row.prompt, "prompt", "user")
     same = takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))
     shared = chosen[: min(sum(1 for _ in same), len(chosen) - 1, len(rejected) - 1)]
-    # A shared start from the user's side repeats the prompt; one from the assistant's side goes on after it.
+    # A common start by the user repeats the prompt; one by the assistant continues it.
     before = shared if shared and shared[0].role != "assistant" else before + shared
-    good, bad = chosen[len(shared) :], rejected[len(shared) :]
     prompt = _joined(before)
     if not prompt:
         raise _Wrong("prompt: must be given, or be the common start of chosen and rejected")
-    return (
-        Preference(
-            prompt=prompt, chosen=_answer(good, "chosen"), rejected=_answer(bad, "rejected")
-        ),
-    )
+    good = _answer(chosen[len(shared) :], "chosen")
+    bad = _answer(rejected[len(shared) :], "rejected")
+    return (Preference(prompt=prompt, chosen=good, rejected=bad),)
 
 
 _SHAPES: Final[tuple[tuple[tuple[str, ...], Callable[[_Row], Any]], ...]] = (
@@ -193,17 +199,21 @@ _SHAPES: Final[tuple[tuple[tuple[str, ...], Callable[[_Row], Any]], ...]] = (
 
 
 def _said(talk: _Talk | None, field: str, role: str) -> list[_Said]:
-    """Who said what; a plain text is said by `role`. A message without content, as of a tool call, is left out."""
+    """Role and text of each message; a plain text has the role `role`.
+
+    Messages without content, such as tool calls, are left out.
+    """
     if talk is None:
         return []
     if isinstance(talk, str):
         return [_Said(role, _filled(talk, field))]
     if not talk:
         raise _Wrong(f"{field}: must not be empty")
-    said = [
-        _Said(message.role, _spoken(message, f"{field}[{i}]")) for i, message in enumerate(talk)
-    ]
-    return [spoken for spoken in said if spoken.text]
+    said = []
+    for i, message in enumerate(talk):
+        if text := _spoken(message, f"{field}[{i}]"):
+            said.append(_Said(message.role, text))
+    return said
 
 
 def _spoken(message: _Message, field: str) -> str:
@@ -211,37 +221,34 @@ def _spoken(message: _Message, field: str) -> str:
         raise _Wrong(f"{field}.role: must be one of {', '.join(_ROLES)}, got {shown(message.role)}")
     if message.content is None:
         return ""
-    text = (
-        message.content if isinstance(message.content, str) else _part_text(message.content, field)
-    )
+    text = message.content
+    if not isinstance(text, str):
+        text = _part_text(text, field)
     return _filled(text, f"{field}.content") if message.role in ("user", "assistant") else text
 
 
 def _part_text(parts: list[_Part], field: str) -> str:
     for i, part in enumerate(parts):
         if part.type != "text":
-            raise _Wrong(
-                f"{field}.content[{i}]: only text can be judged, got type {shown(part.type)}"
-            )
+            place = f"{field}.content[{i}]"
+            raise _Wrong(f"{place}: only text is supported, got type {shown(part.type)}")
     return "".join(part.text or "" for part in parts)
 
 
 def _pairs(before: list[_Said], after: list[_Said], field: str) -> tuple[Pair, ...]:
-    """The first answers in `after`, each with all that was said before it as its prompt."""
+    """The first answers in `after`, each with all previous messages as its prompt."""
     said = before + after
     answers = [i for i in range(max(1, len(before)), len(said)) if said[i].role == "assistant"]
     if not answers:
-        raise _Wrong(f"{field}: must hold an answer of the assistant, after a prompt")
+        raise _Wrong(f"{field}: must contain an assistant message after a prompt")
     return tuple(Pair(prompt=_joined(said[:i]), gold=said[i].text) for i in answers[:MAX_ANSWERS])
 
 
 def _answer(said: list[_Said], field: str) -> str:
-    answer = next((text for role, text in said if role == "assistant"), "")
-    return answer or _fail(f"{field}: must hold an answer of the assistant")
-
-
-def _fail(text: str) -> str:
-    raise _Wrong(text)
+    for role, text in said:
+        if role == "assistant":
+            return text
+    raise _Wrong(f"{field}: must contain an assistant message")
 
 
 def _joined(said: list[_Said]) -> str:

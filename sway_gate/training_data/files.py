@@ -1,4 +1,4 @@
-"""Files as lines: regular files alone, decoded, up to limits. Every fault is a `Mistake` with its line."""
+"""Read regular files as decoded lines, up to limits. Every fault is a `Mistake` with its line."""
 
 import json
 import os
@@ -7,18 +7,34 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import BinaryIO, Final
-
-from sway_gate.training_data.items import Line, Mistake
+from typing import BinaryIO, Final, NamedTuple
 
 MAX_FILE_BYTES: Final = 64 * 2**20
 MAX_LINE_BYTES: Final = 2**20
 MAX_LINES: Final = 250_000
 
 Note = Callable[[str], None]
-"""Takes what the reader of the report should know."""
+"""Receives notes for the report."""
 
+
+class Line(NamedTuple):
+    """A line of a file, or a text that starts at that line. `number` starts at 1."""
+
+    number: int
+    text: str
+
+
+class Mistake(Exception):
+    """A fault at a line of a file; line 0 is the file as a whole."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(text)
+        self.line, self.text = line, text
+
+
+AS_JSONL: Final = "convert it to JSONL with one example per line"
 _PACKED: Final = "compressed; unpack it first"
+_PICKLE: Final = f"a pickle, which is never loaded; {AS_JSONL}"
 _MAGIC: Final = {
     b"version https://git-lfs": "a Git LFS pointer; run `git lfs pull`",
     b"\x1f\x8b": _PACKED,
@@ -26,11 +42,8 @@ _MAGIC: Final = {
     b"BZh91AY&SY": _PACKED,
     b"\xfd7zXZ\0": _PACKED,
     b"(\xb5/\xfd": _PACKED,
-    b"PAR1\x15": "Parquet; save it as JSONL, an example a line",
-    **{
-        bytes([0x80, version]): "a pickle, which is never read; save it as JSONL"
-        for version in range(2, 6)
-    },
+    b"PAR1\x15": f"Parquet; {AS_JSONL}",
+    **{bytes([0x80, version]): _PICKLE for version in range(2, 6)},
 }
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
@@ -40,23 +53,28 @@ def _ignored(_: str) -> int:
 
 
 PYTHON: Final = json.JSONDecoder(parse_int=_ignored, parse_float=_ignored, parse_constant=_ignored)
-"""Python's own parser of JSON. It knows NaN and Infinity. Numbers are of no use here, and long ones slow to convert."""
+"""Python's JSON parser, which accepts NaN and Infinity.
+
+Numbers are not needed, and long ones are slow to convert: they are all read as 0.
+"""
 
 
 def label(path: str) -> str:
-    """How messages name the file."""
+    """Name of the file in messages."""
     return path if path.isprintable() else ascii(path)
 
 
 def tag_name(path: str) -> str:
-    """How tags and notes name the file: without its folder."""
+    """Name of the file in tags and notes: without its folder."""
     return label(os.path.basename(path))
 
 
 @contextmanager
 def opened(path: str) -> Iterator[BinaryIO]:
-    """The regular file at `path`, for reading; never waits for a pipe or a device. Every fault of the file, also while
-    it is read, is a Mistake."""
+    """Open the regular file at `path`; never waits for a pipe or a device.
+
+    Raises Mistake for every fault of the file, also while it is read.
+    """
     try:
         _refuse_irregular(path)
         with open(path, "rb") as file:
@@ -72,11 +90,11 @@ def _refuse_irregular(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except ValueError:
-        raise Mistake(0, "cannot be read: it is no file name") from None
+        raise Mistake(0, "cannot be read: not a valid file name") from None
     if stat.S_ISDIR(mode):
-        raise Mistake(0, "is a folder; name the files in it")
+        raise Mistake(0, "is a folder; list the files in it")
     if not stat.S_ISREG(mode):
-        raise Mistake(0, "is no regular file; save what it gives to a file")
+        raise Mistake(0, "is not a regular file; save its output to a file")
 
 
 def _refuse_packed(file: BinaryIO) -> None:
@@ -88,7 +106,7 @@ def _refuse_packed(file: BinaryIO) -> None:
 
 
 def lines(file: BinaryIO, note: Note) -> Iterator[Line]:
-    """Decoded lines without their ends. What lies beyond the limits is left out, with a note."""
+    """Yield decoded lines without line ends. Lines beyond the limits are left out, with a note."""
     read = number = too_long = 0
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -98,13 +116,11 @@ def lines(file: BinaryIO, note: Note) -> Iterator[Line]:
             read += len(raw)
             raw = file.readline(MAX_LINE_BYTES)
         read += len(raw)
-        if read > MAX_FILE_BYTES or number > MAX_LINES:
-            what = (
-                f"{MAX_FILE_BYTES // 2**20} MiB"
-                if read > MAX_FILE_BYTES
-                else f"{MAX_LINES:,} lines"
-            )
-            note(f"only the first {what} are read")
+        if read > MAX_FILE_BYTES:
+            note(f"only the first {MAX_FILE_BYTES // 2**20} MiB are read")
+            break
+        if number > MAX_LINES:
+            note(f"only the first {MAX_LINES:,} lines are read")
             break
         if not is_long:
             yield Line(number, decoded(raw, number).rstrip("\r\n"))
@@ -113,12 +129,10 @@ def lines(file: BinaryIO, note: Note) -> Iterator[Line]:
 
 
 def decoded(raw: bytes, number: int = 1) -> str:
-    """The text of bytes that start at that line."""
+    """Decode bytes that start at line `number`. Raises Mistake if they are not UTF-8 text."""
     if (at := raw.find(b"\0")) >= 0:
-        raise Mistake(
-            number + raw.count(b"\n", 0, at),
-            "binary data, or text in UTF-16; save the file as UTF-8 text",
-        )
+        line = number + raw.count(b"\n", 0, at)
+        raise Mistake(line, "binary data or UTF-16 text; save the file as UTF-8")
     try:
         return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -127,20 +141,18 @@ def decoded(raw: bytes, number: int = 1) -> str:
 
 
 def elements(file: BinaryIO, note: Note) -> Iterator[Line]:
-    """The texts of the JSON values in the file: its lines or, where it starts with a bracket, the array's elements."""
+    """Yield the JSON values in the file as text: the elements of its array, or its lines."""
     start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     file.seek(0)
     return _array(file, note) if start.startswith(b"[") else lines(file, note)
 
 
 def _array(file: BinaryIO, note: Note) -> Iterator[Line]:
-    """The elements of the array that the file holds, each as text."""
+    """Yield each element of the JSON array in the file as text."""
     data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        raise Mistake(
-            0,
-            f"an array larger than {MAX_FILE_BYTES // 2**20} MiB; save it as JSONL, an example a line",
-        )
+        limit = f"{MAX_FILE_BYTES // 2**20} MiB"
+        raise Mistake(0, f"an array larger than {limit}; {AS_JSONL}")
     text = decoded(data)
     at, counted, line = text.index("["), 0, 1
     for number in count():
@@ -154,18 +166,15 @@ def _array(file: BinaryIO, note: Note) -> Iterator[Line]:
         try:
             _, end = PYTHON.raw_decode(text, at)
         except (ValueError, RecursionError):
-            raise Mistake(
-                line, "not valid JSON, so that the rest of the array cannot be read"
-            ) from None
+            message = "not valid JSON; the rest of the array cannot be read"
+            raise Mistake(line, message) from None
         yield Line(line, text[at:end])
         at = _skip_space(text, end)
         if text[at : at + 1] != ",":
             break
     if text[at : at + 1] != "]" or _skip_space(text, at + 1) < len(text):
-        raise Mistake(
-            line,
-            "not valid JSON: after this example, the array neither goes on nor ends with the file",
-        )
+        expected = "a comma, or the end of the array and of the file"
+        raise Mistake(line, f"not valid JSON: expected {expected} after this example")
 
 
 def _skip_space(text: str, at: int) -> int:

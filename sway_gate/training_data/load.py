@@ -1,12 +1,14 @@
-"""Training data files as sections: what `data:` in a spec names.
+"""Read the training data files under `data:` in a spec as sections.
 
-- `.jsonl`, `.ndjson`, `.json`: an example a line, or one array of them. An example is an object with prompt and
-  completion, or messages, or (prompt,) chosen and rejected, or instruction(, input) and output, or text; where one
-  has several of these, the first as listed in `examples` counts. Beside them, `intent` may be "memorize".
-- `.md`, `.markdown`: a section for each ATX heading. Anything else in UTF-8: pieces of up to MAX_PIECE_CHARS.
+- `.jsonl`, `.ndjson`, `.json`: one example per line, or one array of examples. An example is an
+  object with prompt and completion; messages; chosen, rejected and optionally prompt; instruction,
+  output and optionally input; or text. If it has the fields of several formats, the first in the
+  table of `examples` is used. In addition, `intent` may be "memorize".
+- `.md`, `.markdown`: one section per ATX heading.
+- Other files in UTF-8: pieces of at most MAX_PIECE_CHARS characters.
 
-Files are read up to limits, and of each file and kind at most MAX_SECTIONS sections are kept, evenly spread;
-notes tell what was left out.
+Files are read up to limits. At most MAX_SECTIONS sections per file and kind are kept, evenly
+spread; notes state what was left out.
 """
 
 import os
@@ -15,19 +17,19 @@ from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 from sway_gate.errors import SpecError
 from sway_gate.spec.schema import Section, SectionKind
-from sway_gate.spec.yaml_reader import MAX_PROBLEMS
+from sway_gate.spec.yaml_nodes import MAX_PROBLEMS
 from sway_gate.training_data import files, text
 from sway_gate.training_data.examples import examples
-from sway_gate.training_data.items import Mistake
+from sway_gate.training_data.files import Mistake
 
 MAX_SECTIONS: Final = 48
-"""Of one kind from one file."""
+"""Sections per kind and file."""
 _JSON: Final = (".jsonl", ".ndjson", ".json")
 _MARKDOWN: Final = (".md", ".markdown")
 _REFUSED: Final = {
-    ".dlm": "a .dlm document; name it under dlm_source",
-    ".csv": "a table; save it as JSONL, an example a line",
-    ".tsv": "a table; save it as JSONL, an example a line",
+    ".dlm": "a .dlm document; set dlm_source to it",
+    ".csv": f"a table; {files.AS_JSONL}",
+    ".tsv": f"a table; {files.AS_JSONL}",
 }
 _PLURAL: Final[dict[SectionKind, str]] = {
     "prose": "texts",
@@ -39,14 +41,14 @@ T = TypeVar("T")
 
 
 class LoadedSections(NamedTuple):
-    """Sections in the order of the files, and what the reader of the report should know about them."""
+    """Sections in the order of the files, and notes for the report."""
 
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
 
 
 def load_sections(paths: Sequence[str]) -> LoadedSections:
-    """The sections of all files, each text once. Raises SpecError with a line for every mistake in them."""
+    """Sections of all files without duplicates. Raises SpecError with one line per mistake."""
     collected = Collected()
     for path in paths:
         collected.name = files.tag_name(path)
@@ -61,14 +63,14 @@ def load_sections(paths: Sequence[str]) -> LoadedSections:
 
 
 def thinned(items: Sequence[T], limit: int) -> list[T]:
-    """At most `limit` of the items, evenly spread, the first among them."""
+    """At most `limit` of the items, evenly spread and including the first."""
     if len(items) <= limit:
         return list(items)
     return [items[i * len(items) // limit] for i in range(limit)]
 
 
 class Collected:
-    """Sections, notes and mistakes of one file after another."""
+    """Collects sections, notes and mistakes, file by file. `close` ends a file."""
 
     def __init__(self) -> None:
         self.name = self.label = ""
@@ -82,7 +84,7 @@ class Collected:
     def _start(self) -> None:
         self._streams: dict[SectionKind, _Stream] = {}
         self._omitted: list[str] = []
-        self._found = self._doubles = 0
+        self._found = self._duplicates = 0
 
     def note(self, text: str) -> None:
         self._omitted.append(text)
@@ -103,31 +105,30 @@ class Collected:
             self._found += 1
             number = int(item.id, 16)
             if number in self._ids:
-                self._doubles += 1
+                self._duplicates += 1
             else:
                 self._ids.add(number)
                 self._streams.setdefault(item.kind, _Stream()).add((self._found, item))
 
     def close(self) -> None:
-        """The file has ended."""
+        """End the current file: keep a sample of its sections and its notes."""
         if not self._found:
-            self.blame(Mistake(0, "; ".join(["holds no text to judge by", *self._omitted])))
-        if self._doubles:
-            self.note(f"doubles are left out ({self._doubles:,})")
+            self.blame(Mistake(0, "; ".join(["contains no usable text", *self._omitted])))
+        if self._duplicates:
+            self.note(f"duplicates are left out ({self._duplicates:,})")
         kept: list[tuple[int, Section]] = []
         for kind, stream in self._streams.items():
             chosen = thinned(stream.kept, MAX_SECTIONS)
             kept += chosen
             if len(chosen) < stream.count:
-                self.note(
-                    f"{len(chosen)} of {stream.count:,} {_PLURAL[kind]} are used, evenly spread"
-                )
+                used, plural = len(chosen), _PLURAL[kind]
+                self.note(f"{used} of {stream.count:,} {plural} are used, evenly spread")
         self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
         self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
         self._start()
 
     def loaded(self) -> LoadedSections:
-        """Everything; raises SpecError where there was a mistake."""
+        """All sections and notes. Raises SpecError if there was a mistake."""
         if self._unshown:
             self._problems.append(f"{self.label}: and {self._unshown:,} more mistakes")
         if self._problems:
@@ -136,7 +137,7 @@ class Collected:
 
 
 class _Stream:
-    """Evenly spread items of a stream of unknown length: all of a short one, never more than 16·MAX_SECTIONS."""
+    """Evenly spread sample of a stream of unknown length, with fewer than 16·MAX_SECTIONS items."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[int, Section]] = []
@@ -153,14 +154,12 @@ class _Stream:
 
 
 def _parsed(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section | Mistake]:
-    suffix, name = os.path.splitext(path)[1].lower(), collected.name
+    suffix = os.path.splitext(path)[1].lower()
     if suffix in _REFUSED:
         raise Mistake(0, f"is {_REFUSED[suffix]}")
     if suffix in _JSON:
-        return examples(files.elements(file, collected.note), name)
+        return examples(files.elements(file, collected.note), collected.name)
     lines = files.lines(file, collected.note)
-    return (
-        text.markdown(text.without_front_matter(lines), name)
-        if suffix in _MARKDOWN
-        else text.plain(lines, name)
-    )
+    if suffix in _MARKDOWN:
+        return text.markdown(text.without_front_matter(lines), collected.name)
+    return text.plain(lines, collected.name)

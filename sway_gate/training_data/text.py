@@ -1,15 +1,16 @@
-"""Markdown and plain text as prose sections."""
+"""Read Markdown and plain text as prose sections."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final, NamedTuple
 
 from sway_gate.spec.schema import Section
-from sway_gate.training_data.items import Line, section
+from sway_gate.training_data.examples import section
+from sway_gate.training_data.files import Line
 
 MAX_PIECE_CHARS: Final = 2000
 MIN_WORDS: Final = 20
-"""A Markdown section with fewer is put together with the next."""
+"""A Markdown section with fewer words is merged with the next."""
 _MAX_TAG_CHARS: Final = 80
 
 
@@ -21,8 +22,10 @@ class _Block(NamedTuple):
 
 
 def markdown(lines: Iterable[Line], name: str) -> Iterator[Section]:
-    """A section for each ATX heading with text, in pieces where it is long; the heading is the tag. Few words go
-    together with what follows them, at the end with what comes before them."""
+    """Yield one section per ATX heading with text, in pieces if it is long; its tag is the heading.
+
+    A section below MIN_WORDS is merged with the next one; the last one with the previous one.
+    """
     for block in _merged(_blocks(lines)):
         for i, piece in enumerate(_pieces(block.lines)):
             tag = block.tag or f"{name}:{piece.number}"
@@ -30,12 +33,13 @@ def markdown(lines: Iterable[Line], name: str) -> Iterator[Section]:
 
 
 def plain(lines: Iterable[Line], name: str) -> Iterator[Section]:
+    """Yield a section per piece of at most MAX_PIECE_CHARS characters."""
     for piece in _pieces(lines):
         yield section(piece.text, f"{name}:{piece.number}")
 
 
 def without_front_matter(lines: Iterable[Line]) -> Iterator[Line]:
-    """A first line of --- or +++ opens front matter, if it is closed."""
+    """Remove front matter: lines from a first line of --- or +++ to the next such line."""
     rest = iter(lines)
     first = next(rest, None)
     if first is None or first.text.rstrip() not in ("---", "+++"):
@@ -66,19 +70,18 @@ def _blocks(lines: Iterable[Line]) -> Iterator[_Block]:
 
 
 def _fence(text: str) -> str:
-    """The back-ticks or tildes that open or close fenced code here; "" for other lines."""
+    """The backticks or tildes that open or close fenced code in this line, or ""."""
     start = text.lstrip(" ")
-    mark = start[: len(start) - len(start.lstrip(start[:1]))] if start[:1] in ("`", "~") else ""
-    is_code = (
-        len(mark) >= 3
-        and len(text) - len(start) <= 3
-        and not (mark[0] == "`" and "`" in start[len(mark) :])
-    )
-    return mark if is_code else ""
+    if not start.startswith(("```", "~~~")) or len(text) - len(start) > 3:
+        return ""
+    rest = start.lstrip(start[0])
+    if start[0] == "`" and "`" in rest:
+        return ""
+    return start[: len(start) - len(rest)]
 
 
 def _heading(text: str) -> str | None:
-    """What an ATX heading says, on one printable line; None for other lines."""
+    """Text of an ATX heading as one printable line; None for other lines."""
     start = text.lstrip(" ")
     words = start.lstrip("#")
     if not 1 <= len(start) - len(words) <= 6 or len(text) - len(start) > 3 or words[:1].strip():
@@ -108,7 +111,7 @@ def _merged(blocks: Iterable[_Block]) -> Iterator[_Block]:
 
 
 def _pieces(lines: Iterable[Line]) -> Iterator[Line]:
-    """Paragraphs, put together up to MAX_PIECE_CHARS; a longer one is cut at white space."""
+    """Join paragraphs up to MAX_PIECE_CHARS; a longer paragraph is cut at white space."""
     number, held = 0, ""
     for paragraph in _paragraphs(lines):
         for part in _cut(paragraph.text):
@@ -131,7 +134,7 @@ def _paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _cut(text: str) -> Iterator[str]:
-    """Pieces of up to MAX_PIECE_CHARS; what is white space at a cut goes."""
+    """Pieces of at most MAX_PIECE_CHARS, without the white space at a cut."""
     start = 0
     while len(text) - start > MAX_PIECE_CHARS:
         end = max(text.rfind(space, start, start + MAX_PIECE_CHARS) for space in " \n")

@@ -97,7 +97,7 @@ def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
 ABSENT = {
     "the default": (MINILM, f"hf download {MINILM} --revision c9745ed1"),
     "a hub id": ("org/other", "hf download org/other`"),
-    "neither folder nor id": ("no such/folder/here", "is no folder"),
+    "neither folder nor id": ("no such/folder/here", "is neither a folder"),
 }
 
 

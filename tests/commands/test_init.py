@@ -1,4 +1,4 @@
-"""`sway init` and `sway autogen` as commands: where they write, what they refuse, and verdicts by what they wrote."""
+"""`sway init` and `sway autogen`: targets, errors, and verdicts of the written suite."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ MODELS = ["--base", str(demo.MODEL)]
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A current folder with what an adapter was trained on."""
+    """A current folder with training data."""
     (tmp_path / "notes.md").write_text(STORY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -31,7 +31,7 @@ def test_a_suite_is_written_and_loads(folder, capsys):
     assert load_spec("sway.yaml").data == (str(folder / "notes.md"),)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "sway.yaml: 9 entries, from 1 section of text"
-    assert "  left out preference_flip: takes 3 preferences; the data has none" in said
+    assert "  left out preference_flip: requires 3 preferences; the data has none" in said
     assert said[-1] == "next: sway run sway.yaml --dry-run, then sway gate sway.yaml"
 
 
@@ -40,44 +40,44 @@ def test_the_same_input_gives_the_same_bytes(folder):
     assert (folder / "again.yaml").read_bytes() == (folder / "sway.yaml").read_bytes()
 
 
-def test_standard_output_holds_the_suite_alone(folder, capsys):
+def test_standard_output_contains_only_the_suite(folder, capsys):
     assert init("-o", "-") == 0
     assert parse_spec(capsys.readouterr().out, "x", str(folder)).suite
     assert os.listdir() == ["notes.md"]
 
 
-def test_dry_run_reads_what_was_written(folder, capsys):
+def test_dry_run_reads_the_written_suite(folder, capsys):
     assert init() == cli.main(["run", "--dry-run"]) == 0
     assert "moved_from_base (delta_kl): " in capsys.readouterr().out
 
 
-def test_a_suite_that_is_there_is_kept(folder, capsys):
+def test_an_existing_suite_is_kept(folder, capsys):
     (folder / "sway.yaml").write_text("mine", encoding="utf-8")
     assert (init(), (folder / "sway.yaml").read_text(encoding="utf-8")) == (2, "mine")
     assert (
-        capsys.readouterr().err
-        == "error: sway.yaml is there already; --force overwrites it, -o names another file\n"
+        capsys.readouterr().err == "error: sway.yaml already exists; use --force to overwrite it "
+        "or -o FILE to write another file\n"
     )
     assert (init("--force"), load_spec("sway.yaml").version) == (0, 1)
 
 
 REFUSED = {
-    "a folder that is not there": (["-o", "x/sway.yaml"], "-o x/sway.yaml: there is no folder "),
+    "a folder that is not there": (["-o", "x/sway.yaml"], "-o x/sway.yaml: the folder "),
     "a folder": (["-o", "."], "-o .: is a folder; name a file in it"),
     "over the data": (
         ["-o", "notes.md", "--force"],
         "-o notes.md would overwrite the input notes.md",
     ),
     "over the adapter": (["-o", "adapter_config.json"], "has the name of an adapter's file"),
-    "an empty name": (["-o", ""], "is no name of a file"),
-    "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long a name"),
+    "an empty name": (["-o", ""], "is not a file name"),
+    "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long; choose a shorter name"),
     "no such data": (["--data", "none.md"], "none.md: no such file"),
-    "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; name it under dlm_source"),
+    "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; set dlm_source to it"),
 }
 
 
 @pytest.mark.parametrize(("argv", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_is_refused(folder, capsys, argv, said):
+def test_wrong_targets(folder, capsys, argv, said):
     (folder / "a.dlm").write_text("x", encoding="utf-8")
     assert init(*argv) == 2
     assert said in capsys.readouterr().err
@@ -94,7 +94,8 @@ def test_an_adapter_without_a_base(folder, capsys):
 def test_a_file_name_that_is_not_utf8_is_refused(folder, capsys):
     shutil.copy("notes.md", b"\xff.md")
     assert cli.main(["init", str(demo.HEALTHY), *MODELS, "--data", os.fsdecode(b"\xff.md")]) == 2
-    assert r"\udcff.md': its name is no text in UTF-8; rename it" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert r"\udcff.md': the file name is not valid UTF-8; rename the file" in error
 
 
 def test_autogen_needs_a_document(folder, capsys):
@@ -103,7 +104,7 @@ def test_autogen_needs_a_document(folder, capsys):
     assert "none.dlm: no such file" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------- verdicts, by the demo
+# --------------------------------------------------------------------------- verdicts, by the demo
 
 
 @pytest.mark.slow
@@ -112,7 +113,7 @@ def test_autogen_needs_a_document(folder, capsys):
     [(demo.HEALTHY, "pass"), (demo.UNTRAINED, "fail")],
     ids=["healthy", "untrained"],
 )
-def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, verdict):
+def test_the_written_suite_runs_unchanged(tmp_path, monkeypatch, adapter, verdict):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     argv = ["init", str(adapter), *MODELS, "--data", str(demo.FOLDER / "document.md")]
@@ -121,11 +122,10 @@ def test_the_written_suite_judges_as_it_stands(tmp_path, monkeypatch, adapter, v
     assert (result.verdict, {p.verdict for p in result.probes} & {"error"}) == (verdict, set())
 
 
-def test_a_base_that_is_not_on_this_machine_is_told(folder, capsys):
+def test_a_missing_base_is_reported(folder, capsys):
     assert cli.main(["init", str(demo.HEALTHY), "--base", "modle", "--data", "notes.md"]) == 0
     assert (
-        "  not on this machine: modle; `sway prefetch sway.yaml` downloads it\n"
-        in capsys.readouterr().out
+        "  not on this machine: modle; run `sway prefetch sway.yaml`\n" in capsys.readouterr().out
     )
 
 

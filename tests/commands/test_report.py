@@ -1,4 +1,4 @@
-"""`sway report`, and the reports that a run writes: each format, to a file and to standard output."""
+"""`sway report` and the reports of a run: each format, to a file and to standard output."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_json_of_a_report_is_the_report(folder: Path) -> None:
 
 
 def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
-    assert cli.main(["report", "sick.json"]) == 0  # showing a FAIL is no failure
+    assert cli.main(["report", "sick.json"]) == 0  # showing a FAIL succeeds
     assert capsys.readouterr().out.startswith("FAIL  1 of 6 probes fails: verbatim")
     cli.main(["report", "sick.json", "-o", "out.txt"])
     assert (folder / "out.txt").read_text(encoding="utf-8").startswith("FAIL  1 of 6")
@@ -65,7 +65,7 @@ def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_standard_output_has_one_report_alone(folder: Path, capsys: Any, form: str) -> None:
+def test_standard_output_has_only_one_report(folder: Path, capsys: Any, form: str) -> None:
     code = cli.main(["run", f"--{form}", "-"])
     out, err = capsys.readouterr()
     assert out.lstrip().lower().startswith(BEGINS[form])

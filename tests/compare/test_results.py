@@ -196,7 +196,7 @@ def test_a_real_shift_is_found(n, shift, least):
 
 
 def test_pairing_detects_changes_that_intervals_do_not():
-    """A tenth of the items' standard deviation is 9 standard errors if paired, else below 1."""
+    """A tenth of the items' standard deviation is 9 standard errors if paired, otherwise below 1."""
     items = RNG.normal(0.5, 0.3, 40)
     fallen = items - 0.03 + RNG.normal(size=40) * 0.02
     old, new = (

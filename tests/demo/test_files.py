@@ -1,4 +1,4 @@
-"""The demo's files: small, complete, free of the machine they were made on, and what their specs say."""
+"""The demo's files: small, complete and without machine paths; its specs match its models."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every page's commands and Python run as they stand, from top to bottom, and print what the page shows."""
+"""The commands and the Python code of each page run in order and print the output on the page."""
 
 import json
 import os
@@ -17,18 +17,19 @@ from sway_gate import __version__, demo
 from tests.helpers.docs_pages import PAGES, ROOT, Block, blocks, name, place
 
 HOME = "/home/you"
-"""How the pages call the folder in which a reader starts."""
+"""The name of the reader's folder on the pages."""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?")
-# What would be installed is looked up instead.
+# Stands in for pip: checks the extras and the version instead of an installation.
 PIP = f"""
 import re, sys, tomllib
 project = tomllib.load(open(sys.argv[1], "rb"))["project"]
-for extras, version in re.findall(r"sway-gate(?:\\[([\\w,]+)\\])?(?:==([\\d.]+))?", " ".join(sys.argv[2:])):
+requirement = r"sway-gate(?:\\[([\\w,]+)\\])?(?:==([\\d.]+))?"
+for extras, version in re.findall(requirement, " ".join(sys.argv[2:])):
     assert set(filter(None, extras.split(","))) <= project["optional-dependencies"].keys(), extras
     assert version in ("", "{__version__}"), version
 """
-# Named where it is not installed, as from a checkout.
+# The plugin is loaded by name if the package is not installed.
 PLUGIN = "sway_gate.pytest_plugin"
 IS_INSTALLED = any(entry.value == PLUGIN for entry in metadata.entry_points(group="pytest11"))
 SHELL = f"""
@@ -42,14 +43,17 @@ code=0
 errors=$PWD/../errors
 exec 2>"$errors"
 """
-ENDED = (
-    """code=$?; printf '\\n\\036%s\\n' $code; cat "$errors"; : >"$errors"; printf '\\n\\036\\n'"""
-)
-"""After each command: its exit code and what it said on standard error, behind signs that no output holds."""
+ENDED = """\
+code=$?
+printf '\\n\\036%s\\n' $code
+cat "$errors"
+: >"$errors"
+printf '\\n\\036\\n'"""
+"""Prints the exit code and standard error of a command, each after a separator."""
 
 
 class Command(NamedTuple):
-    """What is run, how a failure names it, and the output that the page shows for it."""
+    """A script, its label in failures, and the output that the page shows for it."""
 
     script: str
     label: str
@@ -59,22 +63,20 @@ class Command(NamedTuple):
 def commands(block: Block) -> list[Command]:
     first, *parts = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
     assert first == "", f"{place(block)}: a console block starts with a command"
-    split = ((line, shown) for line, _, shown in (part.partition("\n") for part in parts))
-    return [
-        Command(f"(exit $code); {line}", f"{place(block)}: {line}", shown) for line, shown in split
-    ]
+    found = []
+    for part in parts:
+        line, _, shown = part.partition("\n")
+        found.append(Command(f"(exit $code); {line}", f"{place(block)}: {line}", shown))
+    return found
 
 
 def steps(page: Path) -> list[Command]:
-    """What a reader does, in turn. Each Python block goes on where the one before it stopped."""
+    """The steps of a page in order. Each Python block continues the previous one."""
     found, python = [], ""
     for block in (block for block in blocks(page) if block.is_run):
         if block.file:
-            found.append(
-                Command(
-                    f"cat > {shlex.quote(block.file)} <<'# end'\n{block.text}# end", place(block)
-                )
-            )
+            script = f"cat > {shlex.quote(block.file)} <<'# end'\n{block.text}# end"
+            found.append(Command(script, place(block)))
         elif block.language == "console":
             found += commands(block)
         elif block.language in ("bash", "run"):
@@ -87,7 +89,7 @@ def steps(page: Path) -> list[Command]:
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """A folder with what the pages name: the demo, its healthy adapter, its text, and its model as a hub id."""
+    """A folder with the files of the pages: the demo, its text, and its model in a hub cache."""
     hub = tmp_path / "hub" / "models--org--model"
     (hub / "refs").mkdir(parents=True)
     (hub / "refs" / "main").write_text(COMMIT, encoding="utf-8")
@@ -114,41 +116,32 @@ def work(tmp_path, monkeypatch):
 
 
 def words(text: str) -> str:
-    """Without what another machine may change: numbers, bars, line breaks."""
+    """The words of a text, without numbers, bars and line breaks, which depend on the machine."""
     return " ".join(re.sub(r"[\W_]+", " ", NUMBER.sub(" ", text.replace("(cached)", ""))).split())
 
 
 def is_shown(shown: str, actual: str) -> bool:
-    """Whether `actual` is what the page shows, which leaves out lines at […]."""
-    return (
-        re.fullmatch(
-            " ?.* ?".join(re.escape(words(piece)) for piece in shown.split("[…]")), words(actual)
-        )
-        is not None
-    )
+    """Whether `actual` is the output on the page, where […] stands for any lines."""
+    pieces = [re.escape(words(piece)) for piece in shown.split("[…]")]
+    return re.fullmatch(" ?.* ?".join(pieces), words(actual)) is not None
 
 
 def runs(page: Path) -> bool:
-    return any(
-        block.language in ("console", "bash", "python") and block.is_run for block in blocks(page)
-    )
+    languages = {block.language for block in blocks(page) if block.is_run}
+    return not languages.isdisjoint({"console", "bash", "python"})
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the pages are for a POSIX shell")
-@pytest.mark.parametrize("page", filter(runs, PAGES), ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if runs(page)], ids=name)
 def test_the_page_runs(page, work):
     text = SHELL + "\n".join(f"{step.script}\n{ENDED}" for step in steps(page))
-    done = subprocess.run(
-        ["bash"], input=text, cwd=work, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+    streams = {"stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
+    done = subprocess.run(["bash"], input=text, cwd=work, **streams)
     parts = re.split(r"\n\036(\d*)\n", done.stdout.replace(str(work), HOME))
-    for step, said, code, errors in zip(
-        steps(page), parts[::4], parts[1::4], parts[2::4], strict=False
-    ):
-        told = said + "".join(re.findall(r"^error: .*\n", errors, re.MULTILINE))
-        assert code == "0" or step.shown, f"{step.label}\n{said}{errors}"
-        assert not step.shown or is_shown(step.shown, told), f"{step.label}\n{told}"
-    assert len(parts) == 4 * len(steps(page)) + 1, (
-        f"the page ended its own shell: {done.stdout[-2000:]}"
-    )
+    outcomes = zip(steps(page), parts[::4], parts[1::4], parts[2::4], strict=False)
+    for step, out, code, errors in outcomes:
+        printed = out + "".join(re.findall(r"^error: .*\n", errors, re.MULTILINE))
+        assert code == "0" or step.shown, f"{step.label}\n{out}{errors}"
+        assert not step.shown or is_shown(step.shown, printed), f"{step.label}\n{printed}"
+    assert len(parts) == 4 * len(steps(page)) + 1, f"the shell ended early: {done.stdout[-2000:]}"

@@ -1,4 +1,7 @@
-"""docs/troubleshooting.md quotes what the code says, and has every error that decides nothing."""
+"""docs/troubleshooting.md quotes messages of the code, and has an entry for each error.
+
+Errors are those that keep the gate from deciding.
+"""
 
 import ast
 import re
@@ -10,46 +13,44 @@ from tests.helpers.docs_pages import ROOT, blocks, tokens
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 COLUMNS = ("message", "note", "the message ends with")
-"""Headings over messages in tables."""
-LEAST_LETTERS = 4
-"""Of a text between values that says something by itself."""
-MOST_FORMS = 64
-"""Of one expression with alternatives."""
+"""Headings of the table columns that contain messages."""
+MIN_LETTERS = 4
+"""Minimum letters in the fixed pieces of a template that is specific enough."""
+MAX_FORMS = 64
+"""Maximum alternatives of one expression."""
 TOO_MANY = 99
-"""Values for any template."""
+"""More values than any template has."""
 DEPTH = 2
-"""Of texts that stand as values in other texts."""
+"""Nesting depth of texts that are values in other texts."""
 VALUE = re.compile(r"""[a-z]?|(?=\S*[^\sa-z])[^\s'"`;]*[^\s'"`;:,]""")
-"""What may stand in the place of a value, with QUOTATION: a number, a path or a capital name.
+"""An unquoted value: a number, a path or a name with a capital letter.
 
-Words in small letters are values too where the code holds them.
+A text of the code can also be a value.
 """
 QUOTATION = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|… and …""")
-PLACE = "sway.yaml:1:1: "
-"""Left out on the page where it stands in front of a message."""
+POSITION = "sway.yaml:1:1: "
+"""Position before a message; the page can omit it."""
 FOREIGN = ("No module named \0", "Permission denied")
-"""What Python and the system say."""
+"""Messages of Python and of the operating system."""
 Template = tuple[str, ...]
-"""A text in the code as its fixed pieces, between which values stand."""
+"""The fixed pieces of a text in the code, which are separated by values."""
 ERRORS = {"CannotDecide", "AdapterError", "CannotRun", "Skip"}
 FINDINGS = {"finding", "broken", "Fatal", "fatal"}
 
 
 @cache
 def trees() -> list[ast.Module]:
-    return [
-        ast.parse(path.read_text(encoding="utf-8"))
-        for path in sorted((ROOT / "sway_gate").rglob("*.py"))
-    ]
+    paths = sorted((ROOT / "sway_gate").rglob("*.py"))
+    return [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def texts(node: ast.AST) -> list[str]:
-    """What an expression can say; a value of which nothing is known is a NUL."""
+    """The possible texts of an expression; an unknown value is a NUL."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]
         case ast.JoinedStr(values=parts):
-            return ["".join(chosen) for chosen in islice(product(*map(texts, parts)), MOST_FORMS)]
+            return ["".join(chosen) for chosen in islice(product(*map(texts, parts)), MAX_FORMS)]
         case ast.FormattedValue(value=ast.JoinedStr() | ast.IfExp() as inner):
             return texts(inner)
         case ast.IfExp(body=body, orelse=other):
@@ -65,16 +66,17 @@ def letters(text: str) -> int:
 
 @cache
 def docstrings() -> set[int]:
-    return {
-        id(node.value) for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Expr)
-    }
+    nodes = (node for tree in trees() for node in ast.walk(tree))
+    return {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
 
 
 @cache
 def templates() -> set[Template]:
+    """All texts of the code, of Python and of the action."""
     found = set(FOREIGN)
-    nodes = (node for tree in trees() for node in ast.walk(tree))
-    for node in (node for node in nodes if id(node) not in docstrings()):
+    for node in (node for tree in trees() for node in ast.walk(tree)):
+        if id(node) in docstrings():
+            continue
         found.update(texts(node))
         if isinstance(node, ast.AugAssign):
             found.update("\0" + text for text in texts(node.value))
@@ -83,38 +85,39 @@ def templates() -> set[Template]:
 
 
 def action() -> str:
-    """The text of action.yml, in which a string that goes on in the next line is one."""
+    """The text of action.yml; strings that are continued on the next line are joined."""
     return re.sub(r'" \\\n *"', " ", (ROOT / "action.yml").read_text(encoding="utf-8"))
 
 
-def is_weak(template: Template) -> bool:
-    """Whether it says so little that at most one of its values may be a plain one."""
-    return len(template) > 1 and letters("".join(template)) < LEAST_LETTERS
+def is_vague(template: Template) -> bool:
+    """Whether the template has few letters; then at most one of its values may be unquoted."""
+    return len(template) > 1 and letters("".join(template)) < MIN_LETTERS
 
 
 class Reader:
-    """Looks for one message in the texts of the code."""
+    """Searches one message in the texts of the code."""
 
     def __init__(self, message: str) -> None:
         with_values = (t for t in templates() if len(t) > 1)
         found = [t for t in with_values if all(piece in message for piece in t)]
-        self.weak = [t for t in found if is_weak(t)]
-        self.strong = [t for t in found if not is_weak(t)]
+        self.vague = [t for t in found if is_vague(t)]
+        self.specific = [t for t in found if not is_vague(t)]
         self.known: dict[tuple[str, int, bool], bool] = {}
 
-    def is_text(self, text: str, depth: int = DEPTH, in_weak: bool = False) -> bool:
-        """Whether the code says it as a whole; values may be texts too, `depth` times."""
-        key = (text, depth, in_weak)
+    def is_text(self, text: str, depth: int = DEPTH, in_vague: bool = False) -> bool:
+        """Whether `text` is a whole text of the code, with texts as values up to `depth` levels."""
+        key = (text, depth, in_vague)
         if key not in self.known:
             self.known[key] = (text,) in templates() or self.has_values(*key)
         return self.known[key]
 
-    def has_values(self, text: str, depth: int, in_weak: bool) -> bool:
-        if any(self.fits(text, template, depth, TOO_MANY) for template in self.strong):
+    def has_values(self, text: str, depth: int, in_vague: bool) -> bool:
+        """Whether `text` is a template with values. A vague one is not the value of a vague one."""
+        if any(self.fits(text, template, depth, TOO_MANY) for template in self.specific):
             return True
-        if depth == 0 or in_weak:
+        if depth == 0 or in_vague:
             return False
-        return any(self.fits(text, template, depth, 1, weak=True) for template in self.weak)
+        return any(self.fits(text, template, depth, 1, vague=True) for template in self.vague)
 
     def fits(
         self,
@@ -122,9 +125,9 @@ class Reader:
         template: Template,
         depth: int,
         values: int,
-        weak: bool = False,
+        vague: bool = False,
     ) -> bool:
-        """Whether the template is all of the text, with at most so many plain values."""
+        """Whether `text` is the template with at most `values` unquoted values."""
         piece, *others = template
         if not text.startswith(piece) or not text.endswith(template[-1]):
             return False
@@ -132,48 +135,47 @@ class Reader:
         if not others:
             return not rest
         first = 0 if len(others) > 1 else max(len(rest) - len(others[0]), 0)
-        ends = range(first, len(rest) + 1)
-        for end in (end for end in ends if rest.startswith(others[0], end)):
-            left = values - self.price(rest[:end], depth, weak)
-            if left >= 0 and self.fits(rest[end:], tuple(others), depth, left, weak):
+        for end in range(first, len(rest) + 1):
+            if not rest.startswith(others[0], end):
+                continue
+            left = values - self.unquoted(rest[:end], depth, vague)
+            if left >= 0 and self.fits(rest[end:], tuple(others), depth, left, vague):
                 return True
         return False
 
-    def price(self, text: str, depth: int, weak: bool) -> int:
-        """1 for a plain value, 0 for a quotation or a text of the code, else too much."""
-        if QUOTATION.fullmatch(text) or (depth > 0 and self.is_text(text, depth - 1, weak)):
+    def unquoted(self, text: str, depth: int, vague: bool) -> int:
+        """0 for a quotation or a text of the code, 1 for an unquoted value, otherwise too many."""
+        if QUOTATION.fullmatch(text) or (depth > 0 and self.is_text(text, depth - 1, vague)):
             return 0
         return 1 if VALUE.fullmatch(text) else TOO_MANY + 1
 
 
-def is_said(message: str) -> bool:
-    return any(Reader(text).is_text(text) for text in (message, PLACE + message))
+def is_message(message: str) -> bool:
+    return any(Reader(text).is_text(text) for text in (message, POSITION + message))
 
 
 def reworded(message: str) -> Iterator[str]:
     """The message with nonsense for the first half of its words, then for the second."""
     words = message.split(" ")
-    spoken = [i for i, word in enumerate(words) if letters(word)]
-    half = len(spoken) // 2
-    for changed in filter(None, (spoken[:half], spoken[half:])):
-        said = ["nonsense" if i in changed else word for i, word in enumerate(words)]
-        yield " ".join(said)
+    with_letters = [i for i, word in enumerate(words) if letters(word)]
+    half = len(with_letters) // 2
+    for changed in (with_letters[:half], with_letters[half:]):
+        if changed:
+            yield " ".join("nonsense" if i in changed else word for i, word in enumerate(words))
 
 
 @cache
 def quoted() -> list[str]:
     """The messages on the page, in blocks and in tables."""
-    lines = [
-        line
-        for block in blocks(PAGE)
-        if block.language == "text"
-        for line in block.text.splitlines()
-    ]
-    return [line.removeprefix("error: ") for line in [*lines, *cells()]]
+    found = list(cells())
+    for block in blocks(PAGE):
+        if block.language == "text":
+            found += block.text.splitlines()
+    return [message.removeprefix("error: ") for message in found]
 
 
 def cells() -> Iterator[str]:
-    """What stands as code in the columns of messages."""
+    """The code in the columns of messages."""
     header: list[str] = []
     column = 0
     for token, inside in zip(tokens(PAGE), tokens(PAGE)[1:], strict=False):
@@ -185,29 +187,29 @@ def cells() -> Iterator[str]:
             header.append(inside.content)
         elif token.type == "td_open":
             if header[column] in COLUMNS:
-                yield from (
-                    child.content for child in inside.children or () if child.type == "code_inline"
-                )
+                children = inside.children or ()
+                yield from (child.content for child in children if child.type == "code_inline")
             column += 1
 
 
-def test_every_quoted_message_is_one_that_the_code_says():
-    assert [message for message in quoted() if not is_said(message)] == []
+def test_every_quoted_message_is_a_message_of_the_code():
+    assert [message for message in quoted() if not is_message(message)] == []
 
 
-def test_no_message_of_which_half_is_reworded_is_found_in_the_code():
+def test_a_message_with_other_words_in_one_half_is_not_found():
     changed = [other for message in quoted() for other in reworded(message)]
-    assert [other for other in changed if is_said(other)] == []
+    assert [other for other in changed if is_message(other)] == []
 
 
 def calls(names: set[str]) -> Iterator[ast.Call]:
+    """All calls of functions and classes with these names."""
     for node in (node for tree in trees() for node in ast.walk(tree)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names:
             yield node
 
 
 def errors() -> list[list[str]]:
-    """What the code says where it cannot go on: of each error, all its forms."""
+    """The possible texts of each error."""
     found = (texts(argument) for call in calls(ERRORS) for argument in call.args)
     return [forms for forms in found if max(map(letters, forms)) >= 8]
 
@@ -223,16 +225,10 @@ def test_every_error_that_keeps_a_gate_from_deciding_has_an_entry():
 
 
 def ids() -> set[str]:
-    """Of static findings."""
-    texts = (
-        argument.value
-        for call in calls(FINDINGS)
-        for argument in call.args
-        if isinstance(argument, ast.Constant)
-    )
-    return {
-        text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+(-[a-z]+)+", text)
-    }
+    """The ids of static findings."""
+    arguments = [argument for call in calls(FINDINGS) for argument in call.args]
+    texts = [str(node.value) for node in arguments if isinstance(node, ast.Constant)]
+    return {text for text in texts if re.fullmatch(r"[a-z]+(-[a-z]+)+", text)}
 
 
 def test_every_finding_of_the_static_check_has_an_entry():

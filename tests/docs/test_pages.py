@@ -1,7 +1,7 @@
-"""What the documentation says is so: its pages follow the sources, its links lead somewhere, its files are valid.
+"""The documentation agrees with the sources, its links have targets, and its files are valid.
 
-A block that cannot be run stands behind `<!-- not run: why -->`; one that is to be a file behind `<!-- file: name -->`.
-What a reader has done before is `<!-- run: command -->`.
+A block that cannot be run follows `<!-- not run: why -->`, a file follows `<!-- file: name -->`. A
+command that the reader has run before is `<!-- run: command -->`.
 """
 
 import importlib.util
@@ -30,24 +30,18 @@ from tools import docs
 INDEX = ROOT / "docs" / "index.md"
 WITH_LINKS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "examples" / "docker" / "README.md"]
 CHECKED = {"console", "bash", "run", "python", "yaml", "json", "jsonl", "text"}
-"""What a block may be; text is output, which follows from a command or is quoted."""
-MOST_NOT_RUN = 12
+"""Allowed languages of blocks; text is output of a command or a quoted message."""
+MAX_NOT_RUN = 12
 
 
 def test_every_block_is_of_a_kind_that_is_checked():
-    assert {
-        place(b): b.language
-        for page in PAGES
-        for b in blocks(page)
-        if b.language not in CHECKED and b.is_run
-    } == {}
+    run = [block for page in PAGES for block in blocks(page) if block.is_run]
+    assert [place(block) for block in run if block.language not in CHECKED] == []
 
 
 def test_few_blocks_are_not_run():
-    assert (
-        len([place(block) for page in PAGES for block in blocks(page) if not block.is_run])
-        <= MOST_NOT_RUN
-    )
+    not_run = [place(block) for page in PAGES for block in blocks(page) if not block.is_run]
+    assert len(not_run) <= MAX_NOT_RUN
 
 
 # --- Pages from the sources
@@ -65,11 +59,10 @@ def test_no_page_of_a_probe_is_left_over():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_probe_tells_of_each_of_its_fields(kind):
+def test_the_page_of_a_probe_describes_each_field(kind):
     own = set(KINDS[kind].__struct_fields__) - set(ProbeSpec.__struct_fields__)
-    assert {
-        field for field in own if not re.search(rf"`{field}\b", probe_docs.probe_doc(kind).text)
-    } == set()
+    text = probe_docs.probe_doc(kind).text
+    assert {field for field in own if not re.search(rf"`{field}\b", text)} == set()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,7 +74,7 @@ def test_an_explanation_fits_80_columns(kind):
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
+    """The anchor that GitHub makes for a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
@@ -97,7 +90,8 @@ def links(page: Path) -> Iterator[str]:
             yield str(target)
 
 
-def leads_somewhere(page: Path, target: str) -> bool:
+def exists(page: Path, target: str) -> bool:
+    """Whether the target of a link on the page exists; addresses on the web are not checked."""
     path, _, anchor = target.partition("#")
     if target.startswith("https://"):
         return True
@@ -106,8 +100,8 @@ def leads_somewhere(page: Path, target: str) -> bool:
 
 
 @pytest.mark.parametrize("page", WITH_LINKS, ids=name)
-def test_links_lead_somewhere(page):
-    assert [target for target in links(page) if not leads_somewhere(page, target)] == []
+def test_the_targets_of_links_exist(page):
+    assert [target for target in links(page) if not exists(page, target)] == []
 
 
 def test_every_page_is_in_the_index():
@@ -115,26 +109,28 @@ def test_every_page_is_in_the_index():
     assert {name(page) for page in set(PAGES) - {INDEX} - linked} == set()
 
 
+def test_contributing_lists_each_folder_of_the_package():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "sway_gate").glob("*/__init__.py")}
+    assert {folder for folder in folders if f"`{folder}/`" not in text} == set()
+
+
 # --- Commands in sentences
 
 
 @cache
 def usage(command: str) -> str:
-    """The help of a command; of an unknown one, none."""
+    """The help of a command; empty if the command is unknown."""
     call = (sys.executable, "-m", "sway_gate", command, "--help")
     return subprocess.run(call, capture_output=True, text=True, cwd=ROOT).stdout
 
 
 def mentioned() -> set[str]:
-    """The commands that stand in backticks."""
-    inline = (
-        child for page in WITH_LINKS for token in tokens(page) for child in token.children or ()
-    )
-    return {
-        child.content
-        for child in inline
-        if child.type == "code_inline" and child.content.startswith("sway ")
-    }
+    """The commands in backticks."""
+    found = [token for page in WITH_LINKS for token in tokens(page)]
+    inline = [child for token in found for child in token.children or ()]
+    code = {child.content for child in inline if child.type == "code_inline"}
+    return {text for text in code if text.startswith("sway ")}
 
 
 @pytest.mark.parametrize("text", sorted(mentioned()))
@@ -161,42 +157,38 @@ def parsed(block: Block) -> Any:
     return yaml.safe_load(block.text)
 
 
-def sort_of(page: Any) -> str:
-    """What a YAML block is: spec, suite (a part of one), precommit, workflow, gitlab."""
+def format_of(page: Any) -> str:
+    """The format of a YAML block: spec, suite (part of a spec), precommit, workflow or gitlab."""
     if isinstance(page, list):
         return "suite"
     if "repos" in page:
         return "precommit"
-    if True in page or "jobs" in page:  # YAML 1.1 reads `on` as a truth value
+    if True in page or "jobs" in page:  # YAML 1.1 reads `on` as true
         return "workflow"
     return "spec" if page.keys() <= set(SpecFile.__struct_fields__) else "gitlab"
 
 
-def yamls(*sorts: str) -> list[Block]:
-    return [block for block in of("yaml") if sort_of(parsed(block)) in sorts]
+def yamls(*formats: str) -> list[Block]:
+    return [block for block in of("yaml") if format_of(parsed(block)) in formats]
 
 
 def make_paths(page: Any, folder: Path) -> None:
-    """What a spec names and loading looks for, as empty folders."""
-    for key, value in page.items() if isinstance(page, dict) else ():
-        if key in ("base", "adapter", "data", "dlm_source"):
-            for path in (
-                [value] if isinstance(value, str) else value if isinstance(value, list) else []
-            ):
-                (folder / path).mkdir(parents=True, exist_ok=True)
+    """Make an empty folder for each path in a spec that must exist when it is loaded."""
+    if not isinstance(page, dict):
+        return
+    for key, value in page.items():
         make_paths(value, folder)
+        if key in ("base", "adapter", "data", "dlm_source") and not isinstance(value, dict):
+            for path in [value] if isinstance(value, str) else value:
+                (folder / path).mkdir(parents=True, exist_ok=True)
 
 
 def whole(block: Block) -> str:
-    """A spec of which `block` is the whole or a part."""
+    """A complete spec with the block."""
     page = parsed(block)
     if isinstance(page, list):
-        return (
-            STUB["version"]
-            + STUB["models"]
-            + "suite:\n- {name: stub, kind: leakage}\n"
-            + block.text
-        )
+        head = STUB["version"] + STUB["models"]
+        return head + "suite:\n- {name: stub, kind: leakage}\n" + block.text
     return block.text + "\n" + "".join(line for key, line in STUB.items() if key not in page)
 
 
@@ -215,15 +207,11 @@ def check(module: str, *arguments: str) -> None:
 @pytest.mark.parametrize("block", yamls("workflow", "gitlab"), ids=place)
 def test_a_pipeline_in_the_docs_fits_its_schema(block, tmp_path):
     pytest.importorskip("check_jsonschema")
-    sort = sort_of(parsed(block))
-    is_part = sort == "workflow" and "jobs" not in parsed(block)
-    (tmp_path / "file.yml").write_text(block.text + JOBS * is_part, encoding="utf-8")
-    check(
-        "check_jsonschema",
-        "--builtin-schema",
-        f"vendor.{SCHEMAS[sort]}",
-        str(tmp_path / "file.yml"),
-    )
+    format = format_of(parsed(block))
+    is_part = format == "workflow" and "jobs" not in parsed(block)
+    path = tmp_path / "file.yml"
+    path.write_text(block.text + JOBS * is_part, encoding="utf-8")
+    check("check_jsonschema", "--builtin-schema", f"vendor.{SCHEMAS[format]}", str(path))
 
 
 def our_steps(block: Block) -> list[dict[str, Any]]:
@@ -239,20 +227,18 @@ def test_workflows_in_the_docs_use_inputs_that_the_action_has(block):
 
 
 def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
-    zizmor = shutil.which(
-        "zizmor", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    zizmor = shutil.which("zizmor", path=path)
     if zizmor is None:
         pytest.skip("zizmor is not installed")
     folder = tmp_path / ".github" / "workflows"
     folder.mkdir(parents=True)
     for number, block in enumerate(block for block in yamls("workflow") if "jobs" in parsed(block)):
-        # A release has no commit yet.
+        # The release does not have a commit yet.
         pinned = block.text.replace("sway-gate/sway-gate@v", f"sway-gate/sway-gate@{'0' * 40} # v")
         (folder / f"{number}.yml").write_text(pinned, encoding="utf-8")
-    done = subprocess.run(
-        [zizmor, "--offline", "--quiet", str(tmp_path)], capture_output=True, text=True
-    )
+    command = [zizmor, "--offline", "--quiet", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -260,9 +246,8 @@ def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
 def test_hooks_in_the_docs_exist_in_this_version(block, tmp_path):
     manifest = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     ours = [repo for repo in parsed(block)["repos"] if repo["repo"].endswith("/sway-gate")]
-    assert {hook["id"] for repo in ours for hook in repo["hooks"]} <= {
-        hook["id"] for hook in manifest
-    }
+    used = {hook["id"] for repo in ours for hook in repo["hooks"]}
+    assert used <= {hook["id"] for hook in manifest}
     assert {repo["rev"] for repo in ours} == {f"v{__version__}"}
     if importlib.util.find_spec("pre_commit"):
         (tmp_path / "config.yaml").write_text(block.text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the README shows is what happens: its demo output, its spec, its commands."""
+"""The README agrees with the package: its demo output, its spec, its commands."""
 
 import re
 from pathlib import Path
@@ -15,39 +15,35 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def words(block: str) -> list[str]:
-    """Of the first text block: without the digits and bars that rounding on another machine may change."""
+    """Words of the first text block, without digits and bars, which depend on the machine."""
     return re.sub(r"[\W\d_]+", " ", block.split("```text\n")[1].split("```")[0]).split()
 
 
 def test_the_demo_output_is_what_the_demo_prints() -> None:
-    held = readme_demo.MARKS.search(README)
-    assert held is not None
-    assert words(held[0]) == words(readme_demo.shown())
+    demo = readme_demo.MARKS.search(README)
+    assert demo is not None
+    assert words(demo[0]) == words(readme_demo.shown())
 
 
 def test_the_spec_in_the_readme_loads(tmp_path: Path) -> None:
-    text = (
-        re.search(r"```yaml\nversion: 1.*?```", README, re.DOTALL)[0]
-        .strip("`")
-        .removeprefix("yaml")
-    )  # type: ignore[index]
+    block = re.search(r"```yaml\n(version: 1.*?)```", README, re.DOTALL)
+    assert block is not None
     (tmp_path / "runs" / "adapter").mkdir(parents=True)
-    assert len(parse_spec(text, "README.md", str(tmp_path)).suite) == 6
+    assert len(parse_spec(block[1], "README.md", str(tmp_path)).suite) == 6
 
 
 def test_the_mistake_reads_as_shown(tmp_path: Path) -> None:
     models = "{base: {base: o/m}, ft: {base: o/m, adapter: o/a}}"
     text = f"version: 1\nmodels: {models}\nsuite:\n- {{name: a, kind: delta_kl, promts: []}}"
-    with pytest.raises(
-        SpecError,
-        match=r"suite\[0\] \(delta_kl\): unknown field 'promts'; did you mean 'prompts'\?",
-    ):
+    message = r"suite\[0\] \(delta_kl\): unknown field 'promts'; did you mean 'prompts'\?"
+    with pytest.raises(SpecError, match=message):
         parse_spec(text, "sway.yaml", str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"\bsway(?:-gate)? ([a-z]+)", README)) - {"sway", "yaml"})
-)
+COMMANDS = sorted(set(re.findall(r"\bsway(?:-gate)? ([a-z]+)", README)) - {"sway", "yaml"})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_exists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([command, "--help"]) == 0
     assert command in capsys.readouterr().out

@@ -211,7 +211,7 @@ def test_a_full_disk_is_one_line(folder: Path, capsys: Any) -> None:
 
 
 REFUSED = {
-    "no folder": ("none/t.jsonl", "there is no folder"),
+    "no folder": ("none/t.jsonl", "does not exist; create it first"),
     "standard output": ("-", "a trace goes to a file"),
     "the spec": ("sway.yaml", "has the name of a spec"),
 }

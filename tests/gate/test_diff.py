@@ -1,4 +1,4 @@
-"""Two adapters over one base: each judged as alone, in one load, and put side by side."""
+"""`sway diff`: judges each adapter as a separate run does, loads the base once, and compares."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ import yaml
 from sway_gate import cli
 from sway_gate.backends import loading
 from sway_gate.gate.diff import diff_adapters, with_adapter
+from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec
@@ -45,7 +46,7 @@ SORTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module", params=["llama", "qwen2-gqa-tied"])
 def folder(request: Any, tmp_path_factory: Any) -> Path:
-    """A base, an adapter of each sort, and a spec that names one of them."""
+    """A base, an adapter of each kind, and a spec with one of them."""
     made = Path(tmp_path_factory.mktemp("models"))
     base = save_base(made / "base", request.param)
     for sort, fields in SORTS.items():
@@ -74,7 +75,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("a", "b"), PAIRS)
-def test_each_is_judged_as_alone_in_one_load(
+def test_one_load_gives_the_results_of_separate_runs(
     folder: Path, monkeypatch: Any, a: str, b: str
 ) -> None:
     loads = []
@@ -90,9 +91,7 @@ def test_each_is_judged_as_alone_in_one_load(
     assert [result.adapter.digest for result in both] == [result.adapter.digest for result in alone]
 
 
-def test_another_base_is_loaded_anew(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    from sway_gate.gate.open import one_base
-
+def test_another_base_is_loaded(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
     other = save_base(tmp_path / "other", "gpt2")
     (tmp_path / "other.yaml").write_text(
         (folder / "sway.yaml").read_text("utf-8").replace(str(folder / "base"), str(other)), "utf-8"
@@ -102,13 +101,13 @@ def test_another_base_is_loaded_anew(folder: Path, tmp_path: Path, monkeypatch: 
     )
     options = Options(cache=False)
     second = with_adapter(load_spec(str(tmp_path / "other.yaml")), str(adapter))
-    with one_base():
-        run_gate(load_spec(str(folder / "sway.yaml")), options)
-        found = run_gate(second, options)
+    base = OpenBase()
+    run_gate(load_spec(str(folder / "sway.yaml")), options, base=base)
+    found = run_gate(second, options, base=base)
     assert found.probes == run_gate(second, options).probes
 
 
-def test_what_is_known_of_both_is_not_measured_again(folder: Path, monkeypatch: Any) -> None:
+def test_cached_results_are_not_measured_again(folder: Path, monkeypatch: Any) -> None:
     line = [
         "diff",
         str(folder / "sway.yaml"),
@@ -130,7 +129,7 @@ def place(tmp_path: Path, monkeypatch: Any) -> Path:
     return tmp_path
 
 
-def test_side_by_side(place: Path, capsys: Any) -> None:
+def test_diff_compares_items(place: Path, capsys: Any) -> None:
     assert (
         cli.main(["diff", "--a", LITTLE, "--b", LEARNED, "--json", "d.json", "--markdown", "d.md"])
         == 0
@@ -161,7 +160,7 @@ def test_wrong_usage(place: Path, capsys: Any, line: str, code: int) -> None:
     assert "error: " in capsys.readouterr().err
 
 
-def test_what_cannot_be_decided_is_3(place: Path, capsys: Any) -> None:
+def test_an_undecided_diff_is_3(place: Path, capsys: Any) -> None:
     text = (place / "sway.yaml").read_text("utf-8").split("  - {name: moved")[0]
     (place / "sway.yaml").write_text(text + "  - {name: moved, kind: delta_kl}\n", "utf-8")
     assert cli.main(["diff", "--a", LITTLE, "--b", LEARNED]) == 3
@@ -171,9 +170,7 @@ ADAPTERS = {"folder": ("here", True), "hub id": ("org/name", False)}
 
 
 @pytest.mark.parametrize(("named", "is_folder"), ADAPTERS.values(), ids=ADAPTERS)
-def test_an_adapter_is_a_folder_of_here_or_a_hub_id(
-    place: Path, named: str, is_folder: bool
-) -> None:
+def test_an_adapter_is_a_local_folder_or_a_hub_id(place: Path, named: str, is_folder: bool) -> None:
     (place / "here").mkdir()
     loaded = with_adapter(load_spec("sway.yaml"), named)
     assert loaded.models.ft.adapter == (str(place / named) if is_folder else named)

@@ -1,4 +1,4 @@
-"""The gate from a spec file to a verdict, on models made here."""
+"""The gate from a spec file to a verdict, on synthetic models."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def run(path: str, **options: Any) -> Any:
 
 
 def as_null(adapter: Path, folder: Path, scale: float) -> Path:
-    """The same adapter with every module's directions drawn at random: an exact null."""
+    """The same adapter with random directions in every module: an exact null."""
     shutil.copytree(adapter, folder)
     tensors = load_file(folder / "adapter_model.safetensors")
     for name in [n for n in tensors if "lora_A" in n]:
@@ -105,7 +105,9 @@ def test_a_null_judged_as_if_it_were_trained_fails_at_every_scale(
     assert all(probe.z < 3 for probe in result.probes), [(p.name, p.z) for p in result.probes]
 
 
-def test_a_direction_scaled_is_judged_as_before(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_z_does_not_depend_on_the_scale_of_the_adapter(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
     """The spectrum null moves with the adapter: z of a small effect does not depend on its size."""
     z = {}
     for scale in (0.01, 0.02):
@@ -222,7 +224,7 @@ def test_errors_are_never_cached_and_never_green(base: Path, adapter: Path, tmp_
         assert (result.exit_code, result.cached) == (1 if result.verdict == "fail" else 3, False)
 
 
-def test_a_disabled_probe_is_skipped_aloud(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_a_disabled_probe_is_reported_as_skipped(base: Path, adapter: Path, tmp_path: Path) -> None:
     suite = [*SUITE, {"name": "off", "kind": "delta_kl", "prompts": ["a"], "enabled": False}]
     skipped = run(write_spec(tmp_path, base, adapter, suite)).probes[-1]
     assert (skipped.verdict, skipped.message) == ("skip", "disabled in the spec")
@@ -332,7 +334,8 @@ def test_prefetch_fetches_embedding_models_too(monkeypatch, tmp_path):
     )
     models = "{base: {base: o/m, revision: v1}, ft: {base: o/m, adapter: o/a}}"
     case = "{prompt: What is it?, gold: A net., paraphrases: [Say what it is.]}"
-    text = f"version: 1\nmodels: {models}\nsuite:\n- {{name: a, kind: adapter_revert, cases: [{case}]}}"
+    suite = f"[{{name: a, kind: adapter_revert, cases: [{case}]}}]"
+    text = f"version: 1\nmodels: {models}\nsuite: {suite}"
     lines = prefetch(parse_spec(text, "sway.yaml", str(tmp_path)))
     assert asked == [("o/m", "v1"), ("o/a", None), (MINILM, PINNED[MINILM])]
     assert lines[2] == f"embedding model {MINILM}: {tmp_path}"

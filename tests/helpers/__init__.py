@@ -1,4 +1,4 @@
-"""What several tests use: made-up results and answers, tiny models, a browser."""
+"""Helpers of several tests: synthetic results and answers, tiny models, a browser."""
 
 from pathlib import Path
 

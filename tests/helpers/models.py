@@ -1,4 +1,4 @@
-"""Tiny random models and adapters made in the test, seeded: nothing is downloaded."""
+"""Tiny random models and adapters with fixed seeds. Nothing is downloaded."""
 
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,17 @@ VOCABULARY = 320
 _SHARED: dict[str, Any] = {"vocab_size": VOCABULARY, "bos_token_id": 256, "eos_token_id": 257}
 ARCHITECTURES = {
     "llama": lambda: LlamaForCausalLM(
-        LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-                    num_key_value_heads=4, max_position_embeddings=64, tie_word_embeddings=False, **_SHARED)
+        LlamaConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                    num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=64,
+                    tie_word_embeddings=False, **_SHARED)
     ),
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **_SHARED)),
+    "gpt2": lambda: GPT2LMHeadModel(
+        GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **_SHARED)
+    ),
     "qwen2-gqa-tied": lambda: Qwen2ForCausalLM(
-        Qwen2Config(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-                    num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=True, **_SHARED)
+        Qwen2Config(hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+                    tie_word_embeddings=True, **_SHARED)
     ),
 }  # fmt: skip
 
@@ -43,9 +47,10 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 def save_base(folder: Path, architecture: str) -> Path:
     torch.manual_seed(0)
     model = ARCHITECTURES[architecture]()
-    # Larger weights than at initialisation: differences between views must show well above rounding.
+    # Larger weights than at initialization: differences between views must exceed rounding errors.
     for parameter in model.parameters():
-        parameter.data.mul_(3.0) if parameter.dim() > 1 else None
+        if parameter.dim() > 1:
+            parameter.data.mul_(3.0)
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return folder
@@ -54,15 +59,10 @@ def save_base(folder: Path, architecture: str) -> Path:
 def save_adapter(
     folder: Path, base: Path, *, seed: int = 1, size: float = 0.1, config: Any = None, **fields: Any
 ) -> Path:
-    """An adapter whose every trainable tensor is random, B included."""
+    """Write an adapter in which all trainable tensors are random, B included."""
     model = AutoModelForCausalLM.from_pretrained(base)
-    given = {
-        "r": 4,
-        "lora_alpha": 8,
-        "target_modules": "all-linear",
-        "task_type": "CAUSAL_LM",
-    } | fields
-    wrapped = get_peft_model(model, config or LoraConfig(**given))
+    defaults = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+    wrapped = get_peft_model(model, config or LoraConfig(**(defaults | fields)))
     generator = torch.Generator().manual_seed(seed)
     for parameter in wrapped.parameters():
         if parameter.requires_grad:

@@ -1,4 +1,4 @@
-"""Hypothesis where it is installed; elsewhere the tests that need it skip."""
+"""Hypothesis if it is installed; otherwise the tests that use it are skipped."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ try:
 except ImportError:
 
     class _Absent:
-        """Takes any call and any attribute, so that strategies can be written down."""
+        """Accepts any call and any attribute, so that modules with strategies can be imported."""
 
         def __call__(self, *_: Any, **__: Any) -> "_Absent":
             return self

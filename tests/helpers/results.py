@@ -1,4 +1,4 @@
-"""Gate results for the reports' tests: realistic ones, and ones with hostile text."""
+"""Gate results for tests of the reports: realistic results, and results with malicious text."""
 
 from typing import Any
 
@@ -21,7 +21,9 @@ def probe(name: str = "delta_kl", verdict: str = "pass", **fields: Any) -> Probe
     defaults: dict[str, Any] = {
         "kind": name,
         "category": "adherence",
-        "message": "The answers moved from the base's, and further than any null adapter moves them.",
+        "message": (
+            "The answers moved from the base's, and further than any null adapter moves them."
+        ),
         "score": 0.79,
         "raw": 0.183,
         "units": "nats",
@@ -101,7 +103,10 @@ CURVE = {
 def internalization(**fields: Any) -> ProbeResult:
     defaults: dict[str, Any] = {
         "category": "attribution",
-        "message": "2 of 3 sections gained more than the vocabulary explains; the mean lift is 0.20 beyond it.",
+        "message": (
+            "2 of 3 sections gained more than the vocabulary explains; the mean lift is 0.20 "
+            "beyond it."
+        ),
         "units": "relative lift",
         "raw": 0.198,
         "ci_95": (0.008, 0.355),
@@ -117,7 +122,10 @@ def leakage(**fields: Any) -> ProbeResult:
     defaults: dict[str, Any] = {
         "kind": "leakage",
         "category": "calibration",
-        "message": "61 % of the sections come back word for word after 128 characters of them; the limit is 50 %.",
+        "message": (
+            "61 % of the sections come back word for word after 128 characters of them; the limit "
+            "is 50 %."
+        ),
         "units": "share",
         "raw": 0.61,
         "ci_95": (0.49, 0.72),
@@ -134,7 +142,9 @@ def leakage(**fields: Any) -> ProbeResult:
 def ablation(**fields: Any) -> ProbeResult:
     defaults: dict[str, Any] = {
         "category": "ablation",
-        "message": "The response grows steadily with the adapter's scale and has not saturated at 1.",
+        "message": (
+            "The response grows steadily with the adapter's scale and has not saturated at 1."
+        ),
         "units": "",
         "raw": 0.981,
         "ci_95": None,
@@ -148,7 +158,10 @@ def ablation(**fields: Any) -> ProbeResult:
 def drift(**fields: Any) -> ProbeResult:
     defaults: dict[str, Any] = {
         "category": "calibration",
-        "message": "9 % of the items lost more than a nat per token; the 95 % bound of 17 % is past the limit of 15 %.",
+        "message": (
+            "9 % of the items lost more than a nat per token; the 95 % bound of 17 % is past the "
+            "limit of 15 %."
+        ),
         "units": "share",
         "raw": 0.09,
         "ci_95": (0.03, 0.17),
@@ -187,7 +200,9 @@ def errored(**fields: Any) -> ProbeResult:
         "name": "preference_flip",
         "verdict": "error",
         "category": "attribution",
-        "message": "finetuned at scale 1.25 gave NaN at layer 11 for the prompt “Who wrote the manual?”",
+        "message": (
+            "finetuned at scale 1.25 gave NaN at layer 11 for the prompt “Who wrote the manual?”"
+        ),
         "advice": "Run the gate in float32: the adapter overflows float16.",
     }
     return probe(**(NOTHING | defaults | fields))
@@ -231,7 +246,7 @@ def undecided() -> GateResult:
 
 
 def hostile() -> GateResult:
-    """Text that tries to leave its place in every field that comes from a file."""
+    """A result with malicious text in every field that is read from a file."""
     bad = probe(
         HOSTILE,
         "fail",
@@ -267,7 +282,7 @@ def hostile() -> GateResult:
 
 
 def golden() -> GateResult:
-    """A value in every field: what the golden file of the JSON report holds."""
+    """A result with a value in every field; the golden file of the JSON report contains it."""
     finding = Finding(
         id="untrained",
         level="warning",

@@ -23,7 +23,7 @@ MODEL = {
 
 @pytest.fixture(autouse=True)
 def settled(tmp_path, monkeypatch) -> None:
-    """A store of its own, and files that count as old enough to remember."""
+    """Use a separate cache, and treat files as old enough to be cached."""
     monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(digest, "_SETTLED_NS", 0)
 
@@ -227,7 +227,7 @@ def test_model_identity(folder, reads, commit, is_identity):
 def test_folder_without_a_model(tmp_path, name):
     with pytest.raises(
         CannotDecide,
-        match=r"holds none of adapter_config\.json, adapter_model\.safetensors; name a",
+        match=r"contains none of adapter_config\.json, adapter_model\.safetensors; give a",
     ):
         digest.adapter_digest(tmp_path / name)
 

@@ -178,7 +178,7 @@ def test_what_is_missing_names_the_command_that_fetches_it(revision, command, ca
 
 @pytest.mark.parametrize("ref", [ref for ref in NO_IDS if ref not in (".", "..", "/", "a\0")])
 def test_what_is_neither_folder_nor_id_is_refused(ref):
-    with pytest.raises(UsageError, match="is no folder, and no hub id"):
+    with pytest.raises(UsageError, match="is neither a folder nor a hub id"):
         local(ref, online=True)
 
 
@@ -187,7 +187,7 @@ def test_what_is_neither_folder_nor_id_is_refused(ref):
     ["", "../x", "a/../../b", "/etc", "a//b", "-x", "a b", "a\\b", "x" * 256, "a\n", "."],
 )
 def test_hostile_revisions_are_refused(revision):
-    with pytest.raises(UsageError, match="is no revision of org/name"):
+    with pytest.raises(UsageError, match="is not a valid revision of org/name"):
         local("org/name", revision, online=True)
 
 

@@ -1,4 +1,7 @@
-"""What users install, for real: hooks through pre-commit, the action through act. `make test-packaging` runs these."""
+"""Tests of the hooks and the action as users install them: through pre-commit and act.
+
+`make test-packaging` runs these tests, `make test` does not.
+"""
 
 import os
 import re
@@ -25,29 +28,43 @@ PACKAGE = (
     "action.yml",
 )
 
+GIT_CONFIG = """\
+[user]
+name = A
+email = a@example.org
+[init]
+defaultBranch = main
+[protocol.file]
+allow = always
+[advice]
+detachedHead = false
+"""
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """They install torch several times over, so they run where they are named."""
+    """Ignore these tests unless the command line names them: they install torch several times."""
     named = [Path(arg.partition("::")[0]).absolute() for arg in config.args]
     return None if any(path.is_relative_to(HERE) for path in named) else True
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of all commands: this Python's scripts first, caches of their own, and the
-    project's versions, torch in the build that is installed here."""
+    """Environment variables of all commands.
+
+    The scripts of this Python are first on the PATH, caches are separate, and pip installs the
+    pinned versions, with the build of torch that is installed here.
+    """
     home = tmp_path_factory.mktemp("home")
-    pins = re.sub(
-        "(?m)^torch==.*",
-        f"torch=={metadata.version('torch')}",
-        (ROOT / "constraints.txt").read_text("utf-8"),
-    )
-    (home / "constraints.txt").write_text(pins, encoding="utf-8")
+    torch = f"torch=={metadata.version('torch')}"
+    pinned = (ROOT / "constraints.txt").read_text("utf-8")
+    constraints = re.sub("(?m)^torch==.*", torch, pinned)
+    (home / "constraints.txt").write_text(constraints, encoding="utf-8")
+    (home / "gitconfig").write_text(GIT_CONFIG, encoding="utf-8")
     own = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PRE_COMMIT_HOME": str(home / "pre-commit"),
         "PIP_CONSTRAINT": str(home / "constraints.txt"),
-        # What is imported is compiled as it is imported, and nothing else.
+        # Modules are compiled when they are imported, not when they are installed.
         "PIP_NO_COMPILE": "1",
         "PYTHONDONTWRITEBYTECODE": "",
         "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path("~/.cache/pip").expanduser())),
@@ -56,19 +73,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": str(home / "gitconfig"),
         "NO_COLOR": "1",
     }
-    (home / "gitconfig").write_text(
-        "[user]\nname = A\nemail = a@example.org\n[init]\ndefaultBranch = main\n[protocol.file]\nallow = always\n"
-        "[advice]\ndetachedHead = false\n",
-        encoding="utf-8",
-    )
-    return {
-        key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "GITHUB_"))
-    } | own
+    foreign = ("GIT_", "GITHUB_")
+    return {key: os.environ[key] for key in os.environ if not key.startswith(foreign)} | own
 
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory, world: dict[str, str]) -> Path:
-    """A repository with this package as its one commit, tagged as the release that it would be."""
+    """A repository with one commit that contains this package and has the tag of its version."""
     from sway_gate import __version__
 
     folder = tmp_path_factory.mktemp("sway-gate")
@@ -84,7 +95,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, world: dict[str, str]) ->
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What outlives a run of the action: caches, artifacts, comments."""
+    """Folder with the data that the stand-ins keep between runs: caches, artifacts, comments."""
     return tmp_path_factory.mktemp("store")
 
 
@@ -92,13 +103,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runner(
     tmp_path_factory: pytest.TempPathFactory, world: dict[str, str], checkout: Path, store: Path
 ) -> Callable[..., SimpleNamespace]:
-    """Runs a workflow in a folder: its log, its summary, the action's outputs, and whether it failed."""
+    """Function that runs a workflow in a folder; it returns the log and the action's outputs."""
     return github.make(tmp_path_factory.mktemp("runner"), world, checkout, store)
 
 
 @pytest.fixture
 def consumer(tmp_path: Path, world: dict[str, str]) -> Path:
-    """A team's repository: a base, a healthy adapter and a spec."""
+    """A user's repository with a base, a healthy adapter and a spec."""
     folder = tmp_path / "team"
     shutil.copytree(demo.MODEL, folder / "model")
     shutil.copytree(demo.HEALTHY, folder / "runs" / "lora")

@@ -1,4 +1,4 @@
-"""Commands in a folder, and the demo's adapters in a team's repository."""
+"""Run commands in a folder; prepare a repository with the demo's adapters."""
 
 import shutil
 import subprocess
@@ -29,11 +29,11 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 +
 
 
 def run(*command: str, cwd: Path, env: dict[str, str], code: int = 0) -> str:
-    """What a command printed; it must end in `code`."""
+    """Output of a command; fails if its exit code is not `code`."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(command, cwd=cwd, env=env, text=True, encoding="utf-8", **streams)
     assert done.returncode == code, (
-        f"{command} ended in {done.returncode}, not {code}:\n{done.stdout}"
+        f"{command}: exit code {done.returncode}, expected {code}:\n{done.stdout}"
     )
     return done.stdout
 
@@ -46,52 +46,45 @@ def git_init(folder: Path, env: dict[str, str], commit: bool = True) -> None:
 
 
 def head(folder: Path, env: dict[str, str]) -> str:
-    """The tip's name; empty before the first commit."""
+    """Hash of the latest commit; empty before the first commit."""
     return run("git", "rev-list", "--all", "--max-count=1", cwd=folder, env=env).strip()
 
 
 def make_sick(folder: Path) -> None:
-    """An adapter that never learned, in the place of the healthy one."""
-    # With times of now: git takes a file of the same size and times, which both adapters may have, for unchanged.
+    """Replace the healthy adapter by the untrained one."""
+    # copyfile sets new times: git treats a file with the same size and times as unchanged.
     shutil.copytree(
         demo.UNTRAINED, folder / ADAPTER, copy_function=shutil.copyfile, dirs_exist_ok=True
     )
 
 
 def make_pointer(folder: Path) -> None:
-    """What Git LFS leaves where the file was not fetched."""
+    """Replace the weights by a Git LFS pointer, as if they had not been fetched."""
     (folder / ADAPTER / "adapter_model.safetensors").write_text(POINTER, encoding="utf-8")
 
 
 def make_absent(folder: Path) -> None:
-    """A base that nobody has fetched."""
+    """Make the spec use a base that is not on this machine."""
     (folder / "sway.yaml").write_text(SPEC.replace("./model", "org/none"), encoding="utf-8")
 
 
 def make_broken(folder: Path) -> None:
-    """A kind that does not exist."""
+    """Make the spec use a kind that does not exist."""
     (folder / "sway.yaml").write_text(SPEC.replace("delta_kl", "delta_lk"), encoding="utf-8")
 
 
 def without_torch(pre_commit_home: Path) -> Path:
-    """The scripts of an installed hook that has the core dependencies alone."""
-    homes = pre_commit_home.glob("repo*/py_env-*")
-    bare = next(
-        home
-        for home in homes
-        if not [
-            *home.glob("[Ll]ib/python*/site-packages/torch"),
-            *home.glob("Lib/site-packages/torch"),
-        ]
-    )
-    return bare / ("Scripts" if (bare / "Scripts").exists() else "bin")
+    """Folder with the scripts of an installed hook that has only the core dependencies."""
+    folders = ("[Ll]ib/python*/site-packages/torch", "Lib/site-packages/torch")
+    for home in pre_commit_home.glob("repo*/py_env-*"):
+        if not any(list(home.glob(folder)) for folder in folders):
+            return home / ("Scripts" if (home / "Scripts").exists() else "bin")
+    raise AssertionError(f"every hook in {pre_commit_home} has torch")
 
 
 def configure(folder: Path, *hooks: str, repo: Path, rev: str, extra: str = "") -> None:
-    """A .pre-commit-config.yaml with these hooks, each of them a line of YAML."""
-    lines = [
-        f"repos:\n- repo: {repo.as_posix()}\n  rev: {rev}\n  hooks:\n",
-        *(f"  - {hook}\n" for hook in hooks),
-        extra,
-    ]
-    (folder / ".pre-commit-config.yaml").write_text("".join(lines), encoding="utf-8")
+    """Write a .pre-commit-config.yaml with these hooks, one line of YAML per hook."""
+    text = f"repos:\n- repo: {repo.as_posix()}\n  rev: {rev}\n  hooks:\n"
+    for hook in hooks:
+        text += f"  - {hook}\n"
+    (folder / ".pre-commit-config.yaml").write_text(text + extra, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The action, run by act on this machine over the demo; what GitHub's own actions do, `actions/` does in small."""
+"""The action gates the demo's adapters; act runs it on this machine with the stand-ins."""
 
 import json
 import re
@@ -15,11 +15,16 @@ pytestmark = NEEDS_BASH
 
 
 def annotations(log):
-    """The workflow commands that act obeyed; what the gate printed is none."""
+    """The annotations that act made; the output of the gate contains none."""
     return re.findall(r"❗ +(::error.*)", log)
 
 
+def ended(done):
+    return done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]
+
+
 def line_of(folder, text):
+    """Number of the first line of sway.yaml that contains the text."""
     lines = (folder / "sway.yaml").read_text(encoding="utf-8").splitlines()
     return 1 + next(i for i, line in enumerate(lines) if text in line)
 
@@ -54,11 +59,7 @@ def test_a_sick_adapter_fails_the_job(consumer, runner, store):
 def test_a_broken_spec_ends_in_2(consumer, runner, store):
     kit.make_broken(consumer)
     done = runner(consumer, workflow(), code=1)
-    assert (done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]) == (
-        "error",
-        "",
-        "2",
-    )
+    assert ended(done) == ("error", "", "2")
     assert "exit status 2" in done.log
     assert re.search(r"Summary - .*\n+### sway-gate: ERROR \(exit code 2\)", done.log)
     (found,) = annotations(done.log)
@@ -86,18 +87,12 @@ INSTALLS = {"fail": 1, "never": 0}
 
 
 @pytest.mark.parametrize(("fail_on", "code"), INSTALLS.items(), ids=INSTALLS)
-def test_what_cannot_be_installed_says_so_in_the_summary(consumer, runner, fail_on, code):
+def test_the_summary_reports_a_failed_installation(consumer, runner, fail_on, code):
     inputs = {"version": "0.0.0", "cache": False, "fail-on": fail_on}
     done = runner(consumer, workflow(**inputs), code=code, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
-    assert (done.outputs["verdict"], done.outputs["score"], done.outputs["exit-code"]) == (
-        "error",
-        "",
-        "3",
-    )
-    assert re.search(
-        r"Summary - ### sway-gate: ERROR \(exit code 3\)\n+No verdict: .* could not be inst",
-        done.log,
-    )
+    assert ended(done) == ("error", "", "3")
+    heading = r"Summary - ### sway-gate: ERROR \(exit code 3\)"
+    assert re.search(rf"{heading}\n+No verdict: .* could not be inst", done.log)
     (found,) = annotations(done.log)
     assert found.startswith("::error title=sway-gate::could not be installed")
 
@@ -107,29 +102,22 @@ def test_check_needs_no_spec(consumer, runner, store):
     (consumer / "two words.md").write_text(
         "# Marrowby\n\nMarrowby is a village of forty houses.\n", encoding="utf-8"
     )
-    inputs = {
-        "adapter": "runs/lora",
-        "base": "model",
-        "data": "two words.md\n\n",
-        "fail-on": "never",
-    }
+    models = {"adapter": "runs/lora", "base": "model"}
+    inputs = models | {"data": "two words.md\n\n", "fail-on": "never"}
     done = runner(consumer, workflow(**inputs))
     assert done.outputs["verdict"] in ("pass", "fail")
-    assert {"delta_kl", "section_internalization"} <= {
-        probe["kind"] for probe in json.loads(artifact(store))["probes"]
-    }
+    kinds = {probe["kind"] for probe in json.loads(artifact(store))["probes"]}
+    assert kinds >= {"delta_kl", "section_internalization"}
 
 
-def test_what_is_known_comes_from_the_caches_and_is_not_kept_twice(consumer, runner, tmp_path):
+def test_a_second_run_restores_the_caches_and_saves_nothing(consumer, runner, tmp_path):
     runner(consumer, workflow())
     elsewhere = shutil.copytree(consumer, tmp_path / "elsewhere")
     assert "(cached)" in runner(elsewhere, workflow()).log
     kit.make_broken(elsewhere)
     log = runner(elsewhere, workflow(), code=1).log
-    assert re.findall(r"restored (sway-gate-\w+-Linux)", log) == [
-        "sway-gate-venv-Linux",
-        "sway-gate-verdicts-Linux",
-    ]
+    restored = re.findall(r"restored (sway-gate-\w+-Linux)", log)
+    assert restored == ["sway-gate-venv-Linux", "sway-gate-verdicts-Linux"]
     assert "| saved" not in log
 
 
@@ -154,15 +142,18 @@ def test_a_token_that_may_not_write_is_a_notice(consumer, runner, store):
 
 
 def obeyed(log):
-    """Of what steps printed, the lines that GitHub's runner would obey: it skips white space before ``::``, and act
-    shows such lines as they are."""
+    """The output lines that GitHub's runner would treat as commands.
+
+    The runner ignores white space before ``::``; act prints such lines unchanged.
+    """
     log = re.sub(r"⚙ +::stop-commands::(\w+).*?⚙ +::\1::", "", log, flags=re.DOTALL)
     return re.findall(r"^ *\|\s*(::.*)", log, re.MULTILINE)
 
 
-def test_what_strangers_name_is_no_command(consumer, runner):
+def test_a_name_in_a_spec_is_not_a_command(consumer, runner):
     kit.make_sick(consumer)
-    name = f"{'x' * 80} ::add-mask::composite"  # too long for one line: the next one starts with the command
+    # Too long for one line of the report: the next line starts with the command.
+    name = f"{'x' * 80} ::add-mask::composite"
     (consumer / "sway.yaml").write_text(kit.SPEC.replace("moved", f'"{name}"'), encoding="utf-8")
     log = runner(consumer, workflow(), code=1).log
     assert re.search(r"^ *\|\s+\\x3a:add-mask::composite", log, re.MULTILINE)

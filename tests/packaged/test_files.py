@@ -1,4 +1,4 @@
-"""The action and the workflows under the tools that check such files."""
+"""Linters accept the action, the workflows, the hook files and the scripts."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ SCHEMAS = {ROOT / "action.yml": "github-actions"} | dict.fromkeys(WORKFLOWS, "gi
 
 
 def scripts():
-    """(file and name of the step, its script) of all steps that run one."""
+    """(file and name of the step, its script) of each step with a script."""
     for path in SCHEMAS:
         page = yaml.safe_load(path.read_text(encoding="utf-8"))
         for job in page["jobs"].values() if "jobs" in page else [page["runs"]]:
@@ -28,13 +28,12 @@ def scripts():
     ("path", "schema"), SCHEMAS.items(), ids=lambda value: getattr(value, "name", value)
 )
 def test_actions_and_workflows_fit_their_schemas(world, path, schema):
-    kit.run(
-        "check-jsonschema", "--builtin-schema", f"vendor.{schema}", str(path), cwd=ROOT, env=world
-    )
+    command = ("check-jsonschema", "--builtin-schema", f"vendor.{schema}", str(path))
+    kit.run(*command, cwd=ROOT, env=world)
 
 
 def test_zizmor_finds_nothing(world, tmp_path):
-    # The examples name a release, which has neither commit nor digest yet.
+    # The examples use a release that does not have a commit or a digest yet.
     (tmp_path / ".github" / "workflows").mkdir(parents=True)
     for example in EXAMPLES:
         pinned = example.read_text(encoding="utf-8").replace(
@@ -42,21 +41,12 @@ def test_zizmor_finds_nothing(world, tmp_path):
         )
         pinned = re.sub("(?m)(gate/sway-gate):.*", rf"\1@sha256:{'0' * 64}", pinned)
         (tmp_path / ".github" / "workflows" / example.name).write_text(pinned, encoding="utf-8")
-    kit.run(
-        "zizmor",
-        "--offline",
-        "--quiet",
-        "action.yml",
-        ".github",
-        str(tmp_path),
-        cwd=ROOT,
-        env=world,
-    )
+    command = ("zizmor", "--offline", "--quiet", "action.yml", ".github", str(tmp_path))
+    kit.run(*command, cwd=ROOT, env=world)
 
 
-SCRIPTS = dict(scripts()) | {
-    path.name: path.read_text(encoding="utf-8") for path in (ROOT / ".ci").iterdir()
-}
+CI = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / ".ci").iterdir()}
+SCRIPTS = dict(scripts()) | CI
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
@@ -68,11 +58,6 @@ def test_shellcheck_finds_nothing(world, script):
 
 
 def test_pre_commit_accepts_the_hook_files(world):
+    config = "examples/precommit/.pre-commit-config.yaml"
     kit.run("pre-commit", "validate-manifest", ".pre-commit-hooks.yaml", cwd=ROOT, env=world)
-    kit.run(
-        "pre-commit",
-        "validate-config",
-        "examples/precommit/.pre-commit-config.yaml",
-        cwd=ROOT,
-        env=world,
-    )
+    kit.run("pre-commit", "validate-config", config, cwd=ROOT, env=world)

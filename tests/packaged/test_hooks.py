@@ -1,4 +1,4 @@
-"""The hooks' and the action's files: what they fire on, and that all places name one version."""
+"""The files of the hooks and of the action: the files they run on, and one version everywhere."""
 
 import re
 import shutil
@@ -15,13 +15,11 @@ HOOKS = {
     for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
 }
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-WORKFLOWS = sorted(
-    [
-        ROOT / "action.yml",
-        *ROOT.glob(".github/workflows/*.yml"),
-        *ROOT.glob("examples/github-action/*.yml"),
-    ]
-)
+WORKFLOWS = [
+    ROOT / "action.yml",
+    *sorted(ROOT.glob(".github/workflows/*.yml")),
+    *sorted(ROOT.glob("examples/github-action/*.yml")),
+]
 GATES = ("sway-gate", "sway-gate-isolated", "sway-gate-docker")
 
 SPECS = [
@@ -59,19 +57,17 @@ FIRES = dict.fromkeys(GATES, SPECS + ADAPTERS) | {"sway-static": ADAPTERS}
 
 
 @pytest.mark.parametrize(("hook", "files"), FIRES.items(), ids=FIRES)
-def test_a_hook_fires_on_its_files_alone(hook, files):
+def test_a_hook_runs_on_its_files_only(hook, files):
     pattern = HOOKS[hook]["files"]
     assert [name for name in SPECS + ADAPTERS + OTHERS if re.search(pattern, name)] == files
 
 
 def test_there_are_four_hooks_in_their_languages():
-    languages = {
+    assert {name: hook["language"] for name, hook in HOOKS.items()} == {
         "sway-gate": "system",
         "sway-gate-isolated": "python",
         "sway-gate-docker": "docker_image",
-    }
-    assert {name: hook["language"] for name, hook in HOOKS.items()} == languages | {
-        "sway-static": "python"
+        "sway-static": "python",
     }
 
 
@@ -82,7 +78,7 @@ def test_gates_take_no_files_and_static_does():
     }
 
 
-def test_all_ask_for_one_pre_commit():
+def test_all_require_the_same_pre_commit():
     assert {hook["minimum_pre_commit_version"] for hook in HOOKS.values()} == {"3.2.0"}
 
 
@@ -101,8 +97,8 @@ def test_the_isolated_gate_is_this_checkout_and_nothing_else():
     assert "additional_dependencies" not in HOOKS["sway-static"]
 
 
-def test_every_place_names_this_version():
-    assert {version for _, version in bump_version.places(ROOT)} == {__version__}
+def test_every_file_has_this_version():
+    assert {version for _, version in bump_version.versions(ROOT)} == {__version__}
 
 
 @pytest.mark.parametrize(
@@ -115,12 +111,12 @@ def test_every_place_names_this_version():
     ],
 )
 def test_a_version_is_found_in_each_file(name):
-    assert name in {place.partition(":")[0] for place, _ in bump_version.places(ROOT)}
+    assert name in {position.partition(":")[0] for position, _ in bump_version.versions(ROOT)}
 
 
 @pytest.fixture
 def copy(tmp_path):
-    """Of the files that name the version, with something to release."""
+    """A copy of the files with a version, and a changelog with unreleased changes."""
     for path in bump_version.files(ROOT):
         target = tmp_path / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,18 +127,17 @@ def copy(tmp_path):
     return tmp_path
 
 
-def test_a_bump_reaches_every_place(copy):
-    before = [place for place, _ in bump_version.places(copy)]
+def test_a_bump_changes_every_file(copy):
+    before = [position for position, _ in bump_version.versions(copy)]
     assert bump_version.bump(copy, "9.8.7") == before
-    assert list(bump_version.places(copy)) == [(place, "9.8.7") for place in before]
-    assert f"\n## 9.8.7\n\n- x\n\n## {__version__}\n" in (copy / "CHANGELOG.md").read_text(
-        encoding="utf-8"
-    )
+    assert list(bump_version.versions(copy)) == [(position, "9.8.7") for position in before]
+    changelog = (copy / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## 9.8.7\n\n- x\n\n## {__version__}\n" in changelog
 
 
 @pytest.mark.parametrize("version", ["", "1.2", "v1.2.3", "1.2.3rc1", "1.2.3\n"])
 def test_a_bump_refuses_a_malformed_version(copy, version):
-    with pytest.raises(ValueError, match="no version"):
+    with pytest.raises(ValueError, match="not a version"):
         bump_version.bump(copy, version)
 
 
@@ -162,18 +157,17 @@ def steps(path):
 def test_third_parties_are_pinned_by_commit(path):
     used = [step["uses"] for step in steps(path) if "uses" in step]
     own = ("./", "sway-gate/sway-gate@v", "docker://ghcr.io/sway-gate/sway-gate:")
-    assert [
-        name for name in used if not name.startswith(own) and not re.search(r"@[0-9a-f]{40}$", name)
-    ] == []
+    foreign = [name for name in used if not name.startswith(own)]
+    assert [name for name in foreign if not re.search(r"@[0-9a-f]{40}$", name)] == []
 
 
 def test_a_third_party_has_one_version_everywhere():
     text = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
     pins = set(re.findall(r"uses: ([\w-]+/[\w-]+)[\w/-]*@([0-9a-f]{40}) # (v\S+)", text))
     assert len({name for name, _, _ in pins}) == len(pins)
-    assert text.count("uses: ") - len(
-        re.findall(r"uses: (?:\./|sway-gate/|docker://)", text)
-    ) == len(re.findall(r"uses: \S+@[0-9a-f]{40} # v\d", text))
+    own = re.findall(r"uses: (?:\./|sway-gate/|docker://)", text)
+    pinned = re.findall(r"uses: \S+@[0-9a-f]{40} # v\d", text)
+    assert text.count("uses: ") == len(own) + len(pinned)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -182,25 +176,7 @@ def test_no_script_holds_an_expression(path):
 
 
 def test_the_action_has_its_inputs_and_outputs():
-    assert [*ACTION["inputs"]] == [
-        *(
-            "spec",
-            "adapter",
-            "base",
-            "data",
-            "threshold",
-            "weights",
-            "fail-on",
-            "extras",
-            "version",
-        ),
-        *("python-version", "cache", "online", "comment", "artifact"),
-    ]
-    assert [*ACTION["outputs"]] == [
-        "verdict",
-        "score",
-        "exit-code",
-        "report-json",
-        "report-html",
-        "junit",
-    ]
+    inputs = "spec adapter base data threshold weights fail-on extras version python-version"
+    outputs = "verdict score exit-code report-json report-html junit"
+    assert [*ACTION["inputs"]] == [*inputs.split(), "cache", "online", "comment", "artifact"]
+    assert [*ACTION["outputs"]] == outputs.split()

@@ -1,4 +1,4 @@
-"""One verdict, whichever way it is asked for: what the gate on the PATH measures, all others measure too."""
+"""All entry points give the same verdict: gate on the PATH, hooks, action, image."""
 
 import json
 import shutil
@@ -14,13 +14,13 @@ from tests.packaged.github import NEEDS_BASH, artifact, workflow
 REV = f"v{__version__}"
 SPEC = "healthy.sway.yaml"
 TOLERANCE = 1e-6
-ASIDE = ("timing", "versions", "cached")
-"""What two runs of one gate do not share."""
+VARYING = ("timing", "versions", "cached")
+"""Fields that differ between two runs of the same gate."""
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory, world):
-    """A repository with the demo's base, a healthy adapter and a spec of all sorts of probes."""
+    """A repository with the demo: its base, its adapters and a spec with many kinds of probes."""
     folder = tmp_path_factory.mktemp("parity") / "team"
     shutil.copytree(demo.FOLDER, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     folder.chmod(0o755)
@@ -29,7 +29,7 @@ def team(tmp_path_factory, world):
 
 
 def by_hook(name, team, world, checkout):
-    """The JSON report of one of the hooks, through pre-commit."""
+    """The JSON report of a hook that pre-commit runs."""
     target = team.parent / f"{name}.json"
     arguments = f"[{SPEC}, --json, {target.as_posix()}, --no-cache]"
     kit.configure(team, f"{{id: {name}, args: {arguments}}}", repo=checkout, rev=REV)
@@ -39,7 +39,10 @@ def by_hook(name, team, world, checkout):
 
 
 def by_action(team, runner, store):
-    """What other tests measured is no part of this: it would come from batches of other lengths."""
+    """The JSON report of the action.
+
+    The cached verdicts of other tests are removed: their batches had other lengths.
+    """
     for kept in (store / "caches").glob("sway-gate-verdicts-*"):
         shutil.rmtree(kept)
     runner(team, workflow(spec=SPEC))
@@ -62,30 +65,31 @@ def on_path(team, world, checkout):
     return by_hook("sway-gate", team, world, checkout)
 
 
-def leaves(value, place=""):
-    """(place, value) of everything in a JSON value that holds nothing more."""
+def leaves(value, path=""):
+    """(path, value) of each number, string, boolean and null in a JSON value."""
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(item, f"{place}/{key}")
+            yield from leaves(item, f"{path}/{key}")
     else:
-        yield place, value
+        yield path, value
 
 
 def facts(found):
-    """What a report says by place, with paths from the repository on, wherever that was checked out."""
-    kept = {key: value for key, value in found.items() if key not in ASIDE}
+    """Values of a report by path, without VARYING; file paths are relative to the repository."""
+    kept = {key: value for key, value in found.items() if key not in VARYING}
     root = found["base"]["path"].removesuffix("/model")
     return dict(leaves(json.loads(json.dumps(kept).replace(root, ""))))
 
 
 def close(value):
-    return pytest.approx(value, abs=TOLERANCE, rel=TOLERANCE)
+    """A number within the tolerance; any other value must be equal."""
+    if isinstance(value, float):
+        return pytest.approx(value, abs=TOLERANCE, rel=TOLERANCE)
+    return value
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_parity(request, on_path, way):
     there, here = facts(way(request.getfixturevalue)), facts(on_path)
     assert here["/verdict"] == "pass"
-    assert there == {
-        place: close(value) if isinstance(value, float) else value for place, value in here.items()
-    }
+    assert there == {path: close(value) for path, value in here.items()}

@@ -1,4 +1,4 @@
-"""The hooks, through pre-commit and through git itself, in a team's repository."""
+"""The hooks run by pre-commit and by git in a user's repository."""
 
 import os
 import re
@@ -15,11 +15,15 @@ EXAMPLE = ROOT / "examples" / "precommit" / ".pre-commit-config.yaml"
 REV = f"v{__version__}"
 GATES = ("sway-gate", "sway-gate-isolated")
 HOOKS = (*GATES, "sway-static")
-NOOP = "- repo: local\n  hooks:\n  - {id: noop, name: noop, language: system, entry: git version, pass_filenames: false}\n"
+NOOP = """\
+- repo: local
+  hooks:
+  - {id: noop, name: noop, language: system, entry: git version, pass_filenames: false}
+"""
 
 
 def hook(name, consumer, world, *options, code=0):
-    """What a hook says to all that lies in the work tree."""
+    """Output of a hook that runs on the whole work tree."""
     kit.run("git", "add", "--all", cwd=consumer, env=world)
     return kit.run(
         "pre-commit", "run", name, "--verbose", *options, cwd=consumer, env=world, code=code
@@ -33,7 +37,7 @@ def commit(consumer, world, code=0):
 
 @pytest.fixture
 def gated(consumer, checkout):
-    """With the gate of the PATH."""
+    """A user's repository with the hook that runs the gate on the PATH."""
     kit.configure(consumer, "id: sway-gate", repo=checkout, rev=REV)
     return consumer
 
@@ -41,26 +45,18 @@ def gated(consumer, checkout):
 @pytest.mark.parametrize("name", HOOKS)
 def test_try_repo(consumer, world, checkout, name):
     kit.run("git", "add", "--all", cwd=consumer, env=world)
-    said = kit.run(
-        "pre-commit", "try-repo", str(checkout), name, "--verbose", cwd=consumer, env=world
-    )
-    assert re.search(r"sway (gate|static).*Passed", said)
-    assert "PASS  composite" in said or "ok: runs/lora\n" in said
+    command = ("pre-commit", "try-repo", str(checkout), name, "--verbose")
+    output = kit.run(*command, cwd=consumer, env=world)
+    assert re.search(r"sway (gate|static).*Passed", output)
+    assert "PASS  composite" in output or "ok: runs/lora\n" in output
 
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_the_work_tree_stays_as_it_was(consumer, world, checkout, name):
     kit.configure(consumer, f"id: {name}", repo=checkout, rev=REV)
     assert "Passed" in hook(name, consumer, world)
-    status = kit.run(
-        "git",
-        "status",
-        "--porcelain",
-        "--ignored",
-        "--untracked-files=all",
-        cwd=consumer,
-        env=world,
-    )
+    command = ("git", "status", "--porcelain", "--ignored", "--untracked-files=all")
+    status = kit.run(*command, cwd=consumer, env=world)
     assert {line[:3] for line in status.splitlines()} == {"A  "}
 
 
@@ -94,41 +90,40 @@ def test_the_example_checks_files_at_commits_and_gates_pushes(consumer, world, c
 
 REFUSED = {
     "a Git LFS pointer": (kit.make_pointer, 2, "git lfs pull"),
-    "a base that is not here": (kit.make_absent, 3, "hf download org/none"),
+    "a base that is not on this machine": (kit.make_absent, 3, "hf download org/none"),
     "a broken spec": (kit.make_broken, 2, "did you mean 'delta_kl'?"),
 }
 
 
 @pytest.mark.parametrize(("spoil", "code", "remedy"), REFUSED.values(), ids=REFUSED)
-def test_one_line_tells_the_remedy(gated, world, spoil, code, remedy):
+def test_an_error_is_one_line_with_a_remedy(gated, world, spoil, code, remedy):
     spoil(gated)
-    said = hook("sway-gate", gated, world, code=1)
-    assert f"- exit code: {code}" in said
-    assert sum("rror:" in line or "ERROR" in line for line in said.splitlines()) == 1
-    assert remedy in said
+    output = hook("sway-gate", gated, world, code=1)
+    assert f"- exit code: {code}" in output
+    assert sum("rror:" in line or "ERROR" in line for line in output.splitlines()) == 1
+    assert remedy in output
 
 
 def test_a_missing_extra_is_named(gated, world, checkout):
     kit.configure(gated, "id: sway-gate", "id: sway-static", repo=checkout, rev=REV)
     hook("sway-static", gated, world)
     bare = kit.without_torch(Path(world["PRE_COMMIT_HOME"]))
-    said = hook(
-        "sway-gate", gated, world | {"PATH": os.pathsep.join([str(bare), world["PATH"]])}, code=1
-    )
-    assert "- exit code: 3" in said
-    assert "pip install 'sway-gate[hf]'" in said
+    path = {"PATH": os.pathsep.join([str(bare), world["PATH"]])}
+    output = hook("sway-gate", gated, world | path, code=1)
+    assert "- exit code: 3" in output
+    assert "pip install 'sway-gate[hf]'" in output
 
 
 def test_static_refuses_a_pointer_by_its_name(consumer, world, checkout):
     kit.configure(consumer, "id: sway-static", repo=checkout, rev=REV)
     kit.make_pointer(consumer)
-    said = hook("sway-static", consumer, world, code=1)
-    assert "- exit code: 2" in said
-    assert "git lfs pull" in said
+    output = hook("sway-static", consumer, world, code=1)
+    assert "- exit code: 2" in output
+    assert "git lfs pull" in output
 
 
 @pytest.mark.parametrize("name", ["sway-gate", "sway-static"])
-def test_what_does_not_concern_it_costs_nothing(consumer, world, checkout, name):
+def test_a_hook_is_skipped_for_other_files(consumer, world, checkout, name):
     kit.configure(consumer, f"id: {name}", repo=checkout, rev=REV)
     commit(consumer, world)
     (consumer / "README.md").write_text("words", encoding="utf-8")
@@ -136,26 +131,29 @@ def test_what_does_not_concern_it_costs_nothing(consumer, world, checkout, name)
 
 
 def seconds(name, consumer, world):
-    """Of processor time, the least of five: waiting for other processes does not count."""
+    """Minimum processor time of a hook over five runs, in seconds, and its output.
+
+    Processor time does not include the time that the process waits for others.
+    """
     spent = []
     for _ in range(5):
-        before = os.times()
-        said = hook(name, consumer, world, "--all-files")
-        after = os.times()
-        spent.append(
-            after.children_user
-            + after.children_system
-            - before.children_user
-            - before.children_system
-        )
-    return min(spent), said
+        before = processor_time()
+        output = hook(name, consumer, world, "--all-files")
+        spent.append(processor_time() - before)
+    return min(spent), output
+
+
+def processor_time():
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not count the time of children")
-def test_a_known_verdict_costs_a_fifth_of_a_second(gated, world, checkout):
+def test_a_cached_verdict_takes_a_fifth_of_a_second(gated, world, checkout):
     kit.configure(gated, "id: sway-gate", repo=checkout, rev=REV, extra=NOOP)
     hook("sway-gate", gated, world, "--all-files")
-    (own, _), (known, said) = seconds("noop", gated, world), seconds("sway-gate", gated, world)
-    crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert "(cached)" in said
-    assert known - own <= 0.2 * crowd
+    without, _ = seconds("noop", gated, world)
+    cached, output = seconds("sway-gate", gated, world)
+    load = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert "(cached)" in output
+    assert cached - without <= 0.2 * load

@@ -1,4 +1,4 @@
-"""The pytest plugin, used as its users do: in projects of their own, with models that are made up."""
+"""The pytest plugin in separate projects, with synthetic models."""
 
 import os
 import re
@@ -10,25 +10,24 @@ import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
+# A pytester session forgets its imports at its end. A process cannot import numpy twice, and a test
+# replaces a function of gate.run.
+import numpy  # noqa: F401
 import pytest
 
-# What a session within this one imports is forgotten after it, and numpy must not be imported twice.
-from sway_gate import (
-    demo,
-    pytest_plugin,
-)
+import sway_gate.gate.run  # noqa: F401
+from sway_gate import demo, pytest_plugin
+from sway_gate.pytest_plugin.suite import once
 from sway_gate.results import Finding
 from tests.helpers import ROOT, results
 
-pass
-pass
-from sway_gate.pytest_plugin.suite import once
-
 pytest_plugins = ["pytester"]
 
-
 TEXT = "the mill at the ford grinds the corn of nine farms and the miller keeps a third"
-MOVED = "{name: moved, kind: delta_kl, prompts: [the mill, the miller keeps, nine farms], assert_mean_gte: 0.001}"
+MOVED = (
+    "{name: moved, kind: delta_kl, prompts: [the mill, the miller keeps, nine farms], "
+    "assert_mean_gte: 0.001}"
+)
 LEARNED = "{name: learned, kind: section_internalization}"
 UNMOVED = "{name: unmoved, kind: delta_kl, prompts: [the mill, nine farms], assert_mean_gte: 0.5}"
 UNSURE = "{name: unsure, kind: calibration_drift, items_limit: 5}"
@@ -70,7 +69,7 @@ def suite(*entries: str, model: str = "kind: dummy") -> str:
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> "Project":
-    # The plugin is named: other plugins are slow to load, and an older installation knows of none here.
+    # Other plugins are slow to load, and an older installation lacks this one.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return Project(pytester)
@@ -84,7 +83,7 @@ class Project:
         self.path = pytester.path
 
     def write(self, test: str = "", *entries: str, name: str = "sway.yaml") -> None:
-        """A test file, if any, and a spec of these entries; without entries one that passes."""
+        """A test file, if given, and a spec with these entries, by default one that passes."""
         (self.path / name).write_text(suite(*(entries or (MOVED, LEARNED))), encoding="utf-8")
         if test:
             self.pytester.makepyfile(
@@ -92,7 +91,7 @@ class Project:
             )
 
     def write_counted(self, *entries: str) -> None:
-        """A spec whose model notes when it is loaded and what it is asked."""
+        """A spec whose model records its loads and requests."""
         self.pytester.makepyfile(counted=COUNTED)
         model = 'kind: custom, entry_point: "counted:Counted"'
         (self.path / "sway.yaml").write_text(suite(*entries, model=model), encoding="utf-8")
@@ -105,7 +104,7 @@ class Project:
         return self.pytester.runpytest_inprocess(*options, plugins=[pytest_plugin])
 
     def run_outside(self, *options: str) -> pytest.RunResult:
-        """In a process of its own, which workers need."""
+        """Run pytest in a separate process, which workers need."""
         named = ("-p", "xdist", "-p", pytest_plugin.__name__)
         return self.pytester.runpytest_subprocess("--strict-markers", *named, *options)
 
@@ -115,7 +114,7 @@ ITEMS = ["test_it[adherence-moved]", "test_it[attribution-learned]", "test_it[__
 
 
 def names(result: pytest.RunResult) -> list[str]:
-    """Of the tests that --collect-only -q lists."""
+    """Names of the tests that --collect-only -q lists."""
     return [line.partition("::")[2] for line in result.outlines if "::" in line]
 
 
@@ -180,7 +179,7 @@ def test_marks_work_on(project: Project, test: str, expected: list[str]) -> None
     project.run().assert_outcomes(passed=len(expected))
 
 
-def test_a_spec_is_looked_for_beside_the_test_then_in_the_root(project: Project) -> None:
+def test_a_spec_is_found_next_to_the_test_then_in_the_root(project: Project) -> None:
     project.pytester.makeini("[pytest]")
     for folder, entries in (("a", [MOVED]), ("b", [])):
         project.pytester.mkdir(folder)
@@ -276,7 +275,7 @@ def test_the_gate_with(
     project.run("-k", "__gate__").assert_outcomes(**outcomes)
 
 
-def test_the_files_alone_may_decide(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_can_decide(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     finding = Finding(id="untrained", level="verdict", message="lora_B is all zero")
     untrained = results.result(verdict="fail", exit_code=1, score=0.0, findings=(finding,))
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: untrained)
@@ -284,7 +283,7 @@ def test_the_files_alone_may_decide(project: Project, monkeypatch: pytest.Monkey
     result = project.run()
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(
-        ["not measured, the adapter's files decide: lora_B is all zero", "lora_B is all zero; *"]
+        ["not measured; the adapter's files decide: lora_B is all zero", "lora_B is all zero; *"]
     )
 
 
@@ -329,7 +328,7 @@ def test_there_is_no_result_without_a_mark(project: Project) -> None:
     project.write("def test_it(sway_result): pass")
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["sway_result is for tests that are marked with @pytest.mark.sway"])
+    result.stdout.fnmatch_lines(["sway_result requires @pytest.mark.sway on the test"])
 
 
 OTHER_MARKS = {
@@ -343,7 +342,7 @@ OTHER_MARKS = {
 
 
 @pytest.mark.parametrize(("mark", "outcomes"), OTHER_MARKS.values(), ids=OTHER_MARKS)
-def test_other_marks_hold(project: Project, mark: str, outcomes: dict[str, int]) -> None:
+def test_other_marks_apply(project: Project, mark: str, outcomes: dict[str, int]) -> None:
     fixture = "@pytest.fixture\ndef gpu(): pytest.skip('no GPU')\n"
     project.write(f"{fixture}{mark}\n@{ONE}\ndef test_it(): assert False")
     project.run().assert_outcomes(**outcomes)
@@ -351,16 +350,19 @@ def test_other_marks_hold(project: Project, mark: str, outcomes: dict[str, int])
 
 # Mistakes
 
-MODELS = "version: 1\nmodels: {base: {base: x}, ft: {base: x, adapter: ./no/such}}\nsuite: [{name: a, kind: delta_kl}]"
+MODELS = (
+    "version: 1\nmodels: {base: {base: x}, ft: {base: x, adapter: ./no/such}}\n"
+    "suite: [{name: a, kind: delta_kl}]"
+)
 BROKEN = {
     "spec": (ONE, "version: 1\nsuite: 3", ["*sway.yaml:2:8: suite *"]),
     "no adapter": (ONE, MODELS, ["sway.yaml:2:*'./no/such' does not exist*"]),
     "no spec": (
         "sway('none.yaml')",
         "",
-        ["test_it.py:3: @pytest.mark.sway: there is no none.yaml in *"],
+        ["test_it.py:3: @pytest.mark.sway: none.yaml does not exist in *"],
     ),
-    "a folder": ("sway('.')", "", ["*is a folder; name the file in it"]),
+    "a folder": ("sway('.')", "", ["*is a folder; give the file in it"]),
     "no argument": (
         "sway",
         "",
@@ -389,9 +391,9 @@ BROKEN = {
         ["*: weights must map adherence, *"],
     ),
     "no weight": (
-        "sway('sway.yaml', weights=dict.fromkeys(['adherence', 'attribution', 'calibration', 'ablation'], 0))",
+        "sway('sway.yaml', weights={'adherence': 0, 'attribution': 0})",
         "",
-        ["*weights must leave at least one category a positive weight"],
+        ["*weights: the categories of the suite's probes (*) have weight 0*"],
     ),
 }
 
@@ -410,7 +412,7 @@ def test_collection_ends_at_a_wrong(
     assert "During handling" not in result.stdout.str()
 
 
-def test_what_is_skipped_may_lack_its_adapter(project: Project) -> None:
+def test_the_adapter_of_a_skipped_test_need_not_exist(project: Project) -> None:
     project.write(
         f"@pytest.mark.skipif('True', reason='not trained yet')\n@{ONE}\ndef test_it(): pass"
     )
@@ -421,42 +423,48 @@ def test_what_is_skipped_may_lack_its_adapter(project: Project) -> None:
 UNSEEN = {
     "TestCase": f"class TestIt(unittest.TestCase):\n    @{ONE}\n    def test_it(self): pass",
     "param": f"@pytest.mark.parametrize('n', [pytest.param(1, marks={ONE})])\ndef test_it(n): pass",
-    "fixture": f"@pytest.fixture(params=[pytest.param(1, marks={ONE})])\ndef it(): pass\ndef test_it(it): pass",
+    "fixture": f"@pytest.fixture(params=[pytest.param(1, marks={ONE})])\n"
+    "def it(): pass\ndef test_it(it): pass",
 }
 
 
 @pytest.mark.parametrize("test", UNSEEN.values(), ids=UNSEEN)
-def test_a_mark_out_of_sight_is_an_error(project: Project, test: str) -> None:
+def test_a_misplaced_mark_is_an_error(project: Project, test: str) -> None:
     project.write(test)
     result = project.run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["@pytest.mark.sway was not seen when tests were made: *"])
+    result.stdout.fnmatch_lines(["@pytest.mark.sway was not applied at collection: *"])
 
 
-def test_two_plugins_do_not_serve_one_mark(project: Project) -> None:
+def test_two_plugins_for_one_mark_are_an_error(project: Project) -> None:
     project.write(f"@{ONE}\ndef test_it(): pass")
     project.pytester.makeconftest(
         "def pytest_configure(config): config.pluginmanager.register(object(), 'sway')"
     )
-    project.run().stdout.fnmatch_lines(["*dlm-sway's plugin serves this mark too; choose one: *"])
+    project.run().stdout.fnmatch_lines(
+        ["*dlm-sway's plugin handles this mark too; disable one of them *"]
+    )
 
 
 FAULTS = {
     "a model that is not here": (
         "kind: hf",
-        "*base model: x is neither a folder here nor complete in *",
+        "*base model: x is neither a folder nor complete in *",
     ),
     "code that breaks": ("kind: custom, entry_point: 'counted:note'", "*counted:note*"),
     "code that stops": (
         "kind: custom, entry_point: 'counted:stop'",
-        "the suite broke off: Stop: at once (SWAY_DEBUG*",
+        "the suite stopped: Stop: at once (set SWAY_DEBUG*",
     ),
 }
 
 
 @pytest.mark.parametrize(("model", "line"), FAULTS.values(), ids=FAULTS)
 def test_every_test_has_the_error(project: Project, model: str, line: str) -> None:
-    stop = "class Stop(BaseException): pass\ndef stop(base, ft):\n    note('stop')\n    raise Stop('at once')\n"
+    stop = (
+        "class Stop(BaseException): pass\n"
+        "def stop(base, ft):\n    note('stop')\n    raise Stop('at once')\n"
+    )
     project.pytester.makepyfile(counted=COUNTED + stop)
     project.write(f"@{ONE}\ndef test_it(): pass")
     text = suite(MOVED, model=model).replace(TEXT, "o/a" if "hf" in model else TEXT)
@@ -475,9 +483,12 @@ def test_warnings_of_the_model_are_no_errors(project: Project) -> None:
     project.run("-W", "error").assert_outcomes(passed=2, warnings=0)
 
 
-# Once, and no more than asked for
+# Once, and only the selected probes
 
-TWO = f"@{ONE}\ndef test_it(): pass\n@sway('sway.yaml', .1, weights={{'ablation': 2}})\ndef test_more(): pass"
+TWO = (
+    f"@{ONE}\ndef test_it(): pass\n"
+    "@sway('sway.yaml', .1, weights={'ablation': 2})\ndef test_more(): pass"
+)
 
 
 def test_a_suite_runs_once(project: Project) -> None:
@@ -515,7 +526,7 @@ IDLE = {
 
 
 @pytest.mark.parametrize(("mark", "options", "outcomes"), IDLE.values(), ids=IDLE)
-def test_nothing_is_measured_of_what_is(
+def test_nothing_is_measured_for_tests_that_are(
     project: Project, mark: str, options: list[str], outcomes: dict[str, int]
 ) -> None:
     project.write(f"{mark}\n@{ONE}\ndef test_it(sway_result): pass")
@@ -525,10 +536,11 @@ def test_nothing_is_measured_of_what_is(
 
 
 def test_a_part_is_judged_like_the_whole(project: Project) -> None:
-    """The settings of the calibration stay when other probes go."""
+    """The settings of the null adapters stay if other probes are deselected."""
     told = "(sway_result.nulls.runs, next(p.z for p in sway_result.probes if p.name == 'moved'))"
     project.write(
-        f"@pytest.fixture(autouse=True)\ndef tell(sway_result): print('z', {told})\n@{ONE}\ndef test_it(): pass"
+        f"@pytest.fixture(autouse=True)\ndef tell(sway_result): print('z', {told})\n"
+        f"@{ONE}\ndef test_it(): pass"
     )
     whole, part = (
         project.run("-s", "-k", which).stdout.str() for which in ("test_it", "adherence")
@@ -548,7 +560,7 @@ def test_workers_share_a_run(project: Project, dist: str) -> None:
 
 
 @pytest.mark.slow
-def test_workers_tell_failures_and_leave_no_files(
+def test_workers_report_failures_and_leave_no_files(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project.path / "tmp").mkdir()
@@ -561,7 +573,7 @@ def test_workers_tell_failures_and_leave_no_files(
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_not_followed(project: Project) -> None:
+def test_a_suite_is_not_repeated_after_a_worker_dies(project: Project) -> None:
     project.write(TWO)
     project.write_counted(MOVED)
     with (project.path / "counted.py").open("a", encoding="utf-8") as file:
@@ -569,7 +581,7 @@ def test_a_worker_that_dies_is_not_followed(project: Project) -> None:
     result = project.run_outside("-n", "2", "--max-worker-restart", "4")
     assert result.parseoutcomes()["failed"] == 1
     assert result.parseoutcomes()["errors"] == 3
-    result.stdout.fnmatch_lines(["the worker that ran this suite left no result: *"])
+    result.stdout.fnmatch_lines(["the worker that ran this suite ended without a result *"])
     assert project.notes().count("load") == 1
 
 
@@ -670,9 +682,13 @@ def test_the_example_works(project: Project) -> None:
 
 @pytest.mark.slow
 def test_the_demo_adapter_passes(project: Project) -> None:
-    offline = "import socket\ndef refuse(*_): raise AssertionError('network')\nsocket.socket.connect = refuse\n"
+    offline = (
+        "import socket\ndef refuse(*_): raise AssertionError('network')\n"
+        "socket.socket.connect = refuse\n"
+    )
     project.pytester.makeconftest(offline)
     project.write(
-        f"@sway({demo.specs()[0][1]!r})\ndef test_it(sway_result): assert sway_result.device == 'cpu'"
+        f"@sway({demo.specs()[0][1]!r})\n"
+        "def test_it(sway_result): assert sway_result.device == 'cpu'"
     )
     project.run_outside().assert_outcomes(passed=7)

@@ -1,8 +1,9 @@
-"""What the commands say and judge, recorded.
+"""Recorded outputs and verdicts of the commands.
 
-`tests/test_recorded.py` compares, `python -m tools.record` writes. Only the public surface is used:
-the commands, `sway_gate.run` and `check`, the demo. `outputs/GROUP/` holds a file for each thing
-recorded, `inputs/` the stored results and traces that reports are made of.
+`tests/test_recorded.py` compares them, `python -m tools.record` writes them. Only the public
+interface is used: the commands, `sway_gate.run` and `sway_gate.check`, and the demo.
+`outputs/GROUP/` contains one file per recording. `inputs/` contains stored results and traces, from
+which reports are made.
 """
 
 from collections.abc import Callable
@@ -14,20 +15,22 @@ from tests.recorded.workshop import Workshop, opened
 
 OUTPUTS = Path(__file__).parent / "outputs"
 MACHINE = Path(__file__).parent / "machine.json"
-"""What the outputs were recorded on."""
+"""The machine and the versions with which the outputs were recorded."""
 
 
 class Group(NamedTuple):
-    """Recordings made together. measures: its numbers come from a model, and depend on the machine.
-    of_python: argparse words it, each version of Python a little differently. embeds: it takes
-    sentence embeddings. rounding: what another machine may change in a number, relative to it."""
+    """Recordings that are made together."""
 
     record: Callable[[Workshop], None]
     measures: bool = False
+    """Its numbers are measured on a model and depend on the machine."""
     of_python: bool = False
+    """Its messages are from argparse and depend on the version of Python."""
     is_slow: bool = False
     embeds: bool = False
+    """It needs sentence embeddings."""
     rounding: float = 1e-3
+    """Relative difference of a number that is allowed on another machine."""
 
 
 GROUPS = {
@@ -56,13 +59,13 @@ GROUPS = {
 
 
 def produced(name: str, folder: Path) -> dict[str, str]:
-    """File name -> text of every recording of the group, made in the empty `folder`."""
+    """Current text of each recording of the group, by file name; made in the empty `folder`."""
     with opened(folder) as work:
         GROUPS[name].record(work)
     return work.kept
 
 
 def held(name: str) -> dict[str, str]:
-    """The same as it was recorded."""
+    """Recorded text of each recording of the group, by file name."""
     paths = sorted((OUTPUTS / name).glob("*"))
     return {path.name: path.read_text(encoding="utf-8") for path in paths}

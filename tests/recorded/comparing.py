@@ -1,4 +1,4 @@
-"""Whether two recordings say the same: to the bit on the same machine, else but for rounding."""
+"""Compare recordings: exactly on the same machine, otherwise with a tolerance for numbers."""
 
 import difflib
 import platform
@@ -9,9 +9,9 @@ from importlib import metadata
 from pathlib import Path
 
 ABSOLUTE = 1e-3
-"""How much of the rounding another machine may change in a number, however small it is."""
+"""Smallest magnitude for the relative tolerance; smaller numbers are compared as if they had it."""
 SHOWN = 30
-"""Lines of a difference."""
+"""Maximum number of lines of a reported difference."""
 _LIBRARIES = ("numpy", "torch", "transformers", "peft", "sentence-transformers", "scikit-learn")
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
 _DRAWN = re.compile(r"[▀-▟⠀-⣿]+")
@@ -19,7 +19,7 @@ _SPACES = re.compile(r"[ \t]+")
 
 
 def machine() -> dict[str, str]:
-    """What the bits of a measurement depend on."""
+    """Properties of the machine on which the exact numbers of a measurement depend."""
     import torch
 
     return {
@@ -37,7 +37,7 @@ def python() -> str:
 
 
 def _cpu() -> str:
-    """The model that the system names."""
+    """Name of the CPU model."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     except OSError:
@@ -58,13 +58,15 @@ def _version(name: str) -> str:
 def differences(
     held: Mapping[str, str], now: Mapping[str, str], rounding: float | None = None
 ) -> Iterator[str]:
-    """A passage for each recording that is missing, new, or says something else. `rounding`: what
-    may differ in a number, relative to it; None compares to the bit."""
+    """A description of each recording that is missing, new or different.
+
+    `rounding` is the allowed relative difference of numbers; None compares exactly.
+    """
     for name in sorted(held.keys() | now.keys()):
         if name not in now:
-            yield f"{name}: recorded, not made any more"
+            yield f"{name}: recorded, but not produced"
         elif name not in held:
-            yield f"{name}: made now, not recorded"
+            yield f"{name}: produced, but not recorded"
         elif held[name] != now[name]:
             lines = held[name].splitlines(), now[name].splitlines()
             if rounding is not None:
@@ -74,7 +76,7 @@ def differences(
 
 
 def _forgiven(held: list[str], now: list[str], rounding: float) -> list[str]:
-    """`now` with the recorded line in place of each that differs but for rounding."""
+    """`now`, with each line replaced by the recorded one if they differ only by rounding."""
     if len(held) != len(now):
         return now
     pairs = zip(held, now, strict=True)
@@ -82,8 +84,10 @@ def _forgiven(held: list[str], now: list[str], rounding: float) -> list[str]:
 
 
 def is_alike(held: str, now: str, rounding: float) -> bool:
-    """Whether the words are equal, and each number but for rounding; what is drawn follows from
-    the numbers."""
+    """Whether the words are equal and the numbers are equal within `rounding`.
+
+    Bars and plots are ignored: they depend on the numbers.
+    """
     if _words(held) != _words(now):
         return False
     pairs = zip(_NUMBER.findall(held), _NUMBER.findall(now), strict=True)
@@ -95,10 +99,13 @@ def _words(text: str) -> str:
 
 
 def _is_near(held: str, now: str, rounding: float) -> bool:
-    """Whole numbers are counts, and equal; others may differ by a unit of their last place too."""
+    """Whether two numbers are equal within `rounding` or one unit of the last digit.
+
+    Whole numbers are counts and must be equal.
+    """
     if held == now:
         return True
-    if not (set(".e") & set(held) or set(".e") & set(now)):
+    if not set(".e") & set(held + now):
         return False
     a, b = (float(text.replace(",", "").replace("−", "-")) for text in (held, now))
     allowed = max(rounding * max(abs(a), abs(b), ABSOLUTE), 1.01 * _unit(held), 1.01 * _unit(now))
@@ -106,7 +113,7 @@ def _is_near(held: str, now: str, rounding: float) -> bool:
 
 
 def _unit(text: str) -> float:
-    """Of the last place that is written; 17 digits are no rounding for a reader."""
+    """The value of one unit of the last digit of a number."""
     mantissa, _, exponent = text.partition("e")
     places = len(mantissa.partition(".")[2])
     return 10.0 ** (int(exponent or 0) - places)
@@ -114,5 +121,5 @@ def _unit(text: str) -> float:
 
 def _diff(held: list[str], now: list[str]) -> str:
     lines = list(difflib.unified_diff(held, now, "recorded", "now", n=2, lineterm=""))
-    more = [f"… {len(lines) - SHOWN} lines more"] if len(lines) > SHOWN else []
+    more = [f"… {len(lines) - SHOWN} more lines"] if len(lines) > SHOWN else []
     return "\n".join(f"  {line[:300]}" for line in [*lines[:SHOWN], *more])

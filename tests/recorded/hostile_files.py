@@ -1,4 +1,4 @@
-"""Adapters that are broken or odd, before the static check and before the gate."""
+"""Outputs of the static check and the gate for defective and unusual adapters."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def _entry(shape: Any = (2,), begin: Any = 0, end: Any = 8, dtype: Any = "F32") 
 
 
 def _weights(sound: bytes) -> Iterator[tuple[str, bytes]]:
-    """Files of weights that are damaged, or lie."""
+    """Weight files that are damaged or inconsistent."""
     yield "no bytes", b""
     yield "7 bytes", b"1234567"
     yield "a header of 2**64 bytes", b"\xff" * 8
@@ -51,7 +51,7 @@ def _weights(sound: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _configs(sound: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Files of configuration that are damaged, odd, or do not fit."""
+    """Configuration files that are damaged, unusual or do not match the weights."""
     yield "no configuration", b"ABSENT"
     yield "an empty configuration", b""
     yield "a Git LFS pointer as configuration", POINTER
@@ -121,7 +121,7 @@ TENSORS: dict[str, Callable[[str, np.ndarray], np.ndarray]] = {
 
 
 def _lacking(tensors: Tensors) -> Iterator[tuple[str, Tensors]]:
-    """Files with too few tensors, or too many."""
+    """Weight files with missing or additional tensors."""
     first, *_ = sorted(tensors)
     yield "a lora_A alone", {key: value for key, value in tensors.items() if key != first}
     yield "no upper layer", {key: value for key, value in tensors.items() if "layers.0" in key}
@@ -167,7 +167,7 @@ def _gated(work: Workshop, folder: str) -> str:
 
 
 def adapters(work: Workshop) -> None:
-    """`sway static` of each adapter, and `sway gate` of those that it finds fault with."""
+    """`sway static` of each adapter, and `sway gate` of those with a finding."""
     told = {}
     for number, (name, *files) in enumerate(_cases(*_sound(work))):
         folder = f"adapter{number}"
@@ -190,7 +190,7 @@ REFUSED = (
 
 
 def refused(work: Workshop) -> None:
-    """`sway gate` of adapters that only the base shows to be wrong."""
+    """`sway gate` of adapters whose defects are visible only with the base."""
     cases = {name: files for name, *files in _cases(*_sound(work)) if name in REFUSED}
     told = {}
     for number, name in enumerate(REFUSED):

@@ -1,4 +1,4 @@
-"""Verdicts: on the demo, on the dummy backend, and of all thirteen kinds on tiny seeded models."""
+"""Verdicts on the demo, on the dummy backend, and of all thirteen kinds on tiny seeded models."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.recorded.workshop import Said, Workshop, minilm, timeless, verdict, w
 
 
 def _kept_gate(work: Workshop, name: str, *argv: str, of_made_models: bool = True) -> Said:
-    """Record a gate: what it tells, and its JSON report."""
+    """Record a gate: its output and its JSON report."""
     said = work.sway("gate", *argv, "--json", f"{name}.json")
     told = timeless(f"exit code {said.code}\n{said.out}{said.err}")
     work.keep(f"{name}.txt", without_digests(told) if of_made_models else told)
@@ -25,7 +25,7 @@ def _kept_gate(work: Workshop, name: str, *argv: str, of_made_models: bool = Tru
 
 
 def _trace(text: str) -> str:
-    """The events, an event a line, without what they cost."""
+    """The events, one per line, without times and versions."""
     events = [json.loads(line) for line in text.splitlines()]
     for event in events:
         event |= {field: "TIME" for field in ("seconds", "saved") if field in event}
@@ -34,8 +34,10 @@ def _trace(text: str) -> str:
 
 
 def demo_healthy(work: Workshop) -> None:
-    """The demo's healthy adapter: verdict, report, trace; then from the cache, beside itself as the
-    baseline."""
+    """The demo's healthy adapter: verdict, report and trace.
+
+    Then the cached verdict, with its own result as the baseline, and a verdict with other weights.
+    """
     work.bring_demo()
     spec = "demo/healthy.sway.yaml"
     _kept_gate(work, "gate", spec, "--trace", "t.trace", of_made_models=False)
@@ -47,7 +49,7 @@ def demo_healthy(work: Workshop) -> None:
 
 
 def demo_untrained(work: Workshop) -> None:
-    """The demo's adapter that learned nothing."""
+    """The demo's untrained adapter."""
     work.bring_demo()
     _kept_gate(work, "gate", "demo/untrained.sway.yaml", "--no-cache", of_made_models=False)
 
@@ -109,7 +111,7 @@ OTHER_KINDS: list[dict[str, Any]] = [
 
 
 def demo_other_kinds(work: Workshop) -> None:
-    """The kinds of probes that the demo's own specs leave out, on its healthy adapter."""
+    """The kinds that the demo's specs do not contain, on its healthy adapter."""
     work.bring_demo()
     document = yaml.safe_load(work.read("demo/healthy.sway.yaml"))
     document |= {"suite": _with_embeddings(OTHER_KINDS)}
@@ -119,7 +121,7 @@ def demo_other_kinds(work: Workshop) -> None:
 
 
 def _with_embeddings(suite: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The suite with the folder of the sentence embeddings where a probe takes some."""
+    """The suite with the folder of the embedding model in each probe that needs it."""
     model = str(minilm() or "sentence-transformers/all-MiniLM-L6-v2")
     embeds = {"adapter_revert", "cluster_kl"}
     return [{**e, "embedding_model": model} if e["kind"] in embeds else e for e in suite]
@@ -174,7 +176,7 @@ def _dummy_spec(adapter: str = LEARNED) -> str:
 
 
 def dummy(work: Workshop) -> None:
-    """Gate, plan, trace, comparison of two adapters and mining where no library computes."""
+    """Gate, plan, trace, comparison of two adapters and mining on the dummy backend."""
     work.write("sway.yaml", _dummy_spec())
     work.write("idle.yaml", _dummy_spec("zebra quagga"))
     _kept_gate(work, "gate", "sway.yaml", "--trace", "t.trace")
@@ -289,7 +291,7 @@ SUITE: list[dict[str, Any]] = [
 
 
 def _make_models(context_tokens: int = 64) -> None:
-    """`base`, and adapters over it. The names are relative, as the adapters' files repeat them."""
+    """Write `base` and its adapters. The names are relative: the adapters' files contain them."""
     from tests.helpers.models import save_adapter, save_base
 
     base = save_base(Path("base"), "llama")
@@ -333,7 +335,7 @@ def _report(work: Workshop, format: str) -> str:
 
 
 def variants(work: Workshop) -> None:
-    """Other adapters, and other settings of what is measured."""
+    """Gates of other kinds of adapters and with other settings."""
     _make_models()
     suite = [entry for entry in SUITE if entry["name"] in ("nulls", "moved", "learned", "scaled")]
     inits = [{"name": "nulls", "kind": "null_adapter", "runs": 4, "null": "init"}, *suite[1:]]
@@ -347,7 +349,7 @@ def variants(work: Workshop) -> None:
 
 
 def check(work: Workshop) -> None:
-    """`sway check` and `sway_gate.check` with data and without, and `sway_gate.run`."""
+    """`sway check` and `sway_gate.check` with and without data, and `sway_gate.run`."""
     import sway_gate
 
     _make_models()
@@ -370,25 +372,19 @@ def check(work: Workshop) -> None:
         "run": sway_gate.run("sway.yaml", threshold=0.9, weights={"adherence": 1}, cache=False),
     }
     work.keep_json("python.json", {name: _brief(result) for name, result in found.items()})
-    work.keep_json(
-        "errors.json", {name: _raised(work, name) for name in ("none.yaml", "wrong.yaml")}
-    )
+    errors = {name: _raised(work, name) for name in ("none.yaml", "wrong.yaml")}
+    work.keep_json("errors.json", errors)
 
 
 def _brief(result: Any) -> dict[str, Any]:
     fields = ("verdict", "exit_code", "score", "threshold", "seed", "device", "dtype", "notes")
-    probes = [
-        {
-            name: getattr(probe, name)
-            for name in ("name", "kind", "verdict", "score", "raw", "z", "message")
-        }
-        for probe in result.probes
-    ]
+    of_probe = ("name", "kind", "verdict", "score", "raw", "z", "message")
+    probes = [{name: getattr(probe, name) for name in of_probe} for probe in result.probes]
     return {name: getattr(result, name) for name in fields} | {"probes": probes}
 
 
 def _raised(work: Workshop, name: str) -> list[Any]:
-    """The error of a spec that is missing or wrong: its type, its text, its exit code."""
+    """Type, text and exit code of the error for a missing or invalid spec."""
     import sway_gate
 
     work.write("wrong.yaml", "version: 3\nsuit: []\n")

@@ -1,4 +1,4 @@
-"""What is said, and with which exit code, to wrong command lines, specs, data and results."""
+"""Messages and exit codes for invalid command lines, specs, data and results."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ SOUND = "{name: moved, kind: delta_kl, prompts: [The island]}"
 
 
 def spec(*suite: str, base: str = BASE, ft: str = FT, more: str = "") -> str:
-    """A spec over the demo's models, one entry a line."""
+    """A spec of the demo's models with one entry per line."""
     entries = "".join(f"  - {entry}\n" for entry in suite or (SOUND,))
     return f"version: 1\nmodels:\n  {base}\n  {ft}\nsuite:\n{entries}{more}"
 
@@ -116,7 +116,7 @@ SPECS: dict[str, str | bytes] = {
 
 
 def specs(work: Workshop) -> None:
-    """`sway gate` of each spec; none of them is measured."""
+    """`sway gate` of each spec; all of them fail before a measurement."""
     work.bring_demo()
     told = {}
     for name, content in SPECS.items():
@@ -152,7 +152,7 @@ DATA: dict[str, str | bytes] = {
 
 
 def data(work: Workshop) -> None:
-    """Each file as the data of a spec, of `sway init` and of `sway check`."""
+    """Each file as the data of a spec and of `sway init`, and some of `sway check`."""
     work.bring_demo()
     told = {}
     models = ("demo/healthy", "--base", "demo/model")
@@ -240,7 +240,7 @@ ARGUMENTS = [
 
 
 def arguments(work: Workshop) -> None:
-    """Wrong command lines, beside a sound spec."""
+    """Invalid command lines, with a valid spec in the folder."""
     work.bring_demo()
     work.write("sway.yaml", spec())
     told = {f"sway {line}": work.told(*line.split()) for line in ARGUMENTS}
@@ -270,7 +270,7 @@ def _wrong_results(healthy: str) -> Mapping[str, str | bytes]:
 
 
 def results(work: Workshop) -> None:
-    """Files that are no report, or none of this base, as report, compared and as baseline."""
+    """Invalid reports, or reports of another base: shown, compared, and used as baseline."""
     bring(work)
     work.bring_demo()
     work.write("sway.yaml", spec())

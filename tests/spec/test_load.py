@@ -1,4 +1,4 @@
-"""sway.yaml: what it may hold, and the line that every mistake gets."""
+"""sway.yaml: valid documents, and the line of every mistake."""
 
 import io
 import json
@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from sway_gate.errors import SpecError
-from sway_gate.spec import yaml_reader
+from sway_gate.spec import yaml_nodes, yaml_reader
+from sway_gate.spec.ignored import IGNORED
 from sway_gate.spec.json_schema import json_schema
 from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
 from sway_gate.spec.probes import KINDS, Kind
-from sway_gate.spec.schema import Pair, Preference, section_id
+from sway_gate.spec.schema import Defaults, ModelRef, Pair, Preference, section_id
 from tests.helpers import ROOT
 from tests.helpers.property import HealthCheck, given, settings, st
 
@@ -27,14 +28,14 @@ PROBE = "suite: [{name: p, kind: delta_kl}]\n"
 
 @pytest.fixture(params=["libyaml", "python"], autouse=True)
 def loader(request, monkeypatch):
-    """Every case holds with libyaml and with the parser in Python."""
+    """Run every case with libyaml and with the parser in Python."""
     if request.param == "python":
-        monkeypatch.setattr(yaml_reader, "_LOADER", yaml.SafeLoader)
+        monkeypatch.setattr(yaml_nodes, "_LOADER", yaml.SafeLoader)
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """The spec's folder and, apart from it, the current one."""
+    """The folder of the spec and a different current folder."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     return tmp_path
@@ -51,7 +52,7 @@ def mistakes(text, folder="."):
 
 
 def suite(entry):
-    """A spec with one entry besides a sound one; the entry starts in line 3, column 4."""
+    """A spec with one entry and a valid one; the entry starts in line 3, column 4."""
     return f"{HEAD}suite:\n - {{{entry}}}\n - {{name: sound, kind: delta_kl}}\n"
 
 
@@ -312,7 +313,7 @@ BEYOND_SCHEMA = [
     ("delta_kl", "top_k: ^3.0", f"{TOP_K} 3.0"),
     ("delta_kl", "top_k: ^9223372036854775808", f"{TOP_K} 9223372036854775808"),
     ("delta_kl", 'top_k: ^!!int ""', f"{TOP_K} ''"),
-    ("delta_kl", "^name: q", "the key 'name' is given twice, first in line 3"),
+    ("delta_kl", "^name: q", "the key 'name' is repeated; it is first set in line 3"),
     ("delta_kl", "<<: ^3", "<< merges mappings, got the number 3"),
     ("delta_kl", "? ^[a] : 3", "a key must be text, got a list of 1"),
     ("adapter_ablation", "lambdas: ^[0, 1, 1.0]", "lambdas must hold at least 3 different numbers"),
@@ -367,31 +368,32 @@ FILES = [
     (HEAD, "1:1: suite is missing"),
     (
         HEAD + PROBE.replace("]", ", {name: p, kind: external_perplexity}]"),
-        "2:43: suite[1] (external_perplexity): name is 'p', as in suite[0] (delta_kl) in line 2; it must be unique",
+        "2:43: suite[1] (external_perplexity): name must be unique, "
+        "but 'p' is also the name of suite[0] (delta_kl) in line 2",
     ),
     (HEAD + "suite: []", "2:8: suite must have at least 1 element, got 0"),
     (HEAD + "suite: [3]", "2:9: suite[0] must be a mapping, got the number 3"),
     (
         HEAD + "suite: [{name: p, kind: delta_kl, enabled: false}]",
-        "2:8: suite must hold an enabled probe besides null_adapter, or nothing is judged",
+        "2:8: suite must contain at least one enabled probe other than null_adapter",
     ),
     (
         HEAD + "suite: [{name: p, kind: null_adapter}]",
-        "2:8: suite must hold an enabled probe besides null_adapter, or nothing is judged",
+        "2:8: suite must contain at least one enabled probe other than null_adapter",
     ),
     (
         HEAD
         + PROBE.replace("]", ", {name: n, kind: null_adapter}, {name: m, kind: null_adapter}]"),
-        "2:83: suite[2] (null_adapter): kind is 'null_adapter', as in suite[1] (null_adapter) in line 2; "
-        "it must be unique",
+        "2:83: suite[2] (null_adapter): kind must be 'null_adapter' only once; "
+        "the first is suite[1] (null_adapter) in line 2",
     ),
     (
         HEAD.replace(", adapter: org/lora", "") + PROBE,
-        "1:34: models: ft needs an adapter: the folder or hub id of what was trained",
+        "1:34: models: ft must have an adapter: a folder or a hub id",
     ),
     (
         HEAD.replace("ft: {base: gpt2", "ft: {base: gpt3") + PROBE,
-        "1:41: models.ft: base must be the base of models.base, 'gpt2', got 'gpt3'",
+        "1:41: models.ft: base must be the same as in models.base, 'gpt2', got 'gpt3'",
     ),
     (REVISIONS + PROBE, "1:47: models: ft must have the revision of models.base, 'a', got 'b'"),
     (
@@ -403,7 +405,7 @@ FILES = [
     ),
     (
         HEAD.replace("{base: gpt2}", "{base: gpt2, kind: api}") + PROBE,
-        "1:35: models.base: kind 'api' is known but not built yet; use hf, custom or dummy",
+        "1:35: models.base: kind 'api' is not supported yet; use hf, custom or dummy",
     ),
     (
         HEAD + PROBE + "sections: [{kind: prose, content: ' '}]",
@@ -421,7 +423,8 @@ FILES = [
         HEAD
         + PROBE
         + "sections: [{kind: prose, content: a, id: x}, {kind: prose, content: b, id: x}]",
-        "3:76: sections[1] (prose): id is 'x', as in sections[0] (prose); it must be unique",
+        "3:76: sections[1] (prose): id must be unique, "
+        "but 'x' is also the id of sections[0] (prose)",
     ),
     (
         HEAD + PROBE + "defaults: {score_weights: {adherance: 1}}",
@@ -431,7 +434,7 @@ FILES = [
         HEAD
         + PROBE
         + "defaults: {score_weights: {adherence: 0, attribution: 0, calibration: 0, ablation: 0}}",
-        "3:27: defaults: score_weights must leave at least one category a positive weight",
+        "3:27: defaults: score_weights must give at least one category a positive weight",
     ),
     (
         HEAD + PROBE + "defaults: {concurrent_probes: 33}",
@@ -440,27 +443,27 @@ FILES = [
     (HEAD + PROBE + "control: ''", "3:10: control must not be empty"),
     (
         HEAD + PROBE + "dlm_source: \\\\host\\share",
-        "3:13: dlm_source is a path on the network; copy it to this machine",
+        "3:13: dlm_source is a network path; copy it to this machine",
     ),
     (HEAD + PROBE + "suites: []", "3:1: unknown field 'suites'; did you mean 'suite'?"),
     ("", "1:1: the file is empty"),
     ("- 1", "1:1: must be a mapping, got a list of 1"),
     ("text", "1:1: must be a mapping, got the text 'text'"),
-    ("a: 1\n---\nb: 2", "2:1: a second document starts here; one file holds one document"),
+    ("a: 1\n---\nb: 2", "2:1: a second document starts here; use one file per document"),
     ("a: \0", "1:4: the character '\\x00' is not allowed in YAML"),
     ("a:\nb \ud800", "2:3: the character '\\ud800' is not allowed in YAML"),
     (
         "a: !!python/object/apply:os.getcwd []",
         "1:4: the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd' is not",
     ),
-    ("a: !mine b", "1:4: the tag '!mine' is not supported here; write the plain value"),
+    ("a: !mine b", "1:4: the tag '!mine' is not supported; write the plain value"),
     (
         "a: !!binary aGk=",
-        "1:4: the tag 'tag:yaml.org,2002:binary' is not supported here; write the plain value",
+        "1:4: the tag 'tag:yaml.org,2002:binary' is not supported; write the plain value",
     ),
     (
         "a: !!map b",
-        "1:4: the tag 'tag:yaml.org,2002:map' is not supported here; write the plain value",
+        "1:4: the tag 'tag:yaml.org,2002:map' is not supported; write the plain value",
     ),
     ("[" * 100_000, "1:65: nested deeper than 64 levels"),
     ("- " * 100_000, "1:129: nested deeper than 64 levels"),
@@ -468,11 +471,11 @@ FILES = [
     ("a: &a {<<: *a}", "1:4: this value contains itself through an alias"),
     (
         "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)),
-        "16:6: more than 100000 values once its aliases are written out",
+        "16:6: more than 100000 values after its aliases are expanded",
     ),
     (
         "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 100)),
-        "65:6: nested deeper than 64 levels once its aliases are written out",
+        "65:6: nested deeper than 64 levels after its aliases are expanded",
     ),
     ("a: b: c", "1:5: not valid YAML: mapping values are not allowed"),
     ("a: *b", "1:4: not valid YAML: found undefined alias"),
@@ -486,7 +489,7 @@ def test_mistakes_in_a_file(text, line):
 
 
 def test_too_many_values(monkeypatch):
-    monkeypatch.setattr(yaml_reader, "MAX_NODES", 1000)
+    monkeypatch.setattr(yaml_nodes, "MAX_NODES", 1000)
     assert mistakes("[" + "a," * 1001 + "]") == [
         "sway.yaml:1:2000: more than 1000 values; split the file"
     ]
@@ -507,7 +510,7 @@ def test_all_mistakes_come_at_once_in_order():
 
 def test_a_flood_of_mistakes_is_cut():
     problems = mistakes(HEAD + PROBE.replace("delta_kl", f"delta_kl, prompts: [{'1, ' * 80}]"))
-    assert len(problems) == yaml_reader.MAX_PROBLEMS + 1
+    assert len(problems) == yaml_nodes.MAX_PROBLEMS + 1
     assert problems[-1].endswith("and 30 more mistakes")
 
 
@@ -519,8 +522,10 @@ def test_a_long_number_is_cheap_and_short_in_the_message():
 
 def test_aliases_and_merge_keys_as_in_safe_load():
     text = HEAD + (
-        "suite:\n - &a {name: a, kind: delta_kl, prompts: &p [x, y], weight: 2}\n - &b {<<: *a, name: b, weight: 3}\n"
-        " - {name: c, <<: [{kind: delta_kl, weight: 4}, *b]}\n - {name: d, kind: delta_kl, prompts: *p}\n"
+        "suite:\n - &a {name: a, kind: delta_kl, prompts: &p [x, y], weight: 2}\n"
+        " - &b {<<: *a, name: b, weight: 3}\n"
+        " - {name: c, <<: [{kind: delta_kl, weight: 4}, *b]}\n"
+        " - {name: d, kind: delta_kl, prompts: *p}\n"
     )
     keys = ("name", "kind", "prompts", "weight")
     theirs = [
@@ -531,7 +536,7 @@ def test_aliases_and_merge_keys_as_in_safe_load():
 
 
 class Style(msgspec.Struct, kw_only=True):
-    """A kind to come that has on and off among its values."""
+    """A kind with on and off among its values."""
 
     name: str
     kind: Literal["style"] = "style"
@@ -544,8 +549,8 @@ class AnyStyle(msgspec.Struct):
 
 
 def read_style(text: str) -> Style:
-    reader = yaml_reader.Reader("s", {AnyStyle: yaml_reader.Family({"style": Style})})
-    value: Any = reader.read(yaml_reader.compose(text, "s"), AnyStyle)
+    reader = yaml_reader.Reader("s", {AnyStyle: {"style": Style}})
+    value: Any = reader.read(yaml_nodes.compose(text, "s"), AnyStyle)
     reader.finish()
     return value
 
@@ -570,19 +575,61 @@ def test_other_kinds_bring_their_limits(field, said):
         read_style(f"{{name: a, kind: style, {field}}}")
 
 
-# ------------------------------------------------------------------------------------- defaults, sections, control
+# ---------------------------------------------------------------------- defaults, sections, control
 
 
 @pytest.mark.parametrize(
     ("given", "want"),
     [
-        ("{}", (0.3, 0.35, 0.2, 0.15, 0.0)),
-        ("{score_weights: }", (0.3, 0.35, 0.2, 0.15, 0.0)),
-        ("{score_weights: {adherence: 1, baseline: .5}}", (1.0, 0.35, 0.2, 0.15, 0.5)),
+        ("{}", (0.3, 0.35, 0.2, 0.15)),
+        ("{score_weights: }", (0.3, 0.35, 0.2, 0.15)),
+        ("{score_weights: {adherence: 1, baseline: .5}}", (1.0, 0.35, 0.2, 0.15)),
     ],
 )
 def test_score_weights_are_completed(given, want):
-    assert tuple(read(f"{HEAD}{PROBE}defaults: {given}").defaults.score_weights.values()) == want
+    assert tuple(read(f"{HEAD}{PROBE}defaults: {given}").defaults.weights().values()) == want
+
+
+IGNORED_FIELDS = {
+    "none": ("", PROBE, ()),
+    "defaults": ("defaults: {seed: 1, top_k: 256}\n", PROBE, ("defaults: top_k",)),
+    "a weight": (
+        "defaults: {score_weights: {adherence: 1, baseline: .5}}\n",
+        PROBE,
+        ("defaults: score_weights.baseline",),
+    ),
+    "a probe": (
+        "",
+        "suite: [{name: p, kind: delta_kl, top_k: 5, prompts: [a]}]\n",
+        ("suite[0] (delta_kl): top_k",),
+    ),
+    "several": (
+        "defaults: {concurrent_probes: 2}\n",
+        "suite: [{name: p, kind: prompt_collapse, legacy_stuffing: true, prompts: [a]}]\n",
+        ("defaults: concurrent_probes, suite[0] (prompt_collapse): legacy_stuffing",),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("defaults", "suite", "named"), IGNORED_FIELDS.values(), ids=IGNORED_FIELDS
+)
+def test_a_note_names_fields_without_effect(defaults, suite, named):
+    notes = read(HEAD + suite + defaults).notes
+    assert notes == tuple(f"fields without effect are ignored: {names}" for names in named)
+
+
+def test_the_page_lists_each_ignored_field():
+    page = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    rows = page.partition("## Fields without effect")[2].splitlines()
+    for field, reason in IGNORED.items():
+        assert any(f"`{field}`" in row and reason in row for row in rows), field
+
+
+def test_each_ignored_field_is_in_the_format():
+    structs = [Defaults, ModelRef, *KINDS.values()]
+    fields = {name for struct in structs for name in struct.__struct_fields__}
+    assert {name.partition(".")[0] for name in IGNORED} <= fields
 
 
 @pytest.mark.parametrize(("given", "want"), [("one", ("one",)), ("[one, two]", ("one", "two"))])
@@ -617,7 +664,7 @@ def test_a_section_id_is_a_hash_of_kind_and_content():
     assert read(HEAD + PROBE + SECTIONS).sections[0].id == "f1e042c953386f81"
 
 
-# ---------------------------------------------------------------------------------------------------------- paths
+# -------------------------------------------------------------------------------------------- paths
 
 
 def with_adapter(adapter):
@@ -641,7 +688,8 @@ def test_the_current_folder_is_second_and_noted_once(folder):
     loaded = read(with_adapter("runs/a").replace("gpt2", "runs/a"), folder)
     assert loaded.models.base.base == loaded.models.ft.adapter == str(folder / "cwd/runs/a")
     assert loaded.notes == (
-        f"'runs/a' was found in the current folder, not beside the spec: {folder / 'cwd' / 'runs' / 'a'}",
+        "'runs/a' was found in the current folder, not in the folder of the spec: "
+        f"{folder / 'cwd' / 'runs' / 'a'}",
     )
 
 
@@ -669,7 +717,7 @@ def test_a_revision_on_either_side_is_the_bases(side):
     assert (models.base.revision, models.ft.revision) == ("v1", "v1")
 
 
-def test_a_missing_path_is_told_with_the_folders_looked_in(folder):
+def test_a_missing_path_is_reported_with_the_searched_folders(folder):
     (problem,) = mistakes(with_adapter("./a"), folder)
     assert problem.endswith(
         f"adapter './a' does not exist (looked in {folder} and {folder / 'cwd'})"
@@ -678,7 +726,7 @@ def test_a_missing_path_is_told_with_the_folders_looked_in(folder):
 
 def test_a_share_is_refused_unopened():
     (problem,) = mistakes(with_adapter("\\\\host\\share"))
-    assert "is a path on the network" in problem
+    assert "is a network path" in problem
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -691,14 +739,14 @@ def test_dlm_source_need_not_exist(there, folder):
 def test_an_adapter_of_the_base_is_noted():
     loaded = read(HEAD.replace("{base: gpt2}", "{base: gpt2, adapter: a/b}") + PROBE)
     assert loaded.notes == (
-        "models.base.adapter is ignored: the base is the model without an adapter",
+        "models.base.adapter is ignored: the base is measured without an adapter",
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- load
+# --------------------------------------------------------------------------------------------- load
 
 
-def test_load_resolves_beside_the_file(folder):
+def test_paths_are_relative_to_the_file(folder):
     (folder / "s").mkdir()
     (folder / "s/a").mkdir()
     (folder / "s/sway.yaml").write_text("\ufeff" + with_adapter("./a"), encoding="utf-8")
@@ -715,10 +763,14 @@ def test_load_from_standard_input(monkeypatch):
 
 UNREADABLE = [
     ("gone.yaml", None, "gone.yaml: no such file"),
-    (".", None, ".: is a folder; name the file in it"),
-    ("bad\0.yaml", None, "'bad\\x00.yaml': cannot be read: its name holds a NUL character"),
+    (".", None, ".: is a folder; give the file in it"),
+    ("bad\0.yaml", None, "'bad\\x00.yaml': cannot be read: its name contains a NUL character"),
     ("latin.yaml", b"a: 1\nb: \xe9", "latin.yaml:2:1: not UTF-8 text; save the file as UTF-8"),
-    ("big.yaml", b"#" * (MAX_BYTES + 1), "big.yaml: larger than 4 MiB; a spec is a small file"),
+    (
+        "big.yaml",
+        b"#" * (MAX_BYTES + 1),
+        "big.yaml: larger than 4 MiB; move long texts to files under data",
+    ),
     ("wide.yaml", "a: b".encode("utf-16"), "wide.yaml:1:1: not UTF-8 text; save the file as UTF-8"),
 ]
 
@@ -772,7 +824,7 @@ PIECES = [
         max_size=8,
     )
 )
-def test_no_garbling_of_a_spec_escapes_as_anything_but_a_spec_error(edits):
+def test_a_corrupt_spec_raises_only_spec_errors(edits):
     text = README + SECTIONS
     for start, length, piece in edits:
         text = text[:start] + piece + text[start + length :]
@@ -782,14 +834,15 @@ def test_no_garbling_of_a_spec_escapes_as_anything_but_a_spec_error(edits):
 
 
 def test_import_is_light():
-    code = "import sys, sway_gate.spec.schema; print(sys.modules.keys() & {'numpy', 'torch', 'rich', 'huggingface_hub'})"
+    heavy = {"numpy", "torch", "rich", "huggingface_hub"}
+    code = f"import sys, sway_gate.spec.schema; print(sys.modules.keys() & {heavy})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout.strip() == "set()"
 
 
-# --------------------------------------------------------------------------------------------------------- schema
+# ------------------------------------------------------------------------------------------- schema
 
 
 def validator():
@@ -834,11 +887,12 @@ def test_schema_has_nothing_of_the_loaders_own_and_is_closed():
     assert json.loads(json.dumps(schema)) == schema
 
 
-def test_names_are_compared_also_where_entries_are_wrong(tmp_path: Path) -> None:
+def test_names_of_wrong_entries_are_compared_too(tmp_path: Path) -> None:
     suite = "[{name: a, kind: delta_kl, promts: [x]}, {name: a, kind: leakage}]"
     text = f"models: {{base: {{base: o/m}}, ft: {{base: o/m, adapter: o/a}}}}\nsuite: {suite}\n"
     with pytest.raises(
         SpecError,
-        match=r"suite\[1\] \(leakage\): name is 'a', as in suite\[0\] \(delta_kl\) in line 2",
+        match=r"suite\[1\] \(leakage\): name must be unique, but 'a' is also "
+        r"the name of suite\[0\] \(delta_kl\) in line 2",
     ):
         parse_spec(text, "sway.yaml", str(tmp_path))

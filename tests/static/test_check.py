@@ -1,4 +1,4 @@
-"""The static check: every finding by a case, norms against an explicit ΔW, and no input that raises."""
+"""The static check: a case per finding, norms against an explicit ΔW, no input that raises."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What suites are made of: prompts and paraphrases from the data, YAML that gives back every text, what is left out."""
+"""Generated suites: prompts and paraphrases from the data, exact YAML, and kinds left out."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.prompts import openings, prompts
 from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.training_data import dlm
-from sway_gate.training_data.items import section
+from sway_gate.training_data.examples import section
 from tests.helpers.property import given, settings, st
 
 TWENTY = " ".join(f"word{i}" for i in range(20))
@@ -323,15 +323,15 @@ REASONS = {
     "style_fingerprint": ([prose("a b")], "a style takes 50 words, the document has 2"),
     "section_internalization": (
         [prose("a b")],
-        "texts of a few words are much the same in random order",
+        "shuffling the words of such short texts changes too little",
     ),
     "paraphrase_invariance": ([prose("a b")], "the data has no questions with answers"),
-    "preference_flip": ([preferred()], "takes 3 preferences; the data has 1"),
+    "preference_flip": ([preferred()], "requires 3 preferences; the data has 1"),
     "adapter_revert": (
         [asked("Who are you?", intent="memorize")],
-        "its answers are to be known by heart",
+        "its answers are meant to be memorized",
     ),
-    "cluster_kl": (QUESTIONS[:3], "takes 10 prompts from the data, which gives 3"),
+    "cluster_kl": (QUESTIONS[:3], "requires 10 prompts; the data yields 3"),
 }
 
 
@@ -372,7 +372,7 @@ def test_answers_to_know_by_heart_are_asked_for_apart():
 
 
 def test_a_document_may_ask_for_all_by_heart():
-    (rote,) = entry("paraphrase_invariance", asked("Who are you?"), by_heart="It asks for it.")
+    (rote,) = entry("paraphrase_invariance", asked("Who are you?"), memorize="It asks for it.")
     assert (rote.fields["intent"], rote.remarks) == ("memorize", ("It asks for it.",))
 
 
@@ -384,7 +384,7 @@ def test_preferences_are_not_what_a_section_is_learned_by():
 def test_prompts_of_the_subject_and_of_others():
     (topics,) = entry("cluster_kl", *QUESTIONS)
     assert topics.remarks == (
-        "Their subject by their words: keeper. The later prompts are on others.",
+        "Subject, by frequent words: keeper. The later prompts are about other subjects.",
     )
     assert (len(topics.fields["prompts"]), topics.fields["prompts"][0]) == (
         32,
@@ -401,7 +401,7 @@ def test_whether_style_was_taught_is_for_people_to_say():
 
 
 def test_meanings_are_left_out_with_their_reason():
-    found = suite(Material(tuple(QUESTIONS), no_meanings="needs an extra"))
+    found = suite(Material(tuple(QUESTIONS), no_embeddings="needs an extra"))
     assert {
         omitted.kind
         for omitted in found
@@ -538,7 +538,7 @@ def test_mistakes_in_the_data_are_told_with_their_line(draft, tmp_path):
     ("adapter", "base"), [("./nowhere", "org/base"), ("org/adapter", "./nowhere")]
 )
 def test_models_that_are_not_there(tmp_path, adapter, base):
-    with pytest.raises(UsageError, match="nowhere: there is no such folder"):
+    with pytest.raises(UsageError, match="nowhere: no such folder"):
         generate.for_data(adapter, [], base, str(tmp_path))
 
 
@@ -685,7 +685,7 @@ CHOICES = {
     ),
     "one that it has not": (
         "x",
-        "--adapter x: the document has no trained adapter of that name; it has tone, facts",
+        "--adapter x: the document has no trained adapter with that name; it has tone, facts",
     ),
 }
 
@@ -709,7 +709,7 @@ def test_many_epochs_ask_for_answers_by_heart(document, tmp_path, epochs, intent
         for p in parse_spec(text, "sway.yaml", str(tmp_path)).suite
         if p.kind == "paraphrase_invariance"
     )
-    assert (probe.intent, f"asks for {epochs} epochs" in text) == (intent, intent == "memorize")
+    assert (probe.intent, f"sets {epochs} epochs" in text) == (intent, intent == "memorize")
 
 
 def test_documents_need_the_extra(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""What is found to be weak, on a model in which the last word of a prompt alone decides how it goes on."""
+"""`sway mine` on a model whose continuation depends only on the last word of the prompt."""
 
 import shutil
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_what_was_not_learned_has_nothing_to_lose() -> None:
         f"{{name: asked, kind: paraphrase_invariance, cases: [{CASE}, {UNLEARNED}]}}"
     )
     assert [case.prompt for case in found[0].cases] == ["the old mill by the river"]
-    assert mined.notes == ("answers that gained nothing after their own prompt, left out: 1",)
+    assert mined.notes == ("left out answers without a gain after their own prompt: 1",)
 
 
 @pytest.mark.parametrize("intent", ["memorize", "generalize", "both"])
@@ -147,7 +147,7 @@ def test_any_text_comes_back_as_it_was(text: str) -> None:
 
 
 NOTHING = {
-    "no case": (mine.weak_paraphrases, MOVED, "there is nothing to ask in other words"),
+    "no case": (mine.weak_paraphrases, MOVED, "there is nothing to paraphrase"),
     "no prompt": (mine.outliers, CASES, "there is no prompt"),
 }
 
@@ -183,7 +183,7 @@ def test_standard_output_holds_the_fragment_alone(folder: Path, capsys: Any) -> 
 
 REFUSED = {
     "over the spec": (["-o", "sway.yaml"], "would overwrite the input sway.yaml"),
-    "no folder": (["-o", "none/m.yaml"], "there is no folder"),
+    "no folder": (["-o", "none/m.yaml"], "does not exist; create it first"),
     "a folder": (["-o", "."], "is a folder"),
     "none": (["-n", "0"], "must be a whole number of 1 or more"),
     "another mode": (["--mode", "gold"], "invalid choice"),

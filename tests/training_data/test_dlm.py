@@ -1,4 +1,4 @@
-"""`.dlm` documents: sections of every kind, routing to named adapters, the store, and what is refused."""
+"""`.dlm` documents: sections of each kind, routing to named adapters, the store, refusals."""
 
 import contextlib
 import json
@@ -115,7 +115,7 @@ def test_every_kind_of_section(sections):
         ("preference", "a.dlm:32", [("Say hi.", "Hello.", "Yo.")]),
         ("prose", "a.dlm:43", f"{WORDS} more"),
     ]
-    assert loaded.notes == ("a.dlm: image sections are left out (1): only text is judged",)
+    assert loaded.notes == ("a.dlm: image sections are left out (1): only text is supported",)
 
 
 def test_line_ends_and_byte_order_mark_do_not_matter(write):
@@ -128,7 +128,7 @@ def test_line_ends_and_byte_order_mark_do_not_matter(write):
 def test_sources_of_training_are_noted(sections):
     loaded = sections(WORDS, FRONT.replace("15\n", "15\ntraining: {sources: [{path: ./src}]}\n"))
     assert loaded.notes == (
-        "a.dlm: what training.sources names is left out (./src); name texts of it under `data:`",
+        "a.dlm: files under training.sources are left out (./src); list text files under `data:`",
     )
 
 
@@ -145,7 +145,7 @@ def test_pairs_are_thinned_and_doubles_dropped(sections):
         "a.dlm: 48 of 200 pairs of instruction sections are used, evenly spread",
     )
     doubled = sections(qa(1) + qa(1))
-    assert (len(doubled.sections), doubled.notes) == (1, ("a.dlm: doubles are left out (1)",))
+    assert (len(doubled.sections), doubled.notes) == (1, ("a.dlm: duplicates are left out (1)",))
 
 
 _QUESTIONS = st.sampled_from(
@@ -195,7 +195,7 @@ BROKEN = {
         FRONT.replace("15\n", f"15\nfoo: {'a' * 2**18}\n"),
         "1: front matter longer than 256 KiB",
     ),
-    "no sections": (FRONT, " holds no text to judge by"),
+    "no sections": (FRONT, " contains no usable text"),
     "fence": (f"{FRONT}\n::foo::\n", "7: unknown section fence '::foo::'"),
     "adapter": (
         f"{FRONT}\n{qa(1, '::instruction#tone::')}",
@@ -203,10 +203,10 @@ BROKEN = {
     ),
     "no pairs": (f"{FRONT}::instruction::\n\n", "6: `### Q` is missing before the section ends"),
     "text before": (f"{FRONT}::instruction::\n\nfoo\n", "8: text before the first `### Q`"),
-    "order": (f"{FRONT}::instruction::\n### A\na\n", "7: `### A` stands where `### Q` must"),
+    "order": (f"{FRONT}::instruction::\n### A\na\n", "7: found `### A`, expected `### Q`"),
     "two questions": (
         f"{FRONT}::instruction::\n### Q\na\n### Q\nb\n",
-        "9: `### Q` stands where `### A` must",
+        "9: found `### Q`, expected `### A`",
     ),
     "empty": (f"{FRONT}::instruction::\n### Q\n\n### A\nb\n", "7: `### Q` has no text"),
     "no answer": (
@@ -220,7 +220,7 @@ BROKEN = {
     "Latin-1": (FRONT.encode() + b"\xe9", "6: not UTF-8 text; save the file as UTF-8"),
     "NUL": (
         FRONT.encode() + b"\0",
-        "6: binary data, or text in UTF-16; save the file as UTF-8 text",
+        "6: binary data or UTF-16 text; save the file as UTF-8",
     ),
     "large": (
         b"a" * (dlm.MAX_BYTES + 1),
@@ -363,7 +363,7 @@ def test_bases_that_are_not_known(mistakes, home, base):
 def test_broken_manifests(mistakes, home, manifest):
     root = store(home, {"adapter": "adapter/versions/v0001"}, manifest)
     (found,) = mistakes(FRONT, dlm.adapter)
-    assert found.startswith(f"{root / 'manifest.json'}: no manifest that dlm could have written: ")
+    assert found.startswith(f"{root / 'manifest.json'}: not a valid dlm manifest: ")
 
 
 def test_a_pointer_out_of_the_store_is_refused(mistakes, home):

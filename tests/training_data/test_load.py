@@ -1,4 +1,4 @@
-"""Training data: what each format gives, what every mistake says, and what is left out."""
+"""Training data: the sections of each format, the message of each mistake, and omissions."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from sway_gate.errors import SpecError
 from sway_gate.training_data import files, text
-from sway_gate.training_data.items import Line
+from sway_gate.training_data.files import Line
 from sway_gate.training_data.load import load_sections
 from tests.helpers.property import HealthCheck, given, settings, st
 
@@ -199,19 +199,19 @@ BAD_ROWS = {
     ),
     "image": (
         '{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
-        "messages[0].content[0]: only text can be judged, got type 'image_url'",
+        "messages[0].content[0]: only text is supported, got type 'image_url'",
     ),
     "no answer": (
         json.dumps({"messages": [user("q")]}),
-        "messages: must hold an answer of the assistant, after a prompt",
+        "messages: must contain an assistant message after a prompt",
     ),
     "no prompt": (
         json.dumps({"messages": [assistant("q")]}),
-        "messages: must hold an answer of the assistant, after a prompt",
+        "messages: must contain an assistant message after a prompt",
     ),
     "completion by the user": (
         json.dumps({"prompt": "q", "completion": [user("a")]}),
-        "completion: must hold an answer of the assistant, after a prompt",
+        "completion: must contain an assistant message after a prompt",
     ),
     "no common start": (
         '{"chosen": "a", "rejected": "b"}',
@@ -219,20 +219,20 @@ BAD_ROWS = {
     ),
     "no rejected answer": (
         json.dumps({"prompt": "q", "chosen": "a", "rejected": [user("b")]}),
-        "rejected: must hold an answer of the assistant",
+        "rejected: must contain an assistant message",
     ),
     "unknown form": (
         '{"question": 1, "an\\nswer": 2}',
-        f"no known form of example: fields 'question', 'an\\nswer'; {ACCEPTED}",
+        f"unknown format of example: fields 'question', 'an\\nswer'; {ACCEPTED}",
     ),
     "half a form": (
         '{"prompt": "q", "completion": null}',
-        f"no known form of example: fields 'prompt'; {ACCEPTED}",
+        f"unknown format of example: fields 'prompt'; {ACCEPTED}",
     ),
-    "no field": ("{}", f"no known form of example: fields without a value; {ACCEPTED}"),
+    "no field": ("{}", f"unknown format of example: fields (none); {ACCEPTED}"),
     "many fields": (
         json.dumps({f"f{i}": i for i in range(9)}),
-        f"no known form of example: fields {', '.join(repr(f'f{i}') for i in range(8))} …; {ACCEPTED}",
+        f"unknown format of example: fields {', '.join(repr(f'f{i}') for i in range(8))} …; {ACCEPTED}",
     ),
     "a text": ('"q"', "an example must be object, got str"),
     "cut off": ('{"text": "t"', "not valid JSON: Input data was truncated"),
@@ -244,7 +244,7 @@ BAD_ROWS = {
     ),
     "half a surrogate": (
         '{"text": "\\ud800"}',
-        "holds half of a surrogate pair, which is no text; save it as UTF-8",
+        "contains an unpaired surrogate, which is not valid text; save it as UTF-8",
     ),
     "intent": (
         '{"text": "t", "intent": "both"}',
@@ -274,14 +274,14 @@ def test_mistakes_of_all_files_at_once_up_to_a_limit(tmp_path):
 
 
 BAD_FILES = {
-    "empty": ("a.jsonl", b"", "a.jsonl: holds no text to judge by"),
-    "blank": ("a.txt", b" \n\r\n", "a.txt: holds no text to judge by"),
-    "headings alone": ("a.md", b"# A\n## B\n", "a.md: holds no text to judge by"),
-    "empty array": ("a.json", b" [ ] ", "a.json: holds no text to judge by"),
+    "empty": ("a.jsonl", b"", "a.jsonl: contains no usable text"),
+    "blank": ("a.txt", b" \n\r\n", "a.txt: contains no usable text"),
+    "headings alone": ("a.md", b"# A\n## B\n", "a.md: contains no usable text"),
+    "empty array": ("a.json", b" [ ] ", "a.json: contains no usable text"),
     "pickle": (
         "a.jsonl",
         pickle.dumps({"a": 1}),
-        "a.jsonl: is a pickle, which is never read; save it as JSONL",
+        "a.jsonl: is a pickle, which is never loaded; convert it to JSONL with one example per line",
     ),
     "gzip": ("a.jsonl", gzip.compress(b"{}"), "a.jsonl: is compressed; unpack it first"),
     "LFS": (
@@ -292,24 +292,24 @@ BAD_FILES = {
     "Parquet": (
         "a.parquet",
         b"PAR1\x15\x04",
-        "a.parquet: is Parquet; save it as JSONL, an example a line",
+        "a.parquet: is Parquet; convert it to JSONL with one example per line",
     ),
-    "CSV": ("a.csv", b"q,a\n", "a.csv: is a table; save it as JSONL, an example a line"),
-    "dlm": ("a.dlm", b"---\n", "a.dlm: is a .dlm document; name it under dlm_source"),
+    "CSV": ("a.csv", b"q,a\n", "a.csv: is a table; convert it to JSONL with one example per line"),
+    "dlm": ("a.dlm", b"---\n", "a.dlm: is a .dlm document; set dlm_source to it"),
     "binary": (
         "a.txt",
         b"a\nb\0c",
-        "a.txt:2: binary data, or text in UTF-16; save the file as UTF-8 text",
+        "a.txt:2: binary data or UTF-16 text; save the file as UTF-8",
     ),
     "binary array": (
         "a.json",
         b'[\n"\0"]',
-        "a.json:2: binary data, or text in UTF-16; save the file as UTF-8 text",
+        "a.json:2: binary data or UTF-16 text; save the file as UTF-8",
     ),
     "UTF-16": (
         "a.jsonl",
         "{}".encode("utf-16"),
-        "a.jsonl:1: binary data, or text in UTF-16; save the file as UTF-8 text",
+        "a.jsonl:1: binary data or UTF-16 text; save the file as UTF-8",
     ),
     "Latin-1": ("a.md", b"a\nb\n\xe9", "a.md:3: not UTF-8 text; save the file as UTF-8"),
     "Latin-1 array": (
@@ -320,7 +320,7 @@ BAD_FILES = {
     "long lines": (
         "a.txt",
         b"a" * (files.MAX_LINE_BYTES + 1),
-        "a.txt: holds no text to judge by; lines longer than 1 MiB are left out (1)",
+        "a.txt: contains no usable text; lines longer than 1 MiB are left out (1)",
     ),
 }
 
@@ -333,21 +333,21 @@ def test_files_that_cannot_be_read(tmp_path, name, content, expected):
 BAD_ARRAYS = {
     "cut off": (
         '[\n{"text": "t"}',
-        "2: not valid JSON: after this example, the array neither goes on nor ends with the file",
+        "2: not valid JSON: expected a comma, or the end of the array and of the file after this example",
     ),
     "more": (
         '[{"text": "t"}]\n[]',
-        "1: not valid JSON: after this example, the array neither goes on nor ends with the file",
+        "1: not valid JSON: expected a comma, or the end of the array and of the file after this example",
     ),
     "broken": (
         '[{"text": "t"},\n\n{"text"}]',
-        "3: not valid JSON, so that the rest of the array cannot be read",
+        "3: not valid JSON; the rest of the array cannot be read",
     ),
     "trailing comma": (
         '[{"text": "t"},\n]',
-        "2: not valid JSON, so that the rest of the array cannot be read",
+        "2: not valid JSON; the rest of the array cannot be read",
     ),
-    "deep": ("[" * 50_000, "1: not valid JSON, so that the rest of the array cannot be read"),
+    "deep": ("[" * 50_000, "1: not valid JSON; the rest of the array cannot be read"),
     "wrong element": ('[{"text": "t"},\n\n3]', "3: an example must be object, got int"),
 }
 
@@ -364,9 +364,9 @@ def refusal(path):
 
 
 def test_folders_and_odd_names(tmp_path):
-    assert refusal(str(tmp_path)) == f"{tmp_path}: is a folder; name the files in it"
+    assert refusal(str(tmp_path)) == f"{tmp_path}: is a folder; list the files in it"
     assert refusal("a\nb") == "'a\\nb': no such file"
-    assert refusal("a\0b") == "'a\\x00b': cannot be read: it is no file name"
+    assert refusal("a\0b") == "'a\\x00b': cannot be read: not a valid file name"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX files")
@@ -374,9 +374,9 @@ def test_pipes_devices_and_loops_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     assert refusal(str(tmp_path / "pipe")).endswith(
-        "pipe: is no regular file; save what it gives to a file"
+        "pipe: is not a regular file; save its output to a file"
     )
-    assert refusal("/dev/zero") == "/dev/zero: is no regular file; save what it gives to a file"
+    assert refusal("/dev/zero") == "/dev/zero: is not a regular file; save its output to a file"
     assert "loop: cannot be read: " in refusal(str(tmp_path / "loop"))
 
 
@@ -421,8 +421,8 @@ def test_doubles_are_left_out_across_files(tmp_path):
         "b.jsonl:4",
     ]
     doubles = [
-        "a.jsonl: doubles are left out (1)",
-        *(f"b.jsonl: doubles are left out ({n})" for n in (3, 4)),
+        "a.jsonl: duplicates are left out (1)",
+        *(f"b.jsonl: duplicates are left out ({n})" for n in (3, 4)),
     ]
     assert list(loaded.notes) == doubles
 
@@ -450,7 +450,7 @@ def test_bytes_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
     content = "".join(f"{i} {WORDS}\n\n" for i in range(10_000))
     assert load(tmp_path, "a.txt", content).notes[0] == "a.txt: only the first 1 MiB are read"
-    expected = "a.json: an array larger than 1 MiB; save it as JSONL, an example a line"
+    expected = "a.json: an array larger than 1 MiB; convert it to JSONL with one example per line"
     assert mistakes(tmp_path, "a.json", "[" + " " * 2**20 + "]") == [expected]
 
 

@@ -1,6 +1,6 @@
 """The packaged texts: general knowledge, public-domain prose, neutral prompts and neutral filler.
 
-Each accessor reads its file once; PROVENANCE.md tells where the prose comes from.
+Each accessor reads its file once; PROVENANCE.md states the sources of the prose.
 """
 
 import json
@@ -20,42 +20,44 @@ def _text(name: str) -> str:
 
 @cache
 def knowledge() -> tuple[tuple[str, str], ...]:
-    """(prompt, gold) pairs, interleaved by topic so that the first n are a fair sample; gold starts with a space."""
+    """(prompt, gold) pairs; gold starts with a space.
+
+    They are interleaved by topic, so that the first n are a representative sample.
+    """
     items = (json.loads(line) for line in _text("knowledge.jsonl").splitlines())
     return tuple((item["prompt"], item["gold"]) for item in items)
 
 
 @cache
 def prose() -> tuple[str, ...]:
-    """Public-domain passages, one register after another; paragraphs are separated by a blank line."""
+    """Public-domain passages, grouped by register, with a blank line between paragraphs."""
     return tuple(passage.strip() for passage in _text("public_domain_en.txt").split(_SEPARATOR))
 
 
 @cache
 def prompts() -> tuple[str, ...]:
-    """Neutral sentence openings of mixed registers; the first six are a set of their own."""
+    """Neutral sentence openings of mixed registers; the first six can be used as a set."""
     return tuple(_text("prompts.txt").splitlines())
 
 
 @cache
 def stuffing() -> str:
-    """Neutral filler prose, for use as irrelevant context."""
+    """Neutral filler prose, used as irrelevant context."""
     return _text("stuffing.txt").strip()
 
 
 def chunks(passages: Sequence[str], chars: int, limit: int) -> tuple[str, ...]:
-    """At most `limit` pieces of at most `chars` characters, one passage after another in turn.
+    """At most `limit` pieces of at most `chars` characters, taken from the passages in turn.
 
-    A piece ends at the last sentence end that fits in the second half of its room, else at the last
-    space, else where the room ends; it is a substring of its passage without outer white space.
-    Raises ValueError where `chars` or `limit` is below 1.
+    A piece ends at the last sentence end in the second half of its `chars` characters; if there is
+    none, at the last space; otherwise after `chars` characters. It is a substring of its passage
+    without outer white space. Raises ValueError if `chars` or `limit` is below 1.
     """
     if chars < 1 or limit < 1:
         raise ValueError(f"chunks: chars={chars} and limit={limit} must both be at least 1")
     rounds = zip_longest(*(_pieces(passage, chars) for passage in passages))
-    return tuple(
-        islice((piece for piece in chain.from_iterable(rounds) if piece is not None), limit)
-    )
+    pieces = (piece for piece in chain.from_iterable(rounds) if piece is not None)
+    return tuple(islice(pieces, limit))
 
 
 def _pieces(passage: str, chars: int) -> Iterator[str]:
@@ -67,10 +69,10 @@ def _pieces(passage: str, chars: int) -> Iterator[str]:
 
 
 def _cut(text: str, chars: int) -> int:
-    """Where a piece that starts `text` ends: 1 … chars characters in."""
+    """Length of the first piece of `text`, from 1 to `chars`."""
     if len(text) <= chars:
         return len(text)
-    # One character more than the room, so that an end that just fits shows the space behind it.
+    # One character more than `chars`: a sentence end is recognized by the space after it.
     ends = [match.end() for match in _SENTENCE_END.finditer(text, chars // 2, chars + 1)]
     spaces = [match.start() for match in re.finditer(r"\s", text[: chars + 1])]
     breaks = ends or spaces

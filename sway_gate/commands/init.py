@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands._common import Add, tell
+from sway_gate.commands._common import Add, no_verdict, tell
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,22 +13,28 @@ if TYPE_CHECKING:
 
 
 def add_to(add: Add) -> None:
-    init = add("init", _init, "Write a suite for an adapter and what it was trained on.")
+    init = add("init", _init, "Write a suite for an adapter and its training data.")
     init.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
     init.add_argument(
-        "--data", metavar="FILE", nargs="+", required=True, help="JSONL, Markdown or text"
+        "--data",
+        metavar="FILE",
+        nargs="+",
+        required=True,
+        help="the training data: JSONL, Markdown or text",
     )
     init.add_argument(
-        "--base", metavar="BASE", help="folder or hub id of the base; else the adapter's files tell"
+        "--base",
+        metavar="BASE",
+        help="folder or hub id of the base model (default: read from the adapter's config)",
     )
     autogen = add(
         "autogen",
         _autogen,
-        "Write a suite for a .dlm document and the adapter that dlm trained on it.",
+        "Write a suite for a .dlm document and an adapter that dlm trained on it.",
     )
     autogen.add_argument("document", metavar="DOCUMENT", help="the .dlm document")
     autogen.add_argument(
-        "--adapter", metavar="NAME", help="which of its adapters, where it names several"
+        "--adapter", metavar="NAME", help="the adapter to test, if the document lists several"
     )
     for parser in (init, autogen):
         parser.add_argument(
@@ -36,10 +42,11 @@ def add_to(add: Add) -> None:
             "--output",
             metavar="FILE",
             default="sway.yaml",
-            help="default sway.yaml; - is standard output",
+            help="write the suite to FILE (default: sway.yaml); - is standard output",
         )
-        parser.add_argument("--force", action="store_true", help="overwrite a suite that is there")
-    init.add_argument("--online", action="store_true", help="download an adapter that is missing")
+        parser.add_argument("--force", action="store_true", help="overwrite an existing suite")
+        no_verdict(parser)
+    init.add_argument("--online", action="store_true", help="download a missing adapter")
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -59,13 +66,15 @@ def _autogen(args: argparse.Namespace) -> int:
 
 
 def _folder(args: argparse.Namespace, inputs: list[str]) -> str:
-    """Where the suite will lie. Raises UsageError where it cannot be written there."""
+    """The folder of the new suite. Raises UsageError if the suite cannot be written there."""
     path: str = args.output
     if path == output.STDOUT:
         return os.getcwd()
     output.check_targets({"-o": path}, inputs, specs=True)
     if os.path.lexists(path) and not args.force:
-        raise UsageError(f"{path} is there already; --force overwrites it, -o names another file")
+        raise UsageError(
+            f"{path} already exists; use --force to overwrite it or -o FILE to write another file"
+        )
     return os.path.dirname(os.path.abspath(path))
 
 
@@ -74,11 +83,10 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     if args.output == output.STDOUT:
         return 0
     texts = "1 section" if draft.sections == 1 else f"{draft.sections} sections"
-    counts = f"{len(draft.probes)} entries, from {texts} of text"
-    left_out = (f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out)
-    missing = [
-        f"  not on this machine: {ref}; `sway prefetch {args.output}` downloads it"
-        for ref in draft.missing
+    lines = [f"{args.output}: {len(draft.probes)} entries, from {texts} of text"]
+    lines += [f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out]
+    lines += [
+        f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing
     ]
-    then = f"next: sway run {args.output} --dry-run, then sway gate {args.output}"
-    return tell("\n".join([f"{args.output}: {counts}", *left_out, *missing, then]))
+    lines.append(f"next: sway run {args.output} --dry-run, then sway gate {args.output}")
+    return tell("\n".join(lines))

@@ -1,4 +1,4 @@
-"""`sway report`: a result that was written as JSON, in another format."""
+"""`sway report`: convert a JSON report to another format."""
 
 import argparse
 
@@ -7,17 +7,22 @@ from sway_gate.commands._common import FORMATS, Add, no_verdict, rendered
 
 
 def add_to(add: Add) -> None:
-    report = add(
-        "report", _report, "Show a result that was written as JSON, or turn it into another format."
-    )
+    report = add("report", _report, "Show a JSON report, or convert it to another format.")
     report.add_argument(
         "result", metavar="RESULT", help="the JSON report of a run; - is standard input"
     )
     report.add_argument(
-        "--format", choices=("terminal", *FORMATS), default="terminal", help="default terminal"
+        "--format",
+        choices=("terminal", *FORMATS),
+        default="terminal",
+        help="the format (default: terminal)",
     )
     report.add_argument(
-        "-o", "--output", metavar="FILE", default=output.STDOUT, help="default -, standard output"
+        "-o",
+        "--output",
+        metavar="FILE",
+        default=output.STDOUT,
+        help="write to FILE (default: standard output)",
     )
     no_verdict(report)
 

@@ -1,4 +1,4 @@
-"""`sway compare`, `baseline` and `diff`: better or worse than before, or than another adapter."""
+"""`sway compare`, `diff` and `baseline`: compare results with earlier ones or other adapters."""
 
 import argparse
 import sys
@@ -8,7 +8,8 @@ from sway_gate import output
 from sway_gate.commands._common import (
     Add,
     display,
-    measure,
+    measuring,
+    model_arguments,
     no_verdict,
     spec_argument,
     tell,
@@ -21,54 +22,68 @@ if TYPE_CHECKING:
     from sway_gate.reports.comparison import Style
 
 
-_NEITHER = "2 the command, the spec or the files are wrong, 3 could not decide"
+_NEITHER = "2 wrong command, spec or file, 3 could not decide"
 
 
 def add_to(add: Add) -> None:
+    _add_compare(add)
+    _add_diff(add)
+    _add_baseline(add)
+
+
+def _add_compare(add: Add) -> None:
     compare = add(
-        "compare", _compare, "Tell what changed between results, beyond noise; 1 for a regression."
+        "compare",
+        _compare,
+        "Report significant differences between results. Exits with 1 on a regression.",
     )
-    compare.epilog = f"exit codes: 0 no regression, 1 a regression, {_NEITHER}"
+    compare.epilog = f"exit codes: 0 no regression, 1 regression, {_NEITHER}"
     compare.add_argument(
         "old", metavar="OLD", help="the JSON report to compare with; - is standard input"
     )
     compare.add_argument(
-        "new", nargs="+", metavar="NEW", help="JSON reports, each compared with the first"
+        "new", nargs="+", metavar="NEW", help="JSON reports, each compared with OLD"
     )
     tolerance_argument(compare)
+    _report_arguments(compare)
+
+
+def _add_diff(add: Add) -> None:
     diff = add(
-        "diff", _diff, "Judge two adapters by one spec, in one load of their base, side by side."
+        "diff", _diff, "Judge two adapters by one spec and compare them. Their base is loaded once."
     )
-    diff.epilog = f"exit codes: 0 put side by side, {_NEITHER}"
+    diff.epilog = f"exit codes: 0 compared, {_NEITHER}"
     spec_argument(diff)
     for name in ("a", "b"):
-        diff.add_argument(f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id")
-    diff.add_argument("--online", action="store_true", help="download models that are missing")
-    diff.add_argument("--no-cache", action="store_true", help="measure again what is known")
-    for parser in (compare, diff):
-        parser.add_argument(
-            "--markdown", metavar="FILE", help="write Markdown; - is standard output"
+        diff.add_argument(
+            f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id of an adapter"
         )
-        parser.add_argument("--json", metavar="FILE", help="write JSON; - is standard output")
-        parser.add_argument(
-            "--quiet", action="store_true", help="only the verdict and what is worse"
-        )
-    baseline = add(
-        "baseline", _baseline, "Accept a result as the one that later ones may not fall behind."
-    )
-    baseline.add_argument(
-        "action", choices=["update"], metavar="update", help="write the baseline anew"
-    )
+    model_arguments(diff)
+    _report_arguments(diff)
+
+
+def _add_baseline(add: Add) -> None:
+    baseline = add("baseline", _baseline, "Accept a result as the baseline for later runs.")
+    baseline.add_argument("action", choices=["update"], metavar="update", help="write the baseline")
     baseline.add_argument("file", metavar="BASELINE", help="the file for `sway gate --baseline`")
     baseline.add_argument(
-        "spec", nargs="?", metavar="SPEC", help="measure by this spec; or take what --from has"
+        "spec", nargs="?", metavar="SPEC", help="the spec to run, unless --from is given"
     )
     baseline.add_argument(
-        "--from", dest="source", metavar="RESULT", help="the JSON report of a run"
+        "--from", dest="source", metavar="RESULT", help="the JSON report to accept"
     )
-    baseline.add_argument("--online", action="store_true", help="download models that are missing")
-    baseline.add_argument("--no-cache", action="store_true", help="measure again what is known")
+    model_arguments(baseline)
     no_verdict(baseline)
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="write Markdown to FILE; - is standard output"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE; - is standard output")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only the verdict and regressions"
+    )
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -79,7 +94,7 @@ def _compare(args: argparse.Namespace) -> int:
 
     paths = [args.old, *args.new]
     if paths.count(output.STDOUT) > 1:
-        raise UsageError("standard input can be one of the reports, not several")
+        raise UsageError("only one of the reports can be standard input")
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, paths)
     results = [(path, baseline.without(json_v1.load(path))) for path in paths]
     found = compare_course(results, args.tolerance)
@@ -90,23 +105,20 @@ def _compare(args: argparse.Namespace) -> int:
 def _diff(args: argparse.Namespace) -> int:
     from sway_gate.compare.results import compare_results
     from sway_gate.gate.diff import diff_adapters
-    from sway_gate.gate.resolve import Options
-    from sway_gate.output import progress_bar
     from sway_gate.reports.comparison import DIFFERED
     from sway_gate.spec.load import load_spec
 
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec])
     loaded = load_spec(args.spec)
-    with progress_bar(args.quiet) as show:
-        options = Options(online=args.online, cache=not args.no_cache)
-        a, b = diff_adapters(loaded, args.a, args.b, options, show)
+    with measuring(args) as (options, progress):
+        a, b = diff_adapters(loaded, args.a, args.b, options, progress)
     found = compare_results(a, b, labels=(args.a, args.b), in_order=False)
     _deliver(args, [found], DIFFERED)
     return found.exit_code
 
 
 def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style") -> None:
-    """The report for a person, then the files."""
+    """Print the comparison, then write its files."""
     from sway_gate.reports import comparison
 
     person = sys.stderr if output.STDOUT in (args.markdown, args.json) else sys.stdout
@@ -119,15 +131,17 @@ def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style"
 
 def _baseline(args: argparse.Namespace) -> int:
     from sway_gate.compare import baseline
+    from sway_gate.gate.run import run_gate
     from sway_gate.reports import json_v1, wording
     from sway_gate.spec.load import load_spec
 
     if (args.spec is None) == (args.source is None):
-        raise UsageError("give either a SPEC to measure by, or --from RESULT")
+        raise UsageError("give either SPEC or --from RESULT")
     output.check_targets({"BASELINE": args.file}, [args.spec, args.source])
     if args.source is not None:
         result, label = json_v1.load(args.source), args.source
     else:
-        result, label = measure(args, load_spec(args.spec)), args.spec
+        with measuring(args) as (options, progress):
+            result, label = run_gate(load_spec(args.spec), options, progress), args.spec
     output.write(args.file, json_v1.to_json(baseline.accept(result, label)))
     return tell(f"{args.file}: accepted  {wording.headline(baseline.without(result))}")

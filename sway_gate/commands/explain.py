@@ -1,0 +1,38 @@
+"""`sway explain`, `probes` and `schema`: the entries that a suite can contain."""
+
+import argparse
+
+from sway_gate.commands._common import Add, no_verdict, tell, tell_json
+
+
+def add_to(add: Add) -> None:
+    explain = add(
+        "explain", _explain, "Explain what a probe measures, how, and what it cannot show."
+    )
+    explain.add_argument(
+        "kind", nargs="?", metavar="KIND", help="a kind of probe (default: list all)"
+    )
+    probes = add("probes", _probes, "List the kinds of probes.")
+    schema = add("schema", _schema, "Print the JSON Schema of sway.yaml.")
+    for parser in (explain, probes, schema):
+        no_verdict(parser)
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from sway_gate.probes import docs as probe_docs
+
+    if args.kind:
+        return tell(probe_docs.page(args.kind))
+    return tell(f"{probe_docs.overview()}\nRun `sway explain KIND` for details of one kind.")
+
+
+def _probes(args: argparse.Namespace) -> int:
+    from sway_gate.probes import docs as probe_docs
+
+    return tell(probe_docs.overview())
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from sway_gate.spec.json_schema import json_schema
+
+    return tell_json(json_schema())

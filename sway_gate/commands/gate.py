@@ -1,0 +1,111 @@
+"""`sway gate` and its alias `sway run`: judge an adapter by a spec."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sway_gate import output
+from sway_gate.commands._common import (
+    Add,
+    deliver,
+    fraction,
+    measuring,
+    number,
+    report_arguments,
+    spec_argument,
+    targets,
+    tell,
+    tolerance_argument,
+)
+from sway_gate.errors import UsageError
+from sway_gate.version import __version__
+
+if TYPE_CHECKING:
+    from sway_gate.results import GateResult
+    from sway_gate.spec.schema import Spec
+
+
+def add_to(add: Add) -> None:
+    gate = add("gate", _gate, "Judge an adapter by a spec. The exit code is the verdict.")
+    gate.add_argument("--version", action="version", version=f"sway-gate {__version__}")
+    run = add("run", _run, "Alias of gate that also has --dry-run.")
+    run.add_argument("--dry-run", action="store_true", help="print the measurement plan and exit")
+    for parser in (gate, run):
+        spec_argument(parser)
+        parser.add_argument(
+            "--threshold", type=fraction, metavar="F", help="minimum composite to pass, 0 to 1"
+        )
+        parser.add_argument(
+            "--weights",
+            type=_weights,
+            default={},
+            metavar="K=V,…",
+            help="weights of the categories in the composite",
+        )
+        parser.add_argument(
+            "--baseline",
+            metavar="FILE",
+            help="also fail if a probe regresses from the result in FILE",
+        )
+        tolerance_argument(parser)
+        report_arguments(parser)
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from sway_gate.gate.arguments import check_categories
+    from sway_gate.gate.run import run_gate
+    from sway_gate.spec.load import load_spec
+
+    output.check_targets(targets(args), [args.spec, args.baseline])
+    if args.tolerance and args.baseline is None:
+        raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
+    loaded = load_spec(args.spec)
+    check_categories(loaded, args.weights, "--weights")
+    if args.baseline is not None:
+        return deliver(args, _compared(args, loaded))
+    with measuring(args) as (options, progress):
+        result = run_gate(loaded, options, progress)
+    return deliver(args, result)
+
+
+def _compared(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
+    """The result, compared with the baseline. Refuses an unsuitable baseline before measuring."""
+    from sway_gate.compare import baseline
+    from sway_gate.gate.resolve import prepare
+    from sway_gate.gate.run import run_job
+    from sway_gate.reports import json_v1
+
+    accepted = json_v1.load(args.baseline)
+    with measuring(args) as (options, progress):
+        job = prepare(loaded, options)
+        baseline.check(accepted, args.baseline, job.base)
+        result = run_job(job, progress)
+    return baseline.judge(result, accepted, args.baseline, args.tolerance)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if not args.dry_run:
+        return _gate(args)
+    from sway_gate.gate.arguments import check_categories
+    from sway_gate.gate.dry_run import dry_run
+    from sway_gate.spec.load import load_spec
+
+    loaded = load_spec(args.spec)
+    check_categories(loaded, args.weights, "--weights")
+    return tell(dry_run(loaded))
+
+
+def _weights(text: str) -> dict[str, float]:
+    """The mapping in "attribution=0.5,adherence=0.2"."""
+    from sway_gate.gate.arguments import is_weight
+    from sway_gate.spec.schema import SCORE_WEIGHTS
+
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, given = (word.strip() for word in part.partition("="))
+        value = number(given)
+        if name in weights or not is_weight(name, value):
+            form = "must be CATEGORY=NUMBER,… with numbers of 0 or more, each category once"
+            allowed = ", ".join(SCORE_WEIGHTS)
+            raise argparse.ArgumentTypeError(f"{form}; categories: {allowed}; got {part!r}")
+        weights[name] = value
+    return weights

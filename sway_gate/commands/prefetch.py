@@ -1,0 +1,19 @@
+"""`sway prefetch`: download the models that a spec names."""
+
+import argparse
+
+from sway_gate.commands._common import Add, no_verdict, spec_argument, tell
+
+
+def add_to(add: Add) -> None:
+    prefetch = add("prefetch", _prefetch, "Download the models that a spec names.")
+    prefetch.set_defaults(online=True)
+    spec_argument(prefetch)
+    no_verdict(prefetch)
+
+
+def _prefetch(args: argparse.Namespace) -> int:
+    from sway_gate.gate.prefetch import prefetch
+    from sway_gate.spec.load import load_spec
+
+    return tell("\n".join(prefetch(load_spec(args.spec))))

@@ -1,0 +1,47 @@
+"""`sway static`: check adapters by their files."""
+
+import argparse
+import os
+
+from sway_gate.commands._common import Add, tell, tell_json
+
+
+def add_to(add: Add) -> None:
+    static = add("static", _static, "Check adapter files without loading a model (no torch).")
+    static.add_argument(
+        "adapters", nargs="+", metavar="ADAPTER", help="folder of an adapter, or a file in it"
+    )
+    static.add_argument(
+        "--base",
+        metavar="BASE",
+        help="hub id or folder of the base model, to compare with the adapter's config",
+    )
+    static.add_argument(
+        "--verbose", action="store_true", help="list every module, not only outliers"
+    )
+    static.add_argument(
+        "--json", action="store_true", help="print a JSON list with one entry per adapter"
+    )
+
+
+def _static(args: argparse.Namespace) -> int:
+    """The worst adapter decides. A hook passes each changed file; each adapter is checked once."""
+    from sway_gate.reports import static as reports
+    from sway_gate.static.check import check_files
+
+    adapters = dict.fromkeys(_adapter(path) for path in args.adapters)
+    found = [check_files(adapter, args.base) for adapter in adapters]
+    if args.json:
+        tell_json([reports.to_dict(report) for report in found])
+    else:
+        tell("\n".join(reports.render(report, args.verbose) for report in found))
+    return max(report.exit_code for report in found)
+
+
+def _adapter(path: str) -> str:
+    """The folder of an adapter that is given by its folder or by one of its files."""
+    from sway_gate.static.config import CONFIG
+    from sway_gate.static.weights import WEIGHTS
+
+    folder, name = os.path.split(path)
+    return (folder or ".") if name in (CONFIG, WEIGHTS) else os.path.join(folder, name)

@@ -1,0 +1,55 @@
+"""Checks of a caller's arguments: the threshold and the weights of categories."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from sway_gate.errors import UsageError
+from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
+
+
+def checked_threshold(given: Any, name: str) -> float | None:
+    """`given`: None or a number from 0 to 1. Raises UsageError with `name` otherwise."""
+    if given is None:
+        return None
+    if _is_number(given) and 0 <= given <= 1:
+        return float(given)
+    raise UsageError(f"{name} must be a number from 0 to 1, got {given!r}")
+
+
+def checked_weights(given: Any, name: str) -> dict[str, float]:
+    """`given` as weights by category; {} for None. Raises UsageError with `name` otherwise."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(is_weight(*item) for item in given.items()):
+        allowed = ", ".join(SCORE_WEIGHTS)
+        raise UsageError(f"{name} must map {allowed} to numbers of 0 or more, got {given!r}")
+    return dict(given)
+
+
+def is_weight(category: object, weight: object) -> bool:
+    return category in SCORE_WEIGHTS and _is_number(weight) and 0 <= weight < math.inf
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:
+    """Raise UsageError if all categories of the suite's probes have weight 0.
+
+    `given` overrides the weights of the spec; messages call it `name`.
+    """
+    weights = {**spec.defaults.weights(), **given}
+    if all(weights.values()):
+        return  # avoids the import of the probes
+    from sway_gate import probes
+
+    judged = [probe for probe in spec.suite if probe.enabled and probe.kind != "null_adapter"]
+    used = sorted({probes.module(probe.kind).CATEGORY for probe in judged})
+    if not any(weights[category] for category in used):
+        where = name if given else f"{spec.label}: defaults.score_weights"
+        raise UsageError(
+            f"{where}: the categories of the suite's probes ({', '.join(used)}) have weight 0;"
+            " give at least one of them a positive weight"
+        )

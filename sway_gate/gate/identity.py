@@ -1,0 +1,91 @@
+"""Cache keys of verdicts and of readings.
+
+Files are identified by their digests, so that another checkout of the same files finds the same
+entries. Fields that are not listed here do not change a verdict. This module loads neither numpy
+nor torch.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sway_gate import cache
+from sway_gate.gate.resolve import Job, Loading, load_options
+from sway_gate.spec.schema import ProbeSpec, Section, embedding_model
+
+if TYPE_CHECKING:
+    from sway_gate.backends.null_adapters import NullSettings
+
+
+class VerdictIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a verdict depends on, except the paths that `sway_gate.gate.run` adds."""
+
+    base: str
+    adapter: str
+    """Digests of the files."""
+    base_id: str
+    """The base's hub id, which the static check compares with the adapter's config.
+
+    "" for a folder.
+    """
+    loading: Loading
+    differential: bool
+    chat_template: str
+    seed: int
+    suite: tuple[ProbeSpec, ...]
+    """Each embedding model that is a folder is replaced by its digest."""
+    sections: tuple[Section, ...]
+    control: tuple[str, ...]
+    threshold: float
+    weights: dict[str, float]
+    versions: dict[str, str]
+    platform: str
+
+
+def verdict_key(job: Job) -> str:
+    """The cache key of the job's verdict."""
+    spec = job.spec
+    base_id = spec.models.base.base
+    identity = VerdictIdentity(
+        base=job.base.digest,
+        adapter=job.adapter.digest,
+        base_id="" if os.path.isdir(base_id) else base_id,
+        loading=load_options(spec),
+        differential=spec.defaults.differential,
+        chat_template=spec.defaults.chat_template,
+        seed=spec.defaults.seed,
+        suite=tuple(_by_digest(probe, job.embedders) for probe in spec.suite),
+        sections=spec.sections,
+        control=spec.control,
+        threshold=job.threshold,
+        weights=job.weights,
+        versions=job.versions,
+        platform=job.platform,
+    )
+    return cache.verdict_key(msgspec.structs.asdict(identity))
+
+
+def _by_digest(probe: ProbeSpec, embedders: dict[str, str]) -> ProbeSpec:
+    """The probe with the folder of its embedding model replaced by the digest."""
+    digest = embedders.get(embedding_model(probe))
+    return msgspec.structs.replace(probe, embedding_model=digest) if digest else probe
+
+
+def readings_key(job: Job, nulls: "NullSettings") -> str:
+    """The cache key of readings: everything that they depend on except view and request.
+
+    It does not contain the number of null adapters, because null i is the same for any number.
+    """
+    return cache.context_key(
+        {
+            "base": job.base.digest,
+            "adapter": job.adapter.digest,
+            "nulls": [nulls.kind, nulls.init_scale, nulls.seed_base],
+            "seed": job.spec.defaults.seed,
+            "dtype": load_options(job.spec).dtype,
+            "differential": job.spec.defaults.differential,
+            "platform": job.platform,
+            "versions": job.versions,
+        }
+    )

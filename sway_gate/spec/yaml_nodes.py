@@ -1,0 +1,208 @@
+"""Parses YAML text into a bounded tree of nodes, and single nodes into values.
+
+Nothing is coerced, and no tag builds an object.
+"""
+
+import re
+from typing import Any, Final, NoReturn
+
+import yaml
+from yaml.constructor import SafeConstructor
+from yaml.reader import Reader as _TextReader
+
+from sway_gate.errors import SpecError
+
+MAX_DEPTH: Final = 64
+MAX_NODES: Final = 100_000
+MAX_PROBLEMS: Final = 50
+MAX_DIGITS: Final = 100
+"""Maximum digits of a number; a longer one is a mistake, and slow to convert."""
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CORE: Final = "tag:yaml.org,2002:"
+MERGE: Final = _CORE + "merge"
+_SCALAR_TAGS: Final = frozenset(_CORE + name for name in ("str", "int", "float", "bool", "null"))
+_TAGS: Final[dict[type[yaml.Event], frozenset[str]]] = {
+    yaml.ScalarEvent: _SCALAR_TAGS,
+    yaml.SequenceStartEvent: frozenset({_CORE + "seq"}),
+    yaml.MappingStartEvent: frozenset({_CORE + "map"}),
+}
+# YAML 1.1 reads 1e-3 as text, because it has no point. Every author means the number.
+_EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+_NOUNS: Final = {"str": "text", "int": "number", "float": "number", "bool": "truth value"}
+
+Entries = dict[str, tuple[yaml.Node, yaml.Node]]
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """`text` quoted, on one line, with control characters escaped, cut to `limit` characters."""
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def position(part: Any) -> tuple[int, int]:
+    """Line and column, 1-based, where a node or an event starts."""
+    return part.start_mark.line + 1, part.start_mark.column + 1
+
+
+# ------------------------------------------------------------------------------------ text -> nodes
+
+
+def compose(text: str, label: str) -> yaml.Node:
+    """The root node of the one document in `text`.
+
+    Raises SpecError if the text is not YAML, is empty, has a tag outside the core ones, or is too
+    large: more than MAX_NODES values with every alias expanded, nested deeper than MAX_DEPTH, or a
+    value that contains itself.
+    """
+    if bad := _TextReader.NON_PRINTABLE.search(text):
+        line, start = text.count("\n", 0, bad.start()) + 1, text.rfind("\n", 0, bad.start())
+        _refuse(
+            label, line, bad.start() - start, f"the character {bad[0]!a} is not allowed in YAML"
+        )
+    try:
+        _survey(text, label)
+        root = yaml.compose(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        _refuse(label, line, column, f"not valid YAML: {problem}")
+    if root is None:
+        _refuse(label, 1, 1, "the file is empty")
+    _extent(root, label, {})
+    return root
+
+
+def _refuse(label: str, line: int, column: int, text: str) -> NoReturn:
+    raise SpecError([f"{label}:{line}:{column}: {text}"])
+
+
+def _survey(text: str, label: str) -> None:
+    """Refuse costly or deep documents by their events, before a tree is built."""
+    depth = count = documents = 0
+    tags = []
+    for event in yaml.parse(text, Loader=_LOADER):
+        line, column = position(event)
+        count += isinstance(event, yaml.NodeEvent)
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            _refuse(label, line, column, f"nested deeper than {MAX_DEPTH} levels")
+        if count > MAX_NODES:
+            _refuse(label, line, column, f"more than {MAX_NODES} values; split the file")
+        if documents > 1:
+            _refuse(label, line, column, "a second document starts here; use one file per document")
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!") and tag not in _TAGS[type(event)]:
+            wrong = f"the tag {shown(tag)} is not supported; write the plain value"
+            tags.append(f"{label}:{line}:{column}: {wrong}")
+    if tags:
+        raise SpecError(tags[:MAX_PROBLEMS])
+
+
+def _extent(
+    node: yaml.Node, label: str, known: dict[int, tuple[int, int] | None]
+) -> tuple[int, int]:
+    """(values, levels) under `node`, aliases expanded; `known` is None for nodes in progress.
+
+    An alias comes after its anchor, so its extent is known by then, and the recursion goes no
+    deeper than the text is nested.
+    """
+    line, column = position(node)
+    if id(node) in known:
+        extent = known[id(node)]
+        return extent or _refuse(label, line, column, "this value contains itself through an alias")
+    known[id(node)] = None
+    values, levels = 1, 1
+    for child in _children(node):
+        inner_values, inner_levels = _extent(child, label, known)
+        values, levels = values + inner_values, max(levels, inner_levels + 1)
+    if values > MAX_NODES:
+        wrong = f"more than {MAX_NODES} values after its aliases are expanded"
+        _refuse(label, line, column, wrong)
+    if levels > MAX_DEPTH + 1:
+        wrong = f"nested deeper than {MAX_DEPTH} levels after its aliases are expanded"
+        _refuse(label, line, column, wrong)
+    known[id(node)] = values, levels
+    return values, levels
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+# ------------------------------------------------------------------------------------ node -> value
+
+
+def kind_of(node: yaml.Node) -> str:
+    """null, bool, int, float, str, seq, map, or another name of YAML 1.1 (timestamp)."""
+    kind = str(node.tag).removeprefix(_CORE)
+    if isinstance(node, yaml.ScalarNode):
+        return "str" if kind in ("value", "merge") else kind
+    return "map" if isinstance(node, yaml.MappingNode) else "seq"
+
+
+def describe(node: yaml.Node) -> str:
+    """The node as messages show it: "a list of 3", "the number 5"."""
+    kind = kind_of(node)
+    if kind == "seq":
+        return f"a list of {len(node.value)}"
+    if kind == "map":
+        return "a mapping"
+    if kind == "null":
+        return "nothing"
+    quoted = shown(node.value)
+    value = quoted if kind == "str" or not node.value else quoted[1:-1]
+    return f"the {_NOUNS.get(kind, kind)} {value}"
+
+
+def integer(node: yaml.Node) -> int:
+    """The node's value. Raises ValueError if it is not a whole number."""
+    if not isinstance(node, yaml.ScalarNode) or kind_of(node) != "int":
+        raise ValueError
+    if len(node.value) > MAX_DIGITS:
+        raise ValueError
+    return int(SafeConstructor().construct_yaml_int(node))
+
+
+def real(node: yaml.Node) -> float:
+    """The node's value. Raises ValueError if it is not a number."""
+    kind = kind_of(node)
+    if kind == "int":
+        return float(integer(node))
+    if not isinstance(node, yaml.ScalarNode) or len(node.value) > MAX_DIGITS:
+        raise ValueError
+    if kind == "str" and not node.style and _EXPONENT.fullmatch(node.value):
+        return float(node.value)
+    if kind != "float":
+        raise ValueError
+    return float(SafeConstructor().construct_yaml_float(node))
+
+
+def boolean(node: yaml.Node) -> bool:
+    """The node's value. Raises ValueError if it is not true or false."""
+    if kind_of(node) != "bool":
+        raise ValueError
+    return bool(SafeConstructor.bool_values[node.value.lower()])
+
+
+def entries(node: yaml.Node) -> Entries:
+    """Key -> (key node, value node). Own keys override merged ones (`<<`), the first merge wins."""
+    own: Entries = {}
+    merged: Entries = {}
+    for key, value in node.value:
+        if key.tag == MERGE:
+            for source in merged_nodes(value):
+                if isinstance(source, yaml.MappingNode):
+                    merged = {**entries(source), **merged}
+        elif isinstance(key, yaml.ScalarNode):
+            own.setdefault(key.value, (key, value))
+    return {**merged, **own}
+
+
+def merged_nodes(value: yaml.Node) -> list[yaml.Node]:
+    """The nodes that a `<<` merges."""
+    return list(value.value) if isinstance(value, yaml.SequenceNode) else [value]

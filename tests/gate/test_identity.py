@@ -1,0 +1,69 @@
+"""The key of a cached verdict: each field of a job is in it or listed as irrelevant."""
+
+import msgspec
+import pytest
+
+from sway_gate.gate.identity import VerdictIdentity, verdict_key
+from sway_gate.gate.resolve import Job
+from sway_gate.results import ModelFacts
+from sway_gate.spec.probes import AdapterRevert, DeltaKL
+from sway_gate.spec.schema import Defaults, ModelRef, Models, Section, Spec
+
+IN_KEY = {
+    Job: {"base", "adapter", "threshold", "weights", "versions", "platform", "spec", "embedders"},
+    Spec: {"models", "defaults", "suite", "sections", "control"},
+    Defaults: {"seed", "differential", "chat_template"},
+    ModelRef: {"base", "dtype", "device", "trust_remote_code"},
+}
+NOT_IN_KEY = {
+    # Paths, the observer, and whether a verdict is cached.
+    Job: {"folders", "cache", "online", "observe"},
+    # Names that each run adds, and files whose content is in the sections.
+    Spec: {"version", "label", "folder", "notes", "data", "dlm_source"},
+    # The job's threshold and weights are in the key; the others have no effect.
+    Defaults: {"coverage_threshold", "score_weights", "top_k", "concurrent_probes"},
+    # The digests of the files replace these; only kind hf is cached.
+    ModelRef: {"kind", "adapter", "revision", "adapter_revision", "entry_point", "endpoint"},
+}
+
+
+@pytest.mark.parametrize("cls", IN_KEY, ids=lambda cls: cls.__name__)
+def test_each_field_is_in_the_key_or_listed(cls):
+    fields = set(cls._fields if cls is Job else cls.__struct_fields__)
+    assert fields == IN_KEY[cls] | NOT_IN_KEY[cls]
+
+
+def job(adapter="org/a", probe=None, base="org/b", embedders=None, **fields):
+    models = Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
+    spec = Spec(models=models, suite=(probe or DeltaKL(name="d", prompts=("p",)),), **fields)
+    facts = ModelFacts(path=base, digest="b"), ModelFacts(path=adapter, digest="a")
+    return Job(spec, None, *facts, 0.6, {"adherence": 1.0}, {}, "linux", True, embedders or {})
+
+
+PLACES = {
+    "label": ({"label": "x.yaml"}, True),
+    "notes": ({"notes": ("found in /elsewhere",)}, True),
+    "name of the adapter": ({"adapter": "org/other"}, True),
+    "id of the base": ({"base": "org/other"}, False),
+    "seed": ({"defaults": Defaults(seed=1)}, False),
+    "sections": ({"sections": (Section(kind="prose", id="s", content="c"),)}, False),
+    "line of a probe": ({"probe": DeltaKL(name="d", prompts=("p",), line=3)}, False),
+}
+
+
+@pytest.mark.parametrize(("fields", "is_same"), PLACES.values(), ids=PLACES)
+def test_names_of_files_are_not_in_the_key(fields, is_same):
+    assert (verdict_key(job(**fields)) == verdict_key(job())) is is_same
+
+
+def test_an_embedding_model_counts_by_its_content():
+    def key(folder, digest):
+        probe = AdapterRevert(name="r", embedding_model=folder)
+        return verdict_key(job(probe=probe, embedders={folder: digest}))
+
+    assert key("/here/minilm", "d") == key("/there/minilm", "d")
+    assert key("/here/minilm", "d") != key("/here/minilm", "other")
+
+
+def test_the_identity_has_no_optional_field():
+    assert all(field.required for field in msgspec.structs.fields(VerdictIdentity))
