@@ -196,7 +196,7 @@ def test_a_real_shift_is_found(n, shift, least):
 
 
 def test_pairing_detects_changes_that_intervals_do_not():
-    """A tenth of the items' standard deviation is 9 standard errors if paired, otherwise below 1."""
+    """A tenth of the items' standard deviation: 9 standard errors if paired, otherwise below 1."""
     items = RNG.normal(0.5, 0.3, 40)
     fallen = items - 0.03 + RNG.normal(size=40) * 0.02
     old, new = (
@@ -961,7 +961,7 @@ GATES = {
     "one that learned little": ("gate little.yaml --baseline b.json --quiet", 1, "WORSE  learned"),
     "another base": ("gate other.yaml --baseline b.json", 2, "was measured with base"),
     "no baseline": ("gate sway.yaml --baseline none.json", 2, "none.json: cannot be read"),
-    "a tolerance of nothing": ("gate sway.yaml --tolerance 0.1", 2, "give --baseline FILE"),
+    "a tolerance of nothing": ("gate sway.yaml --tolerance 0.1", 2, "add --baseline FILE"),
     "an empty baseline": ("gate sway.yaml --baseline empty.json", 2, "no measured probe"),
     "json over the baseline": (
         "gate sway.yaml --baseline b.json --json b.json",
