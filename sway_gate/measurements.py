@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from sway_gate.stats import Floats as Floats
 
 
 class View(NamedTuple):

@@ -1,6 +1,7 @@
-"""The numbers behind the verdicts: z against nulls, Monte-Carlo p, intervals, margins, divergences.
+"""Statistics of the verdicts: z against nulls, Monte-Carlo p, intervals, margins, divergences.
 
-Plain numpy and the standard library, so that the gate starts without scipy. Bad arguments raise `ValueError`.
+Uses only numpy and the standard library, so that the gate starts without scipy.
+Invalid arguments raise `ValueError`.
 """
 
 import math
@@ -14,38 +15,39 @@ Floats = NDArray[np.float64]
 Scale = Literal["log", "logit", "identity"]
 
 Z_95 = 1.6448536269514722
-"""The normal quantile with 5 % above it: what a one-sided 95 % bound and the z of a `Margin` share."""
+"""Normal quantile of a one-sided 95 % bound: 5 % of the distribution is above it."""
 
 Z_975 = 1.959963984540054
-"""Of a two-sided 95 % interval."""
+"""Normal quantile of a two-sided 95 % interval."""
 
 _LOG_2 = math.log(2.0)
-_SCORE_SCALE = 3.274  # makes the score of z = 3 be .6
-_NO_VARIANCE = (
-    1e-12  # keeps z finite at margins 0 and 1, where the null hypothesis leaves no variance
-)
+SCORE_SCALE = 3.274
+"""Scale of `score_from_z`, chosen so that z = 3 scores .6."""
+
+# Keeps z finite at margins 0 and 1: the variance under the null hypothesis is 0 there.
+_NO_VARIANCE = 1e-12
 
 
-# --- Student's t and the normal, from log tails -----------------------------------------------------------------
+# Student's t and the normal distribution, from log tails
 
 
 def student_log_sf(t: float, df: int) -> float:
     """Log of the upper tail P(T ≥ t) of Student's t with `df` ≥ 1 degrees of freedom.
 
-    For t ≥ 0 the tail is I_x(df/2, 1/2) / 2 with x = df / (df + t²) (Abramowitz & Stegun 26.5.27 and 26.7.1),
-    in logs throughout: about 12 digits also where the tail itself underflows. Infinite t gives -inf or 0.
+    For t ≥ 0 the tail is I_x(df/2, 1/2) / 2 with x = df / (df + t²) (Abramowitz & Stegun 26.5.27
+    and 26.7.1). The computation is in logarithms: it gives about 12 digits even if the tail itself
+    underflows. Infinite t gives -inf or 0.
     """
     if df < 1:
-        raise ValueError(f"degrees of freedom must be at least 1, not {df}")
+        raise ValueError(f"degrees of freedom must be at least 1, got {df}")
     if t < 0:
         return math.log1p(-math.exp(student_log_sf(-t, df)))
     ratio = t / math.sqrt(df)
     if ratio == 0:
         return -_LOG_2
     log_x, log_y = -_log_1_plus_square(ratio), -_log_1_plus_square(1 / ratio)  # x + y = 1
-    if math.exp(log_x) < (df + 2) / (
-        df + 5
-    ):  # (a + 1) / (a + b + 2): the side on which the fraction converges fast
+    # The continued fraction converges fast for x < (a + 1) / (a + b + 2).
+    if math.exp(log_x) < (df + 2) / (df + 5):
         return _log_beta_inc(df / 2, 0.5, log_x, log_y) - _LOG_2
     return math.log1p(-math.exp(_log_beta_inc(0.5, df / 2, log_y, log_x))) - _LOG_2
 
@@ -55,21 +57,20 @@ def _log_1_plus_square(r: float) -> float:
 
 
 def _log_beta_inc(a: float, b: float, log_x: float, log_y: float) -> float:
-    """Log of the regularised incomplete beta function I_x(a, b), y = 1 - x, for x < (a + 1) / (a + b + 2)."""
+    """Log of the regularised incomplete beta function I_x(a, b) for x < (a + 1) / (a + b + 2).
+
+    y is 1 - x.
+    """
     log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-    return (
-        a * log_x
-        + b * log_y
-        - math.log(a)
-        - log_beta
-        - math.log(_beta_fraction(a, b, math.exp(log_x)))
-    )
+    log_fraction = math.log(_beta_fraction(a, b, math.exp(log_x)))
+    return a * log_x + b * log_y - math.log(a) - log_beta - log_fraction
 
 
 def _beta_fraction(a: float, b: float, x: float) -> float:
-    """The continued fraction 1 + d₁/(1 + d₂/(1 + …)) of DLMF 8.17.22, from its far end to its front.
+    """Continued fraction 1 + d₁/(1 + d₂/(1 + …)) of DLMF 8.17.22, evaluated from the last term.
 
-    On the side that `student_log_sf` takes, 16 digits need at most 45 steps, whatever the degrees of freedom.
+    For the arguments that `student_log_sf` passes, at most 45 steps give 16 digits at any degrees
+    of freedom.
     """
     value = 1.0
     for m in range(60, 0, -1):
@@ -80,13 +81,14 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
 
 
 def normal_from_log_sf(log_sf: float) -> float:
-    """The normal quantile z whose upper tail is exp(`log_sf`); finite for every log tail below 0, -inf at 0.
+    """Normal quantile z whose upper tail is exp(`log_sf`).
 
-    Newton's method on the log tail. That is concave and the start, from P(Z ≥ z) ≤ exp(-z²/2)/2, is never too
-    small, so the steps go down to the root and never past it.
+    Finite for every log tail below 0, -inf at 0. Newton's method on the log tail: it is concave,
+    and the start, from P(Z ≥ z) ≤ exp(-z²/2)/2, is never too small. So the steps decrease to the
+    root and never pass it.
     """
     if not log_sf <= 0:
-        raise ValueError(f"a log probability must be at most 0, not {log_sf}")
+        raise ValueError(f"a log probability must be at most 0, got {log_sf}")
     if log_sf == 0:
         return -math.inf
     if log_sf > -_LOG_2:
@@ -104,7 +106,7 @@ def normal_from_log_sf(log_sf: float) -> float:
 def _normal_tail(z: float) -> tuple[float, float]:
     """Log tail and hazard (density over tail) of the standard normal at z ≥ 0."""
     log_density = -z * z / 2 - math.log(2 * math.pi) / 2
-    if z < 35:  # where erfc has not yet lost digits to underflow
+    if z < 35:  # erfc loses digits to underflow above
         tail = math.erfc(z / math.sqrt(2)) / 2
         return math.log(tail), math.exp(log_density) / tail
     w = 1 / (z * z)
@@ -113,7 +115,10 @@ def _normal_tail(z: float) -> tuple[float, float]:
 
 
 def student_to_normal(t: float, df: int) -> float:
-    """The z with the same upper tail as `t` under Student's t: odd in t, finite also for infinite t."""
+    """Normal quantile with the upper tail of `t` under Student's t.
+
+    An odd function of t, finite even for infinite t.
+    """
     if math.isnan(t):
         raise ValueError("t is NaN")
     size = min(abs(t), 1e300)
@@ -121,7 +126,10 @@ def student_to_normal(t: float, df: int) -> float:
 
 
 def _student_quantile(log_sf: float, df: int) -> float:
-    """The t whose upper tail is exp(`log_sf`), for tails under one half: Newton on the log tail over log t."""
+    """Quantile t of Student's t whose upper tail is exp(`log_sf`), for tails below one half.
+
+    Newton's method on the log tail as a function of log t.
+    """
     t = normal_from_log_sf(log_sf)
     log_scale = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
     for _ in range(50):
@@ -134,15 +142,18 @@ def _student_quantile(log_sf: float, df: int) -> float:
     return t
 
 
-# --- Against the nulls ------------------------------------------------------------------------------------------
+# Comparison with the nulls
 
 
 def transform(values: ArrayLike, scale: Scale, resolution: float) -> Floats:
-    """`values` on the scale on which null values are near normal, with the same shape.
+    """Transform `values` to the scale on which null values are nearly normal; same shape.
 
-    log: ln max(v, resolution), for what is positive and multiplies (divergences). logit: ln(v / (1 - v)) with v cut
-    to [resolution, 1 - resolution], for rates. identity: as they are. `resolution` (> 0, below ½ for logit) is the
-    smallest change of v that the probe can see, in the units of v.
+    - log: ln max(v, resolution), for positive quantities with multiplicative noise (divergences);
+    - logit: ln(v / (1 - v)) with v clipped to [resolution, 1 - resolution], for rates;
+    - identity: unchanged.
+
+    `resolution` (> 0, below ½ for logit) is the smallest change of v that the probe can detect, in
+    the units of v.
     """
     v = np.asarray(values, dtype=np.float64)
     if scale == "identity":
@@ -156,7 +167,10 @@ def transform(values: ArrayLike, scale: Scale, resolution: float) -> Floats:
 
 
 class ZScore(NamedTuple):
-    """A value's position among `n` null values; `mean` and `sd` (after the floor) are on the transformed scale."""
+    """Position of a value among `n` null values.
+
+    `mean` and `sd` are on the transformed scale; `floored`: whether `sd` was raised to its minimum.
+    """
 
     z: float
     n: int
@@ -166,50 +180,58 @@ class ZScore(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """What is known of the nulls' spread beforehand: a standard deviation, worth `df` degrees of freedom."""
+    """Prior estimate of the nulls' standard deviation, weighted like `df` degrees of freedom."""
 
     sd: float
     df: int
 
 
 def z_score(
-    value: float, nulls: Sequence[float] | Floats, floor: float, prior: Prior | None = None
+    value: float, nulls: Sequence[float] | Floats, min_sd: float, prior: Prior | None = None
 ) -> ZScore:
-    """z of `value` against at least 3 `nulls`, all on the transformed scale.
+    """Return the z-score of `value` against at least 3 `nulls`, all on the transformed scale.
 
-    t = (value - mean) / (s √(1 + 1/n)) with s over n - 1 is Student's t with n - 1 degrees of freedom when value and
-    nulls are alike, independent and normal (the prediction interval of a new observation); z is the normal quantile
-    with the same tail, so P(z ≥ 3) = 0.135 % at every n. s is never taken below `floor` (> 0, same units), which can
-    only bring z nearer to 0. With a `prior` s² is moderated, (df₀ sd₀² + (n - 1) s²) / (df₀ + n - 1), and t has
-    df₀ + n - 1 degrees of freedom (Smyth 2004).
+    t = (value - mean) / (s √(1 + 1/n)), with s over n - 1, has Student's t distribution with n - 1
+    degrees of freedom if value and nulls are independent and identically normal (the prediction
+    interval of a new observation). z is the normal quantile with the same tail, so that
+    P(z ≥ 3) = 0.135 % at every n. `min_sd` (> 0, same units) bounds s from below; this can only
+    move z towards 0. With a `prior`, s² is moderated, (df₀ sd₀² + (n - 1) s²) / (df₀ + n - 1), and
+    t has df₀ + n - 1 degrees of freedom (Smyth 2004).
     """
     x = np.asarray(nulls, dtype=np.float64)
     if x.size < 3:
-        raise ValueError(f"calibration takes at least 3 null values, not {x.size}")
-    if not floor > 0:
-        raise ValueError(f"the floor of the null spread must be above 0, not {floor}")
+        raise ValueError(f"calibration needs at least 3 null values, got {x.size}")
+    if not min_sd > 0:
+        raise ValueError(f"the minimum null standard deviation must be above 0, got {min_sd}")
     _check_finite(x)
     mean, s, df = float(x.mean()), float(x.std(ddof=1)), x.size - 1
     if prior:
-        s, df = math.sqrt((prior.df * prior.sd**2 + df * s**2) / (prior.df + df)), prior.df + df
-    sd = max(s, floor)
+        s = math.sqrt((prior.df * prior.sd**2 + df * s**2) / (prior.df + df))
+        df += prior.df
+    sd = max(s, min_sd)
     t = (value - mean) / (sd * math.sqrt(1 + 1 / x.size))
-    return ZScore(student_to_normal(t, df), x.size, mean, sd, s < floor)
+    return ZScore(student_to_normal(t, df), x.size, mean, sd, s < min_sd)
 
 
 def monte_carlo_p(value: float, nulls: Sequence[float] | Floats) -> float:
-    """(1 + #{null ≥ value}) / (n + 1): the exact Monte-Carlo p-value (Davison & Hinkley 1997, eq. 4.11)."""
+    """Exact Monte-Carlo p-value (1 + #{null ≥ value}) / (n + 1).
+
+    Source: Davison & Hinkley 1997, eq. 4.11.
+    """
     x = np.asarray(nulls, dtype=np.float64)
     return float((1 + np.count_nonzero(x >= value)) / (x.size + 1))
 
 
 def normal_sf(z: float) -> float:
-    """The upper tail of the standard normal."""
+    """Upper tail probability of the standard normal distribution."""
     return math.erfc(z / math.sqrt(2.0)) / 2
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values that hold the family-wise error, whatever the dependence (Holm 1979)."""
+    """Holm-adjusted p-values; they control the family-wise error rate under any dependence.
+
+    Source: Holm 1979.
+    """
     order = np.argsort(p, kind="stable")
     steps = np.minimum((len(p) - np.arange(len(p))) * np.asarray(p, dtype=np.float64)[order], 1.0)
     adjusted = np.empty(len(p))
@@ -218,25 +240,26 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def score_from_z(z: float) -> float:
-    """1 - exp(-max(z, 0) / 3.274), in [0, 1): 0 for z ≤ 0, .6 at z = 3, never 1."""
+    """Return the score 1 - exp(-max(z, 0) / 3.274): 0 for z ≤ 0, .6 at z = 3, always below 1."""
     if math.isnan(z):
         raise ValueError("z is NaN")
-    return min(-math.expm1(-max(z, 0.0) / _SCORE_SCALE), math.nextafter(1.0, 0.0))
+    return min(-math.expm1(-max(z, 0.0) / SCORE_SCALE), math.nextafter(1.0, 0.0))
 
 
-# --- Over items -------------------------------------------------------------------------------------------------
+# Means and fractions of items
 
 
 def bootstrap_ci(
     items: ArrayLike, seed: int, level: float = 0.95, draws: int = 2000
 ) -> tuple[float, float] | None:
-    """Two-sided interval of the mean of `items` (shape [n], any unit), the same for the same seed; None for n < 2.
+    """Two-sided confidence interval of the mean of `items` (shape [n], any unit); None for n < 2.
 
-    Studentised bootstrap (Davison & Hinkley 1997, section 5.2.1): measured coverage of the 95 % interval at
-    n = 4, 8, 16, 32 is 96, 95, 95, 95 % for normal and 90, 91, 92, 93 % for log-normal items, where BCa has 80, 88,
-    92, 94 % and 69, 80, 87, 90 %. Where resamples without any spread reach the limits (n < 4, or most items tied)
-    it is Student's t interval. Items that are all equal give an interval of no width, whatever n: for a fraction
-    use `fraction_below`.
+    Deterministic for a given seed. Studentised bootstrap (Davison & Hinkley 1997, section 5.2.1).
+    Measured coverage of the 95 % interval at n = 4, 8, 16, 32 is 96, 95, 95, 95 % for normal and
+    90, 91, 92, 93 % for log-normal items; BCa has 80, 88, 92, 94 % and 69, 80, 87, 90 %. If the
+    limits come from resamples with zero variance (n < 4, or most items tied), the result is
+    Student's t interval. Equal items give an interval of zero width at every n: for fractions use
+    `share_interval` or `fraction_below`.
     """
     x = np.asarray(items, dtype=np.float64).ravel()
     _check_finite(x)
@@ -245,10 +268,8 @@ def bootstrap_ci(
     tail = (1 - level) / 2
     mean, se = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(x.size)
     t = _bootstrap_t(x, np.random.default_rng(seed), draws)
-    low, high = (
-        float(np.quantile(t, tail, method="lower")),
-        float(np.quantile(t, 1 - tail, method="higher")),
-    )
+    low = float(np.quantile(t, tail, method="lower"))
+    high = float(np.quantile(t, 1 - tail, method="higher"))
     if not math.isfinite(high - low):
         high = _student_quantile(math.log(tail), x.size - 1)
         low = -high
@@ -256,23 +277,26 @@ def bootstrap_ci(
 
 
 def positive_mean_ci(items: ArrayLike, level: float = 0.95) -> tuple[float, float] | None:
-    """Two-sided interval of the mean of items that cannot be negative (shape [n], any unit); None for n < 3 or mean 0.
+    """Two-sided confidence interval of the mean of non-negative items (shape [n], any unit).
 
-    Student's t interval of ln mean, whose standard error is SE / mean by the delta method, taken back: it never
-    reaches below 0, and few skewed items make it wide upwards.
+    None for n < 3 or mean 0. Student's t interval of ln mean, whose standard error is SE / mean by
+    the delta method, transformed back: it is always above 0, and wide upwards for few skewed items.
     """
     x = np.asarray(items, dtype=np.float64).ravel()
     _check_finite(x)
     if x.size < 3 or not x.mean() > 0:
         return None
-    mean, relative = float(x.mean()), float(x.std(ddof=1) / x.mean()) / math.sqrt(x.size)
-    factor = math.exp(_student_quantile(math.log((1 - level) / 2), x.size - 1) * relative)
+    mean = float(x.mean())
+    relative_se = float(x.std(ddof=1) / x.mean()) / math.sqrt(x.size)
+    factor = math.exp(_student_quantile(math.log((1 - level) / 2), x.size - 1) * relative_se)
     return mean / factor, mean * factor
 
 
 def share_interval(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of n ≥ 1 items (Wilson 1927): never without width, unlike one over items that
-    are all 0 or all 1."""
+    """Wilson's 95 % interval of a share of n ≥ 1 items (Wilson 1927).
+
+    Unlike the interval of a mean, it has a width even if all items are 0 or all are 1.
+    """
     w = Z_975**2 / n
     middle = (share + w / 2) / (1 + w)
     arm = math.sqrt(w * (share * (1 - share) + w / 4)) / (1 + w)
@@ -280,18 +304,22 @@ def share_interval(share: float, n: int) -> tuple[float, float]:
 
 
 def is_share(items: ArrayLike) -> bool:
-    """Whether there are items and each is 0 or 1."""
+    """Whether `items` is not empty and contains only 0 and 1."""
     x = np.asarray(items, dtype=np.float64)
     return x.size > 0 and bool(np.isin(x, (0.0, 1.0)).all())
 
 
 def _bootstrap_t(x: Floats, rng: np.random.Generator, draws: int) -> Floats:
-    """Shape [draws]: (mean* - mean) / se* of resamples of `x`, infinite for a resample without spread."""
-    rows = max(1, 2**20 // x.size)  # resamples a block, so that memory stays within some tens of MB
-    blocks = (
-        x[rng.integers(0, x.size, (min(rows, draws - i), x.size))] for i in range(0, draws, rows)
-    )
-    means, sds = np.hstack([(block.mean(axis=1), block.std(axis=1, ddof=1)) for block in blocks])
+    """Bootstrap statistics (mean* - mean) / se* of resamples of `x`; shape [draws].
+
+    Infinite for a resample with zero variance.
+    """
+    rows = max(1, 2**20 // x.size)  # resamples per block, to limit memory to some tens of MB
+    means, sds = np.empty(draws), np.empty(draws)
+    for start in range(0, draws, rows):
+        block = slice(start, min(start + rows, draws))
+        resamples = x[rng.integers(0, x.size, (block.stop - start, x.size))]
+        means[block], sds[block] = resamples.mean(axis=1), resamples.std(axis=1, ddof=1)
     sds[sds < 1e-9 * x.std()] = 0.0  # equal items, up to rounding
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (means - x.mean()) / (sds / math.sqrt(x.size))
@@ -299,10 +327,11 @@ def _bootstrap_t(x: Floats, rng: np.random.Generator, draws: int) -> Floats:
 
 
 class Margin(NamedTuple):
-    """A one-sided test against a margin.
+    """Result of a one-sided test against a margin.
 
-    `z` is the normal-equivalent distance to the margin (above 0: on the good side), `bound` the one-sided 95 % bound
-    of the quantity and `estimate` the quantity, in its own units. `bound` is on the good side iff z > `Z_95`.
+    `z` is the distance to the margin as a normal quantile, positive inside the margin. `bound` is
+    the one-sided 95 % bound of the quantity, and `estimate` the quantity, both in its units.
+    `bound` is inside the margin if and only if z > `Z_95`.
     """
 
     z: float
@@ -311,17 +340,17 @@ class Margin(NamedTuple):
 
 
 def mean_above(items: ArrayLike, margin: float, resolution: float) -> Margin:
-    """Non-inferiority: is the mean of `items` (shape [n], n ≥ 1) above `margin`? One-sample t test, one-sided.
+    """Test for non-inferiority: is the mean of `items` (shape [n], n ≥ 1) above `margin`?
 
-    t = (mean - margin) / SE with SE = max(s, `resolution`) / √n, `resolution` > 0 in the units of the items; z has
-    its tail under Student's t with n - 1 degrees of freedom; bound = mean - t₀.₉₅ SE. One item decides nothing:
-    z = 0, bound = -inf.
+    One-sided one-sample t test: t = (mean - margin) / SE with SE = max(s, `resolution`) / √n,
+    `resolution` > 0 in the units of the items. z has the tail of t under Student's t with n - 1
+    degrees of freedom; bound = mean - t₀.₉₅ SE. One item is inconclusive: z = 0, bound = -inf.
     """
     x = np.asarray(items, dtype=np.float64).ravel()
     _check_finite(x)
     if x.size < 1 or not resolution > 0:
         raise ValueError(
-            f"a mean takes at least 1 item and a resolution above 0, not {x.size} and {resolution}"
+            f"a mean needs at least 1 item and a resolution above 0, got {x.size} and {resolution}"
         )
     mean = float(x.mean())
     if x.size == 1:
@@ -332,13 +361,14 @@ def mean_above(items: ArrayLike, margin: float, resolution: float) -> Margin:
 
 
 def fraction_below(k: int, n: int, margin: float) -> Margin:
-    """Non-inferiority: is the fraction behind `k` of `n` ≥ 1 items below `margin`? Score test, one-sided.
+    """Test for non-inferiority: is the fraction estimated by `k` of `n` ≥ 1 items below `margin`?
 
-    z = (margin - k/n) / √(margin (1 - margin) / n); bound is Wilson's upper limit (Wilson 1927), the largest fraction
-    that this test does not refuse. Margin 0 can not be met; margin 1 is met by every k < n.
+    One-sided score test: z = (margin - k/n) / √(margin (1 - margin) / n). `bound` is Wilson's upper
+    limit (Wilson 1927), the largest fraction that this test does not reject. No k meets margin 0;
+    every k < n meets margin 1.
     """
     if not (0 <= k <= n and n >= 1 and 0 <= margin <= 1):
-        raise ValueError(f"not a fraction and a margin: {k} of {n}, margin {margin}")
+        raise ValueError(f"invalid fraction or margin: {k} of {n}, margin {margin}")
     p, w = k / n, Z_95**2 / n
     z = (margin - p) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
     upper = (p + w / 2 + math.sqrt(w * (p * (1 - p) + w / 4))) / (1 + w)
@@ -352,23 +382,24 @@ def _check_finite(values: Floats) -> None:
         )
 
 
-# --- Divergences ------------------------------------------------------------------------------------------------
+# Divergences
 
 
 def kl(log_p: ArrayLike, log_q: ArrayLike) -> Floats:
-    """Kullback-Leibler divergence Σ p (ln p - ln q) in nats over the last axis, from normalised log-probabilities.
+    """Kullback-Leibler divergence Σ p (ln p - ln q) over the last axis, in nats.
 
-    Shapes [..., V] to [...]. Log-probability -inf is probability 0: it adds nothing where p has it, and makes the
-    divergence infinite where only q has it.
+    From normalised log-probabilities; shapes [..., V] to [...]. Log-probability -inf is probability
+    0: in p it contributes 0, in q only it makes the divergence infinite.
     """
     p, q = np.asarray(log_p, dtype=np.float64), np.asarray(log_q, dtype=np.float64)
     return np.maximum(_relative_entropy(p, q), 0.0)
 
 
 def js(log_p: ArrayLike, log_q: ArrayLike) -> Floats:
-    """Jensen-Shannon divergence in nats over the last axis: the mean KL of p and q to their mean (Lin 1991).
+    """Jensen-Shannon divergence over the last axis, in nats: the mean KL of p and q to their mean.
 
-    Shapes [..., V] to [...], from normalised log-probabilities; symmetric, in [0, ln 2], -inf allowed in both.
+    From normalised log-probabilities; shapes [..., V] to [...]. Symmetric, in [0, ln 2]; -inf is
+    allowed in both (Lin 1991).
     """
     p, q = np.asarray(log_p, dtype=np.float64), np.asarray(log_q, dtype=np.float64)
     middle = np.logaddexp(p, q) - _LOG_2
@@ -376,6 +407,6 @@ def js(log_p: ArrayLike, log_q: ArrayLike) -> Floats:
 
 
 def _relative_entropy(p: Floats, q: Floats) -> Floats:
-    with np.errstate(invalid="ignore"):  # -inf - -inf, under weight 0
+    with np.errstate(invalid="ignore"):  # -inf - -inf, with weight 0
         terms = np.exp(p) * (p - q)
     return np.asarray(np.where(np.isneginf(p), 0.0, terms).sum(axis=-1), dtype=np.float64)

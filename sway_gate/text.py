@@ -1,33 +1,38 @@
-"""Text that is safe to show: names and messages come from files that may be hostile."""
+"""Text that is safe to print: names and messages come from untrusted files."""
 
 import math
 import re
 from collections.abc import Sequence
 
-# Not allowed in XML 1.0, or able to move a terminal's cursor or to reorder what is shown:
-# C0 and C1 controls but tab and newline, line separators, bidirectional overrides, surrogates, noncharacters.
+# Characters that XML 1.0 does not allow, or that can move a terminal's cursor or reorder text:
+# C0 and C1 controls except tab and newline, line separators, bidirectional overrides, surrogates,
+# noncharacters.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+    "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
 )
 
 
 def clean(text: str) -> str:
-    """`text` with each control character, surrogate and noncharacter spelled out as ``\\x1b`` or ``\\ud800``."""
+    """Escape each control character, surrogate and noncharacter, as in ``\\x1b`` or ``\\ud800``."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def one_line(text: str) -> str:
-    """`clean`, with every run of white space made one space: no text can forge a line of a report."""
+    """Clean `text` and collapse white space, so that it cannot forge a line of a report."""
     return clean(" ".join(text.split()))
 
 
 def cut(text: str, limit: int) -> str:
-    """`text` in at most `limit` characters."""
+    """Truncate `text` to at most `limit` characters, with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """`value` to `digits` significant digits, whole numbers up to a million in full; ``–`` for nothing."""
+    """Format `value` with `digits` significant digits, whole numbers below a million in full.
+
+    ``–`` stands for None, NaN and infinities.
+    """
     if value is None or not math.isfinite(value):
         return "–"
     text = f"{value:.{digits}g}"
@@ -38,10 +43,12 @@ MAX_NAMED = 5
 
 
 def named(names: Sequence[str]) -> str:
+    """List at most MAX_NAMED names, and the number of the others."""
     more = len(names) - MAX_NAMED
     shown = ", ".join(one_line(name) for name in names[:MAX_NAMED])
     return f"{shown} and {more} more" if more > 0 else shown
 
 
 def counted(count: int, noun: str) -> str:
+    """Return the count with its noun: "1 probe", "2 probes"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

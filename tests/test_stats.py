@@ -1,4 +1,4 @@
-"""Against scipy, numbers to 40 digits where scipy has too few, closed forms and simulation."""
+"""Statistics against scipy, 40-digit references, closed forms and simulations."""
 
 import itertools
 import math
@@ -52,7 +52,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20)
 
 
-# --- tails ---
+# Tails
 
 
 def at_all_dfs(*ts: float) -> list[tuple[float, int]]:
@@ -67,7 +67,8 @@ def test_student_log_sf_is_scipys() -> None:
 
 @pytest.mark.parametrize(
     ("t", "df", "log_sf"),
-    [  # mpmath 1.3, 40 digits: log(betainc(df / 2, 1 / 2, 0, df / (df + t^2), regularized=True) / 2)
+    # mpmath 1.3, 40 digits: log(betainc(df / 2, 1 / 2, 0, df / (df + t^2), regularized=True) / 2)
+    [
         (1e-09, 1, -0.69314718119656508),
         (1e-06, 127, -0.69314797687574536),
         (1.7, 127, -3.0837034198801298),
@@ -158,7 +159,7 @@ def test_student_refuses(call: Callable[[], float]) -> None:
         call()
 
 
-# --- scales ---
+# Scales
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_transform_refuses_the_resolution(scale: Scale, resolution: float) -> No
         transform([0.5], scale, resolution)
 
 
-# --- calibration ---
+# Comparison with the nulls
 
 
 def t_at_z3(n: int) -> float:
@@ -223,7 +224,7 @@ def test_z3_is_where_the_prediction_interval_ends(n: int, rng: np.random.Generat
         pytest.param([2.0, 2.0, 2.0], 0.1, 0.1, True, id="no spread"),
     ],
 )
-def test_floor(nulls: list[float], floor: float, sd: float, floored: bool) -> None:
+def test_minimum_sd(nulls: list[float], floor: float, sd: float, floored: bool) -> None:
     got = z_score(5.0, nulls, floor)
     assert got[1:] == (3, 2.0, sd, floored)
     assert got.z == pytest.approx(oracle.norm.isf(oracle.t.sf(3 / sd / math.sqrt(4 / 3), 2)))
@@ -234,16 +235,18 @@ def test_floor(nulls: list[float], floor: float, sd: float, floored: bool) -> No
     st.floats(-1e3, 1e3),
     st.floats(1e-6, 1e3),
 )
-def test_floor_only_brings_z_nearer_to_zero(nulls: list[float], value: float, floor: float) -> None:
+def test_minimum_sd_only_moves_z_towards_zero(
+    nulls: list[float], value: float, floor: float
+) -> None:
     assert abs(z_score(value, nulls, floor).z) <= abs(z_score(value, nulls, 1e-6).z)
 
 
-def test_one_step_above_tied_nulls_is_no_evidence() -> None:
-    assert z_score(0.1, [0.0, 0.0, 0.0], floor=0.1).z < 1
+def test_one_step_above_tied_nulls_is_not_significant() -> None:
+    assert z_score(0.1, [0.0, 0.0, 0.0], min_sd=0.1).z < 1
 
 
 @pytest.mark.parametrize("value", [math.inf, 1e300])
-def test_calibrate_stays_finite(value: float) -> None:
+def test_z_score_stays_finite(value: float) -> None:
     assert 3 < z_score(value, [0.0, 1.0, 2.0], 0.1).z < math.inf
 
 
@@ -251,13 +254,13 @@ def test_calibrate_stays_finite(value: float) -> None:
     ("value", "nulls", "floor", "words"),
     [
         pytest.param(1.0, [1.0, 2.0], 0.1, "at least 3", id="two nulls"),
-        pytest.param(1.0, [1.0, 2.0, 3.0], 0.0, "floor", id="no floor"),
-        pytest.param(1.0, [1.0, 2.0, 3.0], math.nan, "floor", id="NaN floor"),
+        pytest.param(1.0, [1.0, 2.0, 3.0], 0.0, "minimum null", id="no minimum"),
+        pytest.param(1.0, [1.0, 2.0, 3.0], math.nan, "minimum null", id="NaN minimum"),
         pytest.param(1.0, [1.0, 2.0, math.nan], 0.1, "1 of 3 values", id="NaN null"),
         pytest.param(math.nan, [1.0, 2.0, 3.0], 0.1, "NaN", id="NaN value"),
     ],
 )
-def test_calibrate_refuses(value: float, nulls: list[float], floor: float, words: str) -> None:
+def test_z_score_refuses(value: float, nulls: list[float], floor: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         z_score(value, nulls, floor)
 
@@ -289,7 +292,7 @@ def test_score_refuses_nan() -> None:
         score_from_z(math.nan)
 
 
-# --- intervals over items ---
+# Intervals of means
 
 
 def coverage(
@@ -375,7 +378,7 @@ def test_bootstrap_is_deterministic(rng: np.random.Generator) -> None:
     ("items", "interval"),
     [([], None), ([1.0], None), ([0.1] * 7, (pytest.approx(0.1), pytest.approx(0.1)))],
 )
-def test_bootstrap_without_spread(items: list[float], interval: object) -> None:
+def test_bootstrap_of_equal_items(items: list[float], interval: object) -> None:
     assert bootstrap_ci(items, 0) == interval
 
 
@@ -384,7 +387,7 @@ def test_bootstrap_refuses_nan() -> None:
         bootstrap_ci([1.0, math.nan], 0)
 
 
-# --- margins ---
+# Margins
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 400])
@@ -409,12 +412,12 @@ def test_mean_above_agrees_on_both_sides_of_the_margin(rng: np.random.Generator)
     assert mean_above(items, bound - 1e-6, 0.01).z > Z_95 > mean_above(items, bound + 1e-6, 0.01).z
 
 
-def test_mean_above_floors_the_spread() -> None:
+def test_mean_above_has_a_minimum_sd() -> None:
     expected = oracle.norm.isf(oracle.t.sf(0.1 / (0.2 / 2), 3))
     assert mean_above([0.1] * 4, 0.0, resolution=0.2).z == pytest.approx(expected)
 
 
-def test_mean_above_with_one_item_decides_nothing() -> None:
+def test_mean_above_with_one_item_is_inconclusive() -> None:
     assert mean_above([5.0], 0.0, 0.1) == Margin(0.0, -math.inf, 5.0)
 
 
@@ -465,7 +468,7 @@ def test_fraction_refuses(k: int, n: int, margin: float) -> None:
         fraction_below(k, n, margin)
 
 
-# --- divergences ---
+# Divergences
 
 
 def test_divergences_are_scipys(rng: np.random.Generator) -> None:
@@ -552,7 +555,7 @@ def test_positive_mean_interval_is_students_on_the_log() -> None:
     assert positive_mean_ci([0.0, 0.0]) is None
 
 
-def test_holm_holds_the_family_wise_error_and_equals_its_definition() -> None:
+def test_holm_controls_the_family_wise_error_and_equals_its_definition() -> None:
     # Worked by hand: sorted .01, .02, .03, .04 times 4, 3, 2, 1, then the running maximum.
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.9]) == [0.9]
@@ -568,7 +571,7 @@ def test_normal_sf_is_scipys() -> None:
 
 
 @pytest.mark.parametrize("n", [3, 8, 40])
-def test_a_prior_moderates_the_spread_as_smyth_has_it(n: int) -> None:
+def test_a_prior_moderates_the_variance_like_smyth(n: int) -> None:
     x, prior = np.random.default_rng(n).normal(2.0, 0.5, n), Prior(sd=1.0, df=20)
     df = prior.df + n - 1
     s = math.sqrt((prior.df * prior.sd**2 + (n - 1) * x.var(ddof=1)) / df)
@@ -583,6 +586,6 @@ def test_a_true_prior_keeps_the_null_rate() -> None:
     zs = np.array([z_score(row[0], row[1:], 1e-9, prior).z for row in rng.normal(size=(20_000, 9))])
     for z in (1.0, 2.0):
         nominal = oracle.norm.sf(z)
-        # Slightly careful: the estimate of the spread is worth more than the degrees of freedom that it is given.
+        # Slightly conservative: the estimated variance is better than its degrees of freedom imply.
         assert np.mean(zs >= z) < nominal + 3 * math.sqrt(nominal / 20_000)
         assert np.mean(zs >= z) > 0.7 * nominal

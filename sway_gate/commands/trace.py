@@ -26,10 +26,10 @@ def add_to(add: Add) -> None:
 def _trace(args: argparse.Namespace) -> int:
     import msgspec
 
-    from sway_gate.reports import trace, trace_summary
+    from sway_gate.reports import trace
 
-    events, unreadable = trace_summary.read(args.file)
-    summary = trace_summary.sum_up(events, unreadable, args.slowest)
+    events, unreadable = trace.read(args.file)
+    summary = trace.sum_up(events, unreadable, args.slowest)
     if args.format == "json":
         return tell_json(msgspec.to_builtins(summary))
     if args.format == "terminal":

@@ -1,4 +1,4 @@
-"""The accepted result that later ones may not fall behind: a JSON report that is replaced on purpose only."""
+"""The baseline: an accepted JSON report; a regression from it fails the gate."""
 
 import msgspec
 
@@ -11,22 +11,30 @@ from sway_gate.text import named, one_line
 
 
 def check(accepted: GateResult, path: str, base: ModelFacts) -> None:
-    """Raises UsageError where nothing can be held to this baseline: it was measured over another base (all values are
-    differences from it), or not measured whole."""
-    if why := _lacks(without(accepted)):
-        raise UsageError(f"{path}: {why}, and is no baseline; make one with `sway baseline update`")
+    """Check that a result can be compared with this baseline.
+
+    Raises UsageError if the baseline is incomplete, or if its base is not `base`: all values are
+    differences from the base.
+    """
+    if why := _incomplete(without(accepted)):
+        raise UsageError(
+            f"{path}: {why} and cannot be a baseline; create one with `sway baseline update`"
+        )
     if not is_same_base(accepted.base, base):
         raise UsageError(
-            f"{path}: was measured over another base, {_told(accepted.base)}, not {_told(base)}; no value can be "
-            "compared: make a baseline for this base with `sway baseline update`"
+            f"{path}: was measured with base {_described(accepted.base)}, not {_described(base)}; "
+            "create a baseline for this base with `sway baseline update`"
         )
 
 
 def judge(
     result: GateResult, accepted: GateResult, path: str, tolerance: float = 0.0
 ) -> GateResult:
-    """`result` with what the baseline says of it: a regression makes a pass a fail. A probe that could not be measured
-    leaves an error an error."""
+    """Return `result` with its comparison with the baseline.
+
+    A regression turns a pass into a fail. An error stays an error if its only regressions are
+    probes that could not be measured.
+    """
     own = without(accepted)
     found = compare_results(own, result, tolerance, (path, result.spec))
     regressions = found.regressions()
@@ -50,7 +58,7 @@ def judge(
 
 
 def without(result: GateResult) -> GateResult:
-    """The result as it was before it was put beside a baseline."""
+    """Return the result without its comparison, with the gate's own verdict and exit code."""
     if result.baseline is None:
         return result
     verdict = result.baseline.verdict
@@ -60,22 +68,25 @@ def without(result: GateResult) -> GateResult:
 
 
 def accept(result: GateResult, label: str) -> GateResult:
-    """The result as a new baseline. Raises UsageError for a result that could not decide: nothing would be held to it."""
+    """Return the result as a new baseline. Raises UsageError if it is incomplete."""
     result = without(result)
-    if why := _lacks(result):
-        raise UsageError(f"{label}: this result {why}, and is no baseline; make it whole first")
+    if why := _incomplete(result):
+        raise UsageError(
+            f"{label}: this result {why} and cannot be a baseline; run the gate again and "
+            "accept a complete result"
+        )
     return msgspec.structs.replace(result, cached=False)
 
 
-def _lacks(result: GateResult) -> str:
-    """Why nothing could be held to the result; "" where all of it was decided."""
+def _incomplete(result: GateResult) -> str:
+    """Reason why the result cannot be a baseline; "" if it can."""
     stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
     if result.verdict == "error" or stuck:
         return f"could not measure {named(stuck)}" if stuck else "could not decide"
     if all(probe.verdict is Verdict.SKIP for probe in result.probes):
-        return "holds no probe that was measured"
+        return "contains no measured probe"
     return ""
 
 
-def _told(model: ModelFacts) -> str:
+def _described(model: ModelFacts) -> str:
     return one_line(f"{model.path} ({model.digest[:16]})" if model.digest else model.path)

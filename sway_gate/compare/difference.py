@@ -1,26 +1,36 @@
-"""The difference of two readings against its standard error, whatever is known of them: items, intervals, or z alone.
+"""Differences of two measurements with their standard errors, from items, intervals or z-scores.
 
-Each function gives the difference on the probe's scale (on log: of the logarithms), new less old. Plain numpy.
+Each function returns new minus old on the probe's scale; on the log scale this is the difference
+of the logarithms.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from sway_gate.stats import Z_975, Scale, is_share, normal_from_log_sf, student_to_normal, transform
+from sway_gate.stats import (
+    SCORE_SCALE,
+    Z_975,
+    Scale,
+    is_share,
+    normal_from_log_sf,
+    student_to_normal,
+    transform,
+)
 
-Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
-_SCORE_SCALE = 3.274  # of `stats.score_from_z`
-_MANY = 1000  # items that changed, from where the binomial is normal
+_MANY = 1000  # changed items, above which the normal approximation of the binomial is used
 
 
 class Difference(NamedTuple):
-    """`value` and its standard error `se` on the scale; `sigmas`: the normal quantile with the tail that `value` has
-    where nothing changed, of the sign of `value`."""
+    """A difference `value` and its standard error `se`, both on the probe's scale.
+
+    `sigmas` is the normal quantile with the tail probability of `value` under no change, with the
+    sign of `value`.
+    """
 
     value: float
     se: float
@@ -28,19 +38,21 @@ class Difference(NamedTuple):
 
 
 def paired(old: ArrayLike, new: ArrayLike, scale: Scale, resolution: float) -> Difference:
-    """Of two means over the same n ≥ 2 items (both of shape [n]): which items were chosen cancels out.
+    """Difference of two means over the same n ≥ 2 items (both of shape [n]).
 
-    Student's t with n - 1 degrees of freedom on the differences of the items, each on the scale; so on log the value
-    is the mean log ratio of an item, which one large item does not decide. Their spread is never taken below
-    `resolution` (in the units of the items; on log, of their mean): what a probe cannot tell from nothing is no change.
-    Items that are all 0 or 1 are a share: McNemar's test of the items that changed (binomial, mid-p; Fagerland et al.
-    2013).
+    Pairing removes the variability between items. Student's t with n - 1 degrees of freedom on the
+    differences of the transformed items; on the log scale the value is the mean log ratio of the
+    items, so that one large item does not dominate. `resolution` bounds the standard deviation of
+    the differences from below (in the units of the items; on log, relative to their mean): changes
+    that a probe cannot resolve do not count. For items that are all 0 or 1 on the identity scale,
+    `sigmas` is McNemar's test of the changed items (binomial, mid-p; Fagerland et al. 2013).
+    Raises ValueError if the items are not pairs.
     """
     x, y = (np.asarray(items, dtype=np.float64).ravel() for items in (old, new))
     if x.size != y.size or x.size < 2:
-        raise ValueError(f"items come in pairs, 2 or more, not {x.size} and {y.size}")
-    least = float(min(x.mean(), y.mean()))
-    floor = resolution / max(resolution, least) if scale == "log" else resolution
+        raise ValueError(f"a paired test needs at least 2 pairs, got {x.size} and {y.size} items")
+    smaller = float(min(x.mean(), y.mean()))
+    floor = resolution / max(resolution, smaller) if scale == "log" else resolution
     changes = transform(y, scale, resolution) - transform(x, scale, resolution)
     value, se = float(changes.mean()), max(float(changes.std(ddof=1)), floor) / math.sqrt(x.size)
     if scale == "identity" and is_share(x) and is_share(y):
@@ -51,57 +63,58 @@ def paired(old: ArrayLike, new: ArrayLike, scale: Scale, resolution: float) -> D
 def of_intervals(
     old: float, new: float, old_95: Interval, new_95: Interval, resolution: float
 ) -> Difference:
-    """Of two values with their 95 % intervals, all on the scale, taken as independent.
+    """Difference of two independent values with 95 % intervals, all on the probe's scale.
 
-    The limits of a difference from those of its parts (Newcombe 1998; Zou & Donner 2008):
-    new - old ∓ √((new - its limit)² + (old - its other limit)²). The standard error is what the arm that reaches
-    toward 0 makes it, over 1.96: it keeps skewed intervals skewed, and the wide ones of few items wide.
-    Over the same items it is larger than it need be, where good items of the one are good in the other.
+    The limits of the difference combine the limits of its parts (Newcombe 1998; Zou & Donner 2008):
+    new - old ∓ √((new - its limit)² + (old - its opposite limit)²). The standard error is the arm
+    that points towards 0, divided by 1.96. It therefore reflects the skewness of the intervals, and
+    their width for few items. For results on the same items it is conservative if the items are
+    positively correlated.
     """
     value = new - old
-    arm = (
-        math.hypot(new - new_95[0], old_95[1] - old)
-        if value > 0
-        else math.hypot(new_95[1] - new, old - old_95[0])
-    )
-    se = max(arm / Z_975, resolution)
+    arm_down = math.hypot(new - new_95[0], old_95[1] - old)
+    arm_up = math.hypot(new_95[1] - new, old - old_95[0])
+    se = max((arm_down if value > 0 else arm_up) / Z_975, resolution)
     return Difference(value, se, value / se)
 
 
 def of_z(old: float, new: float, old_nulls: int, new_nulls: int) -> Difference:
-    """Of two z's, where nothing is known of items: each has a variance of 1 by what a z is, and one against n nulls
-    of z² / 2(n - 1) more, as their spread is estimated (delta method)."""
+    """Difference of two z-scores, for results without items and intervals.
+
+    `old_nulls` and `new_nulls`: numbers of null adapters, as in `z_error`.
+    """
     se = math.hypot(z_error(old, old_nulls), z_error(new, new_nulls))
     return Difference(new - old, se, (new - old) / se)
 
 
 def z_error(z: float, nulls: int) -> float:
-    """Standard error of a z against so many null adapters; 0 of them for a distance to a margin."""
+    """Standard error of a z-score against `nulls` null adapters; 0 for a distance to a margin.
+
+    The variance is 1 by definition of z. Estimating the standard deviation of n nulls adds
+    z² / 2(n - 1) (delta method).
+    """
     return math.sqrt(1.0 + (z * z / (2 * (nulls - 1)) if nulls > 1 else 0.0))
 
 
 def score_error(z: float, nulls: int) -> float:
-    """Standard error of the score 1 - exp(-z / 3.274) by the delta method; 0 where z ≤ 0 scores nothing."""
-    return math.exp(-z / _SCORE_SCALE) / _SCORE_SCALE * z_error(z, nulls) if z > 0 else 0.0
+    """Standard error of the score 1 - exp(-z / 3.274) by the delta method; 0 if z ≤ 0 (score 0)."""
+    return math.exp(-z / SCORE_SCALE) / SCORE_SCALE * z_error(z, nulls) if z > 0 else 0.0
 
 
 def on_scale(
     value: float, interval: Interval, scale: Scale, resolution: float
 ) -> tuple[float, Interval]:
-    """A value and its interval on the scale."""
-    low, middle, high = (
-        float(x) for x in transform([interval[0], value, interval[1]], scale, resolution)
-    )
+    """Transform a value and its interval to the probe's scale."""
+    low, middle, high = transform([interval[0], value, interval[1]], scale, resolution).tolist()
     return middle, (low, high)
 
 
 def _mcnemar(rises: int, falls: int) -> float:
-    """The normal quantile of the mid-p tail of so many rises among the items that changed, at even odds."""
+    """Normal quantile of the binomial mid-p tail of `rises` among the changed items."""
     n, more = rises + falls, max(rises, falls)
     if n > _MANY or rises == falls:
         return (rises - falls) / math.sqrt(max(n, 1))
-    twice = 2 * sum(math.comb(n, k) for k in range(more, n + 1)) - math.comb(
-        n, more
-    )  # as integers: n may be large
+    # Exact integers: the binomial coefficients exceed the range of floats.
+    twice = 2 * sum(math.comb(n, k) for k in range(more, n + 1)) - math.comb(n, more)
     z = normal_from_log_sf(math.log(twice) - (n + 1) * math.log(2.0))
     return z if rises > falls else -z

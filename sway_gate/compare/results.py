@@ -1,27 +1,30 @@
-"""Better or worse than before: what changed between two results beyond noise, for each probe and over all. Pure.
+"""Compares two results: does a probe, or the composite, change significantly?
 
-**What is compared.** Probes are matched by name and kind, and their values by the standard error of the difference, on
-the probe's own scale (`SCALE` of its module: ratios for divergences, differences for the rest), by what the results
-hold (see `sway_gate.compare.difference`):
+**Comparison.** Probes are matched by name and kind. The difference of their values is compared with
+its standard error on the probe's scale (log for divergences, so that differences are ratios). The
+method is the first one that both results allow (see `sway_gate.compare.difference`):
 
-- "items": both asked the same of the same base, so that the difference is taken item by item;
-- "intervals": other prompts, texts or base: the two 95 % intervals, as of independent samples;
-- "z": no interval (one item, say): the z's, whose noise is known by what a z is.
+- "items": both have the same inputs and base; the difference is paired by item;
+- "intervals": the inputs or the base differ; the two 95 % intervals are compared as independent;
+- "z": there is no interval, for example with one item; the z-scores are compared.
 
-**What is better** depends on the kind: `SENSES`. A larger effect is better, but for mere sizes: a larger divergence
-from the base is more, not better, a smaller one is worse. Less harm is better, down to none at all.
+**Direction.** For effects, larger is better; but a larger divergence from the base is only
+different, while a smaller one is worse. For harms, less is better, down to no harm at all.
 
-**How sure.** One-sided tests, Holm-adjusted over all probes and the composite (Holm 1979): where nothing changed, a
-comparison says "worse" in at most 5 % of cases, all its probes together. The noise is that of the items. That another
-training run with another seed comes out differently is no noise here: two runs do differ.
+**Significance.** One-sided tests, Holm-adjusted over all probes and the composite (Holm 1979). If
+nothing changed, a comparison reports "worse" for any probe in at most 5 % of cases. The tests
+account for the variability of the items, not for the variability between training runs.
 
-**What is a regression.** Whatever is worse beyond noise, unless a `tolerance` above 0 allows it: the share of an
-effect's old value that may be lost (where less is better, as of reverts: the share that may be added), and points of
-the score of a harm and of the composite, which say how far they are from their limits. Whatever the noise: a probe that
-failed not and fails now; that errors now; that was measured and is skipped or gone; a gate that passed and does not.
+**Regressions.** A significant change for the worse is a regression, unless it is within the
+`tolerance`. The tolerance is a share of the old value for an effect (for a rate where smaller is
+better, an added share), and points of the score for a harm and the composite. Regardless of
+significance, these are regressions: a probe that did not fail before and fails now, that cannot be
+measured now, or that was measured before and is skipped or missing now; and a gate that passed
+before and does not pass now.
 
-**What is undecided.** Where nothing is a regression, but not all could be looked at: a result or a probe of it ended in
-an error, or the two have nothing in common. An error is never "no change", not even beside the same error.
+**Undecided.** Without a regression, the comparison is undecided if a result or one of its probes
+ended in an error, or if no probe could be compared. An error is never "no change", not even if the
+same error occurred before.
 """
 
 import math
@@ -36,20 +39,26 @@ from sway_gate.compare.significance import AdjustedP, ComparisonTest
 from sway_gate.results import GateResult, ModelFacts, ProbeResult, Verdict
 
 LEVEL = 0.05
-"""Of a false "worse" in a comparison, all its probes and the composite together."""
+"""Probability of a false "worse" in a comparison, over all its probes and the composite."""
 
 Outcome = Literal["regression", "worse", "same", "moved", "better", "new", "gone", "unknown"]
-"""worse: beyond noise, within the tolerance. moved: beyond noise, neither better nor worse. new: not there before, or
-skipped. gone: skipped before, not there now. unknown: there is no difference that could be tested."""
+"""worse: significantly worse, but within the tolerance. moved: changed significantly, neither
+better nor worse. new: missing or skipped before. gone: skipped before and missing now. unknown:
+the difference cannot be tested."""
 OverAll = Literal["regression", "undecided", "better", "changed", "same"]
 
 COMPOSITE = "composite"
-
-_LEAST_ERROR = 1e-9  # keeps sigmas finite where nothing is uncertain
+EXIT_CODES: dict[OverAll, Literal[0, 1, 3]] = {
+    "regression": 1,
+    "undecided": 3,
+    "better": 0,
+    "changed": 0,
+    "same": 0,
+}
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two, as its result has it."""
+    """Numbers of a probe, or of the composite, in one of the two results."""
 
     verdict: str
     raw: float | None = None
@@ -65,24 +74,24 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     outcome: Outcome
     why: str
-    """In words: what makes it so; "" where nothing changed."""
+    """Reason for the outcome, as text; "" if nothing changed."""
     units: str = ""
     old: Side | None = None
     new: Side | None = None
     method: Literal["items", "intervals", "z", "scores", ""] = ""
     scale: str = ""
-    """log: `difference` is one of logarithms, and exp(difference) the ratio."""
+    """identity, or log: `difference` is a difference of logarithms, exp(difference) the ratio."""
     difference: float | None = None
-    """New less old, on the scale, in `units`; of z's where the method is z."""
+    """New minus old on the scale, in `units`; a difference of z-scores if the method is z."""
     se: float | None = None
     sigmas: float | None = None
-    """The difference as a normal quantile, of its sign."""
+    """The difference as a normal quantile, with its sign."""
     p: float | None = None
-    """One-sided, in the direction of the difference, Holm-adjusted over the comparison."""
+    """One-sided p-value in the direction of the difference, Holm-adjusted over the comparison."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the results that are compared."""
+    """One of the two compared results."""
 
     label: str
     adapter: ModelFacts
@@ -91,7 +100,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a new result with an old one."""
+    """Comparison of a new result with an old one."""
 
     verdict: OverAll
     exit_code: Literal[0, 1, 3]
@@ -102,12 +111,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     composite: Change
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
-    """What was not looked at, and where the two were not asked the same."""
+    """Results and probes that could not be compared, and differences of the inputs."""
 
     def regressions(self) -> list[Change]:
-        return [
-            change for change in (*self.changes, self.composite) if change.outcome == "regression"
-        ]
+        """Probes that regressed, and the composite if it did."""
+        changes = (*self.changes, self.composite)
+        return [change for change in changes if change.outcome == "regression"]
 
 
 def compare_results(
@@ -118,69 +127,69 @@ def compare_results(
     *,
     in_order: bool = True,
 ) -> Comparison:
-    """`new` against `old`. `in_order`: one came before the other, so that what is smaller or missing now was lost;
-    else the two swapped are the same comparison, mirrored."""
+    """Compare `new` with `old`.
+
+    `in_order`: `old` came before `new`, so that smaller or missing values are losses. Otherwise the
+    comparison is symmetric: swapping the two results mirrors it.
+    """
     both = _matched(old, new)
     alike = probes_with_same_inputs(old, new)
     senses = significance.DIRECTIONS if in_order else significance.BETWEEN
-    tests = [
-        significance.of_probes(*pair, senses, alike=name in alike)
-        for (name, _), pair in both.items()
-    ]
-    *sures, sure = significance.adjusted([*tests, overall := significance.of_composites(old, new)])
+    tests = [significance.of_probes(a, b, senses, alike=name in alike) for name, _, a, b in both]
+    composite_test = significance.of_composites(old, new)
+    *ps, composite_p = significance.adjusted([*tests, composite_test])
     terms = _Terms(tolerance, in_order)
     changes = tuple(
-        _change(key, pair, test, own, terms)
-        for (key, pair), test, own in zip(both.items(), tests, sures, strict=True)
+        _change(pair, test, p, terms) for pair, test, p in zip(both, tests, ps, strict=True)
     )
-    composite = _composite(old, new, overall, sure, terms)
-    blind = tuple(_blind(old, new, labels, composite, changes))
-    verdict = _verdict([composite, *changes], terms, is_blind=bool(blind))
-    unknown = [change.name for change in changes if change.outcome == "unknown"]
+    composite = _composite(old, new, composite_test, composite_p, terms)
+    unseen = [*_undecided(old, labels[0]), *_undecided(new, labels[1])]
+    if not _is_any_tested(changes, composite):
+        unseen.append("no probe could be compared")
+    verdict = _verdict([composite, *changes], terms, is_undecided=bool(unseen))
     return Comparison(
         verdict=verdict,
-        exit_code=1 if verdict == "regression" else 3 if verdict == "undecided" else 0,
+        exit_code=EXIT_CODES[verdict],
         old=_subject(old, labels[0]),
         new=_subject(new, labels[1]),
         tolerance=tolerance,
         level=LEVEL,
         composite=composite,
         changes=changes,
-        warnings=(
-            *blind,
-            *([f"no difference could be tested in {', '.join(unknown)}"] if unknown else []),
-            *input_warnings(old, new),
-        ),
+        warnings=(*unseen, *_untested(changes), *input_warnings(old, new)),
     )
 
 
 def compare_course(
     results: Sequence[tuple[str, GateResult]], tolerance: float = 0.0
 ) -> list[Comparison]:
-    """Each of the labelled results but the first, against the first."""
+    """Compare each labelled result after the first with the first."""
     (label, first), *others = results
     return [compare_results(first, result, tolerance, (label, other)) for other, result in others]
 
 
 class _Terms(NamedTuple):
-    """On which two are compared: those of `compare`."""
+    """Parameters of a comparison, as for `compare_results`."""
 
     tolerance: float
     in_order: bool
 
 
-Key = tuple[str, str]
-"""Name and kind of a probe."""
-Pair = tuple[ProbeResult | None, ProbeResult | None]
+class _Matched(NamedTuple):
+    """One probe's results in both; None if it is missing."""
+
+    name: str
+    kind: str
+    old: ProbeResult | None
+    new: ProbeResult | None
 
 
-def _matched(old: GateResult, new: GateResult) -> dict[Key, Pair]:
-    """In the new result's order, what it lacks at the end."""
-    before, after = ({(p.name, p.kind): p for p in result.probes} for result in (old, new))
-    return {
-        key: (before.get(key), after.get(key))
-        for key in (*after, *(key for key in before if key not in after))
-    }
+def _matched(old: GateResult, new: GateResult) -> list[_Matched]:
+    """Match the probes of both results: in the new result's order, then those that it lacks."""
+    before = {(probe.name, probe.kind): probe for probe in old.probes}
+    after = {(probe.name, probe.kind): probe for probe in new.probes}
+    keys = [*after, *(key for key in before if key not in after)]
+    return [_Matched(*key, before.get(key), after.get(key)) for key in keys]
 
 
 def _subject(result: GateResult, label: str) -> Subject:
@@ -195,31 +204,28 @@ def _side(probe: ProbeResult | None) -> Side | None:
     )
 
 
-# What it means
+# Outcomes
 
 
-def _change(
-    key: Key, pair: Pair, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
-) -> Change:
-    old, new = pair
-    outcome, why = _outcome(old, new, test, sure, terms)
+def _change(pair: _Matched, test: ComparisonTest | None, p: AdjustedP, terms: _Terms) -> Change:
+    outcome, why = _outcome(pair.old, pair.new, test, p, terms)
     return Change(
-        name=key[0],
-        kind=key[1],
+        name=pair.name,
+        kind=pair.kind,
         outcome=outcome,
         why=why,
-        units=next(side.units for side in (new, old) if side),
-        old=_side(old),
-        new=_side(new),
-        **_numbers(test, sure),
+        units=next(side.units for side in (pair.new, pair.old) if side),
+        old=_side(pair.old),
+        new=_side(pair.new),
+        **_numbers(test, p),
     )
 
 
-def _numbers(test: ComparisonTest | None, sure: AdjustedP) -> dict[str, Any]:
+def _numbers(test: ComparisonTest | None, adjusted: AdjustedP) -> dict[str, Any]:
     if test is None:
         return {}
     value, se, sigmas = test.difference
-    p = sure.worse if sigmas * test.sense.worse > 0 else sure.otherwise
+    p = adjusted.worse if sigmas * test.sense.worse > 0 else adjusted.otherwise
     return {
         "method": test.method,
         "scale": test.scale,
@@ -234,76 +240,74 @@ def _outcome(
     old: ProbeResult | None,
     new: ProbeResult | None,
     test: ComparisonTest | None,
-    sure: AdjustedP,
+    p: AdjustedP,
     terms: _Terms,
 ) -> tuple[Outcome, str]:
     if old is None:
         return "new", "not in the old result"
-    turned = _turned if terms.in_order else _parted
-    if outcome := turned(old.verdict, new.verdict if new else None):
+    by_verdicts = _by_verdicts if terms.in_order else _by_unordered_verdicts
+    if outcome := by_verdicts(old.verdict, new.verdict if new else None):
         return outcome
     if new is None or test is None:
-        measured = old.raw is not None or (new is not None and new.raw is not None)
-        return ("unknown", "no difference could be tested") if measured else ("same", "")
-    return _beyond_noise(test, sure, old, new, terms.tolerance)
+        if old.raw is None and (new is None or new.raw is None):
+            return "same", ""
+        return "unknown", _UNTESTED
+    return _by_significance(test, p, old, new, terms.tolerance)
 
 
-def _beyond_noise(
+def _by_significance(
     test: ComparisonTest,
-    sure: AdjustedP,
+    p: AdjustedP,
     old: ProbeResult | GateResult,
     new: ProbeResult | GateResult,
     tolerance: float,
 ) -> tuple[Outcome, str]:
-    if sure.worse <= LEVEL:
-        lost, said = _loss(test, old, new)
-        why = f"worse by {abs(test.difference.sigmas):.1f} standard errors, {said}"
+    by = f"by {abs(test.difference.sigmas):.1f} standard errors"
+    if p.worse <= LEVEL:
+        lost, loss = _loss(test, old, new)
+        why = f"worse {by}, {loss}"
         if tolerance and lost <= tolerance:
-            return "worse", f"{why}: within the tolerance of {tolerance:g}"
+            return "worse", f"{why}; within the tolerance of {tolerance:g}"
         return "regression", why
-    if sure.otherwise <= LEVEL:
-        how = (
-            "better"
-            if test.sense.otherwise == "better"
-            else "larger"
-            if test.difference.value > 0
-            else "smaller"
-        )
-        return test.sense.otherwise, f"{how} by {abs(test.difference.sigmas):.1f} standard errors"
-    return "same", ""
+    if p.otherwise > LEVEL:
+        return "same", ""
+    if test.sense.otherwise == "better":
+        return "better", f"better {by}"
+    return "moved", f"{'larger' if test.difference.value > 0 else 'smaller'} {by}"
 
 
 def _loss(
     test: ComparisonTest, old: ProbeResult | GateResult, new: ProbeResult | GateResult
 ) -> tuple[float, str]:
-    """What a change for the worse costs, as `tolerance` counts it, and in words; infinite where there is no measure."""
+    """Size of a change for the worse, in the units of `tolerance`, and its description.
+
+    Infinite if it cannot be expressed in these units.
+    """
     change = abs(test.difference.value)
     if test.method in ("z", "scores") or test.sense.best == 0.0 or isinstance(old, GateResult):
         before, after = old.score or 0.0, new.score or 0.0
         return (before - after if before > 0 else math.inf), f"score {before:.3f} to {after:.3f}"
     if test.sense.worse > 0:
         return change, f"{change:.0%} more"
-    lost = (
-        -math.expm1(-change)
-        if test.scale == "log"
-        else change / abs(old.raw)
-        if old.raw
-        else math.inf
-    )
+    if test.scale == "log":
+        lost = -math.expm1(-change)
+    elif old.raw:
+        lost = change / abs(old.raw)
+    else:
+        lost = math.inf
     return lost, f"{lost:.0%} of its value lost"
 
 
+_UNTESTED = "the difference cannot be tested"
 _MEASURED = (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
 
 
-def _turned(old: Verdict, new: Verdict | None) -> tuple[Outcome, str] | None:
-    """What the verdicts alone decide, whatever the noise."""
+def _by_verdicts(old: Verdict, new: Verdict | None) -> tuple[Outcome, str] | None:
+    """Outcome that follows from the verdicts, regardless of significance; None if none does."""
+    if new is None and old is Verdict.SKIP:
+        return "gone", "skipped before, missing now"
     if new is None:
-        return (
-            ("gone", "skipped before, not there now")
-            if old is Verdict.SKIP
-            else ("regression", "not there now")
-        )
+        return "regression", "missing now"
     if new is Verdict.ERROR and old is not Verdict.ERROR:
         return "regression", f"{old} before, could not be measured now"
     if new is Verdict.SKIP and old in _MEASURED:
@@ -317,76 +321,76 @@ def _turned(old: Verdict, new: Verdict | None) -> tuple[Outcome, str] | None:
     return None
 
 
-def _parted(a: Verdict, b: Verdict | None) -> tuple[Outcome, str] | None:
-    """The same of two adapters, neither of which came first."""
+def _by_unordered_verdicts(a: Verdict, b: Verdict | None) -> tuple[Outcome, str] | None:
+    """Like `_by_verdicts`, for two adapters without an order."""
     if b is None:
-        return "gone", "not there"
+        return "gone", "not in the second result"
     if (a in _MEASURED) != (b in _MEASURED):
-        return "unknown", "measured in one alone"
-    return _turned(a, b) if a in _MEASURED else None
+        return "unknown", "measured in only one of the results"
+    return _by_verdicts(a, b) if a in _MEASURED else None
 
 
 def _composite(
-    old: GateResult, new: GateResult, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
+    old: GateResult, new: GateResult, test: ComparisonTest | None, p: AdjustedP, terms: _Terms
 ) -> Change:
-    outcome, why = _over_all(old, new, test, sure, terms)
-    before, after = (
-        Side(verdict=result.verdict, raw=result.score, score=result.score) for result in (old, new)
-    )
+    outcome, why = _composite_outcome(old, new, test, p, terms)
     return Change(
         name=COMPOSITE,
         kind="",
         outcome=outcome,
         why=why,
-        old=before,
-        new=after,
-        **_numbers(test, sure),
+        old=Side(verdict=old.verdict, raw=old.score, score=old.score),
+        new=Side(verdict=new.verdict, raw=new.score, score=new.score),
+        **_numbers(test, p),
     )
 
 
-def _over_all(
-    old: GateResult, new: GateResult, test: ComparisonTest | None, sure: AdjustedP, terms: _Terms
+def _composite_outcome(
+    old: GateResult, new: GateResult, test: ComparisonTest | None, p: AdjustedP, terms: _Terms
 ) -> tuple[Outcome, str]:
     if old.verdict != new.verdict:
         if "error" in (old.verdict, new.verdict) and not terms.in_order:
-            return "unknown", "one could not be decided"
+            return "unknown", "one of the gates could not decide"
+        change = f"the gate's verdict changed from {old.verdict} to {new.verdict}"
         if old.verdict == "pass" or new.verdict == "error":
-            return "regression", f"the gate said {old.verdict}, and says {new.verdict}"
+            return "regression", change
         if new.verdict == "pass":
-            return "better", f"the gate said {old.verdict}, and says pass"
-    if test is None:
-        return (
-            ("same", "")
-            if old.score is None and new.score is None
-            else ("unknown", "no difference could be tested")
-        )
-    return _beyond_noise(test, sure, old, new, terms.tolerance)
+            return "better", change
+    if test is not None:
+        return _by_significance(test, p, old, new, terms.tolerance)
+    if old.score is None and new.score is None:
+        return "same", ""
+    return "unknown", _UNTESTED
 
 
-def _blind(
-    old: GateResult,
-    new: GateResult,
-    labels: tuple[str, str],
-    composite: Change,
-    changes: Sequence[Change],
-) -> Iterator[str]:
-    """What was not looked at."""
-    for result, label in ((old, labels[0]), (new, labels[1])):
-        stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
-        if stuck or result.verdict == "error":
-            yield f"{label}: could not be decided" + (
-                f"; an error in {', '.join(stuck)}" if stuck else ""
-            )
-    tested = any(change.method or change.outcome in ("regression", "better") for change in changes)
-    if not tested and composite.outcome not in ("regression", "better"):
-        yield "no difference of any probe could be tested: nothing was compared"
+def _undecided(result: GateResult, label: str) -> Iterator[str]:
+    """Warning for a result with errors."""
+    stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
+    if stuck:
+        yield f"{label}: could not measure {', '.join(stuck)}"
+    elif result.verdict == "error":
+        yield f"{label}: the gate could not decide"
 
 
-def _verdict(changes: Iterable[Change], terms: _Terms, *, is_blind: bool) -> OverAll:
+def _untested(changes: Sequence[Change]) -> Iterator[str]:
+    unknown = [change.name for change in changes if change.outcome == "unknown"]
+    if unknown:
+        yield f"cannot test the difference of {', '.join(unknown)}"
+
+
+def _is_any_tested(changes: Sequence[Change], composite: Change) -> bool:
+    """Whether a probe could be compared, or the gate's verdicts decide."""
+    decisive = ("regression", "better")
+    if composite.outcome in decisive:
+        return True
+    return any(change.method or change.outcome in decisive for change in changes)
+
+
+def _verdict(changes: Iterable[Change], terms: _Terms, *, is_undecided: bool) -> OverAll:
     outcomes = {change.outcome for change in changes}
     if "regression" in outcomes and terms.in_order:
         return "regression"
-    if is_blind:
+    if is_undecided:
         return "undecided"
     if not terms.in_order:
         return "same" if outcomes <= {"same", "unknown"} else "changed"

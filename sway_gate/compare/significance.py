@@ -1,5 +1,7 @@
-"""What two readings of a probe, or two composites, tell of a change: the best test that both allow, and what a change
-would mean. Pure; the statistics are those of `sway_gate.compare.difference`."""
+"""Significance tests of a change: of a probe between two results, and of the composite.
+
+The statistics are in `sway_gate.compare.difference`.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +16,7 @@ from sway_gate.compare.difference import Difference
 from sway_gate.probes.base import Probe
 from sway_gate.results import GateResult, ProbeResult
 
-_LEAST_ERROR = 1e-9  # keeps sigmas finite where nothing is uncertain
+_MIN_ERROR = 1e-9  # keeps sigmas finite if the standard error is 0
 
 
 class Direction(NamedTuple):
@@ -51,7 +53,7 @@ BETWEEN: dict[str, Direction] = {
 
 
 class ComparisonTest(NamedTuple):
-    """A difference, how it was found, and what it would mean."""
+    """A difference, the method that computed it, and the direction that is better."""
 
     method: Literal["items", "intervals", "z", "scores"]
     scale: str
@@ -60,7 +62,7 @@ class ComparisonTest(NamedTuple):
 
 
 class AdjustedP(NamedTuple):
-    """Adjusted one-sided p-values of a change for the worse and of one the other way."""
+    """Adjusted p-values of a change for the worse and of a change in the other direction."""
 
     worse: float
     otherwise: float
@@ -73,18 +75,22 @@ def of_probes(
     *,
     alike: bool,
 ) -> ComparisonTest | None:
-    """By the best method that both allow; None where there is none."""
+    """Test one probe's change with the first method that both results allow; None without one.
+
+    `alike`: whether both results have the same inputs.
+    """
     if old is None or new is None or new.kind not in senses:
         return None
     sense, probe = senses[new.kind], probes.module(new.kind)
     methods = (_by_items, _by_intervals, _by_z) if alike else (_by_intervals, _by_z)
-    return next(
-        (test for method in methods if (test := _sound(method, old, new, sense, probe))), None
-    )
+    for method in methods:
+        if test := _sound(method, old, new, sense, probe):
+            return test
+    return None
 
 
 def _sound(method: Callable[..., ComparisonTest | None], *given: Any) -> ComparisonTest | None:
-    """What the method makes of numbers that come from a file; None of those that are beyond reason."""
+    """Apply the method to values read from a report; None for implausible values."""
     with np.errstate(all="ignore"), suppress(ValueError, OverflowError):
         test = method(*given)
         return test if test and all(map(math.isfinite, test.difference)) else None
@@ -103,13 +109,11 @@ def _by_items(
 def _by_intervals(
     old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe
 ) -> ComparisonTest | None:
-    before, after = (_interval(side) for side in (old, new))
+    before, after = _interval(old), _interval(new)
     if not (_have_values(old, new) and before and after):
         return None
-    (x, x_95), (y, y_95) = (
-        difference.on_scale(side.raw or 0.0, interval, probe.SCALE, probe.RESOLUTION)
-        for side, interval in ((old, before), (new, after))
-    )
+    x, x_95 = difference.on_scale(old.raw or 0.0, before, probe.SCALE, probe.RESOLUTION)
+    y, y_95 = difference.on_scale(new.raw or 0.0, after, probe.SCALE, probe.RESOLUTION)
     found = difference.of_intervals(x, y, x_95, y_95, probe.RESOLUTION)
     return ComparisonTest("intervals", probe.SCALE, _up_to_best(found, sense, old, new), sense)
 
@@ -117,7 +121,7 @@ def _by_intervals(
 def _by_z(old: ProbeResult, new: ProbeResult, sense: Direction, _: Probe) -> ComparisonTest | None:
     if old.z is None or new.z is None:
         return None
-    found = difference.of_z(old.z, new.z, *map(_nulls_behind_z, (old, new)))
+    found = difference.of_z(old.z, new.z, _nulls_behind_z(old), _nulls_behind_z(new))
     return ComparisonTest("z", "identity", found, Direction(-1) if sense.worse else sense)
 
 
@@ -126,7 +130,7 @@ def _have_values(old: ProbeResult, new: ProbeResult) -> bool:
 
 
 def _are_pairs(old: ProbeResult, new: ProbeResult) -> bool:
-    """Whether the items are of the same things in the same order: of prompt_collapse, the prompts that moved."""
+    """Whether the items correspond; for prompt_collapse, whether the same prompts moved."""
     moved = [[row.get("moved") for row in _rows(probe)] for probe in (old, new)]
     same = new.kind != "prompt_collapse" or (bool(moved[0]) and moved[0] == moved[1])
     return (
@@ -142,7 +146,7 @@ def _rows(probe: ProbeResult) -> list[dict[str, Any]]:
 
 
 def _interval(probe: ProbeResult) -> tuple[float, float] | None:
-    """Of the value, where the report's holds it."""
+    """The value's interval; None if it does not contain the value."""
     if probe.raw is None or not probe.ci_95:
         return None
     return probe.ci_95 if probe.ci_95[0] <= probe.raw <= probe.ci_95[1] else None
@@ -151,43 +155,44 @@ def _interval(probe: ProbeResult) -> tuple[float, float] | None:
 def _up_to_best(
     found: Difference, sense: Direction, old: ProbeResult, new: ProbeResult
 ) -> Difference:
-    """The part of the way from old to new that is not beyond what is best."""
+    """The part of the difference that is not beyond the best value."""
     if sense.best is None or old.raw is None or new.raw is None or old.raw == new.raw:
         return found
-    capped = [
-        max(v, sense.best) if sense.worse > 0 else min(v, sense.best) for v in (old.raw, new.raw)
-    ]
-    share = (capped[1] - capped[0]) / (new.raw - old.raw)
+    nearer = max if sense.worse > 0 else min
+    share = (nearer(new.raw, sense.best) - nearer(old.raw, sense.best)) / (new.raw - old.raw)
     return Difference(found.value * share, found.se, found.sigmas * share)
 
 
 def _nulls_behind_z(probe: ProbeResult) -> int:
-    """0 for a harm: its z is a distance to its margin."""
+    """Number of null adapters that z depends on; 0 for a harm (z is a distance to its margin)."""
     return 0 if probe.null_z is not None else probe.n_null
 
 
 def of_composites(old: GateResult, new: GateResult) -> ComparisonTest | None:
-    """By their scores; None where one has none."""
+    """Test the composites by their scores; None if a score is missing."""
     return _sound(_by_scores, old, new)
 
 
 def _by_scores(old: GateResult, new: GateResult) -> ComparisonTest | None:
-    """Of the composites, by the errors of the z's behind their scores."""
+    """Difference of the composites; its error follows from the errors of the probes' z-scores."""
     if old.score is None or new.score is None:
         return None
     value, se = new.score - old.score, math.hypot(_composite_error(old), _composite_error(new))
-    found = Difference(value, se, value / max(se, _LEAST_ERROR))
+    found = Difference(value, se, value / max(se, _MIN_ERROR))
     return ComparisonTest("scores", "identity", found, Direction(-1))
 
 
 def _composite_error(result: GateResult) -> float:
-    """Standard error of the composite: weights as `judge.compose` has them, errors of z taken as independent."""
+    """Standard error of the composite, with the weights of `judge.composite.compose`.
+
+    The errors of the probes' z-scores are treated as independent.
+    """
     total = sum(c.weight for c in result.categories.values() if c.score is not None)
     variance = 0.0
     for name, category in result.categories.items():
         scored = [p for p in result.probes if p.category == name and p.score is not None]
         inside = sum(p.weight for p in scored)
-        if not (category.score and total and inside):  # a failed category scores 0, whatever its z
+        if not (category.score and total and inside):  # a failed category scores 0 at any z
             continue
         errors = (
             p.weight * difference.score_error(p.z, _nulls_behind_z(p))
@@ -199,7 +204,7 @@ def _composite_error(result: GateResult) -> float:
 
 
 def adjusted(tests: Sequence[ComparisonTest | None]) -> list[AdjustedP]:
-    """Each test's p-values, Holm-adjusted over all that look for the same."""
+    """P-values of each test, Holm-adjusted over all tests of the same hypothesis."""
     sided = [(i, test) for i, test in enumerate(tests) if test and test.sense.worse]
     others = [(i, test) for i, test in enumerate(tests) if test and not test.sense.worse]
     worse = _holm(sided, worse=True)
@@ -208,8 +213,8 @@ def adjusted(tests: Sequence[ComparisonTest | None]) -> list[AdjustedP]:
 
 
 def _holm(tests: Sequence[tuple[int, ComparisonTest]], *, worse: bool) -> dict[int, float]:
-    adjusted_ = stats.holm([_p(test, worse=worse) for _, test in tests])
-    return {i: p for (i, _), p in zip(tests, adjusted_, strict=True)}
+    ps = stats.holm([_p(test, worse=worse) for _, test in tests])
+    return {i: p for (i, _), p in zip(tests, ps, strict=True)}
 
 
 def _p(test: ComparisonTest, *, worse: bool) -> float:

@@ -1,4 +1,4 @@
 """Reports: pure functions from a `GateResult` to text.
 
-None imports torch; numpy is imported only where matplotlib draws.
+No module imports torch; numpy is loaded only with matplotlib.
 """

@@ -1,20 +1,22 @@
-"""Bars and curves in characters: pure functions, in block and braille characters or in ASCII."""
+"""Bars and curves as text, in block and braille characters or in ASCII."""
 
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from sway_gate.reports.details import is_number
+
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 ROWS = 8
-LABEL = 10  # cells for a label of the vertical axis
-# The bit of each dot of a braille cell, by [y][x] within the cell, y downward.
+LABEL = 10  # width of a label of the vertical axis, in cells
+# Bit of each dot of a braille cell, by [y][x] within the cell, y downward.
 BRAILLE_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 Point = tuple[float, float]
 
 
 def bar(value: float | None, cells: int, ascii: bool = False) -> str:
-    """`value` in [0, 1] as a bar, padded to `cells`; what lies outside is clipped, nothing draws nothing."""
+    """Draw `value` as a bar from 0 to 1, padded to `cells`; clip other values, None is empty."""
     share = 0.0 if value is None or math.isnan(value) else min(max(value, 0.0), 1.0)
     if ascii:
         return ("#" * round(share * cells)).ljust(cells, ".")
@@ -25,21 +27,20 @@ def bar(value: float | None, cells: int, ascii: bool = False) -> str:
 def curve_rows(
     lambdas: object, curve: object, columns: int, ascii: bool = False
 ) -> list[tuple[str, str]]:
-    """A plot of `curve` over `lambdas` as (frame, drawn) for each row; empty where there are no two points to join."""
+    """Plot `curve` over `lambdas`: (frame, curve) per row; empty for fewer than two points."""
     points = _points(lambdas, curve)
     if len(points) < 2:
         return []
     low, high = min(0.0, *(y for _, y in points)), max(y for _, y in points)
     high = high if high > low else low + 1.0
-    if not (0 < points[-1][0] - points[0][0] < math.inf and high - low < math.inf):
+    left, right = points[0][0], points[-1][0]
+    if not (0 < right - left < math.inf and high - low < math.inf):
         return []
     grid = _ascii_grid if ascii else _braille_grid
-    drawn = grid(
-        [_unit(point, points[0][0], points[-1][0], low, high) for point in points], columns
-    )
-    wall, floor, axis = (
-        ("|", "+" + "-" * columns, "lambda") if ascii else ("│", "└" + "─" * columns, "λ")
-    )
+    drawn = grid([_unit(point, left, right, low, high) for point in points], columns)
+    wall, floor, axis = "│", "└" + "─" * columns, "λ"
+    if ascii:
+        wall, floor, axis = "|", "+" + "-" * columns, "lambda"
     labels = [f"{high:.3g}", *[""] * (ROWS - 2), f"{low:.3g}"]
     rows = [(f"{label:>{LABEL}} {wall}", row) for label, row in zip(labels, drawn, strict=True)]
     ticks = _ticks([x for x, _ in points], columns)
@@ -47,17 +48,14 @@ def curve_rows(
 
 
 def _points(lambdas: object, curve: object) -> list[Point]:
-    """The pairs of finite numbers, by λ; details may come from a file and hold anything."""
+    """Pairs of finite numbers, sorted by λ; the arguments can be any values from a file."""
     if not (isinstance(lambdas, list | tuple) and isinstance(curve, list | tuple)):
         return []
-    pairs = [
-        (x, y) for x, y in zip(lambdas, curve, strict=False) if _is_number(x) and _is_number(y)
-    ]
-    return sorted((float(x), float(y)) for x, y in pairs)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    points = []
+    for x, y in zip(lambdas, curve, strict=False):
+        if is_number(x) and is_number(y):
+            points.append((float(x), float(y)))
+    return sorted(points)
 
 
 def _unit(point: Point, left: float, right: float, low: float, high: float) -> Point:
@@ -65,7 +63,7 @@ def _unit(point: Point, left: float, right: float, low: float, high: float) -> P
 
 
 def _line(points: Sequence[Point], columns: int, rows: int) -> Iterator[tuple[int, int]]:
-    """The dots (column, row from the top) of the polyline through `points` of the unit square."""
+    """Dots (column, row from the top) of the polyline through `points` of the unit square."""
     for (x0, y0), (x1, y1) in pairwise(points):
         steps = 1 + 2 * math.ceil(max(abs(x1 - x0) * columns, abs(y1 - y0) * rows))
         for step in range(steps + 1):
@@ -85,13 +83,13 @@ def _ascii_grid(points: Sequence[Point], columns: int) -> list[str]:
     grid = [[" "] * columns for _ in range(ROWS)]
     for x, y in _line(points, columns, ROWS):
         grid[y][x] = "."
-    for x, y in ((round(x * (columns - 1)), round((1 - y) * (ROWS - 1))) for x, y in points):
-        grid[y][x] = "*"
+    for x_unit, y_unit in points:
+        grid[round((1 - y_unit) * (ROWS - 1))][round(x_unit * (columns - 1))] = "*"
     return ["".join(row) for row in grid]
 
 
 def _ticks(lambdas: Sequence[float], columns: int) -> str:
-    """Each λ under its place, as far as they do not touch."""
+    """Each λ below its position, unless it would touch the previous label."""
     line = ""
     for x in lambdas:
         label = f"{x:g}"

@@ -1,32 +1,30 @@
-"""Reports of a comparison: of a new result with an old one, or of two adapters (`diff`).
+"""Reports of `sway compare` and `sway diff`: for a terminal, as Markdown, and as JSON.
 
-Pure functions from `Comparison`s to text for a terminal, to Markdown, and to JSON (schema version 1, docs/json.md).
+The JSON has schema version 1, described in docs/json.md.
 """
 
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
 from sway_gate.compare.results import Change, Comparison, Outcome, Subject
 from sway_gate.reports.json_v1 import plain
+from sway_gate.reports.lines import BLANK, MIN_WIDTH, STYLES, Line, indented, marked, printed
 from sway_gate.reports.markdown import head, row, text
-from sway_gate.reports.terminal import BLANK, INDENT, MIN_WIDTH, STYLES, Line, printed
-from sway_gate.reports.wording import score_text, sigmas
+from sway_gate.reports.wording import score_text, sigmas, title
 from sway_gate.text import counted, named, number, one_line
 
-_T = TypeVar("_T")
-
 MAX_COLUMNS = 6
-"""Of a course; of more results, the first and the latest are shown."""
+"""Columns of the table of values; of more results, the first and the latest are shown."""
 MAX_ROWS = 200
 _METHODS = {
-    "items": "item by item",
-    "intervals": "by their intervals",
-    "z": "of z",
-    "scores": "of scores",
+    "items": "paired by item",
+    "intervals": "from the intervals",
+    "z": "from z",
+    "scores": "from the scores",
     "": "",
 }
 _STYLES: dict[Outcome, str] = {
@@ -44,7 +42,7 @@ _MARKS: dict[Outcome, str] = {"regression": "-", "worse": "-", "better": "+", "m
 
 
 class Style(NamedTuple):
-    """How the two are called, what stands between their values, and what the outcomes are called."""
+    """Names of the two results and of the outcomes, and the separator between two values."""
 
     old: str
     new: str
@@ -52,7 +50,7 @@ class Style(NamedTuple):
     outcomes: dict[Outcome, str]
 
     def both(self, old: str, new: str) -> str:
-        """Two texts, or one where they are the same."""
+        """Join two texts; equal texts appear once."""
         return old if old == new else f"{old}{self.between}{new}"
 
 
@@ -71,7 +69,7 @@ COMPARED = Style(
         "unknown": "?",
     },
 )
-# Of two adapters, which one is nearer to what is asked for.
+# Two adapters without an order: the outcome names the better one.
 DIFFERED = Style(
     "a",
     "b",
@@ -89,13 +87,13 @@ DIFFERED = Style(
 )
 
 
-# In words
+# Wording
 
 
 def headline(found: Comparison, style: Style) -> str:
-    """The comparison in one line of plain text."""
-    told = _nearer(found) if style is DIFFERED else _verdict(found)
-    return f"{told}  composite {style.both(*(score_text(score) for score in _scores(found.composite)))}"
+    """Return the comparison in one line of plain text."""
+    verdict = _better_adapter(found) if style is DIFFERED else _verdict(found)
+    return f"{verdict}  composite {_scores(found.composite, style)}"
 
 
 def _verdict(found: Comparison) -> str:
@@ -103,38 +101,35 @@ def _verdict(found: Comparison) -> str:
         case "regression":
             return f"REGRESSION  {named([change.name for change in found.regressions()])}"
         case "better":
-            return "BETTER  nothing is worse"
+            return "BETTER  no regression"
         case "undecided":
-            return "COULD NOT DECIDE  nothing is worse in what was compared, and not all was"
+            return (
+                "COULD NOT DECIDE  no regression in the compared probes; "
+                "some probes could not be compared"
+            )
         case "changed":
-            return "NO REGRESSION  but not the same"
+            return "NO REGRESSION  some results changed"
         case _:
-            return "NO CHANGE  beyond noise"
+            return "NO SIGNIFICANT CHANGE"
 
 
-def _nearer(found: Comparison) -> str:
-    """Which of two adapters is nearer to what is asked for, and where."""
+def _better_adapter(found: Comparison) -> str:
+    """Which of two adapters is better, and in which probes."""
     changes = (*found.changes, found.composite)
-    sides = {
-        "A": [c.name for c in changes if c.outcome in ("regression", "worse")],
-        "B": [c.name for c in changes if c.outcome == "better"],
-    }
-    told = [f"{side} is better in {named(names)}" for side, names in sides.items() if names]
+    facts = []
+    if a := [change.name for change in changes if change.outcome in ("regression", "worse")]:
+        facts.append(f"A is better in {named(a)}")
+    if b := [change.name for change in changes if change.outcome == "better"]:
+        facts.append(f"B is better in {named(b)}")
     if found.verdict == "undecided":
-        told.append("not all could be compared")
-    return "; ".join(told) or "no difference beyond noise"
-
-
-def _scores(change: Change) -> list[float | None]:
-    return [side.score if side else None for side in (change.old, change.new)]
-
-
-def _zs(change: Change) -> list[float | None]:
-    return [side.z if side else None for side in (change.old, change.new)]
+        facts.append("some probes could not be compared")
+    if found.verdict == "changed" and not facts:
+        return "neither is better, but they differ"
+    return "; ".join(facts) or "no significant difference"
 
 
 def difference_text(change: Change) -> str:
-    """The difference with its standard error: a ratio where the scale is one of logarithms."""
+    """Format the difference with its standard error; as a ratio on the log scale."""
     if change.difference is None or change.se is None:
         return "–"
     if change.scale == "log":
@@ -142,43 +137,46 @@ def difference_text(change: Change) -> str:
     return f"{change.difference:+.3g} ± {number(change.se, 2)}"
 
 
-def _title(change: Change) -> str:
-    name, kind = one_line(change.name), one_line(change.kind)
-    return name if kind in ("", name) else f"{name} ({kind})"
+def _verdicts(change: Change, style: Style) -> str:
+    old, new = (one_line(side.verdict) if side else "–" for side in (change.old, change.new))
+    return style.both(old, new)
 
 
 def _values(change: Change, style: Style) -> str:
-    shown = style.both(*(number(side.raw) if side else "–" for side in (change.old, change.new)))
-    return f"{shown} {one_line(change.units)}".rstrip()
+    old, new = (number(side.raw if side else None) for side in (change.old, change.new))
+    return f"{style.both(old, new)} {one_line(change.units)}".rstrip()
 
 
-def _verdicts(change: Change, style: Style) -> str:
-    return style.both(
-        *(one_line(side.verdict) if side else "–" for side in (change.old, change.new))
-    )
+def _zs(change: Change, style: Style) -> str:
+    old, new = (sigmas(side.z if side else None) for side in (change.old, change.new))
+    return style.both(old, new)
+
+
+def _scores(change: Change, style: Style) -> str:
+    old, new = (score_text(side.score if side else None) for side in (change.old, change.new))
+    return style.both(old, new)
 
 
 def _facts(change: Change, style: Style) -> list[str]:
-    """What is known of a change, the telling first."""
+    """Verdicts, values, difference, z and score of a change, as far as they are known."""
     facts = [_verdicts(change, style), _values(change, style)]
     if change.sigmas is not None and change.difference:
-        facts.append(
-            f"{difference_text(change)}, {sigmas(change.sigmas)} {_METHODS[change.method]}"
-        )
-    if any(z is not None for z in _zs(change)):
-        facts.append(f"z {style.both(*map(sigmas, _zs(change)))}")
+        method = _METHODS[change.method]
+        facts.append(f"{difference_text(change)}, {sigmas(change.sigmas)} {method}")
+    if (zs := _zs(change, style)) != "–":
+        facts.append(f"z {zs}")
     if change.kind:
-        facts.append(f"score {style.both(*map(score_text, _scores(change)))}")
+        facts.append(f"score {_scores(change, style)}")
     return facts
 
 
 def _about(side: Subject) -> str:
     label, adapter = one_line(side.label), one_line(side.adapter.path)
-    named_ = label if label == adapter else f"{label}, adapter {adapter}"
-    return f"{named_}: {one_line(side.verdict).upper()}"
+    which = label if label == adapter else f"{label}, adapter {adapter}"
+    return f"{which}: {one_line(side.verdict).upper()}"
 
 
-# For a terminal
+# Terminal
 
 
 def render(
@@ -190,75 +188,86 @@ def render(
     quiet: bool = False,
     ascii: bool = False,
 ) -> str:
-    """Each comparison, and of several the course of all values; lines of at most `width` cells (40 at least)."""
+    """Render each comparison, and a table of all values if there are several.
+
+    Lines have at most `width` cells (minimum 40). quiet: only the verdict and the regressions.
+    """
     lines: list[Line] = []
     for one in found:
-        lines += [*([BLANK] if lines else []), *_lines(one, style, quiet)]
-    if len(found) > 1:
-        lines += [BLANK, *_course_lines(found)]
+        lines += [*_lines(one, style, quiet), BLANK]
+    lines = [*lines, *_course_lines(found)] if len(found) > 1 else lines[:-1]
     return printed(lines, color, max(width, MIN_WIDTH), ascii)
 
 
 def _lines(found: Comparison, style: Style, quiet: bool) -> Iterator[Line]:
-    yield Line(
-        [
-            (
-                headline(found, style),
-                _VERDICT_STYLES.get(found.verdict, "bold") if style is COMPARED else "bold",
-            )
-        ],
-        2,
-    )
-    for name, side in ((style.old, found.old), (style.new, found.new)):
-        yield Line([(f"{name}: {_about(side)}", "dim")], 2)
+    look = _VERDICT_STYLES.get(found.verdict, "bold") if style is COMPARED else "bold"
+    yield Line([(headline(found, style), look)], 2)
+    yield Line([(f"{style.old}: {_about(found.old)}", "dim")], 2)
+    yield Line([(f"{style.new}: {_about(found.new)}", "dim")], 2)
     for warning in found.warnings:
-        yield Line([(f"{'WARN':<{INDENT}}", STYLES["warn"]), (one_line(warning), "")], INDENT)
-    shown = [c for c in (*found.changes, found.composite) if not quiet or c.outcome == "regression"]
-    if shown:
+        yield marked("WARN", STYLES["warn"], (one_line(warning), ""))
+    changes = found.regressions() if quiet else [*found.changes, found.composite]
+    if changes:
         yield BLANK
-    for change in shown:
+    for change in changes:
         yield from _change_lines(change, style)
 
 
 def _change_lines(change: Change, style: Style) -> Iterator[Line]:
-    word = style.outcomes[change.outcome]
-    yield Line([(f"{word:<{INDENT}}", _STYLES[change.outcome]), (_title(change), "bold")], INDENT)
-    facts = " " * INDENT + " · ".join(_facts(change, style))
-    yield Line([(facts, "dim" if change.outcome == "same" else "")], INDENT)
+    look = _STYLES[change.outcome]
+    yield marked(style.outcomes[change.outcome], look, (title(change), "bold"))
+    facts = " · ".join(_facts(change, style))
+    yield indented(facts, "dim" if change.outcome == "same" else "")
     if change.why and style is COMPARED:
-        yield Line([(" " * INDENT + one_line(change.why), _STYLES[change.outcome])], INDENT)
+        yield indented(one_line(change.why), look)
 
 
 def _course_lines(found: Sequence[Comparison]) -> Iterator[Line]:
-    labels, rows = _course(found)
-    size = min(max(len(name) for name, _ in rows), 28)
-    yield Line(
-        [("course of the values, each against the first  (- worse, + better, ~ moved)", "bold")], 2
-    )
-    for number_, label in labels:
-        yield Line([(f"{number_:>3}  {one_line(label)}", "dim")], 5)
-    yield Line([(f"{'':<{size}}" + "".join(f"{number_:>12}" for number_, _ in labels), "dim")])
-    for name, cells in rows:
+    course = _course(found)
+    size = min(max(len(name) for name, _ in course.rows), 28)
+    heading = "values, each compared with the first  (- worse, + better, ~ moved)"
+    yield Line([(heading, "bold")], 2)
+    for position, label in course.labels.items():
+        yield Line([(f"{position:>3}  {one_line(label)}", "dim")], 5)
+    positions = "".join(f"{position:>12}" for position in course.labels)
+    yield Line([(" " * size + positions, "dim")])
+    for name, cells in course.rows:
         yield Line([(f"{name[:size]:<{size}}" + "".join(f"{cell:>12}" for cell in cells), "")])
 
 
-def _course(
-    found: Sequence[Comparison],
-) -> tuple[list[tuple[int, str]], list[tuple[str, list[str]]]]:
-    """Numbered labels of the results, and a row for each probe of any: its value in each, marked where it changed."""
-    first = found[0].old
-    labels = [(1, first.label), *((i, one.new.label) for i, one in enumerate(found, start=2))]
-    keys = dict.fromkeys((c.name, c.kind) for one in found for c in (*one.changes, one.composite))
+class _Course(NamedTuple):
+    """Values of several results: labels by the result's number, from 1; rows of (probe, values)."""
+
+    labels: dict[int, str]
+    rows: list[tuple[str, list[str]]]
+
+
+def _course(found: Sequence[Comparison]) -> _Course:
+    """One row per probe of any result: its value in each result, with a mark if it changed."""
+    labels = [found[0].old.label, *(one.new.label for one in found)]
+    by_probe: dict[tuple[str, str], list[Change | None]] = {}
+    for i, one in enumerate(found):
+        for change in (*one.changes, one.composite):
+            changes = by_probe.setdefault((change.name, change.kind), [None] * len(found))
+            changes[i] = change
+    positions = _shown_positions(len(labels))
     rows = []
-    for key in list(keys)[:MAX_ROWS]:
-        changes = [
-            {(c.name, c.kind): c for c in (*one.changes, one.composite)}.get(key) for one in found
-        ]
-        known = next(change for change in changes if change)
-        before = next((change.old for change in changes if change and change.old), None)
-        cells = [number(before.raw) if before else "–", *map(_cell, changes)]
-        rows.append((one_line(known.name), _ends(cells)))
-    return _ends(labels), rows
+    for (name, _), changes in list(by_probe.items())[:MAX_ROWS]:
+        cells = [_first_cell(changes), *map(_cell, changes)]
+        rows.append((one_line(name), [cells[i] for i in positions]))
+    return _Course({i + 1: labels[i] for i in positions}, rows)
+
+
+def _shown_positions(count: int) -> list[int]:
+    """Indices of the shown results: the first and the latest."""
+    return [0, *range(max(1, count - MAX_COLUMNS + 1), count)]
+
+
+def _first_cell(changes: Sequence[Change | None]) -> str:
+    for change in changes:
+        if change and change.old:
+            return number(change.old.raw)
+    return "–"
 
 
 def _cell(change: Change | None) -> str:
@@ -267,15 +276,11 @@ def _cell(change: Change | None) -> str:
     return f"{number(change.new.raw)}{_MARKS.get(change.outcome, ' ')}"
 
 
-def _ends(cells: list[_T]) -> list[_T]:
-    return cells if len(cells) <= MAX_COLUMNS else [cells[0], *cells[1 - MAX_COLUMNS :]]
-
-
-# As Markdown
+# Markdown
 
 
 def markdown(found: Sequence[Comparison], style: Style) -> str:
-    """The same for a comment or a release's notes."""
+    """Render the comparisons as Markdown, for a comment or release notes."""
     parts = ["\n".join(_markdown(one, style)) for one in found]
     if len(found) > 1:
         parts.append("\n".join(_course_markdown(found)))
@@ -284,60 +289,53 @@ def markdown(found: Sequence[Comparison], style: Style) -> str:
 
 def _markdown(found: Comparison, style: Style) -> Iterator[str]:
     yield f"**{text(headline(found, style))}**\n"
-    for name, side in ((style.old, found.old), (style.new, found.new)):
-        yield f"- {name}: {text(_about(side))}"
+    yield f"- {style.old}: {text(_about(found.old))}"
+    yield f"- {style.new}: {text(_about(found.new))}"
     yield from (f"- ⚠ {text(warning)}" for warning in found.warnings)
     yield ""
-    yield from head(
-        (
-            "",
-            "probe",
-            "verdict",
-            text(style.both(style.old, style.new)),
-            "difference",
-            "σ",
-            "z",
-            "score",
-        )
-    )
+    values = text(style.both(style.old, style.new))
+    columns = ["", "probe", "verdict", values, "difference", "σ", "z", "score"]
+    yield from head([*columns, "reason"] if style is COMPARED else columns)
     for change in (*found.changes[:MAX_ROWS], found.composite):
         yield row(_markdown_cells(change, style))
     if (left_out := len(found.changes) - MAX_ROWS) > 0:
-        yield f"\nand {counted(left_out, 'more probe')}; the JSON has them all"
+        yield f"\nand {counted(left_out, 'more probe')} in the JSON"
 
 
 def _markdown_cells(change: Change, style: Style) -> list[str]:
     word = style.outcomes[change.outcome]
-    return [
+    cells = [
         word if change.outcome == "same" else f"**{word}**",
-        text(_title(change)),
+        text(title(change)),
         text(_verdicts(change, style)),
         text(_values(change, style)),
         text(difference_text(change)),
         sigmas(change.sigmas),
-        text(style.both(*map(sigmas, _zs(change)))),
-        text(style.both(*map(score_text, _scores(change)))),
+        text(_zs(change, style)),
+        text(_scores(change, style)) if change.kind else "",
     ]
+    return [*cells, text(change.why)] if style is COMPARED else cells
 
 
 def _course_markdown(found: Sequence[Comparison]) -> Iterator[str]:
-    labels, rows = _course(found)
-    yield "The course of the values, each against the first (- worse, + better, ~ moved):\n"
-    yield from head(["probe", *(text(label) for _, label in labels)])
-    yield from (row([text(name), *map(text, cells)]) for name, cells in rows)
+    course = _course(found)
+    yield "Values, each compared with the first (- worse, + better, ~ moved):\n"
+    yield from head(["probe", *map(text, course.labels.values())])
+    for name, cells in course.rows:
+        yield row([text(name), *map(text, cells)])
 
 
-# As JSON
+# JSON
 
 
 def exit_code(found: Sequence[Comparison]) -> int:
-    """A regression in any of them is one, whatever else could not be decided."""
+    """Exit code of all comparisons: 1 if any is a regression, otherwise 3 if any is undecided."""
     codes = {one.exit_code for one in found}
     return 1 if 1 in codes else max(codes)
 
 
 def to_json(found: Sequence[Comparison]) -> bytes:
-    """The comparisons as UTF-8 JSON of schema version 1, with a final newline."""
+    """Encode the comparisons as UTF-8 JSON of schema version 1, with a final newline."""
     comparisons = plain(msgspec.to_builtins(list(found)))
     fields = {"schema_version": 1, "exit_code": exit_code(found), "comparisons": comparisons}
     return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"

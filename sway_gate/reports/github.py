@@ -1,9 +1,9 @@
-"""The verdict on GitHub: Markdown for the job summary and the pull request, annotations, outputs of the action.
+"""Reports for GitHub: the job summary, the comment on a pull request, annotations, action outputs.
 
-Texts come from files that nobody vouches for: `sway_gate.reports.markdown` makes them safe in Markdown; in workflow
-commands they are escaped as the runner unescapes them.
+Texts come from untrusted files: `sway_gate.reports.markdown` escapes them in Markdown, `command` in
+workflow commands.
 
-``python -m sway_gate.reports.github FOLDER EXIT_CODE SPEC`` is what `action.yml` runs after the gate.
+After the gate, `action.yml` runs ``python -m sway_gate.reports.github FOLDER EXIT_CODE SPEC``.
 """
 
 import hashlib
@@ -20,33 +20,35 @@ from sway_gate.reports.wording import headline
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import cut, one_line
 
-# Characters. A comment holds 65,536 of them, and each text may be six times as long in it, as escapes.
+# A comment is limited to 65,536 characters, and an escaped text can be six times as long.
 MAX_PROBLEMS = 20
-MAX_MESSAGE = 1000
+MAX_MESSAGE = 1000  # characters
 
 _POSITION = re.compile(r"(?P<file>.+?):(?P<line>\d+):(?P<col>\d+): (?P<message>.*)")
 
 
 def summary(result: GateResult) -> str:
-    """The report as Markdown, marked by its spec."""
+    """Render the report as Markdown, with the marker of its spec."""
     return f"{marker(result.spec)}\n\n{markdown.render(result)}"
 
 
 def error_summary(spec: str, exit_code: int, problems: Sequence[str]) -> str:
-    """Markdown for a gate that ended without a report."""
-    shown = [
-        html.escape(cut(one_line(problem), markdown.MAX_TEXT))
-        for problem in problems[:MAX_PROBLEMS]
-    ]
+    """Render Markdown for a gate that wrote no report."""
+    lines = [cut(one_line(problem), markdown.MAX_TEXT) for problem in problems[:MAX_PROBLEMS]]
+    shown = [html.escape(line) for line in lines]
     if len(problems) > MAX_PROBLEMS:
         shown.append(f"and {len(problems) - MAX_PROBLEMS} more")
-    said = "<pre>\n" + "\n".join(shown) + "\n</pre>"
+    messages = "<pre>\n" + "\n".join(shown) + "\n</pre>"
     title = f"### sway-gate: ERROR (exit code {exit_code})"
-    return "\n\n".join([marker(spec), title, f"No verdict on {markdown.text(spec)}:", said]) + "\n"
+    about = f"No verdict for {markdown.text(spec)}:"
+    return "\n\n".join([marker(spec), title, about, messages]) + "\n"
 
 
 def annotations(result: GateResult, root: Path) -> list[str]:
-    """A workflow command for all that did not pass, at its line of the spec; paths below `root` relative to it."""
+    """Workflow commands for findings and probes that did not pass, at their lines of the spec.
+
+    Paths below `root` become relative to it.
+    """
     is_file = any(probe.line is not None for probe in result.probes)
     spec = _relative(result.spec, root) if is_file else ""
     found = [
@@ -61,44 +63,40 @@ def annotations(result: GateResult, root: Path) -> list[str]:
 
 
 def error_annotations(problems: Iterable[str]) -> list[str]:
-    """A workflow command for each of the gate's error messages, at its place where the message tells one."""
+    """Workflow commands for error messages, at the position that a message begins with."""
     found = []
     for problem in problems:
-        place = _POSITION.fullmatch(problem)
-        text, fields = (place["message"], place.groupdict()) if place else (problem, {})
-        found.append(
-            command(
-                "error",
-                text,
-                **{key: fields[key] for key in ("file", "line", "col") if key in fields},
-            )
-        )
+        if place := _POSITION.fullmatch(problem):
+            position = {key: place[key] for key in ("file", "line", "col")}
+            found.append(command("error", place["message"], **position))
+        else:
+            found.append(command("error", problem))
     return found
 
 
 def outputs(result: GateResult | None) -> dict[str, str]:
-    """`verdict` (pass, fail, error) and `score`, empty where there is none."""
+    """Outputs of the action: `verdict` (pass, fail, error), and `score` ("" if there is none)."""
     if result is None:
         return {"verdict": "error", "score": ""}
-    return {
-        "verdict": result.verdict,
-        "score": "" if result.score is None else f"{result.score:.6g}",
-    }
+    score = "" if result.score is None else f"{result.score:.6g}"
+    return {"verdict": result.verdict, "score": score}
 
 
 def command(name: str, message: str, **properties: str) -> str:
-    """One line that the runner reads as a command; empty properties are left out.
+    """Format a workflow command on one line; empty properties are omitted.
 
-    The escapes are those of https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts.
+    Escapes like https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts.
     """
     fields = {"title": "sway-gate"} | properties
-    said = ",".join(f"{key}={_property(one_line(value))}" for key, value in fields.items() if value)
-    return f"::{name} {said}::{_data(cut(one_line(message), MAX_MESSAGE))}"
+    set_fields = {key: one_line(value) for key, value in fields.items() if value}
+    listed = ",".join(f"{key}={_property(value)}" for key, value in set_fields.items())
+    return f"::{name} {listed}::{_data(cut(one_line(message), MAX_MESSAGE))}"
 
 
 def marker(spec: str) -> str:
-    """The first line of a comment, by which the next run finds it: one comment a spec."""
-    return f"<!-- sway-gate {hashlib.sha256(spec.encode('utf-8', 'surrogatepass')).hexdigest()[:16]} -->"
+    """First line of a comment, by which the next run finds the comment of the spec."""
+    digest = hashlib.sha256(spec.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"<!-- sway-gate {digest[:16]} -->"
 
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning"}
@@ -106,9 +104,9 @@ _LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning
 
 def _annotation(probe: ProbeResult, spec: str) -> str:
     line = "" if probe.line is None else str(probe.line)
-    text = f"{probe.name} ({probe.kind}): {probe.message}" + (
-        f" → {probe.advice}" if probe.advice else ""
-    )
+    text = f"{probe.name} ({probe.kind}): {probe.message}"
+    if probe.advice:
+        text += f" → {probe.advice}"
     return command(_LEVELS[probe.verdict], text, file=spec, line=line if spec else "")
 
 
@@ -126,11 +124,11 @@ def _relative(path: str, root: Path) -> str:
 
 
 def _problems(text: str, exit_code: int) -> list[str]:
-    """The messages of the gate's standard error, which holds other programs' words too."""
-    lines = [
-        line.removeprefix("error: ") for line in text.splitlines() if line.startswith("error: ")
+    """The gate's messages on standard error, without the output of other programs."""
+    errors = (line for line in text.splitlines() if line.startswith("error: "))
+    return [line.removeprefix("error: ") for line in errors] or [
+        f"sway exited with code {exit_code} and wrote no report"
     ]
-    return lines or [f"sway ended with exit code {exit_code}, and without a report"]
 
 
 def _read(path: Path) -> GateResult | None:
@@ -141,20 +139,21 @@ def _read(path: Path) -> GateResult | None:
 
 
 def main(folder: Path, exit_code: int, spec: str) -> None:
-    """From FOLDER/report.json and FOLDER/errors.txt: annotations to standard output, FOLDER/summary.md and
-    FOLDER/outputs.txt."""
+    """Print annotations, write FOLDER/summary.md and FOLDER/outputs.txt.
+
+    Reads FOLDER/report.json or, if it is not a report, FOLDER/errors.txt.
+    """
     result = _read(folder / "report.json")
     if result is None:
-        problems = _problems(
-            (folder / "errors.txt").read_text(encoding="utf-8", errors="replace"), exit_code
-        )
-        said, page = error_annotations(problems), error_summary(spec, exit_code, problems)
+        errors = (folder / "errors.txt").read_text(encoding="utf-8", errors="replace")
+        problems = _problems(errors, exit_code)
+        commands, page = error_annotations(problems), error_summary(spec, exit_code, problems)
     else:
-        said, page = annotations(result, Path.cwd()), summary(result)
+        commands, page = annotations(result, Path.cwd()), summary(result)
     (folder / "summary.md").write_text(page, encoding="utf-8")
     lines = [f"{key}={value}\n" for key, value in outputs(result).items()]
     (folder / "outputs.txt").write_text("".join(lines), encoding="utf-8")
-    sys.stdout.write("".join(f"{line}\n" for line in said))
+    sys.stdout.write("".join(f"{line}\n" for line in commands))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The JSON report, schema version 1. `docs/json.md` describes each field.
 
-The structs here *are* the format, and nothing else uses them: a change of `sway_gate.results` cannot change what
-is written, it can only break the conversion, which the tests then tell. Fields may be added at the end of a
-struct; to rename, remove or retype one takes a new version.
+The structs in this module define the format, and only this module uses them. A change of
+`sway_gate.results` therefore cannot change the format; it can only break the conversion, which the
+tests detect. Fields can be added at the end of a struct. To rename, remove or retype a field needs
+a new version.
 """
 
 import json
@@ -19,9 +20,9 @@ from sway_gate.output import STDOUT
 from sway_gate.results import GateResult
 from sway_gate.text import clean, cut, one_line
 
-# Details deeper than this come from nobody's probe; walking them could exhaust the stack.
+# No probe's details are deeper; walking deeper ones could exhaust the stack.
 MAX_DEPTH = 64
-# Of a report that is read: some hundred times the largest that is written.
+# Maximum size of an input; a hundred times the largest report that the gate writes.
 MAX_BYTES = 64 * 2**20
 MAX_PROBES = 10_000
 _UTF8_BOM, _UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
@@ -122,7 +123,10 @@ class GateV1(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def to_json(result: GateResult) -> bytes:
-    """`result` as UTF-8 JSON of schema version 1: keys in the structs' order, two spaces of indent, a final newline."""
+    """Encode `result` as UTF-8 JSON of schema version 1, indented, with a final newline.
+
+    Keys are in the order of the structs.
+    """
     fields = plain(msgspec.to_builtins(result, enc_hook=_listed))
     report = msgspec.convert({"schema_version": 1, **fields}, GateV1)
     text = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False, allow_nan=False)
@@ -130,37 +134,32 @@ def to_json(result: GateResult) -> bytes:
 
 
 def from_json(data: bytes) -> GateResult:
-    """The result that `to_json` wrote; numbers that were not finite come back as NaN or None.
+    """Decode a result that `to_json` wrote; non-finite numbers become NaN or None.
 
-    Unknown fields are ignored. Anything that is no report of schema version 1 is a `UsageError` of one line.
+    Unknown fields are ignored. Raises UsageError if `data` is not a report of schema version 1.
     """
     try:
         report = msgspec.json.decode(_as_utf8(data), type=GateV1)
         _check_probes(report.probes)
         fields = plain(msgspec.to_builtins(report))
         for probe in fields["probes"]:
-            probe["null_values"] = _with_nan(probe["null_values"])
-            probe["items"] = _with_nan(probe["items"])
-            probe["ci_95"] = probe["ci_95"] and _with_nan(probe["ci_95"])
-            probe["z_by_rank"] = dict(
-                zip(probe["z_by_rank"], _with_nan(probe["z_by_rank"].values()), strict=True)
-            )
-        fields["timing"] = dict(
-            zip(fields["timing"], _with_nan(fields["timing"].values()), strict=True)
-        )
+            for name in ("null_values", "items", "ci_95", "z_by_rank"):
+                probe[name] = _with_nan(probe[name])
+        fields["timing"] = _with_nan(fields["timing"])
         return msgspec.convert(fields, GateResult)
     except (ValueError, OverflowError, RecursionError) as error:
         reason = one_line(str(error))[:200]
         raise UsageError(
-            f"not a sway-gate report in JSON of schema_version 1: {reason}; give a file that sway-gate wrote as JSON"
+            f"not a sway-gate JSON report of schema_version 1: {reason}; "
+            "pass a file written with --json"
         ) from None
 
 
 def _as_utf8(data: bytes) -> bytes:
-    """What Windows puts in front goes."""
+    """Remove a byte order mark, as Windows tools write it. Raises ValueError for UTF-16."""
     if data.startswith(_UTF16_BOMS):
         raise ValueError(
-            "text in UTF-16, as some shells redirect it; write the report with --json FILE"
+            "the text is UTF-16, as some shells redirect output; write the report with --json FILE"
         )
     return data.removeprefix(_UTF8_BOM)
 
@@ -174,7 +173,10 @@ def _check_probes(probes: Sequence[ProbeV1]) -> None:
 
 
 def load(path: str) -> GateResult:
-    """The report in the file `path`, or on standard input for "-". Raises UsageError, one line, for anything else."""
+    """Read a report from the file `path`, or from standard input for "-".
+
+    Raises UsageError if the file cannot be read or is not a report.
+    """
     try:
         if path == STDOUT:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
@@ -182,11 +184,11 @@ def load(path: str) -> GateResult:
             with open(path, "rb") as file:
                 data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        reason = getattr(error, "strerror", "") or error
         raise UsageError(f"{path}: cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
         raise UsageError(
-            f"{path}: larger than {MAX_BYTES // 2**20} MiB; give a report that sway-gate wrote as JSON"
+            f"{path}: larger than {MAX_BYTES // 2**20} MiB; pass a report written with --json"
         )
     try:
         return from_json(data)
@@ -195,12 +197,15 @@ def load(path: str) -> GateResult:
 
 
 def _listed(value: Any) -> Any:
-    """Arrays, tensors and their scalars as Python's own lists and numbers, without an import of their library."""
+    """Convert arrays, tensors and their scalars to lists and numbers, without importing numpy."""
     return value.tolist()
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """`value` with only what JSON can say: no NaN or infinity, no lone surrogate, keys that are text."""
+    """Convert `value` to valid JSON data: no NaN, infinities or lone surrogates; keys are text.
+
+    Raises ValueError if it is nested too deeply.
+    """
     if depth > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} deep")
     match value:
@@ -216,7 +221,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def _encodable(text: str) -> str:
-    """`text`, spelled out where it holds a lone surrogate (a file name that is not UTF-8)."""
+    """Escape `text` if it contains a lone surrogate (from a file name that is not UTF-8)."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -231,5 +236,11 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _with_nan(values: Any) -> list[float]:
-    return [math.nan if value is None else value for value in values]
+def _with_nan(values: Any) -> Any:
+    """Replace None by NaN in a list or an object of numbers."""
+    match values:
+        case dict():
+            return {key: math.nan if value is None else value for key, value in values.items()}
+        case list():
+            return [math.nan if value is None else value for value in values]
+    return values

@@ -1,8 +1,8 @@
-"""The JUnit report: what Jenkins, GitLab and most CI servers read. Valid under Jenkins' junit-10 schema.
+"""The JUnit report, for Jenkins, GitLab and most CI servers; valid under Jenkins' junit-10 schema.
 
-One test case a probe, and `__gate__` for the verdict over all; `__baseline__` where the result was put beside one. A
-test case has no properties in the schema, so the probes' numbers are properties of the suite, named `<probe>.score`,
-`<probe>.z`, `<probe>.raw`.
+One test case per probe, `__gate__` for the gate's verdict, and `__baseline__` if the result was
+compared with a baseline. In the schema a test case has no properties, so the probes' numbers are
+properties of the suite, named `<probe>.score`, `<probe>.z` and `<probe>.raw`.
 """
 
 import math
@@ -15,7 +15,7 @@ from sway_gate.text import clean, one_line
 
 
 def to_junit(result: GateResult) -> str:
-    """`result` as a JUnit XML document, declared as UTF-8."""
+    """Render `result` as a JUnit XML document, declared as UTF-8."""
     from junit_xml import TestSuite
 
     cases = [
@@ -24,17 +24,13 @@ def to_junit(result: GateResult) -> str:
         *(_probe_case(result.spec, probe) for probe in result.probes),
     ]
     suite = TestSuite(one_line(result.spec), cases, properties=_properties(result)).build_xml_doc()
-    suites = ElementTree.Element(
-        "testsuites", {key: suite.get(key) for key in ("tests", "failures", "errors", "time")}
-    )
+    totals = {key: suite.get(key) for key in ("tests", "failures", "errors", "time")}
+    suites = ElementTree.Element("testsuites", totals)
     suites.append(suite)
     _mend(suites)
     ElementTree.indent(suites)
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
-        + ElementTree.tostring(suites, encoding="unicode")
-        + "\n"
-    )
+    document = ElementTree.tostring(suites, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{document}\n'
 
 
 def _gate_case(result: GateResult) -> Any:
@@ -67,7 +63,7 @@ def _baseline_cases(result: GateResult) -> list[Any]:
 def _probe_case(spec: str, probe: ProbeResult) -> Any:
     from junit_xml import TestCase
 
-    # The library drops a failure that has neither message nor text, and the case would count as passed.
+    # junit-xml drops a failure without message and text: the case would count as passed.
     message = one_line(probe.message) or probe.verdict.value
     advice = clean(probe.advice)
     case = TestCase(one_line(probe.name), f"{one_line(spec)}.{one_line(probe.category)}")
@@ -88,15 +84,12 @@ def _properties(result: GateResult) -> dict[str, str]:
     for probe in result.probes:
         name = one_line(probe.name)
         numbers |= {f"{name}.score": probe.score, f"{name}.z": probe.z, f"{name}.raw": probe.raw}
-    return {
-        name: f"{value:.6g}"
-        for name, value in numbers.items()
-        if value is not None and math.isfinite(value)
-    }
+    known = {name: x for name, x in numbers.items() if x is not None and math.isfinite(x)}
+    return {name: f"{x:.6g}" for name, x in known.items()}
 
 
 def _mend(root: ElementTree.Element) -> None:
-    """What junit-xml writes and the schema refuses: the attribute `disabled`, and times of any length."""
+    """Remove `disabled` attributes and round times: the schema rejects what junit-xml writes."""
     for element in root.iter():
         element.attrib.pop("disabled", None)
         if "time" in element.attrib:

@@ -8,39 +8,44 @@ import msgspec
 from sway_gate.results import Finding
 from sway_gate.static.check import StaticReport
 from sway_gate.static.norms import ModuleNorm
-from sway_gate.text import clean, number, one_line
+from sway_gate.text import clean, counted, number, one_line
 
 _LABELS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARNING", "note": "NOTE"}
 _HEADLINES = {
     "never-trained": "never trained",
     "non-finite": "NaN or Inf",
-    "alpha-zero": "scaled to nothing",
+    "alpha-zero": "scaled to zero",
 }
 
 
 def to_dict(report: StaticReport) -> dict[str, Any]:
-    """`report` as JSON-ready data; every text in it can be encoded."""
+    """Convert `report` to JSON-ready data; all texts can be encoded."""
     fields = {"schema_version": 1, "verdict": verdict(report), "exit_code": report.exit_code}
     encodable: dict[str, Any] = _clean(fields | msgspec.to_builtins(report))
     return encodable
 
 
 def verdict(report: StaticReport) -> str:
-    """`broken`, what makes the adapter useless, or `ok`."""
+    """`broken`, the reasons why the adapter has no effect, or `ok`."""
     if report.exit_code == 2:
         return "broken"
     return ", ".join(_HEADLINES[f.id] for f in report.findings if f.level == "verdict") or "ok"
 
 
 def render(report: StaticReport, verbose: bool = False) -> str:
-    """The verdict, the findings from the gravest on, a summary; with `verbose` a line for each module. Units: ΔW's."""
+    """Render verdict, findings (most severe first) and summary; with `verbose` one line per module.
+
+    Norms are norms of ΔW.
+    """
     order = list(_LABELS)
     findings = sorted(report.findings, key=lambda finding: order.index(finding.level))
-    lines = [
-        one_line(f"{verdict(report)}: {report.path}"),
-        *(line for f in findings for line in _finding(f)),
-    ]
-    lines += _summary(report) + (_table(report.modules) if verbose else [])
+    lines = [one_line(f"{verdict(report)}: {report.path}")]
+    for finding in findings:
+        lines += _finding(finding)
+    if report.modules:
+        lines.append(_summary(report))
+    if report.modules and verbose:
+        lines += _table(report.modules)
     return "\n".join(lines) + "\n"
 
 
@@ -49,35 +54,26 @@ def _finding(finding: Finding) -> list[str]:
     return lines + (["  " + one_line(f"→ {finding.remedy}")] if finding.remedy else [])
 
 
-def _summary(report: StaticReport) -> list[str]:
-    if not report.modules:
-        return []
+def _summary(report: StaticReport) -> str:
     ranks = sorted({module.r for module in report.modules})
     total = sum(module.frobenius**2 for module in report.modules) ** 0.5
     stable = median(module.stable_rank for module in report.modules)
     span = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]}–{ranks[-1]}"
-    count = f"{len(report.modules)} module{'s' * (len(report.modules) != 1)}"
-    return [
-        f"{count}, r {span}, ‖ΔW‖_F {number(total)} in all, median stable rank {number(stable)}"
-    ]
+    count = counted(len(report.modules), "module")
+    return f"{count}, r {span}, total ‖ΔW‖_F {number(total)}, median stable rank {number(stable)}"
 
 
 def _table(modules: tuple[ModuleNorm, ...]) -> list[str]:
-    if not modules:
-        return []
     rows = [["layer", "r", "‖ΔW‖_F", "σ₁", "stable", "effective", "module"], *map(_row, modules)]
-    widths = [*(max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]), 0]
-    return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths[-1] = 0  # the last column needs no padding
+    return ["  ".join(map(str.rjust, row, widths)) for row in rows]
 
 
 def _row(m: ModuleNorm) -> list[str]:
-    numbers = [
-        number(value) for value in (m.frobenius, m.spectral, m.stable_rank, m.effective_rank)
-    ]
-    return ["–" if m.layer is None else str(m.layer), str(m.r), *numbers, one_line(m.module)]
+    values = (m.frobenius, m.spectral, m.stable_rank, m.effective_rank)
+    layer = "–" if m.layer is None else str(m.layer)
+    return [layer, str(m.r), *map(number, values), one_line(m.module)]
 
 
 def _clean(value: Any) -> Any:

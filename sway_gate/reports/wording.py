@@ -1,36 +1,40 @@
-"""The verdict in words, for every report that a person reads: why it is so, its numbers, and what to do next."""
+"""Wording that the human-readable reports share: reasons for a verdict, numbers, next steps."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, named, number, one_line
 
+if TYPE_CHECKING:
+    from sway_gate.compare.results import Change
+
 
 def score_text(value: float | None) -> str:
-    """A score to two decimals; ``–`` for nothing."""
+    """Format a score with two decimals; ``–`` if there is none."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.2f}"
 
 
 def seconds(timing: dict[str, float]) -> float:
-    """Wall time of the whole run: the `total` phase where there is one, else the sum of the phases."""
+    """Wall time of the whole run: the `total` phase if present, otherwise the sum of the phases."""
     spent = [timing["total"]] if "total" in timing else timing.values()
     return sum(value for value in spent if math.isfinite(value) and value > 0)
 
 
 LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
-"""What a finding's level is called; a note is none of them."""
-URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2}  # the rest: 3
+"""Word for the level of a finding; notes have none."""
+URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2}
+"""Order of findings and verdicts in the reports; 3 for all others."""
 
 
 def headline(result: GateResult) -> str:
-    """The verdict in one line of plain text."""
+    """Return the verdict and its reasons in one line of plain text."""
     return "  ".join([result.verdict.upper(), *grounds(result)])
 
 
 def grounds(result: GateResult) -> list[str]:
-    """What stands behind the verdict's word."""
+    """Reasons for the verdict, the composite and the adapter's path."""
     composite = f"composite {score_text(result.score)} (threshold {result.threshold:.2f})"
     match result.verdict:
         case "pass":
@@ -39,18 +43,16 @@ def grounds(result: GateResult) -> list[str]:
             reasons = [_failure(result), composite]
         case _:
             reasons = [f"could not decide: {_obstacle(result)}"]
-    return [
-        *reasons,
-        f"adapter {one_line(result.adapter.path)}",
-        *(["(cached)"] if result.cached else []),
-    ]
+    reasons.append(f"adapter {one_line(result.adapter.path)}")
+    return [*reasons, "(cached)"] if result.cached else reasons
 
 
 def _failure(result: GateResult) -> str:
     if reasons := [one_line(item.message) for item in result.findings if item.level == "verdict"]:
         return reasons[0]
     if result.baseline and is_behind(result):
-        return f"worse than the baseline: {named([worse.name for worse in result.baseline.regressions])}"
+        worse = [regression.name for regression in result.baseline.regressions]
+        return f"worse than the baseline: {named(worse)}"
     if failed := [probe.name for probe in result.probes if is_failed(probe)]:
         verb = "fails" if len(failed) == 1 else "fail"
         return f"{len(failed)} of {counted(len(result.probes), 'probe')} {verb}: {named(failed)}"
@@ -61,14 +63,13 @@ def _obstacle(result: GateResult) -> str:
     if reasons := [one_line(item.message) for item in result.findings if item.level == "broken"]:
         return reasons[0]
     if stuck := [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]:
-        return (
-            f"{len(stuck)} of {counted(len(result.probes), 'probe')} could not run: {named(stuck)}"
-        )
-    return one_line(result.notes[0]) if result.notes else "no probe gave a number"
+        probes = counted(len(result.probes), "probe")
+        return f"{len(stuck)} of {probes} could not run: {named(stuck)}"
+    return one_line(result.notes[0]) if result.notes else "no probe returned a value"
 
 
 def is_behind(result: GateResult) -> bool:
-    """Whether the baseline alone is why the gate fails."""
+    """Whether the gate fails only because of the baseline."""
     return (
         result.verdict == "fail"
         and result.baseline is not None
@@ -77,41 +78,66 @@ def is_behind(result: GateResult) -> bool:
 
 
 def is_failed(probe: ProbeResult) -> bool:
+    """Whether the probe failed or ended in an error."""
     return probe.verdict in (Verdict.FAIL, Verdict.ERROR)
 
 
 def next_steps(result: GateResult) -> list[tuple[str, str]]:
-    """Each piece of advice once, as (names of the probes that give it, advice), the most urgent first."""
-    steps = [(URGENCY.get(item.level, 3), "", item.remedy) for item in result.findings]
-    steps += [(URGENCY.get(probe.verdict, 3), probe.name, probe.advice) for probe in result.probes]
-    by_text: dict[str, list[str]] = {}
-    for _, name, text in sorted((step for step in steps if step[2]), key=lambda step: step[0]):
-        by_text.setdefault(one_line(text), []).append(name)
-    return [(named([name for name in names if name]), text) for text, names in by_text.items()]
+    """Distinct advice as (names of the probes that give it, advice), the most urgent first."""
+    steps = [(_urgency(item.level), "", item.remedy) for item in result.findings]
+    steps += [(_urgency(probe.verdict), probe.name, probe.advice) for probe in result.probes]
+    names_by_advice: dict[str, list[str]] = {}
+    for _, name, advice in sorted(steps, key=lambda step: step[0]):
+        if advice:
+            names = names_by_advice.setdefault(one_line(advice), [])
+            names += [name] if name else []
+    return [(named(names), advice) for advice, names in names_by_advice.items()]
 
 
-def gravest_first(probes: Sequence[ProbeResult]) -> list[ProbeResult]:
-    return sorted(probes, key=lambda probe: URGENCY.get(probe.verdict, 3))
+def _urgency(level: str) -> int:
+    return URGENCY.get(level, 3)
 
 
-def title(probe: ProbeResult) -> str:
-    """The probe's name, with its kind where that is another word."""
+def most_severe_first(probes: Sequence[ProbeResult]) -> list[ProbeResult]:
+    """Sort the probes by the severity of their verdict; otherwise keep their order."""
+    return sorted(probes, key=lambda probe: _urgency(probe.verdict))
+
+
+def title(probe: "ProbeResult | Change") -> str:
+    """The probe's name, followed by its kind if they differ."""
     name, kind = one_line(probe.name), one_line(probe.kind)
-    return name if name == kind else f"{name} ({kind})"
+    return name if kind in ("", name) else f"{name} ({kind})"
+
+
+def null_adapters(result: GateResult) -> str:
+    """Number and kind of the null adapters, or the reason why there are none."""
+    if result.nulls:
+        return f"{counted(result.nulls.runs, 'null adapter')} ({result.nulls.null})"
+    return "no null adapters" if result.device else "no model was loaded"
+
+
+def setting(result: GateResult) -> list[str]:
+    """Determinism, device, dtype and seed, as far as they are known."""
+    facts = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
+    return [fact for fact in facts if fact]
 
 
 def sigmas(z: float | None) -> str:
+    """Format a z-score; ``–`` if there is none."""
     return "–" if z is None or not math.isfinite(z) else f"{z:+.1f}σ"
 
 
 def ranks(z_by_rank: Mapping[str, float]) -> list[tuple[float, float]]:
-    """[(multiplier of the nulls' variance, z)] in rising order; no more than a dozen, and none that is no number."""
-    known = [(_positive(key), z) for key, z in z_by_rank.items() if math.isfinite(z)]
-    return sorted((multiplier, z) for multiplier, z in known if multiplier)[:12]
+    """(Variance multiplier of the nulls, z) pairs in ascending order.
+
+    At most 12 entries; non-numeric keys are dropped.
+    """
+    known = ((_positive(key), z) for key, z in z_by_rank.items())
+    return sorted((rank, z) for rank, z in known if rank and math.isfinite(z))[:12]
 
 
 def _positive(text: str) -> float:
-    """The number that `text` spells; 0 where that is none above 0, or not finite."""
+    """Parse a number; 0 if it is not a positive finite number."""
     try:
         value = float(text)
     except ValueError:
@@ -120,17 +146,19 @@ def _positive(text: str) -> float:
 
 
 def sentence(text: str) -> str:
-    """`text` with a capital, unless it begins with a name such as lora_A."""
+    """Capitalize `text`, unless it begins with a name such as lora_A."""
     is_word = text.partition(" ")[0].isalpha()
     return text[:1].upper() + text[1:] if is_word else text
 
 
 def interval(bounds: tuple[float, float] | None) -> str:
+    """Format an interval; "" if there is none."""
     return f"[{number(bounds[0])}, {number(bounds[1])}]" if bounds else ""
 
 
 def in_units(value: float | None, units: str) -> str:
-    return number(value) if value is None else f"{number(value)} {one_line(units)}".rstrip()
+    """Format a value with its units; ``–`` if there is none."""
+    return "–" if value is None else f"{number(value)} {one_line(units)}".rstrip()
 
 
 def section_verdict(section: Mapping[str, Any]) -> str:

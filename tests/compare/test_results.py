@@ -1,4 +1,4 @@
-"""What changed beyond noise: differences against oracles and by simulation, outcomes, reports, command and baseline."""
+"""Comparisons: differences against oracles and simulations, outcomes, reports, baseline."""
 
 import io
 import json
@@ -30,7 +30,7 @@ by_name = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__
 
 
 def reading(kind, items, name="", **fields):
-    """A probe's result as the judge makes it of these items."""
+    """A probe's result with these items, as the judge computes it."""
     x, scale = np.asarray(items, dtype=float), module(kind).SCALE
     interval = stats.positive_mean_ci(x) if scale == "log" else stats.bootstrap_ci(x, 0)
     facts = {
@@ -45,19 +45,19 @@ def reading(kind, items, name="", **fields):
 
 
 def gated(*probes, **fields):
-    """A result of these probes, all asked the same."""
+    """A result of these probes, all with the same inputs."""
     return results.result(
         *probes, **({"asked": {probe.name: "x" for probe in probes}, "texts": "y"} | fields)
     )
 
 
 def outcome(old, new, **fields):
-    """Of one probe, and why."""
+    """The outcome of one probe's change."""
     [change] = compare_results(gated(old), gated(new), **fields).changes
     return change.outcome
 
 
-# ------------------------------------------------------------------------------------------------- the difference
+# The difference
 
 RNG = np.random.default_rng(7)
 PAIRS = {n: (RNG.normal(size=n), RNG.normal(0.3, 1, n)) for n in (2, 5, 40)}
@@ -105,7 +105,7 @@ def test_intervals_of_shares_are_newcombes():
         assert sigmas == pytest.approx(value / se)
 
 
-def test_what_cannot_be_told_from_nothing_is_no_change():
+def test_a_change_below_the_resolution_is_not_significant():
     items = np.linspace(0.1, 0.2, 20)
     assert abs(difference.paired(items, items + 1e-5, "identity", 1e-3).sigmas) < 0.1
     assert (
@@ -114,24 +114,27 @@ def test_what_cannot_be_told_from_nothing_is_no_change():
     )
 
 
-def test_the_error_of_z_is_what_draws_have():
-    """The z of a value 6 standard deviations above the nulls, over draws of 20 nulls and the value's own noise."""
+def test_z_error_is_the_standard_deviation_of_simulated_z():
+    """z of a noisy value with mean 6, in standard deviations of 20 nulls, over many draws."""
     nulls, value = RNG.normal(size=(20000, 20)), 6 + RNG.normal(size=20000)
     z = (value - nulls.mean(axis=1)) / nulls.std(axis=1, ddof=1)
     assert difference.z_error(6.0, 20) == pytest.approx(z.std(), rel=0.1)
 
 
 @pytest.mark.parametrize("z", [0.5, 3.0, 8.0])
-def test_the_error_of_a_score_is_its_slope(z):
+def test_score_error_is_the_slope_of_the_score(z):
     slope = (stats.score_from_z(z + 1e-5) - stats.score_from_z(z - 1e-5)) / 2e-5
     assert difference.score_error(z, 0) == pytest.approx(slope, rel=1e-3)
 
 
-# ----------------------------------------------------------------------------------------------------- simulation
+# Simulation
 
 
 def drawn(rng, n, shift=0.0, shared=True):
-    """Old and new result of five probes with n items each. `shift`: of section_internalization, in its items' units."""
+    """An old and a new result of five probes with n items each.
+
+    `shift`: change of section_internalization, in the units of its items.
+    """
     made = []
     for new in (0.0, shift):
         made.append([])
@@ -174,7 +177,7 @@ def says_worse(found):
 
 @pytest.mark.parametrize("shared", [True, False], ids=["the same items", "other items"])
 @pytest.mark.parametrize("n", [6, 30])
-def test_where_nothing_changed_worse_is_said_at_the_stated_level(n, shared):
+def test_false_alarms_occur_at_the_stated_level(n, shared):
     rng = np.random.default_rng(n)
     runs = 150
     said = sum(
@@ -192,8 +195,8 @@ def test_a_real_shift_is_found(n, shift, least):
     assert sum("section_internalization" in names for names in worse) >= least * 40
 
 
-def test_items_see_what_intervals_do_not():
-    """A fall by a tenth of the spread between the items: 9 standard errors item by item, none of the two samples'."""
+def test_pairing_detects_changes_that_intervals_do_not():
+    """A tenth of the items' standard deviation: 9 standard errors if paired, otherwise below 1."""
     items = RNG.normal(0.5, 0.3, 40)
     fallen = items - 0.03 + RNG.normal(size=40) * 0.02
     old, new = (
@@ -204,7 +207,7 @@ def test_items_see_what_intervals_do_not():
     assert (change.outcome, change.method) == ("same", "intervals")
 
 
-# ------------------------------------------------------------------------------------------------- what is better
+# What is better
 
 ITEMS = np.linspace(0.2, 0.4, 30)
 UP = ITEMS * 1.5 + np.linspace(0, 0.02, 30)
@@ -233,7 +236,7 @@ MEANINGS = {
 
 
 @pytest.mark.parametrize(("kind", "old", "new", "expected"), MEANINGS.values(), ids=MEANINGS)
-def test_meaning_of_a_change(kind, old, new, expected):
+def test_direction_of_a_change(kind, old, new, expected):
     details = {"prompts": [{"moved": True}] * 30}
     assert (
         outcome(*(reading(kind, x, score=s, details=details) for x, s in ((old, 0.8), (new, 0.7))))
@@ -241,13 +244,13 @@ def test_meaning_of_a_change(kind, old, new, expected):
     )
 
 
-def test_every_kind_has_a_meaning():
+def test_every_kind_has_a_direction():
     assert DIRECTIONS.keys() == KINDS.keys() - {"null_adapter"}
 
 
 @pytest.mark.parametrize("kind", sorted(DIRECTIONS))
 def test_harms_and_effects_differ_in_what_is_best(kind):
-    """A harm has a value of no harm; an effect has none, but for the style, which has a target."""
+    """A harm is best at 0; of the effects, only the style has a best value."""
     assert (DIRECTIONS[kind].best == 0.0) is module(kind).HARM
 
 
@@ -266,7 +269,7 @@ def test_other_units_are_not_subtracted():
     assert outcome(flips, gains) == "unknown"
 
 
-def test_prompts_that_moved_are_those_of_both_or_no_pairs():
+def test_items_of_different_prompts_are_not_paired():
     sides = [
         reading(
             "prompt_collapse", x, details={"prompts": [{"moved": i != left_out} for i in range(7)]}
@@ -276,7 +279,7 @@ def test_prompts_that_moved_are_those_of_both_or_no_pairs():
     assert compare_results(gated(sides[0]), gated(sides[1])).changes[0].method == "intervals"
 
 
-# ----------------------------------------------------------------------------------------------------- transitions
+# Transitions
 
 SAME = np.linspace(0.2, 0.4, 12)
 TURNS = {
@@ -315,7 +318,7 @@ def side(verdict):
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), TURNS.values(), ids=TURNS)
-def test_verdicts_decide_whatever_the_noise(old, new, expected):
+def test_verdicts_decide_at_any_significance(old, new, expected):
     [change] = compare_results(side(old), side(new), tolerance=1.0).changes
     assert change.outcome == expected
 
@@ -339,7 +342,7 @@ OVERALL = {
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), OVERALL.values(), ids=OVERALL)
-def test_the_gate_as_a_whole(old, new, expected):
+def test_outcome_of_the_composite(old, new, expected):
     probe = reading("leakage", SAME)
     found = compare_results(gated(probe, verdict=old), gated(probe, verdict=new))
     assert found.composite.outcome == expected
@@ -351,40 +354,40 @@ BLIND = {
         "error",
         "error",
         ("undecided", 3),
-        "old: could not be decided; an error in leakage",
+        "old: could not measure leakage",
     ),
     "an error that is gone": (
         "error",
         "pass",
         ("undecided", 3),
-        "old: could not be decided; an error in leakage",
+        "old: could not measure leakage",
     ),
-    "skipped in both": ("skip", "skip", ("undecided", 3), "nothing was compared"),
-    "skipped before": ("skip", "pass", ("undecided", 3), "nothing was compared"),
-    "no probe in common": (None, "pass", ("undecided", 3), "nothing was compared"),
-    "no probe at all": (None, None, ("undecided", 3), "nothing was compared"),
+    "skipped in both": ("skip", "skip", ("undecided", 3), "no probe could be compared"),
+    "skipped before": ("skip", "pass", ("undecided", 3), "no probe could be compared"),
+    "no probe in common": (None, "pass", ("undecided", 3), "no probe could be compared"),
+    "no probe at all": (None, None, ("undecided", 3), "no probe could be compared"),
     "an error now": (
         "pass",
         "error",
         ("regression", 1),
-        "new: could not be decided; an error in leakage",
+        "new: could not measure leakage",
     ),
 }
 
 
 @pytest.mark.parametrize(("old", "new", "expected", "words"), BLIND.values(), ids=BLIND)
-def test_what_was_not_looked_at_is_no_pass(old, new, expected, words):
+def test_errors_and_missing_probes_are_undecided(old, new, expected, words):
     found = compare_results(side(old), side(new), tolerance=1.0)
     assert (found.verdict, found.exit_code) == expected
     assert words in found.warnings[0]
 
 
-def test_a_number_that_is_missing_is_told():
+def test_an_untested_probe_is_listed_in_a_warning():
     whole, lacking = reading("leakage", SAME), reading("leakage", SAME, raw=None, z=None)
     found = compare_results(
         gated(whole, reading("delta_kl", SAME)), gated(lacking, reading("delta_kl", SAME))
     )
-    assert (found.exit_code, found.warnings) == (0, ("no difference could be tested in leakage",))
+    assert (found.exit_code, found.warnings) == (0, ("cannot test the difference of leakage",))
 
 
 MIRRORED = {
@@ -430,7 +433,7 @@ def test_one_adapter_on_one_prompt_is_as_good_as_itself():
     assert (found.verdict, found.exit_code, found.changes[0].method) == ("same", 0, "z")
 
 
-def test_of_two_adapters_none_regressed():
+def test_adapters_without_an_order_have_no_regression():
     a, b = (gated(reading("leakage", x)) for x in (ITEMS, UP))
     found = [compare_results(*pair, in_order=False) for pair in ((a, b), (b, a))]
     assert [(one.verdict, one.exit_code) for one in found] == [("changed", 0)] * 2
@@ -440,13 +443,13 @@ def test_of_two_adapters_none_regressed():
     ]
 
 
-def test_of_two_adapters_a_size_is_no_merit():
+def test_a_larger_size_is_not_better_without_an_order():
     small, large = (gated(reading("delta_kl", x)) for x in (ITEMS, UP))
     assert [c.outcome for c in compare_results(large, small, in_order=False).changes] == ["moved"]
 
 
-def test_a_composite_falls_beyond_the_noise_of_its_scores():
-    """Six probes of two categories, each z from 9 to 5: no one of them can tell, all of them together can."""
+def test_a_composite_can_fall_significantly_although_no_probe_does():
+    """z of six probes in two categories falls from 9 to 5; only the composite is significant."""
 
     def whole(z):
         score = stats.score_from_z(z)
@@ -541,7 +544,7 @@ def test_tolerance(kind, old, new, scores, tolerance, expected):
     assert outcome(*pair, tolerance=tolerance) == expected
 
 
-def test_the_composite_may_lose_points():
+def test_tolerance_allows_the_composite_to_lose_points():
     one, other = (
         results.result(results.probe(kind="?", z=z), score=score)
         for z, score in ((60.0, 0.9), (50.0, 0.8))
@@ -552,21 +555,21 @@ def test_the_composite_may_lose_points():
     assert outcomes == ["regression", "regression", "worse"]
 
 
-# ---------------------------------------------------------------------------------------------------- whole results
+# Whole results
 
 
 @by_name
-def test_the_same_twice_is_no_change(make):
+def test_a_result_is_the_same_as_itself(make):
     found = compare_results(make(), make())
     is_whole = make().verdict != "error" and "error" not in {p.verdict for p in make().probes}
     assert (found.verdict, found.exit_code) == (("same", 0) if is_whole else ("undecided", 3))
     assert {c.outcome for c in found.changes} <= {"same", "unknown"}
     assert comparison.headline(found, COMPARED).startswith(
-        "NO CHANGE" if is_whole else "COULD NOT DECIDE"
+        "NO SIGNIFICANT CHANGE" if is_whole else "COULD NOT DECIDE"
     )
 
 
-def test_better_is_told():
+def test_better_is_reported():
     old, new = (gated(reading("section_internalization", x)) for x in (ITEMS, UP))
     assert (compare_results(old, new).verdict, compare_results(old, new).exit_code) == ("better", 0)
 
@@ -574,7 +577,10 @@ def test_better_is_told():
 OTHER = {
     "base": ({"base": ModelFacts(path="other", digest="cd" * 32)}, "another base"),
     "threshold": ({"threshold": 0.5}, "another threshold: 0.6, now 0.5"),
-    "weights": ({"categories": {"adherence": Category(weight=1.0)}}, "another weighting"),
+    "weights": (
+        {"categories": {"adherence": Category(weight=1.0)}},
+        "another set of category weights",
+    ),
     "nulls": ({"nulls": NullSummary(runs=3, null="init", seed_base=7)}, "now 3 init from seed 7"),
     "no nulls": ({"nulls": None}, "now none"),
     "settings": ({"asked": {"delta_kl": "z"}}, "other settings of delta_kl"),
@@ -586,7 +592,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize(("fields", "words"), OTHER.values(), ids=OTHER)
-def test_what_else_differs_is_told(fields, words):
+def test_differences_of_the_inputs_are_warnings(fields, words):
     one = gated(reading("delta_kl", ITEMS))
     [warning] = compare_results(one, msgspec.structs.replace(one, **fields)).warnings
     assert words in warning
@@ -596,7 +602,7 @@ APART = ("base", "settings", "texts", "seed")
 
 
 @pytest.mark.parametrize("what", OTHER)
-def test_items_are_paired_only_where_the_same_was_asked(what):
+def test_items_are_paired_only_with_the_same_inputs(what):
     one = gated(reading("delta_kl", ITEMS))
     [change] = compare_results(one, msgspec.structs.replace(one, **OTHER[what][0])).changes
     assert change.method == ("intervals" if what in APART else "items")
@@ -611,7 +617,7 @@ def test_results_of_earlier_versions_are_compared_by_intervals():
     assert compare_results(earlier, earlier).changes[0].method == "intervals"
 
 
-# --------------------------------------------------------------------------------------------------------- reports
+# Reports
 
 SHIFTED = compare_results(
     gated(reading("section_internalization", UP), reading("delta_kl", ITEMS, name="moved")),
@@ -626,7 +632,7 @@ SHIFTED = compare_results(
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("style", [COMPARED, DIFFERED], ids=["compare", "diff"])
-def test_lines_keep_to_the_width_and_text_to_its_place(width, style):
+def test_lines_keep_to_the_width(width, style):
     found = [compare_results(results.hostile(), make()) for make in (results.sick, results.hostile)]
     shown = comparison.render(found, style=style, color=False, width=width)
     assert max(map(len, shown.splitlines())) <= width + 2  # a wide character counts as two cells
@@ -634,7 +640,7 @@ def test_lines_keep_to_the_width_and_text_to_its_place(width, style):
     assert comparison.render(found, style=style, color=False, width=width, ascii=True).isascii()
 
 
-def test_words_for_a_person():
+def test_wording_of_outcomes():
     shown = comparison.render([SHIFTED], style=COMPARED, color=False, width=200)
     assert shown.startswith(
         "REGRESSION  section_internalization  composite 0.84\nold: old.json, adapter out/lora: PASS"
@@ -646,24 +652,24 @@ def test_words_for_a_person():
     assert re.search(r"moved  moved \(delta_kl\)\n +pass · 0.3 → 0.46 nats · ×1.53 ± 0%, \+", shown)
 
 
-def test_of_two_adapters_the_nearer_one_is_named():
+def test_diff_names_the_better_adapter():
     shown = comparison.render([SHIFTED], style=DIFFERED, color=False, width=200)
     assert shown.startswith("A is better in section_internalization  composite 0.84\na: old.json")
     assert "0.46 | 0.3 relative lift" in shown
 
 
-def test_quiet_shows_what_is_worse_alone():
+def test_quiet_shows_only_regressions():
     shown = comparison.render([SHIFTED], style=COMPARED, color=False, quiet=True)
     assert "WORSE" in shown
     assert "moved" not in shown
 
 
-def test_markdown_is_a_table_that_nothing_breaks():
+def test_markdown_is_a_table_for_hostile_texts():
     lines = comparison.markdown(
         [compare_results(results.hostile(), results.sick())], COMPARED
     ).splitlines()
     table = [line for line in lines if line.startswith("|")]
-    assert {line.count("|") for line in table} == {9}
+    assert {line.count("|") for line in table} == {10}
     assert len(table) == 2 + len(results.hostile().probes) + len(results.sick().probes) + 1
     assert "<b>" not in "".join(lines)
 
@@ -681,7 +687,7 @@ def test_every_field_is_documented():
     assert {field for field in fields if f"`{field}`" not in page} == set()
 
 
-def test_a_course_has_a_column_a_result():
+def test_several_results_have_one_column_each():
     made = [
         (f"{i}.json", gated(reading("leakage", ITEMS + shift)))
         for i, shift in enumerate((0.0, 0.2, -0.1))
@@ -718,7 +724,7 @@ REPORTS = st.builds(lambda probes, score: gated(*probes, score=score), NAMED, NU
 
 @given(REPORTS, REPORTS)
 @settings(max_examples=150, deadline=None)
-def test_no_numbers_of_a_report_are_beyond_it(old, new):
+def test_extreme_numbers_are_compared_without_an_error(old, new):
     reports = [from_json(to_json(report)) for report in (old, new)]
     found = compare_results(*reports)
     json.loads(comparison.to_json([found]), parse_constant=pytest.fail)
@@ -728,7 +734,7 @@ def test_no_numbers_of_a_report_are_beyond_it(old, new):
     }
 
 
-# ---------------------------------------------------------------------------------------------------- sway compare
+# Sway compare
 
 
 @pytest.fixture
@@ -793,13 +799,13 @@ def test_standard_input_is_a_report(files, monkeypatch, capsys):
     assert cli.main(["compare", "good.json", "-"]) == 1
 
 
-def test_what_is_too_large_is_not_read(files, monkeypatch, capsys):
+def test_a_file_that_is_too_large_is_rejected(files, monkeypatch, capsys):
     monkeypatch.setattr("sway_gate.reports.json_v1.MAX_BYTES", 1000)
     assert cli.main(["compare", "good.json", "bad.json"]) == 2
     assert "good.json: larger than" in capsys.readouterr().err
 
 
-# -------------------------------------------------------------------------------------------------------- baseline
+# Baseline
 
 GOOD, BAD = (
     gated(reading("section_internalization", x, score=s)) for x, s in ((UP, 0.9), (ITEMS, 0.8))
@@ -831,7 +837,7 @@ def test_a_regression_fails_the_gate(result, accepted, tolerance, expected):
     assert baseline.without(judged) == result
 
 
-def test_reports_say_which_probe_is_worse():
+def test_reports_list_the_probes_that_regressed():
     from sway_gate.reports.junit import to_junit
     from sway_gate.reports.terminal import render
 
@@ -851,44 +857,44 @@ def test_reports_say_which_probe_is_worse():
     assert from_json(to_json(judged)).baseline == judged.baseline
 
 
-def test_a_baseline_that_is_kept_passes_in_junit():
+def test_junit_has_a_passed_case_for_a_baseline_without_regressions():
     from sway_gate.reports.junit import to_junit
 
     assert 'failures="0"' in to_junit(baseline.judge(GOOD, GOOD, "b.json"))
 
 
-def test_a_baseline_of_another_base_is_refused():
+def test_a_baseline_of_another_base_is_rejected():
     other = ModelFacts(path="other/base", digest="ef" * 32)
     with pytest.raises(
         UsageError,
-        match=r"b.json: was measured over another base, .*SmolLM2-135M .*, not other/base",
+        match=r"b.json: was measured with base .*SmolLM2-135M .*, not other/base",
     ):
         baseline.check(GOOD, "b.json", other)
 
 
 NO_BASELINES = {
     "errors": (STUCK, "could not measure"),
-    "no probes": (gated(), "holds no probe that was measured"),
-    "skips alone": (gated(results.skipped()), "holds no probe that was measured"),
+    "no probes": (gated(), "contains no measured probe"),
+    "skips alone": (gated(results.skipped()), "contains no measured probe"),
     "no verdict": (gated(reading("leakage", SAME), verdict="error"), "could not decide"),
 }
 
 
 @pytest.mark.parametrize(("result", "words"), NO_BASELINES.values(), ids=NO_BASELINES)
-def test_nothing_is_held_to_what_was_not_measured(result, words):
-    with pytest.raises(UsageError, match=f"b.json: {words}.*, and is no baseline"):
+def test_an_incomplete_result_cannot_be_a_baseline(result, words):
+    with pytest.raises(UsageError, match=f"b.json: {words}.* and cannot be a baseline"):
         baseline.check(result, "b.json", result.base)
     with pytest.raises(UsageError, match=f"r.json: this result {words}"):
         baseline.accept(result, "r.json")
 
 
-def test_a_hostile_baseline_is_told_on_one_line():
+def test_messages_about_a_hostile_baseline_are_one_line():
     with pytest.raises(UsageError) as told:
         baseline.check(GOOD, "b.json", ModelFacts(path=results.HOSTILE, digest="ef" * 32))
     assert not re.search(r"[\n\x1b]", str(told.value))
 
 
-def test_an_accepted_result_is_held_to_itself(files, capsys):
+def test_an_accepted_result_passes_its_own_baseline(files, capsys):
     judged = msgspec.structs.replace(baseline.judge(BAD, GOOD, "b.json"), cached=True)
     (files / "judged.json").write_bytes(to_json(judged))
     assert cli.main(["baseline", "update", "b.json", "--from", "judged.json"]) == 0
@@ -908,13 +914,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("line", REFUSED.values(), ids=REFUSED)
-def test_a_baseline_is_written_on_purpose_only(files, capsys, line):
+def test_invalid_baseline_commands_write_no_file(files, capsys, line):
     (files / "b.json").write_text("old", encoding="utf-8")
     assert cli.main(line.split()) == 2
     assert (files / "b.json").read_text(encoding="utf-8") == "old"
 
 
-# ------------------------------------------------------------------------------------- with a gate that really runs
+# Gate runs with a baseline
 
 SPEC = """\
 version: 1
@@ -940,7 +946,7 @@ def write_spec(path, adapter=LEARNED, base="b"):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A current folder with a spec, its baseline, and the same spec with an adapter that learned little."""
+    """Current folder with a spec, its baseline, and the spec of an adapter that learned little."""
     monkeypatch.chdir(tmp_path)
     write_spec(tmp_path / "sway.yaml")
     write_spec(tmp_path / "little.yaml", LITTLE)
@@ -953,10 +959,10 @@ def folder(tmp_path, monkeypatch):
 GATES = {
     "itself": ("gate sway.yaml --baseline b.json", 0, "no regression"),
     "one that learned little": ("gate little.yaml --baseline b.json --quiet", 1, "WORSE  learned"),
-    "another base": ("gate other.yaml --baseline b.json", 2, "another base"),
+    "another base": ("gate other.yaml --baseline b.json", 2, "was measured with base"),
     "no baseline": ("gate sway.yaml --baseline none.json", 2, "none.json: cannot be read"),
-    "a tolerance of nothing": ("gate sway.yaml --tolerance 0.1", 2, "give --baseline FILE"),
-    "an empty baseline": ("gate sway.yaml --baseline empty.json", 2, "no probe that was measured"),
+    "a tolerance of nothing": ("gate sway.yaml --tolerance 0.1", 2, "add --baseline FILE"),
+    "an empty baseline": ("gate sway.yaml --baseline empty.json", 2, "no measured probe"),
     "json over the baseline": (
         "gate sway.yaml --baseline b.json --json b.json",
         2,
@@ -966,7 +972,7 @@ GATES = {
 
 
 @pytest.mark.parametrize(("line", "code", "words"), GATES.values(), ids=GATES)
-def test_gate_beside_a_baseline(folder, capsys, line, code, words):
+def test_gate_with_a_baseline(folder, capsys, line, code, words):
     capsys.readouterr()
     accepted = (folder / "b.json").read_bytes()
     assert cli.main([*line.split(), "--threshold", "0"]) == code

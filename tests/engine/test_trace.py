@@ -18,7 +18,6 @@ from sway_gate.gate.run import run_gate
 from sway_gate.measurements import FINETUNED, Divergence, LogProbs, View, with_base
 from sway_gate.output import silent
 from sway_gate.reports import trace as reports
-from sway_gate.reports import trace_summary
 from sway_gate.spec.load import parse_spec
 from tests.engine.test_run import Arithmetic, Key, Memory
 
@@ -252,7 +251,7 @@ EVENTS: list[Any] = [
 
 
 def test_events_are_summed_up_by_probe_and_kind() -> None:
-    s = trace_summary.sum_up(EVENTS, slowest=1)
+    s = reports.sum_up(EVENTS, slowest=1)
     assert [(p.name, p.seconds, p.passes, p.stored) for p in s.probes] == [
         ("second | *", 6.5, 2, 1),
         ("first", 1.5, 1, 2),
@@ -267,7 +266,7 @@ def test_events_are_summed_up_by_probe_and_kind() -> None:
 
 
 def test_a_failed_pass_costs_and_answers_nothing() -> None:
-    s = trace_summary.sum_up([*EVENTS, a_pass(3, 1.0, failed="OutOfMemory")])
+    s = reports.sum_up([*EVENTS, a_pass(3, 1.0, failed="OutOfMemory")])
     assert (s.passes, s.failed_passes, s.pass_seconds, s.base_answers) == (3, 1, 9.0, 6)
 
 
@@ -277,24 +276,24 @@ WORDS = {
         [*EVENTS[:-1], trace.Failed(error="out of luck")],
         "ended without a verdict: out of luck",
     ),
-    "neither": (EVENTS[:-1], "breaks off: still running, or killed"),
+    "neither": (EVENTS[:-1], "incomplete trace: the run is still in progress or was killed"),
     "all stored": (
         [*EVENTS[:2], trace.Stored(answers=10, probes={})],
-        "every answer was in the store",
+        "all answers came from the cache",
     ),
-    "no model": ([EVENTS[0], EVENTS[-1]], "nothing was measured"),
-    "padding": (EVENTS, "180 tokens read, 10% of all as padding"),
+    "no model": ([EVENTS[0], EVENTS[-1]], "no forward passes"),
+    "padding": (EVENTS, "180 tokens processed, 10% padding"),
     "the slowest": (EVENTS, "2     recall     6.00     3      2      90      10%  second | *"),
 }
 
 
 @pytest.mark.parametrize(("events", "words"), WORDS.values(), ids=WORDS)
 def test_the_report_of_a_trace_says(events: list[Any], words: str) -> None:
-    assert words in reports.render(trace_summary.sum_up(events))
+    assert words in reports.render(reports.sum_up(events))
 
 
 def test_markdown_escapes_names() -> None:
-    said = reports.render_markdown(trace_summary.sum_up(EVENTS))
+    said = reports.render_markdown(reports.sum_up(EVENTS))
     assert "| second &#124; &#42; | leakage | 6.50 | 81% | 2 | 4 | 1 |" in said
 
 
@@ -330,35 +329,35 @@ NO_TRACE = {
 
 @pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
 def test_other_files_are_not_taken_for_traces(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(UsageError, match="is no trace of version 1"):
-        trace_summary.read(written(tmp_path / "t.jsonl", data))
+    with pytest.raises(UsageError, match="is not a trace of version 1"):
+        reports.read(written(tmp_path / "t.jsonl", data))
 
 
 @pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
 def test_lines_that_are_no_events_are_counted(tmp_path: Path, data: bytes) -> None:
     start = msgspec.json.encode(EVENTS[0])
-    events, unreadable = trace_summary.read(written(tmp_path / "t.jsonl", start, data, start))
+    events, unreadable = reports.read(written(tmp_path / "t.jsonl", start, data, start))
     assert len(events) + unreadable == 3
-    assert "left out" in reports.render(trace_summary.sum_up(events, unreadable)) or not unreadable
+    assert "skipped lines" in reports.render(reports.sum_up(events, unreadable)) or not unreadable
 
 
 def test_a_line_that_is_too_long_is_one_line(tmp_path: Path) -> None:
     start, end = msgspec.json.encode(EVENTS[0]), msgspec.json.encode(EVENTS[-1])
-    events, unreadable = trace_summary.read(
+    events, unreadable = reports.read(
         written(tmp_path / "t.jsonl", start, b"x" * (3 * 2**20) + end, end)
     )
     assert ([type(event) for event in events], unreadable) == ([trace.Started, trace.Ended], 1)
 
 
 def test_a_trace_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(trace_summary, "_MAX_EVENTS", 5)
+    monkeypatch.setattr(reports, "_MAX_EVENTS", 5)
     path = written(tmp_path / "t.jsonl", *map(msgspec.json.encode, EVENTS))
     with pytest.raises(UsageError, match="more than 5 lines"):
-        trace_summary.read(path)
+        reports.read(path)
 
 
 def test_a_long_name_does_not_widen_the_table() -> None:
-    s = trace_summary.sum_up(
+    s = reports.sum_up(
         [
             EVENTS[0],
             trace.PlanEvent(

@@ -143,7 +143,7 @@ def test_diff_compares_items(place: Path, capsys: Any) -> None:
 
 def test_an_adapter_is_as_good_as_itself(place: Path, capsys: Any) -> None:
     assert cli.main(["diff", "--a", LEARNED, "--b", LEARNED]) == 0
-    assert capsys.readouterr().out.startswith("no difference beyond noise")
+    assert capsys.readouterr().out.startswith("no significant difference")
 
 
 WRONG = {

@@ -49,7 +49,8 @@ OVERFLOW = """(() => {
     const root = document.documentElement
     if (root.scrollWidth <= root.clientWidth) return []
     return [...document.body.querySelectorAll('*')]
-        .filter(one => one.getBoundingClientRect().right > root.clientWidth && !one.closest('.scroll'))
+        .filter(one => one.getBoundingClientRect().right > root.clientWidth)
+        .filter(one => !one.closest('.scroll'))
         .map(one => one.outerHTML.slice(0, 100))
 })()"""
 # WCAG 2.2, relative luminance and contrast ratio: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
@@ -58,7 +59,7 @@ PALE_TEXT = """(() => {
     const luminance = color => channels(color).slice(0, 3)
         .map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
         .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0)
-    const opaque = color => { const alpha = channels(color)[3]; return alpha === undefined || alpha === 1 }
+    const opaque = color => (channels(color)[3] ?? 1) === 1
     const behind = one => {
         for (; one; one = one.parentElement) {
             const color = getComputedStyle(one).backgroundColor
@@ -81,7 +82,7 @@ PALE_TEXT = """(() => {
     }
     return seen ? pale : ['no text']
 })()"""
-HIDDEN = """[...document.querySelectorAll('details:not([open]) table, details:not([open]) .passage')]
+HIDDEN = """[...document.querySelectorAll('details:not([open]) :is(table, .passage)')]
     .filter(one => one.getBoundingClientRect().height === 0).length"""
 TOO_WIDE = """[...document.querySelectorAll('td, th')]
     .filter(one => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)

@@ -1,4 +1,4 @@
-"""Details of any shape as facts, tables and passages: nothing is lost, and the known ones are named."""
+"""Details of any shape as facts, tables and passages: nothing is lost, known keys have names."""
 
 import json
 
@@ -64,7 +64,7 @@ def test_details_are_read(details, found):
     assert list(pieces(details, 100)) == found
 
 
-def test_what_is_beyond_the_limit_is_counted():
+def test_entries_beyond_the_limit_are_counted():
     (table,) = pieces({"rows": [{"a": 1, "b": 2, "c": 3}] * 5}, 2)
     assert (len(table.rows), table.left_out, table.columns, table.columns_left_out) == (
         2,
@@ -110,5 +110,5 @@ def test_nothing_is_dropped(details):
         for row in piece.rows
         for cell in row
     }
-    deep = "…" in said  # what lies too deep is said to be there
+    deep = "…" in said  # nested data below the depth limit is replaced by an ellipsis
     assert deep or all(leaf in said or leaf in cells for leaf in leaves(details))

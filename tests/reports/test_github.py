@@ -1,4 +1,4 @@
-"""The verdict on GitHub: what the runner and a Markdown parser read out of it, hostile texts included."""
+"""The GitHub reports as the runner and a Markdown parser read them, also with hostile texts."""
 
 import re
 import urllib.parse
@@ -18,7 +18,7 @@ RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)
 
 
 def parsed(line):
-    """Name, properties and message as the runner reads them; None for a line that is no command."""
+    """Name, properties and message as the runner reads them; None if it is not a command."""
     found = re.fullmatch(r"\s*::([a-z-]+)(?: ([^\n]*?))?::([^\n]*)", line)
     if not found:
         return None
@@ -31,12 +31,12 @@ def parsed(line):
 
 
 def seen(text):
-    """What a reader should see of `text`."""
+    """`text` as a reader should see it."""
     return one_line(text)
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_a_command_holds_what_it_was_given(text):
+def test_a_command_contains_its_arguments(text):
     line = github.command("error", text, file=text, line="3")
     assert parsed(line) == (
         "error",
@@ -64,14 +64,14 @@ def test_a_summary_has_a_row_for_each_probe(name):
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_annotations_are_one_command_a_line(name):
+def test_annotations_are_one_command_per_line(name):
     commands = [parsed(line) for line in github.annotations(RESULTS[name], ROOT)]
     assert all(found and found[0] in ("error", "warning") for found in commands)
     assert any(found[0] == "error" for found in commands) == (RESULTS[name].verdict != "pass")
 
 
-def test_the_first_thing_to_do_is_that_of_the_gravest():
-    assert "**The first thing to do:** verbatim: Train for fewer epochs" in github.summary(sick())
+def test_the_next_step_is_of_the_most_severe_probe():
+    assert "**What to do next:** verbatim: Train for fewer epochs" in github.summary(sick())
 
 
 ANNOTATED = {
@@ -100,12 +100,12 @@ def test_a_probe_is_annotated_at_its_line(given, name, fields):
     assert parsed(line) == (name, wanted, "voice (delta_kl): no.")
 
 
-def test_without_a_spec_no_file_is_named():
+def test_annotations_without_a_spec_have_no_file():
     made = result(probe("voice", "fail", line=None), verdict="fail", exit_code=1, spec="sway check")
     assert "file" not in parsed(github.annotations(made, ROOT)[0])[1]
 
 
-def test_a_low_composite_alone_is_an_error_too():
+def test_a_low_composite_is_an_error():
     made = result(probe(), verdict="fail", exit_code=1, score=0.3)
     assert [parsed(line)[0] for line in github.annotations(made, ROOT)] == ["error"]
 
@@ -135,13 +135,13 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize(("problem", "fields", "message"), PROBLEMS.values(), ids=PROBLEMS)
-def test_a_problem_is_annotated_at_its_place(problem, fields, message):
+def test_a_problem_is_annotated_at_its_position(problem, fields, message):
     (line,) = github.error_annotations([problem])
     assert parsed(line) == ("error", {"title": "sway-gate"} | fields, message)
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_an_error_summary_holds_its_problems_as_text(text):
+def test_an_error_summary_shows_its_problems_as_text(text):
     page = github.error_summary(text, 2, [text])
     kinds, shown = inlines(page)
     assert kinds <= TEXT | {
@@ -174,7 +174,7 @@ def test_pages_fit_into_a_comment(make):
     assert github.summary(make()).startswith(github.marker(make().spec))
 
 
-def test_each_spec_has_a_comment_of_its_own():
+def test_each_spec_has_its_own_comment():
     markers = {github.marker(spec) for spec in ("a.sway.yaml", "b.sway.yaml", HOSTILE, "\ud800")}
     assert len(markers) == 4
     assert all(re.fullmatch("<!-- sway-gate [0-9a-f]{16} -->", marker) for marker in markers)
@@ -198,7 +198,7 @@ RUNS = {
 @pytest.mark.parametrize(
     ("made", "errors", "exit_code", "outputs", "count"), RUNS.values(), ids=RUNS
 )
-def test_a_run_leaves_a_summary_and_outputs(
+def test_main_writes_a_summary_and_outputs(
     tmp_path, capsys, made, errors, exit_code, outputs, count
 ):
     (tmp_path / "errors.txt").write_text(errors, encoding="utf-8")

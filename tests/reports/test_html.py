@@ -1,4 +1,4 @@
-"""The HTML report: what a parser finds in it, hostile texts and every size included, and its pictures."""
+"""The HTML report as a parser reads it, also for hostile texts and large results; its pictures."""
 
 import html as stdlib_html
 import math
@@ -60,7 +60,7 @@ def page_of(number):
 
 
 def rendered(made):
-    """The page; those of RESULTS are rendered once."""
+    """The page; the pages of RESULTS are rendered once."""
     number = next((i for i, known in enumerate(RESULTS.values()) if known is made), None)
     return html_page.render(made) if number is None else page_of(number)
 
@@ -79,7 +79,7 @@ def text_of(made):
 
 
 def tags(page):
-    """All elements in order; <wbr> is a place where a word may break."""
+    """All elements in order; <wbr> is a position where a word can break."""
     return [element.tag for element in page.iter() if element.tag != "wbr"]
 
 
@@ -101,7 +101,7 @@ def test_the_page_is_self_contained(made):
 
 
 @by_result
-def test_the_page_forbids_what_it_does_not_hold(made):
+def test_the_page_forbids_scripts_and_external_resources(made):
     policy = parsed(made).xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
 
@@ -136,7 +136,7 @@ def test_landmarks_and_names(made):
 
 
 @by_result
-def test_every_table_says_what_its_columns_are(made):
+def test_every_table_has_column_headings(made):
     for table in parsed(made).iter("table"):
         heads = table.xpath("./thead/tr/th")
         assert all(head.get("scope") == "col" or head.get("aria-hidden") for head in heads)
@@ -144,7 +144,7 @@ def test_every_table_says_what_its_columns_are(made):
 
 
 @by_result
-def test_every_probe_has_its_place(made):
+def test_every_probe_has_an_article(made):
     page = parsed(made)
     names = [" ".join(head.text_content().split()) for head in page.xpath("//article//h3")]
     assert sorted(names) == sorted(" ".join(clean(p.name).split()) for p in made.probes)
@@ -157,16 +157,16 @@ def test_the_page_is_the_same_every_time():
     assert html_page.render(ALL_KINDS) == first
 
 
-# What it says
+# Texts
 
 SAYS = {
     "the reason": (RESULTS["sick"], "1 of 6 probes fails: verbatim."),
-    "what to do first": (RESULTS["sick"], "What to do first verbatim: Train for fewer epochs"),
+    "what to do next": (RESULTS["sick"], "What to do next verbatim: Train for fewer epochs"),
     "a verdict of the files": (
         RESULTS["the files alone"],
         "FAIL lora_B is all zero never-trained · a.safetensors",
     ),
-    "the remedy": (RESULTS["the files alone"], "What to do first Train it"),
+    "the remedy": (RESULTS["the files alone"], "What to do next Train it"),
     "that nothing was loaded": (RESULTS["the files alone"], "calibration no model was loaded"),
     "that there are no nulls": (RESULTS["no nulls"], "null adapters none: no calibration"),
     "the question of a kind": (
@@ -178,10 +178,10 @@ SAYS = {
         "8 null adapters 0.009 · 0.01 · 0.011 · 0.012 · 0.012 · 0.013 · 0.014 · 0.016",
     ),
     "an interval": (RESULTS["sick"], "95 % interval [0.151, 0.221]"),
-    "a fixed rule": (RESULTS["healthy"], "fixed rule holds"),
+    "a minimum effect": (RESULTS["healthy"], "minimum effect met"),
     "a margin": (
         RESULTS["sick"],
-        "margin does not hold distance to the margin -1.8σ (standard errors)",
+        "margin not met distance to the margin -1.8σ (standard errors)",
     ),
     "a harm among the nulls": (RESULTS["sick"], "z against the nulls +7.7σ"),
     "ranks in their order": (RESULTS["sick"], "+9.4σ at 0.5× · +6.8σ at 1× · +4.2σ at 2×"),
@@ -205,7 +205,7 @@ def test_the_page_says(made, words):
     assert words in text_of(made)
 
 
-def test_the_fixture_holds_every_kind():
+def test_the_fixture_contains_every_kind():
     assert {p.kind for p in ALL_KINDS.probes} == KINDS.keys() - {"null_adapter"}
 
 
@@ -319,18 +319,15 @@ def test_a_page_is_cut_to_its_largest_size(monkeypatch, made):
     monkeypatch.setattr(html_page, "available", lambda: False)
     page = html_page.render(made)
     assert len(page.encode()) <= html_page.MAX_BYTES
-    assert (
-        "This page was shortened to 500 KB" in page
-        or "and 2800 more; the JSON report has them all" in page
-    )
+    assert "This page was shortened to 500 KB" in page or "and 2800 more in the JSON report" in page
 
 
 @needs_viz
 @pytest.mark.slow
-def test_a_page_leaves_out_its_pictures_where_they_do_not_fit():
+def test_a_page_omits_pictures_that_do_not_fit():
     page = html_page.render(SIZES["3000 probes"])
     assert len(page.encode()) <= html_page.MAX_BYTES
-    assert "without its pictures, for the length of this page" in page
+    assert "pictures omitted to limit the size of this page" in page
 
 
 def test_three_hundred_sections_fit():
@@ -344,7 +341,7 @@ def test_three_hundred_sections_fit():
 
 @needs_viz
 @by_result
-def test_pictures_hold_no_foreign_text(made):
+def test_pictures_contain_no_untrusted_text(made):
     drawn = " ".join(text.text_content() for text in parsed(made).iter("text"))
     words = {
         "nulls",
@@ -392,12 +389,12 @@ def test_small_numbers_keep_their_digits():
 
 
 @needs_viz
-def test_a_curve_is_drawn_and_told():
+def test_a_curve_is_drawn_and_described():
     _, curve = figures.figures(probe("adapter_ablation", details=dict(CURVE)))
     assert curve.svg.count("<use") >= 6
-    assert (
-        curve.alt
-        == "Response over λ: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, 0.372 at 1, 0.409 at 1.25."
+    assert curve.alt == (
+        "Response over λ: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, 0.372 at 1, "
+        "0.409 at 1.25."
     )
 
 
@@ -417,7 +414,7 @@ ODD = {
 
 @needs_viz
 @pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
-def test_what_cannot_be_drawn_is_left_out(fields):
+def test_invalid_numbers_are_not_drawn(fields):
     assert figures.figures(probe(**fields)) == []
 
 
@@ -439,7 +436,7 @@ def test_pictures_leave_matplotlib_as_it_was():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_without_the_extra_the_tables_stand_alone(monkeypatch):
+def test_without_matplotlib_the_page_has_only_tables(monkeypatch):
     monkeypatch.setattr(html_page, "available", lambda: False)
     page = parsed(sick())
     assert list(page.iter("svg")) == []

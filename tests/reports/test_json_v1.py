@@ -1,4 +1,4 @@
-"""JSON v1 against a golden file and hostile input; JUnit against what Jenkins' junit-10 schema allows."""
+"""JSON v1 against a golden file and hostile input; JUnit against Jenkins' junit-10 schema."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def test_roundtrip(make):
     assert from_json(to_json(make())) == make()
 
 
-def test_hostile_text_comes_back_as_written_but_for_lone_surrogates():
+def test_hostile_text_is_preserved_except_lone_surrogates():
     back = from_json(to_json(results.hostile())).probes[0].message
     assert back == clean(results.HOSTILE)
 
@@ -68,12 +68,12 @@ def test_hostile_text_comes_back_as_written_but_for_lone_surrogates():
     ],
     ids=["not finite", "numpy", "numpy scalars", "nested", "surrogate"],
 )
-def test_details_are_made_plain(details, written):
+def test_details_become_json(details, written):
     data = to_json(results.result(results.probe(details=details)))
     assert json.loads(data, parse_constant=pytest.fail)["probes"][0]["details"] == written
 
 
-def test_numbers_that_are_not_finite():
+def test_non_finite_numbers_become_null():
     probe = results.probe(
         raw=math.nan, z=math.inf, null_values=(1.0, math.nan), ci_95=(-math.inf, 2.0)
     )
@@ -117,7 +117,7 @@ def changed(**fields):
 )
 def test_hostile_json_is_one_line_of_usage_error(data):
     with pytest.raises(
-        UsageError, match=r"\Anot a sway-gate report in JSON of schema_version 1: [ -~]{1,300}\Z"
+        UsageError, match=r"\Anot a sway-gate JSON report of schema_version 1: [ -~]{1,300}\Z"
     ):
         from_json(data)
 
@@ -132,12 +132,12 @@ def with_probes(*probes):
 LIES = {
     "two of a name": (with_probes("a", "b", "a"), "several probes are named 'a'"),
     "too many": (with_probes(*map(str, range(10_001))), "more than 10,000 probes"),
-    "UTF-16": ("{}".encode("utf-16"), "text in UTF-16"),
+    "UTF-16": ("{}".encode("utf-16"), "the text is UTF-16"),
 }
 
 
 @pytest.mark.parametrize(("data", "words"), LIES.values(), ids=LIES)
-def test_what_sway_gate_never_wrote_is_refused(data, words):
+def test_other_files_are_rejected(data, words):
     with pytest.raises(UsageError, match=words):
         from_json(data)
 
@@ -162,7 +162,7 @@ def test_reports_do_not_import_numpy_or_rich_or_torch(module):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# JUnit. Of Jenkins' schema (xunit-plugin, junit-10.xsd): required attributes, optional ones, children.
+# JUnit. Jenkins' schema (xunit-plugin, junit-10.xsd): required and optional attributes, children.
 
 SCHEMA = {
     "testsuites": (set(), {"name", "time", "tests", "failures", "errors"}, {"testsuite"}),

@@ -1,4 +1,4 @@
-"""The Markdown report: what a parser reads out of it, hostile texts included, and that it fits a comment."""
+"""The Markdown report as a parser reads it, also with hostile texts; it fits into a comment."""
 
 import re
 
@@ -59,7 +59,7 @@ def test_text_becomes_neither_a_link_nor_a_mention(text):
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_page_holds_its_own_markup_alone(name):
+def test_a_page_contains_only_its_own_markup(name):
     page = markdown.render(RESULTS[name])
     kinds, _ = inlines(page)
     assert not kinds & {
@@ -86,9 +86,9 @@ def test_the_table_has_a_row_for_each_probe(name):
     assert len(rows) == len(RESULTS[name].probes)
 
 
-def test_the_gravest_comes_first():
+def test_the_most_severe_comes_first():
     page = markdown.render(sick())
-    assert "**The first thing to do:** verbatim: Train for fewer epochs" in page
+    assert "**What to do next:** verbatim: Train for fewer epochs" in page
     assert [row.split("**")[1] for row in page.splitlines() if row.startswith("| **")][:2] == [
         "FAIL",
         "WARN",
@@ -114,7 +114,7 @@ def test_a_page_shows_each_part_of_a_result(made, line):
     assert line in markdown.render(made)
 
 
-def test_texts_stay_out_of_a_comment():
+def test_generated_texts_are_not_in_a_comment():
     secret = {
         "continuations": [{"id": "a", "true": "the secret", "written": "the secret"}],
         "texts": ["a secret"],
@@ -154,8 +154,6 @@ def test_a_page_fits_a_comment(made):
     assert page.count("<details>") == page.count("</details>")
 
 
-def test_what_is_left_out_is_named():
+def test_omitted_parts_are_listed():
     page = markdown.render(BIG["details"])
-    assert re.search(
-        r"\*Left out here for its length: a, .*\. The JSON report has everything\.\*\n\Z", page
-    )
+    assert re.search(r"\*Omitted for length: a, .*\. The JSON report is complete\.\*\n\Z", page)

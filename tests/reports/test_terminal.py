@@ -1,4 +1,4 @@
-"""The terminal report: what it says, at which widths, and that nothing in a file can disturb it."""
+"""The terminal report: its texts and widths, and that no text from a file can disturb it."""
 
 import math
 import re
@@ -44,7 +44,8 @@ def words(text):
         (results.healthy(), "PASS  composite 0.84 (threshold 0.60)  adapter out/lora  (cached)"),
         (
             results.sick(),
-            "FAIL  1 of 6 probes fails: verbatim  composite 0.52 (threshold 0.60)  adapter out/lora",
+            "FAIL  1 of 6 probes fails: verbatim  "
+            "composite 0.52 (threshold 0.60)  adapter out/lora",
         ),
         (
             results.result(results.leakage(name="a"), results.leakage(name="b"), verdict="fail"),
@@ -54,19 +55,23 @@ def words(text):
             results.result(
                 *(results.leakage(name=name) for name in "abcdefg"), verdict="fail", score=0.0
             ),
-            "FAIL  7 of 7 probes fail: a, b, c, d, e and 2 more  composite 0.00 (threshold 0.60)  adapter out/lora",
+            "FAIL  7 of 7 probes fail: a, b, c, d, e and 2 more  "
+            "composite 0.00 (threshold 0.60)  adapter out/lora",
         ),
         (
             results.result(results.probe(), verdict="fail", score=0.41),
-            "FAIL  the composite is below the threshold  composite 0.41 (threshold 0.60)  adapter out/lora",
+            "FAIL  the composite is below the threshold  "
+            "composite 0.41 (threshold 0.60)  adapter out/lora",
         ),
         (
             results.result(verdict="fail", score=None, findings=(VERDICT,)),
-            "FAIL  lora_B is all zero: never trained  composite – (threshold 0.60)  adapter out/lora",
+            "FAIL  lora_B is all zero: never trained  "
+            "composite – (threshold 0.60)  adapter out/lora",
         ),
         (
             results.undecided(),
-            "ERROR  could not decide: 1 of 2 probes could not run: preference_flip  adapter out/lora",
+            "ERROR  could not decide: 1 of 2 probes could not run: preference_flip  "
+            "adapter out/lora",
         ),
         (
             results.result(verdict="error", findings=(BROKEN,)),
@@ -97,7 +102,7 @@ def test_headline(result, line):
 @by_name
 @at_width
 @pytest.mark.parametrize("ascii", [False, True], ids=["unicode", "ascii"])
-def test_no_line_is_wider_than_asked(make, width, ascii):
+def test_no_line_is_wider_than_the_width(make, width, ascii):
     lines = plain(make(), width=width, ascii=ascii).splitlines()
     assert max(map(cells, lines)) <= width
     assert all(line == line.rstrip() for line in lines)
@@ -148,7 +153,7 @@ def test_verdict_words_are_whole_at_every_width(make, width):
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
-def test_every_width_says_the_same(width):
+def test_every_width_has_the_same_words(width):
     spoken = [probe.message for probe in results.sick().probes] + [
         "+5.1σ n=8",
         "0.183 [0.151, 0.221] nats",
@@ -157,7 +162,7 @@ def test_every_width_says_the_same(width):
     assert [phrase for phrase in spoken if phrase not in text] == []
 
 
-def test_row_of_a_harm_says_what_its_z_is():
+def test_row_of_a_harm_names_the_margin():
     text = plain(results.result(results.leakage()))
     assert "-1.8σ to margin" in text
     assert "+7.7σ against the nulls, n=8" in text
@@ -177,7 +182,7 @@ def test_missing_numbers_are_dashes():
     assert words(row) == ["SKIP", "style_fingerprint", "–", "–", "–", "–"]
 
 
-def test_next_steps_begin_with_the_most_urgent_and_say_each_once():
+def test_next_steps_begin_with_the_most_urgent_and_are_distinct():
     same = [results.drift(name=name, advice="Use more items.") for name in ("a", "b")]
     result = results.result(
         *same, results.leakage(advice="Train less."), findings=(VERDICT,), verdict="fail"
@@ -197,7 +202,7 @@ def test_quiet_pass_is_one_line():
     assert plain(results.healthy(), quiet=True).splitlines() == [headline(results.healthy())]
 
 
-def test_static_findings_stand_between_verdict_and_probes():
+def test_static_findings_follow_the_verdict():
     result = results.result(results.probe(), findings=(BROKEN, VERDICT), verdict="error")
     rows = [line for line in plain(result).splitlines() if re.match(r"[A-Z]{4,5} ", line)]
     assert [words(row)[0] for row in rows] == ["ERROR", "ERROR", "FAIL", "PASS"]
@@ -208,7 +213,7 @@ def test_ascii_is_ascii():
     assert all(plain(make(), ascii=True).isascii() for make in MAKERS)
 
 
-def test_footer_tells_how_it_was_measured():
+def test_footer_shows_models_and_settings():
     last = " ".join(plain(results.healthy()).splitlines()[-3:])
     for fact in (
         "8 null adapters (spectrum)",
@@ -261,7 +266,7 @@ def test_many_sections_show_those_that_did_not_pass():
     ],
     ids=range(10),
 )
-def test_details_of_any_shape_are_no_error(details):
+def test_details_of_any_shape_are_accepted(details):
     assert plain(results.result(results.ablation(details=details))).startswith("PASS")
 
 
@@ -290,7 +295,7 @@ def test_bar(value, ascii, drawn):
     assert bar(value, 4, ascii) == drawn
 
 
-def test_curve_in_ascii_puts_each_point_in_its_place():
+def test_curve_in_ascii_has_each_point_at_its_position():
     rows = curve_rows([0, 0.5, 1], [0.0, 0.7, 0.35], 21, ascii=True)
     drawn = [row for _, row in rows[:ROWS]]
     assert [(y, x) for y in range(ROWS) for x, dot in enumerate(drawn[y]) if dot == "*"] == [

@@ -823,7 +823,7 @@ VERDICTS = [
     pytest.param({}, {}, "ok", id="ok"),
     pytest.param(zeroed(Q0) | zeroed(Q1), {}, "never trained", id="never trained"),
     pytest.param({key(Q0, "lora_A"): np.full((4, 12), np.nan)}, {}, "NaN or Inf", id="NaN"),
-    pytest.param({}, {"lora_alpha": 0}, "scaled to nothing", id="alpha 0"),
+    pytest.param({}, {"lora_alpha": 0}, "scaled to zero", id="alpha 0"),
     pytest.param(
         zeroed(Q0) | zeroed(Q1),
         {"base_model_name_or_path": "gpt2"},
@@ -858,7 +858,7 @@ def test_findings_come_from_the_gravest_on(tmp_path: Path) -> None:
 
 def test_the_table_has_a_row_for_each_module(tmp_path: Path) -> None:
     lines = rendered(tmp_path, HEALTHY | EMBEDDING, TARGETS, verbose=True)
-    assert "3 modules, r 4, ‖ΔW‖_F " in lines[1]
+    assert "3 modules, r 4, total ‖ΔW‖_F " in lines[1]
     assert [line.split()[0] for line in lines[2:]] == ["layer", "–", "0", "1"]
     assert [line.split()[-1] for line in lines[3:]] == [EMBED, Q0, Q1]
 

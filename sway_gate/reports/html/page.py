@@ -1,30 +1,34 @@
-"""The report as one HTML page: no script, nothing from elsewhere, light and dark, on screen and on paper.
+"""The report as one HTML page, without scripts or external resources, for screens and printing.
 
-The template shows what this module chose; it escapes every text, after `clean`. At most MAX_BYTES long: what does not
-fit is cut, step by step, with a note.
+The template escapes every text, after `clean`. A page has at most MAX_BYTES: longer ones are
+shortened with stricter `Limits`, and a note says so.
 """
 
 import html as stdlib_html
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sway_gate.reports.details import Fact, Table, is_number, label, pieces
+from sway_gate.reports.details import Fact, Passages, Table, is_number, label, pieces
 from sway_gate.reports.html.figures import INSTALL, Figure, available, figures
 from sway_gate.reports.html.tables import Bar, Grid, Texts, grid, overlap, texts
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
-    gravest_first,
     grounds,
     headline,
     in_units,
     interval,
+    is_failed,
+    most_severe_first,
     next_steps,
+    null_adapters,
     ranks,
     score_text,
     seconds,
     sentence,
+    setting,
     sigmas,
 )
 from sway_gate.results import GateResult, ModelFacts, ProbeResult, Verdict
@@ -37,28 +41,31 @@ MAX_BYTES = 500_000
 
 
 class Limits(NamedTuple):
-    """How much of a result is shown: probes, entries of each list in their details, of each other list, characters of
-    each text, bytes of pictures."""
+    """Maximum size of the parts of a page."""
 
     probes: int
     details: int
+    """Entries per list in a probe's details."""
     entries: int
+    """Entries per other list."""
     chars: int
+    """Characters per text."""
     pictures: int
+    """Bytes of all pictures."""
 
 
-# Each shows less than the one before; under the last, no result reaches MAX_BYTES.
+# Increasingly strict; with the last, no result reaches MAX_BYTES.
 LIMITS = (
     Limits(200, 400, 100, 4000, 250_000),
     Limits(200, 100, 50, 1000, 150_000),
     Limits(100, 20, 20, 300, 80_000),
     Limits(30, 0, 10, 100, 0),
 )
-_MOST_CELLS = 40_000  # of tables: more than a page of MAX_BYTES holds
+_MAX_CELLS = 40_000  # of tables; a page with more would exceed MAX_BYTES
 
 
 class Shown(NamedTuple):
-    """One probe as the template shows it."""
+    """One probe, prepared for the template."""
 
     probe: ProbeResult
     question: str
@@ -66,18 +73,18 @@ class Shown(NamedTuple):
     more_facts: list[Fact]
     pictures: list[Figure]
     is_without_pictures: bool
-    """Whether some were left out for their length."""
+    """Whether pictures were omitted for length."""
     lists: list[Grid | Texts]
 
 
 def render(result: GateResult) -> str:
-    """The page, at most MAX_BYTES of UTF-8."""
-    probes = gravest_first(result.probes)[: LIMITS[0].probes]
+    """Render the page, at most MAX_BYTES of UTF-8."""
+    probes = most_severe_first(result.probes)[: LIMITS[0].probes]
     drawn = list(_drawn(probes, LIMITS[0].pictures))
     page = ""
     for limits in LIMITS:
         views = _views(probes, drawn, limits)
-        if sum(_cells(view) for view in views) <= _MOST_CELLS:
+        if sum(_cells(view) for view in views) <= _MAX_CELLS:
             page = _page(result, views, limits)
             if len(page.encode()) <= MAX_BYTES:
                 break
@@ -85,10 +92,14 @@ def render(result: GateResult) -> str:
 
 
 def notebook(result: GateResult) -> str:
-    """The page in a frame of its own, for notebooks; where frames are not shown, the verdict in a line."""
-    frame = 'style="width:100%;height:720px;border:1px solid #8888;border-radius:6px" sandbox="" title="sway-gate report"'
-    page, line = (stdlib_html.escape(text) for text in (render(result), clean(headline(result))))
-    return f'<iframe srcdoc="{page}" {frame}>{line}</iframe>'
+    """Return the page in a frame, for notebooks; without frame support, the verdict in one line."""
+    style = "width:100%;height:720px;border:1px solid #8888;border-radius:6px"
+    page = stdlib_html.escape(render(result))
+    line = stdlib_html.escape(clean(headline(result)))
+    return (
+        f'<iframe srcdoc="{page}" style="{style}" sandbox="" title="sway-gate report">'
+        f"{line}</iframe>"
+    )
 
 
 def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
@@ -106,10 +117,15 @@ def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
         steps=next_steps(result)[: limits.entries],
         entries=limits.entries,
         measured=list(_measured(result)),
-        install=""
-        if available() or not any(probe.null_values for probe in result.probes)
-        else INSTALL,
+        install=_install(result.probes),
     )
+
+
+def _install(probes: Sequence[ProbeResult]) -> str:
+    """Command that installs the package for pictures; "" if it is installed or not needed."""
+    if available() or not any(probe.null_values for probe in probes):
+        return ""
+    return INSTALL
 
 
 def _views(
@@ -124,34 +140,41 @@ def _views(
 
 
 def _shown(probe: ProbeResult, pictures: list[Figure] | None, limits: Limits) -> Shown:
-    found = list(pieces(probe.details, limits.details))
-    is_open = probe.verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.WARN)
+    is_open = is_failed(probe) or probe.verdict is Verdict.WARN
+    facts: list[Fact] = []
+    lists: list[Grid | Texts] = []
+    for piece in pieces(probe.details, limits.details):
+        match piece:
+            case Fact():
+                facts.append(piece)
+            case Table():
+                lists.append(grid(piece, is_open))
+            case Passages():
+                lists.append(texts(piece, is_open))
     return Shown(
-        probe,
-        _question(probe.kind),
-        list(_facts(probe)),
-        [piece for piece in found if isinstance(piece, Fact)],
-        pictures or [],
-        pictures is None,
-        [
-            grid(p, is_open) if isinstance(p, Table) else texts(p, is_open)
-            for p in found
-            if not isinstance(p, Fact)
-        ],
+        probe=probe,
+        question=_question(probe.kind),
+        facts=list(_facts(probe)),
+        more_facts=facts,
+        pictures=pictures or [],
+        is_without_pictures=pictures is None,
+        lists=lists,
     )
 
 
 def _cells(view: Shown) -> int:
-    sizes = (
-        len(p.rows) * len(p.head) if isinstance(p, Grid) else 4 * len(p.passages.entries)
-        for p in view.lists
-    )
-    return len(view.more_facts) + sum(sizes)
+    count = len(view.more_facts)
+    for shown in view.lists:
+        if isinstance(shown, Grid):
+            count += len(shown.rows) * len(shown.head)
+        else:
+            count += 4 * len(shown.passages.entries)
+    return count
 
 
 @lru_cache(maxsize=len(LIMITS))
 def _template(chars: int) -> "Template":
-    """The template whose texts are cleaned, cut to `chars` characters and escaped."""
+    """Template that cleans, truncates (to `chars` characters) and escapes all texts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     def shown(value: Any) -> Any:
@@ -189,10 +212,13 @@ def _template(chars: int) -> "Template":
 
 
 def _drawn(probes: Sequence[ProbeResult], room: int) -> Iterator[list[Figure] | None]:
-    """The pictures of each probe, until `room` bytes are full; None from then on."""
+    """Pictures of each probe; None for probes after `room` bytes are used up."""
     for probe in probes:
-        made = None if room <= 0 else figures(probe) if available() else []
-        room -= _size(made or [])
+        if room <= 0:
+            yield None
+            continue
+        made = figures(probe) if available() else []
+        room -= _size(made)
         yield made
 
 
@@ -202,52 +228,47 @@ def _size(pictures: Sequence[Figure]) -> int:
 
 @lru_cache(maxsize=64)
 def _question(kind: str) -> str:
-    """What a probe of this kind asks; "" for a kind of another version."""
+    """The question that probes of this kind answer; "" for an unknown kind."""
     from sway_gate.probes import docs as probe_docs
 
     return probe_docs.probe_doc(kind).question if kind in probe_docs.kinds() else ""
 
 
-# What is said
+# Texts
 
 
 def _why(result: GateResult) -> str:
-    """What stands behind the verdict, in a sentence."""
+    """Reason for the verdict, as a sentence."""
     if result.verdict == "pass":
         return "No probe fails, and the composite reaches its threshold."
     return sentence(grounds(result)[0]).removesuffix(".") + "."
 
 
 def _tally(probes: Sequence[ProbeResult]) -> list[tuple[str, str]]:
-    """How many probes ended in each verdict: [(verdict, words)], in the verdicts' order."""
+    """(Verdict, number of probes with it as text), without verdicts that do not occur."""
     words = {
-        "pass": "pass",
-        "fail": "fail",
-        "warn": "inconclusive",
-        "skip": "skipped",
-        "error": "could not run",
+        Verdict.PASS: "pass",
+        Verdict.FAIL: "fail",
+        Verdict.WARN: "inconclusive",
+        Verdict.SKIP: "skipped",
+        Verdict.ERROR: "could not run",
     }
-    counts = {
-        verdict.value: sum(probe.verdict is verdict for probe in probes) for verdict in Verdict
-    }
-    return [(verdict, f"{count} {words[verdict]}") for verdict, count in counts.items() if count]
+    counts = Counter(probe.verdict for probe in probes)
+    return [
+        (verdict, f"{counts[verdict]} {words[verdict]}") for verdict in Verdict if counts[verdict]
+    ]
 
 
 def _composite(result: GateResult, entries: int) -> list[tuple[str, float | None, Bar, str]]:
-    """(category, score, its bar, weight in percent of those that count), in order."""
+    """(Category, score, bar, weight in percent of the categories with a score)."""
     categories = list(result.categories.items())[:entries]
     total = sum(category.weight for _, category in categories if category.score is not None)
-    return [
-        (
-            name,
-            category.score,
-            _share_bar(category.score),
-            f"{100 * category.weight / total:.0f} %"
-            if total and category.score is not None
-            else "–",
-        )
-        for name, category in categories
-    ]
+    rows = []
+    for name, category in categories:
+        is_counted = total and category.score is not None
+        weight = f"{100 * category.weight / total:.0f} %" if is_counted else "–"
+        rows.append((name, category.score, _share_bar(category.score), weight))
+    return rows
 
 
 def _share_bar(score: float | None) -> Bar:
@@ -255,16 +276,15 @@ def _share_bar(score: float | None) -> Bar:
 
 
 def _facts(probe: ProbeResult) -> Iterator[Fact]:
-    """The probe's numbers, each in words that say what it is of."""
+    """The probe's numbers with their names."""
     if probe.raw is not None:
         yield Fact("value", in_units(probe.raw, probe.units))
     if probe.ci_95:
         yield Fact("95 % interval", interval(probe.ci_95))
     is_harm = probe.null_z is not None
     if probe.effect_ok is not None:
-        yield Fact(
-            "margin" if is_harm else "fixed rule", "holds" if probe.effect_ok else "does not hold"
-        )
+        rule = "margin" if is_harm else "minimum effect"
+        yield Fact(rule, "met" if probe.effect_ok else "not met")
     if is_harm:
         yield Fact("distance to the margin", f"{sigmas(probe.z)} (standard errors)")
         yield Fact("z against the nulls", sigmas(probe.null_z))
@@ -273,10 +293,8 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
     if probe.p is not None:
         yield Fact("p, Monte Carlo", number(probe.p, 2))
     if known := ranks(probe.z_by_rank):
-        yield Fact(
-            "z by variance of the nulls",
-            " · ".join(f"{sigmas(z)} at {rank:g}×" for rank, z in known),
-        )
+        zs = " · ".join(f"{sigmas(z)} at {rank:g}×" for rank, z in known)
+        yield Fact("z by null variance", zs)
     if probe.n_null:
         values = sorted(value for value in probe.null_values[:256] if is_number(value))
         yield Fact(counted(probe.n_null, "null adapter"), " · ".join(map(number, values)))
@@ -285,29 +303,23 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
     score = f"{score_text(probe.score)}, weight {number(probe.weight)} in {probe.category}"
     yield Fact("score", score if probe.score is not None else "none: not scored")
     if probe.line is not None:
-        yield Fact("line of the spec", str(probe.line))
+        yield Fact("line in the spec", str(probe.line))
 
 
 def _measured(result: GateResult) -> Iterator[Fact]:
-    """Who was judged, and how."""
+    """Models and settings of the run."""
     yield from _model("adapter", result.adapter)
     yield from _model("base", result.base)
     yield Fact("spec", result.spec)
     yield Fact("calibration", _calibration(result))
-    setting = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
-    yield Fact("setting", " · ".join(filter(None, setting)))
-    yield Fact(
-        "versions",
-        " · ".join(f"{name} {version}" for name, version in list(result.versions.items())[:40]),
-    )
-    phases = ", ".join(
-        f"{name} {number(value)}"
-        for name, value in list(result.timing.items())[:12]
-        if name != "total"
-    )
+    yield Fact("setting", " · ".join(setting(result)))
+    versions = [f"{name} {version}" for name, version in result.versions.items()]
+    yield Fact("versions", " · ".join(versions[:40]))
+    timing = list(result.timing.items())[:12]
+    phases = ", ".join(f"{name} {number(value)}" for name, value in timing if name != "total")
     yield Fact("time", f"{seconds(result.timing):.1f} s" + (f" ({phases})" if phases else ""))
     if result.cached:
-        yield Fact("cached", "yes: measured before, of the same files")
+        yield Fact("cached", "yes: from an earlier run on the same files")
 
 
 def _model(name: str, facts: ModelFacts) -> Iterator[Fact]:
@@ -319,9 +331,11 @@ def _model(name: str, facts: ModelFacts) -> Iterator[Fact]:
 
 
 def _calibration(result: GateResult) -> str:
-    nulls = result.nulls
+    drawn, nulls = null_adapters(result), result.nulls
     if nulls is None:
-        return "no null adapters" if result.device else "no model was loaded"
-    drawn = f"{counted(nulls.runs, 'null adapter')} ({nulls.null}), seeds from {nulls.seed_base}"
+        return drawn
+    drawn += f", seeds from {nulls.seed_base}"
+    if len(nulls.rank_multipliers) < 2:
+        return drawn
     multipliers = ", ".join(f"{multiplier:g}×" for multiplier in nulls.rank_multipliers[:12])
-    return drawn + (f", variance {multipliers}" if len(nulls.rank_multipliers) > 1 else "")
+    return f"{drawn}, variance {multipliers}"

@@ -1,4 +1,4 @@
-"""Tables and texts of a probe's details as the HTML template shows them."""
+"""Tables and texts of a probe's details, prepared for the HTML template."""
 
 import math
 import re
@@ -9,14 +9,14 @@ from typing import NamedTuple
 from sway_gate.reports.details import Passages, Table, label, shown
 
 BARS = ("effective", "recall", "divergence", "mean_distance")
-"""Columns that are drawn as well, at most one a table."""
-_OPEN = 12  # entries of a list that is not folded
-_LONG_TEXT = 28  # characters, of a column that gets room
+"""Columns with bars; a table has bars for the first of these that it contains."""
+_OPEN = 12  # maximum number of entries of an open list
+_LONG_TEXT = 28  # characters above which a column is wide
 _RUN_WORDS, _COMPARED_CHARS = 4, 2000
 
 
 class Bar(NamedTuple):
-    """Percent of its cell: where it starts, how long it is, where zero is."""
+    """A bar in percent of its cell: start, length, and the position of zero."""
 
     left: float
     width: float
@@ -32,7 +32,7 @@ class Cell(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """A table; each row with its verdict, "" where it has none. `is_open`: whether the reader sees it at once."""
+    """A table; each row has a verdict, or "". `is_open`: whether it is initially unfolded."""
 
     title: str
     head: list[Cell]
@@ -43,20 +43,22 @@ class Grid(NamedTuple):
 
 
 class Texts(NamedTuple):
+    """A list of texts. `is_open`: whether it is initially unfolded."""
+
     title: str
     passages: Passages
     is_open: bool
 
 
 def grid(table: Table, is_open: bool) -> Grid:
+    """Prepare a table; `is_open` applies only to short ones, and a short one with bars is open."""
     drawn = next((key for key in BARS if key in table.columns and table.is_numeric(key)), "")
     columns = []
     for key in table.columns:
         columns.append(_column(table, key))
         if key == drawn:
-            columns.append(
-                [Cell("", "bar"), *(Cell("", "bar", bar) for bar in bars(table.column(key)))]
-            )
+            cells = [Cell("", "bar", bar) for bar in bars(table.column(key))]
+            columns.append([Cell("", "bar"), *cells])
     head, *rows = (list(row) for row in zip(*columns, strict=True))
     verdicts = table.column("verdict") if "verdict" in table.columns else [""] * len(rows)
     is_open = len(rows) <= _OPEN and (is_open or bool(drawn))
@@ -71,22 +73,28 @@ def grid(table: Table, is_open: bool) -> Grid:
 
 
 def texts(passages: Passages, is_open: bool) -> Texts:
+    """Prepare a list of texts; a long list is folded."""
     count = len(passages.entries) + passages.left_out
     return Texts(f"{passages.title} ({count})", passages, is_open and count <= _OPEN)
 
 
 def _column(table: Table, key: str) -> list[Cell]:
-    """Its head, then its cells."""
-    said = [shown(value) for value in table.column(key)]
+    """The head of a column, then its cells."""
+    values = [shown(value) for value in table.column(key)]
     if key == "verdict":
-        return [Cell("", ""), *(Cell(text.upper(), "badge") for text in said)]
-    is_long = max(map(len, said), default=0) > _LONG_TEXT
-    look = "num" if table.is_numeric(key) else "name" if key == "tag" else "text" if is_long else ""
-    return [Cell(label(key), look), *(Cell(text, look) for text in said)]
+        return [Cell("", ""), *(Cell(text.upper(), "badge") for text in values)]
+    look = ""
+    if table.is_numeric(key):
+        look = "num"
+    elif key == "tag":
+        look = "name"
+    elif max(map(len, values), default=0) > _LONG_TEXT:
+        look = "text"
+    return [Cell(label(key), look), *(Cell(text, look) for text in values)]
 
 
 def bars(values: Sequence[float | None]) -> list[Bar]:
-    """One bar a value, on a common scale that holds zero."""
+    """One bar per value, on a common scale that includes zero."""
     known = [value for value in values if value is not None]
     low, high = min(0.0, *known), max(0.0, *known)
     span = high - low if 0 < high - low < math.inf else 1.0
@@ -96,14 +104,15 @@ def bars(values: Sequence[float | None]) -> list[Bar]:
 
 
 def overlap(written: str, true: str) -> tuple[str, str, str]:
-    """`written` in three parts: its longest run of words in common with `true`, and what stands before and after it.
+    """Split `written` into three parts around the longest run of words that also occurs in `true`.
 
-    The run is empty where the two share fewer than _RUN_WORDS words in a row.
+    If the run is shorter than _RUN_WORDS words, the first part is all of `written`.
     """
-    own, other = (list(re.finditer(r"\S+", text[:_COMPARED_CHARS])) for text in (written, true))
-    a, b = ([match[0] for match in matches] for matches in (own, other))
-    run = SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
+    words = list(re.finditer(r"\S+", written[:_COMPARED_CHARS]))
+    true_words = true[:_COMPARED_CHARS].split()
+    matcher = SequenceMatcher(None, [word[0] for word in words], true_words, autojunk=False)
+    run = matcher.find_longest_match()
     if run.size < _RUN_WORDS:
         return written, "", ""
-    start, end = own[run.a].start(), own[run.a + run.size - 1].end()
+    start, end = words[run.a].start(), words[run.a + run.size - 1].end()
     return written[:start], written[start:end], written[end:]
