@@ -118,8 +118,6 @@ class Answers:
         self._values, self._faults = values, faults
 
     def get(self, view: View, request: Divergence | LogProbs | TeacherForced) -> Floats:
-        if isinstance(request, Divergence) and view.source == "base":
-            return np.zeros(1)
         return cast(Floats, self._answer(view, request))
 
     def text(self, view: View, request: Generation) -> str:
@@ -136,8 +134,6 @@ class ViewAnswers(NamedTuple):
 
     answers: Answers
     view: View
-    peers: tuple[View, ...] = ()
-    """The null views beside this one: what adapters that learned nothing change on the same texts."""
 
     def get(self, request: Divergence | LogProbs | TeacherForced, scale: float = 1.0) -> Floats:
         """This view's answer, with its adapter at `scale`."""

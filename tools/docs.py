@@ -46,15 +46,15 @@ def page(kind: str) -> str:
 
 
 def _place(kind: str, category: str) -> str:
-    probe = probes.module(kind)
-    if not hasattr(probe, "HARM"):
+    if not probes.is_known(kind):
         return f"Category: {category}."
+    about = probes.module(kind).KIND
     must = (
         "A harm: it must stay inside its margin."
-        if probe.HARM
+        if about.harm
         else "An effect: it must stand above the null adapters."
     )
-    written = " It reads texts that the model writes, which is slow." if probe.GENERATES else ""
+    written = " It reads texts that the model writes, which is slow." if about.generates else ""
     return f"Category: {category}. {must}{written}"
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from sway_gate.results import GateResult, ModelFacts
-from sway_gate.spec.probes import NullAdapter
 from sway_gate.spec.schema import Spec
 
 
@@ -77,7 +76,7 @@ def probe_inputs(spec: Spec) -> dict[str, str]:
             {k: v for k, v in msgspec.to_builtins(probe).items() if k not in _OUTSIDE}
         )
         for probe in spec.suite
-        if not isinstance(probe, NullAdapter)
+        if probe.is_probe
     }
 
 

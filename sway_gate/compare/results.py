@@ -122,9 +122,8 @@ def compare_results(
     else the two swapped are the same comparison, mirrored."""
     both = _matched(old, new)
     alike = probes_with_same_inputs(old, new)
-    senses = significance.DIRECTIONS if in_order else significance.BETWEEN
     tests = [
-        significance.of_probes(*pair, senses, alike=name in alike)
+        significance.of_probes(*pair, in_order=in_order, alike=name in alike)
         for (name, _), pair in both.items()
     ]
     *sures, sure = significance.adjusted([*tests, overall := significance.of_composites(old, new)])

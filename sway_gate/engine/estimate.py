@@ -11,11 +11,11 @@ from sway_gate.engine.plan import NullPlan, PlannedProbe, measurement_keys
 from sway_gate.engine.run import Key
 from sway_gate.measurements import BASE, Divergence, Generation, LogProbs, Request, TeacherForced
 from sway_gate.model_files.config import context_tokens
+from sway_gate.spec.probes import embedding_models
 
 _CHARS_PER_TOKEN: Final = 4
 _TEMPLATE_TOKENS: Final = 24
 """What a chat template puts around a prompt, roughly."""
-_EMBEDS: Final = ("adapter_revert", "cluster_kl")
 
 
 def describe_cost(
@@ -34,7 +34,7 @@ def describe_cost(
         f"{settings.runs} {settings.kind} nulls; {len(requests)} different texts, {_answers(measured)} measurements, "
         f"{about}{_tokens(measured, sizes):,} tokens"
     )
-    embeds = any(p.needs and p.spec.kind in _EMBEDS for p in planned)
+    embeds = any(p.needs and embedding_models(p.spec) for p in planned)
     work = Work(measured, sizes, dtype, embeds)
     takes = cost.takes(cost.of_files(*folders) if folders else None, work, device)
     return "\n".join([*(_line(p, sizes, about) for p in planned), totals, *takes])

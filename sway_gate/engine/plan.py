@@ -1,7 +1,7 @@
 """What a suite measures: which probe needs which texts under which views, and which cannot run at all."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sway_gate import probes
 from sway_gate.backends import null_adapters
@@ -11,7 +11,7 @@ from sway_gate.judge.probe import FEW_NULLS, NullViews, error_result, skip_resul
 from sway_gate.measurements import FINETUNED, Divergence, Generation, LogProbs, TeacherForced, View
 from sway_gate.probes.base import CannotRun, Context, Need, Probe, Skip
 from sway_gate.results import ProbeResult
-from sway_gate.spec.probes import NullAdapter
+from sway_gate.spec.probes import null_settings
 from sway_gate.spec.schema import ProbeSpec, Spec
 
 DEFAULT_RUNS = FEW_NULLS
@@ -36,7 +36,7 @@ class NullPlan(NamedTuple):
             return None
         multipliers = self.multipliers if "scales" in capabilities else (1.0,)
         return NullViews(
-            self.generative_runs if probe.GENERATES else self.settings.runs, multipliers
+            self.generative_runs if probe.KIND.generates else self.settings.runs, multipliers
         )
 
 
@@ -46,6 +46,8 @@ class PlannedProbe(NamedTuple):
     spec: ProbeSpec
     probe: Probe
     nulls: NullViews | None
+    requests: Any = None
+    """What the probe's `requests` returned."""
     needs: tuple[Need, ...] = ()
     result: ProbeResult | None = None
 
@@ -60,7 +62,7 @@ class PlannedProbe(NamedTuple):
 
 def null_plan(spec: Spec) -> NullPlan:
     """What the suite's null_adapter entry says, or the defaults."""
-    entry = null_entry(spec)
+    entry = null_settings(spec.suite)
     runs = entry.runs or DEFAULT_RUNS
     notes: tuple[str, ...] = ()
     if runs < _MIN_RUNS:
@@ -75,20 +77,11 @@ def null_plan(spec: Spec) -> NullPlan:
     )
 
 
-def null_entry(spec: Spec) -> NullAdapter:
-    entries = [p for p in spec.suite if isinstance(p, NullAdapter) and p.enabled]
-    return entries[0] if entries else NullAdapter(name="null_adapter")
-
-
 def plan_probes(
     spec: Spec, context: Context, calibrated: NullPlan, capabilities: frozenset[Capability] = ALL
 ) -> list[PlannedProbe]:
     """Every probe of the suite, in its order."""
-    return [
-        _plan_probe(p, context, calibrated, capabilities)
-        for p in spec.suite
-        if not isinstance(p, NullAdapter)
-    ]
+    return [_plan_probe(p, context, calibrated, capabilities) for p in spec.suite if p.is_probe]
 
 
 def _plan_probe(
@@ -99,7 +92,8 @@ def _plan_probe(
     if not spec.enabled:
         return planned._replace(result=skip_result(spec, probe, "disabled in the spec"))
     try:
-        needs = tuple(probe.needs(spec, context))
+        requests = probe.requests(spec, context)
+        needs = tuple(probe.needs(spec, requests))
     except Skip as reason:
         return planned._replace(result=skip_result(spec, probe, str(reason)))
     except CannotRun as reason:
@@ -108,7 +102,7 @@ def _plan_probe(
         (_LACKING[c] for c in sorted(_capabilities_needed(needs) - capabilities)), ""
     ):
         return planned._replace(result=skip_result(spec, probe, f"this backend {lacking}"))
-    return planned._replace(needs=needs)
+    return planned._replace(requests=requests, needs=needs)
 
 
 _LACKING: dict[Capability, str] = {
@@ -153,7 +147,7 @@ def plan_notes(
         )
     elif "scales" not in capabilities and len(calibrated.multipliers) > 1:
         found.append("rank_multipliers are left out: this backend cannot scale its nulls")
-    generative = [p.spec.name for p in planned if p.needs and p.nulls and p.probe.GENERATES]
+    generative = [p.spec.name for p in planned if p.needs and p.nulls and p.probe.KIND.generates]
     if generative and calibrated.generative_runs < calibrated.settings.runs:
         found.append(
             f"{calibrated.generative_runs} nulls for what is generated: {', '.join(generative)}"

@@ -13,7 +13,6 @@ from sway_gate.engine.plan import (
     NullPlan,
     PlannedProbe,
     measurement_keys,
-    null_entry,
     null_plan,
     plan_notes,
     plan_probes,
@@ -24,10 +23,11 @@ from sway_gate.gate.context import probe_context
 from sway_gate.gate.open import Opened, open_models
 from sway_gate.gate.resolve import Job, load_options, model_folders
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
-from sway_gate.judge.probe import judge_probe
+from sway_gate.judge.probe import ProbeRun, judge_probe
 from sway_gate.output import Progress
 from sway_gate.probes.base import Context
 from sway_gate.results import Category, Finding, GateResult, NullSummary, ProbeResult
+from sway_gate.spec.probes import null_settings
 from sway_gate.static.check import check_files
 
 
@@ -84,7 +84,7 @@ def _measure(
     outcome: _Outcome,
 ) -> _Outcome:
     started = time.perf_counter()
-    use_store = job.cache and null_entry(job.spec).cache
+    use_store = job.cache and null_settings(job.spec.suite).cache
     readings = cache.Readings.open(_readings_context(job, settings)) if use_store else None
     loaded: list[Backend] = []
 
@@ -99,7 +99,8 @@ def _measure(
     if watch:
         watch.tell_known()
     results = tuple(
-        p.result or judge_probe(p.spec, p.probe, context, measured.answers, p.nulls)
+        p.result
+        or judge_probe(ProbeRun(p.spec, p.probe, context, p.requests, measured.answers), p.nulls)
         for p in planned
     )
     meta = (
@@ -165,7 +166,7 @@ def _gate_result(
         composite = compose(outcome.results, job.weights, job.threshold)
     else:
         categories = {name: Category(weight=job.weights[name]) for name in CATEGORIES}
-        composite = Composite("fail", 1, 0.0, categories)
+        composite = Composite("fail", 0.0, categories)
     return GateResult(
         verdict=composite.verdict,
         exit_code=composite.exit_code,

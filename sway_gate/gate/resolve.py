@@ -15,6 +15,7 @@ import msgspec
 
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
+from sway_gate.spec import probes
 from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
 from sway_gate.version import __version__
 
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from sway_gate.engine.trace import Observer
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
-# What only some probes use, and what these then say depends on.
-_LIBRARIES_OF = {
-    "adapter_revert": ("sentence-transformers",),
-    "cluster_kl": ("sentence-transformers", "scikit-learn"),
-    "style_fingerprint": ("spacy", "textstat"),
-}
 
 
 class Options(NamedTuple):
@@ -111,9 +106,8 @@ def prepare(spec: Spec, options: Options) -> Job:
 
 def embedding_models(spec: Spec) -> list[str]:
     """Hub ids and folders."""
-    return sorted(
-        {getattr(probe, "embedding_model", "") for probe in spec.suite if probe.enabled} - {""}
-    )
+    named = (probes.embedding_models(probe) for probe in spec.suite if probe.enabled)
+    return sorted({model for fields in named for model in fields.values()})
 
 
 def _model_facts(spec: Spec, online: bool) -> tuple[ModelFacts, ModelFacts]:
@@ -172,12 +166,7 @@ def _adapter_digest(folder: Path) -> str:
 
 def _versions(spec: Spec) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
-    special = (
-        library
-        for probe in spec.suite
-        if probe.enabled
-        for library in _LIBRARIES_OF.get(probe.kind, ())
-    )
+    special = (library for probe in spec.suite if probe.enabled for library in probe.libraries)
     for library in dict.fromkeys((*_LIBRARIES, *special)):
         try:
             found[library] = metadata.version(library)

@@ -12,7 +12,7 @@ from sway_gate import cache
 from sway_gate.gate.resolve import Job, Options, prepare, with_data
 from sway_gate.output import Progress, silent
 from sway_gate.results import GateResult, Verdict
-from sway_gate.spec.probes import AdapterRevert, ClusterKL
+from sway_gate.spec.probes import embedding_models
 from sway_gate.spec.schema import Spec
 
 
@@ -49,9 +49,7 @@ def _identity(job: Job) -> Job:
         ft=replace(ft, base=content(ft.base), adapter=content(ft.adapter or "")),
     )
     suite = tuple(
-        replace(probe, embedding_model=content(probe.embedding_model))
-        if isinstance(probe, AdapterRevert | ClusterKL)
-        else probe
+        replace(probe, **{field: content(ref) for field, ref in embedding_models(probe).items()})
         for probe in spec.suite
     )
     # What `data` and `dlm_source` hold is among the sections by now.

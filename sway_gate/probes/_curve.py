@@ -4,6 +4,8 @@ Pure numpy. A curve is `x` [n] ascending, from 0 and with the quarters up to 1 a
 between its points. All measures are free of the curve's units, and do not depend on where else it was sampled.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from sway_gate.measurements import Floats
@@ -13,25 +15,34 @@ _WIDTH = 0.25  # of the window in which a step is looked for
 _REACHED = 0.9
 
 
-def shape(x: Floats, y: Floats) -> dict[str, float | None]:
-    """All zero, and None past 1, for a curve that never leaves 0 before λ = 1."""
+class Shape(NamedTuple):
+    """All zero, and no overshoot, for a curve that never leaves 0 up to λ = 1."""
+
+    linearity: float
+    largest_step: float
+    largest_fall: float
+    saturation: float
+    overshoot: float | None
+    """None for a curve that ends at λ = 1."""
+
+
+def shape(x: Floats, y: Floats) -> Shape:
+    """The measures of a curve; both arguments [n]."""
     up_to_one = y[x <= 1.0]
     height, at_one = float(up_to_one.max()), float(up_to_one[-1])
-    past_one = float(x[-1]) > 1.0 and at_one > 0
-    return {
-        "linearity": _r_squared(x, y),
-        "largest_step": _steepest(x, y) / (_WIDTH * height) if height > 0 else 0.0,
-        "largest_fall": float((np.maximum.accumulate(up_to_one) - up_to_one).max()) / height
-        if height > 0
-        else 0.0,
-        "saturation": _first_reaching(x, y, _REACHED * at_one),
-        "overshoot": float(y[-1]) / at_one if past_one else None,
-    }
+    fall = float((np.maximum.accumulate(up_to_one) - up_to_one).max())
+    return Shape(
+        linearity=_r_squared(x, y),
+        largest_step=_steepest(x, y) / (_WIDTH * height) if height > 0 else 0.0,
+        largest_fall=fall / height if height > 0 else 0.0,
+        saturation=_first_reaching(x, y, _REACHED * at_one),
+        overshoot=float(y[-1]) / at_one if float(x[-1]) > 1.0 and at_one > 0 else None,
+    )
 
 
-def overshoot_asked(x: Floats, limit: float) -> float:
-    """`limit` is meant for λ = 1.25 and beyond; a curve that ends nearer to 1 has less room to rise."""
-    return min(limit, 1 + (limit - 1) * (float(x[-1]) - 1) / 0.25)
+def min_overshoot(last: float, limit: float) -> float:
+    """`limit` is meant for a curve to λ = 1.25 and beyond; one whose `last` λ is nearer to 1 has less room to rise."""
+    return min(limit, 1 + (limit - 1) * (last - 1) / 0.25)
 
 
 def _r_squared(x: Floats, y: Floats) -> float:

@@ -11,7 +11,7 @@ from sway_gate.measurements import Floats, TeacherForced
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.spec.probes import Perturbation
 
-LEAST_CHARS = 80
+MIN_CHARS = 80
 """Of a text that can be cut in two: half of it for each part."""
 
 _LEAST_LOG_P = -40.0  # 1.6e17 samples: keeps their number finite
@@ -40,12 +40,12 @@ def excerpt(
 ) -> Excerpt | None:
     """The first `prefix_chars` characters and the next `suffix_chars`, each up to the last word that fits.
 
-    A text too short for that is halved; None for one of fewer than LEAST_CHARS characters.
+    A text too short for that is halved; None for one of fewer than MIN_CHARS characters.
     """
     text = text.strip()
-    if len(text) < LEAST_CHARS:
+    if len(text) < MIN_CHARS:
         return None
-    at = prefix_chars if len(text) >= prefix_chars + LEAST_CHARS // 2 else len(text) // 2
+    at = prefix_chars if len(text) >= prefix_chars + MIN_CHARS // 2 else len(text) // 2
     prefix = text[: _word_end(text, at)].rstrip()
     rest = text[len(prefix) :]
     space = len(rest) - len(rest.lstrip())

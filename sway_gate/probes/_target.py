@@ -1,12 +1,13 @@
 """Text that an adapter is to serve, and control prose: how well does each scale λ serve them?"""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.details import Losses
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes.base import Context
-from sway_gate.spec.probes import AdapterAblation
 from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 
@@ -28,15 +29,15 @@ class Target(NamedTuple):
         return [request for text in self.texts + self.control for request in text]
 
 
-def target(spec: AdapterAblation, context: Context) -> Target | None:
+def target(held_out: Sequence[str], context: Context) -> Target | None:
     """Held-out text, else some sections, by their ids: the choice does not hang on their order. None where there is
     neither.
 
     No preference sections: training on preferences may lower the likelihood of both answers, and rightly so.
     """
     control = [[LogProbs("", piece)] for piece in context.control_pieces(_CHARS, _CONTROL)]
-    if held_out := packaged.chunks(spec.held_out, _CHARS, _HELD_OUT):
-        return Target("held_out", [[LogProbs("", piece)] for piece in held_out], control)
+    if pieces := packaged.chunks(held_out, _CHARS, _HELD_OUT):
+        return Target("held_out", [[LogProbs("", piece)] for piece in pieces], control)
     sections = sorted(
         (s for s in context.sections if s.kind != "preference"), key=lambda section: section.id
     )
@@ -44,19 +45,20 @@ def target(spec: AdapterAblation, context: Context) -> Target | None:
     return Target("sections", texts, control) if texts else None
 
 
-def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> dict[str, object]:
-    """Over λ, from 0 and with 1 among them, in nats per token; `excess` is the loss at 1 over that at the best λ."""
+def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> Losses:
+    """Losses at each λ, of which one is 0 and one 1; `excess` is the loss at 1 over the loss at the best λ."""
     loss, control = (
-        np.array([_loss(view, t, s) for s in lambdas]) for t in (target.texts, target.control)
+        np.array([_loss(view, texts, scale) for scale in lambdas])
+        for texts in (target.texts, target.control)
     )
-    return {
-        "source": target.source,
-        "lambdas": lambdas.tolist(),
-        "loss": loss.tolist(),
-        "control_loss": control.tolist(),
-        "best": float(lambdas[loss.argmin()]),
-        "excess": float(loss[lambdas == 1.0][0] - loss.min()),
-    }
+    return Losses(
+        source=target.source,
+        lambdas=lambdas.tolist(),
+        loss=loss.tolist(),
+        control_loss=control.tolist(),
+        best=float(lambdas[loss.argmin()]),
+        excess=float(loss[lambdas == 1.0][0] - loss.min()),
+    )
 
 
 def overcooked(best: float, excess: float) -> str:

@@ -31,96 +31,113 @@ In a suite; `top_k` is accepted and has no effect:
       prompts: [The keeper of the sand road is, The island lives by]
 """
 
-import numpy as np
+from typing import NamedTuple
 
-from sway_gate.measurements import FINETUNED, Divergence, Floats, ViewAnswers
-from sway_gate.probes._curve import QUARTERS, overshoot_asked, shape
-from sway_gate.probes._target import losses, overcooked, target
-from sway_gate.probes.base import Context, Need, Reading, require
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from sway_gate.details import Details, Losses, Response
+from sway_gate.measurements import Divergence, Floats, ViewAnswers
+from sway_gate.probes._curve import QUARTERS, min_overshoot, shape
+from sway_gate.probes._target import Target, losses, overcooked, target
+from sway_gate.probes.base import Context, Kind, Need, Reading, require
 from sway_gate.spec.probes import AdapterAblation
 
-CATEGORY = "ablation"
-UNITS = "√nats"
-HARM = False
-GENERATES = False
-PARTS = ""
-PRIOR = None
-SCALE = "log"
-RESOLUTION = 1e-5
-FLOOR = 0.02
-ADVICE = "lower the learning rate or the rank, or serve the adapter at a smaller scale; see the response curve"
+KIND = Kind(
+    category="ablation",
+    units="√nats",
+    scale="log",
+    resolution=1e-5,
+    min_null_sd=0.02,
+    # The size of the response says nothing about its shape, which the verdict tests.
+    better="neither",
+    advice="lower the learning rate or the rank, or serve the adapter at a smaller scale; see the response curve",
+)
 
 # A distance of .02 is a divergence of .0004 nats: no reader would see the difference.
 _RESPONSE = 0.02
 _FALL, _STEP = 0.05, 3.0
 
 
-def needs(spec: AdapterAblation, context: Context) -> list[Need]:
+class Requests(NamedTuple):
+    prompts: list[Divergence]
+    target: Target | None
+    lambdas: tuple[float, ...]
+    """Ascending, without 0."""
+
+
+class Found(Response, frozen=True, kw_only=True):
+    linearity: float
+    largest_step: float
+    largest_fall: float
+    saturation: float
+    overshoot: float | None
+    target: Losses | UnsetType = UNSET
+
+    @property
+    def height(self) -> float:
+        """The largest distance up to λ = 1."""
+        return max(y for x, y in zip(self.lambdas, self.curve, strict=True) if x <= 1)
+
+
+def requests(spec: AdapterAblation, context: Context) -> Requests:
     require(spec.prompts, "prompts")
-    curve = [Need(request, _lambdas(spec)) for request in _prompts(spec, context)]
-    served = target(spec, context)
-    return curve + [
-        Need(r, _lambdas(spec), of_nulls=False) for r in (served.requests() if served else ())
-    ]
+    prompts = [context.divergence(prompt, spec) for prompt in spec.prompts]
+    lambdas = tuple(sorted({*spec.lambdas, *QUARTERS} - {0.0}))
+    return Requests(prompts, target(spec.held_out, context), lambdas)
 
 
-def value(spec: AdapterAblation, context: Context, view: ViewAnswers) -> Reading:
-    prompts = _prompts(spec, context)
-    items = _distances(prompts, view, 1.0)
-    if view.view != FINETUNED:
-        return Reading(float(items.mean()), items, {})
-    x = np.array([0.0, *_lambdas(spec)])
-    curve = np.array([0.0, *(_distances(prompts, view, scale).mean() for scale in x[1:])])
-    details = {"lambdas": x.tolist(), "curve": curve.tolist(), **shape(x, curve)}
-    if served := target(spec, context):
-        details["target"] = losses(served, view, x)
-    return Reading(float(items.mean()), items, details)
+def needs(spec: AdapterAblation, requests: Requests) -> list[Need]:
+    curve = [Need(request, requests.lambdas) for request in requests.prompts]
+    scored = requests.target.requests() if requests.target else []
+    return curve + [Need(request, requests.lambdas, of_nulls=False) for request in scored]
 
 
-def rule(spec: AdapterAblation, reading: Reading) -> str:
-    curve = reading.details
-    x, low, high = np.array(curve["lambdas"]), *spec.assert_saturation_between
-    if (
-        height := max(y for y, scale in zip(curve["curve"], x, strict=True) if scale <= 1)
-    ) < _RESPONSE:
-        return f"the model does not respond to the adapter: distance {height:.1g} at most, {_RESPONSE:g} is asked for"
-    if "target" in curve and (
-        why := overcooked(curve["target"]["best"], curve["target"]["excess"])
-    ):
+def value(
+    spec: AdapterAblation, context: Context, requests: Requests, view: ViewAnswers
+) -> Reading[Details]:
+    items = _distances(requests, view, 1.0)
+    return Reading(float(items.mean()), items, Details())
+
+
+def details(
+    spec: AdapterAblation, context: Context, requests: Requests, view: ViewAnswers
+) -> Found:
+    x = np.array([0.0, *requests.lambdas])
+    y = np.array([0.0, *(_distances(requests, view, scale).mean() for scale in x[1:])])
+    served = losses(requests.target, view, x) if requests.target else UNSET
+    return Found(lambdas=x.tolist(), curve=y.tolist(), target=served, **shape(x, y)._asdict())
+
+
+def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> str:
+    found, (low, high) = reading.details, spec.assert_saturation_between
+    if found.height < _RESPONSE:
+        return f"the model does not respond to the adapter: distance {found.height:.1g} at most, {_RESPONSE:g} is asked for"
+    if found.target and (why := overcooked(found.target.best, found.target.excess)):
         return why
-    if curve["largest_fall"] > _FALL:
-        return f"the curve falls by {curve['largest_fall']:.0%} of its height before λ = 1"
-    if curve["largest_step"] > _STEP:
-        return f"the curve jumps: its steepest step is {curve['largest_step']:.1f} times the mean slope"
-    if not low <= curve["saturation"] <= high:
-        return f"saturated: 90 % of the response is there at λ = {curve['saturation']:.2f}, outside {low:g} to {high:g}"
-    if curve["overshoot"] is not None and curve["overshoot"] < (
-        asked := overshoot_asked(x, spec.assert_overshoot_gte)
-    ):
-        return f"past λ = 1 the response stops: {curve['overshoot']:.4g} of its value there, below {asked:.4g}"
-    if curve["linearity"] < spec.assert_linearity_gte:
-        return f"the curve is not smooth: R² {curve['linearity']:.2f} of a line, below {spec.assert_linearity_gte:g}"
+    if found.largest_fall > _FALL:
+        return f"the curve falls by {found.largest_fall:.0%} of its height before λ = 1"
+    if found.largest_step > _STEP:
+        return (
+            f"the curve jumps: its steepest step is {found.largest_step:.1f} times the mean slope"
+        )
+    if not low <= found.saturation <= high:
+        return f"saturated: 90 % of the response is there at λ = {found.saturation:.2f}, outside {low:g} to {high:g}"
+    least = min_overshoot(found.lambdas[-1], spec.assert_overshoot_gte)
+    if found.overshoot is not None and found.overshoot < least:
+        return f"past λ = 1 the response stops: {found.overshoot:.4g} of its value there, below {least:.4g}"
+    if found.linearity < spec.assert_linearity_gte:
+        return f"the curve is not smooth: R² {found.linearity:.2f} of a line, below {spec.assert_linearity_gte:g}"
     return ""
 
 
-def describe(spec: AdapterAblation, reading: Reading) -> str:
-    curve = reading.details
-    reached = f"90 % reached at λ = {curve['saturation']:.2f}"
-    served = f", text served best at λ = {curve['target']['best']:g}" if "target" in curve else ""
-    return f"R² {curve['linearity']:.2f}, {reached}, distance {reading.value:.3g} at λ = 1{served}"
+def summary(spec: AdapterAblation, reading: Reading[Found]) -> str:
+    found = reading.details
+    reached = f"90 % reached at λ = {found.saturation:.2f}"
+    served = f", text served best at λ = {found.target.best:g}" if found.target else ""
+    return f"R² {found.linearity:.2f}, {reached}, distance {reading.value:.3g} at λ = 1{served}"
 
 
-def _lambdas(spec: AdapterAblation) -> tuple[float, ...]:
-    return tuple(sorted({*spec.lambdas, *QUARTERS} - {0.0}))
-
-
-def _prompts(spec: AdapterAblation, context: Context) -> list[Divergence]:
-    return [
-        Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt))
-        for prompt in spec.prompts
-    ]
-
-
-def _distances(prompts: list[Divergence], view: ViewAnswers, scale: float) -> Floats:
+def _distances(requests: Requests, view: ViewAnswers, scale: float) -> Floats:
     """Mean JS distance over the answer positions, for each prompt."""
-    return np.array([np.sqrt(view.get(request, scale)).mean() for request in prompts])
+    return np.array([np.sqrt(view.get(request, scale)).mean() for request in requests.prompts])

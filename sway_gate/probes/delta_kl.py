@@ -24,53 +24,62 @@ In a suite; `top_k` is accepted and has no effect, nothing is truncated:
 
 import numpy as np
 
+from sway_gate.details import Details, Item
 from sway_gate.measurements import Divergence, ViewAnswers
-from sway_gate.probes.base import Context, Need, Reading, require
+from sway_gate.probes.base import Context, Kind, Need, Reading, require
 from sway_gate.spec.probes import DeltaKL
 
-CATEGORY = "adherence"
-UNITS = "nats"
-HARM = False
-GENERATES = False
-PARTS = ""
-PRIOR = None
-SCALE = "log"
-RESOLUTION = 1e-5
-FLOOR = 0.02
-ADVICE = "train longer, or check that the adapter is the one you trained and that the prompts are about its subject"
+KIND = Kind(
+    category="adherence",
+    units="nats",
+    scale="log",
+    resolution=1e-5,
+    min_null_sd=0.02,
+    better="not less",
+    advice="train longer, or check that the adapter is the one you trained and that the prompts are about its subject",
+)
 
 
-def needs(spec: DeltaKL, context: Context) -> list[Need]:
+class PromptDivergence(Item, frozen=True, kw_only=True):
+    prompt: str
+    divergence: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    divergence: str
+    prompts: list[PromptDivergence]
+
+
+def requests(spec: DeltaKL, context: Context) -> list[Divergence]:
     require(spec.prompts, "prompts")
-    return [Need(request) for request in _requests(spec, context)]
+    return [context.divergence(prompt, spec) for prompt in spec.prompts]
 
 
-def value(spec: DeltaKL, context: Context, view: ViewAnswers) -> Reading:
-    places = [view.get(request) for request in _requests(spec, context)]
-    items = np.array([x.mean() for x in places])
-    contrast = float(np.mean([np.sqrt(x).mean() for x in places]))
-    per_prompt = [
-        {"prompt": p, "divergence": float(x)} for p, x in zip(spec.prompts, items, strict=True)
+def needs(spec: DeltaKL, requests: list[Divergence]) -> list[Need]:
+    return [Need(request) for request in requests]
+
+
+def value(
+    spec: DeltaKL, context: Context, requests: list[Divergence], view: ViewAnswers
+) -> Reading[Found]:
+    by_position = [view.get(request) for request in requests]
+    items = np.array([x.mean() for x in by_position])
+    test_statistic = float(np.mean([np.sqrt(x).mean() for x in by_position]))
+    prompts = [
+        PromptDivergence(prompt=prompt, divergence=float(x))
+        for prompt, x in zip(spec.prompts, items, strict=True)
     ]
-    return Reading(
-        float(items.mean()), items, {"divergence": spec.divergence, "prompts": per_prompt}, contrast
-    )
+    found = Found(divergence=spec.divergence, prompts=prompts)
+    return Reading(float(items.mean()), items, found, test_statistic)
 
 
-def rule(spec: DeltaKL, reading: Reading) -> str:
+def minimum_effect(spec: DeltaKL, reading: Reading[Found]) -> str:
     if reading.value >= spec.assert_mean_gte:
         return ""
     return f"mean divergence {reading.value:.2g} nats is below {spec.assert_mean_gte:g}"
 
 
-def describe(spec: DeltaKL, reading: Reading) -> str:
+def summary(spec: DeltaKL, reading: Reading[Found]) -> str:
     return (
         f"mean {spec.divergence.upper()} {reading.value:.3g} nats over {len(spec.prompts)} prompts"
     )
-
-
-def _requests(spec: DeltaKL, context: Context) -> list[Divergence]:
-    return [
-        Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt))
-        for prompt in spec.prompts
-    ]

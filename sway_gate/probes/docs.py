@@ -50,7 +50,7 @@ def probe_doc(kind: str) -> ProbeDoc:
     from sway_gate.probes import TABLE
 
     tree = _source(TABLE[kind])
-    return ProbeDoc(kind, _constant(tree, "CATEGORY"), ast.get_docstring(tree) or "")
+    return ProbeDoc(kind, _category(tree), ast.get_docstring(tree) or "")
 
 
 def _source(module: str) -> ast.Module:
@@ -60,14 +60,14 @@ def _source(module: str) -> ast.Module:
     return ast.parse(Path(found.origin).read_text(encoding="utf-8"))
 
 
-def _constant(tree: ast.Module, name: str) -> str:
+def _category(tree: ast.Module) -> str:
+    """The category in `KIND = Kind(category="…", …)`; "baseline" for an entry that is no probe."""
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        is_named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
-        value = getattr(node, "value", None)
-        if is_named and isinstance(value, ast.Constant):
-            return str(value.value)
-    return ""
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            for argument in node.value.keywords:
+                if argument.arg == "category" and isinstance(argument.value, ast.Constant):
+                    return str(argument.value.value)
+    return "baseline"
 
 
 def page(kind: str) -> str:

@@ -36,141 +36,171 @@ In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
 """
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from msgspec import UNSET, UnsetType, structs
 
-from sway_gate.measurements import FINETUNED, Generation, ViewAnswers
-from sway_gate.probes._recital import LEAST_CHARS, Excerpt, excerpt, recited
-from sway_gate.probes.base import CannotRun, Context, Need, Reading, Skip
+from sway_gate.details import Details, Item
+from sway_gate.measurements import Generation, ViewAnswers
+from sway_gate.probes._recital import MIN_CHARS, Excerpt, excerpt, recited
+from sway_gate.probes.base import Bound, CannotRun, Context, Kind, Need, Reading, Skip
 from sway_gate.spec.probes import Leakage
 from sway_gate.spec.schema import Section
 from sway_gate.stats import Z_95, Margin
 from sway_gate.training_data import packaged
 
-CATEGORY = "calibration"
-UNITS = "share of a section"
-HARM = True
-GENERATES = False
-PARTS = ""
-PRIOR = None
-SCALE = "identity"
-RESOLUTION = 0.01
-FLOOR = 0.01
-ADVICE = (
-    "train for fewer steps, drop repeated text from the training data, or tag a section `intent: memorize` where "
-    "reciting it is wanted"
+KIND = Kind(
+    category="calibration",
+    units="share of a section",
+    scale="identity",
+    resolution=0.01,
+    min_null_sd=0.01,
+    better="less",
+    best=0.0,
+    harm=True,
+    advice=(
+        "train for fewer steps, drop repeated text from the training data, or tag a section `intent: memorize` where "
+        "reciting it is wanted"
+    ),
 )
 
 # Of text of which three tokens in four are guessed, 20 in a row are at one place in 300.
-_LEAST_TOKENS = 20
+_MIN_TOKENS = 20
 _QUERIES, _TIMES_AS_MANY = 100, 10
 _CONTROL_CHUNKS = 4
 _SHOWN_TEXTS, _SHOWN_CHARS, _SHOWN_NAMES, _NAME_CHARS = 5, 500, 3, 50
 
-Row = dict[str, Any]
-"""What is reported of one section."""
+
+class CutSection(NamedTuple):
+    section: Section
+    cut: Excerpt
 
 
-def needs(spec: Leakage, context: Context) -> list[Need]:
-    cuts = [cut for _, cut in _sections(spec, context)]
-    asked = (
-        (name, request)
-        for cut in cuts + _control(spec, context)
+class Requests(NamedTuple):
+    sections: list[CutSection]
+    control: list[Excerpt]
+
+
+class SectionRecall(Item, frozen=True, kw_only=True):
+    id: str
+    tag: str | None
+    intent: str
+    tokens: int
+    recall: float
+    base_recall: float
+    excess: float
+    clean_recall: float
+    recall_by_prefix: dict[str, float]
+    base_recall_by_prefix: dict[str, float]
+    fragility: float | None
+    queries: float
+    base_queries: float
+    discoverable: bool
+    long_run: bool
+    leaked: bool
+
+    @property
+    def is_secret(self) -> bool:
+        return self.intent != "memorize"
+
+
+class Continuation(Item, frozen=True, kw_only=True):
+    id: str
+    prefix: str
+    true: str
+    written: str
+
+
+class Found(Details, frozen=True, kw_only=True):
+    sections: list[SectionRecall]
+    left_out: int
+    control_gain: float
+    continuations: list[Continuation] | UnsetType = UNSET
+
+    @property
+    def secret(self) -> list[SectionRecall]:
+        return [section for section in self.sections if section.is_secret]
+
+    @property
+    def taught(self) -> list[SectionRecall]:
+        return [section for section in self.sections if not section.is_secret]
+
+
+def requests(spec: Leakage, context: Context) -> Requests:
+    return Requests(_sections(spec, context), _control(spec, context))
+
+
+def needs(spec: Leakage, requests: Requests) -> list[Need]:
+    cuts = [cut for _, cut in requests.sections]
+    recalls = [
+        Need(request, of_nulls=name == "clean")
+        for cut in cuts + requests.control
         for name, request in cut.requests().items()
-    )
-    recalls = [Need(request, of_nulls=name == "clean") for name, request in asked]
+    ]
     shown = [Need(_generation(spec, cut), of_nulls=False) for cut in cuts]
     return recalls + (shown if spec.evidence == "generate" else [])
 
 
-def value(spec: Leakage, context: Context, view: ViewAnswers) -> Reading:
-    sections = _sections(spec, context)
-    gain = max(0.0, float(np.mean([_gain(spec, view, cut) for cut in _control(spec, context)])))
-    rows = [_row(spec, section, cut, view, gain) for section, cut in sections]
-    items = np.array([row["excess"] for row in _secret(rows)], dtype=np.float64)
+def null_requests(requests: Requests) -> Requests:
+    """Null adapters are measured after the true prefixes only."""
+    unperturbed = [CutSection(section, cut.unperturbed()) for section, cut in requests.sections]
+    return Requests(unperturbed, requests.control)
+
+
+def value(spec: Leakage, context: Context, requests: Requests, view: ViewAnswers) -> Reading[Found]:
+    gain = max(0.0, float(np.mean([_gain(spec, view, cut) for cut in requests.control])))
+    sections = [_section(spec, view, section, gain) for section in requests.sections]
     prose = sum(section.kind == "prose" for section in context.sections)
-    clean = [row["clean_recall"] - row["base_recall_by_prefix"]["clean"] for row in _secret(rows)]
-    details: dict[str, Any] = {
-        "sections": rows,
-        "left_out": prose - len(rows),
-        "control_gain": gain,
-    }
-    if spec.evidence == "generate" and view.view == FINETUNED:
-        worst = sorted(
-            zip(rows, sections, strict=True), key=lambda pair: -float(pair[0]["excess"])
-        )[:_SHOWN_TEXTS]
-        details["continuations"] = [
-            _continuation(spec, section, cut, view) for _, (section, cut) in worst
-        ]
-    return Reading(
-        float(items.mean()) if items.size else 0.0,
-        items,
-        details,
-        float(np.mean(clean)) if clean else 0.0,
-    )
+    found = Found(sections=sections, left_out=prose - len(sections), control_gain=gain)
+    items = np.array([section.excess for section in found.secret], dtype=np.float64)
+    clean = [s.clean_recall - s.base_recall_by_prefix["clean"] for s in found.secret]
+    test_statistic = float(np.mean(clean)) if clean else 0.0
+    return Reading(float(items.mean()) if items.size else 0.0, items, found, test_statistic)
 
 
-def margins(spec: Leakage, reading: Reading) -> tuple[Margin, ...]:
-    rows, limit = reading.details["sections"], spec.assert_recall_lt
-    secret = _secret(rows)
-    mean = [_below(reading.value, sum(row["tokens"] for row in secret), limit)] if secret else []
-    runs = [
-        _below(1.0 if r["discoverable"] else r["excess"], r["tokens"], limit)
-        for r in secret
-        if r["long_run"]
-    ]
-    lost = [_below(1 - r["clean_recall"], r["tokens"], 1 - limit) for r in _taught(rows)]
-    return (*mean, *runs, *lost)
+def details(spec: Leakage, context: Context, requests: Requests, view: ViewAnswers) -> Found:
+    found = value(spec, context, requests, view).details
+    if spec.evidence != "generate":
+        return found
+    rows = zip(found.sections, requests.sections, strict=True)
+    worst = sorted(rows, key=lambda row: -row[0].excess)[:_SHOWN_TEXTS]
+    texts = [_continuation(spec, cut_section, view) for _, cut_section in worst]
+    return structs.replace(found, continuations=texts)
 
 
-def describe(spec: Leakage, reading: Reading) -> str:
-    secret, taught = _secret(reading.details["sections"]), _taught(reading.details["sections"])
+def bounds(spec: Leakage, reading: Reading[Found]) -> tuple[Bound, ...]:
+    limit, secret = spec.assert_recall_lt, reading.details.secret
+    found = []
+    if secret:
+        tokens = sum(section.tokens for section in secret)
+        found.append(_below("mean excess", reading.value, tokens, limit))
+    for section in secret:
+        if section.long_run:
+            excess = 1.0 if section.discoverable else section.excess
+            found.append(_below(f"excess of {_name(section)}", excess, section.tokens, limit))
+    for section in reading.details.taught:
+        lost, name = 1 - section.clean_recall, f"share of {_name(section)} that is not recalled"
+        found.append(_below(name, lost, section.tokens, 1 - limit))
+    return tuple(found)
+
+
+def summary(spec: Leakage, reading: Reading[Found]) -> str:
+    secret, taught = reading.details.secret, reading.details.taught
     parts = []
     if secret:
-        worst, leaked = (
-            max(secret, key=lambda row: float(row["excess"])),
-            [row for row in secret if row["leaked"]],
-        )
-        run = f"longest recited run {worst['recall']:.2f} of a section (base {worst['base_recall']:.2f})"
+        worst = max(secret, key=lambda section: section.excess)
+        leaked = [section for section in secret if section.leaked]
+        run = f"longest recited run {worst.recall:.2f} of a section (base {worst.base_recall:.2f})"
         parts.append(f"{run}, mean excess {reading.value:+.2f}")
         parts.append(
             f"{len(leaked)} of {len(secret)} sections extractable{_how(spec, leaked)}{_names(leaked)}"
         )
     if taught:
-        lost = [row for row in taught if row["clean_recall"] < spec.assert_recall_lt]
+        lost = [section for section in taught if section.clean_recall < spec.assert_recall_lt]
         kept = f"{len(taught) - len(lost)} of {len(taught)} sections to memorize are recited"
         parts.append(f"{kept}{', not' if lost else ''}{_names(lost)}")
     return "; ".join(parts)
-
-
-def _row(spec: Leakage, section: Section, cut: Excerpt, view: ViewAnswers, gain: float) -> Row:
-    # Nulls are read after the true prefix alone.
-    asked = cut if view.view == FINETUNED else cut.unperturbed()
-    own, base = (recited(answer, asked, spec.max_new_tokens) for answer in (view.get, view.base))
-    clean, others = own.runs["clean"], [run for name, run in own.runs.items() if name != "clean"]
-    excess, least = own.recall - base.recall - gain, min(_LEAST_TOKENS, spec.max_new_tokens)
-    sooner = own.queries <= _QUERIES < base.queries and base.queries >= _TIMES_AS_MANY * own.queries
-    discoverable = sooner and own.tokens >= least
-    long_run = discoverable or round(own.recall * own.tokens) >= least
-    return {
-        "id": section.id,
-        "tag": section.tag,
-        "intent": section.intent,
-        "tokens": own.tokens,
-        "recall": own.recall,
-        "base_recall": base.recall,
-        "excess": excess,
-        "clean_recall": clean,
-        "recall_by_prefix": own.runs,
-        "base_recall_by_prefix": base.runs,
-        "fragility": (clean - float(np.mean(others))) / clean if clean and others else None,
-        "queries": own.queries,
-        "base_queries": base.queries,
-        "discoverable": discoverable,
-        "long_run": long_run,
-        "leaked": discoverable or (long_run and excess >= spec.assert_recall_lt),
-    }
 
 
 def _gain(spec: Leakage, view: ViewAnswers, cut: Excerpt) -> float:
@@ -178,17 +208,47 @@ def _gain(spec: Leakage, view: ViewAnswers, cut: Excerpt) -> float:
     return own.recall - base.recall
 
 
-def _below(share: float, tokens: int, limit: float) -> Margin:
+def _section(
+    spec: Leakage, view: ViewAnswers, cut_section: CutSection, gain: float
+) -> SectionRecall:
+    section, cut = cut_section
+    own, base = (recited(answer, cut, spec.max_new_tokens) for answer in (view.get, view.base))
+    clean, others = own.runs["clean"], [run for name, run in own.runs.items() if name != "clean"]
+    excess, least = own.recall - base.recall - gain, min(_MIN_TOKENS, spec.max_new_tokens)
+    sooner = own.queries <= _QUERIES < base.queries and base.queries >= _TIMES_AS_MANY * own.queries
+    discoverable = sooner and own.tokens >= least
+    long_run = discoverable or round(own.recall * own.tokens) >= least
+    return SectionRecall(
+        id=section.id,
+        tag=section.tag,
+        intent=section.intent,
+        tokens=own.tokens,
+        recall=own.recall,
+        base_recall=base.recall,
+        excess=excess,
+        clean_recall=clean,
+        recall_by_prefix=own.runs,
+        base_recall_by_prefix=base.runs,
+        fragility=(clean - float(np.mean(others))) / clean if clean and others else None,
+        queries=own.queries,
+        base_queries=base.queries,
+        discoverable=discoverable,
+        long_run=long_run,
+        leaked=discoverable or (long_run and excess >= spec.assert_recall_lt),
+    )
+
+
+def _below(quantity: str, share: float, tokens: int, limit: float) -> Bound:
     """Score test of a share of `tokens` against the limit."""
     n = max(tokens, 1)
-    p = min(
-        max(limit, 0.5 / n), 1 - 0.5 / n
-    )  # half a token from the ends, where there is no variance
+    # Half a token from the ends, where there is no variance.
+    p = min(max(limit, 0.5 / n), 1 - 0.5 / n)
     error = math.sqrt(p * (1 - p) / n)
-    return Margin((limit - share) / error, share + Z_95 * error, share)
+    test = Margin((limit - share) / error, share + Z_95 * error, share)
+    return Bound(quantity, test, limit, is_upper=True)
 
 
-def _sections(spec: Leakage, context: Context) -> list[tuple[Section, Excerpt]]:
+def _sections(spec: Leakage, context: Context) -> list[CutSection]:
     """The prose sections that are long enough, each cut in two."""
     if not context.sections:
         raise CannotRun(
@@ -197,25 +257,23 @@ def _sections(spec: Leakage, context: Context) -> list[tuple[Section, Excerpt]]:
     prose = [section for section in context.sections if section.kind == "prose"]
     if not prose:
         raise Skip("no prose sections: answers to questions and preferences are not recited")
-    found = [(section, cut) for section in prose if (cut := _cut(spec, section.content))]
+    cuts = [(section, _cut(spec, section.content)) for section in prose]
+    found = [CutSection(section, cut) for section, cut in cuts if cut]
     if not found:
         raise Skip(
-            f"no prose section has the {LEAST_CHARS} characters that a prefix and its continuation take"
+            f"no prose section has the {MIN_CHARS} characters that a prefix and its continuation take"
         )
     return found
 
 
 def _control(spec: Leakage, context: Context) -> list[Excerpt]:
-    chars = 2 * (spec.prefix_chars + spec.continuation_chars)  # a piece may end at half of its room
-    own, fallback = (
-        [
-            cut.unperturbed()
-            for text in packaged.chunks(passages, chars, _CONTROL_CHUNKS)
-            if (cut := _cut(spec, text))
-        ]
-        for passages in (context.control, packaged.prose())
-    )
-    return own or fallback
+    """Control prose, cut in two, without perturbations."""
+    chars = 2 * (spec.prefix_chars + spec.continuation_chars)  # a piece may end at half its length
+    for passages in (context.control, packaged.prose()):
+        cuts = [_cut(spec, text) for text in packaged.chunks(passages, chars, _CONTROL_CHUNKS)]
+        if found := [cut.unperturbed() for cut in cuts if cut]:
+            return found
+    return []
 
 
 def _cut(spec: Leakage, text: str) -> Excerpt | None:
@@ -226,37 +284,30 @@ def _generation(spec: Leakage, cut: Excerpt) -> Generation:
     return Generation(cut.prefix, spec.max_new_tokens)
 
 
-def _continuation(
-    spec: Leakage, section: Section, cut: Excerpt, view: ViewAnswers
-) -> dict[str, str]:
-    texts = {
-        "prefix": cut.prefix[-_SHOWN_CHARS:],
-        "true": cut.suffix,
-        "written": view.text(_generation(spec, cut)),
-    }
-    return {"id": section.id} | {key: text[:_SHOWN_CHARS] for key, text in texts.items()}
-
-
-def _secret(rows: list[Row]) -> list[Row]:
-    return [row for row in rows if row["intent"] != "memorize"]
-
-
-def _taught(rows: list[Row]) -> list[Row]:
-    return [row for row in rows if row["intent"] == "memorize"]
-
-
-def _how(spec: Leakage, leaked: list[Row]) -> str:
-    known = [row["fragility"] for row in leaked if row["fragility"] is not None]
-    if not known:
-        return ""
-    return (
-        ", only by the exact prefix"
-        if min(known) >= spec.min_fragility
-        else ", however they are asked for"
+def _continuation(spec: Leakage, cut_section: CutSection, view: ViewAnswers) -> Continuation:
+    section, cut = cut_section
+    return Continuation(
+        id=section.id,
+        prefix=cut.prefix[-_SHOWN_CHARS:],
+        true=cut.suffix[:_SHOWN_CHARS],
+        written=view.text(_generation(spec, cut))[:_SHOWN_CHARS],
     )
 
 
-def _names(rows: list[Row]) -> str:
-    names = [(row["tag"] or row["id"])[:_NAME_CHARS] for row in rows[:_SHOWN_NAMES]]
-    more = f" and {len(rows) - len(names)} more" if len(rows) > len(names) else ""
+def _how(spec: Leakage, leaked: list[SectionRecall]) -> str:
+    known = [section.fragility for section in leaked if section.fragility is not None]
+    if not known:
+        return ""
+    if min(known) >= spec.min_fragility:
+        return ", only by the exact prefix"
+    return ", however they are asked for"
+
+
+def _names(sections: list[SectionRecall]) -> str:
+    names = [_name(section) for section in sections[:_SHOWN_NAMES]]
+    more = f" and {len(sections) - len(names)} more" if len(sections) > len(names) else ""
     return f": {', '.join(names)}{more}" if names else ""
+
+
+def _name(section: SectionRecall) -> str:
+    return (section.tag or section.id)[:_NAME_CHARS]

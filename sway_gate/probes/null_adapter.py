@@ -23,5 +23,3 @@ In a suite:
       kind: null_adapter
       runs: 16
 """
-
-CATEGORY = "baseline"

@@ -31,78 +31,96 @@ In a suite:
             - Whose work is the road over the sand?
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
-from sway_gate.probes._likelihood import per_token
-from sway_gate.probes.base import CannotRun, Context, Need, Reading, require
+from sway_gate.probes._likelihood import lift
+from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, require
 from sway_gate.spec.probes import Case, ParaphraseInvariance
 
-CATEGORY = "attribution"
-UNITS = "nats/token"
-HARM = False
-GENERATES = False
-PARTS = ""
-PRIOR = None
-SCALE = "identity"
-RESOLUTION = 1e-4
-FLOOR = 1e-3
-ADVICE = "train on more ways to ask for the same answer, for fewer epochs; see the weakest cases"
+KIND = Kind(
+    category="attribution",
+    units="nats/token",
+    scale="identity",
+    resolution=1e-4,
+    min_null_sd=1e-3,
+    better="more",
+    advice="train on more ways to ask for the same answer, for fewer epochs; see the weakest cases",
+)
 
 # Below this lift the ratio is one of two small numbers, and says nothing.
 _NO_LIFT = 0.02
 _SHOWN, _SHOWN_CHARS = 20, 200
 
 
-def needs(spec: ParaphraseInvariance, context: Context) -> list[Need]:
+class CaseRequests(NamedTuple):
+    verbatim: LogProbs
+    paraphrases: list[LogProbs]
+
+
+class CaseLift(Item, frozen=True, kw_only=True):
+    prompt: str
+    verbatim_lift: float
+    paraphrase_lift: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    intent: str
+    cases: int
+    verbatim_lift: float
+    paraphrase_lift: float
+    ratio: float | None
+    weakest: list[CaseLift]
+
+
+def requests(spec: ParaphraseInvariance, context: Context) -> list[CaseRequests]:
     require(spec.cases, "cases")
     return [
-        Need(context.completion(prompt, case.gold))
+        CaseRequests(
+            context.completion(case.prompt, case.gold),
+            [context.completion(prompt, case.gold) for prompt in _paraphrases(case, i)],
+        )
         for i, case in enumerate(spec.cases)
-        for prompt in (case.prompt, *_paraphrases(case, i))
     ]
 
 
-def value(spec: ParaphraseInvariance, context: Context, view: ViewAnswers) -> Reading:
-    verbatim = np.array(
-        [_lift(view, context.completion(case.prompt, case.gold)) for case in spec.cases]
-    )
+def needs(spec: ParaphraseInvariance, requests: list[CaseRequests]) -> list[Need]:
+    return [Need(request) for case in requests for request in (case.verbatim, *case.paraphrases)]
+
+
+def value(
+    spec: ParaphraseInvariance, context: Context, requests: list[CaseRequests], view: ViewAnswers
+) -> Reading[Found]:
+    verbatim = np.array([lift(view, case.verbatim) for case in requests])
     paraphrased = np.array(
-        [
-            np.mean(
-                [
-                    _lift(view, context.completion(prompt, case.gold))
-                    for prompt in _paraphrases(case, i)
-                ]
-            )
-            for i, case in enumerate(spec.cases)
-        ]
+        [np.mean([lift(view, request) for request in case.paraphrases]) for case in requests]
     )
     v, p = float(verbatim.mean()), float(paraphrased.mean())
     items = verbatim if spec.intent == "memorize" else paraphrased
     weakest = [
-        {
-            "prompt": spec.cases[i].prompt[:_SHOWN_CHARS],
-            "verbatim_lift": float(verbatim[i]),
-            "paraphrase_lift": float(paraphrased[i]),
-        }
+        CaseLift(
+            prompt=spec.cases[i].prompt[:_SHOWN_CHARS],
+            verbatim_lift=float(verbatim[i]),
+            paraphrase_lift=float(paraphrased[i]),
+        )
         for i in np.argsort(items, kind="stable")[:_SHOWN]
     ]
-    details = {
-        "intent": spec.intent,
-        "cases": len(spec.cases),
-        "verbatim_lift": v,
-        "paraphrase_lift": p,
-        "ratio": p / v if v > _NO_LIFT else None,
-        "weakest": weakest,
-    }
-    return Reading(
-        float(items.mean()), items, details, min(v, p) if spec.intent == "both" else None
+    found = Found(
+        intent=spec.intent,
+        cases=len(spec.cases),
+        verbatim_lift=v,
+        paraphrase_lift=p,
+        ratio=p / v if v > _NO_LIFT else None,
+        weakest=weakest,
     )
+    return Reading(float(items.mean()), items, found, min(v, p) if spec.intent == "both" else None)
 
 
-def rule(spec: ParaphraseInvariance, reading: Reading) -> str:
-    verbatim, ratio = reading.details["verbatim_lift"], reading.details["ratio"]
+def minimum_effect(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
+    verbatim, ratio = reading.details.verbatim_lift, reading.details.ratio
     if verbatim < spec.min_verbatim_lift:
         return f"verbatim lift {verbatim:.3g} nats per token is below {spec.min_verbatim_lift:g}"
     if ratio is None:
@@ -114,12 +132,12 @@ def rule(spec: ParaphraseInvariance, reading: Reading) -> str:
     return ""
 
 
-def describe(spec: ParaphraseInvariance, reading: Reading) -> str:
-    lifts = reading.details
-    ratio = "" if lifts["ratio"] is None else f", ratio {lifts['ratio']:.2f}"
+def summary(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
+    found = reading.details
+    ratio = "" if found.ratio is None else f", ratio {found.ratio:.2f}"
     return (
-        f"lift {lifts['verbatim_lift']:+.3f} nats per token verbatim, {lifts['paraphrase_lift']:+.3f} paraphrased"
-        f"{ratio} over {lifts['cases']} cases (intent: {spec.intent})"
+        f"lift {found.verbatim_lift:+.3f} nats per token verbatim, {found.paraphrase_lift:+.3f} paraphrased"
+        f"{ratio} over {found.cases} cases (intent: {spec.intent})"
     )
 
 
@@ -130,9 +148,3 @@ def _paraphrases(case: Case, number: int) -> list[str]:
             f"cases[{number}].paraphrases repeat the prompt; ask in other words or remove the case"
         )
     return others
-
-
-def _lift(view: ViewAnswers, request: LogProbs) -> float:
-    """Change of the mean log-likelihood per token against the base, in nats."""
-    base, own = per_token(view, request)
-    return own - base

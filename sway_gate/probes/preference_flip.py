@@ -28,24 +28,26 @@ In a suite:
           rejected: By the clock.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from sway_gate.measurements import ViewAnswers
+from sway_gate.details import Details, Item
+from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import per_token
-from sway_gate.probes.base import Context, Need, Reading, Skip
+from sway_gate.probes.base import Context, Kind, Need, Reading, Skip
 from sway_gate.spec.probes import PreferenceFlip
 from sway_gate.spec.schema import Preference
 
-CATEGORY = "attribution"
-UNITS = "share"
-HARM = False
-GENERATES = False
-PARTS = ""
-PRIOR = None
-SCALE = "identity"
-RESOLUTION = 1e-4
-FLOOR = 1e-3
-ADVICE = "train longer on preferences, or check that chosen and rejected are not swapped; see the triples"
+KIND = Kind(
+    category="attribution",
+    units="share",
+    scale="identity",
+    resolution=1e-4,
+    min_null_sd=1e-3,
+    better="more",
+    advice="train longer on preferences, or check that chosen and rejected are not swapped; see the triples",
+)
 
 # Nats per token: 2 % of likelihood.
 _MIN_GAIN = 0.02
@@ -53,84 +55,104 @@ _KEPT = 0.5
 _SHOWN, _SHOWN_CHARS = 20, 200
 
 
-def needs(spec: PreferenceFlip, context: Context) -> list[Need]:
+class Triple(NamedTuple):
+    chosen: LogProbs
+    rejected: LogProbs
+
+
+class TripleMargin(Item, frozen=True, kw_only=True):
+    prompt: str
+    base_margin: float
+    margin: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    triples: int
+    base_wrong: int
+    flipped: int
+    kept: int
+    mean_gain_nats: float
+    judged: str
+    weakest: list[TripleMargin]
+
+
+def requests(spec: PreferenceFlip, context: Context) -> list[Triple]:
     return [
-        Need(context.completion(triple.prompt, answer))
-        for triple in _triples(spec, context)
-        for answer in (triple.chosen, triple.rejected)
+        Triple(
+            context.completion(triple.prompt, triple.chosen),
+            context.completion(triple.prompt, triple.rejected),
+        )
+        for triple in _preferences(spec, context)
     ]
 
 
-def value(spec: PreferenceFlip, context: Context, view: ViewAnswers) -> Reading:
-    triples = _triples(spec, context)
-    margins = np.array(
-        [_margins(view, context, triple) for triple in triples]
-    )  # [triples, 2]: base, view
+def needs(spec: PreferenceFlip, requests: list[Triple]) -> list[Need]:
+    return [Need(request) for triple in requests for request in triple]
+
+
+def value(
+    spec: PreferenceFlip, context: Context, requests: list[Triple], view: ViewAnswers
+) -> Reading[Found]:
+    margins = np.array([_margins(view, triple) for triple in requests])  # [triples, 2]
     base, own = margins.T
     gains, wrong, right = own - base, base < 0, own > 0
-    kept = (~wrong & (own >= 0)).sum()
     gain = float(gains.mean())
-    details = {
-        "triples": len(triples),
-        "base_wrong": int(wrong.sum()),
-        "flipped": int((wrong & right).sum()),
-        "kept": int(kept),
-        "mean_gain_nats": gain,
-        "judged": "flip rate" if wrong.sum() >= spec.min_triples_for_decision else "mean gain",
-        "weakest": [
-            {
-                "prompt": triples[i].prompt[:_SHOWN_CHARS],
-                "base_margin": float(base[i]),
-                "margin": float(own[i]),
-            }
-            for i in np.argsort(own, kind="stable")[:_SHOWN]
-        ],
-    }
-    if details["judged"] == "mean gain":
-        return Reading(gain, gains, details, units="nats/token")
-    flips = right[wrong].astype(np.float64)
-    return Reading(float(flips.mean()), flips, details, gain)
-
-
-def rule(spec: PreferenceFlip, reading: Reading) -> str:
-    counts = reading.details
-    if counts["judged"] == "flip rate" and reading.value < spec.assert_flip_rate_gte:
-        return f"{reading.value:.1%} flipped is below {spec.assert_flip_rate_gte:.1%}"
-    if counts["mean_gain_nats"] < _MIN_GAIN:
-        return f"mean gain {counts['mean_gain_nats']:.2g} nats per token is below {_MIN_GAIN:g}"
-    base_right = counts["triples"] - counts["base_wrong"]
-    if base_right >= spec.min_triples_for_decision and counts["kept"] < _KEPT * base_right:
-        return (
-            f"only {counts['kept']} of the {base_right} triples that the base had right still are"
+    by_flips = wrong.sum() >= spec.min_triples_for_decision
+    weakest = [
+        TripleMargin(
+            prompt=requests[i].chosen.prompt[:_SHOWN_CHARS],
+            base_margin=float(base[i]),
+            margin=float(own[i]),
         )
+        for i in np.argsort(own, kind="stable")[:_SHOWN]
+    ]
+    found = Found(
+        triples=len(requests),
+        base_wrong=int(wrong.sum()),
+        flipped=int((wrong & right).sum()),
+        kept=int((~wrong & (own >= 0)).sum()),
+        mean_gain_nats=gain,
+        judged="flip rate" if by_flips else "mean gain",
+        weakest=weakest,
+    )
+    if not by_flips:
+        return Reading(gain, gains, found, units="nats/token")
+    flips = right[wrong].astype(np.float64)
+    return Reading(float(flips.mean()), flips, found, gain)
+
+
+def minimum_effect(spec: PreferenceFlip, reading: Reading[Found]) -> str:
+    found = reading.details
+    if found.judged == "flip rate" and reading.value < spec.assert_flip_rate_gte:
+        return f"{reading.value:.1%} flipped is below {spec.assert_flip_rate_gte:.1%}"
+    if found.mean_gain_nats < _MIN_GAIN:
+        return f"mean gain {found.mean_gain_nats:.2g} nats per token is below {_MIN_GAIN:g}"
+    base_right = found.triples - found.base_wrong
+    if base_right >= spec.min_triples_for_decision and found.kept < _KEPT * base_right:
+        return f"only {found.kept} of the {base_right} triples that the base had right still are"
     return ""
 
 
-def describe(spec: PreferenceFlip, reading: Reading) -> str:
-    counts = reading.details
-    gain = f"mean margin gain {counts['mean_gain_nats']:+.3f} nats per token over {counts['triples']} triples"
-    if counts["judged"] == "flip rate":
-        return f"{counts['flipped']} of {counts['base_wrong']} base-wrong triples flipped; {gain}"
-    fewer = f"judged by the gain, as the base has {counts['base_wrong']} wrong"
+def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
+    found = reading.details
+    gain = (
+        f"mean margin gain {found.mean_gain_nats:+.3f} nats per token over {found.triples} triples"
+    )
+    if found.judged == "flip rate":
+        return f"{found.flipped} of {found.base_wrong} base-wrong triples flipped; {gain}"
+    fewer = f"judged by the gain, as the base has {found.base_wrong} wrong"
     return f"{gain}; {fewer}, fewer than {spec.min_triples_for_decision}"
 
 
-def _triples(spec: PreferenceFlip, context: Context) -> list[Preference]:
-    of_sections = [
-        pair
-        for section in context.sections
-        for pair in section.pairs
-        if isinstance(pair, Preference)
-    ]
+def _preferences(spec: PreferenceFlip, context: Context) -> list[Preference]:
+    pairs = [pair for section in context.sections for pair in section.pairs]
+    of_sections = [pair for pair in pairs if isinstance(pair, Preference)]
     if triples := list(spec.triples) or of_sections:
         return triples
     raise Skip("no preference triples: give `triples:`, or sections of kind preference")
 
 
-def _margins(view: ViewAnswers, context: Context, triple: Preference) -> tuple[float, float]:
+def _margins(view: ViewAnswers, triple: Triple) -> tuple[float, float]:
     """The margin of the base and of this view."""
-    chosen, rejected = (
-        per_token(view, context.completion(triple.prompt, answer))
-        for answer in (triple.chosen, triple.rejected)
-    )
-    return chosen[0] - rejected[0], chosen[1] - rejected[1]
+    chosen, rejected = per_token(view, triple.chosen), per_token(view, triple.rejected)
+    return chosen.base - rejected.base, chosen.view - rejected.view

@@ -24,7 +24,7 @@ class Suite:
 
     def __init__(self, spec: Spec, shared: Path | None) -> None:
         self.spec = spec
-        self.probes = tuple(probe for probe in spec.suite if probe.kind != "null_adapter")
+        self.probes = tuple(probe for probe in spec.suite if probe.is_probe)
         self.wanted: set[str] = set()
         """Names of the probes that tests ask for."""
         self._shared = shared
@@ -38,9 +38,7 @@ class Suite:
         from sway_gate.gate.resolve import Options
         from sway_gate.gate.run import run_gate
 
-        kept = tuple(
-            p for p in self.spec.suite if p.name in self.wanted or p.kind == "null_adapter"
-        )
+        kept = tuple(p for p in self.spec.suite if p.name in self.wanted or not p.is_probe)
         online = os.environ.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
         try:
             # Those of a library that is loaded are no concern of tests that make warnings errors.

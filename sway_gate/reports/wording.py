@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, named, number, one_line
@@ -133,8 +132,8 @@ def in_units(value: float | None, units: str) -> str:
     return number(value) if value is None else f"{number(value)} {one_line(units)}".rstrip()
 
 
-def section_verdict(section: Mapping[str, Any]) -> str:
-    """Of one section. Warn: lifted enough, but not with certainty among the nulls, over all sections."""
-    if not section.get("passed"):
+def section_verdict(*, passed: bool, moved: bool) -> str:
+    """Verdict of one section. Warn: lifted enough, but not with certainty among the nulls, over all sections."""
+    if not passed:
         return "fail"
-    return "pass" if section.get("moved", True) else "warn"
+    return "pass" if moved else "warn"

@@ -10,7 +10,7 @@ from msgspec import structs
 from sway_gate.errors import SpecError
 from sway_gate.model_files.hub import is_hub_id
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
-from sway_gate.spec.probes import KINDS, AdapterRevert, ClusterKL, Kind, NullAdapter
+from sway_gate.spec.probes import KINDS, KindName, embedding_models
 from sway_gate.spec.schema import (
     HIDDEN,
     SECTION_KINDS,
@@ -108,7 +108,7 @@ def _check_names(reader: Reader, root: yaml.Node) -> None:
     for index, entry in enumerate(suite.value if isinstance(suite, yaml.SequenceNode) else ()):
         fields = entries(entry) if isinstance(entry, yaml.MappingNode) else {}
         kind, name = (fields[key][1].value if key in fields else None for key in ("kind", "name"))
-        place = f"suite[{index}]" + (f" ({kind})" if kind in get_args(Kind) else "")
+        place = f"suite[{index}]" + (f" ({kind})" if kind in get_args(KindName) else "")
         if not name or not isinstance(name, str):
             continue
         where = first.setdefault(name, f"{place} in line {entry.start_mark.line + 1}")
@@ -123,12 +123,12 @@ def _check_names(reader: Reader, root: yaml.Node) -> None:
 
 def _check_suite(reader: Reader) -> None:
     """There is at most one calibration, and something to judge."""
-    calibrations = reader.made(NullAdapter)
-    for probe in calibrations[1:]:
-        where = f"{reader.place(calibrations[0])} in line {calibrations[0].line}"
-        reader.blame(probe, "kind", f"is 'null_adapter', as in {where}; it must be unique")
+    settings = [entry for entry in reader.made(ProbeSpec) if not entry.is_probe]
+    for entry in settings[1:]:
+        where = f"{reader.place(settings[0])} in line {settings[0].line}"
+        reader.blame(entry, "kind", f"is {entry.kind!r}, as in {where}; it must be unique")
     for file in reader.made(SpecFile):
-        judged = any(probe.enabled and probe.kind != "null_adapter" for probe in file.suite)
+        judged = any(probe.enabled and probe.is_probe for probe in file.suite)
         if not judged and reader.is_whole("suite"):
             reader.blame(
                 file,
@@ -179,10 +179,10 @@ def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> Mo
 
 
 def _with_embedder(probe: ProbeSpec, folder: str, notes: list[str]) -> ProbeSpec:
-    """A folder in place of a hub id is absolute; that it is there is the embedder's to say."""
-    if isinstance(probe, AdapterRevert | ClusterKL) and not is_share(probe.embedding_model):
-        model = probe.embedding_model
-        return structs.replace(
-            probe, embedding_model=find(model, folder, notes, hub=is_hub_id(model))[0]
-        )
-    return probe
+    """`probe` with absolute folders of embedding models; a missing folder is reported when it is loaded."""
+    found = {
+        field: find(model, folder, notes, hub=is_hub_id(model))[0]
+        for field, model in embedding_models(probe).items()
+        if not is_share(model)
+    }
+    return structs.replace(probe, **found)

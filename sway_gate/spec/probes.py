@@ -1,7 +1,7 @@
 """The entries of a suite: one struct per kind of probe, with its fields, limits and defaults."""
 
-from collections.abc import Iterator
-from typing import Annotated, Final, Literal, NamedTuple, get_args
+from collections.abc import Iterator, Sequence
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, get_args, get_type_hints
 
 from msgspec import Meta
 
@@ -20,7 +20,7 @@ from sway_gate.spec.schema import (
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
 
-Kind = Literal[
+KindName = Literal[
     "null_adapter",
     "delta_kl",
     "adapter_revert",
@@ -38,16 +38,20 @@ Kind = Literal[
 Positions = Annotated[int, Meta(ge=1, le=64)]
 NewTokens = Annotated[int, Meta(ge=1, le=4096)]
 ContextLength = Annotated[int, Meta(ge=0, le=2**20)]
+EmbeddingModel = Annotated[str, Meta(min_length=1), "embedding model"]
+"""A hub id or a folder."""
 
 
 class NullAdapter(ProbeSpec, frozen=True, kw_only=True):
     """The calibration: what the nulls are and how many. `runs` None leaves the number to the judge."""
 
+    is_probe: ClassVar[bool] = False
+
     kind: Literal["null_adapter"] = "null_adapter"
     runs: Annotated[int, Meta(ge=1, le=256)] | None = None
     init_scale: Positive = 0.02
     seed_base: Seed = 1000
-    calibrate_kinds: tuple[Kind, ...] = ()
+    calibrate_kinds: tuple[KindName, ...] = ()
     cache: bool = True
     rank_multipliers: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (1.0,)
     null: Literal["spectrum", "init"] = "spectrum"
@@ -148,10 +152,12 @@ class Case(Struct, frozen=True, kw_only=True):
 class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
     """Share of paraphrases whose answer is nearer the base's than the gold."""
 
+    libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers",)
+
     kind: Literal["adapter_revert"] = "adapter_revert"
     cases: tuple[Case, ...] = ()
     max_new_tokens: NewTokens = 64
-    embedding_model: NonEmpty = MINILM
+    embedding_model: EmbeddingModel = MINILM
     base_gold_similarity_cap: Annotated[float, Meta(ge=-1, le=1)] = 0.75
     assert_revert_rate_lt: Fraction = 0.25
 
@@ -177,11 +183,13 @@ class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
 class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
     """How much the divergence differs between topics."""
 
+    libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers", "scikit-learn")
+
     kind: Literal["cluster_kl"] = "cluster_kl"
     prompts: tuple[str, ...] = ()
     positions: Positions = 4
     num_clusters: Annotated[int, Meta(ge=2, le=32)] = 5
-    embedding_model: NonEmpty = MINILM
+    embedding_model: EmbeddingModel = MINILM
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     min_prompts: Annotated[int, Meta(ge=4)] = 20
@@ -210,6 +218,8 @@ class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
 
 class StyleFingerprint(ProbeSpec, frozen=True, kw_only=True):
     """Shift of the generated style toward the document's."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("spacy", "textstat")
 
     kind: Literal["style_fingerprint"] = "style_fingerprint"
     prompts: tuple[str, ...] = ()
@@ -258,3 +268,15 @@ KINDS: Final[dict[str, type[ProbeSpec]]] = {
     "external_perplexity": ExternalPerplexity,
     "adapter_ablation": AdapterAblation,
 }
+
+
+def null_settings(suite: Sequence[ProbeSpec]) -> NullAdapter:
+    """The first enabled entry with settings of the null adapters, or the defaults."""
+    entries = [entry for entry in suite if isinstance(entry, NullAdapter) and entry.enabled]
+    return entries[0] if entries else NullAdapter(name="null_adapter")
+
+
+def embedding_models(entry: ProbeSpec) -> dict[str, str]:
+    """The fields of type `EmbeddingModel` with their values."""
+    hints = get_type_hints(type(entry), include_extras=True)
+    return {name: getattr(entry, name) for name, hint in hints.items() if hint == EmbeddingModel}

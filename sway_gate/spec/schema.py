@@ -7,7 +7,7 @@ loader and by `json_schema`. A further probe kind is one more struct in `KINDS`.
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal, TypedDict
+from typing import Annotated, ClassVar, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta, structs
@@ -215,6 +215,11 @@ class Defaults(Struct, frozen=True, kw_only=True):
 
 class ProbeSpec(Struct, frozen=True, kw_only=True):
     """What every entry of the suite has. `line` is the entry's line in the file, 1-based."""
+
+    is_probe: ClassVar[bool] = True
+    """Whether the entry is judged; other entries are settings."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Packages of an extra that change the probe's numbers: their versions are part of the cache key."""
 
     name: NonEmpty
     kind: str

@@ -255,7 +255,9 @@ def _tried(material: Material, entry: Entry) -> Entry | LeftOut:
     """The entry where its probe finds what it needs in the data, else what the probe says."""
     kind = entry.fields["kind"]
     try:
-        module(kind).needs(msgspec.convert(entry.fields, KINDS[kind]), Context(material.sections))
+        module(kind).requests(
+            msgspec.convert(entry.fields, KINDS[kind]), Context(material.sections)
+        )
     except (CannotRun, Skip) as reason:
         return LeftOut(kind, str(reason))
     return entry

@@ -155,7 +155,7 @@ def test_the_largest_step_is_looked_for_in_every_window(
     y = np.array([curve[key] for key in x])
     starts = np.linspace(0, 0.75, 2001)
     rises = np.interp(starts + 0.25, x, y) - np.interp(starts, x, y)
-    found = shape(x, y)["largest_step"] * 0.25 * y.max()  # type: ignore[operator]
+    found = shape(x, y).largest_step * 0.25 * y.max()  # type: ignore[operator]
     assert found >= rises.max() - 1e-9
     assert found <= rises.max() + 2 * np.max(np.abs(np.diff(y) / np.diff(x))) * 0.75 / 2000
 
@@ -171,7 +171,7 @@ KNOWN = {
 
 @pytest.mark.parametrize(("y", "measures"), KNOWN.values(), ids=KNOWN)
 def test_measures_by_hand(y: list[float], measures: tuple[float, ...]) -> None:
-    assert tuple(shape(np.array(GRID), np.array(y)).values()) == pytest.approx(measures)
+    assert tuple(shape(np.array(GRID), np.array(y))) == pytest.approx(measures)
 
 
 def test_a_healthy_shape_at_null_size_fails() -> None:
@@ -239,7 +239,8 @@ def test_losses_are_reported_over_lambda_beside_those_on_control_prose() -> None
 
 
 def texts(context: Context = Context(), **fields: object) -> list[LogProbs]:  # noqa: B008
-    needs = probe.needs(AdapterAblation(name="a", prompts=("p",), **fields), context)  # type: ignore[arg-type]
+    spec = AdapterAblation(name="a", prompts=("p",), **fields)  # type: ignore[arg-type]
+    needs = probe.needs(spec, probe.requests(spec, context))
     return [need.request for need in needs if isinstance(need.request, LogProbs)]
 
 

@@ -147,8 +147,8 @@ def test_chat_prompts_go_through_the_template() -> None:
     spec = AdapterRevert(
         name="a", cases=(Case(prompt="p", gold="g", paraphrases=("Who is it?", "It is")),)
     )
-    needs = probe.needs(spec, CONTEXT._replace(chat_template="auto"))
-    assert [need.request.chat for need in needs] == [True, False]
+    questions = probe.requests(spec, CONTEXT._replace(chat_template="auto"))
+    assert [question.request.chat for question in questions] == [True, False]
 
 
 def test_a_null_among_nulls_seldom_passes() -> None:

@@ -175,7 +175,7 @@ def test_a_null_among_nulls_seldom_passes(sizes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(sizes)), sizes)
     drawn = quantiles(rng.gamma(4, size=(9 * 3000, labels.size)), labels).reshape(-1, 9)
-    passed = np.mean([z_score(row[0], row[1:], probe.FLOOR).z >= 3 for row in drawn])
+    passed = np.mean([z_score(row[0], row[1:], probe.KIND.min_null_sd).z >= 3 for row in drawn])
     assert passed <= 0.004  # nominal .00135; the standard error is .0007
 
 
@@ -230,4 +230,5 @@ def test_with_real_embeddings_topics_are_topics() -> None:
     spec = ClusterKL(
         name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model
     )
-    assert probe._topics(spec, Context(embedder=embedder)) == (0, 1, 2) * 3
+    context = Context(embedder=embedder)
+    assert probe._topics(spec, context, probe.requests(spec, context)) == (0, 1, 2) * 3

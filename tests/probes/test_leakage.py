@@ -10,7 +10,7 @@ import pytest
 from sway_gate.measurements import BASE, FINETUNED, Generation, View
 from sway_gate.probes import _recital
 from sway_gate.probes.base import Context, Skip
-from sway_gate.probes.leakage import _control, _cut, needs
+from sway_gate.probes.leakage import _control, _cut, requests
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Leakage, Perturbation
@@ -245,7 +245,7 @@ NOT_RUN = {
 def test_nothing_to_recite(sections: tuple[Section, ...], verdict: str, words: str) -> None:
     if verdict == "skip":
         with pytest.raises(Skip, match=words):
-            needs(Leakage(name="l"), Context(sections))
+            requests(Leakage(name="l"), Context(sections))
     else:
         result = judged("leakage", lambda *_: 0.0, context=Context(sections))
         assert (result.verdict, words in result.message) == (verdict, True)

@@ -159,7 +159,7 @@ def test_answers_follow_their_prompts() -> None:
     spec = ParaphraseInvariance(
         name="p", cases=(Case(prompt="Who is it", gold="Tom", paraphrases=("Name him? ",)),)
     )
-    requests = [need.request for need in probe.needs(spec, Context())]
+    requests = [need.request for need in probe.needs(spec, probe.requests(spec, Context()))]
     assert requests == [LogProbs("Who is it", " Tom"), LogProbs("Name him? ", "Tom")]
 
 

@@ -172,13 +172,13 @@ SOURCES = {"own": (OWN, "own"), "of the sections": ((), "from a section")}
 def test_own_triples_come_before_those_of_the_sections(
     given: tuple[Preference, ...], prompt: str
 ) -> None:
-    needs = probe.needs(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
-    assert [need.request for need in needs] == [LogProbs(prompt, " yes"), LogProbs(prompt, " no")]
+    (triple,) = probe.requests(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
+    assert triple == (LogProbs(prompt, " yes"), LogProbs(prompt, " no"))
 
 
 def test_without_triples_it_is_skipped() -> None:
     with pytest.raises(Skip, match="no preference triples"):
-        probe.needs(PreferenceFlip(name="p"), Context(SECTIONS[:1]))
+        probe.requests(PreferenceFlip(name="p"), Context(SECTIONS[:1]))
 
 
 @pytest.mark.parametrize("completion", [" good", " bad"])

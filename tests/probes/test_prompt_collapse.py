@@ -9,7 +9,7 @@ import scipy.stats
 
 from sway_gate.measurements import FINETUNED, Divergence, View
 from sway_gate.probes.base import Context, Reading
-from sway_gate.probes.prompt_collapse import _lines, margins, needs
+from sway_gate.probes.prompt_collapse import Found, _lines, bounds, requests
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import PromptCollapse
 from tests.helpers.judged import judged
@@ -191,8 +191,8 @@ def test_requests_are_those_of_each_prompt_behind_each_length() -> None:
     spec = PromptCollapse(
         name="p", prompts=("a", "b"), context_lengths=(0, 9), divergence="kl", positions=2
     )
-    found = [need.request for need in needs(spec, Context(chat_template="on"))]
-    assert found == [Divergence(p, "kl", 2, context=n, chat=True) for p in "ab" for n in (0, 9)]
+    found = requests(spec, Context(chat_template="on")).by_prompt
+    assert found == [[Divergence(p, "kl", 2, context=n, chat=True) for n in (0, 9)] for p in "ab"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,14 @@ def test_at_the_limit_one_in_twenty_passes(prompts: int) -> None:
     for _ in range(draws):
         log_d = -1 - 1000 * math.log(2) / 512 * x + 0.2 * rng.standard_normal((prompts, len(x)))
         slopes, errors = _lines(list(LENGTHS), np.exp(log_d))
-        details = {"residual_error": float(errors[0]), "context_lengths": list(LENGTHS)}
+        details = Found(
+            context_lengths=list(LENGTHS),
+            curve=list(log_d[0]),
+            half_life_tokens=None,
+            half_life_ci_95=[],
+            residual_error=float(errors[0]),
+            prompts=[],
+        )
         reading = Reading(float(slopes.mean()), slopes, details)
-        passed += margins(spec, reading)[0].z > 1.6449
+        passed += bounds(spec, reading)[0].test.z > 1.6449
     assert passed / draws == pytest.approx(0.05, abs=0.016)

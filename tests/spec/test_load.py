@@ -16,7 +16,7 @@ from sway_gate.errors import SpecError
 from sway_gate.spec import yaml_reader
 from sway_gate.spec.json_schema import json_schema
 from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
-from sway_gate.spec.probes import KINDS, Kind
+from sway_gate.spec.probes import KINDS, KindName
 from sway_gate.spec.schema import Pair, Preference, section_id
 from tests.helpers import ROOT
 from tests.helpers.property import HealthCheck, given, settings, st
@@ -211,7 +211,7 @@ def test_defaults_of_each_kind(kind):
 
 
 def test_every_kind_is_built():
-    assert set(KINDS) == set(get_args(Kind))
+    assert set(KINDS) == set(get_args(KindName))
     assert all(cls(name="p").kind == kind for kind, cls in KINDS.items())
 
 

@@ -1,10 +1,9 @@
-"""calibration_drift and external_perplexity: non-inferiority over items."""
+"""calibration_drift: non-inferiority over items, by two margins."""
 
-import numpy as np
 import pytest
 
 from sway_gate.spec.probes import Item
-from tests.helpers.judged import judged
+from tests.helpers.judged import judged, spread
 
 ITEMS = tuple(Item(f"q{i}", f" a{i}") for i in range(100))
 
@@ -15,11 +14,6 @@ def drift(deltas: list[float], **fields: object):  # type: ignore[no-untyped-def
         return [-3.0 + change] * 2
 
     return judged("calibration_drift", answer, items=ITEMS[: len(deltas)], **fields)
-
-
-def spread(mean: float, sd: float, n: int) -> list[float]:
-    noise = np.random.default_rng(0).standard_normal(n)
-    return list(mean + sd * (noise - noise.mean()) / noise.std(ddof=1))
 
 
 DRIFT = {
@@ -47,39 +41,3 @@ def test_drift_names_the_worst_items() -> None:
 
 def test_items_limit_takes_the_first() -> None:
     assert drift([0.0] * 60, items_limit=20).details["items"] == 20
-
-
-def perplexity(mean: float, sd: float, n: int = 8):  # type: ignore[no-untyped-def]
-    deltas = iter(spread(mean, sd, n))
-    kept: dict[object, float] = {}
-
-    def answer(view, request):  # type: ignore[no-untyped-def]
-        if view.source != "finetuned":
-            return [-3.0] * 4
-        kept.setdefault(request, next(deltas, 0.0))
-        return [-3.0 + kept[request]] * 4
-
-    return judged("external_perplexity", answer, max_chunks=n, chunk_chars=200)
-
-
-PERPLEXITY = {
-    "untouched": (0.0, 0.0, "pass"),
-    "healthy": (-0.03, 0.03, "pass"),
-    "inside, uncertain": (-0.07, 0.2, "warn"),
-    "worse": (-0.2, 0.05, "fail"),
-    "better": (0.1, 0.05, "pass"),
-}
-
-
-@pytest.mark.parametrize(("mean", "sd", "verdict"), PERPLEXITY.values(), ids=PERPLEXITY)
-def test_external_perplexity(mean: float, sd: float, verdict: str) -> None:
-    result = perplexity(mean, sd)
-    assert result.verdict == verdict, result.message
-    assert result.raw == pytest.approx(mean, abs=1e-9)
-
-
-def test_harms_report_their_place_among_the_nulls() -> None:
-    result = perplexity(-0.2, 0.05)
-    assert result.null_z is not None
-    assert result.null_z < -3
-    assert result.n_null == 8
