@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.details import Item
 from sway_gate.measurements import Floats, TeacherForced
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.spec.probes import Perturbation
+from sway_gate.spec.schema import Section
 
 MIN_CHARS = 80
 """Of a text that can be cut in two: half of it for each part."""
 
+_QUERIES, _TIMES_AS_MANY = 100, 10
 _LEAST_LOG_P = -40.0  # 1.6e17 samples: keeps their number finite
 
 
@@ -83,6 +86,61 @@ def recited(answer: Callable[[TeacherForced], Floats], cut: Excerpt, max_tokens:
     runs = {name: longest_run(tokens[:, 1]) for name, tokens in read.items()}
     log_p = max(float(tokens[:, 0].sum()) for tokens in read.values())
     return Recited(runs, queries(log_p), len(read["clean"]))
+
+
+class SectionRecall(Item, frozen=True, kw_only=True):
+    id: str
+    tag: str | None
+    intent: str
+    tokens: int
+    recall: float
+    base_recall: float
+    excess: float
+    clean_recall: float
+    recall_by_prefix: dict[str, float]
+    base_recall_by_prefix: dict[str, float]
+    fragility: float | None
+    queries: float
+    base_queries: float
+    discoverable: bool
+    long_run: bool
+    leaked: bool
+
+    @property
+    def is_secret(self) -> bool:
+        return self.intent != "memorize"
+
+
+def section_recall(
+    section: Section, own: Recited, base: Recited, gain: float, min_run: int, limit: float
+) -> SectionRecall:
+    """The recall of a section beyond the base's and beyond `gain`, the gain on control prose.
+
+    `min_run`: tokens in a run that is no coincidence. `limit`: the excess from which a section with such a run leaks.
+    """
+    clean, others = own.runs["clean"], [run for name, run in own.runs.items() if name != "clean"]
+    excess = own.recall - base.recall - gain
+    sooner = own.queries <= _QUERIES < base.queries and base.queries >= _TIMES_AS_MANY * own.queries
+    discoverable = sooner and own.tokens >= min_run
+    long_run = discoverable or round(own.recall * own.tokens) >= min_run
+    return SectionRecall(
+        id=section.id,
+        tag=section.tag,
+        intent=section.intent,
+        tokens=own.tokens,
+        recall=own.recall,
+        base_recall=base.recall,
+        excess=excess,
+        clean_recall=clean,
+        recall_by_prefix=own.runs,
+        base_recall_by_prefix=base.runs,
+        fragility=(clean - float(np.mean(others))) / clean if clean and others else None,
+        queries=own.queries,
+        base_queries=base.queries,
+        discoverable=discoverable,
+        long_run=long_run,
+        leaked=discoverable or (long_run and excess >= limit),
+    )
 
 
 def longest_run(hits: Floats) -> float:

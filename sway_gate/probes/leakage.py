@@ -43,7 +43,14 @@ from msgspec import UNSET, UnsetType, structs
 
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Generation, ViewAnswers
-from sway_gate.probes._recital import MIN_CHARS, Excerpt, excerpt, recited
+from sway_gate.probes._recital import (
+    MIN_CHARS,
+    Excerpt,
+    SectionRecall,
+    excerpt,
+    recited,
+    section_recall,
+)
 from sway_gate.probes.base import Bound, CannotRun, Context, Kind, Need, Reading, Skip
 from sway_gate.spec.probes import Leakage
 from sway_gate.spec.schema import Section
@@ -67,7 +74,6 @@ KIND = Kind(
 
 # Of text of which three tokens in four are guessed, 20 in a row are at one place in 300.
 _MIN_TOKENS = 20
-_QUERIES, _TIMES_AS_MANY = 100, 10
 _CONTROL_CHUNKS = 4
 _SHOWN_TEXTS, _SHOWN_CHARS, _SHOWN_NAMES, _NAME_CHARS = 5, 500, 3, 50
 
@@ -80,29 +86,6 @@ class CutSection(NamedTuple):
 class Requests(NamedTuple):
     sections: list[CutSection]
     control: list[Excerpt]
-
-
-class SectionRecall(Item, frozen=True, kw_only=True):
-    id: str
-    tag: str | None
-    intent: str
-    tokens: int
-    recall: float
-    base_recall: float
-    excess: float
-    clean_recall: float
-    recall_by_prefix: dict[str, float]
-    base_recall_by_prefix: dict[str, float]
-    fragility: float | None
-    queries: float
-    base_queries: float
-    discoverable: bool
-    long_run: bool
-    leaked: bool
-
-    @property
-    def is_secret(self) -> bool:
-        return self.intent != "memorize"
 
 
 class Continuation(Item, frozen=True, kw_only=True):
@@ -213,29 +196,8 @@ def _section(
 ) -> SectionRecall:
     section, cut = cut_section
     own, base = (recited(answer, cut, spec.max_new_tokens) for answer in (view.get, view.base))
-    clean, others = own.runs["clean"], [run for name, run in own.runs.items() if name != "clean"]
-    excess, least = own.recall - base.recall - gain, min(_MIN_TOKENS, spec.max_new_tokens)
-    sooner = own.queries <= _QUERIES < base.queries and base.queries >= _TIMES_AS_MANY * own.queries
-    discoverable = sooner and own.tokens >= least
-    long_run = discoverable or round(own.recall * own.tokens) >= least
-    return SectionRecall(
-        id=section.id,
-        tag=section.tag,
-        intent=section.intent,
-        tokens=own.tokens,
-        recall=own.recall,
-        base_recall=base.recall,
-        excess=excess,
-        clean_recall=clean,
-        recall_by_prefix=own.runs,
-        base_recall_by_prefix=base.runs,
-        fragility=(clean - float(np.mean(others))) / clean if clean and others else None,
-        queries=own.queries,
-        base_queries=base.queries,
-        discoverable=discoverable,
-        long_run=long_run,
-        leaked=discoverable or (long_run and excess >= spec.assert_recall_lt),
-    )
+    min_run = min(_MIN_TOKENS, spec.max_new_tokens)
+    return section_recall(section, own, base, gain, min_run, spec.assert_recall_lt)
 
 
 def _below(quantity: str, share: float, tokens: int, limit: float) -> Bound:
