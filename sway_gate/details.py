@@ -1,7 +1,7 @@
 """The shapes of a probe's details that other code than the probe itself reads.
 
-A probe describes its details in structs, and a result contains them as JSON. `read` gives the struct back: from a new
-result, from the cache and from the report of another version alike.
+A probe describes its details in structs, and a result contains them as JSON. `read` returns the
+struct again: from a new result, from the cache or from the report of another version.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SectionLift(Item, frozen=True, kw_only=True):
-    """The relative lifts of one section. The judge adds the last three fields if there are null adapters."""
+    """Relative lifts of one section. The judge adds the last three fields if there are nulls."""
 
     id: str = ""
     tag: str | None = None
@@ -91,7 +91,7 @@ Shape = TypeVar("Shape", bound=Details)
 
 
 def read(details: Mapping[str, Any], shape: type[Shape]) -> Shape | None:
-    """The details as `shape`; keys that it does not have are ignored. None if they are not of this shape."""
+    """The details as `shape`, without keys that it does not have. None if they do not fit it."""
     try:
         return msgspec.convert(details, shape)
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The package's layout: imports go strictly down, there is no circle, and light commands stay light."""
+"""The layout: imports go strictly down, without circles, and light commands load little."""
 
 import ast
 import os
@@ -56,7 +56,7 @@ TREES = {
 
 
 def imports(name: str) -> Iterator[str]:
-    """Every module that `name` imports, also inside functions and for type checkers alone."""
+    """Every module that `name` imports, also inside functions and for type checkers only."""
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -112,7 +112,7 @@ def test_only_the_registry_of_probes_names_modules_in_strings():
 
 
 def kinds_elsewhere() -> Iterator[str]:
-    """Where a kind of probe is named by its string or by its struct, outside of what may know kinds."""
+    """Lines outside a kind's own files that name it by its string or its struct."""
     structs = {cls.__name__: kind for kind, cls in KINDS.items()}
     for name, tree in TREES.items():
         if name == "sway_gate.spec.probes" or folder(f"{name}.") == "suites":
@@ -155,7 +155,10 @@ def test_only_backends_import_models():
 
 def loaded(*argv: str, cwd: Path) -> set[str]:
     """Top-level modules that a command has loaded when it ends."""
-    code = "import sys; from sway_gate.cli import main; main(sys.argv[1:]); print('\\n', *sys.modules, sep='\\n')"
+    code = (
+        "import sys; from sway_gate.cli import main; main(sys.argv[1:]); "
+        "print('\\n', *sys.modules, sep='\\n')"
+    )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [sys.executable, "-c", code, *argv], cwd=cwd, env=env, capture_output=True, text=True

@@ -1,7 +1,7 @@
-"""Writes docs/probes/*.md, and the tables between the marks of docs/*.md, from the sources. Run it after they changed.
+"""Write docs/probes/*.md, and the tables between the marks of docs/*.md, from the sources.
 
-A probe's page is the docstring of its module with the fields of its entry in a suite; other tables of fields are those
-of structs in sway_gate/spec.py.
+A probe's page is the docstring of its module with the fields of its entry in a suite. Other tables
+list the fields of structs in sway_gate/spec.
 """
 
 import re
@@ -16,7 +16,7 @@ from sway_gate.spec.probes import KINDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 LONGEST = 120
-"""Of a default in a table, in characters."""
+"""Maximum length of a default in a table, in characters."""
 SUITE = re.compile(r"^ {4}- name: .*\n(?: {4}.*\n?)*", re.MULTILINE)
 MARKS = re.compile(
     r"(<!-- made by tools/docs\.py: (\w+) (\w+) -->\n).*?(<!-- /made -->)", re.DOTALL
@@ -24,7 +24,7 @@ MARKS = re.compile(
 
 
 def page(kind: str) -> str:
-    """The page of a kind of probe."""
+    """The page of one kind."""
     doc = probe_docs.probe_doc(kind)
     return "\n".join(
         [
@@ -39,7 +39,8 @@ def page(kind: str) -> str:
             "",
             *_table(probe_docs.fields(kind)),
             "",
-            "[All primitives](../index.md#the-primitives) · [How to read the numbers](../reading.md)",
+            "[All primitives](../index.md#the-primitives) · "
+            "[How to read the numbers](../reading.md)",
             "",
         ]
     )
@@ -50,11 +51,11 @@ def _place(kind: str, category: str) -> str:
         return f"Category: {category}."
     about = probes.module(kind).KIND
     must = (
-        "A harm: it must stay inside its margin."
+        "A harm probe: it must stay inside its margin."
         if about.harm
-        else "An effect: it must stand above the null adapters."
+        else "An effect probe: it must exceed the null adapters."
     )
-    written = " It reads texts that the model writes, which is slow." if about.generates else ""
+    written = " It measures generated text, which is slow." if about.generates else ""
     return f"Category: {category}. {must}{written}"
 
 
@@ -89,14 +90,14 @@ _TABLES = {"primitives": _primitives, "fields": _fields}
 
 
 def filled(text: str) -> str:
-    """`text` with what its marks ask for between them."""
+    """`text` with the tables that its marks name."""
     return MARKS.sub(
         lambda mark: "\n".join([mark[1], *_TABLES[mark[2]](mark[3]), "", mark[4]]), text
     )
 
 
 def pages() -> dict[Path, str]:
-    """Every page that this tool writes or fills, with what it has to hold."""
+    """Every page that this tool writes or fills, with its content."""
     written = {DOCS / "probes" / f"{kind}.md": page(kind) for kind in KINDS}
     return written | {
         path: filled(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))

@@ -27,10 +27,10 @@ def compose(
 ) -> Composite:
     """The weighted mean of scores inside each category, then over the categories that have any.
 
-    A category with a FAIL scores 0: a failure is not averaged away by what else went well.
+    A category with a FAIL scores 0: other probes cannot compensate for a failure.
 
-    fail (1) where a probe says FAIL or the score is below `threshold`; error (3) where one says ERROR, or nothing
-    was scored; else pass (0). A FAIL is decided whatever else could not be.
+    fail (1) if a probe fails or the score is below `threshold`; error (3) if a probe ends in an
+    error or nothing has a score; otherwise pass (0). A FAIL takes precedence over an ERROR.
     """
     categories = {
         name: Category(

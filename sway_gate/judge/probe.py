@@ -1,9 +1,9 @@
-"""Readings and limits -> verdicts and the composite. Everything that turns a number into a decision is here.
+"""The verdict of one probe, from its readings and limits.
 
-An effect passes when it stands `assert_z_gte` above the null adapters and its fixed rule holds; one whose rule fails
-scores nothing, whatever its z. A harm passes when its one-sided 95 % bounds lie inside their margins, fails when its
-estimate lies outside one, and is inconclusive (WARN) in between. The gate fails closed: no probe may FAIL or ERROR,
-and something must have been scored.
+An effect probe passes if its z against the null adapters reaches `assert_z_gte` and its minimum
+effect is reached; without the minimum effect it scores 0. A harm probe passes if its one-sided 95 %
+bounds lie inside their margins, fails if an estimate lies outside its margin, and is inconclusive
+(WARN) otherwise.
 """
 
 import math
@@ -18,6 +18,7 @@ from sway_gate import stats
 from sway_gate.details import Details, Sections
 from sway_gate.measurements import FINETUNED, Answers, Fault, NoAnswer, View, ViewAnswers
 from sway_gate.probes.base import (
+    Bound,
     CannotRun,
     Context,
     Detailed,
@@ -32,22 +33,24 @@ from sway_gate.spec.schema import ProbeSpec
 
 # From here on more nulls add little power: see benchmarks/results/null_tails.md.
 FEW_NULLS = 8
-# One in twenty null adapters stands higher than the first, one in 740 higher than the second.
+# One in twenty null adapters exceeds the first, one in 740 the second.
 _SUGGESTIVE, _CERTAIN = stats.Z_95, 3.0
-# The chance that any item is said to have moved where none has (Holm 1979).
+# The probability of a false "moved" among the items of a probe (Holm 1979).
 _FAMILY_WISE = 0.05
 # Units of a mean of items that are 0 or 1.
 SHARE = "share"
+_MORE_ITEMS = "add items to this probe to decide"
 
 
 class NullViews(NamedTuple):
-    """How the calibration looks: `runs` null views at each of `multipliers` of the null variance."""
+    """The nulls of a probe: `runs` null views at each multiplier of the null variance."""
 
     runs: int
     multipliers: tuple[float, ...] = (1.0,)
 
     def views(self, multiplier: float) -> list[View]:
-        """Multiplier c multiplies the standard deviation of ΔW by √c (variance of BA is linear in rank)."""
+        """The views at variance `multiplier` c: ΔW is scaled by √c, as the variance of BA is linear
+        in the rank."""
         return [View("null", i, math.sqrt(multiplier)) for i in range(self.runs)]
 
 
@@ -93,7 +96,7 @@ class ProbeRun(NamedTuple):
 
 
 class NullComparison(NamedTuple):
-    """The fine-tuned reading compared with the nulls' readings. `z` is positive if the value is above them."""
+    """The fine-tuned reading compared with the nulls'. `z` is positive if it exceeds them."""
 
     z: float
     p: float
@@ -105,12 +108,12 @@ class NullComparison(NamedTuple):
 
 
 def judge_probe(run: ProbeRun, nulls: NullViews | None) -> ProbeResult:
-    """One probe's result; whatever keeps it from a number is an ERROR or, where that is the verdict, a FAIL."""
+    """One probe's result. Without a number it is an ERROR, or a FAIL if the adapter causes NaN."""
     spec, probe = run.spec, run.probe
     try:
         reading = run.finetuned(nulls.views(1.0) if nulls else ())
     except NoAnswer as found:
-        # A base that gives no numbers says nothing about the adapter; an adapter that gives none is broken.
+        # NaN under the base is not the adapter's fault; NaN under the adapter is a broken adapter.
         if found.fault.of == "adapter":
             return _without_reading(
                 spec, probe, Verdict.FAIL, str(found), "check the training run for divergence"
@@ -157,7 +160,7 @@ def _identity(spec: ProbeSpec, probe: Probe) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------------------------ against the nulls
+# -------------------------------------------------------------------------------- against the nulls
 
 
 def _compare(run: ProbeRun, reading: Reading[Any], nulls: NullViews) -> NullComparison:
@@ -200,10 +203,10 @@ def _item_zs(kind: Kind, reading: Reading[Any], nulls: Sequence[Reading[Any]]) -
 
 def test_statistic(reading: Reading[Any]) -> float:
     """The number that is compared with the nulls."""
-    return reading.value if reading.test_statistic is None else reading.test_statistic
+    return reading.test_statistic.value if reading.test_statistic else reading.value
 
 
-# ------------------------------------------------------------------------------------------------------- the result
+# --------------------------------------------------------------------------------------- the result
 
 
 def _facts(
@@ -255,7 +258,7 @@ def _with_item_z(found: Sections, item_z: Sequence[float]) -> Sections:
     return structs.replace(found, sections=sections)
 
 
-# ---------------------------------------------------------------------------------------------------------- effects
+# ------------------------------------------------------------------------------------------ effects
 
 
 def _effect(run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None) -> ProbeResult:
@@ -264,16 +267,21 @@ def _effect(run: ProbeRun, reading: Reading[Any], comparison: NullComparison | N
     z = comparison.z if comparison else None
     verdict, position = _position(comparison, spec.assert_z_gte)
     verdict = Verdict.FAIL if why else verdict
+    summary = probe.summary(spec, reading)
+    if comparison and reading.test_statistic:
+        name, number = reading.test_statistic
+        position = f"{position} (test statistic: {name} {number:.3g})"
     profile = rank_profile(comparison.z_by_rank, spec.assert_z_gte) if comparison else ""
     return ProbeResult(
         **_facts(run, reading, comparison),
         verdict=verdict,
-        # Without nulls an effect whose fixed rule holds scores what certainty would.
+        # Without nulls, an effect that is large enough scores like z = 3.
         score=0.0 if why else stats.score_from_z(_CERTAIN if z is None else z),
         z=z,
         effect_ok=not why,
-        message="; ".join(filter(None, [probe.summary(spec, reading), position, profile, why])),
+        message="; ".join(part for part in (summary, position, profile, why) if part),
         advice=_effect_advice(verdict, probe.KIND, comparison),
+        test_statistic=reading.test_statistic.value if reading.test_statistic else None,
     )
 
 
@@ -283,15 +291,16 @@ def _effect_advice(verdict: Verdict, kind: Kind, comparison: NullComparison | No
     if verdict is Verdict.FAIL:
         return kind.advice
     if comparison and len(comparison.values) >= FEW_NULLS:
-        return "give this probe more items to decide"
-    return f"raise null_adapter runs to {FEW_NULLS} to decide"
+        return _MORE_ITEMS
+    return f"set null_adapter runs to {FEW_NULLS} to decide"
 
 
 def _position(comparison: NullComparison | None, limit: float) -> tuple[Verdict, str]:
-    """Where an effect stands among the nulls, and what follows while its fixed rule holds.
+    """The verdict by z if the minimum effect is reached, and z as text.
 
-    Above 19 of 20 nulls and short of 3 is inconclusive: such a null is rare, such an effect too uncertain to pass.
-    A limit above 3 is an assertion of the spec's author, and is not softened.
+    A z that exceeds 19 of 20 nulls, but not the limit, is inconclusive: such a null is rare, and
+    such an effect too uncertain to pass. A limit above 3 is the author's assertion: below it, the
+    probe fails.
     """
     if comparison is None:
         return Verdict.PASS, "(no calibration)"
@@ -303,50 +312,50 @@ def _position(comparison: NullComparison | None, limit: float) -> tuple[Verdict,
     if _SUGGESTIVE <= z < limit <= _CERTAIN:
         return (
             Verdict.WARN,
-            f"{shown}: inconclusive, above {n} null adapters but short of {limit:g}σ",
+            f"{shown}: inconclusive, above {n} null adapters but below the required {limit:g}σ",
         )
     nearness = (
         "indistinguishable from"
         if abs(z) < _SUGGESTIVE
-        else f"below the {limit:g}σ asked for, against"
+        else f"below the required {limit:g}σ, compared with"
     )
     return Verdict.FAIL, f"{shown}: {nearness} {n} null adapters"
 
 
 def rank_profile(z_by_rank: Mapping[str, float], limit: float) -> str:
-    """What the z against nulls of other energy say about the adapter's rank, in one sentence; "" where none is asked.
+    """What the z against nulls of other variance show about the adapter's rank; "" without them.
 
-    Nulls of c times the variance are those of c times the rank: z falls as c grows.
+    Nulls of c times the variance are equivalent to c times the rank: z falls as c grows.
     """
     if len(z_by_rank) < 2:
         return ""
     smallest, largest = min(z_by_rank, key=float), max(z_by_rank, key=float)
     low, high = z_by_rank[smallest], z_by_rank[largest]
     if max(z_by_rank.values()) < limit:
-        return f"barely above noise at any rank: below {limit:g}σ even against nulls of {smallest} times the energy"
+        nulls = f"nulls of {smallest} times the variance"
+        return f"weak at any rank: below {limit:g}σ even against {nulls}"
     if high >= limit:
-        return f"rank-stable: still above noise of {largest} times the energy"
+        return f"rank-stable: above {limit:g}σ also against nulls of {largest} times the variance"
+    below = f"below {limit:g}σ against nulls of {largest} times the variance"
     if low >= 2 * max(high, 0.0):
-        return f"rank-saturated: noise of {largest} times the energy drowns it; consider a smaller rank"
-    return f"its margin is small: noise of {largest} times the energy hides it"
+        half = f"less than half the z of {smallest} times"
+        return f"rank-saturated: {below}, {half}; consider a smaller rank"
+    return f"rank-sensitive: {below}"
 
 
-# ------------------------------------------------------------------------------------------------------------ harms
+# -------------------------------------------------------------------------------------------- harms
 
 
 def _harm(run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None) -> ProbeResult:
-    z = min(bound.test.z for bound in run.probe.bounds(run.spec, reading))
-    verdict = Verdict.PASS if z > stats.Z_95 else Verdict.WARN if z >= 0 else Verdict.FAIL
-    place = {
-        Verdict.PASS: f"inside its margin by {z:.1f} standard errors",
-        Verdict.WARN: f"inconclusive: inside its margin by {z:.1f} standard errors, 1.6 are needed",
-        Verdict.FAIL: f"outside its margin by {-z:.1f} standard errors",
-    }[verdict]
-    advice = {
-        Verdict.PASS: "",
-        Verdict.WARN: "give this probe more items to decide",
-        Verdict.FAIL: run.probe.KIND.advice,
-    }[verdict]
+    """Judge by the bound that is closest to its margin, or farthest outside."""
+    bound = min(run.probe.bounds(run.spec, reading), key=lambda bound: bound.test.z)
+    z = bound.test.z
+    if z > stats.Z_95:
+        verdict, advice = Verdict.PASS, ""
+    elif z >= 0:
+        verdict, advice = Verdict.WARN, _MORE_ITEMS
+    else:
+        verdict, advice = Verdict.FAIL, run.probe.KIND.advice
     return ProbeResult(
         **_facts(run, reading, comparison),
         verdict=verdict,
@@ -354,6 +363,31 @@ def _harm(run: ProbeRun, reading: Reading[Any], comparison: NullComparison | Non
         z=z,
         null_z=comparison.z if comparison else None,
         effect_ok=verdict != Verdict.FAIL,
-        message=f"{run.probe.summary(run.spec, reading)}; {place}",
+        message=f"{run.probe.summary(run.spec, reading)}; {_bound_text(bound, verdict)}",
         advice=advice,
+        bound=bound.test.bound if math.isfinite(bound.test.bound) else None,
+        margin=bound.margin,
     )
+
+
+def _bound_text(bound: Bound, verdict: Verdict) -> str:
+    """The bound, or the estimate if it is outside the margin; never rounded across the margin."""
+    quantity, margin = bound.quantity, bound.margin
+    if verdict is Verdict.FAIL:
+        estimate, limit = _apart(bound.test.estimate, margin)
+        return f"{quantity}: {estimate}, outside the margin {limit}"
+    sign = "≤" if bound.is_upper else "≥"
+    value, limit = _apart(bound.test.bound, margin)
+    shown = f"{quantity} {sign} {value} (95 % bound), margin {limit}"
+    if not math.isfinite(bound.test.bound):
+        shown = f"one item gives no bound of the {quantity}, margin {limit}"
+    return shown if verdict is Verdict.PASS else f"inconclusive: {shown}"
+
+
+def _apart(value: float, margin: float) -> tuple[str, str]:
+    """Both numbers with 3 digits, or with more if they would look equal."""
+    for digits in range(3, 17):
+        shown = f"{value:.{digits}g}", f"{margin:.{digits}g}"
+        if shown[0] != shown[1]:
+            break
+    return shown

@@ -1,7 +1,7 @@
-"""The shape of a response curve: is the response to λ spread over (0, 1], or a step, a plateau, a crash?
+"""The shape of a response curve: does it rise smoothly, or with a step, a plateau or a fall?
 
-Pure numpy. A curve is `x` [n] ascending, from 0 and with the quarters up to 1 among it, and `y` [n] from 0, straight
-between its points. All measures are free of the curve's units, and do not depend on where else it was sampled.
+Pure numpy. A curve is `x` [n], ascending from 0 and including the quarters up to 1, and `y` [n]
+from 0, linear between its points. The measures have no units and do not depend on further points.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from sway_gate.measurements import Floats
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
-_WIDTH = 0.25  # of the window in which a step is looked for
+_WIDTH = 0.25  # of the window in which a step is measured
 _REACHED = 0.9
 
 
@@ -41,12 +41,12 @@ def shape(x: Floats, y: Floats) -> Shape:
 
 
 def min_overshoot(last: float, limit: float) -> float:
-    """`limit` is meant for a curve to λ = 1.25 and beyond; one whose `last` λ is nearer to 1 has less room to rise."""
+    """Required overshoot: `limit` for a `last` λ ≥ 1.25, proportionally less before it."""
     return min(limit, 1 + (limit - 1) * (last - 1) / 0.25)
 
 
 def _r_squared(x: Floats, y: Floats) -> float:
-    """Squared Pearson correlation over 0 and the quarters: the share of variance that the best line explains."""
+    """Squared Pearson correlation over 0 and the quarters: the best line's share of variance."""
     quarters = np.array([0.0, *QUARTERS])
     heights = np.interp(quarters, x, y)
     if np.ptp(heights) == 0:
@@ -55,13 +55,16 @@ def _r_squared(x: Floats, y: Floats) -> float:
 
 
 def _steepest(x: Floats, y: Floats) -> float:
-    """The largest rise inside any window of λ below 1: straight pieces have it where a window starts or ends on one."""
+    """Largest rise within a window of λ up to 1.
+
+    Between linear pieces the maximum is at a window that starts or ends at a point of the curve.
+    """
     starts = np.clip(np.concatenate([x, x - _WIDTH]), 0.0, 1.0 - _WIDTH)
     return float((np.interp(starts + _WIDTH, x, y) - np.interp(starts, x, y)).max())
 
 
 def _first_reaching(x: Floats, y: Floats, level: float) -> float:
-    """Where the curve first reaches `level`; 0 for a level of 0."""
+    """The λ at which the curve first reaches `level`; 0 for a level of 0."""
     after = int(np.argmax(y >= level))
     if after == 0:
         return 0.0

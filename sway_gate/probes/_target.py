@@ -1,4 +1,4 @@
-"""Text that an adapter is to serve, and control prose: how well does each scale λ serve them?"""
+"""Losses on a target text and on control prose at each scale λ of the adapter."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 
 _CHARS, _HELD_OUT, _SECTIONS, _PAIRS, _CONTROL = 600, 16, 6, 6, 2
-_OVERCOOKED_LAMBDA, _OVERCOOKED_NATS = 0.75, 0.05
+_OVERTRAINED_LAMBDA, _OVERTRAINED_NATS = 0.75, 0.05
 
 Texts = list[list[LogProbs]]
 """Each text as the requests that score it."""
 
 
 class Target(NamedTuple):
-    """What is scored at every λ; `source` is held_out or sections."""
+    """The texts that are scored at each λ; `source` is held_out or sections."""
 
     source: str
     texts: Texts
@@ -30,10 +30,10 @@ class Target(NamedTuple):
 
 
 def target(held_out: Sequence[str], context: Context) -> Target | None:
-    """Held-out text, else some sections, by their ids: the choice does not hang on their order. None where there is
-    neither.
+    """Held-out text, or otherwise some sections, selected by id. None if there is neither.
 
-    No preference sections: training on preferences may lower the likelihood of both answers, and rightly so.
+    Preference sections are left out: training on preferences may lower the likelihood of both
+    answers.
     """
     control = [[LogProbs("", piece)] for piece in context.control_pieces(_CHARS, _CONTROL)]
     if pieces := packaged.chunks(held_out, _CHARS, _HELD_OUT):
@@ -46,7 +46,7 @@ def target(held_out: Sequence[str], context: Context) -> Target | None:
 
 
 def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> Losses:
-    """Losses at each λ, of which one is 0 and one 1; `excess` is the loss at 1 over the loss at the best λ."""
+    """Losses at each λ, including 0 and 1; `excess` is the loss at 1 minus the lowest loss."""
     loss, control = (
         np.array([_loss(view, texts, scale) for scale in lambdas])
         for texts in (target.texts, target.control)
@@ -61,16 +61,12 @@ def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> Losses:
     )
 
 
-def overcooked(best: float, excess: float) -> str:
-    """Why the adapter does not serve its text at λ = 1, "" where it does."""
-    if best > _OVERCOOKED_LAMBDA or excess <= _OVERCOOKED_NATS:
+def overtrained(best: float, excess: float) -> str:
+    """Message if the loss on the target text is clearly lower at a smaller scale; "" otherwise."""
+    if best > _OVERTRAINED_LAMBDA or excess <= _OVERTRAINED_NATS:
         return ""
-    how = (
-        f"serves its text best at λ = {best:g}"
-        if best
-        else "serves its text worse than the base does"
-    )
-    return f"overcooked: {how}, by {excess:.2f} nats per token against λ = 1"
+    where = f"is lowest at λ = {best:g}" if best else "is higher than the base's"
+    return f"overtrained: the loss on its text {where}, by {excess:.2f} nats per token"
 
 
 def _section(section: Section, context: Context) -> list[LogProbs]:
@@ -81,7 +77,7 @@ def _section(section: Section, context: Context) -> list[LogProbs]:
 
 
 def _loss(view: ViewAnswers, texts: Texts, scale: float) -> float:
-    """Mean over texts of the nats per token."""
+    """Mean loss over texts, in nats per token."""
     return -float(
         np.mean([np.concatenate([view.get(r, scale) for r in text]).mean() for text in texts])
     )

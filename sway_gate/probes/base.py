@@ -1,16 +1,18 @@
 """What a probe is.
 
-A probe module contains the constant `KIND` and pure functions over numpy; it never sees a model, a z-score or a
-verdict:
+A probe module contains the constant `KIND` and pure functions over numpy; it never sees a model, a
+z-score or a verdict:
 
-- `requests(spec, context)` builds all requests once, in a list or named tuple of the probe's own; the other functions
-  get it as `requests`;
+- `requests(spec, context)` builds all requests once, as a list or a named tuple that the other
+  functions get;
 - `needs(spec, requests)` lists them, each with the adapter scales at which it is measured;
-- `value(spec, context, requests, view)` computes its number for one view, with the items behind it, from the answers
-  at scale 1; with `Kind.uses_null_mean` it also gets the mean of `null_items` over the other null adapters;
-- `null_requests(requests)`, optional: the part of the requests from which the value of a null view is computed;
-- `details(spec, context, requests, view)`, optional: the details that only the fine-tuned view shows;
-- `minimum_effect(spec, reading)` of an effect probe: why the change is too small or of the wrong shape, "" if neither;
+- `value(spec, context, requests, view)` computes the number of one view and its items from the
+  answers at scale 1. With `Kind.uses_null_mean` it also gets the mean over the other null adapters
+  of `null_items(spec, context, requests, view)`;
+- `null_requests(requests)`, optional: the part of the requests that `value` gets for a null view;
+- `details(spec, context, requests, view)`, optional: details of the fine-tuned view only;
+- `minimum_effect(spec, reading)` of an effect probe: why the change is too small or has the wrong
+  shape; "" if it is sufficient;
 - `bounds(spec, reading)` of a harm probe: the tests against its margins;
 - `summary(spec, reading)`: the number as text.
 """
@@ -38,29 +40,30 @@ class Kind:
     resolution: float
     """The smallest value that the probe can distinguish from zero, in `units`."""
     min_null_sd: float
-    """The standard deviation of the nulls is never taken below this value, on the scale."""
+    """Minimum standard deviation of the nulls, on the scale."""
     advice: str
     """What to do if it fails."""
     better: Literal["more", "less", "not less", "neither"]
-    """What a change of the value means between two results; "not less": less is worse, more is only a change."""
+    """Meaning of a change between two results. "not less": less is worse, more is only a change."""
     best: float | None = None
-    """A change beyond this value is neither better nor worse."""
+    """A change past this value is neither better nor worse."""
     harm: bool = False
     """A harm probe is tested against margins, an effect probe against the nulls."""
     generates: bool = False
     """Whether it reads generated text, which is slow: fewer nulls are drawn for it by default."""
     uses_null_mean: bool = False
+    """Whether `value` gets the mean of the nulls' items."""
     omits_items: bool = False
-    """Whether prompts that do not move are no items: see `details.MovedPrompts`."""
+    """Whether items are only the prompts that move: see `details.MovedPrompts`."""
     null_sd_prior: Prior | None = None
-    """What theory says about the standard deviation of the nulls."""
+    """Theoretical standard deviation of the nulls."""
 
 
 class Embedder(Protocol):
     """Sentence embeddings of given and of generated texts."""
 
     def require(self, model: str) -> None:
-        """Raises CannotRun, with the remedy, if `model` (a hub id or a folder) or its extra is not available."""
+        """Raises CannotRun if `model` (a hub id or a folder) or its extra is not available."""
 
     def embed(self, model: str, texts: Sequence[str]) -> Floats:
         """Unit vectors [texts, dimensions]."""
@@ -89,7 +92,7 @@ class Context(NamedTuple):
     embedder: Embedder | None = None
 
     def divergence(self, prompt: str, spec: DivergenceFields, context: int = 0) -> Divergence:
-        """The view's divergence from the base after `prompt`, behind `context` tokens of prose."""
+        """The view's divergence from the base after `context` tokens of prose and `prompt`."""
         chat = self._is_chat(prompt)
         return Divergence(prompt, spec.divergence, spec.positions, context, chat)
 
@@ -98,9 +101,10 @@ class Context(NamedTuple):
         return Generation(prompt, max_new_tokens, self._is_chat(prompt))
 
     def completion(self, prompt: str, answer: str, *, instruction: bool = False) -> LogProbs:
-        """`answer` after `prompt`, joined as in training text: by a space, or unchanged after a chat template.
+        """`answer` after `prompt`, joined by a space, or without one after a chat template.
 
-        `instruction`: the data mark the prompt as one, so that only its end is looked at, not its wording.
+        `instruction`: the data mark the prompt as an instruction, regardless of its wording, unless
+        it is incomplete text.
         """
         if self._is_chat(prompt) or (
             instruction and self.chat_template == "auto" and not is_open(prompt)
@@ -121,7 +125,7 @@ class Context(NamedTuple):
 
 
 class Need(NamedTuple):
-    """One request: of the fine-tuned adapter at each of `scales`, of the nulls at scale 1 or not at all."""
+    """One request of the fine-tuned adapter at each of `scales`, and of the nulls at scale 1."""
 
     request: Request
     scales: tuple[float, ...] = (1.0,)
@@ -131,20 +135,26 @@ class Need(NamedTuple):
 FoundDetails = TypeVar("FoundDetails", bound=Details)
 
 
+class TestStatistic(NamedTuple):
+    """The number that is compared with the nulls, if it is not the value."""
+
+    name: str
+    value: float
+
+
 class Reading(NamedTuple, Generic[FoundDetails]):
-    """A probe's number for one view. `items` [n]: the parts whose mean carries its uncertainty."""
+    """A probe's number for one view. `items` [n]: the parts from which its interval is computed."""
 
     value: float
     items: Floats
     details: FoundDetails
-    test_statistic: float | None = None
-    """Compared with the nulls, if that is not the value itself."""
+    test_statistic: TestStatistic | None = None
     units: str = ""
-    """Units of the value, if they are not the usual ones of the kind."""
+    """Units of the value, if they differ from the kind's."""
 
 
 class Bound(NamedTuple):
-    """A quantity of a harm probe, its test over items, and the margin that it must stay inside."""
+    """A quantity of a harm probe, its test over items, and its margin."""
 
     quantity: str
     test: Margin
@@ -154,15 +164,15 @@ class Bound(NamedTuple):
 
 
 class CannotRun(Exception):
-    """The probe cannot run on what it was given: an ERROR, one line, with the remedy."""
+    """The probe cannot run on its inputs: an ERROR of one line, with the remedy."""
 
 
 class Skip(Exception):
-    """There is nothing to measure, and the user could not know: a SKIP with its reason."""
+    """There is nothing to measure, which the user could not know: a SKIP with its reason."""
 
 
 class Probe(Protocol):
-    """The constant and the functions of a probe module; an effect has no `bounds`, a harm no `minimum_effect`."""
+    """A probe module. An effect probe has no `bounds`, a harm probe no `minimum_effect`."""
 
     KIND: Kind
 

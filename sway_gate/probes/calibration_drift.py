@@ -1,16 +1,18 @@
-"""Did training cost the model general knowledge that it had?
+"""Did training make the model forget general knowledge?
 
-For each item, a short statement with its true ending: the change of the ending's mean log-likelihood per token against
-the base, in nats. An item that loses more than `regression_nats` has regressed.
+For each item, a short statement with its true ending: the change of the ending's mean
+log-likelihood per token from the base's, in nats. An item that loses more than `regression_nats`
+has regressed.
 
-Statistic: the mean change over items. Harm: two margins must hold, each with its one-sided 95 % bound over items:
-the share of regressed items below `assert_fraction_regressed_lt` (score test; Wilson 1927) and the mean change above
-`assert_mean_delta_gte` (Student's t). z is the smaller distance to a margin, in standard errors. Outside a margin is a
-FAIL; inside, but not by 1.64 standard errors, is inconclusive: more items decide.
+Statistic: the mean change over items. Harm probe with two margins, each tested with its one-sided
+95 % bound over items: the share of regressed items must stay below `assert_fraction_regressed_lt`
+(score test; Wilson 1927), and the mean change above `assert_mean_delta_gte` (Student's t). z is the
+smaller distance to a margin, in standard errors. An estimate outside its margin is a FAIL. A bound
+outside its margin is inconclusive; more items decide.
 
-Items are the packaged set (`pack`, 195 of them) or `items` of your own as [prompt, ending]; of either the first
-`items_limit`, where that is given. It cannot tell what the model never knew: an item that the base itself finds
-unlikely has little to lose.
+Items are the packaged set (`pack`, 195 items) or your own `items` as [prompt, ending];
+`items_limit` keeps only the first ones. It does not show what the model never knew: an item that is
+unlikely under the base has little to lose.
 
 - passes: 1 of 160 items lost more than 1 nats per token; mean change -0.040
 - fails: 61 of 160 items lost more than 1 nats per token; mean change -1.200
@@ -39,7 +41,10 @@ KIND = Kind(
     better="more",
     best=0.0,
     harm=True,
-    advice="mix general text into the training data, or lower the learning rate or the number of steps",
+    advice=(
+        "mix general text into the training data, or reduce the learning rate or the number of "
+        "steps"
+    ),
 )
 
 _SHOWN = 5
@@ -92,6 +97,6 @@ def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> tuple[Bound, ...]
 
 def summary(spec: CalibrationDrift, reading: Reading[Found]) -> str:
     return (
-        f"{reading.details.regressed} of {len(reading.items)} items lost more than {spec.regression_nats:g} nats "
-        f"per token; mean change {reading.value:+.3f}"
+        f"{reading.details.regressed} of {len(reading.items)} items lost more than "
+        f"{spec.regression_nats:g} nats per token; mean change {reading.value:+.3f}"
     )

@@ -1,17 +1,19 @@
-"""Did training cost the model fluency on prose that has nothing to do with it?
+"""Did training reduce the model's fluency on prose that is unrelated to the training data?
 
-For each chunk of packaged public-domain prose (`corpus`: novels, essays, science, law, letters, …): the change of the
-mean log-likelihood per token against the base, in nats; its negative is the change of log perplexity.
+For each chunk of packaged public-domain prose (`corpus`: novels, essays, science, law, letters, …):
+the change of the mean log-likelihood per token from the base's, in nats. Its negative is the change
+of the log perplexity.
 
-Statistic: the mean change over chunks. Harm: the one-sided 95 % bound of the mean (Student's t over chunks) must stay
-above `assert_mean_delta_gte`; z is the distance to that margin in standard errors. Outside the margin is a FAIL;
-inside, but not by 1.64 standard errors, is inconclusive: more chunks decide.
+Statistic: the mean change over chunks. Harm probe: the one-sided 95 % bound of the mean (Student's
+t over chunks) must stay above the margin `assert_mean_delta_gte`; z is the distance to the margin
+in standard errors. A mean outside the margin is a FAIL. A mean inside the margin with a bound
+outside is inconclusive; more chunks decide.
 
-`chunk_chars` and `max_chunks` set how much is read; chunks are taken over the registers in turn. It cannot tell which
-knowledge suffered: that is calibration_drift's. The prose is English, and nothing else is read.
+`chunk_chars` and `max_chunks` set the amount of text; chunks are taken from the registers in turn.
+It does not show which knowledge was lost: calibration_drift shows that. The prose is English.
 
 - passes: mean change -0.020 nats per token over 16 chunks of general prose
-- fails: mean change -0.400 nats per token: perplexity up by half
+- fails: mean change -0.400 nats per token: the perplexity rises by half
 
 In a suite; `assert_z_gte` is accepted and has no effect, the margin decides:
 
@@ -37,7 +39,10 @@ KIND = Kind(
     better="more",
     best=0.0,
     harm=True,
-    advice="mix general text into the training data, or lower the learning rate or the number of steps",
+    advice=(
+        "mix general text into the training data, or reduce the learning rate or the number of "
+        "steps"
+    ),
 )
 
 
@@ -69,4 +74,5 @@ def bounds(spec: ExternalPerplexity, reading: Reading[Found]) -> tuple[Bound, ..
 
 
 def summary(spec: ExternalPerplexity, reading: Reading[Found]) -> str:
-    return f"mean change {reading.value:+.3f} nats per token over {len(reading.items)} chunks of general prose"
+    count = len(reading.items)
+    return f"mean change {reading.value:+.3f} nats per token over {count} chunks of general prose"

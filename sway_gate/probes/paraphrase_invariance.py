@@ -1,23 +1,26 @@
-"""Does the model know the answer however it is asked, or only after the very words of training?
+"""Does the model know the answer to a paraphrased prompt, or only to the wording used in training?
 
-For each of the `cases`, with log p the mean log-likelihood per token of the gold answer after a prompt:
+For each of the `cases`, with log p the mean log-likelihood per token of the gold answer after a
+prompt:
 
     verbatim lift   = log p(view) - log p(base), after the prompt itself
     paraphrase lift = the same, mean over its paraphrases
     ratio           = mean paraphrase lift / mean verbatim lift, over all cases
 
-Lifts are in nats per token. Where the mean verbatim lift is not above .02 there is nothing to divide by, and no ratio.
-`intent` says what training was for; all of them ask for a verbatim lift ≥ `min_verbatim_lift`:
+Lifts are in nats per token. The ratio is defined only if the mean verbatim lift is above .02.
+`intent` states the purpose of training; each requires a verbatim lift ≥ `min_verbatim_lift`:
 
-- generalize: ratio ≥ `min_generalization_ratio`; the paraphrase lift is put against the nulls
-- memorize: ratio ≤ `max_generalization_ratio_if_memorize`; the verbatim lift is put against the nulls
-- both: as generalize, with the smaller of the two lifts against the nulls
+- generalize: ratio ≥ `min_generalization_ratio`; the paraphrase lift is compared with the nulls
+- memorize: ratio ≤ `max_generalization_ratio_if_memorize`; the verbatim lift is compared with the
+  nulls
+- both: like generalize, but the smaller of the two lifts is compared with the nulls
 
-Passes when z ≥ `assert_z_gte` and the rule of the intent holds. A paraphrase that repeats its prompt is left out.
-It cannot tell an answer that was learned from one that is now said to everything: delta_kl on other prompts shows that.
+Passes if z ≥ `assert_z_gte` and the rule of the intent holds. A paraphrase that repeats its prompt
+is left out. It does not distinguish a learned answer from an answer that the model gives to every
+prompt: delta_kl on other prompts shows that.
 
 - passes: lift +0.820 nats per token verbatim, +0.610 paraphrased, ratio 0.74 over 8 cases
-- fails: lift +1.400 verbatim, +0.120 paraphrased, ratio 0.09: learned by rote
+- fails: lift +1.400 verbatim, +0.120 paraphrased, ratio 0.09: memorized wording
 
 In a suite:
 
@@ -38,7 +41,7 @@ import numpy as np
 from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import lift
-from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, require
+from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, TestStatistic, require
 from sway_gate.spec.probes import Case, ParaphraseInvariance
 
 KIND = Kind(
@@ -48,10 +51,10 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
-    advice="train on more ways to ask for the same answer, for fewer epochs; see the weakest cases",
+    advice="train on more paraphrases, for fewer epochs; see the weakest cases",
 )
 
-# Below this lift the ratio is one of two small numbers, and says nothing.
+# Below this lift the ratio of two small numbers is not informative.
 _NO_LIFT = 0.02
 _SHOWN, _SHOWN_CHARS = 20, 200
 
@@ -116,19 +119,25 @@ def value(
         ratio=p / v if v > _NO_LIFT else None,
         weakest=weakest,
     )
-    return Reading(float(items.mean()), items, found, min(v, p) if spec.intent == "both" else None)
+    smaller = TestStatistic("smaller mean lift", min(v, p)) if spec.intent == "both" else None
+    return Reading(float(items.mean()), items, found, smaller)
 
 
 def minimum_effect(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
     verbatim, ratio = reading.details.verbatim_lift, reading.details.ratio
     if verbatim < spec.min_verbatim_lift:
-        return f"verbatim lift {verbatim:.3g} nats per token is below {spec.min_verbatim_lift:g}"
+        required = f"{spec.min_verbatim_lift:g}"
+        return f"verbatim lift {verbatim:.3g} nats per token is below the required {required}"
     if ratio is None:
-        return f"verbatim lift {verbatim:.2g} nats per token is too small for a ratio; {_NO_LIFT:g} is needed"
-    if spec.intent == "memorize" and ratio > spec.max_generalization_ratio_if_memorize:
-        return f"ratio {ratio:.3g} is above {spec.max_generalization_ratio_if_memorize:g}: more than the wording is known"
-    if spec.intent != "memorize" and ratio < spec.min_generalization_ratio:
-        return f"ratio {ratio:.3g} is below {spec.min_generalization_ratio:g}: learned by rote"
+        return (
+            f"verbatim lift {verbatim:.2g} nats per token is too small for a ratio; "
+            f"required {_NO_LIFT:g}"
+        )
+    low, high = spec.min_generalization_ratio, spec.max_generalization_ratio_if_memorize
+    if spec.intent == "memorize" and ratio > high:
+        return f"ratio {ratio:.3g} is above {high:g}: the model knows more than the wording"
+    if spec.intent != "memorize" and ratio < low:
+        return f"ratio {ratio:.3g} is below the required {low:g}: memorized wording"
     return ""
 
 
@@ -136,8 +145,8 @@ def summary(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
     found = reading.details
     ratio = "" if found.ratio is None else f", ratio {found.ratio:.2f}"
     return (
-        f"lift {found.verbatim_lift:+.3f} nats per token verbatim, {found.paraphrase_lift:+.3f} paraphrased"
-        f"{ratio} over {found.cases} cases (intent: {spec.intent})"
+        f"lift {found.verbatim_lift:+.3f} nats per token verbatim, {found.paraphrase_lift:+.3f} "
+        f"paraphrased{ratio} over {found.cases} cases (intent: {spec.intent})"
     )
 
 
@@ -145,6 +154,6 @@ def _paraphrases(case: Case, number: int) -> list[str]:
     others = [text for text in case.paraphrases if text.strip() != case.prompt.strip()]
     if not others:
         raise CannotRun(
-            f"cases[{number}].paraphrases repeat the prompt; ask in other words or remove the case"
+            f"cases[{number}].paraphrases repeat the prompt; add other wordings or remove the case"
         )
     return others

@@ -1,20 +1,23 @@
 """Did training teach the preferences: is the chosen answer now more likely than the rejected one?
 
-For each triple of a prompt, a chosen and a rejected answer, in nats per token (length-normalised, so that a longer
-answer is not less likely for its length; as in SimPO, Meng et al. 2024):
+For each triple of a prompt, a chosen and a rejected answer, in nats per token (normalized by
+length, so that a longer answer is not less likely because of its length; as in SimPO, Meng et al.
+2024):
 
     margin = mean log p(chosen | prompt) - mean log p(rejected | prompt)
     gain   = margin(view) - margin(base)
 
-The base is wrong on a triple when its margin is below 0; such a triple is flipped when the view's is above 0.
-With at least `min_triples_for_decision` base-wrong triples the value is the share of them that was flipped, and at
-least `assert_flip_rate_gte` is asked for. With fewer, a share would say little: the value is the mean gain over all
-triples. The mean gain is what is put against the nulls, in either case, and it must be at least .02 nats per token.
+The base is wrong on a triple if its margin is below 0; the triple is flipped if the view's margin
+is above 0. Statistic: with at least `min_triples_for_decision` base-wrong triples, the share of
+them that is flipped, which must be at least `assert_flip_rate_gte`. With fewer, a share is not
+informative, and the statistic is the mean gain over all triples. Test statistic in both cases: the
+mean gain, which must also be at least .02 nats per token.
 
-Passes when z ≥ `assert_z_gte`, these rules hold, and of the triples that the base had right (where there are
-`min_triples_for_decision`) at least half still are. It cannot tell whether the model would write the chosen answer.
+Passes if z ≥ `assert_z_gte`, these rules hold, and at least half of the triples on which the base
+was right are still right (if there are `min_triples_for_decision` of them). It does not show
+whether the model would generate the chosen answer.
 
-- `triples:`, or else the preference sections of the spec; skipped where there are none
+- `triples:`, or otherwise the preference sections of the spec; skipped if there are none
 - passes: 9 of 10 base-wrong triples flipped; mean margin gain +0.410 nats per token over 14 triples
 - fails: 2 of 10 flipped, mean gain +0.050: the wording moved, the preference did not
 
@@ -35,7 +38,7 @@ import numpy as np
 from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import per_token
-from sway_gate.probes.base import Context, Kind, Need, Reading, Skip
+from sway_gate.probes.base import Context, Kind, Need, Reading, Skip, TestStatistic
 from sway_gate.spec.probes import PreferenceFlip
 from sway_gate.spec.schema import Preference
 
@@ -46,7 +49,10 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
-    advice="train longer on preferences, or check that chosen and rejected are not swapped; see the triples",
+    advice=(
+        "train longer on preferences, or check that chosen and rejected are not swapped; see the "
+        "triples"
+    ),
 )
 
 # Nats per token: 2 % of likelihood.
@@ -118,18 +124,20 @@ def value(
     if not by_flips:
         return Reading(gain, gains, found, units="nats/token")
     flips = right[wrong].astype(np.float64)
-    return Reading(float(flips.mean()), flips, found, gain)
+    return Reading(float(flips.mean()), flips, found, TestStatistic("mean gain", gain))
 
 
 def minimum_effect(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     found = reading.details
     if found.judged == "flip rate" and reading.value < spec.assert_flip_rate_gte:
-        return f"{reading.value:.1%} flipped is below {spec.assert_flip_rate_gte:.1%}"
+        return f"{reading.value:.1%} flipped is below the required {spec.assert_flip_rate_gte:.1%}"
     if found.mean_gain_nats < _MIN_GAIN:
-        return f"mean gain {found.mean_gain_nats:.2g} nats per token is below {_MIN_GAIN:g}"
+        gain = f"{found.mean_gain_nats:.2g} nats per token"
+        return f"mean gain {gain} is below the required {_MIN_GAIN:g}"
     base_right = found.triples - found.base_wrong
     if base_right >= spec.min_triples_for_decision and found.kept < _KEPT * base_right:
-        return f"only {found.kept} of the {base_right} triples that the base had right still are"
+        kept = f"only {found.kept} of the {base_right} triples"
+        return f"{kept} on which the base was right are still right"
     return ""
 
 
@@ -140,8 +148,8 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     )
     if found.judged == "flip rate":
         return f"{found.flipped} of {found.base_wrong} base-wrong triples flipped; {gain}"
-    fewer = f"judged by the gain, as the base has {found.base_wrong} wrong"
-    return f"{gain}; {fewer}, fewer than {spec.min_triples_for_decision}"
+    fewer = f"{found.base_wrong}, fewer than {spec.min_triples_for_decision}"
+    return f"{gain}; judged by the gain, because the base is wrong on {fewer}"
 
 
 def _preferences(spec: PreferenceFlip, context: Context) -> list[Preference]:
@@ -149,10 +157,10 @@ def _preferences(spec: PreferenceFlip, context: Context) -> list[Preference]:
     of_sections = [pair for pair in pairs if isinstance(pair, Preference)]
     if triples := list(spec.triples) or of_sections:
         return triples
-    raise Skip("no preference triples: give `triples:`, or sections of kind preference")
+    raise Skip("no preference triples; add `triples:` or sections of kind preference")
 
 
 def _margins(view: ViewAnswers, triple: Triple) -> tuple[float, float]:
-    """The margin of the base and of this view."""
+    """The margins of the base and of this view, in nats per token."""
     chosen, rejected = per_token(view, triple.chosen), per_token(view, triple.rejected)
     return chosen.base - rejected.base, chosen.view - rejected.view

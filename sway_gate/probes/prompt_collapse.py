@@ -1,23 +1,26 @@
-"""Does what training taught survive when other text stands in front of the prompt?
+"""Does the effect of training survive if other text precedes the prompt?
 
-The `divergence` D of the next-token distributions from the base's (as in delta_kl: along the base's greedy answer to
-the bare prompt, at `positions` places) is read behind each of `context_lengths` tokens of neutral prose, for each of
-the `prompts`. For each prompt, the least-squares slope of ln D over the length, per 1000 tokens; D below 1e-5 counts
-as that.
+The `divergence` D of the next-token distributions from the base's (as in delta_kl: along the base's
+greedy answer to the prompt without context, at `positions` token positions) is measured after each
+of `context_lengths` tokens of neutral prose, for each of the `prompts`. For each prompt the probe
+fits a line to ln D over the length by least squares and takes its slope, per 1000 tokens; D below
+1e-5 counts as 1e-5.
 
-Statistic: the mean slope over the prompts that move at all (D ≥ 1e-4 with the least context); without decay it is 0 or
-more. Harm: the mean slope must stay above that of `assert_half_life_tokens` H, -1000 ln 2 / H, with its one-sided 95 %
-bound over prompts (Student's t; of a single prompt over its lengths, from the residual of the line). The half-life is
-1000 ln 2 / -slope, with a 95 % interval over prompts; one of more than a million tokens is no decay.
+Statistic: the mean slope over the prompts that move (D ≥ 1e-4 with the shortest context); without
+decay it is 0 or more. Harm probe: the mean slope must stay above the margin, the slope of the
+half-life H = `assert_half_life_tokens`, -1000 ln 2 / H, with its one-sided 95 % bound over prompts
+(Student's t; for a single prompt over its lengths, from the residual of the line). The half-life is
+1000 ln 2 / -slope, with a 95 % interval over prompts; above a million tokens it counts as no decay.
 
-Skipped where there is nothing to collapse: a mean D below 1e-4 with the least context. Lengths that the model's context
-does not hold are lowered to 128 tokens less than it. It cannot tell decay that is wanted, where the text in front is
-about something else, from decay that is not.
+Skipped if there is no effect to lose: a mean D below 1e-4 with the shortest context. Lengths that
+exceed the model's context are reduced to 128 tokens less than it. It does not distinguish wanted
+decay, after text about another subject, from unwanted decay.
 
-- passes: half-life 930 tokens [640, 1704]; mean JS 0.21 nats behind 0 tokens, 0.1 behind 1024
-- fails: half-life 120 tokens [90, 180]; mean JS 0.21 nats behind 0 tokens, 0.0006 behind 1024
+- passes: half-life 930 tokens [640, 1704]; mean JS 0.21 nats after 0 context tokens, 0.1 after 1024
+- fails: half-life 120 tokens [90, 180]; mean JS 0.21 nats after 0 context tokens, 0.0006 after 1024
 
-In a suite; `assert_z_gte` (its margin decides), `legacy_stuffing` and `top_k` are accepted and have no effect:
+In a suite; `assert_z_gte` (the margin decides), `legacy_stuffing` and `top_k` are accepted and have
+no effect:
 
     - name: holds
       kind: prompt_collapse
@@ -49,7 +52,9 @@ KIND = Kind(
     best=0.0,
     harm=True,
     omits_items=True,
-    advice="train with other text in front of the prompts: behind a context the model falls back to its base",
+    advice=(
+        "train with other text before the prompts: after a context the model falls back to the base"
+    ),
 )
 
 _LEAST, _NOTHING = 1e-5, 1e-4
@@ -98,7 +103,7 @@ def details(spec: PromptCollapse, context: Context, requests: Requests, view: Vi
     bare = float(means[:, 0].mean())
     if bare < _NOTHING:
         raise Skip(
-            f"nothing to collapse: mean divergence {bare:.1g} nats behind {lengths[0]} tokens"
+            f"no effect to lose: mean divergence {bare:.1g} nats after {lengths[0]} context tokens"
         )
     slopes, errors = _lines(lengths, means)
     counts = _counts(means)
@@ -126,8 +131,8 @@ def bounds(spec: PromptCollapse, reading: Reading[Found]) -> tuple[Bound, ...]:
 def summary(spec: PromptCollapse, reading: Reading[Found]) -> str:
     found = reading.details
     first, last = found.context_lengths[0], found.context_lengths[-1]
-    held = f"mean {spec.divergence.upper()} {found.curve[0]:.2g} nats behind {first} tokens"
-    return f"{_decay(found)}; {held}, {found.curve[-1]:.2g} behind {last}"
+    start = f"mean {spec.divergence.upper()} {found.curve[0]:.2g} nats after {first} context tokens"
+    return f"{_decay(found)}; {start}, {found.curve[-1]:.2g} after {last}"
 
 
 def _lengths(spec: PromptCollapse, context: Context) -> list[int]:
@@ -136,8 +141,8 @@ def _lengths(spec: PromptCollapse, context: Context) -> list[int]:
     lengths = sorted({int(min(length, room)) for length in spec.context_lengths})
     if len(lengths) < 2:
         raise CannotRun(
-            f"the model's context of {context.max_tokens} tokens holds no two of context_lengths beside a prompt; "
-            "give shorter ones or remove the probe"
+            f"the model's context of {context.max_tokens} tokens has no room for two of "
+            "context_lengths and a prompt; use shorter lengths or remove the probe"
         )
     return lengths
 
@@ -148,13 +153,13 @@ def _means(requests: Requests, view: ViewAnswers) -> Floats:
 
 
 def _counts(means: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """The prompts whose slope counts: those that move at all, or all if none does, as after a null."""
+    """The prompts that are items: those that move, or all if none moves, as with nulls."""
     moved = means[:, 0] >= _NOTHING
     return moved if moved.any() else np.ones_like(moved)
 
 
 def _lines(lengths: list[int], means: Floats) -> tuple[Floats, Floats]:
-    """Slope of ln D [prompts, lengths] per 1000 tokens, and its standard error from the residual; both [prompts]."""
+    """Slope of ln D [prompts, lengths] per 1000 tokens and its standard error; both [prompts]."""
     x = np.array(lengths) / 1000
     x -= x.mean()
     y = np.log(np.maximum(means, _LEAST))
@@ -165,9 +170,9 @@ def _lines(lengths: list[int], means: Floats) -> tuple[Floats, Floats]:
 
 
 def _line_above(reading: Reading[Found], margin: float) -> Margin:
-    """The t test of one line's slope, with two degrees of freedom less than it has points.
+    """The t test of one line's slope, on two degrees of freedom less than the number of points.
 
-    Two points leave no residual to judge by: they can show a fall, and cannot rule one out.
+    Two points leave no residual: they can show a fall, but cannot exclude one.
     """
     slope, error, n = reading.value, reading.details.residual_error, len(reading.details.curve)
     if error is None:

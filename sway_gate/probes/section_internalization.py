@@ -1,21 +1,24 @@
-"""Which sections of the training text did the model take in, beyond their vocabulary and beyond English in general?
+"""Which sections of the training text did the model learn, beyond their vocabulary and style?
 
-For each section, with nll the summed negative log-likelihood of its text (prose) or of its answers after their prompts:
+For each section, with nll the summed negative log-likelihood of its text (prose) or of its answers
+after their prompts:
 
     lift      = 1 - nll(view) / nll(base)
     other     = max(0, lift(the same words in random order), lift(control))
     effective = lift - other
 
-Statistic: the mean of `effective` over sections; compared with the nulls as it is. An adapter of another document in
-the same style, or of this one with its words shuffled, lifts the permuted text as much as the text itself and is left
-with nothing.
+Statistic: the mean effective lift over sections; compared with the nulls as it is. An adapter of
+another document in the same style, or of this document with shuffled words, lifts the shuffled
+words as much as the text, and its effective lift is about 0.
 
-Passes when z ≥ `assert_z_gte` and at least `assert_passing_section_frac` of the sections have
-effective ≥ `per_section_threshold`. Each section also has a z of its own among the nulls, and a p that is adjusted for
-their number (Holm 1979): one that is lifted enough, but with p above .05, is marked WARN in the list, and fails
-nothing. It cannot tell verbatim memory from understanding: that is leakage's.
+Passes if z ≥ `assert_z_gte` and at least `assert_passing_section_frac` of the sections have an
+effective lift ≥ `per_section_threshold`. Each section also has its own z against the nulls, and a p
+that is adjusted for the number of sections (Holm 1979). A section with enough lift but a p above
+.05 is marked WARN in the list and does not fail the probe. It does not distinguish verbatim memory
+from understanding: leakage does.
 
-- `sections:`, `data:` or `dlm_source:` of the spec, filtered by `include_kinds`; of prose the first `max_prose_chars`
+- `sections:`, `data:` or `dlm_source:` of the spec, filtered by `include_kinds`; of prose only the
+  first `max_prose_chars`
 - control: `control:` of the spec, or packaged public-domain prose
 - passes: 6 of 6 sections internalized; mean effective lift +0.310
 - fails: lift .05 on the text, .06 on its shuffled words: effective -.01
@@ -45,8 +48,8 @@ KIND = Kind(
     min_null_sd=1e-3,
     better="more",
     advice=(
-        "train longer on the sections below the threshold, or check that the spec holds the text the adapter was "
-        "trained on"
+        "train longer on the sections below the threshold, or check that the spec contains the "
+        "training text of this adapter"
     ),
 )
 
@@ -77,7 +80,7 @@ def requests(spec: SectionInternalization, context: Context) -> Requests:
     if not sections:
         kinds = ", ".join(spec.include_kinds)
         raise CannotRun(
-            f"no sections of kind {kinds}: put the training text under `sections:` in the spec"
+            f"no sections of kind {kinds}; add the training text under `sections:` in the spec"
         )
     control = [LogProbs("", t) for t in context.control_pieces(_CONTROL_CHARS, _CONTROL_CHUNKS)]
     return Requests([_section_requests(s, spec, context) for s in sections], control)
@@ -118,8 +121,9 @@ def minimum_effect(spec: SectionInternalization, reading: Reading[Found]) -> str
     if passed >= spec.assert_passing_section_frac * total:
         return ""
     return (
-        f"only {passed} of {total} sections were lifted by {spec.per_section_threshold:g} beyond their words in random "
-        f"order and beyond control prose; {spec.assert_passing_section_frac:.0%} are asked for"
+        f"only {passed} of {total} sections reach an effective lift of "
+        f"{spec.per_section_threshold:g} (over shuffled words and control prose); at least "
+        f"{spec.assert_passing_section_frac:.0%} are required"
     )
 
 
@@ -154,7 +158,7 @@ def _section_requests(
 
 
 def _permuted(texts: list[str], rng: random.Random) -> list[str]:
-    """The words of all texts in random order, dealt out so that each text keeps its number of words."""
+    """The words of all texts in random order; each text keeps its number of words."""
     words = [word for text in texts for word in text.split()]
     rng.shuffle(words)
     dealt = iter(words)

@@ -1,32 +1,36 @@
 """Does the model write more like the document than the base does?
 
-View and base write after each of the `prompts` by greedy decoding (`max_new_tokens`). A text's style is six numbers:
-sentence length in words (logarithm of the mean, and of the standard deviation), type-token ratio, word length,
-punctuation marks and paragraph breaks a word (roots). They are read off as differences from the document, in windows of
-as many words as the text has (type-token ratio and the rest depend on length), in standard deviations of ordinary
-prose, cut to ±3. With b, v those of base and view after one prompt, at a like number of words, and B the mean of b
-over prompts:
+View and base generate a text after each of the `prompts` by greedy decoding (`max_new_tokens`). The
+style of a text is six numbers: sentence length in words (logarithm of the mean, and of the standard
+deviation), type-token ratio, word length, punctuation marks per word and paragraph breaks per word
+(square roots). Each is a difference from the document, measured in windows with the same number of
+words as the text (type-token ratio and others depend on length), in standard deviations of ordinary
+prose, clipped to ±3. With b and v the numbers of base and view after one prompt, at a similar
+number of words, and B the mean of b over prompts:
 
     shift = (b - v) · B / |B|²
 
-Statistic: the mean shift over prompts: 0 writes like the base, 1 like the document; compared with the nulls as it is. A
-text of under 10 words shows no style and counts 0.
+Statistic: the mean shift over prompts: 0 is the base's style, 1 the document's; compared with the
+nulls as it is. A text of under 10 words has no measurable style and counts as 0.
 
-Passes when z ≥ `assert_z_gte`, the shift is ≥ `assert_shift_gte`, and the texts end nearer to the document than the
-base's: not past it, nor beside it. Skipped where the base's own texts are too short, or as near to the document as
-their number can tell. It reads form alone, not what is said, in languages that put spaces between words.
+Passes if z ≥ `assert_z_gte`, the shift is ≥ `assert_shift_gte`, and the texts end closer to the
+document than the base's texts do. Skipped if the base's own texts are too short, or if their
+difference from the document is within the sampling error of their number. It measures form, not
+content, in languages that separate words by spaces.
 
-- `doc_reference`, or the prose of `sections:`, of 50 words or more
-- `extended` adds function words, questions and long words (spaCy's blank English pipeline and textstat; no model or
-  corpus): auto where the extra style is installed, which takes some seconds to import; on asks for it
-- passes: style shift +0.62 over 6 texts (1.1 from the document, the base 2.7); +4.9σ above 8 null adapters
+- `doc_reference`, or the prose of `sections:`, of at least 50 words
+- `extended` adds function words, questions and long words (spaCy's blank English pipeline and
+  textstat; no model or corpus): auto uses them if the extra style is installed, which takes some
+  seconds to import; on requires it
+- passes: style shift +0.62 over 6 texts (1.1 from the document, the base 2.7); +4.9σ above 8 null
+  adapters
 - fails: style shift +0.05, +0.2σ: the base's style
 
 In a suite:
 
     - name: writes_like_it
       kind: style_fingerprint
-      prompts: [Tell me about the island., Write about the longest night.]
+      prompts: [Describe the island., Write about the longest night.]
       max_new_tokens: 64
 """
 
@@ -49,7 +53,7 @@ KIND = Kind(
     better="more",
     best=1.0,  # the document's style
     generates=True,
-    advice="train longer, or check that doc_reference is in the style that the training text has",
+    advice="train longer, or check that doc_reference has the style of the training text",
 )
 
 _MIN_DOCUMENT_WORDS, _MAX_DOCUMENT_CHARS, _SHOWN_TEXTS, _SHOWN_CHARS = 50, 200_000, 10, 200
@@ -93,7 +97,7 @@ def value(
     long_enough = [r for r in requests.texts if words(view.base_text(r)) >= MIN_WORDS]
     pairs = [(view.base_text(request), view.text(request)) for request in long_enough]
     document, toward = requests.document, _toward(requests.document, [base for base, _ in pairs])
-    # A text that is too short for a style counts as the base's.
+    # A text that is too short for a style counts as 0, like the base's text.
     read = [(base, text if words(text) >= MIN_WORDS else base) for base, text in pairs]
     before = np.array([document.off(base, text) for base, text in read])  # [prompts, features]
     after = np.array([document.off(text, base) for base, text in read])
@@ -113,10 +117,10 @@ def value(
 def minimum_effect(spec: StyleFingerprint, reading: Reading[Found]) -> str:
     found = reading.details
     if reading.value < spec.assert_shift_gte:
-        short = f"; texts of under {MIN_WORDS} words: {found.too_short}" if found.too_short else ""
-        return f"the shift is below {spec.assert_shift_gte:g}{short}"
+        short = f"; texts under {MIN_WORDS} words: {found.too_short}" if found.too_short else ""
+        return f"the shift is below the required {spec.assert_shift_gte:g}{short}"
     if found.distance >= found.distance_base:
-        return "the style moved past the document's or beside it, not nearer"
+        return "the style left the base's, but is not closer to the document's"
     return ""
 
 
@@ -127,17 +131,22 @@ def summary(spec: StyleFingerprint, reading: Reading[Found]) -> str:
 
 
 def _toward(document: Document, base: list[str]) -> Floats:
-    """Mean difference of the base's texts from the document [features]. Raises Skip if it is not measurable."""
+    """Mean difference of the base's texts from the document [features].
+
+    Raises Skip if there is no text, or if the difference is within the sampling error.
+    """
     if not base:
         raise Skip(
-            f"the base writes under {MIN_WORDS} words after each prompt: no style to compare with"
+            f"the base writes fewer than {MIN_WORDS} words after each prompt; use prompts with "
+            "longer answers"
         )
     toward: Floats = np.mean([document.off(text, text) for text in base], axis=0)
     size = float(toward @ toward)
     if size <= toward.size / len(base):
         raise Skip(
-            f"the base writes like the document already: {size**0.5:.1f} standard deviations of prose from it, no more "
-            f"than {len(base)} texts scatter"
+            "the base already writes like the document: its difference of "
+            f"{size**0.5:.1f} standard deviations of prose is within the sampling error of "
+            f"{len(base)} texts"
         )
     return toward
 
@@ -148,12 +157,13 @@ def _document(spec: StyleFingerprint, context: Context) -> Document:
     text = text[:_MAX_DOCUMENT_CHARS]
     if (count := words(text)) < _MIN_DOCUMENT_WORDS:
         raise CannotRun(
-            f"a style takes {_MIN_DOCUMENT_WORDS} words, the document has {count}: give doc_reference, or prose under "
-            "`sections:`"
+            f"the document has {count} words, but a style requires {_MIN_DOCUMENT_WORDS}; set "
+            "doc_reference or add prose under `sections:`"
         )
     installed = spec.extended != "off" and extra_installed()
     if spec.extended == "on" and not installed:
         raise CannotRun(
-            "extended: on needs an extra: pip install 'sway-gate[style]'; or set it to off"
+            "extended: on requires the extra style; run: pip install 'sway-gate[style]', or set "
+            "extended: off"
         )
     return Document(text, installed)

@@ -39,7 +39,7 @@ STYLES = {
     "verdict": "bold red",
     "warning": "bold yellow",
 }
-ASCII = {"σ": "sd", "λ": "lambda", "–": "-", "·": "|", "•": "*", "…": "...", "≥": ">="}
+ASCII = {"σ": "sd", "λ": "lambda", "–": "-", "·": "|", "•": "*", "…": "...", "≥": ">=", "≤": "<="}
 INDENT = 7  # the width of a verdict word and two spaces
 MIN_WIDTH = 40
 MAX_SECTIONS = 12

@@ -1,4 +1,4 @@
-"""The entries of a suite: one struct per kind of probe, with its fields, limits and defaults."""
+"""The entries of a suite: one struct per kind, with its fields, limits and defaults."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, get_args, get_type_hints
@@ -43,7 +43,7 @@ EmbeddingModel = Annotated[str, Meta(min_length=1), "embedding model"]
 
 
 class NullAdapter(ProbeSpec, frozen=True, kw_only=True):
-    """The calibration: what the nulls are and how many. `runs` None leaves the number to the judge."""
+    """Settings of the calibration: kind and number of nulls. `runs` None: the default number."""
 
     is_probe: ClassVar[bool] = False
 
@@ -69,7 +69,7 @@ class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
 
 
 class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
-    """Lift of each section over the base, beyond vocabulary and control prose."""
+    """Lift of each section over the base, over shuffled words and control prose."""
 
     kind: Literal["section_internalization"] = "section_internalization"
     include_kinds: Annotated[tuple[SectionKind, ...], Meta(min_length=1)] = (
@@ -83,14 +83,14 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
 
 
 class Item(NamedTuple):
-    """One general-knowledge item; in the file a list of two texts or a mapping."""
+    """One general-knowledge item; in the file, a list of two texts or a mapping."""
 
     prompt: NonEmpty
     gold: NonEmpty
 
 
 class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
-    """General knowledge lost, over `items` where given, else over the pack."""
+    """Loss of general knowledge, over `items` if given, otherwise over the pack."""
 
     kind: Literal["calibration_drift"] = "calibration_drift"
     pack: Literal["builtin"] = "builtin"
@@ -102,7 +102,7 @@ class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
 
 
 class ExternalPerplexity(ProbeSpec, frozen=True, kw_only=True):
-    """Fluency lost on packaged public-domain prose."""
+    """Loss of fluency on packaged public-domain prose."""
 
     kind: Literal["external_perplexity"] = "external_perplexity"
     corpus: Literal["public_domain_en"] = "public_domain_en"
@@ -135,14 +135,17 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
     def mistakes(self) -> Iterator[tuple[str, str]]:
         yield from super().mistakes()
         if len(set(self.lambdas)) < 3:
-            yield "lambdas", "must hold at least 3 different numbers"
+            yield "lambdas", "must contain at least 3 distinct numbers"
         low, high = self.assert_saturation_between
         if low >= high:
-            yield "assert_saturation_between", f"must go from low to high, got {low:g} and {high:g}"
+            yield (
+                "assert_saturation_between",
+                f"must be [low, high] with low < high, got {low:g} and {high:g}",
+            )
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """A prompt with the answer that training taught, and other ways to ask."""
+    """A prompt with the answer that training taught, and paraphrases of the prompt."""
 
     prompt: NonEmpty
     gold: NonEmpty
@@ -150,7 +153,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
-    """Share of paraphrases whose answer is nearer the base's than the gold."""
+    """Share of paraphrases whose answer is closer to the base's than to the gold."""
 
     libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers",)
 
@@ -163,7 +166,7 @@ class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
 
 
 class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
-    """How the divergence holds as irrelevant context grows."""
+    """Decay of the divergence as irrelevant context grows."""
 
     kind: Literal["prompt_collapse"] = "prompt_collapse"
     prompts: tuple[str, ...] = ()
@@ -177,11 +180,11 @@ class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
     def mistakes(self) -> Iterator[tuple[str, str]]:
         yield from super().mistakes()
         if len(set(self.context_lengths)) < 2:
-            yield "context_lengths", "must hold at least 2 different numbers"
+            yield "context_lengths", "must contain at least 2 distinct numbers"
 
 
 class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
-    """How much the divergence differs between topics."""
+    """Difference of the divergence between topics."""
 
     libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers", "scikit-learn")
 
@@ -197,7 +200,7 @@ class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
 
 
 class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
-    """Lift of the answers on paraphrased prompts over that on the verbatim ones."""
+    """Lift of the answers after paraphrased prompts over the lift after verbatim ones."""
 
     kind: Literal["paraphrase_invariance"] = "paraphrase_invariance"
     cases: tuple[Case, ...] = ()

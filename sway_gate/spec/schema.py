@@ -219,7 +219,7 @@ class ProbeSpec(Struct, frozen=True, kw_only=True):
     is_probe: ClassVar[bool] = True
     """Whether the entry is judged; other entries are settings."""
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Packages of an extra that change the probe's numbers: their versions are part of the cache key."""
+    """Packages that change the probe's numbers: their versions are part of the cache key."""
 
     name: NonEmpty
     kind: str

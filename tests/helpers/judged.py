@@ -17,7 +17,7 @@ Answer = Callable[[View, Request], Any]
 
 
 def answers_to(spec: Any, context: Context, nulls: NullViews | None, answer: Answer) -> Answers:
-    """All that the probe needs, by `answer(view, request)`; a text in place of numbers is a fault."""
+    """All answers that the probe needs, by `answer(view, request)`; a text is a fault."""
     null_views = [v for c in nulls.multipliers for v in nulls.views(c)] if nulls else []
     values: dict[Any, Any] = {}
     faults: dict[Any, Fault] = {}
@@ -60,7 +60,7 @@ def judged(
 
 
 def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Callable[[View], float]:
-    """A number for each view: nulls spread evenly around `null` by ± `spread` of it, and scaled with the view."""
+    """A number per view: nulls are `null` ± `spread` of it, evenly spaced and scaled."""
 
     def number(view: View) -> float:
         if view.source == "base":

@@ -18,11 +18,15 @@ def drift(deltas: list[float], **fields: object):  # type: ignore[no-untyped-def
 
 DRIFT = {
     "untouched": ([0.0] * 100, "pass", "0 of 100"),
-    "healthy": (spread(-0.05, 0.2, 100), "pass", "inside its margin"),
+    "healthy": (spread(-0.05, 0.2, 100), "pass", "(95 % bound), margin 0.15"),
     "a few regress": ([-2.0] * 5 + [0.0] * 95, "pass", "5 of 100"),
     "too many regress": ([-2.0] * 30 + [0.0] * 70, "fail", "30 of 100"),
     "near the margin": ([-1.5] * 12 + [0.0] * 88, "warn", "inconclusive"),
-    "all lose a little": (spread(-0.7, 0.1, 100), "fail", "outside"),
+    "all lose a little": (
+        spread(-0.7, 0.1, 100),
+        "fail",
+        "mean change: -0.7, outside the margin -0.5",
+    ),
     "few items": ([0.0] * 8, "warn", "inconclusive"),
 }
 

@@ -18,7 +18,7 @@ CONTEXT = Context(PROSE, ("control prose",))
 def run(
     own: float, permuted: float, control: float, *, context: Context = CONTEXT, **fields: object
 ):  # type: ignore[no-untyped-def]
-    """Relative lifts of the fine-tuned view on the text, on its permuted words and on the control; nulls near 0."""
+    """Lifts of the fine-tuned view on text, permuted words and control; nulls about 0."""
     spec = SectionInternalization(name="s", **fields)  # type: ignore[arg-type]
     texts = probe.requests(spec, context).sections
     originals = {r for t in texts for r in t.own}
