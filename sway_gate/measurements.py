@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
-import numpy as np
-
 from sway_gate.stats import Floats as Floats
 
 
@@ -146,8 +144,6 @@ class Answers:
         self._values, self._faults = values, faults
 
     def get(self, view: View, request: Divergence | LogProbs | TeacherForced) -> Floats:
-        if isinstance(request, Divergence) and view.source == "base":
-            return np.zeros(1)  # at each position; the shape broadcasts
         return cast(Floats, self._answer(view, request))
 
     def text(self, view: View, request: Generation) -> str:
@@ -165,8 +161,6 @@ class ViewAnswers(NamedTuple):
 
     answers: Answers
     view: View
-    peers: tuple[View, ...] = ()
-    """The other null views: what adapters that learned nothing change on the same texts."""
 
     def get(self, request: Divergence | LogProbs | TeacherForced, scale: float = 1.0) -> Floats:
         """This view's answer, with its adapter at `scale`."""

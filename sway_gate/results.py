@@ -1,4 +1,4 @@
-"""Frozen results: what the judge hands to the reports, the cache and the Python caller."""
+"""Frozen results, for the reports, the cache and the Python caller."""
 
 from enum import StrEnum
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Verdict(StrEnum):
-    """Of one probe. WARN is inconclusive: it does not fail the gate, its low z weighs on the composite."""
+    """Verdict of one probe. WARN is inconclusive: it does not fail the gate, but scores low."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -17,55 +17,62 @@ class Verdict(StrEnum):
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """One probe's verdict with everything it rests on."""
+    """One probe's verdict and the numbers from which it follows."""
 
     name: str
     kind: str
     category: str
     verdict: Verdict
     message: str
-    """One or two sentences for a person: what was found and, where it did not pass, why."""
+    """One or two sentences for the reader: the result and, if it did not pass, the reason."""
     weight: float = 1.0
     score: float | None = None
-    """In [0, 1); None where there is nothing to score (skip, error)."""
+    """Score in [0, 1); None if there is nothing to score (skip, error)."""
     raw: float | None = None
     """The probe's number for the fine-tuned view, in `units`."""
     units: str = ""
     z: float | None = None
-    """Normal-equivalent; for an effect against the nulls, for a harm the distance to the margin in standard errors."""
+    """Normal-equivalent: of an effect against the nulls, of a harm the distance to its margin in
+    standard errors."""
     p: float | None = None
     """Monte-Carlo p against the nulls, (1 + #{null ≥ raw}) / (n + 1)."""
     n_null: int = 0
     null_values: tuple[float, ...] = ()
     """The probe's number for each null view, in `units`."""
     null_z: float | None = None
-    """Harm probes: the position against the nulls, beside the distance to the margin."""
+    """z of a harm probe against the nulls, in addition to the distance to its margin."""
     ci_95: tuple[float, float] | None = None
-    """Of `raw`, over items."""
+    """95 % interval of `raw`, over items."""
     effect_ok: bool | None = None
-    """Whether the probe's fixed rule (minimum effect, or margin) holds."""
+    """Whether the minimum effect is reached, or the margin is kept."""
     z_by_rank: dict[str, float] = {}
-    """z against nulls of c times the variance, keyed by c as text ("0.5", "1", "2"); empty unless asked for."""
+    """z against nulls of c times the variance, by c as text ("0.5", "1", "2"); empty by default."""
     advice: str = ""
-    """What to do next, where there is something to do."""
+    """What to do next; "" if there is nothing to do."""
     line: int | None = None
     """Line of the probe in the spec, 1-based."""
     details: dict[str, Any] = {}
-    """JSON-ready, by kind: curve, sections, items, …"""
+    """JSON of the probe's `details.Details`: curve, sections, items, …"""
     items: tuple[float, ...] = ()
-    """The parts of `raw`, in the probe's own order, that `ci_95` is over: what two results on the same items differ by
-    is told item by item."""
+    """The parts of `raw` from which `ci_95` is computed, in the probe's own order. Results with the
+    same inputs are compared item by item."""
+    bound: float | None = None
+    """One-sided 95 % bound of the harm probe's quantity that is closest to its margin."""
+    margin: float | None = None
+    """The margin for `bound`."""
+    test_statistic: float | None = None
+    """The number of an effect probe that is compared with the nulls, if it is not `raw`."""
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
-    """One category of the composite. `score` is None where no probe of it could be scored."""
+    """One category of the composite. `score` is None if none of its probes has a score."""
 
     weight: float
     score: float | None = None
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was judged. `digest` is sha256 over the contents of the files that count, hexadecimal."""
+    """A judged model. `digest` is the hexadecimal sha256 of its relevant files."""
 
     path: str
     digest: str
@@ -73,7 +80,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NullSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The calibration: how many null adapters of which kind."""
+    """The calibration: number and kind of the null adapters."""
 
     runs: int
     null: str
@@ -82,8 +89,10 @@ class NullSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that the adapter's files alone tell. `level`: broken (exit 2), verdict (exit 1: never trained, NaN),
-    warning, note."""
+    """One result of the static check of the adapter's files.
+
+    `level`: broken (exit 2), verdict (exit 1: never trained, NaN), warning, note.
+    """
 
     id: str
     level: str
@@ -93,24 +102,24 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Regression(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe, or the composite, that is worse than the baseline, and why that counts."""
+    """A probe, or the composite, that is worse than the baseline, with the reason."""
 
     name: str
     message: str
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """The accepted result that this one was put beside. Any of the `regressions` fails the gate."""
+    """The accepted result with which this one is compared. Any regression fails the gate."""
 
     path: str
     adapter: ModelFacts
     score: float | None
     tolerance: float
     verdict: str
-    """What the gate says without the baseline."""
+    """The gate's verdict without the baseline."""
     regressions: tuple[Regression, ...] = ()
     warnings: tuple[str, ...] = ()
-    """Where the two were not asked the same."""
+    """Inputs in which the two results differ."""
 
 
 class GateResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,31 +133,31 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     categories: dict[str, Category]
     probes: tuple[ProbeResult, ...]
     spec: str
-    """Label of the spec: its path, `<stdin>` or the command that made it."""
+    """Label of the spec: its path, `<stdin>` or the command that created it."""
     adapter: ModelFacts
     base: ModelFacts
     nulls: NullSummary | None
     determinism: str
-    """strict, best_effort or loose; like `device` and `dtype` empty where the files alone decided."""
+    """strict, best_effort or loose; like `device` and `dtype`, "" if no model was loaded."""
     device: str
     dtype: str
     seed: int
     versions: dict[str, str]
     timing: dict[str, float] = {}
-    """Seconds by phase. The one field that two runs on one machine do not share bit for bit."""
+    """Seconds by phase: the only field that differs between two runs on one machine."""
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    """What the reader should know about how this was measured: cuts, fall-backs, floors."""
+    """Remarks about the measurement: truncated texts, fallbacks, minimum standard deviations."""
     cached: bool = False
     asked: dict[str, str] = {}
-    """A digest of each probe's own settings, by its name: two results were asked the same where it agrees, and `texts`
-    does."""
+    """Digest of each probe's settings, by name. Two results have the same inputs if it and `texts`
+    are equal."""
     texts: str = ""
-    """A digest of what all probes read: sections, control prose, how the chat template is used."""
+    """Digest of the inputs of all probes: sections, control prose, use of the chat template."""
     baseline: Baseline | None = None
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the HTML report in a frame."""
+        """The HTML report in a frame, for notebooks."""
         from sway_gate.reports.html.page import notebook
 
         return notebook(self)

@@ -356,8 +356,13 @@ def mean_above(items: ArrayLike, margin: float, resolution: float) -> Margin:
     if x.size == 1:
         return Margin(0.0, -math.inf, mean)
     se = max(float(x.std(ddof=1)), resolution) / math.sqrt(x.size)
-    z = student_to_normal((mean - margin) / se, x.size - 1)
-    return Margin(z, mean - _student_quantile(math.log(0.05), x.size - 1) * se, mean)
+    return mean_above_from(mean, se, x.size - 1, margin)
+
+
+def mean_above_from(mean: float, se: float, df: int, margin: float) -> Margin:
+    """The test of `mean_above` for a mean with a known standard error `se` > 0 on `df` ≥ 1 degrees of freedom."""
+    z = student_to_normal((mean - margin) / se, df)
+    return Margin(z, mean - _student_quantile(math.log(0.05), df) * se, mean)
 
 
 def fraction_below(k: int, n: int, margin: float) -> Margin:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sway_gate.probes import TABLE
+from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT
 
 # From the top down. A module imports from its own folder and from lower layers only.
@@ -28,7 +30,7 @@ LAYERS = (
     {"model_files"},
     {"cache", "output"},
     {"results"},
-    {"measurements"},
+    {"measurements", "details"},
     {"stats", "text"},
     {"errors", "version"},
 )
@@ -107,6 +109,38 @@ def test_only_the_registry_of_probes_names_modules_in_strings():
         and name != "sway_gate.probes"
     ]
     assert named == []
+
+
+def kinds_elsewhere() -> Iterator[str]:
+    """Lines outside a kind's own files that name it by its string or its struct."""
+    structs = {cls.__name__: kind for kind, cls in KINDS.items()}
+    for name, tree in TREES.items():
+        if name == "sway_gate.spec.probes" or folder(f"{name}.") == "suites":
+            continue
+        for node in ast.walk(tree):
+            found = None
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found = node.value if node.value in KINDS else None
+            elif isinstance(node, ast.Name):
+                found = structs.get(node.id)
+            elif isinstance(node, ast.Attribute):
+                found = structs.get(node.attr)
+            if found and name != f"sway_gate.probes.{found}":
+                yield f"{name}:{node.lineno} names {found}"
+
+
+def test_no_other_module_names_a_kind():
+    assert list(kinds_elsewhere()) == []
+
+
+def test_each_kind_has_its_struct_module_test_and_page():
+    structs = {cls(name="any").kind for cls in KINDS.values()}
+    modules = {path.stem for path in (ROOT / "sway_gate" / "probes").glob("[a-z]*.py")}
+    tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests/probes").glob("test_*.py")}
+    pages = {path.stem for path in (ROOT / "docs" / "probes").glob("*.md")}
+    helpers = modules - KINDS.keys()
+    assert TABLE.keys() == KINDS.keys() == structs == modules & KINDS.keys()
+    assert KINDS.keys() == tests - helpers == pages
 
 
 def test_only_backends_import_models():

@@ -46,15 +46,15 @@ def page(kind: str) -> str:
 
 
 def _place(kind: str, category: str) -> str:
-    probe = probes.module(kind)
-    if not hasattr(probe, "HARM"):
+    if not probes.is_known(kind):
         return f"Category: {category}."
+    about = probes.module(kind).KIND
     must = (
         "A harm probe: its value must stay within a margin."
-        if probe.HARM
+        if about.harm
         else "An effect probe: its value must exceed the null distribution."
     )
-    written = " It generates text with the model, which is slow." if probe.GENERATES else ""
+    written = " It generates text with the model, which is slow." if about.generates else ""
     return f"Category: {category}. {must}{written}"
 
 

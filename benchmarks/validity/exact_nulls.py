@@ -35,7 +35,8 @@ from sway_gate.engine.plan import (
     plan_probes,
 )
 from sway_gate.engine.run import run_plan
-from sway_gate.measurements import Answers, Floats, View, ViewAnswers, with_base
+from sway_gate.judge.probe import ProbeRun, test_statistic
+from sway_gate.measurements import Answers, Floats, View, with_base
 from sway_gate.output import silent
 from sway_gate.probes.base import Context
 from sway_gate.spec.load import parse_spec
@@ -65,7 +66,7 @@ def planned_effects(
     loaded = parse_spec(text(fields), name, "/")
     context = Context(loaded.sections, loaded.control, max_tokens=1024, embedder=SentenceEmbedder())
     planned = plan_probes(loaded, context, null_plan(loaded))
-    return [p for p in planned if not p.probe.HARM], context, loaded
+    return [p for p in planned if not p.probe.KIND.harm], context, loaded
 
 
 class Measured(NamedTuple):
@@ -93,19 +94,19 @@ def measured(base: str, name: str, embedding_model: str, drawn: int) -> Measured
 def zs(p: PlannedProbe, found: Measured, others: int, seed: int) -> Floats:
     """z of each null against `others` random nulls, as the judge computes it: [draws, nulls]."""
 
+    kind = p.probe.KIND
+    run = ProbeRun(p.spec, p.probe, found.context, p.requests, found.answers)
+
     @functools.cache
-    def contrast(view: View, peers: tuple[View, ...]) -> float:
-        reading = p.probe.value(p.spec, found.context, ViewAnswers(found.answers, view, peers))
-        return reading.value if reading.contrast is None else reading.contrast
+    def statistic(view: View, others: tuple[View, ...]) -> float:
+        return test_statistic(run.of_view(view, others))
 
     def place(view: View, company: list[View]) -> float:
-        peers: dict[View, tuple[View, ...]] = dict.fromkeys((view, *company), ())
-        if p.spec.kind == "cluster_kl":  # only this kind uses the answers of other nulls
-            peers = {v: tuple(o for o in company if o != v) for v in (view, *company)}
+        others = tuple(company) if kind.uses_null_mean else ()
         scaled = stats.transform(
-            [contrast(v, peers[v]) for v in peers], p.probe.SCALE, p.probe.RESOLUTION
+            [statistic(v, others) for v in (view, *company)], kind.scale, kind.resolution
         )
-        return stats.z_score(float(scaled[0]), scaled[1:], p.probe.FLOOR, p.probe.PRIOR).z
+        return stats.z_score(float(scaled[0]), scaled[1:], kind.min_null_sd, kind.null_sd_prior).z
 
     rng = np.random.default_rng(seed)
     rest = {view: [v for v in found.views if v != view] for view in found.views}
@@ -114,7 +115,7 @@ def zs(p: PlannedProbe, found: Measured, others: int, seed: int) -> Floats:
         chosen = rng.choice(len(rest[view]), others, replace=False)
         return [rest[view][k] for k in chosen]
 
-    draws = DRAWS // 5 if p.spec.kind == "cluster_kl" else DRAWS
+    draws = DRAWS // 5 if kind.uses_null_mean else DRAWS
     return np.array([[place(v, drawn(v)) for v in found.views] for _ in range(draws)])
 
 
@@ -122,7 +123,7 @@ def rows(base: str, name: str, embedding_model: str, drawn: int) -> Iterator[str
     found = measured(base, name, embedding_model, drawn)
     passing = np.ones((DRAWS, drawn), dtype=bool)
     for p in found.planned:
-        others = GENERATIVE_RUNS if p.probe.GENERATES else DEFAULT_RUNS
+        others = GENERATIVE_RUNS if p.probe.KIND.generates else DEFAULT_RUNS
         z = zs(p, found, others, seed=0)
         passing = passing[: len(z)] & (z[: len(passing)] >= 3)
         share = Share((z >= 3).mean() * drawn, drawn)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from sway_gate.results import GateResult, ModelFacts
-from sway_gate.spec.probes import NullAdapter
 from sway_gate.spec.schema import Spec
 
 
@@ -75,7 +74,7 @@ def probe_inputs(spec: Spec) -> dict[str, str]:
     """Digest of the kind and fields of each probe except `null_adapter`, by the probe's name."""
     digests = {}
     for probe in spec.suite:
-        if not isinstance(probe, NullAdapter):
+        if probe.is_probe:
             fields = msgspec.to_builtins(probe)
             own = {key: value for key, value in fields.items() if key not in _OUTSIDE}
             digests[probe.name] = _digest(own)

@@ -134,8 +134,10 @@ def compare_results(
     """
     both = _matched(old, new)
     alike = probes_with_same_inputs(old, new)
-    senses = significance.DIRECTIONS if in_order else significance.BETWEEN
-    tests = [significance.of_probes(a, b, senses, alike=name in alike) for name, _, a, b in both]
+    tests = [
+        significance.of_probes(a, b, in_order=in_order, alike=name in alike)
+        for name, _, a, b in both
+    ]
     composite_test = significance.of_composites(old, new)
     *ps, composite_p = significance.adjusted([*tests, composite_test])
     terms = _Terms(tolerance, in_order)

@@ -4,7 +4,7 @@ The statistics are in `sway_gate.compare.difference`.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,8 @@ import numpy as np
 from sway_gate import probes, stats
 from sway_gate.compare import difference
 from sway_gate.compare.difference import Difference
-from sway_gate.probes.base import Probe
+from sway_gate.details import MovedPrompts, read
+from sway_gate.probes.base import Kind
 from sway_gate.results import GateResult, ProbeResult
 
 _MIN_ERROR = 1e-9  # keeps sigmas finite if the standard error is 0
@@ -28,28 +29,20 @@ class Direction(NamedTuple):
     best: float | None = None
 
 
-DIRECTIONS: dict[str, Direction] = {
-    "delta_kl": Direction(-1, "moved"),
-    "adapter_revert": Direction(1),
-    # Of a slope and of likelihoods: 0 is no decay, and the base's own.
-    "prompt_collapse": Direction(-1, best=0.0),
-    "calibration_drift": Direction(-1, best=0.0),
-    "external_perplexity": Direction(-1, best=0.0),
-    "leakage": Direction(1, best=0.0),
-    "cluster_kl": Direction(-1),
-    "section_internalization": Direction(-1),
-    "paraphrase_invariance": Direction(-1),
-    "preference_flip": Direction(-1),
-    # At 1 it writes like the document.
-    "style_fingerprint": Direction(-1, best=1.0),
-    # The size of the response says nothing of its shape, which the verdict judges.
-    "adapter_ablation": Direction(0, "moved"),
-}
-BETWEEN: dict[str, Direction] = {
-    kind: Direction(0, "moved") if sense.otherwise == "moved" else sense
-    for kind, sense in DIRECTIONS.items()
-}
-"""Of two adapters, neither of which was there before: a size is no merit, whichever comes first."""
+def direction(kind: Kind, *, in_order: bool) -> Direction:
+    """What a change means, from the kind's `better` and `best`.
+
+    `in_order`: one result came before the other. Otherwise a mere size is no merit, whichever comes first.
+    """
+    match kind.better:
+        case "more":
+            return Direction(-1, best=kind.best)
+        case "less":
+            return Direction(1, best=kind.best)
+        case "not less" if in_order:
+            return Direction(-1, "moved")
+        case _:
+            return Direction(0, "moved")
 
 
 class ComparisonTest(NamedTuple):
@@ -71,20 +64,21 @@ class AdjustedP(NamedTuple):
 def of_probes(
     old: ProbeResult | None,
     new: ProbeResult | None,
-    senses: Mapping[str, Direction],
     *,
+    in_order: bool,
     alike: bool,
 ) -> ComparisonTest | None:
     """Test one probe's change with the first method that both results allow; None without one.
 
     `alike`: whether both results have the same inputs.
     """
-    if old is None or new is None or new.kind not in senses:
+    if old is None or new is None or not probes.is_known(new.kind):
         return None
-    sense, probe = senses[new.kind], probes.module(new.kind)
+    kind = probes.module(new.kind).KIND
+    sense = direction(kind, in_order=in_order)
     methods = (_by_items, _by_intervals, _by_z) if alike else (_by_intervals, _by_z)
     for method in methods:
-        if test := _sound(method, old, new, sense, probe):
+        if test := _sound(method, old, new, sense, kind):
             return test
     return None
 
@@ -98,27 +92,27 @@ def _sound(method: Callable[..., ComparisonTest | None], *given: Any) -> Compari
 
 
 def _by_items(
-    old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe
+    old: ProbeResult, new: ProbeResult, sense: Direction, kind: Kind
 ) -> ComparisonTest | None:
-    if not (_have_values(old, new) and _are_pairs(old, new)):
+    if not (_have_values(old, new) and _are_pairs(old, new, kind)):
         return None
-    found = difference.paired(old.items, new.items, probe.SCALE, probe.RESOLUTION)
-    return ComparisonTest("items", probe.SCALE, _up_to_best(found, sense, old, new), sense)
+    found = difference.paired(old.items, new.items, kind.scale, kind.resolution)
+    return ComparisonTest("items", kind.scale, _up_to_best(found, sense, old, new), sense)
 
 
 def _by_intervals(
-    old: ProbeResult, new: ProbeResult, sense: Direction, probe: Probe
+    old: ProbeResult, new: ProbeResult, sense: Direction, kind: Kind
 ) -> ComparisonTest | None:
     before, after = _interval(old), _interval(new)
     if not (_have_values(old, new) and before and after):
         return None
-    x, x_95 = difference.on_scale(old.raw or 0.0, before, probe.SCALE, probe.RESOLUTION)
-    y, y_95 = difference.on_scale(new.raw or 0.0, after, probe.SCALE, probe.RESOLUTION)
-    found = difference.of_intervals(x, y, x_95, y_95, probe.RESOLUTION)
-    return ComparisonTest("intervals", probe.SCALE, _up_to_best(found, sense, old, new), sense)
+    x, x_95 = difference.on_scale(old.raw or 0.0, before, kind.scale, kind.resolution)
+    y, y_95 = difference.on_scale(new.raw or 0.0, after, kind.scale, kind.resolution)
+    found = difference.of_intervals(x, y, x_95, y_95, kind.resolution)
+    return ComparisonTest("intervals", kind.scale, _up_to_best(found, sense, old, new), sense)
 
 
-def _by_z(old: ProbeResult, new: ProbeResult, sense: Direction, _: Probe) -> ComparisonTest | None:
+def _by_z(old: ProbeResult, new: ProbeResult, sense: Direction, _: Kind) -> ComparisonTest | None:
     if old.z is None or new.z is None:
         return None
     found = difference.of_z(old.z, new.z, _nulls_behind_z(old), _nulls_behind_z(new))
@@ -129,10 +123,10 @@ def _have_values(old: ProbeResult, new: ProbeResult) -> bool:
     return old.raw is not None and new.raw is not None and old.units == new.units
 
 
-def _are_pairs(old: ProbeResult, new: ProbeResult) -> bool:
-    """Whether the items correspond; for prompt_collapse, whether the same prompts moved."""
-    moved = [[row.get("moved") for row in _rows(probe)] for probe in (old, new)]
-    same = new.kind != "prompt_collapse" or (bool(moved[0]) and moved[0] == moved[1])
+def _are_pairs(old: ProbeResult, new: ProbeResult, kind: Kind) -> bool:
+    """Whether the items are of the same things in the same order."""
+    before, after = _moved(old), _moved(new)
+    same = not kind.omits_items or (bool(before) and before == after)
     return (
         len(old.items) == len(new.items) >= 2
         and same
@@ -140,9 +134,9 @@ def _are_pairs(old: ProbeResult, new: ProbeResult) -> bool:
     )
 
 
-def _rows(probe: ProbeResult) -> list[dict[str, Any]]:
-    rows = probe.details.get("prompts")
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list | tuple) else []
+def _moved(probe: ProbeResult) -> list[bool]:
+    found = read(probe.details, MovedPrompts)
+    return [prompt.moved for prompt in found.prompts] if found else []
 
 
 def _interval(probe: ProbeResult) -> tuple[float, float] | None:

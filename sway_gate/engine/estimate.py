@@ -20,13 +20,13 @@ from sway_gate.measurements import (
     TeacherForced,
 )
 from sway_gate.model_files.config import context_tokens
+from sway_gate.spec.probes import embedding_models
 
 _CHARS_PER_TOKEN: Final = 4
 _TEMPLATE_TOKENS: Final = 24
 """Roughly what a chat template adds to a prompt."""
 _START_TOKENS: Final = 1
 """Without a template: at most one special token at the start."""
-_EMBEDS: Final = ("adapter_revert", "cluster_kl")
 
 
 def describe_cost(
@@ -50,7 +50,7 @@ def describe_cost(
         f"{settings.runs} {settings.kind} nulls; {len(requests)} different texts, "
         f"{answers} measurements, {about}{_tokens(measurements, sizes):,} tokens"
     )
-    embeds = any(p.needs and p.spec.kind in _EMBEDS for p in planned)
+    embeds = any(p.needs and embedding_models(p.spec) for p in planned)
     work = Work(measurements, sizes, dtype, embeds)
     takes = cost.takes(cost.of_files(*folders) if folders else None, work, device)
     return "\n".join([*(_line(p, sizes, about) for p in planned), totals, *takes])

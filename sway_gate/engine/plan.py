@@ -1,7 +1,7 @@
 """Plans a suite: the requests and views of each probe, and which probes cannot run."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sway_gate import probes
 from sway_gate.backends import null_adapters
@@ -20,7 +20,7 @@ from sway_gate.measurements import (
 )
 from sway_gate.probes.base import CannotRun, Context, Need, Probe, Skip
 from sway_gate.results import ProbeResult
-from sway_gate.spec.probes import NullAdapter
+from sway_gate.spec.probes import null_settings
 from sway_gate.spec.schema import ProbeSpec, Spec
 
 DEFAULT_RUNS = FEW_NULLS
@@ -47,7 +47,7 @@ class NullPlan(NamedTuple):
             return None
         multipliers = self.multipliers if "scales" in capabilities else (1.0,)
         return NullViews(
-            self.generative_runs if probe.GENERATES else self.settings.runs, multipliers
+            self.generative_runs if probe.KIND.generates else self.settings.runs, multipliers
         )
 
 
@@ -57,6 +57,8 @@ class PlannedProbe(NamedTuple):
     spec: ProbeSpec
     probe: Probe
     nulls: NullViews | None
+    requests: Any = None
+    """What the probe's `requests` returned."""
     needs: tuple[Need, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     """Each request under all its views, the base included."""
@@ -65,7 +67,7 @@ class PlannedProbe(NamedTuple):
 
 def null_plan(spec: Spec) -> NullPlan:
     """The nulls of the suite's null_adapter entry, or the defaults."""
-    entry = null_entry(spec)
+    entry = null_settings(spec.suite)
     runs = entry.runs or DEFAULT_RUNS
     notes: tuple[str, ...] = ()
     if runs < _MIN_RUNS:
@@ -81,20 +83,11 @@ def null_plan(spec: Spec) -> NullPlan:
     )
 
 
-def null_entry(spec: Spec) -> NullAdapter:
-    entries = [p for p in spec.suite if isinstance(p, NullAdapter) and p.enabled]
-    return entries[0] if entries else NullAdapter(name="null_adapter")
-
-
 def plan_probes(
     spec: Spec, context: Context, nulls: NullPlan, capabilities: frozenset[Capability] = ALL
 ) -> list[PlannedProbe]:
     """All probes of the suite, in its order."""
-    return [
-        _plan_probe(p, context, nulls, capabilities)
-        for p in spec.suite
-        if not isinstance(p, NullAdapter)
-    ]
+    return [_plan_probe(p, context, nulls, capabilities) for p in spec.suite if p.is_probe]
 
 
 def _plan_probe(
@@ -105,7 +98,8 @@ def _plan_probe(
     if not spec.enabled:
         return planned._replace(result=skip_result(spec, probe, "disabled in the spec"))
     try:
-        needs = tuple(probe.needs(spec, context))
+        requests = probe.requests(spec, context)
+        needs = tuple(probe.needs(spec, requests))
     except Skip as reason:
         return planned._replace(result=skip_result(spec, probe, str(reason)))
     except CannotRun as reason:
@@ -114,7 +108,9 @@ def _plan_probe(
         (_LACKING[c] for c in sorted(_capabilities_needed(needs) - capabilities)), ""
     ):
         return planned._replace(result=skip_result(spec, probe, f"this backend {lacking}"))
-    return planned._replace(needs=needs, measurements=_measurements(needs, planned.nulls))
+    return planned._replace(
+        requests=requests, needs=needs, measurements=_measurements(needs, planned.nulls)
+    )
 
 
 def _measurements(needs: Sequence[Need], nulls: NullViews | None) -> tuple[Measurement, ...]:
@@ -167,7 +163,7 @@ def plan_notes(
         )
     elif "scales" not in capabilities and len(nulls.multipliers) > 1:
         found.append("rank_multipliers are ignored: this backend cannot scale its nulls")
-    generative = [p.spec.name for p in planned if p.needs and p.nulls and p.probe.GENERATES]
+    generative = [p.spec.name for p in planned if p.needs and p.nulls and p.probe.KIND.generates]
     if generative and nulls.generative_runs < nulls.settings.runs:
         found.append(
             f"{nulls.generative_runs} nulls for probes that generate text: {', '.join(generative)}"

@@ -45,8 +45,8 @@ def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:
         return  # avoids the import of the probes
     from sway_gate import probes
 
-    judged = [probe for probe in spec.suite if probe.enabled and probe.kind != "null_adapter"]
-    used = sorted({probes.module(probe.kind).CATEGORY for probe in judged})
+    judged = [probe for probe in spec.suite if probe.enabled and probe.is_probe]
+    used = sorted({probes.module(probe.kind).KIND.category for probe in judged})
     if not any(weights[category] for category in used):
         where = name if given else f"{spec.label}: defaults.score_weights"
         raise UsageError(

@@ -15,7 +15,6 @@ from sway_gate.engine.plan import (
     NullPlan,
     PlannedProbe,
     all_measurements,
-    null_entry,
     null_plan,
     plan_notes,
     plan_probes,
@@ -27,9 +26,10 @@ from sway_gate.gate.identity import readings_key
 from sway_gate.gate.open import OpenBase, Opened, open_models
 from sway_gate.gate.resolve import Job, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
-from sway_gate.judge.probe import judge_probe
+from sway_gate.judge.probe import ProbeRun, judge_probe
 from sway_gate.output import Progress
 from sway_gate.results import Category, Finding, GateResult, NullSummary, ProbeResult
+from sway_gate.spec.probes import null_settings
 from sway_gate.static.check import check_files
 from sway_gate.static.config import BASE_OTHER_PATH
 
@@ -93,7 +93,8 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
         readings.meta.update(_meta(opened.backend, measured.notes))
         readings.save()
     results = tuple(
-        p.result or judge_probe(p.spec, p.probe, context, measured.answers, p.nulls)
+        p.result
+        or judge_probe(ProbeRun(p.spec, p.probe, context, p.requests, measured.answers), p.nulls)
         for p in planned
     )
     meta = readings.meta
@@ -112,7 +113,7 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
 
 
 def _open_readings(job: Job, settings: NullSettings) -> cache.Readings:
-    if job.cache and null_entry(job.spec).cache:
+    if job.cache and null_settings(job.spec.suite).cache:
         return cache.Readings.open(readings_key(job, settings))
     return cache.Readings.unsaved()
 
@@ -183,7 +184,7 @@ def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:
     if results:
         return compose(results, job.weights, job.threshold)
     categories = {name: Category(weight=job.weights[name]) for name in CATEGORIES}
-    return Composite("fail", 1, 0.0, categories)
+    return Composite("fail", 0.0, categories)
 
 
 def _notes(job: Job, outcome: _Outcome, findings: tuple[Finding, ...]) -> tuple[str, ...]:

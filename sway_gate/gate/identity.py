@@ -12,7 +12,8 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.gate.resolve import Job, Loading, load_options
-from sway_gate.spec.schema import ProbeSpec, Section, embedding_model
+from sway_gate.spec.probes import embedding_models
+from sway_gate.spec.schema import ProbeSpec, Section
 
 if TYPE_CHECKING:
     from sway_gate.backends.null_adapters import NullSettings
@@ -67,9 +68,10 @@ def verdict_key(job: Job) -> str:
 
 
 def _by_digest(probe: ProbeSpec, embedders: dict[str, str]) -> ProbeSpec:
-    """The probe with the folder of its embedding model replaced by the digest."""
-    digest = embedders.get(embedding_model(probe))
-    return msgspec.structs.replace(probe, embedding_model=digest) if digest else probe
+    """The probe with each embedding model that is a folder replaced by its digest."""
+    models = embedding_models(probe)
+    known = {field: embedders[model] for field, model in models.items() if model in embedders}
+    return msgspec.structs.replace(probe, **known)
 
 
 def readings_key(job: Job, nulls: "NullSettings") -> str:

@@ -16,19 +16,14 @@ import msgspec
 
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
-from sway_gate.spec.schema import Spec, embedding_model
+from sway_gate.spec import probes
+from sway_gate.spec.schema import Spec
 from sway_gate.version import __version__
 
 if TYPE_CHECKING:
     from sway_gate.engine.trace import Observer
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
-# Libraries that only these kinds use and that can change their numbers.
-_LIBRARIES_OF = {
-    "adapter_revert": ("sentence-transformers",),
-    "cluster_kl": ("sentence-transformers", "scikit-learn"),
-    "style_fingerprint": ("spacy", "textstat"),
-}
 
 
 class Options(NamedTuple):
@@ -125,7 +120,11 @@ def prepare(spec: Spec, options: Options) -> Job:
 
 def embedding_models(spec: Spec) -> list[str]:
     """Hub ids and folders."""
-    return sorted({embedding_model(probe) for probe in spec.suite if probe.enabled} - {""})
+    models: set[str] = set()
+    for probe in spec.suite:
+        if probe.enabled:
+            models.update(probes.embedding_models(probe).values())
+    return sorted(models)
 
 
 def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, ModelFacts]:
@@ -177,12 +176,7 @@ def _adapter_digest(folder: Path) -> str:
 
 def _versions(spec: Spec) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
-    special = (
-        library
-        for probe in spec.suite
-        if probe.enabled
-        for library in _LIBRARIES_OF.get(probe.kind, ())
-    )
+    special = (library for probe in spec.suite if probe.enabled for library in probe.libraries)
     for library in dict.fromkeys((*_LIBRARIES, *special)):
         try:
             found[library] = metadata.version(library)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from sway_gate.results import Category, ProbeResult, Verdict
 
+EXIT_CODES = {"pass": 0, "fail": 1, "error": 3}
+"""Exit code of the gate by its verdict."""
 CATEGORIES = ("adherence", "attribution", "calibration", "ablation")
 
 
@@ -12,9 +14,12 @@ class Composite(NamedTuple):
     """The gate's decision over all probes."""
 
     verdict: str
-    exit_code: int
     score: float | None
     categories: dict[str, Category]
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.verdict]
 
 
 def compose(
@@ -22,10 +27,10 @@ def compose(
 ) -> Composite:
     """The weighted mean of scores inside each category, then over the categories that have any.
 
-    A category with a FAIL scores 0: a failure is not averaged away by what else went well.
+    A category with a FAIL scores 0: other probes cannot compensate for a failure.
 
-    fail (1) where a probe says FAIL or the score is below `threshold`; error (3) where one says ERROR, or nothing
-    was scored; else pass (0). A FAIL is decided whatever else could not be.
+    fail (1) if a probe fails or the score is below `threshold`; error (3) if a probe ends in an
+    error or nothing has a score; otherwise pass (0). A FAIL takes precedence over an ERROR.
     """
     categories = {
         name: Category(
@@ -38,14 +43,16 @@ def compose(
     score = (
         sum(c.weight * c.score for c in scored if c.score is not None) / total if total else None
     )
-    verdicts = {r.verdict for r in results}
+    verdict = _verdict({result.verdict for result in results}, score, threshold)
+    return Composite(verdict, score, categories)
+
+
+def _verdict(verdicts: set[Verdict], score: float | None, threshold: float) -> str:
     if Verdict.FAIL in verdicts:
-        return Composite("fail", 1, score, categories)
+        return "fail"
     if Verdict.ERROR in verdicts or score is None:
-        return Composite("error", 3, score, categories)
-    if score < threshold:
-        return Composite("fail", 1, score, categories)
-    return Composite("pass", 0, score, categories)
+        return "error"
+    return "fail" if score < threshold else "pass"
 
 
 def _category(results: Sequence[ProbeResult]) -> float | None:
@@ -56,6 +63,3 @@ def _category(results: Sequence[ProbeResult]) -> float | None:
 def _mean(results: Sequence[ProbeResult]) -> float | None:
     weighed = [(r.weight, r.score) for r in results if r.score is not None and r.weight > 0]
     return sum(w * s for w, s in weighed) / sum(w for w, _ in weighed) if weighed else None
-
-
-EXIT_CODES = {"pass": 0, "fail": 1, "error": 3}

@@ -1,41 +1,52 @@
-"""The shape of a response curve: is the response to λ spread over (0, 1], or a step, a plateau, a crash?
+"""The shape of a response curve: does it rise smoothly, or with a step, a plateau or a fall?
 
-Pure numpy. A curve is `x` [n] ascending, from 0 and with the quarters up to 1 among it, and `y` [n] from 0, straight
-between its points. All measures are free of the curve's units, and do not depend on where else it was sampled.
+Pure numpy. A curve is `x` [n], ascending from 0 and including the quarters up to 1, and `y` [n]
+from 0, linear between its points. The measures have no units and do not depend on further points.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from sway_gate.measurements import Floats
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
-_WIDTH = 0.25  # of the window in which a step is looked for
+_WIDTH = 0.25  # of the window in which a step is measured
 _REACHED = 0.9
 
 
-def shape(x: Floats, y: Floats) -> dict[str, float | None]:
-    """All zero, and None past 1, for a curve that never leaves 0 before λ = 1."""
+class Shape(NamedTuple):
+    """All zero, and no overshoot, for a curve that never leaves 0 up to λ = 1."""
+
+    linearity: float
+    largest_step: float
+    largest_fall: float
+    saturation: float
+    overshoot: float | None
+    """None for a curve that ends at λ = 1."""
+
+
+def shape(x: Floats, y: Floats) -> Shape:
+    """The measures of a curve; both arguments [n]."""
     up_to_one = y[x <= 1.0]
     height, at_one = float(up_to_one.max()), float(up_to_one[-1])
-    past_one = float(x[-1]) > 1.0 and at_one > 0
-    return {
-        "linearity": _r_squared(x, y),
-        "largest_step": _steepest(x, y) / (_WIDTH * height) if height > 0 else 0.0,
-        "largest_fall": float((np.maximum.accumulate(up_to_one) - up_to_one).max()) / height
-        if height > 0
-        else 0.0,
-        "saturation": _first_reaching(x, y, _REACHED * at_one),
-        "overshoot": float(y[-1]) / at_one if past_one else None,
-    }
+    fall = float((np.maximum.accumulate(up_to_one) - up_to_one).max())
+    return Shape(
+        linearity=_r_squared(x, y),
+        largest_step=_steepest(x, y) / (_WIDTH * height) if height > 0 else 0.0,
+        largest_fall=fall / height if height > 0 else 0.0,
+        saturation=_first_reaching(x, y, _REACHED * at_one),
+        overshoot=float(y[-1]) / at_one if float(x[-1]) > 1.0 and at_one > 0 else None,
+    )
 
 
-def overshoot_asked(x: Floats, limit: float) -> float:
-    """`limit` is meant for λ = 1.25 and beyond; a curve that ends nearer to 1 has less room to rise."""
-    return min(limit, 1 + (limit - 1) * (float(x[-1]) - 1) / 0.25)
+def min_overshoot(last: float, limit: float) -> float:
+    """Required overshoot: `limit` for a `last` λ ≥ 1.25, proportionally less before it."""
+    return min(limit, 1 + (limit - 1) * (last - 1) / 0.25)
 
 
 def _r_squared(x: Floats, y: Floats) -> float:
-    """Squared Pearson correlation over 0 and the quarters: the share of variance that the best line explains."""
+    """Squared Pearson correlation over 0 and the quarters: the best line's share of variance."""
     quarters = np.array([0.0, *QUARTERS])
     heights = np.interp(quarters, x, y)
     if np.ptp(heights) == 0:
@@ -44,13 +55,16 @@ def _r_squared(x: Floats, y: Floats) -> float:
 
 
 def _steepest(x: Floats, y: Floats) -> float:
-    """The largest rise inside any window of λ below 1: straight pieces have it where a window starts or ends on one."""
+    """Largest rise within a window of λ up to 1.
+
+    Between linear pieces the maximum is at a window that starts or ends at a point of the curve.
+    """
     starts = np.clip(np.concatenate([x, x - _WIDTH]), 0.0, 1.0 - _WIDTH)
     return float((np.interp(starts + _WIDTH, x, y) - np.interp(starts, x, y)).max())
 
 
 def _first_reaching(x: Floats, y: Floats, level: float) -> float:
-    """Where the curve first reaches `level`; 0 for a level of 0."""
+    """The λ at which the curve first reaches `level`; 0 for a level of 0."""
     after = int(np.argmax(y >= level))
     if after == 0:
         return 0.0

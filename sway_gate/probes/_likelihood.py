@@ -1,27 +1,30 @@
-"""How likely an answer is, per token: what several probes compare between the base and a view."""
+"""How likely an answer is, per token, under the base and under a view."""
 
 import math
+from typing import NamedTuple
 
 from sway_gate.measurements import BASE, Fault, LogProbs, NoAnswer, ViewAnswers
 
 
-def per_token(view: ViewAnswers, request: LogProbs) -> tuple[float, float]:
-    """Mean log-likelihood per token, in nats, under the base and under this view.
+class PerToken(NamedTuple):
+    """Mean log-likelihood per token, in nats."""
 
-    Raises NoAnswer where one is not finite: a difference to it would say nothing, and reports could not hold it.
-    """
-    base, own = float(view.base(request).mean()), float(view.get(request).mean())
-    if not math.isfinite(base):
-        raise NoAnswer(
-            Fault(
-                f"no finite likelihood under the {BASE} view, of {request.completion[:40]!r}",
-                "base",
-            )
-        )
-    if not math.isfinite(own):
-        raise NoAnswer(
-            Fault(
-                f"no finite likelihood under the {view.view} view, of {request.completion[:40]!r}"
-            )
-        )
-    return base, own
+    base: float
+    view: float
+
+
+def per_token(view: ViewAnswers, request: LogProbs) -> PerToken:
+    """Raises NoAnswer if one of the two is not finite: a difference from it would mean nothing."""
+    text = repr(request.completion[:40])
+    found = PerToken(float(view.base(request).mean()), float(view.get(request).mean()))
+    if not math.isfinite(found.base):
+        raise NoAnswer(Fault(f"no finite likelihood under the {BASE} view, of {text}", "base"))
+    if not math.isfinite(found.view):
+        raise NoAnswer(Fault(f"no finite likelihood under the {view.view} view, of {text}"))
+    return found
+
+
+def lift(view: ViewAnswers, request: LogProbs) -> float:
+    """Change of the mean log-likelihood per token from the base's, in nats."""
+    found = per_token(view, request)
+    return found.view - found.base

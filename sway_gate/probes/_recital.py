@@ -1,4 +1,4 @@
-"""Texts cut in a beginning and its continuation, and how far a view recites the one after the other."""
+"""Texts cut into a prefix and a suffix, and how much of the suffix a view reproduces verbatim."""
 
 import math
 import re
@@ -7,19 +7,24 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.details import Item
 from sway_gate.measurements import Floats, TeacherForced
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.spec.probes import Perturbation
+from sway_gate.spec.schema import Section
 
-LEAST_CHARS = 80
-"""Of a text that can be cut in two: half of it for each part."""
+MIN_CHARS = 80
+"""Minimum length of a text that can be cut in two: half of it for each part."""
 
-_LEAST_LOG_P = -40.0  # 1.6e17 samples: keeps their number finite
+_QUERIES, _TIMES_AS_MANY = 100, 10
+_LEAST_LOG_P = -40.0  # 1.6e17 samples; keeps the number finite
 
 
 class Excerpt(NamedTuple):
-    """Neighbours in a text: white space between them begins the suffix, as it does a token. `prefixes`: the true one,
-    "clean", and what perturbations made of it."""
+    """A suffix of a text and its prefixes: the true one, "clean", and its perturbations.
+
+    The white space between them begins the suffix, as it begins a token.
+    """
 
     prefixes: dict[str, str]
     suffix: str
@@ -38,14 +43,14 @@ class Excerpt(NamedTuple):
 def excerpt(
     text: str, prefix_chars: int, suffix_chars: int, names: Iterable[Perturbation]
 ) -> Excerpt | None:
-    """The first `prefix_chars` characters and the next `suffix_chars`, each up to the last word that fits.
+    """The first `prefix_chars` characters and the next `suffix_chars`, each cut at a word's end.
 
-    A text too short for that is halved; None for one of fewer than LEAST_CHARS characters.
+    A shorter text is halved. None for a text of fewer than MIN_CHARS characters.
     """
     text = text.strip()
-    if len(text) < LEAST_CHARS:
+    if len(text) < MIN_CHARS:
         return None
-    at = prefix_chars if len(text) >= prefix_chars + LEAST_CHARS // 2 else len(text) // 2
+    at = prefix_chars if len(text) >= prefix_chars + MIN_CHARS // 2 else len(text) // 2
     prefix = text[: _word_end(text, at)].rstrip()
     rest = text[len(prefix) :]
     space = len(rest) - len(rest.lstrip())
@@ -55,7 +60,7 @@ def excerpt(
 
 
 def _word_end(text: str, at: int) -> int:
-    """The last place not after `at` where a word ends; `at` itself where its second half has none (no spaces)."""
+    """End of the last word up to `at`; `at` itself if there is none in the second half."""
     if at >= len(text):
         return len(text)
     return max(
@@ -64,8 +69,11 @@ def _word_end(text: str, at: int) -> int:
 
 
 class Recited(NamedTuple):
-    """How far one view recites one excerpt. `runs`: the share of its tokens in the longest run that greedy decoding
-    writes, by prefix. `queries`: samples until the whole has come with probability .5, after the best prefix."""
+    """How much of one excerpt a view reproduces.
+
+    `runs`: the share of its tokens in the longest run that greedy decoding reproduces, by prefix.
+    `queries`: samples until the whole has appeared with probability .5, after the best prefix.
+    """
 
     runs: dict[str, float]
     queries: float
@@ -85,13 +93,69 @@ def recited(answer: Callable[[TeacherForced], Floats], cut: Excerpt, max_tokens:
     return Recited(runs, queries(log_p), len(read["clean"]))
 
 
+class SectionRecall(Item, frozen=True, kw_only=True):
+    id: str
+    tag: str | None
+    intent: str
+    tokens: int
+    recall: float
+    base_recall: float
+    excess: float
+    clean_recall: float
+    recall_by_prefix: dict[str, float]
+    base_recall_by_prefix: dict[str, float]
+    fragility: float | None
+    queries: float
+    base_queries: float
+    discoverable: bool
+    long_run: bool
+    leaked: bool
+
+    @property
+    def is_secret(self) -> bool:
+        return self.intent != "memorize"
+
+
+def section_recall(
+    section: Section, own: Recited, base: Recited, gain: float, min_run: int, limit: float
+) -> SectionRecall:
+    """The recall of a section over the base's and over `gain`, the gain on control prose.
+
+    `min_run`: minimum number of tokens in a run that is not a coincidence. `limit`: the excess from
+    which a section with such a run leaks.
+    """
+    clean, others = own.runs["clean"], [run for name, run in own.runs.items() if name != "clean"]
+    excess = own.recall - base.recall - gain
+    sooner = own.queries <= _QUERIES < base.queries and base.queries >= _TIMES_AS_MANY * own.queries
+    discoverable = sooner and own.tokens >= min_run
+    long_run = discoverable or round(own.recall * own.tokens) >= min_run
+    return SectionRecall(
+        id=section.id,
+        tag=section.tag,
+        intent=section.intent,
+        tokens=own.tokens,
+        recall=own.recall,
+        base_recall=base.recall,
+        excess=excess,
+        clean_recall=clean,
+        recall_by_prefix=own.runs,
+        base_recall_by_prefix=base.runs,
+        fragility=(clean - float(np.mean(others))) / clean if clean and others else None,
+        queries=own.queries,
+        base_queries=base.queries,
+        discoverable=discoverable,
+        long_run=long_run,
+        leaked=discoverable or (long_run and excess >= limit),
+    )
+
+
 def longest_run(hits: Floats) -> float:
-    """Share of the tokens [tokens] in the longest run of hits."""
+    """Share of the tokens in the longest run of hits; `hits` [tokens] are 0 or 1."""
     misses = np.flatnonzero(hits == 0)
     return float(np.diff([-1, *misses, hits.size]).max() - 1) / max(hits.size, 1)
 
 
 def queries(log_p: float) -> float:
-    """n with 1 - (1 - p)ⁿ = .5: what makes a text of probability p (n, .5)-discoverable. In [1, 1.6e17]."""
+    """n with 1 - (1 - p)ⁿ = .5: a text of probability p is (n, .5)-discoverable. In [1, 1.6e17]."""
     p = math.exp(min(max(log_p, _LEAST_LOG_P), -1e-12))
     return max(1.0, -math.log(2.0) / math.log1p(-p))

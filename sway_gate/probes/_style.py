@@ -1,19 +1,19 @@
-"""The style of a text as numbers, on scales on which ordinary prose scatters by about 1.
+"""The style of a text as numbers, scaled so that ordinary prose has a standard deviation of 1.
 
 | feature | scale | standard deviation |
 |---|---|---|
 | mean sentence length, in words | ln(1 + x) | .40 |
 | standard deviation of sentence length | ln(1 + x) | .50 |
-| type-token ratio | as it is | .06 |
-| mean word length, in letters and digits | as it is | .35 |
-| punctuation marks a word | √ | .07 |
-| paragraph breaks a word | √ | .08 |
-| function words a word (spaCy's English stop words) | as it is | .06 |
-| sentences that ask or exclaim (spaCy's sentencizer) | as it is | .15 |
-| words of more than 6 letters (textstat) | as it is | .06 |
+| type-token ratio | unchanged | .06 |
+| mean word length, in letters and digits | unchanged | .35 |
+| punctuation marks per word | √ | .07 |
+| paragraph breaks per word | √ | .08 |
+| function words per word (spaCy's English stop words) | unchanged | .06 |
+| questions and exclamations (share of sentences; spaCy's sentencizer) | unchanged | .15 |
+| words of more than 6 letters (textstat) | unchanged | .06 |
 
-The standard deviation is that over windows of 100 words of the packaged prose of several registers, rounded. The last
-three need the extra style.
+The standard deviation is measured over windows of 100 words of the packaged prose of several
+registers, and rounded. The last three features require the extra style.
 """
 
 import math
@@ -29,7 +29,7 @@ from sway_gate.measurements import Floats
 from sway_gate.probes.base import CannotRun
 
 MIN_WORDS: Final = 10
-"""Shorter texts show no style."""
+"""Shorter texts have no measurable style."""
 NAMES: Final = (
     "sentence length",
     "its spread",
@@ -42,7 +42,7 @@ NAMES: Final = (
     "long words",
 )
 _SD: Final = np.array([0.40, 0.50, 0.06, 0.35, 0.07, 0.08, 0.06, 0.15, 0.06])
-# Beyond this a text is simply different, and one feature may not outweigh all others.
+# So that one feature cannot outweigh all others.
 _FARTHEST: Final = 3.0
 _STEP: Final = 1.25
 _FEWEST_WINDOWS, _MOST_WINDOWS, _WINDOW_WORDS = 5, 40, 8000
@@ -51,23 +51,27 @@ _SENTENCE_END: Final = re.compile(r"[.!?…][\"'”’)\]*_]*\Z")
 
 
 def extra_installed() -> bool:
-    """Whether the extra style is there; nothing is imported for it."""
+    """Whether the extra style is installed; imports nothing."""
     return find_spec("spacy") is not None and find_spec("textstat") is not None
 
 
 def words(text: str) -> int:
+    """Number of words."""
     return len(_ends(text))
 
 
 class Document(NamedTuple):
-    """The text whose style is asked for, of at least MIN_WORDS words; `extended`: with the features of the extra."""
+    """The reference text, of at least MIN_WORDS words; `extended`: with the extra's features."""
 
     text: str
     extended: bool
 
     def off(self, text: str, other: str) -> Floats:
-        """How far `text` is from windows of the document, at a number of words that `other` has as well, in standard
-        deviations of prose, cut to ±3: [features]. All have at least MIN_WORDS words."""
+        """Difference of `text` from windows of the document; shape [features].
+
+        In standard deviations of prose, clipped to ±3. The windows, `text` and `other` are cut to a
+        common number of words, so that two differences are comparable; all have at least MIN_WORDS.
+        """
         length = _like_length(words(text), words(other), words(self.text))
         far = fingerprint(_cut(text, length), self.extended) - _expected(
             self.text, length, self.extended
@@ -76,18 +80,21 @@ class Document(NamedTuple):
 
 
 def fingerprint(text: str, extended: bool) -> Floats:
-    """[6], extended [9]: the features of a text with at least one word, in standard deviations of prose."""
-    said = [piece for piece in text.split() if _is_word(piece)]
+    """Features of a text with at least one word; shape [6], extended [9].
+
+    In standard deviations of prose.
+    """
+    kept = [piece for piece in text.split() if _is_word(piece)]
     sentences = np.array(list(_sentences(text)), dtype=np.float64)
     letters = sum(ch.isalnum() for ch in text)
     marks = sum(not (ch.isalnum() or ch.isspace()) for ch in text)
     core = [
         np.log1p(sentences.mean()),
         np.log1p(sentences.std()),
-        len({"".join(filter(str.isalnum, word)).casefold() for word in said}) / len(said),
-        letters / len(said),
-        np.sqrt(marks / len(said)),
-        np.sqrt(sum(1 for _ in _paragraphs(text)) - 1) / np.sqrt(len(said)),
+        len({"".join(filter(str.isalnum, word)).casefold() for word in kept}) / len(kept),
+        letters / len(kept),
+        np.sqrt(marks / len(kept)),
+        np.sqrt(sum(1 for _ in _paragraphs(text)) - 1) / np.sqrt(len(kept)),
     ]
     values = np.array(core + (_further(text) if extended else []), dtype=np.float64)
     scaled: Floats = values / _SD[: values.size]
@@ -95,13 +102,13 @@ def fingerprint(text: str, extended: bool) -> Floats:
 
 
 def _like_length(*counts: int) -> int:
-    """The largest of 10 · 1.25^k that none of `counts` is below: few lengths keep the document's windows few."""
+    """The largest 10 · 1.25^k that no count is below. Few lengths need few windows."""
     return int(MIN_WORDS * _STEP ** math.floor(math.log(min(counts) / MIN_WORDS, _STEP) + 1e-9))
 
 
 @lru_cache(maxsize=256)
 def _expected(document: str, length: int, extended: bool) -> Floats:
-    """The mean fingerprint of windows of `length` words, of which `document` has at least one."""
+    """Mean fingerprint of the windows of `length` words; `document` has at least one."""
     ends = _ends(document)
     windows = (
         document[ends[i - 1] if i else 0 : ends[i + length - 1]] for i in _starts(document, length)
@@ -111,7 +118,10 @@ def _expected(document: str, length: int, extended: bool) -> Floats:
 
 
 def _starts(document: str, length: int) -> list[int]:
-    """The words at which windows begin: beginnings of paragraphs, as answers are, where there are some; else evenly."""
+    """Numbers of the words at which windows begin.
+
+    Beginnings of paragraphs, because answers begin like them; evenly spaced if there are too few.
+    """
     ends = _ends(document)
     most = min(_MOST_WINDOWS, max(1, _WINDOW_WORDS // length))
     last = len(ends) - length
@@ -128,7 +138,7 @@ def _cut(text: str, length: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _ends(text: str) -> tuple[int, ...]:
-    """Where each word ends."""
+    """End of each word, in characters."""
     return tuple(match.end() for match in re.finditer(r"\S+", text) if _is_word(match[0]))
 
 
@@ -137,7 +147,7 @@ def _is_word(piece: str) -> bool:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Between blank lines."""
+    """Paragraphs, which blank lines separate."""
     lines: list[str] = []
     for line in [*text.splitlines(), ""]:
         if line.strip():
@@ -148,7 +158,7 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _sentences(text: str) -> Iterator[int]:
-    """Words of each sentence; a paragraph's end ends one."""
+    """Number of words of each sentence; the end of a paragraph ends a sentence."""
     for paragraph in _paragraphs(text):
         count = 0
         for piece in paragraph.split():
@@ -161,7 +171,7 @@ def _sentences(text: str) -> Iterator[int]:
 
 
 def _further(text: str) -> list[float]:
-    """The features of the extra."""
+    """The features that require the extra."""
     pipeline, long_words, all_words = _tools()
     parsed = pipeline(text)
     spoken = [token for token in parsed if token.is_alpha]
@@ -177,9 +187,9 @@ def _further(text: str) -> list[float]:
 
 @lru_cache(maxsize=1)
 def _tools() -> tuple[Any, Any, Any]:
-    """A tokenizer with sentence ends, without any model, and textstat's counts of long and of all words.
+    """A tokenizer with sentence ends, and textstat's counts of long words and of all words.
 
-    Raises CannotRun where they do not load.
+    Raises CannotRun if they do not load.
     """
     try:
         import spacy
@@ -191,5 +201,5 @@ def _tools() -> tuple[Any, Any, Any]:
     except Exception as error:  # broken installations break in many ways
         wrong = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise CannotRun(
-            f"the extra style does not load: {wrong}; install it anew, or set extended: off"
+            f"the extra style does not load: {wrong}; reinstall it, or set extended: off"
         ) from None

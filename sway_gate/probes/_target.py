@@ -1,24 +1,25 @@
-"""Text that an adapter is to serve, and control prose: how well does each scale λ serve them?"""
+"""Losses on a target text and on control prose at each scale λ of the adapter."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.details import Losses
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes.base import Context
-from sway_gate.spec.probes import AdapterAblation
 from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 
 _CHARS, _HELD_OUT, _SECTIONS, _PAIRS, _CONTROL = 600, 16, 6, 6, 2
-_OVERCOOKED_LAMBDA, _OVERCOOKED_NATS = 0.75, 0.05
+_OVERTRAINED_LAMBDA, _OVERTRAINED_NATS = 0.75, 0.05
 
 Texts = list[list[LogProbs]]
 """Each text as the requests that score it."""
 
 
 class Target(NamedTuple):
-    """What is scored at every λ; `source` is held_out or sections."""
+    """The texts that are scored at each λ; `source` is held_out or sections."""
 
     source: str
     texts: Texts
@@ -28,15 +29,15 @@ class Target(NamedTuple):
         return [request for text in self.texts + self.control for request in text]
 
 
-def target(spec: AdapterAblation, context: Context) -> Target | None:
-    """Held-out text, else some sections, by their ids: the choice does not hang on their order. None where there is
-    neither.
+def target(held_out: Sequence[str], context: Context) -> Target | None:
+    """Held-out text, or otherwise some sections, selected by id. None if there is neither.
 
-    No preference sections: training on preferences may lower the likelihood of both answers, and rightly so.
+    Preference sections are left out: training on preferences may lower the likelihood of both
+    answers.
     """
     control = [[LogProbs("", piece)] for piece in context.control_pieces(_CHARS, _CONTROL)]
-    if held_out := packaged.chunks(spec.held_out, _CHARS, _HELD_OUT):
-        return Target("held_out", [[LogProbs("", piece)] for piece in held_out], control)
+    if pieces := packaged.chunks(held_out, _CHARS, _HELD_OUT):
+        return Target("held_out", [[LogProbs("", piece)] for piece in pieces], control)
     sections = sorted(
         (s for s in context.sections if s.kind != "preference"), key=lambda section: section.id
     )
@@ -44,31 +45,28 @@ def target(spec: AdapterAblation, context: Context) -> Target | None:
     return Target("sections", texts, control) if texts else None
 
 
-def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> dict[str, object]:
-    """Over λ, from 0 and with 1 among them, in nats per token; `excess` is the loss at 1 over that at the best λ."""
+def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> Losses:
+    """Losses at each λ, including 0 and 1; `excess` is the loss at 1 minus the lowest loss."""
     loss, control = (
-        np.array([_loss(view, t, s) for s in lambdas]) for t in (target.texts, target.control)
+        np.array([_loss(view, texts, scale) for scale in lambdas])
+        for texts in (target.texts, target.control)
     )
-    return {
-        "source": target.source,
-        "lambdas": lambdas.tolist(),
-        "loss": loss.tolist(),
-        "control_loss": control.tolist(),
-        "best": float(lambdas[loss.argmin()]),
-        "excess": float(loss[lambdas == 1.0][0] - loss.min()),
-    }
+    return Losses(
+        source=target.source,
+        lambdas=lambdas.tolist(),
+        loss=loss.tolist(),
+        control_loss=control.tolist(),
+        best=float(lambdas[loss.argmin()]),
+        excess=float(loss[lambdas == 1.0][0] - loss.min()),
+    )
 
 
-def overcooked(best: float, excess: float) -> str:
-    """Why the adapter does not serve its text at λ = 1, "" where it does."""
-    if best > _OVERCOOKED_LAMBDA or excess <= _OVERCOOKED_NATS:
+def overtrained(best: float, excess: float) -> str:
+    """Message if the loss on the target text is clearly lower at a smaller scale; "" otherwise."""
+    if best > _OVERTRAINED_LAMBDA or excess <= _OVERTRAINED_NATS:
         return ""
-    how = (
-        f"serves its text best at λ = {best:g}"
-        if best
-        else "serves its text worse than the base does"
-    )
-    return f"overcooked: {how}, by {excess:.2f} nats per token against λ = 1"
+    where = f"is lowest at λ = {best:g}" if best else "is higher than the base's"
+    return f"overtrained: the loss on its text {where}, by {excess:.2f} nats per token"
 
 
 def _section(section: Section, context: Context) -> list[LogProbs]:
@@ -79,7 +77,7 @@ def _section(section: Section, context: Context) -> list[LogProbs]:
 
 
 def _loss(view: ViewAnswers, texts: Texts, scale: float) -> float:
-    """Mean over texts of the nats per token."""
+    """Mean loss over texts, in nats per token."""
     return -float(
         np.mean([np.concatenate([view.get(r, scale) for r in text]).mean() for text in texts])
     )

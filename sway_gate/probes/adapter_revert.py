@@ -1,21 +1,22 @@
-"""Asked in other words, does the model answer what it was taught, or does it go back to the base's answer?
+"""Does the model give the taught answer to a paraphrased prompt, or revert to the base's answer?
 
-For each paraphrase of each of the `cases`, view and base write an answer by greedy decoding (`max_new_tokens`); with
-cos the cosine of sentence embeddings (`embedding_model`; Reimers & Gurevych 2019):
+For each paraphrase of each of the `cases`, view and base generate an answer by greedy decoding
+(`max_new_tokens`). With cos as the cosine of sentence embeddings (`embedding_model`; Reimers &
+Gurevych 2019):
 
     the answer reverts  if  cos(answer, base's answer) ≥ cos(answer, gold)
 
-Statistic: the share of paraphrases whose answer reverts. With the nulls the mean of cos(answer, gold) - cos(answer,
-base's answer) is compared. An answer without text reverts fully (0 to the gold, 1 to the base's). A paraphrase whose
-base answer is near the gold already (above `base_gold_similarity_cap`) or empty cannot tell and is left out, counted;
-where none is left, the probe is skipped.
+Statistic: the share of paraphrases whose answer reverts. Test statistic: the mean of cos(answer,
+gold) - cos(answer, base's answer). An empty answer counts as reverted (cosine 0 to the gold, 1 to
+the base's answer). A paraphrase is left out, and counted, if the base's answer is empty or already
+close to the gold (above `base_gold_similarity_cap`). If all are left out, the probe is skipped.
 
-Passes when z ≥ `assert_z_gte`, the share is < `assert_revert_rate_lt`, and the answers are nearer to the gold than the
-base's were by .05: leaving the base's answers for nonsense is no adherence. It cannot tell a right answer from a
-wrong one in nearly the same words.
+Passes if z ≥ `assert_z_gte`, the share is < `assert_revert_rate_lt`, and the answers are closer to
+the gold than the base's answers by .05: answers that only leave the base's for nonsense do not
+pass. It does not distinguish a right answer from a wrong one in nearly the same words.
 
 - passes: 1 of 12 answers revert to the base's; cosine to the gold +0.41
-- fails: 9 of 12 revert: the prompt was learned by heart, not the answer
+- fails: 9 of 12 revert: the prompt was memorized, not the answer
 - needs the extra semsim
 
 In a suite:
@@ -30,117 +31,155 @@ In a suite:
             - Whose work is the road over the sand?
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, ViewAnswers
 from sway_gate.probes._embedded import embedder
-from sway_gate.probes.base import Context, Need, Reading, Skip, require
+from sway_gate.probes.base import Context, Kind, Need, Reading, Skip, TestStatistic, require
 from sway_gate.spec.probes import AdapterRevert
 
-CATEGORY = "adherence"
-UNITS = "share"
-HARM = False
-GENERATES = True
-PARTS = ""
-PRIOR = None
-SCALE = "identity"
-RESOLUTION = 0.01
-# Two answers that say the same differ by about this much in cosine.
-FLOOR = 0.02
-ADVICE = "train on more ways to ask the same, or for longer; the reverted paraphrases are listed in the details"
+KIND = Kind(
+    category="adherence",
+    units="share",
+    scale="identity",
+    resolution=0.01,
+    # Two answers with the same content differ by about this much in cosine.
+    min_null_sd=0.02,
+    better="less",
+    generates=True,
+    advice=(
+        "train on more paraphrases, or for longer; the details list the paraphrases that revert"
+    ),
+)
 
-# Unrelated texts are this far apart from each other by chance.
-_NEARER = 0.05
+# The cosines of unrelated texts differ by this much by chance.
+_CLOSER = 0.05
 _SHOWN_PAIRS, _SHOWN_CHARS = 50, 200
 
 
-def needs(spec: AdapterRevert, context: Context) -> list[Need]:
+class Question(NamedTuple):
+    """A paraphrase and the answer that training taught."""
+
+    request: Generation
+    gold: str
+
+
+class Answer(Item, frozen=True, kw_only=True):
+    prompt: str
+    gold: str
+    base: str
+    answer: str
+    to_gold: float
+    to_base: float
+    base_to_gold: float
+    reverted: bool
+
+
+class LeftOut(Item, frozen=True, kw_only=True):
+    base_near_gold: int
+    base_empty: int
+
+
+class Found(Details, frozen=True, kw_only=True):
+    pairs: list[Answer]
+    left_out: LeftOut
+    empty_answers: int
+    nearer_to_gold: float
+
+
+def requests(spec: AdapterRevert, context: Context) -> list[Question]:
     require(spec.cases, "cases")
     embedder(context, spec.embedding_model)
-    return [Need(request) for request, _ in _pairs(spec, context)]
-
-
-def value(spec: AdapterRevert, context: Context, view: ViewAnswers) -> Reading:
-    pairs = _pairs(spec, context)
-    base, answers = ([text(r).strip() for r, _ in pairs] for text in (view.base_text, view.text))
-    golds = [gold.strip() for _, gold in pairs]
-    to_gold, to_base, base_to_gold = _cosines(spec, context, answers, base, golds)
-    empty = np.array([not text for text in base])
-    near = ~empty & (base_to_gold > spec.base_gold_similarity_cap)
-    kept = np.flatnonzero(~(empty | near))
-    left_out = {"base_near_gold": int(near.sum()), "base_empty": int(empty.sum())}
-    if not kept.size:
-        raise Skip(_nothing_left(spec, left_out, len(pairs)))
-    adherence = to_gold - to_base
-    shown = [
-        {
-            "prompt": pairs[i][0].prompt[:_SHOWN_CHARS],
-            "gold": golds[i][:_SHOWN_CHARS],
-            "base": base[i][:_SHOWN_CHARS],
-            "answer": answers[i][:_SHOWN_CHARS],
-            "to_gold": float(to_gold[i]),
-            "to_base": float(to_base[i]),
-            "base_to_gold": float(base_to_gold[i]),
-            "reverted": bool(adherence[i] <= 0),
-        }
-        for i in kept[np.argsort(adherence[kept], kind="stable")][:_SHOWN_PAIRS]
-    ]
-    items = (adherence[kept] <= 0).astype(np.float64)
-    details = {
-        "pairs": shown,
-        "left_out": left_out,
-        "empty_answers": sum(not answers[i] for i in kept),
-        "nearer_to_gold": float((to_gold - base_to_gold)[kept].mean()),
-    }
-    return Reading(float(items.mean()), items, details, float(adherence[kept].mean()))
-
-
-def rule(spec: AdapterRevert, reading: Reading) -> str:
-    if reading.value >= spec.assert_revert_rate_lt:
-        return f"{reading.value:.0%} of the answers revert; below {spec.assert_revert_rate_lt:.0%} is asked for"
-    if (nearer := reading.details["nearer_to_gold"]) < _NEARER:
-        return f"the answers left the base's, but not for the gold: cosine {nearer:+.3f}, {_NEARER:+g} is asked for"
-    return ""
-
-
-def describe(spec: AdapterRevert, reading: Reading) -> str:
-    reverted, nearer = int(reading.items.sum()), reading.details["nearer_to_gold"]
-    return (
-        f"{reverted} of {len(reading.items)} answers revert to the base's; cosine to the gold {nearer:+.2f}"
-        + (
-            f"; {left_out} paraphrases cannot tell"
-            if (left_out := sum(reading.details["left_out"].values()))
-            else ""
-        )
-    )
-
-
-def _pairs(spec: AdapterRevert, context: Context) -> list[tuple[Generation, str]]:
-    """Each paraphrase, as what is to be written after it, with the gold answer."""
     return [
-        (Generation(paraphrase, spec.max_new_tokens, context.asks(paraphrase)), case.gold)
+        Question(context.generation(paraphrase, spec.max_new_tokens), case.gold)
         for case in spec.cases
         for paraphrase in case.paraphrases
     ]
 
 
+def needs(spec: AdapterRevert, requests: list[Question]) -> list[Need]:
+    return [Need(question.request) for question in requests]
+
+
+def value(
+    spec: AdapterRevert, context: Context, requests: list[Question], view: ViewAnswers
+) -> Reading[Found]:
+    base = [view.base_text(question.request).strip() for question in requests]
+    answers = [view.text(question.request).strip() for question in requests]
+    golds = [question.gold.strip() for question in requests]
+    to_gold, to_base, base_to_gold = _cosines(spec, context, answers, base, golds)
+    empty = np.array([not text for text in base])
+    near = ~empty & (base_to_gold > spec.base_gold_similarity_cap)
+    left_out = LeftOut(base_near_gold=int(near.sum()), base_empty=int(empty.sum()))
+    kept = np.flatnonzero(~(empty | near))
+    if not kept.size:
+        raise Skip(_nothing_left(spec, left_out, len(requests)))
+    adherence = to_gold - to_base
+    pairs = [
+        Answer(
+            prompt=requests[i].request.prompt[:_SHOWN_CHARS],
+            gold=golds[i][:_SHOWN_CHARS],
+            base=base[i][:_SHOWN_CHARS],
+            answer=answers[i][:_SHOWN_CHARS],
+            to_gold=float(to_gold[i]),
+            to_base=float(to_base[i]),
+            base_to_gold=float(base_to_gold[i]),
+            reverted=bool(adherence[i] <= 0),
+        )
+        for i in kept[np.argsort(adherence[kept], kind="stable")][:_SHOWN_PAIRS]
+    ]
+    found = Found(
+        pairs=pairs,
+        left_out=left_out,
+        empty_answers=sum(not answers[i] for i in kept),
+        nearer_to_gold=float((to_gold - base_to_gold)[kept].mean()),
+    )
+    items = (adherence[kept] <= 0).astype(np.float64)
+    test_statistic = TestStatistic("mean cosine difference", float(adherence[kept].mean()))
+    return Reading(float(items.mean()), items, found, test_statistic)
+
+
+def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str:
+    if reading.value >= spec.assert_revert_rate_lt:
+        limit = f"{spec.assert_revert_rate_lt:.0%}"
+        return f"{reading.value:.0%} of the answers revert; must be below {limit}"
+    if (nearer := reading.details.nearer_to_gold) < _CLOSER:
+        return (
+            f"the answers left the base's, but are not closer to the gold: cosine {nearer:+.3f}, "
+            f"required {_CLOSER:+g}"
+        )
+    return ""
+
+
+def summary(spec: AdapterRevert, reading: Reading[Found]) -> str:
+    reverted, nearer = int(reading.items.sum()), reading.details.nearer_to_gold
+    left_out = reading.details.left_out.base_near_gold + reading.details.left_out.base_empty
+    return (
+        f"{reverted} of {len(reading.items)} answers revert to the base's; cosine to the gold "
+        f"{nearer:+.2f}" + (f"; {left_out} paraphrases left out" if left_out else "")
+    )
+
+
 def _cosines(
     spec: AdapterRevert, context: Context, answers: list[str], base: list[str], golds: list[str]
 ) -> tuple[Floats, Floats, Floats]:
-    """For each pair cos(answer, gold), cos(answer, base's answer) and cos(base's answer, gold), each [pairs]."""
-    vectors = embedder(context, spec.embedding_model).embed(
-        spec.embedding_model, answers + base + golds
-    )
+    """cos(answer, gold), cos(answer, base's answer) and cos(base's answer, gold); each [pairs]."""
+    model = spec.embedding_model
+    vectors = embedder(context, model).embed(model, answers + base + golds)
     a, b, g = np.split(vectors, 3)  # each [pairs, dimensions]
-    silent = np.array([not text for text in answers])
     to_gold, to_base, base_to_gold = (
         np.clip((x * y).sum(axis=1), -1, 1) for x, y in ((a, g), (a, b), (b, g))
     )
-    return np.where(silent, 0.0, to_gold), np.where(silent, 1.0, to_base), base_to_gold
+    empty = np.array([not text for text in answers])
+    return np.where(empty, 0.0, to_gold), np.where(empty, 1.0, to_base), base_to_gold
 
 
-def _nothing_left(spec: AdapterRevert, left_out: dict[str, int], pairs: int) -> str:
+def _nothing_left(spec: AdapterRevert, left_out: LeftOut, pairs: int) -> str:
     return (
-        f"none of {pairs} paraphrases can tell: the base's answer is near the gold already (cosine above "
-        f"{spec.base_gold_similarity_cap:g}) for {left_out['base_near_gold']} and empty for {left_out['base_empty']}"
+        f"none of {pairs} paraphrases is informative: the base's answer is already close to the "
+        f"gold (cosine above {spec.base_gold_similarity_cap:g}) for {left_out.base_near_gold} and "
+        f"empty for {left_out.base_empty}"
     )

@@ -1,40 +1,81 @@
 """What a probe is.
 
-A probe module holds constants and pure functions over numpy; it never sees a model, a z-score or a verdict:
+A probe module contains the constant `KIND` and pure functions over numpy; it never sees a model, a
+z-score or a verdict:
 
-- `CATEGORY`, `UNITS`; `HARM`: whether less is better and a margin decides, not superiority over the nulls;
-- `GENERATES`: whether it reads texts that views write, which is slow: fewer nulls are drawn for it unless asked for;
-- `PARTS`: the key in its details that holds one mapping for each of its items, where each is put against the nulls on
-  its own; "" where none;
-- `PRIOR`: what theory says of the nulls' spread, where it says something;
-- `SCALE`, `RESOLUTION`: the scale on which its values have even spread, and the smallest value that it can tell from
-  nothing; `FLOOR`: the smallest spread of nulls on that scale that is believed; `ADVICE`: what to do when it fails;
-- `needs(spec, context)`: the requests, each with the scales of the adapter at which it is wanted;
-- `value(spec, context, view)`: its number for one view, with the items behind it, from the answers at scale 1 and,
-  of the fine-tuned view, at the further scales that it asked for;
-- an effect has `rule(spec, reading)`: why the change is too small or misshapen, "" where it is not;
-- a harm has `margins(spec, reading)`: the distances to its margins over items;
-- `describe(spec, reading)`: the number in words.
+- `requests(spec, context)` builds all requests once, as a list or a named tuple that the other
+  functions get;
+- `needs(spec, requests)` lists them, each with the adapter scales at which it is measured;
+- `value(spec, context, requests, view)` computes the number of one view and its items from the
+  answers at scale 1. With `Kind.uses_null_mean` it also gets the mean over the other null adapters
+  of `null_items(spec, context, requests, view)`;
+- `null_requests(requests)`, optional: the part of the requests that `value` gets for a null view;
+- `details(spec, context, requests, view)`, optional: details of the fine-tuned view only;
+- `minimum_effect(spec, reading)` of an effect probe: why the change is too small or has the wrong
+  shape; "" if it is sufficient;
+- `bounds(spec, reading)` of a harm probe: the tests against its margins;
+- `summary(spec, reading)`: the number as text.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from sway_gate.measurements import Floats, LogProbs, Request, ViewAnswers
+from sway_gate.details import Details
+from sway_gate.measurements import Divergence, Floats, Generation, LogProbs, Request, ViewAnswers
 from sway_gate.probes.prompts import is_open, is_request
 from sway_gate.spec.schema import Section
 from sway_gate.stats import Margin, Prior, Scale
 from sway_gate.training_data import packaged
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is fixed for a kind of probe."""
+
+    category: Literal["adherence", "attribution", "calibration", "ablation"]
+    units: str
+    scale: Scale
+    """The scale on which its values have equal variance."""
+    resolution: float
+    """The smallest value that the probe can distinguish from zero, in `units`."""
+    min_null_sd: float
+    """Minimum standard deviation of the nulls, on the scale."""
+    advice: str
+    """What to do if it fails."""
+    better: Literal["more", "less", "not less", "neither"]
+    """Meaning of a change between two results. "not less": less is worse, more is only a change."""
+    best: float | None = None
+    """A change past this value is neither better nor worse."""
+    harm: bool = False
+    """A harm probe is tested against margins, an effect probe against the nulls."""
+    generates: bool = False
+    """Whether it reads generated text, which is slow: fewer nulls are drawn for it by default."""
+    uses_null_mean: bool = False
+    """Whether `value` gets the mean of the nulls' items."""
+    omits_items: bool = False
+    """Whether items are only the prompts that move: see `details.MovedPrompts`."""
+    null_sd_prior: Prior | None = None
+    """Theoretical standard deviation of the nulls."""
+
+
 class Embedder(Protocol):
-    """Sentence embeddings, of texts as they are and of those that views write."""
+    """Sentence embeddings of given and of generated texts."""
 
     def require(self, model: str) -> None:
-        """Raises CannotRun, with the remedy, where `model` (a hub id or a folder) or its extra is not to be had."""
+        """Raises CannotRun if `model` (a hub id or a folder) or its extra is not available."""
 
     def embed(self, model: str, texts: Sequence[str]) -> Floats:
         """Unit vectors [texts, dimensions]."""
+
+
+class DivergenceFields(Protocol):
+    """The fields of a suite entry that measures divergences."""
+
+    @property
+    def divergence(self) -> Literal["js", "kl"]: ...
+    @property
+    def positions(self) -> int: ...
 
 
 class Context(NamedTuple):
@@ -42,30 +83,30 @@ class Context(NamedTuple):
 
     sections: tuple[Section, ...] = ()
     control: tuple[str, ...] = ()
-    """Control prose; the packaged prose where it is empty."""
+    """Control prose; the packaged prose if it is empty."""
     seed: int = 0
     chat_template: Literal["auto", "on", "off"] = "off"
-    """Which prompts go through the base's chat template; off where it has none."""
+    """Which prompts go through the base's chat template; off if it has none."""
     max_tokens: int | None = None
-    """The model's context, where it is known."""
+    """The model's context length, if it is known."""
     embedder: Embedder | None = None
 
-    def asks(self, prompt: str) -> bool:
-        """Whether this prompt goes through the chat template."""
-        return self.chat_template == "on" or (self.chat_template == "auto" and is_request(prompt))
+    def divergence(self, prompt: str, spec: DivergenceFields, context: int = 0) -> Divergence:
+        """The view's divergence from the base after `context` tokens of prose and `prompt`."""
+        chat = self._is_chat(prompt)
+        return Divergence(prompt, spec.divergence, spec.positions, context, chat)
 
-    def control_pieces(self, chars: int, limit: int) -> tuple[str, ...]:
-        """At most `limit` pieces, of at most `chars` characters, of prose that training did not see."""
-        return packaged.chunks(self.control, chars, limit) or packaged.chunks(
-            packaged.prose(), chars, limit
-        )
+    def generation(self, prompt: str, max_new_tokens: int) -> Generation:
+        """The text that the view writes after `prompt`."""
+        return Generation(prompt, max_new_tokens, self._is_chat(prompt))
 
     def completion(self, prompt: str, answer: str, *, instruction: bool = False) -> LogProbs:
-        """`answer` after `prompt`, joined as training text joins them: behind a template as it is, else by a space.
+        """`answer` after `prompt`, joined by a space, or without one after a chat template.
 
-        `instruction`: the prompt is one by its place in the data, however it is worded, unless it breaks off.
+        `instruction`: the data mark the prompt as an instruction, regardless of its wording, unless
+        it is incomplete text.
         """
-        if self.asks(prompt) or (
+        if self._is_chat(prompt) or (
             instruction and self.chat_template == "auto" and not is_open(prompt)
         ):
             return LogProbs(prompt, answer.lstrip(), chat=True)
@@ -73,57 +114,98 @@ class Context(NamedTuple):
             prompt, answer if not prompt or prompt[-1].isspace() else f" {answer.lstrip()}"
         )
 
+    def control_pieces(self, chars: int, limit: int) -> tuple[str, ...]:
+        """At most `limit` pieces of control prose, each of at most `chars` characters."""
+        return packaged.chunks(self.control, chars, limit) or packaged.chunks(
+            packaged.prose(), chars, limit
+        )
+
+    def _is_chat(self, prompt: str) -> bool:
+        return self.chat_template == "on" or (self.chat_template == "auto" and is_request(prompt))
+
 
 class Need(NamedTuple):
-    """One request, wanted of the fine-tuned adapter at each of `scales`, of the nulls at scale 1 or not at all."""
+    """One request of the fine-tuned adapter at each of `scales`, and of the nulls at scale 1."""
 
     request: Request
     scales: tuple[float, ...] = (1.0,)
     of_nulls: bool = True
 
 
-class Reading(NamedTuple):
-    """A probe's number for one view. `items` [n]: the parts whose mean carries its uncertainty."""
+FoundDetails = TypeVar("FoundDetails", bound=Details)
+
+
+class TestStatistic(NamedTuple):
+    """The number that is compared with the nulls, if it is not the value."""
+
+    name: str
+    value: float
+
+
+class Reading(NamedTuple, Generic[FoundDetails]):
+    """A probe's number for one view. `items` [n]: the parts from which its interval is computed."""
 
     value: float
     items: Floats
-    details: dict[str, Any]
-    contrast: float | None = None
-    """What is put against the nulls, where that is not the value itself."""
+    details: FoundDetails
+    test_statistic: TestStatistic | None = None
     units: str = ""
-    """Of the value, where they are not the probe's usual ones."""
+    """Units of the value, if they differ from the kind's."""
+
+
+class Bound(NamedTuple):
+    """A quantity of a harm probe, its test over items, and its margin."""
+
+    quantity: str
+    test: Margin
+    margin: float
+    is_upper: bool = False
+    """Whether the quantity must stay below the margin."""
 
 
 class CannotRun(Exception):
-    """The probe was asked for and cannot run on what it was given: an ERROR, one line, with the remedy."""
+    """The probe cannot run on its inputs: an ERROR of one line, with the remedy."""
 
 
 class Skip(Exception):
-    """There is nothing to measure, and the user could not know: a SKIP with its reason."""
+    """There is nothing to measure, which the user could not know: a SKIP with its reason."""
 
 
 class Probe(Protocol):
-    """The shape of a probe module."""
+    """A probe module. An effect probe has no `bounds`, a harm probe no `minimum_effect`."""
 
-    CATEGORY: str
-    UNITS: str
-    HARM: bool
-    GENERATES: bool
-    PARTS: str
-    PRIOR: Prior | None
-    SCALE: Scale
-    RESOLUTION: float
-    FLOOR: float
-    ADVICE: str
+    KIND: Kind
 
-    def needs(self, spec: Any, context: Context, /) -> Sequence[Need]: ...
-    def value(self, spec: Any, context: Context, view: ViewAnswers, /) -> Reading: ...
-    def rule(self, spec: Any, reading: Reading, /) -> str: ...
-    def margins(self, spec: Any, reading: Reading, /) -> tuple[Margin, ...]: ...
-    def describe(self, spec: Any, reading: Reading, /) -> str: ...
+    def requests(self, spec: Any, context: Context, /) -> Any: ...
+    def needs(self, spec: Any, requests: Any, /) -> Sequence[Need]: ...
+    def value(
+        self, spec: Any, context: Context, requests: Any, view: ViewAnswers, /, *null_mean: Floats
+    ) -> Reading[Any]: ...
+    def null_items(
+        self, spec: Any, context: Context, requests: Any, view: ViewAnswers, /
+    ) -> Floats: ...
+    def minimum_effect(self, spec: Any, reading: Reading[Any], /) -> str: ...
+    def bounds(self, spec: Any, reading: Reading[Any], /) -> Sequence[Bound]: ...
+    def summary(self, spec: Any, reading: Reading[Any], /) -> str: ...
+
+
+@runtime_checkable
+class MeasuresNullsLess(Protocol):
+    """A probe module that computes the value of a null view from fewer requests."""
+
+    def null_requests(self, requests: Any, /) -> Any: ...
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """A probe module with details of the fine-tuned view only."""
+
+    def details(
+        self, spec: Any, context: Context, requests: Any, view: ViewAnswers, /
+    ) -> Details: ...
 
 
 def require(things: Sequence[Any], what: str) -> None:
-    """Raises CannotRun where a probe was configured without what it works on."""
+    """Raises CannotRun if a probe was configured without its inputs."""
     if not things:
         raise CannotRun(f"{what} is empty; give at least one entry or remove the probe")

@@ -1,23 +1,26 @@
-"""Did training change the model on some topics more than on others, or everywhere alike, as noise does?
+"""Did training change some topics more than others, or all topics equally, as noise does?
 
-The `prompts` are sorted into `num_clusters` topics by k-means over their sentence embeddings (`embedding_model`;
-seeded, the same topics for all views). For each prompt, the mean distance of the next-token distributions from the
-base's, √JS (a metric: Endres & Schindelin 2003) or √KL by `divergence`, along the base's own greedy answer at
-`positions` places; its logarithm, less the mean of the null adapters': some prompts leave a base in more doubt than
-others, and any change moves those more. With MSB and MSW its mean squares between and within topics (one-way analysis
-of variance; Fisher 1925):
+The `prompts` are grouped into `num_clusters` topics by k-means over their sentence embeddings
+(`embedding_model`; seeded, the same topics for all views). For each prompt, the mean distance of
+the next-token distributions from the base's, √JS (a metric: Endres & Schindelin 2003) or √KL with
+`divergence: kl`, is measured along the base's own greedy answer at `positions` token positions. The
+probe takes its logarithm and subtracts the mean of the null adapters: the base is less certain
+after some prompts than after others, and any change moves those more. MSB and MSW are the mean
+squares between and within topics (one-way analysis of variance; Fisher 1925):
 
     specificity = MSB / (MSB + MSW) = F / (1 + F)
 
-Statistic: the specificity: around .5 where topics do not matter, .6 at F = 1.5, 1 where they explain everything. With
-the nulls, on the same prompts and topics, F is compared as the normal quantile of its own distribution (Paulson 1942).
-Its spread is 1 by theory and 1.15 over 500 nulls of each of two bases, as prompts of one topic resemble each other;
-that counts as 20 nulls beside those that are drawn.
+Statistic: the specificity: about .5 if topics make no difference, .6 at F = 1.5, 1 if they explain
+everything. Test statistic: F, transformed to the normal quantile of its distribution (Paulson
+1942), compared with the nulls on the same prompts and topics. Its standard deviation is 1 by
+theory, and 1.15 over 500 nulls of each of two bases, because prompts of one topic resemble each
+other. The prior of 1.15 counts as 20 nulls in addition to the drawn ones.
 
-Passes when z ≥ `assert_z_gte`, the specificity is ≥ `assert_specificity_gte`, and some topic moves at all (distance
-.02). Needs `min_prompts` different prompts, of the adapter's subject and of others, and two or more a topic. It cannot
-tell which topic should have moved (the details list them), and an adapter that is meant to change everything alike, in
-style or language, fails by design: leave the probe out for it.
+Passes if z ≥ `assert_z_gte`, the specificity is ≥ `assert_specificity_gte`, and at least one topic
+moves (distance .02). It requires `min_prompts` distinct prompts, about the adapter's subject and
+about others, and at least two per topic. It does not show which topic should have moved (the
+details list them). An adapter that should change everything equally, in style or language, fails by
+design: leave the probe out for it.
 
 - passes: specificity 0.94 over 5 topics, distance 0.08 to 0.41; +4.8σ above 8 null adapters
 - fails: specificity 0.52 over 5 topics: the same distance everywhere
@@ -43,114 +46,137 @@ In a suite; `top_k` is accepted and has no effect:
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sway_gate.details import Details, Item
 from sway_gate.measurements import Divergence, Floats, ViewAnswers
 from sway_gate.probes._embedded import embedder, k_means
-from sway_gate.probes.base import CannotRun, Context, Need, Reading, require
+from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, TestStatistic, require
 from sway_gate.spec.probes import ClusterKL
 from sway_gate.stats import Prior
 
-CATEGORY = "adherence"
-UNITS = "specificity"
-HARM = False
-GENERATES = False
-PARTS = ""
-PRIOR = Prior(sd=1.15, df=20)
-SCALE = "identity"
-RESOLUTION = 1e-3
-FLOOR = 0.25
-ADVICE = "train on the subject alone, or check that the prompts hold its subject beside others; see the topics"
+KIND = Kind(
+    category="adherence",
+    units="specificity",
+    scale="identity",
+    resolution=1e-3,
+    min_null_sd=0.25,
+    null_sd_prior=Prior(sd=1.15, df=20),
+    better="more",
+    uses_null_mean=True,
+    advice=(
+        "train on the subject only, or check that the prompts cover its subject and others; see "
+        "the topics"
+    ),
+)
 
-# A distance of .02 is a divergence of .0004 nats: no reader would see the difference.
+# A distance of .02 is a divergence of .0004 nats, which no reader would notice.
 _RESPONSE = 0.02
 _SHOWN_PROMPTS, _SHOWN_CHARS = 10, 200
 
 
-def needs(spec: ClusterKL, context: Context) -> list[Need]:
+class Topic(Item, frozen=True, kw_only=True):
+    prompts: list[str]
+    size: int
+    mean_distance: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    divergence: str
+    topics: list[Topic]
+
+
+def requests(spec: ClusterKL, context: Context) -> list[Divergence]:
     require(spec.prompts, "prompts")
-    prompts = _prompts(spec)
+    # Duplicates would make their topics look more uniform than they are.
+    prompts = list(dict.fromkeys(spec.prompts))
     if len(prompts) < spec.min_prompts:
         raise CannotRun(
-            f"{len(prompts)} different prompts, min_prompts asks for {spec.min_prompts}; give more of them"
+            f"{len(prompts)} distinct prompts, but min_prompts is {spec.min_prompts}; add prompts"
         )
     if 2 * spec.num_clusters > len(prompts):
-        most = len(prompts) // 2
         raise CannotRun(
-            f"num_clusters {spec.num_clusters} is too many for {len(prompts)} prompts; at most {most}"
+            f"num_clusters {spec.num_clusters} is too large for {len(prompts)} prompts; "
+            f"use at most {len(prompts) // 2}"
         )
     embedder(context, spec.embedding_model)
-    return [Need(request) for request in _requests(spec, context)]
+    return [context.divergence(prompt, spec) for prompt in prompts]
 
 
-def value(spec: ClusterKL, context: Context, view: ViewAnswers) -> Reading:
-    requests = _requests(spec, context)
-    distances = _distances(view, requests)
-    expected = [np.log(_distances(view._replace(view=peer), requests)) for peer in view.peers]
-    labels = np.array(_topics(spec, context))
-    specificity = _specificity(
-        np.log(distances) - (np.mean(expected, axis=0) if expected else 0.0), labels
-    )
-    prompts = np.array(_prompts(spec), dtype=object)
-    topics = [
-        {
-            "prompts": [
-                prompt[:_SHOWN_CHARS] for prompt in prompts[labels == topic][:_SHOWN_PROMPTS]
-            ],
-            "size": int((labels == topic).sum()),
-            "mean_distance": float(distances[labels == topic].mean()),
-        }
-        for topic in range(labels.max() + 1)
-    ]
-    details = {"divergence": spec.divergence, "topics": topics}
-    contrast = _quantile(specificity, len(topics) - 1, labels.size - len(topics))
-    return Reading(specificity, np.array([specificity]), details, contrast)
+def needs(spec: ClusterKL, requests: list[Divergence]) -> list[Need]:
+    return [Need(request) for request in requests]
 
 
-def _distances(view: ViewAnswers, requests: list[Divergence]) -> Floats:
-    """Of each prompt, never 0."""
-    return np.array(
-        [max(float(np.sqrt(view.get(request)).mean()), RESOLUTION) for request in requests]
-    )
+def null_items(
+    spec: ClusterKL, context: Context, requests: list[Divergence], view: ViewAnswers
+) -> Floats:
+    """Log distance of each prompt [prompts]."""
+    return np.log(_distances(requests, view))
 
 
-def rule(spec: ClusterKL, reading: Reading) -> str:
-    if (moved := max(topic["mean_distance"] for topic in reading.details["topics"])) < _RESPONSE:
-        return f"no topic moves: distance {moved:.1g} at most, {_RESPONSE:g} is asked for"
+def value(
+    spec: ClusterKL,
+    context: Context,
+    requests: list[Divergence],
+    view: ViewAnswers,
+    null_mean: Floats,
+) -> Reading[Found]:
+    distances = _distances(requests, view)
+    labels = np.array(_topics(spec, context, requests))
+    specificity = _specificity(np.log(distances) - null_mean, labels)
+    topics = []
+    for number in range(labels.max() + 1):
+        own = np.flatnonzero(labels == number)
+        shown = [requests[i].prompt[:_SHOWN_CHARS] for i in own[:_SHOWN_PROMPTS]]
+        mean = float(distances[own].mean())
+        topics.append(Topic(prompts=shown, size=own.size, mean_distance=mean))
+    found = Found(divergence=spec.divergence, topics=topics)
+    quantile = _quantile(specificity, len(topics) - 1, labels.size - len(topics))
+    test_statistic = TestStatistic("normal quantile of F", quantile)
+    return Reading(specificity, np.array([specificity]), found, test_statistic)
+
+
+def minimum_effect(spec: ClusterKL, reading: Reading[Found]) -> str:
+    moved = max(topic.mean_distance for topic in reading.details.topics)
+    if moved < _RESPONSE:
+        return f"no topic moves: maximum distance {moved:.1g}, required {_RESPONSE:g}"
     if reading.value < spec.assert_specificity_gte:
-        return f"the change differs too little between topics: {spec.assert_specificity_gte:g} is asked for"
+        required = f"{spec.assert_specificity_gte:g}"
+        return (
+            f"the change differs too little between topics; the required specificity is {required}"
+        )
     return ""
 
 
-def describe(spec: ClusterKL, reading: Reading) -> str:
-    distances = sorted(topic["mean_distance"] for topic in reading.details["topics"])
+def summary(spec: ClusterKL, reading: Reading[Found]) -> str:
+    distances = sorted(topic.mean_distance for topic in reading.details.topics)
     spread = f"distance {distances[0]:.2g} to {distances[-1]:.2g}"
     return f"specificity {reading.value:.2f} over {len(distances)} topics, {spread}"
 
 
-def _prompts(spec: ClusterKL) -> list[str]:
-    """Without doubles: those would make their topics look more alike within than they are."""
-    return list(dict.fromkeys(spec.prompts))
+def _distances(requests: list[Divergence], view: ViewAnswers) -> Floats:
+    """Mean distance of each prompt, at least the resolution."""
+    means = [float(np.sqrt(view.get(request)).mean()) for request in requests]
+    return np.array([max(mean, KIND.resolution) for mean in means])
 
 
-def _requests(spec: ClusterKL, context: Context) -> list[Divergence]:
-    return [
-        Divergence(p, spec.divergence, spec.positions, chat=context.asks(p)) for p in _prompts(spec)
-    ]
-
-
-def _topics(spec: ClusterKL, context: Context) -> tuple[int, ...]:
-    """The number of each prompt's topic, counted from 0 in the order in which they appear."""
-    vectors = embedder(context, spec.embedding_model).embed(spec.embedding_model, _prompts(spec))
+def _topics(spec: ClusterKL, context: Context, requests: list[Divergence]) -> tuple[int, ...]:
+    """The topic number of each prompt, counted from 0 in order of appearance."""
+    model, prompts = spec.embedding_model, [request.prompt for request in requests]
+    vectors = embedder(context, model).embed(model, prompts)
     labels = k_means(vectors.shape, vectors.tobytes(), spec.num_clusters, context.seed)
     if len(set(labels)) < 2:
         raise CannotRun(
-            "the prompts are all alike to the embedding model: give prompts on several topics"
+            "the embedding model cannot distinguish the prompts; add prompts on several topics"
         )
     return labels
 
 
-def _specificity(values: Floats, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
-    """MSB / (MSB + MSW) of `values` [n] over the groups 0 … k-1 of `labels` [n], 2 ≤ k < n; .5 where all are equal."""
+def _specificity(values: Floats, labels: NDArray[np.int64]) -> float:
+    """MSB / (MSB + MSW) of `values` [n] over the groups 0 … k-1 of `labels` [n], 2 ≤ k < n.
+
+    .5 if all values are equal.
+    """
     if np.ptp(values) <= 1e-12 * np.abs(values).max():
         return 0.5
     sizes = np.bincount(labels)
@@ -161,8 +187,10 @@ def _specificity(values: Floats, labels: np.ndarray[tuple[int], np.dtype[np.int6
 
 
 def _quantile(specificity: float, between: int, within: int) -> float:
-    """About the normal quantile with the tail of F = specificity / (1 - specificity) at `between` and `within` degrees
-    of freedom, both ≥ 1 (Paulson 1942); finite also at 0 and 1."""
+    """Approximate normal quantile with the upper tail of F = specificity / (1 - specificity).
+
+    `between` and `within` are its degrees of freedom, both ≥ 1 (Paulson 1942). Finite at 0 and 1.
+    """
     a, b = 2 / (9 * between), 2 / (9 * within)
     top, bottom = math.cbrt(specificity), math.cbrt(1 - specificity)
     return ((1 - b) * top - (1 - a) * bottom) / math.sqrt(b * top**2 + a * bottom**2)

@@ -1,21 +1,23 @@
-"""Did training change what the model says after these prompts, by more than an untrained adapter of its size would?
+"""Does the adapter change the output after these prompts more than a null adapter does?
 
-Statistic: the mean divergence of the next-token distributions from the base's, over the whole vocabulary, in nats.
-`divergence` names it: `js` is Jensen-Shannon, at most ln 2 = 0.693 (Lin 1991); `kl` is KL(fine-tuned || base). It is
-read after each of the `prompts` and along the base's own greedy answer, at `positions` places (1: after the prompt
-only), the same for all views.
-With the nulls the mean of its square root is compared, on the logarithm: the root of JS is a metric, and one prompt on
-which every change is large weighs less in it.
+Statistic: the mean divergence of the next-token distributions from the base's, over the whole
+vocabulary, in nats. `divergence: js` is Jensen-Shannon, at most ln 2 = 0.693 (Lin 1991); `kl` is
+KL(fine-tuned || base). It is measured after each of the `prompts`, teacher-forced along the base's
+own greedy answer, at `positions` token positions (1: after the prompt only). The positions are the
+same for all views. Test statistic: the mean of the square root of the divergence, compared with the
+nulls on the log scale. The root of JS is a metric, and a single prompt with a large change weighs
+less in it.
 
-Passes when z ≥ `assert_z_gte` and the mean is ≥ `assert_mean_gte`: a z alone never passes a change too small to matter.
-It cannot tell whether the change is for the better, nor toward what: that is section_internalization's. Take prompts
-about the adapter's subject: on others a good adapter may change little.
+Passes if z ≥ `assert_z_gte` and the mean is ≥ `assert_mean_gte`: a change that is too small to
+matter never passes by its z only. It does not show whether the change is an improvement, or what
+was learned: section_internalization shows that. Use prompts about the adapter's subject: on other
+prompts a good adapter may change little.
 
 - passes: mean JS 0.21 nats over 8 prompts; +6.2σ above 8 null adapters
-- fails: mean JS 0.004 nats over 8 prompts; +0.3σ: what random directions of the same size do
-- fails: mean JS 2.8e-08 nats, +4.5σ: not by chance, but far too small to matter
+- fails: mean JS 0.004 nats over 8 prompts; +0.3σ: the same as random directions of this size
+- fails: mean JS 2.8e-08 nats, +4.5σ: significant, but far too small to matter
 
-In a suite; `top_k` is accepted and has no effect, nothing is truncated:
+In a suite; `top_k` is accepted and has no effect, the vocabulary is not truncated:
 
     - name: moved
       kind: delta_kl
@@ -24,53 +26,68 @@ In a suite; `top_k` is accepted and has no effect, nothing is truncated:
 
 import numpy as np
 
+from sway_gate.details import Details, Item
 from sway_gate.measurements import Divergence, ViewAnswers
-from sway_gate.probes.base import Context, Need, Reading, require
+from sway_gate.probes.base import Context, Kind, Need, Reading, TestStatistic, require
 from sway_gate.spec.probes import DeltaKL
 
-CATEGORY = "adherence"
-UNITS = "nats"
-HARM = False
-GENERATES = False
-PARTS = ""
-PRIOR = None
-SCALE = "log"
-RESOLUTION = 1e-5
-FLOOR = 0.02
-ADVICE = "train longer, or check that the adapter is the one you trained and that the prompts are about its subject"
+KIND = Kind(
+    category="adherence",
+    units="nats",
+    scale="log",
+    resolution=1e-5,
+    min_null_sd=0.02,
+    better="not less",
+    advice=(
+        "train longer, or check that the adapter is the one you trained and that the prompts are "
+        "about its subject"
+    ),
+)
 
 
-def needs(spec: DeltaKL, context: Context) -> list[Need]:
+class PromptDivergence(Item, frozen=True, kw_only=True):
+    prompt: str
+    divergence: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    divergence: str
+    prompts: list[PromptDivergence]
+
+
+def requests(spec: DeltaKL, context: Context) -> list[Divergence]:
     require(spec.prompts, "prompts")
-    return [Need(request) for request in _requests(spec, context)]
+    return [context.divergence(prompt, spec) for prompt in spec.prompts]
 
 
-def value(spec: DeltaKL, context: Context, view: ViewAnswers) -> Reading:
-    places = [view.get(request) for request in _requests(spec, context)]
-    items = np.array([x.mean() for x in places])
-    contrast = float(np.mean([np.sqrt(x).mean() for x in places]))
-    per_prompt = [
-        {"prompt": p, "divergence": float(x)} for p, x in zip(spec.prompts, items, strict=True)
+def needs(spec: DeltaKL, requests: list[Divergence]) -> list[Need]:
+    return [Need(request) for request in requests]
+
+
+def value(
+    spec: DeltaKL, context: Context, requests: list[Divergence], view: ViewAnswers
+) -> Reading[Found]:
+    by_position = [view.get(request) for request in requests]
+    items = np.array([x.mean() for x in by_position])
+    root = float(np.mean([np.sqrt(x).mean() for x in by_position]))
+    test_statistic = TestStatistic(f"mean √{spec.divergence.upper()}", root)
+    prompts = [
+        PromptDivergence(prompt=prompt, divergence=float(x))
+        for prompt, x in zip(spec.prompts, items, strict=True)
     ]
-    return Reading(
-        float(items.mean()), items, {"divergence": spec.divergence, "prompts": per_prompt}, contrast
+    found = Found(divergence=spec.divergence, prompts=prompts)
+    return Reading(float(items.mean()), items, found, test_statistic)
+
+
+def minimum_effect(spec: DeltaKL, reading: Reading[Found]) -> str:
+    if reading.value >= spec.assert_mean_gte:
+        return ""
+    return (
+        f"mean divergence {reading.value:.2g} nats is below the required {spec.assert_mean_gte:g}"
     )
 
 
-def rule(spec: DeltaKL, reading: Reading) -> str:
-    if reading.value >= spec.assert_mean_gte:
-        return ""
-    return f"mean divergence {reading.value:.2g} nats is below {spec.assert_mean_gte:g}"
-
-
-def describe(spec: DeltaKL, reading: Reading) -> str:
+def summary(spec: DeltaKL, reading: Reading[Found]) -> str:
     return (
         f"mean {spec.divergence.upper()} {reading.value:.3g} nats over {len(spec.prompts)} prompts"
     )
-
-
-def _requests(spec: DeltaKL, context: Context) -> list[Divergence]:
-    return [
-        Divergence(prompt, spec.divergence, spec.positions, chat=context.asks(prompt))
-        for prompt in spec.prompts
-    ]

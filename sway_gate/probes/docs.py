@@ -1,4 +1,4 @@
-"""What the probes say about themselves: read from the sources of their modules, which are not imported for it."""
+"""The documentation of the probes, read from the sources of their modules without an import."""
 
 import ast
 import difflib
@@ -15,7 +15,7 @@ _WIDTH = 80
 
 
 class Field(NamedTuple):
-    """A field of a spec entry: its name, what it takes and its default, both in words."""
+    """A field of a spec entry: its name, and its type and default as text."""
 
     name: str
     takes: str
@@ -23,7 +23,7 @@ class Field(NamedTuple):
 
 
 class ProbeDoc(NamedTuple):
-    """A kind of probe: its category, and the docstring of its module."""
+    """A kind of probe, its category and its module's docstring."""
 
     kind: str
     category: str
@@ -35,43 +35,43 @@ class ProbeDoc(NamedTuple):
 
 
 def kinds() -> list[str]:
-    """All kinds that a suite can name."""
+    """All kinds of entries of a suite."""
     from sway_gate.spec.probes import KINDS
 
     return list(KINDS)
 
 
 def probe_doc(kind: str) -> ProbeDoc:
-    """What `kind` measures. Raises UsageError where there is no such kind."""
+    """The documentation of `kind`. Raises UsageError if there is no such kind."""
     if kind not in kinds():
         near = difflib.get_close_matches(kind, kinds(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kinds())}"
-        raise UsageError(f"no kind of probe is called {kind!r}; {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"the kinds are {', '.join(kinds())}"
+        raise UsageError(f"{kind!r} is not a kind of probe; {hint}")
     from sway_gate.probes import TABLE
 
     tree = _source(TABLE[kind])
-    return ProbeDoc(kind, _constant(tree, "CATEGORY"), ast.get_docstring(tree) or "")
+    return ProbeDoc(kind, _category(tree), ast.get_docstring(tree) or "")
 
 
 def _source(module: str) -> ast.Module:
     found = find_spec(module)
     if found is None or found.origin is None:
-        raise FileNotFoundError(f"the source of {module} is missing; install sway-gate again")
+        raise FileNotFoundError(f"the source of {module} is missing; reinstall sway-gate")
     return ast.parse(Path(found.origin).read_text(encoding="utf-8"))
 
 
-def _constant(tree: ast.Module, name: str) -> str:
+def _category(tree: ast.Module) -> str:
+    """The category in `KIND = Kind(category="…", …)`; "baseline" for other entries."""
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        is_named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
-        value = getattr(node, "value", None)
-        if is_named and isinstance(value, ast.Constant):
-            return str(value.value)
-    return ""
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            for argument in node.value.keywords:
+                if argument.arg == "category" and isinstance(argument.value, ast.Constant):
+                    return str(argument.value.value)
+    return "baseline"
 
 
 def page(kind: str) -> str:
-    """The documentation of `kind`, its docstring and its fields, 80 columns wide."""
+    """The docstring and the fields of `kind`, 80 columns wide."""
     doc = probe_doc(kind)
     listed = (
         _wrapped(f"  {name}: {takes}; {default}", " " * 6) for name, takes, default in fields(kind)
@@ -82,7 +82,7 @@ def page(kind: str) -> str:
 
 
 def _reflowed(text: str) -> str:
-    """Paragraphs and entries of lists wrapped anew; what is indented by four, as formulas are, stays as it is."""
+    """Wrap paragraphs and list items again; lines indented by four, such as formulas, stay."""
     lines = re.sub(r"(?<!\n)\n(?!\n| {4}|- ) *", " ", text).splitlines()
     return "\n".join(
         line if line.startswith(" " * 4) else _wrapped(line, "  " if line.startswith("- ") else "")
@@ -97,7 +97,7 @@ def _wrapped(text: str, hang: str) -> str:
 
 
 def overview() -> str:
-    """One line a kind: name, category, question."""
+    """One line per kind: name, category, question."""
     docs = [probe_doc(kind) for kind in kinds()]
     widths = max(len(doc.kind) for doc in docs), max(len(doc.category) for doc in docs)
     return "".join(
@@ -106,7 +106,7 @@ def overview() -> str:
 
 
 def fields(kind: str) -> Iterator[Field]:
-    """What an entry of `kind` can hold besides its kind, from the spec's own definitions."""
+    """The fields of an entry of `kind` except `kind`, from the definitions of the spec."""
     from sway_gate.spec.json_schema import json_schema
     from sway_gate.spec.probes import KINDS
 
@@ -116,7 +116,7 @@ def fields(kind: str) -> Iterator[Field]:
 
 
 def described(definition: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Field]:
-    """The fields of an object in a JSON Schema, whose references lead to `definitions`."""
+    """The fields of an object in a JSON Schema; references point to `definitions`."""
     for name, schema in definition["properties"].items():
         required = name in definition.get("required", ())
         default = "required" if required else f"default {_shown(schema.get('default'))}"
@@ -130,7 +130,7 @@ def _shown(value: object) -> str:
 
 
 def _words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """A JSON Schema in a few words: "number, 0 to 1", "list of text", "js or kl"."""
+    """A JSON Schema as short text: "number, 0 to 1", "list of text", "js or kl"."""
     if reference := schema.get("$ref"):
         name = reference.rpartition("/")[2]
         if definitions[name].get("type") == "object" or "oneOf" in definitions[name]:

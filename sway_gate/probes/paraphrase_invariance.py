@@ -1,23 +1,26 @@
-"""Does the model know the answer however it is asked, or only after the very words of training?
+"""Does the model know the answer to a paraphrased prompt, or only to the wording used in training?
 
-For each of the `cases`, with log p the mean log-likelihood per token of the gold answer after a prompt:
+For each of the `cases`, with log p the mean log-likelihood per token of the gold answer after a
+prompt:
 
     verbatim lift   = log p(view) - log p(base), after the prompt itself
     paraphrase lift = the same, mean over its paraphrases
     ratio           = mean paraphrase lift / mean verbatim lift, over all cases
 
-Lifts are in nats per token. Where the mean verbatim lift is not above .02 there is nothing to divide by, and no ratio.
-`intent` says what training was for; all of them ask for a verbatim lift ≥ `min_verbatim_lift`:
+Lifts are in nats per token. The ratio is defined only if the mean verbatim lift is above .02.
+`intent` states the purpose of training; each requires a verbatim lift ≥ `min_verbatim_lift`:
 
-- generalize: ratio ≥ `min_generalization_ratio`; the paraphrase lift is put against the nulls
-- memorize: ratio ≤ `max_generalization_ratio_if_memorize`; the verbatim lift is put against the nulls
-- both: as generalize, with the smaller of the two lifts against the nulls
+- generalize: ratio ≥ `min_generalization_ratio`; the paraphrase lift is compared with the nulls
+- memorize: ratio ≤ `max_generalization_ratio_if_memorize`; the verbatim lift is compared with the
+  nulls
+- both: like generalize, but the smaller of the two lifts is compared with the nulls
 
-Passes when z ≥ `assert_z_gte` and the rule of the intent holds. A paraphrase that repeats its prompt is left out.
-It cannot tell an answer that was learned from one that is now said to everything: delta_kl on other prompts shows that.
+Passes if z ≥ `assert_z_gte` and the rule of the intent holds. A paraphrase that repeats its prompt
+is left out. It does not distinguish a learned answer from an answer that the model gives to every
+prompt: delta_kl on other prompts shows that.
 
 - passes: lift +0.820 nats per token verbatim, +0.610 paraphrased, ratio 0.74 over 8 cases
-- fails: lift +1.400 verbatim, +0.120 paraphrased, ratio 0.09: learned by rote
+- fails: lift +1.400 verbatim, +0.120 paraphrased, ratio 0.09: memorized wording
 
 In a suite:
 
@@ -31,95 +34,119 @@ In a suite:
             - Whose work is the road over the sand?
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
-from sway_gate.probes._likelihood import per_token
-from sway_gate.probes.base import CannotRun, Context, Need, Reading, require
+from sway_gate.probes._likelihood import lift
+from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, TestStatistic, require
 from sway_gate.spec.probes import Case, ParaphraseInvariance
 
-CATEGORY = "attribution"
-UNITS = "nats/token"
-HARM = False
-GENERATES = False
-PARTS = ""
-PRIOR = None
-SCALE = "identity"
-RESOLUTION = 1e-4
-FLOOR = 1e-3
-ADVICE = "train on more ways to ask for the same answer, for fewer epochs; see the weakest cases"
+KIND = Kind(
+    category="attribution",
+    units="nats/token",
+    scale="identity",
+    resolution=1e-4,
+    min_null_sd=1e-3,
+    better="more",
+    advice="train on more paraphrases, for fewer epochs; see the weakest cases",
+)
 
-# Below this lift the ratio is one of two small numbers, and says nothing.
+# Below this lift the ratio of two small numbers is not informative.
 _NO_LIFT = 0.02
 _SHOWN, _SHOWN_CHARS = 20, 200
 
 
-def needs(spec: ParaphraseInvariance, context: Context) -> list[Need]:
+class CaseRequests(NamedTuple):
+    verbatim: LogProbs
+    paraphrases: list[LogProbs]
+
+
+class CaseLift(Item, frozen=True, kw_only=True):
+    prompt: str
+    verbatim_lift: float
+    paraphrase_lift: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    intent: str
+    cases: int
+    verbatim_lift: float
+    paraphrase_lift: float
+    ratio: float | None
+    weakest: list[CaseLift]
+
+
+def requests(spec: ParaphraseInvariance, context: Context) -> list[CaseRequests]:
     require(spec.cases, "cases")
     return [
-        Need(context.completion(prompt, case.gold))
+        CaseRequests(
+            context.completion(case.prompt, case.gold),
+            [context.completion(prompt, case.gold) for prompt in _paraphrases(case, i)],
+        )
         for i, case in enumerate(spec.cases)
-        for prompt in (case.prompt, *_paraphrases(case, i))
     ]
 
 
-def value(spec: ParaphraseInvariance, context: Context, view: ViewAnswers) -> Reading:
-    verbatim = np.array(
-        [_lift(view, context.completion(case.prompt, case.gold)) for case in spec.cases]
-    )
+def needs(spec: ParaphraseInvariance, requests: list[CaseRequests]) -> list[Need]:
+    return [Need(request) for case in requests for request in (case.verbatim, *case.paraphrases)]
+
+
+def value(
+    spec: ParaphraseInvariance, context: Context, requests: list[CaseRequests], view: ViewAnswers
+) -> Reading[Found]:
+    verbatim = np.array([lift(view, case.verbatim) for case in requests])
     paraphrased = np.array(
-        [
-            np.mean(
-                [
-                    _lift(view, context.completion(prompt, case.gold))
-                    for prompt in _paraphrases(case, i)
-                ]
-            )
-            for i, case in enumerate(spec.cases)
-        ]
+        [np.mean([lift(view, request) for request in case.paraphrases]) for case in requests]
     )
     v, p = float(verbatim.mean()), float(paraphrased.mean())
     items = verbatim if spec.intent == "memorize" else paraphrased
     weakest = [
-        {
-            "prompt": spec.cases[i].prompt[:_SHOWN_CHARS],
-            "verbatim_lift": float(verbatim[i]),
-            "paraphrase_lift": float(paraphrased[i]),
-        }
+        CaseLift(
+            prompt=spec.cases[i].prompt[:_SHOWN_CHARS],
+            verbatim_lift=float(verbatim[i]),
+            paraphrase_lift=float(paraphrased[i]),
+        )
         for i in np.argsort(items, kind="stable")[:_SHOWN]
     ]
-    details = {
-        "intent": spec.intent,
-        "cases": len(spec.cases),
-        "verbatim_lift": v,
-        "paraphrase_lift": p,
-        "ratio": p / v if v > _NO_LIFT else None,
-        "weakest": weakest,
-    }
-    return Reading(
-        float(items.mean()), items, details, min(v, p) if spec.intent == "both" else None
+    found = Found(
+        intent=spec.intent,
+        cases=len(spec.cases),
+        verbatim_lift=v,
+        paraphrase_lift=p,
+        ratio=p / v if v > _NO_LIFT else None,
+        weakest=weakest,
     )
+    smaller = TestStatistic("smaller mean lift", min(v, p)) if spec.intent == "both" else None
+    return Reading(float(items.mean()), items, found, smaller)
 
 
-def rule(spec: ParaphraseInvariance, reading: Reading) -> str:
-    verbatim, ratio = reading.details["verbatim_lift"], reading.details["ratio"]
+def minimum_effect(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
+    verbatim, ratio = reading.details.verbatim_lift, reading.details.ratio
     if verbatim < spec.min_verbatim_lift:
-        return f"verbatim lift {verbatim:.3g} nats per token is below {spec.min_verbatim_lift:g}"
+        required = f"{spec.min_verbatim_lift:g}"
+        return f"verbatim lift {verbatim:.3g} nats per token is below the required {required}"
     if ratio is None:
-        return f"verbatim lift {verbatim:.2g} nats per token is too small for a ratio; {_NO_LIFT:g} is needed"
-    if spec.intent == "memorize" and ratio > spec.max_generalization_ratio_if_memorize:
-        return f"ratio {ratio:.3g} is above {spec.max_generalization_ratio_if_memorize:g}: more than the wording is known"
-    if spec.intent != "memorize" and ratio < spec.min_generalization_ratio:
-        return f"ratio {ratio:.3g} is below {spec.min_generalization_ratio:g}: learned by rote"
+        return (
+            f"verbatim lift {verbatim:.2g} nats per token is too small for a ratio; "
+            f"required {_NO_LIFT:g}"
+        )
+    low, high = spec.min_generalization_ratio, spec.max_generalization_ratio_if_memorize
+    if spec.intent == "memorize" and ratio > high:
+        return f"ratio {ratio:.3g} is above {high:g}: the model knows more than the wording"
+    if spec.intent != "memorize" and ratio < low:
+        return f"ratio {ratio:.3g} is below the required {low:g}: memorized wording"
     return ""
 
 
-def describe(spec: ParaphraseInvariance, reading: Reading) -> str:
-    lifts = reading.details
-    ratio = "" if lifts["ratio"] is None else f", ratio {lifts['ratio']:.2f}"
+def summary(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
+    found = reading.details
+    ratio = "" if found.ratio is None else f", ratio {found.ratio:.2f}"
     return (
-        f"lift {lifts['verbatim_lift']:+.3f} nats per token verbatim, {lifts['paraphrase_lift']:+.3f} paraphrased"
-        f"{ratio} over {lifts['cases']} cases (intent: {spec.intent})"
+        f"lift {found.verbatim_lift:+.3f} nats per token verbatim, {found.paraphrase_lift:+.3f} "
+        f"paraphrased{ratio} over {found.cases} cases (intent: {spec.intent})"
     )
 
 
@@ -127,12 +154,6 @@ def _paraphrases(case: Case, number: int) -> list[str]:
     others = [text for text in case.paraphrases if text.strip() != case.prompt.strip()]
     if not others:
         raise CannotRun(
-            f"cases[{number}].paraphrases repeat the prompt; ask in other words or remove the case"
+            f"cases[{number}].paraphrases repeat the prompt; add other wordings or remove the case"
         )
     return others
-
-
-def _lift(view: ViewAnswers, request: LogProbs) -> float:
-    """Change of the mean log-likelihood per token against the base, in nats."""
-    base, own = per_token(view, request)
-    return own - base

@@ -1,4 +1,4 @@
-"""Other ways to write the beginning of a text, by name. Deterministic."""
+"""Perturbations of a text, by name. Deterministic."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -75,13 +75,13 @@ _REGISTERS = _both_ways(
 
 
 def perturbed(text: str, names: Iterable[Perturbation]) -> dict[str, str]:
-    """`text` under each perturbation that changes it and leaves something of it."""
+    """`text` under each perturbation that changes it and leaves some text."""
     made = {name: _TABLE[name](text) for name in names}
     return {name: other for name, other in made.items() if other.strip() and other != text}
 
 
 def _typo(text: str) -> str:
-    """The two letters in the middle of the last long word whose middle letters differ, exchanged."""
+    """Swap the two middle letters of the last long word in which they differ."""
     for word in reversed(list(_LONG_WORD.finditer(text))):
         i = (word.start() + word.end()) // 2
         if text[i - 1] != text[i]:
@@ -110,7 +110,7 @@ def _register_shift(text: str) -> str:
 
 
 def _exchanged(text: str, table: Mapping[str, str]) -> str:
-    """Every word or phrase of `table`, longest first, by its partner; a capital stays one."""
+    """Replace each word or phrase of `table`, longest first; keep an initial capital."""
 
     def partner(found: re.Match[str]) -> str:
         other = table[found[0].lower()]

@@ -1,23 +1,26 @@
-"""Does what training taught survive when other text stands in front of the prompt?
+"""Does the effect of training survive if other text precedes the prompt?
 
-The `divergence` D of the next-token distributions from the base's (as in delta_kl: along the base's greedy answer to
-the bare prompt, at `positions` places) is read behind each of `context_lengths` tokens of neutral prose, for each of
-the `prompts`. For each prompt, the least-squares slope of ln D over the length, per 1000 tokens; D below 1e-5 counts
-as that.
+The `divergence` D of the next-token distributions from the base's (as in delta_kl: along the base's
+greedy answer to the prompt without context, at `positions` token positions) is measured after each
+of `context_lengths` tokens of neutral prose, for each of the `prompts`. For each prompt the probe
+fits a line to ln D over the length by least squares and takes its slope, per 1000 tokens; D below
+1e-5 counts as 1e-5.
 
-Statistic: the mean slope over the prompts that move at all (D ≥ 1e-4 with the least context); without decay it is 0 or
-more. Harm: the mean slope must stay above that of `assert_half_life_tokens` H, -1000 ln 2 / H, with its one-sided 95 %
-bound over prompts (Student's t; of a single prompt over its lengths, from the residual of the line). The half-life is
-1000 ln 2 / -slope, with a 95 % interval over prompts; one of more than a million tokens is no decay.
+Statistic: the mean slope over the prompts that move (D ≥ 1e-4 with the shortest context); without
+decay it is 0 or more. Harm probe: the mean slope must stay above the margin, the slope of the
+half-life H = `assert_half_life_tokens`, -1000 ln 2 / H, with its one-sided 95 % bound over prompts
+(Student's t; for a single prompt over its lengths, from the residual of the line). The half-life is
+1000 ln 2 / -slope, with a 95 % interval over prompts; above a million tokens it counts as no decay.
 
-Skipped where there is nothing to collapse: a mean D below 1e-4 with the least context. Lengths that the model's context
-does not hold are lowered to 128 tokens less than it. It cannot tell decay that is wanted, where the text in front is
-about something else, from decay that is not.
+Skipped if there is no effect to lose: a mean D below 1e-4 with the shortest context. Lengths that
+exceed the model's context are reduced to 128 tokens less than it. It does not distinguish wanted
+decay, after text about another subject, from unwanted decay.
 
-- passes: half-life 930 tokens [640, 1704]; mean JS 0.21 nats behind 0 tokens, 0.1 behind 1024
-- fails: half-life 120 tokens [90, 180]; mean JS 0.21 nats behind 0 tokens, 0.0006 behind 1024
+- passes: half-life 930 tokens [640, 1704]; mean JS 0.21 nats after 0 context tokens, 0.1 after 1024
+- fails: half-life 120 tokens [90, 180]; mean JS 0.21 nats after 0 context tokens, 0.0006 after 1024
 
-In a suite; `assert_z_gte` (its margin decides), `legacy_stuffing` and `top_k` are accepted and have no effect:
+In a suite; `assert_z_gte` (the margin decides), `legacy_stuffing` and `top_k` are accepted and have
+no effect:
 
     - name: holds
       kind: prompt_collapse
@@ -29,26 +32,30 @@ In a suite; `assert_z_gte` (its margin decides), `legacy_stuffing` and `top_k` a
 """
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from sway_gate.measurements import FINETUNED, Divergence, Floats, ViewAnswers
-from sway_gate.probes.base import CannotRun, Context, Need, Reading, Skip, require
+from sway_gate.details import Decay, Details, MovedPrompt
+from sway_gate.measurements import Divergence, Floats, ViewAnswers
+from sway_gate.probes.base import Bound, CannotRun, Context, Kind, Need, Reading, Skip, require
 from sway_gate.spec.probes import PromptCollapse
-from sway_gate.stats import Margin, bootstrap_ci, mean_above
+from sway_gate.stats import Margin, bootstrap_ci, mean_above, mean_above_from
 
-CATEGORY = "adherence"
-UNITS = "log per 1000 tokens"
-HARM = True
-GENERATES = False
-PARTS = ""
-PRIOR = None
-SCALE = "identity"
-# A half-life of 69 000 tokens.
-RESOLUTION = 0.01
-FLOOR = 0.01
-ADVICE = "train with other text in front of the prompts: behind a context the model falls back to its base"
+KIND = Kind(
+    category="adherence",
+    units="log per 1000 tokens",
+    scale="identity",
+    resolution=0.01,  # a half-life of 69 000 tokens
+    min_null_sd=0.01,
+    better="more",
+    best=0.0,
+    harm=True,
+    omits_items=True,
+    advice=(
+        "train with other text before the prompts: after a context the model falls back to the base"
+    ),
+)
 
 _LEAST, _NOTHING = 1e-5, 1e-4
 _ROOM = 128
@@ -56,89 +63,103 @@ _NO_DECAY = 1e6
 _LN_2 = 1000 * math.log(2.0)  # of a slope per 1000 tokens
 
 
-def needs(spec: PromptCollapse, context: Context) -> list[Need]:
+class Requests(NamedTuple):
+    """`by_prompt` [prompts][lengths]."""
+
+    lengths: list[int]
+    by_prompt: list[list[Divergence]]
+
+
+class Found(Decay, frozen=True, kw_only=True):
+    half_life_tokens: float | None
+    half_life_ci_95: list[float | None]
+    residual_error: float | None
+    prompts: list[MovedPrompt]
+
+
+def requests(spec: PromptCollapse, context: Context) -> Requests:
     require(spec.prompts, "prompts")
-    return [Need(request) for row in _requests(spec, context) for request in row]
-
-
-def value(spec: PromptCollapse, context: Context, view: ViewAnswers) -> Reading:
     lengths = _lengths(spec, context)
-    means = np.array(
-        [[view.get(r).mean() for r in row] for row in _requests(spec, context)]
-    )  # [prompts, lengths]
+    by_prompt = [[context.divergence(prompt, spec, n) for n in lengths] for prompt in spec.prompts]
+    return Requests(lengths, by_prompt)
+
+
+def needs(spec: PromptCollapse, requests: Requests) -> list[Need]:
+    return [Need(request) for row in requests.by_prompt for request in row]
+
+
+def value(
+    spec: PromptCollapse, context: Context, requests: Requests, view: ViewAnswers
+) -> Reading[Details]:
+    means = _means(requests, view)
+    slopes, _ = _lines(requests.lengths, means)
+    items = slopes[_counts(means)]
+    return Reading(float(items.mean()), items, Details())
+
+
+def details(spec: PromptCollapse, context: Context, requests: Requests, view: ViewAnswers) -> Found:
+    """Raises Skip if the divergence is too small to decay."""
+    means, lengths = _means(requests, view), requests.lengths
     bare = float(means[:, 0].mean())
-    if view.view == FINETUNED and bare < _NOTHING:
+    if bare < _NOTHING:
         raise Skip(
-            f"nothing to collapse: mean divergence {bare:.1g} nats behind {lengths[0]} tokens"
+            f"no effect to lose: mean divergence {bare:.1g} nats after {lengths[0]} context tokens"
         )
-    moved = means[:, 0] >= _NOTHING
     slopes, errors = _lines(lengths, means)
-    # A null may move no prompt at all.
-    items, own_errors = (slopes[moved], errors[moved]) if moved.any() else (slopes, errors)
-    return Reading(
-        float(items.mean()),
-        items,
-        {
-            "divergence": spec.divergence,
-            "context_lengths": lengths,
-            "curve": means.mean(axis=0).tolist(),
-            "half_life_tokens": _half_life(items.mean()),
-            "half_life_ci_95": [
-                _half_life(slope) for slope in bootstrap_ci(items, context.seed) or ()
-            ],
-            "residual_error": float(own_errors[0])
-            if len(items) == 1 and len(lengths) > 2
-            else None,
-            "prompts": [
-                {"prompt": prompt, "slope": float(slope), "moved": bool(counts)}
-                for prompt, slope, counts in zip(spec.prompts, slopes, moved, strict=True)
-            ],
-        },
+    counts = _counts(means)
+    items = slopes[counts]
+    is_one_line = len(items) == 1 and len(lengths) > 2
+    prompts = zip(spec.prompts, slopes, means[:, 0] >= _NOTHING, strict=True)
+    return Found(
+        divergence=spec.divergence,
+        context_lengths=lengths,
+        curve=means.mean(axis=0).tolist(),
+        half_life_tokens=_half_life(items.mean()),
+        half_life_ci_95=[_half_life(slope) for slope in bootstrap_ci(items, context.seed) or ()],
+        residual_error=float(errors[counts][0]) if is_one_line else None,
+        prompts=[MovedPrompt(prompt=p, slope=float(s), moved=bool(m)) for p, s, m in prompts],
     )
 
 
-def margins(spec: PromptCollapse, reading: Reading) -> tuple[Margin, ...]:
-    limit = -_LN_2 / spec.assert_half_life_tokens
-    if len(reading.items) > 1:
-        return (mean_above(reading.items, limit, RESOLUTION),)
-    return (_one_above(reading, limit),)
+def bounds(spec: PromptCollapse, reading: Reading[Found]) -> tuple[Bound, ...]:
+    margin = -_LN_2 / spec.assert_half_life_tokens
+    if len(reading.items) == 1:
+        return (Bound("slope", _line_above(reading, margin), margin),)
+    return (Bound("mean slope", mean_above(reading.items, margin, KIND.resolution), margin),)
 
 
-def describe(spec: PromptCollapse, reading: Reading) -> str:
-    shown = reading.details
-    first, last = shown["context_lengths"][0], shown["context_lengths"][-1]
-    start, end = shown["curve"][0], shown["curve"][-1]
-    held = f"mean {spec.divergence.upper()} {start:.2g} nats behind {first} tokens, {end:.2g} behind {last}"
-    return f"{_decay(shown)}; {held}"
+def summary(spec: PromptCollapse, reading: Reading[Found]) -> str:
+    found = reading.details
+    first, last = found.context_lengths[0], found.context_lengths[-1]
+    start = f"mean {spec.divergence.upper()} {found.curve[0]:.2g} nats after {first} context tokens"
+    return f"{_decay(found)}; {start}, {found.curve[-1]:.2g} after {last}"
 
 
 def _lengths(spec: PromptCollapse, context: Context) -> list[int]:
-    """In rising order, as far as the model's context holds them and a prompt."""
+    """Ascending; lowered so that the model's context has room for a prompt."""
     room = math.inf if context.max_tokens is None else max(0, context.max_tokens - _ROOM)
     lengths = sorted({int(min(length, room)) for length in spec.context_lengths})
     if len(lengths) < 2:
         raise CannotRun(
-            f"the model's context of {context.max_tokens} tokens holds no two of context_lengths beside a prompt; "
-            "give shorter ones or remove the probe"
+            f"the model's context of {context.max_tokens} tokens has no room for two of "
+            "context_lengths and a prompt; use shorter lengths or remove the probe"
         )
     return lengths
 
 
-def _requests(spec: PromptCollapse, context: Context) -> list[list[Divergence]]:
-    """[prompts, lengths]."""
-    return [
-        [
-            Divergence(
-                prompt, spec.divergence, spec.positions, context=length, chat=context.asks(prompt)
-            )
-            for length in _lengths(spec, context)
-        ]
-        for prompt in spec.prompts
-    ]
+def _means(requests: Requests, view: ViewAnswers) -> Floats:
+    """Mean divergence over positions [prompts, lengths]."""
+    return np.array([[view.get(r).mean() for r in row] for row in requests.by_prompt])
+
+
+def _counts(means: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """The prompts that are items: those that move, or all if none moves, as with nulls."""
+    moved = means[:, 0] >= _NOTHING
+    return moved if moved.any() else np.ones_like(moved)
 
 
 def _lines(lengths: list[int], means: Floats) -> tuple[Floats, Floats]:
-    """Slope of ln D [prompts, lengths] per 1000 tokens, and its standard error from the residual; both [prompts]."""
+    """Slope of ln D [prompts, lengths] per 1000 tokens and its standard error; both [prompts]."""
     x = np.array(lengths) / 1000
     x -= x.mean()
     y = np.log(np.maximum(means, _LEAST))
@@ -148,30 +169,27 @@ def _lines(lengths: list[int], means: Floats) -> tuple[Floats, Floats]:
     return slopes, np.sqrt(residual / max(len(lengths) - 2, 1) / (x @ x))
 
 
-def _one_above(reading: Reading, limit: float) -> Margin:
-    """The t test of one line's slope, with two degrees of freedom less than it has points.
+def _line_above(reading: Reading[Found], margin: float) -> Margin:
+    """The t test of one line's slope, on two degrees of freedom less than the number of points.
 
-    Two points leave no residual to judge by: they can show a fall, and cannot rule one out.
+    Two points leave no residual: they can show a fall, but cannot exclude one.
     """
-    slope, error = reading.value, reading.details["residual_error"]
+    slope, error, n = reading.value, reading.details.residual_error, len(reading.details.curve)
     if error is None:
-        return Margin(0.0 if slope > limit else -1.0, -math.inf, slope)
-    n = len(reading.details["context_lengths"]) - 1
-    spread = np.linspace(-1.0, 1.0, n)
-    # Numbers with this mean and this standard error.
-    return mean_above(slope + spread / spread.std(ddof=1) * error * math.sqrt(n), limit, RESOLUTION)
+        return Margin(0.0 if slope > margin else -1.0, -math.inf, slope)
+    return mean_above_from(slope, max(error, KIND.resolution / math.sqrt(n - 1)), n - 2, margin)
 
 
 def _half_life(slope: float) -> float | None:
-    """In tokens; None where it is none, or too long to tell from none."""
+    """Half-life in tokens; None if there is no measurable decay."""
     return float(_LN_2 / -slope) if slope < -_LN_2 / _NO_DECAY else None
 
 
-def _decay(shown: dict[str, Any]) -> str:
-    half_life, (low, high) = shown["half_life_tokens"], shown["half_life_ci_95"] or (None, None)
+def _decay(found: Found) -> str:
+    half_life, (low, high) = found.half_life_tokens, found.half_life_ci_95 or (None, None)
     if half_life is None:
         return f"does not decay (half-life above {low:.0f} tokens)" if low else "does not decay"
-    interval = (
-        "" if low is None else f" [{low:.0f}, ∞)" if high is None else f" [{low:.0f}, {high:.0f}]"
-    )
-    return f"half-life {half_life:.0f} tokens{interval}"
+    if low is None:
+        return f"half-life {half_life:.0f} tokens"
+    upper = "∞)" if high is None else f"{high:.0f}]"
+    return f"half-life {half_life:.0f} tokens [{low:.0f}, {upper}"

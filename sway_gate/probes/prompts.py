@@ -1,6 +1,5 @@
-"""Is a prompt a question or an instruction, which a chat model meets inside its template, or text to be continued?
-
-The judgement is by form alone: how the prompt ends and with which word it begins.
+"""Classify a prompt as a question or instruction (rendered with the chat template) or as text to
+continue, by its form only: its end and its first words.
 """
 
 import re
@@ -8,14 +7,14 @@ from typing import Final
 
 # Opening words of instructions.
 _IMPERATIVES: Final = frozenset({
-    "analyse", "analyze", "answer", "calculate", "classify", "compare", "complete", "compose", "compute",
-    "continue", "convert", "create", "define", "describe", "discuss", "draft", "explain", "find", "generate",
-    "give", "help", "identify", "implement", "list", "make", "name", "paraphrase", "please", "propose",
-    "provide", "recommend", "rephrase", "rewrite", "show", "solve", "suggest", "summarise", "summarize", "tell",
-    "translate", "write",
+    "analyse", "analyze", "answer", "calculate", "classify", "compare", "complete", "compose",
+    "compute", "continue", "convert", "create", "define", "describe", "discuss", "draft",
+    "explain", "find", "generate", "give", "help", "identify", "implement", "list", "make",
+    "name", "paraphrase", "please", "propose", "provide", "recommend", "rephrase", "rewrite",
+    "show", "solve", "suggest", "summarise", "summarize", "tell", "translate", "write",
 })  # fmt: skip
-# Question words, for a question without its mark, and how many words behind them its verb may stand: "What colour is",
-# but "When it is cold, people".
+# Question words and the maximum distance of the verb, for questions without a question mark:
+# "What colour is", but not "When it is cold, people".
 _QUESTIONS: Final = {
     "what": 2,
     "which": 2,
@@ -28,22 +27,22 @@ _QUESTIONS: Final = {
     "why": 1,
 }
 _VERBS: Final = frozenset({
-    "are", "can", "could", "did", "do", "does", "had", "has", "have", "is", "many", "much", "should", "to",
-    "was", "were", "will", "would",
+    "are", "can", "could", "did", "do", "does", "had", "has", "have", "is", "many", "much",
+    "should", "to", "was", "were", "will", "would",
 })  # fmt: skip
-# A text that ends in one of these goes on.
+# A text that ends in one of these is incomplete.
 _OPEN_END: Final = frozenset({
-    "a", "about", "after", "an", "and", "are", "as", "at", "be", "been", "before", "between", "but", "by",
-    "can", "could", "for", "from", "had", "has", "have", "her", "his", "in", "into", "is", "its", "may",
-    "might", "must", "my", "nor", "of", "on", "or", "our", "over", "should", "so", "than", "that", "the",
-    "their", "these", "this", "those", "to", "under", "was", "were", "which", "who", "whose", "will", "with",
-    "would", "your",
+    "a", "about", "after", "an", "and", "are", "as", "at", "be", "been", "before", "between",
+    "but", "by", "can", "could", "for", "from", "had", "has", "have", "her", "his", "in",
+    "into", "is", "its", "may", "might", "must", "my", "nor", "of", "on", "or", "our", "over",
+    "should", "so", "than", "that", "the", "their", "these", "this", "those", "to", "under",
+    "was", "were", "which", "who", "whose", "will", "with", "would", "your",
 })  # fmt: skip
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
 def is_open(prompt: str) -> bool:
-    """Whether the prompt breaks off and waits to be continued."""
+    """Whether the prompt is incomplete text."""
     text = prompt.strip()
     words = _WORD.findall(text)
     if text.endswith((":", ",", ";", "-", "(", "...", "…")):
@@ -52,7 +51,10 @@ def is_open(prompt: str) -> bool:
 
 
 def is_request(prompt: str) -> bool:
-    """Whether the prompt asks for an answer. "Question: … Answer:" and the like already say how they go on."""
+    """Whether the prompt is a question or an instruction.
+
+    "Question: … Answer:" and similar forms are text to continue.
+    """
     text = prompt.strip()
     if text.endswith(("?", "\N{FULLWIDTH QUESTION MARK}")):
         return True

@@ -1,21 +1,24 @@
-"""Which sections of the training text did the model take in, beyond their vocabulary and beyond English in general?
+"""Which sections of the training text did the model learn, beyond their vocabulary and style?
 
-For each section, with nll the summed negative log-likelihood of its text (prose) or of its answers after their prompts:
+For each section, with nll the summed negative log-likelihood of its text (prose) or of its answers
+after their prompts:
 
     lift      = 1 - nll(view) / nll(base)
     other     = max(0, lift(the same words in random order), lift(control))
     effective = lift - other
 
-Statistic: the mean of `effective` over sections; compared with the nulls as it is. An adapter of another document in
-the same style, or of this one with its words shuffled, lifts the permuted text as much as the text itself and is left
-with nothing.
+Statistic: the mean effective lift over sections; compared with the nulls as it is. An adapter of
+another document in the same style, or of this document with shuffled words, lifts the shuffled
+words as much as the text, and its effective lift is about 0.
 
-Passes when z ≥ `assert_z_gte` and at least `assert_passing_section_frac` of the sections have
-effective ≥ `per_section_threshold`. Each section also has a z of its own among the nulls, and a p that is adjusted for
-their number (Holm 1979): one that is lifted enough, but with p above .05, is marked WARN in the list, and fails
-nothing. It cannot tell verbatim memory from understanding: that is leakage's.
+Passes if z ≥ `assert_z_gte` and at least `assert_passing_section_frac` of the sections have an
+effective lift ≥ `per_section_threshold`. Each section also has its own z against the nulls, and a p
+that is adjusted for the number of sections (Holm 1979). A section with enough lift but a p above
+.05 is marked WARN in the list and does not fail the probe. It does not distinguish verbatim memory
+from understanding: leakage does.
 
-- `sections:`, `data:` or `dlm_source:` of the spec, filtered by `include_kinds`; of prose the first `max_prose_chars`
+- `sections:`, `data:` or `dlm_source:` of the spec, filtered by `include_kinds`; of prose only the
+  first `max_prose_chars`
 - control: `control:` of the spec, or packaged public-domain prose
 - passes: 6 of 6 sections internalized; mean effective lift +0.310
 - fails: lift .05 on the text, .06 on its shuffled words: effective -.01
@@ -31,81 +34,102 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.details import SectionLift, Sections
 from sway_gate.measurements import LogProbs, ViewAnswers
-from sway_gate.probes.base import CannotRun, Context, Need, Reading
+from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading
 from sway_gate.spec.probes import SectionInternalization
 from sway_gate.spec.schema import Preference, Section
 
-CATEGORY = "attribution"
-UNITS = "relative lift"
-HARM = False
-GENERATES = False
-PARTS = "sections"
-PRIOR = None
-SCALE = "identity"
-RESOLUTION = 1e-4
-FLOOR = 1e-3
-ADVICE = "train longer on the sections below the threshold, or check that the spec holds the text the adapter was trained on"
+KIND = Kind(
+    category="attribution",
+    units="relative lift",
+    scale="identity",
+    resolution=1e-4,
+    min_null_sd=1e-3,
+    better="more",
+    advice=(
+        "train longer on the sections below the threshold, or check that the spec contains the "
+        "training text of this adapter"
+    ),
+)
 
 _CONTROL_CHUNKS, _CONTROL_CHARS = 3, 800
 
 
-class _Texts(NamedTuple):
-    """What is scored for one section."""
-
+class SectionRequests(NamedTuple):
     section: Section
     own: list[LogProbs]
     permuted: list[LogProbs]
 
 
-def needs(spec: SectionInternalization, context: Context) -> list[Need]:
-    texts = _texts(spec, context)
-    return [Need(r) for t in texts for r in t.own + t.permuted] + [
-        Need(r) for r in _control(context)
-    ]
+class Requests(NamedTuple):
+    sections: list[SectionRequests]
+    control: list[LogProbs]
 
 
-def value(spec: SectionInternalization, context: Context, view: ViewAnswers) -> Reading:
-    control = _lift(view, _control(context))
+class Found(Sections, frozen=True, kw_only=True):
+    threshold: float
+
+    @property
+    def passed(self) -> int:
+        return sum(section.passed for section in self.sections)
+
+
+def requests(spec: SectionInternalization, context: Context) -> Requests:
+    sections = [s for s in context.sections if s.kind in spec.include_kinds]
+    if not sections:
+        kinds = ", ".join(spec.include_kinds)
+        raise CannotRun(
+            f"no sections of kind {kinds}; add the training text under `sections:` in the spec"
+        )
+    control = [LogProbs("", t) for t in context.control_pieces(_CONTROL_CHARS, _CONTROL_CHUNKS)]
+    return Requests([_section_requests(s, spec, context) for s in sections], control)
+
+
+def needs(spec: SectionInternalization, requests: Requests) -> list[Need]:
+    scored = [request for s in requests.sections for request in s.own + s.permuted]
+    return [Need(request) for request in scored + requests.control]
+
+
+def value(
+    spec: SectionInternalization, context: Context, requests: Requests, view: ViewAnswers
+) -> Reading[Found]:
+    control = _lift(view, requests.control)
     sections = []
-    for section, own, permuted in _texts(spec, context):
+    for section, own, permuted in requests.sections:
         lift, lift_permuted = _lift(view, own), _lift(view, permuted)
         effective = lift - max(0.0, lift_permuted, control)
         sections.append(
-            {
-                "id": section.id,
-                "tag": section.tag,
-                "kind": section.kind,
-                "lift": lift,
-                "lift_permuted": lift_permuted,
-                "lift_control": control,
-                "effective": effective,
-                "passed": effective >= spec.per_section_threshold,
-            }
+            SectionLift(
+                id=section.id,
+                tag=section.tag,
+                kind=section.kind,
+                lift=lift,
+                lift_permuted=lift_permuted,
+                lift_control=control,
+                effective=effective,
+                passed=effective >= spec.per_section_threshold,
+            )
         )
-    items = np.array([s["effective"] for s in sections], dtype=np.float64)
-    return Reading(
-        float(items.mean()), items, {"sections": sections, "threshold": spec.per_section_threshold}
-    )
+    items = np.array([section.effective for section in sections], dtype=np.float64)
+    found = Found(sections=sections, threshold=spec.per_section_threshold)
+    return Reading(float(items.mean()), items, found)
 
 
-def rule(spec: SectionInternalization, reading: Reading) -> str:
-    passed, total = _passed(reading)
+def minimum_effect(spec: SectionInternalization, reading: Reading[Found]) -> str:
+    passed, total = reading.details.passed, len(reading.items)
     if passed >= spec.assert_passing_section_frac * total:
         return ""
     return (
-        f"only {passed} of {total} sections were lifted by {spec.per_section_threshold:g} beyond their words in random "
-        f"order and beyond control prose; {spec.assert_passing_section_frac:.0%} are asked for"
+        f"only {passed} of {total} sections reach an effective lift of "
+        f"{spec.per_section_threshold:g} (over shuffled words and control prose); at least "
+        f"{spec.assert_passing_section_frac:.0%} are required"
     )
 
 
-def describe(spec: SectionInternalization, reading: Reading) -> str:
-    passed, total = _passed(reading)
+def summary(spec: SectionInternalization, reading: Reading[Found]) -> str:
+    passed, total = reading.details.passed, len(reading.items)
     return f"{passed} of {total} sections internalized; mean effective lift {reading.value:+.3f}"
-
-
-def _passed(reading: Reading) -> tuple[int, int]:
-    return sum(s["passed"] for s in reading.details["sections"]), len(reading.items)
 
 
 def _lift(view: ViewAnswers, requests: list[LogProbs]) -> float:
@@ -114,42 +138,27 @@ def _lift(view: ViewAnswers, requests: list[LogProbs]) -> float:
     return float(1 - sum(view.get(r).sum() for r in requests) / base) if base else 0.0
 
 
-def _texts(spec: SectionInternalization, context: Context) -> list[_Texts]:
-    sections = [s for s in context.sections if s.kind in spec.include_kinds]
-    if not sections:
-        kinds = ", ".join(spec.include_kinds)
-        raise CannotRun(
-            f"no sections of kind {kinds}: put the training text under `sections:` in the spec"
-        )
-    return [_section_texts(section, spec, context) for section in sections]
-
-
-def _section_texts(section: Section, spec: SectionInternalization, context: Context) -> _Texts:
+def _section_requests(
+    section: Section, spec: SectionInternalization, context: Context
+) -> SectionRequests:
     if section.kind == "prose":
         pairs = [("", section.content[: spec.max_prose_chars])]
     else:
         pairs = [
             (p.prompt, p.chosen if isinstance(p, Preference) else p.gold) for p in section.pairs
         ]
-    shuffled = _permuted(
-        [answer for _, answer in pairs], random.Random(f"{context.seed}:{section.id}")
+    rng = random.Random(f"{context.seed}:{section.id}")
+    shuffled = _permuted([answer for _, answer in pairs], rng)
+    permuted = [(prompt, text) for (prompt, _), text in zip(pairs, shuffled, strict=True)]
+    own, other = (
+        [context.completion(prompt, text, instruction=bool(prompt)) for prompt, text in texts]
+        for texts in (pairs, permuted)
     )
-    return _Texts(
-        section,
-        [_completion(context, prompt, answer) for prompt, answer in pairs],
-        [
-            _completion(context, prompt, answer)
-            for (prompt, _), answer in zip(pairs, shuffled, strict=True)
-        ],
-    )
-
-
-def _completion(context: Context, prompt: str, answer: str) -> LogProbs:
-    return context.completion(prompt, answer, instruction=bool(prompt))
+    return SectionRequests(section, own, other)
 
 
 def _permuted(texts: list[str], rng: random.Random) -> list[str]:
-    """The words of all texts in random order, dealt out so that each text keeps its number of words."""
+    """The words of all texts in random order; each text keeps its number of words."""
     words = [word for text in texts for word in text.split()]
     rng.shuffle(words)
     dealt = iter(words)
@@ -157,7 +166,3 @@ def _permuted(texts: list[str], rng: random.Random) -> list[str]:
         text[: len(text) - len(text.lstrip())] + " ".join(next(dealt) for _ in text.split())
         for text in texts
     ]
-
-
-def _control(context: Context) -> list[LogProbs]:
-    return [LogProbs("", text) for text in context.control_pieces(_CONTROL_CHARS, _CONTROL_CHUNKS)]

@@ -1,142 +1,169 @@
 """Does the model write more like the document than the base does?
 
-View and base write after each of the `prompts` by greedy decoding (`max_new_tokens`). A text's style is six numbers:
-sentence length in words (logarithm of the mean, and of the standard deviation), type-token ratio, word length,
-punctuation marks and paragraph breaks a word (roots). They are read off as differences from the document, in windows of
-as many words as the text has (type-token ratio and the rest depend on length), in standard deviations of ordinary
-prose, cut to ±3. With b, v those of base and view after one prompt, at a like number of words, and B the mean of b
-over prompts:
+View and base generate a text after each of the `prompts` by greedy decoding (`max_new_tokens`). The
+style of a text is six numbers: sentence length in words (logarithm of the mean, and of the standard
+deviation), type-token ratio, word length, punctuation marks per word and paragraph breaks per word
+(square roots). Each is a difference from the document, measured in windows with the same number of
+words as the text (type-token ratio and others depend on length), in standard deviations of ordinary
+prose, clipped to ±3. With b and v the numbers of base and view after one prompt, at a similar
+number of words, and B the mean of b over prompts:
 
     shift = (b - v) · B / |B|²
 
-Statistic: the mean shift over prompts: 0 writes like the base, 1 like the document; compared with the nulls as it is. A
-text of under 10 words shows no style and counts 0.
+Statistic: the mean shift over prompts: 0 is the base's style, 1 the document's; compared with the
+nulls as it is. A text of under 10 words has no measurable style and counts as 0.
 
-Passes when z ≥ `assert_z_gte`, the shift is ≥ `assert_shift_gte`, and the texts end nearer to the document than the
-base's: not past it, nor beside it. Skipped where the base's own texts are too short, or as near to the document as
-their number can tell. It reads form alone, not what is said, in languages that put spaces between words.
+Passes if z ≥ `assert_z_gte`, the shift is ≥ `assert_shift_gte`, and the texts end closer to the
+document than the base's texts do. Skipped if the base's own texts are too short, or if their
+difference from the document is within the sampling error of their number. It measures form, not
+content, in languages that separate words by spaces.
 
-- `doc_reference`, or the prose of `sections:`, of 50 words or more
-- `extended` adds function words, questions and long words (spaCy's blank English pipeline and textstat; no model or
-  corpus): auto where the extra style is installed, which takes some seconds to import; on asks for it
-- passes: style shift +0.62 over 6 texts (1.1 from the document, the base 2.7); +4.9σ above 8 null adapters
+- `doc_reference`, or the prose of `sections:`, of at least 50 words
+- `extended` adds function words, questions and long words (spaCy's blank English pipeline and
+  textstat; no model or corpus): auto uses them if the extra style is installed, which takes some
+  seconds to import; on requires it
+- passes: style shift +0.62 over 6 texts (1.1 from the document, the base 2.7); +4.9σ above 8 null
+  adapters
 - fails: style shift +0.05, +0.2σ: the base's style
 
 In a suite:
 
     - name: writes_like_it
       kind: style_fingerprint
-      prompts: [Tell me about the island., Write about the longest night.]
+      prompts: [Describe the island., Write about the longest night.]
       max_new_tokens: 64
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, ViewAnswers
-from sway_gate.probes import _style
-from sway_gate.probes.base import CannotRun, Context, Need, Reading, Skip, require
+from sway_gate.probes._style import MIN_WORDS, NAMES, Document, extra_installed, words
+from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, Skip, require
 from sway_gate.spec.probes import StyleFingerprint
 
-CATEGORY = "calibration"
-UNITS = "shift"
-HARM = False
-GENERATES = True
-PARTS = ""
-PRIOR = None
-SCALE = "identity"
-RESOLUTION = 1e-3
-FLOOR = 0.02
-ADVICE = "train longer, or check that doc_reference is in the style that the training text has"
+KIND = Kind(
+    category="calibration",
+    units="shift",
+    scale="identity",
+    resolution=1e-3,
+    min_null_sd=0.02,
+    better="more",
+    best=1.0,  # the document's style
+    generates=True,
+    advice="train longer, or check that doc_reference has the style of the training text",
+)
 
 _MIN_DOCUMENT_WORDS, _MAX_DOCUMENT_CHARS, _SHOWN_TEXTS, _SHOWN_CHARS = 50, 200_000, 10, 200
 
 
-def needs(spec: StyleFingerprint, context: Context) -> list[Need]:
+class Requests(NamedTuple):
+    document: Document
+    texts: list[Generation]
+
+
+class Feature(Item, frozen=True, kw_only=True):
+    """How far base and view are from the document, in standard deviations of prose."""
+
+    feature: str
+    base: float
+    view: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    features: list[Feature]
+    distance_base: float
+    distance: float
+    too_short: int
+    left_out: int
+    texts: list[str]
+
+
+def requests(spec: StyleFingerprint, context: Context) -> Requests:
     require(spec.prompts, "prompts")
-    _document(spec, context)
-    return [Need(request) for request in _requests(spec, context)]
+    texts = [context.generation(prompt, spec.max_new_tokens) for prompt in spec.prompts]
+    return Requests(_document(spec, context), texts)
 
 
-def value(spec: StyleFingerprint, context: Context, view: ViewAnswers) -> Reading:
-    pairs = [
-        (base, view.text(request))
-        for request in _requests(spec, context)
-        if _style.words(base := view.base_text(request)) >= _style.MIN_WORDS
-    ]
-    if not pairs:
-        raise Skip(
-            f"the base writes under {_style.MIN_WORDS} words after each prompt: no style to compare with"
-        )
-    document = _document(spec, context)
-    toward = np.mean([document.off(base, base) for base, _ in pairs], axis=0)
-    size = float(toward @ toward)
-    if size <= toward.size / len(pairs):
-        raise Skip(
-            f"the base writes like the document already: {size**0.5:.1f} standard deviations of prose from it, no more "
-            f"than {len(pairs)} texts scatter"
-        )
-    told = [
-        (base, text if _style.words(text) >= _style.MIN_WORDS else base) for base, text in pairs
-    ]
-    before = np.array([document.off(base, text) for base, text in told])  # [prompts, features]
-    after = np.array([document.off(text, base) for base, text in told])
-    items = (before - after) @ toward / size
-    distances = [float(np.linalg.norm(off.mean(axis=0))) for off in (before, after)]
-    details = {
-        "features": _features(toward, after.mean(axis=0)),
-        "distance_base": distances[0],
-        "distance": distances[1],
-        "too_short": sum(_style.words(text) < _style.MIN_WORDS for _, text in pairs),
-        "left_out": len(spec.prompts) - len(pairs),
-        "texts": [text[:_SHOWN_CHARS] for _, text in pairs[:_SHOWN_TEXTS]],
-    }
-    return Reading(float(items.mean()), items, details)
+def needs(spec: StyleFingerprint, requests: Requests) -> list[Need]:
+    return [Need(request) for request in requests.texts]
 
 
-def rule(spec: StyleFingerprint, reading: Reading) -> str:
-    details = reading.details
+def value(
+    spec: StyleFingerprint, context: Context, requests: Requests, view: ViewAnswers
+) -> Reading[Found]:
+    long_enough = [r for r in requests.texts if words(view.base_text(r)) >= MIN_WORDS]
+    pairs = [(view.base_text(request), view.text(request)) for request in long_enough]
+    document, toward = requests.document, _toward(requests.document, [base for base, _ in pairs])
+    # A text that is too short for a style counts as 0, like the base's text.
+    read = [(base, text if words(text) >= MIN_WORDS else base) for base, text in pairs]
+    before = np.array([document.off(base, text) for base, text in read])  # [prompts, features]
+    after = np.array([document.off(text, base) for base, text in read])
+    items = (before - after) @ toward / float(toward @ toward)
+    features = zip(NAMES, toward.tolist(), after.mean(axis=0).tolist(), strict=False)
+    found = Found(
+        features=[Feature(feature=name, base=base, view=own) for name, base, own in features],
+        distance_base=float(np.linalg.norm(before.mean(axis=0))),
+        distance=float(np.linalg.norm(after.mean(axis=0))),
+        too_short=sum(words(text) < MIN_WORDS for _, text in pairs),
+        left_out=len(spec.prompts) - len(pairs),
+        texts=[text[:_SHOWN_CHARS] for _, text in pairs[:_SHOWN_TEXTS]],
+    )
+    return Reading(float(items.mean()), items, found)
+
+
+def minimum_effect(spec: StyleFingerprint, reading: Reading[Found]) -> str:
+    found = reading.details
     if reading.value < spec.assert_shift_gte:
-        short = (
-            f"; texts of under {_style.MIN_WORDS} words: {details['too_short']}"
-            if details["too_short"]
-            else ""
-        )
-        return f"the shift is below {spec.assert_shift_gte:g}{short}"
-    if details["distance"] >= details["distance_base"]:
-        return "the style moved past the document's or beside it, not nearer"
+        short = f"; texts under {MIN_WORDS} words: {found.too_short}" if found.too_short else ""
+        return f"the shift is below the required {spec.assert_shift_gte:g}{short}"
+    if found.distance >= found.distance_base:
+        return "the style left the base's, but is not closer to the document's"
     return ""
 
 
-def describe(spec: StyleFingerprint, reading: Reading) -> str:
-    far = f"{reading.details['distance']:.1f} from the document, the base {reading.details['distance_base']:.1f}"
+def summary(spec: StyleFingerprint, reading: Reading[Found]) -> str:
+    found = reading.details
+    far = f"{found.distance:.1f} from the document, the base {found.distance_base:.1f}"
     return f"style shift {reading.value:+.2f} over {len(reading.items)} texts ({far})"
 
 
-def _requests(spec: StyleFingerprint, context: Context) -> list[Generation]:
-    return [
-        Generation(prompt, spec.max_new_tokens, context.asks(prompt)) for prompt in spec.prompts
-    ]
+def _toward(document: Document, base: list[str]) -> Floats:
+    """Mean difference of the base's texts from the document [features].
 
-
-def _document(spec: StyleFingerprint, context: Context) -> _style.Document:
-    prose = "\n\n".join(
-        section.content.strip() for section in context.sections if section.kind == "prose"
-    )
-    text = (spec.doc_reference if spec.doc_reference.strip() else prose)[:_MAX_DOCUMENT_CHARS]
-    if (words := _style.words(text)) < _MIN_DOCUMENT_WORDS:
-        raise CannotRun(
-            f"a style takes {_MIN_DOCUMENT_WORDS} words, the document has {words}: give doc_reference, or prose under "
-            "`sections:`"
+    Raises Skip if there is no text, or if the difference is within the sampling error.
+    """
+    if not base:
+        raise Skip(
+            f"the base writes fewer than {MIN_WORDS} words after each prompt; use prompts with "
+            "longer answers"
         )
-    installed = spec.extended != "off" and _style.extra_installed()
+    toward: Floats = np.mean([document.off(text, text) for text in base], axis=0)
+    size = float(toward @ toward)
+    if size <= toward.size / len(base):
+        raise Skip(
+            "the base already writes like the document: its difference of "
+            f"{size**0.5:.1f} standard deviations of prose is within the sampling error of "
+            f"{len(base)} texts"
+        )
+    return toward
+
+
+def _document(spec: StyleFingerprint, context: Context) -> Document:
+    prose = [section.content.strip() for section in context.sections if section.kind == "prose"]
+    text = spec.doc_reference if spec.doc_reference.strip() else "\n\n".join(prose)
+    text = text[:_MAX_DOCUMENT_CHARS]
+    if (count := words(text)) < _MIN_DOCUMENT_WORDS:
+        raise CannotRun(
+            f"the document has {count} words, but a style requires {_MIN_DOCUMENT_WORDS}; set "
+            "doc_reference or add prose under `sections:`"
+        )
+    installed = spec.extended != "off" and extra_installed()
     if spec.extended == "on" and not installed:
         raise CannotRun(
-            "extended: on needs an extra: pip install 'sway-gate[style]'; or set it to off"
+            "extended: on requires the extra style; run: pip install 'sway-gate[style]', or set "
+            "extended: off"
         )
-    return _style.Document(text, installed)
-
-
-def _features(toward: Floats, after: Floats) -> list[dict[str, object]]:
-    """How far base and view are from the document in each feature, in standard deviations of prose."""
-    rows = zip(_style.NAMES, toward.tolist(), after.tolist(), strict=False)
-    return [{"feature": name, "base": base, "view": view} for name, base, view in rows]
+    return Document(text, installed)

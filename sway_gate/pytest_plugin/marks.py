@@ -42,7 +42,7 @@ def _params(metafunc: pytest.Metafunc, mark: pytest.Mark, marks: int, where: str
     check_categories(suite.spec, weights, f"{where}: weights")
     prefix = f"{Path(path).as_posix()}-" if marks > 1 else ""
     for probe in suite.probes:
-        name = f"{prefix}{probes.module(probe.kind).CATEGORY}-{probe.name}"
+        name = f"{prefix}{probes.module(probe.kind).KIND.category}-{probe.name}"
         yield pytest.param(Check(suite, probe, threshold, weights, marks), id=name)
     yield pytest.param(Check(suite, None, threshold, weights, marks), id=prefix + GATE)
 

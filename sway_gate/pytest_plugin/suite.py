@@ -25,7 +25,7 @@ class Suite:
 
     def __init__(self, spec: Spec, shared: Path | None) -> None:
         self.spec = spec
-        self.probes = tuple(probe for probe in spec.suite if probe.kind != "null_adapter")
+        self.probes = tuple(probe for probe in spec.suite if probe.is_probe)
         self.wanted: set[str] = set()
         """Names of the probes that the selected tests require."""
         self._shared = shared
@@ -39,9 +39,7 @@ class Suite:
         from sway_gate.gate.resolve import Options
         from sway_gate.gate.run import run_gate
 
-        kept = tuple(
-            p for p in self.spec.suite if p.name in self.wanted or p.kind == "null_adapter"
-        )
+        kept = tuple(p for p in self.spec.suite if p.name in self.wanted or not p.is_probe)
         try:
             # Warnings of the loaded libraries must not fail tests that turn warnings into errors.
             with warnings.catch_warnings(action="ignore"):

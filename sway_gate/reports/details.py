@@ -228,9 +228,8 @@ def _judged(row: Row) -> Row:
     """`row` with the verdict on a section in place of the two truths that it comes from."""
     if not isinstance(row.get("passed"), bool):
         return row
-    return {"verdict": section_verdict(row)} | {
-        k: v for k, v in row.items() if k not in ("passed", "moved")
-    }
+    verdict = section_verdict(passed=row["passed"], moved=row.get("moved") is not False)
+    return {"verdict": verdict} | {k: v for k, v in row.items() if k not in ("passed", "moved")}
 
 
 def _ordered(columns: list[str]) -> list[str]:

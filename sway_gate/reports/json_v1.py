@@ -79,6 +79,9 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     null_values: tuple[Number, ...]
     details: dict[str, Any]
     items: tuple[Number, ...] = ()
+    bound: Number = None
+    margin: Number = None
+    test_statistic: Number = None
 
 
 class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):

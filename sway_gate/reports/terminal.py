@@ -3,10 +3,9 @@
 Text from files is never interpreted as markup; control characters are escaped.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
+from sway_gate.details import Response, SectionLift, Sections, read
 from sway_gate.reports.braille import LABEL, bar, curve_rows
 from sway_gate.reports.lines import (
     BLANK,
@@ -194,30 +193,25 @@ def _categories(result: GateResult, ascii: bool) -> Iterator[Line]:
 
 
 def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
-    details = probe.details
-    rows = curve_rows(
-        details.get("lambdas"), details.get("curve"), min(width - LABEL - 2, 48), ascii
-    )
-    if rows and probe.kind == "adapter_ablation":
-        yield from (BLANK, Line([(title(probe), "bold"), ("  response over λ", "dim")]))
-        yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
-    sections = details.get("sections")
-    if isinstance(sections, list | tuple) and (
-        known := [item for item in sections if isinstance(item, dict) and "effective" in item]
-    ):
+    if response := read(probe.details, Response):
+        columns = min(width - LABEL - 2, 48)
+        if rows := curve_rows(response.lambdas, response.curve, columns, ascii):
+            yield from (BLANK, Line([(title(probe), "bold"), ("  response over λ", "dim")]))
+            yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
+    if (found := read(probe.details, Sections)) and found.sections:
         yield from (BLANK, Line([(title(probe), "bold"), ("  relative lift by section", "dim")]))
-        yield from _sections(known, width, ascii)
+        yield from _sections(found.sections, width, ascii)
 
 
-def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> Iterator[Line]:
+def _sections(sections: Sequence[SectionLift], width: int, ascii: bool) -> Iterator[Line]:
     """Sections in the document's order, bars relative to the longest.
 
     If there are too many, those that did not pass take precedence.
     """
     from rich.cells import cell_len
 
-    longest = max(_float(section.get("effective")) or 0.0 for section in sections)
-    ranked = sorted(range(len(sections)), key=lambda i: (section_verdict(sections[i]) == "pass", i))
+    longest = max(section.effective for section in sections)
+    ranked = sorted(range(len(sections)), key=lambda i: (_verdict(sections[i]) == "pass", i))
     shown = [sections[i] for i in sorted(ranked[:MAX_SECTIONS])]
     lifts = LIFTS if width >= 90 else {}
     size = min(max(cell_len(_tag(section)) for section in shown), 24, width - 38 - 10 * len(lifts))
@@ -230,30 +224,28 @@ def _sections(sections: Sequence[dict[str, Any]], width: int, ascii: bool) -> It
 
 
 def _section(
-    section: dict[str, Any], size: int, longest: float, lifts: Iterable[str], ascii: bool
+    section: SectionLift, size: int, longest: float, lifts: Iterable[str], ascii: bool
 ) -> Line:
     from rich.cells import set_cell_size
 
-    word = section_verdict(section)
-    z = _float(section.get("z"))
-    effective = _float(section.get("effective"))
-    share = effective / longest if effective is not None and longest > 0 else None
+    word = _verdict(section)
+    share = section.effective / longest if longest > 0 else None
     return marked(
         word.upper(),
         STYLES[word],
-        (f"{set_cell_size(_tag(section), size)}{number(effective):>10}", ""),
-        (f"{'' if z is None else sigmas(z):>8} ", ""),
+        (f"{set_cell_size(_tag(section), size)}{number(section.effective):>10}", ""),
+        (f"{sigmas(section.z) if section.z else '':>8} ", ""),
         (bar(share, 12, ascii), STYLES[word]),
-        ("".join(f"{number(_float(section.get(key))):>10}" for key in lifts), "dim"),
+        ("".join(f"{number(getattr(section, key)):>10}" for key in lifts), "dim"),
     )
 
 
-def _tag(section: dict[str, Any]) -> str:
-    return one_line(str(section.get("tag") or section.get("id") or ""))
+def _verdict(section: SectionLift) -> str:
+    return section_verdict(passed=section.passed, moved=section.moved is not False)
 
 
-def _float(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+def _tag(section: SectionLift) -> str:
+    return one_line(section.tag or section.id)
 
 
 # Models and settings

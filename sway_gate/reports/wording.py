@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, named, number, one_line
@@ -161,8 +161,8 @@ def in_units(value: float | None, units: str) -> str:
     return "–" if value is None else f"{number(value)} {one_line(units)}".rstrip()
 
 
-def section_verdict(section: Mapping[str, Any]) -> str:
-    """Of one section. Warn: lifted enough, but not with certainty among the nulls, over all sections."""
-    if not section.get("passed"):
+def section_verdict(*, passed: bool, moved: bool) -> str:
+    """Verdict of one section. Warn: lifted enough, but not with certainty among the nulls, over all sections."""
+    if not passed:
         return "fail"
-    return "pass" if section.get("moved", True) else "warn"
+    return "pass" if moved else "warn"

@@ -11,7 +11,7 @@ from sway_gate.errors import SpecError
 from sway_gate.model_files.hub import is_hub_id
 from sway_gate.spec.ignored import ignored_note
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
-from sway_gate.spec.probes import KINDS, Kind, NullAdapter
+from sway_gate.spec.probes import KINDS, KindName, embedding_models
 from sway_gate.spec.schema import (
     HIDDEN,
     SECTION_KINDS,
@@ -22,7 +22,6 @@ from sway_gate.spec.schema import (
     SectionEntry,
     Spec,
     SpecFile,
-    embedding_model,
 )
 from sway_gate.spec.yaml_nodes import compose, entries, shown
 from sway_gate.spec.yaml_reader import Families, Reader
@@ -110,7 +109,7 @@ def _check_names(reader: Reader, root: yaml.Node) -> None:
     for index, entry in enumerate(suite.value if isinstance(suite, yaml.SequenceNode) else ()):
         fields = entries(entry) if isinstance(entry, yaml.MappingNode) else {}
         kind, name = (fields[key][1].value if key in fields else None for key in ("kind", "name"))
-        place = f"suite[{index}]" + (f" ({kind})" if kind in get_args(Kind) else "")
+        place = f"suite[{index}]" + (f" ({kind})" if kind in get_args(KindName) else "")
         if not name or not isinstance(name, str):
             continue
         where = first.setdefault(name, f"{place} in line {entry.start_mark.line + 1}")
@@ -125,12 +124,12 @@ def _check_names(reader: Reader, root: yaml.Node) -> None:
 
 def _check_suite(reader: Reader) -> None:
     """Check that there is at most one null_adapter entry, and at least one probe."""
-    calibrations = reader.made(NullAdapter)
-    for probe in calibrations[1:]:
-        where = f"{reader.place(calibrations[0])} in line {calibrations[0].line}"
-        reader.blame(probe, "kind", f"must be 'null_adapter' only once; the first is {where}")
+    settings = [entry for entry in reader.made(ProbeSpec) if not entry.is_probe]
+    for entry in settings[1:]:
+        where = f"{reader.place(settings[0])} in line {settings[0].line}"
+        reader.blame(entry, "kind", f"must be {entry.kind!r} only once; the first is {where}")
     for file in reader.made(SpecFile):
-        judged = any(probe.enabled and probe.kind != "null_adapter" for probe in file.suite)
+        judged = any(probe.enabled and probe.is_probe for probe in file.suite)
         if not judged and reader.is_whole("suite"):
             reader.blame(
                 file,
@@ -175,9 +174,10 @@ def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> Mo
 
 
 def _with_embedder(probe: ProbeSpec, folder: str, notes: list[str]) -> ProbeSpec:
-    """The probe with the absolute path of its embedding model, if that is a folder."""
-    model = embedding_model(probe)
-    if not model or is_share(model):
-        return probe
-    path, _ = find(model, folder, notes, hub=is_hub_id(model))
-    return structs.replace(probe, embedding_model=path)
+    """The probe with the absolute paths of its embedding models that are folders."""
+    found = {
+        field: find(model, folder, notes, hub=is_hub_id(model))[0]
+        for field, model in embedding_models(probe).items()
+        if not is_share(model)
+    }
+    return structs.replace(probe, **found)

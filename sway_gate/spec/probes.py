@@ -1,7 +1,7 @@
-"""The entries of a suite: one struct per kind of probe, with its fields, limits and defaults."""
+"""The entries of a suite: one struct per kind, with its fields, limits and defaults."""
 
-from collections.abc import Iterator
-from typing import Annotated, Final, Literal, NamedTuple, get_args
+from collections.abc import Iterator, Sequence
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, get_args, get_type_hints
 
 from msgspec import Meta
 
@@ -20,7 +20,7 @@ from sway_gate.spec.schema import (
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
 
-Kind = Literal[
+KindName = Literal[
     "null_adapter",
     "delta_kl",
     "adapter_revert",
@@ -38,16 +38,20 @@ Kind = Literal[
 Positions = Annotated[int, Meta(ge=1, le=64)]
 NewTokens = Annotated[int, Meta(ge=1, le=4096)]
 ContextLength = Annotated[int, Meta(ge=0, le=2**20)]
+EmbeddingModel = Annotated[str, Meta(min_length=1), "embedding model"]
+"""A hub id or a folder."""
 
 
 class NullAdapter(ProbeSpec, frozen=True, kw_only=True):
-    """The calibration: what the nulls are and how many. `runs` None leaves the number to the judge."""
+    """Settings of the calibration: kind and number of nulls. `runs` None: the default number."""
+
+    is_probe: ClassVar[bool] = False
 
     kind: Literal["null_adapter"] = "null_adapter"
     runs: Annotated[int, Meta(ge=1, le=256)] | None = None
     init_scale: Positive = 0.02
     seed_base: Seed = 1000
-    calibrate_kinds: tuple[Kind, ...] = ()
+    calibrate_kinds: tuple[KindName, ...] = ()
     cache: bool = True
     rank_multipliers: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (1.0,)
     null: Literal["spectrum", "init"] = "spectrum"
@@ -65,7 +69,7 @@ class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
 
 
 class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
-    """Lift of each section over the base, beyond vocabulary and control prose."""
+    """Lift of each section over the base, over shuffled words and control prose."""
 
     kind: Literal["section_internalization"] = "section_internalization"
     include_kinds: Annotated[tuple[SectionKind, ...], Meta(min_length=1)] = (
@@ -79,14 +83,14 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
 
 
 class Item(NamedTuple):
-    """One general-knowledge item; in the file a list of two texts or a mapping."""
+    """One general-knowledge item; in the file, a list of two texts or a mapping."""
 
     prompt: NonEmpty
     gold: NonEmpty
 
 
 class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
-    """General knowledge lost, over `items` where given, else over the pack."""
+    """Loss of general knowledge, over `items` if given, otherwise over the pack."""
 
     kind: Literal["calibration_drift"] = "calibration_drift"
     pack: Literal["builtin"] = "builtin"
@@ -98,7 +102,7 @@ class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
 
 
 class ExternalPerplexity(ProbeSpec, frozen=True, kw_only=True):
-    """Fluency lost on packaged public-domain prose."""
+    """Loss of fluency on packaged public-domain prose."""
 
     kind: Literal["external_perplexity"] = "external_perplexity"
     corpus: Literal["public_domain_en"] = "public_domain_en"
@@ -131,14 +135,17 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
     def mistakes(self) -> Iterator[tuple[str, str]]:
         yield from super().mistakes()
         if len(set(self.lambdas)) < 3:
-            yield "lambdas", "must hold at least 3 different numbers"
+            yield "lambdas", "must contain at least 3 distinct numbers"
         low, high = self.assert_saturation_between
         if low >= high:
-            yield "assert_saturation_between", f"must go from low to high, got {low:g} and {high:g}"
+            yield (
+                "assert_saturation_between",
+                f"must be [low, high] with low < high, got {low:g} and {high:g}",
+            )
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """A prompt with the answer that training taught, and other ways to ask."""
+    """A prompt with the answer that training taught, and paraphrases of the prompt."""
 
     prompt: NonEmpty
     gold: NonEmpty
@@ -146,18 +153,20 @@ class Case(Struct, frozen=True, kw_only=True):
 
 
 class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
-    """Share of paraphrases whose answer is nearer the base's than the gold."""
+    """Share of paraphrases whose answer is closer to the base's than to the gold."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers",)
 
     kind: Literal["adapter_revert"] = "adapter_revert"
     cases: tuple[Case, ...] = ()
     max_new_tokens: NewTokens = 64
-    embedding_model: NonEmpty = MINILM
+    embedding_model: EmbeddingModel = MINILM
     base_gold_similarity_cap: Annotated[float, Meta(ge=-1, le=1)] = 0.75
     assert_revert_rate_lt: Fraction = 0.25
 
 
 class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
-    """How the divergence holds as irrelevant context grows."""
+    """Decay of the divergence as irrelevant context grows."""
 
     kind: Literal["prompt_collapse"] = "prompt_collapse"
     prompts: tuple[str, ...] = ()
@@ -171,17 +180,19 @@ class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
     def mistakes(self) -> Iterator[tuple[str, str]]:
         yield from super().mistakes()
         if len(set(self.context_lengths)) < 2:
-            yield "context_lengths", "must hold at least 2 different numbers"
+            yield "context_lengths", "must contain at least 2 distinct numbers"
 
 
 class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
-    """How much the divergence differs between topics."""
+    """Difference of the divergence between topics."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers", "scikit-learn")
 
     kind: Literal["cluster_kl"] = "cluster_kl"
     prompts: tuple[str, ...] = ()
     positions: Positions = 4
     num_clusters: Annotated[int, Meta(ge=2, le=32)] = 5
-    embedding_model: NonEmpty = MINILM
+    embedding_model: EmbeddingModel = MINILM
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     min_prompts: Annotated[int, Meta(ge=4)] = 20
@@ -189,7 +200,7 @@ class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
 
 
 class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
-    """Lift of the answers on paraphrased prompts over that on the verbatim ones."""
+    """Lift of the answers after paraphrased prompts over the lift after verbatim ones."""
 
     kind: Literal["paraphrase_invariance"] = "paraphrase_invariance"
     cases: tuple[Case, ...] = ()
@@ -210,6 +221,8 @@ class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
 
 class StyleFingerprint(ProbeSpec, frozen=True, kw_only=True):
     """Shift of the generated style toward the document's."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("spacy", "textstat")
 
     kind: Literal["style_fingerprint"] = "style_fingerprint"
     prompts: tuple[str, ...] = ()
@@ -258,3 +271,15 @@ KINDS: Final[dict[str, type[ProbeSpec]]] = {
     "external_perplexity": ExternalPerplexity,
     "adapter_ablation": AdapterAblation,
 }
+
+
+def null_settings(suite: Sequence[ProbeSpec]) -> NullAdapter:
+    """The first enabled entry with settings of the null adapters, or the defaults."""
+    entries = [entry for entry in suite if isinstance(entry, NullAdapter) and entry.enabled]
+    return entries[0] if entries else NullAdapter(name="null_adapter")
+
+
+def embedding_models(entry: ProbeSpec) -> dict[str, str]:
+    """The fields of type `EmbeddingModel` with their values."""
+    hints = get_type_hints(type(entry), include_extras=True)
+    return {name: getattr(entry, name) for name, hint in hints.items() if hint == EmbeddingModel}

@@ -7,7 +7,7 @@ limits and allowed values from them. Imports neither numpy nor torch.
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta, structs
@@ -225,6 +225,11 @@ class Defaults(Struct, frozen=True, kw_only=True):
 class ProbeSpec(Struct, frozen=True, kw_only=True):
     """The fields of every suite entry. `line` is the entry's line in the file, 1-based."""
 
+    is_probe: ClassVar[bool] = True
+    """Whether the entry is judged; other entries are settings."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Packages that change the probe's numbers: their versions are part of the cache key."""
+
     name: NonEmpty
     kind: str
     enabled: bool = True
@@ -235,12 +240,6 @@ class ProbeSpec(Struct, frozen=True, kw_only=True):
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if not self.name.strip() or not self.name.isprintable():
             yield "name", "must be printable text on one line"
-
-
-def embedding_model(probe: ProbeSpec) -> str:
-    """The hub id or folder of the probe's embedding model; "" if its kind has none."""
-    model: str = getattr(probe, "embedding_model", "")
-    return model
 
 
 SECTION_KINDS: Final[dict[str, type[SectionEntry]]] = {

@@ -237,7 +237,9 @@ def _tried(material: Material, entry: Entry) -> Entry | LeftOut:
     """The entry if the data supports its probe, otherwise the probe's reason."""
     kind = entry.fields["kind"]
     try:
-        module(kind).needs(msgspec.convert(entry.fields, KINDS[kind]), Context(material.sections))
+        module(kind).requests(
+            msgspec.convert(entry.fields, KINDS[kind]), Context(material.sections)
+        )
     except (CannotRun, Skip) as reason:
         return LeftOut(kind, str(reason))
     return entry

@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from sway_gate.engine.plan import null_entry
+from sway_gate import details
 from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.gate.resolve import Options, with_data
 from sway_gate.gate.run import run_gate
 from sway_gate.output import Progress, silent
+from sway_gate.probes.paraphrase_invariance import Found
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import (
@@ -29,6 +30,7 @@ from sway_gate.spec.probes import (
     DeltaKL,
     ParaphraseInvariance,
     PromptCollapse,
+    null_settings,
 )
 from sway_gate.spec.schema import Pair, ProbeSpec, Spec
 from sway_gate.suites import prompts
@@ -87,9 +89,9 @@ def weak_paraphrases(
     suite = [_one_paraphrase(i, case, other) for i, (case, other) in enumerate(tried)]
     results = _judged(spec, suite, options, progress)
     measured = [
-        _Weak(case, other, result.details["verbatim_lift"], result.details["paraphrase_lift"])
+        _Weak(case, other, found.verbatim_lift, found.paraphrase_lift)
         for (case, other), result in zip(tried, results, strict=True)
-        if result.verdict is not Verdict.ERROR
+        if (found := details.read(result.details, Found))
     ]
     weak = [w for w in measured if w.verbatim > _NO_LIFT and w.loss > 0]
     by_case = []
@@ -134,7 +136,8 @@ def _judged(
     Raises CannotDecide if the adapter's files determine the verdict or no probe can be measured.
     """
     replace = msgspec.structs.replace
-    nulls = replace(null_entry(spec), calibrate_kinds=("delta_kl",), rank_multipliers=(1.0,))
+    nulls = null_settings(spec.suite)
+    nulls = replace(nulls, calibrate_kinds=("delta_kl",), rank_multipliers=(1.0,))
     candidates = replace(spec, suite=(nulls, *suite), data=(), dlm_source=None)
     result = run_gate(candidates, options, progress)
     if not result.probes:

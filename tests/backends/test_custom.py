@@ -13,7 +13,7 @@ from sway_gate import probes
 from sway_gate.backends import custom, dummy
 from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import CannotDecide, UsageError
-from sway_gate.judge.probe import NullViews, judge_probe
+from sway_gate.judge.probe import NullViews, ProbeRun, judge_probe
 from sway_gate.measurements import (
     BASE,
     FINETUNED,
@@ -541,11 +541,12 @@ CONTEXT = Context((Section(kind="prose", id="mill", content=TEXT),))
 
 def judged(backend: custom.CustomBackend, kind: str, **fields: Any) -> ProbeResult:
     spec, probe, nulls = KINDS[kind](name=kind, **fields), probes.module(kind), NullViews(8)
-    needs = probe.needs(spec, CONTEXT)
+    requests = probe.requests(spec, CONTEXT)
+    needs = probe.needs(spec, requests)
     keys = [(FINETUNED.scaled(scale), need.request) for need in needs for scale in need.scales]
     keys += [(view, need.request) for need in needs for view in nulls.views(1.0)]
     found = run_plan(with_base(keys), lambda: backend, None, silent)
-    return judge_probe(spec, probe, CONTEXT, found.answers, nulls)
+    return judge_probe(ProbeRun(spec, probe, CONTEXT, requests, found.answers), nulls)
 
 
 def dummies(adapter: str) -> custom.CustomBackend:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sway_gate import probes
-from sway_gate.judge.probe import NullViews, error_result, judge_probe, skip_result
+from sway_gate.judge.probe import NullViews, ProbeRun, error_result, judge_probe, skip_result
 from sway_gate.measurements import BASE, FINETUNED, Answers, Fault, Generation, Request, View
 from sway_gate.probes.base import CannotRun, Context, Skip
 from sway_gate.results import ProbeResult
@@ -17,11 +17,12 @@ Answer = Callable[[View, Request], Any]
 
 
 def answers_to(spec: Any, context: Context, nulls: NullViews | None, answer: Answer) -> Answers:
-    """All that the probe needs, by `answer(view, request)`; a text in place of numbers is a fault."""
+    """All answers that the probe needs, by `answer(view, request)`; a text is a fault."""
     null_views = [v for c in nulls.multipliers for v in nulls.views(c)] if nulls else []
     values: dict[Any, Any] = {}
     faults: dict[Any, Fault] = {}
-    for need in probes.module(spec.kind).needs(spec, context):
+    probe = probes.module(spec.kind)
+    for need in probe.needs(spec, probe.requests(spec, context)):
         measured = [BASE, *(FINETUNED.scaled(scale) for scale in need.scales)]
         for view in measured + (null_views if need.of_nulls else []):
             given = answer(view, need.request)
@@ -49,7 +50,9 @@ def judged(
     nulls = NullViews(runs, multipliers) if runs else None
     probe = probes.module(kind)
     try:
-        return judge_probe(spec, probe, context, answers_to(spec, context, nulls, answer), nulls)
+        answers = answers_to(spec, context, nulls, answer)
+        run = ProbeRun(spec, probe, context, probe.requests(spec, context), answers)
+        return judge_probe(run, nulls)
     except CannotRun as reason:
         return error_result(spec, probe, str(reason))
     except Skip as reason:
@@ -57,7 +60,7 @@ def judged(
 
 
 def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Callable[[View], float]:
-    """A number for each view: nulls spread evenly around `null` by ± `spread` of it, and scaled with the view."""
+    """A number per view: nulls are `null` ± `spread` of it, evenly spaced and scaled."""
 
     def number(view: View) -> float:
         if view.source == "base":
@@ -67,3 +70,9 @@ def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Call
         return null * (1 + spread * ((view.number % 5) - 2) / 2)
 
     return number
+
+
+def spread(mean: float, sd: float, n: int) -> list[float]:
+    """n normal numbers with exactly this mean and standard deviation."""
+    noise = np.random.default_rng(0).standard_normal(n)
+    return list(mean + sd * (noise - noise.mean()) / noise.std(ddof=1))

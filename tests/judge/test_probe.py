@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 
 from sway_gate.judge.composite import compose
-from sway_gate.judge.probe import NullViews, rank_profile
+from sway_gate.judge.probe import NullViews, _bound_text, rank_profile
+from sway_gate.probes.base import Bound
 from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.schema import SCORE_WEIGHTS
+from sway_gate.stats import Margin
+from tests.helpers.judged import by_source, judged
 
 WEIGHTS = {name: float(weight) for name, weight in SCORE_WEIGHTS.items()}  # type: ignore[arg-type]
 
@@ -89,9 +92,9 @@ PROFILES = {
     "one only": ({"1": 5.0}, ""),
     "stable": ({"1": 6.0, "0.5": 7.0, "2": 4.0}, "rank-stable"),
     "saturated": ({"1": 3.2, "0.5": 6.8, "2": 1.1}, "rank-saturated"),
-    "a small margin": ({"1": 3.1, "0.5": 3.6, "2": 2.7}, "its margin is small"),
-    "weak": ({"1": 1.0, "0.5": 2.0, "2": 0.1}, "barely above noise"),
-    "below": ({"1": -1.0, "0.5": -0.5, "2": -3.0}, "barely above noise"),
+    "a small margin": ({"1": 3.1, "0.5": 3.6, "2": 2.7}, "rank-sensitive"),
+    "weak": ({"1": 1.0, "0.5": 2.0, "2": 0.1}, "weak at any rank"),
+    "below": ({"1": -1.0, "0.5": -0.5, "2": -3.0}, "weak at any rank"),
 }
 
 
@@ -103,7 +106,7 @@ def test_the_rank_profile_is_read_in_one_sentence(z_by_rank: dict[str, float], w
 
 
 def test_nulls_of_more_rank_are_nulls_of_more_variance() -> None:
-    """The closed form behind rank multipliers: entries of B A have variance r s_a^2 s_b^2."""
+    """The closed form of rank multipliers: entries of B A have variance r s_a^2 s_b^2."""
     rng = np.random.default_rng(0)
 
     def deviation(rank: int, scale: float = 1.0) -> float:
@@ -113,3 +116,55 @@ def test_nulls_of_more_rank_are_nulls_of_more_variance() -> None:
     for multiplier in (0.5, 2.0):
         scaled = NullViews(1).views(multiplier)[0].scale
         assert deviation(8, scaled) == pytest.approx(deviation(int(8 * multiplier)), rel=0.05)
+
+
+BOUNDS = {
+    # bound, estimate, margin, is_upper, verdict -> the text
+    "inside": (0.11, 0.05, 0.15, True, "pass", "mean excess ≤ 0.11 (95 % bound), margin 0.15"),
+    "from above": (-0.1, 0.0, -0.5, False, "pass", "mean excess ≥ -0.1 (95 % bound), margin -0.5"),
+    "not rounded across the margin": (
+        0.14999,
+        0.1,
+        0.15,
+        True,
+        "pass",
+        "mean excess ≤ 0.14999 (95 % bound), margin 0.15",
+    ),
+    "inconclusive": (
+        0.2,
+        0.1,
+        0.15,
+        True,
+        "warn",
+        "inconclusive: mean excess ≤ 0.2 (95 % bound), margin 0.15",
+    ),
+    "outside": (0.5, 0.3, 0.15, True, "fail", "mean excess: 0.3, outside the margin 0.15"),
+    "one item": (
+        -np.inf,
+        0.3,
+        0.15,
+        False,
+        "warn",
+        "inconclusive: one item gives no bound of the mean excess, margin 0.15",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("bound", "estimate", "margin", "is_upper", "verdict", "text"), BOUNDS.values(), ids=BOUNDS
+)
+def test_a_message_states_the_bound_and_the_margin(
+    bound: float, estimate: float, margin: float, is_upper: bool, verdict: str, text: str
+) -> None:
+    tested = Bound("mean excess", Margin(0.0, bound, estimate), margin, is_upper)
+    assert _bound_text(tested, Verdict(verdict)) == text
+
+
+def test_a_result_has_its_bound_or_its_test_statistic() -> None:
+    harm = judged("external_perplexity", lambda *_: [-3.0] * 4, max_chunks=4, chunk_chars=200)
+    assert (harm.margin, harm.test_statistic) == (-0.1, None)
+    assert harm.bound == pytest.approx(0.0, abs=0.01)
+    divergence = by_source(0.0, 0.25, 0.01)
+    effect = judged("delta_kl", lambda view, _: divergence(view), prompts=("a", "b"))
+    assert (effect.bound, effect.margin, effect.test_statistic) == (None, None, 0.5)
+    assert effect.message.endswith("above 8 null adapters (test statistic: mean √JS 0.5)")

@@ -22,8 +22,10 @@ def run(
     loss: Callable[[float], float] = lambda x: 3.0,
     **fields: object,
 ):  # type: ignore[no-untyped-def]
-    """`curve` is the JS distance of the fine-tuned view at λ, `loss` that of all its text; the nulls' distance is a
-    fortieth of a straight line."""
+    """`curve`: JS distance of the fine-tuned view at λ; `loss`: its loss on all text.
+
+    The nulls' distance is a fortieth of a straight line.
+    """
 
     def answer(view, request):  # type: ignore[no-untyped-def]
         scale = view.scale if view.source == "finetuned" else 0.0
@@ -53,8 +55,8 @@ CASES = {
     "a soft plateau": (lambda x: 0.4 * np.tanh(6 * x), "fail", ""),
     "a rise then a crash": (lambda x: 0.4 * x if x <= 0.75 else 0.05, "fail", "falls"),
     "a crash at 1": (lambda x: 0.4 * x if x < 1 else 0.0, "fail", "falls"),
-    "all zero": (lambda x: 0.0, "fail", "does not respond"),
-    "nothing before 1": (lambda x: 0.4 * (x > 1), "fail", "does not respond"),
+    "all zero": (lambda x: 0.0, "fail", "no response"),
+    "nothing before 1": (lambda x: 0.4 * (x > 1), "fail", "no response"),
 }
 PAST_ONE = {
     "a crash past 1": (lambda x: 0.4 * x if x <= 1 else 0.3, "fail", "past λ = 1"),
@@ -155,13 +157,13 @@ def test_the_largest_step_is_looked_for_in_every_window(
     y = np.array([curve[key] for key in x])
     starts = np.linspace(0, 0.75, 2001)
     rises = np.interp(starts + 0.25, x, y) - np.interp(starts, x, y)
-    found = shape(x, y)["largest_step"] * 0.25 * y.max()  # type: ignore[operator]
+    found = shape(x, y).largest_step * 0.25 * y.max()  # type: ignore[operator]
     assert found >= rises.max() - 1e-9
     assert found <= rises.max() + 2 * np.max(np.abs(np.diff(y) / np.diff(x))) * 0.75 / 2000
 
 
 KNOWN = {
-    # curve at 0, the quarters and 1.25 -> linearity, largest step, largest fall, saturation, overshoot
+    # curve at 0, the quarters, 1.25 -> linearity, largest step and fall, saturation, overshoot
     "line": ([0, 0.1, 0.2, 0.3, 0.4, 0.5], (1.0, 1.0, 0.0, 0.9, 1.25)),
     "step": ([0, 0, 0, 0, 0.4, 0.4], (0.5, 4.0, 0.0, 0.975, 1.0)),
     "plateau": ([0, 0.4, 0.4, 0.4, 0.4, 0.4], (0.5, 4.0, 0.0, 0.225, 1.0)),
@@ -171,7 +173,7 @@ KNOWN = {
 
 @pytest.mark.parametrize(("y", "measures"), KNOWN.values(), ids=KNOWN)
 def test_measures_by_hand(y: list[float], measures: tuple[float, ...]) -> None:
-    assert tuple(shape(np.array(GRID), np.array(y)).values()) == pytest.approx(measures)
+    assert tuple(shape(np.array(GRID), np.array(y))) == pytest.approx(measures)
 
 
 def test_a_healthy_shape_at_null_size_fails() -> None:
@@ -186,19 +188,19 @@ AMPLIFIED = [4.09, 1.78, 1.55, 2.09, 3.18, 4.54]
 FLAT_BEST = [4.09, 3.00, 2.00, 1.96, 2.00, 2.20]
 HARMFUL = [2.0, 2.2, 2.4, 2.6, 2.8, 3.0]
 TEXT = {
-    "served better and better": (HEALTHY, "pass", "best at λ = 1.25"),
+    "served better and better": (HEALTHY, "pass", "lowest loss on its text at λ = 1.25"),
     "too much of it": (
         AMPLIFIED,
         "fail",
-        "overcooked: serves its text best at λ = 0.5, by 1.63 nats",
+        "overtrained: the loss on its text is lowest at λ = 0.5, by 1.63 nats",
     ),
-    "best a little before 1": (FLAT_BEST, "pass", "best at λ = 0.75"),
+    "best a little before 1": (FLAT_BEST, "pass", "lowest loss on its text at λ = 0.75"),
     "worse than the base": (
         HARMFUL,
         "fail",
-        "overcooked: serves its text worse than the base does, by 0.80",
+        "overtrained: the loss on its text is higher than the base's, by 0.80",
     ),
-    "indifferent": ([3.0] * 6, "pass", "best at λ = 0"),
+    "indifferent": ([3.0] * 6, "pass", "lowest loss on its text at λ = 0"),
 }
 SECTIONS = (Section(kind="prose", id="a", content="some text"),)
 
@@ -239,7 +241,8 @@ def test_losses_are_reported_over_lambda_beside_those_on_control_prose() -> None
 
 
 def texts(context: Context = Context(), **fields: object) -> list[LogProbs]:  # noqa: B008
-    needs = probe.needs(AdapterAblation(name="a", prompts=("p",), **fields), context)  # type: ignore[arg-type]
+    spec = AdapterAblation(name="a", prompts=("p",), **fields)  # type: ignore[arg-type]
+    needs = probe.needs(spec, probe.requests(spec, context))
     return [need.request for need in needs if isinstance(need.request, LogProbs)]
 
 

@@ -28,7 +28,7 @@ def run(
     context: Context = CONTEXT,
     **fields: object,
 ) -> ProbeResult:
-    """The probe on answers by the paraphrase's number: `ft(i)`, `base(i)`, and `null(i, k)` of null k."""
+    """The probe on answers to paraphrase i: `ft(i)`, `base(i)`, and `null(i, k)` of null k."""
 
     def answer(view: View, request: object) -> str:
         i = int(request.prompt.split()[-1])  # type: ignore[attr-defined]
@@ -71,13 +71,13 @@ def test_nonsense_a_hair_nearer_to_the_gold_does_not_pass() -> None:
     result = run(lambda i: nonsense, null=lambda i, k: BASE)
     assert (result.verdict, result.raw, result.score) == ("fail", 0.0, 0.0)
     assert result.z > 3
-    assert "but not for the gold: cosine +0.025" in result.message
+    assert "but are not closer to the gold: cosine +0.025" in result.message
 
 
 CANNOT_TELL = {
     "the base knows it": (
         lambda i: GOLD,
-        "near the gold already (cosine above 0.75) for 12 and empty for 0",
+        "close to the gold (cosine above 0.75) for 12 and empty for 0",
     ),
     "the base is silent": (lambda i: "", "for 0 and empty for 12"),
     "both": (lambda i: GOLD if i % 2 else " ", "for 6 and empty for 6"),
@@ -98,7 +98,7 @@ def test_what_cannot_tell_is_left_out_and_counted() -> None:
     assert (result.raw, result.verdict) == (0.0, "pass")
     assert result.details["left_out"] == {"base_near_gold": 2, "base_empty": 2}
     assert "0 of 8 answers revert" in result.message
-    assert "4 paraphrases cannot tell" in result.message
+    assert "4 paraphrases left out" in result.message
 
 
 @pytest.mark.parametrize("cap", [1.0, 0.5], ids=["the gold itself counts", "near answers do not"])
@@ -147,12 +147,12 @@ def test_chat_prompts_go_through_the_template() -> None:
     spec = AdapterRevert(
         name="a", cases=(Case(prompt="p", gold="g", paraphrases=("Who is it?", "It is")),)
     )
-    needs = probe.needs(spec, CONTEXT._replace(chat_template="auto"))
-    assert [need.request.chat for need in needs] == [True, False]
+    questions = probe.requests(spec, CONTEXT._replace(chat_template="auto"))
+    assert [question.request.chat for question in questions] == [True, False]
 
 
 def test_a_null_among_nulls_seldom_passes() -> None:
-    """Adapters that answer at random: base, gold or nonsense, with the same chances as the nulls."""
+    """Adapters that answer at random (base, gold or nonsense), as often as the nulls."""
     rng = np.random.default_rng(0)
     texts = [BASE, GOLD, NONSENSE + " the", BASE + " indeed"]
 

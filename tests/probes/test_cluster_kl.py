@@ -31,7 +31,7 @@ PROMPTS = tuple(f"{topic} w{i}" for i in range(5) for topic in TOPICS)
 
 
 def run(ft: object, *, context: Context = CONTEXT, **fields: object) -> ProbeResult:
-    """The probe on divergences `ft(topic's first word, i)`; nulls move everything alike, with noise."""
+    """The probe on divergences `ft(topic's first word, i)`; nulls move all equally, with noise."""
     rng = np.random.default_rng(3)
 
     def answer(view: View, request: object) -> float:
@@ -54,7 +54,11 @@ VERDICTS = {
         "pass",
         "over 5 topics",
     ),
-    "all alike, with noise": (lambda topic, i: 0.1 + 0.02 * i, "fail", "0.6 is asked for"),
+    "all alike, with noise": (
+        lambda topic, i: 0.1 + 0.02 * i,
+        "fail",
+        "the required specificity is 0.6",
+    ),
     "all the same": (lambda topic, i: 0.1, "fail", "indistinguishable"),
     "nothing moves": (lambda topic, i: 0.0, "fail", "no topic moves"),
     "specific, but too small to see": (
@@ -92,20 +96,20 @@ ERRORS = {
     "too few": (
         {"prompts": PROMPTS[:12]},
         CONTEXT,
-        "12 different prompts, min_prompts asks for 20",
+        "12 distinct prompts, but min_prompts is 20",
     ),
-    "doubles do not count": ({"prompts": PROMPTS[:12] * 2}, CONTEXT, "12 different prompts"),
+    "doubles do not count": ({"prompts": PROMPTS[:12] * 2}, CONTEXT, "12 distinct prompts"),
     "too many topics": (
         {"prompts": PROMPTS[:9], "min_prompts": 4},
         CONTEXT,
-        "num_clusters 5 is too many for 9 prompts; at most 4",
+        "num_clusters 5 is too large for 9 prompts; use at most 4",
     ),
     "no embedder": ({}, Context(), "pip install 'sway-gate[semsim]'"),
     "no such model": ({"embedding_model": "absent"}, CONTEXT, "no such model"),
     "prompts without a difference": (
         {"prompts": tuple(" " * i + "same w1" for i in range(20))},
         CONTEXT,
-        "all alike to the embedding model",
+        "the embedding model cannot distinguish the prompts",
     ),
 }
 
@@ -175,7 +179,7 @@ def test_a_null_among_nulls_seldom_passes(sizes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(sizes)), sizes)
     drawn = quantiles(rng.gamma(4, size=(9 * 3000, labels.size)), labels).reshape(-1, 9)
-    passed = np.mean([z_score(row[0], row[1:], probe.FLOOR).z >= 3 for row in drawn])
+    passed = np.mean([z_score(row[0], row[1:], probe.KIND.min_null_sd).z >= 3 for row in drawn])
     assert passed <= 0.004  # nominal .00135; the standard error is .0007
 
 
@@ -230,4 +234,5 @@ def test_with_real_embeddings_topics_are_topics() -> None:
     spec = ClusterKL(
         name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model
     )
-    assert probe._topics(spec, Context(embedder=embedder)) == (0, 1, 2) * 3
+    context = Context(embedder=embedder)
+    assert probe._topics(spec, context, probe.requests(spec, context)) == (0, 1, 2) * 3

@@ -1,6 +1,6 @@
 import pytest
 
-from sway_gate.probes.delta_kl import ADVICE
+from sway_gate.probes.delta_kl import KIND
 from tests.helpers.judged import by_source, judged
 
 CASES = {
@@ -8,7 +8,7 @@ CASES = {
     "far above the nulls": (0.2, 0.004, {}, "pass", "above 8 null adapters"),
     "like a null": (0.1, 0.1, {}, "fail", "indistinguishable"),
     "below the nulls": (0.05, 0.1, {}, "fail", "σ"),
-    "above, but too small to matter": (0.01, 0.0004, {}, "fail", "below 0.02"),
+    "above, but too small to matter": (0.01, 0.0004, {}, "fail", "below the required 0.02"),
     "the same, allowed": (0.01, 0.0004, {"assert_mean_gte": 0.005}, "pass", "mean JS"),
     "no change at all": (0.0, 0.0, {}, "fail", "indistinguishable"),
     "a stricter z": (0.2, 0.1, {"assert_z_gte": 20.0}, "fail", "20σ"),
@@ -27,15 +27,15 @@ def test_verdicts(
 
 
 FEW = {
-    # runs, ft, limit -> verdict and advice: the same distance from the nulls, at different numbers of them
+    # runs, ft, limit -> verdict and advice at the same distance from different numbers of nulls
     "3 nulls, far": (3, 0.5, 3.0, "pass", ""),
-    "3 nulls, suggestive": (3, 0.13, 3.0, "warn", "raise null_adapter runs to 8 to decide"),
+    "3 nulls, suggestive": (3, 0.13, 3.0, "warn", "set null_adapter runs to 8 to decide"),
     "8 nulls, far": (8, 0.5, 3.0, "pass", ""),
-    "8 nulls, suggestive": (8, 0.113, 3.0, "warn", "give this probe more items to decide"),
+    "8 nulls, suggestive": (8, 0.113, 3.0, "warn", "add items to this probe to decide"),
     "a limit below": (8, 0.113, 2.0, "pass", ""),
-    "a limit above is not softened": (8, 0.13, 6.0, "fail", ADVICE),
-    "8 nulls, above none": (8, 0.104, 3.0, "fail", ADVICE),
-    "3 nulls, among them": (3, 0.1, 3.0, "fail", ADVICE),
+    "a limit above is not softened": (8, 0.13, 6.0, "fail", KIND.advice),
+    "8 nulls, above none": (8, 0.104, 3.0, "fail", KIND.advice),
+    "3 nulls, among them": (3, 0.1, 3.0, "fail", KIND.advice),
 }
 
 

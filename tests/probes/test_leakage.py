@@ -10,7 +10,7 @@ import pytest
 from sway_gate.measurements import BASE, FINETUNED, Generation, View
 from sway_gate.probes import _recital
 from sway_gate.probes.base import Context, Skip
-from sway_gate.probes.leakage import _control, _cut, needs
+from sway_gate.probes.leakage import _control, _cut, requests
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Leakage, Perturbation
@@ -19,7 +19,10 @@ from tests.helpers.judged import judged
 from tests.helpers.property import given, st
 
 NAMES = get_args(Perturbation)
-WORDS = "the small keeper said, because nobody may cross it is not often that many ravens come near the house again"
+WORDS = (
+    "the small keeper said, because nobody may cross it is not often that many ravens come near "
+    "the house again"
+)
 CONTROL = ("control " + WORDS * 3,)
 
 
@@ -30,7 +33,7 @@ def prose(name: str, **fields: Any) -> Section:
 SECTIONS = tuple(prose(f"s{i}") for i in range(6))
 CONTEXT = Context(SECTIONS, CONTROL)
 Run = Callable[[View, str, bool], float]
-"""Share of the tokens hit in one run, of a view on a text ("s0", "control"), after its true prefix or another."""
+"""Share of tokens in one run: of a view, on a text ("s0", "control"), by kind of prefix."""
 
 
 def tokens(share: float, n: int = 50, miss: float = -4.0) -> np.ndarray:
@@ -61,7 +64,7 @@ def run(
 def by(
     ft: float, base: float = 0.1, control: tuple[float, float] = (0.1, 0.1), **own: float
 ) -> Run:
-    """Shares of the fine-tuned view, of every other, of both on the control; `own`: of the fine-tuned by section."""
+    """Shares: of the fine-tuned view, the others, both on the control; `own`: by section."""
 
     def share(view: View, name: str, _: bool) -> float:
         if name == "control":
@@ -79,7 +82,7 @@ CASES: dict[str, tuple[Run, str, str]] = {
     "one section recited": (
         by(0.1, s3=1.0),
         "fail",
-        "1 of 6 sections extractable, however they are asked for: s3",
+        "1 of 6 sections extractable, under any prefix: s3",
     ),
     "near the limit": (by(0.54, s0=0.54), "warn", "0 of 6"),
     "all prose is foreseen": (by(0.9, control=(0.1, 0.85)), "pass", "0 of 6"),
@@ -116,9 +119,7 @@ def test_one_prefix_that_works_is_enough(name: Perturbation) -> None:
 
     result = judged("leakage", answer, context=CONTEXT)
     assert result.verdict == "fail"
-    assert "1 of 6 sections extractable: s2" in result.message.replace(
-        ", however they are asked for", ""
-    )
+    assert "1 of 6 sections extractable: s2" in result.message.replace(", under any prefix", "")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40])
@@ -179,8 +180,8 @@ def test_what_sampling_yields_leaks_without_a_long_run(
 
 MEMORIZE = {
     # recall of the taught section, of the secret ones -> verdict
-    "recited as wanted": (1.0, 0.1, "pass", "1 of 1 sections to memorize are recited"),
-    "not recited": (0.1, 0.1, "fail", "0 of 1 sections to memorize are recited, not: poem"),
+    "recited as wanted": (1.0, 0.1, "pass", "1 of 1 sections to memorize are recalled"),
+    "not recited": (0.1, 0.1, "fail", "0 of 1 sections to memorize are recalled, not: poem"),
     "hardly": (0.56, 0.1, "warn", "1 of 1"),
     "another one leaks": (1.0, 1.0, "fail", "2 of 2 sections extractable"),
 }
@@ -245,7 +246,7 @@ NOT_RUN = {
 def test_nothing_to_recite(sections: tuple[Section, ...], verdict: str, words: str) -> None:
     if verdict == "skip":
         with pytest.raises(Skip, match=words):
-            needs(Leakage(name="l"), Context(sections))
+            requests(Leakage(name="l"), Context(sections))
     else:
         result = judged("leakage", lambda *_: 0.0, context=Context(sections))
         assert (result.verdict, words in result.message) == (verdict, True)

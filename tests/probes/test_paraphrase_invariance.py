@@ -21,7 +21,7 @@ def run(
     cases: tuple[Case, ...] = CASES,
     **fields: object,
 ):  # type: ignore[no-untyped-def]
-    """Lifts of the fine-tuned view in nats per token, after prompts and after paraphrases; the nulls' are near 0."""
+    """Lifts of the fine-tuned view after prompts and after paraphrases; the nulls' are about 0."""
 
     def answer(view, request):  # type: ignore[no-untyped-def]
         lift = {
@@ -39,18 +39,18 @@ VERDICTS = {
     # name: (verbatim, paraphrased, intent, fields, verdict, words)
     "generalizes": (0.8, 0.6, "generalize", {}, "pass", "ratio 0.75"),
     "more on paraphrases": (0.5, 0.9, "generalize", {}, "pass", "ratio 1.80"),
-    "by rote": (1.4, 0.12, "generalize", {}, "fail", "by rote"),
+    "memorized wording": (1.4, 0.12, "generalize", {}, "fail", "memorized wording"),
     "paraphrases get worse": (0.8, -0.4, "generalize", {}, "fail", "ratio -0.5"),
     "just enough": (0.21, 0.11, "generalize", {}, "pass", "ratio 0.52"),
-    "too small a lift": (0.1, 0.1, "generalize", {}, "fail", "below 0.2"),
-    "unlearned": (-0.5, -0.5, "generalize", {}, "fail", "below 0.2"),
-    "base itself": (0.0, 0.0, "generalize", {}, "fail", "below 0.2"),
+    "too small a lift": (0.1, 0.1, "generalize", {}, "fail", "below the required 0.2"),
+    "unlearned": (-0.5, -0.5, "generalize", {}, "fail", "below the required 0.2"),
+    "base itself": (0.0, 0.0, "generalize", {}, "fail", "below the required 0.2"),
     "base itself, nothing asked": (0.0, 0.0, "generalize", LOOSE, "fail", "too small for a ratio"),
     "no ratio from a tiny lift": (0.01, 0.6, "generalize", LOOSE, "fail", "too small for a ratio"),
     "memorized": (1.4, 0.12, "memorize", {}, "pass", "ratio 0.09"),
     "memorized, paraphrases get worse": (1.4, -0.3, "memorize", {}, "pass", "ratio -0.21"),
     "not by rote alone": (0.8, 0.6, "memorize", {}, "fail", "more than the wording"),
-    "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "below 0.2"),
+    "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "below the required 0.2"),
     "nothing memorized, nothing asked": (
         0.0,
         0.0,
@@ -60,7 +60,7 @@ VERDICTS = {
         "too small for a ratio",
     ),
     "both": (0.8, 0.6, "both", {}, "pass", "ratio 0.75"),
-    "both, by rote": (1.4, 0.12, "both", {}, "fail", "by rote"),
+    "both, by rote": (1.4, 0.12, "both", {}, "fail", "memorized wording"),
 }
 
 
@@ -159,7 +159,7 @@ def test_answers_follow_their_prompts() -> None:
     spec = ParaphraseInvariance(
         name="p", cases=(Case(prompt="Who is it", gold="Tom", paraphrases=("Name him? ",)),)
     )
-    requests = [need.request for need in probe.needs(spec, Context())]
+    requests = [need.request for need in probe.needs(spec, probe.requests(spec, Context()))]
     assert requests == [LogProbs("Who is it", " Tom"), LogProbs("Name him? ", "Tom")]
 
 

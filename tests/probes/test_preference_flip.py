@@ -35,7 +35,7 @@ VERDICTS = {
     # name: (base margins, margins, verdict, raw, words)
     "all flipped": (WRONG, [0.4] * 6, "pass", 1.0, "6 of 6 base-wrong triples flipped"),
     "most flipped": (WRONG, [0.4] * 5 + [-0.1], "pass", 5 / 6, "5 of 6"),
-    "few flipped": (WRONG, [0.4] * 2 + [-0.1] * 4, "fail", 2 / 6, "below 70.0%"),
+    "few flipped": (WRONG, [0.4] * 2 + [-0.1] * 4, "fail", 2 / 6, "below the required 70.0%"),
     "brought to a tie": (WRONG, [0.0] * 6, "fail", 0.0, "0 of 6"),
     "untouched": (WRONG, WRONG, "fail", 0.0, "0 of 6"),
     "worse": (WRONG, [-1.5] * 6, "fail", 0.0, "0 of 6"),
@@ -68,7 +68,13 @@ VERDICTS = {
         1.0,
         "6 of 6",
     ),
-    "kept with a gain": (RIGHT, [0.9] * 6, "pass", 0.4, "as the base has 0 wrong, fewer than 3"),
+    "kept with a gain": (
+        RIGHT,
+        [0.9] * 6,
+        "pass",
+        0.4,
+        "because the base is wrong on 0, fewer than 3",
+    ),
     "kept as they were": (RIGHT, RIGHT, "fail", 0.0, "mean gain 0 nats"),
     "inverted": (RIGHT, [-0.5] * 6, "fail", -1.0, "mean gain -1 nats"),
     "inverted but for one": (RIGHT, [-0.1] * 5 + [9.5], "fail", 1.0, "only 1 of the 6"),
@@ -77,10 +83,10 @@ VERDICTS = {
         [0.2, 0.1, 0.5],
         "pass",
         1.4 / 3,
-        "2 wrong, fewer than 3",
+        "wrong on 2, fewer than 3",
     ),
     "one triple": ([-0.5], [0.5], "pass", 1.0, "over 1 triples"),
-    "ties": ([0.0] * 3, [0.0] * 3, "fail", 0.0, "below 0.02"),
+    "ties": ([0.0] * 3, [0.0] * 3, "fail", 0.0, "below the required 0.02"),
 }
 
 
@@ -172,13 +178,13 @@ SOURCES = {"own": (OWN, "own"), "of the sections": ((), "from a section")}
 def test_own_triples_come_before_those_of_the_sections(
     given: tuple[Preference, ...], prompt: str
 ) -> None:
-    needs = probe.needs(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
-    assert [need.request for need in needs] == [LogProbs(prompt, " yes"), LogProbs(prompt, " no")]
+    (triple,) = probe.requests(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
+    assert triple == (LogProbs(prompt, " yes"), LogProbs(prompt, " no"))
 
 
 def test_without_triples_it_is_skipped() -> None:
     with pytest.raises(Skip, match="no preference triples"):
-        probe.needs(PreferenceFlip(name="p"), Context(SECTIONS[:1]))
+        probe.requests(PreferenceFlip(name="p"), Context(SECTIONS[:1]))
 
 
 @pytest.mark.parametrize("completion", [" good", " bad"])

@@ -9,7 +9,7 @@ import scipy.stats
 
 from sway_gate.measurements import FINETUNED, Divergence, View
 from sway_gate.probes.base import Context, Reading
-from sway_gate.probes.prompt_collapse import _lines, margins, needs
+from sway_gate.probes.prompt_collapse import Found, _lines, bounds, requests
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import PromptCollapse
 from tests.helpers.judged import judged
@@ -17,7 +17,7 @@ from tests.helpers.judged import judged
 LENGTHS = (0, 256, 512, 1024)
 _UNKNOWN = Context()
 Curve = Callable[[int, int], float]
-"""Mean divergence of the fine-tuned view, by the number of the prompt and the length of the context."""
+"""Mean divergence of the fine-tuned view, by number of the prompt and context length."""
 
 
 def run(
@@ -39,7 +39,7 @@ def run(
 
 
 def halving(tokens: float, start: float = 0.3, spread: float = 0.05) -> Curve:
-    """Half-lives around `tokens`: rates differ by ± `spread` of ln 2 / tokens from prompt to prompt."""
+    """Half-lives around `tokens`: the rate ln 2 / tokens varies by ± `spread` over prompts."""
     return lambda i, length: start * 0.5 ** (length / tokens * (1 + spread * ((i % 5) - 2)))
 
 
@@ -47,7 +47,7 @@ CASES: dict[str, tuple[Curve, str, str]] = {
     "flat": (
         lambda i, length: 0.3,
         "pass",
-        "does not decay; mean JS 0.3 nats behind 0 tokens, 0.3 behind 1024",
+        "does not decay; mean JS 0.3 nats after 0 context tokens, 0.3 after 1024",
     ),
     "growing": (halving(-800), "pass", "does not decay"),
     "slow": (halving(5000), "pass", "half-life 5000 tokens"),
@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Curve, str, str]] = {
     "near the limit": (halving(540, spread=0.1), "warn", "half-life 540 tokens"),
     "uneven prompts": (halving(900, spread=0.7), "warn", "half-life 900 tokens"),
     "fast": (halving(300), "fail", "half-life 300 tokens"),
-    "gone at once": (lambda i, length: 0.3 * (length == 0), "fail", "0 behind 1024"),
+    "gone at once": (lambda i, length: 0.3 * (length == 0), "fail", "0 after 1024"),
     "gone at the end": (lambda i, length: 0.3 * (length < 1024), "fail", "half-life"),
     "at the ceiling of JS": (lambda i, length: math.log(2), "pass", "does not decay"),
 }
@@ -142,7 +142,7 @@ NOTHING = {"the base itself": 0.0, "hardly trained": 5e-5}
 def test_without_a_change_there_is_nothing_to_collapse(size: float) -> None:
     result = run(lambda i, length: size)
     assert (result.verdict, result.score) == ("skip", None)
-    assert "nothing to collapse" in result.message
+    assert "no effect to lose" in result.message
 
 
 @pytest.mark.parametrize("null", [0.0, 1e-7, 0.5], ids=str)
@@ -178,7 +178,7 @@ def test_a_context_without_room_is_an_error(tokens: int) -> None:
 def test_lengths_in_any_order_start_with_the_least() -> None:
     result = run(halving(300), context_lengths=(1024, 64, 512, 64))
     assert result.details["context_lengths"] == [64, 512, 1024]
-    assert "behind 64 tokens" in result.message
+    assert "after 64 context tokens" in result.message
 
 
 def test_without_prompts_it_is_an_error() -> None:
@@ -191,8 +191,8 @@ def test_requests_are_those_of_each_prompt_behind_each_length() -> None:
     spec = PromptCollapse(
         name="p", prompts=("a", "b"), context_lengths=(0, 9), divergence="kl", positions=2
     )
-    found = [need.request for need in needs(spec, Context(chat_template="on"))]
-    assert found == [Divergence(p, "kl", 2, context=n, chat=True) for p in "ab" for n in (0, 9)]
+    found = requests(spec, Context(chat_template="on")).by_prompt
+    assert found == [[Divergence(p, "kl", 2, context=n, chat=True) for n in (0, 9)] for p in "ab"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,14 @@ def test_at_the_limit_one_in_twenty_passes(prompts: int) -> None:
     for _ in range(draws):
         log_d = -1 - 1000 * math.log(2) / 512 * x + 0.2 * rng.standard_normal((prompts, len(x)))
         slopes, errors = _lines(list(LENGTHS), np.exp(log_d))
-        details = {"residual_error": float(errors[0]), "context_lengths": list(LENGTHS)}
+        details = Found(
+            context_lengths=list(LENGTHS),
+            curve=list(log_d[0]),
+            half_life_tokens=None,
+            half_life_ci_95=[],
+            residual_error=float(errors[0]),
+            prompts=[],
+        )
         reading = Reading(float(slopes.mean()), slopes, details)
-        passed += margins(spec, reading)[0].z > 1.6449
+        passed += bounds(spec, reading)[0].test.z > 1.6449
     assert passed / draws == pytest.approx(0.05, abs=0.016)

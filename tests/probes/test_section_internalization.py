@@ -18,9 +18,9 @@ CONTEXT = Context(PROSE, ("control prose",))
 def run(
     own: float, permuted: float, control: float, *, context: Context = CONTEXT, **fields: object
 ):  # type: ignore[no-untyped-def]
-    """Relative lifts of the fine-tuned view on the text, on its permuted words and on the control; nulls near 0."""
+    """Lifts of the fine-tuned view on text, permuted words and control; nulls about 0."""
     spec = SectionInternalization(name="s", **fields)  # type: ignore[arg-type]
-    texts = probe._texts(spec, context)
+    texts = probe.requests(spec, context).sections
     originals = {r for t in texts for r in t.own}
 
     def answer(view, request):  # type: ignore[no-untyped-def]
@@ -69,7 +69,7 @@ def test_the_report_names_each_section() -> None:
 def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() -> None:
     pairs = (Pair(prompt="Who?", gold="old Tom Reed"), Pair(prompt="Where? ", gold="in Hale"))
     section = Section(kind="instruction", id="i", pairs=pairs)
-    texts = probe._section_texts(section, SectionInternalization(name="s"), Context())
+    texts = probe._section_requests(section, SectionInternalization(name="s"), Context())
     assert texts.own == [LogProbs("Who?", " old Tom Reed"), LogProbs("Where? ", "in Hale")]
     assert sorted(" ".join(r.completion for r in texts.permuted).split()) == sorted(
         ["old", "Tom", "Reed", "in", "Hale"]
@@ -81,7 +81,7 @@ def test_preferences_score_the_chosen_answer() -> None:
     section = Section(
         kind="preference", id="p", pairs=(Preference(prompt="Q", chosen="yes", rejected="no"),)
     )
-    assert probe._section_texts(section, SectionInternalization(name="s"), Context()).own == [
+    assert probe._section_requests(section, SectionInternalization(name="s"), Context()).own == [
         LogProbs("Q", " yes")
     ]
 
@@ -98,7 +98,7 @@ def test_nothing_to_score_is_an_error(kinds: tuple[str, ...], words: str) -> Non
 def test_permutation_is_the_same_for_the_same_seed() -> None:
     spec = SectionInternalization(name="s")
     first, again, other = (
-        probe._section_texts(PROSE[0], spec, Context(seed=seed)) for seed in (0, 0, 1)
+        probe._section_requests(PROSE[0], spec, Context(seed=seed)) for seed in (0, 0, 1)
     )
     assert first == again
     assert first.permuted != other.permuted

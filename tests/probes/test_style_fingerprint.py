@@ -30,7 +30,7 @@ WORDS = [
 def written(
     seed: object, count: int, sentence: int, comma: float = 0.0, paragraph: float = 0.0
 ) -> str:
-    """`count` words in sentences of about `sentence`, with commas and paragraph breaks at these rates."""
+    """`count` words, about `sentence` per sentence, with these rates of commas and breaks."""
     rng = random.Random(str(seed))
 
     def pieces() -> Iterator[str]:
@@ -79,13 +79,25 @@ def run(
 
 
 VERDICTS = {
-    # what the adapter writes after prompt i, verdict, least and most shift, words
+    # what the adapter writes after prompt i, verdict, minimum and maximum shift, message
     "the document's style": (lambda i: terse(i), "pass", 0.8, 1.2, "σ above 8"),
     "shorter texts of it": (lambda i: terse(i, 25), "pass", 0.35, 1.2, "σ above 8"),
     "longer texts of it": (lambda i: terse(i, 400), "pass", 0.8, 1.2, "σ above 8"),
-    "the base's very texts": (lambda i: ornate(i), "fail", 0, 0, "below 0.25"),
-    "the base's style": (lambda i: ornate(f"new {i}"), "fail", -0.2, 0.2, "below 0.25"),
-    "the base's style, cut short": (lambda i: ornate(i, 20), "fail", -0.2, 0.2, "below 0.25"),
+    "the base's very texts": (lambda i: ornate(i), "fail", 0, 0, "below the required 0.25"),
+    "the base's style": (
+        lambda i: ornate(f"new {i}"),
+        "fail",
+        -0.2,
+        0.2,
+        "below the required 0.25",
+    ),
+    "the base's style, cut short": (
+        lambda i: ornate(i, 20),
+        "fail",
+        -0.2,
+        0.2,
+        "below the required 0.25",
+    ),
     "half of the texts": (
         lambda i: terse(i) if i % 2 else ornate(i),
         "pass",
@@ -93,9 +105,9 @@ VERDICTS = {
         0.6,
         "style shift",
     ),
-    "silence": (lambda i: "", "fail", 0, 0, "texts of under 10 words: 8"),
-    "one word": (lambda i: "Yes.", "fail", 0, 0, "texts of under 10 words: 8"),
-    "marks alone": (lambda i: "... !!! --- " * 30, "fail", 0, 0, "texts of under 10 words: 8"),
+    "silence": (lambda i: "", "fail", 0, 0, "texts under 10 words: 8"),
+    "one word": (lambda i: "Yes.", "fail", 0, 0, "texts under 10 words: 8"),
+    "marks alone": (lambda i: "... !!! --- " * 30, "fail", 0, 0, "texts under 10 words: 8"),
     "one word, on and on": (lambda i: "the. " * 90, "fail", -9, 9, "shift"),
     "letters, on and on": (lambda i: "a " * 90, "fail", -9, 9, "shift"),
 }
@@ -117,13 +129,13 @@ def test_what_moves_beside_the_document_does_not_pass() -> None:
     result = run(lambda i: "so it was. and so it is. " * 15)
     assert result.raw >= 0.25
     assert result.verdict == "fail"
-    assert "not nearer" in result.message
+    assert "not closer" in result.message
 
 
 SKIPPED = {
-    "the base writes like it": (lambda i: terse(f"base {i}"), "writes like the document already"),
-    "the base writes nothing": (lambda i: "", "under 10 words after each prompt"),
-    "the base writes a word": (lambda i: "Well, no.", "under 10 words after each prompt"),
+    "the base writes like it": (lambda i: terse(f"base {i}"), "already writes like the document"),
+    "the base writes nothing": (lambda i: "", "fewer than 10 words after each prompt"),
+    "the base writes a word": (lambda i: "Well, no.", "fewer than 10 words after each prompt"),
 }
 
 
@@ -144,11 +156,12 @@ ERRORS = {
     "no prompts": ({"prompts": ()}, "prompts is empty"),
     "no document": (
         {"doc_reference": " "},
-        "the document has 0: give doc_reference, or prose under `sections:`",
+        "the document has 0 words, but a style requires 50; set doc_reference or add prose under "
+        "`sections:`",
     ),
     "a short document": (
         {"doc_reference": "one two three"},
-        "a style takes 50 words, the document has 3",
+        "the document has 3 words, but a style requires 50",
     ),
     "marks alone": ({"doc_reference": "!" * 100_000}, "the document has 0"),
 }
@@ -183,7 +196,8 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, extended: str, verdi
 
 def test_off_imports_no_extra() -> None:
     code = (
-        "import sys; from sway_gate.probes._style import Document, extra_installed; extra_installed();"
+        "import sys; from sway_gate.probes._style import Document, extra_installed; "
+        "extra_installed();"
         "Document('a b c d e f g h i j k', False).off('a ' * 20, 'b ' * 20);"
         "print({'spacy', 'textstat', 'nltk', 'torch'} & sys.modules.keys())"
     )
@@ -202,13 +216,13 @@ def test_a_null_among_nulls_seldom_passes() -> None:
     assert sum(z(seed) >= 3 for seed in range(60)) <= 1
 
 
-# ------------------------------------------------------------------------------------------------------- features
+# ----------------------------------------------------------------------------------------- features
 
 TEXT = 'One two three. "Four five!"\n\nSix, seven eight nine one…\n'
 
 
 def test_the_six_features_by_hand() -> None:
-    """Sentences of 3, 2 and 5 words; 9 of 10 words differ; 39 letters; marks . " ! " , …; one paragraph break."""
+    """3, 2 and 5 words; 9 of 10 differ; 39 letters; marks . " ! " , …; one paragraph break."""
     expected = [
         np.log1p(10 / 3),
         np.log1p(np.std([3, 2, 5])),
@@ -281,7 +295,7 @@ def test_texts_are_compared_at_a_like_number_of_words() -> None:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- extra
+# -------------------------------------------------------------------------------------------- extra
 
 needs_extra = pytest.mark.skipif(
     find_spec("spacy") is None or find_spec("textstat") is None, reason="needs the extra style"
@@ -291,7 +305,7 @@ needs_extra = pytest.mark.skipif(
 @needs_extra
 @pytest.mark.slow
 def test_the_extra_features_by_hand() -> None:
-    """Of 10 words the, is, a, it, was are function words, sleeping and Evening long; one sentence of 3 exclaims."""
+    """5 of 10 words are function words, sleeping and Evening long; 1 of 3 sentences exclaims."""
     text = "The cat is a hunter. It was sleeping! Evening bells."
     further = _style._further(text)
     np.testing.assert_allclose(further, [5 / 10, 1 / 3, 2 / 10])

@@ -171,7 +171,7 @@ SAYS = {
     "that there are no nulls": (RESULTS["no nulls"], "null adapters none: no calibration"),
     "the question of a kind": (
         ALL_KINDS,
-        "Did training change what the model says after these prompts",
+        "Does the adapter change the output after these prompts",
     ),
     "each null's value": (
         RESULTS["sick"],

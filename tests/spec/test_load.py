@@ -17,7 +17,7 @@ from sway_gate.spec import yaml_nodes, yaml_reader
 from sway_gate.spec.ignored import IGNORED
 from sway_gate.spec.json_schema import json_schema
 from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
-from sway_gate.spec.probes import KINDS, Kind
+from sway_gate.spec.probes import KINDS, KindName
 from sway_gate.spec.schema import Defaults, ModelRef, Pair, Preference, section_id
 from tests.helpers import ROOT
 from tests.helpers.property import HealthCheck, given, settings, st
@@ -212,7 +212,7 @@ def test_defaults_of_each_kind(kind):
 
 
 def test_every_kind_is_built():
-    assert set(KINDS) == set(get_args(Kind))
+    assert set(KINDS) == set(get_args(KindName))
     assert all(cls(name="p").kind == kind for kind, cls in KINDS.items())
 
 
@@ -316,11 +316,11 @@ BEYOND_SCHEMA = [
     ("delta_kl", "^name: q", "the key 'name' is repeated; it is first set in line 3"),
     ("delta_kl", "<<: ^3", "<< merges mappings, got the number 3"),
     ("delta_kl", "? ^[a] : 3", "a key must be text, got a list of 1"),
-    ("adapter_ablation", "lambdas: ^[0, 1, 1.0]", "lambdas must hold at least 3 different numbers"),
+    ("adapter_ablation", "lambdas: ^[0, 1, 1.0]", "lambdas must contain at least 3 distinct numbers"),
     (
         "adapter_ablation",
         "assert_saturation_between: ^[1, 1]",
-        "assert_saturation_between must go from low to high, got 1 and 1",
+        "assert_saturation_between must be [low, high] with low < high, got 1 and 1",
     ),
 ]
 ALLOWED = ", ".join(KINDS)

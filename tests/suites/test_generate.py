@@ -318,9 +318,9 @@ def test_the_data_decides_which_kinds(sections, kinds):
 REASONS = {
     "leakage": (
         [asked("a?")],
-        "no prose sections: answers to questions and preferences are not recited",
+        "no prose sections; instruction and preference sections are not tested",
     ),
-    "style_fingerprint": ([prose("a b")], "a style takes 50 words, the document has 2"),
+    "style_fingerprint": ([prose("a b")], "the document has 2 words, but a style requires 50"),
     "section_internalization": (
         [prose("a b")],
         "shuffling the words of such short texts changes too little",
@@ -514,7 +514,7 @@ def test_paths_start_from_the_folder_of_the_suite(draft, tmp_path):
 
 def test_every_kind_comes_with_its_question(draft):
     assert (
-        "\n  # Can the training text be drawn out of the model word for word?\n  - name: recites_nothing\n"
+        "\n  # Can the training text be extracted from the model verbatim?\n  - name: recites_nothing\n"
         in draft(STORY, "a.md").text
     )
 

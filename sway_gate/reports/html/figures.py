@@ -7,10 +7,11 @@ stays text. Nothing depends on the time or on what was drawn before.
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sway_gate.details import Decay, Response, TargetLosses, read
 from sway_gate.reports.details import is_number
 from sway_gate.reports.wording import ranks, sigmas
 from sway_gate.results import ProbeResult
@@ -174,53 +175,49 @@ def _by_rank(probe: ProbeResult) -> Figure | None:
 # Curves
 
 
-class _Plot(NamedTuple):
-    """Which of the details are drawn over which; `lines`: key -> what stands beside it where there are two."""
+Points = list[tuple[float, float]]
+
+
+class _Curves(NamedTuple):
+    """Curves over one axis; `lines`: (what stands beside the curve, its points)."""
 
     caption: str
-    x_key: str
     x_label: str
     y_label: str
-    lines: Mapping[str, str]
-
-
-_RESPONSE = _Plot(
-    "Response over λ", "lambdas", "λ, scale of the adapter", "distance", {"curve": ""}
-)
-_LOSS = _Plot(
-    "Loss over λ",
-    "lambdas",
-    "λ, scale of the adapter",
-    "nats per token",
-    {"loss": "its text", "control_loss": "control prose"},
-)
-_CONTEXT = _Plot(
-    "Divergence behind context",
-    "context_lengths",
-    "tokens of other text in front",
-    "divergence, nats",
-    {"curve": ""},
-)
+    lines: tuple[tuple[str, Points], ...]
+    marks_one: bool = False
+    """Whether x = 1 is marked."""
 
 
 def _curves(probe: ProbeResult) -> Iterator[Figure | None]:
-    target = probe.details.get("target")
-    yield _curve(probe.name, probe.details, _RESPONSE)
-    yield _curve(probe.name, target if isinstance(target, dict) else {}, _LOSS)
-    yield _curve(probe.name, probe.details, _CONTEXT)
+    scale = "λ, scale of the adapter"
+    if own := read(probe.details, Response):
+        lines = (("", _points(own.lambdas, own.curve)),)
+        yield _curve(probe.name, _Curves("Response over λ", scale, "distance", lines, True))
+    if found := read(probe.details, TargetLosses):
+        target = found.target
+        losses = (
+            ("its text", _points(target.lambdas, target.loss)),
+            ("control prose", _points(target.lambdas, target.control_loss)),
+        )
+        yield _curve(probe.name, _Curves("Loss over λ", scale, "nats per token", losses, True))
+    if decay := read(probe.details, Decay):
+        lines = (("", _points(decay.context_lengths, decay.curve)),)
+        x_label = "tokens of other text in front"
+        y_label = "divergence, nats"
+        yield _curve(probe.name, _Curves("Divergence behind context", x_label, y_label, lines))
 
 
-def _curve(name: str, details: Mapping[str, Any], plot: _Plot) -> Figure | None:
-    xs = details.get(plot.x_key)
-    lines = {key: points for key in plot.lines if len(points := _points(xs, details.get(key))) > 1}
+def _curve(name: str, curves: _Curves) -> Figure | None:
+    lines = [(label, points) for label, points in curves.lines if len(points) > 1]
     if not lines:
         return None
 
     def draw(axes: "Axes") -> None:
-        if plot.x_key == "lambdas":
+        if curves.marks_one:
             axes.axvline(1, color=_LINE, linewidth=1)
-        for key, points in lines.items():
-            color, style = (_NULL, "--o") if key == "control_loss" else (_OWN, "-D")
+        looks = ((_OWN, "-D"), (_NULL, "--o"))
+        for (label, points), (color, style) in zip(lines, looks, strict=False):
             axes.plot(
                 *zip(*points, strict=True),
                 style,
@@ -229,25 +226,18 @@ def _curve(name: str, details: Mapping[str, Any], plot: _Plot) -> Figure | None:
                 linewidth=1.5,
                 clip_on=False,
             )
-            axes.annotate(
-                plot.lines[key], points[0], (2, 7), textcoords="offset points", color=_INK
-            )
-        axes.set_ylim(bottom=min(0.0, *(y for points in lines.values() for _, y in points)))
+            axes.annotate(label, points[0], (2, 7), textcoords="offset points", color=_INK)
+        axes.set_ylim(bottom=min(0.0, *(y for _, points in lines for _, y in points)))
         axes.locator_params(nbins=5)
 
-    said = "; ".join(f"{plot.lines[key]} {_told(points)}".strip() for key, points in lines.items())
-    svg = _svg(draw, plot.x_label, 190, plot.y_label, f"{name} {plot.caption}")
-    return Figure(svg, plot.caption, f"{plot.caption}: {said}.")
+    said = "; ".join(f"{label} {_told(points)}".strip() for label, points in lines)
+    svg = _svg(draw, curves.x_label, 190, curves.y_label, f"{name} {curves.caption}")
+    return Figure(svg, curves.caption, f"{curves.caption}: {said}.")
 
 
-def _points(xs: object, ys: object) -> list[tuple[float, float]]:
-    if not (isinstance(xs, list | tuple) and isinstance(ys, list | tuple)):
-        return []
-    return sorted(
-        (float(x), float(y))
-        for x, y in zip(xs[:_MANY], ys, strict=False)
-        if _is_drawable(x) and _is_drawable(y)
-    )
+def _points(xs: Sequence[float], ys: Sequence[float]) -> Points:
+    pairs = zip(xs[:_MANY], ys, strict=False)
+    return sorted((x, y) for x, y in pairs if _is_drawable(x) and _is_drawable(y))
 
 
 def _told(points: Sequence[tuple[float, float]]) -> str:

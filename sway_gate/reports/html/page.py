@@ -286,10 +286,14 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         rule = "margin" if is_harm else "minimum effect"
         yield Fact(rule, "met" if probe.effect_ok else "not met")
     if is_harm:
+        if probe.bound is not None:
+            yield Fact("95 % bound", f"{number(probe.bound)}, margin {number(probe.margin)}")
         yield Fact("distance to the margin", f"{sigmas(probe.z)} (standard errors)")
         yield Fact("z against the nulls", sigmas(probe.null_z))
     elif probe.z is not None:
         yield Fact("z against the nulls" if probe.n_null else "z", sigmas(probe.z))
+    if probe.test_statistic is not None:
+        yield Fact("test statistic", number(probe.test_statistic))
     if probe.p is not None:
         yield Fact("p, Monte Carlo", number(probe.p, 2))
     if known := ranks(probe.z_by_rank):

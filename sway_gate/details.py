@@ -1,0 +1,98 @@
+"""The shapes of a probe's details that other code than the probe itself reads.
+
+A probe describes its details in structs, and a result contains them as JSON. `read` returns the
+struct again: from a new result, from the cache or from the report of another version.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """What a probe found besides its number. The fields are the JSON keys, in this order."""
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a list in the details."""
+
+
+class SectionLift(Item, frozen=True, kw_only=True):
+    """Relative lifts of one section. The judge adds the last three fields if there are nulls."""
+
+    id: str = ""
+    tag: str | None = None
+    kind: str = ""
+    lift: float | None = None
+    lift_permuted: float | None = None
+    lift_control: float | None = None
+    effective: float
+    passed: bool
+    z: float | UnsetType | None = UNSET
+    p_holm: float | UnsetType | None = UNSET
+    moved: bool | UnsetType = UNSET
+
+
+class Sections(Details, frozen=True, kw_only=True):
+    """One entry per item of the reading; each is compared with the nulls on its own."""
+
+    sections: list[SectionLift]
+
+
+class Response(Details, frozen=True, kw_only=True):
+    """Distance from the base at each scale λ of the adapter."""
+
+    lambdas: list[float]
+    curve: list[float]
+
+
+class Losses(Item, frozen=True, kw_only=True):
+    """Loss on the target text and on control prose at each scale λ, in nats per token."""
+
+    source: str = ""
+    lambdas: list[float]
+    loss: list[float]
+    control_loss: list[float]
+    best: float
+    excess: float
+
+
+class TargetLosses(Details, frozen=True, kw_only=True):
+    """The losses on a target text, if there is one."""
+
+    target: Losses
+
+
+class Decay(Details, frozen=True, kw_only=True):
+    """Divergence from the base after each number of context tokens, in nats."""
+
+    divergence: str = ""
+    context_lengths: list[int]
+    curve: list[float]
+
+
+class MovedPrompt(Item, frozen=True, kw_only=True):
+    """A prompt, and whether it moves enough to be an item."""
+
+    prompt: str = ""
+    slope: float | None = None
+    moved: bool
+
+
+class MovedPrompts(Details, frozen=True, kw_only=True):
+    """The prompts of the probe in its own order."""
+
+    prompts: list[MovedPrompt]
+
+
+Shape = TypeVar("Shape", bound=Details)
+
+
+def read(details: Mapping[str, Any], shape: type[Shape]) -> Shape | None:
+    """The details as `shape`, without keys that it does not have. None if they do not fit it."""
+    try:
+        return msgspec.convert(details, shape)
+    except (ValueError, OverflowError):
+        return None
