@@ -52,3 +52,13 @@ def named(names: Sequence[str]) -> str:
 def counted(count: int, noun: str) -> str:
     """Return the count with its noun: "1 probe", "2 probes"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def distinct(value: float, limit: float) -> tuple[str, str]:
+    """Both numbers with 3 significant digits, or with more if they would look equal."""
+    shown = "", ""
+    for digits in range(3, 18):
+        shown = f"{value:.{digits}g}", f"{limit:.{digits}g}"
+        if shown[0] != shown[1]:
+            break
+    return shown

@@ -30,6 +30,7 @@ from sway_gate.probes.base import (
 )
 from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.schema import ProbeSpec
+from sway_gate.text import distinct
 
 # From here on more nulls add little power: see benchmarks/results/null_tails.md.
 FEW_NULLS = 8
@@ -374,20 +375,11 @@ def _bound_text(bound: Bound, verdict: Verdict) -> str:
     """The bound, or the estimate if it is outside the margin; never rounded across the margin."""
     quantity, margin = bound.quantity, bound.margin
     if verdict is Verdict.FAIL:
-        estimate, limit = _apart(bound.test.estimate, margin)
+        estimate, limit = distinct(bound.test.estimate, margin)
         return f"{quantity}: {estimate}, outside the margin {limit}"
     sign = "≤" if bound.is_upper else "≥"
-    value, limit = _apart(bound.test.bound, margin)
+    value, limit = distinct(bound.test.bound, margin)
     shown = f"{quantity} {sign} {value} (95 % bound), margin {limit}"
     if not math.isfinite(bound.test.bound):
         shown = f"one item gives no bound of the {quantity}, margin {limit}"
     return shown if verdict is Verdict.PASS else f"inconclusive: {shown}"
-
-
-def _apart(value: float, margin: float) -> tuple[str, str]:
-    """Both numbers with 3 digits, or with more if they would look equal."""
-    for digits in range(3, 17):
-        shown = f"{value:.{digits}g}", f"{margin:.{digits}g}"
-        if shown[0] != shown[1]:
-            break
-    return shown

@@ -12,6 +12,7 @@ from itertools import accumulate, islice
 from sway_gate.reports.details import Fact, Passages, Piece, Table, label, pieces, shown
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    evidence,
     grounds,
     in_units,
     is_failed,
@@ -21,7 +22,6 @@ from sway_gate.reports.wording import (
     score_text,
     seconds,
     setting,
-    sigmas,
     title,
 )
 from sway_gate.results import Finding, GateResult, ModelFacts, ProbeResult, Verdict
@@ -35,7 +35,7 @@ MAX_TEXT = 300
 MAX_TABLE, MAX_LIST = 32_000, 6_000
 MAX_ENTRIES, MAX_PROBES, MAX_UNFOLDED = 12, 400, 20
 
-_COLUMNS = ("", "probe", "score", "value", "z", "result")
+_COLUMNS = ("", "probe", "score", "value", "z or bound", "result")
 _RESERVE = 3_000  # bytes for the note at the end
 _NOTE = "*Omitted for length: {}. The JSON report is complete.*"
 # Makes a list, a rule or a heading at the start of a line.
@@ -130,7 +130,7 @@ def _cells(probe: ProbeResult) -> list[str]:
         title(probe),
         score_text(probe.score),
         in_units(probe.raw, probe.units),
-        sigmas(probe.z),
+        evidence(probe),
         probe.message,
     )
     return [f"**{probe.verdict.upper()}**", *map(text, texts)]

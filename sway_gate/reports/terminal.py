@@ -21,6 +21,7 @@ from sway_gate.reports.lines import (
 )
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    evidence,
     grounds,
     interval,
     is_failed,
@@ -115,7 +116,7 @@ def _baseline(baseline: Baseline) -> Iterator[Line]:
 # One row per probe
 
 
-HEADER = ("", "score", "value [95 % interval]", "z", "p")
+HEADER = ("", "score", "value [95 % interval]", "z or bound", "p")
 
 
 def _cells(probe: ProbeResult) -> tuple[str, ...]:
@@ -126,9 +127,9 @@ def _cells(probe: ProbeResult) -> tuple[str, ...]:
 
 
 def _z(probe: ProbeResult) -> str:
-    """z with its reference: the margin of a harm, or the null adapters."""
-    if probe.z is None:
-        return "–"
+    """The evidence with its reference: the margin of a harm, or the null adapters."""
+    if probe.z is None or probe.margin is not None:
+        return evidence(probe)
     if probe.null_z is not None:
         return f"{sigmas(probe.z)} to margin"
     return f"{sigmas(probe.z)} n={probe.n_null}" if probe.n_null else sigmas(probe.z)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sway_gate.results import GateResult, ProbeResult, Verdict
-from sway_gate.text import counted, named, number, one_line
+from sway_gate.text import counted, distinct, named, number, one_line
 
 if TYPE_CHECKING:
     from sway_gate.compare.results import Change
@@ -125,6 +125,17 @@ def setting(result: GateResult) -> list[str]:
 def sigmas(z: float | None) -> str:
     """Format a z-score; ``–`` if there is none."""
     return "–" if z is None or not math.isfinite(z) else f"{z:+.1f}σ"
+
+
+def evidence(probe: ProbeResult) -> str:
+    """z of an effect, or the bound of a harm with its margin: "≤ 0.11, margin 0.15"."""
+    if probe.bound is None or probe.margin is None or probe.z is None:
+        return sigmas(probe.z)
+    # A harm passes if and only if its bound is inside the margin.
+    is_inside = probe.verdict is Verdict.PASS
+    sign = "≤" if (probe.bound < probe.margin) == is_inside else "≥"
+    bound, margin = distinct(probe.bound, probe.margin)
+    return f"{sign} {bound}, margin {margin}"
 
 
 def ranks(z_by_rank: Mapping[str, float]) -> list[tuple[float, float]]:

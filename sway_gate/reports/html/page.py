@@ -16,6 +16,7 @@ from sway_gate.reports.html.figures import INSTALL, Figure, available, figures
 from sway_gate.reports.html.tables import Bar, Grid, Texts, grid, overlap, texts
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    evidence,
     grounds,
     headline,
     in_units,
@@ -206,7 +207,7 @@ def _template(chars: int) -> "Template":
         "percent": "{:.1f}%".format,
         "score": score_text,
         "sentence": sentence,
-        "sigmas": sigmas,
+        "evidence": evidence,
     }
     return environment.get_template("report.html.j2")
 
@@ -287,7 +288,7 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         yield Fact(rule, "met" if probe.effect_ok else "not met")
     if is_harm:
         if probe.bound is not None:
-            yield Fact("95 % bound", f"{number(probe.bound)}, margin {number(probe.margin)}")
+            yield Fact("95 % bound", evidence(probe))
         yield Fact("distance to the margin", f"{sigmas(probe.z)} (standard errors)")
         yield Fact("z against the nulls", sigmas(probe.null_z))
     elif probe.z is not None:
