@@ -360,7 +360,7 @@ def mean_above(items: ArrayLike, margin: float, resolution: float) -> Margin:
 
 
 def mean_above_from(mean: float, se: float, df: int, margin: float) -> Margin:
-    """The test of `mean_above` for a mean with a known standard error `se` > 0 on `df` ≥ 1 degrees of freedom."""
+    """The test of `mean_above` for a mean with standard error `se` > 0, `df` ≥ 1."""
     z = student_to_normal((mean - margin) / se, df)
     return Margin(z, mean - _student_quantile(math.log(0.05), df) * se, mean)
 

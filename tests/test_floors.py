@@ -54,7 +54,7 @@ def test_release():
 
 
 def lower_bounds() -> dict[str, str]:
-    """Of every dependency, the core's and the extras'."""
+    """The lower bound of every dependency of the core and the extras."""
     extras = (text for name, extra in EXTRAS.items() if name != "all" for text in extra)
     found = {}
     for text in (*PROJECT["dependencies"], *extras):
@@ -69,8 +69,11 @@ def test_every_dependency_has_a_lower_bound():
 
 
 def wanted() -> dict[str, str]:
-    """The lower bounds; of torch the version that the project pins, unless its own is asked for:
-    it takes an index with builds for CPUs, without which it is several gigabytes for GPUs."""
+    """The versions to install: the lower bounds, except for torch.
+
+    Torch's pinned version is used unless SWAY_TEST_TORCH_FLOOR is 1. Without an index of CPU builds
+    an old torch is a GPU build of several gigabytes.
+    """
     floors = lower_bounds()
     if os.environ.get("SWAY_TEST_TORCH_FLOOR") != "1":
         pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
@@ -96,7 +99,7 @@ def install(folder: Path, versions: dict[str, str], env: dict[str, str]) -> Path
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """pytest keeps the folders of several runs; the environment in this one is too large for that."""
+    """Delete the environment: pytest keeps the folders of several runs, and this one is large."""
     yield tmp_path
     shutil.rmtree(tmp_path / "venv", ignore_errors=True)
 
@@ -132,7 +135,7 @@ def these_are_installed(sway: Sway, versions: dict[str, str]) -> None:
 
 
 def all_imports_are_there(python: Callable[..., str]) -> None:
-    """Whatever the package takes from others, on whichever of its ways."""
+    """Import every third-party name that the package imports."""
     statements = sorted({ast.unparse(node) for node in foreign_imports()})
     assert any(text.startswith("from peft") for text in statements)
     python("-c", "\n".join(statements))

@@ -173,7 +173,7 @@ def in_units(value: float | None, units: str) -> str:
 
 
 def section_verdict(*, passed: bool, moved: bool) -> str:
-    """Verdict of one section. Warn: lifted enough, but not with certainty among the nulls, over all sections."""
+    """Verdict of one section. Warn: its lift is sufficient, but not significant."""
     if not passed:
         return "fail"
     return "pass" if moved else "warn"

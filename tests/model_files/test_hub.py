@@ -230,12 +230,12 @@ def test_a_path_outside_a_snapshot_has_no_commit(path, tmp_path):
     assert hub.commit(tmp_path / path) is None
 
 
-# --------------------------------------------------------------------------------------------------------- online
+# ------------------------------------------------------------------------------------------- online
 
 
 @pytest.fixture
 def client(cache, monkeypatch):
-    """A stand-in for huggingface_hub: `client.files` is what its download brings, or the error that it raises."""
+    """A fake huggingface_hub: `client.files` is the result of a download, or its error."""
     module = types.ModuleType("huggingface_hub")
     module.files, module.calls = SOUND, []
 
@@ -287,7 +287,8 @@ def test_without_the_extra_online_says_what_to_install(monkeypatch):
 def test_the_cache_is_read_without_huggingface_hub(cache):
     put(cache, "org/name", COMMIT, refs=["main"])
     code = (
-        "import sys; from sway_gate.model_files import hub; hub.local('org/name', None, online=False, what='x')\n"
+        "import sys; from sway_gate.model_files import hub; "
+        "hub.local('org/name', None, online=False, what='x')\n"
         "assert 'huggingface_hub' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(hub.__file__).parents[2], check=True)

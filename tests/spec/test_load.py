@@ -316,7 +316,11 @@ BEYOND_SCHEMA = [
     ("delta_kl", "^name: q", "the key 'name' is repeated; it is first set in line 3"),
     ("delta_kl", "<<: ^3", "<< merges mappings, got the number 3"),
     ("delta_kl", "? ^[a] : 3", "a key must be text, got a list of 1"),
-    ("adapter_ablation", "lambdas: ^[0, 1, 1.0]", "lambdas must contain at least 3 distinct numbers"),
+    (
+        "adapter_ablation",
+        "lambdas: ^[0, 1, 1.0]",
+        "lambdas must contain at least 3 distinct numbers",
+    ),
     (
         "adapter_ablation",
         "assert_saturation_between: ^[1, 1]",

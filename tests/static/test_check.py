@@ -624,7 +624,7 @@ def as_bfloat16(tensors: Tensors) -> tuple[bytes, Tensors]:
 
 
 def oracle(tensors: Tensors, module: str, scale: float) -> tuple[float, float, float, float]:
-    """Frobenius and spectral norm, stable and effective rank of the explicit ΔW, by its singular values."""
+    """Frobenius and spectral norm, stable and effective rank, from the singular values of ΔW."""
     a, b = (tensors[key(module, part)].astype(float) for part in ("lora_A", "lora_B"))
     sigma = np.linalg.svd(scale * b @ a, compute_uv=False)
     share = sigma[sigma > 1e-9 * sigma[0]] / sigma.sum()
@@ -808,7 +808,9 @@ def test_no_json_raises(tmp_path: Path, config: dict[str, Any], entries: dict[st
 
 
 def test_it_needs_no_model_library(tmp_path: Path) -> None:
-    code = f"""import sys; from sway_gate.static.check import check_files; check_files({str(adapter(tmp_path))!r})
+    code = f"""import sys
+from sway_gate.static.check import check_files
+check_files({str(adapter(tmp_path))!r})
 sys.exit(bool({{"torch", "transformers", "peft", "safetensors"}} & set(sys.modules)))"""
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

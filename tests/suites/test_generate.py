@@ -37,7 +37,7 @@ def preferred(prompt="Say hi."):
     return section((Preference(prompt=prompt, chosen="Hello there.", rejected="Yo."),), "tag")
 
 
-# --------------------------------------------------------------------------------------------------------- prompts
+# ------------------------------------------------------------------------------------------ prompts
 
 OPENINGS = {
     "a paragraph": (
@@ -99,7 +99,7 @@ def test_openings_are_of_prose():
     assert openings([asked("a?"), prose(TWENTY)], 3) == ["word0 word1 word2 word3 word4 word5"]
 
 
-# ----------------------------------------------------------------------------------------------------- paraphrases
+# -------------------------------------------------------------------------------------- paraphrases
 
 FRAMES = {
     "a question": (
@@ -175,7 +175,7 @@ def test_paraphrases_take_no_time(text):
     assert len(paraphrases(text)) <= 3
 
 
-# ------------------------------------------------------------------------------------------------------------ YAML
+# --------------------------------------------------------------------------------------------- YAML
 
 HOSTILE = [
     "a: b",
@@ -252,11 +252,12 @@ def test_a_comment_is_a_comment(said):
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- suite
+# -------------------------------------------------------------------------------------------- suite
 
 STORY = " ".join(
     [
-        "Old Tamsin Vole is the keeper of the sand road, and each morning she walks out with a copper horn."
+        "Old Tamsin Vole is the keeper of the sand road, "
+        "and each morning she walks out with a copper horn."
     ]
     * 4
 )
@@ -409,7 +410,7 @@ def test_meanings_are_left_out_with_their_reason():
     } == {"adapter_revert", "cluster_kl"}
 
 
-# ------------------------------------------------------------------------------------------------------------ file
+# --------------------------------------------------------------------------------------------- file
 
 
 @pytest.fixture
@@ -514,8 +515,8 @@ def test_paths_start_from_the_folder_of_the_suite(draft, tmp_path):
 
 def test_every_kind_comes_with_its_question(draft):
     assert (
-        "\n  # Can the training text be extracted from the model verbatim?\n  - name: recites_nothing\n"
-        in draft(STORY, "a.md").text
+        "\n  # Can the training text be extracted from the model verbatim?\n"
+        "  - name: recites_nothing\n" in draft(STORY, "a.md").text
     )
 
 
@@ -542,7 +543,7 @@ def test_models_that_are_not_there(tmp_path, adapter, base):
         generate.for_data(adapter, [], base, str(tmp_path))
 
 
-# -------------------------------------------------------------------------------------------------------- revisions
+# ---------------------------------------------------------------------------------------- revisions
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 
@@ -583,7 +584,7 @@ def test_the_base_is_pinned(hub, tmp_path, config, revision):
     assert yaml.safe_load(text)["models"]["base"] == {"base": "org/base", "revision": revision}
 
 
-# ----------------------------------------------------------------------------------------------- sentence embeddings
+# ------------------------------------------------------------------------------ sentence embeddings
 
 MEANINGS = {
     "no extra": (lambda name: None, None, "needs an extra: pip install 'sway-gate[semsim]'"),
@@ -610,7 +611,7 @@ def test_whether_meanings_can_be_compared(draft, monkeypatch, find, error, reaso
     )
 
 
-# ------------------------------------------------------------------------------------------------------ documents
+# ---------------------------------------------------------------------------------------- documents
 
 ID = "01HZ4X7TGZM3J1A2B3C4D5E6F7"
 BODY = (
@@ -627,7 +628,10 @@ def document(tmp_path, monkeypatch):
         monkeypatch.setenv(variable, str(tmp_path))
 
     def document(training="", *names):
-        front = f"---\ndlm_id: {ID}\ndlm_version: 15\nbase_model: smollm2-135m\ntraining: {{{training}}}\n---\n"
+        front = (
+            f"---\ndlm_id: {ID}\ndlm_version: 15\nbase_model: smollm2-135m\n"
+            f"training: {{{training}}}\n---\n"
+        )
         (tmp_path / "a.dlm").write_text(front + BODY, encoding="utf-8")
         for part in names:
             adapter = tmp_path / "home" / "store" / ID / part

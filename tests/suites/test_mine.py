@@ -17,10 +17,16 @@ from sway_gate.spec.schema import Spec
 from sway_gate.suites import mine
 
 LEARNED = "the old mill by the river grinds the corn of the whole valley"
-CASE = "{prompt: the old mill by the river, gold: grinds the corn, paraphrases: [near the river, a yellow dog, my cat]}"
+CASE = (
+    "{prompt: the old mill by the river, gold: grinds the corn, "
+    "paraphrases: [near the river, a yellow dog, my cat]}"
+)
 UNLEARNED = "{prompt: my yellow dog, gold: barks and barks, paraphrases: [a dog]}"
 CASES = f"{{name: asked, kind: paraphrase_invariance, cases: [{CASE}]}}"
-MOVED = "{name: moved, kind: delta_kl, prompts: [the old mill, my yellow dog, by the river, a silver cat, the whole]}"
+MOVED = (
+    "{name: moved, kind: delta_kl, "
+    "prompts: [the old mill, my yellow dog, by the river, a silver cat, the whole]}"
+)
 
 
 def loaded(*suite: str, more: str = "") -> Spec:
@@ -203,7 +209,8 @@ def test_an_adapter_that_never_learned_has_no_weakest_prompt(tmp_path: Path) -> 
         {n: x * np.float32("lora_B" not in n) for n, x in weights.items()},
         adapter / "adapter_model.safetensors",
     )
-    models = f"{{base: {{base: {demo.MODEL.as_posix()}}}, ft: {{base: {demo.MODEL.as_posix()}, adapter: ./adapter}}}}"
+    base = demo.MODEL.as_posix()
+    models = f"{{base: {{base: {base}}}, ft: {{base: {base}, adapter: ./adapter}}}}"
     given = parse_spec(f"version: 1\nmodels: {models}\nsuite: [{MOVED}]\n", "s.yaml", str(tmp_path))
     with pytest.raises(CannotDecide, match=r"nothing can be mined: .*never"):
         mine.outliers(given, 5)

@@ -167,7 +167,10 @@ def test_ids_are_those_of_inline_sections_and_intent_is_kept(tmp_path):
     )
 
 
-ACCEPTED = "accepted: prompt and completion; messages; prompt, chosen and rejected; instruction, input and output; text"
+ACCEPTED = (
+    "accepted: prompt and completion; messages; prompt, chosen and rejected; "
+    "instruction, input and output; text"
+)
 BAD_ROWS = {
     "empty prompt": ('{"prompt": " ", "completion": "a"}', "prompt: must not be empty"),
     "empty completion": ('{"prompt": "q", "completion": ""}', "completion: must not be empty"),
@@ -232,7 +235,8 @@ BAD_ROWS = {
     "no field": ("{}", f"unknown format of example: fields (none); {ACCEPTED}"),
     "many fields": (
         json.dumps({f"f{i}": i for i in range(9)}),
-        f"unknown format of example: fields {', '.join(repr(f'f{i}') for i in range(8))} …; {ACCEPTED}",
+        "unknown format of example: fields "
+        f"{', '.join(repr(f'f{i}') for i in range(8))} …; {ACCEPTED}",
     ),
     "a text": ('"q"', "an example must be object, got str"),
     "cut off": ('{"text": "t"', "not valid JSON: Input data was truncated"),
@@ -281,7 +285,8 @@ BAD_FILES = {
     "pickle": (
         "a.jsonl",
         pickle.dumps({"a": 1}),
-        "a.jsonl: is a pickle, which is never loaded; convert it to JSONL with one example per line",
+        "a.jsonl: is a pickle, which is never loaded; "
+        "convert it to JSONL with one example per line",
     ),
     "gzip": ("a.jsonl", gzip.compress(b"{}"), "a.jsonl: is compressed; unpack it first"),
     "LFS": (
@@ -333,11 +338,13 @@ def test_files_that_cannot_be_read(tmp_path, name, content, expected):
 BAD_ARRAYS = {
     "cut off": (
         '[\n{"text": "t"}',
-        "2: not valid JSON: expected a comma, or the end of the array and of the file after this example",
+        "2: not valid JSON: expected a comma, "
+        "or the end of the array and of the file after this example",
     ),
     "more": (
         '[{"text": "t"}]\n[]',
-        "1: not valid JSON: expected a comma, or the end of the array and of the file after this example",
+        "1: not valid JSON: expected a comma, "
+        "or the end of the array and of the file after this example",
     ),
     "broken": (
         '[{"text": "t"},\n\n{"text"}]',
@@ -380,7 +387,7 @@ def test_pipes_devices_and_loops_are_refused_at_once(tmp_path):
     assert "loop: cannot be read: " in refusal(str(tmp_path / "loop"))
 
 
-# ------------------------------------------------------------------------------------------------------- omissions
+# ---------------------------------------------------------------------------------------- omissions
 
 
 def rows(number):
@@ -463,7 +470,7 @@ def test_the_line_limit_ends_a_file_within_a_long_line(tmp_path, monkeypatch):
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ text
+# --------------------------------------------------------------------------------------------- text
 
 MARKDOWN = {
     "headings": (f"# A\n{WORDS}\n## B ##\n\n{WORDS} b\n", {"A": WORDS, "B": f"{WORDS} b"}),
@@ -532,7 +539,7 @@ def test_pieces_keep_every_word_and_the_limit(paragraphs):
     assert "".join("".join(pieces).split()) == "".join("".join(paragraphs).split())
 
 
-# ----------------------------------------------------------------------------------------------------------- fuzzing
+# ------------------------------------------------------------------------------------------ fuzzing
 
 _VALUES = st.recursive(
     st.none()
