@@ -7,7 +7,7 @@ contains the results.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 from sway_gate.stats import Floats as Floats
 
@@ -78,6 +78,7 @@ class TeacherForced:
 
     prompt: str
     completion: str
+    chat: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,11 @@ class Generation:
     chat: bool = False
 
 
-Request = Divergence | LogProbs | TeacherForced | Generation
+AlongAnswer = Divergence
+"""Requests along the base's greedy answer, with the fields prompt, positions, context and chat."""
+Numeric = AlongAnswer | LogProbs | TeacherForced
+"""Requests whose answers are numbers."""
+Request = Numeric | Generation
 Answer = Floats | str
 
 
@@ -143,7 +148,7 @@ class Answers:
     ) -> None:
         self._values, self._faults = values, faults
 
-    def get(self, view: View, request: Divergence | LogProbs | TeacherForced) -> Floats:
+    def get(self, view: View, request: Numeric) -> Floats:
         return cast(Floats, self._answer(view, request))
 
     def text(self, view: View, request: Generation) -> str:
@@ -162,11 +167,11 @@ class ViewAnswers(NamedTuple):
     answers: Answers
     view: View
 
-    def get(self, request: Divergence | LogProbs | TeacherForced, scale: float = 1.0) -> Floats:
+    def get(self, request: Numeric, scale: float = 1.0) -> Floats:
         """This view's answer, with its adapter at `scale`."""
         return self.answers.get(self.view.scaled(scale), request)
 
-    def base(self, request: Divergence | LogProbs | TeacherForced) -> Floats:
+    def base(self, request: Numeric) -> Floats:
         """The base's answer to the same request."""
         return self.answers.get(BASE, request)
 

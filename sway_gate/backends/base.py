@@ -4,16 +4,26 @@ The engine decides what is measured and in which batches. A backend turns one ba
 """
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, assert_never, get_args
 
-from sway_gate.measurements import Answer, Fault, Request, View
+from sway_gate.measurements import (
+    Answer,
+    Divergence,
+    Fault,
+    Generation,
+    LogProbs,
+    Request,
+    TeacherForced,
+    View,
+)
 from sway_gate.text import cut, one_line
 
 Capability = Literal["nulls", "scales", "generation", "teacher_forced"]
 ALL: frozenset[Capability] = frozenset(get_args(Capability))
 """What a backend may offer in addition to log-probabilities and divergences: views of null
 adapters, the adapter at other scales, generated texts, argmax matches under teacher forcing."""
-Kind = Literal["logprobs", "teacher_forced", "js", "kl", "text"]
+ScoredKind = Literal["logprobs", "teacher_forced", "js", "kl"]
+Kind = Literal[ScoredKind, "text"]
 
 
 class EncodedRequest(NamedTuple):
@@ -93,6 +103,19 @@ class Backend(Protocol):
         Divergences without `base_log_probs` need the base as the first view. Raises OutOfMemory
         or NotStackable.
         """
+
+
+def capability_for(request: Request) -> Capability | None:
+    """The capability that a backend needs for `request`; None if every backend can measure it."""
+    match request:
+        case Generation():
+            return "generation"
+        case TeacherForced():
+            return "teacher_forced"
+        case Divergence() | LogProbs():
+            return None
+        case _:
+            assert_never(request)
 
 
 def error_text(error: Exception) -> str:

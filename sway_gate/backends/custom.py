@@ -14,10 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sway_gate import stats
-from sway_gate.backends.base import ALL, Capability, EncodedRequest, Facts, Kind, PassResult
+from sway_gate.backends.base import (
+    ALL,
+    Capability,
+    EncodedRequest,
+    Facts,
+    Kind,
+    PassResult,
+    capability_for,
+)
 from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.measurements import (
     BASE,
+    AlongAnswer,
     Answer,
     Divergence,
     Fault,
@@ -132,13 +141,12 @@ def _own_name(model: Any, method: str) -> str:
 
 def _needed(view: View, request: Request) -> frozenset[Capability]:
     """The capabilities that `request` under `view` needs."""
-    needs: dict[Capability, bool] = {
+    needed: dict[Capability | None, bool] = {
         "nulls": view.source == "null",
         "scales": view.scale != 1.0,
-        "generation": isinstance(request, Generation),
-        "teacher_forced": isinstance(request, TeacherForced),
+        capability_for(request): True,
     }
-    return frozenset(capability for capability, is_needed in needs.items() if is_needed)
+    return frozenset(name for name, is_needed in needed.items() if name and is_needed)
 
 
 class _NotFinite(Exception):
@@ -273,7 +281,7 @@ class CustomBackend:
         return [self._encode(request) for request in requests]
 
     def _encode(self, request: Request) -> tuple[EncodedRequest, str]:
-        if not isinstance(request, TeacherForced) and request.chat:
+        if request.chat:
             raise CannotDecide(
                 f"{self._label}: has no chat template; set defaults.chat_template to off"
             )
@@ -290,7 +298,7 @@ class CustomBackend:
             case _:
                 assert_never(request)
 
-    def _with_answer(self, request: Divergence) -> tuple[_TextRequest, str]:
+    def _with_answer(self, request: AlongAnswer) -> tuple[_TextRequest, str]:
         """The request with the base's answer to the bare prompt, if the model can write it."""
         answer, note = "", ""
         if request.positions > 1 and "generation" in self.capabilities:

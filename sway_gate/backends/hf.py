@@ -1,14 +1,14 @@
 """Hugging Face causal language models with peft adapters, on CPU, CUDA or MPS."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sway_gate.backends import adapters, loading
-from sway_gate.backends.base import EncodedRequest, Facts, OutOfMemory, PassResult
+from sway_gate.backends.base import EncodedRequest, Facts, OutOfMemory, PassResult, ScoredKind
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes import memory
@@ -84,9 +84,10 @@ class HfBackend:
     ) -> PassResult:
         try:
             with torch.inference_mode():
-                if rows[0].kind == "text":
+                kind = rows[0].kind
+                if kind == "text":
                     return self._generate(views, rows)
-                return self._score(views, rows, base_log_probs)
+                return self._score(kind, views, rows, base_log_probs)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             raise OutOfMemory from None
@@ -97,21 +98,25 @@ class HfBackend:
 
     def _score(
         self,
+        kind: ScoredKind,
         views: Sequence[View],
         rows: Sequence[EncodedRequest],
         base_log_probs: Sequence[Tensor] | None,
     ) -> PassResult:
         logits = self._logits.read(views, rows)  # [V, P, vocabulary]
         counts = [len(row.positions) for row in rows]
-        if rows[0].kind in ("logprobs", "teacher_forced"):
-            values = of_targets(rows, logits)
-        else:
-            if base_log_probs is None:
-                log_base = logits[0].float().log_softmax(-1)  # [P, vocabulary]
-                base_log_probs = torch.split(log_base, counts)
-            else:
-                log_base = torch.cat(list(base_log_probs))
-            values = divergences(rows[0].kind, log_base, logits)
+        match kind:
+            case "logprobs" | "teacher_forced":
+                values = of_targets(rows, logits)
+            case "js" | "kl":
+                if base_log_probs is None:
+                    log_base = logits[0].float().log_softmax(-1)  # [P, vocabulary]
+                    base_log_probs = torch.split(log_base, counts)
+                else:
+                    log_base = torch.cat(list(base_log_probs))
+                values = divergences(kind, log_base, logits)
+            case _:
+                assert_never(kind)
         table = values.double().cpu().numpy()  # [V, P] or [V, P, 2]
         cuts = np.cumsum(counts)[:-1]
         answers: list[list[Answer | Fault]] = [

@@ -18,7 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sway_gate.measurements import BASE, Divergence, Generation, Measurement, Request, View
+from sway_gate.measurements import (
+    BASE,
+    AlongAnswer,
+    Divergence,
+    Generation,
+    Measurement,
+    Request,
+    View,
+)
 from sway_gate.model_files.config import model_config
 
 _MAX_HEADER_BYTES: Final = 32 * 2**20
@@ -219,10 +227,10 @@ def _reading(model: Model, work: Work) -> float:
 
 
 def _greedy(work: Work) -> Counter[int]:
-    """The number of answers of the base that divergences need, by length in tokens."""
+    """The number of answers of the base that requests along them need, by length in tokens."""
     prompts: dict[tuple[str, bool], int] = defaultdict(int)
     for _, r in work.measurements:
-        if isinstance(r, Divergence):
+        if isinstance(r, AlongAnswer):
             prompts[r.prompt, r.chat] = max(prompts[r.prompt, r.chat], r.positions - 1)
     return Counter(length for length in prompts.values() if length)
 

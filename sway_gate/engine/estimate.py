@@ -112,10 +112,7 @@ def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
 def _size(request: Request, lengths: Mapping[str, int], limit: int) -> Size:
     """The size of `request` from the tokens of its texts, cut to the model's context `limit`."""
     prompt = lengths[request.prompt]
-    if isinstance(request, TeacherForced) or not request.chat:
-        prompt += _START_TOKENS
-    else:
-        prompt += _TEMPLATE_TOKENS
+    prompt += _TEMPLATE_TOKENS if request.chat else _START_TOKENS
     match request:
         case LogProbs() | TeacherForced():
             completion = lengths[request.completion]

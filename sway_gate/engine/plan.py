@@ -5,13 +5,10 @@ from typing import Any, NamedTuple
 
 from sway_gate import probes
 from sway_gate.backends import null_adapters
-from sway_gate.backends.base import ALL, Capability
+from sway_gate.backends.base import ALL, Capability, capability_for
 from sway_gate.judge.probe import FEW_NULLS, NullViews, error_result, skip_result
 from sway_gate.measurements import (
     FINETUNED,
-    Divergence,
-    Generation,
-    LogProbs,
     Measurement,
     Request,
     TeacherForced,
@@ -136,10 +133,8 @@ def _capabilities_needed(needs: Sequence[Need]) -> set[Capability]:
     for need in needs:
         if need.scales != (1.0,):
             asked.add("scales")
-        if isinstance(need.request, Generation):
-            asked.add("generation")
-        elif isinstance(need.request, TeacherForced):
-            asked.add("teacher_forced")
+        if capability := capability_for(need.request):
+            asked.add(capability)
     return asked
 
 
@@ -170,9 +165,7 @@ def plan_notes(
         )
     requests = {need.request for p in planned for need in p.needs}
     prompts = {
-        (r.prompt, r.chat)
-        for r in requests
-        if isinstance(r, Divergence | LogProbs | Generation) and r.prompt
+        (r.prompt, r.chat) for r in requests if not isinstance(r, TeacherForced) and r.prompt
     }
     if prompts and context.chat_template != "off":
         through = sum(chat for _, chat in prompts)

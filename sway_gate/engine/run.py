@@ -22,9 +22,9 @@ from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.schedule import Pass, plan_passes
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import (
+    AlongAnswer,
     Answer,
     Answers,
-    Divergence,
     Fault,
     Floats,
     Generation,
@@ -162,10 +162,10 @@ def _encode(
 def _contained(
     measurements: Iterable[Measurement], encoded: Mapping[Request, EncodedRequest]
 ) -> dict[Measurement, Measurement]:
-    """Divergences that are the first positions of another one along the same answer: that one."""
+    """Requests that are the first positions of another one along the same answer: that one."""
     along: dict[tuple[Any, ...], list[Measurement]] = defaultdict(list)
     for measurement in measurements:
-        if isinstance(measurement.request, Divergence):
+        if isinstance(measurement.request, AlongAnswer):
             row = encoded[measurement.request]
             prompt = row.ids[: row.positions[0] + 1]
             key = measurement.view, row.kind, row.prefix_len, row.payload, prompt

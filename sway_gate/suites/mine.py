@@ -19,17 +19,15 @@ from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.gate.resolve import Options, with_data
 from sway_gate.gate.run import run_gate
 from sway_gate.output import Progress, silent
+from sway_gate.probes import module
 from sway_gate.probes.paraphrase_invariance import Found
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import (
-    AdapterAblation,
     AdapterRevert,
     Case,
-    ClusterKL,
     DeltaKL,
     ParaphraseInvariance,
-    PromptCollapse,
     null_settings,
 )
 from sway_gate.spec.schema import Pair, ProbeSpec, Spec
@@ -44,8 +42,6 @@ _FROM_DATA: Final = 48
 """Maximum of questions or prompts from the data."""
 _NO_LIFT: Final = 0.02
 """In nats per token: an answer with no larger lift was not learned and cannot lose lift."""
-
-_WITH_PROMPTS: Final = (DeltaKL, ClusterKL, PromptCollapse, AdapterAblation)
 
 
 class Mined(NamedTuple):
@@ -187,8 +183,8 @@ def _one_paraphrase(number: int, case: Case, other: str) -> ParaphraseInvariance
 def _pool(spec: Spec) -> list[str]:
     found: list[str] = []
     for probe in spec.suite:
-        if probe.enabled and isinstance(probe, _WITH_PROMPTS):
-            found += probe.prompts
+        if probe.enabled and probe.is_probe and not module(probe.kind).KIND.generates:
+            found += getattr(probe, "prompts", ())
     found += prompts.prompts(spec.sections, _FROM_DATA)
     return list(dict.fromkeys(found))
 

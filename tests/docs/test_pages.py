@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sway_gate import __version__
+from sway_gate import __version__, probes
 from sway_gate.probes import docs as probe_docs
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
@@ -63,6 +63,16 @@ def test_the_page_of_a_probe_describes_each_field(kind):
     own = set(KINDS[kind].__struct_fields__) - set(ProbeSpec.__struct_fields__)
     text = probe_docs.probe_doc(kind).text
     assert {field for field in own if not re.search(rf"`{field}\b", text)} == set()
+
+
+@pytest.mark.parametrize(("title", "is_harm"), [("Effects", False), ("Harms", True)])
+def test_the_page_on_reading_lists_all(title, is_harm):
+    text = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
+    listed = re.search(rf"^\*\*{title}\*\* \((.*?)\)", text, re.MULTILINE)[1]
+    measured = [kind for kind, spec in KINDS.items() if spec.is_probe]
+    assert set(re.findall(r"`(\w+)`", listed)) == {
+        kind for kind in measured if probes.module(kind).KIND.harm is is_harm
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)

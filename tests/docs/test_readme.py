@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sway_gate import cli
+from sway_gate import cli, probes
 from sway_gate.errors import SpecError
 from sway_gate.spec.load import parse_spec
+from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT
 from tools import readme_demo
 
@@ -38,6 +39,15 @@ def test_the_mistake_reads_as_shown(tmp_path: Path) -> None:
     message = r"suite\[0\] \(delta_kl\): unknown field 'promts'; did you mean 'prompts'\?"
     with pytest.raises(SpecError, match=message):
         parse_spec(text, "sway.yaml", str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_table_of_probes_states_each_category(kind: str) -> None:
+    row = re.search(rf"^\| \[`{kind}`\]\(docs/probes/{kind}.md\) \| ([^|;]+)", README, re.M)
+    assert row is not None, f"README.md: the list of probes has no row for {kind}"
+    stated = probes.module(kind).KIND if KINDS[kind].is_probe else None
+    category = f"{stated.category}{', harm' if stated.harm else ''}" if stated else "baseline"
+    assert row[1].strip() == category
 
 
 COMMANDS = sorted(set(re.findall(r"\bsway(?:-gate)? ([a-z]+)", README)) - {"sway", "yaml"})

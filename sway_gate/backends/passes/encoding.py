@@ -1,6 +1,6 @@
 """Encodes requests with one tokenizer: prompts, chat templates, completions, irrelevant context.
 
-No model runs here: the base's answers, which divergences need, are arguments.
+No model runs here: the base's answers, which some requests need, are arguments.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,15 @@ from typing import Any, assert_never
 
 from sway_gate.backends.base import EncodedRequest, Kind, error_text
 from sway_gate.errors import CannotDecide
-from sway_gate.measurements import Divergence, Fault, Generation, LogProbs, Request, TeacherForced
+from sway_gate.measurements import (
+    AlongAnswer,
+    Divergence,
+    Fault,
+    Generation,
+    LogProbs,
+    Request,
+    TeacherForced,
+)
 from sway_gate.training_data import packaged
 
 Ids = tuple[int, ...]
@@ -26,7 +34,7 @@ class Encoder:
         """The prompts that the base must answer before `encode`, and the maximum tokens of each."""
         lengths: dict[Ids, int] = {}
         for r in requests:
-            if isinstance(r, Divergence) and (ids := self._bare(r)):
+            if isinstance(r, AlongAnswer) and (ids := self._bare(r)):
                 lengths[ids] = max(lengths.get(ids, 0), r.positions - 1)
         return lengths
 
@@ -36,7 +44,7 @@ class Encoder:
         """Encode one request as `Backend.encode` does; `answers`: those that it needs."""
         match request:
             case Divergence():
-                return self._divergence(request, answers)
+                return self._along_answer(request, request.divergence, answers)
             case LogProbs():
                 return self._completion(
                     request.prompt, request.completion, request.chat, "logprobs"
@@ -58,11 +66,11 @@ class Encoder:
             len(whole) + request.max_new_tokens
         )
 
-    def _bare(self, request: Divergence) -> Ids:
+    def _bare(self, request: AlongAnswer) -> Ids:
         return self._fitted(self._prompt(request.prompt, request.chat), request.positions - 1)
 
-    def _divergence(
-        self, request: Divergence, answers: Mapping[Ids, Ids]
+    def _along_answer(
+        self, request: AlongAnswer, kind: Kind, answers: Mapping[Ids, Ids]
     ) -> tuple[EncodedRequest | Fault, str]:
         """The prompt and the base's greedy answer, read from the prompt's last token on."""
         if not (bare := self._bare(request)):
@@ -79,9 +87,7 @@ class Encoder:
                 ids = head + self._stuffing(room) + rest
         ids = self._fitted(ids, request.positions - 1)
         positions = tuple(range(len(ids) - 1, len(ids) + len(answer)))
-        row = EncodedRequest(
-            ids + answer, positions, kind=request.divergence, prefix_len=prefix_len
-        )
+        row = EncodedRequest(ids + answer, positions, kind=kind, prefix_len=prefix_len)
         return row, self._cut_note(needed)
 
     def _completion(

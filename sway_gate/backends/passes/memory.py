@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sway_gate.backends.base import EncodedRequest
+from sway_gate.backends.base import EncodedRequest, ScoredKind
 from sway_gate.errors import UsageError
 
 _GB = 2**30
 # On a CPU larger passes are not faster; on a GPU they are, up to the free memory.
 _CPU_BUDGET = 0.75 * _GB
 _SHARE_OF_FREE = 0.5
+_COPIES: dict[ScoredKind, int] = {"logprobs": 4, "teacher_forced": 4, "js": 3, "kl": 3}
+"""Logits in the model's precision, in float32, and the intermediate values of the reduction."""
 
 
 class Sizes(NamedTuple):
@@ -47,7 +49,8 @@ def cost(
 ) -> int:
     """Bytes that a pass needs. If `prefix_is_cached`, the prefix is read once per view."""
     width = max(len(row.ids) for row in rows)
-    if rows[0].kind == "text":
+    kind = rows[0].kind
+    if kind == "text":
         cache = (width + rows[0].length) * model.cache
         return views * len(rows) * (width * model.activations + cache + model.vocabulary * 4 * 2)
     prefix = rows[0].prefix_len if prefix_is_cached else 0
@@ -55,9 +58,8 @@ def cost(
     tokens = prefix + len(rows) * (width - prefix)
     cache = (1 + len(rows)) * width * model.cache if prefix else 0
     positions = sum(len(row.positions) for row in rows)
-    # Logits in the model's precision, in float32, and the intermediate values of the reduction.
-    copies = 4 if rows[0].kind in ("logprobs", "teacher_forced") else 3
-    return views * (tokens * model.activations + cache + positions * model.vocabulary * 4 * copies)
+    logits = positions * model.vocabulary * 4 * _COPIES[kind]
+    return views * (tokens * model.activations + cache + logits)
 
 
 def budget(device: torch.device) -> int:

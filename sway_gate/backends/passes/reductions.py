@@ -1,6 +1,7 @@
 """Logits -> log-probabilities of targets, or divergences from the base, in nats."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     return torch.stack([logs, (logits.argmax(-1) == targets.squeeze(-1)).float()], -1)
 
 
-def divergences(kind: str, log_base: Tensor, logits: Tensor) -> Tensor:
+def divergences(kind: Literal["js", "kl"], log_base: Tensor, logits: Tensor) -> Tensor:
     """js or kl from the base: [P, vocabulary], [V, P, vocabulary] -> [V, P]."""
     divergence = js if kind == "js" else kl
     return torch.stack([_in_blocks(divergence, log_base, x) for x in logits])
