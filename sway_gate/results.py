@@ -42,7 +42,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     null_z: float | None = None
     """z of a harm probe against the nulls, in addition to the distance to its margin."""
     ci_95: tuple[float, float] | None = None
-    """95 % interval of `raw`, over items."""
+    """95% interval of `raw`, over items."""
     effect_ok: bool | None = None
     """Whether the minimum effect is reached, or the margin is kept."""
     z_by_rank: dict[str, float] = {}
@@ -57,7 +57,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """The parts of `raw` from which `ci_95` is computed, in the probe's own order. Results with the
     same inputs are compared item by item."""
     bound: float | None = None
-    """One-sided 95 % bound of the harm probe's quantity that is closest to its margin."""
+    """One-sided 95% bound of the harm probe's quantity that is closest to its margin."""
     margin: float | None = None
     """The margin for `bound`."""
     test_statistic: float | None = None

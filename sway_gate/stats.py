@@ -15,10 +15,10 @@ Floats = NDArray[np.float64]
 Scale = Literal["log", "logit", "identity"]
 
 Z_95 = 1.6448536269514722
-"""Normal quantile of a one-sided 95 % bound: 5 % of the distribution is above it."""
+"""Normal quantile of a one-sided 95% bound: 5% of the distribution is above it."""
 
 Z_975 = 1.959963984540054
-"""Normal quantile of a two-sided 95 % interval."""
+"""Normal quantile of a two-sided 95% interval."""
 
 _LOG_2 = math.log(2.0)
 SCORE_SCALE = 3.274
@@ -194,7 +194,7 @@ def z_score(
     t = (value - mean) / (s √(1 + 1/n)), with s over n - 1, has Student's t distribution with n - 1
     degrees of freedom if value and nulls are independent and identically normal (the prediction
     interval of a new observation). z is the normal quantile with the same tail, so that
-    P(z ≥ 3) = 0.135 % at every n. `min_sd` (> 0, same units) bounds s from below; this can only
+    P(z ≥ 3) = 0.135% at every n. `min_sd` (> 0, same units) bounds s from below; this can only
     move z towards 0. With a `prior`, s² is moderated, (df₀ sd₀² + (n - 1) s²) / (df₀ + n - 1), and
     t has df₀ + n - 1 degrees of freedom (Smyth 2004).
     """
@@ -255,8 +255,8 @@ def bootstrap_ci(
     """Two-sided confidence interval of the mean of `items` (shape [n], any unit); None for n < 2.
 
     Deterministic for a given seed. Studentised bootstrap (Davison & Hinkley 1997, section 5.2.1).
-    Measured coverage of the 95 % interval at n = 4, 8, 16, 32 is 96, 95, 95, 95 % for normal and
-    90, 91, 92, 93 % for log-normal items; BCa has 80, 88, 92, 94 % and 69, 80, 87, 90 %. If the
+    Measured coverage of the 95% interval at n = 4, 8, 16, 32 is 96, 95, 95, 95% for normal and
+    90, 91, 92, 93% for log-normal items; BCa has 80, 88, 92, 94% and 69, 80, 87, 90%. If the
     limits come from resamples with zero variance (n < 4, or most items tied), the result is
     Student's t interval. Equal items give an interval of zero width at every n: for fractions use
     `share_interval` or `fraction_below`.
@@ -293,7 +293,7 @@ def positive_mean_ci(items: ArrayLike, level: float = 0.95) -> tuple[float, floa
 
 
 def share_interval(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of n ≥ 1 items (Wilson 1927).
+    """Wilson's 95% interval of a share of n ≥ 1 items (Wilson 1927).
 
     Unlike the interval of a mean, it has a width even if all items are 0 or all are 1.
     """
@@ -330,7 +330,7 @@ class Margin(NamedTuple):
     """Result of a one-sided test against a margin.
 
     `z` is the distance to the margin as a normal quantile, positive inside the margin. `bound` is
-    the one-sided 95 % bound of the quantity, and `estimate` the quantity, both in its units.
+    the one-sided 95% bound of the quantity, and `estimate` the quantity, both in its units.
     `bound` is inside the margin if and only if z > `Z_95`.
     """
 

@@ -54,8 +54,8 @@ def _mine(args: argparse.Namespace) -> int:
     notes = "".join(f"note: {note}\n" for note in mined.notes)
     if not mined.entries:
         output.say(
-            f"{notes}none of {mined.tried} texts is weaker than its original prompt;"
-            " nothing was written\n",
+            f"{notes}no paraphrase reduces the lift of its answer (tried: {mined.tried}); "
+            "nothing was written\n",
             sys.stderr,
         )
         return 0

@@ -11,7 +11,10 @@ def add_to(add: Add) -> None:
         "file", metavar="FILE", help="a trace written by `sway gate SPEC --trace FILE`"
     )
     trace.add_argument(
-        "--format", choices=["terminal", "markdown", "md", "json"], default="terminal"
+        "--format",
+        choices=["terminal", "markdown", "md", "json"],
+        default="terminal",
+        help="the format (default: terminal)",
     )
     trace.add_argument(
         "--slowest",

@@ -63,7 +63,7 @@ def paired(old: ArrayLike, new: ArrayLike, scale: Scale, resolution: float) -> D
 def of_intervals(
     old: float, new: float, old_95: Interval, new_95: Interval, resolution: float
 ) -> Difference:
-    """Difference of two independent values with 95 % intervals, all on the probe's scale.
+    """Difference of two independent values with 95% intervals, all on the probe's scale.
 
     The limits of the difference combine the limits of its parts (Newcombe 1998; Zou & Donner 2008):
     new - old ∓ √((new - its limit)² + (old - its opposite limit)²). The standard error is the arm

@@ -5,14 +5,14 @@ its standard error on the probe's scale (log for divergences, so that difference
 method is the first one that both results allow (see `sway_gate.compare.difference`):
 
 - "items": both have the same inputs and base; the difference is paired by item;
-- "intervals": the inputs or the base differ; the two 95 % intervals are compared as independent;
+- "intervals": the inputs or the base differ; the two 95% intervals are compared as independent;
 - "z": there is no interval, for example with one item; the z-scores are compared.
 
 **Direction.** For effects, larger is better; but a larger divergence from the base is only
 different, while a smaller one is worse. For harms, less is better, down to no harm at all.
 
 **Significance.** One-sided tests, Holm-adjusted over all probes and the composite (Holm 1979). If
-nothing changed, a comparison reports "worse" for any probe in at most 5 % of cases. The tests
+nothing changed, a comparison reports "worse" for any probe in at most 5% of cases. The tests
 account for the variability of the items, not for the variability between training runs.
 
 **Regressions.** A significant change for the worse is a regression, unless it is within the
@@ -311,15 +311,15 @@ def _by_verdicts(old: Verdict, new: Verdict | None) -> tuple[Outcome, str] | Non
     if new is None:
         return "regression", "missing now"
     if new is Verdict.ERROR and old is not Verdict.ERROR:
-        return "regression", f"{old} before, could not be measured now"
+        return "regression", f"verdict changed from {old} to error"
     if new is Verdict.SKIP and old in _MEASURED:
-        return "regression", f"{old} before, skipped now"
+        return "regression", f"verdict changed from {old} to skip"
     if old is Verdict.SKIP and new in _MEASURED:
         return "new", "skipped before"
     if new is Verdict.FAIL and old in (Verdict.PASS, Verdict.WARN):
-        return "regression", f"{old} before, fails now"
+        return "regression", f"verdict changed from {old} to fail"
     if old is Verdict.FAIL and new in (Verdict.PASS, Verdict.WARN):
-        return "better", f"failed before, {new} now"
+        return "better", f"verdict changed from fail to {new}"
     return None
 
 

@@ -1,7 +1,7 @@
 """The verdict of one probe, from its readings and limits.
 
 An effect probe passes if its z against the null adapters reaches `assert_z_gte` and its minimum
-effect is reached; without the minimum effect it scores 0. A harm probe passes if its one-sided 95 %
+effect is reached; without the minimum effect it scores 0. A harm probe passes if its one-sided 95%
 bounds lie inside their margins, fails if an estimate lies outside its margin, and is inconclusive
 (WARN) otherwise.
 """
@@ -379,7 +379,7 @@ def _bound_text(bound: Bound, verdict: Verdict) -> str:
         return f"{quantity}: {estimate}, outside the margin {limit}"
     sign = "≤" if bound.is_upper else "≥"
     value, limit = distinct(bound.test.bound, margin)
-    shown = f"{quantity} {sign} {value} (95 % bound), margin {limit}"
+    shown = f"{quantity} {sign} {value} (95% bound), margin {limit}"
     if not math.isfinite(bound.test.bound):
         shown = f"one item gives no bound of the {quantity}, margin {limit}"
     return shown if verdict is Verdict.PASS else f"inconclusive: {shown}"

@@ -9,9 +9,9 @@ at `positions` token positions. The quarters up to λ = 1 are always measured in
 Statistic: the curve at λ = 1; compared with the nulls on the log scale. The shape of the curve must
 also be regular:
 
-- response: a distance of .02 at some λ ≤ 1, and no fall by more than 5 % of the height up to λ = 1;
+- response: a distance of .02 at some λ ≤ 1, and no fall by more than 5% of the height up to λ = 1;
 - no step: no interval of .25 in λ rises more than 3 times as much as a straight line would;
-- saturation: the λ at which the curve first reaches 90 % of its value at λ = 1 lies in
+- saturation: the λ at which the curve first reaches 90% of its value at λ = 1 lies in
   `assert_saturation_between`;
 - past 1: the value at the largest λ over the value at λ = 1 is ≥ `assert_overshoot_gte` (the limit
   is lower if the curve ends before λ = 1.25);
@@ -26,7 +26,7 @@ Passes if z ≥ `assert_z_gte` and all of these rules hold. Linear, slightly con
 convex curves are regular. Without a target text it does not show what was learned; with sections
 only, it does not distinguish learning from memorization.
 
-- passes: 0, .14, .27, .38, .47, .54: R² .99, reaches 90 % at λ = .85, still rising at 1.25
+- passes: 0, .14, .27, .38, .47, .54: R² .99, reaches 90% at λ = .85, still rising at 1.25
 - fails: 0, .45, .46, .46, .46, .46: saturated at a quarter of its scale
 - fails: a straight curve with losses 4.1, 1.8, 1.6, 2.1, 3.2: overtrained, lowest loss at λ = .5
 
@@ -58,8 +58,8 @@ KIND = Kind(
     # The verdict tests the shape of the response, of which its size is independent.
     better="neither",
     advice=(
-        "reduce the learning rate or the rank, or use the adapter at a smaller scale; see the "
-        "response curve"
+        "see the response curve: if it stays near 0, train longer; if it jumps, flattens or falls, "
+        "reduce the learning rate, the rank or the scale"
     ),
 )
 
@@ -137,7 +137,7 @@ def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> str:
         )
     if not low <= found.saturation <= high:
         return (
-            f"saturated: 90 % of the response is reached at λ = {found.saturation:.2f}, "
+            f"saturated: 90% of the response is reached at λ = {found.saturation:.2f}, "
             f"outside {low:g} to {high:g}"
         )
     least = min_overshoot(found.lambdas[-1], spec.assert_overshoot_gte)
@@ -156,7 +156,7 @@ def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> str:
 
 def summary(spec: AdapterAblation, reading: Reading[Found]) -> str:
     found = reading.details
-    reached = f"90 % reached at λ = {found.saturation:.2f}"
+    reached = f"90% reached at λ = {found.saturation:.2f}"
     loss = f", lowest loss on its text at λ = {found.target.best:g}" if found.target else ""
     return f"R² {found.linearity:.2f}, {reached}, distance {reading.value:.3g} at λ = 1{loss}"
 

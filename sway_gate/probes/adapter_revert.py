@@ -12,8 +12,8 @@ the base's answer). A paraphrase is left out, and counted, if the base's answer 
 close to the gold (above `base_gold_similarity_cap`). If all are left out, the probe is skipped.
 
 Passes if z ≥ `assert_z_gte`, the share is < `assert_revert_rate_lt`, and the answers are closer to
-the gold than the base's answers by .05: answers that only leave the base's for nonsense do not
-pass. It does not distinguish a right answer from a wrong one in nearly the same words.
+the gold than the base's answers by .05, so that nonsense does not pass. It does not distinguish a
+right answer from a wrong one in nearly the same words.
 
 - passes: 1 of 12 answers revert to the base's; cosine to the gold +0.41
 - fails: 9 of 12 revert: the prompt was memorized, not the answer

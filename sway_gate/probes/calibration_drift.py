@@ -5,7 +5,7 @@ log-likelihood per token from the base's, in nats. An item that loses more than 
 has regressed.
 
 Statistic: the mean change over items. Harm probe with two margins, each tested with its one-sided
-95 % bound over items: the share of regressed items must stay below `assert_fraction_regressed_lt`
+95% bound over items: the share of regressed items must stay below `assert_fraction_regressed_lt`
 (score test; Wilson 1927), and the mean change above `assert_mean_delta_gte` (Student's t). z is the
 smaller distance to a margin, in standard errors. An estimate outside its margin is a FAIL. A bound
 outside its margin is inconclusive; more items decide.
@@ -14,8 +14,8 @@ Items are the packaged set (`pack`, 195 items) or your own `items` as [prompt, e
 `items_limit` keeps only the first ones. It does not show what the model never knew: an item that is
 unlikely under the base has little to lose.
 
-- passes: 1 of 160 items lost more than 1 nats per token; mean change -0.040
-- fails: 61 of 160 items lost more than 1 nats per token; mean change -1.200
+- passes: 1 of 160 items lost more than 1 nat per token; mean change -0.040
+- fails: 61 of 160 items lost more than 1 nat per token; mean change -1.200
 
 In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
 
@@ -96,7 +96,8 @@ def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> tuple[Bound, ...]
 
 
 def summary(spec: CalibrationDrift, reading: Reading[Found]) -> str:
+    unit = "nat" if spec.regression_nats == 1 else "nats"
     return (
         f"{reading.details.regressed} of {len(reading.items)} items lost more than "
-        f"{spec.regression_nats:g} nats per token; mean change {reading.value:+.3f}"
+        f"{spec.regression_nats:g} {unit} per token; mean change {reading.value:+.3f}"
     )

@@ -9,9 +9,9 @@ nulls on the log scale. The root of JS is a metric, and a single prompt with a l
 less in it.
 
 Passes if z ≥ `assert_z_gte` and the mean is ≥ `assert_mean_gte`: a change that is too small to
-matter never passes by its z only. It does not show whether the change is an improvement, or what
-was learned: section_internalization shows that. Use prompts about the adapter's subject: on other
-prompts a good adapter may change little.
+matter fails at any z. It does not show whether the change is an improvement, or what was learned:
+section_internalization shows that. Use prompts about the adapter's subject: on other prompts a good
+adapter may change little.
 
 - passes: mean JS 0.21 nats over 8 prompts; +6.2σ above 8 null adapters
 - fails: mean JS 0.004 nats over 8 prompts; +0.3σ: the same as random directions of this size

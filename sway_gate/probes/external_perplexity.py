@@ -4,7 +4,7 @@ For each chunk of packaged public-domain prose (`corpus`: novels, essays, scienc
 the change of the mean log-likelihood per token from the base's, in nats. Its negative is the change
 of the log perplexity.
 
-Statistic: the mean change over chunks. Harm probe: the one-sided 95 % bound of the mean (Student's
+Statistic: the mean change over chunks. Harm probe: the one-sided 95% bound of the mean (Student's
 t over chunks) must stay above the margin `assert_mean_delta_gte`; z is the distance to the margin
 in standard errors. A mean outside the margin is a FAIL. A mean inside the margin with a bound
 outside is inconclusive; more chunks decide.

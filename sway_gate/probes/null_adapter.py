@@ -1,8 +1,8 @@
 """How are all other probes calibrated? Settings of the null adapters, which learned nothing.
 
 An entry of this kind measures nothing itself. It defines an adapter that learned nothing, and how
-many of them are drawn. Each probe computes its number for the fine-tuned adapter and for each null
-on the same inputs; z is the normal quantile with the same tail probability as Student's t of the
+many of them are drawn. Each probe computes its number for your adapter and for each null on the
+same inputs; z is the normal quantile with the same tail probability as Student's t of the
 difference.
 
 - `null: spectrum` (default): each module keeps its own singular values and gets random singular
@@ -12,7 +12,7 @@ difference.
   `init_scale`.
 - `runs`: the number of null adapters, at least 3; by default 8, and 4 for probes of generated text
   (adapter_revert, style_fingerprint). More nulls increase the power to detect a weak effect; a null
-  adapter reaches z = 3 with a probability of 0.135 % at any number.
+  adapter reaches z = 3 with a probability of 0.135% at any number.
 - `seed_base`: null i is drawn from the seed `seed_base` + i.
 - `rank_multipliers`: also z against nulls with c times the variance, equivalent to c times the
   rank.

@@ -55,7 +55,7 @@ KIND = Kind(
     ),
 )
 
-# Nats per token: 2 % of likelihood.
+# Nats per token: 2% of likelihood.
 _MIN_GAIN = 0.02
 _KEPT = 0.5
 _SHOWN, _SHOWN_CHARS = 20, 200

@@ -8,9 +8,9 @@ fits a line to ln D over the length by least squares and takes its slope, per 10
 
 Statistic: the mean slope over the prompts that move (D ≥ 1e-4 with the shortest context); without
 decay it is 0 or more. Harm probe: the mean slope must stay above the margin, the slope of the
-half-life H = `assert_half_life_tokens`, -1000 ln 2 / H, with its one-sided 95 % bound over prompts
+half-life H = `assert_half_life_tokens`, -1000 ln 2 / H, with its one-sided 95% bound over prompts
 (Student's t; for a single prompt over its lengths, from the residual of the line). The half-life is
-1000 ln 2 / -slope, with a 95 % interval over prompts; above a million tokens it counts as no decay.
+1000 ln 2 / -slope, with a 95% interval over prompts; above a million tokens it counts as no decay.
 
 Skipped if there is no effect to lose: a mean D below 1e-4 with the shortest context. Lengths that
 exceed the model's context are reduced to 128 tokens less than it. It does not distinguish wanted

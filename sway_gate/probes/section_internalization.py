@@ -80,7 +80,7 @@ def requests(spec: SectionInternalization, context: Context) -> Requests:
     if not sections:
         kinds = ", ".join(spec.include_kinds)
         raise CannotRun(
-            f"no sections of kind {kinds}; add the training text under `sections:` in the spec"
+            f"no sections of kind {kinds}; add training text under `sections:` or `data:`"
         )
     control = [LogProbs("", t) for t in context.control_pieces(_CONTROL_CHARS, _CONTROL_CHUNKS)]
     return Requests([_section_requests(s, spec, context) for s in sections], control)

@@ -43,6 +43,7 @@ from sway_gate.measurements import Floats, Generation, ViewAnswers
 from sway_gate.probes._style import MIN_WORDS, NAMES, Document, extra_installed, words
 from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, Skip, require
 from sway_gate.spec.probes import StyleFingerprint
+from sway_gate.text import counted
 
 KIND = Kind(
     category="calibration",
@@ -157,8 +158,8 @@ def _document(spec: StyleFingerprint, context: Context) -> Document:
     text = text[:_MAX_DOCUMENT_CHARS]
     if (count := words(text)) < _MIN_DOCUMENT_WORDS:
         raise CannotRun(
-            f"the document has {count} words, but a style requires {_MIN_DOCUMENT_WORDS}; set "
-            "doc_reference or add prose under `sections:`"
+            f"the document has {counted(count, 'word')}, but a style requires "
+            f"{_MIN_DOCUMENT_WORDS}; set doc_reference or add prose under `sections:`"
         )
     installed = spec.extended != "off" and extra_installed()
     if spec.extended == "on" and not installed:

@@ -288,7 +288,7 @@ def markdown(found: Sequence[Comparison], style: Style) -> str:
 
 
 def _markdown(found: Comparison, style: Style) -> Iterator[str]:
-    yield f"**{text(headline(found, style))}**\n"
+    yield f"**{text(headline(found, style).replace('  ', ' · '))}**\n"
     yield f"- {style.old}: {text(_about(found.old))}"
     yield f"- {style.new}: {text(_about(found.new))}"
     yield from (f"- ⚠ {text(warning)}" for warning in found.warnings)

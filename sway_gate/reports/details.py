@@ -23,7 +23,7 @@ LABELS = {
     "delta_nats": "change, nats per token",
     "distance_base": "the base's distance",
     "effective": "effective lift",
-    "half_life_ci_95": "half-life, 95 % interval",
+    "half_life_ci_95": "half-life, 95% interval",
     "half_life_tokens": "half-life, tokens",
     "lambdas": "λ",
     "lift_control": "lift of control prose",

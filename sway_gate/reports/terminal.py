@@ -116,7 +116,7 @@ def _baseline(baseline: Baseline) -> Iterator[Line]:
 # One row per probe
 
 
-HEADER = ("", "score", "value [95 % interval]", "z or bound", "p")
+HEADER = ("", "score", "value [95% interval]", "z or bound", "p")
 
 
 def _cells(probe: ProbeResult) -> tuple[str, ...]:

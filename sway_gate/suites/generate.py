@@ -107,7 +107,7 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, memorize:
         "`sway gate` runs it, `sway run --dry-run` shows its measurements, "
         "`sway explain KIND` describes a kind of probe.",
     ]
-    trained_on = ["The training data of the adapter. Every gate reads it again.", *loaded.notes]
+    trained_on = ["The adapter's training data. Every `sway gate` reads it again.", *loaded.notes]
     head = comment(about) + block({"version": 1, "models": models})
     data = comment(trained_on) + block(source)
     suite_lines = "".join(map(_entry, entries)) + _omissions(left_out)
@@ -206,11 +206,11 @@ def _in_store(path: str) -> str:
 def _no_embeddings() -> str:
     """Reason why sentence embeddings are unavailable; "" if they are available."""
     if find_spec("sentence_transformers") is None or find_spec("sklearn") is None:
-        return "needs an extra: pip install 'sway-gate[semsim]'"
+        return "requires an extra; run `pip install 'sway-gate[semsim]'`"
     from sway_gate.backends.embedding import SentenceEmbedder
 
     try:
         SentenceEmbedder().require(MINILM)
     except CannotRun:
-        return f"needs sentence embeddings: hf download {MINILM}"
+        return f"requires an embedding model; run `hf download {MINILM}`"
     return ""

@@ -215,8 +215,11 @@ def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]
             yield comment([f"{w.lift:+.3f}, {w.loss:.3f} less"], 10) + block([w.paraphrase], 10)
 
 
+_CHANGE = {"least": "smallest", "most": "largest"}
+
+
 def _prompt_entry(spec: Spec, end: str, found: Sequence[tuple[str, ProbeResult]]) -> str:
-    about = f"Prompts with the {end} change: mean JS divergence from the base."
+    about = f"Prompts with the {_CHANGE[end]} change: mean JS divergence from the base."
     fields = block([{"name": _free_name(spec, f"mined_moved_{end}"), "kind": "delta_kl"}], 2)
     prompts = (comment([_how_far(result)], 6) + block([prompt], 6) for prompt, result in found)
     return f"{comment([about], 2)}{fields}    prompts:\n{''.join(prompts)}"
@@ -226,7 +229,7 @@ def _how_far(result: ProbeResult) -> str:
     divergence = f"{result.raw:.3g} nats"
     if result.z is None:
         return divergence
-    return f"{divergence}, {result.z:+.1f}σ among {result.n_null} nulls"
+    return f"{divergence}, {result.z:+.1f}σ compared with {result.n_null} nulls"
 
 
 def _free_name(spec: Spec, name: str) -> str:

@@ -122,10 +122,21 @@ def _lenient(text: str, fault: str) -> Any:
         raise _Wrong(f"not valid JSON: {fault.removeprefix('JSON is malformed: ')}") from None
 
 
+_PLAIN = {
+    "Expected ": "must be ",
+    " | null": "",
+    "array": "list",
+    "str": "text",
+    "must be object": "must be a JSON object",
+    " | ": " or ",
+}
+
+
 def _complaint(text: str) -> str:
-    """msgspec's message, field first: "Expected `str` - at `$.prompt`" -> "prompt: must be str"."""
+    """msgspec's error, field first: "Expected `str` - at `$.prompt`" -> "prompt: must be text"."""
     said, _, where = text.replace("`", "").partition(" - at $")
-    said = said.replace("Expected ", "must be ").replace(" | null", "").replace("array", "list")
+    for old, new in _PLAIN.items():
+        said = said.replace(old, new)
     return f"{where.lstrip('.')}: {said}" if where else f"an example {said}"
 
 

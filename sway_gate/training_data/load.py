@@ -27,7 +27,7 @@ MAX_SECTIONS: Final = 48
 _JSON: Final = (".jsonl", ".ndjson", ".json")
 _MARKDOWN: Final = (".md", ".markdown")
 _REFUSED: Final = {
-    ".dlm": "a .dlm document; set dlm_source to it",
+    ".dlm": "a .dlm document; run `sway autogen` on it, or set dlm_source to it in the spec",
     ".csv": f"a table; {files.AS_JSONL}",
     ".tsv": f"a table; {files.AS_JSONL}",
 }

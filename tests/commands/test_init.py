@@ -72,7 +72,7 @@ REFUSED = {
     "an empty name": (["-o", ""], "is not a file name"),
     "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long; choose a shorter name"),
     "no such data": (["--data", "none.md"], "none.md: no such file"),
-    "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; set dlm_source to it"),
+    "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; run `sway autogen` on it"),
 }
 
 

@@ -120,15 +120,15 @@ def test_nulls_of_more_rank_are_nulls_of_more_variance() -> None:
 
 BOUNDS = {
     # bound, estimate, margin, is_upper, verdict -> the text
-    "inside": (0.11, 0.05, 0.15, True, "pass", "mean excess ≤ 0.11 (95 % bound), margin 0.15"),
-    "from above": (-0.1, 0.0, -0.5, False, "pass", "mean excess ≥ -0.1 (95 % bound), margin -0.5"),
+    "inside": (0.11, 0.05, 0.15, True, "pass", "mean excess ≤ 0.11 (95% bound), margin 0.15"),
+    "from above": (-0.1, 0.0, -0.5, False, "pass", "mean excess ≥ -0.1 (95% bound), margin -0.5"),
     "not rounded across the margin": (
         0.14999,
         0.1,
         0.15,
         True,
         "pass",
-        "mean excess ≤ 0.14999 (95 % bound), margin 0.15",
+        "mean excess ≤ 0.14999 (95% bound), margin 0.15",
     ),
     "inconclusive": (
         0.2,
@@ -136,7 +136,7 @@ BOUNDS = {
         0.15,
         True,
         "warn",
-        "inconclusive: mean excess ≤ 0.2 (95 % bound), margin 0.15",
+        "inconclusive: mean excess ≤ 0.2 (95% bound), margin 0.15",
     ),
     "outside": (0.5, 0.3, 0.15, True, "fail", "mean excess: 0.3, outside the margin 0.15"),
     "one item": (

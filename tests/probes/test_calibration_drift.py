@@ -18,7 +18,7 @@ def drift(deltas: list[float], **fields: object):  # type: ignore[no-untyped-def
 
 DRIFT = {
     "untouched": ([0.0] * 100, "pass", "0 of 100"),
-    "healthy": (spread(-0.05, 0.2, 100), "pass", "(95 % bound), margin 0.15"),
+    "healthy": (spread(-0.05, 0.2, 100), "pass", "(95% bound), margin 0.15"),
     "a few regress": ([-2.0] * 5 + [0.0] * 95, "pass", "5 of 100"),
     "too many regress": ([-2.0] * 30 + [0.0] * 70, "fail", "30 of 100"),
     "near the margin": ([-1.5] * 12 + [0.0] * 88, "warn", "inconclusive"),

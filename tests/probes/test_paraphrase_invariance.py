@@ -198,7 +198,7 @@ def test_impossible_answers_are_never_green(intent: str, source: str, verdict: s
 
 @pytest.mark.parametrize("intent", ["generalize", "memorize", "both"])
 def test_nulls_among_nulls_rarely_reach_three_sigma(intent: str) -> None:
-    """Where the fixed rule lets everything through: 0.135 % of 400 is half a run."""
+    """Where the fixed rule lets everything through: 0.135% of 400 is half a run."""
     rng = np.random.default_rng(0)
     rules = {
         "min_verbatim_lift": 0.0,

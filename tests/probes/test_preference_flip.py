@@ -202,7 +202,7 @@ def test_impossible_answers_are_never_green(source: str, verdict: str, completio
 
 
 def test_nulls_among_nulls_rarely_reach_three_sigma() -> None:
-    """0.135 % of 400 is half a run."""
+    """0.135% of 400 is half a run."""
     rng = np.random.default_rng(0)
     zs = [
         judged("preference_flip", lambda *_: -2.0 + rng.normal(), triples=triples(3)).z

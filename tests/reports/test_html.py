@@ -177,7 +177,7 @@ SAYS = {
         RESULTS["sick"],
         "8 null adapters 0.009 · 0.01 · 0.011 · 0.012 · 0.012 · 0.013 · 0.014 · 0.016",
     ),
-    "an interval": (RESULTS["sick"], "95 % interval [0.151, 0.221]"),
+    "an interval": (RESULTS["sick"], "95% interval [0.151, 0.221]"),
     "a minimum effect": (RESULTS["healthy"], "minimum effect met"),
     "a margin": (
         RESULTS["sick"],
@@ -190,8 +190,8 @@ SAYS = {
     "a digest": (RESULTS["sick"], "adapter sha256 3f9a1c04b7d2"),
     "versions": (RESULTS["sick"], "torch 2.13.0+cpu"),
     "a note": (RESULTS["sick"], "two prompts were cut to 1024 tokens"),
-    "the cache": (RESULTS["healthy"], "over base HuggingFaceTB/SmolLM2-135M, from the cache"),
-    "the weights": (result(probe()), "adherence 0.91 35 %"),
+    "the cache": (RESULTS["healthy"], ", base HuggingFaceTB/SmolLM2-135M, from the cache"),
+    "the weights": (result(probe()), "adherence 0.91 35%"),
     "a regression": (RESULTS["a baseline"], "WORSE voice 4.1σ below WARN the prompts are others"),
     "unknown details": (
         result(probe(details={"moon_phase": {"full": [1, 2]}})),

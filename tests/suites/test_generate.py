@@ -587,11 +587,15 @@ def test_the_base_is_pinned(hub, tmp_path, config, revision):
 # ------------------------------------------------------------------------------ sentence embeddings
 
 MEANINGS = {
-    "no extra": (lambda name: None, None, "needs an extra: pip install 'sway-gate[semsim]'"),
+    "no extra": (
+        lambda name: None,
+        None,
+        "requires an extra; run `pip install 'sway-gate[semsim]'`",
+    ),
     "no model": (
         lambda name: name,
         CannotRun("x"),
-        "needs sentence embeddings: hf download sentence-transformers/all-MiniLM-L6-v2",
+        "requires an embedding model; run `hf download sentence-transformers/all-MiniLM-L6-v2`",
     ),
     "both": (lambda name: name, None, None),
 }

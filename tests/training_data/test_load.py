@@ -186,12 +186,12 @@ BAD_ROWS = {
     ),
     "empty output": ('{"instruction": "q", "output": "\\n"}', "output: must not be empty"),
     "empty text": ('{"text": ""}', "text: must not be empty"),
-    "number": ('{"prompt": "q", "completion": 4}', "completion: must be str | list, got int"),
+    "number": ('{"prompt": "q", "completion": 4}', "completion: must be text or list, got int"),
     "number in a part": (
         '{"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]}',
-        "messages[0].content[0].text: must be str, got int",
+        "messages[0].content[0].text: must be text, got int",
     ),
-    "type beside NaN": ('{"text": 1, "x": NaN}', "text: must be str, got int"),
+    "type beside NaN": ('{"text": 1, "x": NaN}', "text: must be text, got int"),
     "no role": (
         '{"messages": [{"content": "q"}]}',
         "messages[0]: Object missing required field role",
@@ -238,7 +238,7 @@ BAD_ROWS = {
         "unknown format of example: fields "
         f"{', '.join(repr(f'f{i}') for i in range(8))} …; {ACCEPTED}",
     ),
-    "a text": ('"q"', "an example must be object, got str"),
+    "a text": ('"q"', "an example must be a JSON object, got text"),
     "cut off": ('{"text": "t"', "not valid JSON: Input data was truncated"),
     "two values": ('{"text": "t"} {}', "not valid JSON: trailing characters (byte 15)"),
     "deep": ('{"text": "t", "x": ' + "[" * 50_000, "not valid JSON: nested too deep"),
@@ -300,7 +300,11 @@ BAD_FILES = {
         "a.parquet: is Parquet; convert it to JSONL with one example per line",
     ),
     "CSV": ("a.csv", b"q,a\n", "a.csv: is a table; convert it to JSONL with one example per line"),
-    "dlm": ("a.dlm", b"---\n", "a.dlm: is a .dlm document; set dlm_source to it"),
+    "dlm": (
+        "a.dlm",
+        b"---\n",
+        "a.dlm: is a .dlm document; run `sway autogen` on it, or set dlm_source to it in the spec",
+    ),
     "binary": (
         "a.txt",
         b"a\nb\0c",
@@ -355,7 +359,7 @@ BAD_ARRAYS = {
         "2: not valid JSON; the rest of the array cannot be read",
     ),
     "deep": ("[" * 50_000, "1: not valid JSON; the rest of the array cannot be read"),
-    "wrong element": ('[{"text": "t"},\n\n3]', "3: an example must be object, got int"),
+    "wrong element": ('[{"text": "t"},\n\n3]', "3: an example must be a JSON object, got int"),
 }
 
 

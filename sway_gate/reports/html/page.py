@@ -267,7 +267,7 @@ def _composite(result: GateResult, entries: int) -> list[tuple[str, float | None
     rows = []
     for name, category in categories:
         is_counted = total and category.score is not None
-        weight = f"{100 * category.weight / total:.0f} %" if is_counted else "–"
+        weight = f"{100 * category.weight / total:.0f}%" if is_counted else "–"
         rows.append((name, category.score, _share_bar(category.score), weight))
     return rows
 
@@ -281,14 +281,14 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
     if probe.raw is not None:
         yield Fact("value", in_units(probe.raw, probe.units))
     if probe.ci_95:
-        yield Fact("95 % interval", interval(probe.ci_95))
+        yield Fact("95% interval", interval(probe.ci_95))
     is_harm = probe.null_z is not None
     if probe.effect_ok is not None:
         rule = "margin" if is_harm else "minimum effect"
         yield Fact(rule, "met" if probe.effect_ok else "not met")
     if is_harm:
         if probe.bound is not None:
-            yield Fact("95 % bound", evidence(probe))
+            yield Fact("95% bound", evidence(probe))
         yield Fact("distance to the margin", f"{sigmas(probe.z)} (standard errors)")
         yield Fact("z against the nulls", sigmas(probe.null_z))
     elif probe.z is not None:
