@@ -15,13 +15,18 @@ from sway_gate.stats import Floats as Floats
 class View(NamedTuple):
     """One set of weights: the base plus `scale` times an adapter's change.
 
-    `number` distinguishes the null adapters; it is 0 for other sources. Rank multiplier c is the
-    scale √c.
+    `seed_index` distinguishes the null adapters; it is 0 for other sources. Rank multiplier c is
+    the scale √c.
     """
 
     source: Literal["base", "finetuned", "null"]
-    number: int = 0
+    seed_index: int = 0
     scale: float = 1.0
+
+    @property
+    def number(self) -> int:
+        """The former name of `seed_index`, which custom backends may use."""
+        return self.seed_index
 
     def scaled(self, factor: float) -> "View":
         """The same adapter at `factor` times its scale; at 0 it is the base itself."""
@@ -29,7 +34,7 @@ class View(NamedTuple):
         return BASE if self.source == "base" or scale == 0.0 else self._replace(scale=scale)
 
     def __str__(self) -> str:
-        name = f"null {self.number}" if self.source == "null" else self.source
+        name = f"null {self.seed_index}" if self.source == "null" else self.source
         return name if self.scale == 1.0 else f"{name} at scale {self.scale:g}"
 
 

@@ -53,7 +53,7 @@ class ScoringModel(Protocol):
     """The object that `factory(base, ft)` returns. Its methods are deterministic.
 
     `view.source` is "base", "finetuned" or "null"; `view.scale` multiplies the adapter's change.
-    Null adapters need the capability "nulls" and differ in `view.number` (0, 1, …). Scales other
+    Null adapters need the capability "nulls" and differ in `view.seed_index` (0, 1, …). Scales other
     than 1 need "scales". Logarithms are natural.
     """
 

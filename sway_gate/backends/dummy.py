@@ -73,11 +73,11 @@ class DummyModel:
         base = self._logits[previous]
         if view.source == "base":
             return base
-        change = self._learned if view.source == "finetuned" else self._null(view.number)
+        change = self._learned if view.source == "finetuned" else self._null(view.seed_index)
         return base + view.scale * change[previous]
 
-    def _drawn(self, number: int) -> Floats:
-        change = generator(number, self._seed).standard_normal(self._learned.shape)
+    def _drawn(self, seed_index: int) -> Floats:
+        change = generator(seed_index, self._seed).standard_normal(self._learned.shape)
         return change * (np.linalg.norm(self._learned) / np.linalg.norm(change))
 
 

@@ -247,7 +247,7 @@ def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
 def memory(model: Model, work: Work) -> float:
     """Maximum bytes at the peak."""
     width = 2 if work.dtype in ("bf16", "fp16") else 4
-    nulls = len({view.number for view, _ in work.measurements if view.source == "null"})
+    nulls = len({view.seed_index for view, _ in work.measurements if view.source == "null"})
     weights = 1.25 * width * model.parameters + 4 * model.adapter * (1 + nulls)
     return _LIBRARIES_BYTES + weights + _PASS_BYTES
 

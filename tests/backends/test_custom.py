@@ -50,7 +50,7 @@ class Letters:
         self.calls: list[tuple[Any, ...]] = []
 
     def row(self, view: View, last: str) -> Any:
-        change = {"base": 0.0, "finetuned": 1.0, "null": 0.1 * view.number}[view.source]
+        change = {"base": 0.0, "finetuned": 1.0, "null": 0.1 * view.seed_index}[view.source]
         return log_softmax([1.0, 0.5 + view.scale * change, ord(last) % 3 - 1.0])
 
     def next_token_log_probs(self, view: View, prompt: str, answer: str) -> Any:
@@ -132,7 +132,7 @@ class OldNames(Bare):
     capabilities = frozenset({"recall"})
 
     def greedy_hits(self, view: View, prompt: str, completion: str) -> list[bool]:
-        return [letter == "a" for letter in completion]
+        return [letter == "a" and view.number == 0 for letter in completion]
 
 
 def test_objects_may_use_the_old_names():

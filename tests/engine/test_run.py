@@ -63,7 +63,7 @@ class Arithmetic:
         )
 
     def answer(self, view: View, row: EncodedRequest) -> Any:
-        return np.array([sum(row.ids) * view.scale + view.number])
+        return np.array([sum(row.ids) * view.scale + view.seed_index])
 
 
 class Memory(dict[tuple[str, str], Any]):

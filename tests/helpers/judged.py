@@ -67,7 +67,7 @@ def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Call
             return base
         if view.source == "finetuned":
             return ft
-        return null * (1 + spread * ((view.number % 5) - 2) / 2)
+        return null * (1 + spread * ((view.seed_index % 5) - 2) / 2)
 
     return number
 

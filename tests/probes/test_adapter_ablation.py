@@ -34,7 +34,7 @@ def run(
         distance = (
             curve(scale)
             if view.source == "finetuned"
-            else 0.01 * (1 + view.number / 20) * view.scale
+            else 0.01 * (1 + view.seed_index / 20) * view.scale
         )
         return distance**2 * (view.source != "base")
 

@@ -35,7 +35,7 @@ def run(
         return {
             "base": lambda: base(i),
             "finetuned": lambda: ft(i),
-            "null": lambda: null(i, view.number),
+            "null": lambda: null(i, view.seed_index),
         }[view.source]()
 
     return judged("adapter_revert", answer, context=context, **{"cases": cases(), **fields})

@@ -27,7 +27,7 @@ def run(
         lift = {
             "base": 0.0,
             "finetuned": verbatim if request.prompt[0] == "q" else paraphrased,
-            "null": noise * (view.number - 3.5),
+            "null": noise * (view.seed_index - 3.5),
         }[view.source]
         return np.array([-3.0, -1.0, -2.0]) + lift
 

@@ -23,7 +23,7 @@ def run(base: Sequence[float], ft: Sequence[float], *, noise: float = 0.01, **fi
     def answer(view, request):  # type: ignore[no-untyped-def]
         i = int(request.prompt[1:])
         margin = ft[i] if view.source == "finetuned" else base[i]
-        margin += noise * (view.number - 3.5) * (view.source == "null")
+        margin += noise * (view.seed_index - 3.5) * (view.source == "null")
         return np.array([-3.0, -1.0]) + (margin if request.completion == " good" else 0.0)
 
     fields.setdefault("triples", triples(len(base)))

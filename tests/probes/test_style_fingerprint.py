@@ -71,7 +71,7 @@ def run(
         return {
             "base": lambda: base(i),
             "finetuned": lambda: ft(i),
-            "null": lambda: null(i, view.number),
+            "null": lambda: null(i, view.seed_index),
         }[view.source]()
 
     given = {"prompts": PROMPTS, "doc_reference": DOCUMENT, "extended": "off", **fields}

@@ -49,7 +49,7 @@ class Patches:
     def _change(self, name: str, delta: null_adapters.Array, view: View) -> Tensor:
         if view.source == "finetuned":
             return torch.from_numpy(delta)
-        seed = self._settings.seed_base + view.number
+        seed = self._settings.seed_base + view.seed_index
         if self._settings.kind == "init":
             return torch.from_numpy(null_adapters.dense_init(name, delta, self._settings, seed))
         return torch.from_numpy(null_adapters.dense(name, delta, seed))

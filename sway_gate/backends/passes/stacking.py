@@ -72,7 +72,7 @@ class Stack:
         """Inside the block the model runs under `views`. The base, if it is one, is the first."""
         adapted = [view for view in views if view.source != "base"]
         base = (len(views) - len(adapted)) * rows
-        sources = [0 if view.source == "finetuned" else 1 + view.number for view in adapted]
+        sources = [0 if view.source == "finetuned" else 1 + view.seed_index for view in adapted]
         scales = torch.tensor([view.scale for view in adapted], device=device).view(-1, 1, 1)
         index: slice | Tensor = torch.tensor(sources, device=device)
         if sources and sources == list(range(sources[0], sources[0] + len(sources))):
