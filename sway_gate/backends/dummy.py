@@ -51,9 +51,8 @@ class DummyModel:
 
     def next_token_log_probs(self, view: View, prompt: str, answer: str) -> Floats:
         """[1 + words of the answer, vocabulary]"""
-        logits = self._rows(
-            view, [_tokens(prompt)[-1] if prompt.split() else _token(_START), *_tokens(answer)]
-        )
+        last = _tokens(prompt)[-1] if prompt.split() else _token(_START)
+        logits = self._rows(view, [last, *_tokens(answer)])
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
     def generate(self, view: View, prompt: str, max_new_tokens: int) -> str:

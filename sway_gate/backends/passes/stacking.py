@@ -1,6 +1,6 @@
 """Many adapters over one base in one forward pass.
 
-A pass reads `rows` texts under V views as one batch of V · rows sequences, views outermost. Each
+A pass runs `rows` texts under V views as one batch of V · rows sequences, views outermost. Each
 adapted module keeps the factors of all sources (the fine-tuned adapter, then the nulls). A forward
 hook adds the low-rank part of each view, as one batched product, to the base's output for the whole
 batch. A view's scale multiplies the r-wide middle, so that other scales need no copies.
@@ -94,9 +94,8 @@ class Stack:
             # Contiguous, so that `target` is a view on the output, which is changed in place.
             output = output.contiguous()
             inputs = _own_rows((args or tuple(kwargs.values()))[0], current)
-            target = _own_rows(output, current).view(
-                views, -1, output.shape[-1]
-            )  # [V, rows * T, out]
+            target = _own_rows(output, current)
+            target = target.view(views, -1, output.shape[-1])  # [V, rows * T, out]
             if isinstance(module, nn.Embedding):
                 # Selecting rows of aᵀ is the product with one-hot inputs.
                 middle = _embed(a[current.sources], inputs.reshape(views, -1))
