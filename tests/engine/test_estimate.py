@@ -188,8 +188,8 @@ def test_files_that_are_no_safetensors_are_not_known(tmp_path: Path, data: bytes
 def test_reading_is_two_operations_a_weight_and_token() -> None:
     asked = work([(FINETUNED, LogProbs("", "a" * 4000))])
     weights = 2 * 2 * 1001 * MODEL.linear + 2 * 2 * 1000 * MODEL.head
-    assert cost._reading(MODEL, asked) == pytest.approx(weights, rel=0.3)
-    assert cost._reading(MODEL, asked) > weights
+    assert cost._scoring(MODEL, asked) == pytest.approx(weights, rel=0.3)
+    assert cost._scoring(MODEL, asked) > weights
 
 
 LONG = LogProbs("", "a" * 4000)

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from sway_gate import cli
-from sway_gate.backends.base import OutOfMemory
+from sway_gate.backends.base import EncodedRequest, OutOfMemory
 from sway_gate.engine import trace
-from sway_gate.engine.observe import RunObserver, tokens_read
+from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import Options
@@ -113,25 +113,18 @@ def test_a_pass_that_failed_is_told_and_its_parts_are() -> None:
 ROWS = {
     "padded": ([(4, 0), (2, 0)], 0, {"tokens": 12, "padding": 4, "prefix": 0}),
     "a prefix for both": ([(4, 2), (3, 2)], 0, {"tokens": 10, "padding": 2, "prefix": 4}),
-    "a prefix that was read before": (
-        [(4, 2), (3, 2)],
-        2,
-        {"tokens": 6, "padding": 2, "prefix": 8},
-    ),
+    "a prefix of the last pass": ([(4, 2), (3, 2)], 1, {"tokens": 6, "padding": 2, "prefix": 8}),
 }
 
 
-@pytest.mark.parametrize(("lengths", "continued", "expected"), ROWS.values(), ids=ROWS)
-def test_tokens_of_a_pass(lengths: Any, continued: int, expected: dict[str, int]) -> None:
-    rows = [trace_row(length, prefix) for length, prefix in lengths]
-    told = tokens_read([FINETUNED, NULL], rows, continued)
-    assert {name: told[name] for name in expected} == expected
-
-
-def trace_row(length: int, prefix_len: int) -> Any:
-    from sway_gate.backends.base import EncodedRequest
-
-    return EncodedRequest(tuple(range(length)), (length - 1,), prefix_len=prefix_len)
+@pytest.mark.parametrize(("lengths", "earlier", "expected"), ROWS.values(), ids=ROWS)
+def test_tokens_of_a_pass(lengths: Any, earlier: int, expected: dict[str, int]) -> None:
+    events: list[Any] = []
+    observer = RunObserver(events.append, {})
+    rows = [EncodedRequest(tuple(range(n)), (n - 1,), prefix_len=prefix) for n, prefix in lengths]
+    for _ in range(1 + earlier):
+        observer.passed([FINETUNED, NULL], rows, 1.0, "")
+    assert {name: getattr(events[-1], name) for name in expected} == expected
 
 
 # --- Files ----------------------------------------------------------------------------------------
