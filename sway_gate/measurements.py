@@ -1,8 +1,8 @@
 """Views, requests and answers: pure data, shared by probes, engine and backends.
 
-A **view** is one set of weights over the shared base. A **request** is a text and what is measured
-on it under a view. A probe lists its requests, the engine measures them under all views, `Answers`
-contains the results.
+A **view** is one set of weights over the shared base. A **request** is a text and the quantity to
+measure on it under a view. A probe lists its requests, the engine measures them under all views,
+`Answers` contains the results.
 """
 
 from collections.abc import Iterable, Mapping
@@ -94,7 +94,8 @@ class Generation:
     chat: bool = False
 
 
-Request = Divergence | LogProbs | TeacherForced | Generation
+NumericRequest = Divergence | LogProbs | TeacherForced
+Request = NumericRequest | Generation
 Answer = Floats | str
 
 
@@ -120,7 +121,7 @@ def with_base(wanted: Iterable[tuple[View, Request]]) -> tuple[Measurement, ...]
 
 
 class Fault(NamedTuple):
-    """Why a measurement has no answer, and the cause.
+    """The reason why a measurement has no answer.
 
     `of` adapter: its weights produce NaN or Inf. base: the base's weights do. text: the text cannot
     be measured under any view.
@@ -148,7 +149,7 @@ class Answers:
     ) -> None:
         self._values, self._faults = values, faults
 
-    def get(self, view: View, request: Divergence | LogProbs | TeacherForced) -> Floats:
+    def get(self, view: View, request: NumericRequest) -> Floats:
         return cast(Floats, self._answer(view, request))
 
     def text(self, view: View, request: Generation) -> str:
@@ -167,11 +168,11 @@ class ViewAnswers(NamedTuple):
     answers: Answers
     view: View
 
-    def get(self, request: Divergence | LogProbs | TeacherForced, scale: float = 1.0) -> Floats:
+    def get(self, request: NumericRequest, scale: float = 1.0) -> Floats:
         """This view's answer, with its adapter at `scale`."""
         return self.answers.get(self.view.scaled(scale), request)
 
-    def base(self, request: Divergence | LogProbs | TeacherForced) -> Floats:
+    def base(self, request: NumericRequest) -> Floats:
         """The base's answer to the same request."""
         return self.answers.get(BASE, request)
 
