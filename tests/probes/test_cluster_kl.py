@@ -163,13 +163,15 @@ def quantiles(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("between", "within"), [(4, 20), (2, 9), (9, 10), (1, 18)], ids=str)
 @pytest.mark.parametrize("f", [0.5, 1, 3, 10, 40], ids=str)
-def test_the_contrast_is_the_normal_quantile_of_f(between: int, within: int, f: float) -> None:
+def test_the_test_statistic_is_the_normal_quantile_of_f(
+    between: int, within: int, f: float
+) -> None:
     exact = scipy_stats.norm.isf(scipy_stats.f.sf(f, between, within))
     assert probe._quantile(f / (1 + f), between, within) == pytest.approx(exact, rel=0.07, abs=0.1)
 
 
 @pytest.mark.parametrize("specificity", [0.0, 1.0])
-def test_the_contrast_is_finite_at_its_ends(specificity: float) -> None:
+def test_the_test_statistic_is_finite_at_its_ends(specificity: float) -> None:
     assert 0 < probe._quantile(specificity, 4, 20) * (2 * specificity - 1) < 20
 
 
