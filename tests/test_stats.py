@@ -430,7 +430,7 @@ def test_mean_above_refuses(items: list[float], resolution: float) -> None:
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 30), (3, 30), (30, 30), (5, 2000)])
-def test_fraction_bound_is_wilsons(k: int, n: int) -> None:
+def test_fraction_bound_is_wilson(k: int, n: int) -> None:
     expected = oracle.binomtest(k, n).proportion_ci(0.90, method="wilson").high
     assert fraction_below(k, n, 0.15).bound == pytest.approx(expected, rel=1e-9)
 

@@ -98,7 +98,7 @@ ERRORS = {
         CONTEXT,
         "12 distinct prompts, but min_prompts is 20",
     ),
-    "doubles do not count": ({"prompts": PROMPTS[:12] * 2}, CONTEXT, "12 distinct prompts"),
+    "duplicates do not count": ({"prompts": PROMPTS[:12] * 2}, CONTEXT, "12 distinct prompts"),
     "too many topics": (
         {"prompts": PROMPTS[:9], "min_prompts": 4},
         CONTEXT,
@@ -215,7 +215,7 @@ def test_topics_do_not_depend_on_threads(threads: str) -> None:
 @pytest.mark.slow
 def test_with_real_embeddings_topics_are_topics() -> None:
     embedder, model = real()
-    asked = {
+    topics = {
         "bread": [
             "How long does sourdough rise?",
             "What flour makes a crisp crust?",
@@ -232,7 +232,7 @@ def test_with_real_embeddings_topics_are_topics() -> None:
             "Who may appeal a court's verdict?",
         ],
     }
-    prompts = tuple(prompt for group in zip(*asked.values(), strict=True) for prompt in group)
+    prompts = tuple(prompt for group in zip(*topics.values(), strict=True) for prompt in group)
     spec = ClusterKL(
         name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model
     )
