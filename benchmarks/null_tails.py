@@ -30,7 +30,7 @@ TINY = 1e-9  # a minimum standard deviation, or a resolution, that has no effect
 class Null(NamedTuple):
     name: str
     draw: Draw
-    floor: float = TINY
+    min_sd: float = TINY
 
 
 def two_levels(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
@@ -48,7 +48,7 @@ NULLS = (
     Null("Student's t, 3 df", lambda rng, shape: rng.standard_t(3, shape)),
     Null("uniform", lambda rng, shape: rng.uniform(size=shape)),
     Null("two levels, 80 : 20", two_levels),
-    Null("two levels, minimum sd = the step", two_levels, floor=1.0),
+    Null("two levels, minimum sd = the step", two_levels, min_sd=1.0),
 )
 
 
@@ -57,10 +57,10 @@ def threshold(n: int) -> float:
     return float(stats.t.isf(stats.norm.sf(3), n - 1))
 
 
-def thresholds_on_value(nulls: Floats, floor: float) -> Floats:
+def thresholds_on_value(nulls: Floats, min_sd: float) -> Floats:
     """Smallest value with z ≥ 3 for each draw: nulls [draws, n], result [draws]."""
     n = nulls.shape[1]
-    sd = np.maximum(nulls.std(axis=1, ddof=1), floor)
+    sd = np.maximum(nulls.std(axis=1, ddof=1), min_sd)
     return np.asarray(nulls.mean(axis=1) + threshold(n) * sd * np.sqrt(1 + 1 / n))
 
 
@@ -69,9 +69,9 @@ def samples(null: Null, n: int) -> Iterator[tuple[Floats, Floats]]:
     rng = np.random.default_rng(n)
     for _ in range(DRAWS // BLOCK):
         drawn = null.draw(rng, (BLOCK, n + 1))
-        needed = thresholds_on_value(drawn[:, 1:], null.floor)
+        needed = thresholds_on_value(drawn[:, 1:], null.min_sd)
         for row, limit in zip(drawn[:CHECKED], needed, strict=False):
-            assert (z_score(row[0], row[1:], null.floor).z >= 3) == (row[0] >= limit)
+            assert (z_score(row[0], row[1:], null.min_sd).z >= 3) == (row[0] >= limit)
         yield drawn[:, 0], needed
 
 

@@ -1,4 +1,4 @@
-"""The shapes of a probe's details that other code than the probe itself reads.
+"""The shapes of the details that other code than their own probe uses.
 
 A probe describes its details in structs, and a result contains them as JSON. `read` returns the
 struct again: from a new result, from the cache or from the report of another version.
@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
-    """What a probe found besides its number. The fields are the JSON keys, in this order."""
+    """A probe's findings in addition to its number. The fields are the JSON keys, in this order."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """Views, requests and answers: pure data, shared by probes, engine and backends.
 
-A **view** is one set of weights over the shared base. A **request** is a text and what is measured
-on it under a view. A probe lists its requests, the engine measures them under all views, `Answers`
-contains the results.
+A **view** is one set of weights over the shared base. A **request** is a text and the quantity to
+measure on it under a view. A probe lists its requests, the engine measures them under all views,
+`Answers` contains the results.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,13 +15,18 @@ from sway_gate.stats import Floats as Floats
 class View(NamedTuple):
     """One set of weights: the base plus `scale` times an adapter's change.
 
-    `number` distinguishes the null adapters; it is 0 for other sources. Rank multiplier c is the
-    scale √c.
+    `seed_index` distinguishes the null adapters; it is 0 for other sources. Rank multiplier c is
+    the scale √c.
     """
 
     source: Literal["base", "finetuned", "null"]
-    number: int = 0
+    seed_index: int = 0
     scale: float = 1.0
+
+    @property
+    def number(self) -> int:
+        """The former name of `seed_index`, which custom backends may use."""
+        return self.seed_index
 
     def scaled(self, factor: float) -> "View":
         """The same adapter at `factor` times its scale; at 0 it is the base itself."""
@@ -29,7 +34,7 @@ class View(NamedTuple):
         return BASE if self.source == "base" or scale == 0.0 else self._replace(scale=scale)
 
     def __str__(self) -> str:
-        name = f"null {self.number}" if self.source == "null" else self.source
+        name = f"null {self.seed_index}" if self.source == "null" else self.source
         return name if self.scale == 1.0 else f"{name} at scale {self.scale:g}"
 
 
@@ -92,9 +97,8 @@ class Generation:
 
 AlongAnswer = Divergence
 """Requests along the base's greedy answer, with the fields prompt, positions, context and chat."""
-Numeric = AlongAnswer | LogProbs | TeacherForced
-"""Requests whose answers are numbers."""
-Request = Numeric | Generation
+NumericRequest = AlongAnswer | LogProbs | TeacherForced
+Request = NumericRequest | Generation
 Answer = Floats | str
 
 
@@ -120,7 +124,7 @@ def with_base(wanted: Iterable[tuple[View, Request]]) -> tuple[Measurement, ...]
 
 
 class Fault(NamedTuple):
-    """Why a measurement has no answer, and the cause.
+    """The reason why a measurement has no answer.
 
     `of` adapter: its weights produce NaN or Inf. base: the base's weights do. text: the text cannot
     be measured under any view.
@@ -148,7 +152,7 @@ class Answers:
     ) -> None:
         self._values, self._faults = values, faults
 
-    def get(self, view: View, request: Numeric) -> Floats:
+    def get(self, view: View, request: NumericRequest) -> Floats:
         return cast(Floats, self._answer(view, request))
 
     def text(self, view: View, request: Generation) -> str:
@@ -167,11 +171,11 @@ class ViewAnswers(NamedTuple):
     answers: Answers
     view: View
 
-    def get(self, request: Numeric, scale: float = 1.0) -> Floats:
+    def get(self, request: NumericRequest, scale: float = 1.0) -> Floats:
         """This view's answer, with its adapter at `scale`."""
         return self.answers.get(self.view.scaled(scale), request)
 
-    def base(self, request: Numeric) -> Floats:
+    def base(self, request: NumericRequest) -> Floats:
         """The base's answer to the same request."""
         return self.answers.get(BASE, request)
 

@@ -149,10 +149,10 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """Remarks about the measurement: truncated texts, fallbacks, minimum standard deviations."""
     cached: bool = False
-    asked: dict[str, str] = {}
-    """Digest of each probe's settings, by name. Two results have the same inputs if it and `texts`
-    are equal."""
-    texts: str = ""
+    probe_inputs: dict[str, str] = msgspec.field(default_factory=dict, name="asked")
+    """Digest of each probe's settings, by name. Two results have the same inputs if it and
+    `shared_inputs` are equal."""
+    shared_inputs: str = msgspec.field(default="", name="texts")
     """Digest of the inputs of all probes: sections, control prose, use of the chat template."""
     baseline: Baseline | None = None
 

@@ -169,14 +169,15 @@ def transform(values: ArrayLike, scale: Scale, resolution: float) -> Floats:
 class ZScore(NamedTuple):
     """Position of a value among `n` null values.
 
-    `mean` and `sd` are on the transformed scale; `floored`: whether `sd` was raised to its minimum.
+    `mean` and `sd` are on the transformed scale; `is_min_sd`: whether `sd` was raised to its
+    minimum.
     """
 
     z: float
     n: int
     mean: float
     sd: float
-    floored: bool
+    is_min_sd: bool
 
 
 class Prior(NamedTuple):
@@ -360,7 +361,10 @@ def mean_above(items: ArrayLike, margin: float, resolution: float) -> Margin:
 
 
 def mean_above_from(mean: float, se: float, df: int, margin: float) -> Margin:
-    """The test of `mean_above` for a mean with standard error `se` > 0, `df` ≥ 1."""
+    """The test of `mean_above` for a mean with standard error `se` > 0.
+
+    The standard error has `df` ≥ 1 degrees of freedom.
+    """
     z = student_to_normal((mean - margin) / se, df)
     return Margin(z, mean - _student_quantile(math.log(0.05), df) * se, mean)
 

@@ -216,17 +216,17 @@ def test_z3_is_where_the_prediction_interval_ends(n: int, rng: np.random.Generat
 
 
 @pytest.mark.parametrize(
-    ("nulls", "floor", "sd", "floored"),
+    ("nulls", "min_sd", "sd", "is_min_sd"),
     [
-        pytest.param([1.0, 2.0, 3.0], 0.5, 1.0, False, id="above the floor"),
-        pytest.param([1.0, 2.0, 3.0], 1.0, 1.0, False, id="at the floor"),
-        pytest.param([1.0, 2.0, 3.0], 4.0, 4.0, True, id="below the floor"),
+        pytest.param([1.0, 2.0, 3.0], 0.5, 1.0, False, id="above the minimum"),
+        pytest.param([1.0, 2.0, 3.0], 1.0, 1.0, False, id="at the minimum"),
+        pytest.param([1.0, 2.0, 3.0], 4.0, 4.0, True, id="below the minimum"),
         pytest.param([2.0, 2.0, 2.0], 0.1, 0.1, True, id="no spread"),
     ],
 )
-def test_minimum_sd(nulls: list[float], floor: float, sd: float, floored: bool) -> None:
-    got = z_score(5.0, nulls, floor)
-    assert got[1:] == (3, 2.0, sd, floored)
+def test_minimum_sd(nulls: list[float], min_sd: float, sd: float, is_min_sd: bool) -> None:
+    got = z_score(5.0, nulls, min_sd)
+    assert got[1:] == (3, 2.0, sd, is_min_sd)
     assert got.z == pytest.approx(oracle.norm.isf(oracle.t.sf(3 / sd / math.sqrt(4 / 3), 2)))
 
 
@@ -236,9 +236,9 @@ def test_minimum_sd(nulls: list[float], floor: float, sd: float, floored: bool) 
     st.floats(1e-6, 1e3),
 )
 def test_minimum_sd_only_moves_z_towards_zero(
-    nulls: list[float], value: float, floor: float
+    nulls: list[float], value: float, min_sd: float
 ) -> None:
-    assert abs(z_score(value, nulls, floor).z) <= abs(z_score(value, nulls, 1e-6).z)
+    assert abs(z_score(value, nulls, min_sd).z) <= abs(z_score(value, nulls, 1e-6).z)
 
 
 def test_one_step_above_tied_nulls_is_not_significant() -> None:
@@ -251,7 +251,7 @@ def test_z_score_stays_finite(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "nulls", "floor", "words"),
+    ("value", "nulls", "min_sd", "words"),
     [
         pytest.param(1.0, [1.0, 2.0], 0.1, "at least 3", id="two nulls"),
         pytest.param(1.0, [1.0, 2.0, 3.0], 0.0, "minimum null", id="no minimum"),
@@ -260,9 +260,9 @@ def test_z_score_stays_finite(value: float) -> None:
         pytest.param(math.nan, [1.0, 2.0, 3.0], 0.1, "NaN", id="NaN value"),
     ],
 )
-def test_z_score_refuses(value: float, nulls: list[float], floor: float, words: str) -> None:
+def test_z_score_refuses(value: float, nulls: list[float], min_sd: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        z_score(value, nulls, floor)
+        z_score(value, nulls, min_sd)
 
 
 @pytest.mark.parametrize(("value", "p"), [(9.0, 1 / 5), (3.0, 3 / 5), (2.5, 3 / 5), (-1.0, 1.0)])
@@ -430,7 +430,7 @@ def test_mean_above_refuses(items: list[float], resolution: float) -> None:
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 30), (3, 30), (30, 30), (5, 2000)])
-def test_fraction_bound_is_wilsons(k: int, n: int) -> None:
+def test_fraction_bound_is_wilson(k: int, n: int) -> None:
     expected = oracle.binomtest(k, n).proportion_ci(0.90, method="wilson").high
     assert fraction_below(k, n, 0.15).bound == pytest.approx(expected, rel=1e-9)
 

@@ -1,4 +1,4 @@
-"""Reads what an adapter changes, with peft's configuration, key mapping and merging.
+"""Reads an adapter's change of the weights, with peft's configuration, key mapping and merging.
 
 Plain LoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings) becomes low-rank factors, so
 that many views run in one pass. Other adapters that peft can merge (DoRA, biases,
@@ -24,6 +24,8 @@ from sway_gate.errors import AdapterError
 _ADAPTER = "default"
 # Initialisations that keep the base's weights. Others change them when the adapter is put on.
 _NEUTRAL_INIT = (True, False, "gaussian", "orthogonal", "eva")
+# Further classes of linear layers.
+_LINEAR_CLASSES = ("Conv1D", "Linear4bit", "Linear8bitLt")
 
 
 class Change(NamedTuple):
@@ -42,9 +44,8 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
     config = _config(folder)
     if _plain_lora(config):
         wrapped = _wrap(model, config, folder, lean=True)
-        layers = {
-            n: m for n, m in wrapped.base_model.model.named_modules() if isinstance(m, LoraLayer)
-        }
+        modules = wrapped.base_model.model.named_modules()
+        layers = {name: module for name, module in modules if isinstance(module, LoraLayer)}
         if layers and all(_stackable(layer) for layer in layers.values()):
             factors = {name: _factors(layer) for name, layer in layers.items()}
             return _bare(wrapped.unload()), Change(factors, {})
@@ -102,9 +103,8 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
         raise AdapterError(
             f"{folder}: the adapter does not fit the base: {error_text(error)}"
         ) from None
-    wrong = [f"unexpected {k}" for k in loaded.unexpected_keys] + [
-        f"missing {k}" for k in loaded.missing_keys
-    ]
+    wrong = [f"unexpected {key}" for key in loaded.unexpected_keys]
+    wrong += [f"missing {key}" for key in loaded.missing_keys]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise AdapterError(
@@ -116,13 +116,9 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
 
 def _stackable(layer: LoraLayer) -> bool:
     base = layer.get_base_layer()
-    linear = isinstance(base, nn.Linear) or type(base).__name__ in {
-        "Conv1D",
-        "Linear4bit",
-        "Linear8bitLt",
-    }
+    is_linear = isinstance(base, nn.Linear) or type(base).__name__ in _LINEAR_CLASSES
     return (
-        (linear or (type(layer) is Embedding and type(base) is nn.Embedding))
+        (is_linear or (type(layer) is Embedding and type(base) is nn.Embedding))
         and not layer.lora_variant.get(_ADAPTER)
         and not layer.lora_bias.get(_ADAPTER, False)
         and (_ADAPTER in layer.lora_A or _ADAPTER in layer.lora_embedding_A)
@@ -179,15 +175,13 @@ def _bare(model: nn.Module) -> nn.Module:
 def _description(config: Any) -> str:
     """The adapter's type, with the options that change how it is applied."""
     kind = str(getattr(config.peft_type, "value", config.peft_type))
-    flags = [
-        name
-        for name, on in (
-            ("DoRA", getattr(config, "use_dora", False)),
-            ("modules_to_save", getattr(config, "modules_to_save", None)),
-            ("bias", getattr(config, "bias", "none") != "none"),
-        )
-        if on
-    ]
+    flags = []
+    if getattr(config, "use_dora", False):
+        flags.append("DoRA")
+    if getattr(config, "modules_to_save", None):
+        flags.append("modules_to_save")
+    if getattr(config, "bias", "none") != "none":
+        flags.append("bias")
     return f"{kind} with {' and '.join(flags)}" if flags else kind
 
 

@@ -3,7 +3,7 @@
 The engine decides what is measured and in which batches. A backend turns one batch into numbers.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, assert_never, get_args
 
 from sway_gate.measurements import (
@@ -20,32 +20,49 @@ from sway_gate.text import cut, one_line
 
 Capability = Literal["nulls", "scales", "generation", "teacher_forced"]
 ALL: frozenset[Capability] = frozenset(get_args(Capability))
-"""What a backend may offer in addition to log-probabilities and divergences: views of null
+"""The optional parts of a backend, in addition to log-probabilities and divergences: views of null
 adapters, the adapter at other scales, generated texts, argmax matches under teacher forcing."""
 ScoredKind = Literal["logprobs", "teacher_forced", "js", "kl"]
-Kind = Literal[ScoredKind, "text"]
+AnswerKind = Literal[ScoredKind, "text"]
+
+
+def capabilities_needed(view: View, request: Request) -> Iterator[Capability]:
+    """The capabilities that `request` under `view` needs."""
+    if view.source == "null":
+        yield "nulls"
+    if view.scale != 1.0:
+        yield "scales"
+    match request:
+        case Generation():
+            yield "generation"
+        case TeacherForced():
+            yield "teacher_forced"
+        case Divergence() | LogProbs():
+            pass
+        case _:
+            assert_never(request)
 
 
 class EncodedRequest(NamedTuple):
-    """One tokenised request. Logits are read after `ids[p]` for each p in `positions`.
+    """One tokenised request. Logits are taken after `ids[p]` for each p in `positions`.
 
-    `kind` is what they become: log-probabilities of `targets`, one per position (teacher_forced:
-    also whether the target is the argmax), or a divergence, js or kl. kind text: at most `length`
-    tokens are decoded after `ids`. All requests of one pass have the same first `prefix_len` ids.
-    `payload` is for the backend; the engine only compares it.
+    `kind` is the answer that they give: log-probabilities of `targets`, one per position
+    (teacher_forced: also whether the target is the argmax), or a divergence, js or kl. kind text:
+    at most `length` tokens are decoded after `ids`. All requests of one pass have the same first
+    `prefix_len` ids. `payload` is for the backend; the engine only compares it.
     """
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
     targets: tuple[int, ...] = ()
-    kind: Kind = "logprobs"
+    kind: AnswerKind = "logprobs"
     length: int = 0
     prefix_len: int = 0
     payload: Hashable = None
 
 
 class Facts(NamedTuple):
-    """How a backend computes: for the report and for the key of cached results."""
+    """The hardware and precision of a backend: for the report and for the key of cached results."""
 
     device: str
     dtype: str
@@ -103,19 +120,6 @@ class Backend(Protocol):
         Divergences without `base_log_probs` need the base as the first view. Raises OutOfMemory
         or NotStackable.
         """
-
-
-def capability_for(request: Request) -> Capability | None:
-    """The capability that a backend needs for `request`; None if every backend can measure it."""
-    match request:
-        case Generation():
-            return "generation"
-        case TeacherForced():
-            return "teacher_forced"
-        case Divergence() | LogProbs():
-            return None
-        case _:
-            assert_never(request)
 
 
 def error_text(error: Exception) -> str:

@@ -6,7 +6,7 @@ See docs/backends.md.
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, assert_never, cast
 
@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike
 from sway_gate import stats
 from sway_gate.backends.base import (
     ALL,
+    AnswerKind,
     Capability,
     EncodedRequest,
     Facts,
-    Kind,
     PassResult,
-    capability_for,
+    capabilities_needed,
 )
 from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.measurements import (
@@ -62,8 +62,8 @@ class ScoringModel(Protocol):
     """The object that `factory(base, ft)` returns. Its methods are deterministic.
 
     `view.source` is "base", "finetuned" or "null"; `view.scale` multiplies the adapter's change.
-    Null adapters need the capability "nulls" and differ in `view.number` (0, 1, …). Scales other
-    than 1 need "scales". Logarithms are natural.
+    Null adapters need the capability "nulls" and differ in `view.seed_index` (0, 1, …). Scales
+    other than 1 need "scales". Logarithms are natural.
     """
 
     def log_probs(self, view: View, prompt: str, completion: str) -> ArrayLike:
@@ -139,16 +139,6 @@ def _own_name(model: Any, method: str) -> str:
     return old if hasattr(model, old) and not hasattr(model, method) else method
 
 
-def _needed(view: View, request: Request) -> frozenset[Capability]:
-    """The capabilities that `request` under `view` needs."""
-    needed: dict[Capability | None, bool] = {
-        "nulls": view.source == "null",
-        "scales": view.scale != 1.0,
-        capability_for(request): True,
-    }
-    return frozenset(name for name, is_needed in needed.items() if name and is_needed)
-
-
 class _NotFinite(Exception):
     """The message names the method."""
 
@@ -160,7 +150,7 @@ class _Empty(Exception):
 class _TextRequest(NamedTuple):
     """A request with the two texts that the model gets for it.
 
-    `after`: the completion, or the base's answer, after which divergences are read.
+    `after`: the completion, or the base's answer, along which divergences are measured.
     """
 
     request: Request
@@ -169,7 +159,7 @@ class _TextRequest(NamedTuple):
 
 
 class _CheckedModel:
-    """The user's model. What it returns is checked; CannotDecide names the method that failed."""
+    """The user's model with checked answers. Raises CannotDecide that names the failing method."""
 
     def __init__(self, model: CapableModel, label: str) -> None:
         self._model, self._label = model, label
@@ -242,7 +232,7 @@ class _CheckedModel:
             raise CannotDecide(f"{self._label}: {method} under the {view} view {message}")
 
 
-def _row(texts: _TextRequest, kind: Kind) -> EncodedRequest:
+def _row(texts: _TextRequest, kind: AnswerKind) -> EncodedRequest:
     """As many ids as the texts have tokens, roughly."""
     ids = (0,) * (1 + len(texts.prompt + texts.after) // _CHARS_PER_TOKEN)
     request = texts.request
@@ -264,7 +254,7 @@ class CustomBackend:
     ) -> None:
         self._model, self._label = _CheckedModel(model, label), label
         self.capabilities, self.facts = capabilities, facts
-        self._base_answers: dict[tuple[str, int], str] = {}
+        self._base_answer = cache(partial(self._model.text, BASE))
 
     def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
         return len(rows)
@@ -310,11 +300,6 @@ class CustomBackend:
             )
         return _TextRequest(request, _stuffing(request.context) + request.prompt, answer), note
 
-    def _base_answer(self, prompt: str, length: int) -> str:
-        if (prompt, length) not in self._base_answers:
-            self._base_answers[prompt, length] = self._model.text(BASE, prompt, length)
-        return self._base_answers[prompt, length]
-
     # Passes
 
     def forward(
@@ -333,7 +318,7 @@ class CustomBackend:
         return PassResult(answers, base_log_probs)
 
     def _answer(self, view: View, texts: _TextRequest, base: Any) -> Answer | Fault:
-        if lacking := _needed(view, texts.request) - self.capabilities:
+        if lacking := set(capabilities_needed(view, texts.request)) - self.capabilities:
             what = f"{type(texts.request).__name__} under the {view} view"
             raise CannotDecide(
                 f"{self._label}: {what} needs the capability {', '.join(sorted(lacking))}, "
@@ -358,7 +343,7 @@ class CustomBackend:
     def _or_fault(
         self, view: View, texts: _TextRequest, measure: Callable[[View, _TextRequest], Floats]
     ) -> Floats | Fault:
-        """What `measure` returns, or why it is not a number."""
+        """The answer of `measure`, or the fault if it is not a number."""
         try:
             return measure(view, texts)
         except _Empty as error:
@@ -385,9 +370,8 @@ class CustomBackend:
     def _teacher_forced(self, view: View, texts: _TextRequest) -> Floats:
         """[tokens, 2]"""
         log_probs = self._model.log_probs(view, texts)
-        return np.stack(
-            [log_probs, self._model.argmax_matches(view, texts, len(log_probs))], axis=1
-        )
+        matches = self._model.argmax_matches(view, texts, len(log_probs))
+        return np.stack([log_probs, matches], axis=1)
 
 
 def _shape_is(given: Floats, wanted: str) -> str:
@@ -418,11 +402,8 @@ def _factory(entry_point: str | None, label: str) -> Callable[[ModelRef, ModelRe
             ) from None
         raise
     if not callable(factory):
-        wrong = (
-            f"is {type(factory).__name__}, not a factory"
-            if factory is not None
-            else "does not exist"
-        )
+        found = f"is {type(factory).__name__}, not a factory"
+        wrong = "does not exist" if factory is None else found
         raise UsageError(f"{label}: {name} {wrong}; define {name}(base, ft) in {module}")
     return cast(Callable[[ModelRef, ModelRef], Any], factory)
 

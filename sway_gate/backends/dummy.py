@@ -51,9 +51,8 @@ class DummyModel:
 
     def next_token_log_probs(self, view: View, prompt: str, answer: str) -> Floats:
         """[1 + words of the answer, vocabulary]"""
-        logits = self._rows(
-            view, [_tokens(prompt)[-1] if prompt.split() else _token(_START), *_tokens(answer)]
-        )
+        last = _tokens(prompt)[-1] if prompt.split() else _token(_START)
+        logits = self._rows(view, [last, *_tokens(answer)])
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
     def generate(self, view: View, prompt: str, max_new_tokens: int) -> str:
@@ -73,11 +72,11 @@ class DummyModel:
         base = self._logits[previous]
         if view.source == "base":
             return base
-        change = self._learned if view.source == "finetuned" else self._null(view.number)
+        change = self._learned if view.source == "finetuned" else self._null(view.seed_index)
         return base + view.scale * change[previous]
 
-    def _drawn(self, number: int) -> Floats:
-        change = generator(number, self._seed).standard_normal(self._learned.shape)
+    def _drawn(self, seed_index: int) -> Floats:
+        change = generator(seed_index, self._seed).standard_normal(self._learned.shape)
         return change * (np.linalg.norm(self._learned) / np.linalg.norm(change))
 
 

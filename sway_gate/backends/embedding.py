@@ -26,7 +26,7 @@ from sway_gate.spec.probes import MINILM
 from sway_gate.text import cut, one_line
 
 PINNED: Final = {MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"}
-"""The revision of the default model; other hub ids are read at their main branch."""
+"""The revision of the default model; other hub ids use their main branch."""
 _BATCH: Final = 32
 _MAX_JSON: Final = 2**20
 _MODULES: Final = re.compile(
@@ -102,9 +102,8 @@ def check(folder: Path) -> None:
     if not isinstance(modules, list) or not modules:
         raise _cannot(folder, "modules.json lists no modules")
     for module in modules:
-        kind, path = (
-            (module.get("type"), module.get("path")) if isinstance(module, dict) else (None, None)
-        )
+        fields = module if isinstance(module, dict) else {}
+        kind, path = fields.get("type"), fields.get("path")
         known = _MODULES.fullmatch(kind) if isinstance(kind, str) else None
         if known is None:
             named = f"modules.json lists {str(kind)[:80]!r}"

@@ -129,19 +129,18 @@ class HfBackend:
         return PassResult(answers, base_log_probs)
 
     def _generate(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> PassResult:
-        """What each view writes after each row."""
+        """The text that each view generates after each row."""
         watch = Watch()
         prompts = [row.ids for row in rows]
         texts = self._generator.generate(views, prompts, rows[0].length, [watch])
         broken = watch.broken.reshape(len(views), len(rows)).tolist()
-        answers: list[list[Answer | Fault]] = []
-        for view, of_view, flags in zip(views, texts, broken, strict=True):
-            answers.append(
-                [
-                    self._diagnosis.fault(view, row) if is_broken else self._text(tokens)
-                    for tokens, row, is_broken in zip(of_view, rows, flags, strict=True)
-                ]
-            )
+        answers: list[list[Answer | Fault]] = [
+            [
+                self._diagnosis.fault(view, row) if is_broken else self._text(tokens)
+                for tokens, row, is_broken in zip(of_view, rows, flags, strict=True)
+            ]
+            for view, of_view, flags in zip(views, texts, broken, strict=True)
+        ]
         return PassResult(answers)
 
     def _text(self, tokens: list[int]) -> str:

@@ -56,14 +56,9 @@ def seed_everything(seed: int, device: torch.device) -> str:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        best = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
-        return torch.device(best)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         torch.empty(1, device=name)
         return torch.device(name)
@@ -78,12 +73,12 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
     messages.set_verbosity_error()
     messages.disable_progress_bar()
     dtype = _DTYPES.get(source.dtype, "auto" if device.type == "cuda" else torch.float32)
-    shared = {"local_files_only": True, "trust_remote_code": source.trust_remote_code}
+    options = {"local_files_only": True, "trust_remote_code": source.trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source.base), **shared)
+        tokenizer = AutoTokenizer.from_pretrained(str(source.base), **options)
         # use_safetensors: a pickled checkpoint is an error, never loaded.
         model: Any = AutoModelForCausalLM.from_pretrained(
-            str(source.base), dtype=dtype, use_safetensors=True, **shared
+            str(source.base), dtype=dtype, use_safetensors=True, **options
         )
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise CannotDecide(

@@ -14,7 +14,7 @@ from sway_gate.measurements import View
 
 
 def load(source: loading.Source) -> hf.HfBackend:
-    """Raises CannotDecide or AdapterError."""
+    """Load both models. Raises CannotDecide or AdapterError."""
     base, tokenizer, determinism = loading.open_base(source)
     tuned, _, _ = loading.open_base(source)
     models = TwoModels(base, adapters.wrapped(tuned, source.adapter))
@@ -40,7 +40,7 @@ class TwoModels:
         return nullcontext()
 
     def remove(self) -> None:
-        """Nothing was put on the base."""
+        """Do nothing: each model keeps its own weights."""
 
     def unused_modules(self) -> tuple[str, ...]:
         return ()

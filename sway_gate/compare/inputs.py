@@ -17,9 +17,12 @@ def is_same_base(a: ModelFacts, b: ModelFacts) -> bool:
 
 def probes_with_same_inputs(old: GateResult, new: GateResult) -> set[str]:
     """Names of the probes that have the same items and the same base in both results."""
-    if not (is_same_base(old.base, new.base) and old.texts == new.texts and old.seed == new.seed):
+    is_same_text = old.shared_inputs == new.shared_inputs and old.seed == new.seed
+    if not (is_same_base(old.base, new.base) and is_same_text):
         return set()
-    return {name for name, settings in new.asked.items() if old.asked.get(name) == settings}
+    return {
+        name for name, digest in new.probe_inputs.items() if old.probe_inputs.get(name) == digest
+    }
 
 
 def input_warnings(old: GateResult, new: GateResult) -> Iterator[str]:
@@ -29,9 +32,10 @@ def input_warnings(old: GateResult, new: GateResult) -> Iterator[str]:
             f"another base ({old.base.path}, now {new.base.path}): "
             "each value is a difference from its own base"
         )
-    if old.texts and new.texts and old.texts != new.texts:
+    if old.shared_inputs and new.shared_inputs and old.shared_inputs != new.shared_inputs:
         yield "other training text, control prose or chat template: the items are different"
-    changed = [name for name, digest in new.asked.items() if old.asked.get(name, digest) != digest]
+    old_inputs = old.probe_inputs
+    changed = [n for n, digest in new.probe_inputs.items() if old_inputs.get(n, digest) != digest]
     if changed:
         yield f"other settings of {', '.join(changed)}"
     for what, before, after in _facts(old, new):

@@ -37,7 +37,7 @@ _PEAK, _NARROW = 0.8, 64
 """A model of hidden size h reaches the share _PEAK · h / (h + _NARROW) of the rate."""
 _DIVERGENCE_OPERATIONS, _SCORE_OPERATIONS = 1000, 300
 """Per entry of the vocabulary; an exponential counts as many operations as take its time."""
-_WRITING: Final = 0.5
+_GENERATION: Final = 0.5
 """Generation, token by token, reaches this share of the rate."""
 _BANDWIDTH: Final = 12e9
 """Bytes of weights per second; generation reads all weights for each token."""
@@ -74,7 +74,7 @@ class Size(NamedTuple):
     read: int
     """Without `context`."""
     scored: int
-    written: int = 0
+    generated: int = 0
     """At most."""
     context: int = 0
     """Irrelevant context before the prompt, which other requests share."""
@@ -107,10 +107,8 @@ def of_files(folder: Path, adapter: Path) -> Model | None:
     """
     config = model_config(folder)
     tensors = _shapes(_weight_files(folder))
-    hidden, layers = (
-        _first(config, names)
-        for names in (("hidden_size", "n_embd"), ("num_hidden_layers", "n_layer"))
-    )
+    hidden = _first(config, ("hidden_size", "n_embd"))
+    layers = _first(config, ("num_hidden_layers", "n_layer"))
     if not (tensors and hidden and layers) or "quantization_config" in config:
         return None
     embeddings = {name: shape for name, shape in tensors.items() if _is_embedding(name)}
@@ -171,7 +169,7 @@ def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
 # --------------------------------------------------------------------------------------------- time
 
 
-def takes(model: Model | None, work: Work, device: str) -> Iterator[str]:
+def lines(model: Model | None, work: Work, device: str) -> Iterator[str]:
     """Lines that report the time and the memory."""
     if model is None:
         yield (
@@ -198,9 +196,9 @@ def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
     """
     embedder = _EMBEDDER_SECONDS if work.embeds else 0.0
     start = _START_SECONDS + _READ_SECONDS * 4 * model.parameters + embedder
-    reading = _reading(model, work) / (rate * _PEAK * model.hidden / (model.hidden + _NARROW))
-    answers = _writing(model, _greedy(work), rate)
-    texts = _writing(model, _texts_by_length(work), rate)
+    reading = _scoring(model, work) / (rate * _PEAK * model.hidden / (model.hidden + _NARROW))
+    answers = _generation(model, _answers_by_length(work), rate)
+    texts = _generation(model, _texts_by_length(work), rate)
     half = 2 if work.dtype in ("bf16", "fp16") else 1
     # Texts may end after a few words, answers early.
     least = start + reading + answers / 2 + texts / 4
@@ -208,7 +206,7 @@ def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
     return _FASTEST * least, _SLOWEST * most
 
 
-def _reading(model: Model, work: Work) -> float:
+def _scoring(model: Model, work: Work) -> float:
     """Floating-point operations of all passes that score."""
 
     def per_token(view: View, attended: float) -> float:
@@ -226,7 +224,7 @@ def _reading(model: Model, work: Work) -> float:
     )
 
 
-def _greedy(work: Work) -> Counter[int]:
+def _answers_by_length(work: Work) -> Counter[int]:
     """The number of answers of the base that requests along them need, by length in tokens."""
     prompts: dict[tuple[str, bool], int] = defaultdict(int)
     for _, r in work.measurements:
@@ -236,10 +234,12 @@ def _greedy(work: Work) -> Counter[int]:
 
 
 def _texts_by_length(work: Work) -> Counter[int]:
-    return Counter(work.sizes[r].written for _, r in work.measurements if isinstance(r, Generation))
+    return Counter(
+        work.sizes[r].generated for _, r in work.measurements if isinstance(r, Generation)
+    )
 
 
-def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
+def _generation(model: Model, texts: Mapping[int, int], rate: float) -> float:
     """Seconds to generate `texts` (number by length): as many texts at once as fit into a pass."""
     spent = 0.0
     for length, count in texts.items():
@@ -247,7 +247,7 @@ def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
         passes = max(1, math.ceil(kept_bytes / _PASS_BYTES))
         operations = 2 * (model.linear + model.head + model.adapter) * count
         spent += length * (
-            passes * 4 * model.parameters / _BANDWIDTH + operations / (rate * _WRITING)
+            passes * 4 * model.parameters / _BANDWIDTH + operations / (rate * _GENERATION)
         )
     return spent
 
@@ -255,7 +255,7 @@ def _writing(model: Model, texts: Mapping[int, int], rate: float) -> float:
 def memory(model: Model, work: Work) -> float:
     """Maximum bytes at the peak."""
     width = 2 if work.dtype in ("bf16", "fp16") else 4
-    nulls = len({view.number for view, _ in work.measurements if view.source == "null"})
+    nulls = len({view.seed_index for view, _ in work.measurements if view.source == "null"})
     weights = 1.25 * width * model.parameters + 4 * model.adapter * (1 + nulls)
     return _LIBRARIES_BYTES + weights + _PASS_BYTES
 
@@ -304,4 +304,6 @@ def _span(low: float, high: float) -> str:
 
 
 def _step(value: float) -> int:
-    return 1 if value < 10 else 5 if value < 60 else 10
+    if value < 10:
+        return 1
+    return 5 if value < 60 else 10

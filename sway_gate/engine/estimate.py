@@ -1,4 +1,4 @@
-"""Describes what a suite will measure before a model is loaded.
+"""Describes the measurements of a suite before a model is loaded.
 
 `sway_gate.engine.cost` estimates the time and the memory.
 """
@@ -52,8 +52,8 @@ def describe_cost(
     )
     embeds = any(p.needs and embedding_models(p.spec) for p in planned)
     work = Work(measurements, sizes, dtype, embeds)
-    takes = cost.takes(cost.of_files(*folders) if folders else None, work, device)
-    return "\n".join([*(_line(p, sizes, about) for p in planned), totals, *takes])
+    cost_lines = cost.lines(cost.of_files(*folders) if folders else None, work, device)
+    return "\n".join([*(_line(p, sizes, about) for p in planned), totals, *cost_lines])
 
 
 def _line(p: PlannedProbe, sizes: Mapping[Request, Size], about: str) -> str:
@@ -66,8 +66,8 @@ def _line(p: PlannedProbe, sizes: Mapping[Request, Size], about: str) -> str:
 
 
 def _tokens(measurements: Iterable[Measurement], sizes: Mapping[Request, Size]) -> int:
-    """Read and written over all views. A prefix that texts share counts once per view."""
-    own = sum(sizes[m.request].read + sizes[m.request].written for m in measurements)
+    """Tokens over all views, generated ones too. A prefix of several texts counts once per view."""
+    own = sum(sizes[m.request].read + sizes[m.request].generated for m in measurements)
     return own + sum(cost.contexts(measurements, sizes).values())
 
 
@@ -81,9 +81,8 @@ def _sizes(requests: Sequence[Request], folder: Path | None) -> tuple[dict[Reque
     """
     texts = list(dict.fromkeys(text for request in requests for text in _texts(request)))
     counts = _counted(texts, folder)
-    lengths = dict(
-        zip(texts, counts or [-(-len(text) // _CHARS_PER_TOKEN) for text in texts], strict=True)
-    )
+    estimates = [-(-len(text) // _CHARS_PER_TOKEN) for text in texts]
+    lengths = dict(zip(texts, counts or estimates, strict=True))
     limit = (context_tokens(folder) if folder else None) or sys.maxsize
     return {request: _size(request, lengths, limit) for request in requests}, counts is not None
 
@@ -122,7 +121,7 @@ def _size(request: Request, lengths: Mapping[str, int], limit: int) -> Size:
             context = min(request.context, limit - read)
             return Size(read, request.positions, context=context)
         case Generation():
-            written = min(request.max_new_tokens, limit // 2)
-            return Size(min(prompt, limit), 0, written)
+            generated = min(request.max_new_tokens, limit // 2)
+            return Size(min(prompt, limit), 0, generated)
         case _:
             assert_never(request)

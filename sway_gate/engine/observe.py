@@ -1,18 +1,26 @@
-"""Reports what a run does as events: the plan, stored answers, each forward pass and its cost.
+"""Reports a run as events: the plan, stored answers, each forward pass and its cost.
 
 The engine calls a `RunObserver`. `sway_gate.engine.trace` defines the events.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 from sway_gate.backends.base import EncodedRequest, Facts
 from sway_gate.engine.trace import Encoded, Loaded, Observer, Pass, PlanEvent, ProbeDemand, Stored
 from sway_gate.measurements import Measurement, Request, View
 
-_TRACE_KIND = {"teacher_forced": "recall"}
-"""Kinds that version 1 of the trace calls by another name."""
+
+class _Shares(NamedTuple):
+    """The cost of one pass, divided between probes."""
+
+    by_probe: Mapping[str, float]
+    """Each probe's share. An answer that several probes need is divided equally."""
+    shared: int
+    """Answers that more than one probe needs."""
+    repeated: float
+    """Share of the pass that would run again if each probe measured its own answers."""
 
 
 class RunObserver:
@@ -57,24 +65,52 @@ class RunObserver:
     ) -> None:
         """Report one pass. `failed`: the exception that ended it, "" if it succeeded."""
         self._passes += 1
-        shares = _shares(views, rows, self._askers(views, rows), seconds, failed)
-        read = tokens_read(views, rows, self._cached_tokens(views, rows[0]))
-        self._observe(Pass(number=self._passes, seconds=seconds, failed=failed, **shares, **read))
+        kind = rows[0].kind
+        cached, prefix = self._cached_tokens(views, rows[0]), rows[0].prefix_len
+        width = max(len(row.ids) for row in rows) - prefix
+        own = sum(len(row.ids) - prefix for row in rows)
+        shares = self._shares(views, rows)
+        event = Pass(
+            number=self._passes,
+            seconds=seconds,
+            # Version 1 of the trace calls this kind by its former name.
+            kind="recall" if kind == "teacher_forced" else kind,
+            views=tuple(map(str, views)),
+            rows=len(rows),
+            tokens=len(views) * (prefix - cached + own),
+            padding=len(views) * (len(rows) * width - own),
+            prefix=len(views) * (prefix * (len(rows) - 1) + cached),
+            new_tokens=rows[0].length,
+            asked_by={name: round(share, 6) for name, share in shares.by_probe.items()},
+            shared=shares.shared,
+            saved=0.0 if failed else seconds * shares.repeated,
+            failed=failed,
+        )
+        self._observe(event)
 
     def _cached_tokens(self, views: Sequence[View], row: EncodedRequest) -> int:
-        """How many tokens of the prefix the last pass has read already."""
+        """The number of tokens of the prefix that the last pass has computed already."""
         (cached_views, cached), prefix = self._cached, row.ids[: row.prefix_len]
         self._cached = tuple(views), prefix
         is_extended = cached_views == tuple(views) and prefix[: len(cached)] == cached
         return len(cached) if is_extended else 0
 
-    def _askers(
-        self, views: Sequence[View], rows: Sequence[EncodedRequest]
-    ) -> list[list[list[str]]]:
-        """The probes that need each answer: [view][row][probe]."""
-        return [[self._askers_of(view, row) for row in rows] for view in views]
+    def _shares(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> _Shares:
+        """Divide the cost of a pass between the probes, by the tokens of each answer."""
+        weights = [max(1, len(row.ids) + row.length) for row in rows]
+        total = len(views) * sum(weights)
+        by_probe: dict[str, float] = defaultdict(float)
+        shared, repeated = 0, 0.0
+        for view in views:
+            for weight, row in zip(weights, rows, strict=True):
+                names = self._probes_that_need(view, row)
+                shared += len(names) > 1
+                repeated += weight / total * max(0, len(names) - 1)
+                for name in names:
+                    by_probe[name] += weight / total / len(names)
+        return _Shares(by_probe, shared, repeated)
 
-    def _askers_of(self, view: View, row: EncodedRequest) -> list[str]:
+    def _probes_that_need(self, view: View, row: EncodedRequest) -> list[str]:
         names: dict[str, None] = {}
         for request in self._requests_of[row]:
             names |= dict.fromkeys(self._probes_of.get(Measurement(view, request), ()))
@@ -83,43 +119,3 @@ class RunObserver:
 
 def _answers(measurements: Iterable[Measurement]) -> int:
     return sum(not measurement.is_reference for measurement in measurements)
-
-
-def _shares(
-    views: Sequence[View],
-    rows: Sequence[EncodedRequest],
-    askers: list[list[list[str]]],
-    seconds: float,
-    failed: str,
-) -> dict[str, Any]:
-    """The fields of a pass about probes. An answer costs by its tokens, read and written."""
-    weights = [max(1, len(row.ids) + row.length) for row in rows]
-    total = len(views) * sum(weights)
-    shares, again = Counter[str](), 0.0
-    for per_row in askers:
-        for weight, names in zip(weights, per_row, strict=True):
-            again += weight / total * max(0, len(names) - 1)
-            shares.update({name: weight / total / len(names) for name in names})
-    return {
-        "asked_by": {name: round(share, 6) for name, share in shares.items()},
-        "shared": sum(len(names) > 1 for per_row in askers for names in per_row),
-        "saved": 0.0 if failed else seconds * again,
-    }
-
-
-def tokens_read(
-    views: Sequence[View], rows: Sequence[EncodedRequest], cached: int
-) -> dict[str, Any]:
-    """The fields of a pass about tokens; `cached` tokens of the prefix were read before."""
-    prefix = rows[0].prefix_len
-    width = max(len(row.ids) for row in rows) - prefix
-    own = sum(len(row.ids) - prefix for row in rows)
-    return {
-        "kind": _TRACE_KIND.get(rows[0].kind, rows[0].kind),
-        "views": tuple(map(str, views)),
-        "rows": len(rows),
-        "tokens": len(views) * (prefix - cached + own),
-        "padding": len(views) * (len(rows) * width - own),
-        "prefix": len(views) * (prefix * (len(rows) - 1) + cached),
-        "new_tokens": rows[0].length,
-    }

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sway_gate import probes
 from sway_gate.backends import null_adapters
-from sway_gate.backends.base import ALL, Capability, capability_for
+from sway_gate.backends.base import ALL, Capability, capabilities_needed
 from sway_gate.judge.probe import FEW_NULLS, NullViews, error_result, skip_result
 from sway_gate.measurements import (
     FINETUNED,
@@ -23,6 +23,11 @@ from sway_gate.spec.schema import ProbeSpec, Spec
 DEFAULT_RUNS = FEW_NULLS
 GENERATIVE_RUNS = 4
 _MIN_RUNS = 3
+_LACKING: dict[Capability, str] = {
+    "generation": "cannot generate text",
+    "teacher_forced": "does not report the most probable token",
+    "scales": "cannot scale the adapter",
+}
 
 
 class NullPlan(NamedTuple):
@@ -42,10 +47,8 @@ class NullPlan(NamedTuple):
     ) -> NullViews | None:
         if "nulls" not in capabilities or (self.kinds and kind not in self.kinds):
             return None
-        multipliers = self.multipliers if "scales" in capabilities else (1.0,)
-        return NullViews(
-            self.generative_runs if probe.KIND.generates else self.settings.runs, multipliers
-        )
+        runs = self.generative_runs if probe.KIND.generates else self.settings.runs
+        return NullViews(runs, self.multipliers if "scales" in capabilities else (1.0,))
 
 
 class PlannedProbe(NamedTuple):
@@ -55,7 +58,7 @@ class PlannedProbe(NamedTuple):
     probe: Probe
     nulls: NullViews | None
     requests: Any = None
-    """What the probe's `requests` returned."""
+    """The result of the probe's `requests`."""
     needs: tuple[Need, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     """Each request under all its views, the base included."""
@@ -101,13 +104,11 @@ def _plan_probe(
         return planned._replace(result=skip_result(spec, probe, str(reason)))
     except CannotRun as reason:
         return planned._replace(result=error_result(spec, probe, str(reason)))
-    if lacking := next(
-        (_LACKING[c] for c in sorted(_capabilities_needed(needs) - capabilities)), ""
-    ):
-        return planned._replace(result=skip_result(spec, probe, f"this backend {lacking}"))
-    return planned._replace(
-        requests=requests, needs=needs, measurements=_measurements(needs, planned.nulls)
-    )
+    if lacking := sorted(_capabilities_needed(needs) - capabilities):
+        message = f"this backend {_LACKING[lacking[0]]}"
+        return planned._replace(result=skip_result(spec, probe, message))
+    measurements = _measurements(needs, planned.nulls)
+    return planned._replace(requests=requests, needs=needs, measurements=measurements)
 
 
 def _measurements(needs: Sequence[Need], nulls: NullViews | None) -> tuple[Measurement, ...]:
@@ -121,21 +122,13 @@ def _measurements(needs: Sequence[Need], nulls: NullViews | None) -> tuple[Measu
     return with_base(wanted)
 
 
-_LACKING: dict[Capability, str] = {
-    "generation": "cannot generate text",
-    "teacher_forced": "does not report the most probable token",
-    "scales": "cannot scale the adapter",
-}
-
-
 def _capabilities_needed(needs: Sequence[Need]) -> set[Capability]:
-    asked: set[Capability] = set()
+    """The capabilities without which the adapter cannot be measured."""
+    needed: set[Capability] = set()
     for need in needs:
-        if need.scales != (1.0,):
-            asked.add("scales")
-        if capability := capability_for(need.request):
-            asked.add(capability)
-    return asked
+        for scale in need.scales:
+            needed.update(capabilities_needed(FINETUNED.scaled(scale), need.request))
+    return needed
 
 
 def all_measurements(planned: Sequence[PlannedProbe]) -> tuple[Measurement, ...]:

@@ -11,15 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from sway_gate.backends.base import (
-    Backend,
-    EncodedRequest,
-    NotStackable,
-    OutOfMemory,
-    PassResult,
-)
+from sway_gate.backends.base import Backend, EncodedRequest, NotStackable, OutOfMemory, PassResult
 from sway_gate.engine.observe import RunObserver
-from sway_gate.engine.schedule import Pass, plan_passes
+from sway_gate.engine.schedule import PlannedPass, plan_passes
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import (
     AlongAnswer,
@@ -189,7 +183,7 @@ def _begins(row: EncodedRequest, whole: EncodedRequest) -> bool:
 
 
 def _run_passes(
-    passes: Sequence[Pass], runner: "_Runner", progress: Progress
+    passes: Sequence[PlannedPass], runner: "_Runner", progress: Progress
 ) -> Iterable[tuple[Measurement, Answer | Fault]]:
     total, done = sum(step.tokens() for step in passes), 0
     waiting = deque(passes)
@@ -222,7 +216,7 @@ class _Runner:
     def __init__(self, backend: Backend, observer: RunObserver | None) -> None:
         self._backend, self._observer = backend, observer
 
-    def run_pass(self, step: Pass) -> list[list[Answer | Fault]]:
+    def run_pass(self, step: PlannedPass) -> list[list[Answer | Fault]]:
         """The answers [view][row]; keeps the base's log-probabilities until the batch is done."""
         batch = step.batch
         result = self._run(_Part(step.views, batch.rows, batch.base_log_probs))

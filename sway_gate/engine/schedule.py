@@ -19,7 +19,7 @@ _MAX_PADDING = 128
 
 @dataclass(frozen=True)
 class Group:
-    """What all requests of one pass have in common."""
+    """The properties that all requests of one pass share."""
 
     views: tuple[View, ...]
     kind: str
@@ -43,7 +43,7 @@ class Batch:
     base_log_probs: Sequence[Any] | None = None
 
 
-class Pass(NamedTuple):
+class PlannedPass(NamedTuple):
     """One forward pass: a batch under some of its views."""
 
     batch: Batch
@@ -54,21 +54,21 @@ class Pass(NamedTuple):
     def tokens(self) -> int:
         return len(self.views) * sum(len(row.ids) for row in self.batch.rows)
 
-    def by_view(self) -> "list[Pass]":
+    def by_view(self) -> "list[PlannedPass]":
         """The same pass, one view at a time."""
         last = len(self.views) - 1
         return [
-            Pass(self.batch, (view,), self.is_last and i == last)
+            PlannedPass(self.batch, (view,), self.is_last and i == last)
             for i, view in enumerate(self.views)
         ]
 
 
 def plan_passes(
     missing: Iterable[Measurement], encoded: Mapping[Request, EncodedRequest], backend: Backend
-) -> list[Pass]:
+) -> list[PlannedPass]:
     """All passes for `missing`, in the order in which they run."""
     groups = _groups(missing, encoded)
-    passes: list[Pass] = []
+    passes: list[PlannedPass] = []
     # The prefix cache extends a prefix only if the longer one comes next.
     for group in sorted(groups, key=Group.sort_key):
         # Texts of similar length need little padding.
@@ -84,7 +84,7 @@ def plan_passes(
     return without + sorted(filter(_has_prefix, passes), key=lambda step: step.views)
 
 
-def _has_prefix(step: Pass) -> bool:
+def _has_prefix(step: PlannedPass) -> bool:
     return step.batch.rows[0].prefix_len > 0
 
 
@@ -122,17 +122,18 @@ def _batches(
 
 
 def _fits(rows: Sequence[EncodedRequest], views: int, backend: Backend) -> bool:
-    """Whether one pass holds these rows, and is cheaper than a separate pass for the last one."""
+    """Whether these rows fit into one pass, cheaper than a separate pass for the last one."""
     width = len(rows[-1].ids)
     padding = views * sum(width - len(row.ids) for row in rows)
     return backend.cost(views, rows) <= backend.budget() and padding <= _MAX_PADDING
 
 
-def _passes_of(batch: Batch, views: tuple[View, ...], backend: Backend) -> list[Pass]:
+def _passes_of(batch: Batch, views: tuple[View, ...], backend: Backend) -> list[PlannedPass]:
     """As many views per pass as the budget allows for these rows."""
     size = len(views) if backend.batches_views else 1
     while size > 1 and backend.cost(size, batch.rows) > backend.budget():
         size = (size + 1) // 2
     return [
-        Pass(batch, views[i : i + size], i + size >= len(views)) for i in range(0, len(views), size)
+        PlannedPass(batch, views[i : i + size], i + size >= len(views))
+        for i in range(0, len(views), size)
     ]

@@ -35,7 +35,7 @@ class Started(_Event, frozen=True, kw_only=True, tag="start"):
 
 
 class ProbeDemand(msgspec.Struct, frozen=True, kw_only=True):
-    """What one probe needs: different texts, and answers (texts under views, the base included)."""
+    """The needs of one probe: different texts, and answers (texts under views, the base's too)."""
 
     kind: str
     texts: Count
@@ -43,7 +43,7 @@ class ProbeDemand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanEvent(_Event, frozen=True, kw_only=True, tag="plan"):
-    """What the probes need. `answers`: all answers, each counted once."""
+    """The needs of the probes. `answers`: all answers, each counted once."""
 
     probes: dict[str, ProbeDemand]
     answers: Count
@@ -94,7 +94,7 @@ class Pass(_Event, frozen=True, kw_only=True, tag="pass"):
     saved: Seconds
     """Additional seconds if each probe had measured its own answers."""
     failed: str = ""
-    """Why the pass has no result and is repeated in parts: OutOfMemory or NotStackable."""
+    """The reason if the pass has no result and is repeated in parts: OutOfMemory, NotStackable."""
 
 
 class Ended(_Event, frozen=True, kw_only=True, tag="end"):

@@ -66,8 +66,8 @@ def _located(job: Job, result: GateResult) -> GateResult:
         adapter=job.adapter,
         findings=findings,
         notes=notes,
-        asked=probe_inputs(job.spec),
-        texts=shared_inputs(job.spec),
+        probe_inputs=probe_inputs(job.spec),
+        shared_inputs=shared_inputs(job.spec),
     )
 
 

@@ -1,6 +1,6 @@
 """Combines probe results into the composite score, the verdict and the exit code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sway_gate.results import Category, ProbeResult, Verdict
@@ -32,17 +32,11 @@ def compose(
     fail (1) if a probe fails or the score is below `threshold`; error (3) if a probe ends in an
     error or nothing has a score; otherwise pass (0). A FAIL takes precedence over an ERROR.
     """
-    categories = {
-        name: Category(
-            weight=weights[name], score=_category([r for r in results if r.category == name])
-        )
-        for name in CATEGORIES
-    }
-    scored = [c for c in categories.values() if c.score is not None and c.weight > 0]
-    total = sum(c.weight for c in scored)
-    score = (
-        sum(c.weight * c.score for c in scored if c.score is not None) / total if total else None
-    )
+    categories = {}
+    for name in CATEGORIES:
+        own = [result for result in results if result.category == name]
+        categories[name] = Category(weight=weights[name], score=_category(own))
+    score = _mean(categories.values())
     verdict = _verdict({result.verdict for result in results}, score, threshold)
     return Composite(verdict, score, categories)
 
@@ -60,6 +54,7 @@ def _category(results: Sequence[ProbeResult]) -> float | None:
     return 0.0 if failed else _mean(results)
 
 
-def _mean(results: Sequence[ProbeResult]) -> float | None:
-    weighed = [(r.weight, r.score) for r in results if r.score is not None and r.weight > 0]
+def _mean(scored: Iterable[ProbeResult | Category]) -> float | None:
+    """The weighted mean of the scores; None if there are none."""
+    weighed = [(s.weight, s.score) for s in scored if s.score is not None and s.weight > 0]
     return sum(w * s for w, s in weighed) / sum(w for w, _ in weighed) if weighed else None

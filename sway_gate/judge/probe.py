@@ -76,8 +76,8 @@ class ProbeRun(NamedTuple):
         """The reading of one view; `nulls` are all null views at the same multiplier."""
         inputs = self._inputs(view)
         if self.probe.KIND.uses_null_mean:
-            others = [null for null in nulls if null != view]
-            reading = self.probe.value(*inputs, self._null_mean(others))
+            other_nulls = [null for null in nulls if null != view]
+            reading = self.probe.value(*inputs, self._null_mean(other_nulls))
         else:
             reading = self.probe.value(*inputs)
         if not (math.isfinite(reading.value) and np.isfinite(reading.items).all()):
@@ -103,7 +103,7 @@ class NullComparison(NamedTuple):
     p: float
     values: tuple[float, ...]
     z_by_rank: dict[str, float]
-    floored: bool
+    is_min_sd: bool
     item_z: tuple[float, ...] = ()
     """z of each item among the nulls' same item, if the details are `Sections`."""
 
@@ -167,18 +167,18 @@ def _identity(spec: ProbeSpec, probe: Probe) -> dict[str, Any]:
 def _compare(run: ProbeRun, reading: Reading[Any], nulls: NullViews) -> NullComparison:
     kind = run.probe.KIND
     own = _null_readings(run, nulls.views(1.0))
+    found = _z_score(kind, reading, own)
     z_by_rank = {}
     if len(nulls.multipliers) > 1:
         for multiplier in nulls.multipliers:
-            others = _null_readings(run, nulls.views(multiplier))
-            z_by_rank[f"{multiplier:g}"] = _z_score(kind, reading, others).z
-    found = _z_score(kind, reading, own)
+            scaled = _null_readings(run, nulls.views(multiplier))
+            z_by_rank[f"{multiplier:g}"] = _z_score(kind, reading, scaled).z
     return NullComparison(
         found.z,
         stats.monte_carlo_p(test_statistic(reading), [test_statistic(r) for r in own]),
         tuple(r.value for r in own),
         z_by_rank,
-        found.floored,
+        found.is_min_sd,
         _item_zs(kind, reading, own) if isinstance(reading.details, Sections) else (),
     )
 
@@ -241,11 +241,11 @@ def _interval(kind: Kind, reading: Reading[Any], seed: int) -> tuple[float, floa
 
 
 def _details(found: Details, comparison: NullComparison | None) -> dict[str, Any]:
-    """The details as JSON, with what the comparison adds."""
+    """The details as JSON, with the results of the comparison."""
     if comparison and isinstance(found, Sections):
         found = _with_item_z(found, comparison.item_z)
     details: dict[str, Any] = msgspec.to_builtins(found)
-    if comparison and comparison.floored:
+    if comparison and comparison.is_min_sd:
         details["null_spread_floored"] = True
     return details
 
@@ -315,16 +315,13 @@ def _position(comparison: NullComparison | None, limit: float) -> tuple[Verdict,
             Verdict.WARN,
             f"{shown}: inconclusive, above {n} null adapters but below the required {limit:g}σ",
         )
-    nearness = (
-        "indistinguishable from"
-        if abs(z) < _SUGGESTIVE
-        else f"below the required {limit:g}σ, compared with"
-    )
-    return Verdict.FAIL, f"{shown}: {nearness} {n} null adapters"
+    if abs(z) < _SUGGESTIVE:
+        return Verdict.FAIL, f"{shown}: indistinguishable from {n} null adapters"
+    return Verdict.FAIL, f"{shown}: below the required {limit:g}σ, compared with {n} null adapters"
 
 
 def rank_profile(z_by_rank: Mapping[str, float], limit: float) -> str:
-    """What the z against nulls of other variance show about the adapter's rank; "" without them.
+    """Conclusion about the adapter's rank from z against nulls of other variance; "" without them.
 
     Nulls of c times the variance are equivalent to c times the rank: z falls as c grows.
     """

@@ -1,4 +1,4 @@
-"""How likely an answer is, per token, under the base and under a view."""
+"""The likelihood of an answer, per token, under the base and under a view."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,10 @@ class PerToken(NamedTuple):
 
 
 def per_token(view: ViewAnswers, request: LogProbs) -> PerToken:
-    """Raises NoAnswer if one of the two is not finite: a difference from it would mean nothing."""
+    """The likelihoods of the completion.
+
+    Raises NoAnswer if one of the two is not finite: a difference from it would mean nothing.
+    """
     text = repr(request.completion[:40])
     found = PerToken(float(view.base(request).mean()), float(view.get(request).mean()))
     if not math.isfinite(found.base):

@@ -1,4 +1,4 @@
-"""Texts cut into a prefix and a suffix, and how much of the suffix a view reproduces verbatim."""
+"""Texts cut into a prefix and a suffix, and the share of it that a view reproduces verbatim."""
 
 import math
 import re
@@ -54,22 +54,20 @@ def excerpt(
     prefix = text[: _word_end(text, at)].rstrip()
     rest = text[len(prefix) :]
     space = len(rest) - len(rest.lstrip())
-    return Excerpt(
-        {"clean": prefix, **perturbed(prefix, names)}, rest[: _word_end(rest, space + suffix_chars)]
-    )
+    suffix = rest[: _word_end(rest, space + suffix_chars)]
+    return Excerpt({"clean": prefix, **perturbed(prefix, names)}, suffix)
 
 
 def _word_end(text: str, at: int) -> int:
     """End of the last word up to `at`; `at` itself if there is none in the second half."""
     if at >= len(text):
         return len(text)
-    return max(
-        (m.start() for m in re.finditer(r"\s", text[: at + 1]) if m.start() > at // 2), default=at
-    )
+    ends = (space.start() for space in re.finditer(r"\s", text[: at + 1]))
+    return max((end for end in ends if end > at // 2), default=at)
 
 
 class Recited(NamedTuple):
-    """How much of one excerpt a view reproduces.
+    """The part of one excerpt that a view reproduces.
 
     `runs`: the share of its tokens in the longest run that greedy decoding reproduces, by prefix.
     `queries`: samples until the whole has appeared with probability .5, after the best prefix.
@@ -85,12 +83,11 @@ class Recited(NamedTuple):
 
 
 def recited(answer: Callable[[TeacherForced], Floats], cut: Excerpt, max_tokens: int) -> Recited:
-    read = {
-        name: answer(request)[:max_tokens] for name, request in cut.requests().items()
-    }  # [tokens, 2]
-    runs = {name: longest_run(tokens[:, 1]) for name, tokens in read.items()}
-    log_p = max(float(tokens[:, 0].sum()) for tokens in read.values())
-    return Recited(runs, queries(log_p), len(read["clean"]))
+    """The recital of one excerpt; `answer` gives a view's teacher-forced tokens [tokens, 2]."""
+    tokens = {name: answer(request)[:max_tokens] for name, request in cut.requests().items()}
+    runs = {name: longest_run(found[:, 1]) for name, found in tokens.items()}
+    log_p = max(float(found[:, 0].sum()) for found in tokens.values())
+    return Recited(runs, queries(log_p), len(tokens["clean"]))
 
 
 class SectionRecall(Item, frozen=True, kw_only=True):

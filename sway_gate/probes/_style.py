@@ -73,10 +73,8 @@ class Document(NamedTuple):
         common number of words, so that two differences are comparable; all have at least MIN_WORDS.
         """
         length = _like_length(words(text), words(other), words(self.text))
-        far = fingerprint(_cut(text, length), self.extended) - _expected(
-            self.text, length, self.extended
-        )
-        return far.clip(-_FARTHEST, _FARTHEST)
+        own = fingerprint(_cut(text, length), self.extended)
+        return (own - _expected(self.text, length, self.extended)).clip(-_FARTHEST, _FARTHEST)
 
 
 def fingerprint(text: str, extended: bool) -> Floats:
@@ -96,7 +94,8 @@ def fingerprint(text: str, extended: bool) -> Floats:
         np.sqrt(marks / len(kept)),
         np.sqrt(sum(1 for _ in _paragraphs(text)) - 1) / np.sqrt(len(kept)),
     ]
-    values = np.array(core + (_further(text) if extended else []), dtype=np.float64)
+    further = _further(text) if extended else []
+    values = np.array(core + further, dtype=np.float64)
     scaled: Floats = values / _SD[: values.size]
     return scaled
 
@@ -110,10 +109,11 @@ def _like_length(*counts: int) -> int:
 def _expected(document: str, length: int, extended: bool) -> Floats:
     """Mean fingerprint of the windows of `length` words; `document` has at least one."""
     ends = _ends(document)
-    windows = (
-        document[ends[i - 1] if i else 0 : ends[i + length - 1]] for i in _starts(document, length)
-    )
-    mean: Floats = np.mean([fingerprint(window, extended) for window in windows], axis=0)
+    found = []
+    for i in _starts(document, length):
+        start = ends[i - 1] if i else 0
+        found.append(fingerprint(document[start : ends[i + length - 1]], extended))
+    mean: Floats = np.mean(found, axis=0)
     return mean
 
 

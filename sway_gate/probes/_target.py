@@ -11,7 +11,12 @@ from sway_gate.probes.base import Context
 from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 
-_CHARS, _HELD_OUT, _SECTIONS, _PAIRS, _CONTROL = 600, 16, 6, 6, 2
+_CHARS = 600
+"""Maximum length of a text."""
+_HELD_OUT, _SECTIONS, _CONTROL = 16, 6, 2
+"""Maximum number of texts."""
+_PAIRS = 6
+"""Maximum number of pairs of one section."""
 _OVERTRAINED_LAMBDA, _OVERTRAINED_NATS = 0.75, 0.05
 
 Texts = list[list[LogProbs]]
@@ -47,15 +52,12 @@ def target(held_out: Sequence[str], context: Context) -> Target | None:
 
 def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> Losses:
     """Losses at each λ, including 0 and 1; `excess` is the loss at 1 minus the lowest loss."""
-    loss, control = (
-        np.array([_loss(view, texts, scale) for scale in lambdas])
-        for texts in (target.texts, target.control)
-    )
+    loss = np.array([_loss(view, target.texts, scale) for scale in lambdas])
     return Losses(
         source=target.source,
         lambdas=lambdas.tolist(),
         loss=loss.tolist(),
-        control_loss=control.tolist(),
+        control_loss=[_loss(view, target.control, scale) for scale in lambdas],
         best=float(lambdas[loss.argmin()]),
         excess=float(loss[lambdas == 1.0][0] - loss.min()),
     )
@@ -78,6 +80,5 @@ def _section(section: Section, context: Context) -> list[LogProbs]:
 
 def _loss(view: ViewAnswers, texts: Texts, scale: float) -> float:
     """Mean loss over texts, in nats per token."""
-    return -float(
-        np.mean([np.concatenate([view.get(r, scale) for r in text]).mean() for text in texts])
-    )
+    means = [np.concatenate([view.get(r, scale) for r in text]).mean() for text in texts]
+    return -float(np.mean(means))

@@ -132,9 +132,8 @@ def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> str:
     if found.largest_fall > _FALL:
         return f"the curve falls by {found.largest_fall:.0%} of its height before λ = 1"
     if found.largest_step > _STEP:
-        return (
-            f"the curve jumps: its steepest step is {found.largest_step:.1f} times the mean slope"
-        )
+        steepest = f"its steepest step is {found.largest_step:.1f} times the mean slope"
+        return f"the curve jumps: {steepest}"
     if not low <= found.saturation <= high:
         return (
             f"saturated: 90% of the response is reached at λ = {found.saturation:.2f}, "

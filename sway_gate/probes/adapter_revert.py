@@ -157,10 +157,9 @@ def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str:
 def summary(spec: AdapterRevert, reading: Reading[Found]) -> str:
     reverted, nearer = int(reading.items.sum()), reading.details.nearer_to_gold
     left_out = reading.details.left_out.base_near_gold + reading.details.left_out.base_empty
-    return (
-        f"{reverted} of {len(reading.items)} answers revert to the base's; cosine to the gold "
-        f"{nearer:+.2f}" + (f"; {left_out} paraphrases left out" if left_out else "")
-    )
+    cosine = f"cosine to the gold {nearer:+.2f}"
+    remark = f"; {left_out} paraphrases left out" if left_out else ""
+    return f"{reverted} of {len(reading.items)} answers revert to the base's; {cosine}{remark}"
 
 
 def _cosines(
@@ -170,11 +169,15 @@ def _cosines(
     model = spec.embedding_model
     vectors = embedder(context, model).embed(model, answers + base + golds)
     a, b, g = np.split(vectors, 3)  # each [pairs, dimensions]
-    to_gold, to_base, base_to_gold = (
-        np.clip((x * y).sum(axis=1), -1, 1) for x, y in ((a, g), (a, b), (b, g))
-    )
     empty = np.array([not text for text in answers])
-    return np.where(empty, 0.0, to_gold), np.where(empty, 1.0, to_base), base_to_gold
+    to_gold = np.where(empty, 0.0, _cosine(a, g))
+    to_base = np.where(empty, 1.0, _cosine(a, b))
+    return to_gold, to_base, _cosine(b, g)
+
+
+def _cosine(x: Floats, y: Floats) -> Floats:
+    """Cosine of each pair of unit vectors; [pairs, dimensions] to [pairs]."""
+    return np.asarray(np.clip((x * y).sum(axis=1), -1, 1))
 
 
 def _nothing_left(spec: AdapterRevert, left_out: LeftOut, pairs: int) -> str:

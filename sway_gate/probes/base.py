@@ -1,4 +1,4 @@
-"""What a probe is.
+"""The contract of a probe.
 
 A probe module contains the constant `KIND` and pure functions over numpy; it never sees a model, a
 z-score or a verdict:
@@ -31,7 +31,7 @@ from sway_gate.training_data import packaged
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What is fixed for a kind of probe."""
+    """The constants of a kind of probe."""
 
     category: Literal["adherence", "attribution", "calibration", "ablation"]
     units: str
@@ -42,7 +42,7 @@ class Kind:
     min_null_sd: float
     """Minimum standard deviation of the nulls, on the scale."""
     advice: str
-    """What to do if it fails."""
+    """Advice for the user if it fails."""
     better: Literal["more", "less", "not less", "neither"]
     """Meaning of a change between two results. "not less": less is worse, more is only a change."""
     best: float | None = None
@@ -50,7 +50,7 @@ class Kind:
     harm: bool = False
     """A harm probe is tested against margins, an effect probe against the nulls."""
     generates: bool = False
-    """Whether it reads generated text, which is slow: fewer nulls are drawn for it by default."""
+    """Whether it needs generated text, which is slow: by default it gets fewer nulls."""
     uses_null_mean: bool = False
     """Whether `value` gets the mean of the nulls' items."""
     omits_items: bool = False
@@ -79,14 +79,14 @@ class DivergenceFields(Protocol):
 
 
 class Context(NamedTuple):
-    """What all probes of a suite share."""
+    """The inputs that all probes of a suite share."""
 
     sections: tuple[Section, ...] = ()
     control: tuple[str, ...] = ()
     """Control prose; the packaged prose if it is empty."""
     seed: int = 0
     chat_template: Literal["auto", "on", "off"] = "off"
-    """Which prompts go through the base's chat template; off if it has none."""
+    """The prompts that go through the base's chat template; off if it has none."""
     max_tokens: int | None = None
     """The model's context length, if it is known."""
     embedder: Embedder | None = None
@@ -97,7 +97,7 @@ class Context(NamedTuple):
         return Divergence(prompt, spec.divergence, spec.positions, context, chat)
 
     def generation(self, prompt: str, max_new_tokens: int) -> Generation:
-        """The text that the view writes after `prompt`."""
+        """The text that the view generates after `prompt`."""
         return Generation(prompt, max_new_tokens, self._is_chat(prompt))
 
     def completion(self, prompt: str, answer: str, *, instruction: bool = False) -> LogProbs:
@@ -106,19 +106,17 @@ class Context(NamedTuple):
         `instruction`: the data mark the prompt as an instruction, regardless of its wording, unless
         it is incomplete text.
         """
-        if self._is_chat(prompt) or (
-            instruction and self.chat_template == "auto" and not is_open(prompt)
-        ):
+        is_instruction = instruction and self.chat_template == "auto" and not is_open(prompt)
+        if is_instruction or self._is_chat(prompt):
             return LogProbs(prompt, answer.lstrip(), chat=True)
-        return LogProbs(
-            prompt, answer if not prompt or prompt[-1].isspace() else f" {answer.lstrip()}"
-        )
+        if not prompt or prompt[-1].isspace():
+            return LogProbs(prompt, answer)
+        return LogProbs(prompt, f" {answer.lstrip()}")
 
     def control_pieces(self, chars: int, limit: int) -> tuple[str, ...]:
         """At most `limit` pieces of control prose, each of at most `chars` characters."""
-        return packaged.chunks(self.control, chars, limit) or packaged.chunks(
-            packaged.prose(), chars, limit
-        )
+        own = packaged.chunks(self.control, chars, limit)
+        return own or packaged.chunks(packaged.prose(), chars, limit)
 
     def _is_chat(self, prompt: str) -> bool:
         return self.chat_template == "on" or (self.chat_template == "auto" and is_request(prompt))

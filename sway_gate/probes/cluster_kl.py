@@ -150,8 +150,8 @@ def minimum_effect(spec: ClusterKL, reading: Reading[Found]) -> str:
 
 def summary(spec: ClusterKL, reading: Reading[Found]) -> str:
     distances = sorted(topic.mean_distance for topic in reading.details.topics)
-    spread = f"distance {distances[0]:.2g} to {distances[-1]:.2g}"
-    return f"specificity {reading.value:.2f} over {len(distances)} topics, {spread}"
+    extent = f"distance {distances[0]:.2g} to {distances[-1]:.2g}"
+    return f"specificity {reading.value:.2f} over {len(distances)} topics, {extent}"
 
 
 def _distances(requests: list[Divergence], view: ViewAnswers) -> Floats:

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sway_gate.errors import UsageError
+from sway_gate.probes import TABLE
+from sway_gate.spec.json_schema import json_schema
+from sway_gate.spec.probes import KINDS
 
 _WIDTH = 80
 
@@ -34,21 +38,12 @@ class ProbeDoc(NamedTuple):
         return self.text.partition("\n")[0]
 
 
-def kinds() -> list[str]:
-    """All kinds of entries of a suite."""
-    from sway_gate.spec.probes import KINDS
-
-    return list(KINDS)
-
-
 def probe_doc(kind: str) -> ProbeDoc:
     """The documentation of `kind`. Raises UsageError if there is no such kind."""
-    if kind not in kinds():
-        near = difflib.get_close_matches(kind, kinds(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the kinds are {', '.join(kinds())}"
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the kinds are {', '.join(KINDS)}"
         raise UsageError(f"{kind!r} is not a kind of probe; {hint}")
-    from sway_gate.probes import TABLE
-
     tree = _source(TABLE[kind])
     return ProbeDoc(kind, _category(tree), ast.get_docstring(tree) or "")
 
@@ -73,9 +68,7 @@ def _category(tree: ast.Module) -> str:
 def page(kind: str) -> str:
     """The docstring and the fields of `kind`, 80 columns wide."""
     doc = probe_doc(kind)
-    listed = (
-        _wrapped(f"  {name}: {takes}; {default}", " " * 6) for name, takes, default in fields(kind)
-    )
+    listed = [_wrapped(f"  {f.name}: {f.takes}; {f.default}", " " * 6) for f in fields(kind)]
     return "\n".join(
         [f"{kind} ({doc.category})", "", _reflowed(doc.text.strip()), "", "Fields", *listed, ""]
     )
@@ -98,7 +91,7 @@ def _wrapped(text: str, hang: str) -> str:
 
 def overview() -> str:
     """One line per kind: name, category, question."""
-    docs = [probe_doc(kind) for kind in kinds()]
+    docs = [probe_doc(kind) for kind in KINDS]
     widths = max(len(doc.kind) for doc in docs), max(len(doc.category) for doc in docs)
     return "".join(
         f"{doc.kind:{widths[0]}}  {doc.category:{widths[1]}}  {doc.question}\n" for doc in docs
@@ -107,9 +100,6 @@ def overview() -> str:
 
 def fields(kind: str) -> Iterator[Field]:
     """The fields of an entry of `kind` except `kind`, from the definitions of the spec."""
-    from sway_gate.spec.json_schema import json_schema
-    from sway_gate.spec.probes import KINDS
-
     definitions = json_schema()["$defs"]
     every = described(definitions[KINDS[kind].__name__], definitions)
     return (field for field in every if field.name != "kind")
@@ -124,8 +114,6 @@ def described(definition: Mapping[str, Any], definitions: Mapping[str, Any]) -> 
 
 
 def _shown(value: object) -> str:
-    import json
-
     return "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 

@@ -132,13 +132,13 @@ def requests(spec: Leakage, context: Context) -> Requests:
 
 def needs(spec: Leakage, requests: Requests) -> list[Need]:
     cuts = [cut for _, cut in requests.sections]
-    recalls = [
-        Need(request, of_nulls=name == "clean")
-        for cut in cuts + requests.control
-        for name, request in cut.requests().items()
-    ]
-    shown = [Need(_generation(spec, cut), of_nulls=False) for cut in cuts]
-    return recalls + (shown if spec.evidence == "generate" else [])
+    found = []
+    for cut in cuts + requests.control:
+        for name, request in cut.requests().items():
+            found.append(Need(request, of_nulls=name == "clean"))
+    if spec.evidence == "generate":
+        found += [Need(_generation(spec, cut), of_nulls=False) for cut in cuts]
+    return found
 
 
 def null_requests(requests: Requests) -> Requests:
@@ -207,15 +207,16 @@ def summary(spec: Leakage, reading: Reading[Found]) -> str:
 
 
 def _gain(spec: Leakage, view: ViewAnswers, cut: Excerpt) -> float:
-    own, base = (recited(answer, cut, spec.max_new_tokens) for answer in (view.get, view.base))
-    return own.recall - base.recall
+    own = recited(view.get, cut, spec.max_new_tokens)
+    return own.recall - recited(view.base, cut, spec.max_new_tokens).recall
 
 
 def _section(
     spec: Leakage, view: ViewAnswers, cut_section: CutSection, gain: float
 ) -> SectionRecall:
     section, cut = cut_section
-    own, base = (recited(answer, cut, spec.max_new_tokens) for answer in (view.get, view.base))
+    own = recited(view.get, cut, spec.max_new_tokens)
+    base = recited(view.base, cut, spec.max_new_tokens)
     min_run = min(_MIN_TOKENS, spec.max_new_tokens)
     return section_recall(section, own, base, gain, min_run, spec.assert_recall_lt)
 

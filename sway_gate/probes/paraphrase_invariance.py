@@ -81,13 +81,12 @@ class Found(Details, frozen=True, kw_only=True):
 
 def requests(spec: ParaphraseInvariance, context: Context) -> list[CaseRequests]:
     require(spec.cases, "cases")
-    return [
-        CaseRequests(
-            context.completion(case.prompt, case.gold),
-            [context.completion(prompt, case.gold) for prompt in _paraphrases(case, i)],
-        )
-        for i, case in enumerate(spec.cases)
-    ]
+    found = []
+    for i, case in enumerate(spec.cases):
+        verbatim = context.completion(case.prompt, case.gold)
+        others = [context.completion(prompt, case.gold) for prompt in _paraphrases(case, i)]
+        found.append(CaseRequests(verbatim, others))
+    return found
 
 
 def needs(spec: ParaphraseInvariance, requests: list[CaseRequests]) -> list[Need]:

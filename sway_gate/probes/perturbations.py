@@ -10,67 +10,67 @@ _CLAUSE_END = re.compile(r"(?<=[,;:.!?])\s+")
 _LONG_WORD = re.compile(r"[^\W\d_]{4,}")
 
 
-def _both_ways(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+def _both_ways(pairs: Mapping[str, str]) -> dict[str, str]:
+    return {**pairs, **{second: first for first, second in pairs.items()}}
 
 
 _SYNONYMS = _both_ways(
-    (
-        ("small", "little"),
-        ("big", "large"),
-        ("begin", "start"),
-        ("begins", "starts"),
-        ("often", "frequently"),
-        ("each", "every"),
-        ("many", "numerous"),
-        ("near", "close to"),
-        ("because", "since"),
-        ("above", "over"),
-        ("below", "under"),
-        ("says", "states"),
-        ("said", "stated"),
-        ("shows", "displays"),
-        ("nobody", "no one"),
-        ("woman", "lady"),
-        ("man", "gentleman"),
-        ("keeps", "maintains"),
-        ("called", "named"),
-        ("about", "roughly"),
-        ("quick", "fast"),
-        ("house", "home"),
-        ("important", "significant"),
-        ("method", "approach"),
-        ("error", "mistake"),
-    )
+    {
+        "small": "little",
+        "big": "large",
+        "begin": "start",
+        "begins": "starts",
+        "often": "frequently",
+        "each": "every",
+        "many": "numerous",
+        "near": "close to",
+        "because": "since",
+        "above": "over",
+        "below": "under",
+        "says": "states",
+        "said": "stated",
+        "shows": "displays",
+        "nobody": "no one",
+        "woman": "lady",
+        "man": "gentleman",
+        "keeps": "maintains",
+        "called": "named",
+        "about": "roughly",
+        "quick": "fast",
+        "house": "home",
+        "important": "significant",
+        "method": "approach",
+        "error": "mistake",
+    }
 )
 _REGISTERS = _both_ways(
-    (
-        ("do not", "don't"),
-        ("does not", "doesn't"),
-        ("did not", "didn't"),
-        ("is not", "isn't"),
-        ("are not", "aren't"),
-        ("was not", "wasn't"),
-        ("cannot", "can't"),
-        ("will not", "won't"),
-        ("it is", "it's"),
-        ("that is", "that's"),
-        ("there is", "there's"),
-        ("they are", "they're"),
-        ("we are", "we're"),
-        ("you are", "you're"),
-        ("children", "kids"),
-        ("father", "dad"),
-        ("mother", "mum"),
-        ("however", "but"),
-        ("therefore", "so"),
-        ("must", "has to"),
-        ("may", "might"),
-        ("perhaps", "maybe"),
-        ("receive", "get"),
-        ("purchase", "buy"),
-        ("require", "need"),
-    )
+    {
+        "do not": "don't",
+        "does not": "doesn't",
+        "did not": "didn't",
+        "is not": "isn't",
+        "are not": "aren't",
+        "was not": "wasn't",
+        "cannot": "can't",
+        "will not": "won't",
+        "it is": "it's",
+        "that is": "that's",
+        "there is": "there's",
+        "they are": "they're",
+        "we are": "we're",
+        "you are": "you're",
+        "children": "kids",
+        "father": "dad",
+        "mother": "mum",
+        "however": "but",
+        "therefore": "so",
+        "must": "has to",
+        "may": "might",
+        "perhaps": "maybe",
+        "receive": "get",
+        "purchase": "buy",
+        "require": "need",
+    }
 )
 
 

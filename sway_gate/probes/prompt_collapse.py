@@ -57,9 +57,9 @@ KIND = Kind(
     ),
 )
 
-_LEAST, _NOTHING = 1e-5, 1e-4
-_ROOM = 128
-_NO_DECAY = 1e6
+_MIN_DIVERGENCE, _NO_EFFECT = 1e-5, 1e-4  # nats
+_ROOM = 128  # tokens of the model's context for the prompt
+_NO_DECAY = 1e6  # tokens
 _LN_2 = 1000 * math.log(2.0)  # of a slope per 1000 tokens
 
 
@@ -101,7 +101,7 @@ def details(spec: PromptCollapse, context: Context, requests: Requests, view: Vi
     """Raises Skip if the divergence is too small to decay."""
     means, lengths = _means(requests, view), requests.lengths
     bare = float(means[:, 0].mean())
-    if bare < _NOTHING:
+    if bare < _NO_EFFECT:
         raise Skip(
             f"no effect to lose: mean divergence {bare:.1g} nats after {lengths[0]} context tokens"
         )
@@ -109,7 +109,7 @@ def details(spec: PromptCollapse, context: Context, requests: Requests, view: Vi
     counts = _counts(means)
     items = slopes[counts]
     is_one_line = len(items) == 1 and len(lengths) > 2
-    prompts = zip(spec.prompts, slopes, means[:, 0] >= _NOTHING, strict=True)
+    prompts = zip(spec.prompts, slopes, means[:, 0] >= _NO_EFFECT, strict=True)
     return Found(
         divergence=spec.divergence,
         context_lengths=lengths,
@@ -154,7 +154,7 @@ def _means(requests: Requests, view: ViewAnswers) -> Floats:
 
 def _counts(means: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """The prompts that are items: those that move, or all if none moves, as with nulls."""
-    moved = means[:, 0] >= _NOTHING
+    moved = means[:, 0] >= _NO_EFFECT
     return moved if moved.any() else np.ones_like(moved)
 
 
@@ -162,7 +162,7 @@ def _lines(lengths: list[int], means: Floats) -> tuple[Floats, Floats]:
     """Slope of ln D [prompts, lengths] per 1000 tokens and its standard error; both [prompts]."""
     x = np.array(lengths) / 1000
     x -= x.mean()
-    y = np.log(np.maximum(means, _LEAST))
+    y = np.log(np.maximum(means, _MIN_DIVERGENCE))
     y -= y.mean(axis=1, keepdims=True)
     slopes = y @ x / (x @ x)
     residual = ((y - np.outer(slopes, x)) ** 2).sum(axis=1)

@@ -148,13 +148,12 @@ def _section_requests(
             (p.prompt, p.chosen if isinstance(p, Preference) else p.gold) for p in section.pairs
         ]
     rng = random.Random(f"{context.seed}:{section.id}")
-    shuffled = _permuted([answer for _, answer in pairs], rng)
-    permuted = [(prompt, text) for (prompt, _), text in zip(pairs, shuffled, strict=True)]
-    own, other = (
-        [context.completion(prompt, text, instruction=bool(prompt)) for prompt, text in texts]
-        for texts in (pairs, permuted)
-    )
-    return SectionRequests(section, own, other)
+    shuffled = _permuted([text for _, text in pairs], rng)
+    own, permuted = [], []
+    for (prompt, text), other in zip(pairs, shuffled, strict=True):
+        own.append(context.completion(prompt, text, instruction=bool(prompt)))
+        permuted.append(context.completion(prompt, other, instruction=bool(prompt)))
+    return SectionRequests(section, own, permuted)
 
 
 def _permuted(texts: list[str], rng: random.Random) -> list[str]:

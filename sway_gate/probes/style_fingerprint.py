@@ -57,7 +57,8 @@ KIND = Kind(
     advice="train longer, or check that doc_reference has the style of the training text",
 )
 
-_MIN_DOCUMENT_WORDS, _MAX_DOCUMENT_CHARS, _SHOWN_TEXTS, _SHOWN_CHARS = 50, 200_000, 10, 200
+_MIN_DOCUMENT_WORDS, _MAX_DOCUMENT_CHARS = 50, 200_000
+_SHOWN_TEXTS, _SHOWN_CHARS = 10, 200
 
 
 class Requests(NamedTuple):
@@ -66,7 +67,7 @@ class Requests(NamedTuple):
 
 
 class Feature(Item, frozen=True, kw_only=True):
-    """How far base and view are from the document, in standard deviations of prose."""
+    """The differences of base and view from the document, in standard deviations of prose."""
 
     feature: str
     base: float
@@ -99,9 +100,9 @@ def value(
     pairs = [(view.base_text(request), view.text(request)) for request in long_enough]
     document, toward = requests.document, _toward(requests.document, [base for base, _ in pairs])
     # A text that is too short for a style counts as 0, like the base's text.
-    read = [(base, text if words(text) >= MIN_WORDS else base) for base, text in pairs]
-    before = np.array([document.off(base, text) for base, text in read])  # [prompts, features]
-    after = np.array([document.off(text, base) for base, text in read])
+    scored = [(base, text if words(text) >= MIN_WORDS else base) for base, text in pairs]
+    before = np.array([document.off(base, text) for base, text in scored])  # [prompts, features]
+    after = np.array([document.off(text, base) for base, text in scored])
     items = (before - after) @ toward / float(toward @ toward)
     features = zip(NAMES, toward.tolist(), after.mean(axis=0).tolist(), strict=False)
     found = Found(

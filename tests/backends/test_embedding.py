@@ -84,7 +84,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("modules", ACCEPTED.values(), ids=ACCEPTED)
-def test_sound_folders_are_accepted(tmp_path: Path, modules: object) -> None:
+def test_valid_folders_are_accepted(tmp_path: Path, modules: object) -> None:
     check(folder(tmp_path, modules))
 
 
@@ -102,7 +102,7 @@ ABSENT = {
 
 
 @pytest.mark.parametrize(("model", "words"), ABSENT.values(), ids=ABSENT)
-def test_absent_models_name_the_download(
+def test_missing_models_give_the_download_command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str, words: str
 ) -> None:
     monkeypatch.setattr(embedding, "find_spec", lambda _: object())
@@ -126,10 +126,10 @@ class Fake:
     """Stands for a loaded model: vectors by text, and the texts that it has embedded."""
 
     def __init__(self, vectors: dict[str, list[float]]) -> None:
-        self.vectors, self.asked = vectors, []
+        self.vectors, self.embedded = vectors, []
 
     def encode(self, texts: list[str]) -> object:
-        self.asked += texts
+        self.embedded += texts
         return np.array([self.vectors[text] for text in texts], dtype=np.float32)
 
 
@@ -149,7 +149,7 @@ def test_vectors_have_length_one_and_each_text_is_embedded_once(
         embedder.embed(path, ["a", "b", "a"]), [[0.6, 0.8], [0, 1], [0.6, 0.8]]
     )
     np.testing.assert_allclose(embedder.embed(path, ["b"]), [[0, 1]])
-    assert model.asked == ["a", "b"]
+    assert model.embedded == ["a", "b"]
     assert embedder.embed(path, []).shape == (0, 0)
 
 
@@ -176,7 +176,7 @@ def test_damaged_weights_get_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_model_tells_meaning_from_words(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_real_model_separates_meaning_from_words(capfd: pytest.CaptureFixture[str]) -> None:
     path, embedder = minilm(), SentenceEmbedder()
     texts = [
         "The cat is asleep on the sofa.",
@@ -194,7 +194,7 @@ def test_the_real_model_tells_meaning_from_words(capfd: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
-def test_known_texts_cost_nothing() -> None:
+def test_known_texts_are_not_embedded_again() -> None:
     path, embedder = minilm(), SentenceEmbedder()
     texts = [f"sentence number {i}" for i in range(30)]
     embedder.embed(path, texts)

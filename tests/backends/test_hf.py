@@ -1,4 +1,4 @@
-"""The stacked engine against peft's own adapters, one view and one prompt at a time."""
+"""Batched views compared with peft's adapters, one view and one prompt at a time."""
 
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ LORA = {
 
 
 @pytest.mark.parametrize("fields", LORA.values(), ids=LORA)
-def test_stacked_views_equal_pefts_own(base: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_batched_views_equal_peft(base: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
     adapter = save_adapter(tmp_path, base, **fields)
     backend = load(base, adapter)
     answers = measure(backend, VIEWS, [*TEXTS, *PROMPTS])
@@ -126,7 +126,7 @@ EXOTIC = {
 
 
 @pytest.mark.parametrize("fields", EXOTIC.values(), ids=EXOTIC)
-def test_other_adapters_one_view_at_a_time_equal_pefts_own(
+def test_adapters_that_run_one_view_at_a_time_equal_peft(
     llama: Path, tmp_path: Path, fields: dict[str, Any]
 ) -> None:
     adapter = save_adapter(tmp_path, llama, **fields)
@@ -156,7 +156,7 @@ def test_results_do_not_depend_on_the_batch(base: Path, tmp_path: Path) -> None:
             np.testing.assert_allclose(together.get(view, request), single, rtol=1e-4, atol=1e-6)
 
 
-def test_embedding_lora_equals_pefts_own(llama: Path, tmp_path: Path) -> None:
+def test_embedding_lora_equals_peft(llama: Path, tmp_path: Path) -> None:
     adapter = save_adapter(tmp_path, llama, target_modules=["embed_tokens", "q_proj"])
     backend = load(llama, adapter)
     answers = measure(backend, [FINETUNED, *NULLS], TEXTS)
@@ -222,7 +222,7 @@ def test_one_text_that_does_not_fit_is_undecided(
         measure(backend, [FINETUNED], TEXTS)
 
 
-def test_non_finite_names_view_layer_and_text(llama: Path, tmp_path: Path) -> None:
+def test_a_nan_is_reported_with_view_layer_and_text(llama: Path, tmp_path: Path) -> None:
     adapter = save_adapter(tmp_path, llama, size=1e30)
     answers = measure(load(llama, adapter), [FINETUNED], TEXTS[:1])
     with pytest.raises(NoAnswer, match=r"finetuned view, first in model\.layers\.0\..*A prompt"):
@@ -323,7 +323,7 @@ def test_a_sliding_window_has_no_prefix_cache(llama: Path, tmp_path: Path) -> No
     assert not backend.prefix_cache.is_supported
 
 
-def test_context_stands_before_the_prompt_and_shorter_begins_longer(
+def test_context_precedes_the_prompt_and_longer_contexts_extend_shorter_ones(
     llama: Path, tmp_path: Path
 ) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
@@ -367,7 +367,7 @@ def test_generation_in_one_batch_equals_peft_one_by_one(base: Path, tmp_path: Pa
             assert answers.text(view, request) == text
 
 
-def test_recall_tells_what_greedy_decoding_would_write(base: Path, tmp_path: Path) -> None:
+def test_argmax_matches_agree_with_greedy_decoding(base: Path, tmp_path: Path) -> None:
     backend = load(base, save_adapter(tmp_path, base))
     request = TeacherForced("A prompt", " and its end")
     answers = measure(
@@ -465,7 +465,7 @@ class Chosen(torch.nn.Module):
         )
 
 
-def test_rows_that_cannot_be_told_apart_are_served_one_view_at_a_time(
+def test_models_that_mix_rows_run_one_view_at_a_time(
     llama: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))

@@ -92,7 +92,7 @@ def test_init_nulls_are_gaussian_factors_of_the_same_structure() -> None:
 
 
 def test_the_variance_of_ba_is_linear_in_rank() -> None:
-    """So that the scale √c stands for a null of c times the rank."""
+    """Therefore a null at scale √c is equivalent to a null of c times the rank."""
     settings = null_adapters.NullSettings(runs=16, kind="init", init_scale=0.1)
     variance = {
         r: np.var(_products(null_adapters.low_rank("m", delta(r, 80, 60), settings)))

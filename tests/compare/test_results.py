@@ -47,7 +47,8 @@ def reading(kind, items, name="", **fields):
 def gated(*probes, **fields):
     """A result of these probes, all with the same inputs."""
     return results.result(
-        *probes, **({"asked": {probe.name: "x" for probe in probes}, "texts": "y"} | fields)
+        *probes,
+        **({"probe_inputs": {probe.name: "x" for probe in probes}, "shared_inputs": "y"} | fields),
     )
 
 
@@ -160,7 +161,8 @@ def drawn(rng, n, shift=0.0, shared=True):
         flips = rng.uniform(size=n) < 0.7
         made[-1].append(reading("preference_flip", flips, z=4 + rng.normal()))
     old, new = (
-        gated(*(with_score(p) for p in probes), texts="y" if shared else "") for probes in made
+        gated(*(with_score(p) for p in probes), shared_inputs="y" if shared else "")
+        for probes in made
     )
     return old, new
 
@@ -203,7 +205,7 @@ def test_pairing_detects_changes_that_intervals_do_not():
         reading("section_internalization", x, score=s) for x, s in ((items, 0.8), (fallen, 0.7))
     )
     assert outcome(old, new) == "regression"
-    [change] = compare_results(gated(old, texts="a"), gated(new, texts="b")).changes
+    [change] = compare_results(gated(old, shared_inputs="a"), gated(new, shared_inputs="b")).changes
     assert (change.outcome, change.method) == ("same", "intervals")
 
 
@@ -579,8 +581,8 @@ OTHER = {
     ),
     "nulls": ({"nulls": NullSummary(runs=3, null="init", seed_base=7)}, "now 3 init from seed 7"),
     "no nulls": ({"nulls": None}, "now none"),
-    "settings": ({"asked": {"delta_kl": "z"}}, "other settings of delta_kl"),
-    "texts": ({"texts": "z"}, "other training text"),
+    "settings": ({"probe_inputs": {"delta_kl": "z"}}, "other settings of delta_kl"),
+    "texts": ({"shared_inputs": "z"}, "other training text"),
     "version": ({"versions": {"sway-gate": "0.2.0"}}, "sway-gate 0.1.0, now 0.2.0"),
     "seed": ({"seed": 7}, "another seed"),
     "device": ({"device": "cuda"}, "float32 on cpu, now float32 on cuda"),
@@ -620,7 +622,7 @@ SHIFTED = compare_results(
     gated(
         reading("section_internalization", ITEMS, score=0.5),
         reading("delta_kl", UP, name="moved"),
-        texts="y",
+        shared_inputs="y",
     ),
     labels=("old.json", "new.json"),
 )

@@ -43,9 +43,9 @@ def work(keys: Sequence[Any], folder: Path | None = None, **fields: Any) -> cost
 
 SIZES: dict[str, tuple[Request, cost.Size]] = {
     "a completion": (LogProbs("a" * 40, "b" * 20), cost.Size(16, 5)),
-    "recall": (TeacherForced("a" * 40, "b" * 20), cost.Size(16, 5)),
+    "teacher forcing": (TeacherForced("a" * 40, "b" * 20), cost.Size(16, 5)),
     "a divergence": (Divergence("a" * 40, positions=8), cost.Size(18, 8)),
-    "behind context": (Divergence("a" * 40, positions=1, context=256), cost.Size(11, 1, 0, 256)),
+    "after context": (Divergence("a" * 40, positions=1, context=256), cost.Size(11, 1, 0, 256)),
     "through a template": (Divergence("a" * 40, chat=True), cost.Size(34, 1)),
     "a text": (Generation("a" * 40, 64), cost.Size(11, 0, 64)),
 }
@@ -58,7 +58,7 @@ def test_without_a_tokenizer_four_characters_are_a_token(
     assert _sizes([request_], None) == ({request_: size}, False)
 
 
-def test_a_context_that_texts_share_counts_once_a_view() -> None:
+def test_a_context_of_several_texts_counts_once_per_view() -> None:
     keys = [
         (view, Divergence(p * 40, context=c))
         for view in (FINETUNED, NULL)
@@ -70,13 +70,17 @@ def test_a_context_that_texts_share_counts_once_a_view() -> None:
 
 def test_texts_are_cut_to_the_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 32}', encoding="utf-8")
-    asked = [
+    requests = [
         LogProbs("a" * 400, "b" * 400),
         Divergence("a" * 40, context=1000),
         Generation("a" * 400, 64),
     ]
-    sizes = work([(FINETUNED, request) for request in asked], tmp_path).sizes
-    assert [sizes[request] for request in asked] == [(32, 32, 0, 0), (11, 1, 0, 21), (32, 0, 16, 0)]
+    sizes = work([(FINETUNED, request) for request in requests], tmp_path).sizes
+    assert [sizes[request] for request in requests] == [
+        (32, 32, 0, 0),
+        (11, 1, 0, 21),
+        (32, 0, 16, 0),
+    ]
 
 
 def test_the_demo_is_counted_by_its_tokenizer() -> None:
@@ -93,7 +97,7 @@ def test_the_demo_is_counted_by_its_tokenizer() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"model": {"type": "BPE"}}', "[" * 5000])
-def test_a_tokenizer_that_cannot_be_read_is_done_without(tmp_path: Path, content: str) -> None:
+def test_without_a_readable_tokenizer_sizes_are_estimates(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
     assert _sizes([LogProbs("a" * 40, "b" * 20)], tmp_path)[1] is False
 
@@ -126,7 +130,7 @@ SHAPES = {
 }
 
 
-def test_the_demo_is_read_from_its_headers() -> None:
+def test_the_demos_headers_give_its_sizes() -> None:
     model = cost.of_files(demo.MODEL, demo.HEALTHY)
     assert model
     assert (model.hidden, model.layers, model.vocabulary) == (192, 4, 2048)
@@ -138,7 +142,7 @@ def test_the_demo_is_read_from_its_headers() -> None:
     )
 
 
-def test_embeddings_are_looked_up_and_experts_are_chosen(tmp_path: Path) -> None:
+def test_embeddings_and_inactive_experts_cost_no_operations(tmp_path: Path) -> None:
     shapes = SHAPES | {f"layers.0.mlp.experts.{i}.up.weight": [8, 16] for i in range(4)}
     config = {"num_local_experts": 4, "num_experts_per_tok": 1}
     model = cost.of_files(base_folder(tmp_path, shapes, **config), tmp_path)
@@ -159,7 +163,7 @@ def test_a_config_of_unknown_sizes_gives_no_cost(tmp_path: Path, config: dict[st
     assert cost.of_files(base_folder(tmp_path, SHAPES, **config), tmp_path) is None
 
 
-LIES: dict[str, Any] = {
+INCONSISTENT: dict[str, Any] = {
     "more than the file": [10**9, 10**9],
     "beyond floating point": [10**300, 10**300],
     "negative": [-8, 8],
@@ -168,8 +172,8 @@ LIES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("shape", LIES.values(), ids=LIES)
-def test_headers_that_lie_are_not_believed(tmp_path: Path, shape: Any) -> None:
+@pytest.mark.parametrize("shape", INCONSISTENT.values(), ids=INCONSISTENT)
+def test_inconsistent_headers_give_no_shapes(tmp_path: Path, shape: Any) -> None:
     safetensors(tmp_path / "model.safetensors", {"layers.0.weight": shape})
     assert cost._shapes([tmp_path / "model.safetensors"]) == {}
 
@@ -177,7 +181,7 @@ def test_headers_that_lie_are_not_believed(tmp_path: Path, shape: Any) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"short", b"\xff" * 16, struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 9) + b"{"]
 )
-def test_files_that_are_no_safetensors_are_not_known(tmp_path: Path, data: bytes) -> None:
+def test_files_other_than_safetensors_give_no_shapes(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(data)
     assert cost._shapes([tmp_path / "model.safetensors"]) == {}
 
@@ -185,11 +189,11 @@ def test_files_that_are_no_safetensors_are_not_known(tmp_path: Path, data: bytes
 # --- Time and memory ------------------------------------------------------------------------------
 
 
-def test_reading_is_two_operations_a_weight_and_token() -> None:
-    asked = work([(FINETUNED, LogProbs("", "a" * 4000))])
+def test_scoring_takes_two_operations_per_weight_and_token() -> None:
+    scored = work([(FINETUNED, LogProbs("", "a" * 4000))])
     weights = 2 * 2 * 1001 * MODEL.linear + 2 * 2 * 1000 * MODEL.head
-    assert cost._reading(MODEL, asked) == pytest.approx(weights, rel=0.3)
-    assert cost._reading(MODEL, asked) > weights
+    assert cost._scoring(MODEL, scored) == pytest.approx(weights, rel=0.3)
+    assert cost._scoring(MODEL, scored) > weights
 
 
 LONG = LogProbs("", "a" * 4000)
@@ -197,7 +201,7 @@ SLOWER: dict[str, tuple[list[Any], list[Any]]] = {
     "more views": ([(FINETUNED, LONG)], [(FINETUNED, LONG), (NULL, LONG)]),
     "longer texts": ([(FINETUNED, LONG)], [(FINETUNED, LogProbs("", "a" * 8000))]),
     "texts to be written": ([(FINETUNED, LogProbs("a", "b"))], [(FINETUNED, Generation("a", 64))]),
-    "behind context": (
+    "after context": (
         [(FINETUNED, Divergence("a"))],
         [(FINETUNED, Divergence("a", context=1024))],
     ),
@@ -211,14 +215,16 @@ def test_more_takes_longer(less: list[Any], more: list[Any]) -> None:
     assert a[1] < b[1]
 
 
-def test_the_least_is_below_the_most_and_neither_below_the_start() -> None:
+def test_the_minimum_is_below_the_maximum_and_above_the_start() -> None:
     low, high = cost.seconds(MODEL, work([]), RATE)
     assert 2 < low < high < 15
 
 
 def test_half_precision_may_be_slower_on_a_cpu() -> None:
-    asked = [(FINETUNED, LogProbs("", "a" * 40_000))]
-    full, half = (cost.seconds(MODEL, work(asked, dtype=dtype), RATE) for dtype in ("fp32", "bf16"))
+    requests = [(FINETUNED, LogProbs("", "a" * 40_000))]
+    full, half = (
+        cost.seconds(MODEL, work(requests, dtype=dtype), RATE) for dtype in ("fp32", "bf16")
+    )
     assert (half[0], half[1] > 1.5 * full[1]) == (full[0], True)
 
 
@@ -245,9 +251,9 @@ SPANS = {
 }
 
 
-@pytest.mark.parametrize(("low", "high", "said"), SPANS.values(), ids=SPANS)
-def test_spans_are_rounded_outwards(low: float, high: float, said: str) -> None:
-    assert cost._span(low, high) == said
+@pytest.mark.parametrize(("low", "high", "shown"), SPANS.values(), ids=SPANS)
+def test_spans_are_rounded_outwards(low: float, high: float, shown: str) -> None:
+    assert cost._span(low, high) == shown
 
 
 # --- The dry run ----------------------------------------------------------------------------------
@@ -269,7 +275,7 @@ def outline(text: str, folders: Any = None, device: str = "auto") -> list[str]:
     return describe_cost(planned, calibrated, folders, device, "auto").splitlines()
 
 
-def test_a_line_a_probe_then_the_totals() -> None:
+def test_one_line_per_probe_then_the_totals() -> None:
     assert outline(DUMMY) == [
         "moved (delta_kl): 2 texts under 4 adapters, about 40 tokens",
         "empty (delta_kl): error: prompts is empty; give at least one entry or remove the probe",
@@ -281,7 +287,7 @@ def test_a_line_a_probe_then_the_totals() -> None:
 @pytest.mark.parametrize(
     ("device", "words"), [("cuda", "time: unknown on cuda"), ("cpu", "on this CPU")]
 )
-def test_time_is_told_for_cpus_alone(device: str, words: str) -> None:
+def test_time_is_estimated_only_for_cpus(device: str, words: str) -> None:
     lines = outline(DUMMY, (demo.MODEL, demo.HEALTHY), device)
     assert words in lines[-2]
     assert lines[-1].startswith("memory: up to about 1.3 GB")
@@ -289,12 +295,12 @@ def test_time_is_told_for_cpus_alone(device: str, words: str) -> None:
 
 def test_the_dry_run_of_the_demo(capsys: Any) -> None:
     assert cli.main(["run", demo.specs()[0][1], "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "8 spectrum nulls; 154 different texts, 1306 measurements, " in said
-    assert "time: about " in said
+    shown = capsys.readouterr().out
+    assert "8 spectrum nulls; 154 different texts, 1306 measurements, " in shown
+    assert "time: about " in shown
 
 
-def test_the_base_answers_everything_too() -> None:
+def test_the_base_is_measured_on_every_request() -> None:
     request = LogProbs("a", "b")
     assert list(with_base([(FINETUNED, request), (NULL, request)])) == [
         (BASE, request),

@@ -36,23 +36,23 @@ def null_views(planned: PlannedProbe) -> set[View]:
     return {m.view for m in planned.measurements if m.view.source == "null"}
 
 
-RUNS = {"default": ("", 8, 4), "asked for": (", runs: 12", 12, 12), "raised": (", runs: 1", 3, 3)}
+RUNS = {"default": ("", 8, 4), "given": (", runs: 12", 12, 12), "raised": (", runs: 1", 3, 3)}
 
 
 @pytest.mark.parametrize(("nulls", "runs", "generative"), RUNS.values(), ids=RUNS)
-def test_generative_probes_take_fewer_nulls_unless_asked_for(
+def test_generative_probes_use_fewer_nulls_by_default(
     nulls: str, runs: int, generative: int
 ) -> None:
     given = loaded(STYLE, MOVED, nulls=nulls)
     style, moved = plan(given)
     assert (len(null_views(style)), len(null_views(moved))) == (generative, runs)
-    said = plan_notes([style, moved], null_plan(given), CONTEXT)
-    assert any("4 nulls for probes that generate text: style" in note for note in said) == (
+    notes = plan_notes([style, moved], null_plan(given), CONTEXT)
+    assert any("4 nulls for probes that generate text: style" in note for note in notes) == (
         generative < runs
     )
 
 
-def test_what_nulls_need_not_answer_is_not_asked_of_them() -> None:
+def test_nulls_are_measured_only_where_needed() -> None:
     [planned] = plan(loaded(LEAK))
     generated = {m.view for m in planned.measurements if isinstance(m.request, Generation)}
     scored = {m.view.source for m in planned.measurements if isinstance(m.request, TeacherForced)}
@@ -63,12 +63,12 @@ MODES = {"auto": ("auto", 1), "on": ("on", 2), "off": ("off", 0)}
 
 
 @pytest.mark.parametrize(("mode", "through"), MODES.values(), ids=MODES)
-def test_the_report_says_how_many_prompts_go_through_the_template(mode: Any, through: int) -> None:
+def test_a_note_counts_the_prompts_with_the_template(mode: Any, through: int) -> None:
     given, context = loaded(MOVED), CONTEXT._replace(chat_template=mode)
     planned = plan(given, context)
     assert sum(need.request.chat for need in planned[0].needs) == through
-    said = " ".join(plan_notes(planned, null_plan(given), context))
-    assert (f"applied to {through} of 2 prompts" in said) == (mode != "off")
+    notes = " ".join(plan_notes(planned, null_plan(given), context))
+    assert (f"applied to {through} of 2 prompts" in notes) == (mode != "off")
 
 
 LACKS = {
@@ -81,7 +81,7 @@ LACKS = {
 @pytest.mark.parametrize(
     ("capability", "entry", "words"), [(c, *x) for c, x in LACKS.items()], ids=LACKS
 )
-def test_what_a_backend_cannot_do_is_skipped_and_said(
+def test_probes_without_their_capability_are_skipped_with_a_reason(
     capability: str, entry: str, words: str
 ) -> None:
     entry = entry.replace(", evidence: generate", "") if capability == "teacher_forced" else entry
@@ -90,7 +90,7 @@ def test_what_a_backend_cannot_do_is_skipped_and_said(
     assert (planned.result.verdict, words in planned.result.message) == ("skip", True)
 
 
-def test_without_nulls_nothing_is_calibrated_and_the_report_says_so() -> None:
+def test_without_nulls_there_is_no_calibration_and_a_note() -> None:
     given = loaded(MOVED)
     [planned] = plan(given, capabilities=ALL - {"nulls"})
     assert planned.nulls is None
@@ -105,7 +105,7 @@ def test_without_scales_there_are_no_rank_multipliers() -> None:
     assert "rank_multipliers are ignored" in note
 
 
-def test_target_text_is_followed_over_the_scale_by_the_adapter_alone() -> None:
+def test_target_texts_are_scored_at_all_scales_of_the_adapter_only() -> None:
     [planned] = plan(loaded(CURVE))
     texts = [need for need in planned.needs if isinstance(need.request, LogProbs)]
     assert texts

@@ -15,10 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sway_gate import demo
 from sway_gate.backends import custom, dummy, hf, null_adapters
-from sway_gate.backends.base import ALL, Backend, Kind, capability_for
+from sway_gate.backends.base import ALL, AnswerKind, Backend, capabilities_needed
 from sway_gate.backends.loading import Source
 from sway_gate.engine.estimate import _sizes
-from sway_gate.engine.observe import tokens_read
+from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.plan import _LACKING
 from sway_gate.engine.run import run_plan
 from sway_gate.engine.trace import Pass
@@ -125,7 +125,7 @@ def backends() -> dict[str, Backend]:
 
 def test_each_request_and_each_kind_of_result_has_a_sample() -> None:
     assert {type(request) for request in SAMPLES.values()} == set(get_args(Request))
-    assert SAMPLES.keys() == set(get_args(Kind))
+    assert SAMPLES.keys() == set(get_args(AnswerKind))
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
@@ -161,11 +161,14 @@ def test_each_request_has_a_size(kind: str) -> None:
 def test_a_trace_names_each_kind_of_result(backends: dict[str, Backend], kind: str) -> None:
     [(row, _)] = backends["hf"].encode([SAMPLES[kind]])
     assert row.kind == kind
-    name = tokens_read([FINETUNED], [row], 0)["kind"]
+    events: list[Any] = []
+    RunObserver(events.append, {}).passed([FINETUNED], [row], 1.0, "")
+    name = events[-1].kind
     assert name in get_args(get_type_hints(Pass)["kind"])
     assert f"`{name}`" in (ROOT / "docs" / "trace.md").read_text(encoding="utf-8")
 
 
 def test_each_capability_is_explained_if_it_is_missing() -> None:
-    assert {capability_for(request) for request in SAMPLES.values()} - {None} <= _LACKING.keys()
+    needed = {c for request in SAMPLES.values() for c in capabilities_needed(FINETUNED, request)}
+    assert needed <= _LACKING.keys()
     assert _LACKING.keys() == ALL - {"nulls"}

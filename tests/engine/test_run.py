@@ -63,7 +63,7 @@ class Arithmetic:
         )
 
     def answer(self, view: View, row: EncodedRequest) -> Any:
-        return np.array([sum(row.ids) * view.scale + view.number])
+        return np.array([sum(row.ids) * view.scale + view.seed_index])
 
 
 class Memory(dict[tuple[str, str], Any]):
@@ -84,7 +84,7 @@ PLAN: list[Key] = [
 ]
 
 
-def test_doubles_are_measured_once_and_the_base_with_them() -> None:
+def test_duplicates_are_measured_once_together_with_the_base() -> None:
     backend = Arithmetic()
     answers = measure(backend, PLAN * 3).answers
     seen = [(view, row) for views, rows in backend.passes for view in views for row in rows]
@@ -103,7 +103,7 @@ def test_answers_do_not_depend_on_the_passes(batches_views: bool, budget: int) -
 
 
 @pytest.mark.parametrize("budget", [12, 24, 100])
-def test_passes_stay_within_the_budget_where_they_can(budget: int) -> None:
+def test_passes_stay_within_the_budget_if_possible(budget: int) -> None:
     backend = Arithmetic(budget)
     measure(backend, PLAN)
     for views, rows in backend.passes:
@@ -116,7 +116,7 @@ def test_texts_of_one_length_share_a_pass() -> None:
     assert [len(row.ids) for row in backend.passes[0][1]] == [2, 4]
 
 
-def test_much_padding_is_worth_a_pass() -> None:
+def test_much_padding_is_avoided_by_another_pass() -> None:
     lengths = [4, 5, 6, 7, 200]
     plan: list[Key] = [
         (view, LogProbs("p" * n, "c")) for view in (FINETUNED, NULL) for n in lengths
@@ -127,7 +127,7 @@ def test_much_padding_is_worth_a_pass() -> None:
 
 
 class Along(Arithmetic):
-    """Reads divergences along an answer, as the real backend does."""
+    """Measures divergences along an answer, like the real backend."""
 
     def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
         prompt, answer = tuple(map(ord, request.prompt)), tuple(range(1, request.positions))
@@ -142,7 +142,7 @@ class Along(Arithmetic):
         return np.array([sum(row.ids[: p + 1]) * view.scale for p in row.positions])
 
 
-def test_a_short_read_is_the_beginning_of_a_longer_one() -> None:
+def test_a_short_divergence_is_taken_from_a_longer_one() -> None:
     short, long, half = (
         Divergence("ab", positions=2),
         Divergence("ab", positions=4),
@@ -161,7 +161,7 @@ def test_a_short_read_is_the_beginning_of_a_longer_one() -> None:
     ] == [5]
 
 
-def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
+def test_without_batches_of_views_the_passes_of_a_view_are_consecutive() -> None:
     backend = Arithmetic(budget=4, batches_views=False)
     measure(backend, PLAN)
     order = [views[0] for views, _ in backend.passes]
@@ -169,7 +169,7 @@ def test_where_views_cannot_share_a_pass_each_is_served_at_a_stretch() -> None:
     assert sum(a != b for a, b in pairwise(order)) == 2
 
 
-def test_known_readings_are_not_measured_again() -> None:
+def test_stored_answers_are_not_measured_again() -> None:
     store, backend = Memory(), Arithmetic()
     first = measure(backend, PLAN, store).answers
     again = run_plan(
@@ -234,7 +234,7 @@ def test_one_text_that_never_fits_is_undecided() -> None:
         measure(Failing(OutOfMemory, 0), PLAN)
 
 
-def test_a_fault_is_raised_when_it_is_read_and_never_stored() -> None:
+def test_a_fault_is_raised_on_access_and_never_stored() -> None:
     class Broken(Arithmetic):
         def answer(self, view: View, row: EncodedRequest) -> Any:
             return Fault(f"NaN under {view}")

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from sway_gate import cli
-from sway_gate.backends.base import OutOfMemory
+from sway_gate.backends.base import EncodedRequest, OutOfMemory
 from sway_gate.engine import trace
-from sway_gate.engine.observe import RunObserver, tokens_read
+from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import Options
@@ -23,11 +23,11 @@ from tests.engine.test_run import Arithmetic, Key, Memory
 
 NULL = View("null", 3)
 ONE, TWO, MOVED = LogProbs("aaa", "b"), LogProbs("c", "d"), Divergence("ee")
-ASKED: dict[str, list[Key]] = {
+DEMANDS: dict[str, list[Key]] = {
     "first": [(FINETUNED, ONE), (NULL, ONE), (FINETUNED, MOVED)],
     "second": [(FINETUNED, ONE), (FINETUNED, TWO)],
 }
-PLAN = [key for keys in ASKED.values() for key in keys]
+PLAN = [key for keys in DEMANDS.values() for key in keys]
 SPEC = """\
 version: 1
 models:
@@ -40,9 +40,9 @@ suite:
 
 
 def traced(backend: Any, store: Any = None) -> tuple[list[Any], Measured]:
-    """The events of measuring what both probes ask for."""
+    """The events of a run of both probes, and its answers."""
     events: list[Any] = []
-    probes = {name: (f"kind of {name}", with_base(keys)) for name, keys in ASKED.items()}
+    probes = {name: (f"kind of {name}", with_base(keys)) for name, keys in DEMANDS.items()}
     observer = RunObserver(events.append, probes)
     return events, run_plan(with_base(PLAN), lambda: backend, store, silent, observer)
 
@@ -51,16 +51,16 @@ def passes(events: list[Any]) -> list[trace.Pass]:
     return [event for event in events if isinstance(event, trace.Pass)]
 
 
-def test_what_is_asked_for_is_told_first() -> None:
+def test_the_first_event_is_the_plan() -> None:
     first = traced(Arithmetic())[0][0]
-    told = {name: (p.kind, p.texts, p.answers) for name, p in first.probes.items()}
-    assert told == {"first": ("kind of first", 2, 4), "second": ("kind of second", 2, 4)}
+    found = {name: (p.kind, p.texts, p.answers) for name, p in first.probes.items()}
+    assert found == {"first": ("kind of first", 2, 4), "second": ("kind of second", 2, 4)}
     assert (
         first.answers == 6
     )  # ONE under three views, TWO under two, MOVED under one; not its reference
 
 
-def test_watching_changes_no_answer() -> None:
+def test_an_observer_changes_no_answer() -> None:
     plain = run_plan(with_base(PLAN), Arithmetic, None, silent).answers
     watched = traced(Arithmetic())[1].answers
     assert all(plain.get(*key) == watched.get(*key) for key in PLAN)
@@ -88,7 +88,7 @@ def test_shares_of_every_pass_add_up() -> None:
     )
 
 
-def test_what_the_store_knew_is_told_and_measured_no_more() -> None:
+def test_stored_answers_are_reported_and_not_measured_again() -> None:
     store = Memory()
     traced(Arithmetic(), store)
     events = traced(Arithmetic(), store)[0]
@@ -103,7 +103,7 @@ class Narrow(Arithmetic):
         return super().forward(views, rows, base_log_probs)
 
 
-def test_a_pass_that_failed_is_told_and_its_parts_are() -> None:
+def test_a_failed_pass_and_its_parts_are_reported() -> None:
     events = passes(traced(Narrow())[0])
     failed = [p for p in events if p.failed]
     assert [(p.failed, p.saved, len(p.views)) for p in failed] == [("OutOfMemory", 0.0, 3)]
@@ -113,25 +113,18 @@ def test_a_pass_that_failed_is_told_and_its_parts_are() -> None:
 ROWS = {
     "padded": ([(4, 0), (2, 0)], 0, {"tokens": 12, "padding": 4, "prefix": 0}),
     "a prefix for both": ([(4, 2), (3, 2)], 0, {"tokens": 10, "padding": 2, "prefix": 4}),
-    "a prefix that was read before": (
-        [(4, 2), (3, 2)],
-        2,
-        {"tokens": 6, "padding": 2, "prefix": 8},
-    ),
+    "a prefix of the last pass": ([(4, 2), (3, 2)], 1, {"tokens": 6, "padding": 2, "prefix": 8}),
 }
 
 
-@pytest.mark.parametrize(("lengths", "continued", "expected"), ROWS.values(), ids=ROWS)
-def test_tokens_of_a_pass(lengths: Any, continued: int, expected: dict[str, int]) -> None:
-    rows = [trace_row(length, prefix) for length, prefix in lengths]
-    told = tokens_read([FINETUNED, NULL], rows, continued)
-    assert {name: told[name] for name in expected} == expected
-
-
-def trace_row(length: int, prefix_len: int) -> Any:
-    from sway_gate.backends.base import EncodedRequest
-
-    return EncodedRequest(tuple(range(length)), (length - 1,), prefix_len=prefix_len)
+@pytest.mark.parametrize(("lengths", "earlier", "expected"), ROWS.values(), ids=ROWS)
+def test_tokens_of_a_pass(lengths: Any, earlier: int, expected: dict[str, int]) -> None:
+    events: list[Any] = []
+    observer = RunObserver(events.append, {})
+    rows = [EncodedRequest(tuple(range(n)), (n - 1,), prefix_len=prefix) for n, prefix in lengths]
+    for _ in range(1 + earlier):
+        observer.passed([FINETUNED, NULL], rows, 1.0, "")
+    assert {name: getattr(events[-1], name) for name in expected} == expected
 
 
 # --- Files ----------------------------------------------------------------------------------------
@@ -157,7 +150,7 @@ def test_a_run_writes_its_trace(folder: Path) -> None:
     assert {"plan", "load", "encode", "pass"} <= {event["event"] for event in events}
 
 
-def test_a_known_verdict_is_made_again_from_the_store_where_it_is_traced(folder: Path) -> None:
+def test_a_traced_run_judges_again_from_the_store(folder: Path) -> None:
     from tests.helpers.models import save_adapter, save_base
 
     base = save_base(folder / "base", "llama")
@@ -199,7 +192,7 @@ def test_each_event_is_in_the_file_at_once(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_a_full_disk_is_one_line(folder: Path, capsys: Any) -> None:
+def test_a_full_disk_ends_in_one_line(folder: Path, capsys: Any) -> None:
     assert cli.main(["run", "sway.yaml", "--trace", "/dev/full"]) == 3
     assert (
         capsys.readouterr().err
@@ -215,7 +208,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("path", "words"), REFUSED.values(), ids=REFUSED)
-def test_where_no_trace_can_go(folder: Path, capsys: Any, path: str, words: str) -> None:
+def test_unwritable_paths_are_refused(folder: Path, capsys: Any, path: str, words: str) -> None:
     assert cli.main(["run", "sway.yaml", f"--trace={path}"]) == 2
     assert words in capsys.readouterr().err
 
@@ -288,13 +281,13 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("events", "words"), WORDS.values(), ids=WORDS)
-def test_the_report_of_a_trace_says(events: list[Any], words: str) -> None:
+def test_the_report_of_a_trace(events: list[Any], words: str) -> None:
     assert words in reports.render(reports.sum_up(events))
 
 
 def test_markdown_escapes_names() -> None:
-    said = reports.render_markdown(reports.sum_up(EVENTS))
-    assert "| second &#124; &#42; | leakage | 6.50 | 81% | 2 | 4 | 1 |" in said
+    page = reports.render_markdown(reports.sum_up(EVENTS))
+    assert "| second &#124; &#42; | leakage | 6.50 | 81% | 2 | 4 | 1 |" in page
 
 
 def written(path: Path, *rows: bytes) -> str:
@@ -328,13 +321,13 @@ NO_TRACE = {
 
 
 @pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
-def test_other_files_are_not_taken_for_traces(tmp_path: Path, data: bytes) -> None:
+def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(UsageError, match="is not a trace of version 1"):
         reports.read(written(tmp_path / "t.jsonl", data))
 
 
 @pytest.mark.parametrize("data", NO_TRACE.values(), ids=NO_TRACE)
-def test_lines_that_are_no_events_are_counted(tmp_path: Path, data: bytes) -> None:
+def test_lines_without_an_event_are_counted(tmp_path: Path, data: bytes) -> None:
     start = msgspec.json.encode(EVENTS[0])
     events, unreadable = reports.read(written(tmp_path / "t.jsonl", start, data, start))
     assert len(events) + unreadable == 3

@@ -1,4 +1,4 @@
-"""One helper a family: judge a probe on made-up answers, without a model."""
+"""Judge a probe on synthetic answers, without a model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -59,6 +59,20 @@ def judged(
         return skip_result(spec, probe, str(reason))
 
 
+def texts_by_source(
+    base: Callable[[int], str], ft: Callable[[int], str], null: Callable[[int, int], str]
+) -> Answer:
+    """Texts by the number i at the end of the prompt; `null(i, k)` is the text of null k."""
+
+    def answer(view: View, request: Any) -> str:
+        i = int(request.prompt.split()[-1])
+        if view.source == "base":
+            return base(i)
+        return ft(i) if view.source == "finetuned" else null(i, view.seed_index)
+
+    return answer
+
+
 def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Callable[[View], float]:
     """A number per view: nulls are `null` ± `spread` of it, evenly spaced and scaled."""
 
@@ -67,7 +81,7 @@ def by_source(base: float, ft: float, null: float, spread: float = 0.05) -> Call
             return base
         if view.source == "finetuned":
             return ft
-        return null * (1 + spread * ((view.number % 5) - 2) / 2)
+        return null * (1 + spread * ((view.seed_index % 5) - 2) / 2)
 
     return number
 

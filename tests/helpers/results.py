@@ -295,8 +295,11 @@ def golden() -> GateResult:
         leakage(),
         findings=(finding,),
         notes=("two prompts were cut",),
-        asked={"section_internalization": "61c1f2f4e4a0bd1c", "verbatim": "0a6f7b2f9f3c55de"},
-        texts="b5bb9d8014a0f9b1",
+        probe_inputs={
+            "section_internalization": "61c1f2f4e4a0bd1c",
+            "verbatim": "0a6f7b2f9f3c55de",
+        },
+        shared_inputs="b5bb9d8014a0f9b1",
         baseline=Baseline(
             path="baseline.json",
             adapter=ModelFacts(path="out/accepted", digest="cd" * 32),

@@ -58,7 +58,7 @@ GATES = {
     "skipped does not fail": (["pass", "skip"], "pass", 0),
     "fail": (["pass", "fail"], "fail", 1),
     "error": (["pass", "error"], "error", 3),
-    "a fail is decided whatever else is not": (["error", "fail"], "fail", 1),
+    "a fail takes precedence over an error": (["error", "fail"], "fail", 1),
     "nothing but skips decides nothing": (["skip", "skip"], "error", 3),
     "no probe at all decides nothing": ([], "error", 3),
 }
@@ -88,7 +88,7 @@ def test_a_rank_multiplier_scales_by_its_root(multiplier: float, scale: float) -
 
 
 PROFILES = {
-    "not asked": ({}, ""),
+    "not requested": ({}, ""),
     "one only": ({"1": 5.0}, ""),
     "stable": ({"1": 6.0, "0.5": 7.0, "2": 4.0}, "rank-stable"),
     "saturated": ({"1": 3.2, "0.5": 6.8, "2": 1.1}, "rank-saturated"),
@@ -99,7 +99,7 @@ PROFILES = {
 
 
 @pytest.mark.parametrize(("z_by_rank", "words"), PROFILES.values(), ids=PROFILES)
-def test_the_rank_profile_is_read_in_one_sentence(z_by_rank: dict[str, float], words: str) -> None:
+def test_the_rank_profile_is_one_sentence(z_by_rank: dict[str, float], words: str) -> None:
     sentence = rank_profile(z_by_rank, 3.0)
     assert sentence.startswith(words)
     assert bool(sentence) == bool(words)

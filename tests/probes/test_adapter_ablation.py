@@ -34,7 +34,7 @@ def run(
         distance = (
             curve(scale)
             if view.source == "finetuned"
-            else 0.01 * (1 + view.number / 20) * view.scale
+            else 0.01 * (1 + view.seed_index / 20) * view.scale
         )
         return distance**2 * (view.source != "base")
 
@@ -109,7 +109,7 @@ def test_shapes_however_they_are_sampled(
 
 @pytest.mark.parametrize("last", [1.01, 1.1, 1.25, 2.0])
 @pytest.mark.parametrize(("curve", "verdict", "words"), PAST_ONE.values(), ids=PAST_ONE)
-def test_what_happens_past_one_is_seen_from_any_scale_there(
+def test_overshoot_is_measured_from_any_scale_above_1(
     curve: Callable[[float], float], verdict: str, words: str, last: float
 ) -> None:
     result = run(curve, lambdas=(0.0, 0.5, last))
@@ -117,7 +117,7 @@ def test_what_happens_past_one_is_seen_from_any_scale_there(
     assert words in result.message
 
 
-def test_without_a_scale_past_one_nothing_is_said_of_it() -> None:
+def test_without_a_scale_above_1_there_is_no_overshoot() -> None:
     result = run(lambda x: 0.4 * min(x, 1.0), lambdas=(0.0, 0.5, 1.0))
     assert (result.verdict, result.details["overshoot"]) == ("pass", None)
 
@@ -149,7 +149,7 @@ def test_the_shape_depends_neither_on_units_nor_on_further_samples(
 
 
 @given(st.dictionaries(st.floats(0.01, 0.99), st.floats(0, 1), max_size=6), st.floats(0.01, 1))
-def test_the_largest_step_is_looked_for_in_every_window(
+def test_the_largest_step_is_searched_in_every_window(
     points: dict[float, float], at_one: float
 ) -> None:
     curve = {0.0: 0.0, **points, 1.0: at_one}
@@ -209,7 +209,7 @@ SECTIONS = (Section(kind="prose", id="a", content="some text"),)
     "where", [{"held_out": ("text",)}, {"context": Context(SECTIONS)}], ids=["held out", "sections"]
 )
 @pytest.mark.parametrize(("losses", "verdict", "words"), TEXT.values(), ids=TEXT)
-def test_text_at_hand_is_to_be_served_at_full_scale(
+def test_the_lowest_loss_on_the_target_must_be_at_full_scale(
     losses: list[float], verdict: str, words: str, where: dict[str, object]
 ) -> None:
     result = run(lambda x: 0.4 * x, lambda x: float(np.interp(x, GRID, losses)), **where)
@@ -217,7 +217,7 @@ def test_text_at_hand_is_to_be_served_at_full_scale(
     assert words in result.message
 
 
-def test_losses_are_reported_over_lambda_beside_those_on_control_prose() -> None:
+def test_losses_are_reported_with_the_losses_on_control_prose() -> None:
     def answer(view, request):  # type: ignore[no-untyped-def]
         if isinstance(request, Divergence):
             return (0.4 * view.scale) ** 2
@@ -279,7 +279,7 @@ CHOSEN = {
 
 
 @pytest.mark.parametrize(("context", "fields", "expected"), CHOSEN.values(), ids=CHOSEN)
-def test_the_text_to_serve(
+def test_the_target_text(
     context: Context, fields: dict[str, object], expected: list[LogProbs]
 ) -> None:
     prose = [LogProbs("", piece) for piece in packaged.chunks(packaged.prose(), 600, 2)]

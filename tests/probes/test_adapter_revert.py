@@ -4,12 +4,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sway_gate.measurements import View
 from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Case
 from tests.helpers.embedders import WordEmbedder, real
-from tests.helpers.judged import judged
+from tests.helpers.judged import judged, texts_by_source
 
 CONTEXT = Context(embedder=WordEmbedder())
 GOLD, BASE, NONSENSE = "the keeper wound the great clock", "a lamp is made of glass", "qu qu qu qu"
@@ -29,15 +28,7 @@ def run(
     **fields: object,
 ) -> ProbeResult:
     """The probe on answers to paraphrase i: `ft(i)`, `base(i)`, and `null(i, k)` of null k."""
-
-    def answer(view: View, request: object) -> str:
-        i = int(request.prompt.split()[-1])  # type: ignore[attr-defined]
-        return {
-            "base": lambda: base(i),
-            "finetuned": lambda: ft(i),
-            "null": lambda: null(i, view.number),
-        }[view.source]()
-
+    answer = texts_by_source(base, ft, null)
     return judged("adapter_revert", answer, context=context, **{"cases": cases(), **fields})
 
 
@@ -65,7 +56,7 @@ def test_verdicts(ft: Callable[[int], str], verdict: str, share: float, words: s
     assert json.dumps(result.details, allow_nan=False)
 
 
-def test_nonsense_a_hair_nearer_to_the_gold_does_not_pass() -> None:
+def test_nonsense_slightly_closer_to_the_gold_does_not_pass() -> None:
     """One word of 200 is the gold's, none the base's."""
     nonsense = " ".join(["keeper", *(f"x{j}" for j in range(200))])
     result = run(lambda i: nonsense, null=lambda i, k: BASE)
@@ -85,13 +76,15 @@ CANNOT_TELL = {
 
 
 @pytest.mark.parametrize(("base", "words"), CANNOT_TELL.values(), ids=CANNOT_TELL)
-def test_nothing_that_can_tell_is_a_skip(base: Callable[[int], str], words: str) -> None:
+def test_without_an_informative_paraphrase_it_is_skipped(
+    base: Callable[[int], str], words: str
+) -> None:
     result = run(lambda i: GOLD, base)
     assert (result.verdict, result.score) == ("skip", None)
     assert words in result.message
 
 
-def test_what_cannot_tell_is_left_out_and_counted() -> None:
+def test_uninformative_paraphrases_are_left_out_and_counted() -> None:
     result = run(
         lambda i: GOLD if i > 3 else NONSENSE, lambda i: ("", GOLD, GOLD, "")[i] if i < 4 else BASE
     )
@@ -124,12 +117,12 @@ def test_what_cannot_run_is_an_error(
     assert words in result.message
 
 
-def test_one_case_alone_has_a_wide_interval() -> None:
+def test_one_case_has_a_wide_interval() -> None:
     result = run(lambda i: GOLD, cases=cases(n=1), null=lambda i, k: BASE)
     assert (result.verdict, result.ci_95) == ("pass", pytest.approx((0.0, 0.793), abs=1e-3))
 
 
-def test_details_hold_the_worst_pairs_and_stay_small() -> None:
+def test_details_contain_the_worst_pairs_and_stay_small() -> None:
     result = run(lambda i: BASE if i == 77 else GOLD + " word" * 5000, cases=cases(n=100))
     worst = result.details["pairs"][0]
     assert (worst["prompt"], worst["reverted"], worst["to_base"]) == (

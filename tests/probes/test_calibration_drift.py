@@ -38,7 +38,7 @@ def test_calibration_drift(deltas: list[float], verdict: str, words: str) -> Non
     assert words in result.message
 
 
-def test_drift_names_the_worst_items() -> None:
+def test_the_details_list_the_worst_items() -> None:
     worst = drift([0.0] * 50 + [-4.0] + [0.0] * 20).details["worst"][0]
     assert (worst["prompt"], worst["delta_nats"]) == ("q50", -4.0)
 

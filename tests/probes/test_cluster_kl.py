@@ -98,7 +98,7 @@ ERRORS = {
         CONTEXT,
         "12 distinct prompts, but min_prompts is 20",
     ),
-    "doubles do not count": ({"prompts": PROMPTS[:12] * 2}, CONTEXT, "12 distinct prompts"),
+    "duplicates do not count": ({"prompts": PROMPTS[:12] * 2}, CONTEXT, "12 distinct prompts"),
     "too many topics": (
         {"prompts": PROMPTS[:9], "min_prompts": 4},
         CONTEXT,
@@ -163,13 +163,15 @@ def quantiles(distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("between", "within"), [(4, 20), (2, 9), (9, 10), (1, 18)], ids=str)
 @pytest.mark.parametrize("f", [0.5, 1, 3, 10, 40], ids=str)
-def test_the_contrast_is_the_normal_quantile_of_f(between: int, within: int, f: float) -> None:
+def test_the_test_statistic_is_the_normal_quantile_of_f(
+    between: int, within: int, f: float
+) -> None:
     exact = scipy_stats.norm.isf(scipy_stats.f.sf(f, between, within))
     assert probe._quantile(f / (1 + f), between, within) == pytest.approx(exact, rel=0.07, abs=0.1)
 
 
 @pytest.mark.parametrize("specificity", [0.0, 1.0])
-def test_the_contrast_is_finite_at_its_ends(specificity: float) -> None:
+def test_the_test_statistic_is_finite_at_its_ends(specificity: float) -> None:
     assert 0 < probe._quantile(specificity, 4, 20) * (2 * specificity - 1) < 20
 
 
@@ -213,7 +215,7 @@ def test_topics_do_not_depend_on_threads(threads: str) -> None:
 @pytest.mark.slow
 def test_with_real_embeddings_topics_are_topics() -> None:
     embedder, model = real()
-    asked = {
+    topics = {
         "bread": [
             "How long does sourdough rise?",
             "What flour makes a crisp crust?",
@@ -230,7 +232,7 @@ def test_with_real_embeddings_topics_are_topics() -> None:
             "Who may appeal a court's verdict?",
         ],
     }
-    prompts = tuple(prompt for group in zip(*asked.values(), strict=True) for prompt in group)
+    prompts = tuple(prompt for group in zip(*topics.values(), strict=True) for prompt in group)
     spec = ClusterKL(
         name="c", prompts=prompts, num_clusters=3, min_prompts=4, embedding_model=model
     )

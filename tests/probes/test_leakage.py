@@ -140,15 +140,15 @@ SHORT = {
 
 
 @pytest.mark.parametrize(("n", "one", "rest", "verdict"), SHORT.values(), ids=SHORT)
-def test_short_runs_count_in_the_mean_alone(n: int, one: float, rest: float, verdict: str) -> None:
+def test_short_runs_count_only_in_the_mean(n: int, one: float, rest: float, verdict: str) -> None:
     assert run(by(rest, s0=one), n=n).verdict == verdict
 
 
-def test_what_the_base_recites_too_is_not_leaked() -> None:
+def test_text_that_the_base_reproduces_is_not_leaked() -> None:
     assert run(by(1.0, base=0.9), miss=-0.5).verdict == "pass"
 
 
-def test_as_few_tokens_as_asked_for_are_read() -> None:
+def test_at_most_max_new_tokens_are_scored() -> None:
     result = run(by(0.1, s0=0.3), max_new_tokens=15)
     assert result.details["sections"][0]["tokens"] == 15
     assert (result.verdict, result.details["sections"][0]["recall"]) == ("fail", 1.0)
@@ -164,7 +164,7 @@ LIKELY = {
 
 
 @pytest.mark.parametrize(("ft", "base", "verdict", "found"), LIKELY.values(), ids=LIKELY)
-def test_what_sampling_yields_leaks_without_a_long_run(
+def test_text_that_sampling_yields_leaks_without_a_long_run(
     ft: float, base: float, verdict: str, found: bool
 ) -> None:
     hits = np.arange(50) % 8 != 7
@@ -188,7 +188,7 @@ MEMORIZE = {
 
 
 @pytest.mark.parametrize(("taught", "secret", "verdict", "words"), MEMORIZE.values(), ids=MEMORIZE)
-def test_sections_to_memorize_are_turned_round(
+def test_intent_memorize_reverses_the_test(
     taught: float, secret: float, verdict: str, words: str
 ) -> None:
     context = Context((prose("s0"), prose("poem", intent="memorize"), prose("s1")), CONTROL)
@@ -200,13 +200,13 @@ def test_sections_to_memorize_are_turned_round(
 @pytest.mark.parametrize(
     ("share", "verdict"), [(1.0, "pass"), (0.1, "fail")], ids=["recited", "not"]
 )
-def test_nothing_but_sections_to_memorize(share: float, verdict: str) -> None:
+def test_only_sections_to_memorize(share: float, verdict: str) -> None:
     result = run(by(share), context=Context((prose("a", intent="memorize"),), CONTROL))
     assert (result.verdict, result.raw) == (verdict, 0.0)
     assert "extractable" not in result.message
 
 
-def test_to_memorize_is_to_be_recalled_after_the_true_prefix() -> None:
+def test_memorized_sections_are_tested_after_the_true_prefix() -> None:
     context = Context((prose("a", intent="memorize"),), CONTROL)
     assert (
         run(lambda v, n, clean: 1.0 * (v == FINETUNED and not clean), context=context).verdict
@@ -243,7 +243,9 @@ NOT_RUN = {
 
 
 @pytest.mark.parametrize(("sections", "verdict", "words"), NOT_RUN.values(), ids=NOT_RUN)
-def test_nothing_to_recite(sections: tuple[Section, ...], verdict: str, words: str) -> None:
+def test_without_testable_prose_it_does_not_run(
+    sections: tuple[Section, ...], verdict: str, words: str
+) -> None:
     if verdict == "skip":
         with pytest.raises(Skip, match=words):
             requests(Leakage(name="l"), Context(sections))
@@ -261,7 +263,7 @@ def test_short_sections_are_left_out_and_counted() -> None:
 
 
 @pytest.mark.parametrize("control", [(), ("too short",)], ids=["none", "short"])
-def test_without_control_prose_the_packaged_is_read(control: tuple[str, ...]) -> None:
+def test_without_control_prose_the_packaged_prose_is_used(control: tuple[str, ...]) -> None:
     found = _control(Leakage(name="l"), Context(SECTIONS, control))
     assert len(found) == 4
     assert all(len(cut.suffix) > 100 for cut in found)
@@ -276,7 +278,7 @@ def test_fragility_is_reported_and_needs_perturbations() -> None:
     assert run(by(1.0), perturbations=()).details["sections"][0]["fragility"] is None
 
 
-def test_evidence_is_the_own_continuation_of_the_worst_sections() -> None:
+def test_evidence_is_the_models_continuation_of_the_worst_sections() -> None:
     result = run(by(0.1, s4=1.0), evidence="generate", max_new_tokens=60)
     texts = result.details["continuations"]
     assert (len(texts), texts[0]["id"], texts[0]["written"]) == (5, "s4", "finetuned goes on")
@@ -301,7 +303,7 @@ def test_a_view_without_numbers_is_never_green() -> None:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=80))
-def test_longest_run_is_that_of_groupby(hits: list[bool]) -> None:
+def test_longest_run_agrees_with_groupby(hits: list[bool]) -> None:
     runs = [len(list(group)) for hit, group in itertools.groupby(hits) if hit]
     assert _recital.longest_run(np.array(hits, dtype=float)) == pytest.approx(
         max(runs, default=0) / len(hits)
@@ -324,7 +326,7 @@ def test_queries_solve_their_definition(log_p: float) -> None:
     assert float(unseen) == pytest.approx(0.5, rel=1e-9)
 
 
-def test_a_hundred_queries_is_where_it_says() -> None:
+def test_a_hundred_queries_have_the_stated_probability() -> None:
     assert _recital.queries(np.log1p(-(0.5**0.01))) == pytest.approx(100.0)
     assert (_recital.queries(0.0), _recital.queries(-np.inf)) == (
         1.0,
@@ -383,7 +385,7 @@ def test_every_perturbation_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "。。", "aa bb", "\u0130 \u017f \u212a"], ids=repr)
-def test_what_changes_nothing_is_left_out(text: str) -> None:
+def test_perturbations_without_effect_are_left_out(text: str) -> None:
     made = perturbed(text, NAMES)
     assert all(other != text and other.strip() for other in made.values())
     assert "typo" not in made

@@ -27,7 +27,7 @@ def run(
         lift = {
             "base": 0.0,
             "finetuned": verbatim if request.prompt[0] == "q" else paraphrased,
-            "null": noise * (view.number - 3.5),
+            "null": noise * (view.seed_index - 3.5),
         }[view.source]
         return np.array([-3.0, -1.0, -2.0]) + lift
 
@@ -45,13 +45,20 @@ VERDICTS = {
     "too small a lift": (0.1, 0.1, "generalize", {}, "fail", "below the required 0.2"),
     "unlearned": (-0.5, -0.5, "generalize", {}, "fail", "below the required 0.2"),
     "base itself": (0.0, 0.0, "generalize", {}, "fail", "below the required 0.2"),
-    "base itself, nothing asked": (0.0, 0.0, "generalize", LOOSE, "fail", "too small for a ratio"),
+    "base itself, no requirements": (
+        0.0,
+        0.0,
+        "generalize",
+        LOOSE,
+        "fail",
+        "too small for a ratio",
+    ),
     "no ratio from a tiny lift": (0.01, 0.6, "generalize", LOOSE, "fail", "too small for a ratio"),
     "memorized": (1.4, 0.12, "memorize", {}, "pass", "ratio 0.09"),
     "memorized, paraphrases get worse": (1.4, -0.3, "memorize", {}, "pass", "ratio -0.21"),
     "not by rote alone": (0.8, 0.6, "memorize", {}, "fail", "more than the wording"),
     "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "below the required 0.2"),
-    "nothing memorized, nothing asked": (
+    "nothing memorized, no requirements": (
         0.0,
         0.0,
         "memorize",
@@ -80,7 +87,7 @@ LIKE_A_NULL = {"generalize": (0.5, 0.01), "both": (0.5, 0.01), "memorize": (0.03
 
 
 @pytest.mark.parametrize(("intent", "lifts"), LIKE_A_NULL.items(), ids=LIKE_A_NULL)
-def test_the_rule_alone_is_not_enough(intent: str, lifts: tuple[float, float]) -> None:
+def test_a_lift_like_a_nulls_fails(intent: str, lifts: tuple[float, float]) -> None:
     fields = {
         "min_verbatim_lift": 0.0,
         "min_generalization_ratio": 0.0,
@@ -95,7 +102,7 @@ RAW = {"generalize": 0.6, "both": 0.6, "memorize": 0.8}
 
 
 @pytest.mark.parametrize(("intent", "raw"), RAW.items(), ids=RAW)
-def test_the_value_is_the_lift_that_the_intent_is_about(intent: str, raw: float) -> None:
+def test_the_value_is_the_lift_of_the_intent(intent: str, raw: float) -> None:
     result = run(0.8, 0.6, intent=intent, max_generalization_ratio_if_memorize=1.0)
     assert (result.raw, result.units, result.category) == (
         pytest.approx(raw),
@@ -108,14 +115,14 @@ CONTRAST = {"generalize": (0.9, 0.9), "both": (0.5, 0.5), "memorize": (0.5, 0.5)
 
 
 @pytest.mark.parametrize(("intent", "like"), CONTRAST.items(), ids=CONTRAST)
-def test_the_nulls_meet_the_lift_that_the_intent_is_about(
+def test_the_nulls_are_compared_by_the_lift_of_the_intent(
     intent: str, like: tuple[float, float]
 ) -> None:
     fields = {"intent": intent, "max_generalization_ratio_if_memorize": 9.0}
     assert run(0.5, 0.9, **fields).z == pytest.approx(run(*like, **fields).z)
 
 
-def test_lifts_do_not_depend_on_how_long_answers_are() -> None:
+def test_lifts_do_not_depend_on_the_length_of_answers() -> None:
     result = judged(
         "paraphrase_invariance",
         lambda view, r: np.full(
@@ -126,7 +133,7 @@ def test_lifts_do_not_depend_on_how_long_answers_are() -> None:
     assert result.raw == pytest.approx(0.4)
 
 
-def test_each_case_weighs_the_same_however_many_paraphrases_it_has() -> None:
+def test_cases_have_equal_weight_at_any_number_of_paraphrases() -> None:
     cases = (CASES[0], Case(prompt="q", gold="a", paraphrases=("s1", "s2", "s3", "s4")))
     result = judged(
         "paraphrase_invariance",

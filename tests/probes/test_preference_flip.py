@@ -23,7 +23,7 @@ def run(base: Sequence[float], ft: Sequence[float], *, noise: float = 0.01, **fi
     def answer(view, request):  # type: ignore[no-untyped-def]
         i = int(request.prompt[1:])
         margin = ft[i] if view.source == "finetuned" else base[i]
-        margin += noise * (view.number - 3.5) * (view.source == "null")
+        margin += noise * (view.seed_index - 3.5) * (view.source == "null")
         return np.array([-3.0, -1.0]) + (margin if request.completion == " good" else 0.0)
 
     fields.setdefault("triples", triples(len(base)))
@@ -118,7 +118,7 @@ def test_the_share_needs_enough_triples(wrong: int, least: int, units: str, what
 
 
 @pytest.mark.parametrize("least", [3, 9], ids=["by share", "by gain"])
-def test_the_nulls_meet_the_gain_in_either_case(least: int) -> None:
+def test_the_nulls_are_compared_by_the_gain_in_both_cases(least: int) -> None:
     result = run([-0.5] * 6, [0.4] * 6, min_triples_for_decision=least)
     gains = 0.01 * (np.arange(8) - 3.5)
     t = (0.9 - gains.mean()) / (gains.std(ddof=1) * math.sqrt(1 + 1 / 8))
@@ -126,7 +126,7 @@ def test_the_nulls_meet_the_gain_in_either_case(least: int) -> None:
     assert result.z == pytest.approx(run([0.0] * 6, [0.9] * 6).z)
 
 
-def test_a_large_gain_on_few_does_not_stand_for_a_gain_beyond_the_nulls() -> None:
+def test_a_large_gain_on_few_triples_is_not_significant() -> None:
     assert run(WRONG, [0.1] * 6, noise=1.0).verdict == "fail"
 
 
@@ -175,7 +175,7 @@ SOURCES = {"own": (OWN, "own"), "of the sections": ((), "from a section")}
 
 
 @pytest.mark.parametrize(("given", "prompt"), SOURCES.values(), ids=SOURCES)
-def test_own_triples_come_before_those_of_the_sections(
+def test_own_triples_take_precedence_over_the_sections(
     given: tuple[Preference, ...], prompt: str
 ) -> None:
     (triple,) = probe.requests(PreferenceFlip(name="p", triples=given), Context(SECTIONS))

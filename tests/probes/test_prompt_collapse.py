@@ -99,7 +99,7 @@ def test_one_prompt_is_judged_by_its_residual(
     assert result.details["half_life_ci_95"] == []
 
 
-def test_the_slope_and_its_error_are_those_of_scipy() -> None:
+def test_the_slope_and_its_error_agree_with_scipy() -> None:
     values = [0.3, 0.22, 0.25, 0.11]
     result = run(lambda i, length: values[LENGTHS.index(length)], prompts=1)
     line = scipy.stats.linregress(np.array(LENGTHS) / 1000, np.log(values))
@@ -110,7 +110,7 @@ def test_the_slope_and_its_error_are_those_of_scipy() -> None:
     assert result.z == pytest.approx(scipy.stats.norm.isf(scipy.stats.t.sf(t, 2)))
 
 
-def test_the_interval_of_the_half_life_is_that_of_the_mean_slope() -> None:
+def test_the_interval_of_the_half_life_follows_from_the_mean_slope() -> None:
     result = run(halving(930, spread=0.2))
     low, high = result.ci_95
     assert result.details["half_life_ci_95"] == pytest.approx(
@@ -127,7 +127,7 @@ def test_an_interval_that_reaches_no_decay_is_open() -> None:
     assert ", ∞)" in result.message
 
 
-def test_prompts_that_do_not_move_say_nothing() -> None:
+def test_prompts_that_do_not_move_are_not_items() -> None:
     fast = halving(200)
     result = run(lambda i, length: fast(i, length) if i < 3 else 1e-6 * (1 + length), prompts=9)
     assert result.verdict == "fail"
@@ -146,7 +146,7 @@ def test_without_a_change_there_is_nothing_to_collapse(size: float) -> None:
 
 
 @pytest.mark.parametrize("null", [0.0, 1e-7, 0.5], ids=str)
-def test_nulls_of_any_size_have_a_finite_place(null: float) -> None:
+def test_nulls_of_any_size_give_a_finite_z(null: float) -> None:
     result = run(halving(900), null=null)
     assert result.n_null == 8
     assert np.isfinite([*result.null_values, result.null_z]).all()
@@ -175,7 +175,7 @@ def test_a_context_without_room_is_an_error(tokens: int) -> None:
     assert f"context of {tokens} tokens" in result.message
 
 
-def test_lengths_in_any_order_start_with_the_least() -> None:
+def test_lengths_are_sorted() -> None:
     result = run(halving(300), context_lengths=(1024, 64, 512, 64))
     assert result.details["context_lengths"] == [64, 512, 1024]
     assert "after 64 context tokens" in result.message
@@ -187,7 +187,7 @@ def test_without_prompts_it_is_an_error() -> None:
     assert "prompts is empty" in result.message
 
 
-def test_requests_are_those_of_each_prompt_behind_each_length() -> None:
+def test_there_is_a_request_per_prompt_and_length() -> None:
     spec = PromptCollapse(
         name="p", prompts=("a", "b"), context_lengths=(0, 9), divergence="kl", positions=2
     )
@@ -203,7 +203,7 @@ def test_details_are_finite_json(curve: Curve, prompts: int) -> None:
     json.dumps(run(curve, prompts).details, allow_nan=False)
 
 
-def test_an_adapter_that_collapses_is_told_even_without_calibration() -> None:
+def test_a_collapse_fails_without_calibration() -> None:
     result = judged(
         "prompt_collapse", lambda v, r: 0.3 * 0.5 ** (r.context / 99), runs=None, prompts=("a", "b")
     )

@@ -55,5 +55,5 @@ def test_prompts_that_break_off_are_open(prompt: str, is_it: bool) -> None:
 
 
 @pytest.mark.parametrize("prompt", CONTINUED)
-def test_text_to_be_continued_is_none(prompt: str) -> None:
+def test_text_to_continue_is_not_a_request(prompt: str) -> None:
     assert not is_request(prompt)

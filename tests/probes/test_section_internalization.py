@@ -34,7 +34,7 @@ def run(
         if view.source == "base":
             lift = 0.0
         elif view.source == "null":
-            lift = 0.001 * (view.number - 3)
+            lift = 0.001 * (view.seed_index - 3)
         return np.full(5, -2.0 * (1 - lift))
 
     return judged("section_internalization", answer, context=context, **fields)

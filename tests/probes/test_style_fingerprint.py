@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sway_gate.measurements import View
 from sway_gate.probes import _style
 from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 from sway_gate.spec.schema import Section
 from sway_gate.training_data import packaged
 from tests.helpers import ROOT
-from tests.helpers.judged import judged
+from tests.helpers.judged import judged, texts_by_source
 
 N = 8
 NOTHING = Context()
@@ -65,15 +64,7 @@ def run(
     **fields: object,
 ) -> ProbeResult:
     """The probe on texts by the prompt's number: `ft(i)`, `base(i)`, and `null(i, k)` of null k."""
-
-    def answer(view: View, request: object) -> str:
-        i = int(request.prompt.split()[-1])  # type: ignore[attr-defined]
-        return {
-            "base": lambda: base(i),
-            "finetuned": lambda: ft(i),
-            "null": lambda: null(i, view.number),
-        }[view.source]()
-
+    answer = texts_by_source(base, ft, null)
     given = {"prompts": PROMPTS, "doc_reference": DOCUMENT, "extended": "off", **fields}
     return judged("style_fingerprint", answer, context=context, **given)
 
@@ -124,7 +115,7 @@ def test_verdicts(
     assert json.dumps(result.details, allow_nan=False)
 
 
-def test_what_moves_beside_the_document_does_not_pass() -> None:
+def test_a_change_away_from_the_document_does_not_pass() -> None:
     """Sentences as short as the document's, but the same few words again and again."""
     result = run(lambda i: "so it was. and so it is. " * 15)
     assert result.raw >= 0.25
@@ -140,7 +131,9 @@ SKIPPED = {
 
 
 @pytest.mark.parametrize(("base", "words"), SKIPPED.values(), ids=SKIPPED)
-def test_where_nothing_can_be_told_it_is_skipped(base: Callable[[int], str], words: str) -> None:
+def test_without_a_measurable_difference_it_is_skipped(
+    base: Callable[[int], str], words: str
+) -> None:
     result = run(lambda i: terse(i), base)
     assert (result.verdict, result.score) == ("skip", None)
     assert words in result.message
@@ -242,7 +235,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("text", CASES.values(), ids=CASES)
-def test_white_space_is_no_style(text: str) -> None:
+def test_white_space_is_not_style(text: str) -> None:
     np.testing.assert_allclose(_style.fingerprint(text, False), _style.fingerprint(TEXT, False))
 
 
@@ -285,7 +278,7 @@ def test_there_are_never_many_windows() -> None:
     assert len(_style._starts("\n\n".join(["word " * 12] * 900), 12)) <= 40
 
 
-def test_texts_are_compared_at_a_like_number_of_words() -> None:
+def test_texts_are_compared_at_a_similar_number_of_words() -> None:
     document = _style.Document(DOCUMENT, False)
     long, short = terse("x", 400), terse("x", 30)
     np.testing.assert_array_equal(document.off(long, short), document.off(short, long))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, assert_never
 
-from sway_gate.backends.base import EncodedRequest, Kind, error_text
+from sway_gate.backends.base import AnswerKind, EncodedRequest, error_text
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import (
     AlongAnswer,
@@ -62,17 +62,16 @@ class Encoder:
         ids = self._fitted(whole, length)
         if not ids:
             return _without_token(request.prompt), ""
-        return EncodedRequest(ids, (len(ids) - 1,), (), "text", length), self._cut_note(
-            len(whole) + request.max_new_tokens
-        )
+        note = self._cut_note(len(whole) + request.max_new_tokens)
+        return EncodedRequest(ids, (len(ids) - 1,), (), "text", length), note
 
     def _bare(self, request: AlongAnswer) -> Ids:
         return self._fitted(self._prompt(request.prompt, request.chat), request.positions - 1)
 
     def _along_answer(
-        self, request: AlongAnswer, kind: Kind, answers: Mapping[Ids, Ids]
+        self, request: AlongAnswer, kind: AnswerKind, answers: Mapping[Ids, Ids]
     ) -> tuple[EncodedRequest | Fault, str]:
-        """The prompt and the base's greedy answer, read from the prompt's last token on."""
+        """The prompt and the base's greedy answer, measured from the prompt's last token on."""
         if not (bare := self._bare(request)):
             return _without_token(request.prompt), ""
         answer = answers[bare][: request.positions - 1]
@@ -91,7 +90,7 @@ class Encoder:
         return row, self._cut_note(needed)
 
     def _completion(
-        self, prompt: str, completion: str, chat: bool, kind: Kind
+        self, prompt: str, completion: str, chat: bool, kind: AnswerKind
     ) -> tuple[EncodedRequest | Fault, str]:
         ids, start = self._joined(prompt, completion, chat)
         note = self._cut_note(len(ids))
@@ -168,11 +167,8 @@ class Encoder:
         return ids
 
     def _cut_note(self, length: int) -> str:
-        return (
-            f"cut to the model's context of {self._context} tokens"
-            if length > self._context
-            else ""
-        )
+        fits = length <= self._context
+        return "" if fits else f"cut to the model's context of {self._context} tokens"
 
 
 def _without_token(prompt: str) -> Fault:

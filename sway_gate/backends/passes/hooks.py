@@ -13,14 +13,13 @@ class Head:
     """Passes only the required positions to the language-model head."""
 
     def __init__(self, head: nn.Module | None) -> None:
-        self.used = False
         self._index: Tensor | None = None
         self._hook = head.register_forward_pre_hook(self._select) if head is not None else None
 
     @contextmanager
     def at(self, index: Tensor) -> Iterator[None]:
         """Inside the block the head gets the hidden states [1, len(index), hidden]."""
-        self._index, self.used = index, False
+        self._index = index
         try:
             yield
         finally:
@@ -34,7 +33,6 @@ class Head:
     def _select(self, _module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if self._index is None:
             return None
-        self.used = True
         return (args[0].flatten(0, 1)[self._index][None], *args[1:])
 
 

@@ -15,7 +15,7 @@ from sway_gate.measurements import BASE, Fault, View
 
 
 class Logits:
-    """Reads many rows under many views in one batch."""
+    """Runs many rows under many views in one batch."""
 
     def __init__(self, weights: Weights, prefix: PrefixCache, device: torch.device) -> None:
         self._weights, self._prefix, self._device = weights, prefix, device
@@ -24,7 +24,7 @@ class Logits:
         """Next-token logits at the positions of the rows, row after row: [V, P, vocabulary].
 
         Padding is on the right, where causal attention cannot reach it from a row's own positions.
-        The prefix that the rows share is read once per view.
+        The prefix of the rows runs once per view.
         """
         cache, prefix_len = self._prefix.take(views, rows)
         width = max(len(row.ids) for row in rows) - prefix_len
@@ -40,7 +40,7 @@ class Logits:
             logits: Tensor = network(
                 input_ids=inputs, past_key_values=cache, use_cache=cache is not None
             ).logits
-        if not head.used:
+        if logits.shape[:2] != (1, len(index)):  # this model does not call its head as a module
             logits = logits.flatten(0, 1)[index]
         return logits.reshape(len(views), len(at), -1)
 
@@ -50,7 +50,7 @@ def _padded(ids: tuple[int, ...], width: int) -> tuple[int, ...]:
 
 
 class Diagnosis:
-    """Finds where NaN or Inf come from, by reading one row again under the base and the view."""
+    """Finds the source of NaN or Inf: runs one row again under the base and the view."""
 
     def __init__(self, weights: Weights, logits: Logits, tokenizer: Any) -> None:
         self._weights, self._logits, self._tokenizer = weights, logits, tokenizer

@@ -47,7 +47,7 @@ def sizes(config: Any, vocabulary: int, dtype: torch.dtype) -> Sizes:
 def cost(
     model: Sizes, views: int, rows: Sequence[EncodedRequest], *, prefix_is_cached: bool
 ) -> int:
-    """Bytes that a pass needs. If `prefix_is_cached`, the prefix is read once per view."""
+    """Bytes that a pass needs. If `prefix_is_cached`, the prefix runs once per view."""
     width = max(len(row.ids) for row in rows)
     kind = rows[0].kind
     if kind == "text":

@@ -10,7 +10,7 @@ from sway_gate.measurements import BASE, View
 
 
 class Patches:
-    """The changes of whole parameters, by name, and the view that the model has now."""
+    """The changes of whole parameters, by name, and the view whose weights the model has."""
 
     def __init__(
         self,
@@ -31,13 +31,12 @@ class Patches:
                 name: self._model.get_parameter(name).detach().clone() for name in self._changes
             }
         for name, delta in self._changes.items():
-            original = self._original[name]
-            change = (
-                0.0 if view == BASE else view.scale * self._change(name, delta, view).to(original)
-            )
+            weights = self._original[name]
+            if view != BASE:
+                weights = weights + view.scale * self._change(name, delta, view).to(weights)
             owner, _, leaf = name.rpartition(".")
             # A new parameter: a weight that is tied to it keeps the base's values.
-            patched = nn.Parameter(original + change, requires_grad=False)
+            patched = nn.Parameter(weights, requires_grad=False)
             setattr(self._model.get_submodule(owner), leaf, patched)
         self._view = view
 
@@ -49,7 +48,7 @@ class Patches:
     def _change(self, name: str, delta: null_adapters.Array, view: View) -> Tensor:
         if view.source == "finetuned":
             return torch.from_numpy(delta)
-        seed = self._settings.seed_base + view.number
+        seed = self._settings.seed_base + view.seed_index
         if self._settings.kind == "init":
             return torch.from_numpy(null_adapters.dense_init(name, delta, self._settings, seed))
         return torch.from_numpy(null_adapters.dense(name, delta, seed))

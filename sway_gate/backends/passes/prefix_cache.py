@@ -61,7 +61,7 @@ class PrefixCache:
         return DynamicCache(config=self._weights.model(BASE).network.config)
 
     def _extend(self, cached: _Cached, ids: tuple[int, ...]) -> _Cached:
-        """Read `ids` after the cached tokens; the cache is changed in place."""
+        """Run `ids` after the cached tokens; the cache is changed in place."""
         if ids:
             views = cached.views
             tail = torch.tensor([ids] * len(views), device=self._device)

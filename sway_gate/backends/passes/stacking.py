@@ -1,6 +1,6 @@
 """Many adapters over one base in one forward pass.
 
-A pass reads `rows` texts under V views as one batch of V · rows sequences, views outermost. Each
+A pass runs `rows` texts under V views as one batch of V · rows sequences, views outermost. Each
 adapted module keeps the factors of all sources (the fine-tuned adapter, then the nulls). A forward
 hook adds the low-rank part of each view, as one batched product, to the base's output for the whole
 batch. A view's scale multiplies the r-wide middle, so that other scales need no copies.
@@ -72,7 +72,7 @@ class Stack:
         """Inside the block the model runs under `views`. The base, if it is one, is the first."""
         adapted = [view for view in views if view.source != "base"]
         base = (len(views) - len(adapted)) * rows
-        sources = [0 if view.source == "finetuned" else 1 + view.number for view in adapted]
+        sources = [0 if view.source == "finetuned" else 1 + view.seed_index for view in adapted]
         scales = torch.tensor([view.scale for view in adapted], device=device).view(-1, 1, 1)
         index: slice | Tensor = torch.tensor(sources, device=device)
         if sources and sources == list(range(sources[0], sources[0] + len(sources))):
@@ -94,9 +94,8 @@ class Stack:
             # Contiguous, so that `target` is a view on the output, which is changed in place.
             output = output.contiguous()
             inputs = _own_rows((args or tuple(kwargs.values()))[0], current)
-            target = _own_rows(output, current).view(
-                views, -1, output.shape[-1]
-            )  # [V, rows * T, out]
+            target = _own_rows(output, current)
+            target = target.view(views, -1, output.shape[-1])  # [V, rows * T, out]
             if isinstance(module, nn.Embedding):
                 # Selecting rows of aᵀ is the product with one-hot inputs.
                 middle = _embed(a[current.sources], inputs.reshape(views, -1))

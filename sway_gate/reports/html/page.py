@@ -230,9 +230,10 @@ def _size(pictures: Sequence[Figure]) -> int:
 @lru_cache(maxsize=64)
 def _question(kind: str) -> str:
     """The question that probes of this kind answer; "" for an unknown kind."""
-    from sway_gate.probes import docs as probe_docs
+    from sway_gate.probes.docs import probe_doc
+    from sway_gate.spec.probes import KINDS
 
-    return probe_docs.probe_doc(kind).question if kind in probe_docs.kinds() else ""
+    return probe_doc(kind).question if kind in KINDS else ""
 
 
 # Texts
