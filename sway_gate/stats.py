@@ -304,7 +304,7 @@ def share_interval(share: float, n: int) -> tuple[float, float]:
     return middle - arm, middle + arm
 
 
-def is_share(items: ArrayLike) -> bool:
+def is_binary(items: ArrayLike) -> bool:
     """Whether `items` is not empty and contains only 0 and 1."""
     x = np.asarray(items, dtype=np.float64)
     return x.size > 0 and bool(np.isin(x, (0.0, 1.0)).all())

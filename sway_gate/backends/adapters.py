@@ -59,7 +59,7 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
 
 
 def wrapped(model: nn.Module, folder: Path) -> Any:
-    """peft's model of the base and the adapter. Raises AdapterError if they do not fit."""
+    """Model of the base and the adapter, by peft. Raises AdapterError if they do not fit."""
     return _wrap(model, _config(folder), folder, lean=True)
 
 
@@ -81,7 +81,7 @@ def _plain_lora(config: Any) -> bool:
 
 
 def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
-    """peft's model with the adapter's weights.
+    """Model with the adapter's weights, by peft.
 
     Raises AdapterError unless the file has exactly the tensors that the adapter needs.
     """

@@ -166,7 +166,7 @@ class _CheckedModel:
         self._shapes: dict[Request, tuple[int, ...]] = {}
 
     def distributions(self, view: View, texts: _TextRequest) -> Floats:
-        """[1 + tokens of the answer, vocabulary], normalised; -inf is probability 0."""
+        """Normalised log-probabilities [1 + tokens of the answer, vocabulary]; -inf is 0."""
         name = "next_token_log_probs"
         given = self._array(view, name, texts.prompt, texts.after)
         fits = given.ndim == 2 and given.shape[0] > 0 and given.shape[1] > 1
@@ -182,7 +182,7 @@ class _CheckedModel:
         return np.asarray(given - np.log(sums), dtype=np.float64)
 
     def log_probs(self, view: View, texts: _TextRequest) -> Floats:
-        """[tokens]"""
+        """Log-probability of each token of the completion [tokens]."""
         name, prompt, completion = "log_probs", texts.prompt, texts.after
         given = self._array(view, name, prompt, completion)
         self._check(given.ndim == 1, view, name, _shape_is(given, "[tokens]"))
@@ -195,7 +195,7 @@ class _CheckedModel:
         return np.minimum(given, 0.0)
 
     def argmax_matches(self, view: View, texts: _TextRequest, tokens: int) -> Floats:
-        """[tokens] of 0 and 1."""
+        """1 for each token that is the most probable one, otherwise 0 [tokens]."""
         name = _own_name(self._model, "argmax_matches")
         given = self._array(view, name, texts.prompt, texts.after)
         wrong_shape = _shape_is(given, f"[{tokens}], like log_probs")
@@ -205,6 +205,7 @@ class _CheckedModel:
         return given
 
     def text(self, view: View, prompt: str, max_new_tokens: int) -> str:
+        """The generated text."""
         with _running(self._label, f"generate under the {view} view"):
             text = self._model.generate(view, prompt, max_new_tokens)
         wrong_type = f"returned {type(text).__name__}, not a text"
@@ -232,8 +233,8 @@ class _CheckedModel:
             raise CannotDecide(f"{self._label}: {method} under the {view} view {message}")
 
 
-def _row(texts: _TextRequest, kind: AnswerKind) -> EncodedRequest:
-    """As many ids as the texts have tokens, roughly."""
+def _encoded(texts: _TextRequest, kind: AnswerKind) -> EncodedRequest:
+    """The encoded request, with about as many ids as the texts have tokens."""
     ids = (0,) * (1 + len(texts.prompt + texts.after) // _CHARS_PER_TOKEN)
     request = texts.request
     length = request.max_new_tokens if isinstance(request, Generation) else 0
@@ -278,13 +279,13 @@ class CustomBackend:
         match request:
             case Divergence():
                 texts, note = self._with_answer(request)
-                return _row(texts, request.divergence), note
+                return _encoded(texts, request.divergence), note
             case Generation():
-                return _row(_TextRequest(request, request.prompt), "text"), ""
+                return _encoded(_TextRequest(request, request.prompt), "text"), ""
             case TeacherForced(prompt, completion):
-                return _row(_TextRequest(request, prompt, completion), "teacher_forced"), ""
+                return _encoded(_TextRequest(request, prompt, completion), "teacher_forced"), ""
             case LogProbs(prompt, completion):
-                return _row(_TextRequest(request, prompt, completion), "logprobs"), ""
+                return _encoded(_TextRequest(request, prompt, completion), "logprobs"), ""
             case _:
                 assert_never(request)
 
@@ -354,12 +355,12 @@ class CustomBackend:
             return Fault(message, "base" if view == BASE else "adapter")
 
     def _base_distributions(self, view: View, texts: _TextRequest) -> Any:
-        """[positions, vocabulary] in float32: they are kept until all views are computed."""
+        """The base's log-probabilities [positions, vocabulary]; float32, kept for all views."""
         positions = cast(Divergence, texts.request).positions
         return self._model.distributions(view, texts)[:positions].astype(np.float32)
 
     def _divergence(self, view: View, texts: _TextRequest, base: Floats) -> Floats:
-        """[positions]"""
+        """Divergence from the base at each position [positions]."""
         own = self._model.distributions(view, texts)[: len(base)]
         is_js = cast(Divergence, texts.request).divergence == "js"
         divergence = stats.js(base, own) if is_js else stats.kl(own, base)
@@ -368,7 +369,7 @@ class CustomBackend:
         return divergence
 
     def _teacher_forced(self, view: View, texts: _TextRequest) -> Floats:
-        """[tokens, 2]"""
+        """Log-probability and argmax match of each token [tokens, 2]."""
         log_probs = self._model.log_probs(view, texts)
         matches = self._model.argmax_matches(view, texts, len(log_probs))
         return np.stack([log_probs, matches], axis=1)

@@ -45,12 +45,12 @@ class DummyModel:
         self._null = cache(self._drawn)
 
     def log_probs(self, view: View, prompt: str, completion: str) -> Floats:
-        """[words of the completion]"""
+        """Log-probability of each word of the completion [words]."""
         ids = _tokens(completion)
         return self.next_token_log_probs(view, prompt, completion)[np.arange(len(ids)), ids]
 
     def next_token_log_probs(self, view: View, prompt: str, answer: str) -> Floats:
-        """[1 + words of the answer, vocabulary]"""
+        """Log-probabilities of the next word [1 + words of the answer, vocabulary]."""
         last = _tokens(prompt)[-1] if prompt.split() else _token(_START)
         logits = self._rows(view, [last, *_tokens(answer)])
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
@@ -63,7 +63,7 @@ class DummyModel:
         return answer
 
     def argmax_matches(self, view: View, prompt: str, completion: str) -> list[bool]:
-        """[words of the completion]"""
+        """Whether each word of the completion is the most probable one [words]."""
         best = self.next_token_log_probs(view, prompt, completion).argmax(axis=1)
         return [bool(b == token) for b, token in zip(best, _tokens(completion), strict=False)]
 

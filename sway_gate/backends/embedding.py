@@ -48,7 +48,7 @@ class SentenceEmbedder:
         self._vectors: dict[str, dict[str, Floats]] = {}
 
     def require(self, model: str) -> None:
-        """Raises CannotRun if `model` (a hub id or a folder) or the extra is missing or refused."""
+        """Raise CannotRun if `model` (a hub id or a folder) or the extra is missing or refused."""
         self._folder(model)
 
     def embed(self, model: str, texts: Sequence[str]) -> Floats:
@@ -97,7 +97,7 @@ class SentenceEmbedder:
 
 
 def check(folder: Path) -> None:
-    """Raises CannotRun unless the folder is a model of safetensors files and known modules."""
+    """Raise CannotRun unless the folder is a model of safetensors files and known modules."""
     modules = _json(folder, "modules.json")
     if not isinstance(modules, list) or not modules:
         raise _cannot(folder, "modules.json lists no modules")

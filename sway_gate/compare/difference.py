@@ -14,7 +14,7 @@ from sway_gate.stats import (
     SCORE_SCALE,
     Z_975,
     Scale,
-    is_share,
+    is_binary,
     normal_from_log_sf,
     student_to_normal,
     transform,
@@ -55,7 +55,7 @@ def paired(old: ArrayLike, new: ArrayLike, scale: Scale, resolution: float) -> D
     floor = resolution / max(resolution, smaller) if scale == "log" else resolution
     changes = transform(y, scale, resolution) - transform(x, scale, resolution)
     value, se = float(changes.mean()), max(float(changes.std(ddof=1)), floor) / math.sqrt(x.size)
-    if scale == "identity" and is_share(x) and is_share(y):
+    if scale == "identity" and is_binary(x) and is_binary(y):
         return Difference(value, se, _mcnemar(int((y > x).sum()), int((y < x).sum())))
     return Difference(value, se, student_to_normal(value / se, x.size - 1))
 

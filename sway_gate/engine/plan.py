@@ -45,6 +45,7 @@ class NullPlan(NamedTuple):
     def for_probe(
         self, kind: str, probe: Probe, capabilities: frozenset[Capability]
     ) -> NullViews | None:
+        """The null views of a probe; None if it is not calibrated."""
         if "nulls" not in capabilities or (self.kinds and kind not in self.kinds):
             return None
         runs = self.generative_runs if probe.KIND.generates else self.settings.runs

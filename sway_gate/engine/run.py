@@ -39,6 +39,8 @@ class Store(Protocol):
 
 
 class Measured(NamedTuple):
+    """The answers to a plan."""
+
     answers: Answers
     notes: tuple[str, ...]
     """On texts that were cut, one note per reason."""

@@ -52,6 +52,7 @@ class PlannedPass(NamedTuple):
     """Whether it is the last pass of its batch."""
 
     def tokens(self) -> int:
+        """Tokens of all rows under all views, without padding."""
         return len(self.views) * sum(len(row.ids) for row in self.batch.rows)
 
     def by_view(self) -> "list[PlannedPass]":
@@ -129,7 +130,7 @@ def _fits(rows: Sequence[EncodedRequest], views: int, backend: Backend) -> bool:
 
 
 def _passes_of(batch: Batch, views: tuple[View, ...], backend: Backend) -> list[PlannedPass]:
-    """As many views per pass as the budget allows for these rows."""
+    """Passes over these rows with as many views each as the budget allows."""
     size = len(views) if backend.batches_views else 1
     while size > 1 and backend.cost(size, batch.rows) > backend.budget():
         size = (size + 1) // 2

@@ -23,7 +23,7 @@ class Shape(NamedTuple):
     largest_fall: float
     saturation: float
     overshoot: float | None
-    """None for a curve that ends at λ = 1."""
+    """Value at the largest λ over the value at 1. None for a curve that ends at λ = 1."""
 
 
 def shape(x: Floats, y: Floats) -> Shape:

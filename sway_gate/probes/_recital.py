@@ -34,6 +34,7 @@ class Excerpt(NamedTuple):
         return self.prefixes["clean"]
 
     def requests(self) -> dict[str, TeacherForced]:
+        """One request per prefix, by its name."""
         return {name: TeacherForced(prefix, self.suffix) for name, prefix in self.prefixes.items()}
 
     def unperturbed(self) -> "Excerpt":
@@ -91,6 +92,8 @@ def recited(answer: Callable[[TeacherForced], Floats], cut: Excerpt, max_tokens:
 
 
 class SectionRecall(Item, frozen=True, kw_only=True):
+    """Recall of one section. It is wanted only if the intent is memorize."""
+
     id: str
     tag: str | None
     intent: str
@@ -153,6 +156,9 @@ def longest_run(hits: Floats) -> float:
 
 
 def queries(log_p: float) -> float:
-    """n with 1 - (1 - p)ⁿ = .5: a text of probability p is (n, .5)-discoverable. In [1, 1.6e17]."""
+    """Number of samples n in which a text appears with probability .5, in [1, 1.6e17].
+
+    1 - (1 - p)ⁿ = .5: a text of probability p is (n, .5)-discoverable.
+    """
     p = math.exp(min(max(log_p, _LEAST_LOG_P), -1e-12))
     return max(1.0, -math.log(2.0) / math.log1p(-p))

@@ -63,7 +63,7 @@ class Embedder(Protocol):
     """Sentence embeddings of given and of generated texts."""
 
     def require(self, model: str) -> None:
-        """Raises CannotRun if `model` (a hub id or a folder) or its extra is not available."""
+        """Raise CannotRun if `model` (a hub id or a folder) or its extra is not available."""
 
     def embed(self, model: str, texts: Sequence[str]) -> Floats:
         """Unit vectors [texts, dimensions]."""
@@ -204,6 +204,6 @@ class Detailed(Protocol):
 
 
 def require(things: Sequence[Any], what: str) -> None:
-    """Raises CannotRun if a probe was configured without its inputs."""
+    """Raise CannotRun if a probe was configured without its inputs."""
     if not things:
         raise CannotRun(f"{what} is empty; give at least one entry or remove the probe")

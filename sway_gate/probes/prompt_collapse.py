@@ -98,7 +98,7 @@ def value(
 
 
 def details(spec: PromptCollapse, context: Context, requests: Requests, view: ViewAnswers) -> Found:
-    """Raises Skip if the divergence is too small to decay."""
+    """The curve and its half-life. Raises Skip if the divergence is too small to decay."""
     means, lengths = _means(requests, view), requests.lengths
     bare = float(means[:, 0].mean())
     if bare < _NO_EFFECT:

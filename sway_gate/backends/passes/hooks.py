@@ -18,7 +18,7 @@ class Head:
 
     @contextmanager
     def at(self, index: Tensor) -> Iterator[None]:
-        """Inside the block the head gets the hidden states [1, len(index), hidden]."""
+        """Give the head the hidden states [1, len(index), hidden] inside the block."""
         self._index = index
         try:
             yield

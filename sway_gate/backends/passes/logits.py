@@ -56,6 +56,7 @@ class Diagnosis:
         self._weights, self._logits, self._tokenizer = weights, logits, tokenizer
 
     def fault(self, view: View, row: EncodedRequest) -> Fault:
+        """The fault of a row that has NaN or Inf under `view`."""
         text = self._tokenizer.decode(row.ids[:24])
         for suspect in dict.fromkeys((BASE, view)):
             network = self._weights.model(suspect).network

@@ -29,7 +29,7 @@ def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
 
 
 def divergences(kind: Literal["js", "kl"], log_base: Tensor, logits: Tensor) -> Tensor:
-    """js or kl from the base: [P, vocabulary], [V, P, vocabulary] -> [V, P]."""
+    """Divergence js or kl from the base: [P, vocabulary], [V, P, vocabulary] -> [V, P]."""
     divergence = js if kind == "js" else kl
     return torch.stack([_in_blocks(divergence, log_base, x) for x in logits])
 
@@ -37,7 +37,7 @@ def divergences(kind: Literal["js", "kl"], log_base: Tensor, logits: Tensor) -> 
 def _in_blocks(
     divergence: Callable[[Tensor, Tensor], Tensor], log_p: Tensor, logits: Tensor
 ) -> Tensor:
-    """[P] from [P, vocabulary]; on a CPU a few positions at a time, which stay in its cache."""
+    """Divergence of each position [P]; on a CPU a few at a time, which stay in its cache."""
     size = (
         max(1, _CACHED_FLOATS // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
     )

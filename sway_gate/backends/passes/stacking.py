@@ -28,7 +28,7 @@ class _Pass(NamedTuple):
     """Tokens per sequence, padding included."""
     sources: slice | Tensor
     scales: Tensor
-    """[V, 1, 1], without the base view."""
+    """Scale of each view, without the base [V, 1, 1]."""
 
 
 def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
@@ -69,7 +69,7 @@ class Stack:
     def viewing(
         self, views: Sequence[View], rows: int, width: int, device: torch.device
     ) -> Iterator[None]:
-        """Inside the block the model runs under `views`. The base, if it is one, is the first."""
+        """Run the model under `views` inside the block. The base, if it is one, is the first."""
         adapted = [view for view in views if view.source != "base"]
         base = (len(views) - len(adapted)) * rows
         sources = [0 if view.source == "finetuned" else 1 + view.seed_index for view in adapted]
@@ -125,5 +125,5 @@ def _own_rows(x: Tensor, current: _Pass) -> Tensor:
 
 
 def _embed(a: Tensor, ids: Tensor) -> Tensor:
-    """a: [V, r, vocabulary], ids: [V, n] -> [V, n, r]."""
+    """Columns of the factor for the ids: [V, r, vocabulary], [V, n] -> [V, n, r]."""
     return a.mT.gather(1, ids[..., None].expand(-1, -1, a.shape[1]))

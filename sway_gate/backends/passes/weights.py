@@ -32,7 +32,7 @@ class Weights(Protocol):
         """The model that computes under `view`."""
 
     def under(self, views: Sequence[View], rows: int, width: int) -> AbstractContextManager[None]:
-        """Inside the block the model of `views` computes under them.
+        """Let the model of `views` compute under them inside the block.
 
         Its sequences are `rows` texts of `width` tokens under each view, views outermost.
         """
