@@ -133,9 +133,9 @@ def compare_results(
     comparison is symmetric: swapping the two results mirrors it.
     """
     both = _matched(old, new)
-    alike = probes_with_same_inputs(old, new)
+    same_inputs = probes_with_same_inputs(old, new)
     tests = [
-        significance.of_probes(a, b, in_order=in_order, alike=name in alike)
+        significance.of_probes(a, b, in_order=in_order, has_same_inputs=name in same_inputs)
         for name, _, a, b in both
     ]
     composite_test = significance.of_composites(old, new)
@@ -227,7 +227,7 @@ def _numbers(test: ComparisonTest | None, adjusted: AdjustedP) -> dict[str, Any]
     if test is None:
         return {}
     value, se, sigmas = test.difference
-    p = adjusted.worse if sigmas * test.sense.worse > 0 else adjusted.otherwise
+    p = adjusted.worse if sigmas * test.direction.worse > 0 else adjusted.otherwise
     return {
         "method": test.method,
         "scale": test.scale,
@@ -273,7 +273,7 @@ def _by_significance(
         return "regression", why
     if p.otherwise > LEVEL:
         return "same", ""
-    if test.sense.otherwise == "better":
+    if test.direction.otherwise == "better":
         return "better", f"better {by}"
     return "moved", f"{'larger' if test.difference.value > 0 else 'smaller'} {by}"
 
@@ -286,10 +286,10 @@ def _loss(
     Infinite if it cannot be expressed in these units.
     """
     change = abs(test.difference.value)
-    if test.method in ("z", "scores") or test.sense.best == 0.0 or isinstance(old, GateResult):
+    if test.method in ("z", "scores") or test.direction.best == 0.0 or isinstance(old, GateResult):
         before, after = old.score or 0.0, new.score or 0.0
         return (before - after if before > 0 else math.inf), f"score {before:.3f} to {after:.3f}"
-    if test.sense.worse > 0:
+    if test.direction.worse > 0:
         return change, f"{change:.0%} more"
     if test.scale == "log":
         lost = -math.expm1(-change)

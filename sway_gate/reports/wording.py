@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, distinct, named, number, one_line
 
 if TYPE_CHECKING:
     from sway_gate.compare.results import Change
+
+Row = TypeVar("Row")
 
 
 def score_text(value: float | None) -> str:
@@ -103,6 +105,12 @@ def most_severe_first(probes: Sequence[ProbeResult]) -> list[ProbeResult]:
     return sorted(probes, key=lambda probe: _urgency(probe.verdict))
 
 
+def not_passed_first(rows: Sequence[Row], verdicts: Sequence[object], limit: int) -> list[Row]:
+    """At most `limit` rows, in their order; if there are more, passes are omitted first."""
+    ranked = sorted(range(len(rows)), key=lambda i: verdicts[i] == "pass")
+    return [rows[i] for i in sorted(ranked[:limit])]
+
+
 def title(probe: "ProbeResult | Change") -> str:
     """The probe's name, followed by its kind if they differ."""
     name, kind = one_line(probe.name), one_line(probe.kind)
@@ -170,10 +178,3 @@ def interval(bounds: tuple[float, float] | None) -> str:
 def in_units(value: float | None, units: str) -> str:
     """Format a value with its units; ``–`` if there is none."""
     return "–" if value is None else f"{number(value)} {one_line(units)}".rstrip()
-
-
-def section_verdict(*, passed: bool, moved: bool) -> str:
-    """Verdict of one section. Warn: its lift is sufficient, but not significant."""
-    if not passed:
-        return "fail"
-    return "pass" if moved else "warn"
