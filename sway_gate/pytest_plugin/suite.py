@@ -1,7 +1,6 @@
 """A spec in a pytest session, measured once even if the session has several processes."""
 
 import functools
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import msgspec
 import pytest
 
 from sway_gate import output
-from sway_gate.errors import SwayError
+from sway_gate.errors import SwayError, unexpected_text
 from sway_gate.model_files.hub import is_online
 from sway_gate.results import GateResult
 from sway_gate.spec.schema import Spec
@@ -52,16 +51,8 @@ class Suite:
             raise
         # Kept as the outcome, so that other tests do not repeat the run.
         except BaseException as error:
-            return _unexpected(error)
-
-
-def _unexpected(error: BaseException) -> str:
-    if os.environ.get("SWAY_DEBUG") == "1":
-        import traceback
-
-        traceback.print_exception(error)
-    text = clean(" ".join(str(error).split())[:500])
-    return f"the suite stopped: {type(error).__name__}: {text} (set SWAY_DEBUG=1 for the traceback)"
+            text = clean(unexpected_text(error))
+            return f"the suite stopped: {text} (set SWAY_DEBUG=1 for the traceback)"
 
 
 def once(place: Path, make: Callable[[], GateResult | str]) -> GateResult | str:

@@ -4,14 +4,13 @@ Details are JSON: of a new result, or of a stored report of any version. Known k
 unknown keys are shown as well.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from sway_gate.details import SectionLift, read
 from sway_gate.reports.wording import not_passed_first
-from sway_gate.text import number
+from sway_gate.text import is_number, number
 
 LABELS = {
     "base_margin": "base's margin",
@@ -123,11 +122,6 @@ def shown(value: Any, depth: int = 0) -> str:
     if len(value) > _NESTED_ITEMS:
         parts.append(f"and {len(value) - _NESTED_ITEMS} more")
     return " · ".join(parts) or "none"
-
-
-def is_number(value: object) -> bool:
-    """Whether `value` is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def pieces(details: Row, limit: int, prefix: str = "") -> Iterator[Piece]:

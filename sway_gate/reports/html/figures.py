@@ -12,10 +12,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sway_gate.details import Decay, Response, TargetLosses, read
-from sway_gate.reports.details import is_number
 from sway_gate.reports.wording import ranks, sigmas
 from sway_gate.results import ProbeResult
-from sway_gate.text import clean, counted, number, one_line
+from sway_gate.text import clean, counted, is_number, number, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +46,7 @@ _EDGE: dict[str, Any] = {"markeredgecolor": _PAPER, "markeredgewidth": 0.7, "cli
 
 def _is_drawable(value: object) -> bool:
     """Whether it is a number within the range of an axis."""
-    return is_number(value) and abs(value) < _LARGEST  # type: ignore[arg-type]
+    return is_number(value) and abs(value) < _LARGEST
 
 
 class Figure(NamedTuple):
@@ -133,7 +132,11 @@ def _set_range(axes: "Axes", low: float, high: float, is_log: bool) -> None:
     room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
     low, high = low - room, high + room
     if is_log:
-        subs = (1, 2, 5) if decades < 1.7 else (1, 3) if decades < 2.5 else (1,)
+        subs: tuple[int, ...] = (1,)
+        if decades < 1.7:
+            subs = (1, 2, 5)
+        elif decades < 2.5:
+            subs = (1, 3)
         axes.set_xscale("log")
         axes.set_xlim(10**low, 10**high)
         axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
