@@ -116,7 +116,7 @@ def _local_or_id(ref: str) -> str:
 
 def _named_base(adapter: str, online: bool) -> str:
     """The base model that the adapter's configuration names. Raises UsageError if there is none."""
-    config = hub.local(adapter, None, online=online, what="adapter") / "adapter_config.json"
+    config = hub.local(adapter, None, online=online, what="adapter") / hub.ADAPTER_CONFIG
     try:
         with open(config, "rb") as file:
             named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")
