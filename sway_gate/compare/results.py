@@ -145,10 +145,9 @@ def compare_results(
         _change(pair, test, p, terms) for pair, test, p in zip(both, tests, ps, strict=True)
     )
     composite = _composite(old, new, composite_test, composite_p, terms)
-    unseen = [*_undecided(old, labels[0]), *_undecided(new, labels[1])]
-    if not _is_any_tested(changes, composite):
-        unseen.append("no probe could be compared")
-    verdict = _verdict([composite, *changes], terms, is_undecided=bool(unseen))
+    undecided = [*_undecided(old, labels[0]), *_undecided(new, labels[1])]
+    undecided += _untestable(changes, composite)
+    verdict = _verdict([composite, *changes], terms, is_undecided=bool(undecided))
     return Comparison(
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
@@ -158,7 +157,7 @@ def compare_results(
         level=LEVEL,
         composite=composite,
         changes=changes,
-        warnings=(*unseen, *_untested(changes), *input_warnings(old, new)),
+        warnings=(*undecided, *_untested(changes), *input_warnings(old, new)),
     )
 
 
@@ -190,8 +189,7 @@ def _matched(old: GateResult, new: GateResult) -> list[_Matched]:
     """Match the probes of both results: in the new result's order, then those that it lacks."""
     before = {(probe.name, probe.kind): probe for probe in old.probes}
     after = {(probe.name, probe.kind): probe for probe in new.probes}
-    keys = [*after, *(key for key in before if key not in after)]
-    return [_Matched(*key, before.get(key), after.get(key)) for key in keys]
+    return [_Matched(*key, before.get(key), after.get(key)) for key in after | before]
 
 
 def _subject(result: GateResult, label: str) -> Subject:
@@ -380,12 +378,13 @@ def _untested(changes: Sequence[Change]) -> Iterator[str]:
         yield f"cannot test the difference of {', '.join(unknown)}"
 
 
-def _is_any_tested(changes: Sequence[Change], composite: Change) -> bool:
-    """Whether a probe could be compared, or the gate's verdicts decide."""
+def _untestable(changes: Sequence[Change], composite: Change) -> Iterator[str]:
+    """Warning if no probe could be compared and the gate's verdicts do not decide."""
     decisive = ("regression", "better")
     if composite.outcome in decisive:
-        return True
-    return any(change.method or change.outcome in decisive for change in changes)
+        return
+    if not any(change.method or change.outcome in decisive for change in changes):
+        yield "no probe could be compared"
 
 
 def _verdict(changes: Iterable[Change], terms: _Terms, *, is_undecided: bool) -> OverAll:

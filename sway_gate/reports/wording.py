@@ -92,7 +92,8 @@ def next_steps(result: GateResult) -> list[tuple[str, str]]:
     for _, name, advice in sorted(steps, key=lambda step: step[0]):
         if advice:
             names = names_by_advice.setdefault(one_line(advice), [])
-            names += [name] if name else []
+            if name:
+                names.append(name)
     return [(named(names), advice) for advice, names in names_by_advice.items()]
 
 

@@ -203,7 +203,7 @@ def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]
         "Lift of each answer over the base, in nats per token, and its loss with each paraphrase."
     )
     yield comment([about], 2)
-    name, intent = _free_name(spec, "mined_paraphrases"), (*intents, "generalize")[0]
+    name, intent = _free_name(spec, "mined_paraphrases"), intents[0] if intents else "generalize"
     yield block([{"name": name, "kind": "paraphrase_invariance", "intent": intent}], 2)
     yield "    cases:\n"
     for weak in by_case:
