@@ -32,7 +32,7 @@ class Direction(NamedTuple):
     best: float | None = None
 
 
-def direction_of(kind: Kind, *, in_order: bool) -> Direction:
+def _direction(kind: Kind, *, in_order: bool) -> Direction:
     """What a change means for probes of this kind.
 
     `in_order`: `old` came before `new`. Otherwise, a smaller divergence from the base is not worse.
@@ -71,7 +71,7 @@ def of_probes(
     if old is None or new is None or not probes.is_known(new.kind):
         return None
     kind = probes.module(new.kind).KIND
-    direction = direction_of(kind, in_order=in_order)
+    direction = _direction(kind, in_order=in_order)
     methods = (_by_items, _by_intervals, _by_z) if has_same_inputs else (_by_intervals, _by_z)
     for method in methods:
         if test := _apply(method, old, new, direction, kind):

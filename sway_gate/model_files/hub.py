@@ -156,9 +156,9 @@ def _download(ref: str, revision: str | None, what: str) -> Path:
         )
     # Any fault of the network, the hub or the disk means: could not decide.
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise CannotDecide(
-            f"{what}: {ref} could not be downloaded: {type(error).__name__}: {said}"
+            f"{what}: {ref} could not be downloaded: {type(error).__name__}: {message}"
         ) from None
     if not _is_complete(Path(found)):
         raise CannotDecide(

@@ -25,20 +25,20 @@ class Suite:
     def __init__(self, spec: Spec, shared: Path | None) -> None:
         self.spec = spec
         self.probes = tuple(probe for probe in spec.suite if probe.is_probe)
-        self.wanted: set[str] = set()
+        self.required: set[str] = set()
         """Names of the probes that the selected tests require."""
         self._shared = shared
 
     @functools.cached_property
     def outcome(self) -> GateResult | str:
-        """The result of the wanted probes, or an error message."""
+        """The result of the required probes, or an error message."""
         return once(self._shared, self._measure) if self._shared else self._measure()
 
     def _measure(self) -> GateResult | str:
         from sway_gate.gate.resolve import Options
         from sway_gate.gate.run import run_gate
 
-        kept = tuple(p for p in self.spec.suite if p.name in self.wanted or not p.is_probe)
+        kept = tuple(p for p in self.spec.suite if p.name in self.required or not p.is_probe)
         try:
             # Warnings of the loaded libraries must not fail tests that turn warnings into errors.
             with warnings.catch_warnings(action="ignore"):

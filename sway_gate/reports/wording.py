@@ -26,7 +26,7 @@ def seconds(timing: dict[str, float]) -> float:
 
 LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
 """Word for the level of a finding; notes have none."""
-URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2}
+_URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2}
 """Order of findings and verdicts in the reports; 3 for all others."""
 
 
@@ -52,7 +52,7 @@ def grounds(result: GateResult) -> list[str]:
 def _failure(result: GateResult) -> str:
     if reasons := [one_line(item.message) for item in result.findings if item.level == "verdict"]:
         return reasons[0]
-    if result.baseline and is_behind(result):
+    if result.baseline and _is_behind(result):
         worse = [regression.name for regression in result.baseline.regressions]
         return f"worse than the baseline: {named(worse)}"
     if failed := [probe.name for probe in result.probes if is_failed(probe)]:
@@ -70,7 +70,7 @@ def _obstacle(result: GateResult) -> str:
     return one_line(result.notes[0]) if result.notes else "no probe returned a value"
 
 
-def is_behind(result: GateResult) -> bool:
+def _is_behind(result: GateResult) -> bool:
     """Whether the gate fails only because of the baseline."""
     return (
         result.verdict == "fail"
@@ -98,7 +98,7 @@ def next_steps(result: GateResult) -> list[tuple[str, str]]:
 
 
 def _urgency(level: str) -> int:
-    return URGENCY.get(level, 3)
+    return _URGENCY.get(level, 3)
 
 
 def most_severe_first(probes: Sequence[ProbeResult]) -> list[ProbeResult]:
