@@ -27,7 +27,7 @@ from sway_gate.commands import (
     trace,
 )
 from sway_gate.commands._common import Command
-from sway_gate.errors import SwayError
+from sway_gate.errors import CannotDecide, SwayError, unexpected_text
 from sway_gate.model_files.hub import is_online
 from sway_gate.version import __version__
 
@@ -48,7 +48,6 @@ COMMANDS = (
     cache,
 )
 EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
-UNDECIDED = 3
 INTERRUPTED = 130
 
 
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has already printed help, version or the error
         output.say("")
-        return stop.code if isinstance(stop.code, int) else UNDECIDED
+        return stop.code if isinstance(stop.code, int) else CannotDecide.exit_code
     try:
         _choose_network(args)
         _choose_threads()
@@ -70,15 +69,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SwayError as error:
         return _complain(str(error).splitlines() or [type(error).__name__], error.exit_code)
     except MemoryError:
-        return _complain(["out of memory; close other programs or use a larger machine"], UNDECIDED)
+        text = "out of memory; close other programs or use a larger machine"
+        return _complain([text], CannotDecide.exit_code)
     # A panic in a Rust extension is not an Exception, and must not end as a 1 either.
     except BaseException as error:
-        return _unexpected(error)
+        hint = "please report it with the output of `sway doctor` and SWAY_DEBUG=1"
+        text = f"{unexpected_text(error)} (a bug in sway-gate; {hint})"
+        return _complain([text], CannotDecide.exit_code)
 
 
 def gate_main(argv: Sequence[str] | None = None) -> int:
     """The `sway-gate` script: `sway gate` with the same arguments."""
-    return main(["gate", *(sys.argv[1:] if argv is None else argv)])
+    arguments = sys.argv[1:] if argv is None else argv
+    return main(["gate", *arguments])
 
 
 def _complain(lines: Iterable[str], exit_code: int) -> int:
@@ -86,16 +89,6 @@ def _complain(lines: Iterable[str], exit_code: int) -> int:
 
     output.say("".join(f"error: {one_line(line)}\n" for line in lines), sys.stderr)
     return exit_code
-
-
-def _unexpected(error: BaseException) -> int:
-    if os.environ.get("SWAY_DEBUG") == "1":
-        import traceback
-
-        traceback.print_exception(error)
-    text = " ".join(str(error).split())[:500]
-    hint = "a bug in sway-gate; please report it with the output of `sway doctor` and SWAY_DEBUG=1"
-    return _complain([f"{type(error).__name__}: {text} ({hint})"], UNDECIDED)
 
 
 def _choose_network(args: argparse.Namespace) -> None:
@@ -130,10 +123,12 @@ def _parser() -> argparse.ArgumentParser:
         weights={},
         json=None,
         junit=None,
+        markdown=None,
+        html=None,
+        trace=None,
         quiet=False,
         no_cache=False,
     )
-    parser.set_defaults(trace=None, markdown=None, html=None)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, command: Command, summary: str) -> argparse.ArgumentParser:

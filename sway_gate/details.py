@@ -5,7 +5,7 @@ struct again: from a new result, from the cache or from the report of another ve
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -33,6 +33,13 @@ class SectionLift(Item, frozen=True, kw_only=True):
     z: float | UnsetType | None = UNSET
     p_holm: float | UnsetType | None = UNSET
     moved: bool | UnsetType = UNSET
+
+    @property
+    def verdict(self) -> Literal["pass", "warn", "fail"]:
+        """warn: the section passes, but its lift is not significant among the nulls."""
+        if not self.passed:
+            return "fail"
+        return "warn" if self.moved is False else "pass"
 
 
 class Sections(Details, frozen=True, kw_only=True):
@@ -87,7 +94,7 @@ class MovedPrompts(Details, frozen=True, kw_only=True):
     prompts: list[MovedPrompt]
 
 
-Shape = TypeVar("Shape", bound=Details)
+Shape = TypeVar("Shape", bound=Details | Item)
 
 
 def read(details: Mapping[str, Any], shape: type[Shape]) -> Shape | None:

@@ -3,6 +3,8 @@
 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide.
 """
 
+import os
+
 
 class SwayError(Exception):
     """Base class of all errors. The message states what is wrong, where, and what to do."""
@@ -40,3 +42,12 @@ class CannotDecide(SwayError):
 
 Undecided = CannotDecide
 """Alias of CannotDecide."""
+
+
+def unexpected_text(error: BaseException) -> str:
+    """Class and message of an error that no module expects; SWAY_DEBUG=1 prints its traceback."""
+    if os.environ.get("SWAY_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"

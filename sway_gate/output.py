@@ -36,7 +36,7 @@ def _escaped(match: re.Match[str]) -> str:
     return rf"{match[1]}\x3a" if match[1] is not None else r"\x23"
 
 
-def say_bytes(data: bytes) -> None:
+def _write_stdout(data: bytes) -> None:
     """Write `data` to standard output unchanged."""
     try:
         sys.stdout.flush()
@@ -149,7 +149,7 @@ def _is_special(path: str) -> bool:
 def write(path: str, data: bytes) -> None:
     """Write `data` to the file `path` atomically, or to standard output if it is '-'."""
     if path == STDOUT:
-        say_bytes(data)
+        _write_stdout(data)
         return
     try:
         if _is_special(path):

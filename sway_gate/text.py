@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from typing import TypeGuard
 
 # Characters that XML 1.0 does not allow, or that can move a terminal's cursor or reorder text:
 # C0 and C1 controls except tab and newline, line separators, bidirectional overrides, surrogates,
@@ -26,6 +27,16 @@ def one_line(text: str) -> str:
 def cut(text: str, limit: int) -> str:
     """Truncate `text` to at most `limit` characters, with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether `value` is a finite number within the range of a float."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO, TypedDict
 
@@ -98,11 +98,16 @@ def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
 def deliver(args: argparse.Namespace, result: "GateResult", first: str = "") -> int:
     """Print the report, write the report files, and return the exit code of the verdict."""
     chosen = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
-    person = sys.stderr if output.STDOUT in chosen.values() else sys.stdout
-    output.say(first + rendered(result, person, args.quiet), person)
+    stream = text_stream(chosen.values())
+    output.say(first + rendered(result, stream, args.quiet), stream)
     for name, path in chosen.items():
         output.write(path, FORMATS[name](result))
     return result.exit_code
+
+
+def text_stream(paths: Iterable[str | None]) -> TextIO:
+    """The stream of the terminal report: standard error if a file option uses standard output."""
+    return sys.stderr if output.STDOUT in paths else sys.stdout
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:

@@ -1,7 +1,6 @@
 """`sway compare`, `diff` and `baseline`: compare results with earlier ones or other adapters."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from sway_gate import output
@@ -13,6 +12,7 @@ from sway_gate.commands._common import (
     no_verdict,
     spec_argument,
     tell,
+    text_stream,
     tolerance_argument,
 )
 from sway_gate.errors import UsageError
@@ -121,8 +121,8 @@ def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style"
     """Print the comparison, then write its files."""
     from sway_gate.reports import comparison
 
-    person = sys.stderr if output.STDOUT in (args.markdown, args.json) else sys.stdout
-    output.say(comparison.render(found, style=style, quiet=args.quiet, **display(person)), person)
+    stream = text_stream([args.markdown, args.json])
+    output.say(comparison.render(found, style=style, quiet=args.quiet, **display(stream)), stream)
     if args.markdown:
         output.write(args.markdown, comparison.markdown(found, style).encode())
     if args.json:

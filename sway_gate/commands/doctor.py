@@ -151,5 +151,7 @@ def _listed(packages: Mapping[str, str | None]) -> str:
 def _device_words(devices: Mapping[str, Any]) -> str:
     if problem := devices.get("problem"):
         return f"{problem}; {devices['cpu_count']} cores"
-    found = ["cpu", *devices["cuda"], *(["mps"] if devices["mps"] else [])]
+    found = ["cpu", *devices["cuda"]]
+    if devices["mps"]:
+        found.append("mps")
     return f"{', '.join(found)}; {devices['threads']} threads on {devices['cpu_count']} cores"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sway_gate import output
 from sway_gate.commands._common import Add, no_verdict, tell
 from sway_gate.errors import UsageError
+from sway_gate.text import counted
 
 if TYPE_CHECKING:
     from sway_gate.suites.generate import Draft
@@ -82,8 +83,8 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     output.write(args.output, draft.text.encode())
     if args.output == output.STDOUT:
         return 0
-    texts = "1 section" if draft.sections == 1 else f"{draft.sections} sections"
-    lines = [f"{args.output}: {len(draft.probes)} entries, from {texts} of text"]
+    sections = counted(draft.sections, "section")
+    lines = [f"{args.output}: {len(draft.probes)} entries, from {sections} of text"]
     lines += [f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out]
     lines += [
         f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing

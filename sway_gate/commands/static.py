@@ -40,8 +40,7 @@ def _static(args: argparse.Namespace) -> int:
 
 def _adapter(path: str) -> str:
     """The folder of an adapter that is given by its folder or by one of its files."""
-    from sway_gate.static.config import CONFIG
-    from sway_gate.static.weights import WEIGHTS
+    from sway_gate.model_files.digest import ADAPTER_FILES
 
     folder, name = os.path.split(path)
-    return (folder or ".") if name in (CONFIG, WEIGHTS) else os.path.join(folder, name)
+    return (folder or ".") if name in ADAPTER_FILES else os.path.join(folder, name)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 
@@ -41,7 +41,13 @@ def input_warnings(old: GateResult, new: GateResult) -> Iterator[str]:
     for what, before, after in _facts(old, new):
         if before != after:
             yield f"another {what}: {before}, now {after}"
-    yield from _version_warnings(old.versions, new.versions)
+    versions = [
+        f"{name} {version}, now {new.versions[name]}"
+        for name, version in old.versions.items()
+        if new.versions.get(name, version) != version
+    ]
+    if versions:
+        yield f"other versions: {', '.join(versions)}"
 
 
 def _facts(old: GateResult, new: GateResult) -> Iterator[tuple[str, str, str]]:
@@ -61,13 +67,6 @@ def _weights(result: GateResult) -> str:
 def _nulls(result: GateResult) -> str:
     nulls = result.nulls
     return f"{nulls.runs} {nulls.null} from seed {nulls.seed_base}" if nulls else "none"
-
-
-def _version_warnings(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    changed = [name for name in old if name in new and old[name] != new[name]]
-    if changed:
-        pairs = (f"{name} {old[name]}, now {new[name]}" for name in changed)
-        yield f"other versions: {', '.join(pairs)}"
 
 
 # A probe's name, position and weight do not affect its measurements.

@@ -133,9 +133,9 @@ def compare_results(
     comparison is symmetric: swapping the two results mirrors it.
     """
     both = _matched(old, new)
-    alike = probes_with_same_inputs(old, new)
+    same_inputs = probes_with_same_inputs(old, new)
     tests = [
-        significance.of_probes(a, b, in_order=in_order, alike=name in alike)
+        significance.of_probes(a, b, in_order=in_order, has_same_inputs=name in same_inputs)
         for name, _, a, b in both
     ]
     composite_test = significance.of_composites(old, new)
@@ -145,10 +145,9 @@ def compare_results(
         _change(pair, test, p, terms) for pair, test, p in zip(both, tests, ps, strict=True)
     )
     composite = _composite(old, new, composite_test, composite_p, terms)
-    unseen = [*_undecided(old, labels[0]), *_undecided(new, labels[1])]
-    if not _is_any_tested(changes, composite):
-        unseen.append("no probe could be compared")
-    verdict = _verdict([composite, *changes], terms, is_undecided=bool(unseen))
+    undecided = [*_undecided(old, labels[0]), *_undecided(new, labels[1])]
+    undecided += _untestable(changes, composite)
+    verdict = _verdict([composite, *changes], terms, is_undecided=bool(undecided))
     return Comparison(
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
@@ -158,7 +157,7 @@ def compare_results(
         level=LEVEL,
         composite=composite,
         changes=changes,
-        warnings=(*unseen, *_untested(changes), *input_warnings(old, new)),
+        warnings=(*undecided, *_untested(changes), *input_warnings(old, new)),
     )
 
 
@@ -190,8 +189,7 @@ def _matched(old: GateResult, new: GateResult) -> list[_Matched]:
     """Match the probes of both results: in the new result's order, then those that it lacks."""
     before = {(probe.name, probe.kind): probe for probe in old.probes}
     after = {(probe.name, probe.kind): probe for probe in new.probes}
-    keys = [*after, *(key for key in before if key not in after)]
-    return [_Matched(*key, before.get(key), after.get(key)) for key in keys]
+    return [_Matched(*key, before.get(key), after.get(key)) for key in after | before]
 
 
 def _subject(result: GateResult, label: str) -> Subject:
@@ -227,7 +225,7 @@ def _numbers(test: ComparisonTest | None, adjusted: AdjustedP) -> dict[str, Any]
     if test is None:
         return {}
     value, se, sigmas = test.difference
-    p = adjusted.worse if sigmas * test.sense.worse > 0 else adjusted.otherwise
+    p = adjusted.worse if sigmas * test.direction.worse > 0 else adjusted.otherwise
     return {
         "method": test.method,
         "scale": test.scale,
@@ -273,7 +271,7 @@ def _by_significance(
         return "regression", why
     if p.otherwise > LEVEL:
         return "same", ""
-    if test.sense.otherwise == "better":
+    if test.direction.otherwise == "better":
         return "better", f"better {by}"
     return "moved", f"{'larger' if test.difference.value > 0 else 'smaller'} {by}"
 
@@ -286,10 +284,10 @@ def _loss(
     Infinite if it cannot be expressed in these units.
     """
     change = abs(test.difference.value)
-    if test.method in ("z", "scores") or test.sense.best == 0.0 or isinstance(old, GateResult):
+    if test.method in ("z", "scores") or test.direction.best == 0.0 or isinstance(old, GateResult):
         before, after = old.score or 0.0, new.score or 0.0
         return (before - after if before > 0 else math.inf), f"score {before:.3f} to {after:.3f}"
-    if test.sense.worse > 0:
+    if test.direction.worse > 0:
         return change, f"{change:.0%} more"
     if test.scale == "log":
         lost = -math.expm1(-change)
@@ -380,12 +378,13 @@ def _untested(changes: Sequence[Change]) -> Iterator[str]:
         yield f"cannot test the difference of {', '.join(unknown)}"
 
 
-def _is_any_tested(changes: Sequence[Change], composite: Change) -> bool:
-    """Whether a probe could be compared, or the gate's verdicts decide."""
+def _untestable(changes: Sequence[Change], composite: Change) -> Iterator[str]:
+    """Warning if no probe could be compared and the gate's verdicts do not decide."""
     decisive = ("regression", "better")
     if composite.outcome in decisive:
-        return True
-    return any(change.method or change.outcome in decisive for change in changes)
+        return
+    if not any(change.method or change.outcome in decisive for change in changes):
+        yield "no probe could be compared"
 
 
 def _verdict(changes: Iterable[Change], terms: _Terms, *, is_undecided: bool) -> OverAll:

@@ -21,18 +21,21 @@ _MIN_ERROR = 1e-9  # keeps sigmas finite if the standard error is 0
 
 
 class Direction(NamedTuple):
-    """What a change of a probe's value means. `worse`: the sign of a change for the worse, 0 where none is;
-    `otherwise`: what a change the other way is; beyond `best` nothing counts."""
+    """What a change of a probe's value means.
+
+    `worse` is the sign of a change for the worse; 0 if neither sign is worse. `otherwise` is the
+    outcome of a change in the other direction. Changes beyond the value `best` do not count.
+    """
 
     worse: Literal[-1, 0, 1]
     otherwise: Literal["better", "moved"] = "better"
     best: float | None = None
 
 
-def direction(kind: Kind, *, in_order: bool) -> Direction:
-    """What a change means, from the kind's `better` and `best`.
+def _direction(kind: Kind, *, in_order: bool) -> Direction:
+    """What a change means for probes of this kind.
 
-    `in_order`: one result came before the other. Otherwise a mere size is no merit, whichever comes first.
+    `in_order`: `old` came before `new`. Otherwise, a smaller divergence from the base is not worse.
     """
     match kind.better:
         case "more":
@@ -51,7 +54,7 @@ class ComparisonTest(NamedTuple):
     method: Literal["items", "intervals", "z", "scores"]
     scale: str
     difference: Difference
-    sense: Direction
+    direction: Direction
 
 
 class AdjustedP(NamedTuple):
@@ -62,28 +65,21 @@ class AdjustedP(NamedTuple):
 
 
 def of_probes(
-    old: ProbeResult | None,
-    new: ProbeResult | None,
-    *,
-    in_order: bool,
-    alike: bool,
+    old: ProbeResult | None, new: ProbeResult | None, *, in_order: bool, has_same_inputs: bool
 ) -> ComparisonTest | None:
-    """Test one probe's change with the first method that both results allow; None without one.
-
-    `alike`: whether both results have the same inputs.
-    """
+    """Test one probe's change with the first method that both results allow; None without one."""
     if old is None or new is None or not probes.is_known(new.kind):
         return None
     kind = probes.module(new.kind).KIND
-    sense = direction(kind, in_order=in_order)
-    methods = (_by_items, _by_intervals, _by_z) if alike else (_by_intervals, _by_z)
+    direction = _direction(kind, in_order=in_order)
+    methods = (_by_items, _by_intervals, _by_z) if has_same_inputs else (_by_intervals, _by_z)
     for method in methods:
-        if test := _sound(method, old, new, sense, kind):
+        if test := _apply(method, old, new, direction, kind):
             return test
     return None
 
 
-def _sound(method: Callable[..., ComparisonTest | None], *given: Any) -> ComparisonTest | None:
+def _apply(method: Callable[..., ComparisonTest | None], *given: Any) -> ComparisonTest | None:
     """Apply the method to values read from a report; None for implausible values."""
     with np.errstate(all="ignore"), suppress(ValueError, OverflowError):
         test = method(*given)
@@ -92,16 +88,16 @@ def _sound(method: Callable[..., ComparisonTest | None], *given: Any) -> Compari
 
 
 def _by_items(
-    old: ProbeResult, new: ProbeResult, sense: Direction, kind: Kind
+    old: ProbeResult, new: ProbeResult, direction: Direction, kind: Kind
 ) -> ComparisonTest | None:
     if not (_have_values(old, new) and _are_pairs(old, new, kind)):
         return None
     found = difference.paired(old.items, new.items, kind.scale, kind.resolution)
-    return ComparisonTest("items", kind.scale, _up_to_best(found, sense, old, new), sense)
+    return ComparisonTest("items", kind.scale, _up_to_best(found, direction, old, new), direction)
 
 
 def _by_intervals(
-    old: ProbeResult, new: ProbeResult, sense: Direction, kind: Kind
+    old: ProbeResult, new: ProbeResult, direction: Direction, kind: Kind
 ) -> ComparisonTest | None:
     before, after = _interval(old), _interval(new)
     if not (_have_values(old, new) and before and after):
@@ -109,14 +105,18 @@ def _by_intervals(
     x, x_95 = difference.on_scale(old.raw or 0.0, before, kind.scale, kind.resolution)
     y, y_95 = difference.on_scale(new.raw or 0.0, after, kind.scale, kind.resolution)
     found = difference.of_intervals(x, y, x_95, y_95, kind.resolution)
-    return ComparisonTest("intervals", kind.scale, _up_to_best(found, sense, old, new), sense)
+    return ComparisonTest(
+        "intervals", kind.scale, _up_to_best(found, direction, old, new), direction
+    )
 
 
-def _by_z(old: ProbeResult, new: ProbeResult, sense: Direction, _: Kind) -> ComparisonTest | None:
+def _by_z(
+    old: ProbeResult, new: ProbeResult, direction: Direction, _: Kind
+) -> ComparisonTest | None:
     if old.z is None or new.z is None:
         return None
-    found = difference.of_z(old.z, new.z, _nulls_behind_z(old), _nulls_behind_z(new))
-    return ComparisonTest("z", "identity", found, Direction(-1) if sense.worse else sense)
+    found = difference.of_z(old.z, new.z, _nulls_for_z(old), _nulls_for_z(new))
+    return ComparisonTest("z", "identity", found, Direction(-1) if direction.worse else direction)
 
 
 def _have_values(old: ProbeResult, new: ProbeResult) -> bool:
@@ -124,7 +124,7 @@ def _have_values(old: ProbeResult, new: ProbeResult) -> bool:
 
 
 def _are_pairs(old: ProbeResult, new: ProbeResult, kind: Kind) -> bool:
-    """Whether the items are of the same things in the same order."""
+    """Whether the items of both results belong to the same prompts, in the same order."""
     before, after = _moved(old), _moved(new)
     same = not kind.omits_items or (bool(before) and before == after)
     return (
@@ -147,24 +147,26 @@ def _interval(probe: ProbeResult) -> tuple[float, float] | None:
 
 
 def _up_to_best(
-    found: Difference, sense: Direction, old: ProbeResult, new: ProbeResult
+    found: Difference, direction: Direction, old: ProbeResult, new: ProbeResult
 ) -> Difference:
     """The part of the difference that is not beyond the best value."""
-    if sense.best is None or old.raw is None or new.raw is None or old.raw == new.raw:
+    if direction.best is None or old.raw is None or new.raw is None or old.raw == new.raw:
         return found
-    nearer = max if sense.worse > 0 else min
-    share = (nearer(new.raw, sense.best) - nearer(old.raw, sense.best)) / (new.raw - old.raw)
+    nearer = max if direction.worse > 0 else min
+    share = (nearer(new.raw, direction.best) - nearer(old.raw, direction.best)) / (
+        new.raw - old.raw
+    )
     return Difference(found.value * share, found.se, found.sigmas * share)
 
 
-def _nulls_behind_z(probe: ProbeResult) -> int:
+def _nulls_for_z(probe: ProbeResult) -> int:
     """Number of null adapters that z depends on; 0 for a harm (z is a distance to its margin)."""
     return 0 if probe.null_z is not None else probe.n_null
 
 
 def of_composites(old: GateResult, new: GateResult) -> ComparisonTest | None:
     """Test the composites by their scores; None if a score is missing."""
-    return _sound(_by_scores, old, new)
+    return _apply(_by_scores, old, new)
 
 
 def _by_scores(old: GateResult, new: GateResult) -> ComparisonTest | None:
@@ -186,21 +188,21 @@ def _composite_error(result: GateResult) -> float:
     for name, category in result.categories.items():
         scored = [p for p in result.probes if p.category == name and p.score is not None]
         inside = sum(p.weight for p in scored)
-        if not (category.score and total and inside):  # a failed category scores 0 at any z
-            continue
-        errors = (
-            p.weight * difference.score_error(p.z, _nulls_behind_z(p))
+        if not (category.score and total and inside):
+            continue  # a failed category scores 0 for any z
+        errors = [
+            p.weight * difference.score_error(p.z, _nulls_for_z(p))
             for p in scored
             if p.z is not None
-        )
+        ]
         variance += (category.weight / total / inside) ** 2 * sum(error**2 for error in errors)
     return math.sqrt(variance)
 
 
 def adjusted(tests: Sequence[ComparisonTest | None]) -> list[AdjustedP]:
     """P-values of each test, Holm-adjusted over all tests of the same hypothesis."""
-    sided = [(i, test) for i, test in enumerate(tests) if test and test.sense.worse]
-    others = [(i, test) for i, test in enumerate(tests) if test and not test.sense.worse]
+    sided = [(i, test) for i, test in enumerate(tests) if test and test.direction.worse]
+    others = [(i, test) for i, test in enumerate(tests) if test and not test.direction.worse]
     worse = _holm(sided, worse=True)
     otherwise = _holm(sided, worse=False) | _holm(others, worse=False)
     return [AdjustedP(worse.get(i, 1.0), otherwise.get(i, 1.0)) for i in range(len(tests))]
@@ -212,7 +214,7 @@ def _holm(tests: Sequence[tuple[int, ComparisonTest]], *, worse: bool) -> dict[i
 
 
 def _p(test: ComparisonTest, *, worse: bool) -> float:
-    sigmas, sign = test.difference.sigmas, test.sense.worse
+    sigmas, sign = test.difference.sigmas, test.direction.worse
     if not sign:
         return min(1.0, 2 * stats.normal_sf(abs(sigmas)))
     return stats.normal_sf(sigmas * sign if worse else -sigmas * sign)

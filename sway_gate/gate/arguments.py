@@ -1,18 +1,18 @@
 """Checks of a caller's arguments: the threshold and the weights of categories."""
 
-import math
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from sway_gate.errors import UsageError
 from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
+from sway_gate.text import is_number
 
 
 def checked_threshold(given: Any, name: str) -> float | None:
     """`given`: None or a number from 0 to 1. Raises UsageError with `name` otherwise."""
     if given is None:
         return None
-    if _is_number(given) and 0 <= given <= 1:
+    if is_number(given) and 0 <= given <= 1:
         return float(given)
     raise UsageError(f"{name} must be a number from 0 to 1, got {given!r}")
 
@@ -28,11 +28,7 @@ def checked_weights(given: Any, name: str) -> dict[str, float]:
 
 
 def is_weight(category: object, weight: object) -> bool:
-    return category in SCORE_WEIGHTS and _is_number(weight) and 0 <= weight < math.inf
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return category in SCORE_WEIGHTS and is_number(weight) and weight >= 0
 
 
 def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:

@@ -189,15 +189,12 @@ def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:
 
 def _notes(job: Job, outcome: _Outcome, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     """All notes except notes with paths."""
-    remote_code = (
-        ("warning: trust_remote_code is on: code of the base model ran on this machine",)
-        if load_options(job.spec).trust_remote_code
-        else ()
-    )
-    static = tuple(
-        found.message for found in findings if found.level == "note" and found.id != BASE_OTHER_PATH
-    )
-    return remote_code + outcome.notes + static
+    notes = list(outcome.notes)
+    if load_options(job.spec).trust_remote_code:
+        warning = "warning: trust_remote_code is on: code of the base model ran on this machine"
+        notes.insert(0, warning)
+    static = [f for f in findings if f.level == "note" and f.id != BASE_OTHER_PATH]
+    return (*notes, *(found.message for found in static))
 
 
 def _null_summary(nulls: NullPlan) -> NullSummary:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sway_gate.gate.resolve import embedding_models, model_folders
+from sway_gate.gate.resolve import model_folders, suite_embedders
 from sway_gate.model_files import hub
 from sway_gate.spec.schema import Spec
 
@@ -15,7 +15,7 @@ def prefetch(spec: Spec) -> list[str]:
     if folders := model_folders(spec, online=True):
         lines.append(_fetched("base model", spec.models.base.base, folders.base))
         lines.append(_fetched("adapter", spec.models.ft.adapter or "", folders.adapter))
-    for model in embedding_models(spec):
+    for model in suite_embedders(spec):
         what = "embedding model"
         folder = hub.local(model, PINNED.get(model), online=True, what=what)
         lines.append(_fetched(what, model, folder))

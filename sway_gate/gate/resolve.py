@@ -95,22 +95,21 @@ def prepare(spec: Spec, options: Options) -> Job:
     spec = with_data(spec)
     folders = model_folders(spec, online=options.online)
     base, adapter = _model_facts(spec, folders)
+    threshold, loading = options.threshold, load_options(spec)
     return Job(
         spec=spec,
         folders=folders,
         base=base,
         adapter=adapter,
-        threshold=spec.defaults.coverage_threshold
-        if options.threshold is None
-        else options.threshold,
+        threshold=spec.defaults.coverage_threshold if threshold is None else threshold,
         weights={**spec.defaults.weights(), **options.weights},
         versions=_versions(spec),
-        platform=f"{sys.platform} {platform.machine()} {accelerator(load_options(spec).device)}",
+        platform=f"{sys.platform} {platform.machine()} {accelerator(loading.device)}",
         # Digests do not determine the results of remote code; an incomplete adapter has none.
-        cache=options.cache and bool(adapter.digest) and not load_options(spec).trust_remote_code,
+        cache=options.cache and bool(adapter.digest) and not loading.trust_remote_code,
         embedders={
             folder: digest.model_digest(Path(folder))
-            for folder in embedding_models(spec)
+            for folder in suite_embedders(spec)
             if os.path.isdir(folder)
         },
         online=options.online,
@@ -118,8 +117,8 @@ def prepare(spec: Spec, options: Options) -> Job:
     )
 
 
-def embedding_models(spec: Spec) -> list[str]:
-    """Hub ids and folders."""
+def suite_embedders(spec: Spec) -> list[str]:
+    """The embedding models of the enabled probes: hub ids and folders."""
     models: set[str] = set()
     for probe in spec.suite:
         if probe.enabled:
@@ -176,8 +175,11 @@ def _adapter_digest(folder: Path) -> str:
 
 def _versions(spec: Spec) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
-    special = (library for probe in spec.suite if probe.enabled for library in probe.libraries)
-    for library in dict.fromkeys((*_LIBRARIES, *special)):
+    libraries = list(_LIBRARIES)
+    for probe in spec.suite:
+        if probe.enabled:
+            libraries += probe.libraries
+    for library in dict.fromkeys(libraries):
         try:
             found[library] = metadata.version(library)
         except metadata.PackageNotFoundError:

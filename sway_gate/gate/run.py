@@ -13,10 +13,11 @@ from sway_gate import cache
 from sway_gate.compare.inputs import probe_inputs, shared_inputs
 from sway_gate.gate.identity import verdict_key
 from sway_gate.gate.resolve import Job, Options, prepare
+from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.output import Progress, silent
 from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.schema import Spec
-from sway_gate.static.config import BASE_OTHER_PATH, CONFIG, base_findings, read_config
+from sway_gate.static.config import BASE_OTHER_PATH, base_findings, read_config
 
 if TYPE_CHECKING:
     from sway_gate.gate.open import OpenBase
@@ -54,7 +55,7 @@ def _located(job: Job, result: GateResult) -> GateResult:
     notes, findings = (*job.spec.notes, *result.notes), result.findings
     if job.folders:
         adapter = job.folders.adapter
-        notes += _base_notes(adapter / CONFIG, job.spec.models.base.base)
+        notes += _base_notes(adapter / ADAPTER_CONFIG, job.spec.models.base.base)
         findings = tuple(
             msgspec.structs.replace(found, path=os.path.join(adapter, found.path))
             for found in findings

@@ -1,4 +1,4 @@
-"""Read the JSON files of a base model: its context length and whether it has a chat template."""
+"""Read the JSON files of models: context length, chat template, and the fields of an adapter."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def context_tokens(folder: Path) -> int | None:
 
 def model_config(folder: Path) -> dict[str, Any]:
     """The model's configuration; for a multimodal model, with the fields of its language model."""
-    fields = _json(folder / "config.json")
+    fields = json_object(folder / "config.json")
     nested = fields.get("text_config")
     return fields | nested if isinstance(nested, dict) else fields
 
@@ -32,13 +32,13 @@ def has_chat_template(folder: Path) -> bool:
     """Whether the tokenizer comes with a chat template."""
     if any(os.path.exists(folder / name) for name in _TEMPLATE_FILES):
         return True
-    return bool(_json(folder / "tokenizer_config.json").get("chat_template"))
+    return bool(json_object(folder / "tokenizer_config.json").get("chat_template"))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in the file; empty if the file is missing or malformed.
 
-    Loading the base reports such a file.
+    Loading the model reports such a file.
     """
     try:
         with open(path, "rb") as file:

@@ -14,8 +14,9 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.errors import CannotDecide
+from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 MODEL_FILES = (
     "config.json",
     "generation_config.json",
@@ -51,8 +52,11 @@ def tree(folder: Path, *, patterns: Sequence[str]) -> str:
     Raises `CannotDecide` if no file matches or one cannot be read.
     """
     try:
-        found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-        files = {path.relative_to(folder).as_posix(): path for path in found}
+        files = {}
+        for pattern in patterns:
+            for path in folder.glob(pattern):
+                if path.is_file():
+                    files[path.relative_to(folder).as_posix()] = path
         names = sorted(files)
         hashes = _hashes([files[name] for name in names])
     except OSError as error:

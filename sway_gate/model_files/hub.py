@@ -14,11 +14,14 @@ from typing import Final
 
 from sway_gate.errors import CannotDecide, UsageError
 
+ADAPTER_CONFIG: Final = "adapter_config.json"
+ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
+
 _PART: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID: Final = re.compile(rf"(?:{_PART}/)?{_PART}")
 _REVISION: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,254}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_CONFIGS: Final = ("config.json", "adapter_config.json")
+_CONFIGS: Final = ("config.json", ADAPTER_CONFIG)
 _WEIGHTS: Final = (".safetensors", ".bin")
 _INDEX: Final = "model.safetensors.index.json"
 _MAX_INDEX_BYTES: Final = 64 * 2**20
@@ -153,9 +156,9 @@ def _download(ref: str, revision: str | None, what: str) -> Path:
         )
     # Any fault of the network, the hub or the disk means: could not decide.
     except Exception as error:
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise CannotDecide(
-            f"{what}: {ref} could not be downloaded: {type(error).__name__}: {said}"
+            f"{what}: {ref} could not be downloaded: {type(error).__name__}: {message}"
         ) from None
     if not _is_complete(Path(found)):
         raise CannotDecide(

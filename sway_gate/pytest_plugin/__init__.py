@@ -74,7 +74,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     for check in filter(None, map(_check, session.items)):
-        check.suite.wanted.update(
+        check.suite.required.update(
             probe.name for probe in ([check.probe] if check.probe else check.suite.probes)
         )
 

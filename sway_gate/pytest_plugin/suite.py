@@ -1,7 +1,6 @@
 """A spec in a pytest session, measured once even if the session has several processes."""
 
 import functools
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import msgspec
 import pytest
 
 from sway_gate import output
-from sway_gate.errors import SwayError
+from sway_gate.errors import SwayError, unexpected_text
 from sway_gate.model_files.hub import is_online
 from sway_gate.results import GateResult
 from sway_gate.spec.schema import Spec
@@ -26,20 +25,20 @@ class Suite:
     def __init__(self, spec: Spec, shared: Path | None) -> None:
         self.spec = spec
         self.probes = tuple(probe for probe in spec.suite if probe.is_probe)
-        self.wanted: set[str] = set()
+        self.required: set[str] = set()
         """Names of the probes that the selected tests require."""
         self._shared = shared
 
     @functools.cached_property
     def outcome(self) -> GateResult | str:
-        """The result of the wanted probes, or an error message."""
+        """The result of the required probes, or an error message."""
         return once(self._shared, self._measure) if self._shared else self._measure()
 
     def _measure(self) -> GateResult | str:
         from sway_gate.gate.resolve import Options
         from sway_gate.gate.run import run_gate
 
-        kept = tuple(p for p in self.spec.suite if p.name in self.wanted or not p.is_probe)
+        kept = tuple(p for p in self.spec.suite if p.name in self.required or not p.is_probe)
         try:
             # Warnings of the loaded libraries must not fail tests that turn warnings into errors.
             with warnings.catch_warnings(action="ignore"):
@@ -52,16 +51,8 @@ class Suite:
             raise
         # Kept as the outcome, so that other tests do not repeat the run.
         except BaseException as error:
-            return _unexpected(error)
-
-
-def _unexpected(error: BaseException) -> str:
-    if os.environ.get("SWAY_DEBUG") == "1":
-        import traceback
-
-        traceback.print_exception(error)
-    text = clean(" ".join(str(error).split())[:500])
-    return f"the suite stopped: {type(error).__name__}: {text} (set SWAY_DEBUG=1 for the traceback)"
+            text = clean(unexpected_text(error))
+            return f"the suite stopped: {text} (set SWAY_DEBUG=1 for the traceback)"
 
 
 def once(place: Path, make: Callable[[], GateResult | str]) -> GateResult | str:

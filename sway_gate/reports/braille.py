@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from sway_gate.reports.details import is_number
+from sway_gate.text import is_number
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 ROWS = 8
@@ -25,13 +25,15 @@ def bar(value: float | None, cells: int, ascii: bool = False) -> str:
 
 
 def curve_rows(
-    lambdas: object, curve: object, columns: int, ascii: bool = False
+    lambdas: Sequence[float], curve: Sequence[float], columns: int, ascii: bool = False
 ) -> list[tuple[str, str]]:
     """Plot `curve` over `lambdas`: (frame, curve) per row; empty for fewer than two points."""
-    points = _points(lambdas, curve)
+    pairs = zip(lambdas, curve, strict=False)
+    points = sorted((x, y) for x, y in pairs if is_number(x) and is_number(y))
     if len(points) < 2:
         return []
-    low, high = min(0.0, *(y for _, y in points)), max(y for _, y in points)
+    heights = [y for _, y in points]
+    low, high = min(0.0, *heights), max(heights)
     high = high if high > low else low + 1.0
     left, right = points[0][0], points[-1][0]
     if not (0 < right - left < math.inf and high - low < math.inf):
@@ -45,17 +47,6 @@ def curve_rows(
     rows = [(f"{label:>{LABEL}} {wall}", row) for label, row in zip(labels, drawn, strict=True)]
     ticks = _ticks([x for x, _ in points], columns)
     return [*rows, (" " * LABEL + f" {floor}", ""), (f"{axis:>{LABEL}}  {ticks}", "")]
-
-
-def _points(lambdas: object, curve: object) -> list[Point]:
-    """Pairs of finite numbers, sorted by λ; the arguments can be any values from a file."""
-    if not (isinstance(lambdas, list | tuple) and isinstance(curve, list | tuple)):
-        return []
-    points = []
-    for x, y in zip(lambdas, curve, strict=False):
-        if is_number(x) and is_number(y):
-            points.append((float(x), float(y)))
-    return sorted(points)
 
 
 def _unit(point: Point, left: float, right: float, low: float, high: float) -> Point:

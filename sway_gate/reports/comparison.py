@@ -128,7 +128,7 @@ def _better_adapter(found: Comparison) -> str:
     return "; ".join(facts) or "no significant difference"
 
 
-def difference_text(change: Change) -> str:
+def _difference(change: Change) -> str:
     """Format the difference with its standard error; as a ratio on the log scale."""
     if change.difference is None or change.se is None:
         return "–"
@@ -162,7 +162,7 @@ def _facts(change: Change, style: Style) -> list[str]:
     facts = [_verdicts(change, style), _values(change, style)]
     if change.sigmas is not None and change.difference:
         method = _METHODS[change.method]
-        facts.append(f"{difference_text(change)}, {sigmas(change.sigmas)} {method}")
+        facts.append(f"{_difference(change)}, {sigmas(change.sigmas)} {method}")
     if (zs := _zs(change, style)) != "–":
         facts.append(f"z {zs}")
     if change.kind:
@@ -243,24 +243,19 @@ class _Course(NamedTuple):
 
 
 def _course(found: Sequence[Comparison]) -> _Course:
-    """One row per probe of any result: its value in each result, with a mark if it changed."""
+    """One row per probe: its values in the first and the latest results, with marks of changes."""
     labels = [found[0].old.label, *(one.new.label for one in found)]
     by_probe: dict[tuple[str, str], list[Change | None]] = {}
     for i, one in enumerate(found):
         for change in (*one.changes, one.composite):
             changes = by_probe.setdefault((change.name, change.kind), [None] * len(found))
             changes[i] = change
-    positions = _shown_positions(len(labels))
+    positions = [0, *range(max(1, len(labels) - MAX_COLUMNS + 1), len(labels))]
     rows = []
     for (name, _), changes in list(by_probe.items())[:MAX_ROWS]:
         cells = [_first_cell(changes), *map(_cell, changes)]
         rows.append((one_line(name), [cells[i] for i in positions]))
     return _Course({i + 1: labels[i] for i in positions}, rows)
-
-
-def _shown_positions(count: int) -> list[int]:
-    """Indices of the shown results: the first and the latest."""
-    return [0, *range(max(1, count - MAX_COLUMNS + 1), count)]
 
 
 def _first_cell(changes: Sequence[Change | None]) -> str:
@@ -309,7 +304,7 @@ def _markdown_cells(change: Change, style: Style) -> list[str]:
         text(title(change)),
         text(_verdicts(change, style)),
         text(_values(change, style)),
-        text(difference_text(change)),
+        text(_difference(change)),
         sigmas(change.sigmas),
         text(_zs(change, style)),
         text(_scores(change, style)) if change.kind else "",

@@ -1,15 +1,16 @@
-"""What a probe's details hold, as facts, tables and passages: one reading of them for all reports that show them.
+"""The details of a probe as facts, tables and passages, for all reports that show them.
 
-Details are JSON of any shape. Keys that are known get names and an order; none is left out for not being known.
+Details are JSON: of a new result, or of a stored report of any version. Known keys have labels;
+unknown keys are shown as well.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sway_gate.reports.wording import section_verdict
-from sway_gate.text import number
+from sway_gate.details import SectionLift, read
+from sway_gate.reports.wording import not_passed_first
+from sway_gate.text import is_number, number
 
 LABELS = {
     "base_margin": "base's margin",
@@ -46,7 +47,9 @@ LABELS = {
     "written": "the model wrote",
 }
 PASSAGES = ("continuations", "pairs")
-"""Lists of texts to be read beside each other, not in columns."""
+"""Lists of texts that are read one above the other, not in columns."""
+CURVE = ("lambdas", "context_lengths", "curve", "loss", "control_loss")
+"""Lists of numbers that are the columns of one table."""
 
 _FIRST = ("verdict", "tag", "leaked", "effective", "recall", "base_recall", "excess", "z")
 _LAST = ("id",)
@@ -61,7 +64,7 @@ class Fact(NamedTuple):
 
 
 class Table(NamedTuple):
-    """`rows` [rows, columns] of JSON scalars, or of nested values as text; `columns` are the details' keys."""
+    """`rows` [rows, columns] of JSON scalars, or of nested values as text; `columns` are keys."""
 
     title: str
     columns: tuple[str, ...]
@@ -73,13 +76,13 @@ class Table(NamedTuple):
         return [row[self.columns.index(key)] for row in self.rows]
 
     def is_numeric(self, key: str) -> bool:
-        """Whether the column holds numbers and, at most, gaps."""
+        """Whether the column contains numbers and, at most, gaps."""
         known = [value for value in self.column(key) if value is not None]
         return bool(known) and all(map(is_number, known))
 
 
 class Passage(NamedTuple):
-    """`texts` by the details' keys, "" for one without; `facts` is what else is said of them."""
+    """`texts`: (key, text) pairs; the key is "" for a text without one. `facts`: other values."""
 
     texts: tuple[tuple[str, str], ...]
     facts: tuple[Fact, ...] = ()
@@ -94,17 +97,12 @@ class Passages(NamedTuple):
 Piece = Fact | Table | Passages
 
 
-def pieces(details: Row, limit: int) -> Iterator[Piece]:
-    """All of `details` in its order; of each list and mapping the first `limit` entries, and how many more."""
-    return _pieces(details, "", limit)
-
-
 def label(key: str) -> str:
     return LABELS.get(key, key.replace("_", " "))
 
 
 def shown(value: Any, depth: int = 0) -> str:
-    """Any JSON value as text; long and deep ones in part."""
+    """Any JSON value as text; long and deeply nested values are shortened."""
     match value:
         case None:
             return "–"
@@ -112,151 +110,123 @@ def shown(value: Any, depth: int = 0) -> str:
             return "yes" if value else "no"
         case int() | float():
             return number(value)
-        case str():
-            return value
-        case dict() | list() | tuple() if depth == _NESTED_DEPTH:
+        case dict() | list() if depth == _NESTED_DEPTH:
             return "…"
         case dict():
-            parts = [
-                f"{label(str(key))} {shown(item, depth + 1)}" for key, item in _few(value.items())
-            ]
-        case list() | tuple():
-            parts = [shown(item, depth + 1) for item in _few(value)]
+            items = islice(value.items(), _NESTED_ITEMS)
+            parts = [f"{label(key)} {shown(item, depth + 1)}" for key, item in items]
+        case list():
+            parts = [shown(item, depth + 1) for item in value[:_NESTED_ITEMS]]
         case _:
             return str(value)
-    more = len(value) - len(parts)
-    return " · ".join([*parts, *([f"and {more} more"] if more else [])]) or "none"
+    if len(value) > _NESTED_ITEMS:
+        parts.append(f"and {len(value) - _NESTED_ITEMS} more")
+    return " · ".join(parts) or "none"
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def pieces(details: Row, limit: int, prefix: str = "") -> Iterator[Piece]:
+    """All details in their order; of each list and mapping, the first `limit` entries.
+
+    `prefix`: the start of all titles; the details are a nested mapping if it is not empty.
+    """
+    curve = _curve(details, limit, prefix)
+    for key, value in islice(details.items(), limit):
+        name = prefix + label(key)
+        if curve and key in curve.columns:
+            if key == curve.columns[0]:
+                yield curve
+        elif _is_list_of(value, dict):
+            if key in PASSAGES:
+                entries = tuple(_passage(item) for item in value[:limit])
+                yield Passages(name, entries, len(value) - len(entries))
+            else:
+                yield from _tables(name, value, limit)
+        elif _is_list_of(value, str):
+            entries = tuple(Passage((("", text),)) for text in value[:limit])
+            yield Passages(name, entries, len(value) - len(entries))
+        elif isinstance(value, dict) and value and not prefix:
+            yield from pieces(value, limit, f"{name}: ")
+        else:
+            yield Fact(name, shown(value))
+    if len(details) > limit:
+        yield Fact("left out here", f"{len(details) - limit} more")
 
 
-def _few(items: Any) -> Any:
-    return islice(items, _NESTED_ITEMS)
+def _is_list_of(value: object, kind: type) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, kind) for v in value)
 
 
-def _pieces(mapping: Row, prefix: str, limit: int) -> Iterator[Piece]:
-    together = _series(mapping)
-    for key, value in islice(mapping.items(), limit):
-        name = prefix + label(str(key))
-        match value:
-            case _ if key in together:
-                if key == next(iter(together)):
-                    yield _side_by_side(prefix, together, limit)
-            case [dict(), *_] if all(isinstance(row, dict) for row in value):
-                yield from (
-                    [_passages(name, value, limit)]
-                    if key in PASSAGES
-                    else _tables(name, value, limit)
-                )
-            case [str(), *_] if all(isinstance(text, str) for text in value):
-                items = tuple(Passage((("", text),)) for text in value[:limit])
-                yield Passages(name, items, len(value) - len(items))
-            case dict() if value and not prefix:
-                yield from _pieces(value, f"{name}: ", limit)
-            case _:
-                yield Fact(name, shown(value))
-    if len(mapping) > limit:
-        yield Fact("left out here", f"{len(mapping) - limit} more")
+def _curve(details: Row, limit: int, prefix: str) -> Table | None:
+    """The lists of a curve as one table; None without lists of one length."""
+    columns = {key: details[key] for key in CURVE if _is_curve(details.get(key))}
+    if len(columns) < 2 or len({len(values) for values in columns.values()}) > 1:
+        return None
+    rows = tuple(zip(*columns.values(), strict=True))
+    title = prefix + ", ".join(map(label, columns))
+    return Table(title, tuple(columns), rows[:limit], max(0, len(rows) - limit))
 
 
-def _series(mapping: Row) -> dict[str, Sequence[Any]]:
-    """The columns of a curve: lists of numbers that are as long as the first one of three or more."""
-    found = {key: value for key, value in mapping.items() if _is_series(value)}
-    length = len(next(iter(found.values()))) if found else 0
-    alike = {key: value for key, value in found.items() if len(value) == length}
-    return alike if len(alike) > 1 else {}
-
-
-def _is_series(value: object) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) > 2
-        and all(v is None or is_number(v) for v in value)
-    )
-
-
-def _side_by_side(prefix: str, series: Mapping[str, Sequence[Any]], limit: int) -> Table:
-    rows = tuple(zip(*series.values(), strict=True))
-    title = prefix + ", ".join(map(label, series))
-    return Table(title, tuple(series), rows[:limit], max(0, len(rows) - limit))
+def _is_curve(value: object) -> bool:
+    """Whether `value` is a list of at least 3 numbers or gaps; a shorter one is shown as a fact."""
+    if not isinstance(value, list) or len(value) < 3:
+        return False
+    return all(v is None or is_number(v) for v in value)
 
 
 def _tables(title: str, rows: Sequence[Row], limit: int) -> Iterator[Table]:
     """One table, and one more for each key whose values are mappings."""
-    nested = list(
-        dict.fromkeys(
-            str(key) for row in rows for key, value in row.items() if isinstance(value, dict)
-        )
-    )
-    yield _table(
-        title,
-        [{str(k): v for k, v in row.items() if not isinstance(v, dict)} for row in rows],
-        limit,
-    )
-    for key in nested[:limit]:
-        inner = [
-            {"tag": _name(row, number), **row[key]}
-            for number, row in enumerate(rows, 1)
-            if _is_in(row, key)
-        ]
+    flat: list[Row] = []
+    nested: dict[str, list[Row]] = {}
+    for i, row in enumerate(rows, 1):
+        cells = {}
+        for key, value in row.items():
+            if isinstance(value, dict):
+                nested.setdefault(key, []).append({"tag": _name(row, i), **value})
+            else:
+                cells[key] = value
+        flat.append(cells)
+    yield _table(title, flat, limit)
+    for key, inner in islice(nested.items(), limit):
         yield _table(f"{title}: {label(key)}", inner, limit)
 
 
-def _is_in(row: Row, key: str) -> bool:
-    return isinstance(row.get(key), dict)
-
-
-def _name(row: Row, number: int) -> str:
-    return next((str(row[key]) for key in ("tag", "id", "prompt") if row.get(key)), str(number))
+def _name(row: Row, i: int) -> str:
+    return str(row.get("tag") or row.get("id") or row.get("prompt") or i)
 
 
 def _table(title: str, items: Sequence[Row], limit: int) -> Table:
-    """Of too many rows, those that did not pass come first; the order stays."""
-    rows = [_judged(item) for item in items]
-    ranked = sorted(range(len(rows)), key=lambda i: (rows[i].get("verdict") == "pass", i))
-    kept = [rows[i] for i in sorted(ranked[:limit])]
-    every = _ordered(list(dict.fromkeys(str(key) for row in kept for key in row)))
-    columns = every[:limit]
+    rows = [_with_verdict(item) for item in items]
+    kept = not_passed_first(rows, [row.get("verdict") for row in rows], limit)
+    found = dict.fromkeys(key for row in kept for key in row)
+    middle = [key for key in found if key not in _FIRST + _LAST]
+    ordered = [key for key in (*_FIRST, *middle, *_LAST) if key in found]
+    columns = tuple(ordered[:limit])
     cells = tuple(tuple(_cell(row.get(column)) for column in columns) for row in kept)
-    return Table(title, tuple(columns), cells, len(rows) - len(kept), len(every) - len(columns))
+    return Table(title, columns, cells, len(rows) - len(kept), len(ordered) - len(columns))
 
 
-def _judged(row: Row) -> Row:
-    """`row` with the verdict on a section in place of the two truths that it comes from."""
-    if not isinstance(row.get("passed"), bool):
+def _with_verdict(row: Row) -> Row:
+    """The row of a section with its verdict, instead of the two fields that determine it."""
+    section = read(row, SectionLift)
+    if section is None:
         return row
-    verdict = section_verdict(passed=row["passed"], moved=row.get("moved") is not False)
-    return {"verdict": verdict} | {k: v for k, v in row.items() if k not in ("passed", "moved")}
-
-
-def _ordered(columns: list[str]) -> list[str]:
-    middle = [column for column in columns if column not in _FIRST + _LAST]
-    return [c for c in _FIRST if c in columns] + middle + [c for c in _LAST if c in columns]
+    others = {key: value for key, value in row.items() if key not in ("passed", "moved")}
+    return {"verdict": section.verdict, **others}
 
 
 def _cell(value: Any) -> Any:
-    return (
-        value
-        if value is None or isinstance(value, bool | str) or is_number(value)
-        else shown(value)
-    )
-
-
-def _passages(title: str, items: Sequence[Row], limit: int) -> Passages:
-    kept = tuple(_passage(item) for item in items[:limit])
-    return Passages(title, kept, len(items) - len(kept))
+    is_scalar = value is None or isinstance(value, bool | str) or is_number(value)
+    return value if is_scalar else shown(value)
 
 
 def _passage(item: Row) -> Passage:
-    items = [(str(key), value) for key, value in _few(item.items())]
-    texts = tuple((key, value) for key, value in items if isinstance(value, str) and key != "id")
-    others = [
-        Fact(label(k), shown(value))
-        for k, value in items
-        if not isinstance(value, str) or k == "id"
-    ]
-    more = len(item) - len(items)
-    return Passage(texts, (*others, *([Fact("left out here", f"{more} more")] if more else [])))
+    texts: list[tuple[str, str]] = []
+    facts: list[Fact] = []
+    for key, value in islice(item.items(), _NESTED_ITEMS):
+        if isinstance(value, str) and key != "id":
+            texts.append((key, value))
+        else:
+            facts.append(Fact(label(key), shown(value)))
+    if len(item) > _NESTED_ITEMS:
+        facts.append(Fact("left out here", f"{len(item) - _NESTED_ITEMS} more"))
+    return Passage(tuple(texts), tuple(facts))

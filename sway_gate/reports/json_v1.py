@@ -18,7 +18,7 @@ import msgspec
 from sway_gate.errors import UsageError
 from sway_gate.output import STDOUT
 from sway_gate.results import GateResult
-from sway_gate.text import clean, cut, one_line
+from sway_gate.text import clean, cut, is_number, one_line
 
 # No probe's details are deeper; walking deeper ones could exhaust the stack.
 MAX_DEPTH = 64
@@ -171,8 +171,8 @@ def _check_probes(probes: Sequence[ProbeV1]) -> None:
     if len(probes) > MAX_PROBES:
         raise ValueError(f"more than {MAX_PROBES:,} probes")
     names = Counter(probe.name for probe in probes)
-    if doubles := [name for name, count in names.items() if count > 1]:
-        raise ValueError(f"several probes are named {cut(doubles[0], 60)!r}")
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"several probes are named {cut(repeated[0], 60)!r}")
 
 
 def load(path: str) -> GateResult:
@@ -219,7 +219,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         case str():
             return _encodable(value)
         case int() | float() if not isinstance(value, bool):
-            return value if _is_finite(value) else None
+            return value if is_number(value) else None
     return value
 
 
@@ -230,13 +230,6 @@ def _encodable(text: str) -> str:
     except UnicodeEncodeError:
         return clean(text)
     return text
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an int beyond the range of a double
-        return False
 
 
 def _with_nan(values: Any) -> Any:

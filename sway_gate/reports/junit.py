@@ -18,11 +18,8 @@ def to_junit(result: GateResult) -> str:
     """Render `result` as a JUnit XML document, declared as UTF-8."""
     from junit_xml import TestSuite
 
-    cases = [
-        _gate_case(result),
-        *_baseline_cases(result),
-        *(_probe_case(result.spec, probe) for probe in result.probes),
-    ]
+    cases = [_gate_case(result), *_baseline_cases(result)]
+    cases += [_probe_case(result.spec, probe) for probe in result.probes]
     suite = TestSuite(one_line(result.spec), cases, properties=_properties(result)).build_xml_doc()
     totals = {key: suite.get(key) for key in ("tests", "failures", "errors", "time")}
     suites = ElementTree.Element("testsuites", totals)

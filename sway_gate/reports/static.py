@@ -51,7 +51,9 @@ def render(report: StaticReport, verbose: bool = False) -> str:
 
 def _finding(finding: Finding) -> list[str]:
     lines = [one_line(f"{_LABELS[finding.level]} {finding.id}: {finding.path}: {finding.message}")]
-    return lines + (["  " + one_line(f"→ {finding.remedy}")] if finding.remedy else [])
+    if finding.remedy:
+        lines.append("  " + one_line(f"→ {finding.remedy}"))
+    return lines
 
 
 def _summary(report: StaticReport) -> str:

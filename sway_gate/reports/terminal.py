@@ -26,10 +26,10 @@ from sway_gate.reports.wording import (
     interval,
     is_failed,
     next_steps,
+    not_passed_first,
     null_adapters,
     score_text,
     seconds,
-    section_verdict,
     setting,
     sigmas,
     title,
@@ -212,8 +212,8 @@ def _sections(sections: Sequence[SectionLift], width: int, ascii: bool) -> Itera
     from rich.cells import cell_len
 
     longest = max(section.effective for section in sections)
-    ranked = sorted(range(len(sections)), key=lambda i: (_verdict(sections[i]) == "pass", i))
-    shown = [sections[i] for i in sorted(ranked[:MAX_SECTIONS])]
+    verdicts = [section.verdict for section in sections]
+    shown = not_passed_first(sections, verdicts, MAX_SECTIONS)
     lifts = LIFTS if width >= 90 else {}
     size = min(max(cell_len(_tag(section)) for section in shown), 24, width - 38 - 10 * len(lifts))
     names = "".join(f"{name:>10}" for name in lifts.values())
@@ -229,7 +229,7 @@ def _section(
 ) -> Line:
     from rich.cells import set_cell_size
 
-    word = _verdict(section)
+    word = section.verdict
     share = section.effective / longest if longest > 0 else None
     return marked(
         word.upper(),
@@ -239,10 +239,6 @@ def _section(
         (bar(share, 12, ascii), STYLES[word]),
         ("".join(f"{number(getattr(section, key)):>10}" for key in lifts), "dim"),
     )
-
-
-def _verdict(section: SectionLift) -> str:
-    return section_verdict(passed=section.passed, moved=section.moved is not False)
 
 
 def _tag(section: SectionLift) -> str:

@@ -107,9 +107,10 @@ def read(path: str) -> tuple[list[Event], int]:
         with open(path, "rb") as file:
             while line := file.readline(_MAX_LINE_BYTES):
                 if not is_rest:
-                    event = _event(line)
-                    events += [event] if event else []
-                    unreadable += event is None
+                    if event := _event(line):
+                        events.append(event)
+                    else:
+                        unreadable += 1
                 is_rest = not line.endswith(b"\n")
                 if len(events) + unreadable > _MAX_EVENTS or file.tell() > _MAX_BYTES:
                     size = f"{_MAX_EVENTS:,} lines or {_MAX_BYTES // 2**20} MiB"

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, distinct, named, number, one_line
 
 if TYPE_CHECKING:
     from sway_gate.compare.results import Change
+
+Row = TypeVar("Row")
 
 
 def score_text(value: float | None) -> str:
@@ -24,7 +26,7 @@ def seconds(timing: dict[str, float]) -> float:
 
 LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
 """Word for the level of a finding; notes have none."""
-URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2}
+_URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2}
 """Order of findings and verdicts in the reports; 3 for all others."""
 
 
@@ -50,7 +52,7 @@ def grounds(result: GateResult) -> list[str]:
 def _failure(result: GateResult) -> str:
     if reasons := [one_line(item.message) for item in result.findings if item.level == "verdict"]:
         return reasons[0]
-    if result.baseline and is_behind(result):
+    if result.baseline and _is_behind(result):
         worse = [regression.name for regression in result.baseline.regressions]
         return f"worse than the baseline: {named(worse)}"
     if failed := [probe.name for probe in result.probes if is_failed(probe)]:
@@ -68,7 +70,7 @@ def _obstacle(result: GateResult) -> str:
     return one_line(result.notes[0]) if result.notes else "no probe returned a value"
 
 
-def is_behind(result: GateResult) -> bool:
+def _is_behind(result: GateResult) -> bool:
     """Whether the gate fails only because of the baseline."""
     return (
         result.verdict == "fail"
@@ -90,17 +92,24 @@ def next_steps(result: GateResult) -> list[tuple[str, str]]:
     for _, name, advice in sorted(steps, key=lambda step: step[0]):
         if advice:
             names = names_by_advice.setdefault(one_line(advice), [])
-            names += [name] if name else []
+            if name:
+                names.append(name)
     return [(named(names), advice) for advice, names in names_by_advice.items()]
 
 
 def _urgency(level: str) -> int:
-    return URGENCY.get(level, 3)
+    return _URGENCY.get(level, 3)
 
 
 def most_severe_first(probes: Sequence[ProbeResult]) -> list[ProbeResult]:
     """Sort the probes by the severity of their verdict; otherwise keep their order."""
     return sorted(probes, key=lambda probe: _urgency(probe.verdict))
+
+
+def not_passed_first(rows: Sequence[Row], verdicts: Sequence[object], limit: int) -> list[Row]:
+    """At most `limit` rows, in their order; if there are more, passes are omitted first."""
+    ranked = sorted(range(len(rows)), key=lambda i: verdicts[i] == "pass")
+    return [rows[i] for i in sorted(ranked[:limit])]
 
 
 def title(probe: "ProbeResult | Change") -> str:
@@ -170,10 +179,3 @@ def interval(bounds: tuple[float, float] | None) -> str:
 def in_units(value: float | None, units: str) -> str:
     """Format a value with its units; ``–`` if there is none."""
     return "–" if value is None else f"{number(value)} {one_line(units)}".rstrip()
-
-
-def section_verdict(*, passed: bool, moved: bool) -> str:
-    """Verdict of one section. Warn: its lift is sufficient, but not significant."""
-    if not passed:
-        return "fail"
-    return "pass" if moved else "warn"

@@ -25,18 +25,18 @@ def ignored_note(reader: Reader) -> tuple[str, ...]:
     """A note that lists the fields without effect in the file; () if there are none."""
     structs: list[Struct] = [*reader.made(ModelRef), *reader.made(Defaults)]
     structs += reader.made(ProbeSpec)
-    places = [
-        f"{reader.place(struct)}: {field}"
-        for struct in structs
-        for field in _fields(reader.node(struct))
-        if field in IGNORED
-    ]
-    return (f"fields without effect are ignored: {named(places)}",) if places else ()
+    ignored: list[str] = []
+    for struct in structs:
+        fields = [field for field in _fields(reader.node(struct)) if field in IGNORED]
+        ignored += [f"{reader.place(struct)}: {field}" for field in fields]
+    return (f"fields without effect are ignored: {named(ignored)}",) if ignored else ()
 
 
 def _fields(node: yaml.Node) -> list[str]:
     """The fields that a mapping sets, and the fields of its score_weights."""
-    found = entries(node)
-    weights = found["score_weights"][1] if "score_weights" in found else None
-    inner = entries(weights) if isinstance(weights, yaml.MappingNode) else {}
-    return [*found, *(f"score_weights.{name}" for name in inner)]
+    fields = []
+    for name, (_, value) in entries(node).items():
+        fields.append(name)
+        if name == "score_weights" and isinstance(value, yaml.MappingNode):
+            fields += [f"score_weights.{weight}" for weight in entries(value)]
+    return fields

@@ -100,26 +100,30 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
 
 def _check_names(reader: Reader, root: yaml.Node) -> None:
     """Check that names are unique, also among entries with other mistakes."""
-    suite = (
-        entries(root)["suite"][1]
-        if isinstance(root, yaml.MappingNode) and "suite" in entries(root)
-        else None
-    )
     first: dict[str, str] = {}
-    for index, entry in enumerate(suite.value if isinstance(suite, yaml.SequenceNode) else ()):
+    for i, entry in enumerate(_suite_nodes(root)):
         fields = entries(entry) if isinstance(entry, yaml.MappingNode) else {}
-        kind, name = (fields[key][1].value if key in fields else None for key in ("kind", "name"))
-        place = f"suite[{index}]" + (f" ({kind})" if kind in get_args(KindName) else "")
-        if not name or not isinstance(name, str):
+        if "name" not in fields:
             continue
-        where = first.setdefault(name, f"{place} in line {entry.start_mark.line + 1}")
-        if not where.startswith(f"suite[{index}]"):
-            reader.blame_node(
-                fields["name"][1],
-                place,
-                "name",
-                f"must be unique, but {shown(name)} is also the name of {where}",
-            )
+        _, name = fields["name"]
+        if not isinstance(name, yaml.ScalarNode) or not name.value:
+            continue
+        place = f"suite[{i}]"
+        if "kind" in fields and fields["kind"][1].value in get_args(KindName):
+            place += f" ({fields['kind'][1].value})"
+        if other := first.get(name.value):
+            text = f"must be unique, but {shown(name.value)} is also the name of {other}"
+            reader.blame_node(name, place, "name", text)
+        else:
+            first[name.value] = f"{place} in line {entry.start_mark.line + 1}"
+
+
+def _suite_nodes(root: yaml.Node) -> list[yaml.Node]:
+    """The nodes of the suite's entries; [] if the file has no list of entries."""
+    if not isinstance(root, yaml.MappingNode) or "suite" not in entries(root):
+        return []
+    _, suite = entries(root)["suite"]
+    return suite.value if isinstance(suite, yaml.SequenceNode) else []
 
 
 def _check_suite(reader: Reader) -> None:

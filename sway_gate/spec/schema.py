@@ -109,8 +109,8 @@ class PreferenceEntry(SectionEntry, frozen=True, kw_only=True):
 
 def section_id(kind: str, content: str = "", pairs: tuple[Pair | Preference, ...] = ()) -> str:
     """The first 16 hexadecimal digits of sha256 over the kind and the content."""
-    said = [kind, content, [structs.astuple(pair) for pair in pairs]]
-    return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
+    parts = [kind, content, [structs.astuple(pair) for pair in pairs]]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
 # ------------------------------------------------------------------------------ models and defaults

@@ -64,13 +64,13 @@ class At(NamedTuple):
         return ": ".join(filter(None, (self.place, f"{self.field} {text}".strip())))
 
 
-def suggestion(word: str, options: Sequence[str]) -> str:
+def _suggestion(word: str, options: Sequence[str]) -> str:
     """A remedy for `word`: the nearest of the options, otherwise all of them."""
     near = difflib.get_close_matches(word, options, 1) if len(word) <= 64 else []
     return f"did you mean {near[0]!r}?" if near else "allowed: " + ", ".join(options)
 
 
-def range_of(kind: Number) -> str:
+def _range(kind: Number) -> str:
     """The limits as text that starts with a space; "" if there are none."""
     if kind.ge is not None and kind.le is not None:
         return f" from {kind.ge} to {kind.le}"
@@ -208,14 +208,14 @@ class Reader:
             return self._reject(node, at, need)
 
     def _integer(self, node: yaml.Node, kind: inspect.IntType, at: At) -> Any:
-        need = f"a whole number{range_of(kind)}"
+        need = f"a whole number{_range(kind)}"
         value = self._parsed(node, integer, need, at)
         if value is INVALID or (_is_inside(value, kind) and abs(value) <= MAX_INT):
             return value
         return self._reject(node, at, need)
 
     def _real(self, node: yaml.Node, kind: inspect.FloatType, at: At) -> Any:
-        limits = range_of(kind)
+        limits = _range(kind)
         value = self._parsed(node, real, f"a number{limits}", at)
         if value is INVALID or (_is_inside(value, kind) and math.isfinite(value)):
             return value
@@ -247,7 +247,7 @@ class Reader:
         if value in allowed or value is INVALID:
             return value
         words = [str(word) for word in allowed]
-        hint = suggestion(value, words) if isinstance(value, str) else ""
+        hint = _suggestion(value, words) if isinstance(value, str) else ""
         near = f"; {hint}" if hint.startswith("did") and value not in words else ""
         one_of = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
         return self._note(node, at, f"must be {one_of}, got {describe(node)}{near}")
@@ -332,7 +332,7 @@ class Reader:
         if name in family:
             return name, struct_type(family[name])
         if name:
-            hint = suggestion(name, list(family))
+            hint = _suggestion(name, list(family))
             return name, self._note(value, at, f"unknown kind {shown(name)}; {hint}")
         return "", self._reject(value, At(at.place, "kind"), f"one of {', '.join(family)}")
 
@@ -345,7 +345,9 @@ class Reader:
         given = entries(node)
         for name, (key, _) in given.items():
             if name not in known:
-                self._note(key, at, f"unknown field {shown(name)}; {suggestion(name, list(known))}")
+                self._note(
+                    key, at, f"unknown field {shown(name)}; {_suggestion(name, list(known))}"
+                )
         missing = [name for name, field in known.items() if field.required and name not in given]
         for name in missing:
             self._note(node, at, f"{name} is missing")

@@ -41,8 +41,8 @@ def _norms(adapter: Adapter, pairs: list[str]) -> tuple[tuple[ModuleNorm, ...], 
         found.append(adapter.finding("verdict", "alpha-zero", message, remedy))
     wrong = _wrong_ranks(adapter, pairs, ranks)
     if wrong:
-        name, held = next(iter(wrong.items()))
-        message = f"rank {held} in the tensors, {ranks[name]} in the config: {compact(wrong)}"
+        name, rank = next(iter(wrong.items()))
+        message = f"rank {rank} in the tensors, {ranks[name]} in the config: {compact(wrong)}"
         found.append(adapter.finding("broken", "rank-mismatch", message, MATCHING))
     right = {module: ranks[module] for module in pairs if module not in wrong}
     modules, problems = module_norms(adapter, right, alphas)
@@ -67,11 +67,11 @@ def _pairs(adapter: Adapter) -> tuple[list[str], list[Finding]]:
         ("factor-shape", misshapen, "A or B is empty or not a matrix for", gather),
         ("factor-ranks-differ", differing, "A and B have different ranks for", SAVE_AGAIN),
     ]
-    return pairs, [
-        adapter.finding("broken", id, f"{message} {compact(modules)}", remedy)
-        for id, modules, message, remedy in faults
-        if modules
-    ]
+    found = []
+    for id, modules, message, remedy in faults:
+        if modules:
+            found.append(adapter.finding("broken", id, f"{message} {compact(modules)}", remedy))
+    return pairs, found
 
 
 def _wrong_ranks(adapter: Adapter, pairs: list[str], ranks: dict[str, int]) -> dict[str, int]:
@@ -79,10 +79,10 @@ def _wrong_ranks(adapter: Adapter, pairs: list[str], ranks: dict[str, int]) -> d
 
     peft concatenates the experts of a targeted parameter, so a multiple of r is valid for these.
     """
-    held = {module: adapter.shape(module, "A")[0] for module in pairs}
+    stored = {module: adapter.shape(module, "A")[0] for module in pairs}
     if adapter.config.target_parameters:
-        return {module: rank for module, rank in held.items() if rank % ranks[module]}
-    return {module: rank for module, rank in held.items() if rank != ranks[module]}
+        return {module: rank for module, rank in stored.items() if rank % ranks[module]}
+    return {module: rank for module, rank in stored.items() if rank != ranks[module]}
 
 
 def _other_tensors(adapter: Adapter) -> Iterator[Finding]:

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import msgspec
 
+from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
-from sway_gate.static.config import CONFIG, AdapterConfig, base_findings, read_config
+from sway_gate.static.config import AdapterConfig, base_findings, read_config
 from sway_gate.static.content import scan_all
 from sway_gate.static.findings import Fatal, broken
 from sway_gate.static.norms import ModuleNorm
-from sway_gate.static.weights import WEIGHTS, pickle_beside, read_weights
+from sway_gate.static.weights import ignored_pickle, read_weights
 
 
 class StaticReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +47,11 @@ def check_files(folder: str | Path, base: str | None = None) -> StaticReport:
     """
     given = Path(folder)
     try:
-        here = given.parent if given.name in (CONFIG, WEIGHTS) or given.is_file() else given
+        here = (
+            given.parent
+            if given.name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) or given.is_file()
+            else given
+        )
         found = _check(here, base) if here.is_dir() else _no_folder(here)
     except OSError as error:
         found = _unreadable(given, error)
@@ -58,18 +63,18 @@ def _check(here: Path, base: str | None) -> StaticReport:
     config = weights = None
     modules: tuple[ModuleNorm, ...] = ()
     try:
-        config, problems = read_config(here / CONFIG)
+        config, problems = read_config(here / ADAPTER_CONFIG)
         findings += problems
     except Fatal as fatal:
         findings.append(fatal.finding)
     if config:
-        findings += base_findings(here / CONFIG, config.base_model_name_or_path, base)
+        findings += base_findings(here / ADAPTER_CONFIG, config.base_model_name_or_path, base)
     try:
         weights = read_weights(here)
     except Fatal as fatal:
         findings.append(fatal.finding)
     if weights:
-        findings += pickle_beside(here)
+        findings += ignored_pickle(here)
         content, problems = scan_all(weights)
         findings += problems
         if config and config.peft_type == "LORA":
@@ -79,7 +84,7 @@ def _check(here: Path, base: str | None) -> StaticReport:
 
 
 def _no_folder(here: Path) -> StaticReport:
-    remedy = f"give the folder that contains {CONFIG} and {WEIGHTS}"
+    remedy = f"give the folder that contains {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"
     finding = broken("folder-missing", here, "no such folder", remedy)
     return StaticReport(path=str(here), findings=(finding,))
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from sway_gate.model_files.hub import ADAPTER_CONFIG, is_hub_id
 from sway_gate.results import Finding
 from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote, refuse_pointer
 
-CONFIG = "adapter_config.json"
 MAX_CONFIG_BYTES = 4 << 20
 BASE_OTHER_PATH = "base-other-path"
 """Id of the one finding whose message quotes a path of this machine."""
@@ -99,7 +99,7 @@ def _wrong_field(path: Path, text: str, field: str, reason: str) -> Finding:
 def _config_text(path: Path) -> str:
     if not path.is_file():
         remedy = f"{SAVE_AGAIN}, or give the folder that contains it"
-        raise Fatal("config-missing", path, f"{CONFIG} is missing", remedy)
+        raise Fatal("config-missing", path, f"{ADAPTER_CONFIG} is missing", remedy)
     with open(path, "rb") as file:
         data = file.read(MAX_CONFIG_BYTES + 1)
     refuse_pointer("config-lfs-pointer", path, data)
@@ -148,7 +148,7 @@ def base_findings(path: Path, named: str | None, base: str | None) -> Iterator[F
     if not named:
         message = "base_model_name_or_path is missing: the files do not name the base model"
         yield finding("note", "base-missing", path, message)
-    elif base and _is_hub_id(named) and _is_hub_id(base):
+    elif base and _names_hub_model(named) and _names_hub_model(base):
         if named.casefold() != base.casefold():
             message = f"the adapter was trained on {quote(named)}, this base is {quote(base)}"
             remedy = "use the base model that the adapter was trained on, or another adapter"
@@ -161,6 +161,5 @@ def base_findings(path: Path, named: str | None, base: str | None) -> Iterator[F
         yield finding("note", BASE_OTHER_PATH, path, message)
 
 
-def _is_hub_id(name: str) -> bool:
-    """Whether `name` has the form of a hub id (`model`, `owner/model`) and is not a folder."""
-    return bool(re.fullmatch(r"\w[\w.-]{0,95}(/[\w.-]{1,96})?", name)) and not os.path.isdir(name)
+def _names_hub_model(name: str) -> bool:
+    return is_hub_id(name) and not os.path.isdir(name)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sway_gate.model_files.hub import ADAPTER_WEIGHTS
 from sway_gate.results import Finding
 from sway_gate.static.config import no_constant
 from sway_gate.static.findings import (
@@ -25,7 +26,6 @@ from sway_gate.static.findings import (
     refuse_pointer,
 )
 
-WEIGHTS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
 MAX_HEADER_BYTES = 16 << 20
 """About 95 000 tensors. Below the format's limit of 100 MB: parsed JSON takes 20 times its text."""
@@ -61,7 +61,7 @@ class Weights(NamedTuple):
 
 def read_weights(here: Path) -> Weights:
     """Read the header and map the tensor data. Raises `Fatal` if the file is inconsistent."""
-    path = here / WEIGHTS
+    path = here / ADAPTER_WEIGHTS
     if not path.is_file():
         raise _no_weights(here)
     with open(path, "rb") as file:
@@ -93,22 +93,24 @@ def _no_weights(here: Path) -> Fatal:
             "convert it with save_pretrained(safe_serialization=True) in the training environment"
         )
         return Fatal("weights-pickle", here / PICKLE, message, remedy)
-    return Fatal("weights-missing", here / WEIGHTS, f"{WEIGHTS} is missing", SAVE_AGAIN)
+    return Fatal(
+        "weights-missing", here / ADAPTER_WEIGHTS, f"{ADAPTER_WEIGHTS} is missing", SAVE_AGAIN
+    )
 
 
-def pickle_beside(here: Path) -> Iterator[Finding]:
+def ignored_pickle(here: Path) -> Iterator[Finding]:
     """Note a pickle in the same folder."""
     if (here / PICKLE).is_file():
-        message = f"{PICKLE} is ignored, {WEIGHTS} is used"
+        message = f"{PICKLE} is ignored, {ADAPTER_WEIGHTS} is used"
         yield finding("note", "pickle-ignored", here / PICKLE, message)
 
 
 def _header(path: Path, data: bytes) -> dict[str, Any]:
     try:
         header = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=no_constant
+            data.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=no_constant
         )
-    except _DoubleKey as error:
+    except _RepeatedKey as error:
         message = f"the header contains the key {quote(str(error))} twice"
         raise Fatal("header-duplicate-key", path, message, SAVE_AGAIN) from None
     except (ValueError, RecursionError):
@@ -119,14 +121,14 @@ def _header(path: Path, data: bytes) -> dict[str, Any]:
     return header
 
 
-class _DoubleKey(Exception):
+class _RepeatedKey(Exception):
     pass
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
-        raise _DoubleKey(Counter(key for key, _ in pairs).most_common(1)[0][0])
+        raise _RepeatedKey(Counter(key for key, _ in pairs).most_common(1)[0][0])
     return table
 
 

@@ -12,6 +12,7 @@ from sway_gate.model_files import hub
 from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.probes import DeltaKL, Leakage, PreferenceFlip, SectionInternalization
 from sway_gate.spec.schema import ModelRef, Models, ProbeSpec, Section, Spec
+from sway_gate.training_data import packaged
 
 _PROMPTS: Final = 4
 _MINIMUM_NATS: Final = 0.01
@@ -40,7 +41,7 @@ def check_suite(
         Spec(models=models, suite=(), data=paths, label="sway check", folder=os.getcwd())
     )
     given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
-    texts = given or _openings(spec.sections) or _neutral_prompts()
+    texts = given or _openings(spec.sections) or packaged.prompts()[:_PROMPTS]
     moved = DeltaKL(name="check", prompts=texts, assert_mean_gte=_MINIMUM_NATS)
     # The data is loaded: `data` is removed so that it is not loaded again.
     return msgspec.structs.replace(spec, suite=(moved, *_attribution(spec.sections)), data=())
@@ -102,12 +103,6 @@ def _opening(section: Section) -> str:
     return " ".join(section.content.split()[:_OPENING_WORDS])
 
 
-def _neutral_prompts() -> tuple[str, ...]:
-    from sway_gate.training_data.packaged import prompts
-
-    return prompts()[:_PROMPTS]
-
-
 def _local_or_id(ref: str) -> str:
     """An absolute path; a hub id that is not a folder remains unchanged."""
     path = os.path.expanduser(ref)
@@ -116,7 +111,7 @@ def _local_or_id(ref: str) -> str:
 
 def _named_base(adapter: str, online: bool) -> str:
     """The base model that the adapter's configuration names. Raises UsageError if there is none."""
-    config = hub.local(adapter, None, online=online, what="adapter") / "adapter_config.json"
+    config = hub.local(adapter, None, online=online, what="adapter") / hub.ADAPTER_CONFIG
     try:
         with open(config, "rb") as file:
             named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")

@@ -15,6 +15,7 @@ from sway_gate import probes
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import with_data
 from sway_gate.model_files import hub
+from sway_gate.model_files.config import json_object
 from sway_gate.probes.base import CannotRun
 from sway_gate.spec.probes import MINILM
 from sway_gate.spec.schema import ModelRef, Models, Spec
@@ -24,7 +25,6 @@ from sway_gate.suites.yaml_writer import block, comment
 
 _MEMORIZE_EPOCHS: Final = 20
 """Epochs from which on a document is meant to be memorized."""
-_MAX_CONFIG_BYTES: Final = 2**20
 
 
 class Draft(NamedTuple):
@@ -174,11 +174,7 @@ def _trained_revision(adapter: str) -> str | None:
     folder = _local(adapter, None)
     if folder is None:
         return None
-    try:
-        with open(folder / "adapter_config.json", "rb") as file:
-            named = msgspec.json.decode(file.read(_MAX_CONFIG_BYTES)).get("revision")
-    except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
-        return None
+    named = json_object(folder / hub.ADAPTER_CONFIG).get("revision")
     return named if isinstance(named, str) and hub.is_revision(named) else None
 
 

@@ -82,7 +82,10 @@ def weak_paraphrases(
     if not tried:
         message = "there is nothing to paraphrase; add cases, or data with questions"
         raise UsageError(f"{spec.label}: {message}")
-    suite = [_one_paraphrase(i, case, other) for i, (case, other) in enumerate(tried)]
+    suite = []
+    for i, (case, other) in enumerate(tried):
+        one = msgspec.structs.replace(case, paraphrases=(other,))
+        suite.append(ParaphraseInvariance(name=str(i), cases=(one,)))
     results = _judged(spec, suite, options, progress)
     measured = [
         _Weak(case, other, found.verbatim_lift, found.paraphrase_lift)
@@ -117,7 +120,8 @@ def outliers(
     results = _judged(spec, suite, options, progress)
     found = zip(pool, results, strict=True)
     moved = [(prompt, result) for prompt, result in found if result.verdict is not Verdict.ERROR]
-    moved.sort(key=lambda pair: _position(pair[1]))
+    # By z or, without null adapters, by the divergence.
+    moved.sort(key=lambda pair: (pair[1].z or 0.0, pair[1].raw or 0.0))
     size = min(limit, max(1, len(moved) // 2))
     ends = {"least": moved[:size], "most": moved[size:][::-1][:size]}
     entries = "".join(_prompt_entry(spec, end, found) for end, found in ends.items() if found)
@@ -175,11 +179,6 @@ def _others(case: Case) -> list[str]:
     return [other for other in others if other.split() != case.prompt.split()]
 
 
-def _one_paraphrase(number: int, case: Case, other: str) -> ParaphraseInvariance:
-    asked = msgspec.structs.replace(case, paraphrases=(other,))
-    return ParaphraseInvariance(name=str(number), cases=(asked,))
-
-
 def _pool(spec: Spec) -> list[str]:
     found: list[str] = []
     for probe in spec.suite:
@@ -187,11 +186,6 @@ def _pool(spec: Spec) -> list[str]:
             found += getattr(probe, "prompts", ())
     found += prompts.prompts(spec.sections, _FROM_DATA)
     return list(dict.fromkeys(found))
-
-
-def _position(result: ProbeResult) -> tuple[float, float]:
-    """Sort key: the z-score if there are nulls, otherwise the divergence."""
-    return result.z or 0.0, result.raw or 0.0
 
 
 # --- entries
@@ -203,7 +197,7 @@ def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]
         "Lift of each answer over the base, in nats per token, and its loss with each paraphrase."
     )
     yield comment([about], 2)
-    name, intent = _free_name(spec, "mined_paraphrases"), (*intents, "generalize")[0]
+    name, intent = _free_name(spec, "mined_paraphrases"), intents[0] if intents else "generalize"
     yield block([{"name": name, "kind": "paraphrase_invariance", "intent": intent}], 2)
     yield "    cases:\n"
     for weak in by_case:

@@ -27,7 +27,7 @@ MAX_FRONT_CHARS: Final = 2**18
 MAX_PAIRS: Final = MAX_SECTIONS
 """Pairs per kind."""
 _MAX_MANIFEST_BYTES: Final = 16 * 2**20
-_MAX_SAID: Final = 300
+_MAX_PRINTED: Final = 300
 _HF: Final = "hf:"
 _HEADERS: Final = {
     "instruction": ("### Q", "### A"),
@@ -94,7 +94,7 @@ def adapter(path: str) -> Trained:
         else:
             found = {"": store.resolve_current_adapter()}
     except (OSError, ValueError) as error:
-        message = f"the store's pointer to its adapter is broken: {_said(error)}"
+        message = f"the store's pointer to its adapter is broken: {_printable(error)}"
         raise SpecError([f"{store.adapter}: {message}"]) from None
     adapters = {name: str(folder) for name, folder in found.items() if folder and folder.is_dir()}
     if not adapters:
@@ -116,7 +116,7 @@ def _read(path: str) -> _Document:
         from dlm.doc.parser import parse_text
     except ImportError as error:
         hint = "to read .dlm documents, install the extra: pip install 'sway-gate[dlm]'"
-        raise CannotDecide(f"{label}: {hint} ({_said(error)})") from None
+        raise CannotDecide(f"{label}: {hint} ({_printable(error)})") from None
     try:
         content = _content(path)
         _check_front(content, label)
@@ -129,7 +129,7 @@ def _read(path: str) -> _Document:
         raise
     # dlm's parser may raise any exception on an untrusted document.
     except Exception as error:
-        message = f"dlm cannot read it: {type(error).__name__}: {_said(error)}"
+        message = f"dlm cannot read it: {type(error).__name__}: {_printable(error)}"
         raise _error(label, 0, message) from None
     return _Document(label, content.split("\n"), parsed.frontmatter, parsed.sections)
 
@@ -155,14 +155,15 @@ def _check_front(content: str, label: str) -> None:
             yaml_nodes.compose(front, label)
 
 
-def _error(label: str, line: int, said: str) -> SpecError:
-    return SpecError([f"{label}:{line}: {_said(said)}" if line else f"{label}: {_said(said)}"])
+def _error(label: str, line: int, message: str) -> SpecError:
+    where = f"{label}:{line}" if line else label
+    return SpecError([f"{where}: {_printable(message)}"])
 
 
-def _said(error: object) -> str:
-    """The text of an error on one line, printable and cut to _MAX_SAID characters."""
-    words = " ".join(str(error).split())
-    return "".join(c if c.isprintable() else "?" for c in words[:_MAX_SAID])
+def _printable(text: object) -> str:
+    """The text on one line, printable and cut to _MAX_PRINTED characters."""
+    words = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else "?" for c in words[:_MAX_PRINTED])
 
 
 # --- sections
@@ -238,25 +239,25 @@ def _made(found: Any) -> list[Pair | Preference]:
     """Pairs of an instruction or preference section. Raises Mistake."""
     headers = _HEADERS[found.type]
     size = len(headers)
-    said: list[str] = []
+    texts: list[str] = []
     last = found.start_line
     for field in _fields(found, headers):
-        header = headers[len(said) % size]
+        header = headers[len(texts) % size]
         if field.header != header:
             raise Mistake(field.number, f"found `{field.header}`, expected `{header}`")
         if not field.text:
             raise Mistake(field.number, f"`{field.header}` has no text")
-        said.append(field.text)
+        texts.append(field.text)
         last = field.number
-    if len(said) % size or not said:
-        header = headers[len(said) % size]
+    if len(texts) % size or not texts:
+        header = headers[len(texts) % size]
         raise Mistake(last, f"`{header}` is missing before the section ends")
     made: list[Pair | Preference] = []
-    for i in range(0, len(said), size):
+    for i in range(0, len(texts), size):
         if found.type == "instruction":
-            made.append(Pair(prompt=said[i], gold=said[i + 1]))
+            made.append(Pair(prompt=texts[i], gold=texts[i + 1]))
         else:
-            made.append(Preference(prompt=said[i], chosen=said[i + 1], rejected=said[i + 2]))
+            made.append(Preference(prompt=texts[i], chosen=texts[i + 1], rejected=texts[i + 2]))
     return made
 
 
@@ -270,20 +271,20 @@ def _fields(found: Any, headers: Sequence[str]) -> Iterator[_Field]:
     """Yield each header of the section with its text."""
     # dlm takes the lines of these marks out of the content.
     marks = found.auto_harvest + found.auto_mined + found.auto_synth
-    held: list[str] = []
+    body: list[str] = []
     number, header = 0, ""
     for line in _numbered(found.content, found.start_line + 1 + marks):
         bare = line.text.strip()
         if (name := _ALIASES.get(bare, bare)) in headers:
             if header:
-                yield _Field(number, header, "\n".join(held).strip())
-            number, header, held = line.number, name, []
+                yield _Field(number, header, "\n".join(body).strip())
+            number, header, body = line.number, name, []
         elif bare and not header:
             raise Mistake(line.number, f"text before the first `{headers[0]}`")
         else:
-            held.append(line.text)
+            body.append(line.text)
     if header:
-        yield _Field(number, header, "\n".join(held).strip())
+        yield _Field(number, header, "\n".join(body).strip())
 
 
 def _numbered(content: str, first: int) -> Iterator[Line]:
@@ -295,7 +296,7 @@ def _note_omissions(document: _Document, collected: Collected) -> None:
         if number := sum(found.type == kind for found in document.sections):
             collected.note(f"{kind} sections are left out ({number}): only text is supported")
     if sources := document.front.training.sources:
-        names = ", ".join(_said(source.path) for source in sources[:4])
+        names = ", ".join(_printable(source.path) for source in sources[:4])
         left_out = f"files under training.sources are left out ({names})"
         collected.note(f"{left_out}; list text files under `data:`")
 
@@ -338,7 +339,7 @@ def _trained_revision(path: os.PathLike[str], base_model: str) -> str | None:
     except (Mistake, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if isinstance(error, Mistake) and not os.path.lexists(path):
             return None
-        message = f"not a valid dlm manifest: {_said(error)}"
+        message = f"not a valid dlm manifest: {_printable(error)}"
         raise SpecError([f"{os.fspath(path)}: {message}"]) from None
     runs = [run.base_model_revision for run in manifest.training_runs if run.base_model_revision]
     revision = runs[-1] if runs else manifest.base_model_revision

@@ -33,16 +33,16 @@ class _Message(msgspec.Struct, frozen=True):
     content: str | list[_Part] | None = None
 
 
-_Talk = str | list[_Message]
+_Conversation = str | list[_Message]
 
 
 class _Row(msgspec.Struct, frozen=True):
     """The fields that are read from an example; all others are ignored."""
 
-    prompt: _Talk | None = None
-    completion: _Talk | None = None
-    chosen: _Talk | None = None
-    rejected: _Talk | None = None
+    prompt: _Conversation | None = None
+    completion: _Conversation | None = None
+    chosen: _Conversation | None = None
+    rejected: _Conversation | None = None
     messages: list[_Message] | None = None
     instruction: str | None = None
     input: str | None = None
@@ -51,7 +51,7 @@ class _Row(msgspec.Struct, frozen=True):
     intent: str | None = None
 
 
-class _Said(NamedTuple):
+class _Turn(NamedTuple):
     role: str
     text: str
 
@@ -134,15 +134,15 @@ _PLAIN = {
 
 def _complaint(text: str) -> str:
     """msgspec's error, field first: "Expected `str` - at `$.prompt`" -> "prompt: must be text"."""
-    said, _, where = text.replace("`", "").partition(" - at $")
+    need, _, where = text.replace("`", "").partition(" - at $")
     for old, new in _PLAIN.items():
-        said = said.replace(old, new)
-    return f"{where.lstrip('.')}: {said}" if where else f"an example {said}"
+        need = need.replace(old, new)
+    return f"{where.lstrip('.')}: {need}" if where else f"an example {need}"
 
 
 def _shapeless(text: str) -> str:
     value = PYTHON.decode(text)
-    keys = [shown(key, 40) for key, held in value.items() if held is not None]
+    keys = [shown(key, 40) for key, field in value.items() if field is not None]
     found = ", ".join(keys[:8]) + (" …" if len(keys) > 8 else "")
     accepted = (
         "prompt and completion; messages; prompt, chosen and rejected; "
@@ -174,20 +174,20 @@ def _alpaca(row: _Row) -> tuple[Pair, ...]:
 
 
 def _completion(row: _Row) -> tuple[Pair, ...]:
-    before = _said(row.prompt, "prompt", "user")
-    after = _said(row.completion, "completion", "assistant")
+    before = _turns(row.prompt, "prompt", "user")
+    after = _turns(row.completion, "completion", "assistant")
     return _pairs(before, after, "completion")
 
 
 def _conversation(row: _Row) -> tuple[Pair, ...]:
-    return _pairs([], _said(row.messages, "messages", "user"), "messages")
+    return _pairs([], _turns(row.messages, "messages", "user"), "messages")
 
 
 def _preference(row: _Row) -> tuple[Preference, ...]:
     """TRL's formats: an explicit prompt, or the common start of both conversations."""
-    chosen = _said(row.chosen, "chosen", "assistant")
-    rejected = _said(row.rejected, "rejected", "assistant")
-    before = _said(row.prompt, "prompt", "user")
+    chosen = _turns(row.chosen, "chosen", "assistant")
+    rejected = _turns(row.rejected, "rejected", "assistant")
+    before = _turns(row.prompt, "prompt", "user")
     same = takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))
     shared = chosen[: min(sum(1 for _ in same), len(chosen) - 1, len(rejected) - 1)]
     # A common start by the user repeats the prompt; one by the assistant continues it.
@@ -209,25 +209,25 @@ _SHAPES: Final[tuple[tuple[tuple[str, ...], Callable[[_Row], Any]], ...]] = (
 )
 
 
-def _said(talk: _Talk | None, field: str, role: str) -> list[_Said]:
+def _turns(conversation: _Conversation | None, field: str, role: str) -> list[_Turn]:
     """Role and text of each message; a plain text has the role `role`.
 
     Messages without content, such as tool calls, are left out.
     """
-    if talk is None:
+    if conversation is None:
         return []
-    if isinstance(talk, str):
-        return [_Said(role, _filled(talk, field))]
-    if not talk:
+    if isinstance(conversation, str):
+        return [_Turn(role, _filled(conversation, field))]
+    if not conversation:
         raise _Wrong(f"{field}: must not be empty")
-    said = []
-    for i, message in enumerate(talk):
-        if text := _spoken(message, f"{field}[{i}]"):
-            said.append(_Said(message.role, text))
-    return said
+    turns = []
+    for i, message in enumerate(conversation):
+        if text := _message_text(message, f"{field}[{i}]"):
+            turns.append(_Turn(message.role, text))
+    return turns
 
 
-def _spoken(message: _Message, field: str) -> str:
+def _message_text(message: _Message, field: str) -> str:
     if message.role not in _ROLES:
         raise _Wrong(f"{field}.role: must be one of {', '.join(_ROLES)}, got {shown(message.role)}")
     if message.content is None:
@@ -246,21 +246,21 @@ def _part_text(parts: list[_Part], field: str) -> str:
     return "".join(part.text or "" for part in parts)
 
 
-def _pairs(before: list[_Said], after: list[_Said], field: str) -> tuple[Pair, ...]:
+def _pairs(before: list[_Turn], after: list[_Turn], field: str) -> tuple[Pair, ...]:
     """The first answers in `after`, each with all previous messages as its prompt."""
-    said = before + after
-    answers = [i for i in range(max(1, len(before)), len(said)) if said[i].role == "assistant"]
+    turns = before + after
+    answers = [i for i in range(max(1, len(before)), len(turns)) if turns[i].role == "assistant"]
     if not answers:
         raise _Wrong(f"{field}: must contain an assistant message after a prompt")
-    return tuple(Pair(prompt=_joined(said[:i]), gold=said[i].text) for i in answers[:MAX_ANSWERS])
+    return tuple(Pair(prompt=_joined(turns[:i]), gold=turns[i].text) for i in answers[:MAX_ANSWERS])
 
 
-def _answer(said: list[_Said], field: str) -> str:
-    for role, text in said:
+def _answer(turns: list[_Turn], field: str) -> str:
+    for role, text in turns:
         if role == "assistant":
             return text
     raise _Wrong(f"{field}: must contain an assistant message")
 
 
-def _joined(said: list[_Said]) -> str:
-    return "\n\n".join(text for _, text in said)
+def _joined(turns: list[_Turn]) -> str:
+    return "\n\n".join(text for _, text in turns)

@@ -88,8 +88,9 @@ def _heading(text: str) -> str | None:
         return None
     words = words.strip()
     bare = words.rstrip("#")
-    said = bare if not bare or bare[-1].isspace() else words
-    return " ".join("".join(c if c.isprintable() else " " for c in said[:_MAX_TAG_CHARS]).split())
+    title = bare if not bare or bare[-1].isspace() else words
+    printable = [c if c.isprintable() else " " for c in title[:_MAX_TAG_CHARS]]
+    return " ".join("".join(printable).split())
 
 
 def _merged(blocks: Iterable[_Block]) -> Iterator[_Block]:

@@ -76,7 +76,7 @@ def test_entries_beyond_the_limit_are_counted():
 
 
 def test_sections_that_did_not_pass_are_kept_in_their_order():
-    rows = [{"tag": str(i), "passed": i in (0, 1)} for i in range(4)]
+    rows = [{"tag": str(i), "effective": 0.1, "passed": i in (0, 1)} for i in range(4)]
     (table,) = pieces({"sections": rows}, 3)
     assert table.column("tag") == ["0", "2", "3"]
 

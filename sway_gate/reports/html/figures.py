@@ -1,7 +1,7 @@
-"""Pictures of a probe's numbers as inline SVG, drawn by matplotlib where the extra viz is there.
+"""Pictures of a probe's numbers as inline SVG, drawn by matplotlib if the extra viz is installed.
 
-Colours are the page's own (custom properties of its style sheet), so that one picture serves light and dark; text
-stays text. Nothing depends on the time or on what was drawn before.
+The colours are custom properties of the page's style sheet, so that one picture works in light and
+dark mode. Text remains text. A picture does not depend on the time or on earlier pictures.
 """
 
 import io
@@ -12,44 +12,45 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sway_gate.details import Decay, Response, TargetLosses, read
-from sway_gate.reports.details import is_number
 from sway_gate.reports.wording import ranks, sigmas
 from sway_gate.results import ProbeResult
-from sway_gate.text import clean, counted, number, one_line
+from sway_gate.text import clean, counted, is_number, number, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INSTALL = "pip install 'sway-gate[viz]'"
 
-# Stand-ins that matplotlib takes for colours, and what stands in the picture.
-_INK, _MUTED, _LINE, _OWN, _NULL, _PAPER = (f"#00000{i}" for i in range(1, 7))
-_PROPERTIES = dict(
-    zip(
-        (_INK, _MUTED, _LINE, _OWN, _NULL, _PAPER),
-        ("ink", "muted", "line", "own", "null", "paper"),
-        strict=True,
-    )
-)
-_DPI = 72  # of SVG in matplotlib: a point is a pixel
+# Placeholder colours for matplotlib, and the custom properties that replace them.
+_INK, _MUTED, _LINE = "#000001", "#000002", "#000003"
+_OWN, _NULL, _PAPER = "#000004", "#000005", "#000006"
+_PROPERTIES = {
+    _INK: "ink",
+    _MUTED: "muted",
+    _LINE: "line",
+    _OWN: "own",
+    _NULL: "null",
+    _PAPER: "paper",
+}
+_DPI = 72  # matplotlib's SVG resolution: a point is a pixel
 _WIDTH = 350
 _MARGINS = {"left": 52, "right": 14, "top": 12, "bottom": 36}  # pixels
 _FONT = 11.0
-_DOT = 7.0  # pixels between two dots that do not touch
-_ROWS = 9  # of dots, beyond which they overlap
-_MANY = 256  # null adapters, the most that a spec can ask for
+_DOT = 7.0  # minimum distance in pixels of two dots that do not touch
+_ROWS = 9  # height of the picture of the nulls, in rows of dots
+_MANY = 256  # maximum number of null adapters in a spec
 _LARGEST = 1e12
-_LOG_FROM = 10.0  # times the smallest value
+_LOG_RATIO = 10.0  # of the largest to the smallest value, from which the axis is logarithmic
 _EDGE: dict[str, Any] = {"markeredgecolor": _PAPER, "markeredgewidth": 0.7, "clip_on": False}
 
 
 def _is_drawable(value: object) -> bool:
-    """Whether it is a number that axes can hold."""
-    return is_number(value) and abs(value) < _LARGEST  # type: ignore[arg-type]
+    """Whether it is a number within the range of an axis."""
+    return is_number(value) and abs(value) < _LARGEST
 
 
 class Figure(NamedTuple):
-    """`svg` is markup that holds no text but numbers and words of this module; `alt` says the same in words."""
+    """`svg` contains only numbers and words of this module; `alt` describes it as text."""
 
     svg: str
     caption: str
@@ -58,21 +59,21 @@ class Figure(NamedTuple):
 
 @lru_cache
 def available() -> bool:
-    """Whether matplotlib loads."""
+    """Whether matplotlib can be imported."""
     try:
         import matplotlib.figure  # noqa: F401
-    except Exception:  # broken installations break in many ways
+    except Exception:  # a broken installation raises arbitrary exceptions
         return False
     return True
 
 
 def figures(probe: ProbeResult) -> list[Figure]:
-    """All that can be drawn of a probe, where the extra is there."""
+    """All pictures of a probe."""
     drawn = (_among_nulls(probe), _by_rank(probe), *_curves(probe))
     return [figure for figure in drawn if figure]
 
 
-# A value among the nulls
+# The value and the nulls
 
 
 def _among_nulls(probe: ProbeResult) -> Figure | None:
@@ -82,94 +83,94 @@ def _among_nulls(probe: ProbeResult) -> Figure | None:
         return None
     bounds = [value for value in probe.ci_95 or () if _is_drawable(value)]
     everything = [own, *nulls, *bounds]
-    is_log = min(everything) > 0 and max(everything) >= _LOG_FROM * min(everything)
+    is_log = min(everything) > 0 and max(everything) >= _LOG_RATIO * min(everything)
     counted_nulls = counted(len(nulls), "null adapter")
-    alt = f"The adapter at {number(own)}; {counted_nulls} between {number(nulls[0])} and {number(nulls[-1])}."
+    alt = (
+        f"The adapter at {number(own)}; "
+        f"{counted_nulls} between {number(nulls[0])} and {number(nulls[-1])}."
+    )
 
     def draw(axes: "Axes") -> None:
-        if is_log:
-            axes.set_xscale("log")
-        _set_range(axes, everything, is_log)
-        places = axes.transData.transform([(value, 0) for value in nulls])[:, 0]
-        axes.plot(nulls, _rows(places.tolist()), "o", color=_NULL, markersize=5, **_EDGE)
+        _set_range(axes, min(everything), max(everything), is_log)
+        x_pixels = axes.transData.transform([(value, 0) for value in nulls])[:, 0]
+        axes.plot(nulls, _rows(x_pixels.tolist()), "o", color=_NULL, markersize=5, **_EDGE)
         if len(bounds) == 2:
-            axes.plot(
-                bounds,
-                [_ROWS, _ROWS],
-                "-",
-                color=_OWN,
-                linewidth=2,
-                solid_capstyle="butt",
-                clip_on=False,
-            )
+            bar: dict[str, Any] = {"linewidth": 2, "solid_capstyle": "butt", "clip_on": False}
+            axes.plot(bounds, [_ROWS, _ROWS], "-", color=_OWN, **bar)
         axes.plot(own, _ROWS, "D", color=_OWN, markersize=8, **_EDGE)
         axes.set_ylim(-1.2, _ROWS + 2.2)
         axes.set_yticks([0, _ROWS], ["nulls", "adapter"])
         axes.spines["left"].set_visible(False)
 
     caption = f"Among {counted_nulls}" + (f", in {one_line(probe.units)}" if probe.units else "")
-    return Figure(
-        _svg(draw, "logarithmic scale" if is_log else "", 112, salt=f"{probe.name} nulls"),
-        caption,
-        alt,
-    )
+    x_label = "logarithmic scale" if is_log else ""
+    return Figure(_svg(draw, x_label, "", 112, f"{probe.name} nulls"), caption, alt)
 
 
-def _rows(places: Sequence[float]) -> list[int]:
-    """The row of each dot, of rising places in pixels: the lowest in which it touches none, or the one most free."""
+def _rows(x_pixels: Sequence[float]) -> list[int]:
+    """Row of each dot, for ascending x positions in pixels.
+
+    This is the lowest row in which the dot does not touch another, otherwise the row with the most
+    room.
+    """
     ends = [-math.inf] * (_ROWS - 2)
     found = []
-    for place in places:
-        free = (row for row, end in enumerate(ends) if place - end >= _DOT)
-        row = next(free, min(range(len(ends)), key=lambda row: ends[row]))
-        ends[row] = place
+    for x in x_pixels:
+        free = [row for row, end in enumerate(ends) if x - end >= _DOT]
+        row = free[0] if free else ends.index(min(ends))
+        ends[row] = x
         found.append(row)
     return found
 
 
-def _set_range(axes: "Axes", values: Sequence[float], is_log: bool) -> None:
+def _set_range(axes: "Axes", low: float, high: float, is_log: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    low, high = (math.log10(f(values)) if is_log else f(values) for f in (min, max))
-    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    ends = (low - room, high + room)
-    axes.set_xlim(*(10**end for end in ends) if is_log else ends)
+    if is_log:
+        low, high = math.log10(low), math.log10(high)
     decades = high - low
-    subs = (1, 2, 5) if decades < 1.7 else (1, 3) if decades < 2.5 else (1,)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=7) if is_log else MaxNLocator(5))
+    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    low, high = low - room, high + room
+    if is_log:
+        subs: tuple[int, ...] = (1,)
+        if decades < 1.7:
+            subs = (1, 2, 5)
+        elif decades < 2.5:
+            subs = (1, 3)
+        axes.set_xscale("log")
+        axes.set_xlim(10**low, 10**high)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
+    else:
+        axes.set_xlim(low, high)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-# z against nulls of other energy
+# z against nulls of other variance
 
 
 def _by_rank(probe: ProbeResult) -> Figure | None:
     known = [(multiplier, z) for multiplier, z in ranks(probe.z_by_rank) if _is_drawable(z)]
     if len(known) < 2:
         return None
-    multipliers, heights = zip(*known, strict=True)
+    zs = [z for _, z in known]
 
     def draw(axes: "Axes") -> None:
+        line: dict[str, Any] = {"markersize": 6, "linewidth": 1.5, "clip_on": False}
+        text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": _INK}
         axes.axhline(0, color=_LINE, linewidth=1)
-        axes.plot(
-            range(len(known)), heights, "-D", color=_OWN, markersize=6, linewidth=1.5, clip_on=False
-        )
-        for x, z in enumerate(heights):
-            axes.annotate(
-                sigmas(z), (x, z), (0, 9), textcoords="offset points", ha="center", color=_INK
-            )
-        axes.set_xlim(-0.5, len(known) - 0.5)
-        axes.set_ylim(
-            min(0.0, *heights) - 0.6, max(0.0, *heights) + 0.3 * max(1.0, *map(abs, heights))
-        )
-        axes.set_xticks(range(len(known)), [f"{multiplier:g}×" for multiplier in multipliers])
+        axes.plot(range(len(zs)), zs, "-D", color=_OWN, **line)
+        for x, z in enumerate(zs):
+            axes.annotate(sigmas(z), (x, z), (0, 9), **text)
+        axes.set_xlim(-0.5, len(zs) - 0.5)
+        axes.set_ylim(min(0.0, *zs) - 0.6, max(0.0, *zs) + 0.3 * max(1.0, *map(abs, zs)))
+        axes.set_xticks(range(len(zs)), [f"{multiplier:g}×" for multiplier, _ in known])
 
-    said = ", ".join(f"{sigmas(z)} at {multiplier:g} times" for multiplier, z in known)
-    alt = f"z against null adapters of other variance: {said}."
-    return Figure(
-        _svg(draw, "variance of the nulls", 150, "z", f"{probe.name} ranks"), "Rank profile", alt
-    )
+    points = ", ".join(f"{sigmas(z)} at {multiplier:g} times" for multiplier, z in known)
+    alt = f"z against null adapters of other variance: {points}."
+    svg = _svg(draw, "variance of the nulls", "z", 150, f"{probe.name} ranks")
+    return Figure(svg, "Rank profile", alt)
 
 
 # Curves
@@ -179,7 +180,7 @@ Points = list[tuple[float, float]]
 
 
 class _Curves(NamedTuple):
-    """Curves over one axis; `lines`: (what stands beside the curve, its points)."""
+    """One or two curves over one axis; `lines`: the label and the points of each."""
 
     caption: str
     x_label: str
@@ -191,8 +192,8 @@ class _Curves(NamedTuple):
 
 def _curves(probe: ProbeResult) -> Iterator[Figure | None]:
     scale = "λ, scale of the adapter"
-    if own := read(probe.details, Response):
-        lines = (("", _points(own.lambdas, own.curve)),)
+    if response := read(probe.details, Response):
+        lines = (("", _points(response.lambdas, response.curve)),)
         yield _curve(probe.name, _Curves("Response over λ", scale, "distance", lines, True))
     if found := read(probe.details, TargetLosses):
         target = found.target
@@ -203,9 +204,8 @@ def _curves(probe: ProbeResult) -> Iterator[Figure | None]:
         yield _curve(probe.name, _Curves("Loss over λ", scale, "nats per token", losses, True))
     if decay := read(probe.details, Decay):
         lines = (("", _points(decay.context_lengths, decay.curve)),)
-        x_label = "tokens of other text in front"
-        y_label = "divergence, nats"
-        yield _curve(probe.name, _Curves("Divergence behind context", x_label, y_label, lines))
+        x_label, y_label = "context tokens before the prompt", "divergence, nats"
+        yield _curve(probe.name, _Curves("Divergence over context", x_label, y_label, lines))
 
 
 def _curve(name: str, curves: _Curves) -> Figure | None:
@@ -216,23 +216,20 @@ def _curve(name: str, curves: _Curves) -> Figure | None:
     def draw(axes: "Axes") -> None:
         if curves.marks_one:
             axes.axvline(1, color=_LINE, linewidth=1)
-        looks = ((_OWN, "-D"), (_NULL, "--o"))
-        for (label, points), (color, style) in zip(lines, looks, strict=False):
-            axes.plot(
-                *zip(*points, strict=True),
-                style,
-                color=color,
-                markersize=4.5,
-                linewidth=1.5,
-                clip_on=False,
-            )
+        look: dict[str, Any] = {"markersize": 4.5, "linewidth": 1.5, "clip_on": False}
+        styles = ((_OWN, "-D"), (_NULL, "--o"))
+        lowest = 0.0
+        for (label, points), (color, style) in zip(lines, styles, strict=False):
+            xs, ys = zip(*points, strict=True)
+            axes.plot(xs, ys, style, color=color, **look)
             axes.annotate(label, points[0], (2, 7), textcoords="offset points", color=_INK)
-        axes.set_ylim(bottom=min(0.0, *(y for _, points in lines for _, y in points)))
+            lowest = min(lowest, *ys)
+        axes.set_ylim(bottom=lowest)
         axes.locator_params(nbins=5)
 
-    said = "; ".join(f"{label} {_told(points)}".strip() for label, points in lines)
-    svg = _svg(draw, curves.x_label, 190, curves.y_label, f"{name} {curves.caption}")
-    return Figure(svg, curves.caption, f"{curves.caption}: {said}.")
+    described = "; ".join(f"{label} {_described(points)}".strip() for label, points in lines)
+    svg = _svg(draw, curves.x_label, curves.y_label, 190, f"{name} {curves.caption}")
+    return Figure(svg, curves.caption, f"{curves.caption}: {described}.")
 
 
 def _points(xs: Sequence[float], ys: Sequence[float]) -> Points:
@@ -240,7 +237,7 @@ def _points(xs: Sequence[float], ys: Sequence[float]) -> Points:
     return sorted((x, y) for x, y in pairs if _is_drawable(x) and _is_drawable(y))
 
 
-def _told(points: Sequence[tuple[float, float]]) -> str:
+def _described(points: Points) -> str:
     few = points if len(points) <= 8 else (points[0], points[len(points) // 2], points[-1])
     return ", ".join(f"{number(y)} at {x:g}" for x, y in few)
 
@@ -249,14 +246,15 @@ def _told(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _svg(
-    draw: Callable[["Axes"], None], x_label: str, height: float, y_label: str = "", salt: str = ""
+    draw: Callable[["Axes"], None], x_label: str, y_label: str, height: float, salt: str
 ) -> str:
-    """`salt`: what makes the ids in this picture differ from those in all others of a page."""
+    """Draw a picture; its `salt` makes its ids unique in the page."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
     style: Any = {**_STYLE, "svg.hashsalt": clean(salt)}
+    without_metadata: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context(style):
         canvas = Canvas(figsize=(_WIDTH / _DPI, height / _DPI), dpi=_DPI)
         FigureCanvasSVG(canvas)
@@ -268,11 +266,7 @@ def _svg(
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         written = io.StringIO()
-        canvas.savefig(
-            written,
-            format="svg",
-            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-        )
+        canvas.savefig(written, format="svg", metadata=without_metadata)
     return _inline(written.getvalue(), height)
 
 
@@ -306,25 +300,21 @@ _STYLE: dict[str, Any] = {
 
 
 def _inline(svg: str, height: float) -> str:
-    """What a page takes: without prolog, metadata, comments and style sheets, in the page's colours and font."""
-    for pattern, kept in _REWRITTEN:
-        svg = pattern.sub(kept, svg)
+    """The picture as part of a page, without ids and metadata, in the page's colours and font."""
+    for pattern, replacement in _REPLACED:
+        svg = pattern.sub(replacement, svg)
     svg = re.sub(r"#00000\d", lambda found: f"var(--{_PROPERTIES[found[0]]})", svg)
     return f'<svg viewBox="0 0 {_WIDTH} {height:g}" width="{_WIDTH}" height="{height:g}">{svg}'
 
 
-_REWRITTEN = tuple(
-    (re.compile(pattern, re.DOTALL), kept)
-    for pattern, kept in (
-        (
-            r"\A.*?<svg[^>]*>|<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>",
-            "",
-        ),
-        (r' id="[A-Za-z.]+\w*_\d+"| transform="rotate\(-?0 [^)]*\)"|font-family: [^;"]*; ', ""),
-        (r'font: ([\d.]+)px [^;"]*', r"font-size: \1px"),
-        (r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1"),
-        (r"\s*\n\s*(?=<|\Z)", ""),
-        (r"\s*\n\s*", " "),
-        (r'<g><path d="[^"]*" style="fill: none"/></g>', ""),
-    )
+_REPLACED = (
+    (re.compile(r"\A.*?<svg[^>]*>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL), ""),
+    (re.compile(r"<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL), ""),
+    (re.compile(r' id="[A-Za-z.]+\w*_\d+"| transform="rotate\(-?0 [^)]*\)"'), ""),
+    (re.compile(r'font-family: [^;"]*; '), ""),
+    (re.compile(r'font: ([\d.]+)px [^;"]*'), r"font-size: \1px"),
+    (re.compile(r"(\d\.\d\d)\d+(?=[^<>]*>)"), r"\1"),
+    (re.compile(r"\s*\n\s*(?=<|\Z)"), ""),
+    (re.compile(r"\s*\n\s*"), " "),
+    (re.compile(r'<g><path d="[^"]*" style="fill: none"/></g>'), ""),
 )

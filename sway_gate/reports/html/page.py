@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sway_gate.reports.details import Fact, Passages, Table, is_number, label, pieces
+from sway_gate.reports.details import Fact, Passages, Table, label, pieces
 from sway_gate.reports.html.figures import INSTALL, Figure, available, figures
 from sway_gate.reports.html.tables import Bar, Grid, Texts, grid, overlap, texts
 from sway_gate.reports.wording import (
@@ -33,7 +33,7 @@ from sway_gate.reports.wording import (
     sigmas,
 )
 from sway_gate.results import GateResult, ModelFacts, ProbeResult, Verdict
-from sway_gate.text import clean, counted, cut, number
+from sway_gate.text import clean, counted, cut, is_number, number
 
 if TYPE_CHECKING:
     from jinja2 import Template
