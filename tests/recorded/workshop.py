@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from sway_gate import demo
 from sway_gate.cli import main
+from sway_gate.reports import markdown
 
 ROOT = Path(__file__).parents[2]
 NARROW, WIDE = 100, 2000
@@ -94,6 +95,8 @@ class Workshop:
             folders[str(model)] = "MINILM"
         if len(home := os.path.expanduser("~")) > 1:
             folders[f"{home}{os.sep}"] = "HOME/"
+        # The name of a temporary folder can contain characters that Markdown reports escape.
+        folders |= {markdown.text(folder): name for folder, name in folders.items()}
         for folder in sorted(folders, key=len, reverse=True):
             text = text.replace(folder, folders[folder])
         return _HUB_CACHE.sub("(CACHE)", text)
