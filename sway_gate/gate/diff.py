@@ -24,12 +24,12 @@ def diff_adapters(
     Raises SwayError.
     """
     base = OpenBase()
-    first = run_gate(_with_adapter(spec, a), options, progress, base)
-    second = run_gate(_with_adapter(spec, b), options, progress, base)
+    first = run_gate(with_adapter(spec, a), options, progress, base)
+    second = run_gate(with_adapter(spec, b), options, progress, base)
     return first, second
 
 
-def _with_adapter(spec: Spec, adapter: str) -> Spec:
+def with_adapter(spec: Spec, adapter: str) -> Spec:
     """The spec with another adapter: a folder, relative to the current one, or a hub id."""
     path = os.path.expanduser(adapter)
     named = os.path.abspath(path) if os.path.isdir(path) else adapter

@@ -154,7 +154,7 @@ def test_each_request_has_a_size(kind: str) -> None:
     sizes, _ = _sizes([SAMPLES[kind]], None)
     size = sizes[SAMPLES[kind]]
     assert size.read > 0
-    assert size.scored + size.written > 0
+    assert size.scored + size.generated > 0
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
