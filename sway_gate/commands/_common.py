@@ -22,15 +22,15 @@ Add = Callable[[str, Command, str], argparse.ArgumentParser]
 """Makes the parser of a command from its name, its function and a sentence of help."""
 
 
-def tell(text: str) -> int:
+def print_text(text: str) -> int:
     output.say(text.rstrip("\n") + "\n")
     return 0
 
 
-def tell_json(value: object) -> int:
+def print_json(value: object) -> int:
     import json
 
-    return tell(json.dumps(value, indent=2))
+    return print_text(json.dumps(value, indent=2))
 
 
 def spec_argument(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, no_verdict, tell
+from sway_gate.commands._common import Add, no_verdict, print_text
 
 
 def add_to(add: Add) -> None:
@@ -17,8 +17,8 @@ def _cache(args: argparse.Namespace) -> int:
     from sway_gate import cache
 
     if args.action == "clear":
-        return tell(f"{cache.cache_dir()}: removed {amount(*cache.clear())}")
-    return tell(f"{cache.cache_dir()}: {amount(*cache.size())}")
+        return print_text(f"{cache.cache_dir()}: removed {amount(*cache.clear())}")
+    return print_text(f"{cache.cache_dir()}: {amount(*cache.size())}")
 
 
 def amount(entries: int, size_bytes: int) -> str:

@@ -10,8 +10,8 @@ from sway_gate.commands._common import (
     measuring,
     model_arguments,
     no_verdict,
+    print_text,
     spec_argument,
-    tell,
     text_stream,
     tolerance_argument,
 )
@@ -144,4 +144,4 @@ def _baseline(args: argparse.Namespace) -> int:
         with measuring(args) as (options, progress):
             result, label = run_gate(load_spec(args.spec), options, progress), args.spec
     output.write(args.file, json_v1.to_json(baseline.accept(result, label)))
-    return tell(f"{args.file}: accepted  {wording.headline(baseline.without(result))}")
+    return print_text(f"{args.file}: accepted  {wording.headline(baseline.without(result))}")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, deliver, measuring, tell
+from sway_gate.commands._common import Add, deliver, measuring, print_text
 
 
 def add_to(add: Add) -> None:
@@ -15,10 +15,12 @@ def _demo(args: argparse.Namespace) -> int:
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.load import load_spec
 
-    tell("Two adapters of a tiny model. All files are in this package; nothing is downloaded.")
+    print_text(
+        "Two adapters of a tiny model. All files are in this package; nothing is downloaded."
+    )
     verdicts = []
     for title, path in demo.specs():
-        tell(f"\n== {title}\n$ sway gate {path}\n")
+        print_text(f"\n== {title}\n$ sway gate {path}\n")
         with measuring(args) as (options, progress):
             result = run_gate(load_spec(path), options, progress)
         deliver(args, result)
@@ -26,6 +28,6 @@ def _demo(args: argparse.Namespace) -> int:
     healthy, untrained = verdicts
     verdict = f"\nhealthy adapter: {healthy.upper()}, untrained adapter: {untrained.upper()}"
     if (healthy, untrained) == ("pass", "fail"):
-        return tell(f"{verdict} (as expected)")
-    tell(f"{verdict}; expected PASS and FAIL: this installation is broken; run `sway doctor`")
+        return print_text(f"{verdict} (as expected)")
+    print_text(f"{verdict}; expected PASS and FAIL: this installation is broken; run `sway doctor`")
     return 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sway_gate.commands import cache as cache_command
-from sway_gate.commands._common import Add, no_verdict, tell, tell_json
+from sway_gate.commands._common import Add, no_verdict, print_json, print_text
 from sway_gate.version import __version__
 
 _NETWORK = {
@@ -48,7 +48,7 @@ def add_to(add: Add) -> None:
 
 def _doctor(args: argparse.Namespace) -> int:
     found = facts()
-    return tell_json(found) if args.json else tell(render(found))
+    return print_json(found) if args.json else print_text(render(found))
 
 
 def facts() -> dict[str, Any]:

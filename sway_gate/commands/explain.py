@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, no_verdict, tell, tell_json
+from sway_gate.commands._common import Add, no_verdict, print_json, print_text
 
 
 def add_to(add: Add) -> None:
@@ -22,17 +22,17 @@ def _explain(args: argparse.Namespace) -> int:
     from sway_gate.probes import docs as probe_docs
 
     if args.kind:
-        return tell(probe_docs.page(args.kind))
-    return tell(f"{probe_docs.overview()}\nRun `sway explain KIND` for details of one kind.")
+        return print_text(probe_docs.page(args.kind))
+    return print_text(f"{probe_docs.overview()}\nRun `sway explain KIND` for details of one kind.")
 
 
 def _probes(args: argparse.Namespace) -> int:
     from sway_gate.probes import docs as probe_docs
 
-    return tell(probe_docs.overview())
+    return print_text(probe_docs.overview())
 
 
 def _schema(args: argparse.Namespace) -> int:
     from sway_gate.spec.json_schema import json_schema
 
-    return tell_json(json_schema())
+    return print_json(json_schema())

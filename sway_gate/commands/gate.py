@@ -10,10 +10,10 @@ from sway_gate.commands._common import (
     fraction,
     measuring,
     number,
+    print_text,
     report_arguments,
     spec_argument,
     targets,
-    tell,
     tolerance_argument,
 )
 from sway_gate.errors import UsageError
@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> int:
 
     loaded = load_spec(args.spec)
     check_categories(loaded, args.weights, "--weights")
-    return tell(dry_run(loaded))
+    return print_text(dry_run(loaded))
 
 
 def _weights(text: str) -> dict[str, float]:

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands._common import Add, no_verdict, tell
+from sway_gate.commands._common import Add, no_verdict, print_text
 from sway_gate.errors import UsageError
 from sway_gate.text import counted
 
@@ -90,4 +90,4 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
         f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing
     ]
     lines.append(f"next: sway run {args.output} --dry-run, then sway gate {args.output}")
-    return tell("\n".join(lines))
+    return print_text("\n".join(lines))

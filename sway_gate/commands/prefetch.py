@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, no_verdict, spec_argument, tell
+from sway_gate.commands._common import Add, no_verdict, print_text, spec_argument
 
 
 def add_to(add: Add) -> None:
@@ -16,4 +16,4 @@ def _prefetch(args: argparse.Namespace) -> int:
     from sway_gate.gate.prefetch import prefetch
     from sway_gate.spec.load import load_spec
 
-    return tell("\n".join(prefetch(load_spec(args.spec))))
+    return print_text("\n".join(prefetch(load_spec(args.spec))))

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from sway_gate.commands._common import Add, tell, tell_json
+from sway_gate.commands._common import Add, print_json, print_text
 
 
 def add_to(add: Add) -> None:
@@ -32,9 +32,9 @@ def _static(args: argparse.Namespace) -> int:
     adapters = dict.fromkeys(_adapter(path) for path in args.adapters)
     found = [check_files(adapter, args.base) for adapter in adapters]
     if args.json:
-        tell_json([reports.to_dict(report) for report in found])
+        print_json([reports.to_dict(report) for report in found])
     else:
-        tell("\n".join(reports.render(report, args.verbose) for report in found))
+        print_text("\n".join(reports.render(report, args.verbose) for report in found))
     return max(report.exit_code for report in found)
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, count, no_verdict, tell, tell_json
+from sway_gate.commands._common import Add, count, no_verdict, print_json, print_text
 
 
 def add_to(add: Add) -> None:
@@ -34,7 +34,7 @@ def _trace(args: argparse.Namespace) -> int:
     events, unreadable = trace.read(args.file)
     summary = trace.sum_up(events, unreadable, args.slowest)
     if args.format == "json":
-        return tell_json(msgspec.to_builtins(summary))
+        return print_json(msgspec.to_builtins(summary))
     if args.format == "terminal":
-        return tell(trace.render(summary))
-    return tell(trace.render_markdown(summary))
+        return print_text(trace.render(summary))
+    return print_text(trace.render_markdown(summary))

@@ -36,9 +36,9 @@ class Check(NamedTuple):
     def result(self) -> "GateResult | str":
         """The outcome under the mark's threshold and weights; measured on the first call."""
         outcome = self.suite.outcome
-        return (
-            outcome if isinstance(outcome, str) else rejudged(outcome, self.threshold, self.weights)
-        )
+        if isinstance(outcome, str):
+            return outcome
+        return _rejudged(outcome, self.threshold, self.weights)
 
     def answer(self) -> Answer:
         result = self.result()
@@ -50,7 +50,7 @@ class Check(NamedTuple):
         return _of_probe(found, *self.place) if found else _of_files(result)
 
 
-def rejudged(
+def _rejudged(
     result: "GateResult", threshold: float | None, weights: Mapping[str, float]
 ) -> "GateResult":
     """`result` under another threshold or other weights; omitted ones stay."""
@@ -63,10 +63,8 @@ def rejudged(
     threshold = result.threshold if threshold is None else threshold
     if not result.probes:  # the files decided
         return structs.replace(result, threshold=threshold)
-    weights = {name: category.weight for name, category in result.categories.items()} | dict(
-        weights
-    )
-    composite = compose(result.probes, weights, threshold)
+    known = {name: category.weight for name, category in result.categories.items()}
+    composite = compose(result.probes, {**known, **weights}, threshold)
     return structs.replace(result, threshold=threshold, **composite._asdict())
 
 
