@@ -118,7 +118,7 @@ def test_the_lower_bounds_work(folder):
     these_are_installed(sway, versions)
     all_imports_are_there(python)
     assert "ok: " in sway("static", str(demo.HEALTHY))
-    assert "The healthy adapter: PASS. The untrained adapter: FAIL." in sway("demo")
+    assert "healthy adapter: PASS, untrained adapter: FAIL" in sway("demo")
     all_extras_serve_a_gate(sway, folder, minilm)
     the_plugin_runs(python, folder)
 
