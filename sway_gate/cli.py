@@ -28,7 +28,7 @@ from sway_gate.commands import (
 )
 from sway_gate.commands._common import Command
 from sway_gate.errors import CannotDecide, SwayError, unexpected_text
-from sway_gate.model_files.hub import is_online
+from sway_gate.model_files.online import is_online
 from sway_gate.version import __version__
 
 # In the order of `sway --help`.

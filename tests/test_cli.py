@@ -578,7 +578,7 @@ def test_doctor_states_how_to_install_missing_parts(monkeypatch):
 
 def test_doctor_survives_a_broken_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     assert "torch does not start" in doctor.render(doctor.facts())
 
 

@@ -1,9 +1,7 @@
 """`sway doctor`: list the parts of this installation. Only torch is imported, for the devices."""
 
 import argparse
-import importlib.util
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -53,6 +51,8 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def facts() -> dict[str, Any]:
     """Versions, devices, caches and network state, ready for JSON."""
+    import platform
+
     return {
         "sway_gate": __version__,
         "python": platform.python_version(),
@@ -85,8 +85,10 @@ def _extra(name: str, extra: Extra) -> dict[str, Any]:
 
 def _devices() -> dict[str, Any]:
     """The devices and threads that torch uses; `problem` if torch is missing or does not start."""
+    from importlib.util import find_spec
+
     cores = {"cpu_count": os.cpu_count()}
-    if importlib.util.find_spec("torch") is None:
+    if find_spec("torch") is None:
         return cores | {"problem": "torch is not installed"}
     try:
         import torch

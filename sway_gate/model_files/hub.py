@@ -42,11 +42,6 @@ def is_revision(revision: str) -> bool:
     return _REVISION.fullmatch(revision) is not None and not leads_out
 
 
-def is_online(env: Mapping[str, str] = os.environ) -> bool:
-    """Whether SWAY_ONLINE allows downloads."""
-    return env.get("SWAY_ONLINE", "").strip().lower() in ("1", "true", "yes", "on")
-
-
 def cache_folder(env: Mapping[str, str] = os.environ) -> Path:
     """Folder of the hub cache, from the same variables as in huggingface_hub, in the same order."""
     home = env.get("XDG_CACHE_HOME") or "~/.cache"

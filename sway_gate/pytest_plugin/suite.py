@@ -13,7 +13,7 @@ import pytest
 
 from sway_gate import output
 from sway_gate.errors import SwayError, unexpected_text
-from sway_gate.model_files.hub import is_online
+from sway_gate.model_files.online import is_online
 from sway_gate.results import GateResult
 from sway_gate.spec.schema import Spec
 from sway_gate.text import clean
