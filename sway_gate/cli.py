@@ -10,43 +10,12 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
-from sway_gate import output
-from sway_gate.commands import (
-    cache,
-    check,
-    compare,
-    demo,
-    doctor,
-    explain,
-    gate,
-    init,
-    mine,
-    prefetch,
-    report,
-    static,
-    trace,
-)
+from sway_gate import commands, output
 from sway_gate.commands._common import Command
 from sway_gate.errors import CannotDecide, SwayError, unexpected_text
 from sway_gate.model_files.online import is_online
 from sway_gate.version import __version__
 
-# In the order of `sway --help`.
-COMMANDS = (
-    gate,
-    check,
-    demo,
-    init,
-    report,
-    compare,
-    mine,
-    trace,
-    static,
-    explain,
-    doctor,
-    prefetch,
-    cache,
-)
 EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
 INTERRUPTED = 130
 
@@ -55,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is neither 0 nor the 1 of a verdict."""
     output.prepare_streams()
     try:
-        args = _parser().parse_args(argv)
+        arguments = sys.argv[1:] if argv is None else list(argv)
+        args = _parser(arguments).parse_args(arguments)
     except SystemExit as stop:  # argparse has already printed help, version or the error
         output.say("")
         return stop.code if isinstance(stop.code, int) else CannotDecide.exit_code
@@ -109,7 +79,8 @@ def _choose_threads() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command that `arguments` start with, or of all commands."""
     parser = argparse.ArgumentParser(
         prog="sway",
         description="Test whether LoRA training changed a model as intended.",
@@ -129,15 +100,15 @@ def _parser() -> argparse.ArgumentParser:
         quiet=False,
         no_cache=False,
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, command: Command, summary: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
+        added = subparsers.add_parser(
             name, help=summary, description=summary, epilog=EXIT_CODES, allow_abbrev=False
         )
         added.set_defaults(command=command)
         return added
 
-    for module in COMMANDS:
+    for module in commands.modules(arguments[0] if arguments else ""):
         module.add_to(add)
     return parser

@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, and where the output goes."""
 
+import argparse
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sway_gate import cache, cli, output
+from sway_gate import cache, cli, commands, output
 from sway_gate.cache import cache_dir
 from sway_gate.commands import doctor
 from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
@@ -608,3 +609,15 @@ def test_cache_dir(tmp_path, monkeypatch, env, expected):
     assert str(cache_dir()) == expected.format(
         tmp=tmp_path, temp=tmp_path / "temp", uid=os.getuid()
     )
+
+
+def test_each_command_is_in_the_module_that_the_table_names():
+    added = {}
+
+    def add(name, command, summary):
+        added[name] = command.__module__.rpartition(".")[2]
+        return argparse.ArgumentParser()
+
+    for module in commands.modules(""):
+        module.add_to(add)
+    assert list(added.items()) == list(commands.MODULES.items())
