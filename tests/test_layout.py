@@ -98,7 +98,19 @@ def test_no_modules_import_each_other():
         pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_only_the_registry_of_probes_names_modules_in_strings():
+BY_NAME = {
+    "sway_gate.probes": "the registry of probes: a kind's module is imported when a suite uses it",
+    "sway_gate.commands": "the table of commands: a start imports only the command that runs",
+    "sway_gate.backends.custom": "the user's factory",
+}
+
+
+def test_modules_are_imported_by_name_only_where_listed():
+    by_name = {name for name, tree in TREES.items() if "import_module" in ast.unparse(tree)}
+    assert by_name == BY_NAME.keys()
+
+
+def test_no_module_is_named_in_a_string():
     named = [
         f"{name}:{node.lineno}: {node.value!r}"
         for name, tree in TREES.items()
@@ -106,7 +118,7 @@ def test_only_the_registry_of_probes_names_modules_in_strings():
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and node.value.startswith("sway_gate.")
-        and name != "sway_gate.probes"
+        and name not in BY_NAME
     ]
     assert named == []
 
