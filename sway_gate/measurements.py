@@ -7,8 +7,9 @@ measure on it under a view. A probe lists its requests, the engine measures them
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
+from sway_gate.conversation import Completion, Prompt
 from sway_gate.stats import Floats as Floats
 
 
@@ -49,15 +50,13 @@ class Divergence:
     Measured after `prompt` and along the base's greedy answer to it: at `positions` positions, or
     fewer if the answer ends before. They are the same for all views. js: Jensen-Shannon, at most
     ln 2. kl: KL(view || base). `context`: number of tokens of neutral prose before the prompt; the
-    answer remains the answer to the prompt without it. `chat`: the prompt is rendered with the chat
-    template. The result has shape [positions].
+    answer remains the answer to the prompt without it. The result has shape [positions].
     """
 
-    prompt: str
+    prompt: Prompt
     divergence: Literal["js", "kl"] = "js"
     positions: int = 1
     context: int = 0
-    chat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,38 +64,39 @@ class LogProbs:
     """The log-probability, in nats, of each token of `completion` after `prompt`: [tokens].
 
     With an empty prompt the first token is scored only if the tokenizer puts a special token before
-    a text.
+    a text. A completion that is a message is scored with its end of turn, as in training. `end`: a
+    text is scored with the end-of-text token, as in training.
     """
 
-    prompt: str
-    completion: str
-    chat: bool = False
+    prompt: Prompt
+    completion: Completion
+    end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherForced:
-    """Each token of `completion` after `prompt` and the true text before it: [tokens, 2].
+    """Each token of `completion` after `prompt` and the true text before it: [tokens, 3].
 
-    The first column is the log-probability in nats. The second one is 1 if the token is the most
-    probable one, which greedy decoding would generate, otherwise 0.
+    The tokens are those of `LogProbs`. The columns: the log-probability in nats; 1 if the token is
+    the most probable one, which greedy decoding would generate, otherwise 0; 1 if it is the token
+    that ends the answer, otherwise 0.
     """
 
-    prompt: str
-    completion: str
-    chat: ClassVar[bool] = False
+    prompt: Prompt
+    completion: Completion
+    end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """The text that greedy decoding generates after `prompt`: at most `max_new_tokens` tokens."""
 
-    prompt: str
+    prompt: Prompt
     max_new_tokens: int
-    chat: bool = False
 
 
 AlongAnswer = Divergence
-"""Requests along the base's greedy answer, with the fields prompt, positions, context and chat."""
+"""Requests along the base's greedy answer, with the fields prompt, positions and context."""
 NumericRequest = AlongAnswer | LogProbs | TeacherForced
 Request = NumericRequest | Generation
 Answer = Floats | str

@@ -1,9 +1,25 @@
 """Frozen results, for the reports, the cache and the Python caller."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
+Symptom = Literal[
+    "broken",
+    "never trained",
+    "barely trained",
+    "learned another thing",
+    "form, not content",
+    "memorised, not generalised",
+    "recites",
+    "forgot",
+    "template mismatch",
+    "refuses less",
+    "refuses more",
+    "irregular",
+]
+"""What a failed rule of a probe says about the adapter. The diagnosis follows from all of them."""
 
 
 class Verdict(StrEnum):
@@ -49,6 +65,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """z against nulls of c times the variance, by c as text ("0.5", "1", "2"); empty by default."""
     advice: str = ""
     """What to do next; "" if there is nothing to do."""
+    symptoms: tuple[Symptom, ...] = ()
+    """What the rules that are not met say about the adapter, the most important one first."""
     line: int | None = None
     """Line of the probe in the spec, 1-based."""
     details: dict[str, Any] = {}

@@ -31,7 +31,7 @@ LAYERS = (
     {"cache", "output"},
     {"results"},
     {"measurements", "details"},
-    {"stats", "text"},
+    {"conversation", "stats", "text"},
     {"errors", "version"},
 )
 UPWARD = {

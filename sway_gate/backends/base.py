@@ -47,7 +47,8 @@ class EncodedRequest(NamedTuple):
     """One tokenised request. Logits are taken after `ids[p]` for each p in `positions`.
 
     `kind` is the answer that they give: log-probabilities of `targets`, one per position
-    (teacher_forced: also whether the target is the argmax), or a divergence, js or kl. kind text:
+    (teacher_forced: also whether the target is the argmax, and whether it is the target with index
+    `end`, which ends the answer; -1 if none does), or a divergence, js or kl. kind text:
     at most `length` tokens are decoded after `ids`. All requests of one pass have the same first
     `prefix_len` ids. `payload` is for the backend; the engine only compares it.
     """
@@ -58,6 +59,7 @@ class EncodedRequest(NamedTuple):
     kind: AnswerKind = "logprobs"
     length: int = 0
     prefix_len: int = 0
+    end: int = -1
     payload: Hashable = None
 
 

@@ -23,6 +23,7 @@ from sway_gate.backends.base import (
     PassResult,
     capabilities_needed,
 )
+from sway_gate.conversation import completion_text
 from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.measurements import (
     BASE,
@@ -272,34 +273,34 @@ class CustomBackend:
         return [self._encode(request) for request in requests]
 
     def _encode(self, request: Request) -> tuple[EncodedRequest, str]:
-        if request.chat:
+        if not isinstance(request.prompt, str):
             raise CannotDecide(
                 f"{self._label}: has no chat template; set defaults.chat_template to off"
             )
         match request:
             case Divergence():
-                texts, note = self._with_answer(request)
+                texts, note = self._with_answer(request, request.prompt)
                 return _encoded(texts, request.divergence), note
             case Generation():
                 return _encoded(_TextRequest(request, request.prompt), "text"), ""
-            case TeacherForced(prompt, completion):
-                return _encoded(_TextRequest(request, prompt, completion), "teacher_forced"), ""
-            case LogProbs(prompt, completion):
-                return _encoded(_TextRequest(request, prompt, completion), "logprobs"), ""
+            case TeacherForced() | LogProbs():
+                kind: AnswerKind = "logprobs" if isinstance(request, LogProbs) else "teacher_forced"
+                completion = completion_text(request.completion)
+                return _encoded(_TextRequest(request, request.prompt, completion), kind), ""
             case _:
                 assert_never(request)
 
-    def _with_answer(self, request: AlongAnswer) -> tuple[_TextRequest, str]:
+    def _with_answer(self, request: AlongAnswer, prompt: str) -> tuple[_TextRequest, str]:
         """The request with the base's answer to the bare prompt, if the model can write it."""
         answer, note = "", ""
         if request.positions > 1 and "generation" in self.capabilities:
-            answer = self._base_answer(request.prompt, request.positions - 1)
+            answer = self._base_answer(prompt, request.positions - 1)
         elif request.positions > 1:
             note = (
                 "read only at the first position after the prompt: "
                 "the custom backend cannot generate text"
             )
-        return _TextRequest(request, _stuffing(request.context) + request.prompt, answer), note
+        return _TextRequest(request, _stuffing(request.context) + prompt, answer), note
 
     # Passes
 
@@ -336,8 +337,8 @@ class CustomBackend:
                 return self._or_fault(view, texts, self._model.log_probs)
             case TeacherForced():
                 return self._or_fault(view, texts, self._teacher_forced)
-            case Generation(prompt, max_new_tokens):
-                return self._model.text(view, prompt, max_new_tokens)
+            case Generation(_, max_new_tokens):
+                return self._model.text(view, texts.prompt, max_new_tokens)
             case _:
                 assert_never(texts.request)
 
@@ -369,10 +370,10 @@ class CustomBackend:
         return divergence
 
     def _teacher_forced(self, view: View, texts: _TextRequest) -> Floats:
-        """Log-probability and argmax match of each token [tokens, 2]."""
+        """Log-probability, argmax match and no end of each token [tokens, 3]."""
         log_probs = self._model.log_probs(view, texts)
         matches = self._model.argmax_matches(view, texts, len(log_probs))
-        return np.stack([log_probs, matches], axis=1)
+        return np.stack([log_probs, matches, np.zeros_like(log_probs)], axis=1)
 
 
 def _shape_is(given: Floats, wanted: str) -> str:

@@ -117,7 +117,7 @@ class HfBackend:
                 values = divergences(kind, log_base, logits)
             case _:
                 assert_never(kind)
-        table = values.double().cpu().numpy()  # [V, P] or [V, P, 2]
+        table = values.double().cpu().numpy()  # [V, P] or [V, P, 3]
         cuts = np.cumsum(counts)[:-1]
         answers: list[list[Answer | Fault]] = [
             [

@@ -85,8 +85,12 @@ def probe_inputs(spec: Spec) -> dict[str, str]:
 
 
 def shared_inputs(spec: Spec) -> str:
-    """Digest of the shared inputs: sections, control prose, use of the chat template."""
-    return _digest(msgspec.to_builtins([spec.sections, spec.control, spec.defaults.chat_template]))
+    """Digest of the shared inputs: sections, held-out data, control prose, format of prompts."""
+    defaults = spec.defaults
+    shared: list[object] = [spec.sections, spec.control, defaults.chat_template]
+    if spec.held_out_sections or (defaults.prompt_format, defaults.learn) != ("auto", "auto"):
+        shared += [spec.held_out_sections, defaults.prompt_format, defaults.learn]
+    return _digest(msgspec.to_builtins(shared))
 
 
 def _digest(value: object) -> str:

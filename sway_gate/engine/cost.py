@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from sway_gate.conversation import Prompt
 from sway_gate.measurements import (
     BASE,
     AlongAnswer,
@@ -226,10 +227,10 @@ def _scoring(model: Model, work: Work) -> float:
 
 def _answers_by_length(work: Work) -> Counter[int]:
     """The number of answers of the base that requests along them need, by length in tokens."""
-    prompts: dict[tuple[str, bool], int] = defaultdict(int)
+    prompts: dict[Prompt, int] = defaultdict(int)
     for _, r in work.measurements:
         if isinstance(r, AlongAnswer):
-            prompts[r.prompt, r.chat] = max(prompts[r.prompt, r.chat], r.positions - 1)
+            prompts[r.prompt] = max(prompts[r.prompt], r.positions - 1)
     return Counter(length for length in prompts.values() if length)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, assert_never
 
+from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.engine import cost
 from sway_gate.engine.cost import Size, Work
 from sway_gate.engine.plan import NullPlan, PlannedProbe, all_measurements
@@ -89,8 +90,8 @@ def _sizes(requests: Sequence[Request], folder: Path | None) -> tuple[dict[Reque
 
 def _texts(request: Request) -> tuple[str, ...]:
     if isinstance(request, LogProbs | TeacherForced):
-        return request.prompt, request.completion
-    return (request.prompt,)
+        return prompt_text(request.prompt), completion_text(request.completion)
+    return (prompt_text(request.prompt),)
 
 
 def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
@@ -110,11 +111,11 @@ def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
 
 def _size(request: Request, lengths: Mapping[str, int], limit: int) -> Size:
     """The size of `request` from the tokens of its texts, cut to the model's context `limit`."""
-    prompt = lengths[request.prompt]
-    prompt += _TEMPLATE_TOKENS if request.chat else _START_TOKENS
+    prompt = lengths[prompt_text(request.prompt)]
+    prompt += _START_TOKENS if isinstance(request.prompt, str) else _TEMPLATE_TOKENS
     match request:
         case LogProbs() | TeacherForced():
-            completion = lengths[request.completion]
+            completion = lengths[completion_text(request.completion)]
             return Size(min(prompt + completion, limit), min(completion, limit))
         case Divergence():
             read = min(prompt + request.positions - 1, limit)

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 from sway_gate import probes
 from sway_gate.backends import null_adapters
 from sway_gate.backends.base import ALL, Capability, capabilities_needed
+from sway_gate.conversation import Conversation
 from sway_gate.judge.probe import FEW_NULLS, NullViews, error_result, skip_result
 from sway_gate.measurements import (
     FINETUNED,
     Measurement,
     Request,
-    TeacherForced,
     View,
     with_base,
 )
@@ -158,11 +158,9 @@ def plan_notes(
             f"{nulls.generative_runs} nulls for probes that generate text: {', '.join(generative)}"
         )
     requests = {need.request for p in planned for need in p.needs}
-    prompts = {
-        (r.prompt, r.chat) for r in requests if not isinstance(r, TeacherForced) and r.prompt
-    }
+    prompts = {r.prompt for r in requests if r.prompt}
     if prompts and context.chat_template != "off":
-        through = sum(chat for _, chat in prompts)
+        through = sum(isinstance(prompt, Conversation) for prompt in prompts)
         found.append(
             f"chat template ({context.chat_template}): "
             f"applied to {through} of {len(prompts)} prompts"

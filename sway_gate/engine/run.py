@@ -98,7 +98,7 @@ def _to_store(answer: Answer) -> Floats:
 def _from_store(request: Request, numbers: Floats) -> Answer:
     if isinstance(request, Generation):
         return numbers.astype(np.uint8).tobytes().decode("utf-8", "surrogatepass")
-    return numbers.reshape(-1, 2) if isinstance(request, TeacherForced) else numbers
+    return numbers.reshape(-1, 3) if isinstance(request, TeacherForced) else numbers
 
 
 # ---------------------------------------------------------------------------------------- backend

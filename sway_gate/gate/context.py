@@ -23,7 +23,10 @@ def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
         sections=spec.sections,
         control=spec.control,
         seed=spec.defaults.seed,
+        held_out=spec.held_out_sections,
         chat_template=chat,
+        prompt_format=spec.defaults.prompt_format,
+        learn=spec.defaults.learn,
         max_tokens=context_tokens(base_folder) if base_folder else None,
         embedder=SentenceEmbedder(online),
     )

@@ -33,11 +33,14 @@ class VerdictIdentity(msgspec.Struct, frozen=True, kw_only=True):
     loading: Loading
     differential: bool
     chat_template: str
+    prompt_format: str
+    learn: str
     seed: int
     suite: tuple[ProbeSpec, ...]
     """Each embedding model that is a folder is replaced by its digest."""
     sections: tuple[Section, ...]
     control: tuple[str, ...]
+    held_out: tuple[Section, ...]
     threshold: float
     weights: dict[str, float]
     versions: dict[str, str]
@@ -55,10 +58,13 @@ def verdict_key(job: Job) -> str:
         loading=load_options(spec),
         differential=spec.defaults.differential,
         chat_template=spec.defaults.chat_template,
+        prompt_format=spec.defaults.prompt_format,
+        learn=spec.defaults.learn,
         seed=spec.defaults.seed,
         suite=tuple(_by_digest(probe, job.embedders) for probe in spec.suite),
         sections=spec.sections,
         control=spec.control,
+        held_out=spec.held_out_sections,
         threshold=job.threshold,
         weights=job.weights,
         versions=job.versions,

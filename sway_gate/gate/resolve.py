@@ -87,7 +87,15 @@ def with_data(spec: Spec) -> Spec:
         sections.update({section.id: section for section in source.sections})
         notes += source.notes
     sections.update({section.id: section for section in spec.sections})
-    return msgspec.structs.replace(spec, sections=tuple(sections.values()), notes=notes)
+    held_out = spec.held_out_sections
+    if spec.held_out:
+        from sway_gate.training_data.load import load_sections
+
+        unseen = load_sections(spec.held_out)
+        held_out, notes = unseen.sections, notes + unseen.notes
+    return msgspec.structs.replace(
+        spec, sections=tuple(sections.values()), held_out_sections=held_out, notes=notes
+    )
 
 
 def prepare(spec: Spec, options: Options) -> Job:

@@ -264,7 +264,8 @@ def _with_item_z(found: Sections, item_z: Sequence[float]) -> Sections:
 
 def _effect(run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None) -> ProbeResult:
     spec, probe = run.spec, run.probe
-    why = probe.minimum_effect(spec, reading)
+    shortfall = probe.minimum_effect(spec, reading)
+    why = shortfall if isinstance(shortfall, str) else shortfall.why
     z = comparison.z if comparison else None
     verdict, position = _position(comparison, spec.assert_z_gte)
     verdict = Verdict.FAIL if why else verdict

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from sway_gate.conversation import completion_text
 from sway_gate.measurements import BASE, Fault, LogProbs, NoAnswer, ViewAnswers
 
 
@@ -18,7 +19,7 @@ def per_token(view: ViewAnswers, request: LogProbs) -> PerToken:
 
     Raises NoAnswer if one of the two is not finite: a difference from it would mean nothing.
     """
-    text = repr(request.completion[:40])
+    text = repr(completion_text(request.completion)[:40])
     found = PerToken(float(view.base(request).mean()), float(view.get(request).mean()))
     if not math.isfinite(found.base):
         raise NoAnswer(Fault(f"no finite likelihood under the {BASE} view, of {text}", "base"))

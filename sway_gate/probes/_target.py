@@ -75,7 +75,7 @@ def _section(section: Section, context: Context) -> list[LogProbs]:
     if section.kind == "prose":
         return [LogProbs("", section.content[:_CHARS])]
     pairs = [pair for pair in section.pairs[:_PAIRS] if isinstance(pair, Pair)]
-    return [context.completion(pair.prompt, pair.gold, instruction=True) for pair in pairs]
+    return [context.row(pair).log_probs() for pair in pairs]
 
 
 def _loss(view: ViewAnswers, texts: Texts, scale: float) -> float:

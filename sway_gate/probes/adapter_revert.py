@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, ViewAnswers
 from sway_gate.probes._embedded import embedder
@@ -120,7 +121,7 @@ def value(
     adherence = to_gold - to_base
     pairs = [
         Answer(
-            prompt=requests[i].request.prompt[:_SHOWN_CHARS],
+            prompt=prompt_text(requests[i].request.prompt)[:_SHOWN_CHARS],
             gold=golds[i][:_SHOWN_CHARS],
             base=base[i][:_SHOWN_CHARS],
             answer=answers[i][:_SHOWN_CHARS],

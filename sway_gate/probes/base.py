@@ -11,9 +11,10 @@ z-score or a verdict:
   of `null_items(spec, context, requests, view)`;
 - `null_requests(requests)`, optional: the part of the requests that `value` gets for a null view;
 - `details(spec, context, requests, view)`, optional: details of the fine-tuned view only;
-- `minimum_effect(spec, reading)` of an effect probe: why the change is too small or has the wrong
-  shape; "" if it is sufficient;
-- `bounds(spec, reading)` of a harm probe: the tests against its margins;
+- `minimum_effect(spec, reading)` of an effect probe: why the change has the wrong size or shape, as
+  a text or a `Shortfall`; "" if it is right;
+- `bounds(spec, reading)`: the tests of a harm probe against its margins, or of an effect probe
+  against its limits;
 - `summary(spec, reading)`: the number as text.
 """
 
@@ -21,10 +22,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
+from sway_gate.conversation import Completion, Conversation, Message, Prompt, asked
 from sway_gate.details import Details
-from sway_gate.measurements import Divergence, Floats, Generation, LogProbs, Request, ViewAnswers
-from sway_gate.probes.prompts import is_open, is_request
-from sway_gate.spec.schema import Section
+from sway_gate.measurements import (
+    Divergence,
+    Floats,
+    Generation,
+    LogProbs,
+    Request,
+    TeacherForced,
+    ViewAnswers,
+)
+from sway_gate.results import Symptom
+from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.stats import Margin, Prior, Scale
 from sway_gate.training_data import packaged
 
@@ -51,12 +61,20 @@ class Kind:
     """A harm probe is tested against margins, an effect probe against the nulls."""
     generates: bool = False
     """Whether it needs generated text, which is slow: by default it gets fewer nulls."""
+    uses_nulls: bool = True
+    """Whether an effect probe is compared with null adapters; harm probes never are."""
+    symptom: Symptom | None = None
+    """What a change that does not differ from the nulls says about the adapter."""
     uses_null_mean: bool = False
     """Whether `value` gets the mean of the nulls' items."""
     omits_items: bool = False
     """Whether items are only the prompts that move: see `details.MovedPrompts`."""
     null_sd_prior: Prior | None = None
     """Theoretical standard deviation of the nulls."""
+
+
+PromptFormat = Literal["template", "plain", "alpaca"]
+"""The chat template, the prompt as text before its answer, or the prompt of Alpaca."""
 
 
 class Embedder(Protocol):
@@ -82,44 +100,133 @@ class Context(NamedTuple):
     """The inputs that all probes of a suite share."""
 
     sections: tuple[Section, ...] = ()
+    held_out: tuple[Section, ...] = ()
+    """Rows of the same kind that training did not see."""
     control: tuple[str, ...] = ()
     """Control prose; the packaged prose if it is empty."""
     seed: int = 0
     chat_template: Literal["auto", "on", "off"] = "off"
-    """The prompts that go through the base's chat template; off if it has none."""
+    """The prompts that go through the chat template; off if the model has none. auto: all except
+    texts that training data or packaged texts contain as prose."""
+    prompt_format: PromptFormat | Literal["auto"] = "auto"
+    """The format of the prompts in training; auto: the one of the data."""
+    learn: Literal["auto", "content", "form", "preference"] = "auto"
+    """What training was meant to teach; auto: decided from the data."""
     max_tokens: int | None = None
     """The model's context length, if it is known."""
     embedder: Embedder | None = None
 
+    @property
+    def has_template(self) -> bool:
+        """Whether the model is served with a chat template."""
+        return self.chat_template != "off"
+
+    def prompt(self, text: str) -> Prompt:
+        """A prompt in the register in which the model is served: through the chat template if
+        there is one. In auto, a text that prose of the data contains is continued as text."""
+        if self.chat_template == "off" or (self.chat_template == "auto" and self._is_prose(text)):
+            return text
+        return asked(text)
+
     def divergence(self, prompt: str, spec: DivergenceFields, context: int = 0) -> Divergence:
         """The view's divergence from the base after `context` tokens of prose and `prompt`."""
-        chat = self._is_chat(prompt)
-        return Divergence(prompt, spec.divergence, spec.positions, context, chat)
+        return Divergence(self.prompt(prompt), spec.divergence, spec.positions, context)
 
     def generation(self, prompt: str, max_new_tokens: int) -> Generation:
         """The text that the view generates after `prompt`."""
-        return Generation(prompt, max_new_tokens, self._is_chat(prompt))
+        return Generation(self.prompt(prompt), max_new_tokens)
 
-    def completion(self, prompt: str, answer: str, *, instruction: bool = False) -> LogProbs:
-        """`answer` after `prompt`, joined by a space, or without one after a chat template.
+    def completion(self, prompt: str, answer: str) -> LogProbs:
+        """`answer` after a prompt of the suite, joined by a space, or after a chat template."""
+        asked_as = self.prompt(prompt) if prompt else ""
+        if isinstance(asked_as, Conversation):
+            return LogProbs(asked_as, answer.lstrip())
+        return LogProbs(prompt, _joined(prompt, answer))
 
-        `instruction`: the data mark the prompt as an instruction, regardless of its wording, unless
-        it is incomplete text.
+    def row(self, pair: Pair | Preference, format: "PromptFormat | None" = None) -> "DataRow":
+        """A row of the data in the format in which training saw it, or in `format`.
+
+        Of a preference, the chosen answer. Without a chat template all rows are plain text.
         """
-        is_instruction = instruction and self.chat_template == "auto" and not is_open(prompt)
-        if is_instruction or self._is_chat(prompt):
-            return LogProbs(prompt, answer.lstrip(), chat=True)
-        if not prompt or prompt[-1].isspace():
-            return LogProbs(prompt, answer)
-        return LogProbs(prompt, f" {answer.lstrip()}")
+        answer = pair.gold if isinstance(pair, Pair) else pair.chosen
+        format = format or self._format(pair)
+        if format == "template":
+            return DataRow(pair.conversation or asked(pair.prompt), _message(pair))
+        if format == "alpaca":
+            return DataRow(_alpaca(pair), answer, end=True)
+        if pair.form == "plain":
+            return DataRow(pair.prompt, answer, end=True)
+        return DataRow(pair.prompt, _joined(pair.prompt, answer), end=True)
+
+    def _format(self, pair: Pair | Preference) -> "PromptFormat":
+        if self.prompt_format != "auto":
+            return self.prompt_format
+        if pair.form == "plain":
+            return "plain"
+        if self.has_template:
+            return "template"
+        return "alpaca" if pair.form == "alpaca" else "plain"
 
     def control_pieces(self, chars: int, limit: int) -> tuple[str, ...]:
         """At most `limit` pieces of control prose, each of at most `chars` characters."""
         own = packaged.chunks(self.control, chars, limit)
         return own or packaged.chunks(packaged.prose(), chars, limit)
 
-    def _is_chat(self, prompt: str) -> bool:
-        return self.chat_template == "on" or (self.chat_template == "auto" and is_request(prompt))
+    def _is_prose(self, text: str) -> bool:
+        own = (s.content for s in (*self.sections, *self.held_out) if s.kind == "prose")
+        return text in packaged.prompts() or any(text.strip() in content for content in own)
+
+
+class DataRow(NamedTuple):
+    """A prompt of the data and its answer in one format. `end`: training appends the end token."""
+
+    prompt: Prompt
+    answer: Completion
+    end: bool = False
+
+    def log_probs(self, answer: Completion | None = None) -> LogProbs:
+        """The likelihood of this row's answer, or of another one, after its prompt."""
+        return LogProbs(self.prompt, self.answer if answer is None else answer, self.end)
+
+    def other(self, text: str) -> Completion:
+        """`text` as an answer to this prompt."""
+        if isinstance(self.answer, Message):
+            return Message("assistant", text)
+        space = self.answer[: len(self.answer) - len(self.answer.lstrip())]
+        return space + text.lstrip()
+
+    def teacher_forced(self, answer: Completion | None = None) -> TeacherForced:
+        """Like `log_probs`, with the tokens that greedy decoding would generate."""
+        return TeacherForced(self.prompt, self.answer if answer is None else answer, self.end)
+
+
+_ALPACA = (
+    "Below is an instruction that describes a task{given}. Write a response that appropriately "
+    "completes the request.\n\n### Instruction:\n{task}\n\n{input}### Response:\n"
+)
+_ALPACA_INPUT = ", paired with an input that provides further context"
+
+
+def _alpaca(pair: Pair | Preference) -> str:
+    """The prompt in the format of Alpaca (Taori et al. 2023)."""
+    own = pair.input if isinstance(pair, Pair) else ""
+    task = pair.prompt.removesuffix(f"\n\n{own}") if own else pair.prompt
+    return _ALPACA.format(
+        given=_ALPACA_INPUT if own else "",
+        task=task,
+        input=f"### Input:\n{own}\n\n" if own else "",
+    )
+
+
+def _message(pair: Pair | Preference) -> Message:
+    if isinstance(pair, Preference):
+        return Message("assistant", pair.chosen)
+    return pair.answer or Message("assistant", pair.gold)
+
+
+def _joined(prompt: str, answer: str) -> str:
+    """The answer as it continues the prompt: after white space, unless the prompt ends in it."""
+    return answer if not prompt or prompt[-1].isspace() else f" {answer.lstrip()}"
 
 
 class Need(NamedTuple):
@@ -140,6 +247,14 @@ class TestStatistic(NamedTuple):
     value: float
 
 
+class Significance(NamedTuple):
+    """An exact test of a probe without null adapters: normal-equivalent z, p and what it is."""
+
+    z: float
+    p: float
+    test: str
+
+
 class Reading(NamedTuple, Generic[FoundDetails]):
     """A probe's number for one view. `items` [n]: the parts from which its interval is computed."""
 
@@ -149,16 +264,27 @@ class Reading(NamedTuple, Generic[FoundDetails]):
     test_statistic: TestStatistic | None = None
     units: str = ""
     """Units of the value, if they differ from the kind's."""
+    significance: Significance | None = None
+    """The probe's own test; of kinds that are not compared with null adapters."""
 
 
 class Bound(NamedTuple):
-    """A quantity of a harm probe, its test over items, and its margin."""
+    """A quantity of a probe, its test over items, and its margin or limit."""
 
     quantity: str
     test: Margin
     margin: float
     is_upper: bool = False
     """Whether the quantity must stay below the margin."""
+    symptom: Symptom | None = None
+    """What a quantity outside the margin says about the adapter."""
+
+
+class Shortfall(NamedTuple):
+    """Why a change has the wrong size or shape, and what this says about the adapter."""
+
+    why: str
+    symptom: Symptom | None = None
 
 
 class CannotRun(Exception):
@@ -170,7 +296,7 @@ class Skip(Exception):
 
 
 class Probe(Protocol):
-    """A probe module. An effect probe has no `bounds`, a harm probe no `minimum_effect`."""
+    """A probe module. A harm probe has no `minimum_effect`; an effect probe has it or `bounds`."""
 
     KIND: Kind
 
@@ -182,7 +308,7 @@ class Probe(Protocol):
     def null_items(
         self, spec: Any, context: Context, requests: Any, view: ViewAnswers, /
     ) -> Floats: ...
-    def minimum_effect(self, spec: Any, reading: Reading[Any], /) -> str: ...
+    def minimum_effect(self, spec: Any, reading: Reading[Any], /) -> str | Shortfall: ...
     def bounds(self, spec: Any, reading: Reading[Any], /) -> Sequence[Bound]: ...
     def summary(self, spec: Any, reading: Reading[Any], /) -> str: ...
 

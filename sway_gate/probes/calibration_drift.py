@@ -25,6 +25,7 @@ In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
 
 import numpy as np
 
+from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading
@@ -76,7 +77,9 @@ def value(
     items = np.array([(view.get(r) - view.base(r)).mean() for r in requests])
     worst = [
         ItemChange(
-            prompt=requests[i].prompt, gold=requests[i].completion, delta_nats=float(items[i])
+            prompt=prompt_text(requests[i].prompt),
+            gold=completion_text(requests[i].completion),
+            delta_nats=float(items[i]),
         )
         for i in np.argsort(items, kind="stable")[:_SHOWN]
     ]

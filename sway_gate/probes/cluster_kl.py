@@ -48,6 +48,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Divergence, Floats, ViewAnswers
 from sway_gate.probes._embedded import embedder, k_means
@@ -162,7 +163,7 @@ def _distances(requests: list[Divergence], view: ViewAnswers) -> Floats:
 
 def _topics(spec: ClusterKL, context: Context, requests: list[Divergence]) -> tuple[int, ...]:
     """The topic number of each prompt, counted from 0 in order of appearance."""
-    model, prompts = spec.embedding_model, [request.prompt for request in requests]
+    model, prompts = spec.embedding_model, [prompt_text(request.prompt) for request in requests]
     vectors = embedder(context, model).embed(model, prompts)
     labels = k_means(vectors.shape, vectors.tobytes(), spec.num_clusters, context.seed)
     if len(set(labels)) < 2:

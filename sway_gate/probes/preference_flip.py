@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import per_token
@@ -83,13 +84,9 @@ class Found(Details, frozen=True, kw_only=True):
 
 
 def requests(spec: PreferenceFlip, context: Context) -> list[Triple]:
-    return [
-        Triple(
-            context.completion(triple.prompt, triple.chosen),
-            context.completion(triple.prompt, triple.rejected),
-        )
-        for triple in _preferences(spec, context)
-    ]
+    triples = _preferences(spec, context)
+    rows = [(context.row(triple), triple.rejected) for triple in triples]
+    return [Triple(row.log_probs(), row.log_probs(row.other(text))) for row, text in rows]
 
 
 def needs(spec: PreferenceFlip, requests: list[Triple]) -> list[Need]:
@@ -106,7 +103,7 @@ def value(
     by_flips = wrong.sum() >= spec.min_triples_for_decision
     weakest = [
         TripleMargin(
-            prompt=requests[i].chosen.prompt[:_SHOWN_CHARS],
+            prompt=prompt_text(requests[i].chosen.prompt)[:_SHOWN_CHARS],
             base_margin=float(base[i]),
             margin=float(own[i]),
         )

@@ -34,11 +34,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.conversation import completion_text
 from sway_gate.details import SectionLift, Sections
 from sway_gate.measurements import LogProbs, ViewAnswers
-from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading
+from sway_gate.probes.base import CannotRun, Context, DataRow, Kind, Need, Reading
 from sway_gate.spec.probes import SectionInternalization
-from sway_gate.spec.schema import Preference, Section
+from sway_gate.spec.schema import Section
 
 KIND = Kind(
     category="attribution",
@@ -142,17 +143,13 @@ def _section_requests(
     section: Section, spec: SectionInternalization, context: Context
 ) -> SectionRequests:
     if section.kind == "prose":
-        pairs = [("", section.content[: spec.max_prose_chars])]
+        rows = [DataRow("", section.content[: spec.max_prose_chars])]
     else:
-        pairs = [
-            (p.prompt, p.chosen if isinstance(p, Preference) else p.gold) for p in section.pairs
-        ]
+        rows = [context.row(pair) for pair in section.pairs]
     rng = random.Random(f"{context.seed}:{section.id}")
-    shuffled = _permuted([text for _, text in pairs], rng)
-    own, permuted = [], []
-    for (prompt, text), other in zip(pairs, shuffled, strict=True):
-        own.append(context.completion(prompt, text, instruction=bool(prompt)))
-        permuted.append(context.completion(prompt, other, instruction=bool(prompt)))
+    shuffled = _permuted([completion_text(row.answer) for row in rows], rng)
+    own = [row.log_probs() for row in rows]
+    permuted = [row.log_probs(row.other(other)) for row, other in zip(rows, shuffled, strict=True)]
     return SectionRequests(section, own, permuted)
 
 

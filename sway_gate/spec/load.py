@@ -92,6 +92,7 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
         dlm_source=file.dlm_source and find(file.dlm_source, folder, notes, hub=False)[0],
         sections=sections,
         control=several(file.control),
+        held_out=tuple(find(path, folder, notes, hub=False)[0] for path in several(file.held_out)),
         label=label,
         folder=os.path.abspath(folder),
         notes=tuple(dict.fromkeys(notes)),

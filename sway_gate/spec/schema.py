@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict
 import msgspec
 from msgspec import Meta, structs
 
+from sway_gate.conversation import Conversation, Message
 from sway_gate.model_files.hub import is_revision
 from sway_gate.spec.paths import ON_A_SHARE, is_share, several
 from sway_gate.spec.yaml_nodes import shown
@@ -34,19 +35,35 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 # ----------------------------------------------------------------------------------------- sections
 
 
+Form = Literal["auto", "plain", "chat", "alpaca"]
+"""The form in which training saw a row: a text that is continued, messages that the chat template
+renders, or an instruction with an optional input. auto: messages if the model has a template."""
+
+
 class Pair(Struct, frozen=True, kw_only=True):
-    """A prompt and the trained answer."""
+    """A prompt and the trained answer.
+
+    The other fields come from data files only. Of form chat, `conversation` and `answer` are the
+    messages, and `prompt` and `gold` their text. `input` is the second part of an Alpaca prompt,
+    which `prompt` contains too.
+    """
 
     prompt: NonEmpty
     gold: NonEmpty
+    form: Form = "auto"
+    conversation: Conversation | None = None
+    answer: Message | None = None
+    input: str = ""
 
 
 class Preference(Struct, frozen=True, kw_only=True):
-    """A prompt with the preferred and the rejected answer."""
+    """A prompt with the preferred and the rejected answer; the other fields as in `Pair`."""
 
     prompt: NonEmpty
     chosen: NonEmpty
     rejected: NonEmpty
+    form: Form = "auto"
+    conversation: Conversation | None = None
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -109,8 +126,17 @@ class PreferenceEntry(SectionEntry, frozen=True, kw_only=True):
 
 def section_id(kind: str, content: str = "", pairs: tuple[Pair | Preference, ...] = ()) -> str:
     """The first 16 hexadecimal digits of sha256 over the kind and the content."""
-    parts = [kind, content, [structs.astuple(pair) for pair in pairs]]
+    parts = [kind, content, [_content(pair) for pair in pairs]]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+
+
+def _content(pair: Pair | Preference) -> list[Any]:
+    """The texts of a pair, and its messages if it has any."""
+    if isinstance(pair, Preference):
+        texts = [pair.prompt, pair.chosen, pair.rejected]
+    else:
+        texts = [pair.prompt, pair.gold]
+    return [*texts, *([msgspec.to_builtins(pair.conversation)] if pair.conversation else [])]
 
 
 # ------------------------------------------------------------------------------ models and defaults
@@ -197,14 +223,17 @@ class Defaults(Struct, frozen=True, kw_only=True):
     """Settings of the whole suite.
 
     `score_weights` replaces default weights of categories. `differential` false loads the base and
-    the fine-tuned model separately, without null adapters. `top_k` and `concurrent_probes` have no
-    effect.
+    the fine-tuned model separately, without null adapters. `prompt_format` is the format of the
+    prompts in training; auto: the one of the data. `learn` is what training was meant to teach;
+    auto: decided from the data. `top_k` and `concurrent_probes` have no effect.
     """
 
     seed: Seed = 0
     top_k: Count = 256
     differential: bool = True
     chat_template: Literal["auto", "on", "off"] = "auto"
+    prompt_format: Literal["auto", "template", "plain", "alpaca"] = "auto"
+    learn: Literal["auto", "content", "form", "preference"] = "auto"
     coverage_threshold: Fraction = 0.6
     concurrent_probes: Annotated[int, Meta(ge=1, le=32)] = 1
     score_weights: ScoreWeights = msgspec.field(default_factory=SCORE_WEIGHTS.copy)
@@ -247,7 +276,8 @@ SECTION_KINDS: Final[dict[str, type[SectionEntry]]] = {
     "instruction": InstructionEntry,
     "preference": PreferenceEntry,
 }
-HIDDEN: Final = frozenset({"line"})
+HIDDEN: Final = frozenset({"line", "form", "conversation", "answer", "input"})
+"""Fields that a spec file cannot set."""
 
 
 class SpecFile(Struct, frozen=True, kw_only=True):
@@ -261,19 +291,22 @@ class SpecFile(Struct, frozen=True, kw_only=True):
     dlm_source: NonEmpty | None = None
     sections: tuple[SectionEntry, ...] = ()
     control: NonEmpty | tuple[NonEmpty, ...] = ()
+    held_out: NonEmpty | tuple[NonEmpty, ...] = ()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.dlm_source and is_share(self.dlm_source):
             yield "dlm_source", ON_A_SHARE
-        if any(is_share(path) for path in several(self.data)):
-            yield "data", ON_A_SHARE
+        for field in ("data", "held_out"):
+            if any(is_share(path) for path in several(getattr(self, field))):
+                yield field, ON_A_SHARE
 
 
 class Spec(Struct, frozen=True, kw_only=True):
     """A loaded spec.
 
-    label: name of the file in messages. folder: base of its relative paths. notes: notes of the
-    loader for the report.
+    held_out: files with rows that training did not see; held_out_sections: their content. label:
+    name of the file in messages. folder: base of its relative paths. notes: notes of the loader for
+    the report.
     """
 
     version: int = 1
@@ -284,6 +317,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     dlm_source: str | None = None
     sections: tuple[Section, ...] = ()
     control: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    held_out_sections: tuple[Section, ...] = ()
     label: str = "<spec>"
     folder: str = "."
     notes: tuple[str, ...] = ()

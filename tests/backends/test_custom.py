@@ -11,6 +11,7 @@ from scipy.special import log_softmax, rel_entr
 
 from sway_gate import probes
 from sway_gate.backends import custom, dummy
+from sway_gate.conversation import asked
 from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.judge.probe import NullViews, ProbeRun, judge_probe
@@ -198,7 +199,7 @@ def test_undeclared_capabilities_are_not_called(view, request_, message):
 
 def test_prompts_for_a_chat_template_are_refused():
     with pytest.raises(CannotDecide, match=r"set defaults\.chat_template to off"):
-        measured(Letters(), LogProbs("c", "a", chat=True))
+        measured(Letters(), LogProbs(asked("c"), "a"))
 
 
 SCORED, READ, HIT, WRITTEN = (

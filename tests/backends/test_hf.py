@@ -14,6 +14,7 @@ from sway_gate.backends import hf, null_adapters
 from sway_gate.backends.base import OutOfMemory
 from sway_gate.backends.loading import Source
 from sway_gate.backends.passes import reductions
+from sway_gate.conversation import asked
 from sway_gate.engine.run import run_plan
 from sway_gate.errors import AdapterError, CannotDecide, UsageError
 from sway_gate.measurements import (
@@ -399,12 +400,12 @@ def test_chat_prompts_go_through_the_template_and_answers_follow_it(
 ) -> None:
     backend = chatty(llama, save_adapter(tmp_path, llama))
     rendered = tuple(byte_tokenizer()("<user>Hi there</s><a>")["input_ids"])
-    [(row, _)] = backend.encode([LogProbs("Hi there", "Yes", chat=True)])
+    [(row, _)] = backend.encode([LogProbs(asked("Hi there"), "Yes")])
     assert row.ids == (*rendered, *byte_tokenizer()("Yes")["input_ids"])
     assert len(row.targets) == 3
-    [(row, _)] = backend.encode([Divergence("Hi there", chat=True)])
+    [(row, _)] = backend.encode([Divergence(asked("Hi there"))])
     assert row.ids == rendered
-    [(row, _)] = backend.encode([Divergence("Hi there", context=5, chat=True)])
+    [(row, _)] = backend.encode([Divergence(asked("Hi there"), context=5)])
     assert row.ids[row.prefix_len :] == tuple(byte_tokenizer()("\n\nHi there</s><a>")["input_ids"])
 
 
@@ -414,7 +415,7 @@ def test_a_template_that_fails_is_one_line(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(
         CannotDecide, match=r"chat template fails: .*no; set defaults.chat_template: off"
     ):
-        backend.encode([Divergence("Hi", chat=True)])
+        backend.encode([Divergence(asked("Hi"))])
 
 
 def test_a_corrupt_base_is_one_line(llama: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sway_gate import cli, demo
+from sway_gate.conversation import asked
 from sway_gate.engine import cost
 from sway_gate.engine.estimate import _sizes, _tokens, describe_cost
 from sway_gate.engine.plan import null_plan, plan_probes
@@ -46,7 +47,7 @@ SIZES: dict[str, tuple[Request, cost.Size]] = {
     "teacher forcing": (TeacherForced("a" * 40, "b" * 20), cost.Size(16, 5)),
     "a divergence": (Divergence("a" * 40, positions=8), cost.Size(18, 8)),
     "after context": (Divergence("a" * 40, positions=1, context=256), cost.Size(11, 1, 0, 256)),
-    "through a template": (Divergence("a" * 40, chat=True), cost.Size(34, 1)),
+    "through a template": (Divergence(asked("a" * 40)), cost.Size(34, 1)),
     "a text": (Generation("a" * 40, 64), cost.Size(11, 0, 64)),
 }
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sway_gate.backends.base import ALL
+from sway_gate.conversation import Conversation
 from sway_gate.engine.plan import PlannedProbe, null_plan, plan_notes, plan_probes
 from sway_gate.measurements import BASE, FINETUNED, Generation, LogProbs, TeacherForced, View
 from sway_gate.probes.base import Context
@@ -66,7 +67,7 @@ MODES = {"auto": ("auto", 1), "on": ("on", 2), "off": ("off", 0)}
 def test_a_note_counts_the_prompts_with_the_template(mode: Any, through: int) -> None:
     given, context = loaded(MOVED), CONTEXT._replace(chat_template=mode)
     planned = plan(given, context)
-    assert sum(need.request.chat for need in planned[0].needs) == through
+    assert sum(isinstance(need.request.prompt, Conversation) for need in planned[0].needs) == through
     notes = " ".join(plan_notes(planned, null_plan(given), context))
     assert (f"applied to {through} of 2 prompts" in notes) == (mode != "off")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from sway_gate.conversation import asked
 from sway_gate.measurements import FINETUNED, Divergence, View
 from sway_gate.probes.base import Context, Reading
 from sway_gate.probes.prompt_collapse import Found, _lines, bounds, requests
@@ -192,7 +193,7 @@ def test_there_is_a_request_per_prompt_and_length() -> None:
         name="p", prompts=("a", "b"), context_lengths=(0, 9), divergence="kl", positions=2
     )
     found = requests(spec, Context(chat_template="on")).by_prompt
-    assert found == [[Divergence(p, "kl", 2, context=n, chat=True) for n in (0, 9)] for p in "ab"]
+    assert found == [[Divergence(asked(p), "kl", 2, context=n) for n in (0, 9)] for p in "ab"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ _CACHED_FLOATS = 2**19
 def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     """Log-probabilities of the rows' targets: [V, P, vocabulary] -> [V, P].
 
-    kind teacher_forced: [V, P, 2], with 1 if the target is the argmax, otherwise 0.
+    kind teacher_forced: [V, P, 3], with 1 if the target is the argmax, otherwise 0, and 1 if it
+    ends the answer, otherwise 0.
     """
     targets = torch.tensor([t for row in rows for t in row.targets], device=logits.device)
     targets = targets.expand(len(logits), -1)[..., None]
@@ -25,7 +26,10 @@ def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     )
     if rows[0].kind == "logprobs":
         return logs
-    return torch.stack([logs, (logits.argmax(-1) == targets.squeeze(-1)).float()], -1)
+    is_argmax = (logits.argmax(-1) == targets.squeeze(-1)).float()
+    ends = [float(i == row.end) for row in rows for i in range(len(row.targets))]
+    is_end = torch.tensor(ends, device=logits.device).expand_as(logs)
+    return torch.stack([logs, is_argmax, is_end], -1)
 
 
 def divergences(kind: Literal["js", "kl"], log_base: Tensor, logits: Tensor) -> Tensor:
