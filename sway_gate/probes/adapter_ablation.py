@@ -57,10 +57,7 @@ KIND = Kind(
     min_null_sd=0.02,
     # The verdict tests the shape of the response, of which its size is independent.
     better="neither",
-    advice=(
-        "see the response curve: if it stays near 0, train longer; if it jumps, flattens or falls, "
-        "reduce the learning rate, the rank or the scale"
-    ),
+    symptom="never trained",
 )
 
 # A distance of .02 is a divergence of .0004 nats, which no reader would notice.

@@ -51,9 +51,7 @@ KIND = Kind(
     min_null_sd=0.02,
     better="less",
     generates=True,
-    advice=(
-        "train on more paraphrases, or for longer; the details list the paraphrases that revert"
-    ),
+    symptom="memorised, not generalised",
 )
 
 # The cosines of unrelated texts differ by this much by chance.

@@ -65,10 +65,7 @@ KIND = Kind(
     null_sd_prior=Prior(sd=1.15, df=20),
     better="more",
     uses_null_mean=True,
-    advice=(
-        "train on the subject only, or check that the prompts cover its subject and others; see "
-        "the topics"
-    ),
+    symptom="never trained",
 )
 
 # A distance of .02 is a divergence of .0004 nats, which no reader would notice.

@@ -51,7 +51,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
-    advice="train on more paraphrases, for fewer epochs; see the weakest cases",
+    symptom="memorised, not generalised",
 )
 
 # Below this lift the ratio of two small numbers is not informative.

@@ -54,7 +54,7 @@ KIND = Kind(
     better="more",
     best=1.0,  # the document's style
     generates=True,
-    advice="train longer, or check that doc_reference has the style of the training text",
+    symptom="learned another thing",
 )
 
 _MIN_DOCUMENT_WORDS, _MAX_DOCUMENT_CHARS = 50, 200_000
