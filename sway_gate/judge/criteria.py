@@ -141,7 +141,7 @@ def bound_text(bound: Bound, verdict: Verdict, word: str) -> str:
     quantity, limit = bound.quantity, bound.margin
     if verdict is Verdict.FAIL:
         estimate, shown = distinct(bound.test.estimate, limit)
-        return f"{quantity}: {estimate}, with its interval outside the {word} {shown}"
+        return f"{quantity}: {estimate}, outside the {word} {shown} with its whole interval"
     sign = "≤" if bound.is_upper else "≥"
     value, shown = distinct(bound.test.bound, limit)
     text = f"{quantity} {sign} {value} (95% bound), {word} {shown}"

@@ -43,7 +43,7 @@ BOUNDS = {
     ),
     "outside": (
         *(-2, 0.5, 0.3, 0.15, True),
-        "mean excess: 0.3, with its interval outside the margin 0.15",
+        "mean excess: 0.3, outside the margin 0.15 with its whole interval",
     ),
     "one item": (
         *(0, -np.inf, 0.3, 0.15, False),
