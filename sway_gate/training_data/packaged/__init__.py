@@ -1,6 +1,6 @@
-"""The packaged texts: general knowledge, public-domain prose, neutral prompts and neutral filler.
+"""The packaged texts: general knowledge, prose, neutral prompts and neutral filler.
 
-Each accessor reads its file once; PROVENANCE.md states the sources of the prose.
+Each accessor reads its file once; PROVENANCE.md states the sources of the texts.
 """
 
 import json
@@ -9,23 +9,46 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import chain, islice, zip_longest
+from typing import Any, NamedTuple
 
 _SEPARATOR = "\n%%\n"
 _SENTENCE_END = re.compile(r"""[.!?]["')]*(?=\s)""")
+
+
+class Choice(NamedTuple):
+    """A sentence with one true ending and three false ones; each ending starts with a space."""
+
+    prompt: str
+    gold: str
+    wrong: tuple[str, ...]
+    question: str
+    """A question that `prompt` + `gold` answers."""
+    topic: str
 
 
 def _text(name: str) -> str:
     return files(__name__).joinpath(name).read_text(encoding="utf-8")
 
 
+def _objects(name: str) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in _text(name).splitlines())
+
+
 @cache
-def knowledge() -> tuple[tuple[str, str], ...]:
-    """(prompt, gold) pairs; gold starts with a space.
+def choices() -> tuple[Choice, ...]:
+    """Items of general knowledge.
 
     They are interleaved by topic, so that the first n are a representative sample.
     """
-    items = (json.loads(line) for line in _text("knowledge.jsonl").splitlines())
-    return tuple((item["prompt"], item["gold"]) for item in items)
+    return tuple(
+        Choice(**item | {"wrong": tuple(item["wrong"])}) for item in _objects("knowledge.jsonl")
+    )
+
+
+@cache
+def knowledge() -> tuple[tuple[str, str], ...]:
+    """(prompt, gold) pairs of `choices`, in their order."""
+    return tuple((choice.prompt, choice.gold) for choice in choices())
 
 
 @cache
