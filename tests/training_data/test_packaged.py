@@ -11,6 +11,8 @@ from tests.helpers.property import given, st
 NAMES = (
     "knowledge.jsonl",
     "public_domain_en.txt",
+    "general_en.txt",
+    "general_multi.txt",
     "prompts.txt",
     "stuffing.txt",
     "PROVENANCE.md",

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import chain, islice, zip_longest
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+Corpus = Literal["public_domain_en", "general_en", "general_multi"]
 
 _SEPARATOR = "\n%%\n"
 _SENTENCE_END = re.compile(r"""[.!?]["')]*(?=\s)""")
@@ -52,9 +54,13 @@ def knowledge() -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def prose() -> tuple[str, ...]:
-    """Public-domain passages, grouped by register, with a blank line between paragraphs."""
-    return tuple(passage.strip() for passage in _text("public_domain_en.txt").split(_SEPARATOR))
+def prose(corpus: Corpus = "public_domain_en") -> tuple[str, ...]:
+    """Passages with a blank line between paragraphs.
+
+    The English corpora have passages of several registers. `general_multi` is in German, French,
+    Spanish, Portuguese and Chinese; the passages of a language follow one another.
+    """
+    return tuple(passage.strip() for passage in _text(f"{corpus}.txt").split(_SEPARATOR))
 
 
 @cache
