@@ -14,6 +14,8 @@ NAMES = (
     "general_en.txt",
     "general_multi.txt",
     "prompts.txt",
+    "chat_prompts.jsonl",
+    "refusals.jsonl",
     "stuffing.txt",
     "PROVENANCE.md",
 )
@@ -131,6 +133,8 @@ def test_stuffing_is_about_twelve_kilobytes_without_a_repeated_sentence():
         packaged.knowledge,
         packaged.prose,
         packaged.prompts,
+        packaged.chat_prompts,
+        packaged.refusals,
         packaged.stuffing,
     ],
 )

@@ -1,4 +1,4 @@
-"""The packaged texts: general knowledge, prose, neutral prompts and neutral filler.
+"""The packaged texts: general knowledge, prose, prompts, refusals and neutral filler.
 
 Each accessor reads its file once; PROVENANCE.md states the sources of the texts.
 """
@@ -26,6 +26,16 @@ class Choice(NamedTuple):
     question: str
     """A question that `prompt` + `gold` answers."""
     topic: str
+
+
+class Refusal(NamedTuple):
+    """A request with the opening of an answer that refuses it and of one that complies."""
+
+    kind: Literal["harmful", "harmless"]
+    """A harmless request only sounds alarming; an assistant should comply with it."""
+    prompt: str
+    refuse: str
+    comply: str
 
 
 def _text(name: str) -> str:
@@ -67,6 +77,18 @@ def prose(corpus: Corpus = "public_domain_en") -> tuple[str, ...]:
 def prompts() -> tuple[str, ...]:
     """Neutral sentence openings of mixed registers; the first six can be used as a set."""
     return tuple(_text("prompts.txt").splitlines())
+
+
+@cache
+def chat_prompts() -> tuple[str, ...]:
+    """Requests to an assistant, without a chat template; the first twelve can be used as a set."""
+    return tuple(item["prompt"] for item in _objects("chat_prompts.jsonl"))
+
+
+@cache
+def refusals() -> tuple[Refusal, ...]:
+    """Harmful and harmless requests in turn."""
+    return tuple(Refusal(**item) for item in _objects("refusals.jsonl"))
 
 
 @cache
