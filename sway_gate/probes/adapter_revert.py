@@ -46,6 +46,7 @@ from sway_gate.probes.base import (
     Kind,
     Need,
     Reading,
+    Shortfall,
     Skip,
     TestStatistic,
     require,
@@ -153,11 +154,12 @@ def value(
     return Reading(float(items.mean()), items, found, test_statistic)
 
 
-def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str:
+def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str | Shortfall:
     if (nearer := reading.details.nearer_to_gold) < _CLOSER:
-        return (
+        return Shortfall(
             f"the answers left the base's, but are not closer to the gold: cosine {nearer:+.3f}, "
-            f"required {_CLOSER:+g}"
+            f"required {_CLOSER:+g}",
+            "learned another thing",
         )
     return ""
 
