@@ -52,6 +52,7 @@ from sway_gate.probes._curve import QUARTERS, min_overshoot, shape
 from sway_gate.probes._target import Target, losses, overtrained, target
 from sway_gate.probes.base import Context, Kind, Need, Reading, Shortfall, require
 from sway_gate.spec.probes import AdapterAblation
+from sway_gate.stats import Prior
 
 KIND = Kind(
     category="ablation",
@@ -61,6 +62,7 @@ KIND = Kind(
     min_null_sd=0.02,
     # The verdict tests the shape of the response, of which its size is independent.
     better="neither",
+    null_sd_prior=Prior(sd=0.14, df=20),
     symptom="never trained",
 )
 

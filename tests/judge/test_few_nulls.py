@@ -19,9 +19,10 @@ from sway_gate.stats import Margin
 # amplified by 4; the demo's base with its healthy adapter.
 SPREADS = {
     "delta_kl": (
-        *(0.064, 0.072, 0.068, 0.074, 0.118, 0.137, 0.073, 0.080, 0.068, 0.077),
+        *(0.059, 0.068, 0.064, 0.072, 0.068, 0.074, 0.118, 0.137, 0.073, 0.080, 0.068, 0.077),
         *(0.080, 0.113),
     ),
+    "adapter_ablation": (0.100, 0.166),
 }
 RUNS = (3, 8, 32)
 # On the real base, the trained adapters' ln exceeds the mean of the nulls by 2.4 to 3.2.
