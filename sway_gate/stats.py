@@ -367,12 +367,15 @@ class Margin(NamedTuple):
     estimate: float
 
 
-def mean_above(items: ArrayLike, margin: float, resolution: float) -> Margin:
+def mean_above(
+    items: ArrayLike, margin: float, resolution: float, prior: Prior | None = None
+) -> Margin:
     """Test for non-inferiority: is the mean of `items` (shape [n], n ≥ 1) above `margin`?
 
     One-sided one-sample t test: t = (mean - margin) / SE with SE = max(s, `resolution`) / √n,
     `resolution` > 0 in the units of the items. z has the tail of t under Student's t with n - 1
     degrees of freedom; bound = mean - t₀.₉₅ SE. One item is inconclusive: z = 0, bound = -inf.
+    A `prior` moderates s as in `z_score`, so that one item decides too.
     """
     x = np.asarray(items, dtype=np.float64).ravel()
     _check_finite(x)
@@ -380,11 +383,14 @@ def mean_above(items: ArrayLike, margin: float, resolution: float) -> Margin:
         raise ValueError(
             f"a mean needs at least 1 item and a resolution above 0, got {x.size} and {resolution}"
         )
-    mean = float(x.mean())
-    if x.size == 1:
+    mean, df = float(x.mean()), x.size - 1
+    squares = float(np.square(x - mean).sum())
+    if prior:
+        df, squares = df + prior.df, squares + prior.df * prior.sd**2
+    if df == 0:
         return Margin(0.0, -math.inf, mean)
-    se = max(float(x.std(ddof=1)), resolution) / math.sqrt(x.size)
-    return mean_above_from(mean, se, x.size - 1, margin)
+    se = max(math.sqrt(squares / df), resolution) / math.sqrt(x.size)
+    return mean_above_from(mean, se, df, margin)
 
 
 def mean_above_from(mean: float, se: float, df: int, margin: float) -> Margin:

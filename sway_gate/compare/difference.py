@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sway_gate.stats import (
+    SCORE_AT_LIMIT,
     Z_975,
     Scale,
     is_binary,
@@ -95,14 +96,18 @@ def z_error(z: float, nulls: int) -> float:
     return math.sqrt(1.0 + (z * z / (2 * (nulls - 1)) if nulls > 1 else 0.0))
 
 
-def score_error(score: float, z: float, nulls: int) -> float:
-    """Standard error of a score 1 - exp(-k z) by the delta method; 0 if z ≤ 0 (score 0).
+def score_error(score: float, z: float, nulls: int, steep: float = 1.0) -> float:
+    """Standard error of a score 1 - exp(-g) by the delta method; 0 if z ≤ 0 (score 0).
 
-    k, which depends on the limit of z, follows from the score: k = -ln(1 - score) / z.
+    g = -ln(1 - score) is proportional to z, and ln 2.5 at the limit of z. Past it, it grows `steep`
+    times faster; the limit follows from g and z.
     """
     if not (z > 0 and 0 < score < 1):
         return 0.0
-    return (1 - score) * -math.log1p(-score) / z * z_error(z, nulls)
+    g = -math.log1p(-score)
+    at_limit = -math.log1p(-SCORE_AT_LIMIT)
+    slope = (g + (steep - 1) * at_limit) / z if g > at_limit else g / z
+    return (1 - score) * slope * z_error(z, nulls)
 
 
 def on_scale(

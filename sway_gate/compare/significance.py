@@ -14,6 +14,7 @@ from sway_gate import probes, stats
 from sway_gate.compare import difference
 from sway_gate.compare.difference import Difference
 from sway_gate.details import MovedPrompts, read
+from sway_gate.judge.criteria import STEEP
 from sway_gate.probes.base import Kind
 from sway_gate.results import GateResult, ProbeResult
 
@@ -169,7 +170,11 @@ def _score_error(probe: ProbeResult) -> float:
     z = probe.z if probe.score_z is None else probe.score_z
     if z is None or probe.score is None:
         return 0.0
-    return difference.score_error(probe.score, z, _nulls_for_z(probe) if z == probe.z else 0)
+    if z != probe.z:
+        return difference.score_error(probe.score, z, 0)
+    nulls = _nulls_for_z(probe)
+    steep = STEEP if nulls and probe.bound is not None else 1.0
+    return difference.score_error(probe.score, z, nulls, steep)
 
 
 def of_composites(old: GateResult, new: GateResult) -> ComparisonTest | None:

@@ -21,6 +21,8 @@ _AT_THE_LIMIT = "the estimate is at the limit, so that more items might not deci
 _BELOW_PASS = math.nextafter(stats.SCORE_AT_LIMIT, 0.0)
 _SEVERITY = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)
 _MAX_SHOWN = 3
+STEEP = 6.0
+"""Factor on the growth of the score of z against nulls past its limit, if limits score the size."""
 
 
 class Criterion(NamedTuple):
@@ -58,16 +60,20 @@ def uncalibrated() -> Criterion:
     return Criterion(Verdict.PASS, stats.SCORE_AT_LIMIT, text="(no calibration)")
 
 
-def against_nulls(z: float, n: int, limit: float, symptom: Symptom | None) -> Criterion:
+def against_nulls(
+    z: float, n: int, limit: float, symptom: Symptom | None, *, has_limits: bool = False
+) -> Criterion:
     """The significance of an effect by its z against `n` null adapters.
 
     A z that exceeds 19 of 20 nulls, but not the limit, is inconclusive: such a null is rare, and
     such an effect too uncertain to pass. A limit above 3 is the author's assertion: below it, the
-    probe fails.
+    probe fails. With `has_limits` the size of the effect is scored by its limits: past `limit`, the
+    score grows six times faster, as z then depends more on the number of nulls than on the effect.
     """
     verdict, shown = _significant(z, limit), _sigmas(z, limit)
     score = _scored(verdict, z, limit)
     if verdict is Verdict.PASS:
+        score = _scored(verdict, limit + STEEP * (z - limit), limit) if has_limits else score
         return Criterion(verdict, score, z, f"{shown} above {n} null adapters")
     if verdict is Verdict.WARN:
         text = f"{shown}: inconclusive, above {n} null adapters but below the required {limit:g}σ"

@@ -273,8 +273,8 @@ def _decided(
     run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None
 ) -> ProbeResult:
     """The result of a probe by its criteria. SKIP if nothing is tested."""
-    significance = _significance(run, reading, comparison)
     limits, shape = _limits(run, reading), _shape(run, reading)
+    significance = _significance(run, reading, comparison, has_limits=bool(limits))
     summary = run.probe.summary(run.spec, reading)
     tested = [criterion for criterion in (significance, shape, *limits) if criterion]
     if not tested and isinstance(run.probe, Shaped):
@@ -310,12 +310,13 @@ def _decided(
 
 
 def _significance(
-    run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None
+    run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None, *, has_limits: bool
 ) -> Criterion | None:
     """The significance of an effect; None if the probe has no such test."""
     kind, limit = run.probe.KIND, run.spec.assert_z_gte
     if comparison:
-        return criteria.against_nulls(comparison.z, len(comparison.values), limit, kind.symptom)
+        n = len(comparison.values)
+        return criteria.against_nulls(comparison.z, n, limit, kind.symptom, has_limits=has_limits)
     if reading.significance:
         return criteria.by_own_test(reading.significance, len(reading.items), limit, kind.symptom)
     return criteria.uncalibrated() if kind.is_calibrated else None

@@ -11,11 +11,12 @@ Statistic: the mean effective lift over sections; compared with the nulls as it 
 another document in the same style, or of this document with shuffled words, lifts the shuffled
 words as much as the text, and its effective lift is about 0.
 
-Passes if z ≥ `assert_z_gte` and at least `assert_passing_section_frac` of the sections have an
-effective lift ≥ `per_section_threshold`. Each section also has its own z against the nulls, and a p
-that is adjusted for the number of sections (Holm 1979). A section with enough lift but a p above
-.05 is marked WARN in the list and does not fail the probe. It does not distinguish verbatim memory
-from understanding: leakage does.
+Passes if z ≥ `assert_z_gte`, at least `assert_passing_section_frac` of the sections have an
+effective lift ≥ `per_section_threshold`, and the one-sided 95% bound of the mean over sections is
+above it too (Student's t, with a prior for few sections). Each section also has its own z against
+the nulls, and a p that is adjusted for the number of sections (Holm 1979). A section with enough
+lift but a p above .05 is marked WARN in the list and does not fail the probe. It does not
+distinguish verbatim memory from understanding: leakage does.
 
 - `sections:`, `data:` or `dlm_source:` of the spec, filtered by `include_kinds`; of prose only the
   first `max_prose_chars`
@@ -37,9 +38,10 @@ import numpy as np
 from sway_gate.conversation import completion_text
 from sway_gate.details import SectionLift, Sections
 from sway_gate.measurements import LogProbs, ViewAnswers
-from sway_gate.probes.base import CannotRun, Context, DataRow, Kind, Need, Reading
+from sway_gate.probes.base import Bound, CannotRun, Context, DataRow, Kind, Need, Reading
 from sway_gate.spec.probes import SectionInternalization
 from sway_gate.spec.schema import Section
+from sway_gate.stats import Prior, mean_above
 
 KIND = Kind(
     category="attribution",
@@ -52,6 +54,8 @@ KIND = Kind(
 )
 
 _CONTROL_CHUNKS, _CONTROL_CHARS = 3, 800
+# Lifts of sections differ by about this much; weighs like 5 sections.
+_SECTIONS = Prior(sd=0.15, df=4)
 
 
 class SectionRequests(NamedTuple):
@@ -123,6 +127,14 @@ def minimum_effect(spec: SectionInternalization, reading: Reading[Found]) -> str
         f"{spec.per_section_threshold:g} (over shuffled words and control prose); at least "
         f"{spec.assert_passing_section_frac:.0%} are required"
     )
+
+
+def bounds(spec: SectionInternalization, reading: Reading[Found]) -> list[Bound]:
+    if spec.assert_passing_section_frac == 0:
+        return []
+    least = spec.per_section_threshold
+    test = mean_above(reading.items, least, KIND.resolution, _SECTIONS)
+    return [Bound("mean effective lift", test, least)]
 
 
 def summary(spec: SectionInternalization, reading: Reading[Found]) -> str:

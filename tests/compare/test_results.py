@@ -15,6 +15,7 @@ from sway_gate import cli, stats
 from sway_gate.compare import baseline, difference
 from sway_gate.compare.results import LEVEL, Comparison, compare_course, compare_results
 from sway_gate.errors import UsageError
+from sway_gate.judge.criteria import STEEP, against_nulls
 from sway_gate.probes import module
 from sway_gate.reports import comparison
 from sway_gate.reports.comparison import COMPARED, DIFFERED
@@ -127,6 +128,16 @@ def test_score_error_is_the_slope_of_the_score(z):
     slope = (stats.score_from_z(z + 1e-5) - stats.score_from_z(z - 1e-5)) / 2e-5
     found = difference.score_error(stats.score_from_z(z), z, 0)
     assert found == pytest.approx(slope, rel=1e-3)
+
+
+@pytest.mark.parametrize("limit", [2.0, 3.0])
+def test_score_error_of_z_past_its_limit_is_steeper(limit):
+    def score(z):
+        return against_nulls(z, 8, limit, None, has_limits=True).score
+
+    z = limit + 0.4
+    slope = (score(z + 1e-5) - score(z - 1e-5)) / 2e-5
+    assert difference.score_error(score(z), z, 0, STEEP) == pytest.approx(slope, rel=1e-3)
 
 
 # Simulation

@@ -44,7 +44,7 @@ CASES = {
     "learned": (0.5, 0.2, 0.0, "pass", 0.3),
     "vocabulary alone": (0.3, 0.3, 0.0, "fail", 0.0),
     "english in general": (0.3, 0.0, 0.28, "fail", 0.02),
-    "worse on the rest does not help": (0.06, -0.5, -0.9, "pass", 0.06),
+    "worse on the rest does not help": (0.06, -0.5, -0.9, "warn", 0.06),
     "small and certain": (0.04, 0.0, 0.0, "fail", 0.04),
     "nothing": (0.0, 0.0, 0.0, "fail", 0.0),
     "unlearned": (-0.4, -0.4, 0.0, "fail", -0.4),
