@@ -10,8 +10,8 @@ Italy?"), and as text that is continued. The answer begins with the sentence in 
     log share = log [p(true ending) / Σ p(ending)]
 
 with log p the sum over an ending's tokens. All endings follow the same words, so that a style or a
-format that training taught costs nothing: it changes the likelihood of all endings. No answer at
-all is no style: in the chat template, with p the probability that the assistant's turn ends before
+format that training taught costs nothing: it changes the likelihood of all endings. An empty answer
+counts as loss: in the chat template, with p the probability that the assistant's turn ends before
 its first word, log(1 - p) is added to the log share, and the log-odds are at most log[(1 - p) / p].
 
 An item is known if the base's log-odds are at least `regression_nats`: 1 nat is a true ending that
