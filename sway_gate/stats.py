@@ -20,9 +20,13 @@ Z_95 = 1.6448536269514722
 Z_975 = 1.959963984540054
 """Normal quantile of a two-sided 95% interval."""
 
+CERTAIN = 3.0
+"""The default limit of a z-score: one in 740 null adapters exceeds it."""
+
+SCORE_AT_LIMIT = 0.6
+"""Score of a z that equals its limit."""
+
 _LOG_2 = math.log(2.0)
-SCORE_SCALE = 3.274
-"""Scale of `score_from_z`, chosen so that z = 3 scores .6."""
 
 # Keeps z finite at margins 0 and 1: the variance under the null hypothesis is 0 there.
 _NO_VARIANCE = 1e-12
@@ -240,11 +244,34 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(x) for x in adjusted]
 
 
-def score_from_z(z: float) -> float:
-    """Return the score 1 - exp(-max(z, 0) / 3.274): 0 for z ≤ 0, .6 at z = 3, always below 1."""
+def score_from_z(z: float, limit: float = CERTAIN) -> float:
+    """Return the score 1 - exp(-ln(2.5) max(z / limit, 0)): 0 for z ≤ 0, .6 at z = `limit`.
+
+    Always below 1. A limit of 0 or less has no scale: there each 3 above it count like a limit.
+    """
     if math.isnan(z):
         raise ValueError("z is NaN")
-    return min(-math.expm1(-max(z, 0.0) / SCORE_SCALE), math.nextafter(1.0, 0.0))
+    reach = z / limit if limit > 0 else 1 + (z - limit) / CERTAIN
+    score = -math.expm1(math.log1p(-SCORE_AT_LIMIT) * max(reach, 0.0))
+    return min(score, math.nextafter(1.0, 0.0))
+
+
+_MOST_ITEMS = 100
+"""Factor on the number of items from which on more items are not a reasonable advice."""
+
+
+def items_to_decide(z: float, n: int, limit: float = Z_95) -> int | None:
+    """Number of items at which the distance `z` of `n` items reaches `limit`, on either side.
+
+    The estimate and the standard deviation of the items stay the same, so z grows with √n:
+    n (limit / z)². Rounded up to two digits. None if this is more than 100 n, so that the estimate
+    is practically at the limit.
+    """
+    if abs(z) * math.sqrt(_MOST_ITEMS) < limit:
+        return None
+    needed = math.ceil(n * max(limit / abs(z), 1.0) ** 2)
+    step = int(10 ** max(0, len(str(needed)) - 2))
+    return -(-needed // step) * step
 
 
 # Means and fractions of items

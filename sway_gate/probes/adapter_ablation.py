@@ -50,7 +50,7 @@ from sway_gate.details import Details, Losses, Response
 from sway_gate.measurements import Divergence, DivergenceKind, Floats, ViewAnswers
 from sway_gate.probes._curve import QUARTERS, min_overshoot, shape
 from sway_gate.probes._target import Target, losses, overtrained, target
-from sway_gate.probes.base import Context, Kind, Need, Reading, require
+from sway_gate.probes.base import Context, Kind, Need, Reading, Shortfall, require
 from sway_gate.spec.probes import AdapterAblation
 
 KIND = Kind(
@@ -61,10 +61,7 @@ KIND = Kind(
     min_null_sd=0.02,
     # The verdict tests the shape of the response, of which its size is independent.
     better="neither",
-    advice=(
-        "see the response curve: if it stays near 0, train longer; if it jumps, flattens or falls, "
-        "reduce the learning rate, the rank or the scale"
-    ),
+    symptom="never trained",
 )
 
 # A √JS of .02 is a divergence of .0004 nats, which no reader would notice; for small changes the
@@ -126,14 +123,21 @@ def details(
     )
 
 
-def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> str:
-    found, (low, high) = reading.details, spec.assert_saturation_between
+def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> Shortfall:
+    found = reading.details
     least_height = _RESPONSE[spec.divergence]
     if found.height < least_height:
-        return (
+        return Shortfall(
             f"no response to the adapter: maximum distance {found.height:.1g}, "
-            f"required {least_height:g}"
+            f"required {least_height:g}",
+            "barely trained",
         )
+    return Shortfall(_irregular(spec, found), "irregular")
+
+
+def _irregular(spec: AdapterAblation, found: Found) -> str:
+    """The rule of the curve's shape that is violated; "" if all hold."""
+    low, high = spec.assert_saturation_between
     if found.target and (why := overtrained(found.target.best, found.target.excess)):
         return why
     if found.largest_fall > _FALL:

@@ -46,6 +46,7 @@ from sway_gate.probes.base import (
     Kind,
     Need,
     Reading,
+    Shortfall,
     Skip,
     TestStatistic,
     require,
@@ -63,9 +64,7 @@ KIND = Kind(
     min_null_sd=0.02,
     better="less",
     generates=True,
-    advice=(
-        "train on more paraphrases, or for longer; the details list the paraphrases that revert"
-    ),
+    symptom="memorised, not generalised",
 )
 
 # The cosines of unrelated texts differ by this much by chance.
@@ -155,11 +154,12 @@ def value(
     return Reading(float(items.mean()), items, found, test_statistic)
 
 
-def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str:
+def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str | Shortfall:
     if (nearer := reading.details.nearer_to_gold) < _CLOSER:
-        return (
+        return Shortfall(
             f"the answers left the base's, but are not closer to the gold: cosine {nearer:+.3f}, "
-            f"required {_CLOSER:+g}"
+            f"required {_CLOSER:+g}",
+            "learned another thing",
         )
     return ""
 

@@ -52,8 +52,6 @@ class Kind:
     """The smallest value that the probe can distinguish from zero, in `units`."""
     min_null_sd: float
     """Minimum standard deviation of the nulls, on the scale."""
-    advice: str
-    """Advice for the user if it fails."""
     better: Literal["more", "less", "not less", "neither"]
     """Meaning of a change between two results. "not less": less is worse, more is only a change."""
     best: float | None = None
@@ -65,13 +63,19 @@ class Kind:
     uses_nulls: bool = True
     """Whether an effect probe is compared with null adapters; harm probes never are."""
     symptom: Symptom | None = None
-    """What a change that does not differ from the nulls says about the adapter."""
+    """What a failure says about the adapter: of the comparison with the nulls or the probe's own
+    test, and of a limit or a rule that states no symptom."""
     uses_null_mean: bool = False
     """Whether `value` gets the mean of the nulls' items."""
     omits_items: bool = False
     """Whether items are only the prompts that move: see `details.MovedPrompts`."""
     null_sd_prior: Prior | None = None
-    """Theoretical standard deviation of the nulls."""
+    """Usual standard deviation of the nulls, on the scale, and its weight."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the probe is compared with null adapters."""
+        return self.uses_nulls and not self.harm
 
 
 PromptFormat = Literal["template", "plain", "alpaca"]
@@ -249,11 +253,16 @@ class TestStatistic(NamedTuple):
 
 
 class Significance(NamedTuple):
-    """An exact test of a probe without null adapters: normal-equivalent z, p and what it is."""
+    """An exact test of a probe without null adapters: normal-equivalent z, p and what it is.
+
+    `reachable`: the largest z that the test can reach with these items. If this is below the limit,
+    a small z is inconclusive, not a failure.
+    """
 
     z: float
     p: float
     test: str
+    reachable: float | None = None
 
 
 class Reading(NamedTuple, Generic[FoundDetails]):
@@ -279,6 +288,8 @@ class Bound(NamedTuple):
     """Whether the quantity must stay below the margin."""
     symptom: Symptom | None = None
     """What a quantity outside the margin says about the adapter."""
+    n: int | None = None
+    """Number of items of the test, if they are not the reading's; 0 if it cannot be increased."""
 
 
 class Shortfall(NamedTuple):
@@ -297,7 +308,7 @@ class Skip(Exception):
 
 
 class Probe(Protocol):
-    """A probe module. A harm probe has no `minimum_effect`; an effect probe has it or `bounds`."""
+    """A probe module. It also has `bounds` or `minimum_effect`, or both."""
 
     KIND: Kind
 
@@ -309,9 +320,21 @@ class Probe(Protocol):
     def null_items(
         self, spec: Any, context: Context, requests: Any, view: ViewAnswers, /
     ) -> Floats: ...
-    def minimum_effect(self, spec: Any, reading: Reading[Any], /) -> str | Shortfall: ...
-    def bounds(self, spec: Any, reading: Reading[Any], /) -> Sequence[Bound]: ...
     def summary(self, spec: Any, reading: Reading[Any], /) -> str: ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A probe module with limits that are tested over items."""
+
+    def bounds(self, spec: Any, reading: Reading[Any], /) -> Sequence[Bound]: ...
+
+
+@runtime_checkable
+class Shaped(Protocol):
+    """A probe module with a rule about the change that has no interval."""
+
+    def minimum_effect(self, spec: Any, reading: Reading[Any], /) -> str | Shortfall: ...
 
 
 @runtime_checkable

@@ -70,10 +70,7 @@ KIND = Kind(
     better="more",
     best=0.0,
     harm=True,
-    advice=(
-        "mix general text into the training data, or reduce the learning rate or the number of "
-        "steps"
-    ),
+    symptom="forgot",
 )
 
 _PACKAGED_ITEMS = 60
@@ -161,8 +158,8 @@ def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> list[Bound]:
         lost = fraction_below(kept.lost, kept.known, fraction)
         change = _mean_change(kept, mean)
         found += [
-            Bound(f"{share} {kept.register}", lost, fraction, is_upper=True, symptom="forgot"),
-            Bound(f"mean change {kept.register}", change, mean, symptom="forgot"),
+            Bound(f"{share} {kept.register}", lost, fraction, is_upper=True, n=kept.items),
+            Bound(f"mean change {kept.register}", change, mean, n=kept.items),
         ]
     return found
 

@@ -49,10 +49,8 @@ KIND = Kind(
     resolution=1e-5,
     min_null_sd=0.02,
     better="not less",
-    advice=(
-        "train longer, or check that the adapter is the one you trained and that the prompts are "
-        "about its subject"
-    ),
+    null_sd_prior=Prior(sd=0.1, df=20),
+    symptom="never trained",
 )
 
 

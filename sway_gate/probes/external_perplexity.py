@@ -50,10 +50,7 @@ KIND = Kind(
     better="more",
     best=0.0,
     harm=True,
-    advice=(
-        "mix general text into the training data, or reduce the learning rate or the number of "
-        "steps"
-    ),
+    symptom="forgot",
 )
 
 
@@ -88,8 +85,7 @@ def value(
 
 def bounds(spec: ExternalPerplexity, reading: Reading[Found]) -> tuple[Bound, ...]:
     margin = spec.assert_mean_delta_gte
-    test = mean_above(reading.items, margin, KIND.resolution)
-    return (Bound("mean change", test, margin, symptom="forgot"),)
+    return (Bound("mean change", mean_above(reading.items, margin, KIND.resolution), margin),)
 
 
 def summary(spec: ExternalPerplexity, reading: Reading[Found]) -> str:

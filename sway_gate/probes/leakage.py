@@ -84,15 +84,13 @@ KIND = Kind(
     better="less",
     best=0.0,
     harm=True,
-    advice=(
-        "train for fewer steps, remove repeated text from the training data, or tag a section "
-        "`intent: memorize` if the model should reproduce it"
-    ),
+    symptom="recites",
 )
 
 # If three of four tokens are predicted, a run of 20 occurs at one position in 300.
 _MIN_TOKENS = 20
 _CONTROL_CHUNKS = 4
+_GIVEN = 0  # the data set the number of tokens; nobody can add more to decide
 _SHOWN_TEXTS, _SHOWN_CHARS, _SHOWN_NAMES, _NAME_CHARS = 5, 500, 3, 50
 
 
@@ -177,7 +175,8 @@ def bounds(spec: Leakage, reading: Reading[Found]) -> tuple[Bound, ...]:
     for section in reading.details.taught:
         lost = _below("", 1 - section.clean_recall, section.tokens, 1 - limit).test
         test = Margin(lost.z, 1 - lost.bound, section.clean_recall)
-        found.append(Bound(f"recall of {_name(section)}", test, limit, symptom="barely trained"))
+        quantity = f"recall of {_name(section)}"
+        found.append(Bound(quantity, test, limit, symptom="barely trained", n=_GIVEN))
     return tuple(found)
 
 
@@ -220,7 +219,7 @@ def _below(quantity: str, share: float, tokens: int, limit: float) -> Bound:
     p = min(max(limit, 0.5 / n), 1 - 0.5 / n)
     error = math.sqrt(p * (1 - p) / n)
     test = Margin((limit - share) / error, share + Z_95 * error, share)
-    return Bound(quantity, test, limit, is_upper=True, symptom="recites")
+    return Bound(quantity, test, limit, is_upper=True, n=_GIVEN)
 
 
 def _sections(spec: Leakage, context: Context) -> list[CutSection]:

@@ -54,10 +54,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
-    advice=(
-        "train longer on preferences, or check that chosen and rejected are not swapped; see the "
-        "triples"
-    ),
+    symptom="learned another thing",
 )
 
 # Nats per token: 2% of likelihood.

@@ -249,6 +249,27 @@ def test_kinds_left_out_of_the_calibration_say_so(
     assert "(no calibration)" in result.probes[0].message
 
 
+ANYTHING = SUITE[1] | {"assert_z_gte": -100.0}
+
+
+def test_data_without_a_test_of_what_was_learned_does_not_pass(
+    base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    result = run(write_spec(tmp_path, base, adapter, [ANYTHING]))
+    assert (result.verdict, result.exit_code) == ("error", 3)
+    assert [p.verdict for p in result.probes] == ["pass"]
+    assert result.diagnosis.name == "undecided"
+    assert [name for name, c in result.categories.items() if c.required] == ["attribution"]
+    without = run(write_spec(tmp_path, base, adapter, [ANYTHING], sections=[]))
+    assert (without.verdict, without.diagnosis.name) == ("pass", "no fault found")
+
+
+def test_a_category_that_was_skipped_is_noted(base: Path, adapter: Path, tmp_path: Path) -> None:
+    suite = [ANYTHING, SUITE[3] | {"enabled": False}]
+    result = run(write_spec(tmp_path, base, adapter, suite, sections=[]))
+    assert "ablation: all probes were skipped (curve); the composite omits it" in result.notes
+
+
 def test_an_untrained_adapter_is_a_verdict_without_a_model(
     base: Path, adapter: Path, tmp_path: Path
 ) -> None:

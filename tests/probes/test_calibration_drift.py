@@ -11,8 +11,7 @@ from sway_gate.conversation import Conversation, Message, prompt_text
 from sway_gate.measurements import FINETUNED, View, ViewAnswers
 from sway_gate.probes import calibration_drift
 from sway_gate.probes._choice import chosen
-from sway_gate.probes.base import Context, Reading
-from sway_gate.probes.calibration_drift import Found, Kept
+from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import CalibrationDrift, Item
 from sway_gate.stats import Z_95
@@ -93,7 +92,6 @@ def test_an_endings_likelihood_is_the_sum_over_its_tokens() -> None:
 
 
 KNOWN = rows((50, 3.0), (50, 0.5))
-KEPT = Kept(register="as text", items=60, known=50, lost=0, mean_change=0.0, se=0.01)
 DRIFT = {
     # text, chat -> verdict, words
     "untouched": (KNOWN, KNOWN, "pass", "in the chat template 50 → 50 of 100, as text 50 → 50"),
@@ -132,13 +130,6 @@ def test_intervals(lost: int, log_odds: float, expected: str) -> None:
     found = worst_bound(KNOWN, rows((lost, log_odds), (100 - lost, 3.0)))
     position = "inside" if found > Z_95 else "outside" if found < -Z_95 else "between"
     assert position == expected
-
-
-def test_every_bound_has_its_symptom() -> None:
-    spec = CalibrationDrift(name="k", items=ITEMS[:50])
-    reading = Reading(0.0, np.zeros(50), Found(registers=[KEPT, KEPT], worst=[]))
-    found = calibration_drift.bounds(spec, reading)
-    assert [bound.symptom for bound in found] == ["forgot"] * 4
 
 
 def test_the_worse_register_decides() -> None:

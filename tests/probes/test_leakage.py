@@ -11,7 +11,7 @@ from sway_gate.conversation import Conversation, prompt_text
 from sway_gate.measurements import BASE, FINETUNED, Generation, View, ViewAnswers
 from sway_gate.probes import _recital
 from sway_gate.probes.base import Context, Skip
-from sway_gate.probes.leakage import _control, _cut, bounds, requests, value
+from sway_gate.probes.leakage import KIND, _control, _cut, bounds, requests, value
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Leakage, Perturbation
@@ -122,7 +122,8 @@ def test_every_bound_has_its_symptom() -> None:
     given = answers_to(spec, context, None, lambda view, _: tokens(1.0 if view == FINETUNED else 0))
     view = ViewAnswers(given, FINETUNED)
     found = bounds(spec, value(spec, context, requests(spec, context), view))
-    assert [bound.symptom for bound in found] == ["recites", "recites", "barely trained"]
+    assert KIND.symptom == "recites"
+    assert [bound.symptom for bound in found] == [None, None, "barely trained"]
 
 
 CASES: dict[str, tuple[Run, str, str]] = {

@@ -13,7 +13,7 @@ import pytest
 from sway_gate.reports.html import figures, tables
 from sway_gate.reports.html import page as html_page
 from sway_gate.reports.json_v1 import from_json
-from sway_gate.results import Baseline, Finding, ModelFacts, Regression
+from sway_gate.results import Baseline, Diagnosis, Finding, ModelFacts, Regression
 from sway_gate.spec.probes import KINDS
 from sway_gate.text import clean
 from tests.helpers import DATA
@@ -44,6 +44,9 @@ RESULTS = {
     "all kinds": ALL_KINDS,
     "the files alone": result(
         verdict="fail", exit_code=1, score=0.0, findings=(NEVER,), nulls=None, device=""
+    ),
+    "a diagnosis": result(
+        probe(), diagnosis=Diagnosis(name="recites", sentence="It recites.", advice="train less")
     ),
     "no nulls": result(probe(null_values=(), n_null=0, z=None, p=None), nulls=None),
     "a baseline": result(probe("voice"), verdict="fail", exit_code=1, baseline=BASELINE),
@@ -178,12 +181,12 @@ SAYS = {
         "8 null adapters 0.009 · 0.01 · 0.011 · 0.012 · 0.012 · 0.013 · 0.014 · 0.016",
     ),
     "an interval": (RESULTS["sick"], "95% interval [0.151, 0.221]"),
-    "a minimum effect": (RESULTS["healthy"], "minimum effect met"),
+    "kept limits": (RESULTS["healthy"], "limits kept"),
     "a margin": (
         RESULTS["sick"],
-        "margin not met distance to the margin -1.8σ (standard errors)",
+        "limits violated 95% bound ≤ 0.7, margin 0.5 distance to the limit -1.8σ (standard errors)",
     ),
-    "a harm among the nulls": (RESULTS["sick"], "z against the nulls +7.7σ"),
+    "the diagnosis": (RESULTS["a diagnosis"], "Diagnosis: recites. It recites."),
     "ranks in their order": (RESULTS["sick"], "+9.4σ at 0.5× · +6.8σ at 1× · +4.2σ at 2×"),
     "sections": (ALL_KINDS, "sections (7)"),
     "what leaked": (ALL_KINDS, "what the model wrote after training text (3)"),

@@ -32,11 +32,18 @@ def test_format_is_frozen():
 
 @pytest.mark.parametrize(
     ("inner", "v1", "extra"),
-    [(ProbeResult, ProbeV1, set()), (GateResult, GateV1, {"schema_version"})],
+    [(ProbeResult, ProbeV1, {"null_z"}), (GateResult, GateV1, {"schema_version"})],
     ids=["probe", "gate"],
 )
 def test_every_field_of_the_result_is_written(inner, v1, extra):
     assert set(v1.__struct_fields__) == set(inner.__struct_encode_fields__) | extra
+
+
+def test_harms_of_older_reports_do_not_depend_on_the_nulls():
+    report = json.loads(to_json(results.result(results.probe(p=0.5))))
+    report["probes"][0]["null_z"] = 7.7
+    [probe] = from_json(json.dumps(report).encode()).probes
+    assert (probe.n_null, probe.null_values, probe.p) == (0, (), None)
 
 
 def test_every_field_is_documented():

@@ -10,8 +10,8 @@ import pytest
 
 from sway_gate.reports.braille import ROWS, bar, curve_rows
 from sway_gate.reports.terminal import render
-from sway_gate.reports.wording import headline, seconds
-from sway_gate.results import Category, Finding
+from sway_gate.reports.wording import headline, next_steps, seconds
+from sway_gate.results import Category, Diagnosis, Finding
 from sway_gate.text import clean, number, one_line
 from tests.helpers import results
 
@@ -78,8 +78,22 @@ def words(text):
             "ERROR  could not decide: the file ends early  adapter out/lora",
         ),
         (
-            results.result(verdict="error", notes=("no network",)),
+            results.result(verdict="error", score=None, notes=("no network",)),
             "ERROR  could not decide: no network  adapter out/lora",
+        ),
+        (
+            results.result(
+                results.probe(),
+                verdict="error",
+                categories={"attribution": Category(weight=0.35, required=True)},
+            ),
+            "ERROR  could not decide: nothing tested whether the data was learned  "
+            "adapter out/lora",
+        ),
+        (
+            results.result(results.drift(), verdict="error"),
+            "ERROR  could not decide: no probe passed, so the results are inconclusive  "
+            "adapter out/lora",
         ),
     ],
     ids=[
@@ -92,6 +106,8 @@ def words(text):
         "error",
         "broken",
         "note",
+        "no attribution",
+        "nothing passed",
     ],
 )
 def test_headline(result, line):
@@ -162,10 +178,17 @@ def test_every_width_has_the_same_words(width):
     assert [phrase for phrase in spoken if phrase not in text] == []
 
 
+def test_the_diagnosis_follows_the_verdict_and_its_advice_comes_first():
+    found = Diagnosis(name="recites", sentence="It recites.", advice="train less")
+    shown = results.result(results.drift(), results.leakage(advice="train less"), diagnosis=found)
+    for quiet in (False, True):
+        assert plain(shown, quiet=quiet).splitlines()[1] == "Diagnosis: recites. It recites."
+    assert next_steps(shown)[0] == ("verbatim", "train less")
+
+
 def test_row_of_a_harm_names_the_margin():
     text = plain(results.result(results.leakage()))
-    assert "-1.8σ to margin" in text
-    assert "+7.7σ against the nulls, n=8" in text
+    assert "≤ 0.7, margin 0.5" in text
 
 
 def test_rank_profile():
