@@ -16,7 +16,6 @@ IGNORED: Final = {
     "top_k": "divergences cover the whole vocabulary",
     "legacy_stuffing": "there is only one kind of context",
     "pack": "only one pack is packaged",
-    "corpus": "only one corpus is packaged",
 }
 """Field -> why it has no effect."""
 
