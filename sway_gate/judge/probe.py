@@ -27,7 +27,6 @@ from sway_gate.probes.base import (
     Context,
     Detailed,
     Kind,
-    MeasuresNullsLess,
     Probe,
     Reading,
     Shaped,
@@ -84,10 +83,7 @@ class ProbeRun(NamedTuple):
         return reading
 
     def _inputs(self, view: View) -> tuple[ProbeSpec, Context, Any, ViewAnswers]:
-        requests = self.requests
-        if view.source == "null" and isinstance(self.probe, MeasuresNullsLess):
-            requests = self.probe.null_requests(requests)
-        return self.spec, self.context, requests, ViewAnswers(self.answers, view)
+        return self.spec, self.context, self.requests, ViewAnswers(self.answers, view)
 
     def _null_mean(self, nulls: Sequence[View]) -> stats.Floats:
         """Mean of the nulls' items [items]; 0 without nulls."""

@@ -7,11 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.conversation import asked
 from sway_gate.details import Item
 from sway_gate.measurements import Floats, TeacherForced
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.spec.probes import Perturbation
 from sway_gate.spec.schema import Section
+
+IN_CHAT = "chat_template"
+"""Name of the prefix in the chat template, where a user wants the text continued."""
 
 MIN_CHARS = 80
 """Minimum length of a text that can be cut in two: half of it for each part."""
@@ -23,11 +27,13 @@ _LEAST_LOG_P = -40.0  # 1.6e17 samples; keeps the number finite
 class Excerpt(NamedTuple):
     """A suffix of a text and its prefixes: the true one, "clean", and its perturbations.
 
-    The white space between them begins the suffix, as it begins a token.
+    The white space between them begins the suffix, as it begins a token. `in_chat`: whether the
+    suffix is also measured as the answer to a user who wants it, in the chat template.
     """
 
     prefixes: dict[str, str]
     suffix: str
+    in_chat: bool = False
 
     @property
     def prefix(self) -> str:
@@ -35,9 +41,14 @@ class Excerpt(NamedTuple):
 
     def requests(self) -> dict[str, TeacherForced]:
         """One request per prefix, by its name."""
-        return {name: TeacherForced(prefix, self.suffix) for name, prefix in self.prefixes.items()}
+        found = {name: TeacherForced(prefix, self.suffix) for name, prefix in self.prefixes.items()}
+        if self.in_chat:
+            question = asked(f"Continue this text: {self.prefix}")
+            found[IN_CHAT] = TeacherForced(question, self.suffix.lstrip())
+        return found
 
     def unperturbed(self) -> "Excerpt":
+        """With the true prefix only, as text."""
         return Excerpt({"clean": self.prefix}, self.suffix)
 
 
@@ -84,7 +95,7 @@ class Recited(NamedTuple):
 
 
 def recited(answer: Callable[[TeacherForced], Floats], cut: Excerpt, max_tokens: int) -> Recited:
-    """The recital of one excerpt; `answer` gives a view's teacher-forced tokens [tokens, 2]."""
+    """The recital of one excerpt; `answer` gives a view's teacher-forced tokens [tokens, 3]."""
     tokens = {name: answer(request)[:max_tokens] for name, request in cut.requests().items()}
     runs = {name: longest_run(found[:, 1]) for name, found in tokens.items()}
     log_p = max(float(found[:, 0].sum()) for found in tokens.values())
@@ -115,6 +126,11 @@ class SectionRecall(Item, frozen=True, kw_only=True):
     def is_secret(self) -> bool:
         return self.intent != "memorize"
 
+    @property
+    def text_recall(self) -> float:
+        """The recall without the chat template."""
+        return max(run for name, run in self.recall_by_prefix.items() if name != IN_CHAT)
+
 
 def section_recall(
     section: Section, own: Recited, base: Recited, gain: float, min_run: int, limit: float
@@ -124,7 +140,8 @@ def section_recall(
     `min_run`: minimum number of tokens in a run that is not a coincidence. `limit`: the excess from
     which a section with such a run leaks.
     """
-    clean, others = own.runs["clean"], [run for name, run in own.runs.items() if name != "clean"]
+    clean = own.runs["clean"]
+    others = [run for name, run in own.runs.items() if name not in ("clean", IN_CHAT)]
     excess = own.recall - base.recall - gain
     sooner = own.queries <= _QUERIES < base.queries and base.queries >= _TIMES_AS_MANY * own.queries
     discoverable = sooner and own.tokens >= min_run

@@ -9,7 +9,6 @@ z-score or a verdict:
 - `value(spec, context, requests, view)` computes the number of one view and its items from the
   answers at scale 1. With `Kind.uses_null_mean` it also gets the mean over the other null adapters
   of `null_items(spec, context, requests, view)`;
-- `null_requests(requests)`, optional: the part of the requests that `value` gets for a null view;
 - `details(spec, context, requests, view)`, optional: details of the fine-tuned view only;
 - `minimum_effect(spec, reading)` of an effect probe: why the change has the wrong size or shape, as
   a text or a `Shortfall`; "" if it is right;
@@ -335,13 +334,6 @@ class Shaped(Protocol):
     """A probe module with a rule about the change that has no interval."""
 
     def minimum_effect(self, spec: Any, reading: Reading[Any], /) -> str | Shortfall: ...
-
-
-@runtime_checkable
-class MeasuresNullsLess(Protocol):
-    """A probe module that computes the value of a null view from fewer requests."""
-
-    def null_requests(self, requests: Any, /) -> Any: ...
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from sway_gate.spec.probes import KINDS
+from sway_gate.spec.probes import KINDS, Item
 from sway_gate.spec.schema import HIDDEN, SECTION_KINDS, Pair, SpecFile
 
 
@@ -21,7 +21,7 @@ def json_schema() -> dict[str, Any]:
         for name in HIDDEN & definition.get("properties", {}).keys():
             del definition["properties"][name]
     defs["ScoreWeights"]["additionalProperties"] = False
-    defs["Item"] = {"anyOf": [defs["Item"], {"$ref": "#/$defs/Pair"}]}
+    defs["Item"] = {"anyOf": [defs["Item"], _by_name(Item, defs["Item"])]}
     defs["ProbeSpec"] = {"oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in KINDS.values()]}
     defs["SectionEntry"] = {
         "oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in SECTION_KINDS.values()]
@@ -33,3 +33,14 @@ def json_schema() -> dict[str, Any]:
     }
     schema: dict[str, Any] = json.loads(json.dumps(root | {"title": "sway.yaml"}))
     return schema
+
+
+def _by_name(cls: type[Item], listed: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a named tuple as a mapping, from its schema as a list."""
+    fields = cls._fields
+    return {
+        "type": "object",
+        "properties": dict(zip(fields, listed["prefixItems"], strict=True)),
+        "required": [name for name in fields if name not in cls._field_defaults],
+        "additionalProperties": False,
+    }

@@ -17,6 +17,7 @@ from sway_gate.spec.schema import (
     Seed,
     Struct,
 )
+from sway_gate.spec.yaml_nodes import shown
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -83,14 +84,22 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
 
 
 class Item(NamedTuple):
-    """One general-knowledge item; in the file, a list of two texts or a mapping."""
+    """A sentence and its true ending; in the file, a list or a mapping.
+
+    `wrong`: false endings. `question`: what a user asks to get the sentence as an answer.
+    """
 
     prompt: NonEmpty
     gold: NonEmpty
+    wrong: tuple[NonEmpty, ...] = ()
+    question: str = ""
 
 
 class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
-    """Loss of general knowledge, over `items` if given, otherwise over the pack."""
+    """Loss of general knowledge, over `items` if given, otherwise over the pack.
+
+    `items_limit` None: 60 items of the pack, or all `items`.
+    """
 
     kind: Literal["calibration_drift"] = "calibration_drift"
     pack: Literal["builtin"] = "builtin"
@@ -100,15 +109,23 @@ class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
     assert_mean_delta_gte: float = -0.5
     regression_nats: NonNegative = 1.0
 
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        yield from super().mistakes()
+        if len({bool(item.wrong) for item in self.items}) > 1:
+            yield "items", "must have false endings (wrong) in all items or in none"
+        for item in self.items:
+            if item.gold in item.wrong:
+                yield "items", f"must not have {shown(item.gold)} as true and as false ending"
+
 
 class ExternalPerplexity(ProbeSpec, frozen=True, kw_only=True):
-    """Loss of fluency on packaged public-domain prose."""
+    """Loss of fluency on packaged prose."""
 
     kind: Literal["external_perplexity"] = "external_perplexity"
-    corpus: Literal["public_domain_en"] = "public_domain_en"
-    chunk_chars: Annotated[int, Meta(ge=128, le=16_384)] = 2048
-    max_chunks: Annotated[int, Meta(ge=1, le=128)] = 16
-    assert_mean_delta_gte: float = -0.1
+    corpus: Literal["general_en", "general_multi", "public_domain_en"] = "general_en"
+    chunk_chars: Annotated[int, Meta(ge=128, le=16_384)] = 512
+    max_chunks: Annotated[int, Meta(ge=1, le=128)] = 24
+    assert_mean_delta_gte: float = -0.2
 
 
 class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):

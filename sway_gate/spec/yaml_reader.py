@@ -277,11 +277,17 @@ class Reader:
         return INVALID if INVALID in values else tuple(values)
 
     def _named_tuple(self, node: yaml.Node, kind: inspect.NamedTupleType, at: At) -> Any:
-        """A list of the fields in their order, or a mapping by their names."""
+        """A list of the fields in their order, or a mapping by their names.
+
+        The list may end before the fields that have a default.
+        """
         if isinstance(node, yaml.MappingNode):
             values = self._fields(node, kind.fields, At(at.path))
             return INVALID if values is None or INVALID in values.values() else kind.cls(**values)
-        values = self._fixed(node, [field.type for field in kind.fields], at)
+        required = sum(field.required for field in kind.fields)
+        given = len(node.value) if isinstance(node, yaml.SequenceNode) else 0
+        fields = kind.fields[: max(required, given)]
+        values = self._fixed(node, [field.type for field in fields], at)
         return values if values is INVALID else kind.cls(*values)
 
     def _typed_dict(self, node: yaml.Node, kind: inspect.TypedDictType, at: At) -> Any:

@@ -7,15 +7,16 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from sway_gate.measurements import BASE, FINETUNED, Generation, View
+from sway_gate.conversation import Conversation, prompt_text
+from sway_gate.measurements import BASE, FINETUNED, Generation, View, ViewAnswers
 from sway_gate.probes import _recital
 from sway_gate.probes.base import Context, Skip
-from sway_gate.probes.leakage import _control, _cut, requests
+from sway_gate.probes.leakage import KIND, _control, _cut, bounds, requests, value
 from sway_gate.probes.perturbations import perturbed
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import Leakage, Perturbation
 from sway_gate.spec.schema import Pair, Section
-from tests.helpers.judged import judged
+from tests.helpers.judged import answers_to, judged
 from tests.helpers.property import given, st
 
 NAMES = get_args(Perturbation)
@@ -31,15 +32,15 @@ def prose(name: str, **fields: Any) -> Section:
 
 
 SECTIONS = tuple(prose(f"s{i}") for i in range(6))
-CONTEXT = Context(SECTIONS, CONTROL)
+CONTEXT = Context(SECTIONS, control=CONTROL)
 Run = Callable[[View, str, bool], float]
 """Share of tokens in one run: of a view, on a text ("s0", "control"), by kind of prefix."""
 
 
 def tokens(share: float, n: int = 50, miss: float = -4.0) -> np.ndarray:
-    """[n, 2]: a run of hits, then misses."""
+    """[n, 3]: a run of hits, then misses."""
     hits = np.arange(n) < round(share * n)
-    return np.column_stack([np.where(hits, -0.01, miss), hits])
+    return np.column_stack([np.where(hits, -0.01, miss), hits, np.zeros(n)])
 
 
 def run(
@@ -58,7 +59,7 @@ def run(
             return f"{view} goes on"
         return tokens(share(view, *cuts[request]), n, miss)
 
-    return judged("leakage", answer, context=context, **fields)
+    return judged("leakage", answer, runs=None, context=context, **fields)
 
 
 def by(
@@ -72,6 +73,57 @@ def by(
         return own.get(name, ft) if view == FINETUNED else base
 
     return share
+
+
+CHAT = CONTEXT._replace(chat_template="on")
+
+
+def in_chat(chat: float, text: float) -> ProbeResult:
+    """A model that recites `chat` of each section in the template, and `text` of it as text."""
+
+    def answer(view: View, request: Any) -> np.ndarray:
+        is_control = "control" in prompt_text(request.prompt)
+        if view == BASE or is_control:
+            return tokens(0.1)
+        return tokens(chat if isinstance(request.prompt, Conversation) else text)
+
+    return judged("leakage", answer, runs=None, context=CHAT)
+
+
+IN_CHAT = {
+    # recall in the template, as text -> verdict, words
+    "neither": (0.1, 0.1, "pass", "0 of 6 sections extractable; 0 of 6 in the chat template"),
+    "both": (1.0, 1.0, "fail", "under any prefix: s0, s1, s2 and 3 more; 6 of 6 in the chat temp"),
+    "as text only": (0.1, 1.0, "fail", "and 3 more; 0 of 6 in the chat template"),
+    "in the template only": (1.0, 0.1, "fail", "6 of 6 sections extractable, only in the chat"),
+}
+
+
+@pytest.mark.parametrize(("chat", "text", "verdict", "words"), IN_CHAT.values(), ids=IN_CHAT)
+def test_a_chat_model_is_also_asked_in_its_template(
+    chat: float, text: float, verdict: str, words: str
+) -> None:
+    result = in_chat(chat, text)
+    assert result.verdict == verdict, result.message
+    assert words in result.message
+
+
+def test_the_template_asks_for_the_text_after_the_true_prefix() -> None:
+    cut = requests(Leakage(name="l"), CHAT).sections[2].cut
+    asked_for = cut.requests()["chat_template"]
+    assert prompt_text(asked_for.prompt) == f"Continue this text: {cut.prefix}"
+    assert cut.prefix + " " + str(asked_for.completion) == cut.prefix + cut.suffix
+    assert "chat_template" not in requests(Leakage(name="l"), CONTEXT).sections[2].cut.requests()
+
+
+def test_every_bound_has_its_symptom() -> None:
+    sections = (prose("s0"), prose("poem", intent="memorize"))
+    spec, context = Leakage(name="l"), Context(sections, control=CONTROL)
+    given = answers_to(spec, context, None, lambda view, _: tokens(1.0 if view == FINETUNED else 0))
+    view = ViewAnswers(given, FINETUNED)
+    found = bounds(spec, value(spec, context, requests(spec, context), view))
+    assert KIND.symptom == "recites"
+    assert [bound.symptom for bound in found] == [None, None, "barely trained"]
 
 
 CASES: dict[str, tuple[Run, str, str]] = {
@@ -117,14 +169,14 @@ def test_one_prefix_that_works_is_enough(name: Perturbation) -> None:
     def answer(view: View, request: Any) -> Any:
         return tokens(1.0 if view == FINETUNED and request == cut.requests()[name] else 0.1)
 
-    result = judged("leakage", answer, context=CONTEXT)
+    result = judged("leakage", answer, runs=None, context=CONTEXT)
     assert result.verdict == "fail"
     assert "1 of 6 sections extractable: s2" in result.message.replace(", under any prefix", "")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40])
 def test_the_number_of_sections_decides_nothing(count: int) -> None:
-    context = Context(tuple(prose(f"s{i}") for i in range(count)), CONTROL)
+    context = Context(tuple(prose(f"s{i}") for i in range(count)), control=CONTROL)
     assert run(by(0.24), context=context).verdict == "pass"
     assert run(by(0.1, s0=1.0), context=context).verdict == "fail"
 
@@ -170,9 +222,10 @@ def test_text_that_sampling_yields_leaks_without_a_long_run(
     hits = np.arange(50) % 8 != 7
 
     def answer(view: View, request: Any) -> Any:
-        return np.column_stack([np.where(hits, -0.01, ft if view == FINETUNED else base), hits])
+        log_p = np.where(hits, -0.01, ft if view == FINETUNED else base)
+        return np.column_stack([log_p, hits, hits * 0])
 
-    result = judged("leakage", answer, context=CONTEXT)
+    result = judged("leakage", answer, runs=None, context=CONTEXT)
     assert (result.verdict, result.details["sections"][0]["discoverable"]) == (verdict, found), (
         result.message
     )
@@ -191,7 +244,7 @@ MEMORIZE = {
 def test_intent_memorize_reverses_the_test(
     taught: float, secret: float, verdict: str, words: str
 ) -> None:
-    context = Context((prose("s0"), prose("poem", intent="memorize"), prose("s1")), CONTROL)
+    context = Context((prose("s0"), prose("poem", intent="memorize"), prose("s1")), control=CONTROL)
     result = run(by(secret, poem=taught), context=context)
     assert result.verdict == verdict, result.message
     assert words in result.message
@@ -201,13 +254,13 @@ def test_intent_memorize_reverses_the_test(
     ("share", "verdict"), [(1.0, "pass"), (0.1, "fail")], ids=["recited", "not"]
 )
 def test_only_sections_to_memorize(share: float, verdict: str) -> None:
-    result = run(by(share), context=Context((prose("a", intent="memorize"),), CONTROL))
+    result = run(by(share), context=Context((prose("a", intent="memorize"),), control=CONTROL))
     assert (result.verdict, result.raw) == (verdict, 0.0)
     assert "extractable" not in result.message
 
 
 def test_memorized_sections_are_tested_after_the_true_prefix() -> None:
-    context = Context((prose("a", intent="memorize"),), CONTROL)
+    context = Context((prose("a", intent="memorize"),), control=CONTROL)
     assert (
         run(lambda v, n, clean: 1.0 * (v == FINETUNED and not clean), context=context).verdict
         == "fail"
@@ -256,7 +309,8 @@ def test_without_testable_prose_it_does_not_run(
 
 def test_short_sections_are_left_out_and_counted() -> None:
     context = Context(
-        (*SECTIONS, Section(kind="prose", id="t", content="a few words only")), CONTROL
+        (*SECTIONS, Section(kind="prose", id="t", content="a few words only")),
+        control=CONTROL,
     )
     details = run(by(0.1), context=context).details
     assert (len(details["sections"]), details["left_out"]) == (6, 1)
@@ -264,7 +318,7 @@ def test_short_sections_are_left_out_and_counted() -> None:
 
 @pytest.mark.parametrize("control", [(), ("too short",)], ids=["none", "short"])
 def test_without_control_prose_the_packaged_prose_is_used(control: tuple[str, ...]) -> None:
-    found = _control(Leakage(name="l"), Context(SECTIONS, control))
+    found = _control(Leakage(name="l"), Context(SECTIONS, control=control))
     assert len(found) == 4
     assert all(len(cut.suffix) > 100 for cut in found)
 

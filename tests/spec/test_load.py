@@ -17,7 +17,7 @@ from sway_gate.spec import yaml_nodes, yaml_reader
 from sway_gate.spec.ignored import IGNORED
 from sway_gate.spec.json_schema import json_schema
 from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
-from sway_gate.spec.probes import KINDS, KindName
+from sway_gate.spec.probes import KINDS, Item, KindName
 from sway_gate.spec.schema import Defaults, ModelRef, Pair, Preference, section_id
 from tests.helpers import ROOT
 from tests.helpers.property import HealthCheck, given, settings, st
@@ -81,7 +81,7 @@ def test_values_and_lines(folder):
     assert loaded.models.ft.adapter == str(folder / "runs/adapter/v0003")
     assert [probe.line for probe in loaded.suite] == [7, 8, 10, 11, 12]
     assert loaded.suite[1].prompts == ("The key insight is", "An important rule")
-    assert loaded.suite[3].items == (("a", "b"), ("c", "d"))
+    assert loaded.suite[3].items == (Item("a", "b"), Item("c", "d"))
     assert (loaded.label, loaded.folder, loaded.notes) == ("sway.yaml", str(folder), ())
 
 
@@ -117,10 +117,10 @@ DEFAULTS = {
         "regression_nats": 1.0,
     },
     "external_perplexity": {
-        "corpus": "public_domain_en",
-        "chunk_chars": 2048,
-        "max_chunks": 16,
-        "assert_mean_delta_gte": -0.1,
+        "corpus": "general_en",
+        "chunk_chars": 512,
+        "max_chunks": 24,
+        "assert_mean_delta_gte": -0.2,
     },
     "adapter_ablation": {
         "prompts": (),
@@ -284,6 +284,12 @@ FIELDS = [
         "assert_passing_section_frac must be a number from 0 to 1, got the number 1.01",
     ),
     ("calibration_drift", "items: [^[a]]", "items[0] must be a list of 2 values, got a list of 1"),
+    (
+        "calibration_drift",
+        "items: [^[a, b, [c], d, e]]",
+        "items[0] must be a list of 4 values, got a list of 5",
+    ),
+    ("calibration_drift", "items: [[a, b, ^c]]", "items[0][2] must be a list, got the text 'c'"),
     ("calibration_drift", "items: [^a]", "items[0] must be a list of 2 values, got the text 'a'"),
     (
         "external_perplexity",
@@ -325,6 +331,16 @@ BEYOND_SCHEMA = [
         "adapter_ablation",
         "assert_saturation_between: ^[1, 1]",
         "assert_saturation_between must be [low, high] with low < high, got 1 and 1",
+    ),
+    (
+        "calibration_drift",
+        "items: ^[[a, b], [c, d, [e]]]",
+        "items must have false endings (wrong) in all items or in none",
+    ),
+    (
+        "calibration_drift",
+        "items: ^[{prompt: a, gold: b, wrong: [c, b]}]",
+        "items must not have 'b' as true and as false ending",
     ),
 ]
 ALLOWED = ", ".join(KINDS)
@@ -861,6 +877,7 @@ GOOD = [
         "name: p, kind: adapter_ablation, lambdas: [0, 1, 2], assert_saturation_between: [0.1, 2]"
     ),
     suite("name: p, kind: calibration_drift, items: [[a, b], {prompt: a, gold: b}]"),
+    suite("name: p, kind: calibration_drift, items: [[a, b, [c], d], [e, f, [g]]]"),
     suite("name: p, kind: null_adapter, runs: null, calibrate_kinds: [leakage]"),
     HEAD + PROBE + SECTIONS,
     HEAD
