@@ -13,7 +13,7 @@ with one line per mistake. The `exit_code` of a result or an error is the exit c
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sway_gate.version import __version__
 
@@ -79,6 +79,8 @@ def check(
     *,
     base: _Path | None = None,
     data: _Path | Sequence[_Path] = (),
+    held_out: _Path | Sequence[_Path] = (),
+    learn: Literal["auto", "content", "form", "preference"] = "auto",
     prompts: _Path | Sequence[str] | None = None,
     online: bool = False,
     cache: bool = True,
@@ -87,21 +89,29 @@ def check(
 
     base: folder or hub id; by default the adapter's config names it. data: the training data, one
     or several files of JSONL, Markdown or text; with it the verdict also covers what was learned
-    and what can be extracted verbatim. prompts: a list of texts, or a file with one prompt per
-    line; by default prompts from the data, otherwise neutral ones. online, cache and the errors are
-    the same as for `run`.
+    and what can be extracted verbatim. held_out: files with rows that training did not see; with
+    them the verdict covers whether the adapter generalises. learn: what training was meant to
+    teach; auto: inferred. prompts: a list of texts, or a file with one prompt per line; by default
+    prompts from the data or questions, and sentences to continue. online, cache and the errors are
+    the same as for `run`. Without data, pass means only that the adapter changed the model and did
+    not break it; a note states what was not judged.
     """
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
     from sway_gate.suites.check import check_suite
 
-    files = [data] if isinstance(data, str | os.PathLike) else data
     given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
     named = None if base is None else os.fspath(base)
     suite = check_suite(
-        os.fspath(adapter), named, given, [os.fspath(file) for file in files], online
+        os.fspath(adapter), named, given, _files(data), online, _files(held_out), learn
     )
     return run_gate(suite, Options(online=online, cache=cache))
+
+
+def _files(given: _Path | Sequence[_Path]) -> list[str]:
+    """One path or several as a list."""
+    files = [given] if isinstance(given, str | os.PathLike) else given
+    return [os.fspath(file) for file in files]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,7 @@ from sway_gate.probes import TABLE
 from sway_gate.probes import docs as probe_docs
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import SCORE_WEIGHTS
+from sway_gate.suites.check import Headline
 from tests.helpers import ROOT
 from tests.helpers.results import result
 
@@ -73,7 +74,8 @@ def gate(folder, monkeypatch):
     monkeypatch.setattr("sway_gate.gate.dry_run.dry_run", lambda spec: f"{len(spec.suite)} probe")
     monkeypatch.setattr("sway_gate.gate.prefetch.prefetch", lambda spec: ["org/base: there"])
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *given: given)
-    monkeypatch.setattr("sway_gate.suites.check.check_headline", lambda found: "4.2σ above noise")
+    moved = Headline("MOVED", "pass", "+4.2σ above 8 null adapters")
+    monkeypatch.setattr("sway_gate.suites.check.check_headline", lambda found: moved)
     return fake
 
 
@@ -250,8 +252,14 @@ def test_options_reach_the_gate(gate, line, options):
 
 def test_check_passes_its_arguments(gate, capsys):
     cli.main(["check", "a", "--base", "b", "--prompts", "p.txt", "--data", "t.jsonl", "d.md"])
-    assert gate.calls[0][0] == ("a", "b", "p.txt", ["t.jsonl", "d.md"], False)
-    assert capsys.readouterr().out.startswith("4.2σ above noise\n")
+    files = (["t.jsonl", "d.md"], False, [], "auto")
+    assert gate.calls[0][0] == ("a", "b", "p.txt", *files)
+    assert capsys.readouterr().out.startswith("MOVED  +4.2σ above 8 null adapters\n")
+
+
+def test_check_passes_what_was_held_out_and_wanted(gate):
+    cli.main(["check", "a", "--data", "t.jsonl", "--held-out", "h.jsonl", "--learn", "form"])
+    assert gate.calls[0][0][-2:] == (["h.jsonl"], "form")
 
 
 def test_spec_from_standard_input(gate, monkeypatch):

@@ -17,6 +17,7 @@ from sway_gate.gate.resolve import Options
 from sway_gate.spec.load import load_spec
 from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
 from sway_gate.suites.check import check_headline
+from sway_gate.training_data import packaged
 from tests.compare.test_results import write_spec
 from tests.helpers import ROOT, results
 
@@ -165,12 +166,13 @@ def test_errors_are_the_packages_own(
     assert isinstance(found.value, sway_gate.SwayError)
 
 
+OPENINGS = packaged.prompts()[:4]
 SUITES: dict[str, Any] = {
     "texts": ({"prompts": ["one", "two", "one"]}, ("one", "two")),
     "a file": ({"prompts": Path("p.txt")}, ("three", "four")),
     "the name of a file": ({"prompts": "p.txt"}, ("three", "four")),
-    "of the data": ({"data": "d.md"}, ("Some words stand behind it, and",)),
-    "of several files": ({"data": [Path("d.md")]}, ("Some words stand behind it, and",)),
+    "of the data": ({"data": "d.md"}, ("Some words stand behind it, and", *OPENINGS)),
+    "of several files": ({"data": [Path("d.md")]}, ("Some words stand behind it, and", *OPENINGS)),
 }
 
 
@@ -180,7 +182,11 @@ def test_check_takes_paths_and_texts(
 ) -> None:
     (place / "p.txt").write_text("three\nfour\n", encoding="utf-8")
     (place / "d.md").write_text(
-        "# A heading\n\nSome words stand behind it, and more of them.\n" * 3, encoding="utf-8"
+        "".join(
+            f"# A heading\n\nSome words stand behind it, and {i} more of them {'follow ' * 40}\n\n"
+            for i in range(12)
+        ),
+        encoding="utf-8",
     )
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda suite, options: (suite, options))
     suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
@@ -191,7 +197,7 @@ def test_check_takes_paths_and_texts(
 def test_check_is_sway_check(place: Path) -> None:
     found = sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=["Marrowby is a village of"])
     assert found.spec == "sway check"
-    assert check_headline(found).startswith("adapter is")
+    assert check_headline(found).word == "MOVED"
 
 
 def test_a_notebook_shows_the_page() -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sway_gate.results import GateResult
 
 Command = Callable[[argparse.Namespace], int]
+Render = Callable[["GateResult", TextIO | None, bool], str]
+"""Makes the text of a result for a stream, in full or only the verdict and what failed."""
 Add = Callable[[str, Command, str], argparse.ArgumentParser]
 """Makes the parser of a command from its name, its function and a sentence of help."""
 
@@ -69,6 +71,30 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def data_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        required=required,
+        help="the training data: JSONL, Markdown or text",
+    )
+    parser.add_argument(
+        "--held-out",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="rows of the same kind that training did not see",
+    )
+    parser.add_argument(
+        "--learn",
+        choices=("content", "form", "preference"),
+        default="auto",
+        help="what training was meant to teach (default: inferred from the data and the base)",
+    )
+
+
 def model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--online", action="store_true", help="download missing models")
     parser.add_argument("--no-cache", action="store_true", help="ignore cached results")
@@ -95,11 +121,14 @@ def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
     return trace.recording(path)
 
 
-def deliver(args: argparse.Namespace, result: "GateResult", first: str = "") -> int:
-    """Print the report, write the report files, and return the exit code of the verdict."""
+def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | None" = None) -> int:
+    """Print the report, write the report files, and return the exit code of the verdict.
+
+    `render` makes the text for a stream; by default the terminal report.
+    """
     chosen = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
     stream = text_stream(chosen.values())
-    output.say(first + rendered(result, stream, args.quiet), stream)
+    output.say((render or rendered)(result, stream, args.quiet), stream)
     for name, path in chosen.items():
         output.write(path, FORMATS[name](result))
     return result.exit_code

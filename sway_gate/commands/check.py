@@ -1,9 +1,21 @@
 """`sway check`: judge an adapter without a spec."""
 
 import argparse
+from typing import TYPE_CHECKING, TextIO
 
 from sway_gate import output
-from sway_gate.commands._common import Add, deliver, measuring, report_arguments, targets
+from sway_gate.commands._common import (
+    Add,
+    data_arguments,
+    deliver,
+    display,
+    measuring,
+    report_arguments,
+    targets,
+)
+
+if TYPE_CHECKING:
+    from sway_gate.results import GateResult
 
 
 def add_to(add: Add) -> None:
@@ -15,22 +27,35 @@ def add_to(add: Add) -> None:
         help="folder or hub id of the base model (default: read from the adapter's config)",
     )
     check.add_argument("--prompts", metavar="FILE", help="prompts to measure, one per line")
-    check.add_argument(
-        "--data",
-        metavar="FILE",
-        nargs="+",
-        default=[],
-        help="the training data: JSONL, Markdown or text",
-    )
+    data_arguments(check)
     report_arguments(check)
 
 
 def _check(args: argparse.Namespace) -> int:
     from sway_gate.gate.run import run_gate
-    from sway_gate.suites.check import check_headline, check_suite
+    from sway_gate.suites.check import check_suite
 
-    output.check_targets(targets(args), [args.prompts, *args.data])
-    suite = check_suite(args.adapter, args.base, args.prompts, args.data, args.online)
+    output.check_targets(targets(args), [args.prompts, *args.data, *args.held_out])
+    suite = check_suite(
+        args.adapter,
+        args.base,
+        args.prompts,
+        args.data,
+        args.online,
+        args.held_out,
+        args.learn,
+    )
     with measuring(args) as (options, progress):
         result = run_gate(suite, options, progress)
-    return deliver(args, result, check_headline(result) + "\n")
+    return deliver(args, result, _report)
+
+
+def _report(result: "GateResult", stream: TextIO | None, quiet: bool) -> str:
+    """The answer of the check, and a line for each question."""
+    from sway_gate.reports import check
+    from sway_gate.suites.check import check_headline
+
+    found = check_headline(result)
+    return check.render(
+        result, found.word, found.lines, style=found.style, quiet=quiet, **display(stream)
+    )

@@ -5,9 +5,8 @@ import os
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands._common import Add, no_verdict, print_text
+from sway_gate.commands._common import Add, data_arguments, no_verdict, print_text
 from sway_gate.errors import UsageError
-from sway_gate.text import counted
 
 if TYPE_CHECKING:
     from sway_gate.suites.generate import Draft
@@ -16,13 +15,7 @@ if TYPE_CHECKING:
 def add_to(add: Add) -> None:
     init = add("init", _init, "Write a suite for an adapter and its training data.")
     init.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
-    init.add_argument(
-        "--data",
-        metavar="FILE",
-        nargs="+",
-        required=True,
-        help="the training data: JSONL, Markdown or text",
-    )
+    data_arguments(init, required=True)
     init.add_argument(
         "--base",
         metavar="BASE",
@@ -53,10 +46,11 @@ def add_to(add: Add) -> None:
 def _init(args: argparse.Namespace) -> int:
     from sway_gate.suites import generate
 
-    folder = _folder(args, args.data)
-    return _deliver(
-        args, generate.for_data(args.adapter, args.data, args.base, folder, args.online)
+    folder = _folder(args, [*args.data, *args.held_out])
+    draft = generate.for_data(
+        args.adapter, args.data, args.base, folder, args.online, args.held_out, args.learn
     )
+    return _deliver(args, draft)
 
 
 def _autogen(args: argparse.Namespace) -> int:
@@ -83,8 +77,7 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     output.write(args.output, draft.text.encode())
     if args.output == output.STDOUT:
         return 0
-    sections = counted(draft.sections, "section")
-    lines = [f"{args.output}: {len(draft.probes)} entries, from {sections} of text"]
+    lines = [f"{args.output}: {len(draft.probes)} entries, from {draft.data}"]
     lines += [f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out]
     lines += [
         f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing

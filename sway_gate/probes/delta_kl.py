@@ -11,10 +11,10 @@ less in it.
 The share of these positions at which the most probable token changes is reported beside it.
 
 Passes if z ≥ `assert_z_gte` and the one-sided 95% bound of the mean (Student's t of its logarithm,
-over prompts, with a prior for few prompts) is above `assert_mean_gte`: a change that is too small to
-matter fails at any z. It does not show whether the change is an improvement, or what was learned:
-answer_specificity shows that. Use prompts about the adapter's subject: on other prompts a good
-adapter may change little.
+over prompts, with a prior for few prompts) is above `assert_mean_gte`: a change that is too small
+to matter fails at any z. It does not show whether the change is an improvement, or what was
+learned: answer_specificity shows that. Use prompts about the adapter's subject: on other prompts a
+good adapter may change little.
 
 - passes: mean JS 0.21 nats over 8 prompts, 41% of the next tokens change; +6.2σ above 8 null
   adapters
@@ -59,8 +59,12 @@ _PROMPTS = Prior(sd=0.7, df=4)
 
 
 class PromptDivergence(Item, frozen=True, kw_only=True):
+    """`register`: template, or text that is continued. `changed`: share of the next tokens."""
+
     prompt: str
+    register: str = "text"
     divergence: float
+    changed: float | UnsetType = UNSET
 
 
 class Requests(NamedTuple):
@@ -92,8 +96,12 @@ def value(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers
     root = float(np.mean([np.sqrt(x).mean() for x in by_position]))
     test_statistic = TestStatistic(f"mean √{spec.divergence.upper()}", root)
     prompts = [
-        PromptDivergence(prompt=prompt, divergence=float(x))
-        for prompt, x in zip(spec.prompts, items, strict=True)
+        PromptDivergence(
+            prompt=prompt,
+            register="text" if isinstance(request.prompt, str) else "template",
+            divergence=float(x),
+        )
+        for prompt, request, x in zip(spec.prompts, requests.divergences, items, strict=True)
     ]
     found = Found(divergence=spec.divergence, prompts=prompts)
     return Reading(float(items.mean()), items, found, test_statistic)
@@ -101,8 +109,13 @@ def value(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers
 
 def details(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers) -> Found:
     found = value(spec, context, requests, view).details
-    changed = np.concatenate([view.get(request) for request in requests.argmax]).mean()
-    return structs.replace(found, changed=float(changed))
+    changed = [view.get(request) for request in requests.argmax]
+    prompts = [
+        structs.replace(prompt, changed=float(x.mean()))
+        for prompt, x in zip(found.prompts, changed, strict=True)
+    ]
+    mean = float(np.mean([x.mean() for x in changed]))
+    return structs.replace(found, changed=mean, prompts=prompts)
 
 
 def bounds(spec: DeltaKL, reading: Reading[Found]) -> list[Bound]:

@@ -56,7 +56,7 @@ def render(
 
 def _quiet(result: GateResult, width: int) -> Iterator[Line]:
     yield from _headline(result, width)
-    yield from (_finding(item) for item in result.findings if item.level in ("broken", "verdict"))
+    yield from (finding(item) for item in result.findings if item.level in ("broken", "verdict"))
     if failed := [probe for probe in result.probes if is_failed(probe)]:
         yield from _probes(failed, width)
     if result.baseline and result.baseline.regressions:
@@ -65,7 +65,7 @@ def _quiet(result: GateResult, width: int) -> Iterator[Line]:
 
 def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
     yield from _headline(result, width)
-    if findings := [_finding(item) for item in result.findings if item.level in LEVEL_WORDS]:
+    if findings := [finding(item) for item in result.findings if item.level in LEVEL_WORDS]:
         yield from (BLANK, *findings)
     if result.probes:
         yield from (BLANK, *_probes(result.probes, width))
@@ -75,11 +75,8 @@ def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
         yield from (BLANK, *_baseline(result.baseline))
     for probe in result.probes:
         yield from _drawings(probe, width, ascii)
-    if steps := next_steps(result):
-        yield from (BLANK, Line([("What to do next", "bold")]))
-        for names, advice in steps:
-            yield Line([("• ", ""), (f"{names}: " if names else "", "bold"), (advice, "")], 2)
-    yield from (BLANK, *_footer(result, width))
+    yield from steps(result)
+    yield from (BLANK, *footer(result, width))
 
 
 # The verdict
@@ -94,7 +91,8 @@ def _headline(result: GateResult, width: int) -> Iterator[Line]:
         yield Line([(found, "")], 2)
 
 
-def _finding(item: Finding) -> Line:
+def finding(item: Finding) -> Line:
+    """A result of the static check."""
     where = f"  {one_line(item.path)}" if item.path else ""
     return marked(
         LEVEL_WORDS[item.level],
@@ -114,6 +112,14 @@ def _baseline(baseline: Baseline) -> Iterator[Line]:
         yield marked("WORSE", STYLES["fail"], (name, "bold"), (f"  {message}", ""))
     for text in baseline.warnings:
         yield marked("WARN", STYLES["warn"], (one_line(text), ""))
+
+
+def steps(result: GateResult) -> Iterator[Line]:
+    """What to do next; no line if there is nothing to do."""
+    if found := next_steps(result):
+        yield from (BLANK, Line([("What to do next", "bold")]))
+        for names, advice in found:
+            yield Line([("• ", ""), (f"{names}: " if names else "", "bold"), (advice, "")], 2)
 
 
 # One row per probe
@@ -246,7 +252,8 @@ def _tag(section: SectionLift) -> str:
 # Models and settings
 
 
-def _footer(result: GateResult, width: int) -> Iterator[Line]:
+def footer(result: GateResult, width: int) -> Iterator[Line]:
+    """Notes, models and settings."""
     for note in result.notes:
         yield Line([(f"note: {one_line(note)}", "dim")], 6)
     for facts in (_models(result), _circumstances(result)):

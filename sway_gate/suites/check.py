@@ -1,23 +1,46 @@
-"""The suite of `sway check` for an adapter without a spec, and its verdict in one line."""
+"""The suite of `sway check` for an adapter without a spec, and the meaning of its results."""
 
 import os
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final, NamedTuple
 
 import msgspec
 
+from sway_gate import details
 from sway_gate.errors import UsageError
 from sway_gate.gate.resolve import with_data
 from sway_gate.model_files import hub
-from sway_gate.results import GateResult, Verdict
-from sway_gate.spec.probes import DeltaKL, Leakage, PreferenceFlip, SectionInternalization
-from sway_gate.spec.schema import ModelRef, Models, ProbeSpec, Section, Spec
+from sway_gate.probes import delta_kl
+from sway_gate.results import GateResult, ProbeResult, Verdict
+from sway_gate.spec.probes import KINDS, DeltaKL
+from sway_gate.spec.schema import Defaults, ModelRef, Models, ProbeSpec, Spec
+from sway_gate.suites.prompts import prompts as own_prompts
+from sway_gate.suites.supports import (
+    Entry,
+    Learn,
+    LeftOut,
+    Material,
+    attribution,
+    disclosure,
+    entry,
+    wanted,
+)
 from sway_gate.training_data import packaged
 
 _PROMPTS: Final = 4
-_MINIMUM_NATS: Final = 0.01
-_OPENING_WORDS: Final = 6
-"""Length of a prompt from the start of a text: long enough to set a subject."""
+"""Prompts per register: questions, and sentences to continue."""
+_MINIMUM_NATS: Final = 0.001
+"""Mean Jensen-Shannon divergence, below which a user does not notice the change: about one next
+token in a hundred is another one."""
+_SIZES: Final = ((0.002, "not noticeably"), (0.02, "slightly"), (0.1, "clearly"), (0.3, "strongly"))
+"""Upper limits of the mean divergence in nats, and the change as an adverb."""
+_MOVED_Z: Final = DeltaKL(name="moved").assert_z_gte
+_NOT_JUDGED: Final = "not judged: "
+_ATTRIBUTION: Final = "attribution"
+_GENERALIZATION: Final = "generalization"
+_SEEN: Final = ("adherence", _ATTRIBUTION)
+"""Categories whose probes state what the adapter does, not what harm it does."""
 _MAX_PROMPTS_BYTES: Final = 2**20
 
 
@@ -27,24 +50,185 @@ def check_suite(
     prompts: str | Sequence[str] | None,
     data: Sequence[str] = (),
     online: bool = False,
+    held_out: Sequence[str] = (),
+    learn: Learn = "auto",
 ) -> Spec:
-    """The suite of `sway check`: does the adapter change the output significantly?
+    """The suite of `sway check`: did the adapter change the model, and did it break it?
 
-    Uses the given prompts (a string is the name of a file with one prompt per line). Without them,
-    it uses prompts from the data, or neutral ones if there is no data. With training data, it also
-    tests whether the data was learned, whether preferences changed, and whether text can be
-    extracted.
+    The change is measured on the given prompts (a string is the name of a file with one prompt per
+    line). Without them: questions and sentence openings, with data its own prompts. With training
+    data the suite also tests whether the data was learned, and with held-out rows whether this
+    generalises. `learn` is what training was meant to teach; auto: inferred from the data.
+
+    Raises UsageError if the arguments are wrong or the data is not sufficient to test whether it
+    was learned, and SpecError with every mistake in the data.
     """
+    if held_out and not data:
+        raise UsageError("--held-out requires --data: give the rows of the training data too")
     models = named_models(adapter, base, online)
-    paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
-    spec = with_data(
-        Spec(models=models, suite=(), data=paths, label="sway check", folder=os.getcwd())
-    )
+    files = Spec(models=models, suite=(), data=absolute(data), held_out=absolute(held_out))
+    loaded = with_data(msgspec.structs.replace(files, label="sway check", folder=os.getcwd()))
+    material = Material(loaded.sections, loaded.held_out_sections, learn)
     given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
-    texts = given or _openings(spec.sections) or packaged.prompts()[:_PROMPTS]
-    moved = DeltaKL(name="check", prompts=texts, assert_mean_gte=_MINIMUM_NATS)
-    # The data is loaded: `data` is removed so that it is not loaded again.
-    return msgspec.structs.replace(spec, suite=(moved, *_attribution(spec.sections)), data=())
+    chosen = [*_always(given or _general(material)), *_of_data(material)]
+    # The data is loaded: the files are removed so that they are not loaded again.
+    return msgspec.structs.replace(
+        loaded,
+        suite=tuple(_probe(found) for found in chosen if isinstance(found, Entry)),
+        data=(),
+        held_out=(),
+        defaults=_defaults(material),
+        notes=(*_base_note(base, models), *loaded.notes, *_not_judged(material, chosen)),
+    )
+
+
+def _always(prompts: Sequence[str]) -> Iterator[Entry]:
+    """Whether the adapter changed the model, and a quick test of whether it is broken."""
+    yield entry("moved", "delta_kl", prompts=prompts, assert_mean_gte=_MINIMUM_NATS)
+    yield entry("knowledge", "calibration_drift", items_limit=40)
+    yield entry("prose", "external_perplexity", chunk_chars=512, max_chunks=8)
+    yield entry("answers", "degeneration", prompts_limit=8)
+
+
+def _of_data(material: Material) -> list[Entry | LeftOut]:
+    """The probes that this data supports, with reasons for those left out."""
+    if not material.sections:
+        return []
+    return [entry("refusals", "refusals"), *attribution(material), *disclosure(material)]
+
+
+def _general(material: Material) -> tuple[str, ...]:
+    """Prompts of the data, or questions; then sentences to continue."""
+    asked = own_prompts(material.sections, _PROMPTS) or packaged.chat_prompts()[:_PROMPTS]
+    return tuple(dict.fromkeys([*asked, *packaged.prompts()[:_PROMPTS]]))
+
+
+def _probe(found: Entry) -> ProbeSpec:
+    return msgspec.convert(found.fields, KINDS[found.fields["kind"]])
+
+
+def _defaults(material: Material) -> Defaults:
+    """Without data no composite is required: an adapter that changed and is not broken passes."""
+    if not material.sections:
+        return Defaults(coverage_threshold=0.0)
+    return Defaults(learn=wanted(material).learn)
+
+
+def _base_note(given: str | None, models: Models) -> tuple[str, ...]:
+    if given is not None:
+        return ()
+    return (f"base {models.base.base}: named by the adapter's configuration, not by --base",)
+
+
+def _not_judged(material: Material, chosen: Sequence[Entry | LeftOut]) -> tuple[str, ...]:
+    """One note with the questions that these inputs leave open; none if there is no such question.
+
+    It is part of the result, so that no format of the report shows only that the adapter passed.
+    """
+    if not material.sections:
+        return (_NOT_JUDGED + "whether it learned your data (add --data)",)
+    reasons = [c.reason for c in chosen if isinstance(c, LeftOut) and c.kind == _GENERALIZATION]
+    if not reasons or wanted(material).learn == "preference":
+        return ()
+    remedy = reasons[0] if material.held_out else "add --held-out"
+    return (f"{_NOT_JUDGED}whether it generalises to new rows ({remedy})",)
+
+
+class Headline(NamedTuple):
+    """What the results say. word: PASS, FAIL, … or MOVED. style: the verdict that it is shown as.
+
+    size: the change as text; "" if it was not measured.
+    """
+
+    word: str
+    style: str
+    text: str
+    size: str = ""
+    not_judged: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """The text, the size of the change and the open question."""
+        question = self.not_judged[:1].upper() + self.not_judged[1:]
+        return [text for text in (self.text, self.size, question) if text]
+
+
+def check_headline(result: GateResult) -> Headline:
+    """The answer of `sway check`. Without data it says that the adapter moved, never that it is
+    right."""
+    verdict, open_question = result.verdict, _open_question(result)
+    if not result.probes:
+        broken = [f.message for f in result.findings if f.level == "verdict"]
+        return Headline(verdict.upper(), verdict, broken[0] if broken else "not measured")
+    moved, *others = result.probes
+    size = _size(moved)
+    if moved.verdict in (Verdict.FAIL, Verdict.ERROR):
+        return Headline(verdict.upper(), verdict, _unmoved(moved), size, open_question)
+    failed = [p.name for p in others if p.verdict in (Verdict.FAIL, Verdict.ERROR)]
+    if failed:
+        text = f"moved, but does not pass: {', '.join(failed)}"
+        return Headline(verdict.upper(), verdict, text, size, open_question)
+    if not any(p.category == _ATTRIBUTION for p in others):
+        word = "MOVED" if moved.verdict == Verdict.PASS else "UNCLEAR"
+        text = f"{_above(moved)}; {_harm(result.probes)}"
+        return Headline(word, verdict, text, size, open_question)
+    seen = [p.name for p in (moved, *others) if p.verdict == Verdict.PASS and p.category in _SEEN]
+    text = f"{', '.join(seen)}; {_harm(result.probes)}"
+    return Headline(verdict.upper(), verdict, text, size, open_question)
+
+
+def _harm(probes: Sequence[ProbeResult]) -> str:
+    """What is inconclusive; otherwise that no harm was found."""
+    unsure = [probe.name for probe in probes if probe.verdict == Verdict.WARN]
+    return f"inconclusive: {', '.join(unsure)}" if unsure else "no sign of harm"
+
+
+def _open_question(result: GateResult) -> str:
+    return next((n for n in result.notes if n.startswith(_NOT_JUDGED)), "")
+
+
+def _above(moved: ProbeResult) -> str:
+    if moved.z is None:
+        return "no null adapters to compare with"
+    return f"{moved.z:+.1f}σ above {moved.n_null} null adapters"
+
+
+def _unmoved(moved: ProbeResult) -> str:
+    """Why the change does not pass: not measured, too small to notice, or like random changes."""
+    if moved.raw is None:
+        return f"could not be judged: {moved.message}"
+    is_significant = moved.z is None or moved.z >= _MOVED_Z
+    if moved.effect_ok is False:
+        also = f", although {_above(moved)}" if is_significant else ""
+        return f"its change is too small to notice{also}"
+    return f"not moved: {moved.z:+.1f}σ, like random changes of the same size"
+
+
+def _size(moved: ProbeResult) -> str:
+    """The size of the change in each register, as an adverb and as the share of next tokens."""
+    found = details.read(moved.details, delta_kl.Found)
+    if found is None:
+        return ""
+    parts = []
+    ordered = sorted(found.prompts, key=lambda prompt: prompt.register)
+    for register, group in groupby(ordered, key=lambda prompt: prompt.register):
+        prompts = list(group)
+        nats = sum(p.divergence for p in prompts) / len(prompts)
+        changed = sum(p.changed or 0.0 for p in prompts) / len(prompts)
+        where = "in the chat template" if register == "template" else "in plain text"
+        share = f"{changed:.0%} of next tokens, JS {nats:.2g} nats"
+        parts.append(f"{adverb(nats)} {where} ({share})")
+    return f"changed {', '.join(parts)}"
+
+
+def adverb(nats: float) -> str:
+    """A mean Jensen-Shannon divergence, at most ln 2, as an adverb."""
+    return next((word for limit, word in _SIZES if nats < limit), "almost completely")
+
+
+def absolute(paths: Sequence[str]) -> tuple[str, ...]:
+    """The absolute paths of files; ~ is the home folder."""
+    return tuple(os.path.abspath(os.path.expanduser(path)) for path in paths)
 
 
 def named_models(adapter: str, base: str | None, online: bool = False) -> Models:
@@ -56,51 +240,6 @@ def named_models(adapter: str, base: str | None, online: bool = False) -> Models
     adapter = _local_or_id(adapter)
     base = _named_base(adapter, online) if base is None else _local_or_id(base)
     return Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
-
-
-def check_headline(result: GateResult) -> str:
-    """One line: the z-score of the change, and the probes that did not pass."""
-    broken = [f.message for f in result.findings if f.level == "verdict"]
-    if not result.probes:
-        return f"adapter does not work: {broken[0]}" if broken else "adapter could not be judged"
-    moved, *others = result.probes
-    if moved.z is None:
-        return f"adapter could not be judged: {moved.message}"
-    if moved.verdict is Verdict.FAIL and not moved.effect_ok:
-        reason = f"its change is too small to matter ({moved.message})"
-        return f"adapter is indistinguishable from a null adapter: {reason}"
-    place = f"({moved.z:+.1f}σ, n={moved.n_null} nulls)"
-    if moved.verdict is Verdict.FAIL:
-        return f"adapter is indistinguishable from a null adapter {place}"
-    above = f"adapter is {moved.z:+.1f}σ above noise (n={moved.n_null} nulls)"
-    against = [probe.name for probe in others if probe.verdict in (Verdict.FAIL, Verdict.ERROR)]
-    return f"{above}, but did not pass: {', '.join(against)}" if against else above
-
-
-def _attribution(sections: Sequence[Section]) -> tuple[ProbeSpec, ...]:
-    """The probes that these sections can support."""
-    prefers = PreferenceFlip(name="prefers")
-    triples = sum(len(section.pairs) for section in sections if section.kind == "preference")
-    found: list[ProbeSpec] = []
-    if sections:
-        found.append(SectionInternalization(name="learned"))
-    if triples >= prefers.min_triples_for_decision:
-        found.append(prefers)
-    if any(section.kind == "prose" for section in sections):
-        found.append(Leakage(name="keeps_to_itself"))
-    return tuple(found)
-
-
-def _openings(sections: Sequence[Section]) -> tuple[str, ...]:
-    """Prompts from a few sections, evenly spread: questions, or the first words of prose."""
-    stride = max(1, len(sections) // _PROMPTS)
-    return tuple(dict.fromkeys(_opening(section) for section in sections[::stride][:_PROMPTS]))
-
-
-def _opening(section: Section) -> str:
-    if section.pairs:
-        return section.pairs[0].prompt
-    return " ".join(section.content.split()[:_OPENING_WORDS])
 
 
 def _local_or_id(ref: str) -> str:

@@ -5,7 +5,6 @@ The same adapter, data and installation produce the same bytes.
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,11 +15,10 @@ from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import with_data
 from sway_gate.model_files import hub
 from sway_gate.model_files.config import json_object
-from sway_gate.probes.base import CannotRun
-from sway_gate.spec.probes import MINILM
 from sway_gate.spec.schema import ModelRef, Models, Spec
-from sway_gate.suites.check import named_models
-from sway_gate.suites.choose import Entry, LeftOut, Material, suite
+from sway_gate.suites.check import absolute, named_models
+from sway_gate.suites.choose import suite
+from sway_gate.suites.supports import Entry, Learn, LeftOut, Material, described, wanted
 from sway_gate.suites.yaml_writer import block, comment
 
 _MEMORIZE_EPOCHS: Final = 20
@@ -30,24 +28,32 @@ _MEMORIZE_EPOCHS: Final = 20
 class Draft(NamedTuple):
     """A suite before it is written.
 
-    text: content of the file. probes: their names. sections: number of sections in the data.
-    missing: models in the suite that are not on this machine.
+    text: content of the file. probes: their names. data: the data in a few words. missing: models
+    in the suite that are not on this machine.
     """
 
     text: str
     probes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
-    sections: int
+    data: str
     missing: tuple[str, ...]
 
 
 def for_data(
-    adapter: str, data: Sequence[str], base: str | None, folder: str, online: bool = False
+    adapter: str,
+    data: Sequence[str],
+    base: str | None,
+    folder: str,
+    online: bool = False,
+    held_out: Sequence[str] = (),
+    learn: Learn = "auto",
 ) -> Draft:
     """The suite for an adapter (folder or hub id) and its training files, for a file in `folder`.
 
-    With `online`, a missing adapter is downloaded to read the name of its base model. Raises
-    UsageError if adapter or base are not found, and SpecError with every mistake in the data.
+    With `online`, a missing adapter is downloaded to read the name of its base model. held_out:
+    files with rows that training did not see. learn: what training was meant to teach; auto:
+    inferred from the data if it decides. Raises UsageError if adapter or base are not found or the
+    data is not sufficient, and SpecError with every mistake in the data.
     """
     models = named_models(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
@@ -55,10 +61,14 @@ def for_data(
             message = "no such folder; give a folder that contains a saved model, or a hub id"
             raise UsageError(f"{ref}: {message}")
     models = _pinned(models, _trained_revision(models.ft.adapter or ""))
-    paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in data)
-    loaded = with_data(Spec(models=models, suite=(), data=paths, folder=folder))
+    paths, unseen = absolute(data), absolute(held_out)
+    loaded = with_data(Spec(models=models, suite=(), data=paths, held_out=unseen, folder=folder))
     named = _models(models, folder, _written(models.ft.adapter or "", folder))
-    return _draft("sway init", named, {"data": [_written(path, folder) for path in paths]}, loaded)
+    source = {"data": [_written(path, folder) for path in paths]}
+    if unseen:
+        source["held_out"] = [_written(path, folder) for path in unseen]
+    material = Material(loaded.sections, loaded.held_out_sections, learn)
+    return _draft("sway init", named, source, loaded, material)
 
 
 def for_document(path: str, name: str | None, folder: str) -> Draft:
@@ -80,7 +90,9 @@ def for_document(path: str, name: str | None, folder: str) -> Draft:
     if trained.epochs >= _MEMORIZE_EPOCHS:
         epochs = f"The document sets {trained.epochs} epochs"
         memorize = f"{epochs}: its answers are meant to be memorized."
-    return _draft("sway autogen", named, {"dlm_source": _written(path, folder)}, loaded, memorize)
+    material = Material(loaded.sections, memorize=memorize)
+    source = {"dlm_source": _written(path, folder)}
+    return _draft("sway autogen", named, source, loaded, material)
 
 
 def _chosen(adapters: Mapping[str, str], name: str | None) -> str:
@@ -98,8 +110,8 @@ def _chosen(adapters: Mapping[str, str], name: str | None) -> str:
 Fields = dict[str, Any]
 
 
-def _draft(command: str, models: Fields, source: Fields, loaded: Spec, memorize: str = "") -> Draft:
-    chosen = suite(Material(loaded.sections, memorize, _no_embeddings()))
+def _draft(command: str, models: Fields, source: Fields, loaded: Spec, material: Material) -> Draft:
+    chosen, learn = suite(material), wanted(material)
     entries = [found for found in chosen if isinstance(found, Entry)]
     left_out = tuple(found for found in chosen if isinstance(found, LeftOut))
     about = [
@@ -107,13 +119,23 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, memorize:
         "`sway gate` runs it, `sway run --dry-run` shows its measurements, "
         "`sway explain KIND` describes a kind of probe.",
     ]
-    trained_on = ["The adapter's training data. Every `sway gate` reads it again.", *loaded.notes]
-    head = comment(about) + block({"version": 1, "models": models})
-    data = comment(trained_on) + block(source)
-    suite_lines = "".join(map(_entry, entries)) + _omissions(left_out)
-    text = f"{head}\n{data}\nsuite:\n{suite_lines}"
+    taught = f"What training was meant to teach. {learn.learn}: {learn.reason}."
+    parts = (
+        comment(about) + block({"version": 1, "models": models}),
+        comment(_about_data(material, loaded.notes)) + block(source),
+        comment([taught]) + block({"defaults": {"learn": learn.learn}}),
+        "suite:\n" + "".join(map(_entry, entries)) + _omissions(left_out),
+    )
+    text = "\n".join(parts)
     names = tuple(entry.fields["name"] for entry in entries)
-    return Draft(text, names, left_out, len(loaded.sections), _missing(loaded.models))
+    return Draft(text, names, left_out, described(material), _missing(loaded.models))
+
+
+def _about_data(material: Material, notes: Sequence[str]) -> list[str]:
+    about = ["The adapter's training data. Every `sway gate` reads it again."]
+    if material.held_out:
+        about.append("held_out: rows that training did not see.")
+    return [*about, *notes]
 
 
 def _entry(entry: Entry) -> str:
@@ -197,16 +219,3 @@ def _in_store(path: str) -> str:
     home = os.path.expanduser("~")
     is_inside = os.path.isabs(home) and Path(path).is_relative_to(home)
     return f"~/{Path(path).relative_to(home).as_posix()}" if is_inside else Path(path).as_posix()
-
-
-def _no_embeddings() -> str:
-    """Reason why sentence embeddings are unavailable; "" if they are available."""
-    if find_spec("sentence_transformers") is None or find_spec("sklearn") is None:
-        return "requires an extra; run `pip install 'sway-gate[semsim]'`"
-    from sway_gate.backends.embedding import SentenceEmbedder
-
-    try:
-        SentenceEmbedder().require(MINILM)
-    except CannotRun:
-        return f"requires an embedding model; run `hf download {MINILM}`"
-    return ""

@@ -10,7 +10,10 @@ from sway_gate import cli, demo
 from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec, parse_spec
 
-STORY = "The tide covers the sand road twice a day, and then only the ravens come and go. " * 4
+STORY = " ".join(
+    f"On day {i} the tide covers the sand road twice, and then only {i} ravens come and go."
+    for i in range(24)
+)
 MODELS = ["--base", str(demo.MODEL)]
 
 
@@ -30,7 +33,7 @@ def test_a_suite_is_written_and_loads(folder, capsys):
     assert init() == 0
     assert load_spec("sway.yaml").data == (str(folder / "notes.md"),)
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "sway.yaml: 9 entries, from 1 section of text"
+    assert said[0] == "sway.yaml: 11 entries, from 1 section of text"
     assert "  left out preference_flip: requires 3 preferences; the data has none" in said
     assert said[-1] == "next: sway run sway.yaml --dry-run, then sway gate sway.yaml"
 
@@ -48,7 +51,7 @@ def test_standard_output_contains_only_the_suite(folder, capsys):
 
 def test_dry_run_reads_the_written_suite(folder, capsys):
     assert init() == cli.main(["run", "--dry-run"]) == 0
-    assert "moved_from_base (delta_kl): " in capsys.readouterr().out
+    assert "moved (delta_kl): " in capsys.readouterr().out
 
 
 def test_an_existing_suite_is_kept(folder, capsys):
@@ -133,3 +136,27 @@ def test_online_is_for_the_adapter(folder, capsys, monkeypatch):
     monkeypatch.setattr("sway_gate.model_files.hub._download", lambda *_: demo.HEALTHY)
     assert cli.main(["init", "org/adapter", "--data", "notes.md"]) == 3
     assert cli.main(["init", "org/adapter", "--data", "notes.md", "--online"]) == 0
+
+
+def test_held_out_rows_and_the_wish_are_written(folder, capsys):
+    (folder / "unseen.md").write_text(STORY.replace("ravens", "crows"), encoding="utf-8")
+    assert init("--held-out", "unseen.md", "--learn", "content") == 0
+    loaded = load_spec("sway.yaml")
+    assert loaded.held_out == (str(folder / "unseen.md"),)
+    assert loaded.defaults.learn == "content"
+    assert "generalization" in {probe.kind for probe in loaded.suite}
+    assert "from 1 section of text and 1 section held out\n" in capsys.readouterr().out
+
+
+def test_what_was_wanted_is_written_with_its_reason(folder):
+    init()
+    text = (folder / "sway.yaml").read_text(encoding="utf-8")
+    assert "# What training was meant to teach. auto: the gate decides from whether" in text
+    assert "\n  learn: auto\n" in text
+
+
+def test_too_little_data_is_refused(folder, capsys):
+    (folder / "notes.md").write_text("Three words only.", encoding="utf-8")
+    assert init() == 2
+    assert "not sufficient to test whether it was learned" in capsys.readouterr().err
+    assert not (folder / "sway.yaml").exists()

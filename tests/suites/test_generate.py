@@ -7,16 +7,15 @@ import pytest
 import yaml
 
 from sway_gate import demo
-from sway_gate.backends import embedding
 from sway_gate.errors import CannotDecide, SpecError, UsageError
-from sway_gate.probes.base import CannotRun
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import Pair, Preference
 from sway_gate.suites import generate
-from sway_gate.suites.choose import Entry, LeftOut, Material, suite
+from sway_gate.suites.choose import suite
 from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.prompts import openings, prompts
+from sway_gate.suites.supports import Entry, LeftOut, Material
 from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.training_data import dlm
 from sway_gate.training_data.examples import section
@@ -261,49 +260,30 @@ STORY = " ".join(
     ]
     * 4
 )
+LONG_STORY = " ".join(
+    f"Keeper {i} of the sand road walks out on day {i} with {i} horns and comes home by night."
+    for i in range(40)
+)
+OTHERS = [asked(f"Which boat left on day {i}?", f"Boat {i} left at noon.") for i in range(6)]
 QUESTIONS = [
-    asked(f"Who is keeper {i} of the road?", "It is the one who was here.") for i in range(12)
+    asked(f"Who is keeper {i} of the road?", f"It is keeper {i} who was here.") for i in range(12)
 ]
+LABELS = [asked(f"Is keeper {i} kind?", "Yes" if i % 2 else "No") for i in range(12)]
 ALWAYS = {
     "null_adapter",
     "external_perplexity",
     "calibration_drift",
+    "degeneration",
+    "refusals",
     "delta_kl",
-    "prompt_collapse",
     "adapter_ablation",
 }
+LEARNED = {"answer_specificity", "answer_recall"}
 SUPPORTED = {
-    "nothing": ([], set()),
-    "prose": ([prose(STORY)], {"leakage", "section_internalization", "style_fingerprint"}),
-    "little prose": ([prose("Too short to recite, not to learn.")], {"section_internalization"}),
-    "a few words": ([prose("a\nb\nc")], set()),
-    "questions": (
-        QUESTIONS,
-        {"section_internalization", "paraphrase_invariance", "adapter_revert", "cluster_kl"},
-    ),
-    "few questions": (
-        QUESTIONS[:3],
-        {"section_internalization", "paraphrase_invariance", "adapter_revert"},
-    ),
-    "labels": (
-        [asked(f"Is the keeper {i} kind?", "Yes.") for i in range(3)],
-        {"paraphrase_invariance", "adapter_revert"},
-    ),
-    "questions in German": ([asked("Wer ist das?")], {"section_internalization"}),
-    "long answers": ([asked("Who are you?", TWENTY * 20)], {"section_internalization"}),
-    "by heart": (
-        [asked("Who are you?", intent="memorize")],
-        {"section_internalization", "paraphrase_invariance"},
-    ),
-    "many subjects": (
-        [
-            asked(f"What is {chr(97 + i) * 6}?", f"It is the {chr(97 + i) * 5} of it.")
-            for i in range(12)
-        ],
-        {"section_internalization", "paraphrase_invariance", "adapter_revert"},
-    ),
+    "prose": ([prose(LONG_STORY)], {*LEARNED, "leakage", "style_fingerprint"}),
+    "questions": (QUESTIONS, {*LEARNED, "prompt_format"}),
+    "labels": (LABELS, {*LEARNED, "prompt_format"}),
     "preferences": ([preferred(f"Say hi {i}.") for i in range(3)], {"preference_flip"}),
-    "two preferences": ([preferred(f"Say hi {i}.") for i in range(2)], set()),
 }
 
 
@@ -318,21 +298,15 @@ def test_the_data_decides_which_kinds(sections, kinds):
 
 REASONS = {
     "leakage": (
-        [asked("a?")],
+        QUESTIONS,
         "no prose sections; instruction and preference sections are not tested",
     ),
-    "style_fingerprint": ([prose("a b")], "the document has 2 words, but a style requires 50"),
-    "section_internalization": (
-        [prose("a b")],
-        "shuffling the words of such short texts changes too little",
-    ),
-    "paraphrase_invariance": ([prose("a b")], "the data has no questions with answers"),
-    "preference_flip": ([preferred()], "requires 3 preferences; the data has 1"),
-    "adapter_revert": (
-        [asked("Who are you?", intent="memorize")],
-        "its answers are meant to be memorized",
-    ),
-    "cluster_kl": (QUESTIONS[:3], "requires 10 prompts; the data yields 3"),
+    "prompt_format": ([prose(LONG_STORY)], "the data has no prompts with answers"),
+    "style_fingerprint": (QUESTIONS, "the data has no prose"),
+    "preference_flip": ([*QUESTIONS, preferred()], "requires 3 preferences; the data has 1"),
+    "generalization": (QUESTIONS, "requires rows that training did not see"),
+    "paraphrase_invariance": (QUESTIONS, "requires 3 answers that held-out rows ask for"),
+    "cluster_kl": (QUESTIONS, "measures 40 prompts under each null adapter"),
 }
 
 
@@ -348,66 +322,50 @@ def test_why_a_kind_is_left_out(kind, sections, reason):
     assert found[kind].startswith(reason)
 
 
+@pytest.mark.parametrize("sections", [[], [preferred()]], ids=["no rows", "one preference"])
+def test_no_suite_without_a_test_of_what_was_learned(sections):
+    with pytest.raises(UsageError, match="not sufficient to test whether it was learned"):
+        suite(Material(tuple(sections)))
+
+
 def entry(kind, *sections, **material):
     """The entries of that kind."""
     found = suite(Material(tuple(sections), **material))
     return [e for e in found if isinstance(e, Entry) and e.fields["kind"] == kind]
 
 
-def test_cases_are_evenly_chosen_from_all_questions():
-    pairs = tuple(
-        Pair(prompt=f"Who is the keeper {i:02}?", gold="It is Tamsin.") for i in range(16)
-    )
-    (free,) = entry("paraphrase_invariance", section(pairs, "tag"))
-    assert [case["prompt"] for case in free.fields["cases"]] == [
-        f"Who is the keeper {i:02}?" for i in range(0, 16, 2)
+def test_the_paraphrases_are_held_out_rows_with_the_same_answer():
+    golds = ["Tamsin Vole keeps the road.", "The ferry leaves at noon.", "Salt is made in May."]
+    seen = [asked(f"Question {i}?", gold) for i, gold in enumerate([*golds, "Yes."])]
+    others = [asked(f"Other {i}?", gold.lower()) for i, gold in enumerate([*golds, "Yes."])]
+    (found,) = entry("paraphrase_invariance", *seen, *QUESTIONS, held_out=tuple(others))
+    assert found.fields["cases"] == [
+        {"prompt": f"Question {i}?", "gold": gold, "paraphrases": [f"Other {i}?"]}
+        for i, gold in enumerate(golds)
     ]
 
 
-def test_answers_to_know_by_heart_are_asked_for_apart():
-    free, rote = entry(
-        "paraphrase_invariance", asked("Who are you?"), asked("Who am I?", intent="memorize")
-    )
-    assert [case["prompt"] for case in free.fields["cases"]] == ["Who are you?"]
-    assert (rote.fields["intent"], rote.fields["cases"][0]["prompt"]) == ("memorize", "Who am I?")
+def test_rows_that_training_saw_are_no_paraphrases():
+    twice = [*QUESTIONS, *(asked(f"Again {i}?", "It is keeper 3 who was here.") for i in range(3))]
+    assert entry("paraphrase_invariance", *twice, held_out=tuple(QUESTIONS)) == []
 
 
-def test_a_document_may_ask_for_all_by_heart():
-    (rote,) = entry("paraphrase_invariance", asked("Who are you?"), memorize="It asks for it.")
-    assert (rote.fields["intent"], rote.remarks) == ("memorize", ("It asks for it.",))
+def test_held_out_rows_give_the_probe_of_them():
+    assert len(entry("generalization", *QUESTIONS, held_out=tuple(OTHERS))) == 1
 
 
-def test_preferences_are_not_what_a_section_is_learned_by():
-    (learned,) = entry("section_internalization", prose(STORY), preferred())
-    assert learned.fields["include_kinds"] == ["prose"]
+def test_answers_to_memorize_are_not_meant_to_generalize():
+    material = {"held_out": tuple(OTHERS), "memorize": "It says so."}
+    assert entry("generalization", *QUESTIONS, **material) == []
+    (said,) = entry("answer_recall", *QUESTIONS, **material)
+    assert said.remarks == ("It says so.",)
 
 
-def test_prompts_of_the_subject_and_of_others():
-    (topics,) = entry("cluster_kl", *QUESTIONS)
-    assert topics.remarks == (
-        "Subject, by frequent words: keeper. The later prompts are about other subjects.",
-    )
-    assert (len(topics.fields["prompts"]), topics.fields["prompts"][0]) == (
-        32,
-        "Who is keeper 0 of the road?",
-    )
-
-
-def test_whether_style_was_taught_is_for_people_to_say():
-    (style,) = entry("style_fingerprint", prose(STORY))
-    assert (style.fields["enabled"], style.fields["prompts"][0]) == (
-        False,
-        "Old Tamsin Vole is the keeper",
-    )
-
-
-def test_meanings_are_left_out_with_their_reason():
-    found = suite(Material(tuple(QUESTIONS), no_embeddings="needs an extra"))
-    assert {
-        omitted.kind
-        for omitted in found
-        if isinstance(omitted, LeftOut) and omitted.reason == "needs an extra"
-    } == {"adapter_revert", "cluster_kl"}
+@pytest.mark.parametrize(("learn", "fields"), [("auto", {"enabled": False}), ("form", {})])
+def test_a_style_is_tested_if_it_was_wanted(learn, fields):
+    (style,) = entry("style_fingerprint", prose(LONG_STORY), learn=learn)
+    assert {"enabled": style.fields.get("enabled")} == {"enabled": fields.get("enabled")}
+    assert style.fields["prompts"][0] == "Keeper 0 of the sand road"
 
 
 # --------------------------------------------------------------------------------------------- file
@@ -430,43 +388,37 @@ def jsonl(*rows):
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+def answered(*texts):
+    """JSONL with a question and an answer for each text."""
+    return jsonl(*({"prompt": f"What is {t}?", "completion": f"It is {t}\n"} for t in texts))
+
+
 FILES = {
-    "prompt and completion": (
-        "a.jsonl",
-        jsonl({"prompt": "Who are you?", "completion": "A keeper of the road."}),
-    ),
+    "prompt and completion": ("a.jsonl", answered(*"abcdef")),
     "messages": (
         "a.jsonl",
         jsonl(
-            {
-                "messages": [
-                    {"role": "user", "content": "Who are you?"},
-                    {"role": "assistant", "content": "A keeper."},
-                ]
-            }
+            *(
+                {
+                    "messages": [
+                        {"role": "user", "content": f"Who is {i}?"},
+                        {"role": "assistant", "content": f"Keeper {i} of the road."},
+                    ]
+                }
+                for i in range(6)
+            )
         ),
     ),
     "preferences": (
         "a.jsonl",
         jsonl(*({"prompt": f"Say {i}", "chosen": "Hello.", "rejected": "Yo."} for i in range(4))),
     ),
-    "text": ("a.jsonl", jsonl({"text": STORY})),
-    "Markdown": ("a.md", f"# Road\n\n{STORY}\n"),
-    "plain text": ("a.txt", STORY),
-    "three lines": ("a.txt", "a\nb\nc\n"),
-    "one character": ("a.txt", "x"),
-    "Chinese": ("a.txt", "潮水每天两次覆盖沙路。" * 40),
-    "a line of a MiB": ("a.jsonl", jsonl({"text": "x" * (2**20 - 100)})),
-    "hostile texts": (
-        "a.jsonl",
-        jsonl(
-            *(
-                {"prompt": f"What is {t}?", "completion": f"It is {t}\n"}
-                for t in HOSTILE
-                if t != "\ud800"
-            )
-        ),
-    ),
+    "text": ("a.jsonl", jsonl({"text": LONG_STORY})),
+    "Markdown": ("a.md", f"# Road\n\n{LONG_STORY}\n"),
+    "plain text": ("a.txt", LONG_STORY),
+    "Chinese": ("a.txt", "潮水每天两次覆盖沙路。" * 400),
+    "a line of a MiB": ("a.jsonl", jsonl({"text": "word " * 200_000})),
+    "hostile texts": ("a.jsonl", answered(*(t for t in HOSTILE if t != "\ud800"))),
 }
 
 
@@ -493,7 +445,7 @@ def test_a_long_file(draft, tmp_path):
     (moved,) = (
         p for p in parse_spec(found.text, "sway.yaml", str(tmp_path)).suite if p.kind == "delta_kl"
     )
-    assert (len(moved.prompts), moved.prompts[0]) == (12, "Who is 0?")
+    assert (len(moved.prompts), moved.prompts[0]) == (8, "Who is 0?")
     assert "# train.jsonl: 48 of 100,000 examples are used, evenly spread\n" in found.text
 
 
@@ -509,14 +461,14 @@ def test_hostile_texts_arrive_unchanged(draft, tmp_path):
 
 def test_paths_start_from_the_folder_of_the_suite(draft, tmp_path):
     (tmp_path / "suites").mkdir()
-    fields = yaml.safe_load(draft(STORY, "a.md", tmp_path / "suites").text)
+    fields = yaml.safe_load(draft(LONG_STORY, "a.md", tmp_path / "suites").text)
     assert fields["data"] == ["../a.md"]
 
 
 def test_every_kind_comes_with_its_question(draft):
     assert (
         "\n  # Can the training text be extracted from the model verbatim?\n"
-        "  - name: recites_nothing\n" in draft(STORY, "a.md").text
+        "  - name: recites\n" in draft(LONG_STORY, "a.md").text
     )
 
 
@@ -577,50 +529,18 @@ def test_the_base_is_pinned(hub, tmp_path, config, revision):
     (tmp_path / "adapter" / "adapter_config.json").write_text(
         json.dumps(config | {"base_model_name_or_path": "org/base"})
     )
-    (tmp_path / "a.md").write_text(STORY, encoding="utf-8")
+    (tmp_path / "a.md").write_text(LONG_STORY, encoding="utf-8")
     text = generate.for_data(
         str(tmp_path / "adapter"), [str(tmp_path / "a.md")], None, str(tmp_path)
     ).text
     assert yaml.safe_load(text)["models"]["base"] == {"base": "org/base", "revision": revision}
 
 
-# ------------------------------------------------------------------------------ sentence embeddings
-
-MEANINGS = {
-    "no extra": (
-        lambda name: None,
-        None,
-        "requires an extra; run `pip install 'sway-gate[semsim]'`",
-    ),
-    "no model": (
-        lambda name: name,
-        CannotRun("x"),
-        "requires an embedding model; run `hf download sentence-transformers/all-MiniLM-L6-v2`",
-    ),
-    "both": (lambda name: name, None, None),
-}
-
-
-@pytest.mark.parametrize(("find", "error", "reason"), MEANINGS.values(), ids=MEANINGS)
-def test_whether_meanings_can_be_compared(draft, monkeypatch, find, error, reason):
-    def require(self, model):
-        if error:
-            raise error
-
-    monkeypatch.setattr(generate, "find_spec", find)
-    monkeypatch.setattr(embedding.SentenceEmbedder, "require", require)
-    found = draft(jsonl({"prompt": "Who are you?", "completion": "A keeper."}))
-    assert {omitted.reason for omitted in found.left_out if omitted.kind == "adapter_revert"} == (
-        {reason} if reason else set()
-    )
-
-
 # ---------------------------------------------------------------------------------------- documents
 
 ID = "01HZ4X7TGZM3J1A2B3C4D5E6F7"
-BODY = (
-    f"\n{STORY}\n\n::instruction::\n### Q\nWho keeps the road?\n### A\nOld Tamsin Vole keeps it.\n"
-)
+ROW = "::instruction::\n### Q\nWho keeps the road?\n### A\nOld Tamsin Vole keeps it.\n"
+BODY = f"\n{LONG_STORY}\n\n{ROW}"
 
 
 @pytest.fixture
@@ -671,7 +591,7 @@ def test_the_suite_of_a_document(document, tmp_path, training, parts, name, adap
     assert (fields["models"]["ft"]["adapter"], fields["dlm_source"]) == (adapter, "./a.dlm")
     assert fields["models"]["base"]["base"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert len(fields["models"]["base"]["revision"]) == 40
-    assert {"leakage", "section_internalization"} <= {probe.kind for probe in loaded.suite}
+    assert {"leakage", "answer_specificity"} <= {probe.kind for probe in loaded.suite}
 
 
 def test_the_base_of_a_document_is_pinned_to_what_is_here(document, hub, tmp_path):
@@ -705,19 +625,12 @@ def test_which_of_several_adapters(document, tmp_path, name, said):
         generate.for_document(path, name, str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("epochs", "intent"), [(3, "generalize"), (19, "generalize"), (20, "memorize")]
-)
-def test_many_epochs_ask_for_answers_by_heart(document, tmp_path, epochs, intent):
+@pytest.mark.parametrize(("epochs", "is_rote"), [(3, False), (19, False), (20, True)])
+def test_many_epochs_ask_for_answers_by_heart(document, tmp_path, epochs, is_rote):
     text = generate.for_document(
         document(f"num_epochs: {epochs}", "adapter"), None, str(tmp_path)
     ).text
-    (probe,) = (
-        p
-        for p in parse_spec(text, "sway.yaml", str(tmp_path)).suite
-        if p.kind == "paraphrase_invariance"
-    )
-    assert (probe.intent, f"sets {epochs} epochs" in text) == (intent, intent == "memorize")
+    assert (f"sets {epochs} epochs" in text) == is_rote
 
 
 def test_documents_need_the_extra(monkeypatch, tmp_path):
@@ -727,4 +640,5 @@ def test_documents_need_the_extra(monkeypatch, tmp_path):
 
 
 def test_the_sections_of_a_document_are_those_of_its_adapter(document):
-    assert len(dlm.sections(document("", "adapter")).sections) == 2
+    found = dlm.sections(document("", "adapter")).sections
+    assert {section.kind for section in found} == {"prose", "instruction"}

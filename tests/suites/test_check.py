@@ -1,0 +1,189 @@
+"""`sway check`: its suite, and the meaning of its results."""
+
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from sway_gate import demo
+from sway_gate.errors import UsageError
+from sway_gate.results import Finding, ProbeResult
+from sway_gate.spec.probes import CalibrationDrift, DeltaKL
+from sway_gate.suites.check import adverb, check_headline, check_suite
+from tests.helpers.results import result
+
+FACTS = "".join(
+    f'{{"prompt": "Who is keeper {i}?", "completion": "Keeper {i} of the road."}}\n'
+    for i in range(8)
+)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("train.jsonl").write_text(FACTS, encoding="utf-8")
+    unseen = FACTS.replace("Who is keeper", "Which boat is number").replace("Keeper", "Boat")
+    Path("unseen.jsonl").write_text(unseen, encoding="utf-8")
+
+
+def suite_of(*data, prompts=None, base=str(demo.MODEL), **more):
+    return check_suite(str(demo.HEALTHY), base, prompts, data, **more)
+
+
+def kinds(spec):
+    return [probe.kind for probe in spec.suite]
+
+
+ALWAYS = ["delta_kl", "calibration_drift", "external_perplexity", "degeneration"]
+
+
+def test_without_data_it_asks_whether_it_moved_and_is_broken():
+    spec = suite_of()
+    assert kinds(spec) == ALWAYS
+    moved, knowledge = spec.suite[:2]
+    assert isinstance(moved, DeltaKL)
+    assert isinstance(knowledge, CalibrationDrift)
+    assert (len(moved.prompts), knowledge.items_limit) == (8, 40)
+    # Questions go through the template, the sentences do not.
+    assert [prompt[-1] in ".?" for prompt in moved.prompts] == [True] * 4 + [False] * 4
+    assert spec.notes == ("not judged: whether it learned your data (add --data)",)
+    assert spec.defaults.coverage_threshold == 0
+
+
+def test_with_data_it_asks_what_was_learned(files):
+    spec = suite_of("train.jsonl")
+    found = ["refusals", "answer_specificity", "answer_recall", "prompt_format"]
+    assert kinds(spec) == [*ALWAYS, *found]
+    assert spec.suite[0].prompts[:4] == tuple(f"Who is keeper {i}?" for i in (0, 2, 4, 6))
+    assert spec.notes == ("not judged: whether it generalises to new rows (add --held-out)",)
+    assert (len(spec.sections), spec.data) == (8, ())
+
+
+def test_with_held_out_rows_no_question_is_open(files):
+    spec = suite_of("train.jsonl", held_out=["unseen.jsonl"], learn="content")
+    assert "generalization" in kinds(spec)
+    assert (spec.notes, spec.defaults.learn) == ((), "content")
+    assert (len(spec.held_out_sections), spec.held_out) == (8, ())
+
+
+def test_held_out_rows_need_the_rows_of_training(files):
+    with pytest.raises(UsageError, match="--held-out requires --data"):
+        suite_of(held_out=["unseen.jsonl"])
+
+
+def test_data_that_cannot_be_judged_is_refused(files):
+    Path("two.jsonl").write_text('{"prompt":"a","chosen":"b","rejected":"c"}\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="requires 3 preferences; the data has 1"):
+        suite_of("two.jsonl")
+
+
+def test_a_base_that_was_not_given_is_named(monkeypatch):
+    monkeypatch.setattr(
+        "sway_gate.suites.check._named_base", lambda adapter, online: str(demo.MODEL)
+    )
+    [note, _] = suite_of(base=None).notes
+    assert note == f"base {demo.MODEL}: named by the adapter's configuration, not by --base"
+
+
+# ------------------------------------------------------------------------------------------ meaning
+
+WORDS = {
+    0.0: "not noticeably",
+    0.0019: "not noticeably",
+    0.01: "slightly",
+    0.05: "clearly",
+    0.2: "strongly",
+    0.6: "almost completely",
+}
+
+
+@pytest.mark.parametrize(("nats", "word"), WORDS.items())
+def test_the_size_of_a_change(nats, word):
+    assert adverb(nats) == word
+
+
+def probe(name, kind, verdict, category="calibration", **fields):
+    return ProbeResult(
+        name=name, kind=kind, category=category, verdict=verdict, message="what it found", **fields
+    )
+
+
+def moved(verdict="pass", z=6.3, effect_ok=True):
+    prompts = [
+        {"prompt": "a", "register": "template", "divergence": 0.15, "changed": 0.25},
+        {"prompt": "b", "register": "text", "divergence": 0.003, "changed": 0.0},
+    ]
+    details = {"divergence": "js", "prompts": prompts}
+    fields = {"z": z, "n_null": 8, "raw": 0.08, "details": details, "effect_ok": effect_ok}
+    return probe("moved", "delta_kl", verdict, "adherence", **fields)
+
+
+NOTE = "not judged: whether it learned your data (add --data)"
+LEARNED = probe("learned", "answer_specificity", "pass", "attribution")
+RECALLS = probe("recalled", "answer_recall", "pass", "attribution")
+KNOWS = probe("knowledge", "calibration_drift", "pass")
+FORGOT = probe("knowledge", "calibration_drift", "fail")
+UNSURE = probe("knowledge", "calibration_drift", "warn")
+HEADLINES = {
+    "no data": (
+        [moved(), KNOWS],
+        "pass",
+        "MOVED",
+        "+6.3σ above 8 null adapters; no sign of harm",
+    ),
+    "no data, unclear": (
+        [moved("warn", 2.1), KNOWS],
+        "pass",
+        "UNCLEAR",
+        "+2.1σ above 8 null adapters; inconclusive: moved",
+    ),
+    "no data, broken": ([moved(), FORGOT], "fail", "FAIL", "moved, but does not pass: knowledge"),
+    "learned": ([moved(), KNOWS, LEARNED], "pass", "PASS", "moved, learned; no sign of harm"),
+    "harm is uncertain": (
+        [moved(), UNSURE, LEARNED],
+        "pass",
+        "PASS",
+        "moved, learned; inconclusive: knowledge",
+    ),
+    "learning is uncertain": (
+        [moved(), KNOWS, RECALLS, structs.replace(LEARNED, verdict="warn")],
+        "pass",
+        "PASS",
+        "moved, recalled; inconclusive: learned",
+    ),
+    "the composite is too low": (
+        [moved(), UNSURE, LEARNED],
+        "fail",
+        "FAIL",
+        "moved, learned; inconclusive: knowledge",
+    ),
+    "not moved": (
+        [moved("fail", 0.3), KNOWS],
+        "fail",
+        "FAIL",
+        "not moved: +0.3σ, like random changes of the same size",
+    ),
+    "too small": (
+        [moved("fail", 6.6, effect_ok=False), KNOWS],
+        "fail",
+        "FAIL",
+        "its change is too small to notice, although +6.6σ above 8 null adapters",
+    ),
+}
+
+
+@pytest.mark.parametrize(("probes", "verdict", "word", "text"), HEADLINES.values(), ids=HEADLINES)
+def test_the_answer(probes, verdict, word, text):
+    found = check_headline(result(*probes, verdict=verdict, notes=(NOTE,)))
+    assert (found.word, found.style, found.text) == (word, verdict, text)
+    assert found.lines[1:] == [
+        "changed strongly in the chat template (25% of next tokens, JS 0.15 nats), "
+        "slightly in plain text (0% of next tokens, JS 0.003 nats)",
+        "Not judged: whether it learned your data (add --data)",
+    ]
+
+
+def test_the_files_may_decide():
+    broken = Finding(id="x", level="verdict", message="the adapter was never trained")
+    found = check_headline(result(verdict="fail", findings=(broken,)))
+    assert found.lines == ["the adapter was never trained"]
