@@ -50,8 +50,9 @@ class HfBackend:
         self.prefix_cache = PrefixCache(weights, device_of(network))
         self._device = device_of(network)
         self._sizes = memory.sizes(config, vocabulary, network.dtype)
-        self._encoder = Encoder(tokenizer, _context(config), vocabulary)
-        self._generator = Generator(weights, end_tokens(network, tokenizer), self._device)
+        ends = end_tokens(network, tokenizer)
+        self._encoder = Encoder(tokenizer, _context(config), vocabulary, ends)
+        self._generator = Generator(weights, ends, self._device)
         self._logits = Logits(weights, self.prefix_cache, self._device)
         self._diagnosis = Diagnosis(weights, self._logits, tokenizer)
         self.batches_views = weights.batches_views

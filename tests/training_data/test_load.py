@@ -35,9 +35,11 @@ def mistakes(folder, name, content):
 
 
 def said(section):
-    """Kind and content, without the names of fields."""
+    """Kind and texts, without the names of fields."""
+    texts = ("prompt", "gold", "chosen", "rejected")
     pairs = [
-        tuple(getattr(pair, field) for field in pair.__struct_fields__) for pair in section.pairs
+        tuple(getattr(pair, field) for field in texts if hasattr(pair, field))
+        for pair in section.pairs
     ]
     return section.kind, section.content or pairs
 
