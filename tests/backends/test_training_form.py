@@ -4,6 +4,7 @@ templates that trl ships and over texts of well-known ones.
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -89,6 +90,7 @@ OWN = {
 }
 
 
+@cache
 def shipped() -> dict[str, str]:
     """The templates in trl's folder, without their variants for training."""
     import trl
@@ -161,6 +163,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def tokenizer(template: str) -> PreTrainedTokenizerFast:
     """Bytes, a few merges across the borders of messages, and the special tokens of `template`."""
     pieces = set(re.findall(r"<[|｜][^<>'\"{}\s]*[|｜]>|</?[a-z_]+>|\[/?[A-Z_]+\]", template))
@@ -212,6 +215,7 @@ def trained(row: dict[str, Any], tok: Any, *, assistant_only: bool = False) -> T
         dataset_text_field="text",
         assistant_only_loss=assistant_only,
         max_length=None,
+        shuffle_dataset=False,
     )
     rows = Rows([json.loads(json.dumps(row))])
     [done] = SFTTrainer._prepare_dataset(trainer, rows, tok, settings, False, None, "train")

@@ -44,7 +44,7 @@ class Encoder:
         self, tokenizer: Any, context: int, vocabulary: int, ends: frozenset[int] = frozenset()
     ) -> None:
         self._tokenizer, self._context, self._vocabulary = tokenizer, context, vocabulary
-        self._ends, self._renderer = ends, Renderer(tokenizer)
+        self._ends, self._renderer = ends | {tokenizer.eos_token_id}, Renderer(tokenizer)
         self._prefix = _prefix(tokenizer)
 
     def answers_needed(self, requests: Sequence[Request]) -> dict[Ids, int]:
