@@ -6,7 +6,7 @@ Every assistant message is an answer, up to MAX_ANSWERS of a row.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -325,9 +325,9 @@ def _json(value: Any) -> str:
 def _pairs(before: list[_Turn], after: list[_Turn], field: str, given: _Given) -> tuple[Pair, ...]:
     """The first answers in `after`, each with all previous messages as its prompt."""
     turns = before + after
-    found = [
+    answers = (
         Pair(
-            prompt=prompt_text(prompt),
+            prompt=text,
             gold=gold,
             form="chat",
             conversation=prompt,
@@ -336,11 +336,11 @@ def _pairs(before: list[_Turn], after: list[_Turn], field: str, given: _Given) -
         for i in range(max(1, len(before)), len(turns))
         if turns[i].is_trained
         and (gold := _gold(turns[i].message))
-        and prompt_text(prompt := _asked(turns[:i], given))
-    ]
-    if not found:
-        raise _Wrong(f"{field}: must contain an assistant message after a prompt")
-    return tuple(found[:MAX_ANSWERS])
+        and (text := prompt_text(prompt := _asked(turns[:i], given)))
+    )
+    if first := tuple(islice(answers, MAX_ANSWERS)):
+        return first
+    raise _Wrong(f"{field}: must contain an assistant message after a prompt")
 
 
 def _gold(message: Message) -> str:
