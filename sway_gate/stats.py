@@ -369,6 +369,23 @@ def mean_above_from(mean: float, se: float, df: int, margin: float) -> Margin:
     return Margin(z, mean - _student_quantile(math.log(0.05), df) * se, mean)
 
 
+def positive_mean_above(items: ArrayLike, margin: float, resolution: float, prior: Prior) -> Margin:
+    """Is the mean of non-negative `items` (shape [n], n ≥ 1) above `margin` > 0?
+
+    The test of `mean_above` on the scale of the logarithm, with the standard error SE / mean by the
+    delta method. The relative standard deviation s is moderated by the `prior` as in `z_score`, so
+    that one item decides too. Means and margins below `resolution` count as `resolution`.
+    """
+    x = np.asarray(items, dtype=np.float64).ravel()
+    _check_finite(x)
+    mean, least = max(float(x.mean()), resolution), max(margin, resolution)
+    df = prior.df + x.size - 1
+    spread = float(np.square(x / mean - x.mean() / mean).sum())
+    sd = math.sqrt((prior.df * prior.sd**2 + spread) / df)
+    found = mean_above_from(math.log(mean), sd / math.sqrt(x.size), df, math.log(least))
+    return Margin(found.z, math.exp(found.bound), mean)
+
+
 def fraction_below(k: int, n: int, margin: float) -> Margin:
     """Test for non-inferiority: is the fraction estimated by `k` of `n` ≥ 1 items below `margin`?
 
@@ -382,6 +399,15 @@ def fraction_below(k: int, n: int, margin: float) -> Margin:
     z = (margin - p) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
     upper = (p + w / 2 + math.sqrt(w * (p * (1 - p) + w / 4))) / (1 + w)
     return Margin(z, 1.0 if k == n else upper, p)
+
+
+def fraction_above(k: int, n: int, margin: float) -> Margin:
+    """Is the fraction estimated by `k` of `n` ≥ 1 items above `margin`? See `fraction_below`.
+
+    `bound` is Wilson's lower limit.
+    """
+    other = fraction_below(n - k, n, 1 - margin)
+    return Margin(other.z, 1 - other.bound, 1 - other.estimate)
 
 
 def _check_finite(values: Floats) -> None:
@@ -419,3 +445,17 @@ def _relative_entropy(p: Floats, q: Floats) -> Floats:
     with np.errstate(invalid="ignore"):  # -inf - -inf, with weight 0
         terms = np.exp(p) * (p - q)
     return np.asarray(np.where(np.isneginf(p), 0.0, terms).sum(axis=-1), dtype=np.float64)
+
+
+def log_ratio_sd(log_p: ArrayLike, log_q: ArrayLike) -> Floats:
+    """Standard deviation over p of ln q - ln p over the last axis, in nats.
+
+    From normalised log-probabilities; shapes [..., V] to [...]. If q is p exp(λ d), normalised, it
+    is λ times the standard deviation of d. Outcomes with probability 0 in p do not count.
+    """
+    p, q = np.asarray(log_p, dtype=np.float64), np.asarray(log_q, dtype=np.float64)
+    weights = np.exp(p)
+    with np.errstate(invalid="ignore"):  # -inf - -inf, with weight 0
+        d = np.where(weights > 0, q - p, 0.0)
+    mean = (weights * d).sum(axis=-1, keepdims=True)
+    return np.asarray(np.sqrt((weights * (d - mean) ** 2).sum(axis=-1)), dtype=np.float64)

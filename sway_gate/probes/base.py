@@ -26,6 +26,7 @@ from sway_gate.conversation import Completion, Conversation, Message, Prompt, as
 from sway_gate.details import Details
 from sway_gate.measurements import (
     Divergence,
+    DivergenceKind,
     Floats,
     Generation,
     LogProbs,
@@ -91,7 +92,7 @@ class DivergenceFields(Protocol):
     """The fields of a suite entry that measures divergences."""
 
     @property
-    def divergence(self) -> Literal["js", "kl"]: ...
+    def divergence(self) -> DivergenceKind: ...
     @property
     def positions(self) -> int: ...
 
@@ -100,8 +101,6 @@ class Context(NamedTuple):
     """The inputs that all probes of a suite share."""
 
     sections: tuple[Section, ...] = ()
-    held_out: tuple[Section, ...] = ()
-    """Rows of the same kind that training did not see."""
     control: tuple[str, ...] = ()
     """Control prose; the packaged prose if it is empty."""
     seed: int = 0
@@ -112,6 +111,8 @@ class Context(NamedTuple):
     """The format of the prompts in training; auto: the one of the data."""
     learn: Literal["auto", "content", "form", "preference"] = "auto"
     """What training was meant to teach; auto: decided from the data."""
+    held_out: tuple[Section, ...] = ()
+    """Rows of the same kind that training did not see."""
     max_tokens: int | None = None
     """The model's context length, if it is known."""
     embedder: Embedder | None = None

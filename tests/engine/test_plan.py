@@ -60,14 +60,15 @@ def test_nulls_are_measured_only_where_needed() -> None:
     assert (generated, scored) == ({BASE, FINETUNED}, {"base", "finetuned", "null"})
 
 
-MODES = {"auto": ("auto", 1), "on": ("on", 2), "off": ("off", 0)}
+MODES = {"auto": ("auto", 2), "on": ("on", 2), "off": ("off", 0)}
 
 
 @pytest.mark.parametrize(("mode", "through"), MODES.values(), ids=MODES)
 def test_a_note_counts_the_prompts_with_the_template(mode: Any, through: int) -> None:
     given, context = loaded(MOVED), CONTEXT._replace(chat_template=mode)
     planned = plan(given, context)
-    assert sum(isinstance(need.request.prompt, Conversation) for need in planned[0].needs) == through
+    prompts = [need.request.prompt for need in planned[0].needs]
+    assert sum(isinstance(prompt, Conversation) for prompt in prompts) == through
     notes = " ".join(plan_notes(planned, null_plan(given), context))
     assert (f"applied to {through} of 2 prompts" in notes) == (mode != "off")
 
