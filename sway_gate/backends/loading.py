@@ -41,7 +41,7 @@ def open_base(source: Source) -> tuple[nn.Module, Any, str]:
 def with_template(tokenizer: Any, adapter: Path) -> tuple[Any, tuple[str, ...]]:
     """The tokenizer with the chat template of the adapter's folder, and a note if it replaces one.
 
-    Trainers save the template that they used beside the adapter. Only its text is read.
+    Trainers save the template with the adapter. Only its text is read.
     """
     own, given = chat_template(adapter), tokenizer.chat_template
     if isinstance(given, dict):

@@ -33,5 +33,5 @@ def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
 
 
 def _has_template(folders: Folders) -> bool:
-    """Whether the base has a chat template, or the adapter's folder has one of its own."""
+    """Whether the base or the adapter's folder has a chat template."""
     return has_chat_template(folders.base) or chat_template(folders.adapter) is not None

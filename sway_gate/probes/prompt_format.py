@@ -68,7 +68,7 @@ class Requests(NamedTuple):
 
 
 class Fit(Item, frozen=True, kw_only=True):
-    """One format, in nats per token; `lead` is that of the served format over it."""
+    """One format, in nats per token; `lead`: the served format's lead over it."""
 
     format: str
     likelihood: float

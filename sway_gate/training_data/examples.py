@@ -34,7 +34,7 @@ _RENDERING: Final = frozenset({
     "max_length", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors",
     "tokenize", "tokenizer_kwargs", "tools", "truncation",
 })  # fmt: skip
-"""Parameters of the tokenizer's rendering, which are no variables of a template."""
+"""Parameters of the tokenizer's rendering, not variables of a template."""
 
 
 class _Wrong(Exception):
@@ -344,7 +344,7 @@ def _pairs(before: list[_Turn], after: list[_Turn], field: str, given: _Given) -
 
 
 def _gold(message: Message) -> str:
-    """The text of an answer for people, "" if it is none: of a call of a tool, its JSON."""
+    """The text of an answer for people, its JSON if it is a tool call; "" for other roles."""
     if message.role != "assistant":
         return ""
     if message.content and not message.content.isspace():

@@ -138,9 +138,9 @@ class Encoder:
     def _scored(self, request: LogProbs | TeacherForced) -> tuple[Ids, int, int]:
         """All tokens, the index of the first scored one and of the one that ends the answer.
 
-        As trl's SFTTrainer does it: the answer begins where the tokens of prompt and answer differ
-        from those of the prompt alone, and includes all that follows. Without an end of the answer
-        its index is the number of tokens.
+        As in trl's SFTTrainer, the answer begins at the first token that differs from the prompt's
+        tokens, and includes all tokens after it. Without an end of the answer its index is the
+        number of tokens.
         """
         before, ids = self._with_answer(request)
         same = takewhile(lambda pair: pair[0] == pair[1], zip(before, ids, strict=False))

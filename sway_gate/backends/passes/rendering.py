@@ -58,10 +58,10 @@ class Renderer:
     def turn_end(self) -> int | None:
         """The token that the template puts between an answer and the next message.
 
-        Only a token of its own counts, not text: it must be in the added vocabulary.
+        It must be in the added vocabulary: text does not count.
         """
         talk = Conversation(
-            (*asked("Hello").messages, Message("assistant", _MARK), *asked("Go on.").messages)
+            (*asked("Hello").messages, Message("assistant", _MARK), *asked("Thanks.").messages)
         )
         try:
             _, mark, tail = self.text(talk, is_complete=True).rpartition(_MARK)
