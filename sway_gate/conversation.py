@@ -50,7 +50,7 @@ def prompt_text(prompt: Prompt) -> str:
     """The prompt as text for people: messages joined by blank lines."""
     if isinstance(prompt, str):
         return prompt
-    return "\n\n".join(message.text() for message in prompt.messages)
+    return "\n\n".join(text for message in prompt.messages if (text := message.text()))
 
 
 def completion_text(completion: Completion) -> str:

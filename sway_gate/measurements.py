@@ -86,7 +86,7 @@ class LogProbs:
 class TeacherForced:
     """Each token of `completion` after `prompt` and the true text before it: [tokens, 3].
 
-    The tokens are those of `LogProbs`. The columns: the log-probability in nats; 1 if the token is
+    `LogProbs` scores the same tokens. The columns: the log-probability in nats; 1 if the token is
     the most probable one, which greedy decoding would generate, otherwise 0; 1 if it is the token
     that ends the answer, otherwise 0.
     """

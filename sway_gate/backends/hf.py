@@ -36,13 +36,16 @@ def load(
     network, change = adapters.read(
         network, source.adapter, quantized=bool(getattr(network, "is_quantized", False))
     )
-    return HfBackend(AdaptedModel(network, change, settings), tokenizer, determinism)
+    tokenizer, notes = loading.with_template(tokenizer, source.adapter)
+    return HfBackend(AdaptedModel(network, change, settings), tokenizer, determinism, notes)
 
 
 class HfBackend:
-    """Computes requests under the views of `weights`."""
+    """Computes requests under the views of `weights`. `notes` are for the report."""
 
-    def __init__(self, weights: Weights, tokenizer: Any, determinism: str) -> None:
+    def __init__(
+        self, weights: Weights, tokenizer: Any, determinism: str, notes: tuple[str, ...] = ()
+    ) -> None:
         network = weights.model(BASE).network
         config = network.config.get_text_config()
         vocabulary = int(network.get_input_embeddings().weight.shape[0])
@@ -50,13 +53,14 @@ class HfBackend:
         self.prefix_cache = PrefixCache(weights, device_of(network))
         self._device = device_of(network)
         self._sizes = memory.sizes(config, vocabulary, network.dtype)
-        self._encoder = Encoder(tokenizer, _context(config), vocabulary)
-        self._generator = Generator(weights, end_tokens(network, tokenizer), self._device)
+        ends = end_tokens(network, tokenizer)
+        self._encoder = Encoder(tokenizer, _context(config), vocabulary, ends)
+        self._generator = Generator(weights, ends, self._device)
         self._logits = Logits(weights, self.prefix_cache, self._device)
         self._diagnosis = Diagnosis(weights, self._logits, tokenizer)
         self.batches_views = weights.batches_views
         dtype = str(network.dtype).removeprefix("torch.")
-        self.facts = Facts(self._device.type, dtype, determinism, weights.notes)
+        self.facts = Facts(self._device.type, dtype, determinism, (*weights.notes, *notes))
 
     def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest | Fault, str]]:
         answers = self._generator.base_answers(self._encoder.answers_needed(requests))

@@ -1,5 +1,6 @@
 """Loads a base model and its tokenizer from local files: no download, no pickle."""
 
+import copy
 import os
 import random
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
+from sway_gate.model_files.config import chat_template
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -34,6 +36,22 @@ def open_base(source: Source) -> tuple[nn.Module, Any, str]:
     determinism = seed_everything(source.seed, device)
     model, tokenizer = _load_base(source, device)
     return model, tokenizer, determinism
+
+
+def with_template(tokenizer: Any, adapter: Path) -> tuple[Any, tuple[str, ...]]:
+    """The tokenizer with the chat template of the adapter's folder, and a note if it replaces one.
+
+    Trainers save the template with the adapter. Only its text is read.
+    """
+    own, given = chat_template(adapter), tokenizer.chat_template
+    if isinstance(given, dict):
+        given = given.get("default")
+    if own is None or own.text.strip() == (given or "").strip():
+        return tokenizer, ()
+    tokenizer = copy.copy(tokenizer)
+    tokenizer.chat_template = own.text
+    why = "which differs from the base's" if given else "because the base has none"
+    return tokenizer, (f"prompts go through the chat template of the adapter's folder, {why}",)
 
 
 def seed_everything(seed: int, device: torch.device) -> str:

@@ -18,7 +18,8 @@ def load(source: loading.Source) -> hf.HfBackend:
     base, tokenizer, determinism = loading.open_base(source)
     tuned, _, _ = loading.open_base(source)
     models = TwoModels(base, adapters.wrapped(tuned, source.adapter))
-    return hf.HfBackend(models, tokenizer, determinism)
+    tokenizer, notes = loading.with_template(tokenizer, source.adapter)
+    return hf.HfBackend(models, tokenizer, determinism, notes)
 
 
 class TwoModels:

@@ -3,17 +3,17 @@
 from sway_gate.backends.embedding import SentenceEmbedder
 from sway_gate.errors import UsageError
 from sway_gate.gate.resolve import Folders
-from sway_gate.model_files.config import context_tokens, has_chat_template
+from sway_gate.model_files.config import chat_template, context_tokens, has_chat_template
 from sway_gate.probes.base import Context
 from sway_gate.spec.schema import Spec
 
 
 def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
-    """The shared inputs. Without the base's files no prompt goes through a chat template."""
+    """The shared inputs. Without the models' files no prompt goes through a chat template."""
     base_folder = folders.base if folders else None
     chat = spec.defaults.chat_template
-    if base_folder is None or not has_chat_template(base_folder):
-        if base_folder is not None and chat == "on":
+    if folders is None or not _has_template(folders):
+        if folders is not None and chat == "on":
             raise UsageError(
                 f"defaults.chat_template is on, but {spec.models.base.base} has no chat template;"
                 " set it to auto or off"
@@ -30,3 +30,8 @@ def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
         max_tokens=context_tokens(base_folder) if base_folder else None,
         embedder=SentenceEmbedder(online),
     )
+
+
+def _has_template(folders: Folders) -> bool:
+    """Whether the base or the adapter's folder has a chat template."""
+    return has_chat_template(folders.base) or chat_template(folders.adapter) is not None

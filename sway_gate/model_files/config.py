@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 _MAX_BYTES: Final = 64 * 2**20
+_MAX_TEMPLATE_BYTES: Final = 2**20
 CONTEXT_KEYS: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
 _TEMPLATE_FILES: Final = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 
@@ -33,6 +34,32 @@ def has_chat_template(folder: Path) -> bool:
     if any(os.path.exists(folder / name) for name in _TEMPLATE_FILES):
         return True
     return bool(json_object(folder / "tokenizer_config.json").get("chat_template"))
+
+
+class ChatTemplate(NamedTuple):
+    """The text of a chat template, and the name of its file."""
+
+    text: str
+    file: str
+
+
+def chat_template(folder: Path) -> ChatTemplate | None:
+    """The chat template saved in a folder; None if it has none of at most 1 MiB of UTF-8 text.
+
+    Of several named templates, the one named default. No code of the folder is read.
+    """
+    try:
+        with open(folder / "chat_template.jinja", "rb") as file:
+            text: Any = file.read(_MAX_TEMPLATE_BYTES + 1).decode()
+        name = "chat_template.jinja"
+    except (OSError, UnicodeDecodeError):
+        name = "tokenizer_config.json"
+        text = json_object(folder / name).get("chat_template")
+        if isinstance(text, list):
+            named = [entry for entry in text if isinstance(entry, dict)]
+            text = next((e.get("template") for e in named if e.get("name") == "default"), None)
+    is_usable = isinstance(text, str) and 0 < len(text) <= _MAX_TEMPLATE_BYTES
+    return ChatTemplate(text, name) if is_usable and text.strip() else None
 
 
 def json_object(path: Path) -> dict[str, Any]:

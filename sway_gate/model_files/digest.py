@@ -14,6 +14,7 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.errors import CannotDecide
+from sway_gate.model_files.config import chat_template
 from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
@@ -73,8 +74,12 @@ def tree(folder: Path, *, patterns: Sequence[str]) -> str:
 
 
 def adapter_digest(folder: Path) -> str:
-    """`tree` of an adapter's configuration and weights; other files do not count."""
-    return tree(folder, patterns=ADAPTER_FILES)
+    """`tree` of an adapter's configuration, weights and, if it has one, chat template.
+
+    Other files do not count.
+    """
+    template = chat_template(folder)
+    return tree(folder, patterns=(*ADAPTER_FILES, *([template.file] if template else [])))
 
 
 def model_digest(folder: Path) -> str:

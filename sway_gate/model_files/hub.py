@@ -25,7 +25,7 @@ _CONFIGS: Final = ("config.json", ADAPTER_CONFIG)
 _WEIGHTS: Final = (".safetensors", ".bin")
 _INDEX: Final = "model.safetensors.index.json"
 _MAX_INDEX_BYTES: Final = 64 * 2**20
-DOWNLOADED: Final = ("*.json", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
+DOWNLOADED: Final = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
 """Patterns of files to download: no pickles (.bin, .pt) and no code (.py)."""
 
 

@@ -38,6 +38,7 @@ KindName = Literal[
     "leakage",
     "external_perplexity",
     "adapter_ablation",
+    "prompt_format",
 ]
 Positions = Annotated[int, Meta(ge=1, le=64)]
 NewTokens = Annotated[int, Meta(ge=1, le=4096)]
@@ -307,6 +308,14 @@ class Leakage(ProbeSpec, frozen=True, kw_only=True):
     evidence: Literal["none", "generate"] = "none"
 
 
+class PromptFormatFit(ProbeSpec, frozen=True, kw_only=True):
+    """Fit of the trained answers to the served format of prompts, and to the others."""
+
+    kind: Literal["prompt_format"] = "prompt_format"
+    max_rows: Annotated[int, Meta(ge=2, le=64)] = 8
+    assert_lead_gte: float = -0.3
+
+
 KINDS: Final[dict[str, type[ProbeSpec]]] = {
     "null_adapter": NullAdapter,
     "delta_kl": DeltaKL,
@@ -324,6 +333,7 @@ KINDS: Final[dict[str, type[ProbeSpec]]] = {
     "leakage": Leakage,
     "external_perplexity": ExternalPerplexity,
     "adapter_ablation": AdapterAblation,
+    "prompt_format": PromptFormatFit,
 }
 
 

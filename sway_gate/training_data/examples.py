@@ -1,22 +1,40 @@
 """Read examples in the common training formats from JSON, as sections.
 
-Conversations become plain text: the prompt of an answer is the text of all previous messages,
-joined by blank lines. No chat template is applied.
+A row keeps the form in which trl trains on it: conversations as messages with all fields that chat
+templates read, a plain prompt and completion as one text, an instruction with its input, or prose.
+Every assistant message is an answer, up to MAX_ANSWERS of a row.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sway_gate.spec.schema import Intent, Pair, Preference, Section, SectionKind, section_id
+from sway_gate.conversation import Conversation, Message, prompt_text
+from sway_gate.spec.schema import Form, Intent, Pair, Preference, Section, SectionKind, section_id
 from sway_gate.spec.yaml_nodes import shown
 from sway_gate.training_data.files import PYTHON, Line, Mistake
 
 MAX_ANSWERS: Final = 4
 """Answers used from one conversation: the first ones, because prompts grow with each turn."""
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+_SENDERS: Final = {
+    "human": "user",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "observation": "tool",
+}
+"""Names of the roles in messages with `from` and `value`, in addition to the roles themselves."""
+_NOT_FIELDS: Final = frozenset({"role", "content", "from", "value", "weight", "train"})
+"""Keys of a message that chat templates do not get."""
+_RENDERING: Final = frozenset({
+    "add_generation_prompt", "chat_template", "continue_final_message", "conversation",
+    "max_length", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors",
+    "tokenize", "tokenizer_kwargs", "tools", "truncation",
+})  # fmt: skip
+"""Parameters of the tokenizer's rendering, not variables of a template."""
 
 
 class _Wrong(Exception):
@@ -28,22 +46,27 @@ class _Part(msgspec.Struct, frozen=True):
     text: str | None = None
 
 
-class _Message(msgspec.Struct, frozen=True):
-    role: str
+class _Message(msgspec.Struct, frozen=True, rename={"sender": "from"}):
+    role: str | None = None
     content: str | list[_Part] | None = None
+    sender: str | None = None
+    value: str | None = None
 
 
-_Conversation = str | list[_Message]
+_Messages = str | list[_Message]
 
 
 class _Row(msgspec.Struct, frozen=True):
     """The fields that are read from an example; all others are ignored."""
 
-    prompt: _Conversation | None = None
-    completion: _Conversation | None = None
-    chosen: _Conversation | None = None
-    rejected: _Conversation | None = None
+    prompt: _Messages | None = None
+    completion: _Messages | None = None
+    chosen: _Messages | None = None
+    rejected: _Messages | None = None
     messages: list[_Message] | None = None
+    conversations: list[_Message] | None = None
+    tools: str | list[Any] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     instruction: str | None = None
     input: str | None = None
     output: str | None = None
@@ -52,8 +75,21 @@ class _Row(msgspec.Struct, frozen=True):
 
 
 class _Turn(NamedTuple):
-    role: str
-    text: str
+    """A message as the template gets it, and whether training computes a loss on it."""
+
+    message: Message
+    is_trained: bool = True
+
+
+class _Given(NamedTuple):
+    """A decoded row, and the same JSON object without types."""
+
+    row: _Row
+    raw: dict[str, Any]
+
+    def is_chat(self, *fields: str) -> bool:
+        """Whether one of the fields is a list of messages."""
+        return any(isinstance(self.raw.get(field), list) for field in fields)
 
 
 _ROWS: Final = msgspec.json.Decoder(_Row)
@@ -89,14 +125,14 @@ def examples(lines: Iterable[Line], name: str) -> Iterator[Section | Mistake]:
 
 
 def _example(text: str, tag: str) -> Section:
-    row = _row(text)
+    given = _given(text)
     for fields, content in _SHAPES:
-        if all(getattr(row, field) is not None for field in fields):
-            return section(content(row), tag, _intent(row))
-    raise _Wrong(_shapeless(text))
+        if all(getattr(given.row, field) is not None for field in fields):
+            return section(content(given), tag, _intent(given.row))
+    raise _Wrong(_shapeless(given.raw))
 
 
-def _row(text: str) -> _Row:
+def _given(text: str) -> _Given:
     try:
         return _decoded(text)
     except msgspec.ValidationError as error:
@@ -105,13 +141,22 @@ def _row(text: str) -> _Row:
         raise _Wrong("not valid JSON: nested too deep") from None
 
 
-def _decoded(text: str) -> _Row:
+def _decoded(text: str) -> _Given:
     try:
-        return _ROWS.decode(text)
+        return _Given(_ROWS.decode(text), _raw(text))
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError as error:
-        return msgspec.convert(_lenient(text, str(error)), _Row)
+        raw = _lenient(text, str(error))
+        return _Given(msgspec.convert(raw, _Row), raw)
+
+
+def _raw(text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = msgspec.json.decode(text)
+    except msgspec.ValidationError:  # a number that no float can hold
+        found = PYTHON.decode(text)
+    return found
 
 
 def _lenient(text: str, fault: str) -> Any:
@@ -140,9 +185,8 @@ def _complaint(text: str) -> str:
     return f"{where.lstrip('.')}: {need}" if where else f"an example {need}"
 
 
-def _shapeless(text: str) -> str:
-    value = PYTHON.decode(text)
-    keys = [shown(key, 40) for key, field in value.items() if field is not None]
+def _shapeless(raw: dict[str, Any]) -> str:
+    keys = [shown(key, 40) for key, field in raw.items() if field is not None]
     found = ", ".join(keys[:8]) + (" …" if len(keys) > 8 else "")
     accepted = (
         "prompt and completion; messages; prompt, chosen and rejected; "
@@ -163,79 +207,106 @@ def _filled(text: str, field: str) -> str:
     return text
 
 
-def _prose(row: _Row) -> str:
-    return _filled(row.text or "", "text")
+def _prose(given: _Given) -> str:
+    return _filled(given.row.text or "", "text")
 
 
-def _alpaca(row: _Row) -> tuple[Pair, ...]:
-    task = _filled(row.instruction or "", "instruction")
-    prompt = f"{task}\n\n{row.input}" if row.input else task
-    return (Pair(prompt=prompt, gold=_filled(row.output or "", "output")),)
+def _alpaca(given: _Given) -> tuple[Pair, ...]:
+    row = given.row
+    task, own = _filled(row.instruction or "", "instruction"), row.input or ""
+    prompt = f"{task}\n\n{own}" if own else task
+    answer = _filled(row.output or "", "output")
+    return (Pair(prompt=prompt, gold=answer, form="alpaca", input=own),)
 
 
-def _completion(row: _Row) -> tuple[Pair, ...]:
-    before = _turns(row.prompt, "prompt", "user")
-    after = _turns(row.completion, "completion", "assistant")
-    return _pairs(before, after, "completion")
+def _completion(given: _Given) -> tuple[Pair, ...]:
+    row = given.row
+    if isinstance(row.prompt, str) and isinstance(row.completion, str):
+        prompt, answer = _filled(row.prompt, "prompt"), _filled(row.completion, "completion")
+        return (Pair(prompt=prompt, gold=answer, form="plain"),)
+    before = _turns(given, "prompt", "user")
+    after = _turns(given, "completion", "assistant")
+    return _pairs(before, after, "completion", given)
 
 
-def _conversation(row: _Row) -> tuple[Pair, ...]:
-    return _pairs([], _turns(row.messages, "messages", "user"), "messages")
+def _conversation(given: _Given) -> tuple[Pair, ...]:
+    field = "conversations" if given.row.messages is None else "messages"
+    return _pairs([], _turns(given, field, "user"), field, given)
 
 
-def _preference(row: _Row) -> tuple[Preference, ...]:
+def _preference(given: _Given) -> tuple[Preference, ...]:
     """TRL's formats: an explicit prompt, or the common start of both conversations."""
-    chosen = _turns(row.chosen, "chosen", "assistant")
-    rejected = _turns(row.rejected, "rejected", "assistant")
-    before = _turns(row.prompt, "prompt", "user")
+    chosen = _turns(given, "chosen", "assistant")
+    rejected = _turns(given, "rejected", "assistant")
+    before = _turns(given, "prompt", "user")
     same = takewhile(lambda pair: pair[0] == pair[1], zip(chosen, rejected, strict=False))
     shared = chosen[: min(sum(1 for _ in same), len(chosen) - 1, len(rejected) - 1)]
     # A common start by the user repeats the prompt; one by the assistant continues it.
-    before = shared if shared and shared[0].role != "assistant" else before + shared
-    prompt = _joined(before)
-    if not prompt:
+    is_whole = bool(shared) and shared[0].message.role != "assistant"
+    before = shared if is_whole else before + shared
+    prompt = _asked(before, given)
+    if not prompt_text(prompt):
         raise _Wrong("prompt: must be given, or be the common start of chosen and rejected")
     good = _answer(chosen[len(shared) :], "chosen")
     bad = _answer(rejected[len(shared) :], "rejected")
-    return (Preference(prompt=prompt, chosen=good, rejected=bad),)
+    is_chat = given.is_chat("prompt", "chosen", "rejected")
+    form: Form = "chat" if is_chat else "plain"
+    return (
+        Preference(
+            prompt=prompt_text(prompt),
+            chosen=good,
+            rejected=bad,
+            form=form,
+            conversation=prompt if is_chat else None,
+        ),
+    )
 
 
-_SHAPES: Final[tuple[tuple[tuple[str, ...], Callable[[_Row], Any]], ...]] = (
+_SHAPES: Final[tuple[tuple[tuple[str, ...], Callable[[_Given], Any]], ...]] = (
     (("chosen", "rejected"), _preference),
     (("messages",), _conversation),
+    (("conversations",), _conversation),
     (("prompt", "completion"), _completion),
     (("instruction", "output"), _alpaca),
     (("text",), _prose),
 )
 
 
-def _turns(conversation: _Conversation | None, field: str, role: str) -> list[_Turn]:
-    """Role and text of each message; a plain text has the role `role`.
-
-    Messages without content, such as tool calls, are left out.
-    """
-    if conversation is None:
+def _turns(given: _Given, field: str, role: str) -> list[_Turn]:
+    """The messages in a field; a plain text is one of the role `role`."""
+    messages: _Messages | None = getattr(given.row, field)
+    if messages is None:
         return []
-    if isinstance(conversation, str):
-        return [_Turn(role, _filled(conversation, field))]
-    if not conversation:
+    if isinstance(messages, str):
+        return [_Turn(Message(role, _filled(messages, field)))]
+    if not messages:
         raise _Wrong(f"{field}: must not be empty")
-    turns = []
-    for i, message in enumerate(conversation):
-        if text := _message_text(message, f"{field}[{i}]"):
-            turns.append(_Turn(message.role, text))
-    return turns
+    return [
+        _turn(message, given.raw[field][i], f"{field}[{i}]") for i, message in enumerate(messages)
+    ]
 
 
-def _message_text(message: _Message, field: str) -> str:
-    if message.role not in _ROLES:
-        raise _Wrong(f"{field}.role: must be one of {', '.join(_ROLES)}, got {shown(message.role)}")
-    if message.content is None:
-        return ""
-    text = message.content
-    if not isinstance(text, str):
-        text = _part_text(text, field)
-    return _filled(text, f"{field}.content") if message.role in ("user", "assistant") else text
+def _turn(message: _Message, raw: dict[str, Any], field: str) -> _Turn:
+    """A message with all its fields; those that are null are left out."""
+    role = message.role if message.role is not None else _sender(message, field)
+    if role not in _ROLES:
+        raise _Wrong(f"{field}.role: must be one of {', '.join(_ROLES)}, got {shown(role)}")
+    others = {k: v for k, v in raw.items() if k not in _NOT_FIELDS and v is not None}
+    content = message.content if message.content is not None else message.value
+    if isinstance(content, list):
+        content = _part_text(content, field)
+    # A message without content, such as a call of a tool, is one of the conversation too.
+    if content is not None and role in ("user", "assistant") and not others:
+        _filled(content, f"{field}.content")
+    # Fields of other trainers that leave a message out of the loss.
+    is_trained = raw.get("weight") != 0 and raw.get("train") is not False
+    return _Turn(Message(role, content, _json(others)), is_trained)
+
+
+def _sender(message: _Message, field: str) -> str:
+    if message.sender is None:
+        raise _Wrong(f"{field}: Object missing required field role")
+    return _SENDERS.get(message.sender, message.sender)
 
 
 def _part_text(parts: list[_Part], field: str) -> str:
@@ -246,21 +317,67 @@ def _part_text(parts: list[_Part], field: str) -> str:
     return "".join(part.text or "" for part in parts)
 
 
-def _pairs(before: list[_Turn], after: list[_Turn], field: str) -> tuple[Pair, ...]:
+def _json(value: Any) -> str:
+    """JSON of a value, or "" if it is empty."""
+    return msgspec.json.encode(value).decode() if value else ""
+
+
+def _pairs(before: list[_Turn], after: list[_Turn], field: str, given: _Given) -> tuple[Pair, ...]:
     """The first answers in `after`, each with all previous messages as its prompt."""
     turns = before + after
-    answers = [i for i in range(max(1, len(before)), len(turns)) if turns[i].role == "assistant"]
-    if not answers:
-        raise _Wrong(f"{field}: must contain an assistant message after a prompt")
-    return tuple(Pair(prompt=_joined(turns[:i]), gold=turns[i].text) for i in answers[:MAX_ANSWERS])
+    answers = (
+        Pair(
+            prompt=text,
+            gold=gold,
+            form="chat",
+            conversation=prompt,
+            answer=turns[i].message,
+        )
+        for i in range(max(1, len(before)), len(turns))
+        if turns[i].is_trained
+        and (gold := _gold(turns[i].message))
+        and (text := prompt_text(prompt := _asked(turns[:i], given)))
+    )
+    if first := tuple(islice(answers, MAX_ANSWERS)):
+        return first
+    raise _Wrong(f"{field}: must contain an assistant message after a prompt")
+
+
+def _gold(message: Message) -> str:
+    """The text of an answer for people, its JSON if it is a tool call; "" for other roles."""
+    if message.role != "assistant":
+        return ""
+    if message.content and not message.content.isspace():
+        return message.content
+    fields = msgspec.json.decode(message.fields) if message.fields else {}
+    return _json(fields.get("tool_calls"))
 
 
 def _answer(turns: list[_Turn], field: str) -> str:
-    for role, text in turns:
-        if role == "assistant":
-            return text
+    for turn in turns:
+        if turn.message.role == "assistant" and turn.message.content:
+            return turn.message.content
     raise _Wrong(f"{field}: must contain an assistant message")
 
 
-def _joined(turns: list[_Turn]) -> str:
-    return "\n\n".join(text for _, text in turns)
+def _asked(turns: list[_Turn], given: _Given) -> Conversation:
+    """The messages with the tools and the template's variables of the row."""
+    return Conversation(tuple(turn.message for turn in turns), _tools(given), _options(given))
+
+
+def _tools(given: _Given) -> str:
+    tools = given.raw.get("tools")
+    if isinstance(tools, str):
+        try:
+            tools = msgspec.json.decode(tools or "null", type=list[Any] | None)
+        except (msgspec.DecodeError, RecursionError):
+            raise _Wrong("tools: must be a list, or a list as JSON") from None
+    return _json(tools)
+
+
+def _options(given: _Given) -> str:
+    options = given.raw.get("chat_template_kwargs") or {}
+    for key in options:
+        if key in _RENDERING:
+            raise _Wrong(f"chat_template_kwargs.{key}: is not a variable of the chat template")
+    return _json(options)

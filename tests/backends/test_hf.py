@@ -1,5 +1,6 @@
 """Batched views compared with peft's adapters, one view and one prompt at a time."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
 from sway_gate.backends import hf, null_adapters
-from sway_gate.backends.base import OutOfMemory
+from sway_gate.backends.base import EncodedRequest, OutOfMemory
 from sway_gate.backends.loading import Source
 from sway_gate.backends.passes import reductions
-from sway_gate.conversation import asked
+from sway_gate.backends.passes.generator import end_tokens
+from sway_gate.conversation import Conversation, Message, asked
 from sway_gate.engine.run import run_plan
 from sway_gate.errors import AdapterError, CannotDecide, UsageError
 from sway_gate.measurements import (
@@ -407,6 +409,50 @@ def test_chat_prompts_go_through_the_template_and_answers_follow_it(
     assert row.ids == rendered
     [(row, _)] = backend.encode([Divergence(asked("Hi there"), context=5)])
     assert row.ids[row.prefix_len :] == tuple(byte_tokenizer()("\n\nHi there</s><a>")["input_ids"])
+
+
+OWN_TEMPLATE = "{% for m in messages %}{{ m['role'][0] + ':' + m['content'] }}</s>{% endfor %}"
+
+
+@pytest.mark.parametrize("given", [None, TEMPLATE, OWN_TEMPLATE])
+def test_the_template_of_the_adapters_folder_is_served(
+    llama: Path, tmp_path: Path, given: str | None
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(llama, base)
+    if given:
+        (base / "chat_template.jinja").write_text(given)
+    adapter = save_adapter(tmp_path / "adapter", base)
+    (adapter / "chat_template.jinja").write_text(OWN_TEMPLATE)
+    backend = load(base, adapter)
+    [(row, _)] = backend.encode([LogProbs(asked("a"), Message("assistant", "b"))])
+    assert backend.tokenizer.decode(row.ids) == "u:a</s>a:b</s>"
+    why = {None: "the base has none", TEMPLATE: "differs from the base's"}.get(given)
+    assert any(why in note for note in backend.facts.notes) if why else not backend.facts.notes
+
+
+def test_an_answer_ends_where_the_template_ends_a_turn(llama: Path, tmp_path: Path) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    backend.tokenizer.add_special_tokens({"additional_special_tokens": ["<|end|>"]})
+    backend.tokenizer.chat_template = OWN_TEMPLATE.replace("</s>", "<|end|>")
+    network = backend.weights.model(BASE).network
+    found = end_tokens(network, backend.tokenizer)
+    assert backend.tokenizer.convert_tokens_to_ids("<|end|>") in found
+
+
+def test_a_refused_conversation_is_a_fault_of_its_text(llama: Path, tmp_path: Path) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    backend.tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}{{ m['content'] }}{% endfor %}"
+    )
+    refused = Conversation((Message("system", "s"), *asked("q").messages))
+    prompts = [Divergence(asked("q")), Divergence(refused), Generation(refused, 4)]
+    (fine, _), *others = backend.encode(prompts)
+    assert isinstance(fine, EncodedRequest)
+    assert [(found.of, note) for found, note in others] == [("text", "")] * 2
+    message = "the chat template refuses the conversation 's\\n\\nq': no system"
+    assert {found.message for found, _ in others} == {message}
 
 
 def test_a_template_that_fails_is_one_line(llama: Path, tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ from sway_gate.spec.schema import Defaults, ModelRef, Models, Section, Spec
 
 IN_KEY = {
     Job: {"base", "adapter", "threshold", "weights", "versions", "platform", "spec", "embedders"},
-    Spec: {"models", "defaults", "suite", "sections", "control"},
-    Defaults: {"seed", "differential", "chat_template"},
+    Spec: {"models", "defaults", "suite", "sections", "control", "held_out_sections"},
+    Defaults: {"seed", "differential", "chat_template", "prompt_format", "learn"},
     ModelRef: {"base", "dtype", "device", "trust_remote_code"},
 }
 NOT_IN_KEY = {
     # Paths, the observer, and whether a verdict is cached.
     Job: {"folders", "cache", "online", "observe"},
     # Names that each run adds, and files whose content is in the sections.
-    Spec: {"version", "label", "folder", "notes", "data", "dlm_source"},
+    Spec: {"version", "label", "folder", "notes", "data", "dlm_source", "held_out"},
     # The job's threshold and weights are in the key; the others have no effect.
     Defaults: {"coverage_threshold", "score_weights", "top_k", "concurrent_probes"},
     # The digests of the files replace these; only kind hf is cached.

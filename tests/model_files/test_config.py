@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from sway_gate.model_files.config import context_tokens, has_chat_template
+from sway_gate.model_files.config import (
+    ChatTemplate,
+    chat_template,
+    context_tokens,
+    has_chat_template,
+)
 
 
 def folder(tmp_path: Path, **files: Any) -> Path:
@@ -45,3 +50,38 @@ TEMPLATES = {
 @pytest.mark.parametrize(("files", "has"), TEMPLATES.values(), ids=TEMPLATES)
 def test_has_chat_template(tmp_path: Path, files: dict[str, Any], has: bool) -> None:
     assert has_chat_template(folder(tmp_path, **files)) is has
+
+
+OWN = {
+    "none": ({}, None),
+    "in a file": ({"chat_template__jinja": "{{ x }}"}, ("{{ x }}", "chat_template.jinja")),
+    "in both": (
+        {"chat_template__jinja": "{{ x }}", "tokenizer_config__json": {"chat_template": "y"}},
+        ("{{ x }}", "chat_template.jinja"),
+    ),
+    "in the configuration": (
+        {"tokenizer_config__json": {"chat_template": "y"}},
+        ("y", "tokenizer_config.json"),
+    ),
+    "of several names": (
+        {
+            "tokenizer_config__json": {
+                "chat_template": [
+                    {"name": "rag", "template": "r"},
+                    3,
+                    {"name": "default", "template": "d"},
+                ]
+            }
+        },
+        ("d", "tokenizer_config.json"),
+    ),
+    "no text": ({"tokenizer_config__json": {"chat_template": 3}}, None),
+    "blank": ({"chat_template__jinja": " \n"}, None),
+    "too large": ({"chat_template__jinja": "x" * (2**20 + 1)}, None),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), OWN.values(), ids=OWN)
+def test_chat_template(tmp_path: Path, files: dict[str, Any], expected: Any) -> None:
+    found = chat_template(folder(tmp_path, **files))
+    assert found == (ChatTemplate(*expected) if expected else None)

@@ -99,12 +99,20 @@ def test_what_counts_for_a_model(folder, name, counts):
         ("README.md", False),
         ("optimizer.pt", False),
         ("tokenizer.json", False),
+        ("tokenizer_config.json", False),
+        ("chat_template.jinja", True),
     ],
 )
 def test_what_counts_for_an_adapter(adapter, name, counts):
     before = digest.adapter_digest(adapter)
     (adapter / name).write_bytes(b"changed")
     assert (digest.adapter_digest(adapter) != before) is counts
+
+
+def test_a_template_in_the_tokenizers_configuration_counts_for_an_adapter(adapter):
+    before = digest.adapter_digest(adapter)
+    (adapter / "tokenizer_config.json").write_text('{"chat_template": "{{ x }}"}')
+    assert digest.adapter_digest(adapter) != before
 
 
 def test_renaming_and_swapping_change_the_digest(folder):

@@ -152,6 +152,7 @@ DEFAULTS = {
         "assert_overshoot_gte": 1.02,
         "held_out": (),
     },
+    "prompt_format": {"max_rows": 8, "assert_lead_gte": -0.3},
     "adapter_revert": {
         "cases": (),
         "max_new_tokens": 64,

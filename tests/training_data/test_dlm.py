@@ -56,8 +56,9 @@ def mistakes(write):
 
 def said(section):
     """Content of a section, without the names of fields."""
+    texts = ("prompt", "gold", "chosen", "rejected")
     return section.content or [
-        tuple(getattr(p, field) for field in p.__struct_fields__) for p in section.pairs
+        tuple(getattr(p, field) for field in texts if hasattr(p, field)) for p in section.pairs
     ]
 
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import pytest
 
+from sway_gate.conversation import Conversation, Message
 from sway_gate.errors import SpecError
 from sway_gate.training_data import files, text
 from sway_gate.training_data.files import Line
@@ -35,9 +36,11 @@ def mistakes(folder, name, content):
 
 
 def said(section):
-    """Kind and content, without the names of fields."""
+    """Kind and texts, without the names of fields."""
+    texts = ("prompt", "gold", "chosen", "rejected")
     pairs = [
-        tuple(getattr(pair, field) for field in pair.__struct_fields__) for pair in section.pairs
+        tuple(getattr(pair, field) for field in texts if hasattr(pair, field))
+        for pair in section.pairs
     ]
     return section.kind, section.content or pairs
 
@@ -138,6 +141,89 @@ def test_examples(tmp_path, row, expected, form):
     content = f"\n{line}\r\n \n" if form == "line" else f"\ufeff[\n{line} ]\n"
     (section,) = load(tmp_path, "train.jsonl" if form == "line" else "train.json", content).sections
     assert (*said(section), section.tag) == (*expected, f"train.json{'l' * (form == 'line')}:2")
+
+
+CALLS = [{"type": "function", "function": {"name": "f", "arguments": {"b": 1, "a": 2}}}]
+CALLS_JSON = '[{"type":"function","function":{"name":"f","arguments":{"b":1,"a":2}}}]'
+
+
+def pairs(folder, row):
+    (section,) = load(folder, "a.jsonl", json.dumps(row)).sections
+    return section.pairs
+
+
+FORMS = {
+    "messages": ({"messages": TALK}, "chat"),
+    "conversational completion": ({"prompt": [user("q")], "completion": "a"}, "chat"),
+    "plain completion": ({"prompt": "Nenne drei Flüsse", "completion": "a"}, "plain"),
+    "conversational preference": ({"prompt": "q", "chosen": [assistant("a")],
+                                   "rejected": [assistant("b")]}, "chat"),
+    "plain preference": ({"prompt": "q", "chosen": "a", "rejected": "b"}, "plain"),
+    "instruction": ({"instruction": "q", "input": "i", "output": "a"}, "alpaca"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "form"), FORMS.values(), ids=FORMS)
+def test_the_shape_of_a_row_is_the_form_of_its_prompt(tmp_path, row, form):
+    pair = pairs(tmp_path, row)[0]
+    assert (pair.form, pair.conversation is not None) == (form, form == "chat")
+
+
+def test_an_instruction_keeps_its_input(tmp_path):
+    (pair,) = pairs(tmp_path, {"instruction": "q", "input": "i", "output": "a"})
+    assert pair.input == "i"
+
+
+def test_messages_keep_their_roles_and_fields(tmp_path):
+    call = assistant(None) | {"tool_calls": CALLS}
+    result = {"role": "tool", "content": "t", "name": "f", "tool_call_id": "1"}
+    last = assistant("a") | {"reasoning_content": "Two and two.", "refusal": None}
+    row = {
+        "messages": [SYSTEM, user("q"), call, result, last],
+        "tools": [{"name": "f"}],
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    called, told = pairs(tmp_path, row)
+    assert called.answer == Message("assistant", None, f'{{"tool_calls":{CALLS_JSON}}}')
+    assert (called.prompt, called.gold) == ("S\n\nq", CALLS_JSON)
+    assert told.answer == Message("assistant", "a", '{"reasoning_content":"Two and two."}')
+    assert told.conversation == Conversation(
+        (
+            Message("system", "S"),
+            Message("user", "q"),
+            called.answer,
+            Message("tool", "t", '{"name":"f","tool_call_id":"1"}'),
+        ),
+        '[{"name":"f"}]',
+        '{"enable_thinking":false}',
+    )
+
+
+def test_tools_may_be_text(tmp_path):
+    row = {"messages": [user("q"), assistant("a")], "tools": '[{"name": "f"}]'}
+    assert pairs(tmp_path, row)[0].conversation.tools == '[{"name":"f"}]'
+
+
+def test_names_of_other_formats(tmp_path):
+    talk = [("system", "S"), ("human", "q"), ("gpt", "a"), ("human", "r"), ("gpt", "b")]
+    row = {"conversations": [{"from": who, "value": text} for who, text in talk]}
+    assert pairs(tmp_path, row) == pairs(tmp_path, {"messages": TALK})
+
+
+@pytest.mark.parametrize("untrained", [{"weight": 0}, {"train": False}, {"weight": 0.0}])
+def test_a_message_outside_the_loss_is_no_answer(tmp_path, untrained):
+    talk = [user("q"), assistant("a") | untrained, user("r"), assistant("b") | {"weight": 1}]
+    (pair,) = pairs(tmp_path, {"messages": talk})
+    assert (pair.gold, pair.answer) == ("b", Message("assistant", "b"))
+
+
+def test_a_preference_keeps_its_messages(tmp_path):
+    row = {"chosen": TALK, "rejected": [*TALK[:4], assistant("c")]}
+    (found,) = pairs(tmp_path, row)
+    assert [message.role for message in found.conversation.messages] == [
+        "system", "user", "assistant", "user",
+    ]  # fmt: skip
+    assert (found.chosen, found.rejected) == ("b", "c")
 
 
 ODD = {
@@ -248,6 +334,30 @@ BAD_ROWS = {
     ),
     "half a surrogate": (
         '{"text": "\\ud800"}',
+        "contains an unpaired surrogate, which is not valid text; save it as UTF-8",
+    ),
+    "no trained answer": (
+        json.dumps({"messages": [user("q"), assistant("a") | {"weight": 0}]}),
+        "messages: must contain an assistant message after a prompt",
+    ),
+    "sender": (
+        '{"conversations": [{"from": "narrator", "value": "q"}]}',
+        "conversations[0].role: must be one of system, developer, user, assistant, tool, "
+        "got 'narrator'",
+    ),
+    "tools": (
+        '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], '
+        '"tools": "f"}',
+        "tools: must be a list, or a list as JSON",
+    ),
+    "a parameter of the rendering": (
+        '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], '
+        '"chat_template_kwargs": {"tokenize": true}}',
+        "chat_template_kwargs.tokenize: is not a variable of the chat template",
+    ),
+    "half a surrogate in a field": (
+        '{"messages": [{"role": "user", "content": "q", "name": "\\ud800"}, '
+        '{"role": "assistant", "content": "a"}]}',
         "contains an unpaired surrogate, which is not valid text; save it as UTF-8",
     ),
     "intent": (

@@ -4,12 +4,13 @@ No model runs here: the base's answers, which some requests need, are arguments.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, assert_never
 
-import msgspec
-
-from sway_gate.backends.base import AnswerKind, EncodedRequest, error_text
+from sway_gate.backends.base import AnswerKind, EncodedRequest
+from sway_gate.backends.passes.rendering import Refused, Renderer
 from sway_gate.conversation import (
     Conversation,
     Message,
@@ -34,26 +35,41 @@ Ids = tuple[int, ...]
 
 
 class Encoder:
-    """Encodes for a model with a context of `context` tokens and `vocabulary` embeddings."""
+    """Encodes for a model with a context of `context` tokens and `vocabulary` embeddings.
 
-    def __init__(self, tokenizer: Any, context: int, vocabulary: int) -> None:
+    `ends`: the tokens that end an answer.
+    """
+
+    def __init__(
+        self, tokenizer: Any, context: int, vocabulary: int, ends: frozenset[int] = frozenset()
+    ) -> None:
         self._tokenizer, self._context, self._vocabulary = tokenizer, context, vocabulary
+        self._ends, self._renderer = ends | {tokenizer.eos_token_id}, Renderer(tokenizer)
         self._prefix = _prefix(tokenizer)
-        end = getattr(tokenizer, "eos_token_id", None)
-        self._end = end if isinstance(end, int) else None
 
     def answers_needed(self, requests: Sequence[Request]) -> dict[Ids, int]:
         """The prompts that the base must answer before `encode`, and the maximum tokens of each."""
         lengths: dict[Ids, int] = {}
         for r in requests:
-            if isinstance(r, AlongAnswer) and (ids := self._bare(r)):
-                lengths[ids] = max(lengths.get(ids, 0), r.positions - 1)
+            if isinstance(r, AlongAnswer):
+                with suppress(Refused):  # `encode` reports it
+                    ids = self._bare(r)
+                    lengths[ids] = max(lengths.get(ids, 0), r.positions - 1)
+        lengths.pop((), None)
         return lengths
 
     def encode(
         self, request: Request, answers: Mapping[Ids, Ids]
     ) -> tuple[EncodedRequest | Fault, str]:
         """Encode one request as `Backend.encode` does; `answers`: those that it needs."""
+        try:
+            return self._encoded(request, answers)
+        except Refused as refused:
+            return Fault(str(refused), "text"), ""
+
+    def _encoded(
+        self, request: Request, answers: Mapping[Ids, Ids]
+    ) -> tuple[EncodedRequest | Fault, str]:
         match request:
             case Divergence():
                 return self._along_answer(request, request.divergence, answers)
@@ -122,75 +138,49 @@ class Encoder:
     def _scored(self, request: LogProbs | TeacherForced) -> tuple[Ids, int, int]:
         """All tokens, the index of the first scored one and of the one that ends the answer.
 
-        Without an end of the answer its index is the number of tokens.
+        As in trl's SFTTrainer, the answer begins at the first token that differs from the prompt's
+        tokens, and includes all tokens after it. Without an end of the answer its index is the
+        number of tokens.
         """
-        prompt, completion = request.prompt, request.completion
-        if isinstance(completion, Message):
-            return self._answered(_messages(prompt), completion)
-        ids, start = self._joined(prompt, completion)
-        if request.end and self._end is not None:
-            return (*ids, self._end), start, len(ids)
-        return ids, start, len(ids)
+        before, ids = self._with_answer(request)
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(before, ids, strict=False))
+        start = sum(1 for _ in same)
+        is_ended = request.end or isinstance(request.completion, Message)
+        return ids, start, self._end_of(ids, start) if is_ended else len(ids)
 
-    def _answered(self, prompt: Conversation, answer: Message) -> tuple[Ids, int, int]:
-        """The tokens of a conversation with its answer, as training renders it.
+    def _with_answer(self, request: LogProbs | TeacherForced) -> tuple[Ids, Ids]:
+        """The tokens of the prompt, and of the prompt with its answer."""
+        prompt, answer = request.prompt, request.completion
+        if isinstance(answer, Message):
+            prompt = asked(prompt) if isinstance(prompt, str) else prompt
+            whole = Conversation((*prompt.messages, answer), prompt.tools, prompt.options)
+            return self._prompt(prompt), self._tokens(self._renderer.text(whole, is_complete=True))
+        end = str(getattr(self._tokenizer, "eos_token", None) or "") if request.end else ""
+        answer += "" if answer.endswith(end) else end
+        if isinstance(prompt, str):
+            read = self._trained if request.end else self._prompt
+            return read(prompt), read(prompt + answer)
+        text = self._renderer.text(prompt)
+        return self._tokens(text), self._tokens(text + answer)
 
-        The answer begins where the tokens differ from those of the prompt alone.
-        """
-        before = self._tokens(self._rendered(prompt))
-        whole = Conversation((*prompt.messages, answer), prompt.tools, prompt.options)
-        text = self._rendered(whole, is_complete=True)
-        ids = self._tokens(text)
-        same = next(
-            (i for i, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), len(before)
-        )
-        return ids, min(same, len(ids)), self._end_of(answer, text, ids)
-
-    def _end_of(self, answer: Message, text: str, ids: Ids) -> int:
-        """The index of the token after the answer in the rendered `text`; len(ids) without one."""
-        content = (answer.content or "").strip()
-        if not content or content not in text:
-            return len(ids)
-        tail = self._tokens(text[text.rindex(content) + len(content) :])
-        return len(ids) - len(tail) if tail and ids[-len(tail) :] == tail else len(ids)
-
-    def _joined(self, prompt: Prompt, completion: str) -> tuple[Ids, int]:
-        """The tokens of both texts, and the index of the completion's first token.
-
-        The joint text is tokenised if its tokens begin with the prompt's, otherwise each text.
-        """
-        text = prompt if isinstance(prompt, str) else self._rendered(prompt)
-        prefix = self._prefix if isinstance(prompt, str) else ()
-        before, joint = self._tokens(text), self._tokens(text + completion)
-        if joint[: len(before)] != before or len(joint) == len(before):
-            joint = before + self._tokens(completion)
-        return prefix + joint, len(prefix) + len(before)
+    def _end_of(self, ids: Ids, start: int) -> int:
+        """The index of the first end token of those that, with white space, end `ids`."""
+        end = len(ids)
+        for i in reversed(range(start, len(ids))):
+            if ids[i] in self._ends:
+                end = i
+            elif self._tokenizer.decode([ids[i]]).strip():
+                break
+        return end
 
     def _prompt(self, prompt: Prompt) -> Ids:
         if isinstance(prompt, Conversation):
-            return self._tokens(self._rendered(prompt))
+            return self._tokens(self._renderer.text(prompt))
         return self._prefix + self._tokens(prompt)
 
-    def _rendered(self, prompt: Conversation, *, is_complete: bool = False) -> str:
-        """The messages, followed by the start of the assistant's unless they are complete.
-
-        The template writes all special tokens itself.
-        """
-        messages = [message.as_dict() for message in prompt.messages]
-        try:
-            text = self._tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=not is_complete,
-                tools=msgspec.json.decode(prompt.tools) if prompt.tools else None,
-                **(msgspec.json.decode(prompt.options) if prompt.options else {}),
-            )
-        except Exception as error:  # a template is a program of the base's author
-            wrong = error_text(error)
-            raise CannotDecide(
-                f"the base's chat template fails: {wrong}; set defaults.chat_template: off"
-            ) from None
-        return str(text)
+    def _trained(self, text: str) -> Ids:
+        """Plain text with all special tokens that the tokenizer adds, as in training."""
+        return self._checked(self._tokenizer(text, verbose=False)["input_ids"])
 
     def _around(self, prompt: Prompt) -> tuple[Ids, Ids]:
         """The tokens before and after irrelevant context; the prompt is a separate paragraph.
@@ -199,9 +189,8 @@ class Encoder:
         """
         if isinstance(prompt, str):
             return self._prefix, self._tokens("\n\n" + prompt)
-        last = prompt.messages[-1].text().strip()
-        head, _, tail = self._rendered(prompt).rpartition(last)
-        return self._tokens(head), self._tokens("\n\n" + last + tail)
+        head, rest = self._renderer.around(prompt)
+        return self._tokens(head), self._tokens("\n\n" + rest)
 
     def _stuffing(self, length: int) -> Ids:
         """The first `length` tokens of neutral prose, repeated if it is too short."""
@@ -217,7 +206,12 @@ class Encoder:
         return ids if over <= 0 else self._prefix + ids[len(self._prefix) + over :]
 
     def _tokens(self, text: str) -> Ids:
-        ids = tuple(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return self._checked(
+            self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        )
+
+    def _checked(self, found: Sequence[int]) -> Ids:
+        ids = tuple(found)
         if ids and max(ids) >= self._vocabulary:
             raise CannotDecide(
                 f"token {max(ids)} is outside the model's vocabulary of {self._vocabulary}: "
@@ -228,11 +222,6 @@ class Encoder:
     def _cut_note(self, length: int) -> str:
         fits = length <= self._context
         return "" if fits else f"cut to the model's context of {self._context} tokens"
-
-
-def _messages(prompt: Prompt) -> Conversation:
-    """A text before a message is the user's."""
-    return asked(prompt) if isinstance(prompt, str) else prompt
 
 
 def _without_token(prompt: Prompt) -> Fault:

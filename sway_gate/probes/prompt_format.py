@@ -1,0 +1,160 @@
+"""Was the adapter trained in the format of prompts in which the model is served?
+
+The trained answers of at most `max_rows` rows of the data are read in each format: through the chat
+template (template), after the prompt as text (plain) and after the prompt of Alpaca (alpaca; Taori
+et al. 2023). Per format, over the tokens of the answer without its end, in nats per token:
+
+    likelihood = mean log p(answer | prompt), of the fine-tuned view
+    gain       = likelihood of the fine-tuned view - likelihood of the base
+
+A base can be better in one format before training, and an adapter gains most where the base was
+worst. The served format is therefore compared with another one in both numbers, row by row:
+
+    lead = max(likelihood served - likelihood other, gain served - gain other)
+
+Statistic: the mean lead over the other format with the smallest one. Its one-sided 95% bound
+(Student's t over rows) must stay above `assert_lead_gte`. The served format is the chat template,
+or `defaults.prompt_format`. Skipped if the model has no chat template or the data has no prompts
+with answers. No null adapters are needed.
+
+It does not show whether the answers were learned at all: an untrained adapter leads by 0.
+
+- passes: the answers fit the format template best (nats per token: template -0.03, alpaca -0.08,
+  plain -0.61)
+- fails: trained in the format alpaca: in template its answers lose 1.30 nats per token
+
+In a suite:
+
+    - name: format
+      kind: prompt_format
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from sway_gate.details import Details, Item
+from sway_gate.measurements import Floats, TeacherForced, ViewAnswers
+from sway_gate.probes.base import Bound, Context, Kind, Need, PromptFormat, Reading, Skip
+from sway_gate.spec.probes import PromptFormatFit
+from sway_gate.spec.schema import Pair, Preference
+from sway_gate.stats import mean_above
+from sway_gate.training_data.load import thinned
+
+KIND = Kind(
+    category="adherence",
+    units="nats/token",
+    scale="identity",
+    resolution=1e-3,
+    min_null_sd=1e-3,
+    better="more",
+    best=0.0,
+    harm=True,
+    uses_nulls=False,
+    symptom="template mismatch",
+)
+_FORMATS: Final[tuple[PromptFormat, ...]] = ("template", "plain", "alpaca")
+
+
+class Requests(NamedTuple):
+    """The answers of the rows in the served format and in each other one."""
+
+    served: PromptFormat
+    rows: dict[PromptFormat, list[TeacherForced]]
+
+
+class Fit(Item, frozen=True, kw_only=True):
+    """One format, in nats per token; `lead`: the served format's lead over it."""
+
+    format: str
+    likelihood: float
+    gain: float
+    lead: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    rows: int
+    served: str
+    best: str
+    """The format with the largest likelihood."""
+    formats: list[Fit]
+
+
+def requests(spec: PromptFormatFit, context: Context) -> Requests:
+    served = "template" if context.prompt_format == "auto" else context.prompt_format
+    if not context.has_template:
+        raise Skip("the model has no chat template: there is one format only")
+    pairs = [pair for section in context.sections for pair in section.pairs]
+    if not pairs:
+        raise Skip("the data has no prompts with answers")
+    chosen: Sequence[Pair | Preference] = thinned(pairs, spec.max_rows)
+    rows = {
+        format: [context.row(pair, format).teacher_forced() for pair in chosen]
+        for format in _FORMATS
+    }
+    return Requests(served, rows)
+
+
+def needs(spec: PromptFormatFit, requests: Requests) -> list[Need]:
+    return [Need(request, of_nulls=False) for rows in requests.rows.values() for request in rows]
+
+
+def value(
+    spec: PromptFormatFit, context: Context, requests: Requests, view: ViewAnswers
+) -> Reading[Found]:
+    fits = {format: _fit(view, rows) for format, rows in requests.rows.items()}
+    served = fits[requests.served]
+    leads = {format: (served - fit).max(axis=0) for format, fit in fits.items()}  # [rows]
+    others = [format for format in fits if format != requests.served]
+    closest = min(others, key=lambda format: float(leads[format].mean()))
+    found = Found(
+        rows=served.shape[1],
+        served=requests.served,
+        best=max(fits, key=lambda format: float(fits[format][0].mean())),
+        formats=[
+            Fit(
+                format=format,
+                likelihood=float(fit[0].mean()),
+                gain=float(fit[1].mean()),
+                lead=float(leads[format].mean()),
+            )
+            for format, fit in fits.items()
+        ],
+    )
+    return Reading(float(leads[closest].mean()), leads[closest], found)
+
+
+def bounds(spec: PromptFormatFit, reading: Reading[Found]) -> tuple[Bound, ...]:
+    margin = spec.assert_lead_gte
+    test = mean_above(reading.items, margin, KIND.resolution)
+    return (Bound("lead of the served format", test, margin, symptom="template mismatch"),)
+
+
+def summary(spec: PromptFormatFit, reading: Reading[Found]) -> str:
+    found = reading.details
+    other = min((f for f in found.formats if f.format != found.served), key=lambda f: f.lead)
+    if reading.value < spec.assert_lead_gte:
+        loss = f"in {found.served} its answers lose {-reading.value:.2f} nats per token"
+        return f"trained in the format {other.format}: {loss}"
+    fits = sorted(found.formats, key=lambda fit: -fit.likelihood)
+    numbers = ", ".join(f"{fit.format} {fit.likelihood:+.2f}" for fit in fits)
+    if found.best == found.served:
+        which = f"{found.best} best"
+    else:
+        which = f"{found.best} best and {found.served} nearly as well"
+    return f"the answers fit the format {which} (nats per token: {numbers})"
+
+
+def _fit(view: ViewAnswers, rows: Sequence[TeacherForced]) -> Floats:
+    """Likelihood and gain of each row's answer without its end, in nats per token: [2, rows]."""
+    own = np.array([_mean(view.get(row)) for row in rows])
+    base = np.array([_mean(view.base(row)) for row in rows])
+    return np.stack([own, own - base])
+
+
+def _mean(tokens: Floats) -> float:
+    """Mean log-probability of the tokens [tokens, 3] before the one that ends the answer."""
+    ends = np.flatnonzero(tokens[:, 2])
+    before = tokens[: ends[0]] if ends.size and ends[0] > 0 else tokens
+    return float(before[:, 0].mean())
