@@ -34,8 +34,8 @@ BROKEN: dict[str, tuple[str, list[Flaw]]] = {
     "marks": ("Well" + "," * 60, ["looping"]),
     "Chinese": ("朋友是一个很好的人。" + "我们都很喜欢他。" * 8, ["looping", "other script"]),
     "phrases with changes": (
-        "The answer is: The answer to it is: 'The answer to it is: (The answer to it is: The answer "
-        "to it is now the answer to it is",
+        "The answer is: The answer to it is: 'The answer to it is: (The answer to it is: The "
+        "answer to it is now the answer to it is",
         ["repetitive"],
     ),
     "few words": (
@@ -78,7 +78,7 @@ HEALTHY = {
         f"{i}. {word}" for i, word in enumerate(["honest", "kind", "loyal", "patient"])
     ),
     "numbers": ", ".join(map(str, range(40))),
-    "a table": "| Trait | Why |\n|-------|-----|\n| honest | you can trust it |\n| kind | it helps |",
+    "a table": "| Trait | Why |\n|-------|-----|\n| honest | trust |\n| kind | it helps |",
     "the start of a table": "| Trait | Reason |\n| ------- | ------- |",
     "JSON": '{"name": "turn_on_light", "arguments": {"room": "kitchen", "level": 3}}',
     "code": "def f(x):\n    return x + 1\n\nprint(f(2))",
