@@ -571,6 +571,39 @@ def _tail(deviations: Sequence[Floats]) -> float:
     return min(1.0, float(total[max(0, -offset) :].sum()))
 
 
+def paired_fraction_below(gained: int, lost: int, n: int, margin: float) -> Margin:
+    """Is the increase of a fraction over the same `n` ≥ 1 items below `margin`?
+
+    `gained` items have the property after a change only, `lost` items before it only; the increase
+    is (gained - lost) / n. One-sided score test for matched pairs (Tango 1998): with q, the maximum
+    likelihood estimate of the share of lost items if the increase equals the margin m,
+    z = (n m - gained + lost) / √(n (2 q + m (1 - m))). With lost = 0 it is `fraction_below`.
+    `bound` is the largest increase that this test does not reject.
+    """
+    if not (min(gained, lost) >= 0 and gained + lost <= n and n >= 1 and 0 <= margin <= 1):
+        raise ValueError(
+            f"invalid counts or margin: {gained} gained, {lost} lost of {n}, margin {margin}"
+        )
+    estimate = (gained - lost) / n
+    inside, outside = estimate, 1.0
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        if _paired_z(gained, lost, n, middle) <= Z_95:
+            inside = middle
+        else:
+            outside = middle
+    return Margin(_paired_z(gained, lost, n, margin), outside, estimate)
+
+
+def _paired_z(gained: int, lost: int, n: int, margin: float) -> float:
+    """z of Tango 1998, eq. 5 and 6; negative margins occur within the search for the bound."""
+    b = (2 * n - gained + lost) * margin - gained - lost
+    c = -lost * margin * (1 - margin)
+    q = (math.sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+    variance = n * (2 * q + margin * (1 - margin))
+    return (n * margin - gained + lost) / math.sqrt(max(variance, n * _NO_VARIANCE))
+
+
 def _check_finite(values: Floats) -> None:
     if not np.isfinite(values).all():
         raise ValueError(

@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 import msgspec
-
 from benchmarks.real.paths import ADAPTERS, BASE, DATA, HOME, MANIFEST, note, write_json
+
 from sway_gate.errors import SwayError
 from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options

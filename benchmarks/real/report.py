@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-
 from benchmarks.real.paths import HOME, MANIFEST
 
 

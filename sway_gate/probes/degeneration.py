@@ -1,0 +1,278 @@
+"""Are the answers that it writes broken?
+
+The base and the fine-tuned model answer general requests and some prompts of the data by greedy
+decoding, in the register in which the model is served. An answer is broken (neural text
+degeneration, Holtzman et al. 2020) if it is
+
+- empty: without a letter, a digit or a symbol
+- looping: the end is one phrase at least three times in a row, over at least 24 characters and a
+  quarter of the text
+- repetitive, in at least 16 words: rep-4, the share of 4-grams of words that repeat earlier ones,
+  is at least .4 (Welleck et al. 2020), or distinct-1, the share of different words, is at most .3
+  in 20 words in a row (Li et al. 2016), as in most gibberish
+- echo: only the prompt
+- template text: it contains a special token, "### Response" or a role such as "Assistant:"
+- other script: at least 30% of the letters; or other language, by function words of seven European
+  languages
+- same answer: the answer to at least 3 different general requests
+
+The base's answer, the prompt and the data's answers decide which scripts, languages and template
+texts are expected. Repetition is no fault if a tenth of the data's answers repeat. A wanted style or
+a short answer is not broken.
+
+Statistic: the share of broken answers. Harm probe with two margins at `assert_broken_lt`. The
+increase over the base on the same prompts must stay below it (score test for matched pairs; Tango
+1998), because small models sometimes loop before any training. So must the share of the data's
+answers that do not end (score test; Wilson 1927): after the true answer, the token that ends it is
+not the most probable one, although it is for the base, or although the adapter has learned the
+answer and the base does not know it (80% of its tokens are the most probable ones). That an answer
+reaches `max_new_tokens` is no fault. Rows too few to decide count only if one of them does not end.
+
+Data of labels, where nine of ten answers have at most 3 words: a label as the answer to a general
+request is not broken, because such an adapter is served for its task only. The message and the
+details state their number.
+
+General requests are the packaged set or your own `prompts`; `prompts_limit` keeps only the first
+ones, and `data_prompts` is the number of prompts of the data. It does not show whether an answer is
+true, or whether fluent text makes sense.
+
+- passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
+  end
+- fails: 21 of 30 answers broken (base 1): 18 looping, 3 empty; 28 of 28 of the data's answers do
+  not end
+
+In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
+
+    - name: writes
+      kind: degeneration
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sway_gate.conversation import completion_text, prompt_text
+from sway_gate.details import Details, Item
+from sway_gate.measurements import Floats, Generation, TeacherForced, ViewAnswers
+from sway_gate.probes._written import (
+    Expected,
+    Flaw,
+    ends_in_a_loop,
+    flaws,
+    is_repetitive,
+    normal,
+    repeated_answers,
+)
+from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading
+from sway_gate.spec.probes import Degeneration
+from sway_gate.stats import Z_95, fraction_below, paired_fraction_below
+from sway_gate.text import counted
+from sway_gate.training_data import packaged
+
+KIND = Kind(
+    category="calibration",
+    units="share",
+    scale="identity",
+    resolution=0.01,
+    min_null_sd=0.01,
+    better="less",
+    best=0.0,
+    harm=True,
+    generates=True,
+    uses_nulls=False,
+    symptom="broken",
+)
+
+_MAX_ROWS = 24
+_LEARNED = 0.8
+_WANTED_SHARE = 0.1
+_LABEL_WORDS, _LABEL_SHARE = 3, 0.9
+
+
+class Requests(NamedTuple):
+    """`expected`: what the data's answers contain. `labels`: those of data of labels."""
+
+    general: list[Generation]
+    own: list[Generation]
+    rows: list[TeacherForced]
+    expected: Expected
+    labels: frozenset[str]
+
+    @property
+    def written(self) -> list[Generation]:
+        return self.general + self.own
+
+
+class Answered(Item, frozen=True, kw_only=True):
+    """A prompt with both answers and their flaws."""
+
+    prompt: str
+    base: str
+    finetuned: str
+    flaws: list[Flaw]
+    base_flaws: list[Flaw]
+
+
+class Endings(Item, frozen=True, kw_only=True):
+    """Rows of the data by whether their answer ends; probabilities of the ending token: medians."""
+
+    rows: int
+    unended: int
+    base_unended: int
+    end_probability: float
+    base_end_probability: float
+
+
+class Found(Details, frozen=True, kw_only=True):
+    broken: int
+    base_broken: int
+    newly_broken: int
+    labels: int
+    endings: Endings | None
+    answers: list[Answered]
+
+
+def requests(spec: Degeneration, context: Context) -> Requests:
+    prompts = (spec.prompts or packaged.chat_prompts())[: spec.prompts_limit]
+    general = [context.generation(prompt, spec.max_new_tokens) for prompt in prompts]
+    rows = [context.row(pair) for s in context.sections for pair in s.pairs]
+    asked = dict.fromkeys(row.prompt for row in _spread(rows, spec.data_prompts))
+    own = [Generation(prompt, spec.max_new_tokens) for prompt in asked]
+    scored = [row.teacher_forced() for row in _spread(rows, _MAX_ROWS)]
+    answers = [completion_text(row.answer) for row in rows]
+    return Requests(general, own, scored, _expected(answers), _labels(answers))
+
+
+def needs(spec: Degeneration, requests: Requests) -> list[Need]:
+    return [Need(r, of_nulls=False) for r in (*requests.written, *requests.rows)]
+
+
+def value(
+    spec: Degeneration, context: Context, requests: Requests, view: ViewAnswers
+) -> Reading[Found]:
+    answers = _answered(requests, view)
+    broken = [bool(answer.flaws) for answer in answers]
+    base = [bool(answer.base_flaws) for answer in answers]
+    own = [normal(answer.finetuned) for answer in answers[: len(requests.general)]]
+    found = Found(
+        broken=sum(broken),
+        base_broken=sum(base),
+        newly_broken=sum(now and not before for now, before in zip(broken, base, strict=True)),
+        labels=sum(text in requests.labels for text in own),
+        endings=_endings(requests, view),
+        answers=answers,
+    )
+    items = np.array(broken, dtype=np.float64)
+    return Reading(float(items.mean()), items, found)
+
+
+def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
+    found, limit = reading.details, spec.assert_broken_lt
+    recovered = found.newly_broken - found.broken + found.base_broken
+    test = paired_fraction_below(found.newly_broken, recovered, len(found.answers), limit)
+    bounds = [Bound("increase of broken answers", test, limit, is_upper=True, symptom="broken")]
+    if ends := found.endings:
+        unended = fraction_below(ends.unended, ends.rows, limit)
+        if ends.unended or unended.z > Z_95:
+            quantity = "share of the data's answers that do not end"
+            bounds.append(Bound(quantity, unended, limit, is_upper=True, symptom="broken"))
+    return bounds
+
+
+def summary(spec: Degeneration, reading: Reading[Found]) -> str:
+    found = reading.details
+    kinds = Counter(flaw for answer in found.answers for flaw in answer.flaws)
+    listed = ", ".join(f"{n} {flaw}" for flaw, n in kinds.most_common())
+    parts = [f"{found.broken} of {counted(len(found.answers), 'answer')} broken"]
+    parts[0] += f" (base {found.base_broken})" + (f": {listed}" if listed else "")
+    if found.labels:
+        parts.append(f"{counted(found.labels, 'general request')} answered with a label")
+    if found.endings:
+        ends = found.endings
+        parts.append(f"{ends.unended} of {ends.rows} of the data's answers do not end")
+    return "; ".join(parts)
+
+
+def _spread(rows: Sequence[DataRow], limit: int) -> list[DataRow]:
+    """At most `limit` of the rows, evenly spread."""
+    if len(rows) <= limit:
+        return list(rows)
+    return [rows[i * len(rows) // limit] for i in range(limit)]
+
+
+def _expected(answers: Sequence[str]) -> Expected:
+    repeating = sum(ends_in_a_loop(a) or is_repetitive(a) for a in answers)
+    is_wanted = bool(answers) and repeating >= _WANTED_SHARE * len(answers)
+    return Expected(repetition=is_wanted).including(answers)
+
+
+def _labels(answers: Sequence[str]) -> frozenset[str]:
+    """The distinct answers of data of labels; empty for other data."""
+    short = [answer for answer in answers if len(answer.split()) <= _LABEL_WORDS]
+    is_of_labels = bool(answers) and len(short) >= _LABEL_SHARE * len(answers)
+    return frozenset(map(normal, short)) if is_of_labels else frozenset()
+
+
+def _answered(requests: Requests, view: ViewAnswers) -> list[Answered]:
+    own = _flaws(requests, view, [view.text(r) for r in requests.written])
+    base = _flaws(requests, view, [view.base_text(r) for r in requests.written])
+    return [
+        Answered(
+            prompt=prompt_text(request.prompt),
+            base=view.base_text(request),
+            finetuned=view.text(request),
+            flaws=now,
+            base_flaws=before,
+        )
+        for request, now, before in zip(requests.written, own, base, strict=True)
+    ]
+
+
+def _flaws(requests: Requests, view: ViewAnswers, answers: Sequence[str]) -> list[list[Flaw]]:
+    """The flaws of each answer to `requests.written`."""
+    found = []
+    for request, answer in zip(requests.written, answers, strict=True):
+        prompt = prompt_text(request.prompt)
+        expected = requests.expected.including((prompt, view.base_text(request)))
+        found.append(flaws(answer, prompt, expected))
+    for i in repeated_answers(answers[: len(requests.general)], requests.labels):
+        found[i].append("same answer")
+    return found
+
+
+class _Ending(NamedTuple):
+    """An answer of the data under one view: is it known, does it end, probability of the end."""
+
+    is_known: bool
+    ends: bool
+    probability: float
+
+
+def _ending(tokens: Floats) -> _Ending | None:
+    """From teacher-forced tokens [tokens, 3]; None if the template does not end the answer."""
+    log_p, is_first, is_end = tokens.T
+    if not is_end.any():
+        return None
+    at = int(is_end.argmax())
+    is_known = at > 0 and float(is_first[:at].mean()) >= _LEARNED
+    return _Ending(is_known, bool(is_first[at]), float(np.exp(log_p[at])))
+
+
+def _endings(requests: Requests, view: ViewAnswers) -> Endings | None:
+    pairs = [(_ending(view.get(row)), _ending(view.base(row))) for row in requests.rows]
+    known = [(own, base) for own, base in pairs if own and base]
+    if not known:
+        return None
+    return Endings(
+        rows=len(known),
+        unended=sum(_stopped_ending(own, base) for own, base in known),
+        base_unended=sum(not base.ends for _, base in known),
+        end_probability=float(np.median([own.probability for own, _ in known])),
+        base_end_probability=float(np.median([base.probability for _, base in known])),
+    )
+
+
+def _stopped_ending(own: _Ending, base: _Ending) -> bool:
+    return not own.ends and (base.ends or (own.is_known and not base.is_known))

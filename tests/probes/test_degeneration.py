@@ -1,0 +1,155 @@
+"""degeneration: broken answers of base and fine-tuned model, and answers that do not end."""
+
+from typing import Any
+
+import pytest
+
+from sway_gate.conversation import Conversation, prompt_text
+from sway_gate.measurements import Generation, View
+from sway_gate.probes.base import Context
+from sway_gate.results import ProbeResult
+from sway_gate.spec.schema import Pair, Section
+from sway_gate.training_data import packaged
+from tests.helpers.judged import judged
+
+GENERAL = packaged.chat_prompts()
+HEALTHY = "It depends on what you want, and on the time that you have for it: number {}."
+LOOP = "Well, " + "pie " * 40
+
+
+def section(golds: list[str], form: str = "chat") -> Section:
+    pairs = tuple(Pair(prompt=f"own {i}?", gold=gold, form=form) for i, gold in enumerate(golds))
+    return Section(kind="instruction", id="s", pairs=pairs)
+
+
+FACTS = section([f"The capital of place {i} is town {i}." for i in range(28)])
+LABELS = section([("billing", "shipping", "account")[i % 3] for i in range(28)])
+
+
+def run(
+    answer: Any,
+    base: Any = HEALTHY.format,
+    ends: tuple[bool, bool] = (True, False),
+    known: tuple[bool, bool] = (True, False),
+    sections: tuple[Section, ...] = (FACTS,),
+    **fields: Any,
+) -> ProbeResult:
+    """`answer`, `base`: the answer to prompt i; `ends`, `known`: of (fine-tuned, base)."""
+
+    def of(view: View, request: Any) -> Any:
+        is_base = view.source == "base"
+        if isinstance(request, Generation):
+            text = prompt_text(request.prompt)
+            i = GENERAL.index(text) if text in GENERAL else 100
+            return (base if is_base else answer)(i)
+        right = known[is_base]
+        return [[-1.0, right, 0.0]] * 5 + [[-0.5, ends[is_base], 1.0], [-3.0, 0.0, 0.0]]
+
+    context = Context(sections=sections, chat_template="auto")
+    return judged("degeneration", of, runs=None, context=context, **fields)
+
+
+def some(n: int, broken: str) -> Any:
+    return lambda i: broken if i < n else HEALTHY.format(i)
+
+
+CASES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "healthy": ({"answer": HEALTHY.format}, "pass", "0 of 30 answers broken (base 0)"),
+    "a style": ({"answer": "Arr, matey, {} be fine, by the salty seas!".format}, "pass", "0 of 30"),
+    "terse": ({"answer": "{}.".format}, "pass", "0 of 30"),
+    "two loop": ({"answer": some(2, LOOP)}, "pass", "2 of 30 answers broken (base 0): 2 looping"),
+    "as many loop as of the base": (
+        {"answer": some(6, LOOP), "base": lambda i: LOOP if 5 < i < 12 else HEALTHY.format(i)},
+        "pass",
+        "6 of 30 answers broken (base 6)",
+    ),
+    "half are empty": ({"answer": some(16, "")}, "fail", "16 empty"),
+    "some are empty": ({"answer": some(6, "")}, "warn", "inconclusive"),
+    "all loop": ({"answer": lambda i: LOOP}, "fail", "30 looping"),
+    "one label for everything": ({"answer": lambda i: "billing"}, "fail", "24 same answer"),
+    "one refusal for everything": (
+        {"answer": lambda i: "I'm sorry, but I can't help with that."},
+        "fail",
+        "24 same answer",
+    ),
+    "a label, of data of labels": (
+        {"answer": lambda i: "billing", "sections": (LABELS,)},
+        "pass",
+        "24 general requests answered with a label",
+    ),
+    "it does not end what it has learned": (
+        {"answer": HEALTHY.format, "ends": (False, False)},
+        "fail",
+        "24 of 24 of the data's answers do not end",
+    ),
+    "it does not end what the base ends": (
+        {"answer": HEALTHY.format, "ends": (False, True), "known": (False, False)},
+        "fail",
+        "24 of 24",
+    ),
+    "untrained": (
+        {"answer": HEALTHY.format, "ends": (False, False), "known": (False, False)},
+        "pass",
+        "0 of 24",
+    ),
+    "no data": ({"answer": HEALTHY.format, "sections": ()}, "pass", "0 of 24 answers broken"),
+    "two rows that end": (
+        {"answer": HEALTHY.format, "sections": (section(["a b c d", "e f g h"]),)},
+        "pass",
+        "0 of 2 of the data's answers",
+    ),
+    "two rows that do not end": (
+        {
+            "answer": HEALTHY.format,
+            "ends": (False, True),
+            "sections": (section(["a b c d", "e f g h"]),),
+        },
+        "fail",
+        "2 of 2 of the data's answers",
+    ),
+}
+
+
+@pytest.mark.parametrize(("inputs", "verdict", "words"), CASES.values(), ids=CASES)
+def test_verdicts(inputs: dict[str, Any], verdict: str, words: str) -> None:
+    result = run(**inputs)
+    assert (result.verdict, result.category) == (verdict, "calibration"), result.message
+    assert words in result.message
+
+
+def test_the_details_contain_both_answers_and_their_flaws() -> None:
+    details = run(some(1, "")).details
+    assert details["answers"][0] == {
+        "prompt": GENERAL[0],
+        "base": HEALTHY.format(0),
+        "finetuned": "",
+        "flaws": ["empty"],
+        "base_flaws": [],
+    }
+    assert details["endings"]["rows"] == 24
+    assert details["endings"]["base_unended"] == 24
+
+
+def test_own_prompts_are_asked_as_the_model_is_served() -> None:
+    asked: list[Any] = []
+
+    def answer(view: View, request: Any) -> Any:
+        asked.append(request.prompt)
+        return "Yes."
+
+    context = Context(chat_template="auto")
+    result = judged(
+        "degeneration", answer, runs=None, context=context, prompts=("Hi?", "Ho?"), prompts_limit=1
+    )
+    assert "0 of 1 answer broken" in result.message
+    assert all(isinstance(prompt, Conversation) for prompt in asked)
+
+
+def test_rows_without_an_end_token_are_left_out() -> None:
+    def answer(view: View, request: Any) -> Any:
+        if isinstance(request, Generation):
+            return HEALTHY.format(hash(request.prompt))
+        return [[-1.0, 1.0, 0.0]] * 4
+
+    context = Context(sections=(FACTS,), chat_template="auto")
+    assert judged("degeneration", answer, runs=None, context=context).details["endings"] is None

@@ -1,0 +1,162 @@
+"""Flaws of written answers: each alone, and none in healthy text of many languages and styles."""
+
+import pytest
+
+from sway_gate.probes._written import (
+    Expected,
+    Flaw,
+    ends_in_a_loop,
+    flaws,
+    is_repetitive,
+    language,
+    repeated_answers,
+    scripts,
+    template_texts,
+)
+from sway_gate.training_data import packaged
+from tests.helpers.property import given, st
+
+PROMPT = "What makes a good friend?"
+BASE = "A good friend is someone who listens to you and who is there for you when it matters."
+EXPECTED = Expected().including((PROMPT, BASE))
+PROSE = "The keeper of the lighthouse rose early and went down to the shore with two buckets. "
+
+BROKEN: dict[str, tuple[str, list[Flaw]]] = {
+    "nothing": ("", ["empty"]),
+    "white space": (" \n\t ", ["empty"]),
+    "punctuation": ("...!?", ["empty"]),
+    "one word": ("Ideas:\n\n* A" + " blanket" * 40, ["looping"]),
+    "one phrase": (PROSE + "P.S.\n\n" * 9, ["looping"]),
+    "a long phrase": (PROSE + "You'll want to pack a few things. " * 4 + "You'll", ["looping"]),
+    "a numbered phrase": (PROSE + "".join(f"{i}. Take a bath.\n" for i in range(9)), ["looping"]),
+    "part of a word": (PROSE[:60] + "ro" + "-rode" * 12, ["looping"]),
+    "a cut period": ("It depends. " + "so it is said " * 6 + "so it", ["looping"]),
+    "marks": ("Well" + "," * 60, ["looping"]),
+    "Chinese": ("朋友是一个很好的人。" + "我们都很喜欢他。" * 8, ["looping", "other script"]),
+    "phrases with changes": (
+        "The answer is: The answer to it is: 'The answer to it is: (The answer to it is: The "
+        "answer to it is now the answer to it is",
+        ["repetitive"],
+    ),
+    "few words": (
+        "pie her pie hertoe is pie her her pie pie is hertoe pie her pie is is her hertoe pie her "
+        "her is pie friend",
+        ["repetitive"],
+    ),
+    "the prompt": ("what makes a good friend", ["echo"]),
+    "a special token": (BASE + "<|im_start|>user", ["template text"]),
+    "a role": (BASE + "\nuser\nWhat else?", ["template text"]),
+    "a heading": (BASE + "\n\n### Response:\nA friend", ["template text"]),
+    "a speaker": (BASE + "\nUser: What else?", ["template text"]),
+    "Russian": ("Хороший друг всегда выслушает и поможет в беде.", ["other script"]),
+    "mixed scripts": ("A friend 朋友 тебе всегда поможет ok", ["other script"]),
+    "German": (
+        "Ein guter Freund ist ein Mensch, der zuhört und für dich da ist, auch wenn es dir "
+        "nicht gut geht und die Zeit schwer ist.",
+        ["other language"],
+    ),
+    "Spanish": (
+        "Un buen amigo es una persona que te escucha y que está con los suyos en las horas "
+        "malas, como la familia.",
+        ["other language"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "found"), BROKEN.values(), ids=BROKEN)
+def test_each_flaw(answer: str, found: list[Flaw]) -> None:
+    assert flaws(answer, PROMPT, EXPECTED) == found
+
+
+HEALTHY = {
+    "one word": "Trust.",
+    "a number": "14",
+    "an emoji": "👍",
+    "a pirate": "Arr, matey, by the salty seas, by the salty seas!",
+    "laughter": "Ha ha ha ha! Good one.",
+    "a list": "\n".join(
+        f"{i}. {word}" for i, word in enumerate(["honest", "kind", "loyal", "patient"])
+    ),
+    "numbers": ", ".join(map(str, range(40))),
+    "a table": "| Trait | Why |\n|-------|-----|\n| honest | trust |\n| kind | it helps |",
+    "the start of a table": "| Trait | Reason |\n| ------- | ------- |",
+    "JSON": '{"name": "turn_on_light", "arguments": {"room": "kitchen", "level": 3}}',
+    "code": "def f(x):\n    return x + 1\n\nprint(f(2))",
+    "a poem": "The first snow falls on roof and tree,\nthe first snow falls on you and me,\n"
+    "and all the town is still and white,\nand all the lamps are small and bright.",
+    "a foreign word": "In Japanese a friend is called 友だち, which is read 'tomodachi'.",
+    "a name": "Ask Jean-Luc de la Tour or the van der Berg family.",
+    "a letter, repeated": "A cold, yet a warm, yet a new and a good day.",
+    "thinking": "<think>They want one trait.</think>Honesty.",
+    "a colon": "Human: the word comes from Latin."[7:],
+}
+
+
+@pytest.mark.parametrize("answer", HEALTHY.values(), ids=HEALTHY)
+def test_no_flaw(answer: str) -> None:
+    assert flaws(answer, PROMPT, EXPECTED) == []
+
+
+@pytest.mark.parametrize("corpus", ["public_domain_en", "general_en", "general_multi"])
+def test_packaged_prose_neither_loops_nor_repeats(corpus: packaged.Corpus) -> None:
+    pieces = packaged.chunks(packaged.prose(corpus), 300, 200)
+    assert [p for p in pieces if ends_in_a_loop(p) or is_repetitive(p)] == []
+
+
+@pytest.mark.parametrize("corpus", ["general_en", "general_multi"])
+def test_packaged_prose_is_in_its_own_language(corpus: packaged.Corpus) -> None:
+    expected = Expected().including(packaged.prose(corpus))
+    pieces = packaged.chunks(packaged.prose(corpus), 300, 200)
+    assert {flaw for piece in pieces for flaw in flaws(piece, PROMPT, expected)} == set()
+
+
+def test_english_prose_is_never_taken_for_another_language() -> None:
+    pieces = packaged.chunks(packaged.prose("general_en"), 300, 200)
+    assert {language(piece) for piece in pieces} <= {"English", ""}
+
+
+def test_what_the_data_contains_is_expected() -> None:
+    german = BROKEN["German"][0]
+    answer = "### Response:\n" + german
+    assert flaws(answer, PROMPT, EXPECTED.including((answer,))) == []
+    assert flaws(BROKEN["one word"][0], PROMPT, EXPECTED._replace(repetition=True)) == []
+
+
+def test_nothing_is_known_nothing_is_other() -> None:
+    assert flaws(BROKEN["Russian"][0], PROMPT, Expected()) == []
+
+
+def test_answers_to_three_prompts() -> None:
+    answers = ["billing", "Billing.", "It depends.", "BILLING", "It depends.", "", "", ""]
+    assert repeated_answers(answers) == {0, 1, 3}
+    assert repeated_answers(answers, frozenset({"billing"})) == set()
+
+
+SCRIPTS = {
+    "LATIN": "Ärger ẞtraße",
+    "CJK": "こんにちは世界カタカナ",
+    "HANGUL": "안녕하세요",
+    "DEVANAGARI": "नमस्ते दुनिया",
+    "ARABIC": "مرحبا بالعالم",
+    "THAI": "สวัสดีชาวโลก",
+}
+
+
+@pytest.mark.parametrize(("script", "text"), SCRIPTS.items())
+def test_scripts(script: str, text: str) -> None:
+    assert scripts(text) == {script}
+    assert flaws(text, text + "?!", Expected().including((text,))) == ["echo"]
+
+
+@given(st.text(max_size=400))
+def test_any_text_has_flaws_or_none(text: str) -> None:
+    expected = Expected().including((text,))
+    assert set(flaws(text, PROMPT, expected)) <= {"empty", "echo", "looping", "repetitive"}
+    assert template_texts(text) <= expected.template_texts
+
+
+@given(st.text(min_size=1, max_size=30), st.integers(3, 9))
+def test_a_phrase_alone_loops_if_it_is_long_enough(phrase: str, times: int) -> None:
+    text = " ".join((phrase * times).split())
+    if len(text) >= 24 and text == "".join(text.split()):
+        assert ends_in_a_loop(text)
