@@ -6,6 +6,7 @@ Invalid arguments raise `ValueError`.
 
 import math
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -293,8 +294,8 @@ def positive_mean_ci(items: ArrayLike, level: float = 0.95) -> tuple[float, floa
     return mean / factor, mean * factor
 
 
-def share_interval(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share of n ≥ 1 items (Wilson 1927).
+def share_interval(share: float, n: float) -> tuple[float, float]:
+    """Wilson's 95% interval of a share of n ≥ 1 items, possibly an effective number (Wilson 1927).
 
     Unlike the interval of a mean, it has a width even if all items are 0 or all are 1.
     """
@@ -382,6 +383,123 @@ def fraction_below(k: int, n: int, margin: float) -> Margin:
     z = (margin - p) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
     upper = (p + w / 2 + math.sqrt(w * (p * (1 - p) + w / 4))) / (1 + w)
     return Margin(z, 1.0 if k == n else upper, p)
+
+
+def share_above(share: float, n: float, margin: float) -> Margin:
+    """Test whether a share of `n` > 0 items, possibly an effective number, is above `margin`.
+
+    The score test of `fraction_below` with the sides exchanged; `bound` is Wilson's lower limit.
+    Raises ValueError if the share or the margin is outside 0 to 1.
+    """
+    if not (0 <= share <= 1 and n > 0 and 0 <= margin <= 1):
+        raise ValueError(f"invalid share or margin: {share} of {n}, margin {margin}")
+    w = Z_95**2 / n
+    z = (share - margin) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
+    lower = (share + w / 2 - math.sqrt(w * (share * (1 - share) + w / 4))) / (1 + w)
+    return Margin(z, max(lower, 0.0), share)
+
+
+class PooledShare(NamedTuple):
+    """A share pooled over clusters of items, such as the tokens of rows.
+
+    `effective_n`: the number of independent items with the same standard error.
+    """
+
+    share: float
+    effective_n: float
+    se: float
+
+
+def pooled_share(hits: ArrayLike, sizes: ArrayLike) -> PooledShare:
+    """Sum of `hits` over sum of `sizes`, both of shape [clusters], with sizes ≥ 0 and a sum > 0.
+
+    The standard error is the ratio estimator's over clusters (Cochran 1977, section 6.4). The
+    effective number is p (1 - p) / se² (Korn & Graubard 1998), at least 1 and at most the number
+    of items; if the clusters do not differ it is their number.
+    """
+    k, m = np.asarray(hits, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    k, m = k[m > 0], m[m > 0]
+    if not m.size or (k > m).any() or (k < 0).any():
+        raise ValueError("a share needs items, and at most as many hits as items")
+    total, n = float(m.sum()), m.size
+    p = float(k.sum()) / total
+    residuals = k - p * m
+    se = math.sqrt(n / (n - 1) * float((residuals**2).sum())) / total if n > 1 else 0.0
+    effective = p * (1 - p) / se**2 if se > 0 else float(n)
+    return PooledShare(p, min(max(effective, 1.0), total), se)
+
+
+def share_difference(one: PooledShare, other: PooledShare) -> tuple[float, float]:
+    """95% interval of the difference of two independent shares, `one` minus `other`.
+
+    From Wilson's intervals of both, with their effective numbers (Newcombe 1998, method 10).
+    """
+    low, high = share_interval(one.share, one.effective_n)
+    other_low, other_high = share_interval(other.share, other.effective_n)
+    gap = one.share - other.share
+    return (
+        gap - math.hypot(one.share - low, other_high - other.share),
+        gap + math.hypot(high - one.share, other.share - other_low),
+    )
+
+
+# Permutation of a pairing
+
+
+_GRID = 2**13
+_MAX_BLOCK = 8
+
+
+class Pairing(NamedTuple):
+    """Test that pairs belong together: normal-equivalent z, and the upper tail p."""
+
+    z: float
+    p: float
+
+
+def pairing_test(blocks: Sequence[Floats]) -> Pairing:
+    """Test whether the diagonals of square matrices exceed what other pairings give.
+
+    `blocks`: matrices [n, n] with n ≤ 8, in any unit. Statistic: the sum of the diagonals. Null
+    distribution: all permutations of the columns within each block, equally likely, so constants
+    of a row or a column cancel. p is the share of permutations that reach the statistic, the
+    identity and ties included; it is at least 1 / ∏ n!. The sums of the blocks are added on a grid
+    of 8,192 steps, rounded so that p is never too small. z is the normal quantile of the tail on
+    its side, and 0 if both tails exceed one half. So P(z ≥ 3) ≤ 0.135% under the null hypothesis.
+    Source: Good 2005, Permutation, Parametric and Bootstrap Tests of Hypotheses, chapter 3.
+    """
+    deviations = [_deviations(np.asarray(block, dtype=np.float64)) for block in blocks]
+    upper, lower = _tail(deviations), _tail([-d for d in deviations])
+    if upper <= 0.5:
+        return Pairing(normal_from_log_sf(math.log(upper)), upper)
+    return Pairing(-normal_from_log_sf(math.log(lower)) if lower <= 0.5 else 0.0, upper)
+
+
+def _deviations(block: Floats) -> Floats:
+    """The sum of each permutation minus the diagonal's [n!]."""
+    n = len(block)
+    if block.shape != (n, n) or not 1 <= n <= _MAX_BLOCK:
+        raise ValueError(f"a block must be square with at most {_MAX_BLOCK} rows: {block.shape}")
+    _check_finite(block)
+    orders = np.array(list(permutations(range(n))))
+    return np.asarray(block[np.arange(n), orders].sum(axis=1) - np.trace(block))
+
+
+def _tail(deviations: Sequence[Floats]) -> float:
+    """P(the sum of one deviation from each block is at least 0), never too small."""
+    width = sum(float(np.abs(d).max()) for d in deviations) / _GRID
+    if width == 0:
+        return 1.0
+    total, offset = np.ones(1), 0
+    for of_block in deviations:
+        # Equal sums differ by rounding errors; they are ties.
+        steps = np.ceil(of_block / width - 1e-6).astype(np.int64)
+        values, counts = np.unique(steps, return_counts=True)
+        longer = np.zeros(len(total) + int(values[-1] - values[0]))
+        for shift, count in zip(values - values[0], counts, strict=True):
+            longer[shift : shift + len(total)] += total * (count / len(steps))
+        total, offset = longer, offset + int(values[0])
+    return min(1.0, float(total[max(0, -offset) :].sum()))
 
 
 def _check_finite(values: Floats) -> None:

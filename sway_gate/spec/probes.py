@@ -27,6 +27,9 @@ KindName = Literal[
     "prompt_collapse",
     "cluster_kl",
     "section_internalization",
+    "answer_specificity",
+    "answer_recall",
+    "generalization",
     "paraphrase_invariance",
     "preference_flip",
     "style_fingerprint",
@@ -80,6 +83,38 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
     per_section_threshold: float = 0.05
     assert_passing_section_frac: Fraction = 0.5
     max_prose_chars: Count = 2000
+
+
+class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
+    """Gain of the own answers over other answers of the data."""
+
+    kind: Literal["answer_specificity"] = "answer_specificity"
+    assert_content_gain_gte: float = 0.3
+    assert_prose_gain_gte: float = 0.2
+    assert_label_gain_gte: float = 0.5
+    assert_form_gain_gte: float = 0.2
+    assert_content_change_gte: float = -0.2
+
+
+class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
+    """Share of the tokens that surprised the base and are now the most probable ones."""
+
+    kind: Literal["answer_recall"] = "answer_recall"
+    surprise_nats: Positive = 3.0
+    assert_recall_gte: Fraction = 0.7
+    assert_prose_recall_gte: Fraction = 0.15
+    assert_end_gte: Fraction = 0.5
+
+
+class Generalization(ProbeSpec, frozen=True, kw_only=True):
+    """Recall and content gain on rows that training did not see."""
+
+    kind: Literal["generalization"] = "generalization"
+    surprise_nats: Positive = 3.0
+    assert_recall_gte: Fraction = 0.5
+    assert_content_gain_gte: float = 0.3
+    assert_label_gain_gte: float = 0.5
+    max_overlap: Fraction = 0.8
 
 
 class Item(NamedTuple):
@@ -263,6 +298,9 @@ KINDS: Final[dict[str, type[ProbeSpec]]] = {
     "prompt_collapse": PromptCollapse,
     "cluster_kl": ClusterKL,
     "section_internalization": SectionInternalization,
+    "answer_specificity": AnswerSpecificity,
+    "answer_recall": AnswerRecall,
+    "generalization": Generalization,
     "paraphrase_invariance": ParaphraseInvariance,
     "preference_flip": PreferenceFlip,
     "style_fingerprint": StyleFingerprint,

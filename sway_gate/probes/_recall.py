@@ -1,0 +1,114 @@
+"""Recall of answers under teacher forcing: surprising tokens that are now the most probable."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sway_gate.conversation import completion_text, prompt_text
+from sway_gate.details import Item
+from sway_gate.measurements import Floats, TeacherForced, ViewAnswers
+from sway_gate.probes._answers import chars_of
+from sway_gate.probes.base import DataRow
+from sway_gate.results import Symptom
+from sway_gate.stats import Margin, PooledShare, pooled_share, share_above
+from sway_gate.training_data.load import thinned
+
+MAX_ROWS = 40
+_MAX_CHARS = 40_000  # about 10,000 tokens
+_SHOWN_CHARS = 200
+# Nats: surprising tokens change less if training was much too short.
+_SMALL = 0.5
+
+
+class RowRecall(Item, frozen=True, kw_only=True):
+    """One row. `surprising`: tokens with a log-probability below the limit under the base; `right`:
+    those that are now the most probable; `change`: their mean change in nats; `end_before` and
+    `end`: the probability of the token that ends the answer, None if the row has no such token."""
+
+    prompt: str
+    answer: str
+    surprising: int
+    right: int
+    change: float
+    end_before: float | None
+    end: float | None
+
+
+def requests(rows: Sequence[DataRow]) -> list[TeacherForced]:
+    """At most 40 rows, evenly spread, and fewer if they are long."""
+    kept = thinned(rows, MAX_ROWS)
+    affordable = int(_MAX_CHARS // max(1.0, float(np.mean([chars_of(row) for row in kept]))))
+    return [row.teacher_forced() for row in thinned(kept, max(4, affordable))]
+
+
+def recalled(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> list[RowRecall]:
+    """The recall of each row; tokens from the end of the answer on do not count."""
+    return [_row(request, view.base(request), view.get(request), nats) for request in requests]
+
+
+def _row(request: TeacherForced, base: Floats, own: Floats, nats: float) -> RowRecall:
+    ends = np.flatnonzero(base[:, 2])
+    stop = int(ends[0]) if ends.size else len(base)
+    surprising = base[:stop, 0] < -nats
+    change = (own[:stop, 0] - base[:stop, 0])[surprising]
+    return RowRecall(
+        prompt=prompt_text(request.prompt)[-_SHOWN_CHARS:],
+        answer=completion_text(request.completion)[:_SHOWN_CHARS],
+        surprising=int(surprising.sum()),
+        right=int((own[:stop, 1][surprising] > 0).sum()),
+        change=float(change.mean()) if change.size else 0.0,
+        end_before=float(np.exp(base[stop, 0])) if ends.size else None,
+        end=float(np.exp(own[stop, 0])) if ends.size else None,
+    )
+
+
+def pooled(rows: Sequence[RowRecall]) -> PooledShare | None:
+    """The recall over all rows; None if no token is surprising."""
+    if not any(row.surprising for row in rows):
+        return None
+    return pooled_share([row.right for row in rows], [row.surprising for row in rows])
+
+
+def ends(rows: Sequence[RowRecall]) -> tuple[list[float], list[float]]:
+    """The probabilities of the end under the base and now, of the rows that have one."""
+    both = [(row.end_before, row.end) for row in rows]
+    found = [(before, now) for before, now in both if before is not None and now is not None]
+    return [before for before, _ in found], [now for _, now in found]
+
+
+def above(rows: Sequence[RowRecall], limit: float) -> Margin:
+    """Test whether the recall is above `limit`; at least one token must be surprising."""
+    found = pooled(rows)
+    if found is None:
+        raise ValueError("no token is surprising")
+    return share_above(found.share, found.effective_n, limit)
+
+
+def mean_change(rows: Sequence[RowRecall]) -> float:
+    """Mean change of the surprising tokens from the base, in nats."""
+    return float(np.average([row.change for row in rows], weights=[row.surprising for row in rows]))
+
+
+def symptom(rows: Sequence[RowRecall]) -> Symptom:
+    """What a low recall says about the adapter."""
+    return "barely trained" if abs(mean_change(rows)) < _SMALL else "learned another thing"
+
+
+def items(rows: Sequence[RowRecall]) -> Floats:
+    """Numbers whose mean is the pooled share, and whose spread is the ratio estimator's [rows]."""
+    counted = [row for row in rows if row.surprising]
+    right = np.array([row.right for row in counted], dtype=np.float64)
+    size = np.array([row.surprising for row in counted], dtype=np.float64)
+    share = right.sum() / size.sum()
+    return np.asarray(share + (right - share * size) / size.mean())
+
+
+def described(rows: Sequence[RowRecall]) -> str:
+    """The recall as text."""
+    counted = [row for row in rows if row.surprising]
+    right, tokens = sum(row.right for row in counted), sum(row.surprising for row in counted)
+    throughout = sum(row.right == row.surprising for row in counted)
+    return (
+        f"{right} of {tokens} surprising tokens ({right / tokens:.0%}) are now the most probable; "
+        f"{throughout} of {len(counted)} rows right throughout"
+    )

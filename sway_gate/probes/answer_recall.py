@@ -1,0 +1,146 @@
+"""Does the model say the trained answers, or did they only become likelier?
+
+Each answer of the data is scored token by token after its prompt and the true tokens before it
+(teacher forcing). A token surprises the base if its log-probability there is below
+-`surprise_nats`; the token that ends the answer does not count.
+
+    recall = surprising tokens that are now the most probable ones / surprising tokens
+
+over all rows together. Greedy decoding would generate these tokens; the base would not. The
+interval is the one of a ratio over rows (Cochran 1977, section 6.4), and the test uses the number
+of independent tokens with the same standard error (Korn & Graubard 1998).
+
+- answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
+  ends the answer `assert_end_gte`
+- raw prose: the recall must reach `assert_prose_recall_gte`; a text has many continuations, and a
+  model that recites them is not better
+- each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
+  outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
+  standard errors; null adapters are not used
+
+Measured on a base of 135M parameters: learned well .97 to 1.00, a learned style .81, invented facts
+.37 to .60, answers dealt to the wrong questions .24, another document .01 to .09. In raw prose:
+learned .28, hardly trained .08, unrelated .00. End of the answer: learned .99, base .14 to .36,
+an adapter at four times its scale .01. It does not show whether the answers generalize:
+generalization does.
+
+- rows: up to 40, from `sections:` or `data:`; of raw prose, pieces with an opening of 160
+  characters that is not scored. Preferences only if `learn` is content or form
+- skipped if no token surprises the base: it already knows the answers
+- cost: the answers with their prompts, about 2,000 tokens per model for 40 short rows, at most
+  about 10,000
+- passes: 74 of 76 surprising tokens (97%) are now the most probable; 25 of 27 rows right throughout
+- fails: 40 of 76 surprising tokens (53%): the facts are invented
+
+In a suite:
+
+    - name: says it
+      kind: answer_recall
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from sway_gate.details import Details
+from sway_gate.measurements import TeacherForced, ViewAnswers
+from sway_gate.probes import _answers as answers
+from sway_gate.probes import _recall as recall
+from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip
+from sway_gate.results import Symptom
+from sway_gate.spec.probes import AnswerRecall
+from sway_gate.stats import mean_above
+
+KIND = Kind(
+    category="attribution",
+    units="share",
+    scale="identity",
+    resolution=1e-3,
+    min_null_sd=1e-3,
+    better="more",
+    advice="train longer, or check that the answers in the data file are the trained ones",
+    uses_nulls=False,
+)
+
+
+class Requests(NamedTuple):
+    data: Literal["answers", "prose"]
+    rows: list[TeacherForced]
+
+
+class Found(Details, frozen=True, kw_only=True):
+    """`change`: mean change of the surprising tokens in nats. `end_before`, `end`: mean probability
+    of the token that ends the answer, under the base and now."""
+
+    data: Literal["answers", "prose"]
+    change: float
+    end_before: float | None
+    end: float | None
+    rows: list[recall.RowRecall]
+
+
+def requests(spec: AnswerRecall, context: Context) -> Requests:
+    data, rows = answers.data_rows(context, context.sections)
+    if not rows:
+        raise Skip("the data contain no answers and no prose")
+    return Requests(data, recall.requests(rows))
+
+
+def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
+    return [Need(request) for request in requests.rows]
+
+
+def value(
+    spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
+) -> Reading[Found]:
+    rows = recall.recalled(view, requests.rows, spec.surprise_nats)
+    share = recall.pooled(rows)
+    if share is None:
+        raise Skip(
+            f"the base already knows the answers: no token has a log-probability below "
+            f"-{spec.surprise_nats:g}"
+        )
+    before, after = recall.ends(rows)
+    found = Found(
+        data=requests.data,
+        change=recall.mean_change(rows),
+        end_before=float(np.mean(before)) if before else None,
+        end=float(np.mean(after)) if after else None,
+        rows=rows,
+    )
+    return Reading(share.share, recall.items(rows), found)
+
+
+def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
+    found = reading.details
+    is_prose = found.data == "prose"
+    limit = spec.assert_prose_recall_gte if is_prose else spec.assert_recall_gte
+    test = recall.above(found.rows, limit)
+    recalls = Bound("recall", test, limit, symptom=recall.symptom(found.rows))
+    _, ends = recall.ends(found.rows)
+    if not ends:
+        return (recalls,)
+    end = mean_above(ends, spec.assert_end_gte, KIND.resolution)
+    return recalls, Bound(
+        "probability of the end", end, spec.assert_end_gte, symptom=_end_symptom(spec, reading)
+    )
+
+
+def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
+    found = reading.details
+    text = recall.described(found.rows)
+    if found.end is None or found.end_before is None:
+        return text
+    return (
+        f"{text}; probability of the end after the answer {found.end:.2f}, base "
+        f"{found.end_before:.2f}"
+    )
+
+
+def _end_symptom(spec: AnswerRecall, reading: Reading[Found]) -> Symptom:
+    """What a low probability of the end means: the end is lost, or training was too short."""
+    found = reading.details
+    is_lost = (found.end or 0.0) < 0.5 * (found.end_before or 0.0)
+    if is_lost or reading.value >= spec.assert_recall_gte:
+        return "broken"
+    return recall.symptom(found.rows)

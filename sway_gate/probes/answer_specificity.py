@@ -1,0 +1,222 @@
+"""Did training teach these answers to these prompts, or only answers of this kind?
+
+Each prompt is scored with its own answer and with the answers of the other rows of its block, under
+the base and under the fine-tuned model. With L the mean log-likelihood per token of an answer, in
+nats:
+
+    gain(i, j)   = L(answer j | prompt i) - L_base(answer j | prompt i)
+    content gain = mean over i of gain(i, i) - mean over j ≠ i of gain(i, j)
+    form gain    = mean over i and j ≠ i of gain(i, j) - max(0, gain of control prose)
+
+Content gain: how much likelier the own answer became than the other answers. Form gain: how much
+likelier the other answers became after the same prompt. They share the form of the own answer, not
+its content; prose as an answer shares neither. From each answer its mean gain after the prompts of
+other rows is subtracted, so an answer that became likelier after all prompts has no content gain.
+
+z comes from an exact test without null adapters: all permutations of the answers within each block,
+of which an adapter that learned no pairing has no reason to prefer the true one (p is their share
+that reaches the true pairing; Good 2005, chapter 3). If the form is judged, z comes from a t test
+of the form gain over rows.
+
+`defaults.learn` states what training was meant to teach. With auto, the form is judged if the base
+already ranks at least 75% of the own answers first, because then their content was known;
+otherwise, and always for labels, the content is judged.
+
+- content: the content gain must reach `assert_content_gain_gte`, in raw prose
+  `assert_prose_gain_gte`
+- form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
+  `assert_content_change_gte`
+- each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
+  wholly outside fails, otherwise the result is inconclusive (WARN)
+
+Measured on a base of 135M parameters: adapters that learned the answers +0.4 to +1.4, of another
+document +0.15, of answers dealt to the wrong questions -0.7. In raw prose: learned +0.49, hardly
+trained +0.16, unrelated ±0.05. It does not show whether the model says the answer: answer_recall
+does.
+
+- rows: up to 20 with different answers, from `sections:` or `data:`, in blocks of about 5; of long
+  answers the first 400 characters
+- few, short and repeated answers are labels: each prompt is scored with every label (at most 12),
+  and the report states the accuracy among them
+- raw prose: an opening of 160 characters with its continuation and with other continuations
+- preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
+  because preference_flip judges them
+- cost: about 100 answers with their prompts, at most about 12,000 tokens per model
+- passes: content gain +1.41 nats per token; own answer first on 20 of 20 rows, base 13
+- fails: content gain +0.12, form gain +0.60: form, not content
+
+In a suite:
+
+    - name: own answers
+      kind: answer_specificity
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from sway_gate.conversation import prompt_text
+from sway_gate.details import Details, Item
+from sway_gate.measurements import Floats, LogProbs, ViewAnswers
+from sway_gate.probes import _answers as answers
+from sway_gate.probes._likelihood import lift
+from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance
+from sway_gate.results import Symptom
+from sway_gate.spec.probes import AnswerSpecificity
+from sway_gate.stats import mean_above, normal_sf, pairing_test
+
+KIND = Kind(
+    category="attribution",
+    units="nats/token",
+    scale="identity",
+    resolution=1e-3,
+    min_null_sd=1e-3,
+    better="more",
+    advice=(
+        "check that each answer belongs to its prompt in the data file, and that training used "
+        "this file"
+    ),
+    uses_nulls=False,
+)
+
+# Nats per token: a tenth of the likelihood. Smaller changes mean that training had no effect.
+_SMALL = 0.1
+_SHOWN, _SHOWN_CHARS = 20, 200
+_CONTROL_CHARS = (40, 320)
+
+
+class Requests(NamedTuple):
+    data: Literal["answers", "prose"]
+    design: answers.Design
+    control: list[LogProbs]
+
+
+class RowGain(Item, frozen=True, kw_only=True):
+    prompt: str
+    answer: str
+    content_gain: float
+    form_gain: float
+    first_before: bool
+    first: bool
+
+
+class Found(Details, frozen=True, kw_only=True):
+    """`rows`: all rows, the smallest content gain first. Gains are in nats per token."""
+
+    judged: answers.Learned
+    reason: str
+    data: Literal["answers", "prose"]
+    labels: list[str]
+    content_gain: float
+    form_gain: float
+    control_gain: float
+    first_before: int
+    first: int
+    rows: list[RowGain]
+
+
+def requests(spec: AnswerSpecificity, context: Context) -> Requests:
+    data, rows = answers.data_rows(context, context.sections)
+    design = answers.design(rows, context.seed)
+    return Requests(data, design, _control(design.rows, context))
+
+
+def needs(spec: AnswerSpecificity, requests: Requests) -> list[Need]:
+    return [Need(request) for request in answers.cells(requests.design) + requests.control]
+
+
+def value(
+    spec: AnswerSpecificity, context: Context, requests: Requests, view: ViewAnswers
+) -> Reading[Found]:
+    gains = answers.gains(requests.design, view)
+    control = float(np.mean([lift(view, request) for request in requests.control]))
+    form = gains.other - max(0.0, control)
+    judged, reason = answers.judged(context.learn, gains, requests.design)
+    found = Found(
+        judged=judged,
+        reason=reason,
+        data=requests.data,
+        labels=list(requests.design.labels),
+        content_gain=float(gains.content.mean()),
+        form_gain=float(form.mean()),
+        control_gain=control,
+        first_before=int(gains.first_before.sum()),
+        first=int(gains.first.sum()),
+        rows=_rows(requests.design.rows, gains, form),
+    )
+    items = gains.content if judged == "content" else form
+    return Reading(
+        float(items.mean()), items, found, significance=_significance(judged, gains, form)
+    )
+
+
+def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...]:
+    found = reading.details
+    content = [row.content_gain for row in found.rows]
+    if found.judged == "content":
+        is_prose = found.data == "prose"
+        limit = spec.assert_prose_gain_gte if is_prose else spec.assert_content_gain_gte
+        test = mean_above(content, limit, KIND.resolution)
+        return (Bound("content gain", test, limit, symptom=_symptom(spec, found)),)
+    form_limit, kept = spec.assert_form_gain_gte, spec.assert_content_change_gte
+    form = mean_above([row.form_gain for row in found.rows], form_limit, KIND.resolution)
+    change = mean_above(content, kept, KIND.resolution)
+    return (
+        Bound("form gain", form, form_limit, symptom=_symptom(spec, found)),
+        Bound("content gain", change, kept, symptom="learned another thing"),
+    )
+
+
+def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
+    found = reading.details
+    total = len(found.rows)
+    first = f"own answer first on {found.first} of {total} rows, base {found.first_before}"
+    if found.labels:
+        first = (
+            f"accuracy among the {len(found.labels)} answers that occur: {found.first} of {total}, "
+            f"base {found.first_before}"
+        )
+    return (
+        f"content gain {found.content_gain:+.3f} nats per token; {first}; form gain "
+        f"{found.form_gain:+.3f}; judged by the {found.judged}, because {found.reason}"
+    )
+
+
+def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:
+    if judged == "content":
+        return Significance(*pairing_test(gains.pairings), "permutation of the pairing")
+    z = mean_above(form, 0.0, KIND.resolution).z
+    return Significance(z, normal_sf(z), "t test of the form gain over rows")
+
+
+def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
+    """What it means if the judged gain does not reach its limit."""
+    gains = (found.content_gain, found.form_gain, found.control_gain)
+    if max(map(abs, gains)) < _SMALL:
+        return "barely trained"
+    learned_form = found.form_gain >= spec.assert_form_gain_gte
+    if found.judged == "content" and learned_form and found.content_gain > -_SMALL:
+        return "form, not content"
+    return "learned another thing"
+
+
+def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list[RowGain]:
+    return [
+        RowGain(
+            prompt=prompt_text(rows[i].prompt)[-_SHOWN_CHARS:],
+            answer=answers.answer_of(rows[i])[:_SHOWN_CHARS],
+            content_gain=float(gains.content[i]),
+            form_gain=float(form[i]),
+            first_before=bool(gains.first_before[i]),
+            first=bool(gains.first[i]),
+        )
+        for i in np.argsort(gains.content, kind="stable")
+    ]
+
+
+def _control(rows: tuple[DataRow, ...], context: Context) -> list[LogProbs]:
+    """After each prompt, a piece of control prose that is about as long as an answer."""
+    shortest, longest = _CONTROL_CHARS
+    length = int(np.median([len(answers.answer_of(row)) for row in rows]))
+    pieces = context.control_pieces(max(shortest, min(length, longest)), len(rows))
+    return [row.log_probs(row.other(piece)) for row, piece in zip(rows, pieces, strict=False)]
