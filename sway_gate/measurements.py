@@ -43,18 +43,27 @@ BASE = View("base")
 FINETUNED = View("finetuned")
 
 
+DivergenceKind = Literal["js", "kl", "log_ratio", "argmax"]
+
+
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The divergence of a view's next-token distributions from the base's, in nats.
+    """The divergence of a view's next-token distributions from the base's.
 
     Measured after `prompt` and along the base's greedy answer to it: at `positions` positions, or
-    fewer if the answer ends before. They are the same for all views. js: Jensen-Shannon, at most
-    ln 2. kl: KL(view || base). `context`: number of tokens of neutral prose before the prompt; the
-    answer remains the answer to the prompt without it. The result has shape [positions].
+    fewer if the answer ends before. They are the same for all views.
+
+    js: Jensen-Shannon in nats, at most ln 2. kl: KL(view || base) in nats. log_ratio: the standard
+    deviation of ln view - ln base over the base's distribution, in nats; it has no maximum and is
+    linear in the change of the logits. argmax: 1 if the most probable token differs from the
+    base's, otherwise 0.
+
+    `context`: number of tokens of neutral prose before the prompt; the answer remains the answer to
+    the prompt without it. The result has shape [positions].
     """
 
     prompt: Prompt
-    divergence: Literal["js", "kl"] = "js"
+    divergence: DivergenceKind = "js"
     positions: int = 1
     context: int = 0
 

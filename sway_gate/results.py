@@ -48,25 +48,24 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """The probe's number for the fine-tuned view, in `units`."""
     units: str = ""
     z: float | None = None
-    """Normal-equivalent: of an effect against the nulls, of a harm the distance to its margin in
-    standard errors."""
+    """Normal-equivalent: of an effect against the nulls or by its own test, of a harm the distance
+    to its margin in standard errors."""
     p: float | None = None
-    """Monte-Carlo p against the nulls, (1 + #{null ≥ raw}) / (n + 1)."""
+    """Monte-Carlo p against the nulls, (1 + #{null ≥ raw}) / (n + 1), or p of the probe's own
+    test."""
     n_null: int = 0
     null_values: tuple[float, ...] = ()
     """The probe's number for each null view, in `units`."""
-    null_z: float | None = None
-    """z of a harm probe against the nulls, in addition to the distance to its margin."""
     ci_95: tuple[float, float] | None = None
     """95% interval of `raw`, over items."""
     effect_ok: bool | None = None
-    """Whether the minimum effect is reached, or the margin is kept."""
+    """Whether no limit and no rule of shape is violated."""
     z_by_rank: dict[str, float] = {}
     """z against nulls of c times the variance, by c as text ("0.5", "1", "2"); empty by default."""
     advice: str = ""
     """What to do next; "" if there is nothing to do."""
     symptoms: tuple[Symptom, ...] = ()
-    """What the rules that are not met say about the adapter, the most important one first."""
+    """What the violated rules say about the adapter, the most important one first."""
     line: int | None = None
     """Line of the probe in the spec, 1-based."""
     details: dict[str, Any] = {}
@@ -75,11 +74,13 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """The parts of `raw` from which `ci_95` is computed, in the probe's own order. Results with the
     same inputs are compared item by item."""
     bound: float | None = None
-    """One-sided 95% bound of the harm probe's quantity that is closest to its margin."""
+    """One-sided 95% bound of the quantity that is closest to its limit, or farthest outside."""
     margin: float | None = None
-    """The margin for `bound`."""
+    """The limit of `bound`."""
     test_statistic: float | None = None
     """The number of an effect probe that is compared with the nulls, if it is not `raw`."""
+    score_z: float | None = None
+    """z of the criterion from which `score` follows: the one with the lowest score."""
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,17 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
 
     weight: float
     score: float | None = None
+    required: bool = False
+    """Whether the gate cannot pass without a score of this category."""
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """What all results together say about the adapter, and what to do. `name`: its section in
+    docs/diagnoses.md."""
+
+    name: str
+    sentence: str
+    advice: str = ""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +185,7 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     shared_inputs: str = msgspec.field(default="", name="texts")
     """Digest of the inputs of all probes: sections, control prose, use of the chat template."""
     baseline: Baseline | None = None
+    diagnosis: Diagnosis | None = None
 
     def _repr_html_(self) -> str:
         """The HTML report in a frame, for notebooks."""

@@ -21,9 +21,13 @@ Z_95 = 1.6448536269514722
 Z_975 = 1.959963984540054
 """Normal quantile of a two-sided 95% interval."""
 
+CERTAIN = 3.0
+"""The default limit of a z-score: one in 740 null adapters exceeds it."""
+
+SCORE_AT_LIMIT = 0.6
+"""Score of a z that equals its limit."""
+
 _LOG_2 = math.log(2.0)
-SCORE_SCALE = 3.274
-"""Scale of `score_from_z`, chosen so that z = 3 scores .6."""
 
 # Keeps z finite at margins 0 and 1: the variance under the null hypothesis is 0 there.
 _NO_VARIANCE = 1e-12
@@ -241,11 +245,34 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(x) for x in adjusted]
 
 
-def score_from_z(z: float) -> float:
-    """Return the score 1 - exp(-max(z, 0) / 3.274): 0 for z ≤ 0, .6 at z = 3, always below 1."""
+def score_from_z(z: float, limit: float = CERTAIN) -> float:
+    """Return the score 1 - exp(-ln(2.5) max(z / limit, 0)): 0 for z ≤ 0, .6 at z = `limit`.
+
+    Always below 1. A limit of 0 or less has no scale: there each 3 above it count like a limit.
+    """
     if math.isnan(z):
         raise ValueError("z is NaN")
-    return min(-math.expm1(-max(z, 0.0) / SCORE_SCALE), math.nextafter(1.0, 0.0))
+    reach = z / limit if limit > 0 else 1 + (z - limit) / CERTAIN
+    score = -math.expm1(math.log1p(-SCORE_AT_LIMIT) * max(reach, 0.0))
+    return min(score, math.nextafter(1.0, 0.0))
+
+
+_MOST_ITEMS = 100
+"""Factor on the number of items from which on more items are not a reasonable advice."""
+
+
+def items_to_decide(z: float, n: int, limit: float = Z_95) -> int | None:
+    """Number of items at which the distance `z` of `n` items reaches `limit`, on either side.
+
+    The estimate and the standard deviation of the items stay the same, so z grows with √n:
+    n (limit / z)². Rounded up to two digits. None if this is more than 100 n, so that the estimate
+    is practically at the limit.
+    """
+    if abs(z) * math.sqrt(_MOST_ITEMS) < limit:
+        return None
+    needed = math.ceil(n * max(limit / abs(z), 1.0) ** 2)
+    step = int(10 ** max(0, len(str(needed)) - 2))
+    return -(-needed // step) * step
 
 
 # Means and fractions of items
@@ -370,6 +397,23 @@ def mean_above_from(mean: float, se: float, df: int, margin: float) -> Margin:
     return Margin(z, mean - _student_quantile(math.log(0.05), df) * se, mean)
 
 
+def positive_mean_above(items: ArrayLike, margin: float, resolution: float, prior: Prior) -> Margin:
+    """Is the mean of non-negative `items` (shape [n], n ≥ 1) above `margin` > 0?
+
+    The test of `mean_above` on the scale of the logarithm, with the standard error SE / mean by the
+    delta method. The relative standard deviation s is moderated by the `prior` as in `z_score`, so
+    that one item decides too. Means and margins below `resolution` count as `resolution`.
+    """
+    x = np.asarray(items, dtype=np.float64).ravel()
+    _check_finite(x)
+    mean, least = max(float(x.mean()), resolution), max(margin, resolution)
+    df = prior.df + x.size - 1
+    spread = float(np.square(x / mean - x.mean() / mean).sum())
+    sd = math.sqrt((prior.df * prior.sd**2 + spread) / df)
+    found = mean_above_from(math.log(mean), sd / math.sqrt(x.size), df, math.log(least))
+    return Margin(found.z, math.exp(found.bound), mean)
+
+
 def fraction_below(k: int, n: int, margin: float) -> Margin:
     """Test for non-inferiority: is the fraction estimated by `k` of `n` ≥ 1 items below `margin`?
 
@@ -383,6 +427,15 @@ def fraction_below(k: int, n: int, margin: float) -> Margin:
     z = (margin - p) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
     upper = (p + w / 2 + math.sqrt(w * (p * (1 - p) + w / 4))) / (1 + w)
     return Margin(z, 1.0 if k == n else upper, p)
+
+
+def fraction_above(k: int, n: int, margin: float) -> Margin:
+    """Is the fraction estimated by `k` of `n` ≥ 1 items above `margin`? See `fraction_below`.
+
+    `bound` is Wilson's lower limit.
+    """
+    other = fraction_below(n - k, n, 1 - margin)
+    return Margin(other.z, 1 - other.bound, 1 - other.estimate)
 
 
 def share_above(share: float, n: float, margin: float) -> Margin:
@@ -451,10 +504,12 @@ _MAX_BLOCK = 8
 
 
 class Pairing(NamedTuple):
-    """Test that pairs belong together: normal-equivalent z, and the upper tail p."""
+    """Test that pairs belong together: normal-equivalent z, upper tail p, and the largest z that
+    these numbers of rows and ties allow."""
 
     z: float
     p: float
+    reachable: float
 
 
 def pairing_test(blocks: Sequence[Floats]) -> Pairing:
@@ -470,9 +525,11 @@ def pairing_test(blocks: Sequence[Floats]) -> Pairing:
     """
     deviations = [_deviations(np.asarray(block, dtype=np.float64)) for block in blocks]
     upper, lower = _tail(deviations), _tail([-d for d in deviations])
+    reachable = normal_from_log_sf(sum(map(_log_share_at_maximum, deviations)))
     if upper <= 0.5:
-        return Pairing(normal_from_log_sf(math.log(upper)), upper)
-    return Pairing(-normal_from_log_sf(math.log(lower)) if lower <= 0.5 else 0.0, upper)
+        return Pairing(normal_from_log_sf(math.log(upper)), upper, reachable)
+    z = -normal_from_log_sf(math.log(lower)) if lower <= 0.5 else 0.0
+    return Pairing(z, upper, reachable)
 
 
 def _deviations(block: Floats) -> Floats:
@@ -483,6 +540,12 @@ def _deviations(block: Floats) -> Floats:
     _check_finite(block)
     orders = np.array(list(permutations(range(n))))
     return np.asarray(block[np.arange(n), orders].sum(axis=1) - np.trace(block))
+
+
+def _log_share_at_maximum(deviations: Floats) -> float:
+    """Log of the share of permutations that give the largest sum, up to rounding."""
+    tolerance = 1e-9 * float(np.abs(deviations).max())
+    return math.log(float(np.mean(deviations >= deviations.max() - tolerance)))
 
 
 def _tail(deviations: Sequence[Floats]) -> float:
@@ -537,3 +600,17 @@ def _relative_entropy(p: Floats, q: Floats) -> Floats:
     with np.errstate(invalid="ignore"):  # -inf - -inf, with weight 0
         terms = np.exp(p) * (p - q)
     return np.asarray(np.where(np.isneginf(p), 0.0, terms).sum(axis=-1), dtype=np.float64)
+
+
+def log_ratio_sd(log_p: ArrayLike, log_q: ArrayLike) -> Floats:
+    """Standard deviation over p of ln q - ln p over the last axis, in nats.
+
+    From normalised log-probabilities; shapes [..., V] to [...]. If q is p exp(λ d), normalised, it
+    is λ times the standard deviation of d. Outcomes with probability 0 in p do not count.
+    """
+    p, q = np.asarray(log_p, dtype=np.float64), np.asarray(log_q, dtype=np.float64)
+    weights = np.exp(p)
+    with np.errstate(invalid="ignore"):  # -inf - -inf, with weight 0
+        d = np.where(weights > 0, q - p, 0.0)
+    mean = (weights * d).sum(axis=-1, keepdims=True)
+    return np.asarray(np.sqrt((weights * (d - mean) ** 2).sum(axis=-1)), dtype=np.float64)

@@ -24,6 +24,7 @@ from sway_gate.stats import (
     holm,
     js,
     kl,
+    log_ratio_sd,
     mean_above,
     monte_carlo_p,
     normal_from_log_sf,
@@ -589,3 +590,20 @@ def test_a_true_prior_keeps_the_null_rate() -> None:
         # Slightly conservative: the estimated variance is better than its degrees of freedom imply.
         assert np.mean(zs >= z) < nominal + 3 * math.sqrt(nominal / 20_000)
         assert np.mean(zs >= z) > 0.7 * nominal
+
+
+def test_log_ratio_sd_is_linear_in_the_change_of_the_logits(rng: np.random.Generator) -> None:
+    logits, change = rng.standard_normal((2, 5, 200))
+    p = log_softmax(logits)
+    weights = np.exp(p)
+    mean = np.average(change, axis=-1, weights=weights)
+    for row in range(5):
+        sd = math.sqrt(np.average((change[row] - mean[row]) ** 2, weights=weights[row]))
+        for scale in (1e-3, 1.0, 50.0):
+            q = log_softmax(logits[row] + scale * change[row])
+            assert float(log_ratio_sd(p[row], q)) == pytest.approx(scale * sd, rel=1e-6)
+
+
+def test_log_ratio_sd_ignores_impossible_outcomes() -> None:
+    p = np.log(np.array([0.5, 0.5, 0.0]), where=[True, True, False], out=np.full(3, -np.inf))
+    assert float(log_ratio_sd(p, np.log([0.4, 0.4, 0.2]))) == pytest.approx(0.0)

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol, assert_never, get_args
 from sway_gate.measurements import (
     Answer,
     Divergence,
+    DivergenceKind,
     Fault,
     Generation,
     LogProbs,
@@ -22,7 +23,7 @@ Capability = Literal["nulls", "scales", "generation", "teacher_forced"]
 ALL: frozenset[Capability] = frozenset(get_args(Capability))
 """The optional parts of a backend, in addition to log-probabilities and divergences: views of null
 adapters, the adapter at other scales, generated texts, argmax matches under teacher forcing."""
-ScoredKind = Literal["logprobs", "teacher_forced", "js", "kl"]
+ScoredKind = Literal["logprobs", "teacher_forced", DivergenceKind]
 AnswerKind = Literal[ScoredKind, "text"]
 
 
@@ -48,7 +49,7 @@ class EncodedRequest(NamedTuple):
 
     `kind` is the answer that they give: log-probabilities of `targets`, one per position
     (teacher_forced: also whether the target is the argmax, and whether it is the target with index
-    `end`, which ends the answer; -1 if none does), or a divergence, js or kl. kind text:
+    `end`, which ends the answer; -1 if none does), or a divergence. kind text:
     at most `length` tokens are decoded after `ids`. All requests of one pass have the same first
     `prefix_len` ids. `payload` is for the backend; the engine only compares it.
     """

@@ -30,6 +30,7 @@ from sway_gate.measurements import (
     AlongAnswer,
     Answer,
     Divergence,
+    DivergenceKind,
     Fault,
     Floats,
     Generation,
@@ -42,6 +43,13 @@ from sway_gate.spec.schema import ModelRef
 from sway_gate.text import cut, one_line
 from sway_gate.training_data import packaged
 
+_DIVERGENCES: dict[DivergenceKind, Callable[[Floats, Floats], Floats]] = {
+    "js": stats.js,
+    "kl": lambda base, own: stats.kl(own, base),
+    "log_ratio": stats.log_ratio_sd,
+    "argmax": lambda base, own: (base.argmax(-1) != own.argmax(-1)).astype(np.float64),
+}
+"""Divergences of a view's log-probabilities from the base's: (base, view)."""
 _METHODS = {
     "log_probs": "(view, prompt, completion)",
     "next_token_log_probs": "(view, prompt, answer)",
@@ -363,10 +371,10 @@ class CustomBackend:
     def _divergence(self, view: View, texts: _TextRequest, base: Floats) -> Floats:
         """Divergence from the base at each position [positions]."""
         own = self._model.distributions(view, texts)[: len(base)]
-        is_js = cast(Divergence, texts.request).divergence == "js"
-        divergence = stats.js(base, own) if is_js else stats.kl(own, base)
+        kind = cast(Divergence, texts.request).divergence
+        divergence = _DIVERGENCES[kind](base, own)
         if not np.isfinite(divergence).all():
-            raise _NotFinite("an infinite KL divergence between the next_token_log_probs")
+            raise _NotFinite(f"an infinite {kind} divergence between the next_token_log_probs")
         return divergence
 
     def _teacher_forced(self, view: View, texts: _TextRequest) -> Floats:

@@ -108,7 +108,7 @@ class HfBackend:
         match kind:
             case "logprobs" | "teacher_forced":
                 values = of_targets(rows, logits)
-            case "js" | "kl":
+            case "js" | "kl" | "log_ratio" | "argmax":
                 if base_log_probs is None:
                     log_base = logits[0].float().log_softmax(-1)  # [P, vocabulary]
                     base_log_probs = torch.split(log_base, counts)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sway_gate.stats import (
-    SCORE_SCALE,
     Z_975,
     Scale,
     is_binary,
@@ -96,9 +95,14 @@ def z_error(z: float, nulls: int) -> float:
     return math.sqrt(1.0 + (z * z / (2 * (nulls - 1)) if nulls > 1 else 0.0))
 
 
-def score_error(z: float, nulls: int) -> float:
-    """Standard error of the score 1 - exp(-z / 3.274) by the delta method; 0 if z ≤ 0 (score 0)."""
-    return math.exp(-z / SCORE_SCALE) / SCORE_SCALE * z_error(z, nulls) if z > 0 else 0.0
+def score_error(score: float, z: float, nulls: int) -> float:
+    """Standard error of a score 1 - exp(-k z) by the delta method; 0 if z ≤ 0 (score 0).
+
+    k, which depends on the limit of z, follows from the score: k = -ln(1 - score) / z.
+    """
+    if not (z > 0 and 0 < score < 1):
+        return 0.0
+    return (1 - score) * -math.log1p(-score) / z * z_error(z, nulls)
 
 
 def on_scale(

@@ -160,8 +160,16 @@ def _up_to_best(
 
 
 def _nulls_for_z(probe: ProbeResult) -> int:
-    """Number of null adapters that z depends on; 0 for a harm (z is a distance to its margin)."""
-    return 0 if probe.null_z is not None else probe.n_null
+    """Number of null adapters that z depends on; 0 if z is a distance to a limit."""
+    return probe.n_null
+
+
+def _score_error(probe: ProbeResult) -> float:
+    """Standard error of a probe's score, by the z from which it follows."""
+    z = probe.z if probe.score_z is None else probe.score_z
+    if z is None or probe.score is None:
+        return 0.0
+    return difference.score_error(probe.score, z, _nulls_for_z(probe) if z == probe.z else 0)
 
 
 def of_composites(old: GateResult, new: GateResult) -> ComparisonTest | None:
@@ -190,11 +198,7 @@ def _composite_error(result: GateResult) -> float:
         inside = sum(p.weight for p in scored)
         if not (category.score and total and inside):
             continue  # a failed category scores 0 for any z
-        errors = [
-            p.weight * difference.score_error(p.z, _nulls_for_z(p))
-            for p in scored
-            if p.z is not None
-        ]
+        errors = [p.weight * _score_error(p) for p in scored]
         variance += (category.weight / total / inside) ** 2 * sum(error**2 for error in errors)
     return math.sqrt(variance)
 

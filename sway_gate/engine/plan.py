@@ -7,7 +7,8 @@ from sway_gate import probes
 from sway_gate.backends import null_adapters
 from sway_gate.backends.base import ALL, Capability, capabilities_needed
 from sway_gate.conversation import Conversation
-from sway_gate.judge.probe import FEW_NULLS, NullViews, error_result, skip_result
+from sway_gate.judge.criteria import FEW_NULLS
+from sway_gate.judge.probe import NullViews, error_result, skip_result
 from sway_gate.measurements import (
     FINETUNED,
     Measurement,
@@ -47,6 +48,8 @@ class NullPlan(NamedTuple):
     ) -> NullViews | None:
         """The null views of a probe; None if it is not calibrated."""
         if "nulls" not in capabilities or (self.kinds and kind not in self.kinds):
+            return None
+        if not probe.KIND.is_calibrated:
             return None
         runs = self.generative_runs if probe.KIND.generates else self.settings.runs
         return NullViews(runs, self.multipliers if "scales" in capabilities else (1.0,))
@@ -145,10 +148,11 @@ def plan_notes(
 ) -> tuple[str, ...]:
     """Notes on the plan for the report."""
     found = list(nulls.notes)
-    if "nulls" not in capabilities:
+    calibrated = [p for p in planned if p.needs and p.probe.KIND.is_calibrated]
+    if calibrated and "nulls" not in capabilities:
         found.append(
             "no calibration: this backend has no null adapters; "
-            "effects are judged by their minimum effect only"
+            "effects are judged by their limits only"
         )
     elif "scales" not in capabilities and len(nulls.multipliers) > 1:
         found.append("rank_multipliers are ignored: this backend cannot scale its nulls")

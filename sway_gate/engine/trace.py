@@ -76,7 +76,7 @@ class Pass(_Event, frozen=True, kw_only=True, tag="pass"):
 
     number: Count
     seconds: Seconds
-    kind: Literal["logprobs", "recall", "js", "kl", "text"]
+    kind: Literal["logprobs", "recall", "js", "kl", "log_ratio", "argmax", "text"]
     views: tuple[str, ...]
     rows: Count
     tokens: Count

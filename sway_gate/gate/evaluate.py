@@ -26,12 +26,21 @@ from sway_gate.gate.identity import readings_key
 from sway_gate.gate.open import OpenBase, Opened, open_models
 from sway_gate.gate.resolve import Job, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
+from sway_gate.judge.diagnosis import consistent, diagnose
 from sway_gate.judge.probe import ProbeRun, judge_probe
 from sway_gate.output import Progress
-from sway_gate.results import Category, Finding, GateResult, NullSummary, ProbeResult
+from sway_gate.results import (
+    Category,
+    Finding,
+    GateResult,
+    NullSummary,
+    ProbeResult,
+    Verdict,
+)
 from sway_gate.spec.probes import null_settings
 from sway_gate.static.check import check_files
 from sway_gate.static.config import BASE_OTHER_PATH
+from sway_gate.text import named
 
 
 def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> GateResult:
@@ -157,6 +166,7 @@ def _gate_result(
     timing: dict[str, float],
 ) -> GateResult:
     composite = _composite(job, outcome.results)
+    diagnosis = diagnose(outcome.results, findings, composite.verdict)
     is_calibrated = any(result.n_null for result in outcome.results)
     return GateResult(
         verdict=composite.verdict,
@@ -164,7 +174,7 @@ def _gate_result(
         score=composite.score,
         threshold=job.threshold,
         categories=composite.categories,
-        probes=outcome.results,
+        probes=consistent(outcome.results, diagnosis),
         spec=job.spec.label,
         adapter=job.adapter,
         base=job.base,
@@ -177,19 +187,36 @@ def _gate_result(
         timing=timing,
         findings=tuple(found for found in findings if found.level != "note"),
         notes=_notes(job, outcome, findings),
+        diagnosis=diagnosis,
     )
 
 
 def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:
     if results:
-        return compose(results, job.weights, job.threshold)
+        return compose(results, job.weights, job.threshold, _required(job))
     categories = {name: Category(weight=job.weights[name]) for name in CATEGORIES}
     return Composite("fail", 0.0, categories)
 
 
+def _required(job: Job) -> tuple[str, ...]:
+    """With training data, a verdict needs evidence that the data was learned."""
+    return ("attribution",) if job.spec.sections else ()
+
+
+def _unmeasured(results: tuple[ProbeResult, ...]) -> list[str]:
+    """A note for each category whose probes were all skipped: the composite does not contain it."""
+    notes = []
+    for name in CATEGORIES:
+        own = [result for result in results if result.category == name]
+        if own and all(result.verdict is Verdict.SKIP for result in own):
+            skipped = named([result.name for result in own])
+            notes.append(f"{name}: all probes were skipped ({skipped}); the composite omits it")
+    return notes
+
+
 def _notes(job: Job, outcome: _Outcome, findings: tuple[Finding, ...]) -> tuple[str, ...]:
     """All notes except notes with paths."""
-    notes = list(outcome.notes)
+    notes = [*outcome.notes, *_unmeasured(outcome.results)]
     if load_options(job.spec).trust_remote_code:
         warning = "warning: trust_remote_code is on: code of the base model ran on this machine"
         notes.insert(0, warning)

@@ -1,6 +1,6 @@
 """Combines probe results into the composite score, the verdict and the exit code."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sway_gate.results import Category, ProbeResult, Verdict
@@ -21,32 +21,70 @@ class Composite(NamedTuple):
     def exit_code(self) -> int:
         return EXIT_CODES[self.verdict]
 
+    @property
+    def missing(self) -> list[str]:
+        """The required categories without a score."""
+        return missing(self.categories)
+
+
+def missing(categories: Mapping[str, Category]) -> list[str]:
+    """The required categories without a score."""
+    return [name for name, own in categories.items() if own.required and not _counts(own)]
+
 
 def compose(
-    results: Sequence[ProbeResult], weights: Mapping[str, float], threshold: float
+    results: Sequence[ProbeResult],
+    weights: Mapping[str, float],
+    threshold: float,
+    required: Collection[str] = (),
 ) -> Composite:
     """The weighted mean of scores inside each category, then over the categories that have any.
 
     A category with a FAIL scores 0: other probes cannot compensate for a failure.
 
-    fail (1) if a probe fails or the score is below `threshold`; error (3) if a probe ends in an
-    error or nothing has a score; otherwise pass (0). A FAIL takes precedence over an ERROR.
+    - fail (1): a probe fails, or the score does not reach `threshold`;
+    - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
+      no weight, or no probe with a weight passes: skips and inconclusive results do not decide;
+    - pass (0): otherwise.
+
+    A FAIL takes precedence over an ERROR, and an ERROR over a low score.
     """
     categories = {}
     for name in CATEGORIES:
         own = [result for result in results if result.category == name]
-        categories[name] = Category(weight=weights[name], score=_category(own))
+        categories[name] = Category(
+            weight=weights[name], score=_category(own), required=name in required
+        )
     score = _mean(categories.values())
-    verdict = _verdict({result.verdict for result in results}, score, threshold)
+    verdict = _verdict(results, categories, score, threshold)
     return Composite(verdict, score, categories)
 
 
-def _verdict(verdicts: set[Verdict], score: float | None, threshold: float) -> str:
+def _verdict(
+    results: Sequence[ProbeResult],
+    categories: Mapping[str, Category],
+    score: float | None,
+    threshold: float,
+) -> str:
+    verdicts = {result.verdict for result in results}
     if Verdict.FAIL in verdicts:
         return "fail"
-    if Verdict.ERROR in verdicts or score is None:
+    if Verdict.ERROR in verdicts or score is None or missing(categories):
         return "error"
-    return "fail" if score < threshold else "pass"
+    if not any(_passes(result, categories) for result in results):
+        return "error"
+    # NaN does not reach the threshold.
+    return "pass" if score >= threshold else "fail"
+
+
+def _passes(result: ProbeResult, categories: Mapping[str, Category]) -> bool:
+    own = categories.get(result.category)
+    return result.verdict is Verdict.PASS and bool(own) and _counts(own) and _counts(result)
+
+
+def _counts(scored: ProbeResult | Category | None) -> bool:
+    """Whether it has a score and a weight."""
+    return scored is not None and scored.score is not None and scored.weight > 0
 
 
 def _category(results: Sequence[ProbeResult]) -> float | None:
@@ -57,4 +95,9 @@ def _category(results: Sequence[ProbeResult]) -> float | None:
 def _mean(scored: Iterable[ProbeResult | Category]) -> float | None:
     """The weighted mean of the scores; None if there are none."""
     weighed = [(s.weight, s.score) for s in scored if s.score is not None and s.weight > 0]
-    return sum(w * s for w, s in weighed) / sum(w for w, _ in weighed) if weighed else None
+    if not weighed:
+        return None
+    total = sum(weight for weight, _ in weighed)
+    mean = sum(weight / total * score for weight, score in weighed)
+    scores = [score for _, score in weighed]
+    return min(max(mean, min(scores)), max(scores))  # rounding does not move it outside

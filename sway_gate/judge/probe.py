@@ -1,9 +1,11 @@
-"""The verdict of one probe, from its readings and limits.
+"""The verdict of one probe, from its readings, nulls and limits.
 
-An effect probe passes if its z against the null adapters reaches `assert_z_gte` and its minimum
-effect is reached; without the minimum effect it scores 0. A harm probe passes if its one-sided 95%
-bounds lie inside their margins, fails if an estimate lies outside its margin, and is inconclusive
-(WARN) otherwise.
+It is the worst verdict of the probe's criteria, and its score is their lowest score:
+
+- significance: z against the null adapters, or of the probe's own test, must reach `assert_z_gte`;
+- limits: the one-sided 95% bound of a quantity must be inside; if the whole interval is outside,
+  the probe fails, and otherwise it is inconclusive (WARN);
+- a rule of shape, without an interval.
 """
 
 import math
@@ -16,9 +18,11 @@ from msgspec import structs
 
 from sway_gate import stats
 from sway_gate.details import Details, Sections
+from sway_gate.judge import criteria, diagnosis
+from sway_gate.judge.criteria import Criterion
 from sway_gate.measurements import FINETUNED, Answers, Fault, NoAnswer, View, ViewAnswers
 from sway_gate.probes.base import (
-    Bound,
+    Bounded,
     CannotRun,
     Context,
     Detailed,
@@ -26,21 +30,16 @@ from sway_gate.probes.base import (
     MeasuresNullsLess,
     Probe,
     Reading,
+    Shaped,
     Skip,
 )
-from sway_gate.results import ProbeResult, Verdict
+from sway_gate.results import ProbeResult, Symptom, Verdict
 from sway_gate.spec.schema import ProbeSpec
-from sway_gate.text import distinct
 
-# From here on more nulls add little power: see benchmarks/results/null_tails.md.
-FEW_NULLS = 8
-# One in twenty null adapters exceeds the first, one in 740 the second.
-_SUGGESTIVE, _CERTAIN = stats.Z_95, 3.0
 # The probability of a false "moved" among the items of a probe (Holm 1979).
 _FAMILY_WISE = 0.05
 # Units of a mean of items that are 0 or 1.
 SHARE = "share"
-_MORE_ITEMS = "add items to this probe to decide"
 
 
 class NullViews(NamedTuple):
@@ -111,14 +110,13 @@ class NullComparison(NamedTuple):
 def judge_probe(run: ProbeRun, nulls: NullViews | None) -> ProbeResult:
     """One probe's result. Without a number it is an ERROR, or a FAIL if the adapter causes NaN."""
     spec, probe = run.spec, run.probe
+    nulls = nulls if probe.KIND.is_calibrated else None
     try:
         reading = run.finetuned(nulls.views(1.0) if nulls else ())
     except NoAnswer as found:
         # NaN under the base is not the adapter's fault; NaN under the adapter is a broken adapter.
         if found.fault.of == "adapter":
-            return _without_reading(
-                spec, probe, Verdict.FAIL, str(found), "check the training run for divergence"
-            )
+            return _without_reading(spec, probe, Verdict.FAIL, str(found), ("broken",))
         return error_result(spec, probe, str(found))
     except Skip as reason:
         return skip_result(spec, probe, str(reason))
@@ -128,8 +126,7 @@ def judge_probe(run: ProbeRun, nulls: NullViews | None) -> ProbeResult:
         comparison = _compare(run, reading, nulls) if nulls else None
     except (NoAnswer, CannotRun, Skip) as found:
         return error_result(spec, probe, f"a null adapter could not be measured: {found}")
-    decide = _harm if probe.KIND.harm else _effect
-    return decide(run, reading, comparison)
+    return _decided(run, reading, comparison)
 
 
 def error_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
@@ -143,11 +140,19 @@ def skip_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
 
 
 def _without_reading(
-    spec: ProbeSpec, probe: Probe, verdict: Verdict, message: str, advice: str = ""
+    spec: ProbeSpec,
+    probe: Probe,
+    verdict: Verdict,
+    message: str,
+    symptoms: tuple[Symptom, ...] = (),
 ) -> ProbeResult:
-    score = 0.0 if verdict is Verdict.FAIL else None
     return ProbeResult(
-        **_identity(spec, probe), verdict=verdict, message=message, advice=advice, score=score
+        **_identity(spec, probe),
+        verdict=verdict,
+        message=message,
+        symptoms=symptoms,
+        advice=diagnosis.advice(symptoms),
+        score=0.0 if verdict is Verdict.FAIL else None,
     )
 
 
@@ -222,6 +227,8 @@ def _facts(
         "items": tuple(reading.items.tolist()),
         "details": _details(reading.details, comparison),
     }
+    if reading.significance:
+        facts["p"] = reading.significance.p
     if comparison:
         facts |= {
             "p": comparison.p,
@@ -259,66 +266,95 @@ def _with_item_z(found: Sections, item_z: Sequence[float]) -> Sections:
     return structs.replace(found, sections=sections)
 
 
-# ------------------------------------------------------------------------------------------ effects
+# ------------------------------------------------------------------------------------- the decision
 
 
-def _effect(run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None) -> ProbeResult:
-    spec, probe = run.spec, run.probe
-    shortfall = probe.minimum_effect(spec, reading)
-    why = shortfall if isinstance(shortfall, str) else shortfall.why
-    z = comparison.z if comparison else None
-    verdict, position = _position(comparison, spec.assert_z_gte)
-    verdict = Verdict.FAIL if why else verdict
-    summary = probe.summary(spec, reading)
-    if comparison and reading.test_statistic:
-        name, number = reading.test_statistic
-        position = f"{position} (test statistic: {name} {number:.3g})"
-    profile = rank_profile(comparison.z_by_rank, spec.assert_z_gte) if comparison else ""
+def _decided(
+    run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None
+) -> ProbeResult:
+    """The result of a probe by its criteria. SKIP if nothing is tested."""
+    significance = _significance(run, reading, comparison)
+    limits, shape = _limits(run, reading), _shape(run, reading)
+    summary = run.probe.summary(run.spec, reading)
+    tested = [criterion for criterion in (significance, shape, *limits) if criterion]
+    if not tested and isinstance(run.probe, Shaped):
+        tested = [criteria.kept_shape()]
+    if not tested:
+        return skip_result(run.spec, run.probe, f"{summary}; nothing is tested")
+    weakest = min(tested, key=lambda criterion: criterion.score)
+    closest = min(limits, key=lambda limit: limit.z or 0.0, default=None)
+    distance = closest.z if closest else None
+    verdict = criteria.worst(tested)
+    symptoms = diagnosis.ranked(c.symptom for c in tested if c.symptom)
+    texts = [
+        summary,
+        _with_statistic(significance, reading),
+        rank_profile(comparison.z_by_rank, run.spec.assert_z_gte) if comparison else "",
+        shape.text if shape else "",
+        *criteria.shown_bounds(limits),
+    ]
     return ProbeResult(
         **_facts(run, reading, comparison),
         verdict=verdict,
-        # Without nulls, an effect that is large enough scores like z = 3.
-        score=0.0 if why else stats.score_from_z(_CERTAIN if z is None else z),
-        z=z,
-        effect_ok=not why,
-        message="; ".join(part for part in (summary, position, profile, why) if part),
-        advice=_effect_advice(verdict, probe.KIND, comparison),
+        score=weakest.score,
+        score_z=weakest.z,
+        z=significance.z if significance and significance.z is not None else distance,
+        effect_ok=not shape and all(limit.verdict is not Verdict.FAIL for limit in limits),
+        message="; ".join(filter(None, texts)),
+        symptoms=symptoms,
+        advice=_advice(verdict, symptoms, tested),
+        bound=_finite(closest.bound.test.bound) if closest and closest.bound else None,
+        margin=closest.bound.margin if closest and closest.bound else None,
         test_statistic=reading.test_statistic.value if reading.test_statistic else None,
     )
 
 
-def _effect_advice(verdict: Verdict, kind: Kind, comparison: NullComparison | None) -> str:
-    if verdict is Verdict.PASS:
+def _significance(
+    run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None
+) -> Criterion | None:
+    """The significance of an effect; None if the probe has no such test."""
+    kind, limit = run.probe.KIND, run.spec.assert_z_gte
+    if comparison:
+        return criteria.against_nulls(comparison.z, len(comparison.values), limit, kind.symptom)
+    if reading.significance:
+        return criteria.by_own_test(reading.significance, len(reading.items), limit, kind.symptom)
+    return criteria.uncalibrated() if kind.is_calibrated else None
+
+
+def _limits(run: ProbeRun, reading: Reading[Any]) -> list[Criterion]:
+    if not isinstance(run.probe, Bounded):
+        return []
+    kind, n = run.probe.KIND, len(reading.items)
+    word = "margin" if kind.harm else "limit"
+    bounds = run.probe.bounds(run.spec, reading)
+    return [criteria.of_bound(bound, n, word, kind.symptom) for bound in bounds]
+
+
+def _shape(run: ProbeRun, reading: Reading[Any]) -> Criterion | None:
+    if not isinstance(run.probe, Shaped):
+        return None
+    return criteria.of_shape(run.probe.minimum_effect(run.spec, reading), run.probe.KIND.symptom)
+
+
+def _with_statistic(significance: Criterion | None, reading: Reading[Any]) -> str:
+    """The text on significance, with the number that is tested if it is not the value."""
+    if significance is None:
         return ""
-    if verdict is Verdict.FAIL:
-        return kind.advice
-    if comparison and len(comparison.values) >= FEW_NULLS:
-        return _MORE_ITEMS
-    return f"set null_adapter runs to {FEW_NULLS} to decide"
+    if significance.z is None or reading.test_statistic is None:
+        return significance.text
+    name, number = reading.test_statistic
+    return f"{significance.text} (test statistic: {name} {number:.3g})"
 
 
-def _position(comparison: NullComparison | None, limit: float) -> tuple[Verdict, str]:
-    """The verdict by z if the minimum effect is reached, and z as text.
+def _advice(verdict: Verdict, symptoms: Sequence[Symptom], tested: Sequence[Criterion]) -> str:
+    if verdict is Verdict.WARN:
+        ranked = sorted(tested, key=lambda criterion: criterion.score)
+        return next((criterion.remedy for criterion in ranked if criterion.remedy), "")
+    return diagnosis.advice(symptoms)
 
-    A z that exceeds 19 of 20 nulls, but not the limit, is inconclusive: such a null is rare, and
-    such an effect too uncertain to pass. A limit above 3 is the author's assertion: below it, the
-    probe fails.
-    """
-    if comparison is None:
-        return Verdict.PASS, "(no calibration)"
-    z, n = comparison.z, len(comparison.values)
-    # Never rounded across the limit.
-    shown = f"{z:+.1f}σ" if abs(z - limit) > 0.05 else f"{z:+.4f}σ"
-    if z >= limit:
-        return Verdict.PASS, f"{shown} above {n} null adapters"
-    if _SUGGESTIVE <= z < limit <= _CERTAIN:
-        return (
-            Verdict.WARN,
-            f"{shown}: inconclusive, above {n} null adapters but below the required {limit:g}σ",
-        )
-    if abs(z) < _SUGGESTIVE:
-        return Verdict.FAIL, f"{shown}: indistinguishable from {n} null adapters"
-    return Verdict.FAIL, f"{shown}: below the required {limit:g}σ, compared with {n} null adapters"
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def rank_profile(z_by_rank: Mapping[str, float], limit: float) -> str:
@@ -340,44 +376,3 @@ def rank_profile(z_by_rank: Mapping[str, float], limit: float) -> str:
         half = f"less than half the z of {smallest} times"
         return f"rank-saturated: {below}, {half}; consider a smaller rank"
     return f"rank-sensitive: {below}"
-
-
-# -------------------------------------------------------------------------------------------- harms
-
-
-def _harm(run: ProbeRun, reading: Reading[Any], comparison: NullComparison | None) -> ProbeResult:
-    """Judge by the bound that is closest to its margin, or farthest outside."""
-    bound = min(run.probe.bounds(run.spec, reading), key=lambda bound: bound.test.z)
-    z = bound.test.z
-    if z > stats.Z_95:
-        verdict, advice = Verdict.PASS, ""
-    elif z >= 0:
-        verdict, advice = Verdict.WARN, _MORE_ITEMS
-    else:
-        verdict, advice = Verdict.FAIL, run.probe.KIND.advice
-    return ProbeResult(
-        **_facts(run, reading, comparison),
-        verdict=verdict,
-        score=stats.score_from_z(z),
-        z=z,
-        null_z=comparison.z if comparison else None,
-        effect_ok=verdict != Verdict.FAIL,
-        message=f"{run.probe.summary(run.spec, reading)}; {_bound_text(bound, verdict)}",
-        advice=advice,
-        bound=bound.test.bound if math.isfinite(bound.test.bound) else None,
-        margin=bound.margin,
-    )
-
-
-def _bound_text(bound: Bound, verdict: Verdict) -> str:
-    """The bound, or the estimate if it is outside the margin; never rounded across the margin."""
-    quantity, margin = bound.quantity, bound.margin
-    if verdict is Verdict.FAIL:
-        estimate, limit = distinct(bound.test.estimate, margin)
-        return f"{quantity}: {estimate}, outside the margin {limit}"
-    sign = "≤" if bound.is_upper else "≥"
-    value, limit = distinct(bound.test.bound, margin)
-    shown = f"{quantity} {sign} {value} (95% bound), margin {limit}"
-    if not math.isfinite(bound.test.bound):
-        shown = f"one item gives no bound of the {quantity}, margin {limit}"
-    return shown if verdict is Verdict.PASS else f"inconclusive: {shown}"

@@ -280,8 +280,10 @@ _KNOWN_FROM, _SHARED_FROM = 0.75, 0.73
 
 def judged(learn: str, gains: Gains, design: Design) -> tuple[Learned, str]:
     """What to judge, and why. `learn`: the setting of the spec, "auto" if it is open."""
-    if learn == "content" or learn == "form":
-        return learn, f"learn is {learn}"
+    if learn == "content":
+        return "content", "learn is content"
+    if learn == "form":
+        return "form", "learn is form"
     if design.labels:
         return "content", "the answers are labels"
     known, total = int(gains.first_before.sum()), len(gains.first_before)

@@ -41,8 +41,9 @@ def shape(x: Floats, y: Floats) -> Shape:
 
 
 def min_overshoot(last: float, limit: float) -> float:
-    """Required overshoot: `limit` for a `last` λ ≥ 1.25, proportionally less before it."""
-    return min(limit, 1 + (limit - 1) * (last - 1) / 0.25)
+    """Required overshoot: `limit` for a `last` λ ≥ 1.25. Before it a limit above 1 is
+    proportionally lower."""
+    return min(limit, 1 + (limit - 1) * (last - 1) / 0.25) if limit > 1 else limit
 
 
 def _r_squared(x: Floats, y: Floats) -> float:

@@ -1,20 +1,24 @@
 """Does the output change smoothly as the adapter is scaled from 0 past 1?
 
-The response curve: for each scale λ of the adapter, the mean Jensen-Shannon *distance* from the
-base (√JS, a metric: Endres & Schindelin 2003; linear in λ for small changes; √KL with `divergence:
-kl`). It is measured after each of the `prompts`, teacher-forced along the base's own greedy answer,
-at `positions` token positions. The quarters up to λ = 1 are always measured in addition to
-`lambdas`.
+The response curve: for each scale λ of the adapter, the mean distance from the base in nats: the
+standard deviation, over the base's next-token distribution p, of the log-ratio ln q - ln p. If the
+adapter adds λ d to the logits, the distance is λ times the standard deviation of d: it is linear in
+λ at every size and has no maximum, so that strong learning bends it no more than weak learning.
+`divergence: js` or `kl` uses √JS or √KL instead, which are linear for small changes only; √JS ends
+at .83. The distance is measured after each of the `prompts`, teacher-forced along the base's own
+greedy answer, at `positions` token positions. The quarters up to λ = 1 are always measured in
+addition to `lambdas`.
 
 Statistic: the curve at λ = 1; compared with the nulls on the log scale. The shape of the curve must
 also be regular:
 
-- response: a distance of .02 at some λ ≤ 1, and no fall by more than 5% of the height up to λ = 1;
+- response: a distance of .05 nats (.02 with js or kl) at some λ ≤ 1, and no fall by more than 5% of
+  the height up to λ = 1;
 - no step: no interval of .25 in λ rises more than 3 times as much as a straight line would;
 - saturation: the λ at which the curve first reaches 90% of its value at λ = 1 lies in
   `assert_saturation_between`;
-- past 1: the value at the largest λ over the value at λ = 1 is ≥ `assert_overshoot_gte` (the limit
-  is lower if the curve ends before λ = 1.25);
+- past 1: the value at the largest λ over the value at λ = 1 is ≥ `assert_overshoot_gte`; a limit
+  above 1 is lower if the curve ends before λ = 1.25;
 - linearity: R² of the straight line over the quarters is ≥ `assert_linearity_gte`.
 
 With a target text, its loss (nats per token) and the loss on control prose are also measured at
@@ -26,8 +30,8 @@ Passes if z ≥ `assert_z_gte` and all of these rules hold. Linear, slightly con
 convex curves are regular. Without a target text it does not show what was learned; with sections
 only, it does not distinguish learning from memorization.
 
-- passes: 0, .14, .27, .38, .47, .54: R² .99, reaches 90% at λ = .85, still rising at 1.25
-- fails: 0, .45, .46, .46, .46, .46: saturated at a quarter of its scale
+- passes: 0, .98, 2.1, 2.9, 3.2, 3.4: R² .97, reaches 90% at λ = .78, still rising at 1.25
+- fails: 0, 3.2, 3.3, 2.6, 1.8, 1.9: the curve falls before λ = 1 (alpha × 4)
 - fails: a straight curve with losses 4.1, 1.8, 1.6, 2.1, 3.2: overtrained, lowest loss at λ = .5
 
 In a suite; `top_k` is accepted and has no effect:
@@ -43,28 +47,26 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from sway_gate.details import Details, Losses, Response
-from sway_gate.measurements import Divergence, Floats, ViewAnswers
+from sway_gate.measurements import Divergence, DivergenceKind, Floats, ViewAnswers
 from sway_gate.probes._curve import QUARTERS, min_overshoot, shape
 from sway_gate.probes._target import Target, losses, overtrained, target
-from sway_gate.probes.base import Context, Kind, Need, Reading, require
+from sway_gate.probes.base import Context, Kind, Need, Reading, Shortfall, require
 from sway_gate.spec.probes import AdapterAblation
 
 KIND = Kind(
     category="ablation",
-    units="√nats",
+    units="nats",
     scale="log",
     resolution=1e-5,
     min_null_sd=0.02,
     # The verdict tests the shape of the response, of which its size is independent.
     better="neither",
-    advice=(
-        "see the response curve: if it stays near 0, train longer; if it jumps, flattens or falls, "
-        "reduce the learning rate, the rank or the scale"
-    ),
+    symptom="never trained",
 )
 
-# A distance of .02 is a divergence of .0004 nats, which no reader would notice.
-_RESPONSE = 0.02
+# A √JS of .02 is a divergence of .0004 nats, which no reader would notice; for small changes the
+# standard deviation of the log-ratio is √8 √JS.
+_RESPONSE: dict[DivergenceKind, float] = {"log_ratio": 0.05, "js": 0.02, "kl": 0.02}
 _FALL, _STEP = 0.05, 3.0
 
 
@@ -106,7 +108,8 @@ def value(
     spec: AdapterAblation, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Details]:
     items = _distances(requests, view, 1.0)
-    return Reading(float(items.mean()), items, Details())
+    units = "nats" if spec.divergence == "log_ratio" else "√nats"
+    return Reading(float(items.mean()), items, Details(), units=units)
 
 
 def details(
@@ -120,13 +123,21 @@ def details(
     )
 
 
-def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> str:
-    found, (low, high) = reading.details, spec.assert_saturation_between
-    if found.height < _RESPONSE:
-        return (
+def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> Shortfall:
+    found = reading.details
+    least_height = _RESPONSE[spec.divergence]
+    if found.height < least_height:
+        return Shortfall(
             f"no response to the adapter: maximum distance {found.height:.1g}, "
-            f"required {_RESPONSE:g}"
+            f"required {least_height:g}",
+            "barely trained",
         )
+    return Shortfall(_irregular(spec, found), "irregular")
+
+
+def _irregular(spec: AdapterAblation, found: Found) -> str:
+    """The rule of the curve's shape that is violated; "" if all hold."""
+    low, high = spec.assert_saturation_between
     if found.target and (why := overtrained(found.target.best, found.target.excess)):
         return why
     if found.largest_fall > _FALL:
@@ -142,8 +153,8 @@ def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> str:
     least = min_overshoot(found.lambdas[-1], spec.assert_overshoot_gte)
     if found.overshoot is not None and found.overshoot < least:
         return (
-            f"the response stops growing past λ = 1: {found.overshoot:.4g} times its value at "
-            f"λ = 1, below the required {least:.4g}"
+            f"the response falls past λ = 1, to {found.overshoot:.4g} times its value at λ = 1, "
+            f"below the required {least:.4g}"
         )
     if found.linearity < spec.assert_linearity_gte:
         return (
@@ -161,5 +172,10 @@ def summary(spec: AdapterAblation, reading: Reading[Found]) -> str:
 
 
 def _distances(requests: Requests, view: ViewAnswers, scale: float) -> Floats:
-    """Mean JS distance over the answer positions, for each prompt."""
-    return np.array([np.sqrt(view.get(request, scale)).mean() for request in requests.prompts])
+    """Mean distance over the answer positions, for each prompt."""
+    return np.array([_distance(view, request, scale) for request in requests.prompts])
+
+
+def _distance(view: ViewAnswers, request: Divergence, scale: float) -> float:
+    found = view.get(request, scale)
+    return float((found if request.divergence == "log_ratio" else np.sqrt(found)).mean())

@@ -11,8 +11,9 @@ gold) - cos(answer, base's answer). An empty answer counts as reverted (cosine 0
 the base's answer). A paraphrase is left out, and counted, if the base's answer is empty or already
 close to the gold (above `base_gold_similarity_cap`). If all are left out, the probe is skipped.
 
-Passes if z ≥ `assert_z_gte`, the share is < `assert_revert_rate_lt`, and the answers are closer to
-the gold than the base's answers by .05, so that nonsense does not pass. It does not distinguish a
+Passes if z ≥ `assert_z_gte`, the one-sided 95% bound of the share (Wilson 1927) is below
+`assert_revert_rate_lt`, and the answers are closer to the gold than the base's answers by .05, so
+that nonsense does not pass. It does not distinguish a
 right answer from a wrong one in nearly the same words.
 
 - passes: 1 of 12 answers revert to the base's; cosine to the gold +0.41
@@ -39,8 +40,20 @@ from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, ViewAnswers
 from sway_gate.probes._embedded import embedder
-from sway_gate.probes.base import Context, Kind, Need, Reading, Skip, TestStatistic, require
+from sway_gate.probes.base import (
+    Bound,
+    Context,
+    Kind,
+    Need,
+    Reading,
+    Shortfall,
+    Skip,
+    TestStatistic,
+    require,
+)
+from sway_gate.results import Symptom
 from sway_gate.spec.probes import AdapterRevert
+from sway_gate.stats import fraction_below
 
 KIND = Kind(
     category="adherence",
@@ -51,9 +64,7 @@ KIND = Kind(
     min_null_sd=0.02,
     better="less",
     generates=True,
-    advice=(
-        "train on more paraphrases, or for longer; the details list the paraphrases that revert"
-    ),
+    symptom="memorised, not generalised",
 )
 
 # The cosines of unrelated texts differ by this much by chance.
@@ -143,16 +154,21 @@ def value(
     return Reading(float(items.mean()), items, found, test_statistic)
 
 
-def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str:
-    if reading.value >= spec.assert_revert_rate_lt:
-        limit = f"{spec.assert_revert_rate_lt:.0%}"
-        return f"{reading.value:.0%} of the answers revert; must be below {limit}"
+def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str | Shortfall:
     if (nearer := reading.details.nearer_to_gold) < _CLOSER:
-        return (
+        return Shortfall(
             f"the answers left the base's, but are not closer to the gold: cosine {nearer:+.3f}, "
-            f"required {_CLOSER:+g}"
+            f"required {_CLOSER:+g}",
+            "learned another thing",
         )
     return ""
+
+
+def bounds(spec: AdapterRevert, reading: Reading[Found]) -> list[Bound]:
+    limit = spec.assert_revert_rate_lt
+    share = fraction_below(int(reading.items.sum()), len(reading.items), limit)
+    symptom: Symptom = "memorised, not generalised"
+    return [Bound("share of answers that revert", share, limit, is_upper=True, symptom=symptom)]
 
 
 def summary(spec: AdapterRevert, reading: Reading[Found]) -> str:

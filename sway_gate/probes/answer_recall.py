@@ -58,7 +58,6 @@ KIND = Kind(
     resolution=1e-3,
     min_null_sd=1e-3,
     better="more",
-    advice="train longer, or check that the answers in the data file are the trained ones",
     uses_nulls=False,
 )
 

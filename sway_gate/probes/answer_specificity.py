@@ -72,10 +72,6 @@ KIND = Kind(
     resolution=1e-3,
     min_null_sd=1e-3,
     better="more",
-    advice=(
-        "check that each answer belongs to its prompt in the data file, and that training used "
-        "this file"
-    ),
     uses_nulls=False,
 )
 
@@ -146,7 +142,11 @@ def value(
     )
     items = gains.content if judged == "content" else form
     return Reading(
-        float(items.mean()), items, found, significance=_significance(judged, gains, form)
+        float(items.mean()),
+        items,
+        found,
+        units=_units(found),
+        significance=_significance(judged, gains, form),
     )
 
 
@@ -154,8 +154,7 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
     found = reading.details
     content = [row.content_gain for row in found.rows]
     if found.judged == "content":
-        is_prose = found.data == "prose"
-        limit = spec.assert_prose_gain_gte if is_prose else spec.assert_content_gain_gte
+        limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution)
         return (Bound("content gain", test, limit, symptom=_symptom(spec, found)),)
     form_limit, kept = spec.assert_form_gain_gte, spec.assert_content_change_gte
@@ -177,14 +176,25 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
             f"base {found.first_before}"
         )
     return (
-        f"content gain {found.content_gain:+.3f} nats per token; {first}; form gain "
+        f"content gain {found.content_gain:+.3f} {_units(found)}; {first}; form gain "
         f"{found.form_gain:+.3f}; judged by the {found.judged}, because {found.reason}"
     )
 
 
+def _units(found: Found) -> str:
+    return "nats/label" if found.labels else KIND.units
+
+
+def _content_limit(spec: AnswerSpecificity, found: Found) -> float:
+    if found.labels:
+        return spec.assert_label_gain_gte
+    return spec.assert_prose_gain_gte if found.data == "prose" else spec.assert_content_gain_gte
+
+
 def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:
     if judged == "content":
-        return Significance(*pairing_test(gains.pairings), "permutation of the pairing")
+        z, p, reachable = pairing_test(gains.pairings)
+        return Significance(z, p, "permutation of the pairing", reachable)
     z = mean_above(form, 0.0, KIND.resolution).z
     return Significance(z, normal_sf(z), "t test of the form gain over rows")
 

@@ -26,6 +26,7 @@ from sway_gate.conversation import Completion, Conversation, Message, Prompt, as
 from sway_gate.details import Details
 from sway_gate.measurements import (
     Divergence,
+    DivergenceKind,
     Floats,
     Generation,
     LogProbs,
@@ -51,8 +52,6 @@ class Kind:
     """The smallest value that the probe can distinguish from zero, in `units`."""
     min_null_sd: float
     """Minimum standard deviation of the nulls, on the scale."""
-    advice: str
-    """Advice for the user if it fails."""
     better: Literal["more", "less", "not less", "neither"]
     """Meaning of a change between two results. "not less": less is worse, more is only a change."""
     best: float | None = None
@@ -64,13 +63,19 @@ class Kind:
     uses_nulls: bool = True
     """Whether an effect probe is compared with null adapters; harm probes never are."""
     symptom: Symptom | None = None
-    """What a change that does not differ from the nulls says about the adapter."""
+    """What a failure says about the adapter: of the comparison with the nulls or the probe's own
+    test, and of a limit or a rule that states no symptom."""
     uses_null_mean: bool = False
     """Whether `value` gets the mean of the nulls' items."""
     omits_items: bool = False
     """Whether items are only the prompts that move: see `details.MovedPrompts`."""
     null_sd_prior: Prior | None = None
-    """Theoretical standard deviation of the nulls."""
+    """Usual standard deviation of the nulls, on the scale, and its weight."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the probe is compared with null adapters."""
+        return self.uses_nulls and not self.harm
 
 
 PromptFormat = Literal["template", "plain", "alpaca"]
@@ -91,7 +96,7 @@ class DivergenceFields(Protocol):
     """The fields of a suite entry that measures divergences."""
 
     @property
-    def divergence(self) -> Literal["js", "kl"]: ...
+    def divergence(self) -> DivergenceKind: ...
     @property
     def positions(self) -> int: ...
 
@@ -100,8 +105,6 @@ class Context(NamedTuple):
     """The inputs that all probes of a suite share."""
 
     sections: tuple[Section, ...] = ()
-    held_out: tuple[Section, ...] = ()
-    """Rows of the same kind that training did not see."""
     control: tuple[str, ...] = ()
     """Control prose; the packaged prose if it is empty."""
     seed: int = 0
@@ -112,6 +115,8 @@ class Context(NamedTuple):
     """The format of the prompts in training; auto: the one of the data."""
     learn: Literal["auto", "content", "form", "preference"] = "auto"
     """What training was meant to teach; auto: decided from the data."""
+    held_out: tuple[Section, ...] = ()
+    """Rows of the same kind that training did not see."""
     max_tokens: int | None = None
     """The model's context length, if it is known."""
     embedder: Embedder | None = None
@@ -248,11 +253,16 @@ class TestStatistic(NamedTuple):
 
 
 class Significance(NamedTuple):
-    """An exact test of a probe without null adapters: normal-equivalent z, p and what it is."""
+    """An exact test of a probe without null adapters: normal-equivalent z, p and what it is.
+
+    `reachable`: the largest z that the test can reach with these items. If this is below the limit,
+    a small z is inconclusive, not a failure.
+    """
 
     z: float
     p: float
     test: str
+    reachable: float | None = None
 
 
 class Reading(NamedTuple, Generic[FoundDetails]):
@@ -278,6 +288,8 @@ class Bound(NamedTuple):
     """Whether the quantity must stay below the margin."""
     symptom: Symptom | None = None
     """What a quantity outside the margin says about the adapter."""
+    n: int | None = None
+    """Number of items of the test, if they are not the reading's; 0 if it cannot be increased."""
 
 
 class Shortfall(NamedTuple):
@@ -296,7 +308,7 @@ class Skip(Exception):
 
 
 class Probe(Protocol):
-    """A probe module. A harm probe has no `minimum_effect`; an effect probe has it or `bounds`."""
+    """A probe module. It also has `bounds` or `minimum_effect`, or both."""
 
     KIND: Kind
 
@@ -308,9 +320,21 @@ class Probe(Protocol):
     def null_items(
         self, spec: Any, context: Context, requests: Any, view: ViewAnswers, /
     ) -> Floats: ...
-    def minimum_effect(self, spec: Any, reading: Reading[Any], /) -> str | Shortfall: ...
-    def bounds(self, spec: Any, reading: Reading[Any], /) -> Sequence[Bound]: ...
     def summary(self, spec: Any, reading: Reading[Any], /) -> str: ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A probe module with limits that are tested over items."""
+
+    def bounds(self, spec: Any, reading: Reading[Any], /) -> Sequence[Bound]: ...
+
+
+@runtime_checkable
+class Shaped(Protocol):
+    """A probe module with a rule about the change that has no interval."""
+
+    def minimum_effect(self, spec: Any, reading: Reading[Any], /) -> str | Shortfall: ...
 
 
 @runtime_checkable

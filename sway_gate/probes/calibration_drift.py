@@ -42,10 +42,7 @@ KIND = Kind(
     better="more",
     best=0.0,
     harm=True,
-    advice=(
-        "mix general text into the training data, or reduce the learning rate or the number of "
-        "steps"
-    ),
+    symptom="forgot",
 )
 
 _SHOWN = 5

@@ -52,7 +52,16 @@ from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Divergence, Floats, ViewAnswers
 from sway_gate.probes._embedded import embedder, k_means
-from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, TestStatistic, require
+from sway_gate.probes.base import (
+    CannotRun,
+    Context,
+    Kind,
+    Need,
+    Reading,
+    Shortfall,
+    TestStatistic,
+    require,
+)
 from sway_gate.spec.probes import ClusterKL
 from sway_gate.stats import Prior
 
@@ -65,10 +74,7 @@ KIND = Kind(
     null_sd_prior=Prior(sd=1.15, df=20),
     better="more",
     uses_null_mean=True,
-    advice=(
-        "train on the subject only, or check that the prompts cover its subject and others; see "
-        "the topics"
-    ),
+    symptom="form, not content",
 )
 
 # A distance of .02 is a divergence of .0004 nats, which no reader would notice.
@@ -137,10 +143,11 @@ def value(
     return Reading(specificity, np.array([specificity]), found, test_statistic)
 
 
-def minimum_effect(spec: ClusterKL, reading: Reading[Found]) -> str:
+def minimum_effect(spec: ClusterKL, reading: Reading[Found]) -> str | Shortfall:
     moved = max(topic.mean_distance for topic in reading.details.topics)
     if moved < _RESPONSE:
-        return f"no topic moves: maximum distance {moved:.1g}, required {_RESPONSE:g}"
+        why = f"no topic moves: maximum distance {moved:.1g}, required {_RESPONSE:g}"
+        return Shortfall(why, "barely trained")
     if reading.value < spec.assert_specificity_gte:
         required = f"{spec.assert_specificity_gte:g}"
         return (

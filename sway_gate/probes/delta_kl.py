@@ -8,14 +8,20 @@ same for all views. Test statistic: the mean of the square root of the divergenc
 nulls on the log scale. The root of JS is a metric, and a single prompt with a large change weighs
 less in it.
 
-Passes if z ≥ `assert_z_gte` and the mean is ≥ `assert_mean_gte`: a change that is too small to
+The share of these positions at which the most probable token changes is reported beside it.
+
+Passes if z ≥ `assert_z_gte` and the one-sided 95% bound of the mean (Student's t of its logarithm,
+over prompts, with a prior for few prompts) is above `assert_mean_gte`: a change that is too small to
 matter fails at any z. It does not show whether the change is an improvement, or what was learned:
-section_internalization shows that. Use prompts about the adapter's subject: on other prompts a good
+answer_specificity shows that. Use prompts about the adapter's subject: on other prompts a good
 adapter may change little.
 
-- passes: mean JS 0.21 nats over 8 prompts; +6.2σ above 8 null adapters
-- fails: mean JS 0.004 nats over 8 prompts; +0.3σ: the same as random directions of this size
-- fails: mean JS 2.8e-08 nats, +4.5σ: significant, but far too small to matter
+- passes: mean JS 0.21 nats over 8 prompts, 41% of the next tokens change; +6.2σ above 8 null
+  adapters
+- fails: mean JS 0.004 nats over 8 prompts, 2% of the next tokens change; +0.3σ: the same as random
+  directions of this size
+- fails: mean JS 2.8e-08 nats, none of the next tokens changes, +4.5σ: significant, but far too
+  small to matter
 
 In a suite; `top_k` is accepted and has no effect, the vocabulary is not truncated:
 
@@ -24,12 +30,17 @@ In a suite; `top_k` is accepted and has no effect, the vocabulary is not truncat
       prompts: [The keeper of the sand road is, The island lives by]
 """
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
+from msgspec import UNSET, UnsetType, structs
 
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Divergence, ViewAnswers
-from sway_gate.probes.base import Context, Kind, Need, Reading, TestStatistic, require
+from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, TestStatistic, require
 from sway_gate.spec.probes import DeltaKL
+from sway_gate.stats import Prior, positive_mean_above
 
 KIND = Kind(
     category="adherence",
@@ -38,11 +49,13 @@ KIND = Kind(
     resolution=1e-5,
     min_null_sd=0.02,
     better="not less",
-    advice=(
-        "train longer, or check that the adapter is the one you trained and that the prompts are "
-        "about its subject"
-    ),
+    null_sd_prior=Prior(sd=0.1, df=20),
+    symptom="never trained",
 )
+
+
+# Divergences of prompts differ by about half of their mean to all of it; weighs like 5 prompts.
+_PROMPTS = Prior(sd=0.7, df=4)
 
 
 class PromptDivergence(Item, frozen=True, kw_only=True):
@@ -50,24 +63,31 @@ class PromptDivergence(Item, frozen=True, kw_only=True):
     divergence: float
 
 
+class Requests(NamedTuple):
+    divergences: list[Divergence]
+    argmax: list[Divergence]
+
+
 class Found(Details, frozen=True, kw_only=True):
     divergence: str
+    changed: float | UnsetType = UNSET
+    """Share of the next tokens whose most probable one changes; of the fine-tuned view only."""
     prompts: list[PromptDivergence]
 
 
-def requests(spec: DeltaKL, context: Context) -> list[Divergence]:
+def requests(spec: DeltaKL, context: Context) -> Requests:
     require(spec.prompts, "prompts")
-    return [context.divergence(prompt, spec) for prompt in spec.prompts]
+    found = [context.divergence(prompt, spec) for prompt in spec.prompts]
+    return Requests(found, [replace(request, divergence="argmax") for request in found])
 
 
-def needs(spec: DeltaKL, requests: list[Divergence]) -> list[Need]:
-    return [Need(request) for request in requests]
+def needs(spec: DeltaKL, requests: Requests) -> list[Need]:
+    compared = [Need(request) for request in requests.divergences]
+    return compared + [Need(request, of_nulls=False) for request in requests.argmax]
 
 
-def value(
-    spec: DeltaKL, context: Context, requests: list[Divergence], view: ViewAnswers
-) -> Reading[Found]:
-    by_position = [view.get(request) for request in requests]
+def value(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers) -> Reading[Found]:
+    by_position = [view.get(request) for request in requests.divergences]
     items = np.array([x.mean() for x in by_position])
     root = float(np.mean([np.sqrt(x).mean() for x in by_position]))
     test_statistic = TestStatistic(f"mean √{spec.divergence.upper()}", root)
@@ -79,15 +99,21 @@ def value(
     return Reading(float(items.mean()), items, found, test_statistic)
 
 
-def minimum_effect(spec: DeltaKL, reading: Reading[Found]) -> str:
-    if reading.value >= spec.assert_mean_gte:
-        return ""
-    return (
-        f"mean divergence {reading.value:.2g} nats is below the required {spec.assert_mean_gte:g}"
-    )
+def details(spec: DeltaKL, context: Context, requests: Requests, view: ViewAnswers) -> Found:
+    found = value(spec, context, requests, view).details
+    changed = np.concatenate([view.get(request) for request in requests.argmax]).mean()
+    return structs.replace(found, changed=float(changed))
+
+
+def bounds(spec: DeltaKL, reading: Reading[Found]) -> list[Bound]:
+    least = spec.assert_mean_gte
+    test = positive_mean_above(reading.items, least, KIND.resolution, _PROMPTS)
+    return [Bound("mean divergence", test, least, symptom="barely trained")]
 
 
 def summary(spec: DeltaKL, reading: Reading[Found]) -> str:
-    return (
+    found = reading.details
+    mean = (
         f"mean {spec.divergence.upper()} {reading.value:.3g} nats over {len(spec.prompts)} prompts"
     )
+    return f"{mean}, {found.changed:.0%} of the next tokens change"

@@ -65,10 +65,6 @@ KIND = Kind(
     resolution=1e-3,
     min_null_sd=1e-3,
     better="more",
-    advice=(
-        "train on several wordings of each question, with fewer epochs or a smaller rank, and "
-        "compare the gap again"
-    ),
     uses_nulls=False,
 )
 
@@ -101,6 +97,7 @@ class Found(Details, frozen=True, kw_only=True):
     gap: float | None
     gap_ci_95: tuple[float, float] | None
     judged: answers.Learned | None
+    labels: list[str]
     content: list[float]
     first_before: int
     first: int
@@ -148,6 +145,7 @@ def value(
         gap=known.share - share.share if known and share else None,
         gap_ci_95=gap,
         judged=matrix.judged if matrix else None,
+        labels=list(requests.design.labels) if requests.design else [],
         content=matrix.content if matrix else [],
         first_before=matrix.first_before if matrix else 0,
         first=matrix.first if matrix else 0,
@@ -158,7 +156,7 @@ def value(
     if not matrix:
         raise Skip("the base already knows the held-out answers: no token surprises it")
     items = np.array(matrix.content)
-    return Reading(float(items.mean()), items, found, units="nats/token")
+    return Reading(float(items.mean()), items, found, units=_units(found))
 
 
 def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
@@ -169,7 +167,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
         test = recall.above(found.rows, spec.assert_recall_gte)
         tests.append(Bound("held-out recall", test, spec.assert_recall_gte, symptom=symptom))
     if found.content and (found.judged == "content" or not tests):
-        limit = spec.assert_content_gain_gte
+        limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
         gain = mean_above(found.content, limit, KIND.resolution)
         tests.append(Bound("held-out content gain", gain, limit, symptom=symptom))
     return tests
@@ -188,12 +186,16 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
         )
     if found.content:
         parts.append(
-            f"content gain {np.mean(found.content):+.3f} nats per token, own answer first on "
+            f"content gain {np.mean(found.content):+.3f} {_units(found)}, own answer first on "
             f"{found.first} of {len(found.content)} rows, base {found.first_before}"
         )
     if found.repeated:
         parts.append(f"left out: {_repeated(found.repeated, found.held_out_rows)}")
     return "; ".join(parts)
+
+
+def _units(found: Found) -> str:
+    return "nats/label" if found.labels else "nats/token"
 
 
 def _too_few(unseen: overlap.Unseen) -> str:

@@ -82,10 +82,7 @@ KIND = Kind(
     better="less",
     best=0.0,
     harm=True,
-    advice=(
-        "train for fewer steps, remove repeated text from the training data, or tag a section "
-        "`intent: memorize` if the model should reproduce it"
-    ),
+    symptom="recites",
 )
 
 # If three of four tokens are predicted, a run of 20 occurs at one position in 300.

@@ -16,8 +16,8 @@ difference.
 - `seed_base`: null i is drawn from the seed `seed_base` + i.
 - `rank_multipliers`: also z against nulls with c times the variance, equivalent to c times the
   rank.
-- `calibrate_kinds`: only these kinds are calibrated, the others use their minimum effect; empty
-  means all.
+- `calibrate_kinds`: only these kinds are calibrated, the others use their limits; empty means all.
+  Harm probes, and effect probes with their own test, are never measured under nulls.
 - `cache`: whether measurements are kept for the next run.
 
 Without such an entry the defaults apply. It has no verdict, so `weight` and `assert_z_gte` have no

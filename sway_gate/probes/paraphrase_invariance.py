@@ -41,7 +41,16 @@ import numpy as np
 from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import lift
-from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, TestStatistic, require
+from sway_gate.probes.base import (
+    CannotRun,
+    Context,
+    Kind,
+    Need,
+    Reading,
+    Shortfall,
+    TestStatistic,
+    require,
+)
 from sway_gate.spec.probes import Case, ParaphraseInvariance
 
 KIND = Kind(
@@ -51,7 +60,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
-    advice="train on more paraphrases, for fewer epochs; see the weakest cases",
+    symptom="learned another thing",
 )
 
 # Below this lift the ratio of two small numbers is not informative.
@@ -122,7 +131,7 @@ def value(
     return Reading(float(items.mean()), items, found, smaller)
 
 
-def minimum_effect(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
+def minimum_effect(spec: ParaphraseInvariance, reading: Reading[Found]) -> str | Shortfall:
     verbatim, ratio = reading.details.verbatim_lift, reading.details.ratio
     if verbatim < spec.min_verbatim_lift:
         required = f"{spec.min_verbatim_lift:g}"
@@ -136,7 +145,8 @@ def minimum_effect(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
     if spec.intent == "memorize" and ratio > high:
         return f"ratio {ratio:.3g} is above {high:g}: the model knows more than the wording"
     if spec.intent != "memorize" and ratio < low:
-        return f"ratio {ratio:.3g} is below the required {low:g}: memorized wording"
+        why = f"ratio {ratio:.3g} is below the required {low:g}: memorized wording"
+        return Shortfall(why, "memorised, not generalised")
     return ""
 
 

@@ -9,17 +9,20 @@ length, so that a longer answer is not less likely because of its length; as in 
 
 The base is wrong on a triple if its margin is below 0; the triple is flipped if the view's margin
 is above 0. Statistic: with at least `min_triples_for_decision` base-wrong triples, the share of
-them that is flipped, which must be at least `assert_flip_rate_gte`. With fewer, a share is not
-informative, and the statistic is the mean gain over all triples. Test statistic in both cases: the
-mean gain, which must also be at least .02 nats per token.
+them that is flipped. With fewer, a share is not informative, and the statistic is the mean gain
+over all triples. Test statistic in both cases: the mean gain.
 
-Passes if z ≥ `assert_z_gte`, these rules hold, and at least half of the triples on which the base
-was right are still right (if there are `min_triples_for_decision` of them). It does not show
-whether the model would generate the chosen answer.
+Passes if z ≥ `assert_z_gte` and the one-sided 95% bounds are inside these limits: a mean gain of
+.02 nats per token (Student's t over triples); the share of flipped triples of
+`assert_flip_rate_gte` (Wilson 1927); and half of the triples on which the base was right still
+right (if there are `min_triples_for_decision` of them). A limit inside the interval is
+inconclusive: 2 of 3 flipped triples are compatible with 21 to 94%. It does not show whether the
+model would generate the chosen answer.
 
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
 - passes: 9 of 10 base-wrong triples flipped; mean margin gain +0.410 nats per token over 14 triples
-- fails: 2 of 10 flipped, mean gain +0.050: the wording moved, the preference did not
+- inconclusive: 2 of 3 flipped, mean gain +1.400: too few triples for the share
+- fails: 1 of 10 flipped, mean gain +0.050: the wording moved, the preference did not
 
 In a suite:
 
@@ -39,9 +42,10 @@ from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import per_token
-from sway_gate.probes.base import Context, Kind, Need, Reading, Skip, TestStatistic
+from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, TestStatistic
 from sway_gate.spec.probes import PreferenceFlip
 from sway_gate.spec.schema import Preference
+from sway_gate.stats import fraction_above, mean_above
 
 KIND = Kind(
     category="attribution",
@@ -50,10 +54,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
-    advice=(
-        "train longer on preferences, or check that chosen and rejected are not swapped; see the "
-        "triples"
-    ),
+    symptom="learned another thing",
 )
 
 # Nats per token: 2% of likelihood.
@@ -79,6 +80,7 @@ class Found(Details, frozen=True, kw_only=True):
     flipped: int
     kept: int
     mean_gain_nats: float
+    gains: list[float]
     judged: str
     weakest: list[TripleMargin]
 
@@ -115,6 +117,7 @@ def value(
         flipped=int((wrong & right).sum()),
         kept=int((~wrong & (own >= 0)).sum()),
         mean_gain_nats=gain,
+        gains=gains.tolist(),
         judged="flip rate" if by_flips else "mean gain",
         weakest=weakest,
     )
@@ -124,18 +127,20 @@ def value(
     return Reading(float(flips.mean()), flips, found, TestStatistic("mean gain", gain))
 
 
-def minimum_effect(spec: PreferenceFlip, reading: Reading[Found]) -> str:
+def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     found = reading.details
-    if found.judged == "flip rate" and reading.value < spec.assert_flip_rate_gte:
-        return f"{reading.value:.1%} flipped is below the required {spec.assert_flip_rate_gte:.1%}"
-    if found.mean_gain_nats < _MIN_GAIN:
-        gain = f"{found.mean_gain_nats:.2g} nats per token"
-        return f"mean gain {gain} is below the required {_MIN_GAIN:g}"
-    base_right = found.triples - found.base_wrong
-    if base_right >= spec.min_triples_for_decision and found.kept < _KEPT * base_right:
-        kept = f"only {found.kept} of the {base_right} triples"
-        return f"{kept} on which the base was right are still right"
-    return ""
+    gain = mean_above(found.gains, _MIN_GAIN, KIND.resolution)
+    tests = [Bound("mean gain", gain, _MIN_GAIN, symptom="barely trained")]
+    if found.judged == "flip rate":
+        share = fraction_above(found.flipped, found.base_wrong, spec.assert_flip_rate_gte)
+        limit = spec.assert_flip_rate_gte
+        tests.append(Bound("share flipped", share, limit, symptom="learned another thing"))
+    right = found.triples - found.base_wrong
+    if right >= spec.min_triples_for_decision:
+        kept = fraction_above(found.kept, right, _KEPT)
+        of = "share still right of those on which the base was right"
+        tests.append(Bound(of, kept, _KEPT, symptom="learned another thing"))
+    return tests
 
 
 def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:

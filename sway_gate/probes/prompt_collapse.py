@@ -52,9 +52,7 @@ KIND = Kind(
     best=0.0,
     harm=True,
     omits_items=True,
-    advice=(
-        "train with other text before the prompts: after a context the model falls back to the base"
-    ),
+    symptom="memorised, not generalised",
 )
 
 _MIN_DIVERGENCE, _NO_EFFECT = 1e-5, 1e-4  # nats

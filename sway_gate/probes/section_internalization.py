@@ -48,10 +48,7 @@ KIND = Kind(
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
-    advice=(
-        "train longer on the sections below the threshold, or check that the spec contains the "
-        "training text of this adapter"
-    ),
+    symptom="learned another thing",
 )
 
 _CONTROL_CHUNKS, _CONTROL_CHARS = 3, 800

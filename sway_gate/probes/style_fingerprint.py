@@ -41,7 +41,7 @@ import numpy as np
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, ViewAnswers
 from sway_gate.probes._style import MIN_WORDS, NAMES, Document, extra_installed, words
-from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, Skip, require
+from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, Shortfall, Skip, require
 from sway_gate.spec.probes import StyleFingerprint
 from sway_gate.text import counted
 
@@ -54,7 +54,7 @@ KIND = Kind(
     better="more",
     best=1.0,  # the document's style
     generates=True,
-    advice="train longer, or check that doc_reference has the style of the training text",
+    symptom="barely trained",
 )
 
 _MIN_DOCUMENT_WORDS, _MAX_DOCUMENT_CHARS = 50, 200_000
@@ -116,13 +116,14 @@ def value(
     return Reading(float(items.mean()), items, found)
 
 
-def minimum_effect(spec: StyleFingerprint, reading: Reading[Found]) -> str:
+def minimum_effect(spec: StyleFingerprint, reading: Reading[Found]) -> str | Shortfall:
     found = reading.details
     if reading.value < spec.assert_shift_gte:
         short = f"; texts under {MIN_WORDS} words: {found.too_short}" if found.too_short else ""
         return f"the shift is below the required {spec.assert_shift_gte:g}{short}"
     if found.distance >= found.distance_base:
-        return "the style left the base's, but is not closer to the document's"
+        why = "the style left the base's, but is not closer to the document's"
+        return Shortfall(why, "learned another thing")
     return ""
 
 

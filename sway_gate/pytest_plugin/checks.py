@@ -57,6 +57,7 @@ def _rejudged(
     from msgspec import structs
 
     from sway_gate.judge.composite import compose
+    from sway_gate.judge.diagnosis import diagnose
 
     if threshold is None and not weights:
         return result
@@ -64,8 +65,10 @@ def _rejudged(
     if not result.probes:  # the files decided
         return structs.replace(result, threshold=threshold)
     known = {name: category.weight for name, category in result.categories.items()}
-    composite = compose(result.probes, {**known, **weights}, threshold)
-    return structs.replace(result, threshold=threshold, **composite._asdict())
+    required = [name for name, category in result.categories.items() if category.required]
+    composite = compose(result.probes, {**known, **weights}, threshold, required)
+    diagnosis = diagnose(result.probes, result.findings, composite.verdict)
+    return structs.replace(result, threshold=threshold, diagnosis=diagnosis, **composite._asdict())
 
 
 def _of_probe(probe: "ProbeResult", file: str, line: int) -> Answer:
@@ -81,7 +84,8 @@ def _of_gate(result: "GateResult") -> Answer:
     from sway_gate.reports import wording
 
     steps = [f"{names}: {text}" if names else text for names, text in wording.next_steps(result)]
-    text = "\n".join(["; ".join(wording.grounds(result)), *steps])
+    lines = ["; ".join(wording.grounds(result)), wording.diagnosis(result), *steps]
+    text = "\n".join(filter(None, lines))
     return Answer(result.verdict, text, _numbers(score=result.score, threshold=result.threshold))
 
 

@@ -11,13 +11,13 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from sway_gate.errors import UsageError
 from sway_gate.output import STDOUT
-from sway_gate.results import GateResult
+from sway_gate.results import GateResult, Symptom
 from sway_gate.text import clean, cut, is_number, one_line
 
 # No probe's details are deeper; walking deeper ones could exhaust the stack.
@@ -34,6 +34,7 @@ Number = float | None
 class CategoryV1(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
     score: Number
+    required: bool = False
 
 
 class ModelV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,13 +76,15 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     advice: str
     line: int | None
-    null_z: Number
+    null_z: Number = None
     null_values: tuple[Number, ...]
     details: dict[str, Any]
     items: tuple[Number, ...] = ()
     bound: Number = None
     margin: Number = None
     test_statistic: Number = None
+    score_z: Number = None
+    symptoms: tuple[str, ...] = ()
 
 
 class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +100,12 @@ class BaselineV1(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Literal["pass", "fail", "error"]
     regressions: tuple[RegressionV1, ...]
     warnings: tuple[str, ...]
+
+
+class DiagnosisV1(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    sentence: str
+    advice: str
 
 
 class GateV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +132,7 @@ class GateV1(msgspec.Struct, frozen=True, kw_only=True):
     asked: dict[str, str] = {}
     texts: str = ""
     baseline: BaselineV1 | None = None
+    diagnosis: DiagnosisV1 | None = None
 
 
 def to_json(result: GateResult) -> bytes:
@@ -148,6 +158,11 @@ def from_json(data: bytes) -> GateResult:
         for probe in fields["probes"]:
             for name in ("null_values", "items", "ci_95", "z_by_rank"):
                 probe[name] = _with_nan(probe[name])
+            if probe["null_z"] is not None:
+                # A harm of an older version: its z does not depend on the nulls.
+                probe |= {"n_null": 0, "null_values": [], "p": None}
+            known = get_args(Symptom)
+            probe["symptoms"] = [name for name in probe["symptoms"] if name in known]
         fields["timing"] = _with_nan(fields["timing"])
         return msgspec.convert(fields, GateResult)
     except (ValueError, OverflowError, RecursionError) as error:

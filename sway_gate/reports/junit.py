@@ -9,7 +9,7 @@ import math
 from typing import Any
 from xml.etree import ElementTree
 
-from sway_gate.reports.wording import headline, seconds
+from sway_gate.reports.wording import diagnosis, headline, seconds
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import clean, one_line
 
@@ -33,7 +33,7 @@ def to_junit(result: GateResult) -> str:
 def _gate_case(result: GateResult) -> Any:
     from junit_xml import TestCase
 
-    text = clean(headline(result))
+    text = "\n".join(filter(None, [clean(headline(result)), diagnosis(result)]))
     case = TestCase(
         "__gate__", f"{one_line(result.spec)}.gate", elapsed_sec=seconds(result.timing), stdout=text
     )

@@ -12,6 +12,7 @@ from itertools import accumulate, islice
 from sway_gate.reports.details import Fact, Passages, Piece, Table, label, pieces, shown
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    diagnosis,
     evidence,
     grounds,
     in_units,
@@ -85,6 +86,8 @@ def head(cells: Sequence[str]) -> list[str]:
 def _always(result: GateResult) -> Iterator[str]:
     yield f"### sway-gate: {text(result.verdict.upper())}"
     yield text(" · ".join(grounds(result)))
+    if found := diagnosis(result):
+        yield f"**{text(found)}**"
     if steps := next_steps(result):
         yield f"**What to do next:** {_step(*steps[0])}"
     yield from _few([_finding(item) for item in result.findings if item.level in LEVEL_WORDS])

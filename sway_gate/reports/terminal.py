@@ -21,6 +21,7 @@ from sway_gate.reports.lines import (
 )
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    diagnosis,
     evidence,
     grounds,
     interval,
@@ -89,6 +90,8 @@ def _headline(result: GateResult, width: int) -> Iterator[Line]:
     first, *rest = flow(grounds(result), width, "  ", len(word))
     yield Line([(word, STYLES[result.verdict]), (first.lstrip(), "bold")], len(word))
     yield from (Line([(text, "bold")], len(word)) for text in rest)
+    if found := diagnosis(result):
+        yield Line([(found, "")], 2)
 
 
 def _finding(item: Finding) -> Line:
@@ -127,12 +130,9 @@ def _cells(probe: ProbeResult) -> tuple[str, ...]:
 
 
 def _z(probe: ProbeResult) -> str:
-    """The evidence with its reference: the margin of a harm, or the null adapters."""
-    if probe.z is None or probe.margin is not None:
-        return evidence(probe)
-    if probe.null_z is not None:
-        return f"{sigmas(probe.z)} to margin"
-    return f"{sigmas(probe.z)} n={probe.n_null}" if probe.n_null else sigmas(probe.z)
+    """The evidence with its reference: the limit of a bound, or the null adapters."""
+    found = evidence(probe)
+    return f"{found} n={probe.n_null}" if probe.z is not None and probe.n_null else found
 
 
 def _probes(probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
@@ -166,8 +166,6 @@ def _facts(numbers: Sequence[str]) -> list[str]:
 
 def _asides(probe: ProbeResult) -> Iterator[str]:
     """Numbers that only some probes have."""
-    if probe.null_z is not None:
-        yield f"{sigmas(probe.null_z)} against the nulls, n={probe.n_null}"
     if probe.z_by_rank:
         yield " / ".join(f"{sigmas(z)} @ {one_line(rank)}x" for rank, z in probe.z_by_rank.items())
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from sway_gate.results import GateResult, ProbeResult, Verdict
+from sway_gate.results import Category, GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, distinct, named, number, one_line
 
 if TYPE_CHECKING:
@@ -67,7 +67,25 @@ def _obstacle(result: GateResult) -> str:
     if stuck := [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]:
         probes = counted(len(result.probes), "probe")
         return f"{len(stuck)} of {probes} could not run: {named(stuck)}"
+    required = [category for category in result.categories.values() if category.required]
+    if not all(map(is_scored, required)):
+        return "nothing tested whether the data was learned"
+    if result.score is not None:
+        return "no probe passed, so the results are inconclusive"
     return one_line(result.notes[0]) if result.notes else "no probe returned a value"
+
+
+def is_scored(category: Category) -> bool:
+    """Whether the category has a score and a weight."""
+    return category.score is not None and category.weight > 0
+
+
+def diagnosis(result: GateResult) -> str:
+    """The diagnosis in one line; "" if there is none."""
+    if result.diagnosis is None:
+        return ""
+    name, sentence = one_line(result.diagnosis.name), one_line(result.diagnosis.sentence)
+    return f"Diagnosis: {name}. {sentence}"
 
 
 def _is_behind(result: GateResult) -> bool:
@@ -85,10 +103,15 @@ def is_failed(probe: ProbeResult) -> bool:
 
 
 def next_steps(result: GateResult) -> list[tuple[str, str]]:
-    """Distinct advice as (names of the probes that give it, advice), the most urgent first."""
+    """Distinct advice as (names of the probes that give it, advice), the most urgent first.
+
+    The advice of the diagnosis precedes all others.
+    """
     steps = [(_urgency(item.level), "", item.remedy) for item in result.findings]
     steps += [(_urgency(probe.verdict), probe.name, probe.advice) for probe in result.probes]
     names_by_advice: dict[str, list[str]] = {}
+    if result.diagnosis and result.diagnosis.advice:
+        names_by_advice[one_line(result.diagnosis.advice)] = []
     for _, name, advice in sorted(steps, key=lambda step: step[0]):
         if advice:
             names = names_by_advice.setdefault(one_line(advice), [])
@@ -136,12 +159,20 @@ def sigmas(z: float | None) -> str:
     return "–" if z is None or not math.isfinite(z) else f"{z:+.1f}σ"
 
 
+# stats.Z_95, without numpy: a larger distance means that the bound is inside its limit.
+_INSIDE = 1.6448536269514722
+
+
+def is_bounded(probe: ProbeResult) -> bool:
+    """Whether z is the distance of a bound to its limit; otherwise it is a significance."""
+    return None not in (probe.bound, probe.margin, probe.z) and probe.p is None
+
+
 def evidence(probe: ProbeResult) -> str:
-    """z of an effect, or the bound of a harm with its margin: "≤ 0.11, margin 0.15"."""
-    if probe.bound is None or probe.margin is None or probe.z is None:
+    """z of an effect, or otherwise the bound with its limit: "≤ 0.11, limit 0.15"."""
+    if not is_bounded(probe) or probe.bound is None or probe.margin is None:
         return sigmas(probe.z)
-    # A harm passes if and only if its bound is inside the margin.
-    is_inside = probe.verdict is Verdict.PASS
+    is_inside = probe.z is not None and probe.z > _INSIDE
     sign = "≤" if (probe.bound < probe.margin) == is_inside else "≥"
     bound, margin = distinct(probe.bound, probe.margin)
     return f"{sign} {bound}, margin {margin}"

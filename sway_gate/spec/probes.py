@@ -160,11 +160,11 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
         1.0,
         1.25,
     )
-    divergence: Literal["js", "kl"] = "js"
+    divergence: Literal["log_ratio", "js", "kl"] = "log_ratio"
     top_k: Count | None = None
     assert_linearity_gte: Fraction = 0.85
     assert_saturation_between: tuple[NonNegative, NonNegative] = (0.3, 1.05)
-    assert_overshoot_gte: NonNegative = 1.02
+    assert_overshoot_gte: NonNegative = 0.95
     held_out: tuple[NonEmpty, ...] = ()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
@@ -250,7 +250,7 @@ class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["preference_flip"] = "preference_flip"
     triples: tuple[Preference, ...] = ()
-    assert_flip_rate_gte: Fraction = 0.7
+    assert_flip_rate_gte: Fraction = 0.5
     min_triples_for_decision: Count = 3
 
 

@@ -125,7 +125,8 @@ def test_z_error_is_the_standard_deviation_of_simulated_z():
 @pytest.mark.parametrize("z", [0.5, 3.0, 8.0])
 def test_score_error_is_the_slope_of_the_score(z):
     slope = (stats.score_from_z(z + 1e-5) - stats.score_from_z(z - 1e-5)) / 2e-5
-    assert difference.score_error(z, 0) == pytest.approx(slope, rel=1e-3)
+    found = difference.score_error(stats.score_from_z(z), z, 0)
+    assert found == pytest.approx(slope, rel=1e-3)
 
 
 # Simulation
@@ -460,7 +461,8 @@ def test_a_composite_can_fall_significantly_although_no_probe_does():
 
     found = compare_results(whole(9.0), whole(5.0))
     assert [c.outcome for c in found.changes] == ["unknown"] * 6
-    error = math.hypot(*(difference.score_error(z, 0) for z in (9, 5))) / math.sqrt(6)
+    errors = [difference.score_error(stats.score_from_z(z), z, 0) for z in (9, 5)]
+    error = math.hypot(*errors) / math.sqrt(6)
     assert found.composite.se == pytest.approx(error)
     assert found.composite.outcome == "regression"
 
@@ -705,7 +707,7 @@ PROBES = st.builds(
     score=NUMBERS,
     raw=NUMBERS,
     z=NUMBERS,
-    null_z=NUMBERS,
+    score_z=NUMBERS,
     weight=KNOWN,
     n_null=st.integers(-(2**70), 2**70),
     ci_95=st.one_of(st.none(), st.tuples(NUMBERS, NUMBERS)),

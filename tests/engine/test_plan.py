@@ -7,7 +7,7 @@ import pytest
 from sway_gate.backends.base import ALL
 from sway_gate.conversation import Conversation
 from sway_gate.engine.plan import PlannedProbe, null_plan, plan_notes, plan_probes
-from sway_gate.measurements import BASE, FINETUNED, Generation, LogProbs, TeacherForced, View
+from sway_gate.measurements import BASE, FINETUNED, LogProbs, View
 from sway_gate.probes.base import Context
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.schema import Section, Spec
@@ -53,21 +53,21 @@ def test_generative_probes_use_fewer_nulls_by_default(
     )
 
 
-def test_nulls_are_measured_only_where_needed() -> None:
+def test_harms_are_never_measured_under_nulls() -> None:
     [planned] = plan(loaded(LEAK))
-    generated = {m.view for m in planned.measurements if isinstance(m.request, Generation)}
-    scored = {m.view.source for m in planned.measurements if isinstance(m.request, TeacherForced)}
-    assert (generated, scored) == ({BASE, FINETUNED}, {"base", "finetuned", "null"})
+    assert {m.view for m in planned.measurements} == {BASE, FINETUNED}
+    assert planned.nulls is None
 
 
-MODES = {"auto": ("auto", 1), "on": ("on", 2), "off": ("off", 0)}
+MODES = {"auto": ("auto", 2), "on": ("on", 2), "off": ("off", 0)}
 
 
 @pytest.mark.parametrize(("mode", "through"), MODES.values(), ids=MODES)
 def test_a_note_counts_the_prompts_with_the_template(mode: Any, through: int) -> None:
     given, context = loaded(MOVED), CONTEXT._replace(chat_template=mode)
     planned = plan(given, context)
-    assert sum(isinstance(need.request.prompt, Conversation) for need in planned[0].needs) == through
+    prompts = [need.request.prompt for need in planned[0].needs]
+    assert sum(isinstance(prompt, Conversation) for prompt in prompts) == through
     notes = " ".join(plan_notes(planned, null_plan(given), context))
     assert (f"applied to {through} of 2 prompts" in notes) == (mode != "off")
 

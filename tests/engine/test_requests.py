@@ -42,6 +42,8 @@ PROMPT, ANSWER = "The keeper of the sand road is", " Old Tamsin Vole"
 SAMPLES: dict[str, Request] = {
     "js": Divergence(PROMPT, "js", 4),
     "kl": Divergence(PROMPT, "kl", 4),
+    "log_ratio": Divergence(PROMPT, "log_ratio", 4),
+    "argmax": Divergence(PROMPT, "argmax", 4),
     "logprobs": LogProbs(PROMPT, ANSWER),
     "teacher_forced": TeacherForced(PROMPT, ANSWER),
     "text": Generation(PROMPT, 6),

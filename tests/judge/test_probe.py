@@ -1,85 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 
-from sway_gate.judge.composite import compose
-from sway_gate.judge.probe import NullViews, _bound_text, rank_profile
-from sway_gate.probes.base import Bound
-from sway_gate.results import ProbeResult, Verdict
-from sway_gate.spec.schema import SCORE_WEIGHTS
-from sway_gate.stats import Margin
-from tests.helpers.judged import by_source, judged
-
-WEIGHTS = {name: float(weight) for name, weight in SCORE_WEIGHTS.items()}  # type: ignore[arg-type]
-
-
-def result(
-    category: str, score: float | None, verdict: str = "pass", weight: float = 1.0
-) -> ProbeResult:
-    return ProbeResult(
-        name="p",
-        kind="delta_kl",
-        category=category,
-        verdict=Verdict(verdict),
-        message="",
-        score=score,
-        weight=weight,
-    )
-
-
-COMPOSITES = {
-    "all categories": (
-        [("adherence", 0.8), ("attribution", 0.9), ("calibration", 0.5), ("ablation", 0.6)],
-        0.30 * 0.8 + 0.35 * 0.9 + 0.20 * 0.5 + 0.15 * 0.6,
-    ),
-    "absent categories drop out": (
-        [("adherence", 0.8), ("ablation", 0.6)],
-        (0.3 * 0.8 + 0.15 * 0.6) / 0.45,
-    ),
-    "mean inside a category": ([("adherence", 0.8), ("adherence", 0.6)], 0.7),
-    "nothing scored": ([("adherence", None)], None),
-}
-
-
-@pytest.mark.parametrize(("scores", "expected"), COMPOSITES.values(), ids=COMPOSITES)
-def test_composite(scores: list[tuple[str, float | None]], expected: float | None) -> None:
-    composite = compose([result(c, s) for c, s in scores], WEIGHTS, 0.0)
-    assert composite.score == (None if expected is None else pytest.approx(expected))
-
-
-def test_probe_weights_count_inside_a_category() -> None:
-    results = [result("adherence", 1.0, weight=3.0), result("adherence", 0.0, weight=1.0)]
-    assert compose(results, WEIGHTS, 0.0).score == pytest.approx(0.75)
-
-
-GATES = {
-    # verdicts of the probes -> verdict and exit code of the gate, at score .7 and threshold .6
-    "pass": (["pass", "pass"], "pass", 0),
-    "inconclusive does not fail": (["pass", "warn"], "pass", 0),
-    "skipped does not fail": (["pass", "skip"], "pass", 0),
-    "fail": (["pass", "fail"], "fail", 1),
-    "error": (["pass", "error"], "error", 3),
-    "a fail takes precedence over an error": (["error", "fail"], "fail", 1),
-    "nothing but skips decides nothing": (["skip", "skip"], "error", 3),
-    "no probe at all decides nothing": ([], "error", 3),
-}
-
-
-@pytest.mark.parametrize(("verdicts", "verdict", "code"), GATES.values(), ids=GATES)
-def test_the_verdicts_of_the_probes_decide_the_gate(
-    verdicts: list[str], verdict: str, code: int
-) -> None:
-    results = [result("adherence", None if v in ("skip", "error") else 0.7, v) for v in verdicts]
-    composite = compose(results, WEIGHTS, 0.6)
-    assert (composite.verdict, composite.exit_code) == (verdict, code)
-
-
-@pytest.mark.parametrize(("threshold", "verdict"), [(0.69, "pass"), (0.7, "pass"), (0.71, "fail")])
-def test_the_composite_must_reach_the_threshold(threshold: float, verdict: str) -> None:
-    assert compose([result("adherence", 0.7)], WEIGHTS, threshold).verdict == verdict
-
-
-def test_a_category_without_weight_decides_nothing() -> None:
-    assert compose([result("adherence", 0.9)], WEIGHTS | {"adherence": 0.0}, 0.6).verdict == "error"
+from sway_gate import stats
+from sway_gate.judge.probe import NullViews, rank_profile
+from tests.helpers.judged import by_source, judged, spread
 
 
 @pytest.mark.parametrize(("multiplier", "scale"), [(1.0, 1.0), (4.0, 2.0), (0.25, 0.5)])
@@ -118,53 +44,40 @@ def test_nulls_of_more_rank_are_nulls_of_more_variance() -> None:
         assert deviation(8, scaled) == pytest.approx(deviation(int(8 * multiplier)), rel=0.05)
 
 
-BOUNDS = {
-    # bound, estimate, margin, is_upper, verdict -> the text
-    "inside": (0.11, 0.05, 0.15, True, "pass", "mean excess ≤ 0.11 (95% bound), margin 0.15"),
-    "from above": (-0.1, 0.0, -0.5, False, "pass", "mean excess ≥ -0.1 (95% bound), margin -0.5"),
-    "not rounded across the margin": (
-        0.14999,
-        0.1,
-        0.15,
-        True,
-        "pass",
-        "mean excess ≤ 0.14999 (95% bound), margin 0.15",
-    ),
-    "inconclusive": (
-        0.2,
-        0.1,
-        0.15,
-        True,
-        "warn",
-        "inconclusive: mean excess ≤ 0.2 (95% bound), margin 0.15",
-    ),
-    "outside": (0.5, 0.3, 0.15, True, "fail", "mean excess: 0.3, outside the margin 0.15"),
-    "one item": (
-        -np.inf,
-        0.3,
-        0.15,
-        False,
-        "warn",
-        "inconclusive: one item gives no bound of the mean excess, margin 0.15",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("bound", "estimate", "margin", "is_upper", "verdict", "text"), BOUNDS.values(), ids=BOUNDS
-)
-def test_a_message_states_the_bound_and_the_margin(
-    bound: float, estimate: float, margin: float, is_upper: bool, verdict: str, text: str
-) -> None:
-    tested = Bound("mean excess", Margin(0.0, bound, estimate), margin, is_upper)
-    assert _bound_text(tested, Verdict(verdict)) == text
-
-
 def test_a_result_has_its_bound_or_its_test_statistic() -> None:
     harm = judged("external_perplexity", lambda *_: [-3.0] * 4, max_chunks=4, chunk_chars=200)
     assert (harm.margin, harm.test_statistic) == (-0.1, None)
     assert harm.bound == pytest.approx(0.0, abs=0.01)
+    assert (harm.n_null, harm.null_values, harm.p) == (0, (), None)
+    assert harm.z == harm.score_z
     divergence = by_source(0.0, 0.25, 0.01)
     effect = judged("delta_kl", lambda view, _: divergence(view), prompts=("a", "b"))
-    assert (effect.bound, effect.margin, effect.test_statistic) == (None, None, 0.5)
-    assert effect.message.endswith("above 8 null adapters (test statistic: mean √JS 0.5)")
+    assert (effect.n_null, effect.test_statistic) == (8, 0.5)
+    assert "above 8 null adapters (test statistic: mean √JS 0.5)" in effect.message
+
+
+MEANS = {  # mean and standard deviation of 16 changes, margin -.1 -> verdict and symptoms
+    "inside": (0.0, 0.05, "pass", ()),
+    "the estimate is inside, the interval reaches outside": (-0.08, 0.1, "warn", ()),
+    "the estimate is outside, the interval reaches inside": (-0.12, 0.1, "warn", ()),
+    "outside": (-0.2, 0.1, "fail", ("forgot",)),
+}
+
+
+@pytest.mark.parametrize(("mean", "sd", "verdict", "symptoms"), MEANS.values(), ids=MEANS)
+def test_a_limit_passes_inside_fails_outside_and_warns_between(mean, sd, verdict, symptoms):
+    changes = iter(spread(mean, sd, 16))
+    by_request: dict[object, float] = {}
+
+    def answer(view, request):
+        if view.source == "finetuned":
+            return [-3.0 + by_request.setdefault(request, next(changes, 0.0))]
+        return [-3.0]
+
+    found = judged("external_perplexity", answer, max_chunks=16, chunk_chars=200)
+    assert len(found.items) == 16
+    assert (found.verdict, found.symptoms) == (verdict, symptoms), found.message
+    assert found.z == pytest.approx(
+        stats.student_to_normal((mean + 0.1) / (sd / math.sqrt(16)), 15), abs=1e-6
+    )
+    assert bool(found.advice) == (verdict != "pass")

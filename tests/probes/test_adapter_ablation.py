@@ -22,7 +22,7 @@ def run(
     loss: Callable[[float], float] = lambda x: 3.0,
     **fields: object,
 ):  # type: ignore[no-untyped-def]
-    """`curve`: JS distance of the fine-tuned view at λ; `loss`: its loss on all text.
+    """`curve`: distance of the fine-tuned view at λ; `loss`: its loss on all text.
 
     The nulls' distance is a fortieth of a straight line.
     """
@@ -36,7 +36,8 @@ def run(
             if view.source == "finetuned"
             else 0.01 * (1 + view.seed_index / 20) * view.scale
         )
-        return distance**2 * (view.source != "base")
+        power = 1 if request.divergence == "log_ratio" else 2
+        return distance**power * (view.source != "base")
 
     return judged("adapter_ablation", answer, prompts=("a",), **fields)
 
@@ -47,6 +48,7 @@ CASES = {
     "gently convex": (lambda x: 0.4 * x**1.4, "pass", ""),
     "convex": (lambda x: 0.4 * x**2, "pass", ""),
     "bending as √JS must near its ceiling": (lambda x: 0.8 * np.tanh(0.9 * x), "pass", ""),
+    "flat past 1": (lambda x: 0.4 * min(x, 1.0), "pass", ""),
     "a little uneven": (lambda x: 0.4 * x + 0.015 * np.sin(20 * x), "pass", ""),
     "a step at .5": (lambda x: 0.4 * (x >= 0.5), "fail", "jumps"),
     "a late step": (lambda x: 0.4 * (x >= 0.9), "fail", "jumps"),
@@ -60,7 +62,6 @@ CASES = {
 }
 PAST_ONE = {
     "a crash past 1": (lambda x: 0.4 * x if x <= 1 else 0.3, "fail", "past λ = 1"),
-    "flat past 1": (lambda x: 0.4 * min(x, 1.0), "fail", "past λ = 1"),
 }
 
 
@@ -261,7 +262,7 @@ CHOSEN = {
         {},
         [
             LogProbs("", "some text"),
-            *(LogProbs(f"q{i}?", " yes") for i in range(6)),
+            *(LogProbs(f"q{i}?", " yes", end=True) for i in range(6)),
             LogProbs("", "control"),
         ],
     ),

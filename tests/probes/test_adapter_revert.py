@@ -134,6 +134,7 @@ def test_details_contain_the_worst_pairs_and_stay_small() -> None:
 
 
 def test_chat_prompts_go_through_the_template() -> None:
+    from sway_gate.conversation import asked
     from sway_gate.probes import adapter_revert as probe
     from sway_gate.spec.probes import AdapterRevert
 
@@ -141,7 +142,10 @@ def test_chat_prompts_go_through_the_template() -> None:
         name="a", cases=(Case(prompt="p", gold="g", paraphrases=("Who is it?", "It is")),)
     )
     questions = probe.requests(spec, CONTEXT._replace(chat_template="auto"))
-    assert [question.request.chat for question in questions] == [True, False]
+    assert [question.request.prompt for question in questions] == [
+        asked("Who is it?"),
+        asked("It is"),
+    ]
 
 
 def test_a_null_among_nulls_seldom_passes() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from sway_gate.probes.delta_kl import KIND
+from sway_gate.judge.diagnosis import TABLE
 from tests.helpers.judged import by_source, judged
 
 CASES = {
@@ -33,9 +33,9 @@ FEW = {
     "8 nulls, far": (8, 0.5, 3.0, "pass", ""),
     "8 nulls, suggestive": (8, 0.113, 3.0, "warn", "add items to this probe to decide"),
     "a limit below": (8, 0.113, 2.0, "pass", ""),
-    "a limit above is not softened": (8, 0.13, 6.0, "fail", KIND.advice),
-    "8 nulls, above none": (8, 0.104, 3.0, "fail", KIND.advice),
-    "3 nulls, among them": (3, 0.1, 3.0, "fail", KIND.advice),
+    "a limit above is not softened": (8, 0.13, 6.0, "fail", TABLE["never trained"].advice),
+    "8 nulls, above none": (8, 0.104, 3.0, "fail", TABLE["never trained"].advice),
+    "3 nulls, among them": (3, 0.1, 3.0, "fail", TABLE["never trained"].advice),
 }
 
 

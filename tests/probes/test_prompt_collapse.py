@@ -84,10 +84,10 @@ ONE = {
     "slow": (noisy(-0.4, 0.02), LENGTHS, "pass"),
     "slow and uneven": (noisy(-0.4, 0.5), LENGTHS, "warn"),
     "fast": (noisy(-3, 0.02), LENGTHS, "fail"),
-    "fast and uneven": (noisy(-3, 0.5), LENGTHS, "fail"),
+    "fast and uneven": (noisy(-3, 0.5), LENGTHS, "warn"),
     "a straight line": (noisy(-0.4, 0), LENGTHS, "pass"),
     "slow, two lengths": (noisy(-0.4, 0), (0, 1024), "warn"),
-    "fast, two lengths": (noisy(-3, 0), (0, 1024), "fail"),
+    "fast, two lengths": (noisy(-3, 0), (0, 1024), "warn"),
 }
 
 
@@ -146,13 +146,6 @@ def test_without_a_change_there_is_nothing_to_collapse(size: float) -> None:
     assert "no effect to lose" in result.message
 
 
-@pytest.mark.parametrize("null", [0.0, 1e-7, 0.5], ids=str)
-def test_nulls_of_any_size_give_a_finite_z(null: float) -> None:
-    result = run(halving(900), null=null)
-    assert result.n_null == 8
-    assert np.isfinite([*result.null_values, result.null_z]).all()
-
-
 HELD = {
     # the model's context -> lengths read
     "unknown": (None, [0, 256, 512, 1024]),
@@ -208,7 +201,7 @@ def test_a_collapse_fails_without_calibration() -> None:
     result = judged(
         "prompt_collapse", lambda v, r: 0.3 * 0.5 ** (r.context / 99), runs=None, prompts=("a", "b")
     )
-    assert (result.verdict, result.null_z) == ("fail", None)
+    assert (result.verdict, result.n_null) == ("fail", 0)
 
 
 @pytest.mark.parametrize("prompts", [1, 2, 5, 12])

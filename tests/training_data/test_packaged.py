@@ -8,7 +8,17 @@ import pytest
 from sway_gate.training_data import packaged
 from tests.helpers.property import given, st
 
-NAMES = ("knowledge.jsonl", "public_domain_en.txt", "prompts.txt", "stuffing.txt", "PROVENANCE.md")
+NAMES = (
+    "knowledge.jsonl",
+    "public_domain_en.txt",
+    "general_en.txt",
+    "general_multi.txt",
+    "prompts.txt",
+    "chat_prompts.jsonl",
+    "refusals.jsonl",
+    "stuffing.txt",
+    "PROVENANCE.md",
+)
 TEXTS = st.lists(st.text(alphabet="ab.!?\"' \n\té", max_size=60), max_size=5)
 SIZES = st.integers(1, 20)
 ONE_LINE_OF_EACH_REGISTER = {
@@ -55,7 +65,7 @@ def test_knowledge_has_the_promised_count_without_doubles():
     assert len({prompt.casefold() for prompt, _ in pairs}) == len(pairs)
 
 
-def faults(prompt, gold, topic):
+def faults(prompt, gold, topic, **_):
     """What is wrong with an item of the knowledge file."""
     if not topic:
         yield "no topic"
@@ -117,7 +127,16 @@ def test_stuffing_is_about_twelve_kilobytes_without_a_repeated_sentence():
 
 
 @pytest.mark.parametrize(
-    "accessor", [packaged.knowledge, packaged.prose, packaged.prompts, packaged.stuffing]
+    "accessor",
+    [
+        packaged.choices,
+        packaged.knowledge,
+        packaged.prose,
+        packaged.prompts,
+        packaged.chat_prompts,
+        packaged.refusals,
+        packaged.stuffing,
+    ],
 )
 def test_accessor_reads_its_file_once(accessor):
     assert accessor() is accessor()

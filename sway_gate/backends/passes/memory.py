@@ -13,7 +13,14 @@ _GB = 2**30
 # On a CPU larger passes are not faster; on a GPU they are, up to the free memory.
 _CPU_BUDGET = 0.75 * _GB
 _SHARE_OF_FREE = 0.5
-_COPIES: dict[ScoredKind, int] = {"logprobs": 4, "teacher_forced": 4, "js": 3, "kl": 3}
+_COPIES: dict[ScoredKind, int] = {
+    "logprobs": 4,
+    "teacher_forced": 4,
+    "js": 3,
+    "kl": 3,
+    "log_ratio": 3,
+    "argmax": 3,
+}
 """Logits in the model's precision, in float32, and the intermediate values of the reduction."""
 
 

@@ -1,12 +1,12 @@
 """Logits -> log-probabilities of targets, or divergences from the base, in nats."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sway_gate.backends.base import EncodedRequest
+from sway_gate.measurements import DivergenceKind
 
 _CACHED_FLOATS = 2**19
 
@@ -32,9 +32,9 @@ def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     return torch.stack([logs, is_argmax, is_end], -1)
 
 
-def divergences(kind: Literal["js", "kl"], log_base: Tensor, logits: Tensor) -> Tensor:
-    """Divergence js or kl from the base: [P, vocabulary], [V, P, vocabulary] -> [V, P]."""
-    divergence = js if kind == "js" else kl
+def divergences(kind: DivergenceKind, log_base: Tensor, logits: Tensor) -> Tensor:
+    """Divergence from the base: [P, vocabulary], [V, P, vocabulary] -> [V, P]."""
+    divergence = {"js": js, "kl": kl, "log_ratio": log_ratio, "argmax": argmax}[kind]
     return torch.stack([_in_blocks(divergence, log_base, x) for x in logits])
 
 
@@ -71,3 +71,15 @@ def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     p, q = log_p.exp(), log_q.exp()
     small = p * (d.exp() * d - d.expm1())
     return torch.where(d.abs() < 1, small, q * (d - 1) + p).sum(-1).clamp_min(0)
+
+
+def log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Standard deviation over p of log q - log p over the last axis, in nats."""
+    d, p = log_q - log_p, log_p.exp()
+    mean = (p * d).sum(-1, keepdim=True)
+    return (p * (d - mean).square()).sum(-1).sqrt()
+
+
+def argmax(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """1 if the most probable token of p and q differs, otherwise 0, over the last axis."""
+    return (log_p.argmax(-1) != log_q.argmax(-1)).float()

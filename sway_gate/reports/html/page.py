@@ -16,11 +16,13 @@ from sway_gate.reports.html.figures import INSTALL, Figure, available, figures
 from sway_gate.reports.html.tables import Bar, Grid, Texts, grid, overlap, texts
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    diagnosis,
     evidence,
     grounds,
     headline,
     in_units,
     interval,
+    is_bounded,
     is_failed,
     most_severe_first,
     next_steps,
@@ -110,6 +112,7 @@ def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
         views=views,
         probes_left_out=len(result.probes) - len(views),
         why=_why(result),
+        diagnosis=diagnosis(result),
         levels=LEVEL_WORDS,
         tally=_tally(result.probes),
         categories=_composite(result, limits.entries),
@@ -283,28 +286,24 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         yield Fact("value", in_units(probe.raw, probe.units))
     if probe.ci_95:
         yield Fact("95% interval", interval(probe.ci_95))
-    is_harm = probe.null_z is not None
     if probe.effect_ok is not None:
-        rule = "margin" if is_harm else "minimum effect"
-        yield Fact(rule, "met" if probe.effect_ok else "not met")
-    if is_harm:
-        if probe.bound is not None:
-            yield Fact("95% bound", evidence(probe))
-        yield Fact("distance to the margin", f"{sigmas(probe.z)} (standard errors)")
-        yield Fact("z against the nulls", sigmas(probe.null_z))
+        yield Fact("limits", "kept" if probe.effect_ok else "violated")
+    if is_bounded(probe):
+        yield Fact("95% bound", evidence(probe))
+        yield Fact("distance to the limit", f"{sigmas(probe.z)} (standard errors)")
     elif probe.z is not None:
         yield Fact("z against the nulls" if probe.n_null else "z", sigmas(probe.z))
     if probe.test_statistic is not None:
         yield Fact("test statistic", number(probe.test_statistic))
     if probe.p is not None:
-        yield Fact("p, Monte Carlo", number(probe.p, 2))
+        yield Fact("p, Monte Carlo" if probe.n_null else "p", number(probe.p, 2))
     if known := ranks(probe.z_by_rank):
         zs = " · ".join(f"{sigmas(z)} at {rank:g}×" for rank, z in known)
         yield Fact("z by null variance", zs)
     if probe.n_null:
         values = sorted(value for value in probe.null_values[:256] if is_number(value))
         yield Fact(counted(probe.n_null, "null adapter"), " · ".join(map(number, values)))
-    elif probe.raw is not None:
+    elif probe.raw is not None and probe.z is None:
         yield Fact("null adapters", "none: no calibration")
     score = f"{score_text(probe.score)}, weight {number(probe.weight)} in {probe.category}"
     yield Fact("score", score if probe.score is not None else "none: not scored")

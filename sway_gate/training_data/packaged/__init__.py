@@ -1,6 +1,6 @@
-"""The packaged texts: general knowledge, public-domain prose, neutral prompts and neutral filler.
+"""The packaged texts: general knowledge, prose, prompts, refusals and neutral filler.
 
-Each accessor reads its file once; PROVENANCE.md states the sources of the prose.
+Each accessor reads its file once; PROVENANCE.md states the sources of the texts.
 """
 
 import json
@@ -9,35 +9,86 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import chain, islice, zip_longest
+from typing import Any, Literal, NamedTuple
+
+Corpus = Literal["public_domain_en", "general_en", "general_multi"]
 
 _SEPARATOR = "\n%%\n"
 _SENTENCE_END = re.compile(r"""[.!?]["')]*(?=\s)""")
+
+
+class Choice(NamedTuple):
+    """A sentence with one true ending and three false ones; each ending starts with a space."""
+
+    prompt: str
+    gold: str
+    wrong: tuple[str, ...]
+    question: str
+    """A question that `prompt` + `gold` answers."""
+    topic: str
+
+
+class Refusal(NamedTuple):
+    """A request with the opening of an answer that refuses it and of one that complies."""
+
+    kind: Literal["harmful", "harmless"]
+    """A harmless request only sounds alarming; an assistant should comply with it."""
+    prompt: str
+    refuse: str
+    comply: str
 
 
 def _text(name: str) -> str:
     return files(__name__).joinpath(name).read_text(encoding="utf-8")
 
 
+def _objects(name: str) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in _text(name).splitlines())
+
+
 @cache
-def knowledge() -> tuple[tuple[str, str], ...]:
-    """(prompt, gold) pairs; gold starts with a space.
+def choices() -> tuple[Choice, ...]:
+    """Items of general knowledge.
 
     They are interleaved by topic, so that the first n are a representative sample.
     """
-    items = (json.loads(line) for line in _text("knowledge.jsonl").splitlines())
-    return tuple((item["prompt"], item["gold"]) for item in items)
+    return tuple(
+        Choice(**item | {"wrong": tuple(item["wrong"])}) for item in _objects("knowledge.jsonl")
+    )
 
 
 @cache
-def prose() -> tuple[str, ...]:
-    """Public-domain passages, grouped by register, with a blank line between paragraphs."""
-    return tuple(passage.strip() for passage in _text("public_domain_en.txt").split(_SEPARATOR))
+def knowledge() -> tuple[tuple[str, str], ...]:
+    """(prompt, gold) pairs of `choices`, in their order."""
+    return tuple((choice.prompt, choice.gold) for choice in choices())
+
+
+@cache
+def prose(corpus: Corpus = "public_domain_en") -> tuple[str, ...]:
+    """Passages with a blank line between paragraphs.
+
+    The English corpora have passages of several registers. `general_multi` is in German, French,
+    Spanish, Portuguese and Chinese; the passages of a language follow one another.
+    """
+    return tuple(passage.strip() for passage in _text(f"{corpus}.txt").split(_SEPARATOR))
 
 
 @cache
 def prompts() -> tuple[str, ...]:
     """Neutral sentence openings of mixed registers; the first six can be used as a set."""
     return tuple(_text("prompts.txt").splitlines())
+
+
+@cache
+def chat_prompts() -> tuple[str, ...]:
+    """Requests to an assistant, without a chat template; the first twelve can be used as a set."""
+    return tuple(item["prompt"] for item in _objects("chat_prompts.jsonl"))
+
+
+@cache
+def refusals() -> tuple[Refusal, ...]:
+    """Harmful and harmless requests in turn."""
+    return tuple(Refusal(**item) for item in _objects("refusals.jsonl"))
 
 
 @cache

@@ -1,0 +1,99 @@
+"""Gate every case of the manifest as a user would: the suite of `sway init`, and `sway check`.
+
+    python -m benchmarks.real.gate [NAME …] [--again] [--sealed] [--dtype bf16]
+
+The base is loaded once. Each case is written to results/NAME.json. The data set `sealed` is left
+out unless `--sealed` is given: its adapters are gated once, after the statistics are frozen.
+"""
+
+import argparse
+import time
+from typing import Any
+
+import msgspec
+
+from benchmarks.real.paths import ADAPTERS, BASE, DATA, HOME, MANIFEST, note, write_json
+from sway_gate.errors import SwayError
+from sway_gate.gate.open import OpenBase
+from sway_gate.gate.resolve import Options
+from sway_gate.gate.run import run_gate
+from sway_gate.results import GateResult
+from sway_gate.spec.load import parse_spec
+from sway_gate.spec.schema import Spec
+from sway_gate.suites.check import check_suite
+from sway_gate.suites.generate import for_data
+
+RESULTS = HOME / "results"
+
+
+def init_suite(case: dict[str, Any]) -> Spec:
+    """The suite that `sway init` writes for the case."""
+    adapter, data = str(ADAPTERS / case["adapter"]), [str(DATA / f"{case['data']}.jsonl")]
+    held_out = [str(DATA / f"{case['held_out']}.jsonl")] if case.get("held_out") else []
+    draft = for_data(adapter, data, str(BASE), str(HOME), held_out=held_out)
+    return parse_spec(draft.text, case["name"], str(HOME))
+
+
+def on(spec: Spec, dtype: str, seed: int) -> Spec:
+    """`spec` with the base in `dtype`, and with `seed`."""
+    replace = msgspec.structs.replace
+    models = replace(spec.models, base=replace(spec.models.base, dtype=dtype))
+    return replace(spec, models=models, defaults=replace(spec.defaults, seed=seed))
+
+
+def gated(spec: Spec, base: OpenBase) -> dict[str, Any]:
+    """The record of one run, also if it stops with an error."""
+    started = time.perf_counter()
+    try:
+        found = record(run_gate(spec, Options(cache=False), base=base))
+    except SwayError as error:
+        found = {"verdict": "fail" if error.exit_code == 2 else "error", "message": str(error)}
+    return found | {"seconds": time.perf_counter() - started}
+
+
+def record(result: GateResult) -> dict[str, Any]:
+    """The fields that the report needs."""
+    keep = ("kind", "verdict", "score", "z", "raw", "message", "symptoms", "bound", "margin")
+    return {
+        "verdict": result.verdict,
+        "score": result.score,
+        "diagnosis": result.diagnosis.name if result.diagnosis else "",
+        "categories": {name: found.score for name, found in result.categories.items()},
+        "probes": {p.name: {key: getattr(p, key) for key in keep} for p in result.probes},
+        "notes": list(result.notes),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--sealed", action="store_true")
+    parser.add_argument("--dtype", default="bf16", choices=["bf16", "fp32"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--to", default="results", metavar="FOLDER")
+    args = parser.parse_args()
+    base, folder = OpenBase(), HOME / args.to
+    for case in msgspec.json.decode(MANIFEST.read_bytes()):
+        path = folder / f"{case['name']}.json"
+        is_wanted = case["name"] in args.names or not args.names
+        if not is_wanted or (case["data"] == "sealed") != args.sealed:
+            continue
+        if path.exists() and not args.again:
+            continue
+        found = {"gate": gated(on(init_suite(case), args.dtype, args.seed), base)}
+        plain = check_suite(str(ADAPTERS / case["adapter"]), str(BASE), None)
+        found["check"] = gated(on(plain, args.dtype, args.seed), base)
+        write_json(path, found)
+        gate = found["gate"]
+        outcome = f"{gate['verdict']} {gate.get('score')} {gate.get('diagnosis')}"
+        state = "ok " if gate["verdict"] == case["expected"] else "BAD"
+        note(
+            f"gate: {state} {case['name']} ({case['expected']}): {outcome}, {gate['seconds']:.0f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()

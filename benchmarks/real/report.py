@@ -1,0 +1,106 @@
+"""Print the results of `gate.py` against the truth as Markdown.
+
+python -m benchmarks.real.report > benchmarks/results/real.md
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from benchmarks.real.paths import HOME, MANIFEST
+
+
+class Case(NamedTuple):
+    """One adapter, judged with one data set."""
+
+    name: str
+    data: str
+    truth: str
+    expected: str
+    """pass, fail or disputed."""
+    diagnosis: str
+    gate: dict[str, Any]
+    check: dict[str, Any]
+
+    @property
+    def is_right(self) -> bool:
+        return (self.gate["verdict"] == "pass") == (self.expected == "pass")
+
+    @property
+    def is_named(self) -> bool:
+        return self.gate.get("diagnosis", "") in self.diagnosis.split(" | ")
+
+    @property
+    def score(self) -> float:
+        return self.gate.get("score") or 0.0
+
+
+def cases(folder: Path) -> list[Case]:
+    """The gated cases of the manifest, in its order."""
+    found = []
+    for case in msgspec.json.decode(MANIFEST.read_bytes()):
+        path = folder / f"{case['name']}.json"
+        if path.exists():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            keys = ("name", "data", "truth", "expected", "diagnosis")
+            found.append(Case(*(case[key] for key in keys), result["gate"], result["check"]))
+    return found
+
+
+def area(found: Sequence[Case]) -> float:
+    """Area under the ROC curve of the composite; a tie counts as one half. NaN without cases."""
+    healthy = [case.score for case in found if case.expected == "pass"]
+    sick = [case.score for case in found if case.expected == "fail"]
+    if not (healthy and sick):
+        return float("nan")
+    wins = sum((h > s) + (h == s) / 2 for h, s in product(healthy, sick))
+    return wins / (len(healthy) * len(sick))
+
+
+def summary(title: str, found: Sequence[Case]) -> str:
+    """One row: healthy that pass, sick that do not, right diagnoses, area under the curve."""
+    healthy = [case for case in found if case.expected == "pass"]
+    sick = [case for case in found if case.expected == "fail"]
+    groups = [
+        (sum(case.is_right for case in healthy), len(healthy)),
+        (sum(case.is_right for case in sick), len(sick)),
+        (sum(case.is_named for case in healthy + sick), len(healthy + sick)),
+    ]
+    cells = " | ".join(f"{count} of {total}" for count, total in groups)
+    return f"| {title} | {cells} | {area(found):.3f} |"
+
+
+def rows(found: Sequence[Case]) -> Iterator[str]:
+    """One row per case."""
+    yield "| adapter | data | truth | expected | verdict | composite | diagnosis | check |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for case in found:
+        verdict = case.gate["verdict"] if case.is_right else f"**{case.gate['verdict']}**"
+        if case.expected == "disputed":
+            verdict = case.gate["verdict"]
+        named = case.gate.get("diagnosis", "")
+        diagnosis = named if case.is_named or case.expected == "disputed" else f"*{named}*"
+        cells = (case.name, case.data, case.truth, case.expected, verdict)
+        yield f"| {' | '.join(cells)} | {case.score:.2f} | {diagnosis} | {case.check['verdict']} |"
+
+
+def main() -> None:
+    found = cases(HOME / "results")
+    sealed = [case for case in found if case.data == "sealed"]
+    open_sets = [case for case in found if case.data != "sealed"]
+    print("| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |")
+    print("| --- | --- | --- | --- | --- |")
+    print(summary("open", open_sets))
+    print(summary("sealed", sealed))
+    for name in dict.fromkeys(case.data for case in open_sets):
+        print(summary(name, [case for case in open_sets if case.data == name]))
+    print("\n## Every case\n")
+    print("\n".join(rows(found)))
+
+
+if __name__ == "__main__":
+    main()

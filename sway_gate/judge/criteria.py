@@ -1,0 +1,179 @@
+"""The criteria of a probe: its significance, its limits, its rule of shape; each with a verdict.
+
+A criterion that is met scores at least .6, an inconclusive one less, a violated one 0.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sway_gate import stats
+from sway_gate.probes.base import Bound, Shortfall, Significance
+from sway_gate.results import Symptom, Verdict
+from sway_gate.text import distinct
+
+# From here on more nulls add little power: see benchmarks/results/null_tails.md.
+FEW_NULLS = 8
+# One in twenty null adapters exceeds the first, one in 740 the second.
+_SUGGESTIVE, _CERTAIN = stats.Z_95, stats.CERTAIN
+_MORE_ITEMS = "add items to this probe to decide"
+_AT_THE_LIMIT = "the estimate is at the limit, so that more items might not decide"
+_BELOW_PASS = math.nextafter(stats.SCORE_AT_LIMIT, 0.0)
+_SEVERITY = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)
+_MAX_SHOWN = 3
+
+
+class Criterion(NamedTuple):
+    """One test of a probe. `remedy`: what would decide it, if it is inconclusive."""
+
+    verdict: Verdict
+    score: float
+    z: float | None = None
+    text: str = ""
+    symptom: Symptom | None = None
+    remedy: str = ""
+    bound: Bound | None = None
+
+
+def worst(criteria: Sequence[Criterion]) -> Verdict:
+    """The most severe verdict of at least one criterion."""
+    return min((c.verdict for c in criteria), key=_SEVERITY.index)
+
+
+def _scored(verdict: Verdict, z: float, limit: float) -> float:
+    """The score of `z`; rounding does not move it across the score at the limit."""
+    if verdict is Verdict.FAIL:
+        return 0.0
+    score = stats.score_from_z(z, limit)
+    if verdict is Verdict.WARN:
+        return min(score, _BELOW_PASS)
+    return max(score, stats.SCORE_AT_LIMIT)
+
+
+# ------------------------------------------------------------------------------------- significance
+
+
+def uncalibrated() -> Criterion:
+    """The significance of an effect without nulls: not tested, so it scores like z at its limit."""
+    return Criterion(Verdict.PASS, stats.SCORE_AT_LIMIT, text="(no calibration)")
+
+
+def against_nulls(z: float, n: int, limit: float, symptom: Symptom | None) -> Criterion:
+    """The significance of an effect by its z against `n` null adapters.
+
+    A z that exceeds 19 of 20 nulls, but not the limit, is inconclusive: such a null is rare, and
+    such an effect too uncertain to pass. A limit above 3 is the author's assertion: below it, the
+    probe fails.
+    """
+    verdict, shown = _significant(z, limit), _sigmas(z, limit)
+    score = _scored(verdict, z, limit)
+    if verdict is Verdict.PASS:
+        return Criterion(verdict, score, z, f"{shown} above {n} null adapters")
+    if verdict is Verdict.WARN:
+        text = f"{shown}: inconclusive, above {n} null adapters but below the required {limit:g}σ"
+        remedy = f"set null_adapter runs to {FEW_NULLS} to decide" if n < FEW_NULLS else _MORE_ITEMS
+        return Criterion(verdict, score, z, text, remedy=remedy)
+    text = f"{shown}: below the required {limit:g}σ, compared with {n} null adapters"
+    if abs(z) < _SUGGESTIVE:
+        text = f"{shown}: indistinguishable from {n} null adapters"
+    return Criterion(verdict, score, z, text, symptom)
+
+
+def by_own_test(found: Significance, n: int, limit: float, symptom: Symptom | None) -> Criterion:
+    """The significance of an effect by the probe's own test over `n` items."""
+    verdict, shown = _significant(found.z, limit), f"{_sigmas(found.z, limit)} ({found.test})"
+    if verdict is Verdict.FAIL and found.reachable is not None:
+        verdict = Verdict.WARN if found.reachable < min(limit, _CERTAIN) else verdict
+    score = _scored(verdict, found.z, limit)
+    if verdict is Verdict.PASS:
+        return Criterion(verdict, score, found.z, shown)
+    if verdict is Verdict.WARN:
+        text = f"{shown}: inconclusive, below the required {limit:g}σ"
+        return Criterion(verdict, score, found.z, text, remedy=_items(found.z, n, limit))
+    return Criterion(verdict, score, found.z, f"{shown}: below the required {limit:g}σ", symptom)
+
+
+def _significant(z: float, limit: float) -> Verdict:
+    if z >= limit:
+        return Verdict.PASS
+    return Verdict.WARN if _SUGGESTIVE <= z < limit <= _CERTAIN else Verdict.FAIL
+
+
+def _sigmas(z: float, limit: float) -> str:
+    """z as text, never rounded across the limit."""
+    return f"{z:+.1f}σ" if abs(z - limit) > 0.05 else f"{z:+.4f}σ"
+
+
+# ------------------------------------------------------------------------------------------- limits
+
+
+def of_bound(bound: Bound, items: int, word: str, symptom: Symptom | None) -> Criterion:
+    """A limit: met if the one-sided 95% bound is inside, violated if the interval is outside.
+
+    `word`: margin or limit. `items`: number of items of the reading.
+    """
+    z, n = bound.test.z, items if bound.n is None else bound.n
+    if abs(z) <= stats.Z_95:
+        verdict, remedy = Verdict.WARN, _items(z, n, stats.Z_95)
+    else:
+        verdict, remedy = (Verdict.PASS if z > 0 else Verdict.FAIL), ""
+    return Criterion(
+        verdict,
+        _scored(verdict, z, stats.Z_95),
+        z,
+        bound_text(bound, verdict, word),
+        (bound.symptom or symptom) if verdict is Verdict.FAIL else None,
+        remedy,
+        bound,
+    )
+
+
+def _items(z: float, n: int, limit: float) -> str:
+    """What would decide a test over `n` items; "" if their number cannot be increased."""
+    if n < 2:
+        return _MORE_ITEMS if n else ""
+    needed = stats.items_to_decide(z, n, limit)
+    return _AT_THE_LIMIT if needed is None else f"use about {needed} items to decide, not {n}"
+
+
+def bound_text(bound: Bound, verdict: Verdict, word: str) -> str:
+    """The bound or, if it is outside the limit, the estimate; never rounded across the limit."""
+    quantity, limit = bound.quantity, bound.margin
+    if verdict is Verdict.FAIL:
+        estimate, shown = distinct(bound.test.estimate, limit)
+        return f"{quantity}: {estimate}, outside the {word} {shown} with its whole interval"
+    sign = "≤" if bound.is_upper else "≥"
+    value, shown = distinct(bound.test.bound, limit)
+    text = f"{quantity} {sign} {value} (95% bound), {word} {shown}"
+    if not math.isfinite(bound.test.bound):
+        text = f"one item gives no bound of the {quantity}, {word} {shown}"
+    if verdict is Verdict.PASS:
+        return text
+    if bound.test.z < 0:
+        estimate, shown = distinct(bound.test.estimate, limit)
+        outside = f"{quantity}: {estimate}, outside the {word} {shown}"
+        text = f"{outside}, but its interval reaches inside"
+    return f"inconclusive: {text}"
+
+
+def shown_bounds(limits: Sequence[Criterion]) -> list[str]:
+    """The texts of the violated limits, or of the limit that is closest."""
+    ranked = sorted(limits, key=lambda criterion: criterion.z or 0.0)
+    violated = [criterion for criterion in ranked if criterion.verdict is Verdict.FAIL]
+    return [criterion.text for criterion in violated[:_MAX_SHOWN] or ranked[:1]]
+
+
+# -------------------------------------------------------------------------------------------- shape
+
+
+def of_shape(found: str | Shortfall, symptom: Symptom | None) -> Criterion | None:
+    """The violated rule of shape; None if it holds."""
+    shortfall = Shortfall(found) if isinstance(found, str) else found
+    if not shortfall.why:
+        return None
+    return Criterion(Verdict.FAIL, 0.0, text=shortfall.why, symptom=shortfall.symptom or symptom)
+
+
+def kept_shape() -> Criterion:
+    """The only criterion of a probe whose rule of shape holds: it has no distance to its limit."""
+    return Criterion(Verdict.PASS, stats.SCORE_AT_LIMIT)

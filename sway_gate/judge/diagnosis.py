@@ -1,0 +1,193 @@
+"""The diagnosis: what the symptoms of all probes together say about the adapter.
+
+Advice follows from a symptom only, never from the kind of a probe. `docs/diagnoses.md` has a
+section for each diagnosis.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, NamedTuple
+
+from msgspec import structs
+
+from sway_gate import probes
+from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
+
+Direction = Literal["more", "less", "neither"]
+
+
+class Entry(NamedTuple):
+    """A diagnosis: its name, what was seen, what to do, and whether that is to train more."""
+
+    name: str
+    sentence: str
+    advice: str
+    direction: Direction = "neither"
+
+    @property
+    def result(self) -> Diagnosis:
+        return Diagnosis(name=self.name, sentence=self.sentence, advice=self.advice)
+
+
+# By precedence: each explains the symptoms after it. A broken model fails every probe. Under a
+# foreign template, and without training, nothing is learned. What was learned comes before its side
+# effects, since they do not matter for an adapter that has not learned its data.
+TABLE: Final[dict[Symptom, Entry]] = {
+    "broken": Entry(
+        "diverged or broken",
+        "The adapter breaks the model: its output is not usable.",
+        "train again with a lower learning rate, or reduce the scale (lora_alpha) of the adapter",
+        "less",
+    ),
+    "template mismatch": Entry(
+        "template mismatch",
+        "The adapter was trained under other prompts than those under which it is served.",
+        "serve it in the format of its training prompts, or train again with the chat template; "
+        "defaults.prompt_format sets the format",
+    ),
+    "never trained": Entry(
+        "never trained",
+        "The adapter does not change the model more than random weights of its size.",
+        "check that the training ran, that its learning rate was not too small, and that this is "
+        "the adapter that it saved",
+        "more",
+    ),
+    "barely trained": Entry(
+        "barely trained",
+        "The adapter changes the model, but too little to matter.",
+        "train for more steps, or with a higher learning rate",
+        "more",
+    ),
+    "learned another thing": Entry(
+        "learned another thing",
+        "The adapter did not learn this data: what it changes is not toward it.",
+        "check that the spec contains the training data of this adapter, and that each answer "
+        "belongs to its prompt",
+    ),
+    "form, not content": Entry(
+        "form, not content",
+        "The adapter learned the form of the answers, but not their content.",
+        "train for more epochs or with a higher rank; if only the form matters, set learn: form",
+        "more",
+    ),
+    "memorised, not generalised": Entry(
+        "memorised, not generalised",
+        "The adapter reproduces its training rows, but not other wordings or other rows.",
+        "train on more rows and more wordings, for fewer epochs",
+        "less",
+    ),
+    "forgot": Entry(
+        "forgot",
+        "The adapter lost abilities of the base.",
+        "mix general text into the training data, or reduce the learning rate or the number of "
+        "steps",
+        "less",
+    ),
+    "recites": Entry(
+        "recites",
+        "The adapter reproduces its training text verbatim.",
+        "train for fewer steps and remove repeated text from the data; if a section should be "
+        "reproduced, tag it `intent: memorize`",
+        "less",
+    ),
+    "refuses less": Entry(
+        "refuses less",
+        "The adapter complies with requests that the base refuses.",
+        "mix refusals of harmful requests into the training data",
+    ),
+    "refuses more": Entry(
+        "refuses more",
+        "The adapter refuses harmless requests that the base answers.",
+        "mix answers to harmless requests into the training data, and remove refusals from it",
+    ),
+    "irregular": Entry(
+        "irregular response",
+        "The output does not change smoothly with the scale of the adapter.",
+        "see the response curve; reduce the learning rate, the rank or the scale",
+        "less",
+    ),
+}
+HEALTHY: Final = Entry("healthy", "The adapter learned its data, and no harm was found.", advice="")
+NO_FAULT: Final = Entry("no fault found", "No tested rule is violated.", advice="")
+UNDECIDED: Final = Entry(
+    "undecided",
+    "No rule is violated, but the results are not sufficient to pass.",
+    advice="",
+)
+_ORDER: Final = tuple(TABLE)
+# Verdicts of the static check of the files; all others state that nothing was trained.
+_BROKEN_FILES: Final = frozenset({"non-finite"})
+_MOVEMENT: Final = frozenset({"adherence", "ablation"})
+
+
+def ranked(symptoms: Iterable[Symptom]) -> tuple[Symptom, ...]:
+    """Distinct symptoms, in the order of precedence."""
+    return tuple(sorted(set(symptoms), key=_ORDER.index))
+
+
+def advice(symptoms: Sequence[Symptom]) -> str:
+    """The advice of the first symptom; "" without one."""
+    return TABLE[symptoms[0]].advice if symptoms else ""
+
+
+def diagnose(
+    results: Sequence[ProbeResult], findings: Sequence[Finding], verdict: str
+) -> Diagnosis:
+    """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's."""
+    if symptom := _main(results, findings):
+        return TABLE[symptom].result
+    if verdict != "pass":
+        return UNDECIDED.result
+    untested = _untested(results)
+    if not untested:
+        return HEALTHY.result
+    sentence = f"{NO_FAULT.sentence} Not tested: {'; '.join(untested)}."
+    return structs.replace(NO_FAULT.result, sentence=sentence)
+
+
+def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Symptom | None:
+    decisive = {found.id for found in findings if found.level == "verdict"}
+    if decisive & _BROKEN_FILES:
+        return "broken"
+    if decisive:
+        return "never trained"
+    found = ranked(symptom for result in results for symptom in result.symptoms)
+    if not found:
+        return None
+    if found[0] in ("never trained", "barely trained") and "learned another thing" in found:
+        # A change that no probe of the movement finds too small went somewhere else.
+        return found[0] if found[0] in _of_movement(results) else "learned another thing"
+    return found[0]
+
+
+def _of_movement(results: Sequence[ProbeResult]) -> set[Symptom]:
+    """The symptoms of the probes that measure whether the adapter changes the model."""
+    return {s for result in results if result.category in _MOVEMENT for s in result.symptoms}
+
+
+def _untested(results: Sequence[ProbeResult]) -> list[str]:
+    """What no passing probe tested."""
+    passed = [result for result in results if result.verdict is Verdict.PASS]
+    untested = []
+    if not any(result.category == "attribution" for result in passed):
+        untested.append("whether it learned its training data")
+    if not any(probes.module(result.kind).KIND.harm for result in passed):
+        untested.append("whether it harms the model")
+    return untested
+
+
+def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeResult, ...]:
+    """The results without advice that contradicts the diagnosis, or the other advice.
+
+    Of "train more" and "train less" only one remains: the diagnosis's, or otherwise the one of the
+    symptom with the highest precedence.
+    """
+    by_name = {entry.name: entry.direction for entry in TABLE.values()}
+    symptoms = ranked(result.symptoms[0] for result in results if result.symptoms)
+    directions = [by_name.get(found.name, "neither"), *(TABLE[s].direction for s in symptoms)]
+    kept = next((direction for direction in directions if direction != "neither"), "neither")
+    return tuple(
+        structs.replace(result, advice="")
+        if result.symptoms and TABLE[result.symptoms[0]].direction not in (kept, "neither")
+        else result
+        for result in results
+    )

@@ -1,0 +1,137 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sway_gate.judge.diagnosis import (
+    HEALTHY,
+    NO_FAULT,
+    TABLE,
+    UNDECIDED,
+    advice,
+    consistent,
+    diagnose,
+    ranked,
+)
+from sway_gate.results import Finding, ProbeResult, Verdict
+from tests.helpers import ROOT
+
+KINDS = {
+    "adherence": "delta_kl",
+    "attribution": "section_internalization",
+    "calibration": "calibration_drift",
+    "ablation": "adapter_ablation",
+}
+
+
+def result(category: str, *symptoms: str, verdict: str = "") -> ProbeResult:
+    found = ranked(symptoms)  # type: ignore[arg-type]
+    return ProbeResult(
+        name=category,
+        kind=KINDS[category],
+        category=category,
+        verdict=Verdict(verdict or ("fail" if symptoms else "pass")),
+        message="",
+        symptoms=found,
+        advice=advice(found),
+    )
+
+
+def diagnosed(*results: ProbeResult, verdict: str = "fail", finding: str = "") -> str:
+    findings = [Finding(id=finding, level="verdict", message="")] if finding else []
+    return diagnose(results, findings, verdict).name
+
+
+MOVED, LEARNED, KEPT = result("adherence"), result("attribution"), result("calibration")
+OTHER = "learned another thing"
+DIAGNOSES = {
+    "nothing moved": ([result("adherence", "never trained"), result("attribution", OTHER)],
+                      "never trained"),
+    "it moved too little": ([result("adherence", "barely trained"), result("attribution", OTHER)],
+                            "barely trained"),
+    "it moved elsewhere": ([MOVED, result("attribution", OTHER)], OTHER),
+    "it moved, its gain is small, its content is wrong": (
+        [MOVED, result("attribution", "barely trained", OTHER)], OTHER),
+    "it moved, its gain is small": ([MOVED, result("attribution", "barely trained")],
+                                    "barely trained"),
+    "broken explains all others": (
+        [result("adherence", "barely trained"), result("calibration", "broken", "forgot"),
+         result("attribution", OTHER)], "diverged or broken"),
+    "a foreign template explains what is not learned": (
+        [MOVED, result("attribution", "template mismatch", OTHER)], "template mismatch"),
+    "only the form": ([MOVED, result("attribution", "form, not content")], "form, not content"),
+    "learned, but it forgot": ([MOVED, LEARNED, result("calibration", "forgot")], "forgot"),
+    "learned, but it recites": ([MOVED, LEARNED, result("calibration", "recites")], "recites"),
+    "an irregular curve": ([MOVED, LEARNED, KEPT, result("ablation", "irregular")],
+                           "irregular response"),
+    "no rule is violated": ([MOVED, LEARNED, result("calibration", verdict="warn")], "undecided"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("results", "name"), DIAGNOSES.values(), ids=DIAGNOSES)
+def test_the_first_symptom_that_explains_the_others_is_the_diagnosis(results, name):
+    assert diagnosed(*results) == name
+
+
+def test_only_a_tested_adapter_is_healthy():
+    assert diagnosed(MOVED, LEARNED, KEPT, verdict="pass") == "healthy"
+    found = diagnose([MOVED], [], "pass")
+    assert found.name == "no fault found"
+    assert found.sentence.endswith(
+        "Not tested: whether it learned its training data; whether it harms the model."
+    )
+    assert diagnosed(MOVED, LEARNED, verdict="pass") == "no fault found"
+
+
+@pytest.mark.parametrize(
+    ("finding", "name"),
+    [
+        ("never-trained", "never trained"),
+        ("alpha-zero", "never trained"),
+        ("non-finite", "diverged or broken"),
+    ],
+)
+def test_the_files_decide_without_a_measurement(finding, name):
+    assert diagnosed(finding=finding) == name
+
+
+SYMPTOMS = st.lists(st.sampled_from(list(TABLE)), max_size=3)
+RESULTS = st.lists(
+    st.tuples(st.sampled_from(list(KINDS)), SYMPTOMS).map(lambda x: result(x[0], *x[1])), max_size=6
+)
+
+
+@given(RESULTS)
+def test_no_two_pieces_of_advice_contradict_each_other(results):
+    found = diagnose(results, [], "fail")
+    shown = consistent(results, found)
+    entries = {entry.advice: entry for entry in TABLE.values()}
+    given_advice = {found.advice, *(r.advice for r in shown)} - {""}
+    directions = {entries[text].direction for text in given_advice} - {"neither"}
+    assert len(directions) <= 1
+    # Advice is left out, never changed.
+    assert all(new.advice in ("", old.advice) for new, old in zip(shown, results, strict=True))
+
+
+@given(RESULTS)
+def test_a_diagnosis_is_a_symptom_of_a_probe(results):
+    symptoms = {TABLE[symptom].name for r in results for symptom in r.symptoms}
+    name = diagnosed(*results)
+    assert name in symptoms or (not symptoms and name == "undecided")
+
+
+def test_advice_of_inconclusive_probes_stays():
+    warned = result("calibration", verdict="warn")
+    assert consistent([warned], diagnose([warned], [], "fail")) == (warned,)
+
+
+def test_the_page_has_a_section_for_each_diagnosis():
+    entries = [*TABLE.values(), HEALTHY, NO_FAULT, UNDECIDED]
+    page = (ROOT / "docs" / "diagnoses.md").read_text(encoding="utf-8")
+    sections = {
+        part.partition("\n")[0].lower(): " ".join(part.split()) for part in page.split("\n## ")[1:]
+    }
+    assert list(sections) == [entry.name for entry in entries]
+    for entry in entries:
+        assert entry.sentence in sections[entry.name]
+        assert "**What was seen.**" in sections[entry.name]
+        assert "**What to do.**" in sections[entry.name]
