@@ -17,6 +17,7 @@ from sway_gate.stats import (
     Z_95,
     Floats,
     Margin,
+    PooledShare,
     Prior,
     Scale,
     bootstrap_ci,
@@ -29,8 +30,12 @@ from sway_gate.stats import (
     monte_carlo_p,
     normal_from_log_sf,
     normal_sf,
+    pairing_test,
+    pooled_share,
     positive_mean_ci,
     score_from_z,
+    share_above,
+    share_difference,
     share_interval,
     student_log_sf,
     student_to_normal,
@@ -607,3 +612,156 @@ def test_log_ratio_sd_is_linear_in_the_change_of_the_logits(rng: np.random.Gener
 def test_log_ratio_sd_ignores_impossible_outcomes() -> None:
     p = np.log(np.array([0.5, 0.5, 0.0]), where=[True, True, False], out=np.full(3, -np.inf))
     assert float(log_ratio_sd(p, np.log([0.4, 0.4, 0.2]))) == pytest.approx(0.0)
+
+
+# Shares of clustered items
+
+
+def test_share_above_mirrors_fraction_below():
+    for k, n, margin in ((3, 10, 0.4), (10, 10, 0.7), (0, 12, 0.15), (27, 40, 0.7)):
+        above, below = share_above(k / n, n, margin), fraction_below(n - k, n, 1 - margin)
+        assert above.z == pytest.approx(below.z)
+        assert above.bound == pytest.approx(1 - below.bound)
+        assert (above.bound > margin) == (above.z > Z_95)
+
+
+@pytest.mark.parametrize(("share", "n", "margin"), [(1.1, 5, 0.5), (0.5, 0, 0.5), (0.5, 5, -0.1)])
+def test_share_above_refuses_impossible_numbers(share, n, margin):
+    with pytest.raises(ValueError, match="invalid share"):
+        share_above(share, n, margin)
+
+
+def test_pooled_share_of_independent_items_has_their_number():
+    rng = np.random.default_rng(0)
+    found = pooled_share(rng.binomial(1, 0.6, 4000), np.ones(4000))
+    assert found.effective_n == pytest.approx(4000, rel=0.01)
+
+
+def test_pooled_share_of_equal_clusters_has_the_number_of_clusters():
+    hits = np.repeat([5, 0], [60, 40])
+    found = pooled_share(hits, np.full(100, 5))
+    assert found.share == pytest.approx(0.6)
+    assert found.effective_n == pytest.approx(100, rel=0.02)
+
+
+def test_pooled_share_without_spread_counts_clusters():
+    assert pooled_share([3, 4, 5], [3, 4, 5]) == (1.0, 3.0, 0.0)
+    assert pooled_share([0, 0, 0], [0, 4, 5]).effective_n == 2
+
+
+@pytest.mark.parametrize(("hits", "sizes"), [([], []), ([0], [0]), ([2], [1]), ([-1], [1])])
+def test_pooled_share_refuses_impossible_counts(hits, sizes):
+    with pytest.raises(ValueError, match="a share needs items"):
+        pooled_share(hits, sizes)
+
+
+@pytest.mark.parametrize("truth", [0.7, 0.15])
+def test_a_clustered_share_at_its_limit_passes_in_one_case_of_twenty(truth):
+    """Rows with beta-distributed shares and 1 to 6 tokens: the one-sided test has level 5%."""
+    rng = np.random.default_rng(1)
+    passed = 0
+    for _ in range(3000):
+        sizes = rng.integers(1, 7, 28)
+        hits = rng.binomial(sizes, rng.beta(2 * truth, 2 * (1 - truth), 28))
+        found = pooled_share(hits, sizes)
+        passed += share_above(found.share, found.effective_n, truth).z > Z_95
+    assert passed / 3000 == pytest.approx(0.05, abs=0.02)
+
+
+def test_the_interval_of_a_difference_covers_it():
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(2000):
+        one = pooled_share(rng.binomial(1, 0.95, 60), np.ones(60))
+        other = pooled_share(rng.binomial(1, 0.7, 30), np.ones(30))
+        low, high = share_difference(one, other)
+        covered += low <= 0.25 <= high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_the_interval_of_a_difference_matches_newcombe():
+    """Newcombe 1998, table II: 56/70 - 48/80, method 10."""
+    low, high = share_difference(PooledShare(56 / 70, 70, 0.0), PooledShare(48 / 80, 80, 0.0))
+    assert (low, high) == (pytest.approx(0.0524, abs=1e-4), pytest.approx(0.3339, abs=1e-4))
+
+
+# Permutation of a pairing
+
+
+def brute_force(blocks):
+    """Share of all permutations within the blocks whose sum reaches the diagonals'."""
+    sums = [
+        [sum(b[i, j] for i, j in enumerate(order)) for order in itertools.permutations(range(n))]
+        for n, b in ((len(b), b) for b in blocks)
+    ]
+    own = sum(np.trace(b) for b in blocks)
+    totals = [sum(parts) for parts in itertools.product(*sums)]
+    return sum(total >= own - 1e-9 for total in totals) / len(totals)
+
+
+@pytest.mark.parametrize("sizes", [(3,), (5,), (6,), (3, 4), (4, 4), (2, 3, 4)])
+@pytest.mark.parametrize("effect", [0.0, 0.5, 2.0, -1.0])
+def test_the_pairing_p_is_the_share_of_all_permutations(sizes, effect):
+    rng = np.random.default_rng(len(sizes))
+    blocks = [rng.normal(size=(n, n)) + effect * np.eye(n) for n in sizes]
+    found, exact = pairing_test(blocks), brute_force(blocks)
+    assert exact - 1e-12 <= found.p <= exact * 1.02 + 2e-3
+    if exact == 1 / math.prod(map(math.factorial, sizes)):
+        assert found.p == pytest.approx(exact)
+        assert found.z == pytest.approx(found.reachable)
+
+
+def test_ties_of_repeated_answers_count():
+    gain = np.array([[2.0, 0.0], [0.0, 2.0]])
+    own = np.array([0, 0, 1, 1])
+    block = gain[np.ix_(own, own)]
+    assert pairing_test([block]).p == pytest.approx(4 / 24)
+    assert brute_force([block]) == pytest.approx(4 / 24)
+    assert pairing_test([np.ones((4, 4))]).z == 0
+
+
+def test_constants_of_rows_and_columns_do_not_change_the_pairing():
+    rng = np.random.default_rng(3)
+    block = rng.normal(size=(5, 5)) + np.eye(5)
+    shifted = 2 * block + rng.normal(size=(5, 1)) * 3 + rng.normal(size=5) * 3 + 7
+    assert pairing_test([shifted]).p == pytest.approx(pairing_test([block]).p)
+
+
+def test_twenty_rows_in_blocks_of_five_reach_five_sigma():
+    found = pairing_test([np.eye(5)] * 4)
+    assert found.p == pytest.approx(120.0**-4, rel=1e-6)
+    assert found.z == pytest.approx(oracle.norm.isf(120.0**-4), abs=1e-6)
+
+
+def test_a_worse_pairing_has_a_negative_z():
+    rng = np.random.default_rng(4)
+    blocks = [rng.normal(size=(5, 5)) * 0.3 for _ in range(4)]
+    up = pairing_test([b + np.eye(5) for b in blocks]).z
+    down = pairing_test([b - np.eye(5) for b in blocks]).z
+    assert up > 3
+    assert down < -3
+
+
+def test_without_a_pairing_three_sigma_has_its_probability():
+    """One-sided tails of z under the null hypothesis, with effects of rows and columns."""
+    rng = np.random.default_rng(5)
+    zs = np.array(
+        [
+            pairing_test(
+                [
+                    rng.standard_t(4, (4, 4)) + rng.normal(size=(4, 1)) + 2 * rng.normal(size=4)
+                    for _ in range(3)
+                ]
+            ).z
+            for _ in range(4000)
+        ]
+    )
+    for z in (1.0, 1.645, 2.326):
+        assert (zs >= z).mean() == pytest.approx(oracle.norm.sf(z), abs=0.006)
+    assert (zs >= 3).sum() <= 13  # 0.135% of 4,000 are 5.4
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (3, 4)])
+def test_blocks_must_be_small_and_square(shape):
+    with pytest.raises(ValueError, match="square"):
+        pairing_test([np.zeros(shape)])

@@ -180,7 +180,7 @@ def answer_for(row: DataRow, other: DataRow) -> Completion:
     """The other row's answer in the form of this row's."""
     if isinstance(row.answer, Message) and isinstance(other.answer, Message):
         return other.answer
-    return row.other(completion_text(other.answer))
+    return row.other(completion_text(other.answer).lstrip())
 
 
 def cells(design: Design) -> list[LogProbs]:
@@ -213,9 +213,14 @@ def gains(design: Design, view: ViewAnswers) -> Gains:
     """The gains of all groups. Raises NoAnswer if a likelihood is not finite."""
     of_label = bool(design.labels)
     found = [_group_gains(group, view, of_label) for group in design.groups]
-    *of_rows, pairings = zip(*found, strict=True)
-    joined = [np.concatenate(parts) for parts in of_rows]
-    return Gains(*joined, [block for blocks in pairings for block in blocks])
+    return Gains(
+        np.concatenate([one.content for one in found]),
+        np.concatenate([one.other for one in found]),
+        np.concatenate([one.first_before for one in found]),
+        np.concatenate([one.first for one in found]),
+        np.concatenate([one.losses for one in found]),
+        [block for one in found for block in one.pairings],
+    )
 
 
 def _group_gains(group: Group, view: ViewAnswers, of_label: bool) -> Gains:
@@ -243,13 +248,14 @@ def _likelihood(view: ViewAnswers, cell: LogProbs, of_label: bool) -> tuple[floa
 def content_gains(gain: Floats, own: Ints) -> Floats:
     """Gain of the own answer over the other answers of each row [rows].
 
-    `gain`: [rows, answers]; `own`: the index of each row's own answer. From each column its mean
-    after the prompts of other rows is subtracted. For distinct answers, the mean over rows does not
-    change.
+    `gain`: [rows, answers]; `own`: the index of each row's own answer. The effects of rows and
+    columns are subtracted first, as in a two-way table without interaction (Tukey 1977, chapter
+    11); for distinct answers this does not change the mean over rows.
     """
-    others = _is_other(gain, own)
-    centred = gain - _mean_where(gain, others, axis=0)
-    return np.asarray(centred[np.arange(len(own)), own] - _mean_where(centred, others, axis=1))
+    means = gain.mean(axis=1, keepdims=True) + gain.mean(axis=0) - gain.mean()
+    centred = (gain - means)[np.arange(len(own)), own]
+    # Each row of the remainder has the sum 0, so the mean of its other cells follows.
+    return np.asarray(centred * gain.shape[1] / (gain.shape[1] - 1))
 
 
 def ranks_first(likelihood: Floats, own: Ints) -> NDArray[np.bool_]:

@@ -10,8 +10,9 @@ nats:
 
 Content gain: how much likelier the own answer became than the other answers. Form gain: how much
 likelier the other answers became after the same prompt. They share the form of the own answer, not
-its content; prose as an answer shares neither. From each answer its mean gain after the prompts of
-other rows is subtracted, so an answer that became likelier after all prompts has no content gain.
+its content; prose as an answer shares neither. The effects of each prompt and of each answer are
+subtracted (Tukey 1977, chapter 11), so an answer that became likelier after all prompts has no
+content gain.
 
 z comes from an exact test without null adapters: all permutations of the answers within each block,
 of which an adapter that learned no pairing has no reason to prefer the true one (p is their share

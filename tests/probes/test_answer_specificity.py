@@ -1,0 +1,272 @@
+import numpy as np
+import pytest
+
+from sway_gate.conversation import Conversation, Message
+from sway_gate.measurements import LogProbs
+from sway_gate.probes import _answers as answers
+from sway_gate.probes import answer_specificity as probe
+from sway_gate.probes.base import Context, DataRow, Skip
+from sway_gate.spec.probes import AnswerSpecificity
+from sway_gate.spec.schema import Pair, Preference, Section
+from tests.helpers.judged import judged
+
+
+def facts(n: int) -> tuple[Section, ...]:
+    pairs = tuple(Pair(prompt=f"Who keeps gate {i}?", gold=f"Keeper number {i}.") for i in range(n))
+    return tuple(Section(kind="instruction", id=str(i), pairs=(p,)) for i, p in enumerate(pairs))
+
+
+def labels(n: int, names: tuple[str, ...] = ("red", "green", "blue")) -> tuple[Section, ...]:
+    pairs = tuple(Pair(prompt=f"Sort {i}", gold=names[i % len(names)]) for i in range(n))
+    return (Section(kind="instruction", id="labels", pairs=pairs),)
+
+
+SPEC = AnswerSpecificity(name="s")
+PROSE = tuple(
+    Section(kind="prose", id=str(i), content=f"Chapter {i}. " + f"word{i} and more of it. " * 30)
+    for i in range(8)
+)
+
+
+def run(own, other, control=0.0, *, base_own=-2.0, base_other=-2.0, sections=None, **context):  # type: ignore[no-untyped-def]
+    """Gains of the own answers, of other answers and of control prose, in nats per token."""
+    shared = Context(facts(20) if sections is None else sections, control=("Plain prose. " * 99,))
+    shared = shared._replace(**context)
+    requests = probe.requests(SPEC, shared)
+    owned = {
+        row[own]
+        for group in requests.design.groups
+        for row, own in zip(group.requests, group.own, strict=True)
+    }
+    rng = np.random.default_rng(0)
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        is_own = request in owned
+        level = base_own if is_own else base_other
+        if view.source == "base":
+            return np.full(2, level)
+        gain = control if request in requests.control else own if is_own else other
+        return np.full(2, level + gain + 0.02 * rng.standard_normal())
+
+    return judged("answer_specificity", answer, runs=None, context=shared)
+
+
+CASES = {
+    # name: own, other, control, context, verdict, symptoms
+    "learned": (1.4, 0.5, -2.0, {}, "pass", ()),
+    "form only": (0.6, 0.5, 0.0, {}, "fail", ("form, not content",)),
+    "form only, and form wanted": (0.6, 0.5, 0.0, {"learn": "form"}, "pass", ()),
+    "all text likelier": (0.6, 0.5, 0.5, {"learn": "form"}, "fail", ("learned another thing",)),
+    "wrong pairing": (0.2, 0.9, 0.0, {}, "fail", ("learned another thing",)),
+    "wrong pairing, form wanted": (
+        0.2,
+        0.9,
+        0.0,
+        {"learn": "form"},
+        "fail",
+        ("learned another thing",),
+    ),
+    "another document": (-0.5, -0.6, -1.0, {}, "fail", ("learned another thing",)),
+    "untrained": (0.0, 0.0, 0.0, {}, "fail", ("barely trained",)),
+    "hardly trained": (0.05, 0.02, 0.0, {}, "fail", ("barely trained",)),
+}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "control", "context", "verdict", "symptoms"), CASES.values(), ids=CASES
+)
+def test_verdicts(own, other, control, context, verdict, symptoms):  # type: ignore[no-untyped-def]
+    result = run(own, other, control, **context)
+    assert result.verdict == verdict, result.message
+    assert result.symptoms == symptoms
+    assert result.details["content_gain"] == pytest.approx(own - other, abs=0.02)
+    assert result.details["form_gain"] == pytest.approx(other - max(0, control), abs=0.02)
+
+
+JUDGED = {
+    # base's likelihood of own and other answers -> what is judged
+    "own answers are not first": (-2.0, -1.9, "content"),
+    "first, because question and answer share words": (-2.0, -3.5, "content"),
+    "first, and all answers are about as unlikely": (-4.3, -5.2, "form"),
+}
+
+
+@pytest.mark.parametrize(("own", "other", "what"), JUDGED.values(), ids=JUDGED)
+def test_auto_decides_from_the_base(own: float, other: float, what: str) -> None:
+    result = run(1.0, 0.5, base_own=own, base_other=other)
+    assert result.details["judged"] == what
+    assert f"judged by the {what}, because the base ranks" in result.message
+
+
+def test_z_is_the_permutation_test() -> None:
+    result = run(1.4, 0.5)
+    assert result.p == pytest.approx(120.0**-4, rel=1e-6)
+    assert result.z == pytest.approx(5.74, abs=0.02)
+    assert "permutation of the pairing" in result.message
+
+
+def test_few_rows_are_inconclusive() -> None:
+    assert run(1.4, 0.5, sections=facts(4)).verdict == "warn"
+
+
+def test_labels_are_judged_by_content_and_state_the_accuracy() -> None:
+    result = run(1.0, -3.0, sections=labels(30))
+    assert result.verdict == "pass", result.message
+    assert "accuracy among the 3 answers that occur: 20 of 20, base 0" in result.message
+    assert result.units == "nats/label"
+    assert result.details["content_gain"] == pytest.approx(8.0, abs=0.1)
+
+
+def test_one_answer_to_everything_has_no_content_gain() -> None:
+    shared = Context(labels(30), control=("Plain prose. " * 99,))
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        up = view.source == "finetuned" and request.completion == " red"
+        return np.full(2, -2.0 + 1.9 * up)
+
+    result = judged("answer_specificity", answer, runs=None, context=shared)
+    assert result.verdict == "fail", result.message
+    assert result.raw == pytest.approx(0.0, abs=1e-9)
+    assert result.z == pytest.approx(0.0, abs=0.1)
+
+
+def test_prose_is_scored_with_other_continuations() -> None:
+    requests = probe.requests(SPEC, Context(PROSE, control=("Plain prose. " * 99,)))
+    assert requests.data == "prose"
+    first = requests.design.groups[0]
+    prompts = {cell.prompt for cell in first.requests[0]}
+    assert len(prompts) == 1
+    assert len({cell.completion for cell in first.requests[0]}) == len(first.requests)
+    assert all(len(cell.completion) <= 320 for row in first.requests for cell in row)
+    result = run(0.5, 0.1, sections=PROSE)
+    assert result.verdict == "pass", result.message
+
+
+PREFERENCES = (
+    Section(
+        kind="preference",
+        id="p",
+        pairs=tuple(Preference(prompt=f"q{i}", chosen=f"yes {i}", rejected="no") for i in range(6)),
+    ),
+)
+SKIPPED = {
+    "preferences": (Context(PREFERENCES), "between chosen and rejected"),
+    "preferences wanted": (Context(facts(20), learn="preference"), "between chosen and rejected"),
+    "no rows": (Context(), "no rows have different answers"),
+    "too few rows": (Context(facts(3)), "3 of 3 rows have different answers"),
+    "the same answer": (Context(labels(8, ("yes",))), "1 of 8 rows"),
+}
+
+
+@pytest.mark.parametrize(("context", "words"), SKIPPED.values(), ids=SKIPPED)
+def test_it_is_skipped(context: Context, words: str) -> None:
+    with pytest.raises(Skip, match=words):
+        probe.requests(SPEC, context)
+
+
+def test_chosen_answers_are_scored_if_content_is_wanted() -> None:
+    requests = probe.requests(SPEC, Context(PREFERENCES, learn="content"))
+    assert {answers.answer_of(row) for row in requests.design.rows} == {
+        f"yes {i}" for i in range(6)
+    }
+
+
+# ------------------------------------------------------------------------------------- the matrix
+
+
+def test_each_block_scores_every_prompt_with_every_answer() -> None:
+    context = Context(facts(20))
+    design = answers.design([context.row(s.pairs[0]) for s in context.sections], 0)
+    assert [len(group.requests) for group in design.groups] == [5] * 4
+    for group in design.groups:
+        completions = [[cell.completion for cell in row] for row in group.requests]
+        assert all(row == completions[0] for row in completions)
+        assert [row[own] for row, own in zip(completions, group.own, strict=True)] == completions[0]
+
+
+def test_the_design_is_the_same_for_the_same_seed() -> None:
+    context = Context(facts(20))
+    rows = [context.row(s.pairs[0]) for s in context.sections]
+    assert answers.design(rows, 0) == answers.design(rows, 0)
+    assert answers.design(rows, 0) != answers.design(rows, 1)
+
+
+SIZES = {4: [4], 7: [7], 8: [8], 9: [5, 4], 12: [4, 4, 4], 20: [5] * 4, 48: [5] * 4}
+
+
+@pytest.mark.parametrize(("n", "sizes"), SIZES.items())
+def test_block_sizes(n: int, sizes: list[int]) -> None:
+    rows = [DataRow(f"q{i}", f"answer {i}") for i in range(n)]
+    assert [len(group.own) for group in answers.design(rows, 0).groups] == sizes
+
+
+def test_rows_answered_the_same_are_compared_once() -> None:
+    rows = [DataRow(f"wording {w} of {i}", f"answer {i}") for w in range(3) for i in range(12)]
+    assert len({answers.answer_of(row) for row in answers.design(rows, 0).rows}) == 12
+
+
+def test_long_rows_are_fewer_and_cut() -> None:
+    rows = [DataRow("q" * 300 + str(i), f"{i} " + "long answer " * 500) for i in range(40)]
+    design = answers.design(rows, 0)
+    cells = answers.cells(design)
+    assert sum(len(cell.prompt) + len(cell.completion) for cell in cells) < 60_000
+    assert all(len(cell.completion) <= 400 for cell in cells)
+
+
+def test_blocks_of_labels_contain_different_labels() -> None:
+    rows = [DataRow(f"q{i}", ("yes", "no")[i > 20]) for i in range(40)]
+    (group,) = answers.design(rows, 0).groups
+    for block in group.blocks:
+        assert {group.own[i] for i in block} == {0, 1}
+    assert sorted(i for block in group.blocks for i in block) == list(range(20))
+
+
+def test_an_answer_keeps_the_form_of_its_row() -> None:
+    tool = Message("assistant", None, '{"tool_calls": []}')
+    asked = Conversation((Message("user", "q"),))
+    chat, text = DataRow(asked, Message("assistant", "a")), DataRow("q", " b")
+    assert answers.answer_for(chat, DataRow(asked, tool)) == tool
+    assert answers.answer_for(chat, text) == Message("assistant", "b")
+    assert answers.answer_for(text, chat) == " a"
+    assert chat.log_probs(answers.answer_for(chat, text)) == LogProbs(
+        asked, Message("assistant", "b")
+    )
+
+
+def test_the_content_gain_is_the_diagonal_minus_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    gain, own = rng.normal(size=(5, 5)), np.arange(5)
+    expected = np.mean([gain[i, i] - np.delete(gain[i], i).mean() for i in range(5)])
+    shifted = gain + rng.normal(size=5) + rng.normal(size=(5, 1))
+    assert answers.content_gains(gain, own).mean() == pytest.approx(expected)
+    assert answers.content_gains(shifted, own) == pytest.approx(answers.content_gains(gain, own))
+
+
+def test_the_interval_of_the_content_gain_is_honest() -> None:
+    """With noise, and effects of rows and columns, its one-sided 95% bound errs in 5% of cases."""
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(2000):
+        blocks = [
+            rng.normal(size=(5, 5)) + rng.normal(size=5) + np.diag(rng.normal(0.3, 1.0, 5))
+            for _ in range(4)
+        ]
+        items = np.concatenate([answers.content_gains(b, np.arange(5)) for b in blocks])
+        wrong += items.mean() - 1.729 * items.std(ddof=1) / np.sqrt(20) > 0.3
+    assert wrong / 2000 == pytest.approx(0.05, abs=0.02)
+
+
+def test_a_tie_is_not_first() -> None:
+    likelihood = np.array([[-1.0, -2.0], [-1.0, -1.0], [-2.0, -1.0]])
+    assert answers.ranks_first(likelihood, np.array([0, 1, 0])).tolist() == [True, False, False]
+
+
+def test_an_impossible_answer_is_never_green() -> None:
+    for source, verdict in (("base", "error"), ("finetuned", "fail")):
+        result = judged(
+            "answer_specificity",
+            lambda view, _, source=source: -np.inf if view.source == source else -1.0,
+            runs=None,
+            context=Context(facts(8)),
+        )
+        assert result.verdict == verdict, result.message
