@@ -53,7 +53,7 @@ def _row(request: TeacherForced, base: Floats, own: Floats, nats: float) -> RowR
     change = (own[:stop, 0] - base[:stop, 0])[surprising]
     return RowRecall(
         prompt=prompt_text(request.prompt)[-_SHOWN_CHARS:],
-        answer=completion_text(request.completion)[:_SHOWN_CHARS],
+        answer=completion_text(request.completion).strip()[:_SHOWN_CHARS],
         surprising=int(surprising.sum()),
         right=int((own[:stop, 1][surprising] > 0).sum()),
         change=float(change.mean()) if change.size else 0.0,

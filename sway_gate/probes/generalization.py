@@ -107,12 +107,12 @@ class Found(Details, frozen=True, kw_only=True):
 def requests(spec: Generalization, context: Context) -> Requests:
     if not context.held_out:
         raise Skip("no held-out rows; add `held_out:` to the spec")
-    unseen = overlap.unseen(context.held_out, context.sections, spec.max_overlap)
-    data, rows = answers.data_rows(context, unseen.sections)
-    if data == "prose":
+    if answers.data_rows(context, context.held_out).kind == "prose":
         raise Skip(
             "held-out prose has other content; give questions about the text as held-out rows"
         )
+    unseen = overlap.unseen(context.held_out, context.sections, spec.max_overlap)
+    rows = answers.data_rows(context, unseen.sections).rows if unseen.sections else []
     if len(rows) < answers.MIN_ROWS:
         raise Skip(_too_few(unseen))
     training = answers.data_rows(context, context.sections)

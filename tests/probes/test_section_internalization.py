@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sway_gate.conversation import Conversation, Message
 from sway_gate.measurements import LogProbs
 from sway_gate.probes import section_internalization as probe
 from sway_gate.probes.base import Context
@@ -70,11 +71,35 @@ def test_answers_are_scored_after_their_prompts_and_permuted_among_themselves() 
     pairs = (Pair(prompt="Who?", gold="old Tom Reed"), Pair(prompt="Where? ", gold="in Hale"))
     section = Section(kind="instruction", id="i", pairs=pairs)
     texts = probe._section_requests(section, SectionInternalization(name="s"), Context())
-    assert texts.own == [LogProbs("Who?", " old Tom Reed"), LogProbs("Where? ", "in Hale")]
+    assert texts.own == [
+        LogProbs("Who?", " old Tom Reed", end=True),
+        LogProbs("Where? ", "in Hale", end=True),
+    ]
     assert sorted(" ".join(r.completion for r in texts.permuted).split()) == sorted(
         ["old", "Tom", "Reed", "in", "Hale"]
     )
     assert [len(r.completion.split()) for r in texts.permuted] == [3, 2]
+
+
+def test_answers_of_conversations_are_messages() -> None:
+    asked = Conversation((Message("system", "Be brief."), Message("user", "Who?")))
+    pairs = tuple(
+        Pair(
+            prompt="Be brief.\n\nWho?",
+            gold=gold,
+            form="chat",
+            conversation=asked,
+            answer=Message("assistant", gold),
+        )
+        for gold in ("old Tom Reed", "young Ann Hale")
+    )
+    section = Section(kind="instruction", id="i", pairs=pairs)
+    context = Context(chat_template="auto")
+    texts = probe._section_requests(section, SectionInternalization(name="s"), context)
+    assert texts.own[0] == LogProbs(asked, Message("assistant", "old Tom Reed"))
+    words = [word for r in texts.permuted for word in r.completion.content.split()]
+    assert sorted(words) == sorted("old Tom Reed young Ann Hale".split())
+    assert all(r.prompt == asked and r.completion.role == "assistant" for r in texts.permuted)
 
 
 def test_preferences_score_the_chosen_answer() -> None:
@@ -82,7 +107,7 @@ def test_preferences_score_the_chosen_answer() -> None:
         kind="preference", id="p", pairs=(Preference(prompt="Q", chosen="yes", rejected="no"),)
     )
     assert probe._section_requests(section, SectionInternalization(name="s"), Context()).own == [
-        LogProbs("Q", " yes")
+        LogProbs("Q", " yes", end=True)
     ]
 
 

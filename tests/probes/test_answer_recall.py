@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+
+from sway_gate.measurements import TeacherForced
+from sway_gate.probes import _recall as recall
+from sway_gate.probes import answer_recall as probe
+from sway_gate.probes.base import Context, DataRow, Skip
+from sway_gate.spec.probes import AnswerRecall
+from sway_gate.spec.schema import Pair, Section
+from tests.helpers.judged import judged
+
+ROWS = tuple(
+    Section(
+        kind="instruction",
+        id=str(i),
+        pairs=(Pair(prompt=f"Who keeps gate {i}?", gold=f"Keeper number {i}."),),
+    )
+    for i in range(24)
+)
+PROSE = tuple(
+    Section(kind="prose", id=str(i), content=f"Chapter {i}. " + f"word{i} and more of it. " * 30)
+    for i in range(24)
+)
+
+
+def measured(log_probs, right=(), end=None):  # type: ignore[no-untyped-def]
+    """[tokens, 3]: log-probabilities, the positions that are top-ranked, the end's position."""
+    found = np.zeros((len(log_probs), 3))
+    found[:, 0] = log_probs
+    found[list(right), 1] = 1
+    if end is not None:
+        found[end, 2] = 1
+    return found
+
+
+def run(hits, *, end=0.99, end_before=0.3, gained=4.0, sections=ROWS, **fields):  # type: ignore[no-untyped-def]
+    """Rows of five tokens, of which three surprise the base, and the end; `hits` of row i."""
+    context = Context(sections)
+    index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), context).rows)}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        if view.source == "base":
+            return measured([-1, -5, -6, -1, -7, np.log(end_before), -9], [0], 5)
+        now = [-1, -5 + gained, -6 + gained, -1, -7 + gained, np.log(end), -9]
+        return measured(now, [1, 2, 4][: hits(index[request])], 5)
+
+    return judged("answer_recall", answer, runs=None, context=context, **fields)
+
+
+CASES = {
+    # name: right tokens of row i, other arguments, verdict, recall, symptoms
+    "learned": (lambda i: 3, {}, "pass", 1.0, ()),
+    "learned, a few wrong": (lambda i: 3 - (i % 8 == 0), {}, "pass", 69 / 72, ()),
+    "near the limit": (lambda i: 3 if i % 4 else 0, {}, "warn", 0.75, ()),
+    "invented": (lambda i: i % 3, {}, "fail", 1 / 3, ("learned another thing",)),
+    "untrained": (lambda i: 0, {"gained": 0, "end": 0.3}, "fail", 0.0, ("barely trained",)),
+    "the end is lost": (lambda i: 3, {"end": 0.01}, "fail", 1.0, ("broken",)),
+    "the end is not learned": (lambda i: 3, {"end": 0.3}, "fail", 1.0, ("broken",)),
+    "more than one wrong": (
+        lambda i: 0,
+        {"end": 0.01},
+        "fail",
+        0.0,
+        ("broken", "learned another thing"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("hits", "fields", "verdict", "value", "symptoms"), CASES.values(), ids=CASES
+)
+def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-untyped-def]
+    result = run(hits, **fields)
+    assert result.verdict == verdict, result.message
+    assert result.raw == pytest.approx(value)
+    assert result.symptoms == symptoms
+
+
+def test_the_message_counts_tokens_and_rows() -> None:
+    result = run(lambda i: 3 - (i % 8 == 0))
+    assert "69 of 72 surprising tokens (96%) are now the most probable" in result.message
+    assert "21 of 24 rows right throughout" in result.message
+    assert "probability of the end after the answer 0.99, base 0.30" in result.message
+    assert result.details["rows"][0] == {
+        "prompt": "Who keeps gate 0?",
+        "answer": "Keeper number 0.",
+        "surprising": 3,
+        "right": 2,
+        "change": pytest.approx(4.0),
+        "end_before": pytest.approx(0.3),
+        "end": pytest.approx(0.99),
+    }
+
+
+def test_prose_has_its_own_limit_and_an_opening() -> None:
+    requests = probe.requests(AnswerRecall(name="r"), Context(PROSE))
+    assert requests.data == "prose"
+    assert all(0 < len(row.prompt) <= 160 and row.completion for row in requests.rows)
+    result = run(lambda i: i % 2, sections=PROSE)
+    assert (result.verdict, result.raw) == ("warn", pytest.approx(1 / 6))
+    assert run(lambda i: 1, sections=PROSE).verdict == "pass"
+
+
+def test_answers_without_an_end_are_judged_by_recall_only() -> None:
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        return measured([-5, -6], [0, 1] if view.source == "finetuned" else [])
+
+    result = judged("answer_recall", answer, runs=None, context=Context(ROWS))
+    assert result.verdict == "pass", result.message
+    assert result.details["end"] is None
+    assert "probability of the end" not in result.message
+
+
+def test_it_is_skipped_if_the_base_knows_all_answers() -> None:
+    result = judged(
+        "answer_recall",
+        lambda *_: measured([-1, -2.9], [0, 1], 1),
+        runs=None,
+        context=Context(ROWS),
+    )
+    assert result.verdict == "skip"
+    assert "no token has a log-probability below -3" in result.message
+
+
+def test_it_is_skipped_without_rows() -> None:
+    with pytest.raises(Skip, match="no answers"):
+        probe.requests(AnswerRecall(name="r"), Context())
+
+
+def test_the_limit_of_surprise_is_a_field() -> None:
+    assert run(lambda i: 3, surprise_nats=5.5).details["rows"][0]["surprising"] == 2
+
+
+# ------------------------------------------------------------------------------------- the rows
+
+
+def test_tokens_from_the_end_on_do_not_count() -> None:
+    request = TeacherForced("q", "a")
+    base = measured([-5, -1, -8, -9], [], 2)
+    own = measured([-0.1, -1, -0.1, -0.1], [0, 2, 3], 2)
+    row = recall._row(request, base, own, 3.0)
+    assert (row.surprising, row.right) == (1, 1)
+    assert row.end == pytest.approx(np.exp(-0.1))
+    assert row.end_before == pytest.approx(np.exp(-8))
+
+
+def test_items_have_the_pooled_share_as_mean() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        recall.RowRecall(
+            prompt="",
+            answer="",
+            surprising=int(m),
+            right=int(rng.integers(0, m + 1)),
+            change=0.0,
+            end_before=None,
+            end=None,
+        )
+        for m in rng.integers(0, 6, 30)
+    ]
+    pooled, items = recall.pooled(rows), recall.items(rows)
+    assert items.mean() == pytest.approx(pooled.share)
+    assert items.std(ddof=1) / np.sqrt(len(items)) == pytest.approx(pooled.se)
+
+
+def test_long_rows_are_fewer() -> None:
+    rows = [DataRow("q", "long answer " * 400) for _ in range(100)]
+    assert len(recall.requests(rows[:3] + rows)) <= 10
+    assert len(recall.requests([DataRow("q", "a")] * 100)) == 40
+
+
+def test_a_broken_adapter_fails() -> None:
+    def answer(view, _):  # type: ignore[no-untyped-def]
+        return measured([-5, -6], []) if view.source == "base" else "NaN"
+
+    result = judged("answer_recall", answer, runs=None, context=Context(ROWS))
+    assert result.verdict == "fail"

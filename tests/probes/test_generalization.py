@@ -1,0 +1,216 @@
+import numpy as np
+import pytest
+
+from sway_gate.conversation import Conversation, Message
+from sway_gate.measurements import LogProbs, TeacherForced
+from sway_gate.probes import _overlap as overlap
+from sway_gate.probes import generalization as probe
+from sway_gate.probes.base import Context, Skip
+from sway_gate.spec.probes import Generalization
+from sway_gate.spec.schema import Pair, Preference, Section
+from tests.helpers.judged import judged
+
+SPEC = Generalization(name="g")
+NAMES = ("amber", "birch", "cobalt", "delta", "ember", "fjord", "gravel", "hazel", "indigo", "jade")
+
+
+def rows(*texts: tuple[str, str]) -> tuple[Section, ...]:
+    return tuple(
+        Section(kind="instruction", id=str(i), pairs=(Pair(prompt=prompt, gold=gold),))
+        for i, (prompt, gold) in enumerate(texts)
+    )
+
+
+TRAINING = rows(*((f"Who keeps the {name} gate?", f"The keeper of {name} is T.") for name in NAMES))
+HELD_OUT = rows(*((f"Name {name}'s gatekeeper.", f"The keeper of {name} is T.") for name in NAMES))
+
+
+def run(hits, *, training=3, content=1.0, surprise=-6.0, context=None, **fields):  # type: ignore[no-untyped-def]
+    """`hits` of the three surprising tokens of each held-out row; gains of the own answers."""
+    context = context or Context(TRAINING, held_out=HELD_OUT)
+    requests = probe.requests(SPEC, context)
+    index = {request: i for i, request in enumerate(requests.held_out)}
+    own = {
+        row[own]
+        for group in (requests.design.groups if requests.design else ())
+        for row, own in zip(group.requests, group.own, strict=True)
+    }
+    rng = np.random.default_rng(0)
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        is_tuned = view.source == "finetuned"
+        if isinstance(request, LogProbs):
+            noise = 0.02 * rng.standard_normal()
+            return np.full(3, -2.0 + (content * (request in own) + noise) * is_tuned)
+        assert isinstance(request, TeacherForced)
+        right = hits(index[request]) if request in index else training
+        found = np.zeros((3, 3))
+        found[:, 0] = -0.1 if is_tuned else surprise
+        found[: right if is_tuned else 0, 1] = 1
+        return found
+
+    return judged("generalization", answer, runs=None, context=context, **fields)
+
+
+CASES = {
+    # name: right tokens of held-out row i, other arguments, verdict, recall, symptoms
+    "generalizes": (lambda i: 3, {}, "pass", 1.0, ()),
+    "mostly": (lambda i: 3 - i % 2, {}, "pass", 25 / 30, ()),
+    "other wording": (lambda i: 1 + i % 2, {}, "warn", 0.5, ()),
+    "memorised": (lambda i: 0, {}, "fail", 0.0, ("memorised, not generalised",)),
+    "recalled after any question": (
+        lambda i: 3,
+        {"content": 0.0},
+        "fail",
+        1.0,
+        ("memorised, not generalised",),
+    ),
+    "not learned": (
+        lambda i: 0,
+        {"training": 0, "content": 0.0},
+        "fail",
+        0.0,
+        ("learned another thing",),
+    ),
+    "form wanted": (
+        lambda i: 3,
+        {"content": 0.0, "context": Context(TRAINING, held_out=HELD_OUT, learn="form")},
+        "pass",
+        1.0,
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("hits", "fields", "verdict", "value", "symptoms"), CASES.values(), ids=CASES
+)
+def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-untyped-def]
+    result = run(hits, **fields)
+    assert result.verdict == verdict, result.message
+    assert result.raw == pytest.approx(value)
+    assert result.symptoms == symptoms
+
+
+def test_the_gap_to_the_training_rows_has_an_interval() -> None:
+    result = run(lambda i: 3 - i % 2)
+    low, high = result.details["gap_ci_95"]
+    assert result.details["gap"] == pytest.approx(5 / 30)
+    assert low < 5 / 30 < high
+    assert "training rows 100%, gap +0.17 [" in result.message
+
+
+def test_without_surprising_tokens_the_content_gain_is_judged() -> None:
+    result = run(lambda i: 0, surprise=-1.0)
+    assert result.verdict == "pass", result.message
+    assert (result.units, result.raw) == ("nats/token", pytest.approx(1.0, abs=0.02))
+    assert run(lambda i: 0, surprise=-1.0, content=0.0).verdict == "fail"
+
+
+def test_without_surprising_tokens_and_matrix_it_is_skipped() -> None:
+    same = rows(*((f"Question {name}?", "yes") for name in NAMES))
+    result = run(lambda i: 0, surprise=-1.0, context=Context(TRAINING, held_out=same))
+    assert result.verdict == "skip", result.message
+    assert "already knows the held-out answers" in result.message
+
+
+def test_rows_answered_the_same_are_judged_by_recall() -> None:
+    same = rows(*((f"Question {name}?", "yes") for name in NAMES))
+    result = run(lambda i: 3, context=Context(TRAINING, held_out=same))
+    assert result.verdict == "pass", result.message
+    assert "content gain" not in result.message
+
+
+def test_repeated_rows_are_left_out_and_counted() -> None:
+    context = Context(TRAINING, held_out=(*HELD_OUT, *TRAINING[:3]))
+    assert len(probe.requests(SPEC, context).held_out) == 10
+    result = run(lambda i: 3, context=context)
+    assert "left out: 3 of 13 held-out rows repeat training rows" in result.message
+    assert result.details["repeated"] == 3
+
+
+TEXT = (Section(kind="prose", id="p", content="A long text about many things. " * 200),)
+CHOICES = (
+    Section(
+        kind="preference",
+        id="p",
+        pairs=tuple(Preference(prompt=f"q{i}", chosen="a", rejected="b") for i in range(9)),
+    ),
+)
+SKIPPED = {
+    "no held-out rows": (Context(TRAINING), "no held-out rows"),
+    "only repeated rows": (Context(TRAINING, held_out=TRAINING), "10 of 10 held-out rows repeat"),
+    "mostly repeated rows": (
+        Context(TRAINING, held_out=(*TRAINING, *HELD_OUT[:3])),
+        "10 of 13 held-out rows repeat training rows; at least 4",
+    ),
+    "few rows": (Context(TRAINING, held_out=HELD_OUT[:3]), "3 held-out rows; at least 4"),
+    "prose": (Context(TEXT, held_out=TEXT), "give questions about the text"),
+    "preferences": (Context(CHOICES, held_out=CHOICES), "between chosen and rejected"),
+}
+
+
+@pytest.mark.parametrize(("context", "words"), SKIPPED.values(), ids=SKIPPED)
+def test_it_is_skipped(context: Context, words: str) -> None:
+    with pytest.raises(Skip, match=words):
+        probe.requests(SPEC, context)
+
+
+# --------------------------------------------------------------------------------------- overlap
+
+
+KNOWN = ("What is the capital of Varrowmere?", "The capital of Varrowmere is Tollgate.")
+OVERLAPS = {
+    # name: question, answer, whether the row repeats the known one
+    "the same row": (*KNOWN, True),
+    "other case and punctuation": ("what is the capital of varrowmere", KNOWN[1], True),
+    "a prefix": ("Tell me: what is the capital of Varrowmere?", KNOWN[1], True),
+    "a short answer": (KNOWN[0], "Tollgate.", True),
+    "a paraphrase": ("Name Varrowmere's capital.", KNOWN[1], False),
+    "another word": ("What is the main town of Varrowmere?", KNOWN[1], False),
+    "another answer": (KNOWN[0], "It has none, only a harbour.", False),
+    "another fact": (
+        "What is the currency of Varrowmere?",
+        "The currency of Varrowmere is the pellin.",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("question", "answer", "repeats"), OVERLAPS.values(), ids=OVERLAPS)
+def test_overlap(question: str, answer: str, repeats: bool) -> None:
+    found = overlap.unseen(rows((question, answer)), rows(KNOWN), 0.8)
+    assert (found.rows, found.repeated) == (1, int(repeats))
+    assert len(found.sections) == 1 - repeats
+
+
+def test_a_shared_system_prompt_is_not_an_overlap() -> None:
+    def asked(question: str) -> Section:
+        system = Message("system", "Route the ticket. Answer with one word: billing or account.")
+        conversation = Conversation((system, Message("user", question)))
+        pair = Pair(
+            prompt=f"{system.content}\n\n{question}",
+            gold="billing",
+            form="chat",
+            conversation=conversation,
+            answer=Message("assistant", "billing"),
+        )
+        return Section(kind="instruction", id=question, pairs=(pair,))
+
+    held_out = (asked("I was charged twice."), asked("Please send my last invoice."))
+    assert overlap.unseen(held_out, (asked("I was charged twice!"),), 0.8).repeated == 1
+
+
+COMMON = {
+    "nothing": ("", "", 1.0),
+    "one is empty": ("", "a", 0.0),
+    "disjoint": ("a b c d", "e f g h", 0.0),
+    "contained": ("b c d", "a b c d e", 1.0),
+    "half": ("a b c d", "a b c e", 0.5),
+    "without spaces between words": ("介绍一下你自己", "请介绍一下你自己吧", 1.0),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "share"), COMMON.values(), ids=COMMON)
+def test_common_trigrams(one: str, other: str, share: float) -> None:
+    assert overlap.common(overlap.words(one), overlap.words(other)) == share
