@@ -23,7 +23,7 @@ from sway_gate.training_data.load import thinned
 MIN_ROWS = 4
 """With 4 rows a pairing has 24 permutations: fewer cannot show anything."""
 MAX_ROWS, _MAX_LABELS, _LABEL_WORDS = 20, 12, 4
-_BLOCK, _WHOLE = 5, 8
+_BLOCK, _WHOLE, _TWO = 5, 8, 12
 _MAX_CHARS = 30_000  # about 7,500 tokens
 _ANSWER_CHARS = 400
 _OPENING_CHARS, _CONTINUATION_CHARS = 160, 320
@@ -45,7 +45,7 @@ class Rows(NamedTuple):
 def data_rows(context: Context, sections: Sequence[Section]) -> Rows:
     """The rows of the sections, prose only if there are too few answers.
 
-    Raises Skip if the data contain only preferences, or preferences were to be learned.
+    Raises Skip if the data contain only preferences, or training was meant to teach preferences.
     """
     pairs = [pair for section in sections for pair in section.pairs]
     plain = [pair for pair in pairs if not isinstance(pair, Preference)]
@@ -142,8 +142,10 @@ def short(row: DataRow) -> DataRow:
 
 
 def number_of_blocks(rows: int) -> int:
-    """One block of up to 8 rows, otherwise blocks of about 5."""
-    return 1 if rows <= _WHOLE else -(-rows // _BLOCK)
+    """One block of up to 8 rows, two of up to 12, otherwise blocks of about 5."""
+    if rows <= _WHOLE:
+        return 1
+    return 2 if rows <= _TWO else -(-rows // _BLOCK)
 
 
 def dealt(items: Sequence[T], hands: int) -> list[list[T]]:
@@ -278,7 +280,7 @@ def _mean_where(values: Floats, mask: NDArray[np.bool_], axis: int) -> Floats:
 
 Learned = Literal["content", "form"]
 # A question and its answer share words, so a base ranks most answers first even if their facts are
-# unknown to it. The form is what was to be learned only if its loss on the own answer is also
+# unknown to it. Training taught the form only if the base's loss on the own answer is also
 # nearly as large as on the others. Measured: .59 and .63 for invented facts, .82 for a style, .84
 # for function calls.
 _KNOWN_FROM, _SHARED_FROM = 0.75, 0.73

@@ -187,9 +187,7 @@ def _units(found: Found) -> str:
 
 
 def _content_limit(spec: AnswerSpecificity, found: Found) -> float:
-    if found.labels:
-        return spec.assert_label_gain_gte
-    return spec.assert_prose_gain_gte if found.data == "prose" else spec.assert_content_gain_gte
+    return spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
 
 
 def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:

@@ -12,8 +12,8 @@ lists, it is the content gain.
 
 - the recall must reach `assert_recall_gte`. It is lower than on training rows also for a good
   adapter, because another wording of the answer cannot be predicted
-- the content gain must reach `assert_content_gain_gte`, unless the form of the answers was to be
-  learned (see answer_specificity)
+- the content gain must reach `assert_content_gain_gte`, unless training was meant to teach the
+  form of the answers (see answer_specificity)
 - each limit is compared with its one-sided 95% bound over rows: inside passes, an interval that is
   wholly outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit
   in standard errors; null adapters are not used
@@ -21,8 +21,8 @@ lists, it is the content gain.
   the limit and the held-out rows do not, the adapter memorised and did not generalise
 
 A held-out row repeats a training row if both question and answer have at least `max_overlap` of
-their word trigrams in common with the same training row; a prefix such as "Tell me:" does not make
-a new question. Such rows are left out, and the report states their number. A known answer to
+their word trigrams in common with the same training row; a prefix such as "Please:" does not make a
+new question. Such rows are left out, and the report states their number. A known answer to
 another question counts: it is a paraphrase. Only the loaded training rows are compared, at most 48
 per file.
 
@@ -33,7 +33,7 @@ the wrong questions .17; another document .04 to .07.
 - rows: up to 40 of `held_out:`, 12 of them with other answers
 - skipped without held-out rows, with fewer than 4 after the repeated ones are left out, for
   preferences, and for raw prose: other prose has other content, so give questions about the text
-- cost: about 50 answers with their prompts in addition to those of the held-out and training rows,
+- cost: about 50 answers with their prompts in addition to the held-out and training rows,
   about 7,000 tokens per model for short rows, at most about 20,000
 - passes: held-out rows: 54 of 57 surprising tokens (95%) are now the most probable
 - fails: held-out rows: 17 of 60 surprising tokens (28%), training rows 97%: memorised
@@ -56,7 +56,7 @@ from sway_gate.probes import _recall as recall
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Skip
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Generalization
-from sway_gate.stats import mean_above, share_difference
+from sway_gate.stats import Z_95, mean_above, share_difference
 
 KIND = Kind(
     category="attribution",
@@ -169,6 +169,8 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
     if found.content and (found.judged == "content" or not tests):
         limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
         gain = mean_above(found.content, limit, KIND.resolution)
+        if mean_above(found.content, 0.0, KIND.resolution).z < -Z_95:
+            symptom = "learned another thing"
         tests.append(Bound("held-out content gain", gain, limit, symptom=symptom))
     return tests
 

@@ -89,9 +89,8 @@ class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
     """Gain of the own answers over other answers of the data."""
 
     kind: Literal["answer_specificity"] = "answer_specificity"
-    assert_content_gain_gte: float = 0.3
-    assert_prose_gain_gte: float = 0.2
-    assert_label_gain_gte: float = 0.5
+    assert_content_gain_gte: float = 0.1
+    assert_label_gain_gte: float = 0.3
     assert_form_gain_gte: float = 0.2
     assert_content_change_gte: float = -0.2
 
@@ -112,8 +111,8 @@ class Generalization(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["generalization"] = "generalization"
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.5
-    assert_content_gain_gte: float = 0.3
-    assert_label_gain_gte: float = 0.5
+    assert_content_gain_gte: float = 0.1
+    assert_label_gain_gte: float = 0.3
     max_overlap: Fraction = 0.8
 
 

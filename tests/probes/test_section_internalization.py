@@ -98,7 +98,7 @@ def test_answers_of_conversations_are_messages() -> None:
     texts = probe._section_requests(section, SectionInternalization(name="s"), context)
     assert texts.own[0] == LogProbs(asked, Message("assistant", "old Tom Reed"))
     words = [word for r in texts.permuted for word in r.completion.content.split()]
-    assert sorted(words) == sorted("old Tom Reed young Ann Hale".split())
+    assert sorted(words) == sorted(["old", "Tom", "Reed", "young", "Ann", "Hale"])
     assert all(r.prompt == asked and r.completion.role == "assistant" for r in texts.permuted)
 
 

@@ -108,6 +108,25 @@ DEFAULTS = {
         "assert_passing_section_frac": 0.5,
         "max_prose_chars": 2000,
     },
+    "answer_specificity": {
+        "assert_content_gain_gte": 0.1,
+        "assert_label_gain_gte": 0.3,
+        "assert_form_gain_gte": 0.2,
+        "assert_content_change_gte": -0.2,
+    },
+    "answer_recall": {
+        "surprise_nats": 3.0,
+        "assert_recall_gte": 0.7,
+        "assert_prose_recall_gte": 0.15,
+        "assert_end_gte": 0.5,
+    },
+    "generalization": {
+        "surprise_nats": 3.0,
+        "assert_recall_gte": 0.5,
+        "assert_content_gain_gte": 0.1,
+        "assert_label_gain_gte": 0.3,
+        "max_overlap": 0.8,
+    },
     "calibration_drift": {
         "pack": "builtin",
         "items": (),
