@@ -93,7 +93,7 @@ class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
     assert_prose_gain_gte: float = 0.05
     assert_label_gain_gte: float = 0.3
     assert_form_gain_gte: float = 0.1
-    assert_content_change_gte: float = -0.05
+    assert_content_change_gte: float = -0.02
 
 
 class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):

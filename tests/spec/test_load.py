@@ -113,7 +113,7 @@ DEFAULTS = {
         "assert_prose_gain_gte": 0.05,
         "assert_label_gain_gte": 0.3,
         "assert_form_gain_gte": 0.1,
-        "assert_content_change_gte": -0.05,
+        "assert_content_change_gte": -0.02,
     },
     "answer_recall": {
         "surprise_nats": 3.0,
