@@ -99,7 +99,7 @@ class RowGain(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`rows`: all rows, the smallest content gain first. Gains are relative lifts, of labels nats."""
+    """`rows`: all rows, the smallest content gain first. Gains: relative lifts; of labels, nats."""
 
     judged: answers.Learned
     reason: str
