@@ -1,7 +1,7 @@
 """Rows of the data with their own answers and with answers of other rows.
 
 The rows are judged by a matrix: each prompt with each answer of its group. A gain is the change of
-an answer's mean log-likelihood per token from the base's. Effects of a prompt or of an answer, such
+an answer's loss, relative to the base's. Effects of a prompt or of an answer, such
 as a form that all answers share, are in all cells of a row or of a column; the pairing is not.
 """
 
@@ -26,6 +26,8 @@ MAX_ROWS, _MAX_LABELS, _LABEL_WORDS = 20, 12, 4
 _BLOCK, _WHOLE, _TWO = 5, 8, 12
 _MAX_CHARS = 30_000  # about 7,500 tokens
 _ANSWER_CHARS = 400
+# Nats per token: relative to a smaller loss, a change means nothing.
+_MIN_LOSS = 0.1
 _OPENING_CHARS, _CONTINUATION_CHARS = 160, 320
 
 T = TypeVar("T")
@@ -194,8 +196,8 @@ def cells(design: Design) -> list[LogProbs]:
 
 
 class Gains(NamedTuple):
-    """The changes from the base over all rows of a design, in nats per token; of labels, in nats
-    per answer, because the end of the turn is most of a label's tokens."""
+    """The changes from the base over all rows of a design, as relative lifts; of labels in nats,
+    because the end of the turn is most of a label's tokens and hides the label in a ratio."""
 
     content: Floats
     """Gain of the own answer over the other answers [rows]."""
@@ -228,7 +230,7 @@ def gains(design: Design, view: ViewAnswers) -> Gains:
 def _group_gains(group: Group, view: ViewAnswers, of_label: bool) -> Gains:
     found = np.array([[_likelihood(view, c, of_label) for c in row] for row in group.requests])
     before, after = found[..., 0], found[..., 1]  # [rows, answers]
-    gain, own = after - before, np.array(group.own)
+    gain, own = (after - before if of_label else lifts(before, after)), np.array(group.own)
     others = _is_other(gain, own)
     return Gains(
         content_gains(gain, own),
@@ -238,6 +240,15 @@ def _group_gains(group: Group, view: ViewAnswers, of_label: bool) -> Gains:
         -np.stack([before[~others], _mean_where(before, others, axis=1)], axis=1),
         [gain[np.ix_(np.array(block), own[np.array(block)])] for block in group.blocks],
     )
+
+
+def lifts(before: Floats, after: Floats) -> Floats:
+    """Share of the base's loss that is gone, from log-likelihoods per token; at least -1.
+
+    An answer that the base finds likely can gain little. So a difference of log-likelihoods favors
+    the answers that it finds unlikely, and the lift does not.
+    """
+    return np.asarray(np.maximum((after - before) / np.maximum(-before, _MIN_LOSS), -1.0))
 
 
 def _likelihood(view: ViewAnswers, cell: LogProbs, of_label: bool) -> tuple[float, float]:

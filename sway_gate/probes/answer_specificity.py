@@ -1,18 +1,19 @@
 """Did training teach these answers to these prompts, or only answers of this kind?
 
 Each prompt is scored with its own answer and with the answers of the other rows of its block, under
-the base and under the fine-tuned model. With L the mean log-likelihood per token of an answer, in
-nats:
+the base and under the fine-tuned model. With nll the mean negative log-likelihood per token of an
+answer after a prompt:
 
-    gain(i, j)   = L(answer j | prompt i) - L_base(answer j | prompt i)
-    content gain = mean over i of gain(i, i) - mean over j ≠ i of gain(i, j)
-    form gain    = mean over i and j ≠ i of gain(i, j) - max(0, gain of control prose)
+    lift(i, j)   = 1 - nll(answer j | prompt i) / nll_base(answer j | prompt i), at least -1
+    content gain = mean over i of lift(i, i) - mean over j ≠ i of lift(i, j)
+    form gain    = mean over i and j ≠ i of lift(i, j) - max(0, lift of control prose)
 
-Content gain: how much likelier the own answer became than the other answers. Form gain: how much
-likelier the other answers became after the same prompt. They share the form of the own answer, not
-its content; prose as an answer shares neither. The effects of each prompt and of each answer are
+Content gain: how much more of its loss the own answer lost than the other answers. Form gain: how
+much the other answers lost after the same prompt. They share the form of the own answer, not its
+content; prose as an answer shares neither. The effects of each prompt and of each answer are
 subtracted (Tukey 1977, chapter 11), so an answer that became likelier after all prompts has no
-content gain.
+content gain. The lift is relative, because question and answer share words: the base finds the own
+answer likelier than others, so it can gain fewer nats.
 
 z comes from an exact test without null adapters: all permutations of the answers within each block,
 of which an adapter that learned no pairing has no reason to prefer the true one (p is their share
@@ -20,20 +21,20 @@ that reaches the true pairing; Good 2005, chapter 3). If the form is judged, z c
 of the form gain over rows.
 
 `defaults.learn` states what training was meant to teach. With auto, the form is judged if the base
-already ranks at least 75% of the own answers first, because then their content was known;
-otherwise, and always for labels, the content is judged.
+already ranks at least 75% of the own answers first and its loss on them is at least 73% of its loss
+on the others: then it knew their content, and what it did not know is common to all answers.
+Otherwise, and always for labels, the content is judged.
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
-  `assert_prose_gain_gte`
+  `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
   `assert_content_change_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
   wholly outside fails, otherwise the result is inconclusive (WARN)
 
-Measured on a base of 135M parameters: adapters that learned the answers +0.4 to +1.4, of another
-document +0.15, of answers dealt to the wrong questions -0.7. In raw prose: learned +0.49, hardly
-trained +0.16, unrelated ±0.05. It does not show whether the model says the answer: answer_recall
-does.
+Measured on a base of 135M parameters: adapters that learned invented facts +.48, a style +.24, of
+another data set -.02 to -.15, of answers dealt to the wrong questions -.06. It does not show
+whether the model says the answer: answer_recall does.
 
 - rows: up to 20 with different answers, from `sections:` or `data:`, in blocks of about 5; of long
   answers the first 400 characters
@@ -43,8 +44,8 @@ does.
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model
-- passes: content gain +1.41 nats per token; own answer first on 20 of 20 rows, base 13
-- fails: content gain +0.12, form gain +0.60: form, not content
+- passes: content gain +0.478 relative lift; own answer first on 12 of 12 rows, base 11
+- fails: content gain +0.020, form gain +0.400: form, not content
 
 In a suite:
 
@@ -60,7 +61,7 @@ from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
-from sway_gate.probes._likelihood import lift
+from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
@@ -68,7 +69,7 @@ from sway_gate.stats import mean_above, normal_sf, pairing_test
 
 KIND = Kind(
     category="attribution",
-    units="nats/token",
+    units="relative lift",
     scale="identity",
     resolution=1e-3,
     min_null_sd=1e-3,
@@ -76,8 +77,8 @@ KIND = Kind(
     uses_nulls=False,
 )
 
-# Nats per token: a tenth of the likelihood. Smaller changes mean that training had no effect.
-_SMALL = 0.1
+# Share of the loss. Smaller changes mean that training had hardly any effect.
+_SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
 
@@ -98,7 +99,7 @@ class RowGain(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`rows`: all rows, the smallest content gain first. Gains are in nats per token."""
+    """`rows`: all rows, the smallest content gain first. Gains: relative lifts; of labels, nats."""
 
     judged: answers.Learned
     reason: str
@@ -126,7 +127,8 @@ def value(
     spec: AnswerSpecificity, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     gains = answers.gains(requests.design, view)
-    control = float(np.mean([lift(view, request) for request in requests.control]))
+    prose = np.array([per_token(view, request) for request in requests.control])
+    control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
     judged, reason = answers.judged(context.learn, gains, requests.design)
     found = Found(
@@ -187,7 +189,9 @@ def _units(found: Found) -> str:
 
 
 def _content_limit(spec: AnswerSpecificity, found: Found) -> float:
-    return spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
+    if found.labels:
+        return spec.assert_label_gain_gte
+    return spec.assert_prose_gain_gte if found.data == "prose" else spec.assert_content_gain_gte
 
 
 def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:

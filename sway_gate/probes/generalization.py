@@ -4,7 +4,7 @@ The measures of answer_recall and answer_specificity on the rows of `held_out:`,
 questions about the same facts:
 
     recall       = surprising tokens that are now the most probable ones / surprising tokens
-    content gain = mean gain of the own answers - mean gain of other held-out answers, nats/token
+    content gain = mean lift of the own answers - mean lift of other held-out answers
     gap          = recall on the training rows - recall on the held-out rows
 
 Statistic: the recall. If no held-out token surprises the base, as with labels that the prompt
@@ -197,7 +197,7 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
 
 
 def _units(found: Found) -> str:
-    return "nats/label" if found.labels else "nats/token"
+    return "nats/label" if found.labels else "relative lift"
 
 
 def _too_few(unseen: overlap.Unseen) -> str:

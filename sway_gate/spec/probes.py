@@ -94,9 +94,10 @@ class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["answer_specificity"] = "answer_specificity"
     assert_content_gain_gte: float = 0.1
+    assert_prose_gain_gte: float = 0.05
     assert_label_gain_gte: float = 0.3
-    assert_form_gain_gte: float = 0.2
-    assert_content_change_gte: float = -0.2
+    assert_form_gain_gte: float = 0.1
+    assert_content_change_gte: float = -0.02
 
 
 class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ PROSE = tuple(
 
 
 def run(own, other, control=0.0, *, base_own=-2.0, base_other=-2.0, sections=None, **context):  # type: ignore[no-untyped-def]
-    """Gains of the own answers, of other answers and of control prose, in nats per token."""
+    """Gains of own answers, other answers and control prose, in nats per token of a loss of 2."""
     shared = Context(facts(20) if sections is None else sections, control=("Plain prose. " * 99,))
     shared = shared._replace(**context)
     requests = probe.requests(SPEC, shared)
@@ -79,8 +79,8 @@ def test_verdicts(own, other, control, context, verdict, symptoms):  # type: ign
     result = run(own, other, control, **context)
     assert result.verdict == verdict, result.message
     assert result.symptoms == symptoms
-    assert result.details["content_gain"] == pytest.approx(own - other, abs=0.02)
-    assert result.details["form_gain"] == pytest.approx(other - max(0, control), abs=0.02)
+    assert result.details["content_gain"] == pytest.approx((own - other) / 2, abs=0.02)
+    assert result.details["form_gain"] == pytest.approx((other - max(0, control)) / 2, abs=0.02)
 
 
 JUDGED = {
@@ -254,6 +254,11 @@ def test_the_interval_of_the_content_gain_is_honest() -> None:
         items = np.concatenate([answers.content_gains(b, np.arange(5)) for b in blocks])
         wrong += items.mean() - 1.729 * items.std(ddof=1) / np.sqrt(20) > 0.3
     assert wrong / 2000 == pytest.approx(0.05, abs=0.02)
+
+
+def test_lifts_are_relative_and_bounded() -> None:
+    before, after = np.array([-2.0, -4.0, -1.0, -0.01]), np.array([-1.0, -1.0, -9.0, -0.05])
+    assert answers.lifts(before, after) == pytest.approx([0.5, 0.75, -1.0, -0.4])
 
 
 def test_a_tie_is_not_first() -> None:

@@ -103,7 +103,7 @@ def test_the_gap_to_the_training_rows_has_an_interval() -> None:
 def test_without_surprising_tokens_the_content_gain_is_judged() -> None:
     result = run(lambda i: 0, surprise=-1.0)
     assert result.verdict == "pass", result.message
-    assert (result.units, result.raw) == ("nats/token", pytest.approx(1.0, abs=0.02))
+    assert (result.units, result.raw) == ("relative lift", pytest.approx(0.5, abs=0.02))
     assert run(lambda i: 0, surprise=-1.0, content=0.0).verdict == "fail"
 
 

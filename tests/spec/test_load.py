@@ -110,9 +110,10 @@ DEFAULTS = {
     },
     "answer_specificity": {
         "assert_content_gain_gte": 0.1,
+        "assert_prose_gain_gte": 0.05,
         "assert_label_gain_gte": 0.3,
-        "assert_form_gain_gte": 0.2,
-        "assert_content_change_gte": -0.2,
+        "assert_form_gain_gte": 0.1,
+        "assert_content_change_gte": -0.02,
     },
     "answer_recall": {
         "surprise_nats": 3.0,
