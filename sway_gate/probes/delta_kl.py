@@ -8,7 +8,7 @@ same for all views. Test statistic: the mean of the square root of the divergenc
 nulls on the log scale. The root of JS is a metric, and a single prompt with a large change weighs
 less in it.
 
-The share of these positions at which the most probable token changes is reported beside it.
+The share of these positions at which the most probable token changes is reported next to it.
 
 Passes if z ≥ `assert_z_gte` and the one-sided 95% bound of the mean (Student's t of its logarithm,
 over prompts, with a prior for few prompts) is above `assert_mean_gte`: a change that is too small

@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from sway_gate import details
-from sway_gate.errors import UsageError
-from sway_gate.gate.resolve import with_data
+from sway_gate.errors import SwayError, UsageError
+from sway_gate.gate.resolve import model_folders, with_data
 from sway_gate.model_files import hub
+from sway_gate.model_files.config import has_chat_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS, DeltaKL
@@ -22,8 +23,8 @@ from sway_gate.suites.supports import (
     LeftOut,
     Material,
     attribution,
-    disclosure,
     entry,
+    harms_of_data,
     wanted,
 )
 from sway_gate.training_data import packaged
@@ -68,7 +69,9 @@ def check_suite(
     models = named_models(adapter, base, online)
     files = Spec(models=models, suite=(), data=absolute(data), held_out=absolute(held_out))
     loaded = with_data(msgspec.structs.replace(files, label="sway check", folder=os.getcwd()))
-    material = Material(loaded.sections, loaded.held_out_sections, learn)
+    material = Material(
+        loaded.sections, loaded.held_out_sections, learn, has_template=has_template(models)
+    )
     given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
     chosen = [*_always(given or _general(material)), *_of_data(material)]
     # The data is loaded: the files are removed so that they are not loaded again.
@@ -87,14 +90,14 @@ def _always(prompts: Sequence[str]) -> Iterator[Entry]:
     yield entry("moved", "delta_kl", prompts=prompts, assert_mean_gte=_MINIMUM_NATS)
     yield entry("knowledge", "calibration_drift", items_limit=40)
     yield entry("prose", "external_perplexity", chunk_chars=512, max_chunks=8)
-    yield entry("answers", "degeneration", prompts_limit=8)
+    yield entry("answers", "degeneration", prompts_limit=12)
 
 
 def _of_data(material: Material) -> list[Entry | LeftOut]:
     """The probes that this data supports, with reasons for those left out."""
     if not material.sections:
         return []
-    return [entry("refusals", "refusals"), *attribution(material), *disclosure(material)]
+    return [*attribution(material), *harms_of_data(material)]
 
 
 def _general(material: Material) -> tuple[str, ...]:
@@ -240,6 +243,15 @@ def named_models(adapter: str, base: str | None, online: bool = False) -> Models
     adapter = _local_or_id(adapter)
     base = _named_base(adapter, online) if base is None else _local_or_id(base)
     return Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
+
+
+def has_template(models: Models) -> bool:
+    """Whether the base or the adapter has a chat template; true if they are not on this machine."""
+    try:
+        folders = model_folders(Spec(models=models, suite=()))
+    except SwayError:
+        return True
+    return folders is not None and any(map(has_chat_template, folders))
 
 
 def _local_or_id(ref: str) -> str:

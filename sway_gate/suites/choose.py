@@ -15,8 +15,8 @@ from sway_gate.suites.supports import (
     LeftOut,
     Material,
     attribution,
-    disclosure,
     entry,
+    harms_of_data,
     tried,
 )
 from sway_gate.training_data import packaged
@@ -48,8 +48,7 @@ def _harms(material: Material) -> Chosen:
     yield entry("prose", "external_perplexity")
     yield entry("knowledge", "calibration_drift")
     yield entry("answers", "degeneration")
-    yield entry("refusals", "refusals")
-    yield from disclosure(material)
+    yield from harms_of_data(material)
 
 
 def _effects(material: Material) -> Chosen:

@@ -16,7 +16,7 @@ from sway_gate.gate.resolve import with_data
 from sway_gate.model_files import hub
 from sway_gate.model_files.config import json_object
 from sway_gate.spec.schema import ModelRef, Models, Spec
-from sway_gate.suites.check import absolute, named_models
+from sway_gate.suites.check import absolute, has_template, named_models
 from sway_gate.suites.choose import suite
 from sway_gate.suites.supports import Entry, Learn, LeftOut, Material, described, wanted
 from sway_gate.suites.yaml_writer import block, comment
@@ -67,7 +67,9 @@ def for_data(
     source = {"data": [_written(path, folder) for path in paths]}
     if unseen:
         source["held_out"] = [_written(path, folder) for path in unseen]
-    material = Material(loaded.sections, loaded.held_out_sections, learn)
+    material = Material(
+        loaded.sections, loaded.held_out_sections, learn, has_template=has_template(models)
+    )
     return _draft("sway init", named, source, loaded, material)
 
 
@@ -90,7 +92,7 @@ def for_document(path: str, name: str | None, folder: str) -> Draft:
     if trained.epochs >= _MEMORIZE_EPOCHS:
         epochs = f"The document sets {trained.epochs} epochs"
         memorize = f"{epochs}: its answers are meant to be memorized."
-    material = Material(loaded.sections, memorize=memorize)
+    material = Material(loaded.sections, memorize=memorize, has_template=has_template(models))
     source = {"dlm_source": _written(path, folder)}
     return _draft("sway autogen", named, source, loaded, material)
 

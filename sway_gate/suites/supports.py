@@ -29,13 +29,15 @@ class Material(NamedTuple):
     """The data for a suite.
 
     held_out: rows that training did not see. learn: what the user says that training was meant to
-    teach. memorize: why all answers are meant to be memorized, or "".
+    teach. memorize: why all answers are meant to be memorized, or "". has_template: whether the
+    model has a chat template, as far as is known.
     """
 
     sections: tuple[Section, ...]
     held_out: tuple[Section, ...] = ()
     learn: Learn = "auto"
     memorize: str = ""
+    has_template: bool = True
 
     def of(self, *kinds: SectionKind) -> list[Section]:
         return [section for section in self.sections if section.kind in kinds]
@@ -54,8 +56,12 @@ class Material(NamedTuple):
     @property
     def context(self) -> Context:
         """The shared inputs of the probes, as a gate would have them."""
-        learn = wanted(self).learn
-        return Context(self.sections, held_out=self.held_out, learn=learn)
+        return Context(
+            self.sections,
+            held_out=self.held_out,
+            learn=wanted(self).learn,
+            chat_template="auto" if self.has_template else "off",
+        )
 
 
 class Entry(NamedTuple):
@@ -138,8 +144,9 @@ def attribution(material: Material) -> list[Entry | LeftOut]:
     return found
 
 
-def disclosure(material: Material) -> Chosen:
-    """The probes that test for harm in what the data contains or how it is written."""
+def harms_of_data(material: Material) -> Chosen:
+    """The probes that test for harm which depends on the data or on the chat template."""
+    yield tried(material, entry("refusals", "refusals"))
     yield tried(material, entry("recites", "leakage"))
     if material.pairs:
         yield tried(material, entry("format", "prompt_format"))

@@ -33,7 +33,7 @@ def test_a_suite_is_written_and_loads(folder, capsys):
     assert init() == 0
     assert load_spec("sway.yaml").data == (str(folder / "notes.md"),)
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "sway.yaml: 11 entries, from 1 section of text"
+    assert said[0] == "sway.yaml: 10 entries, from 1 section of text"
     assert "  left out preference_flip: requires 3 preferences; the data has none" in said
     assert said[-1] == "next: sway run sway.yaml --dry-run, then sway gate sway.yaml"
 
@@ -139,13 +139,15 @@ def test_online_is_for_the_adapter(folder, capsys, monkeypatch):
 
 
 def test_held_out_rows_and_the_wish_are_written(folder, capsys):
-    (folder / "unseen.md").write_text(STORY.replace("ravens", "crows"), encoding="utf-8")
-    assert init("--held-out", "unseen.md", "--learn", "content") == 0
+    row = '{"prompt": "How many ravens come on day %d?", "completion": "%d ravens."}\n'
+    rows = "".join(row % (day, day) for day in range(8))
+    (folder / "unseen.jsonl").write_text(rows, encoding="utf-8")
+    assert init("--held-out", "unseen.jsonl", "--learn", "content") == 0
     loaded = load_spec("sway.yaml")
-    assert loaded.held_out == (str(folder / "unseen.md"),)
+    assert loaded.held_out == (str(folder / "unseen.jsonl"),)
     assert loaded.defaults.learn == "content"
     assert "generalization" in {probe.kind for probe in loaded.suite}
-    assert "from 1 section of text and 1 section held out\n" in capsys.readouterr().out
+    assert "from 1 section of text and 8 sections held out\n" in capsys.readouterr().out
 
 
 def test_what_was_wanted_is_written_with_its_reason(folder):

@@ -52,7 +52,7 @@ def test_without_data_it_asks_whether_it_moved_and_is_broken():
 
 def test_with_data_it_asks_what_was_learned(files):
     spec = suite_of("train.jsonl")
-    found = ["refusals", "answer_specificity", "answer_recall", "prompt_format"]
+    found = ["answer_specificity", "answer_recall"]
     assert kinds(spec) == [*ALWAYS, *found]
     assert spec.suite[0].prompts[:4] == tuple(f"Who is keeper {i}?" for i in (0, 2, 4, 6))
     assert spec.notes == ("not judged: whether it generalises to new rows (add --held-out)",)

@@ -6,7 +6,14 @@ import pytest
 
 from sway_gate.conversation import Message
 from sway_gate.spec.schema import Pair, Preference
-from sway_gate.suites.supports import Entry, LeftOut, Material, attribution, wanted
+from sway_gate.suites.supports import (
+    Entry,
+    LeftOut,
+    Material,
+    attribution,
+    harms_of_data,
+    wanted,
+)
 from sway_gate.training_data.examples import section
 
 
@@ -73,3 +80,9 @@ def test_the_probes_of_what_was_learned(sections, kinds):
     assert {e.fields["kind"] for e in found if isinstance(e, Entry)} == kinds
     every = {"answer_specificity", "answer_recall", "generalization", "preference_flip"}
     assert {e.kind for e in found if isinstance(e, LeftOut)} == every - kinds
+
+
+def test_without_a_chat_template_there_is_no_format_and_no_refusal_to_test():
+    for has_template, kinds in ((True, {"refusals", "prompt_format"}), (False, set())):
+        found = harms_of_data(Material(tuple(FACTS), has_template=has_template))
+        assert {e.fields["kind"] for e in found if isinstance(e, Entry)} == kinds
