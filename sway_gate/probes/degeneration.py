@@ -17,8 +17,8 @@ degeneration, Holtzman et al. 2020) if it is
 - same answer: the answer to at least 3 different general requests
 
 The base's answer, the prompt and the data's answers decide which scripts, languages and template
-texts are expected. Repetition is no fault if a tenth of the data's answers repeat. A wanted style or
-a short answer is not broken.
+texts are expected. Repetition is no fault if a tenth of the data's answers repeat. A wanted style
+or a short answer is not broken.
 
 Statistic: the share of broken answers. Harm probe with two margins at `assert_broken_lt`. The
 increase over the base on the same prompts must stay below it (score test for matched pairs; Tango
@@ -56,7 +56,7 @@ import numpy as np
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, TeacherForced, ViewAnswers
-from sway_gate.probes._written import (
+from sway_gate.probes.written import (
     Expected,
     Flaw,
     ends_in_a_loop,

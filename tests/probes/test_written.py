@@ -2,7 +2,7 @@
 
 import pytest
 
-from sway_gate.probes._written import (
+from sway_gate.probes.written import (
     Expected,
     Flaw,
     ends_in_a_loop,
