@@ -56,6 +56,7 @@ import numpy as np
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, TeacherForced, ViewAnswers
+from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading
 from sway_gate.probes.written import (
     Expected,
     Flaw,
@@ -65,7 +66,6 @@ from sway_gate.probes.written import (
     normal,
     repeated_answers,
 )
-from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading
 from sway_gate.spec.probes import Degeneration
 from sway_gate.stats import Z_95, fraction_below, paired_fraction_below
 from sway_gate.text import counted
