@@ -96,7 +96,7 @@ _LABEL_WORDS, _LABEL_SHARE = 3, 0.9
 
 
 class Requests(NamedTuple):
-    """`expected`: what the data's answers contain. `labels`: those of data of labels."""
+    """`expected`: what the data's answers contain. `labels`: the labels that it contains."""
 
     general: list[Generation]
     own: list[Generation]
