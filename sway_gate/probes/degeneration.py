@@ -56,7 +56,8 @@ import numpy as np
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, Request, TeacherForced, ViewAnswers
-from sway_gate.probes._written import (
+from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading
+from sway_gate.probes.written import (
     Expected,
     Flaw,
     ends_in_a_loop,
@@ -65,7 +66,6 @@ from sway_gate.probes._written import (
     normal,
     repeated_answers,
 )
-from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading
 from sway_gate.spec.probes import Degeneration
 from sway_gate.stats import Z_95, fraction_below, paired_fraction_below
 from sway_gate.text import counted
@@ -92,7 +92,7 @@ _LABEL_WORDS, _LABEL_SHARE = 3, 0.9
 
 
 class Requests(NamedTuple):
-    """`expected`: what the data's answers contain. `labels`: those of data of labels."""
+    """`expected`: what the data's answers contain. `labels`: the labels that it contains."""
 
     general: list[Generation]
     own: list[Generation]

@@ -1,8 +1,8 @@
-"""Flaws of written answers: each alone, and none in healthy text of many languages and styles."""
+"""Flaws of written answers: each separately, and none in healthy text of many languages and styles."""
 
 import pytest
 
-from sway_gate.probes._written import (
+from sway_gate.probes.written import (
     Expected,
     Flaw,
     ends_in_a_loop,

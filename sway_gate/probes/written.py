@@ -1,6 +1,6 @@
-"""Flaws of a written answer that its text alone shows: without a model, a judge or a word list.
+"""Flaws of a written answer, from its text only: without a model, a judge or a word list.
 
-Every rule leaves a healthy answer alone: a wanted style, a short answer, a list, a table or
+No rule applies to a healthy answer: a wanted style, a short answer, a list, a table or
 program code has no flaw.
 """
 
