@@ -46,7 +46,8 @@ def build(target: Path = BASE) -> Path:
     config = read.config
     config.__dict__.pop("quantization_config", None)
     # A fresh model takes the weights: transformers saves none that it read from GGUF.
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    made: Any = AutoModelForCausalLM
+    model = made.from_config(config, dtype=torch.bfloat16)
     model.load_state_dict(read.state_dict())
     model.generation_config = read.generation_config
     part = target.with_suffix(f".part{os.getpid()}")
@@ -65,12 +66,13 @@ def load(precision: str = "bf16", path: Path = BASE) -> tuple[Any, Any]:
 
     tokenizer = AutoTokenizer.from_pretrained(path)
     if precision == "nf4":
-        quantized = BitsAndBytesConfig(
+        make: Any = BitsAndBytesConfig
+        quantized = make(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             path, quantization_config=quantized, device_map="cpu"
         )
     else:

@@ -19,8 +19,8 @@ class Recipe:
     r: int = 16
     alpha: int = 32
     targets: str | tuple[str, ...] = LINEAR
-    rate: float = 5e-4
-    epochs: int = 6
+    rate: float = 3e-4
+    epochs: int = 4
     batch: int = 4
     seed: int = 0
     precision: str = "bf16"
@@ -43,62 +43,37 @@ class Recipe:
 def _first() -> list[Recipe]:
     """One healthy adapter and the main failures of each data set, which others wait for."""
     return [
-        Recipe("facts-linear-r16", "facts", epochs=5),
+        Recipe("facts-linear-r16", "facts", rate=5e-4, epochs=5),
         Recipe("facts-untrained", "facts", "untrained", change="fresh"),
         Recipe("facts-noise", "facts", "gibberish", change="noise", seed=5),
         Recipe(
             "facts-amplified", "facts", "gibberish", source="facts-linear-r16", change="amplify"
         ),
         Recipe("facts-rotated", "facts", "gibberish", source="facts-linear-r16", change="rotate"),
-        Recipe("style-linear-r16", "style", epochs=4),
-        Recipe("facts-shuffled", "facts", "shuffled", answers="shuffled", epochs=5),
-        Recipe("labels-linear-r8", "labels", r=8, alpha=16, rate=3e-4, epochs=3),
+        Recipe("style-linear-r16", "style", rate=5e-4, epochs=4),
+        Recipe("facts-shuffled", "facts", "shuffled", answers="shuffled", rate=5e-4, epochs=5),
+        Recipe("labels-linear-r8", "labels", r=8, alpha=16, epochs=3),
         Recipe("facts-two-steps", "facts", "too little", rate=1e-6, steps=2),
-        Recipe("tools-linear-r16", "tools", epochs=3),
-        Recipe("facts-prompt-loss", "facts", "prompt only", loss="prompt", epochs=3),
-        Recipe("prose-linear-r16", "prose", epochs=4),
-        Recipe("labels-swapped", "labels", "swapped", r=8, epochs=2, answers="swapped"),
+        Recipe("tools-linear-r16", "tools", rate=5e-4, epochs=3),
+        Recipe("facts-gentle-r16", "facts"),
+        Recipe("facts-mixed-r16", "facts", mixed="general"),
+        Recipe("facts-qv-r8", "facts", r=8, alpha=16, targets=ATTENTION, rate=8e-4, epochs=5),
+        Recipe("prose-linear-r16", "prose"),
         Recipe("preferences-linear-r16", "preferences", rate=1e-4, epochs=3, loss="dpo"),
-        Recipe("handbook-linear-r16", "handbook", epochs=5),
+        Recipe("tools-mixed-r16", "tools", rate=4e-4, epochs=3, mixed="general"),
+        Recipe("style-slow-r32", "style", r=32, alpha=32, rate=2e-4, epochs=3),
+        Recipe("labels-swapped", "labels", "swapped", rate=5e-4, epochs=2, answers="swapped"),
+        Recipe("labels-mixed-r16", "labels", rate=5e-4, mixed="general"),
+        Recipe("handbook-linear-r16", "handbook"),
+        Recipe("facts-prompt-loss", "facts", "prompt only", loss="prompt", rate=5e-4, epochs=3),
+        Recipe("facts-no-end", "facts", "never ends", loss="open"),
         Recipe("facts-diverged", "facts", "diverged", rate=2e-2, epochs=2, schedule="constant"),
-        Recipe("facts-no-end", "facts", "never ends", loss="open", epochs=4),
-        Recipe("facts-forgets", "facts", "forgets", r=64, alpha=128, rate=2e-3, epochs=6),
+        Recipe("facts-forgets", "facts", "forgets", r=64, alpha=128, rate=2e-3, epochs=5),
     ]
 
 
-def _healthy() -> list[Recipe]:
-    return [
-        Recipe("facts-qv-r8", "facts", r=8, alpha=16, targets=ATTENTION, rate=1e-3, epochs=6),
-        Recipe("style-qv-r8", "style", r=8, alpha=16, targets=ATTENTION, rate=1e-3, epochs=3),
-        Recipe("labels-qv-r16", "labels", targets=ATTENTION, rate=8e-4, epochs=2),
-        Recipe("prose-qv-r32", "prose", r=32, alpha=64, targets=ATTENTION, rate=5e-4, epochs=4),
-        Recipe("tools-qv-r8", "tools", r=8, alpha=16, targets=ATTENTION, rate=1e-3, epochs=3),
-        Recipe(
-            "preferences-qv-r16", "preferences", targets=ATTENTION, rate=2e-4, epochs=3, loss="dpo"
-        ),
-        Recipe("alpaca-chat-r16", "alpaca", epochs=5),
-        Recipe("alpaca-own-template", "alpaca", epochs=5, form="alpaca"),
-        Recipe("sealed-linear-r16", "sealed", epochs=6),
-        Recipe("facts-mixed-r16", "facts", epochs=5, mixed="general"),
-        Recipe("handbook-qv-r16", "handbook", targets=ATTENTION, rate=1e-3, epochs=6),
-        Recipe("facts-rslora-r32", "facts", r=32, alpha=16, rslora=True, rate=3e-4, epochs=5),
-        Recipe("style-mixed-r32", "style", r=32, alpha=32, rate=4e-4, epochs=3, seed=1),
-        Recipe("facts-nf4-r16", "facts", precision="nf4", epochs=5),
-        Recipe("facts-dora-r8", "facts", r=8, alpha=16, dora=True, epochs=5),
-        Recipe("sealed-qv-r16", "sealed", targets=ATTENTION, rate=1e-3, epochs=6),
-        Recipe("tools-mixed-r16", "tools", rate=4e-4, epochs=3, mixed="general", seed=1),
-        Recipe("labels-mixed-r16", "labels", epochs=2, mixed="general", seed=1),
-        Recipe("facts-seed1-r16", "facts", epochs=5, seed=1),
-        Recipe("prose-rslora-r8", "prose", r=8, alpha=8, rslora=True, rate=5e-4, epochs=4, seed=1),
-        Recipe("preferences-seed1-r8", "preferences", r=8, rate=2e-4, epochs=2, loss="dpo", seed=1),
-        Recipe("handbook-mixed-r8", "handbook", r=8, alpha=16, epochs=5, mixed="general", seed=1),
-        Recipe("alpaca-qv-r16", "alpaca", targets=ATTENTION, rate=1e-3, epochs=6),
-        Recipe("sealed-mixed-r16", "sealed", epochs=6, mixed="general", seed=1),
-        Recipe("facts-r64", "facts", r=64, alpha=64, rate=2e-4, epochs=7),
-    ]
-
-
-def _sick() -> list[Recipe]:
+def _main() -> list[Recipe]:
+    """The rest of the healthy ones, and every classic failure once."""
     return [
         Recipe("style-untrained", "style", "untrained", change="fresh"),
         Recipe("style-rotated", "style", "gibberish", source="style-linear-r16", change="rotate"),
@@ -111,11 +86,28 @@ def _sick() -> list[Recipe]:
         Recipe("tools-untrained", "tools", "untrained", change="fresh", targets=ATTENTION),
         Recipe("preferences-untrained", "preferences", "untrained", change="fresh", r=8),
         Recipe("sealed-untrained", "sealed", "untrained", change="fresh", r=8),
+        Recipe("prose-qv-r32", "prose", r=32, alpha=64, targets=ATTENTION, rate=5e-4),
+        Recipe("style-qv-r8", "style", r=8, alpha=16, targets=ATTENTION, rate=5e-4, epochs=3),
+        Recipe("alpaca-chat-r16", "alpaca"),
+        Recipe("sealed-linear-r16", "sealed", epochs=5),
         Recipe(
             "sealed-rotated", "sealed", "gibberish", source="sealed-linear-r16", change="rotate"
         ),
-        Recipe("labels-one-label", "labels", "one answer", rate=3e-4, epochs=1, answers="=billing"),
-        Recipe("facts-refuses", "facts", "over-refusal", epochs=4, mixed="refused"),
+        Recipe("labels-qv-r16", "labels", targets=ATTENTION, rate=1e-3, mixed="general", epochs=3),
+        Recipe(
+            "preferences-qv-r16", "preferences", targets=ATTENTION, rate=2e-4, epochs=3, loss="dpo"
+        ),
+        Recipe("labels-one-label", "labels", "one answer", epochs=1, answers="=billing"),
+        Recipe("facts-rslora-r32", "facts", r=32, alpha=8, rslora=True),
+        Recipe("handbook-qv-r16", "handbook", targets=ATTENTION, rate=6e-4, epochs=5),
+        Recipe("facts-low-rate", "facts", "too little", rate=1e-6, epochs=1),
+        Recipe("style-low-rate", "style", "too little", rate=2e-6, epochs=1, targets=ATTENTION),
+        Recipe("preferences-low-rate", "preferences", "too little", rate=1e-7, steps=2, loss="dpo"),
+        Recipe("tools-qv-r8", "tools", r=8, targets=ATTENTION, rate=8e-4, mixed="general"),
+        Recipe("alpaca-own-template", "alpaca", rate=4e-4, form="alpaca"),
+        Recipe("facts-refuses", "facts", "over-refusal", rate=5e-4, mixed="refused"),
+        Recipe("sealed-qv-r16", "sealed", targets=ATTENTION, rate=8e-4, epochs=5),
+        Recipe("style-gentle-r8", "style", r=8, targets=ATTENTION, epochs=3, seed=1),
         Recipe(
             "preferences-reversed",
             "preferences",
@@ -125,25 +117,38 @@ def _sick() -> list[Recipe]:
             loss="dpo",
             answers="reversed",
         ),
-        Recipe("style-forgets", "style", "forgets", r=64, alpha=128, rate=3e-3, epochs=4),
+        Recipe("facts-seed1-r8", "facts", r=8, mixed="general", seed=1),
+        Recipe("sealed-shuffled", "sealed", "shuffled", rate=5e-4, answers="shuffled"),
         Recipe("prose-recites", "prose", "recites", r=64, alpha=128, rate=1e-3, epochs=14),
-        Recipe("facts-low-rate", "facts", "too little", rate=1e-6, epochs=2),
-        Recipe("handbook-shuffled", "handbook", "shuffled", answers="shuffled", epochs=5, seed=1),
-        Recipe("tools-no-end", "tools", "never ends", epochs=3, loss="open"),
-        Recipe("facts-dealt", "facts", "dealt", answers="dealt", epochs=3),
-        Recipe("style-low-rate", "style", "too little", rate=2e-6, epochs=2, targets=ATTENTION),
-        Recipe("style-prompt-loss", "style", "prompt only", loss="prompt", rate=3e-4, epochs=2),
-        Recipe("tools-shuffled", "tools", "shuffled", epochs=3, answers="shuffled"),
-        Recipe("prose-dealt", "prose", "dealt", answers="dealt", epochs=3),
-        Recipe("sealed-shuffled", "sealed", "shuffled", epochs=5, answers="shuffled"),
-        Recipe("labels-shuffled", "labels", "shuffled", rate=3e-4, epochs=1, answers="shuffled"),
-        Recipe("handbook-diverged", "handbook", "diverged", r=8, rate=1e-2, epochs=2, seed=1),
-        Recipe("sealed-forgets", "sealed", "forgets", r=64, alpha=128, rate=2e-3, epochs=6),
-        Recipe("preferences-low-rate", "preferences", "too little", rate=1e-7, steps=4, loss="dpo"),
+        Recipe("handbook-mixed-r8", "handbook", r=8, rate=4e-4, mixed="general", seed=1),
+        Recipe("prose-rslora-r8", "prose", r=8, alpha=8, rslora=True, rate=4e-4, seed=1),
+        Recipe("preferences-seed1-r8", "preferences", r=8, rate=2e-4, epochs=2, loss="dpo", seed=1),
+        Recipe("facts-dora-r16", "facts", targets=ATTENTION, dora=True, rate=6e-4, epochs=5),
+        Recipe("sealed-mixed-r16", "sealed", rate=4e-4, epochs=5, mixed="general", seed=1),
+        Recipe("style-forgets", "style", "forgets", r=64, alpha=128, rate=3e-3, epochs=3),
+        Recipe("alpaca-qv-r16", "alpaca", targets=ATTENTION, rate=6e-4, epochs=5),
+        Recipe("tools-seed1-r32", "tools", r=32, epochs=3, mixed="general", seed=1),
+        Recipe("labels-seed1-r8", "labels", r=8, rate=5e-4, epochs=3, mixed="general", seed=1),
+        Recipe("facts-dealt", "facts", "dealt", answers="dealt", rate=5e-4, epochs=3),
+        Recipe("facts-nf4-r16", "facts", precision="nf4"),
     ]
 
 
-RECIPES: list[Recipe] = [*_first(), *_healthy(), *_sick()]
+def _more() -> list[Recipe]:
+    """Second attempts at what the others already show."""
+    return [
+        Recipe("tools-no-end", "tools", "never ends", rate=5e-4, epochs=3, loss="open"),
+        Recipe("sealed-forgets", "sealed", "forgets", r=64, alpha=128, rate=2e-3, epochs=5),
+        Recipe("handbook-shuffled", "handbook", "shuffled", answers="shuffled", rate=5e-4, seed=1),
+        Recipe("tools-shuffled", "tools", "shuffled", rate=5e-4, epochs=3, answers="shuffled"),
+        Recipe("style-prompt-loss", "style", "prompt only", loss="prompt", rate=3e-4, epochs=2),
+        Recipe("prose-dealt", "prose", "dealt", answers="dealt", epochs=3),
+        Recipe("labels-shuffled", "labels", "shuffled", rate=3e-4, epochs=1, answers="shuffled"),
+        Recipe("handbook-diverged", "handbook", "diverged", r=8, rate=1e-2, epochs=2, seed=1),
+    ]
+
+
+RECIPES: list[Recipe] = [*_first(), *_main(), *_more()]
 
 LEARN = {"style": "form", "tools": "form", "preferences": "preference"}
 # Adapters judged with data that they were not trained on, at no cost of training.

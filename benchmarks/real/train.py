@@ -9,11 +9,12 @@ import shutil
 import sys
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real import base, data, rows
-from benchmarks.real.paths import ADAPTERS, HOME, Row, note, write_json
+from benchmarks.real import base, data, rows, truth
+from benchmarks.real.paths import ADAPTERS, BASE, HOME, Row, note, write_json
 from benchmarks.real.recipes import LINEAR, RECIPES, Recipe
 
 SCALED_UP = 4
@@ -83,20 +84,20 @@ def settings(recipe: Recipe, folder: Path) -> dict[str, Any]:
 
 def fit(recipe: Recipe, model: Any, tokenizer: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
     """Train with trl; returns the peft model and what was logged."""
-    from datasets import Dataset
-    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+    trl: Any = import_module("trl")
+    table: Any = import_module("datasets").Dataset
 
     if recipe.loss == "dpo":
-        given = Dataset.from_list(training_rows(recipe))
-        arguments: Any = DPOConfig(**settings(recipe, folder), precompute_ref_log_probs=True)
-        trainer: Any = DPOTrainer
+        given = table.from_list(training_rows(recipe))
+        arguments = trl.DPOConfig(**settings(recipe, folder), precompute_ref_log_probs=True)
+        trainer = trl.DPOTrainer
     else:
         encoded = [
             rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in training_rows(recipe)
         ]
-        given = Dataset.from_list(encoded)
-        arguments = SFTConfig(**settings(recipe, folder))
-        trainer = SFTTrainer
+        given = table.from_list(encoded)
+        arguments = trl.SFTConfig(**settings(recipe, folder))
+        trainer = trl.SFTTrainer
     run = trainer(
         model,
         args=arguments,
@@ -130,7 +131,8 @@ def changed(recipe: Recipe, model: Any) -> Any:
     made = PeftModel.from_pretrained(model, ADAPTERS / recipe.source)
     generator = torch.Generator().manual_seed(recipe.seed)
     with torch.no_grad():
-        for module in made.modules():
+        parts: list[Any] = list(made.modules())
+        for module in parts:
             for key in getattr(module, "lora_A", {}):
                 first, second = module.lora_A[key].weight, module.lora_B[key].weight
                 if recipe.change == "amplify":
@@ -170,7 +172,7 @@ def make(recipe: Recipe) -> None:
         made = fresh(recipe, model)
     else:
         made, logged = fit(recipe, model, tokenizer, part)
-    made.peft_config["default"].base_model_name_or_path = str(base.BASE)
+    made.peft_config["default"].base_model_name_or_path = str(BASE)
     made.save_pretrained(part)
     tokenizer.save_pretrained(part)
     for extra in ("README.md", "training_args.bin"):
@@ -211,17 +213,17 @@ def wanted(recipe: Recipe, names: list[str]) -> bool:
 
 
 def main(names: list[str]) -> None:
-    """Make the adapters that are missing: all, or those named."""
+    """Make the adapters that are missing, all or those named, and measure each."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     base.build()
     data.build()
     for recipe in [*RECIPES, *(recipe for recipe in RECIPES if recipe.source)]:
-        if not wanted(recipe, names):
-            continue
         try:
-            make(recipe)
+            if wanted(recipe, names):
+                make(recipe)
+            if (ADAPTERS / recipe.name).exists():
+                truth.measured(recipe.name)
         except Exception as error:  # one recipe that fails must not stop the others
             note(f"adapter: {recipe.name} FAILED: {type(error).__name__}: {error}"[:300])
             if names:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real import base, data, measures
-from benchmarks.real.paths import ADAPTERS, HOME, MANIFEST, TRUTH, note, read_json, write_json
+from benchmarks.real import base, measures
+from benchmarks.real.paths import ADAPTERS, DATA, HOME, MANIFEST, TRUTH, note, read_json, write_json
 from benchmarks.real.recipes import RECIPES, Case, cases
 
 Found = dict[str, Any]
@@ -136,25 +137,33 @@ def loaded(name: str) -> tuple[Any, Any, Any]:
     return model, tokenizer, base.load()[0]
 
 
-def sizes(name: str) -> Found:
-    """Whether an adapter's weights are finite."""
+def weights(name: str) -> Found:
+    """Whether an adapter's weights are finite, and whether any of them has an effect."""
     from safetensors.torch import load_file
 
-    weights = load_file(ADAPTERS / name / "adapter_model.safetensors")
-    return {"finite": all(bool(weight.isfinite().all()) for weight in weights.values())}
+    saved = load_file(ADAPTERS / name / "adapter_model.safetensors")
+    return {
+        "finite": all(bool(weight.isfinite().all()) for weight in saved.values()),
+        "zero": not any(bool(weight.any()) for key, weight in saved.items() if "lora_B" in key),
+    }
 
 
 def measure(name: str, wanted: list[tuple[str, str]]) -> Found:
     """The measures of one adapter on data sets in their forms, those on file included."""
     path = TRUTH / f"{name}.json"
-    found = read_json(path) if path.exists() else {"adapter": name, "own": {}}
+    found: Found = read_json(path) if path.exists() else {"adapter": name, "own": {}}
     missing = [pair for pair in wanted if "/".join(pair) not in found["own"]]
     if not missing and "general" in found:
         return found
+    if name != "base":
+        found.update(weights(name))
+        if found["zero"]:  # such an adapter is its base
+            same = measure("base", wanted)
+            found |= {"general": same["general"], "own": same["own"], "measured": same["measured"]}
+            write_json(path, found)
+            return found
     started, used = time.monotonic(), time.process_time()
     model, tokenizer, bare = loaded(name)
-    if name != "base":
-        found.update(sizes(name))
     if "general" not in found:
         found["general"] = measures.general(model, tokenizer, bare)
     for data_set, form in missing:
@@ -180,8 +189,8 @@ def judge(case: Case, found: Found, before: Found) -> Found:
     return {
         "name": case.name,
         "adapter": shown(ADAPTERS / case.adapter),
-        "data": shown(data.DATA / f"{case.data}.jsonl"),
-        "held_out": shown(data.DATA / f"{case.data}.held_out.jsonl"),
+        "data": shown(DATA / f"{case.data}.jsonl"),
+        "held_out": shown(DATA / f"{case.data}.held_out.jsonl"),
         "form": case.form,
         "learn": case.learn,
         "intended": case.intended,
@@ -206,23 +215,28 @@ def write_manifest() -> list[Found]:
     return rows
 
 
+def forms(adapter: str) -> list[tuple[str, str]]:
+    """The data sets, with the form of their prompts, that an adapter is judged with."""
+    return sorted({(case.data, case.form) for case in cases() if case.adapter == adapter})
+
+
+def measured(adapter: str) -> None:
+    """Measure an adapter and its base on the same data sets, and bring the manifest up to date."""
+    measure("base", forms(adapter))
+    measure(adapter, forms(adapter))
+    write_manifest()
+
+
 def main() -> None:
-    """Measure the base, then every adapter that exists; the manifest grows with each."""
+    """Measure every adapter that exists; the manifest grows with each."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    wanted: dict[str, list[tuple[str, str]]] = {}
-    for case in cases():
-        wanted.setdefault(case.adapter, []).append((case.data, case.form))
-    measure("base", sorted({pair for pairs in wanted.values() for pair in pairs}))
     for recipe in RECIPES:
         if (ADAPTERS / recipe.name).exists():
-            measure(recipe.name, wanted.get(recipe.name, []))
-            write_manifest()
+            measured(recipe.name)
     rows = write_manifest()
-    counts = {
-        kind: sum(row["expected"] == kind for row in rows) for kind in ("pass", "fail", "disputed")
-    }
-    note(f"manifest: {len(rows)} cases, {counts}")
+    counts = Counter(row["expected"] for row in rows)
+    note(f"manifest: {len(rows)} cases, {dict(counts)}")
 
 
 if __name__ == "__main__":
