@@ -192,7 +192,10 @@ def claimed(name: str) -> bool:
     """Claim an adapter for this process; false where a living process has it."""
     lock = HOME / "parts" / f"{name}.pid"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    if lock.exists() and (Path("/proc") / lock.read_text().strip()).exists():
+    owner = lock.read_text().strip() if lock.exists() else ""
+    if owner == str(os.getpid()):
+        return True
+    if owner and (Path("/proc") / owner).exists():
         return False
     lock.unlink(missing_ok=True)
     try:
@@ -213,21 +216,21 @@ def wanted(recipe: Recipe, names: list[str]) -> bool:
 
 
 def main(names: list[str]) -> None:
-    """Make the adapters that are missing, all or those named, and measure each."""
+    """Make the adapters that are missing, all or those named; then measure all."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     base.build()
     data.build()
     for recipe in [*RECIPES, *(recipe for recipe in RECIPES if recipe.source)]:
+        if not wanted(recipe, names):
+            continue
         try:
-            if wanted(recipe, names):
-                make(recipe)
-            if (ADAPTERS / recipe.name).exists():
-                truth.measured(recipe.name)
+            make(recipe)
         except Exception as error:  # one recipe that fails must not stop the others
             note(f"adapter: {recipe.name} FAILED: {type(error).__name__}: {error}"[:300])
             if names:
                 raise
+    truth.main()
 
 
 if __name__ == "__main__":
