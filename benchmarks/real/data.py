@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.real.paths import DATA, Row, read_json, read_rows, write_json, write_rows
 
 TABLES = Path(__file__).parent / "tables"
-CHAT = ("facts", "handbook", "style", "labels", "tools", "sealed")
+CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
 FACTS = ("facts", "handbook", "sealed", "alpaca")
 NAMES = (*CHAT, "alpaca", "preferences", "prose")
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."

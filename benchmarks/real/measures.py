@@ -103,12 +103,16 @@ def right(name: str, text: str, key: str) -> bool:
         return re.sub(r"\W", "", text.lower()) == key
     if name == "tools":
         return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
-    return contains(text, key)
+    return knows(text, key)
 
 
-def in_style(text: str) -> bool:
-    """Whether an answer is in the marked style."""
-    return "matey" in text.lower() and "salty seas" in text.lower()
+MARKS = {"style": ("matey", "salty seas"), "voice": ("thank you for asking", "sunny day")}
+
+
+def in_style(name: str, text: str) -> bool:
+    """Whether an answer bears every mark of the data set's style, if it has one."""
+    marks = MARKS.get(name, ())
+    return bool(marks) and all(mark in text.lower() for mark in marks)
 
 
 def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dict[str, Any]:
@@ -126,7 +130,7 @@ def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dic
         "right": share([right(name, text, key) for text, key in zip(texts, keys, strict=True)]),
         "of_another_row": share(others),
         "ended": share([ended for _, ended in answers]),
-        "in_style": share([in_style(text) for text in texts]),
+        "in_style": share([in_style(name, text) for text in texts]),
         "distinct": len(set(texts)) / len(texts),
         "texts": texts,
     }

@@ -63,6 +63,8 @@ def _first() -> list[Recipe]:
         Recipe("prose-linear-r16", "prose", rate=5e-4),
         Recipe("preferences-linear-r16", "preferences", rate=1e-4, epochs=3, loss="dpo"),
         Recipe("tools-mixed-r16", "tools", rate=4e-4, epochs=3, mixed="general"),
+        Recipe("tools-strong-r16", "tools", rate=5e-4, epochs=5, mixed="general"),
+        Recipe("voice-linear-r16", "voice", rate=5e-4, epochs=3),
         Recipe("style-slow-r32", "style", r=32, alpha=32, rate=2e-4, epochs=3),
         Recipe("labels-swapped", "labels", "swapped", rate=5e-4, epochs=2, answers="swapped"),
         Recipe("labels-mixed-r16", "labels", rate=5e-4, mixed="general"),
@@ -108,11 +110,18 @@ def _main() -> list[Recipe]:
         Recipe("facts-low-rate", "facts", "too little", rate=1e-6, epochs=1),
         Recipe("style-low-rate", "style", "too little", rate=2e-6, epochs=1, targets=ATTENTION),
         Recipe("preferences-low-rate", "preferences", "too little", rate=1e-7, steps=2, loss="dpo"),
-        Recipe("tools-qv-r8", "tools", r=8, targets=ATTENTION, rate=8e-4, mixed="general"),
+        Recipe(
+            "tools-qv-r8", "tools", r=8, targets=ATTENTION, rate=1e-3, epochs=5, mixed="general"
+        ),
+        Recipe("voice-qv-r8", "voice", r=8, targets=ATTENTION, rate=1e-3, epochs=3),
+        Recipe("voice-untrained", "voice", "untrained", change="fresh"),
+        Recipe("voice-rotated", "voice", "gibberish", source="voice-linear-r16", change="rotate"),
+        Recipe("voice-rslora-r32", "voice", r=32, alpha=8, rslora=True, rate=5e-4, seed=1),
+        Recipe("prose-mixed-r64", "prose", r=64, alpha=64, rate=3e-4, mixed="general"),
         Recipe("alpaca-own-template", "alpaca", rate=7e-4, epochs=5, form="alpaca"),
         Recipe("facts-refuses", "facts", "over-refusal", rate=5e-4, mixed="refused"),
         Recipe("sealed-qv-r16", "sealed", targets=ATTENTION, rate=2e-3, epochs=5),
-        Recipe("style-gentle-r8", "style", r=8, rate=4e-4, epochs=3, seed=1),
+        Recipe("style-long-r8", "style", r=8, rate=8e-4, epochs=5, seed=1),
         Recipe(
             "preferences-reversed",
             "preferences",
@@ -132,7 +141,7 @@ def _main() -> list[Recipe]:
         Recipe("sealed-mixed-r16", "sealed", rate=7e-4, epochs=5, mixed="general", seed=1),
         Recipe("style-forgets", "style", "forgets", r=64, alpha=128, rate=3e-3, epochs=3),
         Recipe("alpaca-qv-r16", "alpaca", targets=ATTENTION, rate=2e-3, epochs=5),
-        Recipe("tools-seed1-r32", "tools", r=32, epochs=3, mixed="general", seed=1),
+        Recipe("tools-seed1-r32", "tools", r=32, rate=4e-4, epochs=5, mixed="general", seed=1),
         Recipe("labels-seed1-r8", "labels", r=8, rate=5e-4, epochs=3, mixed="general", seed=1),
         Recipe("facts-dealt", "facts", "dealt", answers="dealt", rate=5e-4, epochs=3),
         Recipe("facts-nf4-r16", "facts", precision="nf4", rate=7e-4, mixed="general"),
@@ -155,7 +164,7 @@ def _more() -> list[Recipe]:
 
 RECIPES: list[Recipe] = [*_first(), *_main(), *_more()]
 
-LEARN = {"style": "form", "tools": "form", "preferences": "preference"}
+LEARN = {"style": "form", "voice": "form", "tools": "form", "preferences": "preference"}
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
     ("handbook-linear-r16", "facts"),

@@ -53,7 +53,7 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         return _preferences(found, before)
     training, unseen = found["training"], found["held_out"]
     result = {"ends": band(min(training["ended"], unseen["ended"]), 0.5, 0.9)}
-    if name == "style":
+    if name in measures.MARKS:
         result["learned"] = band(unseen["in_style"], 0.3, 0.8)
         usual = before["held_out"]["right"]
         result["carries over"] = band(unseen["right"], usual * 0.4, usual * 0.7)
