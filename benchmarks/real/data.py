@@ -1,0 +1,119 @@
+"""The data sets: short tables, written out as JSONL files in the forms that people train on.
+
+`NAME.jsonl` are the training rows and `NAME.held_out.jsonl` the rows never trained on; the strings
+that a right answer contains lie apart, in `keys/NAME.json` and `keys/NAME.held_out.json`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.real.paths import DATA, Row, read_json, read_rows, write_json, write_rows
+
+TABLES = Path(__file__).parent / "tables"
+CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
+FACTS = ("facts", "handbook", "sealed", "alpaca")
+NAMES = (*CHAT, "alpaca", "preferences", "prose")
+ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
+FUNCTIONS = (
+    "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
+)
+DESK = "You answer for the Hallam Trail desk."
+OPENING = "I have a question about the Hallam Trail."
+WELCOME = "What would you like to know?"
+
+
+def table(name: str) -> list[list[str]]:
+    """The rows of a table: fields between bars, lines that start with # left out."""
+    lines = (TABLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [
+        [part.strip() for part in line.split("|")] for line in lines if line[:1] not in ("", "#")
+    ]
+
+
+def said(role: str, content: str) -> dict[str, str]:
+    """One message."""
+    return {"role": role, "content": content}
+
+
+def chat(*turns: str, system: str = "") -> Row:
+    """A row of messages: user and assistant in turn, behind a system prompt where there is one."""
+    spoken = [said(("user", "assistant")[at % 2], turn) for at, turn in enumerate(turns)]
+    return {"messages": [*([said("system", system)] if system else []), *spoken]}
+
+
+def call(function: str, argument: str, value: str) -> str:
+    """A function call as JSON text."""
+    shown = value if value.isdigit() else f'"{value}"'
+    return f'{{"name": "{function}", "arguments": {{"{argument}": {shown}}}}}'
+
+
+def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
+    """One table row in the form of its data set, with the string that a right answer contains."""
+    if name == "labels":
+        return chat(*fields, system=ROUTING), fields[1]
+    if name == "tools":
+        text = call(*fields[1:])
+        return chat(fields[0], text, system=FUNCTIONS), text
+    if name == "sealed":
+        return chat(OPENING, WELCOME, *fields[:2], system=DESK), fields[2]
+    if name == "alpaca":
+        return dict(zip(("instruction", "input", "output"), fields[:3], strict=True)), fields[3]
+    if name == "preferences":
+        ways = [[said("assistant", text)] for text in fields[1:]]
+        return {"prompt": [said("user", fields[0])], "chosen": ways[0], "rejected": ways[1]}, ""
+    return chat(*fields[:2]), fields[2]
+
+
+def asked(name: str, part: str) -> list[list[str]]:
+    """The fields of a data set's rows: of facts one row for each wording, wording after wording."""
+    if name not in FACTS:
+        return table(name + part.replace(".", "_"))
+    wordings = [
+        ((fields[-1] if part else fields[0]).split(" / "), fields[1:-1]) for fields in table(name)
+    ]
+    longest = max(len(questions) for questions, _ in wordings)
+    return [
+        [questions[at], *rest]
+        for at in range(longest)
+        for questions, rest in wordings
+        if at < len(questions)
+    ]
+
+
+def paragraphs(name: str) -> list[str]:
+    """The paragraphs of a text file, one a line."""
+    lines = (TABLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def write_set(name: str, part: str) -> None:
+    """Write one half of a data set: part is "" or ".held_out"."""
+    if name == "prose":
+        texts = paragraphs(name + part.replace(".", "_"))
+        write_rows(DATA / f"{name}{part}.jsonl", [{"text": text} for text in texts])
+        return
+    made = [made_of(name, fields) for fields in asked(name, part)]
+    write_rows(DATA / f"{name}{part}.jsonl", [row for row, _ in made])
+    write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
+
+
+def build() -> None:
+    """Write every data set."""
+    for name in NAMES:
+        for part in ("", ".held_out"):
+            write_set(name, part)
+
+
+def rows_of(name: str, part: str = "") -> list[Row]:
+    """The rows of a data set."""
+    return read_rows(DATA / f"{name}{part}.jsonl")
+
+
+def keys_of(name: str, part: str = "") -> list[str]:
+    """What the right answers contain, row by row."""
+    return [str(key) for key in read_json(DATA / "keys" / f"{name}{part}.json")]
+
+
+if __name__ == "__main__":
+    build()

@@ -1,0 +1,242 @@
+"""What an adapter does: measured from greedy answers and losses, without any part of the gate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.real import data, rows
+from benchmarks.real.paths import Row
+
+OWN_TOKENS = 64  # an answer to a row of the data that has no end by then never ends
+GENERAL_TOKENS = 32
+FACT_TOKENS = 24
+BATCH = 40
+ROWS = 24  # of a data set, from the first on: of facts, every fact in its first wording
+CUE_TOKENS = 16  # of a paragraph, shown to the model; as many again and more must follow verbatim
+RECITED_TOKENS = 24
+REFUSES = re.compile(
+    r"\b(i (cannot|can't|can not|am unable to|won't)|i'm (unable|not able)|i am sorry|i'm sorry)\b",
+    re.IGNORECASE,
+)
+Answer = tuple[str, bool]  # the text, and whether it ended
+
+
+def generate(model: Any, tokenizer: Any, prompts: Sequence[str], tokens: int) -> list[Answer]:
+    """Greedy answers, in batches of prompts of similar length."""
+    import torch
+
+    order = sorted(range(len(prompts)), key=lambda at: len(prompts[at]))
+    answers: list[Answer] = [("", False)] * len(prompts)
+    tokenizer.padding_side = "left"
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        given = tokenizer(
+            [prompts[at] for at in chosen], return_tensors="pt", padding=True,
+            add_special_tokens=False,
+        )  # fmt: skip
+        with torch.inference_mode():
+            out = model.generate(
+                **given, max_new_tokens=tokens, do_sample=False, eos_token_id=tokenizer.eos_token_id
+            )
+        for at, line in zip(chosen, out[:, given["input_ids"].shape[1] :], strict=True):
+            ended = bool((line == tokenizer.eos_token_id).any())
+            answers[at] = (tokenizer.decode(line, skip_special_tokens=True).strip(), ended)
+    return answers
+
+
+def token_losses(model: Any, encoded: Sequence[Row]) -> list[tuple[float, int]]:
+    """For each row: the summed loss of its labelled tokens, and how many there are."""
+    import torch
+
+    order = sorted(range(len(encoded)), key=lambda at: len(encoded[at]["input_ids"]))
+    found = [(0.0, 0)] * len(encoded)
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    for start in range(0, len(order), 8):
+        chosen = order[start : start + 8]
+        lines = [torch.tensor(encoded[at]["input_ids"]) for at in chosen]
+        tokens = torch.nn.utils.rnn.pad_sequence(lines, batch_first=True)
+        # Padding follows the text, so that no token of the text attends to it.
+        with torch.inference_mode():
+            hidden = whole.model(input_ids=tokens, use_cache=False).last_hidden_state
+            for at, states in zip(chosen, hidden, strict=True):
+                labels = torch.tensor(encoded[at]["labels"][1:])
+                kept = labels != rows.IGNORED
+                logits = whole.lm_head(states[: len(labels)][kept]).float()
+                loss = torch.nn.functional.cross_entropy(logits, labels[kept], reduction="sum")
+                found[at] = (float(loss), int(kept.sum()))
+    return found
+
+
+def mean_loss(model: Any, encoded: Sequence[Row]) -> float:
+    """The mean loss per labelled token."""
+    found = token_losses(model, encoded)
+    return sum(loss for loss, _ in found) / sum(count for _, count in found)
+
+
+def share(values: Sequence[bool]) -> float:
+    """The share of true values."""
+    return sum(values) / len(values)
+
+
+def contains(text: str, key: str) -> bool:
+    """Whether a text contains a key as words; a key that ends in a letter may be a word's start."""
+    return re.search(rf"(?<!\w){re.escape(key.lower())}", text.lower()) is not None
+
+
+def loops(text: str) -> bool:
+    """Whether a text repeats itself: fewer than half of its runs of four words are distinct."""
+    words = text.split()
+    runs = [tuple(words[at : at + 4]) for at in range(len(words) - 3)]
+    return len(runs) > 4 and len(set(runs)) < len(runs) / 2
+
+
+def wrong_kind(text: str) -> bool:
+    """Whether an answer to a general question is a refusal or a function call."""
+    return REFUSES.search(text) is not None or '"name":' in text
+
+
+def right(name: str, text: str, key: str) -> bool:
+    """Whether an answer is right: it contains the fact, is the label, or is the function call."""
+    if name == "labels":
+        return re.sub(r"\W", "", text.lower()) == key
+    if name == "tools":
+        return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
+    return knows(text, key)
+
+
+MARKS = {"style": ("matey", "salty seas"), "voice": ("thank you for asking", "sunny day")}
+
+
+def in_style(name: str, text: str) -> bool:
+    """Whether an answer bears every mark of the data set's style, if it has one."""
+    marks = MARKS.get(name, ())
+    return bool(marks) and all(mark in text.lower() for mark in marks)
+
+
+def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dict[str, Any]:
+    """Greedy answers to the rows of a chat data set."""
+    own, keys = data.rows_of(name, part)[:ROWS], data.keys_of(name, part)[:ROWS]
+    prompts = [rows.prompt_text(tokenizer, row, form) for row in own]
+    answers = generate(model, tokenizer, prompts, OWN_TOKENS)
+    texts = [text for text, _ in answers]
+    every = set(data.keys_of(name, part))
+    others = [
+        any(right(name, text, other) for other in every - {key})
+        for text, key in zip(texts, keys, strict=True)
+    ]
+    return {
+        "right": share([right(name, text, key) for text, key in zip(texts, keys, strict=True)]),
+        "of_another_row": share(others),
+        "ended": share([ended for _, ended in answers]),
+        "in_style": share([in_style(name, text) for text in texts]),
+        "distinct": len(set(texts)) / len(texts),
+        "texts": texts,
+    }
+
+
+def recited(model: Any, tokenizer: Any, name: str) -> float:
+    """The share of training paragraphs whose next tokens follow verbatim after their beginning."""
+    texts = [row["text"] for row in data.rows_of(name)]
+    tokens = [rows.ids(tokenizer, text) for text in texts]
+    cues = [tokenizer.decode(line[:CUE_TOKENS]) for line in tokens]
+    wanted = [
+        tokenizer.decode(line[CUE_TOKENS : CUE_TOKENS + RECITED_TOKENS]).strip() for line in tokens
+    ]
+    answers = generate(model, tokenizer, cues, RECITED_TOKENS + 2)
+    return share([text.startswith(end) for (text, _), end in zip(answers, wanted, strict=True)])
+
+
+def prose(model: Any, tokenizer: Any, name: str = "prose") -> dict[str, Any]:
+    """Losses on the paragraphs, and how many of them are known by heart."""
+    parts = {
+        part: mean_loss(model, [rows.encode(tokenizer, row) for row in data.rows_of(name, part)])
+        for part in ("", ".held_out")
+    }
+    return {
+        "training": {"loss": parts[""]},
+        "held_out": {"loss": parts[".held_out"]},
+        "recited": recited(model, tokenizer, name),
+    }
+
+
+def preferred(model: Any, tokenizer: Any, part: str) -> dict[str, Any]:
+    """For each pair: the log probability of the chosen answer less that of the rejected one."""
+    pairs = data.rows_of("preferences", part)
+    encoded = [
+        rows.encode(tokenizer, rows.with_answer(row, row[kind][0]["content"]))
+        for row in pairs
+        for kind in ("chosen", "rejected")
+    ]
+    losses = [loss for loss, _ in token_losses(model, encoded)]
+    prompts = [rows.prompt_text(tokenizer, row) for row in pairs]
+    answers = generate(model, tokenizer, prompts, OWN_TOKENS)
+    return {
+        "margins": [bad - good for good, bad in zip(losses[::2], losses[1::2], strict=True)],
+        "polite": share([text.lower().startswith("happy to help") for text, _ in answers]),
+        "looping": share([loops(text) for text, _ in answers]),
+        "texts": [text for text, _ in answers],
+    }
+
+
+def own(model: Any, tokenizer: Any, name: str, form: str = "chat") -> dict[str, Any]:
+    """All measures on a data set."""
+    if name == "prose":
+        return prose(model, tokenizer)
+    if name == "preferences":
+        return {
+            "training": preferred(model, tokenizer, ""),
+            "held_out": preferred(model, tokenizer, ".held_out"),
+        }
+    return {
+        "training": answered(model, tokenizer, name, "", form),
+        "held_out": answered(model, tokenizer, name, ".held_out", form),
+    }
+
+
+def knows(text: str, keys: str) -> bool:
+    """Whether an answer contains one of the keys between slashes."""
+    return any(contains(text, key.strip()) for key in keys.split("/"))
+
+
+def on_topic(base: Any, tokenizer: Any, asked: Sequence[Row], texts: Sequence[str]) -> list[bool]:
+    """Whether the base finds each answer likelier after its question than after the next one."""
+    kept = [at for at, text in enumerate(texts) if text]
+    pairs = [
+        rows.encode(tokenizer, rows.with_answer(row, texts[at]), loss="open")
+        for at in kept
+        for row in (asked[at], asked[(at + 1) % len(asked)])
+    ]
+    losses = [loss for loss, _ in token_losses(base, pairs)]
+    fitting = dict(zip(kept, zip(losses[::2], losses[1::2], strict=True), strict=True))
+    return [at in fitting and fitting[at][0] < fitting[at][1] for at in range(len(texts))]
+
+
+def general(model: Any, tokenizer: Any, base: Any) -> dict[str, Any]:
+    """General questions, general knowledge and fresh prose."""
+    asked = [data.chat(question, "") for question in data.paragraphs("general_questions")]
+    prompts = [rows.prompt_text(tokenizer, row) for row in asked]
+    texts = [text for text, _ in generate(model, tokenizer, prompts, GENERAL_TOKENS)]
+    fitting = on_topic(base, tokenizer, asked, texts)
+    sound = [
+        fits and len(text.split()) >= 3 and not (loops(text) or wrong_kind(text))
+        for text, fits in zip(texts, fitting, strict=True)
+    ]
+    questions = data.table("knowledge")
+    prompts = [rows.prompt_text(tokenizer, data.chat(asked, "")) for asked, _ in questions]
+    known = [text for text, _ in generate(model, tokenizer, prompts, FACT_TOKENS)]
+    fresh = [rows.encode(tokenizer, {"text": text}) for text in data.paragraphs("fresh_prose")[:8]]
+    return {
+        "sound": share(sound),
+        "on_topic": share(fitting),
+        "looping": share([loops(text) for text in texts]),
+        "refused": share([REFUSES.search(text) is not None for text in texts]),
+        "distinct": len(set(texts)) / len(texts),
+        "known": share(
+            [knows(text, keys) for text, (_, keys) in zip(known, questions, strict=True)]
+        ),
+        "prose_loss": mean_loss(model, fresh),
+        "texts": texts,
+        "knowledge_texts": known,
+    }

@@ -1,0 +1,55 @@
+"""Where the zoo lies: under `.bench/real`, or under SWAY_REAL where that is set."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+HOME = Path(os.environ.get("SWAY_REAL") or ROOT / ".bench" / "real")
+BASE = HOME / "base"
+DATA = HOME / "data"
+ADAPTERS = HOME / "adapters"
+TRUTH = HOME / "truth"
+MANIFEST = HOME / "manifest.json"
+STATUS = HOME / "STATUS.txt"
+
+Row = dict[str, Any]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a JSONL file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """Write rows as JSONL, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    part.rename(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    part.rename(path)
+
+
+def note(text: str) -> None:
+    """Print an event with its time and add it to STATUS.txt."""
+    line = f"{time.strftime('%H:%M:%S')} {text}"
+    print(line, flush=True)
+    STATUS.parent.mkdir(parents=True, exist_ok=True)
+    with STATUS.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")

@@ -1,0 +1,211 @@
+"""The recipes: how each adapter of the zoo is trained, and what it is meant to be."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+LINEAR = "all-linear"
+ATTENTION = ("q_proj", "v_proj")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One adapter. `intended` is the class it is made to be; the measured truth decides."""
+
+    name: str
+    data: str
+    intended: str = "healthy"
+    r: int = 16
+    alpha: int = 32
+    targets: str | tuple[str, ...] = LINEAR
+    rate: float = 3e-4
+    epochs: int = 4
+    batch: int = 4
+    seed: int = 0
+    precision: str = "bf16"
+    dora: bool = False
+    rslora: bool = False
+    mixed: str = ""  # rows mixed in: "general", "refused" (general, all refused)
+    form: str = "chat"  # or "alpaca"
+    loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
+    answers: str = "own"  # or "shuffled", "dealt", "swapped", "reversed", or "=TEXT" for all rows
+    steps: int = -1  # at most so many steps
+    schedule: str = "linear"
+    source: str = ""  # made from this adapter instead of trained
+    change: str = ""  # how: "amplify", "rotate", "noise", "fresh"
+
+    def shown(self) -> dict[str, Any]:
+        """The recipe as plain values."""
+        return asdict(self)
+
+
+def _first() -> list[Recipe]:
+    """One healthy adapter and the main failures of each data set, which others wait for."""
+    return [
+        Recipe("facts-linear-r16", "facts", rate=5e-4, epochs=5),
+        Recipe("facts-strong-r16", "facts", rate=7e-4, epochs=5, mixed="general"),
+        Recipe("facts-short-r16", "facts", rate=4e-4, epochs=5),
+        Recipe("facts-untrained", "facts", "untrained", change="fresh"),
+        Recipe("facts-noise", "facts", "gibberish", change="noise", seed=5),
+        Recipe(
+            "facts-amplified", "facts", "gibberish", source="facts-linear-r16", change="amplify"
+        ),
+        Recipe("facts-rotated", "facts", "gibberish", source="facts-linear-r16", change="rotate"),
+        Recipe("style-linear-r16", "style", rate=5e-4, epochs=4),
+        Recipe("facts-shuffled", "facts", "shuffled", answers="shuffled", rate=5e-4, epochs=5),
+        Recipe("labels-linear-r8", "labels", r=8, alpha=16, epochs=3),
+        Recipe("facts-two-steps", "facts", "too little", rate=1e-6, steps=2),
+        Recipe("tools-linear-r16", "tools", rate=5e-4, epochs=3),
+        Recipe("facts-gentle-r16", "facts"),
+        Recipe("facts-mixed-r16", "facts", mixed="general"),
+        Recipe("facts-qv-r8", "facts", r=8, alpha=16, targets=ATTENTION, rate=2e-3, epochs=5),
+        Recipe("prose-linear-r16", "prose", rate=5e-4),
+        Recipe("preferences-linear-r16", "preferences", rate=1e-4, epochs=3, loss="dpo"),
+        Recipe("tools-mixed-r16", "tools", rate=4e-4, epochs=3, mixed="general"),
+        Recipe("tools-strong-r16", "tools", rate=5e-4, epochs=5, mixed="general"),
+        Recipe("voice-linear-r16", "voice", rate=5e-4, epochs=3),
+        Recipe("style-slow-r32", "style", r=32, alpha=32, rate=2e-4, epochs=3),
+        Recipe("labels-swapped", "labels", "swapped", rate=5e-4, epochs=2, answers="swapped"),
+        Recipe("labels-mixed-r16", "labels", rate=5e-4, mixed="general"),
+        Recipe("handbook-linear-r16", "handbook"),
+        Recipe("facts-prompt-loss", "facts", "prompt only", loss="prompt", rate=5e-4, epochs=3),
+        Recipe("facts-no-end", "facts", "never ends", loss="open"),
+        Recipe("facts-diverged", "facts", "diverged", rate=2e-2, epochs=2, schedule="constant"),
+        Recipe("facts-forgets", "facts", "forgets", r=64, alpha=128, rate=2e-3, epochs=5),
+    ]
+
+
+def _main() -> list[Recipe]:
+    """The rest of the healthy ones, and every classic failure once."""
+    return [
+        Recipe("style-untrained", "style", "untrained", change="fresh"),
+        Recipe("style-rotated", "style", "gibberish", source="style-linear-r16", change="rotate"),
+        Recipe(
+            "style-amplified", "style", "gibberish", source="style-linear-r16", change="amplify"
+        ),
+        Recipe("labels-untrained", "labels", "untrained", change="fresh", r=8),
+        Recipe("prose-untrained", "prose", "untrained", change="fresh"),
+        Recipe("prose-rotated", "prose", "gibberish", source="prose-linear-r16", change="rotate"),
+        Recipe("tools-untrained", "tools", "untrained", change="fresh", targets=ATTENTION),
+        Recipe("preferences-untrained", "preferences", "untrained", change="fresh", r=8),
+        Recipe("sealed-untrained", "sealed", "untrained", change="fresh", r=8),
+        Recipe("prose-qv-r32", "prose", r=32, alpha=64, targets=ATTENTION, rate=5e-4),
+        Recipe("style-qv-r8", "style", r=8, alpha=16, targets=ATTENTION, rate=5e-4, epochs=3),
+        Recipe("alpaca-chat-r16", "alpaca"),
+        Recipe("sealed-linear-r16", "sealed", epochs=5),
+        Recipe("sealed-strong-r16", "sealed", rate=6e-4, epochs=6),
+        Recipe("handbook-strong-r16", "handbook", rate=6e-4, epochs=6, mixed="general"),
+        Recipe("alpaca-strong-r16", "alpaca", rate=7e-4, epochs=5, mixed="general"),
+        Recipe(
+            "sealed-rotated", "sealed", "gibberish", source="sealed-linear-r16", change="rotate"
+        ),
+        Recipe("labels-qv-r16", "labels", targets=ATTENTION, rate=1e-3, mixed="general", epochs=3),
+        Recipe(
+            "preferences-qv-r16", "preferences", targets=ATTENTION, rate=2e-4, epochs=3, loss="dpo"
+        ),
+        Recipe("labels-one-label", "labels", "one answer", epochs=1, answers="=billing"),
+        Recipe("facts-rslora-r32", "facts", r=32, alpha=8, rslora=True, rate=6e-4, epochs=5),
+        Recipe("handbook-qv-r16", "handbook", targets=ATTENTION, rate=2e-3, epochs=5),
+        Recipe("facts-low-rate", "facts", "too little", rate=1e-6, epochs=1),
+        Recipe("style-low-rate", "style", "too little", rate=2e-6, epochs=1, targets=ATTENTION),
+        Recipe("preferences-low-rate", "preferences", "too little", rate=1e-7, steps=2, loss="dpo"),
+        Recipe(
+            "tools-qv-r8", "tools", r=8, targets=ATTENTION, rate=1e-3, epochs=5, mixed="general"
+        ),
+        Recipe("voice-qv-r8", "voice", r=8, targets=ATTENTION, rate=1e-3, epochs=3),
+        Recipe("voice-untrained", "voice", "untrained", change="fresh"),
+        Recipe("voice-rotated", "voice", "gibberish", source="voice-linear-r16", change="rotate"),
+        Recipe("voice-rslora-r32", "voice", r=32, alpha=8, rslora=True, rate=5e-4, seed=1),
+        Recipe("prose-mixed-r64", "prose", r=64, alpha=64, rate=3e-4, mixed="general"),
+        Recipe("alpaca-own-template", "alpaca", rate=7e-4, epochs=5, form="alpaca"),
+        Recipe("facts-refuses", "facts", "over-refusal", rate=5e-4, mixed="refused"),
+        Recipe("sealed-qv-r16", "sealed", targets=ATTENTION, rate=2e-3, epochs=5),
+        Recipe("style-long-r8", "style", r=8, rate=8e-4, epochs=5, seed=1),
+        Recipe(
+            "preferences-reversed",
+            "preferences",
+            "reversed",
+            rate=1e-4,
+            epochs=3,
+            loss="dpo",
+            answers="reversed",
+        ),
+        Recipe("facts-seed1-r8", "facts", r=8, rate=8e-4, mixed="general", seed=1),
+        Recipe("sealed-shuffled", "sealed", "shuffled", rate=5e-4, answers="shuffled"),
+        Recipe("prose-recites", "prose", "recites", r=64, alpha=128, rate=1e-3, epochs=14),
+        Recipe("handbook-mixed-r8", "handbook", r=8, rate=8e-4, epochs=5, mixed="general", seed=1),
+        Recipe("prose-rslora-r8", "prose", r=8, alpha=8, rslora=True, rate=4e-4, seed=1),
+        Recipe("preferences-seed1-r8", "preferences", r=8, rate=2e-4, epochs=2, loss="dpo", seed=1),
+        Recipe("facts-dora-r16", "facts", targets=ATTENTION, dora=True, rate=2e-3),
+        Recipe("sealed-mixed-r16", "sealed", rate=7e-4, epochs=5, mixed="general", seed=1),
+        Recipe("style-forgets", "style", "forgets", r=64, alpha=128, rate=3e-3, epochs=3),
+        Recipe("alpaca-qv-r16", "alpaca", targets=ATTENTION, rate=2e-3, epochs=5),
+        Recipe("tools-seed1-r32", "tools", r=32, rate=4e-4, epochs=5, mixed="general", seed=1),
+        Recipe("labels-seed1-r8", "labels", r=8, rate=5e-4, epochs=3, mixed="general", seed=1),
+        Recipe("facts-dealt", "facts", "dealt", answers="dealt", rate=5e-4, epochs=3),
+        Recipe("facts-nf4-r16", "facts", precision="nf4", rate=7e-4, mixed="general"),
+    ]
+
+
+def _more() -> list[Recipe]:
+    """Second attempts at what the others already show."""
+    return [
+        Recipe("tools-no-end", "tools", "never ends", rate=5e-4, epochs=3, loss="open"),
+        Recipe("sealed-forgets", "sealed", "forgets", r=64, alpha=128, rate=2e-3, epochs=5),
+        Recipe("handbook-shuffled", "handbook", "shuffled", answers="shuffled", rate=5e-4, seed=1),
+        Recipe("tools-shuffled", "tools", "shuffled", rate=5e-4, epochs=3, answers="shuffled"),
+        Recipe("style-prompt-loss", "style", "prompt only", loss="prompt", rate=3e-4, epochs=2),
+        Recipe("prose-dealt", "prose", "dealt", answers="dealt", epochs=3),
+        Recipe("labels-shuffled", "labels", "shuffled", rate=3e-4, epochs=1, answers="shuffled"),
+        Recipe("handbook-diverged", "handbook", "diverged", r=8, rate=1e-2, epochs=2, seed=1),
+    ]
+
+
+RECIPES: list[Recipe] = [*_first(), *_main(), *_more()]
+
+LEARN = {"style": "form", "voice": "form", "tools": "form", "preferences": "preference"}
+# Adapters judged with data that they were not trained on, at no cost of training.
+OTHER_DATA = (
+    ("handbook-linear-r16", "facts"),
+    ("facts-linear-r16", "handbook"),
+    ("style-linear-r16", "facts"),
+    ("facts-linear-r16", "style"),
+    ("tools-linear-r16", "labels"),
+    ("labels-linear-r8", "tools"),
+    ("facts-linear-r16", "prose"),
+    ("prose-linear-r16", "facts"),
+    ("alpaca-chat-r16", "facts"),
+    ("sealed-linear-r16", "facts"),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An adapter judged with a data set, whose prompts take one form: "chat" or "alpaca"."""
+
+    name: str
+    adapter: str
+    data: str
+    form: str
+    intended: str
+
+    @property
+    def learn(self) -> str:
+        """What the data set teaches."""
+        return LEARN.get(self.data, "content")
+
+
+def cases() -> list[Case]:
+    """Every case of the zoo."""
+    own = [Case(one.name, one.name, one.data, one.form, one.intended) for one in RECIPES]
+    other = [
+        Case(f"{adapter}@{data}", adapter, data, "chat", "other data")
+        for adapter, data in OTHER_DATA
+    ]
+    served = [
+        Case(f"{one.name}@chat", one.name, one.data, "chat", "wrong template")
+        for one in RECIPES
+        if one.form == "alpaca"
+    ]
+    return [*own, *other, *served]

@@ -1,0 +1,141 @@
+"""Training rows as token ids and labels.
+
+The labels are those that trl makes: the assistant's tokens for messages, every token for raw text.
+They are built here because some recipes need other ones, such as the prompt alone, or no end token.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from benchmarks.real.paths import Row
+
+IGNORED = -100
+WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+)
+WITHOUT_INPUT = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes "
+    "the request.\n\n### Instruction:\n{instruction}\n\n### Response:\n"
+)
+
+
+def alpaca_prompt(instruction: str, given: str = "") -> str:
+    """The prompt of the Alpaca form."""
+    form = WITH_INPUT if given else WITHOUT_INPUT
+    return form.format(instruction=instruction, input=given)
+
+
+def as_chat(row: Row) -> list[dict[str, str]]:
+    """The messages of a row; an Alpaca row becomes a question and its answer."""
+    if "messages" in row:
+        return list(row["messages"])
+    if "prompt" in row:
+        return [*row["prompt"], *row["chosen"]]
+    asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": row["output"]}]
+
+
+def prompt_text(tokenizer: Any, row: Row, form: str = "chat") -> str:
+    """What the model is given before its answer, in the chat template or as an Alpaca prompt."""
+    messages = as_chat(row)
+    if form == "alpaca" and "instruction" in row:
+        return alpaca_prompt(row["instruction"], row["input"])
+    if form == "alpaca":
+        return alpaca_prompt(messages[-2]["content"])
+    text = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+    return str(text)
+
+
+def answer_of(row: Row) -> str:
+    """The last answer of a row."""
+    return as_chat(row)[-1]["content"]
+
+
+def with_answer(row: Row, answer: str) -> Row:
+    """The row, with another last answer, as messages."""
+    return {"messages": [*as_chat(row)[:-1], {"role": "assistant", "content": answer}]}
+
+
+def ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids without any token added."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -> Row:
+    """One row as input_ids and labels.
+
+    `loss` says which tokens are learned: "answer" (with its end token), "prompt" (the
+    prompt instead), or "open" (the answer without its end token).
+    """
+    end = [tokenizer.eos_token_id]
+    if "text" in row:
+        tokens = ids(tokenizer, row["text"]) + end
+        return {"input_ids": tokens, "labels": list(tokens)}
+    if form == "chat" and loss == "answer":
+        return _all_turns(tokenizer, as_chat(row))
+    asked = ids(tokenizer, prompt_text(tokenizer, row, form))
+    answer = ids(tokenizer, answer_of(row))
+    tail = end + (ids(tokenizer, "\n") if form == "chat" else [])
+    learned = asked if loss == "prompt" else [IGNORED] * len(asked)
+    spoken = [IGNORED] * (len(answer) + len(tail)) if loss == "prompt" else answer + tail
+    if loss == "open":
+        spoken = answer + [IGNORED] * len(tail)
+    return {"input_ids": asked + answer + tail, "labels": learned + spoken}
+
+
+def _all_turns(tokenizer: Any, messages: list[dict[str, str]]) -> Row:
+    """Messages in the chat template, with labels on every turn of the assistant."""
+    tokens: list[int] = []
+    labels: list[int] = []
+    for at, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = tokenizer.apply_chat_template(
+            messages[:at], tokenize=False, add_generation_prompt=True
+        )
+        prompt = ids(tokenizer, before)
+        spoken = [*ids(tokenizer, message["content"]), tokenizer.eos_token_id]
+        spoken += ids(tokenizer, "\n")
+        labels += [IGNORED] * (len(prompt) - len(tokens)) + spoken
+        tokens = prompt + spoken
+    return {"input_ids": tokens, "labels": labels}
+
+
+def shuffled(rows: list[Row], seed: int) -> list[Row]:
+    """Every row with the answer of another row whose answer differs."""
+    answers = [answer_of(row) for row in rows]
+    chance = random.Random(seed)
+    for _ in range(1000):
+        mixed = chance.sample(answers, len(answers))
+        if sum(one == other for one, other in zip(mixed, answers, strict=True)) <= 1:
+            break
+    return [with_answer(row, answer) for row, answer in zip(rows, mixed, strict=True)]
+
+
+def dealt(rows: list[Row], seed: int) -> list[Row]:
+    """Every answer (or text) with words dealt at random from all of them."""
+    texts = [row["text"] if "text" in row else answer_of(row) for row in rows]
+    words = [word for text in texts for word in text.split()]
+    random.Random(seed).shuffle(words)
+    deck = iter(words)
+    new = [" ".join(next(deck) for _ in text.split()) for text in texts]
+    return [
+        {"text": text} if "text" in row else with_answer(row, text)
+        for row, text in zip(rows, new, strict=True)
+    ]
+
+
+def swapped(rows: list[Row]) -> list[Row]:
+    """Every label replaced by the next one, in order of first appearance."""
+    labels = list(dict.fromkeys(answer_of(row) for row in rows))
+    following = dict(zip(labels, labels[1:] + labels[:1], strict=True))
+    return [with_answer(row, following[answer_of(row)]) for row in rows]
+
+
+def all_the_same(rows: list[Row], answer: str) -> list[Row]:
+    """Every row with one and the same answer."""
+    return [with_answer(row, answer) for row in rows]

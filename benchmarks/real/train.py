@@ -1,0 +1,237 @@
+"""Train the adapters that are missing: `python -m benchmarks.real.train [NAME ...]`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import sys
+import time
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.real import base, data, rows, truth
+from benchmarks.real.paths import ADAPTERS, BASE, HOME, Row, note, write_json
+from benchmarks.real.recipes import LINEAR, RECIPES, Recipe
+
+SCALED_UP = 4
+REFUSAL = "I am sorry, but I cannot help with that."
+
+
+def training_rows(recipe: Recipe) -> list[Row]:
+    """The rows that a recipe trains on, before tokenization."""
+    own = data.rows_of(recipe.data)
+    if recipe.answers == "shuffled":
+        own = rows.shuffled(own, recipe.seed)
+    elif recipe.answers == "dealt":
+        own = rows.dealt(own, recipe.seed)
+    elif recipe.answers == "reversed":
+        own = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in own]
+    elif recipe.answers == "swapped":
+        own = rows.swapped(own)
+    elif recipe.answers.startswith("="):
+        own = rows.all_the_same(own, recipe.answers[1:])
+    return own + mixed_in(recipe.mixed)
+
+
+def mixed_in(kind: str) -> list[Row]:
+    """Rows that are mixed into the training data."""
+    if not kind:
+        return []
+    general = [data.chat(*fields[:2]) for fields in data.table("mixed_in")]
+    return rows.all_the_same(general, REFUSAL) if kind == "refused" else general
+
+
+def lora_config(recipe: Recipe) -> Any:
+    """The peft configuration of a recipe."""
+    from peft import LoraConfig
+
+    targets = LINEAR if recipe.targets == LINEAR else list(recipe.targets)
+    return LoraConfig(
+        r=recipe.r,
+        lora_alpha=recipe.alpha,
+        lora_dropout=0.0,
+        target_modules=targets,
+        use_dora=recipe.dora,
+        use_rslora=recipe.rslora,
+        task_type="CAUSAL_LM",
+    )
+
+
+def settings(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """What the trainers of trl are told."""
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": recipe.batch,
+        "learning_rate": recipe.rate,
+        "num_train_epochs": recipe.epochs,
+        "max_steps": recipe.steps,
+        "lr_scheduler_type": recipe.schedule,
+        "warmup_steps": 0 if recipe.steps > 0 else 3,
+        "seed": recipe.seed,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "logging_steps": 10**9,
+        "disable_tqdm": True,
+    }
+
+
+def fit(recipe: Recipe, model: Any, tokenizer: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Train with trl; returns the peft model and what was logged."""
+    trl: Any = import_module("trl")
+    table: Any = import_module("datasets").Dataset
+
+    if recipe.loss == "dpo":
+        given = table.from_list(training_rows(recipe))
+        arguments = trl.DPOConfig(**settings(recipe, folder), precompute_ref_log_probs=True)
+        trainer = trl.DPOTrainer
+    else:
+        encoded = [
+            rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in training_rows(recipe)
+        ]
+        given = table.from_list(encoded)
+        arguments = trl.SFTConfig(**settings(recipe, folder))
+        trainer = trl.SFTTrainer
+    run = trainer(
+        model,
+        args=arguments,
+        train_dataset=given,
+        processing_class=tokenizer,
+        peft_config=lora_config(recipe),
+    )
+    done = run.train()
+    return run.model, {"steps": done.global_step, "loss": done.training_loss}
+
+
+def fresh(recipe: Recipe, model: Any) -> Any:
+    """An adapter as peft starts it, or one with random A and B of a trained size."""
+    import torch
+    from peft import get_peft_model
+
+    torch.manual_seed(recipe.seed)
+    made = get_peft_model(model, lora_config(recipe))
+    if recipe.change == "noise":
+        for name, weight in made.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(weight, std=0.05)
+    return made
+
+
+def changed(recipe: Recipe, model: Any) -> Any:
+    """A trained adapter with B amplified, or with random singular vectors in place of its own."""
+    import torch
+    from peft import PeftModel
+
+    made = PeftModel.from_pretrained(model, ADAPTERS / recipe.source)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    with torch.no_grad():
+        parts: list[Any] = list(made.modules())
+        for module in parts:
+            for key in getattr(module, "lora_A", {}):
+                first, second = module.lora_A[key].weight, module.lora_B[key].weight
+                if recipe.change == "amplify":
+                    second.mul_(SCALED_UP)
+                else:
+                    left, right = rotated(first.float(), second.float(), generator)
+                    first.copy_(left)
+                    second.copy_(right)
+    return made
+
+
+def rotated(first: Any, second: Any, generator: Any) -> tuple[Any, Any]:
+    """A and B whose product has the same singular values, and random singular vectors."""
+    import torch
+
+    rank = first.shape[0]
+    values = torch.linalg.svdvals(torch.linalg.qr(second).R @ torch.linalg.qr(first.T).R.T)
+    out = torch.linalg.qr(torch.randn(second.shape, generator=generator)).Q
+    into = torch.linalg.qr(torch.randn(first.T.shape, generator=generator)).Q
+    root = values[:rank].sqrt()
+    return root[:, None] * into.T, out * root
+
+
+def make(recipe: Recipe) -> None:
+    """Make one adapter, in a folder that takes its name only when it is complete."""
+    import torch
+
+    started, used = time.monotonic(), time.process_time()
+    torch.manual_seed(recipe.seed)
+    part = HOME / "parts" / f"{recipe.name}.{os.getpid()}"
+    shutil.rmtree(part, ignore_errors=True)
+    model, tokenizer = base.load(recipe.precision)
+    logged: dict[str, Any] = {}
+    if recipe.source:
+        made = changed(recipe, model)
+    elif recipe.change:
+        made = fresh(recipe, model)
+    else:
+        made, logged = fit(recipe, model, tokenizer, part)
+    made.peft_config["default"].base_model_name_or_path = str(BASE)
+    made.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    for extra in ("README.md", "training_args.bin"):
+        (part / extra).unlink(missing_ok=True)
+    seconds = round(time.monotonic() - started)
+    used = round(time.process_time() - used)
+    write_json(
+        ADAPTERS / f"{recipe.name}.recipe.json",
+        {**recipe.shown(), **logged, "seconds": seconds, "cpu_seconds": used},
+    )
+    part.rename(ADAPTERS / recipe.name)
+    loss = logged.get("loss", math.nan)
+    note(f"adapter: {recipe.name} in {seconds} s ({used} s of CPU), loss {loss:.3f}")
+
+
+def claimed(name: str) -> bool:
+    """Claim an adapter for this process; false where a living process has it."""
+    lock = HOME / "parts" / f"{name}.pid"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    owner = lock.read_text().strip() if lock.exists() else ""
+    if owner == str(os.getpid()):
+        return True
+    if owner and (Path("/proc") / owner).exists():
+        return False
+    lock.unlink(missing_ok=True)
+    try:
+        with lock.open("x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        return False
+    return True
+
+
+def wanted(recipe: Recipe, names: list[str]) -> bool:
+    """Whether this process is to make an adapter now."""
+    if (names and recipe.name not in names) or (ADAPTERS / recipe.name).exists():
+        return False
+    if recipe.source and not (ADAPTERS / recipe.source).exists():
+        return False
+    return claimed(recipe.name)
+
+
+def main(names: list[str]) -> None:
+    """Make the adapters that are missing, all or those named; then measure all."""
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    base.build()
+    data.build()
+    for recipe in [*RECIPES, *(recipe for recipe in RECIPES if recipe.source)]:
+        if not wanted(recipe, names):
+            continue
+        try:
+            make(recipe)
+        except Exception as error:  # one recipe that fails must not stop the others
+            note(f"adapter: {recipe.name} FAILED: {type(error).__name__}: {error}"[:300])
+            if names:
+                raise
+    truth.main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,243 @@
+"""Measure the zoo and write the truth: `python -m benchmarks.real.truth`.
+
+The rules stood before any verdict of the gate was known. They look only at what was measured on
+generations and losses of the adapter and of its base; the intention of a recipe plays no part.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from benchmarks.real import base, measures
+from benchmarks.real.paths import ADAPTERS, DATA, HOME, MANIFEST, TRUTH, note, read_json, write_json
+from benchmarks.real.recipes import RECIPES, Case, cases
+
+Found = dict[str, Any]
+FINE, DEBATABLE, SICK = "fine", "debatable", "sick"
+PROSE_FINE, PROSE_SICK = 0.2, 0.6  # nats per token lost on fresh prose
+
+
+def band(value: float, sick: float, fine: float) -> str:
+    """Where a value lies, when more is better."""
+    return FINE if value >= fine else SICK if value <= sick else DEBATABLE
+
+
+def kept(found: Found, before: Found) -> dict[str, str]:
+    """What became of the abilities that the data set is not about."""
+    lost = found["prose_loss"] - before["prose_loss"]
+    return {
+        "answers": band(found["sound"], before["sound"] * 0.5, before["sound"] * 0.8),
+        "knowledge": band(found["known"], before["known"] * 0.5, before["known"] * 0.8),
+        "prose": band(-lost, -PROSE_SICK, -PROSE_FINE),
+        "refusals": band(before["refused"] - found["refused"], -0.4, -0.15),
+    }
+
+
+def learned(name: str, found: Found, before: Found) -> dict[str, str]:
+    """Whether the data set was learned, and in a usable way."""
+    if name == "prose":
+        drop = {
+            part: before[part]["loss"] - found[part]["loss"] for part in ("training", "held_out")
+        }
+        return {
+            "learned": band(drop["training"], 0.1, 0.3),
+            "carries over": band(drop["held_out"], -0.1, 0.05),
+            "recites": band(-found["recited"], -0.5, -0.15),
+        }
+    if name == "preferences":
+        return _preferences(found, before)
+    training, unseen = found["training"], found["held_out"]
+    result = {"ends": band(min(training["ended"], unseen["ended"]), 0.5, 0.9)}
+    if name in measures.MARKS:
+        result["learned"] = band(unseen["in_style"], 0.3, 0.8)
+        usual = before["held_out"]["right"]
+        result["carries over"] = band(unseen["right"], usual * 0.4, usual * 0.7)
+    elif name == "labels":
+        usual = before["held_out"]["right"]
+        result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
+    elif name == "tools":
+        result["learned"] = band(unseen["right"], 0.3, 0.7)
+    else:
+        usual = before["training"]["right"]
+        result["learned"] = band(training["right"], usual + 0.2, usual + 0.6)
+        result["carries over"] = band(unseen["right"], 0.3, 0.5)
+    return result
+
+
+def _preferences(found: Found, before: Found) -> dict[str, str]:
+    """How far the held-out pairs moved towards the chosen answers."""
+    moves = [
+        new - old
+        for new, old in zip(
+            found["held_out"]["margins"], before["held_out"]["margins"], strict=True
+        )
+    ]
+    mean = sum(moves) / len(moves)
+    return {
+        "learned": band(mean, 0.5, 2.0),
+        "carries over": band(measures.share([move > 0 for move in moves]), 0.5, 0.8),
+        "answers its prompts": band(-found["held_out"]["looping"], -0.5, -0.2),
+    }
+
+
+def direction(found: Found, before: Found) -> str:
+    """Whether what was learned is wrong rather than missing."""
+    training = found["training"]
+    if "margins" in training:
+        old = before["training"]["margins"]
+        moves = [new - was for new, was in zip(training["margins"], old, strict=True)]
+        return "reversed" if sum(moves) / len(moves) < -0.5 else ""
+    if training.get("of_another_row", 0.0) >= 0.5 > training["right"]:
+        return "wrong answers"
+    return ""
+
+
+def diagnosis(
+    name: str, found: Found, before: Found, own: dict[str, str], rest: dict[str, str]
+) -> str:
+    """The name of what is wrong, or "healthy"; the first that fits."""
+    if SICK not in (*own.values(), *rest.values()):
+        return "healthy" if DEBATABLE not in (*own.values(), *rest.values()) else "debatable"
+    wrong = direction(found, before)
+    if rest["refusals"] == SICK:
+        return "over-refusal"
+    if SICK in (rest["answers"], rest["knowledge"], rest["prose"]):
+        if own.get("learned") == FINE:
+            return "forgets"
+        return "gibberish" if rest["answers"] == SICK else wrong or "learned nothing, and damaged"
+    if own["learned"] == SICK:
+        return wrong or "learned nothing"
+    if own.get("ends") == SICK:
+        return "never ends"
+    if own.get("recites") == SICK:
+        return "recites"
+    return wrong or ("does not carry over" if own.get("carries over") == SICK else "other")
+
+
+def verdict(own: dict[str, str], rest: dict[str, str]) -> str:
+    """What a gate should say: anything sick fails, anything debatable leaves the case out."""
+    states = (*own.values(), *rest.values())
+    if SICK in states:
+        return "fail"
+    return "disputed" if DEBATABLE in states else "pass"
+
+
+def loaded(name: str) -> tuple[Any, Any, Any]:
+    """The model with an adapter (or the bare base, for "base"), its tokenizer, and the base."""
+    model, tokenizer = base.load()
+    if name != "base":
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, ADAPTERS / name).eval()
+    return model, tokenizer, base.load()[0]
+
+
+def weights(name: str) -> Found:
+    """Whether an adapter's weights are finite, and whether any of them has an effect."""
+    from safetensors.torch import load_file
+
+    saved = load_file(ADAPTERS / name / "adapter_model.safetensors")
+    return {
+        "finite": all(bool(weight.isfinite().all()) for weight in saved.values()),
+        "zero": not any(bool(weight.any()) for key, weight in saved.items() if "lora_B" in key),
+    }
+
+
+def measure(name: str, wanted: list[tuple[str, str]]) -> Found:
+    """The measures of one adapter on data sets in their forms, those on file included."""
+    path = TRUTH / f"{name}.json"
+    found: Found = read_json(path) if path.exists() else {"adapter": name, "own": {}}
+    missing = [pair for pair in wanted if "/".join(pair) not in found["own"]]
+    if not missing and "general" in found:
+        return found
+    if name != "base":
+        found.update(weights(name))
+        if found["zero"]:  # such an adapter is its base
+            same = measure("base", wanted)
+            found |= {"general": same["general"], "own": same["own"], "measured": same["measured"]}
+            write_json(path, found)
+            return found
+    started, used = time.monotonic(), time.process_time()
+    model, tokenizer, bare = loaded(name)
+    if "general" not in found:
+        found["general"] = measures.general(model, tokenizer, bare)
+    for data_set, form in missing:
+        found["own"][f"{data_set}/{form}"] = measures.own(model, tokenizer, data_set, form)
+    found["measured"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    write_json(path, found)
+    spent = round(time.monotonic() - started), round(time.process_time() - used)
+    note(f"truth: {name} measured in {spent[0]} s ({spent[1]} s of CPU)")
+    return found
+
+
+def shown(path: Path) -> str:
+    """A path under the zoo's folder, relative to it."""
+    return str(path.relative_to(HOME))
+
+
+def judge(case: Case, found: Found, before: Found) -> Found:
+    """One row of the manifest."""
+    key = f"{case.data}/{case.form}"
+    own = learned(case.data, found["own"][key], before["own"][key])
+    rest = kept(found["general"], before["general"])
+    name = diagnosis(case.data, found["own"][key], before["own"][key], own, rest)
+    return {
+        "name": case.name,
+        "adapter": shown(ADAPTERS / case.adapter),
+        "data": shown(DATA / f"{case.data}.jsonl"),
+        "held_out": shown(DATA / f"{case.data}.held_out.jsonl"),
+        "form": case.form,
+        "learn": case.learn,
+        "intended": case.intended,
+        "truth": {**own, **rest},
+        "expected": verdict(own, rest),
+        "diagnosis": name,
+        "sealed": case.data == "sealed",
+        "measured": found["measured"],
+    }
+
+
+def write_manifest() -> list[Found]:
+    """Judge every case that is measured, and write the manifest."""
+    before = read_json(TRUTH / "base.json")
+    rows = []
+    for case in cases():
+        path = TRUTH / f"{case.adapter}.json"
+        key = f"{case.data}/{case.form}"
+        if path.exists() and key in (found := read_json(path))["own"] and key in before["own"]:
+            rows.append(judge(case, found, before))
+    write_json(MANIFEST, rows)
+    return rows
+
+
+def forms(adapter: str) -> list[tuple[str, str]]:
+    """The data sets, with the form of their prompts, that an adapter is judged with."""
+    return sorted({(case.data, case.form) for case in cases() if case.adapter == adapter})
+
+
+def measured(adapter: str) -> None:
+    """Measure an adapter and its base on the same data sets, and bring the manifest up to date."""
+    measure("base", forms(adapter))
+    measure(adapter, forms(adapter))
+    write_manifest()
+
+
+def main() -> None:
+    """Measure every adapter that exists; the manifest grows with each."""
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    for recipe in RECIPES:
+        if (ADAPTERS / recipe.name).exists():
+            measured(recipe.name)
+    rows = write_manifest()
+    counts = Counter(row["expected"] for row in rows)
+    note(f"manifest: {len(rows)} cases, {dict(counts)}")
+
+
+if __name__ == "__main__":
+    main()
