@@ -577,8 +577,8 @@ def paired_fraction_below(gained: int, lost: int, n: int, margin: float) -> Marg
     `gained` items have the property after a change only, `lost` items before it only; the increase
     is (gained - lost) / n. One-sided score test for matched pairs (Tango 1998): with q, the maximum
     likelihood estimate of the share of lost items if the increase equals the margin m,
-    z = (n m - gained + lost) / √(n (2 q + m (1 - m))). With lost = 0 it is `fraction_below`.
-    `bound` is the largest increase that this test does not reject.
+    z = (n m - gained + lost) / √(n (2 q + m (1 - m))). With lost = 0 and an increase up to m it is
+    `fraction_below`. `bound` is the largest increase that this test does not reject.
     """
     if not (min(gained, lost) >= 0 and gained + lost <= n and n >= 1 and 0 <= margin <= 1):
         raise ValueError(

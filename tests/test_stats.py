@@ -30,6 +30,7 @@ from sway_gate.stats import (
     monte_carlo_p,
     normal_from_log_sf,
     normal_sf,
+    paired_fraction_below,
     pairing_test,
     pooled_share,
     positive_mean_ci,
@@ -472,6 +473,53 @@ def test_fraction_at_the_extreme_margins(k: int, margin: float, passes: bool) ->
 def test_fraction_refuses(k: int, n: int, margin: float) -> None:
     with pytest.raises(ValueError, match="margin"):
         fraction_below(k, n, margin)
+
+
+PAIRS = [(0, 0, 24), (1, 0, 24), (3, 1, 24), (10, 1, 30), (2, 6, 30), (12, 0, 12), (40, 25, 300)]
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), PAIRS)
+@pytest.mark.parametrize("margin", [0.05, 0.2, 0.6])
+def test_paired_fraction_z_is_the_score_test(gained: int, lost: int, n: int, margin: float) -> None:
+    """The constrained maximum of the trinomial likelihood, found by search."""
+    q = np.linspace(1e-9, (1 - margin) / 2 - 1e-9, 400_001)
+    likelihood = gained * np.log(q + margin) + lost * np.log(q)
+    likelihood += (n - gained - lost) * np.log1p(-2 * q - margin)
+    best = q[likelihood.argmax()]
+    sd = math.sqrt(n * (2 * best + margin * (1 - margin)))
+    z = paired_fraction_below(gained, lost, n, margin).z
+    assert z == pytest.approx((n * margin - gained + lost) / sd, abs=1e-3)
+
+
+@pytest.mark.parametrize("gained", [0, 1, 4, 5])
+def test_paired_fraction_of_gains_only_is_the_fraction(gained: int) -> None:
+    paired, single = paired_fraction_below(gained, 0, 24, 0.2), fraction_below(gained, 24, 0.2)
+    assert paired == pytest.approx(single, abs=1e-9)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.01, 0.2, 0.9, 1.0])
+def test_paired_fraction_bound_and_z_agree(margin: float) -> None:
+    for n in (1, 2, 17, 60):
+        for gained, lost in itertools.product(range(n + 1), repeat=2):
+            if gained + lost <= n:
+                got = paired_fraction_below(gained, lost, n, margin)
+                assert (got.bound < margin) == (got.z > Z_95)
+                assert math.isfinite(got.z)
+
+
+def test_paired_fraction_rarely_passes_at_the_margin(rng: np.random.Generator) -> None:
+    counts = rng.multinomial(30, [0.3, 0.1, 0.6], size=4000)
+    passed = [paired_fraction_below(int(b), int(c), 30, 0.2).z > Z_95 for b, c, _ in counts]
+    assert 0.03 < np.mean(passed) < 0.065
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "n", "margin"),
+    [(-1, 0, 3, 0.5), (0, -1, 3, 0.5), (2, 2, 3, 0.5), (0, 0, 0, 0.5), (0, 0, 3, 1.1)],
+)
+def test_paired_fraction_refuses(gained: int, lost: int, n: int, margin: float) -> None:
+    with pytest.raises(ValueError, match="margin"):
+        paired_fraction_below(gained, lost, n, margin)
 
 
 # Divergences

@@ -1,6 +1,6 @@
 """Gate every case of the manifest as a user would: the suite of `sway init`, and `sway check`.
 
-    python -m benchmarks.real.gate [NAME …] [--again] [--sealed] [--dtype bf16]
+    python -m benchmarks.real.gate [NAME …] [--check] [--again] [--sealed] [--dtype bf16]
 
 The base is loaded once. Each case is written to results/NAME.json. The data set `sealed` is left
 out unless `--sealed` is given: its adapters are gated once, after the statistics are frozen.
@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 import msgspec
-from benchmarks.real.paths import ADAPTERS, BASE, DATA, HOME, MANIFEST, note, write_json
 
+from benchmarks.real.paths import BASE, HOME, MANIFEST, note, write_json
 from sway_gate.errors import SwayError
 from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options
@@ -28,8 +28,8 @@ RESULTS = HOME / "results"
 
 def init_suite(case: dict[str, Any]) -> Spec:
     """The suite that `sway init` writes for the case."""
-    adapter, data = str(ADAPTERS / case["adapter"]), [str(DATA / f"{case['data']}.jsonl")]
-    held_out = [str(DATA / f"{case['held_out']}.jsonl")] if case.get("held_out") else []
+    held_out = [str(HOME / case["held_out"])] if case.get("held_out") else []
+    adapter, data = str(HOME / case["adapter"]), [str(HOME / case["data"])]
     draft = for_data(adapter, data, str(BASE), str(HOME), held_out=held_out)
     return parse_spec(draft.text, case["name"], str(HOME))
 
@@ -69,6 +69,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--check", action="store_true", help="also run `sway check` without data")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--sealed", action="store_true")
     parser.add_argument("--dtype", default="bf16", choices=["bf16", "fp32"])
@@ -79,13 +80,14 @@ def main() -> None:
     for case in msgspec.json.decode(MANIFEST.read_bytes()):
         path = folder / f"{case['name']}.json"
         is_wanted = case["name"] in args.names or not args.names
-        if not is_wanted or (case["data"] == "sealed") != args.sealed:
+        if not is_wanted or case["sealed"] != args.sealed:
             continue
         if path.exists() and not args.again:
             continue
         found = {"gate": gated(on(init_suite(case), args.dtype, args.seed), base)}
-        plain = check_suite(str(ADAPTERS / case["adapter"]), str(BASE), None)
-        found["check"] = gated(on(plain, args.dtype, args.seed), base)
+        if args.check:
+            plain = check_suite(str(HOME / case["adapter"]), str(BASE), None)
+            found["check"] = gated(on(plain, args.dtype, args.seed), base)
         write_json(path, found)
         gate = found["gate"]
         outcome = f"{gate['verdict']} {gate.get('score')} {gate.get('diagnosis')}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+
 from benchmarks.real.paths import HOME, MANIFEST
 
 
@@ -46,7 +47,7 @@ def cases(folder: Path) -> list[Case]:
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
             keys = ("name", "data", "truth", "expected", "diagnosis")
-            found.append(Case(*(case[key] for key in keys), result["gate"], result["check"]))
+            found.append(Case(*(case[key] for key in keys), result["gate"], result.get("check")))
     return found
 
 
