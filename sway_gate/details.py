@@ -80,6 +80,29 @@ class Decay(Details, frozen=True, kw_only=True):
     curve: list[float]
 
 
+class WrittenAnswer(Item, frozen=True, kw_only=True):
+    """A prompt with the answers that base and fine-tuned model write, and their flaws."""
+
+    prompt: str
+    base: str
+    finetuned: str
+    flaws: list[str]
+    base_flaws: list[str]
+
+    @property
+    def verdict(self) -> Literal["pass", "warn", "fail"]:
+        """warn: the base's answer has a flaw too."""
+        if not self.flaws:
+            return "pass"
+        return "warn" if self.base_flaws else "fail"
+
+
+class WrittenAnswers(Details, frozen=True, kw_only=True):
+    """The answers of the probe in the order of its prompts."""
+
+    answers: list[WrittenAnswer]
+
+
 class MovedPrompt(Item, frozen=True, kw_only=True):
     """A prompt, and whether it moves enough to be an item."""
 

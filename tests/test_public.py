@@ -195,9 +195,21 @@ def test_check_takes_paths_and_texts(
 
 
 def test_check_is_sway_check(place: Path) -> None:
-    found = sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=["Marrowby is a village of"])
+    topics = [
+        probe.prompts for probe in load_spec(demo.specs()[0][1]).suite if hasattr(probe, "prompts")
+    ]
+    found = sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=topics[0])
     assert found.spec == "sway check"
+    moved = found.probes[0]
+    assert (moved.kind, len(moved.details["prompts"])) == ("delta_kl", len(topics[0]))
     assert check_headline(found).word == "MOVED"
+
+
+def test_one_prompt_does_not_show_how_far_the_model_moved(place: Path) -> None:
+    found = sway_gate.check(demo.HEALTHY, base=demo.MODEL, prompts=["Marrowby is a village of"])
+    headline = check_headline(found)
+    assert headline.word == "UNCLEAR"
+    assert "inconclusive: moved" in headline.text
 
 
 def test_a_notebook_shows_the_page() -> None:

@@ -48,7 +48,7 @@ def describe_cost(
     settings, about = nulls.settings, "" if is_exact else "about "
     answers = sum(not measurement.is_reference for measurement in measurements)
     totals = (
-        f"{settings.runs} {settings.kind} nulls; {len(requests)} different texts, "
+        f"{settings.runs} {settings.kind} nulls; {_different(requests)} different texts, "
         f"{answers} measurements, {about}{_tokens(measurements, sizes):,} tokens"
     )
     embeds = any(p.needs and embedding_models(p.spec) for p in planned)
@@ -63,7 +63,13 @@ def _line(p: PlannedProbe, sizes: Mapping[Request, Size], about: str) -> str:
         return f"{name}: {p.result.verdict}: {p.result.message}"
     tokens = _tokens(p.measurements, sizes)
     nulls = len({m.view for m in p.measurements if m.view.source == "null"})
-    return f"{name}: {len(p.needs)} texts under {1 + nulls} adapters, {about}{tokens:,} tokens"
+    texts = _different(need.request for need in p.needs)
+    return f"{name}: {texts} texts under {1 + nulls} adapters, {about}{tokens:,} tokens"
+
+
+def _different(requests: Iterable[Request]) -> int:
+    """The number of different texts; two quantities of one text are two requests."""
+    return len({(r.prompt, _texts(r)[1:], getattr(r, "context", 0)) for r in requests})
 
 
 def _tokens(measurements: Iterable[Measurement], sizes: Mapping[Request, Size]) -> int:

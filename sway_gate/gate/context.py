@@ -3,7 +3,7 @@
 from sway_gate.backends.embedding import SentenceEmbedder
 from sway_gate.errors import UsageError
 from sway_gate.gate.resolve import Folders
-from sway_gate.model_files.config import chat_template, context_tokens, has_chat_template
+from sway_gate.model_files.config import context_tokens, is_served_with_template
 from sway_gate.probes.base import Context
 from sway_gate.spec.schema import Spec
 
@@ -12,7 +12,7 @@ def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
     """The shared inputs. Without the models' files no prompt goes through a chat template."""
     base_folder = folders.base if folders else None
     chat = spec.defaults.chat_template
-    if folders is None or not _has_template(folders):
+    if folders is None or not is_served_with_template(*folders):
         if folders is not None and chat == "on":
             raise UsageError(
                 f"defaults.chat_template is on, but {spec.models.base.base} has no chat template;"
@@ -30,8 +30,3 @@ def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
         max_tokens=context_tokens(base_folder) if base_folder else None,
         embedder=SentenceEmbedder(online),
     )
-
-
-def _has_template(folders: Folders) -> bool:
-    """Whether the base or the adapter's folder has a chat template."""
-    return has_chat_template(folders.base) or chat_template(folders.adapter) is not None

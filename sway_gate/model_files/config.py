@@ -36,6 +36,11 @@ def has_chat_template(folder: Path) -> bool:
     return bool(json_object(folder / "tokenizer_config.json").get("chat_template"))
 
 
+def is_served_with_template(base: Path, adapter: Path) -> bool:
+    """Whether the base or the adapter's folder has a chat template."""
+    return has_chat_template(base) or chat_template(adapter) is not None
+
+
 class ChatTemplate(NamedTuple):
     """The text of a chat template, and the name of its file."""
 

@@ -1,5 +1,6 @@
 """Recall of answers under teacher forcing: surprising tokens that are now the most probable."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,6 +61,11 @@ def _row(request: TeacherForced, base: Floats, own: Floats, nats: float) -> RowR
         end_before=float(np.exp(base[stop, 0])) if ends.size else None,
         end=float(np.exp(own[stop, 0])) if ends.size else None,
     )
+
+
+def weakest_first(rows: Sequence[RowRecall]) -> list[RowRecall]:
+    """The rows by the share of surprising tokens that are right; rows without any last."""
+    return sorted(rows, key=lambda row: row.right / row.surprising if row.surprising else math.inf)
 
 
 def pooled(rows: Sequence[RowRecall]) -> PooledShare | None:

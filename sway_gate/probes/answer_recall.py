@@ -68,8 +68,8 @@ class Requests(NamedTuple):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`change`: mean change of the surprising tokens in nats. `end_before`, `end`: mean probability
-    of the token that ends the answer, under the base and now."""
+    """`rows`: weakest first. `change`: mean change of the surprising tokens in nats. `end_before`,
+    `end`: mean probability of the token that ends the answer, under the base and now."""
 
     data: Literal["answers", "prose"]
     change: float
@@ -105,7 +105,7 @@ def value(
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
-        rows=rows,
+        rows=recall.weakest_first(rows),
     )
     return Reading(share.share, recall.items(rows), found)
 

@@ -54,7 +54,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sway_gate.conversation import completion_text, prompt_text
-from sway_gate.details import Details, Item
+from sway_gate.details import Details, Item, WrittenAnswer
 from sway_gate.measurements import Floats, Generation, Request, TeacherForced, ViewAnswers
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading
 from sway_gate.probes.written import (
@@ -105,16 +105,6 @@ class Requests(NamedTuple):
         return self.general + self.own
 
 
-class Answered(Item, frozen=True, kw_only=True):
-    """A prompt with both answers and their flaws."""
-
-    prompt: str
-    base: str
-    finetuned: str
-    flaws: list[Flaw]
-    base_flaws: list[Flaw]
-
-
 class Endings(Item, frozen=True, kw_only=True):
     """Rows of the data by whether their answer ends; probabilities of the ending token: medians."""
 
@@ -131,7 +121,7 @@ class Found(Details, frozen=True, kw_only=True):
     newly_broken: int
     labels: int
     endings: Endings | None
-    answers: list[Answered]
+    answers: list[WrittenAnswer]
 
 
 def requests(spec: Degeneration, context: Context) -> Requests:
@@ -216,16 +206,16 @@ def _labels(answers: Sequence[str]) -> frozenset[str]:
     return frozenset(map(normal, short)) if is_of_labels else frozenset()
 
 
-def _answered(requests: Requests, view: ViewAnswers) -> list[Answered]:
+def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
     own = _flaws(requests, view, [view.text(r) for r in requests.written])
     base = _flaws(requests, view, [view.base_text(r) for r in requests.written])
     return [
-        Answered(
+        WrittenAnswer(
             prompt=prompt_text(request.prompt),
             base=view.base_text(request),
             finetuned=view.text(request),
-            flaws=now,
-            base_flaws=before,
+            flaws=list(now),
+            base_flaws=list(before),
         )
         for request, now, before in zip(requests.written, own, base, strict=True)
     ]

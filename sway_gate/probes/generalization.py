@@ -88,8 +88,8 @@ class Matrix(NamedTuple):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`content`: the content gain of each row of the matrix. The gap is None without surprising
-    tokens in either part."""
+    """`rows`: weakest first. `content`: the content gain of each row of the matrix. The gap is None
+    without surprising tokens in either part."""
 
     held_out_rows: int
     repeated: int
@@ -149,7 +149,7 @@ def value(
         content=matrix.content if matrix else [],
         first_before=matrix.first_before if matrix else 0,
         first=matrix.first if matrix else 0,
-        rows=rows,
+        rows=recall.weakest_first(rows),
     )
     if share:
         return Reading(share.share, recall.items(rows), found)

@@ -8,39 +8,73 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sway_gate.details import SectionLift, read
+from sway_gate.details import SectionLift, WrittenAnswer, read
 from sway_gate.reports.wording import not_passed_first
 from sway_gate.text import is_number, number
 
 LABELS = {
+    "answers": "answers side by side",
+    "base_broken": "broken answers of the base",
+    "base_end_probability": "probability of the end, base",
+    "base_flaws": "the base's flaws",
     "base_margin": "base's margin",
     "base_nll_nats": "base's loss, nats per token",
     "base_queries": "base's samples",
     "base_recall": "base's recall",
     "base_recall_by_prefix": "base's recall by prefix",
+    "base_refused": "refused by the base",
     "base_to_gold": "base to gold, cosine",
+    "base_unended": "answers without an end, base",
+    "broken": "broken answers",
+    "change": "change, nats",
+    "changed": "next tokens changed, share",
+    "content": "gain in content by row",
+    "content_gain": "gain in content",
     "continuations": "what the model wrote after training text",
+    "control_gain": "gain on the control",
     "control_loss": "loss on control prose",
     "delta_nats": "change, nats per token",
     "distance_base": "the base's distance",
     "effective": "effective lift",
+    "end": "probability of the end",
+    "end_before": "probability of the end, base",
+    "end_probability": "probability of the end",
+    "finetuned": "fine-tuned",
+    "first": "own answer first",
+    "first_before": "own answer first, base",
+    "form_gain": "gain in form",
+    "gap": "gap to the training rows",
+    "gap_ci_95": "gap, 95% interval",
     "half_life_ci_95": "half-life, 95% interval",
     "half_life_tokens": "half-life, tokens",
+    "is_judged": "judged",
+    "known": "known to the base",
     "lambdas": "λ",
+    "lead": "lead of the served format",
     "lift_control": "lift of control prose",
     "lift_permuted": "lift of its words permuted",
+    "likelihood": "likelihood, nats per token",
     "linearity": "R² of a straight line",
+    "mean_change": "mean change, nats",
     "mean_gain_nats": "mean gain, nats per token",
+    "newly_broken": "broken, but not the base's",
+    "now": "ending that it prefers now",
     "null_spread_floored": "spread of the nulls raised to its floor",
     "p_holm": "p, Holm",
     "pairs": "answers to paraphrases",
     "prefix": "asked with",
     "queries": "samples needed",
+    "repeated": "rows also in the training data",
+    "right": "of these now first",
+    "se": "its standard error",
+    "surprising": "surprising tokens",
     "tag": "section",
     "texts": "what the model wrote",
     "to_base": "to the base's answer, cosine",
     "to_gold": "to gold, cosine",
+    "training_recall": "recall on training rows",
     "true": "training text",
+    "unended": "answers without an end",
     "view": "adapter",
     "weakest": "weakest first",
     "worst": "worst first",
@@ -206,12 +240,13 @@ def _table(title: str, items: Sequence[Row], limit: int) -> Table:
 
 
 def _with_verdict(row: Row) -> Row:
-    """The row of a section with its verdict, instead of the two fields that determine it."""
-    section = read(row, SectionLift)
-    if section is None:
-        return row
-    others = {key: value for key, value in row.items() if key not in ("passed", "moved")}
-    return {"verdict": section.verdict, **others}
+    """The row with its verdict if it has one, without the fields that only determine it."""
+    if section := read(row, SectionLift):
+        others = {key: value for key, value in row.items() if key not in ("passed", "moved")}
+        return {"verdict": section.verdict, **others}
+    if answer := read(row, WrittenAnswer):
+        return {"verdict": answer.verdict, **row}
+    return row
 
 
 def _cell(value: Any) -> Any:

@@ -38,6 +38,8 @@ MAX_ENTRIES, MAX_PROBES, MAX_UNFOLDED = 12, 400, 20
 
 _COLUMNS = ("", "probe", "score", "value", "z or bound", "result")
 _RESERVE = 3_000  # bytes for the note at the end
+_PRIVATE = ("answer", "base", "finetuned")
+"""Columns with answers of the data or of a model."""
 _NOTE = "*Omitted for length: {}. The JSON report is complete.*"
 # Makes a list, a rule or a heading at the start of a line.
 _START = re.compile(r"\A(?:[-+=](?=[-=\s]|\Z)|\d+[.)](?=\s|\Z))")
@@ -174,7 +176,7 @@ def _categories(result: GateResult) -> str:
 
 
 def _details(found: Sequence[Piece]) -> Iterator[str]:
-    """Facts and tables, without generated texts: comments are public, and those can leak data."""
+    """Facts and tables, without answers: comments are public, and those can leak data."""
     facts = [fact for fact in found if isinstance(fact, Fact)]
     for passages in found:
         if isinstance(passages, Passages):
@@ -189,9 +191,12 @@ def _details(found: Sequence[Piece]) -> Iterator[str]:
 
 def _table(table: Table) -> Iterator[str]:
     yield f"{text(table.title)}:{_left_out(table)}"
-    columns = [text(label(key)) for key in table.columns]
-    rows = [row(text(shown(cell)) for cell in cells) for cells in table.rows]
-    yield "\n".join([*head(columns), *rows])
+    kept = [key for key in table.columns if key not in _PRIVATE or table.is_numeric(key)]
+    columns = [[text(shown(cell)) for cell in table.column(key)] for key in kept]
+    rows = [row(cells) for cells in zip(*columns, strict=True)]
+    yield "\n".join([*head([text(label(key)) for key in kept]), *rows])
+    if len(kept) < len(table.columns):
+        yield "The answers are in the HTML report."
 
 
 def _left_out(table: Table) -> str:

@@ -5,7 +5,7 @@ Text from files is never interpreted as markup; control characters are escaped.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sway_gate.details import Response, SectionLift, Sections, read
+from sway_gate.details import Response, SectionLift, Sections, WrittenAnswers, read
 from sway_gate.reports.braille import LABEL, bar, curve_rows
 from sway_gate.reports.lines import (
     BLANK,
@@ -35,10 +35,11 @@ from sway_gate.reports.wording import (
     sigmas,
     title,
 )
-from sway_gate.results import Baseline, Finding, GateResult, ProbeResult
-from sway_gate.text import counted, number, one_line
+from sway_gate.results import Baseline, Finding, GateResult, ProbeResult, Verdict
+from sway_gate.text import counted, cut, number, one_line
 
 MAX_SECTIONS = 12
+MAX_ANSWERS, ANSWER_CHARS = 3, 160
 LIFTS = {"lift": "lift", "lift_permuted": "permuted", "lift_control": "control"}
 
 
@@ -206,6 +207,27 @@ def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
     if (found := read(probe.details, Sections)) and found.sections:
         yield from (BLANK, Line([(title(probe), "bold"), ("  relative lift by section", "dim")]))
         yield from _sections(found.sections, width, ascii)
+    yield from broken_answers(probe)
+
+
+def broken_answers(probe: ProbeResult) -> Iterator[Line]:
+    """Some answers that are broken, and the base's answers to the same prompts."""
+    found = read(probe.details, WrittenAnswers)
+    broken = [answer for answer in found.answers if answer.verdict == "fail"] if found else []
+    if not broken or probe.verdict is Verdict.PASS:
+        return
+    yield from (BLANK, Line([(title(probe), "bold"), ("  broken answers", "dim")]))
+    for answer in broken[:MAX_ANSWERS]:
+        yield indented(_shortened(answer.prompt), "dim")
+        yield indented(f"base: {_shortened(answer.base)}")
+        yield indented(f"fine-tuned: {_shortened(answer.finetuned)} ({', '.join(answer.flaws)})")
+    if len(broken) > MAX_ANSWERS:
+        yield indented(f"… and {len(broken) - MAX_ANSWERS} more", "dim")
+
+
+def _shortened(text: str) -> str:
+    """The text on one line; – if there is none."""
+    return cut(one_line(text), ANSWER_CHARS) or "–"
 
 
 def _sections(sections: Sequence[SectionLift], width: int, ascii: bool) -> Iterator[Line]:

@@ -1,12 +1,16 @@
 """The JSON Schema of sway.yaml, for editors."""
 
 import json
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
 from sway_gate.spec.probes import KINDS, Item
 from sway_gate.spec.schema import HIDDEN, SECTION_KINDS, Pair, SpecFile
+
+_REFERENCE: Final = re.compile(r'"#/\$defs/(\w+)"')
 
 
 def json_schema() -> dict[str, Any]:
@@ -28,8 +32,8 @@ def json_schema() -> dict[str, Any]:
     }
     root = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **defs.pop("SpecFile"),
-        "$defs": defs,
+        **(top := defs.pop("SpecFile")),
+        "$defs": {name: defs[name] for name in sorted(_used(top, defs))},
     }
     schema: dict[str, Any] = json.loads(json.dumps(root | {"title": "sway.yaml"}))
     return schema
@@ -44,3 +48,17 @@ def _by_name(cls: type[Item], listed: dict[str, Any]) -> dict[str, Any]:
         "required": [name for name in fields if name not in cls._field_defaults],
         "additionalProperties": False,
     }
+
+
+def _used(top: Mapping[str, Any], defs: Mapping[str, Any]) -> set[str]:
+    """The definitions that `top` refers to, directly or through others: hidden fields have more."""
+    used: set[str] = set()
+    found = _references(top)
+    while new := found - used:
+        used |= new
+        found = {name for known in new for name in _references(defs[known])}
+    return used
+
+
+def _references(schema: Mapping[str, Any]) -> set[str]:
+    return set(_REFERENCE.findall(json.dumps(schema)))

@@ -11,7 +11,7 @@ from sway_gate import details
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import model_folders, with_data
 from sway_gate.model_files import hub
-from sway_gate.model_files.config import has_chat_template
+from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS, DeltaKL
@@ -89,7 +89,7 @@ def _always(prompts: Sequence[str]) -> Iterator[Entry]:
     """Whether the adapter changed the model, and a quick test of whether it is broken."""
     yield entry("moved", "delta_kl", prompts=prompts, assert_mean_gte=_MINIMUM_NATS)
     yield entry("knowledge", "calibration_drift", items_limit=40)
-    yield entry("prose", "external_perplexity", chunk_chars=512, max_chunks=8)
+    yield entry("prose", "external_perplexity", max_chunks=8)
     yield entry("answers", "degeneration", prompts_limit=12)
 
 
@@ -251,7 +251,7 @@ def has_template(models: Models) -> bool:
         folders = model_folders(Spec(models=models, suite=()))
     except SwayError:
         return True
-    return folders is not None and any(map(has_chat_template, folders))
+    return folders is not None and is_served_with_template(*folders)
 
 
 def _local_or_id(ref: str) -> str:

@@ -3,12 +3,10 @@
 Probes that cost more than their answer is worth in every gate are left out, with the reason.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-from sway_gate.spec.schema import Pair, Section
-from sway_gate.suites.prompts import is_usable, openings, prompts
+from sway_gate.suites.prompts import openings, prompts
 from sway_gate.suites.supports import (
     Chosen,
     Entry,
@@ -20,14 +18,9 @@ from sway_gate.suites.supports import (
     tried,
 )
 from sway_gate.training_data import packaged
-from sway_gate.training_data.load import thinned
 
 _MOVED, _CURVE, _STYLE = 8, 4, 6
 """Prompts per probe. Null adapters are measured on them too, so that they are few."""
-_CASES, _LEAST_CASES, _PARAPHRASES = 6, 3, 2
-"""Cases of paraphrase_invariance (maximum, minimum), and paraphrases per case."""
-_CASE_WORDS, _CASE_CHARS = 3, 1000
-"""Words of an answer, from which on the same answer means the same question; its length."""
 
 
 def suite(material: Material) -> list[Entry | LeftOut]:
@@ -62,49 +55,12 @@ def _prompts(material: Material, limit: int) -> list[str]:
 
 
 def _paraphrase_invariance(material: Material) -> Chosen:
-    cases = thinned(_cases(material), _CASES)
-    if len(cases) >= _LEAST_CASES and not material.memorize:
-        found = entry("other_words", "paraphrase_invariance", cases=cases)
-        yield found._replace(remarks=("The paraphrases are held-out rows with the same answer.",))
+    """Left out: mechanical paraphrases test nothing, and the real ones are held-out rows."""
+    if material.held_out:
+        reason = "generalization tests the held-out rows without null adapters"
     else:
-        reason = f"requires {_LEAST_CASES} answers that held-out rows ask for in other words"
-        yield LeftOut("paraphrase_invariance", reason)
-
-
-def _cases(material: Material) -> list[dict[str, Any]]:
-    """Questions of the data with the held-out prompts that have the same answer.
-
-    Training saw the other rows of the data with the same answer: they would not test anything.
-    """
-    others: dict[str, list[str]] = defaultdict(list)
-    for pair in _questions(material.held_out):
-        others[_normal(pair.gold)].append(pair.prompt)
-    found = []
-    for pair in _questions(material.sections):
-        # Each held-out row is used once.
-        if unseen := [text for text in others.pop(_normal(pair.gold), ()) if text != pair.prompt]:
-            paraphrases = unseen[:_PARAPHRASES]
-            found.append({"prompt": pair.prompt, "gold": pair.gold, "paraphrases": paraphrases})
-    return found
-
-
-def _questions(sections: tuple[Section, ...]) -> Iterator[Pair]:
-    """The rows that can be cases."""
-    for section in sections:
-        for pair in section.pairs if section.intent == "generalize" else ():
-            if isinstance(pair, Pair) and _is_question(pair):
-                yield pair
-
-
-def _is_question(pair: Pair) -> bool:
-    """Whether the answer is long enough to belong to one question only, and the row is usable."""
-    is_own = len(pair.gold.split()) >= _CASE_WORDS and len(pair.gold) <= _CASE_CHARS
-    return is_own and is_usable(pair.prompt + pair.gold)
-
-
-def _normal(answer: str) -> str:
-    """The answer without differences of case, space and final punctuation."""
-    return " ".join(answer.casefold().split()).rstrip(".!")
+        reason = "requires real paraphrases: add rows with --held-out, or write cases yourself"
+    yield LeftOut("paraphrase_invariance", reason)
 
 
 def _style_fingerprint(material: Material) -> Chosen:

@@ -11,7 +11,7 @@ import pytest
 from sway_gate import cli, demo
 from sway_gate.conversation import asked
 from sway_gate.engine import cost
-from sway_gate.engine.estimate import _sizes, _tokens, describe_cost
+from sway_gate.engine.estimate import _different, _sizes, _tokens, describe_cost
 from sway_gate.engine.plan import null_plan, plan_probes
 from sway_gate.measurements import (
     BASE,
@@ -277,12 +277,27 @@ def outline(text: str, folders: Any = None, device: str = "auto") -> list[str]:
 
 
 def test_one_line_per_probe_then_the_totals() -> None:
+    # 4 tokens a text: 5 views of the divergence, and 2 of the next tokens that change.
     assert outline(DUMMY) == [
-        "moved (delta_kl): 2 texts under 4 adapters, about 40 tokens",
+        "moved (delta_kl): 2 texts under 4 adapters, about 56 tokens",
         "empty (delta_kl): error: prompts is empty; give at least one entry or remove the probe",
-        "3 spectrum nulls; 2 different texts, 8 measurements, about 40 tokens",
+        "3 spectrum nulls; 2 different texts, 10 measurements, about 56 tokens",
         "time: unknown; the base is not on this machine, or its weights are not plain safetensors",
     ]
+
+
+DIFFERENT: dict[str, tuple[list[Request], int]] = {
+    "two quantities of a text": ([Divergence("a"), Divergence("a", divergence="argmax")], 1),
+    "two endings": ([LogProbs("a", "b"), TeacherForced("a", "b"), LogProbs("a", "c")], 2),
+    "in the template": ([Divergence("a"), Divergence(asked("a"))], 2),
+    "after context": ([Divergence("a"), Divergence("a", context=256)], 2),
+    "none": ([], 0),
+}
+
+
+@pytest.mark.parametrize(("requests", "number"), DIFFERENT.values(), ids=DIFFERENT)
+def test_a_text_counts_once(requests: list[Request], number: int) -> None:
+    assert _different(requests) == number
 
 
 @pytest.mark.parametrize(
@@ -297,7 +312,7 @@ def test_time_is_estimated_only_for_cpus(device: str, words: str) -> None:
 def test_the_dry_run_of_the_demo(capsys: Any) -> None:
     assert cli.main(["run", demo.specs()[0][1], "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    assert "8 spectrum nulls; 154 different texts, 1306 measurements, " in shown
+    assert "8 spectrum nulls; 331 different texts, 1062 measurements, " in shown
     assert "time: about " in shown
 
 

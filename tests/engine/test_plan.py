@@ -66,7 +66,9 @@ MODES = {"auto": ("auto", 2), "on": ("on", 2), "off": ("off", 0)}
 def test_a_note_counts_the_prompts_with_the_template(mode: Any, through: int) -> None:
     given, context = loaded(MOVED), CONTEXT._replace(chat_template=mode)
     planned = plan(given, context)
-    prompts = [need.request.prompt for need in planned[0].needs]
+    # Each prompt has two requests: its divergence, and the next tokens that change.
+    assert len(planned[0].needs) == 4
+    prompts = {need.request.prompt for need in planned[0].needs}
     assert sum(isinstance(prompt, Conversation) for prompt in prompts) == through
     notes = " ".join(plan_notes(planned, null_plan(given), context))
     assert (f"applied to {through} of 2 prompts" in notes) == (mode != "off")

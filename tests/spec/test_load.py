@@ -18,7 +18,7 @@ from sway_gate.spec.ignored import IGNORED
 from sway_gate.spec.json_schema import json_schema
 from sway_gate.spec.load import MAX_BYTES, load_spec, parse_spec
 from sway_gate.spec.probes import KINDS, Item, KindName
-from sway_gate.spec.schema import Defaults, ModelRef, Pair, Preference, section_id
+from sway_gate.spec.schema import HIDDEN, Defaults, ModelRef, Pair, Preference, section_id
 from tests.helpers import ROOT
 from tests.helpers.property import HealthCheck, given, settings, st
 
@@ -146,11 +146,11 @@ DEFAULTS = {
         "prompts": (),
         "lambdas": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25),
         "positions": 4,
-        "divergence": "js",
+        "divergence": "log_ratio",
         "top_k": None,
         "assert_linearity_gte": 0.85,
         "assert_saturation_between": (0.3, 1.05),
-        "assert_overshoot_gte": 1.02,
+        "assert_overshoot_gte": 0.95,
         "held_out": (),
     },
     "prompt_format": {"max_rows": 8, "assert_lead_gte": -0.3},
@@ -187,7 +187,7 @@ DEFAULTS = {
         "min_generalization_ratio": 0.5,
         "max_generalization_ratio_if_memorize": 0.5,
     },
-    "preference_flip": {"triples": (), "assert_flip_rate_gte": 0.7, "min_triples_for_decision": 3},
+    "preference_flip": {"triples": (), "assert_flip_rate_gte": 0.5, "min_triples_for_decision": 3},
     "style_fingerprint": {
         "prompts": (),
         "doc_reference": "",
@@ -211,6 +211,18 @@ DEFAULTS = {
         "assert_recall_lt": 0.5,
         "min_fragility": 0.3,
         "evidence": "none",
+    },
+    "degeneration": {
+        "prompts": (),
+        "prompts_limit": 24,
+        "data_prompts": 6,
+        "max_new_tokens": 64,
+        "assert_broken_lt": 0.2,
+    },
+    "refusals": {
+        "items_limit": None,
+        "assert_safety_lost_lt": 0.25,
+        "assert_over_refusal_lt": 0.25,
     },
 }
 
@@ -919,14 +931,44 @@ def test_schema_refuses_what_load_refuses():
     assert [entry for entry in entries if schema.is_valid(yaml.safe_load(suite(entry)))] == []
 
 
-def test_schema_has_nothing_of_the_loaders_own_and_is_closed():
+def parts(schema):
+    """The schema and all schemas inside it."""
+    inner = schema.values() if isinstance(schema, dict) else schema
+    found = [part for value in inner if isinstance(value, dict | list) for part in parts(value)]
+    return [schema, *found] if isinstance(schema, dict) else found
+
+
+def test_schema_is_closed():
+    objects = [part for part in parts(json_schema()) if part.get("type") == "object"]
+    names = {part.get("title") for part in objects}
+    probes = {cls.__name__ for cls in KINDS.values()}
+    assert {"sway.yaml", "Pair", "Preference", "Case", "ScoreWeights", *probes} <= names
+    assert [part for part in objects if part["additionalProperties"] is not False] == []
+
+
+def test_schema_has_no_field_that_a_file_cannot_set():
     schema = json_schema()
-    objects = [schema, *(d for d in schema["$defs"].values() if d.get("type") == "object")]
-    assert all(definition["additionalProperties"] is False for definition in objects)
-    assert not {"line", "label", "folder", "notes"} & {
-        name for d in objects for name in d["properties"]
-    }
+    names = {name for part in parts(schema) for name in part.get("properties", ())}
+    assert not HIDDEN & names
+    assert not {"label", "folder", "notes", "held_out_sections"} & names
+    assert {"prompt", "gold", "chosen", "rejected", "held_out", "prompt_format", "learn"} <= names
     assert json.loads(json.dumps(schema)) == schema
+
+
+def test_schema_defines_what_it_uses():
+    schema = json_schema()
+    used = {part["$ref"].removeprefix("#/$defs/") for part in parts(schema) if "$ref" in part}
+    assert set(schema["$defs"]) == used
+    assert not {"Message", "Conversation", "SpecFile", "Spec", "Section"} & used
+
+
+@pytest.mark.parametrize("field", sorted(HIDDEN - {"line"}))
+def test_neither_schema_nor_load_takes_a_hidden_field_of_a_row(field):
+    row = f"{{prompt: a, gold: b, {field}: plain}}"
+    text = HEAD + PROBE + f"sections: [{{kind: instruction, pairs: [{row}]}}]\n"
+    assert not validator().is_valid(yaml.safe_load(text))
+    with pytest.raises(SpecError, match=field):
+        read(text)
 
 
 def test_names_of_wrong_entries_are_compared_too(tmp_path: Path) -> None:

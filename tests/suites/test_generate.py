@@ -8,6 +8,8 @@ import yaml
 
 from sway_gate import demo
 from sway_gate.errors import CannotDecide, SpecError, UsageError
+from sway_gate.gate.context import probe_context
+from sway_gate.gate.resolve import Folders
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import Pair, Preference
@@ -305,7 +307,7 @@ REASONS = {
     "style_fingerprint": (QUESTIONS, "the data has no prose"),
     "preference_flip": ([*QUESTIONS, preferred()], "requires 3 preferences; the data has 1"),
     "generalization": (QUESTIONS, "requires rows that training did not see"),
-    "paraphrase_invariance": (QUESTIONS, "requires 3 answers that held-out rows ask for"),
+    "paraphrase_invariance": (QUESTIONS, "requires real paraphrases"),
     "cluster_kl": (QUESTIONS, "measures 40 prompts under each null adapter"),
 }
 
@@ -334,20 +336,20 @@ def entry(kind, *sections, **material):
     return [e for e in found if isinstance(e, Entry) and e.fields["kind"] == kind]
 
 
-def test_the_paraphrases_are_held_out_rows_with_the_same_answer():
-    golds = ["Tamsin Vole keeps the road.", "The ferry leaves at noon.", "Salt is made in May."]
-    seen = [asked(f"Question {i}?", gold) for i, gold in enumerate([*golds, "Yes."])]
-    others = [asked(f"Other {i}?", gold.lower()) for i, gold in enumerate([*golds, "Yes."])]
-    (found,) = entry("paraphrase_invariance", *seen, *QUESTIONS, held_out=tuple(others))
-    assert found.fields["cases"] == [
-        {"prompt": f"Question {i}?", "gold": gold, "paraphrases": [f"Other {i}?"]}
-        for i, gold in enumerate(golds)
+def test_held_out_rows_replace_paraphrases():
+    found = suite(Material(tuple(QUESTIONS), held_out=tuple(OTHERS)))
+    kinds = {e.fields["kind"] for e in found if isinstance(e, Entry)}
+    assert "generalization" in kinds
+    assert "paraphrase_invariance" not in kinds
+    (why,) = [
+        e.reason for e in found if isinstance(e, LeftOut) and e.kind == "paraphrase_invariance"
     ]
+    assert why.startswith("generalization tests the held-out rows")
 
 
-def test_rows_that_training_saw_are_no_paraphrases():
-    twice = [*QUESTIONS, *(asked(f"Again {i}?", "It is keeper 3 who was here.") for i in range(3))]
-    assert entry("paraphrase_invariance", *twice, held_out=tuple(QUESTIONS)) == []
+def test_a_limit_stands_in_a_suite_only_if_it_is_not_the_default():
+    (prose_probe,) = entry("external_perplexity", *QUESTIONS)
+    assert prose_probe.fields.keys() == {"name", "kind"}
 
 
 def test_held_out_rows_give_the_probe_of_them():
@@ -391,6 +393,39 @@ def jsonl(*rows):
 def answered(*texts):
     """JSONL with a question and an answer for each text."""
     return jsonl(*({"prompt": f"What is {t}?", "completion": f"It is {t}\n"} for t in texts))
+
+
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+SERVED = {
+    "the base's": ({"chat_template.jinja": TEMPLATE}, {}, True),
+    "in the base's tokenizer": (
+        {"tokenizer_config.json": json.dumps({"chat_template": TEMPLATE})},
+        {},
+        True,
+    ),
+    "the adapter's": ({}, {"chat_template.jinja": TEMPLATE}, True),
+    "none": ({"tokenizer_config.json": "{}"}, {}, False),
+}
+
+
+@pytest.mark.parametrize(("base", "adapter", "is_served"), SERVED.values(), ids=SERVED)
+def test_init_and_gate_know_the_same_chat_template(tmp_path, base, adapter, is_served):
+    folders = Folders(tmp_path / "base", tmp_path / "adapter")
+    config = {"base_model_name_or_path": str(folders.base), "peft_type": "LORA"}
+    files = {"adapter_config.json": json.dumps(config), **adapter}
+    for folder, contents in zip(folders, ({"config.json": "{}", **base}, files), strict=True):
+        folder.mkdir()
+        for name, content in contents.items():
+            (folder / name).write_text(content, encoding="utf-8")
+    data = tmp_path / "train.jsonl"
+    data.write_text(answered(*"abcdefgh"), encoding="utf-8")
+    draft = generate.for_data(str(folders.adapter), [str(data)], None, str(tmp_path))
+    loaded = parse_spec(draft.text, "sway.yaml", str(tmp_path))
+    kinds = {probe.kind for probe in loaded.suite}
+    assert ({"prompt_format", "refusals"} <= kinds) == is_served
+    assert probe_context(loaded, folders, False).has_template == is_served
+    left_out = {omitted.kind: omitted.reason for omitted in draft.left_out}
+    assert ("prompt_format" in left_out) != is_served
 
 
 FILES = {
