@@ -17,7 +17,7 @@ degeneration, Holtzman et al. 2020) if it is
 - same answer: the answer to at least 3 different general requests
 
 The base's answer, the prompt and the data's answers decide which scripts, languages and template
-texts are expected. Repetition is no fault if a tenth of the data's answers repeat. A wanted style
+texts are expected. Repetition is accepted if a tenth of the data's answers repeat. A wanted style
 or a short answer is not broken.
 
 Statistic: the share of broken answers. Harm probe with two margins at `assert_broken_lt`. The
@@ -25,8 +25,8 @@ increase over the base on the same prompts must stay below it (score test for ma
 1998), because small models sometimes loop before any training. So must the share of the data's
 answers that do not end (score test; Wilson 1927): after the true answer, the token that ends it is
 not the most probable one, although it is for the base, or although the adapter has learned the
-answer and the base does not know it (80% of its tokens are the most probable ones). That an answer
-reaches `max_new_tokens` is no fault. Rows too few to decide count only if one of them does not end.
+answer and the base does not know it (80% of its tokens are the most probable ones). An answer
+that reaches `max_new_tokens` is not a fault. Rows too few to decide count only if one of them does not end.
 
 Data of labels, where nine of ten answers have at most 3 words: a label as the answer to a general
 request is not broken, because such an adapter is served for its task only. The message and the
