@@ -4,7 +4,7 @@ The measures of answer_recall and answer_specificity on the rows of `held_out:`,
 questions about the same facts:
 
     recall       = share of surprising tokens that are now the most probable
-    content gain = mean lift of own answers - mean lift of other held-out answers
+    content gain = mean lift of own answers - mean lift of other answers
     gap          = recall on the training rows - recall on the held-out rows
 
 A token surprises the base if its log-probability there is below -`surprise_nats`.

@@ -1,4 +1,4 @@
-"""Flaws of written answers: each alone, and none in healthy text of many languages and styles."""
+"""Flaws of written answers: each by itself, and none in healthy text of many languages and styles."""
 
 import pytest
 
