@@ -4,7 +4,7 @@ Each answer of the data is scored token by token after its prompt and the true t
 (teacher forcing). A token surprises the base if its log-probability there is below
 -`surprise_nats`; the token that ends the answer does not count.
 
-    recall = surprising tokens that are now the most probable ones / surprising tokens
+    recall = surprising tokens that are now most probable / surprising tokens
 
 over all rows together. Greedy decoding would generate these tokens; the base would not. The
 interval is the one of a ratio over rows (Cochran 1977, section 6.4), and the test uses the number

@@ -4,11 +4,11 @@ Each prompt is scored with its own answer and with the answers of the other rows
 the base and under the fine-tuned model. With nll the mean negative log-likelihood per token of an
 answer after a prompt:
 
-    lift(i, j)   = 1 - nll(answer j | prompt i) / nll_base(answer j | prompt i), at least -1
+    lift(i, j)   = 1 - nll(answer j | prompt i) / nll_base(answer j | prompt i)
     content gain = mean over i of lift(i, i) - mean over j ≠ i of lift(i, j)
-    form gain    = mean over i and j ≠ i of lift(i, j) - max(0, lift of control prose)
+    form gain    = mean over j ≠ i of lift(i, j) - max(0, lift of control prose)
 
-Content gain: how much more of its loss the own answer lost than the other answers. Form gain: how
+A lift is at least -1. Content gain: how much more of its loss the own answer lost than the other answers. Form gain: how
 much the other answers lost after the same prompt. They share the form of the own answer, not its
 content; prose as an answer shares neither. The effects of each prompt and of each answer are
 subtracted (Tukey 1977, chapter 11), so an answer that became likelier after all prompts has no

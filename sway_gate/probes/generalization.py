@@ -3,17 +3,18 @@
 The measures of answer_recall and answer_specificity on the rows of `held_out:`, such as other
 questions about the same facts:
 
-    recall       = surprising tokens that are now the most probable ones / surprising tokens
-    content gain = mean lift of the own answers - mean lift of other held-out answers
+    recall       = share of surprising tokens that are now the most probable
+    content gain = mean lift of own answers - mean lift of other answers
     gap          = recall on the training rows - recall on the held-out rows
 
+A token surprises the base if its log-probability there is below -`surprise_nats`.
 Statistic: the recall. If no held-out token surprises the base, as with labels that the prompt
 lists, it is the content gain.
 
 - the recall must reach `assert_recall_gte`. It is lower than on training rows also for a good
   adapter, because another wording of the answer cannot be predicted
-- the content gain must reach `assert_content_gain_gte`, unless training was meant to teach the
-  form of the answers (see answer_specificity)
+- the content gain must reach `assert_content_gain_gte`, of labels `assert_label_gain_gte` (in
+  nats), unless training was meant to teach the form of the answers (see answer_specificity)
 - each limit is compared with its one-sided 95% bound over rows: inside passes, an interval that is
   wholly outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit
   in standard errors; null adapters are not used

@@ -90,7 +90,7 @@ KIND = Kind(
 # If three of four tokens are predicted, a run of 20 occurs at one position in 300.
 _MIN_TOKENS = 20
 _CONTROL_CHUNKS = 4
-_GIVEN = 0  # the data set the number of tokens; nobody can add more to decide
+_GIVEN = 0  # the data set the number of tokens; more cannot be added to decide
 _SHOWN_TEXTS, _SHOWN_CHARS, _SHOWN_NAMES, _NAME_CHARS = 5, 500, 3, 50
 
 

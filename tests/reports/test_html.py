@@ -229,7 +229,9 @@ def test_the_fixtures_contain_every_kind_with_details():
 def table_of(kind, title):
     """The table of the chat model's probe with that title: the head and the rows, as texts."""
     page = parsed(RESULTS["a chat model"])
-    (article,) = [a for a in page.iter("article") if f"{kind} here" in a.find(".//h3").text_content()]
+    (article,) = [
+        a for a in page.iter("article") if f"{kind} here" in a.find(".//h3").text_content()
+    ]
     (found,) = [d for d in article.iter("details") if title in d.find("summary").text_content()]
     return [[" ".join(c.text_content().split()) for c in row] for row in found.iter("tr")]
 
