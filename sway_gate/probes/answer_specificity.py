@@ -8,12 +8,12 @@ answer after a prompt:
     content gain = mean over i of lift(i, i) - mean over j ≠ i of lift(i, j)
     form gain    = mean over j ≠ i of lift(i, j) - max(0, lift of control prose)
 
-A lift is at least -1. Content gain: how much more of its loss the own answer lost than the other answers. Form gain: how
-much the other answers lost after the same prompt. They share the form of the own answer, not its
-content; prose as an answer shares neither. The effects of each prompt and of each answer are
-subtracted (Tukey 1977, chapter 11), so an answer that became likelier after all prompts has no
-content gain. The lift is relative, because question and answer share words: the base finds the own
-answer likelier than others, so it can gain fewer nats.
+A lift is at least -1. Content gain: how much more of its loss the own answer lost than the other
+answers. Form gain: how much the other answers lost after the same prompt. They share the form of
+the own answer, not its content; prose as an answer shares neither. The effects of each prompt and
+of each answer are subtracted (Tukey 1977, chapter 11), so an answer that became likelier after all
+prompts has no content gain. The lift is relative, because question and answer share words: the base
+finds the own answer likelier than others, so it can gain fewer nats.
 
 z comes from an exact test without null adapters: all permutations of the answers within each block,
 of which an adapter that learned no pairing has no reason to prefer the true one (p is their share
