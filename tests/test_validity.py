@@ -7,9 +7,13 @@ import pytest
 pytest.importorskip("peft")
 
 from benchmarks.validity import documents, recipes, suite, truth
+from sway_gate.engine.plan import null_plan, plan_probes
+from sway_gate.probes.base import Context
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import Spec
+from sway_gate.suites.choose import suite as choose
+from sway_gate.suites.supports import Entry, Material
 
 DOCUMENTS = [documents.document(name) for name in documents.DOCUMENTS]
 named = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
@@ -21,9 +25,27 @@ def loaded(document: documents.Document) -> Spec:
 
 
 @named
-def test_suite_has_every_kind_but_style_once(document: documents.Document) -> None:
+def test_suite_has_every_kind_that_fits_the_bases_once(document: documents.Document) -> None:
     kinds = sorted(probe.kind for probe in loaded(document).suite)
-    assert kinds == sorted(set(KINDS) - {"style_fingerprint"})
+    without = {"style_fingerprint", "generalization", "prompt_format", "refusals"}
+    assert kinds == sorted(set(KINDS) - without)
+
+
+@named
+def test_suite_has_what_init_writes_for_the_document(document: documents.Document) -> None:
+    """Apart from kinds that need a chat template; the style is disabled there."""
+    spec = loaded(document)
+    written = choose(Material(spec.sections, has_template=False))
+    kinds = {e.fields["kind"] for e in written if isinstance(e, Entry)} - {"style_fingerprint"}
+    assert {"answer_specificity", "answer_recall", "degeneration"} <= kinds
+    assert kinds <= {probe.kind for probe in spec.suite}
+
+
+@named
+def test_the_new_probes_of_the_data_can_be_measured(document: documents.Document) -> None:
+    spec = loaded(document)
+    planned = plan_probes(spec, Context(spec.sections), null_plan(spec))
+    assert [p.result for p in planned if p.spec.kind.startswith("answer_")] == [None, None]
 
 
 @named

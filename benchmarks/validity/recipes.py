@@ -26,10 +26,14 @@ PARENT = "healthy_r8"
 
 EFFECTS = frozenset(
     {"delta_kl", "adapter_revert", "cluster_kl", "section_internalization",
-     "paraphrase_invariance", "preference_flip", "style_fingerprint", "adapter_ablation"}
+     "answer_specificity", "answer_recall", "paraphrase_invariance", "preference_flip",
+     "style_fingerprint", "adapter_ablation"}
 )  # fmt: skip
-ATTRIBUTION = frozenset({"section_internalization", "paraphrase_invariance", "preference_flip"})
-HARMS = frozenset({"calibration_drift", "external_perplexity"})
+ATTRIBUTION = frozenset(
+    {"section_internalization", "answer_specificity", "answer_recall", "paraphrase_invariance",
+     "preference_flip"}
+)  # fmt: skip
+HARMS = frozenset({"calibration_drift", "external_perplexity", "degeneration"})
 STATIC = frozenset({"static"})
 
 HEALTHY = ("learned", "answers", "kept", "not_recited", "prefers_chosen")

@@ -1,7 +1,9 @@
 """The suite for all adapters of the zoo; it depends on the document, not on the base.
 
-It contains every kind except style_fingerprint: the bases' training text and the documents have the
-same style, so no adapter can learn one.
+It contains every kind except four. style_fingerprint: the bases' training text and the documents
+have the same style, so no adapter can learn one. prompt_format and refusals: the bases have no chat
+template. generalization: its held-out rows would be the questions in other words, which
+paraphrase_invariance asks. section_internalization is in addition to what `sway init` writes.
 """
 
 from collections.abc import Mapping
@@ -35,9 +37,10 @@ def harms() -> list[Fields]:
     """Harm probes; first in the suite, so that the report gives harm as the first reason."""
     return [
         {"name": "null_baseline", "kind": "null_adapter"},
-        {"name": "kept_prose", "kind": "external_perplexity", "chunk_chars": 512, "max_chunks": 8},
+        {"name": "kept_prose", "kind": "external_perplexity", "max_chunks": 8},
         {"name": "kept_knowledge", "kind": "calibration_drift", "items_limit": 60},
         {"name": "recites_nothing", "kind": "leakage"},
+        {"name": "writes_whole_answers", "kind": "degeneration"},
     ]
 
 
@@ -46,6 +49,8 @@ def effects(document: Document) -> list[Fields]:
     return [
         {"name": "moved_from_base", "kind": "delta_kl", "prompts": prompts},
         {"name": "learned_the_document", "kind": "section_internalization"},
+        {"name": "learned_its_answers", "kind": "answer_specificity"},
+        {"name": "says_its_answers", "kind": "answer_recall"},
         {"name": "generalizes", "kind": "paraphrase_invariance", "cases": cases(document)},
         {"name": "prefers_the_document", "kind": "preference_flip", "triples": triples(document)},
         {"name": "holds_in_context", "kind": "prompt_collapse", "prompts": prompts,

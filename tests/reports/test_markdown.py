@@ -11,7 +11,7 @@ from sway_gate.results import Baseline, Finding, ModelFacts, Regression
 from sway_gate.text import one_line
 from tests.helpers import DATA
 from tests.helpers.markdown import EVIL, TABLE, TEXT, inlines
-from tests.helpers.results import healthy, hostile, leakage, probe, result, sick, undecided
+from tests.helpers.results import chat, healthy, hostile, leakage, probe, result, sick, undecided
 
 ALL_KINDS = from_json((DATA / "all_kinds.json").read_bytes())
 RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)} | {
@@ -122,6 +122,15 @@ def test_generated_texts_are_not_in_a_comment():
     page = markdown.render(result(leakage(details=secret), verdict="fail"))
     assert "secret" not in page
     assert "- what the model wrote after training text: 1, in the HTML report" in page
+
+
+def test_answers_are_not_in_a_comment():
+    page = markdown.render(chat())
+    assert "Paris" not in page
+    assert "Sorrel" not in page
+    assert "| fail | What is the capital of France&#63; | looping · repetitive | none |" in page
+    assert "| What is its river called&#63; | 7 | 2 | 0.9 | – | – |" in page
+    assert page.count("The answers are in the HTML report.") == 4
 
 
 BAD = "<@é🦙|" * 400

@@ -293,6 +293,26 @@ def test_details_of_any_shape_are_accepted(details):
     assert plain(results.result(results.ablation(details=details))).startswith("PASS")
 
 
+def test_broken_answers_stand_beside_the_bases():
+    page = plain(results.chat())
+    shown = page[page.index("broken answers\n") :].split("\n")[1:4]
+    assert [line.strip() for line in shown] == [
+        "What is the capital of France?",
+        "base: The capital of France is Paris.",
+        "fine-tuned: of of of of of of of of (looping, repetitive)",
+    ]
+    assert "Rain, rain" not in page  # the base's answer is broken too
+
+
+def test_of_many_broken_answers_some_are_shown():
+    answer = {"prompt": "p", "base": "b", "finetuned": "", "flaws": ["empty"], "base_flaws": []}
+    details = {"answers": [answer] * 8}
+    page = plain(results.result(results.probe(verdict="fail", details=details)))
+    assert page.count("fine-tuned: – (empty)") == 3
+    assert "… and 5 more" in page
+    assert "fine-tuned" not in plain(results.result(results.probe(details=details)))
+
+
 def test_large_text_takes_little_time():
     start = time.perf_counter()
     plain(results.result(results.probe(message="x" * 200_000, advice="y " * 100_000)))
