@@ -460,7 +460,7 @@ def chat() -> GateResult:
             "fail",
             kind=kind,
             category=module(kind).KIND.category,
-            details=msgspec.to_builtins(details),
+            details=msgspec.json.decode(msgspec.json.encode(details)),
         )
         for kind, details in DETAILS.items()
     ]
