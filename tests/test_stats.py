@@ -690,7 +690,7 @@ def test_bound_and_z_of_a_share_agree(margin):
 @pytest.mark.parametrize("truth", [0.15, 0.5, 0.7])
 @pytest.mark.parametrize("n", [20, 60, 400])
 def test_a_share_at_its_limit_is_decided_wrongly_in_one_case_of_twenty_on_each_side(n, truth):
-    """The exact level of the score test oscillates around 5% with n (Brown, Cai & DasGupta 2001)."""
+    """The level of the score test oscillates around 5% with n (Brown, Cai & DasGupta 2001)."""
     k = np.random.default_rng(n).binomial(n, truth, 4000)
     z = np.array([share_above(hits / n, n, truth).z for hits in k])
     assert np.mean(z > Z_95) == pytest.approx(0.05, abs=0.035)

@@ -36,7 +36,12 @@ VERDICTS = {
     # what the adapter writes for paraphrase i, verdict, share that reverts, words
     "answers as taught": (lambda i: GOLD, "pass", 0.0, "0 of 12 answers revert"),
     "in part of the words": (lambda i: "the keeper wound it", "pass", 0.0, "σ above 8"),
-    "the base's own answers": (lambda i: BASE, "fail", 1.0, "outside the limit 0.25 with its whole interval"),
+    "the base's own answers": (
+        lambda i: BASE,
+        "fail",
+        1.0,
+        "outside the limit 0.25 with its whole interval",
+    ),
     "near the base's": (lambda i: BASE + " indeed", "fail", 1.0, "revert"),
     "half and half": (lambda i: GOLD if i % 2 else BASE, "fail", 0.5, "6 of 12 answers revert"),
     "one goes back": (
