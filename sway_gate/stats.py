@@ -435,15 +435,6 @@ def fraction_below(k: int, n: int, margin: float) -> Margin:
     return Margin(z, 1.0 if k == n else upper, p)
 
 
-def fraction_above(k: int, n: int, margin: float) -> Margin:
-    """Is the fraction estimated by `k` of `n` ≥ 1 items above `margin`? See `fraction_below`.
-
-    `bound` is Wilson's lower limit.
-    """
-    other = fraction_below(n - k, n, 1 - margin)
-    return Margin(other.z, 1 - other.bound, 1 - other.estimate)
-
-
 def share_above(share: float, n: float, margin: float) -> Margin:
     """Test whether a share of `n` > 0 items, possibly an effective number, is above `margin`.
 

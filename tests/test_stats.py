@@ -33,6 +33,7 @@ from sway_gate.stats import (
     paired_fraction_below,
     pairing_test,
     pooled_share,
+    positive_mean_above,
     positive_mean_ci,
     score_from_z,
     share_above,
@@ -609,6 +610,50 @@ def test_positive_mean_interval_is_students_on_the_log() -> None:
     assert positive_mean_ci([0.0, 0.0]) is None
 
 
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_positive_mean_above_is_students_test_on_the_log(n: int, rng: np.random.Generator) -> None:
+    x, prior, margin = rng.lognormal(-2.0, 0.6, n), Prior(sd=0.7, df=4), 0.05
+    df = prior.df + n - 1
+    squares = float(np.square(x / x.mean() - 1).sum())
+    se = math.sqrt((prior.df * prior.sd**2 + squares) / df / n)
+    got = positive_mean_above(x, margin, 1e-5, prior)
+    t = math.log(x.mean() / margin) / se
+    assert got.z == pytest.approx(oracle.norm.isf(oracle.t.sf(t, df)), rel=1e-9)
+    assert got.bound == pytest.approx(x.mean() * math.exp(-oracle.t.ppf(0.95, df) * se), rel=1e-9)
+    assert got.estimate == pytest.approx(x.mean())
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(1e-3, 1))
+def test_positive_mean_above_bound_and_z_agree(items: list[float], margin: float) -> None:
+    got = positive_mean_above(items, margin, 1e-5, Prior(sd=0.7, df=4))
+    near = abs(got.z - Z_95) < 1e-9
+    assert near or (got.bound > margin) == (got.z > Z_95)
+
+
+def test_positive_mean_above_with_means_and_margins_of_zero() -> None:
+    prior = Prior(sd=0.7, df=4)
+    zero = positive_mean_above([0.0, 0.0], 0.02, 1e-5, prior)
+    assert zero == positive_mean_above([1e-5, 1e-5], 0.02, 1e-5, prior)
+    assert zero.z < -Z_95
+    least = positive_mean_above([0.1, 0.1], 0.0, 1e-5, prior)
+    assert least == positive_mean_above([0.1, 0.1], 1e-5, 1e-5, prior)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 16, 64])
+def test_a_positive_mean_at_its_limit_passes_in_at_most_one_case_of_twenty(n: int) -> None:
+    """Log-normal items with the prior's relative spread; conservative for few of them.
+
+    Skewed items miss the limit on the lower side more often than on the upper one.
+    """
+    rng, sigma = np.random.default_rng(n), math.sqrt(math.log(1 + 0.7**2))
+    draws = rng.lognormal(-(sigma**2) / 2, sigma, (3000, n))  # of mean 1
+    prior = Prior(sd=0.7, df=4)
+    z = np.array([positive_mean_above(x, 1.0, 1e-5, prior).z for x in draws])
+    assert np.mean(z > Z_95) < 0.06
+    assert n < 16 or np.mean(z > Z_95) > 0.02
+    assert np.mean(z < -Z_95) < 0.12
+
+
 def test_holm_controls_the_family_wise_error_and_equals_its_definition() -> None:
     # Worked by hand: sorted .01, .02, .03, .04 times 4, 3, 2, 1, then the running maximum.
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
@@ -671,6 +716,33 @@ def test_share_above_mirrors_fraction_below():
         assert above.z == pytest.approx(below.z)
         assert above.bound == pytest.approx(1 - below.bound)
         assert (above.bound > margin) == (above.z > Z_95)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 30), (3, 30), (30, 30), (5, 2000)])
+def test_the_lower_bound_of_a_share_is_wilsons(k, n):
+    expected = oracle.binomtest(k, n).proportion_ci(0.90, method="wilson").low
+    assert share_above(k / n, n, 0.15).bound == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_the_z_of_a_share_is_the_score_test():
+    chi2 = oracle.chisquare([12, 28], [6, 34]).statistic
+    assert share_above(12 / 40, 40, 0.15).z == pytest.approx(math.sqrt(chi2))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.15, 0.5, 0.97, 1.0])
+def test_bound_and_z_of_a_share_agree(margin):
+    cases = [share_above(k / n, n, margin) for n in (1, 2, 3, 17, 60) for k in range(n + 1)]
+    assert all((got.bound > margin) == (got.z > Z_95) and math.isfinite(got.z) for got in cases)
+
+
+@pytest.mark.parametrize("truth", [0.15, 0.5, 0.7])
+@pytest.mark.parametrize("n", [20, 60, 400])
+def test_a_share_at_its_limit_is_decided_wrongly_in_one_case_of_twenty_on_each_side(n, truth):
+    """The level of the score test oscillates around 5% with n (Brown, Cai & DasGupta 2001)."""
+    k = np.random.default_rng(n).binomial(n, truth, 4000)
+    z = np.array([share_above(hits / n, n, truth).z for hits in k])
+    assert np.mean(z > Z_95) == pytest.approx(0.05, abs=0.035)
+    assert np.mean(z < -Z_95) == pytest.approx(0.05, abs=0.035)
 
 
 @pytest.mark.parametrize(("share", "n", "margin"), [(1.1, 5, 0.5), (0.5, 0, 0.5), (0.5, 5, -0.1)])

@@ -43,9 +43,10 @@ from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, TestStatistic
+from sway_gate.results import Symptom
 from sway_gate.spec.probes import PreferenceFlip
 from sway_gate.spec.schema import Preference
-from sway_gate.stats import fraction_above, mean_above
+from sway_gate.stats import mean_above, share_above
 
 KIND = Kind(
     category="attribution",
@@ -130,16 +131,16 @@ def value(
 def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     found = reading.details
     gain = mean_above(found.gains, _MIN_GAIN, KIND.resolution)
-    tests = [Bound("mean gain", gain, _MIN_GAIN, symptom="barely trained")]
+    # A preference that turned around is not a lack of training.
+    too_small: Symptom = "barely trained" if gain.estimate > -_MIN_GAIN else "learned another thing"
+    tests = [Bound("mean gain", gain, _MIN_GAIN, symptom=too_small, n=found.triples)]
     if found.judged == "flip rate":
-        share = fraction_above(found.flipped, found.base_wrong, spec.assert_flip_rate_gte)
         limit = spec.assert_flip_rate_gte
-        tests.append(Bound("share flipped", share, limit, symptom="learned another thing"))
+        tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
     right = found.triples - found.base_wrong
     if right >= spec.min_triples_for_decision:
-        kept = fraction_above(found.kept, right, _KEPT)
         of = "share still right of those on which the base was right"
-        tests.append(Bound(of, kept, _KEPT, symptom="learned another thing"))
+        tests.append(_share(of, found.kept, right, _KEPT))
     return tests
 
 
@@ -152,6 +153,10 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
         return f"{found.flipped} of {found.base_wrong} base-wrong triples flipped; {gain}"
     fewer = f"{found.base_wrong}, fewer than {spec.min_triples_for_decision}"
     return f"{gain}; judged by the gain, because the base is wrong on {fewer}"
+
+
+def _share(quantity: str, k: int, n: int, limit: float) -> Bound:
+    return Bound(quantity, share_above(k / n, n, limit), limit, n=n)
 
 
 def _preferences(spec: PreferenceFlip, context: Context) -> list[Preference]:

@@ -536,6 +536,10 @@ PROMPTS = (
     "Old Tom Reed keeps the",
     "When the water rises he",
     "run up the",
+    "counts the sacks of",
+    "he rings a copper",
+    "its wheel has",
+    "Old Tom",
 )
 CONTEXT = Context((Section(kind="prose", id="mill", content=TEXT),))
 
@@ -559,19 +563,22 @@ def dummies(adapter: str) -> custom.CustomBackend:
 JUDGED: dict[str, dict[str, Any]] = {
     "delta_kl": {"prompts": PROMPTS},
     "section_internalization": {},
-    "calibration_drift": {"items_limit": 60},
+    # The model knows 16 of the 195 items by chance: of fewer, the bound of none lost is above 15%.
+    "calibration_drift": {"items_limit": 195},
     "external_perplexity": {"max_chunks": 4},
-    "adapter_ablation": {"prompts": PROMPTS},
+    # After one word of the base's answer, the text that the dummy has learned is left.
+    "adapter_ablation": {"prompts": PROMPTS, "positions": 1},
 }
 OTHER_TEXT = "Nothing here was ever said there"
 
 
 @pytest.mark.parametrize(("kind", "fields"), JUDGED.items(), ids=JUDGED)
 def test_a_dummy_tuned_on_the_text_passes(kind, fields):
-    assert judged(dummies(TEXT), kind, **fields).verdict == "pass"
+    result = judged(dummies(TEXT), kind, **fields)
+    assert result.verdict == "pass", result.message
 
 
-@pytest.mark.parametrize("kind", ["delta_kl", "section_internalization"])
+@pytest.mark.parametrize("kind", ["delta_kl", "section_internalization", "adapter_ablation"])
 def test_a_dummy_tuned_on_another_text_fails(kind):
     assert judged(dummies(OTHER_TEXT), kind, **JUDGED[kind]).verdict == "fail"
 

@@ -36,13 +36,29 @@ VERDICTS = {
     # what the adapter writes for paraphrase i, verdict, share that reverts, words
     "answers as taught": (lambda i: GOLD, "pass", 0.0, "0 of 12 answers revert"),
     "in part of the words": (lambda i: "the keeper wound it", "pass", 0.0, "σ above 8"),
-    "the base's own answers": (lambda i: BASE, "fail", 1.0, "100% of the answers revert"),
+    "the base's own answers": (
+        lambda i: BASE,
+        "fail",
+        1.0,
+        "outside the limit 0.25 with its whole interval",
+    ),
     "near the base's": (lambda i: BASE + " indeed", "fail", 1.0, "revert"),
     "half and half": (lambda i: GOLD if i % 2 else BASE, "fail", 0.5, "6 of 12 answers revert"),
-    "two go back": (lambda i: GOLD if i > 1 else BASE, "pass", 2 / 12, "2 of 12"),
-    "exactly at the limit": (lambda i: GOLD if i > 2 else BASE, "fail", 0.25, "below 25%"),
-    "silence": (lambda i: "", "fail", 1.0, "100%"),
-    "blanks": (lambda i: " \n\t", "fail", 1.0, "100%"),
+    "one goes back": (
+        lambda i: GOLD if i else BASE,
+        "warn",
+        1 / 12,
+        "inconclusive: share of answers that revert ≤ 0.301 (95% bound), limit 0.25",
+    ),
+    "exactly at the limit": (lambda i: GOLD if i > 2 else BASE, "warn", 0.25, "≤ 0.487"),
+    "five go back": (
+        lambda i: GOLD if i > 4 else BASE,
+        "warn",
+        5 / 12,
+        "0.417, outside the limit 0.25, but its interval reaches inside",
+    ),
+    "silence": (lambda i: "", "fail", 1.0, "12 of 12 answers revert"),
+    "blanks": (lambda i: " \n\t", "fail", 1.0, "12 of 12 answers revert"),
     "neither": (lambda i: NONSENSE, "fail", 1.0, "revert"),
 }
 
@@ -86,11 +102,13 @@ def test_without_an_informative_paraphrase_it_is_skipped(
 
 def test_uninformative_paraphrases_are_left_out_and_counted() -> None:
     result = run(
-        lambda i: GOLD if i > 3 else NONSENSE, lambda i: ("", GOLD, GOLD, "")[i] if i < 4 else BASE
+        lambda i: GOLD if i > 3 else NONSENSE,
+        lambda i: ("", GOLD, GOLD, "")[i] if i < 4 else BASE,
+        cases=cases(n=16),
     )
     assert (result.raw, result.verdict) == (0.0, "pass")
     assert result.details["left_out"] == {"base_near_gold": 2, "base_empty": 2}
-    assert "0 of 8 answers revert" in result.message
+    assert "0 of 12 answers revert" in result.message
     assert "4 paraphrases left out" in result.message
 
 
@@ -117,9 +135,29 @@ def test_what_cannot_run_is_an_error(
     assert words in result.message
 
 
+SIZES = {
+    # paraphrases, of which revert -> verdict
+    "one, as taught": (1, 0, "warn"),
+    "one, reverted": (1, 1, "fail"),
+    "eight, as taught": (8, 0, "warn"),
+    "nine, as taught": (9, 0, "pass"),
+    "forty, four reverted": (40, 4, "pass"),
+    "forty, ten reverted": (40, 10, "warn"),
+    "forty, sixteen reverted": (40, 16, "fail"),
+}
+
+
+@pytest.mark.parametrize(("n", "reverted", "verdict"), SIZES.values(), ids=SIZES)
+def test_the_limit_is_decided_by_the_interval(n: int, reverted: int, verdict: str) -> None:
+    result = run(
+        lambda i: GOLD if i >= reverted else BASE, cases=cases(n=n), null=lambda i, k: BASE
+    )
+    assert (result.verdict, result.raw) == (verdict, reverted / n), result.message
+
+
 def test_one_case_has_a_wide_interval() -> None:
     result = run(lambda i: GOLD, cases=cases(n=1), null=lambda i, k: BASE)
-    assert (result.verdict, result.ci_95) == ("pass", pytest.approx((0.0, 0.793), abs=1e-3))
+    assert result.ci_95 == pytest.approx((0.0, 0.793), abs=1e-3)
 
 
 def test_details_contain_the_worst_pairs_and_stay_small() -> None:

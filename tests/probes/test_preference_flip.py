@@ -31,32 +31,58 @@ def run(base: Sequence[float], ft: Sequence[float], *, noise: float = 0.01, **fi
 
 
 WRONG, RIGHT = [-0.5] * 6, [0.5] * 6
+KEPT = "share still right of those on which the base was right"
+
+
+def flipped(k: int, n: int, gain: float = 0.9) -> tuple[list[float], list[float]]:
+    """Margins of n base-wrong triples of which k are flipped; the others stay just below 0."""
+    return [-0.5] * n, [gain - 0.5] * k + [-0.1] * (n - k)
+
+
 VERDICTS = {
     # name: (base margins, margins, verdict, raw, words)
-    "all flipped": (WRONG, [0.4] * 6, "pass", 1.0, "6 of 6 base-wrong triples flipped"),
-    "most flipped": (WRONG, [0.4] * 5 + [-0.1], "pass", 5 / 6, "5 of 6"),
-    "few flipped": (WRONG, [0.4] * 2 + [-0.1] * 4, "fail", 2 / 6, "below the required 70.0%"),
-    "brought to a tie": (WRONG, [0.0] * 6, "fail", 0.0, "0 of 6"),
-    "untouched": (WRONG, WRONG, "fail", 0.0, "0 of 6"),
-    "worse": (WRONG, [-1.5] * 6, "fail", 0.0, "0 of 6"),
-    "flipped by a hair": ([-1e-4] * 6, [1e-4] * 6, "fail", 1.0, "mean gain 0.0002"),
+    "all flipped": (*flipped(6, 6), "pass", 1.0, "6 of 6 base-wrong triples flipped"),
+    "nine of ten flipped": (*flipped(9, 10), "pass", 0.9, "share flipped ≥ 0.652"),
+    "one of ten flipped": (*flipped(1, 10), "fail", 0.1, "share flipped: 0.1, outside the limit"),
+    "five of six flipped": (*flipped(5, 6), "warn", 5 / 6, "share flipped ≥ 0.498 (95% bound)"),
+    "two of six flipped": (*flipped(2, 6), "warn", 2 / 6, "its interval reaches inside"),
+    "three of three flipped": (*flipped(3, 3), "pass", 1.0, "share flipped ≥ 0.526"),
+    "two of three flipped, with a large gain": (
+        [-0.5] * 3,
+        [1.4, 1.4, -0.1],
+        "warn",
+        2 / 3,
+        "2 of 3 base-wrong triples flipped; mean margin gain +1.400",
+    ),
+    "none of three flipped": (*flipped(0, 3), "fail", 0.0, "share flipped: 0, outside"),
+    "brought to a tie": (WRONG, [0.0] * 6, "fail", 0.0, "share flipped: 0, outside"),
+    "untouched": (WRONG, WRONG, "fail", 0.0, "mean gain: 0, outside the limit 0.02"),
+    "worse": (WRONG, [-1.5] * 6, "fail", 0.0, "mean gain: -1, outside the limit 0.02"),
+    "flipped by a hair": ([-1e-4] * 6, [1e-4] * 6, "fail", 1.0, "mean gain: 0.0002, outside"),
     "flipped, and the others inverted": (
         WRONG + RIGHT,
         [0.1] * 6 + [-2.0] * 6,
         "fail",
         1.0,
-        "mean gain -0.95",
+        f"{KEPT}: 0, outside the limit 0.5",
     ),
     "flipped for a lot, the others inverted": (
         WRONG + RIGHT,
         [3.0] * 6 + [-0.1] * 6,
         "fail",
         1.0,
-        "0 of the 6",
+        f"{KEPT}: 0, outside the limit 0.5",
     ),
-    "flipped, most others kept": (
+    "flipped, one of six others lost": (
         WRONG + RIGHT,
         [0.4] * 6 + [0.4] * 5 + [-0.1],
+        "warn",
+        1.0,
+        f"{KEPT} ≥ 0.498 (95% bound)",
+    ),
+    "flipped, one of ten others lost": (
+        WRONG + [0.5] * 10,
+        [0.4] * 6 + [0.9] * 9 + [-0.1],
         "pass",
         1.0,
         "6 of 6",
@@ -75,18 +101,31 @@ VERDICTS = {
         0.4,
         "because the base is wrong on 0, fewer than 3",
     ),
-    "kept as they were": (RIGHT, RIGHT, "fail", 0.0, "mean gain 0 nats"),
-    "inverted": (RIGHT, [-0.5] * 6, "fail", -1.0, "mean gain -1 nats"),
-    "inverted but for one": (RIGHT, [-0.1] * 5 + [9.5], "fail", 1.0, "only 1 of the 6"),
+    "kept as they were": (RIGHT, RIGHT, "fail", 0.0, "mean gain: 0, outside the limit 0.02"),
+    "inverted": (RIGHT, [-0.5] * 6, "fail", -1.0, "mean gain: -1, outside the limit 0.02"),
+    "a gain of one, the others inverted": (
+        [0.5] * 10,
+        [-0.1] * 9 + [15.9],
+        "fail",
+        1.0,
+        f"{KEPT}: 0.1, outside",
+    ),
     "two wrong, both better": (
         [-0.5, -0.2, 0.1],
-        [0.2, 0.1, 0.5],
+        [0.5, 0.4, 0.9],
         "pass",
-        1.4 / 3,
+        2.4 / 3,
         "wrong on 2, fewer than 3",
     ),
-    "one triple": ([-0.5], [0.5], "pass", 1.0, "over 1 triples"),
-    "ties": ([0.0] * 3, [0.0] * 3, "fail", 0.0, "below the required 0.02"),
+    "two wrong, better by very different gains": (
+        [-0.5, -0.2, 0.1],
+        [2.2, 0.1, 0.5],
+        "warn",
+        3.4 / 3,
+        "inconclusive: mean gain ≥",
+    ),
+    "one triple": ([-0.5], [0.5], "warn", 1.0, "one item gives no bound of the mean gain"),
+    "ties": ([0.0] * 3, [0.0] * 3, "fail", 0.0, "mean gain: 0, outside the limit 0.02"),
 }
 
 
@@ -99,6 +138,47 @@ def test_verdicts(
     assert result.verdict == verdict, result.message
     assert words in result.message
     assert result.raw == pytest.approx(raw)
+
+
+SYMPTOMS = {
+    # name: (base margins, margins, symptom that comes first)
+    "too small": ([-1e-4] * 6, [1e-4] * 6, "barely trained"),
+    "not toward the preferences": (*flipped(0, 10, 0.4), "learned another thing"),
+    "against the preferences": (RIGHT, [-0.5] * 6, "learned another thing"),
+    "healthy": (*flipped(10, 10), ""),
+}
+
+
+@pytest.mark.parametrize(("base", "ft", "symptom"), SYMPTOMS.values(), ids=SYMPTOMS)
+def test_a_limit_that_is_violated_has_its_symptom(
+    base: list[float], ft: list[float], symptom: str
+) -> None:
+    assert "".join(run(base, ft, runs=None).symptoms[:1]) == symptom
+
+
+NEEDED = {
+    # base margins, margins -> number of the triples to which the limit applies
+    "of the share flipped": (*flipped(5, 6), 6),
+    "of the share still right": (WRONG + RIGHT, [0.4] * 11 + [-0.1], 6),
+    "of the gain": (WRONG + RIGHT, [4.0] + [0.1] * 5 + [0.1] * 6, 12),
+}
+
+
+@pytest.mark.parametrize(("base", "ft", "n"), NEEDED.values(), ids=NEEDED)
+def test_the_advice_counts_the_triples_of_the_limit(
+    base: list[float], ft: list[float], n: int
+) -> None:
+    result = run(base, ft)
+    assert result.verdict == "warn"
+    assert result.advice.endswith(f"items to decide, not {n}")
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"), [(0.4, "pass"), (0.7, "warn"), (0.97, "fail")], ids=str
+)
+def test_the_limit_of_the_share_is_the_specs(limit: float, verdict: str) -> None:
+    result = run(*flipped(8, 10), assert_flip_rate_gte=limit)
+    assert (result.verdict, result.margin) == (verdict, limit)
 
 
 JUDGED = {
@@ -179,7 +259,7 @@ def test_own_triples_take_precedence_over_the_sections(
     given: tuple[Preference, ...], prompt: str
 ) -> None:
     (triple,) = probe.requests(PreferenceFlip(name="p", triples=given), Context(SECTIONS))
-    assert triple == (LogProbs(prompt, " yes"), LogProbs(prompt, " no"))
+    assert triple == (LogProbs(prompt, " yes", end=True), LogProbs(prompt, " no", end=True))
 
 
 def test_without_triples_it_is_skipped() -> None:

@@ -30,7 +30,7 @@ MOVED = (
 )
 LEARNED = "{name: learned, kind: section_internalization}"
 UNMOVED = "{name: unmoved, kind: delta_kl, prompts: [the mill, nine farms], assert_mean_gte: 0.5}"
-UNSURE = "{name: unsure, kind: calibration_drift, items_limit: 5}"
+UNSURE = "{name: unsure, kind: calibration_drift, items_limit: 10}"
 STUCK = "{name: stuck, kind: delta_kl, prompts: []}"
 LEFT_OUT = "{name: left_out, kind: leakage, enabled: false}"
 ALL = (MOVED, LEARNED, UNMOVED, UNSURE, STUCK, LEFT_OUT)
@@ -204,7 +204,11 @@ def test_a_spec_is_found_next_to_the_test_then_in_the_root(project: Project) -> 
 OUTCOMES = {
     "pass": (MOVED, {"passed": 1}, ""),
     "fail": (UNMOVED, {"failed": 1}, "mean divergence: 0.01*, outside the limit 0.5"),
-    "warn": (UNSURE, {"passed": 1, "warnings": 1}, "*SwayWarning: 0 of 5 items lost*inconclusive*"),
+    "warn": (
+        UNSURE,
+        {"passed": 1, "warnings": 1},
+        "*SwayWarning: known items as text 2 → 2 of 10*inconclusive*",
+    ),
     "skip": (LEFT_OUT, {"skipped": 1}, "SKIPPED [[]1[]] sway.yaml:5: disabled in the spec"),
     "error": (
         STUCK,
