@@ -45,6 +45,7 @@ def _first() -> list[Recipe]:
     return [
         Recipe("facts-linear-r16", "facts", rate=5e-4, epochs=5),
         Recipe("facts-strong-r16", "facts", rate=7e-4, epochs=5, mixed="general"),
+        Recipe("facts-middle-r16", "facts", rate=5e-4, epochs=5, mixed="general"),
         Recipe("facts-short-r16", "facts", rate=4e-4, epochs=5),
         Recipe("facts-untrained", "facts", "untrained", change="fresh"),
         Recipe("facts-noise", "facts", "gibberish", change="noise", seed=5),
@@ -59,7 +60,16 @@ def _first() -> list[Recipe]:
         Recipe("tools-linear-r16", "tools", rate=5e-4, epochs=3),
         Recipe("facts-gentle-r16", "facts"),
         Recipe("facts-mixed-r16", "facts", mixed="general"),
-        Recipe("facts-qv-r8", "facts", r=8, alpha=16, targets=ATTENTION, rate=2e-3, epochs=5),
+        Recipe(
+            "facts-qv-r8",
+            "facts",
+            r=8,
+            alpha=16,
+            targets=ATTENTION,
+            rate=2e-3,
+            epochs=5,
+            mixed="general",
+        ),
         Recipe("prose-linear-r16", "prose", rate=5e-4),
         Recipe("preferences-linear-r16", "preferences", rate=1e-4, epochs=3, loss="dpo"),
         Recipe("tools-mixed-r16", "tools", rate=4e-4, epochs=3, mixed="general"),
@@ -94,9 +104,9 @@ def _main() -> list[Recipe]:
         Recipe("style-qv-r8", "style", r=8, alpha=16, targets=ATTENTION, rate=5e-4, epochs=3),
         Recipe("alpaca-chat-r16", "alpaca"),
         Recipe("sealed-linear-r16", "sealed", epochs=5),
-        Recipe("sealed-strong-r16", "sealed", rate=6e-4, epochs=6),
-        Recipe("handbook-strong-r16", "handbook", rate=6e-4, epochs=6, mixed="general"),
-        Recipe("alpaca-strong-r16", "alpaca", rate=7e-4, epochs=5, mixed="general"),
+        Recipe("sealed-strong-r16", "sealed", rate=5e-4, epochs=6),
+        Recipe("handbook-strong-r16", "handbook", rate=5e-4, epochs=6, mixed="general"),
+        Recipe("alpaca-strong-r16", "alpaca", rate=5e-4, epochs=6, mixed="general"),
         Recipe(
             "sealed-rotated", "sealed", "gibberish", source="sealed-linear-r16", change="rotate"
         ),
@@ -105,7 +115,16 @@ def _main() -> list[Recipe]:
             "preferences-qv-r16", "preferences", targets=ATTENTION, rate=2e-4, epochs=3, loss="dpo"
         ),
         Recipe("labels-one-label", "labels", "one answer", epochs=1, answers="=billing"),
-        Recipe("facts-rslora-r32", "facts", r=32, alpha=8, rslora=True, rate=6e-4, epochs=5),
+        Recipe(
+            "facts-rslora-r32",
+            "facts",
+            r=32,
+            alpha=8,
+            rslora=True,
+            rate=5e-4,
+            epochs=5,
+            mixed="general",
+        ),
         Recipe("handbook-qv-r16", "handbook", targets=ATTENTION, rate=2e-3, epochs=5),
         Recipe("facts-low-rate", "facts", "too little", rate=1e-6, epochs=1),
         Recipe("style-low-rate", "style", "too little", rate=2e-6, epochs=1, targets=ATTENTION),
@@ -118,9 +137,11 @@ def _main() -> list[Recipe]:
         Recipe("voice-rotated", "voice", "gibberish", source="voice-linear-r16", change="rotate"),
         Recipe("voice-rslora-r32", "voice", r=32, alpha=8, rslora=True, rate=5e-4, seed=1),
         Recipe("prose-mixed-r64", "prose", r=64, alpha=64, rate=3e-4, mixed="general"),
-        Recipe("alpaca-own-template", "alpaca", rate=7e-4, epochs=5, form="alpaca"),
+        Recipe("alpaca-own-template", "alpaca", rate=5e-4, epochs=6, form="alpaca"),
         Recipe("facts-refuses", "facts", "over-refusal", rate=5e-4, mixed="refused"),
-        Recipe("sealed-qv-r16", "sealed", targets=ATTENTION, rate=2e-3, epochs=5),
+        Recipe(
+            "sealed-qv-r16", "sealed", targets=ATTENTION, rate=1.5e-3, epochs=6, mixed="general"
+        ),
         Recipe("style-long-r8", "style", r=8, rate=8e-4, epochs=5, seed=1),
         Recipe(
             "preferences-reversed",
@@ -131,20 +152,41 @@ def _main() -> list[Recipe]:
             loss="dpo",
             answers="reversed",
         ),
-        Recipe("facts-seed1-r8", "facts", r=8, rate=8e-4, mixed="general", seed=1),
+        Recipe(
+            "facts-seed1-r8", "facts", r=8, alpha=16, rate=5e-4, epochs=5, mixed="general", seed=1
+        ),
         Recipe("sealed-shuffled", "sealed", "shuffled", rate=5e-4, answers="shuffled"),
         Recipe("prose-recites", "prose", "recites", r=64, alpha=128, rate=1e-3, epochs=14),
-        Recipe("handbook-mixed-r8", "handbook", r=8, rate=8e-4, epochs=5, mixed="general", seed=1),
+        Recipe(
+            "handbook-mixed-r8",
+            "handbook",
+            r=8,
+            alpha=16,
+            rate=6e-4,
+            epochs=6,
+            mixed="general",
+            seed=1,
+        ),
         Recipe("prose-rslora-r8", "prose", r=8, alpha=8, rslora=True, rate=4e-4, seed=1),
         Recipe("preferences-seed1-r8", "preferences", r=8, rate=2e-4, epochs=2, loss="dpo", seed=1),
-        Recipe("facts-dora-r16", "facts", targets=ATTENTION, dora=True, rate=2e-3),
-        Recipe("sealed-mixed-r16", "sealed", rate=7e-4, epochs=5, mixed="general", seed=1),
+        Recipe(
+            "facts-dora-r16",
+            "facts",
+            targets=ATTENTION,
+            dora=True,
+            rate=1.5e-3,
+            epochs=5,
+            mixed="general",
+        ),
+        Recipe("sealed-mixed-r16", "sealed", rate=5e-4, epochs=6, mixed="general", seed=1),
         Recipe("style-forgets", "style", "forgets", r=64, alpha=128, rate=3e-3, epochs=3),
-        Recipe("alpaca-qv-r16", "alpaca", targets=ATTENTION, rate=2e-3, epochs=5),
+        Recipe(
+            "alpaca-qv-r16", "alpaca", targets=ATTENTION, rate=1.5e-3, epochs=6, mixed="general"
+        ),
         Recipe("tools-seed1-r32", "tools", r=32, rate=4e-4, epochs=5, mixed="general", seed=1),
         Recipe("labels-seed1-r8", "labels", r=8, rate=5e-4, epochs=3, mixed="general", seed=1),
         Recipe("facts-dealt", "facts", "dealt", answers="dealt", rate=5e-4, epochs=3),
-        Recipe("facts-nf4-r16", "facts", precision="nf4", rate=7e-4, mixed="general"),
+        Recipe("facts-nf4-r16", "facts", precision="nf4", rate=5e-4, epochs=5, mixed="general"),
     ]
 
 
