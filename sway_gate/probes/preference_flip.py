@@ -15,14 +15,15 @@ over all triples. Test statistic in both cases: the mean gain.
 Passes if z ≥ `assert_z_gte` and the one-sided 95% bounds are inside these limits: a mean gain of
 .02 nats per token (Student's t over triples); the share of flipped triples of
 `assert_flip_rate_gte` (Wilson 1927); and half of the triples on which the base was right still
-right (if there are `min_triples_for_decision` of them). A limit inside the interval is
-inconclusive: 2 of 3 flipped triples are compatible with 21 to 94%. It does not show whether the
-model would generate the chosen answer.
+right (if there are `min_triples_for_decision` of them). The limit of the share is low because
+training such as DPO moves the margin, and the sign of a margin depends on where the base started. A
+limit inside the interval is inconclusive. It does not show whether the model would generate the
+chosen answer.
 
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
 - passes: 9 of 10 base-wrong triples flipped; mean margin gain +0.410 nats per token over 14 triples
-- inconclusive: 2 of 3 flipped, mean gain +1.400: too few triples for the share
-- fails: 1 of 10 flipped, mean gain +0.050: the wording moved, the preference did not
+- inconclusive: 1 of 3 flipped, mean gain +1.400: too few triples for the share
+- fails: 0 of 20 flipped, mean gain +0.050: the wording moved, the preference did not
 
 In a suite:
 

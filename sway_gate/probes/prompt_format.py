@@ -54,6 +54,8 @@ KIND = Kind(
     uses_nulls=False,
     symptom="template mismatch",
 )
+# Below this gain in every format, in nats per token, the rows do not show the format of training.
+_LEARNED: Final = 0.5
 _FORMATS: Final[tuple[PromptFormat, ...]] = ("template", "plain", "alpaca")
 
 
@@ -104,6 +106,8 @@ def value(
     spec: PromptFormatFit, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     fits = {format: _fit(view, rows) for format, rows in requests.rows.items()}
+    if max(float(gains.mean()) for _, gains in fits.values()) < _LEARNED:
+        raise Skip("the adapter learned the answers in no format, so that none was trained")
     served = fits[requests.served]
     leads = {format: (served - fit).max(axis=0) for format, fit in fits.items()}  # [rows]
     others = [format for format in fits if format != requests.served]

@@ -18,6 +18,7 @@ from sway_gate.spec.probes import KINDS, DeltaKL
 from sway_gate.spec.schema import Defaults, ModelRef, Models, ProbeSpec, Spec
 from sway_gate.suites.prompts import prompts as own_prompts
 from sway_gate.suites.supports import (
+    NOTICEABLE_NATS,
     Entry,
     Learn,
     LeftOut,
@@ -31,9 +32,6 @@ from sway_gate.training_data import packaged
 
 _PROMPTS: Final = 4
 """Prompts per register: questions, and sentences to continue."""
-_MINIMUM_NATS: Final = 0.001
-"""Mean Jensen-Shannon divergence, below which a user does not notice the change: about one next
-token in a hundred is another one."""
 _SIZES: Final = ((0.002, "not noticeably"), (0.02, "slightly"), (0.1, "clearly"), (0.3, "strongly"))
 """Upper limits of the mean divergence in nats, and the change as an adverb."""
 _MOVED_Z: Final = DeltaKL(name="moved").assert_z_gte
@@ -87,7 +85,7 @@ def check_suite(
 
 def _always(prompts: Sequence[str]) -> Iterator[Entry]:
     """Whether the adapter changed the model, and a quick test of whether it is broken."""
-    yield entry("moved", "delta_kl", prompts=prompts, assert_mean_gte=_MINIMUM_NATS)
+    yield entry("moved", "delta_kl", prompts=prompts, assert_mean_gte=NOTICEABLE_NATS)
     yield entry("knowledge", "calibration_drift", items_limit=40)
     yield entry("prose", "external_perplexity", max_chunks=8)
     yield entry("answers", "degeneration", prompts_limit=12)

@@ -46,7 +46,8 @@ def fit(numbers: Numbers, sd: float = 0.05, context: Context = CONTEXT) -> Probe
 SMALL = {"template": (-2.6, -0.1), "plain": (-3.1, -0.6), "alpaca": (-2.5, -0.2)}
 CASES = {
     "trained in the template": (SMALL, "pass"),
-    "untrained": ({f: (b, b) for f, (b, _) in SMALL.items()}, "pass"),
+    "untrained": ({f: (b, b) for f, (b, _) in SMALL.items()}, "skip"),
+    "worse in each format": ({f: (b, b - 1.0) for f, (b, _) in SMALL.items()}, "skip"),
     "better before training": (SMALL | {"alpaca": (-1.0, -0.1)}, "pass"),
     "gains most where it was worst": (SMALL | {"plain": (-9.0, -0.6)}, "pass"),
     "trained in another format": (SMALL | {"template": (-2.6, -1.5)}, "fail"),
