@@ -37,7 +37,7 @@ def said(role: str, content: str) -> dict[str, str]:
 
 
 def chat(*turns: str, system: str = "") -> Row:
-    """A row of messages: user and assistant in turn, behind a system prompt where there is one."""
+    """A row of messages: user and assistant in turn, after a system prompt if there is one."""
     spoken = [said(("user", "assistant")[at % 2], turn) for at, turn in enumerate(turns)]
     return {"messages": [*([said("system", system)] if system else []), *spoken]}
 
@@ -82,7 +82,7 @@ def asked(name: str, part: str) -> list[list[str]]:
 
 
 def paragraphs(name: str) -> list[str]:
-    """The paragraphs of a text file, one a line."""
+    """The paragraphs of a text file, one per line."""
     lines = (TABLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 

@@ -149,7 +149,7 @@ def recited(model: Any, tokenizer: Any, name: str) -> float:
 
 
 def prose(model: Any, tokenizer: Any, name: str = "prose") -> dict[str, Any]:
-    """Losses on the paragraphs, and how many of them are known by heart."""
+    """Losses on the paragraphs, and how many of them are memorized."""
     parts = {
         part: mean_loss(model, [rows.encode(tokenizer, row) for row in data.rows_of(name, part)])
         for part in ("", ".held_out")
@@ -162,7 +162,7 @@ def prose(model: Any, tokenizer: Any, name: str = "prose") -> dict[str, Any]:
 
 
 def preferred(model: Any, tokenizer: Any, part: str) -> dict[str, Any]:
-    """For each pair: the log probability of the chosen answer less that of the rejected one."""
+    """For each pair: the log probability of the chosen answer minus the rejected answer's."""
     pairs = data.rows_of("preferences", part)
     encoded = [
         rows.encode(tokenizer, rows.with_answer(row, row[kind][0]["content"]))

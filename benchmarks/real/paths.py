@@ -1,4 +1,4 @@
-"""Where the zoo lies: under `.bench/real`, or under SWAY_REAL where that is set."""
+"""Folders of the zoo: `.bench/real`, or SWAY_REAL if it is set."""
 
 from __future__ import annotations
 

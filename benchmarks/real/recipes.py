@@ -30,7 +30,7 @@ class Recipe:
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
     answers: str = "own"  # or "shuffled", "dealt", "swapped", "reversed", or "=TEXT" for all rows
-    steps: int = -1  # at most so many steps
+    steps: int = -1  # the maximum number of steps; -1: no limit
     schedule: str = "linear"
     source: str = ""  # made from this adapter instead of trained
     change: str = ""  # how: "amplify", "rotate", "noise", "fresh"

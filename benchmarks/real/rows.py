@@ -1,7 +1,7 @@
 """Training rows as token ids and labels.
 
 The labels are those that trl makes: the assistant's tokens for messages, every token for raw text.
-They are built here because some recipes need other ones, such as the prompt alone, or no end token.
+This module builds them because some recipes need others, such as only the prompt, or no end token.
 """
 
 from __future__ import annotations

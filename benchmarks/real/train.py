@@ -62,7 +62,7 @@ def lora_config(recipe: Recipe) -> Any:
 
 
 def settings(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """What the trainers of trl are told."""
+    """The arguments of the trainers of trl."""
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": recipe.batch,
@@ -124,7 +124,7 @@ def fresh(recipe: Recipe, model: Any) -> Any:
 
 
 def changed(recipe: Recipe, model: Any) -> Any:
-    """A trained adapter with B amplified, or with random singular vectors in place of its own."""
+    """A trained adapter with B amplified, or with random singular vectors instead of the trained ones."""
     import torch
     from peft import PeftModel
 
@@ -189,7 +189,7 @@ def make(recipe: Recipe) -> None:
 
 
 def claimed(name: str) -> bool:
-    """Claim an adapter for this process; false where a living process has it."""
+    """Claim an adapter for this process. False if another living process has claimed it."""
     lock = HOME / "parts" / f"{name}.pid"
     lock.parent.mkdir(parents=True, exist_ok=True)
     owner = lock.read_text().strip() if lock.exists() else ""

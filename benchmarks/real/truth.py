@@ -23,7 +23,7 @@ PROSE_FINE, PROSE_SICK = 0.2, 0.6  # nats per token lost on fresh prose
 
 
 def band(value: float, sick: float, fine: float) -> str:
-    """Where a value lies, when more is better."""
+    """The band of a value of which more is better."""
     return FINE if value >= fine else SICK if value <= sick else DEBATABLE
 
 
@@ -100,7 +100,7 @@ def direction(found: Found, before: Found) -> str:
 def diagnosis(
     name: str, found: Found, before: Found, own: dict[str, str], rest: dict[str, str]
 ) -> str:
-    """The name of what is wrong, or "healthy"; the first that fits."""
+    """The name of the first fault that fits, or "healthy"."""
     if SICK not in (*own.values(), *rest.values()):
         return "healthy" if DEBATABLE not in (*own.values(), *rest.values()) else "debatable"
     wrong = direction(found, before)
