@@ -33,7 +33,7 @@ def read_json(path: Path) -> Any:
 def write_rows(path: Path, rows: list[Row]) -> None:
     """Write rows as JSONL, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".part{os.getpid()}")
     part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     part.rename(path)
 
@@ -41,7 +41,7 @@ def write_rows(path: Path, rows: list[Row]) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".part{os.getpid()}")
     part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
     part.rename(path)
 
