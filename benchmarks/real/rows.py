@@ -1,7 +1,7 @@
 """Training rows as token ids and labels.
 
 The labels are those that trl makes: the assistant's tokens for messages, every token for raw text.
-This module builds them because some recipes need others, such as only the prompt, or no end token.
+Some recipes need others, such as only the prompt, or no end token.
 """
 
 from __future__ import annotations

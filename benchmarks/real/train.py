@@ -124,7 +124,7 @@ def fresh(recipe: Recipe, model: Any) -> Any:
 
 
 def changed(recipe: Recipe, model: Any) -> Any:
-    """A trained adapter with B amplified, or with random singular vectors instead of the trained ones."""
+    """A trained adapter with B amplified, or with random singular vectors."""
     import torch
     from peft import PeftModel
 

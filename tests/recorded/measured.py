@@ -353,11 +353,11 @@ def check(work: Workshop) -> None:
     import sway_gate
 
     _make_models()
-    work.write("notes.md", " ".join(section.get("content", SMALL) for section in SECTIONS))
+    work.bring_demo()
     work.write("prompts.txt", "\n".join(PROMPTS) + "\n")
     ways = {
         "plain": (),
-        "with_data": ("--data", "notes.md"),
+        "with_data": ("--data", "demo/document.md"),
         "with_prompts": ("--prompts", "prompts.txt"),
     }
     for name, options in ways.items():
@@ -367,7 +367,7 @@ def check(work: Workshop) -> None:
         work.keep_json(f"{name}.json", verdict(work.read(f"{name}.json"), of_made_models=True))
     work.write("sway.yaml", _spec("lora", SUITE[:2]))
     found = {
-        "check": sway_gate.check("lora", base="base", data="notes.md"),
+        "check": sway_gate.check("lora", base="base", data="demo/document.md"),
         "prompts": sway_gate.check("lora", base="base", prompts=PROMPTS),
         "run": sway_gate.run("sway.yaml", threshold=0.9, weights={"adherence": 1}, cache=False),
     }
