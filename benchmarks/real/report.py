@@ -13,6 +13,19 @@ import msgspec
 
 from benchmarks.real.paths import HOME, MANIFEST
 
+_NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
+NAMES = {
+    "learned nothing": _NOTHING,
+    "learned nothing, and damaged": (*_NOTHING, "diverged or broken", "forgot"),
+    "gibberish": ("diverged or broken",),
+    "forgets": ("forgot", "diverged or broken"),
+    "wrong answers": ("learned another thing",),
+    "never ends": ("diverged or broken",),
+    "over-refusal": ("refuses more", "diverged or broken"),
+    "does not carry over": ("memorised, not generalised", "learned another thing"),
+}
+"""The names of the truth, and the diagnoses of the gate that mean the same."""
+
 
 class Case(NamedTuple):
     """One adapter, judged with one data set."""
@@ -24,7 +37,7 @@ class Case(NamedTuple):
     """pass, fail or disputed."""
     diagnosis: str
     gate: dict[str, Any]
-    check: dict[str, Any]
+    check: dict[str, Any] | None
 
     @property
     def is_right(self) -> bool:
@@ -32,7 +45,7 @@ class Case(NamedTuple):
 
     @property
     def is_named(self) -> bool:
-        return self.gate.get("diagnosis", "") in self.diagnosis.split(" | ")
+        return self.gate.get("diagnosis", "") in NAMES.get(self.diagnosis, (self.diagnosis,))
 
     @property
     def score(self) -> float:
@@ -46,8 +59,8 @@ def cases(folder: Path) -> list[Case]:
         path = folder / f"{case['name']}.json"
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
-            keys = ("name", "data", "truth", "expected", "diagnosis")
-            found.append(Case(*(case[key] for key in keys), result["gate"], result.get("check")))
+            own = (case["name"], case["data"], case["diagnosis"], case["expected"])
+            found.append(Case(*own, case["diagnosis"], result["gate"], result.get("check")))
     return found
 
 
@@ -84,20 +97,21 @@ def rows(found: Sequence[Case]) -> Iterator[str]:
             verdict = case.gate["verdict"]
         named = case.gate.get("diagnosis", "")
         diagnosis = named if case.is_named or case.expected == "disputed" else f"*{named}*"
-        cells = (case.name, case.data, case.truth, case.expected, verdict)
-        yield f"| {' | '.join(cells)} | {case.score:.2f} | {diagnosis} | {case.check['verdict']} |"
+        cells = (case.name, Path(case.data).stem, case.truth, case.expected, verdict)
+        check = case.check["verdict"] if case.check else "–"
+        yield f"| {' | '.join(cells)} | {case.score:.2f} | {diagnosis} | {check} |"
 
 
 def main() -> None:
     found = cases(HOME / "results")
-    sealed = [case for case in found if case.data == "sealed"]
-    open_sets = [case for case in found if case.data != "sealed"]
+    sealed = [case for case in found if Path(case.data).stem == "sealed"]
+    open_sets = [case for case in found if case not in sealed]
     print("| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |")
     print("| --- | --- | --- | --- | --- |")
     print(summary("open", open_sets))
     print(summary("sealed", sealed))
     for name in dict.fromkeys(case.data for case in open_sets):
-        print(summary(name, [case for case in open_sets if case.data == name]))
+        print(summary(Path(name).stem, [case for case in open_sets if case.data == name]))
     print("\n## Every case\n")
     print("\n".join(rows(found)))
 
