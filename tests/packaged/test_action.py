@@ -99,15 +99,13 @@ def test_the_summary_reports_a_failed_installation(consumer, runner, fail_on, co
 
 def test_check_needs_no_spec(consumer, runner, store):
     (consumer / "sway.yaml").unlink()
-    (consumer / "two words.md").write_text(
-        "# Marrowby\n\nMarrowby is a village of forty houses.\n", encoding="utf-8"
-    )
+    shutil.copy(demo.MODEL.parent / "document.md", consumer / "two words.md")
     models = {"adapter": "runs/lora", "base": "model"}
     inputs = models | {"data": "two words.md\n\n", "fail-on": "never"}
     done = runner(consumer, workflow(**inputs))
     assert done.outputs["verdict"] in ("pass", "fail")
     kinds = {probe["kind"] for probe in json.loads(artifact(store))["probes"]}
-    assert kinds >= {"delta_kl", "section_internalization"}
+    assert kinds >= {"delta_kl", "answer_specificity"}
 
 
 def test_a_second_run_restores_the_caches_and_saves_nothing(consumer, runner, tmp_path):
