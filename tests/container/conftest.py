@@ -21,7 +21,7 @@ models: {base: {base: ./model}, ft: {base: ./model, adapter: ./ADAPTER}}
 suite:
   - name: moved
     kind: delta_kl
-    assert_mean_gte: 0.01
+    assert_mean_gte: 0.002
     prompts:
       - Marrowby is a village of
       - The keeper of the sand road is
