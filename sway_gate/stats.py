@@ -417,7 +417,7 @@ def positive_mean_above(items: ArrayLike, margin: float, resolution: float, prio
     spread = float(np.square(x / mean - x.mean() / mean).sum())
     sd = math.sqrt((prior.df * prior.sd**2 + spread) / df)
     found = mean_above_from(math.log(mean), sd / math.sqrt(x.size), df, math.log(least))
-    return Margin(found.z, math.exp(found.bound), mean)
+    return Margin(found.z, math.exp(found.bound), float(x.mean()))
 
 
 def fraction_below(k: int, n: int, margin: float) -> Margin:
