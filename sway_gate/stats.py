@@ -408,7 +408,8 @@ def positive_mean_above(items: ArrayLike, margin: float, resolution: float, prio
 
     The test of `mean_above` on the scale of the logarithm, with the standard error SE / mean by the
     delta method. The relative standard deviation s is moderated by the `prior` as in `z_score`, so
-    that one item decides too. Means and margins below `resolution` count as `resolution`.
+    that one item decides too. The test counts means and margins below `resolution` as
+    `resolution`; the estimate is the mean itself.
     """
     x = np.asarray(items, dtype=np.float64).ravel()
     _check_finite(x)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from sway_gate.probes.prompts import is_request
+from sway_gate.suites.questions import is_request
 
 MAX_CHARS: Final = 400
 

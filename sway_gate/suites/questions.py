@@ -1,5 +1,6 @@
-"""Classify a prompt as a question or instruction (rendered with the chat template) or as text to
-continue, by its form only: its end and its first words.
+"""Tell questions and instructions from text to continue, by the end and the first words only.
+
+`paraphrases` uses this for English prompts. It never decides how a prompt is measured.
 """
 
 import re

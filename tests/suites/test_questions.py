@@ -1,6 +1,6 @@
 import pytest
 
-from sway_gate.probes.prompts import is_open, is_request
+from sway_gate.suites.questions import is_open, is_request
 
 ASKED = [
     "What is the capital of France?",
