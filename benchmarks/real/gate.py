@@ -2,21 +2,26 @@
 
     python -m benchmarks.real.gate [NAME …] [--check] [--again] [--sealed] [--dtype bf16]
 
-The base is loaded once. Each case is written to results/NAME.json. The data set `sealed` is left
-out unless `--sealed` is given: its adapters are gated once, after the statistics are frozen.
+The base is loaded once. Each case is written to results/NAME.json. Measurements are kept in
+cache/ and shared (see `benchmarks.real.pool`), so `--again` judges with changed statistics and
+measures only what is new. The data set `sealed` is left out unless `--sealed` is given: its
+adapters are gated once, after the statistics are frozen.
 """
 
 import argparse
+import os
 import time
 from typing import Any
 
 import msgspec
 
+from benchmarks.real import pool
 from benchmarks.real.paths import BASE, HOME, MANIFEST, note, write_json
 from sway_gate.errors import SwayError
+from sway_gate.gate.evaluate import evaluate
 from sway_gate.gate.open import OpenBase
-from sway_gate.gate.resolve import Options
-from sway_gate.gate.run import run_gate
+from sway_gate.gate.resolve import Options, prepare
+from sway_gate.output import silent
 from sway_gate.results import GateResult
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.schema import Spec
@@ -45,7 +50,8 @@ def gated(spec: Spec, base: OpenBase) -> dict[str, Any]:
     """The record of one run, also if it stops with an error."""
     started = time.perf_counter()
     try:
-        found = record(run_gate(spec, Options(cache=False), base=base))
+        # Not `run_gate`, which would return a cached verdict of earlier statistics.
+        found = record(evaluate(prepare(spec, Options()), silent, base))
     except SwayError as error:
         found = {"verdict": "fail" if error.exit_code == 2 else "error", "message": str(error)}
     return found | {"seconds": time.perf_counter() - started}
@@ -76,6 +82,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", default="results", metavar="FOLDER")
     args = parser.parse_args()
+    os.environ["SWAY_CACHE_DIR"] = str(HOME / "cache")
+    pool.use()
     base, folder = OpenBase(), HOME / args.to
     for case in msgspec.json.decode(MANIFEST.read_bytes()):
         path = folder / f"{case['name']}.json"
