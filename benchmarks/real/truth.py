@@ -44,8 +44,10 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         drop = {
             part: before[part]["loss"] - found[part]["loss"] for part in ("training", "held_out")
         }
+        # Beyond what every text of this kind gains: the words of these paragraphs.
         return {
             "learned": band(drop["training"], 0.1, 0.3),
+            "learned these": band(drop["training"] - drop["held_out"], 0.05, 0.3),
             "carries over": band(drop["held_out"], -0.1, 0.05),
             "recites": band(-found["recited"], -0.5, -0.15),
         }
@@ -110,7 +112,7 @@ def diagnosis(
         if own.get("learned") == FINE:
             return "forgets"
         return "gibberish" if rest["answers"] == SICK else wrong or "learned nothing, and damaged"
-    if own["learned"] == SICK:
+    if SICK in (own["learned"], own.get("learned these")):
         return wrong or "learned nothing"
     if own.get("ends") == SICK:
         return "never ends"

@@ -207,6 +207,8 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     gains = (found.content_gain, found.form_gain, found.control_gain)
     if max(map(abs, gains)) < _SMALL:
         return "barely trained"
+    if found.data == "prose" and found.form_gain >= _SMALL:
+        return "barely trained"  # toward the document, more than toward other prose
     learned_form = found.form_gain >= spec.assert_form_gain_gte
     if found.judged == "content" and learned_form and found.content_gain > -_SMALL:
         return "form, not content"

@@ -99,6 +99,8 @@ def test_prose_has_its_own_limit_and_an_opening() -> None:
     result = run(lambda i: i % 2, sections=PROSE)
     assert (result.verdict, result.raw) == ("warn", pytest.approx(1 / 6))
     assert run(lambda i: 1, sections=PROSE).verdict == "pass"
+    assert run(lambda i: 0, sections=PROSE).symptoms[-1] == "barely trained"
+    assert run(lambda i: 0, gained=-1, sections=PROSE).symptoms[-1] == "learned another thing"
 
 
 def test_answers_without_an_end_are_judged_by_recall_only() -> None:

@@ -142,6 +142,20 @@ def test_prose_is_scored_with_other_continuations() -> None:
     assert result.verdict == "pass", result.message
 
 
+OF_PROSE = {
+    # gains of own text, other text of the document and control prose -> symptom
+    "toward the document, too little": (0.26, 0.2, 0.05, "barely trained"),
+    "prose of any kind": (0.26, 0.2, 0.2, "learned another thing"),
+    "away from it": (-0.2, -0.2, 0.0, "learned another thing"),
+}
+
+
+@pytest.mark.parametrize(("own", "other", "control", "symptom"), OF_PROSE.values(), ids=OF_PROSE)
+def test_prose_that_is_not_learned(own: float, other: float, control: float, symptom: str) -> None:
+    result = run(own, other, control, sections=PROSE)
+    assert (result.verdict, result.symptoms) == ("fail", (symptom,)), result.message
+
+
 PREFERENCES = (
     Section(
         kind="preference",
