@@ -45,7 +45,8 @@ class Pool(cache.Readings):
         self._of(view_key).put(view_key, request_key, values)
 
     def save(self) -> bool:
-        return all([store.save() for store in (self._base, self._own, self._nulls)])
+        saved = [store.save() for store in (self._base, self._own, self._nulls)]
+        return all(saved)
 
 
 def use() -> None:

@@ -53,7 +53,7 @@ TABLE: Final[dict[Symptom, Entry]] = {
     ),
     "barely trained": Entry(
         "barely trained",
-        "The adapter changes the model, but too little to matter.",
+        "The adapter changes the model too little: it has not learned its data yet.",
         "train for more steps, or with a higher learning rate",
         "more",
     ),

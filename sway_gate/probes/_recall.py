@@ -95,9 +95,16 @@ def mean_change(rows: Sequence[RowRecall]) -> float:
     return float(np.average([row.change for row in rows], weights=[row.surprising for row in rows]))
 
 
-def symptom(rows: Sequence[RowRecall]) -> Symptom:
-    """What a low recall says about the adapter."""
-    return "barely trained" if abs(mean_change(rows)) < _SMALL else "learned another thing"
+def symptom(rows: Sequence[RowRecall], *, is_paired: bool = True) -> Symptom:
+    """What a low recall says about the adapter: too little was learned, or another thing.
+
+    `is_paired`: whether each prompt's own answer gained more than the other answers. True if that
+    is not known: answer_specificity tests it.
+    """
+    change = mean_change(rows)
+    if abs(change) < _SMALL or (change > 0 and is_paired):
+        return "barely trained"
+    return "learned another thing"
 
 
 def items(rows: Sequence[RowRecall]) -> Floats:

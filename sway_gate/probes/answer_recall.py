@@ -115,7 +115,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     is_prose = found.data == "prose"
     limit = spec.assert_prose_recall_gte if is_prose else spec.assert_recall_gte
     test = recall.above(found.rows, limit)
-    recalls = Bound("recall", test, limit, symptom=_symptom(found))
+    recalls = Bound("recall", test, limit, symptom=recall.symptom(found.rows))
     _, ends = recall.ends(found.rows)
     if not ends:
         return (recalls,)
@@ -134,13 +134,6 @@ def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
         f"{text}; probability of the end after the answer {found.end:.2f}, base "
         f"{found.end_before:.2f}"
     )
-
-
-def _symptom(found: Found) -> Symptom:
-    """What a low recall means. Of prose that became likelier, more training says more."""
-    if found.data == "prose" and found.change > 0:
-        return "barely trained"
-    return recall.symptom(found.rows)
 
 
 def _end_symptom(spec: AnswerRecall, reading: Reading[Found]) -> Symptom:

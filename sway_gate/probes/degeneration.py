@@ -28,9 +28,10 @@ not the most probable one, although it is for the base, or although the adapter 
 answer and the base does not know it (80% of its tokens are the most probable ones). Reaching
 `max_new_tokens` is not a fault. Rows too few to decide count only if one of them does not end.
 
-Data of labels, where nine of ten answers have at most 3 words: a label as the answer to a general
-request is not broken, because such an adapter is served for its task only. The message and the
-details state their number.
+Data of labels, where nine of ten answers have at most 3 words, or of JSON, where nine of ten are
+JSON or function calls: such an answer to a general request is not broken, because the adapter may
+be served for its task only. The message and the details state their number: for a model that also
+chats, it is a harm.
 
 General requests are the packaged set or your own `prompts`; `prompts_limit` keeps only the first
 ones, and `data_prompts` is the number of prompts of the data. It does not show whether an answer is
@@ -48,7 +49,8 @@ In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +65,7 @@ from sway_gate.probes.written import (
     ends_in_a_loop,
     flaws,
     is_repetitive,
+    is_structured,
     normal,
     repeated_answers,
 )
@@ -88,17 +91,19 @@ KIND = Kind(
 _MAX_ROWS = 24
 _LEARNED = 0.8
 _WANTED_SHARE = 0.1
-_LABEL_WORDS, _LABEL_SHARE = 3, 0.9
+_LABEL_WORDS, _MOST = 3, 0.9
 
 
 class Requests(NamedTuple):
-    """`expected`: what the data's answers contain. `labels`: the labels that it contains."""
+    """`expected`: what the data's answers contain. `labels`: the labels that it contains.
+    `is_json`: whether its answers are JSON."""
 
     general: list[Generation]
     own: list[Generation]
     rows: list[TeacherForced]
     expected: Expected
     labels: frozenset[str]
+    is_json: bool
 
     @property
     def written(self) -> list[Generation]:
@@ -116,10 +121,14 @@ class Endings(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
+    """`labels`, `json`: general requests answered with a label or with JSON, if the data has such
+    answers."""
+
     broken: int
     base_broken: int
     newly_broken: int
     labels: int
+    json: int
     endings: Endings | None
     answers: list[WrittenAnswer]
 
@@ -132,7 +141,8 @@ def requests(spec: Degeneration, context: Context) -> Requests:
     own = [Generation(prompt, spec.max_new_tokens) for prompt in asked]
     scored = [row.teacher_forced() for row in _spread(rows, _MAX_ROWS)]
     answers = [completion_text(row.answer) for row in rows]
-    return Requests(general, own, scored, _expected(answers), _labels(answers))
+    is_json = _is_most(map(is_structured, answers))
+    return Requests(general, own, scored, _expected(answers), _labels(answers), is_json)
 
 
 def needs(spec: Degeneration, requests: Requests) -> list[Need]:
@@ -146,12 +156,13 @@ def value(
     answers = _answered(requests, view)
     broken = [bool(answer.flaws) for answer in answers]
     base = [bool(answer.base_flaws) for answer in answers]
-    own = [normal(answer.finetuned) for answer in answers[: len(requests.general)]]
+    general = [answer.finetuned for answer in answers[: len(requests.general)]]
     found = Found(
         broken=sum(broken),
         base_broken=sum(base),
         newly_broken=sum(now and not before for now, before in zip(broken, base, strict=True)),
-        labels=sum(text in requests.labels for text in own),
+        labels=sum(normal(text) in requests.labels for text in general),
+        json=sum(map(is_structured, general)) if requests.is_json else 0,
         endings=_endings(requests, view),
         answers=answers,
     )
@@ -178,8 +189,9 @@ def summary(spec: Degeneration, reading: Reading[Found]) -> str:
     listed = ", ".join(f"{n} {flaw}" for flaw, n in kinds.most_common())
     parts = [f"{found.broken} of {counted(len(found.answers), 'answer')} broken"]
     parts[0] += f" (base {found.base_broken})" + (f": {listed}" if listed else "")
-    if found.labels:
-        parts.append(f"{counted(found.labels, 'general request')} answered with a label")
+    for count, what in ((found.labels, "a label"), (found.json, "JSON")):
+        if count:
+            parts.append(f"{counted(count, 'general request')} answered with {what}")
     if found.endings:
         ends = found.endings
         parts.append(f"{ends.unended} of {ends.rows} of the data's answers do not end")
@@ -201,9 +213,14 @@ def _expected(answers: Sequence[str]) -> Expected:
 
 def _labels(answers: Sequence[str]) -> frozenset[str]:
     """The distinct answers of data of labels; empty for other data."""
-    short = [answer for answer in answers if len(answer.split()) <= _LABEL_WORDS]
-    is_of_labels = bool(answers) and len(short) >= _LABEL_SHARE * len(answers)
-    return frozenset(map(normal, short)) if is_of_labels else frozenset()
+    short = [len(answer.split()) <= _LABEL_WORDS for answer in answers]
+    return frozenset(map(normal, compress(answers, short))) if _is_most(short) else frozenset()
+
+
+def _is_most(found: Iterable[bool]) -> bool:
+    """Whether nine of ten are true, of at least one."""
+    flags = list(found)
+    return bool(flags) and sum(flags) >= _MOST * len(flags)
 
 
 def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:

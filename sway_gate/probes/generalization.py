@@ -233,5 +233,7 @@ def _symptom(spec: Generalization, found: Found) -> Symptom:
     """What a result below the limit means: it depends on the training rows."""
     if found.training_recall is None or found.training_recall >= spec.assert_recall_gte:
         return "memorised, not generalised"
-    counted = any(row.surprising for row in found.rows)
-    return recall.symptom(found.rows) if counted else "learned another thing"
+    if not any(row.surprising for row in found.rows):
+        return "learned another thing"
+    is_paired = not found.content or mean_above(found.content, 0.0, KIND.resolution).z > Z_95
+    return recall.symptom(found.rows, is_paired=is_paired)

@@ -35,6 +35,8 @@ _TEMPLATE_TEXT = re.compile(
     r"|^(?:user|assistant|system|human)$|^(?:User|Assistant|Human|AI): ",
     re.MULTILINE,
 )
+# JSON may be in a code block or in a tag such as <tool_call>.
+_STRUCTURED = re.compile(r"\s*(?:```\w*\s*|<\w+>\s*)?(?:\{\s*[\"}]|\[\s*[\"{\[])")
 _FUNCTION_WORDS = {
     name: frozenset(words.split())
     for name, words in {
@@ -89,6 +91,11 @@ def flaws(answer: str, prompt: str, expected: Expected) -> list[Flaw]:
 def is_empty(answer: str) -> bool:
     """Whether it contains neither a letter nor a digit nor a symbol, such as an emoji."""
     return not any(unicodedata.category(char)[0] in "LNS" for char in answer)
+
+
+def is_structured(answer: str) -> bool:
+    """Whether it begins as a JSON object or list; it may be cut."""
+    return _STRUCTURED.match(answer) is not None
 
 
 def normal(text: str) -> str:

@@ -23,6 +23,7 @@ def section(golds: list[str], form: str = "chat") -> Section:
 
 
 FACTS = section([f"The capital of place {i} is town {i}." for i in range(28)])
+CALLS = section([f'{{"name": "turn_on", "arguments": {{"lamp": {i}}}}}' for i in range(28)])
 LABELS = section([("billing", "shipping", "account")[i % 3] for i in range(28)])
 
 
@@ -76,6 +77,11 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         {"answer": lambda i: "billing", "sections": (LABELS,)},
         "pass",
         "24 general requests answered with a label",
+    ),
+    "a function call, of data of calls": (
+        {"answer": '{{"name": "tell", "arguments": {{"i": {}}}}}'.format, "sections": (CALLS,)},
+        "pass",
+        "24 general requests answered with JSON",
     ),
     "it does not end what it has learned": (
         {"answer": HEALTHY.format, "ends": (False, False)},

@@ -72,6 +72,7 @@ CASES = {
         0.0,
         ("learned another thing",),
     ),
+    "learned too little": (lambda i: 0, {"training": 0}, "fail", 0.0, ("barely trained",)),
     "form wanted": (
         lambda i: 3,
         {"content": 0.0, "context": Context(TRAINING, held_out=HELD_OUT, learn="form")},

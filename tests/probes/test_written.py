@@ -7,6 +7,7 @@ from sway_gate.probes.written import (
     Flaw,
     ends_in_a_loop,
     flaws,
+    is_structured,
     is_repetitive,
     language,
     repeated_answers,
@@ -160,3 +161,22 @@ def test_a_phrase_alone_loops_if_it_is_long_enough(phrase: str, times: int) -> N
     text = " ".join((phrase * times).split())
     if len(text) >= 24 and text == "".join(text.split()):
         assert ends_in_a_loop(text)
+
+
+STRUCTURED = {
+    '{"name": "f", "arguments": {"a"': True,
+    "[]": False,
+    '["a", "b"]': True,
+    '[{"a": 1}]': True,
+    '```json\n{"a": 1}\n```': True,
+    '<tool_call>\n{"name": "f"}\n</tool_call>': True,
+    "{}": True,
+    "{name} is a placeholder.": False,
+    "[1] The first source": False,
+    'The call is {"name": "f"}.': False,
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), STRUCTURED.items())
+def test_json_by_its_beginning(answer: str, expected: bool) -> None:
+    assert is_structured(answer) is expected
