@@ -29,6 +29,7 @@ from sway_gate.suites.check import check_suite
 from sway_gate.suites.generate import for_data
 
 RESULTS = HOME / "results"
+replace = msgspec.structs.replace
 
 
 def init_suite(case: dict[str, Any]) -> Spec:
@@ -36,12 +37,15 @@ def init_suite(case: dict[str, Any]) -> Spec:
     held_out = [str(HOME / case["held_out"])] if case.get("held_out") else []
     adapter, data = str(HOME / case["adapter"]), [str(HOME / case["data"])]
     draft = for_data(adapter, data, str(BASE), str(HOME), held_out=held_out)
-    return parse_spec(draft.text, case["name"], str(HOME))
+    spec = parse_spec(draft.text, case["name"], str(HOME))
+    if "alpaca" not in case["data"]:
+        return spec
+    served = "alpaca" if case["form"] == "alpaca" else "template"
+    return replace(spec, defaults=replace(spec.defaults, prompt_format=served))
 
 
 def on(spec: Spec, dtype: str, seed: int) -> Spec:
     """`spec` with the base in `dtype`, and with `seed`."""
-    replace = msgspec.structs.replace
     models = replace(spec.models, base=replace(spec.models.base, dtype=dtype))
     return replace(spec, models=models, defaults=replace(spec.defaults, seed=seed))
 
