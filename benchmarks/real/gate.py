@@ -28,7 +28,6 @@ from sway_gate.spec.schema import Spec
 from sway_gate.suites.check import check_suite
 from sway_gate.suites.generate import for_data
 
-RESULTS = HOME / "results"
 replace = msgspec.structs.replace
 
 
