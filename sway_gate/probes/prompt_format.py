@@ -15,7 +15,9 @@ worst. The served format is therefore compared with another one in both numbers,
 Statistic: the mean lead over the other format with the smallest one. Its one-sided 95% bound
 (Student's t over rows) must stay above `assert_lead_gte`. The served format is the chat template,
 or `defaults.prompt_format`. Skipped if the model has no chat template or the data has no prompts
-with answers. No null adapters are needed.
+with answers, and if the likelihood of the adapter's best format is not at least .5 above that of
+the base's best format: then the answers were not learned, and show no format. No null adapters are
+needed.
 
 It does not show whether the answers were learned at all: an untrained adapter leads by 0.
 
@@ -29,7 +31,7 @@ In a suite:
       kind: prompt_format
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -54,7 +56,8 @@ KIND = Kind(
     uses_nulls=False,
     symptom="template mismatch",
 )
-# Below this gain in every format, in nats per token, the rows do not show the format of training.
+# Nats per token. An adapter of other data also gains in a format in which the base is bad, so its
+# best format is compared with the base's best. Below, the rows do not show the format of training.
 _LEARNED: Final = 0.5
 _FORMATS: Final[tuple[PromptFormat, ...]] = ("template", "plain", "alpaca")
 
@@ -106,7 +109,7 @@ def value(
     spec: PromptFormatFit, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     fits = {format: _fit(view, rows) for format, rows in requests.rows.items()}
-    if max(float(gains.mean()) for _, gains in fits.values()) < _LEARNED:
+    if _learned(fits.values()) < _LEARNED:
         raise Skip("the adapter learned the answers in no format, so that none was trained")
     served = fits[requests.served]
     leads = {format: (served - fit).max(axis=0) for format, fit in fits.items()}  # [rows]
@@ -155,6 +158,12 @@ def _fit(view: ViewAnswers, rows: Sequence[TeacherForced]) -> Floats:
     own = np.array([_mean(view.get(row)) for row in rows])
     base = np.array([_mean(view.base(row)) for row in rows])
     return np.stack([own, own - base])
+
+
+def _learned(fits: Iterable[Floats]) -> float:
+    """The largest mean likelihood of any format, minus the base's largest one."""
+    means = [fit.mean(axis=1) for fit in fits]
+    return float(max(own for own, _ in means) - max(own - gain for own, gain in means))
 
 
 def _mean(tokens: Floats) -> float:

@@ -48,6 +48,10 @@ CASES = {
     "trained in the template": (SMALL, "pass"),
     "untrained": ({f: (b, b) for f, (b, _) in SMALL.items()}, "skip"),
     "worse in each format": ({f: (b, b - 1.0) for f, (b, _) in SMALL.items()}, "skip"),
+    "other data": (
+        {"template": (-2.6, -4.5), "plain": (-4.5, -3.4), "alpaca": (-2.5, -4.0)},
+        "skip",
+    ),
     "better before training": (SMALL | {"alpaca": (-1.0, -0.1)}, "pass"),
     "gains most where it was worst": (SMALL | {"plain": (-9.0, -0.6)}, "pass"),
     "trained in another format": (SMALL | {"template": (-2.6, -1.5)}, "fail"),
