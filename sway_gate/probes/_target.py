@@ -7,7 +7,7 @@ import numpy as np
 
 from sway_gate.details import Losses
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
-from sway_gate.probes.base import Context
+from sway_gate.probes.base import Context, Supply
 from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 
@@ -66,6 +66,13 @@ def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> Losses:
         best_below=float(lambdas[below]),
         excess_by_text=(by_text[at_one] - by_text[below]).tolist(),
     )
+
+
+def supply(target: Losses) -> Supply:
+    """The most texts that are scored: of held-out text or of sections."""
+    if target.source == "held_out":
+        return Supply(_HELD_OUT, "held-out texts, the maximum of this probe,")
+    return Supply(_SECTIONS, "sections, the maximum of this probe,")
 
 
 def _section(section: Section, context: Context) -> list[LogProbs]:

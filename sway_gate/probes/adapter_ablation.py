@@ -54,7 +54,7 @@ from msgspec import UNSET, UnsetType
 from sway_gate.details import Details, Losses, Response
 from sway_gate.measurements import Divergence, DivergenceKind, Floats, ViewAnswers
 from sway_gate.probes._curve import QUARTERS, min_overshoot, shape
-from sway_gate.probes._target import Target, losses, target
+from sway_gate.probes._target import Target, losses, supply, target
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Shortfall, require
 from sway_gate.spec.probes import AdapterAblation
 from sway_gate.stats import Margin, Prior, mean_above, positive_mean_above
@@ -165,6 +165,7 @@ def _overtrained(target: Losses) -> Bound:
         is_upper=True,
         symptom="irregular",
         n=len(lower),
+        supply=supply(target),
     )
 
 

@@ -115,13 +115,18 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     is_prose = found.data == "prose"
     limit = spec.assert_prose_recall_gte if is_prose else spec.assert_recall_gte
     test = recall.above(found.rows, limit)
-    recalls = Bound("recall", test, limit, symptom=recall.symptom(found.rows))
+    recalls = Bound("recall", test, limit, symptom=recall.symptom(found.rows), supply=recall.SUPPLY)
     _, ends = recall.ends(found.rows)
     if not ends:
         return (recalls,)
     end = mean_above(ends, spec.assert_end_gte, KIND.resolution)
     return recalls, Bound(
-        "probability of the end", end, spec.assert_end_gte, symptom=_end_symptom(spec, reading)
+        "probability of the end",
+        end,
+        spec.assert_end_gte,
+        symptom=_end_symptom(spec, reading),
+        n=len(ends),
+        supply=recall.SUPPLY,
     )
 
 

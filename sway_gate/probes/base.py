@@ -251,17 +251,30 @@ class TestStatistic(NamedTuple):
     value: float
 
 
+class Supply(NamedTuple):
+    """The most items that a test can have, and their name, such as "packaged items"."""
+
+    n: int
+    what: str
+
+    @classmethod
+    def of_rows(cls, n: int) -> "Supply":
+        """At most `n` rows: more rows of the data are not read."""
+        return cls(n, "rows, the maximum of this probe,")
+
+
 class Significance(NamedTuple):
     """An exact test of a probe without null adapters: normal-equivalent z, p and what it is.
 
     `reachable`: the largest z that the test can reach with these items. If this is below the limit,
-    a small z is inconclusive, not a failure.
+    a small z is inconclusive, not a failure. `supply`: see `Bound`.
     """
 
     z: float
     p: float
     test: str
     reachable: float | None = None
+    supply: Supply | None = None
 
 
 class Reading(NamedTuple, Generic[FoundDetails]):
@@ -289,6 +302,8 @@ class Bound(NamedTuple):
     """What a quantity outside the margin says about the adapter."""
     n: int | None = None
     """Number of items of the test, if they are not the reading's; 0 if it cannot be increased."""
+    supply: Supply | None = None
+    """The most items of the test, if there is a maximum: no advice requires more of them."""
 
 
 class Shortfall(NamedTuple):

@@ -56,7 +56,7 @@ import numpy as np
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item, WrittenAnswer
 from sway_gate.measurements import Floats, Generation, Request, TeacherForced, ViewAnswers
-from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading
+from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Supply
 from sway_gate.probes.written import (
     Expected,
     Flaw,
@@ -168,7 +168,18 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
         unended = fraction_below(ends.unended, ends.rows, limit)
         if ends.unended or unended.z > Z_95:
             quantity = "share of the data's answers that do not end"
-            bounds.append(Bound(quantity, unended, limit, is_upper=True, symptom="broken"))
+            supply = Supply.of_rows(_MAX_ROWS)
+            bounds.append(
+                Bound(
+                    quantity,
+                    unended,
+                    limit,
+                    is_upper=True,
+                    symptom="broken",
+                    n=ends.rows,
+                    supply=supply,
+                )
+            )
     return bounds
 
 
