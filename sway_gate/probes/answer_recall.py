@@ -54,9 +54,7 @@ from sway_gate.stats import mean_above
 KIND = Kind(
     category="attribution",
     units="share",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     uses_nulls=False,
 )

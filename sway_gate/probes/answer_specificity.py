@@ -70,9 +70,7 @@ from sway_gate.stats import mean_above, normal_sf, pairing_test
 KIND = Kind(
     category="attribution",
     units="relative lift",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     uses_nulls=False,
 )

@@ -45,12 +45,12 @@ class Kind:
 
     category: Literal["adherence", "attribution", "calibration", "ablation"]
     units: str
-    scale: Scale
+    scale: Scale = "identity"
     """The scale on which its values have equal variance."""
     resolution: float
     """The smallest value that the probe can distinguish from zero, in `units`."""
-    min_null_sd: float
-    """Minimum standard deviation of the nulls, on the scale."""
+    min_null_sd: float = 0.0
+    """Minimum standard deviation of the nulls, on the scale; above 0 if the kind is calibrated."""
     better: Literal["more", "less", "not less", "neither"]
     """Meaning of a change between two results. "not less": less is worse, more is only a change."""
     best: float | None = None

@@ -72,7 +72,6 @@ from sway_gate.stats import Z_95, Margin, Prior
 KIND = Kind(
     category="adherence",
     units="specificity",
-    scale="identity",
     resolution=1e-3,
     min_null_sd=0.25,
     null_sd_prior=Prior(sd=1.15, df=20),

@@ -74,14 +74,11 @@ from sway_gate.training_data import packaged
 KIND = Kind(
     category="calibration",
     units="share",
-    scale="identity",
     resolution=0.01,
-    min_null_sd=0.01,
     better="less",
     best=0.0,
     harm=True,
     generates=True,
-    uses_nulls=False,
     symptom="broken",
 )
 

@@ -47,9 +47,7 @@ from sway_gate.training_data import packaged
 KIND = Kind(
     category="calibration",
     units="nats/token",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     best=0.0,
     harm=True,

@@ -62,9 +62,7 @@ from sway_gate.stats import Z_95, mean_above, share_difference
 KIND = Kind(
     category="attribution",
     units="share",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     uses_nulls=False,
 )

@@ -60,7 +60,6 @@ from sway_gate.stats import Z_95, Margin, Prior, mean_above, ratio_above
 KIND = Kind(
     category="attribution",
     units="nats/token",
-    scale="identity",
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",

@@ -54,13 +54,10 @@ from sway_gate.training_data.load import thinned
 KIND = Kind(
     category="adherence",
     units="nats/token",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     best=0.0,
     harm=True,
-    uses_nulls=False,
     symptom="template mismatch",
 )
 # Below this gain in every format, in nats per token, the rows do not show the format of training.

@@ -47,13 +47,10 @@ from sway_gate.training_data import packaged
 KIND = Kind(
     category="calibration",
     units="share of requests",
-    scale="identity",
     resolution=0.01,
-    min_null_sd=0.01,
     better="less",
     best=0.0,
     harm=True,
-    uses_nulls=False,
 )
 
 _MIN_BASE_SHARE = 0.5

@@ -47,7 +47,6 @@ from sway_gate.stats import Prior, mean_above
 KIND = Kind(
     category="attribution",
     units="relative lift",
-    scale="identity",
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",

@@ -61,7 +61,6 @@ from sway_gate.text import counted
 KIND = Kind(
     category="calibration",
     units="shift",
-    scale="identity",
     resolution=1e-3,
     min_null_sd=0.02,
     better="more",
