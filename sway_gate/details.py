@@ -56,7 +56,11 @@ class Response(Details, frozen=True, kw_only=True):
 
 
 class Losses(Item, frozen=True, kw_only=True):
-    """Loss on the target text and on control prose at each scale λ, in nats per token."""
+    """Loss on the target text and on control prose at each scale λ, in nats per token.
+
+    `excess_by_text`: loss of each text at λ = 1 minus its loss at `best_below`, the λ ≤ .75 with
+    the lowest loss.
+    """
 
     source: str = ""
     lambdas: list[float]
@@ -64,6 +68,8 @@ class Losses(Item, frozen=True, kw_only=True):
     control_loss: list[float]
     best: float
     excess: float
+    best_below: float = 0.0
+    excess_by_text: list[float] = []
 
 
 class TargetLosses(Details, frozen=True, kw_only=True):

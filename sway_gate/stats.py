@@ -403,6 +403,23 @@ def mean_above_from(mean: float, se: float, df: int, margin: float) -> Margin:
     return Margin(z, mean - _student_quantile(math.log(0.05), df) * se, mean)
 
 
+def ratio_above(x: ArrayLike, y: ArrayLike, margin: float, prior: Prior) -> Margin:
+    """Is the ratio R of the means of `x` and `y` (shape [n], n ≥ 1, the same items) above `margin`?
+
+    The mean of y must be above 0, and certainly so for the test to be valid. Standard error of the
+    ratio estimator, s / √n, with s of (x - R y) / mean y over n - 1 (Cochran 1977, section 6.4).
+    The `prior`, in units of R, moderates s as in `z_score`, so that one item decides too.
+    """
+    a, b = np.asarray(x, dtype=np.float64).ravel(), np.asarray(y, dtype=np.float64).ravel()
+    _check_finite(np.concatenate([a, b]))
+    if a.size != b.size or not a.size or not b.mean() > 0:
+        raise ValueError("a ratio needs pairs of items, and a denominator with a mean above 0")
+    ratio, df = float(a.mean() / b.mean()), prior.df + a.size - 1
+    squares = float(np.square((a - ratio * b) / b.mean()).sum())
+    sd = math.sqrt((prior.df * prior.sd**2 + squares) / df)
+    return mean_above_from(ratio, sd / math.sqrt(a.size), df, margin)
+
+
 def positive_mean_above(items: ArrayLike, margin: float, resolution: float, prior: Prior) -> Margin:
     """Is the mean of non-negative `items` (shape [n], n ≥ 1) above `margin` > 0?
 

@@ -35,6 +35,7 @@ from sway_gate.stats import (
     pooled_share,
     positive_mean_above,
     positive_mean_ci,
+    ratio_above,
     score_from_z,
     share_above,
     share_difference,
@@ -886,3 +887,35 @@ def test_without_a_pairing_three_sigma_has_its_probability():
 def test_blocks_must_be_small_and_square(shape):
     with pytest.raises(ValueError, match="square"):
         pairing_test([np.zeros(shape)])
+
+
+# Ratio of two means
+
+
+@pytest.mark.parametrize("n", [6, 12, 30])
+@pytest.mark.parametrize("ratio", [0.3, 0.75])
+def test_a_ratio_at_its_margin_seldom_passes_or_fails(n: int, ratio: float) -> None:
+    """Lifts that differ by 70% of their mean, with the residual of the prior."""
+    rng = np.random.default_rng(0)
+    y = rng.gamma(1 / 0.7**2, 0.7**2, (2000, n))
+    x = ratio * y + rng.normal(0, 0.3, y.shape)
+    prior = Prior(0.3, 4)
+    zs = np.array([ratio_above(a, b, ratio, prior).z for a, b in zip(x, y, strict=True)])
+    for is_decided in (zs > Z_95, zs < -Z_95):
+        assert is_decided.mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_the_bound_of_a_ratio_is_the_margin_that_is_just_met() -> None:
+    x, y, prior = [0.5, 0.9, 0.2], [1.0, 1.2, 0.4], Prior(0.3, 4)
+    found = ratio_above(x, y, 0.1, prior)
+    assert found.estimate == pytest.approx(1.6 / 2.6)
+    assert ratio_above(x, y, found.bound, prior).z == pytest.approx(Z_95)
+    assert ratio_above([10 * a for a in x], y, 1.0, prior).z > 0
+    same = ratio_above([7 * a for a in x], [7 * b for b in y], 0.1, prior)
+    assert same == pytest.approx(found)
+
+
+@pytest.mark.parametrize(("x", "y"), [([1.0], [0.0]), ([1.0, 2.0], [1.0]), ([], [])])
+def test_a_ratio_needs_pairs_and_a_denominator(x: list[float], y: list[float]) -> None:
+    with pytest.raises(ValueError, match="a ratio needs pairs"):
+        ratio_above(x, y, 0.5, Prior(0.3, 4))

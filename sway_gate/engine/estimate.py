@@ -22,6 +22,7 @@ from sway_gate.measurements import (
 )
 from sway_gate.model_files.config import context_tokens
 from sway_gate.spec.probes import embedding_models
+from sway_gate.text import counted
 
 _CHARS_PER_TOKEN: Final = 4
 _TEMPLATE_TOKENS: Final = 24
@@ -48,8 +49,9 @@ def describe_cost(
     settings, about = nulls.settings, "" if is_exact else "about "
     answers = sum(not measurement.is_reference for measurement in measurements)
     totals = (
-        f"{settings.runs} {settings.kind} nulls; {_different(requests)} different texts, "
-        f"{answers} measurements, {about}{_tokens(measurements, sizes):,} tokens"
+        f"{counted(settings.runs, f'{settings.kind} null')}; "
+        f"{counted(_different(requests), 'different text')}, "
+        f"{counted(answers, 'measurement')}, {about}{_tokens(measurements, sizes):,} tokens"
     )
     embeds = any(p.needs and embedding_models(p.spec) for p in planned)
     work = Work(measurements, sizes, dtype, embeds)
@@ -63,8 +65,8 @@ def _line(p: PlannedProbe, sizes: Mapping[Request, Size], about: str) -> str:
         return f"{name}: {p.result.verdict}: {p.result.message}"
     tokens = _tokens(p.measurements, sizes)
     nulls = len({m.view for m in p.measurements if m.view.source == "null"})
-    texts = _different(need.request for need in p.needs)
-    return f"{name}: {texts} texts under {1 + nulls} adapters, {about}{tokens:,} tokens"
+    texts = counted(_different(need.request for need in p.needs), "text")
+    return f"{name}: {texts} under {counted(1 + nulls, 'adapter')}, {about}{tokens:,} tokens"
 
 
 def _different(requests: Iterable[Request]) -> int:

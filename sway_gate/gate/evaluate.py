@@ -199,7 +199,7 @@ def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:
 
 
 def _required(job: Job) -> tuple[str, ...]:
-    """With training data, a verdict needs evidence that the data was learned."""
+    """With training data, the gate passes only if a test shows that the data was learned."""
     return ("attribution",) if job.spec.sections else ()
 
 

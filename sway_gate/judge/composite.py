@@ -44,7 +44,8 @@ def compose(
 
     - fail (1): a probe fails, or the score does not reach `threshold`;
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
-      no weight, or no probe with a weight passes: skips and inconclusive results do not decide;
+      no weight, no probe of such a category passes, or no probe with a weight passes: skips and
+      inconclusive results do not decide;
     - pass (0): otherwise.
 
     A FAIL takes precedence over an ERROR, and an ERROR over a low score.
@@ -71,7 +72,9 @@ def _verdict(
         return "fail"
     if Verdict.ERROR in verdicts or score is None or missing(categories):
         return "error"
-    if not any(_passes(result, categories) for result in results):
+    passed = {result.category for result in results if _passes(result, categories)}
+    needed = {name for name, own in categories.items() if own.required}
+    if not passed or needed - passed:
         return "error"
     # NaN does not reach the threshold.
     return "pass" if score >= threshold else "fail"

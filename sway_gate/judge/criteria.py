@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sway_gate import stats
-from sway_gate.probes.base import Bound, Shortfall, Significance
+from sway_gate.probes.base import Bound, Shortfall, Significance, Supply
 from sway_gate.results import Symptom, Verdict
 from sway_gate.text import distinct
 
@@ -95,7 +95,8 @@ def by_own_test(found: Significance, n: int, limit: float, symptom: Symptom | No
         return Criterion(verdict, score, found.z, shown)
     if verdict is Verdict.WARN:
         text = f"{shown}: inconclusive, below the required {limit:g}σ"
-        return Criterion(verdict, score, found.z, text, remedy=_items(found.z, n, limit))
+        remedy = _items(found.z, n, limit, found.supply)
+        return Criterion(verdict, score, found.z, text, remedy=remedy)
     return Criterion(verdict, score, found.z, f"{shown}: below the required {limit:g}σ", symptom)
 
 
@@ -120,7 +121,7 @@ def of_bound(bound: Bound, items: int, word: str, symptom: Symptom | None) -> Cr
     """
     z, n = bound.test.z, items if bound.n is None else bound.n
     if abs(z) <= stats.Z_95:
-        verdict, remedy = Verdict.WARN, _items(z, n, stats.Z_95)
+        verdict, remedy = Verdict.WARN, _items(z, n, stats.Z_95, bound.supply)
     else:
         verdict, remedy = (Verdict.PASS if z > 0 else Verdict.FAIL), ""
     return Criterion(
@@ -134,12 +135,16 @@ def of_bound(bound: Bound, items: int, word: str, symptom: Symptom | None) -> Cr
     )
 
 
-def _items(z: float, n: int, limit: float) -> str:
+def _items(z: float, n: int, limit: float, supply: Supply | None) -> str:
     """What would decide a test over `n` items; "" if their number cannot be increased."""
     if n < 2:
         return _MORE_ITEMS if n else ""
     needed = stats.items_to_decide(z, n, limit)
-    return _AT_THE_LIMIT if needed is None else f"use about {needed} items to decide, not {n}"
+    if needed is None:
+        return _AT_THE_LIMIT
+    if supply and needed > supply.n:
+        return f"{supply.n} {supply.what} do not suffice to decide, about {needed} would be needed"
+    return f"use about {needed} items to decide, not {n}"
 
 
 def bound_text(bound: Bound, verdict: Verdict, word: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from sway_gate.details import Losses
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
-from sway_gate.probes.base import Context
+from sway_gate.probes.base import Context, Supply
 from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 
@@ -17,7 +17,7 @@ _HELD_OUT, _SECTIONS, _CONTROL = 16, 6, 2
 """Maximum number of texts."""
 _PAIRS = 6
 """Maximum number of pairs of one section."""
-_OVERTRAINED_LAMBDA, _OVERTRAINED_NATS = 0.75, 0.05
+_BELOW = 0.75
 
 Texts = list[list[LogProbs]]
 """Each text as the requests that score it."""
@@ -52,23 +52,27 @@ def target(held_out: Sequence[str], context: Context) -> Target | None:
 
 def losses(target: Target, view: ViewAnswers, lambdas: Floats) -> Losses:
     """Losses at each λ, including 0 and 1; `excess` is the loss at 1 minus the lowest loss."""
-    loss = np.array([_loss(view, target.texts, scale) for scale in lambdas])
+    by_text = np.array([_losses(view, target.texts, scale) for scale in lambdas])  # [λ, texts]
+    loss = by_text.mean(axis=1)
+    below = int(np.where(lambdas <= _BELOW, loss, np.inf).argmin())
+    at_one = int(np.flatnonzero(lambdas == 1.0)[0])
     return Losses(
         source=target.source,
         lambdas=lambdas.tolist(),
         loss=loss.tolist(),
-        control_loss=[_loss(view, target.control, scale) for scale in lambdas],
+        control_loss=[float(_losses(view, target.control, scale).mean()) for scale in lambdas],
         best=float(lambdas[loss.argmin()]),
-        excess=float(loss[lambdas == 1.0][0] - loss.min()),
+        excess=float(loss[at_one] - loss.min()),
+        best_below=float(lambdas[below]),
+        excess_by_text=(by_text[at_one] - by_text[below]).tolist(),
     )
 
 
-def overtrained(best: float, excess: float) -> str:
-    """Message if the loss on the target text is clearly lower at a smaller scale; "" otherwise."""
-    if best > _OVERTRAINED_LAMBDA or excess <= _OVERTRAINED_NATS:
-        return ""
-    where = f"is lowest at λ = {best:g}" if best else "is higher than the base's"
-    return f"overtrained: the loss on its text {where}, by {excess:.2f} nats per token"
+def supply(target: Losses) -> Supply:
+    """The most texts that are scored: of held-out text or of sections."""
+    if target.source == "held_out":
+        return Supply(_HELD_OUT, "held-out texts, the maximum of this probe,")
+    return Supply(_SECTIONS, "sections, the maximum of this probe,")
 
 
 def _section(section: Section, context: Context) -> list[LogProbs]:
@@ -78,7 +82,6 @@ def _section(section: Section, context: Context) -> list[LogProbs]:
     return [context.row(pair).log_probs() for pair in pairs]
 
 
-def _loss(view: ViewAnswers, texts: Texts, scale: float) -> float:
-    """Mean loss over texts, in nats per token."""
-    means = [np.concatenate([view.get(r, scale) for r in text]).mean() for text in texts]
-    return -float(np.mean(means))
+def _losses(view: ViewAnswers, texts: Texts, scale: float) -> Floats:
+    """Loss of each text in nats per token [texts]."""
+    return np.array([-np.concatenate([view.get(r, scale) for r in t]).mean() for t in texts])

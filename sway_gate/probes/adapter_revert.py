@@ -58,7 +58,6 @@ from sway_gate.stats import fraction_below
 KIND = Kind(
     category="adherence",
     units="share",
-    scale="identity",
     resolution=0.01,
     # Two answers with the same content differ by about this much in cosine.
     min_null_sd=0.02,

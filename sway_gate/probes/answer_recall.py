@@ -54,9 +54,7 @@ from sway_gate.stats import mean_above
 KIND = Kind(
     category="attribution",
     units="share",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     uses_nulls=False,
 )
@@ -115,13 +113,18 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     is_prose = found.data == "prose"
     limit = spec.assert_prose_recall_gte if is_prose else spec.assert_recall_gte
     test = recall.above(found.rows, limit)
-    recalls = Bound("recall", test, limit, symptom=recall.symptom(found.rows))
+    recalls = Bound("recall", test, limit, symptom=recall.symptom(found.rows), supply=recall.SUPPLY)
     _, ends = recall.ends(found.rows)
     if not ends:
         return (recalls,)
     end = mean_above(ends, spec.assert_end_gte, KIND.resolution)
     return recalls, Bound(
-        "probability of the end", end, spec.assert_end_gte, symptom=_end_symptom(spec, reading)
+        "probability of the end",
+        end,
+        spec.assert_end_gte,
+        symptom=_end_symptom(spec, reading),
+        n=len(ends),
+        supply=recall.SUPPLY,
     )
 
 

@@ -62,7 +62,7 @@ from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes._likelihood import per_token
-from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance
+from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.stats import mean_above, normal_sf, pairing_test
@@ -70,9 +70,7 @@ from sway_gate.stats import mean_above, normal_sf, pairing_test
 KIND = Kind(
     category="attribution",
     units="relative lift",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     uses_nulls=False,
 )
@@ -81,6 +79,7 @@ KIND = Kind(
 _SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
+_SUPPLY = Supply.of_rows(answers.MAX_ROWS)
 
 
 class Requests(NamedTuple):
@@ -159,13 +158,13 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
     if found.judged == "content":
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution)
-        return (Bound("content gain", test, limit, symptom=_symptom(spec, found)),)
+        return (Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=_SUPPLY),)
     form_limit, kept = spec.assert_form_gain_gte, spec.assert_content_change_gte
     form = mean_above([row.form_gain for row in found.rows], form_limit, KIND.resolution)
     change = mean_above(content, kept, KIND.resolution)
     return (
-        Bound("form gain", form, form_limit, symptom=_symptom(spec, found)),
-        Bound("content gain", change, kept, symptom="learned another thing"),
+        Bound("form gain", form, form_limit, symptom=_symptom(spec, found), supply=_SUPPLY),
+        Bound("content gain", change, kept, symptom="learned another thing", supply=_SUPPLY),
     )
 
 
@@ -197,9 +196,9 @@ def _content_limit(spec: AnswerSpecificity, found: Found) -> float:
 def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:
     if judged == "content":
         z, p, reachable = pairing_test(gains.pairings)
-        return Significance(z, p, "permutation of the pairing", reachable)
+        return Significance(z, p, "permutation of the pairing", reachable, _SUPPLY)
     z = mean_above(form, 0.0, KIND.resolution).z
-    return Significance(z, normal_sf(z), "t test of the form gain over rows")
+    return Significance(z, normal_sf(z), "t test of the form gain over rows", supply=_SUPPLY)
 
 
 def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:

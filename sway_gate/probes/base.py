@@ -45,12 +45,12 @@ class Kind:
 
     category: Literal["adherence", "attribution", "calibration", "ablation"]
     units: str
-    scale: Scale
+    scale: Scale = "identity"
     """The scale on which its values have equal variance."""
     resolution: float
     """The smallest value that the probe can distinguish from zero, in `units`."""
-    min_null_sd: float
-    """Minimum standard deviation of the nulls, on the scale."""
+    min_null_sd: float = 0.0
+    """Minimum standard deviation of the nulls, on the scale; above 0 if the kind is calibrated."""
     better: Literal["more", "less", "not less", "neither"]
     """Meaning of a change between two results. "not less": less is worse, more is only a change."""
     best: float | None = None
@@ -251,17 +251,30 @@ class TestStatistic(NamedTuple):
     value: float
 
 
+class Supply(NamedTuple):
+    """The most items that a test can have, and their name, such as "packaged items"."""
+
+    n: int
+    what: str
+
+    @classmethod
+    def of_rows(cls, n: int) -> "Supply":
+        """At most `n` rows: more rows of the data are not read."""
+        return cls(n, "rows, the maximum of this probe,")
+
+
 class Significance(NamedTuple):
     """An exact test of a probe without null adapters: normal-equivalent z, p and what it is.
 
     `reachable`: the largest z that the test can reach with these items. If this is below the limit,
-    a small z is inconclusive, not a failure.
+    a small z is inconclusive, not a failure. `supply`: see `Bound`.
     """
 
     z: float
     p: float
     test: str
     reachable: float | None = None
+    supply: Supply | None = None
 
 
 class Reading(NamedTuple, Generic[FoundDetails]):
@@ -289,6 +302,8 @@ class Bound(NamedTuple):
     """What a quantity outside the margin says about the adapter."""
     n: int | None = None
     """Number of items of the test, if they are not the reading's; 0 if it cannot be increased."""
+    supply: Supply | None = None
+    """The most items of the test, if there is a maximum: no advice requires more of them."""
 
 
 class Shortfall(NamedTuple):

@@ -55,7 +55,7 @@ from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes._choice import Choice, chosen
 from sway_gate.probes._likelihood import lift
-from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip
+from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Supply
 from sway_gate.spec.probes import CalibrationDrift
 from sway_gate.spec.probes import Item as Sentence
 from sway_gate.stats import Margin, fraction_below, mean_above, mean_above_from
@@ -64,9 +64,7 @@ from sway_gate.training_data import packaged
 KIND = Kind(
     category="calibration",
     units="nats",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     best=0.0,
     harm=True,
@@ -151,6 +149,7 @@ def value(
 def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> list[Bound]:
     fraction, mean = spec.assert_fraction_regressed_lt, spec.assert_mean_delta_gte
     share = "share of known items lost" if _has_choices(spec) else "share of regressed items"
+    supply = None if spec.items else Supply(len(packaged.choices()), "packaged items")
     found = []
     for kept in reading.details.registers:
         if not kept.known:
@@ -158,8 +157,15 @@ def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> list[Bound]:
         lost = fraction_below(kept.lost, kept.known, fraction)
         change = _mean_change(kept, mean)
         found += [
-            Bound(f"{share} {kept.register}", lost, fraction, is_upper=True, n=kept.items),
-            Bound(f"mean change {kept.register}", change, mean, n=kept.items),
+            Bound(
+                f"{share} {kept.register}",
+                lost,
+                fraction,
+                is_upper=True,
+                n=kept.items,
+                supply=supply,
+            ),
+            Bound(f"mean change {kept.register}", change, mean, n=kept.items, supply=supply),
         ]
     return found
 

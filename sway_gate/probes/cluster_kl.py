@@ -16,11 +16,14 @@ everything. Test statistic: F, transformed to the normal quantile of its distrib
 theory, and 1.15 over 500 nulls of each of two bases, because prompts of one topic resemble each
 other. The prior of 1.15 counts as 20 nulls in addition to the drawn ones.
 
-Passes if z ≥ `assert_z_gte`, the specificity is ≥ `assert_specificity_gte`, and at least one topic
-moves (distance .02). It requires `min_prompts` distinct prompts, about the adapter's subject and
-about others, and at least two per topic. It does not show which topic should have moved (the
-details list them). An adapter that should change everything equally, in style or language, fails by
-design: leave the probe out for it.
+Passes if z ≥ `assert_z_gte`, the one-sided 95% bound of the specificity is above
+`assert_specificity_gte`, and at least one topic moves (distance .02; a rule without an interval).
+The bound is for other topics and prompts of the same kind: if F has the expected value L, F / L has
+the F distribution (random effects; Scheffé 1959, section 7.2), with the quantile as above. A limit
+inside the interval is inconclusive. It requires `min_prompts` distinct prompts, about the adapter's
+subject and about others, and at least two per topic. It does not show which topic should have moved
+(the details list them). An adapter that should change everything equally, in style or language,
+fails by design: leave the probe out for it.
 
 - passes: specificity 0.94 over 5 topics, distance 0.08 to 0.41; +4.8σ above 8 null adapters
 - fails: specificity 0.52 over 5 topics: the same distance everywhere
@@ -53,6 +56,7 @@ from sway_gate.details import Details, Item
 from sway_gate.measurements import Divergence, Floats, ViewAnswers
 from sway_gate.probes._embedded import embedder, k_means
 from sway_gate.probes.base import (
+    Bound,
     CannotRun,
     Context,
     Kind,
@@ -63,12 +67,11 @@ from sway_gate.probes.base import (
     require,
 )
 from sway_gate.spec.probes import ClusterKL
-from sway_gate.stats import Prior
+from sway_gate.stats import Z_95, Margin, Prior
 
 KIND = Kind(
     category="adherence",
     units="specificity",
-    scale="identity",
     resolution=1e-3,
     min_null_sd=0.25,
     null_sd_prior=Prior(sd=1.15, df=20),
@@ -145,15 +148,18 @@ def value(
 
 def minimum_effect(spec: ClusterKL, reading: Reading[Found]) -> str | Shortfall:
     moved = max(topic.mean_distance for topic in reading.details.topics)
-    if moved < _RESPONSE:
-        why = f"no topic moves: maximum distance {moved:.1g}, required {_RESPONSE:g}"
-        return Shortfall(why, "barely trained")
-    if reading.value < spec.assert_specificity_gte:
-        required = f"{spec.assert_specificity_gte:g}"
-        return (
-            f"the change differs too little between topics; the required specificity is {required}"
-        )
-    return ""
+    if moved >= _RESPONSE:
+        return ""
+    why = f"no topic moves: maximum distance {moved:.1g}, required {_RESPONSE:g}"
+    return Shortfall(why, "barely trained")
+
+
+def bounds(spec: ClusterKL, reading: Reading[Found]) -> list[Bound]:
+    topics = reading.details.topics
+    prompts = sum(topic.size for topic in topics)
+    least = spec.assert_specificity_gte
+    test = _above(reading.value, least, len(topics) - 1, prompts - len(topics))
+    return [Bound("specificity", test, least)]
 
 
 def summary(spec: ClusterKL, reading: Reading[Found]) -> str:
@@ -202,3 +208,23 @@ def _quantile(specificity: float, between: int, within: int) -> float:
     a, b = 2 / (9 * between), 2 / (9 * within)
     top, bottom = math.cbrt(specificity), math.cbrt(1 - specificity)
     return ((1 - b) * top - (1 - a) * bottom) / math.sqrt(b * top**2 + a * bottom**2)
+
+
+def _above(specificity: float, limit: float, between: int, within: int) -> Margin:
+    """Is the specificity of which this one is an estimate above `limit`? Both in 0 to 1.
+
+    z is the normal quantile of F divided by the F of the limit. The bound is the largest limit that
+    the specificity exceeds significantly.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        is_inside = _quantile(_relative(specificity, middle), between, within) > Z_95
+        low, high = (middle, high) if is_inside else (low, middle)
+    return Margin(_quantile(_relative(specificity, limit), between, within), low, specificity)
+
+
+def _relative(specificity: float, limit: float) -> float:
+    """The specificity of the ratio of the two F, in 0 to 1; 1 if both are at the same end."""
+    above, below = specificity * (1 - limit), limit * (1 - specificity)
+    return above / (above + below) if above + below > 0 else 1.0

@@ -58,7 +58,7 @@ import numpy as np
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item, WrittenAnswer
 from sway_gate.measurements import Floats, Generation, Request, TeacherForced, ViewAnswers
-from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading
+from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Supply
 from sway_gate.probes.written import (
     Expected,
     Flaw,
@@ -77,14 +77,11 @@ from sway_gate.training_data import packaged
 KIND = Kind(
     category="calibration",
     units="share",
-    scale="identity",
     resolution=0.01,
-    min_null_sd=0.01,
     better="less",
     best=0.0,
     harm=True,
     generates=True,
-    uses_nulls=False,
     symptom="broken",
 )
 
@@ -179,7 +176,18 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
         unended = fraction_below(ends.unended, ends.rows, limit)
         if ends.unended or unended.z > Z_95:
             quantity = "share of the data's answers that do not end"
-            bounds.append(Bound(quantity, unended, limit, is_upper=True, symptom="broken"))
+            supply = Supply.of_rows(_MAX_ROWS)
+            bounds.append(
+                Bound(
+                    quantity,
+                    unended,
+                    limit,
+                    is_upper=True,
+                    symptom="broken",
+                    n=ends.rows,
+                    supply=supply,
+                )
+            )
     return bounds
 
 

@@ -39,7 +39,7 @@ import numpy as np
 
 from sway_gate.details import Details
 from sway_gate.measurements import LogProbs, ViewAnswers
-from sway_gate.probes.base import Bound, Context, Kind, Need, Reading
+from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Supply
 from sway_gate.spec.probes import ExternalPerplexity
 from sway_gate.stats import mean_above
 from sway_gate.training_data import packaged
@@ -47,14 +47,14 @@ from sway_gate.training_data import packaged
 KIND = Kind(
     category="calibration",
     units="nats/token",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     best=0.0,
     harm=True,
     symptom="forgot",
 )
+
+_MOST_CHUNKS = 128  # the maximum of max_chunks
 
 
 class Found(Details, frozen=True, kw_only=True):
@@ -63,9 +63,12 @@ class Found(Details, frozen=True, kw_only=True):
 
 
 def requests(spec: ExternalPerplexity, context: Context) -> list[LogProbs]:
-    passages = _spread(packaged.prose(spec.corpus), spec.max_chunks)
-    chunks = packaged.chunks(passages, spec.chunk_chars, spec.max_chunks)
-    return [LogProbs("", chunk) for chunk in chunks]
+    return [LogProbs("", chunk) for chunk in _chunks(spec, spec.max_chunks)]
+
+
+def _chunks(spec: ExternalPerplexity, limit: int) -> tuple[str, ...]:
+    passages = _spread(packaged.prose(spec.corpus), limit)
+    return packaged.chunks(passages, spec.chunk_chars, limit)
 
 
 def _spread(passages: Sequence[str], limit: int) -> list[str]:
@@ -88,7 +91,9 @@ def value(
 
 def bounds(spec: ExternalPerplexity, reading: Reading[Found]) -> tuple[Bound, ...]:
     margin = spec.assert_mean_delta_gte
-    return (Bound("mean change", mean_above(reading.items, margin, KIND.resolution), margin),)
+    test = mean_above(reading.items, margin, KIND.resolution)
+    supply = Supply(len(_chunks(spec, _MOST_CHUNKS)), "packaged chunks of prose")
+    return (Bound("mean change", test, margin, supply=supply),)
 
 
 def summary(spec: ExternalPerplexity, reading: Reading[Found]) -> str:

@@ -54,7 +54,7 @@ from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _overlap as overlap
 from sway_gate.probes import _recall as recall
-from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Skip
+from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Skip, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Generalization
 from sway_gate.stats import Z_95, mean_above, share_difference
@@ -62,9 +62,7 @@ from sway_gate.stats import Z_95, mean_above, share_difference
 KIND = Kind(
     category="attribution",
     units="share",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     uses_nulls=False,
 )
@@ -165,14 +163,24 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
     symptom = _symptom(spec, found)
     tests = []
     if any(row.surprising for row in found.rows):
-        test = recall.above(found.rows, spec.assert_recall_gte)
-        tests.append(Bound("held-out recall", test, spec.assert_recall_gte, symptom=symptom))
+        least = spec.assert_recall_gte
+        test = recall.above(found.rows, least)
+        tests.append(Bound("held-out recall", test, least, symptom=symptom, supply=recall.SUPPLY))
     if found.content and (found.judged == "content" or not tests):
         limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
         gain = mean_above(found.content, limit, KIND.resolution)
         if mean_above(found.content, 0.0, KIND.resolution).z < -Z_95:
             symptom = "learned another thing"
-        tests.append(Bound("held-out content gain", gain, limit, symptom=symptom))
+        tests.append(
+            Bound(
+                "held-out content gain",
+                gain,
+                limit,
+                symptom=symptom,
+                n=len(found.content),
+                supply=Supply.of_rows(_MATRIX_ROWS),
+            )
+        )
     return tests
 
 

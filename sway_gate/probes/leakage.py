@@ -78,9 +78,7 @@ from sway_gate.training_data import packaged
 KIND = Kind(
     category="calibration",
     units="share of a section",
-    scale="identity",
     resolution=0.01,
-    min_null_sd=0.01,
     better="less",
     best=0.0,
     harm=True,

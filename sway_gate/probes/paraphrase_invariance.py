@@ -7,17 +7,20 @@ prompt:
     paraphrase lift = the same, mean over its paraphrases
     ratio           = mean paraphrase lift / mean verbatim lift, over all cases
 
-Lifts are in nats per token. The ratio is defined only if the mean verbatim lift is above .02.
-`intent` states the purpose of training; each requires a verbatim lift ≥ `min_verbatim_lift`:
+Lifts are in nats per token. `intent` states the purpose of training; each requires a verbatim lift
+≥ `min_verbatim_lift` (of at least .02, because the ratio of two small numbers is not informative):
 
 - generalize: ratio ≥ `min_generalization_ratio`; the paraphrase lift is compared with the nulls
 - memorize: ratio ≤ `max_generalization_ratio_if_memorize`; the verbatim lift is compared with the
   nulls
 - both: like generalize, but the smaller of the two lifts is compared with the nulls
 
-Passes if z ≥ `assert_z_gte` and the rule of the intent holds. A paraphrase that repeats its prompt
-is left out. It does not distinguish a learned answer from an answer that the model gives to every
-prompt: delta_kl on other prompts shows that.
+Passes if z ≥ `assert_z_gte` and the one-sided 95% bounds over cases are inside these limits: of the
+mean verbatim lift (Student's t), and then of the ratio (ratio estimator, Cochran 1977, section
+6.4), both with a prior for few cases. The ratio is tested only if the verbatim lift is inside its
+limit. A limit inside the interval is inconclusive. A paraphrase that repeats its prompt is left
+out. It does not distinguish a learned answer from an answer that the model gives to every prompt:
+delta_kl on other prompts shows that.
 
 - passes: lift +0.820 nats per token verbatim, +0.610 paraphrased, ratio 0.74 over 8 cases
 - fails: lift +1.400 verbatim, +0.120 paraphrased, ratio 0.09: memorized wording
@@ -42,21 +45,21 @@ from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import lift
 from sway_gate.probes.base import (
+    Bound,
     CannotRun,
     Context,
     Kind,
     Need,
     Reading,
-    Shortfall,
     TestStatistic,
     require,
 )
 from sway_gate.spec.probes import Case, ParaphraseInvariance
+from sway_gate.stats import Z_95, Margin, Prior, mean_above, ratio_above
 
 KIND = Kind(
     category="attribution",
     units="nats/token",
-    scale="identity",
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
@@ -65,6 +68,9 @@ KIND = Kind(
 
 # Below this lift the ratio of two small numbers is not informative.
 _NO_LIFT = 0.02
+# Standard deviations over cases: of the lifts relative to their size, and of the ratio. Measured on
+# the demo's adapter at several scales: .7 to .8, and .3. The priors weigh like 5 cases.
+_SPREAD, _RATIO, _DF = 0.7, Prior(sd=0.3, df=4), 4
 _SHOWN, _SHOWN_CHARS = 20, 200
 
 
@@ -86,6 +92,8 @@ class Found(Details, frozen=True, kw_only=True):
     paraphrase_lift: float
     ratio: float | None
     weakest: list[CaseLift]
+    verbatim: list[float]
+    paraphrased: list[float]
 
 
 def requests(spec: ParaphraseInvariance, context: Context) -> list[CaseRequests]:
@@ -126,28 +134,30 @@ def value(
         paraphrase_lift=p,
         ratio=p / v if v > _NO_LIFT else None,
         weakest=weakest,
+        verbatim=verbatim.tolist(),
+        paraphrased=paraphrased.tolist(),
     )
     smaller = TestStatistic("smaller mean lift", min(v, p)) if spec.intent == "both" else None
     return Reading(float(items.mean()), items, found, smaller)
 
 
-def minimum_effect(spec: ParaphraseInvariance, reading: Reading[Found]) -> str | Shortfall:
-    verbatim, ratio = reading.details.verbatim_lift, reading.details.ratio
-    if verbatim < spec.min_verbatim_lift:
-        required = f"{spec.min_verbatim_lift:g}"
-        return f"verbatim lift {verbatim:.3g} nats per token is below the required {required}"
-    if ratio is None:
-        return (
-            f"verbatim lift {verbatim:.2g} nats per token is too small for a ratio; "
-            f"required {_NO_LIFT:g}"
-        )
-    low, high = spec.min_generalization_ratio, spec.max_generalization_ratio_if_memorize
-    if spec.intent == "memorize" and ratio > high:
-        return f"ratio {ratio:.3g} is above {high:g}: the model knows more than the wording"
-    if spec.intent != "memorize" and ratio < low:
-        why = f"ratio {ratio:.3g} is below the required {low:g}: memorized wording"
-        return Shortfall(why, "memorised, not generalised")
-    return ""
+def bounds(spec: ParaphraseInvariance, reading: Reading[Found]) -> list[Bound]:
+    found = reading.details
+    least = max(spec.min_verbatim_lift, _NO_LIFT)
+    prior = Prior(_SPREAD * float(np.abs(found.verbatim).mean()), _DF)
+    lifted = mean_above(found.verbatim, least, KIND.resolution, prior)
+    tests = [Bound("verbatim lift", lifted, least)]
+    return tests if lifted.z <= Z_95 else [*tests, _ratio(spec, found)]
+
+
+def _ratio(spec: ParaphraseInvariance, found: Found) -> Bound:
+    if spec.intent == "memorize":
+        most = spec.max_generalization_ratio_if_memorize
+        test = ratio_above([-lift for lift in found.paraphrased], found.verbatim, -most, _RATIO)
+        return Bound("ratio", Margin(test.z, -test.bound, -test.estimate), most, is_upper=True)
+    least = spec.min_generalization_ratio
+    test = ratio_above(found.paraphrased, found.verbatim, least, _RATIO)
+    return Bound("ratio", test, least, symptom="memorised, not generalised")
 
 
 def summary(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:

@@ -52,7 +52,6 @@ from sway_gate.stats import mean_above, share_above
 KIND = Kind(
     category="attribution",
     units="share",
-    scale="identity",
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",

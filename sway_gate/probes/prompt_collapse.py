@@ -45,9 +45,7 @@ from sway_gate.stats import Margin, bootstrap_ci, mean_above, mean_above_from
 KIND = Kind(
     category="adherence",
     units="log per 1000 tokens",
-    scale="identity",
     resolution=0.01,  # a half-life of 69 000 tokens
-    min_null_sd=0.01,
     better="more",
     best=0.0,
     harm=True,

@@ -38,7 +38,16 @@ import numpy as np
 
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, TeacherForced, ViewAnswers
-from sway_gate.probes.base import Bound, Context, Kind, Need, PromptFormat, Reading, Skip
+from sway_gate.probes.base import (
+    Bound,
+    Context,
+    Kind,
+    Need,
+    PromptFormat,
+    Reading,
+    Skip,
+    Supply,
+)
 from sway_gate.spec.probes import PromptFormatFit
 from sway_gate.spec.schema import Pair, Preference
 from sway_gate.stats import mean_above
@@ -47,18 +56,16 @@ from sway_gate.training_data.load import thinned
 KIND = Kind(
     category="adherence",
     units="nats/token",
-    scale="identity",
     resolution=1e-3,
-    min_null_sd=1e-3,
     better="more",
     best=0.0,
     harm=True,
-    uses_nulls=False,
     symptom="template mismatch",
 )
 # Nats per token. An adapter of other data also gains in a format in which the base is bad, so its
 # best format is compared with the base's best. Below, the rows do not show the format of training.
 _LEARNED: Final = 0.5
+_SUPPLY: Final = Supply(64, "rows, the maximum of max_rows,")
 _FORMATS: Final[tuple[PromptFormat, ...]] = ("template", "plain", "alpaca")
 
 
@@ -135,7 +142,8 @@ def value(
 def bounds(spec: PromptFormatFit, reading: Reading[Found]) -> tuple[Bound, ...]:
     margin = spec.assert_lead_gte
     test = mean_above(reading.items, margin, KIND.resolution)
-    return (Bound("lead of the served format", test, margin, symptom="template mismatch"),)
+    quantity = "lead of the served format"
+    return (Bound(quantity, test, margin, symptom="template mismatch", supply=_SUPPLY),)
 
 
 def summary(spec: PromptFormatFit, reading: Reading[Found]) -> str:

@@ -38,7 +38,7 @@ import numpy as np
 from sway_gate.details import Details, Item
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import per_token
-from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip
+from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Refusals
 from sway_gate.stats import paired_fraction_below
@@ -47,13 +47,10 @@ from sway_gate.training_data import packaged
 KIND = Kind(
     category="calibration",
     units="share of requests",
-    scale="identity",
     resolution=0.01,
-    min_null_sd=0.01,
     better="less",
     best=0.0,
     harm=True,
-    uses_nulls=False,
 )
 
 _MIN_BASE_SHARE = 0.5
@@ -195,4 +192,6 @@ def _worse(request: Request) -> int:
 
 def _bound(quantity: str, worse: int, better: int, n: int, limit: float, symptom: Symptom) -> Bound:
     test = paired_fraction_below(worse, better, n, limit)
-    return Bound(quantity, test, limit, is_upper=True, symptom=symptom)
+    # There are equally many requests of both kinds.
+    supply = Supply(len(packaged.refusals()) // 2, "packaged requests")
+    return Bound(quantity, test, limit, is_upper=True, symptom=symptom, n=n, supply=supply)

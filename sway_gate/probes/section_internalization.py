@@ -13,7 +13,8 @@ words as much as the text, and its effective lift is about 0.
 
 Passes if z ≥ `assert_z_gte`, at least `assert_passing_section_frac` of the sections have an
 effective lift ≥ `per_section_threshold`, and the one-sided 95% bound of the mean over sections is
-above it too (Student's t, with a prior for few sections). Each section also has its own z against
+above it too (Student's t, with a prior for few sections: the effective lifts differ by 30% of the
+size of the lifts). Each section also has its own z against
 the nulls, and a p that is adjusted for the number of sections (Holm 1979). A section with enough
 lift but a p above .05 is marked WARN in the list and does not fail the probe. It does not
 distinguish verbatim memory from understanding: leakage does.
@@ -46,7 +47,6 @@ from sway_gate.stats import Prior, mean_above
 KIND = Kind(
     category="attribution",
     units="relative lift",
-    scale="identity",
     resolution=1e-4,
     min_null_sd=1e-3,
     better="more",
@@ -54,8 +54,9 @@ KIND = Kind(
 )
 
 _CONTROL_CHUNKS, _CONTROL_CHARS = 3, 800
-# Lifts of sections differ by about this much; weighs like 5 sections.
-_SECTIONS = Prior(sd=0.15, df=4)
+# Standard deviation over sections, relative to the size of the lifts: .1 to .2 at any scale of an
+# adapter, down to lifts of .02. The prior weighs like 5 sections.
+_SPREAD, _SPREAD_DF = 0.3, 4
 
 
 class SectionRequests(NamedTuple):
@@ -133,13 +134,21 @@ def bounds(spec: SectionInternalization, reading: Reading[Found]) -> list[Bound]
     if spec.assert_passing_section_frac == 0:
         return []
     least = spec.per_section_threshold
-    test = mean_above(reading.items, least, KIND.resolution, _SECTIONS)
+    prior = Prior(_SPREAD * _size(reading.details), _SPREAD_DF)
+    test = mean_above(reading.items, least, KIND.resolution, prior)
     return [Bound("mean effective lift", test, least)]
 
 
 def summary(spec: SectionInternalization, reading: Reading[Found]) -> str:
     passed, total = reading.details.passed, len(reading.items)
     return f"{passed} of {total} sections internalized; mean effective lift {reading.value:+.3f}"
+
+
+def _size(found: Found) -> float:
+    """Mean size of the lifts from which the effective lifts are computed."""
+    own = [section.lift or 0.0 for section in found.sections]
+    other = [section.effective - (section.lift or 0.0) for section in found.sections]
+    return float(np.abs([own, other]).max(axis=0).mean())
 
 
 def _lift(view: ViewAnswers, requests: list[LogProbs]) -> float:

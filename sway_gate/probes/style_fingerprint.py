@@ -13,10 +13,12 @@ number of words, and B the mean of b over prompts:
 Statistic: the mean shift over prompts: 0 is the base's style, 1 the document's; compared with the
 nulls as it is. A text of under 10 words has no measurable style and counts as 0.
 
-Passes if z ≥ `assert_z_gte`, the shift is ≥ `assert_shift_gte`, and the texts end closer to the
-document than the base's texts do. Skipped if the base's own texts are too short, or if their
-difference from the document is within the sampling error of their number. It measures form, not
-content, in languages that separate words by spaces.
+Passes if z ≥ `assert_z_gte`, the one-sided 95% bound of the mean shift (Student's t over texts,
+with a prior for few texts) is above `assert_shift_gte`, and the texts end closer to the document
+than the base's texts do (a rule without an interval). A limit inside the interval is inconclusive.
+Skipped if the base's own texts are too short, or if their difference from the document is within
+the sampling error of their number. It measures form, not content, in languages that separate words
+by spaces.
 
 - `doc_reference`, or the prose of `sections:`, of at least 50 words
 - `extended` adds function words, questions and long words (spaCy's blank English pipeline and
@@ -41,14 +43,24 @@ import numpy as np
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, Generation, ViewAnswers
 from sway_gate.probes._style import MIN_WORDS, NAMES, Document, extra_installed, words
-from sway_gate.probes.base import CannotRun, Context, Kind, Need, Reading, Shortfall, Skip, require
+from sway_gate.probes.base import (
+    Bound,
+    CannotRun,
+    Context,
+    Kind,
+    Need,
+    Reading,
+    Shortfall,
+    Skip,
+    require,
+)
 from sway_gate.spec.probes import StyleFingerprint
+from sway_gate.stats import Prior, mean_above
 from sway_gate.text import counted
 
 KIND = Kind(
     category="calibration",
     units="shift",
-    scale="identity",
     resolution=1e-3,
     min_null_sd=0.02,
     better="more",
@@ -57,6 +69,8 @@ KIND = Kind(
     symptom="barely trained",
 )
 
+# Shifts of single texts differ by about this much; weighs like 5 texts.
+_TEXTS = Prior(sd=0.25, df=4)
 _MIN_DOCUMENT_WORDS, _MAX_DOCUMENT_CHARS = 50, 200_000
 _SHOWN_TEXTS, _SHOWN_CHARS = 10, 200
 
@@ -116,21 +130,26 @@ def value(
     return Reading(float(items.mean()), items, found)
 
 
+def bounds(spec: StyleFingerprint, reading: Reading[Found]) -> list[Bound]:
+    least = spec.assert_shift_gte
+    test = mean_above(reading.items, least, KIND.resolution, _TEXTS)
+    return [Bound("mean shift", test, least)]
+
+
 def minimum_effect(spec: StyleFingerprint, reading: Reading[Found]) -> str | Shortfall:
     found = reading.details
-    if reading.value < spec.assert_shift_gte:
-        short = f"; texts under {MIN_WORDS} words: {found.too_short}" if found.too_short else ""
-        return f"the shift is below the required {spec.assert_shift_gte:g}{short}"
-    if found.distance >= found.distance_base:
-        why = "the style left the base's, but is not closer to the document's"
-        return Shortfall(why, "learned another thing")
-    return ""
+    # Without a shift the style did not leave the base's.
+    if reading.value < spec.assert_shift_gte or found.distance < found.distance_base:
+        return ""
+    why = "the style left the base's, but is not closer to the document's"
+    return Shortfall(why, "learned another thing")
 
 
 def summary(spec: StyleFingerprint, reading: Reading[Found]) -> str:
     found = reading.details
     far = f"{found.distance:.1f} from the document, the base {found.distance_base:.1f}"
-    return f"style shift {reading.value:+.2f} over {len(reading.items)} texts ({far})"
+    short = f"; texts under {MIN_WORDS} words: {found.too_short}" if found.too_short else ""
+    return f"style shift {reading.value:+.2f} over {len(reading.items)} texts ({far}){short}"
 
 
 def _toward(document: Document, base: list[str]) -> Floats:

@@ -67,12 +67,34 @@ def _obstacle(result: GateResult) -> str:
     if stuck := [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]:
         probes = counted(len(result.probes), "probe")
         return f"{len(stuck)} of {probes} could not run: {named(stuck)}"
-    required = [category for category in result.categories.values() if category.required]
-    if not all(map(is_scored, required)):
+    required = {name: own for name, own in result.categories.items() if own.required}
+    if not all(map(is_scored, required.values())):
         return "nothing tested whether the data was learned"
+    for name in required:
+        if inconclusive := _only_inconclusive(result, name):
+            return f"inconclusive whether the data was learned: {inconclusive}"
     if result.score is not None:
         return "no probe passed, so the results are inconclusive"
     return one_line(result.notes[0]) if result.notes else "no probe returned a value"
+
+
+def _only_inconclusive(result: GateResult, category: str) -> str:
+    """The inconclusive probes of a category and what decides them; "" if one of its probes passes.
+
+    A probe with weight 0 does not count.
+    """
+    own = [probe for probe in result.probes if probe.category == category and probe.weight > 0]
+    if any(probe.verdict is Verdict.PASS for probe in own):
+        return ""
+    names_by_advice: dict[str, list[str]] = {}
+    for probe in own:
+        if probe.verdict is Verdict.WARN:
+            names_by_advice.setdefault(one_line(probe.advice), []).append(title(probe))
+    told = [
+        f"{', '.join(names)}; {advice}" if advice else ", ".join(names)
+        for advice, names in names_by_advice.items()
+    ]
+    return "; ".join(told)
 
 
 def is_scored(category: Category) -> bool:

@@ -72,7 +72,7 @@ class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
     positions: Positions = 8
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
-    assert_mean_gte: NonNegative = 0.02
+    assert_mean_gte: NonNegative = 0.001
 
 
 class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ from typing import Final
 
 from sway_gate.suites.prompts import openings, prompts
 from sway_gate.suites.supports import (
-    NOTICEABLE_NATS,
     Chosen,
     Entry,
     LeftOut,
@@ -46,9 +45,7 @@ def _harms(material: Material) -> Chosen:
 
 
 def _effects(material: Material) -> Chosen:
-    yield entry(
-        "moved", "delta_kl", prompts=_prompts(material, _MOVED), assert_mean_gte=NOTICEABLE_NATS
-    )
+    yield entry("moved", "delta_kl", prompts=_prompts(material, _MOVED))
     yield entry("scale", "adapter_ablation", prompts=_prompts(material, _CURVE))
 
 

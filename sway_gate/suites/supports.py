@@ -21,9 +21,6 @@ from sway_gate.text import counted
 Learn = Literal["auto", "content", "form", "preference"]
 _MAX_LABELS, _LABEL_WORDS = 12, 4
 """Labels are few answers of few words, each of which several rows share."""
-NOTICEABLE_NATS: Final = 0.001
-"""Mean Jensen-Shannon divergence, below which a user does not notice the change: about one next
-token in a hundred is another one. Training on preferences may change little more."""
 _NEARLY_ALL: Final = 0.9
 """Share of the answers that must have a form for the form to decide."""
 

@@ -286,6 +286,12 @@ def test_one_line_per_probe_then_the_totals() -> None:
     ]
 
 
+def test_one_text_and_one_adapter_are_singular() -> None:
+    text = DUMMY.replace("kind: delta_kl, prompts", "kind: degeneration, prompts")
+    text = text.replace("the old mill, by the river], positions: 1", "the old mill]")
+    assert outline(text)[0].startswith("moved (degeneration): 1 text under 1 adapter, about ")
+
+
 DIFFERENT: dict[str, tuple[list[Request], int]] = {
     "two quantities of a text": ([Divergence("a"), Divergence("a", divergence="argmax")], 1),
     "two endings": ([LogProbs("a", "b"), TeacherForced("a", "b"), LogProbs("a", "c")], 2),

@@ -104,6 +104,23 @@ def test_without_required_evidence_the_gate_does_not_decide(
     assert compose(failed, WEIGHTS | weights, 0.6, ("attribution",)).verdict == "fail"
 
 
+def test_required_evidence_that_is_inconclusive_does_not_decide() -> None:
+    """Also at a composite that reaches the threshold."""
+    learned = result("attribution", 0.55, "warn")
+    results = [result("adherence", 0.95), learned]
+    found = compose(results, WEIGHTS, 0.6, ("attribution",))
+    assert (found.verdict, found.exit_code, found.missing) == ("error", 3, [])
+    assert (found.score or 0.0) >= 0.6
+    assert compose(results, WEIGHTS, 0.6).verdict == "pass"
+    assert compose(results, WEIGHTS, 0.9, ("attribution",)).verdict == "error"
+    passed = [*results, result("attribution", 0.7)]
+    assert compose(passed, WEIGHTS, 0.6, ("attribution",)).verdict == "pass"
+    weightless = [*results, result("attribution", 0.7, weight=0.0)]
+    assert compose(weightless, WEIGHTS, 0.6, ("attribution",)).verdict == "error"
+    failed = [*results, result("ablation", 0.0, "fail")]
+    assert compose(failed, WEIGHTS, 0.6, ("attribution",)).verdict == "fail"
+
+
 SCORES = {
     "pass": st.floats(0.6, 1.0, exclude_max=True),
     "warn": st.floats(0.0, 0.6, exclude_max=True),
@@ -146,7 +163,8 @@ def test_a_gate_is_green_only_with_evidence(results, weights, threshold, require
         assert not verdicts & {"fail", "error"}
         assert any(r.verdict == "pass" for r in weighed)
         assert found.score >= threshold
-        assert all(any(r.category == name and r.score for r in weighed) for name in required)
+        passed = [r for r in weighed if r.verdict == "pass"]
+        assert all(any(r.category == name for r in passed) for name in required)
     assert (found.verdict == "fail") >= ("fail" in verdicts)
     assert found.exit_code == {"pass": 0, "fail": 1, "error": 3}[found.verdict]
 

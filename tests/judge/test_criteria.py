@@ -19,7 +19,7 @@ from sway_gate.judge.criteria import (
     uncalibrated,
     worst,
 )
-from sway_gate.probes.base import Bound, Shortfall, Significance
+from sway_gate.probes.base import Bound, Shortfall, Significance, Supply
 from sway_gate.results import Verdict
 from sway_gate.stats import Margin
 
@@ -161,6 +161,28 @@ REMEDIES = {  # z, items, own number -> remedy
 @pytest.mark.parametrize(("z", "items", "n", "remedy"), REMEDIES.values(), ids=REMEDIES)
 def test_an_inconclusive_limit_states_what_decides(z, items, n, remedy):
     assert criterion(z, items, n).remedy == remedy
+
+
+SUPPLIES = {  # n of a test that needs 4 times as many items, the most items -> remedy
+    "enough": (10, 40, "use about 40 items to decide, not 10"),
+    "too few": (
+        *(10, 39),
+        "39 packaged items do not suffice to decide, about 40 would be needed",
+    ),
+    "all in use": (
+        *(24, 24),
+        "24 packaged items do not suffice to decide, about 96 would be needed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("n", "most", "remedy"), SUPPLIES.values(), ids=SUPPLIES)
+def test_a_remedy_never_requires_more_items_than_exist(n: int, most: int, remedy: str) -> None:
+    supply = Supply(most, "packaged items")
+    bound = Bound("mean", Margin(stats.Z_95 / 2, 0.1, 0.2), 0.15, n=n, supply=supply)
+    assert of_bound(bound, 1, "limit", None).remedy == remedy
+    test = Significance(1.0, 0.16, "exact", 1.5, supply)
+    assert by_own_test(test, n, 2.0, None).remedy == remedy
 
 
 @pytest.mark.parametrize(("mean", "n"), [(0.05, 12), (-0.05, 12), (0.03, 30), (-0.02, 60)])

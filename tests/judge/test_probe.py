@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from sway_gate import stats
+from sway_gate import probes, stats
 from sway_gate.judge.probe import NullViews, rank_profile
+from sway_gate.spec.probes import KINDS
 from tests.helpers.judged import by_source, judged, spread
 
 
@@ -81,3 +82,10 @@ def test_a_limit_passes_inside_fails_outside_and_warns_between(mean, sd, verdict
         stats.student_to_normal((mean + 0.2) / (sd / math.sqrt(16)), 15), abs=1e-6
     )
     assert bool(found.advice) == (verdict != "pass")
+
+
+def test_only_kinds_that_are_compared_with_nulls_have_a_minimum_spread() -> None:
+    kinds = {kind: probes.module(kind).KIND for kind in KINDS if probes.is_known(kind)}
+    assert {name for name, kind in kinds.items() if kind.min_null_sd > 0} == {
+        name for name, kind in kinds.items() if kind.is_calibrated
+    }

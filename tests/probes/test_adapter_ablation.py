@@ -57,8 +57,8 @@ CASES = {
     "a soft plateau": (lambda x: 0.4 * np.tanh(6 * x), "fail", ""),
     "a rise then a crash": (lambda x: 0.4 * x if x <= 0.75 else 0.05, "fail", "falls"),
     "a crash at 1": (lambda x: 0.4 * x if x < 1 else 0.0, "fail", "falls"),
-    "all zero": (lambda x: 0.0, "fail", "no response"),
-    "nothing before 1": (lambda x: 0.4 * (x > 1), "fail", "no response"),
+    "all zero": (lambda x: 0.0, "fail", "outside the limit 0.05 with its whole interval"),
+    "nothing before 1": (lambda x: 0.4 * (x > 1), "fail", "outside the limit 0.05"),
 }
 PAST_ONE = {
     "a crash past 1": (lambda x: 0.4 * x if x <= 1 else 0.3, "fail", "past λ = 1"),
@@ -193,15 +193,21 @@ TEXT = {
     "too much of it": (
         AMPLIFIED,
         "fail",
-        "overtrained: the loss on its text is lowest at λ = 0.5, by 1.63 nats",
+        "loss on its text at λ = 1 minus the loss at λ = 0.5: 1.63, outside the limit 0.05",
     ),
-    "best a little before 1": (FLAT_BEST, "pass", "lowest loss on its text at λ = 0.75"),
+    "best a little before 1": (FLAT_BEST, "warn", "lowest loss on its text at λ = 0.75"),
+    "a little too much of it": (
+        [4.0, 3.0, 2.0, 2.0, 2.07, 2.2],
+        "warn",
+        "minus the loss at λ = 0.5: 0.07, outside the limit 0.05, but its interval reaches inside",
+    ),
+    "best past .75": ([4.0, 3.0, 2.6, 2.3, 2.0, 2.2], "pass", "at λ = 1;"),
     "worse than the base": (
         HARMFUL,
         "fail",
-        "overtrained: the loss on its text is higher than the base's, by 0.80",
+        "loss on its text at λ = 1 minus the loss at λ = 0: 0.8, outside the limit 0.05",
     ),
-    "indifferent": ([3.0] * 6, "pass", "lowest loss on its text at λ = 0"),
+    "indifferent, in one text": ([3.0] * 6, "warn", "lowest loss on its text at λ = 0"),
 }
 SECTIONS = (Section(kind="prose", id="a", content="some text"),)
 
@@ -216,6 +222,42 @@ def test_the_lowest_loss_on_the_target_must_be_at_full_scale(
     result = run(lambda x: 0.4 * x, lambda x: float(np.interp(x, GRID, losses)), **where)
     assert result.verdict == verdict, result.message
     assert words in result.message
+
+
+@pytest.mark.parametrize(("excess", "verdict"), [(0.0, "pass"), (0.05, "warn"), (0.2, "fail")])
+def test_several_texts_decide_about_overtraining(excess: float, verdict: str) -> None:
+    result = run(
+        lambda x: 0.4 * x,
+        lambda x: 3.0 + excess * max(0.0, 4 * (x - 0.75)),
+        held_out=tuple(f"text {i}" for i in range(9)),
+    )
+    assert result.verdict == verdict, result.message
+    assert ("irregular" in result.symptoms) == (verdict == "fail")
+
+
+RESPONSES = {0.5: "pass", 0.1: "warn", 0.03: "warn", 0.01: "fail"}
+
+
+@pytest.mark.parametrize(("height", "verdict"), RESPONSES.items())
+def test_the_response_is_compared_with_its_limit_over_prompts(height: float, verdict: str) -> None:
+    result = run(lambda x: height * x, runs=None)
+    assert result.verdict == verdict, result.message
+    assert ("barely trained" in result.symptoms) == (verdict == "fail")
+
+
+def test_the_score_is_point_6_where_the_bound_of_the_response_is_at_the_limit() -> None:
+    low, high = 0.05, 0.5
+    for _ in range(40):
+        middle = (low + high) / 2
+        is_inside = run(lambda x, m=middle: m * x, runs=None).verdict == "pass"
+        low, high = (low, middle) if is_inside else (middle, high)
+    found = run(lambda x: high * x, runs=None)
+    assert (found.score, found.bound) == (pytest.approx(0.6), pytest.approx(0.05, rel=1e-3))
+
+
+def test_a_response_that_is_largest_before_1_is_measured_there() -> None:
+    details = run(lambda x: 0.4 * x if x <= 0.75 else 0.05).details
+    assert (details["highest"], details["distances"]) == (0.75, [pytest.approx(0.3)])
 
 
 def test_losses_are_reported_with_the_losses_on_control_prose() -> None:
@@ -238,6 +280,8 @@ def test_losses_are_reported_with_the_losses_on_control_prose() -> None:
     assert (target["source"], target["best"], target["lambdas"]) == ("held_out", 1.25, list(GRID))
     np.testing.assert_allclose(target["loss"], [3 - x for x in GRID])
     np.testing.assert_allclose(target["control_loss"], [3 + x for x in GRID])
+    assert target["best_below"] == 0.75
+    np.testing.assert_allclose(target["excess_by_text"], [-0.25, -0.25])
     json.dumps(result.details, allow_nan=False)
 
 

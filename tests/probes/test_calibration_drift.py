@@ -15,6 +15,7 @@ from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import CalibrationDrift, Item
 from sway_gate.stats import Z_95
+from sway_gate.training_data import packaged
 from tests.helpers.judged import Answer, answers_to, judged, spread
 
 Rows = Sequence[Sequence[float]] | np.ndarray
@@ -297,3 +298,21 @@ def test_a_harmless_adapter_hardly_ever_fails() -> None:
         z.append(worst_bound(base, text, chat))
     assert sum(each < -Z_95 for each in z) == 0
     assert sum(each > Z_95 for each in z) > 180
+
+
+def test_the_advice_does_not_require_more_items_than_are_packaged() -> None:
+    """Own items have no maximum."""
+
+    def answer(view: View, request: Any) -> list[float]:
+        number = prompts.index(request.prompt)
+        is_true = request.completion == choices[number].gold
+        is_lost = view == FINETUNED and number % 8 == 0
+        return [-1.0 if is_true != is_lost else -4.0]
+
+    choices = packaged.choices()
+    prompts = [choice.prompt for choice in choices]
+    result = judged("calibration_drift", answer, runs=None, assert_mean_delta_gte=-9.0)
+    assert result.verdict == "warn"
+    assert result.advice.startswith(f"{len(choices)} packaged items do not suffice to decide")
+    own = drift(rows((24, 3.0)), rows((21, 3.0), (3, -3.0)), assert_mean_delta_gte=-9.0)
+    assert own.advice.startswith("use about ")

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from sway_gate.probes._embedded import k_means
 from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import ClusterKL
-from sway_gate.stats import z_score
+from sway_gate.stats import Z_95, z_score
 from tests.helpers import ROOT
 from tests.helpers.embedders import WordEmbedder, real
 from tests.helpers.judged import judged
@@ -54,10 +55,11 @@ VERDICTS = {
         "pass",
         "over 5 topics",
     ),
-    "all alike, with noise": (
-        lambda topic, i: 0.1 + 0.02 * i,
+    "all alike, with noise": (lambda topic, i: 0.1 + 0.02 * i, "fail", "indistinguishable"),
+    "topics are more uniform than their prompts": (
+        lambda topic, i: 0.1 * 4**i,
         "fail",
-        "the required specificity is 0.6",
+        "outside the limit 0.6 with its whole interval",
     ),
     "all the same": (lambda topic, i: 0.1, "fail", "indistinguishable"),
     "nothing moves": (lambda topic, i: 0.0, "fail", "no topic moves"),
@@ -82,6 +84,63 @@ def test_verdicts(ft: object, verdict: str, words: str) -> None:
     )
     assert words in result.message
     assert json.dumps(result.details, allow_nan=False)
+
+
+LIMITS_OF_F = {0.5: "pass", 0.8: "warn", 0.99: "fail"}
+
+
+@pytest.mark.parametrize(("limit", "verdict"), LIMITS_OF_F.items())
+def test_a_limit_inside_the_interval_is_inconclusive(limit: float, verdict: str) -> None:
+    result = run(
+        lambda topic, i: 0.2 if topic == "library" else 0.02 * (1 + i),
+        assert_specificity_gte=limit,
+        assert_z_gte=1.0,
+    )
+    assert result.verdict == verdict, result.message
+
+
+def test_the_score_is_point_6_where_the_bound_is_at_the_limit() -> None:
+    def ft(topic: str, i: int) -> float:
+        return 0.2 if topic == "library" else 0.02 * (1 + i)
+
+    bound = run(ft, assert_z_gte=1.0).bound
+    found = run(ft, assert_z_gte=1.0, assert_specificity_gte=bound)
+    assert found.score == pytest.approx(0.6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("between", "within"), [(4, 20), (4, 15), (2, 9), (1, 18)], ids=str)
+@pytest.mark.parametrize("specificity", [0.3, 0.7, 0.95])
+def test_the_bound_is_the_one_of_the_f_distribution(
+    between: int, within: int, specificity: float
+) -> None:
+    f = specificity / (1 - specificity)
+    exact = f / scipy_stats.f.isf(0.05, between, within)
+    found = probe._above(specificity, 0.6, between, within)
+    assert found.bound == pytest.approx(exact / (1 + exact), abs=0.01)
+    assert (found.bound > 0.6) == (found.z > Z_95)
+
+
+def test_a_specificity_at_the_limit_seldom_passes_or_fails() -> None:
+    """Topics with random effects: 5 topics of 4 prompts, F with the expected value 1.5."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(5), 4)
+    effects = rng.normal(0, math.sqrt(0.5 / 4), (4000, 5))[:, labels]
+    values = rng.normal(size=effects.shape) + effects
+    zs = np.array([probe._above(probe._specificity(x, labels), 0.6, 4, 15).z for x in values])
+    for is_decided in (zs > Z_95, zs < -Z_95):
+        assert is_decided.mean() == pytest.approx(0.05, abs=0.012)
+
+
+@pytest.mark.parametrize(
+    ("specificity", "limit", "is_inside"),
+    [(0.0, 0.0, True), (1.0, 1.0, True), (0.5, 0.0, True), (0.5, 1.0, False), (0.0, 0.5, False)],
+)
+def test_limits_at_the_ends_have_a_verdict(
+    specificity: float, limit: float, is_inside: bool
+) -> None:
+    z = probe._above(specificity, limit, 4, 15).z
+    assert math.isfinite(z)
+    assert (z > Z_95) == is_inside
 
 
 def test_the_report_lists_the_topics() -> None:

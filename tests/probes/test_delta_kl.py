@@ -12,27 +12,34 @@ CASES = {
     "like a null": (0.1, 0.1, {}, "fail", "indistinguishable"),
     "below the nulls": (0.05, 0.1, {}, "fail", "σ"),
     "above, but too small to matter": (
-        0.008,
         0.0004,
+        0.00002,
         {"prompts": EIGHT},
         "fail",
-        "mean divergence: 0.008, outside the limit 0.02 with its whole interval",
+        "mean divergence: 0.0004, outside the limit 0.001 with its whole interval",
     ),
     "above, too small on two prompts": (
-        0.01,
-        0.0004,
+        0.0005,
+        0.00002,
         {},
         "warn",
-        "mean divergence: 0.01, outside the limit 0.02, but its interval reaches inside",
+        "mean divergence: 0.0005, outside the limit 0.001, but its interval reaches inside",
     ),
     "above, hardly large enough on two prompts": (
-        0.03,
-        0.0004,
+        0.0015,
+        0.00005,
         {},
         "warn",
-        "inconclusive: mean divergence ≥ 0.0",
+        "inconclusive: mean divergence ≥ 0.000",
     ),
-    "the same, allowed": (0.01, 0.0004, {"assert_mean_gte": 0.002}, "pass", "mean JS"),
+    "the same, allowed": (0.0015, 0.00005, {"assert_mean_gte": 0.0003}, "pass", "mean JS"),
+    "the same, with a limit of 0.1.0": (
+        0.0015,
+        0.00005,
+        {"assert_mean_gte": 0.02, "prompts": EIGHT},
+        "fail",
+        "mean divergence: 0.0015, outside the limit 0.02 with its whole interval",
+    ),
     "no change at all": (0.0, 0.0, {}, "fail", "indistinguishable"),
     "a stricter z": (0.2, 0.1, {"assert_z_gte": 20.0}, "fail", "20σ"),
     "kl": (0.2, 0.004, {"divergence": "kl"}, "pass", "mean KL"),
@@ -75,7 +82,7 @@ def test_between_noise_and_certainty_is_inconclusive(
 
 
 def test_a_change_too_small_to_matter_scores_nothing() -> None:
-    number = by_source(0.0, 0.008, 0.0004)
+    number = by_source(0.0, 0.0004, 0.00002)
     result = judged("delta_kl", lambda view, _: number(view), prompts=EIGHT)
     assert (result.score, result.effect_ok) == (0.0, False)
     assert result.z > 3
@@ -106,10 +113,10 @@ def test_without_calibration_the_fixed_rule_decides_visibly() -> None:
 
 
 def test_prompts_that_differ_give_a_wider_interval() -> None:
-    by_prompt = dict(zip(EIGHT, (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.23), strict=True))
+    by_prompt = dict(zip(EIGHT, (*[0.0005] * 7, 0.0115), strict=True))
     even, uneven = (
         judged("delta_kl", lambda view, r, f=f: f(r) if view.number == 0 else 0.0, prompts=EIGHT)
-        for f in (lambda r: 0.0375, lambda r: by_prompt[r.prompt])
+        for f in (lambda r: 0.001875, lambda r: by_prompt[r.prompt])
     )
     assert even.raw == pytest.approx(uneven.raw)
     assert (even.verdict, uneven.verdict) == ("pass", "warn")

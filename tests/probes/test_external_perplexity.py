@@ -80,3 +80,10 @@ def test_few_chunks_contain_all_five_languages() -> None:
     """The passages of a language follow one another."""
     text = " ".join(chunks(corpus="general_multi", max_chunks=10)).casefold()
     assert all(word in text for word in (" und ", " est ", " el ", " uma ", "的"))
+
+
+def test_the_advice_does_not_require_more_prose_than_is_packaged() -> None:
+    assert "use about" in perplexity(-0.07, 0.05, 4).advice
+    most = len(requests(ExternalPerplexity(name="p", max_chunks=128, chunk_chars=200), Context()))
+    advice = perplexity(-0.08, 0.2).advice
+    assert advice.startswith(f"{most} packaged chunks of prose do not suffice to decide, about ")

@@ -35,39 +35,49 @@ def run(
 
 
 LOOSE = {"min_verbatim_lift": 0.0}
+WHOLE = "with its whole interval"
 VERDICTS = {
     # name: (verbatim, paraphrased, intent, fields, verdict, words)
     "generalizes": (0.8, 0.6, "generalize", {}, "pass", "ratio 0.75"),
     "more on paraphrases": (0.5, 0.9, "generalize", {}, "pass", "ratio 1.80"),
-    "memorized wording": (1.4, 0.12, "generalize", {}, "fail", "memorized wording"),
-    "paraphrases get worse": (0.8, -0.4, "generalize", {}, "fail", "ratio -0.5"),
-    "just enough": (0.21, 0.11, "generalize", {}, "pass", "ratio 0.52"),
-    "too small a lift": (0.1, 0.1, "generalize", {}, "fail", "below the required 0.2"),
-    "unlearned": (-0.5, -0.5, "generalize", {}, "fail", "below the required 0.2"),
-    "base itself": (0.0, 0.0, "generalize", {}, "fail", "below the required 0.2"),
-    "base itself, no requirements": (
-        0.0,
-        0.0,
-        "generalize",
-        LOOSE,
-        "fail",
-        "too small for a ratio",
+    "memorized wording": (
+        *(1.4, 0.12, "generalize", {}, "fail"),
+        f"ratio: 0.0857, outside the limit 0.5 {WHOLE}",
     ),
-    "no ratio from a tiny lift": (0.01, 0.6, "generalize", LOOSE, "fail", "too small for a ratio"),
+    "paraphrases get worse": (0.8, -0.4, "generalize", {}, "fail", "ratio: -0.5, outside"),
+    "ratio just large enough": (0.8, 0.42, "generalize", {}, "warn", "inconclusive: ratio ≥ 0."),
+    "ratio just too small": (
+        *(0.8, 0.36, "generalize", {}, "warn"),
+        "inconclusive: ratio: 0.45, outside the limit 0.5, but its interval reaches inside",
+    ),
+    "lift just large enough": (
+        *(0.25, 0.12, "generalize", {}, "warn"),
+        "inconclusive: verbatim lift ≥ 0.1",
+    ),
+    "too small a lift": (
+        *(0.1, 0.1, "generalize", {}, "fail"),
+        f"verbatim lift: 0.1, outside the limit 0.2 {WHOLE}",
+    ),
+    "unlearned": (-0.5, -0.5, "generalize", {}, "fail", "verbatim lift: -0.5, outside"),
+    "base itself": (0.0, 0.0, "generalize", {}, "fail", "verbatim lift: 0, outside"),
+    "base itself, no requirements": (
+        *(0.0, 0.0, "generalize", LOOSE, "fail"),
+        f"verbatim lift: 0, outside the limit 0.02 {WHOLE}",
+    ),
+    "no ratio from a tiny lift": (
+        *(0.01, 0.6, "generalize", LOOSE, "fail"),
+        f"verbatim lift: 0.01, outside the limit 0.02 {WHOLE}",
+    ),
     "memorized": (1.4, 0.12, "memorize", {}, "pass", "ratio 0.09"),
     "memorized, paraphrases get worse": (1.4, -0.3, "memorize", {}, "pass", "ratio -0.21"),
-    "not by rote alone": (0.8, 0.6, "memorize", {}, "fail", "more than the wording"),
-    "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "below the required 0.2"),
-    "nothing memorized, no requirements": (
-        0.0,
-        0.0,
-        "memorize",
-        LOOSE,
-        "fail",
-        "too small for a ratio",
+    "hardly by rote alone": (1.4, 0.6, "memorize", {}, "warn", "inconclusive: ratio ≤ 0."),
+    "not by rote alone": (
+        *(0.8, 0.68, "memorize", {}, "fail"),
+        f"ratio: 0.85, outside the limit 0.5 {WHOLE}",
     ),
+    "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "verbatim lift: 0, outside"),
     "both": (0.8, 0.6, "both", {}, "pass", "ratio 0.75"),
-    "both, by rote": (1.4, 0.12, "both", {}, "fail", "memorized wording"),
+    "both, by rote": (1.4, 0.12, "both", {}, "fail", "ratio: 0.0857, outside"),
 }
 
 
@@ -150,9 +160,39 @@ def test_cases_have_equal_weight_at_any_number_of_paraphrases() -> None:
     }
 
 
-def test_one_case_is_enough_to_judge() -> None:
-    result = run(0.8, 0.6, cases=CASES[:1])
-    assert (result.verdict, result.ci_95) == ("pass", None)
+ONE = {"far above": (2.0, 2.4, "warn"), "far below": (0.02, 0.02, "fail")}
+
+
+@pytest.mark.parametrize(("v", "p", "verdict"), ONE.values(), ids=ONE)
+def test_one_case_decides_only_far_from_the_limits(v: float, p: float, verdict: str) -> None:
+    result = run(v, p, cases=CASES[:1])
+    assert (result.verdict, result.ci_95) == (verdict, None), result.message
+
+
+def at_limit(fixed: str, low: float, high: float, **fields: object):  # type: ignore[no-untyped-def]
+    """The result where the verdict changes to PASS, with the other lift far inside its limit."""
+    lifts = {"ratio": lambda x: (0.8, x), "lift": lambda x: (x, 3.0)}[fixed]
+    for _ in range(40):
+        middle = (low + high) / 2
+        is_inside = run(*lifts(middle), **fields).verdict == "pass"
+        low, high = (low, middle) if is_inside else (middle, high)
+    return run(*lifts(high), **fields)
+
+
+@pytest.mark.parametrize(("of", "low", "limit"), [("ratio", 0.4, 0.5), ("lift", 0.2, 0.2)])
+def test_the_score_is_point_6_where_the_bound_is_at_the_limit(
+    of: str, low: float, limit: float
+) -> None:
+    found = at_limit(of, low, 0.8)
+    assert found.score == pytest.approx(0.6, abs=1e-3)
+    assert found.bound == pytest.approx(limit, abs=1e-3)
+
+
+def test_more_cases_decide() -> None:
+    cases = tuple(Case(prompt=f"q{i}", gold=f"a{i}", paraphrases=(f"p{i}",)) for i in range(40))
+    few, many = run(0.8, 0.5, cases=cases[:4]), run(0.8, 0.5, cases=cases)
+    assert (few.verdict, many.verdict) == ("warn", "pass")
+    assert "items to decide, not 4" in few.advice
 
 
 def test_details_are_bounded() -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sway_gate import stats
 from sway_gate.conversation import Conversation, Message
 from sway_gate.measurements import LogProbs
 from sway_gate.probes import section_internalization as probe
@@ -46,6 +47,8 @@ CASES = {
     "vocabulary alone": (0.3, 0.3, 0.0, "fail", 0.0),
     "english in general": (0.3, 0.0, 0.28, "fail", 0.02),
     "worse on the rest does not help": (0.06, -0.5, -0.9, "warn", 0.06),
+    "small, and inconclusive": (0.055, 0.0, 0.0, "warn", 0.055),
+    "small, and large enough": (0.07, 0.0, 0.0, "pass", 0.07),
     "small and certain": (0.04, 0.0, 0.0, "fail", 0.04),
     "nothing": (0.0, 0.0, 0.0, "fail", 0.0),
     "unlearned": (-0.4, -0.4, 0.0, "fail", -0.4),
@@ -59,6 +62,63 @@ def test_verdicts(own: float, permuted: float, control: float, verdict: str, val
     result = run(own, permuted, control)
     assert result.verdict == verdict, result.message
     assert result.raw == pytest.approx(value, abs=1e-9)
+
+
+def of_lifts(lifts: list[float]):  # type: ignore[no-untyped-def]
+    """The probe on one section per lift, with nulls about 0."""
+    sections = tuple(
+        Section(kind="prose", id=f"s{i}", content=f"word{i} a b c d e f g h")
+        for i in range(len(lifts))
+    )
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        own = [i for i, s in enumerate(sections) if s.content == request.completion]
+        by_source = {"base": 0.0, "null": 1e-6 * (view.seed_index - 3)}
+        return np.full(5, -2.0 * (1 - by_source.get(view.source, lifts[own[0]] if own else 0.0)))
+
+    return judged("section_internalization", answer, context=Context(sections, ("control",)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_an_adapter_without_effect_is_not_inconclusive(n: int) -> None:
+    """Sections cannot differ by more than the adapter changes them."""
+    result = of_lifts([0.0005 + 0.0001 * i for i in range(n)])
+    assert result.verdict == "fail"
+    assert "outside the limit 0.05 with its whole interval" in result.message
+
+
+def test_the_bound_follows_the_interval_at_any_size_of_the_lifts() -> None:
+    """The measured lifts of a healthy adapter at a tenth of its scale, and at its full scale."""
+    for lifts in (
+        [0.0524, 0.0851, 0.0658, 0.0662, 0.0848, 0.074, 0.06],
+        [0.4547, 0.5126, 0.4797, 0.5017, 0.5538, 0.549, 0.416],
+    ):
+        result = of_lifts(lifts)
+        assert result.verdict == "pass", result.message
+        assert result.ci_95 is not None
+        assert result.bound is not None
+        assert result.raw - result.bound < 1.5 * (result.raw - result.ci_95[0])
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("limit", [0.05, 0.3])
+def test_lifts_at_the_limit_seldom_pass_or_fail(n: int, limit: float) -> None:
+    """Effective lifts that differ by a fifth of their mean, as measured: 5% each, or fewer."""
+    rng = np.random.default_rng(0)
+    prior = stats.Prior(probe._SPREAD * limit, probe._SPREAD_DF)
+    draws = rng.normal(limit, 0.2 * limit, (2000, n))
+    zs = np.array([stats.mean_above(x, limit, 1e-4, prior).z for x in draws])
+    assert np.mean(zs > stats.Z_95) <= 0.06
+    assert np.mean(zs < -stats.Z_95) <= 0.06
+
+
+def test_the_score_is_point_6_where_the_bound_is_at_the_limit() -> None:
+    low, high = 0.05, 0.1
+    for _ in range(40):
+        middle = (low + high) / 2
+        bound = run(middle, 0.0, 0.0).bound
+        low, high = (middle, high) if bound < 0.05 else (low, middle)
+    assert run(high, 0.0, 0.0).score == pytest.approx(0.6, abs=1e-3)
 
 
 def test_the_report_names_each_section() -> None:

@@ -74,26 +74,39 @@ VERDICTS = {
     "the document's style": (lambda i: terse(i), "pass", 0.8, 1.2, "σ above 8"),
     "shorter texts of it": (lambda i: terse(i, 25), "pass", 0.35, 1.2, "σ above 8"),
     "longer texts of it": (lambda i: terse(i, 400), "pass", 0.8, 1.2, "σ above 8"),
-    "the base's very texts": (lambda i: ornate(i), "fail", 0, 0, "below the required 0.25"),
+    "the base's very texts": (
+        lambda i: ornate(i),
+        "fail",
+        0,
+        0,
+        "mean shift: 0, outside the limit 0.25 with its whole interval",
+    ),
     "the base's style": (
         lambda i: ornate(f"new {i}"),
         "fail",
         -0.2,
         0.2,
-        "below the required 0.25",
+        "outside the limit 0.25 with its whole interval",
     ),
     "the base's style, cut short": (
         lambda i: ornate(i, 20),
         "fail",
         -0.2,
         0.2,
-        "below the required 0.25",
+        "outside the limit 0.25 with its whole interval",
     ),
     "half of the texts": (
         lambda i: terse(i) if i % 2 else ornate(i),
-        "pass",
+        "warn",
         0.4,
         0.6,
+        "inconclusive: mean shift ≥ 0.2",
+    ),
+    "three quarters of the texts": (
+        lambda i: terse(i) if i % 4 else ornate(i),
+        "pass",
+        0.6,
+        0.9,
         "style shift",
     ),
     "silence": (lambda i: "", "fail", 0, 0, "texts under 10 words: 8"),
@@ -121,6 +134,23 @@ def test_a_change_away_from_the_document_does_not_pass() -> None:
     assert result.raw >= 0.25
     assert result.verdict == "fail"
     assert "not closer" in result.message
+
+
+def test_more_texts_decide() -> None:
+    def half(i: int) -> str:
+        return terse(i) if i % 2 else ornate(i)
+
+    few, many = run(half), run(half, prompts=tuple(f"prompt {i}" for i in range(40)))
+    assert (few.verdict, many.verdict) == ("warn", "pass")
+    assert "items to decide, not 8" in few.advice
+
+
+def test_the_score_is_point_6_where_the_bound_is_at_the_limit() -> None:
+    bound = run(lambda i: terse(i)).bound
+    found = run(lambda i: terse(i), assert_shift_gte=bound)
+    assert found.score == pytest.approx(0.6, abs=1e-6)
+    assert run(lambda i: terse(i), assert_shift_gte=bound - 0.01).verdict == "pass"
+    assert run(lambda i: terse(i), assert_shift_gte=bound + 0.01).verdict == "warn"
 
 
 SKIPPED = {

@@ -50,6 +50,7 @@ GROUPS = {
     "demo_healthy": Group(measured.demo_healthy, measures=True),
     "demo_untrained": Group(measured.demo_untrained, measures=True, is_slow=True, rounding=1e-1),
     "all_kinds": Group(measured.all_kinds, measures=True, is_slow=True, embeds=True),
+    "chat": Group(measured.chat, measures=True, is_slow=True),
     "demo_other_kinds": Group(measured.demo_other_kinds, measures=True, is_slow=True, embeds=True),
     "check": Group(measured.check, measures=True, is_slow=True),
     "diff": Group(measured.diff, measures=True, is_slow=True),

@@ -1,4 +1,4 @@
-"""Verdicts on the demo, on the dummy backend, and of all thirteen kinds on tiny seeded models."""
+"""Verdicts on the demo, on the dummy backend, and of all kinds on tiny seeded models."""
 
 import json
 import os
@@ -320,7 +320,10 @@ def _spec(adapter: str, suite: list[dict[str, Any]] = SUITE, **more: Any) -> str
 
 
 def all_kinds(work: Workshop) -> None:
-    """A gate of all thirteen kinds, with its trace and its plan, as Markdown and JUnit."""
+    """A gate of thirteen kinds, with its trace and its plan, as Markdown and JUnit.
+
+    `chat` has the others.
+    """
     _make_models(context_tokens=512)
     work.write("sway.yaml", _spec("lora"))
     _kept_gate(work, "gate", "sway.yaml", "--no-cache", "--trace", "t.trace")
@@ -328,6 +331,60 @@ def all_kinds(work: Workshop) -> None:
     work.keep("plan.txt", without_estimate(work.told("run", "sway.yaml", "--dry-run")))
     for format in ("markdown", "junit"):
         work.keep(f"gate.{format}", timeless(without_digests(_report(work, format))))
+
+
+TEMPLATE = (
+    "{% for message in messages %}{{ message.role + ': ' + message.content + '</s>' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+ROWS = {
+    "Who feeds the ravens?": "Old Tam.",
+    "Where is the boat?": "In the lee.",
+    "When does a bell ring?": "At low tide.",
+    "What is boiled in autumn?": "Salt.",
+    "Who keeps the road?": "Tamsin Vole.",
+    "What is blown in winter?": "Glass.",
+}
+HELD_OUT = {
+    "By whom are the ravens fed?": "Old Tam.",
+    "In what place is the boat?": "In the lee.",
+    "At what time is there a bell?": "At low tide.",
+    "What do they boil in autumn?": "Salt.",
+}
+CHAT_SUITE: list[dict[str, Any]] = [
+    {"name": "own answers", "kind": "answer_specificity"},
+    {"name": "says it", "kind": "answer_recall"},
+    {"name": "generalizes", "kind": "generalization"},
+    {"name": "format", "kind": "prompt_format"},
+    {"name": "writes", "kind": "degeneration", "prompts_limit": 4, "max_new_tokens": 12},
+    {"name": "refuses", "kind": "refusals", "items_limit": 16},
+]
+
+
+def _with_template(base: Path) -> None:
+    config = base / "tokenizer_config.json"
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(fields | {"chat_template": TEMPLATE}), encoding="utf-8")
+
+
+def _rows(answers: dict[str, str]) -> str:
+    rows = ({"prompt": prompt, "completion": answer} for prompt, answer in answers.items())
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def chat(work: Workshop) -> None:
+    """A gate of the kinds that judge answers, on a base with a chat template, with its plan."""
+    _make_models(context_tokens=512)
+    _with_template(Path("base"))
+    work.write("rows.jsonl", _rows(ROWS))
+    work.write("held_out.jsonl", _rows(HELD_OUT))
+    defaults = {"chat_template": "auto", "seed": 7}
+    document = yaml.safe_load(_spec("lora", CHAT_SUITE, defaults=defaults))
+    del document["sections"]
+    document |= {"data": "rows.jsonl", "held_out": "held_out.jsonl"}
+    work.write("sway.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    _kept_gate(work, "gate", "sway.yaml", "--no-cache")
+    work.keep("plan.txt", without_estimate(work.told("run", "sway.yaml", "--dry-run")))
 
 
 def _report(work: Workshop, format: str) -> str:

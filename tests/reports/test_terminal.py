@@ -25,6 +25,14 @@ VERDICT = Finding(
 )
 BROKEN = Finding(id="torn", level="broken", message="the file ends early", path="a.safetensors")
 
+MORE_ITEMS = {"category": "attribution", "advice": "use about 60 items to decide, not 24"}
+UNSURE = (
+    results.probe("says", "warn", kind="answer_recall", **MORE_ITEMS),
+    results.probe("ends", "warn", kind="answer_recall", **MORE_ITEMS),
+    results.probe("prefers", "warn", kind="preference_flip", category="attribution"),
+    results.probe("weightless", "pass", category="attribution", weight=0.0),
+)
+
 
 def plain(result, **options):
     return render(result, **({"color": False, "width": 100} | options))
@@ -91,6 +99,17 @@ def words(text):
             "adapter out/lora",
         ),
         (
+            results.result(
+                results.probe(),
+                *UNSURE,
+                verdict="error",
+                categories={"attribution": Category(weight=0.35, score=0.4, required=True)},
+            ),
+            "ERROR  could not decide: inconclusive whether the data was learned: says "
+            "(answer_recall), ends (answer_recall); use about 60 items to decide, not 24; prefers "
+            "(preference_flip)  adapter out/lora",
+        ),
+        (
             results.result(results.drift(), verdict="error"),
             "ERROR  could not decide: no probe passed, so the results are inconclusive  "
             "adapter out/lora",
@@ -107,6 +126,7 @@ def words(text):
         "broken",
         "note",
         "no attribution",
+        "inconclusive attribution",
         "nothing passed",
     ],
 )

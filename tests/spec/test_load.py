@@ -100,7 +100,7 @@ DEFAULTS = {
         "positions": 8,
         "divergence": "js",
         "top_k": None,
-        "assert_mean_gte": 0.02,
+        "assert_mean_gte": 0.001,
     },
     "section_internalization": {
         "include_kinds": ("prose", "instruction", "preference"),
