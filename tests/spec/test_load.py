@@ -140,7 +140,7 @@ DEFAULTS = {
         "corpus": "general_en",
         "chunk_chars": 512,
         "max_chunks": 24,
-        "assert_mean_delta_gte": -0.2,
+        "assert_mean_delta_gte": -0.3,
     },
     "adapter_ablation": {
         "prompts": (),
