@@ -7,23 +7,22 @@ length, so that a longer answer is not less likely because of its length; as in 
     margin = mean log p(chosen | prompt) - mean log p(rejected | prompt)
     gain   = margin(view) - margin(base)
 
-The base is wrong on a triple if its margin is below 0; the triple is flipped if the view's margin
-is above 0. Statistic: with at least `min_triples_for_decision` base-wrong triples, the share of
-them that is flipped. With fewer, a share is not informative, and the statistic is the mean gain
-over all triples. Test statistic in both cases: the mean gain.
+Statistic: the share of triples with a gain above 0, which DPO training reports as the accuracy of
+its implicit rewards (Rafailov et al. 2023). Test statistic: the mean gain.
 
-Passes if z ≥ `assert_z_gte` and the one-sided 95% bounds are inside these limits: a mean gain of
-.02 nats per token (Student's t over triples); the share of flipped triples of
-`assert_flip_rate_gte` (Wilson 1927); and half of the triples on which the base was right still
-right (if there are `min_triples_for_decision` of them). The limit of the share is low because
-training such as DPO moves the margin, and the sign of a margin depends on where the base started. A
-limit inside the interval is inconclusive. It does not show whether the model would generate the
-chosen answer.
+Passes if z ≥ `assert_z_gte` and the one-sided 95% bounds are inside these limits: more than half of
+the triples gain (Wilson 1927); and a mean gain of .1 nats per token (Student's t over triples; for
+few triples a standard deviation of .3 counts as 4 more of them). With at least
+`min_triples_for_decision` triples on which the base was right (margin above 0), half of these must
+still be right. With `assert_flip_rate_gte`, and as many triples on which the base was wrong, so
+must be the share of these that is now right (flipped). It is not set by default: training such as
+DPO moves the margin, and whether its sign changes depends on where the base started. A limit inside
+the interval is inconclusive. It does not show whether the model would generate the chosen answer.
 
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
-- passes: 9 of 10 base-wrong triples flipped; mean margin gain +0.410 nats per token over 14 triples
-- inconclusive: 1 of 3 flipped, mean gain +1.400: too few triples for the share
-- fails: 0 of 20 flipped, mean gain +0.050: the wording moved, the preference did not
+- passes: 24 of 24 triples moved toward the chosen answer, by +0.540 nats per token on average; 4 of
+  16 base-wrong triples flipped
+- fails: 14 of 24 triples moved toward the chosen answer, by +0.010 nats per token on average
 
 In a suite:
 
@@ -47,7 +46,8 @@ from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Tes
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import PreferenceFlip
 from sway_gate.spec.schema import Preference
-from sway_gate.stats import mean_above, share_above
+from sway_gate.stats import Prior, mean_above, share_above
+from sway_gate.text import counted
 
 KIND = Kind(
     category="attribution",
@@ -58,9 +58,10 @@ KIND = Kind(
     symptom="learned another thing",
 )
 
-# Nats per token: 2% of likelihood.
-_MIN_GAIN = 0.02
-_KEPT = 0.5
+# Nats per token. Measured after DPO: .54 and .63, with a standard deviation of .15 over triples.
+_MIN_GAIN = 0.1
+_PRIOR = Prior(sd=0.3, df=4)
+_MOST = 0.5
 _SHOWN, _SHOWN_CHARS = 20, 200
 
 
@@ -76,13 +77,15 @@ class TripleMargin(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
+    """`moved`: triples with a gain above 0; `kept`: right before and still right."""
+
     triples: int
+    moved: int
     base_wrong: int
     flipped: int
     kept: int
     mean_gain_nats: float
     gains: list[float]
-    judged: str
     weakest: list[TripleMargin]
 
 
@@ -102,8 +105,7 @@ def value(
     margins = np.array([_margins(view, triple) for triple in requests])  # [triples, 2]
     base, own = margins.T
     gains, wrong, right = own - base, base < 0, own > 0
-    gain = float(gains.mean())
-    by_flips = wrong.sum() >= spec.min_triples_for_decision
+    moved = gains > 0
     weakest = [
         TripleMargin(
             prompt=prompt_text(requests[i].chosen.prompt)[:_SHOWN_CHARS],
@@ -114,49 +116,51 @@ def value(
     ]
     found = Found(
         triples=len(requests),
+        moved=int(moved.sum()),
         base_wrong=int(wrong.sum()),
         flipped=int((wrong & right).sum()),
         kept=int((~wrong & (own >= 0)).sum()),
-        mean_gain_nats=gain,
+        mean_gain_nats=float(gains.mean()),
         gains=gains.tolist(),
-        judged="flip rate" if by_flips else "mean gain",
         weakest=weakest,
     )
-    if not by_flips:
-        return Reading(gain, gains, found, units="nats/token")
-    flips = right[wrong].astype(np.float64)
-    return Reading(float(flips.mean()), flips, found, TestStatistic("mean gain", gain))
+    test_statistic = TestStatistic("mean gain", found.mean_gain_nats)
+    return Reading(float(moved.mean()), moved.astype(np.float64), found, test_statistic)
 
 
 def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
     found = reading.details
-    gain = mean_above(found.gains, _MIN_GAIN, KIND.resolution)
+    gain = mean_above(found.gains, _MIN_GAIN, KIND.resolution, _PRIOR)
     # A preference that turned around is not a lack of training.
-    too_small: Symptom = "barely trained" if gain.estimate > -_MIN_GAIN else "learned another thing"
-    tests = [Bound("mean gain", gain, _MIN_GAIN, symptom=too_small, n=found.triples)]
-    if found.judged == "flip rate":
-        limit = spec.assert_flip_rate_gte
-        tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
+    is_small = gain.estimate > -_MIN_GAIN
+    symptom: Symptom = "barely trained" if is_small else "learned another thing"
+    tests = [
+        Bound("mean gain", gain, _MIN_GAIN, symptom=symptom, n=found.triples),
+        _share("share that moved toward it", found.moved, found.triples, _MOST, symptom),
+    ]
     right = found.triples - found.base_wrong
     if right >= spec.min_triples_for_decision:
         of = "share still right of those on which the base was right"
-        tests.append(_share(of, found.kept, right, _KEPT))
+        tests.append(_share(of, found.kept, right, _MOST))
+    limit = spec.assert_flip_rate_gte
+    if limit is not None and found.base_wrong >= spec.min_triples_for_decision:
+        tests.append(_share("share flipped", found.flipped, found.base_wrong, limit))
     return tests
 
 
 def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     found = reading.details
-    gain = (
-        f"mean margin gain {found.mean_gain_nats:+.3f} nats per token over {found.triples} triples"
+    text = (
+        f"{found.moved} of {counted(found.triples, 'triple')} moved toward the chosen answer, by "
+        f"{found.mean_gain_nats:+.3f} nats per token on average"
     )
-    if found.judged == "flip rate":
-        return f"{found.flipped} of {found.base_wrong} base-wrong triples flipped; {gain}"
-    fewer = f"{found.base_wrong}, fewer than {spec.min_triples_for_decision}"
-    return f"{gain}; judged by the gain, because the base is wrong on {fewer}"
+    if not found.base_wrong:
+        return f"{text}; the base was right on all"
+    return f"{text}; {found.flipped} of {found.base_wrong} base-wrong triples flipped"
 
 
-def _share(quantity: str, k: int, n: int, limit: float) -> Bound:
-    return Bound(quantity, share_above(k / n, n, limit), limit, n=n)
+def _share(quantity: str, k: int, n: int, limit: float, symptom: Symptom | None = None) -> Bound:
+    return Bound(quantity, share_above(k / n, n, limit), limit, symptom=symptom, n=n)
 
 
 def _preferences(spec: PreferenceFlip, context: Context) -> list[Preference]:

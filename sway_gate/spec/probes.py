@@ -270,7 +270,7 @@ class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["preference_flip"] = "preference_flip"
     triples: tuple[Preference, ...] = ()
-    assert_flip_rate_gte: Fraction = 0.25
+    assert_flip_rate_gte: Fraction | None = None
     min_triples_for_decision: Count = 3
 
 

@@ -34,109 +34,65 @@ WRONG, RIGHT = [-0.5] * 6, [0.5] * 6
 KEPT = "share still right of those on which the base was right"
 
 
+MOVED = "share that moved toward it"
+
+
 def flipped(k: int, n: int, gain: float = 0.9) -> tuple[list[float], list[float]]:
     """Margins of n base-wrong triples of which k are flipped; the others stay just below 0."""
     return [-0.5] * n, [gain - 0.5] * k + [-0.1] * (n - k)
 
 
+def moved(k: int, n: int, gain: float = 0.9, loss: float = 0.1) -> tuple[list[float], list[float]]:
+    """Margins of n triples of which k gain."""
+    return [-2.0] * n, [gain - 2.0] * k + [-2.0 - loss] * (n - k)
+
+
 VERDICTS = {
     # name: (base margins, margins, verdict, raw, words)
-    "all flipped": (*flipped(6, 6), "pass", 1.0, "6 of 6 base-wrong triples flipped"),
-    "nine of ten flipped": (*flipped(9, 10), "pass", 0.9, "share flipped ≥ 0.652"),
-    "one of ten flipped": (
-        *flipped(1, 10),
-        "warn",
-        0.1,
-        "share flipped: 0.1, outside the limit 0.25, but its interval",
-    ),
-    "five of six flipped": (*flipped(5, 6), "pass", 5 / 6, "share flipped ≥ 0.498 (95% bound)"),
-    "two of six flipped": (*flipped(2, 6), "warn", 2 / 6, "share flipped ≥ 0.117"),
-    "three of three flipped": (*flipped(3, 3), "pass", 1.0, "share flipped ≥ 0.526"),
+    "all moved": (*moved(6, 6), "pass", 1.0, "6 of 6 triples moved toward the chosen answer"),
+    "nine of ten moved": (*moved(9, 10), "pass", 0.9, f"{MOVED} ≥ 0.652 (95% bound), limit 0.5"),
+    "six of ten moved": (*moved(6, 10), "warn", 0.6, f"inconclusive: {MOVED} ≥ 0.352"),
+    "one of ten moved": (*moved(1, 10, 9.0), "fail", 0.1, f"{MOVED}: 0.1, outside the limit 0.5"),
+    "three of three moved": (*moved(3, 3), "pass", 1.0, "3 of 3 triples"),
     "two of three flipped, with a large gain": (
         [-0.5] * 3,
         [1.4, 1.4, -0.1],
-        "warn",
-        2 / 3,
-        "2 of 3 base-wrong triples flipped; mean margin gain +1.400",
-    ),
-    "none of three flipped": (
-        *flipped(0, 3),
-        "warn",
-        0.0,
-        "share flipped: 0, outside the limit 0.25, but",
-    ),
-    "none of twenty flipped": (*flipped(0, 20), "fail", 0.0, "share flipped: 0, outside"),
-    "brought to a tie": (WRONG, [0.0] * 6, "warn", 0.0, "share flipped: 0, outside"),
-    "untouched": (WRONG, WRONG, "fail", 0.0, "mean gain: 0, outside the limit 0.02"),
-    "worse": (WRONG, [-1.5] * 6, "fail", 0.0, "mean gain: -1, outside the limit 0.02"),
-    "flipped by a hair": ([-1e-4] * 6, [1e-4] * 6, "fail", 1.0, "mean gain: 0.0002, outside"),
-    "flipped, and the others inverted": (
-        WRONG + RIGHT,
-        [0.1] * 6 + [-2.0] * 6,
-        "fail",
+        "pass",
         1.0,
-        f"{KEPT}: 0, outside the limit 0.5",
+        "by +1.400 nats per token on average; 2 of 3 base-wrong triples flipped",
     ),
-    "flipped for a lot, the others inverted": (
+    "moved, none flipped": (*flipped(0, 20), "pass", 1.0, "0 of 20 base-wrong triples flipped"),
+    "near the limit of the gain": (*moved(12, 12, 0.15), "warn", 1.0, "inconclusive: mean gain"),
+    "untouched": (WRONG, WRONG, "fail", 0.0, f"{MOVED}: 0, outside the limit 0.5"),
+    "worse": (WRONG, [-1.5] * 6, "fail", 0.0, "mean gain: -1, outside the limit 0.1"),
+    "by a hair, many": ([-1e-4] * 24, [1e-4] * 24, "fail", 1.0, "mean gain: 0.0002, outside"),
+    "the wrong ones for a lot, the others inverted": (
         WRONG + RIGHT,
         [3.0] * 6 + [-0.1] * 6,
         "fail",
-        1.0,
+        0.5,
         f"{KEPT}: 0, outside the limit 0.5",
     ),
-    "flipped, one of six others lost": (
+    "one of six others lost": (
         WRONG + RIGHT,
-        [0.4] * 6 + [0.4] * 5 + [-0.1],
+        [0.4] * 6 + [0.9] * 5 + [-0.1],
         "warn",
-        1.0,
+        11 / 12,
         f"{KEPT} ≥ 0.498 (95% bound)",
     ),
-    "flipped, one of ten others lost": (
+    "one of ten others lost": (
         WRONG + [0.5] * 10,
         [0.4] * 6 + [0.9] * 9 + [-0.1],
         "pass",
-        1.0,
-        "6 of 6",
+        15 / 16,
+        "6 of 6 base-wrong",
     ),
-    "flipped, the only other one lost": (
-        [*WRONG, 0.01],
-        [0.4] * 6 + [-0.01],
-        "pass",
-        1.0,
-        "6 of 6",
-    ),
-    "kept with a gain": (
-        RIGHT,
-        [0.9] * 6,
-        "pass",
-        0.4,
-        "because the base is wrong on 0, fewer than 3",
-    ),
-    "kept as they were": (RIGHT, RIGHT, "fail", 0.0, "mean gain: 0, outside the limit 0.02"),
-    "inverted": (RIGHT, [-0.5] * 6, "fail", -1.0, "mean gain: -1, outside the limit 0.02"),
-    "a gain of one, the others inverted": (
-        [0.5] * 10,
-        [-0.1] * 9 + [15.9],
-        "fail",
-        1.0,
-        f"{KEPT}: 0.1, outside",
-    ),
-    "two wrong, both better": (
-        [-0.5, -0.2, 0.1],
-        [0.5, 0.4, 0.9],
-        "pass",
-        2.4 / 3,
-        "wrong on 2, fewer than 3",
-    ),
-    "two wrong, better by very different gains": (
-        [-0.5, -0.2, 0.1],
-        [2.2, 0.1, 0.5],
-        "warn",
-        3.4 / 3,
-        "inconclusive: mean gain ≥",
-    ),
-    "one triple": ([-0.5], [0.5], "warn", 1.0, "one item gives no bound of the mean gain"),
-    "ties": ([0.0] * 3, [0.0] * 3, "fail", 0.0, "mean gain: 0, outside the limit 0.02"),
+    "the only other one lost": ([*WRONG, 0.01], [0.4] * 6 + [-0.01], "pass", 6 / 7, "6 of 6"),
+    "kept with a gain": (RIGHT, [0.9] * 6, "pass", 1.0, "the base was right on all"),
+    "kept as they were": (RIGHT, RIGHT, "fail", 0.0, f"{MOVED}: 0, outside the limit 0.5"),
+    "inverted": (RIGHT, [-0.5] * 6, "fail", 0.0, "mean gain: -1, outside the limit 0.1"),
+    "one triple": ([-0.5], [0.5], "warn", 1.0, f"inconclusive: {MOVED} ≥ 0.27"),
+    "ties": ([0.0] * 3, [0.0] * 3, "fail", 0.0, f"{MOVED}: 0, outside"),
 }
 
 
@@ -153,10 +109,9 @@ def test_verdicts(
 
 SYMPTOMS = {
     # name: (base margins, margins, symptom that comes first)
-    "too small": ([-1e-4] * 6, [1e-4] * 6, "barely trained"),
-    "not toward the preferences": (*flipped(0, 10, 0.4), "learned another thing"),
+    "too small": ([-1e-4] * 24, [1e-4] * 24, "barely trained"),
     "against the preferences": (RIGHT, [-0.5] * 6, "learned another thing"),
-    "healthy": (*flipped(10, 10), ""),
+    "healthy": (*moved(10, 10), ""),
 }
 
 
@@ -169,9 +124,9 @@ def test_a_limit_that_is_violated_has_its_symptom(
 
 NEEDED = {
     # base margins, margins -> number of the triples to which the limit applies
-    "of the share flipped": (*flipped(2, 6), 6),
-    "of the share still right": (WRONG + RIGHT, [0.4] * 11 + [-0.1], 6),
-    "of the gain": (WRONG + RIGHT, [4.0] + [0.1] * 5 + [0.1] * 6, 12),
+    "of the share that moved": (*moved(4, 6, 3.0), 6),
+    "of the share still right": (WRONG + RIGHT, [0.4] * 6 + [0.9] * 5 + [-0.1], 6),
+    "of the gain": (*moved(12, 12, 0.15), 12),
 }
 
 
@@ -185,32 +140,26 @@ def test_the_advice_counts_the_triples_of_the_limit(
 
 
 @pytest.mark.parametrize(
-    ("limit", "verdict"), [(0.4, "pass"), (0.7, "warn"), (0.97, "fail")], ids=str
+    ("limit", "verdict"), [(None, "pass"), (0.4, "pass"), (0.7, "warn"), (0.97, "fail")], ids=str
 )
-def test_the_limit_of_the_share_is_the_specs(limit: float, verdict: str) -> None:
+def test_a_share_of_flipped_triples_can_be_required(limit: float | None, verdict: str) -> None:
     result = run(*flipped(8, 10), assert_flip_rate_gte=limit)
-    assert (result.verdict, result.margin) == (verdict, limit)
+    assert result.verdict == verdict, result.message
+    assert ("share flipped" in result.message) == (limit is not None)
 
 
-JUDGED = {
-    # base-wrong triples, min_triples_for_decision -> units, what was judged
-    "enough": (3, 3, "share", "flip rate"),
-    "one too few": (2, 3, "nats/token", "mean gain"),
-    "none": (0, 1, "nats/token", "mean gain"),
-    "one is enough": (1, 1, "share", "flip rate"),
-}
+@pytest.mark.parametrize(("least", "verdict"), [(3, "fail"), (7, "pass")], ids=["enough", "few"])
+def test_shares_of_few_triples_are_not_judged(least: int, verdict: str) -> None:
+    base, ft = [-0.5] * 6 + [0.5] * 6, [0.9] * 6 + [-0.1] * 6
+    result = run(base, ft, min_triples_for_decision=least)
+    assert (KEPT in result.message) == (verdict == "fail")
+    wrong, own = flipped(0, 6)
+    result = run(wrong, own, assert_flip_rate_gte=0.5, min_triples_for_decision=least)
+    assert result.verdict == verdict, result.message
 
 
-@pytest.mark.parametrize(("wrong", "least", "units", "what"), JUDGED.values(), ids=JUDGED)
-def test_the_share_needs_enough_triples(wrong: int, least: int, units: str, what: str) -> None:
-    base = [-0.5] * wrong + [0.5] * (6 - wrong)
-    result = run(base, [0.8] * 6, min_triples_for_decision=least)
-    assert (result.units, result.details["judged"]) == (units, what)
-
-
-@pytest.mark.parametrize("least", [3, 9], ids=["by share", "by gain"])
-def test_the_nulls_are_compared_by_the_gain_in_both_cases(least: int) -> None:
-    result = run([-0.5] * 6, [0.4] * 6, min_triples_for_decision=least)
+def test_the_nulls_are_compared_by_the_gain() -> None:
+    result = run([-0.5] * 6, [0.4] * 6)
     gains = 0.01 * (np.arange(8) - 3.5)
     t = (0.9 - gains.mean()) / (gains.std(ddof=1) * math.sqrt(1 + 1 / 8))
     assert t > 30
@@ -236,7 +185,8 @@ def test_margins_do_not_depend_on_length() -> None:
 
 def test_details_count_and_name_the_weakest() -> None:
     details = run([-0.5, -0.5, -0.5, 0.5, 0.0], [0.4, 0.1, -0.2, -0.1, 0.0]).details
-    assert [details[key] for key in ("triples", "base_wrong", "flipped", "kept")] == [5, 3, 2, 1]
+    counts = ("triples", "moved", "base_wrong", "flipped", "kept")
+    assert [details[key] for key in counts] == [5, 3, 3, 2, 1]
     assert details["weakest"][0] == {
         "prompt": "q2",
         "base_margin": pytest.approx(-0.5),

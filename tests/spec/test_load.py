@@ -187,7 +187,7 @@ DEFAULTS = {
         "min_generalization_ratio": 0.5,
         "max_generalization_ratio_if_memorize": 0.5,
     },
-    "preference_flip": {"triples": (), "assert_flip_rate_gte": 0.25, "min_triples_for_decision": 3},
+    "preference_flip": {"triples": (), "assert_flip_rate_gte": None, "min_triples_for_decision": 3},
     "style_fingerprint": {
         "prompts": (),
         "doc_reference": "",
