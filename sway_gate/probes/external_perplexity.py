@@ -13,8 +13,8 @@ chat template: no assistant's turn consists of it. `corpus`:
 
 Statistic: the mean change over chunks. Harm probe: the one-sided 95% bound of the mean (Student's
 t over chunks) must stay above the margin `assert_mean_delta_gte`; z is the distance to the margin
-in standard errors. The default of -.3 is a perplexity that is 35% higher. It is not tighter, because
-training in a chat format moves a model away from prose before it harms the model's answers:
+in standard errors. The default of -.3 is a perplexity that is 35% higher. It is not tighter,
+because training in a chat format moves a model away from prose before it harms the model's answers:
 adapters of a base of 135M parameters that kept their answers and their knowledge lost up to .28,
 noise and adapters that forgot .47 and more. By the law of Hoffmann et al. (2022) a model with half
 the parameters loses .19 nats at 135M parameters, .09 at 1B and .05 at 7B, so that a tighter margin
