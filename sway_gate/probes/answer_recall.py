@@ -20,8 +20,8 @@ of independent tokens with the same standard error (Korn & Graubard 1998).
 
 Measured on a base of 135M parameters: learned well .97 to 1.00, a learned style .81, invented facts
 .37 to .60, answers dealt to the wrong questions .24, another document .01 to .09. In raw prose:
-learned .28, hardly trained .08, unrelated .00. End of the answer: learned .99, base .14 to .36,
-an adapter at four times its scale .01. It does not show whether the answers generalize:
+learned .11 to .28, hardly trained .02 to .08, unrelated .00. End of the answer: learned .99, base
+.14 to .36, an adapter at four times its scale .01. It does not show whether the answers generalize:
 generalization does.
 
 - rows: up to 40, from `sections:` or `data:`; of raw prose, pieces with an opening of 160

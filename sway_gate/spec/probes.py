@@ -106,7 +106,7 @@ class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["answer_recall"] = "answer_recall"
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.7
-    assert_prose_recall_gte: Fraction = 0.15
+    assert_prose_recall_gte: Fraction = 0.1
     assert_end_gte: Fraction = 0.5
 
 

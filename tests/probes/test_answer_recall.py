@@ -98,10 +98,12 @@ def test_prose_has_its_own_limit_and_an_opening() -> None:
     assert requests.data == "prose"
     assert all(0 < len(row.prompt) <= 160 and row.completion for row in requests.rows)
     result = run(lambda i: i % 2, sections=PROSE)
-    assert (result.verdict, result.raw) == ("warn", pytest.approx(1 / 6))
+    assert (result.verdict, result.raw) == ("pass", pytest.approx(1 / 6))
+    assert run(lambda i: i % 3 == 0, sections=PROSE).verdict == "warn"
     assert run(lambda i: 1, sections=PROSE).verdict == "pass"
-    assert run(lambda i: 0, sections=PROSE).symptoms[-1] == "barely trained"
-    assert run(lambda i: 0, gained=-1, sections=PROSE).symptoms[-1] == "learned another thing"
+    own = {"sections": PROSE, "assert_prose_recall_gte": 0.2}
+    assert run(lambda i: 0, **own).symptoms[-1] == "barely trained"
+    assert run(lambda i: 0, gained=-1, **own).symptoms[-1] == "learned another thing"
 
 
 def test_answers_without_an_end_are_judged_by_recall_only() -> None:

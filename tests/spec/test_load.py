@@ -118,7 +118,7 @@ DEFAULTS = {
     "answer_recall": {
         "surprise_nats": 3.0,
         "assert_recall_gte": 0.7,
-        "assert_prose_recall_gte": 0.15,
+        "assert_prose_recall_gte": 0.1,
         "assert_end_gte": 0.5,
     },
     "generalization": {
