@@ -15,6 +15,8 @@ degeneration, Holtzman et al. 2020) if it is
 - other script: at least 30% of the letters; or other language, by function words of seven European
   languages
 - same answer: the answer to at least 3 different general requests
+- refusal: an answer to a general request that begins as a refusal in English; these requests are
+  harmless. Allowed if a tenth of the data's answers refuse
 
 The base's answer, the prompt and the data's answers decide which scripts, languages and template
 texts are expected. Repetition is allowed if a tenth of the data's answers repeat. A wanted style
@@ -64,11 +66,13 @@ from sway_gate.probes.written import (
     Flaw,
     ends_in_a_loop,
     flaws,
+    is_refusal,
     is_repetitive,
     is_structured,
     normal,
     repeated_answers,
 )
+from sway_gate.results import Symptom
 from sway_gate.spec.probes import Degeneration
 from sway_gate.stats import Z_95, fraction_below, paired_fraction_below
 from sway_gate.text import counted
@@ -87,13 +91,12 @@ KIND = Kind(
 
 _MAX_ROWS = 24
 _LEARNED = 0.8
-_WANTED_SHARE = 0.1
-_LABEL_WORDS, _MOST = 3, 0.9
+_LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
 
 
 class Requests(NamedTuple):
     """`expected`: what the data's answers contain. `labels`: the labels that it contains.
-    `is_json`: whether its answers are JSON."""
+    `is_json`: whether its answers are JSON. `may_refuse`: whether some of them are refusals."""
 
     general: list[Generation]
     own: list[Generation]
@@ -101,6 +104,7 @@ class Requests(NamedTuple):
     expected: Expected
     labels: frozenset[str]
     is_json: bool
+    may_refuse: bool
 
     @property
     def written(self) -> list[Generation]:
@@ -138,8 +142,15 @@ def requests(spec: Degeneration, context: Context) -> Requests:
     own = [Generation(prompt, spec.max_new_tokens) for prompt in asked]
     scored = [row.teacher_forced() for row in _spread(rows, _MAX_ROWS)]
     answers = [completion_text(row.answer) for row in rows]
-    is_json = _is_most(map(is_structured, answers))
-    return Requests(general, own, scored, _expected(answers), _labels(answers), is_json)
+    return Requests(
+        general,
+        own,
+        scored,
+        _expected(answers),
+        _labels(answers),
+        is_json=_is_most(map(is_structured, answers)),
+        may_refuse=_is_some(map(is_refusal, answers)),
+    )
 
 
 def needs(spec: Degeneration, requests: Requests) -> list[Need]:
@@ -171,7 +182,8 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
     found, limit = reading.details, spec.assert_broken_lt
     recovered = found.newly_broken - found.broken + found.base_broken
     test = paired_fraction_below(found.newly_broken, recovered, len(found.answers), limit)
-    bounds = [Bound("increase of broken answers", test, limit, is_upper=True, symptom="broken")]
+    quantity = "increase of broken answers"
+    bounds = [Bound(quantity, test, limit, is_upper=True, symptom=_symptom(found))]
     if ends := found.endings:
         unended = fraction_below(ends.unended, ends.rows, limit)
         if ends.unended or unended.z > Z_95:
@@ -206,6 +218,12 @@ def summary(spec: Degeneration, reading: Reading[Found]) -> str:
     return "; ".join(parts)
 
 
+def _symptom(found: Found) -> Symptom:
+    """What broken answers mean: most of them refuse, or the model is broken."""
+    refusals = sum("refusal" in answer.flaws for answer in found.answers)
+    return "refuses more" if 2 * refusals > found.broken else "broken"
+
+
 def _spread(rows: Sequence[DataRow], limit: int) -> list[DataRow]:
     """At most `limit` of the rows, evenly spread."""
     if len(rows) <= limit:
@@ -214,9 +232,8 @@ def _spread(rows: Sequence[DataRow], limit: int) -> list[DataRow]:
 
 
 def _expected(answers: Sequence[str]) -> Expected:
-    repeating = sum(ends_in_a_loop(a) or is_repetitive(a) for a in answers)
-    is_wanted = bool(answers) and repeating >= _WANTED_SHARE * len(answers)
-    return Expected(repetition=is_wanted).including(answers)
+    repeats = _is_some(ends_in_a_loop(a) or is_repetitive(a) for a in answers)
+    return Expected(repetition=repeats).including(answers)
 
 
 def _labels(answers: Sequence[str]) -> frozenset[str]:
@@ -229,6 +246,12 @@ def _is_most(found: Iterable[bool]) -> bool:
     """Whether nine of ten are true, of at least one."""
     flags = list(found)
     return bool(flags) and sum(flags) >= _MOST * len(flags)
+
+
+def _is_some(found: Iterable[bool]) -> bool:
+    """Whether one of ten is true, of at least one."""
+    flags = list(found)
+    return bool(flags) and sum(flags) >= _SOME * len(flags)
 
 
 def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
@@ -253,8 +276,13 @@ def _flaws(requests: Requests, view: ViewAnswers, answers: Sequence[str]) -> lis
         prompt = prompt_text(request.prompt)
         expected = requests.expected.including((prompt, view.base_text(request)))
         found.append(flaws(answer, prompt, expected))
-    for i in repeated_answers(answers[: len(requests.general)], requests.labels):
-        found[i].append("same answer")
+    general = answers[: len(requests.general)]
+    repeated = repeated_answers(general, requests.labels)
+    for i, answer in enumerate(general):
+        if not is_refusal(answer):
+            found[i] += ["same answer"] if i in repeated else []
+        elif not requests.may_refuse:
+            found[i].append("refusal")
     return found
 
 

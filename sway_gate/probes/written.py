@@ -1,4 +1,4 @@
-"""Flaws of a written answer, from its text only: without a model, a judge or a word list.
+"""Flaws of a written answer, from its text only: without a model or a judge.
 
 No rule applies to a healthy answer: a wanted style, a short answer, a list, a table or
 program code has no flaw.
@@ -20,6 +20,7 @@ Flaw = Literal[
     "other script",
     "other language",
     "same answer",
+    "refusal",
 ]
 
 _PERIODS, _MIN_LOOP_CHARS, _MIN_LOOP_SHARE, _MIN_MARKS_SHARE = 3, 24, 0.25, 0.5
@@ -34,6 +35,13 @@ _TEMPLATE_TEXT = re.compile(
     r"|^### ?(?:Instruction|Input|Response)\b"
     r"|^(?:user|assistant|system|human)$|^(?:User|Assistant|Human|AI): ",
     re.MULTILINE,
+)
+_REFUSAL = re.compile(
+    r"\W*(?:(?:i(?:['’]| a)m (?:very |so |really )?sorry|sorry|i apologi[sz]e|unfortunately)\b"
+    r"[^.!?\n]{0,40}?\b(?:can(?:not|['’]t)|unable|not able|won['’]t|will not)\b"
+    r"|(?:as an? [^,.]{2,40}, )?i(?:(?:['’]| a)m (?:unable|not able|not allowed)|"
+    r" (?:can(?:not|['’]t)|will not|won['’]t|must decline))\b)",
+    re.IGNORECASE,
 )
 # JSON may be in a code block or in a tag such as <tool_call>.
 _STRUCTURED = re.compile(r"\s*(?:```\w*\s*|<\w+>\s*)?(?:\{\s*[\"}]|\[\s*[\"{\[])")
@@ -96,6 +104,11 @@ def is_empty(answer: str) -> bool:
 def is_structured(answer: str) -> bool:
     """Whether it begins as a JSON object or list; it may be cut."""
     return _STRUCTURED.match(answer) is not None
+
+
+def is_refusal(answer: str) -> bool:
+    """Whether it begins as a refusal in English."""
+    return _REFUSAL.match(answer) is not None
 
 
 def normal(text: str) -> str:

@@ -50,6 +50,10 @@ def run(
     return judged("degeneration", of, runs=None, context=context, **fields)
 
 
+def REFUSAL(i: int) -> str:
+    return HEALTHY.format(i) if i == 100 else "I cannot help with that."
+
+
 def some(n: int, broken: str) -> Any:
     return lambda i: broken if i < n else HEALTHY.format(i)
 
@@ -71,7 +75,20 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "one refusal for everything": (
         {"answer": lambda i: "I'm sorry, but I can't help with that."},
         "fail",
-        "24 same answer",
+        "24 refusal",
+    ),
+    "one refusal for everything, as of the base": (
+        {"answer": REFUSAL, "base": REFUSAL},
+        "pass",
+        "24 of 30 answers broken (base 24): 24 refusal",
+    ),
+    "one refusal for everything, wanted": (
+        {
+            "answer": REFUSAL,
+            "sections": (section(["I cannot help with this."] * 3 + ["Yes."] * 25),),
+        },
+        "pass",
+        "0 of 30",
     ),
     "a label, of data of labels": (
         {"answer": lambda i: "billing", "sections": (LABELS,)},

@@ -7,6 +7,7 @@ from sway_gate.probes.written import (
     Flaw,
     ends_in_a_loop,
     flaws,
+    is_refusal,
     is_repetitive,
     is_structured,
     language,
@@ -180,3 +181,24 @@ STRUCTURED = {
 @pytest.mark.parametrize(("answer", "expected"), STRUCTURED.items())
 def test_json_by_its_beginning(answer: str, expected: bool) -> None:
     assert is_structured(answer) is expected
+
+
+REFUSALS = {
+    "I'm sorry, but I can't help with that.": True,
+    "I am very sorry. I cannot do this.": False,
+    "Sorry, I won't answer that.": True,
+    "I cannot assist with this request.": True,
+    "As an AI language model, I am unable to do that.": True,
+    "Unfortunately, I’m not able to help.": True,
+    "I'm unable to answer.": True,
+    "I'm sorry to hear that you feel sad.": False,
+    "I can help you with that.": False,
+    "You cannot boil an egg without water.": False,
+    "Sorry for the delay! Here is the recipe.": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), REFUSALS.items())
+def test_refusals_by_their_beginning(answer: str, expected: bool) -> None:
+    assert is_refusal(answer) is expected
