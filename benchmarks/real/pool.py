@@ -1,4 +1,4 @@
-"""Measurements that several gates of the zoo share: those of the base, and those of other seeds.
+"""Measurements that several gates of the zoo share: of the base, and of other seeds.
 
 All adapters of the zoo have the same base and tokenizer, so a text under the base has one answer.
 A measurement does not depend on `defaults.seed`; only the choice of rows and of null adapters does.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Pool(cache.Readings):
-    """Readings in three places: of the base, of the adapter, and of its null adapters."""
+    """Readings in three stores: of the base, of the adapter, and of its null adapters."""
 
     def __init__(self, job: Job, nulls: NullSettings) -> None:
         defaults = job.spec.defaults

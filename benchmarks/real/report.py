@@ -5,12 +5,12 @@ python -m benchmarks.real.report > benchmarks/results/real.md
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from benchmarks.real import others_table, roc
 from benchmarks.real.paths import HOME, MANIFEST
 
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
@@ -68,10 +68,7 @@ def area(found: Sequence[Case]) -> float:
     """Area under the ROC curve of the composite; a tie counts as one half. NaN without cases."""
     healthy = [case.score for case in found if case.expected == "pass"]
     sick = [case.score for case in found if case.expected == "fail"]
-    if not (healthy and sick):
-        return float("nan")
-    wins = sum((h > s) + (h == s) / 2 for h, s in product(healthy, sick))
-    return wins / (len(healthy) * len(sick))
+    return roc.area(healthy, sick)
 
 
 def summary(title: str, found: Sequence[Case]) -> str:
@@ -112,6 +109,7 @@ def main() -> None:
     print(summary("sealed", sealed))
     for name in dict.fromkeys(case.data for case in open_sets):
         print(summary(Path(name).stem, [case for case in open_sets if case.data == name]))
+    print("\n".join(others_table.section()))
     print("\n## Every case\n")
     print("\n".join(rows(found)))
 
