@@ -383,6 +383,7 @@ DETAILS: dict[str, Details] = {
         base_broken=1,
         newly_broken=1,
         labels=0,
+        json=0,
         endings=degeneration.Endings(
             rows=24,
             unended=3,

@@ -135,6 +135,12 @@ DUMMY_CASE = {
     "gold": "grinds the corn",
     "paraphrases": ["near the river", "a yellow dog", "my cat"],
 }
+DUMMY_CASES = [
+    DUMMY_CASE,
+    {"prompt": "the old mill", "gold": "by the river", "paraphrases": ["an old mill", "my mill"]},
+    {"prompt": "grinds the corn", "gold": "of the whole valley", "paraphrases": ["the corn"]},
+    {"prompt": "by the river", "gold": "grinds the corn", "paraphrases": ["near the river"]},
+]
 DUMMY_SUITE: list[dict[str, Any]] = [
     {"name": "nulls", "kind": "null_adapter", "runs": 5, "rank_multipliers": [1.0, 0.5]},
     {
@@ -144,7 +150,7 @@ DUMMY_SUITE: list[dict[str, Any]] = [
     },
     {"name": "again", "kind": "delta_kl", "divergence": "kl", "prompts": ["the corn", "of the"]},
     {"name": "learned", "kind": "section_internalization"},
-    {"name": "asked", "kind": "paraphrase_invariance", "cases": [DUMMY_CASE]},
+    {"name": "asked", "kind": "paraphrase_invariance", "cases": DUMMY_CASES},
     {"name": "kept", "kind": "calibration_drift", "items": [["a dog", "barks"], ["a cat", "sits"]]},
     {
         "name": "recites",
