@@ -13,6 +13,26 @@ import msgspec
 from benchmarks.real import others_table, roc
 from benchmarks.real.paths import HOME, MANIFEST
 
+HEAD = """# Adapters of a real base
+
+From `make validity-real`. The base is SmolLM2-135M-Instruct. Each adapter was trained with trl and
+peft by the recipe in `benchmarks/real/recipes.py`, on data that was written for this benchmark, and
+gated by the suite that `sway init` writes for its data, in bf16. A wrong verdict is in bold, a
+wrong diagnosis in italics.
+
+**Truth.** `benchmarks/real/truth.py` wrote it before each gate ran, from greedy answers and losses
+only: does the adapter answer the training questions and the held-out ones right, does it end its
+answers, are its answers to general questions sound, what is left of general knowledge in free
+answers, of fresh prose, of the willingness to answer. Each measure is fine, debatable or sick. An
+adapter with anything sick must fail, one in which everything is fine must pass, all others are
+disputed and not counted.
+
+**What changed after the first verdicts.** Two rules of the truth became stricter about what is
+undisputed: prose must gain more than other paragraphs of its document, and an adapter that answers
+general questions with function calls is disputed, since it may serve only its task. The limits of
+prose (-.3) and of recall in prose (.1) and the statistic of preferences were chosen on the open data
+sets. The data set `sealed` was gated once, after all of this was fixed.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -20,6 +40,7 @@ NAMES = {
     "gibberish": ("diverged or broken",),
     "forgets": ("forgot", "diverged or broken"),
     "wrong answers": ("learned another thing",),
+    "reversed": ("learned another thing",),
     "never ends": ("diverged or broken",),
     "over-refusal": ("refuses more", "diverged or broken"),
     "does not carry over": ("memorised, not generalised", "learned another thing"),
@@ -103,6 +124,7 @@ def main() -> None:
     found = cases(HOME / "results")
     sealed = [case for case in found if Path(case.data).stem == "sealed"]
     open_sets = [case for case in found if case not in sealed]
+    print(HEAD)
     print("| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |")
     print("| --- | --- | --- | --- | --- |")
     print(summary("open", open_sets))
