@@ -30,8 +30,8 @@ disputed and not counted.
 **What changed after the first verdicts.** Two rules of the truth became stricter about what is
 undisputed: prose must gain more than other paragraphs of its document, and an adapter that answers
 general questions with function calls is disputed, since it may serve only its task. The limits of
-prose (-.3) and of recall in prose (.1) and the statistic of preferences were chosen on the open data
-sets. The data set `sealed` was gated once, after all of this was fixed.
+prose (-.3) and of recall in prose (.1) and the statistic of preferences were chosen on the open
+data sets. The data set `sealed` was gated once, after all of this was fixed.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
