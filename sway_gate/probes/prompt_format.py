@@ -15,9 +15,9 @@ worst. The served format is therefore compared with another one in both numbers,
 Statistic: the mean lead over the other format with the smallest one. Its one-sided 95% bound
 (Student's t over rows) must stay above `assert_lead_gte`. The served format is the chat template,
 or `defaults.prompt_format`. Skipped if the model has no chat template or the data has no prompts
-with answers, and if the likelihood of the adapter's best format is not at least .5 above that of
-the base's best format: then the answers were not learned, and show no format. No null adapters are
-needed.
+with answers, and if the likelihood of the adapter's best format is not at least .5 above the
+likelihood of the base's best format: then the answers were not learned, and show no format. No null
+adapters are needed.
 
 It does not show whether the answers were learned at all: an untrained adapter leads by 0.
 
