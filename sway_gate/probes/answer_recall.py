@@ -113,7 +113,8 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     is_prose = found.data == "prose"
     limit = spec.assert_prose_recall_gte if is_prose else spec.assert_recall_gte
     test = recall.above(found.rows, limit)
-    recalls = Bound("recall", test, limit, symptom=recall.symptom(found.rows), supply=recall.SUPPLY)
+    symptom = recall.symptom(found.rows, is_prose=is_prose)
+    recalls = Bound("recall", test, limit, symptom=symptom, supply=recall.SUPPLY)
     _, ends = recall.ends(found.rows)
     if not ends:
         return (recalls,)

@@ -53,6 +53,7 @@ CASES = {
     "learned, a few wrong": (lambda i: 3 - (i % 8 == 0), {}, "pass", 69 / 72, ()),
     "near the limit": (lambda i: 3 if i % 4 else 0, {}, "warn", 0.75, ()),
     "invented": (lambda i: i % 3, {}, "fail", 1 / 3, ("barely trained",)),
+    "other data": (lambda i: i == 0, {}, "fail", 1 / 72, ("learned another thing",)),
     "away from it": (lambda i: 0, {"gained": -1}, "fail", 0.0, ("learned another thing",)),
     "untrained": (lambda i: 0, {"gained": 0, "end": 0.3}, "fail", 0.0, ("barely trained",)),
     "the end is lost": (lambda i: 3, {"end": 0.01}, "fail", 1.0, ("broken",)),

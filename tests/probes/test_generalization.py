@@ -72,7 +72,20 @@ CASES = {
         0.0,
         ("learned another thing",),
     ),
-    "learned too little": (lambda i: 0, {"training": 0}, "fail", 0.0, ("barely trained",)),
+    "learned too little": (
+        lambda i: int(i != 9),
+        {"training": 1},
+        "fail",
+        0.3,
+        ("barely trained",),
+    ),
+    "of another data set": (
+        lambda i: 0,
+        {"training": 0},
+        "fail",
+        0.0,
+        ("learned another thing",),
+    ),
     "form wanted": (
         lambda i: 3,
         {"content": 0.0, "context": Context(TRAINING, held_out=HELD_OUT, learn="form")},
