@@ -16,8 +16,8 @@ own environment in others/venvs, or in the folder SWAY_OTHERS_VENVS. The first u
 - adaptersentry: `adaptersentry scan --fail-on review`. It searches the weights for signs of a
   backdoor and reads no data. The score is its concentration z, negated.
 
-To take about 40 seconds of CPU per adapter, dlm-sway measures less than by default (`REDUCED`), and
-an answer under finetunecheck has at most 64 tokens instead of 512. dlm-sway compares the probes
+To take about 50 seconds of CPU per adapter, dlm-sway measures less than by default (`REDUCED`), and
+an answer under finetunecheck has at most 32 tokens instead of 512. dlm-sway compares the probes
 that generate text or read long text with their fixed thresholds, not with null adapters; only the
 kinds in `REDUCED["calibrated"]` are compared with its three null adapters.
 """
@@ -44,8 +44,8 @@ DRIVERS = Path(__file__).parent / "drivers"
 TORCH = "torch==2.13.0"
 TRANSFORMERS_5 = ("transformers==5.24.0", "peft==0.21.2")
 TRANSFORMERS_4 = ("transformers==4.57.6", "peft==0.18.1")
-SAMPLES = 24  # finetunecheck requires 20 for a verdict
-TOKENS = 64
+SAMPLES = 20  # as many as finetunecheck requires for a verdict
+TOKENS = 32
 # For `judge_dlm_sway.py`: kinds compared with null adapters, fields to set, and fields to shorten.
 REDUCED = {
     "calibrated": [
