@@ -97,7 +97,8 @@ def by_own_test(found: Significance, n: int, limit: float, symptom: Symptom | No
         text = f"{shown}: inconclusive, below the required {limit:g}σ"
         remedy = _items(found.z, n, limit, found.supply)
         return Criterion(verdict, score, found.z, text, remedy=remedy)
-    return Criterion(verdict, score, found.z, f"{shown}: below the required {limit:g}σ", symptom)
+    text = f"{shown}: below the required {limit:g}σ"
+    return Criterion(verdict, score, found.z, text, found.symptom or symptom)
 
 
 def _significant(z: float, limit: float) -> Verdict:

@@ -179,11 +179,13 @@ def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeR
     """The results without advice that contradicts the diagnosis, or the other advice.
 
     Of "train more" and "train less" only one remains: the diagnosis's, or otherwise the one of the
-    symptom with the highest precedence.
+    symptom with the highest precedence. More training does not help an adapter of other data.
     """
     by_name = {entry.name: entry.direction for entry in TABLE.values()}
     symptoms = ranked(result.symptoms[0] for result in results if result.symptoms)
     directions = [by_name.get(found.name, "neither"), *(TABLE[s].direction for s in symptoms)]
+    if found.name == TABLE["learned another thing"].name:
+        directions.insert(0, "less")
     kept = next((direction for direction in directions if direction != "neither"), "neither")
     return tuple(
         structs.replace(result, advice="")

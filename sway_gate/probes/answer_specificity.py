@@ -148,7 +148,7 @@ def value(
         items,
         found,
         units=_units(found),
-        significance=_significance(judged, gains, form),
+        significance=_significance(judged, gains, form)._replace(symptom=_symptom(spec, found)),
     )
 
 

@@ -267,7 +267,7 @@ class Significance(NamedTuple):
     """An exact test of a probe without null adapters: normal-equivalent z, p and what it is.
 
     `reachable`: the largest z that the test can reach with these items. If this is below the limit,
-    a small z is inconclusive, not a failure. `supply`: see `Bound`.
+    a small z is inconclusive, not a failure. `supply`, `symptom`: see `Bound`.
     """
 
     z: float
@@ -275,6 +275,7 @@ class Significance(NamedTuple):
     test: str
     reachable: float | None = None
     supply: Supply | None = None
+    symptom: Symptom | None = None
 
 
 class Reading(NamedTuple, Generic[FoundDetails]):

@@ -119,6 +119,16 @@ def test_a_diagnosis_is_a_symptom_of_a_probe(results):
     assert name in symptoms or (not symptoms and name == "undecided")
 
 
+def test_more_training_is_no_advice_for_an_adapter_of_other_data():
+    results = [
+        result("attribution", "barely trained"),
+        result("calibration", "learned another thing"),
+    ]
+    found = diagnose(results, [], "fail")
+    assert found.name == "learned another thing"
+    assert [bool(shown.advice) for shown in consistent(results, found)] == [False, True]
+
+
 def test_advice_of_inconclusive_probes_stays():
     warned = result("calibration", verdict="warn")
     assert consistent([warned], diagnose([warned], [], "fail")) == (warned,)

@@ -105,6 +105,21 @@ def test_z_is_the_permutation_test() -> None:
     assert "permutation of the pairing" in result.message
 
 
+def test_a_pairing_that_was_not_learned_has_a_symptom() -> None:
+    """The limit of the labels' gain is inside the interval, so only the permutation fails."""
+    rng = np.random.default_rng(1)
+    shared = Context(labels(30), control=("Plain prose. " * 99,))
+    gains: dict[object, float] = {}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        gain = gains.setdefault(request, 2 * rng.standard_normal())
+        return np.full(2, -4.0 + gain * (view.source == "finetuned"))
+
+    result = judged("answer_specificity", answer, runs=None, context=shared)
+    assert "inconclusive" in result.message
+    assert (result.verdict, result.symptoms) == ("fail", ("learned another thing",))
+
+
 def test_few_rows_are_inconclusive() -> None:
     assert run(1.4, 0.5, sections=facts(4)).verdict == "warn"
 
