@@ -45,7 +45,7 @@ class Rows(NamedTuple):
 
 
 def data_rows(context: Context, sections: Sequence[Section]) -> Rows:
-    """The rows of the sections, prose only if there are too few answers.
+    """The distinct rows of the sections, prose only if there are too few answers.
 
     Raises Skip if the data contain only preferences, or training was meant to teach preferences.
     """
@@ -53,7 +53,8 @@ def data_rows(context: Context, sections: Sequence[Section]) -> Rows:
     plain = [pair for pair in pairs if not isinstance(pair, Preference)]
     if context.learn == "preference" or (pairs and not plain and context.learn == "auto"):
         raise Skip("preferences are judged by the margin between chosen and rejected answers")
-    answers = [context.row(pair) for pair in plain or pairs]
+    # In conversations of several turns, a turn such as a greeting can occur in every row.
+    answers = list(dict.fromkeys(context.row(pair) for pair in plain or pairs))
     prose = list(_prose_rows(sections))
     if len(answers) < MIN_ROWS <= len(prose):
         return Rows("prose", prose)

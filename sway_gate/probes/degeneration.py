@@ -137,7 +137,7 @@ class Found(Details, frozen=True, kw_only=True):
 def requests(spec: Degeneration, context: Context) -> Requests:
     prompts = (spec.prompts or packaged.chat_prompts())[: spec.prompts_limit]
     general = [context.generation(prompt, spec.max_new_tokens) for prompt in prompts]
-    rows = [context.row(pair) for s in context.sections for pair in s.pairs]
+    rows = list(dict.fromkeys(context.row(pair) for s in context.sections for pair in s.pairs))
     asked = dict.fromkeys(row.prompt for row in _spread(rows, spec.data_prompts))
     own = [Generation(prompt, spec.max_new_tokens) for prompt in asked]
     scored = [row.teacher_forced() for row in _spread(rows, _MAX_ROWS)]

@@ -97,7 +97,7 @@ def requests(spec: PromptFormatFit, context: Context) -> Requests:
     served = "template" if context.prompt_format == "auto" else context.prompt_format
     if not context.has_template:
         raise Skip("the model has no chat template: there is one format only")
-    pairs = [pair for section in context.sections for pair in section.pairs]
+    pairs = list(dict.fromkeys(pair for section in context.sections for pair in section.pairs))
     if not pairs:
         raise Skip("the data has no prompts with answers")
     chosen: Sequence[Pair | Preference] = thinned(pairs, spec.max_rows)

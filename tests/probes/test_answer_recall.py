@@ -107,6 +107,16 @@ def test_prose_has_its_own_limit_and_an_opening() -> None:
     assert run(lambda i: 0, gained=-1, **own).symptoms[-1] == "learned another thing"
 
 
+def test_a_turn_that_each_conversation_contains_counts_once() -> None:
+    greeting = Pair(prompt="Hello.", gold="What would you like to know?")
+    sections = tuple(
+        Section(kind="instruction", id=section.id, pairs=(greeting, *section.pairs))
+        for section in ROWS
+    )
+    requests = probe.requests(AnswerRecall(name="r"), Context(sections))
+    assert len(requests.rows) == 25
+
+
 def test_answers_without_an_end_are_judged_by_recall_only() -> None:
     def answer(view, request):  # type: ignore[no-untyped-def]
         return measured([-5, -6], [0, 1] if view.source == "finetuned" else [])
