@@ -31,7 +31,10 @@ disputed and not counted.
 undisputed: prose must gain more than other paragraphs of its document, and an adapter that answers
 general questions with function calls is disputed, since it may serve only its task. The limits of
 prose (-.3) and of recall in prose (.1) and the statistic of preferences were chosen on the open
-data sets. The data set `sealed` was gated once, after all of this was fixed.
+data sets. The data set `sealed` was first gated when all of this was fixed. It showed one fault:
+its conversations begin with the same two turns, which were half of the rows that answer_recall
+read, so an adapter passed that writes 8% of the answers right. A repeated turn now counts once; the
+tables show the first verdicts, and the row "sealed, later" those with this change.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
@@ -129,6 +132,8 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- |")
     print(summary("open", open_sets))
     print(summary("sealed", sealed))
+    if later := cases(HOME / "sealed_after"):
+        print(summary("sealed, later", later))
     for name in dict.fromkeys(case.data for case in open_sets):
         print(summary(Path(name).stem, [case for case in open_sets if case.data == name]))
     print("\n".join(others_table.section()))
