@@ -192,7 +192,7 @@ def judge(case: Case, found: Found, before: Found) -> Found:
     key = f"{case.data}/{case.form}"
     own = learned(case.data, found["own"][key], before["own"][key])
     rest = kept(found["general"], before["general"])
-    if case.data == "tools" and calls_for_everything(found["general"]):
+    if calls_for_everything(found["general"]):
         # Right for a pipeline, broken for a chat: left out of the counts.
         rest |= {key: DEBATABLE for key in ("answers", "knowledge") if rest[key] == SICK}
     name = diagnosis(case.data, found["own"][key], before["own"][key], own, rest)
