@@ -50,13 +50,16 @@ validity: .venv/.dev ## Train and gate the benchmark adapters, write benchmarks/
 	$(BIN)/python -m benchmarks.validity.exact_nulls > benchmarks/results/exact_nulls.md
 	$(BIN)/python -m benchmarks.validity.report --picture benchmarks/results/validity.svg > benchmarks/results/validity.md
 
+REPEATED := facts-middle-r16 facts-gentle-r16 preferences-qv-r16 prose-mixed-r64 voice-linear-r16
 validity-real: .venv/.dev ## Train and gate adapters of a real base, write benchmarks/results/real.md (hours).
 	$(PIP) bitsandbytes
 	$(BIN)/python -m benchmarks.real.train
 	$(BIN)/python -m benchmarks.real.truth
 	$(BIN)/python -m benchmarks.real.gate --check
 	$(BIN)/python -m benchmarks.real.gate --check --sealed
+	$(BIN)/python -m benchmarks.real.others
 	$(BIN)/python -m benchmarks.real.report > benchmarks/results/real.md
+	$(BIN)/python -m benchmarks.real.repeat $(REPEATED) > benchmarks/results/real_repeat.md
 
 bench: .bench/.made ## Compare speed and memory with dlm-sway 0.1.0.
 	.bench/ours/$(notdir $(BIN))/python benchmarks/speed.py --theirs .bench/theirs/$(notdir $(BIN))/python

@@ -20,6 +20,11 @@ from sway_gate.gate.open import OpenBase
 from sway_gate.spec.probes import NullAdapter
 from sway_gate.spec.schema import Spec
 
+HEAD = """# Adapters of a real base, gated again
+
+From `benchmarks/real/repeat.py`, on adapters of [the zoo](real.md). Each is gated as there, with
+ten other seeds (other null adapters, other blocks of rows), with 3 and 32 null adapters, and with
+the base in fp32 instead of bf16. A verdict of the gate that flips is in bold."""
 SEEDS, NULLS = range(1, 11), (3, 32)
 AS_SHIPPED = "as shipped"
 replace = msgspec.structs.replace
@@ -73,6 +78,7 @@ def main() -> None:
     os.environ["SWAY_CACHE_DIR"] = str(HOME / "cache")
     pool.use()
     base = OpenBase()
+    print(HEAD)
     for case in msgspec.json.decode(MANIFEST.read_bytes()):
         name = case["name"]
         path = HOME / "repeat" / f"{name}.json"
