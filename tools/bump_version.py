@@ -21,6 +21,7 @@ NAMING = (
     "docs/**/*.md",
     "examples/**/*",
 )
+WEIGHTS = ".safetensors"
 VERSION = r"\d+\.\d+\.\d+"
 # The version itself, an image's tag, the action's ref, a requirement of pip, a hook's rev.
 OCCURRENCE = re.compile(
@@ -36,7 +37,8 @@ OCCURRENCE = re.compile(
 
 def files(root: Path) -> list[Path]:
     """The files that may contain the version."""
-    return [path for pattern in NAMING for path in sorted(root.glob(pattern)) if path.is_file()]
+    found = [path for pattern in NAMING for path in sorted(root.glob(pattern))]
+    return [path for path in found if path.is_file() and path.suffix != WEIGHTS]
 
 
 def versions(root: Path) -> Iterator[tuple[str, str]]:
