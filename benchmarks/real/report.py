@@ -138,6 +138,10 @@ def main() -> None:
         print(summary(Path(name).stem, [case for case in open_sets if case.data == name]))
     print("\n".join(others_table.section()))
     print("\n## Every case\n")
+    print(
+        "check: `sway check` without data. It sees whether the adapter moved and whether it broke"
+    )
+    print("the model, and not what was learned.\n")
     print("\n".join(rows(found)))
 
 
