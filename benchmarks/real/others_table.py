@@ -75,7 +75,8 @@ def section() -> Iterator[str]:
             part = [one for one in every if one.is_sealed == is_sealed]
             if part:
                 yield row(title, sets, part)
-    yield "\nDisputed cases are left out. No verdict: INSUFFICIENT_EVIDENCE, or an error."
+    yield "\nDisputed cases are left out. No verdict: INSUFFICIENT_EVIDENCE, or an error. The tools"
+    yield "that generate text measure less than by default: see `benchmarks/real/others.py`."
     yield from reasons(found)
 
 
