@@ -53,7 +53,7 @@ def make(recipe: Recipe) -> None:
     model, tokenizer = base.load(path=BASE)
     with tempfile.TemporaryDirectory() as scratch:
         given = own + train.mixed_in(recipe.mixed)
-        made, logged = train.fit(recipe, model, tokenizer, Path(scratch), given)
+        made, logged = train.fit(recipe, given, model, tokenizer, Path(scratch))
     made.peft_config["default"].base_model_name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"
     made.to(torch.bfloat16).save_pretrained(FOLDER / recipe.name)
     (FOLDER / recipe.name / "README.md").unlink(missing_ok=True)

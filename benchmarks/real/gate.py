@@ -1,6 +1,6 @@
 """Gate every case of the manifest as a user would: the suite of `sway init`, and `sway check`.
 
-    python -m benchmarks.real.gate [NAME …] [--check] [--again] [--sealed] [--dtype bf16]
+    python -m benchmarks.real.gate [NAME …] [--check] [--again] [--sealed] [--to FOLDER]
 
 The base is loaded once. Each case is written to results/NAME.json. Measurements are kept in
 cache/ and shared (see `benchmarks.real.pool`), so `--again` judges with changed statistics and
@@ -43,7 +43,7 @@ def init_suite(case: dict[str, Any]) -> Spec:
     return replace(spec, defaults=replace(spec.defaults, prompt_format=served))
 
 
-def on(spec: Spec, dtype: str, seed: int) -> Spec:
+def on(spec: Spec, dtype: str = "bf16", seed: int = 0) -> Spec:
     """`spec` with the base in `dtype`, and with `seed`."""
     models = replace(spec.models, base=replace(spec.models.base, dtype=dtype))
     return replace(spec, models=models, defaults=replace(spec.defaults, seed=seed))
@@ -81,8 +81,6 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="also run `sway check` without data")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--sealed", action="store_true")
-    parser.add_argument("--dtype", default="bf16", choices=["bf16", "fp32"])
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", default="results", metavar="FOLDER")
     args = parser.parse_args()
     os.environ["SWAY_CACHE_DIR"] = str(HOME / "cache")
@@ -95,10 +93,10 @@ def main() -> None:
             continue
         if path.exists() and not args.again:
             continue
-        found = {"gate": gated(on(init_suite(case), args.dtype, args.seed), base)}
+        found = {"gate": gated(on(init_suite(case)), base)}
         if args.check:
             plain = check_suite(str(HOME / case["adapter"]), str(BASE), None)
-            found["check"] = gated(on(plain, args.dtype, args.seed), base)
+            found["check"] = gated(on(plain), base)
         write_json(path, found)
         gate = found["gate"]
         outcome = f"{gate['verdict']} {gate.get('score')} {gate.get('diagnosis')}"

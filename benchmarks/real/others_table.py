@@ -8,7 +8,7 @@ import msgspec
 
 from benchmarks.real.others import RESULTS, TOOLS, Tool
 from benchmarks.real.paths import MANIFEST, read_json
-from benchmarks.real.roc import area
+from benchmarks.roc import area
 
 HEAD = (
     "| tool | data sets | healthy pass | sick fail | no verdict | area under ROC curve "

@@ -41,12 +41,12 @@ def with_nulls(spec: Spec, **changes: int) -> Spec:
 
 def conditions(spec: Spec) -> Iterator[tuple[str, Spec]]:
     """The spec as `sway init` writes it, and under each condition."""
-    yield AS_SHIPPED, on(spec, "bf16", 0)
+    yield AS_SHIPPED, on(spec)
     for seed in SEEDS:
-        yield f"seed {seed}", with_nulls(on(spec, "bf16", seed), seed_base=1000 + 100 * seed)
+        yield f"seed {seed}", with_nulls(on(spec, seed=seed), seed_base=1000 + 100 * seed)
     for runs in NULLS:
-        yield f"{runs} null adapters", with_nulls(on(spec, "bf16", 0), runs=runs)
-    yield "fp32", on(spec, "fp32", 0)
+        yield f"{runs} null adapters", with_nulls(on(spec), runs=runs)
+    yield "fp32", on(spec, "fp32")
 
 
 def flips(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -83,19 +83,18 @@ def settings(recipe: Recipe, folder: Path) -> dict[str, Any]:
 
 
 def fit(
-    recipe: Recipe, model: Any, tokenizer: Any, folder: Path, own: list[Row] | None = None
+    recipe: Recipe, own: list[Row], model: Any, tokenizer: Any, folder: Path
 ) -> tuple[Any, dict[str, Any]]:
-    """Train with trl, on the recipe's rows or on `own`; return the peft model and the log."""
+    """Train on rows with trl; return the peft model and what was logged."""
     trl: Any = import_module("trl")
     table: Any = import_module("datasets").Dataset
 
-    chosen = training_rows(recipe) if own is None else own
     if recipe.loss == "dpo":
-        given = table.from_list(chosen)
+        given = table.from_list(own)
         arguments = trl.DPOConfig(**settings(recipe, folder), precompute_ref_log_probs=True)
         trainer = trl.DPOTrainer
     else:
-        encoded = [rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in chosen]
+        encoded = [rows.encode(tokenizer, row, recipe.form, recipe.loss) for row in own]
         given = table.from_list(encoded)
         arguments = trl.SFTConfig(**settings(recipe, folder))
         trainer = trl.SFTTrainer
@@ -172,7 +171,7 @@ def make(recipe: Recipe) -> None:
     elif recipe.change:
         made = fresh(recipe, model)
     else:
-        made, logged = fit(recipe, model, tokenizer, part)
+        made, logged = fit(recipe, training_rows(recipe), model, tokenizer, part)
     made.peft_config["default"].base_model_name_or_path = str(BASE)
     made.save_pretrained(part)
     tokenizer.save_pretrained(part)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import roc
 from benchmarks.validity.bases import BASES
 from benchmarks.validity.documents import DOCUMENTS
 from benchmarks.validity.recipes import ADAPTERS, HARMS
@@ -99,15 +100,9 @@ def _theirs(report: dict[str, Any]) -> tuple[str, float, str]:
 
 
 def area(found: Sequence[Case]) -> float:
-    """Area under the ROC curve.
-
-    This is the probability that a healthy adapter has a higher score than a defective one; a tie
-    counts as one half. NaN if either group is empty.
-    """
+    """Area under the ROC curve of the score."""
     healthy = [case.score for case in found if case.expected == "pass"]
-    defective = [case.score for case in found if case.expected == "fail"]
-    wins = sum((h > d) + (h == d) / 2 for h in healthy for d in defective)
-    return wins / (len(healthy) * len(defective)) if healthy and defective else float("nan")
+    return roc.area(healthy, [case.score for case in found if case.expected == "fail"])
 
 
 def summary(title: str, found: Sequence[Case]) -> str:

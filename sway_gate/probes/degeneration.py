@@ -148,8 +148,8 @@ def requests(spec: Degeneration, context: Context) -> Requests:
         scored,
         _expected(answers),
         _labels(answers),
-        is_json=_is_most(map(is_structured, answers)),
-        may_refuse=_is_some(map(is_refusal, answers)),
+        is_json=_reach(_MOST, map(is_structured, answers)),
+        may_refuse=_reach(_SOME, map(is_refusal, answers)),
     )
 
 
@@ -232,26 +232,20 @@ def _spread(rows: Sequence[DataRow], limit: int) -> list[DataRow]:
 
 
 def _expected(answers: Sequence[str]) -> Expected:
-    repeats = _is_some(ends_in_a_loop(a) or is_repetitive(a) for a in answers)
+    repeats = _reach(_SOME, (ends_in_a_loop(a) or is_repetitive(a) for a in answers))
     return Expected(repetition=repeats).including(answers)
 
 
 def _labels(answers: Sequence[str]) -> frozenset[str]:
     """The distinct answers of data of labels; empty for other data."""
     short = [len(answer.split()) <= _LABEL_WORDS for answer in answers]
-    return frozenset(map(normal, compress(answers, short))) if _is_most(short) else frozenset()
+    return frozenset(map(normal, compress(answers, short))) if _reach(_MOST, short) else frozenset()
 
 
-def _is_most(found: Iterable[bool]) -> bool:
-    """Whether nine of ten are true, of at least one."""
+def _reach(share: float, found: Iterable[bool]) -> bool:
+    """Whether at least this share is true, of at least one."""
     flags = list(found)
-    return bool(flags) and sum(flags) >= _MOST * len(flags)
-
-
-def _is_some(found: Iterable[bool]) -> bool:
-    """Whether one of ten is true, of at least one."""
-    flags = list(found)
-    return bool(flags) and sum(flags) >= _SOME * len(flags)
+    return bool(flags) and sum(flags) >= share * len(flags)
 
 
 def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:

@@ -42,7 +42,7 @@ import numpy as np
 from sway_gate.details import Details
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Supply
-from sway_gate.spec.probes import ExternalPerplexity
+from sway_gate.spec.probes import MAX_CHUNKS, ExternalPerplexity
 from sway_gate.stats import mean_above
 from sway_gate.training_data import packaged
 
@@ -55,8 +55,6 @@ KIND = Kind(
     harm=True,
     symptom="forgot",
 )
-
-_MOST_CHUNKS = 128  # the maximum of max_chunks
 
 
 class Found(Details, frozen=True, kw_only=True):
@@ -94,7 +92,7 @@ def value(
 def bounds(spec: ExternalPerplexity, reading: Reading[Found]) -> tuple[Bound, ...]:
     margin = spec.assert_mean_delta_gte
     test = mean_above(reading.items, margin, KIND.resolution)
-    supply = Supply(len(_chunks(spec, _MOST_CHUNKS)), "packaged chunks of prose")
+    supply = Supply(len(_chunks(spec, MAX_CHUNKS)), "packaged chunks of prose")
     return (Bound("mean change", test, margin, supply=supply),)
 
 

@@ -48,7 +48,7 @@ from sway_gate.probes.base import (
     Skip,
     Supply,
 )
-from sway_gate.spec.probes import PromptFormatFit
+from sway_gate.spec.probes import MAX_FORMAT_ROWS, PromptFormatFit
 from sway_gate.spec.schema import Pair, Preference
 from sway_gate.stats import mean_above
 from sway_gate.training_data.load import thinned
@@ -65,7 +65,7 @@ KIND = Kind(
 # Nats per token. An adapter of other data also gains in a format in which the base is bad, so its
 # best format is compared with the base's best. Below, the rows do not show the format of training.
 _LEARNED: Final = 0.5
-_SUPPLY: Final = Supply(64, "rows, the maximum of max_rows,")
+_SUPPLY: Final = Supply(MAX_FORMAT_ROWS, "rows, the maximum of max_rows,")
 _FORMATS: Final[tuple[PromptFormat, ...]] = ("template", "plain", "alpaca")
 
 

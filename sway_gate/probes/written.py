@@ -36,11 +36,13 @@ _TEMPLATE_TEXT = re.compile(
     r"|^(?:user|assistant|system|human)$|^(?:User|Assistant|Human|AI): ",
     re.MULTILINE,
 )
+_CANNOT = r"(?:can(?:not|['’]t)|won['’]t|will not|(?:am |['’]m )?(?:unable|not able|not allowed))\b"
+# The speaker refuses, to do something for the reader: not "I can't wait", not "you cannot".
 _REFUSAL = re.compile(
     r"\W*(?:(?:i(?:['’]| a)m (?:very |so |really )?sorry|sorry|i apologi[sz]e|unfortunately)\b"
-    r"[^.!?\n]{0,40}?\b(?:can(?:not|['’]t)|unable|not able|won['’]t|will not)\b"
-    r"|(?:as an? [^,.]{2,40}, )?i(?:(?:['’]| a)m (?:unable|not able|not allowed)|"
-    r" (?:can(?:not|['’]t)|will not|won['’]t|must decline))\b)",
+    rf"[^.!?\n]{{0,30}}?\bi ?{_CANNOT}"
+    rf"|(?:as an? [^,.]{{2,40}}, )?i ?{_CANNOT} (?:to )?(?:help|assist|answer|provide|do|fulfill?"
+    r"|comply|support|create|give|share|discuss|write|tell|offer|respond|engage|continue)\b)",
     re.IGNORECASE,
 )
 # JSON may be in a code block or in a tag such as <tool_call>.

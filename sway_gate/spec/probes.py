@@ -42,6 +42,7 @@ KindName = Literal[
     "degeneration",
     "refusals",
 ]
+MAX_CHUNKS, MAX_FORMAT_ROWS = 128, 64
 Positions = Annotated[int, Meta(ge=1, le=64)]
 NewTokens = Annotated[int, Meta(ge=1, le=4096)]
 ContextLength = Annotated[int, Meta(ge=0, le=2**20)]
@@ -162,7 +163,7 @@ class ExternalPerplexity(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["external_perplexity"] = "external_perplexity"
     corpus: Literal["general_en", "general_multi", "public_domain_en"] = "general_en"
     chunk_chars: Annotated[int, Meta(ge=128, le=16_384)] = 512
-    max_chunks: Annotated[int, Meta(ge=1, le=128)] = 24
+    max_chunks: Annotated[int, Meta(ge=1, le=MAX_CHUNKS)] = 24
     assert_mean_delta_gte: float = -0.3
 
 
@@ -315,7 +316,7 @@ class PromptFormatFit(ProbeSpec, frozen=True, kw_only=True):
     """Fit of the trained answers to the served format of prompts, and to the others."""
 
     kind: Literal["prompt_format"] = "prompt_format"
-    max_rows: Annotated[int, Meta(ge=2, le=64)] = 8
+    max_rows: Annotated[int, Meta(ge=2, le=MAX_FORMAT_ROWS)] = 8
     assert_lead_gte: float = -0.3
 
 

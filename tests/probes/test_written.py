@@ -195,6 +195,8 @@ REFUSALS = {
     "I can help you with that.": False,
     "You cannot boil an egg without water.": False,
     "Sorry for the delay! Here is the recipe.": False,
+    "I can't wait to tell you about it.": False,
+    "Unfortunately, you cannot store it for long.": False,
     "": False,
 }
 

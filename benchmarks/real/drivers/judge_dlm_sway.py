@@ -1,7 +1,7 @@
 """Judge one adapter with dlm-sway: the suite of `sway autogen`, the verdict of `sway gate`.
 
-`sway autogen` reads its sections from a .dlm document with the package `dlm`, which PyPI does not
-have; this script gives the same sections to the same functions.
+`sway autogen` reads its sections from a .dlm document with dlm 0.9, which its extra requires and
+PyPI does not have; this script gives the same sections to the same functions.
 """
 
 import json
