@@ -42,7 +42,7 @@ _REFUSAL = re.compile(
     r"\W*(?:(?:i(?:['’]| a)m (?:very |so |really )?sorry|sorry|i apologi[sz]e|unfortunately)\b"
     rf"[^.!?\n]{{0,30}}?\bi ?{_CANNOT}"
     rf"|(?:as an? [^,.]{{2,40}}, )?i ?{_CANNOT} (?:to )?(?:help|assist|answer|provide|do|fulfill?"
-    r"|comply|support|create|give|share|discuss|write|tell|offer|respond|engage|continue)\b)",
+    r"|comply|support|create|give|share|discuss|write|offer|respond|engage|continue)\b)",
     re.IGNORECASE,
 )
 # JSON may be in a code block or in a tag such as <tool_call>.

@@ -48,7 +48,7 @@ def load_spec(path: str) -> Spec:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        return "no such file; create one with `sway init`"
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror}"
     return "cannot be read: its name contains a NUL character"

@@ -815,7 +815,7 @@ def test_load_from_standard_input(monkeypatch):
 
 
 UNREADABLE = [
-    ("gone.yaml", None, "gone.yaml: no such file"),
+    ("gone.yaml", None, "gone.yaml: no such file; create one with `sway init`"),
     (".", None, ".: is a folder; give the file in it"),
     ("bad\0.yaml", None, "'bad\\x00.yaml': cannot be read: its name contains a NUL character"),
     ("latin.yaml", b"a: 1\nb: \xe9", "latin.yaml:2:1: not UTF-8 text; save the file as UTF-8"),
