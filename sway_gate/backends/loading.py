@@ -15,7 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.config import chat_template
+from sway_gate.model_files.hub import ADAPTER_CONFIG
+from sway_gate.text import named
 
+_CONFIG = "config.json"
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -92,16 +95,41 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
     messages.disable_progress_bar()
     dtype = _DTYPES.get(source.dtype, "auto" if device.type == "cuda" else torch.float32)
     options = {"local_files_only": True, "trust_remote_code": source.trust_remote_code}
+    _require_whole_model(source.base)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source.base), **options)
         # use_safetensors: a pickled checkpoint is an error, never loaded.
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(source.base), dtype=dtype, use_safetensors=True, **options
+        model: Any
+        model, found = AutoModelForCausalLM.from_pretrained(
+            str(source.base),
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
         )
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise CannotDecide(
             f"the base model {source.base} cannot be loaded: {error_text(error)}"
         ) from None
+    # The library fills what a checkpoint lacks with random numbers.
+    if absent := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
+        raise CannotDecide(
+            f"the base model {source.base} lacks weights: {named(absent)}; download it again"
+        )
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval(), tokenizer
+
+
+def _require_whole_model(base: Path) -> None:
+    """Raise CannotDecide unless the folder has a model of its own.
+
+    In a folder with an adapter the library follows the adapter's config to another model.
+    """
+    if base.is_dir() and not (base / _CONFIG).is_file():
+        raise CannotDecide(f"the base model {base} has no {_CONFIG}; give the folder of a model")
+    if (base / ADAPTER_CONFIG).is_file():
+        raise CannotDecide(
+            f"the base model {base} contains an adapter ({ADAPTER_CONFIG}); "
+            "give the folder of the base model alone"
+        )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import IA3Config, LoHaConfig, PeftModel, PromptTuningConfig
 from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from sway_gate.backends import hf, null_adapters
@@ -471,6 +472,44 @@ def test_a_corrupt_base_is_one_line(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(CannotDecide, match="cannot be loaded") as caught:
         load(base, adapter)
     assert len(str(caught.value).splitlines()) == 1
+
+
+UP = "model.layers.1.mlp.up_proj.weight"
+DAMAGE = {
+    "a tensor is missing": (lambda tensors: tensors.pop(UP), f"lacks weights: {UP}; download"),
+    "a tensor has another shape": (
+        lambda tensors: tensors.update({UP: torch.zeros(3, 3)}),
+        "cannot be loaded|lacks weights",
+    ),
+    "other tensors only": (
+        lambda tensors: [tensors.pop(name) for name in list(tensors) if "layers" in name],
+        "lacks weights: .* and .* more",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_a_base_that_lacks_weights_is_refused(
+    damage: Any, message: str, llama: Path, tmp_path: Path
+) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    base = save_base(tmp_path / "base", "llama")
+    tensors = load_file(base / "model.safetensors")
+    damage(tensors)
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CannotDecide, match=message) as caught:
+        load(base, adapter)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_base_without_a_model_of_its_own_is_refused(llama: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    with pytest.raises(CannotDecide, match=r"has no config\.json"):
+        load(adapter, adapter)
+    base = save_base(tmp_path / "base", "llama")
+    shutil.copy(adapter / "adapter_config.json", base)
+    with pytest.raises(CannotDecide, match="contains an adapter"):
+        load(base, adapter)
 
 
 def test_divergences_equal_their_definitions(llama: Path, tmp_path: Path) -> None:
