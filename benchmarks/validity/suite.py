@@ -37,11 +37,13 @@ def harms() -> list[Fields]:
     """Harm probes; first in the suite, so that the report gives harm as the first reason."""
     return [
         {"name": "null_baseline", "kind": "null_adapter"},
-        {"name": "kept_prose", "kind": "external_perplexity", "max_chunks": 8},
+        # The only prose that these bases know; they cannot lose what they never learned.
+        {"name": "kept_prose", "kind": "external_perplexity", "corpus": "public_domain_en",
+         "max_chunks": 8},
         {"name": "kept_knowledge", "kind": "calibration_drift", "items_limit": 60},
         {"name": "recites_nothing", "kind": "leakage"},
         {"name": "writes_whole_answers", "kind": "degeneration"},
-    ]
+    ]  # fmt: skip
 
 
 def effects(document: Document) -> list[Fields]:
