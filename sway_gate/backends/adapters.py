@@ -1,8 +1,8 @@
 """Reads an adapter's change of the weights, with peft's configuration, key mapping and merging.
 
-Plain LoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings) becomes low-rank factors, so
-that many views run in one pass. Other adapters that peft can merge (DoRA, biases,
-`modules_to_save`, PiSSA, LoHa, IA3, …) become the difference of the merged weights from the base's
+LoRA and DoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings) become low-rank factors, so
+that many views run in one pass. Other adapters that peft can merge (biases, `modules_to_save`,
+PiSSA, LoHa, IA3, …) become the difference of the merged weights from the base's
 and run one view at a time. Adapters that peft cannot merge are refused. The base is not changed.
 """
 
@@ -71,7 +71,7 @@ def _plain_lora(config: Any) -> bool:
     return (
         isinstance(config, LoraConfig)
         and type(config) is LoraConfig
-        and not (config.use_dora or config.modules_to_save or config.layer_replication)
+        and not (config.modules_to_save or config.layer_replication)
         and config.bias == "none"
         and config.init_lora_weights in _NEUTRAL_INIT
     )
