@@ -1,8 +1,8 @@
 """Reads an adapter's change of the weights, with peft's configuration, key mapping and merging.
 
-Plain LoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings) becomes low-rank factors, so
-that many views run in one pass. Other adapters that peft can merge (DoRA, biases,
-`modules_to_save`, PiSSA, LoHa, IA3, …) become the difference of the merged weights from the base's
+LoRA and DoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings) become low-rank factors, so
+that many views run in one pass. Other adapters that peft can merge (biases, `modules_to_save`,
+PiSSA, LoHa, IA3, …) become the difference of the merged weights from the base's
 and run one view at a time. Adapters that peft cannot merge are refused. The base is not changed.
 """
 
@@ -11,21 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from peft import PeftConfig, PeftModel
-from peft.tuners.lora import Embedding, LoraConfig, LoraLayer
-from torch import Tensor, nn
+from peft.tuners.lora import LoraConfig, LoraLayer
+from torch import nn
 
+from sway_gate.backends import factors
 from sway_gate.backends.base import error_text
 from sway_gate.backends.null_adapters import Array, LowRank
 from sway_gate.errors import AdapterError
 
-_ADAPTER = "default"
 # Initialisations that keep the base's weights. Others change them when the adapter is put on.
 _NEUTRAL_INIT = (True, False, "gaussian", "orthogonal", "eva")
-# Further classes of linear layers.
-_LINEAR_CLASSES = ("Conv1D", "Linear4bit", "Linear8bitLt")
 
 
 class Change(NamedTuple):
@@ -46,9 +43,9 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
         wrapped = _wrap(model, config, folder, lean=True)
         modules = wrapped.base_model.model.named_modules()
         layers = {name: module for name, module in modules if isinstance(module, LoraLayer)}
-        if layers and all(_stackable(layer) for layer in layers.values()):
-            factors = {name: _factors(layer) for name, layer in layers.items()}
-            return _bare(wrapped.unload()), Change(factors, {})
+        if layers and all(factors.is_stackable(layer) for layer in layers.values()):
+            low_rank = {name: factors.read(layer) for name, layer in layers.items()}
+            return _bare(wrapped.unload()), Change(low_rank, {})
         model = _bare(wrapped.unload())
     if quantized:
         raise AdapterError(
@@ -74,7 +71,7 @@ def _plain_lora(config: Any) -> bool:
     return (
         isinstance(config, LoraConfig)
         and type(config) is LoraConfig
-        and not (config.use_dora or config.modules_to_save or config.layer_replication)
+        and not (config.modules_to_save or config.layer_replication)
         and config.bias == "none"
         and config.init_lora_weights in _NEUTRAL_INIT
     )
@@ -97,8 +94,8 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            wrapped = PeftModel(model, config, _ADAPTER, low_cpu_mem_usage=lean)
-            loaded = wrapped.load_adapter(str(folder), _ADAPTER, low_cpu_mem_usage=lean)
+            wrapped = PeftModel(model, config, factors.ADAPTER, low_cpu_mem_usage=lean)
+            loaded = wrapped.load_adapter(str(folder), factors.ADAPTER, low_cpu_mem_usage=lean)
     except Exception as error:  # peft raises arbitrary exceptions on invalid files
         raise AdapterError(
             f"{folder}: the adapter does not fit the base: {error_text(error)}"
@@ -112,26 +109,6 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
             f"{', '.join(wrong[:3])}{more}"
         )
     return wrapped.eval()
-
-
-def _stackable(layer: LoraLayer) -> bool:
-    base = layer.get_base_layer()
-    is_linear = isinstance(base, nn.Linear) or type(base).__name__ in _LINEAR_CLASSES
-    return (
-        (is_linear or (type(layer) is Embedding and type(base) is nn.Embedding))
-        and not layer.lora_variant.get(_ADAPTER)
-        and not layer.lora_bias.get(_ADAPTER, False)
-        and (_ADAPTER in layer.lora_A or _ADAPTER in layer.lora_embedding_A)
-    )
-
-
-def _factors(layer: Any) -> LowRank:
-    scaling = float(layer.scaling[_ADAPTER])
-    if _ADAPTER in layer.lora_A:
-        a, b = layer.lora_A[_ADAPTER].weight, layer.lora_B[_ADAPTER].weight
-    else:
-        a, b = layer.lora_embedding_A[_ADAPTER], layer.lora_embedding_B[_ADAPTER]
-    return LowRank(_numpy(a), _numpy(b) * np.float32(scaling), scaling)
 
 
 def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module, Change]:
@@ -156,7 +133,7 @@ def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module,
     with torch.no_grad():
         for name, p in after.items():
             if not torch.equal(p, before[name]):
-                dense[name] = _numpy(p.float() - before[name].float())
+                dense[name] = factors.to_numpy(p.float() - before[name].float())
                 p.copy_(before[name])
     note = f"{_description(config)}: runs one view at a time, with peft's merged weights"
     return merged, Change({}, dense, note)
@@ -183,8 +160,3 @@ def _description(config: Any) -> str:
     if getattr(config, "bias", "none") != "none":
         flags.append("bias")
     return f"{kind} with {' and '.join(flags)}" if flags else kind
-
-
-def _numpy(x: Tensor) -> Array:
-    array: Array = x.detach().to(device="cpu", dtype=torch.float32).contiguous().numpy()
-    return array

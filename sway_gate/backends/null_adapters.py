@@ -6,6 +6,9 @@ decomposition with fixed signs (Mezzadri 2007, "How to generate random matrices 
 compact groups"). Scaling an adapter scales its nulls. `init` is a LoRA of the same structure with
 Gaussian factors of standard deviation `init_scale`.
 
+The factors of a DoRA are drawn in the same way. Its magnitudes, relative to the row norms of the
+base's weights, are the adapter's in a random order of the rows; `init` keeps the base's row norms.
+
 A draw depends only on (seed, module name): not on other draws and not on the device.
 """
 
@@ -33,15 +36,24 @@ class NullSettings(NamedTuple):
     seed_base: int = 1000
 
 
+class Magnitude(NamedTuple):
+    """The row norms of a DoRA's weights [..., out], and of the base's [out]."""
+
+    adapted: Array
+    base: Array
+
+
 class LowRank(NamedTuple):
     """One module's change ΔW = b @ a, with a: [..., r, in] and b: [..., out, r].
 
-    b includes the adapter's `scaling` (alpha / r).
+    b includes the adapter's `scaling` (alpha / r). The rows of a DoRA's W + b @ a are then scaled
+    to the norms in `magnitude`.
     """
 
     a: Array
     b: Array
     scaling: float = 1.0
+    magnitude: Magnitude | None = None
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
@@ -63,6 +75,15 @@ def low_rank(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
     v = haar(_gaussian(streams, n_in, len(sigma)))
     u = haar(_gaussian(streams, n_out, len(sigma)))
     return LowRank(np.ascontiguousarray(np.swapaxes(v * root, 1, 2)), u * root, delta.scaling)
+
+
+def magnitudes(name: str, trained: Magnitude, settings: NullSettings) -> Array:
+    """The row norms of all nulls of one DoRA module: [runs, out]."""
+    ones = np.ones_like(trained.base)
+    ratio = np.divide(trained.adapted, trained.base, out=ones.copy(), where=trained.base > 0)
+    streams = (generator(settings.seed_base + i, f"{name}:m") for i in range(settings.runs))
+    draws = [ones if settings.kind == "init" else stream.permutation(ratio) for stream in streams]
+    return np.stack(draws) * trained.base
 
 
 def dense(name: str, delta: Array, seed: int) -> Array:

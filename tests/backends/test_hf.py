@@ -116,7 +116,6 @@ def test_batched_views_equal_peft(base: Path, tmp_path: Path, fields: dict[str, 
 
 
 EXOTIC = {
-    "dora": {"use_dora": True},
     "bias": {"bias": "all", "target_modules": ["c_attn", "q_proj", "v_proj"]},
     "modules_to_save": {"modules_to_save": ["lm_head"]},
     "pissa": {"init_lora_weights": "pissa"},

@@ -4,6 +4,9 @@ A pass runs `rows` texts under V views as one batch of V · rows sequences, view
 adapted module keeps the factors of all sources (the fine-tuned adapter, then the nulls). A forward
 hook adds the low-rank part of each view, as one batched product, to the base's output for the whole
 batch. A view's scale multiplies the r-wide middle, so that other scales need no copies.
+
+A DoRA computes y = g ∘ (W + BA) x with the gains g = m / ‖W + BA‖ of the rows, which are constant.
+The hook therefore adds (g − 1) ∘ W x + (g ∘ B) A x. The scale multiplies both terms.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sway_gate.backends.base import NotStackable
-from sway_gate.backends.null_adapters import LowRank, NullSettings, low_rank
+from sway_gate.backends.factors import weight
+from sway_gate.backends.null_adapters import LowRank, Magnitude, NullSettings, low_rank, magnitudes
 from sway_gate.measurements import View
 
 
@@ -37,7 +41,27 @@ def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
     pad = delta.a.shape[0] - draws.a.shape[1]  # a null's rank is at most the module's width
     a = np.pad(draws.a, ((0, 0), (0, pad), (0, 0)))
     b = np.pad(draws.b, ((0, 0), (0, 0), (0, pad)))
-    return LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
+    stacked = LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
+    if (trained := delta.magnitude) is None:
+        return stacked
+    norms = np.concatenate([trained.adapted[None], magnitudes(name, trained, settings)])
+    return stacked._replace(magnitude=Magnitude(norms, trained.base))
+
+
+def _gains(module: nn.Module, factors: LowRank, magnitude: Magnitude) -> Tensor:
+    """DoRA's factors of the rows, for each source: m / ‖W + b @ a‖ [S, out], in float32.
+
+    ‖W + BA‖² is ‖W‖² + 2 (W Aᵀ) · B + (B A Aᵀ) · B for each row. No source needs a product of the
+    size of W.
+    """
+    base = weight(module)
+    a, b, adapted, norms = (
+        torch.from_numpy(x).to(base.device) for x in (factors.a, factors.b, *magnitude)
+    )
+    cross = (base @ a.flatten(0, 1).T).view(-1, *a.shape[:2]).movedim(0, 1)  # [S, out, r]
+    squares = norms**2 + ((2 * cross + b @ (a @ a.mT)) * b).sum(-1)
+    gains: Tensor = adapted / squares.clamp_min(0).sqrt()
+    return gains
 
 
 class Stack:
@@ -51,14 +75,18 @@ class Stack:
         self._pass: _Pass | None = None
         self._hooks: list[RemovableHandle] = []
         modules = dict(model.named_modules())
-        for name, (a, b, _) in factors.items():
+        for name, change in factors.items():
             module = modules[name]
             device = next(module.parameters()).device
             # [S, r, in] and [S, out, r], S sources.
-            pair = tuple(torch.from_numpy(x).to(device=device, dtype=dtype) for x in (a, b))
-            self._hooks.append(
-                module.register_forward_hook(self._hook(name, *pair), with_kwargs=True)
-            )
+            a, b = (torch.from_numpy(x).to(device) for x in change[:2])
+            gains = None
+            if change.magnitude is not None:
+                gains = _gains(module, change, change.magnitude)[:, None]  # [S, 1, out]
+                b = b * gains.mT
+                gains = (gains - 1).to(dtype)
+            hook = self._hook(name, a.to(dtype), b.to(dtype), gains)
+            self._hooks.append(module.register_forward_hook(hook, with_kwargs=True))
 
     def remove(self) -> None:
         """Take the hooks off the model and free the factors."""
@@ -83,7 +111,7 @@ class Stack:
         finally:
             self._pass = None
 
-    def _hook(self, name: str, a: Tensor, b: Tensor) -> Any:
+    def _hook(self, name: str, a: Tensor, b: Tensor, added_gains: Tensor | None) -> Any:
         def add_low_rank(
             module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
         ) -> Tensor:
@@ -103,6 +131,12 @@ class Stack:
                 wide = inputs.reshape(views, -1, inputs.shape[-1]).to(a.dtype)
                 middle = torch.bmm(wide, a[current.sources].mT)  # [V, rows * T, r]
             middle = middle * current.scales.to(middle.dtype)
+            if added_gains is not None:
+                # The gains apply to the weights, not to the bias.
+                bias = getattr(module, "bias", None)
+                plain = target if bias is None else target - bias
+                gains = added_gains[current.sources] * current.scales
+                target.addcmul_(plain, gains.to(target.dtype))
             target.baddbmm_(middle.to(target.dtype), b[current.sources].mT.to(target.dtype))
             return output
 
