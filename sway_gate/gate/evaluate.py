@@ -40,6 +40,7 @@ from sway_gate.results import (
 from sway_gate.spec.probes import null_settings
 from sway_gate.static.check import check_files
 from sway_gate.static.config import BASE_OTHER_PATH
+from sway_gate.static.findings import finding_line
 from sway_gate.text import named
 
 
@@ -79,7 +80,9 @@ def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
     folder = job.folders.adapter
     report = check_files(folder, job.spec.models.base.base)
     if report.exit_code == 2:
-        raise AdapterError("\n".join(_line(f) for f in report.findings if f.level == "broken"))
+        raise AdapterError(
+            "\n".join(finding_line(f) for f in report.findings if f.level == "broken")
+        )
     return tuple(_relative(found, folder) for found in report.findings), report.exit_code == 1
 
 
@@ -239,8 +242,3 @@ def _relative(finding: Finding, folder: Path) -> Finding:
     if not path.is_relative_to(folder):
         return finding
     return msgspec.structs.replace(finding, path=str(path.relative_to(folder)))
-
-
-def _line(finding: Finding) -> str:
-    remedy = f"; {finding.remedy}" if finding.remedy else ""
-    return f"{finding.path}: {finding.message}{remedy}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from sway_gate import cache
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
@@ -104,6 +105,11 @@ def prepare(spec: Spec, options: Options) -> Job:
     folders = model_folders(spec, online=options.online)
     base, adapter = _model_facts(spec, folders)
     threshold, loading = options.threshold, load_options(spec)
+    # Digests do not determine the results of remote code; an incomplete adapter has none.
+    is_cacheable = options.cache and bool(adapter.digest) and not loading.trust_remote_code
+    if is_cacheable and (refusal := cache.refusal()):
+        is_cacheable = False
+        spec = msgspec.structs.replace(spec, notes=(*spec.notes, refusal))
     return Job(
         spec=spec,
         folders=folders,
@@ -113,8 +119,7 @@ def prepare(spec: Spec, options: Options) -> Job:
         weights={**spec.defaults.weights(), **options.weights},
         versions=_versions(spec),
         platform=f"{sys.platform} {platform.machine()} {accelerator(loading.device)}",
-        # Digests do not determine the results of remote code; an incomplete adapter has none.
-        cache=options.cache and bool(adapter.digest) and not loading.trust_remote_code,
+        cache=is_cacheable,
         embedders={
             folder: digest.model_digest(Path(folder))
             for folder in suite_embedders(spec)
