@@ -24,7 +24,7 @@ from sway_gate.errors import AdapterError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.identity import readings_key
 from sway_gate.gate.open import OpenBase, Opened, open_models
-from sway_gate.gate.resolve import Job, load_options
+from sway_gate.gate.resolve import Job, check_unchanged, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.diagnosis import consistent, diagnose
 from sway_gate.judge.probe import ProbeRun, judge_probe
@@ -63,6 +63,8 @@ def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> Gate
         measuring = time.perf_counter()
         outcome = _measure(job, nulls, open_models(job, nulls.settings, progress, base), progress)
         timing["measure"] = time.perf_counter() - measuring
+    else:
+        check_unchanged(job)
     timing["total"] = time.perf_counter() - started
     result = _gate_result(job, findings, nulls, outcome, timing)
     observe(trace.Ended(seconds=timing["total"], verdict=result.verdict))
@@ -101,6 +103,7 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
     readings = _open_readings(job, nulls.settings)
     measured = _run_observed(job, planned, opened, readings, progress)
+    check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
         readings.meta.update(_meta(opened.backend, measured.notes))
         readings.save()

@@ -3,6 +3,9 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,17 @@ import msgspec
 import pytest
 
 from sway_gate import cache
-from sway_gate.errors import AdapterError
+from sway_gate.errors import AdapterError, CannotDecide
+from sway_gate.gate import evaluate
 from sway_gate.gate.identity import verdict_key
-from sway_gate.gate.resolve import Options, prepare
+from sway_gate.gate.open import OpenBase
+from sway_gate.gate.resolve import Options, check_unchanged, prepare
 from sway_gate.gate.run import run_gate
+from sway_gate.model_files import digest
 from sway_gate.results import GateResult
 from sway_gate.spec.load import load_spec
 from sway_gate.spec.schema import Spec
-from tests.gate.test_run import write_spec
+from tests.gate.test_run import never_trained, write_spec
 from tests.helpers import results
 from tests.helpers.models import save_adapter, save_base
 
@@ -97,9 +103,6 @@ def test_a_verdict_of_another_shape_is_a_miss(spec: Spec, data: bytes, monkeypat
 
 
 def test_a_cached_verdict_loads_no_numpy(spec: Spec, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     assert cache.store_verdict(verdict_key(prepare(spec, Options())), forged())
     code = "import sys; from sway_gate.cli import main; main(['gate', 'sway.yaml', '--quiet']);"
     code += "sys.exit(bool({'numpy', 'torch'} & sys.modules.keys()))"
@@ -108,3 +111,124 @@ def test_a_cached_verdict_loads_no_numpy(spec: Spec, tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert (run.returncode, "(cached)" in run.stdout) == (0, True), run.stderr
+
+
+SETTLED = {"settled files": 0, "young files": 3600 * 10**9}
+
+
+def rewrite(path: Path) -> None:
+    """Change one byte of the tensors, as a trainer that is still writing; keep size and time."""
+    found = path.stat()
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def swap_and_restore(path: Path) -> None:
+    """Load other bytes under the digest of these: write others, load, write these again."""
+    content = path.read_bytes()
+    rewrite(path)
+    path.write_bytes(content)
+
+
+CHANGES = {
+    "weights": lambda base, adapter: rewrite(adapter / "adapter_model.safetensors"),
+    "replaced weights": lambda base, adapter: os.replace(
+        shutil.copy(base / "model.safetensors", adapter / "new"),
+        adapter / "adapter_model.safetensors",
+    ),
+    "a template appears": lambda base, adapter: (adapter / "chat_template.jinja").write_text("x"),
+    "the config goes": lambda base, adapter: (adapter / "adapter_config.json").unlink(),
+    "the base's weights": lambda base, adapter: rewrite(base / "model.safetensors"),
+    "the base's tokenizer": lambda base, adapter: (base / "added_tokens.json").write_text("{}"),
+}
+
+
+@pytest.fixture
+def own(models: tuple[Path, Path], spec: Spec, tmp_path: Path) -> Spec:
+    """The spec with its own copy of the base."""
+    base = shutil.copytree(models[0], tmp_path / "base")
+    adapter = Path(str(spec.models.ft.adapter))
+    return load_spec(write_spec(tmp_path, Path(base), adapter, SUITE, sections=[]))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere st_ctime is the time of creation")
+@pytest.mark.parametrize("age", SETTLED.values(), ids=SETTLED)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_after_the_digest_is_seen(
+    own: Spec, tmp_path: Path, monkeypatch: Any, change: Any, age: int
+) -> None:
+    monkeypatch.setattr(digest, "_SETTLED_NS", age)
+    job = prepare(own, Options())
+    check_unchanged(job)
+    time.sleep(0.02)  # the resolution of a file's times
+    change(tmp_path / "base", tmp_path / "adapter")
+    with pytest.raises(CannotDecide, match="changed while it was measured; run the gate again"):
+        check_unchanged(job)
+
+
+def test_files_that_do_not_count_can_change(own: Spec, tmp_path: Path) -> None:
+    job = prepare(own, Options())
+    (tmp_path / "adapter" / "trainer_state.json").write_text("{}")
+    (tmp_path / "base" / "README.md").write_text("x")
+    check_unchanged(job)
+
+
+MOMENTS = {"before it is loaded": "before", "after it was loaded": "after"}
+
+
+@pytest.mark.parametrize("change", [rewrite, swap_and_restore])
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+def test_an_adapter_that_changes_while_it_is_measured_gets_no_verdict(
+    spec: Spec, monkeypatch: Any, moment: str, change: Any
+) -> None:
+    from sway_gate.backends import hf
+
+    monkeypatch.setattr(digest, "_SETTLED_NS", 0)
+    weights, real = Path(str(spec.models.ft.adapter)) / "adapter_model.safetensors", hf.load
+
+    def load(*given: Any) -> Any:
+        time.sleep(0.02)
+        if moment == "before":
+            change(weights)
+            return real(*given)
+        backend = real(*given)
+        change(weights)
+        return backend
+
+    monkeypatch.setattr(hf, "load", load)
+    with pytest.raises(CannotDecide, match="adapter changed while it was measured"):
+        run_gate(spec)
+    assert not list(cache.cache_dir().glob("verdicts/*"))
+    assert not list(cache.cache_dir().glob("readings/*/*"))
+
+
+def test_a_change_during_the_static_check_gets_no_verdict(spec: Spec, monkeypatch: Any) -> None:
+    weights = Path(str(spec.models.ft.adapter)) / "adapter_model.safetensors"
+    never_trained(weights.parent)
+    monkeypatch.setattr(digest, "_SETTLED_NS", 0)
+    real = evaluate.check_files
+
+    def check(*given: Any) -> Any:
+        report = real(*given)
+        time.sleep(0.02)
+        rewrite(weights)
+        return report
+
+    monkeypatch.setattr(evaluate, "check_files", check)
+    with pytest.raises(CannotDecide, match="changed while it was measured"):
+        run_gate(spec)
+    assert not list(cache.cache_dir().glob("verdicts/*"))
+
+
+def test_two_adapters_do_not_share_a_base_that_changed_between_them(
+    own: Spec, tmp_path: Path
+) -> None:
+    shared = OpenBase()
+    run_gate(own, base=shared)
+    before = shared._opened
+    run_gate(own, Options(cache=False), base=shared)
+    assert shared._opened is before
+    rewrite(tmp_path / "base" / "model.safetensors")
+    run_gate(own, base=shared)
+    assert shared._opened is not before
