@@ -186,10 +186,11 @@ def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, Model
     if folders is None:
         adapter = ft.adapter or ft.base
         return ModelFacts(path=base.base, digest=""), ModelFacts(path=adapter, digest="")
-    commit = hub.commit(folders.base)
     return (
         ModelFacts(
-            path=base.base, digest=digest.model_identity(folders.base, commit), revision=commit
+            path=base.base,
+            digest=digest.model_digest(folders.base),
+            revision=hub.commit(folders.base),
         ),
         ModelFacts(
             path=ft.adapter or "",

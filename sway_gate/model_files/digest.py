@@ -5,7 +5,6 @@ The hash of each file is cached by inode, size and times: unchanged files are no
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,16 +100,6 @@ def is_changed(before: State, now: State) -> bool:
     return before.keys() != now.keys() or any(
         key and now[name] != key for name, key in before.items()
     )
-
-
-def model_identity(folder: Path, commit: str | None) -> str:
-    """``hub:<commit>`` for a snapshot of a known commit, otherwise the `model_digest`.
-
-    Only a full commit id is an identity; a branch or a tag is not.
-    """
-    if commit and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit):
-        return f"hub:{commit}"
-    return model_digest(folder)
 
 
 def _adapter_patterns(folder: Path) -> tuple[str, ...]:

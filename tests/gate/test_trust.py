@@ -232,3 +232,23 @@ def test_two_adapters_do_not_share_a_base_that_changed_between_them(
     rewrite(tmp_path / "base" / "model.safetensors")
     run_gate(own, base=shared)
     assert shared._opened is not before
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("is_hub_cache", [True, False])
+def test_a_name_is_no_identity(
+    models: tuple[Path, Path], tmp_path: Path, monkeypatch: Any, is_hub_cache: bool
+) -> None:
+    """Other weights under the same commit are another base, in the hub cache and elsewhere."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / ("hub" if is_hub_cache else "elsewhere")))
+    base = tmp_path / "hub" / "models--org--base" / "snapshots" / COMMIT
+    shutil.copytree(models[0], base)
+    path = write_spec(tmp_path, base, models[1], SUITE, sections=[])
+    before = prepare(load_spec(path), Options())
+    rewrite(base / "model.safetensors")
+    after = prepare(load_spec(path), Options())
+    assert before.base.revision == after.base.revision == (COMMIT if is_hub_cache else None)
+    assert before.base.digest != after.base.digest
+    assert verdict_key(before) != verdict_key(after)
