@@ -5,20 +5,24 @@ Below the cache folder::
     verdicts/<key>                a report
     readings/<context>/<digest>   numbers measured in one context; all files of a folder are one set
     digests/files                 hashes of unchanged files (see `sway_gate.model_files.digest`)
+    key                           this machine's key, readable by its owner only
 
-Every entry starts with a sha256 of its content, so a damaged entry is a miss. Entries are replaced
+Every entry starts with an HMAC of its name and content: an entry that is damaged, moved or forged
+is a miss. The key is SWAY_CACHE_KEY if it is set, otherwise the file `key`. A checkout can contain
+both entries and a key, so a cache inside a git work tree is not used. Entries are replaced
 atomically, without locks. A cache that is missing, read-only, full or owned by another user is not
 an error: loads find nothing, and stores return False.
 """
 
 import functools
 import hashlib
+import hmac
 import os
 import re
 import stat
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,7 +37,11 @@ MAX_BYTES = 512 * 2**20
 MAX_FILES = 16
 """Limit of files per context of readings, before they are merged into one."""
 
-_MAGIC = b"sway-gate cache 1\n"
+MIN_KEY_CHARACTERS = 16
+"""Minimum length of SWAY_CACHE_KEY."""
+
+_MAGIC = b"sway-gate cache 2\n"
+_KEY_BYTES = 32
 _HEADER_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
 _KINDS = ("verdicts", "readings", "digests")
 _HEX = "[0-9a-f]{64}"
@@ -47,12 +55,12 @@ def verdict_key(parts: Mapping[str, object]) -> str:
 
     Values are JSON values, tuples or msgspec structs; 1 and 1.0 differ.
     """
-    return _key("verdict", parts)
+    return _digest("verdict", parts)
 
 
 def context_key(parts: Mapping[str, object]) -> str:
     """Key of a context of readings: sha256, hexadecimal, independent of the order of `parts`."""
-    return _key("context", parts)
+    return _digest("context", parts)
 
 
 def load_verdict(key: str) -> bytes | None:
@@ -138,17 +146,39 @@ def clear() -> tuple[int, int]:
     return len(removed), sum(entry.size_bytes for entry in removed)
 
 
+def refusal() -> str:
+    """The reason why the cache is not used, although its folder is available; "" if it is used."""
+    folder = cache_dir()
+    if tree := _work_tree(folder):
+        return (
+            f"the cache {folder} is not used: a checkout can write into the git work tree {tree}; "
+            "set SWAY_CACHE_DIR to a folder outside of it"
+        )
+    if 0 < len(os.environ.get("SWAY_CACHE_KEY", "")) < MIN_KEY_CHARACTERS:
+        return (
+            "the cache is not used: SWAY_CACHE_KEY has fewer than "
+            f"{MIN_KEY_CHARACTERS} characters; set a longer secret"
+        )
+    key = folder / "key"
+    if not os.environ.get("SWAY_CACHE_KEY") and os.path.lexists(key) and _read_key(key) is None:
+        return (
+            f"the cache is not used: {key} must be a file of {_KEY_BYTES} bytes "
+            "that only this user can read (mode 600); delete it"
+        )
+    return ""
+
+
 def load_entry(name: str) -> bytes | None:
-    """Content of an entry; None if it is missing. A damaged entry is removed."""
-    path = _path(name)
-    if path is None:
+    """Content of an entry; None if it is missing. An entry that is not authentic is removed."""
+    path, key = _path(name), _key_of_entries()
+    if path is None or key is None:
         return None
     try:
         frame = path.read_bytes() if path.stat().st_size <= MAX_BYTES + _HEADER_BYTES else b""
     except OSError:
         return None
     data = frame[_HEADER_BYTES:]
-    if frame[:_HEADER_BYTES] != _header(data):
+    if not hmac.compare_digest(frame[:_HEADER_BYTES], _header(key, name, data)):
         _remove(path)
         return None
     return data
@@ -156,20 +186,11 @@ def load_entry(name: str) -> bytes | None:
 
 def store_entry(name: str, data: bytes) -> bool:
     """Write an entry atomically; False if the cache is not available."""
-    path = _path(name, create=True)
-    if path is None or len(data) > MAX_BYTES:
+    key, path = _key_of_entries(create=True), _path(name, create=True)
+    if path is None or key is None or len(data) > MAX_BYTES:
         return False
-    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
-    try:
-        # Neither exclusive creation nor replacement follows a link of that name.
-        with open(temporary, "xb", opener=_open_private) as file:
-            file.write(_header(data))
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
+    if not _write(path, _header(key, name, data) + data, os.replace):
         return False
-    finally:
-        _remove(temporary)
     _prune_once()
     return True
 
@@ -187,7 +208,7 @@ class _Entry(NamedTuple):
     path: Path
 
 
-def _key(kind: str, parts: Mapping[str, object]) -> str:
+def _digest(kind: str, parts: Mapping[str, object]) -> str:
     return hashlib.sha256(msgspec.msgpack.encode([kind, dict(parts)], order="sorted")).hexdigest()
 
 
@@ -243,12 +264,66 @@ def _compact(context: str) -> None:
                 _remove(path)
 
 
-def _header(data: bytes) -> bytes:
-    return _MAGIC + hashlib.sha256(data).digest()
+def _header(key: bytes, name: str, data: bytes) -> bytes:
+    # The name is part of it: a report that is valid for one adapter must not serve another one.
+    code = hmac.new(key, f"{name}\0".encode(), "sha256")
+    code.update(data)
+    return _MAGIC + code.digest()
+
+
+def _key_of_entries(*, create: bool = False) -> bytes | None:
+    """The key of the entries' HMACs; None if the cache is not available or not trusted."""
+    folder = _folder(create=create)
+    if folder is None or refusal():
+        return None
+    if chosen := os.environ.get("SWAY_CACHE_KEY"):
+        return chosen.encode("utf-8", "surrogateescape")
+    path = folder / "key"
+    if create and not os.path.lexists(path):
+        _write(path, os.urandom(_KEY_BYTES), os.link)  # never replaces another process's key
+    return _read_key(path)
+
+
+def _read_key(path: Path) -> bytes | None:
+    """The key; None if the file is missing, or if others can have read or written it."""
+    try:
+        with open(path, "rb", opener=_open_no_link) as file:
+            found = os.fstat(file.fileno())
+            key = file.read(_KEY_BYTES + 1)
+    except OSError:
+        return None
+    is_private = not hasattr(os, "geteuid") or not found.st_mode & 0o077
+    return key if is_private and _is_trusted(found) and len(key) == _KEY_BYTES else None
+
+
+def _work_tree(folder: Path) -> Path | None:
+    """The git work tree that contains `folder`."""
+    real = Path(os.path.realpath(folder))
+    return next((path for path in (real, *real.parents) if os.path.lexists(path / ".git")), None)
+
+
+def _write(path: Path, data: bytes, place: Callable[[Path, Path], None]) -> bool:
+    """Write a temporary file and `place` it at `path`; False if that is not possible."""
+    temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        # Neither exclusive creation nor replacement follows a link of that name.
+        with open(temporary, "xb", opener=_open_private) as file:
+            file.write(data)
+        place(temporary, path)
+    except OSError:
+        return False
+    finally:
+        _remove(temporary)
+    return True
 
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    # Without O_NONBLOCK, a pipe of that name would block.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def _path(name: str, *, create: bool = False) -> Path | None:

@@ -1,8 +1,11 @@
 """The cache: round trips, parallel processes, damaged and unavailable stores."""
 
 import errno
+import hashlib
+import hmac
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +28,7 @@ needs_posix = pytest.mark.skipif(os.name != "posix", reason="owners, modes and l
 def root(tmp_path, monkeypatch) -> Path:
     """The cache folder, not created yet."""
     monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("SWAY_CACHE_KEY", raising=False)
     cache._prune_once.cache_clear()
     return tmp_path / "cache"
 
@@ -39,7 +43,7 @@ def saved(context: str = CONTEXT, **readings: float) -> Readings:
 
 
 def entries(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.is_file())
+    return sorted(path for path in root.rglob("*") if path.is_file() and path.name != "key")
 
 
 @pytest.mark.parametrize(
@@ -225,6 +229,149 @@ def test_entry_beyond_the_bound_is_refused(root, monkeypatch):
     assert cache.load_verdict(KEY) is None
 
 
+def framed(data: bytes, code: bytes) -> bytes:
+    return cache._MAGIC + code + data
+
+
+def hmac_with(key: bytes, data: bytes) -> bytes:
+    return hmac.digest(key, f"verdicts/{KEY}\0".encode() + data, "sha256")
+
+
+FORGED = b"PASS"
+FORGERIES = {
+    "sha256 of the content": framed(FORGED, hashlib.sha256(FORGED).digest()),
+    "the former format": b"sway-gate cache 1\n" + hashlib.sha256(FORGED).digest() + FORGED,
+    "an empty key": framed(FORGED, hmac_with(b"", FORGED)),
+    "another key": framed(FORGED, hmac_with(bytes(32), FORGED)),
+    "no code": framed(FORGED, b""),
+}
+
+
+@pytest.mark.parametrize("frame", FORGERIES.values(), ids=FORGERIES)
+def test_forged_verdict_is_a_miss(root, frame):
+    cache.store_verdict(KEY, b"FAIL")
+    (root / "verdicts" / KEY).write_bytes(frame)
+    assert cache.load_verdict(KEY) is None
+    assert cache.store_verdict(KEY, b"FAIL")
+
+
+def test_verdict_of_another_key_is_a_miss(root):
+    """A PASS that is authentic for one adapter does not serve another one."""
+    other = cache.verdict_key({"adapter": "b"})
+    cache.store_verdict(KEY, b"PASS")
+    shutil.copy(root / "verdicts" / KEY, root / "verdicts" / other)
+    assert cache.load_verdict(other) is None
+
+
+def test_a_cache_of_another_machine_is_a_miss(root, tmp_path, monkeypatch):
+    cache.store_verdict(KEY, b"PASS")
+    shutil.copytree(root / "verdicts", tmp_path / "other" / "verdicts")
+    monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "other"))
+    assert cache.load_verdict(KEY) is None
+    assert cache.store_verdict(KEY, b"FAIL")
+    assert cache.load_verdict(KEY) == b"FAIL"
+
+
+def test_a_key_from_the_environment_serves_several_machines(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("SWAY_CACHE_KEY", "a secret of the repository")
+    cache.store_verdict(KEY, b"PASS")
+    assert not (root / "key").exists()
+    moved = root.rename(tmp_path / "restored")
+    monkeypatch.setenv("SWAY_CACHE_DIR", str(moved))
+    assert cache.load_verdict(KEY) == b"PASS"
+    monkeypatch.setenv("SWAY_CACHE_KEY", "the secret of a stranger")
+    assert cache.load_verdict(KEY) is None
+
+
+def test_a_key_that_the_cache_brings_does_not_replace_the_environments(root, monkeypatch):
+    cache.store_verdict(KEY, b"PASS")
+    monkeypatch.setenv("SWAY_CACHE_KEY", "a secret of the repository")
+    assert cache.load_verdict(KEY) is None
+
+
+def test_a_short_key_is_refused(monkeypatch):
+    monkeypatch.setenv("SWAY_CACHE_KEY", "secret")
+    assert "SWAY_CACHE_KEY has fewer than 16 characters" in cache.refusal()
+    assert not cache.store_verdict(KEY, b"PASS")
+
+
+@needs_posix
+def test_the_key_is_private_and_stays(root):
+    cache.store_verdict(KEY, b"PASS")
+    key = (root / "key").read_bytes()
+    assert ((root / "key").stat().st_mode & 0o777, len(key)) == (0o600, 32)
+    cache.store_verdict(KEY, b"FAIL")
+    assert (root / "key").read_bytes() == key
+
+
+def linked(key: Path) -> None:
+    key.rename(key.with_name("elsewhere"))
+    key.symlink_to(key.with_name("elsewhere"))
+
+
+def piped(key: Path) -> None:
+    key.unlink()
+    os.mkfifo(key)
+
+
+BAD_KEYS = {
+    "readable by all": lambda key: key.chmod(0o644),
+    "writable by the group": lambda key: key.chmod(0o620),
+    "empty": lambda key: key.write_bytes(b""),
+    "too long": lambda key: key.write_bytes(bytes(33)),
+    "link": linked,
+    "pipe": piped,
+    "folder": lambda key: (key.unlink(), key.mkdir()),
+}
+
+
+@needs_posix
+@pytest.mark.parametrize("spoil", BAD_KEYS.values(), ids=BAD_KEYS)
+def test_a_key_that_others_may_know_is_not_used(root, spoil):
+    cache.store_verdict(KEY, b"PASS")
+    spoil(root / "key")
+    assert cache.load_verdict(KEY) is None
+    assert not cache.store_verdict(KEY, b"PASS")
+    assert f"{root / 'key'} must be a file of 32 bytes" in cache.refusal()
+
+
+@needs_posix
+def test_a_key_of_another_user_is_not_used(root, monkeypatch):
+    cache.store_verdict(KEY, b"PASS")
+    give_away(root / "key", monkeypatch)
+    assert cache.load_verdict(KEY) is None
+
+
+WORK_TREES = {
+    "repository": lambda root: (root.parent / ".git").mkdir(),
+    "worktree or submodule": lambda root: (root.parent / ".git").write_text("gitdir: elsewhere"),
+    "the cache itself": lambda root: (root / ".git").mkdir(),
+    "broken link": lambda root: (root.parent / ".git").symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("make", WORK_TREES.values(), ids=WORK_TREES)
+def test_a_cache_in_a_work_tree_is_refused(root, make):
+    cache.store_verdict(KEY, b"PASS")
+    make(root)
+    assert cache.load_verdict(KEY) is None
+    assert len(Readings.open(CONTEXT)) == 0
+    assert not cache.store_verdict(KEY, b"PASS")
+    assert "a checkout can write into the git work tree" in cache.refusal()
+
+
+def test_a_link_into_a_work_tree_is_refused(root, tmp_path):
+    (tmp_path / "checkout" / ".git").mkdir(parents=True)
+    root.symlink_to(tmp_path / "checkout")
+    assert not cache.store_verdict(KEY, b"PASS")
+
+
+def test_a_work_tree_is_refused_with_a_key_of_the_environment_too(root, monkeypatch):
+    monkeypatch.setenv("SWAY_CACHE_KEY", "a secret of the repository")
+    (root.parent / ".git").mkdir()
+    assert not cache.store_verdict(KEY, b"PASS")
+
+
 def out_of_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -351,7 +498,7 @@ def test_clear_leaves_only_the_cache_folder(root):
     saved(a=1.0)
     before = cache.size()
     assert cache.clear() == before
-    assert list(root.iterdir()) == []
+    assert list(root.iterdir()) == [root / "key"]
 
 
 def test_oldest_entries_are_pruned_once(root, monkeypatch):

@@ -10,6 +10,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("SWAY_REAL") or ROOT / ".bench" / "real")
+CACHE = Path.home() / ".cache" / "sway-gate-real"
+"""Outside the work tree, where sway-gate refuses a cache."""
 BASE = HOME / "base"
 DATA = HOME / "data"
 ADAPTERS = HOME / "adapters"

@@ -3,7 +3,7 @@
     python -m benchmarks.real.repeat NAME … > benchmarks/results/real_repeat.md
 
 Conditions: ten seeds (other null adapters, other blocks of rows), 3 and 32 null adapters, and the
-base in fp32. Results are kept in repeat/NAME.json, measurements in cache/.
+base in fp32. Results are kept in repeat/NAME.json.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import msgspec
 
 from benchmarks.real import pool
 from benchmarks.real.gate import gated, init_suite, on
-from benchmarks.real.paths import HOME, MANIFEST, note, read_json, write_json
+from benchmarks.real.paths import CACHE, HOME, MANIFEST, note, read_json, write_json
 from sway_gate.gate.open import OpenBase
 from sway_gate.spec.probes import NullAdapter
 from sway_gate.spec.schema import Spec
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument("--print", action="store_true", help="print what is measured; run nothing")
     args = parser.parse_args()
-    os.environ["SWAY_CACHE_DIR"] = str(HOME / "cache")
+    os.environ["SWAY_CACHE_DIR"] = str(CACHE)
     pool.use()
     base = OpenBase()
     print(HEAD)

@@ -24,7 +24,7 @@ from sway_gate.errors import AdapterError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.identity import readings_key
 from sway_gate.gate.open import OpenBase, Opened, open_models
-from sway_gate.gate.resolve import Job, load_options
+from sway_gate.gate.resolve import Job, check_unchanged, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.diagnosis import consistent, diagnose
 from sway_gate.judge.probe import ProbeRun, judge_probe
@@ -40,6 +40,7 @@ from sway_gate.results import (
 from sway_gate.spec.probes import null_settings
 from sway_gate.static.check import check_files
 from sway_gate.static.config import BASE_OTHER_PATH
+from sway_gate.static.findings import finding_line
 from sway_gate.text import named
 
 
@@ -62,6 +63,8 @@ def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> Gate
         measuring = time.perf_counter()
         outcome = _measure(job, nulls, open_models(job, nulls.settings, progress, base), progress)
         timing["measure"] = time.perf_counter() - measuring
+    else:
+        check_unchanged(job)
     timing["total"] = time.perf_counter() - started
     result = _gate_result(job, findings, nulls, outcome, timing)
     observe(trace.Ended(seconds=timing["total"], verdict=result.verdict))
@@ -79,7 +82,9 @@ def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
     folder = job.folders.adapter
     report = check_files(folder, job.spec.models.base.base)
     if report.exit_code == 2:
-        raise AdapterError("\n".join(_line(f) for f in report.findings if f.level == "broken"))
+        raise AdapterError(
+            "\n".join(finding_line(f) for f in report.findings if f.level == "broken")
+        )
     return tuple(_relative(found, folder) for found in report.findings), report.exit_code == 1
 
 
@@ -98,6 +103,7 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
     readings = _open_readings(job, nulls.settings)
     measured = _run_observed(job, planned, opened, readings, progress)
+    check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
         readings.meta.update(_meta(opened.backend, measured.notes))
         readings.save()
@@ -239,8 +245,3 @@ def _relative(finding: Finding, folder: Path) -> Finding:
     if not path.is_relative_to(folder):
         return finding
     return msgspec.structs.replace(finding, path=str(path.relative_to(folder)))
-
-
-def _line(finding: Finding) -> str:
-    remedy = f"; {finding.remedy}" if finding.remedy else ""
-    return f"{finding.path}: {finding.message}{remedy}"

@@ -12,7 +12,7 @@ from sway_gate.backends import custom, dummy
 from sway_gate.backends.base import ALL, Backend, Capability
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.errors import CannotDecide
-from sway_gate.gate.resolve import Folders, Job, load_options
+from sway_gate.gate.resolve import Folders, Job, check_unchanged, load_options
 from sway_gate.output import Progress
 from sway_gate.spec.schema import Spec
 
@@ -25,17 +25,20 @@ class OpenBase:
     """Keeps the last loaded base. Its adapter is removed before the next one is applied."""
 
     def __init__(self) -> None:
-        self._base: Source | None = None
+        self._base: tuple[Source, str] | None = None
         self._opened: tuple[Any, Any, str] | None = None
         self._last: hf.HfBackend | None = None
 
-    def load(self, source: "Source", settings: NullSettings) -> "hf.HfBackend":
-        """Like `hf.load`, but reuses the base. The backend returned before becomes invalid."""
+    def load(self, source: "Source", settings: NullSettings, digest: str) -> "hf.HfBackend":
+        """Like `hf.load`, but reuses a base of the same digest.
+
+        The backend returned before becomes invalid.
+        """
         from sway_gate.backends import hf, loading
 
         if self._last is not None:
             self._last.leave()
-        base = source._replace(adapter=Path())
+        base = source._replace(adapter=Path()), digest
         if self._opened is None or base != self._base:
             self._opened = self._last = None  # two bases might not fit into memory
             self._opened, self._base = loading.open_base(source), base
@@ -68,11 +71,11 @@ def open_models(
     if job.folders is None:
         return _open_code(job.spec)
     if job.spec.defaults.differential:
-        return Opened(ALL, partial(_load, job.spec, job.folders, settings, progress, base))
+        return Opened(ALL, partial(_load, job, job.folders, settings, progress, base))
     lacking = "differential: false: loads two models, without null adapters and scales"
     return Opened(
         frozenset({"generation", "teacher_forced"}),
-        partial(_load, job.spec, job.folders, None, progress, None),
+        partial(_load, job, job.folders, None, progress, None),
         (lacking,),
     )
 
@@ -89,13 +92,16 @@ def _open_code(spec: Spec) -> Opened:
 
 
 def _load(
-    spec: Spec,
+    job: Job,
     folders: Folders,
     settings: NullSettings | None,
     progress: Progress,
     base: OpenBase | None,
 ) -> Backend:
-    """The Hugging Face backend. `settings` None loads two models, without null adapters."""
+    """The Hugging Face backend. `settings` None loads two models, without null adapters.
+
+    Raises CannotDecide if the files changed since their digests were computed.
+    """
     progress("loading the model", 0, 0)
     with _without_collections():
         # peft imports it if it is installed; it warns about kernels that few devices have.
@@ -105,10 +111,16 @@ def _load(
             from sway_gate.backends.loading import Source
         except ImportError as error:
             raise CannotDecide(f"{error}; install the extra: pip install 'sway-gate[hf]'") from None
-        source = Source(folders.base, folders.adapter, *load_options(spec), seed=spec.defaults.seed)
+        seed = job.spec.defaults.seed
+        source = Source(folders.base, folders.adapter, *load_options(job.spec), seed=seed)
         if settings is None:
-            return two_models.load(source)
-        return base.load(source, settings) if base else hf.load(source, settings)
+            backend = two_models.load(source)
+        elif base:
+            backend = base.load(source, settings, job.base.digest)
+        else:
+            backend = hf.load(source, settings)
+    check_unchanged(job)
+    return backend
 
 
 @contextmanager

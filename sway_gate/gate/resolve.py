@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from sway_gate import cache
+from sway_gate.errors import CannotDecide
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
 from sway_gate.spec.schema import Spec
+from sway_gate.text import named
 from sway_gate.version import __version__
 
 if TYPE_CHECKING:
@@ -67,6 +70,8 @@ class Job(NamedTuple):
     cache: bool
     embedders: dict[str, str]
     """Digest of each embedding model that is a folder."""
+    states: Mapping[Path, digest.State] = MappingProxyType({})
+    """State of the files of each folder before their digests were computed."""
     online: bool = False
     observe: "Observer | None" = None
 
@@ -102,8 +107,14 @@ def prepare(spec: Spec, options: Options) -> Job:
     """Load the data, find the models and compute their digests. Raises SwayError."""
     spec = with_data(spec)
     folders = model_folders(spec, online=options.online)
+    states = _states(spec, folders)
     base, adapter = _model_facts(spec, folders)
     threshold, loading = options.threshold, load_options(spec)
+    # Digests do not determine the results of remote code; an incomplete adapter has none.
+    is_cacheable = options.cache and bool(adapter.digest) and not loading.trust_remote_code
+    if is_cacheable and (refusal := cache.refusal()):
+        is_cacheable = False
+        spec = msgspec.structs.replace(spec, notes=(*spec.notes, refusal))
     return Job(
         spec=spec,
         folders=folders,
@@ -113,16 +124,52 @@ def prepare(spec: Spec, options: Options) -> Job:
         weights={**spec.defaults.weights(), **options.weights},
         versions=_versions(spec),
         platform=f"{sys.platform} {platform.machine()} {accelerator(loading.device)}",
-        # Digests do not determine the results of remote code; an incomplete adapter has none.
-        cache=options.cache and bool(adapter.digest) and not loading.trust_remote_code,
-        embedders={
-            folder: digest.model_digest(Path(folder))
-            for folder in suite_embedders(spec)
-            if os.path.isdir(folder)
-        },
+        cache=is_cacheable,
+        embedders=_embedder_digests(spec),
+        states=states,
         online=options.online,
         observe=options.observe,
     )
+
+
+def check_unchanged(job: Job) -> None:
+    """Raise CannotDecide if the models' files changed since their digests were computed.
+
+    A file that was written to less than two seconds before its digest can change without a new
+    time, so its digest is computed again.
+    """
+    now = _states(job.spec, job.folders)
+    changed = [folder for folder in now if digest.is_changed(job.states[folder], now[folder])]
+    is_young = any(None in state.values() for state in job.states.values())
+    if not changed and is_young:
+        base, adapter = _model_facts(job.spec, job.folders)
+        same = (base, adapter, _embedder_digests(job.spec)) == (
+            job.base,
+            job.adapter,
+            job.embedders,
+        )
+        changed = [] if same else list(now)
+    if changed:
+        raise CannotDecide(
+            f"{named([str(folder) for folder in changed])} changed while it was measured; "
+            "run the gate again when nothing writes to it"
+        )
+
+
+def _states(spec: Spec, folders: Folders | None) -> dict[Path, digest.State]:
+    states = {Path(folder): digest.model_state(Path(folder)) for folder in _embedder_folders(spec)}
+    if folders:
+        states[folders.base] = digest.model_state(folders.base)
+        states[folders.adapter] = digest.adapter_state(folders.adapter)
+    return states
+
+
+def _embedder_folders(spec: Spec) -> list[str]:
+    return [model for model in suite_embedders(spec) if os.path.isdir(model)]
+
+
+def _embedder_digests(spec: Spec) -> dict[str, str]:
+    return {folder: digest.model_digest(Path(folder)) for folder in _embedder_folders(spec)}
 
 
 def suite_embedders(spec: Spec) -> list[str]:
@@ -139,10 +186,11 @@ def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, Model
     if folders is None:
         adapter = ft.adapter or ft.base
         return ModelFacts(path=base.base, digest=""), ModelFacts(path=adapter, digest="")
-    commit = hub.commit(folders.base)
     return (
         ModelFacts(
-            path=base.base, digest=digest.model_identity(folders.base, commit), revision=commit
+            path=base.base,
+            digest=digest.model_digest(folders.base),
+            revision=hub.commit(folders.base),
         ),
         ModelFacts(
             path=ft.adapter or "",

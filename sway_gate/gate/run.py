@@ -11,6 +11,7 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.compare.inputs import probe_inputs, shared_inputs
+from sway_gate.errors import AdapterError
 from sway_gate.gate.identity import verdict_key
 from sway_gate.gate.resolve import Job, Options, prepare
 from sway_gate.model_files.hub import ADAPTER_CONFIG
@@ -18,6 +19,8 @@ from sway_gate.output import Progress, silent
 from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.schema import Spec
 from sway_gate.static.config import BASE_OTHER_PATH, base_findings, read_config
+from sway_gate.static.findings import finding_line
+from sway_gate.static.layout import layout_faults
 
 if TYPE_CHECKING:
     from sway_gate.gate.open import OpenBase
@@ -39,8 +42,8 @@ def run_gate(
 def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = None) -> GateResult:
     """The verdict on a resolved spec. Raises SwayError if no verdict can be reached."""
     key = verdict_key(job) if job.cache else ""
-    if key and not job.observe and (stored := cache.load_verdict(key)):
-        result = msgspec.json.decode(stored, type=GateResult)
+    if key and not job.observe and (result := _stored(key)):
+        check_layout(job)
         return msgspec.structs.replace(_located(job, result), cached=True)
     from sway_gate.gate.evaluate import evaluate
 
@@ -48,6 +51,23 @@ def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = Non
     if key and not any(probe.verdict is Verdict.ERROR for probe in result.probes):
         cache.store_verdict(key, msgspec.json.encode(result))
     return _located(job, result)
+
+
+def check_layout(job: Job) -> None:
+    """Check the adapter's files except the values of tensors, for which the digest stands.
+
+    Raises AdapterError if they are broken.
+    """
+    if job.folders and (faults := layout_faults(job.folders.adapter)):
+        raise AdapterError("\n".join(map(finding_line, faults)))
+
+
+def _stored(key: str) -> GateResult | None:
+    """The cached result; None if there is none of this version's form."""
+    try:
+        return msgspec.json.decode(cache.load_verdict(key) or b"", type=GateResult)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 def _located(job: Job, result: GateResult) -> GateResult:

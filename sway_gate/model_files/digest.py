@@ -5,7 +5,6 @@ The hash of each file is cached by inode, size and times: unchanged files are no
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +45,10 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+State = dict[str, str | None]
+"""A key per file that changes when the file is written or replaced; None if it is too young."""
+
+
 def tree(folder: Path, *, patterns: Sequence[str]) -> str:
     """Hexadecimal sha256 of the names and contents of the files in `folder` that match `patterns`.
 
@@ -53,11 +56,7 @@ def tree(folder: Path, *, patterns: Sequence[str]) -> str:
     Raises `CannotDecide` if no file matches or one cannot be read.
     """
     try:
-        files = {}
-        for pattern in patterns:
-            for path in folder.glob(pattern):
-                if path.is_file():
-                    files[path.relative_to(folder).as_posix()] = path
+        files = _files(folder, patterns)
         names = sorted(files)
         hashes = _hashes([files[name] for name in names])
     except OSError as error:
@@ -78,8 +77,7 @@ def adapter_digest(folder: Path) -> str:
 
     Other files do not count.
     """
-    template = chat_template(folder)
-    return tree(folder, patterns=(*ADAPTER_FILES, *([template.file] if template else [])))
+    return tree(folder, patterns=_adapter_patterns(folder))
 
 
 def model_digest(folder: Path) -> str:
@@ -87,14 +85,39 @@ def model_digest(folder: Path) -> str:
     return tree(folder, patterns=MODEL_FILES)
 
 
-def model_identity(folder: Path, commit: str | None) -> str:
-    """``hub:<commit>`` for a snapshot of a known commit, otherwise the `model_digest`.
+def adapter_state(folder: Path) -> State:
+    """The state of the files that `adapter_digest` reads."""
+    return _state(folder, _adapter_patterns(folder))
 
-    Only a full commit id is an identity; a branch or a tag is not.
-    """
-    if commit and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit):
-        return f"hub:{commit}"
-    return model_digest(folder)
+
+def model_state(folder: Path) -> State:
+    """The state of the files that `model_digest` reads."""
+    return _state(folder, MODEL_FILES)
+
+
+def is_changed(before: State, now: State) -> bool:
+    """Whether a file was added, removed or written to; files that were too young are ignored."""
+    return before.keys() != now.keys() or any(
+        key and now[name] != key for name, key in before.items()
+    )
+
+
+def _adapter_patterns(folder: Path) -> tuple[str, ...]:
+    template = chat_template(folder)
+    return (*ADAPTER_FILES, *([template.file] if template else []))
+
+
+def _files(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    """The files in `folder` that match, by name."""
+    found = (path for pattern in patterns for path in folder.glob(pattern))
+    return {path.relative_to(folder).as_posix(): path for path in found if path.is_file()}
+
+
+def _state(folder: Path, patterns: Sequence[str]) -> State:
+    try:
+        return {name: _memo_key(path) for name, path in _files(folder, patterns).items()}
+    except OSError:  # a file was removed meanwhile
+        return {}
 
 
 def _hashes(files: Sequence[Path]) -> list[str]:

@@ -85,11 +85,17 @@ def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
 
 
 def commit(path: str | os.PathLike[str]) -> str | None:
-    """Commit of the snapshot that contains `path`; None outside a hub cache."""
-    parts = Path(os.path.abspath(path)).parts
-    for repo, middle, name in zip(parts, parts[1:], parts[2:], strict=False):
-        if repo.startswith("models--") and middle == "snapshots" and _COMMIT.fullmatch(name):
-            return name
+    """Commit of the snapshot that contains `path`; None outside `folders`.
+
+    It is a name: only a digest of the files identifies their content.
+    """
+    caches = {os.path.realpath(folder) for folder in folders()}
+    place = Path(os.path.abspath(path))
+    for snapshot in (place, *place.parents):
+        repo = snapshot.parent.parent
+        is_snapshot = snapshot.parent.name == "snapshots" and repo.name.startswith("models--")
+        if is_snapshot and os.path.realpath(repo.parent) in caches:
+            return snapshot.name if _COMMIT.fullmatch(snapshot.name) else None
     return None
 
 

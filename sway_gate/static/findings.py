@@ -22,6 +22,12 @@ def broken(id: str, path: str | Path, message: str, remedy: str) -> Finding:
     return finding("broken", id, path, message, remedy)
 
 
+def finding_line(found: Finding) -> str:
+    """A finding as one line of an error message."""
+    remedy = f"; {found.remedy}" if found.remedy else ""
+    return f"{found.path}: {found.message}{remedy}"
+
+
 class Fatal(Exception):
     """A fault that makes one of the files unusable. `finding` describes it."""
 

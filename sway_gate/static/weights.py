@@ -5,13 +5,11 @@ The format: https://github.com/huggingface/safetensors#format
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sway_gate.model_files.hub import ADAPTER_WEIGHTS
 from sway_gate.results import Finding
@@ -25,6 +23,10 @@ from sway_gate.static.findings import (
     quote,
     refuse_pointer,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PICKLE = "adapter_model.bin"
 MAX_HEADER_BYTES = 16 << 20
@@ -52,38 +54,55 @@ class _Tensor(NamedTuple):
 class Weights(NamedTuple):
     path: Path
     tensors: dict[str, _Tensor]
-    data: NDArray[np.uint8]
+    data: "NDArray[np.uint8]"
     """The memory-mapped bytes after the header."""
 
-    def raw(self, name: str) -> NDArray[np.uint8]:
+    def raw(self, name: str) -> "NDArray[np.uint8]":
         return self.data[self.tensors[name].begin : self.tensors[name].end]
+
+
+class Header(NamedTuple):
+    path: Path
+    tensors: dict[str, _Tensor]
+    size_bytes: int
+    """Size of the header; the data follows it."""
 
 
 def read_weights(here: Path) -> Weights:
     """Read the header and map the tensor data. Raises `Fatal` if the file is inconsistent."""
+    import numpy as np
+
+    header = read_header(here)
+    data: NDArray[np.uint8] = np.memmap(header.path, np.uint8, "r").view(np.ndarray)
+    return Weights(header.path, header.tensors, data[header.size_bytes :])
+
+
+def read_header(here: Path) -> Header:
+    """Read the header, without numpy. Raises `Fatal` if the file is inconsistent."""
     path = here / ADAPTER_WEIGHTS
     if not path.is_file():
         raise _no_weights(here)
     with open(path, "rb") as file:
         start = file.read(len(LFS))
-    refuse_pointer("weights-lfs-pointer", path, start)
-    if len(start) < 8:
-        message = f"the file has {len(start)} bytes: not a safetensors file"
-        raise Fatal("weights-truncated", path, message, DOWNLOAD)
-    data: NDArray[np.uint8] = np.memmap(path, np.uint8, "r").view(np.ndarray)
-    length = int.from_bytes(start[:8], "little")
-    if 8 + length > data.size:
-        claim = f"the header claims {length} bytes, the file has {data.size}"
-        message = f"{claim}: truncated or not safetensors"
-        raise Fatal("weights-truncated", path, message, DOWNLOAD)
-    if length > MAX_HEADER_BYTES:
-        message = f"the header claims {length} bytes, the limit is {MAX_HEADER_BYTES}"
-        raise Fatal("header-too-large", path, message, SAVE_AGAIN)
-    header = _header(path, data[8 : 8 + length].tobytes())
-    header.pop("__metadata__", None)
-    tensors = {name: _tensor(path, name, entry) for name, entry in header.items()}
-    _check_layout(path, tensors, data.size - 8 - length)
-    return Weights(path, tensors, data[8 + length :])
+        refuse_pointer("weights-lfs-pointer", path, start)
+        size = os.fstat(file.fileno()).st_size
+        if len(start) < 8:
+            message = f"the file has {len(start)} bytes: not a safetensors file"
+            raise Fatal("weights-truncated", path, message, DOWNLOAD)
+        length = int.from_bytes(start[:8], "little")
+        if 8 + length > size:
+            claim = f"the header claims {length} bytes, the file has {size}"
+            message = f"{claim}: truncated or not safetensors"
+            raise Fatal("weights-truncated", path, message, DOWNLOAD)
+        if length > MAX_HEADER_BYTES:
+            message = f"the header claims {length} bytes, the limit is {MAX_HEADER_BYTES}"
+            raise Fatal("header-too-large", path, message, SAVE_AGAIN)
+        file.seek(8)
+        entries = _header(path, file.read(length))
+    entries.pop("__metadata__", None)
+    tensors = {name: _tensor(path, name, entry) for name, entry in entries.items()}
+    _check_layout(path, tensors, size - 8 - length)
+    return Header(path, tensors, 8 + length)
 
 
 def _no_weights(here: Path) -> Fatal:

@@ -16,8 +16,8 @@ IN_KEY = {
     ModelRef: {"base", "dtype", "device", "trust_remote_code"},
 }
 NOT_IN_KEY = {
-    # Paths, the observer, and whether a verdict is cached.
-    Job: {"folders", "cache", "online", "observe"},
+    # Paths, the observer, whether a verdict is cached, and the times of the files.
+    Job: {"folders", "cache", "states", "online", "observe"},
     # Names that each run adds, and files whose content is in the sections.
     Spec: {"version", "label", "folder", "notes", "data", "dlm_source", "held_out"},
     # The job's threshold and weights are in the key; the others have no effect.

@@ -11,7 +11,6 @@ from sway_gate import cache
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files import digest
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = {
     "config.json": b"{}",
     "model-00001-of-00002.safetensors": b"one",
@@ -211,24 +210,6 @@ def test_without_a_store(folder, monkeypatch):
     before = digest.model_digest(folder)
     monkeypatch.setenv("SWAY_CACHE_DIR", f"{__file__}/cache")
     assert digest.model_digest(folder) == before
-
-
-@pytest.mark.parametrize(
-    ("commit", "is_identity"),
-    [
-        (COMMIT, True),
-        (None, False),
-        ("", False),
-        ("main", False),
-        (COMMIT[:12], False),
-        (COMMIT + "\n", False),
-    ],
-)
-def test_model_identity(folder, reads, commit, is_identity):
-    expected = f"hub:{commit}" if is_identity else digest.model_digest(folder)
-    reads.clear()
-    assert digest.model_identity(folder, commit) == expected
-    assert reads == []
 
 
 @pytest.mark.parametrize("name", [".", "missing"])

@@ -224,10 +224,30 @@ def test_commit_of_a_snapshot(below, cache):
 
 @pytest.mark.parametrize(
     "path",
-    ["x", "models--a--b/blobs/" + COMMIT, "models--a--b/snapshots/main", "snapshots/" + COMMIT],
+    [
+        "x",
+        "models--a--b/blobs/" + COMMIT,
+        "models--a--b/snapshots/main",
+        "snapshots/" + COMMIT,
+        "a/models--a--b/snapshots/" + COMMIT,
+    ],
 )
-def test_a_path_outside_a_snapshot_has_no_commit(path, tmp_path):
-    assert hub.commit(tmp_path / path) is None
+def test_a_path_outside_a_snapshot_has_no_commit(path, cache):
+    assert hub.commit(cache / path) is None
+
+
+def test_a_folder_with_the_name_of_a_snapshot_has_no_commit(cache, tmp_path):
+    """A checkout can bring a folder of any name."""
+    forged = put(tmp_path / "checkout", "org/name", COMMIT)
+    assert hub.commit(forged) is None
+    assert hub.commit(put(cache, "org/name", COMMIT)) == COMMIT
+
+
+def test_a_linked_hub_cache_is_the_hub_cache(cache, tmp_path, monkeypatch):
+    snapshot = put(cache, "org/name", COMMIT)
+    (tmp_path / "link").symlink_to(cache)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "link"))
+    assert hub.commit(snapshot) == COMMIT
 
 
 # ------------------------------------------------------------------------------------------- online
