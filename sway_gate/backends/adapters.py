@@ -1,46 +1,60 @@
 """Reads an adapter's change of the weights, with peft's configuration, key mapping and merging.
 
-LoRA and DoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings) become low-rank factors, so
-that many views run in one pass. Other adapters that peft can merge (biases, `modules_to_save`,
-PiSSA, LoHa, IA3, …) become the difference of the merged weights from the base's
-and run one view at a time. Adapters that peft cannot merge are refused. The base is not changed.
+Low-rank factors (LoRA and DoRA with rsLoRA, rank and alpha patterns, Conv1D, embeddings) run for
+many views in one pass. Other adapters that peft can merge become the difference of the merged
+weights from the base's and run one view at a time; peft's own model is their reference. All others
+are refused. The base is not changed.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from peft import PeftConfig, PeftModel
-from peft.tuners.lora import LoraConfig, LoraLayer
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from sway_gate.backends import factors
+from sway_gate.backends import adapter_config, factors, reference
+from sway_gate.backends.adapter_config import Method
 from sway_gate.backends.base import error_text
 from sway_gate.backends.null_adapters import Array, LowRank
+from sway_gate.backends.reference import Reference
 from sway_gate.errors import AdapterError
 
-# Initialisations that keep the base's weights. Others change them when the adapter is put on.
-_NEUTRAL_INIT = (True, False, "gaussian", "orthogonal", "eva")
+_WEIGHTS = "adapter_model.safetensors"
+_FACTORS = (
+    ".lora_A.", ".lora_B.", ".lora_embedding_A", ".lora_embedding_B", ".lora_magnitude_vector",
+)  # fmt: skip
 
 
 class Change(NamedTuple):
-    """An adapter's change: `factors` by module name or `dense` by parameter name."""
+    """An adapter's change: `factors` by module name or `dense` by parameter name.
+
+    Parameters that are tied, also under the adapter, have the same array. `reference` is the check
+    of a change that was merged.
+    """
 
     factors: Mapping[str, LowRank]
     dense: Mapping[str, Array]
     note: str = ""
+    reference: Reference | None = None
 
 
-def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module, Change]:
+def read(
+    model: nn.Module, folder: Path, text: Sequence[int], *, quantized: bool
+) -> tuple[nn.Module, Change]:
     """Return the base, unchanged, and the adapter's change.
 
-    Raises AdapterError if the adapter does not fit the base or cannot be merged.
+    `text`: token ids, on which a merged adapter is compared with peft's own model. Raises
+    AdapterError if the adapter does not fit the base or is not supported.
     """
-    config = _config(folder)
-    if _plain_lora(config):
-        wrapped = _wrap(model, config, folder, lean=True)
+    method = adapter_config.read(folder)
+    if method.is_low_rank and _has_only_factors(model, folder):
+        wrapped = _wrap(model, method, folder)
         modules = wrapped.base_model.model.named_modules()
         layers = {name: module for name, module in modules if isinstance(module, LoraLayer)}
         if layers and all(factors.is_stackable(layer) for layer in layers.values()):
@@ -49,59 +63,62 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
         model = _bare(wrapped.unload())
     if quantized:
         raise AdapterError(
-            f"{folder}: {_description(config)} cannot be merged into a quantized base; "
+            f"{folder}: {method.name} cannot be merged into a quantized base; "
             "use dtype fp32 or bf16"
         )
-    return _read_dense(model, config, folder)
+    return _read_dense(model, method, folder, text)
 
 
 def wrapped(model: nn.Module, folder: Path) -> Any:
     """Model of the base and the adapter, by peft. Raises AdapterError if they do not fit."""
-    return _wrap(model, _config(folder), folder, lean=True)
+    return _wrap(model, adapter_config.read(folder), folder)
 
 
-def _config(folder: Path) -> Any:
+def _has_only_factors(model: nn.Module, folder: Path) -> bool:
+    """Whether the file has only low-rank factors, and weights that are equal to the base's.
+
+    peft saves embeddings that it adapts, or whose size changed, together with the factors.
+    """
+    weights = _parameters(model)
     try:
-        return PeftConfig.from_pretrained(str(folder))
-    except Exception as error:  # peft raises arbitrary exceptions on invalid files
-        raise AdapterError(f"{folder / 'adapter_config.json'}: {error_text(error)}") from None
+        with safe_open(folder / _WEIGHTS, "pt") as file:
+            keys: list[str] = list(file.keys())
+            others = [key for key in keys if not any(part in key for part in _FACTORS)]
+            return all(_is_equal(weights.get(_of_base(key)), file, key) for key in others)
+    except (OSError, SafetensorError) as error:
+        raise AdapterError(f"{folder / _WEIGHTS}: {error_text(error)}") from None
 
 
-def _plain_lora(config: Any) -> bool:
-    return (
-        isinstance(config, LoraConfig)
-        and type(config) is LoraConfig
-        and not (config.modules_to_save or config.layer_replication)
-        and config.bias == "none"
-        and config.init_lora_weights in _NEUTRAL_INIT
-    )
+def _of_base(key: str) -> str:
+    """The base's parameter that peft saved under `key`."""
+    return key.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 
-def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
+def _is_equal(weight: nn.Parameter | None, file: Any, key: str) -> bool:
+    if weight is None or file.get_slice(key).get_shape() != list(weight.shape):
+        return False
+    return torch.equal(file.get_tensor(key).to(weight), weight)
+
+
+def _wrap(model: nn.Module, method: Method, folder: Path) -> Any:
     """Model with the adapter's weights, by peft.
 
     Raises AdapterError unless the file has exactly the tensors that the adapter needs.
     """
-    if getattr(config, "layer_replication", None):
-        raise AdapterError(
-            f"{folder}: layer_replication changes the base's layers; this is not supported"
-        )
-    if config.is_prompt_learning:
-        raise AdapterError(
-            f"{folder}: {_description(config)} adds prompts, not weights; this is not supported"
-        )
-    config.inference_mode = True
+    if not (folder / _WEIGHTS).is_file():  # peft would load a pickle instead
+        raise AdapterError(f"{folder}: {_WEIGHTS} is missing; save the adapter as safetensors")
+    method.config.inference_mode = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            wrapped = PeftModel(model, config, factors.ADAPTER, low_cpu_mem_usage=lean)
-            loaded = wrapped.load_adapter(str(folder), factors.ADAPTER, low_cpu_mem_usage=lean)
+            wrapped = PeftModel(model, method.config, factors.ADAPTER)
+            loaded = wrapped.load_adapter(str(folder), factors.ADAPTER)
     except Exception as error:  # peft raises arbitrary exceptions on invalid files
         raise AdapterError(
             f"{folder}: the adapter does not fit the base: {error_text(error)}"
         ) from None
     wrong = [f"unexpected {key}" for key in loaded.unexpected_keys]
-    wrong += [f"missing {key}" for key in loaded.missing_keys]
+    wrong += [f"missing {key}" for key in _missing(wrapped, loaded.missing_keys)]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise AdapterError(
@@ -111,32 +128,74 @@ def _wrap(model: nn.Module, config: Any, folder: Path, *, lean: bool) -> Any:
     return wrapped.eval()
 
 
-def _read_dense(model: nn.Module, config: Any, folder: Path) -> tuple[nn.Module, Change]:
+def _missing(wrapped: nn.Module, keys: Sequence[str]) -> list[str]:
+    """The keys of parameters that the file does not have under another name either."""
+    parameters = _parameters(wrapped)
+    loaded = {parameters[name] for name in parameters.keys() - set(keys)}
+    return [key for key in keys if parameters.get(key) not in loaded]
+
+
+def _read_dense(
+    model: Any, method: Method, folder: Path, text: Sequence[int]
+) -> tuple[nn.Module, Change]:
     """Merge the adapter, compare with the weights before, and restore them."""
-    before = {name: p.detach().clone() for name, p in _parameters(model).items()}
-    wrapped = _wrap(model, config, folder, lean=False)
+    before = _parameters(model)
+    copies = {parameter: parameter.detach().clone() for parameter in before.values()}
+    tied = getattr(model.config, "tie_word_embeddings", None)
+    wrapped = _wrap(model, method, folder)
+    ids = torch.tensor([[*text, *_new_tokens(method.config), *text[:1]]], device=model.device)
+    expected = Reference(ids, reference.log_probs(wrapped, ids))
+    _untie(wrapped)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            merged = wrapped.merge_and_unload()
+            merged: Any = _bare(wrapped.merge_and_unload())
     except Exception as error:  # tuners without a merge raise different exceptions
         raise AdapterError(
-            f"{folder}: {_description(config)} cannot be applied: {error_text(error)}"
+            f"{folder}: {method.name} cannot be merged into the base: {error_text(error)}"
         ) from None
-    merged = _bare(merged)
     after = _parameters(merged)
     if set(after) != set(before) or any(after[n].shape != before[n].shape for n in before):
         raise AdapterError(
-            f"{folder}: {_description(config)} changes the base's shape; this is not supported"
+            f"{folder}: {method.name} changes the base's shape; this is not supported"
         )
-    dense = {}
-    with torch.no_grad():
-        for name, p in after.items():
-            if not torch.equal(p, before[name]):
-                dense[name] = factors.to_numpy(p.float() - before[name].float())
-                p.copy_(before[name])
-    note = f"{_description(config)}: runs one view at a time, with peft's merged weights"
-    return merged, Change({}, dense, note)
+    dense: dict[str, Array] = {}
+    for name, parameter in before.items():
+        if not torch.equal(after[name], copies[parameter]):
+            delta = factors.to_numpy(after[name].float() - copies[parameter].float())
+            twins = (dense[n] for n in dense if before[n] is parameter)
+            dense[name] = next((t for t in twins if np.allclose(t, delta, 1e-5, 1e-7)), delta)
+    for name, parameter in before.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(merged.get_submodule(owner), leaf, parameter)
+        parameter.data = copies[parameter]
+    merged.config.tie_word_embeddings = tied
+    note = f"{method.name}: runs one view at a time, with peft's merged weights"
+    return merged, Change({}, dense, note, expected)
+
+
+def _new_tokens(config: Any) -> list[int]:
+    """A few of the tokens whose embeddings an adapter replaces: ordinary text may lack them."""
+    given = getattr(config, "token_indices", None) or getattr(
+        config, "trainable_token_indices", None
+    )
+    lists = given.values() if isinstance(given, dict) else [given or []]
+    return [int(token) for tokens in lists for token in tokens][:8]
+
+
+def _untie(model: nn.Module) -> None:
+    """Give each module its own copy of a shared parameter.
+
+    peft computes with an adapted module next to a tied one that is not adapted. Merging into the
+    shared parameter would change both.
+    """
+    seen: set[nn.Parameter] = set()
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter in seen:
+                copy = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+                setattr(module, name, copy)
+            seen.add(parameter)
 
 
 def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -147,16 +206,3 @@ def _bare(model: nn.Module) -> nn.Module:
     if hasattr(model, "peft_config"):
         del model.peft_config
     return model.eval()
-
-
-def _description(config: Any) -> str:
-    """The adapter's type, with the options that change how it is applied."""
-    kind = str(getattr(config.peft_type, "value", config.peft_type))
-    flags = []
-    if getattr(config, "use_dora", False):
-        flags.append("DoRA")
-    if getattr(config, "modules_to_save", None):
-        flags.append("modules_to_save")
-    if getattr(config, "bias", "none") != "none":
-        flags.append("bias")
-    return f"{kind} with {' and '.join(flags)}" if flags else kind

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sway_gate.backends import adapters, loading
+from sway_gate.backends import adapters, loading, reference
 from sway_gate.backends.base import EncodedRequest, Facts, OutOfMemory, PassResult, ScoredKind
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
@@ -34,7 +34,10 @@ def load(
     """
     network, tokenizer, determinism = opened or loading.open_base(source)
     network, change = adapters.read(
-        network, source.adapter, quantized=bool(getattr(network, "is_quantized", False))
+        network,
+        source.adapter,
+        reference.text(tokenizer),
+        quantized=bool(getattr(network, "is_quantized", False)),
     )
     tokenizer, notes = loading.with_template(tokenizer, source.adapter)
     return HfBackend(AdaptedModel(network, change, settings), tokenizer, determinism, notes)

@@ -99,8 +99,7 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source.base), **options)
         # use_safetensors: a pickled checkpoint is an error, never loaded.
-        model: Any
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(source.base),
             dtype=dtype,
             use_safetensors=True,
@@ -111,6 +110,7 @@ def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
         raise CannotDecide(
             f"the base model {source.base} cannot be loaded: {error_text(error)}"
         ) from None
+    model, found = loaded
     # The library fills what a checkpoint lacks with random numbers.
     if absent := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
         raise CannotDecide(

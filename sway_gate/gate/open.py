@@ -42,7 +42,9 @@ class OpenBase:
         if self._opened is None or base != self._base:
             self._opened = self._last = None  # two bases might not fit into memory
             self._opened, self._base = loading.open_base(source), base
-        self._last = hf.load(source, settings, self._opened)
+        opened, self._opened, self._last = self._opened, None, None
+        self._last = hf.load(source, settings, opened)  # a failure leaves a changed base
+        self._opened = opened
         return self._last
 
 

@@ -10,7 +10,10 @@ from sway_gate.measurements import BASE, View
 
 
 class Patches:
-    """The changes of whole parameters, by name, and the view whose weights the model has."""
+    """The changes of whole parameters, by name, and the view whose weights the model has.
+
+    Parameters whose change is the same array are one tied parameter.
+    """
 
     def __init__(
         self,
@@ -30,14 +33,16 @@ class Patches:
             self._original = {
                 name: self._model.get_parameter(name).detach().clone() for name in self._changes
             }
+        patched: dict[int, nn.Parameter] = {}
         for name, delta in self._changes.items():
-            weights = self._original[name]
-            if view != BASE:
-                weights = weights + view.scale * self._change(name, delta, view).to(weights)
+            if id(delta) not in patched:
+                weights = self._original[name]
+                if view != BASE:
+                    weights = weights + view.scale * self._change(name, delta, view).to(weights)
+                # A new parameter: a tied weight that does not change keeps the base's values.
+                patched[id(delta)] = nn.Parameter(weights, requires_grad=False)
             owner, _, leaf = name.rpartition(".")
-            # A new parameter: a weight that is tied to it keeps the base's values.
-            patched = nn.Parameter(weights, requires_grad=False)
-            setattr(self._model.get_submodule(owner), leaf, patched)
+            setattr(self._model.get_submodule(owner), leaf, patched[id(delta)])
         self._view = view
 
     def remove(self) -> None:

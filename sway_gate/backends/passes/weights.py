@@ -11,7 +11,7 @@ from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.patching import Patches
 from sway_gate.backends.passes.stacking import Stack, with_nulls
-from sway_gate.measurements import View
+from sway_gate.measurements import FINETUNED, View
 
 
 class Model(NamedTuple):
@@ -45,7 +45,10 @@ class Weights(Protocol):
 
 
 class AdaptedModel:
-    """One base on which the adapter and its nulls are switched on and off."""
+    """One base on which the adapter and its nulls are switched on and off.
+
+    Raises CannotDecide if a change that was merged differs from its reference.
+    """
 
     def __init__(self, network: Any, change: Change, settings: NullSettings) -> None:
         self._device = device_of(network)
@@ -56,6 +59,10 @@ class AdaptedModel:
         self._model = Model(network, Head(network.get_output_embeddings()))
         self.batches_views = not change.dense
         self.notes: tuple[str, ...] = (change.note,) if change.note else ()
+        if change.reference:
+            with self.under([FINETUNED], 1, change.reference.ids.shape[1]):
+                largest = change.reference.difference(network)
+            self.notes = (f"{change.note}; log-probabilities equal peft's to {largest:.0e}",)
 
     def model(self, view: View) -> Model:
         return self._model

@@ -1,0 +1,199 @@
+"""Each method and option of peft: log-probabilities equal to peft's own model, or a refusal."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from sway_gate.backends import adapters, hf
+from sway_gate.backends.loading import Source
+from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.engine.run import run_plan
+from sway_gate.errors import AdapterError, CannotDecide
+from sway_gate.measurements import BASE, FINETUNED, LogProbs, View, with_base
+from sway_gate.output import silent
+from tests.backends.methods import REFUSED, ROWS, SINGLE, STACKED, TIED, Row
+from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+
+TEXTS = [LogProbs("", "A prompt and its end."), LogProbs("", "Running text: xyz")]
+# The tokens of the text include the trained ones.
+QUICK = {"LoRA", "LoRA on a tied lm_head", "DoRA on a tied lm_head", "PiSSA", "LoHa"}
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: Any) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("bases")
+    return {name: save_base(root / name, name) for name in {row.base for row in ROWS}}
+
+
+def load(base: Path, adapter: Path) -> hf.HfBackend:
+    return hf.load(Source(base, adapter, device="cpu"), NullSettings(runs=1))
+
+
+def measure(backend: Any, views: list[View]) -> Any:
+    plan = with_base((view, request) for view in views for request in TEXTS)
+    return run_plan(plan, lambda: backend, None, silent).answers
+
+
+def log_probs(network: Any, request: LogProbs) -> np.ndarray:
+    ids = torch.tensor([byte_tokenizer()(request.completion)["input_ids"]])
+    with torch.no_grad():
+        logits = network(ids).logits
+    return logits[0, :-1].double().log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0].numpy()
+
+
+def peft_model(base: Path, adapter: Path) -> Any:
+    torch.manual_seed(5)  # what peft draws at load must not matter
+    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
+
+
+def made(folder: Path, base: Path, row: Row) -> Path:
+    torch.manual_seed(11)
+    if row.how != REFUSED:
+        return save_adapter(folder, base, config=row.config())
+    row.config().save_pretrained(folder)
+    save_file({"base_model.model.x": torch.zeros(1)}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def cases(how: str) -> list[Any]:
+    rows = [row for row in ROWS if (row.how == REFUSED) == (how == REFUSED)]
+    is_quick = [row.name in QUICK or row.how == REFUSED for row in rows]
+    marks = [() if quick else pytest.mark.slow for quick in is_quick]
+    return [pytest.param(r, id=r.name, marks=m) for r, m in zip(rows, marks, strict=True)]
+
+
+@pytest.mark.parametrize("row", cases(STACKED))
+def test_numbers_are_those_of_peft(bases: dict[str, Path], tmp_path: Path, row: Row) -> None:
+    base = bases[row.base]
+    adapter = made(tmp_path, base, row)
+    backend = load(base, adapter)
+    answers = measure(backend, [FINETUNED, View("null", 0)])
+    networks = {BASE: AutoModelForCausalLM.from_pretrained(base).eval()}
+    networks[FINETUNED] = peft_model(base, adapter)
+    for view, network in networks.items():
+        for request in TEXTS:
+            expected = log_probs(network, request)
+            np.testing.assert_allclose(answers.get(view, request), expected, atol=1e-5)
+    assert backend.batches_views == (row.how == STACKED)
+    assert any("equal peft's to" in note for note in backend.facts.notes) == (row.how == SINGLE)
+
+
+@pytest.mark.parametrize("row", cases(REFUSED))
+def test_the_refusal_names_the_method(bases: dict[str, Path], tmp_path: Path, row: Row) -> None:
+    with pytest.raises(AdapterError, match=re.escape(row.says)) as caught:
+        load(bases[row.base], made(tmp_path, bases[row.base], row))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_table_has_each_method_of_the_installed_peft() -> None:
+    kinds = {str(kind.value) for kind in peft.PeftType}
+    assert {str(row.config().peft_type.value) for row in ROWS} >= kinds - {"BONE"}
+
+
+def rewritten(adapter: Path, **fields: Any) -> Path:
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return adapter
+
+
+def with_tensors(adapter: Path, **added: torch.Tensor) -> Path:
+    path = adapter / "adapter_model.safetensors"
+    tensors = load_file(path) | {f"base_model.model.{name}": x for name, x in added.items()}
+    save_file({name: x.clone() for name, x in tensors.items()}, path)
+    return adapter
+
+
+@pytest.mark.parametrize("value", [None, False, 0, "", [], {}])
+def test_an_unknown_field_that_is_off_changes_nothing(
+    bases: dict[str, Path], tmp_path: Path, value: object
+) -> None:
+    adapter = rewritten(save_adapter(tmp_path, bases["llama"]), use_newlora=value)
+    assert load(bases["llama"], adapter).batches_views
+
+
+REFUSALS = {
+    "an unknown field": {"use_newlora": True},
+    "an unknown method": {"peft_type": "NEWLORA"},
+    "an unknown initialization": {"init_lora_weights": "newlora"},
+    "a method of another type": {"peft_type": ["newlora"]},
+}
+
+
+@pytest.mark.parametrize("fields", REFUSALS.values(), ids=REFUSALS)
+def test_what_is_unknown_is_refused_by_name(
+    bases: dict[str, Path], tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    adapter = rewritten(save_adapter(tmp_path, bases["llama"]), **fields)
+    [field] = fields
+    with pytest.raises(AdapterError, match=rf"adapter_config.json: {field} \S+ .*not supported"):
+        load(bases["llama"], adapter)
+
+
+def test_a_tensor_that_peft_does_not_read_is_refused_by_name(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    adapter = with_tensors(save_adapter(tmp_path, bases["llama"]), extra=torch.ones(2))
+    with pytest.raises(AdapterError, match=r"unexpected base_model\.model\.extra"):
+        load(bases["llama"], adapter)
+
+
+UP = "model.layers.0.mlp.up_proj.weight"
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_base_weights_in_the_file_count_if_they_differ(
+    bases: dict[str, Path], tmp_path: Path, factor: float
+) -> None:
+    base = bases["llama"]
+    weight = AutoModelForCausalLM.from_pretrained(base).get_parameter(UP).detach()
+    adapter = save_adapter(tmp_path, base, target_modules=["q_proj"])
+    backend = load(base, with_tensors(adapter, **{UP: weight * factor}))
+    assert backend.batches_views == (factor == 1.0)
+    expected = log_probs(peft_model(base, adapter), TEXTS[0])
+    answers = measure(backend, [FINETUNED])
+    np.testing.assert_allclose(answers.get(FINETUNED, TEXTS[0]), expected, atol=1e-5)
+    untouched = log_probs(AutoModelForCausalLM.from_pretrained(base).eval(), TEXTS[0])
+    np.testing.assert_allclose(answers.get(BASE, TEXTS[0]), untouched, atol=1e-5)
+
+
+def test_a_bias_that_cannot_be_merged_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, bases["llama"], lora_bias=True)
+    with pytest.raises(AdapterError, match="LORA with lora_bias cannot be merged"):
+        load(bases["llama"], adapter)
+
+
+def test_a_merge_that_differs_from_pefts_model_is_undecided(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(adapters, "_untie", lambda _: None)
+    base = bases[TIED]
+    adapter = save_adapter(tmp_path, base, init_lora_weights="pissa", target_modules=["lm_head"])
+    with pytest.raises(CannotDecide, match=r"differs from peft's own model by \d\S* nats"):
+        load(base, adapter)
+
+
+def test_nulls_keep_tied_weights_tied(bases: dict[str, Path], tmp_path: Path) -> None:
+    fields = {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}
+    backend = load(bases[TIED], save_adapter(tmp_path, bases[TIED], **fields))
+    network = backend.weights.model(BASE).network
+    for view in (View("null", 0), FINETUNED, BASE):
+        with backend.weights.under([view], 1, 8):
+            assert network.get_output_embeddings().weight is network.get_input_embeddings().weight
+
+
+def test_pickled_adapters_are_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, bases["llama"])
+    weights = adapter / "adapter_model.safetensors"
+    torch.save(load_file(weights), adapter / "adapter_model.bin")
+    weights.unlink()
+    with pytest.raises(AdapterError, match=r"adapter_model\.safetensors"):
+        load(bases["llama"], adapter)
