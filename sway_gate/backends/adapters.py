@@ -17,9 +17,11 @@ from peft import PeftConfig, PeftModel
 from peft.tuners.lora import Embedding, LoraConfig, LoraLayer
 from torch import Tensor, nn
 
+from sway_gate.backends import mlx_adapter
 from sway_gate.backends.base import error_text
 from sway_gate.backends.null_adapters import Array, LowRank
 from sway_gate.errors import AdapterError
+from sway_gate.static.mlx import is_mlx
 
 _ADAPTER = "default"
 # Initialisations that keep the base's weights. Others change them when the adapter is put on.
@@ -41,6 +43,8 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
 
     Raises AdapterError if the adapter does not fit the base or cannot be merged.
     """
+    if is_mlx(folder):
+        return model, Change(*mlx_adapter.change(model, folder, quantized=quantized))
     config = _config(folder)
     if _plain_lora(config):
         wrapped = _wrap(model, config, folder, lean=True)
@@ -60,6 +64,8 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
 
 def wrapped(model: nn.Module, folder: Path) -> Any:
     """Model of the base and the adapter, by peft. Raises AdapterError if they do not fit."""
+    if is_mlx(folder):
+        raise AdapterError(f"{folder}: an MLX adapter needs defaults.differential: true")
     return _wrap(model, _config(folder), folder, lean=True)
 
 
