@@ -13,7 +13,7 @@ from typing import TextIO
 from sway_gate.errors import SwayError, UsageError
 
 STDOUT = "-"
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapters.safetensors")
 # GitHub's runner executes these in a log: :: at the start of a line, ##[ anywhere.
 _COMMAND = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\[)", re.MULTILINE)
 

@@ -18,12 +18,13 @@ from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from sway_gate.backends import adapter_config, factors, reference
+from sway_gate.backends import adapter_config, factors, mlx_adapter, reference
 from sway_gate.backends.adapter_config import Method
 from sway_gate.backends.base import error_text
 from sway_gate.backends.null_adapters import Array, LowRank
 from sway_gate.backends.reference import Reference
 from sway_gate.errors import AdapterError
+from sway_gate.static.mlx import is_mlx
 
 _WEIGHTS = "adapter_model.safetensors"
 _FACTORS = (
@@ -52,6 +53,8 @@ def read(
     `text`: token ids, on which a merged adapter is compared with peft's own model. Raises
     AdapterError if the adapter does not fit the base or is not supported.
     """
+    if is_mlx(folder):
+        return model, Change(*mlx_adapter.change(model, folder, quantized=quantized))
     method = adapter_config.read(folder)
     if method.is_low_rank and _has_only_factors(model, folder):
         wrapped = _wrap(model, method, folder)
@@ -71,6 +74,8 @@ def read(
 
 def wrapped(model: nn.Module, folder: Path) -> Any:
     """Model of the base and the adapter, by peft. Raises AdapterError if they do not fit."""
+    if is_mlx(folder):
+        raise AdapterError(f"{folder}: an MLX adapter needs defaults.differential: true")
     return _wrap(model, adapter_config.read(folder), folder)
 
 

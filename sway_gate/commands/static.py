@@ -40,9 +40,7 @@ def _static(args: argparse.Namespace) -> int:
 
 def _adapter(path: str) -> str:
     """The folder of an adapter that is given by its folder or by one of its files."""
-    from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+    from sway_gate.model_files.hub import ADAPTER_FILES
 
     folder, name = os.path.split(path)
-    return (
-        (folder or ".") if name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) else os.path.join(folder, name)
-    )
+    return (folder or ".") if name in ADAPTER_FILES else os.path.join(folder, name)

@@ -14,9 +14,8 @@ import msgspec
 from sway_gate import cache
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.config import chat_template
-from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from sway_gate.model_files.hub import ADAPTER_FILES
 
-ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 MODEL_FILES = (
     "config.json",
     "generation_config.json",

@@ -16,6 +16,8 @@ from sway_gate.errors import CannotDecide, UsageError
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
+MLX_WEIGHTS: Final = "adapters.safetensors"
+ADAPTER_FILES: Final = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, MLX_WEIGHTS)
 
 _PART: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID: Final = re.compile(rf"(?:{_PART}/)?{_PART}")

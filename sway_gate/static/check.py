@@ -11,13 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
 from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
 from sway_gate.static.config import AdapterConfig, base_findings, read_config
 from sway_gate.static.content import scan_all
 from sway_gate.static.findings import Fatal, broken
+from sway_gate.static.mlx import check_mlx, is_mlx
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.weights import ignored_pickle, read_weights
 
@@ -47,11 +48,7 @@ def check_files(folder: str | Path, base: str | None = None) -> StaticReport:
     """
     given = Path(folder)
     try:
-        here = (
-            given.parent
-            if given.name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) or given.is_file()
-            else given
-        )
+        here = given.parent if given.name in ADAPTER_FILES or given.is_file() else given
         found = _check(here, base) if here.is_dir() else _no_folder(here)
     except OSError as error:
         found = _unreadable(given, error)
@@ -59,6 +56,14 @@ def check_files(folder: str | Path, base: str | None = None) -> StaticReport:
 
 
 def _check(here: Path, base: str | None) -> StaticReport:
+    if is_mlx(here):
+        found = check_mlx(here, base)
+        return StaticReport(
+            path=str(here),
+            findings=tuple(found.findings),
+            modules=found.modules,
+            config=found.config,
+        )
     findings: list[Finding] = []
     config = weights = None
     modules: tuple[ModuleNorm, ...] = ()

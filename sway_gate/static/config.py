@@ -96,6 +96,11 @@ def _wrong_field(path: Path, text: str, field: str, reason: str) -> Finding:
     return broken("config-field", place, f"field {field}: {reason}", SAVE_AGAIN)
 
 
+def config_object(path: Path) -> dict[str, Any]:
+    """The JSON object in the file. Raises `Fatal` if there is none."""
+    return _config_object(path, _config_text(path))
+
+
 def _config_text(path: Path) -> str:
     if not path.is_file():
         remedy = f"{SAVE_AGAIN}, or give the folder that contains it"

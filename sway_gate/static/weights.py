@@ -68,20 +68,20 @@ class Header(NamedTuple):
     """Size of the header; the data follows it."""
 
 
-def read_weights(here: Path) -> Weights:
+def read_weights(here: Path, name: str = ADAPTER_WEIGHTS) -> Weights:
     """Read the header and map the tensor data. Raises `Fatal` if the file is inconsistent."""
     import numpy as np
 
-    header = read_header(here)
+    header = read_header(here, name)
     data: NDArray[np.uint8] = np.memmap(header.path, np.uint8, "r").view(np.ndarray)
     return Weights(header.path, header.tensors, data[header.size_bytes :])
 
 
-def read_header(here: Path) -> Header:
+def read_header(here: Path, name: str = ADAPTER_WEIGHTS) -> Header:
     """Read the header, without numpy. Raises `Fatal` if the file is inconsistent."""
-    path = here / ADAPTER_WEIGHTS
+    path = here / name
     if not path.is_file():
-        raise _no_weights(here)
+        raise _no_weights(path)
     with open(path, "rb") as file:
         start = file.read(len(LFS))
         refuse_pointer("weights-lfs-pointer", path, start)
@@ -105,16 +105,15 @@ def read_header(here: Path) -> Header:
     return Header(path, tensors, 8 + length)
 
 
-def _no_weights(here: Path) -> Fatal:
+def _no_weights(path: Path) -> Fatal:
+    here = path.parent
     if (here / PICKLE).is_file():
         message = f"found only {PICKLE}, a pickle: refused, because loading it can run code"
         remedy = (
             "convert it with save_pretrained(safe_serialization=True) in the training environment"
         )
         return Fatal("weights-pickle", here / PICKLE, message, remedy)
-    return Fatal(
-        "weights-missing", here / ADAPTER_WEIGHTS, f"{ADAPTER_WEIGHTS} is missing", SAVE_AGAIN
-    )
+    return Fatal("weights-missing", path, f"{path.name} is missing", SAVE_AGAIN)
 
 
 def ignored_pickle(here: Path) -> Iterator[Finding]:

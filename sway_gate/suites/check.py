@@ -16,6 +16,7 @@ from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS, DeltaKL
 from sway_gate.spec.schema import Defaults, ModelRef, Models, ProbeSpec, Spec
+from sway_gate.static.mlx import is_conversion
 from sway_gate.suites.prompts import prompts as own_prompts
 from sway_gate.suites.supports import (
     Entry,
@@ -262,12 +263,17 @@ def _named_base(adapter: str, online: bool) -> str:
     config = hub.local(adapter, None, online=online, what="adapter") / hub.ADAPTER_CONFIG
     try:
         with open(config, "rb") as file:
-            named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")
+            fields = msgspec.json.decode(file.read(2**20))
+        is_peft = "peft_type" in fields or "base_model_name_or_path" in fields
+        named = fields.get("base_model_name_or_path" if is_peft else "model")
     except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
         message = "cannot be read, so the base is unknown; give it with --base"
         raise UsageError(f"{config} {message}") from None
     if not isinstance(named, str) or not named:
         raise UsageError(f"{config} names no base model; give it with --base")
+    if not is_peft and is_conversion(named):
+        message = f"names the MLX base {named!r}; give the base that it was converted from"
+        raise UsageError(f"{config} {message} with --base")
     if not os.path.isdir(named) and not hub.is_hub_id(named):
         message = (
             f"names the base {named!r}, which is neither a folder nor a hub id; give it with --base"

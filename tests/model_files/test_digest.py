@@ -214,10 +214,8 @@ def test_without_a_store(folder, monkeypatch):
 
 @pytest.mark.parametrize("name", [".", "missing"])
 def test_folder_without_a_model(tmp_path, name):
-    with pytest.raises(
-        CannotDecide,
-        match=r"contains none of adapter_config\.json, adapter_model\.safetensors; give a",
-    ):
+    names = r"adapter_config\.json, adapter_model\.safetensors, adapters\.safetensors"
+    with pytest.raises(CannotDecide, match=f"contains none of {names}; give a"):
         digest.adapter_digest(tmp_path / name)
 
 
