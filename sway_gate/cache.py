@@ -22,6 +22,7 @@ import re
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,9 @@ MAX_FILES = 16
 
 MIN_KEY_CHARACTERS = 16
 """Minimum length of SWAY_CACHE_KEY."""
+
+ABANDONED_NS = 3600 * 10**9
+"""Age at which a temporary file is one of a killed process: to write it takes seconds."""
 
 _MAGIC = b"sway-gate cache 2\n"
 _KEY_BYTES = 32
@@ -149,7 +153,7 @@ def clear() -> tuple[int, int]:
 def refusal() -> str:
     """The reason why the cache is not used, although its folder is available; "" if it is used."""
     folder = cache_dir()
-    if tree := _work_tree(folder):
+    if tree := work_tree(folder):
         return (
             f"the cache {folder} is not used: a checkout can write into the git work tree {tree}; "
             "set SWAY_CACHE_DIR to a folder outside of it"
@@ -186,7 +190,8 @@ def load_entry(name: str) -> bytes | None:
 
 def store_entry(name: str, data: bytes) -> bool:
     """Write an entry atomically; False if the cache is not available."""
-    key, path = _key_of_entries(create=True), _path(name, create=True)
+    key = _key_of_entries(create=True)
+    path = _path(name, create=True) if key else None
     if path is None or key is None or len(data) > MAX_BYTES:
         return False
     if not _write(path, _header(key, name, data) + data, os.replace):
@@ -273,8 +278,8 @@ def _header(key: bytes, name: str, data: bytes) -> bytes:
 
 def _key_of_entries(*, create: bool = False) -> bytes | None:
     """The key of the entries' HMACs; None if the cache is not available or not trusted."""
-    folder = _folder(create=create)
-    if folder is None or refusal():
+    folder = None if refusal() else _folder(create=create)
+    if folder is None:
         return None
     if chosen := os.environ.get("SWAY_CACHE_KEY"):
         return chosen.encode("utf-8", "surrogateescape")
@@ -296,8 +301,8 @@ def _read_key(path: Path) -> bytes | None:
     return key if is_private and _is_trusted(found) and len(key) == _KEY_BYTES else None
 
 
-def _work_tree(folder: Path) -> Path | None:
-    """The git work tree that contains `folder`."""
+def work_tree(folder: Path) -> Path | None:
+    """The git work tree that contains `folder`, and so whatever a checkout writes into it."""
     real = Path(os.path.realpath(folder))
     return next((path for path in (real, *real.parents) if os.path.lexists(path / ".git")), None)
 
@@ -390,8 +395,16 @@ def _remove(path: Path) -> bool:
 
 @functools.cache
 def _prune_once() -> None:
-    """Remove the oldest entries until the cache is within its limit, once per process."""
-    entries = sorted(_all_entries())
+    """Remove abandoned temporary files, then the oldest entries beyond the limit of the cache.
+
+    Once per process.
+    """
+    latest_ns, entries = time.time_ns() - ABANDONED_NS, []
+    for entry in sorted(_all_entries()):
+        if entry.path.suffix == ".tmp" and entry.mtime_ns < latest_ns:
+            _remove(entry.path)
+        else:
+            entries.append(entry)
     excess = sum(entry.size_bytes for entry in entries) - MAX_BYTES
     for entry in entries:
         if excess <= 0:

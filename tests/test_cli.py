@@ -74,6 +74,7 @@ def gate(folder, monkeypatch):
     monkeypatch.setattr("sway_gate.gate.dry_run.dry_run", lambda spec: f"{len(spec.suite)} probe")
     monkeypatch.setattr("sway_gate.gate.prefetch.prefetch", lambda spec: ["org/base: there"])
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *given: given)
+    monkeypatch.setattr("sway_gate.gate.resolve.input_files", lambda *_: [])
     moved = Headline("MOVED", "pass", "+4.2σ above 8 null adapters")
     monkeypatch.setattr("sway_gate.suites.check.check_headline", lambda found: moved)
     return fake
@@ -372,6 +373,17 @@ def test_a_link_to_itself_is_replaced(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     output.write(str(tmp_path / "loop"), b"x")
     assert (tmp_path / "loop").read_bytes() == b"x"
+
+
+def test_drafts_of_killed_processes_go(tmp_path):
+    old, young = tmp_path / f".sway-{'a' * 12}.tmp", tmp_path / f".sway-{'b' * 12}.tmp"
+    foreign = tmp_path / ".sway-mine.tmp"
+    for path in (old, young, foreign):
+        path.write_bytes(b"part")
+    for path in (old, foreign):
+        os.utime(path, (1e9, 1e9))
+    output.write(str(tmp_path / "report"), b"x")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "report", young, foreign])
 
 
 def test_a_long_name_has_room_for_its_draft(tmp_path):

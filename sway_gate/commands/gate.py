@@ -52,6 +52,7 @@ def add_to(add: Add) -> None:
 
 def _gate(args: argparse.Namespace) -> int:
     from sway_gate.gate.arguments import check_categories
+    from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.load import load_spec
 
@@ -59,6 +60,7 @@ def _gate(args: argparse.Namespace) -> int:
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
     loaded = load_spec(args.spec)
+    output.check_targets(targets(args), input_files(loaded))
     check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:
         return deliver(args, _compared(args, loaded))
@@ -96,15 +98,15 @@ def _run(args: argparse.Namespace) -> int:
 
 def _weights(text: str) -> dict[str, float]:
     """The mapping in "attribution=0.5,adherence=0.2"."""
-    from sway_gate.gate.arguments import is_weight
-    from sway_gate.spec.schema import SCORE_WEIGHTS
+    from sway_gate.gate.arguments import is_category_weight
+    from sway_gate.spec.schema import SCORE_WEIGHTS, WEIGHTS
 
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, given = (word.strip() for word in part.partition("="))
         value = number(given)
-        if name in weights or not is_weight(name, value):
-            form = "must be CATEGORY=NUMBER,… with numbers of 0 or more, each category once"
+        if name in weights or not is_category_weight(name, value):
+            form = f"must be CATEGORY=NUMBER,… with numbers that are {WEIGHTS}, each category once"
             allowed = ", ".join(SCORE_WEIGHTS)
             raise argparse.ArgumentTypeError(f"{form}; categories: {allowed}; got {part!r}")
         weights[name] = value

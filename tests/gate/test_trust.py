@@ -57,7 +57,7 @@ def entry(spec: Spec) -> Path:
     return cache.cache_dir() / "verdicts" / verdict_key(prepare(spec, Options()))
 
 
-def test_a_forged_pass_is_measured_anew(spec: Spec) -> None:
+def test_a_forged_pass_is_measured_again(spec: Spec) -> None:
     path = entry(spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     for header in (b"sway-gate cache 1\n", b"sway-gate cache 2\n"):
@@ -97,8 +97,8 @@ SHAPES = {
 @pytest.mark.parametrize("data", SHAPES.values(), ids=SHAPES)
 def test_a_verdict_of_another_shape_is_a_miss(spec: Spec, data: bytes, monkeypatch: Any) -> None:
     assert cache.store_verdict(verdict_key(prepare(spec, Options())), data)
-    monkeypatch.setattr("sway_gate.gate.evaluate.evaluate", lambda *_: anew)
-    anew: GateResult = results.sick()
+    monkeypatch.setattr("sway_gate.gate.evaluate.evaluate", lambda *_: fresh)
+    fresh: GateResult = results.sick()
     assert not run_gate(spec).cached
 
 
@@ -252,3 +252,28 @@ def test_a_name_is_no_identity(
     assert before.base.revision == after.base.revision == (COMMIT if is_hub_cache else None)
     assert before.base.digest != after.base.digest
     assert verdict_key(before) != verdict_key(after)
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_a_base_that_a_checkout_can_replace_is_noted(
+    models: tuple[Path, Path], tmp_path: Path, monkeypatch: Any, is_checkout: bool
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "checkout" / "hub"))
+    repo = tmp_path / "checkout" / "hub" / "models--org--base"
+    shutil.copytree(models[0], repo / "snapshots" / COMMIT)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(COMMIT)
+    if is_checkout:
+        (tmp_path / "checkout" / ".git").mkdir()
+    path = Path(write_spec(tmp_path, models[0], models[1], SUITE, sections=[]))
+    path.write_text(path.read_text().replace(f"base: {models[0]}", "base: org/base"))
+    notes = prepare(load_spec(str(path)), Options()).spec.notes
+    assert any("org/base was read from a hub cache" in note for note in notes) is is_checkout
+
+
+def test_a_refused_cache_is_not_created(spec: Spec, tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    job = prepare(spec, Options())
+    assert not job.cache
+    assert not cache.store_verdict(verdict_key(job), forged())
+    assert not cache.cache_dir().exists()
