@@ -122,7 +122,7 @@ def _wrap(model: nn.Module, method: Method, folder: Path) -> Any:
         raise AdapterError(
             f"{folder}: the adapter does not fit the base: {error_text(error)}"
         ) from None
-    wrong = [f"unexpected {key}" for key in loaded.unexpected_keys]
+    wrong = [f"unexpected {key}" for key in loaded.unexpected_keys if not _is_copy(folder, key)]
     wrong += [f"missing {key}" for key in _missing(wrapped, loaded.missing_keys)]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -131,6 +131,20 @@ def _wrap(model: nn.Module, method: Method, folder: Path) -> Any:
             f"{', '.join(wrong[:3])}{more}"
         )
     return wrapped.eval()
+
+
+def _is_copy(folder: Path, key: str) -> bool:
+    """Whether peft does not read this tensor because it saved the same one under another name.
+
+    It does so with modules_to_save and with tied trainable tokens if the vocabulary was resized.
+    """
+    _, token_adapter, delta = key.partition(".token_adapter.")
+    with safe_open(folder / _WEIGHTS, "pt") as file:
+        keys = set(file.keys())
+        first = {key.replace(".modules_to_save.", ".")} & keys
+        tied = {other for other in keys if delta and other.endswith(token_adapter + delta)}
+        twins = (first | tied) - {key}
+        return any(torch.equal(file.get_tensor(twin), file.get_tensor(key)) for twin in twins)
 
 
 def _missing(wrapped: nn.Module, keys: Sequence[str]) -> list[str]:

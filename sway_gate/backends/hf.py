@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sway_gate.backends import adapters, loading, reference
+from sway_gate.backends import adapters, loading, reference, vocabulary
 from sway_gate.backends.base import EncodedRequest, Facts, OutOfMemory, PassResult, ScoredKind
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
@@ -33,6 +33,7 @@ def load(
     Raises CannotDecide or AdapterError.
     """
     network, tokenizer, determinism = opened or loading.open_base(source)
+    tokenizer, is_resized, added = vocabulary.fit(network, tokenizer, source.adapter)
     network, change = adapters.read(
         network,
         source.adapter,
@@ -40,24 +41,35 @@ def load(
         quantized=bool(getattr(network, "is_quantized", False)),
     )
     tokenizer, notes = loading.with_template(tokenizer, source.adapter)
-    return HfBackend(AdaptedModel(network, change, settings), tokenizer, determinism, notes)
+    weights = AdaptedModel(network, change, settings)
+    return HfBackend(weights, tokenizer, determinism, (*added, *notes), is_resized=is_resized)
 
 
 class HfBackend:
-    """Computes requests under the views of `weights`. `notes` are for the report."""
+    """Computes requests under the views of `weights`. `notes` are for the report.
+
+    `is_resized`: the base has another vocabulary than in its files, and must be loaded again for
+    the next adapter.
+    """
 
     def __init__(
-        self, weights: Weights, tokenizer: Any, determinism: str, notes: tuple[str, ...] = ()
+        self,
+        weights: Weights,
+        tokenizer: Any,
+        determinism: str,
+        notes: tuple[str, ...] = (),
+        *,
+        is_resized: bool = False,
     ) -> None:
         network = weights.model(BASE).network
         config = network.config.get_text_config()
-        vocabulary = int(network.get_input_embeddings().weight.shape[0])
-        self.weights, self.tokenizer = weights, tokenizer
+        size = int(network.get_input_embeddings().weight.shape[0])
+        self.weights, self.tokenizer, self.is_resized = weights, tokenizer, is_resized
         self.prefix_cache = PrefixCache(weights, device_of(network))
         self._device = device_of(network)
-        self._sizes = memory.sizes(config, vocabulary, network.dtype)
+        self._sizes = memory.sizes(config, size, network.dtype)
         ends = end_tokens(network, tokenizer)
-        self._encoder = Encoder(tokenizer, _context(config), vocabulary, ends)
+        self._encoder = Encoder(tokenizer, _context(config), size, ends)
         self._generator = Generator(weights, ends, self._device)
         self._logits = Logits(weights, self.prefix_cache, self._device)
         self._diagnosis = Diagnosis(weights, self._logits, tokenizer)

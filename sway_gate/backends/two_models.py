@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from sway_gate.backends import adapters, hf, loading
+from sway_gate.backends import adapters, hf, loading, vocabulary
 from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.weights import Model
 from sway_gate.measurements import View
@@ -17,9 +17,11 @@ def load(source: loading.Source) -> hf.HfBackend:
     """Load both models. Raises CannotDecide or AdapterError."""
     base, tokenizer, determinism = loading.open_base(source)
     tuned, _, _ = loading.open_base(source)
+    for network in (base, tuned):
+        extended, _, added = vocabulary.fit(network, tokenizer, source.adapter)
     models = TwoModels(base, adapters.wrapped(tuned, source.adapter))
-    tokenizer, notes = loading.with_template(tokenizer, source.adapter)
-    return hf.HfBackend(models, tokenizer, determinism, notes)
+    tokenizer, notes = loading.with_template(extended, source.adapter)
+    return hf.HfBackend(models, tokenizer, determinism, (*added, *notes))
 
 
 class TwoModels:

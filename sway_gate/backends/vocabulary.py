@@ -1,0 +1,160 @@
+"""Tokens that training added: the adapter's tokenizer, and embeddings of its size.
+
+Of the tokenizer in the adapter's folder, only the data of added tokens is read. The base gets the
+rows that peft saved with the adapter, as they were before training. Rows that are not saved are the
+mean of the base's rows.
+"""
+
+import copy
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import AddedToken
+
+from sway_gate.backends.base import error_text
+from sway_gate.errors import AdapterError
+from sway_gate.model_files.config import json_object
+from sway_gate.text import counted, named
+
+_MAX_BYTES = 256 * 2**20
+# Where peft saves the rows of an embedding or a head. The last one has the trained rows if
+# modules_to_save lists the module.
+_ROWS = ("original_module.weight", "base_layer.weight", "weight")
+
+
+class _Token(msgspec.Struct):
+    content: str
+    id: int = -1
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+    special: bool = False
+
+
+class _TokenizerFile(msgspec.Struct):
+    added_tokens: list[_Token] = []
+
+
+class _TokenizerConfig(msgspec.Struct):
+    added_tokens_decoder: dict[int, _Token] = {}
+
+
+_File = TypeVar("_File", _TokenizerFile, _TokenizerConfig)
+
+
+class Vocabulary(NamedTuple):
+    """The tokenizer with the adapter's tokens, and notes for the report.
+
+    `is_resized`: the base's embeddings have another size than in its files.
+    """
+
+    tokenizer: Any
+    is_resized: bool
+    notes: tuple[str, ...]
+
+
+def fit(model: Any, tokenizer: Any, adapter: Path) -> Vocabulary:
+    """Add the adapter's tokens to a copy of the tokenizer, and resize the base's embeddings.
+
+    Raises AdapterError if files of the adapter are not valid.
+    """
+    tokenizer, count, notes = _with_tokens(tokenizer, _added_tokens(adapter))
+    rows = model.get_input_embeddings().weight.shape[0]
+    size, saved = _saved_rows(model, adapter)
+    size = size or (max(rows, len(tokenizer)) if count else rows)
+    if size == rows:
+        return Vocabulary(tokenizer, False, notes)
+    _resize(model, size, saved)
+    kept = "saved with the adapter" if saved else "the mean of the others: the adapter has none"
+    note = f"vocabulary resized from {rows} to {size} embeddings; the base's new ones are {kept}"
+    return Vocabulary(tokenizer, True, (*notes, note if size > rows else note.partition(";")[0]))
+
+
+def _added_tokens(folder: Path) -> list[_Token]:
+    """The added tokens of the tokenizer in the folder, by id; empty if it has no tokenizer."""
+    config = _decoded(folder / "tokenizer_config.json", _TokenizerConfig)
+    for number, token in config.added_tokens_decoder.items():
+        token.id = number
+    file = _decoded(folder / "tokenizer.json", _TokenizerFile)
+    tokens = file.added_tokens or list(config.added_tokens_decoder.values())
+    return sorted(tokens, key=lambda token: token.id)
+
+
+def _decoded(path: Path, kind: type[_File]) -> _File:
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(_MAX_BYTES), type=kind, strict=False)
+    except FileNotFoundError:
+        return kind()
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
+        raise AdapterError(f"{path}: {error_text(error)}") from None
+
+
+def _with_tokens(tokenizer: Any, tokens: list[_Token]) -> tuple[Any, int, tuple[str, ...]]:
+    """The tokenizer with the tokens that it lacks, their number, and notes."""
+    known: dict[str, int] = tokenizer.get_vocab() if tokens else {}
+    new = [token for token in tokens if token.content not in known]
+    extended = copy.deepcopy(tokenizer) if new else tokenizer
+    for special, group in groupby(new, lambda token: token.special):
+        extended.add_tokens([_added(token) for token in group], special_tokens=special)
+    for token in tokens:
+        number = extended.convert_tokens_to_ids(token.content)
+        if number != token.id:
+            why = f"gives {token.content!r} the id {token.id}, the base's gives it {number}"
+            note = f"warning: the tokenizer in the adapter's folder {why}; the base's is used"
+            return tokenizer, 0, (note,)
+    if not new:
+        return tokenizer, 0, ()
+    names = named([repr(token.content) for token in new])
+    return extended, len(new), (f"{counted(len(new), 'token')} of the adapter added: {names}",)
+
+
+def _added(token: _Token) -> Any:
+    options = {name: value for name, value in msgspec.structs.asdict(token).items() if name != "id"}
+    make: Any = AddedToken
+    return make(**options)
+
+
+def _saved_rows(model: Any, adapter: Path) -> tuple[int, dict[str, Tensor]]:
+    """Number of embeddings that the adapter was saved with, 0 if unknown, and the base's rows."""
+    trained = json_object(adapter / "adapter_config.json").get("modules_to_save") or []
+    sizes: set[int] = set()
+    saved = {}
+    try:
+        with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
+            keys = set(file.keys())
+            for name in _embeddings(model):
+                prefix = f"base_model.model.{name}."
+                present = [prefix + key for key in _ROWS if prefix + key in keys]
+                sizes |= {file.get_slice(key).get_shape()[0] for key in present}
+                if name.rpartition(".")[2] in trained and prefix + "weight" in present:
+                    present.remove(prefix + "weight")
+                if present:
+                    saved[name] = file.get_tensor(present[0])
+    except (OSError, SafetensorError):
+        return 0, {}  # reading the adapter reports it
+    if len(sizes) > 1:
+        raise AdapterError(f"{adapter}: saved embeddings have different sizes: {sorted(sizes)}")
+    return next(iter(sizes), 0), saved
+
+
+def _embeddings(model: Any) -> dict[str, Any]:
+    """The input embeddings and the head, by name."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    return {n: module for n, module in model.named_modules() if any(module is m for m in ends)}
+
+
+def _resize(model: Any, size: int, saved: dict[str, Tensor]) -> None:
+    old = model.get_input_embeddings().weight.shape[0]
+    model.resize_token_embeddings(size, mean_resizing=False)
+    with torch.no_grad():
+        for name, module in _embeddings(model).items():
+            if size > old:
+                rows, weight = saved.get(name), module.weight
+                weight[old:] = weight[:old].mean(0) if rows is None else rows[old:].to(weight)
