@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from peft import PeftConfig, PeftModel
-from peft.tuners.lora import LoraConfig, LoraLayer
+from peft.tuners.lora import LoraConfig
 from torch import nn
 
 from sway_gate.backends import factors
@@ -26,7 +26,7 @@ _NEUTRAL_INIT = (True, False, "gaussian", "orthogonal", "eva")
 
 
 class Change(NamedTuple):
-    """An adapter's change: `factors` by module name or `dense` by parameter name."""
+    """An adapter's change: `factors` by module or parameter name, or `dense` by parameter name."""
 
     factors: Mapping[str, LowRank]
     dense: Mapping[str, Array]
@@ -41,10 +41,8 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
     config = _config(folder)
     if _plain_lora(config):
         wrapped = _wrap(model, config, folder, lean=True)
-        modules = wrapped.base_model.model.named_modules()
-        layers = {name: module for name, module in modules if isinstance(module, LoraLayer)}
-        if layers and all(factors.is_stackable(layer) for layer in layers.values()):
-            low_rank = {name: factors.read(layer) for name, layer in layers.items()}
+        low_rank = factors.read(wrapped.base_model.model)
+        if low_rank is not None:
             return _bare(wrapped.unload()), Change(low_rank, {})
         model = _bare(wrapped.unload())
     if quantized:

@@ -12,6 +12,7 @@ from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.patching import Patches
 from sway_gate.backends.passes.stacking import Stack, with_nulls
 from sway_gate.measurements import View
+from sway_gate.text import named
 
 
 class Model(NamedTuple):
@@ -54,8 +55,9 @@ class AdaptedModel:
         self._patches = Patches(network, change.dense, settings)
         self._adapted = frozenset(change.factors)
         self._model = Model(network, Head(network.get_output_embeddings()))
-        self.batches_views = not change.dense
-        self.notes: tuple[str, ...] = (change.note,) if change.note else ()
+        self.batches_views = not (change.dense or self._stack.one_by_one)
+        notes = [change.note, _note_of(self._stack.one_by_one)]
+        self.notes = tuple(note for note in notes if note)
 
     def model(self, view: View) -> Model:
         return self._model
@@ -71,6 +73,12 @@ class AdaptedModel:
 
     def unused_modules(self) -> tuple[str, ...]:
         return tuple(sorted(self._adapted - self._stack.used))
+
+
+def _note_of(one_by_one: Sequence[str]) -> str:
+    if not one_by_one:
+        return ""
+    return f"{named(one_by_one)}: rows in an unknown order; the adapter runs one view at a time"
 
 
 def device_of(network: Any) -> torch.device:
