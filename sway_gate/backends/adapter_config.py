@@ -49,12 +49,12 @@ _NEUTRAL = {
 }  # fmt: skip
 _LORA_STACKED = {
     "alpha_pattern", "exclude_modules", "fan_in_fan_out", "layers_pattern",
-    "layers_to_transform", "lora_alpha", "r", "rank_pattern", "target_modules", "use_dora",
-    "use_rslora"
+    "layers_to_transform", "lora_alpha", "r", "rank_pattern", "target_modules",
+    "target_parameters", "use_dora", "use_rslora"
 }  # fmt: skip
 _LORA_MERGED = {
     "bias", "ensure_weight_tying", "kasa_config", "lora_bias", "modules_to_save",
-    "monteclora_config", "target_parameters", "trainable_token_indices", "use_bdlora",
+    "monteclora_config", "trainable_token_indices", "use_bdlora",
     "velora_config"
 }  # fmt: skip
 # How the fields of LoRA are applied. peft interprets the fields of methods that it merges.

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from peft import PeftModel
-from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -33,7 +32,7 @@ _FACTORS = (
 
 
 class Change(NamedTuple):
-    """An adapter's change: `factors` by module name or `dense` by parameter name.
+    """An adapter's change: `factors` by module or parameter name, or `dense` by parameter name.
 
     Parameters that are tied, also under the adapter, have the same array. `reference` is the check
     of a change that was merged.
@@ -58,10 +57,8 @@ def read(
     method = adapter_config.read(folder)
     if method.is_low_rank and _has_only_factors(model, folder):
         wrapped = _wrap(model, method, folder)
-        modules = wrapped.base_model.model.named_modules()
-        layers = {name: module for name, module in modules if isinstance(module, LoraLayer)}
-        if layers and all(factors.is_stackable(layer) for layer in layers.values()):
-            low_rank = {name: factors.read(layer) for name, layer in layers.items()}
+        low_rank = factors.read(wrapped.base_model.model)
+        if low_rank is not None:
             return _bare(wrapped.unload()), Change(low_rank, {})
         model = _bare(wrapped.unload())
     if quantized:

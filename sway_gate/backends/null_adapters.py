@@ -63,18 +63,21 @@ def generator(seed: int, name: str) -> np.random.Generator:
 
 
 def low_rank(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
-    """All nulls of one module: a: [runs, r, in], b: [runs, out, r]."""
-    r, n_in, n_out = delta.a.shape[0], delta.a.shape[1], delta.b.shape[0]
+    """All nulls of one module: a: [runs, ..., r, in], b: [runs, ..., out, r].
+
+    The dimensions before the last two are experts. Each keeps its own singular values.
+    """
+    (*experts, r, n_in), n_out = delta.a.shape, delta.b.shape[-2]
     streams = [generator(settings.seed_base + i, name) for i in range(settings.runs)]
     if settings.kind == "init":
-        a = _gaussian(streams, r, n_in) * np.float32(settings.init_scale)
-        b = _gaussian(streams, n_out, r) * np.float32(settings.init_scale * delta.scaling)
-        return LowRank(a, b, delta.scaling)
-    sigma = singular_values(delta)[: min(r, n_in, n_out)]
-    root = np.sqrt(sigma).astype(np.float32)
-    v = haar(_gaussian(streams, n_in, len(sigma)))
-    u = haar(_gaussian(streams, n_out, len(sigma)))
-    return LowRank(np.ascontiguousarray(np.swapaxes(v * root, 1, 2)), u * root, delta.scaling)
+        a = _gaussian(streams, *experts, r, n_in) * np.float32(settings.init_scale)
+        b_scale = np.float32(settings.init_scale * delta.scaling)
+        return LowRank(a, _gaussian(streams, *experts, n_out, r) * b_scale, delta.scaling)
+    rank = min(r, n_in, n_out)
+    root = np.sqrt(singular_values(delta)[..., None, :rank]).astype(np.float32)
+    v = haar(_gaussian(streams, *experts, n_in, rank))
+    u = haar(_gaussian(streams, *experts, n_out, rank))
+    return LowRank(np.ascontiguousarray(np.swapaxes(v * root, -1, -2)), u * root, delta.scaling)
 
 
 def magnitudes(name: str, trained: Magnitude, settings: NullSettings) -> Array:
@@ -87,18 +90,19 @@ def magnitudes(name: str, trained: Magnitude, settings: NullSettings) -> Array:
 
 
 def dense(name: str, delta: Array, seed: int) -> Array:
-    """One spectrum null of a full-rank change: [out, in], or [n] with the same norm."""
+    """One spectrum null of a full-rank change: [..., out, in], or [n] with the same norm."""
     stream = generator(seed, name)
     if delta.ndim == 1:
         direction = stream.standard_normal(delta.shape[0], dtype=np.float32)
         scale = float(np.linalg.norm(delta)) / float(np.linalg.norm(direction))
         return np.asarray(direction * scale, dtype=np.float32)
-    n_out, n_in = delta.shape
-    triangle = _triangle(delta if n_out >= n_in else delta.T)
+    *experts, n_out, n_in = delta.shape
+    triangle = _triangle(delta if n_out >= n_in else np.swapaxes(delta, -1, -2))
     sigma = np.linalg.svd(triangle, full_matrices=False, compute_uv=False).astype(np.float32)
-    u = haar(_gaussian([stream], n_out, len(sigma)))[0]
-    v = haar(_gaussian([stream], n_in, len(sigma)))[0]
-    result: Array = (u * sigma) @ v.T
+    rank = sigma.shape[-1]
+    [u] = haar(_gaussian([stream], *experts, n_out, rank))
+    [v] = haar(_gaussian([stream], *experts, n_in, rank))
+    result: Array = (u * sigma[..., None, :]) @ np.swapaxes(v, -1, -2)
     return result
 
 
@@ -110,7 +114,8 @@ def dense_init(name: str, delta: Array, settings: NullSettings, seed: int) -> Ar
 
 def singular_values(delta: LowRank) -> Floats:
     """Singular values of b @ a, descending, from the r x r product of the two QR factors."""
-    core = _triangle(delta.b) @ _triangle(delta.a.T).T
+    right = _triangle(np.swapaxes(delta.a, -1, -2))
+    core = _triangle(delta.b) @ np.swapaxes(right, -1, -2)
     return np.asarray(np.linalg.svd(core, full_matrices=False, compute_uv=False), dtype=np.float64)
 
 
@@ -129,8 +134,8 @@ def haar(gaussian: Array) -> Array:
     return gaussian @ np.swapaxes(inverse, -1, -2).astype(np.float32)
 
 
-def _gaussian(streams: list[np.random.Generator], rows: int, columns: int) -> Array:
-    return np.stack([s.standard_normal((rows, columns), dtype=np.float32) for s in streams])
+def _gaussian(streams: list[np.random.Generator], *shape: int) -> Array:
+    return np.stack([s.standard_normal(shape, dtype=np.float32) for s in streams])
 
 
 def _triangle(matrix: Array) -> Floats:

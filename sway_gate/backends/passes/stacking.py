@@ -9,38 +9,29 @@ A DoRA computes y = g ∘ (W + BA) x with the gains g = m / ‖W + BA‖ of the 
 The hook therefore adds (g − 1) ∘ W x + (g ∘ B) A x. The scale multiplies both terms.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sway_gate.backends.base import NotStackable
 from sway_gate.backends.factors import weight
 from sway_gate.backends.null_adapters import LowRank, Magnitude, NullSettings, low_rank, magnitudes
+from sway_gate.backends.passes.current import Current, pass_of
+from sway_gate.backends.passes.experts import Parameter, ViewByView, block_of, holder_of
 from sway_gate.measurements import View
 
 
-class _Pass(NamedTuple):
-    base: int
-    """Number of sequences of the base view, which come first."""
-    sequences: int
-    width: int
-    """Tokens per sequence, padding included."""
-    sources: slice | Tensor
-    scales: Tensor
-    """Scale of each view, without the base [V, 1, 1]."""
-
-
 def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
-    """The factors of the adapter, then of each null: a [S, r, in], b [S, out, r]."""
+    """The factors of the adapter, then of each null: a [S, ..., r, in], b [S, ..., out, r]."""
     draws = low_rank(name, delta, settings)
-    pad = delta.a.shape[0] - draws.a.shape[1]  # a null's rank is at most the module's width
-    a = np.pad(draws.a, ((0, 0), (0, pad), (0, 0)))
-    b = np.pad(draws.b, ((0, 0), (0, 0), (0, pad)))
+    pad = delta.a.shape[-2] - draws.a.shape[-2]  # a null's rank is at most the module's width
+    before = [(0, 0)] * (delta.a.ndim - 1)
+    a = np.pad(draws.a, [*before, (0, pad), (0, 0)])
+    b = np.pad(draws.b, [*before, (0, 0), (0, pad)])
     stacked = LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
     if (trained := delta.magnitude) is None:
         return stacked
@@ -71,58 +62,77 @@ class Stack:
         self, model: nn.Module, factors: Mapping[str, LowRank], dtype: torch.dtype
     ) -> None:
         self.used: set[str] = set()
-        """Modules that a pass has used so far."""
-        self._pass: _Pass | None = None
+        """Modules and parameters that a pass has used so far."""
+        self.one_by_one: list[str] = []
+        """Parameters that allow one view in a pass only."""
+        self._current, self._dtype = Current(), dtype
+        self._modules = dict(model.named_modules())
         self._hooks: list[RemovableHandle] = []
-        modules = dict(model.named_modules())
+        self._view_by_view: dict[str, ViewByView] = {}
         for name, change in factors.items():
-            module = modules[name]
-            device = next(module.parameters()).device
-            # [S, r, in] and [S, out, r], S sources.
-            a, b = (torch.from_numpy(x).to(device) for x in change[:2])
-            gains = None
-            if change.magnitude is not None:
-                gains = _gains(module, change, change.magnitude)[:, None]  # [S, 1, out]
-                b = b * gains.mT
-                gains = (gains - 1).to(dtype)
-            hook = self._hook(name, a.to(dtype), b.to(dtype), gains)
-            self._hooks.append(module.register_forward_hook(hook, with_kwargs=True))
+            if name in self._modules:
+                self._adapt_module(name, change)
+            else:
+                self._adapt_parameter(name, change)
 
     def remove(self) -> None:
         """Take the hooks off the model and free the factors."""
         while self._hooks:
             self._hooks.pop().remove()
+        while self._view_by_view:
+            self._view_by_view.popitem()[1].remove()
 
-    @contextmanager
     def viewing(
         self, views: Sequence[View], rows: int, width: int, device: torch.device
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """Run the model under `views` inside the block. The base, if it is one, is the first."""
-        adapted = [view for view in views if view.source != "base"]
-        base = (len(views) - len(adapted)) * rows
-        sources = [0 if view.source == "finetuned" else 1 + view.seed_index for view in adapted]
-        scales = torch.tensor([view.scale for view in adapted], device=device).view(-1, 1, 1)
-        index: slice | Tensor = torch.tensor(sources, device=device)
-        if sources and sources == list(range(sources[0], sources[0] + len(sources))):
-            index = slice(sources[0], sources[0] + len(sources))
-        self._pass = _Pass(base, len(views) * rows, width, index, scales) if adapted else None
-        try:
-            yield
-        finally:
-            self._pass = None
+        return self._current.run(pass_of(views, rows, width, device))
+
+    def _adapt_module(self, name: str, change: LowRank) -> None:
+        module = self._modules[name]
+        # [S, r, in] and [S, out, r], S sources.
+        a, b = self._on_device(module, change)
+        gains = None
+        if change.magnitude is not None:
+            gains = _gains(module, change, change.magnitude)[:, None]  # [S, 1, out]
+            b = b * gains.mT
+            gains = (gains - 1).to(self._dtype)
+        hook = self._hook(name, a.to(self._dtype), b.to(self._dtype), gains)
+        self._hooks.append(module.register_forward_hook(hook, with_kwargs=True))
+        if (block := block_of(self._modules, name)) is not None:
+            self._run_by_view(block)
+
+    def _adapt_parameter(self, name: str, change: LowRank) -> None:
+        owner_name, _, leaf = name.rpartition(".")
+        owner = self._modules[owner_name]
+        a, b = (x.to(self._dtype) for x in self._on_device(owner, change))
+        holder, is_divisible = holder_of(self._modules, owner_name, a.dim() - 1)
+        if not is_divisible:
+            self.one_by_one.append(name)
+        self._run_by_view(holder).parameters.append(Parameter(name, owner, leaf, a, b))
+
+    def _run_by_view(self, name: str) -> ViewByView:
+        if name not in self._view_by_view:
+            module = self._modules[name]
+            self._view_by_view[name] = ViewByView(module, self._current, self.used)
+        return self._view_by_view[name]
+
+    def _on_device(self, module: nn.Module, change: LowRank) -> tuple[Tensor, Tensor]:
+        device = next(module.parameters()).device
+        return torch.from_numpy(change.a).to(device), torch.from_numpy(change.b).to(device)
 
     def _hook(self, name: str, a: Tensor, b: Tensor, added_gains: Tensor | None) -> Any:
         def add_low_rank(
             module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
         ) -> Tensor:
             self.used.add(name)
-            if (current := self._pass) is None:
+            if (current := self._current.running) is None:
                 return output
             views = len(current.scales)
             # Contiguous, so that `target` is a view on the output, which is changed in place.
             output = output.contiguous()
-            inputs = _own_rows((args or tuple(kwargs.values()))[0], current)
-            target = _own_rows(output, current)
+            inputs = current.own_rows((args or tuple(kwargs.values()))[0])
+            target = current.own_rows(output)
             target = target.view(views, -1, output.shape[-1])  # [V, rows * T, out]
             if isinstance(module, nn.Embedding):
                 # Selecting rows of aᵀ is the product with one-hot inputs.
@@ -141,21 +151,6 @@ class Stack:
             return output
 
         return add_low_rank
-
-
-def _own_rows(x: Tensor, current: _Pass) -> Tensor:
-    """The rows of a module's input or output that belong to adapter views, without a copy.
-
-    Raises NotStackable if the rows are not the sequences of the pass in order, for example after a
-    router of experts: then the view of a row is unknown.
-    """
-    if len(current.scales) == 1 and current.base == 0:
-        return x
-    if x.shape[0] == current.sequences:
-        return x[current.base :]
-    if x.dim() == 2 and x.shape[0] == current.sequences * current.width:
-        return x[current.base * current.width :]
-    raise NotStackable
 
 
 def _embed(a: Tensor, ids: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.patching import Patches
 from sway_gate.backends.passes.stacking import Stack, with_nulls
 from sway_gate.measurements import FINETUNED, View
+from sway_gate.text import named
 
 
 class Model(NamedTuple):
@@ -57,12 +58,9 @@ class AdaptedModel:
         self._patches = Patches(network, change.dense, settings)
         self._adapted = frozenset(change.factors)
         self._model = Model(network, Head(network.get_output_embeddings()))
-        self.batches_views = not change.dense
-        self.notes: tuple[str, ...] = (change.note,) if change.note else ()
-        if change.reference:
-            with self.under([FINETUNED], 1, change.reference.ids.shape[1]):
-                largest = change.reference.difference(network)
-            self.notes = (f"{change.note}; log-probabilities equal peft's to {largest:.0e}",)
+        self.batches_views = not (change.dense or self._stack.one_by_one)
+        notes = [self._checked(change), _note_of(self._stack.one_by_one)]
+        self.notes = tuple(note for note in notes if note)
 
     def model(self, view: View) -> Model:
         return self._model
@@ -71,6 +69,14 @@ class AdaptedModel:
         self._patches.put(views[0])
         return self._stack.viewing(views, rows, width, self._device)
 
+    def _checked(self, change: Change) -> str:
+        """The change's note, with the difference from its reference."""
+        if not change.reference:
+            return change.note
+        with self.under([FINETUNED], 1, change.reference.ids.shape[1]):
+            largest = change.reference.difference(self._model.network)
+        return f"{change.note}; log-probabilities equal peft's to {largest:.0e}"
+
     def remove(self) -> None:
         self._stack.remove()
         self._patches.remove()
@@ -78,6 +84,12 @@ class AdaptedModel:
 
     def unused_modules(self) -> tuple[str, ...]:
         return tuple(sorted(self._adapted - self._stack.used))
+
+
+def _note_of(one_by_one: Sequence[str]) -> str:
+    if not one_by_one:
+        return ""
+    return f"{named(one_by_one)}: rows in an unknown order; the adapter runs one view at a time"
 
 
 def device_of(network: Any) -> torch.device:
