@@ -38,8 +38,8 @@ from sway_gate.results import (
     Verdict,
 )
 from sway_gate.spec.probes import null_settings
+from sway_gate.static.base import LOCAL_NOTES
 from sway_gate.static.check import check_files
-from sway_gate.static.config import BASE_OTHER_PATH
 from sway_gate.static.findings import finding_line
 from sway_gate.text import named
 
@@ -80,7 +80,7 @@ def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
     if job.folders is None:
         return (), False
     folder = job.folders.adapter
-    report = check_files(folder, job.spec.models.base.base)
+    report = check_files(folder, job.spec.models.base.base, job.folders.base)
     if report.exit_code == 2:
         raise AdapterError(
             "\n".join(finding_line(f) for f in report.findings if f.level == "broken")
@@ -226,7 +226,7 @@ def _notes(job: Job, outcome: _Outcome, findings: tuple[Finding, ...]) -> tuple[
     if load_options(job.spec).trust_remote_code:
         warning = "warning: trust_remote_code is on: code of the base model ran on this machine"
         notes.insert(0, warning)
-    static = [f for f in findings if f.level == "note" and f.id != BASE_OTHER_PATH]
+    static = [f for f in findings if f.level == "note" and f.id not in LOCAL_NOTES]
     return (*notes, *(found.message for found in static))
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError
-from sway_gate.model_files import digest, hub
+from sway_gate.model_files import digest, find, hub
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
 from sway_gate.spec.schema import Spec
@@ -232,10 +232,9 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     base, ft = spec.models.base, spec.models.ft
     if ft.kind != "hf":
         return None
-    return Folders(
-        hub.local(base.base, base.revision or ft.revision, online=online, what="base model"),
-        hub.local(ft.adapter or "", ft.adapter_revision, online=online, what="adapter"),
-    )
+    adapter = find.adapter(ft.adapter or "", ft.adapter_revision, online=online)
+    revision = base.revision or ft.revision
+    return Folders(find.base(base.base, revision, adapter, online=online), adapter)
 
 
 def input_files(spec: Spec) -> list[str]:

@@ -18,7 +18,8 @@ from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.output import Progress, silent
 from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.schema import Spec
-from sway_gate.static.config import BASE_OTHER_PATH, base_findings, read_config
+from sway_gate.static.base import LOCAL_NOTES, Base, base_findings
+from sway_gate.static.config import read_config
 from sway_gate.static.findings import finding_line
 from sway_gate.static.layout import layout_faults
 
@@ -75,7 +76,7 @@ def _located(job: Job, result: GateResult) -> GateResult:
     notes, findings = (*job.spec.notes, *result.notes), result.findings
     if job.folders:
         adapter = job.folders.adapter
-        notes += _base_notes(adapter / ADAPTER_CONFIG, job.spec.models.base.base)
+        notes += _base_notes(adapter, Base(job.spec.models.base.base, job.folders.base))
         findings = tuple(
             msgspec.structs.replace(found, path=os.path.join(adapter, found.path))
             for found in findings
@@ -92,10 +93,8 @@ def _located(job: Job, result: GateResult) -> GateResult:
     )
 
 
-def _base_notes(path: Path, base: str) -> tuple[str, ...]:
-    """The static check's notes that quote the paths of bases."""
-    config, _ = read_config(path)
-    named = config.base_model_name_or_path if config else None
-    return tuple(
-        found.message for found in base_findings(path, named, base) if found.id == BASE_OTHER_PATH
-    )
+def _base_notes(adapter: Path, base: Base) -> tuple[str, ...]:
+    """The static check's notes that depend on paths and branches of this machine."""
+    config, _ = read_config(adapter / ADAPTER_CONFIG)
+    findings = base_findings(adapter, config, base) if config else ()
+    return tuple(found.message for found in findings if found.id in LOCAL_NOTES)

@@ -101,6 +101,18 @@ def commit(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
+def commit_of(folder: Path, revision: str) -> str | None:
+    """Commit that `revision` names in the cache that contains the snapshot `folder`."""
+    if _COMMIT.fullmatch(revision):
+        return revision
+    return _branch_commit(Path(os.path.abspath(folder)).parents[1] / "refs" / revision)
+
+
+def is_cached(ref: str) -> bool:
+    """Whether the default branch of `ref` is complete in the local cache."""
+    return _cached(ref, None) is not None
+
+
 def _cached(ref: str, revision: str | None) -> Path | None:
     for folder in folders():
         found = _snapshot(folder / f"models--{ref.replace('/', '--')}", revision)

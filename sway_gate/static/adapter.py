@@ -37,6 +37,14 @@ class Adapter(NamedTuple):
         return self.weights.tensors[self.parts[module][part]].shape
 
 
+def is_in(saved: str, tensor: str) -> bool:
+    """Whether peft saves `tensor` for the entry `saved` of modules_to_save.
+
+    The entry is the end of a module's name: norm stands for input_layernorm too.
+    """
+    return f"{saved}." in tensor
+
+
 def module_of(tensor: str) -> str:
     return tensor.removeprefix("base_model.model.")
 
@@ -56,7 +64,9 @@ def _kind(config: AdapterConfig, name: str) -> str:
     """
     if _PART.fullmatch(name):
         return "lora"
-    if any(f".{module}." in f".{name}" for module in config.modules_to_save):
+    if config.variants and ".lora_" in name:
+        return "lora"
+    if any(is_in(module, name) for module in config.modules_to_save):
         return "trained"
     if name.endswith("trainable_tokens_delta") or (
         name.endswith(".lora_B.bias") and config.lora_bias

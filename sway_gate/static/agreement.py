@@ -5,20 +5,32 @@ import re
 from collections.abc import Iterator
 
 from sway_gate.results import Finding
-from sway_gate.static.adapter import Adapter, module_of
-from sway_gate.static.findings import MATCHING, SAVE_AGAIN, compact, some
+from sway_gate.static.adapter import Adapter, is_in, module_of
+from sway_gate.static.findings import MATCHING, SAVE_AGAIN, compact, some, split_at_layer
 from sway_gate.static.norms import ModuleNorm, module_norms
 from sway_gate.static.patterns import NotRun, by_pattern, matchers
+from sway_gate.static.support import HEADS, TASKS
+
+_GATHER = "gather the sharded weights before saving (DeepSpeed ZeRO-3, FSDP)"
 
 
 def inspect(adapter: Adapter) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
-    """Norms of the modules, and all contradictions."""
+    """Norms of the modules, and all contradictions. Of other methods only empty tensors."""
+    if adapter.config.peft_type != "LORA":
+        return (), [*_empty(adapter, list(adapter.weights.tensors))]
     if not any("A" in part or "B" in part for part in adapter.parts.values()):
         message = "no tensor is a LoRA matrix (lora_A, lora_B)"
         remedy = "convert the adapter to peft's format"
         return (), [adapter.finding("broken", "no-lora-tensors", message, remedy)]
     pairs, found = _pairs(adapter)
-    found += [*_other_tensors(adapter), *_untrained(adapter, pairs), *_dora(adapter, pairs)]
+    others = [name for name, kind in adapter.kinds.items() if kind != "lora"]
+    found += [
+        *_empty(adapter, others),
+        *_heads(adapter),
+        *_other_tensors(adapter),
+        *_untrained(adapter, pairs),
+        *_dora(adapter, pairs),
+    ]
     found += [*_start(adapter), *_coverage(adapter)]
     modules, problems = _norms(adapter, pairs)
     return modules, found + problems
@@ -61,10 +73,9 @@ def _pairs(adapter: Adapter) -> tuple[list[str], list[Finding]]:
             differing.append(module)
         else:
             pairs.append(module)
-    gather = "gather the sharded weights before saving"
     faults = [
         ("pair-incomplete", single, "A or B is missing for", SAVE_AGAIN),
-        ("factor-shape", misshapen, "A or B is empty or not a matrix for", gather),
+        ("factor-shape", misshapen, "A or B is empty or not a matrix for", _GATHER),
         ("factor-ranks-differ", differing, "A and B have different ranks for", SAVE_AGAIN),
     ]
     found = []
@@ -72,6 +83,12 @@ def _pairs(adapter: Adapter) -> tuple[list[str], list[Finding]]:
         if modules:
             found.append(adapter.finding("broken", id, f"{message} {compact(modules)}", remedy))
     return pairs, found
+
+
+def _empty(adapter: Adapter, names: list[str]) -> Iterator[Finding]:
+    if empty := [name for name in names if 0 in adapter.weights.tensors[name].shape]:
+        message = f"{len(empty)} tensors contain no values: {some(empty)}"
+        yield adapter.finding("broken", "tensor-empty", message, _GATHER)
 
 
 def _wrong_ranks(adapter: Adapter, pairs: list[str], ranks: dict[str, int]) -> dict[str, int]:
@@ -89,11 +106,20 @@ def _other_tensors(adapter: Adapter) -> Iterator[Finding]:
     if unknown := [name for name, kind in adapter.kinds.items() if kind == "unknown"]:
         message = f"tensors that the config does not explain: {some(unknown)}"
         yield adapter.finding("warning", "unknown-tensor", message, MATCHING)
-    saved = [f".{module_of(name)}" for name, kind in adapter.kinds.items() if kind == "trained"]
+    saved = [module_of(name) for name, kind in adapter.kinds.items() if kind == "trained"]
     named = adapter.config.modules_to_save
-    if missing := [m for m in named if not any(f".{m}." in name for name in saved)]:
+    if missing := [m for m in named if not any(is_in(m, name) for name in saved)]:
         message = f"modules_to_save lists modules that have no tensors: {some(missing)}"
         yield adapter.finding("warning", "saved-module-without-tensors", message, MATCHING)
+
+
+def _heads(adapter: Adapter) -> Iterator[Finding]:
+    if adapter.config.task_type in TASKS:
+        return
+    trained = [name for name, kind in adapter.kinds.items() if kind in ("trained", "unknown")]
+    if heads := [name for name in trained if HEADS.intersection(name.split("."))]:
+        message = f"the adapter has the head of another task than text generation: {some(heads)}"
+        yield adapter.finding("broken", "other-head", message, "give an adapter without this head")
 
 
 def _untrained(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
@@ -168,6 +194,10 @@ def _coverage(adapter: Adapter) -> Iterator[Finding]:
             unused -= hits
             if not hits:
                 outside.append(module)
+    if adapter.config.exclude_modules:  # it can exclude all modules of a target
+        unused = set()
+    if adapter.config.ensure_weight_tying:  # peft also adapts the modules tied to a target
+        outside = [module for module in outside if split_at_layer(module)[1] is not None]
     if unused:
         message = f"target_modules lists modules that have no tensors: {some(sorted(unused))}"
         yield adapter.finding("warning", "target-without-tensors", message, MATCHING)

@@ -11,14 +11,19 @@ from pathlib import Path
 
 import msgspec
 
-from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_WEIGHTS
+from sway_gate.model_files.find import base_if_local
+from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_FILES
+from sway_gate.model_files.kinds import FOLDER, not_an_adapter
 from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
-from sway_gate.static.config import AdapterConfig, base_findings, read_config
+from sway_gate.static.base import Base, base_findings
+from sway_gate.static.config import AdapterConfig, read_config
 from sway_gate.static.content import scan_all
 from sway_gate.static.findings import Fatal, broken
+from sway_gate.static.fit import fit_findings
 from sway_gate.static.mlx import check_mlx, is_mlx
+from sway_gate.static.names import with_plain_names
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.weights import ignored_pickle, read_weights
 
@@ -40,61 +45,61 @@ class StaticReport(msgspec.Struct, frozen=True, kw_only=True):
         return 1 if "verdict" in levels else 0
 
 
-def check_files(folder: str | Path, base: str | None = None) -> StaticReport:
+def check_files(
+    folder: str | Path, base: str | None = None, base_folder: Path | None = None
+) -> StaticReport:
     """Check the adapter in `folder`, which may also be the path of one of its files.
 
-    `base` is the hub id or path of the model that the adapter will be used with. Raises nothing:
-    all faults are findings.
+    `base` is the hub id or path of the model that the adapter will be used with, `base_folder` its
+    folder; by default the one on this machine, if there is one. Raises nothing: all faults are
+    findings.
     """
     given = Path(folder)
     try:
-        here = given.parent if given.name in ADAPTER_FILES or given.is_file() else given
-        found = _check(here, base) if here.is_dir() else _no_folder(here)
+        found = _check(given, base, base_folder)
     except OSError as error:
         found = _unreadable(given, error)
     return msgspec.structs.replace(found, path=str(folder))
 
 
-def _check(here: Path, base: str | None) -> StaticReport:
+def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticReport:
+    here = given.parent if given.name in ADAPTER_FILES or given.is_file() else given
+    if not here.is_dir():
+        return _only(broken("folder-missing", here, "no such folder", FOLDER))
+    if kind := not_an_adapter(given if given.is_file() else here):
+        return _only(broken("not-an-adapter", given, kind.message, kind.remedy))
+    base = Base(ref, base_folder or base_if_local(ref, here)) if ref else None
     if is_mlx(here):
-        found = check_mlx(here, base)
-        return StaticReport(
-            path=str(here),
-            findings=tuple(found.findings),
-            modules=found.modules,
-            config=found.config,
-        )
+        return StaticReport(path=str(here), **check_mlx(here, base)._asdict())
     findings: list[Finding] = []
-    config = weights = None
+    config = adapter = None
     modules: tuple[ModuleNorm, ...] = ()
     try:
         config, problems = read_config(here / ADAPTER_CONFIG)
         findings += problems
     except Fatal as fatal:
         findings.append(fatal.finding)
-    if config:
-        findings += base_findings(here / ADAPTER_CONFIG, config.base_model_name_or_path, base)
     try:
-        weights = read_weights(here)
+        weights, problems = with_plain_names(read_weights(here))
+        content, faults = scan_all(weights)
+        findings += [*ignored_pickle(here), *problems, *faults]
+        adapter = Adapter.of(config, weights, content) if config else None
     except Fatal as fatal:
         findings.append(fatal.finding)
-    if weights:
-        findings += ignored_pickle(here)
-        content, problems = scan_all(weights)
+    misfits = [*fit_findings(adapter, base.folder)] if adapter and base and base.folder else []
+    if config:
+        fits = not any(found.level == "broken" for found in misfits)
+        findings += [*base_findings(here, config, base, fits=fits), *misfits]
+    if adapter:
+        modules, problems = inspect(adapter)
         findings += problems
-        if config and config.peft_type == "LORA":
-            modules, problems = inspect(Adapter.of(config, weights, content))
-            findings += problems
     return StaticReport(path=str(here), findings=tuple(findings), modules=modules, config=config)
 
 
-def _no_folder(here: Path) -> StaticReport:
-    remedy = f"give the folder that contains {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"
-    finding = broken("folder-missing", here, "no such folder", remedy)
-    return StaticReport(path=str(here), findings=(finding,))
+def _only(finding: Finding) -> StaticReport:
+    return StaticReport(path=finding.path, findings=(finding,))
 
 
 def _unreadable(here: Path, error: OSError) -> StaticReport:
     path, message = Path(error.filename or here), f"cannot be read: {error.strerror}"
-    finding = broken("unreadable", path, message, "make it readable")
-    return StaticReport(path=str(here), findings=(finding,))
+    return _only(broken("unreadable", path, message, "make it readable"))

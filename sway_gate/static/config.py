@@ -1,7 +1,6 @@
 """Read adapter_config.json as untrusted input: validate the fields that the check uses."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +8,20 @@ from typing import Annotated, Any
 
 import msgspec
 
-from sway_gate.model_files.hub import ADAPTER_CONFIG, is_hub_id
+from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.results import Finding
-from sway_gate.static.findings import SAVE_AGAIN, Fatal, broken, finding, quote, refuse_pointer
+from sway_gate.static import support
+from sway_gate.static.findings import (
+    SAVE_AGAIN,
+    Fatal,
+    broken,
+    finding,
+    quote,
+    refuse_pointer,
+    some,
+)
 
 MAX_CONFIG_BYTES = 4 << 20
-BASE_OTHER_PATH = "base-other-path"
-"""Id of the one finding whose message quotes a path of this machine."""
 
 Rank = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 Alpha = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
@@ -26,9 +32,11 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     peft_type: str
     base_model_name_or_path: str | None = None
+    task_type: str | None = None
     r: Rank = 8
     lora_alpha: Alpha = 8
     target_modules: str | tuple[str, ...] | None = None
+    exclude_modules: str | tuple[str, ...] | None = None
     target_parameters: tuple[str, ...] = ()
     modules_to_save: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ()
     rank_pattern: dict[str, Rank] = {}
@@ -37,6 +45,7 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     lora_bias: bool = False
     use_dora: bool = False
     use_rslora: bool = False
+    ensure_weight_tying: bool = False
     init_lora_weights: bool | str = True
     variants: tuple[str, ...] = ()
     """Enabled variants whose update is not s·B·A (KaSA, BD-LoRA, …).
@@ -45,10 +54,10 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
-_COMMON_FIELDS = ("peft_type", "base_model_name_or_path")
+_COMMON_FIELDS = ("peft_type", "base_model_name_or_path", "task_type")
 _LORA_FIELDS = tuple(name for name in AdapterConfig.__struct_fields__ if name != "variants")
 _NEVER_NULL = ("r", "lora_alpha")
-_VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "use_qalora")
+_VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "velora_config")
 
 
 def read_config(path: Path) -> tuple[AdapterConfig | None, list[Finding]]:
@@ -67,8 +76,32 @@ def read_config(path: Path) -> tuple[AdapterConfig | None, list[Finding]]:
     if wrong:
         return None, [_wrong_field(path, text, field, reason) for field, reason in wrong.items()]
     variants = tuple(name for name in _VARIANTS if raw.get(name))
-    problems = [] if is_lora else [_not_lora(path, raw["peft_type"])]
-    return AdapterConfig(**given, variants=variants), problems
+    return AdapterConfig(**given, variants=variants), [*_support(path, raw)]
+
+
+def _support(path: Path, raw: dict[str, Any]) -> Iterator[Finding]:
+    """The method, the options and the task, unless they are ordinary LoRA."""
+    peft_type, task = raw["peft_type"], raw.get("task_type")
+    if reason := support.unsupported_method(peft_type):
+        message = f"peft_type {quote(peft_type)} is not supported: {reason}"
+        yield broken("unsupported-method", path, message, "give a LoRA adapter")
+    elif peft_type != "LORA":
+        message = f"peft_type is {quote(peft_type)}, not LORA: only checked for NaN and Inf"
+        yield finding("note", "not-lora", path, message)
+    else:
+        yield from _options(path, raw)
+    if isinstance(task, str) and task in support.TASKS:
+        message = f"task_type is {task}: {support.TASKS[task]}, not a causal language model"
+        yield broken("other-task", path, message, "give an adapter with task_type CAUSAL_LM")
+
+
+def _options(path: Path, raw: dict[str, Any]) -> Iterator[Finding]:
+    for name, reason in support.unsupported_options(raw):
+        message = f"option {quote(name)} is on, but not supported: {reason}"
+        yield broken("unsupported-option", path, message, "give an adapter without this option")
+    if off := support.unknown_options(raw):
+        message = f"options that this version of sway-gate does not know are off: {some(off)}"
+        yield finding("note", "unknown-option", path, message)
 
 
 def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -83,11 +116,6 @@ def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any]
         except (msgspec.ValidationError, OverflowError) as error:
             wrong[name] = str(error)
     return given, wrong
-
-
-def _not_lora(path: Path, peft_type: str) -> Finding:
-    message = f"peft_type is {quote(peft_type)}, not LORA: only checked for NaN and Inf"
-    return finding("note", "not-lora", path, message)
 
 
 def _wrong_field(path: Path, text: str, field: str, reason: str) -> Finding:
@@ -146,25 +174,3 @@ def _reason(error: ValueError | RecursionError) -> str:
         case UnicodeEncodeError():
             return "a string contains an unpaired surrogate"
     return str(error)
-
-
-def base_findings(path: Path, named: str | None, base: str | None) -> Iterator[Finding]:
-    """Compare `base`, the model to use, with `named`, the base model that the config names."""
-    if not named:
-        message = "base_model_name_or_path is missing: the files do not name the base model"
-        yield finding("note", "base-missing", path, message)
-    elif base and _names_hub_model(named) and _names_hub_model(base):
-        if named.casefold() != base.casefold():
-            message = f"the adapter was trained on {quote(named)}, this base is {quote(base)}"
-            remedy = "use the base model that the adapter was trained on, or another adapter"
-            yield broken("base-mismatch", path, message, remedy)
-    elif base and os.path.abspath(named) != os.path.abspath(base):
-        message = (
-            f"the adapter was trained on {quote(named)}, this base is {quote(base)}; "
-            "cannot verify that they are the same model"
-        )
-        yield finding("note", BASE_OTHER_PATH, path, message)
-
-
-def _names_hub_model(name: str) -> bool:
-    return is_hub_id(name) and not os.path.isdir(name)

@@ -17,7 +17,8 @@ from sway_gate.model_files.hub import ADAPTER_CONFIG, MLX_WEIGHTS
 from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
-from sway_gate.static.config import AdapterConfig, Alpha, Rank, base_findings, config_object
+from sway_gate.static.base import Base, base_findings
+from sway_gate.static.config import AdapterConfig, Alpha, Rank, config_object
 from sway_gate.static.content import Content, scan_all
 from sway_gate.static.findings import Fatal, finding, quote
 from sway_gate.static.norms import ModuleNorm
@@ -127,24 +128,24 @@ def _check_tensors(config: MlxConfig, weights: Weights, modules: dict[str, dict[
 class MlxReport(NamedTuple):
     """The findings; the config in peft's terms and the norms, if the files are valid."""
 
-    findings: list[Finding]
+    findings: tuple[Finding, ...]
     config: AdapterConfig | None = None
     modules: tuple[ModuleNorm, ...] = ()
 
 
-def check_mlx(here: Path, base: str | None) -> MlxReport:
+def check_mlx(here: Path, base: Base | None) -> MlxReport:
     """Check the MLX adapter in `here`; `base` as in `check_files`."""
     try:
         adapter = read_mlx(here)
     except Fatal as fatal:
-        return MlxReport([fatal.finding])
+        return MlxReport((fatal.finding,))
     content, findings = scan_all(adapter.weights)
-    findings = [*_notes(here / ADAPTER_CONFIG, adapter, base), *findings]
+    found = (*_notes(here, adapter, base), *findings)
     if adapter.config.fine_tune_type == "full":
-        return MlxReport(findings, AdapterConfig(peft_type="FULL"))
+        return MlxReport(found, AdapterConfig(peft_type="FULL"))
     common = _common(adapter, content)
     norms, problems = inspect(common)
-    return MlxReport(findings + problems, common.config, norms)
+    return MlxReport((*found, *problems), common.config, norms)
 
 
 def _common(adapter: MlxAdapter, content: dict[str, Content]) -> Adapter:
@@ -168,8 +169,8 @@ def _common(adapter: MlxAdapter, content: dict[str, Content]) -> Adapter:
     return Adapter(config, weights, content, kinds, parts)
 
 
-def _notes(path: Path, adapter: MlxAdapter, base: str | None) -> Iterator[Finding]:
-    config = adapter.config
+def _notes(here: Path, adapter: MlxAdapter, base: Base | None) -> Iterator[Finding]:
+    path, config = here / ADAPTER_CONFIG, adapter.config
     message = f"an MLX adapter (fine_tune_type {config.fine_tune_type}): read as mlx-lm does"
     yield finding("note", "mlx", path, message)
     if config.model and is_conversion(config.model):
@@ -179,7 +180,8 @@ def _notes(path: Path, adapter: MlxAdapter, base: str | None) -> Iterator[Findin
         )
         yield finding("note", "mlx-base", path, message)
     else:
-        yield from base_findings(path, config.model, base)
+        common = AdapterConfig(peft_type="LORA", base_model_name_or_path=config.model)
+        yield from base_findings(here, common, base)
     parameters = config.parameters
     if parameters.alpha is not None and parameters.alpha != parameters.rank:
         message = f"alpha {parameters.alpha:g} is ignored, as by mlx-lm since June 2024"

@@ -10,7 +10,7 @@ import msgspec
 from sway_gate import details
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import model_folders, with_data
-from sway_gate.model_files import hub
+from sway_gate.model_files import find, hub
 from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
@@ -239,6 +239,8 @@ def named_models(adapter: str, base: str | None, online: bool = False) -> Models
     adapter is downloaded. Raises UsageError if the configuration does not name a base model.
     """
     adapter = _local_or_id(adapter)
+    if os.path.exists(adapter):
+        adapter = str(find.adapter(adapter, None, online=False))
     base = _named_base(adapter, online) if base is None else _local_or_id(base)
     return Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
 
@@ -253,14 +255,15 @@ def has_template(models: Models) -> bool:
 
 
 def _local_or_id(ref: str) -> str:
-    """An absolute path; a hub id that is not a folder remains unchanged."""
+    """An absolute path; a hub id that does not exist as a path remains unchanged."""
     path = os.path.expanduser(ref)
-    return os.path.abspath(path) if os.path.isdir(path) or not hub.is_hub_id(ref) else ref
+    return os.path.abspath(path) if os.path.exists(path) or not hub.is_hub_id(ref) else ref
 
 
 def _named_base(adapter: str, online: bool) -> str:
     """The base model that the adapter's configuration names. Raises UsageError if there is none."""
-    config = hub.local(adapter, None, online=online, what="adapter") / hub.ADAPTER_CONFIG
+    folder = find.adapter(adapter, None, online=online)
+    config = folder / hub.ADAPTER_CONFIG
     try:
         with open(config, "rb") as file:
             fields = msgspec.json.decode(file.read(2**20))
@@ -274,7 +277,9 @@ def _named_base(adapter: str, online: bool) -> str:
     if not is_peft and is_conversion(named):
         message = f"names the MLX base {named!r}; give the base that it was converted from"
         raise UsageError(f"{config} {message} with --base")
-    if not os.path.isdir(named) and not hub.is_hub_id(named):
+    if found := find.named_folder(named, folder):
+        return os.path.abspath(found)
+    if not hub.is_hub_id(named):
         message = (
             f"names the base {named!r}, which is neither a folder nor a hub id; give it with --base"
         )

@@ -13,8 +13,7 @@ import msgspec
 from sway_gate import probes
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import with_data
-from sway_gate.model_files import hub
-from sway_gate.model_files.config import json_object
+from sway_gate.model_files import find, hub
 from sway_gate.spec.schema import ModelRef, Models, Spec
 from sway_gate.suites.check import absolute, has_template, named_models
 from sway_gate.suites.choose import suite
@@ -60,7 +59,8 @@ def for_data(
         if not os.path.isdir(ref) and not hub.is_hub_id(ref):
             message = "no such folder; give a folder that contains a saved model, or a hub id"
             raise UsageError(f"{ref}: {message}")
-    models = _pinned(models, _trained_revision(models.ft.adapter or ""))
+    trained = _local(models.ft.adapter or "", None)
+    models = _pinned(models, find.pinned_revision(trained, models.base.base) if trained else None)
     paths, unseen = absolute(data), absolute(held_out)
     loaded = with_data(Spec(models=models, suite=(), data=paths, held_out=unseen, folder=folder))
     named = _models(models, folder, _written(models.ft.adapter or "", folder))
@@ -191,15 +191,6 @@ def _commit(ref: str, revision: str | None) -> str | None:
         return None
     folder = _local(ref, revision)
     return (hub.commit(folder) if folder else None) or revision
-
-
-def _trained_revision(adapter: str) -> str | None:
-    """Revision of the base that the adapter's configuration names."""
-    folder = _local(adapter, None)
-    if folder is None:
-        return None
-    named = json_object(folder / hub.ADAPTER_CONFIG).get("revision")
-    return named if isinstance(named, str) and hub.is_revision(named) else None
 
 
 def _written(path: str, folder: str) -> str:

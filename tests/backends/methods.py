@@ -177,7 +177,9 @@ LORA = (
         _lora(layer_replication=[(0, 2), (1, 2)]),
         says="layer_replication",
     ),
-    Row("target_parameters", STACKED, _lora(target_modules=[], target_parameters=["q_proj.weight"])),
+    Row(
+        "target_parameters", STACKED, _lora(target_modules=[], target_parameters=["q_proj.weight"])
+    ),
 )
 OTHERS = (
     Row("AdaLoRA", SINGLE, _other("AdaLoraConfig", total_step=10, init_r=4)),

@@ -361,5 +361,5 @@ def test_prefetch_fetches_embedding_models_too(monkeypatch, tmp_path):
     suite = f"[{{name: a, kind: adapter_revert, cases: [{case}]}}]"
     text = f"version: 1\nmodels: {models}\nsuite: {suite}"
     lines = prefetch(parse_spec(text, "sway.yaml", str(tmp_path)))
-    assert asked == [("o/m", "v1"), ("o/a", None), (MINILM, PINNED[MINILM])]
+    assert asked == [("o/a", None), ("o/m", "v1"), (MINILM, PINNED[MINILM])]
     assert lines[2] == f"embedding model {MINILM}: {tmp_path}"

@@ -1,0 +1,51 @@
+"""Shapes of a base, from the headers of its files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from sway_gate.model_files.shapes import read_shapes, short
+
+NAMES = [
+    ("model.layers.0.q.weight", "layers.0.q.weight"),
+    ("layers.0.q.weight", "layers.0.q.weight"),
+    ("language_model.model.layers.0.q.weight", "layers.0.q.weight"),
+    ("model.language_model.layers.0.q.weight", "layers.0.q.weight"),
+    ("transformer.h.0.attn.weight", "h.0.attn.weight"),
+    ("vision_tower.layers.0.q.weight", "vision_tower.layers.0.q.weight"),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), NAMES)
+def test_short_names(name: str, expected: str) -> None:
+    assert short(name) == expected
+
+
+def test_all_shards_are_read(tmp_path: Path) -> None:
+    save_file({"model.a.weight": np.ones((2, 3), np.float16)}, tmp_path / "model-1.safetensors")
+    save_file({"lm_head.weight": np.ones((5, 3))}, tmp_path / "model-2.safetensors")
+    assert read_shapes(tmp_path) == {"a.weight": (2, 3), "lm_head.weight": (5, 3)}
+
+
+def test_packed_and_ambiguous_tensors_are_left_out(tmp_path: Path) -> None:
+    packed = {"model.q.weight": np.ones((6, 1), np.uint8)}
+    twice = {"model.a.weight": np.ones((2, 3)), "a.weight": np.ones((4, 4))}
+    save_file(packed | twice, tmp_path / "model.safetensors")
+    assert read_shapes(tmp_path) == {}
+
+
+BROKEN = [
+    b"",
+    b"\x02" + bytes(7) + b"{",
+    b"\xff" * 8,
+    b"\x09" + bytes(7) + b'{"a": {}}',
+    b"\x02" + bytes(7) + b"[]",
+]
+
+
+@pytest.mark.parametrize("data", BROKEN)
+def test_a_broken_file_has_no_shapes(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(data)
+    assert read_shapes(tmp_path) == {}
