@@ -17,13 +17,14 @@ import msgspec
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
-from sway_gate.spec.schema import Spec
+from sway_gate.spec.schema import OF_FILES, Spec
 from sway_gate.version import __version__
 
 if TYPE_CHECKING:
     from sway_gate.engine.trace import Observer
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
+_MLX_LIBRARIES = ("mlx", "mlx-lm")
 
 
 class Options(NamedTuple):
@@ -165,7 +166,7 @@ def load_options(spec: Spec) -> Loading:
 def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     """Find the base and the adapter; None for backends without files. Raises SwayError."""
     base, ft = spec.models.base, spec.models.ft
-    if ft.kind != "hf":
+    if ft.kind not in OF_FILES:
         return None
     return Folders(
         hub.local(base.base, base.revision or ft.revision, online=online, what="base model"),
@@ -183,7 +184,7 @@ def _adapter_digest(folder: Path) -> str:
 
 def _versions(spec: Spec) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
-    libraries = list(_LIBRARIES)
+    libraries = [*_LIBRARIES, *(_MLX_LIBRARIES if spec.models.ft.kind == "mlx" else ())]
     for probe in spec.suite:
         if probe.enabled:
             libraries += probe.libraries
