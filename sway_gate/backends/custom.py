@@ -43,7 +43,7 @@ from sway_gate.spec.schema import ModelRef
 from sway_gate.text import cut, one_line
 from sway_gate.training_data import packaged
 
-_DIVERGENCES: dict[DivergenceKind, Callable[[Floats, Floats], Floats]] = {
+DIVERGENCES: dict[DivergenceKind, Callable[[Floats, Floats], Floats]] = {
     "js": stats.js,
     "kl": lambda base, own: stats.kl(own, base),
     "log_ratio": stats.log_ratio_sd,
@@ -372,7 +372,7 @@ class CustomBackend:
         """Divergence from the base at each position [positions]."""
         own = self._model.distributions(view, texts)[: len(base)]
         kind = cast(Divergence, texts.request).divergence
-        divergence = _DIVERGENCES[kind](base, own)
+        divergence = DIVERGENCES[kind](base, own)
         if not np.isfinite(divergence).all():
             raise _NotFinite(f"an infinite {kind} divergence between the next_token_log_probs")
         return divergence

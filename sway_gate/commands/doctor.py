@@ -28,6 +28,7 @@ EXTRAS = {
         "judge models: every probe needs it",
         ("torch", "transformers", "tokenizers", "peft", "huggingface-hub"),
     ),
+    "mlx": Extra("kind: mlx, models of mlx-lm", ("mlx", "mlx-lm")),
     "semsim": Extra(
         "probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")
     ),

@@ -79,8 +79,10 @@ def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
     """The findings, and whether they decide. Raises AdapterError if the files are broken."""
     if job.folders is None:
         return (), False
-    folder = job.folders.adapter
-    report = check_files(folder, job.spec.models.base.base, job.folders.base)
+    folder, models = job.folders.adapter, job.spec.models
+    # mlx-lm also loads bases that only it can read.
+    base = models.base.base if models.ft.kind == "hf" else None
+    report = check_files(folder, base, job.folders.base)
     if report.exit_code == 2:
         raise AdapterError(
             "\n".join(finding_line(f) for f in report.findings if f.level == "broken")

@@ -72,6 +72,8 @@ def open_models(
     """The job's backend. `base` shares one load of a base model between jobs."""
     if job.folders is None:
         return _open_code(job.spec)
+    if job.spec.models.ft.kind == "mlx":
+        return Opened(ALL, partial(_load_mlx, job.spec, job.folders, settings, progress))
     if job.spec.defaults.differential:
         return Opened(ALL, partial(_load, job, job.folders, settings, progress, base))
     lacking = "differential: false: loads two models, without null adapters and scales"
@@ -123,6 +125,20 @@ def _load(
             backend = hf.load(source, settings)
     check_unchanged(job)
     return backend
+
+
+def _load_mlx(spec: Spec, folders: Folders, settings: NullSettings, progress: Progress) -> Backend:
+    progress("loading the model", 0, 0)
+    with _without_collections():
+        try:
+            from sway_gate.backends import mlx
+        except ImportError as error:
+            raise CannotDecide(
+                f"{error}; install the extra: pip install 'sway-gate[mlx]'"
+            ) from None
+        options = load_options(spec)
+        source = mlx.Source(folders.base, folders.adapter, options.dtype, options.device)
+        return mlx.load(source, settings)
 
 
 @contextmanager

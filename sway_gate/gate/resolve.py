@@ -19,7 +19,7 @@ from sway_gate.errors import CannotDecide, SwayError
 from sway_gate.model_files import digest, find, hub
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
-from sway_gate.spec.schema import Spec
+from sway_gate.spec.schema import OF_FILES, Spec
 from sway_gate.text import named
 from sway_gate.version import __version__
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sway_gate.engine.trace import Observer
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
+_MLX_LIBRARIES = ("mlx", "mlx-lm")
 
 
 class Options(NamedTuple):
@@ -230,7 +231,7 @@ def load_options(spec: Spec) -> Loading:
 def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     """Find the base and the adapter; None for backends without files. Raises SwayError."""
     base, ft = spec.models.base, spec.models.ft
-    if ft.kind != "hf":
+    if ft.kind not in OF_FILES:
         return None
     adapter = find.adapter(ft.adapter or "", ft.adapter_revision, online=online)
     revision = base.revision or ft.revision
@@ -261,7 +262,7 @@ def _adapter_digest(folder: Path) -> str:
 
 def _versions(spec: Spec) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
-    libraries = list(_LIBRARIES)
+    libraries = [*_LIBRARIES, *(_MLX_LIBRARIES if spec.models.ft.kind == "mlx" else ())]
     for probe in spec.suite:
         if probe.enabled:
             libraries += probe.libraries

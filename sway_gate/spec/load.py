@@ -14,6 +14,7 @@ from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
 from sway_gate.spec.probes import KINDS, KindName, embedding_models
 from sway_gate.spec.schema import (
     HIDDEN,
+    OF_FILES,
     SECTION_KINDS,
     ModelRef,
     Models,
@@ -167,7 +168,7 @@ def _check_bases(
 
 def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> ModelRef:
     """`ref` with absolute paths."""
-    if ref.kind != "hf":
+    if ref.kind not in OF_FILES:
         return ref
     found: dict[str, str] = {}
     for field in ("base", "adapter"):

@@ -146,15 +146,17 @@ def _content(pair: Pair | Preference) -> list[Any]:
 # ------------------------------------------------------------------------------ models and defaults
 
 
-_PLANNED: Final = frozenset({"mlx", "api"})
+_PLANNED: Final = frozenset({"api"})
+OF_FILES: Final = frozenset({"hf", "mlx"})
+"""Kinds whose base and adapter are files."""
 
 
 class ModelRef(Struct, frozen=True, kw_only=True):
     """A model: a base and, for the fine-tuned one, an adapter.
 
-    `base` and `adapter` are a folder (absolute after loading) or a hub id; for kinds other than hf,
-    labels that the backend interprets. `revision` is the base's; after loading, both models have
-    it. `entry_point` is the factory of a custom backend, "package.module:factory".
+    `base` and `adapter` are a folder (absolute after loading) or a hub id; for kinds other than hf
+    and mlx, labels that the backend interprets. `revision` is the base's; after loading, both
+    models have it. `entry_point` is the factory of a custom backend, "package.module:factory".
     """
 
     kind: Literal["hf", "mlx", "api", "dummy", "custom"] = "hf"
@@ -170,7 +172,9 @@ class ModelRef(Struct, frozen=True, kw_only=True):
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.kind in _PLANNED:
-            yield "kind", f"{self.kind!r} is not supported yet; use hf, custom or dummy"
+            yield "kind", f"{self.kind!r} is not supported yet; use hf, mlx, custom or dummy"
+        if self.kind == "mlx" and self.trust_remote_code:
+            yield "trust_remote_code", "must be false for kind: mlx, which runs no code of models"
         if self.kind == "custom" and not re.fullmatch(
             r"[^\W\d][\w.]*:[^\W\d]\w*", self.entry_point or ""
         ):
@@ -190,7 +194,7 @@ class Models(Struct, frozen=True, kw_only=True):
     ft: ModelRef
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        if self.ft.adapter is None and self.ft.kind == "hf":
+        if self.ft.adapter is None and self.ft.kind in OF_FILES:
             yield "ft", "must have an adapter: a folder or a hub id"
         kinds = {self.base.kind, self.ft.kind}
         if kinds.isdisjoint(_PLANNED) and (
@@ -310,6 +314,8 @@ class SpecFile(Struct, frozen=True, kw_only=True):
     held_out: NonEmpty | tuple[NonEmpty, ...] = ()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
+        if self.models.ft.kind == "mlx" and not self.defaults.differential:
+            yield "defaults", "differential must be true for kind: mlx"
         if self.dlm_source and is_share(self.dlm_source):
             yield "dlm_source", ON_A_SHARE
         for field in ("data", "held_out"):

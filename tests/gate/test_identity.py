@@ -22,7 +22,8 @@ NOT_IN_KEY = {
     Spec: {"version", "label", "folder", "notes", "data", "dlm_source", "held_out"},
     # The job's threshold and weights are in the key; the others have no effect.
     Defaults: {"coverage_threshold", "score_weights", "top_k", "concurrent_probes"},
-    # The digests of the files replace these; only kind hf is cached.
+    # The digests of the files replace these. Only files are cached; the versions of kind mlx
+    # contain mlx.
     ModelRef: {"kind", "adapter", "revision", "adapter_revision", "entry_point", "endpoint"},
 }
 

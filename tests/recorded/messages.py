@@ -100,7 +100,7 @@ SPECS: dict[str, str | bytes] = {
     ),
     "an adapter on the hub that is not here": spec(ft="ft: {base: demo/model, adapter: org/lora}"),
     "a backend that is not built": spec(
-        base="base: {kind: mlx, base: a}", ft="ft: {kind: mlx, base: a, adapter: b}"
+        base="base: {kind: api, base: a}", ft="ft: {kind: api, base: a, adapter: b}"
     ),
     "two backends": spec(base="base: {kind: dummy, base: demo/model}"),
     "a custom backend without a factory": spec(

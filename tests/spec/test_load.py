@@ -490,7 +490,25 @@ FILES = [
     ),
     (
         HEAD.replace("{base: gpt2}", "{base: gpt2, kind: api}") + PROBE,
-        "1:35: models.base: kind 'api' is not supported yet; use hf, custom or dummy",
+        "1:35: models.base: kind 'api' is not supported yet; use hf, mlx, custom or dummy",
+    ),
+    (
+        HEAD.replace("base: gpt2", "kind: mlx, base: gpt2").replace(", adapter: org/lora", "")
+        + PROBE,
+        "1:45: models: ft must have an adapter: a folder or a hub id",
+    ),
+    (
+        HEAD.replace("base: gpt2", "kind: mlx, base: gpt2").replace(
+            "kind: mlx", "trust_remote_code: true, kind: mlx", 1
+        )
+        + PROBE,
+        "1:36: models.base: trust_remote_code must be false for kind: mlx, which runs no code of",
+    ),
+    (
+        HEAD.replace("base: gpt2", "kind: mlx, base: gpt2")
+        + PROBE
+        + "defaults: {differential: false}",
+        "3:11: defaults differential must be true for kind: mlx",
     ),
     (
         HEAD + PROBE + "sections: [{kind: prose, content: ' '}]",

@@ -7,7 +7,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor
 
 from sway_gate.backends.passes.encoding import Ids
-from sway_gate.backends.passes.rendering import Renderer
+from sway_gate.backends.passes.rendering import ends
 from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, View
 
@@ -74,12 +74,5 @@ class Generator:
 
 
 def end_tokens(network: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens with which this model ends a text or, in its chat template, an answer.
-
-    A base's generation config often lacks the end of turn of its template.
-    """
-    given = getattr(network.generation_config, "eos_token_id", None)
-    ends = given if isinstance(given, list) else [given, tokenizer.eos_token_id]
-    if tokenizer.chat_template:
-        ends = [*ends, Renderer(tokenizer).turn_end()]
-    return frozenset(token for token in ends if isinstance(token, int))
+    """The tokens with which this model ends a text or, in its chat template, an answer."""
+    return ends(getattr(network.generation_config, "eos_token_id", None), tokenizer)

@@ -86,5 +86,16 @@ class Renderer:
         )
 
 
+def ends(given: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end a text or, in the chat template, an answer.
+
+    `given`: eos_token_id of the generation config, which often lacks the template's end of turn.
+    """
+    found = given if isinstance(given, list) else [given, tokenizer.eos_token_id]
+    if tokenizer.chat_template:
+        found = [*found, Renderer(tokenizer).turn_end()]
+    return frozenset(token for token in found if isinstance(token, int))
+
+
 def _settings(conversation: Conversation) -> tuple[str, str]:
     return conversation.tools, conversation.options

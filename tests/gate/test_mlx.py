@@ -1,0 +1,80 @@
+"""`kind: mlx` from the spec to the verdict, on the demo's adapter in mlx-lm's form."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from safetensors.torch import load_file
+
+from sway_gate import demo
+from sway_gate.errors import CannotDecide
+from sway_gate.gate.identity import verdict_key
+from sway_gate.gate.resolve import Options, prepare
+from sway_gate.gate.run import run_gate
+from sway_gate.output import silent
+from sway_gate.results import GateResult
+from sway_gate.spec.load import load_spec
+from sway_gate.spec.schema import Spec
+from tests.helpers.mlx import save_mlx
+
+SUITE = """\
+suite:
+  - {name: nulls, kind: null_adapter, runs: 3}
+  - {name: moved, kind: delta_kl, prompts: [The salt of Marrowby, Nobody has seen the]}
+  - {name: grows, kind: adapter_ablation, prompts: [The salt of Marrowby, We know the]}
+  - {name: prose, kind: external_perplexity, max_chunks: 2}
+"""
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    tensors = {
+        name.removeprefix("base_model.model.")
+        .replace("lora_A.weight", "lora_a")
+        .replace("lora_B.weight", "lora_b"): value.T
+        for name, value in load_file(demo.HEALTHY / "adapter_model.safetensors").items()
+    }
+    parameters = {"rank": 8, "scale": 2.0}
+    return save_mlx(tmp_path / "adapter", tensors, lora_parameters=parameters)
+
+
+def spec(kind: str, adapter: Path) -> Spec:
+    base = f"kind: {kind}, device: cpu, base: {demo.MODEL}"
+    path = adapter.parent / f"{kind}.yaml"
+    models = f"models:\n  base: {{{base}}}\n  ft: {{{base}, adapter: {adapter}}}\n"
+    path.write_text(f"version: 1\n{models}{SUITE}", encoding="utf-8")
+    return load_spec(str(path))
+
+
+def gate(of: Spec) -> GateResult:
+    return run_gate(of, Options(cache=False), silent)
+
+
+def test_the_two_kinds_share_no_cached_verdict(adapter):
+    keys = {verdict_key(prepare(spec(kind, adapter), Options())) for kind in ("hf", "mlx")}
+    assert len(keys) == 2
+
+
+def test_without_mlx_the_extra_is_named(adapter, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sway_gate.backends.mlx", None)
+    monkeypatch.delattr("sway_gate.backends.mlx", raising=False)
+    with pytest.raises(CannotDecide, match=r"install the extra: pip install 'sway-gate\[mlx\]'"):
+        gate(spec("mlx", adapter))
+
+
+@pytest.mark.slow
+def test_the_verdict_is_that_of_the_torch_backend(adapter):
+    pytest.importorskip("mlx_lm")
+    mine, theirs = gate(spec("mlx", adapter)), gate(spec("hf", adapter))
+    assert mine.device == "mlx cpu"
+    assert mine.versions.keys() > {"mlx", "mlx-lm"}
+    for own, other in zip(mine.probes, theirs.probes, strict=True):
+        assert (own.name, own.verdict) == (other.name, other.verdict)
+        assert numbers(own) == pytest.approx(numbers(other), rel=1e-3, abs=1e-4)
+
+
+def numbers(probe: Any) -> dict[str, float]:
+    fields = msgspec.structs.asdict(probe)
+    return {name: fields[name] for name in ("raw", "z", "score") if fields[name] is not None}
