@@ -44,6 +44,7 @@ def _check(args: argparse.Namespace) -> int:
         args.online,
         args.held_out,
         args.learn,
+        args.map,
     )
     with measuring(args) as (options, progress):
         result = run_gate(suite, options, progress)

@@ -48,7 +48,14 @@ def _init(args: argparse.Namespace) -> int:
 
     folder = _folder(args, [*args.data, *args.held_out])
     draft = generate.for_data(
-        args.adapter, args.data, args.base, folder, args.online, args.held_out, args.learn
+        args.adapter,
+        args.data,
+        args.base,
+        folder,
+        args.online,
+        args.held_out,
+        args.learn,
+        args.map,
     )
     return _deliver(args, draft)
 
