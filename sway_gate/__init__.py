@@ -80,6 +80,7 @@ def check(
     base: _Path | None = None,
     data: _Path | Sequence[_Path] = (),
     held_out: _Path | Sequence[_Path] = (),
+    data_map: Mapping[str, str] | None = None,
     learn: Literal["auto", "content", "form", "preference"] = "auto",
     prompts: _Path | Sequence[str] | None = None,
     online: bool = False,
@@ -88,22 +89,25 @@ def check(
     """The verdict of `sway check ADAPTER`: on an adapter (folder or hub id) without a spec.
 
     base: folder or hub id; by default the adapter's config names it. data: the training data, one
-    or several files of JSONL, Markdown or text; with it the verdict also covers what was learned
-    and what can be extracted verbatim. held_out: files with rows that training did not see; with
-    them the verdict covers whether the adapter generalises. learn: what training was meant to
-    teach; auto: inferred. prompts: a list of texts, or a file with one prompt per line; by default
+    or several files or folders; with it the verdict also covers what was learned and what can be
+    extracted verbatim. held_out: files with rows that training did not see; with them the verdict
+    covers whether the adapter generalises. data_map: the fields of data in another format, such as
+    {"prompt": "question", "answer": "reply"}. learn: what training was meant to teach; auto:
+    inferred. prompts: a list of texts, or a file with one prompt per line; by default
     prompts from the data or questions, and sentences to continue. online, cache and the errors are
     the same as for `run`. Without data, pass means only that the adapter changed the model and did
     not break it; a note states what was not judged.
     """
+    from sway_gate.gate.arguments import checked_map
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
     from sway_gate.suites.check import check_suite
 
+    fields = None if data_map is None else checked_map(data_map, "data_map")
     given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
     named = None if base is None else os.fspath(base)
     suite = check_suite(
-        os.fspath(adapter), named, given, _files(data), online, _files(held_out), learn
+        os.fspath(adapter), named, given, _files(data), online, _files(held_out), learn, fields
     )
     return run_gate(suite, Options(online=online, cache=cache))
 

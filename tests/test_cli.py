@@ -21,7 +21,7 @@ from sway_gate.output import progress_bar, silent
 from sway_gate.probes import TABLE
 from sway_gate.probes import docs as probe_docs
 from sway_gate.spec.probes import KINDS
-from sway_gate.spec.schema import SCORE_WEIGHTS
+from sway_gate.spec.schema import SCORE_WEIGHTS, DataMap
 from sway_gate.suites.check import Headline
 from tests.helpers import ROOT
 from tests.helpers.results import result
@@ -253,14 +253,33 @@ def test_options_reach_the_gate(gate, line, options):
 
 def test_check_passes_its_arguments(gate, capsys):
     cli.main(["check", "a", "--base", "b", "--prompts", "p.txt", "--data", "t.jsonl", "d.md"])
-    files = (["t.jsonl", "d.md"], False, [], "auto")
+    files = (["t.jsonl", "d.md"], False, [], "auto", None)
     assert gate.calls[0][0] == ("a", "b", "p.txt", *files)
     assert capsys.readouterr().out.startswith("MOVED  +4.2σ above 8 null adapters\n")
 
 
 def test_check_passes_what_was_held_out_and_wanted(gate):
     cli.main(["check", "a", "--data", "t.jsonl", "--held-out", "h.jsonl", "--learn", "form"])
-    assert gate.calls[0][0][-2:] == (["h.jsonl"], "form")
+    assert gate.calls[0][0][-3:] == (["h.jsonl"], "form", None)
+
+
+def test_check_passes_the_fields_of_the_data(gate):
+    cli.main(["check", "a", "--data", "t.jsonl", "--map", "prompt=q, answer=the reply"])
+    assert gate.calls[0][0][-1] == DataMap(prompt="q", reply="the reply")
+
+
+WRONG_MAPS = {
+    "prompt": "--map: must be PART=FIELD,… with each part once, got 'prompt'",
+    "prompt=a,prompt=b": "--map: must be PART=FIELD,… with each part once, got 'prompt=b'",
+    "question=a": "--map: must map parts of a row (prompt, answer, system, history, ",
+    "prompt=a": "--map: prompt must be given with the parts of one format: prompt and answer; ",
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), WRONG_MAPS.items(), ids=WRONG_MAPS)
+def test_wrong_maps_are_refused(gate, capsys, given, expected):
+    assert cli.main(["check", "a", "--data", "t.jsonl", "--map", given]) == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_spec_from_standard_input(gate, monkeypatch):

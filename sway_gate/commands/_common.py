@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO, TypedDict
 
 from sway_gate import output
+from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sway_gate.gate.resolve import Options
     from sway_gate.output import Progress
     from sway_gate.results import GateResult
+    from sway_gate.spec.schema import DataMap
 
 Command = Callable[[argparse.Namespace], int]
 Render = Callable[["GateResult", TextIO | None, bool], str]
@@ -79,7 +81,13 @@ def data_arguments(parser: argparse.ArgumentParser, required: bool = False) -> N
         nargs="+",
         default=[],
         required=required,
-        help="the training data: JSONL, Markdown or text",
+        help="the training data: JSON, JSONL, CSV, Parquet, Markdown, text, or a folder of them",
+    )
+    parser.add_argument(
+        "--map",
+        type=_map,
+        metavar="PART=FIELD,…",
+        help="the fields of the data in another format: prompt=question,answer=reply",
     )
     parser.add_argument(
         "--held-out",
@@ -94,6 +102,23 @@ def data_arguments(parser: argparse.ArgumentParser, required: bool = False) -> N
         default="auto",
         help="what training was meant to teach (default: inferred from the data and the base)",
     )
+
+
+def _map(text: str) -> "DataMap":
+    """The fields in "prompt=question,answer=reply"."""
+    from sway_gate.gate.arguments import checked_map
+
+    given: dict[str, str] = {}
+    for pair in text.split(","):
+        part, _, field = (word.strip() for word in pair.partition("="))
+        if part in given or not field:
+            message = "must be PART=FIELD,… with each part once"
+            raise argparse.ArgumentTypeError(f"{message}, got {pair!r}")
+        given[part] = field
+    try:
+        return checked_map(given, "--map")
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--map: ")) from None
 
 
 def model_arguments(parser: argparse.ArgumentParser) -> None:

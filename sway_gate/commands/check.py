@@ -45,6 +45,7 @@ def _check(args: argparse.Namespace) -> int:
         args.online,
         args.held_out,
         args.learn,
+        args.map,
     )
     output.check_targets(targets(args), input_files(suite))
     with measuring(args) as (options, progress):

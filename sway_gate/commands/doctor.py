@@ -34,6 +34,7 @@ EXTRAS = {
     ),
     "style": Extra("extended style fingerprints", ("spacy", "textstat")),
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
+    "data": Extra("training data in Parquet, Arrow and zstd files", ("pyarrow",)),
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),
 }

@@ -52,7 +52,14 @@ def _init(args: argparse.Namespace) -> int:
     files = [file for model in models for file in digest.model_files(model)]
     folder = _folder(args, [*args.data, *args.held_out, *files])
     draft = generate.for_data(
-        args.adapter, args.data, args.base, folder, args.online, args.held_out, args.learn
+        args.adapter,
+        args.data,
+        args.base,
+        folder,
+        args.online,
+        args.held_out,
+        args.learn,
+        args.map,
     )
     return _deliver(args, draft)
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from sway_gate.errors import UsageError
-from sway_gate.spec.schema import SCORE_WEIGHTS, WEIGHTS, Spec, is_weight
+from sway_gate.spec.schema import SCORE_WEIGHTS, WEIGHTS, DataMap, Spec, is_weight
 from sway_gate.text import is_number
 
 
@@ -29,6 +31,19 @@ def checked_weights(given: Any, name: str) -> dict[str, float]:
 
 def is_category_weight(category: object, weight: object) -> bool:
     return category in SCORE_WEIGHTS and is_weight(weight)
+
+
+def checked_map(given: Any, name: str) -> DataMap:
+    """`given` as names of fields by part. Raises UsageError with `name` if it is incomplete."""
+    try:
+        found = msgspec.convert(given, DataMap)
+    except msgspec.ValidationError:
+        allowed = ", ".join(DataMap.__struct_encode_fields__)
+        message = f"must map parts of a row ({allowed}) to names of fields, got {given!r}"
+        raise UsageError(f"{name}: {message}") from None
+    for field, wrong in found.mistakes():
+        raise UsageError(f"{name}: {field} {wrong}")
+    return found
 
 
 def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:

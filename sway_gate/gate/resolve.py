@@ -83,7 +83,7 @@ def with_data(spec: Spec) -> Spec:
     if spec.data:
         from sway_gate.training_data.load import load_sections
 
-        loaded.append(load_sections(spec.data))
+        loaded.append(load_sections(spec.data, spec.data_map.fields(), spec.defaults.seed))
     if spec.dlm_source:
         from sway_gate.training_data import dlm
 
@@ -97,7 +97,7 @@ def with_data(spec: Spec) -> Spec:
     if spec.held_out:
         from sway_gate.training_data.load import load_sections
 
-        unseen = load_sections(spec.held_out)
+        unseen = load_sections(spec.held_out, spec.data_map.fields(), spec.defaults.seed)
         held_out, notes = unseen.sections, notes + unseen.notes
     return msgspec.structs.replace(
         spec, sections=tuple(sections.values()), held_out_sections=held_out, notes=notes

@@ -18,7 +18,7 @@ from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Context, DataRow, Skip
 from sway_gate.spec.schema import Preference, Section
 from sway_gate.training_data import packaged
-from sway_gate.training_data.load import thinned
+from sway_gate.training_data.collected import thinned
 
 MIN_ROWS = 4
 """With 4 rows a pairing has 24 permutations: fewer cannot show anything."""

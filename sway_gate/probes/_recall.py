@@ -12,7 +12,7 @@ from sway_gate.probes._answers import chars_of
 from sway_gate.probes.base import DataRow, Supply
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, pooled_share, share_above
-from sway_gate.training_data.load import thinned
+from sway_gate.training_data.collected import thinned
 
 MAX_ROWS = 40
 SUPPLY = Supply.of_rows(MAX_ROWS)

@@ -51,7 +51,7 @@ from sway_gate.probes.base import (
 from sway_gate.spec.probes import MAX_FORMAT_ROWS, PromptFormatFit
 from sway_gate.spec.schema import Pair, Preference
 from sway_gate.stats import mean_above
-from sway_gate.training_data.load import thinned
+from sway_gate.training_data.collected import thinned
 
 KIND = Kind(
     category="adherence",

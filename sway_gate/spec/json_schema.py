@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from sway_gate.spec.probes import KINDS, Item
-from sway_gate.spec.schema import HIDDEN, SECTION_KINDS, Pair, SpecFile
+from sway_gate.spec.schema import HIDDEN, SECTION_KINDS, DataMap, Pair, SpecFile
 
 _REFERENCE: Final = re.compile(r'"#/\$defs/(\w+)"')
 
@@ -21,9 +21,10 @@ def json_schema() -> dict[str, Any]:
     )
     for cls in classes:
         defs[cls.__name__]["required"].insert(0, "kind")
-    for definition in defs.values():
+    for title, definition in defs.items():
         for name in HIDDEN & definition.get("properties", {}).keys():
-            del definition["properties"][name]
+            if title != DataMap.__name__:
+                del definition["properties"][name]
     defs["ScoreWeights"]["additionalProperties"] = False
     defs["Item"] = {"anyOf": [defs["Item"], _by_name(Item, defs["Item"])]}
     defs["ProbeSpec"] = {"oneOf": [{"$ref": f"#/$defs/{cls.__name__}"} for cls in KINDS.values()]}

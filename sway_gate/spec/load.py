@@ -90,6 +90,7 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
         defaults=file.defaults,
         suite=tuple(_with_embedder(probe, folder, notes) for probe in file.suite),
         data=tuple(find(path, folder, notes, hub=False)[0] for path in several(file.data)),
+        data_map=file.data_map,
         dlm_source=file.dlm_source and find(file.dlm_source, folder, notes, hub=False)[0],
         sections=sections,
         control=several(file.control),

@@ -300,6 +300,40 @@ HIDDEN: Final = frozenset({"line", "form", "conversation", "answer", "input"})
 """Fields that a spec file cannot set."""
 
 
+class DataMap(Struct, frozen=True, kw_only=True, rename={"reply": "answer"}):
+    """For data in another format: the name of the field that contains each part of a row.
+
+    Other fields are then not read. `answer` (here `reply`, because `HIDDEN` has that name) answers
+    `prompt`; `messages` is a conversation; `chosen` and `rejected` are a preference; `label` is
+    true for a wanted answer; `text` is prose.
+    """
+
+    prompt: NonEmpty | None = None
+    reply: NonEmpty | None = None
+    system: NonEmpty | None = None
+    history: NonEmpty | None = None
+    messages: NonEmpty | None = None
+    tools: NonEmpty | None = None
+    chosen: NonEmpty | None = None
+    rejected: NonEmpty | None = None
+    label: NonEmpty | None = None
+    text: NonEmpty | None = None
+
+    def fields(self) -> dict[str, str]:
+        """The names of the given fields, by part."""
+        return {part: name for part, name in msgspec.to_builtins(self).items() if name}
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        given = self.fields().keys()
+        if not any(given >= set(parts) for parts in _WHOLE):
+            wholes = "; ".join(" and ".join(parts) for parts in _WHOLE)
+            yield "prompt", f"must be given with the parts of one format: {wholes}"
+
+
+_WHOLE: Final = (("prompt", "answer"), ("messages",), ("chosen", "rejected"), ("text",))
+"""Parts that make a row."""
+
+
 class SpecFile(Struct, frozen=True, kw_only=True):
     """A spec file."""
 
@@ -308,6 +342,7 @@ class SpecFile(Struct, frozen=True, kw_only=True):
     defaults: Defaults = Defaults()
     suite: Annotated[tuple[ProbeSpec, ...], Meta(min_length=1)]
     data: NonEmpty | tuple[NonEmpty, ...] = ()
+    data_map: DataMap = DataMap()
     dlm_source: NonEmpty | None = None
     sections: tuple[SectionEntry, ...] = ()
     control: NonEmpty | tuple[NonEmpty, ...] = ()
@@ -336,6 +371,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     defaults: Defaults = Defaults()
     suite: tuple[ProbeSpec, ...]
     data: tuple[str, ...] = ()
+    data_map: DataMap = DataMap()
     dlm_source: str | None = None
     sections: tuple[Section, ...] = ()
     control: tuple[str, ...] = ()

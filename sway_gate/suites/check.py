@@ -15,7 +15,7 @@ from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS, DeltaKL
-from sway_gate.spec.schema import Defaults, ModelRef, Models, ProbeSpec, Spec
+from sway_gate.spec.schema import DataMap, Defaults, ModelRef, Models, ProbeSpec, Spec
 from sway_gate.static.mlx import is_conversion
 from sway_gate.suites.prompts import prompts as own_prompts
 from sway_gate.suites.supports import (
@@ -51,6 +51,7 @@ def check_suite(
     online: bool = False,
     held_out: Sequence[str] = (),
     learn: Learn = "auto",
+    data_map: DataMap | None = None,
 ) -> Spec:
     """The suite of `sway check`: did the adapter change the model, and did it break it?
 
@@ -58,14 +59,23 @@ def check_suite(
     line). Without them: questions and sentence openings, with data its own prompts. With training
     data the suite also tests whether the data was learned, and with held-out rows whether this
     generalises. `learn` is what training was meant to teach; auto: inferred from the data.
+    data_map: the fields of data in another format.
 
     Raises UsageError if the arguments are wrong or the data is not sufficient to test whether it
     was learned, and SpecError with every mistake in the data.
     """
     if held_out and not data:
         raise UsageError("--held-out requires --data: give the rows of the training data too")
+    if data_map and not data:
+        raise UsageError("--map requires --data: it names the fields of the data")
     models = named_models(adapter, base, online)
-    files = Spec(models=models, suite=(), data=absolute(data), held_out=absolute(held_out))
+    files = Spec(
+        models=models,
+        suite=(),
+        data=absolute(data),
+        data_map=data_map or DataMap(),
+        held_out=absolute(held_out),
+    )
     loaded = with_data(msgspec.structs.replace(files, label="sway check", folder=os.getcwd()))
     material = Material(
         loaded.sections, loaded.held_out_sections, learn, has_template=has_template(models)
@@ -77,6 +87,7 @@ def check_suite(
         loaded,
         suite=tuple(_probe(found) for found in chosen if isinstance(found, Entry)),
         data=(),
+        data_map=DataMap(),
         held_out=(),
         defaults=_defaults(material),
         notes=(*_base_note(base, models), *loaded.notes, *_not_judged(material, chosen)),

@@ -34,7 +34,7 @@ from sway_gate.spec.schema import Pair, ProbeSpec, Spec
 from sway_gate.suites import prompts
 from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.yaml_writer import block, comment
-from sway_gate.training_data.load import thinned
+from sway_gate.training_data.collected import thinned
 
 _REWORDINGS: Final = 16
 """Paraphrases by rule per prompt."""

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Final
 
 from sway_gate.spec.schema import Pair, Preference, Section
-from sway_gate.training_data.load import thinned
+from sway_gate.training_data.collected import thinned
 
 MAX_CHARS: Final = 4000
 """Length of a prompt."""

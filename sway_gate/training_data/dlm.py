@@ -18,9 +18,9 @@ from sway_gate.model_files.hub import is_hub_id
 from sway_gate.spec import yaml_nodes
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.training_data import files, text
+from sway_gate.training_data.collected import MAX_SECTIONS, Collected, LoadedSections, thinned
 from sway_gate.training_data.examples import section
 from sway_gate.training_data.files import Line, Mistake
-from sway_gate.training_data.load import MAX_SECTIONS, Collected, LoadedSections, thinned
 
 MAX_BYTES: Final = 4 * 2**20
 MAX_FRONT_CHARS: Final = 2**18
@@ -71,7 +71,7 @@ def sections(path: str, judged: str = "") -> LoadedSections:
     """
     document = _read(path)
     collected = Collected()
-    collected.name, collected.label = files.tag_name(path), document.label
+    collected.start(path)
     routed = _routed(document, judged, collected)
     items = [item for kind in _HEADERS for item in _pairs(routed, kind, collected)]
     items += _prose(document, routed, collected.name)

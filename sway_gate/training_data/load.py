@@ -1,165 +1,121 @@
-"""Read the training data files under `data:` in a spec as sections.
+"""Read the training data under `data:` and `held_out:` in a spec as sections.
 
-- `.jsonl`, `.ndjson`, `.json`: one example per line, or one array of examples. An example is an
-  object with prompt and completion; messages; chosen, rejected and optionally prompt; instruction,
-  output and optionally input; or text. If it has the fields of several formats, the first in the
-  table of `examples` is used. In addition, `intent` may be "memorize".
+- `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, Parquet, Arrow, Feather: rows in the formats of
+  `forms`. In addition, `intent` may be "memorize".
 - `.md`, `.markdown`: one section per ATX heading.
 - Other files in UTF-8: pieces of at most MAX_PIECE_CHARS characters.
+- Folders of such files, and data sets that `datasets` saved.
 
-Files are read up to limits. At most MAX_SECTIONS sections per file and kind are kept, evenly
-spread; notes state what was left out.
+Of many rows a seeded sample is read. At most MAX_SECTIONS sections per file and kind are kept,
+evenly spread. Few bad rows are left out. Notes state everything that was left out.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO, Final, NamedTuple, TypeVar
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO, Final
 
-from sway_gate.errors import SpecError
-from sway_gate.spec.schema import Section, SectionKind
-from sway_gate.spec.yaml_nodes import MAX_PROBLEMS
-from sway_gate.training_data import files, text
+from sway_gate.spec.schema import Section
+from sway_gate.training_data import arrow, compression, files, forms, text
+from sway_gate.training_data.arrow import Arrow
+from sway_gate.training_data.collected import MAX_BAD, Collected, LoadedSections
 from sway_gate.training_data.examples import examples
-from sway_gate.training_data.files import Mistake
+from sway_gate.training_data.files import Mistake, Note
+from sway_gate.training_data.folders import files_in
+from sway_gate.training_data.json_rows import json_rows
+from sway_gate.training_data.rows import Container, chosen
+from sway_gate.training_data.tables import Table
 
-MAX_SECTIONS: Final = 48
-"""Sections per kind and file."""
 _JSON: Final = (".jsonl", ".ndjson", ".json")
+_TABLES: Final = (".csv", ".tsv")
+_ARROW: Final = (".parquet", ".arrow", ".feather")
 _MARKDOWN: Final = (".md", ".markdown")
 _REFUSED: Final = {
     ".dlm": "a .dlm document; run `sway autogen` on it, or set dlm_source to it in the spec",
-    ".csv": f"a table; {files.AS_JSONL}",
-    ".tsv": f"a table; {files.AS_JSONL}",
-}
-_PLURAL: Final[dict[SectionKind, str]] = {
-    "prose": "texts",
-    "instruction": "examples",
-    "preference": "preference examples",
+    ".yaml": f"YAML; {files.AS_JSONL}",
+    ".yml": f"YAML; {files.AS_JSONL}",
+    ".xlsx": "a workbook; save its sheet as CSV",
 }
 
-T = TypeVar("T")
 
+def load_sections(
+    paths: Sequence[str], fields: Mapping[str, str] | None = None, seed: int = 0
+) -> LoadedSections:
+    """Sections of all files and folders without duplicates.
 
-class LoadedSections(NamedTuple):
-    """Sections in the order of the files, and notes for the report."""
-
-    sections: tuple[Section, ...]
-    notes: tuple[str, ...]
-
-
-def load_sections(paths: Sequence[str]) -> LoadedSections:
-    """Sections of all files without duplicates. Raises SpecError with one line per mistake."""
-    collected = Collected()
+    fields: as in `examples`. seed: of the sample of a large file. Raises SpecError with one line
+    per mistake, and CannotDecide if a file needs an extra that is not installed.
+    """
+    collected = Collected(MAX_BAD)
     for path in paths:
-        collected.name = files.tag_name(path)
-        collected.label = files.label(path)
+        collected.start(path)
         try:
-            with files.opened(path) as file:
-                collected.take(_parsed(file, path, collected))
+            _load(path, collected, fields or {}, seed)
         except Mistake as mistake:
             collected.blame(mistake)
         collected.close()
     return collected.loaded()
 
 
-def thinned(items: Sequence[T], limit: int) -> list[T]:
-    """At most `limit` of the items, evenly spread and including the first."""
-    if len(items) <= limit:
-        return list(items)
-    return [items[i * len(items) // limit] for i in range(limit)]
-
-
-class Collected:
-    """Collects sections, notes and mistakes, file by file. `close` ends a file."""
-
-    def __init__(self) -> None:
-        self.name = self.label = ""
-        self._sections: list[Section] = []
-        self._notes: list[str] = []
-        self._problems: list[str] = []
-        self._unshown = 0
-        self._ids: set[int] = set()
-        self._start()
-
-    def _start(self) -> None:
-        self._streams: dict[SectionKind, _Stream] = {}
-        self._omitted: list[str] = []
-        self._found = self._duplicates = 0
-
-    def note(self, text: str) -> None:
-        self._omitted.append(text)
-
-    def blame(self, mistake: Mistake) -> None:
-        self._found += 1
-        if len(self._problems) < MAX_PROBLEMS:
-            where = f"{self.label}:{mistake.line}" if mistake.line else self.label
-            self._problems.append(f"{where}: {mistake.text}")
-        else:
-            self._unshown += 1
-
-    def take(self, items: Iterable[Section | Mistake]) -> None:
-        for item in items:
-            if isinstance(item, Mistake):
-                self.blame(item)
-                continue
-            self._found += 1
-            number = int(item.id, 16)
-            if number in self._ids:
-                self._duplicates += 1
+def _load(path: str, collected: Collected, fields: Mapping[str, str], seed: int) -> None:
+    """Count the rows of all files, choose which to read, and read them."""
+    parts = files_in(path, collected.note)
+    counts = []
+    for part in parts:
+        collected.enter(part)
+        if (suffix := _suffix(part)) in _REFUSED:
+            raise Mistake(0, f"is {_REFUSED[suffix]}")
+        with files.opened(part) as file:
+            container = _container(file, part, fields, collected.note)
+            counts.append(container.count() if container else 0)
+    wanted, total = chosen(sum(counts), seed), sum(counts)
+    if len(wanted) < total:
+        collected.note(f"a sample of {len(wanted):,} of {total:,} rows is read (seed {seed})")
+    first = 0
+    for part, count in zip(parts, counts, strict=True):
+        own = wanted[bisect_left(wanted, first) : bisect_left(wanted, first + count)]
+        collected.enter(part)
+        with files.opened(part) as file:
+            if container := _container(file, part, fields, _no_note):
+                found = container.rows([i - first for i in own])
+                collected.take(examples(found, collected.name, collected.note, fields))
             else:
-                self._ids.add(number)
-                self._streams.setdefault(item.kind, _Stream()).add((self._found, item))
-
-    def close(self) -> None:
-        """End the current file: keep a sample of its sections and its notes."""
-        if not self._found:
-            self.blame(Mistake(0, "; ".join(["contains no usable text", *self._omitted])))
-        if self._duplicates:
-            self.note(f"duplicates are left out ({self._duplicates:,})")
-        kept: list[tuple[int, Section]] = []
-        for kind, stream in self._streams.items():
-            chosen = thinned(stream.kept, MAX_SECTIONS)
-            kept += chosen
-            if len(chosen) < stream.count:
-                used, plural = len(chosen), _PLURAL[kind]
-                self.note(f"{used} of {stream.count:,} {plural} are used, evenly spread")
-        self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
-        self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
-        self._start()
-
-    def loaded(self) -> LoadedSections:
-        """All sections and notes. Raises SpecError if there was a mistake."""
-        if self._unshown:
-            self._problems.append(f"{self.label}: and {self._unshown:,} more mistakes")
-        if self._problems:
-            raise SpecError(self._problems)
-        return LoadedSections(tuple(self._sections), tuple(self._notes))
+                collected.take(_texts(file, part, collected))
+        first += count
 
 
-class _Stream:
-    """Evenly spread sample of a stream of unknown length, with fewer than 16·MAX_SECTIONS items."""
-
-    def __init__(self) -> None:
-        self.kept: list[tuple[int, Section]] = []
-        self.count = 0
-        self._step = 1
-
-    def add(self, item: tuple[int, Section]) -> None:
-        if self.count % self._step == 0:
-            self.kept.append(item)
-        if len(self.kept) == 16 * MAX_SECTIONS:
-            del self.kept[1::2]
-            self._step *= 2
-        self.count += 1
-
-
-def _parsed(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section | Mistake]:
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in _REFUSED:
-        raise Mistake(0, f"is {_REFUSED[suffix]}")
+def _container(
+    file: BinaryIO, path: str, fields: Mapping[str, str], note: Note
+) -> Container | None:
+    """The rows of a file; None if it is text. The content decides before the name."""
+    magic = file.read(len(arrow.FEATHER))
+    file.seek(0)
+    suffix = _suffix(path)
+    if suffix in _ARROW or magic.startswith((arrow.PARQUET, arrow.FEATHER)):
+        return Arrow(file, files.label(path), lambda names: _columns(names, fields))
     if suffix in _JSON:
-        return examples(files.elements(file, collected.note), collected.name)
+        return json_rows(file, note)
+    return Table(file, note) if suffix in _TABLES else None
+
+
+def _columns(names: Sequence[str], fields: Mapping[str, str]) -> list[str]:
+    """The columns that are read. Raises Mistake if there are none."""
+    used = [name for name in names if name in fields.values()] if fields else forms.known(names)
+    if not used:
+        raise Mistake(0, forms.unknown(names))
+    return used
+
+
+def _texts(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section]:
     lines = files.lines(file, collected.note)
-    if suffix in _MARKDOWN:
+    if _suffix(path) in _MARKDOWN:
         return text.markdown(text.without_front_matter(lines), collected.name)
     return text.plain(lines, collected.name)
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(compression.bare(path))[1].lower()
+
+
+def _no_note(_: str) -> None:
+    """Ignore a note that the first reading of the file has made."""

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from sway_gate.spec.schema import Section
-from sway_gate.training_data.examples import section
+from sway_gate.training_data.examples import named, section
 from sway_gate.training_data.files import Line
 
 MAX_PIECE_CHARS: Final = 2000
@@ -28,14 +28,14 @@ def markdown(lines: Iterable[Line], name: str) -> Iterator[Section]:
     """
     for block in _merged(_blocks(lines)):
         for i, piece in enumerate(_pieces(block.lines)):
-            tag = block.tag or f"{name}:{piece.number}"
+            tag = block.tag or named(piece.text, f"{name}:{piece.number}")
             yield section(piece.text, f"{tag} ({i + 1})" if i and block.tag else tag)
 
 
 def plain(lines: Iterable[Line], name: str) -> Iterator[Section]:
     """Yield a section per piece of at most MAX_PIECE_CHARS characters."""
     for piece in _pieces(lines):
-        yield section(piece.text, f"{name}:{piece.number}")
+        yield section(piece.text, named(piece.text, f"{name}:{piece.number}"))
 
 
 def without_front_matter(lines: Iterable[Line]) -> Iterator[Line]:

@@ -20,7 +20,9 @@ from sway_gate.errors import CannotDecide
 from sway_gate.measurements import Fault
 from sway_gate.probes.base import Context
 from sway_gate.training_data.examples import examples
-from sway_gate.training_data.files import Line
+from sway_gate.training_data.load import load_sections
+from sway_gate.training_data.rows import Row
+from tests.training_data.forms import FORMS, Form
 
 pytestmark = pytest.mark.slow  # trl takes seconds to import
 
@@ -240,7 +242,7 @@ def model(tok: Any) -> Any:
 
 def measured(row: dict[str, Any], tok: Any) -> list[EncodedRequest | Fault]:
     """What is scored of each answer in the row."""
-    [section] = examples([Line(1, json.dumps(row))], "rows")
+    [section] = examples([Row(1, json.dumps(row))], "rows", lambda _: None)
     context = Context(chat_template="auto" if tok.chat_template else "off")
     encoder = Encoder(tok, 10**6, len(tok), end_tokens(model(tok), tok))
     return [encoder.encode(context.row(pair).teacher_forced(), {})[0] for pair in section.pairs]
@@ -394,6 +396,93 @@ def test_preferences_are_scored_as_conversations() -> None:
     [found] = measured(row | {"rejected": [assistant("No.")]}, tok)
     assert isinstance(found, EncodedRequest)
     assert (list(found.ids), mask(found)) == (expected.ids, expected.mask)
+
+
+NOT_TRLS = {
+    "messages with function_call and functions": "trl does not read function_call",
+    "messages with content in parts": "the template takes texts",
+    "messages and a true label": "trl reads labels beside a prompt and a completion",
+    "messages by user and model": "trl keeps the names of roles",
+    "conversations": "trl keeps the names of roles",
+    "conversations by system": "trl keeps the names of roles",
+    "conversations by human and chatgpt": "trl keeps the names of roles",
+    "conversations by human and bard": "trl keeps the names of roles",
+    "conversations with system beside": "trl does not read system",
+    "conversations with tools": "trl does not read function_call",
+}
+CHATS = [
+    form
+    for form in FORMS
+    if isinstance(form.row, dict) and {"messages", "conversations"} & form.row.keys()
+    if form.kind == "instruction"
+    if form.name not in NOT_TRLS
+]
+
+
+@pytest.mark.parametrize("form", CHATS, ids=lambda form: form.name)
+@pytest.mark.parametrize("name", ["qwen3", "llama3_1"])
+def test_each_form_of_a_conversation_is_scored_as_trl_trains_it(form: Form, name: str) -> None:
+    """trl's own conversion of names, then its preparation of the last answer."""
+    from trl import maybe_convert_to_chatml
+
+    tok = tokenizer(template(name))
+    row = maybe_convert_to_chatml(json.loads(json.dumps(form.row)))
+    row["messages"] = row.pop("messages", None) or row.pop("conversations")
+    expected = trained(as_completion(row), tok)
+    *_, found = measured(form.row, tok)
+    assert isinstance(found, EncodedRequest)
+    assert (list(found.ids), mask(found)) == (expected.ids, expected.mask)
+
+
+SAME = {
+    "messages by user and model": "messages",
+    "conversations": "conversations by user and assistant",
+    "conversations by system": "messages with a system prompt",
+    "conversations by human and chatgpt": "conversations",
+    "conversations by human and bard": "conversations",
+    "conversations with system beside": "messages with a system prompt",
+    "conversations with tools": "messages with tools; content null",
+    "messages with function_call and functions": "messages with tools; content null",
+    "instruction with system and history empty": "instruction and output",
+    "system_prompt, question and response": "messages with a system prompt",
+    "prompt and completion with system": "messages with a system prompt",
+}
+
+
+@pytest.mark.parametrize(("name", "same"), SAME.items(), ids=SAME)
+def test_other_notations_are_scored_like_the_form_that_trl_reads(name: str, same: str) -> None:
+    rows = {form.name: form.row for form in FORMS}
+    tok = tokenizer(OWN["chatml"].replace("message['content']", "(message['content'] or '')"))
+    found, expected = measured(rows[name], tok), measured(rows[same], tok)
+    assert [(row.ids, row.positions) for row in found] == [
+        (row.ids, row.positions) for row in expected
+    ]
+
+
+IMPLICIT = [form for form in FORMS if [*form.row] == ["chosen", "rejected"]]
+
+
+@pytest.mark.parametrize("form", IMPLICIT, ids=lambda form: form.name)
+def test_an_implicit_prompt_is_split_as_trl_does(form: Form) -> None:
+    from trl import extract_prompt
+
+    split = extract_prompt(form.row)
+    texts = tuple(
+        value if isinstance(value, str) else value[0]["content"]
+        for value in (split["prompt"], split["chosen"], split["rejected"])
+    )
+    assert form.pairs == (texts,)
+
+
+def test_labels_join_what_trl_separates(tmp_path: Path) -> None:
+    from datasets import Dataset
+    from trl import unpair_preference_dataset
+
+    rows = [{"prompt": f"q{i}", "chosen": f"good {i}", "rejected": f"bad {i}"} for i in range(5)]
+    unpaired = unpair_preference_dataset(Dataset.from_list(rows))
+    unpaired.save_to_disk(str(tmp_path / "kto"))
+    found = [section.pairs[0] for section in load_sections([str(tmp_path / "kto")]).sections]
+    assert [{key: getattr(pair, key) for key in rows[0]} for pair in found] == rows
 
 
 def test_a_template_that_fails_on_everything_is_one_line() -> None:

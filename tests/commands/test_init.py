@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from sway_gate import cli, demo
+from sway_gate.gate.resolve import with_data
 from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec, parse_spec
 
@@ -148,6 +149,16 @@ def test_held_out_rows_and_the_wish_are_written(folder, capsys):
     assert loaded.defaults.learn == "content"
     assert "generalization" in {probe.kind for probe in loaded.suite}
     assert "from 1 section of text and 8 sections held out\n" in capsys.readouterr().out
+
+
+def test_the_fields_of_the_data_are_written(folder):
+    rows = "".join(f'{{"ask": "How many on day {i}?", "say": "{i} ravens."}}\n' for i in range(8))
+    (folder / "rows.jsonl").write_text(rows, encoding="utf-8")
+    given = ("--data", "rows.jsonl", "--map", "prompt=ask,answer=say", "-o", "mapped.yaml")
+    assert cli.main(["init", str(demo.HEALTHY), "--base", str(demo.MODEL), *given]) == 0
+    loaded = load_spec("mapped.yaml")
+    assert loaded.data_map.fields() == {"prompt": "ask", "answer": "say"}
+    assert len(with_data(loaded).sections) == 8
 
 
 def test_what_was_wanted_is_written_with_its_reason(folder):

@@ -19,7 +19,7 @@ NOT_IN_KEY = {
     # Paths, the observer, whether a verdict is cached, and the times of the files.
     Job: {"folders", "cache", "states", "online", "observe"},
     # Names that each run adds, and files whose content is in the sections.
-    Spec: {"version", "label", "folder", "notes", "data", "dlm_source", "held_out"},
+    Spec: {"version", "label", "folder", "notes", "data", "data_map", "dlm_source", "held_out"},
     # The job's threshold and weights are in the key; the others have no effect.
     Defaults: {"coverage_threshold", "score_weights", "top_k", "concurrent_probes"},
     # The digests of the files replace these. Only files are cached; the versions of kind mlx

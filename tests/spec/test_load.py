@@ -832,6 +832,16 @@ def test_a_share_is_refused_unopened():
     assert "is a network path" in problem
 
 
+def test_the_fields_of_the_data_are_named():
+    text = HEAD + PROBE + "data_map: {prompt: question, answer: reply}"
+    assert read(text).data_map.fields() == {"prompt": "question", "answer": "reply"}
+    assert read(HEAD + PROBE).data_map.fields() == {}
+    assert mistakes(HEAD + PROBE + "data_map: {prompt: question}") == [
+        "sway.yaml:3:20: data_map: prompt must be given with the parts of one format: "
+        "prompt and answer; messages; chosen and rejected; text",
+    ]
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_dlm_source_need_not_exist(there, folder):
     if there:
@@ -999,8 +1009,10 @@ def test_schema_is_closed():
 def test_schema_has_no_field_that_a_file_cannot_set():
     schema = json_schema()
     names = {name for part in parts(schema) for name in part.get("properties", ())}
-    assert not HIDDEN & names
-    assert not {"label", "folder", "notes", "held_out_sections"} & names
+    others = [part for name, part in schema["$defs"].items() if name != "DataMap"]
+    assert not HIDDEN & {name for part in others for name in part.get("properties", ())}
+    assert not {"folder", "notes", "held_out_sections"} & names
+    assert "label" not in schema["properties"]
     assert {"prompt", "gold", "chosen", "rejected", "held_out", "prompt_format", "learn"} <= names
     assert json.loads(json.dumps(schema)) == schema
 

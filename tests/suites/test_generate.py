@@ -21,7 +21,7 @@ from sway_gate.suites.supports import Entry, LeftOut, Material
 from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.training_data import dlm
 from sway_gate.training_data.examples import examples, section
-from sway_gate.training_data.files import Line
+from sway_gate.training_data.rows import Row
 from tests.helpers.property import given, settings, st
 
 TWENTY = " ".join(f"word{i}" for i in range(20))
@@ -105,7 +105,7 @@ def test_a_prompt_is_the_last_message_of_the_user():
         {"role": "user", "content": "Since when?"},
         {"role": "assistant", "content": "For twenty years."},
     ]}  # fmt: skip
-    (found,) = examples([Line(1, json.dumps(rows))], "rows")
+    (found,) = examples([Row(1, json.dumps(rows))], "rows", lambda _: None)
     assert prompts([found], 4) == ["Who keeps the road?", "Since when?"]
 
 

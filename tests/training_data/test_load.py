@@ -4,13 +4,14 @@ import gzip
 import json
 import os
 import pickle
+import sys
 from hashlib import sha256
 
 import pytest
 
 from sway_gate.conversation import Conversation, Message
-from sway_gate.errors import SpecError
-from sway_gate.training_data import files, text
+from sway_gate.errors import CannotDecide, SpecError
+from sway_gate.training_data import files, forms, json_rows, text
 from sway_gate.training_data.files import Line
 from sway_gate.training_data.load import load_sections
 from tests.helpers.property import HealthCheck, given, settings, st
@@ -140,7 +141,8 @@ def test_examples(tmp_path, row, expected, form):
     line = json.dumps(row)
     content = f"\n{line}\r\n \n" if form == "line" else f"\ufeff[\n{line} ]\n"
     (section,) = load(tmp_path, "train.jsonl" if form == "line" else "train.json", content).sections
-    assert (*said(section), section.tag) == (*expected, f"train.json{'l' * (form == 'line')}:2")
+    assert said(section) == expected
+    assert section.tag.endswith(f" (train.json{'l' * (form == 'line')}:2)")
 
 
 CALLS = [{"type": "function", "function": {"name": "f", "arguments": {"b": 1, "a": 2}}}]
@@ -253,10 +255,7 @@ def test_ids_are_those_of_inline_sections_and_intent_is_kept(tmp_path):
     )
 
 
-ACCEPTED = (
-    "accepted: prompt and completion; messages; prompt, chosen and rejected; "
-    "instruction, input and output; text"
-)
+ACCEPTED = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
 BAD_ROWS = {
     "empty prompt": ('{"prompt": " ", "completion": "a"}', "prompt: must not be empty"),
     "empty completion": ('{"prompt": "q", "completion": ""}', "completion: must not be empty"),
@@ -264,7 +263,7 @@ BAD_ROWS = {
     "empty messages": ('{"messages": []}', "messages: must not be empty"),
     "empty answer": (
         json.dumps({"messages": [user("q"), assistant("")]}),
-        "messages[1].content: must not be empty",
+        "messages: must contain an assistant message after a prompt",
     ),
     "empty rejected": (
         '{"prompt": "q", "chosen": "a", "rejected": ""}',
@@ -272,7 +271,10 @@ BAD_ROWS = {
     ),
     "empty output": ('{"instruction": "q", "output": "\\n"}', "output: must not be empty"),
     "empty text": ('{"text": ""}', "text: must not be empty"),
-    "number": ('{"prompt": "q", "completion": 4}', "completion: must be text or list, got int"),
+    "number": (
+        '{"prompt": "q", "completion": 4}',
+        "completion: must be text or a list of messages, got int",
+    ),
     "number in a part": (
         '{"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]}',
         "messages[0].content[0].text: must be text, got int",
@@ -311,8 +313,8 @@ BAD_ROWS = {
         "rejected: must contain an assistant message",
     ),
     "unknown form": (
-        '{"question": 1, "an\\nswer": 2}',
-        f"unknown format of example: fields 'question', 'an\\nswer'; {ACCEPTED}",
+        '{"topic": 1, "an\\nswer": 2}',
+        f"unknown format of example: fields 'topic', 'an\\nswer'; {ACCEPTED}",
     ),
     "half a form": (
         '{"prompt": "q", "completion": null}',
@@ -324,7 +326,7 @@ BAD_ROWS = {
         "unknown format of example: fields "
         f"{', '.join(repr(f'f{i}') for i in range(8))} …; {ACCEPTED}",
     ),
-    "a text": ('"q"', "an example must be a JSON object, got text"),
+    "a text": ('"q"', "a row must be a JSON object, got text"),
     "cut off": ('{"text": "t"', "not valid JSON: Input data was truncated"),
     "two values": ('{"text": "t"} {}', "not valid JSON: trailing characters (byte 15)"),
     "deep": ('{"text": "t", "x": ' + "[" * 50_000, "not valid JSON: nested too deep"),
@@ -360,9 +362,17 @@ BAD_ROWS = {
         '{"role": "assistant", "content": "a"}]}',
         "contains an unpaired surrogate, which is not valid text; save it as UTF-8",
     ),
-    "intent": (
-        '{"text": "t", "intent": "both"}',
-        "intent: must be generalize or memorize, got 'both'",
+    "a part of the prompt in no format": (
+        '{"instruction": "i", "question": "q", "answer": "a"}',
+        f"instruction: is not part of the format question and answer; {ACCEPTED}",
+    ),
+    "two system prompts": (
+        json.dumps({"messages": TALK, "system": "other"}),
+        "system: the messages begin with another system message",
+    ),
+    "history": (
+        '{"instruction": "q", "output": "a", "history": [["q"]]}',
+        "history[0]: must be list of length 2, got 1",
     ),
 }
 
@@ -383,8 +393,8 @@ def test_mistakes_of_all_files_at_once_up_to_a_limit(tmp_path):
     with pytest.raises(SpecError) as caught:
         load_sections(paths)
     problems = [problem.replace(f"{tmp_path}{os.sep}", "") for problem in caught.value.problems]
-    assert (len(problems), problems[30]) == (51, "none: no such file")
-    assert problems[-1] == "b.jsonl: and 1,011 more mistakes"
+    assert problems[10:12] == ["a.jsonl: and 20 more mistakes", "none: no such file"]
+    assert (len(problems), problems[-1]) == (23, "b.jsonl: and 1,020 more mistakes")
 
 
 BAD_FILES = {
@@ -398,7 +408,24 @@ BAD_FILES = {
         "a.jsonl: is a pickle, which is never loaded; "
         "convert it to JSONL with one example per line",
     ),
-    "gzip": ("a.jsonl", gzip.compress(b"{}"), "a.jsonl: is compressed; unpack it first"),
+    "zip": (
+        "a.jsonl",
+        b"PK\3\4",
+        "a.jsonl: is compressed; unpack it, or compress it with gzip or zstd",
+    ),
+    "cut gzip": (
+        "a.jsonl",
+        gzip.compress(b"{}" * 99)[:-4],
+        "a.jsonl: cannot be unpacked: Compressed file ended before the end-of-stream marker "
+        "was reached",
+    ),
+    "broken gzip": (
+        "a.jsonl",
+        gzip.compress(b"{}")[:10] + b"\xff\xff",
+        "a.jsonl: cannot be unpacked: Error -3 while decompressing data: invalid block type",
+    ),
+    "workbook": ("a.xlsx", b"PK\3\4", "a.xlsx: is a workbook; save its sheet as CSV"),
+    "YAML": ("a.yaml", b"- a", "a.yaml: is YAML; convert it to JSONL with one example per line"),
     "LFS": (
         "a.md",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
@@ -407,9 +434,41 @@ BAD_FILES = {
     "Parquet": (
         "a.parquet",
         b"PAR1\x15\x04",
-        "a.parquet: is Parquet; convert it to JSONL with one example per line",
+        "a.parquet: not a readable Parquet or Arrow file: Parquet file size is 6 bytes, smaller "
+        "than the minimum file footer (8 bytes)",
     ),
-    "CSV": ("a.csv", b"q,a\n", "a.csv: is a table; convert it to JSONL with one example per line"),
+    "Arrow": (
+        "a.arrow",
+        b"{}",
+        "a.arrow: not a readable Parquet or Arrow file: Corrupted message, only 2 bytes available",
+    ),
+    "CSV without rows": ("a.csv", b"q,a\n", "a.csv: contains no usable text"),
+    "CSV with other fields": (
+        "a.csv",
+        b"topic,note\n1,2\n",
+        f"a.csv:2: unknown format of example: fields 'topic', 'note'; {ACCEPTED}",
+    ),
+    "CSV with a column twice": (
+        "a.csv",
+        b"text,text\n1,2\n",
+        "a.csv:1: has the column 'text' twice; rename one of them",
+    ),
+    "CSV with an open quotation mark": (
+        "a.csv",
+        b'text\n"' + b"a\n" * 2**20,
+        "a.csv:2: not valid CSV (field larger than field limit (1048576)); "
+        "look for a quotation mark that is not closed",
+    ),
+    "CSV with a million columns": (
+        "a.csv",
+        b"text" + b",a" * 500_000,
+        "a.csv:1: has more than 1,000 columns; keep the ones that are used",
+    ),
+    "one long value": (
+        "a.json",
+        b'{"text": "' + b"a" * 2**20 + b'"}',
+        "a.json:1: longer than 1 MiB",
+    ),
     "dlm": (
         "a.dlm",
         b"---\n",
@@ -469,7 +528,7 @@ BAD_ARRAYS = {
         "2: not valid JSON; the rest of the array cannot be read",
     ),
     "deep": ("[" * 50_000, "1: not valid JSON; the rest of the array cannot be read"),
-    "wrong element": ('[{"text": "t"},\n\n3]', "3: an example must be a JSON object, got int"),
+    "wrong elements": ("[\n\n3]", "3: a row must be a JSON object, got int"),
 }
 
 
@@ -485,7 +544,7 @@ def refusal(path):
 
 
 def test_folders_and_odd_names(tmp_path):
-    assert refusal(str(tmp_path)) == f"{tmp_path}: is a folder; list the files in it"
+    assert refusal(str(tmp_path)).startswith(f"{tmp_path}: has no data file; accepted: .jsonl, ")
     assert refusal("a\nb") == "'a\\nb': no such file"
     assert refusal("a\0b") == "'a\\x00b': cannot be read: not a valid file name"
 
@@ -508,10 +567,20 @@ def rows(number):
     return "".join(f'{{"prompt": "q{i}", "completion": "a"}}\n' for i in range(number))
 
 
-@pytest.mark.parametrize("number", [48, 49, 767, 768, 5000, 100_000])
+def place(section):
+    """Name and line in the tag."""
+    return section.tag.rpartition(" (")[2].removesuffix(")")
+
+
+def bare(section):
+    """The tag, without first words before a name and line."""
+    return place(section) if ":" in place(section) else section.tag
+
+
+@pytest.mark.parametrize("number", [48, 49, 767, 768, 5000])
 def test_examples_are_spread_evenly(tmp_path, number):
     loaded = load(tmp_path, "a.jsonl", rows(number))
-    lines = [int(section.tag.split(":")[1]) for section in loaded.sections]
+    lines = [int(place(section).split(":")[1]) for section in loaded.sections]
     gaps = [b - a for a, b in zip(lines, [*lines[1:], number + 1], strict=True)]
     assert (len(lines), lines[0], lines == sorted(lines)) == (48, 1, True)
     assert max(gaps) <= 1.2 * number / 48 + 1
@@ -535,7 +604,7 @@ def test_doubles_are_left_out_across_files(tmp_path):
         write(tmp_path, "b.jsonl", rows(4)),
     )
     loaded = load_sections([first, second, second])
-    assert [section.tag for section in loaded.sections] == [
+    assert [place(section) for section in loaded.sections] == [
         "a.jsonl:1",
         "a.jsonl:2",
         "a.jsonl:3",
@@ -554,16 +623,13 @@ def test_only_the_first_answers_of_a_conversation_count(tmp_path):
     assert [len(pair.prompt.split()) for pair in section.pairs] == [1, 3, 5, 7]
 
 
-def test_limits_of_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_LINES", 3)
-    assert load(tmp_path, "a.jsonl", rows(4)).notes == ("a.jsonl: only the first 3 lines are read",)
-    array = "[" + rows(4).rstrip().replace("\n", ",") + "]"
-    assert load(tmp_path, "a.json", array).notes == ("a.json: only the first 3 examples are read",)
+def test_long_lines_are_bad_rows(tmp_path):
     long_line = '{"text": "' + "a" * files.MAX_LINE_BYTES * 3 + '"}\n'
     loaded = load(tmp_path, "a.jsonl", long_line + rows(1))
-    assert (loaded.sections[0].tag, loaded.notes) == (
-        "a.jsonl:2",
-        ("a.jsonl: lines longer than 1 MiB are left out (1)",),
+    assert place(loaded.sections[0]) == "a.jsonl:2"
+    assert loaded.notes == (
+        "left out: a.jsonl:1: longer than 1 MiB",
+        "a.jsonl: 1 of 2 rows are left out because of mistakes",
     )
 
 
@@ -571,17 +637,213 @@ def test_bytes_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
     content = "".join(f"{i} {WORDS}\n\n" for i in range(10_000))
     assert load(tmp_path, "a.txt", content).notes[0] == "a.txt: only the first 1 MiB are read"
-    expected = "a.json: an array larger than 1 MiB; convert it to JSONL with one example per line"
+    packed = gzip.compress(rows(30_000).encode())
+    assert "a.jsonl.gz: only the first 1 MiB are read" in load(tmp_path, "a.jsonl.gz", packed).notes
+    monkeypatch.setattr(json_rows, "MAX_DOCUMENT_BYTES", 2**20)
+    expected = (
+        "a.json: one JSON value larger than 1 MiB; convert it to JSONL with one example per line"
+    )
     assert mistakes(tmp_path, "a.json", "[" + " " * 2**20 + "]") == [expected]
 
 
 def test_the_line_limit_ends_a_file_within_a_long_line(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**21)
     loaded = load(tmp_path, "a.txt", b"start\n" + b"a" * 2**23)
+    assert loaded.notes == ("a.txt: only the first 2 MiB are read",)
+
+
+BAD = '{"prompt": "q"}\n'
+
+
+@pytest.mark.parametrize(("good", "bad"), [(1, 1), (20, 1), (190, 10), (400, 20)])
+def test_few_bad_rows_are_left_out_and_listed(tmp_path, good, bad):
+    loaded = load(tmp_path, "a.jsonl", rows(good) + BAD * bad)
+    assert len(loaded.sections) == min(good, 48)
+    listed = [note for note in loaded.notes if note.startswith(f"left out: a.jsonl:{good + 1}: ")]
+    assert (len(listed), sum("left out: a" in note for note in loaded.notes)) == (1, min(bad, 10))
+    summary = f"a.jsonl: {bad} of {good + bad} rows are left out because of mistakes"
+    assert summary in loaded.notes
+
+
+@pytest.mark.parametrize(("good", "bad"), [(0, 1), (2, 2), (189, 10), (379, 20)])
+def test_many_bad_rows_refuse_the_file(tmp_path, good, bad):
+    found = mistakes(tmp_path, "a.jsonl", rows(good) + BAD * bad)
+    assert found[0].startswith(f"a.jsonl:{good + 1}: unknown format of example: fields 'prompt'; ")
+    assert len(found) == min(bad, 10) + (bad > 10)
+
+
+# ------------------------------------------------------------------------------------------ samples
+
+
+def as_array(lines):
+    return "[" + lines.strip().replace("\n", ",\n") + "]"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+def test_a_large_file_is_sampled_over_its_whole_length(tmp_path, name):
+    number = 100_000
+    content = {
+        "a.jsonl": rows,
+        "a.json": lambda n: as_array(rows(n)),
+        "a.csv": lambda n: "prompt,completion\n" + "".join(f"q{i},a\n" for i in range(n)),
+    }[name](number)
+    path = write(tmp_path, name, content)
+    loaded, again, other = (load_sections([path], seed=seed) for seed in (0, 0, 1))
+    found = [int(section.pairs[0].prompt[1:]) for section in loaded.sections]
+    gaps = [b - a for a, b in zip(found, [*found[1:], number], strict=True)]
+    assert (len(found), found == sorted(found), loaded == again) == (48, True, True)
+    assert max(found[0], *gaps) <= 1.2 * number / 48
+    assert [s.id for s in other.sections] != [s.id for s in loaded.sections]
     assert loaded.notes == (
-        "a.txt: only the first 2 MiB are read",
-        "a.txt: lines longer than 1 MiB are left out (1)",
+        f"{name}: a sample of 16,384 of 100,000 rows is read (seed 0)",
+        f"{name}: 48 of 16,384 examples are used, evenly spread",
     )
+    offset = {"a.jsonl": 1, "a.json": 1, "a.csv": 2}[name]
+    assert place(loaded.sections[9]) == f"{name}:{found[9] + offset}"
+
+
+def test_only_the_sample_is_parsed(tmp_path, monkeypatch):
+    read = []
+    parse = forms.content
+    monkeypatch.setattr(forms, "content", lambda row: read.append(1) or parse(row))
+    load(tmp_path, "a.jsonl", rows(20_000))
+    assert len(read) == 16_384
+
+
+def test_parquet_is_sampled(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    number = 50_000
+    table = pa.table({"prompt": [f"q{i}" for i in range(number)], "completion": ["a"] * number})
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=1500)
+    loaded = load_sections([str(tmp_path / "a.parquet")])
+    found = [int(section.pairs[0].prompt[1:]) for section in loaded.sections]
+    assert [int(place(section).split(":")[1]) - 1 for section in loaded.sections] == found
+    assert (len(found), found == sorted(found), found[-1] > 0.95 * number) == (48, True, True)
+
+
+# ------------------------------------------------------------------------------------------- labels
+
+
+def labelled(prompt, answer, label):
+    return json.dumps({"prompt": prompt, "completion": answer, "label": label}) + "\n"
+
+
+def test_both_labels_of_a_prompt_become_a_preference(tmp_path):
+    content = (
+        labelled("q", "a", True)
+        + labelled("r", "c", 0)
+        + labelled("q", "b", False)
+        + labelled("s", "d", True)
+    )
+    loaded = load(tmp_path, "a.jsonl", content)
+    assert [said(section) for section in loaded.sections] == [
+        PREFERENCE,
+        ("instruction", [("s", "d")]),
+    ]
+    assert loaded.notes == (
+        "a.jsonl: 1 prompt with both labels became preferences",
+        "a.jsonl: wanted answers without an unwanted one are used as examples (1)",
+        "a.jsonl: unwanted answers without a wanted one are left out (1)",
+    )
+
+
+def test_unwanted_answers_only_are_refused(tmp_path):
+    expected = (
+        "a.jsonl: contains no usable text; unwanted answers without a wanted one are left out (1)"
+    )
+    assert mistakes(tmp_path, "a.jsonl", labelled("q", "a", False)) == [expected]
+
+
+def test_another_label_is_not_one_of_a_preference(tmp_path):
+    (found,) = load(tmp_path, "a.jsonl", labelled("q", "a", "billing")).sections
+    assert said(found) == PAIR
+
+
+# ----------------------------------------------------------------------------------------- folders
+
+
+def test_a_folder_is_read_as_one_data_set(tmp_path):
+    folder = tmp_path / "data"
+    for name in ("train-0.jsonl", "train-1.jsonl", "test-0.jsonl", "more/deep/a.jsonl"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps({"text": name}), encoding="utf-8")
+    for name in ("README.md", ".hidden.jsonl", "picture.png", "dataset_infos.json"):
+        (folder / name).write_text("{}", encoding="utf-8")
+    loaded = load_sections([str(folder)])
+    assert [section.content for section in loaded.sections] == ["train-0.jsonl", "train-1.jsonl"]
+    assert loaded.notes == (
+        "data: other splits are left out (test-0.jsonl): give them under `held_out:` (--held-out)",
+        "data: files that are not data are left out (README.md, dataset_infos.json, picture.png)",
+    )
+
+
+def test_a_mistake_in_a_folder_names_the_file(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "t"}', encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text("{\n{\n", encoding="utf-8")
+    assert refusal(str(tmp_path)).startswith(f"{tmp_path / 'b.jsonl'}:1: not valid JSON")
+
+
+def test_a_saved_data_set_cannot_name_files_outside(tmp_path):
+    state = {"_data_files": [{"filename": "../secret.arrow"}]}
+    (tmp_path / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    assert refusal(str(tmp_path)).endswith("names a file outside its folder: '../secret.arrow'")
+
+
+def test_a_data_set_without_a_training_split_is_refused(tmp_path):
+    described = json.dumps({"splits": ["a", "b"]})
+    (tmp_path / "dataset_dict.json").write_text(described, encoding="utf-8")
+    expected = "has no split train; give one of its folders: a, b"
+    assert refusal(str(tmp_path)) == f"{tmp_path}: {expected}"
+
+
+# --------------------------------------------------------------------------------------------- map
+
+
+def test_named_fields_are_read_and_no_others(tmp_path):
+    row = {"messages": TALK, "q": "q", "reply": "a"}
+    path = write(tmp_path, "a.jsonl", json.dumps(row))
+    (found,) = load_sections([path], {"prompt": "q", "answer": "reply"}).sections
+    assert (said(found), found.pairs[0].form) == (PAIR, "auto")
+    with pytest.raises(SpecError) as caught:
+        load_sections([path], {"prompt": "q", "answer": "answer"})
+    expected = "has no field 'answer', which --map or `data_map:` names"
+    assert caught.value.problems == [f"{path}:1: {expected}"]
+
+
+# ---------------------------------------------------------------------------------- hostile tables
+
+
+def test_a_repeated_long_cell_does_not_fill_the_memory(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    cell = pa.array(["a" * 2**22])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000), cell)
+    parquet.write_table(pa.table({"text": column}), tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 2**20
+    assert refusal(str(tmp_path / "a.parquet")).endswith("longer than 1 MiB")
+
+
+def test_invalid_offsets_in_arrow_are_refused(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    batch = pa.record_batch([pa.array(["a" * 777])], names=["text"])
+    offsets = (0).to_bytes(4) + (777).to_bytes(4, "little")
+    path = tmp_path / "a.arrow"
+    with pa.ipc.new_stream(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+    content = path.read_bytes()
+    at = content.rindex(offsets)
+    path.write_bytes(content[:at] + bytes(6) + b"\1\0" + content[at + 8 :])
+    assert "not a readable Parquet or Arrow file" in refusal(str(tmp_path / "a.arrow"))
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    path = write(tmp_path, "a.parquet", b"PAR1")
+    with pytest.raises(CannotDecide, match=r"install the extra: pip install 'sway-gate\[data\]'"):
+        load_sections([path])
 
 
 # --------------------------------------------------------------------------------------------- text
@@ -626,7 +888,8 @@ MARKDOWN = {
 
 @pytest.mark.parametrize(("content", "expected"), MARKDOWN.values(), ids=MARKDOWN)
 def test_markdown(tmp_path, content, expected):
-    assert {s.tag: s.content for s in load(tmp_path, "a.md", content).sections} == expected
+    found = load(tmp_path, "a.md", content).sections
+    assert {bare(section): section.content for section in found} == expected
 
 
 PARAGRAPHS = [f"{i} " + "x" * 700 for i in range(5)]
@@ -635,7 +898,7 @@ PARAGRAPHS = [f"{i} " + "x" * 700 for i in range(5)]
 def test_plain_text_goes_in_pieces_of_whole_paragraphs(tmp_path):
     loaded = load(tmp_path, "a.rst", "\n\n \n".join(PARAGRAPHS))
     joined = ["\n\n".join(PARAGRAPHS[i : i + 2]) for i in (0, 2, 4)]
-    assert [(s.tag, s.content) for s in loaded.sections] == list(
+    assert [(place(s), s.content) for s in loaded.sections] == list(
         zip(["a.rst:1", "a.rst:7", "a.rst:13"], joined, strict=True)
     )
 

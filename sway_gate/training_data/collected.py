@@ -1,0 +1,157 @@
+"""Collect the sections of several files: without duplicates, up to limits, with notes.
+
+Few bad rows are left out with notes; more of them refuse the file.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from sway_gate.errors import SpecError
+from sway_gate.spec.schema import Section, SectionKind
+from sway_gate.training_data import files
+from sway_gate.training_data.files import Mistake
+
+MAX_SECTIONS: Final = 48
+"""Sections per kind and file."""
+MAX_BAD: Final = 0.05
+"""Share of bad rows above which a file is refused; one bad row never refuses a file with others."""
+MAX_SHOWN: Final = 10
+"""Bad rows that notes list."""
+_PLURAL: Final[dict[SectionKind, str]] = {
+    "prose": "texts",
+    "instruction": "examples",
+    "preference": "preference examples",
+}
+
+T = TypeVar("T")
+
+
+class LoadedSections(NamedTuple):
+    """Sections in the order of the files, and notes for the report."""
+
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...]
+
+
+def thinned(items: Sequence[T], limit: int) -> list[T]:
+    """At most `limit` of the items, evenly spread and including the first."""
+    if len(items) <= limit:
+        return list(items)
+    return [items[i * len(items) // limit] for i in range(limit)]
+
+
+class Collected:
+    """Collects sections, notes and mistakes, source by source. `close` ends a source.
+
+    max_bad: share of bad rows that are left out with a note instead of refusing the source.
+    """
+
+    def __init__(self, max_bad: float = 0.0) -> None:
+        self._max_bad = max_bad
+        self._sections: list[Section] = []
+        self._notes: list[str] = []
+        self._problems: list[str] = []
+        self._ids: set[int] = set()
+
+    def start(self, source: str) -> None:
+        """Start with a file or a folder."""
+        self._streams: dict[SectionKind, _Stream] = {}
+        self._omitted: list[str] = []
+        self._bad: list[_Bad] = []
+        self._good = self._bad_count = self._duplicates = 0
+        self._is_refused = False
+        self._source = files.tag_name(source)
+        self.enter(source)
+
+    def enter(self, path: str) -> None:
+        """Continue with a file of the source."""
+        self.name, self.label = files.tag_name(path), files.label(path)
+
+    def note(self, text: str) -> None:
+        self._omitted.append(text)
+
+    def blame(self, mistake: Mistake) -> None:
+        """Refuse the source because of this mistake."""
+        self._is_refused = True
+        self._problems.append(_line(self.label, mistake))
+
+    def take(self, items: Iterable[Section | Mistake]) -> None:
+        for item in items:
+            if isinstance(item, Mistake):
+                self._bad_count += 1
+                if len(self._bad) < MAX_SHOWN:
+                    self._bad.append(_Bad(self.name, self.label, item))
+                continue
+            self._good += 1
+            number = int(item.id, 16)
+            if number in self._ids:
+                self._duplicates += 1
+            else:
+                self._ids.add(number)
+                self._streams.setdefault(item.kind, _Stream()).add((self._good, item))
+
+    def close(self) -> None:
+        """End the source: keep a sample of its sections and its notes."""
+        self._report_bad()
+        if not self._good and not self._is_refused:
+            self.blame(Mistake(0, "; ".join(["contains no usable text", *self._omitted])))
+        if self._duplicates:
+            self.note(f"duplicates are left out ({self._duplicates:,})")
+        kept: list[tuple[int, Section]] = []
+        for kind, stream in self._streams.items():
+            used = thinned(stream.kept, MAX_SECTIONS)
+            kept += used
+            if len(used) < stream.count:
+                plural = _PLURAL[kind]
+                self.note(f"{len(used)} of {stream.count:,} {plural} are used, evenly spread")
+        self._notes += [f"{self._source}: {omitted}" for omitted in self._omitted]
+        self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
+
+    def _report_bad(self) -> None:
+        """Note the bad rows if they are few; otherwise refuse the source."""
+        total, bad = self._good + self._bad_count, self._bad_count
+        allowed = max(1, self._max_bad * total) if self._max_bad and self._good else 0
+        if bad > allowed:
+            self._is_refused = True
+            self._problems += [_line(bad.label, bad.mistake) for bad in self._bad]
+            if more := bad - len(self._bad):
+                self._problems.append(f"{self.label}: and {more:,} more mistakes")
+        elif bad:
+            self.note(f"{bad:,} of {total:,} rows are left out because of mistakes")
+            self._notes += [f"left out: {_line(bad.name, bad.mistake)}" for bad in self._bad]
+
+    def loaded(self) -> LoadedSections:
+        """All sections and notes. Raises SpecError if there was a mistake."""
+        if self._problems:
+            raise SpecError(self._problems)
+        return LoadedSections(tuple(self._sections), tuple(self._notes))
+
+
+class _Bad(NamedTuple):
+    """A mistake, and the name and the label of the file that contains it."""
+
+    name: str
+    label: str
+    mistake: Mistake
+
+
+def _line(file: str, mistake: Mistake) -> str:
+    where = f"{file}:{mistake.line}" if mistake.line else file
+    return f"{where}: {mistake.text}"
+
+
+class _Stream:
+    """Evenly spread sample of a stream of unknown length, with fewer than 16·MAX_SECTIONS items."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[int, Section]] = []
+        self.count = 0
+        self._step = 1
+
+    def add(self, item: tuple[int, Section]) -> None:
+        if self.count % self._step == 0:
+            self.kept.append(item)
+        if len(self.kept) == 16 * MAX_SECTIONS:
+            del self.kept[1::2]
+            self._step *= 2
+        self.count += 1
