@@ -96,15 +96,15 @@ def _run(args: argparse.Namespace) -> int:
 
 def _weights(text: str) -> dict[str, float]:
     """The mapping in "attribution=0.5,adherence=0.2"."""
-    from sway_gate.gate.arguments import is_weight
-    from sway_gate.spec.schema import SCORE_WEIGHTS
+    from sway_gate.gate.arguments import is_category_weight
+    from sway_gate.spec.schema import SCORE_WEIGHTS, WEIGHTS
 
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, given = (word.strip() for word in part.partition("="))
         value = number(given)
-        if name in weights or not is_weight(name, value):
-            form = "must be CATEGORY=NUMBER,… with numbers of 0 or more, each category once"
+        if name in weights or not is_category_weight(name, value):
+            form = f"must be CATEGORY=NUMBER,… with numbers that are {WEIGHTS}, each category once"
             allowed = ", ".join(SCORE_WEIGHTS)
             raise argparse.ArgumentTypeError(f"{form}; categories: {allowed}; got {part!r}")
         weights[name] = value

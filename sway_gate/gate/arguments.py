@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sway_gate.errors import UsageError
-from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
+from sway_gate.spec.schema import SCORE_WEIGHTS, WEIGHTS, Spec, is_weight
 from sway_gate.text import is_number
 
 
@@ -21,14 +21,14 @@ def checked_weights(given: Any, name: str) -> dict[str, float]:
     """`given` as weights by category; {} for None. Raises UsageError with `name` otherwise."""
     if given is None:
         return {}
-    if not isinstance(given, Mapping) or not all(is_weight(*item) for item in given.items()):
+    if not isinstance(given, Mapping) or not all(is_category_weight(*w) for w in given.items()):
         allowed = ", ".join(SCORE_WEIGHTS)
-        raise UsageError(f"{name} must map {allowed} to numbers of 0 or more, got {given!r}")
+        raise UsageError(f"{name} must map {allowed} to numbers of {WEIGHTS}, got {given!r}")
     return dict(given)
 
 
-def is_weight(category: object, weight: object) -> bool:
-    return category in SCORE_WEIGHTS and is_number(weight) and weight >= 0
+def is_category_weight(category: object, weight: object) -> bool:
+    return category in SCORE_WEIGHTS and is_weight(weight)
 
 
 def check_categories(spec: Spec, given: Mapping[str, float], name: str) -> None:

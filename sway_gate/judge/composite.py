@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sway_gate.results import Category, ProbeResult, Verdict
+from sway_gate.results import Category, GateResult, ProbeResult, Verdict
+from sway_gate.spec.schema import is_weight
 
 EXIT_CODES = {"pass": 0, "fail": 1, "error": 3}
 """Exit code of the gate by its verdict."""
@@ -45,8 +46,8 @@ def compose(
     - fail (1): a probe fails, or the score does not reach `threshold`;
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
       no weight, no probe of such a category passes, or no probe with a weight passes: skips and
-      inconclusive results do not decide;
-    - pass (0): otherwise.
+      inconclusive results do not decide. Or a weight is out of range;
+    - pass (0): otherwise. Scores and threshold are then numbers from 0 to 1.
 
     A FAIL takes precedence over an ERROR, and an ERROR over a low score.
     """
@@ -54,11 +55,32 @@ def compose(
     for name in CATEGORIES:
         own = [result for result in results if result.category == name]
         categories[name] = Category(
-            weight=weights[name], score=_category(own), required=name in required
+            weight=weights.get(name, 0.0), score=_category(own), required=name in required
         )
     score = _mean(categories.values())
     verdict = _verdict(results, categories, score, threshold)
     return Composite(verdict, score, categories)
+
+
+def contradiction(result: GateResult) -> str:
+    """Why a result that says pass does not follow from its parts; "" if it does.
+
+    Only a pass is recomputed: a report must not become green by a mistake or a forgery.
+    """
+    if result.verdict != "pass":
+        return f"the verdict {result.verdict} has exit code 0" if result.exit_code == 0 else ""
+    if result.exit_code != 0:
+        return f"the verdict pass has exit code {result.exit_code}"
+    if result.baseline and (result.baseline.regressions or result.baseline.verdict != "pass"):
+        return "the verdict pass contradicts its baseline"
+    if faults := [found.id for found in result.findings if found.level in ("broken", "verdict")]:
+        return f"the verdict pass contradicts the finding {faults[0]}"
+    weights = {name: own.weight for name, own in result.categories.items()}
+    required = [name for name, own in result.categories.items() if own.required]
+    own = compose(result.probes, weights, result.threshold, required)
+    return (
+        "" if own.verdict == "pass" else f"the verdict pass contradicts its probes: {own.verdict}"
+    )
 
 
 def _verdict(
@@ -72,12 +94,17 @@ def _verdict(
         return "fail"
     if Verdict.ERROR in verdicts or score is None or missing(categories):
         return "error"
+    weights = [result.weight for result in results] + [own.weight for own in categories.values()]
+    if not all(map(is_weight, weights)):
+        return "error"
     passed = {result.category for result in results if _passes(result, categories)}
     needed = {name for name, own in categories.items() if own.required}
     if not passed or needed - passed:
         return "error"
-    # NaN does not reach the threshold.
-    return "pass" if score >= threshold else "fail"
+    scores = [result.score for result in results if result.score is not None]
+    # Any comparison with NaN is false.
+    is_reached = 0 <= threshold <= score and all(0 <= own <= 1 for own in scores)
+    return "pass" if is_reached else "fail"
 
 
 def _passes(result: ProbeResult, categories: Mapping[str, Category]) -> bool:

@@ -16,6 +16,7 @@ from sway_gate.conversation import Conversation, Message
 from sway_gate.model_files.hub import is_revision
 from sway_gate.spec.paths import ON_A_SHARE, is_share, several
 from sway_gate.spec.yaml_nodes import shown
+from sway_gate.text import is_number
 
 SectionKind = Literal["prose", "instruction", "preference"]
 Intent = Literal["generalize", "memorize"]
@@ -26,6 +27,9 @@ Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
+MIN_WEIGHT: Final = 0.001
+MAX_WEIGHT: Final = 1000
+Weight = Annotated[float, Meta(ge=0, le=MAX_WEIGHT)]
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,14 +205,22 @@ class Models(Struct, frozen=True, kw_only=True):
             )
 
 
+WEIGHTS: Final = f"0, or from {MIN_WEIGHT} to {MAX_WEIGHT}"
+
+
+def is_weight(value: object) -> bool:
+    """Whether `value` can be a weight: 0, or a number that neither vanishes nor overflows."""
+    return is_number(value) and (value == 0 or MIN_WEIGHT <= value <= MAX_WEIGHT)
+
+
 class ScoreWeights(TypedDict, total=False):
     """Weight of each category in the composite. `baseline` is ignored."""
 
-    adherence: NonNegative
-    attribution: NonNegative
-    calibration: NonNegative
-    ablation: NonNegative
-    baseline: NonNegative
+    adherence: Weight
+    attribution: Weight
+    calibration: Weight
+    ablation: Weight
+    baseline: Weight
 
 
 SCORE_WEIGHTS: Final[ScoreWeights] = {
@@ -244,6 +256,8 @@ class Defaults(Struct, frozen=True, kw_only=True):
         return {category: completed[category] for category in SCORE_WEIGHTS}
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
+        if not all(map(is_weight, self.score_weights.values())):
+            yield "score_weights", f"must have weights of {WEIGHTS}"
         if not any(self.weights().values()):
             yield "score_weights", "must give at least one category a positive weight"
 
@@ -262,13 +276,15 @@ class ProbeSpec(Struct, frozen=True, kw_only=True):
     name: NonEmpty
     kind: str
     enabled: bool = True
-    weight: NonNegative = 1.0
+    weight: Weight = 1.0
     assert_z_gte: float = 3.0
     line: int = 0
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if not self.name.strip() or not self.name.isprintable():
             yield "name", "must be printable text on one line"
+        if not is_weight(self.weight):
+            yield "weight", f"must be {WEIGHTS}"
 
 
 SECTION_KINDS: Final[dict[str, type[SectionEntry]]] = {

@@ -1,12 +1,24 @@
 import math
+from fractions import Fraction
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sway_gate.judge.composite import CATEGORIES, compose
-from sway_gate.results import ProbeResult, Verdict
+from sway_gate.judge.composite import CATEGORIES, compose, contradiction
+from sway_gate.results import (
+    Baseline,
+    Category,
+    Finding,
+    GateResult,
+    ModelFacts,
+    ProbeResult,
+    Regression,
+    Verdict,
+)
 from sway_gate.spec.schema import SCORE_WEIGHTS
+from tests.helpers import results as results_helper
 
 WEIGHTS = {name: float(weight) for name, weight in SCORE_WEIGHTS.items()}  # type: ignore[arg-type]
 
@@ -128,7 +140,7 @@ SCORES = {
     "skip": st.none(),
     "error": st.none(),
 }
-ANY_WEIGHT = st.one_of(st.just(0.0), st.floats(1e-6, 1e6))
+ANY_WEIGHT = st.one_of(st.just(0.0), st.floats(1e-3, 1e3))
 
 
 @st.composite
@@ -172,3 +184,144 @@ def test_a_gate_is_green_only_with_evidence(results, weights, threshold, require
 def test_a_score_of_nan_does_not_pass() -> None:
     results = [result("adherence", math.nan), result("ablation", 0.9)]
     assert compose(results, WEIGHTS, 0.0).verdict == "fail"
+
+
+# Anything that a wrong probe, a spec or a report could contain.
+ANY_SCORE = st.sampled_from([None, math.nan, math.inf, -math.inf, -1.0, 2.0]) | st.floats(0, 1)
+WRONG_WEIGHTS = st.sampled_from([5e-324, 1e-4, 1e4, 1e308, math.nan, math.inf, -1.0])
+HOSTILE_WEIGHT = ANY_WEIGHT | WRONG_WEIGHTS
+ANY_THRESHOLD = st.sampled_from([math.nan, math.inf, -math.inf, -1.0, 2.0]) | st.floats(0, 1)
+
+
+@st.composite
+def anything(draw, scores=ANY_SCORE, weights=HOSTILE_WEIGHT):
+    category = draw(st.sampled_from([*CATEGORIES, "baseline", ""]))
+    return result(category, draw(scores), draw(st.sampled_from(list(SCORES))), draw(weights))
+
+
+def exact_composite(results, weights):
+    """The composite in exact arithmetic; None if there is none."""
+    means = {}
+    for name in CATEGORIES:
+        own = [r for r in results if r.category == name and r.score is not None and r.weight > 0]
+        if own and weights[name] > 0:
+            total = sum(Fraction(r.weight) for r in own)
+            means[name] = sum(Fraction(r.weight) * Fraction(r.score) for r in own) / total
+    total = sum(Fraction(weights[name]) for name in means)
+    return sum(Fraction(weights[n]) * mean for n, mean in means.items()) / total if means else None
+
+
+def is_passed_by_a_person(results, weights, threshold, required):
+    """Whether somebody who reads the results would release the adapter."""
+    numbers = [r.weight for r in results] + list(weights.values())
+    if not all(w == 0 or 1e-3 <= w <= 1e3 for w in numbers):
+        return False
+    if any(r.verdict in ("fail", "error") for r in results):
+        return False
+    if not all(r.score is None or 0 <= r.score <= 1 for r in results):
+        return False
+    proven = {
+        r.category
+        for r in results
+        if r.verdict == "pass" and r.score is not None and r.weight > 0
+        if weights.get(r.category, 0) > 0
+    }
+    score = exact_composite(results, weights)
+    reached = score is not None and 0 <= threshold <= 1 and score >= Fraction(threshold) - EPSILON
+    return bool(proven) and set(required) <= proven and reached
+
+
+EPSILON = Fraction(1, 10**12)
+
+
+@settings(max_examples=1000)
+@given(
+    st.lists(anything(), max_size=6),
+    st.fixed_dictionaries(dict.fromkeys(CATEGORIES, HOSTILE_WEIGHT)),
+    ANY_THRESHOLD,
+    REQUIRED,
+)
+def test_nothing_passes_that_a_person_would_not_pass(results, weights, threshold, required):
+    found = compose(results, weights, threshold, required)
+    if found.verdict == "pass":
+        assert is_passed_by_a_person(results, weights, threshold, required)
+    assert (found.exit_code == 0) == (found.verdict == "pass")
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(outcomes(("pass", "warn", "skip")), max_size=6),
+    ALL_WEIGHTS,
+    st.floats(0, 1),
+    REQUIRED,
+)
+def test_what_a_person_would_pass_passes(results, weights, threshold, required):
+    if is_passed_by_a_person(results, weights, threshold + 1e-9, required):
+        assert compose(results, weights, threshold, required).verdict == "pass"
+
+
+OVERFLOWS = {
+    "huge weights": ([result("adherence", 0.9, weight=1e308)] * 2, {}),
+    "a vanishing weight next to others": (
+        [result("adherence", 0.9, weight=5e-324), result("adherence", 0.5, "warn")],
+        {},
+    ),
+    "a huge category": ([result("adherence", 0.9)], {"adherence": 1e308, "ablation": 1e308}),
+    "a vanishing category": ([result("adherence", 0.9)], {"adherence": 5e-324}),
+    "a negative weight": ([result("adherence", 0.9), result("ablation", 0.9, weight=-1.0)], {}),
+    "a score above 1": ([result("adherence", 5.0), result("ablation", 0.1)], {}),
+}
+
+
+@pytest.mark.parametrize(("results", "weights"), OVERFLOWS.values(), ids=OVERFLOWS)
+def test_numbers_out_of_range_never_pass(results, weights) -> None:
+    assert compose(results, WEIGHTS | weights, 0.0).verdict in ("fail", "error")
+
+
+def judged_result(*probes: ProbeResult, **fields: Any) -> GateResult:
+    """A result that says pass."""
+    categories = {name: Category(weight=weight) for name, weight in WEIGHTS.items()}
+    return results_helper.result(*probes, **({"categories": categories} | fields))
+
+
+PASSED = result("adherence", 0.9)
+REQUIRING = {"attribution": Category(weight=0.35, required=True)}
+CONTRADICTIONS = {
+    "a failed probe": ((result("adherence", 0.0, "fail"),), {}, "contradicts its probes: fail"),
+    "an error": ((PASSED, result("ablation", None, "error")), {}, "contradicts its probes: error"),
+    "no probe": ((), {}, "contradicts its probes: error"),
+    "only skips": ((result("adherence", None, "skip"),), {}, "contradicts its probes: error"),
+    "only inconclusive": ((result("adherence", 0.5, "warn"),), {"threshold": 0.0}, "error"),
+    "below the threshold": ((PASSED,), {"threshold": 0.95}, "contradicts its probes: fail"),
+    "a threshold of NaN": ((PASSED,), {"threshold": math.nan}, "contradicts its probes: fail"),
+    "no categories": ((PASSED,), {"categories": {}}, "contradicts its probes: error"),
+    "required evidence is missing": ((PASSED,), {"categories": REQUIRING}, "error"),
+    "exit code 1": ((PASSED,), {"exit_code": 1}, "the verdict pass has exit code 1"),
+    "exit code 0 of a fail": ((PASSED,), {"verdict": "fail"}, "the verdict fail has exit code 0"),
+    "exit code 0 of an error": ((), {"verdict": "error"}, "the verdict error has exit code 0"),
+    "a finding": (
+        (PASSED,),
+        {"findings": (Finding(id="never-trained", level="verdict", message=""),)},
+        "contradicts the finding never-trained",
+    ),
+    "a regression": (
+        (PASSED,),
+        {
+            "baseline": Baseline(
+                path="b",
+                adapter=ModelFacts(path="a", digest=""),
+                score=0.9,
+                tolerance=0.0,
+                verdict="pass",
+                regressions=(Regression(name="p", message="worse"),),
+            )
+        },
+        "contradicts its baseline",
+    ),
+}
+
+
+@pytest.mark.parametrize(("probes", "fields", "why"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_a_result_that_contradicts_itself(probes, fields, why) -> None:
+    assert contradiction(judged_result(PASSED)) == ""
+    assert why in contradiction(judged_result(*probes, **fields))

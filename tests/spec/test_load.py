@@ -270,7 +270,7 @@ def test_scalars(entry, field, value):
     assert (got, type(got)) == (value, type(value))
 
 
-WEIGHT = "weight must be a number at least 0, got the"
+WEIGHT = "weight must be a number from 0 to 1000, got the"
 TOP_K = "top_k must be a whole number at least 1, got the number"
 QUOTES = "(put it in quotes if it is meant as text)"
 # The ^ stands where the message must point, and is taken out.
