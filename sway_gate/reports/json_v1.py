@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from sway_gate.errors import UsageError
+from sway_gate.judge.composite import contradiction
 from sway_gate.output import STDOUT
 from sway_gate.results import GateResult, Symptom
 from sway_gate.text import clean, cut, is_number, one_line
@@ -149,7 +150,8 @@ def to_json(result: GateResult) -> bytes:
 def from_json(data: bytes) -> GateResult:
     """Decode a result that `to_json` wrote; non-finite numbers become NaN or None.
 
-    Unknown fields are ignored. Raises UsageError if `data` is not a report of schema version 1.
+    Unknown fields are ignored. Raises UsageError if `data` is not a report of schema version 1, or
+    if it says pass and its parts do not.
     """
     try:
         report = msgspec.json.decode(_as_utf8(data), type=GateV1)
@@ -164,13 +166,16 @@ def from_json(data: bytes) -> GateResult:
             known = get_args(Symptom)
             probe["symptoms"] = [name for name in probe["symptoms"] if name in known]
         fields["timing"] = _with_nan(fields["timing"])
-        return msgspec.convert(fields, GateResult)
+        result = msgspec.convert(fields, GateResult)
     except (ValueError, OverflowError, RecursionError) as error:
         reason = one_line(str(error))[:200]
         raise UsageError(
             f"not a sway-gate JSON report of schema_version 1: {reason}; "
             "pass a file written with --json"
         ) from None
+    if why := contradiction(result):
+        raise UsageError(f"inconsistent report: {why}; run the gate again")
+    return result
 
 
 def _as_utf8(data: bytes) -> bytes:

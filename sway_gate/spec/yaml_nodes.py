@@ -27,8 +27,11 @@ _TAGS: Final[dict[type[yaml.Event], frozenset[str]]] = {
     yaml.SequenceStartEvent: frozenset({_CORE + "seq"}),
     yaml.MappingStartEvent: frozenset({_CORE + "map"}),
 }
-# YAML 1.1 reads 1e-3 as text, because it has no point. Every author means the number.
+# The parser follows YAML 1.1. It reads these numbers of YAML 1.2 as text.
 _EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+_OCTAL: Final = re.compile(r"0o[0-7]+")
+_LEADING_ZERO: Final = re.compile(r"[-+]?0[0-7_]+")
+"""Octal in YAML 1.1, decimal in YAML 1.2."""
 _NOUNS: Final = {"str": "text", "int": "number", "float": "number", "bool": "truth value"}
 
 Entries = dict[str, tuple[yaml.Node, yaml.Node]]
@@ -138,10 +141,14 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 def kind_of(node: yaml.Node) -> str:
-    """null, bool, int, float, str, seq, map, or another name of YAML 1.1 (timestamp)."""
+    """null, bool, int, float, str, seq, map, or another name of YAML 1.1 (timestamp).
+
+    Sexagesimal numbers of YAML 1.1 (1:30:00) are text, as in YAML 1.2.
+    """
     kind = str(node.tag).removeprefix(_CORE)
     if isinstance(node, yaml.ScalarNode):
-        return "str" if kind in ("value", "merge") else kind
+        is_sexagesimal = kind in ("int", "float") and ":" in node.value
+        return "str" if is_sexagesimal or kind in ("value", "merge") else kind
     return "map" if isinstance(node, yaml.MappingNode) else "seq"
 
 
@@ -156,22 +163,40 @@ def describe(node: yaml.Node) -> str:
         return "nothing"
     quoted = shown(node.value)
     value = quoted if kind == "str" or not node.value else quoted[1:-1]
-    return f"the {_NOUNS.get(kind, kind)} {value}"
+    both = _readings(node) if kind == "int" else ()
+    unclear = f" ({both[0]} in YAML 1.1, {both[1]} in YAML 1.2)" if both else ""
+    return f"the {_NOUNS.get(kind, kind)} {value}{unclear}"
+
+
+def _readings(node: yaml.Node) -> tuple[int, int] | tuple[()]:
+    """The numbers that YAML 1.1 and 1.2 read, if they differ."""
+    if len(node.value) > MAX_DIGITS or not _LEADING_ZERO.fullmatch(node.value):
+        return ()
+    digits = node.value.replace("_", "")
+    both = int(digits, 8), int(digits)
+    return both if both[0] != both[1] else ()
 
 
 def integer(node: yaml.Node) -> int:
-    """The node's value. Raises ValueError if it is not a whole number."""
-    if not isinstance(node, yaml.ScalarNode) or kind_of(node) != "int":
+    """The node's value. Raises ValueError if it is not a whole number, or if YAML 1.2 differs."""
+    if not isinstance(node, yaml.ScalarNode) or len(node.value) > MAX_DIGITS:
         raise ValueError
-    if len(node.value) > MAX_DIGITS:
+    if _is_octal(node):
+        return int(node.value, 8)
+    if kind_of(node) != "int" or _readings(node):
         raise ValueError
     return int(SafeConstructor().construct_yaml_int(node))
+
+
+def _is_octal(node: yaml.Node) -> bool:
+    is_plain = isinstance(node, yaml.ScalarNode) and not node.style
+    return is_plain and kind_of(node) == "str" and bool(_OCTAL.fullmatch(node.value))
 
 
 def real(node: yaml.Node) -> float:
     """The node's value. Raises ValueError if it is not a number."""
     kind = kind_of(node)
-    if kind == "int":
+    if kind == "int" or _is_octal(node):
         return float(integer(node))
     if not isinstance(node, yaml.ScalarNode) or len(node.value) > MAX_DIGITS:
         raise ValueError

@@ -102,3 +102,53 @@ def test_machines_can_read_what_was_written(folder: Path) -> None:
     assert set(told["asked"]) == {"learned", "moved"}
     assert len(told["probes"][0]["items"]) == 3
     assert len(ElementTree.parse(folder / "r.xml").findall(".//testcase")) == 3
+
+
+def without_its_failure(report: dict[str, Any]) -> None:
+    """A FAIL with another verdict, as somebody would edit it."""
+    report.update(verdict="pass", exit_code=0)
+
+
+def without_threshold(report: dict[str, Any]) -> None:
+    report.update(verdict="pass", exit_code=0, threshold=0.0)
+
+
+def with_weightless_failures(report: dict[str, Any]) -> None:
+    report.update(verdict="pass", exit_code=0, threshold=0.0)
+    for probe in report["probes"]:
+        probe["weight"] = 0.0
+
+
+def with_skipped_probes(report: dict[str, Any]) -> None:
+    report.update(verdict="pass", exit_code=0, threshold=0.0)
+    for probe in report["probes"]:
+        probe["verdict"] = "skip"
+
+
+FORGERIES = [
+    without_its_failure,
+    without_threshold,
+    with_weightless_failures,
+    with_skipped_probes,
+]
+
+
+@pytest.mark.parametrize("form", ["terminal", *FORMATS])
+@pytest.mark.parametrize("forge", FORGERIES)
+def test_a_forged_pass_is_not_shown(folder: Path, capsys: Any, forge: Any, form: str) -> None:
+    report = json.loads((folder / "sick.json").read_bytes())
+    forge(report)
+    (folder / "forged.json").write_text(json.dumps(report), encoding="utf-8")
+    assert cli.main(["report", "forged.json", "--format", form]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "forged.json: inconsistent report: the verdict pass contradicts its probes" in err
+
+
+@pytest.mark.parametrize("command", ["compare sick.json", "baseline update b.json --from"])
+def test_a_forged_pass_is_no_input(folder: Path, capsys: Any, command: str) -> None:
+    report = json.loads((folder / "sick.json").read_bytes())
+    without_its_failure(report)
+    (folder / "forged.json").write_text(json.dumps(report), encoding="utf-8")
+    assert cli.main([*command.split(), "forged.json"]) == 2
+    assert "inconsistent report" in capsys.readouterr().err

@@ -730,7 +730,9 @@ PROBES = st.builds(
     ),
 )
 NAMED = st.lists(PROBES, max_size=3, unique_by=lambda probe: probe.name)
-REPORTS = st.builds(lambda probes, score: gated(*probes, score=score), NAMED, NUMBERS)
+REPORTS = st.builds(
+    lambda probes, score: gated(*probes, score=score, verdict="error", exit_code=3), NAMED, NUMBERS
+)
 
 
 @given(REPORTS, REPORTS)
@@ -756,7 +758,13 @@ def files(tmp_path, monkeypatch):
     for name, items in made.items():
         score = float(items.mean())
         (tmp_path / f"{name}.json").write_bytes(
-            to_json(gated(reading("section_internalization", items, score=score), score=score))
+            to_json(
+                gated(
+                    reading("section_internalization", items, score=score),
+                    score=score,
+                    threshold=0.0,
+                )
+            )
         )
     (tmp_path / "text.json").write_text("{}", encoding="utf-8")
     (tmp_path / "stuck.json").write_bytes(to_json(results.undecided()))
@@ -963,7 +971,7 @@ def folder(tmp_path, monkeypatch):
     write_spec(tmp_path / "little.yaml", LITTLE)
     write_spec(tmp_path / "other.yaml", base="c")
     assert cli.main(["baseline", "update", "b.json", "sway.yaml"]) == 0
-    (tmp_path / "empty.json").write_bytes(to_json(gated()))
+    (tmp_path / "empty.json").write_bytes(to_json(gated(verdict="fail", exit_code=1)))
     return tmp_path
 
 

@@ -480,6 +480,8 @@ def golden() -> GateResult:
     return result(
         internalization(advice="Add data.", items=(0.231, 0.355, 0.008)),
         leakage(),
+        verdict="fail",
+        exit_code=1,
         findings=(finding,),
         notes=("two prompts were cut",),
         probe_inputs={

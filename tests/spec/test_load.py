@@ -261,6 +261,16 @@ VALUES = [
     ("runs: ~", "runs", None),
     ('runs: !!int "3"', "runs", 3),
     ("weight: 0", "weight", 0.0),
+    ("weight: 0.001", "weight", 0.001),
+    ("weight: 1000", "weight", 1000.0),
+    # Numbers that YAML 1.1 and 1.2 read alike, or that only one of them reads as a number.
+    ("runs: 0o10", "runs", 8),
+    ("weight: 0o10", "weight", 8.0),
+    ("runs: 1_0", "runs", 10),
+    ("runs: 07", "runs", 7),
+    ("weight: 010.5", "weight", 10.5),
+    ("cache: yes", "cache", True),
+    ("cache: No", "cache", False),
 ]
 
 
@@ -270,7 +280,13 @@ def test_scalars(entry, field, value):
     assert (got, type(got)) == (value, type(value))
 
 
+def test_sexagesimal_numbers_are_text():
+    [probe, _] = read(suite("name: p, kind: delta_kl, prompts: [1:30:00, 12:30.5]")).suite
+    assert probe.prompts == ("1:30:00", "12:30.5")
+
+
 WEIGHT = "weight must be a number from 0 to 1000, got the"
+OCTAL = "(8 in YAML 1.1, 10 in YAML 1.2)"
 TOP_K = "top_k must be a whole number at least 1, got the number"
 QUOTES = "(put it in quotes if it is meant as text)"
 # The ^ stands where the message must point, and is taken out.
@@ -333,6 +349,22 @@ FIELDS = [
 ]
 # What JSON cannot hold, or a schema cannot say.
 BEYOND_SCHEMA = [
+    ("delta_kl", "weight: ^1:30:00", f"{WEIGHT} text '1:30:00'"),
+    ("delta_kl", "weight: ^1:30.5", f"{WEIGHT} text '1:30.5'"),
+    ("delta_kl", "weight: ^010", f"{WEIGHT} number 010 {OCTAL}"),
+    ("delta_kl", "weight: ^'0o10'", f"{WEIGHT} text '0o10'"),
+    ("delta_kl", "weight: ^0o18", f"{WEIGHT} text '0o18'"),
+    ("delta_kl", "weight: ^.inf", f"{WEIGHT} number .inf"),
+    ("delta_kl", "weight: ^.nan", f"{WEIGHT} number .nan"),
+    ("delta_kl", "weight: ^1e308", f"{WEIGHT} text '1e308'"),
+    ("delta_kl", "weight: ^5.0e-324", "weight must be 0, or from 0.001 to 1000"),
+    ("delta_kl", "weight: ^0.0009", "weight must be 0, or from 0.001 to 1000"),
+    ("null_adapter", "runs: ^1:4", "runs must be a whole number from 1 to 256, got the text '1:4'"),
+    (
+        "null_adapter",
+        "runs: ^010",
+        f"runs must be a whole number from 1 to 256, got the number 010 {OCTAL}",
+    ),
     ("delta_kl", "weight: ^.inf", f"{WEIGHT} number .inf"),
     ("delta_kl", "weight: ^.nan", f"{WEIGHT} number .nan"),
     ("delta_kl", "weight: ^1e999", f"{WEIGHT} text '1e999'"),
