@@ -14,8 +14,12 @@ from sway_gate.errors import SwayError, UsageError
 
 STDOUT = "-"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-# GitHub's runner executes these in a log: :: at the start of a line, ##[ anywhere.
-_COMMAND = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\[)", re.MULTILINE)
+# GitHub's runner executes these in a log: :: at the start of a line, also after a carriage return;
+# ##[ anywhere.
+_COMMAND = re.compile(r"(?:^|(?<=\r))([^\S\n]*):(?=:)|#(?=#\[)", re.MULTILINE)
+
+TERMINAL, JSON, MARKUP = r"\x{:02x}", r"\u{:04x}", "&#{};"
+"""How a text, JSON, and HTML, XML or Markdown write a character by its number."""
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -26,21 +30,24 @@ def say(text: str, stream: TextIO | None = None) -> None:
     """
     stream = stream or sys.stdout
     try:
-        stream.write(_COMMAND.sub(_escaped, text))
+        stream.write(_without_commands(text, TERMINAL))
         stream.flush()
     except OSError as error:
         _discard(stream, error)
 
 
-def _escaped(match: re.Match[str]) -> str:
-    return rf"{match[1]}\x3a" if match[1] is not None else r"\x23"
+def _without_commands(text: str, form: str) -> str:
+    def escaped(match: re.Match[str]) -> str:
+        return (match[1] or "") + form.format(ord(":" if match[1] is not None else "#"))
+
+    return _COMMAND.sub(escaped, text)
 
 
-def _write_stdout(data: bytes) -> None:
-    """Write `data` to standard output unchanged."""
+def _write_stdout(data: bytes, form: str) -> None:
+    """Write `data` to standard output. `form` escapes workflow commands; "" leaves them."""
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(_without_commands(data.decode(), form).encode() if form else data)
         sys.stdout.buffer.flush()
     except OSError as error:
         _discard(sys.stdout, error)
@@ -93,16 +100,20 @@ def check_targets(
     Raises UsageError if a file cannot be written, is one of the `inputs`, or is given twice.
     `specs`: the targets are specs and can have the name of one.
     """
-    taken = {_real(path): f"the input {path}" for path in inputs if path and path != STDOUT}
+    taken = dict[str, str]()
+    for path in inputs:
+        if path and path != STDOUT:
+            taken |= dict.fromkeys(_identities(path), f"the input {path}")
     for option, path in targets.items():
         if path is None:
             continue
         if wrong := _obstacle(path, specs):
             raise UsageError(f"{option} {path}: {wrong}")
-        place = path if path == STDOUT else _real(path)
-        if place in taken and not _is_special(path):
-            raise UsageError(f"{option} {path} would overwrite {taken[place]}; name another file")
-        taken[place] = f"the file of {option}"
+        places = {path} if path == STDOUT else _identities(path)
+        known = next((taken[place] for place in places if place in taken), "")
+        if known and not _is_special(path):
+            raise UsageError(f"{option} {path} would overwrite {known}; name another file")
+        taken |= dict.fromkeys(places, f"the file of {option}")
 
 
 def _obstacle(path: str, specs: bool) -> str:
@@ -137,8 +148,14 @@ def _is_too_long(path: str) -> bool:
     return False
 
 
-def _real(path: str) -> str:
-    return os.path.normcase(os.path.realpath(path))
+def _identities(path: str) -> set[str]:
+    """What two names of one file have in common: the real path, and the inode of hard links."""
+    found = {os.path.normcase(os.path.realpath(path))}
+    try:
+        file = os.stat(path)
+    except OSError:
+        return found
+    return found | {f"{file.st_dev}:{file.st_ino}"} if file.st_ino else found
 
 
 def _is_special(path: str) -> bool:
@@ -146,10 +163,13 @@ def _is_special(path: str) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
-def write(path: str, data: bytes) -> None:
-    """Write `data` to the file `path` atomically, or to standard output if it is '-'."""
+def write(path: str, data: bytes, form: str = "") -> None:
+    """Write `data` to the file `path` atomically, or to standard output if it is '-'.
+
+    On standard output workflow commands are escaped in the `form` of the data: JSON or MARKUP.
+    """
     if path == STDOUT:
-        _write_stdout(data)
+        _write_stdout(data, form)
         return
     try:
         if _is_special(path):

@@ -74,6 +74,7 @@ def gate(folder, monkeypatch):
     monkeypatch.setattr("sway_gate.gate.dry_run.dry_run", lambda spec: f"{len(spec.suite)} probe")
     monkeypatch.setattr("sway_gate.gate.prefetch.prefetch", lambda spec: ["org/base: there"])
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *given: given)
+    monkeypatch.setattr("sway_gate.gate.resolve.input_files", lambda *_: [])
     moved = Headline("MOVED", "pass", "+4.2σ above 8 null adapters")
     monkeypatch.setattr("sway_gate.suites.check.check_headline", lambda found: moved)
     return fake

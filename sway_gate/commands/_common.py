@@ -32,7 +32,8 @@ def print_text(text: str) -> int:
 def print_json(value: object) -> int:
     import json
 
-    return print_text(json.dumps(value, indent=2))
+    output.write(output.STDOUT, json.dumps(value, indent=2).encode() + b"\n", output.JSON)
+    return 0
 
 
 def spec_argument(parser: argparse.ArgumentParser) -> None:
@@ -130,8 +131,13 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
     stream = text_stream(chosen.values())
     output.say((render or rendered)(result, stream, args.quiet), stream)
     for name, path in chosen.items():
-        output.write(path, FORMATS[name](result))
+        output.write(path, FORMATS[name](result), form(name))
     return result.exit_code
+
+
+def form(name: str) -> str:
+    """How a format writes a character by its number."""
+    return output.JSON if name == "json" else output.MARKUP
 
 
 def text_stream(paths: Iterable[str | None]) -> TextIO:

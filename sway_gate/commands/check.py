@@ -32,6 +32,7 @@ def add_to(add: Add) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
     from sway_gate.suites.check import check_suite
 
@@ -45,6 +46,7 @@ def _check(args: argparse.Namespace) -> int:
         args.held_out,
         args.learn,
     )
+    output.check_targets(targets(args), input_files(suite))
     with measuring(args) as (options, progress):
         result = run_gate(suite, options, progress)
     return deliver(args, result, _report)

@@ -104,12 +104,14 @@ def _compare(args: argparse.Namespace) -> int:
 
 def _diff(args: argparse.Namespace) -> int:
     from sway_gate.compare.results import compare_results
-    from sway_gate.gate.diff import diff_adapters
+    from sway_gate.gate.diff import diff_adapters, with_adapter
+    from sway_gate.gate.resolve import input_files
     from sway_gate.reports.comparison import DIFFERED
     from sway_gate.spec.load import load_spec
 
-    output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec])
     loaded = load_spec(args.spec)
+    inputs = [path for x in (args.a, args.b) for path in input_files(with_adapter(loaded, x))]
+    output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec, *inputs])
     with measuring(args) as (options, progress):
         a, b = diff_adapters(loaded, args.a, args.b, options, progress)
     found = compare_results(a, b, labels=(args.a, args.b), in_order=False)
@@ -124,24 +126,28 @@ def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style"
     stream = text_stream([args.markdown, args.json])
     output.say(comparison.render(found, style=style, quiet=args.quiet, **display(stream)), stream)
     if args.markdown:
-        output.write(args.markdown, comparison.markdown(found, style).encode())
+        output.write(args.markdown, comparison.markdown(found, style).encode(), output.MARKUP)
     if args.json:
-        output.write(args.json, comparison.to_json(found))
+        output.write(args.json, comparison.to_json(found), output.JSON)
 
 
 def _baseline(args: argparse.Namespace) -> int:
     from sway_gate.compare import baseline
+    from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
     from sway_gate.reports import json_v1, wording
     from sway_gate.spec.load import load_spec
 
     if (args.spec is None) == (args.source is None):
         raise UsageError("give either SPEC or --from RESULT")
-    output.check_targets({"BASELINE": args.file}, [args.spec, args.source])
+    target = {"BASELINE": args.file}
+    output.check_targets(target, [args.spec, args.source])
     if args.source is not None:
         result, label = json_v1.load(args.source), args.source
     else:
+        loaded = load_spec(args.spec)
+        output.check_targets(target, input_files(loaded))
         with measuring(args) as (options, progress):
-            result, label = run_gate(load_spec(args.spec), options, progress), args.spec
-    output.write(args.file, json_v1.to_json(baseline.accept(result, label)))
+            result, label = run_gate(loaded, options, progress), args.spec
+    output.write(args.file, json_v1.to_json(baseline.accept(result, label)), output.JSON)
     return print_text(f"{args.file}: accepted  {wording.headline(baseline.without(result))}")

@@ -52,6 +52,7 @@ def add_to(add: Add) -> None:
 
 def _gate(args: argparse.Namespace) -> int:
     from sway_gate.gate.arguments import check_categories
+    from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.load import load_spec
 
@@ -59,6 +60,7 @@ def _gate(args: argparse.Namespace) -> int:
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
     loaded = load_spec(args.spec)
+    output.check_targets(targets(args), input_files(loaded))
     check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:
         return deliver(args, _compared(args, loaded))

@@ -43,11 +43,12 @@ def add_to(add: Add) -> None:
 
 
 def _mine(args: argparse.Namespace) -> int:
+    from sway_gate.gate.resolve import input_files
     from sway_gate.spec.load import load_spec
     from sway_gate.suites import mine
 
     loaded = load_spec(args.spec)
-    output.check_targets({"-o": args.out}, [args.spec, *loaded.data, loaded.dlm_source], specs=True)
+    output.check_targets({"-o": args.out}, [args.spec, *input_files(loaded)], specs=True)
     search = mine.weak_paraphrases if args.mode == "paraphrase" else mine.outliers
     with measuring(args) as (options, progress):
         mined = search(loaded, args.top_k, options, progress)

@@ -3,7 +3,7 @@
 import argparse
 
 from sway_gate import output
-from sway_gate.commands._common import FORMATS, Add, no_verdict, rendered
+from sway_gate.commands._common import FORMATS, Add, form, no_verdict, rendered
 
 
 def add_to(add: Add) -> None:
@@ -35,7 +35,7 @@ def _report(args: argparse.Namespace) -> int:
     output.check_targets({"--output": args.output}, [args.result])
     result = json_v1.load(args.result)
     if args.format != "terminal":
-        output.write(args.output, FORMATS[args.format](result))
+        output.write(args.output, FORMATS[args.format](result), form(args.format))
     elif args.output == output.STDOUT:
         output.say(rendered(result, sys.stdout))
     else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from sway_gate import cache
-from sway_gate.errors import CannotDecide
+from sway_gate.errors import CannotDecide, SwayError
 from sway_gate.model_files import digest, hub
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
@@ -219,6 +219,18 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
         hub.local(base.base, base.revision or ft.revision, online=online, what="base model"),
         hub.local(ft.adapter or "", ft.adapter_revision, online=online, what="adapter"),
     )
+
+
+def input_files(spec: Spec) -> list[str]:
+    """The files that a run of `spec` reads, as far as its models are on this machine."""
+    files = [*spec.data, *spec.held_out, *([spec.dlm_source] if spec.dlm_source else [])]
+    try:
+        folders = model_folders(spec)
+    except SwayError:
+        folders = None
+    for folder in [*(folders or ()), *_embedder_folders(spec)]:
+        files += digest.model_files(Path(folder))
+    return files
 
 
 def _adapter_digest(folder: Path) -> str:

@@ -85,6 +85,11 @@ def model_digest(folder: Path) -> str:
     return tree(folder, patterns=MODEL_FILES)
 
 
+def model_files(folder: Path) -> list[str]:
+    """The paths of the files of a model or an adapter that are read."""
+    return [str(path) for path in _files(folder, (*MODEL_FILES, *ADAPTER_FILES)).values()]
+
+
 def adapter_state(folder: Path) -> State:
     """The state of the files that `adapter_digest` reads."""
     return _state(folder, _adapter_patterns(folder))

@@ -56,6 +56,7 @@ def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
 def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *_: None)
+    monkeypatch.setattr("sway_gate.gate.resolve.input_files", lambda *_: [])
     options = [word for form in FORMATS for word in (f"--{form}", f"out.{form}")]
     assert cli.main([*command.split(), *options]) == results.sick().exit_code
     for form, begin in BEGINS.items():
@@ -105,7 +106,7 @@ def test_machines_can_read_what_was_written(folder: Path) -> None:
 
 
 def without_its_failure(report: dict[str, Any]) -> None:
-    """A FAIL with another verdict, as somebody would edit it."""
+    """A FAIL whose verdict was edited."""
     report.update(verdict="pass", exit_code=0)
 
 

@@ -57,7 +57,7 @@ def entry(spec: Spec) -> Path:
     return cache.cache_dir() / "verdicts" / verdict_key(prepare(spec, Options()))
 
 
-def test_a_forged_pass_is_measured_anew(spec: Spec) -> None:
+def test_a_forged_pass_is_measured_again(spec: Spec) -> None:
     path = entry(spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     for header in (b"sway-gate cache 1\n", b"sway-gate cache 2\n"):
@@ -97,8 +97,8 @@ SHAPES = {
 @pytest.mark.parametrize("data", SHAPES.values(), ids=SHAPES)
 def test_a_verdict_of_another_shape_is_a_miss(spec: Spec, data: bytes, monkeypatch: Any) -> None:
     assert cache.store_verdict(verdict_key(prepare(spec, Options())), data)
-    monkeypatch.setattr("sway_gate.gate.evaluate.evaluate", lambda *_: anew)
-    anew: GateResult = results.sick()
+    monkeypatch.setattr("sway_gate.gate.evaluate.evaluate", lambda *_: fresh)
+    fresh: GateResult = results.sick()
     assert not run_gate(spec).cached
 
 

@@ -212,7 +212,7 @@ def exact_composite(results, weights):
 
 
 def is_passed_by_a_person(results, weights, threshold, required):
-    """Whether somebody who reads the results would release the adapter."""
+    """Whether a careful reader of the results would release the adapter."""
     numbers = [r.weight for r in results] + list(weights.values())
     if not all(w == 0 or 1e-3 <= w <= 1e3 for w in numbers):
         return False

@@ -263,7 +263,7 @@ VALUES = [
     ("weight: 0", "weight", 0.0),
     ("weight: 0.001", "weight", 0.001),
     ("weight: 1000", "weight", 1000.0),
-    # Numbers that YAML 1.1 and 1.2 read alike, or that only one of them reads as a number.
+    # Numbers that YAML 1.1 and 1.2 read in the same way, or that only one of them reads.
     ("runs: 0o10", "runs", 8),
     ("weight: 0o10", "weight", 8.0),
     ("runs: 1_0", "runs", 10),

@@ -1,0 +1,168 @@
+"""Outputs never overwrite what a run reads, and reports on standard output carry no commands."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from sway_gate import cli
+from sway_gate.commands._common import FORMATS
+from sway_gate.reports.json_v1 import to_json
+from sway_gate.results import Finding
+from tests.helpers import results
+
+FILES = {
+    "base/config.json": "{}",
+    "base/model.safetensors": "weights",
+    "base/tokenizer.json": "{}",
+    "base/chat_template.jinja": "x",
+    "lora/adapter_config.json": '{"base_model_name_or_path": "base"}',
+    "lora/adapter_model.safetensors": "weights",
+    "lora/tokenizer_config.json": "{}",
+    "embedder/config.json": "{}",
+    "rows.jsonl": '{"prompt": "a question", "completion": "an answer"}\n',
+    "unseen.jsonl": '{"prompt": "another one", "completion": "an answer"}\n',
+    "prompts.txt": "a prompt\n",
+}
+SUITE = [
+    {"name": "moved", "kind": "delta_kl", "prompts": ["a"]},
+    {
+        "name": "reverts",
+        "kind": "adapter_revert",
+        "embedding_model": "./embedder",
+        "cases": [{"prompt": "a", "gold": "b", "paraphrases": ["c"]}],
+    },
+]
+MODELS = {"base": {"base": "./base"}, "ft": {"base": "./base", "adapter": "./lora"}}
+SPEC = {"models": MODELS, "suite": SUITE, "data": "rows.jsonl", "held_out": "unseen.jsonl"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: Any) -> Path:
+    """A current folder with a spec and the files that it names; nothing can be measured."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "sway.yaml").write_text(yaml.safe_dump({"version": 1} | SPEC), encoding="utf-8")
+    for name in ("run_gate", "run_job"):
+        monkeypatch.setattr(f"sway_gate.gate.run.{name}", lambda *_: pytest.fail("measured"))
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+READ = [name for name in FILES if name not in ("prompts.txt", "lora/tokenizer_config.json")]
+
+
+@pytest.mark.parametrize("option", ["--trace", "--json"])
+@pytest.mark.parametrize("name", READ)
+def test_gate_does_not_overwrite_what_it_reads(
+    folder: Path, capsys: Any, name: str, option: str
+) -> None:
+    before = contents(folder)
+    assert cli.main(["gate", "sway.yaml", option, name]) == 2
+    assert re.search("would overwrite the input|adapter's file", capsys.readouterr().err)
+    assert contents(folder) == before
+
+
+LINES = {
+    "check, base": "check lora --base base --trace base/config.json",
+    "check, data": "check lora --base base --data rows.jsonl --html rows.jsonl",
+    "check, prompts": "check lora --base base --prompts prompts.txt --trace prompts.txt",
+    "diff, base": "diff sway.yaml --a lora --b lora --json base/tokenizer.json",
+    "baseline, base": "baseline update base/config.json sway.yaml",
+    "mine, data": "mine sway.yaml -o rows.jsonl",
+    "run, base": "run sway.yaml --markdown base/model.safetensors",
+    "symbolic link": "gate --trace symbolic",
+    "hard link": "gate --trace hard",
+    "another way": "gate --trace lora/../base/./config.json",
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_no_command_overwrites_what_it_reads(folder: Path, capsys: Any, line: str) -> None:
+    (folder / "symbolic").symlink_to(folder / "base" / "config.json")
+    os.link(folder / "base" / "config.json", folder / "hard")
+    before = contents(folder)
+    assert cli.main(line.split()) == 2
+    assert "would overwrite the input" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_report_beside_the_files_of_a_model_is_written(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
+    for _ in range(2):
+        assert cli.main(["gate", "--json", "lora/report.json"]) == results.sick().exit_code
+    assert json.loads((folder / "lora/report.json").read_bytes())["verdict"] == "fail"
+
+
+COMMANDS = (
+    "::error::x\r::set-output name=verdict::pass\n::add-mask::y\n ::stop-commands::z ##[error]w"
+)
+
+
+def commands(text: str) -> list[str]:
+    """The lines that GitHub's runner obeys."""
+    lines = re.split(r"[\r\n]+", text)
+    return [line for line in lines if line.strip().startswith("::") or "##[" in line]
+
+
+def commanding() -> Any:
+    """A result in which every text of a file is a workflow command."""
+    own = results.probe(
+        "::error::name",
+        "fail",
+        kind="##[error]kind",
+        message=COMMANDS,
+        advice=COMMANDS,
+        units=COMMANDS,
+        details={COMMANDS: COMMANDS, "prompts": [{"prompt": COMMANDS}]},
+    )
+    finding = Finding(id="::x", level="warning", message=COMMANDS, remedy=COMMANDS, path=COMMANDS)
+    return results.result(
+        own, verdict="fail", exit_code=1, spec=COMMANDS, notes=(COMMANDS,), findings=(finding,)
+    )
+
+
+@pytest.mark.parametrize("form", ["terminal", *FORMATS])
+def test_a_report_on_standard_output_carries_no_commands(
+    folder: Path, capsys: Any, form: str
+) -> None:
+    (folder / "r.json").write_bytes(to_json(commanding()))
+    assert cli.main(["report", "r.json", "--format", form]) == 0
+    out = capsys.readouterr().out
+    assert commands(out) == []
+    if form == "json":
+        assert json.loads(out) == json.loads((folder / "r.json").read_bytes())
+    elif form == "junit":
+        cli.main(["report", "r.json", "--format", form, "-o", "r.xml"])
+        shown, written = ElementTree.fromstring(out), ElementTree.parse(folder / "r.xml").getroot()
+        assert [e.attrib for e in shown.iter()] == [e.attrib for e in written.iter()]
+
+
+@pytest.mark.parametrize("form", ["--json", "--markdown"])
+def test_a_comparison_on_standard_output_carries_no_commands(
+    folder: Path, capsys: Any, form: str
+) -> None:
+    for name in ("::a", "b ##[x]"):
+        (folder / name).write_bytes(to_json(commanding()))
+    cli.main(["compare", "::a", "b ##[x]", form, "-"])
+    out, err = capsys.readouterr()
+    assert commands(out + "\n" + err) == []
+
+
+def test_json_of_a_command_stays_json(folder: Path, capsys: Any) -> None:
+    (folder / "##[error]x").mkdir()
+    cli.main(["static", "##[error]x", "--json"])
+    out = capsys.readouterr().out
+    assert commands(out) == []
+    assert "##[error]x" in json.dumps(json.loads(out))
