@@ -22,6 +22,7 @@ import re
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,9 @@ MAX_FILES = 16
 
 MIN_KEY_CHARACTERS = 16
 """Minimum length of SWAY_CACHE_KEY."""
+
+ABANDONED_NS = 3600 * 10**9
+"""Age at which a temporary file is one of a killed process: to write it takes seconds."""
 
 _MAGIC = b"sway-gate cache 2\n"
 _KEY_BYTES = 32
@@ -390,8 +394,16 @@ def _remove(path: Path) -> bool:
 
 @functools.cache
 def _prune_once() -> None:
-    """Remove the oldest entries until the cache is within its limit, once per process."""
-    entries = sorted(_all_entries())
+    """Remove abandoned temporary files, then the oldest entries beyond the limit of the cache.
+
+    Once per process.
+    """
+    latest_ns, entries = time.time_ns() - ABANDONED_NS, []
+    for entry in sorted(_all_entries()):
+        if entry.path.suffix == ".tmp" and entry.mtime_ns < latest_ns:
+            _remove(entry.path)
+        else:
+            entries.append(entry)
     excess = sum(entry.size_bytes for entry in entries) - MAX_BYTES
     for entry in entries:
         if excess <= 0:

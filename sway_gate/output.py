@@ -5,14 +5,18 @@ import io
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from sway_gate.errors import SwayError, UsageError
 
 STDOUT = "-"
+ABANDONED_S = 3600
+"""Age at which a draft is one of a killed process: to write it takes seconds."""
+_DRAFT = re.compile(r"\.sway-[0-9a-f]{12}\.tmp")
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # GitHub's runner executes these in a log: :: at the start of a line, also after a carriage return;
 # ##[ anywhere.
@@ -181,6 +185,7 @@ def write(path: str, data: bytes, form: str = "") -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    _remove_abandoned(path.parent)
     draft = path.with_name(f".sway-{os.urandom(6).hex()}.tmp")
     try:
         with draft.open("xb") as file:
@@ -189,6 +194,14 @@ def _replace(path: Path, data: bytes) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the drafts of killed processes."""
+    for draft in folder.glob(".sway-*.tmp"):
+        with suppress(OSError):  # another process removed it, or owns it
+            if _DRAFT.fullmatch(draft.name) and draft.lstat().st_mtime < time.time() - ABANDONED_S:
+                draft.unlink()
 
 
 Progress = Callable[[str, int, int], None]

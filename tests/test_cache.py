@@ -512,6 +512,49 @@ def test_oldest_entries_are_pruned_once(root, monkeypatch):
     assert [cache.load_verdict(key) is not None for key in keys] == [True, False, False, True]
 
 
+def test_temporary_files_of_killed_processes_go(root):
+    cache.store_verdict(KEY, b"report")
+    saved(a=1.0)
+    [reading, verdict] = entries(root)
+    left = {
+        age: [path.with_name(f"{path.name}.{age * 16}.tmp") for path in (reading, verdict)]
+        for age in ("a", "b")
+    }
+    for age, paths in left.items():
+        for path in paths:
+            path.write_bytes(b"part")
+            if age == "a":
+                os.utime(path, (1e9, 1e9))
+    foreign = root / "verdicts" / "mine.tmp"
+    foreign.write_bytes(b"mine")
+    os.utime(foreign, (1e9, 1e9))
+    cache._prune_once.cache_clear()
+    cache.store_verdict(KEY, b"report")
+    assert entries(root) == sorted([reading, verdict, foreign, *left["b"]])
+
+
+def killed(root: Path) -> None:
+    """Write entries until this process is killed."""
+    while True:
+        cache.store_verdict(KEY, os.urandom(1_000_000))
+
+
+@needs_posix
+def test_a_killed_process_leaves_no_damaged_entry(root):
+    cache.store_verdict(KEY, b"report")
+    spawn = multiprocessing.get_context("spawn")
+    for wait in (0.0, 0.05, 0.2):
+        process = spawn.Process(target=killed, args=(root,))
+        process.start()
+        changed = (root / "verdicts" / KEY).stat().st_mtime_ns
+        while (root / "verdicts" / KEY).stat().st_mtime_ns == changed:
+            time.sleep(0.01)  # until it has started
+        time.sleep(wait)
+        process.kill()
+        process.join()
+        assert cache.load_verdict(KEY) is not None
+
+
 WRITERS, SAVES, PER_SAVE = 4, 8, 5
 
 

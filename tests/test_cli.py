@@ -375,6 +375,17 @@ def test_a_link_to_itself_is_replaced(tmp_path):
     assert (tmp_path / "loop").read_bytes() == b"x"
 
 
+def test_drafts_of_killed_processes_go(tmp_path):
+    old, young = tmp_path / f".sway-{'a' * 12}.tmp", tmp_path / f".sway-{'b' * 12}.tmp"
+    foreign = tmp_path / ".sway-mine.tmp"
+    for path in (old, young, foreign):
+        path.write_bytes(b"part")
+    for path in (old, foreign):
+        os.utime(path, (1e9, 1e9))
+    output.write(str(tmp_path / "report"), b"x")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "report", young, foreign])
+
+
 def test_a_long_name_has_room_for_its_draft(tmp_path):
     output.write(str(tmp_path / ("é" * 120 + ".json")), b"x")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x"]
