@@ -153,7 +153,7 @@ def clear() -> tuple[int, int]:
 def refusal() -> str:
     """The reason why the cache is not used, although its folder is available; "" if it is used."""
     folder = cache_dir()
-    if tree := _work_tree(folder):
+    if tree := work_tree(folder):
         return (
             f"the cache {folder} is not used: a checkout can write into the git work tree {tree}; "
             "set SWAY_CACHE_DIR to a folder outside of it"
@@ -190,7 +190,8 @@ def load_entry(name: str) -> bytes | None:
 
 def store_entry(name: str, data: bytes) -> bool:
     """Write an entry atomically; False if the cache is not available."""
-    key, path = _key_of_entries(create=True), _path(name, create=True)
+    key = _key_of_entries(create=True)
+    path = _path(name, create=True) if key else None
     if path is None or key is None or len(data) > MAX_BYTES:
         return False
     if not _write(path, _header(key, name, data) + data, os.replace):
@@ -277,8 +278,8 @@ def _header(key: bytes, name: str, data: bytes) -> bytes:
 
 def _key_of_entries(*, create: bool = False) -> bytes | None:
     """The key of the entries' HMACs; None if the cache is not available or not trusted."""
-    folder = _folder(create=create)
-    if folder is None or refusal():
+    folder = None if refusal() else _folder(create=create)
+    if folder is None:
         return None
     if chosen := os.environ.get("SWAY_CACHE_KEY"):
         return chosen.encode("utf-8", "surrogateescape")
@@ -300,8 +301,8 @@ def _read_key(path: Path) -> bytes | None:
     return key if is_private and _is_trusted(found) and len(key) == _KEY_BYTES else None
 
 
-def _work_tree(folder: Path) -> Path | None:
-    """The git work tree that contains `folder`."""
+def work_tree(folder: Path) -> Path | None:
+    """The git work tree that contains `folder`, into which a checkout can write."""
     real = Path(os.path.realpath(folder))
     return next((path for path in (real, *real.parents) if os.path.lexists(path / ".git")), None)
 

@@ -18,7 +18,8 @@ def _cache(args: argparse.Namespace) -> int:
 
     if args.action == "clear":
         return print_text(f"{cache.cache_dir()}: removed {amount(*cache.clear())}")
-    return print_text(f"{cache.cache_dir()}: {amount(*cache.size())}")
+    lines = [f"{cache.cache_dir()}: {amount(*cache.size())}", cache.refusal()]
+    return print_text("\n".join(lines))
 
 
 def amount(entries: int, size_bytes: int) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sway_gate import output
@@ -44,9 +45,12 @@ def add_to(add: Add) -> None:
 
 
 def _init(args: argparse.Namespace) -> int:
+    from sway_gate.model_files import digest
     from sway_gate.suites import generate
 
-    folder = _folder(args, [*args.data, *args.held_out])
+    models = [Path(ref) for ref in (args.adapter, args.base) if ref and os.path.isdir(ref)]
+    files = [file for model in models for file in digest.model_files(model)]
+    folder = _folder(args, [*args.data, *args.held_out, *files])
     draft = generate.for_data(
         args.adapter, args.data, args.base, folder, args.online, args.held_out, args.learn
     )

@@ -112,11 +112,11 @@ def prepare(spec: Spec, options: Options) -> Job:
     threshold, loading = options.threshold, load_options(spec)
     # Digests do not determine the results of remote code; an incomplete adapter has none.
     is_cacheable = options.cache and bool(adapter.digest) and not loading.trust_remote_code
+    notes = _notes(spec, folders)
     if is_cacheable and (refusal := cache.refusal()):
-        is_cacheable = False
-        spec = msgspec.structs.replace(spec, notes=(*spec.notes, refusal))
+        is_cacheable, notes = False, (*notes, refusal)
     return Job(
-        spec=spec,
+        spec=msgspec.structs.replace(spec, notes=notes),
         folders=folders,
         base=base,
         adapter=adapter,
@@ -139,7 +139,11 @@ def check_unchanged(job: Job) -> None:
     time, so its digest is computed again.
     """
     now = _states(job.spec, job.folders)
-    changed = [folder for folder in now if digest.is_changed(job.states[folder], now[folder])]
+    changed = [
+        folder
+        for folder, before in job.states.items()
+        if digest.is_changed(before, now.get(folder, {}))
+    ]
     is_young = any(None in state.values() for state in job.states.values())
     if not changed and is_young:
         base, adapter = _model_facts(job.spec, job.folders)
@@ -170,6 +174,19 @@ def _embedder_folders(spec: Spec) -> list[str]:
 
 def _embedder_digests(spec: Spec) -> dict[str, str]:
     return {folder: digest.model_digest(Path(folder)) for folder in _embedder_folders(spec)}
+
+
+def _notes(spec: Spec, folders: Folders | None) -> tuple[str, ...]:
+    """The spec's notes, and a warning if a checkout can have written the base of a hub id."""
+    base = spec.models.base.base
+    tree = cache.work_tree(folders.base) if folders and not os.path.isdir(base) else None
+    if tree is None:
+        return spec.notes
+    warning = f"warning: {base} was read from a hub cache in the git work tree {tree}"
+    return (
+        *spec.notes,
+        f"{warning}: a checkout can replace it; set HF_HUB_CACHE to another folder",
+    )
 
 
 def suite_embedders(spec: Spec) -> list[str]:
@@ -230,6 +247,8 @@ def input_files(spec: Spec) -> list[str]:
         folders = None
     for folder in [*(folders or ()), *_embedder_folders(spec)]:
         files += digest.model_files(Path(folder))
+    if entry_point := spec.models.ft.entry_point:
+        files.append(entry_point.partition(":")[0].replace(".", os.sep) + ".py")
     return files
 
 

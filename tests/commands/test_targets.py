@@ -81,6 +81,8 @@ LINES = {
     "diff, base": "diff sway.yaml --a lora --b lora --json base/tokenizer.json",
     "baseline, base": "baseline update base/config.json sway.yaml",
     "mine, data": "mine sway.yaml -o rows.jsonl",
+    "init, base": "init lora --base base --data rows.jsonl -o base/config.json --force",
+    "a custom backend's code": "gate custom.yaml --trace my/backend.py",
     "run, base": "run sway.yaml --markdown base/model.safetensors",
     "symbolic link": "gate --trace symbolic",
     "hard link": "gate --trace hard",
@@ -90,6 +92,11 @@ LINES = {
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 def test_no_command_overwrites_what_it_reads(folder: Path, capsys: Any, line: str) -> None:
+    custom = {"kind": "custom", "base": "b", "entry_point": "my.backend:make"}
+    models = {"models": {"base": custom, "ft": custom}, "suite": SUITE[:1]}
+    (folder / "custom.yaml").write_text(yaml.safe_dump({"version": 1} | models), encoding="utf-8")
+    (folder / "my").mkdir()
+    (folder / "my/backend.py").write_text("make = None", encoding="utf-8")
     (folder / "symbolic").symlink_to(folder / "base" / "config.json")
     os.link(folder / "base" / "config.json", folder / "hard")
     before = contents(folder)

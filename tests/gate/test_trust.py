@@ -252,3 +252,28 @@ def test_a_name_is_no_identity(
     assert before.base.revision == after.base.revision == (COMMIT if is_hub_cache else None)
     assert before.base.digest != after.base.digest
     assert verdict_key(before) != verdict_key(after)
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_a_base_that_a_checkout_can_replace_is_noted(
+    models: tuple[Path, Path], tmp_path: Path, monkeypatch: Any, is_checkout: bool
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "checkout" / "hub"))
+    repo = tmp_path / "checkout" / "hub" / "models--org--base"
+    shutil.copytree(models[0], repo / "snapshots" / COMMIT)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(COMMIT)
+    if is_checkout:
+        (tmp_path / "checkout" / ".git").mkdir()
+    path = Path(write_spec(tmp_path, models[0], models[1], SUITE, sections=[]))
+    path.write_text(path.read_text().replace(f"base: {models[0]}", "base: org/base"))
+    notes = prepare(load_spec(str(path)), Options()).spec.notes
+    assert any("org/base was read from a hub cache" in note for note in notes) is is_checkout
+
+
+def test_a_refused_cache_is_not_created(spec: Spec, tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    job = prepare(spec, Options())
+    assert not job.cache
+    assert not cache.store_verdict(verdict_key(job), forged())
+    assert not cache.cache_dir().exists()

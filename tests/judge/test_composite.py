@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from sway_gate.judge.composite import CATEGORIES, compose, contradiction
+from sway_gate.reports.json_v1 import from_json, to_json
 from sway_gate.results import (
     Baseline,
     Category,
@@ -325,3 +327,35 @@ CONTRADICTIONS = {
 def test_a_result_that_contradicts_itself(probes, fields, why) -> None:
     assert contradiction(judged_result(PASSED)) == ""
     assert why in contradiction(judged_result(*probes, **fields))
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(outcomes(), max_size=6),
+    ALL_WEIGHTS,
+    st.floats(0, 1),
+    REQUIRED,
+)
+def test_a_result_of_the_gate_does_not_contradict_itself(results, weights, threshold, required):
+    """Also after it was written as JSON and read again."""
+    probes = [structs.replace(probe, name=str(i)) for i, probe in enumerate(results)]
+    found = compose(probes, weights, threshold, required)
+    report = judged_result(
+        *probes,
+        verdict=found.verdict,
+        exit_code=found.exit_code,
+        score=found.score,
+        threshold=threshold,
+        categories=found.categories,
+    )
+    assert contradiction(report) == ""
+    assert from_json(to_json(report)).verdict == found.verdict
+
+
+@settings(max_examples=300)
+@given(st.lists(anything(), max_size=6), ALL_WEIGHTS, ANY_THRESHOLD)
+def test_a_claimed_pass_is_believed_only_if_it_follows(results, weights, threshold):
+    categories = {name: Category(weight=weight) for name, weight in weights.items()}
+    report = judged_result(*results, threshold=threshold, categories=categories)
+    follows = compose(results, weights, threshold).verdict == "pass"
+    assert (contradiction(report) == "") is follows
