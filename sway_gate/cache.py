@@ -302,7 +302,7 @@ def _read_key(path: Path) -> bytes | None:
 
 
 def work_tree(folder: Path) -> Path | None:
-    """The git work tree that contains `folder`, and so whatever a checkout writes into it."""
+    """The git work tree that contains `folder`, into which a checkout can write."""
     real = Path(os.path.realpath(folder))
     return next((path for path in (real, *real.parents) if os.path.lexists(path / ".git")), None)
 

@@ -22,11 +22,9 @@ from sway_gate.errors import SwayError
 from sway_gate.measurements import Floats
 from sway_gate.model_files import hub
 from sway_gate.probes.base import CannotRun
-from sway_gate.spec.probes import MINILM
+from sway_gate.spec.probes import PINNED
 from sway_gate.text import cut, one_line
 
-PINNED: Final = {MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"}
-"""The revision of the default model; other hub ids use their main branch."""
 _BATCH: Final = 32
 _MAX_JSON: Final = 2**20
 _MODULES: Final = re.compile(

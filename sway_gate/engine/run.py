@@ -7,6 +7,7 @@ arranges what is missing into passes; a pass that does not fit into memory is di
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -83,7 +84,8 @@ def _stored(wanted: Iterable[Measurement], store: Store) -> dict[Measurement, An
     for measurement in wanted:
         numbers = store.get(str(measurement.view), repr(measurement.request))
         if numbers is not None:
-            known[measurement] = _from_store(measurement.request, numbers)
+            with suppress(ValueError):  # of another shape: measured again
+                known[measurement] = _from_store(measurement.request, numbers)
     return known
 
 

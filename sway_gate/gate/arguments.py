@@ -25,7 +25,7 @@ def checked_weights(given: Any, name: str) -> dict[str, float]:
         return {}
     if not isinstance(given, Mapping) or not all(is_category_weight(*w) for w in given.items()):
         allowed = ", ".join(SCORE_WEIGHTS)
-        raise UsageError(f"{name} must map {allowed} to numbers: {WEIGHTS}; got {given!r}")
+        raise UsageError(f"{name} must map {allowed} to numbers of {WEIGHTS}, got {given!r}")
     return dict(given)
 
 

@@ -37,7 +37,7 @@ class VerdictIdentity(msgspec.Struct, frozen=True, kw_only=True):
     learn: str
     seed: int
     suite: tuple[ProbeSpec, ...]
-    """Each embedding model that is a folder is replaced by its digest."""
+    """Each embedding model that is on this machine is replaced by its digest."""
     sections: tuple[Section, ...]
     control: tuple[str, ...]
     held_out: tuple[Section, ...]
@@ -74,7 +74,7 @@ def verdict_key(job: Job) -> str:
 
 
 def _by_digest(probe: ProbeSpec, embedders: dict[str, str]) -> ProbeSpec:
-    """The probe with each embedding model that is a folder replaced by its digest."""
+    """The probe with each embedding model that is on this machine replaced by its digest."""
     models = embedding_models(probe)
     known = {field: embedders[model] for field, model in models.items() if model in embedders}
     return msgspec.structs.replace(probe, **known)

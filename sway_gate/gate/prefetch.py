@@ -9,7 +9,7 @@ from sway_gate.spec.schema import Spec
 
 def prefetch(spec: Spec) -> list[str]:
     """Download the models of the spec. Return one line per model with its folder and commit."""
-    from sway_gate.backends.embedding import PINNED
+    from sway_gate.spec.probes import PINNED
 
     lines = []
     if folders := model_folders(spec, online=True):

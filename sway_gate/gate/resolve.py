@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -70,7 +71,7 @@ class Job(NamedTuple):
     platform: str
     cache: bool
     embedders: dict[str, str]
-    """Digest of each embedding model that is a folder."""
+    """Digest of each embedding model that is on this machine."""
     states: Mapping[Path, digest.State] = MappingProxyType({})
     """State of the files of each folder before their digests were computed."""
     online: bool = False
@@ -162,19 +163,26 @@ def check_unchanged(job: Job) -> None:
 
 
 def _states(spec: Spec, folders: Folders | None) -> dict[Path, digest.State]:
-    states = {Path(folder): digest.model_state(Path(folder)) for folder in _embedder_folders(spec)}
+    states = {folder: digest.embedder_state(folder) for folder in _embedder_folders(spec).values()}
     if folders:
         states[folders.base] = digest.model_state(folders.base)
         states[folders.adapter] = digest.adapter_state(folders.adapter)
     return states
 
 
-def _embedder_folders(spec: Spec) -> list[str]:
-    return [model for model in suite_embedders(spec) if os.path.isdir(model)]
+def _embedder_folders(spec: Spec) -> dict[str, Path]:
+    """Folder of each embedding model that is on this machine; a probe reports the others."""
+    found = {}
+    for model in suite_embedders(spec):
+        with suppress(SwayError):
+            revision = probes.PINNED.get(model)
+            found[model] = hub.local(model, revision, online=False, what="embedding model")
+    return found
 
 
 def _embedder_digests(spec: Spec) -> dict[str, str]:
-    return {folder: digest.model_digest(Path(folder)) for folder in _embedder_folders(spec)}
+    folders = _embedder_folders(spec)
+    return {model: digest.embedder_digest(folder) for model, folder in folders.items()}
 
 
 def _notes(spec: Spec, folders: Folders | None) -> tuple[str, ...]:
@@ -245,8 +253,8 @@ def input_files(spec: Spec) -> list[str]:
         folders = model_folders(spec)
     except SwayError:
         folders = None
-    for folder in [*(folders or ()), *_embedder_folders(spec)]:
-        files += digest.model_files(Path(folder))
+    for folder in [*(folders or ()), *_embedder_folders(spec).values()]:
+        files += digest.model_files(folder)
     if entry_point := spec.models.ft.entry_point:
         files.append(entry_point.partition(":")[0].replace(".", os.sep) + ".py")
     return files

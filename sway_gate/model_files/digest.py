@@ -31,6 +31,8 @@ MODEL_FILES = (
     "additional_chat_templates/*",
     "*.py",
 )
+EMBEDDER_FILES = (*MODEL_FILES, "*.json", "*/config.json", "*/*.safetensors")
+"""Pooling and dense layers of sentence-transformers have their own folders."""
 
 _MEMO = "digests/files"
 _MEMO_ENTRIES = 4096
@@ -84,9 +86,15 @@ def model_digest(folder: Path) -> str:
     return tree(folder, patterns=MODEL_FILES)
 
 
+def embedder_digest(folder: Path) -> str:
+    """`tree` of a sentence-transformers model, with the folders of its layers."""
+    return tree(folder, patterns=EMBEDDER_FILES)
+
+
 def model_files(folder: Path) -> list[str]:
-    """The paths of the files of a model or an adapter that are read."""
-    return [str(path) for path in _files(folder, (*MODEL_FILES, *ADAPTER_FILES)).values()]
+    """The paths of the files of a model or an adapter that can be read."""
+    files = _files(folder, (*ADAPTER_FILES, *MODEL_FILES, "modules.json", "*/config.json"))
+    return [str(path) for path in files.values()]
 
 
 def adapter_state(folder: Path) -> State:
@@ -97,6 +105,11 @@ def adapter_state(folder: Path) -> State:
 def model_state(folder: Path) -> State:
     """The state of the files that `model_digest` reads."""
     return _state(folder, MODEL_FILES)
+
+
+def embedder_state(folder: Path) -> State:
+    """The state of the files that `embedder_digest` reads."""
+    return _state(folder, EMBEDDER_FILES)
 
 
 def is_changed(before: State, now: State) -> bool:

@@ -20,6 +20,8 @@ from sway_gate.spec.schema import (
 from sway_gate.spec.yaml_nodes import shown
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
+PINNED: Final = {MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"}
+"""The revision of the default embedding model; other hub ids use their main branch."""
 
 KindName = Literal[
     "null_adapter",

@@ -17,14 +17,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sway_gate.backends import embedding
-from sway_gate.spec.probes import MINILM
+from sway_gate.spec.probes import MINILM, PINNED
 from tests.container.docker import DOCKER, HARDENED, ROOT, build, docker, here, minilm, report, sway
 
 MAX_BYTES = 1.7e9
 MAX_PACKAGE_BYTES = 30e6
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-SNAPSHOT = f"models--{MINILM.replace('/', '--')}/snapshots/{embedding.PINNED[MINILM]}"
+SNAPSHOT = f"models--{MINILM.replace('/', '--')}/snapshots/{PINNED[MINILM]}"
 
 
 # -------------------------------------------------------------------------------- without an engine
@@ -40,9 +39,7 @@ def test_hadolint_has_no_complaint() -> None:
 
 
 def test_the_embedding_model_is_pinned_in_one_revision() -> None:
-    assert re.findall(r"^ARG MINILM_REVISION=(.*)$", DOCKERFILE, re.MULTILINE) == [
-        embedding.PINNED[MINILM]
-    ]
+    assert re.findall(r"^ARG MINILM_REVISION=(.*)$", DOCKERFILE, re.MULTILINE) == [PINNED[MINILM]]
 
 
 # ---------------------------------------------------------------------------------------- the image
@@ -270,7 +267,7 @@ def test_a_changed_embedding_model_is_refused(engine: str, context: Path, tmp_pa
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[str]:
     """URL of a local server that has the embedding model in the layout of the hub."""
-    copytree(minilm(), tmp_path / MINILM / "resolve" / embedding.PINNED[MINILM])
+    copytree(minilm(), tmp_path / MINILM / "resolve" / PINNED[MINILM])
     server = ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     )

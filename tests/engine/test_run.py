@@ -15,9 +15,12 @@ from sway_gate.measurements import (
     FINETUNED,
     Divergence,
     Fault,
+    Generation,
     LogProbs,
+    Measurement,
     NoAnswer,
     Request,
+    TeacherForced,
     View,
     with_base,
 )
@@ -179,6 +182,22 @@ def test_stored_answers_are_not_measured_again() -> None:
     extra = Arithmetic()
     measure(extra, [*PLAN, (FINETUNED, Divergence("new"))], store)
     assert [len(rows) for _, rows in extra.passes] == [1]
+
+
+OTHER_SHAPES: dict[str, tuple[Request, list[float]]] = {
+    "not three columns": (TeacherForced("p", "c"), [0.0, 1.0, 0.0, 1.0]),
+    "not UTF-8": (Generation("p", 4), [255.0, 254.0]),
+}
+
+
+@pytest.mark.parametrize(("request_", "numbers"), OTHER_SHAPES.values(), ids=OTHER_SHAPES)
+def test_stored_answers_of_another_shape_are_measured_again(
+    request_: Request, numbers: list[float]
+) -> None:
+    store, backend = Memory(), Arithmetic()
+    store.put(str(FINETUNED), repr(request_), np.array(numbers))
+    run_plan([Measurement(FINETUNED, request_)], lambda: backend, store, silent)
+    assert len(backend.passes) == 1
 
 
 class Remembering(Arithmetic):

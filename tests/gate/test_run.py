@@ -17,13 +17,12 @@ from safetensors.numpy import load_file, save_file
 
 from sway_gate import cli
 from sway_gate.backends import null_adapters
-from sway_gate.backends.embedding import PINNED
 from sway_gate.gate import resolve
 from sway_gate.gate.prefetch import prefetch
 from sway_gate.gate.resolve import Options, load_options
 from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec, parse_spec
-from sway_gate.spec.probes import MINILM, DeltaKL
+from sway_gate.spec.probes import MINILM, PINNED, DeltaKL
 from sway_gate.spec.schema import ModelRef, Models, Spec
 from tests.helpers.models import save_adapter, save_base
 

@@ -277,3 +277,39 @@ def test_a_refused_cache_is_not_created(spec: Spec, tmp_path: Path) -> None:
     assert not job.cache
     assert not cache.store_verdict(verdict_key(job), forged())
     assert not cache.cache_dir().exists()
+
+
+EMBEDDER = {
+    "modules.json": "[]",
+    "config.json": "{}",
+    "model.safetensors": "weights",
+    "1_Pooling/config.json": "{}",
+    "2_Dense/model.safetensors": "weights",
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDER)
+@pytest.mark.parametrize("is_hub_id", [True, False])
+def test_an_embedding_model_is_identified_by_its_files(
+    models: tuple[Path, Path], tmp_path: Path, monkeypatch: Any, is_hub_id: bool, name: str
+) -> None:
+    """Also one of the hub cache, and also the layers in its subfolders."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    repo = tmp_path / "hub" / "models--org--embedder"
+    folder = repo / "snapshots" / COMMIT
+    for file, text in EMBEDDER.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(COMMIT)
+    case = {"prompt": "a", "gold": "b", "paraphrases": ["c"]}
+    embedder = "org/embedder" if is_hub_id else str(folder)
+    probe = {"kind": "adapter_revert", "embedding_model": embedder, "cases": [case]}
+    path = write_spec(tmp_path, *models, [{"name": "reverts"} | probe], sections=[])
+    before = prepare(load_spec(path), Options())
+    check_unchanged(before)
+    time.sleep(0.02)
+    (folder / name).write_text("[{}]")
+    assert verdict_key(before) != verdict_key(prepare(load_spec(path), Options()))
+    with pytest.raises(CannotDecide, match="changed while it was measured"):
+        check_unchanged(before)

@@ -257,12 +257,12 @@ GATES = {
     "higher threshold": ('sway("sway.yaml", threshold=0.99)', [MOVED], {"failed": 1}),
     "threshold of nothing": ('sway("sway.yaml", threshold=0)', [MOVED, UNMOVED], {"failed": 1}),
     "weights": (
-        'sway("sway.yaml", .5, weights={"adherence": 1e-9})',
+        'sway("sway.yaml", .5, weights={"adherence": 0.001})',
         [MOVED, UNSURE],
         {"failed": 1},
     ),
     "other weights": (
-        'sway("sway.yaml", .5, weights={"calibration": 1e-9})',
+        'sway("sway.yaml", .5, weights={"calibration": 0.001})',
         [MOVED, UNSURE],
         {"passed": 1},
     ),
