@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from sway_gate.model_files.config import json_object
 from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from sway_gate.text import named
+from sway_gate.text import counted, named
 
 _ADAPTER: Final = (ADAPTER_WEIGHTS, "adapter_model.bin")
 _MLX: Final = ("adapters.safetensors", "adapters.npz")
@@ -141,18 +141,13 @@ def _gguf(path: Path) -> Kind:
 
 
 def _subfolders(path: Path, found: list[str]) -> Kind:
-    """Adapters one folder below; checkpoints are in the order of their steps."""
-    steps = {name: int(name.rpartition("-")[2]) for name in found if _is_checkpoint(name)}
-    if len(steps) == len(found):
-        found = sorted(found, key=steps.__getitem__, reverse=True)
-        remedy = f"give one of them; the newest is {path / found[0]}"
-        return Kind(f"this is a folder with {_count(found, 'checkpoint')}, not an adapter", remedy)
-    remedy = f"give one of them, such as {path / found[0]}"
-    return Kind(f"this is a folder with {_count(found, 'adapter')}, not an adapter", remedy)
-
-
-def _count(names: list[str], noun: str) -> str:
-    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'} ({named(names)})"
+    """Adapters one folder below; the checkpoint of the last step is the first."""
+    noun, which = "adapter", "for example"
+    if all(map(_is_checkpoint, found)):
+        found = sorted(found, key=lambda name: int(name.rpartition("-")[2]), reverse=True)
+        noun, which = "checkpoint", "the newest is"
+    message = f"this is a folder with {counted(len(found), noun)} ({named(found)}), not an adapter"
+    return Kind(message, f"give one of them, {which} {path / found[0]}")
 
 
 def _is_checkpoint(name: str) -> bool:
