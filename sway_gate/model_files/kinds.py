@@ -12,7 +12,7 @@ from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from sway_gate.text import counted, named
 
 _ADAPTER: Final = (ADAPTER_WEIGHTS, "adapter_model.bin")
-_MLX: Final = ("adapters.safetensors", "adapters.npz")
+_MLX: Final = ("*adapters.safetensors", "adapters.npz")
 _MODEL: Final = ("model*.safetensors", "model.safetensors.index.json")
 _PICKLED: Final = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 _DATA: Final = ("*.jsonl", "*.json", "*.csv", "*.tsv", "*.parquet", "*.arrow")
@@ -51,7 +51,7 @@ def not_an_adapter(path: Path) -> Kind | None:
         return _file(path)
     names = _names(path)
     if found := _matching(names, _MLX):
-        return _mlx(found) if ADAPTER_WEIGHTS not in names else None
+        return _mlx(found[-1]) if ADAPTER_WEIGHTS not in names else None
     if ADAPTER_CONFIG in names or _matching(names, _ADAPTER):
         return None
     if found := _adapters_below(path, names):
@@ -98,7 +98,7 @@ def _file(path: Path) -> Kind | None:
     if name in (ADAPTER_CONFIG, *_ADAPTER):
         return None
     if _matching([name], _MLX):
-        return _mlx([path.name])
+        return _mlx(path.name)
     if _matching([name], _DATA):
         return Kind("this is a data file, not an adapter", f"{FOLDER}; give data with --data")
     if not_an_adapter(path.parent) is None and ADAPTER_CONFIG in _names(path.parent):
@@ -110,12 +110,12 @@ def _file(path: Path) -> Kind | None:
     return Kind("this is a file, not the folder of an adapter", FOLDER)
 
 
-def _mlx(files: list[str]) -> Kind:
+def _mlx(file: str) -> Kind:
     remedy = (
         "convert it to a peft adapter: lora_A and lora_B are lora_a and lora_b transposed, "
         "lora_alpha is scale times rank"
     )
-    return Kind(f"this is an MLX adapter ({files[0]}), not a peft adapter", remedy)
+    return Kind(f"this is an MLX adapter ({file}), not a peft adapter", remedy)
 
 
 def _mlx_base(folder: Path) -> Kind | None:

@@ -266,7 +266,7 @@ def _named_base(adapter: str, online: bool) -> str:
     try:
         with open(config, "rb") as file:
             named = msgspec.json.decode(file.read(2**20)).get("base_model_name_or_path")
-    except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         message = "cannot be read, so the base is unknown; give it with --base"
         raise UsageError(f"{config} {message}") from None
     if not isinstance(named, str) or not named:
