@@ -75,6 +75,6 @@ def json_object(path: Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             found = msgspec.json.decode(file.read(_MAX_BYTES))
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

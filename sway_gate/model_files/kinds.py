@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 from sway_gate.model_files.config import json_object
 from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MLX_WEIGHTS
-from sway_gate.text import named
+from sway_gate.text import counted, named
 
 _ADAPTER: Final = (ADAPTER_WEIGHTS, MLX_WEIGHTS, "adapter_model.bin")
-_OLD_MLX: Final = "adapters.npz"
+_OTHER_MLX: Final = ("*adapters.safetensors", "adapters.npz")
 _MODEL: Final = ("model*.safetensors", "model.safetensors.index.json")
 _PICKLED: Final = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 _DATA: Final = ("*.jsonl", "*.json", "*.csv", "*.tsv", "*.parquet", "*.arrow")
@@ -51,8 +51,8 @@ def not_an_adapter(path: Path) -> Kind | None:
     if path.is_file():
         return _file(path)
     names = _names(path)
-    if _OLD_MLX in names and not _matching(names, _ADAPTER):
-        return _old_mlx()
+    if not _matching(names, _ADAPTER) and (found := _matching(names, _OTHER_MLX)):
+        return _other_mlx(found[-1])
     if ADAPTER_CONFIG in names or _matching(names, _ADAPTER):
         return None
     if found := _adapters_below(path, names):
@@ -98,8 +98,8 @@ def _file(path: Path) -> Kind | None:
         return _gguf(path)
     if name in (ADAPTER_CONFIG, *_ADAPTER):
         return None
-    if name == _OLD_MLX:
-        return _old_mlx()
+    if _matching([name], _OTHER_MLX):
+        return _other_mlx(path.name)
     if _matching([name], _DATA):
         return Kind("this is a data file, not an adapter", f"{FOLDER}; give data with --data")
     if not_an_adapter(path.parent) is None and ADAPTER_CONFIG in _names(path.parent):
@@ -111,9 +111,9 @@ def _file(path: Path) -> Kind | None:
     return Kind("this is a file, not the folder of an adapter", FOLDER)
 
 
-def _old_mlx() -> Kind:
-    remedy = f"save it as {MLX_WEIGHTS} with a newer mlx-lm, or convert it to a peft adapter"
-    return Kind(f"this is an MLX adapter of an old format ({_OLD_MLX})", remedy)
+def _other_mlx(file: str) -> Kind:
+    remedy = f"save it as {MLX_WEIGHTS} next to its {ADAPTER_CONFIG}, or convert it for peft"
+    return Kind(f"this is an MLX adapter under another name ({file})", remedy)
 
 
 def _mlx_base(folder: Path) -> Kind | None:
@@ -139,18 +139,13 @@ def _gguf(path: Path) -> Kind:
 
 
 def _subfolders(path: Path, found: list[str]) -> Kind:
-    """Adapters one folder below; checkpoints are in the order of their steps."""
-    steps = {name: int(name.rpartition("-")[2]) for name in found if _is_checkpoint(name)}
-    if len(steps) == len(found):
-        found = sorted(found, key=steps.__getitem__, reverse=True)
-        remedy = f"give one of them; the newest is {path / found[0]}"
-        return Kind(f"this is a folder with {_count(found, 'checkpoint')}, not an adapter", remedy)
-    remedy = f"give one of them, such as {path / found[0]}"
-    return Kind(f"this is a folder with {_count(found, 'adapter')}, not an adapter", remedy)
-
-
-def _count(names: list[str], noun: str) -> str:
-    return f"{len(names)} {noun}{'' if len(names) == 1 else 's'} ({named(names)})"
+    """Adapters one folder below; the checkpoint of the last step is the first."""
+    noun, which = "adapter", "for example"
+    if all(map(_is_checkpoint, found)):
+        found = sorted(found, key=lambda name: int(name.rpartition("-")[2]), reverse=True)
+        noun, which = "checkpoint", "the newest is"
+    message = f"this is a folder with {counted(len(found), noun)} ({named(found)}), not an adapter"
+    return Kind(message, f"give one of them, {which} {path / found[0]}")
 
 
 def _is_checkpoint(name: str) -> bool:

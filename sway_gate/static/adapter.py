@@ -11,6 +11,10 @@ from sway_gate.static.findings import finding
 from sway_gate.static.weights import Weights
 
 _PART = re.compile(r"(.+)\.lora_(?:embedding_)?(A|B|magnitude_vector)(?:\.weight)?")
+_NOT_TEXT = re.compile(
+    r"(?:.*\.)?(?:vision_tower|vision_model|vision_encoder|visual|image_encoder|audio_tower"
+    r"|audio_model|audio_encoder|multi_modal_projector)(?:\..*)?"
+)
 _FROZEN = re.compile(r".*\.base_layer\.(weight|bias)|(.*\.)?(embed_tokens|lm_head)\.(weight|bias)")
 
 
@@ -43,6 +47,11 @@ def is_in(saved: str, tensor: str) -> bool:
     The entry is the end of a module's name: norm stands for input_layernorm too.
     """
     return f"{saved}." in tensor
+
+
+def reads_text(module: str) -> bool:
+    """Whether a forward pass on text without images or sound uses the module, by its name."""
+    return _NOT_TEXT.fullmatch(module) is None
 
 
 def module_of(tensor: str) -> str:

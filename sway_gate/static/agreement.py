@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from sway_gate.results import Finding
-from sway_gate.static.adapter import Adapter, is_in, module_of
+from sway_gate.static.adapter import Adapter, is_in, module_of, reads_text
 from sway_gate.static.findings import MATCHING, SAVE_AGAIN, compact, some, split_at_layer
 from sway_gate.static.norms import ModuleNorm, module_norms
 from sway_gate.static.patterns import NotRun, by_pattern, matchers
@@ -27,6 +27,7 @@ def inspect(adapter: Adapter) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
     found += [
         *_empty(adapter, others),
         *_heads(adapter),
+        *_inputs(adapter),
         *_other_tensors(adapter),
         *_untrained(adapter, pairs),
         *_dora(adapter, pairs),
@@ -122,8 +123,16 @@ def _heads(adapter: Adapter) -> Iterator[Finding]:
         yield adapter.finding("broken", "other-head", message, "give an adapter without this head")
 
 
+def _inputs(adapter: Adapter) -> Iterator[Finding]:
+    if not any(map(reads_text, adapter.parts)):
+        message = f"only modules for images or sound are adapted: {compact(adapter.parts)}"
+        remedy = "give an adapter of the language model; sway-gate judges text"
+        yield adapter.finding("broken", "not-for-text", message, remedy)
+
+
 def _untrained(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
     """Modules with an update of zero. peft starts B at zero; any optimizer step changes it."""
+    pairs = [module for module in pairs if reads_text(module)]
     zero = [module for module in pairs if _is_zero(adapter, module)]
     remedy = "check that the optimizer has these parameters, with a learning rate above 0"
     if zero and len(zero) < len(pairs):

@@ -280,7 +280,7 @@ def _named_base(adapter: str, online: bool) -> str:
             fields = msgspec.json.decode(file.read(2**20))
         is_peft = "peft_type" in fields or "base_model_name_or_path" in fields
         named = fields.get("base_model_name_or_path" if is_peft else "model")
-    except (OSError, msgspec.DecodeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         message = "cannot be read, so the base is unknown; give it with --base"
         raise UsageError(f"{config} {message}") from None
     if not isinstance(named, str) or not named:

@@ -9,6 +9,7 @@ from sway_gate.model_files.config import (
     chat_template,
     context_tokens,
     has_chat_template,
+    json_object,
 )
 
 
@@ -33,6 +34,12 @@ CONTEXTS = {
 @pytest.mark.parametrize(("config", "tokens"), CONTEXTS.values(), ids=CONTEXTS)
 def test_context_tokens(tmp_path: Path, config: Any, tokens: int | None) -> None:
     assert context_tokens(folder(tmp_path, config__json=config)) == tokens
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff", b'{"a": "\xff"}', b"[" * 100_000])
+def test_a_malformed_file_has_no_fields(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(data)
+    assert json_object(tmp_path / "config.json") == {}
 
 
 TEMPLATES = {

@@ -427,6 +427,12 @@ UNTRAINED = [
     pytest.param(
         zeroed(Q0) | zeroed(Q1) | HEAD, {}, {"never-trained": "verdict"}, id="with a frozen head"
     ),
+    pytest.param(
+        {key(f"vision_tower.{Q0}", p): np.zeros((4, 4), np.float32) for p in ("lora_A", "lora_B")},
+        {},
+        {},
+        id="a B of the image tower",
+    ),
     pytest.param({}, {"lora_alpha": 0}, {"alpha-zero": "verdict"}, id="alpha 0"),
     pytest.param({}, {"init_lora_weights": "pissa"}, {"init-not-zero": "note"}, id="pissa"),
     pytest.param({}, {"init_lora_weights": False}, {"init-not-zero": "note"}, id="random start"),

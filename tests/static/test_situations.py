@@ -84,7 +84,7 @@ def several(folder: Path) -> str:
     return "out"
 
 
-def old_mlx(folder: Path) -> str:
+def other_mlx(folder: Path) -> str:
     write(folder, "out/adapters.npz", "out/0000100_adapters.npz")
     write(folder, "out/adapter_config.json", data=b'{"lora_layers": 4}')
     return "out"
@@ -120,8 +120,12 @@ NOT_AN_ADAPTER: dict[str, tuple[Make, str, str]] = {
         "folder with 3 checkpoints (checkpoint-1000, checkpoint-900, checkpoint-80)",
         "the newest is {out}/checkpoint-1000",
     ),
-    "several adapters": (several, "folder with 2 adapters (default, reward)", "{out}/default"),
-    "MLX": (old_mlx, "an MLX adapter of an old format (adapters.npz)", "with a newer mlx-lm"),
+    "several adapters": (
+        several,
+        "folder with 2 adapters (default, reward)",
+        "for example {out}/default",
+    ),
+    "MLX": (other_mlx, "an MLX adapter under another name (adapters.npz)", "next to its adapter"),
     "GGUF adapter": (gguf("adapter"), "a GGUF adapter (a.gguf)", "from which it was converted"),
     "GGUF model": (gguf("model"), "a GGUF file (a.gguf)", FOLDER),
     "merged model": (lambda _: "base", "a full model (model.safetensors), not", FOLDER),
@@ -245,6 +249,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "multimodal on text": (
         renamed(LAYERS, f"{PREFIX}model.language_model.layers"),
         "the text-only base has the layers under 'model.layers.'",
+    ),
+    "images only": (
+        renamed(LAYERS, f"{PREFIX}model.vision_tower.layers"),
+        "only modules for images or sound are adapted: 'model.vision_tower.layers.{0-1}",
     ),
     "ZeRO-3": (lambda folder: emptied(folder, Q), "A or B is empty or not a matrix for"),
     "ZeRO-3, saved module": (empty_head, "1 tensors contain no values"),
