@@ -34,6 +34,12 @@ class Reference(NamedTuple):
         return largest
 
 
+def of(network: Any, ids: Tensor) -> Reference | None:
+    """The reference by peft's model; None if it computes NaN or Inf, which a run reports."""
+    expected = log_probs(network, ids)
+    return Reference(ids, expected) if torch.isfinite(expected).all() else None
+
+
 def text(tokenizer: Any) -> list[int]:
     """Token ids of a few dozen tokens of ordinary text."""
     ids: list[int] = tokenizer(packaged.stuffing()[:_CHARACTERS])["input_ids"][:_TOKENS]

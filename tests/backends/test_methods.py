@@ -20,7 +20,7 @@ from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.engine.run import run_plan
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.gate.open import OpenBase
-from sway_gate.measurements import BASE, FINETUNED, LogProbs, View, with_base
+from sway_gate.measurements import BASE, FINETUNED, LogProbs, NoAnswer, View, with_base
 from sway_gate.model_files.methods import METHODS
 from sway_gate.output import silent
 from tests.backends.methods import REFUSED, ROWS, SINGLE, STACKED, TIED, Row
@@ -194,6 +194,13 @@ def test_a_merge_that_differs_from_pefts_model_is_undecided(
     adapter = save_adapter(tmp_path, base, use_dora=True, target_modules=["lm_head"])
     with pytest.raises(CannotDecide, match=r"differs from peft's own model by \d\S* nats"):
         load(base, adapter)
+
+
+def test_an_adapter_with_nan_is_reported_by_the_run(bases: dict[str, Path], tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path, bases["llama"], size=1e30, use_dora=True)
+    answers = measure(load(bases["llama"], adapter), [FINETUNED])
+    with pytest.raises(NoAnswer, match="finetuned view"):
+        answers.get(FINETUNED, TEXTS[0])
 
 
 def test_nulls_keep_tied_weights_tied(bases: dict[str, Path], tmp_path: Path) -> None:
