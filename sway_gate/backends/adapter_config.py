@@ -69,7 +69,8 @@ def _switched_on(path: Path, given: dict[str, Any], config: Any) -> dict[str, An
         if not value or value in (defaults.get(name), "none") or name in NEUTRAL:
             continue
         if name not in defaults:
-            why = f"peft {peft.__version__} ignores this field; upgrade peft"
+            why = f"peft {peft.__version__} does not know this field of {config.peft_type.value}"
+            why += "; upgrade peft, or remove the field if the adapter has no use for it"
             raise _unsupported(path, name, value, why)
         found[name] = value
     return found
