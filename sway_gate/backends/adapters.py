@@ -160,7 +160,7 @@ def _read_dense(
     tied = getattr(model.config, "tie_word_embeddings", None)
     wrapped = _wrap(model, method, folder)
     ids = torch.tensor([[*text, *_new_tokens(method.config), *text[:1]]], device=model.device)
-    expected = Reference(ids, reference.log_probs(wrapped, ids))
+    expected = reference.of(wrapped, ids)
     _untie(wrapped)
     try:
         with warnings.catch_warnings():
@@ -192,10 +192,9 @@ def _read_dense(
 
 def _new_tokens(config: Any) -> list[int]:
     """A few of the tokens whose embeddings an adapter replaces: ordinary text may lack them."""
-    given = getattr(config, "token_indices", None) or getattr(
-        config, "trainable_token_indices", None
-    )
-    lists = given.values() if isinstance(given, dict) else [given or []]
+    names = ("token_indices", "trainable_token_indices")
+    given: Any = next(filter(None, (getattr(config, name, None) for name in names)), [])
+    lists = given.values() if isinstance(given, dict) else [given]
     return [int(token) for tokens in lists for token in tokens][:8]
 
 

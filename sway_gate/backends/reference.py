@@ -8,7 +8,7 @@ from torch import Tensor
 from sway_gate.errors import CannotDecide
 from sway_gate.training_data import packaged
 
-_TOKENS = 32
+_TOKENS, _CHARACTERS = 32, 500
 # In nats. Merging rounds each weight, an adapter on its own does not.
 _ROUNDING = {torch.float32: 1e-3, torch.float16: 0.1}
 _COARSE_ROUNDING = 0.5
@@ -34,9 +34,15 @@ class Reference(NamedTuple):
         return largest
 
 
+def of(network: Any, ids: Tensor) -> Reference | None:
+    """The reference by peft's model; None if it computes NaN or Inf, which a run reports."""
+    expected = log_probs(network, ids)
+    return Reference(ids, expected) if torch.isfinite(expected).all() else None
+
+
 def text(tokenizer: Any) -> list[int]:
     """Token ids of a few dozen tokens of ordinary text."""
-    ids: list[int] = tokenizer(packaged.stuffing())["input_ids"][:_TOKENS]
+    ids: list[int] = tokenizer(packaged.stuffing()[:_CHARACTERS])["input_ids"][:_TOKENS]
     return ids
 
 

@@ -19,7 +19,7 @@ from transformers import AddedToken
 from sway_gate.backends.base import error_text
 from sway_gate.errors import AdapterError
 from sway_gate.model_files.config import json_object
-from sway_gate.text import counted, named
+from sway_gate.text import counted, cut, named
 
 _MAX_BYTES = 256 * 2**20
 # Where peft saves the rows of an embedding or a head. The last one has the trained rows if
@@ -98,20 +98,21 @@ def _decoded(path: Path, kind: type[_File]) -> _File:
 
 def _with_tokens(tokenizer: Any, tokens: list[_Token]) -> tuple[Any, int, tuple[str, ...]]:
     """The tokenizer with the tokens that it lacks, their number, and notes."""
-    known: dict[str, int] = tokenizer.get_vocab() if tokens else {}
+    if all(tokenizer.convert_tokens_to_ids(token.content) == token.id for token in tokens):
+        return tokenizer, 0, ()
+    known = tokenizer.get_vocab()
     new = [token for token in tokens if token.content not in known]
-    extended = copy.deepcopy(tokenizer) if new else tokenizer
+    extended = copy.deepcopy(tokenizer)
     for special, group in groupby(new, lambda token: token.special):
         extended.add_tokens([_added(token) for token in group], special_tokens=special)
     for token in tokens:
         number = extended.convert_tokens_to_ids(token.content)
         if number != token.id:
-            why = f"gives {token.content!r} the id {token.id}, the base's gives it {number}"
+            text = cut(repr(token.content), 60)
+            why = f"gives {text} the id {token.id}, the base's gives it {number}"
             note = f"warning: the tokenizer in the adapter's folder {why}; the base's is used"
             return tokenizer, 0, (note,)
-    if not new:
-        return tokenizer, 0, ()
-    names = named([repr(token.content) for token in new])
+    names = named([cut(repr(token.content), 60) for token in new])
     return extended, len(new), (f"{counted(len(new), 'token')} of the adapter added: {names}",)
 
 
@@ -123,7 +124,8 @@ def _added(token: _Token) -> Any:
 
 def _saved_rows(model: Any, adapter: Path) -> tuple[int, dict[str, Tensor]]:
     """Number of embeddings that the adapter was saved with, 0 if unknown, and the base's rows."""
-    trained = json_object(adapter / "adapter_config.json").get("modules_to_save") or []
+    listed = json_object(adapter / "adapter_config.json").get("modules_to_save")
+    trained = listed if isinstance(listed, list) else []
     sizes: set[int] = set()
     saved = {}
     try:

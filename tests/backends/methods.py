@@ -170,6 +170,7 @@ LORA = (
     Row("MonteCLoRA", SINGLE, _lora(monteclora_config={})),
     Row("aLoRA", REFUSED, _lora(alora_invocation_tokens=[1, 2]), says="alora_invocation_tokens"),
     Row("Arrow", REFUSED, _lora(arrow_config={}), says="arrow_config"),
+    Row("LoRA with Megatron", REFUSED, _lora(megatron_config={"tp": 2}), says="megatron_config"),
     Row("QALoRA", REFUSED, _lora(use_qalora=True), says="use_qalora"),
     Row(
         "layer_replication",
@@ -195,6 +196,12 @@ OTHERS = (
         _other("VeraConfig", r=8, target_modules=["q_proj"], save_projection=False),
     ),
     Row("PVeRA", SINGLE, _other("PveraConfig", r=8, target_modules=["q_proj", "v_proj"])),
+    Row(
+        "PVeRA, sample_at_inference",
+        REFUSED,
+        _other("PveraConfig", r=8, target_modules=["q_proj"], sample_at_inference=True),
+        says="sample_at_inference",
+    ),
     Row("FourierFT", SINGLE, _other("FourierFTConfig", n_frequency=50)),
     Row("LN tuning", SINGLE, _other("LNTuningConfig", target_modules=["norm", "input_layernorm"])),
     Row("HRA", SINGLE, _other("HRAConfig", r=4)),
