@@ -40,7 +40,8 @@ def read(model: nn.Module, folder: Path, *, quantized: bool) -> tuple[nn.Module,
     """
     config = _config(folder)
     if _plain_lora(config):
-        wrapped = _wrap(model, config, folder, lean=True)
+        # peft's lean loading of a DoRA leaves int8 weights of the base without data.
+        wrapped = _wrap(model, config, folder, lean=not (quantized and config.use_dora))
         low_rank = factors.read(wrapped.base_model.model)
         if low_rank is not None:
             return _bare(wrapped.unload()), Change(low_rank, {})
