@@ -10,7 +10,8 @@ from peft import PeftModel
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from sway_gate.backends import null_adapters
+from sway_gate.backends import hf, null_adapters
+from sway_gate.backends.loading import Source
 from sway_gate.backends.passes.stacking import Stack, with_nulls
 from sway_gate.measurements import BASE, FINETUNED, Generation
 from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load, measure
@@ -182,3 +183,32 @@ def test_nulls_of_experts_keep_the_singular_values_of_each_expert() -> None:
         np.testing.assert_allclose(drawn, own, rtol=1e-4)
     full = null_adapters.dense("experts", b @ a, seed=3)
     np.testing.assert_allclose(np.linalg.svd(full, compute_uv=False)[:, :2], own, rtol=1e-4)
+
+
+def test_a_bias_of_experts_is_adapted_one_view_at_a_time(tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base", "gpt_oss")
+    names = [f"mlp.experts.{name}" for name in ("down_proj", "gate_up_proj", "gate_up_proj_bias")]
+    adapter = save_adapter(tmp_path / "a", base, target_modules=[], target_parameters=names)
+    backend = load(base, adapter)
+    answers = measure(backend, [FINETUNED], TEXTS)
+    assert not backend.batches_views
+    assert not backend.unused_modules()
+    for request in TEXTS:
+        expected = log_probs(peft_model("gpt_oss", base, adapter), request)
+        np.testing.assert_allclose(answers.get(FINETUNED, request), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", QUICK)
+def test_experts_in_bfloat16_are_near_float32(architecture: str, tmp_path: Path) -> None:
+    """Most positions: rounding can send a row to another expert, which changes its number."""
+    base, adapter = make(tmp_path, architecture, "target_parameters")
+    answers, exact = (
+        measure(load_in(base, adapter, dtype), VIEWS, TEXTS) for dtype in ("bf16", "fp32")
+    )
+    for view in (BASE, *VIEWS):
+        difference = [answers.get(view, request) - exact.get(view, request) for request in TEXTS]
+        assert np.median(np.abs(np.concatenate(difference))) < 0.05
+
+
+def load_in(base: Path, adapter: Path, dtype: str) -> hf.HfBackend:
+    return hf.load(Source(base, adapter, dtype, device="cpu"), SETTINGS)

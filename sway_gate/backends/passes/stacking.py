@@ -22,6 +22,7 @@ from sway_gate.backends.factors import weight
 from sway_gate.backends.null_adapters import LowRank, Magnitude, NullSettings, low_rank, magnitudes
 from sway_gate.backends.passes.current import Current, pass_of
 from sway_gate.backends.passes.experts import Parameter, ViewByView, block_of, holder_of
+from sway_gate.backends.passes.routed import RoutedExperts, is_routed
 from sway_gate.measurements import View
 
 
@@ -109,12 +110,12 @@ class Stack:
         holder, is_divisible = holder_of(self._modules, owner_name, a.dim() - 1)
         if not is_divisible:
             self.one_by_one.append(name)
-        self._run_by_view(holder).parameters.append(Parameter(name, owner, leaf, a, b))
+        kind = RoutedExperts if is_routed(owner) else ViewByView
+        self._run_by_view(holder, kind).parameters.append(Parameter(name, owner, leaf, a, b))
 
-    def _run_by_view(self, name: str) -> ViewByView:
+    def _run_by_view(self, name: str, kind: type[ViewByView] = ViewByView) -> ViewByView:
         if name not in self._view_by_view:
-            module = self._modules[name]
-            self._view_by_view[name] = ViewByView(module, self._current, self.used)
+            self._view_by_view[name] = kind(self._modules[name], self._current, self.used)
         return self._view_by_view[name]
 
     def _on_device(self, module: nn.Module, change: LowRank) -> tuple[Tensor, Tensor]:
