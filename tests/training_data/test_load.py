@@ -953,7 +953,9 @@ _BYTES = st.binary(max_size=200) | st.lists(_ROWS | st.text(max_size=20), max_si
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    content=_BYTES, name=st.sampled_from(["a.jsonl", "a.json", "a.md", "a.txt"]), wrap=st.booleans()
+    content=_BYTES,
+    name=st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.md", "a.txt"]),
+    wrap=st.booleans(),
 )
 def test_no_file_raises_anything_but_spec_errors(tmp_path, content, name, wrap):
     content = b"[" + content.replace(b"\n", b",") + b"]" if wrap else content
