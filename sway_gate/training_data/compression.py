@@ -38,8 +38,8 @@ def pyarrow(label: str) -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        hint = "to read Parquet, Arrow and zstd files, install the extra"
-        raise CannotDecide(f"{label}: {hint}: pip install 'sway-gate[data]'") from None
+        hint = "install the extra: pip install 'sway-gate[data]'"
+        raise CannotDecide(f"{label}: to read Parquet, Arrow and zstd files, {hint}") from None
     return pyarrow
 
 

@@ -14,7 +14,7 @@ from sway_gate.training_data.labels import Labels
 from sway_gate.training_data.messages import Wrong, checked
 from sway_gate.training_data.rows import Row
 
-MAX_WORDS: Final = 40
+MAX_WORDS: Final = 30
 """Characters of the first words in a tag."""
 _SURROGATE: Final = "contains an unpaired surrogate, which is not valid text; save it as UTF-8"
 

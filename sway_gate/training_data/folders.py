@@ -44,7 +44,7 @@ class _State(msgspec.Struct, rename={"files": "_data_files"}):
 
 
 def files_in(path: str, note: Note) -> list[str]:
-    """The data files at `path`: itself, or those of a folder in the order of their names.
+    """The data files at `path`: itself, or the files of a folder by name.
 
     Raises Mistake if there is none.
     """

@@ -2,7 +2,7 @@
 
 A row keeps the form in which training saw it: conversations as messages, a plain prompt and
 completion as one text, an instruction with its input, or prose. System prompts, history and tools
-beside them are part of the prompt. Each assistant message is an answer, up to MAX_ANSWERS per row.
+in other fields are part of the prompt. Each assistant message is an answer, up to MAX_ANSWERS.
 """
 
 from collections.abc import Callable, Sequence
@@ -103,7 +103,7 @@ def _gold(message: Message) -> str:
 
 
 def _before(row: Fields, following: Sequence[Turn]) -> list[Turn]:
-    """The system prompt and the history that a row has beside its messages."""
+    """The system prompt and the history that a row has in other fields."""
     system = next((text for name in _SYSTEM if (text := _text(row, name))), "")
     if system and following and following[0].message.role == "system":
         if following[0].message.content == system:

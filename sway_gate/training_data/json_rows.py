@@ -33,14 +33,15 @@ def json_rows(file: BinaryIO, note: Note) -> Container:
     """The rows of a JSON file. Its first lines decide the layout, not its name."""
     start = file.read(4096).removeprefix(_BOM).lstrip()
     file.seek(0)
+    if not start.startswith((b"[", b"{")) or _is_line_by_line(file):
+        return Lines(file, note)
     if start.startswith(b"["):
         return _array(_document(file))
-    if start.startswith(b"{") and not _is_line_by_line(file):
-        try:
-            return _object(_document(file), note)
-        except (ValueError, RecursionError):
-            file.seek(0)
-    return Lines(file, note)
+    try:
+        return _object(_document(file), note)
+    except (Mistake, ValueError, RecursionError):
+        file.seek(0)
+        return Lines(file, note)
 
 
 def _is_line_by_line(file: BinaryIO) -> bool:

@@ -114,7 +114,7 @@ def test_every_kind_of_section(sections):
             [("Who keeps the road?", horn), ("What is the horn\nmade of?", "Copper.")],
         ),
         ("preference", "a.dlm:32", [("Say hi.", "Hello.", "Yo.")]),
-        ("prose", "word0 word1 word2 word3 word4 word5 wor… (a.dlm:43)", f"{WORDS} more"),
+        ("prose", "word0 word1 word2 word3 word4… (a.dlm:43)", f"{WORDS} more"),
     ]
     assert loaded.notes == ("a.dlm: image sections are left out (1): only text is supported",)
 

@@ -515,7 +515,7 @@ BAD_ARRAYS = {
         "or the end of the array and of the file after this example",
     ),
     "more": (
-        '[{"text": "t"}]\n[]',
+        '[{"text": "t"}] []',
         "1: not valid JSON: expected a comma, "
         "or the end of the array and of the file after this example",
     ),
@@ -621,6 +621,18 @@ def test_only_the_first_answers_of_a_conversation_count(tmp_path):
     talk = [user("q"), assistant("a")] * 12_000
     (section,) = load(tmp_path, "a.jsonl", json.dumps({"messages": talk})).sections
     assert [len(pair.prompt.split()) for pair in section.pairs] == [1, 3, 5, 7]
+
+
+def test_lines_may_be_conversations(tmp_path):
+    line = json.dumps([user("q"), assistant("a")])
+    other = json.dumps([user("r"), assistant("a")])
+    loaded = load(tmp_path, "a.jsonl", f"{line}\n{other}\n")
+    assert [place(section) for section in loaded.sections] == ["a.jsonl:1", "a.jsonl:2"]
+
+
+def test_a_broken_first_line_is_one_bad_row(tmp_path):
+    loaded = load(tmp_path, "a.jsonl", '{"text": "t"\n' + rows(1))
+    assert (len(loaded.sections), place(loaded.sections[0])) == (1, "a.jsonl:2")
 
 
 def test_long_lines_are_bad_rows(tmp_path):
@@ -953,7 +965,9 @@ _BYTES = st.binary(max_size=200) | st.lists(_ROWS | st.text(max_size=20), max_si
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    content=_BYTES, name=st.sampled_from(["a.jsonl", "a.json", "a.md", "a.txt"]), wrap=st.booleans()
+    content=_BYTES,
+    name=st.sampled_from(["a.jsonl", "a.json", "a.csv", "a.md", "a.txt"]),
+    wrap=st.booleans(),
 )
 def test_no_file_raises_anything_but_spec_errors(tmp_path, content, name, wrap):
     content = b"[" + content.replace(b"\n", b",") + b"]" if wrap else content
