@@ -5,7 +5,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from transformers import GenerationConfig
 
 from sway_gate.backends.passes.encoding import Ids
@@ -61,10 +60,11 @@ class Generator:
 
     @cached_property
     def can_batch(self) -> bool:
-        """Whether the base continues padded prompts, with a cache, as it does each one alone.
+        """Whether the base continues padded prompts, with a cache, as it does one prompt at a time.
 
-        Recurrent models read the padding, some models count it in their positions, and the cache
-        of others is for one sequence. Without it, prompts of one length run together, uncached.
+        If not, prompts of one length run together, without a cache. Recurrent models read the
+        padding, some models count it in their positions, and the cache of others is for one
+        sequence.
         """
         prompts = (TOKENS, TOKENS[2:])
         options = {"min_new_tokens": 2, "output_logits": True, "return_dict_in_generate": True}
@@ -73,23 +73,18 @@ class Generator:
         except Exception:  # models raise arbitrary exceptions for inputs that they cannot combine
             return False
         first = found.sequences[:, len(TOKENS)].tolist()
-        return all(
-            agree(torch.stack([step[i] for step in found.logits]), self._logits((*prompt, new)))
-            for i, (prompt, new) in enumerate(zip(prompts, first, strict=True))
-        )
-
-    def _logits(self, ids: Ids) -> Tensor:
-        """The base's logits after the last two tokens."""
-        return logits_of(self._weights, BASE, ids, self._device)[-2:]
+        alone = [
+            logits_of(self._weights, BASE, (*prompt, token), self._device)[-2:]
+            for prompt, token in zip(prompts, first, strict=True)
+        ]
+        network = self._weights.model(BASE).network
+        return agree(network, torch.stack(found.logits), torch.stack(alone, 1))
 
     def _in_one_batch(
         self, views: Sequence[View], prompts: Sequence[Ids], length: int
     ) -> list[list[Generated]]:
-        is_one = len(views) * len(prompts) == 1
         watch, width = Watch(), max(map(len, prompts))
-        ids = self._run(
-            views, prompts, length, use_cache=is_one or self.can_batch, logits_processor=[watch]
-        )
+        ids = self._run(views, prompts, length, use_cache=self.can_batch, logits_processor=[watch])
         tokens, broken = ids[:, width:].tolist(), watch.broken.tolist()
         texts = [Generated(*text) for text in zip(tokens, broken, strict=True)]
         return [texts[i : i + len(prompts)] for i in range(0, len(texts), len(prompts))]

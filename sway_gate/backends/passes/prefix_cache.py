@@ -37,7 +37,7 @@ class PrefixCache:
     def reach(self) -> int:
         """The longest text that the model continues from cached tokens as from the tokens.
 
-        0 for models with a recurrent state or a cache of their own. Layers with a sliding window
+        0 for models with a recurrent state or a special cache. Layers with a sliding window
         keep all tokens of texts that are not longer than the window.
         """
         try:
@@ -47,7 +47,8 @@ class PrefixCache:
         except Exception:  # models raise arbitrary exceptions for a cache that is not theirs
             return 0
         windows = [x.sliding_window for x in cache.layers if hasattr(x, "sliding_window")]
-        return min(windows, default=2**20) if agree(resumed, whole) else 0
+        network = self._weights.model(BASE).network
+        return min(windows, default=2**20) if agree(network, resumed, whole) else 0
 
     def covers(self, rows: Sequence[EncodedRequest]) -> bool:
         """Whether the rows have a prefix that is computed once per view."""

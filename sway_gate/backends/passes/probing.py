@@ -19,12 +19,18 @@ def check_causal(weights: Weights, device: torch.device) -> None:
 
     Raises CannotDecide for the base and AdapterError for the adapter.
     """
-    name = type(weights.model(BASE).network).__name__
+    network = weights.model(BASE).network
+    name = type(network).__name__
+    if "lsh" in (getattr(network.config, "attn_layers", None) or ()):
+        raise CannotDecide(
+            f"the base {name} has random attention (lsh): a text has other logits in each pass; "
+            "use another base"
+        )
     try:
         before, whole = (logits_of(weights, BASE, ids, device) for ids in (TOKENS[:-1], TOKENS))
     except Exception as error:  # models raise arbitrary exceptions without their other inputs
         raise CannotDecide(f"the base {name} cannot read a text: {error_text(error)}") from None
-    if whole.isfinite().all() and not agree(whole[:-1], before):
+    if whole.isfinite().all() and not agree(network, whole[:-1], before):
         raise CannotDecide(
             f"the base {name} is not a causal language model: the logits at a token change with "
             "the tokens after it; use a decoder, or set is_decoder in its config.json if it is one"
@@ -38,11 +44,14 @@ def check_causal(weights: Weights, device: torch.device) -> None:
             ) from None
 
 
-def agree(first: Tensor, second: Tensor) -> bool:
-    """Whether two computations of the same logits differ by rounding only."""
-    tolerance = max(1e-5, 8 * torch.finfo(first.dtype).eps)
+def agree(network: Any, first: Tensor, second: Tensor) -> bool:
+    """Whether two computations of the same logits differ by rounding only.
+
+    Half precision rounds much, and so do quantized layers, whose outliers depend on the batch.
+    """
+    is_exact = network.dtype == torch.float32 and not getattr(network, "is_quantized", False)
     difference = (first.float() - second.float()).abs().max()
-    return bool(difference <= tolerance * second.float().abs().max())
+    return bool(difference <= (1e-4 if is_exact else 0.05) * second.float().abs().max())
 
 
 def logits_of(weights: Weights, view: View, ids: tuple[int, ...], device: torch.device) -> Tensor:
