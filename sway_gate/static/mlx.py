@@ -19,7 +19,7 @@ from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
 from sway_gate.static.base import Base, base_findings
 from sway_gate.static.config import AdapterConfig, Alpha, Rank, config_object
-from sway_gate.static.content import Content, scan_all
+from sway_gate.static.content import FLOATS, Content, scan_all
 from sway_gate.static.findings import Fatal, finding, quote
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.weights import Weights, read_weights
@@ -77,7 +77,10 @@ def read_mlx(folder: Path) -> MlxAdapter:
     config = _config(folder / ADAPTER_CONFIG)
     weights = read_weights(folder, MLX_WEIGHTS)
     modules: dict[str, dict[str, str]] = defaultdict(dict)
-    for name in weights.tensors:
+    for name, tensor in weights.tensors.items():
+        if tensor.dtype not in FLOATS:
+            message = f"tensor {quote(name)} is {tensor.dtype}; needs {', '.join(FLOATS)}"
+            raise Fatal("mlx-tensor", weights.path, message, _SAVE_AGAIN)
         module, _, leaf = name.rpartition(".")
         modules[module][leaf] = name
     if config.fine_tune_type != "full":
