@@ -1,8 +1,8 @@
 """Reads an adapter's change of the weights, with peft's configuration, key mapping and merging.
 
-LoRA and DoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings) become low-rank factors, so
-that many views run in one pass. Other adapters that peft can merge (biases, `modules_to_save`,
-PiSSA, LoHa, IA3, …) become the difference of the merged weights from the base's
+LoRA and DoRA (with rsLoRA, rank and alpha patterns, Conv1D, embeddings, experts) become low-rank
+factors, so that many views run in one pass. Other adapters that peft can merge (biases,
+`modules_to_save`, PiSSA, LoHa, IA3, …) become the difference of the merged weights from the base's
 and run one view at a time. Adapters that peft cannot merge are refused. The base is not changed.
 """
 
