@@ -240,6 +240,8 @@ REFUSED = {
     "reformer": "random attention",
 }
 """peft itself does not load what it saved for inkling2_text and laguna."""
+ONE_AT_A_TIME = {"longcat_flash", "minimax_m2"}
+"""Experts of these are computed in a way that mixes the rows of views."""
 WHOLE_CONTEXTS = {
     "bailing_hybrid", "bamba", "blt", "deepseek_v4", "falcon_h1", "falcon_mamba",
     "granitemoehybrid", "inkling_text", "jamba", "kimi_linear", "lfm2", "lfm2_moe", "lfm3",
@@ -269,7 +271,7 @@ def expected(name: str) -> Row:
     if name in REFUSED:
         return Row("refused", REFUSED[name], shares_prefix=False, batches_texts=False)
     return Row(
-        "stacked",
+        "one view at a time" if name in ONE_AT_A_TIME else "stacked",
         shares_prefix=name not in WHOLE_CONTEXTS,
         batches_texts=name not in UNCACHED_TEXTS,
     )
