@@ -175,7 +175,7 @@ def _notes(path: Path, adapter: MlxAdapter, base: str | None) -> Iterator[Findin
     config = adapter.config
     message = f"an MLX adapter (fine_tune_type {config.fine_tune_type}): read as mlx-lm does"
     yield finding("note", "mlx", path, message)
-    if config.model and is_conversion(config.model):
+    if config.model and config.model != base and is_conversion(config.model):
         message = (
             f"the adapter was trained on {quote(config.model)}, a conversion for MLX; "
             "cannot verify that the base is its original"
