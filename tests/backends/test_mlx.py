@@ -267,6 +267,11 @@ def test_what_it_cannot_do_is_refused_by_name(change, tmp_path):
         load(base, adapter)
 
 
-def test_an_unknown_device_is_refused(tmp_path):
-    with pytest.raises(CannotDecide, match="device 'cuda' cannot be used by mlx"):
-        load(tmp_path, save_mlx(tmp_path, {}), device="cuda")
+@pytest.mark.parametrize("name", ["cuda", "gpu"])
+def test_a_device_that_is_not_there_is_refused(name, tmp_path):
+    import mlx.core as mx
+
+    if name == "gpu" and mx.is_available(mx.Device(mx.gpu)):
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(CannotDecide, match=f"device '{name}' cannot be used by mlx"):
+        load(tmp_path, save_mlx(tmp_path, {}), device=name)

@@ -73,6 +73,12 @@ def test_a_fault_of_the_files_is_found(change, form, code, tmp_path, request):
     assert request.node.callspec.id in levels(report)
 
 
+def test_the_conversion_itself_is_the_base_of_kind_mlx(tmp_path):
+    name = "mlx-community/base-4bit"
+    folder = save_mlx(tmp_path, demo_tensors(), model=name, lora_parameters=LORA)
+    assert levels(check_files(folder, name)) == {"mlx": "note"}
+
+
 def test_alpha_beside_the_scale_is_a_warning(tmp_path):
     folder = save_mlx(tmp_path, demo_tensors(), lora_parameters=LORA | {"alpha": 16})
     assert levels(check_files(folder))["mlx-alpha"] == "warning"
