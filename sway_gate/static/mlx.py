@@ -176,7 +176,7 @@ def _notes(here: Path, adapter: MlxAdapter, base: Base | None) -> Iterator[Findi
     path, config = here / ADAPTER_CONFIG, adapter.config
     message = f"an MLX adapter (fine_tune_type {config.fine_tune_type}): read as mlx-lm does"
     yield finding("note", "mlx", path, message)
-    if config.model and config.model != base and is_conversion(config.model):
+    if base and config.model and config.model != base.ref and is_conversion(config.model):
         message = (
             f"the adapter was trained on {quote(config.model)}, a conversion for MLX; "
             "cannot verify that the base is its original"

@@ -257,13 +257,6 @@ UNCACHED_TEXTS = {
                                    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl")),
 }  # fmt: skip
 """Positions that count the padding, recurrent states that read it, caches for one sequence."""
-EXPERTS = {
-    "afmoe", "beam", "cohere2_moe", "deepseek_v2", "deepseek_v32", "dots1", "ernie4_5_moe",
-    "exaone_moe", "flex_olmo", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa", "hunyuan_v1_moe",
-    "longcat_flash", "mellum", "minimax", "minimax_m2", "mixtral", "olmoe", "qwen3_moe",
-    "qwen3_next", "solar_open",
-}  # fmt: skip
-"""peft adapts their fused experts."""
 
 
 def expected(name: str) -> Row:
