@@ -241,8 +241,13 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     base, ft = spec.models.base, spec.models.ft
     if ft.kind not in OF_FILES:
         return None
-    adapter = find.adapter(ft.adapter or "", ft.adapter_revision, online=online)
     revision = base.revision or ft.revision
+    try:
+        adapter = find.adapter(ft.adapter or "", ft.adapter_revision, online=online)
+    except CannotDecide:
+        if not online:  # a missing base is reported first
+            find.base(base.base, revision, None, online=False)
+        raise
     return Folders(find.base(base.base, revision, adapter, online=online), adapter)
 
 
