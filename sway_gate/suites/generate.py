@@ -64,8 +64,10 @@ def for_data(
             raise UsageError(f"{ref}: {message}")
     models = _pinned(models, _trained_revision(models.ft.adapter or ""))
     paths, unseen = absolute(data), absolute(held_out)
-    files = Spec(models=models, suite=(), data=paths, held_out=unseen, folder=folder)
-    loaded = with_data(msgspec.structs.replace(files, data_map=data_map or DataMap()))
+    files = Spec(
+        models=models, suite=(), data=paths, data_map=data_map, held_out=unseen, folder=folder
+    )
+    loaded = with_data(files)
     named = _models(models, folder, _written(models.ft.adapter or "", folder))
     source: Fields = {"data": [_written(path, folder) for path in paths]}
     if data_map:
