@@ -80,11 +80,11 @@ class Job(NamedTuple):
 
 def with_data(spec: Spec) -> Spec:
     """`spec` with the sections of its data files. Raises SpecError with every mistake in them."""
-    loaded = []
+    loaded, fields = [], spec.data_map.fields() if spec.data_map else {}
     if spec.data:
         from sway_gate.training_data.load import load_sections
 
-        loaded.append(load_sections(spec.data, spec.data_map.fields(), spec.defaults.seed))
+        loaded.append(load_sections(spec.data, fields, spec.defaults.seed))
     if spec.dlm_source:
         from sway_gate.training_data import dlm
 
@@ -98,7 +98,7 @@ def with_data(spec: Spec) -> Spec:
     if spec.held_out:
         from sway_gate.training_data.load import load_sections
 
-        unseen = load_sections(spec.held_out, spec.data_map.fields(), spec.defaults.seed)
+        unseen = load_sections(spec.held_out, fields, spec.defaults.seed)
         held_out, notes = unseen.sections, notes + unseen.notes
     return msgspec.structs.replace(
         spec, sections=tuple(sections.values()), held_out_sections=held_out, notes=notes
