@@ -241,7 +241,7 @@ REFUSED = {
 }
 """peft itself does not load what it saved for inkling2_text and laguna."""
 ONE_AT_A_TIME = {"longcat_flash", "minimax_m2"}
-"""Experts of these are computed in a way that mixes the rows of views."""
+"""Their expert layers cannot be stacked."""
 WHOLE_CONTEXTS = {
     "bailing_hybrid", "bamba", "blt", "deepseek_v4", "falcon_h1", "falcon_mamba",
     "granitemoehybrid", "inkling_text", "jamba", "kimi_linear", "lfm2", "lfm2_moe", "lfm3",
