@@ -26,7 +26,7 @@ CORE = ("numpy", "pyyaml", "msgspec", "jinja2", "junit-xml", "rich")
 EXTRAS = {
     "hf": Extra(
         "judge models: every probe needs it",
-        ("torch", "transformers", "tokenizers", "peft", "huggingface-hub"),
+        ("torch", "transformers", "tokenizers", "peft", "huggingface-hub", "safetensors"),
     ),
     "mlx": Extra("kind: mlx, models of mlx-lm", ("mlx", "mlx-lm")),
     "semsim": Extra(
