@@ -75,19 +75,23 @@ def run(
 
 
 def check(
-    adapter: _Path,
+    adapter: _Path | None = None,
     *,
     base: _Path | None = None,
+    model: _Path | None = None,
     data: _Path | Sequence[_Path] = (),
     held_out: _Path | Sequence[_Path] = (),
     learn: Literal["auto", "content", "form", "preference"] = "auto",
     prompts: _Path | Sequence[str] | None = None,
+    quantization: Literal["nf4", "int8"] | None = None,
     online: bool = False,
     cache: bool = True,
 ) -> "GateResult":
     """The verdict of `sway check ADAPTER`: on an adapter (folder or hub id) without a spec.
 
-    base: folder or hub id; by default the adapter's config names it. data: the training data, one
+    base: folder or hub id; by default the adapter's config names it. model: a fine-tuned model
+    without an adapter, instead of `adapter`; requires base. quantization: quantize the base when it
+    is loaded, as QLoRA does. data: the training data, one
     or several files of JSONL, Markdown or text; with it the verdict also covers what was learned
     and what can be extracted verbatim. held_out: files with rows that training did not see; with
     them the verdict covers whether the adapter generalises. learn: what training was meant to
@@ -101,11 +105,22 @@ def check(
     from sway_gate.suites.check import check_suite
 
     given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
-    named = None if base is None else os.fspath(base)
     suite = check_suite(
-        os.fspath(adapter), named, given, _files(data), online, _files(held_out), learn
+        _path(adapter),
+        _path(base),
+        given,
+        _files(data),
+        online,
+        _files(held_out),
+        learn,
+        quantization,
+        _path(model),
     )
     return run_gate(suite, Options(online=online, cache=cache))
+
+
+def _path(given: _Path | None) -> str | None:
+    return None if given is None else os.fspath(given)
 
 
 def _files(given: _Path | Sequence[_Path]) -> list[str]:

@@ -12,6 +12,7 @@ import transformers
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sway_gate.backends import quantization
 from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.config import chat_template
@@ -20,22 +21,48 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Source(NamedTuple):
-    """The files to load. `dtype` auto: the checkpoint's own on CUDA, otherwise float32."""
+    """The files to load. If `is_full`, `adapter` is the folder of a model without an adapter.
+
+    `dtype` auto: the checkpoint's own on CUDA, otherwise float32. On CUDA, a base that is quantized
+    when it is loaded computes in bfloat16, and a model without an adapter in float32.
+    """
 
     base: Path
     adapter: Path
     dtype: str = "auto"
     device: str = "auto"
     trust_remote_code: bool = False
+    quantization: str | None = None
     seed: int = 0
+    is_full: bool = False
 
 
 def open_base(source: Source) -> tuple[nn.Module, Any, str]:
     """Model, tokenizer and determinism class (see `seed_everything`). Raises CannotDecide."""
     device = _device(source.device)
     determinism = seed_everything(source.seed, device)
-    model, tokenizer = _load_base(source, device)
-    return model, tokenizer, determinism
+    messages: Any = transformers.utils.logging
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
+    tokenizer = _load_tokenizer(source)
+    return load_model(source, device), tokenizer, determinism
+
+
+def tokenizer_for(source: Source, tokenizer: Any) -> tuple[Any, tuple[str, ...]]:
+    """The tokenizer of the fine-tuned model, given the base's, and a note if it is another one.
+
+    A model without an adapter brings its own. Raises CannotDecide.
+    """
+    if not source.is_full:
+        return with_template(tokenizer, source.adapter)
+    if not (source.adapter / "tokenizer_config.json").is_file():
+        return tokenizer, ()
+    own = _load_tokenizer(source._replace(base=source.adapter))
+    if not own.chat_template:
+        own.chat_template = tokenizer.chat_template
+    if own.get_vocab() == tokenizer.get_vocab():
+        return own, ()
+    return own, ("texts are tokenized by the fine-tuned model's tokenizer; the base's differs",)
 
 
 def with_template(tokenizer: Any, adapter: Path) -> tuple[Any, tuple[str, ...]]:
@@ -86,22 +113,52 @@ def _device(name: str) -> torch.device:
         ) from None
 
 
-def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
-    messages: Any = transformers.utils.logging
-    messages.set_verbosity_error()
-    messages.disable_progress_bar()
-    dtype = _DTYPES.get(source.dtype, "auto" if device.type == "cuda" else torch.float32)
-    options = {"local_files_only": True, "trust_remote_code": source.trust_remote_code}
+def _dtype(source: Source, device: torch.device) -> Any:
+    """The dtype to load the model in; "auto" is the checkpoint's own."""
+    default: Any = torch.bfloat16 if source.quantization else "auto"
+    if device.type != "cuda" or source.is_full:
+        default = torch.float32
+    return _DTYPES.get(source.dtype, default)
+
+
+def _load_tokenizer(source: Source) -> Any:
+    """The base's tokenizer. Raises CannotDecide."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source.base), **options)
-        # use_safetensors: a pickled checkpoint is an error, never loaded.
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(source.base), dtype=dtype, use_safetensors=True, **options
+        return AutoTokenizer.from_pretrained(
+            str(source.base),
+            local_files_only=True,
+            trust_remote_code=source.trust_remote_code,
         )
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
-        raise CannotDecide(
-            f"the base model {source.base} cannot be loaded: {error_text(error)}"
-        ) from None
+        raise _not_loaded(source, error) from None
+
+
+def load_model(source: Source, device: torch.device) -> Any:
+    """The base model, on `device`. Raises CannotDecide."""
+    dtype = _dtype(source, device)
+    options = quantization.options(source.base, source.quantization, dtype, device)
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(source.base),
+            dtype=dtype,
+            use_safetensors=True,  # a pickled checkpoint is an error, never loaded
+            local_files_only=True,
+            trust_remote_code=source.trust_remote_code,
+            **options,
+        )
+    except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
+        raise _not_loaded(source, error) from None
+    quantization.check_loaded(model, source.base, source.quantization)
+    quantization.keep_compute_dtype(model)
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
-    return model.eval(), tokenizer
+    return model.eval()
+
+
+def _not_loaded(source: Source, error: Exception) -> CannotDecide:
+    method = quantization.method_of_files(source.base)
+    stored = f", quantized with {method}," if method else ""
+    which = "fine-tuned" if source.base == source.adapter else "base"
+    return CannotDecide(
+        f"the {which} model {source.base}{stored} cannot be loaded: {error_text(error)}"
+    )

@@ -7,19 +7,23 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from sway_gate.backends import adapters, hf, loading
+from sway_gate.backends import adapters, full_model, hf, loading
 from sway_gate.backends.passes.hooks import Head
-from sway_gate.backends.passes.weights import Model
+from sway_gate.backends.passes.weights import Model, device_of
 from sway_gate.measurements import View
 
 
 def load(source: loading.Source) -> hf.HfBackend:
     """Load both models. Raises CannotDecide or AdapterError."""
     base, tokenizer, determinism = loading.open_base(source)
-    tuned, _, _ = loading.open_base(source)
-    models = TwoModels(base, adapters.wrapped(tuned, source.adapter))
-    tokenizer, notes = loading.with_template(tokenizer, source.adapter)
-    return hf.HfBackend(models, tokenizer, determinism, notes)
+    device = device_of(base)
+    if source.is_full:
+        full_model.check_config(source, ending="vocab_size")
+        tuned = loading.load_model(source._replace(base=source.adapter), device)
+    else:
+        tuned = adapters.wrapped(loading.load_model(source, device), source.adapter)
+    tokenizer, notes = loading.tokenizer_for(source, tokenizer)
+    return hf.HfBackend(TwoModels(base, tuned), tokenizer, determinism, notes)
 
 
 class TwoModels:

@@ -26,11 +26,12 @@ CORE = ("numpy", "pyyaml", "msgspec", "jinja2", "junit-xml", "rich")
 EXTRAS = {
     "hf": Extra(
         "judge models: every probe needs it",
-        ("torch", "transformers", "tokenizers", "peft", "huggingface-hub"),
+        ("torch", "transformers", "tokenizers", "safetensors", "peft", "huggingface-hub"),
     ),
     "semsim": Extra(
         "probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")
     ),
+    "qlora": Extra("bases quantized to nf4 or int8", ("bitsandbytes", "accelerate")),
     "style": Extra("extended style fingerprints", ("spacy", "textstat")),
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),

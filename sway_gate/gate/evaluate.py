@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,11 +26,12 @@ from sway_gate.gate.identity import readings_key
 from sway_gate.gate.open import OpenBase, Opened, open_models
 from sway_gate.gate.resolve import Job, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
-from sway_gate.judge.diagnosis import consistent, diagnose
+from sway_gate.judge.diagnosis import about_full_model, consistent, diagnose
 from sway_gate.judge.probe import ProbeRun, judge_probe
 from sway_gate.output import Progress
 from sway_gate.results import (
     Category,
+    Diagnosis,
     Finding,
     GateResult,
     NullSummary,
@@ -38,9 +39,11 @@ from sway_gate.results import (
     Verdict,
 )
 from sway_gate.spec.probes import null_settings
-from sway_gate.static.check import check_files
+from sway_gate.static.check import check_files, check_model
 from sway_gate.static.config import BASE_OTHER_PATH
 from sway_gate.text import named
+
+_Texts = TypeVar("_Texts", Diagnosis, ProbeResult)
 
 
 def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> GateResult:
@@ -77,7 +80,10 @@ def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
     if job.folders is None:
         return (), False
     folder = job.folders.adapter
-    report = check_files(folder, job.spec.models.base.base)
+    if job.folders.is_full:
+        report = check_model(folder)
+    else:
+        report = check_files(folder, job.spec.models.base.base)
     if report.exit_code == 2:
         raise AdapterError("\n".join(_line(f) for f in report.findings if f.level == "broken"))
     return tuple(_relative(found, folder) for found in report.findings), report.exit_code == 1
@@ -167,6 +173,10 @@ def _gate_result(
 ) -> GateResult:
     composite = _composite(job, outcome.results)
     diagnosis = diagnose(outcome.results, findings, composite.verdict)
+    probes = consistent(outcome.results, diagnosis)
+    if job.adapter.is_full:
+        diagnosis = _about_full_model(diagnosis, "sentence", "advice")
+        probes = tuple(_about_full_model(probe, "advice") for probe in probes)
     is_calibrated = any(result.n_null for result in outcome.results)
     return GateResult(
         verdict=composite.verdict,
@@ -174,7 +184,7 @@ def _gate_result(
         score=composite.score,
         threshold=job.threshold,
         categories=composite.categories,
-        probes=consistent(outcome.results, diagnosis),
+        probes=probes,
         spec=job.spec.label,
         adapter=job.adapter,
         base=job.base,
@@ -189,6 +199,12 @@ def _gate_result(
         notes=_notes(job, outcome, findings),
         diagnosis=diagnosis,
     )
+
+
+def _about_full_model(texts: _Texts, *fields: str) -> _Texts:
+    """The struct with some of its texts about a fine-tuned model instead of an adapter."""
+    new = {field: about_full_model(getattr(texts, field)) for field in fields}
+    return msgspec.structs.replace(texts, **new)
 
 
 def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:

@@ -105,7 +105,13 @@ def _load(
             from sway_gate.backends.loading import Source
         except ImportError as error:
             raise CannotDecide(f"{error}; install the extra: pip install 'sway-gate[hf]'") from None
-        source = Source(folders.base, folders.adapter, *load_options(spec), seed=spec.defaults.seed)
+        source = Source(
+            folders.base,
+            folders.adapter,
+            *load_options(spec),
+            seed=spec.defaults.seed,
+            is_full=spec.models.is_full,
+        )
         if settings is None:
             return two_models.load(source)
         return base.load(source, settings) if base else hf.load(source, settings)

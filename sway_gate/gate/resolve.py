@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from sway_gate.model_files import digest, hub
+from sway_gate.model_files.config import model_config
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
 from sway_gate.spec.schema import Spec
@@ -43,13 +44,16 @@ class Loading(NamedTuple):
     dtype: str
     device: str
     trust_remote_code: bool
+    quantization: str | None
 
 
 class Folders(NamedTuple):
-    """The folders of the base and of the adapter on this machine."""
+    """The folders of the base and of the adapter, or of the fine-tuned model, on this machine."""
 
     base: Path
     adapter: Path
+    is_full: bool = False
+    """Whether `adapter` is a fine-tuned model without an adapter."""
 
 
 class Job(NamedTuple):
@@ -111,7 +115,7 @@ def prepare(spec: Spec, options: Options) -> Job:
         adapter=adapter,
         threshold=spec.defaults.coverage_threshold if threshold is None else threshold,
         weights={**spec.defaults.weights(), **options.weights},
-        versions=_versions(spec),
+        versions=_versions(spec, folders),
         platform=f"{sys.platform} {platform.machine()} {accelerator(loading.device)}",
         # Digests do not determine the results of remote code; an incomplete adapter has none.
         cache=options.cache and bool(adapter.digest) and not loading.trust_remote_code,
@@ -145,20 +149,22 @@ def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, Model
             path=base.base, digest=digest.model_identity(folders.base, commit), revision=commit
         ),
         ModelFacts(
-            path=ft.adapter or "",
-            digest=_adapter_digest(folders.adapter),
+            path=ft.adapter or ft.base,
+            digest=_digest(folders),
             revision=hub.commit(folders.adapter),
+            is_full=folders.is_full,
         ),
     )
 
 
 def load_options(spec: Spec) -> Loading:
-    """Settings of the one load for both models: `ft`'s, or `base`'s where `ft`'s are auto."""
+    """Settings of the one load for both models: `ft`'s, or `base`'s where `ft` sets none."""
     base, ft = spec.models.base, spec.models.ft
     return Loading(
         base.dtype if ft.dtype == "auto" else ft.dtype,
         base.device if ft.device == "auto" else ft.device,
         base.trust_remote_code or ft.trust_remote_code,
+        ft.quantization or base.quantization,
     )
 
 
@@ -167,23 +173,38 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     base, ft = spec.models.base, spec.models.ft
     if ft.kind != "hf":
         return None
+    if spec.models.is_full:
+        return Folders(
+            hub.local(base.base, base.revision, online=online, what="base model"),
+            hub.local(ft.base, ft.revision, online=online, what="fine-tuned model"),
+            is_full=True,
+        )
     return Folders(
         hub.local(base.base, base.revision or ft.revision, online=online, what="base model"),
         hub.local(ft.adapter or "", ft.adapter_revision, online=online, what="adapter"),
     )
 
 
-def _adapter_digest(folder: Path) -> str:
-    """Digest of the adapter's files; "" if one is missing, which the static check reports."""
+def _digest(folders: Folders) -> str:
+    """Digest of the adapter or the fine-tuned model; "" if a file is missing.
+
+    The static check reports missing files.
+    """
     try:
-        return digest.adapter_digest(folder)
+        if folders.is_full:
+            return digest.model_identity(folders.adapter, hub.commit(folders.adapter))
+        return digest.adapter_digest(folders.adapter)
     except Exception:
         return ""
 
 
-def _versions(spec: Spec) -> dict[str, str]:
+def _versions(spec: Spec, folders: Folders | None) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
     libraries = list(_LIBRARIES)
+    if load_options(spec).quantization or (
+        folders and "quantization_config" in model_config(folders.base)
+    ):
+        libraries.append("bitsandbytes")
     for probe in spec.suite:
         if probe.enabled:
             libraries += probe.libraries

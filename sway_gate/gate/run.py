@@ -55,7 +55,8 @@ def _located(job: Job, result: GateResult) -> GateResult:
     notes, findings = (*job.spec.notes, *result.notes), result.findings
     if job.folders:
         adapter = job.folders.adapter
-        notes += _base_notes(adapter / ADAPTER_CONFIG, job.spec.models.base.base)
+        if not job.folders.is_full:
+            notes += _base_notes(adapter / ADAPTER_CONFIG, job.spec.models.base.base)
         findings = tuple(
             msgspec.structs.replace(found, path=os.path.join(adapter, found.path))
             for found in findings

@@ -142,15 +142,18 @@ def _content(pair: Pair | Preference) -> list[Any]:
 # ------------------------------------------------------------------------------ models and defaults
 
 
+Quantization = Literal["nf4", "int8"]
 _PLANNED: Final = frozenset({"mlx", "api"})
 
 
 class ModelRef(Struct, frozen=True, kw_only=True):
     """A model: a base and, for the fine-tuned one, an adapter.
 
-    `base` and `adapter` are a folder (absolute after loading) or a hub id; for kinds other than hf,
-    labels that the backend interprets. `revision` is the base's; after loading, both models have
-    it. `entry_point` is the factory of a custom backend, "package.module:factory".
+    A fine-tuned model without an adapter is itself given as `base`. `base` and `adapter` are a
+    folder (absolute after loading) or a hub id; for kinds other than hf, labels that the backend
+    interprets. `revision` is the base's; after loading, both models of one base have it.
+    `quantization` applies to the base when it is loaded. `entry_point` is the factory of a custom
+    backend, "package.module:factory".
     """
 
     kind: Literal["hf", "mlx", "api", "dummy", "custom"] = "hf"
@@ -159,6 +162,7 @@ class ModelRef(Struct, frozen=True, kw_only=True):
     revision: NonEmpty | None = None
     adapter_revision: NonEmpty | None = None
     dtype: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
+    quantization: Quantization | None = None
     device: NonEmpty = "auto"
     trust_remote_code: bool = False
     entry_point: str | None = None
@@ -180,25 +184,28 @@ class ModelRef(Struct, frozen=True, kw_only=True):
 
 
 class Models(Struct, frozen=True, kw_only=True):
-    """The two models that are compared."""
+    """The two models that are compared: a base, and an adapter of it or a fine-tuned model."""
 
     base: ModelRef
     ft: ModelRef
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `ft` is a fine-tuned model without an adapter."""
+        return self.ft.kind == "hf" and self.ft.adapter is None
+
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        if self.ft.adapter is None and self.ft.kind == "hf":
-            yield "ft", "must have an adapter: a folder or a hub id"
+        if self.is_full and (self.ft.quantization or self.base.quantization):
+            yield "ft", "must have an adapter, because quantization is set"
         kinds = {self.base.kind, self.ft.kind}
         if kinds.isdisjoint(_PLANNED) and (
             len(kinds) > 1 or self.base.entry_point != self.ft.entry_point
         ):
             yield "ft", "must have the kind and entry_point of models.base"
-        if self.base.revision and self.ft.revision and self.base.revision != self.ft.revision:
-            theirs = shown(self.ft.revision)
-            yield (
-                "ft",
-                f"must have the revision of models.base, {shown(self.base.revision)}, got {theirs}",
-            )
+        ours, theirs = self.base.revision, self.ft.revision
+        if ours and theirs and ours != theirs and not self.is_full:
+            named = f"{shown(ours)}, got {shown(theirs)}"
+            yield "ft", f"must have the revision of models.base, {named}"
 
 
 class ScoreWeights(TypedDict, total=False):

@@ -7,19 +7,20 @@ and Inf, adapters and layers that were never trained, and contradictions between
 tensors. It computes the norms of each module's update ΔW = s·B·A.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS, weight_files
 from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
 from sway_gate.static.config import AdapterConfig, base_findings, read_config
 from sway_gate.static.content import scan_all
-from sway_gate.static.findings import Fatal, broken
+from sway_gate.static.findings import DOWNLOAD, Fatal, broken
 from sway_gate.static.norms import ModuleNorm
-from sway_gate.static.weights import ignored_pickle, read_weights
+from sway_gate.static.weights import ignored_pickle, read_file, read_weights
 
 
 class StaticReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,38 @@ def _check(here: Path, base: str | None) -> StaticReport:
             modules, problems = inspect(Adapter.of(config, weights, content))
             findings += problems
     return StaticReport(path=str(here), findings=tuple(findings), modules=modules, config=config)
+
+
+def check_model(folder: Path) -> StaticReport:
+    """Check the files of a fine-tuned model without an adapter: headers, NaN and Inf.
+
+    Raises nothing: all faults are findings.
+    """
+    try:
+        findings = tuple(_of_model(folder))
+    except OSError as error:
+        return _unreadable(folder, error)
+    return StaticReport(path=str(folder), findings=findings)
+
+
+def _of_model(folder: Path) -> Iterator[Finding]:
+    if (folder / ADAPTER_CONFIG).is_file():
+        remedy = "give it as an adapter"
+        yield broken("model-is-adapter", folder, f"contains {ADAPTER_CONFIG}", remedy)
+        return
+    files = weight_files(folder)
+    if not files:
+        message = "contains no model.safetensors and no index of its shards"
+        remedy = "give the folder of a model that save_pretrained() wrote"
+        yield broken("model-weights-missing", folder, message, remedy)
+    for path in files:
+        if not path.is_file():
+            yield broken("model-shard-missing", path, "this shard is missing", DOWNLOAD)
+            continue
+        try:
+            yield from scan_all(read_file(path))[1]
+        except Fatal as fatal:
+            yield fatal.finding
 
 
 def _no_folder(here: Path) -> StaticReport:

@@ -60,10 +60,15 @@ class Weights(NamedTuple):
 
 
 def read_weights(here: Path) -> Weights:
-    """Read the header and map the tensor data. Raises `Fatal` if the file is inconsistent."""
+    """The tensors of an adapter. Raises `Fatal` if the file is missing or inconsistent."""
     path = here / ADAPTER_WEIGHTS
     if not path.is_file():
         raise _no_weights(here)
+    return read_file(path)
+
+
+def read_file(path: Path) -> Weights:
+    """Read the header and map the tensor data. Raises `Fatal` if the file is inconsistent."""
     with open(path, "rb") as file:
         start = file.read(len(LFS))
     refuse_pointer("weights-lfs-pointer", path, start)
