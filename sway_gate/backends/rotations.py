@@ -48,7 +48,7 @@ def _rotate_columns(matrix: Tensor, stream: np.random.Generator) -> None:
         order = torch.from_numpy(stream.permutation(columns)).to(matrix.device)
         gaussian = stream.standard_normal((size, size), dtype=np.float32)
         rounds.append((order, torch.from_numpy(null_adapters.haar(gaussian)).to(matrix)))
-    for rows in matrix.split(max(1, _AT_ONCE // columns)):
+    for rows in torch.split(matrix, max(1, _AT_ONCE // columns)):
         for order, rotation in rounds:
             permuted = rows.index_select(1, order)
             grouped = permuted[:, : groups * size].reshape(-1, size) @ rotation

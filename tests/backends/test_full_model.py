@@ -12,14 +12,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from scipy import stats
-from transformers import AutoModelForCausalLM, MixtralConfig, MixtralForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 
 from sway_gate.backends import hf, null_adapters, two_models
 from sway_gate.backends.loading import Source
+from sway_gate.backends.passes import replacing
 from sway_gate.backends.rotations import rotated
 from sway_gate.engine.run import run_plan
 from sway_gate.errors import CannotDecide
-from sway_gate.measurements import BASE, FINETUNED, LogProbs, View, with_base
+from sway_gate.measurements import BASE, FINETUNED, Divergence, LogProbs, View, with_base
 from sway_gate.output import silent
 from tests.helpers.models import ARCHITECTURES, byte_tokenizer, save_base
 
@@ -286,3 +293,41 @@ def test_a_null_changes_outputs_as_a_haar_null_does(make):
     for column in range(2):
         norms = [[float(np.linalg.norm(o[:, column])) for o in outs] for outs in (haar, ours)]
         assert stats.ks_2samp(*norms).pvalue > 0.01
+
+
+def haar(name: str, change: torch.Tensor, seed: int) -> torch.Tensor:
+    return torch.from_numpy(null_adapters.dense(name, change.numpy(), seed))
+
+
+@pytest.mark.slow
+def test_nulls_are_distributed_as_haar_nulls(tmp_path, monkeypatch):
+    """On a model that is wider than one group of coordinates, after a sparse low-rank change."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2}
+    config = LlamaConfig(vocab_size=320, num_attention_heads=4, num_key_value_heads=4, **shape)
+    base, tuned = tmp_path / "base", tmp_path / "tuned"
+    LlamaForCausalLM(config).save_pretrained(base)
+    byte_tokenizer().save_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            sparse = torch.zeros(len(parameter), 1)
+            sparse[::9] = torch.randn(len(sparse[::9]), 1)
+            parameter.data += 0.05 * sparse @ torch.randn(1, parameter.shape[1])
+    model.save_pretrained(tuned)
+    requests = [Divergence(text, "js", 1) for text in ("A prompt", "Another one", "x y z", "12")]
+    nulls = [View("null", i) for i in range(40)]
+
+    def mean_root(view: View, answers: Any) -> float:
+        return float(np.mean([np.sqrt(answers.get(view, r)).mean() for r in requests]))
+
+    found = []
+    for draw in (rotated, haar):
+        monkeypatch.setattr(replacing, "rotated", draw)
+        backend = hf.load(source(base, tuned), null_adapters.NullSettings(runs=len(nulls)))
+        answers = measure(backend, nulls, requests)
+        values = [mean_root(view, answers) for view in nulls]
+        found.append((np.mean(values), np.std(values, ddof=1)))
+    (mean, sd), (haar_mean, haar_sd) = found
+    assert mean == pytest.approx(haar_mean, abs=3 * haar_sd * (2 / len(nulls)) ** 0.5)
+    assert 0.6 < sd / haar_sd < 1.7
