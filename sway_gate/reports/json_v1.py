@@ -38,10 +38,11 @@ class CategoryV1(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
 
 
-class ModelV1(msgspec.Struct, frozen=True, kw_only=True):
+class ModelV1(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str
     digest: str
     revision: str | None
+    is_full: bool = False
 
 
 class NullsV1(msgspec.Struct, frozen=True, kw_only=True):
