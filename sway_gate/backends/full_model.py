@@ -214,5 +214,6 @@ def _same(tensor: Tensor) -> Tensor:
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
-    """Whether the values are equal in the dtype of `b`."""
-    return a.shape == b.shape and torch.equal(a.to(b), b)
+    """Whether the values are equal, in a dtype that can represent both."""
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.shape == b.shape and torch.equal(a.to(b.device, dtype), b.to(dtype))

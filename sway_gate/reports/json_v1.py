@@ -38,7 +38,7 @@ class CategoryV1(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
 
 
-class ModelV1(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ModelV1(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     digest: str
     revision: str | None

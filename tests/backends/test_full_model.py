@@ -35,13 +35,15 @@ NULLS = [View("null", 0), View("null", 1)]
 SETTINGS = null_adapters.NullSettings(runs=2)
 
 
-def save_tuned(folder: Path, base: Path, size: float = 0.05, **options: Any) -> Path:
+def save_tuned(
+    folder: Path, base: Path, size: float = 0.05, dtype: torch.dtype = torch.float32, **options: Any
+) -> Path:
     """The base with noise on all weights."""
     model = AutoModelForCausalLM.from_pretrained(base)
     generator = torch.Generator().manual_seed(1)
     for parameter in model.parameters():
         parameter.data += torch.randn(parameter.shape, generator=generator) * size
-    model.save_pretrained(folder, **options)
+    model.to(dtype).save_pretrained(folder, **options)
     return folder
 
 
@@ -97,6 +99,8 @@ def save_mixtral(folder: Path) -> Path:
 
 MODELS: dict[str, tuple[Callable[[Path], Path], dict[str, Any]]] = {
     **{name: (lambda f, n=name: save_base(f, n), {}) for name in ARCHITECTURES},
+    "bf16": (lambda f: save_base(f, "llama"), {"dtype": torch.bfloat16}),
+    "only rounded": (lambda f: save_base(f, "llama"), {"dtype": torch.bfloat16, "size": 0.0}),
     "shards": (lambda f: save_base(f, "llama"), {"max_shard_size": "20KB"}),
     "experts": (save_mixtral, {}),
 }
