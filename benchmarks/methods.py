@@ -3,7 +3,8 @@
     python -m benchmarks.methods
 
 Each row is one adapter under 1 + 8 views (8 null adapters): loading, log-probabilities, divergences
-and generated texts. The bases are random and of middle size. The adapters of a pair run in turn.
+and generated texts. The bases are random and of middle size. The adapters of a pair run in turn,
+and the order changes from one repetition to the next.
 """
 
 import statistics
@@ -23,7 +24,7 @@ from sway_gate.measurements import FINETUNED, Divergence, Generation, LogProbs, 
 from sway_gate.output import silent
 from tests.helpers.models import VOCABULARY, byte_tokenizer, save_adapter
 
-REPEATS = 5
+REPEATS = 4
 TEXTS = [f"Question {i}: what does the manual say about part {i * 37}?" for i in range(12)]
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -75,6 +76,13 @@ def seconds(base: Path, adapter: Path) -> float:
     return time.perf_counter() - started
 
 
+def in_turn(base: Path, adapters: list[Path], *, reverse: bool) -> list[float]:
+    """The time of each adapter, the last one first if `reverse`."""
+    order = range(len(adapters))
+    times = {i: seconds(base, adapters[i]) for i in (reversed(order) if reverse else order)}
+    return [times[i] for i in order]
+
+
 def main() -> None:
     print("| adapters | median time | median of the ratios |\n| --- | --- | --- |")
     for name, (architecture, first, second) in PAIRS.items():
@@ -84,7 +92,7 @@ def main() -> None:
                 save_adapter(Path(folder, str(i)), base, r=8, **fields)
                 for i, fields in enumerate((first, second))
             ]
-            times = [[seconds(base, adapter) for adapter in adapters] for _ in range(REPEATS)]
+            times = [in_turn(base, adapters, reverse=bool(i % 2)) for i in range(REPEATS)]
         ratio = statistics.median(a / b for a, b in times)
         mine, other = (statistics.median(column) for column in zip(*times, strict=True))
         print(f"| {name} | {mine:.2f} s / {other:.2f} s | {ratio:.2f} |", flush=True)

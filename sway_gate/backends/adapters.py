@@ -1,9 +1,9 @@
 """Reads an adapter's change of the weights, with peft's configuration, key mapping and merging.
 
-Low-rank factors (LoRA and DoRA with rsLoRA, rank and alpha patterns, Conv1D, embeddings) run for
-many views in one pass. Other adapters that peft can merge become the difference of the merged
-weights from the base's and run one view at a time; peft's own model is their reference. All others
-are refused. The base is not changed.
+Low-rank factors (LoRA and DoRA with rsLoRA, rank and alpha patterns, Conv1D, embeddings, experts)
+run for many views in one pass. Other adapters that peft can merge become the difference of the
+merged weights from the base's and run one view at a time; peft's own model is their reference. All
+others are refused. The base is not changed.
 """
 
 import warnings

@@ -107,7 +107,7 @@ def weight(module: Any) -> Tensor:
 
 
 def _weight_by_product(module: Any) -> Tensor:
-    """As `weight`, for a weight that a pass on a CPU has packed: bitsandbytes misreads it."""
+    """The weight of a 4-bit layer that a pass on a CPU has packed: bitsandbytes misreads it."""
     with torch.no_grad():
         rows: Tensor = module(torch.eye(module.in_features)).float()
     return (rows if module.bias is None else rows - module.bias.float()).T

@@ -21,9 +21,9 @@ from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes import memory
 from sway_gate.backends.passes.encoding import Encoder
 from sway_gate.backends.passes.generator import Generator, end_tokens
-from sway_gate.backends.passes.hooks import Watch
 from sway_gate.backends.passes.logits import Diagnosis, Logits
 from sway_gate.backends.passes.prefix_cache import PrefixCache
+from sway_gate.backends.passes.probing import check_causal
 from sway_gate.backends.passes.reductions import divergences, of_targets
 from sway_gate.backends.passes.replacing import ReplacedModel
 from sway_gate.backends.passes.weights import AdaptedModel, Weights, device_of
@@ -75,11 +75,12 @@ class HfBackend:
     ) -> None:
         network = weights.model(BASE).network
         config = network.config.get_text_config()
-        size = int(network.get_input_embeddings().weight.shape[0])
+        size, width = network.get_input_embeddings().weight.shape
         self.weights, self.tokenizer, self.is_resized = weights, tokenizer, is_resized
-        self.prefix_cache = PrefixCache(weights, device_of(network))
         self._device = device_of(network)
-        self._sizes = memory.sizes(config, size, network.dtype)
+        check_causal(weights, self._device)
+        self.prefix_cache = PrefixCache(weights, self._device)
+        self._sizes = memory.sizes(config, size, width, network.dtype)
         ends = end_tokens(network, tokenizer)
         self._encoder = Encoder(tokenizer, _context(config), size, ends)
         self._generator = Generator(weights, ends, self._device)
@@ -95,10 +96,21 @@ class HfBackend:
 
     def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest | Fault, str]]:
         answers = self._generator.base_answers(self._encoder.answers_needed(requests))
-        return [self._encoder.encode(request, answers) for request in requests]
+        encoded = [self._encoder.encode(request, answers) for request in requests]
+        return [(row, note or self._note(row)) for row, note in encoded]
+
+    def _note(self, row: EncodedRequest | Fault) -> str:
+        """A note if this model has no cache for the row, which is slower."""
+        if isinstance(row, Fault):
+            return ""
+        if row.prefix_len and not self.prefix_cache.covers([row]):
+            return "measured with the whole context, because this model cannot share its cache"
+        if row.kind == "text" and not self._generator.can_batch:
+            return "generated without a cache, because this model's cache cannot be used in batches"
+        return ""
 
     def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
-        is_cached = rows[0].prefix_len > 0 and self.prefix_cache.is_supported
+        is_cached = self.prefix_cache.covers(rows)
         return memory.cost(self._sizes, views, rows, prefix_is_cached=is_cached)
 
     def budget(self) -> int:
@@ -165,16 +177,13 @@ class HfBackend:
 
     def _generate(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> PassResult:
         """The text that each view generates after each row."""
-        watch = Watch()
-        prompts = [row.ids for row in rows]
-        texts = self._generator.generate(views, prompts, rows[0].length, [watch])
-        broken = watch.broken.reshape(len(views), len(rows)).tolist()
+        texts = self._generator.generate(views, [row.ids for row in rows], rows[0].length)
         answers: list[list[Answer | Fault]] = [
             [
-                self._diagnosis.fault(view, row) if is_broken else self._text(tokens)
-                for tokens, row, is_broken in zip(of_view, rows, flags, strict=True)
+                self._diagnosis.fault(view, row) if text.is_broken else self._text(text.tokens)
+                for text, row in zip(of_view, rows, strict=True)
             ]
-            for view, of_view, flags in zip(views, texts, broken, strict=True)
+            for view, of_view in zip(views, texts, strict=True)
         ]
         return PassResult(answers)
 

@@ -23,7 +23,9 @@ from sway_gate.model_files.config import chat_template, context_tokens, json_obj
 from sway_gate.static.mlx import is_mlx
 
 _DTYPES = {"fp16": mx.float16, "bf16": mx.bfloat16, "fp32": mx.float32}
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
 _BUDGET = 2**30
+"""Bytes of one pass, in addition to the weights."""
 _COPIES = 12
 """Bytes per logit: float32 of mlx, of numpy, and the intermediate values of a divergence."""
 
@@ -69,7 +71,7 @@ def _load_base(base: Path) -> tuple[Any, Any]:
         raise CannotDecide(f"{base}: config.json names code, model_file; kind: mlx does not run it")
     try:
         model, _ = load_model(base, model_config=_rope(config))
-        tokenizer = AutoTokenizer.from_pretrained(str(base), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(base), **_LOCAL)
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise CannotDecide(
             f"the base model {base} cannot be loaded by mlx-lm: {error_text(error)}"
@@ -105,16 +107,7 @@ def _factors(model: Any, folder: Path) -> dict[str, LowRank]:
         raise AdapterError(f"{folder}: kind: mlx needs fine_tune_type lora, not {kind}")
     modules = dict(model.named_modules())
     found = {name: mlx_adapter.factors(adapter, name) for name in adapter.modules}
-    for name, (a, b, *_) in found.items():
-        module = modules.get(name)
-        if module is None:
-            raise AdapterError(f"{adapter.weights.path}: the base has no module {name}")
-        n_in, n_out = _sizes(module)
-        if (n_in, n_out) != (a.shape[1], b.shape[0]):
-            raise AdapterError(
-                f"{adapter.weights.path}: module {name} maps {a.shape[1]} to {b.shape[0]} values, "
-                f"in the base {n_in} to {n_out}; give the base of the training"
-            )
+    mlx_adapter.check_modules(adapter, {n: _sizes(m) for n, m in modules.items() if n in found})
     return found
 
 

@@ -51,7 +51,6 @@ SAME_MODULES = frozenset(
 """Types of models whose modules and parameters have the same names and values in mlx-lm and in
 transformers. tests/backends/test_mlx_adapter.py compares them."""
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
-_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def read(folder: Path, layers: int) -> MlxAdapter:
@@ -64,9 +63,6 @@ def read(folder: Path, layers: int) -> MlxAdapter:
     except Fatal as fatal:
         found = fatal.finding
         raise AdapterError(f"{found.path}: {found.message}; {found.remedy}") from None
-    for name, tensor in adapter.weights.tensors.items():
-        if tensor.dtype not in _FLOATS:
-            raise AdapterError(f"{adapter.weights.path}: tensor {name} is {tensor.dtype}, no float")
     if adapter.config.fine_tune_type != "full":
         for module in adapter.modules:
             if not _is_adapted(adapter, module, layers):
@@ -138,17 +134,26 @@ def change(
 
 def _modules(model: "nn.Module", adapter: MlxAdapter) -> dict[str, Any]:
     """The adapted modules. Raises AdapterError if one is not in the model or of another size."""
-    modules: Mapping[str, Any] = dict(model.named_modules())
+    found = {n: module for n, module in model.named_modules() if n in adapter.modules}
+    check_modules(adapter, {name: _sizes(module) for name, module in found.items()})
+    return found
+
+
+def check_modules(adapter: MlxAdapter, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Raise AdapterError unless each adapted module is in the base, with these inputs and outputs.
+
+    For an embedding: tokens and outputs.
+    """
     for name, tensors in adapter.modules.items():
-        if name not in modules:
+        if name not in sizes:
             raise AdapterError(f"{adapter.weights.path}: the base has no module {name}")
         a, b = (adapter.weights.tensors[tensors[leaf]].shape for leaf in ("lora_a", "lora_b"))
-        if (a[0], b[1]) != (sizes := _sizes(modules[name])):
+        if (a[0], b[1]) != sizes[name]:
+            n_in, n_out = sizes[name]
             raise AdapterError(
                 f"{adapter.weights.path}: module {name} maps {a[0]} to {b[1]} values, "
-                f"in the base {sizes[0]} to {sizes[1]}; give the base of the training"
+                f"in the base {n_in} to {n_out}; give the base of the training"
             )
-    return {name: modules[name] for name in adapter.modules}
 
 
 def _sizes(module: Any) -> tuple[int, int]:
@@ -163,8 +168,8 @@ def _tied_head(model: Any, found: Mapping[str, LowRank]) -> dict[str, LowRank]:
     embedding, head = _tied(model)
     if embedding not in found:
         return {}
-    a, b, scaling, _ = found[embedding]
-    return {head: LowRank(b.T, a.T, scaling)}
+    change = found[embedding]
+    return {head: LowRank(change.b.T, change.a.T, change.scaling)}
 
 
 def _tied_weight(model: Any, dense: Mapping[str, Array]) -> dict[str, Array]:
@@ -186,9 +191,9 @@ def _magnitudes(model: Any, adapter: MlxAdapter) -> Iterator[tuple[str, Array]]:
     """W' - W of each weight with W' = m / ‖W + scale·BA‖ (W + scale·BA), rows normalised."""
     for name, module in _modules(model, adapter).items():
         weight = _numpy(module.weight)
-        a, b, *_ = factors(adapter, name)
-        update = (b @ a).T if hasattr(module, "num_embeddings") else b @ a
-        adapted = weight + update
+        change = factors(adapter, name)
+        update = change.b @ change.a
+        adapted = weight + (update.T if hasattr(module, "num_embeddings") else update)
         m = tensor(adapter, adapter.modules[name]["m"])
         if len(m) != len(weight):
             raise AdapterError(

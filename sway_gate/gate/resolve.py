@@ -85,11 +85,11 @@ class Job(NamedTuple):
 
 def with_data(spec: Spec) -> Spec:
     """`spec` with the sections of its data files. Raises SpecError with every mistake in them."""
-    loaded = []
+    loaded, fields = [], spec.data_map.fields() if spec.data_map else {}
     if spec.data:
         from sway_gate.training_data.load import load_sections
 
-        loaded.append(load_sections(spec.data, spec.data_map.fields(), spec.defaults.seed))
+        loaded.append(load_sections(spec.data, fields, spec.defaults.seed))
     if spec.dlm_source:
         from sway_gate.training_data import dlm
 
@@ -103,7 +103,7 @@ def with_data(spec: Spec) -> Spec:
     if spec.held_out:
         from sway_gate.training_data.load import load_sections
 
-        unseen = load_sections(spec.held_out, spec.data_map.fields(), spec.defaults.seed)
+        unseen = load_sections(spec.held_out, fields, spec.defaults.seed)
         held_out, notes = unseen.sections, notes + unseen.notes
     return msgspec.structs.replace(
         spec, sections=tuple(sections.values()), held_out_sections=held_out, notes=notes
@@ -255,8 +255,13 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
             hub.local(ft.base, ft.revision, online=online, what="fine-tuned model"),
             is_full=True,
         )
-    adapter = find.adapter(ft.adapter or "", ft.adapter_revision, online=online)
     revision = base.revision or ft.revision
+    try:
+        adapter = find.adapter(ft.adapter or "", ft.adapter_revision, online=online)
+    except CannotDecide:
+        if not online:  # a missing base is reported first
+            find.base(base.base, revision, None, online=False)
+        raise
     return Folders(find.base(base.base, revision, adapter, online=online), adapter)
 
 

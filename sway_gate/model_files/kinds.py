@@ -44,7 +44,7 @@ class Kind(NamedTuple):
 
 
 def not_an_adapter(path: Path) -> Kind | None:
-    """What `path` is if it is no adapter of peft or MLX.
+    """What `path` is if it is not an adapter of peft or MLX.
 
     None for an adapter, also for a damaged one, and for a folder without any known file.
     """

@@ -73,6 +73,8 @@ _INITIALIZATIONS = {
     "lora_ga": f"peft cannot repeat LoRA-GA's change of the base's weights; {_CONVERT}",
     "pissa_niter_": f"fast SVD changes the base's weights at random at each load; {_CONVERT}",
 }
+KNOWN: Final = frozenset({*NEUTRAL, *_OPTIONS, *_REFUSED, "init_lora_weights"})
+"""Names of all fields of a LoRA's configuration."""
 
 
 def option(method: str, name: str, value: Any) -> str:
@@ -81,6 +83,8 @@ def option(method: str, name: str, value: Any) -> str:
         return _REFUSED[name]
     if method != "LORA":
         return MERGED if name in _LORA_MERGED else STACKED
+    if name == "init_lora_weights" and value is True:
+        return STACKED
     if name == "init_lora_weights":
         start, niter, _ = str(value).lower().partition("_niter_")
         return _INITIALIZATIONS.get(start + niter, "sway-gate does not know this initialization")

@@ -314,11 +314,11 @@ HIDDEN: Final = frozenset({"line", "form", "conversation", "answer", "input"})
 class DataMap(Struct, frozen=True, kw_only=True, rename={"reply": "answer"}):
     """For data in another format: the name of the field that contains each part of a row.
 
-    Other fields are then not read. `answer` (here `reply`, because `HIDDEN` has that name) answers
-    `prompt`; `messages` is a conversation; `chosen` and `rejected` are a preference; `label` is
-    true for a wanted answer; `text` is prose.
+    Other fields are then not read. `answer` answers `prompt`; `messages` is a conversation;
+    `chosen` and `rejected` are a preference; `label` is true for a wanted answer; `text` is prose.
     """
 
+    # `answer` in files is `reply` in Python, because HIDDEN contains the name of another `answer`.
     prompt: NonEmpty | None = None
     reply: NonEmpty | None = None
     system: NonEmpty | None = None
@@ -353,7 +353,7 @@ class SpecFile(Struct, frozen=True, kw_only=True):
     defaults: Defaults = Defaults()
     suite: Annotated[tuple[ProbeSpec, ...], Meta(min_length=1)]
     data: NonEmpty | tuple[NonEmpty, ...] = ()
-    data_map: DataMap = DataMap()
+    data_map: DataMap | None = None
     dlm_source: NonEmpty | None = None
     sections: tuple[SectionEntry, ...] = ()
     control: NonEmpty | tuple[NonEmpty, ...] = ()
@@ -382,7 +382,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     defaults: Defaults = Defaults()
     suite: tuple[ProbeSpec, ...]
     data: tuple[str, ...] = ()
-    data_map: DataMap = DataMap()
+    data_map: DataMap | None = None
     dlm_source: str | None = None
     sections: tuple[Section, ...] = ()
     control: tuple[str, ...] = ()

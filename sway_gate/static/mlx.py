@@ -19,7 +19,7 @@ from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
 from sway_gate.static.base import Base, base_findings
 from sway_gate.static.config import AdapterConfig, Alpha, Rank, config_object
-from sway_gate.static.content import Content, scan_all
+from sway_gate.static.content import FLOATS, Content, scan_all
 from sway_gate.static.findings import Fatal, finding, quote
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.weights import Weights, read_weights
@@ -77,7 +77,10 @@ def read_mlx(folder: Path) -> MlxAdapter:
     config = _config(folder / ADAPTER_CONFIG)
     weights = read_weights(folder, MLX_WEIGHTS)
     modules: dict[str, dict[str, str]] = defaultdict(dict)
-    for name in weights.tensors:
+    for name, tensor in weights.tensors.items():
+        if tensor.dtype not in FLOATS:
+            message = f"tensor {quote(name)} is {tensor.dtype}; needs {', '.join(FLOATS)}"
+            raise Fatal("mlx-tensor", weights.path, message, _SAVE_AGAIN)
         module, _, leaf = name.rpartition(".")
         modules[module][leaf] = name
     if config.fine_tune_type != "full":
@@ -173,7 +176,7 @@ def _notes(here: Path, adapter: MlxAdapter, base: Base | None) -> Iterator[Findi
     path, config = here / ADAPTER_CONFIG, adapter.config
     message = f"an MLX adapter (fine_tune_type {config.fine_tune_type}): read as mlx-lm does"
     yield finding("note", "mlx", path, message)
-    if config.model and is_conversion(config.model):
+    if base and config.model and config.model != base.ref and is_conversion(config.model):
         message = (
             f"the adapter was trained on {quote(config.model)}, a conversion for MLX; "
             "cannot verify that the base is its original"

@@ -85,7 +85,7 @@ def check_suite(
         models=models,
         suite=(),
         data=absolute(data),
-        data_map=data_map or DataMap(),
+        data_map=data_map,
         held_out=absolute(held_out),
     )
     loaded = with_data(msgspec.structs.replace(files, label="sway check", folder=os.getcwd()))
@@ -99,7 +99,7 @@ def check_suite(
         loaded,
         suite=tuple(_probe(found) for found in chosen if isinstance(found, Entry)),
         data=(),
-        data_map=DataMap(),
+        data_map=None,
         held_out=(),
         defaults=_defaults(material),
         notes=(*_base_note(base, models), *loaded.notes, *_not_judged(material, chosen)),

@@ -64,8 +64,10 @@ def for_data(
     trained = _local(models.ft.adapter or "", None)
     models = _pinned(models, find.pinned_revision(trained, models.base.base) if trained else None)
     paths, unseen = absolute(data), absolute(held_out)
-    files = Spec(models=models, suite=(), data=paths, held_out=unseen, folder=folder)
-    loaded = with_data(msgspec.structs.replace(files, data_map=data_map or DataMap()))
+    files = Spec(
+        models=models, suite=(), data=paths, data_map=data_map, held_out=unseen, folder=folder
+    )
+    loaded = with_data(files)
     named = _models(models, folder, _written(models.ft.adapter or "", folder))
     source: Fields = {"data": [_written(path, folder) for path in paths]}
     if data_map:

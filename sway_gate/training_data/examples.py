@@ -39,13 +39,16 @@ def named(text: str, where: str) -> str:
 
 
 def examples(
-    rows: Iterable[Row | Mistake], name: str, note: Note, fields: Mapping[str, str] | None = None
+    rows: Iterable[Row | Mistake],
+    name: str,
+    labels: Labels,
+    fields: Mapping[str, str] | None = None,
 ) -> Iterator[Section | Mistake]:
     """Yield a section or a mistake for each row of the file `name`.
 
-    fields: which field of a row to read as which field of a format; then no others are read.
+    labels: receives the answers with labels; `joined` then yields their sections. fields: which
+    field of a row to read as which field of a format; then no others are read.
     """
-    labels = Labels()
     for row in rows:
         if isinstance(row, Mistake):
             yield row
@@ -54,7 +57,7 @@ def examples(
             given = _mapped(_fields(row.value), fields or {})
             content = forms.content(given)
             if isinstance(content, Labelled):
-                labels.add(row.number, content)
+                labels.add(f"{name}:{row.number}", content)
             else:
                 yield _section(content, f"{name}:{row.number}", given)
         except Wrong as wrong:
@@ -63,8 +66,12 @@ def examples(
             yield Mistake(row.number, _SURROGATE)
         except RecursionError:
             yield Mistake(row.number, "nested too deep")
-    for number, pair in labels.joined(note):
-        yield _section((pair,), f"{name}:{number}", {})
+
+
+def joined(labels: Labels, note: Note) -> Iterator[Section]:
+    """Yield a section for each preference or example that the labelled answers make."""
+    for where, pair in labels.joined(note):
+        yield _section((pair,), where, {})
 
 
 def _section(content: Any, where: str, row: Fields) -> Section:

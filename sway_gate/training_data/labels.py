@@ -11,33 +11,34 @@ from sway_gate.training_data.forms import Labelled
 MAX_CHARS: Final = 2**27
 """Characters of answers that wait for an answer with the other label; later ones are left out."""
 
-Numbered = tuple[int, Pair]
+Placed = tuple[str, Pair]
+"""A file with its line, and the answer there."""
 
 
 class Labels:
     """Collects labelled answers by their prompts."""
 
     def __init__(self) -> None:
-        self._by_prompt: dict[object, tuple[list[Numbered], list[Numbered]]] = {}
+        self._by_prompt: dict[object, tuple[list[Placed], list[Placed]]] = {}
         self._chars = self._beyond = 0
 
-    def add(self, number: int, found: Labelled) -> None:
+    def add(self, where: str, found: Labelled) -> None:
         pair = found.pair
         self._chars += len(pair.prompt) + len(pair.gold)
         if self._chars > MAX_CHARS:
             self._beyond += 1
             return
         key = (pair.prompt, pair.conversation)
-        self._by_prompt.setdefault(key, ([], []))[found.is_wanted].append((number, pair))
+        self._by_prompt.setdefault(key, ([], []))[found.is_wanted].append((where, pair))
 
-    def joined(self, note: Note) -> Iterator[tuple[int, Pair | Preference]]:
-        """Preferences, then the wanted answers without a counterpart; each with its line."""
+    def joined(self, note: Note) -> Iterator[tuple[str, Pair | Preference]]:
+        """Preferences, then wanted answers without a counterpart; each with its file and line."""
         joined = kept = dropped = 0
         for unwanted, wanted in self._by_prompt.values():
             both = min(len(unwanted), len(wanted))
             joined, kept, dropped = joined + both, kept + len(wanted), dropped + len(unwanted)
-            for (number, pair), (_, other) in zip(wanted, unwanted, strict=False):
-                yield number, _preference(pair, other)
+            for (where, pair), (_, other) in zip(wanted, unwanted, strict=False):
+                yield where, _preference(pair, other)
             yield from wanted[both:]
         if joined:
             note(f"{counted(joined, 'prompt')} with both labels became preferences")

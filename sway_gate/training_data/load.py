@@ -19,10 +19,11 @@ from sway_gate.spec.schema import Section
 from sway_gate.training_data import arrow, compression, files, forms, text
 from sway_gate.training_data.arrow import Arrow
 from sway_gate.training_data.collected import MAX_BAD, Collected, LoadedSections
-from sway_gate.training_data.examples import examples
+from sway_gate.training_data.examples import examples, joined
 from sway_gate.training_data.files import Mistake, Note
 from sway_gate.training_data.folders import files_in
 from sway_gate.training_data.json_rows import json_rows
+from sway_gate.training_data.labels import Labels
 from sway_gate.training_data.rows import Container, chosen
 from sway_gate.training_data.tables import Table
 
@@ -71,17 +72,18 @@ def _load(path: str, collected: Collected, fields: Mapping[str, str], seed: int)
     wanted, total = chosen(sum(counts), seed), sum(counts)
     if len(wanted) < total:
         collected.note(f"a sample of {len(wanted):,} of {total:,} rows is read (seed {seed})")
-    first = 0
+    first, labels = 0, Labels()
     for part, count in zip(parts, counts, strict=True):
         own = wanted[bisect_left(wanted, first) : bisect_left(wanted, first + count)]
         collected.enter(part)
         with files.opened(part) as file:
             if container := _container(file, part, fields, _no_note):
                 found = container.rows([i - first for i in own])
-                collected.take(examples(found, collected.name, collected.note, fields))
+                collected.take(examples(found, collected.name, labels, fields))
             else:
                 collected.take(_texts(file, part, collected))
         first += count
+    collected.take(joined(labels, collected.note))
 
 
 def _container(

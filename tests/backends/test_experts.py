@@ -121,6 +121,7 @@ def test_the_backend_leaves_the_base_as_it_was(tmp_path: Path) -> None:
     measure(backend, VIEWS, TEXTS)
     backend.leave()
     network = backend.weights.model(BASE).network
+    assert not any("forward" in module.__dict__ for module in network.modules())
     expected = AutoModelForCausalLM.from_pretrained(base).eval()
     for request in TEXTS:
         np.testing.assert_array_equal(log_probs(network, request), log_probs(expected, request))

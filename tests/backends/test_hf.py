@@ -308,22 +308,13 @@ CONTEXTS = [Divergence(p, "js", 3, c) for c in (0, 6, 12, 30) for p in ("A promp
 def test_a_shared_prefix_changes_no_answer(base: Path, tmp_path: Path) -> None:
     backend = load(base, save_adapter(tmp_path, base))
     shared = measure(backend, VIEWS, CONTEXTS)
-    backend.prefix_cache.is_supported = False
+    backend.prefix_cache.reach = 0
     whole = measure(backend, VIEWS, CONTEXTS)
     for view in VIEWS:
         for request in CONTEXTS:
             np.testing.assert_allclose(
                 shared.get(view, request), whole.get(view, request), rtol=1e-3, atol=1e-6
             )
-
-
-def test_a_sliding_window_has_no_prefix_cache(llama: Path, tmp_path: Path) -> None:
-    backend = load(llama, save_adapter(tmp_path, llama))
-    assert backend.prefix_cache.is_supported
-    backend = load(llama, tmp_path)
-    config = backend.weights.model(BASE).network.config
-    config.sliding_window, config.layer_types = 8, ["sliding_attention"] * 2
-    assert not backend.prefix_cache.is_supported
 
 
 def test_context_precedes_the_prompt_and_longer_contexts_extend_shorter_ones(

@@ -227,9 +227,11 @@ def test_a_refused_adapter_leaves_the_base_for_the_next_one(
     base, opened = bases["llama"], OpenBase()
     other = save_adapter(tmp_path / "other", bases[TIED], target_modules=["lm_head", "q_proj"])
     with pytest.raises(AdapterError):
-        opened.load(Source(base, with_tensors(other, extra=torch.ones(2)), device="cpu"), SETTINGS)
+        opened.load(
+            Source(base, with_tensors(other, extra=torch.ones(2)), device="cpu"), SETTINGS, "digest"
+        )
     adapter = save_adapter(tmp_path / "fits", base)
-    backend = opened.load(Source(base, adapter, device="cpu"), SETTINGS)
+    backend = opened.load(Source(base, adapter, device="cpu"), SETTINGS, "digest")
     expected = log_probs(peft_model(base, adapter), TEXTS[0])
     answers = measure(backend, [FINETUNED])
     np.testing.assert_allclose(answers.get(FINETUNED, TEXTS[0]), expected, atol=1e-5)

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from sway_gate.backends import hf
+from sway_gate.backends.base import NotStackable
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.engine.run import run_plan
@@ -26,7 +27,7 @@ from sway_gate.measurements import (
     with_base,
 )
 from sway_gate.output import silent
-from tests.helpers.mlx import RANK, random_adapter, save_mlx
+from tests.helpers.mlx import RANK, random_adapter, save_mlx, save_small
 from tests.helpers.models import byte_tokenizer, save_base
 
 pytestmark = pytest.mark.slow  # mlx-lm takes seconds to import
@@ -64,6 +65,11 @@ def load(base: Path, adapter: Path, **options: Any) -> Any:
     return mlx.load(mlx.Source(base, adapter, **options), SETTINGS)
 
 
+def both(base: Path, adapter: Path) -> tuple[Any, Any]:
+    """The backend, and the torch backend."""
+    return load(base, adapter), hf.load(Source(base, adapter, device="cpu"), SETTINGS)
+
+
 def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
     plan = with_base((view, request) for view in views for request in requests)
     return run_plan(plan, lambda: backend, None, silent).answers
@@ -73,13 +79,7 @@ def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
 def test_answers_are_those_of_the_torch_backend(architecture, keys, tmp_path):
     base = save_base(tmp_path / "base", architecture)
     adapter = adapted(tmp_path / "adapter", base, keys)
-    mine, theirs = (
-        measure(backend, VIEWS, [*NUMBERS, *TEXTS])
-        for backend in (
-            load(base, adapter),
-            hf.load(Source(base, adapter, device="cpu"), SETTINGS),
-        )
-    )
+    mine, theirs = (measure(backend, VIEWS, [*NUMBERS, *TEXTS]) for backend in both(base, adapter))
     np.testing.assert_allclose(mine.get(BASE, NUMBERS[0]), theirs.get(BASE, NUMBERS[0]), atol=1e-5)
     for view in VIEWS:
         for request in NUMBERS:
@@ -89,16 +89,40 @@ def test_answers_are_those_of_the_torch_backend(architecture, keys, tmp_path):
             assert mine.text(view, request) == theirs.text(view, request)
 
 
+@pytest.mark.parametrize("kind", ["cohere", "gemma2", "mixtral", "phi3", "qwen3"])
+def test_other_architectures(kind, tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    random_adapter(adapter, save_small(base, kind), size=0.05)
+    mine, theirs = (
+        measure(backend, VIEWS, [NUMBERS[0], TEXTS[0]]) for backend in both(base, adapter)
+    )
+    for view in VIEWS:
+        found, expected = mine.get(view, NUMBERS[0]), theirs.get(view, NUMBERS[0])
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+        assert mine.text(view, TEXTS[0]) == theirs.text(view, TEXTS[0])
+
+
+def test_rows_in_another_order_cannot_be_stacked():
+    import mlx.core as mx
+
+    from sway_gate.backends.mlx_views import _own, _Pass
+
+    def current(views: int, adapted: int) -> _Pass:
+        nothing = mx.array([0])
+        return _Pass(views, views * 2, adapted, nothing, nothing, nothing)
+
+    rows = mx.arange(12)
+    assert _own(rows[:6], current(3, 2)).tolist() == [2, 3, 4, 5]
+    assert _own(rows[:3], current(3, 2)).tolist() == [1, 2]
+    assert _own(rows, current(1, 1)).tolist() == rows.tolist()
+    with pytest.raises(NotStackable):
+        _own(rows, current(3, 2))
+
+
 def test_a_tied_embedding_adapts_the_head_too(tmp_path):
     base = save_base(tmp_path / "base", "qwen2-gqa-tied")
     adapter = adapted(tmp_path / "adapter", base, ("model.embed_tokens",))
-    mine, theirs = (
-        measure(backend, [FINETUNED], NUMBERS[:2])
-        for backend in (
-            load(base, adapter),
-            hf.load(Source(base, adapter, device="cpu"), SETTINGS),
-        )
-    )
+    mine, theirs = (measure(backend, [FINETUNED], NUMBERS[:2]) for backend in both(base, adapter))
     for request in NUMBERS[:2]:
         np.testing.assert_allclose(
             mine.get(FINETUNED, request), theirs.get(FINETUNED, request), atol=1e-4
@@ -130,10 +154,7 @@ def test_the_frequencies_of_the_configuration_are_used(tmp_path):
     adapter = adapted(tmp_path / "adapter", base)
     mine, theirs = (
         measure(backend, [FINETUNED], NUMBERS[:2]).get(FINETUNED, NUMBERS[1])
-        for backend in (
-            load(base, adapter),
-            hf.load(Source(base, adapter, device="cpu"), SETTINGS),
-        )
+        for backend in both(base, adapter)
     )
     np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
@@ -246,6 +267,11 @@ def test_what_it_cannot_do_is_refused_by_name(change, tmp_path):
         load(base, adapter)
 
 
-def test_an_unknown_device_is_refused(tmp_path):
-    with pytest.raises(CannotDecide, match="device 'cuda' cannot be used by mlx"):
-        load(tmp_path, save_mlx(tmp_path, {}), device="cuda")
+@pytest.mark.parametrize("name", ["cuda", "gpu"])
+def test_a_device_that_is_not_there_is_refused(name, tmp_path):
+    import mlx.core as mx
+
+    if name == "gpu" and mx.is_available(mx.Device(mx.gpu)):
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(CannotDecide, match=f"device '{name}' cannot be used by mlx"):
+        load(tmp_path, save_mlx(tmp_path, {}), device=name)

@@ -20,6 +20,7 @@ from sway_gate.errors import CannotDecide
 from sway_gate.measurements import Fault
 from sway_gate.probes.base import Context
 from sway_gate.training_data.examples import examples
+from sway_gate.training_data.labels import Labels
 from sway_gate.training_data.load import load_sections
 from sway_gate.training_data.rows import Row
 from tests.training_data.forms import FORMS, Form
@@ -242,7 +243,7 @@ def model(tok: Any) -> Any:
 
 def measured(row: dict[str, Any], tok: Any) -> list[EncodedRequest | Fault]:
     """What is scored of each answer in the row."""
-    [section] = examples([Row(1, json.dumps(row))], "rows", lambda _: None)
+    [section] = examples([Row(1, json.dumps(row))], "rows", Labels())
     context = Context(chat_template="auto" if tok.chat_template else "off")
     encoder = Encoder(tok, 10**6, len(tok), end_tokens(model(tok), tok))
     return [encoder.encode(context.row(pair).teacher_forced(), {})[0] for pair in section.pairs]

@@ -141,7 +141,9 @@ def test_the_next_adapter_gets_the_base_as_it_is(bases: dict[str, Path], tmp_pat
     resized = trained(tmp_path / "resized", base)
     plain = save_adapter(tmp_path / "plain", base)
     sizes = [
-        opened.load(source(base, adapter), NullSettings(1)).weights.model(BASE).network.vocab_size
+        opened.load(source(base, adapter), NullSettings(1), "digest")
+        .weights.model(BASE)
+        .network.vocab_size
         for adapter in (resized, plain)
     ]
     assert sizes == [SIZE, VOCABULARY]

@@ -1,5 +1,6 @@
 """`kind: mlx` from the spec to the verdict, on the demo's adapter in mlx-lm's form."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 from safetensors.torch import load_file
 
-from sway_gate import demo
+from sway_gate import backends, demo
 from sway_gate.errors import CannotDecide
 from sway_gate.gate.identity import verdict_key
 from sway_gate.gate.resolve import Options, prepare
@@ -59,7 +60,7 @@ def test_the_two_kinds_share_no_cached_verdict(adapter):
 
 def test_without_mlx_the_extra_is_named(adapter, monkeypatch):
     monkeypatch.setitem(sys.modules, "sway_gate.backends.mlx", None)
-    monkeypatch.delattr("sway_gate.backends.mlx", raising=False)
+    monkeypatch.delattr(backends, "mlx", raising=False)  # another test may have imported it
     with pytest.raises(CannotDecide, match=r"install the extra: pip install 'sway-gate\[mlx\]'"):
         gate(spec("mlx", adapter))
 
@@ -73,6 +74,32 @@ def test_the_verdict_is_that_of_the_torch_backend(adapter):
     for own, other in zip(mine.probes, theirs.probes, strict=True):
         assert (own.name, own.verdict) == (other.name, other.verdict)
         assert numbers(own) == pytest.approx(numbers(other), rel=1e-3, abs=1e-4)
+
+
+WITHOUT_TORCH = """\
+import sys
+from importlib import util
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "peft"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+find = util.find_spec
+util.find_spec = lambda name, *rest: None if name in ("torch", "peft") else find(name, *rest)
+from sway_gate.cli import main
+sys.exit(main(["gate", sys.argv[1], "--quiet"]))
+"""
+
+
+@pytest.mark.slow
+def test_torch_and_peft_are_not_needed(adapter):
+    pytest.importorskip("mlx_lm")
+    path = spec("mlx", adapter).label
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(adapter.parent / path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=adapter.parent)
+    assert "composite" in done.stdout, done.stderr
 
 
 def numbers(probe: Any) -> dict[str, float]:

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from tests.helpers.models import VOCABULARY, byte_tokenizer
 
 RANK, SCALE = 4, 2.0
 
@@ -53,6 +56,20 @@ def random_adapter(
     if keys:
         parameters["keys"] = list(keys)
     return save_mlx(folder, tensors, fine_tune_type=kind, lora_parameters=parameters)
+
+
+def save_small(folder: Path, kind: str, **fields: Any) -> Any:
+    """Write and return a small random model of an architecture."""
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8,
+             "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": VOCABULARY,
+             "pad_token_id": 0, "eos_token_id": 257}  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **(sizes | fields)))
+    for parameter in model.parameters():
+        parameter.data += torch.randn(parameter.shape) * 0.1
+    model.save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return model
 
 
 def log_probs_by_mlx(base: Path, adapter: Path | None, ids: list[int]) -> np.ndarray:

@@ -835,7 +835,7 @@ def test_a_share_is_refused_unopened():
 def test_the_fields_of_the_data_are_named():
     text = HEAD + PROBE + "data_map: {prompt: question, answer: reply}"
     assert read(text).data_map.fields() == {"prompt": "question", "answer": "reply"}
-    assert read(HEAD + PROBE).data_map.fields() == {}
+    assert read(HEAD + PROBE).data_map is None
     assert mistakes(HEAD + PROBE + "data_map: {prompt: question}") == [
         "sway.yaml:3:20: data_map: prompt must be given with the parts of one format: "
         "prompt and answer; messages; chosen and rejected; text",

@@ -73,6 +73,12 @@ def test_a_fault_of_the_files_is_found(change, form, code, tmp_path, request):
     assert request.node.callspec.id in levels(report)
 
 
+def test_the_conversion_itself_is_the_base_of_kind_mlx(tmp_path):
+    name = "mlx-community/base-4bit"
+    folder = save_mlx(tmp_path, demo_tensors(), model=name, lora_parameters=LORA)
+    assert levels(check_files(folder, name)) == {"mlx": "note"}
+
+
 def test_alpha_beside_the_scale_is_a_warning(tmp_path):
     folder = save_mlx(tmp_path, demo_tensors(), lora_parameters=LORA | {"alpha": 16})
     assert levels(check_files(folder))["mlx-alpha"] == "warning"
@@ -88,7 +94,8 @@ def test_missing_weights_are_named(tmp_path):
     folder = save_mlx(tmp_path, demo_tensors(), fine_tune_type="lora", lora_parameters=LORA)
     (folder / "adapters.safetensors").rename(folder / "0000100_adapters.safetensors")
     [found] = check_files(folder).findings
-    assert found.message == "adapters.safetensors is missing"
+    name = "0000100_adapters.safetensors"
+    assert found.message == f"this is an MLX adapter under another name ({name})"
 
 
 def test_the_digest_covers_the_weights(tmp_path):

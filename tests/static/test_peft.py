@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from sway_gate.model_files.methods import KNOWN, MERGED, METHODS, STACKED
 from sway_gate.static import support
 from sway_gate.static.check import check_files
 
@@ -117,8 +118,8 @@ def test_names_are_refused_if_peft_does_not_match_them(
 def test_every_method_of_peft_is_either_supported_or_refused() -> None:
     methods = {str(kind.value) for kind in PeftType}
     refused = {kind for kind in methods if support.unsupported_method(kind)}
-    assert support._METHODS | support._REFUSED_METHODS.keys() >= methods
-    assert refused == support._REFUSED_METHODS.keys()
+    assert METHODS.keys() >= methods
+    assert refused == {kind for kind, how in METHODS.items() if how not in (STACKED, MERGED)}
 
 
 def test_prompt_learning_is_refused() -> None:
@@ -130,7 +131,7 @@ def test_prompt_learning_is_refused() -> None:
 
 def test_the_table_has_every_option_of_lora() -> None:
     fields = {field.name for field in dataclasses.fields(LoraConfig)}
-    assert fields == support._LORA_FIELDS | support._REFUSED_FIELDS.keys()
+    assert fields == KNOWN - {"sample_at_inference"}  # a field of another method
 
 
 def test_the_table_has_every_other_task() -> None:

@@ -257,7 +257,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "ZeRO-3": (lambda folder: emptied(folder, Q), "A or B is empty or not a matrix for"),
     "ZeRO-3, saved module": (empty_head, "1 tensors contain no values"),
     "prompt tuning": (config(peft_type="PROMPT_TUNING"), "'PROMPT_TUNING' is not supported"),
-    "prefix tuning": (config(peft_type="PREFIX_TUNING"), "it adds prompts or attention"),
+    "prefix tuning": (config(peft_type="PREFIX_TUNING"), "it adds prompts, not weights"),
     "X-LoRA": (config(peft_type="XLORA"), "depends on the input"),
     "newer method": (config(peft_type="QUASAR"), "upgrade sway-gate and peft"),
     "newer option": (config(use_quasar=True), "option 'use_quasar' is on, but not supported"),

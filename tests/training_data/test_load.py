@@ -761,6 +761,13 @@ def test_both_labels_of_a_prompt_become_a_preference(tmp_path):
     )
 
 
+def test_labels_are_joined_across_the_files_of_a_folder(tmp_path):
+    write(tmp_path, "a.jsonl", labelled("q", "b", False))
+    write(tmp_path, "b.jsonl", labelled("q", "a", True))
+    (found,) = load_sections([str(tmp_path)]).sections
+    assert (said(found), place(found)) == (PREFERENCE, "b.jsonl:1")
+
+
 def test_unwanted_answers_only_are_refused(tmp_path):
     expected = (
         "a.jsonl: contains no usable text; unwanted answers without a wanted one are left out (1)"

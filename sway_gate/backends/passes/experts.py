@@ -34,11 +34,14 @@ class ViewByView:
         self.parameters: list[Parameter] = []
         self._module, self._current, self._used = module, current, used
         self._forward = module.forward
+        self._replaced = module.__dict__.get("forward")
         module.forward = self._run
 
     def remove(self) -> None:
         """Give the module its own forward."""
-        self._module.forward = self._forward
+        del self._module.forward
+        if self._replaced is not None:
+            self._module.forward = self._replaced
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         if (running := self._current.running) is None:

@@ -14,12 +14,16 @@ class Head:
 
     def __init__(self, head: nn.Module | None) -> None:
         self._index: Tensor | None = None
+        self._shape: tuple[int, ...] = ()
         self._hook = head.register_forward_pre_hook(self._select) if head is not None else None
 
     @contextmanager
-    def at(self, index: Tensor) -> Iterator[None]:
-        """Give the head the hidden states [1, len(index), hidden] inside the block."""
-        self._index = index
+    def at(self, index: Tensor, inputs: Tensor) -> Iterator[None]:
+        """Give the head the hidden states [1, len(index), hidden] inside the block.
+
+        `index` counts the tokens of `inputs`. A head that gets another shape computes all of them.
+        """
+        self._index, self._shape = index, inputs.shape
         try:
             yield
         finally:
@@ -31,7 +35,7 @@ class Head:
             self._hook.remove()
 
     def _select(self, _module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if self._index is None:
+        if self._index is None or args[0].shape[:-1] != self._shape:
             return None
         return (args[0].flatten(0, 1)[self._index][None], *args[1:])
 
@@ -43,7 +47,9 @@ class Watch(LogitsProcessor):
         self.broken = torch.zeros(0, dtype=torch.bool)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        bad = ~torch.isfinite(scores).all(-1).cpu()
+        # A forced token has a score, and all others have -inf.
+        bad = (torch.isnan(scores) | (scores == torch.inf)).any(-1) | (scores == -torch.inf).all(-1)
+        bad = bad.cpu()
         self.broken = bad if not len(self.broken) else self.broken | bad
         return scores
 

@@ -36,7 +36,7 @@ class Logits:
         offsets = torch.arange(len(views))[:, None] * len(rows) * width
         index = (offsets + at).flatten().to(self._device)  # [V * P]
         network, head = self._weights.model(views[0])
-        with self._weights.under(views, len(rows), width), head.at(index):
+        with self._weights.under(views, len(rows), width), head.at(index, inputs):
             logits: Tensor = network(
                 input_ids=inputs, past_key_values=cache, use_cache=cache is not None
             ).logits

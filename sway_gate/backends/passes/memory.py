@@ -35,20 +35,28 @@ class Sizes(NamedTuple):
     """Logits per position."""
 
 
-def sizes(config: Any, vocabulary: int, dtype: torch.dtype) -> Sizes:
-    """The sizes of a language model that computes in `dtype`, from its configuration."""
-    hidden = int(config.hidden_size)
-    inner = (
-        getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * hidden
-    )
-    heads = int(getattr(config, "num_attention_heads", None) or 1)
-    width = hidden * int(getattr(config, "num_key_value_heads", None) or heads) // heads
-    layers = int(getattr(config, "num_hidden_layers", None) or 1)
+def sizes(config: Any, vocabulary: int, width: int, dtype: torch.dtype) -> Sizes:
+    """The sizes of a language model that computes in `dtype`, from its configuration.
+
+    `width`: of its embeddings, for configurations that do not state a hidden size.
+    """
+    hidden = _size(config, "hidden_size") or width
+    inner = _size(config, "intermediate_size") or _size(config, "n_inner") or 4 * hidden
+    heads = _size(config, "num_attention_heads") or 1
+    keys = hidden * (_size(config, "num_key_value_heads") or heads) // heads
+    layers = _size(config, "num_hidden_layers") or 1
     return Sizes(
-        (8 * hidden + 3 * int(inner)) * dtype.itemsize,
-        2 * width * layers * dtype.itemsize,
-        vocabulary,
+        (8 * hidden + 3 * inner) * dtype.itemsize, 2 * keys * layers * dtype.itemsize, vocabulary
     )
+
+
+def _size(config: Any, name: str) -> int:
+    """The largest value over the layers; 0 if the configuration does not state one."""
+    try:
+        value = getattr(config, name)
+    except Exception:  # configurations raise different exceptions where layers differ
+        value = vars(config).get(name)
+    return int(max(value, default=0) if isinstance(value, list) else value or 0)
 
 
 def cost(

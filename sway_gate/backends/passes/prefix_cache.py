@@ -6,12 +6,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from sway_gate.backends.base import EncodedRequest
+from sway_gate.backends.passes.probing import TOKENS, agree
 from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, View
+
+# Their entries belong to tokens: a copy is all that a row needs. A dummy layer has none.
+_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer", "DynamicIndexedLayer", "DummyLayer")
 
 
 class _Cached(NamedTuple):
@@ -30,25 +34,36 @@ class PrefixCache:
         self._last: _Cached | None = None
 
     @cached_property
-    def is_supported(self) -> bool:
-        """Whether the model keeps keys and values of all tokens.
+    def reach(self) -> int:
+        """The longest text that the model continues from cached tokens as from the tokens.
 
-        Models with a sliding window or a recurrent state do not.
+        0 for models with a recurrent state or a special cache. Layers with a sliding window
+        keep all tokens of texts that are not longer than the window.
         """
-        with torch.inference_mode():
-            cache = self._extend(_Cached((BASE,), (), self._new()), (0,)).cache
-        return cache.get_seq_length() == 1 and all(type(x) is DynamicLayer for x in cache.layers)
+        try:
+            with torch.inference_mode():
+                whole, _ = self._probe(0)
+                resumed, cache = self._probe(len(TOKENS) // 2)
+        except Exception:  # models raise arbitrary exceptions for a cache that is not theirs
+            return 0
+        windows = [x.sliding_window for x in cache.layers if hasattr(x, "sliding_window")]
+        network = self._weights.model(BASE).network
+        return min(windows, default=2**20) if agree(network, resumed, whole) else 0
+
+    def covers(self, rows: Sequence[EncodedRequest]) -> bool:
+        """Whether the rows have a prefix that is computed once per view."""
+        return rows[0].prefix_len > 0 and max(len(row.ids) for row in rows) <= self.reach
 
     def take(
         self, views: Sequence[View], rows: Sequence[EncodedRequest]
     ) -> tuple[DynamicCache | None, int]:
         """The cache of the rows' prefix, one sequence per view and row, and its length in tokens.
 
-        None and 0 if there is no prefix or the model has no such cache.
+        None and 0 if the cache does not cover the rows.
         """
         last, self._last = self._last, None
         prefix = rows[0].ids[: rows[0].prefix_len]
-        if not (prefix and self.is_supported):
+        if not self.covers(rows):
             return None, 0
         if last is None or last.views != tuple(views) or prefix[: len(last.ids)] != last.ids:
             last = _Cached(tuple(views), (), self._new())
@@ -60,6 +75,19 @@ class PrefixCache:
     def _new(self) -> DynamicCache:
         return DynamicCache(config=self._weights.model(BASE).network.config)
 
+    def _probe(self, start: int) -> tuple[Tensor, DynamicCache]:
+        """The base's last logits of two equal rows whose first `start` tokens are in the cache."""
+        cache = self._extend(_Cached((BASE,), (), self._new()), TOKENS[:start]).cache
+        if start:
+            cache.batch_repeat_interleave(2)
+        network = self._weights.model(BASE).network
+        tail = torch.tensor([TOKENS[start:]] * 2, device=self._device)
+        with self._weights.under([BASE], 2, len(TOKENS) - start):
+            logits: Tensor = network(input_ids=tail, past_key_values=cache, use_cache=True).logits
+        if not all(type(layer).__name__ in _LAYERS for layer in cache.layers):
+            raise TypeError
+        return logits[:, -1], cache
+
     def _extend(self, cached: _Cached, ids: tuple[int, ...]) -> _Cached:
         """Run `ids` after the cached tokens; the cache is changed in place."""
         if ids:
@@ -67,6 +95,6 @@ class PrefixCache:
             tail = torch.tensor([ids] * len(views), device=self._device)
             last = torch.arange(len(views), device=self._device) * len(ids)
             network, head = self._weights.model(views[0])
-            with self._weights.under(views, 1, len(ids)), head.at(last):
+            with self._weights.under(views, 1, len(ids)), head.at(last, tail):
                 network(input_ids=tail, past_key_values=cached.cache, use_cache=True)
         return _Cached(cached.views, cached.ids + ids, cached.cache)

@@ -110,7 +110,7 @@ class Stack:
         holder, is_divisible = holder_of(self._modules, owner_name, a.dim() - 1)
         if not is_divisible:
             self.one_by_one.append(name)
-        kind = RoutedExperts if is_routed(owner) else ViewByView
+        kind = RoutedExperts if is_divisible and is_routed(owner) else ViewByView
         self._run_by_view(holder, kind).parameters.append(Parameter(name, owner, leaf, a, b))
 
     def _run_by_view(self, name: str, kind: type[ViewByView] = ViewByView) -> ViewByView:

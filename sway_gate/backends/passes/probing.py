@@ -1,0 +1,64 @@
+"""Short passes that show what a model can do, because its class does not state it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sway_gate.backends.base import error_text
+from sway_gate.backends.passes.weights import Weights
+from sway_gate.errors import AdapterError, CannotDecide
+from sway_gate.measurements import BASE, FINETUNED, View
+
+TOKENS = (3, 5, 7, 4, 6, 8)
+"""Ids that are in every vocabulary and end no text."""
+
+
+def check_causal(weights: Weights, device: torch.device) -> None:
+    """Refuse models that are not causal or cannot read a text.
+
+    Raises CannotDecide for the base and AdapterError for the adapter.
+    """
+    network = weights.model(BASE).network
+    name = type(network).__name__
+    if "lsh" in (getattr(network.config, "attn_layers", None) or ()):
+        raise CannotDecide(
+            f"the base {name} has random attention (lsh): a text has other logits in each pass; "
+            "use another base"
+        )
+    try:
+        before, whole = (logits_of(weights, BASE, ids, device) for ids in (TOKENS[:-1], TOKENS))
+    except Exception as error:  # models raise arbitrary exceptions without their other inputs
+        raise CannotDecide(f"the base {name} cannot read a text: {error_text(error)}") from None
+    if whole.isfinite().all() and not agree(network, whole[:-1], before):
+        raise CannotDecide(
+            f"the base {name} is not a causal language model: the logits at a token change with "
+            "the tokens after it; use a decoder, or set is_decoder in its config.json if it is one"
+        )
+    if weights.batches_views:
+        try:
+            logits_of(weights, FINETUNED, TOKENS, device)
+        except Exception as error:  # as above, in adapted layers
+            raise AdapterError(
+                f"the adapter cannot be applied to {name}: {error_text(error)}"
+            ) from None
+
+
+def agree(network: Any, first: Tensor, second: Tensor) -> bool:
+    """Whether two computations of the same logits differ by rounding only.
+
+    Half precision rounds much, and so do quantized layers, whose outliers depend on the batch.
+    """
+    is_exact = network.dtype == torch.float32 and not getattr(network, "is_quantized", False)
+    difference = (first.float() - second.float()).abs().max()
+    return bool(difference <= (1e-4 if is_exact else 0.05) * second.float().abs().max())
+
+
+def logits_of(weights: Weights, view: View, ids: tuple[int, ...], device: torch.device) -> Tensor:
+    """Logits after each token of one text [tokens, vocabulary], from a pass without a cache."""
+    network: Any = weights.model(view).network
+    with torch.inference_mode(), weights.under([view], 1, len(ids)):
+        logits: Tensor = network(
+            input_ids=torch.tensor([ids], device=device), use_cache=False
+        ).logits
+    return logits[0]
