@@ -75,23 +75,27 @@ def run(
 
 
 def check(
-    adapter: _Path,
+    adapter: _Path | None = None,
     *,
     base: _Path | None = None,
+    model: _Path | None = None,
     data: _Path | Sequence[_Path] = (),
     held_out: _Path | Sequence[_Path] = (),
     data_map: Mapping[str, str] | None = None,
     learn: Literal["auto", "content", "form", "preference"] = "auto",
     prompts: _Path | Sequence[str] | None = None,
+    quantization: Literal["nf4", "int8"] | None = None,
     online: bool = False,
     cache: bool = True,
 ) -> "GateResult":
     """The verdict of `sway check ADAPTER`: on an adapter (folder or hub id) without a spec.
 
-    base: folder or hub id; by default the adapter's config names it. data: the training data, one
-    or several files or folders; with it the verdict also covers what was learned and what can be
-    extracted verbatim. held_out: files with rows that training did not see; with them the verdict
-    covers whether the adapter generalises. data_map: the fields of data in another format, such as
+    base: folder or hub id; by default the adapter's config names it. model: a fine-tuned model
+    without an adapter, instead of `adapter`; requires base. quantization: quantize the base when it
+    is loaded, as QLoRA does. data: the training data, one or several files or folders; with it the
+    verdict also covers what was learned and what can be extracted verbatim. held_out: files with
+    rows that training did not see; with them the verdict covers whether the adapter generalises.
+    data_map: the fields of data in another format, such as
     {"prompt": "question", "answer": "reply"}. learn: what training was meant to teach; auto:
     inferred. prompts: a list of texts, or a file with one prompt per line; by default
     prompts from the data or questions, and sentences to continue. online, cache and the errors are
@@ -105,11 +109,23 @@ def check(
 
     fields = None if data_map is None else checked_map(data_map, "data_map")
     given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
-    named = None if base is None else os.fspath(base)
     suite = check_suite(
-        os.fspath(adapter), named, given, _files(data), online, _files(held_out), learn, fields
+        _path(adapter),
+        _path(base),
+        given,
+        _files(data),
+        online,
+        _files(held_out),
+        learn,
+        fields,
+        quantization,
+        _path(model),
     )
     return run_gate(suite, Options(online=online, cache=cache))
+
+
+def _path(given: _Path | None) -> str | None:
+    return None if given is None else os.fspath(given)
 
 
 def _files(given: _Path | Sequence[_Path]) -> list[str]:

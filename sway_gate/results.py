@@ -107,6 +107,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     digest: str
     revision: str | None = None
+    is_full: bool = False
+    """Whether it is a fine-tuned model without an adapter."""
 
 
 class NullSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,7 +64,7 @@ def read(
     if quantized:
         raise AdapterError(
             f"{folder}: {method.name} cannot be merged into a quantized base; "
-            "use dtype fp32 or bf16"
+            "use the base without quantization"
         )
     return _read_dense(model, method, folder, text)
 

@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sway_gate.backends import adapters, loading, reference, vocabulary
+from sway_gate.backends import (
+    adapters,
+    full_model,
+    loading,
+    quantization,
+    reference,
+    vocabulary,
+)
 from sway_gate.backends.base import EncodedRequest, Facts, OutOfMemory, PassResult, ScoredKind
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
@@ -18,6 +25,7 @@ from sway_gate.backends.passes.logits import Diagnosis, Logits
 from sway_gate.backends.passes.prefix_cache import PrefixCache
 from sway_gate.backends.passes.probing import check_causal
 from sway_gate.backends.passes.reductions import divergences, of_targets
+from sway_gate.backends.passes.replacing import ReplacedModel
 from sway_gate.backends.passes.weights import AdaptedModel, Weights, device_of
 from sway_gate.measurements import BASE, Answer, Fault, Request, View
 from sway_gate.model_files.config import CONTEXT_KEYS
@@ -28,11 +36,15 @@ def load(
     settings: NullSettings,
     opened: tuple[nn.Module, Any, str] | None = None,
 ) -> "HfBackend":
-    """Load the base, or take it as `open_base` returned it, read the adapter, draw the nulls.
+    """Load the base, or take it as `open_base` returned it, and read what training changed.
 
     Raises CannotDecide or AdapterError.
     """
     network, tokenizer, determinism = opened or loading.open_base(source)
+    if source.is_full:
+        replaced = ReplacedModel(network, full_model.read(network, source), settings)
+        tokenizer, notes = loading.own_tokenizer(source, tokenizer)
+        return HfBackend(replaced, tokenizer, determinism, notes)
     tokenizer, is_resized, added = vocabulary.fit(network, tokenizer, source.adapter)
     network, change = adapters.read(
         network,
@@ -75,8 +87,12 @@ class HfBackend:
         self._logits = Logits(weights, self.prefix_cache, self._device)
         self._diagnosis = Diagnosis(weights, self._logits, tokenizer)
         self.batches_views = weights.batches_views
-        dtype = str(network.dtype).removeprefix("torch.")
-        self.facts = Facts(self._device.type, dtype, determinism, (*weights.notes, *notes))
+        self.facts = Facts(
+            self._device.type,
+            quantization.precision(network),
+            determinism,
+            (*weights.notes, *notes),
+        )
 
     def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest | Fault, str]]:
         answers = self._generator.base_answers(self._encoder.answers_needed(requests))

@@ -12,6 +12,7 @@ import transformers
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sway_gate.backends import quantization
 from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.config import chat_template
@@ -23,22 +24,46 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Source(NamedTuple):
-    """The files to load. `dtype` auto: the checkpoint's own on CUDA, otherwise float32."""
+    """The files to load. If `is_full`, `adapter` is the folder of a model without an adapter.
+
+    `dtype` auto: the checkpoint's own on CUDA, otherwise float32. On CUDA, a base that is quantized
+    when it is loaded computes in bfloat16, and a model without an adapter in float32.
+    """
 
     base: Path
     adapter: Path
     dtype: str = "auto"
     device: str = "auto"
     trust_remote_code: bool = False
+    quantization: str | None = None
     seed: int = 0
+    is_full: bool = False
 
 
 def open_base(source: Source) -> tuple[nn.Module, Any, str]:
     """Model, tokenizer and determinism class (see `seed_everything`). Raises CannotDecide."""
     device = _device(source.device)
     determinism = seed_everything(source.seed, device)
-    model, tokenizer = _load_base(source, device)
-    return model, tokenizer, determinism
+    messages: Any = transformers.utils.logging
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()
+    model = load_model(source, device)
+    return model, _load_tokenizer(source), determinism
+
+
+def own_tokenizer(source: Source, tokenizer: Any) -> tuple[Any, tuple[str, ...]]:
+    """The tokenizer of a model without an adapter, and a note if it differs from the base's.
+
+    `tokenizer` is the base's; it is used if the model has none. Raises CannotDecide.
+    """
+    if not (source.adapter / "tokenizer_config.json").is_file():
+        return tokenizer, ()
+    own = _load_tokenizer(source._replace(base=source.adapter))
+    if not own.chat_template:
+        own.chat_template = tokenizer.chat_template
+    if own.get_vocab() == tokenizer.get_vocab():
+        return own, ()
+    return own, ("texts are tokenized by the fine-tuned model's tokenizer; the base's differs",)
 
 
 def with_template(tokenizer: Any, adapter: Path) -> tuple[Any, tuple[str, ...]]:
@@ -89,47 +114,75 @@ def _device(name: str) -> torch.device:
         ) from None
 
 
-def _load_base(source: Source, device: torch.device) -> tuple[nn.Module, Any]:
-    messages: Any = transformers.utils.logging
-    messages.set_verbosity_error()
-    messages.disable_progress_bar()
-    dtype = _DTYPES.get(source.dtype, "auto" if device.type == "cuda" else torch.float32)
-    options = {"local_files_only": True, "trust_remote_code": source.trust_remote_code}
-    _require_whole_model(source.base)
+def _dtype(source: Source, device: torch.device) -> Any:
+    """The dtype to load the model in; "auto" is the checkpoint's own."""
+    default: Any = torch.bfloat16 if source.quantization else "auto"
+    if device.type != "cuda" or source.is_full:
+        default = torch.float32
+    return _DTYPES.get(source.dtype, default)
+
+
+def _load_tokenizer(source: Source) -> Any:
+    """The base's tokenizer. Raises CannotDecide."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source.base), **options)
-        # use_safetensors: a pickled checkpoint is an error, never loaded.
+        return AutoTokenizer.from_pretrained(
+            str(source.base),
+            local_files_only=True,
+            trust_remote_code=source.trust_remote_code,
+        )
+    except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
+        raise _not_loaded(source, error) from None
+
+
+def load_model(source: Source, device: torch.device) -> Any:
+    """The base model, on `device`. Raises CannotDecide."""
+    _require_whole_model(source)
+    dtype = _dtype(source, device)
+    options = quantization.options(source.base, source.quantization, dtype, device)
+    try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(source.base),
             dtype=dtype,
-            use_safetensors=True,
+            use_safetensors=True,  # a pickled checkpoint is an error, never loaded
+            local_files_only=True,
+            trust_remote_code=source.trust_remote_code,
             output_loading_info=True,
             **options,
         )
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
-        raise CannotDecide(
-            f"the base model {source.base} cannot be loaded: {error_text(error)}"
-        ) from None
+        raise _not_loaded(source, error) from None
     model, found = loaded
     # The library fills what a checkpoint lacks with random numbers.
     if absent := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
-        raise CannotDecide(
-            f"the base model {source.base} lacks weights: {named(absent)}; download it again"
-        )
+        raise CannotDecide(f"{_name(source)} lacks weights: {named(absent)}; download it again")
+    quantization.check_loaded(model, source.base, source.quantization)
+    quantization.keep_compute_dtype(model)
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
-    return model.eval(), tokenizer
+    return model.eval()
 
 
-def _require_whole_model(base: Path) -> None:
-    """Raise CannotDecide unless the folder has a model of its own.
+def _require_whole_model(source: Source) -> None:
+    """Raise CannotDecide unless the folder contains a model.
 
     In a folder with an adapter the library follows the adapter's config to another model.
     """
+    base = source.base
     if base.is_dir() and not (base / _CONFIG).is_file():
-        raise CannotDecide(f"the base model {base} has no {_CONFIG}; give the folder of a model")
+        raise CannotDecide(f"{_name(source)} has no {_CONFIG}; give the folder of a model")
     if (base / ADAPTER_CONFIG).is_file():
         raise CannotDecide(
-            f"the base model {base} contains an adapter ({ADAPTER_CONFIG}); "
-            "give the folder of the base model alone"
+            f"{_name(source)} contains an adapter ({ADAPTER_CONFIG}); "
+            "give a folder that contains only the model"
         )
+
+
+def _name(source: Source) -> str:
+    which = "fine-tuned" if source.base == source.adapter else "base"
+    return f"the {which} model {source.base}"
+
+
+def _not_loaded(source: Source, error: Exception) -> CannotDecide:
+    method = quantization.method_of_files(source.base)
+    stored = f", quantized with {method}," if method else ""
+    return CannotDecide(f"{_name(source)}{stored} cannot be loaded: {error_text(error)}")

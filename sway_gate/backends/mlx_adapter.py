@@ -124,7 +124,7 @@ def change(
     if quantized:
         raise AdapterError(
             f"{folder}: fine_tune_type {kind} cannot be merged into a quantized base; "
-            "use dtype fp32 or bf16"
+            "use the base without quantization"
         )
     changes = _whole(model, adapter) if kind == "full" else _magnitudes(model, adapter)
     dense = {name: delta for name, delta in changes if delta.any()}

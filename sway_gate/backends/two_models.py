@@ -7,16 +7,22 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from sway_gate.backends import adapters, hf, loading, vocabulary
+from sway_gate.backends import adapters, full_model, hf, loading, vocabulary
 from sway_gate.backends.passes.hooks import Head
-from sway_gate.backends.passes.weights import Model
+from sway_gate.backends.passes.weights import Model, device_of
 from sway_gate.measurements import View
 
 
 def load(source: loading.Source) -> hf.HfBackend:
     """Load both models. Raises CannotDecide or AdapterError."""
     base, tokenizer, determinism = loading.open_base(source)
-    tuned, _, _ = loading.open_base(source)
+    device = device_of(base)
+    if source.is_full:
+        full_model.check_config(source, ending="vocab_size")
+        tuned = loading.load_model(source._replace(base=source.adapter), device)
+        tokenizer, notes = loading.own_tokenizer(source, tokenizer)
+        return hf.HfBackend(TwoModels(base, tuned), tokenizer, determinism, notes)
+    tuned = loading.load_model(source, device)
     for network in (base, tuned):
         extended, _, added = vocabulary.fit(network, tokenizer, source.adapter)
     models = TwoModels(base, adapters.wrapped(tuned, source.adapter))

@@ -1,4 +1,4 @@
-"""`sway check`: judge an adapter without a spec."""
+"""`sway check`: judge an adapter or a fine-tuned model without a spec."""
 
 import argparse
 from typing import TYPE_CHECKING, TextIO
@@ -19,12 +19,24 @@ if TYPE_CHECKING:
 
 
 def add_to(add: Add) -> None:
-    check = add("check", _check, "Judge an adapter without a spec.")
-    check.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
+    check = add("check", _check, "Judge an adapter or a fine-tuned model without a spec.")
+    check.add_argument(
+        "adapter", nargs="?", metavar="ADAPTER", help="folder or hub id of the adapter"
+    )
+    check.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="instead of an adapter, folder or hub id of a fine-tuned model; needs --base",
+    )
     check.add_argument(
         "--base",
         metavar="BASE",
         help="folder or hub id of the base model (default: read from the adapter's config)",
+    )
+    check.add_argument(
+        "--quantization",
+        choices=("nf4", "int8"),
+        help="quantize the base when it is loaded, as QLoRA does (default: as in its files)",
     )
     check.add_argument("--prompts", metavar="FILE", help="prompts to measure, one per line")
     data_arguments(check)
@@ -46,6 +58,8 @@ def _check(args: argparse.Namespace) -> int:
         args.held_out,
         args.learn,
         args.map,
+        args.quantization,
+        args.model,
     )
     output.check_targets(targets(args), input_files(suite))
     with measuring(args) as (options, progress):

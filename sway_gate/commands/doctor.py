@@ -26,12 +26,13 @@ CORE = ("numpy", "pyyaml", "msgspec", "jinja2", "junit-xml", "rich")
 EXTRAS = {
     "hf": Extra(
         "judge models: every probe needs it",
-        ("torch", "transformers", "tokenizers", "peft", "huggingface-hub", "safetensors"),
+        ("torch", "transformers", "tokenizers", "safetensors", "peft", "huggingface-hub"),
     ),
     "mlx": Extra("kind: mlx, models of mlx-lm", ("mlx", "mlx-lm")),
     "semsim": Extra(
         "probes that compare meanings", ("sentence-transformers", "scikit-learn", "threadpoolctl")
     ),
+    "qlora": Extra("bases quantized to nf4 or int8", ("bitsandbytes", "accelerate")),
     "style": Extra("extended style fingerprints", ("spacy", "textstat")),
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
     "data": Extra("training data in Parquet, Arrow and zstd files", ("pyarrow",)),

@@ -12,7 +12,7 @@ def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
     """The shared inputs. Without the models' files no prompt goes through a chat template."""
     base_folder = folders.base if folders else None
     chat = spec.defaults.chat_template
-    if folders is None or not is_served_with_template(*folders):
+    if folders is None or not is_served_with_template(*folders[:2]):
         if folders is not None and chat == "on":
             raise UsageError(
                 f"defaults.chat_template is on, but {spec.models.base.base} has no chat template;"

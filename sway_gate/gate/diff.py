@@ -34,5 +34,6 @@ def with_adapter(spec: Spec, adapter: str) -> Spec:
     path = os.path.expanduser(adapter)
     named = os.path.abspath(path) if os.path.isdir(path) else adapter
     replace = msgspec.structs.replace
-    fine_tuned = replace(spec.models.ft, adapter=named, adapter_revision=None)
+    base = spec.models.base.base
+    fine_tuned = replace(spec.models.ft, base=base, adapter=named, adapter_revision=None)
     return replace(spec, models=replace(spec.models, ft=fine_tuned))

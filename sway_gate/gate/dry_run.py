@@ -19,5 +19,6 @@ def dry_run(spec: Spec) -> str:
     context = probe_context(spec, folders, online=False)
     planned = plan_probes(spec, context, nulls)
     loading = load_options(spec)
-    cost = describe_cost(planned, nulls, folders, accelerator(loading.device), loading.dtype)
+    files = folders and folders[:2]
+    cost = describe_cost(planned, nulls, files, accelerator(loading.device), loading.dtype)
     return "\n".join([cost, *plan_notes(planned, nulls, context)])

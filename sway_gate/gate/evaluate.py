@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,13 +24,14 @@ from sway_gate.errors import AdapterError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.identity import readings_key
 from sway_gate.gate.open import OpenBase, Opened, open_models
-from sway_gate.gate.resolve import Job, check_unchanged, load_options
+from sway_gate.gate.resolve import Folders, Job, check_unchanged, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
-from sway_gate.judge.diagnosis import consistent, diagnose
+from sway_gate.judge.diagnosis import about_full_model, consistent, diagnose
 from sway_gate.judge.probe import ProbeRun, judge_probe
 from sway_gate.output import Progress
 from sway_gate.results import (
     Category,
+    Diagnosis,
     Finding,
     GateResult,
     NullSummary,
@@ -38,10 +39,13 @@ from sway_gate.results import (
     Verdict,
 )
 from sway_gate.spec.probes import null_settings
+from sway_gate.spec.schema import Models
 from sway_gate.static.base import LOCAL_NOTES
-from sway_gate.static.check import check_files
+from sway_gate.static.check import StaticReport, check_files, check_model
 from sway_gate.static.findings import finding_line
 from sway_gate.text import named
+
+_Texts = TypeVar("_Texts", Diagnosis, ProbeResult)
 
 
 def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> GateResult:
@@ -79,15 +83,21 @@ def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
     """The findings, and whether they decide. Raises AdapterError if the files are broken."""
     if job.folders is None:
         return (), False
-    folder, models = job.folders.adapter, job.spec.models
-    # mlx-lm also loads bases that only it can read.
-    base = models.base.base if models.ft.kind == "hf" else None
-    report = check_files(folder, base, job.folders.base)
+    folder = job.folders.adapter
+    report = _static_report(job.spec.models, job.folders)
     if report.exit_code == 2:
         raise AdapterError(
             "\n".join(finding_line(f) for f in report.findings if f.level == "broken")
         )
     return tuple(_relative(found, folder) for found in report.findings), report.exit_code == 1
+
+
+def _static_report(models: Models, folders: Folders) -> StaticReport:
+    if folders.is_full:
+        return check_model(folders.adapter)
+    # mlx-lm also loads bases that only it can read.
+    base = models.base.base if models.ft.kind == "hf" else None
+    return check_files(folders.adapter, base, folders.base)
 
 
 class _Outcome(NamedTuple):
@@ -175,6 +185,10 @@ def _gate_result(
 ) -> GateResult:
     composite = _composite(job, outcome.results)
     diagnosis = diagnose(outcome.results, findings, composite.verdict)
+    probes = consistent(outcome.results, diagnosis)
+    if job.adapter.is_full:
+        diagnosis = _about_full_model(diagnosis, "sentence", "advice")
+        probes = tuple(_about_full_model(probe, "advice") for probe in probes)
     is_calibrated = any(result.n_null for result in outcome.results)
     return GateResult(
         verdict=composite.verdict,
@@ -182,7 +196,7 @@ def _gate_result(
         score=composite.score,
         threshold=job.threshold,
         categories=composite.categories,
-        probes=consistent(outcome.results, diagnosis),
+        probes=probes,
         spec=job.spec.label,
         adapter=job.adapter,
         base=job.base,
@@ -197,6 +211,12 @@ def _gate_result(
         notes=_notes(job, outcome, findings),
         diagnosis=diagnosis,
     )
+
+
+def _about_full_model(texts: _Texts, *fields: str) -> _Texts:
+    """The struct with some of its texts about a fine-tuned model instead of an adapter."""
+    new = {field: about_full_model(getattr(texts, field)) for field in fields}
+    return msgspec.structs.replace(texts, **new)
 
 
 def _composite(job: Job, results: tuple[ProbeResult, ...]) -> Composite:

@@ -92,6 +92,7 @@ def readings_key(job: Job, nulls: "NullSettings") -> str:
             "nulls": [nulls.kind, nulls.init_scale, nulls.seed_base],
             "seed": job.spec.defaults.seed,
             "dtype": load_options(job.spec).dtype,
+            "quantization": load_options(job.spec).quantization,
             "differential": job.spec.defaults.differential,
             "platform": job.platform,
             "versions": job.versions,

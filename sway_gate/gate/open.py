@@ -115,8 +115,13 @@ def _load(
             from sway_gate.backends.loading import Source
         except ImportError as error:
             raise CannotDecide(f"{error}; install the extra: pip install 'sway-gate[hf]'") from None
-        seed = job.spec.defaults.seed
-        source = Source(folders.base, folders.adapter, *load_options(job.spec), seed=seed)
+        source = Source(
+            folders.base,
+            folders.adapter,
+            *load_options(job.spec),
+            seed=job.spec.defaults.seed,
+            is_full=folders.is_full,
+        )
         if settings is None:
             backend = two_models.load(source)
         elif base:

@@ -14,7 +14,9 @@ def prefetch(spec: Spec) -> list[str]:
     lines = []
     if folders := model_folders(spec, online=True):
         lines.append(_fetched("base model", spec.models.base.base, folders.base))
-        lines.append(_fetched("adapter", spec.models.ft.adapter or "", folders.adapter))
+        ft = spec.models.ft
+        what = "fine-tuned model" if folders.is_full else "adapter"
+        lines.append(_fetched(what, ft.adapter or ft.base, folders.adapter))
     for model in suite_embedders(spec):
         what = "embedding model"
         folder = hub.local(model, PINNED.get(model), online=True, what=what)

@@ -18,6 +18,7 @@ import msgspec
 from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError
 from sway_gate.model_files import digest, find, hub
+from sway_gate.model_files.config import model_config
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
 from sway_gate.spec.schema import OF_FILES, Spec
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
 _MLX_LIBRARIES = ("mlx", "mlx-lm")
+_QUANTIZATION_LIBRARIES = ("bitsandbytes",)
 
 
 class Options(NamedTuple):
@@ -48,13 +50,16 @@ class Loading(NamedTuple):
     dtype: str
     device: str
     trust_remote_code: bool
+    quantization: str | None
 
 
 class Folders(NamedTuple):
-    """The folders of the base and of the adapter on this machine."""
+    """The folders of the base and of the adapter, or of the fine-tuned model, on this machine."""
 
     base: Path
     adapter: Path
+    is_full: bool = False
+    """Whether `adapter` is a fine-tuned model without an adapter."""
 
 
 class Job(NamedTuple):
@@ -124,7 +129,7 @@ def prepare(spec: Spec, options: Options) -> Job:
         adapter=adapter,
         threshold=spec.defaults.coverage_threshold if threshold is None else threshold,
         weights={**spec.defaults.weights(), **options.weights},
-        versions=_versions(spec),
+        versions=_versions(spec, folders),
         platform=f"{sys.platform} {platform.machine()} {accelerator(loading.device)}",
         cache=is_cacheable,
         embedders=_embedder_digests(spec),
@@ -166,7 +171,8 @@ def _states(spec: Spec, folders: Folders | None) -> dict[Path, digest.State]:
     states = {folder: digest.embedder_state(folder) for folder in _embedder_folders(spec).values()}
     if folders:
         states[folders.base] = digest.model_state(folders.base)
-        states[folders.adapter] = digest.adapter_state(folders.adapter)
+        state = digest.model_state if folders.is_full else digest.adapter_state
+        states[folders.adapter] = state(folders.adapter)
     return states
 
 
@@ -219,20 +225,22 @@ def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, Model
             revision=hub.commit(folders.base),
         ),
         ModelFacts(
-            path=ft.adapter or "",
-            digest=_adapter_digest(folders.adapter),
+            path=ft.adapter or ft.base,
+            digest=_digest(folders),
             revision=hub.commit(folders.adapter),
+            is_full=folders.is_full,
         ),
     )
 
 
 def load_options(spec: Spec) -> Loading:
-    """Settings of the one load for both models: `ft`'s, or `base`'s where `ft`'s are auto."""
+    """Settings of the one load for both models: `ft`'s, or `base`'s where `ft` sets none."""
     base, ft = spec.models.base, spec.models.ft
     return Loading(
         base.dtype if ft.dtype == "auto" else ft.dtype,
         base.device if ft.device == "auto" else ft.device,
         base.trust_remote_code or ft.trust_remote_code,
+        ft.quantization or base.quantization,
     )
 
 
@@ -241,6 +249,12 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     base, ft = spec.models.base, spec.models.ft
     if ft.kind not in OF_FILES:
         return None
+    if spec.models.is_full:
+        return Folders(
+            find.base(base.base, base.revision, None, online=online),
+            hub.local(ft.base, ft.revision, online=online, what="fine-tuned model"),
+            is_full=True,
+        )
     revision = base.revision or ft.revision
     try:
         adapter = find.adapter(ft.adapter or "", ft.adapter_revision, online=online)
@@ -258,24 +272,29 @@ def input_files(spec: Spec) -> list[str]:
         folders = model_folders(spec)
     except SwayError:
         folders = None
-    for folder in [*(folders or ()), *_embedder_folders(spec).values()]:
+    models = (folders.base, folders.adapter) if folders else ()
+    for folder in (*models, *_embedder_folders(spec).values()):
         files += digest.model_files(folder)
     if entry_point := spec.models.ft.entry_point:
         files.append(entry_point.partition(":")[0].replace(".", os.sep) + ".py")
     return files
 
 
-def _adapter_digest(folder: Path) -> str:
-    """Digest of the adapter's files; "" if one is missing, which the static check reports."""
+def _digest(folders: Folders) -> str:
+    """Digest of the adapter or the fine-tuned model; "" if a file is missing.
+
+    The static check reports missing files.
+    """
+    of_files = digest.model_digest if folders.is_full else digest.adapter_digest
     try:
-        return digest.adapter_digest(folder)
+        return of_files(folders.adapter)
     except Exception:
         return ""
 
 
-def _versions(spec: Spec) -> dict[str, str]:
+def _versions(spec: Spec, folders: Folders | None) -> dict[str, str]:
     found = {"sway-gate": __version__, "python": platform.python_version()}
-    libraries = [*_LIBRARIES, *(_MLX_LIBRARIES if spec.models.ft.kind == "mlx" else ())]
+    libraries = [*_LIBRARIES, *_libraries_of(spec, folders)]
     for probe in spec.suite:
         if probe.enabled:
             libraries += probe.libraries
@@ -285,6 +304,14 @@ def _versions(spec: Spec) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[library] = "absent"
     return found
+
+
+def _libraries_of(spec: Spec, folders: Folders | None) -> tuple[str, ...]:
+    """The libraries that this base needs in addition to `_LIBRARIES`."""
+    if spec.models.ft.kind == "mlx":
+        return _MLX_LIBRARIES
+    is_stored = folders is not None and "quantization_config" in model_config(folders.base)
+    return _QUANTIZATION_LIBRARIES if is_stored or load_options(spec).quantization else ()
 
 
 def accelerator(device: str) -> str:

@@ -55,12 +55,14 @@ def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = Non
 
 
 def check_layout(job: Job) -> None:
-    """Check the adapter's files except the values of tensors, for which the digest stands.
+    """Check what was trained except the values of tensors, for which the digest stands.
 
-    Raises AdapterError if they are broken.
+    Raises AdapterError if the files are broken.
     """
-    if job.folders and (faults := layout_faults(job.folders.adapter)):
-        raise AdapterError("\n".join(map(finding_line, faults)))
+    if folders := job.folders:
+        faults = layout_faults(folders.adapter, is_full=folders.is_full)
+        if faults:
+            raise AdapterError("\n".join(map(finding_line, faults)))
 
 
 def _stored(key: str) -> GateResult | None:
@@ -76,7 +78,9 @@ def _located(job: Job, result: GateResult) -> GateResult:
     notes, findings = (*job.spec.notes, *result.notes), result.findings
     if job.folders:
         adapter = job.folders.adapter
-        notes += _base_notes(adapter, Base(job.spec.models.base.base, job.folders.base))
+        if not job.folders.is_full:
+            base = Base(job.spec.models.base.base, job.folders.base)
+            notes += _base_notes(adapter, base)
         findings = tuple(
             msgspec.structs.replace(found, path=os.path.join(adapter, found.path))
             for found in findings

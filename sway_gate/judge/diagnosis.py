@@ -106,6 +106,18 @@ TABLE: Final[dict[Symptom, Entry]] = {
         "less",
     ),
 }
+_ABOUT_FULL_MODELS: Final = (
+    (", or reduce the scale (lora_alpha) of the adapter", ""),
+    (", the rank or the scale", ""),
+    (" or with a higher rank", ""),
+    ("The adapter breaks the model", "The fine-tuned model is broken"),
+    ("The adapter does not change the model more", "Training did not change the base more"),
+    ("The adapter changes the model too little", "Training changed the base too little"),
+    ("the scale of the adapter", "the scale of the change"),
+    ("The adapter", "The fine-tuned model"),
+    ("the adapter", "the model"),
+    ("this adapter", "this model"),
+)
 HEALTHY: Final = Entry("healthy", "The adapter learned its data, and no harm was found.", advice="")
 NO_FAULT: Final = Entry("no fault found", "No tested rule is violated.", advice="")
 UNDECIDED: Final = Entry(
@@ -173,6 +185,13 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     if not any(probes.module(result.kind).KIND.harm for result in passed):
         untested.append("whether it harms the model")
     return untested
+
+
+def about_full_model(text: str) -> str:
+    """A sentence or an advice, about a fine-tuned model without an adapter."""
+    for old, new in _ABOUT_FULL_MODELS:
+        text = text.replace(old, new)
+    return text
 
 
 def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeResult, ...]:

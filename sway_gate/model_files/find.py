@@ -24,8 +24,8 @@ def adapter(ref: str, revision: str | None, *, online: bool) -> Path:
 def base(ref: str, revision: str | None, adapter: Path | None, *, online: bool) -> Path:
     """Folder of the base model `ref`, a folder or a hub id.
 
-    Without `revision`: the revision that the adapter pins, or the default branch if only that one
-    is available. Raises like `hub.local`, and UsageError if it is not a model.
+    Without `revision`: the revision that the adapter, if there is one, pins, or the default branch
+    if only that one is available. Raises like `hub.local`, and UsageError if it is not a model.
     """
     pinned = pinned_revision(adapter, ref) if adapter else None
     folder = _base(ref, revision, pinned, online)

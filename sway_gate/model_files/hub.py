@@ -25,6 +25,7 @@ _REVISION: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,254}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _CONFIGS: Final = ("config.json", ADAPTER_CONFIG)
 _WEIGHTS: Final = (".safetensors", ".bin")
+_WHOLE: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
 _MAX_INDEX_BYTES: Final = 64 * 2**20
 DOWNLOADED: Final = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
@@ -84,6 +85,23 @@ def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
         f"complete in the Hugging Face cache ({cache_folder()}); "
         f"run `hf download {ref}{option}`, or pass --online"
     )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model: the one file, or the shards that its index names.
+
+    The shards may be missing. [] if there are no such files.
+    """
+    whole = folder / _WHOLE
+    if whole.is_file():
+        return [whole]
+    names = _shards(folder, {_INDEX}) if (folder / _INDEX).is_file() else set()
+    return [folder / name for name in sorted(filter(_is_plain_name, names))]
+
+
+def _is_plain_name(name: object) -> bool:
+    """Whether `name` names a file in a folder, and not one elsewhere."""
+    return isinstance(name, str) and Path(name).name == name and "\\" not in name
 
 
 def commit(path: str | os.PathLike[str]) -> str | None:

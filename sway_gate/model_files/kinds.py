@@ -60,7 +60,8 @@ def not_an_adapter(path: Path) -> Kind | None:
     if found := _matching(names, ("*.gguf",)):
         return _gguf(path / found[0])
     if "config.json" in names and (found := _matching(names, (*_MODEL, *_PICKLED))):
-        return Kind(f"this is a full model ({found[0]}), not an adapter", FOLDER)
+        message = f"this is a full model ({found[0]}), not an adapter"
+        return Kind(message, f"judge it with sway check --model, or {FOLDER}")
     if found := _matching(names, _STATE):
         message = f"this is the state of a training without an adapter ({named(found)})"
         return Kind(message, f"gather the weights, save them with save_pretrained(), or {FOLDER}")

@@ -14,7 +14,7 @@ from sway_gate.compare.results import Change, Comparison, Outcome, Subject
 from sway_gate.reports.json_v1 import plain
 from sway_gate.reports.lines import BLANK, MIN_WIDTH, STYLES, Line, indented, marked, printed
 from sway_gate.reports.markdown import head, row, text
-from sway_gate.reports.wording import score_text, sigmas, title
+from sway_gate.reports.wording import score_text, sigmas, subject, title
 from sway_gate.text import counted, named, number, one_line
 
 MAX_COLUMNS = 6
@@ -172,7 +172,7 @@ def _facts(change: Change, style: Style) -> list[str]:
 
 def _about(side: Subject) -> str:
     label, adapter = one_line(side.label), one_line(side.adapter.path)
-    which = label if label == adapter else f"{label}, adapter {adapter}"
+    which = label if label == adapter else f"{label}, {subject(side.adapter)} {adapter}"
     return f"{which}: {one_line(side.verdict).upper()}"
 
 

@@ -42,6 +42,7 @@ class ModelV1(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     digest: str
     revision: str | None
+    is_full: bool = False
 
 
 class NullsV1(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from sway_gate.reports.wording import (
     score_text,
     seconds,
     setting,
+    subject,
     title,
 )
 from sway_gate.results import Finding, GateResult, ModelFacts, ProbeResult, Verdict
@@ -206,7 +207,7 @@ def _left_out(table: Table) -> str:
 
 
 def _measured(result: GateResult) -> Iterator[str]:
-    yield _model("adapter", result.adapter)
+    yield _model(subject(result.adapter), result.adapter)
     yield _model("base", result.base)
     yield text(null_adapters(result))
     yield text(" · ".join(setting(result)))

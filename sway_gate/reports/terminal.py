@@ -33,6 +33,7 @@ from sway_gate.reports.wording import (
     seconds,
     setting,
     sigmas,
+    subject,
     title,
 )
 from sway_gate.results import Baseline, Finding, GateResult, ProbeResult, Verdict
@@ -284,7 +285,7 @@ def footer(result: GateResult, width: int) -> Iterator[Line]:
 
 def _models(result: GateResult) -> Iterator[str]:
     adapter, base = result.adapter, result.base
-    yield f"adapter {one_line(adapter.path)}"
+    yield f"{subject(adapter)} {one_line(adapter.path)}"
     if adapter.digest:
         yield f"sha256 {one_line(adapter.digest)[:12]}"
     yield f"base {one_line(base.path)}" + (

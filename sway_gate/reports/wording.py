@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from sway_gate.results import Category, GateResult, ProbeResult, Verdict
+from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Verdict
 from sway_gate.text import counted, distinct, named, number, one_line
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def grounds(result: GateResult) -> list[str]:
             reasons = [_failure(result), composite]
         case _:
             reasons = [f"could not decide: {_obstacle(result)}"]
-    reasons.append(f"adapter {one_line(result.adapter.path)}")
+    reasons.append(f"{subject(result.adapter)} {one_line(result.adapter.path)}")
     return [*reasons, "(cached)"] if result.cached else reasons
 
 
@@ -161,6 +161,11 @@ def title(probe: "ProbeResult | Change") -> str:
     """The probe's name, followed by its kind if they differ."""
     name, kind = one_line(probe.name), one_line(probe.kind)
     return name if kind in ("", name) else f"{name} ({kind})"
+
+
+def subject(model: ModelFacts) -> str:
+    """What was judged."""
+    return "fine-tuned model" if model.is_full else "adapter"
 
 
 def null_adapters(result: GateResult) -> str:

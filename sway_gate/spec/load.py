@@ -82,11 +82,8 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
     reader.finish()
     notes += ignored_note(reader)
     base, ft = refs[id(file.models.base)], refs[id(file.models.ft)]
-    revision = base.revision or ft.revision
     return Spec(
-        models=Models(
-            base=structs.replace(base, revision=revision), ft=structs.replace(ft, revision=revision)
-        ),
+        models=_with_revision(Models(base=base, ft=ft)),
         defaults=file.defaults,
         suite=tuple(_with_embedder(probe, folder, notes) for probe in file.suite),
         data=tuple(find(path, folder, notes, hub=False)[0] for path in several(file.data)),
@@ -98,6 +95,17 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
         label=label,
         folder=os.path.abspath(folder),
         notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _with_revision(models: Models) -> Models:
+    """The models, with the base's revision in both if they have one base."""
+    if models.is_full:
+        return models
+    revision = models.base.revision or models.ft.revision
+    return Models(
+        base=structs.replace(models.base, revision=revision),
+        ft=structs.replace(models.ft, revision=revision),
     )
 
 
@@ -160,7 +168,11 @@ def _sections(reader: Reader) -> tuple[Section, ...]:
 def _check_bases(
     reader: Reader, models: Models, base: ModelRef, ft: ModelRef, notes: list[str]
 ) -> None:
-    if base.base != ft.base:
+    if models.is_full:
+        if base.base == ft.base:
+            text = "must have an adapter, or another base: a fine-tuned model"
+            reader.blame(models, "ft", text)
+    elif base.base != ft.base:
         ours, theirs = shown(base.base, MAX_SHOWN), shown(ft.base, MAX_SHOWN)
         reader.blame(models.ft, "base", f"must be the same as in models.base, {ours}, got {theirs}")
     if base.adapter is not None:

@@ -146,6 +146,7 @@ def _content(pair: Pair | Preference) -> list[Any]:
 # ------------------------------------------------------------------------------ models and defaults
 
 
+Quantization = Literal["nf4", "int8"]
 _PLANNED: Final = frozenset({"api"})
 OF_FILES: Final = frozenset({"hf", "mlx"})
 """Kinds whose base and adapter are files."""
@@ -154,9 +155,11 @@ OF_FILES: Final = frozenset({"hf", "mlx"})
 class ModelRef(Struct, frozen=True, kw_only=True):
     """A model: a base and, for the fine-tuned one, an adapter.
 
-    `base` and `adapter` are a folder (absolute after loading) or a hub id; for kinds other than hf
-    and mlx, labels that the backend interprets. `revision` is the base's; after loading, both
-    models have it. `entry_point` is the factory of a custom backend, "package.module:factory".
+    A fine-tuned model without an adapter is itself given as `base`. `base` and `adapter` are a
+    folder (absolute after loading) or a hub id; for kinds other than hf and mlx, labels that the
+    backend interprets. `revision` is the base's; after loading, both models of one base have it.
+    `quantization` applies to the base when it is loaded. `entry_point` is the factory of a custom
+    backend, "package.module:factory".
     """
 
     kind: Literal["hf", "mlx", "api", "dummy", "custom"] = "hf"
@@ -165,6 +168,7 @@ class ModelRef(Struct, frozen=True, kw_only=True):
     revision: NonEmpty | None = None
     adapter_revision: NonEmpty | None = None
     dtype: Literal["auto", "fp16", "bf16", "fp32"] = "auto"
+    quantization: Quantization | None = None
     device: NonEmpty = "auto"
     trust_remote_code: bool = False
     entry_point: str | None = None
@@ -175,6 +179,8 @@ class ModelRef(Struct, frozen=True, kw_only=True):
             yield "kind", f"{self.kind!r} is not supported yet; use hf, mlx, custom or dummy"
         if self.kind == "mlx" and self.trust_remote_code:
             yield "trust_remote_code", "must be false for kind: mlx, which runs no code of models"
+        if self.kind == "mlx" and self.quantization:
+            yield "quantization", "must be absent for kind: mlx, which runs bases as in their files"
         if self.kind == "custom" and not re.fullmatch(
             r"[^\W\d][\w.]*:[^\W\d]\w*", self.entry_point or ""
         ):
@@ -188,25 +194,30 @@ class ModelRef(Struct, frozen=True, kw_only=True):
 
 
 class Models(Struct, frozen=True, kw_only=True):
-    """The two models that are compared."""
+    """The two models that are compared: a base, and an adapter of it or a fine-tuned model."""
 
     base: ModelRef
     ft: ModelRef
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `ft` is a fine-tuned model without an adapter."""
+        return self.ft.kind == "hf" and self.ft.adapter is None
+
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        if self.ft.adapter is None and self.ft.kind in OF_FILES:
+        if self.ft.kind == "mlx" and self.ft.adapter is None:
             yield "ft", "must have an adapter: a folder or a hub id"
+        if self.is_full and (self.ft.quantization or self.base.quantization):
+            yield "ft", "must have an adapter, because quantization is set"
         kinds = {self.base.kind, self.ft.kind}
         if kinds.isdisjoint(_PLANNED) and (
             len(kinds) > 1 or self.base.entry_point != self.ft.entry_point
         ):
             yield "ft", "must have the kind and entry_point of models.base"
-        if self.base.revision and self.ft.revision and self.base.revision != self.ft.revision:
-            theirs = shown(self.ft.revision)
-            yield (
-                "ft",
-                f"must have the revision of models.base, {shown(self.base.revision)}, got {theirs}",
-            )
+        ours, theirs = self.base.revision, self.ft.revision
+        if ours and theirs and ours != theirs and not self.is_full:
+            named = f"{shown(ours)}, got {shown(theirs)}"
+            yield "ft", f"must have the revision of models.base, {named}"
 
 
 WEIGHTS: Final = f"0, or from {MIN_WEIGHT} to {MAX_WEIGHT}"

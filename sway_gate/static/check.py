@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sway_gate.model_files.find import base_if_local
-from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_FILES
+from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_FILES, weight_files
 from sway_gate.model_files.kinds import FOLDER, not_an_adapter
 from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
@@ -22,6 +22,7 @@ from sway_gate.static.config import AdapterConfig, read_config
 from sway_gate.static.content import scan_all
 from sway_gate.static.findings import Fatal, broken
 from sway_gate.static.fit import fit_findings
+from sway_gate.static.layout import layout_faults
 from sway_gate.static.mlx import check_mlx, is_mlx
 from sway_gate.static.names import with_plain_names
 from sway_gate.static.norms import ModuleNorm
@@ -94,6 +95,20 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
         modules, problems = inspect(adapter)
         findings += problems
     return StaticReport(path=str(here), findings=tuple(findings), modules=modules, config=config)
+
+
+def check_model(folder: Path) -> StaticReport:
+    """Check the files of a fine-tuned model without an adapter: headers, NaN and Inf.
+
+    Raises nothing: all faults are findings.
+    """
+    findings = layout_faults(folder, is_full=True)
+    try:
+        for path in () if findings else weight_files(folder):
+            findings += scan_all(read_weights(folder, path.name))[1]
+    except OSError as error:
+        return _unreadable(folder, error)
+    return StaticReport(path=str(folder), findings=tuple(findings))
 
 
 def _only(finding: Finding) -> StaticReport:

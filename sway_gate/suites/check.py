@@ -15,7 +15,15 @@ from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS, DeltaKL
-from sway_gate.spec.schema import DataMap, Defaults, ModelRef, Models, ProbeSpec, Spec
+from sway_gate.spec.schema import (
+    DataMap,
+    Defaults,
+    ModelRef,
+    Models,
+    ProbeSpec,
+    Quantization,
+    Spec,
+)
 from sway_gate.static.mlx import is_conversion
 from sway_gate.suites.prompts import prompts as own_prompts
 from sway_gate.suites.supports import (
@@ -44,7 +52,7 @@ _MAX_PROMPTS_BYTES: Final = 2**20
 
 
 def check_suite(
-    adapter: str,
+    adapter: str | None,
     base: str | None,
     prompts: str | Sequence[str] | None,
     data: Sequence[str] = (),
@@ -52,8 +60,12 @@ def check_suite(
     held_out: Sequence[str] = (),
     learn: Learn = "auto",
     data_map: DataMap | None = None,
+    quantization: Quantization | None = None,
+    model: str | None = None,
 ) -> Spec:
     """The suite of `sway check`: did the adapter change the model, and did it break it?
+
+    With `model`, a fine-tuned model without an adapter is judged.
 
     The change is measured on the given prompts (a string is the name of a file with one prompt per
     line). Without them: questions and sentence openings, with data its own prompts. With training
@@ -68,7 +80,7 @@ def check_suite(
         raise UsageError("--held-out requires --data: give the rows of the training data too")
     if data_map and not data:
         raise UsageError("--map requires --data: it names the fields of the data")
-    models = named_models(adapter, base, online)
+    models = _named(adapter, model, base, online, quantization)
     files = Spec(
         models=models,
         suite=(),
@@ -256,13 +268,36 @@ def named_models(adapter: str, base: str | None, online: bool = False) -> Models
     return Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
 
 
+def _named(
+    adapter: str | None,
+    model: str | None,
+    base: str | None,
+    online: bool,
+    quantization: Quantization | None,
+) -> Models:
+    """The models that `sway check` names. Raises UsageError if the arguments are not one model."""
+    if model is None:
+        if adapter is None:
+            raise UsageError("give an adapter, or a fine-tuned model with --model and --base")
+        models = named_models(adapter, base, online)
+        tuned = msgspec.structs.replace(models.ft, quantization=quantization)
+        return msgspec.structs.replace(models, ft=tuned)
+    if adapter is not None:
+        raise UsageError("give either an adapter or --model, not both")
+    if base is None:
+        raise UsageError("--model requires --base: give the model that training started from")
+    if quantization is not None:
+        raise UsageError("--quantization requires an adapter; leave it out with --model")
+    return Models(base=ModelRef(base=_local_or_id(base)), ft=ModelRef(base=_local_or_id(model)))
+
+
 def has_template(models: Models) -> bool:
     """Whether the base or the adapter has a chat template; true if they are not on this machine."""
     try:
         folders = model_folders(Spec(models=models, suite=()))
     except SwayError:
         return True
-    return folders is not None and is_served_with_template(*folders)
+    return folders is not None and is_served_with_template(*folders[:2])
 
 
 def _local_or_id(ref: str) -> str:

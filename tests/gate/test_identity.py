@@ -13,7 +13,7 @@ IN_KEY = {
     Job: {"base", "adapter", "threshold", "weights", "versions", "platform", "spec", "embedders"},
     Spec: {"models", "defaults", "suite", "sections", "control", "held_out_sections"},
     Defaults: {"seed", "differential", "chat_template", "prompt_format", "learn"},
-    ModelRef: {"base", "dtype", "device", "trust_remote_code"},
+    ModelRef: {"base", "dtype", "device", "trust_remote_code", "quantization"},
 }
 NOT_IN_KEY = {
     # Paths, the observer, whether a verdict is cached, and the times of the files.

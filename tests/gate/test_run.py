@@ -318,10 +318,12 @@ def test_check_says_in_its_first_line_that_a_null_is_a_null(
 
 
 LOADING = {
-    "neither": ({}, {}, ("auto", "auto", False)),
-    "base": ({"dtype": "fp32", "device": "cpu"}, {}, ("fp32", "cpu", False)),
-    "ft": ({}, {"dtype": "bf16", "trust_remote_code": True}, ("bf16", "auto", True)),
-    "ft over base": ({"dtype": "fp32"}, {"dtype": "bf16"}, ("bf16", "auto", False)),
+    "neither": ({}, {}, ("auto", "auto", False, None)),
+    "base": ({"dtype": "fp32", "device": "cpu"}, {}, ("fp32", "cpu", False, None)),
+    "ft": ({}, {"dtype": "bf16", "trust_remote_code": True}, ("bf16", "auto", True, None)),
+    "ft over base": ({"dtype": "fp32"}, {"dtype": "bf16"}, ("bf16", "auto", False, None)),
+    "quantized base": ({"quantization": "nf4"}, {}, ("auto", "auto", False, "nf4")),
+    "quantized": ({}, {"quantization": "int8"}, ("auto", "auto", False, "int8")),
 }
 
 

@@ -474,7 +474,7 @@ FILES = [
     ),
     (
         HEAD.replace(", adapter: org/lora", "") + PROBE,
-        "1:34: models: ft must have an adapter: a folder or a hub id",
+        "1:34: models: ft must have an adapter, or another base: a fine-tuned model",
     ),
     (
         HEAD.replace("ft: {base: gpt2", "ft: {base: gpt3") + PROBE,

@@ -33,6 +33,7 @@ from sway_gate.reports.wording import (
     sentence,
     setting,
     sigmas,
+    subject,
 )
 from sway_gate.results import GateResult, ModelFacts, ProbeResult, Verdict
 from sway_gate.text import clean, counted, cut, is_number, number
@@ -108,6 +109,7 @@ def notebook(result: GateResult) -> str:
 def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
     return _template(limits.chars).render(
         result=result,
+        subject=subject(result.adapter),
         cut_to=f"{MAX_BYTES // 1000} KB" if limits != LIMITS[0] else "",
         views=views,
         probes_left_out=len(result.probes) - len(views),
@@ -313,7 +315,7 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
 
 def _measured(result: GateResult) -> Iterator[Fact]:
     """Models and settings of the run."""
-    yield from _model("adapter", result.adapter)
+    yield from _model(subject(result.adapter), result.adapter)
     yield from _model("base", result.base)
     yield Fact("spec", result.spec)
     yield Fact("calibration", _calibration(result))
