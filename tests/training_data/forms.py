@@ -190,7 +190,7 @@ FORMS = (
         BRIEF,
     ),
     Form(
-        "conversations with system beside",
+        "conversations with system as a field",
         "LLaMA-Factory",
         senders("human", "gpt") | {"system": "Be brief."},
         "chat",
