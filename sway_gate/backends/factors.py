@@ -99,18 +99,9 @@ def _magnitude(layer: Any) -> Magnitude | None:
 
 def weight(module: Any) -> Tensor:
     """The weight of a linear layer or an embedding in float32 [out, in]."""
-    if getattr(getattr(module.weight, "quant_state", None), "packing_format_for_cpu", False):
-        return _weight_by_product(module)
     matrix: Tensor = dequantize_module_weight(module).detach().float()
     is_transposed = isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D"
     return matrix.T if is_transposed else matrix
-
-
-def _weight_by_product(module: Any) -> Tensor:
-    """The weight of a 4-bit layer that a pass on a CPU has packed: bitsandbytes misreads it."""
-    with torch.no_grad():
-        rows: Tensor = module(torch.eye(module.in_features)).float()
-    return (rows if module.bias is None else rows - module.bias.float()).T
 
 
 def to_numpy(x: Tensor) -> Array:

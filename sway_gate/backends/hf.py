@@ -122,6 +122,7 @@ class HfBackend:
     def leave(self) -> None:
         """Take the adapter off the base, so that another one can be put on."""
         self.weights.remove()
+        quantization.undo_passes(self.weights.model(BASE).network)
 
     def forward(
         self,

@@ -88,6 +88,13 @@ def keep_compute_dtype(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
+def undo_passes(model: Any) -> None:
+    """Give int8 layers the scales back that a pass took from their weights: DoRA needs them."""
+    for module in model.modules():
+        if type(module).__name__ == "Linear8bitLt" and module.state.CB is not None:
+            module.weight.CB, module.weight.SCB = module.state.CB, module.state.SCB
+
+
 def name_of(model: Any) -> str:
     """How the linear layers are stored: nf4, fp4, int8 or another method's name; "" if as floats.
 

@@ -9,20 +9,14 @@ import pytest
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    BitsAndBytesConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
+from transformers import AutoModelForCausalLM
 
-from sway_gate.backends import hf, null_adapters
+from sway_gate.backends import null_adapters
 from sway_gate.backends.factors import weight
-from sway_gate.backends.loading import Source
 from sway_gate.backends.passes.stacking import Stack, with_nulls
 from sway_gate.measurements import BASE, FINETUNED, Generation, View
 from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load, measure, peft_log_probs
-from tests.helpers.models import VOCABULARY, byte_tokenizer, save_adapter, save_base
+from tests.helpers.models import byte_tokenizer, save_adapter, save_base
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
@@ -161,44 +155,3 @@ def test_a_row_of_zeros_has_a_magnitude() -> None:
     stack = Stack(layer, {"": with_nulls("m", delta, SETTINGS)}, torch.float32)
     with torch.no_grad(), stack.viewing([FINETUNED, View("null", 1)], 1, 1, torch.device("cpu")):
         assert torch.isfinite(layer(torch.ones(2, 1, 16))).all()
-
-
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: Any) -> Path:
-    """A base that is large enough for bitsandbytes' blocks."""
-    folder: Path = tmp_path_factory.mktemp("wide")
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": 64}
-    LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, **sizes, **heads)).save_pretrained(folder)
-    byte_tokenizer().save_pretrained(folder)
-    return folder
-
-
-def quantized(base: Path, **fields: Any) -> Any:
-    pytest.importorskip("bitsandbytes")
-    settings: Any = BitsAndBytesConfig(**fields)
-    return AutoModelForCausalLM.from_pretrained(
-        base, quantization_config=settings, dtype=torch.float32
-    ).eval()
-
-
-def test_dora_on_an_int8_base_equals_peft(wide: Path, tmp_path: Path) -> None:
-    adapter = save_adapter(tmp_path, wide, use_dora=True)
-    opened = (quantized(wide, load_in_8bit=True), byte_tokenizer(), "best_effort")
-    backend = hf.load(Source(wide, adapter, device="cpu"), SETTINGS, opened)
-    answers = measure(backend, VIEWS, TEXTS[:1])
-    model = PeftModel.from_pretrained(quantized(wide, load_in_8bit=True), adapter).eval()
-    expected = log_probs(model, TEXTS[0])
-    assert backend.batches_views
-    np.testing.assert_allclose(answers.get(FINETUNED, TEXTS[0]), expected, atol=1e-4)
-
-
-def test_the_weight_of_a_4_bit_layer_is_the_same_after_a_pass(wide: Path) -> None:
-    """On a CPU a pass packs the weight; bitsandbytes then dequantizes another matrix."""
-    options = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.float32}
-    layer = quantized(wide, load_in_4bit=True, **options).model.layers[0].self_attn.q_proj
-    before = weight(layer)
-    with torch.no_grad():
-        layer(torch.ones(2, 64))
-    torch.testing.assert_close(weight(layer), before, atol=1e-3, rtol=1e-2)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from sway_gate.backends import hf, null_adapters, quantization
+from sway_gate.backends import hf, loading, null_adapters, quantization
 from sway_gate.backends.loading import Source
 from sway_gate.engine.run import run_plan
 from sway_gate.errors import CannotDecide
@@ -103,6 +104,38 @@ def test_stacked_views_equal_peft_on_the_same_quantized_base(base, adapter, kind
         for view, model in ((BASE, plain), (FINETUNED, tuned)):
             expected = log_probs(model, request)
             np.testing.assert_allclose(answers.get(view, request), expected, atol=2e-5)
+
+
+def test_stacked_dora_equals_peft_also_on_a_base_that_was_used_before(base, kind, tmp_path):
+    adapter = save_adapter(tmp_path, base, use_dora=True)
+    opened = loading.open_base(source := Source(base, adapter, device="cpu", quantization=kind))
+    tuned = PeftModel.from_pretrained(quantized(base, kind), adapter).eval()
+    expected = log_probs(tuned, TEXTS[0])  # with int8, peft's second pass fails
+    for _ in range(2):
+        backend = hf.load(source, SETTINGS, opened)
+        found = measure(backend).get(FINETUNED, TEXTS[0])
+        assert backend.batches_views
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        backend.leave()
+
+
+LACKING = {
+    "a norm": ("model.norm.weight", "lacks weights: model.norm.weight"),
+    "a matrix": ("model.layers.1.mlp.up_proj.weight", "lacks weights|cannot be loaded"),
+}
+
+
+@pytest.mark.parametrize("is_stored", [False, True], ids=["when loaded", "in its files"])
+@pytest.mark.parametrize(("name", "message"), LACKING.values(), ids=LACKING)
+def test_a_quantized_base_that_lacks_weights_is_refused(
+    base, stored, adapter, kind, tmp_path, name, message, is_stored
+):
+    folder = Path(shutil.copytree(stored if is_stored else base, tmp_path / "base"))
+    tensors = load_file(folder / "model.safetensors")
+    kept = {n: tensor for n, tensor in tensors.items() if not n.startswith(name)}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CannotDecide, match=message):
+        load(folder, adapter, None if is_stored else kind)
 
 
 def test_a_base_that_is_quantized_in_its_files_is_the_same(base, stored, adapter, kind):

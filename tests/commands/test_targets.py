@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -76,6 +77,7 @@ def test_gate_does_not_overwrite_what_it_reads(
 
 LINES = {
     "check, base": "check lora --base base --trace base/config.json",
+    "check, model": "check --model tuned --base base --trace tuned/config.json",
     "check, data": "check lora --base base --data rows.jsonl --html rows.jsonl",
     "check, prompts": "check lora --base base --prompts prompts.txt --trace prompts.txt",
     "diff, base": "diff sway.yaml --a lora --b lora --json base/tokenizer.json",
@@ -96,6 +98,7 @@ def test_no_command_overwrites_what_it_reads(folder: Path, capsys: Any, line: st
     models = {"models": {"base": custom, "ft": custom}, "suite": SUITE[:1]}
     (folder / "custom.yaml").write_text(yaml.safe_dump({"version": 1} | models), encoding="utf-8")
     (folder / "my").mkdir()
+    shutil.copytree(folder / "base", folder / "tuned")
     (folder / "my/backend.py").write_text("make = None", encoding="utf-8")
     (folder / "symbolic").symlink_to(folder / "base" / "config.json")
     os.link(folder / "base" / "config.json", folder / "hard")

@@ -2,24 +2,29 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from sway_gate import cli
-from sway_gate.errors import UsageError
+from sway_gate import cache, cli
+from sway_gate.errors import AdapterError, CannotDecide, UsageError
 from sway_gate.gate.diff import with_adapter
-from sway_gate.gate.resolve import Options
+from sway_gate.gate.identity import verdict_key
+from sway_gate.gate.resolve import Options, check_unchanged, prepare
 from sway_gate.gate.run import run_gate
 from sway_gate.judge.diagnosis import TABLE, about_full_model
+from sway_gate.model_files import digest
 from sway_gate.reports import json_v1, markdown, terminal
 from sway_gate.spec.load import parse_spec
 from sway_gate.static.check import check_model
 from sway_gate.suites.check import check_suite
+from tests.helpers import results
 from tests.helpers.models import save_base
 
 SUITE = """
@@ -75,6 +80,37 @@ def test_other_weights_are_another_verdict(base, tuned, tmp_path):
     tensors["lm_head.weight"] += 0.1
     save_file(tensors, other / "model.safetensors", {"format": "pt"})
     assert not run_gate(spec(base, other)).cached
+
+
+@pytest.mark.parametrize("age", [0, 3600 * 10**9], ids=["settled files", "young files"])
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
+def test_a_model_that_changes_while_it_is_measured_is_seen(
+    base, tuned, tmp_path, monkeypatch, name, age
+):
+    monkeypatch.setattr(digest, "_SETTLED_NS", age)
+    own = Path(shutil.copytree(tuned, tmp_path / "own"))
+    job = prepare(spec(base, own), Options())
+    check_unchanged(job)
+    time.sleep(0.02)  # the resolution of a file's times
+    with open(own / name, "ab") as file:
+        file.write(b" ")
+    with pytest.raises(CannotDecide, match="own changed while it was measured"):
+        check_unchanged(job)
+
+
+def test_a_cached_verdict_does_not_hide_a_broken_model(base, tuned, tmp_path):
+    own = Path(shutil.copytree(tuned, tmp_path / "own"))
+    with open(own / "model.safetensors", "ab") as file:
+        file.write(b"more")
+    report = msgspec.json.encode(results.sick())
+    assert cache.store_verdict(verdict_key(prepare(spec(base, own), Options())), report)
+    with pytest.raises(AdapterError, match="4 bytes after the last tensor belong to no tensor"):
+        run_gate(spec(base, own))
+
+
+def test_a_model_given_as_an_adapter(tuned, capsys):
+    assert cli.main(["check", str(tuned)]) == 2
+    assert "judge it with sway check --model" in capsys.readouterr().err
 
 
 def test_a_copy_of_the_base_fails(base, tmp_path):
@@ -157,6 +193,14 @@ FILES = {
     "an adapter": (
         lambda f: (f / "adapter_config.json").write_text("{}"),
         {"model-is-adapter": "broken"},
+        2,
+    ),
+    "a GGUF model": (
+        lambda f: (
+            (f / "model.safetensors").unlink(),
+            (f / "a.gguf").write_bytes(b"GGUF"),
+        ),
+        {"not-a-model": "broken"},
         2,
     ),
     "no weights": (

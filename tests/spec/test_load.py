@@ -505,6 +505,13 @@ FILES = [
         "1:36: models.base: trust_remote_code must be false for kind: mlx, which runs no code of",
     ),
     (
+        HEAD.replace("base: gpt2", "kind: mlx, base: gpt2").replace(
+            "kind: mlx", "quantization: nf4, kind: mlx", 1
+        )
+        + PROBE,
+        "1:31: models.base: quantization must be absent for kind: mlx, which runs bases as in",
+    ),
+    (
         HEAD.replace("base: gpt2", "kind: mlx, base: gpt2")
         + PROBE
         + "defaults: {differential: false}",
