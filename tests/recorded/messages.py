@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 from tests.recorded.stored import bring
+from tests.recorded.words import without_estimate
 from tests.recorded.workshop import Workshop
 
 BASE, FT = "base: {base: demo/model, device: cpu}", "ft: {base: demo/model, adapter: demo/healthy}"
@@ -159,7 +160,7 @@ def data(work: Workshop) -> None:
     for name, content in DATA.items():
         work.write(name, content)
         work.write("sway.yaml", spec(more=f"data: {name}\n"))
-        lines = [work.told("run", "sway.yaml", "--dry-run")]
+        lines = [without_estimate(work.told("run", "sway.yaml", "--dry-run"))]
         lines += [work.told("init", *models, "--data", name, "-o", "-")]
         told[name] = "".join(lines)
     told["no file"] = work.told("init", *models, "--data", "none.jsonl", "-o", "-")
