@@ -61,12 +61,12 @@ class Share(NamedTuple):
 def planned_effects(
     base: str, name: str, embedding_model: str
 ) -> tuple[list[PlannedProbe], Context, Spec]:
-    """The suite's planned effect probes, with the context of the probes and the spec."""
+    """The suite's planned probes that use nulls, with the context of the probes and the spec."""
     fields = suite(document(name), BASES[base].folder, home(base, name) / PARENT, embedding_model)
     loaded = parse_spec(text(fields), name, "/")
     context = Context(loaded.sections, loaded.control, max_tokens=1024, embedder=SentenceEmbedder())
     planned = plan_probes(loaded, context, null_plan(loaded))
-    return [p for p in planned if not p.probe.KIND.harm], context, loaded
+    return [p for p in planned if p.probe.KIND.is_calibrated], context, loaded
 
 
 class Measured(NamedTuple):
