@@ -10,12 +10,13 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+from transformers.models.auto import modeling_auto
 
 from sway_gate.backends import quantization
 from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
-from sway_gate.model_files.config import chat_template
+from sway_gate.model_files.config import chat_template, json_object
 from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.text import named
 
@@ -140,7 +141,7 @@ def load_model(source: Source, device: torch.device) -> Any:
     dtype = _dtype(source, device)
     options = quantization.options(source.base, source.quantization, dtype, device)
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = _model_class(source.base).from_pretrained(
             str(source.base),
             dtype=dtype,
             use_safetensors=True,  # a pickled checkpoint is an error, never loaded
@@ -160,6 +161,16 @@ def load_model(source: Source, device: torch.device) -> Any:
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval()
+
+
+def _model_class(base: Path) -> Any:
+    """The class of the model: a language model, or an image-text model that also reads text."""
+    kind = json_object(base / _CONFIG).get("model_type")
+    texts, images = (
+        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    )
+    return AutoModelForImageTextToText if kind in images.keys() - texts else AutoModelForCausalLM
 
 
 def _require_whole_model(source: Source) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 import torch
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 VOCABULARY = 320
@@ -78,6 +78,15 @@ _DOTS_3 = {
     "swa_kv_lora_rank": 16,
     "swa_q_lora_rank": 16,
 }
+_ROPE_VL = {"text_config": {"rope_parameters": _ROPE}}
+_QWEN_3_VL = {
+    "text_config": {
+        "rope_parameters": _ROPE | {"mrope_interleaved": True},
+        "head_dim": 8,
+        "num_hidden_layers": 3,
+    },
+    "vision_config": {"deepstack_visual_indexes": [0]},
+}
 _REFORMER = {
     "is_decoder": True,
     "attn_layers": ["local", "lsh"],
@@ -112,6 +121,8 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "gemma4_text": _GEMMA_4,
     "gemma4_unified": {"text_config": _GEMMA_4},
     "gemma4_unified_text": _GEMMA_4,
+    **dict.fromkeys(("glm46v", "glm4v", "qwen2_5_vl", "qwen2_vl"), _ROPE_VL),
+    **dict.fromkeys(("qwen3_vl", "qwen3_vl_moe"), _QWEN_3_VL),
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": _MAMBA_2 | {"layer_types": ["linear_attention", "full_attention"]},
     "hunyuan_v1_dense": {"head_dim": 8},
@@ -155,7 +166,8 @@ def tiny_config(name: str) -> Any:
 def tiny_model(name: str) -> Any:
     """A random model in evaluation mode, always the same."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(tiny_config(name), dtype=torch.float32)
+    make: Any = AutoModelForImageTextToText if name in IMAGE_TEXT else AutoModelForCausalLM
+    model = make.from_config(tiny_config(name), dtype=torch.float32)
     # Larger weights than at initialization: differences between views must exceed rounding errors.
     for parameter in model.parameters():
         if parameter.dim() > 1:
@@ -212,6 +224,12 @@ _ENCODERS = {
 }  # fmt: skip
 NAMES = sorted([*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *(name + _DECODER for name in _ENCODERS)])
 """All causal architectures, and the encoders once more with `is_decoder`."""
+IMAGE_TEXT = (
+    "aya_vision", "cohere2_vision", "glm46v", "glm4v", "idefics3", "internvl", "lfm2_vl", "llava",
+    "llava_next", "llava_onevision", "mistral3", "paligemma", "qwen2_5_vl", "qwen2_vl", "qwen3_vl",
+    "qwen3_vl_moe", "smolvlm",
+)  # fmt: skip
+"""Image-text models that have no class for text only. They read text."""
 NOT_BUILT = {
     "gemma3n": "its image tower needs the package timm; gemma3n_text is the same language model",
     "gemma4_assistant": "it drafts from the states of another model",
@@ -234,7 +252,8 @@ class Row(NamedTuple):
 
 REFUSED = {
     **dict.fromkeys(
-        [*_ENCODERS, "cpmant", "prophetnet", "xlm", "xlnet"], "not a causal language model"
+        [*_ENCODERS, "cpmant", "paligemma", "prophetnet", "xlm", "xlnet"],
+        "not a causal language model",
     ),
     **dict.fromkeys(["inkling2_text", "laguna"], "do not match its modules"),
     "reformer": "random attention",
@@ -272,7 +291,7 @@ def expected(name: str) -> Row:
 
 def documented() -> Iterator[tuple[str, str, str]]:
     """Rows for the documentation: architecture, how it is computed, remark."""
-    for name in NAMES:
+    for name in sorted([*NAMES, *IMAGE_TEXT]):
         if name in NOT_BUILT:
             yield name, "not tested", NOT_BUILT[name]
             continue

@@ -15,7 +15,7 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import ParamWrapper
 from torch import nn
 
-from sway_gate.backends import hf, null_adapters
+from sway_gate.backends import hf, loading, null_adapters
 from sway_gate.backends.base import EncodedRequest, NotStackable
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import LowRank
@@ -32,6 +32,7 @@ from sway_gate.measurements import (
 )
 from sway_gate.output import silent
 from tests.backends.architectures import (
+    IMAGE_TEXT,
     NAMES,
     NOT_BUILT,
     ONE_AT_A_TIME,
@@ -51,6 +52,7 @@ TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("x", "yes")]
 # Within the windows of the tiny models, and beyond them.
 CONTEXTS = [Divergence(p, "kl", 2, c) for c in (10, 40) for p in ("A prompt", "Another")]
 WRITTEN = [Generation("A prompt", 6), Generation("A longer prompt", 6)]
+LANGUAGE_LAYERS = r".*(language|text)_model.*\.(q|k|v|o|gate|up|down)_proj"
 TOLERANCE = {"rtol": 1e-5, "atol": 2e-5}
 """Nats: the rounding of some layers in float32."""
 
@@ -180,7 +182,7 @@ def how(backend: hf.HfBackend) -> Row:
     )
 
 
-FAST = {"bert", "gemma3_text", "mamba", "rwkv"}
+FAST = {"bert", "gemma3_text", "mamba", "qwen2_5_vl", "rwkv"}
 CASES = [
     pytest.param(
         name,
@@ -188,7 +190,7 @@ CASES = [
             *([] if name in FAST else [pytest.mark.slow]),
         ],
     )
-    for name in NAMES
+    for name in (*NAMES, *IMAGE_TEXT)
     if name not in NOT_BUILT
 ]
 
@@ -203,7 +205,10 @@ def test_an_architecture_equals_peft(name: str, tmp_path: Path) -> None:
             load(network, tmp_path)
         assert len(str(caught.value).splitlines()) == 1
         return
-    tuned = adapted_as_peft_can(network, tmp_path)
+    if name in IMAGE_TEXT:
+        tuned = adapted(network, tmp_path, LANGUAGE_LAYERS)
+    else:
+        tuned = adapted_as_peft_can(network, tmp_path)
     backend = load(network, tmp_path)
     models = {BASE: network, FINETUNED: tuned, NULL: as_null(tuned)}
     models = {view: model for view, model in models.items() if model is not None}
@@ -211,6 +216,15 @@ def test_an_architecture_equals_peft(name: str, tmp_path: Path) -> None:
     # The cache of BLT does not fit its own configuration.
     check_texts(backend, models, use_cache=name != "blt")
     assert how(backend) == row
+
+
+def test_an_image_text_model_is_loaded_whole(tmp_path: Path) -> None:
+    network = tiny_model("qwen2_5_vl")
+    network.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    opened, _, _ = loading.open_base(Source(tmp_path, tmp_path, device="cpu"))
+    assert type(opened) is type(network)
+    torch.testing.assert_close(logits(opened, (5, 6, 7)), logits(network, (5, 6, 7)))
 
 
 @pytest.mark.slow
@@ -221,6 +235,6 @@ def test_other_architectures_cannot_be_built(name: str) -> None:
 
 
 def test_each_architecture_has_a_row() -> None:
-    assert [name for name, _, _ in documented()] == NAMES
+    assert [name for name, _, _ in documented()] == sorted([*NAMES, *IMAGE_TEXT])
     listed = REFUSED.keys() | ONE_AT_A_TIME | WHOLE_CONTEXTS | UNCACHED_TEXTS | NOT_BUILT.keys()
-    assert listed <= set(NAMES)
+    assert listed <= {*NAMES, *IMAGE_TEXT}

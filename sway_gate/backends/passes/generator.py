@@ -98,13 +98,19 @@ class Generator:
         padding = [width - len(prompt) for prompt in prompts]
         ids = [(_PAD,) * n + prompt for n, prompt in zip(padding, prompts, strict=True)]
         mask = [[0] * n + [1] * (width - n) for n in padding]
+        network = self._weights.model(views[0]).network
         with torch.inference_mode(), self._weights.under(views, len(prompts), width):
-            return self._weights.model(views[0]).network.generate(
+            found = network.generate(
                 torch.tensor(ids, device=self._device).repeat(len(views), 1),
                 attention_mask=torch.tensor(mask, device=self._device).repeat(len(views), 1),
                 generation_config=self._config(length),
                 **options,
             )
+        # Image-text models add the positions of the last generation to later passes with a cache.
+        inner: Any = getattr(network, "model", None)
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = None
+        return found
 
     def _config(self, length: int) -> Any:
         make_config: Any = GenerationConfig
