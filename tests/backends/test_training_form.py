@@ -408,7 +408,7 @@ NOT_TRLS = {
     "conversations by system": "trl keeps the names of roles",
     "conversations by human and chatgpt": "trl keeps the names of roles",
     "conversations by human and bard": "trl keeps the names of roles",
-    "conversations with system beside": "trl does not read system",
+    "conversations with system as a field": "trl does not read system",
     "conversations with tools": "trl does not read function_call",
 }
 CHATS = [
@@ -441,7 +441,7 @@ SAME = {
     "conversations by system": "messages with a system prompt",
     "conversations by human and chatgpt": "conversations",
     "conversations by human and bard": "conversations",
-    "conversations with system beside": "messages with a system prompt",
+    "conversations with system as a field": "messages with a system prompt",
     "conversations with tools": "messages with tools; content null",
     "messages with function_call and functions": "messages with tools; content null",
     "instruction with system and history empty": "instruction and output",

@@ -493,8 +493,9 @@ def test_a_long_file(draft, tmp_path):
     (moved,) = (
         p for p in parse_spec(found.text, "sway.yaml", str(tmp_path)).suite if p.kind == "delta_kl"
     )
-    assert (len(moved.prompts), moved.prompts[0]) == (8, "Who is 0?")
-    assert "# train.jsonl: 48 of 100,000 examples are used, evenly spread\n" in found.text
+    assert len(moved.prompts) == 8
+    assert max(int(prompt[7:-1]) for prompt in moved.prompts) > 50_000  # not the first rows only
+    assert "# train.jsonl: a sample of 16,384 of 100,000 rows is read (seed 0)\n" in found.text
 
 
 def test_hostile_texts_arrive_unchanged(draft, tmp_path):
