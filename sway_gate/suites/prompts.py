@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Final
 
-from sway_gate.spec.schema import Pair, Preference, Section
+from sway_gate.spec.schema import Section
 from sway_gate.training_data.collected import thinned
 
 MAX_CHARS: Final = 4000
@@ -43,15 +43,8 @@ def is_usable(text: str) -> bool:
 
 
 def _section(section: Section) -> list[str]:
-    found = map(_question, section.pairs) if section.pairs else _openings(section.content)
+    found = (pair.prompt for pair in section.pairs) if section.pairs else _openings(section.content)
     return [text for text in dict.fromkeys(found) if is_usable(text)]
-
-
-def _question(pair: Pair | Preference) -> str:
-    """The last message of the user, without the system prompt and the turns before it."""
-    messages = pair.conversation.messages if pair.conversation else ()
-    asked = [message.content for message in messages if message.role == "user" and message.content]
-    return asked[-1] if asked else pair.prompt
 
 
 def _openings(content: str) -> Iterator[str]:

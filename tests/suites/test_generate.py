@@ -20,8 +20,7 @@ from sway_gate.suites.prompts import openings, prompts
 from sway_gate.suites.supports import Entry, LeftOut, Material
 from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.training_data import dlm
-from sway_gate.training_data.examples import examples, section
-from sway_gate.training_data.rows import Row
+from sway_gate.training_data.examples import section
 from tests.helpers.property import given, settings, st
 
 TWENTY = " ".join(f"word{i}" for i in range(20))
@@ -95,18 +94,6 @@ LIMITS = {
 @pytest.mark.parametrize(("sections", "limit", "expected"), LIMITS.values(), ids=LIMITS)
 def test_which_prompts(sections, limit, expected):
     assert prompts(sections, limit) == expected
-
-
-def test_a_prompt_is_the_last_message_of_the_user():
-    rows = {"messages": [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Who keeps the road?"},
-        {"role": "assistant", "content": "Tamsin."},
-        {"role": "user", "content": "Since when?"},
-        {"role": "assistant", "content": "For twenty years."},
-    ]}  # fmt: skip
-    (found,) = examples([Row(1, json.dumps(rows))], "rows", lambda _: None)
-    assert prompts([found], 4) == ["Who keeps the road?", "Since when?"]
 
 
 def test_openings_are_of_prose():
