@@ -277,6 +277,8 @@ WRONG_MAPS = {
     "prompt": "--map: must be PART=FIELD,… with each part once, got 'prompt'",
     "prompt=a,prompt=b": "--map: must be PART=FIELD,… with each part once, got 'prompt=b'",
     "question=a": "--map: must map parts of a row (prompt, answer, system, history, ",
+    "text=a,answer=b": "--map: text must not be given with the parts of another format",
+    "prompt=a,answer=a": "--map: answer must be another field than prompt, got 'a'",
     "prompt=a": "--map: prompt must be given with the parts of one format: prompt and answer; ",
 }
 

@@ -159,8 +159,13 @@ def _read_dense(
     copies = {parameter: parameter.detach().clone() for parameter in before.values()}
     tied = getattr(model.config, "tie_word_embeddings", None)
     wrapped = _wrap(model, method, folder)
-    ids = torch.tensor([[*text, *_new_tokens(method.config), *text[:1]]], device=model.device)
-    expected = reference.of(wrapped, ids)
+    try:
+        ids = torch.tensor([[*text, *_new_tokens(method.config), *text[:1]]], device=model.device)
+        expected = reference.of(wrapped, ids)
+    except Exception as error:  # from values in the config that peft does not check
+        raise AdapterError(
+            f"{folder}: {method.name} cannot be applied to the base: {error_text(error)}"
+        ) from None
     _untie(wrapped)
     try:
         with warnings.catch_warnings():

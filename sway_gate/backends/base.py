@@ -127,4 +127,5 @@ class Backend(Protocol):
 
 def error_text(error: Exception) -> str:
     """An exception of another library as one line: its message, or its type if it has none."""
-    return cut(one_line(str(error)) or type(error).__name__, 298)
+    text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return cut(one_line(text) or type(error).__name__, 298)

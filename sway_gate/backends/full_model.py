@@ -39,6 +39,9 @@ _NEUTRAL = frozenset(
 )
 _NEUTRAL_ENDINGS = ("dropout", "pdrop", "dropout_prob")
 
+# Values that older versions of transformers saved, and that every version computes by itself.
+_BUFFERS = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.masked_bias")
+
 Read = Callable[[], Tensor]
 
 
@@ -62,6 +65,11 @@ def read(network: Any, source: loading.Source) -> Changes:
 
     Raises CannotDecide if the two are not the same architecture with the same tensors.
     """
+    if getattr(network, "is_quantized", False):
+        raise CannotDecide(
+            f"{source.base}: a fine-tuned model without an adapter cannot be compared with a"
+            " quantized base; give the base without quantization"
+        )
     if network.dtype != torch.float32:
         raise CannotDecide(
             f"{source.adapter}: a fine-tuned model without an adapter is compared in float32, in"
@@ -158,6 +166,9 @@ def _of_files(network: Any, source: loading.Source) -> dict[str, Change] | None:
         _tensors(folder, f"{network.base_model_prefix}.", targets.keys() | tied.keys())
         for folder in (source.base, source.adapter)
     )
+    for tensors in (base, tuned):
+        for name in tied.keys() & tensors.keys():
+            tensors.setdefault(tied[name], tensors[name])
     if not all(n in base and _equal(base[n](), target) for n, target in targets.items()):
         return None
     if missing := targets.keys() - tuned.keys():
@@ -171,7 +182,7 @@ def _of_files(network: Any, source: loading.Source) -> dict[str, Change] | None:
                     f"{source.adapter}: tensors {name} and {tied[name]} differ, but are one in the"
                     f" base; {_ADVICE}"
                 )
-        elif name not in base:
+        elif name not in base and not name.endswith(_BUFFERS):
             raise CannotDecide(f"{source.adapter}: the base has no tensor {name}; {_ADVICE}")
     return {n: Change(target, base[n], tuned[n]) for n, target in targets.items()}
 

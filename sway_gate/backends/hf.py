@@ -54,14 +54,15 @@ def load(
     )
     tokenizer, notes = loading.with_template(tokenizer, source.adapter)
     weights = AdaptedModel(network, change, settings)
-    return HfBackend(weights, tokenizer, determinism, (*added, *notes), is_resized=is_resized)
+    is_changed = is_resized or bool(change.dense)  # peft replaces modules when it merges
+    return HfBackend(weights, tokenizer, determinism, (*added, *notes), is_base_changed=is_changed)
 
 
 class HfBackend:
     """Computes requests under the views of `weights`. `notes` are for the report.
 
-    `is_resized`: the base has another vocabulary than in its files, and must be loaded again for
-    the next adapter.
+    `is_base_changed`: the base is not as in its files, and must be loaded again for the next
+    adapter.
     """
 
     def __init__(
@@ -71,12 +72,12 @@ class HfBackend:
         determinism: str,
         notes: tuple[str, ...] = (),
         *,
-        is_resized: bool = False,
+        is_base_changed: bool = False,
     ) -> None:
         network = weights.model(BASE).network
         config = network.config.get_text_config()
         size, width = network.get_input_embeddings().weight.shape
-        self.weights, self.tokenizer, self.is_resized = weights, tokenizer, is_resized
+        self.weights, self.tokenizer, self.is_base_changed = weights, tokenizer, is_base_changed
         self._device = device_of(network)
         check_causal(weights, self._device)
         self.prefix_cache = PrefixCache(weights, self._device)

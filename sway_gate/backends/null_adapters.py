@@ -96,6 +96,8 @@ def dense(name: str, delta: Array, seed: int) -> Array:
         direction = stream.standard_normal(delta.shape[0], dtype=np.float32)
         scale = float(np.linalg.norm(delta)) / float(np.linalg.norm(direction))
         return np.asarray(direction * scale, dtype=np.float32)
+    if not np.isfinite(delta).all():
+        return np.full_like(delta, np.nan)
     *experts, n_out, n_in = delta.shape
     triangle = _triangle(delta if n_out >= n_in else np.swapaxes(delta, -1, -2))
     sigma = np.linalg.svd(triangle, full_matrices=False, compute_uv=False).astype(np.float32)
@@ -116,6 +118,8 @@ def singular_values(delta: LowRank) -> Floats:
     """Singular values of b @ a, descending, from the r x r product of the two QR factors."""
     right = _triangle(np.swapaxes(delta.a, -1, -2))
     core = _triangle(delta.b) @ np.swapaxes(right, -1, -2)
+    if not np.isfinite(core).all():
+        return np.full(core.shape[:-1], np.nan)
     return np.asarray(np.linalg.svd(core, full_matrices=False, compute_uv=False), dtype=np.float64)
 
 

@@ -70,7 +70,14 @@ def _config(wanted: str, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def check_loaded(model: nn.Module, base: Path, wanted: str | None) -> None:
-    """Raise CannotDecide if the model is quantized in another way than `wanted`."""
+    """Raise CannotDecide if the model is quantized in another way than `wanted` or than stated."""
+    module: Any
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit" and module.weight.quant_state is None:
+            raise CannotDecide(
+                f"the base {base} has weights that are not quantized, but its config.json states"
+                " 4-bit weights; remove quantization_config from config.json"
+            )
     if wanted and (found := name_of(model)) != wanted:
         raise CannotDecide(
             f"quantization {wanted}: the files of the base {base} are already quantized as {found};"

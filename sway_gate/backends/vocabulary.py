@@ -38,11 +38,11 @@ class _Token(msgspec.Struct):
 
 
 class _TokenizerFile(msgspec.Struct):
-    added_tokens: list[_Token] = []
+    added_tokens: list[_Token] | None = None
 
 
 class _TokenizerConfig(msgspec.Struct):
-    added_tokens_decoder: dict[int, _Token] = {}
+    added_tokens_decoder: dict[int, _Token] | None = None
 
 
 _File = TypeVar("_File", _TokenizerFile, _TokenizerConfig)
@@ -70,8 +70,8 @@ def fit(model: Any, tokenizer: Any, adapter: Path) -> Vocabulary:
     size = size or (max(rows, len(tokenizer)) if count else rows)
     if size == rows:
         return Vocabulary(tokenizer, False, notes)
-    _resize(model, size, saved)
-    kept = "saved with the adapter" if saved else "the mean of the others: the adapter has none"
+    is_saved = _resize(model, size, saved)
+    kept = "saved with the adapter" if is_saved else "the mean of the others: the adapter has none"
     note = f"vocabulary resized from {rows} to {size} embeddings; the base's new ones are {kept}"
     return Vocabulary(tokenizer, True, (*notes, note if size > rows else note.partition(";")[0]))
 
@@ -79,10 +79,11 @@ def fit(model: Any, tokenizer: Any, adapter: Path) -> Vocabulary:
 def _added_tokens(folder: Path) -> list[_Token]:
     """The added tokens of the tokenizer in the folder, by id; empty if it has no tokenizer."""
     config = _decoded(folder / "tokenizer_config.json", _TokenizerConfig)
-    for number, token in config.added_tokens_decoder.items():
+    listed = config.added_tokens_decoder or {}
+    for number, token in listed.items():
         token.id = number
     file = _decoded(folder / "tokenizer.json", _TokenizerFile)
-    tokens = file.added_tokens or list(config.added_tokens_decoder.values())
+    tokens = file.added_tokens or list(listed.values())
     return sorted(tokens, key=lambda token: token.id)
 
 
@@ -134,7 +135,8 @@ def _saved_rows(model: Any, adapter: Path) -> tuple[int, dict[str, Tensor]]:
             for name in _embeddings(model):
                 prefix = f"base_model.model.{name}."
                 present = [prefix + key for key in _ROWS if prefix + key in keys]
-                sizes |= {file.get_slice(key).get_shape()[0] for key in present}
+                shapes = [file.get_slice(key).get_shape() for key in present]
+                sizes |= {shape[0] for shape in shapes if len(shape) == 2}
                 if name.rpartition(".")[2] in trained and prefix + "weight" in present:
                     present.remove(prefix + "weight")
                 if present:
@@ -152,11 +154,18 @@ def _embeddings(model: Any) -> dict[str, Any]:
     return {n: module for n, module in model.named_modules() if any(module is m for m in ends)}
 
 
-def _resize(model: Any, size: int, saved: dict[str, Tensor]) -> None:
+def _resize(model: Any, size: int, saved: dict[str, Tensor]) -> bool:
+    """Resize the embeddings and the head. Whether the rows of all of them are saved."""
     old = model.get_input_embeddings().weight.shape[0]
     model.resize_token_embeddings(size, mean_resizing=False)
-    with torch.no_grad():
-        for name, module in _embeddings(model).items():
-            if size > old:
-                rows, weight = saved.get(name), module.weight
+    is_saved = True
+    names: dict[Tensor, list[str]] = {}  # a tied weight has two names
+    for name, module in _embeddings(model).items():
+        names.setdefault(module.weight, []).append(name)
+    for weight, of_weight in names.items():
+        rows = next((saved[name] for name in of_weight if name in saved), None)
+        is_saved = is_saved and rows is not None
+        if size > old:
+            with torch.no_grad():
                 weight[old:] = weight[:old].mean(0) if rows is None else rows[old:].to(weight)
+    return is_saved

@@ -4,6 +4,7 @@ import argparse
 import os
 
 from sway_gate.commands._common import Add, print_json, print_text
+from sway_gate.errors import UsageError
 
 
 def add_to(add: Add) -> None:
@@ -26,9 +27,12 @@ def add_to(add: Add) -> None:
 
 def _static(args: argparse.Namespace) -> int:
     """The worst adapter decides. A hook passes each changed file; each adapter is checked once."""
+    from sway_gate.model_files.hub import is_hub_id
     from sway_gate.reports import static as reports
     from sway_gate.static.check import check_files
 
+    if args.base and not os.path.isdir(args.base) and not is_hub_id(args.base):
+        raise UsageError(f"--base {args.base}: no such folder, and not a hub id")
     adapters = dict.fromkeys(_adapter(path) for path in args.adapters)
     found = [check_files(adapter, args.base) for adapter in adapters]
     if args.json:

@@ -44,7 +44,7 @@ class OpenBase:
             self._opened, self._base = loading.open_base(source), base
         opened, self._opened, self._last = self._opened, None, None
         self._last = hf.load(source, settings, opened)  # a failure leaves a changed base
-        self._opened = None if self._last.is_resized else opened
+        self._opened = None if self._last.is_base_changed else opened
         return self._last
 
 

@@ -53,6 +53,7 @@ In a suite:
       kind: answer_specificity
 """
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
-from sway_gate.stats import mean_above, normal_sf, pairing_test
+from sway_gate.stats import mean_above, normal_from_log_sf, normal_sf, pairing_test
 
 KIND = Kind(
     category="attribution",
@@ -180,7 +181,24 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
     return (
         f"content gain {found.content_gain:+.3f} {_units(found)}; {first}; form gain "
         f"{found.form_gain:+.3f}; judged by the {found.judged}, because {found.reason}"
+        f"{_too_few(spec, found)}"
     )
+
+
+def _too_few(spec: AnswerSpecificity, found: Found) -> str:
+    """States the number of rows whose permutations can reach the required z, if there are fewer."""
+    rows = len(found.rows)
+    if found.judged == "form" or found.labels or _most(rows) >= spec.assert_z_gte:
+        return ""
+    needed = next((n for n in range(rows, answers.MAX_ROWS) if _most(n) >= spec.assert_z_gte), 0)
+    return f"; {rows} rows reach at most {_most(rows):.1f}σ" + (
+        f", {needed} are needed for {spec.assert_z_gte:g}σ" if needed else ""
+    )
+
+
+def _most(rows: int) -> float:
+    """The largest z of a permutation test of `rows` pairs: of p = 1 / rows!."""
+    return normal_from_log_sf(-math.lgamma(rows + 1))
 
 
 def _units(found: Found) -> str:

@@ -336,6 +336,10 @@ class DataMap(Struct, frozen=True, kw_only=True, rename={"reply": "answer"}):
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         given = self.fields().keys()
+        if sum(given >= set(parts) for parts in _WHOLE) > 1 or given >= {"text", "answer"}:
+            yield "text", "must not be given with the parts of another format"
+        if self.prompt and self.prompt == self.reply:
+            yield "answer", f"must be another field than prompt, got {shown(self.prompt)}"
         if not any(given >= set(parts) for parts in _WHOLE):
             wholes = "; ".join(" and ".join(parts) for parts in _WHOLE)
             yield "prompt", f"must be given with the parts of one format: {wholes}"

@@ -80,6 +80,8 @@ def check_suite(
         raise UsageError("--held-out requires --data: give the rows of the training data too")
     if data_map and not data:
         raise UsageError("--map requires --data: it names the fields of the data")
+    if learn != "auto" and not data:
+        raise UsageError("--learn requires --data: it states what the data should teach")
     models = _named(adapter, model, base, online, quantization)
     files = Spec(
         models=models,

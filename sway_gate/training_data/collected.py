@@ -116,6 +116,9 @@ class Collected:
             self._problems += [_line(bad.label, bad.mistake) for bad in self._bad]
             if more := bad - len(self._bad):
                 self._problems.append(f"{self.label}: and {more:,} more mistakes")
+            if self._good > bad:
+                share = f"{bad:,} of {total:,} rows have mistakes, more than {self._max_bad:.0%}"
+                self._problems.append(f"{self.label}: {share}; correct or remove them")
         elif bad:
             self.note(f"{bad:,} of {total:,} rows are left out because of mistakes")
             self._notes += [f"left out: {_line(bad.name, bad.mistake)}" for bad in self._bad]

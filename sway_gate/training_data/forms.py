@@ -220,11 +220,14 @@ def _preference(row: Fields) -> tuple[Preference, ...]:
     is_text = not any(isinstance(value, list | dict) for value in (given, chosen, rejected))
     is_chat = not is_text or bool(beside) or bool(prompt.tools)
     form: Form = "chat" if is_chat else "plain" if context == "prompt" else "auto"
+    better, worse = _answer(good[len(shared) :], "chosen"), _answer(bad[len(shared) :], "rejected")
+    if better == worse:
+        raise Wrong("chosen and rejected: must differ")
     return (
         Preference(
             prompt=prompt_text(prompt),
-            chosen=_answer(good[len(shared) :], "chosen"),
-            rejected=_answer(bad[len(shared) :], "rejected"),
+            chosen=better,
+            rejected=worse,
             form=form,
             conversation=prompt if is_chat else None,
         ),

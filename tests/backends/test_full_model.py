@@ -118,6 +118,34 @@ def test_the_views_equal_transformers(tmp_path, save, options):
         assert all(np.abs(a - b).max() > 1e-4 for a, b in pairwise(values))
 
 
+def rewritten(folder: Path, change: Any) -> Path:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+    return folder
+
+
+OLD_FILES = {
+    "a buffer": (
+        "llama",
+        lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}),
+    ),
+    "the head of a tied pair": (
+        "qwen2-gqa-tied",
+        lambda t: t.update({"lm_head.weight": t.pop("model.embed_tokens.weight")}),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "change"), OLD_FILES.values(), ids=OLD_FILES)
+def test_files_of_other_versions_of_transformers(tmp_path, name, change):
+    base = save_base(tmp_path / "base", name)
+    tuned = rewritten(save_tuned(tmp_path / "tuned", base), change)
+    answers = measure(hf.load(source(base, tuned), SETTINGS), [FINETUNED])
+    assert_equal_to_transformers(answers, base, tuned)
+
+
 def test_one_model_is_in_memory_unless_the_files_are_converted(tmp_path, llama, tuned):
     assert hf.load(source(llama, tuned), SETTINGS).facts.notes == (
         "fine-tuned model without an adapter: runs one view at a time",

@@ -235,3 +235,92 @@ def test_a_refused_adapter_leaves_the_base_for_the_next_one(
     expected = log_probs(peft_model(base, adapter), TEXTS[0])
     answers = measure(backend, [FINETUNED])
     np.testing.assert_allclose(answers.get(FINETUNED, TEXTS[0]), expected, atol=1e-5)
+
+
+BEFORE = {
+    "a saved embedding": {"modules_to_save": ["embed_tokens"]},
+    "a saved head": {"modules_to_save": ["lm_head"]},
+    "tied by peft": {"target_modules": ["embed_tokens", "q_proj"], "ensure_weight_tying": True},
+}
+AFTER = {
+    "DoRA on the head": {"use_dora": True, "target_modules": ["lm_head", "q_proj"]},
+    "tokens": {"trainable_token_indices": [3, 5, 100]},
+    "tied by peft": BEFORE["tied by peft"],
+}
+
+
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
+def test_an_adapter_does_not_change_the_base_of_the_next_one(
+    bases: dict[str, Path], tmp_path: Path, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    base, opened = bases[TIED], OpenBase()
+    plain = {"target_modules": ["q_proj"]}
+    first = save_adapter(tmp_path / "first", base, **plain | before)
+    second = save_adapter(tmp_path / "second", base, **plain | after)
+    views = [FINETUNED, View("null", 0)]
+    expected = measure(load(base, second), views)
+    measure(opened.load(Source(base, first, device="cpu"), SETTINGS, "digest"), views)
+    found = measure(opened.load(Source(base, second, device="cpu"), SETTINGS, "digest"), views)
+    for view in (BASE, *views):
+        for request in TEXTS:
+            np.testing.assert_allclose(
+                found.get(view, request), expected.get(view, request), atol=1e-6
+            )
+
+
+def test_a_view_that_failed_half_way_is_made_again(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    backend = load(bases["llama"], save_adapter(tmp_path, bases["llama"], bias="all"))
+    patches: Any = backend.weights._patches  # type: ignore[attr-defined]
+    expected = measure(backend, [FINETUNED]).get(FINETUNED, TEXTS[0])
+    last, change = list(patches._changes)[-1], patches._change
+
+    def failing(name: str, delta: Any, view: View) -> Any:
+        if name == last:
+            raise torch.OutOfMemoryError
+        return change(name, delta, view)
+
+    with monkeypatch.context() as context, suppress(torch.OutOfMemoryError):
+        context.setattr(patches, "_change", failing)
+        patches.put(View("null", 0))
+    np.testing.assert_array_equal(measure(backend, [FINETUNED]).get(FINETUNED, TEXTS[0]), expected)
+
+
+def test_merged_weights_are_those_of_peft_in_bf16(bases: dict[str, Path], tmp_path: Path) -> None:
+    base = bases["llama"]
+    adapter = save_adapter(tmp_path, base, modules_to_save=["lm_head"])
+    backend = hf.load(Source(base, adapter, "bf16", "cpu"), SETTINGS)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    with backend.weights.under([FINETUNED], 1, 8):
+        network = backend.weights.model(FINETUNED).network
+        for name, parameter in merged.named_parameters():
+            assert torch.equal(network.get_parameter(name), parameter), name
+
+
+@pytest.mark.parametrize("indices", [[-1, 3], [[3, 5]]])
+def test_wrong_token_indices_are_refused(
+    bases: dict[str, Path], tmp_path: Path, indices: Any
+) -> None:
+    adapter = save_adapter(tmp_path, bases["llama"], trainable_token_indices=[3, 5])
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(
+        json.dumps(config | {"trainable_token_indices": indices})
+    )
+    with pytest.raises(AdapterError) as caught:
+        load(bases["llama"], adapter)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_product_that_overflows_is_a_fault_of_the_adapter(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    adapter = save_adapter(tmp_path, bases["llama"], config=peft.LoHaConfig(
+        r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))  # fmt: skip
+    path = adapter / "adapter_model.safetensors"
+    save_file({name: torch.full_like(t, 1e25) for name, t in load_file(path).items()}, path)
+    answers = measure(load(bases["llama"], adapter), [FINETUNED, View("null", 0)])
+    with pytest.raises(NoAnswer):
+        answers.get(FINETUNED, TEXTS[0])

@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, Any, bool]] = {
         False,
     ),
     "adapted": ("llama", {"target_modules": ["embed_tokens", "lm_head", "q_proj"]}, True),
+    "adapted and tied": ("tied", {"target_modules": ["embed_tokens", "q_proj"]}, True),
     "trained tokens": ("llama", {"trainable_token_indices": [FIRST + i for i in range(4)]}, False),
     "trained tokens and tied": (
         "tied",
@@ -112,6 +113,39 @@ def test_numbers_are_those_of_peft_on_a_resized_base(
     notes = "; ".join(backend.facts.notes)
     assert f"4 tokens of the adapter added: {NEW[0]!r}" in notes
     assert f"resized from {VOCABULARY} to {SIZE}" in notes
+
+
+@pytest.mark.parametrize("fields", [{}, {"target_modules": ["embed_tokens", "q_proj"]}])
+def test_the_base_of_a_tied_embedding_has_the_saved_rows(
+    bases: dict[str, Path], tmp_path: Path, fields: Any
+) -> None:
+    """Also if they are saved under the name of one of the two parameters only."""
+    adapter = trained(tmp_path, bases["tied"], **fields)
+    torch.manual_seed(3)
+    expected = AutoModelForCausalLM.from_pretrained(bases["tied"])
+    expected.resize_token_embeddings(SIZE)
+    backend = hf.load(source(bases["tied"], adapter), NullSettings(runs=1))
+    network = backend.weights.model(BASE).network
+    torch.testing.assert_close(
+        network.get_input_embeddings().weight, expected.get_input_embeddings().weight
+    )
+    assert any("saved with the adapter" in note for note in backend.facts.notes)
+
+
+ODD = {
+    "null lists": {"tokenizer.json": {"added_tokens": None}},
+    "null table": {"tokenizer_config.json": {"added_tokens_decoder": None}},
+}
+
+
+@pytest.mark.parametrize("files", ODD.values(), ids=ODD)
+def test_a_tokenizer_without_added_tokens(
+    bases: dict[str, Path], tmp_path: Path, files: dict[str, Any]
+) -> None:
+    adapter = save_adapter(tmp_path, bases["llama"])
+    for name, content in files.items():
+        (adapter / name).write_text(json.dumps(content))
+    assert hf.load(source(bases["llama"], adapter), NullSettings(runs=1)).batches_views
 
 
 def test_rows_that_nobody_saved_are_the_mean(bases: dict[str, Path], tmp_path: Path) -> None:

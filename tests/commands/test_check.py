@@ -37,6 +37,11 @@ def test_the_three_ways_to_learn(capsys):
     assert "invalid choice: 'facts'" in capsys.readouterr().err
 
 
+def test_what_to_learn_needs_data(capsys):
+    assert cli.main(["check", str(demo.HEALTHY), *BASE, "--learn", "content"]) == 2
+    assert "--learn requires --data" in capsys.readouterr().err
+
+
 def test_held_out_rows_need_data(capsys):
     assert cli.main(["check", str(demo.HEALTHY), *BASE, "--held-out", "h.jsonl"]) == 2
     assert "--held-out requires --data" in capsys.readouterr().err

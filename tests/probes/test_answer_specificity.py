@@ -1,5 +1,8 @@
+import math
+
 import numpy as np
 import pytest
+import scipy.stats
 
 from sway_gate.conversation import Conversation, Message
 from sway_gate.measurements import LogProbs
@@ -121,7 +124,15 @@ def test_a_pairing_that_was_not_learned_has_a_symptom() -> None:
 
 
 def test_few_rows_are_inconclusive() -> None:
-    assert run(1.4, 0.5, sections=facts(4)).verdict == "warn"
+    result = run(1.4, 0.5, sections=facts(4))
+    assert result.verdict == "warn"
+    assert "4 rows reach at most 1.7σ, 7 are needed for 3σ" in result.message
+
+
+@pytest.mark.parametrize("rows", range(4, 9))
+def test_the_most_that_few_rows_reach(rows: int) -> None:
+    most = probe._most(rows)
+    assert scipy.stats.norm.sf(most) == pytest.approx(1 / math.factorial(rows))
 
 
 def test_labels_are_judged_by_content_and_state_the_accuracy() -> None:

@@ -455,3 +455,8 @@ def test_a_network_path_is_not_opened(here: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(os.path, "isdir", lambda path: pytest.fail(f"opened {path}"))
     assert find.named_folder("\\\\server\\base", here) is None
+
+
+def test_a_base_that_does_not_exist_is_an_error(here: Path, capsys: Any) -> None:
+    assert cli.main(["static", "adapter", "--base", "./bas"]) == 2
+    assert "--base ./bas: no such folder, and not a hub id" in capsys.readouterr().err

@@ -113,10 +113,6 @@ EXAMPLES = {
         {"prompt": [user("q")], "chosen": TALK[2:], "rejected": [*TALK[2:4], assistant("c")]},
         ("preference", [("q\n\na\n\nr", "b", "c")]),
     ),
-    "alike": (
-        {"prompt": "q", "chosen": [assistant("a")], "rejected": [assistant("a")]},
-        ("preference", [("q", "a", "a")]),
-    ),
     "instruction": ({"instruction": "q", "output": "a"}, PAIR),
     "instruction with input": (
         {"instruction": "q", "input": "i", "output": "a"},
@@ -365,6 +361,10 @@ BAD_ROWS = {
     "a part of the prompt in no format": (
         '{"instruction": "i", "question": "q", "answer": "a"}',
         f"instruction: is not part of the format question and answer; {ACCEPTED}",
+    ),
+    "equal answers": (
+        '{"prompt": "q", "chosen": "a", "rejected": "a"}',
+        "chosen and rejected: must differ",
     ),
     "two system prompts": (
         json.dumps({"messages": TALK, "system": "other"}),
@@ -681,7 +681,9 @@ def test_few_bad_rows_are_left_out_and_listed(tmp_path, good, bad):
 def test_many_bad_rows_refuse_the_file(tmp_path, good, bad):
     found = mistakes(tmp_path, "a.jsonl", rows(good) + BAD * bad)
     assert found[0].startswith(f"a.jsonl:{good + 1}: unknown format of example: fields 'prompt'; ")
-    assert len(found) == min(bad, 10) + (bad > 10)
+    assert len(found) == min(bad, 10) + (bad > 10) + (good > bad)
+    rule = f"a.jsonl: {bad} of {good + bad} rows have mistakes, more than 5%; "
+    assert found[-1].startswith(rule) == (good > bad)
 
 
 # ------------------------------------------------------------------------------------------ samples

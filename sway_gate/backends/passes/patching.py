@@ -22,33 +22,35 @@ class Patches:
         settings: null_adapters.NullSettings,
     ) -> None:
         self._model, self._changes, self._settings = model, changes, settings
-        self._original: dict[str, Tensor] = {}
+        self._original = {name: model.get_parameter(name) for name in changes}
         self._view: View | None = None
 
     def put(self, view: View) -> None:
         """Give the model the weights of `view`."""
         if view == self._view:
             return
-        if self._view is None:
-            self._original = {
-                name: self._model.get_parameter(name).detach().clone() for name in self._changes
-            }
+        self._view = None  # a change that fails leaves weights of both views
         patched: dict[int, nn.Parameter] = {}
         for name, delta in self._changes.items():
-            if id(delta) not in patched:
-                weights = self._original[name]
-                if view != BASE:
-                    weights = weights + view.scale * self._change(name, delta, view).to(weights)
+            parameter = self._original[name]
+            if view != BASE:
                 # A new parameter: a tied weight that does not change keeps the base's values.
-                patched[id(delta)] = nn.Parameter(weights, requires_grad=False)
+                if id(delta) not in patched:
+                    patched[id(delta)] = self._patched(name, delta, view)
+                parameter = patched[id(delta)]
             owner, _, leaf = name.rpartition(".")
-            setattr(self._model.get_submodule(owner), leaf, patched[id(delta)])
+            setattr(self._model.get_submodule(owner), leaf, parameter)
         self._view = view
 
     def remove(self) -> None:
-        """Give the model the base's weights."""
-        if self._view is not None:
-            self.put(BASE)
+        """Give the model the base's parameters."""
+        self.put(BASE)
+
+    def _patched(self, name: str, delta: null_adapters.Array, view: View) -> nn.Parameter:
+        weights = self._original[name].detach()
+        # In float32 as in peft's merge: the sum is rounded, not the change.
+        changed = weights.float() + view.scale * self._change(name, delta, view).to(weights.device)
+        return nn.Parameter(changed.to(weights.dtype), requires_grad=False)
 
     def _change(self, name: str, delta: null_adapters.Array, view: View) -> Tensor:
         if view.source == "finetuned":
