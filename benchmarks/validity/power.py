@@ -17,6 +17,7 @@ from benchmarks.validity.bases import BASES
 from benchmarks.validity.documents import document
 from benchmarks.validity.recipes import ADAPTERS, PARENT
 from benchmarks.validity.run import gated
+from sway_gate import probes
 
 STEPS = (1, 3, 10, 30, 100)
 BASE, DOCUMENT = "llama", "marrowby"
@@ -46,7 +47,7 @@ def picture(zs: dict[str, list[float | None]], path: Path) -> None:
     axis.axhline(3, color="#888888", linestyle="--", linewidth=1)
     axis.set(xscale="log", xlabel="training steps", ylabel="z")
     axis.set_xticks(STEPS, [str(n) for n in STEPS])
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
 
@@ -70,12 +71,13 @@ def main() -> None:
     verdicts = (f"{one['verdict']} {one['score'] or 0:.2f}" for one in found)
     print("| gate | " + " | ".join(verdicts) + " |")
     if args.picture:
-        picture({kind: values for kind, values in zs.items() if is_effect(values)}, args.picture)
+        picture({k: values for k, values in zs.items() if is_drawn(k, values)}, args.picture)
 
 
-def is_effect(values: list[float | None]) -> bool:
-    """Whether z is below 3 after the first number of steps and known after the last."""
-    return values[-1] is not None and (values[0] or 0) < 3
+def is_drawn(kind: str, values: list[float | None]) -> bool:
+    """Whether it is an effect whose z is below 3 after the first number of steps."""
+    is_effect = not probes.module(kind).KIND.harm
+    return is_effect and values[-1] is not None and (values[0] or 0) < 3
 
 
 if __name__ == "__main__":
