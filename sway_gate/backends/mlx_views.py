@@ -13,7 +13,7 @@ import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
 from sway_gate.backends.base import NotStackable
-from sway_gate.backends.null_adapters import LowRank, NullSettings, low_rank
+from sway_gate.backends.null_adapters import LowRank, NullSettings, with_nulls
 from sway_gate.measurements import Floats, View
 
 Ids = tuple[int, ...]
@@ -133,7 +133,7 @@ class StackedModel:
         self._model, self._current = model, _Current()
         modules = dict(model.named_modules())
         self._adapted = {
-            name: _Adapted(modules[name], _with_nulls(name, delta, settings), dtype, self._current)
+            name: _Adapted(modules[name], with_nulls(name, delta, settings), dtype, self._current)
             for name, delta in factors.items()
         }
         for name, module in modules.items():
@@ -194,15 +194,6 @@ class StackedModel:
             out = out.astype(mx.float32)
             mx.eval(out)
         return out
-
-
-def _with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
-    """The factors of the adapter, then of each null: a [S, r, in], b [S, out, r]."""
-    draws = low_rank(name, delta, settings)
-    pad = delta.a.shape[0] - draws.a.shape[1]  # a null's rank is at most the module's width
-    a = np.pad(draws.a, ((0, 0), (0, pad), (0, 0)))
-    b = np.pad(draws.b, ((0, 0), (0, 0), (0, pad)))
-    return LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
 
 
 def _replace(model: Any, name: str, new: object) -> None:

@@ -89,6 +89,20 @@ def magnitudes(name: str, trained: Magnitude, settings: NullSettings) -> Array:
     return np.stack(draws) * trained.base
 
 
+def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
+    """The factors of the adapter, then of each null: a [S, ..., r, in], b [S, ..., out, r]."""
+    draws = low_rank(name, delta, settings)
+    pad = delta.a.shape[-2] - draws.a.shape[-2]  # a null's rank is at most the module's width
+    before = [(0, 0)] * (delta.a.ndim - 1)
+    a = np.pad(draws.a, [*before, (0, pad), (0, 0)])
+    b = np.pad(draws.b, [*before, (0, 0), (0, pad)])
+    stacked = LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
+    if (trained := delta.magnitude) is None:
+        return stacked
+    norms = np.concatenate([trained.adapted[None], magnitudes(name, trained, settings)])
+    return stacked._replace(magnitude=Magnitude(norms, trained.base))
+
+
 def dense(name: str, delta: Array, seed: int) -> Array:
     """One spectrum null of a full-rank change: [..., out, in], or [n] with the same norm."""
     stream = generator(seed, name)

@@ -73,7 +73,7 @@ def open_models(
     if job.folders is None:
         return _open_code(job.spec)
     if job.spec.models.ft.kind == "mlx":
-        return Opened(ALL, partial(_load_mlx, job.spec, job.folders, settings, progress))
+        return Opened(ALL, partial(_load_mlx, job, job.folders, settings, progress))
     if job.spec.defaults.differential:
         return Opened(ALL, partial(_load, job, job.folders, settings, progress, base))
     lacking = "differential: false: loads two models, without null adapters and scales"
@@ -132,7 +132,7 @@ def _load(
     return backend
 
 
-def _load_mlx(spec: Spec, folders: Folders, settings: NullSettings, progress: Progress) -> Backend:
+def _load_mlx(job: Job, folders: Folders, settings: NullSettings, progress: Progress) -> Backend:
     progress("loading the model", 0, 0)
     with _without_collections():
         try:
@@ -141,9 +141,11 @@ def _load_mlx(spec: Spec, folders: Folders, settings: NullSettings, progress: Pr
             raise CannotDecide(
                 f"{error}; install the extra: pip install 'sway-gate[mlx]'"
             ) from None
-        options = load_options(spec)
+        options = load_options(job.spec)
         source = mlx.Source(folders.base, folders.adapter, options.dtype, options.device)
-        return mlx.load(source, settings)
+        backend = mlx.load(source, settings)
+    check_unchanged(job)
+    return backend
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from sway_gate.backends import null_adapters
 from sway_gate.backends.factors import weight
-from sway_gate.backends.passes.stacking import Stack, with_nulls
+from sway_gate.backends.null_adapters import with_nulls
+from sway_gate.backends.passes.stacking import Stack
 from sway_gate.measurements import BASE, FINETUNED, Generation, View
 from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load, measure, peft_log_probs
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base

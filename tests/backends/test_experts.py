@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from sway_gate.backends import hf, null_adapters
 from sway_gate.backends.loading import Source
-from sway_gate.backends.passes.stacking import Stack, with_nulls
+from sway_gate.backends.null_adapters import with_nulls
+from sway_gate.backends.passes.stacking import Stack
 from sway_gate.measurements import BASE, FINETUNED, Generation
 from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load, measure
 from tests.helpers.experts import ARCHITECTURES, ONE_VIEW_AT_A_TIME, save_base

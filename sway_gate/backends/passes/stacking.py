@@ -13,31 +13,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sway_gate.backends.factors import weight
-from sway_gate.backends.null_adapters import LowRank, Magnitude, NullSettings, low_rank, magnitudes
+from sway_gate.backends.null_adapters import LowRank, Magnitude
 from sway_gate.backends.passes.current import Current, pass_of
 from sway_gate.backends.passes.experts import Parameter, ViewByView, block_of, holder_of
 from sway_gate.backends.passes.routed import RoutedExperts, is_routed
 from sway_gate.measurements import View
-
-
-def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
-    """The factors of the adapter, then of each null: a [S, ..., r, in], b [S, ..., out, r]."""
-    draws = low_rank(name, delta, settings)
-    pad = delta.a.shape[-2] - draws.a.shape[-2]  # a null's rank is at most the module's width
-    before = [(0, 0)] * (delta.a.ndim - 1)
-    a = np.pad(draws.a, [*before, (0, pad), (0, 0)])
-    b = np.pad(draws.b, [*before, (0, 0), (0, pad)])
-    stacked = LowRank(np.concatenate([delta.a[None], a]), np.concatenate([delta.b[None], b]))
-    if (trained := delta.magnitude) is None:
-        return stacked
-    norms = np.concatenate([trained.adapted[None], magnitudes(name, trained, settings)])
-    return stacked._replace(magnitude=Magnitude(norms, trained.base))
 
 
 def _gains(module: nn.Module, factors: LowRank, magnitude: Magnitude) -> Tensor:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from sway_gate.backends.adapters import Change
-from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.backends.null_adapters import NullSettings, with_nulls
 from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.patching import Patches
-from sway_gate.backends.passes.stacking import Stack, with_nulls
+from sway_gate.backends.passes.stacking import Stack
 from sway_gate.measurements import FINETUNED, View
 from sway_gate.text import named
 
