@@ -255,14 +255,15 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
             hub.local(ft.base, ft.revision, online=online, what="fine-tuned model"),
             is_full=True,
         )
-    revision = base.revision or ft.revision
+    revision, for_mlx = base.revision or ft.revision, ft.kind == "mlx"
     try:
         adapter = find.adapter(ft.adapter or "", ft.adapter_revision, online=online)
     except CannotDecide:
         if not online:  # a missing base is reported first
-            find.base(base.base, revision, None, online=False)
+            find.base(base.base, revision, None, online=False, for_mlx=for_mlx)
         raise
-    return Folders(find.base(base.base, revision, adapter, online=online), adapter)
+    folder = find.base(base.base, revision, adapter, online=online, for_mlx=for_mlx)
+    return Folders(folder, adapter)
 
 
 def input_files(spec: Spec) -> list[str]:

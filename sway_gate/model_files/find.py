@@ -21,15 +21,18 @@ def adapter(ref: str, revision: str | None, *, online: bool) -> Path:
     return path.parent if path.is_file() else path
 
 
-def base(ref: str, revision: str | None, adapter: Path | None, *, online: bool) -> Path:
+def base(
+    ref: str, revision: str | None, adapter: Path | None, *, online: bool, for_mlx: bool = False
+) -> Path:
     """Folder of the base model `ref`, a folder or a hub id.
 
     Without `revision`: the revision that the adapter, if there is one, pins, or the default branch
-    if only that one is available. Raises like `hub.local`, and UsageError if it is not a model.
+    if only that one is available. for_mlx: mlx-lm will load it. Raises like `hub.local`, and
+    UsageError if it is not a model.
     """
     pinned = pinned_revision(adapter, ref) if adapter else None
     folder = _base(ref, revision, pinned, online)
-    if kind := kinds.not_a_base(folder):
+    if kind := kinds.not_a_base(folder, for_mlx=for_mlx):
         raise UsageError(f"base model: {folder}: {kind.message}; {kind.remedy}")
     return folder
 

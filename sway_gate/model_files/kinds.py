@@ -70,17 +70,17 @@ def not_an_adapter(path: Path) -> Kind | None:
     return None
 
 
-def not_a_base(folder: Path) -> Kind | None:
+def not_a_base(folder: Path, *, for_mlx: bool = False) -> Kind | None:
     """What `folder` is if it is not a safetensors model in the format of transformers.
 
-    None for such a model and for an empty folder.
+    None for such a model and for an empty folder. for_mlx: also for a model quantized by MLX.
     """
     names = _names(folder)
     if ADAPTER_CONFIG in names:
         message = "this is the folder of an adapter, not of a base model"
         return Kind(message, "give the model that it changes")
     if "config.json" in names and _matching(names, ("*.safetensors",)):
-        return _mlx_base(folder)
+        return None if for_mlx else _mlx_base(folder)
     if found := _matching(names, ("*.gguf",)):
         return Kind(f"this is a GGUF model ({found[0]})", "give the same model as safetensors")
     if found := _matching(names, _PICKLED):

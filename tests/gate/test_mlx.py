@@ -1,5 +1,7 @@
 """`kind: mlx` from the spec to the verdict, on the demo's adapter in mlx-lm's form."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from sway_gate import backends, demo
-from sway_gate.errors import CannotDecide
+from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.gate.identity import verdict_key
 from sway_gate.gate.resolve import Options, prepare
 from sway_gate.gate.run import run_gate
@@ -41,8 +43,8 @@ def adapter(tmp_path: Path) -> Path:
     return save_mlx(tmp_path / "adapter", tensors, lora_parameters=parameters)
 
 
-def spec(kind: str, adapter: Path) -> Spec:
-    base = f"kind: {kind}, device: cpu, base: {demo.MODEL}"
+def spec(kind: str, adapter: Path, model: Path = demo.MODEL) -> Spec:
+    base = f"kind: {kind}, device: cpu, base: {model}"
     path = adapter.parent / f"{kind}.yaml"
     models = f"models:\n  base: {{{base}}}\n  ft: {{{base}, adapter: {adapter}}}\n"
     path.write_text(f"version: 1\n{models}{SUITE}", encoding="utf-8")
@@ -63,6 +65,26 @@ def test_without_mlx_the_extra_is_named(adapter, monkeypatch):
     monkeypatch.delattr(backends, "mlx", raising=False)  # another test may have imported it
     with pytest.raises(CannotDecide, match=r"install the extra: pip install 'sway-gate\[mlx\]'"):
         gate(spec("mlx", adapter))
+
+
+def test_only_mlx_takes_a_base_that_it_quantized(adapter, tmp_path):
+    base = shutil.copytree(demo.MODEL, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config["quantization"] = {"group_size": 32, "bits": 4}
+    (base / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert prepare(spec("mlx", adapter, base), Options()).folders == (base, adapter, False)
+    with pytest.raises(UsageError, match="this is a model quantized by MLX"):
+        prepare(spec("hf", adapter, base), Options())
+
+
+@pytest.mark.slow
+def test_a_base_quantized_by_mlx_is_gated(adapter, tmp_path):
+    pytest.importorskip("mlx_lm")
+    from mlx_lm import convert
+
+    base = tmp_path / "quantized"
+    convert(str(demo.MODEL), str(base), quantize=True, q_group_size=32, q_bits=4)
+    assert {probe.verdict for probe in gate(spec("mlx", adapter, base)).probes} <= {"pass", "warn"}
 
 
 @pytest.mark.slow
