@@ -31,6 +31,8 @@ MODEL_FILES = (
     "additional_chat_templates/*",
     "*.py",
 )
+ADAPTER_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+"""The files of an adapter's own tokenizer, of which the added tokens are used."""
 EMBEDDER_FILES = (*MODEL_FILES, "*.json", "*/config.json", "*/*.safetensors")
 """Pooling and dense layers of sentence-transformers have their own folders."""
 
@@ -74,11 +76,18 @@ def tree(folder: Path, *, patterns: Sequence[str]) -> str:
 
 
 def adapter_digest(folder: Path) -> str:
-    """`tree` of an adapter's configuration, weights and, if it has one, chat template.
+    """`tree` of an adapter's configuration and weights, and of its tokenizer and chat template if
+    it has them.
 
     Other files do not count.
     """
     return tree(folder, patterns=_adapter_patterns(folder))
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """`tree` of an adapter's tokenizer and chat template; "" if it has neither."""
+    patterns = _tokenizer_files(folder)
+    return tree(folder, patterns=patterns) if patterns else ""
 
 
 def model_digest(folder: Path) -> str:
@@ -120,8 +129,14 @@ def is_changed(before: State, now: State) -> bool:
 
 
 def _adapter_patterns(folder: Path) -> tuple[str, ...]:
+    return (*ADAPTER_FILES, *_tokenizer_files(folder))
+
+
+def _tokenizer_files(folder: Path) -> tuple[str, ...]:
+    """The files of an adapter that determine how texts become tokens."""
     template = chat_template(folder)
-    return (*ADAPTER_FILES, *([template.file] if template else []))
+    own = [name for name in ADAPTER_TOKENIZER if (folder / name).is_file()]
+    return (*own, *([template.file] if template else []))
 
 
 def _files(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:

@@ -97,8 +97,8 @@ def test_what_counts_for_a_model(folder, name, counts):
         ("adapter_model.safetensors", True),
         ("README.md", False),
         ("optimizer.pt", False),
-        ("tokenizer.json", False),
-        ("tokenizer_config.json", False),
+        ("tokenizer.json", True),
+        ("tokenizer_config.json", True),
         ("chat_template.jinja", True),
     ],
 )
