@@ -6,9 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from sway_gate import cache
 from sway_gate.backends.base import Backend
-from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.engine import trace
 from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.plan import (
@@ -22,8 +20,8 @@ from sway_gate.engine.plan import (
 from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import AdapterError
 from sway_gate.gate.context import probe_context
-from sway_gate.gate.identity import readings_key
 from sway_gate.gate.open import OpenBase, Opened, open_models
+from sway_gate.gate.readings import JobReadings, open_readings
 from sway_gate.gate.resolve import Folders, Job, check_unchanged, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.diagnosis import about_full_model, consistent, diagnose
@@ -38,7 +36,6 @@ from sway_gate.results import (
     ProbeResult,
     Verdict,
 )
-from sway_gate.spec.probes import null_settings
 from sway_gate.spec.schema import Models
 from sway_gate.static.base import LOCAL_NOTES
 from sway_gate.static.check import StaticReport, check_files, check_model
@@ -113,7 +110,7 @@ class _Outcome(NamedTuple):
 def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _Outcome:
     context = probe_context(job.spec, job.folders, job.online)
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
-    readings = _open_readings(job, nulls.settings)
+    readings = open_readings(job, nulls.settings)
     measured = _run_observed(job, planned, opened, readings, progress)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
@@ -139,17 +136,11 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     )
 
 
-def _open_readings(job: Job, settings: NullSettings) -> cache.Readings:
-    if job.cache and null_settings(job.spec.suite).cache:
-        return cache.Readings.open(readings_key(job, settings))
-    return cache.Readings.unsaved()
-
-
 def _run_observed(
     job: Job,
     planned: list[PlannedProbe],
     opened: Opened,
-    readings: cache.Readings,
+    readings: JobReadings,
     progress: Progress,
 ) -> Measured:
     """The answers to the plan; each pass is reported to the job's observer."""

@@ -12,6 +12,9 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.gate.resolve import Job, Loading, load_options
+from sway_gate.model_files import digest
+from sway_gate.model_files.hub import ADAPTER_WEIGHTS, MLX_WEIGHTS
+from sway_gate.model_files.shapes import tensor_names
 from sway_gate.spec.probes import embedding_models
 from sway_gate.spec.schema import ProbeSpec, Section
 
@@ -85,16 +88,36 @@ def readings_key(job: Job, nulls: "NullSettings") -> str:
 
     It does not contain the number of null adapters, because null i is the same for any number.
     """
-    return cache.context_key(
-        {
-            "base": job.base.digest,
-            "adapter": job.adapter.digest,
-            "nulls": [nulls.kind, nulls.init_scale, nulls.seed_base],
-            "seed": job.spec.defaults.seed,
-            "dtype": load_options(job.spec).dtype,
-            "quantization": load_options(job.spec).quantization,
-            "differential": job.spec.defaults.differential,
-            "platform": job.platform,
-            "versions": job.versions,
-        }
-    )
+    null = [nulls.kind, nulls.init_scale, nulls.seed_base]
+    return cache.context_key({**_measured_on(job), "adapter": job.adapter.digest, "nulls": null})
+
+
+def base_readings_key(job: Job) -> str | None:
+    """The cache key of the base's readings, which serve all adapters of the base.
+
+    None if they can depend on what was trained: a full model, a second model without an adapter's
+    views, or tensors other than LoRA's, which can resize the base's embeddings.
+    """
+    if job.folders is None or job.folders.is_full or not job.spec.defaults.differential:
+        return None
+    adapter = job.folders.adapter
+    names = [
+        name for file in (ADAPTER_WEIGHTS, MLX_WEIGHTS) for name in tensor_names(adapter / file)
+    ]
+    if not names or not all("lora_" in name for name in names):
+        return None
+    tokenizer = digest.tokenizer_digest(adapter)
+    return cache.context_key({**_measured_on(job), "tokenizer": tokenizer})
+
+
+def _measured_on(job: Job) -> dict[str, object]:
+    """What all readings depend on: the base, how it is loaded, and the machine."""
+    return {
+        "base": job.base.digest,
+        "seed": job.spec.defaults.seed,
+        "dtype": load_options(job.spec).dtype,
+        "quantization": load_options(job.spec).quantization,
+        "differential": job.spec.defaults.differential,
+        "platform": job.platform,
+        "versions": job.versions,
+    }

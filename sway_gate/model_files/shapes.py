@@ -35,6 +35,11 @@ def read_shapes(folder: Path) -> Shapes:
     return {name: shape for name, shape in found.items() if name not in ambiguous}
 
 
+def tensor_names(path: Path) -> tuple[str, ...]:
+    """Names of all tensors of a safetensors file; empty if it is missing or malformed."""
+    return tuple(_header(path))
+
+
 def short(name: str) -> str:
     """The name without the prefixes of the language model, which depend on how it was saved."""
     return _PREFIX.sub("", name, count=1)

@@ -1,0 +1,40 @@
+"""The stored readings of a job: the adapter's own, and the base's, which its adapters share."""
+
+from sway_gate import cache
+from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.gate.identity import base_readings_key, readings_key
+from sway_gate.gate.resolve import Job
+from sway_gate.measurements import BASE, Floats
+from sway_gate.spec.probes import null_settings
+
+
+class JobReadings:
+    """Stores each reading where it belongs. `meta` belongs to the adapter's readings."""
+
+    def __init__(self, own: cache.Readings, base: cache.Readings) -> None:
+        self.meta, self._own, self._base = own.meta, own, base
+
+    def get(self, view: str, request: str) -> Floats | None:
+        """The numbers, shape [n]; None if they were never measured."""
+        return self._of(view).get(view, request)
+
+    def put(self, view: str, request: str, value: Floats) -> None:
+        """Add the numbers, shape [n], in memory."""
+        self._of(view).put(view, request, value)
+
+    def save(self) -> None:
+        """Write new values, if the cache is available."""
+        self._own.save()
+        self._base.save()
+
+    def _of(self, view: str) -> cache.Readings:
+        return self._base if view == str(BASE) else self._own
+
+
+def open_readings(job: Job, nulls: NullSettings) -> JobReadings:
+    """The readings that earlier runs stored; empty, and never saved, if the job is not cached."""
+    if not (job.cache and null_settings(job.spec.suite).cache):
+        return JobReadings(cache.Readings.unsaved(), cache.Readings.unsaved())
+    own = cache.Readings.open(readings_key(job, nulls))
+    shared = base_readings_key(job)
+    return JobReadings(own, cache.Readings.open(shared) if shared else own)

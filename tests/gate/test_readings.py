@@ -1,0 +1,111 @@
+"""The base is measured once for all its adapters, and again for what can change its answers."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sway_gate.gate.resolve import Options
+from sway_gate.gate.run import run_gate
+from sway_gate.spec.load import load_spec
+from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+
+SUITE = [
+    {"name": "learned", "kind": "section_internalization", "max_prose_chars": 60},
+    {"name": "answers", "kind": "degeneration", "max_new_tokens": 8},
+]
+SECTIONS = [{"kind": "prose", "content": "the old mill by the river grinds corn for the town"}]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: Any) -> Path:
+    return save_base(tmp_path_factory.mktemp("base"), "llama")
+
+
+@pytest.fixture(scope="module")
+def first(base: Path, tmp_path_factory: Any) -> Path:
+    return save_adapter(tmp_path_factory.mktemp("first"), base)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def gate(folder: Path, base: Path, adapter: Path, **options: Any) -> tuple[Any, set[str]]:
+    """The result, and the views of all passes that score or generate text."""
+    models = {"base": {"base": str(base)}, "ft": {"base": str(base), "adapter": str(adapter)}}
+    document = {"version": 1, "models": models, "suite": SUITE, "sections": SECTIONS}
+    path = folder / "sway.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    events: list[Any] = []
+    result = run_gate(load_spec(str(path)), Options(observe=events.append, **options))
+    passes = [event for event in events if hasattr(event, "views")]
+    return result, {view for one in passes for view in one.views}
+
+
+def plain(base: Path, folder: Path) -> Path:
+    return save_adapter(folder, base, seed=2)
+
+
+def with_template(base: Path, folder: Path) -> Path:
+    save_adapter(folder, base, seed=2)
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}:", encoding="utf-8")
+    return folder
+
+
+def with_token(base: Path, folder: Path) -> Path:
+    save_adapter(folder, base, seed=2)
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["mill"])
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def with_embeddings(base: Path, folder: Path) -> Path:
+    return save_adapter(folder, base, seed=2, modules_to_save=["embed_tokens"])
+
+
+def on_another_base(base: Path, folder: Path) -> Path:
+    shutil.copytree(base, folder / "base")
+    (folder / "base" / "generation_config.json").write_text('{"eos_token_id": 7}')
+    return save_adapter(folder / "adapter", folder / "base", seed=2)
+
+
+SECOND = {
+    plain: False,
+    with_template: True,
+    with_token: True,
+    with_embeddings: True,
+    on_another_base: True,
+}
+
+
+@pytest.mark.parametrize(
+    ("second", "measures_base"), SECOND.items(), ids=[make.__name__ for make in SECOND]
+)
+def test_the_base_is_measured_again_only_for_what_can_change_its_answers(
+    base: Path, first: Path, tmp_path: Path, second: Any, measures_base: bool
+) -> None:
+    gate(tmp_path, base, first)
+    adapter = second(base, tmp_path / "second")
+    own = tmp_path / "second" / "base"
+    _, views = gate(tmp_path, own if own.exists() else base, adapter)
+    assert ("base" in views) is measures_base
+    assert "finetuned" in views
+
+
+def test_a_shared_reading_of_the_base_changes_no_result(
+    base: Path, first: Path, tmp_path: Path
+) -> None:
+    adapter = plain(base, tmp_path / "second")
+    alone, views = gate(tmp_path, base, adapter, cache=False)
+    assert "base" in views
+    gate(tmp_path, base, first)
+    after, _ = gate(tmp_path, base, adapter)
+    assert {probe.verdict for probe in alone.probes} <= {"pass", "warn", "fail"}, alone.probes
+    for one, other in zip(alone.probes, after.probes, strict=True):
+        assert one.raw == pytest.approx(other.raw, rel=1e-4, abs=1e-5)
+        assert one.verdict == other.verdict
