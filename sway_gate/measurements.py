@@ -81,6 +81,11 @@ class LogProbs:
     completion: Completion
     end: bool = False
 
+    @property
+    def whole(self) -> "TeacherForced":
+        """The request whose first column is the answer to this one."""
+        return TeacherForced(self.prompt, self.completion, self.end)
+
 
 @dataclass(frozen=True, slots=True)
 class TeacherForced:

@@ -97,6 +97,13 @@ class Backend(Protocol):
     batches_views: bool
     """Whether one pass computes several views. Constant. If not, changing the view may be slow."""
 
+    @property
+    def pack_limit(self) -> int:
+        """The longest row that can share a sequence with rows of the same prompt; 0: none can.
+
+        See `sway_gate.backends.packing`.
+        """
+
     def encode(self, requests: Sequence[Request]) -> Sequence[tuple[EncodedRequest | Fault, str]]:
         """Encode each request. The text is a note if it was cut to the model's context, or "".
 

@@ -258,6 +258,7 @@ class CustomBackend:
     """
 
     batches_views = False
+    pack_limit = 0
 
     def __init__(
         self, model: CapableModel, label: str, capabilities: frozenset[Capability], facts: Facts

@@ -18,6 +18,7 @@ from sway_gate.backends import (
 from sway_gate.backends.base import EncodedRequest, Facts, OutOfMemory, PassResult, ScoredKind
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.backends.packing import pack
 from sway_gate.backends.passes import memory
 from sway_gate.backends.passes.encoding import Encoder
 from sway_gate.backends.passes.generator import Generator, end_tokens
@@ -95,6 +96,10 @@ class HfBackend:
             (*weights.notes, *notes),
         )
 
+    @property
+    def pack_limit(self) -> int:
+        return self._logits.pack_limit
+
     def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest | Fault, str]]:
         answers = self._generator.base_answers(self._encoder.answers_needed(requests))
         encoded = [self._encoder.encode(request, answers) for request in requests]
@@ -112,7 +117,8 @@ class HfBackend:
 
     def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
         is_cached = self.prefix_cache.covers(rows)
-        return memory.cost(self._sizes, views, rows, prefix_is_cached=is_cached)
+        sequences = pack(rows, lambda: self.pack_limit)
+        return memory.cost(self._sizes, views, sequences, prefix_is_cached=is_cached)
 
     def budget(self) -> int:
         return memory.budget(self._device)

@@ -125,6 +125,7 @@ class MlxBackend:
     """Implements `Backend`. A shared prefix of rows is computed for each row."""
 
     batches_views = True
+    pack_limit = 0
 
     def __init__(self, model: StackedModel, tokenizer: Any, base: Path, dtype: mx.Dtype) -> None:
         config = model_config(base)

@@ -18,14 +18,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from sway_gate.backends.packing import MAX_OWN_TOKENS
 from sway_gate.conversation import Prompt
 from sway_gate.measurements import (
     BASE,
     AlongAnswer,
     Divergence,
     Generation,
+    LogProbs,
     Measurement,
     Request,
+    TeacherForced,
     View,
 )
 from sway_gate.model_files.config import model_config
@@ -96,6 +99,24 @@ def contexts(measurements: Iterable[Measurement], sizes: Mapping[Request, Size])
     for view, request in measurements:
         longest[view] = max(longest[view], sizes[request].context)
     return longest
+
+
+def shared(measurements: Sequence[Measurement], sizes: Mapping[Request, Size]) -> Counter[View]:
+    """Tokens that each view does not read again: prompts of several answers, and whole texts."""
+    wanted, found = set(measurements), Counter[View]()
+    room: dict[tuple[View, type[Request], Prompt], int] = {}
+    for view, request in measurements:
+        if not isinstance(request, LogProbs | TeacherForced):
+            continue
+        size, key = sizes[request], (view, type(request), request.prompt)
+        if isinstance(request, LogProbs) and Measurement(view, request.whole) in wanted:
+            found[view] += size.read
+        elif room.get(key, 0) >= size.scored:
+            found[view] += size.read - size.scored
+            room[key] -= size.scored
+        else:
+            room[key] = MAX_OWN_TOKENS - size.scored
+    return found
 
 
 # -------------------------------------------------------------------------------------------- model
@@ -220,6 +241,10 @@ def _scoring(model: Model, work: Work) -> float:
         each = _DIVERGENCE_OPERATIONS if isinstance(request, Divergence) else _SCORE_OPERATIONS
         operations += size.read * per_token(view, size.context + 0.75 * size.read)
         operations += size.scored * (2 * model.head + each * model.vocabulary)
+    operations -= sum(
+        tokens * per_token(view, 0)
+        for view, tokens in shared(work.measurements, work.sizes).items()
+    )
     return operations + sum(
         c * per_token(view, c / 2) for view, c in contexts(work.measurements, work.sizes).items()
     )

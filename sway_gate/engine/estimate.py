@@ -74,9 +74,10 @@ def _different(requests: Iterable[Request]) -> int:
     return len({(r.prompt, _texts(r)[1:], getattr(r, "context", 0)) for r in requests})
 
 
-def _tokens(measurements: Iterable[Measurement], sizes: Mapping[Request, Size]) -> int:
-    """Tokens over all views, generated ones too. A prefix of several texts counts once per view."""
+def _tokens(measurements: Sequence[Measurement], sizes: Mapping[Request, Size]) -> int:
+    """Tokens over all views, generated ones too. What several texts share counts once per view."""
     own = sum(sizes[m.request].read + sizes[m.request].generated for m in measurements)
+    own -= cost.shared(measurements, sizes).total()
     return own + sum(cost.contexts(measurements, sizes).values())
 
 

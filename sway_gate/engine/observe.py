@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sway_gate.backends.base import EncodedRequest, Facts
+from sway_gate.backends.packing import Packed
 from sway_gate.engine.trace import Encoded, Loaded, Observer, Pass, PlanEvent, ProbeDemand, Stored
 from sway_gate.measurements import Measurement, Request, View
 
@@ -61,14 +62,16 @@ class RunObserver:
             self._requests_of[row].append(request)
 
     def passed(
-        self, views: Sequence[View], rows: Sequence[EncodedRequest], seconds: float, failed: str
+        self, views: Sequence[View], sequences: Sequence[Packed], seconds: float, failed: str
     ) -> None:
         """Report one pass. `failed`: the exception that ended it, "" if it succeeded."""
         self._passes += 1
+        rows = [row for sequence in sequences for row in sequence.rows]
         kind = rows[0].kind
         cached, prefix = self._cached_tokens(views, rows[0]), rows[0].prefix_len
-        width = max(len(row.ids) for row in rows) - prefix
-        own = sum(len(row.ids) - prefix for row in rows)
+        width = max(sequence.width for sequence in sequences) - prefix
+        own = sum(sequence.width - prefix for sequence in sequences)
+        prompts = sum((len(sequence.rows) - 1) * sequence.shared for sequence in sequences)
         shares = self._shares(views, rows)
         event = Pass(
             number=self._passes,
@@ -78,8 +81,8 @@ class RunObserver:
             views=tuple(map(str, views)),
             rows=len(rows),
             tokens=len(views) * (prefix - cached + own),
-            padding=len(views) * (len(rows) * width - own),
-            prefix=len(views) * (prefix * (len(rows) - 1) + cached),
+            padding=len(views) * (len(sequences) * width - own),
+            prefix=len(views) * (prefix * (len(rows) - 1) + cached + prompts),
             new_tokens=rows[0].length,
             asked_by={name: round(share, 6) for name, share in shares.by_probe.items()},
             shared=shares.shared,

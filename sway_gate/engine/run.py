@@ -8,11 +8,12 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
 from sway_gate.backends.base import Backend, EncodedRequest, NotStackable, OutOfMemory, PassResult
+from sway_gate.backends.packing import pack
 from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.schedule import PlannedPass, plan_passes
 from sway_gate.errors import CannotDecide
@@ -23,6 +24,7 @@ from sway_gate.measurements import (
     Fault,
     Floats,
     Generation,
+    LogProbs,
     Measurement,
     Request,
     TeacherForced,
@@ -125,12 +127,13 @@ def _measure(
             faults[measurement] = answer
         elif not measurement.is_reference:
             values[measurement] = answer
-    for measurement, longer in contained.items():
-        if longer in faults:
-            faults[measurement] = faults[longer]
+    for measurement, whole in contained.items():
+        if whole in faults:
+            faults[measurement] = faults[whole]
+        elif isinstance(whole.request, TeacherForced):
+            values[measurement] = cast(Floats, values[whole])[:, 0]
         else:
-            length = len(encoded[measurement.request].positions)
-            values[measurement] = values[longer][:length]
+            values[measurement] = values[whole][: len(encoded[measurement.request].positions)]
     return values, faults, notes
 
 
@@ -158,6 +161,19 @@ def _encode(
 
 
 def _contained(
+    measurements: Sequence[Measurement], encoded: Mapping[Request, EncodedRequest]
+) -> dict[Measurement, Measurement]:
+    """Measurements that another one contains: that one."""
+    found, wanted = _shorter(measurements, encoded), set(measurements)
+    for measurement in measurements:
+        if isinstance(measurement.request, LogProbs):
+            whole = Measurement(measurement.view, measurement.request.whole)
+            if whole in wanted:
+                found[measurement] = whole
+    return found
+
+
+def _shorter(
     measurements: Iterable[Measurement], encoded: Mapping[Request, EncodedRequest]
 ) -> dict[Measurement, Measurement]:
     """Requests that are the first positions of another one along the same answer: that one."""
@@ -251,7 +267,8 @@ class _Runner:
         finally:
             if self._observer:
                 seconds = time.perf_counter() - started
-                self._observer.passed(part.views, part.rows, seconds, failed)
+                sequences = pack(part.rows, lambda: self._backend.pack_limit)
+                self._observer.passed(part.views, sequences, seconds, failed)
 
     def _halve_views(self, part: _Part) -> PassResult:
         half = (len(part.views) + 1) // 2

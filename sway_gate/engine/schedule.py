@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sway_gate.backends.base import Backend, EncodedRequest
+from sway_gate.backends.packing import Packed, pack, prompt_of
 from sway_gate.measurements import BASE, Divergence, Measurement, Request, View
 
 # Tokens. On a CPU a pass takes some tens of milliseconds even if it is tiny, as long as this many
@@ -40,6 +41,7 @@ class Batch:
 
     requests: tuple[Request, ...]
     rows: tuple[EncodedRequest, ...]
+    tokens: int
     base_log_probs: Sequence[Any] | None = None
 
 
@@ -52,8 +54,8 @@ class PlannedPass(NamedTuple):
     """Whether it is the last pass of its batch."""
 
     def tokens(self) -> int:
-        """Tokens of all rows under all views, without padding."""
-        return len(self.views) * sum(len(row.ids) for row in self.batch.rows)
+        """Tokens of all rows under all views, without padding and shared prompts."""
+        return len(self.views) * self.batch.tokens
 
     def by_view(self) -> "list[PlannedPass]":
         """The same pass, one view at a time."""
@@ -72,9 +74,7 @@ def plan_passes(
     passes: list[PlannedPass] = []
     # The prefix cache extends a prefix only if the longer one comes next.
     for group in sorted(groups, key=Group.sort_key):
-        # Texts of similar length need little padding.
-        requests = sorted(groups[group], key=lambda request: len(encoded[request].ids))
-        for batch in _batches(requests, encoded, len(group.views), backend):
+        for batch in _batches(groups[group], encoded, len(group.views), backend):
             passes += _passes_of(batch, group.views, backend)
     # Loading a view's weights, or filling its prefix cache, is slow: passes with the same views
     # follow each other. The sort is stable and the base is the smallest view, so each batch
@@ -111,21 +111,45 @@ def _batches(
     views: int,
     backend: Backend,
 ) -> list[Batch]:
-    """Cut requests of ascending length into batches that fit the budget; at least one each."""
-    at_once = views if backend.batches_views else 1
-    batches: list[list[Request]] = []
+    """Cut requests into batches of similar length that fit the budget; at least one each."""
+    requests_of: dict[EncodedRequest, list[Request]] = defaultdict(list)
     for request in requests:
-        if batches and _fits([encoded[r] for r in (*batches[-1], request)], at_once, backend):
-            batches[-1].append(request)
+        requests_of[encoded[request]].append(request)
+    at_once = views if backend.batches_views else 1
+    batches: list[list[Packed]] = []
+    # Texts of similar length need little padding.
+    for sequence in sorted(_sequences(requests_of, backend), key=lambda packed: packed.width):
+        if batches and _fits([*batches[-1], sequence], at_once, backend):
+            batches[-1].append(sequence)
         else:
-            batches.append([request])
-    return [Batch(tuple(batch), tuple(encoded[r] for r in batch)) for batch in batches]
+            batches.append([sequence])
+    found = []
+    for batch in batches:
+        rows = tuple(row for sequence in batch for row in sequence.rows)
+        tokens = sum(sequence.width for sequence in batch)
+        found.append(Batch(tuple(requests_of[row].pop() for row in rows), rows, tokens))
+    return found
 
 
-def _fits(rows: Sequence[EncodedRequest], views: int, backend: Backend) -> bool:
-    """Whether these rows fit into one pass, cheaper than a separate pass for the last one."""
-    width = len(rows[-1].ids)
-    padding = views * sum(width - len(row.ids) for row in rows)
+def _sequences(
+    requests_of: Mapping[EncodedRequest, Sequence[Request]], backend: Backend
+) -> list[Packed]:
+    """A row for each request, packed by their prompts."""
+    of_prompt: dict[tuple[int, ...], list[EncodedRequest]] = defaultdict(list)
+    for row, requests in requests_of.items():
+        of_prompt[prompt_of(row)] += [row] * len(requests)
+    return [
+        sequence
+        for same in of_prompt.values()
+        for sequence in pack(same, lambda: backend.pack_limit)
+    ]
+
+
+def _fits(sequences: Sequence[Packed], views: int, backend: Backend) -> bool:
+    """Whether these fit into one pass, cheaper than a separate pass for the last one."""
+    width = sequences[-1].width
+    padding = views * sum(width - sequence.width for sequence in sequences)
+    rows = [row for sequence in sequences for row in sequence.rows]
     return backend.cost(views, rows) <= backend.budget() and padding <= _MAX_PADDING
 
 

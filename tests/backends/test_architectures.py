@@ -48,7 +48,9 @@ from tests.helpers.models import byte_tokenizer
 
 NULL = View("null", 0)
 SETTINGS = null_adapters.NullSettings(runs=2)
-TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("x", "yes")]
+# The first three can share a sequence, if the model allows it.
+ANSWERS = (" and its end", " or another end, which has more tokens than the first", ".")
+TEXTS = [*(LogProbs("A prompt", answer) for answer in ANSWERS), LogProbs("x", "yes")]
 # Within the windows of the tiny models, and beyond them.
 CONTEXTS = [Divergence(p, "kl", 2, c) for c in (10, 40) for p in ("A prompt", "Another")]
 WRITTEN = [Generation("A prompt", 6), Generation("A longer prompt", 6)]

@@ -17,6 +17,7 @@ from sway_gate import demo
 from sway_gate.backends import custom, dummy, hf, null_adapters
 from sway_gate.backends.base import ALL, AnswerKind, Backend, capabilities_needed
 from sway_gate.backends.loading import Source
+from sway_gate.backends.packing import pack
 from sway_gate.engine.estimate import _sizes
 from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.plan import _LACKING
@@ -164,7 +165,7 @@ def test_a_trace_names_each_kind_of_result(backends: dict[str, Backend], kind: s
     [(row, _)] = backends["hf"].encode([SAMPLES[kind]])
     assert row.kind == kind
     events: list[Any] = []
-    RunObserver(events.append, {}).passed([FINETUNED], [row], 1.0, "")
+    RunObserver(events.append, {}).passed([FINETUNED], pack([row], lambda: 0), 1.0, "")
     name = events[-1].kind
     assert name in get_args(get_type_hints(Pass)["kind"])
     assert f"`{name}`" in (ROOT / "docs" / "trace.md").read_text(encoding="utf-8")

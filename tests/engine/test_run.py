@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sway_gate.backends.base import EncodedRequest, Facts, NotStackable, OutOfMemory, PassResult
+from sway_gate.backends.packing import pack
 from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import (
@@ -34,6 +35,7 @@ class Arithmetic:
     """Answers are sums of token ids times the view's scale; a pass costs 1 per view and token."""
 
     facts = Facts("cpu", "float32", "best_effort")
+    pack_limit = 0
 
     def __init__(self, budget: int = 10**9, batches_views: bool = True) -> None:
         self.batches_views, self.passes, self._budget = batches_views, [], budget
@@ -143,6 +145,71 @@ class Along(Arithmetic):
 
     def answer(self, view: View, row: EncodedRequest) -> Any:
         return np.array([sum(row.ids[: p + 1]) * view.scale for p in row.positions])
+
+
+class Forced(Arithmetic):
+    """Has other answers for log-probabilities, so that their origin shows."""
+
+    def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
+        row, note = super().encode_one(request)
+        kind = "teacher_forced" if isinstance(request, TeacherForced) else row.kind
+        return row._replace(kind=kind), note
+
+    def answer(self, view: View, row: EncodedRequest) -> Any:
+        number = sum(row.ids) * view.scale
+        return np.array([[number, 1, 0]]) if row.kind == "teacher_forced" else np.array([-number])
+
+
+def test_log_probabilities_are_taken_from_a_teacher_forced_pass_over_the_same_text() -> None:
+    same, other = LogProbs("p", "c", end=True), LogProbs("p", "c")
+    plan: list[Key] = [(FINETUNED, r) for r in (TeacherForced("p", "c", end=True), same, other)]
+    backend = Forced()
+    answers = measure(backend, plan).answers
+    total = ord("p") + ord("c")
+    assert answers.get(FINETUNED, same) == answers.get(BASE, same) == [total]
+    assert answers.get(FINETUNED, other) == [-total]
+    assert sum(len(rows) for _, rows in backend.passes) == 2
+
+
+class Branching(Arithmetic):
+    """Packs rows; each row's first token after its prompt is at `positions[0] + 1`."""
+
+    pack_limit = 9
+
+    def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
+        row, note = super().encode_one(request)
+        first = len(request.prompt) - 1
+        return row._replace(positions=tuple(range(first, len(row.ids)))), note
+
+    def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
+        sequences = pack(rows, lambda: self.pack_limit)
+        return views * len(sequences) * max(one.width for one in sequences)
+
+
+def test_rows_of_one_prompt_stay_together() -> None:
+    prompts, answers = ["aaaa", "bb", "cccc"], ["1", "234", "56"]
+    plan: list[Key] = [(FINETUNED, LogProbs(p, a)) for a in answers for p in prompts]
+    backend = Branching()
+    measured = measure(backend, plan).answers
+    [(_, rows)] = backend.passes
+    sequences = pack(rows, lambda: backend.pack_limit)
+    assert [(len(one.rows), one.width) for one in sequences] == [(3, 8), (3, 10), (3, 10)]
+    expected = measure(Arithmetic(), plan).answers
+    assert all(measured.get(*key) == expected.get(*key) for key in plan)
+
+
+def test_long_rows_are_not_packed() -> None:
+    def row(own: int, **fields: Any) -> EncodedRequest:
+        return EncodedRequest((1, 2, 3) + (own,) * own, tuple(range(2, 2 + own)), **fields)
+
+    def sizes(rows: list[EncodedRequest], limit: int = 10**6) -> list[int]:
+        return [len(one.rows) for one in pack(rows, lambda: limit)]
+
+    assert sizes([row(2), row(3), row(100)]) == [3]
+    assert sizes([row(2), row(3), row(100)], limit=50) == [2, 1]
+    assert sizes([row(200), row(100), row(100)]) == [1, 2]  # too many pairs of tokens
+    assert sizes([row(2), row(3, prefix_len=2)]) == [1, 1]
+    assert sizes([row(2, kind="text"), row(3, kind="text")]) == [1, 1]
 
 
 def test_a_short_divergence_is_taken_from_a_longer_one() -> None:

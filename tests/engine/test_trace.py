@@ -9,6 +9,7 @@ import pytest
 
 from sway_gate import cli
 from sway_gate.backends.base import EncodedRequest, OutOfMemory
+from sway_gate.backends.packing import pack
 from sway_gate.engine import trace
 from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.run import Measured, run_plan
@@ -123,7 +124,7 @@ def test_tokens_of_a_pass(lengths: Any, earlier: int, expected: dict[str, int]) 
     observer = RunObserver(events.append, {})
     rows = [EncodedRequest(tuple(range(n)), (n - 1,), prefix_len=prefix) for n, prefix in lengths]
     for _ in range(1 + earlier):
-        observer.passed([FINETUNED, NULL], rows, 1.0, "")
+        observer.passed([FINETUNED, NULL], pack(rows, lambda: 0), 1.0, "")
     assert {name: getattr(events[-1], name) for name in expected} == expected
 
 

@@ -133,7 +133,8 @@ class Encoder:
             return Fault(f"no token to score in {texts}; give a longer text", "text"), ""
         positions = tuple(range(first - 1, len(ids) - 1))
         end_index = end - first if first <= end < len(ids) else -1
-        return EncodedRequest(ids, positions, ids[first:], kind, end=end_index), note
+        # No token is predicted after the last one.
+        return EncodedRequest(ids[:-1], positions, ids[first:], kind, end=end_index), note
 
     def _scored(self, request: LogProbs | TeacherForced) -> tuple[Ids, int, int]:
         """All tokens, the index of the first scored one and of the one that ends the answer.

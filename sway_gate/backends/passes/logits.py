@@ -1,17 +1,25 @@
 """One forward pass that gives next-token logits, and the search for its first NaN or Inf."""
 
-from collections.abc import Sequence
-from functools import partial
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sway_gate.backends.base import EncodedRequest
+from sway_gate.backends.packing import pack
+from sway_gate.backends.passes.branches import inputs
 from sway_gate.backends.passes.hooks import first_non_finite
 from sway_gate.backends.passes.prefix_cache import PrefixCache
+from sway_gate.backends.passes.probing import agree_on_average
 from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, Fault, View
+
+_PROMPT, _ANSWERS = 6, (36, 24)
+"""Tokens of a prompt and of two answers: long, so that a wrong position or mask is seen."""
 
 
 class Logits:
@@ -20,33 +28,60 @@ class Logits:
     def __init__(self, weights: Weights, prefix: PrefixCache, device: torch.device) -> None:
         self._weights, self._prefix, self._device = weights, prefix, device
 
+    @cached_property
+    def pack_limit(self) -> int:
+        """The longest row that can share a sequence with others; 0 if the model does not allow it.
+
+        It must follow given positions and attend to given tokens only.
+        """
+        network = self._weights.model(BASE).network
+        if "position_ids" not in inspect.signature(network.forward).parameters:
+            return 0
+        rows = _two_answers(network.get_input_embeddings().weight.shape[0])
+        try:
+            with torch.inference_mode():
+                apart = self._read([BASE], rows, lambda: 0)
+                together = self._read([BASE], rows, lambda: sys.maxsize)
+        except Exception:  # models raise arbitrary exceptions for a mask that is not theirs
+            return 0
+        return self._prefix.reach if agree_on_average(network, together, apart) else 0
+
     def read(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> Tensor:
         """Next-token logits at the positions of the rows, row after row: [V, P, vocabulary].
 
         Padding is on the right, where causal attention cannot reach it from a row's own positions.
-        The prefix of the rows runs once per view.
+        The prefix of the rows runs once per view, a prompt of several neighbours once per pass.
         """
+        return self._read(views, rows, lambda: self.pack_limit)
+
+    def _read(
+        self, views: Sequence[View], rows: Sequence[EncodedRequest], limit: Callable[[], int]
+    ) -> Tensor:
         cache, prefix_len = self._prefix.take(views, rows)
-        width = max(len(row.ids) for row in rows) - prefix_len
-        ids = [_padded(row.ids[prefix_len:], width) for row in rows]
-        inputs = torch.tensor(ids).repeat(len(views), 1).to(self._device)  # [V * rows, width]
-        at = torch.tensor(
-            [i * width + p - prefix_len for i, row in enumerate(rows) for p in row.positions]
-        )
-        offsets = torch.arange(len(views))[:, None] * len(rows) * width
-        index = (offsets + at).flatten().to(self._device)  # [V * P]
         network, head = self._weights.model(views[0])
-        with self._weights.under(views, len(rows), width), head.at(index, inputs):
+        tensors, at = inputs(pack(rows, limit), prefix_len, network.dtype)
+        count, width = tensors["input_ids"].shape
+        offsets = torch.arange(len(views))[:, None] * count * width
+        index = (offsets + at).flatten().to(self._device)  # [V * P]
+        # A copy per view: [V * count, …].
+        tensors = {n: torch.cat([x] * len(views)).to(self._device) for n, x in tensors.items()}
+        with self._weights.under(views, count, width), head.at(index, tensors["input_ids"]):
             logits: Tensor = network(
-                input_ids=inputs, past_key_values=cache, use_cache=cache is not None
+                past_key_values=cache, use_cache=cache is not None, **tensors
             ).logits
         if logits.shape[:2] != (1, len(index)):  # this model does not call its head as a module
             logits = logits.flatten(0, 1)[index]
         return logits.reshape(len(views), len(at), -1)
 
 
-def _padded(ids: tuple[int, ...], width: int) -> tuple[int, ...]:
-    return ids + (ids[-1],) * (width - len(ids))
+def _two_answers(vocabulary: int) -> list[EncodedRequest]:
+    """Two rows of one prompt, of tokens from the whole vocabulary."""
+    ids = [i * max(1, vocabulary // 97) % vocabulary for i in range(1, _PROMPT + sum(_ANSWERS) + 1)]
+    prompt, rows = ids[:_PROMPT], []
+    for start, length in zip((_PROMPT, _PROMPT + _ANSWERS[0]), _ANSWERS, strict=True):
+        row = (*prompt, *ids[start : start + length])
+        rows.append(EncodedRequest(row, tuple(range(_PROMPT - 1, len(row)))))
+    return rows
 
 
 class Diagnosis:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sway_gate.backends.base import EncodedRequest, ScoredKind
+from sway_gate.backends.base import ScoredKind
+from sway_gate.backends.packing import Packed
 from sway_gate.errors import UsageError
 
 _GB = 2**30
@@ -59,21 +60,19 @@ def _size(config: Any, name: str) -> int:
     return int(max(value, default=0) if isinstance(value, list) else value or 0)
 
 
-def cost(
-    model: Sizes, views: int, rows: Sequence[EncodedRequest], *, prefix_is_cached: bool
-) -> int:
+def cost(model: Sizes, views: int, sequences: Sequence[Packed], *, prefix_is_cached: bool) -> int:
     """Bytes that a pass needs. If `prefix_is_cached`, the prefix runs once per view."""
-    width = max(len(row.ids) for row in rows)
-    kind = rows[0].kind
-    if kind == "text":
-        cache = (width + rows[0].length) * model.cache
-        return views * len(rows) * (width * model.activations + cache + model.vocabulary * 4 * 2)
-    prefix = rows[0].prefix_len if prefix_is_cached else 0
+    width, count = max(sequence.width for sequence in sequences), len(sequences)
+    first = sequences[0].rows[0]
+    if first.kind == "text":
+        cache = (width + first.length) * model.cache
+        return views * count * (width * model.activations + cache + model.vocabulary * 4 * 2)
+    prefix = first.prefix_len if prefix_is_cached else 0
     # A prefix is computed once per view; its cache is copied for every row.
-    tokens = prefix + len(rows) * (width - prefix)
-    cache = (1 + len(rows)) * width * model.cache if prefix else 0
-    positions = sum(len(row.positions) for row in rows)
-    logits = positions * model.vocabulary * 4 * _COPIES[kind]
+    tokens = prefix + count * (width - prefix)
+    cache = (1 + count) * width * model.cache if prefix else 0
+    positions = sum(len(row.positions) for sequence in sequences for row in sequence.rows)
+    logits = positions * model.vocabulary * 4 * _COPIES[first.kind]
     return views * (tokens * model.activations + cache + logits)
 
 
