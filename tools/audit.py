@@ -1,7 +1,7 @@
 """Audit the packages of this environment for known vulnerabilities: `make audit`.
 
 pip-audit asks the advisory service of PyPI about each package. A package that the service does not
-know is an error, because pip-audit alone would pass it. Exit codes: 0 no known vulnerability,
+know is an error, although pip-audit passes it. Exit codes: 0 no known vulnerability,
 1 known vulnerabilities, 3 the service gave no answer for a package.
 """
 
