@@ -27,6 +27,7 @@ def inspect(adapter: Adapter) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
     found += [
         *_empty(adapter, others),
         *_heads(adapter),
+        *_whole(adapter),
         *_inputs(adapter),
         *_other_tensors(adapter),
         *_untrained(adapter, pairs),
@@ -121,6 +122,13 @@ def _heads(adapter: Adapter) -> Iterator[Finding]:
     if heads := [name for name in trained if HEADS.intersection(name.split("."))]:
         message = f"the adapter has the head of another task than text generation: {some(heads)}"
         yield adapter.finding("broken", "other-head", message, "give an adapter without this head")
+
+
+def _whole(adapter: Adapter) -> Iterator[Finding]:
+    kept = [name for name, kind in adapter.kinds.items() if kind in ("trained", "frozen")]
+    if whole := [name for name in kept if name.endswith(".weight")]:
+        message = f"complete weights of the base, for which no norms are computed: {some(whole)}"
+        yield adapter.finding("note", "whole-weights", message)
 
 
 def _inputs(adapter: Adapter) -> Iterator[Finding]:
