@@ -93,6 +93,12 @@ def test_the_version_is_defined_in_one_file():
     assert re.fullmatch(r"\d+\.\d+\.\d+", sway_gate.__version__)
 
 
+def test_the_sdist_has_each_page_of_the_root():
+    included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    pages = {f"/{path.name}" for path in ROOT.glob("*.md")}
+    assert pages - {"/README.md"} <= set(included)
+
+
 def test_the_changelog_has_the_version():
     assert f"\n## {sway_gate.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
