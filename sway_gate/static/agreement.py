@@ -8,6 +8,7 @@ from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter, is_in, module_of, reads_text
 from sway_gate.static.findings import MATCHING, SAVE_AGAIN, compact, some, split_at_layer
 from sway_gate.static.norms import ModuleNorm, module_norms
+from sway_gate.static.outliers import FACTOR, outliers
 from sway_gate.static.patterns import NotRun, by_pattern, matchers
 from sway_gate.static.support import HEADS, TASKS
 
@@ -60,6 +61,10 @@ def _norms(adapter: Adapter, pairs: list[str]) -> tuple[tuple[ModuleNorm, ...], 
         found.append(adapter.finding("broken", "rank-mismatch", message, MATCHING))
     right = {module: ranks[module] for module in pairs if module not in wrong}
     modules, problems = module_norms(adapter, right, alphas)
+    if large := outliers(modules):
+        message = f"‖ΔW‖ is more than {FACTOR} times as large as in other layers: {compact(large)}"
+        remedy = "check that the weights are as training saved them"
+        found.append(adapter.finding("warning", "norm-outlier", message, remedy))
     return modules, found + problems
 
 

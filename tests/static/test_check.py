@@ -481,6 +481,37 @@ def test_dead_layers_are_named_by_range(tmp_path: Path) -> None:
     assert "model.layers.{0-2,4}.self_attn.q_proj" in message(report, "dead-layers")
 
 
+def layers(scale: float, count: int = 6) -> Tensors:
+    """Layers with equal updates, except that one is `scale` times as large."""
+    tensors = {k: v for i in range(count) for k, v in pair(name(i)).items()}
+    tensors[key(name(2), "lora_B")] *= np.float32(scale)
+    return tensors
+
+
+HUGE_HEAD = pair("lm_head", lora_B=np.full((10, 4), 1e4))
+SIZES = [
+    pytest.param(layers(101), {"norm-outlier": "warning"}, id="above the limit"),
+    pytest.param(layers(99), {}, id="below the limit"),
+    pytest.param(layers(0.001), {}, id="a small one"),
+    pytest.param(layers(1000, count=3), {}, id="too few layers"),
+    pytest.param(layers(1) | HUGE_HEAD, {}, id="another module"),
+]
+
+
+@pytest.mark.parametrize(("tensors", "expected"), SIZES)
+def test_an_update_far_larger_than_in_other_layers(
+    tmp_path: Path, tensors: Tensors, expected: dict[str, str]
+) -> None:
+    targets = r"(model\.layers\.\d\.self_attn\.q_proj|lm_head)"
+    report = check_files(adapter(tmp_path, tensors, {"target_modules": targets}))
+    assert by_level(report) == expected
+
+
+def test_the_layer_with_the_large_update_is_named(tmp_path: Path) -> None:
+    report = check_files(adapter(tmp_path, layers(1000)))
+    assert "'model.layers.{2}.self_attn.q_proj'" in message(report, "norm-outlier")
+
+
 EMBED = "model.embed_tokens"
 EMBEDDING = {
     key(EMBED, "lora_embedding_A"): np.ones((4, 30), np.float32),
