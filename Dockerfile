@@ -57,8 +57,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 RUN /opt/sway/bin/python -m compileall -qq -j 0 -x /tests/ --invalidation-mode unchecked-hash /opt/sway/lib || :
 
 FROM ${PYTHON_IMAGE} AS wheel
+COPY constraints.txt /
 COPY --from=requirements /build.txt /
-RUN --mount=type=cache,target=/root/.cache/pip python3 -m pip install -r /build.txt
+RUN --mount=type=cache,target=/root/.cache/pip python3 -m pip install -c /constraints.txt -r /build.txt
 WORKDIR /checkout
 COPY pyproject.toml README.md LICENSE ./
 COPY sway_gate sway_gate

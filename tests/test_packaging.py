@@ -107,6 +107,7 @@ def test_direct_dependencies_are_pinned():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
     used = {
+        *names(PYPROJECT["build-system"]["requires"]),
         *names(PROJECT["dependencies"]),
         *names(EXTRAS["hf"]),
         *names(PYPROJECT["dependency-groups"]["dev"]),
