@@ -57,17 +57,23 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 RUN /opt/sway/bin/python -m compileall -qq -j 0 -x /tests/ --invalidation-mode unchecked-hash /opt/sway/lib || :
 
 FROM ${PYTHON_IMAGE} AS wheel
+COPY constraints.txt /
 COPY --from=requirements /build.txt /
-RUN --mount=type=cache,target=/root/.cache/pip python3 -m pip install -r /build.txt
+RUN --mount=type=cache,target=/root/.cache/pip python3 -m pip install -c /constraints.txt -r /build.txt
 WORKDIR /checkout
 COPY pyproject.toml README.md LICENSE ./
 COPY sway_gate sway_gate
 RUN python3 -m pip wheel --no-deps --no-build-isolation --wheel-dir /dist .
 
 FROM dependencies AS package
+RUN --mount=type=cache,target=/root/.cache/pip python3 -m pip install -c /constraints.txt cyclonedx-bom
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
     python3 -m pip --python /opt/sway/bin/python install --no-deps --no-compile --prefix /package /dist/*.whl \
     && /opt/sway/bin/python -m compileall -q --invalidation-mode unchecked-hash /package/lib
+# The SBOM of /opt/sway with the package.
+RUN mkdir -p /package/share/sway-gate \
+    && PYTHONPATH=$(echo /package/lib/python3*/site-packages) cyclonedx-py environment --output-reproducible \
+        --output-file /package/share/sway-gate/sbom.cdx.json /opt/sway/bin/python
 
 FROM ${PYTHON_IMAGE}
 # Any uid may write into /cache and into a new volume mounted there.

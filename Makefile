@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-packaging test-floors test-container record lint bench validity validity-real clean
+.PHONY: help demo test test-all test-packaging test-floors test-container record lint audit bench validity validity-real clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lint: .venv/.dev ## Check style and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict sway_gate
+
+audit: .venv/.dev ## Look for known vulnerabilities of the installed packages; needs the network.
+	$(BIN)/python -m tools.audit
 
 validity: .venv/.dev ## Train and gate the benchmark adapters, write benchmarks/results/validity.md (hours).
 	$(PIP) matplotlib

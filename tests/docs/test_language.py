@@ -237,7 +237,8 @@ ANY_WITHOUT_CASE = re.compile("|".join(f"(?:{pattern})" for pattern in WITHOUT_C
 # the tests also other strings.
 PYTHON = ("sway_gate", "tests", "benchmarks", "tools", "examples")
 OTHERS = (
-    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md", "benchmarks/results/*.md"),
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"),
+    *("docs/**/*.md", "benchmarks/results/*.md"),
     *("examples/**/*.md", "examples/**/*.y*ml", "action.yml", ".pre-commit-hooks.yaml"),
     *(".github/**/*.yml", "sway_gate/**/*.j2", "Dockerfile", "Makefile", "pyproject.toml", ".ci/*"),
 )

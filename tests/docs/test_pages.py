@@ -28,7 +28,8 @@ from tests.helpers.docs_pages import PAGES, ROOT, Block, blocks, name, of, place
 from tools import docs
 
 INDEX = ROOT / "docs" / "index.md"
-WITH_LINKS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "examples" / "docker" / "README.md"]
+WITH_LINKS = [*PAGES, *map(ROOT.joinpath, ("CONTRIBUTING.md", "SECURITY.md"))]
+WITH_LINKS += [ROOT / "examples" / "docker" / "README.md"]
 CHECKED = {"console", "bash", "run", "python", "yaml", "json", "jsonl", "text"}
 """Allowed languages of blocks; text is output of a command or a quoted message."""
 MAX_NOT_RUN = 12

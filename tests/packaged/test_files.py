@@ -9,25 +9,47 @@ import yaml
 from tests.helpers import ROOT
 from tests.packaged import kit
 
+ACTIONS = [ROOT / "action.yml", *sorted((ROOT / "tests" / "packaged").rglob("action.yml"))]
 EXAMPLES = sorted((ROOT / "examples" / "github-action").glob("*.yml"))
 WORKFLOWS = [*sorted((ROOT / ".github" / "workflows").glob("*.yml")), *EXAMPLES]
-SCHEMAS = {ROOT / "action.yml": "github-actions"} | dict.fromkeys(WORKFLOWS, "github-workflows")
+SCHEMAS = (
+    dict.fromkeys(ACTIONS, "github-actions")
+    | dict.fromkeys(WORKFLOWS, "github-workflows")
+    | {ROOT / ".github" / "dependabot.yml": "dependabot"}
+)
+SHELL = re.compile(r"#!.*\b(?:ba|da)?sh\n")
 
 
-def scripts():
-    """(file and name of the step, its script) of each step with a script."""
-    for path in SCHEMAS:
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def steps():
+    """(file, job and name of the step, its script) of each step with a script."""
+    for path in (*ACTIONS, *WORKFLOWS):
         page = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for job in page["jobs"].values() if "jobs" in page else [page["runs"]]:
+        for key, job in page.get("jobs", {"": page.get("runs")}).items():
             for number, step in enumerate(job["steps"]):
                 if "run" in step:
-                    yield f"{path.name} {step.get('name', number)}", step["run"]
+                    yield f"{name(path)} {key} {step.get('name', number)}", step["run"]
 
 
-@pytest.mark.parametrize(
-    ("path", "schema"), SCHEMAS.items(), ids=lambda value: getattr(value, "name", value)
-)
-def test_actions_and_workflows_fit_their_schemas(world, path, schema):
+def tracked():
+    """The files of the repository that git lists, also new ones."""
+    command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    return [path for each in listed.split("\0") if each and (path := ROOT / each).is_file()]
+
+
+def shell_scripts():
+    """(file, its text) of each file that begins with the name of a shell."""
+    for path in tracked():
+        if path.read_bytes()[:2] == b"#!" and SHELL.match(text := path.read_text("utf-8")):
+            yield name(path), text
+
+
+@pytest.mark.parametrize(("path", "schema"), SCHEMAS.items(), ids=map(name, SCHEMAS))
+def test_actions_workflows_and_dependabot_fit_their_schemas(world, path, schema):
     command = ("check-jsonschema", "--builtin-schema", f"vendor.{schema}", str(path))
     kit.run(*command, cwd=ROOT, env=world)
 
@@ -45,8 +67,7 @@ def test_zizmor_finds_nothing(world, tmp_path):
     kit.run(*command, cwd=ROOT, env=world)
 
 
-CI = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / ".ci").iterdir()}
-SCRIPTS = dict(scripts()) | CI
+SCRIPTS = dict(steps()) | dict(shell_scripts())
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
@@ -55,6 +76,11 @@ def test_shellcheck_finds_nothing(world, script):
     done = subprocess.run(command, input=script, env=world, capture_output=True, text=True)
     assert done.stdout == ""
     assert done.returncode == 0
+
+
+def test_hadolint_finds_nothing(world):
+    dockerfiles = [str(path) for path in tracked() if "Dockerfile" in path.name]
+    assert kit.run("hadolint", *dockerfiles, cwd=ROOT, env=world) == ""
 
 
 def test_pre_commit_accepts_the_hook_files(world):

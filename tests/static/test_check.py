@@ -258,6 +258,22 @@ def test_a_pickle_beside_safetensors_is_ignored(tmp_path: Path) -> None:
     assert by_level(check_files(tmp_path)) == {"pickle-ignored": "note"}
 
 
+@pytest.mark.parametrize("name", ["train.py", "A.SO", "scaler.pkl", "w.npy", "m.keras", "d.tar.gz"])
+def test_files_that_run_code_are_named(tmp_path: Path, name: str) -> None:
+    (adapter(tmp_path) / name).touch()
+    report = check_files(tmp_path)
+    assert by_level(report) == {"code-files": "note"}
+    assert f"'{name}'" in message(report, "code-files")
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "tokenizer.json", "training_args.bin", "optimizer.pt", "rng_state_0.pth"]
+)
+def test_files_of_models_and_trainers_are_not_named(tmp_path: Path, name: str) -> None:
+    (adapter(tmp_path) / name).touch()
+    assert check_files(tmp_path).findings == ()
+
+
 def raw(header: Any, data: bytes = b"") -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
@@ -412,6 +428,7 @@ def zeroed(module: str, part: str = "lora_B") -> Tensors:
 
 
 HEAD = {"base_model.model.lm_head.weight": np.ones((3, 2), np.float32)}
+WHOLE = {"whole-weights": "note"}
 UNTRAINED = [
     pytest.param(zeroed(Q0) | zeroed(Q1), {}, {"never-trained": "verdict"}, id="all B"),
     pytest.param(
@@ -421,11 +438,14 @@ UNTRAINED = [
     pytest.param(
         zeroed(Q0) | zeroed(Q1) | HEAD,
         {"modules_to_save": ["lm_head"]},
-        {"lora-all-zero": "warning"},
+        {"lora-all-zero": "warning"} | WHOLE,
         id="with a head",
     ),
     pytest.param(
-        zeroed(Q0) | zeroed(Q1) | HEAD, {}, {"never-trained": "verdict"}, id="with a frozen head"
+        zeroed(Q0) | zeroed(Q1) | HEAD,
+        {},
+        {"never-trained": "verdict"} | WHOLE,
+        id="with a frozen head",
     ),
     pytest.param(
         {key(f"vision_tower.{Q0}", p): np.zeros((4, 4), np.float32) for p in ("lora_A", "lora_B")},
@@ -461,6 +481,37 @@ def test_dead_layers_are_named_by_range(tmp_path: Path) -> None:
     assert "model.layers.{0-2,4}.self_attn.q_proj" in message(report, "dead-layers")
 
 
+def layers(scale: float, count: int = 6) -> Tensors:
+    """Layers with equal updates, except that one is `scale` times as large."""
+    tensors = {k: v for i in range(count) for k, v in pair(name(i)).items()}
+    tensors[key(name(2), "lora_B")] *= np.float32(scale)
+    return tensors
+
+
+HUGE_HEAD = pair("lm_head", lora_B=np.full((10, 4), 1e4))
+SIZES = [
+    pytest.param(layers(101), {"norm-outlier": "warning"}, id="above the limit"),
+    pytest.param(layers(99), {}, id="below the limit"),
+    pytest.param(layers(0.001), {}, id="a small one"),
+    pytest.param(layers(1000, count=3), {}, id="too few layers"),
+    pytest.param(layers(1) | HUGE_HEAD, {}, id="another module"),
+]
+
+
+@pytest.mark.parametrize(("tensors", "expected"), SIZES)
+def test_an_update_far_larger_than_in_other_layers(
+    tmp_path: Path, tensors: Tensors, expected: dict[str, str]
+) -> None:
+    targets = r"(model\.layers\.\d\.self_attn\.q_proj|lm_head)"
+    report = check_files(adapter(tmp_path, tensors, {"target_modules": targets}))
+    assert by_level(report) == expected
+
+
+def test_the_layer_with_the_large_update_is_named(tmp_path: Path) -> None:
+    report = check_files(adapter(tmp_path, layers(1000)))
+    assert "'model.layers.{2}.self_attn.q_proj'" in message(report, "norm-outlier")
+
+
 EMBED = "model.embed_tokens"
 EMBEDDING = {
     key(EMBED, "lora_embedding_A"): np.ones((4, 30), np.float32),
@@ -471,8 +522,8 @@ MAGNITUDES = {key(m, "lora_magnitude_vector"): np.ones(10, np.float32) for m in 
 TARGETS = {"target_modules": ["q_proj", "embed_tokens"]}
 REGEX = {"target_modules": r"model\.layers\.\d+\.self_attn\.(q|k)_proj"}
 SHAPES = [
-    pytest.param(EMBEDDING, TARGETS, {}, id="embedding"),
-    pytest.param(HEAD, {"modules_to_save": ["lm_head"]}, {}, id="saved module"),
+    pytest.param(EMBEDDING, TARGETS, WHOLE, id="embedding"),
+    pytest.param(HEAD, {"modules_to_save": ["lm_head"]}, WHOLE, id="saved module"),
     pytest.param(
         {"base_model.model.fc.bias": np.ones(3, np.float32)}, {"bias": "all"}, {}, id="bias"
     ),
@@ -874,9 +925,9 @@ def test_findings_come_from_the_gravest_on(tmp_path: Path) -> None:
 
 def test_the_table_has_a_row_for_each_module(tmp_path: Path) -> None:
     lines = rendered(tmp_path, HEALTHY | EMBEDDING, TARGETS, verbose=True)
-    assert "3 modules, r 4, total ‖ΔW‖_F " in lines[1]
-    assert [line.split()[0] for line in lines[2:]] == ["layer", "–", "0", "1"]
-    assert [line.split()[-1] for line in lines[3:]] == [EMBED, Q0, Q1]
+    assert "3 modules, r 4, total ‖ΔW‖_F " in lines[2]
+    assert [line.split()[0] for line in lines[3:]] == ["layer", "–", "0", "1"]
+    assert [line.split()[-1] for line in lines[4:]] == [EMBED, Q0, Q1]
 
 
 def test_no_text_forges_a_line(tmp_path: Path) -> None:
