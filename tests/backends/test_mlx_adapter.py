@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from sway_gate.backends import adapters, hf, mlx_adapter
+from sway_gate.backends import adapters, hf, mlx_adapter, peft_adapters
 from sway_gate.backends.base import EncodedRequest
+from sway_gate.backends.changes import Change
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.errors import AdapterError
@@ -49,7 +50,7 @@ def pair(module: str = Q, n_in: int = 32, n_out: int = 32) -> dict[str, torch.Te
     return {f"{module}.lora_a": normal(n_in, R), f"{module}.lora_b": normal(R, n_out, seed=1)}
 
 
-def read(model: Any, folder: Path) -> adapters.Change:
+def read(model: Any, folder: Path) -> Change:
     return adapters.read(model, folder, (), quantized=False)[1]
 
 
@@ -142,7 +143,7 @@ def test_what_is_not_understood_is_refused_by_name(tensors, form, message, llama
 def test_other_architectures_and_two_models_are_refused(llama, tmp_path, monkeypatch):
     folder = save_mlx(tmp_path, pair(), **LORA)
     with pytest.raises(AdapterError, match=r"needs defaults\.differential"):
-        adapters.wrapped(llama, folder)
+        peft_adapters.wrapped(llama, folder)
     monkeypatch.setattr(mlx_adapter, "SAME_MODULES", frozenset())
     with pytest.raises(AdapterError, match="the architecture llama are not supported"):
         read(llama, folder)

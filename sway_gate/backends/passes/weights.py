@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from sway_gate.backends.adapters import Change
+from sway_gate.backends.changes import Change
 from sway_gate.backends.null_adapters import NullSettings, with_nulls
 from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.patching import Patches
@@ -75,7 +75,8 @@ class AdaptedModel:
             return change.note
         with self.under([FINETUNED], 1, change.reference.ids.shape[1]):
             largest = change.reference.difference(self._model.network)
-        return f"{change.note}; log-probabilities equal peft's to {largest:.0e}"
+        checked = f"log-probabilities equal peft's to {largest:.0e}"
+        return f"{change.note}; {checked}" if change.note else checked
 
     def remove(self) -> None:
         self._stack.remove()
