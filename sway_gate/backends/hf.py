@@ -42,9 +42,11 @@ def load(
     """
     network, tokenizer, determinism = opened or loading.open_base(source)
     if source.is_full:
+        resized = vocabulary.fit_rows(network, source.adapter)
         replaced = ReplacedModel(network, full_model.read(network, source), settings)
         tokenizer, notes = loading.own_tokenizer(source, tokenizer)
-        return HfBackend(replaced, tokenizer, determinism, notes)
+        notes = (*resized, *notes)
+        return HfBackend(replaced, tokenizer, determinism, notes, is_base_changed=bool(resized))
     tokenizer, is_resized, added = vocabulary.fit(network, tokenizer, source.adapter)
     network, change = adapters.read(
         network,

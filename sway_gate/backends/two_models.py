@@ -18,10 +18,11 @@ def load(source: loading.Source) -> hf.HfBackend:
     base, tokenizer, determinism = loading.open_base(source)
     device = device_of(base)
     if source.is_full:
-        full_model.check_config(source, ending="vocab_size")
+        resized = vocabulary.fit_rows(base, source.adapter)
+        full_model.check_config(base, source, ending="vocab_size")
         tuned = loading.load_model(source._replace(base=source.adapter), device)
         tokenizer, notes = loading.own_tokenizer(source, tokenizer)
-        return hf.HfBackend(TwoModels(base, tuned), tokenizer, determinism, notes)
+        return hf.HfBackend(TwoModels(base, tuned), tokenizer, determinism, (*resized, *notes))
     tuned = loading.load_model(source, device)
     for network in (base, tuned):
         extended, _, added = vocabulary.fit(network, tokenizer, source.adapter)
