@@ -19,7 +19,7 @@ def read(
     Raises AdapterError if the adapter does not fit the base or is not supported.
     """
     if is_mlx(folder):
-        return model, Change(*mlx_adapter.change(model, folder, quantized=quantized))
+        return model, mlx_adapter.change(model, folder, quantized=quantized)
     # peft chooses the layers of quantized bases by their class.
     if not quantized and (found := plain_lora.read(model, folder)) is not None:
         return model, Change(found, {})

@@ -15,14 +15,16 @@ from sway_gate.backends.reference import Reference
 class Change(NamedTuple):
     """An adapter's change: `factors` by module or parameter name, or `dense` by parameter name.
 
-    Parameters that are tied, also under the adapter, have the same array. `reference` is the answer
-    of peft's own model, with which the change is checked.
+    Parameters that are tied, also under the adapter, have the same array. `heads` are heads that
+    have the transposed factors of an embedding, and its name. `reference` is the answer of peft's
+    own model, with which the change is checked.
     """
 
     factors: Mapping[str, LowRank]
     dense: Mapping[str, Array]
     note: str = ""
     reference: Reference | None = None
+    heads: Mapping[str, str] = {}
 
 
 def weight(module: Any) -> Tensor:
@@ -43,8 +45,12 @@ def low_rank(
     found = LowRank(to_numpy(a), to_numpy(b) * np.float32(scaling), scaling)
     if magnitudes is None:
         return found
-    norms = Magnitude(to_numpy(magnitudes), to_numpy(weight(module).norm(dim=1)))
-    return found._replace(magnitude=norms)
+    return found._replace(magnitude=Magnitude(to_numpy(magnitudes), row_norms(module)))
+
+
+def row_norms(module: nn.Module) -> Array:
+    """The norm of each row of the layer's weight [out]."""
+    return to_numpy(weight(module).norm(dim=1))
 
 
 def to_numpy(x: Tensor) -> Array:
