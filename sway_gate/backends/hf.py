@@ -19,7 +19,7 @@ from sway_gate.backends.base import EncodedRequest, Facts, OutOfMemory, PassResu
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes import memory
-from sway_gate.backends.passes.encoding import Encoder
+from sway_gate.backends.passes.encoding import Encoder, Ids
 from sway_gate.backends.passes.generator import Generator, end_tokens
 from sway_gate.backends.passes.logits import Diagnosis, Logits
 from sway_gate.backends.passes.prefix_cache import PrefixCache
@@ -191,9 +191,8 @@ class HfBackend:
         ]
         return PassResult(answers)
 
-    def _text(self, tokens: list[int]) -> str:
-        ids = self._generator.until_end(tokens)
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+    def _text(self, tokens: Ids) -> str:
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
 def _context(config: Any) -> int:

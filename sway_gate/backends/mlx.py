@@ -16,7 +16,7 @@ from sway_gate.backends.custom import DIVERGENCES
 from sway_gate.backends.mlx_views import Ids, StackedModel, row_norms
 from sway_gate.backends.null_adapters import LowRank, NullSettings
 from sway_gate.backends.passes.encoding import Encoder
-from sway_gate.backends.passes.rendering import ends
+from sway_gate.backends.passes.rendering import ends, until_end
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.measurements import BASE, Answer, Fault, Floats, Request, View
 from sway_gate.model_files.config import chat_template, context_tokens, json_object, model_config
@@ -232,12 +232,8 @@ class MlxBackend:
             tokens, broken = self._model.generate(views, batch, length, self._ends)
             for found, of_view, flags in zip(texts, tokens.tolist(), broken, strict=True):
                 for prompt, text, is_broken in zip(batch, of_view, flags, strict=True):
-                    found[prompt] = None if is_broken else self._until_end(text)
+                    found[prompt] = None if is_broken else until_end(text, self._ends)
         return [[found[prompt] for prompt in prompts] for found in texts]
-
-    def _until_end(self, tokens: Sequence[int]) -> Ids:
-        end = next((k for k, token in enumerate(tokens) if token in self._ends), len(tokens))
-        return tuple(tokens[:end])
 
 
 def _reduced(row: EncodedRequest, logs: Floats, base: Floats | None) -> Floats:
