@@ -82,7 +82,8 @@ def read(model: Any, folder: Path) -> dict[str, LowRank] | None:
         if not modules or not all(type(module) in _LAYERS for module in modules.values()):
             return None
         tensors = {name: dict(_tensors(name, module, config)) for name, module in modules.items()}
-    except re.error:
+        scalings = [config.scaling(name) for name in modules]
+    except (re.error, OverflowError, RecursionError):  # from patterns and numbers of the file
         return None
     with safe_open(folder / WEIGHTS, "pt") as file:
         keys = filter(is_factor, file.keys())
@@ -90,8 +91,8 @@ def read(model: Any, folder: Path) -> dict[str, LowRank] | None:
         if found != {key: shape for shapes in tensors.values() for key, shape in shapes.items()}:
             return None
         return {
-            name: low_rank(module, config.scaling(name), *map(file.get_tensor, tensors[name]))
-            for name, module in modules.items()
+            name: low_rank(module, scaling, *map(file.get_tensor, tensors[name]))
+            for (name, module), scaling in zip(modules.items(), scalings, strict=True)
         }
 
 
