@@ -174,7 +174,7 @@ def imported_at_once(name: str) -> set[str]:
 
 
 def test_peft_is_imported_on_demand():
-    """Its import takes seconds; a gate of a plain LoRA has no use for it."""
+    """Its import takes a second; a gate of a plain LoRA has no use for it."""
     reached, new = set(), {"sway_gate.backends.hf"}
     while new:
         reached |= new

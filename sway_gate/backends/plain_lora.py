@@ -1,4 +1,4 @@
-"""Reads plain LoRA and DoRA adapters without peft, whose import takes seconds.
+"""Reads plain LoRA and DoRA adapters without peft, whose import takes a second.
 
 The configuration must have no other option, it must select linear layers and embeddings only, and
 the file must have exactly their tensors. All other adapters are left to peft.
