@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sway_gate import demo
 from sway_gate.probes import TABLE
 from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT
@@ -41,6 +42,7 @@ UPWARD = {
         "sway_gate.reports.html.page",
     ): "_repr_html_ must be a method of the result",
 }
+FUNCTIONS = (ast.FunctionDef, ast.ClassDef)
 HEAVY = {"torch", "transformers", "peft"}
 MAY_IMPORT_TORCH = {"sway_gate.commands.doctor": "lists the devices that torch sees"}
 
@@ -55,9 +57,9 @@ TREES = {
 }
 
 
-def imports(name: str) -> Iterator[str]:
-    """Every module that `name` imports, also inside functions and only for type checkers."""
-    for node in ast.walk(TREES[name]):
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported, also inside functions and only for type checkers."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -66,7 +68,7 @@ def imports(name: str) -> Iterator[str]:
                 yield full if full in TREES else str(node.module)
 
 
-IMPORTED = {name: set(imports(name)) for name in TREES}
+IMPORTED = {name: set(imports(tree)) for name, tree in TREES.items()}
 EDGES = [
     (name, other)
     for name, imported in IMPORTED.items()
@@ -165,6 +167,22 @@ def test_only_backends_import_models():
     assert offenders == []
 
 
+def imported_at_once(name: str) -> set[str]:
+    """The modules that are loaded when `name` is imported: without imports inside functions."""
+    at_once = ast.Module([n for n in TREES[name].body if not isinstance(n, FUNCTIONS)], [])
+    return set(imports(at_once))
+
+
+def test_peft_is_imported_on_demand():
+    """Its import takes a second; a gate of a plain LoRA has no use for it."""
+    reached, new = set(), {"sway_gate.backends.hf"}
+    while new:
+        reached |= new
+        new = {m for name in new & TREES.keys() for m in imported_at_once(name)} - reached
+    assert "sway_gate.backends.adapters" in reached
+    assert {name for name in reached if name.startswith("peft")} == set()
+
+
 def loaded(*argv: str, cwd: Path) -> set[str]:
     """Top-level modules that a command has loaded when it ends."""
     code = "import sys; from sway_gate.cli import main; main(sys.argv[1:]);"
@@ -195,3 +213,9 @@ def test_light_commands_load_little(tmp_path, argv, absent):
     (tmp_path / "broken.yaml").write_text("version: 1\nsuite: 3\n", encoding="utf-8")
     (tmp_path / "adapter").mkdir()
     assert loaded(*argv, cwd=tmp_path) & (absent | HEAVY) == set()
+
+
+@pytest.mark.slow
+def test_a_check_of_a_plain_lora_does_not_load_peft(tmp_path):
+    argv = ["check", str(demo.HEALTHY), "--base", str(demo.MODEL), "--no-cache"]
+    assert loaded(*argv, cwd=tmp_path) & {"torch", "peft", "bitsandbytes"} == {"torch"}

@@ -1,47 +1,13 @@
-"""Reads an adapter's change of the weights, with peft's configuration, key mapping and merging.
+"""Reads the change that an adapter makes: MLX and plain LoRA by own code, the rest by peft."""
 
-Low-rank factors (LoRA and DoRA with rsLoRA, rank and alpha patterns, Conv1D, embeddings, experts)
-run for many views in one pass. Other adapters that peft can merge become the difference of the
-merged weights from the base's and run one view at a time; peft's own model is their reference. All
-others are refused. The base is not changed.
-"""
-
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from peft import PeftModel
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from sway_gate.backends import adapter_config, factors, mlx_adapter, reference
-from sway_gate.backends.adapter_config import Method
-from sway_gate.backends.base import error_text
-from sway_gate.backends.null_adapters import Array, LowRank
-from sway_gate.backends.reference import Reference
-from sway_gate.errors import AdapterError
+from sway_gate.backends import mlx_adapter, plain_lora
+from sway_gate.backends.changes import Change
 from sway_gate.static.mlx import is_mlx
-
-_WEIGHTS = "adapter_model.safetensors"
-_FACTORS = (
-    ".lora_A.", ".lora_B.", ".lora_embedding_A", ".lora_embedding_B", ".lora_magnitude_vector",
-)  # fmt: skip
-
-
-class Change(NamedTuple):
-    """An adapter's change: `factors` by module or parameter name, or `dense` by parameter name.
-
-    Parameters that are tied, also under the adapter, have the same array. `reference` is the check
-    of a change that was merged.
-    """
-
-    factors: Mapping[str, LowRank]
-    dense: Mapping[str, Array]
-    note: str = ""
-    reference: Reference | None = None
 
 
 def read(
@@ -49,180 +15,14 @@ def read(
 ) -> tuple[nn.Module, Change]:
     """Return the base, unchanged, and the adapter's change.
 
-    `text`: token ids, on which a merged adapter is compared with peft's own model. Raises
-    AdapterError if the adapter does not fit the base or is not supported.
+    `text`: token ids, on which the change is compared with peft's own model if peft reads it.
+    Raises AdapterError if the adapter does not fit the base or is not supported.
     """
     if is_mlx(folder):
-        return model, Change(*mlx_adapter.change(model, folder, quantized=quantized))
-    method = adapter_config.read(folder)
-    if method.is_low_rank and _has_only_factors(model, folder):
-        wrapped = _wrap(model, method, folder)
-        low_rank = factors.read(wrapped.base_model.model)
-        if low_rank is not None:
-            return _bare(wrapped.unload()), Change(low_rank, {})
-        model = _bare(wrapped.unload())
-    if quantized:
-        raise AdapterError(
-            f"{folder}: {method.name} cannot be merged into a quantized base; "
-            "use the base without quantization"
-        )
-    return _read_dense(model, method, folder, text)
+        return model, mlx_adapter.change(model, folder, quantized=quantized)
+    # peft chooses the layers of quantized bases by their class.
+    if not quantized and (found := plain_lora.read(model, folder)) is not None:
+        return model, Change(found, {})
+    from sway_gate.backends import peft_adapters
 
-
-def wrapped(model: nn.Module, folder: Path) -> Any:
-    """Model of the base and the adapter, by peft. Raises AdapterError if they do not fit."""
-    if is_mlx(folder):
-        raise AdapterError(f"{folder}: an MLX adapter needs defaults.differential: true")
-    return _wrap(model, adapter_config.read(folder), folder)
-
-
-def _has_only_factors(model: nn.Module, folder: Path) -> bool:
-    """Whether the file has only low-rank factors, and weights that are equal to the base's.
-
-    peft saves embeddings that it adapts, or whose size changed, together with the factors.
-    """
-    weights = _parameters(model)
-    try:
-        with safe_open(folder / _WEIGHTS, "pt") as file:
-            keys: list[str] = list(file.keys())
-            others = [key for key in keys if not any(part in key for part in _FACTORS)]
-            return all(_is_equal(weights.get(_of_base(key)), file, key) for key in others)
-    except (OSError, SafetensorError) as error:
-        raise AdapterError(f"{folder / _WEIGHTS}: {error_text(error)}") from None
-
-
-def _of_base(key: str) -> str:
-    """The base's parameter that peft saved under `key`."""
-    return key.removeprefix("base_model.model.").replace(".base_layer.", ".")
-
-
-def _is_equal(weight: nn.Parameter | None, file: Any, key: str) -> bool:
-    if weight is None or file.get_slice(key).get_shape() != list(weight.shape):
-        return False
-    return torch.equal(file.get_tensor(key).to(weight), weight)
-
-
-def _wrap(model: nn.Module, method: Method, folder: Path) -> Any:
-    """Model with the adapter's weights, by peft.
-
-    Raises AdapterError unless the file has exactly the tensors that the adapter needs.
-    """
-    if not (folder / _WEIGHTS).is_file():  # peft would load a pickle instead
-        raise AdapterError(f"{folder}: {_WEIGHTS} is missing; save the adapter as safetensors")
-    method.config.inference_mode = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            wrapped = PeftModel(model, method.config, factors.ADAPTER)
-            loaded = wrapped.load_adapter(str(folder), factors.ADAPTER)
-    except Exception as error:  # peft raises arbitrary exceptions on invalid files
-        raise AdapterError(
-            f"{folder}: the adapter does not fit the base: {error_text(error)}"
-        ) from None
-    wrong = [f"unexpected {key}" for key in loaded.unexpected_keys if not _is_copy(folder, key)]
-    wrong += [f"missing {key}" for key in _missing(wrapped, loaded.missing_keys)]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise AdapterError(
-            f"{folder}: the adapter's tensors do not match its modules: "
-            f"{', '.join(wrong[:3])}{more}"
-        )
-    return wrapped.eval()
-
-
-def _is_copy(folder: Path, key: str) -> bool:
-    """Whether peft does not read this tensor because it saved the same one under another name.
-
-    It does so with modules_to_save and with tied trainable tokens if the vocabulary was resized.
-    """
-    _, token_adapter, delta = key.partition(".token_adapter.")
-    with safe_open(folder / _WEIGHTS, "pt") as file:
-        keys = set(file.keys())
-        first = {key.replace(".modules_to_save.", ".")} & keys
-        tied = {other for other in keys if delta and other.endswith(token_adapter + delta)}
-        twins = (first | tied) - {key}
-        return any(torch.equal(file.get_tensor(twin), file.get_tensor(key)) for twin in twins)
-
-
-def _missing(wrapped: nn.Module, keys: Sequence[str]) -> list[str]:
-    """The keys of parameters that the file does not have under another name either."""
-    parameters = _parameters(wrapped)
-    loaded = {parameters[name] for name in parameters.keys() - set(keys)}
-    return [key for key in keys if parameters.get(key) not in loaded]
-
-
-def _read_dense(
-    model: Any, method: Method, folder: Path, text: Sequence[int]
-) -> tuple[nn.Module, Change]:
-    """Merge the adapter, compare with the weights before, and restore them."""
-    before = _parameters(model)
-    copies = {parameter: parameter.detach().clone() for parameter in before.values()}
-    tied = getattr(model.config, "tie_word_embeddings", None)
-    wrapped = _wrap(model, method, folder)
-    try:
-        ids = torch.tensor([[*text, *_new_tokens(method.config), *text[:1]]], device=model.device)
-        expected = reference.of(wrapped, ids)
-    except Exception as error:  # from values in the config that peft does not check
-        raise AdapterError(
-            f"{folder}: {method.name} cannot be applied to the base: {error_text(error)}"
-        ) from None
-    _untie(wrapped)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            merged: Any = _bare(wrapped.merge_and_unload())
-    except Exception as error:  # tuners without a merge raise different exceptions
-        raise AdapterError(
-            f"{folder}: {method.name} cannot be merged into the base: {error_text(error)}"
-        ) from None
-    after = _parameters(merged)
-    if set(after) != set(before) or any(after[n].shape != before[n].shape for n in before):
-        raise AdapterError(
-            f"{folder}: {method.name} changes the base's shape; this is not supported"
-        )
-    dense: dict[str, Array] = {}
-    for name, parameter in before.items():
-        if not torch.equal(after[name], copies[parameter]):
-            delta = factors.to_numpy(after[name].float() - copies[parameter].float())
-            twins = (dense[n] for n in dense if before[n] is parameter)
-            dense[name] = next((t for t in twins if np.allclose(t, delta, 1e-5, 1e-7)), delta)
-    for name, parameter in before.items():
-        owner, _, leaf = name.rpartition(".")
-        setattr(merged.get_submodule(owner), leaf, parameter)
-        parameter.data = copies[parameter]
-    merged.config.tie_word_embeddings = tied
-    note = f"{method.name}: runs one view at a time, with peft's merged weights"
-    return merged, Change({}, dense, note, expected)
-
-
-def _new_tokens(config: Any) -> list[int]:
-    """A few of the tokens whose embeddings an adapter replaces: ordinary text may lack them."""
-    names = ("token_indices", "trainable_token_indices")
-    given: Any = next(filter(None, (getattr(config, name, None) for name in names)), [])
-    lists = given.values() if isinstance(given, dict) else [given]
-    return [int(token) for tokens in lists for token in tokens][:8]
-
-
-def _untie(model: nn.Module) -> None:
-    """Give each module its own copy of a shared parameter.
-
-    peft computes with an adapted module next to a tied one that is not adapted. Merging into the
-    shared parameter would change both.
-    """
-    seen: set[nn.Parameter] = set()
-    for module in model.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            if parameter in seen:
-                copy = nn.Parameter(parameter.detach().clone(), requires_grad=False)
-                setattr(module, name, copy)
-            seen.add(parameter)
-
-
-def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    return dict(model.named_parameters(remove_duplicate=False))
-
-
-def _bare(model: nn.Module) -> nn.Module:
-    if hasattr(model, "peft_config"):
-        del model.peft_config
-    return model.eval()
+    return peft_adapters.read(model, folder, text, quantized=quantized)

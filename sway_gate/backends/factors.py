@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from peft.tuners.lora import Embedding, LoraLayer
 from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.lora.variants import DoraEmbeddingVariant, DoraLinearVariant
-from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
-from sway_gate.backends.null_adapters import Array, LowRank, Magnitude
+from sway_gate.backends.changes import low_rank, to_numpy
+from sway_gate.backends.null_adapters import LowRank
 
 ADAPTER = "default"
 """The name under which peft loads the adapter."""
@@ -73,8 +72,9 @@ def _named_factors(name: str, layer: Any) -> tuple[str, LowRank]:
         a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
     else:
         a, b = layer.lora_embedding_A[ADAPTER], layer.lora_embedding_B[ADAPTER]
-    scaled = to_numpy(b) * np.float32(scaling)
-    return name, LowRank(to_numpy(a), scaled, scaling, _magnitude(layer))
+    is_dora = layer.lora_variant.get(ADAPTER) is not None
+    magnitudes = layer.lora_magnitude_vector[ADAPTER].weight if is_dora else None
+    return name, low_rank(layer.get_base_layer(), scaling, a, b, magnitudes)
 
 
 def _of_experts(layer: Any, scaling: float) -> LowRank:
@@ -88,23 +88,3 @@ def _of_experts(layer: Any, scaling: float) -> LowRank:
     if not layer._did_swap_in_out_features:
         a, b = b.mT, a.mT
     return LowRank(to_numpy(a), to_numpy(b) * np.float32(scaling), scaling)
-
-
-def _magnitude(layer: Any) -> Magnitude | None:
-    if layer.lora_variant.get(ADAPTER) is None:
-        return None
-    trained = to_numpy(layer.lora_magnitude_vector[ADAPTER].weight)
-    return Magnitude(trained, to_numpy(weight(layer.get_base_layer()).norm(dim=1)))
-
-
-def weight(module: Any) -> Tensor:
-    """The weight of a linear layer or an embedding in float32 [out, in]."""
-    matrix: Tensor = dequantize_module_weight(module).detach().float()
-    is_transposed = isinstance(module, nn.Embedding) or type(module).__name__ == "Conv1D"
-    return matrix.T if is_transposed else matrix
-
-
-def to_numpy(x: Tensor) -> Array:
-    """The tensor as float32 in the CPU's memory."""
-    array: Array = x.detach().to(device="cpu", dtype=torch.float32).contiguous().numpy()
-    return array

@@ -75,7 +75,7 @@ def read(network: Any, source: loading.Source) -> Changes:
             f"{source.adapter}: a fine-tuned model without an adapter is compared in float32, in"
             " which small random changes do not vanish; set dtype to fp32 or auto"
         )
-    check_config(source)
+    check_config(network, source)
     note = "fine-tuned model without an adapter: runs one view at a time"
     changes = _of_files(network, source)
     if changes is None:
@@ -100,19 +100,21 @@ def _is_changed(name: str, change: Change, folder: Path) -> bool:
     return True
 
 
-def check_config(source: loading.Source, *, ending: str = "") -> None:
+def check_config(network: Any, source: loading.Source, *, ending: str = "") -> None:
     """Raise CannotDecide if a field of the configurations differs that changes the model.
 
-    Only fields whose names have the `ending` are compared.
+    Only fields whose names have the `ending` are compared. The number of embeddings is the one of
+    `network`, the base.
     """
     theirs, ours = _config(source, source.adapter), _config(source, source.base)
+    rows = network.get_input_embeddings().weight.shape[0]
     for field in sorted(theirs.keys() | ours.keys(), key=lambda f: (f != "model_type", f)):
         if theirs.get(field) == ours.get(field) or _is_neutral(field):
             continue
+        if field.endswith("vocab_size") and theirs.get(field) == rows:
+            continue
         if field.endswith(ending):
-            advice = f"{_ADVICE}, or set differential to false"
-            if field.endswith("vocab_size"):
-                advice = "resize the base's embeddings with resize_token_embeddings() and save it"
+            advice = _ADVICE if ending else f"{_ADVICE}, or set differential to false"
             raise CannotDecide(
                 f"{source.adapter / 'config.json'}: {field} is {theirs.get(field)!r},"
                 f" in the base {ours.get(field)!r}; {advice}"
@@ -169,6 +171,10 @@ def _of_files(network: Any, source: loading.Source) -> dict[str, Change] | None:
     for tensors in (base, tuned):
         for name in tied.keys() & tensors.keys():
             tensors.setdefault(tied[name], tensors[name])
+    rows = network.get_input_embeddings().weight.shape[0]
+    for name, target in targets.items():
+        if name in base and target.shape[:1] == (rows,) and _is_resized(base[name](), target):
+            base[name] = partial(_same, target.clone())
     if not all(n in base and _equal(base[n](), target) for n, target in targets.items()):
         return None
     if missing := targets.keys() - tuned.keys():
@@ -185,6 +191,11 @@ def _of_files(network: Any, source: loading.Source) -> dict[str, Change] | None:
         elif name not in base and not name.endswith(_BUFFERS):
             raise CannotDecide(f"{source.adapter}: the base has no tensor {name}; {_ADVICE}")
     return {n: Change(target, base[n], tuned[n]) for n, target in targets.items()}
+
+
+def _is_resized(old: Tensor, new: Tensor) -> bool:
+    """Whether only the number of rows differs: the embeddings were resized after loading."""
+    return old.shape != new.shape and old.shape[1:] == new.shape[1:]
 
 
 def _tensors(folder: Path, prefix: str, known: Set[str]) -> dict[str, Read]:

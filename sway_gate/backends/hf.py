@@ -20,7 +20,7 @@ from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.packing import pack
 from sway_gate.backends.passes import memory
-from sway_gate.backends.passes.encoding import Encoder
+from sway_gate.backends.passes.encoding import Encoder, Ids
 from sway_gate.backends.passes.generator import Generator, end_tokens
 from sway_gate.backends.passes.logits import Diagnosis, Logits
 from sway_gate.backends.passes.prefix_cache import PrefixCache
@@ -43,9 +43,11 @@ def load(
     """
     network, tokenizer, determinism = opened or loading.open_base(source)
     if source.is_full:
+        resized = vocabulary.fit_rows(network, source.adapter)
         replaced = ReplacedModel(network, full_model.read(network, source), settings)
         tokenizer, notes = loading.own_tokenizer(source, tokenizer)
-        return HfBackend(replaced, tokenizer, determinism, notes)
+        notes = (*resized, *notes)
+        return HfBackend(replaced, tokenizer, determinism, notes, is_base_changed=bool(resized))
     tokenizer, is_resized, added = vocabulary.fit(network, tokenizer, source.adapter)
     network, change = adapters.read(
         network,
@@ -195,9 +197,8 @@ class HfBackend:
         ]
         return PassResult(answers)
 
-    def _text(self, tokens: list[int]) -> str:
-        ids = self._generator.until_end(tokens)
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+    def _text(self, tokens: Ids) -> str:
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
 def _context(config: Any) -> int:

@@ -13,10 +13,10 @@ from transformers import AutoTokenizer
 from sway_gate.backends import mlx_adapter
 from sway_gate.backends.base import EncodedRequest, Facts, PassResult, error_text
 from sway_gate.backends.custom import DIVERGENCES
-from sway_gate.backends.mlx_views import Ids, StackedModel
+from sway_gate.backends.mlx_views import Ids, StackedModel, row_norms
 from sway_gate.backends.null_adapters import LowRank, NullSettings
 from sway_gate.backends.passes.encoding import Encoder
-from sway_gate.backends.passes.rendering import ends
+from sway_gate.backends.passes.rendering import ends, until_end
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.measurements import BASE, Answer, Fault, Floats, Request, View
 from sway_gate.model_files.config import chat_template, context_tokens, json_object, model_config
@@ -103,12 +103,17 @@ def _set_dtype(model: Any, name: str) -> mx.Dtype:
 def _factors(model: Any, folder: Path) -> dict[str, LowRank]:
     """The factors by module. Raises AdapterError if they do not fit the model."""
     adapter = mlx_adapter.read(folder, len(model.layers))
-    if (kind := adapter.config.fine_tune_type) != "lora":
-        raise AdapterError(f"{folder}: kind: mlx needs fine_tune_type lora, not {kind}")
-    modules = dict(model.named_modules())
-    found = {name: mlx_adapter.factors(adapter, name) for name in adapter.modules}
-    mlx_adapter.check_modules(adapter, {n: _sizes(m) for n, m in modules.items() if n in found})
-    return found
+    if (kind := adapter.config.fine_tune_type) == "full":
+        raise AdapterError(f"{folder}: kind: mlx needs fine_tune_type lora or dora, not {kind}")
+    modules = {n: m for n, m in model.named_modules() if n in adapter.modules}
+    mlx_adapter.check_modules(adapter, {name: _sizes(m) for name, m in modules.items()})
+    if kind == "lora":
+        return {name: mlx_adapter.factors(adapter, name) for name in modules}
+    if embeddings := [name for name, module in modules.items() if hasattr(module, "as_linear")]:
+        raise AdapterError(
+            f"{folder}: kind: mlx does not run DoRA on {embeddings[0]}; use kind: hf"
+        )
+    return {name: mlx_adapter.factors(adapter, name, row_norms(m)) for name, m in modules.items()}
 
 
 def _sizes(module: Any) -> tuple[int, int]:
@@ -228,12 +233,8 @@ class MlxBackend:
             tokens, broken = self._model.generate(views, batch, length, self._ends)
             for found, of_view, flags in zip(texts, tokens.tolist(), broken, strict=True):
                 for prompt, text, is_broken in zip(batch, of_view, flags, strict=True):
-                    found[prompt] = None if is_broken else self._until_end(text)
+                    found[prompt] = None if is_broken else until_end(text, self._ends)
         return [[found[prompt] for prompt in prompts] for found in texts]
-
-    def _until_end(self, tokens: Sequence[int]) -> Ids:
-        end = next((k for k, token in enumerate(tokens) if token in self._ends), len(tokens))
-        return tuple(tokens[:end])
 
 
 def _reduced(row: EncodedRequest, logs: Floats, base: Floats | None) -> Floats:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sway_gate.backends.null_adapters import Array, LowRank
+from sway_gate.backends.null_adapters import Array, LowRank, Magnitude
 from sway_gate.errors import AdapterError
 from sway_gate.static.findings import Fatal
 from sway_gate.static.mlx import MlxAdapter, read_mlx
@@ -19,6 +19,8 @@ from sway_gate.static.weights import BITS
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from sway_gate.backends.changes import Change
 
 SAME_MODULES = frozenset(
     {
@@ -95,20 +97,30 @@ def tensor(adapter: MlxAdapter, name: str) -> Array:
     return values.reshape(shape)
 
 
-def factors(adapter: MlxAdapter, module: str) -> LowRank:
-    """The factors of a module of a LoRA or DoRA adapter: a [r, in], b [out, r]."""
+def factors(adapter: MlxAdapter, module: str, norms: Array | None = None) -> LowRank:
+    """The factors of a module of a LoRA or DoRA adapter: a [r, in], b [out, r].
+
+    `norms` of the weight's rows add the magnitudes of a DoRA. Raises AdapterError if their number
+    differs.
+    """
     scale, tensors = adapter.config.parameters.scale, adapter.modules[module]
     a, b = (tensor(adapter, tensors[leaf]).T for leaf in ("lora_a", "lora_b"))
-    return LowRank(np.ascontiguousarray(a), b * np.float32(scale), scale)
+    found = LowRank(np.ascontiguousarray(a), b * np.float32(scale), scale)
+    if norms is None:
+        return found
+    trained = tensor(adapter, tensors["m"])
+    if len(trained) != len(norms):
+        raise AdapterError(
+            f"{adapter.weights.path}: tensor {module}.m has {len(trained)} magnitudes, "
+            f"needs {len(norms)}; give the base of the training"
+        )
+    return found._replace(magnitude=Magnitude(trained, norms))
 
 
-def change(
-    model: "nn.Module", folder: Path, *, quantized: bool
-) -> tuple[dict[str, LowRank], dict[str, Array], str]:
-    """The change of a torch model: factors by module, dense by parameter, and a note.
+def change(model: "nn.Module", folder: Path, *, quantized: bool) -> "Change":
+    """The change of a torch model. Raises AdapterError if a tensor does not belong to the model."""
+    from sway_gate.backends.changes import Change
 
-    Raises AdapterError if a tensor does not belong to the model.
-    """
     config: Any = model.config
     if config.model_type not in SAME_MODULES:
         raise AdapterError(
@@ -117,19 +129,24 @@ def change(
         )
     adapter = read(folder, config.num_hidden_layers)
     kind = adapter.config.fine_tune_type
+    modules = {} if kind == "full" else _modules(model, adapter)
+    embedding, head = _tied(model)
     if kind == "lora":
-        modules = _modules(model, adapter)
         found = {name: factors(adapter, name) for name in modules}
-        return found | _tied_head(model, found), {}, ""
+        return Change(found, {}, heads={head: embedding} if embedding in found else {})
+    if kind == "dora" and not any(map(_is_embedding, modules.values())):
+        return Change({name: _dora(adapter, name, m) for name, m in modules.items()}, {})
     if quantized:
         raise AdapterError(
             f"{folder}: fine_tune_type {kind} cannot be merged into a quantized base; "
             "use the base without quantization"
         )
-    changes = _whole(model, adapter) if kind == "full" else _magnitudes(model, adapter)
+    changes = _whole(model, adapter) if kind == "full" else _merged(adapter, modules)
     dense = {name: delta for name, delta in changes if delta.any()}
-    dense |= _tied_weight(model, dense)
-    return {}, dense, f"MLX, fine_tune_type {kind}: runs one view at a time, with merged weights"
+    if (tied := f"{embedding}.weight") in dense:
+        dense[f"{head}.weight"] = dense[tied]
+    note = f"MLX, fine_tune_type {kind}: runs one view at a time, with merged weights"
+    return Change({}, dense, note)
 
 
 def _modules(model: "nn.Module", adapter: MlxAdapter) -> dict[str, Any]:
@@ -158,24 +175,13 @@ def check_modules(adapter: MlxAdapter, sizes: Mapping[str, tuple[int, int]]) -> 
 
 def _sizes(module: Any) -> tuple[int, int]:
     """Inputs and outputs of a linear layer, tokens and outputs of an embedding; 0 of others."""
-    if hasattr(module, "num_embeddings"):
+    if _is_embedding(module):
         return module.num_embeddings, module.embedding_dim
     return getattr(module, "in_features", 0), getattr(module, "out_features", 0)
 
 
-def _tied_head(model: Any, found: Mapping[str, LowRank]) -> dict[str, LowRank]:
-    """The factors of ΔWᵀ for the head if it is tied to an adapted embedding."""
-    embedding, head = _tied(model)
-    if embedding not in found:
-        return {}
-    change = found[embedding]
-    return {head: LowRank(change.b.T, change.a.T, change.scaling)}
-
-
-def _tied_weight(model: Any, dense: Mapping[str, Array]) -> dict[str, Array]:
-    """The change of the head's weight if it is tied to a changed embedding."""
-    embedding, head = (f"{name}.weight" for name in _tied(model))
-    return {head: dense[embedding]} if embedding in dense else {}
+def _is_embedding(module: Any) -> bool:
+    return hasattr(module, "num_embeddings")
 
 
 def _tied(model: Any) -> tuple[str, str]:
@@ -187,20 +193,25 @@ def _tied(model: Any) -> tuple[str, str]:
     return names[embedding], names[head]
 
 
-def _magnitudes(model: Any, adapter: MlxAdapter) -> Iterator[tuple[str, Array]]:
-    """W' - W of each weight with W' = m / ‖W + scale·BA‖ (W + scale·BA), rows normalised."""
-    for name, module in _modules(model, adapter).items():
+def _dora(adapter: MlxAdapter, name: str, module: "nn.Module") -> LowRank:
+    from sway_gate.backends.changes import row_norms
+
+    return factors(adapter, name, row_norms(module))
+
+
+def _merged(adapter: MlxAdapter, modules: Mapping[str, Any]) -> Iterator[tuple[str, Array]]:
+    """W' - W of each weight of a DoRA with W' = m / ‖W + scale·BA‖ (W + scale·BA).
+
+    The rows of an embedding are its tokens.
+    """
+    for name, module in modules.items():
         weight = _numpy(module.weight)
-        change = factors(adapter, name)
+        change = factors(adapter, name, np.linalg.norm(weight, axis=1))
+        assert change.magnitude is not None  # noqa: S101 - given by the norms
         update = change.b @ change.a
-        adapted = weight + (update.T if hasattr(module, "num_embeddings") else update)
-        m = tensor(adapter, adapter.modules[name]["m"])
-        if len(m) != len(weight):
-            raise AdapterError(
-                f"{adapter.weights.path}: tensor {name}.m has {len(m)} magnitudes, "
-                f"needs {len(weight)}; give the base of the training"
-            )
-        yield f"{name}.weight", adapted * (m / np.linalg.norm(adapted, axis=1))[:, None] - weight
+        adapted = weight + (update.T if _is_embedding(module) else update)
+        gains = change.magnitude.adapted / np.linalg.norm(adapted, axis=1)
+        yield f"{name}.weight", adapted * gains[:, None] - weight
 
 
 def _whole(model: Any, adapter: MlxAdapter) -> Iterator[tuple[str, Array]]:

@@ -13,7 +13,7 @@ import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
 from sway_gate.backends.base import NotStackable
-from sway_gate.backends.null_adapters import LowRank, NullSettings, with_nulls
+from sway_gate.backends.null_adapters import Array, LowRank, Magnitude, NullSettings, with_nulls
 from sway_gate.measurements import Floats, View
 
 Ids = tuple[int, ...]
@@ -55,8 +55,12 @@ class _Adapted:
 
     def __init__(self, module: Any, factors: LowRank, dtype: mx.Dtype, current: _Current) -> None:
         self.module, self._current, self.used = module, current, False
+        b, self._added_gains = mx.array(factors.b), None
+        if factors.magnitude is not None:
+            gains = _gains(module, factors, factors.magnitude)[..., None]  # [S, out, 1]
+            b, self._added_gains = gains * b, (gains - 1).swapaxes(1, 2).astype(dtype)
         self._a = mx.array(factors.a).astype(dtype)  # [S, r, in]
-        self._b = mx.array(factors.b).astype(dtype)  # [S, out, r]
+        self._b = b.astype(dtype)  # [S, out, r]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.module, name)
@@ -71,7 +75,16 @@ class _Adapted:
             middle = mx.take_along_axis(a.swapaxes(1, 2), ids[..., None], axis=1)
         else:
             middle = own.reshape(current.adapted, -1, x.shape[-1]) @ a.swapaxes(1, 2)
+        if self._added_gains is not None:
+            y = self._rescaled(y, self._added_gains[current.sources] * current.scales, current)
         return _sum(y, middle, self._b[current.sources].swapaxes(1, 2), current)
+
+    def _rescaled(self, y: mx.array, gains: mx.array, current: _Pass) -> mx.array:
+        """The output with the gains of each adapted view, which do not apply to the bias."""
+        plain = y - self.module.bias if "bias" in self.module else y
+        own = _own(plain, current)
+        added = own.reshape(current.adapted, -1, y.shape[-1]) * gains
+        return _added(y, added, current)
 
     def as_linear(self, x: mx.array) -> mx.array:
         """The head that is tied to this embedding: its weight is the transposed one."""
@@ -97,10 +110,45 @@ def _own(x: mx.array, current: _Pass) -> mx.array:
 
 def _sum(y: mx.array, middle: mx.array, b: mx.array, current: _Pass) -> mx.array:
     """The output with the low-rank part of each view: middle [V, n, r], b [V, r, out]."""
+    return _added(y, (middle * current.scales) @ b, current)
+
+
+def _added(y: mx.array, change: mx.array, current: _Pass) -> mx.array:
+    """The output with the change [V, n, out] of each adapted view."""
     own = _own(y, current)
-    added = ((middle * current.scales) @ b).reshape(own.shape)
-    changed = own + added.astype(y.dtype)
+    changed = own + change.reshape(own.shape).astype(y.dtype)
     return mx.concatenate([y[: len(y) - len(own)], changed]) if len(own) < len(y) else changed
+
+
+def _gains(module: Any, factors: LowRank, magnitude: Magnitude) -> mx.array:
+    """DoRA's factors of the rows for each source, m / ‖W + b @ a‖ [S, out], in float32."""
+    weight = _weight(module)
+    sources = zip(factors.a, factors.b, magnitude.adapted, strict=True)
+    norms = (
+        mx.array(m) / mx.linalg.norm(weight + mx.array(b) @ mx.array(a), axis=1)
+        for a, b, m in sources
+    )
+    return mx.stack(list(norms))
+
+
+def row_norms(module: Any) -> Array:
+    """The norm of each row of a linear layer's weight [out]."""
+    return np.array(mx.linalg.norm(_weight(module), axis=1))
+
+
+def _weight(module: Any) -> mx.array:
+    """The weight of a linear layer in float32 [out, in]."""
+    weight = module.weight
+    if "scales" in module:
+        weight = mx.dequantize(
+            weight,
+            module.scales,
+            module.get("biases"),
+            group_size=module.group_size,
+            bits=module.bits,
+            mode=module.mode,
+        )
+    return weight.astype(mx.float32)
 
 
 class _Head:

@@ -103,6 +103,11 @@ def with_nulls(name: str, delta: LowRank, settings: NullSettings) -> LowRank:
     return stacked._replace(magnitude=Magnitude(norms, trained.base))
 
 
+def transposed(factors: LowRank) -> LowRank:
+    """The factors of the transposed weight, without magnitudes."""
+    return LowRank(np.swapaxes(factors.b, -1, -2), np.swapaxes(factors.a, -1, -2), factors.scaling)
+
+
 def dense(name: str, delta: Array, seed: int) -> Array:
     """One spectrum null of a full-rank change: [..., out, in], or [n] with the same norm."""
     stream = generator(seed, name)

@@ -28,7 +28,7 @@ class Reference(NamedTuple):
         largest = float((log_probs(network, self.ids) - self.log_probs).abs().max())
         if not largest <= _ROUNDING.get(network.dtype, _COARSE_ROUNDING):
             raise CannotDecide(
-                f"the merged adapter differs from peft's own model by {largest:.2g} nats; "
+                f"the adapter's log-probabilities differ from peft's by {largest:.2g} nats; "
                 "report this adapter to sway-gate"
             )
         return largest

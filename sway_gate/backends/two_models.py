@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from sway_gate.backends import adapters, full_model, hf, loading, vocabulary
+from sway_gate.backends import full_model, hf, loading, vocabulary
 from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.weights import Model, device_of
 from sway_gate.measurements import View
@@ -18,14 +18,17 @@ def load(source: loading.Source) -> hf.HfBackend:
     base, tokenizer, determinism = loading.open_base(source)
     device = device_of(base)
     if source.is_full:
-        full_model.check_config(source, ending="vocab_size")
+        resized = vocabulary.fit_rows(base, source.adapter)
+        full_model.check_config(base, source, ending="vocab_size")
         tuned = loading.load_model(source._replace(base=source.adapter), device)
         tokenizer, notes = loading.own_tokenizer(source, tokenizer)
-        return hf.HfBackend(TwoModels(base, tuned), tokenizer, determinism, notes)
+        return hf.HfBackend(TwoModels(base, tuned), tokenizer, determinism, (*resized, *notes))
     tuned = loading.load_model(source, device)
     for network in (base, tuned):
         extended, _, added = vocabulary.fit(network, tokenizer, source.adapter)
-    models = TwoModels(base, adapters.wrapped(tuned, source.adapter))
+    from sway_gate.backends import peft_adapters
+
+    models = TwoModels(base, peft_adapters.wrapped(tuned, source.adapter))
     tokenizer, notes = loading.with_template(extended, source.adapter)
     return hf.HfBackend(models, tokenizer, determinism, (*added, *notes))
 

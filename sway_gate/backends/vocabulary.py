@@ -19,6 +19,7 @@ from transformers import AddedToken
 from sway_gate.backends.base import error_text
 from sway_gate.errors import AdapterError
 from sway_gate.model_files.config import json_object
+from sway_gate.model_files.shapes import read_shapes, short
 from sway_gate.text import counted, cut, named
 
 _MAX_BYTES = 256 * 2**20
@@ -72,8 +73,26 @@ def fit(model: Any, tokenizer: Any, adapter: Path) -> Vocabulary:
         return Vocabulary(tokenizer, False, notes)
     is_saved = _resize(model, size, saved)
     kept = "saved with the adapter" if is_saved else "the mean of the others: the adapter has none"
-    note = f"vocabulary resized from {rows} to {size} embeddings; the base's new ones are {kept}"
-    return Vocabulary(tokenizer, True, (*notes, note if size > rows else note.partition(";")[0]))
+    return Vocabulary(tokenizer, True, (*notes, _note(rows, size, kept)))
+
+
+def fit_rows(model: Any, tuned: Path) -> tuple[str, ...]:
+    """Give the base as many embeddings as the model in `tuned` has; a note if it had others.
+
+    Nothing happens if the files do not have the embeddings under the base's name.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    shapes = read_shapes(tuned)
+    found = [shapes[key] for n in _embeddings(model) if (key := short(f"{n}.weight")) in shapes]
+    if not found or found[0][0] == rows:
+        return ()
+    _resize(model, found[0][0], {})
+    return (_note(rows, found[0][0], "the mean of the others: its files have none"),)
+
+
+def _note(rows: int, size: int, kept: str) -> str:
+    note = f"vocabulary resized from {rows} to {size} embeddings"
+    return f"{note}; the base's new ones are {kept}" if size > rows else note
 
 
 def _added_tokens(folder: Path) -> list[_Token]:

@@ -15,7 +15,7 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import ParamWrapper
 from torch import nn
 
-from sway_gate.backends import hf, loading, null_adapters
+from sway_gate.backends import hf, loading, null_adapters, plain_lora
 from sway_gate.backends.base import EncodedRequest, NotStackable
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import LowRank
@@ -44,6 +44,7 @@ from tests.backends.architectures import (
     expected,
     tiny_model,
 )
+from tests.backends.test_plain_lora import assert_equal_factors
 from tests.helpers.models import byte_tokenizer
 
 NULL = View("null", 0)
@@ -211,6 +212,9 @@ def test_an_architecture_equals_peft(name: str, tmp_path: Path) -> None:
         tuned = adapted(network, tmp_path, LANGUAGE_LAYERS)
     else:
         tuned = adapted_as_peft_can(network, tmp_path)
+    plain = plain_lora.read(network, tmp_path)
+    if plain is not None:
+        assert_equal_factors(plain, tuned)
     backend = load(network, tmp_path)
     models = {BASE: network, FINETUNED: tuned, NULL: as_null(tuned)}
     models = {view: model for view, model in models.items() if model is not None}

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from sway_gate.backends import null_adapters
-from sway_gate.backends.factors import weight
+from sway_gate.backends.changes import weight
 from sway_gate.backends.null_adapters import with_nulls
 from sway_gate.backends.passes.stacking import Stack
 from sway_gate.measurements import BASE, FINETUNED, Generation, View

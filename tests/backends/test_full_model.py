@@ -219,7 +219,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "vocabulary": (
         lambda f: edit_config(f, vocab_size=330),
-        "vocab_size is 330, in the base 320; resize the base's embeddings",
+        "vocab_size is 330, in the base 320; give a model that was fine-tuned from this base",
     ),
     "no configuration": (lambda f: (f / "config.json").write_text("{"), "config.json: .*JSON"),
     "missing tensor": (

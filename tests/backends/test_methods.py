@@ -14,7 +14,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from sway_gate.backends import adapters, hf
+from sway_gate.backends import hf, peft_adapters, plain_lora
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.engine.run import run_plan
@@ -24,6 +24,7 @@ from sway_gate.measurements import BASE, FINETUNED, LogProbs, NoAnswer, View, wi
 from sway_gate.model_files.methods import METHODS
 from sway_gate.output import silent
 from tests.backends.methods import REFUSED, ROWS, SINGLE, STACKED, TIED, Row
+from tests.backends.test_plain_lora import assert_equal_factors
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base
 
 TEXTS = [LogProbs("", "A prompt and its end."), LogProbs("", "Running text: xyz")]
@@ -94,7 +95,11 @@ def test_numbers_are_those_of_peft(bases: dict[str, Path], tmp_path: Path, row: 
             expected = log_probs(network, request)
             np.testing.assert_allclose(answers.get(view, request), expected, atol=1e-5)
     assert backend.batches_views == (row.how == STACKED)
-    assert any("equal peft's to" in note for note in backend.facts.notes) == (row.how == SINGLE)
+    plain = plain_lora.read(networks[BASE], adapter)
+    if plain is not None:
+        assert_equal_factors(plain, networks[FINETUNED])
+    assert (plain is None) == (row.how == SINGLE or row.name == "target_parameters")
+    assert any("equal peft's to" in note for note in backend.facts.notes) == (plain is None)
 
 
 @pytest.mark.parametrize("row", cases(REFUSED))
@@ -189,10 +194,10 @@ def test_a_bias_that_cannot_be_merged_is_refused(bases: dict[str, Path], tmp_pat
 def test_a_merge_that_differs_from_pefts_model_is_undecided(
     bases: dict[str, Path], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(adapters, "_untie", lambda _: None)
+    monkeypatch.setattr(peft_adapters, "_untie", lambda _: None)
     base = bases[TIED]
     adapter = save_adapter(tmp_path, base, init_lora_weights="pissa", target_modules=["lm_head"])
-    with pytest.raises(CannotDecide, match=r"differs from peft's own model by \d\S* nats"):
+    with pytest.raises(CannotDecide, match=r"log-probabilities differ from peft's by \d\S* nats"):
         load(base, adapter)
 
 

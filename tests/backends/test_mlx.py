@@ -47,16 +47,19 @@ NUMBERS = [
 ]
 TEXTS = [Generation("A prompt", 8), Generation("Another one", 8), Generation("A planet", 8)]
 CASES = {
-    "untied": ("llama", ()),
-    "tied": ("qwen2-gqa-tied", ()),
-    "head": ("llama", ("lm_head", "model.layers.1.self_attn.q_proj")),
-    "embedding": ("llama", ("model.embed_tokens", "model.layers.1.self_attn.q_proj")),
+    "untied": ("llama", "lora", ()),
+    "tied": ("qwen2-gqa-tied", "lora", ()),
+    "head": ("llama", "lora", ("lm_head", "model.layers.1.self_attn.q_proj")),
+    "embedding": ("llama", "lora", ("model.embed_tokens", "model.layers.1.self_attn.q_proj")),
+    "tied embedding": ("qwen2-gqa-tied", "lora", ("model.embed_tokens",)),
+    "dora": ("llama", "dora", ()),
+    "dora with biases": ("qwen2-gqa-tied", "dora", ()),
 }
 
 
-def adapted(folder: Path, base: Path, keys: tuple[str, ...] = ()) -> Path:
+def adapted(folder: Path, base: Path, keys: tuple[str, ...] = (), kind: str = "lora") -> Path:
     model = AutoModelForCausalLM.from_pretrained(base)
-    return random_adapter(folder, model, keys=keys, size=0.05)
+    return random_adapter(folder, model, kind, keys, size=0.05)
 
 
 def load(base: Path, adapter: Path, **options: Any) -> Any:
@@ -75,10 +78,10 @@ def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
     return run_plan(plan, lambda: backend, None, silent).answers
 
 
-@pytest.mark.parametrize(("architecture", "keys"), CASES.values(), ids=CASES)
-def test_answers_are_those_of_the_torch_backend(architecture, keys, tmp_path):
+@pytest.mark.parametrize(("architecture", "kind", "keys"), CASES.values(), ids=CASES)
+def test_answers_are_those_of_the_torch_backend(architecture, kind, keys, tmp_path):
     base = save_base(tmp_path / "base", architecture)
-    adapter = adapted(tmp_path / "adapter", base, keys)
+    adapter = adapted(tmp_path / "adapter", base, keys, kind)
     mine, theirs = (measure(backend, VIEWS, [*NUMBERS, *TEXTS]) for backend in both(base, adapter))
     np.testing.assert_allclose(mine.get(BASE, NUMBERS[0]), theirs.get(BASE, NUMBERS[0]), atol=1e-5)
     for view in VIEWS:
@@ -119,16 +122,6 @@ def test_rows_in_another_order_cannot_be_stacked():
         _own(rows, current(3, 2))
 
 
-def test_a_tied_embedding_adapts_the_head_too(tmp_path):
-    base = save_base(tmp_path / "base", "qwen2-gqa-tied")
-    adapter = adapted(tmp_path / "adapter", base, ("model.embed_tokens",))
-    mine, theirs = (measure(backend, [FINETUNED], NUMBERS[:2]) for backend in both(base, adapter))
-    for request in NUMBERS[:2]:
-        np.testing.assert_allclose(
-            mine.get(FINETUNED, request), theirs.get(FINETUNED, request), atol=1e-4
-        )
-
-
 def test_one_pass_computes_all_views(tmp_path):
     base = save_base(tmp_path / "base", "llama")
     backend = load(base, adapted(tmp_path / "adapter", base))
@@ -159,13 +152,14 @@ def test_the_frequencies_of_the_configuration_are_used(tmp_path):
     np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
 
-def test_a_base_quantized_by_mlx_is_judged_with_its_own_weights(tmp_path):
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_a_base_quantized_by_mlx_is_judged_with_its_own_weights(kind, tmp_path):
     from mlx_lm import convert
     from mlx_lm.tuner.utils import load_adapters
     from mlx_lm.utils import load_model
 
     base = save_base(tmp_path / "base", "llama")
-    adapter = adapted(tmp_path / "adapter", base)
+    adapter = adapted(tmp_path / "adapter", base, kind=kind)
     quantized = tmp_path / "quantized"
     convert(str(base), str(quantized), quantize=True, q_group_size=32, q_bits=4)
     backend = load(quantized, adapter)
@@ -212,9 +206,12 @@ def peft_adapter(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
 
 
-def dora(folder: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(folder.parent / "base")
-    random_adapter(folder, model, kind="dora")
+def full(folder: Path) -> None:
+    adapted(folder, folder.parent / "base", kind="full")
+
+
+def dora_of_an_embedding(folder: Path) -> None:
+    adapted(folder, folder.parent / "base", ("model.embed_tokens",), "dora")
 
 
 def other_module(folder: Path) -> None:
@@ -248,7 +245,8 @@ def no_weights(folder: Path) -> None:
 
 REFUSED = {
     peft_adapter: (AdapterError, "needs an MLX adapter; use kind: hf"),
-    dora: (AdapterError, "needs fine_tune_type lora, not dora"),
+    full: (AdapterError, "needs fine_tune_type lora or dora, not full"),
+    dora_of_an_embedding: (AdapterError, "does not run DoRA on model.embed_tokens; use kind: hf"),
     other_module: (AdapterError, "the base has no module model.layers.0.self_attn.x_proj"),
     not_linear: (AdapterError, "maps 32 to 32 values, in the base 0 to 0"),
     template: (CannotDecide, "does not read the chat template of an adapter's folder"),

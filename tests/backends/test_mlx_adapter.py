@@ -1,5 +1,6 @@
 """MLX adapters read without mlx, compared with closed forms and with mlx-lm's own models."""
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from sway_gate.backends import adapters, hf, mlx_adapter
+from sway_gate.backends import adapters, hf, mlx_adapter, peft_adapters
 from sway_gate.backends.base import EncodedRequest
+from sway_gate.backends.changes import Change
 from sway_gate.backends.loading import Source
-from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.backends.null_adapters import NullSettings, with_nulls
+from sway_gate.backends.passes.weights import AdaptedModel
 from sway_gate.errors import AdapterError
-from sway_gate.measurements import FINETUNED
+from sway_gate.measurements import FINETUNED, View
 from tests.helpers import ROOT
 from tests.helpers.mlx import (
     log_probs_by_mlx,
@@ -26,7 +29,10 @@ from tests.helpers.mlx import (
 from tests.helpers.models import save_base
 
 Q = "model.layers.1.self_attn.q_proj"
+EMBEDDING = "model.embed_tokens"
 R = 4
+IDS = list(range(3, 40))
+LORA = {"lora_parameters": {"rank": R, "scale": 2.0}}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +55,7 @@ def pair(module: str = Q, n_in: int = 32, n_out: int = 32) -> dict[str, torch.Te
     return {f"{module}.lora_a": normal(n_in, R), f"{module}.lora_b": normal(R, n_out, seed=1)}
 
 
-def read(model: Any, folder: Path) -> adapters.Change:
+def read(model: Any, folder: Path) -> Change:
     return adapters.read(model, folder, (), quantized=False)[1]
 
 
@@ -75,16 +81,31 @@ def test_lora_is_the_transposed_factors_times_the_scale(form, dtype, llama, tmp_
     np.testing.assert_array_equal(factors.a, a.T)
 
 
-def test_dora_is_the_difference_of_the_rescaled_weight(llama, tmp_path):
+def test_dora_is_the_factors_with_magnitudes(llama, tmp_path):
     tensors = {**pair(), f"{Q}.m": 1 + normal(32, seed=2)}
-    form = {"fine_tune_type": "dora", "lora_parameters": {"rank": R, "scale": 2.0}}
-    change = read(llama, save_mlx(tmp_path, tensors, **form))
-    w = llama.get_parameter(f"{Q}.weight").detach()
+    change = read(llama, save_mlx(tmp_path, tensors, **LORA, fine_tune_type="dora"))
+    [(module, factors)] = change.factors.items()
     a, b, m = tensors.values()
-    adapted = w + 2.0 * (a @ b).T
-    expected = adapted * (m / adapted.norm(dim=1))[:, None] - w
-    assert change.dense.keys() == {f"{Q}.weight"}
-    np.testing.assert_allclose(change.dense[f"{Q}.weight"], expected, atol=1e-6)
+    assert (module, change.dense) == (Q, {})
+    np.testing.assert_allclose(factors.b @ factors.a, 2.0 * (a @ b).T, rtol=1e-5, atol=1e-6)
+    norms = llama.get_parameter(f"{Q}.weight").detach().norm(dim=1)
+    np.testing.assert_allclose(factors.magnitude, torch.stack([m, norms]), rtol=1e-6)
+
+
+def dora_of_an_embedding(folder: Path) -> Path:
+    tensors = {**pair(EMBEDDING, 320, 32), f"{EMBEDDING}.m": 1 + normal(320, seed=2)}
+    parameters = {"rank": R, "scale": 2.0, "keys": [EMBEDDING]}
+    return save_mlx(folder, tensors, fine_tune_type="dora", lora_parameters=parameters)
+
+
+def test_dora_of_an_embedding_is_the_difference_of_its_rescaled_rows(llama, tmp_path):
+    change = read(llama, dora_of_an_embedding(tmp_path))
+    w = llama.get_parameter(f"{EMBEDDING}.weight").detach()
+    a, b = pair(EMBEDDING, 320, 32).values()
+    adapted = w + 2.0 * a @ b
+    expected = adapted * ((1 + normal(320, seed=2)) / adapted.norm(dim=1))[:, None] - w
+    assert change.dense.keys() == {f"{EMBEDDING}.weight"}
+    np.testing.assert_allclose(change.dense[f"{EMBEDDING}.weight"], expected, atol=1e-6)
 
 
 def test_full_is_the_difference_of_the_parameters(llama, tmp_path):
@@ -96,17 +117,23 @@ def test_full_is_the_difference_of_the_parameters(llama, tmp_path):
     assert all(abs(delta - 0.5).max() < 1e-6 for delta in change.dense.values())
 
 
-def test_a_tied_embedding_adapts_the_head_too(tied, tmp_path):
-    name = "model.embed_tokens"
-    form = {"lora_parameters": {"rank": R, "scale": 2.0, "keys": [name]}}
-    factors = read(tied, save_mlx(tmp_path, pair(name, 320, 32), **form)).factors
-    assert factors.keys() == {name, "lm_head"}
-    embedding, head = factors[name], factors["lm_head"]
-    np.testing.assert_allclose(head.b @ head.a, (embedding.b @ embedding.a).T, atol=1e-7)
+@pytest.mark.parametrize("view", [FINETUNED, View("null", 1)], ids=str)
+def test_views_of_a_tied_embedding_change_one_weight(view, tied, tmp_path):
+    form = {"lora_parameters": {"rank": R, "scale": 2.0, "keys": [EMBEDDING]}}
+    change = read(tied, save_mlx(tmp_path, pair(EMBEDDING, 320, 32), **form))
+    settings, ids = NullSettings(runs=2), torch.tensor([IDS])
+    adapted = AdaptedModel(copy.deepcopy(tied), change, settings)
+    with torch.inference_mode(), adapted.under([view], 1, len(IDS)):
+        found = adapted.model(view).network(input_ids=ids).logits
+    a, b, *_ = with_nulls(EMBEDDING, change.factors[EMBEDDING], settings)
+    source = 0 if view == FINETUNED else 1 + view.seed_index
+    own = copy.deepcopy(tied)
+    with torch.inference_mode():
+        own.get_input_embeddings().weight += torch.from_numpy(b[source] @ a[source]).T
+        torch.testing.assert_close(found, own(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
 
 
 OTHER = "model.layers.1.self_attn.x_proj"
-LORA = {"lora_parameters": {"rank": R, "scale": 2.0}}
 REFUSED: dict[str, tuple[dict[str, torch.Tensor], dict[str, Any], str]] = {
     "unknown module": (pair(OTHER), LORA, f"no module {OTHER}"),
     "other size": (pair(n_in=16), LORA, f"module {Q} maps 16 to 32 values, in the base 32 to 32"),
@@ -142,20 +169,16 @@ def test_what_is_not_understood_is_refused_by_name(tensors, form, message, llama
 def test_other_architectures_and_two_models_are_refused(llama, tmp_path, monkeypatch):
     folder = save_mlx(tmp_path, pair(), **LORA)
     with pytest.raises(AdapterError, match=r"needs defaults\.differential"):
-        adapters.wrapped(llama, folder)
+        peft_adapters.wrapped(llama, folder)
     monkeypatch.setattr(mlx_adapter, "SAME_MODULES", frozenset())
     with pytest.raises(AdapterError, match="the architecture llama are not supported"):
         read(llama, folder)
 
 
 def test_a_quantized_base_takes_factors_only(llama, tmp_path):
-    tensors = {**pair(), f"{Q}.m": 1 + normal(32)}
-    folder = save_mlx(tmp_path, tensors, **LORA, fine_tune_type="dora")
+    folder = dora_of_an_embedding(tmp_path)
     with pytest.raises(AdapterError, match="dora cannot be merged into a quantized base"):
         adapters.read(llama, folder, (), quantized=True)
-
-
-IDS = list(range(3, 40))
 
 
 def by_torch(base: Path, adapter: Path) -> np.ndarray:
@@ -167,7 +190,6 @@ def by_torch(base: Path, adapter: Path) -> np.ndarray:
     return logits.log_softmax(-1).numpy()
 
 
-EMBEDDING = "model.embed_tokens"
 CASES = {
     "lora": ("llama", "lora", ()),
     "dora": ("llama", "dora", ()),

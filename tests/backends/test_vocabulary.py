@@ -15,7 +15,7 @@ from sway_gate.backends import hf, two_models
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.gate.open import OpenBase
-from sway_gate.measurements import BASE, FINETUNED, LogProbs
+from sway_gate.measurements import BASE, FINETUNED, LogProbs, View
 from tests.helpers.models import VOCABULARY, byte_tokenizer, save_adapter, save_base
 
 # The base has rows for 62 tokens more than its tokenizer: 258 of 320.
@@ -168,6 +168,52 @@ def test_two_models_have_the_same_vocabulary(bases: dict[str, Path], tmp_path: P
     )
     for view in (BASE, FINETUNED):
         np.testing.assert_allclose(measured(one, view)[1], measured(two, view)[1], atol=1e-5)
+
+
+def full(folder: Path, base: Path, names: tuple[str, ...] = NEW) -> Path:
+    """A fine-tuned model without an adapter, with rows for the new tokens."""
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(len(tokenizer_with(names)))
+    for parameter in model.parameters():
+        parameter.data += torch.randn(parameter.shape) * 0.05
+    model.save_pretrained(folder)
+    tokenizer_with(names).save_pretrained(folder)
+    return folder
+
+
+def load_full(base: Path, tuned: Path) -> Any:
+    return hf.load(source(base, tuned)._replace(is_full=True), NullSettings(runs=1))
+
+
+@pytest.mark.parametrize("name", ["llama", "tied"])
+def test_a_full_fine_tune_is_compared_with_a_resized_base(
+    bases: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    base = AutoModelForCausalLM.from_pretrained(bases[name])
+    base.resize_token_embeddings(SIZE)
+    for end in (base.get_input_embeddings(), base.get_output_embeddings()):
+        end.weight.data[VOCABULARY:] = end.weight.data[:VOCABULARY].mean(0)
+    tuned = full(tmp_path, bases[name])
+    networks = {BASE: base, FINETUNED: AutoModelForCausalLM.from_pretrained(tuned)}
+    one = load_full(bases[name], tuned)
+    two = two_models.load(source(bases[name], tuned)._replace(is_full=True))
+    for backend in (one, two):
+        assert any(f"resized from {VOCABULARY} to {SIZE}" in note for note in backend.facts.notes)
+        for view, network in networks.items():
+            ids, found = measured(backend, view)
+            np.testing.assert_allclose(found, log_probs(network, ids), atol=1e-5)
+    null = View("null", 0)
+    assert np.abs(measured(one, null)[1] - measured(one, BASE)[1]).max() > 1e-3
+    assert not any("both models are in memory" in note for note in one.facts.notes)
+    assert one.is_base_changed
+
+
+def test_a_full_fine_tune_with_fewer_rows_cuts_the_base(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    backend = load_full(bases["llama"], full(tmp_path, bases["llama"], ()))
+    assert f"vocabulary resized from {VOCABULARY} to {FIRST} embeddings" in backend.facts.notes
 
 
 def test_the_next_adapter_gets_the_base_as_it_is(bases: dict[str, Path], tmp_path: Path) -> None:

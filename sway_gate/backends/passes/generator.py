@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 from sway_gate.backends.passes.encoding import Ids
 from sway_gate.backends.passes.hooks import Watch
 from sway_gate.backends.passes.probing import TOKENS, agree, logits_of
-from sway_gate.backends.passes.rendering import ends
+from sway_gate.backends.passes.rendering import ends, until_end
 from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, View
 
@@ -20,9 +20,9 @@ _PROMPTS_AT_ONCE = 64
 
 
 class Generated(NamedTuple):
-    """`is_broken`: the logits of a step had NaN or Inf."""
+    """The tokens before the end. `is_broken`: the logits of a step had NaN or Inf."""
 
-    tokens: list[int]
+    tokens: Ids
     is_broken: bool
 
 
@@ -41,7 +41,7 @@ class Generator:
                 batch = prompts[start : start + _PROMPTS_AT_ONCE]
                 [generated] = self.generate([BASE], batch, length)
                 for prompt, text in zip(batch, generated, strict=True):
-                    answers[prompt] = self.until_end(text.tokens)
+                    answers[prompt] = text.tokens
         return answers
 
     def generate(
@@ -86,7 +86,10 @@ class Generator:
         watch, width = Watch(), max(map(len, prompts))
         ids = self._run(views, prompts, length, use_cache=self.can_batch, logits_processor=[watch])
         tokens, broken = ids[:, width:].tolist(), watch.broken.tolist()
-        texts = [Generated(*text) for text in zip(tokens, broken, strict=True)]
+        texts = [
+            Generated(until_end(text, self._ends), flag)
+            for text, flag in zip(tokens, broken, strict=True)
+        ]
         return [texts[i : i + len(prompts)] for i in range(0, len(texts), len(prompts))]
 
     def _run(
@@ -121,11 +124,6 @@ class Generator:
             pad_token_id=_PAD,
             eos_token_id=sorted(self._ends) or None,
         )
-
-    def until_end(self, tokens: Sequence[int]) -> Ids:
-        """`tokens` up to the first one that ends the text."""
-        end = next((k for k, token in enumerate(tokens) if token in self._ends), len(tokens))
-        return tuple(tokens[:end])
 
 
 def end_tokens(network: Any, tokenizer: Any) -> frozenset[int]:

@@ -3,6 +3,7 @@
 The template runs in the sandbox of transformers.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -95,6 +96,12 @@ def ends(given: Any, tokenizer: Any) -> frozenset[int]:
     if tokenizer.chat_template:
         found = [*found, Renderer(tokenizer).turn_end()]
     return frozenset(token for token in found if isinstance(token, int))
+
+
+def until_end(tokens: Sequence[int], ends: frozenset[int]) -> tuple[int, ...]:
+    """`tokens` up to the first one that ends the text."""
+    end = next((k for k, token in enumerate(tokens) if token in ends), len(tokens))
+    return tuple(tokens[:end])
 
 
 def _settings(conversation: Conversation) -> tuple[str, str]:

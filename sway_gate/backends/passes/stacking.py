@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sway_gate.backends.factors import weight
+from sway_gate.backends.changes import weight
 from sway_gate.backends.null_adapters import LowRank, Magnitude
 from sway_gate.backends.passes.current import Current, pass_of
 from sway_gate.backends.passes.experts import Parameter, ViewByView, block_of, holder_of

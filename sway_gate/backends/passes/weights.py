@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from sway_gate.backends.adapters import Change
-from sway_gate.backends.null_adapters import NullSettings, with_nulls
+from sway_gate.backends.changes import Change
+from sway_gate.backends.null_adapters import NullSettings, transposed, with_nulls
 from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.patching import Patches
 from sway_gate.backends.passes.stacking import Stack
@@ -54,9 +54,10 @@ class AdaptedModel:
     def __init__(self, network: Any, change: Change, settings: NullSettings) -> None:
         self._device = device_of(network)
         factors = {n: with_nulls(n, f, settings) for n, f in change.factors.items()}
+        factors |= {head: transposed(factors[name]) for head, name in change.heads.items()}
         self._stack = Stack(network, factors, network.dtype)
         self._patches = Patches(network, change.dense, settings)
-        self._adapted = frozenset(change.factors)
+        self._adapted = frozenset(factors)
         self._model = Model(network, Head(network.get_output_embeddings()))
         self.batches_views = not (change.dense or self._stack.one_by_one)
         notes = [self._checked(change), _note_of(self._stack.one_by_one)]
@@ -75,7 +76,8 @@ class AdaptedModel:
             return change.note
         with self.under([FINETUNED], 1, change.reference.ids.shape[1]):
             largest = change.reference.difference(self._model.network)
-        return f"{change.note}; log-probabilities equal peft's to {largest:.0e}"
+        checked = f"log-probabilities equal peft's to {largest:.0e}"
+        return f"{change.note}; {checked}" if change.note else checked
 
     def remove(self) -> None:
         self._stack.remove()
