@@ -267,7 +267,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "embeddings": (config(task_type="FEATURE_EXTRACTION"), "embeddings, not a causal language"),
     "reward head": (head, "the head of another task"),
     "other shapes": (wider, "q_proj' is 32 x 32, in the base 32 x 16"),
-    "fewer layers": (shallower, "'model.layers.1.self_attn.q_proj' is not in the base"),
+    "fewer layers": (shallower, "modules that the base does not have: 'model.layers.{1}."),
     "added tokens": (added_tokens, "'model.embed_tokens' has 640 rows, the base 320"),
 }
 
