@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from sway_gate import details
-from sway_gate.errors import SwayError, UsageError
+from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.gate.resolve import model_folders, with_data
 from sway_gate.model_files import find, hub
 from sway_gate.model_files.config import is_served_with_template
@@ -282,6 +283,8 @@ def _named(
         if adapter is None:
             raise UsageError("give an adapter, or a fine-tuned model with --model and --base")
         models = named_models(adapter, base, online)
+        if base is None and not online:
+            _require_base(models)
         tuned = msgspec.structs.replace(models.ft, quantization=quantization)
         return msgspec.structs.replace(models, ft=tuned)
     if adapter is not None:
@@ -291,6 +294,14 @@ def _named(
     if quantization is not None:
         raise UsageError("--quantization requires an adapter; leave it out with --model")
     return Models(base=ModelRef(base=_local_or_id(base)), ft=ModelRef(base=_local_or_id(model)))
+
+
+def _require_base(models: Models) -> None:
+    """Raise CannotDecide if the base that the adapter names is not on this machine."""
+    try:
+        find.base(models.base.base, None, Path(models.ft.adapter or ""), online=False)
+    except CannotDecide as error:
+        raise CannotDecide(f"{error}, or give another copy of it with --base") from None
 
 
 def has_template(models: Models) -> bool:
