@@ -149,7 +149,7 @@ def _is_neutral(field: str) -> bool:
 def _is_read(field: str, config: Mapping[str, Any]) -> bool:
     """Whether transformers' code contains the name of each part of the field.
 
-    Training tools write fields of their own, which no model reads.
+    Training tools add fields that no model reads.
     """
     code = _code(str(config["model_type"]))
     return all(re.search(rf"\b{re.escape(name)}\b", code) for name in field.split("."))

@@ -93,7 +93,11 @@ def check_suite(
     )
     loaded = with_data(msgspec.structs.replace(files, label="sway check", folder=os.getcwd()))
     material = Material(
-        loaded.sections, loaded.held_out_sections, learn, has_template=has_template(models)
+        loaded.sections,
+        loaded.held_out_sections,
+        learn,
+        has_template=has_template(models),
+        notes=loaded.notes,
     )
     given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
     chosen = [*_always(given or _general(material)), *_of_data(material)]

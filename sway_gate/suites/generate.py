@@ -59,8 +59,9 @@ def for_data(
     models = named_models(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
         if not os.path.isdir(ref) and not hub.is_hub_id(ref):
-            message = "no such folder; give a folder that contains a saved model, or a hub id"
-            raise UsageError(f"{ref}: {message}")
+            what = "not a folder" if os.path.exists(ref) else "no such folder"
+            message = "give a folder that contains a saved model, or a hub id"
+            raise UsageError(f"{ref}: {what}; {message}")
     trained = _local(models.ft.adapter or "", None)
     models = _pinned(models, find.pinned_revision(trained, models.base.base) if trained else None)
     paths, unseen = absolute(data), absolute(held_out)
@@ -75,7 +76,11 @@ def for_data(
     if unseen:
         source["held_out"] = [_written(path, folder) for path in unseen]
     material = Material(
-        loaded.sections, loaded.held_out_sections, learn, has_template=has_template(models)
+        loaded.sections,
+        loaded.held_out_sections,
+        learn,
+        has_template=has_template(models),
+        notes=loaded.notes,
     )
     return _draft("sway init", named, source, loaded, material)
 

@@ -30,7 +30,7 @@ class Material(NamedTuple):
 
     held_out: rows that training did not see. learn: what the user says that training was meant to
     teach. memorize: why all answers are meant to be memorized, or "". has_template: whether the
-    model has a chat template, as far as is known.
+    model has a chat template, as far as is known. notes: what was left out of the data.
     """
 
     sections: tuple[Section, ...]
@@ -38,6 +38,7 @@ class Material(NamedTuple):
     learn: Learn = "auto"
     memorize: str = ""
     has_template: bool = True
+    notes: tuple[str, ...] = ()
 
     def of(self, *kinds: SectionKind) -> list[Section]:
         return [section for section in self.sections if section.kind in kinds]
@@ -140,7 +141,7 @@ def attribution(material: Material) -> list[Entry | LeftOut]:
     if not any(isinstance(choice, Entry) for choice in found):
         reasons = dict.fromkeys(choice.reason for choice in found if isinstance(choice, LeftOut))
         message = "the data is not sufficient to test whether it was learned"
-        raise UsageError(f"{message}: {'; '.join(reasons)}")
+        raise UsageError(f"{message}: {'; '.join([*reasons, *material.notes])}")
     return found
 
 
