@@ -23,7 +23,8 @@ of the form gain over rows.
 `defaults.learn` states what training was meant to teach. With auto, the form is judged if the base
 already ranks at least 75% of the own answers first and its loss on them is at least 73% of its loss
 on the others: then it knew their content, and what it did not know is common to all answers.
-Otherwise, and always for labels, the content is judged.
+Otherwise, and always for labels, the content is judged. Near these limits the message says so: set
+`learn`. The choice does not depend on the seed.
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
@@ -115,7 +116,7 @@ class Found(Details, frozen=True, kw_only=True):
 
 def requests(spec: AnswerSpecificity, context: Context) -> Requests:
     data, rows = answers.data_rows(context, context.sections)
-    design = answers.design(rows, context.seed)
+    design = answers.design(rows)
     return Requests(data, design, _control(design.rows, context))
 
 
