@@ -187,13 +187,17 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
 
 
 def _too_few(spec: AnswerSpecificity, found: Found) -> str:
-    """States the number of rows whose permutations can reach the required z, if there are fewer."""
-    rows = len(found.rows)
-    if found.judged == "form" or found.labels or _most(rows) >= spec.assert_z_gte:
+    few = few_rows(len(found.rows), spec.assert_z_gte)
+    return f"; {few}" if few and found.judged == "content" and not found.labels else ""
+
+
+def few_rows(rows: int, z: float) -> str:
+    """States the number of rows whose permutations can reach `z`, if there are fewer."""
+    if _most(rows) >= z:
         return ""
-    needed = next((n for n in range(rows, answers.MAX_ROWS) if _most(n) >= spec.assert_z_gte), 0)
-    return f"; {rows} rows reach at most {_most(rows):.1f}σ" + (
-        f", {needed} are needed for {spec.assert_z_gte:g}σ" if needed else ""
+    needed = next((n for n in range(rows, answers.MAX_ROWS) if _most(n) >= z), 0)
+    return f"{rows} rows reach at most {_most(rows):.1f}σ" + (
+        f", {needed} are needed for {z:g}σ" if needed else ""
     )
 
 

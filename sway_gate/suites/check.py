@@ -34,6 +34,7 @@ from sway_gate.suites.supports import (
     Material,
     attribution,
     entry,
+    few_rows,
     harms_of_data,
     wanted,
 )
@@ -45,6 +46,7 @@ _SIZES: Final = ((0.002, "not noticeably"), (0.02, "slightly"), (0.1, "clearly")
 """Upper limits of the mean divergence in nats, and the change as an adverb."""
 _MOVED_Z: Final = DeltaKL(name="moved").assert_z_gte
 _NOT_JUDGED: Final = "not judged: "
+_FEW_ROWS: Final = "few rows: "
 _ATTRIBUTION: Final = "attribution"
 _GENERALIZATION: Final = "generalization"
 _SEEN: Final = ("adherence", _ATTRIBUTION)
@@ -109,7 +111,12 @@ def check_suite(
         data_map=None,
         held_out=(),
         defaults=_defaults(material),
-        notes=(*_base_note(base, models), *loaded.notes, *_not_judged(material, chosen)),
+        notes=(
+            *_base_note(base, models),
+            *loaded.notes,
+            *_few_rows(material),
+            *_not_judged(material, chosen),
+        ),
     )
 
 
@@ -149,6 +156,16 @@ def _base_note(given: str | None, models: Models) -> tuple[str, ...]:
     if given is not None:
         return ()
     return (f"base {models.base.base}: named by the adapter's configuration, not by --base",)
+
+
+def _few_rows(material: Material) -> tuple[str, ...]:
+    few = few_rows(material)
+    return (_FEW_ROWS + few,) if few else ()
+
+
+def early_notes(suite: Spec) -> list[str]:
+    """The notes that a user wants before a model is loaded."""
+    return [note for note in suite.notes if note.startswith(_FEW_ROWS)]
 
 
 def _not_judged(material: Material, chosen: Sequence[Entry | LeftOut]) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from sway_gate.errors import UsageError
-from sway_gate.probes import module
+from sway_gate.probes import answer_specificity, module
 from sway_gate.probes.base import CannotRun, Context, Skip
-from sway_gate.spec.probes import KINDS, PreferenceFlip
+from sway_gate.spec.probes import KINDS, AnswerSpecificity, PreferenceFlip
 from sway_gate.spec.schema import Pair, Section, SectionKind
 from sway_gate.text import counted
 
@@ -156,7 +156,23 @@ def harms_of_data(material: Material) -> Chosen:
 
 
 def _answer_specificity(material: Material) -> Chosen:
-    yield tried(material, entry("learned", "answer_specificity"))
+    found = tried(material, entry("learned", "answer_specificity"))
+    if isinstance(found, Entry) and (few := few_rows(material)):
+        found = found._replace(remarks=(few,))
+    yield found
+
+
+def few_rows(material: Material) -> str:
+    """Why answer_specificity cannot show that the content was learned, and what to do; or ""."""
+    spec, context = AnswerSpecificity(name="learned"), material.context
+    try:
+        design = answer_specificity.requests(spec, context).design
+    except (CannotRun, Skip):
+        return ""
+    few = answer_specificity.few_rows(len(design.rows), spec.assert_z_gte)
+    if not few or design.labels or context.learn == "form":
+        return ""
+    return f"answer_specificity cannot pass by content: {few}; add rows with other answers"
 
 
 def _answer_recall(material: Material) -> Chosen:
