@@ -5,15 +5,18 @@ must contain the loaded model's tensors, as they do if transformers loads them u
 renames or fuses them, the fine-tuned model is loaded too, and both stay in memory.
 """
 
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Set
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoConfig
+from transformers import CONFIG_MAPPING, AutoConfig
 
 from sway_gate.backends import loading
 from sway_gate.backends.base import error_text
@@ -113,7 +116,7 @@ def check_config(network: Any, source: loading.Source, *, ending: str = "") -> N
             continue
         if field.endswith("vocab_size") and theirs.get(field) == rows:
             continue
-        if field.endswith(ending):
+        if field.endswith(ending) and (source.trust_remote_code or _is_read(field, ours)):
             advice = _ADVICE if ending else f"{_ADVICE}, or set differential to false"
             raise CannotDecide(
                 f"{source.adapter / 'config.json'}: {field} is {theirs.get(field)!r},"
@@ -142,7 +145,25 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _is_neutral(field: str) -> bool:
     name = field.rpartition(".")[2]
-    return name in _NEUTRAL or name.endswith(_NEUTRAL_ENDINGS) or name.startswith("unsloth_")
+    return name in _NEUTRAL or name.endswith(_NEUTRAL_ENDINGS)
+
+
+def _is_read(field: str, config: Mapping[str, Any]) -> bool:
+    """Whether transformers' code contains the name of each part of the field.
+
+    Training tools add fields that no model reads.
+    """
+    code = _code(str(config["model_type"]))
+    return all(re.search(rf"\b{re.escape(name)}\b", code) for name in field.split("."))
+
+
+@cache
+def _code(model_type: str) -> str:
+    """The source of the parts that all models share, and of the architecture."""
+    architecture = Path(inspect.getfile(CONFIG_MAPPING[model_type])).parent
+    shared = Path(transformers.__file__).parent
+    folders = (shared, shared / "generation", shared / "integrations", architecture)
+    return "".join(path.read_text("utf-8") for folder in folders for path in folder.glob("*.py"))
 
 
 def _targets(network: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:

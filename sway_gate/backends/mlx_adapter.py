@@ -4,7 +4,6 @@ mlx-lm's lora_a [in, r] and lora_b [r, out] are peft's Aᵀ and Bᵀ; DoRA has p
 embedding of mlx-lm adapts the head too, with the same factors.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 from sway_gate.backends.null_adapters import Array, LowRank, Magnitude
 from sway_gate.errors import AdapterError
 from sway_gate.static.findings import Fatal
-from sway_gate.static.mlx import MlxAdapter, read_mlx
+from sway_gate.static.mlx import MlxAdapter, outside_config, read_mlx
 from sway_gate.static.weights import BITS
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ SAME_MODULES = frozenset(
 )
 """Types of models whose modules and parameters have the same names and values in mlx-lm and in
 transformers. tests/backends/test_mlx_adapter.py compares them."""
-_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 
 
 def read(folder: Path, layers: int) -> MlxAdapter:
@@ -65,25 +63,12 @@ def read(folder: Path, layers: int) -> MlxAdapter:
     except Fatal as fatal:
         found = fatal.finding
         raise AdapterError(f"{found.path}: {found.message}; {found.remedy}") from None
-    if adapter.config.fine_tune_type != "full":
-        for module in adapter.modules:
-            if not _is_adapted(adapter, module, layers):
-                raise AdapterError(
-                    f"{adapter.weights.path}: module {module} is outside num_layers and keys of "
-                    "the config; use the config of the same training run"
-                )
+    if adapter.config.fine_tune_type != "full" and (outside := outside_config(adapter, layers)):
+        raise AdapterError(
+            f"{adapter.weights.path}: module {outside[0]} is outside num_layers and keys of "
+            "the config; use the config of the same training run"
+        )
     return adapter
-
-
-def _is_adapted(adapter: MlxAdapter, module: str, layers: int) -> bool:
-    """Whether mlx-lm adapts the module: by its name in `keys`, or in one of the last layers."""
-    keys, count = adapter.config.parameters.keys, adapter.config.num_layers
-    if keys is not None and module in keys:
-        return True
-    match = _LAYER.fullmatch(module)
-    if match is None or (keys is not None and match[2] not in keys):
-        return False
-    return count < 1 or int(match[1]) >= layers - count
 
 
 def tensor(adapter: MlxAdapter, name: str) -> Array:

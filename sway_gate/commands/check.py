@@ -1,6 +1,7 @@
 """`sway check`: judge an adapter or a fine-tuned model without a spec."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, TextIO
 
 from sway_gate import output
@@ -46,7 +47,7 @@ def add_to(add: Add) -> None:
 def _check(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
-    from sway_gate.suites.check import check_suite
+    from sway_gate.suites.check import check_suite, early_notes
 
     output.check_targets(targets(args), [args.prompts, *args.data, *args.held_out])
     suite = check_suite(
@@ -62,6 +63,8 @@ def _check(args: argparse.Namespace) -> int:
         args.model,
     )
     output.check_targets(targets(args), input_files(suite))
+    if not args.quiet:
+        output.say("".join(f"note: {note}\n" for note in early_notes(suite)), sys.stderr)
     with measuring(args) as (options, progress):
         result = run_gate(suite, options, progress)
     return deliver(args, result, _report)

@@ -89,6 +89,7 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     if args.output == output.STDOUT:
         return 0
     lines = [f"{args.output}: {len(draft.probes)} entries, from {draft.data}"]
+    lines += [f"  {draft.few_rows}"] if draft.few_rows else []
     lines += [f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out]
     lines += [
         f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing

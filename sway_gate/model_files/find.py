@@ -7,6 +7,9 @@ from sway_gate.errors import AdapterError, CannotDecide, SwayError, UsageError
 from sway_gate.model_files import hub, kinds
 from sway_gate.model_files.config import json_object
 
+_MARK_OF_UNSLOTH = "unsloth"
+"""Unsloth writes this as the revision of every base, whose repository has no such branch."""
+
 
 def adapter(ref: str, revision: str | None, *, online: bool) -> Path:
     """Folder of the adapter `ref`: a folder, a file of the adapter, or a hub id.
@@ -62,7 +65,9 @@ def pinned_revision(adapter: Path, base: str) -> str | None:
     named, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(named, str) or named.casefold() != base.casefold() or os.path.isdir(base):
         return None
-    return revision if isinstance(revision, str) and hub.is_revision(revision) else None
+    if not isinstance(revision, str) or revision == _MARK_OF_UNSLOTH:
+        return None
+    return revision if hub.is_revision(revision) else None
 
 
 def named_folder(named: str, adapter: Path) -> Path | None:

@@ -55,13 +55,16 @@ def not_an_adapter(path: Path) -> Kind | None:
         return _other_mlx(found[-1])
     if ADAPTER_CONFIG in names or _matching(names, _ADAPTER):
         return None
-    if found := _adapters_below(path, names):
-        return _subfolders(path, found)
+    if found := _below(path, names, ADAPTER_CONFIG):
+        return _subfolders(path, found, "adapter", "an adapter", "give one of them")
     if found := _matching(names, ("*.gguf",)):
         return _gguf(path / found[0])
     if "config.json" in names and (found := _matching(names, (*_MODEL, *_PICKLED))):
         message = f"this is a full model ({found[0]}), not an adapter"
         return Kind(message, f"judge it with sway check --model, or {FOLDER}")
+    if "config.json" not in names and (found := _below(path, names, "config.json")):
+        remedy = "judge one of them with sway check --model"
+        return _subfolders(path, found, "model", "an adapter", remedy)
     if found := _matching(names, _STATE):
         message = f"this is the state of a training without an adapter ({named(found)})"
         return Kind(message, f"gather the weights, save them with save_pretrained(), or {FOLDER}")
@@ -86,6 +89,8 @@ def not_a_base(folder: Path, *, for_mlx: bool = False) -> Kind | None:
     if found := _matching(names, _PICKLED):
         remedy = "convert it with save_pretrained(safe_serialization=True)"
         return Kind(f"this is a model in pickle files ({found[0]}), which are never loaded", remedy)
+    if "config.json" not in names and (found := _below(folder, names, "config.json")):
+        return _subfolders(folder, found, "model", "a model", "give one of them")
     if names and "config.json" not in names:
         remedy = "give a folder that contains a saved model"
         return Kind("this is not a model: config.json is missing", remedy)
@@ -139,22 +144,23 @@ def _gguf(path: Path) -> Kind:
     return Kind(f"this is a GGUF file ({path.name}), not a peft adapter", FOLDER)
 
 
-def _subfolders(path: Path, found: list[str]) -> Kind:
-    """Adapters one folder below; the checkpoint of the last step is the first."""
-    noun, which = "adapter", "for example"
+def _subfolders(path: Path, found: list[str], noun: str, wanted: str, remedy: str) -> Kind:
+    """Models or adapters one folder below; the checkpoint of the last step is the first."""
+    which = "for example"
     if all(map(_is_checkpoint, found)):
         found = sorted(found, key=lambda name: int(name.rpartition("-")[2]), reverse=True)
         noun, which = "checkpoint", "the newest is"
-    message = f"this is a folder with {counted(len(found), noun)} ({named(found)}), not an adapter"
-    return Kind(message, f"give one of them, {which} {path / found[0]}")
+    message = f"this is a folder with {counted(len(found), noun)} ({named(found)}), not {wanted}"
+    return Kind(message, f"{remedy}, {which} {path / found[0]}")
 
 
 def _is_checkpoint(name: str) -> bool:
     return re.fullmatch(r"checkpoint-[0-9]{1,12}", name) is not None
 
 
-def _adapters_below(path: Path, names: Iterable[str]) -> list[str]:
-    return [name for name in sorted(names) if (path / name / ADAPTER_CONFIG).is_file()]
+def _below(path: Path, names: Iterable[str], config: str) -> list[str]:
+    """The folders in `path` that have a file named `config`."""
+    return [name for name in sorted(names) if (path / name / config).is_file()]
 
 
 def _matching(names: Iterable[str], patterns: Iterable[str]) -> list[str]:

@@ -23,7 +23,8 @@ of the form gain over rows.
 `defaults.learn` states what training was meant to teach. With auto, the form is judged if the base
 already ranks at least 75% of the own answers first and its loss on them is at least 73% of its loss
 on the others: then it knew their content, and what it did not know is common to all answers.
-Otherwise, and always for labels, the content is judged.
+Otherwise, and always for labels, the content is judged. Near these limits the message says so: set
+`learn`. The choice does not depend on the seed.
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
@@ -115,7 +116,7 @@ class Found(Details, frozen=True, kw_only=True):
 
 def requests(spec: AnswerSpecificity, context: Context) -> Requests:
     data, rows = answers.data_rows(context, context.sections)
-    design = answers.design(rows, context.seed)
+    design = answers.design(rows)
     return Requests(data, design, _control(design.rows, context))
 
 
@@ -186,13 +187,17 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
 
 
 def _too_few(spec: AnswerSpecificity, found: Found) -> str:
-    """States the number of rows whose permutations can reach the required z, if there are fewer."""
-    rows = len(found.rows)
-    if found.judged == "form" or found.labels or _most(rows) >= spec.assert_z_gte:
+    few = few_rows(len(found.rows), spec.assert_z_gte)
+    return f"; {few}" if few and found.judged == "content" and not found.labels else ""
+
+
+def few_rows(rows: int, z: float) -> str:
+    """States the number of rows whose permutations can reach `z`, if there are fewer."""
+    if _most(rows) >= z:
         return ""
-    needed = next((n for n in range(rows, answers.MAX_ROWS) if _most(n) >= spec.assert_z_gte), 0)
-    return f"; {rows} rows reach at most {_most(rows):.1f}σ" + (
-        f", {needed} are needed for {spec.assert_z_gte:g}σ" if needed else ""
+    needed = next((n for n in range(rows, answers.MAX_ROWS) if _most(n) >= z), 0)
+    return f"{rows} rows reach at most {_most(rows):.1f}σ" + (
+        f", {needed} are needed for {z:g}σ" if needed else ""
     )
 
 

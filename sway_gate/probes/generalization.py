@@ -222,7 +222,7 @@ def _repeated(repeated: int, rows: int) -> str:
 
 def _design(rows: list[DataRow], context: Context) -> answers.Design | None:
     try:
-        return answers.design(rows, context.seed, _MATRIX_ROWS)
+        return answers.design(rows, _MATRIX_ROWS)
     except Skip:
         return None
 

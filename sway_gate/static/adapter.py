@@ -49,6 +49,11 @@ def is_in(saved: str, tensor: str) -> bool:
     return f"{saved}." in tensor
 
 
+def is_tokens(tensor: str) -> bool:
+    """Whether the tensor contains the embeddings that trainable_token_indices trains."""
+    return tensor.endswith("trainable_tokens_delta")
+
+
 def reads_text(module: str) -> bool:
     """Whether a forward pass on text without images or sound uses the module, by its name."""
     return _NOT_TEXT.fullmatch(module) is None
@@ -77,9 +82,7 @@ def _kind(config: AdapterConfig, name: str) -> str:
         return "lora"
     if any(is_in(module, name) for module in config.modules_to_save):
         return "trained"
-    if name.endswith("trainable_tokens_delta") or (
-        name.endswith(".lora_B.bias") and config.lora_bias
-    ):
+    if is_tokens(name) or (name.endswith(".lora_B.bias") and config.lora_bias):
         return "trained"
     if name.endswith(".bias") and config.bias != "none" and ".lora_" not in name:
         return "trained"

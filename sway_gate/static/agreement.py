@@ -1,17 +1,23 @@
 """Compare the config of a LoRA adapter with its tensors; find modules that were never trained."""
 
 import math
-import re
 from collections.abc import Iterator
 
 from sway_gate.results import Finding
-from sway_gate.static.adapter import Adapter, is_in, module_of, reads_text
+from sway_gate.static.adapter import Adapter, is_in, is_tokens, module_of, reads_text
 from sway_gate.static.findings import MATCHING, SAVE_AGAIN, compact, some, split_at_layer
 from sway_gate.static.norms import ModuleNorm, module_norms
 from sway_gate.static.outliers import FACTOR, outliers
-from sway_gate.static.patterns import NotRun, by_pattern, matchers
+from sway_gate.static.patterns import NotRun, by_pattern
 from sway_gate.static.support import HEADS, TASKS
+from sway_gate.static.targets import ends_with, targeted
 
+_VARIANT_PARTS = {
+    "kasa_config": "lora_diag",
+    "monteclora_config": "lora_monteclora",
+    "velora_config": "lora_velora",
+}
+"""Variants of LoRA, and the start of the name of a tensor that they add."""
 _GATHER = "gather the sharded weights before saving (DeepSpeed ZeRO-3, FSDP)"
 
 
@@ -33,6 +39,7 @@ def inspect(adapter: Adapter) -> tuple[tuple[ModuleNorm, ...], list[Finding]]:
         *_other_tensors(adapter),
         *_untrained(adapter, pairs),
         *_dora(adapter, pairs),
+        *_lacking(adapter, pairs),
     ]
     found += [*_start(adapter), *_coverage(adapter)]
     modules, problems = _norms(adapter, pairs)
@@ -110,9 +117,11 @@ def _wrong_ranks(adapter: Adapter, pairs: list[str], ranks: dict[str, int]) -> d
 
 
 def _other_tensors(adapter: Adapter) -> Iterator[Finding]:
-    if unknown := [name for name, kind in adapter.kinds.items() if kind == "unknown"]:
+    unknown = [name for name, kind in adapter.kinds.items() if kind == "unknown"]
+    if unknown:
         message = f"tensors that the config does not explain: {some(unknown)}"
-        yield adapter.finding("warning", "unknown-tensor", message, MATCHING)
+        level = "broken" if any(".lora_" in name for name in unknown) else "warning"
+        yield adapter.finding(level, "unknown-tensor", message, MATCHING)
     saved = [module_of(name) for name, kind in adapter.kinds.items() if kind == "trained"]
     named = adapter.config.modules_to_save
     if missing := [m for m in named if not any(is_in(m, name) for name in saved)]:
@@ -185,6 +194,25 @@ def _dora(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
         yield adapter.finding("note", "dora-norms", message)
 
 
+def _lacking(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
+    """Tensors that the config announces and that the file does not have."""
+    names = adapter.weights.tensors
+    for variant in adapter.config.variants:
+        part = _VARIANT_PARTS.get(variant, "")
+        if not any(f".{part}" in name for name in names):
+            message = f"{variant} is set, but there are no tensors {part}…"
+            yield adapter.finding("broken", "tensor-missing", message, MATCHING)
+    if adapter.config.lora_bias:
+        linear = [m for m in pairs if ".lora_embedding_" not in adapter.parts[m]["B"]]
+        biases = {m: adapter.parts[m]["B"].removesuffix("weight") + "bias" for m in linear}
+        if wrong := [module for module, bias in biases.items() if bias not in names]:
+            message = f"lora_bias is true, but B has no bias: {compact(wrong)}"
+            yield adapter.finding("broken", "tensor-missing", message, MATCHING)
+    if adapter.config.trainable_token_indices is not None and not any(map(is_tokens, names)):
+        message = "trainable_token_indices is set, but there are no trainable_tokens_delta"
+        yield adapter.finding("broken", "tensor-missing", message, MATCHING)
+
+
 def _start(adapter: Adapter) -> Iterator[Finding]:
     """Some initializations (PiSSA, OLoRA, CorDA, LoftQ, …) set neither A nor B to zero."""
     start = adapter.config.init_lora_weights
@@ -195,46 +223,32 @@ def _start(adapter: Adapter) -> Iterator[Finding]:
 
 
 def _coverage(adapter: Adapter) -> Iterator[Finding]:
-    """Targets without tensors and tensors without a target, by peft's rule for target_modules."""
-    targets, modules = adapter.config.target_modules, list(adapter.parts)
-    if targets is None or adapter.config.target_parameters:
+    """Targets without tensors and tensors without a target, by peft's rules for the config."""
+    config, modules = adapter.config, list(adapter.parts)
+    if config.target_modules is None or config.target_parameters:
         return
-    if targets in ("all-linear", "dummy-target-modules"):
+    try:
+        is_target = set(targeted(config, modules))
+    except NotRun as error:
+        fields = "target_modules, exclude_modules or modules_to_save"
+        yield _not_run(adapter, error, fields, "module names")
         return
-    unused, outside = set[str](), []
-    if isinstance(targets, str):
-        try:
-            [is_target] = matchers([targets], modules, "{}")
-        except NotRun as error:
-            yield _not_run(adapter, error, "target_modules", "module names")
-            return
-        outside = [module for module in modules if not is_target(module)]
-    else:
-        unused = set(targets)
-        for module in modules:
-            hits = set(targets).intersection(_endings(module))
-            unused -= hits
-            if not hits:
-                outside.append(module)
-    if adapter.config.exclude_modules:  # it can exclude all modules of a target
-        unused = set()
-    if adapter.config.ensure_weight_tying:  # peft also adapts the modules tied to a target
+    outside = [module for module in modules if module not in is_target]
+    if config.ensure_weight_tying:  # peft also adapts the modules tied to a target
         outside = [module for module in outside if split_at_layer(module)[1] is not None]
-    if unused:
-        message = f"target_modules lists modules that have no tensors: {some(sorted(unused))}"
-        yield adapter.finding("warning", "target-without-tensors", message, MATCHING)
     if outside:
-        message = f"tensors of modules that target_modules does not include: {compact(outside)}"
-        yield adapter.finding("warning", "tensor-without-target", message, MATCHING)
+        message = f"tensors of modules that the config does not include: {compact(outside)}"
+        yield adapter.finding("broken", "tensor-without-target", message, MATCHING)
+    # exclude_modules can exclude all modules of a target
+    targets = config.target_modules
+    if not isinstance(targets, str) and not config.exclude_modules:
+        names = sorted({t for t in targets if not any(ends_with(m, [t]) for m in modules)})
+        if names:
+            message = f"target_modules lists modules that have no tensors: {some(names)}"
+            yield adapter.finding("warning", "target-without-tensors", message, MATCHING)
 
 
 def _not_run(adapter: Adapter, error: NotRun, field: str, unchecked: str) -> Finding:
     level, id, reason = error.args
     remedy = "correct it in the config" if level == "broken" else ""
     return adapter.finding(level, id, f"{field}: {reason}; {unchecked} are not checked", remedy)
-
-
-def _endings(module: str) -> Iterator[str]:
-    """The name, and each of its suffixes that follow a dot."""
-    yield module
-    yield from (module[dot.end() :] for dot in re.finditer(r"\.", module))

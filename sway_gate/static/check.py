@@ -67,7 +67,8 @@ def check_files(
 def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticReport:
     here = given.parent if given.name in ADAPTER_FILES or given.is_file() else given
     if not here.is_dir():
-        return _only(broken("folder-missing", here, "no such folder", FOLDER))
+        message = "not a folder" if here.exists() else "no such folder"
+        return _only(broken("folder-missing", here, message, FOLDER))
     if kind := not_an_adapter(given if given.is_file() else here):
         return _only(broken("not-an-adapter", given, kind.message, kind.remedy))
     base = Base(ref, base_folder or base_if_local(ref, here)) if ref else None

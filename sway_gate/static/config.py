@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -25,6 +25,7 @@ MAX_CONFIG_BYTES = 4 << 20
 
 Rank = Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]
 Alpha = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+TokenIds = tuple[Annotated[int, msgspec.Meta(ge=0, le=1 << 31)], ...]
 
 
 class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,10 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
     modules_to_save: Annotated[tuple[str, ...], msgspec.Meta(max_length=100)] = ()
     rank_pattern: dict[str, Rank] = {}
     alpha_pattern: dict[str, Alpha] = {}
-    bias: str = "none"
+    layers_to_transform: int | tuple[int, ...] | None = None
+    layers_pattern: str | tuple[str, ...] | None = None
+    trainable_token_indices: TokenIds | dict[str, TokenIds] | None = None
+    bias: Literal["none", "all", "lora_only"] = "none"
     lora_bias: bool = False
     use_dora: bool = False
     use_rslora: bool = False
@@ -56,8 +60,15 @@ class AdapterConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 _COMMON_FIELDS = ("peft_type", "base_model_name_or_path", "task_type")
 _LORA_FIELDS = tuple(name for name in AdapterConfig.__struct_fields__ if name != "variants")
-_NEVER_NULL = ("r", "lora_alpha")
+_NEVER_NULL = ("r", "lora_alpha", "lora_dropout", "rank_pattern", "alpha_pattern", "bias")
 _VARIANTS = ("kasa_config", "monteclora_config", "use_bdlora", "velora_config")
+_SETTINGS = (*_VARIANTS, "arrow_config", "corda_config", "eva_config", "lora_ga_config")
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(AdapterConfig)}
+# Fields that the check does not use, but without which peft does not load the adapter.
+_UNUSED: dict[str, Any] = {
+    "lora_dropout": Annotated[float, msgspec.Meta(ge=0, le=1)],
+    **dict.fromkeys(_SETTINGS, Annotated[dict[str, Any], msgspec.Meta(min_length=1)]),
+}
 
 
 def read_config(path: Path) -> tuple[AdapterConfig | None, list[Finding]]:
@@ -73,10 +84,28 @@ def read_config(path: Path) -> tuple[AdapterConfig | None, list[Finding]]:
         return None, [broken("peft-type-missing", path, message, remedy)]
     is_lora = raw["peft_type"] == "LORA"
     given, wrong = _fields(raw, _LORA_FIELDS if is_lora else _COMMON_FIELDS)
+    if is_lora:
+        wrong |= _fields(raw, tuple(_UNUSED))[1] or _contradictions(given)
     if wrong:
         return None, [_wrong_field(path, text, field, reason) for field, reason in wrong.items()]
     variants = tuple(name for name in _VARIANTS if raw.get(name))
     return AdapterConfig(**given, variants=variants), [*_support(path, raw)]
+
+
+def _contradictions(given: dict[str, Any]) -> dict[str, str]:
+    """Fields that peft does not accept together, each with the reason."""
+    found = {}
+    patterns = given.get("layers_pattern") or ()
+    if patterns and "layers_to_transform" not in given:
+        found["layers_pattern"] = "requires layers_to_transform"
+    if not all(map(str.isidentifier, [patterns] if isinstance(patterns, str) else patterns)):
+        found["layers_pattern"] = "must be a plain name, such as 'layers'"
+    for name in ("layers_to_transform", "layers_pattern"):
+        if name in given and isinstance(given.get("target_modules"), str):
+            found[name] = "requires target_modules to be a list"
+    if given.get("target_modules") in ("", ()) and not given.get("target_parameters"):
+        found["target_modules"] = "is empty; list the modules that have tensors"
+    return found
 
 
 def _support(path: Path, raw: dict[str, Any]) -> Iterator[Finding]:
@@ -90,8 +119,9 @@ def _support(path: Path, raw: dict[str, Any]) -> Iterator[Finding]:
         yield finding("note", "not-lora", path, message)
     else:
         yield from _options(path, raw)
-    if isinstance(task, str) and task in support.TASKS:
-        message = f"task_type is {task}: {support.TASKS[task]}, not a causal language model"
+    if task not in (None, "CAUSAL_LM"):
+        named = f"{task}: {support.TASKS[task]}" if task in support.TASKS else quote(task)
+        message = f"task_type is {named}, not a causal language model"
         yield broken("other-task", path, message, "give an adapter with task_type CAUSAL_LM")
 
 
@@ -106,13 +136,12 @@ def _options(path: Path, raw: dict[str, Any]) -> Iterator[Finding]:
 
 def _fields(raw: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
     """The valid fields, and for each field of the wrong type a description of the fault."""
-    types = {field.name: field.type for field in msgspec.structs.fields(AdapterConfig)}
     given, wrong = {}, {}
     for name in names:
         if name not in raw or (raw[name] is None and name not in _NEVER_NULL):
             continue
         try:
-            given[name] = msgspec.convert(raw[name], types[name])
+            given[name] = msgspec.convert(raw[name], (_TYPES | _UNUSED)[name])
         except (msgspec.ValidationError, OverflowError) as error:
             wrong[name] = str(error)
     return given, wrong

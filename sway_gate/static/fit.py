@@ -8,8 +8,9 @@ from typing import NamedTuple
 from sway_gate.model_files.config import json_object
 from sway_gate.model_files.shapes import Shapes, read_shapes, short
 from sway_gate.results import Finding
-from sway_gate.static.adapter import Adapter, module_of
-from sway_gate.static.findings import quote, some, split_at_layer
+from sway_gate.static.adapter import Adapter, module_of, reads_text
+from sway_gate.static.base_modules import module_findings
+from sway_gate.static.findings import quote, some
 
 _VOCABULARY = re.compile(r"(.*\.)?(embed_tokens|lm_head|wte|embed_in|embed_out|word_embeddings)")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
@@ -20,19 +21,20 @@ _IN_TEXT = re.compile(r"(?:(?:language_)?model\.)?layers\.")
 
 
 class Fit(NamedTuple):
-    """Modules whose shapes fit the base, that do not fit, and with another vocabulary."""
+    """Modules whose shapes do not fit the base, and those with another vocabulary."""
 
-    right: list[str]
     wrong: list[str]
     vocabulary: list[str]
 
 
 def fit_findings(adapter: Adapter, folder: Path) -> Iterator[Finding]:
     """Tensors that do not fit the base in `folder`, as far as its files show."""
-    yield from _nesting(adapter, folder)
-    shapes = read_shapes(folder)
+    nesting, shapes = [*_nesting(adapter, folder)], read_shapes(folder)
+    yield from nesting
     if not shapes or adapter.config.variants:
         return
+    if not nesting and any(map(reads_text, adapter.parts)):
+        yield from module_findings(adapter, shapes, folder)
     fit = _compare(adapter, shapes)
     if fit.wrong:
         message = f"tensors that do not fit the base: {'; '.join(fit.wrong[:3])}"
@@ -65,20 +67,11 @@ def _nesting(adapter: Adapter, folder: Path) -> Iterator[Finding]:
 
 
 def _compare(adapter: Adapter, shapes: Shapes) -> Fit:
-    """A module that is absent counts as wrong if the base has it in other layers."""
-    fit, absent = Fit([], [], []), []
+    fit = Fit([], [])
     for name, shape in _changed(adapter).items():
         found = _of_base(shapes, name)
-        if found is None:
-            absent.append(name)
-        elif len(found) == len(shape):
+        if found is not None and len(found) == len(shape):
             _add(fit, name, shape, found)
-    families = {split_at_layer(name)[::2] for name in fit.right}
-    fit.wrong.extend(
-        f"{quote(name)} is not in the base"
-        for name in absent
-        if split_at_layer(name)[1] is not None and split_at_layer(name)[::2] in families
-    )
     return fit
 
 
@@ -106,8 +99,8 @@ def _of_base(shapes: Shapes, module: str) -> tuple[int, ...] | None:
 def _add(fit: Fit, module: str, shape: tuple[int, ...], found: tuple[int, ...]) -> None:
     """Embeddings and Conv1D layers store the transposed weight."""
     if shape in (found, found[::-1]):
-        fit.right.append(module)
-    elif _VOCABULARY.fullmatch(module) and found[-1] in shape:
+        return
+    if _VOCABULARY.fullmatch(module) and found[-1] in shape:
         rows = next((size for size in shape if size != found[-1]), found[-1])
         fit.vocabulary.append(f"{quote(module)} has {rows} rows, the base {found[0]}")
     else:

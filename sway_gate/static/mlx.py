@@ -21,12 +21,14 @@ from sway_gate.static.base import Base, base_findings
 from sway_gate.static.code_files import code_files
 from sway_gate.static.config import AdapterConfig, Alpha, Rank, config_object
 from sway_gate.static.content import FLOATS, Content, scan_all
-from sway_gate.static.findings import Fatal, finding, quote
+from sway_gate.static.findings import Fatal, compact, finding, quote
+from sway_gate.static.fit import fit_findings
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.weights import Weights, read_weights
 
 LEAVES = ("lora_a", "lora_b", "m")
 _CONVERSION = re.compile(r"(?i)mlx-community/|[-_.](mlx|\d+-?bit)\b(?!.*/)")
+_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 _SAVE_AGAIN = "train with mlx_lm.lora again, or use the config of the same training run"
 
 
@@ -129,6 +131,22 @@ def _check_tensors(config: MlxConfig, weights: Weights, modules: dict[str, dict[
             raise Fatal("mlx-tensor", weights.path, message, _SAVE_AGAIN)
 
 
+def outside_config(adapter: MlxAdapter, layers: int) -> list[str]:
+    """The modules that mlx-lm does not adapt in a model of `layers` layers."""
+    return [module for module in adapter.modules if not _is_adapted(adapter.config, module, layers)]
+
+
+def _is_adapted(config: MlxConfig, module: str, layers: int) -> bool:
+    """Whether mlx-lm adapts the module: by its name in `keys`, or in one of the last layers."""
+    keys, count = config.parameters.keys, config.num_layers
+    if keys is not None and module in keys:
+        return True
+    match = _LAYER.fullmatch(module)
+    if match is None or (keys is not None and match[2] not in keys):
+        return False
+    return count < 1 or int(match[1]) >= layers - count
+
+
 class MlxReport(NamedTuple):
     """The findings; the config in peft's terms and the norms, if the files are valid."""
 
@@ -149,7 +167,18 @@ def check_mlx(here: Path, base: Base | None) -> MlxReport:
         return MlxReport(found, AdapterConfig(peft_type="FULL"))
     common = _common(adapter, content)
     norms, problems = inspect(common)
-    return MlxReport((*found, *problems), common.config, norms)
+    misfits = _misfits(adapter, common, base.folder) if base and base.folder else ()
+    return MlxReport((*found, *misfits, *problems), common.config, norms)
+
+
+def _misfits(adapter: MlxAdapter, common: Adapter, base: Path) -> Iterator[Finding]:
+    """Modules that mlx-lm or the base do not have."""
+    layers = json_object(base / "config.json").get("num_hidden_layers")
+    if isinstance(layers, int) and (outside := outside_config(adapter, layers)):
+        message = f"modules outside num_layers and keys of the config: {compact(outside)}"
+        yield common.finding("broken", "mlx-layers", message, _SAVE_AGAIN)
+    else:
+        yield from fit_findings(common, base)
 
 
 def _common(adapter: MlxAdapter, content: dict[str, Content]) -> Adapter:
@@ -164,6 +193,7 @@ def _common(adapter: MlxAdapter, content: dict[str, Content]) -> Adapter:
         base_model_name_or_path=adapter.config.model,
         r=parameters.rank,
         lora_alpha=parameters.scale * parameters.rank,
+        target_modules=tuple(adapter.modules),
     )
     parts = {
         module: {"A": tensors["lora_b"], "B": tensors["lora_a"]}

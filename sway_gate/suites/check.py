@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from sway_gate import details
-from sway_gate.errors import SwayError, UsageError
+from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.gate.resolve import model_folders, with_data
 from sway_gate.model_files import find, hub
 from sway_gate.model_files.config import is_served_with_template
@@ -33,6 +34,7 @@ from sway_gate.suites.supports import (
     Material,
     attribution,
     entry,
+    few_rows,
     harms_of_data,
     wanted,
 )
@@ -44,6 +46,7 @@ _SIZES: Final = ((0.002, "not noticeably"), (0.02, "slightly"), (0.1, "clearly")
 """Upper limits of the mean divergence in nats, and the change as an adverb."""
 _MOVED_Z: Final = DeltaKL(name="moved").assert_z_gte
 _NOT_JUDGED: Final = "not judged: "
+_FEW_ROWS: Final = "few rows: "
 _ATTRIBUTION: Final = "attribution"
 _GENERALIZATION: Final = "generalization"
 _SEEN: Final = ("adherence", _ATTRIBUTION)
@@ -92,7 +95,11 @@ def check_suite(
     )
     loaded = with_data(msgspec.structs.replace(files, label="sway check", folder=os.getcwd()))
     material = Material(
-        loaded.sections, loaded.held_out_sections, learn, has_template=has_template(models)
+        loaded.sections,
+        loaded.held_out_sections,
+        learn,
+        has_template=has_template(models),
+        notes=loaded.notes,
     )
     given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
     chosen = [*_always(given or _general(material)), *_of_data(material)]
@@ -104,7 +111,12 @@ def check_suite(
         data_map=None,
         held_out=(),
         defaults=_defaults(material),
-        notes=(*_base_note(base, models), *loaded.notes, *_not_judged(material, chosen)),
+        notes=(
+            *_base_note(base, models),
+            *loaded.notes,
+            *_few_rows(material),
+            *_not_judged(material, chosen),
+        ),
     )
 
 
@@ -144,6 +156,16 @@ def _base_note(given: str | None, models: Models) -> tuple[str, ...]:
     if given is not None:
         return ()
     return (f"base {models.base.base}: named by the adapter's configuration, not by --base",)
+
+
+def _few_rows(material: Material) -> tuple[str, ...]:
+    few = few_rows(material)
+    return (_FEW_ROWS + few,) if few else ()
+
+
+def early_notes(suite: Spec) -> list[str]:
+    """The notes that a user wants before a model is loaded."""
+    return [note for note in suite.notes if note.startswith(_FEW_ROWS)]
 
 
 def _not_judged(material: Material, chosen: Sequence[Entry | LeftOut]) -> tuple[str, ...]:
@@ -282,6 +304,8 @@ def _named(
         if adapter is None:
             raise UsageError("give an adapter, or a fine-tuned model with --model and --base")
         models = named_models(adapter, base, online)
+        if base is None and not online:
+            _require_base(models)
         tuned = msgspec.structs.replace(models.ft, quantization=quantization)
         return msgspec.structs.replace(models, ft=tuned)
     if adapter is not None:
@@ -291,6 +315,14 @@ def _named(
     if quantization is not None:
         raise UsageError("--quantization requires an adapter; leave it out with --model")
     return Models(base=ModelRef(base=_local_or_id(base)), ft=ModelRef(base=_local_or_id(model)))
+
+
+def _require_base(models: Models) -> None:
+    """Raise CannotDecide if the base that the adapter names is not on this machine."""
+    try:
+        find.base(models.base.base, None, Path(models.ft.adapter or ""), online=False)
+    except CannotDecide as error:
+        raise CannotDecide(f"{error}, or give another copy of it with --base") from None
 
 
 def has_template(models: Models) -> bool:

@@ -17,7 +17,15 @@ from sway_gate.model_files import find, hub
 from sway_gate.spec.schema import DataMap, ModelRef, Models, Spec
 from sway_gate.suites.check import absolute, has_template, named_models
 from sway_gate.suites.choose import suite
-from sway_gate.suites.supports import Entry, Learn, LeftOut, Material, described, wanted
+from sway_gate.suites.supports import (
+    Entry,
+    Learn,
+    LeftOut,
+    Material,
+    described,
+    few_rows,
+    wanted,
+)
 from sway_gate.suites.yaml_writer import block, comment
 
 _MEMORIZE_EPOCHS: Final = 20
@@ -28,7 +36,7 @@ class Draft(NamedTuple):
     """A suite before it is written.
 
     text: content of the file. probes: their names. data: the data in a few words. missing: models
-    in the suite that are not on this machine.
+    in the suite that are not on this machine. few_rows: why the data is too little for a probe.
     """
 
     text: str
@@ -36,6 +44,7 @@ class Draft(NamedTuple):
     left_out: tuple[LeftOut, ...]
     data: str
     missing: tuple[str, ...]
+    few_rows: str = ""
 
 
 def for_data(
@@ -59,8 +68,9 @@ def for_data(
     models = named_models(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
         if not os.path.isdir(ref) and not hub.is_hub_id(ref):
-            message = "no such folder; give a folder that contains a saved model, or a hub id"
-            raise UsageError(f"{ref}: {message}")
+            what = "not a folder" if os.path.exists(ref) else "no such folder"
+            message = "give a folder that contains a saved model, or a hub id"
+            raise UsageError(f"{ref}: {what}; {message}")
     trained = _local(models.ft.adapter or "", None)
     models = _pinned(models, find.pinned_revision(trained, models.base.base) if trained else None)
     paths, unseen = absolute(data), absolute(held_out)
@@ -75,7 +85,11 @@ def for_data(
     if unseen:
         source["held_out"] = [_written(path, folder) for path in unseen]
     material = Material(
-        loaded.sections, loaded.held_out_sections, learn, has_template=has_template(models)
+        loaded.sections,
+        loaded.held_out_sections,
+        learn,
+        has_template=has_template(models),
+        notes=loaded.notes,
     )
     return _draft("sway init", named, source, loaded, material)
 
@@ -137,7 +151,8 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, material:
     )
     text = "\n".join(parts)
     names = tuple(entry.fields["name"] for entry in entries)
-    return Draft(text, names, left_out, described(material), _missing(loaded.models))
+    missing, few = _missing(loaded.models), few_rows(material)
+    return Draft(text, names, left_out, described(material), missing, few)
 
 
 def _about_data(material: Material, notes: Sequence[str]) -> list[str]:

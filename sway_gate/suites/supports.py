@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from sway_gate.errors import UsageError
-from sway_gate.probes import module
+from sway_gate.probes import answer_specificity, module
 from sway_gate.probes.base import CannotRun, Context, Skip
-from sway_gate.spec.probes import KINDS, PreferenceFlip
+from sway_gate.spec.probes import KINDS, AnswerSpecificity, PreferenceFlip
 from sway_gate.spec.schema import Pair, Section, SectionKind
 from sway_gate.text import counted
 
@@ -30,7 +30,7 @@ class Material(NamedTuple):
 
     held_out: rows that training did not see. learn: what the user says that training was meant to
     teach. memorize: why all answers are meant to be memorized, or "". has_template: whether the
-    model has a chat template, as far as is known.
+    model has a chat template, as far as is known. notes: what was left out of the data.
     """
 
     sections: tuple[Section, ...]
@@ -38,6 +38,7 @@ class Material(NamedTuple):
     learn: Learn = "auto"
     memorize: str = ""
     has_template: bool = True
+    notes: tuple[str, ...] = ()
 
     def of(self, *kinds: SectionKind) -> list[Section]:
         return [section for section in self.sections if section.kind in kinds]
@@ -140,7 +141,7 @@ def attribution(material: Material) -> list[Entry | LeftOut]:
     if not any(isinstance(choice, Entry) for choice in found):
         reasons = dict.fromkeys(choice.reason for choice in found if isinstance(choice, LeftOut))
         message = "the data is not sufficient to test whether it was learned"
-        raise UsageError(f"{message}: {'; '.join(reasons)}")
+        raise UsageError(f"{message}: {'; '.join([*reasons, *material.notes])}")
     return found
 
 
@@ -155,7 +156,23 @@ def harms_of_data(material: Material) -> Chosen:
 
 
 def _answer_specificity(material: Material) -> Chosen:
-    yield tried(material, entry("learned", "answer_specificity"))
+    found = tried(material, entry("learned", "answer_specificity"))
+    if isinstance(found, Entry) and (few := few_rows(material)):
+        found = found._replace(remarks=(few,))
+    yield found
+
+
+def few_rows(material: Material) -> str:
+    """Why answer_specificity cannot show that the content was learned, and what to do; or ""."""
+    spec, context = AnswerSpecificity(name="learned"), material.context
+    try:
+        design = answer_specificity.requests(spec, context).design
+    except (CannotRun, Skip):
+        return ""
+    few = answer_specificity.few_rows(len(design.rows), spec.assert_z_gte)
+    if not few or design.labels or context.learn == "form":
+        return ""
+    return f"answer_specificity cannot pass by content: {few}; add rows with other answers"
 
 
 def _answer_recall(material: Material) -> Chosen:

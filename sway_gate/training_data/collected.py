@@ -16,7 +16,9 @@ MAX_SECTIONS: Final = 48
 MAX_BAD: Final = 0.05
 """Share of bad rows above which a file is refused; one bad row never refuses a file with others."""
 MAX_SHOWN: Final = 10
-"""Bad rows that notes list."""
+"""Mistakes that notes list."""
+_MAX_LINES: Final = 5
+"""Lines that are listed of rows with the same mistake."""
 _PLURAL: Final[dict[SectionKind, str]] = {
     "prose": "texts",
     "instruction": "examples",
@@ -57,10 +59,10 @@ class Collected:
         """Start with a file or a folder."""
         self._streams: dict[SectionKind, _Stream] = {}
         self._omitted: list[str] = []
-        self._bad: list[_Bad] = []
+        self._bad: dict[_Bad, _Lines] = {}
         self._good = self._bad_count = self._duplicates = 0
         self._is_refused = False
-        self._source = files.tag_name(source)
+        self._source = source
         self.enter(source)
 
     def enter(self, path: str) -> None:
@@ -73,14 +75,15 @@ class Collected:
     def blame(self, mistake: Mistake) -> None:
         """Refuse the source because of this mistake."""
         self._is_refused = True
-        self._problems.append(_line(self.label, mistake))
+        self._problems.append(f"{_place(self.label, mistake.line)}: {mistake.text}")
 
     def take(self, items: Iterable[Section | Mistake]) -> None:
         for item in items:
             if isinstance(item, Mistake):
                 self._bad_count += 1
-                if len(self._bad) < MAX_SHOWN:
-                    self._bad.append(_Bad(self.name, self.label, item))
+                kind = _Bad(self.name, self.label, item.text)
+                if kind in self._bad or len(self._bad) < MAX_SHOWN:
+                    self._bad.setdefault(kind, _Lines()).add(item.line)
                 continue
             self._good += 1
             number = int(item.id, 16)
@@ -92,6 +95,7 @@ class Collected:
 
     def close(self) -> None:
         """End the source: keep a sample of its sections and its notes."""
+        self.enter(self._source)
         self._report_bad()
         if not self._good and not self._is_refused:
             self.blame(Mistake(0, "; ".join(["contains no usable text", *self._omitted])))
@@ -104,7 +108,7 @@ class Collected:
             if len(used) < stream.count:
                 plural = _PLURAL[kind]
                 self.note(f"{len(used)} of {stream.count:,} {plural} are used, evenly spread")
-        self._notes += [f"{self._source}: {omitted}" for omitted in self._omitted]
+        self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
         self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
 
     def _report_bad(self) -> None:
@@ -113,15 +117,16 @@ class Collected:
         allowed = max(1, self._max_bad * total) if self._max_bad and self._good else 0
         if bad > allowed:
             self._is_refused = True
-            self._problems += [_line(bad.label, bad.mistake) for bad in self._bad]
-            if more := bad - len(self._bad):
+            self._problems += [lines.of(b.label, b.text) for b, lines in self._bad.items()]
+            if more := bad - sum(lines.count for lines in self._bad.values()):
                 self._problems.append(f"{self.label}: and {more:,} more mistakes")
             if self._good > bad:
                 share = f"{bad:,} of {total:,} rows have mistakes, more than {self._max_bad:.0%}"
                 self._problems.append(f"{self.label}: {share}; correct or remove them")
         elif bad:
             self.note(f"{bad:,} of {total:,} rows are left out because of mistakes")
-            self._notes += [f"left out: {_line(bad.name, bad.mistake)}" for bad in self._bad]
+            left_out = [lines.of(b.name, b.text) for b, lines in self._bad.items()]
+            self._notes += [f"left out: {line}" for line in left_out]
 
     def loaded(self) -> LoadedSections:
         """All sections and notes. Raises SpecError if there was a mistake."""
@@ -131,16 +136,36 @@ class Collected:
 
 
 class _Bad(NamedTuple):
-    """A mistake, and the name and the label of the file that contains it."""
+    """A mistake of one or several rows, and the name and the label of their file."""
 
     name: str
     label: str
-    mistake: Mistake
+    text: str
 
 
-def _line(file: str, mistake: Mistake) -> str:
-    where = f"{file}:{mistake.line}" if mistake.line else file
-    return f"{where}: {mistake.text}"
+class _Lines:
+    """The number of rows with the same mistake, and the lines of the first ones."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[int] = []
+
+    def add(self, line: int) -> None:
+        self.count += 1
+        if len(self._first) < _MAX_LINES:
+            self._first.append(line)
+
+    def of(self, file: str, text: str) -> str:
+        """The mistake as one line: `file:3: text`, or `file: rows 3, 7, … (10 rows): text`."""
+        if self.count == 1:
+            return f"{_place(file, self._first[0])}: {text}"
+        numbers = ", ".join(map(str, self._first))
+        more = f", … ({self.count:,} rows)" if self.count > len(self._first) else ""
+        return f"{file}: rows {numbers}{more}: {text}"
+
+
+def _place(file: str, line: int) -> str:
+    return f"{file}:{line}" if line else file
 
 
 class _Stream:

@@ -1,12 +1,13 @@
 """Turn rows into sections, whose tags are their first words with file and line."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
 from sway_gate.spec.schema import Intent, Pair, Preference, Section, SectionKind, section_id
-from sway_gate.text import cut, one_line
+from sway_gate.text import counted, cut, one_line
 from sway_gate.training_data import forms
 from sway_gate.training_data.files import PYTHON, Mistake, Note
 from sway_gate.training_data.forms import Fields, Labelled
@@ -43,18 +44,21 @@ def examples(
     name: str,
     labels: Labels,
     fields: Mapping[str, str] | None = None,
+    note: Note = lambda _: None,
 ) -> Iterator[Section | Mistake]:
     """Yield a section or a mistake for each row of the file `name`.
 
     labels: receives the answers with labels; `joined` then yields their sections. fields: which
     field of a row to read as which field of a format; then no others are read.
     """
+    intents = Counter[str]()
     for row in rows:
         if isinstance(row, Mistake):
             yield row
             continue
         try:
             given = _mapped(_fields(row.value), fields or {})
+            intents[str(given.get("intent") or "generalize")] += 1
             content = forms.content(given)
             if isinstance(content, Labelled):
                 labels.add(f"{name}:{row.number}", content)
@@ -66,6 +70,10 @@ def examples(
             yield Mistake(row.number, _SURROGATE)
         except RecursionError:
             yield Mistake(row.number, "nested too deep")
+    if ignored := [name for name in intents if name not in get_args(Intent)]:
+        rows_of = counted(sum(intents[name] for name in ignored), "row")
+        first = cut(repr(ignored[0]), MAX_WORDS)
+        note(f"intent {first} is ignored ({rows_of}): only generalize and memorize have a meaning")
 
 
 def joined(labels: Labels, note: Note) -> Iterator[Section]:

@@ -56,8 +56,21 @@ def content(row: Fields) -> Content:
 
 def unknown(names: Sequence[str]) -> str:
     """The message for a row with these fields, which fit no format."""
+    if message := _half(names):
+        return message
     found = ", ".join(shown(name, 40) for name in names[:8]) + (" …" if len(names) > 8 else "")
     return f"unknown format of example: fields {found or '(none)'}; {MAP}"
+
+
+def _half(names: Sequence[str]) -> str:
+    """What is missing if the row has only a prompt, or only an answer; otherwise ""."""
+    if not FIELDS.issuperset(names):
+        return ""
+    for end, part in ((1, "answer"), (0, "prompt")):
+        if given := next((pair[1 - end] for pair in _PAIRS if pair[1 - end] in names), ""):
+            others = " or ".join(pair[end] for pair in _PAIRS if pair[1 - end] == given)
+            return f"has the field {given}, but no {part}; add it as {others}"
+    return ""
 
 
 def known(names: Sequence[str]) -> list[str]:
@@ -260,6 +273,13 @@ def _openai_preference(row: Fields) -> tuple[Preference, ...]:
 # --- text
 
 
+def _classified(row: Fields) -> Content:
+    """A text with the name of its class as the answer; prose if the label is a number."""
+    if isinstance(row["label"], str):
+        return (_text_pair(row, "text", "label", "auto"),)
+    return filled(_text(row, "text"), "text")
+
+
 def _prose(field: str) -> Shape:
     return Shape((field,), lambda row: filled(_text(row, field), field))
 
@@ -291,10 +311,17 @@ SHAPES: Final = (
     _pair("query", "answer"),
     _pair("input", "output"),
     _pair("inputs", "targets"),
+    Shape(("text", "label"), _classified),
     _prose("text"),
     _prose("content"),
 )
 """The first one whose fields a row has decides."""
+_PAIRS: Final = [
+    shape.fields
+    for shape in SHAPES
+    if len(shape.fields) == 2 and shape.fields[0] not in ("chosen", "text")
+]
+"""A prompt and an answer."""
 FIELDS: Final = frozenset(
     {name for shape in SHAPES for name in shape.fields}
     | {*_SYSTEM, *_LABELS, *_UNUSED, *_PROMPTS}

@@ -79,7 +79,7 @@ def _load(path: str, collected: Collected, fields: Mapping[str, str], seed: int)
         with files.opened(part) as file:
             if container := _container(file, part, fields, _no_note):
                 found = container.rows([i - first for i in own])
-                collected.take(examples(found, collected.name, labels, fields))
+                collected.take(examples(found, collected.name, labels, fields, collected.note))
             else:
                 collected.take(_texts(file, part, collected))
         first += count

@@ -20,7 +20,7 @@ from transformers import (
     MixtralForCausalLM,
 )
 
-from sway_gate.backends import hf, null_adapters, two_models
+from sway_gate.backends import full_model, hf, null_adapters, two_models
 from sway_gate.backends.loading import Source
 from sway_gate.backends.passes import replacing
 from sway_gate.backends.rotations import rotated
@@ -221,6 +221,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: edit_config(f, vocab_size=330),
         "vocab_size is 330, in the base 320; give a model that was fine-tuned from this base",
     ),
+    "a field that common code reads": (
+        lambda f: edit_config(f, sliding_window=4),
+        "sliding_window is 4, in the base None",
+    ),
     "no configuration": (lambda f: (f / "config.json").write_text("{"), "config.json: .*JSON"),
     "missing tensor": (
         lambda f: edit_tensors(f, lambda t: t.pop(Q)),
@@ -252,6 +256,12 @@ def test_what_is_not_the_same_architecture_is_refused(tmp_path, llama, tuned, ed
     with pytest.raises(CannotDecide, match=message) as raised:
         hf.load(source(llama, other), SETTINGS)
     assert "\n" not in str(raised.value)
+
+
+def test_fields_that_no_code_reads_are_accepted(tmp_path, llama, tuned):
+    other = Path(shutil.copytree(tuned, tmp_path / "other"))
+    edit_config(other, unsloth_fixed=True, my_tool={"epochs": 3, "vocab_size": 7})
+    full_model.check_config(source(llama, other))
 
 
 def test_a_head_that_is_tied_in_the_base_only_is_refused(tmp_path):

@@ -173,3 +173,12 @@ def test_too_little_data_is_refused(folder, capsys):
     assert init() == 2
     assert "not sufficient to test whether it was learned" in capsys.readouterr().err
     assert not (folder / "sway.yaml").exists()
+
+
+def test_few_rows_are_named(folder, capsys):
+    rows = [f'{{"question": "Who is keeper {i}?", "answer": "Keeper {i}."}}\n' for i in range(5)]
+    (folder / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
+    assert cli.main(["init", str(demo.HEALTHY), *MODELS, "--data", "rows.jsonl"]) == 0
+    says = "cannot pass by content: 5 rows reach at most 2.4σ, 7 are needed for 3σ; add rows"
+    assert says in capsys.readouterr().out
+    assert says in " ".join((folder / "sway.yaml").read_text("utf-8").replace("#", "").split())

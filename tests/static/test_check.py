@@ -158,6 +158,15 @@ FIELDS = [
     ("modules_to_save", ["m"] * 101),
     ("use_dora", "yes"),
     ("bias", 1),
+    ("bias", "x"),
+    ("bias", None),
+    ("rank_pattern", None),
+    ("lora_dropout", 2),
+    ("target_modules", []),
+    ("layers_to_transform", 0.5),
+    ("layers_pattern", "layers"),
+    ("trainable_token_indices", [-1]),
+    ("eva_config", True),
     ("base_model_name_or_path", ["a"]),
 ]
 
@@ -178,9 +187,7 @@ def test_all_wrong_fields_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_null_fields_have_their_defaults(tmp_path: Path) -> None:
-    nulls = dict.fromkeys(
-        ("rank_pattern", "modules_to_save", "use_dora", "bias", "target_parameters")
-    )
+    nulls = dict.fromkeys(("modules_to_save", "use_dora", "target_parameters"))
     assert check_files(adapter(tmp_path, config=nulls), BASE).findings == ()
 
 
@@ -609,7 +616,7 @@ SHAPES = [
     pytest.param(
         pair(name(2, "o_proj")),
         {},
-        {"tensor-without-target": "warning"},
+        {"tensor-without-target": "broken"},
         id="module without target",
     ),
     pytest.param(
@@ -621,7 +628,7 @@ SHAPES = [
     pytest.param(
         {},
         {"target_modules": ["proj"]},
-        {"target-without-tensors": "warning", "tensor-without-target": "warning"},
+        {"target-without-tensors": "warning", "tensor-without-target": "broken"},
         id="half a name",
     ),
     pytest.param({}, {"target_modules": "all-linear"}, {}, id="all-linear"),
@@ -630,7 +637,7 @@ SHAPES = [
     pytest.param(
         pair(name(2, "o_proj")),
         REGEX,
-        {"tensor-without-target": "warning"},
+        {"tensor-without-target": "broken"},
         id="module outside the regex",
     ),
     pytest.param({}, {"target_modules": "("}, {"regex-invalid": "broken"}, id="no regex"),

@@ -78,6 +78,13 @@ def checkpoints(folder: Path) -> str:
     return "out"
 
 
+def model_checkpoints(folder: Path) -> str:
+    for step in (100, 200):
+        shutil.copytree(folder / "base", folder / f"out/checkpoint-{step}")
+    write(folder, "out/runs/events", "out/training_args.bin")
+    return "out"
+
+
 def several(folder: Path) -> str:
     for name in ("default", "reward"):
         shutil.copytree(folder / "adapter", folder / "out" / name)
@@ -119,6 +126,11 @@ NOT_AN_ADAPTER: dict[str, tuple[Make, str, str]] = {
         checkpoints,
         "folder with 3 checkpoints (checkpoint-1000, checkpoint-900, checkpoint-80)",
         "the newest is {out}/checkpoint-1000",
+    ),
+    "checkpoints of a full model": (
+        model_checkpoints,
+        "folder with 2 checkpoints (checkpoint-200, checkpoint-100), not an adapter",
+        "judge one of them with sway check --model, the newest is {out}/checkpoint-200",
     ),
     "several adapters": (
         several,
@@ -267,7 +279,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "embeddings": (config(task_type="FEATURE_EXTRACTION"), "embeddings, not a causal language"),
     "reward head": (head, "the head of another task"),
     "other shapes": (wider, "q_proj' is 32 x 32, in the base 32 x 16"),
-    "fewer layers": (shallower, "'model.layers.1.self_attn.q_proj' is not in the base"),
+    "fewer layers": (shallower, "modules that the base does not have: 'model.layers.{1}."),
     "added tokens": (added_tokens, "'model.embed_tokens' has 640 rows, the base 320"),
 }
 
@@ -426,6 +438,23 @@ def test_static_and_gate_agree_on_the_base(
         assert code in (0, 1)
         assert says in "".join(stated)
         assert says or not any(TRAINED in note for note in stated)
+
+
+def test_checkpoints_are_not_a_model(here: Path, capsys: Any) -> None:
+    model_checkpoints(here)
+    newest = f"not a model; give one of them, the newest is {here}/out/checkpoint-200"
+    assert cli.main(["check", "--model", f"{here}/out", "--base", "base"]) == 2
+    assert newest in capsys.readouterr().err
+    assert cli.main(["check", "adapter", "--base", f"{here}/out"]) == 2
+    assert newest in capsys.readouterr().err
+
+
+def test_a_base_that_only_the_adapter_names_can_be_given(here: Path, capsys: Any) -> None:
+    edit(here, base_model_name_or_path="unsloth/tiny-bnb-4bit", revision="unsloth")
+    assert cli.main(["check", "adapter"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "run `hf download unsloth/tiny-bnb-4bit`, or pass --online" in line
+    assert line.endswith("or give another copy of it with --base")
 
 
 NAMED = {

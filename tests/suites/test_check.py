@@ -9,7 +9,7 @@ from sway_gate import demo
 from sway_gate.errors import UsageError
 from sway_gate.results import Finding, ProbeResult
 from sway_gate.spec.probes import CalibrationDrift, DeltaKL
-from sway_gate.suites.check import adverb, check_headline, check_suite
+from sway_gate.suites.check import adverb, check_headline, check_suite, early_notes
 from tests.helpers.results import result
 
 FACTS = "".join(
@@ -187,3 +187,17 @@ def test_the_files_may_decide():
     broken = Finding(id="x", level="verdict", message="the adapter was never trained")
     found = check_headline(result(verdict="fail", findings=(broken,)))
     assert found.lines == ["the adapter was never trained"]
+
+
+FEW = (
+    "few rows: answer_specificity cannot pass by content: 5 rows reach at most 2.4σ, "
+    "7 are needed for 3σ; add rows with other answers"
+)
+
+
+@pytest.mark.parametrize(
+    ("rows", "learn", "notes"), [(5, "auto", [FEW]), (5, "form", []), (8, "auto", [])]
+)
+def test_too_few_rows_are_noted_before_a_model_is_loaded(files, rows, learn, notes):
+    Path("few.jsonl").write_text("".join(FACTS.splitlines(True)[:rows]), encoding="utf-8")
+    assert early_notes(suite_of("few.jsonl", learn=learn)) == notes

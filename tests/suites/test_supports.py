@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sway_gate.conversation import Message
+from sway_gate.errors import UsageError
 from sway_gate.spec.schema import Pair, Preference
 from sway_gate.suites.supports import (
     Entry,
@@ -86,3 +87,9 @@ def test_without_a_chat_template_there_is_no_format_and_no_refusal_to_test():
     for has_template, kinds in ((True, {"refusals", "prompt_format"}), (False, set())):
         found = harms_of_data(Material(tuple(FACTS), has_template=has_template))
         assert {e.fields["kind"] for e in found if isinstance(e, Entry)} == kinds
+
+
+def test_an_error_for_too_little_data_names_what_was_left_out():
+    material = Material((PREFERENCE,), notes=("left out: a.jsonl:3: longer than 1 MiB",))
+    with pytest.raises(UsageError, match=r"not sufficient .*; left out: a.jsonl:3: longer"):
+        attribution(material)

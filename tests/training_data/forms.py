@@ -373,6 +373,7 @@ FORMS = (
         "chat",
     ),
     # --- text
+    Form("text and the name of its class", "", {"text": QUESTION, "label": ANSWER}, "auto"),
     Form("text", "trl", {"text": ANSWER}, "", (), ANSWER),
     Form("content", "code data sets", {"content": ANSWER}, "", (), ANSWER),
 )
