@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from sway_gate.errors import SwayError
+from sway_gate.files import read_regular
 from sway_gate.measurements import Floats
 from sway_gate.model_files import hub
 from sway_gate.probes.base import CannotRun
@@ -136,8 +137,7 @@ def _check_module(folder: Path, kind: str) -> None:
 
 def _json(folder: Path, name: str) -> Any:
     try:
-        with open(folder / name, "rb") as file:
-            data = file.read(_MAX_JSON + 1)
+        data = read_regular(folder / name, _MAX_JSON + 1)
         if len(data) > _MAX_JSON:
             raise ValueError("larger than 1 MiB")
         return json.loads(data)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sway_gate.conversation import Prompt
+from sway_gate.files import open_regular
 from sway_gate.measurements import (
     BASE,
     AlongAnswer,
@@ -151,7 +152,7 @@ def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
         try:
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length)) if length <= _MAX_HEADER_BYTES else {}
             shapes |= {

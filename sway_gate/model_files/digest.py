@@ -13,6 +13,7 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.errors import CannotDecide
+from sway_gate.files import open_regular
 from sway_gate.model_files.config import chat_template
 from sway_gate.model_files.hub import ADAPTER_FILES
 
@@ -42,7 +43,7 @@ _SETTLED_NS = 2_000_000_000
 
 def file_sha256(path: Path) -> str:
     """Hexadecimal sha256 of a file's content."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

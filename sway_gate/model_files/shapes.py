@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from sway_gate.files import open_regular
+
 _MAX_HEADER_BYTES: Final = 64 * 2**20
 _MAX_FILES: Final = 1000
 _PREFIX: Final = re.compile(r"(?:model\.|language_model\.|transformer\.|gpt_neox\.)*")
@@ -42,7 +44,7 @@ def short(name: str) -> str:
 
 def _header(path: Path) -> dict[str, _Entry]:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             raw = msgspec.json.decode(
                 file.read(length if length <= _MAX_HEADER_BYTES else 0), type=dict[str, msgspec.Raw]
