@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from sway_gate.files import open_regular
+from sway_gate.files import open_regular, read_regular
 
 _MAX_HEADER_BYTES: Final = 64 * 2**20
 _MAX_FILES: Final = 1000
@@ -16,6 +16,7 @@ _PREFIX: Final = re.compile(r"(?:model\.|language_model\.|transformer\.|gpt_neox
 class _Entry(msgspec.Struct):
     dtype: str
     shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
 
 
 Shapes = dict[str, tuple[int, ...]]
@@ -35,6 +36,18 @@ def read_shapes(folder: Path) -> Shapes:
                 ambiguous |= {short(name)} & found.keys()
                 found[short(name)] = entry.shape
     return {name: shape for name, shape in found.items() if name not in ambiguous}
+
+
+def layout_fault(path: Path) -> str:
+    """How the header of a safetensors file contradicts the file's size; "" if it does not."""
+    size_bytes = path.stat().st_size
+    header_bytes = 8 + int.from_bytes(read_regular(path, 8), "little")
+    if header_bytes > size_bytes:
+        return f"the header claims {header_bytes} bytes, the file has {size_bytes}"
+    ends = [entry.data_offsets[1] for entry in _header(path).values()]
+    if ends and header_bytes + max(ends) != size_bytes:
+        return f"the tensors end at byte {header_bytes + max(ends)}, the file at byte {size_bytes}"
+    return "" if ends else "the header names no tensors"
 
 
 def short(name: str) -> str:
