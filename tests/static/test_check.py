@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save
 
 from sway_gate.reports.static import render, to_dict
+from sway_gate.static import content
 from sway_gate.static.check import StaticReport, check_files
 from sway_gate.static.config import AdapterConfig
 from sway_gate.static.findings import compact
@@ -611,7 +612,7 @@ def test_no_lora_tensors(tmp_path: Path) -> None:
     ) == {"no-lora-tensors": "broken"}
 
 
-def test_eight_bit_floats_are_noted(tmp_path: Path) -> None:
+def test_eight_bit_floats_have_no_norms(tmp_path: Path) -> None:
     data = raw(
         {
             key(Q0, p): entry((4, 4), 16 * i, 16 * i + 16, "F8_E4M3")
@@ -619,9 +620,40 @@ def test_eight_bit_floats_are_noted(tmp_path: Path) -> None:
         }
     )
     assert by_level(check_files(adapter(tmp_path, data + b"\x01" * 32))) == {
-        "dtype-not-inspected": "note",
         "norms-skipped": "note",
     }
+
+
+@pytest.mark.parametrize("dtype", ["E5M2", "E4M3", "E5M2FNUZ", "E4M3FNUZ", "E8M0"])
+def test_each_code_of_an_eight_bit_float(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    suffix = {"E4M3": "fn", "E8M0": "fnu"}.get(dtype, "")
+    codes = torch.arange(256, dtype=torch.uint8)
+    values = codes.view(getattr(torch, f"float8_{dtype.lower()}{suffix}"))
+    finite = values.float().isfinite().tolist()
+    found = [content._scan(codes[i : i + 1].numpy(), f"F8_{dtype}") for i in range(256)]
+    assert [one.nonfinite == 0 for one in found] == finite
+    is_zero = (values.float() == 0).tolist()
+    assert [not one.nonzero for one in found[1:]] == is_zero[1:]
+
+
+def test_nan_in_eight_bit_floats_fails(tmp_path: Path) -> None:
+    header = {
+        key(Q0, part): entry((4, 4), 16 * i, 16 * i + 16, "F8_E4M3")
+        for i, part in enumerate(("lora_A", "lora_B"))
+    }
+    report = check_files(adapter(tmp_path, raw(header, b"\x01" * 31 + b"\xff")))
+    assert "(1 of 16)" in message(report, "non-finite")
+    assert report.exit_code == 1
+
+
+def test_four_bit_floats_are_noted(tmp_path: Path) -> None:
+    header = {
+        key(Q0, part): entry((4, 4), 8 * i, 8 * i + 8, "F4")
+        for i, part in enumerate(("lora_A", "lora_B"))
+    }
+    found = by_level(check_files(adapter(tmp_path, raw(header, b"\x11" * 16))))
+    assert found == {"dtype-not-inspected": "note", "norms-skipped": "note"}
 
 
 def as_bfloat16(tensors: Tensors) -> tuple[bytes, Tensors]:
