@@ -23,7 +23,10 @@ from sway_gate.backends.base import error_text
 from sway_gate.backends.null_adapters import Array, LowRank
 from sway_gate.backends.reference import Reference
 from sway_gate.errors import AdapterError
+from sway_gate.model_files.config import json_object
+from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.static.mlx import is_mlx
+from sway_gate.static.patterns import NotRun, require_quick
 
 _WEIGHTS = "adapter_model.safetensors"
 _FACTORS = (
@@ -109,6 +112,7 @@ def _wrap(model: nn.Module, method: Method, folder: Path) -> Any:
     """
     if not (folder / _WEIGHTS).is_file():  # peft would load a pickle instead
         raise AdapterError(f"{folder}: {_WEIGHTS} is missing; save the adapter as safetensors")
+    _refuse_slow_patterns(model, folder)
     method.config.inference_mode = True
     try:
         with warnings.catch_warnings():
@@ -128,6 +132,15 @@ def _wrap(model: nn.Module, method: Method, folder: Path) -> Any:
             f"{', '.join(wrong[:3])}{more}"
         )
     return wrapped.eval()
+
+
+def _refuse_slow_patterns(model: nn.Module, folder: Path) -> None:
+    """Raise AdapterError if peft would match a pattern that does not end on the base's modules."""
+    path = folder / ADAPTER_CONFIG
+    try:
+        require_quick(json_object(path), [name for name, _ in model.named_modules()])
+    except NotRun as error:
+        raise AdapterError(f"{path}: {error.args[1]}; correct it in the config") from None
 
 
 def _is_copy(folder: Path, key: str) -> bool:

@@ -8,7 +8,7 @@ from sway_gate.results import Finding
 from sway_gate.static.adapter import Adapter, is_in, module_of, reads_text
 from sway_gate.static.findings import MATCHING, SAVE_AGAIN, compact, some, split_at_layer
 from sway_gate.static.norms import ModuleNorm, module_norms
-from sway_gate.static.patterns import NotRun, by_pattern, matchers
+from sway_gate.static.patterns import NotRun, by_pattern, matched
 from sway_gate.static.support import HEADS, TASKS
 
 _GATHER = "gather the sharded weights before saving (DeepSpeed ZeRO-3, FSDP)"
@@ -191,11 +191,11 @@ def _coverage(adapter: Adapter) -> Iterator[Finding]:
     unused, outside = set[str](), []
     if isinstance(targets, str):
         try:
-            [is_target] = matchers([targets], modules, "{}")
+            [included] = matched([targets], modules)
         except NotRun as error:
             yield _not_run(adapter, error, "target_modules", "module names")
             return
-        outside = [module for module in modules if not is_target(module)]
+        outside = [module for module in modules if module not in set(included)]
     else:
         unused = set(targets)
         for module in modules:
@@ -216,9 +216,9 @@ def _coverage(adapter: Adapter) -> Iterator[Finding]:
 
 
 def _not_run(adapter: Adapter, error: NotRun, field: str, unchecked: str) -> Finding:
-    level, id, reason = error.args
-    remedy = "correct it in the config" if level == "broken" else ""
-    return adapter.finding(level, id, f"{field}: {reason}; {unchecked} are not checked", remedy)
+    id, reason = error.args
+    message = f"{field}: {reason}; {unchecked} are not checked"
+    return adapter.finding("broken", id, message, "correct it in the config")
 
 
 def _endings(module: str) -> Iterator[str]:

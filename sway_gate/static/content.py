@@ -16,7 +16,7 @@ CHUNK = 1 << 20
 
 
 class _Float(NamedTuple):
-    """Codes of a floating dtype: of NaN and Inf, all bits in `mask` are those of `nonfinite`.
+    """Codes of a floating dtype: NaN and Inf have the bits `nonfinite` within `mask`.
 
     Of zero, all bits outside of `sign` are 0.
     """

@@ -1,4 +1,4 @@
-"""Chat templates render as in transformers, and end soon whatever they do."""
+"""Chat templates render as in transformers, and each of them ends soon."""
 
 import resource
 import time
