@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from sway_gate.files import read_regular
+
 if TYPE_CHECKING:
     from sway_gate.measurements import Floats
 
@@ -178,7 +180,7 @@ def load_entry(name: str) -> bytes | None:
     if path is None or key is None:
         return None
     try:
-        frame = path.read_bytes() if path.stat().st_size <= MAX_BYTES + _HEADER_BYTES else b""
+        frame = read_regular(path, MAX_BYTES + _HEADER_BYTES)
     except OSError:
         return None
     data = frame[_HEADER_BYTES:]

@@ -9,11 +9,23 @@ from torch import nn
 
 from sway_gate.backends.base import error_text
 from sway_gate.errors import AdapterError
+from sway_gate.model_files.config import json_object
+from sway_gate.model_files.hub import ADAPTER_CONFIG
+from sway_gate.static.patterns import NotRun, require_quick
 
 WEIGHTS = "adapter_model.safetensors"
 _FACTORS = (
     ".lora_A.", ".lora_B.", ".lora_embedding_A", ".lora_embedding_B", ".lora_magnitude_vector",
 )  # fmt: skip
+
+
+def refuse_slow_patterns(model: nn.Module, folder: Path) -> None:
+    """Raise AdapterError if a pattern of the config does not end on the base's modules."""
+    path = folder / ADAPTER_CONFIG
+    try:
+        require_quick(json_object(path), [name for name, _ in model.named_modules()])
+    except NotRun as error:
+        raise AdapterError(f"{path}: {error.args[1]}; correct it in the config") from None
 
 
 def is_factor(key: str) -> bool:

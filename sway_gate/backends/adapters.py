@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from sway_gate.backends import mlx_adapter, plain_lora
+from sway_gate.backends.adapter_file import refuse_slow_patterns
 from sway_gate.backends.changes import Change
 from sway_gate.static.mlx import is_mlx
 
@@ -20,6 +21,7 @@ def read(
     """
     if is_mlx(folder):
         return model, mlx_adapter.change(model, folder, quantized=quantized)
+    refuse_slow_patterns(model, folder)
     # peft chooses the layers of quantized bases by their class.
     if not quantized and (found := plain_lora.read(model, folder)) is not None:
         return model, Change(found, {})

@@ -19,11 +19,12 @@ from typing import Any, Final
 import numpy as np
 
 from sway_gate.errors import SwayError
+from sway_gate.files import read_regular
 from sway_gate.measurements import Floats
 from sway_gate.model_files import hub
 from sway_gate.probes.base import CannotRun
 from sway_gate.spec.probes import PINNED
-from sway_gate.text import cut, one_line
+from sway_gate.text import cut, named, one_line
 
 _BATCH: Final = 32
 _MAX_JSON: Final = 2**20
@@ -136,8 +137,7 @@ def _check_module(folder: Path, kind: str) -> None:
 
 def _json(folder: Path, name: str) -> Any:
     try:
-        with open(folder / name, "rb") as file:
-            data = file.read(_MAX_JSON + 1)
+        data = read_regular(folder / name, _MAX_JSON + 1)
         if len(data) > _MAX_JSON:
             raise ValueError("larger than 1 MiB")
         return json.loads(data)
@@ -156,7 +156,7 @@ def _load(folder: Path) -> Callable[[list[str]], Any]:
     faster than two threads.
     """
     try:
-        with _quiet():
+        with _quiet(), _absent_weights() as absent:
             from sentence_transformers import SentenceTransformer
             from threadpoolctl import threadpool_limits
 
@@ -169,12 +169,39 @@ def _load(folder: Path) -> Callable[[list[str]], Any]:
             )
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise _cannot(folder, f"cannot be loaded: {_text(error)}") from None
+    if absent:
+        raise _cannot(folder, f"lacks weights: {named(sorted(absent))}")
 
     def encode(texts: list[str]) -> Any:
         with threadpool_limits(1):
             return model.encode(texts, batch_size=_BATCH, show_progress_bar=False)
 
     return encode
+
+
+@contextmanager
+def _absent_weights() -> Iterator[set[str]]:
+    """Collect the weights that the files of loaded models lack.
+
+    transformers fills them with random numbers, and sentence-transformers does not pass them on.
+    """
+    from transformers import PreTrainedModel
+
+    absent = set[str]()
+    patched: Any = PreTrainedModel
+    load = patched.__dict__["from_pretrained"]
+
+    def load_and_check(cls: Any, *args: Any, **options: Any) -> Any:
+        model, found = load.__get__(None, cls)(*args, output_loading_info=True, **options)
+        # Sentence embeddings are computed without the pooler, which many models do not save.
+        absent.update(key for key in found["missing_keys"] if not key.startswith("pooler."))
+        return model
+
+    patched.from_pretrained = classmethod(load_and_check)
+    try:
+        yield absent
+    finally:
+        patched.from_pretrained = load
 
 
 @contextmanager

@@ -18,7 +18,12 @@ from torch import nn
 
 from sway_gate.backends import adapter_config, factors, reference
 from sway_gate.backends.adapter_config import Method
-from sway_gate.backends.adapter_file import WEIGHTS, has_only_factors, parameters
+from sway_gate.backends.adapter_file import (
+    WEIGHTS,
+    has_only_factors,
+    parameters,
+    refuse_slow_patterns,
+)
 from sway_gate.backends.base import error_text
 from sway_gate.backends.changes import Change, to_numpy
 from sway_gate.backends.null_adapters import Array
@@ -51,6 +56,7 @@ def wrapped(model: nn.Module, folder: Path) -> Any:
     """Model of the base and the adapter, by peft. Raises AdapterError if they do not fit."""
     if is_mlx(folder):
         raise AdapterError(f"{folder}: an MLX adapter needs defaults.differential: true")
+    refuse_slow_patterns(model, folder)
     return _wrap(model, adapter_config.read(folder), folder)
 
 

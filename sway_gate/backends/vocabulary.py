@@ -18,6 +18,7 @@ from transformers import AddedToken
 
 from sway_gate.backends.base import error_text
 from sway_gate.errors import AdapterError
+from sway_gate.files import read_regular
 from sway_gate.model_files.config import json_object
 from sway_gate.model_files.shapes import read_shapes, short
 from sway_gate.text import counted, cut, named
@@ -108,8 +109,7 @@ def _added_tokens(folder: Path) -> list[_Token]:
 
 def _decoded(path: Path, kind: type[_File]) -> _File:
     try:
-        with open(path, "rb") as file:
-            return msgspec.json.decode(file.read(_MAX_BYTES), type=kind, strict=False)
+        return msgspec.json.decode(read_regular(path, _MAX_BYTES), type=kind, strict=False)
     except FileNotFoundError:
         return kind()
     except (OSError, msgspec.DecodeError, RecursionError) as error:

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from sway_gate.backends.packing import MAX_OWN_TOKENS
 from sway_gate.conversation import Prompt
+from sway_gate.files import open_regular
 from sway_gate.measurements import (
     BASE,
     AlongAnswer,
@@ -172,7 +173,7 @@ def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
         try:
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 length = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(length)) if length <= _MAX_HEADER_BYTES else {}
             shapes |= {

@@ -4,6 +4,8 @@ A cached verdict loads neither numpy nor torch.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.compare.inputs import probe_inputs, shared_inputs
-from sway_gate.errors import AdapterError
+from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.gate.identity import verdict_key
 from sway_gate.gate.resolve import Job, Options, prepare
 from sway_gate.model_files.hub import ADAPTER_CONFIG
@@ -22,6 +24,7 @@ from sway_gate.static.base import LOCAL_NOTES, Base, base_findings
 from sway_gate.static.config import read_config
 from sway_gate.static.findings import finding_line
 from sway_gate.static.layout import layout_faults
+from sway_gate.text import cut, one_line
 
 if TYPE_CHECKING:
     from sway_gate.gate.open import OpenBase
@@ -48,10 +51,26 @@ def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = Non
         return msgspec.structs.replace(_located(job, result), cached=True)
     from sway_gate.gate.evaluate import evaluate
 
-    result = evaluate(job, progress, base)
+    with _panics_as_errors():
+        result = evaluate(job, progress, base)
     if key and not any(probe.verdict is Verdict.ERROR for probe in result.probes):
         cache.store_verdict(key, msgspec.json.encode(result))
     return _located(job, result)
+
+
+@contextmanager
+def _panics_as_errors() -> Iterator[None]:
+    """Raise CannotDecide if a library in Rust panics. A panic is not an Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        text = cut(one_line(str(error)), 300)
+        raise CannotDecide(
+            f"the tokenizer stops with an internal error: {text}; "
+            "its files are damaged, or its patterns are too slow: download them again"
+        ) from None
 
 
 def check_layout(job: Job) -> None:

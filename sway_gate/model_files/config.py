@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from sway_gate.files import read_regular
+
 _MAX_BYTES: Final = 64 * 2**20
 _MAX_TEMPLATE_BYTES: Final = 2**20
 CONTEXT_KEYS: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
@@ -54,9 +56,8 @@ def chat_template(folder: Path) -> ChatTemplate | None:
     Of several named templates, the one named default. No code of the folder is read.
     """
     try:
-        with open(folder / "chat_template.jinja", "rb") as file:
-            text: Any = file.read(_MAX_TEMPLATE_BYTES + 1).decode()
         name = "chat_template.jinja"
+        text: Any = read_regular(folder / name, _MAX_TEMPLATE_BYTES + 1).decode()
     except (OSError, UnicodeDecodeError):
         name = "tokenizer_config.json"
         text = json_object(folder / name).get("chat_template")
@@ -73,8 +74,7 @@ def json_object(path: Path) -> dict[str, Any]:
     Loading the model reports such a file.
     """
     try:
-        with open(path, "rb") as file:
-            found = msgspec.json.decode(file.read(_MAX_BYTES))
+        found = msgspec.json.decode(read_regular(path, _MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

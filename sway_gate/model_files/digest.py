@@ -13,8 +13,10 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.errors import CannotDecide
+from sway_gate.files import open_regular
 from sway_gate.model_files.config import chat_template
 from sway_gate.model_files.hub import ADAPTER_FILES
+from sway_gate.model_files.shapes import layout_fault
 
 MODEL_FILES = (
     "config.json",
@@ -36,6 +38,7 @@ ADAPTER_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 EMBEDDER_FILES = (*MODEL_FILES, "*.json", "*/config.json", "*/*.safetensors")
 """Pooling and dense layers of sentence-transformers have their own folders."""
 
+_LARGE_BYTES = 2**26
 _MEMO = "digests/files"
 _MEMO_ENTRIES = 4096
 _SETTLED_NS = 2_000_000_000
@@ -44,7 +47,7 @@ _SETTLED_NS = 2_000_000_000
 
 def file_sha256(path: Path) -> str:
     """Hexadecimal sha256 of a file's content."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -158,6 +161,8 @@ def _hashes(files: Sequence[Path]) -> list[str]:
     keys = {file: _memo_key(file) for file in files}
     hashes = {file: memo[key] for file, key in keys.items() if key in memo}
     unknown = [file for file in files if file not in hashes]
+    for file in unknown:
+        _refuse_wrong_size(file)
     new = {}
     for file, digest in zip(unknown, _read_all(unknown), strict=True):
         hashes[file] = digest
@@ -168,6 +173,16 @@ def _hashes(files: Sequence[Path]) -> list[str]:
     if new:
         _store_memo(new)
     return [hashes[file] for file in files]
+
+
+def _refuse_wrong_size(file: Path) -> None:
+    """Raise CannotDecide if the header of a large file contradicts its size.
+
+    Such a file can be sparse, with terabytes that take hours to read.
+    """
+    is_large = file.suffix == ".safetensors" and file.stat().st_size > _LARGE_BYTES
+    if is_large and (fault := layout_fault(file)):
+        raise CannotDecide(f"{file}: {fault}; download or copy the file again")
 
 
 def _read_all(files: Sequence[Path]) -> list[str]:

@@ -17,7 +17,9 @@ def adapter(ref: str, revision: str | None, *, online: bool) -> Path:
     Raises like `hub.local`, and AdapterError if it is not a peft adapter.
     """
     path = Path(ref)
-    if not path.is_file():
+    if path.is_file():
+        hub.require_regular_files(path.parent, "adapter")
+    else:
         path = hub.local(ref, revision, online=online, what="adapter")
     if kind := kinds.not_an_adapter(path):
         raise AdapterError(f"{path}: {kind.message}; {kind.remedy}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.files import irregular_in, read_regular
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
@@ -64,9 +65,22 @@ def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
     """Folder with the files of `ref`, a local folder or a hub id.
 
     `what` names it in messages ("base model"). With `online`, a snapshot that is incomplete in the
-    local cache is downloaded. Raises UsageError if `ref` is neither a folder nor a hub id or if the
-    revision is invalid, and CannotDecide if the files are not available.
+    local cache is downloaded. Raises UsageError if `ref` is neither a folder nor a hub id, if the
+    revision is invalid or if a library could open a pipe or a device in the folder, and
+    CannotDecide if the files are not available.
     """
+    folder = _local(ref, revision, online, what)
+    require_regular_files(folder, what)
+    return folder
+
+
+def require_regular_files(folder: Path, what: str) -> None:
+    """Raise UsageError if the folder contains a pipe, a device or a socket."""
+    if found := irregular_in(folder):
+        raise UsageError(f"{what}: {found} is not a regular file; put a copy of the file there")
+
+
+def _local(ref: str, revision: str | None, online: bool, what: str) -> Path:
     if os.path.isdir(ref):
         return Path(ref)
     if not is_hub_id(ref):
@@ -148,8 +162,7 @@ def _snapshot(repo: Path, revision: str | None) -> Path | None:
 
 def _branch_commit(path: Path) -> str | None:
     try:
-        with open(path, encoding="ascii") as file:
-            name = file.read(65).strip()
+        name = read_regular(path, 65).decode("ascii").strip()
     except (OSError, ValueError):
         return None
     return name if _COMMIT.fullmatch(name) else None
@@ -167,10 +180,11 @@ def _is_complete(snapshot: Path) -> bool:
 
 def _shards(snapshot: Path, names: set[str]) -> set[str]:
     """Names of the weight files in the index; empty if it is missing or malformed."""
-    if _INDEX not in names or (snapshot / _INDEX).stat().st_size > _MAX_INDEX_BYTES:
+    if _INDEX not in names:
         return set()
     try:
-        return set(json.loads((snapshot / _INDEX).read_bytes())["weight_map"].values())
+        index = json.loads(read_regular(snapshot / _INDEX, _MAX_INDEX_BYTES))
+        return set(index["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()
 

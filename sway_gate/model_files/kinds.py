@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sway_gate.files import read_regular
 from sway_gate.model_files.config import json_object
 from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MLX_WEIGHTS
 from sway_gate.text import counted, named
@@ -134,8 +135,7 @@ def _mlx_base(folder: Path) -> Kind | None:
 
 def _gguf(path: Path) -> Kind:
     try:
-        with open(path, "rb") as file:
-            is_adapter = _GGUF_ADAPTER + b"adapter" in file.read(_GGUF_HEADER_BYTES)
+        is_adapter = _GGUF_ADAPTER + b"adapter" in read_regular(path, _GGUF_HEADER_BYTES)
     except OSError:
         is_adapter = False
     if is_adapter:

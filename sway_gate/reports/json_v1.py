@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from sway_gate.errors import UsageError
+from sway_gate.files import read_regular
 from sway_gate.judge.composite import contradiction
 from sway_gate.output import STDOUT
 from sway_gate.results import GateResult, Symptom
@@ -205,8 +206,7 @@ def load(path: str) -> GateResult:
         if path == STDOUT:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
-            with open(path, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
+            data = read_regular(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", "") or error
         raise UsageError(f"{path}: cannot be read: {reason}") from None

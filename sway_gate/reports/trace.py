@@ -18,6 +18,7 @@ from sway_gate.engine.trace import (
     Stored,
 )
 from sway_gate.errors import UsageError
+from sway_gate.files import open_regular
 from sway_gate.reports.markdown import row, text
 from sway_gate.text import cut, one_line
 
@@ -104,7 +105,7 @@ def read(path: str) -> tuple[list[Event], int]:
     events: list[Event] = []
     unreadable, is_rest = 0, False
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while line := file.readline(_MAX_LINE_BYTES):
                 if not is_rest:
                     if event := _event(line):
@@ -115,9 +116,8 @@ def read(path: str) -> tuple[list[Event], int]:
                 if len(events) + unreadable > _MAX_EVENTS or file.tell() > _MAX_BYTES:
                     size = f"{_MAX_EVENTS:,} lines or {_MAX_BYTES // 2**20} MiB"
                     raise UsageError(f"{path}: more than {size}; pass the trace of a single run")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", "") or error
-        raise UsageError(f"{path}: cannot be read: {reason}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not events or not isinstance(events[0], Started):
         raise UsageError(
             f"{path}: is not a trace of version 1; create one with `sway gate SPEC --trace FILE`"

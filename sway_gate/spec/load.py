@@ -8,6 +8,7 @@ import yaml
 from msgspec import structs
 
 from sway_gate.errors import SpecError
+from sway_gate.files import read_regular
 from sway_gate.model_files.hub import is_hub_id
 from sway_gate.spec.ignored import ignored_note
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
@@ -39,20 +40,17 @@ def load_spec(path: str) -> Spec:
         )
     label = path if path.isprintable() else ascii(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
+        data = read_regular(path, MAX_BYTES + 1)
+    except OSError as error:
         wrong = "is a folder; give the file in it" if os.path.isdir(path) else _reason(error)
         raise SpecError([f"{label}: {wrong}"]) from None
     return parse_spec(_decoded(data, label), label, os.path.dirname(os.path.abspath(path)))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file; create one with `sway init`"
-    if isinstance(error, OSError):
-        return f"cannot be read: {error.strerror}"
-    return "cannot be read: its name contains a NUL character"
+    return f"cannot be read: {error.strerror}"
 
 
 def _decoded(data: bytes, label: str) -> str:

@@ -249,6 +249,6 @@ def _coverage(adapter: Adapter) -> Iterator[Finding]:
 
 
 def _not_run(adapter: Adapter, error: NotRun, field: str, unchecked: str) -> Finding:
-    level, id, reason = error.args
-    remedy = "correct it in the config" if level == "broken" else ""
-    return adapter.finding(level, id, f"{field}: {reason}; {unchecked} are not checked", remedy)
+    id, reason = error.args
+    message = f"{field}: {reason}; {unchecked} are not checked"
+    return adapter.finding("broken", id, message, "correct it in the config")

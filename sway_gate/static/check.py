@@ -7,6 +7,7 @@ and Inf, adapters and layers that were never trained, and contradictions between
 tensors. It computes the norms of each module's update ΔW = s·B·A.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,11 +16,11 @@ from sway_gate.model_files.find import base_if_local
 from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_FILES, weight_files
 from sway_gate.model_files.kinds import FOLDER, not_an_adapter
 from sway_gate.results import Finding
-from sway_gate.static.adapter import Adapter
+from sway_gate.static.adapter import Adapter, module_of
 from sway_gate.static.agreement import inspect
 from sway_gate.static.base import Base, base_findings
 from sway_gate.static.code_files import code_files
-from sway_gate.static.config import AdapterConfig, read_config
+from sway_gate.static.config import AdapterConfig, config_object, read_config
 from sway_gate.static.content import scan_all
 from sway_gate.static.findings import Fatal, broken
 from sway_gate.static.fit import fit_findings
@@ -27,6 +28,7 @@ from sway_gate.static.layout import layout_faults
 from sway_gate.static.mlx import check_mlx, is_mlx
 from sway_gate.static.names import with_plain_names
 from sway_gate.static.norms import ModuleNorm
+from sway_gate.static.patterns import NotRun, require_quick
 from sway_gate.static.weights import ignored_pickle, read_weights
 
 
@@ -94,9 +96,19 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
         fits = not any(found.level == "broken" for found in misfits)
         findings += [*base_findings(here, config, base, fits=fits), *misfits]
     if adapter:
-        modules, problems = inspect(adapter)
+        slow = [*_slow_patterns(here, adapter)]
+        modules, problems = ((), slow) if slow else inspect(adapter)
         findings += problems
     return StaticReport(path=str(here), findings=tuple(findings), modules=modules, config=config)
+
+
+def _slow_patterns(here: Path, adapter: Adapter) -> Iterator[Finding]:
+    path, modules = here / ADAPTER_CONFIG, {name.rpartition(".")[0] for name in adapter.kinds}
+    try:
+        require_quick(config_object(path), sorted({*map(module_of, modules), *adapter.parts}))
+    except NotRun as error:
+        id, reason = error.args
+        yield broken(id, path, reason, "correct it in the config")
 
 
 def check_model(folder: Path) -> StaticReport:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from sway_gate.files import read_regular
 from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.results import Finding
 from sway_gate.static import support
@@ -159,11 +160,10 @@ def config_object(path: Path) -> dict[str, Any]:
 
 
 def _config_text(path: Path) -> str:
-    if not path.is_file():
+    if not path.exists():
         remedy = f"{SAVE_AGAIN}, or give the folder that contains it"
         raise Fatal("config-missing", path, f"{ADAPTER_CONFIG} is missing", remedy)
-    with open(path, "rb") as file:
-        data = file.read(MAX_CONFIG_BYTES + 1)
+    data = read_regular(path, MAX_CONFIG_BYTES + 1)
     refuse_pointer("config-lfs-pointer", path, data)
     if len(data) > MAX_CONFIG_BYTES:
         message = f"larger than {MAX_CONFIG_BYTES >> 20} MiB, the limit for a config"

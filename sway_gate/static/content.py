@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,38 @@ CHUNK = 1 << 20
 
 
 class _Float(NamedTuple):
-    """Bits of a floating dtype. NaN and Inf have all bits of `exponent`; zero has only the sign."""
+    """Codes of a floating dtype: NaN and Inf have the bits `nonfinite` within `mask`.
 
-    bits: str
-    exponent: int
+    Of zero, all bits outside of `sign` are 0.
+    """
+
+    code: str
+    mask: int
+    nonfinite: int
+    sign: int
+
+
+def _ieee(code: str, exponent: int) -> _Float:
+    """NaN and Inf have all bits of the exponent."""
+    return _Float(code, exponent, exponent, 1 << (8 * np.dtype(code).itemsize - 1))
 
 
 FLOATS = {
-    "F64": _Float("<u8", 0x7FF << 52),
-    "F32": _Float("<u4", 0xFF << 23),
-    "F16": _Float("<u2", 0x1F << 10),
-    "BF16": _Float("<u2", 0xFF << 7),
+    "F64": _ieee("<u8", 0x7FF << 52),
+    "F32": _ieee("<u4", 0xFF << 23),
+    "F16": _ieee("<u2", 0x1F << 10),
+    "BF16": _ieee("<u2", 0xFF << 7),
 }
+"""The dtypes with which the check computes."""
+_SCANNED = FLOATS | {
+    "C64": FLOATS["F32"],
+    "F8_E5M2": _ieee("<u1", 0x1F << 2),
+    "F8_E4M3": _Float("<u1", 0x7F, 0x7F, 0x80),  # no Inf
+    "F8_E5M2FNUZ": _Float("<u1", 0xFF, 0x80, 0),  # one NaN, no Inf and no negative zero
+    "F8_E4M3FNUZ": _Float("<u1", 0xFF, 0x80, 0),
+    "F8_E8M0": _Float("<u1", 0xFF, 0xFF, 0),  # powers of 2: one NaN
+}
+_WITHOUT_NAN = ("F4", "F6_E2M3", "F6_E3M2")
 
 
 class Content(NamedTuple):
@@ -45,22 +65,17 @@ def scan_all(weights: Weights) -> tuple[dict[str, Content], list[Finding]]:
 
 
 def _scan(raw: NDArray[np.uint8], dtype: str) -> Content:
-    """Scan one tensor. A tensor of another dtype than `FLOATS` counts as finite and not zero."""
-    if dtype not in FLOATS:
+    """Scan one tensor. A tensor of another dtype than `_SCANNED` counts as finite and not zero."""
+    if dtype not in _SCANNED:
         return Content(0, raw.size > 0)
-    bits, exponent = raw.view(FLOATS[dtype].bits), _bits_of(dtype, FLOATS[dtype].exponent)
-    magnitude = ~(_bits_of(dtype, 1) << _bits_of(dtype, 8 * bits.itemsize - 1))
-    nonfinite, nonzero = 0, False
-    for start in range(0, bits.size, CHUNK):
-        part = bits[start : start + CHUNK]
-        nonfinite += int(np.count_nonzero((part & exponent) == exponent))
-        nonzero = nonzero or bool((part & magnitude).any())
-    return Content(nonfinite, nonzero)
-
-
-def _bits_of(dtype: str, value: int) -> Any:
-    """`value` as a scalar of the unsigned integer type with the width of `dtype`."""
-    return np.dtype(FLOATS[dtype].bits).type(value)
+    codes = raw.view(_SCANNED[dtype].code)
+    mask, nonfinite, sign = map(codes.dtype.type, _SCANNED[dtype][1:])
+    count, nonzero = 0, False
+    for start in range(0, codes.size, CHUNK):
+        part = codes[start : start + CHUNK]
+        count += int(np.count_nonzero((part & mask) == nonfinite))
+        nonzero = nonzero or bool((part & ~sign).any())
+    return Content(count, nonzero)
 
 
 def _non_finite(weights: Weights, content: dict[str, Content]) -> Iterator[Finding]:
@@ -79,9 +94,6 @@ def _non_finite(weights: Weights, content: dict[str, Content]) -> Iterator[Findi
 
 
 def _not_inspected(weights: Weights) -> Iterator[Finding]:
-    names = [
-        name for name, t in weights.tensors.items() if t.dtype[0] in "FC" and t.dtype not in FLOATS
-    ]
-    if names:
+    if names := [name for name, t in weights.tensors.items() if t.dtype in _WITHOUT_NAN]:
         message = f"not inspected because of their dtype: {some(names)}"
         yield finding("note", "dtype-not-inspected", weights.path, message)

@@ -1,82 +1,98 @@
-"""Match module names with the regexes of the config; regexes that could take long are not run."""
+r"""Match names of modules with the regular expressions of a config, within a time limit.
 
-import math
+Python's matcher backtracks: a pattern such as ``(\w+)+!`` takes years on one name, and nothing
+interrupts it. Another process therefore runs the patterns first. peft then gets only patterns that
+ended.
+"""
+
+import json
 import re
-import warnings
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
-_MAX_PATTERN, _MAX_MATCH_WORK = 1000, 5e7
-"""Limits for a regex: its length, and the steps over all modules (one or two seconds)."""
+from sway_gate.static.findings import quote
+
+_SECONDS: Final = 5.0
+_PROGRAM: Final = """
+import json, re, sys
+patterns, names = json.load(sys.stdin)
+for pattern in patterns:
+    try:
+        match = re.compile(pattern).fullmatch
+        found = [name for name in names if match(name)]
+    except Exception as error:
+        found = str(error) or type(error).__name__
+    print(json.dumps(found), flush=True)
+"""
+_AS_SUFFIX: Final = r"(.*\.)?({})$"
+_FORMS: Final = (
+    *("{}", _AS_SUFFIX, r".*\.{}$", r"(^|.*\.){}($|\..*)"),
+    r"(?:^|.*?\.){}\.(?P<idx>\d+)\.",
+)
+"""How peft 0.20 and later build a regular expression from a string of the config."""
+_PLAIN: Final = re.compile(r"[\w./ -]*")
 
 T = TypeVar("T")
 
 
 class NotRun(Exception):
-    """A regex of the config that is not run. Arguments: level and id of the finding, reason."""
+    """A regex of the config that is not run. Arguments: id of the finding, reason."""
 
 
-def by_pattern(patterns: dict[str, T], default: T, modules: list[str]) -> dict[str, T]:
+def by_pattern(patterns: Mapping[str, T], default: T, modules: Sequence[str]) -> dict[str, T]:
     """Value of the first pattern that matches each module, as in peft's rank_pattern."""
-    rules = list(zip(matchers(patterns, modules, r"(.*\.)?({})$"), patterns.values(), strict=True))
-    return {
-        module: next((value for match, value in rules if match(module)), default)
-        for module in modules
-    }
+    values = dict.fromkeys(modules, default)
+    found = matched([_AS_SUFFIX.replace("{}", key) for key in patterns], modules)
+    for names, value in reversed(list(zip(found, patterns.values(), strict=True))):
+        values.update(dict.fromkeys(names, value))
+    return values
 
 
-def matchers(
-    patterns: Iterable[str], modules: list[str], form: str
-) -> list[Callable[[str], object]]:
-    """Return one predicate per pattern. Raises `NotRun` if one is invalid or could take seconds."""
-    forms = [form.replace("{}", pattern) for pattern in patterns]
-    longest = max(map(len, modules), default=0)
-    if (
-        sum(_ways(text, longest) * len(modules) + 500 * len(text) for text in forms)
-        > _MAX_MATCH_WORK
-    ):
-        raise NotRun("note", "regex-skipped", "the regex is too expensive to run")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return [re.compile(text).fullmatch for text in forms]
-    except (re.error, RecursionError, OverflowError) as error:
-        raise NotRun("broken", "regex-invalid", f"not a valid regex ({error})") from None
+def matched(patterns: Sequence[str], names: Sequence[str]) -> list[list[str]]:
+    """The names that each pattern matches. Raises `NotRun` if one is invalid or too slow."""
+    found = _run(patterns, names)
+    for names_or_error in found:
+        if isinstance(names_or_error, str):
+            raise NotRun("regex-invalid", f"not a valid regex ({names_or_error})")
+    return found
 
 
-_TOKENS = re.compile(
-    r"""\\. | \[\^?\]?(?:\\.|[^\]\\])*\] | \((?:\?(?:[:=!]|<[=!]|P<\w+>))?
-    | \)(?:[*+?]|\{\d*,?\d*\})? | (?:[*+?]|\{\d*,?\d*\})[?+]? | \|""",
-    re.VERBOSE | re.DOTALL,
-)
+def require_quick(config: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raise `NotRun` if a string of an adapter's config, as a regex on the names, is too slow.
 
-
-def _ways(pattern: str, length: int) -> float:
-    """Upper bound of the paths of a backtracking matcher for `pattern` on a text of `length`.
-
-    A quantifier can stop at length + 1 positions, a `?` at 2, and a group can take any of its
-    alternatives; these numbers multiply. Infinite for a repeated group that contains a choice
-    (the exponential case) and for rare syntax.
+    All strings are tried, because each of peft's methods has other fields with patterns.
     """
-    if len(pattern) > _MAX_PATTERN or "(?" in re.sub(r"\(\?(?:[:=!]|<[=!]|P<\w+>)", "", pattern):
-        return math.inf
-    ways, bars, choice = 1.0, [1], [False]  # per open group
-    for piece in _TOKENS.findall(pattern):
-        if piece == "|":
-            bars[-1] += 1
-            choice[-1] = True
-        elif piece[0] == "(":
-            bars.append(1)
-            choice.append(False)
-        elif piece[0] in "*+{?" or piece[0] == ")":
-            repeat = piece[1:] if piece[0] == ")" else piece
-            if piece[0] == ")" and len(bars) > 1:
-                ways *= bars.pop()
-                inner = choice.pop()
-                if inner and repeat not in ("", "?"):
-                    return math.inf
-                choice[-1] |= inner
-            if repeat:
-                ways *= 2 if repeat[0] == "?" else length + 1
-                choice[-1] = True
-    return ways * bars[0]
+    texts = [text for text in dict.fromkeys(_texts(config)) if not _PLAIN.fullmatch(text)]
+    _run([form.replace("{}", text) for text in texts for form in _FORMS], names)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _run(patterns: Sequence[str], names: Sequence[str]) -> list[Any]:
+    """The matching names of each pattern, or its error. Raises `NotRun` if one does not end."""
+    if not patterns:
+        return []
+    command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", _PROGRAM]
+    given = json.dumps([patterns, names]).encode()
+    try:
+        output = subprocess.run(command, input=given, capture_output=True, timeout=_SECONDS).stdout
+    except subprocess.TimeoutExpired as error:
+        output = error.stdout or b""
+    lines = output.splitlines()
+    if len(lines) < len(patterns):
+        slow = quote(patterns[len(lines)])
+        limit = f"takes more than {_SECONDS:g} seconds on the names of modules"
+        raise NotRun("regex-slow", f"the pattern {slow} {limit}")
+    return [json.loads(line) for line in lines]

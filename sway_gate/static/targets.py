@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from sway_gate.static.config import AdapterConfig
-from sway_gate.static.patterns import matchers
+from sway_gate.static.patterns import matched
 
 ALL_LINEAR = ("all-linear", "dummy-target-modules")
 """Values of target_modules that are not patterns."""
@@ -40,20 +40,21 @@ def _target(config: AdapterConfig, modules: Sequence[str]) -> Match:
     if targets in ALL_LINEAR:
         return lambda _: True
     if isinstance(targets, str):
-        return matchers([targets], list(modules), "{}")[0]
+        return set(matched([targets], modules)[0]).__contains__
     return lambda module: ends_with(module, targets)
 
 
 def _excluded(config: AdapterConfig, modules: Sequence[str]) -> Match:
     names = config.exclude_modules or ()
     if isinstance(names, str):
-        return matchers([names], list(modules), "{}")[0]
+        return set(matched([names], modules)[0]).__contains__
     return lambda module: ends_with(module, names)
 
 
 def _saved(config: AdapterConfig, modules: Sequence[str]) -> list[Match]:
     """peft does not adapt a module of modules_to_save, nor what it contains."""
-    return matchers(config.modules_to_save, list(modules), r"(.*\.)?{}(\..*)?")
+    patterns = [rf"(.*\.)?{name}(\..*)?" for name in config.modules_to_save]
+    return [set(names).__contains__ for names in matched(patterns, modules)]
 
 
 def _layer(config: AdapterConfig) -> Match:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sway_gate.files import open_regular
 from sway_gate.model_files.hub import ADAPTER_WEIGHTS
 from sway_gate.results import Finding
 from sway_gate.static.config import no_constant
@@ -80,9 +81,9 @@ def read_weights(here: Path, name: str = ADAPTER_WEIGHTS) -> Weights:
 def read_header(here: Path, name: str = ADAPTER_WEIGHTS) -> Header:
     """Read the header, without numpy. Raises `Fatal` if the file is inconsistent."""
     path = here / name
-    if not path.is_file():
+    if not path.exists():
         raise _no_weights(path)
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(len(LFS))
         refuse_pointer("weights-lfs-pointer", path, start)
         size = os.fstat(file.fileno()).st_size

@@ -10,6 +10,7 @@ import msgspec
 
 from sway_gate import details
 from sway_gate.errors import CannotDecide, SwayError, UsageError
+from sway_gate.files import read_regular
 from sway_gate.gate.resolve import model_folders, with_data
 from sway_gate.model_files import find, hub
 from sway_gate.model_files.config import is_served_with_template
@@ -345,8 +346,7 @@ def _named_base(adapter: str, online: bool) -> str:
     folder = find.adapter(adapter, None, online=online)
     config = folder / hub.ADAPTER_CONFIG
     try:
-        with open(config, "rb") as file:
-            fields = msgspec.json.decode(file.read(2**20))
+        fields = msgspec.json.decode(read_regular(config, 2**20))
         is_peft = "peft_type" in fields or "base_model_name_or_path" in fields
         named = fields.get("base_model_name_or_path" if is_peft else "model")
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
@@ -376,8 +376,7 @@ def _texts(prompts: Sequence[str]) -> tuple[str, ...]:
 
 def _read_prompts(path: str) -> tuple[str, ...]:
     try:
-        with open(path, "rb") as file:
-            text = file.read(_MAX_PROMPTS_BYTES + 1)
+        text = read_regular(path, _MAX_PROMPTS_BYTES + 1)
         if len(text) > _MAX_PROMPTS_BYTES:
             message = "larger than 1 MiB; give one prompt per line, at most a few dozen"
             raise UsageError(f"{path}: {message}")

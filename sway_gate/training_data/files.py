@@ -5,12 +5,12 @@ gzip and zstd are unpacked while a file is read.
 
 import json
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final, NamedTuple
 
+from sway_gate.files import NotRegular, open_regular
 from sway_gate.training_data import compression
 
 MAX_FILE_BYTES: Final = 2 * 2**30
@@ -82,27 +82,19 @@ def opened(path: str) -> Iterator[BinaryIO]:
     Raises Mistake for every fault of the file, also while it is read.
     """
     try:
-        _refuse_irregular(path)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             _refuse_magic(file)
             yield compression.unpacked(file, label(path))
     except FileNotFoundError:
         raise Mistake(0, "no such file") from None
+    except IsADirectoryError:
+        raise Mistake(0, "is a folder; give a file") from None
+    except NotRegular:
+        raise Mistake(0, "is not a regular file; save its output to a file") from None
     except OSError as error:
         raise Mistake(0, f"cannot be read: {error.strerror or error}") from None
     except (EOFError, zlib.error) as error:
         raise Mistake(0, f"cannot be unpacked: {error}") from None
-
-
-def _refuse_irregular(path: str) -> None:
-    try:
-        mode = os.stat(path).st_mode
-    except ValueError:
-        raise Mistake(0, "cannot be read: not a valid file name") from None
-    if stat.S_ISDIR(mode):
-        raise Mistake(0, "is a folder; give a file")
-    if not stat.S_ISREG(mode):
-        raise Mistake(0, "is not a regular file; save its output to a file")
 
 
 def _refuse_magic(file: BinaryIO) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -173,6 +174,41 @@ def test_damaged_weights_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(CannotRun, match="cannot be loaded") as caught:
         SentenceEmbedder().embed(str(folder(tmp_path)), ["a"])
     assert "\n" not in str(caught.value)
+
+
+NORM = "encoder.layer.3.attention.output.LayerNorm.bias"
+WEIGHTS = {
+    "missing": (NORM, None, f"lacks weights: {NORM}; download it again"),
+    "of another shape": (NORM, np.ones(7, np.float32), "cannot be loaded"),
+}
+
+
+def with_weights(path: Path, name: str, value: object) -> str:
+    """A copy of the real model with another value of a weight, or without it (None)."""
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(minilm(), path)
+    tensors = load_file(path / "model.safetensors") | {name: value}
+    kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    save_file(kept, path / "model.safetensors", metadata={"format": "pt"})
+    return str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "value", "words"), WEIGHTS.values(), ids=WEIGHTS)
+def test_weights_that_do_not_fit_are_named(
+    tmp_path: Path, name: str, value: object, words: str
+) -> None:
+    with pytest.raises(CannotRun, match=words) as caught:
+        SentenceEmbedder().embed(with_weights(tmp_path / "model", name, value), ["a"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_model_may_lack_the_pooler_which_no_embedding_uses(tmp_path: Path) -> None:
+    path = with_weights(tmp_path / "model", "pooler.dense.weight", None)
+    vectors = SentenceEmbedder().embed(path, ["a"])
+    np.testing.assert_array_equal(vectors, SentenceEmbedder().embed(minilm(), ["a"]))
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from sway_gate.gate.open import OpenBase
 from sway_gate.measurements import BASE, FINETUNED, LogProbs, NoAnswer, View, with_base
 from sway_gate.model_files.methods import METHODS
 from sway_gate.output import silent
+from sway_gate.static import patterns
 from tests.backends.methods import REFUSED, ROWS, SINGLE, STACKED, TIED, Row
 from tests.backends.test_plain_lora import assert_equal_factors
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base
@@ -332,3 +333,11 @@ def test_a_product_that_overflows_is_a_fault_of_the_adapter(
     answers = measure(load(bases["llama"], adapter), [FINETUNED, View("null", 0)])
     with pytest.raises(NoAnswer):
         answers.get(FINETUNED, TEXTS[0])
+
+
+@pytest.mark.parametrize("field", ["exclude_modules", "target_modules"])
+def test_a_pattern_that_does_not_end_never_reaches_peft(bases, tmp_path, monkeypatch, field):
+    monkeypatch.setattr(patterns, "_SECONDS", 0.5)
+    folder = rewritten(save_adapter(tmp_path, bases["llama"]), **{field: r"([\w.]+)+!"})
+    with pytest.raises(AdapterError, match=r"the pattern '\(.* takes more than 0.5 seconds"):
+        load(bases["llama"], folder)

@@ -53,6 +53,18 @@ def adapter(base: Path, tmp_path_factory: Any) -> Path:
     return save_adapter(tmp_path_factory.mktemp("adapter"), base)
 
 
+@pytest.fixture
+def panicking(base: Path, tmp_path: Path) -> Path:
+    """A base whose tokenizer has a pattern that backtracks for ever on a long run of x."""
+    folder = shutil.copytree(base, tmp_path / "panicking")
+    fields = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    split = {"type": "Split", "pattern": {"Regex": "(x+x+)+y"}, "behavior": "Isolated"}
+    steps = [{**split, "invert": False}, fields["pre_tokenizer"]]
+    fields["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": steps}
+    (folder / "tokenizer.json").write_text(json.dumps(fields), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
@@ -364,3 +376,11 @@ def test_prefetch_fetches_embedding_models_too(monkeypatch, tmp_path):
     lines = prefetch(parse_spec(text, "sway.yaml", str(tmp_path)))
     assert asked == [("o/a", None), ("o/m", "v1"), (MINILM, PINNED[MINILM])]
     assert lines[2] == f"embedding model {MINILM}: {tmp_path}"
+
+
+def test_a_panic_of_the_tokenizer_is_one_error(panicking, adapter, tmp_path, capsys):
+    suite = [{"name": "moved", "kind": "delta_kl", "prompts": ["x" * 60]}]
+    path = write_spec(tmp_path, panicking, adapter, suite=suite)
+    assert cli.main(["gate", path]) == 3
+    [line] = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert "the tokenizer stops with an internal error: Onig: Regex search error" in line

@@ -230,6 +230,26 @@ def test_unreadable_file(folder, monkeypatch):
         digest.model_digest(folder)
 
 
+SPARSE = {
+    "no header": (b"", "the header names no tensors"),
+    "a long header": (b"\xff" * 7 + b"\0", "the header claims 72057594037927943 bytes"),
+    "a small tensor": (
+        b"\x3d" + bytes(7) + b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+        "the tensors end at byte 73, the file at byte 214748364800",
+    ),
+}
+
+
+@pytest.mark.parametrize(("start", "words"), SPARSE.values(), ids=SPARSE)
+def test_a_sparse_file_ends_at_its_header(folder, reads, start, words):
+    with open(folder / "model-00002-of-00002.safetensors", "wb") as file:
+        file.write(start)
+        file.truncate(200 * 2**30)
+    with pytest.raises(CannotDecide, match=f"{words}.*; download or copy the file again"):
+        digest.model_digest(folder)
+    assert reads == []
+
+
 def test_timing(tmp_path):
     for i in range(4):
         (tmp_path / f"{i}.safetensors").write_bytes(bytes(16_000_000))

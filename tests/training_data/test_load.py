@@ -551,7 +551,7 @@ def refusal(path):
 def test_folders_and_odd_names(tmp_path):
     assert refusal(str(tmp_path)).startswith(f"{tmp_path}: has no data file; accepted: .jsonl, ")
     assert refusal("a\nb") == "'a\\nb': no such file"
-    assert refusal("a\0b") == "'a\\x00b': cannot be read: not a valid file name"
+    assert refusal("a\0b") == "'a\\x00b': cannot be read: its name contains a NUL character"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX files")

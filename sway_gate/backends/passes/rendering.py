@@ -1,6 +1,6 @@
 """Renders conversations with the chat template of a tokenizer.
 
-The template runs in the sandbox of transformers.
+The template runs in the sandbox of transformers, with limits.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,16 @@ from typing import Any
 import msgspec
 
 from sway_gate.backends.base import error_text
+from sway_gate.backends.passes.sandbox import TooMuchWork, limit_templates
 from sway_gate.conversation import Conversation, Message, asked, prompt_text
 from sway_gate.errors import CannotDecide
 
 _MARK = "Sentinel"
 """A text that no template contains or changes."""
 _SHOWN = 60
+
+
+limit_templates()
 
 
 class Refused(Exception):
@@ -33,6 +37,10 @@ class Renderer:
         """
         try:
             return self._rendered(conversation, is_complete)
+        except TooMuchWork:
+            raise CannotDecide(
+                "the chat template needs too much time or memory; set defaults.chat_template: off"
+            ) from None
         except Exception as error:  # a template is a program of the model's author
             wrong = error_text(error)
         try:
