@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO, TypedDict
 
 from sway_gate import output
 from sway_gate.errors import UsageError
+from sway_gate.text import seconds
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sway_gate.gate.resolve import Options
     from sway_gate.output import Progress
     from sway_gate.results import GateResult
-    from sway_gate.spec.schema import DataMap
+    from sway_gate.spec.schema import DataMap, Spec
 
 Command = Callable[[argparse.Namespace], int]
 Render = Callable[["GateResult", TextIO | None, bool], str]
@@ -46,6 +47,32 @@ def spec_argument(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="the spec (default: sway.yaml); - is standard input",
     )
+
+
+def timeout_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_timeout,
+        metavar="DURATION",
+        help="end the run with exit code 3 after DURATION, such as 90s, 10m or 1h (default: none)",
+    )
+
+
+def _timeout(text: str) -> int:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def load(args: argparse.Namespace) -> "Spec":
+    """The spec of the command. Its time limit applies from now on."""
+    from sway_gate.spec.load import load_spec
+
+    spec = load_spec(args.spec)
+    if limit := spec.defaults.time_limit():
+        args.watch.limit(limit)
+    return spec
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,11 +159,17 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
     from sway_gate.gate.resolve import Options
     from sway_gate.output import progress_bar
 
-    with progress_bar(args.quiet) as progress, _traced(args.trace) as observe:
+    with progress_bar(args.quiet) as show, _traced(args.trace) as observe:
+
+        def progress(phase: str, done: int, total: int) -> None:
+            args.watch.step(phase, done, total)
+            show(phase, done, total)
+
         yield (
             Options(args.threshold, args.weights, args.online, not args.no_cache, observe),
             progress,
         )
+    args.watch.step("writing the reports")
 
 
 def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":

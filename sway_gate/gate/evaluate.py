@@ -115,6 +115,7 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
     readings = _open_readings(job, nulls.settings)
     measured = _run_observed(job, planned, opened, readings, progress)
+    progress("judging", 0, 0)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
         readings.meta.update(_meta(opened.backend, measured.notes))

@@ -19,6 +19,7 @@ from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError
 from sway_gate.model_files import digest, find, hub
 from sway_gate.model_files.config import model_config
+from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
 from sway_gate.spec.schema import OF_FILES, Spec
@@ -110,9 +111,11 @@ def with_data(spec: Spec) -> Spec:
     )
 
 
-def prepare(spec: Spec, options: Options) -> Job:
+def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
     """Load the data, find the models and compute their digests. Raises SwayError."""
+    progress("reading the data", 0, 0)
     spec = with_data(spec)
+    progress("computing digests", 0, 0)
     folders = model_folders(spec, online=options.online)
     states = _states(spec, folders)
     base, adapter = _model_facts(spec, folders)

@@ -89,7 +89,7 @@ def _is_inside(value: float, kind: Number) -> bool:
 
 
 def _fits(kind: inspect.Type, node: yaml.Node) -> bool:
-    """Whether the node has the shape (nothing, list, mapping, scalar) of the type."""
+    """Whether the node has the shape (nothing, list, mapping, whole number, scalar) of the type."""
     shape = kind_of(node)
     if isinstance(kind, inspect.NoneType):
         return shape == "null"
@@ -97,6 +97,8 @@ def _fits(kind: inspect.Type, node: yaml.Node) -> bool:
         return shape == "seq"
     if isinstance(kind, inspect.StructType | inspect.TypedDictType):
         return shape == "map"
+    if isinstance(kind, inspect.IntType):
+        return shape == "int"
     return shape not in ("seq", "map", "null")
 
 
