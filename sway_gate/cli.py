@@ -130,6 +130,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         trace=None,
         quiet=False,
         no_cache=False,
+        yes=False,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 

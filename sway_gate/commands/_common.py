@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, TextIO, TypedDict
+from typing import TYPE_CHECKING, Final, TextIO, TypedDict
 
 from sway_gate import output
 from sway_gate.errors import UsageError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sway_gate.results import GateResult
     from sway_gate.spec.schema import DataMap, Spec
 
+LONG_RUN_S: Final = 2 * 3600
+"""A longer run needs `--yes` or a longer time limit."""
 Command = Callable[[argparse.Namespace], int]
 Render = Callable[["GateResult", TextIO | None, bool], str]
 """Makes the text of a result for a stream, in full or only the verdict and what failed."""
@@ -151,6 +153,9 @@ def _map(text: str) -> "DataMap":
 def model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--online", action="store_true", help="download missing models")
     parser.add_argument("--no-cache", action="store_true", help="ignore cached results")
+    parser.add_argument(
+        "--yes", action="store_true", help="run even if the estimate is longer than two hours"
+    )
 
 
 @contextmanager
@@ -166,7 +171,14 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
             show(phase, done, total)
 
         yield (
-            Options(args.threshold, args.weights, args.online, not args.no_cache, observe),
+            Options(
+                args.threshold,
+                args.weights,
+                args.online,
+                not args.no_cache,
+                observe,
+                None if args.yes else max(LONG_RUN_S, args.watch.seconds),
+            ),
             progress,
         )
     args.watch.step("writing the reports")

@@ -43,6 +43,8 @@ class Options(NamedTuple):
     cache: bool = True
     observe: "Observer | None" = None
     """Receives the events of `sway_gate.engine.trace`; a cached verdict is then not used."""
+    max_seconds: float | None = None
+    """A run that surely takes longer on this CPU is refused."""
 
 
 class Loading(NamedTuple):
@@ -82,6 +84,7 @@ class Job(NamedTuple):
     """State of the files of each folder before their digests were computed."""
     online: bool = False
     observe: "Observer | None" = None
+    max_seconds: float | None = None
 
 
 def with_data(spec: Spec) -> Spec:
@@ -139,6 +142,7 @@ def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
         states=states,
         online=options.online,
         observe=options.observe,
+        max_seconds=options.max_seconds,
     )
 
 

@@ -30,6 +30,9 @@ Positive = Annotated[float, Meta(gt=0)]
 MIN_WEIGHT: Final = 0.001
 MAX_WEIGHT: Final = 1000
 Weight = Annotated[float, Meta(ge=0, le=MAX_WEIGHT)]
+MAX_TEXTS, MAX_FILES, MAX_ENTRIES = 10_000, 1000, 500
+Texts = tuple[str, ...]
+Files = NonEmpty | Annotated[tuple[NonEmpty, ...], Meta(max_length=1000)]
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -366,13 +369,13 @@ class SpecFile(Struct, frozen=True, kw_only=True):
     version: Literal[1] = 1
     models: Models
     defaults: Defaults = Defaults()
-    suite: Annotated[tuple[ProbeSpec, ...], Meta(min_length=1)]
-    data: NonEmpty | tuple[NonEmpty, ...] = ()
+    suite: Annotated[tuple[ProbeSpec, ...], Meta(min_length=1, max_length=500)]
+    data: Files = ()
     data_map: DataMap | None = None
     dlm_source: NonEmpty | None = None
     sections: tuple[SectionEntry, ...] = ()
-    control: NonEmpty | tuple[NonEmpty, ...] = ()
-    held_out: NonEmpty | tuple[NonEmpty, ...] = ()
+    control: Files = ()
+    held_out: Files = ()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.models.ft.kind == "mlx" and not self.defaults.differential:

@@ -29,6 +29,8 @@ from sway_gate.spec.yaml_nodes import (
 from sway_gate.text import counted
 
 MAX_INT: Final = 2**63 - 1
+MAX_LIST: Final = 10_000
+"""Elements of a list without a lower limit."""
 
 INVALID: Final[Any] = object()
 """Stands for a value whose mistake has been noted."""
@@ -263,6 +265,9 @@ class Reader:
         least = kind.min_length or 0
         if len(node.value) < least:
             need = f"must have at least {counted(least, 'element')}"
+            return self._note(node, at, f"{need}, got {len(node.value)}")
+        if len(node.value) > (most := kind.max_length or MAX_LIST):
+            need = f"must have at most {most} elements"
             return self._note(node, at, f"{need}, got {len(node.value)}")
         values = [
             self._value(child, kind.item_type, at.item(i)) for i, child in enumerate(node.value)
