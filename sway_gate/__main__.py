@@ -1,7 +1,13 @@
 """``python -m sway_gate`` is ``sway``. The scripts `sway` and `sway-gate` start here.
 
-The command line is imported after signals are handled, so that Ctrl-C ends a start quietly.
+Ctrl-C is handled before anything else is imported, so that it ends a start quietly.
 """
+
+import os
+import signal
+
+if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import sys
 

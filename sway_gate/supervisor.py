@@ -44,14 +44,21 @@ def supervised(load: Callable[[], Run]) -> int:
 
 
 def _fork() -> int | None:
-    """The child's process; 0 in the child, None if there is no child."""
+    """The child's process; 0 in the child, None if there is no child.
+
+    In the parent, signals wait until the supervisor handles them.
+    """
     # On macOS, frameworks such as Metal fail in a forked process.
-    if not hasattr(os, "fork") or sys.platform == "darwin":
+    if sys.platform in ("win32", "darwin"):
         return None
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WORDS)
     try:
-        return os.fork()
+        child = os.fork()
     except OSError:  # no more processes or memory
-        return None
+        child = None
+    if not child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORDS)
+    return child
 
 
 def _end_with_parent(alive: int) -> None:
@@ -131,8 +138,10 @@ class _Supervisor:
     def __init__(self, child: int, watch: Watch) -> None:
         self._child, self._watch = child, watch
         self._signal: int | None = None
+        self._next: int | None = None
         self._kill_at = math.inf
         _handle_signals(self._pass_on)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORDS)
         signal.signal(signal.SIGALRM, self._look)
         signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
 
@@ -152,25 +161,29 @@ class _Supervisor:
         return CannotDecide.exit_code
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        self._kill_at = min(self._kill_at, time.monotonic() + GRACE_S) if not self._signal else 0
         self._signal = number
-        self._send(number)
+        self._end(number)
+
+    def _end(self, number: int) -> None:
+        """Ask the child to end; the second time, kill it.
+
+        The signal is sent at the next look, because a terminal has sent it to the child too.
+        """
+        self._kill_at = time.monotonic() + GRACE_S if self._kill_at == math.inf else 0
+        self._next = number
 
     def _look(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
         if self._kill_at == math.inf and self._watch.overdue():
-            self._kill_at = now + GRACE_S
-            self._send(signal.SIGTERM)
-        if now >= self._kill_at:
-            self._send(signal.SIGKILL)
-
-    def _send(self, number: int) -> None:
-        with suppress(ProcessLookupError):  # it has just ended
-            os.kill(self._child, number)
+            self._end(signal.SIGTERM)
+        due = signal.SIGKILL if time.monotonic() >= self._kill_at else self._next
+        self._next = None
+        if due:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self._child, due)
 
     def _crash(self, code: int) -> str:
         step = self._watch.current
         if code == -signal.SIGKILL:
             return f"killed while {step}, probably because the system ran out of memory; {_REMEDY}"
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = signal.strsignal(-code) if code < 0 else f"exit code {code}"
         return f"a library crashed while {step} ({how}), perhaps out of memory; {_REMEDY}"

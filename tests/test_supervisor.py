@@ -62,7 +62,7 @@ ENDS = {
     "a crash after the verdict": ("import atexit; atexit.register(os.abort); return 1", 1, ""),
     "an exit in a library": ("os._exit(1)", 3, "crashed while starting (exit code 1)"),
     "SystemExit": ("sys.exit(0)", 3, "SystemExit"),
-    "a crash": ("watch.step('measuring', 1, 4); os.abort()", 3, "measuring (25% done) (SIGABRT)"),
+    "a crash": ("watch.step('measuring', 1, 4); os.abort()", 3, "measuring (25% done) (Aborted)"),
     "killed for its memory": (
         "watch.step('judging'); os.kill(os.getpid(), signal.SIGKILL)",
         3,
