@@ -57,6 +57,7 @@ _OUT_OF_MEMORY = (
     "can't allocate memory",
     "failed to map segment",
     "bad_alloc",
+    "out of memory",
     "not enough memory",
     "returned null without setting an exception",
 )

@@ -21,6 +21,8 @@ from sway_gate.watch import GRACE_S, TICK_S, Watch, report
 Run = Callable[[Watch], int]
 _WORDS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _REMEDY: Final = "close other programs or use a larger machine"
+_CLEAN_LINE: Final = b"\r\x1b[K\x1b[?25h"
+"""Clears the progress bar of a killed run, and shows the cursor that it has hidden."""
 _OUT_OF_MEMORY: Final = f"error: out of memory; {_REMEDY}\n".encode()
 _EXPLAINED: Final = (2, CannotDecide.exit_code, INTERRUPTED, TERMINATED)
 """Exit codes whose reason the child has reported."""
@@ -150,6 +152,8 @@ class _Supervisor:
         _, status = os.waitpid(self._child, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         code = os.waitstatus_to_exitcode(status)
+        if code < 0 and os.isatty(2):
+            os.write(2, _CLEAN_LINE)
         if self._watch.exit_code is not None:
             return self._watch.exit_code
         if code in _EXPLAINED:

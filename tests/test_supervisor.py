@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no 
 
 PROGRAM = """\
 import os, signal, sys, time
+sys.platform = "{platform}"
 from sway_gate.supervisor import supervised
 
 def run(watch):
@@ -38,11 +39,11 @@ REGEX = "import re; gate.load = lambda args: re.match('(a+)+$', 'a' * 40 + 'b')"
 NO_ROOM = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**26, 2**26)); bytes(2**26)"
 
 
-def start(run="return 0", load="", cwd=None, **streams):
-    code = PROGRAM.format(run=run, load=load)
+def start(run="return 0", load="", platform=sys.platform, **options):
+    code = PROGRAM.format(run=run, load=load, platform=platform)
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    return subprocess.Popen([sys.executable, "-c", code], cwd=cwd, env=env, text=True, **streams)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    return subprocess.Popen([sys.executable, "-c", code], env=env, **options)
 
 
 def ended(process):
@@ -132,6 +133,41 @@ def test_the_second_ctrl_c_ends_at_once():
     assert time.monotonic() - started < GRACE_S
 
 
+def test_a_killed_run_leaves_a_clean_terminal():
+    own, terminal = os.openpty()
+    code = ended(start("os.kill(os.getpid(), signal.SIGKILL)", stderr=terminal))[0]
+    assert (code, os.read(own, 100)[:10]) == (3, b"\r\x1b[K\x1b[?25h")
+
+
+ALONE = {
+    "the verdict": ("return 1", 1, ""),
+    "no memory": (NO_ROOM, 3, "out of memory"),
+    "a time limit": (
+        sway("gate.load = lambda args: [time.sleep(0.1) for _ in range(600)]", "--timeout", "1"),
+        3,
+        "timed out after 1 s while reading the inputs",
+    ),
+    "a time limit in C code": (DEAF + "watch.limit(1); time.sleep(60)", 3, "timed out after 1 s"),
+}
+
+
+@pytest.mark.parametrize(("run", "code", "text"), ALONE.values(), ids=ALONE)
+def test_ends_where_no_child_process_is_possible(run, code, text):
+    found, errors = ended(start(run, platform="darwin"))
+    assert (found, len(errors.splitlines())) == (code, 1 if text else 0), errors
+    assert text in errors
+
+
+def test_the_second_ctrl_c_ends_at_once_without_a_child_process():
+    swallowed = "import contextlib\n    with contextlib.suppress(KeyboardInterrupt): "
+    process = start(swallowed + WAIT + "\n    time.sleep(60)", platform="darwin")
+    wait_for("now", process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (130, "error: interrupted\n")
+
+
 def test_a_signal_to_the_whole_group_is_one_line():
     process = start(sway(f"gate.load = lambda args: exec({WAIT!r}, globals())"), process_group=0)
     wait_for("now", process)
@@ -201,3 +237,26 @@ def test_broken_surroundings(tmp_path, line, code, text):
     found, errors = shell(line, tmp_path / "here")
     assert (found, errors.count("\n")) == (code, 1 if text else 0), errors
     assert errors.startswith(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit_mb", [200, 400, 600, 800, 1000])
+def test_memory_that_ends_while_libraries_load_is_no_verdict(tmp_path, limit_mb):
+    line = f"ulimit -v {limit_mb * 1000}; sway gate {HEALTHY} --no-cache --timeout 5m"
+    code, errors = shell(line, tmp_path)
+    last = errors.splitlines()[-1]
+    assert (code, last.startswith("error: "), "out of memory" in last) == (3, True, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["/dev/null", ""], ids=["a file", "none"])
+def test_a_home_in_which_nothing_can_be_written_changes_no_verdict(tmp_path, home):
+    env = {"HOME": home, "XDG_CACHE_HOME": "/dev/null", "HF_HOME": "/dev/null/hub"}
+    assert shell(f"sway gate {HEALTHY} --no-cache", tmp_path, **env) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_time_limit_states_the_step(tmp_path):
+    code, errors = shell(f"sway gate {HEALTHY} --no-cache --timeout 1 --json r.json", tmp_path)
+    assert (code, errors.count("\n"), list(tmp_path.iterdir())) == (3, 1, [])
+    assert errors.startswith("error: timed out after 1 s while ")
