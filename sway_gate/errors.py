@@ -59,9 +59,8 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
     "out of memory",
     "not enough memory",
-    "returned null without setting an exception",
 )
-"""Texts of the system, the dynamic linker, C++, torch and Python."""
+"""Texts of the system, the dynamic linker, C++ and torch."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

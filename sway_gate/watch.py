@@ -18,7 +18,7 @@ from sway_gate.text import duration
 TICK_S: Final = 0.1
 GRACE_S: Final = 2.0
 """Time for an orderly end, which removes temporary files."""
-_NUMBERS: Final = struct.Struct("ii")
+_NUMBERS: Final = struct.Struct("qq")
 _SIZE: Final = 512
 
 

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from sway_gate.watch import GRACE_S
+from sway_gate.text import seconds
+from sway_gate.watch import GRACE_S, Watch
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="no child process")
@@ -260,3 +261,10 @@ def test_a_time_limit_states_the_step(tmp_path):
     code, errors = shell(f"sway gate {HEALTHY} --no-cache --timeout 1 --json r.json", tmp_path)
     assert (code, errors.count("\n"), list(tmp_path.iterdir())) == (3, 1, [])
     assert errors.startswith("error: timed out after 1 s while ")
+
+
+def test_the_longest_limit_fits():
+    watch = Watch()
+    watch.is_supervised = True
+    watch.limit(seconds("999999h"))
+    assert (watch.seconds, watch.overdue()) == (999_999 * 3600, "")

@@ -62,7 +62,7 @@ def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> Gate
     started = time.perf_counter()
     observe = job.observe or _ignore
     observe(trace.Started(spec=job.spec.label, adapter=job.adapter.path, base=job.base.path))
-    progress("static checks", 0, 0)
+    progress("checking the files", 0, 0)
     findings, is_decided = _static_findings(job)
     timing = {"static": time.perf_counter() - started}
     nulls = null_plan(job.spec)
