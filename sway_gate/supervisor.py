@@ -29,10 +29,24 @@ _EXPLAINED: Final = (2, CannotDecide.exit_code, INTERRUPTED, TERMINATED)
 
 
 def supervised(load: Callable[[], Run]) -> int:
-    """The exit code of the command that `load` imports."""
-    _fill_closed_descriptors()
-    _handle_signals(_quit)
-    watch = Watch()
+    """The exit code of the command that `load` imports. No error can end as the 1 of a verdict."""
+    try:
+        _fill_closed_descriptors()
+        _handle_signals(_quit)
+        code = _run_supervised(load, Watch())
+        if code != CannotDecide.exit_code:
+            return code  # otherwise exit handlers of libraries might fail, too, and print
+    except MemoryError:
+        with suppress(OSError):
+            os.write(2, _OUT_OF_MEMORY)
+    except KeyboardInterrupt:
+        _quit(signal.SIGINT, None)
+    except BaseException as error:
+        report(f"sway-gate does not start: {type(error).__name__}: {error}; install it again")
+    os._exit(CannotDecide.exit_code)
+
+
+def _run_supervised(load: Callable[[], Run], watch: Watch) -> int:
     alive, parent = os.pipe()
     child = _fork()
     if child:
@@ -42,7 +56,12 @@ def supervised(load: Callable[[], Run]) -> int:
         os.close(parent)
         with suppress(RuntimeError):  # the system allows no more threads
             _thread.start_new_thread(_end_with_parent, (alive,))
-    return _guarded(load, watch)
+    run = load()
+    _handle_signals(_stop_watched if watch.is_supervised else _stop)
+    code = run(watch)
+    _handle_signals(signal.SIG_DFL)
+    watch.finish(code)
+    return code
 
 
 def _fork() -> int | None:
@@ -77,27 +96,7 @@ def _fill_closed_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-# ----------------------------------------------------------------------------------------- child
-
-
-def _guarded(load: Callable[[], Run], watch: Watch) -> int:
-    """The exit code of the command. No error that escapes from it can end as a 1."""
-    try:
-        run = load()
-        _handle_signals(_stop_watched if watch.is_supervised else _stop)
-        code = run(watch)
-        _handle_signals(signal.SIG_DFL)
-        watch.finish(code)
-        if code != CannotDecide.exit_code:
-            return code  # otherwise exit handlers of libraries might fail, too, and print
-    except MemoryError:
-        with suppress(OSError):
-            os.write(2, _OUT_OF_MEMORY)
-    except KeyboardInterrupt:
-        _quit(signal.SIGINT, None)
-    except BaseException as error:
-        report(f"sway-gate does not start: {type(error).__name__}: {error}; install it again")
-    os._exit(CannotDecide.exit_code)
+# --------------------------------------------------------------------------------------- signals
 
 
 Handler = Callable[[int, FrameType | None], None] | signal.Handlers

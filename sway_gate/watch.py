@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from sway_gate.errors import CannotDecide
-from sway_gate.text import duration
+from sway_gate.text import duration, one_line
 
 TICK_S: Final = 0.1
 GRACE_S: Final = 2.0
@@ -87,4 +87,4 @@ class Watch:
 def report(message: str) -> None:
     """Write an error line without the interpreter's streams, which may be closed or locked."""
     with suppress(OSError):  # the exit code remains
-        os.write(2, f"error: {message}\n".encode(errors="backslashreplace"))
+        os.write(2, f"error: {one_line(message)}\n".encode())
