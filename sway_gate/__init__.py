@@ -11,13 +11,17 @@ with one line per mistake. The `exit_code` of a result or an error is the exit c
 `sway`. See docs/python.md.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
 
 from sway_gate.version import __version__
 
+TYPE_CHECKING = False  # as in `typing`, which a start imports only after it handles Ctrl-C
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal
+
     from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
     from sway_gate.results import GateResult, ProbeResult, Verdict
     from sway_gate.spec.schema import Spec
@@ -40,13 +44,13 @@ _Path = str | os.PathLike[str]
 
 
 def run(
-    spec: "_Path | Spec",
+    spec: _Path | Spec,
     *,
     threshold: float | None = None,
     weights: Mapping[str, float] | None = None,
     online: bool = False,
     cache: bool = True,
-) -> "GateResult":
+) -> GateResult:
     """The verdict of `sway gate SPEC`: on a spec, a file or a `sway_gate.spec.schema.Spec`.
 
     threshold: minimum composite to pass, 0 to 1. weights: weights of categories in the composite,
@@ -87,7 +91,7 @@ def check(
     quantization: Literal["nf4", "int8"] | None = None,
     online: bool = False,
     cache: bool = True,
-) -> "GateResult":
+) -> GateResult:
     """The verdict of `sway check ADAPTER`: on an adapter (folder or hub id) without a spec.
 
     base: folder or hub id; by default the adapter's config names it. model: a fine-tuned model

@@ -9,56 +9,87 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from sway_gate import commands, output
-from sway_gate.commands._common import Command
-from sway_gate.errors import CannotDecide, SwayError, unexpected_text
+from sway_gate.commands._common import Command, timeout_argument
+from sway_gate.errors import (
+    INTERRUPTED,
+    TERMINATED,
+    CannotDecide,
+    SwayError,
+    Terminated,
+    UsageError,
+    is_out_of_memory,
+    unexpected_text,
+)
 from sway_gate.model_files.online import is_online
 from sway_gate.version import __version__
+from sway_gate.watch import Watch
 
 EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
-INTERRUPTED = 130
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, watch: Watch | None = None) -> int:
     """Run one command and return its exit code. An error is neither 0 nor the 1 of a verdict."""
-    output.prepare_streams()
+    watch = watch or Watch()
     try:
-        arguments = sys.argv[1:] if argv is None else list(argv)
-        args = _parser(arguments).parse_args(arguments)
-    except SystemExit as stop:  # argparse has already printed help, version or the error
-        output.say("")
-        return stop.code if isinstance(stop.code, int) else CannotDecide.exit_code
-    try:
-        _choose_network(args)
-        _choose_threads()
-        command: Command = args.command
-        return command(args)
+        output.prepare_streams()
+        return _run(sys.argv[1:] if argv is None else list(argv), watch)
+    except Terminated:
+        if message := watch.overdue():
+            return _complain([message], CannotDecide.exit_code)
+        return _complain(["terminated"], TERMINATED)
     except KeyboardInterrupt:
         return _complain(["interrupted"], INTERRUPTED)
     except SwayError as error:
         return _complain(str(error).splitlines() or [type(error).__name__], error.exit_code)
-    except MemoryError:
-        text = "out of memory; close other programs or use a larger machine"
-        return _complain([text], CannotDecide.exit_code)
     # A panic in a Rust extension is not an Exception, and must not end as a 1 either.
     except BaseException as error:
+        if is_out_of_memory(error):
+            text = "out of memory; close other programs or use a larger machine"
+            return _complain([text], CannotDecide.exit_code)
         hint = "please report it with the output of `sway doctor` and SWAY_DEBUG=1"
         text = f"{unexpected_text(error)} (a bug in sway-gate; {hint})"
         return _complain([text], CannotDecide.exit_code)
 
 
-def gate_main(argv: Sequence[str] | None = None) -> int:
+def gate_main(argv: Sequence[str] | None = None, watch: Watch | None = None) -> int:
     """The `sway-gate` script: `sway gate` with the same arguments."""
-    arguments = sys.argv[1:] if argv is None else argv
-    return main(["gate", *arguments])
+    return main(["gate", *(sys.argv[1:] if argv is None else argv)], watch)
+
+
+def _run(arguments: Sequence[str], watch: Watch) -> int:
+    try:
+        args = _parser(arguments).parse_args(arguments)
+    except SystemExit as stop:  # argparse has already printed help, version or the error
+        output.say("")
+        return stop.code if isinstance(stop.code, int) else CannotDecide.exit_code
+    args.watch = watch
+    if args.timeout:
+        watch.limit(args.timeout)
+    watch.step("reading the inputs")
+    _check_folder()
+    _choose_network(args)
+    _choose_threads()
+    command: Command = args.command
+    return command(args)
 
 
 def _complain(lines: Iterable[str], exit_code: int) -> int:
     from sway_gate.text import one_line
 
-    output.say("".join(f"error: {one_line(line)}\n" for line in lines), sys.stderr)
+    with suppress(SwayError):  # standard error is full; the exit code remains
+        output.say("".join(f"error: {one_line(line)}\n" for line in lines), sys.stderr)
     return exit_code
+
+
+def _check_folder() -> None:
+    """Raise UsageError if the current folder was removed: no relative path has a meaning then."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise UsageError("the current folder does not exist; change to another one") from None
 
 
 def _choose_network(args: argparse.Namespace) -> None:
@@ -99,6 +130,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         trace=None,
         quiet=False,
         no_cache=False,
+        yes=False,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
@@ -107,6 +139,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             name, help=summary, description=summary, epilog=EXIT_CODES, allow_abbrev=False
         )
         added.set_defaults(command=command)
+        timeout_argument(added)
         return added
 
     for module in commands.modules(arguments[0] if arguments else ""):

@@ -44,6 +44,33 @@ Undecided = CannotDecide
 """Alias of CannotDecide."""
 
 
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after SIGINT (Ctrl-C) and SIGTERM, as shells report them."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received. Code that lets Ctrl-C pass lets it pass too."""
+
+
+_OUT_OF_MEMORY = (
+    "cannot allocate memory",
+    "can't allocate memory",
+    "failed to map segment",
+    "bad_alloc",
+    "out of memory",
+    "not enough memory",
+)
+"""Texts of the system, the dynamic linker, C++ and torch."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: a MemoryError, or what libraries raise instead of it."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return any(words in text for words in _OUT_OF_MEMORY)
+
+
 def unexpected_text(error: BaseException) -> str:
     """Class and message of an error that no module expects; SWAY_DEBUG=1 prints its traceback."""
     if os.environ.get("SWAY_DEBUG") == "1":

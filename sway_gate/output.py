@@ -58,19 +58,23 @@ def _write_stdout(data: bytes, form: str) -> None:
 
 
 def _discard(stream: TextIO, error: OSError) -> None:
-    """Redirect a stream with a closed pipe to the null device; the exit code stays the same."""
+    """Redirect a stream that failed to the null device. Raises SwayError if the disk is full.
+
+    A closed pipe does not change the exit code.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
     is_closed = isinstance(error, BrokenPipeError) or (
         sys.platform == "win32" and error.errno == errno.EINVAL
     )
     if not is_closed:
         raise SwayError(f"cannot write the output: {error.strerror or error}") from None
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
 
 
 def prepare_streams() -> None:
-    """Make standard output and error accept any text, even if they are closed or not UTF-8."""
+    """Make the standard streams usable even if they are closed; any text can be written."""
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115  stays open
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  stays open
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  stays open
     for stream in (sys.stdout, sys.stderr):

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 # Characters that XML 1.0 does not allow, or that can move a terminal's cursor or reorder text:
 # C0 and C1 controls except tab and newline, line separators, bidirectional overrides, surrogates,
@@ -51,6 +51,24 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 MAX_NAMED = 5
+
+
+DURATION: Final = "must be a duration such as 90, 90s, 10m or 1h"
+_UNITS: Final = {"h": 3600, "m": 60, "s": 1}
+
+
+def seconds(duration: str) -> int:
+    """The seconds in "90", "90s", "10m" or "1h". Raises ValueError with `DURATION`."""
+    match = re.fullmatch("([1-9][0-9]{0,5})([smh]?)", duration)
+    if not match:
+        raise ValueError(f"{DURATION}, got {cut(duration, 40)!r}")
+    return int(match[1]) * _UNITS[match[2] or "s"]
+
+
+def duration(seconds: int) -> str:
+    """Seconds as in "90 s", "10 min" or "1 h", in the largest unit that divides them."""
+    unit = next(unit for unit, size in _UNITS.items() if seconds % size == 0)
+    return f"{seconds // _UNITS[unit]} {'min' if unit == 'm' else unit}"
 
 
 def named(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from sway_gate import cache, cli, commands, output
 from sway_gate.cache import cache_dir
@@ -107,6 +108,15 @@ def test_exit_code_is_the_answer(gate, command, answer, code):
     assert cli.main(command.split()) == code
 
 
+def test_hooks_and_the_action_have_a_time_limit_that_users_can_change():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert all(hook["entry"].endswith(" --timeout 1h") for hook in hooks)
+    assert action["inputs"]["timeout"]["default"] == "1h"
+    changed = ["gate", "--timeout", "1h", "--timeout", "3h"]
+    assert cli._parser(changed).parse_args(changed).timeout == 3 * 3600
+
+
 def test_gate_main_is_sway_gate(gate, monkeypatch):
     gate.answer = FAIL
     monkeypatch.setattr(sys, "argv", ["sway-gate", "sway.yaml", "--threshold", "0.9"])
@@ -122,6 +132,9 @@ WRONG = {
     "two specs": "gate a.yaml b.yaml",
     "missing spec": "gate none.yaml",
     "folder as spec": "gate .",
+    "timeout without a number": "gate --timeout h",
+    "timeout of nothing": "gate --timeout 0",
+    "timeout of years": "gate --timeout 1000000h",
     "threshold above 1": "gate --threshold 1.1",
     "threshold below 0": "gate --threshold=-0.1",
     "threshold nan": "gate --threshold nan",

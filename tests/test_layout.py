@@ -18,7 +18,7 @@ from tests.helpers import ROOT
 # From the top down. A module imports from its own folder and from lower layers only.
 LAYERS = (
     {"__main__"},
-    {"cli"},
+    {"cli", "supervisor"},
     {"commands", "pytest_plugin"},
     {"reports", "suites"},
     {"gate"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"spec"},
     {"static", "demo"},
     {"model_files"},
-    {"cache", "output"},
+    {"cache", "output", "watch"},
     {"results"},
     {"measurements", "details"},
     {"conversation", "stats", "text"},

@@ -66,7 +66,7 @@ def test_other_names_are_not_attributes() -> None:
 
 @pytest.mark.parametrize("function", [sway_gate.run, sway_gate.check])
 def test_public_functions_have_type_hints(function: Any) -> None:
-    names = {"GateResult": sway_gate.GateResult, "Spec": Spec}
+    names = vars(typing) | {"GateResult": sway_gate.GateResult, "Spec": Spec}
     hints = typing.get_type_hints(function, localns=names)
     assert hints.pop("return") is sway_gate.GateResult
     assert hints.keys() == inspect.signature(function).parameters.keys()

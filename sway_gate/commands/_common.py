@@ -5,10 +5,11 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, TextIO, TypedDict
+from typing import TYPE_CHECKING, Final, TextIO, TypedDict
 
 from sway_gate import output
 from sway_gate.errors import UsageError
+from sway_gate.text import seconds
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from sway_gate.gate.resolve import Options
     from sway_gate.output import Progress
     from sway_gate.results import GateResult
-    from sway_gate.spec.schema import DataMap
+    from sway_gate.spec.schema import DataMap, Spec
 
+LONG_RUN_S: Final = 2 * 3600
+"""A longer run needs `--yes` or a longer time limit."""
 Command = Callable[[argparse.Namespace], int]
 Render = Callable[["GateResult", TextIO | None, bool], str]
 """Makes the text of a result for a stream, in full or only the verdict and what failed."""
@@ -46,6 +49,32 @@ def spec_argument(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="the spec (default: sway.yaml); - is standard input",
     )
+
+
+def timeout_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=_timeout,
+        metavar="DURATION",
+        help="end the run with exit code 3 after DURATION, such as 90s, 10m or 1h (default: none)",
+    )
+
+
+def _timeout(text: str) -> int:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def load(args: argparse.Namespace) -> "Spec":
+    """The spec of the command. Its time limit applies from now on."""
+    from sway_gate.spec.load import load_spec
+
+    spec = load_spec(args.spec)
+    if limit := spec.defaults.time_limit():
+        args.watch.limit(limit)
+    return spec
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +153,9 @@ def _map(text: str) -> "DataMap":
 def model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--online", action="store_true", help="download missing models")
     parser.add_argument("--no-cache", action="store_true", help="ignore cached results")
+    parser.add_argument(
+        "--yes", action="store_true", help="run even if the estimate is longer than two hours"
+    )
 
 
 @contextmanager
@@ -132,11 +164,24 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
     from sway_gate.gate.resolve import Options
     from sway_gate.output import progress_bar
 
-    with progress_bar(args.quiet) as progress, _traced(args.trace) as observe:
+    with progress_bar(args.quiet) as show, _traced(args.trace) as observe:
+
+        def progress(phase: str, done: int, total: int) -> None:
+            args.watch.step(phase, done, total)
+            show(phase, done, total)
+
         yield (
-            Options(args.threshold, args.weights, args.online, not args.no_cache, observe),
+            Options(
+                args.threshold,
+                args.weights,
+                args.online,
+                not args.no_cache,
+                observe,
+                None if args.yes else max(LONG_RUN_S, args.watch.seconds),
+            ),
             progress,
         )
+    args.watch.step("writing the reports")
 
 
 def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":

@@ -7,6 +7,7 @@ from sway_gate import output
 from sway_gate.commands._common import (
     Add,
     display,
+    load,
     measuring,
     model_arguments,
     no_verdict,
@@ -107,9 +108,8 @@ def _diff(args: argparse.Namespace) -> int:
     from sway_gate.gate.diff import diff_adapters, with_adapter
     from sway_gate.gate.resolve import input_files
     from sway_gate.reports.comparison import DIFFERED
-    from sway_gate.spec.load import load_spec
 
-    loaded = load_spec(args.spec)
+    loaded = load(args)
     inputs = [path for x in (args.a, args.b) for path in input_files(with_adapter(loaded, x))]
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec, *inputs])
     with measuring(args) as (options, progress):
@@ -136,7 +136,6 @@ def _baseline(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
     from sway_gate.reports import json_v1, wording
-    from sway_gate.spec.load import load_spec
 
     if (args.spec is None) == (args.source is None):
         raise UsageError("give either SPEC or --from RESULT")
@@ -145,7 +144,7 @@ def _baseline(args: argparse.Namespace) -> int:
     if args.source is not None:
         result, label = json_v1.load(args.source), args.source
     else:
-        loaded = load_spec(args.spec)
+        loaded = load(args)
         output.check_targets(target, input_files(loaded))
         with measuring(args) as (options, progress):
             result, label = run_gate(loaded, options, progress), args.spec

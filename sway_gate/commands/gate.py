@@ -8,6 +8,7 @@ from sway_gate.commands._common import (
     Add,
     deliver,
     fraction,
+    load,
     measuring,
     number,
     print_text,
@@ -54,12 +55,11 @@ def _gate(args: argparse.Namespace) -> int:
     from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
-    from sway_gate.spec.load import load_spec
 
     output.check_targets(targets(args), [args.spec, args.baseline])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
-    loaded = load_spec(args.spec)
+    loaded = load(args)
     output.check_targets(targets(args), input_files(loaded))
     check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:
@@ -78,7 +78,7 @@ def _compared(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
 
     accepted = json_v1.load(args.baseline)
     with measuring(args) as (options, progress):
-        job = prepare(loaded, options)
+        job = prepare(loaded, options, progress)
         baseline.check(accepted, args.baseline, job.base)
         result = run_job(job, progress)
     return baseline.judge(result, accepted, args.baseline, args.tolerance)
@@ -89,9 +89,8 @@ def _run(args: argparse.Namespace) -> int:
         return _gate(args)
     from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.dry_run import dry_run
-    from sway_gate.spec.load import load_spec
 
-    loaded = load_spec(args.spec)
+    loaded = load(args)
     check_categories(loaded, args.weights, "--weights")
     return print_text(dry_run(loaded))
 

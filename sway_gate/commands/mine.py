@@ -6,6 +6,7 @@ import sys
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    load,
     measuring,
     model_arguments,
     no_verdict,
@@ -44,10 +45,9 @@ def add_to(add: Add) -> None:
 
 def _mine(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import input_files
-    from sway_gate.spec.load import load_spec
     from sway_gate.suites import mine
 
-    loaded = load_spec(args.spec)
+    loaded = load(args)
     output.check_targets({"-o": args.out}, [args.spec, *input_files(loaded)], specs=True)
     search = mine.weak_paraphrases if args.mode == "paraphrase" else mine.outliers
     with measuring(args) as (options, progress):

@@ -52,6 +52,8 @@ _FASTEST, _SLOWEST = 0.65, 1.5
 """The ends of the reported range, as shares of the expected time."""
 _LIBRARIES_BYTES, _PASS_BYTES = 0.5e9, 0.8e9
 _RATE_SECONDS: Final = 0.07
+_SLOW_CPU: Final = 5e9
+"""Floating-point operations per second that one thread of any CPU reaches."""
 _UNREADABLE: Final = (OSError, ValueError, OverflowError, RecursionError)
 _NOT_A_HEADER: Final = (TypeError, KeyError, AttributeError)
 _UNITS: Final = ((1, "s"), (60, "min"), (3600, "h"))
@@ -200,16 +202,32 @@ def lines(model: Model | None, work: Work, device: str) -> Iterator[str]:
             "or its weights are not plain safetensors"
         )
         return
-    if device.partition(":")[0] not in ("auto", "cpu"):
+    if not is_cpu(device):
         yield f"time: unknown on {device}"
     else:
         rate = arithmetic_rate()
-        span = _span(*seconds(model, work, rate))
-        mps = device == "auto" and sys.platform == "darwin" and platform.machine() == "arm64"
-        gpu = "; less if the GPU is used" if mps else ""
+        time_span = span(*seconds(model, work, rate))
+        gpu = "; less if the GPU is used" if may_be_mps(device) else ""
         speed = f"{rate / 1e9:.0f} GFLOP/s now"
-        yield f"time: about {span} on this CPU ({speed}), with an empty cache{gpu}"
+        yield f"time: about {time_span} on this CPU ({speed}), with an empty cache{gpu}"
     yield f"memory: up to about {memory(model, work) / 1e9:.1f} GB"
+
+
+def is_cpu(device: str) -> bool:
+    """Whether a run on `device` uses the CPU, unless the machine has a GPU of Apple."""
+    return device.partition(":")[0] in ("auto", "cpu")
+
+
+def may_be_mps(device: str) -> bool:
+    return device == "auto" and sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def exceeds(model: Model, work: Work, limit: float) -> tuple[float, float] | None:
+    """The wall time to expect on this CPU, if even its minimum is longer than `limit`."""
+    if seconds(model, work, _SLOW_CPU)[0] <= limit:
+        return None  # without measuring the rate, which takes a moment
+    expected = seconds(model, work, arithmetic_rate())
+    return expected if expected[0] > limit else None
 
 
 def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
@@ -321,7 +339,7 @@ def _threads() -> int:
     return max(1, min(int(given) if given.isdecimal() else cores, cores, _MAX_THREADS))
 
 
-def _span(low: float, high: float) -> str:
+def span(low: float, high: float) -> str:
     """A range of seconds such as "10 to 25 s", in one unit, rounded outwards."""
     size, unit = next((size, unit) for size, unit in _UNITS if high < 120 * size or unit == "h")
     low, high = low / size, high / size

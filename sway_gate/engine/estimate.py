@@ -12,6 +12,7 @@ from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.engine import cost
 from sway_gate.engine.cost import Size, Work
 from sway_gate.engine.plan import NullPlan, PlannedProbe, all_measurements
+from sway_gate.errors import UsageError
 from sway_gate.measurements import (
     Divergence,
     Generation,
@@ -59,6 +60,25 @@ def describe_cost(
     return "\n".join([*(_line(p, sizes, about) for p in planned), totals, *cost_lines])
 
 
+def check_time(
+    measurements: Sequence[Measurement],
+    folders: tuple[Path, Path],
+    dtype: str,
+    limit: float,
+) -> None:
+    """Raise UsageError if the measurements surely take longer than `limit` seconds on this CPU."""
+    model = cost.of_files(*folders)
+    if model is None:
+        return
+    requests = list(dict.fromkeys(m.request for m in measurements))
+    sizes, _ = _sizes(requests, folders[0], has_tokenizer=False)
+    if expected := cost.exceeds(model, Work(measurements, sizes, dtype), limit):
+        raise UsageError(
+            f"the run would take about {cost.span(*expected)} on this CPU; "
+            "measure less, or allow it with --yes or a --timeout of this length"
+        )
+
+
 def _line(p: PlannedProbe, sizes: Mapping[Request, Size], about: str) -> str:
     name = f"{p.spec.name} ({p.spec.kind})"
     if p.result:
@@ -84,13 +104,15 @@ def _tokens(measurements: Sequence[Measurement], sizes: Mapping[Request, Size]) 
 # ------------------------------------------------------------------------------------------- tokens
 
 
-def _sizes(requests: Sequence[Request], folder: Path | None) -> tuple[dict[Request, Size], bool]:
+def _sizes(
+    requests: Sequence[Request], folder: Path | None, *, has_tokenizer: bool = True
+) -> tuple[dict[Request, Size], bool]:
     """The size of each request, and whether it is exact.
 
     Exact sizes are counted by the base's tokenizer; without it four characters are a token.
     """
     texts = list(dict.fromkeys(text for request in requests for text in _texts(request)))
-    counts = _counted(texts, folder)
+    counts = _counted(texts, folder) if has_tokenizer else None
     estimates = [-(-len(text) // _CHARS_PER_TOKEN) for text in texts]
     lengths = dict(zip(texts, counts or estimates, strict=True))
     limit = (context_tokens(folder) if folder else None) or sys.maxsize

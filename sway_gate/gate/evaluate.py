@@ -1,6 +1,7 @@
 """Evaluates a job: static checks, a plan of all probes, one measurement, one judgement."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -8,6 +9,8 @@ import msgspec
 
 from sway_gate.backends.base import Backend
 from sway_gate.engine import trace
+from sway_gate.engine.cost import is_cpu, may_be_mps
+from sway_gate.engine.estimate import check_time
 from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.plan import (
     NullPlan,
@@ -22,10 +25,11 @@ from sway_gate.errors import AdapterError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.open import OpenBase, Opened, open_models
 from sway_gate.gate.readings import JobReadings, open_readings
-from sway_gate.gate.resolve import Folders, Job, check_unchanged, load_options
+from sway_gate.gate.resolve import Folders, Job, accelerator, check_unchanged, load_options
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.diagnosis import about_full_model, consistent, diagnose
 from sway_gate.judge.probe import ProbeRun, judge_probe
+from sway_gate.measurements import Measurement
 from sway_gate.output import Progress
 from sway_gate.results import (
     Category,
@@ -55,7 +59,7 @@ def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> Gate
     started = time.perf_counter()
     observe = job.observe or _ignore
     observe(trace.Started(spec=job.spec.label, adapter=job.adapter.path, base=job.base.path))
-    progress("static checks", 0, 0)
+    progress("checking the files", 0, 0)
     findings, is_decided = _static_findings(job)
     timing = {"static": time.perf_counter() - started}
     nulls = null_plan(job.spec)
@@ -111,7 +115,9 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     context = probe_context(job.spec, job.folders, job.online)
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
     readings = open_readings(job, nulls.settings)
+    _check_time(job, all_measurements(planned), readings)
     measured = _run_observed(job, planned, opened, readings, progress)
+    progress("judging", 0, 0)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
         readings.meta.update(_meta(opened.backend, measured.notes))
@@ -134,6 +140,16 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
         meta.get("determinism", "best_effort"),
         notes,
     )
+
+
+def _check_time(job: Job, measurements: Sequence[Measurement], readings: JobReadings) -> None:
+    """Raise UsageError if the run would take hours, and its user has not allowed it."""
+    loading = load_options(job.spec)
+    device = accelerator(loading.device)
+    if job.max_seconds is None or job.folders is None or not is_cpu(device) or may_be_mps(device):
+        return
+    missing = [m for m in measurements if readings.get(str(m.view), repr(m.request)) is None]
+    check_time(missing, job.folders[:2], loading.dtype, job.max_seconds)
 
 
 def _run_observed(

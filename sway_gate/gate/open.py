@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sway_gate.backends import custom, dummy
 from sway_gate.backends.base import ALL, Backend, Capability
 from sway_gate.backends.null_adapters import NullSettings
-from sway_gate.errors import CannotDecide
+from sway_gate.errors import CannotDecide, is_out_of_memory
 from sway_gate.gate.resolve import Folders, Job, check_unchanged, load_options
 from sway_gate.output import Progress
 from sway_gate.spec.schema import Spec
@@ -114,7 +114,7 @@ def _load(
             from sway_gate.backends import hf, two_models
             from sway_gate.backends.loading import Source
         except ImportError as error:
-            raise CannotDecide(f"{error}; install the extra: pip install 'sway-gate[hf]'") from None
+            raise _missing("hf", error) from None
         source = Source(
             folders.base,
             folders.adapter,
@@ -138,14 +138,19 @@ def _load_mlx(job: Job, folders: Folders, settings: NullSettings, progress: Prog
         try:
             from sway_gate.backends import mlx
         except ImportError as error:
-            raise CannotDecide(
-                f"{error}; install the extra: pip install 'sway-gate[mlx]'"
-            ) from None
+            raise _missing("mlx", error) from None
         options = load_options(job.spec)
         source = mlx.Source(folders.base, folders.adapter, options.dtype, options.device)
         backend = mlx.load(source, settings)
     check_unchanged(job)
     return backend
+
+
+def _missing(extra: str, error: ImportError) -> Exception:
+    """The reason why libraries cannot be imported."""
+    if is_out_of_memory(error):
+        return MemoryError()
+    return CannotDecide(f"{error}; install the extra: pip install 'sway-gate[{extra}]'")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError
 from sway_gate.model_files import digest, find, hub
 from sway_gate.model_files.config import model_config
+from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts
 from sway_gate.spec import probes
 from sway_gate.spec.schema import OF_FILES, Spec
@@ -42,6 +43,8 @@ class Options(NamedTuple):
     cache: bool = True
     observe: "Observer | None" = None
     """Receives the events of `sway_gate.engine.trace`; a cached verdict is then not used."""
+    max_seconds: float | None = None
+    """A run that surely takes longer on this CPU is refused."""
 
 
 class Loading(NamedTuple):
@@ -81,6 +84,7 @@ class Job(NamedTuple):
     """State of the files of each folder before their digests were computed."""
     online: bool = False
     observe: "Observer | None" = None
+    max_seconds: float | None = None
 
 
 def with_data(spec: Spec) -> Spec:
@@ -110,9 +114,11 @@ def with_data(spec: Spec) -> Spec:
     )
 
 
-def prepare(spec: Spec, options: Options) -> Job:
+def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
     """Load the data, find the models and compute their digests. Raises SwayError."""
+    progress("reading the data", 0, 0)
     spec = with_data(spec)
+    progress("computing digests", 0, 0)
     folders = model_folders(spec, online=options.online)
     states = _states(spec, folders)
     base, adapter = _model_facts(spec, folders)
@@ -136,6 +142,7 @@ def prepare(spec: Spec, options: Options) -> Job:
         states=states,
         online=options.online,
         observe=options.observe,
+        max_seconds=options.max_seconds,
     )
 
 

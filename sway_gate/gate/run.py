@@ -40,7 +40,7 @@ def run_gate(
 
     Raises SwayError if no verdict can be reached.
     """
-    return run_job(prepare(spec, options), progress, base)
+    return run_job(prepare(spec, options, progress), progress, base)
 
 
 def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = None) -> GateResult:

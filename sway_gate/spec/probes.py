@@ -44,9 +44,12 @@ KindName = Literal[
     "degeneration",
     "refusals",
 ]
-MAX_CHUNKS, MAX_FORMAT_ROWS = 128, 64
+MAX_CHUNKS, MAX_FORMAT_ROWS, MAX_NULLS = 128, 64, 1024
 Positions = Annotated[int, Meta(ge=1, le=64)]
 NewTokens = Annotated[int, Meta(ge=1, le=4096)]
+Chars = Annotated[int, Meta(ge=1, le=10**6)]
+Scale = Annotated[float, Meta(ge=0, le=100)]
+Multiplier = Annotated[float, Meta(gt=0, le=1000)]
 ContextLength = Annotated[int, Meta(ge=0, le=2**20)]
 EmbeddingModel = Annotated[str, Meta(min_length=1), "embedding model"]
 """A hub id or a folder."""
@@ -59,12 +62,19 @@ class NullAdapter(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["null_adapter"] = "null_adapter"
     runs: Annotated[int, Meta(ge=1, le=256)] | None = None
-    init_scale: Positive = 0.02
+    init_scale: Multiplier = 0.02
     seed_base: Seed = 1000
     calibrate_kinds: tuple[KindName, ...] = ()
     cache: bool = True
-    rank_multipliers: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (1.0,)
+    rank_multipliers: Annotated[tuple[Multiplier, ...], Meta(min_length=1, max_length=64)] = (1.0,)
     null: Literal["spectrum", "init"] = "spectrum"
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        yield from super().mistakes()
+        scaled = (self.runs or 1) * len({1.0, *self.rank_multipliers})
+        if scaled > MAX_NULLS:
+            limit = f"at most {MAX_NULLS} nulls: runs times multipliers, 1 included"
+            yield "rank_multipliers", f"must give {limit}; got {scaled}"
 
 
 class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
@@ -89,7 +99,7 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
     )
     per_section_threshold: float = 0.05
     assert_passing_section_frac: Fraction = 0.5
-    max_prose_chars: Count = 2000
+    max_prose_chars: Chars = 2000
 
 
 class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
@@ -175,7 +185,7 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["adapter_ablation"] = "adapter_ablation"
     prompts: tuple[str, ...] = ()
     positions: Positions = 4
-    lambdas: Annotated[tuple[NonNegative, ...], Meta(min_length=3)] = (
+    lambdas: Annotated[tuple[Scale, ...], Meta(min_length=3, max_length=64)] = (
         0.0,
         0.25,
         0.5,
@@ -229,7 +239,12 @@ class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["prompt_collapse"] = "prompt_collapse"
     prompts: tuple[str, ...] = ()
     positions: Positions = 4
-    context_lengths: Annotated[tuple[ContextLength, ...], Meta(min_length=2)] = (0, 256, 512, 1024)
+    context_lengths: Annotated[tuple[ContextLength, ...], Meta(min_length=2, max_length=64)] = (
+        0,
+        256,
+        512,
+        1024,
+    )
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     assert_half_life_tokens: Count = 512
@@ -305,10 +320,10 @@ class Leakage(ProbeSpec, frozen=True, kw_only=True):
     """Verbatim extraction of the sections."""
 
     kind: Literal["leakage"] = "leakage"
-    prefix_chars: Count = 128
-    continuation_chars: Count = 256
+    prefix_chars: Chars = 128
+    continuation_chars: Chars = 256
     max_new_tokens: NewTokens = 96
-    perturbations: tuple[Perturbation, ...] = get_args(Perturbation)
+    perturbations: Annotated[tuple[Perturbation, ...], Meta(max_length=64)] = get_args(Perturbation)
     assert_recall_lt: NonNegative = 0.5
     min_fragility: NonNegative = 0.3
     evidence: Literal["none", "generate"] = "none"

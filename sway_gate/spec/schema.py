@@ -16,7 +16,7 @@ from sway_gate.conversation import Conversation, Message
 from sway_gate.model_files.hub import is_revision
 from sway_gate.spec.paths import ON_A_SHARE, is_share, several
 from sway_gate.spec.yaml_nodes import shown
-from sway_gate.text import is_number
+from sway_gate.text import is_number, seconds
 
 SectionKind = Literal["prose", "instruction", "preference"]
 Intent = Literal["generalize", "memorize"]
@@ -30,6 +30,9 @@ Positive = Annotated[float, Meta(gt=0)]
 MIN_WEIGHT: Final = 0.001
 MAX_WEIGHT: Final = 1000
 Weight = Annotated[float, Meta(ge=0, le=MAX_WEIGHT)]
+MAX_TEXTS, MAX_FILES, MAX_ENTRIES = 10_000, 1000, 500
+Texts = tuple[str, ...]
+Files = NonEmpty | Annotated[tuple[NonEmpty, ...], Meta(max_length=1000)]
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -252,7 +255,9 @@ class Defaults(Struct, frozen=True, kw_only=True):
     `score_weights` replaces default weights of categories. `differential` false loads the base and
     the fine-tuned model separately, without null adapters. `prompt_format` is the format of the
     prompts in training; auto: the one of the data. `learn` is what training was meant to teach;
-    auto: decided from the data. `top_k` and `concurrent_probes` have no effect.
+    auto: decided from the data. `timeout` ends a run of the command line with exit code 3: seconds,
+    or a text such as 90s, 10m or 1h; a shorter `--timeout` applies instead. `top_k` and
+    `concurrent_probes` have no effect.
     """
 
     seed: Seed = 0
@@ -262,8 +267,13 @@ class Defaults(Struct, frozen=True, kw_only=True):
     prompt_format: Literal["auto", "template", "plain", "alpaca"] = "auto"
     learn: Literal["auto", "content", "form", "preference"] = "auto"
     coverage_threshold: Fraction = 0.6
+    timeout: Count | NonEmpty | None = None
     concurrent_probes: Annotated[int, Meta(ge=1, le=32)] = 1
     score_weights: ScoreWeights = msgspec.field(default_factory=SCORE_WEIGHTS.copy)
+
+    def time_limit(self) -> int | None:
+        """`timeout` in seconds. Raises ValueError if it is not a duration."""
+        return None if self.timeout is None else seconds(str(self.timeout))
 
     def weights(self) -> dict[str, float]:
         """The weight of each category: SCORE_WEIGHTS unless `score_weights` replaces it."""
@@ -275,6 +285,10 @@ class Defaults(Struct, frozen=True, kw_only=True):
             yield "score_weights", f"must have weights of {WEIGHTS}"
         if not any(self.weights().values()):
             yield "score_weights", "must give at least one category a positive weight"
+        try:
+            self.time_limit()
+        except ValueError as error:
+            yield "timeout", str(error)
 
 
 # ------------------------------------------------------------------------------------------- probes
@@ -355,13 +369,13 @@ class SpecFile(Struct, frozen=True, kw_only=True):
     version: Literal[1] = 1
     models: Models
     defaults: Defaults = Defaults()
-    suite: Annotated[tuple[ProbeSpec, ...], Meta(min_length=1)]
-    data: NonEmpty | tuple[NonEmpty, ...] = ()
+    suite: Annotated[tuple[ProbeSpec, ...], Meta(min_length=1, max_length=500)]
+    data: Files = ()
     data_map: DataMap | None = None
     dlm_source: NonEmpty | None = None
     sections: tuple[SectionEntry, ...] = ()
-    control: NonEmpty | tuple[NonEmpty, ...] = ()
-    held_out: NonEmpty | tuple[NonEmpty, ...] = ()
+    control: Files = ()
+    held_out: Files = ()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.models.ft.kind == "mlx" and not self.defaults.differential:

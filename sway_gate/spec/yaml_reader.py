@@ -29,6 +29,8 @@ from sway_gate.spec.yaml_nodes import (
 from sway_gate.text import counted
 
 MAX_INT: Final = 2**63 - 1
+MAX_LIST: Final = 10_000
+"""Elements of a list without a lower limit."""
 
 INVALID: Final[Any] = object()
 """Stands for a value whose mistake has been noted."""
@@ -89,7 +91,7 @@ def _is_inside(value: float, kind: Number) -> bool:
 
 
 def _fits(kind: inspect.Type, node: yaml.Node) -> bool:
-    """Whether the node has the shape (nothing, list, mapping, scalar) of the type."""
+    """Whether the node has the shape (nothing, list, mapping, whole number, scalar) of the type."""
     shape = kind_of(node)
     if isinstance(kind, inspect.NoneType):
         return shape == "null"
@@ -97,6 +99,8 @@ def _fits(kind: inspect.Type, node: yaml.Node) -> bool:
         return shape == "seq"
     if isinstance(kind, inspect.StructType | inspect.TypedDictType):
         return shape == "map"
+    if isinstance(kind, inspect.IntType):
+        return shape == "int"
     return shape not in ("seq", "map", "null")
 
 
@@ -261,6 +265,9 @@ class Reader:
         least = kind.min_length or 0
         if len(node.value) < least:
             need = f"must have at least {counted(least, 'element')}"
+            return self._note(node, at, f"{need}, got {len(node.value)}")
+        if len(node.value) > (most := kind.max_length or MAX_LIST):
+            need = f"must have at most {most} elements"
             return self._note(node, at, f"{need}, got {len(node.value)}")
         values = [
             self._value(child, kind.item_type, at.item(i)) for i, child in enumerate(node.value)

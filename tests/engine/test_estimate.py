@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from sway_gate import cli, demo
 from sway_gate.conversation import asked
 from sway_gate.engine import cost
-from sway_gate.engine.estimate import _different, _sizes, _tokens, describe_cost
+from sway_gate.engine.estimate import _different, _sizes, _tokens, check_time, describe_cost
 from sway_gate.engine.plan import null_plan, plan_probes
+from sway_gate.errors import UsageError
 from sway_gate.measurements import (
     BASE,
     FINETUNED,
@@ -243,6 +245,33 @@ def test_the_rate_is_measured() -> None:
     assert 1e8 < cost.arithmetic_rate() < 1e14
 
 
+HOURS = MODEL._replace(linear=10**11, parameters=10**11)
+CHECKS: dict[str, tuple[cost.Model | None, bool]] = {
+    "hours": (HOURS, True),
+    "seconds": (MODEL, False),
+    "unknown": (None, False),
+}
+
+
+@pytest.mark.parametrize(("model", "is_refused"), CHECKS.values(), ids=CHECKS)
+def test_what_takes_hours_is_refused(
+    monkeypatch: Any, model: cost.Model | None, is_refused: bool
+) -> None:
+    monkeypatch.setattr(cost, "of_files", lambda *_: model)
+    monkeypatch.setattr(cost, "arithmetic_rate", lambda: RATE)
+    measured = with_base([(View("null", i), LONG) for i in range(40)])
+    refused = pytest.raises(UsageError, match="would take about 10 to 25 h on this CPU")
+    with refused if is_refused else nullcontext():
+        check_time(measured, (Path(), Path()), "auto", 7200)
+
+
+def test_a_fast_cpu_may_take_what_a_slow_one_may_not(monkeypatch: Any) -> None:
+    keys = work([(FINETUNED, LONG)])
+    slow, _ = cost.seconds(MODEL, keys, cost._SLOW_CPU)
+    monkeypatch.setattr(cost, "arithmetic_rate", lambda: RATE)
+    assert cost.exceeds(MODEL, keys, slow - 1) is None
+
+
 SPANS = {
     "seconds": (5.2, 12.0, "5 to 15 s"),
     "less than one": (0.2, 0.4, "1 to 1 s"),
@@ -254,7 +283,7 @@ SPANS = {
 
 @pytest.mark.parametrize(("low", "high", "shown"), SPANS.values(), ids=SPANS)
 def test_spans_are_rounded_outwards(low: float, high: float, shown: str) -> None:
-    assert cost._span(low, high) == shown
+    assert cost.span(low, high) == shown
 
 
 # --- The dry run ----------------------------------------------------------------------------------

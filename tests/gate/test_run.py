@@ -107,6 +107,18 @@ def as_null(adapter: Path, folder: Path, scale: float) -> Path:
     return folder
 
 
+def test_hours_need_a_yes_or_a_time_limit(
+    base: Path, adapter: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    path = write_spec(tmp_path, base, adapter)
+    asked: list[float] = []
+    monkeypatch.setattr("sway_gate.gate.evaluate.check_time", lambda *given: asked.append(given[3]))
+    monkeypatch.setattr("sway_gate.gate.evaluate._run_observed", lambda *_: 1 / 0)
+    for options in ([], ["--yes"], ["--timeout", "1h"], ["--timeout", "3h"]):
+        assert cli.main(["gate", path, *options]) == 3
+    assert asked == [7200, 7200, 10_800]
+
+
 @pytest.mark.parametrize("scale", [0.1, 0.5, 1.0, 3.0, 10.0])
 def test_a_null_judged_as_if_it_were_trained_fails_at_every_scale(
     base: Path, adapter: Path, tmp_path: Path, scale: float

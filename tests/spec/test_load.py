@@ -315,12 +315,12 @@ FIELDS = [
     (
         "null_adapter",
         "init_scale: ^0",
-        "init_scale must be a number greater than 0, got the number 0",
+        "init_scale must be a number greater than 0 and at most 1000, got the number 0",
     ),
     (
         "null_adapter",
         "rank_multipliers: [1, ^0]",
-        "rank_multipliers[1] must be a number greater than 0, got the number 0",
+        "rank_multipliers[1] must be a number greater than 0 and at most 1000, got the number 0",
     ),
     (
         "null_adapter",
@@ -346,6 +346,26 @@ FIELDS = [
         "chunk_chars must be a whole number from 128 to 16384, got the number 127",
     ),
     ("adapter_ablation", "lambdas: ^[0, 1]", "lambdas must have at least 3 elements, got 2"),
+    (
+        "adapter_ablation",
+        f"lambdas: ^{[0.01 * i for i in range(65)]}",
+        "lambdas must have at most 64 elements, got 65",
+    ),
+    (
+        "adapter_ablation",
+        "lambdas: [0, 1, 2, ^101]",
+        "lambdas[3] must be a number from 0 to 100, got the number 101",
+    ),
+    (
+        "prompt_collapse",
+        f"context_lengths: ^{list(range(65))}",
+        "context_lengths must have at most 64 elements, got 65",
+    ),
+    (
+        "leakage",
+        "prefix_chars: ^1000001",
+        "prefix_chars must be a whole number from 1 to 1000000, got the number 1000001",
+    ),
 ]
 # What JSON cannot hold, or a schema cannot say.
 BEYOND_SCHEMA = [
@@ -382,6 +402,17 @@ BEYOND_SCHEMA = [
         "prompts[0] must be text without NUL characters and lone surrogates",
     ),
     ("delta_kl", "top_k: ^3.0", f"{TOP_K} 3.0"),
+    (
+        "delta_kl",
+        f"prompts: ^{['a'] * 10_001}",
+        "prompts must have at most 10000 elements, got 10001",
+    ),
+    (
+        "null_adapter",
+        "runs: 256, rank_multipliers: ^[2, 3, 4, 5]",
+        "rank_multipliers must give at most 1024 nulls: runs times multipliers, 1 included; "
+        "got 1280",
+    ),
     ("delta_kl", "top_k: ^9223372036854775808", f"{TOP_K} 9223372036854775808"),
     ("delta_kl", 'top_k: ^!!int ""', f"{TOP_K} ''"),
     ("delta_kl", "^name: q", "the key 'name' is repeated; it is first set in line 3"),
@@ -435,7 +466,7 @@ ENTRIES = [
 ]
 
 
-@pytest.mark.parametrize(("entry", "line"), ENTRIES, ids=[entry for entry, _ in ENTRIES])
+@pytest.mark.parametrize(("entry", "line"), ENTRIES, ids=[entry[:60] for entry, _ in ENTRIES])
 def test_mistakes_in_an_entry(entry, line):
     column = 5 + entry.index("^") if "^" in entry else 4
     assert mistakes(suite(entry.replace("^", ""))) == [f"sway.yaml:3:{column}: {line}"]
@@ -549,6 +580,18 @@ FILES = [
     (
         HEAD + PROBE + "defaults: {concurrent_probes: 33}",
         "3:31: defaults: concurrent_probes must be a whole number from 1 to 32, got the number 33",
+    ),
+    (
+        HEAD + PROBE + "defaults: {timeout: 1d}",
+        "3:21: defaults: timeout must be a duration such as 90, 90s, 10m or 1h, got '1d'",
+    ),
+    (
+        HEAD + PROBE + "defaults: {timeout: 0}",
+        "3:21: defaults: timeout must be a whole number at least 1, got the number 0",
+    ),
+    (
+        HEAD + f"suite: {[{'name': f'p{i}', 'kind': 'delta_kl'} for i in range(501)]}",
+        "2:8: suite must have at most 500 elements, got 501",
     ),
     (HEAD + PROBE + "control: ''", "3:10: control must not be empty"),
     (
@@ -698,6 +741,14 @@ def test_other_kinds_bring_their_limits(field, said):
 )
 def test_score_weights_are_completed(given, want):
     assert tuple(read(f"{HEAD}{PROBE}defaults: {given}").defaults.weights().values()) == want
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("90", 90), ("90s", 90), ("10m", 600), ("1h", 3600), ("'90'", 90), ("null", None)],
+)
+def test_a_time_limit_is_in_seconds_or_has_a_unit(given, seconds):
+    assert read(f"{HEAD}{PROBE}defaults: {{timeout: {given}}}").defaults.time_limit() == seconds
 
 
 IGNORED_FIELDS = {
