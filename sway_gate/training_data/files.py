@@ -99,6 +99,8 @@ def _refuse_irregular(path: str) -> None:
         mode = os.stat(path).st_mode
     except ValueError:
         raise Mistake(0, "cannot be read: not a valid file name") from None
+    if os.path.basename(os.path.realpath(path)).startswith("."):
+        raise Mistake(0, "is a hidden file, which may contain secrets; copy it to another name")
     if stat.S_ISDIR(mode):
         raise Mistake(0, "is a folder; give a file")
     if not stat.S_ISREG(mode):
