@@ -99,6 +99,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         trace=None,
         quiet=False,
         no_cache=False,
+        allow_code=False,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 

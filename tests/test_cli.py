@@ -253,13 +253,13 @@ def test_options_reach_the_gate(gate, line, options):
 def test_check_passes_its_arguments(gate, capsys):
     cli.main(["check", "a", "--base", "b", "--prompts", "p.txt", "--data", "t.jsonl", "d.md"])
     files = (["t.jsonl", "d.md"], False, [], "auto", None)
-    assert gate.calls[0][0] == ("a", "b", "p.txt", *files, None, None)
+    assert gate.calls[0][0] == ("a", "b", "p.txt", *files, None, None, None)
     assert capsys.readouterr().out.startswith("MOVED  +4.2σ above 8 null adapters\n")
 
 
 def test_check_passes_what_was_held_out_and_wanted(gate):
     cli.main(["check", "a", "--data", "t.jsonl", "--held-out", "h.jsonl", "--learn", "form"])
-    assert gate.calls[0][0][5:] == (["h.jsonl"], "form", None, None, None)
+    assert gate.calls[0][0][5:] == (["h.jsonl"], "form", *[None] * 4)
 
 
 def test_check_passes_the_fields_of_the_data(gate):
@@ -270,7 +270,7 @@ def test_check_passes_the_fields_of_the_data(gate):
 def test_check_passes_a_full_model_and_a_quantization(gate):
     cli.main(["check", "--model", "m", "--base", "b", "--quantization", "nf4"])
     assert gate.calls[0][0][:2] == (None, "b")
-    assert gate.calls[0][0][8:] == ("nf4", "m")
+    assert gate.calls[0][0][8:] == ("nf4", "m", None)
 
 
 WRONG_MAPS = {

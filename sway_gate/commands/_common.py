@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sway_gate.gate.resolve import Options
     from sway_gate.output import Progress
     from sway_gate.results import GateResult
-    from sway_gate.spec.schema import DataMap
+    from sway_gate.spec.schema import DataMap, Spec
 
 Command = Callable[[argparse.Namespace], int]
 Render = Callable[["GateResult", TextIO | None, bool], str]
@@ -46,6 +46,35 @@ def spec_argument(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="the spec (default: sway.yaml); - is standard input",
     )
+    confine_argument(parser)
+
+
+def confine_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--confine",
+        metavar="DIR",
+        help="refuse files outside DIR, also through links, except models in the hub cache",
+    )
+
+
+def code_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-code",
+        action="store_true",
+        help="run the code that the spec names: kind: custom, trust_remote_code",
+    )
+
+
+def load_confined(args: argparse.Namespace) -> "Spec":
+    """The spec; with --confine, all files that it names lie in that folder. Raises SpecError."""
+    from sway_gate.spec.confine import check_files, check_spec
+    from sway_gate.spec.load import load_spec
+
+    if args.spec != output.STDOUT:
+        check_files({"SPEC": [args.spec]}, args.confine)
+    spec = load_spec(args.spec)
+    check_spec(spec, args.confine)
+    return spec
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +131,7 @@ def data_arguments(parser: argparse.ArgumentParser, required: bool = False) -> N
         default="auto",
         help="what training was meant to teach (default: inferred from the data and the base)",
     )
+    confine_argument(parser)
 
 
 def _map(text: str) -> "DataMap":
@@ -133,10 +163,15 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
     from sway_gate.output import progress_bar
 
     with progress_bar(args.quiet) as progress, _traced(args.trace) as observe:
-        yield (
-            Options(args.threshold, args.weights, args.online, not args.no_cache, observe),
-            progress,
+        options = Options(
+            args.threshold,
+            args.weights,
+            args.online,
+            not args.no_cache,
+            observe,
+            allow_code=args.allow_code,
         )
+        yield options, progress
 
 
 def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":

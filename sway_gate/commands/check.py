@@ -46,9 +46,11 @@ def add_to(add: Add) -> None:
 def _check(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
+    from sway_gate.spec.confine import check_files
     from sway_gate.suites.check import check_suite
 
     output.check_targets(targets(args), [args.prompts, *args.data, *args.held_out])
+    check_files({"--prompts": [args.prompts]}, args.confine)
     suite = check_suite(
         args.adapter,
         args.base,
@@ -60,6 +62,7 @@ def _check(args: argparse.Namespace) -> int:
         args.map,
         args.quantization,
         args.model,
+        args.confine,
     )
     output.check_targets(targets(args), input_files(suite))
     with measuring(args) as (options, progress):

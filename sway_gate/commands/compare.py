@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    code_argument,
+    confine_argument,
     display,
+    load_confined,
     measuring,
     model_arguments,
     no_verdict,
@@ -58,6 +61,7 @@ def _add_diff(add: Add) -> None:
         diff.add_argument(
             f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id of an adapter"
         )
+    code_argument(diff)
     model_arguments(diff)
     _report_arguments(diff)
 
@@ -72,6 +76,8 @@ def _add_baseline(add: Add) -> None:
     baseline.add_argument(
         "--from", dest="source", metavar="RESULT", help="the JSON report to accept"
     )
+    confine_argument(baseline)
+    code_argument(baseline)
     model_arguments(baseline)
     no_verdict(baseline)
 
@@ -107,9 +113,10 @@ def _diff(args: argparse.Namespace) -> int:
     from sway_gate.gate.diff import diff_adapters, with_adapter
     from sway_gate.gate.resolve import input_files
     from sway_gate.reports.comparison import DIFFERED
-    from sway_gate.spec.load import load_spec
+    from sway_gate.spec.confine import check_files
 
-    loaded = load_spec(args.spec)
+    check_files({"--a": [args.a], "--b": [args.b]}, args.confine)
+    loaded = load_confined(args)
     inputs = [path for x in (args.a, args.b) for path in input_files(with_adapter(loaded, x))]
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec, *inputs])
     with measuring(args) as (options, progress):
@@ -136,16 +143,17 @@ def _baseline(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
     from sway_gate.reports import json_v1, wording
-    from sway_gate.spec.load import load_spec
+    from sway_gate.spec.confine import check_files
 
     if (args.spec is None) == (args.source is None):
         raise UsageError("give either SPEC or --from RESULT")
+    check_files({"--from": [args.source]}, args.confine)
     target = {"BASELINE": args.file}
     output.check_targets(target, [args.spec, args.source])
     if args.source is not None:
         result, label = json_v1.load(args.source), args.source
     else:
-        loaded = load_spec(args.spec)
+        loaded = load_confined(args)
         output.check_targets(target, input_files(loaded))
         with measuring(args) as (options, progress):
             result, label = run_gate(loaded, options, progress), args.spec

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    code_argument,
     deliver,
     fraction,
+    load_confined,
     measuring,
     number,
     print_text,
@@ -47,6 +49,7 @@ def add_to(add: Add) -> None:
             help="also fail if a probe regresses from the result in FILE",
         )
         tolerance_argument(parser)
+        code_argument(parser)
         report_arguments(parser)
 
 
@@ -54,12 +57,13 @@ def _gate(args: argparse.Namespace) -> int:
     from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.resolve import input_files
     from sway_gate.gate.run import run_gate
-    from sway_gate.spec.load import load_spec
+    from sway_gate.spec.confine import check_files
 
     output.check_targets(targets(args), [args.spec, args.baseline])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
-    loaded = load_spec(args.spec)
+    check_files({"--baseline": [args.baseline]}, args.confine)
+    loaded = load_confined(args)
     output.check_targets(targets(args), input_files(loaded))
     check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:
@@ -89,9 +93,8 @@ def _run(args: argparse.Namespace) -> int:
         return _gate(args)
     from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.dry_run import dry_run
-    from sway_gate.spec.load import load_spec
 
-    loaded = load_spec(args.spec)
+    loaded = load_confined(args)
     check_categories(loaded, args.weights, "--weights")
     return print_text(dry_run(loaded))
 

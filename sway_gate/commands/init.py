@@ -60,6 +60,7 @@ def _init(args: argparse.Namespace) -> int:
         args.held_out,
         args.learn,
         args.map,
+        args.confine,
     )
     return _deliver(args, draft)
 

@@ -6,6 +6,8 @@ import sys
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    code_argument,
+    load_confined,
     measuring,
     model_arguments,
     no_verdict,
@@ -38,16 +40,16 @@ def add_to(add: Add) -> None:
         default=output.STDOUT,
         help="write the entries to FILE (default: standard output)",
     )
+    code_argument(mine)
     model_arguments(mine)
     no_verdict(mine)
 
 
 def _mine(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import input_files
-    from sway_gate.spec.load import load_spec
     from sway_gate.suites import mine
 
-    loaded = load_spec(args.spec)
+    loaded = load_confined(args)
     output.check_targets({"-o": args.out}, [args.spec, *input_files(loaded)], specs=True)
     search = mine.weak_paraphrases if args.mode == "paraphrase" else mine.outliers
     with measuring(args) as (options, progress):

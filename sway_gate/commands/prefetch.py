@@ -2,7 +2,7 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, no_verdict, print_text, spec_argument
+from sway_gate.commands._common import Add, load_confined, no_verdict, print_text, spec_argument
 
 
 def add_to(add: Add) -> None:
@@ -14,6 +14,5 @@ def add_to(add: Add) -> None:
 
 def _prefetch(args: argparse.Namespace) -> int:
     from sway_gate.gate.prefetch import prefetch
-    from sway_gate.spec.load import load_spec
 
-    return print_text("\n".join(prefetch(load_spec(args.spec))))
+    return print_text("\n".join(prefetch(load_confined(args))))

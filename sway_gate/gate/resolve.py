@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from sway_gate import cache
-from sway_gate.errors import CannotDecide, SwayError
+from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.model_files import digest, find, hub
 from sway_gate.model_files.config import model_config
 from sway_gate.results import ModelFacts
@@ -42,6 +42,8 @@ class Options(NamedTuple):
     cache: bool = True
     observe: "Observer | None" = None
     """Receives the events of `sway_gate.engine.trace`; a cached verdict is then not used."""
+    allow_code: bool = False
+    """Run the code that a spec names: a custom backend, code of models."""
 
 
 class Loading(NamedTuple):
@@ -112,6 +114,8 @@ def with_data(spec: Spec) -> Spec:
 
 def prepare(spec: Spec, options: Options) -> Job:
     """Load the data, find the models and compute their digests. Raises SwayError."""
+    if not options.allow_code:
+        _refuse_code(spec)
     spec = with_data(spec)
     folders = model_folders(spec, online=options.online)
     states = _states(spec, folders)
@@ -137,6 +141,15 @@ def prepare(spec: Spec, options: Options) -> Job:
         online=options.online,
         observe=options.observe,
     )
+
+
+def _refuse_code(spec: Spec) -> None:
+    """Raise UsageError if a run of `spec` runs code that it names."""
+    hint = "runs code; add --allow-code (in Python: allow_code=True) if you trust it"
+    if spec.models.ft.kind == "custom":
+        raise UsageError(f"{spec.label}: kind: custom {hint}")
+    if load_options(spec).trust_remote_code:
+        raise UsageError(f"{spec.label}: trust_remote_code: true {hint}")
 
 
 def check_unchanged(job: Job) -> None:
