@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sway_gate import commands, output
 from sway_gate.commands._common import Command
@@ -79,9 +80,16 @@ def _choose_threads() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Prints like the commands: names of files in messages are no workflow commands."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        output.say(message, file or sys.stderr)
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the command that `arguments` start with, or of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sway",
         description="Test whether LoRA training changed a model as intended.",
         epilog=EXIT_CODES,
@@ -100,6 +108,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         quiet=False,
         no_cache=False,
         allow_code=False,
+        confine=None,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 

@@ -17,6 +17,7 @@ from sway_gate import cache, cli, commands, output
 from sway_gate.cache import cache_dir
 from sway_gate.commands import doctor
 from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
+from sway_gate.gate.resolve import Inputs
 from sway_gate.output import progress_bar, silent
 from sway_gate.probes import TABLE
 from sway_gate.probes import docs as probe_docs
@@ -74,7 +75,7 @@ def gate(folder, monkeypatch):
     monkeypatch.setattr("sway_gate.gate.dry_run.dry_run", lambda spec: f"{len(spec.suite)} probe")
     monkeypatch.setattr("sway_gate.gate.prefetch.prefetch", lambda spec: ["org/base: there"])
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *given: given)
-    monkeypatch.setattr("sway_gate.gate.resolve.input_files", lambda *_: [])
+    monkeypatch.setattr("sway_gate.gate.resolve.inputs", lambda *_: Inputs([], []))
     moved = Headline("MOVED", "pass", "+4.2σ above 8 null adapters")
     monkeypatch.setattr("sway_gate.suites.check.check_headline", lambda found: moved)
     return fake

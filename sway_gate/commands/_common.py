@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO, TypedDict
 
@@ -203,6 +203,20 @@ def form(name: str) -> str:
 def text_stream(paths: Iterable[str | None]) -> TextIO:
     """The stream of the terminal report: standard error if a file option uses standard output."""
     return sys.stderr if output.STDOUT in paths else sys.stdout
+
+
+def check_targets(
+    args: argparse.Namespace,
+    targets: Mapping[str, str | None],
+    inputs: Sequence[str | None],
+    *,
+    specs: bool = False,
+) -> None:
+    """Check the files of `targets` (option -> path) before anything is read. Raises UsageError."""
+    from sway_gate.spec import confine
+
+    output.check_targets(targets, inputs, specs=specs)
+    confine.check_targets(targets, args.confine)
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    check_targets,
     data_arguments,
     deliver,
     display,
@@ -44,12 +45,12 @@ def add_to(add: Add) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from sway_gate.gate.resolve import input_files
+    from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.confine import check_files
     from sway_gate.suites.check import check_suite
 
-    output.check_targets(targets(args), [args.prompts, *args.data, *args.held_out])
+    check_targets(args, targets(args), [args.prompts, *args.data, *args.held_out])
     check_files({"--prompts": [args.prompts]}, args.confine)
     suite = check_suite(
         args.adapter,
@@ -64,7 +65,7 @@ def _check(args: argparse.Namespace) -> int:
         args.model,
         args.confine,
     )
-    output.check_targets(targets(args), input_files(suite))
+    output.check_targets(targets(args), *inputs(suite))
     with measuring(args) as (options, progress):
         result = run_gate(suite, options, progress)
     return deliver(args, result, _report)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    check_targets,
     code_argument,
     deliver,
     fraction,
@@ -55,16 +56,16 @@ def add_to(add: Add) -> None:
 
 def _gate(args: argparse.Namespace) -> int:
     from sway_gate.gate.arguments import check_categories
-    from sway_gate.gate.resolve import input_files
+    from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.confine import check_files
 
-    output.check_targets(targets(args), [args.spec, args.baseline])
+    check_targets(args, targets(args), [args.spec, args.baseline])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
     check_files({"--baseline": [args.baseline]}, args.confine)
     loaded = load_confined(args)
-    output.check_targets(targets(args), input_files(loaded))
+    output.check_targets(targets(args), *inputs(loaded))
     check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:
         return deliver(args, _compared(args, loaded))

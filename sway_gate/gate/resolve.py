@@ -279,19 +279,27 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     return Folders(folder, adapter)
 
 
-def input_files(spec: Spec) -> list[str]:
-    """The files that a run of `spec` reads, as far as its models are on this machine."""
+class Inputs(NamedTuple):
+    """The files that a run reads, data folders included, and the folders of its models."""
+
+    files: list[str]
+    models: list[str]
+
+
+def inputs(spec: Spec) -> Inputs:
+    """The inputs of a run of `spec`, as far as its models are on this machine."""
     files = [*spec.data, *spec.held_out, *([spec.dlm_source] if spec.dlm_source else [])]
     try:
-        folders = model_folders(spec)
+        found = model_folders(spec)
     except SwayError:
-        folders = None
-    models = (folders.base, folders.adapter) if folders else ()
-    for folder in (*models, *_embedder_folders(spec).values()):
+        found = None
+    own = (found.base, found.adapter) if found else ()
+    folders = [*own, *_embedder_folders(spec).values()]
+    for folder in folders:
         files += digest.model_files(folder)
     if entry_point := spec.models.ft.entry_point:
         files.append(entry_point.partition(":")[0].replace(".", os.sep) + ".py")
-    return files
+    return Inputs(files, [str(folder) for folder in folders])
 
 
 def _digest(folders: Folders) -> str:

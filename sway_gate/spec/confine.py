@@ -23,6 +23,17 @@ def check_spec(spec: Spec, folder: str | None) -> None:
         raise SpecError([f"{spec.label}: {problem}" for problem in problems])
 
 
+def check_targets(targets: Mapping[str, str | None], folder: str | None) -> None:
+    """Raise UsageError if a link leads from a file in `folder` (option -> path) out of it."""
+    own = os.path.abspath(folder or "")
+    named = {
+        option: [path]
+        for option, path in targets.items()
+        if path and Path(os.path.abspath(path)).is_relative_to(own)
+    }
+    check_files(named, folder)
+
+
 def _files(spec: Spec) -> dict[str, Sequence[str | None]]:
     base, ft = spec.models.base, spec.models.ft
     models = {"base": (base.base, ft.base), "adapter": (ft.adapter,)}

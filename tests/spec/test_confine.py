@@ -140,6 +140,32 @@ def test_the_base_that_an_adapter_names_cannot_lead_out(folder: Path, capsys: An
         assert "base: " in capsys.readouterr().err
 
 
+TARGETS = {
+    "gate": "gate --json report.json",
+    "a link to a folder": "gate --trace out/trace.jsonl",
+    "check": "check lora --base base --html report.json",
+    "diff": "diff --a lora --b lora --json report.json",
+    "baseline": "baseline update report.json sway.yaml",
+    "mine": "mine -o report.json",
+    "init": "init lora --data rows.jsonl --force -o report.json",
+}
+
+
+@pytest.mark.parametrize("line", TARGETS.values(), ids=TARGETS)
+def test_no_report_is_written_through_a_link_out_of_the_folder(
+    folder: Path, outside: Path, capsys: Any, line: str
+) -> None:
+    link(folder, "report.json", "../outside/report.json")
+    link(folder, "out", "../outside")
+    assert cli.main([*line.split(), *OPTIONS.split()]) == 2
+    assert "leads out of ." in capsys.readouterr().err
+    assert (outside / "report.json").read_text() == ROWS
+
+
+def test_a_report_can_be_named_outside_of_the_folder(outside: Path, folder: Path) -> None:
+    assert cli.main(["gate", "--json", str(outside / "new.json"), *OPTIONS.split()]) == 3
+
+
 INSIDE = {
     "the spec's own files": lambda f: write(f, data="rows.jsonl", held_out="prompts.txt"),
     "a link inside": lambda f: link(f, "lora/README.md", "../prompts.txt"),
