@@ -104,6 +104,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         junit=None,
         markdown=None,
         html=None,
+        sarif=None,
         trace=None,
         quiet=False,
         no_cache=False,

@@ -92,6 +92,7 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write JUnit XML to FILE (default: sway-junit.xml)",
     )
+    sarif_argument(parser)
     model_arguments(parser)
     parser.add_argument(
         "--trace",
@@ -100,6 +101,12 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quiet", action="store_true", help="print only the verdict and failed probes"
+    )
+
+
+def sarif_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sarif", metavar="FILE", help="write what does not pass to FILE as SARIF, for an editor"
     )
 
 
@@ -197,7 +204,7 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
 
 def form(name: str) -> str:
     """How a format writes a character by its number."""
-    return output.JSON if name == "json" else output.MARKUP
+    return output.JSON if name in ("json", "sarif") else output.MARKUP
 
 
 def text_stream(paths: Iterable[str | None]) -> TextIO:
@@ -316,10 +323,17 @@ def _junit(result: "GateResult") -> bytes:
     return to_junit(result).encode()
 
 
+def _sarif(result: "GateResult") -> bytes:
+    from sway_gate.reports.sarif import to_sarif
+
+    return to_sarif(result)
+
+
 FORMATS: dict[str, Callable[["GateResult"], bytes]] = {
     "json": _json,
     "markdown": _markdown,
     "html": _html,
     "junit": _junit,
+    "sarif": _sarif,
 }
 """The formats of a result, by name of the option."""

@@ -14,7 +14,13 @@ from sway_gate.reports.json_v1 import to_json
 from tests.compare.test_results import write_spec
 from tests.helpers import results
 
-BEGINS = {"json": "{\n", "markdown": "###", "html": "<!doctype html>", "junit": "<?xml"}
+BEGINS = {
+    "json": "{\n",
+    "markdown": "###",
+    "html": "<!doctype html>",
+    "junit": "<?xml",
+    "sarif": "{\n",
+}
 
 
 @pytest.fixture
