@@ -81,7 +81,7 @@ def _choose_threads() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Prints like the commands: names of files in messages are no workflow commands."""
+    """Prints like the commands, so that a name of a file is not a workflow command."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         output.say(message, file or sys.stderr)

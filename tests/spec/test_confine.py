@@ -25,7 +25,7 @@ OPTIONS = "--confine ."
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder with files that a run could read, beside the repository."""
+    """A folder with files that a run could read, next to the repository."""
     outside = tmp_path / "outside"
     shutil.copytree(DEMO / "model", outside / "base")
     shutil.copytree(DEMO / "healthy", outside / "lora")
