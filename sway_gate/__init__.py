@@ -50,12 +50,13 @@ def run(
     weights: Mapping[str, float] | None = None,
     online: bool = False,
     cache: bool = True,
+    allow_code: bool = False,
 ) -> GateResult:
     """The verdict of `sway gate SPEC`: on a spec, a file or a `sway_gate.spec.schema.Spec`.
 
     threshold: minimum composite to pass, 0 to 1. weights: weights of categories in the composite,
     by name. Both override the spec. online: download missing models. cache: use cached results, and
-    cache new ones.
+    cache new ones. allow_code: run the code that the spec names: a custom backend, code of models.
 
     Raises SpecError with every mistake in the spec, AdapterError if the adapter's files are broken,
     UsageError if an argument is wrong, and CannotDecide if a model or an extra is not available.
@@ -73,6 +74,7 @@ def run(
         weights=checked_weights(weights, "weights"),
         online=online,
         cache=cache,
+        allow_code=allow_code,
     )
     check_categories(loaded, options.weights, "weights")
     return run_gate(loaded, options)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from sway_gate import commands, output
 from sway_gate.commands._common import Command, timeout_argument
@@ -110,9 +111,16 @@ def _choose_threads() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Prints like the commands, so that a name of a file is not a workflow command."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        output.say(message, file or sys.stderr)
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the command that `arguments` start with, or of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sway",
         description="Test whether LoRA training changed a model as intended.",
         epilog=EXIT_CODES,
@@ -127,10 +135,13 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         junit=None,
         markdown=None,
         html=None,
+        sarif=None,
         trace=None,
         quiet=False,
         no_cache=False,
         yes=False,
+        allow_code=False,
+        confine=None,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 

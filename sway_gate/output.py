@@ -18,12 +18,12 @@ ABANDONED_S = 3600
 """Age at which a draft is one of a killed process: to write it takes seconds."""
 _DRAFT = re.compile(r"\.sway-[0-9a-f]{12}\.tmp")
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapters.safetensors")
-# GitHub's runner executes these in a log: :: at the start of a line, also after a carriage return;
-# ##[ anywhere.
-_COMMAND = re.compile(r"(?:^|(?<=\r))([^\S\n]*):(?=:)|#(?=#\[)", re.MULTILINE)
+# Runners execute these in a log: GitHub's :: at the start of a line, also after a carriage return,
+# and ##[ anywhere; others ##vso[ and ##teamcity[.
+_COMMAND = re.compile(r"(?:^|(?<=\r))([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 
-TERMINAL, JSON, MARKUP = r"\x{:02x}", r"\u{:04x}", "&#{};"
-"""How a text, JSON, and HTML, XML or Markdown write a character by its number."""
+TERMINAL, YAML, JSON, MARKUP = r"\x{:02x}", r"\x{:02x}", r"\u{:04x}", "&#{};"
+"""How a text, YAML, JSON, and HTML, XML or Markdown write a character by its number."""
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -48,10 +48,10 @@ def _without_commands(text: str, form: str) -> str:
 
 
 def _write_stdout(data: bytes, form: str) -> None:
-    """Write `data` to standard output. `form` escapes workflow commands; "" leaves them."""
+    """Write `data` to standard output, with workflow commands escaped in `form`."""
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(_without_commands(data.decode(), form).encode() if form else data)
+        sys.stdout.buffer.write(_without_commands(data.decode(), form).encode())
         sys.stdout.buffer.flush()
     except OSError as error:
         _discard(sys.stdout, error)
@@ -101,12 +101,17 @@ def is_ascii(stream: TextIO) -> bool:
 
 
 def check_targets(
-    targets: Mapping[str, str | None], inputs: Sequence[str | None], *, specs: bool = False
+    targets: Mapping[str, str | None],
+    inputs: Sequence[str | None],
+    models: Sequence[str] = (),
+    *,
+    specs: bool = False,
 ) -> None:
     """Check the files of `targets` (option -> path) before anything is measured.
 
-    Raises UsageError if a file cannot be written, is one of the `inputs`, or is given twice.
-    `specs`: the targets are specs and can have the name of one.
+    Raises UsageError if a file cannot be written, is one of the `inputs` or below one, is in one of
+    the folders `models`, or is given twice. `specs`: the targets are specs and can have the name of
+    one.
     """
     taken = dict[str, str]()
     for path in inputs:
@@ -121,6 +126,9 @@ def check_targets(
         known = next((taken[place] for place in places if place in taken), "")
         if known and not _is_special(path):
             raise UsageError(f"{option} {path} would overwrite {known}; name another file")
+        for folder in (*filter(None, inputs), *models):
+            if _is_in(path, folder, any_depth=folder not in models):
+                raise UsageError(f"{option} {path} is in {folder}, an input; name a file elsewhere")
         taken |= dict.fromkeys(places, f"the file of {option}")
 
 
@@ -166,15 +174,21 @@ def _identities(path: str) -> set[str]:
     return found | {f"{file.st_dev}:{file.st_ino}"} if file.st_ino else found
 
 
+def _is_in(path: str, folder: str, any_depth: bool) -> bool:
+    """Whether the file `path` is directly in `folder` or, at any depth, below it."""
+    parents = Path(os.path.realpath(path)).parents
+    return path != STDOUT and Path(os.path.realpath(folder)) in parents[: None if any_depth else 1]
+
+
 def _is_special(path: str) -> bool:
     """Whether `path` is a device or a pipe: what is written to, never replaced."""
     return os.path.exists(path) and not os.path.isfile(path)
 
 
-def write(path: str, data: bytes, form: str = "") -> None:
+def write(path: str, data: bytes, form: str = TERMINAL) -> None:
     """Write `data` to the file `path` atomically, or to standard output if it is '-'.
 
-    On standard output workflow commands are escaped in the `form` of the data: JSON or MARKUP.
+    On standard output workflow commands are escaped in the `form` of the data.
     """
     if path == STDOUT:
         _write_stdout(data, form)

@@ -18,6 +18,7 @@ from sway_gate import cache, cli, commands, output
 from sway_gate.cache import cache_dir
 from sway_gate.commands import doctor
 from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
+from sway_gate.gate.resolve import Inputs
 from sway_gate.output import progress_bar, silent
 from sway_gate.probes import TABLE
 from sway_gate.probes import docs as probe_docs
@@ -75,7 +76,7 @@ def gate(folder, monkeypatch):
     monkeypatch.setattr("sway_gate.gate.dry_run.dry_run", lambda spec: f"{len(spec.suite)} probe")
     monkeypatch.setattr("sway_gate.gate.prefetch.prefetch", lambda spec: ["org/base: there"])
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *given: given)
-    monkeypatch.setattr("sway_gate.gate.resolve.input_files", lambda *_: [])
+    monkeypatch.setattr("sway_gate.gate.resolve.inputs", lambda *_: Inputs([], []))
     moved = Headline("MOVED", "pass", "+4.2σ above 8 null adapters")
     monkeypatch.setattr("sway_gate.suites.check.check_headline", lambda found: moved)
     return fake
@@ -266,13 +267,13 @@ def test_options_reach_the_gate(gate, line, options):
 def test_check_passes_its_arguments(gate, capsys):
     cli.main(["check", "a", "--base", "b", "--prompts", "p.txt", "--data", "t.jsonl", "d.md"])
     files = (["t.jsonl", "d.md"], False, [], "auto", None)
-    assert gate.calls[0][0] == ("a", "b", "p.txt", *files, None, None)
+    assert gate.calls[0][0] == ("a", "b", "p.txt", *files, None, None, None)
     assert capsys.readouterr().out.startswith("MOVED  +4.2σ above 8 null adapters\n")
 
 
 def test_check_passes_what_was_held_out_and_wanted(gate):
     cli.main(["check", "a", "--data", "t.jsonl", "--held-out", "h.jsonl", "--learn", "form"])
-    assert gate.calls[0][0][5:] == (["h.jsonl"], "form", None, None, None)
+    assert gate.calls[0][0][5:] == (["h.jsonl"], "form", *[None] * 4)
 
 
 def test_check_passes_the_fields_of_the_data(gate):
@@ -283,7 +284,7 @@ def test_check_passes_the_fields_of_the_data(gate):
 def test_check_passes_a_full_model_and_a_quantization(gate):
     cli.main(["check", "--model", "m", "--base", "b", "--quantization", "nf4"])
     assert gate.calls[0][0][:2] == (None, "b")
-    assert gate.calls[0][0][8:] == ("nf4", "m")
+    assert gate.calls[0][0][8:] == ("nf4", "m", None)
 
 
 WRONG_MAPS = {

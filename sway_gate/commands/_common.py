@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, TextIO, TypedDict
 
@@ -49,6 +49,40 @@ def spec_argument(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="the spec (default: sway.yaml); - is standard input",
     )
+    confine_argument(parser)
+
+
+def confine_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--confine",
+        metavar="DIR",
+        help="refuse files outside DIR, also through links, except models in the hub cache",
+    )
+
+
+def code_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-code",
+        action="store_true",
+        help="run the code that the spec names: kind: custom, trust_remote_code",
+    )
+
+
+def load(args: argparse.Namespace) -> "Spec":
+    """The spec, whose time limit applies from now on. Raises SpecError.
+
+    With --confine, all files that it names lie in that folder.
+    """
+    from sway_gate.spec.confine import check_files, check_spec
+    from sway_gate.spec.load import load_spec
+
+    if args.spec != output.STDOUT:
+        check_files({"SPEC": [args.spec]}, args.confine)
+    spec = load_spec(args.spec)
+    check_spec(spec, args.confine)
+    if limit := spec.defaults.time_limit():
+        args.watch.limit(limit)
+    return spec
 
 
 def timeout_argument(parser: argparse.ArgumentParser) -> None:
@@ -67,16 +101,6 @@ def _timeout(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def load(args: argparse.Namespace) -> "Spec":
-    """The spec of the command. Its time limit applies from now on."""
-    from sway_gate.spec.load import load_spec
-
-    spec = load_spec(args.spec)
-    if limit := spec.defaults.time_limit():
-        args.watch.limit(limit)
-    return spec
-
-
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="write the JSON report to FILE; - is standard output"
@@ -92,6 +116,7 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write JUnit XML to FILE (default: sway-junit.xml)",
     )
+    sarif_argument(parser)
     model_arguments(parser)
     parser.add_argument(
         "--trace",
@@ -100,6 +125,12 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quiet", action="store_true", help="print only the verdict and failed probes"
+    )
+
+
+def sarif_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sarif", metavar="FILE", help="write what does not pass to FILE as SARIF, for an editor"
     )
 
 
@@ -131,6 +162,7 @@ def data_arguments(parser: argparse.ArgumentParser, required: bool = False) -> N
         default="auto",
         help="what training was meant to teach (default: inferred from the data and the base)",
     )
+    confine_argument(parser)
 
 
 def _map(text: str) -> "DataMap":
@@ -170,17 +202,16 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
             args.watch.step(phase, done, total)
             show(phase, done, total)
 
-        yield (
-            Options(
-                args.threshold,
-                args.weights,
-                args.online,
-                not args.no_cache,
-                observe,
-                None if args.yes else max(LONG_RUN_S, args.watch.seconds),
-            ),
-            progress,
+        options = Options(
+            args.threshold,
+            args.weights,
+            args.online,
+            not args.no_cache,
+            observe,
+            None if args.yes else max(LONG_RUN_S, args.watch.seconds),
+            allow_code=args.allow_code,
         )
+        yield options, progress
     args.watch.step("writing the reports")
 
 
@@ -207,12 +238,26 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
 
 def form(name: str) -> str:
     """How a format writes a character by its number."""
-    return output.JSON if name == "json" else output.MARKUP
+    return output.JSON if name in ("json", "sarif") else output.MARKUP
 
 
 def text_stream(paths: Iterable[str | None]) -> TextIO:
     """The stream of the terminal report: standard error if a file option uses standard output."""
     return sys.stderr if output.STDOUT in paths else sys.stdout
+
+
+def check_targets(
+    args: argparse.Namespace,
+    targets: Mapping[str, str | None],
+    inputs: Sequence[str | None],
+    *,
+    specs: bool = False,
+) -> None:
+    """Check the files of `targets` (option -> path) before anything is read. Raises UsageError."""
+    from sway_gate.spec import confine
+
+    output.check_targets(targets, inputs, specs=specs)
+    confine.check_targets(targets, args.confine)
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:
@@ -312,10 +357,17 @@ def _junit(result: "GateResult") -> bytes:
     return to_junit(result).encode()
 
 
+def _sarif(result: "GateResult") -> bytes:
+    from sway_gate.reports.sarif import to_sarif
+
+    return to_sarif(result)
+
+
 FORMATS: dict[str, Callable[["GateResult"], bytes]] = {
     "json": _json,
     "markdown": _markdown,
     "html": _html,
     "junit": _junit,
+    "sarif": _sarif,
 }
 """The formats of a result, by name of the option."""

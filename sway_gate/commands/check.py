@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    check_targets,
     data_arguments,
     deliver,
     display,
@@ -45,11 +46,13 @@ def add_to(add: Add) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from sway_gate.gate.resolve import input_files
+    from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
+    from sway_gate.spec.confine import check_files
     from sway_gate.suites.check import check_suite, early_notes
 
-    output.check_targets(targets(args), [args.prompts, *args.data, *args.held_out])
+    check_targets(args, targets(args), [args.prompts, *args.data, *args.held_out])
+    check_files({"--prompts": [args.prompts]}, args.confine)
     suite = check_suite(
         args.adapter,
         args.base,
@@ -61,8 +64,9 @@ def _check(args: argparse.Namespace) -> int:
         args.map,
         args.quantization,
         args.model,
+        args.confine,
     )
-    output.check_targets(targets(args), input_files(suite))
+    output.check_targets(targets(args), *inputs(suite))
     if not args.quiet:
         output.say("".join(f"note: {note}\n" for note in early_notes(suite)), sys.stderr)
     with measuring(args) as (options, progress):

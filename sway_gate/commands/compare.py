@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    check_targets,
+    code_argument,
+    confine_argument,
     display,
     load,
     measuring,
@@ -59,6 +62,7 @@ def _add_diff(add: Add) -> None:
         diff.add_argument(
             f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id of an adapter"
         )
+    code_argument(diff)
     model_arguments(diff)
     _report_arguments(diff)
 
@@ -73,6 +77,8 @@ def _add_baseline(add: Add) -> None:
     baseline.add_argument(
         "--from", dest="source", metavar="RESULT", help="the JSON report to accept"
     )
+    confine_argument(baseline)
+    code_argument(baseline)
     model_arguments(baseline)
     no_verdict(baseline)
 
@@ -106,12 +112,16 @@ def _compare(args: argparse.Namespace) -> int:
 def _diff(args: argparse.Namespace) -> int:
     from sway_gate.compare.results import compare_results
     from sway_gate.gate.diff import diff_adapters, with_adapter
-    from sway_gate.gate.resolve import input_files
+    from sway_gate.gate.resolve import inputs
     from sway_gate.reports.comparison import DIFFERED
+    from sway_gate.spec.confine import check_files
 
+    check_files({"--a": [args.a], "--b": [args.b]}, args.confine)
     loaded = load(args)
-    inputs = [path for x in (args.a, args.b) for path in input_files(with_adapter(loaded, x))]
-    output.check_targets({"--markdown": args.markdown, "--json": args.json}, [args.spec, *inputs])
+    reports = {"--markdown": args.markdown, "--json": args.json}
+    check_targets(args, reports, [args.spec])
+    for adapter in (args.a, args.b):
+        output.check_targets(reports, *inputs(with_adapter(loaded, adapter)))
     with measuring(args) as (options, progress):
         a, b = diff_adapters(loaded, args.a, args.b, options, progress)
     found = compare_results(a, b, labels=(args.a, args.b), in_order=False)
@@ -133,19 +143,21 @@ def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style"
 
 def _baseline(args: argparse.Namespace) -> int:
     from sway_gate.compare import baseline
-    from sway_gate.gate.resolve import input_files
+    from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
     from sway_gate.reports import json_v1, wording
+    from sway_gate.spec.confine import check_files
 
     if (args.spec is None) == (args.source is None):
         raise UsageError("give either SPEC or --from RESULT")
+    check_files({"--from": [args.source]}, args.confine)
     target = {"BASELINE": args.file}
-    output.check_targets(target, [args.spec, args.source])
+    check_targets(args, target, [args.spec, args.source])
     if args.source is not None:
         result, label = json_v1.load(args.source), args.source
     else:
         loaded = load(args)
-        output.check_targets(target, input_files(loaded))
+        output.check_targets(target, inputs(loaded).files)
         with measuring(args) as (options, progress):
             result, label = run_gate(loaded, options, progress), args.spec
     output.write(args.file, json_v1.to_json(baseline.accept(result, label)), output.JSON)

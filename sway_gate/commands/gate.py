@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    check_targets,
+    code_argument,
     deliver,
     fraction,
     load,
@@ -48,19 +50,22 @@ def add_to(add: Add) -> None:
             help="also fail if a probe regresses from the result in FILE",
         )
         tolerance_argument(parser)
+        code_argument(parser)
         report_arguments(parser)
 
 
 def _gate(args: argparse.Namespace) -> int:
     from sway_gate.gate.arguments import check_categories
-    from sway_gate.gate.resolve import input_files
+    from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
+    from sway_gate.spec.confine import check_files
 
-    output.check_targets(targets(args), [args.spec, args.baseline])
+    check_targets(args, targets(args), [args.spec, args.baseline])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
+    check_files({"--baseline": [args.baseline]}, args.confine)
     loaded = load(args)
-    output.check_targets(targets(args), input_files(loaded))
+    output.check_targets(targets(args), *inputs(loaded))
     check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:
         return deliver(args, _compared(args, loaded))

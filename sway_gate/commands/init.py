@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands._common import Add, data_arguments, no_verdict, print_text
+from sway_gate.commands._common import Add, check_targets, data_arguments, no_verdict, print_text
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def _init(args: argparse.Namespace) -> int:
         args.held_out,
         args.learn,
         args.map,
+        args.confine,
     )
     return _deliver(args, draft)
 
@@ -76,7 +77,7 @@ def _folder(args: argparse.Namespace, inputs: list[str]) -> str:
     path: str = args.output
     if path == output.STDOUT:
         return os.getcwd()
-    output.check_targets({"-o": path}, inputs, specs=True)
+    check_targets(args, {"-o": path}, inputs, specs=True)
     if os.path.lexists(path) and not args.force:
         raise UsageError(
             f"{path} already exists; use --force to overwrite it or -o FILE to write another file"
@@ -85,7 +86,7 @@ def _folder(args: argparse.Namespace, inputs: list[str]) -> str:
 
 
 def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
-    output.write(args.output, draft.text.encode())
+    output.write(args.output, draft.text.encode(), output.YAML)
     if args.output == output.STDOUT:
         return 0
     lines = [f"{args.output}: {len(draft.probes)} entries, from {draft.data}"]

@@ -6,6 +6,8 @@ import sys
 from sway_gate import output
 from sway_gate.commands._common import (
     Add,
+    check_targets,
+    code_argument,
     load,
     measuring,
     model_arguments,
@@ -39,16 +41,18 @@ def add_to(add: Add) -> None:
         default=output.STDOUT,
         help="write the entries to FILE (default: standard output)",
     )
+    code_argument(mine)
     model_arguments(mine)
     no_verdict(mine)
 
 
 def _mine(args: argparse.Namespace) -> int:
-    from sway_gate.gate.resolve import input_files
+    from sway_gate.gate.resolve import inputs
     from sway_gate.suites import mine
 
     loaded = load(args)
-    output.check_targets({"-o": args.out}, [args.spec, *input_files(loaded)], specs=True)
+    files = [args.spec, *inputs(loaded).files]
+    check_targets(args, {"-o": args.out}, files, specs=True)
     search = mine.weak_paraphrases if args.mode == "paraphrase" else mine.outliers
     with measuring(args) as (options, progress):
         mined = search(loaded, args.top_k, options, progress)
@@ -62,7 +66,7 @@ def _mine(args: argparse.Namespace) -> int:
         return 0
     kept = f"{mined.kept} of {mined.tried} texts"
     about = f"# sway mine --mode {args.mode}: {kept}. Paste the entries below `suite:`."
-    output.write(args.out, f"{about}\nsuite:\n{mined.entries}".encode())
+    output.write(args.out, f"{about}\nsuite:\n{mined.entries}".encode(), output.YAML)
     where = "" if args.out == output.STDOUT else f"{args.out}: {kept}\n"
     output.say(notes + where, sys.stderr)
     return 0

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+from pathlib import Path
 
-from sway_gate.commands._common import Add, print_json, print_text
+from sway_gate import output
+from sway_gate.commands._common import Add, print_json, sarif_argument, text_stream
 from sway_gate.errors import UsageError
 
 
@@ -23,22 +25,32 @@ def add_to(add: Add) -> None:
     static.add_argument(
         "--json", action="store_true", help="print a JSON list with one entry per adapter"
     )
+    sarif_argument(static)
 
 
 def _static(args: argparse.Namespace) -> int:
     """The worst adapter decides. A hook passes each changed file; each adapter is checked once."""
+    from sway_gate.model_files.digest import model_files
     from sway_gate.model_files.hub import is_hub_id
     from sway_gate.reports import static as reports
+    from sway_gate.reports.sarif import of_static
     from sway_gate.static.check import check_files
 
     if args.base and not os.path.isdir(args.base) and not is_hub_id(args.base):
         raise UsageError(f"--base {args.base}: no such folder, and not a hub id")
-    adapters = dict.fromkeys(_adapter(path) for path in args.adapters)
+    adapters = list(dict.fromkeys(_adapter(path) for path in args.adapters))
+    files = [file for adapter in adapters for file in model_files(Path(adapter))]
+    output.check_targets({"--sarif": args.sarif}, files, adapters)
     found = [check_files(adapter, args.base) for adapter in adapters]
+    if args.json and args.sarif == output.STDOUT:
+        raise UsageError("--json and --sarif - use standard output both; write SARIF to a file")
     if args.json:
         print_json([reports.to_dict(report) for report in found])
     else:
-        print_text("\n".join(reports.render(report, args.verbose) for report in found))
+        text = "\n".join(reports.render(report, args.verbose) for report in found)
+        output.say(text, text_stream([args.sarif]))
+    if args.sarif:
+        output.write(args.sarif, of_static(found), output.JSON)
     return max(report.exit_code for report in found)
 
 

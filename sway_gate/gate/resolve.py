@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from sway_gate import cache
-from sway_gate.errors import CannotDecide, SwayError
+from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.model_files import digest, find, hub
 from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
@@ -45,6 +45,8 @@ class Options(NamedTuple):
     """Receives the events of `sway_gate.engine.trace`; a cached verdict is then not used."""
     max_seconds: float | None = None
     """A run that surely takes longer on this CPU is refused."""
+    allow_code: bool = False
+    """Run the code that a spec names: a custom backend, code of models."""
 
 
 class Loading(NamedTuple):
@@ -116,6 +118,8 @@ def with_data(spec: Spec) -> Spec:
 
 def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
     """Load the data, find the models and compute their digests. Raises SwayError."""
+    if not options.allow_code:
+        _refuse_code(spec)
     progress("reading the data", 0, 0)
     spec = with_data(spec)
     progress("computing digests", 0, 0)
@@ -144,6 +148,15 @@ def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
         observe=options.observe,
         max_seconds=options.max_seconds,
     )
+
+
+def _refuse_code(spec: Spec) -> None:
+    """Raise UsageError if a run of `spec` runs code that it names."""
+    hint = "runs code; add --allow-code (in Python: allow_code=True) if you trust it"
+    if spec.models.ft.kind == "custom":
+        raise UsageError(f"{spec.label}: kind: custom {hint}")
+    if load_options(spec).trust_remote_code:
+        raise UsageError(f"{spec.label}: trust_remote_code: true {hint}")
 
 
 def check_unchanged(job: Job) -> None:
@@ -273,19 +286,27 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
     return Folders(folder, adapter)
 
 
-def input_files(spec: Spec) -> list[str]:
-    """The files that a run of `spec` reads, as far as its models are on this machine."""
+class Inputs(NamedTuple):
+    """The files that a run reads, data folders included, and the folders of its models."""
+
+    files: list[str]
+    models: list[str]
+
+
+def inputs(spec: Spec) -> Inputs:
+    """The inputs of a run of `spec`, as far as its models are on this machine."""
     files = [*spec.data, *spec.held_out, *([spec.dlm_source] if spec.dlm_source else [])]
     try:
-        folders = model_folders(spec)
+        found = model_folders(spec)
     except SwayError:
-        folders = None
-    models = (folders.base, folders.adapter) if folders else ()
-    for folder in (*models, *_embedder_folders(spec).values()):
+        found = None
+    own = (found.base, found.adapter) if found else ()
+    folders = [*own, *_embedder_folders(spec).values()]
+    for folder in folders:
         files += digest.model_files(folder)
     if entry_point := spec.models.ft.entry_point:
         files.append(entry_point.partition(":")[0].replace(".", os.sep) + ".py")
-    return files
+    return Inputs(files, [str(folder) for folder in folders])
 
 
 def _digest(folders: Folders) -> str:

@@ -8,6 +8,7 @@ a new version.
 
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -170,9 +171,10 @@ def from_json(data: bytes) -> GateResult:
         fields["timing"] = _with_nan(fields["timing"])
         result = msgspec.convert(fields, GateResult)
     except (ValueError, OverflowError, RecursionError) as error:
-        reason = one_line(str(error))[:200]
+        # A quoted value may be a secret of another file.
+        reason = re.sub(r"Invalid enum value '.*' - ", "Invalid value - ", one_line(str(error)))
         raise UsageError(
-            f"not a sway-gate JSON report of schema_version 1: {reason}; "
+            f"not a sway-gate JSON report of schema_version 1: {reason[:200]}; "
             "pass a file written with --json"
         ) from None
     if why := contradiction(result):

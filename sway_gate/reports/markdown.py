@@ -66,7 +66,7 @@ def text(text: str) -> str:
     escaped = _MARKUP.sub(lambda match: _reference(match[0]), cut(one_line(text), MAX_TEXT))
     escaped = _START.sub(lambda match: match[0][:-1] + _reference(match[0][-1]), escaped)
     # GitHub finds mentions and issue numbers in rendered text; a zero-width space prevents that.
-    return re.sub("(&#(64|35);)", "\\1\u200b", escaped)
+    return re.sub(r"(&#(?:64|35);|\bgh-(?=\d))", "\\1\u200b", escaped, flags=re.IGNORECASE)
 
 
 def _reference(character: str) -> str:

@@ -25,7 +25,7 @@ from sway_gate.spec.schema import (
     Spec,
     SpecFile,
 )
-from sway_gate.spec.yaml_nodes import compose, entries, shown
+from sway_gate.spec.yaml_nodes import compose, entries, position, shown
 from sway_gate.spec.yaml_reader import Families, Reader
 
 MAX_BYTES: Final = 4 * 2**20
@@ -68,6 +68,7 @@ def _decoded(data: bytes, label: str) -> str:
 def parse_spec(text: str, label: str, folder: str) -> Spec:
     """The spec in `text`, with paths relative to `folder`. Raises SpecError with every mistake."""
     root = compose(text, label)
+    _refuse_other(root, label)
     reader = Reader(label, _FAMILIES, HIDDEN)
     file = reader.read(root, SpecFile)
     notes: list[str] = []
@@ -94,6 +95,14 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
         folder=os.path.abspath(folder),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _refuse_other(root: yaml.Node, label: str) -> None:
+    """Refuse a file that is not a spec without a quotation: it may contain secrets."""
+    fields = entries(root) if isinstance(root, yaml.MappingNode) else {"": ()}
+    if fields and not fields.keys() & {"models", "suite"}:
+        line, column = position(root)
+        raise SpecError([f"{label}:{line}:{column}: not a spec: needs the fields models and suite"])
 
 
 def _with_revision(models: Models) -> Models:

@@ -32,6 +32,8 @@ _EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 _OCTAL: Final = re.compile(r"0o[0-7]+")
 _LEADING_ZERO: Final = re.compile(r"[-+]?0[0-7_]+")
 """Octal in YAML 1.1, decimal in YAML 1.2."""
+_QUOTED: Final = re.compile(r"'[\w!.-]{2,}'")
+"""A part of the text in a message of the parser. The text may contain secrets."""
 _NOUNS: Final = {"str": "text", "int": "number", "float": "number", "bool": "truth value"}
 
 Entries = dict[str, tuple[yaml.Node, yaml.Node]]
@@ -67,7 +69,8 @@ def compose(text: str, label: str) -> yaml.Node:
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+        words = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+        problem = _QUOTED.sub("…", words)
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         _refuse(label, line, column, f"not valid YAML: {problem}")
     if root is None:
@@ -98,7 +101,7 @@ def _survey(text: str, label: str) -> None:
             _refuse(label, line, column, "a second document starts here; use one file per document")
         tag = getattr(event, "tag", None)
         if tag not in (None, "!") and tag not in _TAGS[type(event)]:
-            wrong = f"the tag {shown(tag)} is not supported; write the plain value"
+            wrong = "a tag is not supported; write the plain value"
             tags.append(f"{label}:{line}:{column}: {wrong}")
     if tags:
         raise SpecError(tags[:MAX_PROBLEMS])

@@ -16,6 +16,7 @@ from sway_gate.model_files import find, hub
 from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
+from sway_gate.spec.confine import check_spec
 from sway_gate.spec.probes import KINDS, DeltaKL
 from sway_gate.spec.schema import (
     DataMap,
@@ -66,6 +67,7 @@ def check_suite(
     data_map: DataMap | None = None,
     quantization: Quantization | None = None,
     model: str | None = None,
+    confine: str | None = None,
 ) -> Spec:
     """The suite of `sway check`: did the adapter change the model, and did it break it?
 
@@ -75,7 +77,7 @@ def check_suite(
     line). Without them: questions and sentence openings, with data its own prompts. With training
     data the suite also tests whether the data was learned, and with held-out rows whether this
     generalises. `learn` is what training was meant to teach; auto: inferred from the data.
-    data_map: the fields of data in another format.
+    data_map: the fields of data in another format. confine: the folder that all files must be in.
 
     Raises UsageError if the arguments are wrong or the data is not sufficient to test whether it
     was learned, and SpecError with every mistake in the data.
@@ -93,8 +95,11 @@ def check_suite(
         data=absolute(data),
         data_map=data_map,
         held_out=absolute(held_out),
+        label="sway check",
+        folder=os.getcwd(),
     )
-    loaded = with_data(msgspec.structs.replace(files, label="sway check", folder=os.getcwd()))
+    check_spec(files, confine)
+    loaded = with_data(files)
     material = Material(
         loaded.sections,
         loaded.held_out_sections,

@@ -14,6 +14,7 @@ from sway_gate import probes
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import with_data
 from sway_gate.model_files import find, hub
+from sway_gate.spec.confine import check_spec
 from sway_gate.spec.schema import DataMap, ModelRef, Models, Spec
 from sway_gate.suites.check import absolute, has_template, named_models
 from sway_gate.suites.choose import suite
@@ -56,14 +57,15 @@ def for_data(
     held_out: Sequence[str] = (),
     learn: Learn = "auto",
     data_map: DataMap | None = None,
+    confine: str | None = None,
 ) -> Draft:
     """The suite for an adapter (folder or hub id) and its training files, for a file in `folder`.
 
     With `online`, a missing adapter is downloaded to read the name of its base model. held_out:
     files with rows that training did not see. learn: what training was meant to teach; auto:
-    inferred from the data if it decides. data_map: the fields of data in another format. Raises
-    UsageError if adapter or base are not found or the data is not sufficient, and SpecError with
-    every mistake in the data.
+    inferred from the data if it decides. data_map: the fields of data in another format. confine:
+    the folder that all files must be in. Raises UsageError if adapter or base are not found or the
+    data is not sufficient, and SpecError with every mistake in the data.
     """
     models = named_models(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
@@ -75,8 +77,15 @@ def for_data(
     models = _pinned(models, find.pinned_revision(trained, models.base.base) if trained else None)
     paths, unseen = absolute(data), absolute(held_out)
     files = Spec(
-        models=models, suite=(), data=paths, data_map=data_map, held_out=unseen, folder=folder
+        models=models,
+        suite=(),
+        data=paths,
+        data_map=data_map,
+        held_out=unseen,
+        label="sway init",
+        folder=folder,
     )
+    check_spec(files, confine)
     loaded = with_data(files)
     named = _models(models, folder, _written(models.ft.adapter or "", folder))
     source: Fields = {"data": [_written(path, folder) for path in paths]}

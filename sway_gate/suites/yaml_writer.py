@@ -3,6 +3,7 @@
 The library writes all values, so that every text is read back unchanged.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from textwrap import wrap
 from typing import Any, Final
@@ -10,17 +11,22 @@ from typing import Any, Final
 import yaml
 
 _WIDTH: Final = 116
+_COMMAND: Final = re.compile(r"::|##\w*\[")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key; escapes line ends and all other unprintable characters."""
+    """Indents lists below their key; escapes line ends and all other unprintable characters.
+
+    A text with a workflow command is quoted, because `sway_gate.output` can escape it there only.
+    """
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if text.isprintable() else '"'
+    is_plain = text.isprintable() and not _COMMAND.search(text)
+    style = None if is_plain else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Final
 
-from sway_gate.text import one_line
 from sway_gate.training_data.compression import pyarrow
 from sway_gate.training_data.files import MAX_FILE_BYTES, MAX_LINE_BYTES, TOO_LONG, Mistake
 from sway_gate.training_data.rows import Row, Wanted
@@ -135,9 +134,8 @@ class Arrow:
         try:
             yield
         except self._arrow.ArrowException as error:
-            words = one_line(str(error))[:200]
-            message = f"not a readable Parquet or Arrow file: {words or type(error).__name__}"
-            raise Mistake(0, message) from None
+            message = f"not a readable Parquet or Arrow file ({type(error).__name__})"
+            raise Mistake(0, f"{message}; write it again") from None
 
 
 def _without_nulls(value: Any) -> Any:

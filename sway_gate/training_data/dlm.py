@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from yaml import MappingNode
 
 from sway_gate.errors import CannotDecide, SpecError
 from sway_gate.model_files.hub import is_hub_id
@@ -33,6 +34,7 @@ _HEADERS: Final = {
     "instruction": ("### Q", "### A"),
     "preference": ("### Prompt", "### Chosen", "### Rejected"),
 }
+_FRONT: Final = "it must begin with front matter between two lines of ---, with the field dlm_id"
 _ALIASES: Final = {"### Q !probe": "### Q"}
 
 
@@ -94,8 +96,8 @@ def adapter(path: str) -> Trained:
         else:
             found = {"": store.resolve_current_adapter()}
     except (OSError, ValueError) as error:
-        message = f"the store's pointer to its adapter is broken: {_printable(error)}"
-        raise SpecError([f"{store.adapter}: {message}"]) from None
+        message = f"the store's pointer to its adapter is broken ({type(error).__name__})"
+        raise SpecError([f"{store.adapter}: {message}; run `dlm train` again"]) from None
     adapters = {name: str(folder) for name, folder in found.items() if folder and folder.is_dir()}
     if not adapters:
         raise CannotDecide(
@@ -129,8 +131,7 @@ def _read(path: str) -> _Document:
         raise
     # dlm's parser may raise any exception on an untrusted document.
     except Exception as error:
-        message = f"dlm cannot read it: {type(error).__name__}: {_printable(error)}"
-        raise _error(label, 0, message) from None
+        raise _error(label, 0, f"dlm cannot read it ({type(error).__name__})") from None
     return _Document(label, content.split("\n"), parsed.frontmatter, parsed.sections)
 
 
@@ -145,14 +146,19 @@ def _content(path: str) -> str:
 
 
 def _check_front(content: str, label: str) -> None:
-    """Refuse front matter that is expensive to load: dlm expands every alias."""
-    if content.startswith("---\n"):
-        # The rest begins with a line end, so that line numbers remain the same.
-        front = f"{content}\n".removeprefix("---").partition("\n---\n")[0]
-        if len(front) > MAX_FRONT_CHARS:
-            raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB; shorten it")
-        if front.strip():
-            yaml_nodes.compose(front, label)
+    """Refuse front matter that is expensive to load: dlm expands every alias.
+
+    Refuse a file that is not a document without a quotation, which dlm's messages contain.
+    """
+    # The rest begins with a line end, so that line numbers remain the same.
+    front, end, _ = f"{content}\n".removeprefix("---").partition("\n---\n")
+    if not content.startswith("---\n") or not end:
+        raise Mistake(1, f"not a .dlm document: {_FRONT}")
+    if len(front) > MAX_FRONT_CHARS:
+        raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB; shorten it")
+    root = yaml_nodes.compose(front, label)
+    if not isinstance(root, MappingNode) or "dlm_id" not in yaml_nodes.entries(root):
+        raise Mistake(1, f"not a .dlm document: {_FRONT}")
 
 
 def _error(label: str, line: int, message: str) -> SpecError:

@@ -81,6 +81,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
     Raises Mistake for every fault of the file, also while it is read.
     """
+    _refuse_hidden(path)
     try:
         with open_regular(path) as file:
             _refuse_magic(file)
@@ -95,6 +96,15 @@ def opened(path: str) -> Iterator[BinaryIO]:
         raise Mistake(0, f"cannot be read: {error.strerror or error}") from None
     except (EOFError, zlib.error) as error:
         raise Mistake(0, f"cannot be unpacked: {error}") from None
+
+
+def _refuse_hidden(path: str) -> None:
+    try:
+        name = os.path.basename(os.path.realpath(path))
+    except ValueError:
+        raise Mistake(0, "cannot be read: not a valid file name") from None
+    if name.startswith("."):
+        raise Mistake(0, "is a hidden file, which may contain secrets; copy it to another name")
 
 
 def _refuse_magic(file: BinaryIO) -> None:

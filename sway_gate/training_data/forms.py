@@ -5,6 +5,7 @@ completion as one text, an instruction with its input, or prose. System prompts,
 in other fields are part of the prompt. Each assistant message is an answer, up to MAX_ANSWERS.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
@@ -13,7 +14,6 @@ import msgspec
 
 from sway_gate.conversation import Conversation, Message, prompt_text
 from sway_gate.spec.schema import Form, Pair, Preference
-from sway_gate.spec.yaml_nodes import shown
 from sway_gate.training_data import messages
 from sway_gate.training_data.messages import Turn, Wrong, as_json, filled, from_json, turns
 
@@ -58,8 +58,14 @@ def unknown(names: Sequence[str]) -> str:
     """The message for a row with these fields, which fit no format."""
     if message := _half(names):
         return message
-    found = ", ".join(shown(name, 40) for name in names[:8]) + (" …" if len(names) > 8 else "")
-    return f"unknown format of example: fields {found or '(none)'}; {MAP}"
+    found = [name for name in names if name in FIELDS or (len(names) > 1 and _is_name(name))]
+    listed = ", ".join(map(repr, found[:8])) or "(none that is known)"
+    return f"unknown format of example: fields {listed}{' …' if found[8:] else ''}; {MAP}"
+
+
+def _is_name(text: str) -> bool:
+    """Whether the text looks like a field's name, and not like the content of another file."""
+    return re.fullmatch(r"[^\W\d][\w .-]{0,30}", text) is not None
 
 
 def _half(names: Sequence[str]) -> str:

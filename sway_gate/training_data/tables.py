@@ -2,12 +2,11 @@
 
 import csv
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from sway_gate.spec.yaml_nodes import shown
 from sway_gate.training_data.files import (
     MAX_LINE_BYTES,
     TOO_LONG,
@@ -35,8 +34,10 @@ class Table:
         self._file.seek(0)
         records = self._records(lambda _: None)
         _, header = next(records, (1, []))
-        if repeated := [name for name in header if header.count(name) > 1]:
-            raise Mistake(1, f"has the column {shown(repeated[0], 40)} twice; rename one of them")
+        places = (i for i, name in enumerate(header, 1) if header.count(name) > 1)
+        if repeated := list(islice(places, 2)):
+            which = f"columns {repeated[0]} and {repeated[1]} have the same name"
+            raise Mistake(1, f"{which}; rename one of them")
         chosen = set(wanted)
         for i, (number, cells) in enumerate(records):
             if i not in chosen:

@@ -9,11 +9,18 @@ import pytest
 
 from sway_gate import cli
 from sway_gate.commands._common import FORMATS
+from sway_gate.gate.resolve import Inputs
 from sway_gate.reports.json_v1 import to_json
 from tests.compare.test_results import write_spec
 from tests.helpers import results
 
-BEGINS = {"json": "{\n", "markdown": "###", "html": "<!doctype html>", "junit": "<?xml"}
+BEGINS = {
+    "json": "{\n",
+    "markdown": "###",
+    "html": "<!doctype html>",
+    "junit": "<?xml",
+    "sarif": "{\n",
+}
 
 
 @pytest.fixture
@@ -56,7 +63,7 @@ def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
 def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *_: None)
-    monkeypatch.setattr("sway_gate.gate.resolve.input_files", lambda *_: [])
+    monkeypatch.setattr("sway_gate.gate.resolve.inputs", lambda *_: Inputs([], []))
     options = [word for form in FORMATS for word in (f"--{form}", f"out.{form}")]
     assert cli.main([*command.split(), *options]) == results.sick().exit_code
     for form, begin in BEGINS.items():

@@ -108,22 +108,49 @@ def test_no_command_overwrites_what_it_reads(folder: Path, capsys: Any, line: st
     assert contents(folder) == before
 
 
-def test_a_report_beside_the_files_of_a_model_is_written(folder: Path, monkeypatch: Any) -> None:
+NEW = {
+    "adapter": "gate --json lora/report.json",
+    "base": "gate --trace base/added_tokens.json",
+    "embedder": "gate --html embedder/modules.json",
+    "a link to the adapter": "gate --json link/report.json",
+    "data folder": "gate folder.yaml --markdown rows/notes.md",
+    "a folder of the data": "gate folder.yaml --markdown rows/more/notes.md",
+    "check": "check lora --base base --junit base/junit.xml",
+    "diff": "diff --a lora --b other --json other/report.json",
+}
+
+
+@pytest.mark.parametrize("line", NEW.values(), ids=NEW)
+def test_no_report_is_added_to_an_input(folder: Path, capsys: Any, line: str) -> None:
+    shutil.copytree(folder / "lora", folder / "other")
+    (folder / "link").symlink_to("lora")
+    (folder / "rows/more").mkdir(parents=True)
+    text = yaml.safe_dump({"version": 1} | SPEC | {"data": "rows"})
+    (folder / "folder.yaml").write_text(text, encoding="utf-8")
+    before = contents(folder)
+    assert cli.main(line.split()) == 2
+    assert "an input; name a file elsewhere" in capsys.readouterr().err
+    assert contents(folder) == before
+
+
+def test_a_report_below_the_folder_of_an_adapter_is_written(folder: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
+    (folder / "lora/reports").mkdir()
     for _ in range(2):
-        assert cli.main(["gate", "--json", "lora/report.json"]) == results.sick().exit_code
-    assert json.loads((folder / "lora/report.json").read_bytes())["verdict"] == "fail"
+        assert cli.main(["gate", "--json", "lora/reports/r.json"]) == results.sick().exit_code
+    assert json.loads((folder / "lora/reports/r.json").read_bytes())["verdict"] == "fail"
 
 
 COMMANDS = (
     "::error::x\r::set-output name=verdict::pass\n::add-mask::y\n ::stop-commands::z ##[error]w"
+    " ##vso[task.setvariable]v"
 )
 
 
 def commands(text: str) -> list[str]:
     """The lines that GitHub's runner obeys."""
     lines = re.split(r"[\r\n]+", text)
-    return [line for line in lines if line.strip().startswith("::") or "##[" in line]
+    return [line for line in lines if re.search(r"^\s*::|##\w*\[", line)]
 
 
 def commanding() -> Any:
@@ -168,6 +195,28 @@ def test_a_comparison_on_standard_output_carries_no_commands(
     cli.main(["compare", "::a", "b ##[x]", form, "-"])
     out, err = capsys.readouterr()
     assert commands(out + "\n" + err) == []
+
+
+def test_a_suite_on_standard_output_carries_no_commands(folder: Path, capsys: Any) -> None:
+    words = "word " * 18  # a long text is folded at its spaces
+    texts = [f"{words}{'x' * n} ::error::{n} ##[warning]x :: ##vso[y]" for n in range(40)]
+    rows = [{"prompt": text, "completion": COMMANDS} for text in texts]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert cli.main(["init", "lora", "--base", "base", "--data", "rows.jsonl", "-o", "-"]) == 0
+    shown = capsys.readouterr().out
+    assert commands(shown) == []
+    assert (
+        cli.main(["init", "lora", "--base", "base", "--data", "rows.jsonl", "-o", "written.yaml"])
+        == 0
+    )
+    written = (folder / "written.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(shown) == yaml.safe_load(written)
+    assert "::error::" in str(yaml.safe_load(shown))
+
+
+def test_wrong_arguments_carry_no_commands(folder: Path, capsys: Any) -> None:
+    assert cli.main(["static", "--x\n::error::y"]) == 2
+    assert commands(capsys.readouterr().err) == []
 
 
 def test_json_of_a_command_stays_json(folder: Path, capsys: Any) -> None:

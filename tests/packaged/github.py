@@ -43,7 +43,7 @@ def act(folder, world, *options, workflow, image="-self-hosted", event="push", c
 def pins():
     """Folder of the stand-in for each owner/name@commit that action.yml uses."""
     text = (ROOT / "action.yml").read_text("utf-8")
-    used = set(re.findall(r"uses: (actions/([\w-]+))[\w/-]*@([0-9a-f]{40})", text))
+    used = set(re.findall(r"uses: ((?:actions|github)/([\w-]+))[\w/-]*@([0-9a-f]{40})", text))
     return {f"{name}@{commit}": STANDINS / short for name, short, commit in used}
 
 

@@ -131,6 +131,28 @@ def test_each_spec_has_one_comment(consumer, runner, store):
     assert (store / "comments.json").read_text().count("### sway-gate: PASS") == 2
 
 
+def test_sarif_is_uploaded_on_request(consumer, runner, store):
+    kit.make_sick(consumer)
+    runner(consumer, workflow(), code=1)
+    assert not (store / "scanning").exists()
+    runner(consumer, workflow(sarif=True), code=1)
+    text = (store / "scanning/sway-gate/sway.yaml/report.sarif").read_text(encoding="utf-8")
+    (run,) = json.loads(text)["runs"]
+    (place,) = run["results"][0]["locations"]
+    region = {"startLine": line_of(consumer, "name: moved")}
+    assert place["physicalLocation"] == {"artifactLocation": {"uri": "sway.yaml"}, "region": region}
+
+
+def test_a_spec_cannot_lead_out_of_the_workspace(consumer, runner, tmp_path):
+    shutil.copytree(consumer / "model", tmp_path / "model")
+    spec = kit.SPEC.replace("./model", str(tmp_path / "model"))
+    (consumer / "sway.yaml").write_text(spec, encoding="utf-8")
+    done = runner(consumer, workflow(), code=1)
+    assert ended(done) == ("error", "", "2")
+    assert "leads out of . (--confine)" in done.log
+    assert runner(consumer, workflow(confine=str(tmp_path))).outputs["verdict"] == "pass"
+
+
 def test_a_token_that_may_not_write_is_a_notice(consumer, runner, store):
     (store / "readonly").touch()
     done = runner(consumer, workflow(), event="pull_request")

@@ -78,6 +78,10 @@ def test_gates_take_no_files_and_static_does():
     }
 
 
+def test_gates_read_files_of_the_repository_only():
+    assert all("--confine ." in HOOKS[name]["entry"] for name in GATES)
+
+
 def test_all_require_the_same_pre_commit():
     assert {hook["minimum_pre_commit_version"] for hook in HOOKS.values()} == {"3.2.0"}
 
@@ -176,7 +180,8 @@ def test_no_script_holds_an_expression(path):
 
 
 def test_the_action_has_its_inputs_and_outputs():
-    inputs = "spec adapter base data threshold weights fail-on extras version python-version"
-    outputs = "verdict score exit-code report-json report-html junit"
-    assert [*ACTION["inputs"]] == [*inputs.split(), "cache", "online", "comment", "artifact"]
+    inputs = "spec adapter base data threshold weights confine allow-code fail-on extras version"
+    more = "python-version cache online comment artifact sarif"
+    outputs = "verdict score exit-code report-json report-html junit report-sarif"
+    assert [*ACTION["inputs"]] == [*inputs.split(), *more.split()]
     assert [*ACTION["outputs"]] == outputs.split()

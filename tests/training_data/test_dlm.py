@@ -172,8 +172,8 @@ def test_whatever_dlm_trains_on_is_read_alike(write, pairs):
 
 
 BROKEN = {
-    "no front matter": ("text", "1: expected '---' on line 1 to open frontmatter, got 'text'"),
-    "open front matter": ("---\ndlm_id: x", "1: no closing '---' found for frontmatter block"),
+    "no front matter": ("text", "1: not a .dlm document: it must begin with front matter"),
+    "open front matter": ("---\ndlm_id: x", "1: not a .dlm document: it must begin with"),
     "id": (
         FRONT.replace(ID, "../x"),
         "2: dlm_id: Value error, dlm_id must be a 26-char Crockford base32 ULID, got '../x'",
@@ -190,7 +190,7 @@ BROKEN = {
     "object": (FRONT.replace("15\n", "15\nfoo: !!python/object:os.system {}\n"), "4:6: "),
     "date": (
         FRONT.replace("15\n", "15\nfoo: 2026-99-99\n"),
-        " dlm cannot read it: ValueError: month must be in 1..12",
+        " dlm cannot read it (ValueError)",
     ),
     "long front matter": (
         FRONT.replace("15\n", f"15\nfoo: {'a' * 2**18}\n"),
@@ -370,7 +370,7 @@ def test_broken_manifests(mistakes, home, manifest):
 def test_a_pointer_out_of_the_store_is_refused(mistakes, home):
     root = store(home, {"adapter": "../../.."})
     (found,) = mistakes(FRONT, dlm.adapter)
-    assert found.startswith(f"{root / 'adapter'}: the store's pointer to its adapter is broken: ")
+    assert found.startswith(f"{root / 'adapter'}: the store's pointer to its adapter is broken (")
 
 
 def test_an_untrained_document_leaves_no_trace(write, home):
