@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from sway_gate import commands, output
 from sway_gate.commands._common import Command
@@ -18,6 +19,7 @@ from sway_gate.version import __version__
 
 EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
 INTERRUPTED = 130
+_MAX_ERROR = 500
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,9 +81,18 @@ def _choose_threads() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its errors cannot forge lines, colors or workflow commands: they quote arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        from sway_gate.text import cut, one_line
+
+        super().error(cut(one_line(message), _MAX_ERROR))
+
+
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the command that `arguments` start with, or of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sway",
         description="Test whether LoRA training changed a model as intended.",
         epilog=EXIT_CODES,
