@@ -9,18 +9,21 @@ from typing import Any, Final
 
 import yaml
 
+from sway_gate.output import has_command
+from sway_gate.text import escaped
+
 _WIDTH: Final = 116
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key; escapes line ends and all other unprintable characters."""
+    """Indents lists below their key; quotes texts with characters that are written as escapes."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if text.isprintable() else '"'
+    style = None if text.isprintable() and not has_command(text) else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
@@ -28,9 +31,10 @@ _Dumper.add_representer(str, _text)
 
 
 def block(value: Mapping[str, Any] | list[Any], indent: int = 0) -> str:
-    """`value` as YAML, with each line indented by `indent` spaces."""
+    """`value` as YAML, with each line indented by `indent` spaces; no character is invisible."""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
-    return "".join(f"{' ' * indent}{line}\n" for line in text.rstrip("\n").split("\n"))
+    lines = escaped(text).rstrip("\n").split("\n")
+    return "".join(f"{' ' * indent}{line}\n" for line in lines)
 
 
 def comment(paragraphs: Iterable[str], indent: int = 0) -> str:

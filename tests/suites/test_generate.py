@@ -1,12 +1,13 @@
 """Generated suites: prompts and paraphrases from the data, exact YAML, and kinds left out."""
 
 import json
+import re
 import sys
 
 import pytest
 import yaml
 
-from sway_gate import demo
+from sway_gate import demo, output
 from sway_gate.errors import CannotDecide, SpecError, UsageError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.resolve import Folders
@@ -19,6 +20,7 @@ from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.prompts import openings, prompts
 from sway_gate.suites.supports import Entry, LeftOut, Material
 from sway_gate.suites.yaml_writer import block, comment
+from sway_gate.text import clean
 from sway_gate.training_data import dlm
 from sway_gate.training_data.examples import section
 from tests.helpers.property import given, settings, st
@@ -227,6 +229,10 @@ HOSTILE = [
     ">-",
     "a\n\n  b\n c",
     "\ud800",
+    "::error::x",
+    "word " * 22 + "::error::x",
+    "a\n::error::x",
+    "##[add-mask]x",
 ]
 
 
@@ -235,6 +241,15 @@ def test_a_text_comes_back_as_it_was(text):
     assert yaml.safe_load("x:\n" + block([{"name": text, "prompts": [text, text]}], 2)) == {
         "x": [{"name": text, "prompts": [text, text]}]
     }
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_standard_output_has_no_workflow_command_and_nothing_invisible(text, capsysbinary):
+    output.write(output.STDOUT, block([text, {text: text}]).encode(), output.YAML)
+    said = capsysbinary.readouterr().out.decode()
+    assert yaml.safe_load(said) == [text, {text: text}]
+    assert not re.search(r"^\s*::|##\[", said, re.MULTILINE)
+    assert clean(said) == said
 
 
 @settings(max_examples=100)
