@@ -1,7 +1,7 @@
 """Run commands in forked children: python -m tests.hostile.runner [heavy]
 
-Reads jobs as lines of JSON and answers each with a line. The libraries are imported once, so that
-a command takes milliseconds. An audit hook records what no command may do.
+Reads jobs as lines of JSON and answers each with a line of exit codes. The libraries are imported
+once, so that a command takes milliseconds. An audit hook records what no command may do.
 """
 
 import gc
@@ -11,12 +11,13 @@ import os
 import pkgutil
 import platform
 import resource
+import shutil
 import signal
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import sway_gate
 from sway_gate.cli import main
@@ -35,14 +36,39 @@ FORBIDDEN = {
     "socket.getaddrinfo",
 }
 _WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-HUNG = -1
+STREAMS = ("stdin", "stdout", "stderr")
+
+
+class Job(TypedDict):
+    """One command."""
+
+    argv: list[str]
+    folder: str
+    env: dict[str, str]
+    stdin: str
+    stdout: str
+    stderr: str
+    events: str
+    together: NotRequired[int]
+    """Number of processes that run it at the same time."""
+    kill_after: NotRequired[float]
+    """Seconds after which it is killed."""
+    uid: NotRequired[int]
+    memory: NotRequired[int]
+    """Additional address space, instead of MEMORY_BYTES."""
+    file_size: NotRequired[int]
+    """Maximum size of a file that it writes."""
+    is_deleted: NotRequired[bool]
+    """Whether its folder is deleted when it starts."""
+    closed: NotRequired[list[str]]
+    """Names of its closed streams."""
 
 
 def preload(*, is_heavy: bool) -> None:
     for module in pkgutil.walk_packages(sway_gate.__path__, "sway_gate."):
         if is_heavy or not module.name.startswith(("sway_gate.backends", "sway_gate.__main__")):
             importlib.import_module(module.name)
-    for name in ("jinja2", "rich.console", "yaml"):
+    for name in ("encodings.utf_8_sig", "jinja2", "rich.console", "yaml"):
         importlib.import_module(name)
     platform.platform()  # starts `uname`, once per process
     if is_heavy:
@@ -50,47 +76,69 @@ def preload(*, is_heavy: bool) -> None:
             importlib.import_module(name)
 
 
-def run(job: dict[str, Any]) -> int:
-    """The exit code of the command, HUNG after LIMIT_S, or minus the signal that ended it."""
+def run(job: Job) -> list[int]:
+    """The exit codes of the commands, or minus the signals that ended them."""
+    children = [_start(job) for _ in range(job.get("together", 1))]
+    return [_wait(child, job.get("kill_after", LIMIT_S)) for child in children]
+
+
+def _start(job: Job) -> int:
     pid = os.fork()
     if not pid:
         _child(job)
-    end = time.monotonic() + LIMIT_S
+    return pid
+
+
+def _wait(pid: int, seconds: float) -> int:
+    """The exit code; the process is killed after `seconds`."""
+    end = time.monotonic() + seconds
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() > end:
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return HUNG
         time.sleep(0.002)
 
 
-def _child(job: dict[str, Any]) -> None:
+def _child(job: Job) -> None:
     gc.disable()
     code = 70
     try:
         _redirect(job)
         os.chdir(job["folder"])
+        if job.get("is_deleted"):
+            shutil.rmtree(job["folder"])
         os.environ.update(job["env"])
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        used = pages * os.sysconf("SC_PAGESIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES,) * 2)
+        _limit(job)
         code = main(job["argv"])
-        sys.stdout.flush()
-        sys.stderr.flush()
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
-def _redirect(job: dict[str, Any]) -> None:
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        os.dup2(os.open(job[name], os.O_RDWR | os.O_CREAT, 0o600), number)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  stays open
-    events = os.open(job["events"], os.O_WRONLY | os.O_CREAT, 0o600)
+def _limit(job: Job) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = pages * os.sysconf("SC_PAGESIZE") + job.get("memory", MEMORY_BYTES)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if size := job.get("file_size"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    if uid := job.get("uid"):
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+
+
+def _redirect(job: Job) -> None:
+    for number, name in enumerate(STREAMS):
+        os.dup2(os.open(job[name], os.O_RDWR | os.O_APPEND), number)  # type: ignore[literal-required]
+        if name in job.get("closed", []):
+            os.close(number)
+            setattr(sys, name, None)
+    if sys.stdin is not None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  stays open
+    events = os.open(job["events"], os.O_WRONLY | os.O_APPEND)
     places = (job["folder"], job["env"]["SWAY_CACHE_DIR"], "/dev/null")
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -112,5 +160,4 @@ if __name__ == "__main__":
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
-        sys.stdout.write(f"{run(json.loads(line))}\n")
-        sys.stdout.flush()
+        print(*run(json.loads(line)), flush=True)
