@@ -222,6 +222,46 @@ CASES = [
     Case("spec is a name of 900 letters", f"gate {'a' * 900}", 2, "cannot be read"),
     Case("spec from standard input", "gate - --no-cache", 2, "<stdin>", stdin=b"\xff\xfe\0"),
     Case("empty standard input", "gate -", 2, "<stdin>:1:1: the file is empty"),
+    # other files of a command line
+    Case(
+        "prompts are a pipe",
+        "check {demo}/healthy --base {demo}/model --prompts p",
+        2,
+        "p:",
+        {"p": pipe},
+        waits_for="LIMITS",
+    ),
+    Case(
+        "prompts are a device",
+        "check {demo}/healthy --base {demo}/model --prompts /dev/zero",
+        2,
+        "/dev/zero",
+    ),
+    Case(
+        "prompts of NUL characters",
+        "check {demo}/healthy --base {demo}/model --prompts p",
+        2,
+        "p: binary data",
+        {"p": bytes(100)},
+    ),
+    Case(
+        "model is a pickle",
+        "check --model m --base {demo}/model",
+        2,
+        "pickle",
+        {"m/config.json": "{}", "m/pytorch_model.bin": b"cos\nsystem\n(S'touch ran'\ntR."},
+    ),
+    Case("model is an option", "check --model=--x --base {demo}/model", 2, "--x"),
+    Case(
+        "sides of a diff lead out", "diff sway.yaml --a ../../x --b ../../y", 2, "../../x", spec()
+    ),
+    Case(
+        "mined suite over an input",
+        "mine sway.yaml -o train.jsonl",
+        2,
+        "would overwrite",
+        spec(more="data: train.jsonl\n") | {"train.jsonl": '{"text": "a"}\n'},
+    ),
     # outputs
     Case("report over the spec", "gate sway.yaml --json sway.yaml", 2, "--json", spec()),
     Case(

@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.hostile import bases, caches, configs, data, environments, reports, specs, weights
+from tests.hostile import (
+    bases,
+    caches,
+    configs,
+    data,
+    embedders,
+    environments,
+    reports,
+    specs,
+    weights,
+)
 from tests.hostile.case import SECRET, Case, filled
 from tests.hostile.running import KILLED, Runner
 
@@ -22,6 +32,7 @@ FAMILIES = {
     "weights": weights.CASES,
     "bases": bases.CASES,
     "data": data.CASES,
+    "embedders": embedders.CASES,
     "reports": reports.CASES,
     "caches": caches.CASES,
     "environments": environments.CASES,

@@ -1,5 +1,6 @@
 """Weights: headers that lie, NaN and infinite values, and formats that run code."""
 
+import json
 import struct
 
 import numpy as np
@@ -72,6 +73,33 @@ GATED = [
     ("3e38", 1, "diverged or broken", one(3e38)),
     ("1e308", 1, "diverged or broken", tensors(lambda _, t: np.full(t.shape, 1e308))),
     ("integers", 1, "never trained", tensors(lambda _, t: t.astype(np.int32))),
+]
+
+
+def mlx(name: str, code: int, words: str, weights: bytes, **fields: object) -> Case:
+    """An adapter of mlx-lm."""
+    valid = {"fine_tune_type": "lora", "lora_parameters": {"rank": 1, "scale": 1.0}}
+    own: dict[str, Content] = {
+        "adapter/adapter_config.json": json.dumps(valid | fields),
+        "adapter/adapters.safetensors": weights,
+    }
+    return Case(f"MLX: {name}", STATIC, code, words, own)
+
+
+PAIR = safetensors(
+    {
+        "model.layers.0.self_attn.q_proj.lora_a": field(shape=(2, 1)),
+        "model.layers.0.self_attn.q_proj.lora_b": field(shape=(1, 2), begin=8, end=16),
+    },
+    bytes(range(16)),
+)
+MLX = [
+    mlx("not safetensors", 2, "safetensors", EVIL),
+    mlx("layers of a list", 2, "num_layers", PAIR, num_layers=[1]),
+    mlx("rank 2^40", 2, "rank", PAIR, lora_parameters={"rank": 2**40, "scale": 1}),
+    mlx("scale of 1e308", 2, "scale", PAIR, lora_parameters={"rank": 1, "scale": 1e308}),
+    mlx("method is code", 2, "fine_tune_type", PAIR, fine_tune_type="os.system"),
+    mlx("model leads out", 0, "ok: adapter", PAIR, model="../../etc/passwd\x1b[2J"),
 ]
 
 CASES = [
@@ -180,6 +208,7 @@ CASES = [
         "full model",
         {"adapter/config.json": "{}", "adapter/model.safetensors": WEIGHTS},
     ),
+    *MLX,
     # files
     files("pipe", "adapter_model.safetensors", only("adapter_model.safetensors", pipe)),
     files(

@@ -33,7 +33,7 @@ VALUES = st.recursive(
 
 
 def changed(valid: Any, most: int = 3) -> st.SearchStrategy[Any]:
-    """The document with up to `most` values replaced, removed, doubled or swapped."""
+    """The document with up to `most` values replaced, removed or doubled."""
     change = st.tuples(
         st.integers(0, 2**16), st.sampled_from(["replace", "remove", "double"]), VALUES
     )
