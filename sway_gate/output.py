@@ -24,8 +24,6 @@ _COMMAND = re.compile(r"(?:^|(?<=\r))([^\S\n]*):(?=:)|#(?=#\[)", re.MULTILINE)
 
 TERMINAL, JSON, MARKUP = r"\x{:02x}", r"\u{:04x}", "&#{};"
 """How a text, JSON, and HTML, XML or Markdown write a character by its number."""
-YAML = TERMINAL
-"""Valid only in double quotes: quote each text that `has_command`."""
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -40,11 +38,6 @@ def say(text: str, stream: TextIO | None = None) -> None:
         stream.flush()
     except OSError as error:
         _discard(stream, error)
-
-
-def has_command(text: str) -> bool:
-    """Whether a part of `text` would be a workflow command at the start of a line."""
-    return "::" in text or "##[" in text
 
 
 def _without_commands(text: str, form: str) -> str:
@@ -177,7 +170,7 @@ def _is_special(path: str) -> bool:
 def write(path: str, data: bytes, form: str = "") -> None:
     """Write `data` to the file `path` atomically, or to standard output if it is '-'.
 
-    On standard output workflow commands are escaped in the `form` of the data: JSON, MARKUP, YAML.
+    On standard output workflow commands are escaped in the `form` of the data: JSON or MARKUP.
     """
     if path == STDOUT:
         _write_stdout(data, form)

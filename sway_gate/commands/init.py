@@ -85,7 +85,7 @@ def _folder(args: argparse.Namespace, inputs: list[str]) -> str:
 
 
 def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
-    output.write(args.output, draft.text.encode(), output.YAML)
+    output.write(args.output, draft.text.encode())
     if args.output == output.STDOUT:
         return 0
     lines = [f"{args.output}: {len(draft.probes)} entries, from {draft.data}"]

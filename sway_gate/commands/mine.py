@@ -62,7 +62,7 @@ def _mine(args: argparse.Namespace) -> int:
         return 0
     kept = f"{mined.kept} of {mined.tried} texts"
     about = f"# sway mine --mode {args.mode}: {kept}. Paste the entries below `suite:`."
-    output.write(args.out, f"{about}\nsuite:\n{mined.entries}".encode(), output.YAML)
+    output.write(args.out, f"{about}\nsuite:\n{mined.entries}".encode())
     where = "" if args.out == output.STDOUT else f"{args.out}: {kept}\n"
     output.say(notes + where, sys.stderr)
     return 0

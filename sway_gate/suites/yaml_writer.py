@@ -9,21 +9,20 @@ from typing import Any, Final
 
 import yaml
 
-from sway_gate.output import has_command
 from sway_gate.text import escaped
 
 _WIDTH: Final = 116
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key; quotes texts with characters that are written as escapes."""
+    """Indents lists below their key; escapes line ends and all other unprintable characters."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if text.isprintable() and not has_command(text) else '"'
+    style = None if text.isprintable() else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

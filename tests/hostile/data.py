@@ -138,7 +138,14 @@ CASES = [
     read("NaN in a row", "suite", row(score=float("nan"))),
     read("escape in a prompt", "suite", row(prompt="\x1b[2J\x1b]0;x\x07")),
     read("bidi override in a prompt", "suite", row(prompt="a\u202eb")),
-    read("workflow command in a prompt", "suite", row(prompt="\n::error::forged\n##[add-mask]x")),
+    Case(
+        "workflow command in a prompt",
+        init("train.jsonl"),
+        0,
+        "suite",
+        {"train.jsonl": row(prompt="\n::error::forged\n##[add-mask]x")},
+        waits_for="CONFINE",
+    ),
     read(
         "lone surrogate in a prompt", "suite", row(prompt="\ud800").replace('"\ud800"', '"\\ud800"')
     ),

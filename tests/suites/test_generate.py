@@ -1,13 +1,12 @@
 """Generated suites: prompts and paraphrases from the data, exact YAML, and kinds left out."""
 
 import json
-import re
 import sys
 
 import pytest
 import yaml
 
-from sway_gate import demo, output
+from sway_gate import demo
 from sway_gate.errors import CannotDecide, SpecError, UsageError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.resolve import Folders
@@ -229,10 +228,6 @@ HOSTILE = [
     ">-",
     "a\n\n  b\n c",
     "\ud800",
-    "::error::x",
-    "word " * 22 + "::error::x",
-    "a\n::error::x",
-    "##[add-mask]x",
 ]
 
 
@@ -244,11 +239,9 @@ def test_a_text_comes_back_as_it_was(text):
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
-def test_standard_output_has_no_workflow_command_and_nothing_invisible(text, capsysbinary):
-    output.write(output.STDOUT, block([text, {text: text}]).encode(), output.YAML)
-    said = capsysbinary.readouterr().out.decode()
+def test_no_character_is_invisible(text):
+    said = block([text, {text: text}])
     assert yaml.safe_load(said) == [text, {text: text}]
-    assert not re.search(r"^\s*::|##\[", said, re.MULTILINE)
     assert clean(said) == said
 
 
