@@ -130,6 +130,11 @@ def _limit(job: Job) -> None:
         os.setuid(uid)
 
 
+def _is_isolated(event: str, args: tuple[Any, ...]) -> bool:
+    """Whether it starts an interpreter that reads no foreign file and no variable."""
+    return event == "subprocess.Popen" and args[1][:3] == [sys.executable, "-I", "-S"]
+
+
 def _redirect(job: Job) -> None:
     for number, name in enumerate(STREAMS):
         os.dup2(os.open(job[name], os.O_RDWR | os.O_APPEND), number)  # type: ignore[literal-required]
@@ -147,7 +152,7 @@ def _redirect(job: Job) -> None:
         elif event == "exec":
             is_foreign = getattr(args[0], "co_filename", "").startswith(job["folder"])
         else:
-            is_foreign = event in FORBIDDEN
+            is_foreign = event in FORBIDDEN and not _is_isolated(event, args)
         if is_foreign:
             os.write(events, f"{event} {args}\n".encode(errors="replace"))
 

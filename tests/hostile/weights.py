@@ -170,7 +170,7 @@ CASES = [
     Case(
         "fp8 with NaN",
         STATIC,
-        1,
+        2,
         "NaN or Inf",
         adapter(safetensors({NAME: field("F8_E4M3", (8,))}, b"\x7f" * 8)),
         waits_for="LIMITS",
