@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-packaging test-floors test-container record lint audit bench validity validity-real clean
+.PHONY: help demo test test-all test-packaging test-floors test-container record fuzz lint audit bench validity validity-real clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test-container: .venv/.dev ## Build and test the image; skipped if no container 
 
 record: .venv/.dev ## Record the commands' outputs and verdicts again, after an intended change.
 	$(BIN)/python -m tools.record
+
+SECONDS := 3600
+fuzz: .venv/.dev ## Fuzz the readers of untrusted files for an hour; make fuzz SECONDS=60 for a minute.
+	$(BIN)/python -m tools.fuzz --seconds $(SECONDS)
 
 lint: .venv/.dev ## Check style and types.
 	$(BIN)/ruff check .

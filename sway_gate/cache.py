@@ -234,7 +234,7 @@ def _batch_names(context: str) -> list[str]:
 def _load_batch(name: str) -> _Batch | None:
     try:
         batch = msgspec.msgpack.decode(load_entry(name) or b"", type=_Batch)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     return batch if all(len(raw) % 8 == 0 for raw in batch.values.values()) else None
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from sway_gate import commands, output
 from sway_gate.commands._common import Command, timeout_argument
@@ -29,6 +29,7 @@ from sway_gate.version import __version__
 from sway_gate.watch import Watch
 
 EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
+_MAX_ERROR = 500
 
 
 def main(argv: Sequence[str] | None = None, watch: Watch | None = None) -> int:
@@ -112,7 +113,12 @@ def _choose_threads() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Prints like the commands, so that a name of a file is not a workflow command."""
+    """Its messages cannot forge lines, colors or workflow commands: they quote arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        from sway_gate.text import cut, one_line
+
+        super().error(cut(one_line(message), _MAX_ERROR))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         output.say(message, file or sys.stderr)

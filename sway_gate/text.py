@@ -19,6 +19,11 @@ def clean(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def escaped(text: str) -> str:
+    """Escape the characters that `clean` escapes, as JSON and quoted YAML write them."""
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def one_line(text: str) -> str:
     """Clean `text` and collapse white space, so that it cannot forge a line of a report."""
     return clean(" ".join(text.split()))

@@ -165,7 +165,7 @@ def load_model(source: Source, device: torch.device) -> Any:
 
 def _model_class(base: Path) -> Any:
     """The class of the model: a language model, or an image-text model that also reads text."""
-    kind = json_object(base / _CONFIG).get("model_type")
+    kind = str(json_object(base / _CONFIG).get("model_type"))
     texts, images = (
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,

@@ -112,7 +112,7 @@ def _decoded(path: Path, kind: type[_File]) -> _File:
         return msgspec.json.decode(read_regular(path, _MAX_BYTES), type=kind, strict=False)
     except FileNotFoundError:
         return kind()
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AdapterError(f"{path}: {error_text(error)}") from None
 
 

@@ -88,7 +88,7 @@ def _stored(key: str) -> GateResult | None:
     """The cached result; None if there is none of this version's form."""
     try:
         return msgspec.json.decode(cache.load_verdict(key) or b"", type=GateResult)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 

@@ -78,9 +78,10 @@ def contradiction(result: GateResult) -> str:
     weights = {name: own.weight for name, own in result.categories.items()}
     required = [name for name, own in result.categories.items() if own.required]
     own = compose(result.probes, weights, result.threshold, required)
-    return (
-        "" if own.verdict == "pass" else f"the verdict pass contradicts its probes: {own.verdict}"
-    )
+    if own.verdict != "pass":
+        return f"the verdict pass contradicts its probes: {own.verdict}"
+    is_reached = result.score is not None and result.score >= result.threshold
+    return "" if is_reached else f"the verdict pass contradicts its composite: {result.score}"
 
 
 def _verdict(

@@ -211,7 +211,7 @@ def _memo_key(file: Path) -> str | None:
 def _load_memo() -> dict[str, str]:
     try:
         return msgspec.msgpack.decode(cache.load_entry(_MEMO) or b"", type=dict[str, str])
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):
         return {}
 
 

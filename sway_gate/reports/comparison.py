@@ -15,7 +15,7 @@ from sway_gate.reports.json_v1 import plain
 from sway_gate.reports.lines import BLANK, MIN_WIDTH, STYLES, Line, indented, marked, printed
 from sway_gate.reports.markdown import head, row, text
 from sway_gate.reports.wording import score_text, sigmas, subject, title
-from sway_gate.text import counted, named, number, one_line
+from sway_gate.text import counted, escaped, named, number, one_line
 
 MAX_COLUMNS = 6
 """Columns of the table of values; of more results, the first and the latest are shown."""
@@ -333,4 +333,5 @@ def to_json(found: Sequence[Comparison]) -> bytes:
     """Encode the comparisons as UTF-8 JSON of schema version 1, with a final newline."""
     comparisons = plain(msgspec.to_builtins(list(found)))
     fields = {"schema_version": 1, "exit_code": exit_code(found), "comparisons": comparisons}
-    return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    text = json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False)
+    return escaped(text).encode() + b"\n"

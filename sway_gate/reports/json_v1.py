@@ -21,7 +21,7 @@ from sway_gate.files import read_regular
 from sway_gate.judge.composite import contradiction
 from sway_gate.output import STDOUT
 from sway_gate.results import GateResult, Symptom
-from sway_gate.text import clean, cut, is_number, one_line
+from sway_gate.text import clean, cut, escaped, is_number, one_line
 
 # No probe's details are deeper; walking deeper ones could exhaust the stack.
 MAX_DEPTH = 64
@@ -147,7 +147,7 @@ def to_json(result: GateResult) -> bytes:
     fields = plain(msgspec.to_builtins(result, enc_hook=_listed))
     report = msgspec.convert({"schema_version": 1, **fields}, GateV1)
     text = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
+    return escaped(text).encode() + b"\n"
 
 
 def from_json(data: bytes) -> GateResult:

@@ -51,11 +51,13 @@ def fit_findings(adapter: Adapter, folder: Path) -> Iterator[Finding]:
 def _nesting(adapter: Adapter, folder: Path) -> Iterator[Finding]:
     """Names of the language model in a multimodal model, for a text model, or the reverse."""
     config = json_object(folder / "config.json")
-    modules = list(adapter.parts)
-    if config.get("model_type") in _NESTED:
+    modules, kind = list(adapter.parts), config.get("model_type")
+    if not isinstance(kind, str):
+        return
+    if kind in _NESTED:
         wrong = [module for module in modules if _IN_TEXT.match(module)]
         here, right = "the multimodal base has", "model.language_model.layers."
-    elif config.get("model_type") and not config.keys() & {"text_config", "vision_config"}:
+    elif not config.keys() & {"text_config", "vision_config"}:
         wrong = [module for module in modules if _IN_NESTED.match(module)]
         here, right = "the text-only base has", "model.layers."
     else:

@@ -100,7 +100,7 @@ def read_header(here: Path, name: str = ADAPTER_WEIGHTS) -> Header:
             raise Fatal("header-too-large", path, message, SAVE_AGAIN)
         file.seek(8)
         entries = _header(path, file.read(length))
-    entries.pop("__metadata__", None)
+    _check_metadata(path, entries.pop("__metadata__", None))
     tensors = {name: _tensor(path, name, entry) for name, entry in entries.items()}
     _check_layout(path, tensors, size - 8 - length)
     return Header(path, tensors, 8 + length)
@@ -138,6 +138,14 @@ def _header(path: Path, data: bytes) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise Fatal("header-not-json", path, "the header is not a JSON object", DOWNLOAD)
     return header
+
+
+def _check_metadata(path: Path, metadata: object) -> None:
+    """Raise `Fatal` for metadata with which the file cannot be loaded."""
+    is_valid = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
+    if metadata is not None and not is_valid:
+        message = "the header's __metadata__ is not an object of strings"
+        raise Fatal("metadata-malformed", path, message, SAVE_AGAIN)
 
 
 class _RepeatedKey(Exception):

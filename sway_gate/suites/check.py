@@ -385,6 +385,8 @@ def _read_prompts(path: str) -> tuple[str, ...]:
         if len(text) > _MAX_PROMPTS_BYTES:
             message = "larger than 1 MiB; give one prompt per line, at most a few dozen"
             raise UsageError(f"{path}: {message}")
+        if b"\0" in text:
+            raise UsageError(f"{path}: binary data or UTF-16 text; save the file as UTF-8")
         lines = text.decode("utf-8-sig").splitlines()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import yaml
 
+from sway_gate.text import escaped
+
 _WIDTH: Final = 116
 _COMMAND: Final = re.compile(r"::|##\w*\[")
 
@@ -34,9 +36,10 @@ _Dumper.add_representer(str, _text)
 
 
 def block(value: Mapping[str, Any] | list[Any], indent: int = 0) -> str:
-    """`value` as YAML, with each line indented by `indent` spaces."""
+    """`value` as YAML, with each line indented by `indent` spaces; no character is invisible."""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
-    return "".join(f"{' ' * indent}{line}\n" for line in text.rstrip("\n").split("\n"))
+    lines = escaped(text).rstrip("\n").split("\n")
+    return "".join(f"{' ' * indent}{line}\n" for line in lines)
 
 
 def comment(paragraphs: Iterable[str], indent: int = 0) -> str:

@@ -38,6 +38,7 @@ class Mistake(Exception):
 
 TOO_LONG: Final = f"longer than {MAX_LINE_BYTES // 2**20} MiB"
 AS_JSONL: Final = "convert it to JSONL with one example per line"
+_BINARY: Final = "binary data or UTF-16 text; save the file as UTF-8"
 _PACKED: Final = "compressed; unpack it, or compress it with gzip or zstd"
 _PICKLE: Final = f"a pickle, which is never loaded; {AS_JSONL}"
 _REFUSED: Final = {
@@ -116,12 +117,17 @@ def _refuse_magic(file: BinaryIO) -> None:
 
 
 def raw_lines(file: BinaryIO, note: Note) -> Iterator[tuple[int, bytes]]:
-    """Yield each line with its number; a line beyond the limit is cut to MAX_LINE_BYTES + 1."""
+    """Yield each line with its number; a line beyond the limit is cut to MAX_LINE_BYTES + 1.
+
+    Raises Mistake if such a line is binary: gigabytes of zeros take no space on the disk.
+    """
     read = number = 0
     while raw := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         read += len(raw)
         if len(raw) > MAX_LINE_BYTES:
+            if b"\0" in raw:
+                raise Mistake(number, _BINARY)
             rest = raw
             while rest and not rest.endswith(b"\n") and read <= MAX_FILE_BYTES:
                 rest = file.readline(MAX_LINE_BYTES)
@@ -148,7 +154,7 @@ def decoded(raw: bytes, number: int = 1) -> str:
     """Decode bytes that start at line `number`. Raises Mistake if they are not UTF-8 text."""
     if (at := raw.find(b"\0")) >= 0:
         line = number + raw.count(b"\n", 0, at)
-        raise Mistake(line, "binary data or UTF-16 text; save the file as UTF-8")
+        raise Mistake(line, _BINARY)
     try:
         return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:

@@ -68,7 +68,7 @@ def _read(path: str, kind: type[T]) -> T:
     with files.opened(path) as file:
         try:
             return msgspec.json.decode(file.read(_MAX_METADATA_BYTES), type=kind)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             message = f"{os.path.basename(path)} is not valid; save the data set again"
             raise Mistake(0, message) from None
 

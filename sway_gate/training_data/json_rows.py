@@ -196,7 +196,7 @@ def _columns(fields: dict[str, msgspec.Raw]) -> dict[str, list[msgspec.Raw]]:
     writes. Otherwise none: a list of objects is a conversation, not a column."""
     try:
         found = {name: _cells(raw) for name, raw in fields.items()}
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return {}
     first, *others = found.values() or [{}]
     is_table = bool(first) and all(cells.keys() == first.keys() for cells in others)

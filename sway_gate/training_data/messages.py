@@ -114,7 +114,7 @@ def from_json(text: str, field: str) -> Any:
     """The list that a field contains as JSON text; None for an empty text."""
     try:
         return msgspec.json.decode(text, type=list[Any]) if text.strip() else None
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise Wrong(f"{field}: must be a list, or a list as JSON") from None
 
 
@@ -163,7 +163,7 @@ def _decoded(value: Any) -> Any:
     """The object or list that a text contains as JSON; other values unchanged."""
     try:
         return msgspec.json.decode(value, type=dict[str, Any] | list[Any])
-    except (TypeError, msgspec.DecodeError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         return value
 
 

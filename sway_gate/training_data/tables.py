@@ -79,7 +79,7 @@ def _value(cell: str) -> Any:
         return cell or None
     try:
         messages = msgspec.json.decode(cell, type=list[dict[str, Any]])
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return cell
     is_chat = all("role" in message or "from" in message for message in messages)
     return messages if is_chat else cell

@@ -298,6 +298,8 @@ CONTRADICTIONS = {
     "a threshold of NaN": ((PASSED,), {"threshold": math.nan}, "contradicts its probes: fail"),
     "no categories": ((PASSED,), {"categories": {}}, "contradicts its probes: error"),
     "required evidence is missing": ((PASSED,), {"categories": REQUIRING}, "error"),
+    "a low composite": ((PASSED,), {"score": 0.3}, "contradicts its composite: 0.3"),
+    "no composite": ((PASSED,), {"score": None}, "contradicts its composite: None"),
     "exit code 1": ((PASSED,), {"exit_code": 1}, "the verdict pass has exit code 1"),
     "exit code 0 of a fail": ((PASSED,), {"verdict": "fail"}, "the verdict fail has exit code 0"),
     "exit code 0 of an error": ((), {"verdict": "error"}, "the verdict error has exit code 0"),
@@ -356,6 +358,6 @@ def test_a_result_of_the_gate_does_not_contradict_itself(results, weights, thres
 @given(st.lists(anything(), max_size=6), ALL_WEIGHTS, ANY_THRESHOLD)
 def test_a_claimed_pass_is_believed_only_if_it_follows(results, weights, threshold):
     categories = {name: Category(weight=weight) for name, weight in weights.items()}
-    report = judged_result(*results, threshold=threshold, categories=categories)
-    follows = compose(results, weights, threshold).verdict == "pass"
-    assert (contradiction(report) == "") is follows
+    found = compose(results, weights, threshold)
+    report = judged_result(*results, score=found.score, threshold=threshold, categories=categories)
+    assert (contradiction(report) == "") is (found.verdict == "pass")

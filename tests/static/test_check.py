@@ -306,6 +306,8 @@ LIES = [
     pytest.param(raw(b"[" * 100_000), "header-not-json", id="deep"),
     pytest.param(raw([1]), "header-not-json", id="no object"),
     pytest.param(raw(b'{"t": 1, "t": 2}'), "header-duplicate-key", id="double tensor"),
+    pytest.param(raw(b'{"__metadata__": []}'), "metadata-malformed", id="metadata of a list"),
+    pytest.param(raw(b'{"__metadata__": {"a": 1}}'), "metadata-malformed", id="metadata of a 1"),
     pytest.param(
         raw(b'{"t": {"dtype": 1, "dtype": 2}}'), "header-duplicate-key", id="double field"
     ),

@@ -19,6 +19,7 @@ from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.prompts import openings, prompts
 from sway_gate.suites.supports import Entry, LeftOut, Material
 from sway_gate.suites.yaml_writer import block, comment
+from sway_gate.text import clean
 from sway_gate.training_data import dlm
 from sway_gate.training_data.examples import section
 from tests.helpers.property import given, settings, st
@@ -235,6 +236,13 @@ def test_a_text_comes_back_as_it_was(text):
     assert yaml.safe_load("x:\n" + block([{"name": text, "prompts": [text, text]}], 2)) == {
         "x": [{"name": text, "prompts": [text, text]}]
     }
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_no_character_is_invisible(text):
+    said = block([text, {text: text}])
+    assert yaml.safe_load(said) == [text, {text: text}]
+    assert clean(said) == said
 
 
 @settings(max_examples=100)

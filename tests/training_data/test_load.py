@@ -488,6 +488,11 @@ BAD_FILES = {
         b'[\n"\0"]',
         "a.json:2: binary data or UTF-16 text; save the file as UTF-8",
     ),
+    "zeros": (
+        "a.jsonl",
+        bytes(files.MAX_LINE_BYTES + 2),
+        "a.jsonl:1: binary data or UTF-16 text; save the file as UTF-8",
+    ),
     "UTF-16": (
         "a.jsonl",
         "{}".encode("utf-16"),

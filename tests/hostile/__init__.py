@@ -1,0 +1,1 @@
+"""A corpus of hostile inputs: one module per family, each a table of cases."""

@@ -1,0 +1,1 @@
+"""Fuzzers: random and mutated files for each reader of untrusted input."""
