@@ -141,8 +141,8 @@ def _heads(adapter: Adapter) -> Iterator[Finding]:
 def _whole(adapter: Adapter) -> Iterator[Finding]:
     kept = [name for name, kind in adapter.kinds.items() if kind in ("trained", "frozen")]
     if whole := [name for name in kept if name.endswith(".weight")]:
-        message = f"complete weights of the base, for which no norms are computed: {some(whole)}"
-        yield adapter.finding("note", "whole-weights", message)
+        message = "the adapter contains complete weights of the base; their norms are not checked"
+        yield adapter.finding("note", "whole-weights", f"{message}: {some(whole)}")
 
 
 def _inputs(adapter: Adapter) -> Iterator[Finding]:

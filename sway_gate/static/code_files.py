@@ -31,9 +31,9 @@ def code_files(here: Path) -> Iterator[Finding]:
     with os.scandir(here) as entries:
         names = sorted(entry.name for entry in islice(entries, _MAX_ENTRIES))
     if found := [name for name in names if _is_code(name)]:
-        message = f"files that can run code; sway-gate does not load them: {some(found)}"
+        message = "the folder contains files that can run code; sway-gate loads none of them"
         remedy = "read or scan them before another program loads them"
-        yield finding("note", "code-files", here, message, remedy)
+        yield finding("note", "code-files", here, f"{message}: {some(found)}", remedy)
 
 
 def _is_code(name: str) -> bool:
