@@ -148,6 +148,12 @@ ALONE = {
         3,
         "timed out after 1 s while reading the inputs",
     ),
+    "a limit that is not reached": (
+        "from sway_gate import cli; cli.main(['schema', '--timeout', '1']); time.sleep(4)"
+        "\n    return 0",
+        0,
+        "",
+    ),
     "a time limit in C code": (DEAF + "watch.limit(1); time.sleep(60)", 3, "timed out after 1 s"),
 }
 
