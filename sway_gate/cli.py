@@ -33,11 +33,23 @@ _MAX_ERROR = 500
 
 
 def main(argv: Sequence[str] | None = None, watch: Watch | None = None) -> int:
-    """Run one command and return its exit code. An error is neither 0 nor the 1 of a verdict."""
-    watch = watch or Watch()
+    """Run one command and return its exit code. An error is neither 0 nor the 1 of a verdict.
+
+    `watch` is the supervisor's. Without one, a time limit ends the process of the caller.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if watch:
+        return _main(arguments, watch)
+    watch = Watch()
+    code = _main(arguments, watch)
+    watch.finish(code)
+    return code
+
+
+def _main(arguments: Sequence[str], watch: Watch) -> int:
     try:
         output.prepare_streams()
-        return _run(sys.argv[1:] if argv is None else list(argv), watch)
+        return _run(arguments, watch)
     except Terminated:
         if message := watch.overdue():
             return _complain([message], CannotDecide.exit_code)

@@ -44,6 +44,7 @@ class Watch:
         return None if code < 0 else code
 
     def finish(self, exit_code: int) -> None:
+        """Note the exit code. The limit no longer applies."""
         _NUMBERS.pack_into(self._shared, 0, self.seconds, exit_code)
 
     def limit(self, seconds: int) -> None:
@@ -76,12 +77,13 @@ class Watch:
 
     def _end_in_time(self) -> None:
         """End this process, which has no supervisor, at the limit."""
-        while not (message := self.overdue()):
+        while not (message := self.overdue()) and self.exit_code is None:
             time.sleep(TICK_S)
-        _thread.interrupt_main(signal.SIGTERM)
-        time.sleep(GRACE_S)
-        report(message)
-        os._exit(CannotDecide.exit_code)
+        if self.exit_code is None:
+            _thread.interrupt_main(signal.SIGTERM)
+            time.sleep(GRACE_S)
+            report(message)
+            os._exit(CannotDecide.exit_code)
 
 
 def report(message: str) -> None:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from sway_gate.backends.base import error_text
 from sway_gate.text import seconds
 from sway_gate.watch import GRACE_S, Watch
 from tests.helpers import ROOT
@@ -148,6 +149,12 @@ ALONE = {
         3,
         "timed out after 1 s while reading the inputs",
     ),
+    "a limit that is not reached": (
+        "from sway_gate import cli; cli.main(['schema', '--timeout', '1']); time.sleep(4)"
+        "\n    return 0",
+        0,
+        "",
+    ),
     "a time limit in C code": (DEAF + "watch.limit(1); time.sleep(60)", 3, "timed out after 1 s"),
 }
 
@@ -268,3 +275,20 @@ def test_the_longest_limit_fits():
     watch.is_supervised = True
     watch.limit(seconds("999999h"))
     assert (watch.seconds, watch.overdue()) == (999_999 * 3600, "")
+
+
+OUT_OF_MEMORY = {
+    "python": MemoryError(),
+    "the system": OSError(12, "Cannot allocate memory"),
+    "the linker": ImportError("libtorch.so: failed to map segment from shared object"),
+    "torch": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 B"),
+    "a GPU": RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "C++": RuntimeError("std::bad_alloc"),
+}
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
+def test_files_are_not_blamed_if_memory_runs_out(error):
+    with pytest.raises(MemoryError):
+        error_text(error)
+    assert error_text(ValueError("a broken file")) == "a broken file"

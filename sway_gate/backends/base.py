@@ -6,6 +6,7 @@ The engine decides what is measured and in which batches. A backend turns one ba
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, assert_never, get_args
 
+from sway_gate.errors import is_out_of_memory
 from sway_gate.measurements import (
     Answer,
     Divergence,
@@ -133,6 +134,11 @@ class Backend(Protocol):
 
 
 def error_text(error: Exception) -> str:
-    """An exception of another library as one line: its message, or its type if it has none."""
+    """An exception of another library as one line: its message, or its type if it has none.
+
+    Raises MemoryError if memory ran out: the files are not at fault.
+    """
+    if is_out_of_memory(error):
+        raise MemoryError from None
     text = f"{error} is missing" if isinstance(error, KeyError) else str(error)
     return cut(one_line(text) or type(error).__name__, 298)

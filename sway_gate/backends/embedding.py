@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from sway_gate.errors import SwayError
+from sway_gate.errors import SwayError, is_out_of_memory
 from sway_gate.files import read_regular
 from sway_gate.measurements import Floats
 from sway_gate.model_files import hub
@@ -230,4 +230,6 @@ def _cannot(folder: Path, wrong: str) -> CannotRun:
 
 
 def _text(error: Exception) -> str:
+    if is_out_of_memory(error):
+        raise MemoryError from None
     return cut(one_line(f"{type(error).__name__}: {error}"), 300)

@@ -16,12 +16,12 @@ IN_KEY = {
     ModelRef: {"base", "dtype", "device", "trust_remote_code", "quantization"},
 }
 NOT_IN_KEY = {
-    # Paths, the observer, whether a verdict is cached, and the times of the files.
-    Job: {"folders", "cache", "states", "online", "observe"},
+    # Paths, the observer, whether a verdict is cached, the times of the files, and time limits.
+    Job: {"folders", "cache", "states", "online", "observe", "max_seconds"},
     # Names that each run adds, and files whose content is in the sections.
     Spec: {"version", "label", "folder", "notes", "data", "data_map", "dlm_source", "held_out"},
     # The job's threshold and weights are in the key; the others have no effect.
-    Defaults: {"coverage_threshold", "score_weights", "top_k", "concurrent_probes"},
+    Defaults: {"coverage_threshold", "score_weights", "top_k", "concurrent_probes", "timeout"},
     # The digests of the files replace these. Only files are cached; the versions of kind mlx
     # contain mlx.
     ModelRef: {"kind", "adapter", "revision", "adapter_revision", "entry_point", "endpoint"},
