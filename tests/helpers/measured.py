@@ -1,4 +1,4 @@
-"""Answers of a backend, and the same answers by a model of transformers or peft alone."""
+"""Answers of a backend, and the same answers from a model of transformers or peft."""
 
 from collections.abc import Iterable
 from typing import Any
