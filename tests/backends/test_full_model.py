@@ -33,6 +33,7 @@ from tests.helpers.models import ARCHITECTURES, byte_tokenizer, save_base
 
 TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("", "Running text.")]
 NULLS = [View("null", 0), View("null", 1)]
+EMBEDDING = "model.embed_tokens.weight"
 SETTINGS = null_adapters.NullSettings(runs=2)
 measure = partial(measured.measure, requests=TEXTS)
 
@@ -222,6 +223,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "shape": (
         lambda f: edit_tensors(f, lambda t: t.update({Q: torch.ones(8, 32)})),
         rf"tensor {Q} has the shape \[8, 32\], in the base \[32, 32\]",
+    ),
+    "embeddings that are no table": (
+        lambda f: edit_tensors(f, lambda t: t.update({EMBEDDING: torch.ones(4)})),
+        rf"tensor {EMBEDDING} has the shape \[4\], in the base \[320, 32\]",
     ),
     "no floats": (
         lambda f: edit_tensors(f, lambda t: t.update({Q: torch.ones(32, 32, dtype=torch.int8)})),
