@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from safetensors import safe_open
 from torch import nn
+from transformers import modeling_utils
 from transformers.pytorch_utils import Conv1D
 
 from sway_gate.backends.adapter_file import WEIGHTS, has_only_factors, is_factor
@@ -115,19 +116,13 @@ def _config(folder: Path) -> _Config | None:
 
 
 def _is_plain(model: Any) -> bool:
-    """Whether peft adapts all layers of this model as they are."""
-    kind = model.config.model_type
-    return kind not in _STATE_SPACES and not _is_converted(kind)
+    """Whether peft adapts all layers of this model as they are.
 
-
-def _is_converted(kind: str) -> bool:
-    """Whether transformers renames or fuses this model's modules; peft then converts adapters."""
-    try:
-        from transformers import conversion_mapping
-    except ImportError:  # transformers 4
-        return False
-    mapping: Any = conversion_mapping
-    return mapping.get_checkpoint_conversion_mapping(kind) is not None
+    It converts adapters of models whose modules transformers renamed or fused.
+    """
+    conversions: Any = getattr(modeling_utils, "get_model_conversion_mapping", None)
+    is_converted = conversions is not None and conversions(model, add_legacy=False)
+    return model.config.model_type not in _STATE_SPACES and not is_converted
 
 
 def _tensors(name: str, module: Any, config: _Config) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -20,7 +20,8 @@ from sway_gate.backends.base import error_text
 from sway_gate.errors import AdapterError
 from sway_gate.files import read_regular
 from sway_gate.model_files.config import json_object
-from sway_gate.model_files.shapes import read_shapes, short
+from sway_gate.model_files.hub import weight_files
+from sway_gate.model_files.shapes import short
 from sway_gate.text import counted, cut, named
 
 _MAX_BYTES = 256 * 2**20
@@ -80,15 +81,28 @@ def fit(model: Any, tokenizer: Any, adapter: Path) -> Vocabulary:
 def fit_rows(model: Any, tuned: Path) -> tuple[str, ...]:
     """Give the base as many embeddings as the model in `tuned` has; a note if it had others.
 
-    Nothing happens if the files do not have the embeddings under the base's name.
+    Nothing happens to a quantized base, or if the embeddings have another name in the files.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
-    shapes = read_shapes(tuned)
-    found = [shapes[key] for n in _embeddings(model) if (key := short(f"{n}.weight")) in shapes]
-    if not found or found[0][0] == rows:
+    rows, size = model.get_input_embeddings().weight.shape[0], _rows_of(model, tuned)
+    if size in (0, rows) or getattr(model, "is_quantized", False):
         return ()
-    _resize(model, found[0][0], {})
-    return (_note(rows, found[0][0], "the mean of the others: its files have none"),)
+    _resize(model, size, {})
+    return (_note(rows, size, "the mean of the others: its files have none"),)
+
+
+def _rows_of(model: Any, tuned: Path) -> int:
+    """The number of embeddings in the files; 0 if unknown. Reading the files reports errors."""
+    names = {short(f"{name}.weight") for name in _embeddings(model)}
+    try:
+        for path in weight_files(tuned):
+            with safe_open(path, "pt") as file:
+                slices = [file.get_slice(key) for key in file.keys() if short(key) in names]  # noqa: SIM118
+                for shape in (found.get_shape() for found in slices):
+                    if len(shape) == 2:
+                        return int(shape[0])
+    except (OSError, SafetensorError):
+        pass
+    return 0
 
 
 def _note(rows: int, size: int, kept: str) -> str:

@@ -19,7 +19,6 @@ from sway_gate.backends import hf, loading, null_adapters, plain_lora
 from sway_gate.backends.base import EncodedRequest, NotStackable
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import LowRank
-from sway_gate.engine.run import run_plan
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.measurements import (
     BASE,
@@ -28,9 +27,7 @@ from sway_gate.measurements import (
     Generation,
     LogProbs,
     View,
-    with_base,
 )
-from sway_gate.output import silent
 from tests.backends.architectures import (
     IMAGE_TEXT,
     NAMES,
@@ -45,6 +42,7 @@ from tests.backends.architectures import (
     tiny_model,
 )
 from tests.backends.test_plain_lora import assert_equal_factors
+from tests.helpers.measured import measure, written
 from tests.helpers.models import byte_tokenizer
 
 NULL = View("null", 0)
@@ -63,11 +61,6 @@ TOLERANCE = {"rtol": 1e-5, "atol": 2e-5}
 def load(network: Any, folder: Path) -> hf.HfBackend:
     opened = copy.deepcopy(network), byte_tokenizer(), "best_effort"
     return hf.load(Source(folder, folder, device="cpu"), SETTINGS, opened)
-
-
-def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
-    plan = with_base((v, r) for v in views for r in requests)
-    return run_plan(plan, lambda: backend, None, silent).answers
 
 
 def adapted(network: Any, folder: Path, targets: Any = "all-linear") -> Any:
@@ -135,16 +128,6 @@ def value(model: Any, base: Any, row: EncodedRequest) -> np.ndarray:
     return (found.exp() * (found - logits(base, row.ids)[list(row.positions)])).sum(-1).numpy()
 
 
-def text(model: Any, request: Any, use_cache: bool) -> str:
-    tokenizer = byte_tokenizer()
-    ids = tokenizer(request.prompt, return_tensors="pt")["input_ids"]
-    made = model.generate(
-        input_ids=ids, max_new_tokens=request.max_new_tokens, do_sample=False, pad_token_id=0,
-        use_cache=use_cache,
-    )  # fmt: skip
-    return tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
-
-
 def check_numbers(backend: hf.HfBackend, models: Mapping[View, Any]) -> None:
     requests = [*TEXTS, *CONTEXTS]
     rows = [row for row, _ in backend.encode(requests)]
@@ -164,10 +147,10 @@ def check_numbers(backend: hf.HfBackend, models: Mapping[View, Any]) -> None:
 
 
 def check_texts(backend: hf.HfBackend, models: Mapping[View, Any], use_cache: bool) -> None:
-    written = measure(backend, [BASE, FINETUNED, NULL], WRITTEN)
+    texts = measure(backend, [BASE, FINETUNED, NULL], WRITTEN)
     for view, model in models.items():
         for request in WRITTEN:
-            assert written.text(view, request) == text(model, request, use_cache)
+            assert texts.text(view, request) == written(model, request, use_cache=use_cache)
 
 
 def how(backend: hf.HfBackend) -> Row:

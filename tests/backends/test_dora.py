@@ -16,8 +16,9 @@ from sway_gate.backends.changes import weight
 from sway_gate.backends.null_adapters import with_nulls
 from sway_gate.backends.passes.stacking import Stack
 from sway_gate.measurements import BASE, FINETUNED, Generation, View
-from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load, measure, peft_log_probs
-from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load, peft_log_probs
+from tests.helpers.measured import log_probs, measure, written
+from tests.helpers.models import save_adapter, save_base
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
@@ -45,14 +46,6 @@ def merged_log_probs(base: Path, adapter: Path, request: Any, scale: float) -> n
     for name, p in named_parameters(model):
         p.data = before[name] + scale * (p.data - before[name])
     return log_probs(model, request)
-
-
-def log_probs(model: Any, request: Any) -> np.ndarray:
-    ids = torch.tensor([byte_tokenizer()(request.prompt + request.completion)["input_ids"]])
-    with torch.no_grad():
-        logits = model(ids).logits[0, :-1].double().log_softmax(-1)
-    start = max(len(byte_tokenizer()(request.prompt)["input_ids"]), 1)
-    return logits.gather(-1, ids[0, 1:, None])[start - 1 :, 0].numpy()
 
 
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -89,10 +82,7 @@ def test_texts_equal_those_of_peft(models: tuple[Path, Path]) -> None:
     answers = measure(load(base, adapter), [FINETUNED, *NULLS], [request])
     model = AutoModelForCausalLM.from_pretrained(base).eval()
     model = PeftModel.from_pretrained(model, adapter).eval()
-    ids = torch.tensor([byte_tokenizer()(request.prompt)["input_ids"]])
-    generated = model.generate(input_ids=ids, max_new_tokens=12, do_sample=False, pad_token_id=0)
-    expected = byte_tokenizer().decode(generated[0, ids.shape[1] :], skip_special_tokens=True)
-    assert answers.get(FINETUNED, request) == expected
+    assert answers.get(FINETUNED, request) == written(model, request)
 
 
 def test_each_null_equals_itself_alone(models: tuple[Path, Path]) -> None:

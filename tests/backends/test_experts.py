@@ -17,9 +17,10 @@ from sway_gate.backends.null_adapters import LowRank, with_nulls
 from sway_gate.backends.passes.stacking import Stack
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import BASE, FINETUNED, Generation
-from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load, measure
+from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load
 from tests.helpers.experts import ARCHITECTURES, ONE_VIEW_AT_A_TIME, save_base
-from tests.helpers.models import byte_tokenizer, save_adapter
+from tests.helpers.measured import log_probs, measure, written
+from tests.helpers.models import save_adapter
 
 METHODS: dict[str, dict[str, Any]] = {
     "all-linear": {},
@@ -65,23 +66,6 @@ def peft_model(architecture: str, base: Path, adapter: Path) -> Any:
     if architecture in ("llama4_text", "phimoe"):  # peft cannot run their routers unmerged
         return model.merge_and_unload().eval()
     return model.eval()
-
-
-def log_probs(model: Any, request: Any) -> np.ndarray:
-    ids = torch.tensor([byte_tokenizer()(request.prompt + request.completion)["input_ids"]])
-    with torch.no_grad():
-        logits = model(ids).logits[0, :-1].double().log_softmax(-1)
-    start = max(len(byte_tokenizer()(request.prompt)["input_ids"]), 1)
-    return logits.gather(-1, ids[0, 1:, None])[start - 1 :, 0].numpy()
-
-
-def written(model: Any, request: Generation) -> str:
-    ids = torch.tensor([byte_tokenizer()(request.prompt)["input_ids"]])
-    with torch.no_grad():
-        generated = model.generate(
-            input_ids=ids, max_new_tokens=request.max_new_tokens, do_sample=False, pad_token_id=0
-        )
-    return str(byte_tokenizer().decode(generated[0, ids.shape[1] :], skip_special_tokens=True))
 
 
 def test_views_of_experts_equal_peft(models: tuple[str, Path, Path]) -> None:

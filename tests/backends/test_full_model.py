@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,17 @@ from sway_gate.backends import full_model, hf, null_adapters, two_models
 from sway_gate.backends.loading import Source
 from sway_gate.backends.passes import replacing
 from sway_gate.backends.rotations import rotated
-from sway_gate.engine.run import run_plan
 from sway_gate.errors import CannotDecide
-from sway_gate.measurements import BASE, FINETUNED, Divergence, LogProbs, View, with_base
-from sway_gate.output import silent
+from sway_gate.measurements import BASE, FINETUNED, Divergence, LogProbs, View
+from tests.helpers import measured
+from tests.helpers.measured import log_probs
 from tests.helpers.models import ARCHITECTURES, byte_tokenizer, save_base
 
 TEXTS = [LogProbs("A prompt", " and its end"), LogProbs("", "Running text.")]
 NULLS = [View("null", 0), View("null", 1)]
+EMBEDDING = "model.embed_tokens.weight"
 SETTINGS = null_adapters.NullSettings(runs=2)
+measure = partial(measured.measure, requests=TEXTS)
 
 
 def save_tuned(
@@ -61,27 +64,14 @@ def source(base: Path, tuned: Path, **fields: Any) -> Source:
     return Source(base, tuned, device="cpu", is_full=True, **fields)
 
 
-def measure(backend: Any, views: list[View], requests: list[Any] = TEXTS) -> Any:
-    plan = with_base((v, r) for v in views for r in requests)
-    return run_plan(plan, lambda: backend, None, silent).answers
-
-
-def log_probs(folder: Path, request: LogProbs) -> np.ndarray:
-    """By transformers only."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = byte_tokenizer()
-    start = max(len(tokenizer(request.prompt)["input_ids"]), 1)
-    ids = torch.tensor([tokenizer(request.prompt + request.completion)["input_ids"]])
-    with torch.no_grad():
-        logits = model(ids).logits
-    found = logits[0, :-1].double().log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
-    return found[start - 1 :].numpy()
+def by_transformers(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 def assert_equal_to_transformers(answers: Any, base: Path, tuned: Path) -> None:
     for request in TEXTS:
         for view, folder in ((BASE, base), (FINETUNED, tuned)):
-            expected = log_probs(folder, request)
+            expected = log_probs(by_transformers(folder), request)
             np.testing.assert_allclose(answers.get(view, request), expected, atol=1e-5)
 
 
@@ -164,7 +154,7 @@ def test_a_scale_interpolates_the_weights(tmp_path, llama, tuned):
     answers = measure(hf.load(source(llama, tuned), SETTINGS), [FINETUNED.scaled(0.5)])
     for request in TEXTS:
         found = answers.get(FINETUNED.scaled(0.5), request)
-        np.testing.assert_allclose(found, log_probs(half, request), atol=1e-5)
+        np.testing.assert_allclose(found, log_probs(by_transformers(half), request), atol=1e-5)
 
 
 def test_the_base_is_restored(llama, tuned):
@@ -237,6 +227,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "shape": (
         lambda f: edit_tensors(f, lambda t: t.update({Q: torch.ones(8, 32)})),
         rf"tensor {Q} has the shape \[8, 32\], in the base \[32, 32\]",
+    ),
+    "embeddings that are no table": (
+        lambda f: edit_tensors(f, lambda t: t.update({EMBEDDING: torch.ones(4)})),
+        rf"tensor {EMBEDDING} has the shape \[4\], in the base \[320, 32\]",
     ),
     "no floats": (
         lambda f: edit_tensors(f, lambda t: t.update({Q: torch.ones(32, 32, dtype=torch.int8)})),
@@ -367,7 +361,7 @@ def test_nulls_are_distributed_as_haar_nulls(tmp_path, monkeypatch):
     for draw in (rotated, haar):
         monkeypatch.setattr(replacing, "rotated", draw)
         backend = hf.load(source(base, tuned), null_adapters.NullSettings(runs=len(nulls)))
-        answers = measure(backend, nulls, requests)
+        answers = measure(backend, nulls, requests=requests)
         values = [mean_root(view, answers) for view in nulls]
         found.append((np.mean(values), np.std(values, ddof=1)))
     (mean, sd), (haar_mean, haar_sd) = found

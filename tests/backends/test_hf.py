@@ -1,6 +1,7 @@
 """Batched views compared with peft's adapters, one view and one prompt at a time."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from sway_gate.backends.loading import Source
 from sway_gate.backends.passes import reductions
 from sway_gate.backends.passes.generator import end_tokens
 from sway_gate.conversation import Conversation, Message, asked
-from sway_gate.engine.run import run_plan
 from sway_gate.errors import AdapterError, CannotDecide, UsageError
 from sway_gate.measurements import (
     BASE,
@@ -29,10 +29,9 @@ from sway_gate.measurements import (
     NoAnswer,
     TeacherForced,
     View,
-    with_base,
 )
-from sway_gate.output import silent
 from sway_gate.training_data import packaged
+from tests.helpers.measured import log_probs, measure, written
 from tests.helpers.models import ARCHITECTURES, byte_tokenizer, save_adapter, save_base
 
 TEXTS = [
@@ -66,11 +65,6 @@ def load(
     return hf.load(Source(base, adapter, device="cpu"), settings)
 
 
-def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
-    plan = with_base((v, r) for v in views for r in requests)
-    return run_plan(plan, lambda: backend, None, silent).answers
-
-
 def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | None) -> np.ndarray:
     """By peft only; scale None switches the adapter off."""
     model = AutoModelForCausalLM.from_pretrained(base).eval()
@@ -78,17 +72,8 @@ def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | 
     for module in model.modules():
         if isinstance(module, LoraLayer) and scale is not None:
             module.scaling = {k: v * scale for k, v in module.scaling.items()}
-    tokenizer = byte_tokenizer()
-    start = max(len(tokenizer(request.prompt)["input_ids"]), 1)
-    ids = torch.tensor([tokenizer(request.prompt + request.completion)["input_ids"]])
-    with torch.no_grad():
-        if scale is None:
-            with model.disable_adapter():
-                logits = model(ids).logits
-        else:
-            logits = model(ids).logits
-    log_probs = logits[0, :-1].double().log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
-    return log_probs[start - 1 :].numpy()
+    with model.disable_adapter() if scale is None else nullcontext():
+        return log_probs(model, request)
 
 
 LORA = {
@@ -349,16 +334,11 @@ WRITTEN = [Generation("A prompt", 12), Generation("Another, longer", 12), Genera
 def test_generation_in_one_batch_equals_peft_one_by_one(base: Path, tmp_path: Path) -> None:
     adapter = save_adapter(tmp_path, base)
     answers = measure(load(base, adapter), [FINETUNED, *NULLS], WRITTEN)
-    tokenizer, model = byte_tokenizer(), AutoModelForCausalLM.from_pretrained(base).eval()
+    model = AutoModelForCausalLM.from_pretrained(base).eval()
     tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
     for request in WRITTEN:
         for view, one in ((BASE, model), (FINETUNED, tuned)):
-            ids = tokenizer(request.prompt, return_tensors="pt")["input_ids"]
-            made = one.generate(
-                ids, max_new_tokens=request.max_new_tokens, do_sample=False, pad_token_id=0
-            )
-            text = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
-            assert answers.text(view, request) == text
+            assert answers.text(view, request) == written(one, request)
 
 
 def test_argmax_matches_agree_with_greedy_decoding(base: Path, tmp_path: Path) -> None:

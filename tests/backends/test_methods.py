@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,20 @@ from transformers import AutoModelForCausalLM
 from sway_gate.backends import hf, peft_adapters, plain_lora
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
-from sway_gate.engine.run import run_plan
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.gate.open import OpenBase
-from sway_gate.measurements import BASE, FINETUNED, LogProbs, NoAnswer, View, with_base
+from sway_gate.measurements import BASE, FINETUNED, LogProbs, NoAnswer, View
 from sway_gate.model_files.methods import METHODS
-from sway_gate.output import silent
 from sway_gate.static import patterns
 from tests.backends.methods import REFUSED, ROWS, SINGLE, STACKED, TIED, Row
 from tests.backends.test_plain_lora import assert_equal_factors
-from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+from tests.helpers import measured
+from tests.helpers.measured import log_probs
+from tests.helpers.models import save_adapter, save_base
 
 TEXTS = [LogProbs("", "A prompt and its end."), LogProbs("", "Running text: xyz")]
 SETTINGS = NullSettings(runs=1)
+measure = partial(measured.measure, requests=TEXTS)
 QUICK = {"LoRA", "LoRA on a tied lm_head", "DoRA on a tied lm_head", "PiSSA", "LoHa"}
 
 
@@ -41,18 +43,6 @@ def bases(tmp_path_factory: Any) -> dict[str, Path]:
 
 def load(base: Path, adapter: Path) -> hf.HfBackend:
     return hf.load(Source(base, adapter, device="cpu"), SETTINGS)
-
-
-def measure(backend: Any, views: list[View]) -> Any:
-    plan = with_base((view, request) for view in views for request in TEXTS)
-    return run_plan(plan, lambda: backend, None, silent).answers
-
-
-def log_probs(network: Any, request: LogProbs) -> np.ndarray:
-    ids = torch.tensor([byte_tokenizer()(request.completion)["input_ids"]])
-    with torch.no_grad():
-        logits = network(ids).logits
-    return logits[0, :-1].double().log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0].numpy()
 
 
 def peft_model(base: Path, adapter: Path) -> Any:

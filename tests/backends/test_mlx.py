@@ -13,7 +13,6 @@ from sway_gate.backends import hf
 from sway_gate.backends.base import NotStackable
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
-from sway_gate.engine.run import run_plan
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.measurements import (
     BASE,
@@ -24,9 +23,8 @@ from sway_gate.measurements import (
     NoAnswer,
     TeacherForced,
     View,
-    with_base,
 )
-from sway_gate.output import silent
+from tests.helpers.measured import measure
 from tests.helpers.mlx import RANK, random_adapter, save_mlx, save_small
 from tests.helpers.models import byte_tokenizer, save_base
 
@@ -71,11 +69,6 @@ def load(base: Path, adapter: Path, **options: Any) -> Any:
 def both(base: Path, adapter: Path) -> tuple[Any, Any]:
     """The backend, and the torch backend."""
     return load(base, adapter), hf.load(Source(base, adapter, device="cpu"), SETTINGS)
-
-
-def measure(backend: Any, views: list[View], requests: list[Any]) -> Any:
-    plan = with_base((view, request) for view in views for request in requests)
-    return run_plan(plan, lambda: backend, None, silent).answers
 
 
 @pytest.mark.parametrize(("architecture", "kind", "keys"), CASES.values(), ids=CASES)

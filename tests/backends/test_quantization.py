@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from sway_gate.backends import hf, loading, null_adapters, quantization
 from sway_gate.backends.loading import Source
-from sway_gate.engine.run import run_plan
 from sway_gate.errors import CannotDecide
-from sway_gate.measurements import BASE, FINETUNED, Divergence, LogProbs, View, with_base
-from sway_gate.output import silent
+from sway_gate.measurements import BASE, FINETUNED, Divergence, LogProbs, View
+from tests.helpers import measured
+from tests.helpers.measured import log_probs
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base
 
 pytest.importorskip("bitsandbytes")
@@ -30,6 +31,7 @@ TEXTS = [
 ]
 VIEWS = [FINETUNED, View("null", 0), View("null", 1), FINETUNED.scaled(0.5)]
 SETTINGS = null_adapters.NullSettings(runs=2)
+measure = partial(measured.measure, views=VIEWS, requests=TEXTS)
 CONFIGS = {
     "nf4": BitsAndBytesConfig(
         load_in_4bit=True,
@@ -76,21 +78,6 @@ def stored(base: Path, kind: str, tmp_path_factory: Any) -> Path:
 
 def load(base: Path, adapter: Path, kind: str | None) -> hf.HfBackend:
     return hf.load(Source(base, adapter, device="cpu", quantization=kind), SETTINGS)
-
-
-def measure(backend: Any) -> Any:
-    plan = with_base((v, r) for v in VIEWS for r in TEXTS)
-    return run_plan(plan, lambda: backend, None, silent).answers
-
-
-def log_probs(model: Any, request: LogProbs) -> np.ndarray:
-    tokenizer = byte_tokenizer()
-    start = max(len(tokenizer(request.prompt)["input_ids"]), 1)
-    ids = torch.tensor([tokenizer(request.prompt + request.completion)["input_ids"]])
-    with torch.no_grad():
-        logits = model(ids).logits
-    found = logits[0, :-1].double().log_softmax(-1).gather(-1, ids[0, 1:, None])[:, 0]
-    return found[start - 1 :].numpy()
 
 
 def test_stacked_views_equal_peft_on_the_same_quantized_base(base, adapter, kind):
