@@ -52,7 +52,7 @@ def _check(args: argparse.Namespace) -> int:
     from sway_gate.suites.check import check_suite, early_notes
 
     check_targets(args, targets(args), [args.prompts, *args.data, *args.held_out])
-    check_files({"--prompts": [args.prompts]}, args.confine)
+    check_files({"ADAPTER": [args.adapter], "--prompts": [args.prompts]}, args.confine)
     suite = check_suite(
         args.adapter,
         args.base,

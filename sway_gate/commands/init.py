@@ -46,8 +46,10 @@ def add_to(add: Add) -> None:
 
 def _init(args: argparse.Namespace) -> int:
     from sway_gate.model_files import digest
+    from sway_gate.spec.confine import check_files
     from sway_gate.suites import generate
 
+    check_files({"ADAPTER": [args.adapter]}, args.confine)
     models = [Path(ref) for ref in (args.adapter, args.base) if ref and os.path.isdir(ref)]
     files = [file for model in models for file in digest.model_files(model)]
     folder = _folder(args, [*args.data, *args.held_out, *files])

@@ -38,12 +38,12 @@ def _static(args: argparse.Namespace) -> int:
 
     if args.base and not os.path.isdir(args.base) and not is_hub_id(args.base):
         raise UsageError(f"--base {args.base}: no such folder, and not a hub id")
+    if args.json and args.sarif == output.STDOUT:
+        raise UsageError("--json and --sarif - both use standard output; write SARIF to a file")
     adapters = list(dict.fromkeys(_adapter(path) for path in args.adapters))
     files = [file for adapter in adapters for file in model_files(Path(adapter))]
     output.check_targets({"--sarif": args.sarif}, files, adapters)
     found = [check_files(adapter, args.base) for adapter in adapters]
-    if args.json and args.sarif == output.STDOUT:
-        raise UsageError("--json and --sarif - use standard output both; write SARIF to a file")
     if args.json:
         print_json([reports.to_dict(report) for report in found])
     else:

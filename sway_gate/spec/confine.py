@@ -26,11 +26,8 @@ def check_spec(spec: Spec, folder: str | None) -> None:
 def check_targets(targets: Mapping[str, str | None], folder: str | None) -> None:
     """Raise UsageError if a link leads from a file in `folder` (option -> path) out of it."""
     own = os.path.abspath(folder or "")
-    named = {
-        option: [path]
-        for option, path in targets.items()
-        if path and Path(os.path.abspath(path)).is_relative_to(own)
-    }
+    places = {option: Path(os.path.abspath(path)) for option, path in targets.items() if path}
+    named = {option: [str(p)] for option, p in places.items() if p.is_relative_to(own)}
     check_files(named, folder)
 
 
@@ -53,7 +50,8 @@ def _problems(files: Mapping[str, Sequence[str | None]], folder: str | None) -> 
         raise UsageError(f"--confine {folder}: no such folder; give the folder of the repository")
     for field, paths in files.items():
         for path in dict.fromkeys(paths):
-            if path and (outside := _outside(path, folder)):
+            is_on_hub = path and hub.is_hub_id(path) and not os.path.lexists(path)
+            if path and not is_on_hub and (outside := _outside(path, folder)):
                 where = one_line(outside)
                 yield f"{field}: {where} leads out of {folder} (--confine) or into its .git"
 
@@ -77,7 +75,7 @@ def _links(path: str, levels: int) -> Iterator[str]:
     for entry in found:
         if entry.is_symlink():
             yield entry.path
-        elif levels > 1 and not entry.name.startswith("."):
+        if levels > 1 and entry.is_dir() and not entry.name.startswith("."):
             yield from _links(entry.path, levels - 1)
 
 

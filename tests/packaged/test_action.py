@@ -150,7 +150,7 @@ def test_a_spec_cannot_lead_out_of_the_workspace(consumer, runner, tmp_path):
     done = runner(consumer, workflow(), code=1)
     assert ended(done) == ("error", "", "2")
     assert "leads out of . (--confine)" in done.log
-    assert runner(consumer, workflow(confine=str(tmp_path))).outputs["verdict"] == "pass"
+    assert runner(consumer, workflow(confine="/")).outputs["verdict"] == "pass"
 
 
 def test_a_token_that_may_not_write_is_a_notice(consumer, runner, store):

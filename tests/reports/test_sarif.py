@@ -165,7 +165,7 @@ def test_static_writes_sarif_to_standard_output(broken: str, capsys: Any) -> Non
 
 
 WRONG = {
-    "--sarif - --json": "--json and --sarif - use standard output both",
+    "--sarif - --json": "--json and --sarif - both use standard output",
     "--sarif broken/adapter_config.json": "has the name of an adapter's file",
     "--sarif broken/new.sarif": "is in broken, an input",
 }

@@ -70,6 +70,14 @@ def link(folder: Path, name: str, target: str) -> None:
     path.symlink_to(target)
 
 
+def spoil_behind_a_link(folder: Path) -> None:
+    (folder / "rows").mkdir()
+    (folder / "more").mkdir()
+    link(folder, "rows/sub", "../more")
+    link(folder, "more/rows.jsonl", "../../outside/rows.jsonl")
+    write(folder, data="rows")
+
+
 EMBEDDED = {
     "name": "reverts",
     "kind": "adapter_revert",
@@ -92,6 +100,7 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda f: link(f, "base/config.json", "../../outside/base/config.json"),
         "base: ",
     ),
+    "links behind a link": (spoil_behind_a_link, "data: "),
     "a link to a device": (lambda f: link(f, "lora/adapter_config.json", "/dev/zero"), "adapter: "),
     "the spec": (lambda f: link(f, "sway.yaml", "../outside/prompts.txt"), "SPEC: "),
 }
@@ -171,6 +180,12 @@ INSIDE = {
     "a link inside": lambda f: link(f, "lora/README.md", "../prompts.txt"),
     "a hub id": lambda f: write(f, models={"ft": {"adapter": "org/absent"}}),
 }
+
+
+def test_a_hub_id_is_not_a_path(folder: Path) -> None:
+    check_files({"base": ["org/absent"]}, "lora")
+    with pytest.raises(UsageError, match="base: base leads out of lora"):
+        check_files({"base": ["base"]}, "lora")
 
 
 @pytest.mark.parametrize("change", INSIDE.values(), ids=INSIDE)
