@@ -81,7 +81,7 @@ def _without_tensors(adapter: Adapter, shapes: Shapes, root: str) -> Iterator[Fi
     try:
         lacking += set(_targets(adapter, shapes, root)) - adapter.parts.keys()
     except NotRun as error:
-        message = f"not checked whether the base has other modules to adapt: {error.args[2]}"
+        message = f"not checked whether the base has other modules to adapt: {error.args[-1]}"
         yield adapter.finding("note", "base-modules-skipped", message)
     if lacking:
         message = f"no tensors for modules that the config names: {compact(sorted(lacking))}"
