@@ -111,8 +111,7 @@ def _wrong_ranks(adapter: Adapter, pairs: list[str], ranks: dict[str, int]) -> d
 
 
 def _other_tensors(adapter: Adapter) -> Iterator[Finding]:
-    unknown = [name for name, kind in adapter.kinds.items() if kind == "unknown"]
-    if unknown:
+    if unknown := [name for name, kind in adapter.kinds.items() if kind == "unknown"]:
         message = f"tensors that the config does not explain: {some(unknown)}"
         level = "broken" if any(".lora_" in name for name in unknown) else "warning"
         yield adapter.finding(level, "unknown-tensor", message, MATCHING)
@@ -184,9 +183,8 @@ def _dora(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
 def _lacking(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
     """Tensors that the config announces and that the file does not have."""
     names = adapter.weights.tensors
-    for variant in adapter.config.variants:
-        part = _VARIANT_PARTS.get(variant, "")
-        if not any(f".{part}" in name for name in names):
+    for variant, part in _VARIANT_PARTS.items():
+        if variant in adapter.config.variants and not any(f".{part}" in name for name in names):
             message = f"{variant} is set, but there are no tensors {part}…"
             yield adapter.finding("broken", "tensor-missing", message, MATCHING)
     if adapter.config.lora_bias:
