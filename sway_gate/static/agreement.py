@@ -215,8 +215,10 @@ def _coverage(adapter: Adapter) -> Iterator[Finding]:
     try:
         is_target = set(targeted(config, modules))
     except NotRun as error:
-        fields = "target_modules, exclude_modules or modules_to_save"
-        yield _not_run(adapter, error, fields, "module names")
+        given = {name: getattr(config, name) for name in ("target_modules", "exclude_modules")}
+        fields = [name for name, value in given.items() if isinstance(value, str)]
+        fields += ["modules_to_save"] if config.modules_to_save else []
+        yield _not_run(adapter, error, " or ".join(fields), "module names")
         return
     outside = [module for module in modules if module not in is_target]
     if config.ensure_weight_tying:  # peft also adapts the modules tied to a target

@@ -95,6 +95,8 @@ def check_suite(given: CheckInputs) -> Spec:
         notes=loaded.notes,
     )
     chosen = [*_always(_prompts(given) or _general(material)), *_of_data(material)]
+    if given.base is None and not given.online:
+        _require_base(models)
     # The data is loaded: the files are removed so that they are not loaded again.
     return msgspec.structs.replace(
         loaded,
@@ -317,8 +319,6 @@ def _named(given: CheckInputs) -> Models:
         if given.adapter is None:
             raise UsageError("give an adapter, or a fine-tuned model with --model and --base")
         models = named_models(given.adapter, given.base, given.online)
-        if given.base is None and not given.online:
-            _require_base(models)
         tuned = msgspec.structs.replace(models.ft, quantization=given.quantization)
         return msgspec.structs.replace(models, ft=tuned)
     if given.adapter is not None:
