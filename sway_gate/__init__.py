@@ -111,23 +111,22 @@ def check(
     from sway_gate.gate.arguments import checked_map
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
-    from sway_gate.suites.check import check_suite
+    from sway_gate.suites.check import CheckInputs, check_suite
 
     fields = None if data_map is None else checked_map(data_map, "data_map")
-    given = os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts
-    suite = check_suite(
-        _path(adapter),
-        _path(base),
-        given,
-        _files(data),
-        online,
-        _files(held_out),
-        learn,
-        fields,
-        quantization,
-        _path(model),
+    given = CheckInputs(
+        adapter=_path(adapter),
+        base=_path(base),
+        prompts=os.fspath(prompts) if isinstance(prompts, os.PathLike) else prompts,
+        data=_files(data),
+        online=online,
+        held_out=_files(held_out),
+        learn=learn,
+        data_map=fields,
+        quantization=quantization,
+        model=_path(model),
     )
-    return run_gate(suite, Options(online=online, cache=cache))
+    return run_gate(check_suite(given), Options(online=online, cache=cache))
 
 
 def _path(given: _Path | None) -> str | None:

@@ -25,7 +25,7 @@ from sway_gate.output import silent
 from sway_gate.results import GateResult
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.schema import Spec
-from sway_gate.suites.check import check_suite
+from sway_gate.suites.check import CheckInputs, check_suite
 from sway_gate.suites.generate import for_data
 
 replace = msgspec.structs.replace
@@ -95,7 +95,7 @@ def main() -> None:
             continue
         found = {"gate": gated(on(init_suite(case)), base)}
         if args.check:
-            plain = check_suite(str(HOME / case["adapter"]), str(BASE), None)
+            plain = check_suite(CheckInputs(str(HOME / case["adapter"]), str(BASE)))
             found["check"] = gated(on(plain), base)
         write_json(path, found)
         gate = found["gate"]

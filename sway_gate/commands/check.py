@@ -49,23 +49,24 @@ def _check(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.confine import check_files
-    from sway_gate.suites.check import check_suite, early_notes
+    from sway_gate.suites.check import CheckInputs, check_suite, early_notes
 
     check_targets(args, targets(args), [args.prompts, *args.data, *args.held_out])
     check_files({"ADAPTER": [args.adapter], "--prompts": [args.prompts]}, args.confine)
-    suite = check_suite(
-        args.adapter,
-        args.base,
-        args.prompts,
-        args.data,
-        args.online,
-        args.held_out,
-        args.learn,
-        args.map,
-        args.quantization,
-        args.model,
-        args.confine,
+    given = CheckInputs(
+        adapter=args.adapter,
+        base=args.base,
+        prompts=args.prompts,
+        data=args.data,
+        online=args.online,
+        held_out=args.held_out,
+        learn=args.learn,
+        data_map=args.map,
+        quantization=args.quantization,
+        model=args.model,
+        confine=args.confine,
     )
+    suite = check_suite(given)
     output.check_targets(targets(args), *inputs(suite))
     if not args.quiet:
         output.say("".join(f"note: {note}\n" for note in early_notes(suite)), sys.stderr)

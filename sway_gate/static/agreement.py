@@ -117,8 +117,7 @@ def _wrong_ranks(adapter: Adapter, pairs: list[str], ranks: dict[str, int]) -> d
 
 
 def _other_tensors(adapter: Adapter) -> Iterator[Finding]:
-    unknown = [name for name, kind in adapter.kinds.items() if kind == "unknown"]
-    if unknown:
+    if unknown := [name for name, kind in adapter.kinds.items() if kind == "unknown"]:
         message = f"tensors that the config does not explain: {some(unknown)}"
         level = "broken" if any(".lora_" in name for name in unknown) else "warning"
         yield adapter.finding(level, "unknown-tensor", message, MATCHING)
@@ -197,9 +196,8 @@ def _dora(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
 def _lacking(adapter: Adapter, pairs: list[str]) -> Iterator[Finding]:
     """Tensors that the config announces and that the file does not have."""
     names = adapter.weights.tensors
-    for variant in adapter.config.variants:
-        part = _VARIANT_PARTS.get(variant, "")
-        if not any(f".{part}" in name for name in names):
+    for variant, part in _VARIANT_PARTS.items():
+        if variant in adapter.config.variants and not any(f".{part}" in name for name in names):
             message = f"{variant} is set, but there are no tensors {part}…"
             yield adapter.finding("broken", "tensor-missing", message, MATCHING)
     if adapter.config.lora_bias:
@@ -230,8 +228,10 @@ def _coverage(adapter: Adapter) -> Iterator[Finding]:
     try:
         is_target = set(targeted(config, modules))
     except NotRun as error:
-        fields = "target_modules, exclude_modules or modules_to_save"
-        yield _not_run(adapter, error, fields, "module names")
+        given = {name: getattr(config, name) for name in ("target_modules", "exclude_modules")}
+        fields = [name for name, value in given.items() if isinstance(value, str)]
+        fields += ["modules_to_save"] if config.modules_to_save else []
+        yield _not_run(adapter, error, " or ".join(fields), "module names")
         return
     outside = [module for module in modules if module not in is_target]
     if config.ensure_weight_tying:  # peft also adapts the modules tied to a target

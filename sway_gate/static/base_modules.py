@@ -81,8 +81,10 @@ def _without_tensors(adapter: Adapter, shapes: Shapes, root: str) -> Iterator[Fi
     try:
         lacking += set(_targets(adapter, shapes, root)) - adapter.parts.keys()
     except NotRun as error:
-        message = f"not checked whether the base has other modules to adapt: {error.args[2]}"
-        yield adapter.finding("note", "base-modules-skipped", message)
+        id, reason = error.args[-2:]
+        if id != "regex-invalid":  # reported as an error
+            message = f"not checked whether the base has other modules to adapt: {reason}"
+            yield adapter.finding("note", "base-modules-skipped", message)
     if lacking:
         message = f"no tensors for modules that the config names: {compact(sorted(lacking))}"
         yield adapter.finding("broken", "base-without-tensors", message, MATCHING)

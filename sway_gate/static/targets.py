@@ -1,16 +1,14 @@
 """Which modules peft adapts, by the fields of adapter_config.json."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sway_gate.static.config import AdapterConfig
 from sway_gate.static.patterns import matched
 
 ALL_LINEAR = ("all-linear", "dummy-target-modules")
 """Values of target_modules that are not patterns."""
-_FIRST_INDEX = re.compile(r".*?\.[^.]*\.(\d+)\.")
-
-Match = Callable[[str], object]
+_FIRST_INDEX = r".*?\.[^.]*\.(\d+)\."
 
 
 def targeted(config: AdapterConfig, modules: Sequence[str]) -> list[str]:
@@ -18,16 +16,12 @@ def targeted(config: AdapterConfig, modules: Sequence[str]) -> list[str]:
 
     Raises `NotRun` for a pattern that is invalid or too expensive.
     """
-    excluded, saved = _excluded(config, modules), _saved(config, modules)
-    is_target, is_in_layer = _target(config, modules), _layer(config)
-    return [
-        module
-        for module in modules
-        if is_target(module)
-        and is_in_layer(module)
-        and not excluded(module)
-        and not any(match(module) for match in saved)
-    ]
+    targets, excluded = config.target_modules or (), config.exclude_modules or ()
+    found = set(modules) if targets in ALL_LINEAR else _chosen(targets, modules)
+    found -= _chosen(excluded, modules)
+    # peft does not adapt a module of modules_to_save, nor what it contains.
+    found -= _matching(config.modules_to_save, modules, r"(.*\.)?{}(\..*)?")
+    return [module for module in modules if module in found and _is_in_layer(config, module)]
 
 
 def ends_with(module: str, names: Sequence[str]) -> bool:
@@ -35,40 +29,27 @@ def ends_with(module: str, names: Sequence[str]) -> bool:
     return any(module == name or module.endswith(f".{name}") for name in names)
 
 
-def _target(config: AdapterConfig, modules: Sequence[str]) -> Match:
-    targets = config.target_modules or ()
-    if targets in ALL_LINEAR:
-        return lambda _: True
-    if isinstance(targets, str):
-        return set(matched([targets], modules)[0]).__contains__
-    return lambda module: ends_with(module, targets)
-
-
-def _excluded(config: AdapterConfig, modules: Sequence[str]) -> Match:
-    names = config.exclude_modules or ()
+def _chosen(names: str | Sequence[str], modules: Sequence[str]) -> set[str]:
+    """The modules that a pattern matches, or whose names end with one of several names."""
     if isinstance(names, str):
-        return set(matched([names], modules)[0]).__contains__
-    return lambda module: ends_with(module, names)
+        return _matching([names], modules, "{}")
+    return {module for module in modules if ends_with(module, names)}
 
 
-def _saved(config: AdapterConfig, modules: Sequence[str]) -> list[Match]:
-    """peft does not adapt a module of modules_to_save, nor what it contains."""
-    patterns = [rf"(.*\.)?{name}(\..*)?" for name in config.modules_to_save]
-    return [set(names).__contains__ for names in matched(patterns, modules)]
+def _matching(patterns: Sequence[str], modules: Sequence[str], form: str) -> set[str]:
+    return {
+        module
+        for found in matched([form.replace("{}", pattern) for pattern in patterns], modules)
+        for module in found
+    }
 
 
-def _layer(config: AdapterConfig) -> Match:
+def _is_in_layer(config: AdapterConfig, module: str) -> bool:
     """Whether layers_to_transform includes the module's layer."""
     wanted, patterns = config.layers_to_transform, config.layers_pattern or ()
     if wanted is None or wanted == ():
-        return lambda _: True
+        return True
     names = [patterns] if isinstance(patterns, str) else patterns
-    indices = [re.compile(rf"(?:^|.*?\.){re.escape(name)}\.(\d+)\.") for name in names]
-    layers = (wanted,) if isinstance(wanted, int) else wanted
-
-    def is_in_layer(module: str) -> bool:
-        found = (index.match(module) for index in indices or [_FIRST_INDEX])
-        first = next(filter(None, found), None)
-        return first is not None and int(first[1]) in layers
-
-    return is_in_layer
+    indices = [rf"(?:^|.*?\.){re.escape(name)}\.(\d+)\." for name in names] or [_FIRST_INDEX]
+    index = next(filter(None, (re.match(index, module) for index in indices)), None)
+    return index is not None and int(index[1]) in ((wanted,) if isinstance(wanted, int) else wanted)

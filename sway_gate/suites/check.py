@@ -56,59 +56,51 @@ _SEEN: Final = ("adherence", _ATTRIBUTION)
 _MAX_PROMPTS_BYTES: Final = 2**20
 
 
-def check_suite(
-    adapter: str | None,
-    base: str | None,
-    prompts: str | Sequence[str] | None,
-    data: Sequence[str] = (),
-    online: bool = False,
-    held_out: Sequence[str] = (),
-    learn: Learn = "auto",
-    data_map: DataMap | None = None,
-    quantization: Quantization | None = None,
-    model: str | None = None,
-    confine: str | None = None,
-) -> Spec:
+class CheckInputs(NamedTuple):
+    """What `sway check` judges: an adapter, or a fine-tuned model without one (`model`).
+
+    prompts: texts after which the change is measured, or the name of a file with one per line; by
+    default questions and sentence openings, with data its own prompts. data, held_out: files of
+    training data, and with rows that training did not see. learn: what training was meant to teach;
+    auto: inferred from the data. data_map: the fields of data in another format. confine: the
+    folder that all files must be in.
+    """
+
+    adapter: str | None
+    base: str | None = None
+    prompts: str | Sequence[str] | None = None
+    data: Sequence[str] = ()
+    online: bool = False
+    held_out: Sequence[str] = ()
+    learn: Learn = "auto"
+    data_map: DataMap | None = None
+    quantization: Quantization | None = None
+    model: str | None = None
+    confine: str | None = None
+
+
+def check_suite(given: CheckInputs) -> Spec:
     """The suite of `sway check`: did the adapter change the model, and did it break it?
 
-    With `model`, a fine-tuned model without an adapter is judged.
+    With training data the suite also tests whether the data was learned, and with held-out rows
+    whether this generalises.
 
-    The change is measured on the given prompts (a string is the name of a file with one prompt per
-    line). Without them: questions and sentence openings, with data its own prompts. With training
-    data the suite also tests whether the data was learned, and with held-out rows whether this
-    generalises. `learn` is what training was meant to teach; auto: inferred from the data.
-    data_map: the fields of data in another format. confine: the folder that all files must be in.
-
-    Raises UsageError if the arguments are wrong or the data is not sufficient to test whether it
-    was learned, and SpecError with every mistake in the data.
+    Raises UsageError if the inputs are wrong or the data is not sufficient to test whether it was
+    learned, and SpecError with every mistake in the data.
     """
-    if held_out and not data:
-        raise UsageError("--held-out requires --data: give the rows of the training data too")
-    if data_map and not data:
-        raise UsageError("--map requires --data: it names the fields of the data")
-    if learn != "auto" and not data:
-        raise UsageError("--learn requires --data: it states what the data should teach")
-    models = _named(adapter, model, base, online, quantization)
-    files = Spec(
-        models=models,
-        suite=(),
-        data=absolute(data),
-        data_map=data_map,
-        held_out=absolute(held_out),
-        label="sway check",
-        folder=os.getcwd(),
-    )
-    check_spec(files, confine)
-    loaded = with_data(files)
+    _require_data(given)
+    models = _named(given)
+    loaded = _with_data(given, models)
     material = Material(
         loaded.sections,
         loaded.held_out_sections,
-        learn,
+        given.learn,
         has_template=has_template(models),
         notes=loaded.notes,
     )
-    given = _read_prompts(prompts) if isinstance(prompts, str) else _texts(prompts or ())
-    chosen = [*_always(given or _general(material)), *_of_data(material)]
+    chosen = [*_always(_prompts(given) or _general(material)), *_of_data(material)]
+    if given.base is None and not given.online:
+        _require_base(models)
     # The data is loaded: the files are removed so that they are not loaded again.
     return msgspec.structs.replace(
         loaded,
@@ -118,12 +110,39 @@ def check_suite(
         held_out=(),
         defaults=_defaults(material),
         notes=(
-            *_base_note(base, models),
+            *_base_note(given, models),
             *loaded.notes,
             *_few_rows(material),
             *_not_judged(material, chosen),
         ),
     )
+
+
+def _require_data(given: CheckInputs) -> None:
+    """Raise UsageError for an input that means nothing without training data."""
+    if given.data:
+        return
+    if given.held_out:
+        raise UsageError("--held-out requires --data: give the rows of the training data too")
+    if given.data_map:
+        raise UsageError("--map requires --data: it names the fields of the data")
+    if given.learn != "auto":
+        raise UsageError("--learn requires --data: it states what the data should teach")
+
+
+def _with_data(given: CheckInputs, models: Models) -> Spec:
+    """The spec with its data, without a suite."""
+    files = Spec(
+        models=models,
+        suite=(),
+        data=absolute(given.data),
+        data_map=given.data_map,
+        held_out=absolute(given.held_out),
+        label="sway check",
+        folder=os.getcwd(),
+    )
+    check_spec(files, given.confine)
+    return with_data(files)
 
 
 def _always(prompts: Sequence[str]) -> Iterator[Entry]:
@@ -158,8 +177,8 @@ def _defaults(material: Material) -> Defaults:
     return Defaults(learn=wanted(material).learn)
 
 
-def _base_note(given: str | None, models: Models) -> tuple[str, ...]:
-    if given is not None:
+def _base_note(given: CheckInputs, models: Models) -> tuple[str, ...]:
+    if given.base is not None:
         return ()
     return (f"base {models.base.base}: named by the adapter's configuration, not by --base",)
 
@@ -298,29 +317,22 @@ def named_models(adapter: str, base: str | None, online: bool = False) -> Models
     return Models(base=ModelRef(base=base), ft=ModelRef(base=base, adapter=adapter))
 
 
-def _named(
-    adapter: str | None,
-    model: str | None,
-    base: str | None,
-    online: bool,
-    quantization: Quantization | None,
-) -> Models:
-    """The models that `sway check` names. Raises UsageError if the arguments are not one model."""
-    if model is None:
-        if adapter is None:
+def _named(given: CheckInputs) -> Models:
+    """The models that `sway check` names. Raises UsageError if the inputs are not one model."""
+    if given.model is None:
+        if given.adapter is None:
             raise UsageError("give an adapter, or a fine-tuned model with --model and --base")
-        models = named_models(adapter, base, online)
-        if base is None and not online:
-            _require_base(models)
-        tuned = msgspec.structs.replace(models.ft, quantization=quantization)
+        models = named_models(given.adapter, given.base, given.online)
+        tuned = msgspec.structs.replace(models.ft, quantization=given.quantization)
         return msgspec.structs.replace(models, ft=tuned)
-    if adapter is not None:
+    if given.adapter is not None:
         raise UsageError("give either an adapter or --model, not both")
-    if base is None:
+    if given.base is None:
         raise UsageError("--model requires --base: give the model that training started from")
-    if quantization is not None:
+    if given.quantization is not None:
         raise UsageError("--quantization requires an adapter; leave it out with --model")
-    return Models(base=ModelRef(base=_local_or_id(base)), ft=ModelRef(base=_local_or_id(model)))
+    base, model = _local_or_id(given.base), _local_or_id(given.model)
+    return Models(base=ModelRef(base=base), ft=ModelRef(base=model))
 
 
 def _require_base(models: Models) -> None:
@@ -370,6 +382,12 @@ def _named_base(adapter: str, online: bool) -> str:
         )
         raise UsageError(f"{config} {message}")
     return named
+
+
+def _prompts(given: CheckInputs) -> tuple[str, ...]:
+    if isinstance(given.prompts, str):
+        return _read_prompts(given.prompts)
+    return _texts(given.prompts or ())
 
 
 def _texts(prompts: Sequence[str]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from transformers import (
     MixtralForCausalLM,
 )
 
-from sway_gate.backends import full_model, hf, null_adapters, two_models
+from sway_gate.backends import hf, null_adapters, two_models
 from sway_gate.backends.loading import Source
 from sway_gate.backends.passes import replacing
 from sway_gate.backends.rotations import rotated
@@ -255,7 +255,7 @@ def test_what_is_not_the_same_architecture_is_refused(tmp_path, llama, tuned, ed
 def test_fields_that_no_code_reads_are_accepted(tmp_path, llama, tuned):
     other = Path(shutil.copytree(tuned, tmp_path / "other"))
     edit_config(other, unsloth_fixed=True, my_tool={"epochs": 3, "vocab_size": 7})
-    full_model.check_config(source(llama, other))
+    hf.load(source(llama, other), SETTINGS)
 
 
 def test_a_head_that_is_tied_in_the_base_only_is_refused(tmp_path):

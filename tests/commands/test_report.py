@@ -63,6 +63,7 @@ def test_the_terminal_is_the_default(folder: Path, capsys: Any) -> None:
 def test_one_run_writes_them_all(folder: Path, monkeypatch: Any, command: str) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda *_: None)
+    monkeypatch.setattr("sway_gate.suites.check.early_notes", lambda _: [])
     monkeypatch.setattr("sway_gate.gate.resolve.inputs", lambda *_: Inputs([], []))
     options = [word for form in FORMATS for word in (f"--{form}", f"out.{form}")]
     assert cli.main([*command.split(), *options]) == results.sick().exit_code

@@ -23,7 +23,7 @@ from sway_gate.model_files import digest
 from sway_gate.reports import json_v1, markdown, terminal
 from sway_gate.spec.load import parse_spec
 from sway_gate.static.check import check_model
-from sway_gate.suites.check import check_suite
+from sway_gate.suites.check import CheckInputs, check_suite
 from tests.helpers import results
 from tests.helpers.models import save_base
 
@@ -166,11 +166,11 @@ ARGUMENTS = {
 @pytest.mark.parametrize(("given", "more", "message"), ARGUMENTS.values(), ids=ARGUMENTS)
 def test_wrong_arguments(given, more, message):
     with pytest.raises(UsageError, match=message):
-        check_suite(*given, **more)
+        check_suite(CheckInputs(*given, **more))
 
 
 def test_quantization_is_part_of_the_suite():
-    models = check_suite("org/a", "org/b", None, quantization="nf4").models
+    models = check_suite(CheckInputs("org/a", "org/b", quantization="nf4")).models
     assert models.ft.quantization == "nf4"
 
 

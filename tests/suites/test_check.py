@@ -9,7 +9,7 @@ from sway_gate import demo
 from sway_gate.errors import UsageError
 from sway_gate.results import Finding, ProbeResult
 from sway_gate.spec.probes import CalibrationDrift, DeltaKL
-from sway_gate.suites.check import adverb, check_headline, check_suite, early_notes
+from sway_gate.suites.check import CheckInputs, adverb, check_headline, check_suite, early_notes
 from tests.helpers.results import result
 
 FACTS = "".join(
@@ -27,7 +27,7 @@ def files(tmp_path, monkeypatch):
 
 
 def suite_of(*data, prompts=None, base=str(demo.MODEL), **more):
-    return check_suite(str(demo.HEALTHY), base, prompts, data, **more)
+    return check_suite(CheckInputs(str(demo.HEALTHY), base, prompts, data, **more))
 
 
 def kinds(spec):
