@@ -87,7 +87,7 @@ def oversized(folder: Path) -> str:
 
 
 def _flat(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields, also those of nested configurations."""
+    """The fields of the model and of its nested configurations."""
     for name, value in fields.items():
         yield name, value
         if isinstance(value, dict):
