@@ -88,10 +88,12 @@ def oversized(folder: Path) -> str:
 
 def _flat(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """The fields of the model and of its nested configurations."""
-    for name, value in fields.items():
-        yield name, value
-        if isinstance(value, dict):
-            yield from _flat(value)
+    found = [fields]
+    while found:
+        for name, value in found.pop().items():
+            yield name, value
+            if isinstance(value, dict):
+                found.append(value)
 
 
 def short(name: str) -> str:

@@ -777,6 +777,7 @@ SLOW_CONFIGS = [
     {"target_parameters": [SLOW]},
     {"rank_pattern": {f"a)|({SLOW[:-1]}!": 4}},  # valid only after peft puts it in parentheses
     {"peft_type": "IA3", "feedforward_modules": SLOW},
+    {"auto_mapping": json.loads('{"a":' * 700 + json.dumps(SLOW) + "}" * 700)},
     {"peft_type": "OSF", "rank_pattern": {SLOW: 4}},
 ]
 
