@@ -78,8 +78,10 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
         return StaticReport(path=str(here), **check_mlx(here, base)._asdict())
     findings: list[Finding] = []
     config = adapter = None
+    raw: dict[str, Any] = {}
     modules: tuple[ModuleNorm, ...] = ()
     try:
+        raw = config_object(here / ADAPTER_CONFIG)
         config, problems = read_config(here / ADAPTER_CONFIG)
         findings += problems
     except Fatal as fatal:
@@ -96,7 +98,6 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
         fits = not any(found.level == "broken" for found in misfits)
         findings += [*base_findings(here, config, base, fits=fits), *misfits]
     if adapter:
-        raw = config_object(here / ADAPTER_CONFIG)
         costly = [*oversized(adapter, raw), *_slow_patterns(here, adapter, raw)]
         modules, problems = ((), costly) if costly else inspect(adapter)
         findings += problems
