@@ -22,6 +22,7 @@ from sway_gate.errors import SwayError, is_out_of_memory
 from sway_gate.files import read_regular
 from sway_gate.measurements import Floats
 from sway_gate.model_files import hub
+from sway_gate.model_files.shapes import oversized
 from sway_gate.probes.base import CannotRun
 from sway_gate.spec.probes import PINNED
 from sway_gate.text import cut, named, one_line
@@ -122,6 +123,8 @@ def _check_module(folder: Path, kind: str) -> None:
                 folder,
                 "has no .safetensors file; pickled weights are refused because they can run code",
             )
+        if wrong := oversized(folder):
+            raise _cannot(folder, wrong)
         activation = config.get("activation_function") if isinstance(config, dict) else None
         if kind == "Dense" and not (
             isinstance(activation, str) and _ACTIVATION.fullmatch(activation)

@@ -18,6 +18,7 @@ from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.config import chat_template, json_object
 from sway_gate.model_files.hub import ADAPTER_CONFIG
+from sway_gate.model_files.shapes import oversized
 from sway_gate.text import named
 
 _CONFIG = "config.json"
@@ -174,13 +175,15 @@ def _model_class(base: Path) -> Any:
 
 
 def _require_whole_model(source: Source) -> None:
-    """Raise CannotDecide unless the folder contains a model.
+    """Raise CannotDecide unless the folder contains a model of the size in its config.
 
     In a folder with an adapter the library follows the adapter's config to another model.
     """
     base = source.base
     if base.is_dir() and not (base / _CONFIG).is_file():
         raise CannotDecide(f"{_name(source)} has no {_CONFIG}; give the folder of a model")
+    if wrong := oversized(base):
+        raise CannotDecide(f"{_name(source)}: {wrong}; download it again")
     if (base / ADAPTER_CONFIG).is_file():
         raise CannotDecide(
             f"{_name(source)} contains an adapter ({ADAPTER_CONFIG}); "
@@ -194,6 +197,9 @@ def _name(source: Source) -> str:
 
 
 def _not_loaded(source: Source, error: Exception) -> CannotDecide:
+    if "ignore_mismatched_sizes" in str(error):
+        wrong = "tensors of the files have other shapes than config.json states"
+        return CannotDecide(f"{_name(source)}: {wrong}; download it again")
     method = quantization.method_of_files(source.base)
     stored = f", quantized with {method}," if method else ""
     return CannotDecide(f"{_name(source)}{stored} cannot be loaded: {error_text(error)}")

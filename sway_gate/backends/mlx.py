@@ -20,6 +20,7 @@ from sway_gate.backends.passes.rendering import ends, until_end
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.measurements import BASE, Answer, Fault, Floats, Request, View
 from sway_gate.model_files.config import chat_template, context_tokens, json_object, model_config
+from sway_gate.model_files.shapes import oversized
 from sway_gate.static.mlx import is_mlx
 
 _DTYPES = {"fp16": mx.float16, "bf16": mx.bfloat16, "fp32": mx.float32}
@@ -69,6 +70,8 @@ def _load_base(base: Path) -> tuple[Any, Any]:
     config = json_object(base / "config.json")
     if "model_file" in config:
         raise CannotDecide(f"{base}: config.json names code, model_file; kind: mlx does not run it")
+    if wrong := oversized(base):
+        raise CannotDecide(f"the base model {base}: {wrong}; download it again")
     try:
         model, _ = load_model(base, model_config=_rope(config))
         tokenizer = AutoTokenizer.from_pretrained(str(base), **_LOCAL)

@@ -1,16 +1,35 @@
 """Shapes of a model's weights, from the headers of its safetensors files."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from sway_gate.files import open_regular, read_regular
+from sway_gate.model_files.config import json_object
 
 _MAX_HEADER_BYTES: Final = 64 * 2**20
 _MAX_FILES: Final = 1000
 _PREFIX: Final = re.compile(r"(?:model\.|language_model\.|transformer\.|gpt_neox\.)*")
+
+
+_LAYERS: Final = (
+    *("num_hidden_layers", "num_layers", "n_layers", "n_layer", "depth"),
+    *("encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers"),
+)
+_SIZES: Final = (
+    *("vocab_size", "hidden_size", "intermediate_size", "moe_intermediate_size", "head_dim"),
+    *("n_embd", "n_inner", "d_model", "d_ff", "d_kv", "ffn_dim", "word_embed_proj_dim"),
+    *("num_attention_heads", "num_key_value_heads", "n_head", "num_heads", "num_experts"),
+    *("num_local_experts", "n_routed_experts"),
+)
+_FEW_LAYERS: Final = 200
+_SMALL: Final = 2**14
+"""Smaller sizes need little time and memory in any model."""
+_PACKED: Final = 8
+"""Values per element of quantized weights."""
 
 
 class _Entry(msgspec.Struct):
@@ -53,6 +72,33 @@ def layout_fault(path: Path) -> str:
     if ends and header_bytes + max(ends) != size_bytes:
         return f"the tensors end at byte {header_bytes + max(ends)}, the file at byte {size_bytes}"
     return "" if ends else "the header names no tensors"
+
+
+def oversized(folder: Path) -> str:
+    """A size in config.json that the folder's weights cannot have; "" if there is none.
+
+    Libraries build each layer and fill what the files lack, before they compare the shapes.
+    """
+    files = sorted(folder.glob("*.safetensors"))[:_MAX_FILES]
+    shapes = [entry.shape for path in files for entry in _header(path).values()]
+    largest = max((max(shape, default=0) for shape in shapes), default=0)
+    limits = dict.fromkeys(_LAYERS, max(_FEW_LAYERS, len(shapes)))
+    limits |= dict.fromkeys(_SIZES, max(_SMALL, largest * _PACKED))
+    for name, value in _flat(json_object(folder / "config.json")):
+        if name in limits and isinstance(value, int) and value > limits[name]:
+            weights = f"{len(shapes)} tensors with dimensions up to {largest}"
+            return f"config.json states {name} {value}, but the files have {weights}"
+    return ""
+
+
+def _flat(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The fields of the model and of its nested configurations."""
+    found = [fields]
+    while found:
+        for name, value in found.pop().items():
+            yield name, value
+            if isinstance(value, dict):
+                found.append(value)
 
 
 def short(name: str) -> str:

@@ -9,6 +9,7 @@ tensors. It computes the norms of each module's update ΔW = s·B·A.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,7 @@ from sway_gate.static.mlx import check_mlx, is_mlx
 from sway_gate.static.names import with_plain_names
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.static.patterns import NotRun, require_quick
+from sway_gate.static.sizes import oversized
 from sway_gate.static.weights import ignored_pickle, read_weights
 
 
@@ -78,8 +80,10 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
         return StaticReport(path=str(here), **check_mlx(here, base)._asdict())
     findings: list[Finding] = []
     config = adapter = None
+    raw: dict[str, Any] = {}
     modules: tuple[ModuleNorm, ...] = ()
     try:
+        raw = config_object(here / ADAPTER_CONFIG)
         config, problems = read_config(here / ADAPTER_CONFIG)
         findings += problems
     except Fatal as fatal:
@@ -96,19 +100,19 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
         fits = not any(found.level == "broken" for found in misfits)
         findings += [*base_findings(here, config, base, fits=fits), *misfits]
     if adapter:
-        slow = [*_slow_patterns(here, adapter)]
-        modules, problems = ((), slow) if slow else inspect(adapter)
+        costly = [*oversized(adapter, raw), *_slow_patterns(here, adapter, raw)]
+        modules, problems = ((), costly) if costly else inspect(adapter)
         findings += problems
     return StaticReport(path=str(here), findings=tuple(findings), modules=modules, config=config)
 
 
-def _slow_patterns(here: Path, adapter: Adapter) -> Iterator[Finding]:
-    path, modules = here / ADAPTER_CONFIG, {name.rpartition(".")[0] for name in adapter.kinds}
+def _slow_patterns(here: Path, adapter: Adapter, raw: dict[str, Any]) -> Iterator[Finding]:
+    modules = {module_of(name).rpartition(".")[0] for name in adapter.kinds}
     try:
-        require_quick(config_object(path), sorted({*map(module_of, modules), *adapter.parts}))
+        require_quick(raw, sorted({*modules, *adapter.parts}))
     except NotRun as error:
         id, reason = error.args
-        yield broken(id, path, reason, "correct it in the config")
+        yield broken(id, here / ADAPTER_CONFIG, reason, "correct it in the config")
 
 
 def check_model(folder: Path) -> StaticReport:

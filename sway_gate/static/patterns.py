@@ -32,7 +32,7 @@ _FORMS: Final = (
     r"(?:^|.*?\.){}\.(?P<idx>\d+)\.",
 )
 """How peft 0.20 and later build a regular expression from a string of the config."""
-_PLAIN: Final = re.compile(r"[\w./ -]*")
+_PLAIN: Final = re.compile(r"[\w./ @:-]*")
 
 T = TypeVar("T")
 
@@ -68,16 +68,17 @@ def require_quick(config: Mapping[str, Any], names: Sequence[str]) -> None:
     _run([form.replace("{}", text) for text in texts for form in _FORMS], names)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield key
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
+def _texts(config: Mapping[str, Any]) -> Iterator[str]:
+    """All keys and strings, also in nested values."""
+    found: list[Any] = [config]
+    while found:
+        value = found.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            found += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            found += value
 
 
 def _run(patterns: Sequence[str], names: Sequence[str]) -> list[Any]:

@@ -62,6 +62,7 @@ REFUSED = {
     "out of the folder": ({"modules": one(CORE + "Pooling", "../other")}, "outside the folder"),
     "an absolute path": ({"modules": one(CORE + "Pooling", "/etc")}, "outside the folder"),
     "pickled weights": ({"weights": "pytorch_model.bin"}, "pickled weights are refused"),
+    "many layers": ({"config": {"num_hidden_layers": 10**6}}, "states num_hidden_layers 1000000"),
     "an adapter": ({"adapter_config": {}}, "is an adapter without its base"),
     "an activation that runs": (
         {"modules": one(CORE + "Dense"), "config": {"activation_function": "os.abort"}},

@@ -1,5 +1,6 @@
 """Batched views compared with peft's adapters, one view and one prompt at a time."""
 
+import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -449,7 +450,7 @@ DAMAGE = {
     "a tensor is missing": (lambda tensors: tensors.pop(UP), f"lacks weights: {UP}; download"),
     "a tensor has another shape": (
         lambda tensors: tensors.update({UP: torch.zeros(3, 3)}),
-        "cannot be loaded|lacks weights",
+        "tensors of the files have other shapes than config.json states|lacks weights",
     ),
     "other tensors only": (
         lambda tensors: [tensors.pop(name) for name in list(tensors) if "layers" in name],
@@ -470,6 +471,20 @@ def test_a_base_that_lacks_weights_is_refused(
     with pytest.raises(CannotDecide, match=message) as caught:
         load(base, adapter)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "field", ["num_hidden_layers", "vocab_size", "hidden_size", "intermediate_size", "head_dim"]
+)
+def test_a_base_with_a_size_that_its_files_do_not_have_ends_at_once(
+    field: str, llama: Path, tmp_path: Path
+) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    base = Path(shutil.copytree(llama, tmp_path / "base"))
+    fields = json.loads((base / "config.json").read_text(encoding="utf-8")) | {field: 10**6}
+    (base / "config.json").write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(CannotDecide, match=f"config.json states {field} 1000000, but the files"):
+        load(base, adapter)
 
 
 def test_a_base_without_a_model_of_its_own_is_refused(llama: Path, tmp_path: Path) -> None:

@@ -232,6 +232,11 @@ def code(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_file": "evil.py"}))
 
 
+def many_layers(folder: Path) -> None:
+    path = folder.parent / "base" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 10**6}))
+
+
 def no_weights(folder: Path) -> None:
     (folder.parent / "base" / "model.safetensors").unlink()
 
@@ -244,6 +249,7 @@ REFUSED = {
     not_linear: (AdapterError, "maps 32 to 32 values, in the base 0 to 0"),
     template: (CannotDecide, "does not read the chat template of an adapter's folder"),
     code: (CannotDecide, "names code, model_file"),
+    many_layers: (CannotDecide, "config.json states num_hidden_layers 1000000, but the files"),
     no_weights: (CannotDecide, "cannot be loaded by mlx-lm: No safetensors found"),
 }
 

@@ -81,6 +81,7 @@ SYNTAX = [
     "{% set ns.n = ns.n + 1 %}{% endfor %}"
     "{{ ns.n }}{{ messages | map(attribute='role') | join(', ') }}{{ none }}{{ 1.5 * 2 }}",
     "{{ messages | selectattr('role', 'equalto', 'user') | map('length') | list }}",
+    "{{ 1700000000 | string }}{{ -1700000000 | abs }}{{ 1700000000 * 2 - 1.5 }}",
     "{% for x in [1, 2, 3] recursive %}{{ x }}{{ loop([4]) if x < 3 }}{% if x > 1 %}{% break %}"
     "{% endif %}{% endfor %}{{ '%05.1f' | format(2) }}{{ no.such }}",
 ]
@@ -107,6 +108,7 @@ ENDLESS = {
     "a loop over a list": "{% set l = range(99999) | list %}{% for a in l %}{% for b in l %}"
     "{% endfor %}{% endfor %}",
     "a long text": "{{ 'a' * 10 ** 10 }}",
+    "a long text, reversed": "{{ 10 ** 10 * 'a' }}",
     "a long list": "{{ ([1] * 10 ** 9) | length }}",
     "a huge number": "{{ 10 ** (10 ** 10) }}",
     "squares": "{% set n = namespace(x=3) %}" + LOOP + "{% set n.x = n.x * n.x %}{% endfor %}",
@@ -162,6 +164,8 @@ def renderer(template: str) -> Renderer:
 
 
 FAILING = {
+    "more work by an own filter": "{% for a in [1] | _each(-10 ** 12) %}{% endfor %}",
+    "more work by a mapped filter": "{{ [[1]] | map('_each', -1000) | list }}",
     "endless recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "deep nesting": "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
 }

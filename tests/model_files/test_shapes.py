@@ -1,12 +1,13 @@
 """Shapes of a base, from the headers of its files."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sway_gate.model_files.shapes import read_shapes, short
+from sway_gate.model_files.shapes import oversized, read_shapes, short
 
 NAMES = [
     ("model.layers.0.q.weight", "layers.0.q.weight"),
@@ -49,3 +50,26 @@ BROKEN = [
 def test_a_broken_file_has_no_shapes(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(data)
     assert read_shapes(tmp_path) == {}
+
+
+SIZES = {
+    "as saved": ({"num_hidden_layers": 2, "vocab_size": 40_000, "n_embd": 3}, ""),
+    "packed": ({"vocab_size": 320_000}, ""),
+    "long contexts": ({"max_position_embeddings": 2**24, "rope_theta": 10**8}, ""),
+    "many layers": ({"n_layer": 10**6}, "n_layer 1000000"),
+    "a large vocabulary": ({"vocab_size": 2**31}, "vocab_size 2147483648"),
+    "a language model inside": ({"text_config": {"hidden_size": 2**20}}, "hidden_size 1048576"),
+    "deep nesting": ({"a": json.loads('{"a":' * 400 + "1" + "}" * 400), "n_layer": 2}, ""),
+    "an experts' number": ({"num_experts": 10**7}, "num_experts 10000000"),
+}
+
+
+@pytest.mark.parametrize(("config", "found"), SIZES.values(), ids=SIZES)
+def test_sizes_that_the_files_cannot_have(
+    tmp_path: Path, config: dict[str, object], found: str
+) -> None:
+    save_file({"wte.weight": np.ones((40_000, 3), np.int8)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    files = "1 tensors with dimensions up to 40000"
+    expected = f"config.json states {found}, but the files have {files}" if found else ""
+    assert oversized(tmp_path) == expected

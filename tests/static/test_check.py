@@ -837,6 +837,7 @@ SLOW_CONFIGS = [
     {"target_parameters": [SLOW]},
     {"rank_pattern": {f"a)|({SLOW[:-1]}!": 4}},  # valid only after peft puts it in parentheses
     {"peft_type": "IA3", "feedforward_modules": SLOW},
+    {"auto_mapping": json.loads('{"a":' * 700 + json.dumps(SLOW) + "}" * 700)},
     {"peft_type": "OSF", "rank_pattern": {SLOW: 4}},
 ]
 
@@ -847,6 +848,46 @@ def test_a_pattern_that_does_not_end_is_refused(tmp_path: Path, config: dict[str
     report = check_files(adapter(tmp_path, config=config))
     assert report.exit_code == 2
     assert "takes more than 0.3 seconds on the names of modules" in message(report, "regex-slow")
+
+
+SIZES = [
+    {"r": 2**31},
+    {"rank_pattern": {"up_proj": 2**31}},  # peft adapts modules that have no tensors too
+    {"use_bdlora": {"nblocks": 2}, "r": 2**30},
+    *({"peft_type": kind, "r": 2**31} for kind in ("LOHA", "VERA", "MISS", "RANDLORA", "HIRA")),
+    {"peft_type": "ADALORA", "init_r": 2**31},
+    {"peft_type": "OFT", "oft_block_size": 2**31},
+    {"peft_type": "BOFT", "boft_block_num": 2**31},
+    {"peft_type": "FOURIERFT", "n_frequency": 2**31},
+    {"peft_type": "FOURIERFT", "n_frequency_pattern": {"q_proj": 2**31}},
+    {"peft_type": "VBLORA", "num_vectors": 2**31},
+    {"peft_type": "VBLORA", "vector_length": 2**31},
+    {"peft_type": "PEANUT", "depth": 2**31},
+    {"peft_type": "PSOFT", "psoft_svd_lowrank_niter": 2**31},
+]
+
+
+@pytest.mark.parametrize("config", SIZES, ids=lambda config: "-".join(map(str, config.values())))
+def test_a_size_that_no_tensor_has_is_refused(tmp_path: Path, config: dict[str, Any]) -> None:
+    report = check_files(adapter(tmp_path, config=config))
+    assert report.exit_code == 2
+    assert "the largest dimension of a tensor is 12" in message(report, "size-too-large")
+
+
+NO_SIZES = [
+    {"r": 1024, "lora_alpha": 10**6},
+    {"peft_type": "LOKR", "r": 10**6},
+    {"peft_type": "VERA", "projection_prng_key": 10**9},
+    {"peft_type": "ADALORA", "total_step": 10**6},
+]
+
+
+@pytest.mark.parametrize("config", NO_SIZES, ids=lambda config: "-".join(map(str, config.values())))
+def test_large_numbers_that_are_no_sizes_are_accepted(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    found = by_level(check_files(adapter(tmp_path, config=config)))
+    assert "size-too-large" not in found
 
 
 QUICK = [

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from jinja2 import nodes, pass_context
+from jinja2.exceptions import TemplateRuntimeError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
@@ -53,7 +54,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, finalize=_written, optimized=False, **options)
-        self.filters |= {filter.__name__: filter for filter in (_called, _each, _made, _built)}
+        self.filters |= _OWN
         del self.globals["lipsum"]
 
     def _parse(self, *args: Any) -> nodes.Template:
@@ -77,19 +78,21 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
     ) -> Any:
         call = super().call_filter
         operands = (value, *(args or ()), *(kwargs or {}).values())
+        if name in _OWN:
+            raise TemplateRuntimeError(f"No filter named {name!r}.")
         if name == "format":
             _check_format(str(value))
         return _metered(context, lambda: call(name, value, args, kwargs, context), operands)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         compute = self.binop_table[operator]
-        if isinstance(left, int | float) and isinstance(right, int | float):
+        if _is_number(left) and _is_number(right):
             if operator in ("*", "**") and _bits(operator, left, right) > _MAX_BITS:
                 raise TooMuchWork
             return compute(left, right)
         if operator == "%":
             _check_format(str(left))
-        operands = (left, right) if operator == "*" else ()
+        operands = sorted((left, right), key=_is_number) if operator == "*" else ()
         return _metered(context, lambda: compute(left, right), operands)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
@@ -171,16 +174,26 @@ def _written(context: Any, value: Any) -> str:
     return text
 
 
-def _metered(context: Any, compute: Callable[[], Any], operands: Iterable[Any]) -> Any:
-    """The value of an operation whose result is at most the product of two of its operands."""
+_OWN: Final = {filter.__name__: filter for filter in (_called, _each, _made, _built)}
+
+
+def _metered(context: Any, compute: Callable[[], Any], operands: Sequence[Any]) -> Any:
+    """The value of an operation whose result is at most the product of two of its operands.
+
+    All operands but the first can be lengths.
+    """
     context.spend(_STEP)
-    numbers = (abs(value) for value in operands if type(value) is int)
+    numbers = (abs(value) for value in operands[1:] if type(value) is int)
     sizes = sorted((*map(_size, operands), *numbers))
     if math.prod(sizes[-2:]) > _WORK:
         raise TooMuchWork
     value = compute()
     context.spend(_size(value))
     return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _size(value: Any) -> int:
