@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from pathlib import Path
 
 from tests.hostile.case import Case, Content, folder, pipe, sparse, spec, to
 
@@ -30,6 +31,16 @@ def bomb(size: int) -> bytes:
     """n MiB of zeros, which gzip packs to a thousandth."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join(packer.compress(bytes(2**20)) for _ in range(size)) + packer.flush()
+
+
+def damaged_pages(path: Path) -> None:
+    """Parquet with valid metadata, but without valid headers of pages."""
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([ROW] * 9), path)
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + b"\x1f\n" * 8 + data[20:])
 
 
 CASES = [
@@ -64,6 +75,7 @@ CASES = [
     refused(
         "Parquet with a huge footer", "t.parquet", b"PAR1" + b"\xff" * 4 + b"PAR1", "t.parquet"
     ),
+    refused("Parquet with damaged pages", "cannot be read", damaged_pages, "t.parquet"),
     refused("damaged Arrow", "t.arrow", b"ARROW1\0\0" + b"\xff" * 50, "t.arrow"),
     refused("CSV of formulas without fields", "t.csv", "=cmd|'/c calc'!A1,b\n1,2\n", "t.csv"),
     refused("CSV of one giant cell", "t.csv", "prompt,completion\n" + "a" * (2 << 20), "t.csv"),
