@@ -108,17 +108,17 @@ CASES = [
         waits_for="LIMITS",
     ),
     Case(
-        "million layers replicated",
+        "twenty thousand layers replicated",
         STATIC,
         2,
         "layer_replication",
-        adapter(layer_replication=[[0, 2]] * 100_000),
+        adapter(layer_replication=[[0, 2]] * 10_000),
     ),
     # patterns
     *(slow_pattern(name, field) for name, field in SLOW_PATTERNS.items()),
     static("pattern that is quick here", 0, "ok: adapter", exclude_modules="(a+)+$"),
     static("not a pattern", 2, "not a valid regex", target_modules="(["),
-    static("many targets", 0, "and 99997 more", target_modules=[f"m{i}" for i in range(100_000)]),
+    static("many targets", 0, "and 19997 more", target_modules=[f"m{i}" for i in range(20_000)]),
     static("target of control characters", 0, "\\x1b", target_modules=["\x1b[2J\u202e::error::x"]),
     # the base that it names
     Case(
