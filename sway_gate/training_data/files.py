@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import BinaryIO, Final, NamedTuple
 
 from sway_gate.files import NotRegular, open_regular
+from sway_gate.text import cut, one_line
 from sway_gate.training_data import compression
 
 MAX_FILE_BYTES: Final = 2 * 2**30
 """Bytes that are read from a file, after unpacking."""
 MAX_LINE_BYTES: Final = 2**20
+_MAX_REASON: Final = 200
 
 Note = Callable[[str], None]
 """Receives notes for the report."""
@@ -94,7 +96,9 @@ def opened(path: str) -> Iterator[BinaryIO]:
     except NotRegular:
         raise Mistake(0, "is not a regular file; save its output to a file") from None
     except OSError as error:
-        raise Mistake(0, f"cannot be read: {error.strerror or error}") from None
+        # Libraries raise it without a code, and may quote bytes of the file on several lines.
+        reason = error.strerror or cut(one_line(str(error)), _MAX_REASON)
+        raise Mistake(0, f"cannot be read: {reason}") from None
     except (EOFError, zlib.error) as error:
         raise Mistake(0, f"cannot be unpacked: {error}") from None
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from pathlib import Path
 
 from tests.hostile.case import Case, Content, folder, pipe, sparse, spec, to
 
@@ -30,6 +31,16 @@ def bomb(size: int) -> bytes:
     """n MiB of zeros, which gzip packs to a thousandth."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join(packer.compress(bytes(2**20)) for _ in range(size)) + packer.flush()
+
+
+def damaged_pages(path: Path) -> None:
+    """Parquet with valid metadata, but without valid headers of pages."""
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([ROW] * 9), path)
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + b"\x1f\n" * 8 + data[20:])
 
 
 CASES = [
@@ -64,12 +75,13 @@ CASES = [
     refused(
         "Parquet with a huge footer", "t.parquet", b"PAR1" + b"\xff" * 4 + b"PAR1", "t.parquet"
     ),
+    refused("Parquet with damaged pages", "\\x0f Deserializing", damaged_pages, "t.parquet"),
     refused("damaged Arrow", "t.arrow", b"ARROW1\0\0" + b"\xff" * 50, "t.arrow"),
     refused("CSV of formulas without fields", "t.csv", "=cmd|'/c calc'!A1,b\n1,2\n", "t.csv"),
     refused("CSV of one giant cell", "t.csv", "prompt,completion\n" + "a" * (2 << 20), "t.csv"),
     refused("CSV of open quotes", "t.csv", 'prompt,completion\n"' + "a\n" * 1000, "t.csv"),
     refused("million columns", "t.csv", "a," * 500_000 + "\n" + "1," * 500_000 + "\n", "t.csv"),
-    refused("rows that are numbers", "train.jsonl:1", "1\n2\n3\n"),
+    refused("rows that are numbers", "train.jsonl", "1\n2\n3\n"),
     refused("script", "not sufficient", "import os; os.system('touch ran')\n", "train.py"),
     refused("sparse 3 GB", "train.jsonl", sparse(3 * 10**9)),
     refused("pipe", "is not a regular file", pipe),
@@ -77,7 +89,7 @@ CASES = [
     refused("device", "is not a regular file", to("/dev/zero")),
     refused("link to itself", "cannot be read", to("train.jsonl")),
     refused("link to the secret", "train.jsonl", to(".git-credentials")),
-    Case("the secret itself", init(".git-credentials"), 2, "not sufficient"),
+    Case("the secret itself", init(".git-credentials"), 2, "a hidden file", waits_for="CONFINE"),
     Case("name with an escape", init("'a\x1b[2J.jsonl'"), 2, "\\x1b"),
     Case("name with a workflow command", init("'\n::error::x.jsonl'"), 2, "no such file"),
     Case("name of 900 letters", init("a" * 900), 2, "File name too long"),

@@ -22,6 +22,15 @@ from typing import Any, NotRequired, TypedDict
 import sway_gate
 from sway_gate.cli import main
 
+LIBRARIES = (
+    "dlm.doc.parser",
+    "dlm.store.paths",
+    "encodings.utf_8_sig",
+    "jinja2",
+    "pyarrow.parquet",
+    "rich.console",
+    "yaml",
+)
 LIMIT_S = 20
 MEMORY_BYTES = 3 * 2**30
 """Additional address space of a command."""
@@ -68,7 +77,7 @@ def preload(*, is_heavy: bool) -> None:
     for module in pkgutil.walk_packages(sway_gate.__path__, "sway_gate."):
         if is_heavy or not module.name.startswith(("sway_gate.backends", "sway_gate.__main__")):
             importlib.import_module(module.name)
-    for name in ("encodings.utf_8_sig", "jinja2", "rich.console", "yaml"):
+    for name in LIBRARIES:
         importlib.import_module(name)
     platform.platform()  # starts `uname`, once per process
     if is_heavy:

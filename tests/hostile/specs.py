@@ -1,6 +1,6 @@
 """Specs: YAML that expands, nests or names code; numbers that mislead; paths that lead astray."""
 
-from tests.hostile.case import SOUND, Case, folder, pipe, spec, to
+from tests.hostile.case import SOUND, Case, Files, folder, pipe, spec, to
 
 GATE = "gate sway.yaml --no-cache"
 DRY = "run sway.yaml --dry-run"
@@ -13,17 +13,17 @@ def laughs() -> str:
     return "\n".join(lines)
 
 
-def entry(fields: str) -> dict[str, object]:
-    """The files of a spec whose second entry has these fields."""
-    return {"files": spec(SOUND, f"{{name: p, {fields}}}")}
+def entry(fields: str) -> Files:
+    """A spec whose second entry has these fields."""
+    return spec(SOUND, f"{{name: p, {fields}}}")
 
 
-def text(content: str | bytes) -> dict[str, object]:
-    return {"files": {"sway.yaml": content}}
+def text(content: str | bytes) -> Files:
+    return {"sway.yaml": content}
 
 
-def refused(name: str, words: str, given: dict[str, object]) -> Case:
-    return Case(name, GATE, 2, words, **given)  # type: ignore[arg-type]
+def refused(name: str, words: str, files: Files) -> Case:
+    return Case(name, GATE, 2, words, files)
 
 
 CASES = [
@@ -41,17 +41,19 @@ CASES = [
     refused("binary tag", "is not supported", text("a: !!binary aGVsbG8=\n")),
     refused("tag directive", "is not supported", text("%TAG ! tag:x,2002:\n---\na: !b c\n")),
     refused("two documents", "second document", text("a: 1\n---\nb: 2\n")),
-    refused("duplicate key", "version", {"files": spec(more="version: 1\n")}),
+    refused("duplicate key", "version", spec(more="version: 1\n")),
     refused("NUL character", "is not allowed in YAML", text("a: b\0c\n")),
     refused("escape character", "is not allowed in YAML", text("a: \x1b[31mred\n")),
-    refused("escaped escape", "\\x1b", {"files": spec(more='"\\e[2J": 1\n')}),
-    refused("bidi override", "unknown field", {"files": spec(more="'a\u202eb': 1\n")}),
-    refused("workflow command", "unknown field", {"files": spec(more='"\\n::error::forged": 1\n')}),
+    refused("escaped escape", "\\x1b", spec(more='"\\e[2J": 1\n')),
+    refused("bidi override", "unknown field", spec(more="'a\u202eb': 1\n")),
+    refused("workflow command", "unknown field", spec(more='"\\n::error::forged": 1\n')),
     refused("UTF-16", "not UTF-8", text("version: 1\n".encode("utf-16"))),
     refused("lone surrogate", "not valid YAML", text('version: "\\ud800"\n')),
     refused("key that is a list", "a key must be text", text("[a, b]: 1\n")),
-    refused("key of 1000 letters", "unknown field", {"files": spec(more=f"{'a' * 1000}: 1\n")}),
-    refused("thousand mistakes", "sway.yaml:", text("".join(f"k{i}: 1\n" for i in range(1000)))),
+    refused("key of 1000 letters", "unknown field", spec(more=f"{'a' * 1000}: 1\n")),
+    refused(
+        "thousand mistakes", "sway.yaml:", spec(more="".join(f"k{i}: 1\n" for i in range(1000)))
+    ),
     refused("JSON", "models", text('{"version": 1}')),
     refused("shell script", "sway.yaml:2:1", text("#!/bin/sh\nrm -rf /\n")),
     refused("pickle", "sway.yaml", text(b"\x80\x04cos\nsystem\n(S'id'\ntR.")),
@@ -64,26 +66,24 @@ CASES = [
         "sexagesimal weight", "got the text '1:30:00'", entry("kind: delta_kl, weight: 1:30:00")
     ),
     refused("octal weight", "010", entry("kind: delta_kl, weight: 010")),
-    refused("huge integer", "seed", {"files": spec(more=f"defaults: {{seed: {'9' * 5000}}}\n")}),
+    refused("huge integer", "seed", spec(more=f"defaults: {{seed: {'9' * 5000}}}\n")),
     refused("infinite threshold", "z_gte", entry("kind: delta_kl, assert_z_gte: -.inf")),
     refused(
         "NaN threshold",
         "coverage_threshold",
-        {"files": spec(more="defaults: {coverage_threshold: .nan}\n")},
+        spec(more="defaults: {coverage_threshold: .nan}\n"),
     ),
     refused("truth value as number", "weight", entry("kind: delta_kl, weight: true")),
     refused(
         "weights of zero",
         "score_weights",
-        {
-            "files": spec(
-                more="defaults: {score_weights: {adherence: 0, attribution: 0, calibration: 0, "
-                "ablation: 0}}\n"
-            )
-        },
+        spec(
+            more="defaults: {score_weights: {adherence: 0, attribution: 0, calibration: 0, "
+            "ablation: 0}}\n"
+        ),
     ),
-    refused("nothing enabled", "at least one", {"files": spec(SOUND[:-1] + ", enabled: false}")}),
-    refused("only nulls", "at least one", {"files": spec("{name: n, kind: null_adapter}")}),
+    refused("nothing enabled", "at least one", spec(SOUND[:-1] + ", enabled: false}")),
+    refused("only nulls", "at least one", spec("{name: n, kind: null_adapter}")),
     # amounts
     Case(
         "million lambdas",
@@ -113,47 +113,39 @@ CASES = [
         waits_for="DEADLINE",
     ),
     # names and paths
-    refused("base is an option", "--help", {"files": spec(base="{base: --help}")}),
+    refused("base is an option", "--help", spec(base="{base: --help}")),
     refused(
         "base is a URL",
         "does not exist",
-        {
-            "files": spec(
-                base="{base: 'https://x/y.git'}",
-                ft="{base: 'https://x/y.git', adapter: '{demo}/healthy'}",
-            )
-        },
+        spec(
+            base="{base: 'https://x/y.git'}",
+            ft="{base: 'https://x/y.git', adapter: '{demo}/healthy'}",
+        ),
     ),
     refused(
         "base leads out",
         "does not exist",
-        {
-            "files": spec(
-                base="{base: ../../../etc/x}",
-                ft="{base: ../../../etc/x, adapter: '{demo}/healthy'}",
-            )
-        },
+        spec(
+            base="{base: ../../../etc/x}",
+            ft="{base: ../../../etc/x, adapter: '{demo}/healthy'}",
+        ),
     ),
-    refused("base with a NUL", "sway.yaml", {"files": spec(base='{base: "a\\0b"}')}),
+    refused("base with a NUL", "sway.yaml", spec(base='{base: "a\\0b"}')),
     refused(
         "base on a share",
         "share",
-        {
-            "files": spec(
-                base="{base: '//host/share'}",
-                ft="{base: '//host/share', adapter: '{demo}/healthy'}",
-            )
-        },
+        spec(
+            base="{base: '//host/share'}",
+            ft="{base: '//host/share', adapter: '{demo}/healthy'}",
+        ),
     ),
     refused(
         "revision leads out",
         "revision",
-        {
-            "files": spec(
-                base="{base: org/name, revision: ../../x}",
-                ft="{base: org/name, adapter: '{demo}/healthy'}",
-            )
-        },
+        spec(
+            base="{base: org/name, revision: ../../x}",
+            ft="{base: org/name, adapter: '{demo}/healthy'}",
+        ),
     ),
     Case(
         "device is a path",
@@ -163,19 +155,15 @@ CASES = [
         spec(base="{base: '{demo}/model', device: /dev/sda}"),
         heavy=True,
     ),
-    refused("name with an escape", "suite", {"files": spec('{name: "\\e]0;x\\a", kind: none}')}),
-    refused(
-        "name of a megabyte", "kind", {"files": spec(f"{{name: {'n' * 100_000}, kind: none}}")}
-    ),
+    refused("name with an escape", "suite", spec('{name: "\\e]0;x\\a", kind: none}')),
+    refused("name of a megabyte", "kind", spec(f"{{name: {'n' * 100_000}, kind: none}}")),
     refused(
         "custom entry point",
         "entry_point",
-        {
-            "files": spec(
-                base="{kind: custom, base: a, entry_point: 'os:system'}",
-                ft="{kind: custom, base: a, adapter: b, entry_point: '../x.py'}",
-            )
-        },
+        spec(
+            base="{kind: custom, base: a, entry_point: 'os:system'}",
+            ft="{kind: custom, base: a, adapter: b, entry_point: '../x.py'}",
+        ),
     ),
     Case(
         "custom code without permission",

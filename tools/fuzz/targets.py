@@ -1,5 +1,7 @@
 """The readers of untrusted files. Each target: a strategy of files, and the use that must hold."""
 
+import gzip
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -7,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import pyarrow
+import pyarrow.parquet
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
@@ -158,6 +162,22 @@ def _data_files() -> st.SearchStrategy[Files]:
     return structured | anything
 
 
+def _packed() -> st.SearchStrategy[Files]:
+    """Tables and compressed rows, before and after mutation."""
+    table, sink = pyarrow.Table.from_pylist([dict(_ROWS[0])] * 30), io.BytesIO()
+    pyarrow.parquet.write_table(table, sink)
+    arrow = io.BytesIO()
+    with pyarrow.ipc.new_file(arrow, table.schema) as writer:
+        writer.write_table(table)
+    zstd = pyarrow.compress(_LINES, codec="zstd", asbytes=True)
+    return (
+        _file("a.parquet", mutated(sink.getvalue()))
+        | _file("a.arrow", mutated(arrow.getvalue()))
+        | _file("a.jsonl.zst", mutated(zstd))
+        | _file("a.jsonl.gz", mutated(gzip.compress(_LINES)) | mutated(_LINES).map(gzip.compress))
+    )
+
+
 def _read_data(folder: Path, files: Files) -> None:
     paths = [str(folder) if name == "state.json" else str(folder / name) for name in files]
     found = load_sections(paths)
@@ -214,7 +234,7 @@ def _read_cache(folder: Path, files: Files) -> None:
         assert cache.load_entry(kind + _NAME) is None
         assert cache.store_entry(kind + _NAME, files["entry"])
     assert cache.load_verdict(_NAME) == files["entry"]
-    len(cache.Readings.open(_NAME))
+    cache.Readings.open(_NAME)
 
 
 _READING = msgspec.msgpack.encode({"meta": {"a": "b"}, "values": {"0" * 32: bytes(8)}})
@@ -260,6 +280,7 @@ TARGETS: dict[str, Target] = {
         _read_base,
     ),
     "data": Target(_data_files(), _read_data),
+    "packed data": Target(_packed(), _read_data),
     "reports": Target(
         _file(
             "r.json",
