@@ -41,7 +41,7 @@ SLOW_PATTERNS: dict[str, dict[str, object]] = {
 
 def slow_pattern(name: str, field: dict[str, object]) -> Case:
     """The check gives up after seconds, so it is not one of the fast cases."""
-    return Case(name, STATIC, 2, "pattern", adapter(**field), heavy=True, waits_for="LIMITS")
+    return Case(name, STATIC, 2, "pattern", adapter(**field), heavy=True)
 
 
 TARGETS = CONFIG["target_modules"]
@@ -107,7 +107,7 @@ CASES = [
         2,
         "pissa",
         adapter(init_lora_weights="pissa_niter_2000000000"),
-        waits_for="LIMITS",
+,
     ),
     Case(
         "twenty thousand layers replicated",
@@ -211,7 +211,7 @@ CASES = [
         2,
         "adapter_config.json",
         adapter() | {"adapter/adapter_config.json": pipe},
-        waits_for="LIMITS",
+,
     ),
     Case(
         "folder as config",
@@ -240,10 +240,10 @@ CASES = [
         2,
         "adapter_config.json",
         adapter() | {"adapter/adapter_config.json": to("/dev/zero")},
-        waits_for="LIMITS",
+,
     ),
     Case("folder of a link to itself", "static loop", 2, "loop", {"loop": to("loop")}),
-    Case("folder is a pipe", "static adapter", 2, "adapter", {"adapter": pipe}, waits_for="LIMITS"),
+    Case("folder is a pipe", "static adapter", 2, "adapter", {"adapter": pipe}),
     Case("name with a newline", "static 'a\n::error::x'", 2, "no such folder", {"a": "x"}),
     Case("JSON of a hostile name", "static 'a\u202e\x1b[2J' --json", 2, "folder-missing"),
     # a whole gate
@@ -268,7 +268,7 @@ CASES = [
         "template",
         own_spec() | base() | adapter() | {"base/chat_template.jinja": f"{LOOP}{LOOP}{END}{END}"},
         heavy=True,
-        waits_for="LIMITS",
+,
     ),
     Case(
         "chat template of a giant text",
@@ -277,6 +277,6 @@ CASES = [
         "template",
         own_spec() | base() | adapter() | {"base/chat_template.jinja": "{{ 'a' * 10**10 }}"},
         heavy=True,
-        waits_for="LIMITS",
+,
     ),
 ]

@@ -89,7 +89,7 @@ CASES = [
     refused("device", "is not a regular file", to("/dev/zero")),
     refused("link to itself", "cannot be read", to("train.jsonl")),
     refused("link to the secret", "train.jsonl", to(".git-credentials")),
-    Case("the secret itself", init(".git-credentials"), 2, "a hidden file", waits_for="CONFINE"),
+    Case("the secret itself", init(".git-credentials"), 2, "a hidden file"),
     Case("name with an escape", init("'a\x1b[2J.jsonl'"), 2, "\\x1b"),
     Case("name with a workflow command", init("'\n::error::x.jsonl'"), 2, "no such file"),
     Case("name of 900 letters", init("a" * 900), 2, "File name too long"),
@@ -156,7 +156,7 @@ CASES = [
         0,
         "suite",
         {"train.jsonl": row(prompt="\n::error::forged\n##[add-mask]x")},
-        waits_for="CONFINE",
+,
     ),
     read(
         "lone surrogate in a prompt", "suite", row(prompt="\ud800").replace('"\ud800"', '"\\ud800"')

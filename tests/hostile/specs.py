@@ -91,7 +91,7 @@ CASES = [
         2,
         "lambdas",
         spec(f"{{name: a, kind: adapter_ablation, lambdas: [{'1.5,' * 90_000}2]}}"),
-        waits_for="DEADLINE",
+,
     ),
     Case(
         "multipliers times runs",
@@ -102,7 +102,7 @@ CASES = [
             SOUND,
             f"{{name: n, kind: null_adapter, runs: 256, rank_multipliers: [{'1.5,' * 9000}2]}}",
         ),
-        waits_for="DEADLINE",
+,
     ),
     Case(
         "fifty thousand prompts",
@@ -110,7 +110,7 @@ CASES = [
         2,
         "prompts",
         spec(f"{{name: a, kind: delta_kl, prompts: [{'a,' * 50_000}b]}}"),
-        waits_for="DEADLINE",
+,
     ),
     # names and paths
     refused("base is an option", "--help", spec(base="{base: --help}")),
@@ -175,7 +175,7 @@ CASES = [
             ft="{kind: custom, base: a, adapter: b, entry_point: 'evil:make'}",
         )
         | {"evil.py": "open('ran', 'w')\ndef make(*_): raise SystemExit(0)\n"},
-        waits_for="CONFINE",
+,
     ),
     Case(
         "remote code without permission",
@@ -183,16 +183,16 @@ CASES = [
         2,
         "--allow-code",
         spec(base="{base: '{demo}/model', trust_remote_code: true}"),
-        waits_for="CONFINE",
+,
     ),
-    Case("spec is the secret", "gate .git-credentials", 2, ".git-credentials", waits_for="CONFINE"),
+    Case("spec is the secret", "gate .git-credentials", 2, ".git-credentials"),
     Case(
         "spec links to the secret",
         GATE,
         2,
         "sway.yaml",
         {"sway.yaml": to(".git-credentials")},
-        waits_for="CONFINE",
+,
     ),
     Case(
         "document is the secret",
@@ -200,9 +200,9 @@ CASES = [
         2,
         ".git-credentials",
         spec(more="dlm_source: .git-credentials\n"),
-        waits_for="CONFINE",
+,
     ),
-    Case("spec is a pipe", GATE, 2, "sway.yaml", {"sway.yaml": pipe}, waits_for="LIMITS"),
+    Case("spec is a pipe", GATE, 2, "sway.yaml", {"sway.yaml": pipe}),
     Case("spec is a device", "gate /dev/zero", 2, "/dev/zero"),
     Case("spec is a folder", GATE, 2, "is a folder", {"sway.yaml": folder}),
     Case("spec links to itself", GATE, 2, "sway.yaml", {"sway.yaml": to("sway.yaml")}),
@@ -217,7 +217,7 @@ CASES = [
         2,
         "p:",
         {"p": pipe},
-        waits_for="LIMITS",
+,
     ),
     Case(
         "prompts are a device",
