@@ -117,6 +117,7 @@ def test_the_static_check_names_the_file(tmp_path, irregular, name):
     found = [finding for finding in report.findings if finding.path.endswith(name)]
     assert report.exit_code == 2
     assert found[0].message == "cannot be read: not a regular file"
+    assert found[0].remedy == "put a copy of the file there"
 
 
 ROLES = {

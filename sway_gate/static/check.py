@@ -23,7 +23,7 @@ from sway_gate.static.base import Base, base_findings
 from sway_gate.static.code_files import code_files
 from sway_gate.static.config import AdapterConfig, config_object, read_config
 from sway_gate.static.content import scan_all
-from sway_gate.static.findings import Fatal, broken
+from sway_gate.static.findings import Fatal, broken, unreadable
 from sway_gate.static.fit import fit_findings
 from sway_gate.static.layout import layout_faults
 from sway_gate.static.mlx import check_mlx, is_mlx
@@ -64,7 +64,7 @@ def check_files(
     try:
         found = _check(given, base, base_folder)
     except OSError as error:
-        found = _unreadable(given, error)
+        found = _only(unreadable(given, error))
     return msgspec.structs.replace(found, path=str(folder))
 
 
@@ -125,14 +125,9 @@ def check_model(folder: Path) -> StaticReport:
         for path in () if findings else weight_files(folder):
             findings += scan_all(read_weights(folder, path.name))[1]
     except OSError as error:
-        return _unreadable(folder, error)
+        return _only(unreadable(folder, error))
     return StaticReport(path=str(folder), findings=tuple(findings))
 
 
 def _only(finding: Finding) -> StaticReport:
     return StaticReport(path=finding.path, findings=(finding,))
-
-
-def _unreadable(here: Path, error: OSError) -> StaticReport:
-    path, message = Path(error.filename or here), f"cannot be read: {error.strerror}"
-    return _only(broken("unreadable", path, message, "make it readable"))

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from sway_gate.files import NotRegular
 from sway_gate.results import Finding
 from sway_gate.text import cut
 
@@ -20,6 +21,12 @@ def finding(level: str, id: str, path: str | Path, message: str, remedy: str = "
 
 def broken(id: str, path: str | Path, message: str, remedy: str) -> Finding:
     return finding("broken", id, path, message, remedy)
+
+
+def unreadable(here: Path, error: OSError) -> Finding:
+    remedy = "put a copy of the file there" if isinstance(error, NotRegular) else "make it readable"
+    message = f"cannot be read: {error.strerror}"
+    return broken("unreadable", error.filename or here, message, remedy)
 
 
 def finding_line(found: Finding) -> str:

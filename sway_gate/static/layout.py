@@ -6,7 +6,7 @@ from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MLX_WEIGH
 from sway_gate.model_files.kinds import not_a_base
 from sway_gate.results import Finding
 from sway_gate.static.config import read_config
-from sway_gate.static.findings import DOWNLOAD, Fatal, broken
+from sway_gate.static.findings import DOWNLOAD, Fatal, unreadable
 from sway_gate.static.weights import read_header
 
 
@@ -20,8 +20,7 @@ def layout_faults(folder: Path, *, is_full: bool) -> list[Finding]:
     except Fatal as fatal:
         return [fatal.finding]
     except OSError as error:
-        path, message = Path(error.filename or folder), f"cannot be read: {error.strerror}"
-        return [broken("unreadable", path, message, "make it readable")]
+        return [unreadable(folder, error)]
     return [finding for finding in found if finding.level == "broken"]
 
 
