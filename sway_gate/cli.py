@@ -133,7 +133,12 @@ class _Parser(argparse.ArgumentParser):
         super().error(cut(one_line(message), _MAX_ERROR))
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        output.say(message, file or sys.stderr)
+        stream = file or sys.stderr
+        try:
+            output.say(message, stream)
+        except SwayError:
+            if stream is not sys.stderr:  # standard error is full; the exit code remains
+                raise
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -156,6 +156,7 @@ def test_a_cache_entry_counts_as_missing(tmp_path, irregular, monkeypatch):
 
 
 OTHERS = {
+    "backends.full_model": "the code of transformers",
     "cache": "the key is opened without links",
     "output": "writes",
     "engine.trace": "writes",

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sway_gate.backends.base import EncodedRequest
 
 MAX_OWN_TOKENS: Final = 256
-"""Of all rows of a sequence: attention reads all pairs of its tokens, hidden ones too."""
+"""Maximum over the rows of a sequence: attention reads all pairs of tokens, hidden ones too."""
 
 
 class Packed(NamedTuple):
@@ -33,8 +33,8 @@ def prompt_of(row: EncodedRequest) -> tuple[int, ...]:
 def pack(rows: Sequence[EncodedRequest], limit: Callable[[], int]) -> list[Packed]:
     """The sequences of a pass over `rows`, in order.
 
-    Neighbours with the same prompt share one if they have at most `limit()` tokens each. A model
-    finds its limit by running, so it is asked only if there are such neighbours.
+    Neighbours with the same prompt share one if they have at most `limit()` tokens each. The limit
+    is found by running the model, so it is called only if there are such neighbours.
     """
     sequences: list[Packed] = []
     for row in rows:

@@ -84,7 +84,8 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
     Raises Mistake for every fault of the file, also while it is read.
     """
-    _refuse_hidden(path)
+    if _is_hidden(path):
+        raise Mistake(0, "is a hidden file, which may contain secrets; copy it to another name")
     try:
         with open_regular(path) as file:
             _refuse_magic(file)
@@ -103,13 +104,11 @@ def opened(path: str) -> Iterator[BinaryIO]:
         raise Mistake(0, f"cannot be unpacked: {error}") from None
 
 
-def _refuse_hidden(path: str) -> None:
+def _is_hidden(path: str) -> bool:
     try:
-        name = os.path.basename(os.path.realpath(path))
-    except ValueError:
-        raise Mistake(0, "cannot be read: not a valid file name") from None
-    if name.startswith("."):
-        raise Mistake(0, "is a hidden file, which may contain secrets; copy it to another name")
+        return os.path.basename(os.path.realpath(path)).startswith(".")
+    except ValueError:  # not a name of a file; opening it reports that
+        return False
 
 
 def _refuse_magic(file: BinaryIO) -> None:

@@ -222,7 +222,7 @@ def test_a_nan_is_reported_with_view_layer_and_text(llama: Path, tmp_path: Path)
 def test_texts_beyond_the_context_are_cut_with_a_note(llama: Path, tmp_path: Path) -> None:
     backend = load(llama, save_adapter(tmp_path, llama))
     [(row, note)] = backend.encode([LogProbs("p" * 100, "c" * 40)])
-    assert (len(row.ids), len(row.targets)) == (64, 40)
+    assert (len(row.ids), len(row.targets)) == (63, 40)
     assert "64 tokens" in note
     [(row, _)] = backend.encode([Divergence("p" * 100, "js", 8)])
     assert len(row.ids) <= 64
@@ -375,7 +375,7 @@ def test_chat_prompts_go_through_the_template_and_answers_follow_it(
     backend = chatty(llama, save_adapter(tmp_path, llama))
     rendered = tuple(byte_tokenizer()("<user>Hi there</s><a>")["input_ids"])
     [(row, _)] = backend.encode([LogProbs(asked("Hi there"), "Yes")])
-    assert row.ids == (*rendered, *byte_tokenizer()("Yes")["input_ids"])
+    assert (*row.ids, row.targets[-1]) == (*rendered, *byte_tokenizer()("Yes")["input_ids"])
     assert len(row.targets) == 3
     [(row, _)] = backend.encode([Divergence(asked("Hi there"))])
     assert row.ids == rendered
@@ -398,7 +398,7 @@ def test_the_template_of_the_adapters_folder_is_served(
     (adapter / "chat_template.jinja").write_text(OWN_TEMPLATE)
     backend = load(base, adapter)
     [(row, _)] = backend.encode([LogProbs(asked("a"), Message("assistant", "b"))])
-    assert backend.tokenizer.decode(row.ids) == "u:a</s>a:b</s>"
+    assert backend.tokenizer.decode([*row.ids, row.targets[-1]]) == "u:a</s>a:b</s>"
     why = {None: "the base has none", TEMPLATE: "differs from the base's"}.get(given)
     assert any(why in note for note in backend.facts.notes) if why else not backend.facts.notes
 

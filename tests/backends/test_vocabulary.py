@@ -89,7 +89,7 @@ def log_probs(network: Any, ids: Any) -> np.ndarray:
 
 def measured(backend: Any, view: Any) -> tuple[Any, np.ndarray]:
     [(row, _)] = backend.encode([TEXT])
-    return row.ids, backend.forward([view], [row]).answers[0][0]
+    return row.ids + row.targets[-1:], backend.forward([view], [row]).answers[0][0]
 
 
 def source(base: Path, adapter: Path) -> Source:

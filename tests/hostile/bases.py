@@ -25,23 +25,13 @@ def light(name: str, code: int, words: str, files: dict[str, Content]) -> Case:
     return Case(name, STATIC, code, words, adapter() | files)
 
 
-def gated(
-    name: str, words: str, files: dict[str, Content], code: int = 3, waits_for: str = ""
-) -> Case:
+def gated(name: str, words: str, files: dict[str, Content], code: int = 3) -> Case:
     """A gate of a base with these files, which must not pass."""
-    return Case(
-        name,
-        GATE,
-        code,
-        words,
-        own_spec() | adapter() | base() | files,
-        heavy=True,
-        waits_for=waits_for,
-    )
+    return Case(name, GATE, code, words, own_spec() | adapter() | base() | files, heavy=True)
 
 
-def config(name: str, words: str, code: int = 3, waits_for: str = "", **changed: object) -> Case:
-    return gated(name, words, base(**changed), code, waits_for)
+def config(name: str, words: str, code: int = 3, **changed: object) -> Case:
+    return gated(name, words, base(**changed), code)
 
 
 def index(shard: object) -> dict[str, Content]:
@@ -157,17 +147,15 @@ CASES = [
     ),
     gated("config is deep", "base", base(raw="[" * 100_000)),
     gated("config is the secret", "base", {"base/config.json": to("../.git-credentials")}),
-    gated("config is a pipe", "base", {"base/config.json": pipe}, 2, "LIMITS"),
+    gated("config is a pipe", "base", {"base/config.json": pipe}, 2),
     gated("generation config is deep", "base", {"base/generation_config.json": "[" * 100_000}),
     # weights
     gated("no weights", "base", {"base/model.safetensors": b""}),
     gated("weights are a pickle", "base", {"base/model.safetensors": EVIL}),
     gated("weights cut", "base", {"base/model.safetensors": WEIGHTS[:-100]}),
-    gated("weights are a pipe", "base", {"base/model.safetensors": pipe}, 2, "LIMITS"),
-    gated("weights are a device", "base", {"base/model.safetensors": to("/dev/zero")}, 2, "LIMITS"),
-    gated(
-        "weights are sparse", "base", {"base/model.safetensors": sparse(200 * 10**9)}, 3, "LIMITS"
-    ),
+    gated("weights are a pipe", "base", {"base/model.safetensors": pipe}, 2),
+    gated("weights are a device", "base", {"base/model.safetensors": to("/dev/zero")}, 2),
+    gated("weights are sparse", "base", {"base/model.safetensors": sparse(200 * 10**9)}, 3),
     # tokenizer
     gated("no tokenizer", "base", {"base/tokenizer.json": b""}),
     gated("tokenizer is a list", "base", {"base/tokenizer.json": "[]"}),

@@ -37,8 +37,6 @@ class Case:
     """The files that the command may create or change."""
     heavy: bool = False
     """Whether it loads torch."""
-    waits_for: str = ""
-    """The work that makes it pass; until then it is skipped."""
 
     def build(self, folder: Path) -> None:
         for name, content in self.files.items():

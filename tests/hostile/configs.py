@@ -107,7 +107,6 @@ CASES = [
         2,
         "pissa",
         adapter(init_lora_weights="pissa_niter_2000000000"),
-,
     ),
     Case(
         "twenty thousand layers replicated",
@@ -211,7 +210,6 @@ CASES = [
         2,
         "adapter_config.json",
         adapter() | {"adapter/adapter_config.json": pipe},
-,
     ),
     Case(
         "folder as config",
@@ -240,7 +238,6 @@ CASES = [
         2,
         "adapter_config.json",
         adapter() | {"adapter/adapter_config.json": to("/dev/zero")},
-,
     ),
     Case("folder of a link to itself", "static loop", 2, "loop", {"loop": to("loop")}),
     Case("folder is a pipe", "static adapter", 2, "adapter", {"adapter": pipe}),
@@ -268,7 +265,6 @@ CASES = [
         "template",
         own_spec() | base() | adapter() | {"base/chat_template.jinja": f"{LOOP}{LOOP}{END}{END}"},
         heavy=True,
-,
     ),
     Case(
         "chat template of a giant text",
@@ -277,6 +273,5 @@ CASES = [
         "template",
         own_spec() | base() | adapter() | {"base/chat_template.jinja": "{{ 'a' * 10**10 }}"},
         heavy=True,
-,
     ),
 ]

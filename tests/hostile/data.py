@@ -156,7 +156,6 @@ CASES = [
         0,
         "suite",
         {"train.jsonl": row(prompt="\n::error::forged\n##[add-mask]x")},
-,
     ),
     read(
         "lone surrogate in a prompt", "suite", row(prompt="\ud800").replace('"\ud800"', '"\\ud800"')

@@ -91,7 +91,6 @@ CASES = [
         2,
         "lambdas",
         spec(f"{{name: a, kind: adapter_ablation, lambdas: [{'1.5,' * 90_000}2]}}"),
-,
     ),
     Case(
         "multipliers times runs",
@@ -102,7 +101,6 @@ CASES = [
             SOUND,
             f"{{name: n, kind: null_adapter, runs: 256, rank_multipliers: [{'1.5,' * 9000}2]}}",
         ),
-,
     ),
     Case(
         "fifty thousand prompts",
@@ -110,7 +108,6 @@ CASES = [
         2,
         "prompts",
         spec(f"{{name: a, kind: delta_kl, prompts: [{'a,' * 50_000}b]}}"),
-,
     ),
     # names and paths
     refused("base is an option", "--help", spec(base="{base: --help}")),
@@ -175,7 +172,6 @@ CASES = [
             ft="{kind: custom, base: a, adapter: b, entry_point: 'evil:make'}",
         )
         | {"evil.py": "open('ran', 'w')\ndef make(*_): raise SystemExit(0)\n"},
-,
     ),
     Case(
         "remote code without permission",
@@ -183,7 +179,6 @@ CASES = [
         2,
         "--allow-code",
         spec(base="{base: '{demo}/model', trust_remote_code: true}"),
-,
     ),
     Case("spec is the secret", "gate .git-credentials", 2, ".git-credentials"),
     Case(
@@ -192,7 +187,6 @@ CASES = [
         2,
         "sway.yaml",
         {"sway.yaml": to(".git-credentials")},
-,
     ),
     Case(
         "document is the secret",
@@ -200,7 +194,6 @@ CASES = [
         2,
         ".git-credentials",
         spec(more="dlm_source: .git-credentials\n"),
-,
     ),
     Case("spec is a pipe", GATE, 2, "sway.yaml", {"sway.yaml": pipe}),
     Case("spec is a device", "gate /dev/zero", 2, "/dev/zero"),
@@ -217,7 +210,6 @@ CASES = [
         2,
         "p:",
         {"p": pipe},
-,
     ),
     Case(
         "prompts are a device",

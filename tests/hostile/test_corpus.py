@@ -44,11 +44,7 @@ _COMMAND = re.compile(r"^\s*::|##\[", re.MULTILINE)
 
 def cases(*, heavy: bool) -> list[Any]:
     return [
-        pytest.param(
-            case,
-            id=f"{family}-{case.name}",
-            marks=pytest.mark.skipif(bool(case.waits_for), reason=f"waits for {case.waits_for}"),
-        )
+        pytest.param(case, id=f"{family}-{case.name}")
         for family, table in FAMILIES.items()
         for case in table
         if case.heavy == heavy

@@ -211,7 +211,6 @@ def test_a_clock_that_was_set_back_changes_nothing(heavy: Runner, root: Path) ->
     assert verdict(root) == right
 
 
-@pytest.mark.skip(reason="waits for DEADLINE")
 def test_a_deleted_folder_is_an_error(heavy: Runner, root: Path) -> None:
     assert_refused(heavy.run(root, ("gate", "sway.yaml"), is_deleted=True))
     assert not (root / "case").exists()

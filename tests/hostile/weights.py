@@ -173,7 +173,6 @@ CASES = [
         2,
         "NaN or Inf",
         adapter(safetensors({NAME: field("F8_E4M3", (8,))}, b"\x7f" * 8)),
-,
     ),
     raw("integers", "norms-skipped", tensors(lambda _, t: t.astype(np.int32)), code=0),
     raw("complex", "pair-incomplete", safetensors({NAME: field("C64", (1,))}, bytes(8))),
@@ -243,7 +242,6 @@ CASES = [
         own_spec()
         | only("adapter_model.safetensors", sparse(200 * 10**9, WEIGHTS))
         | {"base/config.json": "{}", "base/model.safetensors": WEIGHTS},
-,
     ),
     *(
         Case(

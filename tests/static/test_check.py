@@ -832,7 +832,6 @@ SLOW_CONFIGS = [
     {"exclude_modules": SLOW},
     {"rank_pattern": {SLOW: 4}},
     {"alpha_pattern": {SLOW: 4}},
-    {"layers_pattern": ["layers", SLOW]},
     {"modules_to_save": [SLOW]},
     {"target_parameters": [SLOW]},
     {"rank_pattern": {f"a)|({SLOW[:-1]}!": 4}},  # valid only after peft puts it in parentheses

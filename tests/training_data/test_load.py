@@ -390,7 +390,7 @@ def test_every_bad_line_is_named(tmp_path, row, expected):
 
 def test_mistakes_of_all_files_at_once_up_to_a_limit(tmp_path):
     paths = [
-        write(tmp_path, "a.jsonl", "".join(f'{{"f{i}": 1}}\n' for i in range(30))),
+        write(tmp_path, "a.jsonl", "".join(f'{{"f{i}": 1, "g": 2}}\n' for i in range(30))),
         str(tmp_path / "none"),
         write(tmp_path, "b.jsonl", "{}\n" * 1030),
     ]

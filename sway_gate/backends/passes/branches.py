@@ -1,7 +1,7 @@
 """Inputs of sequences in which several rows continue one prompt.
 
-Each row's own tokens get the positions that they would have after the prompt alone, and attend to
-the prompt and to their own row only.
+Each row's own tokens have the positions that follow the prompt, and attend to the prompt and to
+their own row only.
 """
 
 from collections.abc import Sequence
