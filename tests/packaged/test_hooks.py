@@ -78,10 +78,6 @@ def test_gates_take_no_files_and_static_does():
     }
 
 
-def test_gates_read_files_of_the_repository_only():
-    assert all("--confine ." in HOOKS[name]["entry"] for name in GATES)
-
-
 def test_all_require_the_same_pre_commit():
     assert {hook["minimum_pre_commit_version"] for hook in HOOKS.values()} == {"3.2.0"}
 
