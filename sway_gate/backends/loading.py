@@ -3,6 +3,8 @@
 import copy
 import os
 import random
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,11 +159,32 @@ def load_model(source: Source, device: torch.device) -> Any:
     # The library fills what a checkpoint lacks with random numbers.
     if absent := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
         raise CannotDecide(f"{_name(source)} lacks weights: {named(absent)}; download it again")
+    if left_out := _layers_left_out(model, found["unexpected_keys"]):
+        raise CannotDecide(
+            f"{_name(source)}: {_CONFIG} states fewer layers than the weights have, "
+            f"and leaves out {named(left_out)}; download it again"
+        )
     quantization.check_loaded(model, source.base, source.quantization)
     quantization.keep_compute_dtype(model)
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval()
+
+
+def _layers_left_out(model: Any, unused: Iterable[str]) -> list[str]:
+    """Layers of unused weights that come after the model's last layer.
+
+    Layers that predict further tokens, which some models have at the end, are not among them.
+    """
+    further = getattr(model.config.get_text_config(), "num_nextn_predict_layers", None) or 0
+    sizes = {n: len(m) for n, m in model.named_modules() if isinstance(m, torch.nn.ModuleList)}
+    found = set()
+    for key in unused:
+        for match in re.finditer(r"\.(\d+)\.", key):
+            size = sizes.get(key[: match.start()])
+            if size is not None and int(match[1]) >= size + further:
+                found.add(key[: match.end() - 1])
+    return sorted(found)
 
 
 def _model_class(base: Path) -> Any:

@@ -135,9 +135,10 @@ CASES = [
     config("million layers", "base", num_hidden_layers=10**6),
     config("vocabulary of 2^31", "base", vocab_size=2**31 - 1),
     config("hidden size of 2^40", "base", hidden_size=2**40),
-    config("negative layers", "does not fit the base", 2, num_hidden_layers=-1),
+    config("negative layers", "states fewer layers", num_hidden_layers=-1),
     config("no heads", "base", num_attention_heads=0),
     config("more layers than weights", "lacks weights", num_hidden_layers=5),
+    config("fewer layers than weights", "states fewer layers", num_hidden_layers=1),
     config("layers of text", "base", num_hidden_layers="two"),
     config(
         "adapter named in the config",
