@@ -249,9 +249,14 @@ def measured(row: dict[str, Any], tok: Any) -> list[EncodedRequest | Fault]:
     return [encoder.encode(context.row(pair).teacher_forced(), {})[0] for pair in section.pairs]
 
 
+def text(found: EncodedRequest) -> list[int]:
+    """The tokens with the last one, which is predicted and not read."""
+    return [*found.ids, found.targets[-1]]
+
+
 def mask(found: EncodedRequest) -> list[int]:
     scored = {position + 1 for position in found.positions}
-    return [int(i in scored) for i in range(len(found.ids))]
+    return [int(i in scored) for i in range(len(text(found)))]
 
 
 def template(name: str) -> str:
@@ -289,7 +294,7 @@ def test_a_conversational_completion_is_scored_as_trl_trains_it(name: str) -> No
             continue
         [found] = measured(row, tok)
         assert isinstance(found, EncodedRequest), (case, found)
-        assert list(found.ids) == expected.ids, case
+        assert text(found) == expected.ids, case
         assert mask(found) == expected.mask, case
         compared += 1
     assert compared >= 4
@@ -332,8 +337,8 @@ def test_each_answer_of_a_conversation_is_scored_as_trl_trains_it(name: str) -> 
         for found in measured(row, tok):
             assert isinstance(found, EncodedRequest), (case, found)
             first = found.positions[0] + 1
-            end = first + found.end + 1 if found.end >= 0 else len(found.ids)
-            assert list(found.ids[:end]) == expected.ids[:end], case
+            end = first + found.end + 1 if found.end >= 0 else len(text(found))
+            assert text(found)[:end] == expected.ids[:end], case
             assert all(expected.mask[first:end]), case
             earlier = expected.mask[:first][::-1].index(0)
             header = tok.decode(expected.ids[first - earlier : first])
@@ -384,7 +389,7 @@ def test_plain_text_is_concatenated_as_trl_does(row: dict[str, str], begins: boo
     expected = trained(row, tok)
     [found] = measured(row, tok)
     assert isinstance(found, EncodedRequest)
-    assert (list(found.ids), mask(found)) == (expected.ids, expected.mask)
+    assert (text(found), mask(found)) == (expected.ids, expected.mask)
     assert tok.decode([found.targets[found.end]]) == "</s>"
 
 
@@ -396,7 +401,7 @@ def test_preferences_are_scored_as_conversations() -> None:
     )
     [found] = measured(row | {"rejected": [assistant("No.")]}, tok)
     assert isinstance(found, EncodedRequest)
-    assert (list(found.ids), mask(found)) == (expected.ids, expected.mask)
+    assert (text(found), mask(found)) == (expected.ids, expected.mask)
 
 
 NOT_TRLS = {
@@ -432,7 +437,7 @@ def test_each_form_of_a_conversation_is_scored_as_trl_trains_it(form: Form, name
     expected = trained(as_completion(row), tok)
     *_, found = measured(form.row, tok)
     assert isinstance(found, EncodedRequest)
-    assert (list(found.ids), mask(found)) == (expected.ids, expected.mask)
+    assert (text(found), mask(found)) == (expected.ids, expected.mask)
 
 
 SAME = {
