@@ -272,7 +272,7 @@ def _facts(s: Summary) -> Iterator[str]:
     if s.passes:
         yield f"{s.base_answers} answers of the base were compared {s.comparisons} times"
         padding = _share(s.padding, s.tokens + s.padding)
-        reused = f"; {s.prefix} tokens reused from the prefix cache" if s.prefix else ""
+        reused = f"; {s.prefix} tokens shared by several texts and read once" if s.prefix else ""
         yield f"{s.tokens} tokens processed, {padding} padding{reused}"
     if s.failed_passes:
         yield f"failed forward passes, repeated in smaller parts: {s.failed_passes}"
