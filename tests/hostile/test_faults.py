@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import ROOT
 from tests.hostile.case import DEMO, filled, spec
 from tests.hostile.running import KILLED, Outcome, Runner
 
@@ -26,6 +27,10 @@ is_public = all(place.stat().st_mode & 0o005 == 0o005 for place in (DEMO, *DEMO.
 NOBODY = 65534
 GATE = ("gate", "sway.yaml", "--json", "r.json")
 QUIET = ("gate", "sway.yaml", "--quiet")
+MEMORY_LIMITS = {
+    "/sys/fs/cgroup/memory": "memory.limit_in_bytes",  # version 1
+    "/sys/fs/cgroup": "memory.max",
+}
 
 
 @pytest.fixture
@@ -214,3 +219,39 @@ def test_a_clock_that_was_set_back_changes_nothing(heavy: Runner, root: Path) ->
 def test_a_deleted_folder_is_an_error(heavy: Runner, root: Path) -> None:
     assert_refused(heavy.run(root, ("gate", "sway.yaml"), is_deleted=True))
     assert not (root / "case").exists()
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A new control group of processes whose memory can be limited."""
+    for parent, limit in MEMORY_LIMITS.items():
+        group = Path(parent) / f"sway-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            if (group / limit).exists():
+                yield group / limit
+                return
+        finally:
+            group.rmdir()
+    pytest.skip("control groups of memory cannot be made here")
+
+
+@pytest.mark.parametrize("megabytes", [60, 250])
+def test_a_run_that_the_system_kills_for_its_memory_is_an_error(
+    root: Path, memory_group: Path, megabytes: int
+) -> None:
+    memory_group.write_text(str(megabytes * 2**20))
+    enter = f'echo $$ > {memory_group.parent / "cgroup.procs"} && exec "$@"'
+    command = [sys.executable, "-m", "sway_gate", "gate", "sway.yaml", "--no-cache", "--quiet"]
+    found = subprocess.run(
+        ["sh", "-c", enter, "sh", *command],
+        cwd=root / "case",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, len(found.stderr.splitlines())) == (3, 1), found.stderr
+    assert "memory" in found.stderr
