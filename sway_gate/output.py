@@ -16,6 +16,10 @@ from sway_gate.errors import SwayError, UsageError
 STDOUT = "-"
 ABANDONED_S = 3600
 """Age at which a draft is one of a killed process: to write it takes seconds."""
+LINE_SECONDS = 15
+"""Time between two lines of progress, if there is no terminal."""
+_KNOWN_FROM = 0.05
+"""Share of a phase from which on the remaining time is shown."""
 _DRAFT = re.compile(r"\.sway-[0-9a-f]{12}\.tmp")
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapters.safetensors")
 # Runners execute these in a log: GitHub's :: at the start of a line, also after a carriage return,
@@ -230,21 +234,70 @@ def silent(phase: str, done: int, total: int) -> None:
     """Report no progress."""
 
 
+class _Pace:
+    """Describes each phase: the share that is done, and the time that the rest will take."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+
+    def text(self, phase: str, done: int, total: int) -> str:
+        """Such as "measuring: 25% of 43,406 tokens, about 2 min left"."""
+        now = time.monotonic()
+        seconds = now - self._started.setdefault(phase, now)
+        if not total:
+            return phase
+        shown = f"{phase}: {done / total:.0%} of {total:,} tokens"
+        if _KNOWN_FROM * total <= done < total:
+            shown += f", about {_rounded(seconds * (total - done) / done)} left"
+        return shown
+
+
+def _rounded(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
 @contextmanager
 def progress_bar(quiet: bool = False) -> Iterator[Progress]:
-    """A transient progress bar; `silent` if stderr is not a terminal."""
-    if quiet or not sys.stderr.isatty():
+    """A transient progress bar; if stderr is not a terminal, a line every 15 seconds."""
+    if quiet:
         yield silent
-        return
+    elif sys.stderr.isatty():
+        yield from _bar()
+    else:
+        yield _lines()
+
+
+def _bar() -> Iterator[Progress]:
     from rich.console import Console
+    from rich.progress import BarColumn, TaskID, TextColumn
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, int] = {}
+    pace, columns = _Pace(), (BarColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
 
         def show(phase: str, done: int, total: int) -> None:
             if phase not in tasks:
                 tasks[phase] = bar.add_task(phase, total=None)
-            bar.update(tasks[phase], completed=done, total=total or None)  # type: ignore[arg-type]
+            bar.update(
+                tasks[phase],
+                completed=done,
+                total=total or None,
+                description=pace.text(phase, done, total),
+            )
 
         yield show
+
+
+def _lines() -> Progress:
+    pace, last = _Pace(), time.monotonic()
+
+    def show(phase: str, done: int, total: int) -> None:
+        nonlocal last
+        text = pace.text(phase, done, total)
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            with suppress(SwayError):  # standard error is full; the run goes on
+                say(f"{text}\n", sys.stderr)
+
+    return show

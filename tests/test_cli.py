@@ -466,11 +466,40 @@ def test_poor_encodings_do_not_end_a_run(folder):
     assert "\\u2265" in ran.stdout
 
 
-def test_progress_is_silent_in_a_pipe(capsys):
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that the progress sees, in seconds."""
+    now = [0.0]
+    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_progress_in_a_pipe_is_a_line_every_15_seconds(capsys, clock):
     with progress_bar() as show:
-        show("measure", 1, 2)
-    assert show is silent
+        for clock[0], done in ((0, 0), (10, 1000), (20, 2000), (30, 3000), (40, 4000)):
+            show("measuring", done, 4000)
+    assert capsys.readouterr() == (
+        "",
+        "measuring: 50% of 4,000 tokens, about 20 s left\nmeasuring: 100% of 4,000 tokens\n",
+    )
+
+
+def test_a_short_run_in_a_pipe_is_silent(capsys):
+    with progress_bar() as show:
+        show("measuring", 1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "left"),
+    [(9, 4, ""), (5, 5, "2 min"), (40, 10, "6 min"), (50, 50, "50 s"), (9, 100, "")],
+)
+def test_the_remaining_time_is_that_of_the_rest(clock, seconds, done, left):
+    pace = output._Pace()
+    pace.text("measuring", 0, 100)
+    clock[0] = seconds
+    shown = f"measuring: {done}% of 100 tokens"
+    assert pace.text("measuring", done, 100) == shown + (f", about {left} left" if left else "")
 
 
 def test_progress_shows_on_a_terminal(monkeypatch):
@@ -478,9 +507,9 @@ def test_progress_shows_on_a_terminal(monkeypatch):
     stream.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", stream)
     with progress_bar() as show:
-        show("measure", 0, 0)
-        show("measure", 1, 2)
-    assert "measure" in stream.getvalue()
+        show("measuring", 0, 0)
+        show("measuring", 1, 2)
+    assert "measuring" in stream.getvalue()
 
 
 def test_quiet_hides_progress(monkeypatch):

@@ -54,7 +54,7 @@ class PlannedPass(NamedTuple):
     """Whether it is the last pass of its batch."""
 
     def tokens(self) -> int:
-        """Tokens of all rows under all views, without padding and shared prompts."""
+        """Tokens of all rows under all views, at most, without padding and shared prompts."""
         return len(self.views) * self.batch.tokens
 
     def by_view(self) -> "list[PlannedPass]":
@@ -126,7 +126,7 @@ def _batches(
     found = []
     for batch in batches:
         rows = tuple(row for sequence in batch for row in sequence.rows)
-        tokens = sum(sequence.width for sequence in batch)
+        tokens = sum(sequence.width for sequence in batch) + sum(row.length for row in rows)
         found.append(Batch(tuple(requests_of[row].pop() for row in rows), rows, tokens))
     return found
 
