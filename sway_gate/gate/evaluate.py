@@ -120,7 +120,7 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     progress("judging", 0, 0)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
-        readings.meta.update(_meta(opened.backend, measured.notes))
+        readings.describe(_meta(opened.backend, measured.notes))
         readings.save()
     results = tuple(
         p.result

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sway_gate.errors import CannotDecide
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec
@@ -124,3 +125,14 @@ def test_the_time_is_estimated_for_what_is_missing(
     assert any(measurement.is_reference for measurement in asked[0])
     assert asked[1] == []
     assert not any(measurement.is_reference for measurement in asked[2])
+
+
+def test_readings_of_two_devices_are_not_mixed(
+    base: Path, first: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    gate(tmp_path, base, first)
+    monkeypatch.setattr("sway_gate.backends.quantization.precision", lambda _: "bfloat16")
+    adapter = plain(base, tmp_path / "second")
+    with pytest.raises(CannotDecide, match="measured with dtype float32, the new ones with bfl"):
+        gate(tmp_path, base, adapter)
+    gate(tmp_path, base, adapter, cache=False)
