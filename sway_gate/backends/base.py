@@ -100,7 +100,7 @@ class Backend(Protocol):
 
     @property
     def pack_limit(self) -> int:
-        """The longest row that can share a sequence with rows of the same prompt; 0: none can.
+        """The longest sequence that rows of one prompt can share; 0: they cannot.
 
         See `sway_gate.backends.packing`.
         """

@@ -85,10 +85,10 @@ class HfBackend:
         check_causal(weights, self._device)
         self.prefix_cache = PrefixCache(weights, self._device)
         self._sizes = memory.sizes(config, size, width, network.dtype)
-        ends = end_tokens(network, tokenizer)
-        self._encoder = Encoder(tokenizer, _context(config), size, ends)
+        ends, context = end_tokens(network, tokenizer), _context(config)
+        self._encoder = Encoder(tokenizer, context, size, ends)
         self._generator = Generator(weights, ends, self._device)
-        self._logits = Logits(weights, self.prefix_cache, self._device)
+        self._logits = Logits(weights, self.prefix_cache, self._device, context)
         self._diagnosis = Diagnosis(weights, self._logits, tokenizer)
         self.batches_views = weights.batches_views
         self.facts = Facts(

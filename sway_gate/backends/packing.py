@@ -33,23 +33,25 @@ def prompt_of(row: EncodedRequest) -> tuple[int, ...]:
 def pack(rows: Sequence[EncodedRequest], limit: Callable[[], int]) -> list[Packed]:
     """The sequences of a pass over `rows`, in order.
 
-    Neighbours with the same prompt share one if they have at most `limit()` tokens each. The limit
-    is found by running the model, so it is called only if there are such neighbours.
+    Neighbours with the same prompt share one of at most `limit()` tokens. No row of the pass may be
+    longer, because all sequences of a pass have one kind of mask. The limit is found by running the
+    model, so it is called only if there are such neighbours.
     """
     sequences: list[Packed] = []
+    longest = max((len(row.ids) for row in rows), default=0)
     for row in rows:
         prompt = prompt_of(row)
         last = sequences[-1] if sequences else None
-        if last and prompt_of(last.rows[0]) == prompt and _is_open(last, row, limit):
-            sequences[-1] = Packed((*last.rows, row), last.shared)
+        joined = last and prompt_of(last.rows[0]) == prompt and _joined(last, row)
+        if joined and max(longest, joined.width) <= limit():
+            sequences[-1] = joined
         else:
             sequences.append(Packed((row,), len(prompt)))
     return sequences
 
 
-def _is_open(sequence: Packed, row: EncodedRequest, limit: Callable[[], int]) -> bool:
-    """Whether `row`, which has the same prompt, can join."""
+def _joined(sequence: Packed, row: EncodedRequest) -> Packed | None:
+    """The sequence with `row`, which has the same prompt; None if it cannot join."""
+    joined = Packed((*sequence.rows, row), sequence.shared)
     is_scored = row.kind != "text" and not row.prefix_len
-    longest = max(len(row.ids), len(sequence.rows[0].ids))
-    own = sequence.width + len(row.ids) - 2 * sequence.shared
-    return is_scored and own <= MAX_OWN_TOKENS and longest <= limit()
+    return joined if is_scored and joined.width - joined.shared <= MAX_OWN_TOKENS else None

@@ -54,6 +54,9 @@ _LIBRARIES_BYTES, _PASS_BYTES = 0.5e9, 0.8e9
 _RATE_SECONDS: Final = 0.07
 _SLOW_CPU: Final = 5e9
 """Floating-point operations per second that one thread of any CPU reaches."""
+_GPU_FILES: Final = ("/dev/kfd", "/dev/dxg")
+_EXPERTS: Final = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_EXPERTS_PER_TOKEN: Final = ("num_experts_per_tok", "moe_k", "moe_topk", "moe_top_k")
 _UNREADABLE: Final = (OSError, ValueError, OverflowError, RecursionError)
 _NOT_A_HEADER: Final = (TypeError, KeyError, AttributeError)
 _UNITS: Final = ((1, "s"), (60, "min"), (3600, "h"))
@@ -138,9 +141,10 @@ def of_files(folder: Path, adapter: Path) -> Model | None:
         return None
     embeddings = {name: shape for name, shape in tensors.items() if _is_embedding(name)}
     vocabulary = max((max(shape) for shape in embeddings.values() if shape), default=0)
-    active = _active_experts(config)
+    experts = _first(config, _EXPERTS)
+    active = min(1.0, _first(config, _EXPERTS_PER_TOKEN) / experts) if experts else 1.0
     linear = sum(
-        math.prod(shape) * (active if ".experts." in name else 1.0)
+        math.prod(shape) * (active if _is_of_experts(name, shape, experts) else 1.0)
         for name, shape in tensors.items()
         if len(shape) > 1 and name not in embeddings
     )
@@ -158,10 +162,12 @@ def _is_embedding(name: str) -> bool:
     return any(part in name for part in ("embed", "wte", "wpe", "lm_head"))
 
 
-def _active_experts(config: Mapping[str, Any]) -> float:
-    """The share of a layer's experts that a token uses."""
-    experts = _first(config, ("num_local_experts", "num_experts", "n_routed_experts"))
-    return min(1.0, _first(config, ("num_experts_per_tok",)) / experts) if experts else 1.0
+def _is_of_experts(name: str, shape: Sequence[int], experts: int) -> bool:
+    """Whether a tensor is of one expert, or of all experts of a layer, of which a token uses some.
+
+    Some models do not name the experts.
+    """
+    return ".experts." in name or (len(shape) == 3 and shape[0] == experts)
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -207,19 +213,21 @@ def lines(model: Model | None, work: Work, device: str) -> Iterator[str]:
     else:
         rate = arithmetic_rate()
         time_span = span(*seconds(model, work, rate))
-        gpu = "; less if the GPU is used" if may_be_mps(device) else ""
+        gpu = "; less if the GPU is used" if may_have_gpu(device) else ""
         speed = f"{rate / 1e9:.0f} GFLOP/s now"
         yield f"time: about {time_span} on this CPU ({speed}), with an empty cache{gpu}"
     yield f"memory: up to about {memory(model, work) / 1e9:.1f} GB"
 
 
 def is_cpu(device: str) -> bool:
-    """Whether a run on `device` uses the CPU, unless the machine has a GPU of Apple."""
+    """Whether a run on `device` uses the CPU, unless `may_have_gpu`."""
     return device.partition(":")[0] in ("auto", "cpu")
 
 
-def may_be_mps(device: str) -> bool:
-    return device == "auto" and sys.platform == "darwin" and platform.machine() == "arm64"
+def may_have_gpu(device: str) -> bool:
+    """Whether the machine can have a GPU without NVIDIA's driver: of Apple, of AMD, or in WSL."""
+    is_apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return device == "auto" and (is_apple or any(map(os.path.exists, _GPU_FILES)))
 
 
 def exceeds(model: Model, work: Work, limit: float) -> tuple[float, float] | None:

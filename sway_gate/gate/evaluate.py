@@ -9,7 +9,7 @@ import msgspec
 
 from sway_gate.backends.base import Backend
 from sway_gate.engine import trace
-from sway_gate.engine.cost import is_cpu, may_be_mps
+from sway_gate.engine.cost import is_cpu, may_have_gpu
 from sway_gate.engine.estimate import check_time
 from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.plan import (
@@ -120,7 +120,7 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     progress("judging", 0, 0)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
-        readings.meta.update(_meta(opened.backend, measured.notes))
+        readings.describe(_meta(opened.backend, measured.notes))
         readings.save()
     results = tuple(
         p.result
@@ -144,11 +144,19 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
 
 def _check_time(job: Job, measurements: Sequence[Measurement], readings: JobReadings) -> None:
     """Raise UsageError if the run would take hours, and its user has not allowed it."""
+
+    def is_missing(m: Measurement) -> bool:
+        return not m.is_reference and readings.get(str(m.view), repr(m.request)) is None
+
     loading = load_options(job.spec)
     device = accelerator(loading.device)
-    if job.max_seconds is None or job.folders is None or not is_cpu(device) or may_be_mps(device):
+    if job.max_seconds is None or job.folders is None or not is_cpu(device) or may_have_gpu(device):
         return
-    missing = [m for m in measurements if readings.get(str(m.view), repr(m.request)) is None]
+    requests = {m.request for m in measurements if is_missing(m)}
+    # References are not stored. They are measured for the missing answers of other views.
+    missing = [
+        m for m in measurements if is_missing(m) or (m.is_reference and m.request in requests)
+    ]
     check_time(missing, job.folders[:2], loading.dtype, job.max_seconds)
 
 

@@ -1,11 +1,17 @@
 """The stored readings of a job: the adapter's own, and the base's, which its adapters share."""
 
+from collections.abc import Mapping
+
 from sway_gate import cache
 from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.errors import CannotDecide
 from sway_gate.gate.identity import base_readings_key, readings_key
 from sway_gate.gate.resolve import Job
 from sway_gate.measurements import BASE, Floats
 from sway_gate.spec.probes import null_settings
+
+_PLACE = ("device", "dtype")
+"""Entries of `meta` that all readings of a job have in common."""
 
 
 class JobReadings:
@@ -21,6 +27,22 @@ class JobReadings:
     def put(self, view: str, request: str, value: Floats) -> None:
         """Add the numbers, shape [n], in memory."""
         self._of(view).put(view, request, value)
+
+    def describe(self, meta: Mapping[str, str]) -> None:
+        """State how the new readings were measured.
+
+        Raises CannotDecide if stored ones have another device or dtype: a key without torch cannot
+        contain what `auto` chooses.
+        """
+        for name in _PLACE:
+            known = {stored.meta.get(name, meta[name]) for stored in (self._own, self._base)}
+            if other := known - {meta[name]}:
+                raise CannotDecide(
+                    f"stored answers were measured with {name} {min(other)}, the new ones with "
+                    f"{meta[name]}; set device and dtype in the spec, or run `sway cache clear`"
+                )
+        self._base.meta.update({name: meta[name] for name in _PLACE})
+        self.meta.update(meta)
 
     def save(self) -> None:
         """Write new values, if the cache is available."""

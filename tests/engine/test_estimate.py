@@ -145,9 +145,27 @@ def test_the_demos_headers_give_its_sizes() -> None:
     )
 
 
-def test_embeddings_and_inactive_experts_cost_no_operations(tmp_path: Path) -> None:
-    shapes = SHAPES | {f"layers.0.mlp.experts.{i}.up.weight": [8, 16] for i in range(4)}
-    config = {"num_local_experts": 4, "num_experts_per_tok": 1}
+EXPERTS: dict[str, tuple[dict[str, list[int]], dict[str, int]]] = {
+    "one tensor each": (
+        {f"layers.0.mlp.experts.{i}.up.weight": [8, 16] for i in range(4)},
+        {"num_local_experts": 4, "num_experts_per_tok": 1},
+    ),
+    "other names": (
+        {f"layers.0.mlp.experts.{i}.up.weight": [8, 16] for i in range(4)},
+        {"moe_num_experts": 4, "moe_k": 1},
+    ),
+    "one tensor without their name": (
+        {"layers.0.block_sparse_moe.input_linear.weight": [4, 8, 16]},
+        {"num_local_experts": 4, "num_experts_per_tok": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize(("tensors", "config"), EXPERTS.values(), ids=EXPERTS)
+def test_embeddings_and_inactive_experts_cost_no_operations(
+    tmp_path: Path, tensors: dict[str, list[int]], config: dict[str, int]
+) -> None:
+    shapes = SHAPES | tensors
     model = cost.of_files(base_folder(tmp_path, shapes, **config), tmp_path)
     assert model
     assert (model.linear, model.head) == (8 * 8 + 8 * 16, 100 * 8)
@@ -270,6 +288,13 @@ def test_a_fast_cpu_may_take_what_a_slow_one_may_not(monkeypatch: Any) -> None:
     slow, _ = cost.seconds(MODEL, keys, cost._SLOW_CPU)
     monkeypatch.setattr(cost, "arithmetic_rate", lambda: RATE)
     assert cost.exceeds(MODEL, keys, slow - 1) is None
+
+
+def test_a_gpu_may_be_there_without_nvidias_driver(monkeypatch: Any) -> None:
+    for file in ("/dev/kfd", "/dev/dxg"):
+        monkeypatch.setattr("os.path.exists", lambda path, file=file: path == file)
+        assert cost.may_have_gpu("auto")
+        assert not cost.may_have_gpu("cpu")
 
 
 SPANS = {

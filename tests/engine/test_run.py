@@ -174,7 +174,7 @@ def test_log_probabilities_are_taken_from_a_teacher_forced_pass_over_the_same_te
 class Branching(Arithmetic):
     """Packs rows; each row's first token after its prompt is at `positions[0] + 1`."""
 
-    pack_limit = 9
+    pack_limit = 10
 
     def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:
         row, note = super().encode_one(request)
@@ -206,7 +206,9 @@ def test_long_rows_are_not_packed() -> None:
         return [len(one.rows) for one in pack(rows, lambda: limit)]
 
     assert sizes([row(2), row(3), row(100)]) == [3]
-    assert sizes([row(2), row(3), row(100)], limit=50) == [2, 1]
+    assert sizes([row(2), row(3)], limit=8) == [2]
+    assert sizes([row(2), row(3)], limit=7) == [1, 1]
+    assert sizes([row(2), row(3), row(100)], limit=50) == [1, 1, 1]  # the mask is for all rows
     assert sizes([row(200), row(100), row(100)]) == [1, 2]  # too many pairs of tokens
     assert sizes([row(2), row(3, prefix_len=2)]) == [1, 1]
     assert sizes([row(2, kind="text"), row(3, kind="text")]) == [1, 1]

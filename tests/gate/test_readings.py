@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sway_gate.errors import CannotDecide
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec
@@ -34,10 +35,12 @@ def _own_cache(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def gate(folder: Path, base: Path, adapter: Path, **options: Any) -> tuple[Any, set[str]]:
+def gate(
+    folder: Path, base: Path, adapter: Path, suite: Any = SUITE, **options: Any
+) -> tuple[Any, set[str]]:
     """The result, and the views of all passes that score or generate text."""
     models = {"base": {"base": str(base)}, "ft": {"base": str(base), "adapter": str(adapter)}}
-    document = {"version": 1, "models": models, "suite": SUITE, "sections": SECTIONS}
+    document = {"version": 1, "models": models, "suite": suite, "sections": SECTIONS}
     path = folder / "sway.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     events: list[Any] = []
@@ -109,3 +112,27 @@ def test_a_shared_reading_of_the_base_changes_no_result(
     for one, other in zip(alone.probes, after.probes, strict=True):
         assert one.raw == pytest.approx(other.raw, rel=1e-4, abs=1e-5)
         assert one.verdict == other.verdict
+
+
+def test_the_time_is_estimated_for_what_is_missing(
+    base: Path, first: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("sway_gate.gate.evaluate.check_time", lambda *given: asked.append(given[0]))
+    moved = {"name": "moved", "kind": "delta_kl", "prompts": ["the old mill"]}
+    for suite in ([moved], [moved], [moved, *SUITE]):
+        gate(tmp_path, base, first, suite, max_seconds=1.0)
+    assert any(measurement.is_reference for measurement in asked[0])
+    assert asked[1] == []
+    assert not any(measurement.is_reference for measurement in asked[2])
+
+
+def test_readings_of_two_devices_are_not_mixed(
+    base: Path, first: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    gate(tmp_path, base, first)
+    monkeypatch.setattr("sway_gate.backends.quantization.precision", lambda _: "bfloat16")
+    adapter = plain(base, tmp_path / "second")
+    with pytest.raises(CannotDecide, match="measured with dtype float32, the new ones with bfl"):
+        gate(tmp_path, base, adapter)
+    gate(tmp_path, base, adapter, cache=False)

@@ -23,16 +23,20 @@ _PROMPT, _ANSWERS = 6, (36, 24)
 
 
 class Logits:
-    """Runs many rows under many views in one batch."""
+    """Runs many rows under many views in one batch, on a model with `context` tokens."""
 
-    def __init__(self, weights: Weights, prefix: PrefixCache, device: torch.device) -> None:
+    def __init__(
+        self, weights: Weights, prefix: PrefixCache, device: torch.device, context: int
+    ) -> None:
         self._weights, self._prefix, self._device = weights, prefix, device
+        self._context = context
 
     @cached_property
     def pack_limit(self) -> int:
-        """The longest row that can share a sequence with others; 0 if the model does not allow it.
+        """The longest sequence of several rows; 0 if the model does not allow it.
 
-        It must follow given positions and attend to given tokens only.
+        It must follow given positions and attend to given tokens only. Some models count
+        the tokens of a sequence, not their positions, for the context or for a window.
         """
         network = self._weights.model(BASE).network
         if "position_ids" not in inspect.signature(network.forward).parameters:
@@ -44,7 +48,10 @@ class Logits:
                 together = self._read([BASE], rows, lambda: sys.maxsize)
         except Exception:  # models raise arbitrary exceptions for a mask that is not theirs
             return 0
-        return self._prefix.reach if agree_on_average(network, together, apart) else 0
+        if not agree_on_average(network, together, apart):
+            return 0
+        window = getattr(network.config, "window_size", None) or sys.maxsize
+        return min(self._prefix.reach, self._context, window)
 
     def read(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> Tensor:
         """Next-token logits at the positions of the rows, row after row: [V, P, vocabulary].
