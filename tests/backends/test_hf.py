@@ -497,6 +497,22 @@ def test_a_base_without_a_model_of_its_own_is_refused(llama: Path, tmp_path: Pat
         load(base, adapter)
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ('{"attn_implementation": "org/kernel"}', "names code on the hub, 'org/kernel'; remove"),
+        ("{", "is not a JSON object; download it again"),
+    ],
+)
+def test_a_config_that_cannot_be_checked_is_refused(
+    llama: Path, tmp_path: Path, config: str, words: str
+) -> None:
+    adapter, base = save_adapter(tmp_path / "adapter", llama), save_base(tmp_path / "base", "llama")
+    (base / "config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(CannotDecide, match=words):
+        load(base, adapter)
+
+
 def test_divergences_equal_their_definitions(llama: Path, tmp_path: Path) -> None:
     from sway_gate import stats
 
