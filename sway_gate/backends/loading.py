@@ -22,6 +22,8 @@ from sway_gate.model_files.shapes import oversized
 from sway_gate.text import named
 
 _CONFIG = "config.json"
+_OF_SPEED = ("max_time", "prompt_lookup_num_tokens", "assistant_early_exit")
+"""Fields of generation_config.json that end a text by the clock, or only make it faster."""
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -159,6 +161,9 @@ def load_model(source: Source, device: torch.device) -> Any:
         raise CannotDecide(f"{_name(source)} lacks weights: {named(absent)}; download it again")
     quantization.check_loaded(model, source.base, source.quantization)
     quantization.keep_compute_dtype(model)
+    if settings := getattr(model, "generation_config", None):
+        for field in _OF_SPEED:
+            setattr(settings, field, None)
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval()
