@@ -33,6 +33,12 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
         return file.read(max_bytes)
 
 
+def not_read(error: OSError | ValueError) -> str:
+    """State that a file cannot be read, and what to do about a pipe or a device."""
+    text = f"cannot be read: {getattr(error, 'strerror', '') or error}"
+    return f"{text}; save its output to a file" if isinstance(error, NotRegular) else text
+
+
 def irregular_in(folder: Path) -> Path | None:
     """A file in `folder`, or in one of its folders, that a library must not open; None if none."""
     for place in (folder, *(entry for entry in _entries(folder) if entry.is_dir())):

@@ -132,7 +132,7 @@ ROLES = {
 @pytest.mark.parametrize("role", ROLES)
 def test_an_input_is_refused_in_one_line(tmp_path, irregular, role):
     path = irregular(tmp_path / "input")
-    with pytest.raises((SwayError, Mistake), match="not a regular file"):
+    with pytest.raises((SwayError, Mistake), match="not a regular file; save its output to a file"):
         ROLES[role](str(path))
 
 

@@ -18,12 +18,14 @@ from transformers.models.auto import modeling_auto
 from sway_gate.backends import quantization
 from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
-from sway_gate.model_files.config import chat_template, json_object
+from sway_gate.model_files.config import chat_template, hub_kernel, json_object
 from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.model_files.shapes import oversized
 from sway_gate.text import named
 
 _CONFIG = "config.json"
+_OF_SPEED = ("max_time", "prompt_lookup_num_tokens", "assistant_early_exit")
+"""Fields of generation_config.json that end a text by the clock, or only make it faster."""
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -166,6 +168,9 @@ def load_model(source: Source, device: torch.device) -> Any:
         )
     quantization.check_loaded(model, source.base, source.quantization)
     quantization.keep_compute_dtype(model)
+    if settings := getattr(model, "generation_config", None):
+        for field in _OF_SPEED:
+            setattr(settings, field, None)
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval()
@@ -205,6 +210,14 @@ def _require_whole_model(source: Source) -> None:
     base = source.base
     if base.is_dir() and not (base / _CONFIG).is_file():
         raise CannotDecide(f"{_name(source)} has no {_CONFIG}; give the folder of a model")
+    config = json_object(base / _CONFIG)
+    if not config:
+        raise CannotDecide(f"{_name(source)}: {_CONFIG} is not a JSON object; download it again")
+    if not source.trust_remote_code and (kernel := hub_kernel(config)):
+        raise CannotDecide(
+            f"{_name(source)}: {_CONFIG} names code on the hub, {kernel!a}; "
+            "remove the field attn_implementation"
+        )
     if wrong := oversized(base):
         raise CannotDecide(f"{_name(source)}: {wrong}; download it again")
     if (base / ADAPTER_CONFIG).is_file():

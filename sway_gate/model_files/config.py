@@ -1,10 +1,10 @@
 """Read the JSON files of models: context length, chat template, and the fields of an adapter."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-
-import msgspec
 
 from sway_gate.files import read_regular
 
@@ -29,6 +29,22 @@ def model_config(folder: Path) -> dict[str, Any]:
     fields = json_object(folder / "config.json")
     nested = fields.get("text_config")
     return fields | nested if isinstance(nested, dict) else fields
+
+
+def hub_kernel(config: Mapping[str, Any]) -> str:
+    """The hub id in a field attn_implementation: code that transformers runs; "" if there is none.
+
+    The field can be in nested configs, and can have a value for each of them.
+    """
+    found: list[tuple[str, Any]] = [("", config)]
+    while found:
+        field, value = found.pop()
+        is_attention = field.endswith("attn_implementation")
+        if isinstance(value, dict):
+            found += [(field if is_attention else key, item) for key, item in value.items()]
+        elif is_attention and "/" in str(value):
+            return str(value)
+    return ""
 
 
 def has_chat_template(folder: Path) -> bool:
@@ -71,10 +87,11 @@ def chat_template(folder: Path) -> ChatTemplate | None:
 def json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in the file; empty if the file is missing or malformed.
 
-    Loading the model reports such a file.
+    Loading the model reports such a file. The parser is the one of transformers, which accepts
+    Infinity, so that no config escapes the checks.
     """
     try:
-        found = msgspec.json.decode(read_regular(path, _MAX_BYTES))
+        found = json.loads(read_regular(path, _MAX_BYTES).decode())
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

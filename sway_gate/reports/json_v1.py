@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from sway_gate.errors import UsageError
-from sway_gate.files import read_regular
+from sway_gate.files import not_read, read_regular
 from sway_gate.judge.composite import contradiction
 from sway_gate.output import STDOUT
 from sway_gate.results import GateResult, Symptom
@@ -210,8 +210,7 @@ def load(path: str) -> GateResult:
         else:
             data = read_regular(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", "") or error
-        raise UsageError(f"{path}: cannot be read: {reason}") from None
+        raise UsageError(f"{path}: {not_read(error)}") from None
     if len(data) > MAX_BYTES:
         raise UsageError(
             f"{path}: larger than {MAX_BYTES // 2**20} MiB; pass a report written with --json"

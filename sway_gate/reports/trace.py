@@ -18,7 +18,7 @@ from sway_gate.engine.trace import (
     Stored,
 )
 from sway_gate.errors import UsageError
-from sway_gate.files import open_regular
+from sway_gate.files import not_read, open_regular
 from sway_gate.reports.markdown import row, text
 from sway_gate.text import cut, one_line
 
@@ -117,7 +117,7 @@ def read(path: str) -> tuple[list[Event], int]:
                     size = f"{_MAX_EVENTS:,} lines or {_MAX_BYTES // 2**20} MiB"
                     raise UsageError(f"{path}: more than {size}; pass the trace of a single run")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise UsageError(f"{path}: {not_read(error)}") from None
     if not events or not isinstance(events[0], Started):
         raise UsageError(
             f"{path}: is not a trace of version 1; create one with `sway gate SPEC --trace FILE`"

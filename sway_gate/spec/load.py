@@ -8,7 +8,7 @@ import yaml
 from msgspec import structs
 
 from sway_gate.errors import SpecError
-from sway_gate.files import read_regular
+from sway_gate.files import not_read, read_regular
 from sway_gate.model_files.hub import is_hub_id
 from sway_gate.spec.ignored import ignored_note
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
@@ -50,7 +50,7 @@ def load_spec(path: str) -> Spec:
 def _reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file; create one with `sway init`"
-    return f"cannot be read: {error.strerror}"
+    return not_read(error)
 
 
 def _decoded(data: bytes, label: str) -> str:

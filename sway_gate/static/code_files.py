@@ -37,5 +37,6 @@ def code_files(here: Path) -> Iterator[Finding]:
 
 
 def _is_code(name: str) -> bool:
-    is_code = os.path.splitext(name.lower())[1] in _SUFFIXES
-    return is_code and not name.startswith(_OF_TRAINERS)
+    suffix = os.path.splitext(name.lower())[1]
+    is_of_trainer = suffix in _PICKLES and name.startswith(_OF_TRAINERS)
+    return suffix in _SUFFIXES and not is_of_trainer

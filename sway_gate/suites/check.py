@@ -10,7 +10,7 @@ import msgspec
 
 from sway_gate import details
 from sway_gate.errors import CannotDecide, SwayError, UsageError
-from sway_gate.files import read_regular
+from sway_gate.files import not_read, read_regular
 from sway_gate.gate.resolve import model_folders, with_data
 from sway_gate.model_files import find, hub
 from sway_gate.model_files.config import is_served_with_template
@@ -407,7 +407,7 @@ def _read_prompts(path: str) -> tuple[str, ...]:
             raise UsageError(f"{path}: binary data or UTF-16 text; save the file as UTF-8")
         lines = text.decode("utf-8-sig").splitlines()
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise UsageError(f"{path}: {not_read(error)}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
     prompts = dict.fromkeys(line.strip() for line in lines if line.strip())

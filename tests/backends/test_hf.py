@@ -497,6 +497,31 @@ def test_a_base_without_a_model_of_its_own_is_refused(llama: Path, tmp_path: Pat
         load(base, adapter)
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ('{"attn_implementation": "org/kernel"}', "names code on the hub, 'org/kernel'; remove"),
+        ("{", "is not a JSON object; download it again"),
+    ],
+)
+def test_a_config_that_cannot_be_checked_is_refused(
+    llama: Path, tmp_path: Path, config: str, words: str
+) -> None:
+    adapter, base = save_adapter(tmp_path / "adapter", llama), save_base(tmp_path / "base", "llama")
+    (base / "config.json").write_text(config, encoding="utf-8")
+    with pytest.raises(CannotDecide, match=words):
+        load(base, adapter)
+
+
+def test_texts_do_not_depend_on_the_clock(llama: Path, tmp_path: Path) -> None:
+    adapter, base = save_adapter(tmp_path / "adapter", llama), save_base(tmp_path / "base", "llama")
+    request = Generation("A prompt", 12)
+    expected = measure(load(base, adapter), [BASE], [request]).text(BASE, request)
+    speed = {"max_time": 1e-9, "prompt_lookup_num_tokens": 2, "assistant_early_exit": 1}
+    (base / "generation_config.json").write_text(json.dumps(speed), encoding="utf-8")
+    assert measure(load(base, adapter), [BASE], [request]).text(BASE, request) == expected
+
+
 def test_divergences_equal_their_definitions(llama: Path, tmp_path: Path) -> None:
     from sway_gate import stats
 

@@ -143,6 +143,13 @@ def test_what_needs_too_much_is_one_error(template: str, monkeypatch: pytest.Mon
     assert "\n" not in str(caught.value)
 
 
+def test_a_template_that_adds_a_long_text_is_refused() -> None:
+    padded = "{{ messages[0].content }}" + "{{ ' ' * 10 ** %d }}"
+    assert len(renderer(padded % 4).text(asked("Hello"))) > 10_000
+    with pytest.raises(CannotDecide, match="needs too much"):
+        renderer(padded % 6).text(asked("Hello"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("template", ENDLESS.values(), ids=ENDLESS)
 def test_what_needs_too_much_ends_soon_and_in_little_memory(template: str) -> None:

@@ -9,6 +9,7 @@ from sway_gate.model_files.config import (
     chat_template,
     context_tokens,
     has_chat_template,
+    hub_kernel,
     json_object,
 )
 
@@ -34,6 +35,28 @@ CONTEXTS = {
 @pytest.mark.parametrize(("config", "tokens"), CONTEXTS.values(), ids=CONTEXTS)
 def test_context_tokens(tmp_path: Path, config: Any, tokens: int | None) -> None:
     assert context_tokens(folder(tmp_path, config__json=config)) == tokens
+
+
+def test_what_transformers_reads_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"limits": [0.0, Infinity], "n": NaN, "s": "\\ud800"}')
+    assert json_object(tmp_path / "config.json").keys() == {"limits", "n", "s"}
+
+
+KERNELS: dict[str, dict[str, Any]] = {
+    "a hub id": {"attn_implementation": "org/kernel"},
+    "as saved": {"_attn_implementation": "org/kernel"},
+    "nested": {"text_config": {"attn_implementation": "org/kernel"}},
+    "for a nested config": {"attn_implementation": {"": "eager", "text_config": "org/kernel"}},
+}
+
+
+@pytest.mark.parametrize("config", KERNELS.values(), ids=KERNELS)
+def test_code_on_the_hub_is_found(config: dict[str, Any]) -> None:
+    assert hub_kernel(config) == "org/kernel"
+
+
+def test_attention_of_the_libraries_is_no_code_on_the_hub() -> None:
+    assert hub_kernel({"attn_implementation": "flash_attention_2", "name": "org/model"}) == ""
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff", b'{"a": "\xff"}', b"[" * 100_000])

@@ -60,6 +60,7 @@ SIZES = {
     "a large vocabulary": ({"vocab_size": 2**31}, "vocab_size 2147483648"),
     "a language model inside": ({"text_config": {"hidden_size": 2**20}}, "hidden_size 1048576"),
     "deep nesting": ({"a": json.loads('{"a":' * 400 + "1" + "}" * 400), "n_layer": 2}, ""),
+    "beside a NaN": ({"a": float("nan"), "n_layer": 10**6}, "n_layer 1000000"),
     "an experts' number": ({"num_experts": 10**7}, "num_experts 10000000"),
 }
 

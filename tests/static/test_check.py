@@ -266,7 +266,10 @@ def test_a_pickle_beside_safetensors_is_ignored(tmp_path: Path) -> None:
     assert by_level(check_files(tmp_path)) == {"pickle-ignored": "note"}
 
 
-@pytest.mark.parametrize("name", ["train.py", "A.SO", "scaler.pkl", "w.npy", "m.keras", "d.tar.gz"])
+@pytest.mark.parametrize(
+    "name",
+    ["train.py", "A.SO", "scaler.pkl", "w.npy", "m.keras", "d.tar.gz", "optimizer.py"],
+)
 def test_files_that_run_code_are_named(tmp_path: Path, name: str) -> None:
     (adapter(tmp_path) / name).touch()
     report = check_files(tmp_path)

@@ -16,6 +16,8 @@ from sway_gate.errors import CannotDecide
 _MARK = "Sentinel"
 """A text that no template contains or changes."""
 _SHOWN = 60
+_OWN_CHARS, _PER_CHAR = 100_000, 8
+"""Characters that a template may add, and that it may write for one of the conversation."""
 
 
 limit_templates()
@@ -81,18 +83,22 @@ class Renderer:
         return int(ids[0]) if ids and ids[0] in added else None
 
     def _rendered(self, conversation: Conversation, is_complete: bool) -> str:
-        tools, options = (
-            msgspec.json.decode(text) if text else None for text in _settings(conversation)
-        )
-        return str(
+        settings = _settings(conversation)
+        tools, options = (msgspec.json.decode(text) if text else None for text in settings)
+        messages = [message.as_dict() for message in conversation.messages]
+        text = str(
             self._tokenizer.apply_chat_template(
-                [message.as_dict() for message in conversation.messages],
+                messages,
                 tokenize=False,
                 add_generation_prompt=not is_complete,
                 tools=tools,
                 **(options or {}),
             )
         )
+        given = sum(map(len, (str(messages), *settings)))
+        if len(text) > _OWN_CHARS + _PER_CHAR * given:  # to tokenize it would take minutes
+            raise TooMuchWork
+        return text
 
 
 def ends(given: Any, tokenizer: Any) -> frozenset[int]:
