@@ -297,7 +297,7 @@ def _lines() -> Progress:
         text = pace.text(phase, done, total)
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            with suppress(SwayError):  # standard error is full; the run goes on
+            with suppress(SwayError):  # standard error is full; the run continues
                 say(f"{text}\n", sys.stderr)
 
     return show

@@ -45,8 +45,9 @@ def compose(
 
     - fail (1): a probe fails, or the score does not reach `threshold`;
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
-      no weight, no probe of such a category passes, or no probe with a weight passes: skips and
-      inconclusive results do not decide. Or a weight is out of range;
+      no weight, no probe of such a category passes, no probe with a weight passes, or effects were
+      tested and none passes: skips, inconclusive results and absent harms do not decide. Or a
+      weight is out of range;
     - pass (0): otherwise. Scores and threshold are then numbers from 0 to 1.
 
     A FAIL takes precedence over an ERROR, and an ERROR over a low score.
@@ -102,6 +103,8 @@ def _verdict(
     needed = {name for name, own in categories.items() if own.required}
     if not passed or needed - passed:
         return "error"
+    if Verdict.WARN in verdicts and not _shows_effect(results, categories):
+        return "error"
     scores = [result.score for result in results if result.score is not None]
     # Any comparison with NaN is false.
     is_reached = 0 <= threshold <= score and all(0 <= own <= 1 for own in scores)
@@ -109,8 +112,26 @@ def _verdict(
 
 
 def _passes(result: ProbeResult, categories: Mapping[str, Category]) -> bool:
+    return result.verdict is Verdict.PASS and _is_weighed(result, categories)
+
+
+def _is_weighed(result: ProbeResult, categories: Mapping[str, Category]) -> bool:
     own = categories.get(result.category)
-    return result.verdict is Verdict.PASS and bool(own) and _counts(own) and _counts(result)
+    return bool(own) and _counts(own) and _counts(result)
+
+
+def _shows_effect(results: Sequence[ProbeResult], categories: Mapping[str, Category]) -> bool:
+    """Whether an effect passes, if any was tested."""
+    from sway_gate import probes  # imports numpy, which reports do without
+
+    effects = [
+        result
+        for result in results
+        if _is_weighed(result, categories)
+        and result.kind in probes.TABLE
+        and not probes.module(result.kind).KIND.harm
+    ]
+    return not effects or any(_passes(effect, categories) for effect in effects)
 
 
 def _counts(scored: ProbeResult | Category | None) -> bool:

@@ -22,15 +22,21 @@ from sway_gate.results import (
 from sway_gate.spec.schema import SCORE_WEIGHTS
 from tests.helpers import results as results_helper
 
+EFFECT, HARM = "delta_kl", "external_perplexity"
+KINDS = st.sampled_from([EFFECT, HARM])
 WEIGHTS = {name: float(weight) for name, weight in SCORE_WEIGHTS.items()}  # type: ignore[arg-type]
 
 
 def result(
-    category: str, score: float | None, verdict: str = "pass", weight: float = 1.0
+    category: str,
+    score: float | None,
+    verdict: str = "pass",
+    weight: float = 1.0,
+    kind: str = EFFECT,
 ) -> ProbeResult:
     return ProbeResult(
         name="p",
-        kind="delta_kl",
+        kind=kind,
         category=category,
         verdict=Verdict(verdict),
         message="",
@@ -135,6 +141,18 @@ def test_required_evidence_that_is_inconclusive_does_not_decide() -> None:
     assert compose(failed, WEIGHTS, 0.6, ("attribution",)).verdict == "fail"
 
 
+def test_absent_harms_do_not_pass_an_effect_that_is_inconclusive() -> None:
+    harmless = result("calibration", 0.9, kind=HARM)
+    moved = result("adherence", 0.55, "warn")
+    found = compose([moved, harmless], WEIGHTS, 0.0)
+    assert (found.verdict, found.exit_code) == ("error", 3)
+    assert compose([harmless], WEIGHTS, 0.6).verdict == "pass"
+    shown = [moved, harmless, result("ablation", 0.8)]
+    assert compose(shown, WEIGHTS, 0.0).verdict == "pass"
+    without_weight = structs.replace(moved, weight=0.0)
+    assert compose([without_weight, harmless], WEIGHTS, 0.0).verdict == "pass"
+
+
 SCORES = {
     "pass": st.floats(0.6, 1.0, exclude_max=True),
     "warn": st.floats(0.0, 0.6, exclude_max=True),
@@ -149,7 +167,7 @@ ANY_WEIGHT = st.one_of(st.just(0.0), st.floats(1e-3, 1e3))
 def outcomes(draw, verdicts=tuple(SCORES)):
     verdict = draw(st.sampled_from(verdicts))
     category = draw(st.sampled_from(CATEGORIES))
-    return result(category, draw(SCORES[verdict]), verdict, draw(ANY_WEIGHT))
+    return result(category, draw(SCORES[verdict]), verdict, draw(ANY_WEIGHT), draw(KINDS))
 
 
 ALL_WEIGHTS = st.fixed_dictionaries(dict.fromkeys(CATEGORIES, ANY_WEIGHT))
@@ -198,7 +216,8 @@ ANY_THRESHOLD = st.sampled_from([math.nan, math.inf, -math.inf, -1.0, 2.0]) | st
 @st.composite
 def anything(draw, scores=ANY_SCORE, weights=HOSTILE_WEIGHT):
     category = draw(st.sampled_from([*CATEGORIES, "baseline", ""]))
-    return result(category, draw(scores), draw(st.sampled_from(list(SCORES))), draw(weights))
+    verdict = draw(st.sampled_from(list(SCORES)))
+    return result(category, draw(scores), verdict, draw(weights), draw(KINDS))
 
 
 def exact_composite(results, weights):
@@ -222,12 +241,15 @@ def is_passed_by_a_person(results, weights, threshold, required):
         return False
     if not all(r.score is None or 0 <= r.score <= 1 for r in results):
         return False
-    proven = {
-        r.category
+    weighed = [
+        r
         for r in results
-        if r.verdict == "pass" and r.score is not None and r.weight > 0
-        if weights.get(r.category, 0) > 0
-    }
+        if r.score is not None and r.weight > 0 and weights.get(r.category, 0) > 0
+    ]
+    proven = {r.category for r in weighed if r.verdict == "pass"}
+    effects = {r.verdict for r in weighed if r.kind == EFFECT}
+    if effects and "pass" not in effects:
+        return False
     score = exact_composite(results, weights)
     reached = score is not None and 0 <= threshold <= 1 and score >= Fraction(threshold) - EPSILON
     return bool(proven) and set(required) <= proven and reached

@@ -133,7 +133,7 @@ HEADLINES = {
     ),
     "no data, unclear": (
         [moved("warn", 2.1), KNOWS],
-        "pass",
+        "error",
         "UNCLEAR",
         "+2.1σ above 8 null adapters; inconclusive: moved",
     ),
