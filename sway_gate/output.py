@@ -55,8 +55,12 @@ def _write_stdout(data: bytes, form: str) -> None:
     """Write `data` to standard output, with workflow commands escaped in `form`."""
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(_without_commands(data.decode(), form).encode())
-        sys.stdout.buffer.flush()
+        text = _without_commands(data.decode(), form)
+        if hasattr(sys.stdout, "buffer"):
+            sys.stdout.buffer.write(text.encode())
+            sys.stdout.buffer.flush()
+        else:  # a stream of text, as in a notebook
+            sys.stdout.write(text)
     except OSError as error:
         _discard(sys.stdout, error)
 

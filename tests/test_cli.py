@@ -466,6 +466,14 @@ def test_poor_encodings_do_not_end_a_run(folder):
     assert "\\u2265" in ran.stdout
 
 
+def test_a_report_on_a_stream_of_text(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert cli.main(["schema"]) == 0
+    output.write("-", b"::error::x", output.JSON)
+    assert stream.getvalue().endswith("\\u003a:error::x")
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """The time that the progress sees, in seconds."""

@@ -38,7 +38,7 @@ BLANK = Line([])
 
 def marked(word: str, style: str, *pieces: tuple[str, str]) -> Line:
     """Return a line that begins with a verdict word."""
-    return Line([(f"{word:<{INDENT}}", style), *pieces], INDENT)
+    return Line([(f"{word:<{INDENT - 1}} ", style), *pieces], INDENT)
 
 
 def indented(text: str, style: str = "") -> Line:
