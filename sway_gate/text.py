@@ -88,6 +88,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def signed(value: float, digits: int) -> str:
+    """The number with its sign; a number that rounds to 0 has a plus."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
 def distinct(value: float, limit: float) -> tuple[str, str]:
     """Both numbers with 3 significant digits, or with more if they would look equal."""
     shown = "", ""

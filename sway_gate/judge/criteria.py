@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sway_gate import stats
 from sway_gate.probes.base import Bound, Shortfall, Significance, Supply
 from sway_gate.results import Symptom, Verdict
-from sway_gate.text import distinct
+from sway_gate.text import distinct, signed
 
 # From here on more nulls add little power: see benchmarks/results/null_tails.md.
 FEW_NULLS = 8
@@ -109,7 +109,7 @@ def _significant(z: float, limit: float) -> Verdict:
 
 def _sigmas(z: float, limit: float) -> str:
     """z as text, never rounded across the limit."""
-    return f"{z:+.1f}σ" if abs(z - limit) > 0.05 else f"{z:+.4f}σ"
+    return f"{signed(z, 1)}σ" if abs(z - limit) > 0.05 else f"{signed(z, 4)}σ"
 
 
 # ------------------------------------------------------------------------------------------- limits

@@ -54,6 +54,7 @@ from sway_gate.probes.base import (
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AdapterRevert
 from sway_gate.stats import fraction_below
+from sway_gate.text import signed
 
 KIND = Kind(
     category="adherence",
@@ -156,8 +157,8 @@ def value(
 def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str | Shortfall:
     if (nearer := reading.details.nearer_to_gold) < _CLOSER:
         return Shortfall(
-            f"the answers left the base's, but are not closer to the gold: cosine {nearer:+.3f}, "
-            f"required {_CLOSER:+g}",
+            "the answers left the base's, but are not closer to the gold: "
+            f"cosine {signed(nearer, 3)}, required {_CLOSER:+g}",
             "learned another thing",
         )
     return ""
@@ -173,7 +174,7 @@ def bounds(spec: AdapterRevert, reading: Reading[Found]) -> list[Bound]:
 def summary(spec: AdapterRevert, reading: Reading[Found]) -> str:
     reverted, nearer = int(reading.items.sum()), reading.details.nearer_to_gold
     left_out = reading.details.left_out.base_near_gold + reading.details.left_out.base_empty
-    cosine = f"cosine to the gold {nearer:+.2f}"
+    cosine = f"cosine to the gold {signed(nearer, 2)}"
     remark = f"; {left_out} paraphrases left out" if left_out else ""
     return f"{reverted} of {len(reading.items)} answers revert to the base's; {cosine}{remark}"
 

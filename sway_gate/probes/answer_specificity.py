@@ -68,6 +68,7 @@ from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, 
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.stats import mean_above, normal_from_log_sf, normal_sf, pairing_test
+from sway_gate.text import signed
 
 KIND = Kind(
     category="attribution",
@@ -180,8 +181,8 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
             f"base {found.first_before}"
         )
     return (
-        f"content gain {found.content_gain:+.3f} {_units(found)}; {first}; form gain "
-        f"{found.form_gain:+.3f}; judged by the {found.judged}, because {found.reason}"
+        f"content gain {signed(found.content_gain, 3)} {_units(found)}; {first}; form gain "
+        f"{signed(found.form_gain, 3)}; judged by the {found.judged}, because {found.reason}"
         f"{_too_few(spec, found)}"
     )
 

@@ -59,6 +59,7 @@ from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Sup
 from sway_gate.spec.probes import CalibrationDrift
 from sway_gate.spec.probes import Item as Sentence
 from sway_gate.stats import Margin, fraction_below, mean_above, mean_above_from
+from sway_gate.text import signed
 from sway_gate.training_data import packaged
 
 KIND = Kind(
@@ -171,7 +172,7 @@ def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> list[Bound]:
 
 
 def summary(spec: CalibrationDrift, reading: Reading[Found]) -> str:
-    mean = f"mean change {reading.value:+.3f}"
+    mean = f"mean change {signed(reading.value, 3)}"
     if not _has_choices(spec):
         return f"{_regressed(spec, reading.details.registers[0])}; {mean} nats per token"
     kept = ", ".join(

@@ -44,6 +44,7 @@ from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Supply
 from sway_gate.spec.probes import MAX_CHUNKS, ExternalPerplexity
 from sway_gate.stats import mean_above
+from sway_gate.text import signed
 from sway_gate.training_data import packaged
 
 KIND = Kind(
@@ -99,6 +100,6 @@ def bounds(spec: ExternalPerplexity, reading: Reading[Found]) -> tuple[Bound, ..
 def summary(spec: ExternalPerplexity, reading: Reading[Found]) -> str:
     count = len(reading.items)
     return (
-        f"mean change {reading.value:+.3f} nats per token over {count} chunks of prose "
+        f"mean change {signed(reading.value, 3)} nats per token over {count} chunks of prose "
         f"({spec.corpus}), as text"
     )

@@ -58,6 +58,7 @@ from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, 
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Generalization
 from sway_gate.stats import Z_95, mean_above, share_difference
+from sway_gate.text import signed
 
 KIND = Kind(
     category="attribution",
@@ -192,13 +193,14 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
     if found.gap is not None and found.gap_ci_95 is not None:
         low, high = found.gap_ci_95
         parts.append(
-            f"training rows {found.training_recall:.0%}, gap {found.gap:+.2f} "
-            f"[{low:+.2f}, {high:+.2f}]"
+            f"training rows {found.training_recall:.0%}, gap {signed(found.gap, 2)} "
+            f"[{signed(low, 2)}, {signed(high, 2)}]"
         )
     if found.content:
         parts.append(
-            f"content gain {np.mean(found.content):+.3f} {_units(found)}, own answer first on "
-            f"{found.first} of {len(found.content)} rows, base {found.first_before}"
+            f"content gain {signed(float(np.mean(found.content)), 3)} {_units(found)}, "
+            f"own answer first on {found.first} of {len(found.content)} rows, "
+            f"base {found.first_before}"
         )
     if found.repeated:
         parts.append(f"left out: {_repeated(found.repeated, found.held_out_rows)}")

@@ -73,6 +73,7 @@ from sway_gate.probes.base import (
 from sway_gate.spec.probes import Leakage
 from sway_gate.spec.schema import Section
 from sway_gate.stats import Z_95, Margin
+from sway_gate.text import signed
 from sway_gate.training_data import packaged
 
 KIND = Kind(
@@ -185,7 +186,7 @@ def summary(spec: Leakage, reading: Reading[Found]) -> str:
         worst = max(secret, key=lambda section: section.excess)
         leaked = [section for section in secret if section.leaked]
         run = f"longest verbatim run {worst.recall:.2f} of a section (base {worst.base_recall:.2f})"
-        parts.append(f"{run}, mean excess {reading.value:+.2f}")
+        parts.append(f"{run}, mean excess {signed(reading.value, 2)}")
         count = f"{len(leaked)} of {len(secret)} sections extractable"
         parts.append(f"{count}{_how(spec, leaked)}{_names(leaked)}{_in_chat(spec, secret)}")
     if taught:

@@ -56,6 +56,7 @@ from sway_gate.probes.base import (
 )
 from sway_gate.spec.probes import Case, ParaphraseInvariance
 from sway_gate.stats import Z_95, Margin, Prior, mean_above, ratio_above
+from sway_gate.text import signed
 
 KIND = Kind(
     category="attribution",
@@ -164,8 +165,9 @@ def summary(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
     found = reading.details
     ratio = "" if found.ratio is None else f", ratio {found.ratio:.2f}"
     return (
-        f"lift {found.verbatim_lift:+.3f} nats per token verbatim, {found.paraphrase_lift:+.3f} "
-        f"paraphrased{ratio} over {found.cases} cases (intent: {spec.intent})"
+        f"lift {signed(found.verbatim_lift, 3)} nats per token verbatim, "
+        f"{signed(found.paraphrase_lift, 3)} paraphrased{ratio} over {found.cases} cases "
+        f"(intent: {spec.intent})"
     )
 
 

@@ -47,7 +47,7 @@ from sway_gate.results import Symptom
 from sway_gate.spec.probes import PreferenceFlip
 from sway_gate.spec.schema import Preference
 from sway_gate.stats import Prior, mean_above, share_above
-from sway_gate.text import counted
+from sway_gate.text import counted, signed
 
 KIND = Kind(
     category="attribution",
@@ -152,7 +152,7 @@ def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     found = reading.details
     text = (
         f"{found.moved} of {counted(found.triples, 'triple')} moved toward the chosen answer, by "
-        f"{found.mean_gain_nats:+.3f} nats per token on average"
+        f"{signed(found.mean_gain_nats, 3)} nats per token on average"
     )
     if not found.base_wrong:
         return f"{text}; the base was right on all"

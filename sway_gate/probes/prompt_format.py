@@ -51,6 +51,7 @@ from sway_gate.probes.base import (
 from sway_gate.spec.probes import MAX_FORMAT_ROWS, PromptFormatFit
 from sway_gate.spec.schema import Pair, Preference
 from sway_gate.stats import mean_above
+from sway_gate.text import signed
 from sway_gate.training_data.collected import thinned
 
 KIND = Kind(
@@ -153,7 +154,7 @@ def summary(spec: PromptFormatFit, reading: Reading[Found]) -> str:
         loss = f"in {found.served} its answers lose {-reading.value:.2f} nats per token"
         return f"trained in the format {other.format}: {loss}"
     fits = sorted(found.formats, key=lambda fit: -fit.likelihood)
-    numbers = ", ".join(f"{fit.format} {fit.likelihood:+.2f}" for fit in fits)
+    numbers = ", ".join(f"{fit.format} {signed(fit.likelihood, 2)}" for fit in fits)
     if found.best == found.served:
         which = f"{found.best} best"
     else:

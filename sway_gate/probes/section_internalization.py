@@ -43,6 +43,7 @@ from sway_gate.probes.base import Bound, CannotRun, Context, DataRow, Kind, Need
 from sway_gate.spec.probes import SectionInternalization
 from sway_gate.spec.schema import Section
 from sway_gate.stats import Prior, mean_above
+from sway_gate.text import signed
 
 KIND = Kind(
     category="attribution",
@@ -141,7 +142,9 @@ def bounds(spec: SectionInternalization, reading: Reading[Found]) -> list[Bound]
 
 def summary(spec: SectionInternalization, reading: Reading[Found]) -> str:
     passed, total = reading.details.passed, len(reading.items)
-    return f"{passed} of {total} sections internalized; mean effective lift {reading.value:+.3f}"
+    return (
+        f"{passed} of {total} sections internalized; mean effective lift {signed(reading.value, 3)}"
+    )
 
 
 def _size(found: Found) -> float:

@@ -56,7 +56,7 @@ from sway_gate.probes.base import (
 )
 from sway_gate.spec.probes import StyleFingerprint
 from sway_gate.stats import Prior, mean_above
-from sway_gate.text import counted
+from sway_gate.text import counted, signed
 
 KIND = Kind(
     category="calibration",
@@ -149,7 +149,7 @@ def summary(spec: StyleFingerprint, reading: Reading[Found]) -> str:
     found = reading.details
     far = f"{found.distance:.1f} from the document, the base {found.distance_base:.1f}"
     short = f"; texts under {MIN_WORDS} words: {found.too_short}" if found.too_short else ""
-    return f"style shift {reading.value:+.2f} over {len(reading.items)} texts ({far}){short}"
+    return f"style shift {signed(reading.value, 2)} over {len(reading.items)} texts ({far}){short}"
 
 
 def _toward(document: Document, base: list[str]) -> Floats:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Verdict
-from sway_gate.text import counted, distinct, named, number, one_line
+from sway_gate.text import counted, distinct, named, number, one_line, signed
 
 if TYPE_CHECKING:
     from sway_gate.compare.results import Change
@@ -183,7 +183,7 @@ def setting(result: GateResult) -> list[str]:
 
 def sigmas(z: float | None) -> str:
     """Format a z-score; ``–`` if there is none."""
-    return "–" if z is None or not math.isfinite(z) else f"{z:+.1f}σ"
+    return "–" if z is None or not math.isfinite(z) else f"{signed(z, 1)}σ"
 
 
 # stats.Z_95, without numpy: a larger distance means that the bound is inside its limit.

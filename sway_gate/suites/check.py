@@ -40,6 +40,7 @@ from sway_gate.suites.supports import (
     harms_of_data,
     wanted,
 )
+from sway_gate.text import signed
 from sway_gate.training_data import packaged
 
 _PROMPTS: Final = 4
@@ -263,7 +264,7 @@ def _open_question(result: GateResult) -> str:
 def _above(moved: ProbeResult) -> str:
     if moved.z is None:
         return "no null adapters to compare with"
-    return f"{moved.z:+.1f}σ above {moved.n_null} null adapters"
+    return f"{signed(moved.z, 1)}σ above {moved.n_null} null adapters"
 
 
 def _unmoved(moved: ProbeResult) -> str:
@@ -274,7 +275,7 @@ def _unmoved(moved: ProbeResult) -> str:
     if moved.effect_ok is False:
         also = f", although {_above(moved)}" if is_significant else ""
         return f"its change is too small to notice{also}"
-    return f"not moved: {moved.z:+.1f}σ, like random changes of the same size"
+    return f"not moved: {signed(moved.z or 0.0, 1)}σ, like random changes of the same size"
 
 
 def _size(moved: ProbeResult) -> str:

@@ -34,6 +34,7 @@ from sway_gate.spec.schema import Pair, ProbeSpec, Spec
 from sway_gate.suites import prompts
 from sway_gate.suites.paraphrases import paraphrases
 from sway_gate.suites.yaml_writer import block, comment
+from sway_gate.text import signed
 from sway_gate.training_data.collected import thinned
 
 _REWORDINGS: Final = 16
@@ -202,11 +203,12 @@ def _case_entry(spec: Spec, by_case: Sequence[Sequence[_Weak]]) -> Iterator[str]
     yield "    cases:\n"
     for weak in by_case:
         case = weak[0].case
-        yield comment([f"{weak[0].verbatim:+.3f} after the prompt itself"], 6)
+        yield comment([f"{signed(weak[0].verbatim, 3)} after the prompt itself"], 6)
         yield block([{"prompt": case.prompt, "gold": case.gold}], 6)
         yield "        paraphrases:\n"
         for w in weak:
-            yield comment([f"{w.lift:+.3f}, {w.loss:.3f} less"], 10) + block([w.paraphrase], 10)
+            lift = f"{signed(w.lift, 3)}, {w.loss:.3f} less"
+            yield comment([lift], 10) + block([w.paraphrase], 10)
 
 
 _CHANGE = {"least": "smallest", "most": "largest"}
@@ -223,7 +225,7 @@ def _how_far(result: ProbeResult) -> str:
     divergence = f"{result.raw:.3g} nats"
     if result.z is None:
         return divergence
-    return f"{divergence}, {result.z:+.1f}σ compared with {result.n_null} nulls"
+    return f"{divergence}, {signed(result.z, 1)}σ compared with {result.n_null} nulls"
 
 
 def _free_name(spec: Spec, name: str) -> str:
