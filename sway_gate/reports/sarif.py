@@ -23,6 +23,7 @@ from sway_gate.version import __version__
 MAX_RESULTS: Final = 5000
 """GitHub shows this many results of a run."""
 MAX_TEXT: Final = 1000
+_SEVERITY: Final = ("error", "warning", "note", "none")
 _SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
@@ -91,7 +92,7 @@ def _of_probe(probe: ProbeResult, path: str) -> _Result:
 
 
 def _encoded(found: Sequence[_Result], is_successful: bool) -> bytes:
-    shown = found[:MAX_RESULTS]
+    shown = sorted(found, key=lambda result: _SEVERITY.index(result.level))[:MAX_RESULTS]
     rules = list({result.rule.id: result.rule for result in shown}.values())
     ids = [rule.id for rule in rules]
     root = cache.work_tree(Path.cwd()) or Path.cwd()

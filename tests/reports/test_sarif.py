@@ -122,6 +122,16 @@ def test_texts_are_one_line_without_links(folder: Path) -> None:
     assert all(rule["id"].isprintable() for rule in run["tool"]["driver"]["rules"])
 
 
+def test_of_too_many_results_the_errors_are_kept(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sarif, "MAX_RESULTS", 3)
+    levels = ["note", "note", "warning", "broken", "note", "broken"]
+    found = tuple(
+        Finding(id=f"f{i}", level=level, message="m", path="a") for i, level in enumerate(levels)
+    )
+    kept = facts(read(sarif.to_sarif(result(findings=found))))
+    assert [rule for rule, *_ in kept] == ["f3", "f5", "f2"]
+
+
 def test_the_help_of_each_probe_is_a_page(folder: Path) -> None:
     kinds = [kind for kind, entry in KINDS.items() if entry.is_probe]
     made = result(*(probe(kind, "fail") for kind in kinds))
