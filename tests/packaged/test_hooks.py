@@ -176,7 +176,9 @@ def test_no_script_holds_an_expression(path):
 
 
 def test_the_action_has_its_inputs_and_outputs():
-    inputs = "spec adapter base data threshold weights confine allow-code fail-on extras version"
+    inputs = (
+        "spec adapter base data threshold weights timeout confine allow-code fail-on extras version"
+    )
     more = "python-version cache online comment artifact sarif"
     outputs = "verdict score exit-code report-json report-html junit report-sarif"
     assert [*ACTION["inputs"]] == [*inputs.split(), *more.split()]
