@@ -130,7 +130,9 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
 
 def sarif_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--sarif", metavar="FILE", help="write what does not pass to FILE as SARIF, for an editor"
+        "--sarif",
+        metavar="FILE",
+        help="write what does not pass to FILE as SARIF, for code scanning",
     )
 
 

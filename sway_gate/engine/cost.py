@@ -6,7 +6,6 @@ The factors below were fitted to the processor time of two Llamas, with 1 and 13
 parameters, on a server CPU.
 """
 
-import json
 import math
 import os
 import platform
@@ -20,7 +19,6 @@ from typing import Any, Final, NamedTuple
 
 from sway_gate.backends.packing import MAX_OWN_TOKENS
 from sway_gate.conversation import Prompt
-from sway_gate.files import open_regular
 from sway_gate.measurements import (
     BASE,
     AlongAnswer,
@@ -33,8 +31,8 @@ from sway_gate.measurements import (
     View,
 )
 from sway_gate.model_files.config import model_config
+from sway_gate.model_files.shapes import shapes_of
 
-_MAX_HEADER_BYTES: Final = 32 * 2**20
 _MAX_THREADS: Final = 16
 """More threads do not make passes of this size faster."""
 
@@ -57,8 +55,6 @@ _SLOW_CPU: Final = 5e9
 _GPU_FILES: Final = ("/dev/kfd", "/dev/dxg")
 _EXPERTS: Final = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _EXPERTS_PER_TOKEN: Final = ("num_experts_per_tok", "moe_k", "moe_topk", "moe_top_k")
-_UNREADABLE: Final = (OSError, ValueError, OverflowError, RecursionError)
-_NOT_A_HEADER: Final = (TypeError, KeyError, AttributeError)
 _UNITS: Final = ((1, "s"), (60, "min"), (3600, "h"))
 
 
@@ -180,20 +176,11 @@ def _shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor in the files' headers; empty if a header is invalid."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
-        try:
-            with open_regular(path) as file:
-                length = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(length)) if length <= _MAX_HEADER_BYTES else {}
-            shapes |= {
-                name: tuple(entry["shape"])
-                for name, entry in header.items()
-                if name != "__metadata__"
-            }
-            size = path.stat().st_size
-            if any(not 0 <= math.prod(shape) <= 2 * size for shape in shapes.values()):
-                return {}
-        except (*_UNREADABLE, *_NOT_A_HEADER):
+        found = shapes_of(path)
+        sizes = map(math.prod, found.values())
+        if not found or any(not 0 <= size <= 2 * path.stat().st_size for size in sizes):
             return {}
+        shapes |= found
     return shapes
 
 

@@ -14,7 +14,7 @@ from sway_gate import cache
 from sway_gate.gate.resolve import Job, Loading, load_options
 from sway_gate.model_files import digest
 from sway_gate.model_files.hub import ADAPTER_WEIGHTS, MLX_WEIGHTS
-from sway_gate.model_files.shapes import tensor_names
+from sway_gate.model_files.shapes import shapes_of
 from sway_gate.spec.probes import embedding_models
 from sway_gate.spec.schema import ProbeSpec, Section
 
@@ -101,9 +101,7 @@ def base_readings_key(job: Job) -> str | None:
     if job.folders is None or job.folders.is_full or not job.spec.defaults.differential:
         return None
     adapter = job.folders.adapter
-    names = [
-        name for file in (ADAPTER_WEIGHTS, MLX_WEIGHTS) for name in tensor_names(adapter / file)
-    ]
+    names = [name for file in (ADAPTER_WEIGHTS, MLX_WEIGHTS) for name in shapes_of(adapter / file)]
     if not names or not all("lora_" in name for name in names):
         return None
     tokenizer = digest.tokenizer_digest(adapter)

@@ -13,8 +13,6 @@ from sway_gate.model_files.config import json_object
 _MAX_HEADER_BYTES: Final = 64 * 2**20
 _MAX_FILES: Final = 1000
 _PREFIX: Final = re.compile(r"(?:model\.|language_model\.|transformer\.|gpt_neox\.)*")
-
-
 _LAYERS: Final = (
     *("num_hidden_layers", "num_layers", "n_layers", "n_layer", "depth"),
     *("encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers"),
@@ -57,9 +55,9 @@ def read_shapes(folder: Path) -> Shapes:
     return {name: shape for name, shape in found.items() if name not in ambiguous}
 
 
-def tensor_names(path: Path) -> tuple[str, ...]:
-    """Names of all tensors of a safetensors file; empty if it is missing or malformed."""
-    return tuple(_header(path))
+def shapes_of(path: Path) -> Shapes:
+    """Shape of each tensor of one safetensors file; empty if it is missing or malformed."""
+    return {name: entry.shape for name, entry in _header(path).items()}
 
 
 def layout_fault(path: Path) -> str:

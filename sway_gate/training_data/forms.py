@@ -59,7 +59,7 @@ def unknown(names: Sequence[str]) -> str:
     if message := _half(names):
         return message
     found = [name for name in names if name in FIELDS or (len(names) > 1 and _is_name(name))]
-    listed = ", ".join(map(repr, found[:8])) or "(none that is known)"
+    listed = ", ".join(map(repr, found[:8])) or "(no known field)"
     return f"unknown format of example: fields {listed}{' …' if found[8:] else ''}; {MAP}"
 
 

@@ -320,7 +320,7 @@ BAD_ROWS = {
         '{"output": "a", "system": "s"}',
         "has the field output, but no prompt; add it as instruction or input",
     ),
-    "no field": ("{}", f"unknown format of example: fields (none that is known); {ACCEPTED}"),
+    "no field": ("{}", f"unknown format of example: fields (no known field); {ACCEPTED}"),
     "many fields": (
         json.dumps({f"f{i}": i for i in range(9)}),
         "unknown format of example: fields "
