@@ -8,6 +8,7 @@ from pathlib import Path
 from sway_gate.backends import processor
 from sway_gate.model_files.config import json_object, model_config
 from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from sway_gate.model_files.methods import is_stacked
 from sway_gate.model_files.shapes import is_half_precision, shapes_of
 from sway_gate.spec.schema import Spec
 
@@ -19,13 +20,13 @@ def is_bfloat16(spec: Spec, device: str, base: Path, adapter: Path) -> bool:
     bfloat16 would round small ones away.
     """
     is_on_cpu = processor.is_cpu(device) and not processor.may_have_gpu(device)
-    if not (is_on_cpu and _is_stacked(spec, base) and _is_lora(adapter)):
+    if not (is_on_cpu and _runs_one_base(spec, base) and _is_lora(adapter)):
         return False
     rates = processor.rates() if is_half_precision(base) else None
     return rates is not None and rates.prefers_bfloat16
 
 
-def _is_stacked(spec: Spec, base: Path) -> bool:
+def _runs_one_base(spec: Spec, base: Path) -> bool:
     """Whether torch runs one base, not quantized, on which the adapter is switched on and off."""
     base_ref, ft = spec.models.base, spec.models.ft
     is_one = ft.kind == "hf" and not spec.models.is_full and spec.defaults.differential
@@ -36,5 +37,5 @@ def _is_stacked(spec: Spec, base: Path) -> bool:
 def _is_lora(folder: Path) -> bool:
     """Whether the adapter is a LoRA whose file has low-rank factors and magnitudes only."""
     names = shapes_of(folder / ADAPTER_WEIGHTS)
-    is_lora = json_object(folder / ADAPTER_CONFIG).get("peft_type") == "LORA"
-    return is_lora and all("lora_" in name and not name.endswith(".bias") for name in names)
+    is_lora = is_stacked(json_object(folder / ADAPTER_CONFIG))
+    return is_lora and all("lora_" in name for name in names)

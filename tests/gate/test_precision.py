@@ -59,7 +59,9 @@ CASES = {
     "two models": ({"given": {"defaults": {"differential": False}}}, "auto"),
     "another method": ({"adapter": {"peft_type": "LOHA"}}, "auto"),
     "a saved module": ({"tensors": ["base_model.model.lm_head.weight"]}, "auto"),
-    "a trained bias": ({"tensors": [f"{PREFIX}.lora_B.bias"]}, "auto"),
+    "a base that PiSSA changed": ({"adapter": {"init_lora_weights": "pissa"}}, "auto"),
+    "a bias of the base": ({"adapter": {"bias": "all"}}, "auto"),
+    "a bias of the factors": ({"adapter": {"lora_bias": True}}, "auto"),
     "magnitudes": ({"tensors": [f"{PREFIX}.lora_magnitude_vector"]}, "bf16"),
 }
 
