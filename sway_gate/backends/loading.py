@@ -39,9 +39,9 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 class Source(NamedTuple):
     """The files to load. If `is_full`, `adapter` is the folder of a model without an adapter.
 
-    `dtype` auto: the checkpoint's own on CUDA, otherwise float32; `sway_gate.gate.precision` has
-    replaced it by bf16 where that is faster. On CUDA, a base that is quantized
-    when it is loaded computes in bfloat16, and a model without an adapter in float32.
+    `dtype` auto: the checkpoint's own on CUDA, otherwise float32. On CUDA, a base that is quantized
+    when it is loaded computes in bfloat16, and a model without an adapter in float32. On a CPU,
+    `sway_gate.gate.precision` replaces auto by bf16 if bf16 is faster.
     """
 
     base: Path

@@ -24,7 +24,7 @@ _ROWS, _WIDTH = 256, 1024
 """The shape of a product in a pass of a few texts."""
 _TRIES: Final = 8
 _WORTH: Final = 1.3
-"""The least ratio of the rates at which bfloat16 is used: below, its rounding gains little."""
+"""The minimum ratio of the rates at which bfloat16 is used; less gain is not worth its rounding."""
 _GPU_FILES: Final = ("/dev/kfd", "/dev/dxg")
 _Rate = Annotated[float, msgspec.Meta(gt=0)]
 

@@ -284,7 +284,7 @@ def memory(model: Model, work: Work) -> float:
     """Maximum bytes at the peak."""
     width = 2 if work.dtype in ("bf16", "fp16") else 4
     nulls = len({view.seed_index for view, _ in work.measurements if view.source == "null"})
-    weights = 1.25 * width * model.parameters + 4 * model.adapter * (1 + nulls)
+    weights = 1.05 * width * model.parameters + width * model.adapter * (1 + nulls)
     return _LIBRARIES_BYTES + weights + _PASS_BYTES
 
 

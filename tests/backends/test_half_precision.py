@@ -59,7 +59,7 @@ def test_factors_in_bfloat16_lose_nothing_that_the_base_keeps(found) -> None:
 
 
 def test_a_converted_base_is_not_mapped(tmp_path: Path) -> None:
-    """Its numbers are those of the library's own loading."""
+    """Its numbers equal the base's, converted."""
     base = save_base(tmp_path / "base", "llama")
     model = hf.loading.load_model(Source(base, Path(), "bf16"), torch.device("cpu"))
     model.save_pretrained(tmp_path / "half")

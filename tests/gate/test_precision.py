@@ -1,4 +1,4 @@
-"""dtype auto on a CPU: bfloat16 for a LoRA on a 16-bit base, and cache entries of its own."""
+"""dtype auto on a CPU: bfloat16 for a LoRA on a 16-bit base, and separate cache entries."""
 
 import json
 
