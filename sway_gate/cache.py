@@ -5,6 +5,7 @@ Below the cache folder::
     verdicts/<key>                a report
     readings/<context>/<digest>   numbers measured in one context; all files of a folder are one set
     digests/files                 hashes of unchanged files (see `sway_gate.model_files.digest`)
+    rates/<key>                   the speed of a processor (see `sway_gate.backends.processor`)
     key                           this machine's key, readable by its owner only
 
 Every entry starts with an HMAC of its name and content: an entry that is damaged, moved or forged
@@ -49,10 +50,10 @@ ABANDONED_NS = 3600 * 10**9
 _MAGIC = b"sway-gate cache 2\n"
 _KEY_BYTES = 32
 _HEADER_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
-_KINDS = ("verdicts", "readings", "digests")
+_KINDS = ("verdicts", "readings", "digests", "rates")
 _HEX = "[0-9a-f]{64}"
 _ENTRY = re.compile(
-    rf"(verdicts/{_HEX}|readings/{_HEX}/{_HEX}|digests/files)(\.[0-9a-f]{{16}}\.tmp)?"
+    rf"(verdicts/{_HEX}|readings/{_HEX}/{_HEX}|digests/files|rates/{_HEX})(\.[0-9a-f]{{16}}\.tmp)?"
 )
 
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from sway_gate import cache, cli, commands, output
+from sway_gate.backends import processor
 from sway_gate.cache import cache_dir
 from sway_gate.commands import doctor
 from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
@@ -673,6 +674,13 @@ def test_doctor_states_how_to_install_missing_parts(monkeypatch):
         doctor, "_devices", lambda: {"cpu_count": 2, "problem": "torch is not installed"}
     )
     assert "pip install 'sway-gate[hf]'" in doctor.render(doctor.facts())
+
+
+@pytest.mark.parametrize(("ratio", "chosen"), [(2.1, "bf16 for 16-bit bases"), (0.4, "fp32")])
+def test_doctor_states_the_dtype_of_this_cpu(monkeypatch, ratio, chosen):
+    monkeypatch.setattr(processor, "rates", lambda: processor.Rates(1e9, ratio * 1e9))
+    text = doctor.render(doctor.facts())
+    assert f"auto on this CPU is {chosen}: it multiplies bfloat16 {ratio} times" in text
 
 
 def test_doctor_survives_a_broken_torch(monkeypatch):

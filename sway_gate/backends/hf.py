@@ -25,7 +25,7 @@ from sway_gate.backends.passes.generator import Generator, end_tokens
 from sway_gate.backends.passes.logits import Diagnosis, Logits
 from sway_gate.backends.passes.prefix_cache import PrefixCache
 from sway_gate.backends.passes.probing import check_causal
-from sway_gate.backends.passes.reductions import divergences, of_targets
+from sway_gate.backends.passes.reductions import divergences, log_probs, of_targets
 from sway_gate.backends.passes.replacing import ReplacedModel
 from sway_gate.backends.passes.weights import AdaptedModel, Weights, device_of
 from sway_gate.measurements import BASE, Answer, Fault, Request, View
@@ -167,7 +167,7 @@ class HfBackend:
                 values = of_targets(rows, logits)
             case "js" | "kl" | "log_ratio" | "argmax":
                 if base_log_probs is None:
-                    log_base = logits[0].float().log_softmax(-1)  # [P, vocabulary]
+                    log_base = log_probs(logits[0])  # [P, vocabulary]
                     base_log_probs = torch.split(log_base, counts)
                 else:
                     log_base = torch.cat(list(base_log_probs))

@@ -4,15 +4,22 @@ import copy
 import os
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import transformers
+from safetensors import safe_open
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    modeling_utils,
+)
 from transformers.models.auto import modeling_auto
 
 from sway_gate.backends import quantization
@@ -20,7 +27,7 @@ from sway_gate.backends.base import error_text
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.config import chat_template, hub_kernel, json_object
 from sway_gate.model_files.hub import ADAPTER_CONFIG
-from sway_gate.model_files.shapes import oversized
+from sway_gate.model_files.shapes import is_half_precision, oversized
 from sway_gate.text import named
 
 _CONFIG = "config.json"
@@ -33,7 +40,8 @@ class Source(NamedTuple):
     """The files to load. If `is_full`, `adapter` is the folder of a model without an adapter.
 
     `dtype` auto: the checkpoint's own on CUDA, otherwise float32. On CUDA, a base that is quantized
-    when it is loaded computes in bfloat16, and a model without an adapter in float32.
+    when it is loaded computes in bfloat16, and a model without an adapter in float32. On a CPU,
+    `sway_gate.gate.precision` replaces auto by bf16 if bf16 is faster.
     """
 
     base: Path
@@ -145,16 +153,18 @@ def load_model(source: Source, device: torch.device) -> Any:
     _require_whole_model(source)
     dtype = _dtype(source, device)
     options = quantization.options(source.base, source.quantization, dtype, device)
+    is_converted = dtype is torch.float32 and is_half_precision(source.base)
     try:
-        loaded: Any = _model_class(source.base).from_pretrained(
-            str(source.base),
-            dtype=dtype,
-            use_safetensors=True,  # a pickled checkpoint is an error, never loaded
-            local_files_only=True,
-            trust_remote_code=source.trust_remote_code,
-            output_loading_info=True,
-            **options,
-        )
+        with _unmapped() if is_converted else nullcontext():
+            loaded: Any = _model_class(source.base).from_pretrained(
+                str(source.base),
+                dtype=dtype,
+                use_safetensors=True,  # a pickled checkpoint is an error, never loaded
+                local_files_only=True,
+                trust_remote_code=source.trust_remote_code,
+                output_loading_info=True,
+                **options,
+            )
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise _not_loaded(source, error) from None
     model, found = loaded
@@ -174,6 +184,28 @@ def load_model(source: Source, device: torch.device) -> Any:
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval()
+
+
+@contextmanager
+def _unmapped() -> Iterator[None]:
+    """Read files tensor by tensor instead of mapping them, which keeps all of them in memory.
+
+    Mapped tensors are as good if the model uses them as they are, but not if it converts them.
+    """
+    library: Any = modeling_utils
+    opened = library.safe_open
+
+    def read(path: Any, **options: Any) -> Any:
+        try:
+            return safe_open(path, **options | {"backend": "pread"})
+        except TypeError:  # older versions have no such option
+            return safe_open(path, **options)
+
+    library.safe_open = read
+    try:
+        yield
+    finally:
+        library.safe_open = opened
 
 
 def _layers_left_out(model: Any, unused: Iterable[str]) -> list[str]:

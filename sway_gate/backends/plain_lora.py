@@ -20,7 +20,7 @@ from sway_gate.backends.adapter_file import WEIGHTS, has_only_factors, is_factor
 from sway_gate.backends.changes import is_transposed, low_rank
 from sway_gate.backends.null_adapters import LowRank
 from sway_gate.model_files.config import json_object
-from sway_gate.model_files.methods import NEUTRAL, STACKED, option
+from sway_gate.model_files.methods import is_stacked
 
 _LAYERS = (nn.Linear, nn.Embedding, Conv1D)
 _STATE_SPACES = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
@@ -100,8 +100,7 @@ def read(model: Any, folder: Path) -> dict[str, LowRank] | None:
 def _config(folder: Path) -> _Config | None:
     """The configuration; None if a field is on that is not of plain LoRA or DoRA, or is invalid."""
     given = json_object(folder / "adapter_config.json")
-    is_on = {n: v for n, v in given.items() if v and v != "none" and n not in NEUTRAL}
-    if "target_parameters" in is_on or any(option("LORA", *on) != STACKED for on in is_on.items()):
+    if given.get("target_parameters") or not is_stacked(given):
         return None
     try:
         config = msgspec.convert(given, _Config)

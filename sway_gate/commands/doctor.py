@@ -90,6 +90,8 @@ def _devices() -> dict[str, Any]:
     """The devices and threads that torch uses; `problem` if torch is missing or does not start."""
     from importlib.util import find_spec
 
+    from sway_gate.backends import processor
+
     cores = {"cpu_count": os.cpu_count()}
     if find_spec("torch") is None:
         return cores | {"problem": "torch is not installed"}
@@ -98,7 +100,10 @@ def _devices() -> dict[str, Any]:
 
         cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         mps = torch.backends.mps.is_available()
+        rates = processor.rates()
         return cores | {
+            "bfloat16_ratio": round(rates.ratio, 1) if rates else None,
+            "prefers_bfloat16": rates is not None and rates.prefers_bfloat16,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "cuda": cuda,
@@ -137,6 +142,12 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name:8}{_state(extra)}"
     devices, cache, hub = found["devices"], found["cache"], found["hub"]
     yield from ("", f"devices   {_device_words(devices)}")
+    if ratio := devices.get("bfloat16_ratio"):
+        chosen = "bf16 for 16-bit bases" if devices["prefers_bfloat16"] else "fp32"
+        yield (
+            f"dtype     auto on this CPU is {chosen}: "
+            f"it multiplies bfloat16 {ratio} times as fast as float32"
+        )
     yield f"cache     {cache['folder']}: {cache_command.amount(cache['entries'], cache['bytes'])}"
     yield f"hub       {hub['folder']}: {', '.join(hub['models']) or 'no models'}"
     yield f"network   {_NETWORK[found['network']]}"

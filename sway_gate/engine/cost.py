@@ -8,8 +8,6 @@ parameters, on a server CPU.
 
 import math
 import os
-import platform
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from sway_gate.backends import processor
 from sway_gate.backends.packing import MAX_OWN_TOKENS
+from sway_gate.backends.processor import is_cpu, may_have_gpu
 from sway_gate.conversation import Prompt
 from sway_gate.measurements import (
     BASE,
@@ -52,7 +52,6 @@ _LIBRARIES_BYTES, _PASS_BYTES = 0.5e9, 0.8e9
 _RATE_SECONDS: Final = 0.07
 _SLOW_CPU: Final = 5e9
 """Floating-point operations per second that one thread of any CPU reaches."""
-_GPU_FILES: Final = ("/dev/kfd", "/dev/dxg")
 _EXPERTS: Final = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _EXPERTS_PER_TOKEN: Final = ("num_experts_per_tok", "moe_k", "moe_topk", "moe_top_k")
 _UNITS: Final = ((1, "s"), (60, "min"), (3600, "h"))
@@ -198,7 +197,7 @@ def lines(model: Model | None, work: Work, device: str) -> Iterator[str]:
     if not is_cpu(device):
         yield f"time: unknown on {device}"
     else:
-        rate = arithmetic_rate()
+        rate = _rate(work)
         time_span = span(*seconds(model, work, rate))
         gpu = "; less if the GPU is used" if may_have_gpu(device) else ""
         speed = f"{rate / 1e9:.0f} GFLOP/s now"
@@ -206,22 +205,11 @@ def lines(model: Model | None, work: Work, device: str) -> Iterator[str]:
     yield f"memory: up to about {memory(model, work) / 1e9:.1f} GB"
 
 
-def is_cpu(device: str) -> bool:
-    """Whether a run on `device` uses the CPU, unless `may_have_gpu`."""
-    return device.partition(":")[0] in ("auto", "cpu")
-
-
-def may_have_gpu(device: str) -> bool:
-    """Whether the machine can have a GPU without NVIDIA's driver: of Apple, of AMD, or in WSL."""
-    is_apple = sys.platform == "darwin" and platform.machine() == "arm64"
-    return device == "auto" and (is_apple or any(map(os.path.exists, _GPU_FILES)))
-
-
 def exceeds(model: Model, work: Work, limit: float) -> tuple[float, float] | None:
     """The wall time to expect on this CPU, if even its minimum is longer than `limit`."""
     if seconds(model, work, _SLOW_CPU)[0] <= limit:
         return None  # without measuring the rate, which takes a moment
-    expected = seconds(model, work, arithmetic_rate())
+    expected = seconds(model, work, _rate(work))
     return expected if expected[0] > limit else None
 
 
@@ -235,7 +223,7 @@ def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
     reading = _scoring(model, work) / (rate * _PEAK * model.hidden / (model.hidden + _NARROW))
     answers = _generation(model, _answers_by_length(work), rate)
     texts = _generation(model, _texts_by_length(work), rate)
-    half = 2 if work.dtype in ("bf16", "fp16") else 1
+    half = 2 if work.dtype == "fp16" else 1
     # Texts may end after a few words, answers early.
     least = start + reading + answers / 2 + texts / 4
     most = start + half * (reading + answers + texts)
@@ -296,8 +284,14 @@ def memory(model: Model, work: Work) -> float:
     """Maximum bytes at the peak."""
     width = 2 if work.dtype in ("bf16", "fp16") else 4
     nulls = len({view.seed_index for view, _ in work.measurements if view.source == "null"})
-    weights = 1.25 * width * model.parameters + 4 * model.adapter * (1 + nulls)
+    weights = 1.05 * width * model.parameters + width * model.adapter * (1 + nulls)
     return _LIBRARIES_BYTES + weights + _PASS_BYTES
+
+
+def _rate(work: Work) -> float:
+    """Floating-point operations per second in the dtype of the run."""
+    rates = processor.rates() if work.dtype == "bf16" else None
+    return arithmetic_rate() * (rates.ratio if rates else 1)
 
 
 def arithmetic_rate() -> float:

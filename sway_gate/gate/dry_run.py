@@ -4,7 +4,7 @@ from sway_gate.engine.estimate import describe_cost
 from sway_gate.engine.plan import null_plan, plan_notes, plan_probes
 from sway_gate.errors import SwayError
 from sway_gate.gate.context import probe_context
-from sway_gate.gate.resolve import accelerator, load_options, model_folders, with_data
+from sway_gate.gate.resolve import accelerator, load_options, model_folders, with_data, with_dtype
 from sway_gate.spec.schema import Spec
 
 
@@ -14,7 +14,7 @@ def dry_run(spec: Spec) -> str:
         folders = model_folders(spec)
     except SwayError:
         folders = None  # without the base, its chat template is unknown
-    spec = with_data(spec)
+    spec = with_dtype(with_data(spec), folders)
     nulls = null_plan(spec)
     context = probe_context(spec, folders, online=False)
     planned = plan_probes(spec, context, nulls)

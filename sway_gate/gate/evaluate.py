@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from sway_gate.backends.base import Backend
+from sway_gate.backends.processor import is_cpu, may_have_gpu
 from sway_gate.engine import trace
-from sway_gate.engine.cost import is_cpu, may_have_gpu
 from sway_gate.engine.estimate import check_time
 from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.plan import (

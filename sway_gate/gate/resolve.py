@@ -17,6 +17,7 @@ import msgspec
 
 from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError, UsageError
+from sway_gate.gate.precision import is_bfloat16
 from sway_gate.model_files import digest, find, hub
 from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
@@ -124,6 +125,7 @@ def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
     spec = with_data(spec)
     progress("computing digests", 0, 0)
     folders = model_folders(spec, online=options.online)
+    spec = with_dtype(spec, folders)
     states = _states(spec, folders)
     base, adapter = _model_facts(spec, folders)
     threshold, loading = options.threshold, load_options(spec)
@@ -262,6 +264,17 @@ def load_options(spec: Spec) -> Loading:
         base.trust_remote_code or ft.trust_remote_code,
         ft.quantization or base.quantization,
     )
+
+
+def with_dtype(spec: Spec, folders: Folders | None) -> Spec:
+    """`spec` with bf16 instead of dtype auto if that is what the run computes in."""
+    loading = load_options(spec)
+    if folders is None or loading.dtype != "auto":
+        return spec
+    if not is_bfloat16(spec, accelerator(loading.device), *folders[:2]):
+        return spec
+    ft = msgspec.structs.replace(spec.models.ft, dtype="bf16")
+    return msgspec.structs.replace(spec, models=msgspec.structs.replace(spec.models, ft=ft))
 
 
 def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:

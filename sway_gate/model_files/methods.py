@@ -3,6 +3,7 @@
 A method or option that is not in the table is not understood.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 STACKED = "stacked"
@@ -89,3 +90,10 @@ def option(method: str, name: str, value: Any) -> str:
         start, niter, _ = str(value).lower().partition("_niter_")
         return _INITIALIZATIONS.get(start + niter, "sway-gate does not know this initialization")
     return _OPTIONS.get(name, "sway-gate does not know this option")
+
+
+def is_stacked(config: Mapping[str, Any]) -> bool:
+    """Whether the fields of an adapter_config.json are of a LoRA that is applied as factors."""
+    is_on = {n: v for n, v in config.items() if v and v != "none" and n not in NEUTRAL}
+    is_lora = config.get("peft_type") == "LORA"
+    return is_lora and all(option("LORA", *field) == STACKED for field in is_on.items())

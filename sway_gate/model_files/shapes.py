@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from sway_gate.files import open_regular, read_regular
-from sway_gate.model_files.config import json_object
+from sway_gate.model_files.config import json_object, model_config
 
 _MAX_HEADER_BYTES: Final = 64 * 2**20
 _MAX_FILES: Final = 1000
@@ -58,6 +58,24 @@ def read_shapes(folder: Path) -> Shapes:
 def shapes_of(path: Path) -> Shapes:
     """Shape of each tensor of one safetensors file; empty if it is missing or malformed."""
     return {name: entry.shape for name, entry in _header(path).items()}
+
+
+def is_half_precision(folder: Path) -> bool:
+    """Whether all matrices in the folder's safetensors files are of 16-bit floats.
+
+    Vectors do not count: some models store norms and biases in float32. A model whose config.json
+    states float32 computes in it, even if its files are 16-bit to be small.
+    """
+    config = model_config(folder)
+    if "float32" in (config.get("dtype"), config.get("torch_dtype")):
+        return False
+    matrices = [
+        entry.dtype
+        for path in sorted(folder.glob("*.safetensors"))[:_MAX_FILES]
+        for entry in _header(path).values()
+        if len(entry.shape) > 1
+    ]
+    return bool(matrices) and set(matrices) <= {"BF16", "F16"}
 
 
 def layout_fault(path: Path) -> str:

@@ -110,7 +110,7 @@ def test_every_source_computes_with_rows_of_its_magnitudes(kind: Any) -> None:
     layer, delta = change()
     stacked = with_nulls("m", delta, SETTINGS._replace(kind=kind))
     assert stacked.magnitude is not None
-    stack = Stack(layer, {"": stacked}, torch.float32)
+    stack = Stack(layer, [("", stacked)], torch.float32)
     x = torch.randn(5, 2, 16, generator=torch.Generator().manual_seed(0))
     views = [FINETUNED, *NULLS]
     for i, view in enumerate(views):
@@ -143,6 +143,6 @@ def test_a_row_of_zeros_has_a_magnitude() -> None:
         layer.weight[0] = 0
     base = weight(layer).norm(dim=1).detach().numpy()
     delta = delta._replace(magnitude=null_adapters.Magnitude(delta.magnitude.adapted, base))
-    stack = Stack(layer, {"": with_nulls("m", delta, SETTINGS)}, torch.float32)
+    stack = Stack(layer, [("", with_nulls("m", delta, SETTINGS))], torch.float32)
     with torch.no_grad(), stack.viewing([FINETUNED, View("null", 1)], 1, 1, torch.device("cpu")):
         assert torch.isfinite(layer(torch.ones(2, 1, 16))).all()

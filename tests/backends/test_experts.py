@@ -159,7 +159,7 @@ def test_experts_that_are_linear_layers_get_the_rows_of_their_view() -> None:
         for layer in range(2)
         for expert in range(2)
     }
-    stack = Stack(model, factors, torch.float32)
+    stack = Stack(model, factors.items(), torch.float32)
     x = torch.randn(3, 5, 8)
 
     def run(*views: Any) -> torch.Tensor:

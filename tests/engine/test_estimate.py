@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sway_gate import cli, demo
+from sway_gate.backends import processor
 from sway_gate.conversation import asked
 from sway_gate.engine import cost
 from sway_gate.engine.estimate import _different, _sizes, _tokens, check_time, describe_cost
@@ -244,7 +245,7 @@ def test_the_minimum_is_below_the_maximum_and_above_the_start() -> None:
 def test_half_precision_may_be_slower_on_a_cpu() -> None:
     requests = [(FINETUNED, LogProbs("", "a" * 40_000))]
     full, half = (
-        cost.seconds(MODEL, work(requests, dtype=dtype), RATE) for dtype in ("fp32", "bf16")
+        cost.seconds(MODEL, work(requests, dtype=dtype), RATE) for dtype in ("fp32", "fp16")
     )
     assert (half[0], half[1] > 1.5 * full[1]) == (full[0], True)
 
@@ -293,8 +294,17 @@ def test_a_fast_cpu_may_take_what_a_slow_one_may_not(monkeypatch: Any) -> None:
 def test_a_gpu_may_be_there_without_nvidias_driver(monkeypatch: Any) -> None:
     for file in ("/dev/kfd", "/dev/dxg"):
         monkeypatch.setattr("os.path.exists", lambda path, file=file: path == file)
-        assert cost.may_have_gpu("auto")
-        assert not cost.may_have_gpu("cpu")
+        assert processor.may_have_gpu("auto")
+        assert not processor.may_have_gpu("cpu")
+
+
+def test_bfloat16_is_as_fast_as_this_processor_makes_it(monkeypatch: Any) -> None:
+    monkeypatch.setattr(cost, "arithmetic_rate", lambda: RATE)
+    monkeypatch.setattr(processor, "rates", lambda: processor.Rates(1e9, 2.5e9))
+    assert cost._rate(work([(FINETUNED, LONG)], dtype="bf16")) == 2.5 * RATE
+    assert cost._rate(work([(FINETUNED, LONG)], dtype="fp32")) == RATE
+    monkeypatch.setattr(processor, "rates", lambda: None)
+    assert cost._rate(work([(FINETUNED, LONG)], dtype="bf16")) == RATE
 
 
 SPANS = {

@@ -8,7 +8,7 @@ from torch import Tensor
 from sway_gate.backends.base import EncodedRequest
 from sway_gate.measurements import DivergenceKind
 
-_CACHED_FLOATS = 2**19
+_CACHED_FLOATS, _FLOATS = 2**19, 2**28
 
 
 def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
@@ -20,9 +20,8 @@ def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     targets = torch.tensor([t for row in rows for t in row.targets], device=logits.device)
     targets = targets.expand(len(logits), -1)[..., None]
     chosen = logits.gather(-1, targets).squeeze(-1)
-    # View by view: float32 copies of all logits at once would be the largest tensors of the pass.
     logs = torch.stack(
-        [c.float() - x.float().logsumexp(-1) for c, x in zip(chosen, logits, strict=True)]
+        [c.float() - _in_blocks(_total, x) for c, x in zip(chosen, logits, strict=True)]
     )
     if rows[0].kind == "logprobs":
         return logs
@@ -32,21 +31,44 @@ def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
     return torch.stack([logs, is_argmax, is_end], -1)
 
 
+def log_probs(logits: Tensor) -> Tensor:
+    """Log-probabilities in float32: [P, vocabulary] -> [P, vocabulary]."""
+    found = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
+    size = _positions(logits)
+    for part, x in zip(found.split(size), logits.split(size), strict=True):
+        torch.log_softmax(x.float(), -1, out=part)
+    return found
+
+
 def divergences(kind: DivergenceKind, log_base: Tensor, logits: Tensor) -> Tensor:
     """Divergence from the base: [P, vocabulary], [V, P, vocabulary] -> [V, P]."""
     divergence = {"js": js, "kl": kl, "log_ratio": log_ratio, "argmax": argmax}[kind]
-    return torch.stack([_in_blocks(divergence, log_base, x) for x in logits])
+
+    def of_block(x: Tensor, log_p: Tensor) -> Tensor:
+        return divergence(log_p, x.log_softmax(-1))
+
+    return torch.stack([_in_blocks(of_block, x, log_base) for x in logits])
 
 
-def _in_blocks(
-    divergence: Callable[[Tensor, Tensor], Tensor], log_p: Tensor, logits: Tensor
-) -> Tensor:
-    """Divergence of each position [P]; on a CPU a few at a time, which stay in its cache."""
-    size = (
-        max(1, _CACHED_FLOATS // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
-    )
-    blocks = zip(torch.split(log_p, size), torch.split(logits, size), strict=True)
-    return torch.cat([divergence(p, x.float().log_softmax(-1)) for p, x in blocks])
+def _total(logits: Tensor) -> Tensor:
+    """The logarithm of the sum of exponentials over the last axis."""
+    return logits.logsumexp(-1)
+
+
+def _in_blocks(reduce: Callable[..., Tensor], logits: Tensor, *others: Tensor) -> Tensor:
+    """`reduce` of the logits in float32 and the `others` [P, vocabulary], for each position [P].
+
+    A few positions at a time: float32 copies of all logits would be the largest tensors of a pass.
+    """
+    size = _positions(logits)
+    blocks = zip(*(torch.split(x, size) for x in (logits, *others)), strict=True)
+    return torch.cat([reduce(x.float(), *rest) for x, *rest in blocks])
+
+
+def _positions(logits: Tensor) -> int:
+    """Positions at a time: on a CPU as many as stay in its cache."""
+    is_on_cpu = logits.device.type == "cpu"
+    return max(1, (_CACHED_FLOATS if is_on_cpu else _FLOATS) // logits.shape[-1])
 
 
 def js(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """The model that computes under given views: one model with hooks, or one model per view."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from sway_gate.backends.changes import Change
-from sway_gate.backends.null_adapters import NullSettings, transposed, with_nulls
+from sway_gate.backends.null_adapters import LowRank, NullSettings, transposed, with_nulls
 from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.patching import Patches
 from sway_gate.backends.passes.stacking import Stack
@@ -53,11 +53,9 @@ class AdaptedModel:
 
     def __init__(self, network: Any, change: Change, settings: NullSettings) -> None:
         self._device = device_of(network)
-        factors = {n: with_nulls(n, f, settings) for n, f in change.factors.items()}
-        factors |= {head: transposed(factors[name]) for head, name in change.heads.items()}
-        self._stack = Stack(network, factors, network.dtype)
+        self._stack = Stack(network, _stacked(change, settings), network.dtype)
         self._patches = Patches(network, change.dense, settings)
-        self._adapted = frozenset(factors)
+        self._adapted = change.factors.keys() | change.heads.keys()
         self._model = Model(network, Head(network.get_output_embeddings()))
         self.batches_views = not (change.dense or self._stack.one_by_one)
         notes = [self._checked(change), _note_of(self._stack.one_by_one)]
@@ -86,6 +84,15 @@ class AdaptedModel:
 
     def unused_modules(self) -> tuple[str, ...]:
         return tuple(sorted(self._adapted - self._stack.used))
+
+
+def _stacked(change: Change, settings: NullSettings) -> Iterator[tuple[str, LowRank]]:
+    """The factors of all sources, one module after another: together they need much memory."""
+    for name, factors in change.factors.items():
+        stacked = with_nulls(name, factors, settings)
+        yield name, stacked
+        for head in (head for head, tied in change.heads.items() if tied == name):
+            yield head, transposed(stacked)
 
 
 def _note_of(one_by_one: Sequence[str]) -> str:
