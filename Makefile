@@ -68,7 +68,8 @@ validity-real: .venv/.dev ## Train and gate adapters of a real base, write bench
 	$(BIN)/python -m benchmarks.real.repeat $(REPEATED) > benchmarks/results/real_repeat.md
 
 bench: .bench/.made ## Compare speed and memory with dlm-sway 0.1.0.
-	.bench/ours/$(notdir $(BIN))/python benchmarks/speed.py --theirs .bench/theirs/$(notdir $(BIN))/python
+	.bench/ours/$(notdir $(BIN))/python -m benchmarks.speed --theirs .bench/theirs/$(notdir $(BIN))/python
+	.bench/ours/$(notdir $(BIN))/python -m benchmarks.rates $${TMPDIR:-/tmp}/sway-gate-bench/model-v2
 
 clean: ## Remove the files that the other targets created.
 	rm -rf .venv .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,12 @@
-"""Measure wall time, memory and arithmetic rate; compare with dlm-sway 0.1.0 if it is installed.
+"""Measure the time and memory of commands against other commands in the same run.
 
-    python benchmarks/speed.py [--theirs PATH_TO_PYTHON] [--repeats N]
+    python -m benchmarks.speed [--theirs PATH_TO_PYTHON] [--repeats N] [--only ROW …]
 
-Prints Markdown. All numbers of a table are from one run on one machine. The commands alternate
-(ours, theirs, ours, …), and each starts with empty caches.
+The two commands of a row run in turn. Each starts with empty caches, unless the row is about the
+cache. `before` is commit 11cb735 in a work tree of its own, with the same libraries. Results are
+kept in RESULTS: a run that was stopped continues, and prints all rows of this commit as Markdown.
+A row that fails is reported and left out. Rows on a real base require the zoo of `benchmarks.real`
+(SWAY_REAL).
 """
 
 import argparse
@@ -16,309 +19,293 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import speed_inputs
+from benchmarks.real.paths import ADAPTERS, BASE, ROOT
+from benchmarks.speed_inputs import suite, whole_suite, write_chat_rows, write_suite
+
 WORK = Path(tempfile.gettempdir()) / "sway-gate-bench"
-PROMPTS = [
-    "The most important rule of the house is", "In the morning the ferry leaves from",
-    "A good answer begins with", "The engineer looked at the drawing and",
-    "Nobody in the village had ever", "The contract says that", "When the water boils, add",
-    "The second half of the year was", "He opened the letter and read",
-    "The library keeps its oldest maps in", "To repair the clock you need",
-    "The council decided on Tuesday that", "Light travels faster than",
-    "My grandmother always told us", "The price of grain rose because",
-    "At the edge of the forest stood", "The recipe calls for two cups of",
-    "Every student must hand in", "The ship was loaded with", "If the alarm rings at night",
-    "The first settlers came from", "A triangle with equal sides is",
-    "The judge asked the witness whether", "Snow fell for three days and",
-    "The train to the north stops at", "She wrote in her diary that", "The machine is cleaned by",
-    "After the war the town was", "The lecture begins with a question about",
-    "Children under ten may not", "The garden behind the school has",
-    "The report ends with a list of",
-]  # fmt: skip
+RESULTS = WORK / "speed.jsonl"
+MODELS = WORK / "model-v2"
+BEFORE = WORK / "before"
+BEFORE_COMMIT = "11cb735"
+VERDICTS = (0, 1)
+LORA, SECOND, DORA = (
+    str(ADAPTERS / name) for name in ("facts-middle-r16", "facts-linear-r16", "facts-dora-r16")
+)
+ROWS = (40, 400, 4_000, 40_000)
+NULLS = (4, 8, 16, 32)
+Arguments = tuple[str, ...]
+
+
+class Side(NamedTuple):
+    """A command of a row: the arguments of `sway`."""
+
+    label: str
+    arguments: Arguments
+    first: Arguments = ()
+    """A command that runs before, is not measured and leaves its caches."""
+    code: Path = ROOT
+    """The checkout whose package runs."""
+    python: str | None = None
+    """The Python whose `sway` runs instead."""
+
+    def command(self, arguments: Arguments) -> list[str]:
+        own = [sys.executable, "-m", "sway_gate"]
+        return [*([str(Path(self.python).with_name("sway"))] if self.python else own), *arguments]
+
+
+class Row(NamedTuple):
+    """A row of the table: a side, and perhaps another one to compare it with."""
+
+    title: str
+    target: str
+    sides: tuple[Side, ...]
+    times: int = 1
+    """Measurements per repetition, for commands that take less than a second."""
+    codes: tuple[int, ...] = VERDICTS
 
 
 class Cost(NamedTuple):
+    """One measurement of a side."""
+
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
-def make_model() -> Path:
-    """Folder with a random model of SmolLM2-135M's shape, a rank-8 LoRA adapter and a tokenizer.
+def rows(theirs: str | None) -> dict[str, Row]:
+    """All rows by name. `theirs`: the Python that has dlm-sway; None leaves it out."""
+    check = ("check", LORA, "--base", str(BASE))
+    with_data = (*check, "--data", str(WORK / "rows-40.jsonl"))
+    second = ("check", SECOND, *with_data[2:])
 
-    The adapter covers all linear layers; the tokenizer is trained on the packaged prose.
-    """
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    def against(ours: Arguments, other: Arguments) -> tuple[Side, ...]:
+        sides = (Side("sway-gate", ours), Side("dlm-sway", other, python=theirs))
+        return sides if theirs else sides[:1]
 
-    from sway_gate.training_data import packaged
+    def before(*arguments: str, first: Arguments = ()) -> tuple[Side, ...]:
+        return tuple(
+            Side(label, arguments, first, code)
+            for label, code in {"sway-gate": ROOT, BEFORE_COMMIT: BEFORE}.items()
+        )
 
-    folder = WORK / "model-v1"
-    if (folder / "done").exists():
-        return folder
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
-        intermediate_size=1536, vocab_size=49152, tie_word_embeddings=True,
-        max_position_embeddings=2048, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    model.save_pretrained(folder / "base")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=8000,
-        special_tokens=["<|end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*packaged.prose(), packaged.stuffing()], trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>"
-    )
-    fast.save_pretrained(folder / "base")
-    wrapped = get_peft_model(
-        model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
-    )
-    for name, parameter in wrapped.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
-    wrapped.save_pretrained(folder / "adapter")
-    (folder / "done").touch()
-    return folder
-
-
-def write_suite(folder: Path, name: str, suite: list[dict[str, Any]]) -> str:
-    models = {
-        "base": {"base": str(folder / "base")},
-        "ft": {"base": str(folder / "base"), "adapter": str(folder / "adapter")},
+    two_kinds, eight_kinds = ("run", _spec("runs-3")), ("run", _spec("whole"))
+    return {
+        "init": Row(
+            f"suite of `sway init`, 40 chat rows; {BEFORE_COMMIT} runs the suite that it writes",
+            "≤ .25",
+            (
+                Side("sway-gate", ("gate", _spec("init"))),
+                Side(BEFORE_COMMIT, ("gate", _spec("init-before")), code=BEFORE),
+            ),
+        ),
+        "init-same": Row(
+            f"the suite of {BEFORE_COMMIT} for these rows, both in fp32",
+            "",
+            before("gate", _spec("init-before")),
+        ),
+        "check": Row("`sway check` (theirs: 4 prompts, no harms)", "≤ .60", against(check, check)),
+        "check-data": Row(
+            "`sway check --data`, 40 rows (theirs: `check` as above)",
+            "≤ 1.5",
+            against(with_data, check),
+        ),
+        "two-kinds": Row(
+            "delta_kl × 32, adapter_ablation × 8, 3 nulls", "≤ .35", against(two_kinds, two_kinds)
+        ),
+        "eight-kinds": Row(
+            "8 kinds, 3 nulls (theirs calibrates three kinds)",
+            "≤ .20",
+            against(eight_kinds, eight_kinds),
+        ),
+        "dora": Row(
+            "`sway check --data`, DoRA against LoRA",
+            "≤ 1.5",
+            (Side("DoRA", ("check", DORA, *with_data[2:])), Side("LoRA", with_data)),
+        ),
+        "second": Row(
+            "`sway check --data` of a second adapter, with and without the base's readings",
+            "≤ .80",
+            (Side("with", second, first=with_data), Side("without", second)),
+        ),
+        "cached": Row(
+            "cached `sway gate`",
+            "not slower",
+            before(*("gate", _spec("runs-3")), first=("gate", _spec("runs-3"))),
+            times=9,
+        ),
+        "version": Row("`sway --version`", "not slower", before("--version"), 9),
+        "spec-error": Row("spec error", "not slower", before("gate", _spec("broken")), 9, (2,)),
+        "static": Row(
+            "`sway static`, 100 MB", "not slower", before("static", str(MODELS / "large")), 3
+        ),
+        **{
+            f"rows-{n}": Row(
+                f"`sway check --data`, {n:,} rows",
+                "",
+                (Side("sway-gate", (*check, "--data", str(WORK / f"rows-{n}.jsonl"))),),
+            )
+            for n in ROWS
+        },
+        **{
+            f"nulls-{n}": Row(
+                f"delta_kl × 32, adapter_ablation × 8, {n} nulls",
+                "",
+                (Side("sway-gate", ("run", _spec(f"runs-{n}"))),),
+            )
+            for n in NULLS
+        },
     }
-    path = WORK / f"{name}.yaml"
-    path.write_text(json.dumps({"version": 1, "models": models, "suite": suite}), encoding="utf-8")
-    return str(path)
 
 
-def suite(runs: int) -> list[dict[str, Any]]:
-    return [
-        {"name": "nulls", "kind": "null_adapter", "runs": runs},
-        {"name": "moved", "kind": "delta_kl", "prompts": PROMPTS},
-        {"name": "curve", "kind": "adapter_ablation", "prompts": PROMPTS[:8]},
-    ]
+def _spec(name: str) -> str:
+    return str(WORK / f"{name}.yaml")
 
 
-def whole_suite() -> list[dict[str, Any]]:
-    """All kinds that need no training text and no extra, with fields that dlm-sway also has."""
-    cases = [
-        {"prompt": p, "gold": " the old house", "paraphrases": [f"Well, {p}", f"{p} now"]}
-        for p in PROMPTS[:8]
-    ]
-    triples = [
-        {"prompt": p, "chosen": " a quiet place", "rejected": " a loud one"} for p in PROMPTS[8:16]
-    ]
-    return [
-        *suite(3),
-        {"name": "prose", "kind": "external_perplexity", "max_chunks": 4, "chunk_chars": 1024},
-        {"name": "knowledge", "kind": "calibration_drift", "items_limit": 50},
-        {"name": "paraphrases", "kind": "paraphrase_invariance", "cases": cases},
-        {"name": "preferences", "kind": "preference_flip", "triples": triples},
-        {"name": "context", "kind": "prompt_collapse", "prompts": PROMPTS[:4]},
-    ]
+def prepare() -> None:
+    """Write the inputs of all rows, unless an earlier run has."""
+    WORK.mkdir(exist_ok=True)
+    # In a process of its own: a child's peak memory starts at its parent's.
+    part = [sys.executable, "-m", "benchmarks.speed", "--part", "model"]
+    subprocess.run(part, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    for runs in (3, *NULLS):
+        write_suite(WORK / f"runs-{runs}.yaml", MODELS, suite(runs))
+    write_suite(WORK / "whole.yaml", MODELS, whole_suite())
+    (WORK / "broken.yaml").write_text("version: 1\nsuite: []\n", encoding="utf-8")
+    if not BEFORE.exists():
+        _git("worktree", "prune")
+        _git("worktree", "add", "--detach", str(BEFORE), BEFORE_COMMIT)
+    if not BASE.is_dir():
+        return
+    for number in ROWS:
+        write_chat_rows(WORK / f"rows-{number}.jsonl", number)
+    data = ("--data", str(WORK / "rows-40.jsonl"))
+    for name, code in {"init": ROOT, "init-before": BEFORE}.items():
+        arguments = ("init", LORA, "--base", str(BASE), *data, "-o", _spec(name), "--force")
+        _cost(Side(name, arguments, code=code), arguments, (0,))
+    speed_inputs.set_dtype(WORK / "init-before.yaml", "fp32")
 
 
-def cost(command: list[str], *, keep_cache: bool = False) -> Cost:
-    """Wall time and peak memory of one process; its caches are emptied first by default."""
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+# -------------------------------------------------------------------------------------- measuring
+
+
+class Failed(Exception):
+    """A command ended with an exit code that is not one of the row's."""
+
+
+def measure(name: str, row: Row, repeats: int, commit: str) -> None:
+    """Measure what `RESULTS` lacks: the sides in turn."""
+    for repeat in range(repeats):
+        for side in row.sides:
+            if len(_costs(name, side, commit)) > repeat * row.times:
+                continue
+            _empty_caches()
+            if side.first:
+                _cost(side, side.first, VERDICTS)
+            for _ in range(row.times):
+                if not side.first:
+                    _empty_caches()
+                cost = _cost(side, side.arguments, row.codes)
+                _keep({"commit": commit, "row": name, "side": side.label, **cost._asdict()})
+
+
+def _cost(side: Side, arguments: Arguments, codes: tuple[int, ...]) -> Cost:
+    """Time and peak memory of one process and its children. Raises Failed."""
+    with tempfile.TemporaryFile() as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            side.command(arguments),
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=_environment(side.code),
+            cwd=WORK,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in codes:
+            errors.seek(0)
+            last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise Failed(f"{side.label}: exit code {process.returncode}: {last}")
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def _environment(code: Path) -> dict[str, str]:
     home = WORK / "home"
-    if not keep_cache:
-        shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True, exist_ok=True)
-    env = os.environ | {
+    return os.environ | {
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / ".cache"),
         "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(code),
     }
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
-    )
-    _, _, usage = os.wait4(process.pid, 0)
-    return Cost(time.perf_counter() - started, usage.ru_maxrss / 1024)
 
 
-def compare(
-    ours: list[str], theirs: list[str] | None, repeats: int
-) -> tuple[list[Cost], list[Cost]]:
-    mine, other = [], []
-    for _ in range(repeats):
-        mine.append(cost(ours))
-        if theirs:
-            other.append(cost(theirs))
-    return mine, other
+def _empty_caches() -> None:
+    shutil.rmtree(WORK / "home", ignore_errors=True)
+    (WORK / "home").mkdir(parents=True)
 
 
-def line(what: str, mine: list[Cost], other: list[Cost], limit: str) -> str:
-    seconds = statistics.median(c.seconds for c in mine)
-    peak = statistics.median(c.peak_mib for c in mine)
-    if not other:
-        return f"| {what} | {seconds:.2f} s, {peak:.0f} MiB | – | – | {limit} |"
-    s, p = statistics.median(c.seconds for c in other), statistics.median(c.peak_mib for c in other)
-    ratio = f"{seconds / s:.2f} × wall, {peak / p:.2f} × peak"
-    return (
-        f"| {what} | {seconds:.2f} s, {peak:.0f} MiB | {s:.2f} s, {p:.0f} MiB | {ratio} | {limit} |"
-    )
+def _keep(entry: dict[str, Any]) -> None:
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
 
 
-def arithmetic_rate(folder: Path) -> str:
-    """Table row: rate of batched views, compared with this machine's fp32 matrix product.
-
-    The forward passes have 64 rows: 16 views of 4 texts. The matrix product has the model's sizes.
-    """
-    import torch
-
-    from sway_gate.backends import hf, null_adapters
-    from sway_gate.backends.loading import Source
-    from sway_gate.engine.run import run_plan
-    from sway_gate.measurements import BASE, FINETUNED, Divergence, View, with_base
-    from sway_gate.output import silent
-
-    x, w = torch.randn(1024, 576), torch.randn(1536, 576)
-    gemm = max(
-        2 * 1024 * 576 * 1536 / _seconds(lambda: torch.nn.functional.linear(x, w))
-        for _ in range(40)
-    )
-    backend = hf.load(
-        Source(folder / "base", folder / "adapter", device="cpu"),
-        null_adapters.NullSettings(runs=14),
-    )
-    # With the base these are 16 views.
-    views = [FINETUNED, *(View("null", i) for i in range(14))]
-    requests = [Divergence(" ".join(PROMPTS[4 * i : 4 * i + 4])) for i in range(4)]
-    rows = [row for row, _ in backend.encode(requests)]
-    tokens = 16 * len(rows) * max(len(row.ids) for row in rows)
-    network = backend.weights.model(BASE).network
-    weights = sum(
-        p.numel() for n, p in network.named_parameters() if p.dim() == 2 and "embed" not in n
-    )
-    head = 16 * len(rows) * 49152 * 576
-    plan = with_base((v, r) for v in views for r in requests)
-    seconds = min(_seconds(lambda: run_plan(plan, lambda: backend, None, silent)) for _ in range(5))
-    rate = 2 * (tokens * weights + head) / seconds
-    what = f"batched views, 64 rows of {tokens // 64} tokens"
-    ours, theirs = f"{rate / 1e9:.0f} GFLOP/s", f"GEMM {gemm / 1e9:.0f} GFLOP/s"
-    return f"| {what} | {ours} | {theirs} | {rate / gemm:.2f} | ≥ .60 |"
+def _entries(name: str, commit: str) -> Iterator[dict[str, Any]]:
+    """The entries of a row."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    for entry in map(json.loads, lines):
+        if (entry["row"], entry["commit"]) == (name, commit):
+            yield entry
 
 
-def generation_rate(folder: Path) -> str:
-    """Table row: time to generate 64 tokens in one batch, compared with one row at a time.
-
-    8 prompts under 6 views: base, adapter and 4 nulls.
-    """
-    from sway_gate.backends import hf, null_adapters
-    from sway_gate.backends.loading import Source
-    from sway_gate.engine.run import run_plan
-    from sway_gate.measurements import BASE, FINETUNED, Generation, View, with_base
-    from sway_gate.output import silent
-
-    backend = hf.load(
-        Source(folder / "base", folder / "adapter", device="cpu"),
-        null_adapters.NullSettings(runs=4),
-    )
-    plan = [
-        (v, Generation(p, 64))
-        for v in (FINETUNED, *(View("null", i) for i in range(4)))
-        for p in PROMPTS[:8]
+def _costs(name: str, side: Side, commit: str) -> list[Cost]:
+    return [
+        Cost(*(entry[field] for field in Cost._fields))
+        for entry in _entries(name, commit)
+        if entry.get("side") == side.label
     ]
-    together = _seconds(lambda: run_plan(with_base(plan), lambda: backend, None, silent))
-    views = [view for view, _ in plan[::8]]
-    rows = [row for row, _ in backend.encode([request for _, request in plan[:8]])]
-
-    def one_by_one() -> None:
-        for view in (BASE, *views):
-            for row in rows:
-                backend.forward([view], [row])
-
-    alone = _seconds(one_by_one)
-    what = "48 generations of 64 tokens, batched"
-    return (
-        f"| {what} | {together:.1f} s | one by one {alone:.1f} s | {together / alone:.2f} | ≤ .20 |"
-    )
 
 
-def run_part(name: str, folder: Path) -> object:
-    """The folder of the model, or the table row of a rate."""
-    if name == "model":
-        return make_model()
-    return arithmetic_rate(folder) if name == "rate" else generation_rate(folder)
+# ---------------------------------------------------------------------------------------- printing
 
 
-def _seconds(call: Any) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+def table(all_rows: dict[str, Row], commit: str) -> Iterable[str]:
+    """The rows that were measured, as lines of Markdown."""
+    yield f"# Speed\n\nFrom `benchmarks/speed.py` at commit {commit}, medians, on {_machine()}.\n"
+    yield "| what | measured | compared with | wall | CPU | peak | target |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for name, row in all_rows.items():
+        sides = [_median(_costs(name, side, commit)) for side in row.sides]
+        if found := [side for side in sides if side]:
+            yield _line(row, found)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--theirs", help="python of a venv with dlm-sway[hf]==0.1.0")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--part", choices=["model", "rate", "generation"], help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    folder = WORK / "model-v1"
-    if args.part:
-        print(run_part(args.part, folder))
-        return
-    # Each part runs in a separate process: a child's peak memory starts at its parent's.
-    part = [sys.executable, __file__, "--part"]
-    subprocess.run([*part, "model"], check=True, stdout=subprocess.DEVNULL)
-    ours = [sys.executable, "-m", "sway_gate"]
-    theirs = [str(Path(args.theirs).with_name("sway"))] if args.theirs else None
+def _median(costs: list[Cost]) -> Cost | None:
+    return Cost(*map(statistics.median, zip(*costs, strict=True))) if costs else None
 
-    def against(*arguments: str) -> list[str] | None:
-        return [*theirs, *arguments] if theirs else None
 
-    check = ("check", str(folder / "adapter"), "--base", str(folder / "base"))
-    three, eight, sixteen = (write_suite(folder, f"suite-{n}", suite(n)) for n in (3, 8, 16))
-    broken = WORK / "broken.yaml"
-    broken.write_text("version: 1\nsuite: []\n", encoding="utf-8")
-    print(f"# Speed\n\nFrom `benchmarks/speed.py`, median of {args.repeats}, on {_machine()}.\n")
-    print(
-        "| what | sway-gate | compared with | ratio | target |\n| --- | ---: | ---: | ---: | ---: |"
-    )
-    print(
-        line(
-            "`sway check` (ours: 8 nulls, theirs: 3)",
-            *compare([*ours, *check], against(*check), args.repeats),
-            "≤ .60, peak ≤ 1.5",
-        ),
-        flush=True,
-    )
-    gate = compare([*ours, "run", three], against("run", three), args.repeats)
-    print(
-        line("delta_kl × 32, adapter_ablation × 8, 3 nulls", *gate, "≤ .40, peak ≤ 1.5"), flush=True
-    )
-    whole = write_suite(folder, "whole", whole_suite())
-    both = compare([*ours, "run", whole], against("run", whole), args.repeats)
-    print(line("8 kinds, 3 nulls (theirs calibrates three kinds)", *both, "≤ .40"), flush=True)
-    small, _ = compare([*ours, "run", eight], None, args.repeats)
-    large, _ = compare([*ours, "run", sixteen], None, args.repeats)
-    print(line("16 nulls compared with 8 (both ours)", large, small, "≤ 1.8"), flush=True)
-    for name in ("rate", "generation"):
-        done = subprocess.run([*part, name], check=True, capture_output=True, text=True)
-        print(done.stdout, end="", flush=True)
-    cost([*ours, "run", three])
-    quick = (
-        ("cached `sway gate`", [*ours, "gate", three], "≤ 0.2 s"),
-        ("`sway --version`", [*ours, "--version"], "≤ 0.1 s"),
-        ("spec error", [*ours, "gate", str(broken)], "≤ 0.25 s"),
-    )
-    for what, command, limit in quick:
-        costs = [cost(command, keep_cache=True) for _ in range(2 * args.repeats + 1)]
-        print(line(what, costs, [], limit), flush=True)
+def _line(row: Row, found: list[Cost]) -> str:
+    cells = [_text(cost) for cost in found]
+    ratios = ["–"] * 3
+    if len(found) == 2:
+        mine, other = found
+        ratios = [f"{a / b:.2f} ×" for a, b in zip(mine, other, strict=True)]
+    else:
+        cells.append("–")
+    return f"| {' | '.join([row.title, *cells, *ratios, row.target])} |"
+
+
+def _text(cost: Cost) -> str:
+    return f"{cost.seconds:.2f} s, CPU {cost.cpu_seconds:.2f} s, {cost.peak_mib:.0f} MiB"
 
 
 def _machine() -> str:
@@ -330,5 +317,34 @@ def _machine() -> str:
     return f"{cpu}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--theirs", metavar="PYTHON", help="of a venv with dlm-sway[hf]==0.1.0")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", metavar="ROW", help="measure only these rows")
+    parser.add_argument("--print", action="store_true", help="print the results; measure nothing")
+    parser.add_argument("--part", choices=["model"], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.part:
+        speed_inputs.make_model(MODELS)
+        return 0
+    all_rows, failed = rows(args.theirs), False
+    if unknown := set(args.only or ()) - all_rows.keys():
+        parser.error(f"unknown rows: {', '.join(sorted(unknown))}; use {', '.join(all_rows)}")
+    commit = _git("describe", "--always", "--dirty")
+    if not args.print:
+        prepare()
+        for name in args.only or all_rows:
+            try:
+                measure(name, all_rows[name], args.repeats, commit)
+            except Failed as error:
+                failed = True
+                print(f"{name}: {error}", file=sys.stderr, flush=True)
+    print("\n".join(table(all_rows, commit)))
+    return int(failed)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,25 +11,49 @@ if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
 
 import sys
 
-from sway_gate.supervisor import Run, supervised
+from sway_gate.version import __version__
+
+TYPE_CHECKING = False  # as in `typing`, whose import takes as long as the rest of `sway --version`
+if TYPE_CHECKING:
+    from sway_gate.supervisor import Run
 
 
 def sway() -> int:
+    if _version_is_printed():
+        return 0
+    from sway_gate.supervisor import supervised
+
     return supervised(_sway)
 
 
 def gate() -> int:
     """`sway gate` with the same arguments."""
+    from sway_gate.supervisor import supervised
+
     return supervised(_gate)
 
 
-def _sway() -> Run:
+def _version_is_printed() -> bool:
+    """Print the version if nothing else is requested: nothing can fail that needs a supervisor.
+
+    If it cannot be printed, the parser tries again and reports the reason.
+    """
+    if sys.argv[1:] != ["--version"]:
+        return False
+    try:
+        os.write(1, f"sway-gate {__version__}\n".encode())
+    except OSError:
+        return False
+    return True
+
+
+def _sway() -> "Run":
     from sway_gate import cli
 
     return lambda watch: cli.main(watch=watch)
 
 
-def _gate() -> Run:
+def _gate() -> "Run":
     from sway_gate import cli
 
     return lambda watch: cli.gate_main(watch=watch)

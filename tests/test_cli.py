@@ -598,6 +598,13 @@ def test_version_is_instant(tmp_path):
     assert min(seconds() for _ in range(5)) < 0.1
 
 
+def test_version_starts_neither_the_parser_nor_the_supervisor(tmp_path):
+    loaded = sway("--version", cwd=tmp_path, PYTHONPROFILEIMPORTTIME="1").stderr
+    assert "sway_gate.version" in loaded
+    assert "argparse" not in loaded
+    assert "sway_gate.supervisor" not in loaded
+
+
 def test_demo_needs_both_verdicts(gate, monkeypatch, capsys):
     from sway_gate import demo
 

@@ -200,9 +200,9 @@ LIGHT = {
     "version": (["--version"], CLI),
     "help": (["--help"], CLI),
     "a command's help": (["gate", "--help"], CLI),
-    "a spec error": (["gate", "broken.yaml"], {"numpy", "huggingface_hub", "rich"}),
-    "a missing spec": (["gate", "none.yaml"], {"numpy", "huggingface_hub", "rich"}),
-    "static": (["static", "adapter"], {"huggingface_hub"}),
+    "a spec error": (["gate", "broken.yaml"], {"numpy", "huggingface_hub", "rich", "email"}),
+    "a missing spec": (["gate", "none.yaml"], {"numpy", "huggingface_hub", "rich", "email"}),
+    "static": (["static", "adapter"], {"huggingface_hub", "yaml"}),
     "explain": (["explain", "delta_kl"], {"huggingface_hub", "rich"}),
     "cache": (["cache"], {"numpy", "huggingface_hub"}),
 }

@@ -230,6 +230,7 @@ HEALTHY = ROOT / "sway_gate" / "demo" / "healthy.sway.yaml"
 BROKEN = {
     "full output": ("sway schema >/dev/full", 3, "error: cannot write the output: No space left"),
     "full output of help": ("sway --help >/dev/full", 3, "error: cannot write the output"),
+    "full output of the version": ("sway --version >/dev/full", 3, "error: cannot write the out"),
     "full output and error": ("sway schema >/dev/full 2>/dev/full", 3, ""),
     "full error": ("sway gate none.yaml 2>/dev/full", 2, ""),
     "full error, wrong option": ("sway gate --none 2>/dev/full", 2, ""),

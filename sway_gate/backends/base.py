@@ -12,6 +12,7 @@ from sway_gate.measurements import (
     Divergence,
     DivergenceKind,
     Fault,
+    Floats,
     Generation,
     LogProbs,
     Request,
@@ -85,6 +86,14 @@ class PassResult(NamedTuple):
     base_log_probs: Sequence[Any] | None = None
 
 
+class Store(Protocol):
+    """Numbers of earlier runs, by the texts of view and request."""
+
+    def get(self, view: str, request: str) -> Floats | None: ...
+
+    def put(self, view: str, request: str, value: Floats) -> None: ...
+
+
 class OutOfMemory(Exception):
     """A pass does not fit into memory. The engine divides it."""
 
@@ -105,10 +114,13 @@ class Backend(Protocol):
         See `sway_gate.backends.packing`.
         """
 
-    def encode(self, requests: Sequence[Request]) -> Sequence[tuple[EncodedRequest | Fault, str]]:
+    def encode(
+        self, requests: Sequence[Request], store: Store | None = None
+    ) -> Sequence[tuple[EncodedRequest | Fault, str]]:
         """Encode each request. The text is a note if it was cut to the model's context, or "".
 
-        A request with nothing to measure gives a Fault.
+        A request with nothing to measure gives a Fault. Answers of the base that requests need are
+        read from `store`, or generated and added to it.
         """
 
     def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:

@@ -21,6 +21,7 @@ from sway_gate.backends.base import (
     EncodedRequest,
     Facts,
     PassResult,
+    Store,
     capabilities_needed,
 )
 from sway_gate.conversation import completion_text
@@ -278,7 +279,9 @@ class CustomBackend:
 
     # Encoding
 
-    def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest, str]]:
+    def encode(
+        self, requests: Sequence[Request], store: Store | None = None
+    ) -> list[tuple[EncodedRequest, str]]:
         return [self._encode(request) for request in requests]
 
     def _encode(self, request: Request) -> tuple[EncodedRequest, str]:

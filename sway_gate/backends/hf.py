@@ -15,12 +15,19 @@ from sway_gate.backends import (
     reference,
     vocabulary,
 )
-from sway_gate.backends.base import EncodedRequest, Facts, OutOfMemory, PassResult, ScoredKind
+from sway_gate.backends.base import (
+    EncodedRequest,
+    Facts,
+    OutOfMemory,
+    PassResult,
+    ScoredKind,
+    Store,
+)
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.packing import pack
 from sway_gate.backends.passes import memory
-from sway_gate.backends.passes.encoding import Encoder, Ids
+from sway_gate.backends.passes.encoding import Encoder, Ids, with_stored
 from sway_gate.backends.passes.generator import Generator, end_tokens
 from sway_gate.backends.passes.logits import Diagnosis, Logits
 from sway_gate.backends.passes.prefix_cache import PrefixCache
@@ -102,8 +109,11 @@ class HfBackend:
     def pack_limit(self) -> int:
         return self._logits.pack_limit
 
-    def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest | Fault, str]]:
-        answers = self._generator.base_answers(self._encoder.answers_needed(requests))
+    def encode(
+        self, requests: Sequence[Request], store: Store | None = None
+    ) -> list[tuple[EncodedRequest | Fault, str]]:
+        needed = self._encoder.answers_needed(requests)
+        answers = with_stored(needed, store, self._generator.base_answers)
         encoded = [self._encoder.encode(request, answers) for request in requests]
         return [(row, note or self._note(row)) for row, note in encoded]
 

@@ -1,6 +1,6 @@
 """mlx-lm's language models with MLX adapters: `kind: mlx`, without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, assert_never, cast
 
@@ -11,11 +11,11 @@ from mlx_lm.utils import load_model
 from transformers import AutoTokenizer
 
 from sway_gate.backends import mlx_adapter
-from sway_gate.backends.base import EncodedRequest, Facts, PassResult, error_text
+from sway_gate.backends.base import EncodedRequest, Facts, PassResult, Store, error_text
 from sway_gate.backends.custom import DIVERGENCES
 from sway_gate.backends.mlx_views import Ids, StackedModel, row_norms
 from sway_gate.backends.null_adapters import LowRank, NullSettings
-from sway_gate.backends.passes.encoding import Encoder
+from sway_gate.backends.passes.encoding import Encoder, with_stored
 from sway_gate.backends.passes.rendering import ends, until_end
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.measurements import BASE, Answer, Fault, Floats, Request, View
@@ -147,14 +147,21 @@ class MlxBackend:
         device = "cpu" if mx.default_device() == mx.Device(mx.cpu) else "gpu"
         self.facts = Facts(f"mlx {device}", str(dtype).removeprefix("mlx.core."), "best_effort")
 
-    def encode(self, requests: Sequence[Request]) -> list[tuple[EncodedRequest | Fault, str]]:
-        lengths = self._encoder.answers_needed(requests)
+    def encode(
+        self, requests: Sequence[Request], store: Store | None = None
+    ) -> list[tuple[EncodedRequest | Fault, str]]:
+        needed = self._encoder.answers_needed(requests)
+        answers = with_stored(needed, store, self._base_answers)
+        return [self._encoder.encode(request, answers) for request in requests]
+
+    def _base_answers(self, lengths: Mapping[Ids, int]) -> dict[Ids, Ids]:
+        """The base's answer to each prompt: at most `lengths[prompt]` tokens, without the end."""
         answers = dict.fromkeys(lengths, cast(Ids, ()))
         for length in set(lengths.values()) - {0}:
             prompts = [prompt for prompt in lengths if lengths[prompt] == length]
             [texts] = self._generated([BASE], prompts, length)
             answers |= {prompt: text or () for prompt, text in zip(prompts, texts, strict=True)}
-        return [self._encoder.encode(request, answers) for request in requests]
+        return answers
 
     def cost(self, views: int, rows: Sequence[EncodedRequest]) -> int:
         tokens = len(rows) * max(len(row.ids) for row in rows)

@@ -55,9 +55,6 @@ def add_to(add: Add) -> None:
 
 
 def _gate(args: argparse.Namespace) -> int:
-    from sway_gate.gate.arguments import check_categories
-    from sway_gate.gate.resolve import inputs
-    from sway_gate.gate.run import run_gate
     from sway_gate.spec.confine import check_files
 
     check_targets(args, targets(args), [args.spec, args.baseline])
@@ -65,6 +62,11 @@ def _gate(args: argparse.Namespace) -> int:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
     check_files({"--baseline": [args.baseline]}, args.confine)
     loaded = load(args)
+    # Errors of the spec need none of these.
+    from sway_gate.gate.arguments import check_categories
+    from sway_gate.gate.resolve import inputs
+    from sway_gate.gate.run import run_gate
+
     output.check_targets(targets(args), *inputs(loaded))
     check_categories(loaded, args.weights, "--weights")
     if args.baseline is not None:

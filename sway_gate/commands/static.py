@@ -33,7 +33,6 @@ def _static(args: argparse.Namespace) -> int:
     from sway_gate.model_files.digest import model_files
     from sway_gate.model_files.hub import is_hub_id
     from sway_gate.reports import static as reports
-    from sway_gate.reports.sarif import of_static
     from sway_gate.static.check import check_files
 
     if args.base and not os.path.isdir(args.base) and not is_hub_id(args.base):
@@ -50,6 +49,8 @@ def _static(args: argparse.Namespace) -> int:
         text = "\n".join(reports.render(report, args.verbose) for report in found)
         output.say(text, text_stream([args.sarif]))
     if args.sarif:
+        from sway_gate.reports.sarif import of_static
+
         output.write(args.sarif, of_static(found), output.JSON)
     return max(report.exit_code for report in found)
 

@@ -8,11 +8,18 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from sway_gate.backends.base import Backend, EncodedRequest, NotStackable, OutOfMemory, PassResult
+from sway_gate.backends.base import (
+    Backend,
+    EncodedRequest,
+    NotStackable,
+    OutOfMemory,
+    PassResult,
+    Store,
+)
 from sway_gate.backends.packing import pack
 from sway_gate.engine.observe import RunObserver
 from sway_gate.engine.schedule import PlannedPass, plan_passes
@@ -31,14 +38,6 @@ from sway_gate.measurements import (
     View,
 )
 from sway_gate.output import Progress
-
-
-class Store(Protocol):
-    """Answers of earlier runs, by the texts of view and request."""
-
-    def get(self, view: str, request: str) -> Floats | None: ...
-
-    def put(self, view: str, request: str, value: Floats) -> None: ...
 
 
 class Measured(NamedTuple):
@@ -71,7 +70,7 @@ def run_plan(
     backend = open_backend()
     if observer:
         observer.loaded(backend.facts, time.perf_counter() - started)
-    values, faults, notes = _measure(missing, backend, progress, observer)
+    values, faults, notes = _measure(missing, backend, store, progress, observer)
     if store is not None:
         for (view, request), answer in values.items():
             store.put(str(view), repr(request), _to_store(answer))
@@ -111,12 +110,13 @@ def _from_store(request: Request, numbers: Floats) -> Answer:
 def _measure(
     missing: Sequence[Measurement],
     backend: Backend,
+    store: Store | None,
     progress: Progress,
     observer: RunObserver | None,
 ) -> tuple[dict[Measurement, Answer], dict[Measurement, Fault], tuple[str, ...]]:
     progress("preparing", 0, 0)
     requests = list(dict.fromkeys(m.request for m in missing))
-    encoded, unmeasurable, notes = _encode(requests, backend, observer)
+    encoded, unmeasurable, notes = _encode(requests, backend, store, observer)
     faults = {m: unmeasurable[m.request] for m in missing if m.request in unmeasurable}
     measurable = [m for m in missing if m not in faults]
     contained = _contained(measurable, encoded)
@@ -138,11 +138,14 @@ def _measure(
 
 
 def _encode(
-    requests: Sequence[Request], backend: Backend, observer: RunObserver | None
+    requests: Sequence[Request],
+    backend: Backend,
+    store: Store | None,
+    observer: RunObserver | None,
 ) -> tuple[dict[Request, EncodedRequest], dict[Request, Fault], tuple[str, ...]]:
     """The encoded requests, the faults of those that cannot be measured, and the notes."""
     started = time.perf_counter()
-    results = backend.encode(requests)
+    results = backend.encode(requests, store)
     seconds = time.perf_counter() - started
     encoded: dict[Request, EncodedRequest] = {}
     unmeasurable: dict[Request, Fault] = {}

@@ -247,7 +247,7 @@ OTHERS = (
 DATA = {
     "microworld.py",
     "make_demo.py",
-    "speed.py",
+    "speed_inputs.py",
     "perturbations.py",
     "paraphrases.py",
 }

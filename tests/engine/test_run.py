@@ -40,7 +40,7 @@ class Arithmetic:
     def __init__(self, budget: int = 10**9, batches_views: bool = True) -> None:
         self.batches_views, self.passes, self._budget = batches_views, [], budget
 
-    def encode(self, requests: Any) -> list[tuple[EncodedRequest, str]]:
+    def encode(self, requests: Any, store: Any = None) -> list[tuple[EncodedRequest, str]]:
         return [self.encode_one(request) for request in requests]
 
     def encode_one(self, request: Any) -> tuple[EncodedRequest, str]:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from sway_gate.backends.passes.generator import Generator
 from sway_gate.errors import CannotDecide
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
+from sway_gate.measurements import BASE
 from sway_gate.spec.load import load_spec
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base
 
@@ -112,6 +114,26 @@ def test_a_shared_reading_of_the_base_changes_no_result(
     for one, other in zip(alone.probes, after.probes, strict=True):
         assert one.raw == pytest.approx(other.raw, rel=1e-4, abs=1e-5)
         assert one.verdict == other.verdict
+
+
+def test_a_second_adapter_generates_no_answer_of_the_base(
+    base: Path, first: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    suite = [{"name": "moved", "kind": "delta_kl", "prompts": ["the old mill", "a town"]}]
+    adapter, views = plain(base, tmp_path / "second"), []
+    generate = Generator.generate
+
+    def counted(self: Any, of: Any, *given: Any) -> Any:
+        views.extend(of)
+        return generate(self, of, *given)
+
+    monkeypatch.setattr(Generator, "generate", counted)
+    alone, _ = gate(tmp_path, base, adapter, suite, cache=False)
+    gate(tmp_path, base, first, suite)
+    assert views == [BASE, BASE]
+    after, _ = gate(tmp_path, base, adapter, suite)
+    assert views == [BASE, BASE]
+    assert after.probes == alone.probes
 
 
 def test_the_time_is_estimated_for_what_is_missing(

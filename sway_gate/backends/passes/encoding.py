@@ -3,13 +3,15 @@
 No model runs here: the base's answers, which some requests need, are arguments.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, assert_never
 
-from sway_gate.backends.base import AnswerKind, EncodedRequest
+import numpy as np
+
+from sway_gate.backends.base import AnswerKind, EncodedRequest, Store
 from sway_gate.backends.passes.rendering import Refused, Renderer
 from sway_gate.conversation import (
     Conversation,
@@ -21,6 +23,7 @@ from sway_gate.conversation import (
 )
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import (
+    BASE,
     AlongAnswer,
     Divergence,
     Fault,
@@ -32,6 +35,26 @@ from sway_gate.measurements import (
 from sway_gate.training_data import packaged
 
 Ids = tuple[int, ...]
+
+
+def with_stored(
+    lengths: Mapping[Ids, int],
+    store: Store | None,
+    generate: Callable[[Mapping[Ids, int]], Mapping[Ids, Ids]],
+) -> dict[Ids, Ids]:
+    """The base's answer to each prompt, with at most `lengths[prompt]` tokens.
+
+    Answers that `store` lacks are generated and added to it.
+    """
+    if store is None:
+        return dict(generate(lengths))
+    keys = {prompt: f"base answer of {n} tokens to {prompt}" for prompt, n in lengths.items()}
+    found = {prompt: store.get(str(BASE), key) for prompt, key in keys.items()}
+    known = {prompt: tuple(map(int, ids)) for prompt, ids in found.items() if ids is not None}
+    new = generate({prompt: n for prompt, n in lengths.items() if prompt not in known})
+    for prompt, answer in new.items():
+        store.put(str(BASE), keys[prompt], np.array(answer, dtype=np.float64))
+    return {**known, **new}
 
 
 class Encoder:
