@@ -50,7 +50,7 @@ def describe_cost(
     settings, about = nulls.settings, "" if is_exact else "about "
     answers = sum(not measurement.is_reference for measurement in measurements)
     totals = (
-        f"{counted(settings.runs, f'{settings.kind} null')}; "
+        f"up to {counted(settings.runs, f'{settings.kind} null')}; "
         f"{counted(_different(requests), 'different text')}, "
         f"{counted(answers, 'measurement')}, {about}{_tokens(measurements, sizes):,} tokens"
     )

@@ -171,7 +171,10 @@ def subject(model: ModelFacts) -> str:
 def null_adapters(result: GateResult) -> str:
     """Number and kind of the null adapters, or the reason why there are none."""
     if result.nulls:
-        return f"{counted(result.nulls.runs, 'null adapter')} ({result.nulls.null})"
+        runs = result.nulls.runs
+        drawn = max((probe.n_null for probe in result.probes), default=runs)
+        of_all = f"{drawn} of " if drawn < runs else ""
+        return f"{of_all}{counted(runs, 'null adapter')} ({result.nulls.null})"
     return "no null adapters" if result.device else "no model was loaded"
 
 
