@@ -51,12 +51,16 @@ def run(
     online: bool = False,
     cache: bool = True,
     allow_code: bool = False,
+    tier: Literal["quick", "full"] = "full",
+    budget: int | None = None,
 ) -> GateResult:
     """The verdict of `sway gate SPEC`: on a spec, a file or a `sway_gate.spec.schema.Spec`.
 
     threshold: minimum composite to pass, 0 to 1. weights: weights of categories in the composite,
     by name. Both override the spec. online: download missing models. cache: use cached results, and
     cache new ones. allow_code: run the code that the spec names: a custom backend, code of models.
+    tier: quick judges only the probes that answer most for their time. budget: in seconds; probes
+    that do not fit are left out and inconclusive.
 
     Raises SpecError with every mistake in the spec, AdapterError if the adapter's files are broken,
     UsageError if an argument is wrong, and CannotDecide if a model or an extra is not available.
@@ -75,6 +79,8 @@ def run(
         online=online,
         cache=cache,
         allow_code=allow_code,
+        tier=tier,
+        budget=budget,
     )
     check_categories(loaded, options.weights, "weights")
     return run_gate(loaded, options)
@@ -93,6 +99,8 @@ def check(
     quantization: Literal["nf4", "int8"] | None = None,
     online: bool = False,
     cache: bool = True,
+    tier: Literal["quick", "full"] = "quick",
+    budget: int | None = None,
 ) -> GateResult:
     """The verdict of `sway check ADAPTER`: on an adapter (folder or hub id) without a spec.
 
@@ -104,9 +112,9 @@ def check(
     data_map: the fields of data in another format, such as
     {"prompt": "question", "answer": "reply"}. learn: what training was meant to teach; auto:
     inferred. prompts: a list of texts, or a file with one prompt per line; by default
-    prompts from the data or questions, and sentences to continue. online, cache and the errors are
-    the same as for `run`. Without data, pass means only that the adapter changed the model and did
-    not break it; a note states what was not judged.
+    prompts from the data or questions, and sentences to continue. online, cache, tier, budget and
+    the errors are the same as for `run`. Without data, pass means only that the adapter changed the
+    model and did not break it; a note states what was not judged.
     """
     from sway_gate.gate.arguments import checked_map
     from sway_gate.gate.resolve import Options
@@ -126,7 +134,8 @@ def check(
         quantization=quantization,
         model=_path(model),
     )
-    return run_gate(check_suite(given), Options(online=online, cache=cache))
+    options = Options(online=online, cache=cache, tier=tier, budget=budget)
+    return run_gate(check_suite(given), options)
 
 
 def _path(given: _Path | None) -> str | None:

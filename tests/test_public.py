@@ -190,7 +190,7 @@ def test_check_takes_paths_and_texts(
     )
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda suite, options: (suite, options))
     suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
-    assert options == Options()
+    assert options == Options(tier="quick")
     assert suite.suite[0].prompts == prompts
 
 

@@ -137,7 +137,9 @@ def _check_time(job: Job, measurements: Sequence[Measurement], readings: JobRead
 
     loading = load_options(job.spec)
     device = accelerator(loading.device)
-    if job.max_seconds is None or job.folders is None or not is_cpu(device) or may_have_gpu(device):
+    if job.max_seconds is None or job.folders is None or job.deadline is not None:
+        return
+    if not is_cpu(device) or may_have_gpu(device):
         return
     requests = {m.request for m in measurements if is_missing(m)}
     # References are not stored. They are measured for the missing answers of other views.

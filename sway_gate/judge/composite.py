@@ -46,7 +46,8 @@ def compose(
     - fail (1): a probe fails, or the score does not reach `threshold`;
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
       no weight, no probe of such a category passes, no probe with a weight passes, or effects were
-      tested and none passes: skips, inconclusive results and absent harms do not decide. Or a
+      requested and none passes: skips, inconclusive results, results that the time budget left out
+      and absent harms do not decide. Or a
       weight is out of range;
     - pass (0): otherwise. Scores and threshold are then numbers from 0 to 1.
 
@@ -121,13 +122,13 @@ def _is_weighed(result: ProbeResult, categories: Mapping[str, Category]) -> bool
 
 
 def _shows_effect(results: Sequence[ProbeResult], categories: Mapping[str, Category]) -> bool:
-    """Whether an effect passes, if any was tested."""
+    """Whether an effect passes, if any was tested or left out for lack of time."""
     from sway_gate import probes  # imports numpy, which reports do without
 
     effects = [
         result
         for result in results
-        if _is_weighed(result, categories)
+        if (_is_weighed(result, categories) or (result.is_left_out and result.weight > 0))
         and result.kind in probes.TABLE
         and not probes.module(result.kind).KIND.harm
     ]

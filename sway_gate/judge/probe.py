@@ -149,6 +149,12 @@ def skip_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
     return _without_reading(spec, probe, Verdict.SKIP, message)
 
 
+def left_out_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
+    """The result of a probe that the time budget did not decide. It has no score."""
+    result = _without_reading(spec, probe, Verdict.WARN, message)
+    return structs.replace(result, advice="allow a longer --budget")
+
+
 def _without_reading(
     spec: ProbeSpec,
     probe: Probe,

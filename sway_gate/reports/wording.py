@@ -179,8 +179,14 @@ def null_adapters(result: GateResult) -> str:
 
 
 def setting(result: GateResult) -> list[str]:
-    """Determinism, device, dtype and seed, as far as they are known."""
-    facts = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
+    """Tier, determinism, device, dtype and seed, as far as they are known."""
+    facts = (
+        f"{result.tier} tier",
+        result.determinism,
+        result.device,
+        result.dtype,
+        f"seed {result.seed}",
+    )
     return [fact for fact in facts if fact]
 
 
