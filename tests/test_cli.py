@@ -512,6 +512,25 @@ def test_the_remaining_time_is_that_of_the_rest(clock, seconds, done, left):
     assert pace.text("measuring", done, 100) == shown + (f", about {left} left" if left else "")
 
 
+def test_the_remaining_time_starts_again_with_each_stage(clock):
+    pace = output._Pace()
+    pace.text("measuring knowledge", 0, 100)
+    clock[0] = 100
+    pace.text("measuring", 0, 50)
+    clock[0] = 105
+    assert pace.text("measuring prose", 5, 50).endswith("about 45 s left")
+
+
+def test_a_name_in_the_progress_is_one_line_and_no_markup(monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar() as show:
+        show("measuring [bold]a\x1b[2J\nb[/bold]", 1, 2)
+    assert "[bold]a" in stream.getvalue()
+    assert "\x1b[2J" not in stream.getvalue()
+
+
 def test_progress_shows_on_a_terminal(monkeypatch):
     stream = io.StringIO()
     stream.isatty = lambda: True

@@ -74,7 +74,10 @@ class Stages:
         if self._observer:
             needs = {p.spec.name: (p.spec.kind, p.measurements) for p in planned if p.needs}
             self._observer.plan(needs)
-        measured = run_plan(missing, self._load, self._readings, self._report, self._observer)
+        names = {m: p.spec.name for p in reversed(planned) for m in p.measurements}
+        measured = run_plan(
+            missing, self._load, self._readings, self._report, self._observer, names
+        )
         if self._budget:
             self._budget.settle()
         self._answers |= measured.answers

@@ -344,3 +344,11 @@ def test_progress_ends_at_its_total() -> None:
     run_plan(with_base(PLAN), Arithmetic, None, lambda *call: calls.append(call))
     assert calls[0][1] == 0
     assert calls[-1][1] == calls[-1][2] > 0
+
+
+def test_progress_names_the_probe_that_needs_the_pass() -> None:
+    calls: list[str] = []
+    plan = with_base(PLAN)
+    names = dict.fromkeys(plan, "knowledge")
+    run_plan(plan, Arithmetic, None, lambda phase, *_: calls.append(phase), None, names)
+    assert set(calls) == {"preparing", "measuring knowledge", "measuring"}
