@@ -66,7 +66,7 @@ def run(
     UsageError if an argument is wrong, and CannotDecide if a model or an extra is not available.
     All of them are SwayErrors.
     """
-    from sway_gate.gate.arguments import check_categories, checked_threshold, checked_weights
+    from sway_gate.gate import arguments
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
     from sway_gate.spec import schema
@@ -74,15 +74,15 @@ def run(
 
     loaded = spec if isinstance(spec, schema.Spec) else load_spec(os.fspath(spec))
     options = Options(
-        threshold=checked_threshold(threshold, "threshold"),
-        weights=checked_weights(weights, "weights"),
+        threshold=arguments.checked_threshold(threshold, "threshold"),
+        weights=arguments.checked_weights(weights, "weights"),
         online=online,
         cache=cache,
         allow_code=allow_code,
-        tier=tier,
-        budget=budget,
+        tier=arguments.checked_tier(tier),
+        budget=arguments.checked_budget(budget),
     )
-    check_categories(loaded, options.weights, "weights")
+    arguments.check_categories(loaded, options.weights, "weights")
     return run_gate(loaded, options)
 
 
@@ -116,12 +116,12 @@ def check(
     the errors are the same as for `run`. Without data, pass means only that the adapter changed the
     model and did not break it; a note states what was not judged.
     """
-    from sway_gate.gate.arguments import checked_map
+    from sway_gate.gate import arguments
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
     from sway_gate.suites.check import CheckInputs, check_suite
 
-    fields = None if data_map is None else checked_map(data_map, "data_map")
+    fields = None if data_map is None else arguments.checked_map(data_map, "data_map")
     given = CheckInputs(
         adapter=_path(adapter),
         base=_path(base),
@@ -134,7 +134,12 @@ def check(
         quantization=quantization,
         model=_path(model),
     )
-    options = Options(online=online, cache=cache, tier=tier, budget=budget)
+    options = Options(
+        online=online,
+        cache=cache,
+        tier=arguments.checked_tier(tier),
+        budget=arguments.checked_budget(budget),
+    )
     return run_gate(check_suite(given), options)
 
 

@@ -274,6 +274,21 @@ def test_check_passes_its_arguments(gate, capsys):
     assert capsys.readouterr().out.startswith("MOVED  +4.2σ above 8 null adapters\n")
 
 
+EFFORTS = {
+    "gate": ("gate", ("full", None)),
+    "check": ("check a", ("quick", None)),
+    "options": ("check a --tier full --budget 2m", ("full", 120)),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), EFFORTS.values(), ids=EFFORTS)
+def test_check_judges_the_quick_tier_by_default(gate, line, expected):
+    found = []
+    gate.run = lambda spec, options, show: found.append((options.tier, options.budget)) or PASS
+    cli.main(line.split())
+    assert found == [expected]
+
+
 def test_check_passes_what_was_held_out_and_wanted(gate):
     cli.main(["check", "a", "--data", "t.jsonl", "--held-out", "h.jsonl", "--learn", "form"])
     assert gate.calls[0][0][5:] == (["h.jsonl"], "form", *[None] * 4)
