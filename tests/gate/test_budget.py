@@ -11,6 +11,7 @@ from sway_gate.gate import stages
 from sway_gate.gate.resolve import Options, of_tier
 from sway_gate.gate.run import run_gate
 from sway_gate.judge.composite import compose
+from sway_gate.reports.wording import headline
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
@@ -65,6 +66,15 @@ def test_without_time_the_gate_cannot_decide(expected: list[float]) -> None:
     result = run_gate(spec(PROSE, MOVED), HOUR)
     assert (result.verdict, result.exit_code, result.score) == ("error", 3, None)
     assert by_verdict(result) == {"prose": "warn", "moved": "warn"}
+    assert "could not decide: the time budget ended before prose, moved" in headline(result)
+
+
+def test_a_pass_names_what_the_budget_left_out(expected: list[float]) -> None:
+    expected[:] = [1.0, 1.0, 1e9]
+    result = run_gate(spec(MOVED, PROSE, KNOWS), HOUR)
+    assert result.verdict == "pass"
+    assert result.diagnosis
+    assert "knows, for lack of time" in result.diagnosis.sentence
 
 
 def test_a_stage_that_takes_longer_than_estimated_ends_between_two_passes(monkeypatch: Any) -> None:
