@@ -212,13 +212,13 @@ def _run_passes(
     progress: Progress,
     probes: Mapping[Measurement, str],
 ) -> Iterable[tuple[Measurement, Answer | Fault]]:
-    total, done = sum(step.tokens() for step in passes), 0
+    total, work, done = sum(s.tokens() for s in passes), sum(s.work() for s in passes), 0
     waiting = deque(passes)
     while waiting:
         step = waiting.popleft()
         # The base of a divergence is no measurement of a probe, and the first view.
         name = probes.get(Measurement(step.views[-1], step.batch.requests[0]), "")
-        progress(f"measuring {name}".rstrip(), done, total)
+        progress(f"measuring {name}".rstrip(), total * done // work, total)
         try:
             answers = runner.run_pass(step)
         except NotStackable:
@@ -227,7 +227,7 @@ def _run_passes(
         for view, of_view in zip(step.views, answers, strict=True):
             for request, answer in zip(step.batch.requests, of_view, strict=True):
                 yield Measurement(view, request), answer
-        done += step.tokens()
+        done += step.work()
     progress("measuring", total, total)
 
 
