@@ -216,7 +216,7 @@ def _run_passes(
     waiting = deque(passes)
     while waiting:
         step = waiting.popleft()
-        # The base of a divergence is no measurement of a probe, and the first view.
+        # The first view can be the base of a divergence, which no probe needs as an answer.
         name = probes.get(Measurement(step.views[-1], step.batch.requests[0]), "")
         progress(f"measuring {name}".rstrip(), total * done // work, total)
         try:

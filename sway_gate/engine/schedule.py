@@ -60,7 +60,7 @@ class PlannedPass(NamedTuple):
         return len(self.views) * self.batch.tokens
 
     def work(self) -> int:
-        """The tokens, each generated one as often as its time is that of tokens that are read."""
+        """The tokens; a generated one counts as often as the tokens that are read in its time."""
         generated = sum(row.length for row in self.batch.rows)
         return self.tokens() + len(self.views) * generated * (_GENERATED - 1)
 

@@ -9,6 +9,7 @@ the most telling probe first, and a stage that does not fit into the rest of the
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from sway_gate.backends.base import Backend
 from sway_gate.engine.estimate import Estimate
@@ -23,6 +24,9 @@ from sway_gate.measurements import Answers, Measurement
 from sway_gate.output import Progress
 from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
+
+_RESERVE: Final = 1.25
+"""Factor on the estimate: a probe that the deadline interrupts has cost its time for nothing."""
 
 
 class Stages:
@@ -121,7 +125,9 @@ class _Budget:
         """Begin a stage. Raises _OutOfTime if it does not fit."""
         self.start()
         self._claimed = measurements
-        if measurements and self._started + self._estimate.seconds(measurements) > self._deadline:
+        if not measurements:
+            return
+        if self._started + _RESERVE * self._estimate.seconds(measurements) > self._deadline:
             raise _OutOfTime
 
     def start(self) -> None:

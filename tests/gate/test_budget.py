@@ -109,6 +109,17 @@ def test_harms_alone_do_not_pass_if_the_effect_was_left_out() -> None:
     assert compose([prose, moved], weights, 0.6).verdict == "error"
 
 
+def test_effects_alone_do_not_pass_if_all_harms_were_left_out() -> None:
+    moved = result_of("moved", "delta_kl", "adherence", 0.9)
+    prose, knows = (
+        result_of("knows", "calibration_drift", "calibration", score) for score in (None, 0.9)
+    )
+    weights = dict(SCORE_WEIGHTS)
+    assert compose([moved], weights, 0.6).verdict == "pass"
+    assert compose([moved, prose], weights, 0.6).verdict == "error"
+    assert compose([moved, prose, knows], weights, 0.6).verdict == "pass"
+
+
 def test_the_estimate_follows_the_measured_speed(monkeypatch: Any) -> None:
     monkeypatch.setattr(Estimate, "_planned", lambda _, measurements: float(len(measurements)))
     estimate = Estimate(None, "auto")
