@@ -51,18 +51,22 @@ def run(
     online: bool = False,
     cache: bool = True,
     allow_code: bool = False,
+    tier: Literal["quick", "full"] = "full",
+    budget: int | None = None,
 ) -> GateResult:
     """The verdict of `sway gate SPEC`: on a spec, a file or a `sway_gate.spec.schema.Spec`.
 
     threshold: minimum composite to pass, 0 to 1. weights: weights of categories in the composite,
     by name. Both override the spec. online: download missing models. cache: use cached results, and
     cache new ones. allow_code: run the code that the spec names: a custom backend, code of models.
+    tier: quick judges only the probes that answer most for their time. budget: in seconds; probes
+    that do not fit are left out and inconclusive.
 
     Raises SpecError with every mistake in the spec, AdapterError if the adapter's files are broken,
     UsageError if an argument is wrong, and CannotDecide if a model or an extra is not available.
     All of them are SwayErrors.
     """
-    from sway_gate.gate.arguments import check_categories, checked_threshold, checked_weights
+    from sway_gate.gate import arguments
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
     from sway_gate.spec import schema
@@ -70,13 +74,15 @@ def run(
 
     loaded = spec if isinstance(spec, schema.Spec) else load_spec(os.fspath(spec))
     options = Options(
-        threshold=checked_threshold(threshold, "threshold"),
-        weights=checked_weights(weights, "weights"),
+        threshold=arguments.checked_threshold(threshold, "threshold"),
+        weights=arguments.checked_weights(weights, "weights"),
         online=online,
         cache=cache,
         allow_code=allow_code,
+        tier=arguments.checked_tier(tier),
+        budget=arguments.checked_budget(budget),
     )
-    check_categories(loaded, options.weights, "weights")
+    arguments.check_categories(loaded, options.weights, "weights")
     return run_gate(loaded, options)
 
 
@@ -93,6 +99,8 @@ def check(
     quantization: Literal["nf4", "int8"] | None = None,
     online: bool = False,
     cache: bool = True,
+    tier: Literal["quick", "full"] = "quick",
+    budget: int | None = None,
 ) -> GateResult:
     """The verdict of `sway check ADAPTER`: on an adapter (folder or hub id) without a spec.
 
@@ -104,16 +112,16 @@ def check(
     data_map: the fields of data in another format, such as
     {"prompt": "question", "answer": "reply"}. learn: what training was meant to teach; auto:
     inferred. prompts: a list of texts, or a file with one prompt per line; by default
-    prompts from the data or questions, and sentences to continue. online, cache and the errors are
-    the same as for `run`. Without data, pass means only that the adapter changed the model and did
-    not break it; a note states what was not judged.
+    prompts from the data or questions, and sentences to continue. online, cache, tier, budget and
+    the errors are the same as for `run`. Without data, pass means only that the adapter changed the
+    model and did not break it; a note states what was not judged.
     """
-    from sway_gate.gate.arguments import checked_map
+    from sway_gate.gate import arguments
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
     from sway_gate.suites.check import CheckInputs, check_suite
 
-    fields = None if data_map is None else checked_map(data_map, "data_map")
+    fields = None if data_map is None else arguments.checked_map(data_map, "data_map")
     given = CheckInputs(
         adapter=_path(adapter),
         base=_path(base),
@@ -126,7 +134,13 @@ def check(
         quantization=quantization,
         model=_path(model),
     )
-    return run_gate(check_suite(given), Options(online=online, cache=cache))
+    options = Options(
+        online=online,
+        cache=cache,
+        tier=arguments.checked_tier(tier),
+        budget=arguments.checked_budget(budget),
+    )
+    return run_gate(check_suite(given), options)
 
 
 def _path(given: _Path | None) -> str | None:

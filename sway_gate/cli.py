@@ -164,6 +164,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         no_cache=False,
         yes=False,
         allow_code=False,
+        tier="full",
+        budget=None,
         confine=None,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -166,6 +166,12 @@ class Answers:
     ) -> None:
         self._values, self._faults = values, faults
 
+    def __contains__(self, measurement: Measurement) -> bool:
+        return measurement in self._values or measurement in self._faults
+
+    def __or__(self, other: "Answers") -> "Answers":
+        return Answers({**self._values, **other._values}, {**self._faults, **other._faults})
+
     def get(self, view: View, request: NumericRequest) -> Floats:
         return cast(Floats, self._answer(view, request))
 

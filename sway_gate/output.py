@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sway_gate.errors import SwayError, UsageError
+from sway_gate.text import one_line
 
 STDOUT = "-"
 ABANDONED_S = 3600
@@ -239,15 +240,20 @@ def silent(phase: str, done: int, total: int) -> None:
 
 
 class _Pace:
-    """Describes each phase: the share that is done, and the time that the rest will take."""
+    """Describes each phase: the share that is done, and the time that the rest will take.
+
+    The time starts again whenever nothing is done yet.
+    """
 
     def __init__(self) -> None:
-        self._started: dict[str, float] = {}
+        self._started = time.monotonic()
 
     def text(self, phase: str, done: int, total: int) -> str:
-        """Such as "measuring: 25% of 43,406 tokens, about 2 min left"."""
-        now = time.monotonic()
-        seconds = now - self._started.setdefault(phase, now)
+        """Such as "measuring knowledge: 25% of 43,406 tokens, about 2 min left"."""
+        phase, now = one_line(phase), time.monotonic()
+        if not done:
+            self._started = now
+        seconds = now - self._started
         if not total:
             return phase
         shown = f"{phase}: {done / total:.0%} of {total:,} tokens"
@@ -273,22 +279,17 @@ def progress_bar(quiet: bool = False) -> Iterator[Progress]:
 
 def _bar() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, TaskID, TextColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    pace, columns = _Pace(), (BarColumn(), TextColumn("{task.description}"))
+    # Names of probes are not markup.
+    pace, columns = _Pace(), (BarColumn(), TextColumn("{task.description}", markup=False))
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
+        task = bar.add_task("", total=None)
 
         def show(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bar.add_task(phase, total=None)
-            bar.update(
-                tasks[phase],
-                completed=done,
-                total=total or None,
-                description=pace.text(phase, done, total),
-            )
+            text = pace.text(phase, done, total)
+            bar.update(task, completed=done, total=total or None, description=text)
 
         yield show
 

@@ -22,6 +22,10 @@ Symptom = Literal[
 """What a failed rule of a probe says about the adapter. The diagnosis follows from all of them."""
 
 
+Tier = Literal["quick", "full"]
+"""quick: only the probes that answer most for their time."""
+
+
 class Verdict(StrEnum):
     """Verdict of one probe. WARN is inconclusive: it does not fail the gate, but scores low."""
 
@@ -81,6 +85,11 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """The number of an effect probe that is compared with the nulls, if it is not `raw`."""
     score_z: float | None = None
     """z of the criterion from which `score` follows: the one with the lowest score."""
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether the time budget ended before it was decided."""
+        return self.verdict is Verdict.WARN and self.score is None
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +190,7 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """Remarks about the measurement: truncated texts, fallbacks, minimum standard deviations."""
     cached: bool = False
+    tier: Tier = "full"
     probe_inputs: dict[str, str] = msgspec.field(default_factory=dict, name="asked")
     """Digest of each probe's settings, by name. Two results have the same inputs if it and
     `shared_inputs` are equal."""

@@ -193,7 +193,11 @@ class Prior(NamedTuple):
 
 
 def z_score(
-    value: float, nulls: Sequence[float] | Floats, min_sd: float, prior: Prior | None = None
+    value: float,
+    nulls: Sequence[float] | Floats,
+    min_sd: float,
+    prior: Prior | None = None,
+    share: float = 1.0,
 ) -> ZScore:
     """Return the z-score of `value` against at least 3 `nulls`, all on the transformed scale.
 
@@ -202,7 +206,7 @@ def z_score(
     interval of a new observation). z is the normal quantile with the same tail, so that
     P(z ≥ 3) = 0.135% at every n. `min_sd` (> 0, same units) bounds s from below; this can only
     move z towards 0. With a `prior`, s² is moderated, (df₀ sd₀² + (n - 1) s²) / (df₀ + n - 1), and
-    t has df₀ + n - 1 degrees of freedom (Smyth 2004).
+    t has df₀ + n - 1 degrees of freedom (Smyth 2004). `share`: see `of_look`.
     """
     x = np.asarray(nulls, dtype=np.float64)
     if x.size < 3:
@@ -216,7 +220,20 @@ def z_score(
         df += prior.df
     sd = max(s, min_sd)
     t = (value - mean) / (sd * math.sqrt(1 + 1 / x.size))
-    return ZScore(student_to_normal(t, df), x.size, mean, sd, s < min_sd)
+    return ZScore(of_look(student_to_normal(t, df), share), x.size, mean, sd, s < min_sd)
+
+
+def of_look(z: float, share: float) -> float:
+    """Return z of one of several looks at growing data, with the tail p / `share`.
+
+    If the shares of all looks are at most 1 together, P(z ≥ c at any look) is at most the normal
+    tail of c, for each c > 0 and any rule of when to stop (Bonferroni). A z that this would move
+    below 0 becomes 0, and a negative z is unchanged.
+    """
+    if share == 1 or z <= 0:
+        return z
+    log_sf = _normal_tail(z)[0] - math.log(share)
+    return normal_from_log_sf(log_sf) if log_sf < -_LOG_2 else 0.0
 
 
 def monte_carlo_p(value: float, nulls: Sequence[float] | Floats) -> float:

@@ -115,6 +115,8 @@ def test_hooks_and_the_action_have_a_time_limit_that_users_can_change():
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     assert all(hook["entry"].endswith(" --timeout 1h") for hook in hooks)
+    gates = [hook["entry"] for hook in hooks if hook["id"] != "sway-static"]
+    assert all("--tier quick" in entry for entry in gates)
     assert action["inputs"]["timeout"]["default"] == "1h"
     changed = ["gate", "--timeout", "1h", "--timeout", "3h"]
     assert cli._parser(changed).parse_args(changed).timeout == 3 * 3600
@@ -271,6 +273,21 @@ def test_check_passes_its_arguments(gate, capsys):
     files = (["t.jsonl", "d.md"], False, [], "auto", None)
     assert gate.calls[0][0] == ("a", "b", "p.txt", *files, None, None, None)
     assert capsys.readouterr().out.startswith("MOVED  +4.2σ above 8 null adapters\n")
+
+
+EFFORTS = {
+    "gate": ("gate", ("full", None)),
+    "check": ("check a", ("quick", None)),
+    "options": ("check a --tier full --budget 2m", ("full", 120)),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), EFFORTS.values(), ids=EFFORTS)
+def test_check_judges_the_quick_tier_by_default(gate, line, expected):
+    found = []
+    gate.run = lambda spec, options, show: found.append((options.tier, options.budget)) or PASS
+    cli.main(line.split())
+    assert found == [expected]
 
 
 def test_check_passes_what_was_held_out_and_wanted(gate):
@@ -509,6 +526,25 @@ def test_the_remaining_time_is_that_of_the_rest(clock, seconds, done, left):
     clock[0] = seconds
     shown = f"measuring: {done}% of 100 tokens"
     assert pace.text("measuring", done, 100) == shown + (f", about {left} left" if left else "")
+
+
+def test_the_remaining_time_starts_again_with_each_stage(clock):
+    pace = output._Pace()
+    pace.text("measuring knowledge", 0, 100)
+    clock[0] = 100
+    pace.text("measuring", 0, 50)
+    clock[0] = 105
+    assert pace.text("measuring prose", 5, 50).endswith("about 45 s left")
+
+
+def test_a_name_in_the_progress_is_one_line_and_no_markup(monkeypatch):
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress_bar() as show:
+        show("measuring [bold]a\x1b[2J\nb[/bold]", 1, 2)
+    assert "[bold]a" in stream.getvalue()
+    assert "\x1b[2J" not in stream.getvalue()
 
 
 def test_progress_shows_on_a_terminal(monkeypatch):

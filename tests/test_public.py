@@ -106,6 +106,12 @@ def test_threshold_and_weights_override_the_spec(place: Path) -> None:
 WRONG: dict[str, Any] = {
     "no spec": (lambda: sway_gate.run("none.yaml"), sway_gate.SpecError),
     "threshold": (lambda: sway_gate.run("sway.yaml", threshold=1.5), sway_gate.UsageError),
+    "tier": (lambda: sway_gate.run("sway.yaml", tier="fast"), sway_gate.UsageError),
+    "budget": (lambda: sway_gate.run("sway.yaml", budget="60s"), sway_gate.UsageError),
+    "tier of a check": (
+        lambda: sway_gate.check(demo.HEALTHY, base=demo.MODEL, tier=None),
+        sway_gate.UsageError,
+    ),
     "threshold nan": (
         lambda: sway_gate.run("sway.yaml", threshold=float("nan")),
         sway_gate.UsageError,
@@ -190,7 +196,7 @@ def test_check_takes_paths_and_texts(
     )
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda suite, options: (suite, options))
     suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
-    assert options == Options()
+    assert options == Options(tier="quick")
     assert suite.suite[0].prompts == prompts
 
 

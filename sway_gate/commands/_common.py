@@ -88,13 +88,13 @@ def load(args: argparse.Namespace) -> "Spec":
 def timeout_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
-        type=_timeout,
+        type=_duration,
         metavar="DURATION",
         help="end the run with exit code 3 after DURATION, such as 90s, 10m or 1h (default: none)",
     )
 
 
-def _timeout(text: str) -> int:
+def _duration(text: str) -> int:
     try:
         return seconds(text)
     except ValueError as error:
@@ -125,6 +125,21 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quiet", action="store_true", help="print only the verdict and failed probes"
+    )
+
+
+def effort_arguments(parser: argparse.ArgumentParser, tier: str) -> None:
+    parser.add_argument(
+        "--tier",
+        choices=("quick", "full"),
+        default=tier,
+        help=f"quick: only the probes that answer most for their time (default: {tier})",
+    )
+    parser.add_argument(
+        "--budget",
+        type=_duration,
+        metavar="DURATION",
+        help="leave out probes that do not fit into DURATION, such as 60s or 5m (default: none)",
     )
 
 
@@ -212,6 +227,8 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
             observe,
             None if args.yes else max(LONG_RUN_S, args.watch.seconds),
             allow_code=args.allow_code,
+            tier=args.tier,
+            budget=args.budget,
         )
         yield options, progress
     args.watch.step("writing the reports")

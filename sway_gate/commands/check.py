@@ -11,6 +11,7 @@ from sway_gate.commands._common import (
     data_arguments,
     deliver,
     display,
+    effort_arguments,
     measuring,
     report_arguments,
     targets,
@@ -42,6 +43,7 @@ def add_to(add: Add) -> None:
     )
     check.add_argument("--prompts", metavar="FILE", help="prompts to measure, one per line")
     data_arguments(check)
+    effort_arguments(check, "quick")
     report_arguments(check)
 
 

@@ -9,6 +9,7 @@ from sway_gate.commands._common import (
     check_targets,
     code_argument,
     deliver,
+    effort_arguments,
     fraction,
     load,
     measuring,
@@ -51,6 +52,7 @@ def add_to(add: Add) -> None:
         )
         tolerance_argument(parser)
         code_argument(parser)
+        effort_arguments(parser, "full")
         report_arguments(parser)
 
 

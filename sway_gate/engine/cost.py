@@ -220,14 +220,18 @@ def seconds(model: Model, work: Work, rate: float) -> tuple[float, float]:
     """
     embedder = _EMBEDDER_SECONDS if work.embeds else 0.0
     start = _START_SECONDS + _READ_SECONDS * 4 * model.parameters + embedder
+    least, most = passes(model, work, rate)
+    return _FASTEST * (start + least), _SLOWEST * (start + most)
+
+
+def passes(model: Model, work: Work, rate: float) -> tuple[float, float]:
+    """The seconds of all passes if texts end early, and if they do not."""
     reading = _scoring(model, work) / (rate * _PEAK * model.hidden / (model.hidden + _NARROW))
     answers = _generation(model, _answers_by_length(work), rate)
     texts = _generation(model, _texts_by_length(work), rate)
     half = 2 if work.dtype == "fp16" else 1
     # Texts may end after a few words, answers early.
-    least = start + reading + answers / 2 + texts / 4
-    most = start + half * (reading + answers + texts)
-    return _FASTEST * least, _SLOWEST * most
+    return reading + answers / 2 + texts / 4, half * (reading + answers + texts)
 
 
 def _scoring(model: Model, work: Work) -> float:

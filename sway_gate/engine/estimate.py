@@ -50,7 +50,7 @@ def describe_cost(
     settings, about = nulls.settings, "" if is_exact else "about "
     answers = sum(not measurement.is_reference for measurement in measurements)
     totals = (
-        f"{counted(settings.runs, f'{settings.kind} null')}; "
+        f"up to {counted(settings.runs, f'{settings.kind} null')}; "
         f"{counted(_different(requests), 'different text')}, "
         f"{counted(answers, 'measurement')}, {about}{_tokens(measurements, sizes):,} tokens"
     )
@@ -77,6 +77,37 @@ def check_time(
             f"the run would take about {cost.span(*expected)} on this CPU; "
             "measure less, or allow it with --yes or a --timeout of this length"
         )
+
+
+class Estimate:
+    """Estimates the seconds of passes on this CPU, corrected by those that were measured.
+
+    `folders` of base and adapter; None if they are not on this machine: the estimate is then 0.
+    """
+
+    def __init__(self, folders: tuple[Path, Path] | None, dtype: str) -> None:
+        self._model = cost.of_files(*folders) if folders else None
+        self._base = folders[0] if folders else None
+        self._dtype, self._rate = dtype, cost.arithmetic_rate()
+        self._measured = self._expected = 0.0
+
+    def seconds(self, measurements: Sequence[Measurement]) -> float:
+        """The seconds to expect, by the speed that was measured so far."""
+        pace = self._measured / self._expected if self._expected else 1.0
+        return pace * self._planned(measurements)
+
+    def learn(self, measurements: Sequence[Measurement], seconds: float) -> None:
+        """Correct the estimate by measurements that took `seconds`."""
+        self._measured += seconds
+        self._expected += self._planned(measurements)
+
+    def _planned(self, measurements: Sequence[Measurement]) -> float:
+        if self._model is None:
+            return 0.0
+        requests = list(dict.fromkeys(m.request for m in measurements))
+        sizes, _ = _sizes(requests, self._base, has_tokenizer=False)
+        work = Work(measurements, sizes, self._dtype)
+        return sum(cost.passes(self._model, work, self._rate)) / 2
 
 
 def _line(p: PlannedProbe, sizes: Mapping[Request, Size], about: str) -> str:

@@ -25,27 +25,34 @@ class _Shares(NamedTuple):
 
 
 class RunObserver:
-    """Reports a run to `observe`. `probes`: by name, each probe's kind and measurements."""
+    """Reports a run to `observe`. `probes`: see `plan`."""
 
     def __init__(
         self, observe: Observer, probes: Mapping[str, tuple[str, Sequence[Measurement]]]
     ) -> None:
         self._observe = observe
-        self._probes_of: dict[Measurement, list[str]] = defaultdict(list)
+        self._demands: dict[str, ProbeDemand] = {}
+        self._probes_of: dict[Measurement, dict[str, None]] = defaultdict(dict)
         self._requests_of: dict[EncodedRequest, list[Request]] = defaultdict(list)
         self._passes = 0
         self._cached: tuple[tuple[View, ...], tuple[int, ...]] = ((), ())
-        demands = {}
+        if probes:
+            self.plan(probes)
+
+    def plan(self, probes: Mapping[str, tuple[str, Sequence[Measurement]]]) -> None:
+        """Report the plan, with these probes: by name, the kind and all measurements."""
         for name, (kind, measurements) in probes.items():
             for measurement in measurements:
-                self._probes_of[measurement].append(name)
+                self._probes_of[measurement][name] = None
             texts = len({m.request for m in measurements})
-            demands[name] = ProbeDemand(kind=kind, texts=texts, answers=_answers(measurements))
-        observe(PlanEvent(probes=demands, answers=_answers(self._probes_of)))
+            answers = _answers(measurements)
+            self._demands[name] = ProbeDemand(kind=kind, texts=texts, answers=answers)
+        event = PlanEvent(probes=dict(self._demands), answers=_answers(self._probes_of))
+        self._observe(event)
 
     def stored(self, known: Iterable[Measurement]) -> None:
         """Report the measurements that the store has answered, if there are any."""
-        probes = [self._probes_of.get(measurement, []) for measurement in known]
+        probes = [self._probes_of.get(measurement, {}) for measurement in known]
         if probes:
             by_probe = Counter(name for names in probes for name in names)
             self._observe(Stored(answers=len(probes), probes=dict(by_probe)))

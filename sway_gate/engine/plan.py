@@ -24,6 +24,7 @@ from sway_gate.spec.schema import ProbeSpec, Spec
 DEFAULT_RUNS = FEW_NULLS
 GENERATIVE_RUNS = 4
 _MIN_RUNS = 3
+_FIRST_LOOK, _EARLY_SHARE = 4, 0.1
 _LACKING: dict[Capability, str] = {
     "generation": "cannot generate text",
     "teacher_forced": "does not report the most probable token",
@@ -45,14 +46,29 @@ class NullPlan(NamedTuple):
 
     def for_probe(
         self, kind: str, probe: Probe, capabilities: frozenset[Capability]
-    ) -> NullViews | None:
-        """The null views of a probe; None if it is not calibrated."""
+    ) -> tuple[NullViews, ...]:
+        """The null views of a probe, look by look; empty if it is not calibrated."""
         if "nulls" not in capabilities or (self.kinds and kind not in self.kinds):
-            return None
+            return ()
         if not probe.KIND.is_calibrated:
-            return None
+            return ()
         runs = self.generative_runs if probe.KIND.generates else self.settings.runs
-        return NullViews(runs, self.multipliers if "scales" in capabilities else (1.0,))
+        return _looks(runs, self.multipliers if "scales" in capabilities else (1.0,))
+
+
+def _looks(runs: int, multipliers: tuple[float, ...]) -> tuple[NullViews, ...]:
+    """The first 4 nulls, then twice as many at each look, up to `runs`.
+
+    The early looks share a tenth of the error. Fewer than 8 nulls are one look.
+    """
+    early: list[int] = []
+    while (n := _FIRST_LOOK << len(early)) <= runs / 2:
+        early.append(n)
+    if not early:
+        return (NullViews(runs, multipliers),)
+    share = _EARLY_SHARE / len(early)
+    looks = [NullViews(n, multipliers, share) for n in early]
+    return (*looks, NullViews(runs, multipliers, 1 - _EARLY_SHARE))
 
 
 class PlannedProbe(NamedTuple):
@@ -61,12 +77,24 @@ class PlannedProbe(NamedTuple):
     spec: ProbeSpec
     probe: Probe
     nulls: NullViews | None
+    later_nulls: tuple[NullViews, ...] = ()
+    """The later looks, each with more nulls; see `with_more_nulls`."""
     requests: Any = None
     """The result of the probe's `requests`."""
     needs: tuple[Need, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     """Each request under all its views, the base included."""
     result: ProbeResult | None = None
+
+    def with_more_nulls(self) -> "PlannedProbe":
+        """The probe at its next look at the nulls, of which there must be one."""
+        nulls, *later = self.later_nulls
+        measurements = _measurements(self.needs, nulls)
+        return self._replace(nulls=nulls, later_nulls=tuple(later), measurements=measurements)
+
+    def with_all_nulls(self) -> "PlannedProbe":
+        """The probe at its last look at the nulls."""
+        return self.with_more_nulls().with_all_nulls() if self.later_nulls else self
 
 
 def null_plan(spec: Spec) -> NullPlan:
@@ -98,7 +126,8 @@ def _plan_probe(
     spec: ProbeSpec, context: Context, nulls: NullPlan, capabilities: frozenset[Capability]
 ) -> PlannedProbe:
     probe = probes.module(spec.kind)
-    planned = PlannedProbe(spec, probe, nulls.for_probe(spec.kind, probe, capabilities))
+    first, *later = nulls.for_probe(spec.kind, probe, capabilities) or (None,)
+    planned = PlannedProbe(spec, probe, first, tuple(filter(None, later)))
     if not spec.enabled:
         return planned._replace(result=skip_result(spec, probe, "disabled in the spec"))
     try:

@@ -8,6 +8,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -54,10 +55,12 @@ def run_plan(
     store: Store | None,
     progress: Progress,
     observer: RunObserver | None = None,
+    probes: Mapping[Measurement, str] = MappingProxyType({}),
 ) -> Measured:
     """Answer all measurements of `plan`, which includes the base's (see `with_base`).
 
-    `open_backend` is called at most once. Raises CannotDecide if one text does not fit into memory.
+    `probes`: the name of a probe that needs a measurement, for the progress. `open_backend` is
+    called at most once. Raises CannotDecide if one text does not fit into memory.
     """
     wanted = [m for m in dict.fromkeys(plan) if not m.is_reference]
     known = _stored(wanted, store) if store is not None else {}
@@ -70,7 +73,7 @@ def run_plan(
     backend = open_backend()
     if observer:
         observer.loaded(backend.facts, time.perf_counter() - started)
-    values, faults, notes = _measure(missing, backend, store, progress, observer)
+    values, faults, notes = _measure(missing, backend, store, progress, observer, probes)
     if store is not None:
         for (view, request), answer in values.items():
             store.put(str(view), repr(request), _to_store(answer))
@@ -113,6 +116,7 @@ def _measure(
     store: Store | None,
     progress: Progress,
     observer: RunObserver | None,
+    probes: Mapping[Measurement, str],
 ) -> tuple[dict[Measurement, Answer], dict[Measurement, Fault], tuple[str, ...]]:
     progress("preparing", 0, 0)
     requests = list(dict.fromkeys(m.request for m in missing))
@@ -122,7 +126,7 @@ def _measure(
     contained = _contained(measurable, encoded)
     passes = plan_passes([m for m in measurable if m not in contained], encoded, backend)
     values: dict[Measurement, Answer] = {}
-    for measurement, answer in _run_passes(passes, _Runner(backend, observer), progress):
+    for measurement, answer in _run_passes(passes, _Runner(backend, observer), progress, probes):
         if isinstance(answer, Fault):
             faults[measurement] = answer
         elif not measurement.is_reference:
@@ -206,13 +210,18 @@ def _begins(row: EncodedRequest, whole: EncodedRequest) -> bool:
 
 
 def _run_passes(
-    passes: Sequence[PlannedPass], runner: "_Runner", progress: Progress
+    passes: Sequence[PlannedPass],
+    runner: "_Runner",
+    progress: Progress,
+    probes: Mapping[Measurement, str],
 ) -> Iterable[tuple[Measurement, Answer | Fault]]:
-    total, done = sum(step.tokens() for step in passes), 0
+    total, work, done = sum(s.tokens() for s in passes), sum(s.work() for s in passes), 0
     waiting = deque(passes)
     while waiting:
         step = waiting.popleft()
-        progress("measuring", done, total)
+        # The first view can be the base of a divergence, which no probe needs as an answer.
+        name = probes.get(Measurement(step.views[-1], step.batch.requests[0]), "")
+        progress(f"measuring {name}".rstrip(), total * done // work, total)
         try:
             answers = runner.run_pass(step)
         except NotStackable:
@@ -221,7 +230,7 @@ def _run_passes(
         for view, of_view in zip(step.views, answers, strict=True):
             for request, answer in zip(step.batch.requests, of_view, strict=True):
                 yield Measurement(view, request), answer
-        done += step.tokens()
+        done += step.work()
     progress("measuring", total, total)
 
 

@@ -1,11 +1,12 @@
-"""Checks of a caller's arguments: the threshold and the weights of categories."""
+"""Checks of a caller's arguments: threshold, weights of categories, tier, time budget, data map."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from sway_gate.errors import UsageError
+from sway_gate.results import Tier
 from sway_gate.spec.schema import SCORE_WEIGHTS, WEIGHTS, DataMap, Spec, is_weight
 from sway_gate.text import is_number
 
@@ -27,6 +28,22 @@ def checked_weights(given: Any, name: str) -> dict[str, float]:
         allowed = ", ".join(SCORE_WEIGHTS)
         raise UsageError(f"{name} must map {allowed} to numbers of {WEIGHTS}, got {given!r}")
     return dict(given)
+
+
+def checked_tier(given: Any) -> Tier:
+    """`given`: a tier. Raises UsageError otherwise."""
+    if given in get_args(Tier):
+        return given  # type: ignore[no-any-return]
+    raise UsageError(f"tier must be one of {', '.join(get_args(Tier))}, got {given!r}")
+
+
+def checked_budget(given: Any) -> int | None:
+    """`given`: None or a whole number of seconds above 0. Raises UsageError otherwise."""
+    if given is None:
+        return None
+    if is_number(given) and given >= 1 and given == int(given):
+        return int(given)
+    raise UsageError(f"budget must be a whole number of seconds above 0, got {given!r}")
 
 
 def is_category_weight(category: object, weight: object) -> bool:

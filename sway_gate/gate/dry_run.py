@@ -17,7 +17,7 @@ def dry_run(spec: Spec) -> str:
     spec = with_dtype(with_data(spec), folders)
     nulls = null_plan(spec)
     context = probe_context(spec, folders, online=False)
-    planned = plan_probes(spec, context, nulls)
+    planned = [p.with_all_nulls() for p in plan_probes(spec, context, nulls)]
     loading = load_options(spec)
     files = folders and folders[:2]
     cost = describe_cost(planned, nulls, files, accelerator(loading.device), loading.dtype)

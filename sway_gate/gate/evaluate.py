@@ -1,4 +1,4 @@
-"""Evaluates a job: static checks, a plan of all probes, one measurement, one judgement."""
+"""Evaluates a job: static checks, a plan of all probes, measurement and judgement in stages."""
 
 import time
 from collections.abc import Sequence
@@ -11,24 +11,15 @@ from sway_gate.backends.base import Backend
 from sway_gate.backends.processor import is_cpu, may_have_gpu
 from sway_gate.engine import trace
 from sway_gate.engine.estimate import check_time
-from sway_gate.engine.observe import RunObserver
-from sway_gate.engine.plan import (
-    NullPlan,
-    PlannedProbe,
-    all_measurements,
-    null_plan,
-    plan_notes,
-    plan_probes,
-)
-from sway_gate.engine.run import Measured, run_plan
+from sway_gate.engine.plan import NullPlan, all_measurements, null_plan, plan_notes, plan_probes
 from sway_gate.errors import AdapterError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.open import OpenBase, Opened, open_models
 from sway_gate.gate.readings import JobReadings, open_readings
 from sway_gate.gate.resolve import Folders, Job, accelerator, check_unchanged, load_options
+from sway_gate.gate.stages import Stages
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.diagnosis import about_full_model, consistent, diagnose
-from sway_gate.judge.probe import ProbeRun, judge_probe
 from sway_gate.measurements import Measurement
 from sway_gate.output import Progress
 from sway_gate.results import (
@@ -116,17 +107,13 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
     readings = open_readings(job, nulls.settings)
     _check_time(job, all_measurements(planned), readings)
-    measured = _run_observed(job, planned, opened, readings, progress)
+    stages = Stages(job, context, opened, readings, progress)
+    results = stages.judge(planned)
     progress("judging", 0, 0)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
-        readings.describe(_meta(opened.backend, measured.notes))
+        readings.describe(_meta(opened.backend, stages.notes))
         readings.save()
-    results = tuple(
-        p.result
-        or judge_probe(ProbeRun(p.spec, p.probe, context, p.requests, measured.answers), p.nulls)
-        for p in planned
-    )
     meta = readings.meta
     notes = (
         *opened.notes,
@@ -134,7 +121,7 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
         *filter(None, meta.get("notes", "").split("\n")),
     )
     return _Outcome(
-        results,
+        tuple(results[p.spec.name] for p in planned),
         meta.get("device", ""),
         meta.get("dtype", ""),
         meta.get("determinism", "best_effort"),
@@ -150,7 +137,9 @@ def _check_time(job: Job, measurements: Sequence[Measurement], readings: JobRead
 
     loading = load_options(job.spec)
     device = accelerator(loading.device)
-    if job.max_seconds is None or job.folders is None or not is_cpu(device) or may_have_gpu(device):
+    if job.max_seconds is None or job.folders is None or job.deadline is not None:
+        return
+    if not is_cpu(device) or may_have_gpu(device):
         return
     requests = {m.request for m in measurements if is_missing(m)}
     # References are not stored. They are measured for the missing answers of other views.
@@ -158,21 +147,6 @@ def _check_time(job: Job, measurements: Sequence[Measurement], readings: JobRead
         m for m in measurements if is_missing(m) or (m.is_reference and m.request in requests)
     ]
     check_time(missing, job.folders[:2], loading.dtype, job.max_seconds)
-
-
-def _run_observed(
-    job: Job,
-    planned: list[PlannedProbe],
-    opened: Opened,
-    readings: JobReadings,
-    progress: Progress,
-) -> Measured:
-    """The answers to the plan; each pass is reported to the job's observer."""
-    observer = None
-    if job.observe is not None:
-        probes = {p.spec.name: (p.spec.kind, p.measurements) for p in planned if p.needs}
-        observer = RunObserver(job.observe, probes)
-    return run_plan(all_measurements(planned), opened.load, readings, progress, observer)
 
 
 def _meta(backend: Backend, notes: tuple[str, ...]) -> dict[str, str]:

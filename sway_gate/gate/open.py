@@ -62,7 +62,8 @@ class Opened:
         self._load = load
 
     def load(self) -> Backend:
-        self.backend = self._load()
+        """The backend, which is loaded once."""
+        self.backend = self.backend or self._load()
         return self.backend
 
 

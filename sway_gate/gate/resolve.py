@@ -6,6 +6,7 @@ This module loads neither numpy nor torch.
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import metadata
@@ -21,7 +22,7 @@ from sway_gate.gate.precision import is_bfloat16
 from sway_gate.model_files import digest, find, hub
 from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
-from sway_gate.results import ModelFacts
+from sway_gate.results import ModelFacts, Tier
 from sway_gate.spec import probes
 from sway_gate.spec.schema import OF_FILES, Spec
 from sway_gate.text import named
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("numpy", "torch", "transformers", "peft")
 _MLX_LIBRARIES = ("mlx", "mlx-lm")
+_EFFECT, _QUICK = 2, 4
+"""The last `ProbeSpec.order` of effects, and of the quick tier."""
 _QUANTIZATION_LIBRARIES = ("bitsandbytes",)
 
 
@@ -48,6 +51,9 @@ class Options(NamedTuple):
     """A run that surely takes longer on this CPU is refused."""
     allow_code: bool = False
     """Run the code that a spec names: a custom backend, code of models."""
+    tier: Tier = "full"
+    budget: int | None = None
+    """Seconds; overrides the spec's. Probes that do not fit are left out."""
 
 
 class Loading(NamedTuple):
@@ -88,6 +94,9 @@ class Job(NamedTuple):
     online: bool = False
     observe: "Observer | None" = None
     max_seconds: float | None = None
+    tier: Tier = "full"
+    deadline: float | None = None
+    """The end of the time budget, of `time.monotonic`."""
 
 
 def with_data(spec: Spec) -> Spec:
@@ -119,10 +128,12 @@ def with_data(spec: Spec) -> Spec:
 
 def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
     """Load the data, find the models and compute their digests. Raises SwayError."""
+    started = time.monotonic()
     if not options.allow_code:
         _refuse_code(spec)
+    budget = options.budget or spec.defaults.time_budget()
     progress("reading the data", 0, 0)
-    spec = with_data(spec)
+    spec, tier = of_tier(with_data(spec), options.tier)
     progress("computing digests", 0, 0)
     folders = model_folders(spec, online=options.online)
     spec = with_dtype(spec, folders)
@@ -149,7 +160,26 @@ def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
         online=options.online,
         observe=options.observe,
         max_seconds=options.max_seconds,
+        tier=tier,
+        deadline=started + budget if budget else None,
     )
+
+
+def of_tier(spec: Spec, tier: Tier) -> tuple[Spec, Tier]:
+    """The probes of `spec` that the tier judges, with a note on the others, and the tier.
+
+    A suite without a quick effect is judged in full: probes of harm do not show that it works.
+    """
+    if tier == "full":
+        return spec, tier
+    judged = [probe for probe in spec.suite if not probe.is_probe or probe.order <= _QUICK]
+    late = [probe.name for probe in spec.suite if probe not in judged and probe.enabled]
+    if not late:
+        return spec, tier
+    if not any(probe.is_probe and probe.enabled and probe.order <= _EFFECT for probe in judged):
+        return spec, "full"
+    note = f"quick tier: not judged: {named(late)}; add --tier full"
+    return msgspec.structs.replace(spec, suite=tuple(judged), notes=(*spec.notes, note)), tier
 
 
 def _refuse_code(spec: Spec) -> None:

@@ -53,7 +53,8 @@ def run_job(job: Job, progress: Progress = silent, base: "OpenBase | None" = Non
 
     with _panics_as_errors():
         result = evaluate(job, progress, base)
-    if key and not any(probe.verdict is Verdict.ERROR for probe in result.probes):
+    is_complete = not any(p.is_left_out or p.verdict is Verdict.ERROR for p in result.probes)
+    if key and is_complete:
         cache.store_verdict(key, msgspec.json.encode(result))
     return _located(job, result)
 
@@ -107,6 +108,7 @@ def _located(job: Job, result: GateResult) -> GateResult:
     return msgspec.structs.replace(
         result,
         spec=job.spec.label,
+        tier=job.tier,
         base=job.base,
         adapter=job.adapter,
         findings=findings,

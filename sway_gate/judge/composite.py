@@ -45,8 +45,9 @@ def compose(
 
     - fail (1): a probe fails, or the score does not reach `threshold`;
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
-      no weight, no probe of such a category passes, no probe with a weight passes, or effects were
-      tested and none passes: skips, inconclusive results and absent harms do not decide. Or a
+      no weight, no probe of such a category passes, no probe with a weight passes, effects were
+      requested and none passes, or the time budget left out probes of harm and none passes: skips,
+      inconclusive results and absent harms do not decide. Or a
       weight is out of range;
     - pass (0): otherwise. Scores and threshold are then numbers from 0 to 1.
 
@@ -103,7 +104,9 @@ def _verdict(
     needed = {name for name, own in categories.items() if own.required}
     if not passed or needed - passed:
         return "error"
-    if Verdict.WARN in verdicts and not _shows_effect(results, categories):
+    if Verdict.WARN in verdicts and not all(
+        _is_shown(results, categories, harm=harm) for harm in (False, True)
+    ):
         return "error"
     scores = [result.score for result in results if result.score is not None]
     # Any comparison with NaN is false.
@@ -120,18 +123,25 @@ def _is_weighed(result: ProbeResult, categories: Mapping[str, Category]) -> bool
     return bool(own) and _counts(own) and _counts(result)
 
 
-def _shows_effect(results: Sequence[ProbeResult], categories: Mapping[str, Category]) -> bool:
-    """Whether an effect passes, if any was tested."""
+def _is_shown(
+    results: Sequence[ProbeResult], categories: Mapping[str, Category], *, harm: bool
+) -> bool:
+    """Whether an effect passes, if any was tested or left out for lack of time.
+
+    With `harm`, whether a probe of harm passes, if any was left out.
+    """
     from sway_gate import probes  # imports numpy, which reports do without
 
-    effects = [
+    own = [
         result
         for result in results
-        if _is_weighed(result, categories)
+        if (_is_weighed(result, categories) or (result.is_left_out and result.weight > 0))
         and result.kind in probes.TABLE
-        and not probes.module(result.kind).KIND.harm
+        and probes.module(result.kind).KIND.harm is harm
     ]
-    return not effects or any(_passes(effect, categories) for effect in effects)
+    if harm and not any(result.is_left_out for result in own):
+        return True
+    return not own or any(_passes(result, categories) for result in own)
 
 
 def _counts(scored: ProbeResult | Category | None) -> bool:

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from sway_gate import probes
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
+from sway_gate.text import named
 
 Direction = Literal["more", "less", "neither"]
 
@@ -184,6 +185,8 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
         untested.append("whether it learned its training data")
     if not any(probes.module(result.kind).KIND.harm for result in passed):
         untested.append("whether it harms the model")
+    if left_out := [result.name for result in results if result.is_left_out]:
+        untested.append(f"{named(left_out)}, for lack of time")
     return untested
 
 

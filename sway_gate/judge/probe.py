@@ -42,10 +42,14 @@ SHARE = "share"
 
 
 class NullViews(NamedTuple):
-    """The nulls of a probe: `runs` null views at each multiplier of the null variance."""
+    """The nulls of a probe: `runs` null views at each multiplier of the null variance.
+
+    `share`: the share of the error that this look at them may use, as in `stats.of_look`.
+    """
 
     runs: int
     multipliers: tuple[float, ...] = (1.0,)
+    share: float = 1.0
 
     def views(self, multiplier: float) -> list[View]:
         """The views at variance `multiplier` c: ΔW is scaled by √c, as the variance of BA is linear
@@ -125,6 +129,16 @@ def judge_probe(run: ProbeRun, nulls: NullViews | None) -> ProbeResult:
     return _decided(run, reading, comparison)
 
 
+def is_open(spec: ProbeSpec, result: ProbeResult) -> bool:
+    """Whether more null adapters can change the verdict.
+
+    They cannot if z reaches its limit or is below the mean of the nulls, or another rule fails.
+    """
+    if not result.n_null or result.z is None or result.effect_ok is False:
+        return False
+    return 0 <= result.z < spec.assert_z_gte
+
+
 def error_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
     """The result of a probe that cannot be measured."""
     return _without_reading(spec, probe, Verdict.ERROR, message)
@@ -133,6 +147,12 @@ def error_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
 def skip_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
     """The result of a probe that has nothing to measure."""
     return _without_reading(spec, probe, Verdict.SKIP, message)
+
+
+def left_out_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:
+    """The result of a probe that the time budget did not decide. It has no score."""
+    result = _without_reading(spec, probe, Verdict.WARN, message)
+    return structs.replace(result, advice="allow a longer --budget")
 
 
 def _without_reading(
@@ -168,19 +188,19 @@ def _identity(spec: ProbeSpec, probe: Probe) -> dict[str, Any]:
 def _compare(run: ProbeRun, reading: Reading[Any], nulls: NullViews) -> NullComparison:
     kind = run.probe.KIND
     own = _null_readings(run, nulls.views(1.0))
-    found = _z_score(kind, reading, own)
+    found = _z_score(kind, reading, own, nulls.share)
     z_by_rank = {}
     if len(nulls.multipliers) > 1:
         for multiplier in nulls.multipliers:
             scaled = _null_readings(run, nulls.views(multiplier))
-            z_by_rank[f"{multiplier:g}"] = _z_score(kind, reading, scaled).z
+            z_by_rank[f"{multiplier:g}"] = _z_score(kind, reading, scaled, nulls.share).z
     return NullComparison(
         found.z,
         stats.monte_carlo_p(test_statistic(reading), [test_statistic(r) for r in own]),
         tuple(r.value for r in own),
         z_by_rank,
         found.is_min_sd,
-        _item_zs(kind, reading, own) if isinstance(reading.details, Sections) else (),
+        _item_zs(kind, reading, own, nulls.share) if isinstance(reading.details, Sections) else (),
     )
 
 
@@ -188,17 +208,21 @@ def _null_readings(run: ProbeRun, views: Sequence[View]) -> list[Reading[Any]]:
     return [run.of_view(view, views) for view in views]
 
 
-def _z_score(kind: Kind, reading: Reading[Any], nulls: Sequence[Reading[Any]]) -> stats.ZScore:
+def _z_score(
+    kind: Kind, reading: Reading[Any], nulls: Sequence[Reading[Any]], share: float
+) -> stats.ZScore:
     statistics = [test_statistic(r) for r in (reading, *nulls)]
     scaled = stats.transform(statistics, kind.scale, kind.resolution)
-    return stats.z_score(float(scaled[0]), scaled[1:], kind.min_null_sd, kind.null_sd_prior)
+    return stats.z_score(float(scaled[0]), scaled[1:], kind.min_null_sd, kind.null_sd_prior, share)
 
 
-def _item_zs(kind: Kind, reading: Reading[Any], nulls: Sequence[Reading[Any]]) -> tuple[float, ...]:
+def _item_zs(
+    kind: Kind, reading: Reading[Any], nulls: Sequence[Reading[Any]], share: float
+) -> tuple[float, ...]:
     items = [r.items for r in (reading, *nulls)]
     scaled = stats.transform(items, kind.scale, kind.resolution)  # [1 + nulls, items]
     return tuple(
-        stats.z_score(float(column[0]), column[1:], kind.min_null_sd, kind.null_sd_prior).z
+        stats.z_score(float(column[0]), column[1:], kind.min_null_sd, kind.null_sd_prior, share).z
         for column in scaled.T
     )
 

@@ -137,6 +137,7 @@ class GateV1(msgspec.Struct, frozen=True, kw_only=True):
     texts: str = ""
     baseline: BaselineV1 | None = None
     diagnosis: DiagnosisV1 | None = None
+    tier: Literal["quick", "full"] = "full"
 
 
 def to_json(result: GateResult) -> bytes:

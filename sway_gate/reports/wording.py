@@ -67,6 +67,8 @@ def _obstacle(result: GateResult) -> str:
     if stuck := [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]:
         probes = counted(len(result.probes), "probe")
         return f"{len(stuck)} of {probes} could not run: {named(stuck)}"
+    if left_out := [probe.name for probe in result.probes if probe.is_left_out]:
+        return f"the time budget ended before {named(left_out)}"
     required = {name: own for name, own in result.categories.items() if own.required}
     if not all(map(is_scored, required.values())):
         return "nothing tested whether the data was learned"
@@ -171,13 +173,22 @@ def subject(model: ModelFacts) -> str:
 def null_adapters(result: GateResult) -> str:
     """Number and kind of the null adapters, or the reason why there are none."""
     if result.nulls:
-        return f"{counted(result.nulls.runs, 'null adapter')} ({result.nulls.null})"
+        runs = result.nulls.runs
+        drawn = max((probe.n_null for probe in result.probes), default=runs)
+        of_all = f"{drawn} of " if drawn < runs else ""
+        return f"{of_all}{counted(runs, 'null adapter')} ({result.nulls.null})"
     return "no null adapters" if result.device else "no model was loaded"
 
 
 def setting(result: GateResult) -> list[str]:
-    """Determinism, device, dtype and seed, as far as they are known."""
-    facts = (result.determinism, result.device, result.dtype, f"seed {result.seed}")
+    """Tier, determinism, device, dtype and seed, as far as they are known."""
+    facts = (
+        f"{result.tier} tier",
+        result.determinism,
+        result.device,
+        result.dtype,
+        f"seed {result.seed}",
+    )
     return [fact for fact in facts if fact]
 
 

@@ -80,6 +80,8 @@ class NullAdapter(ProbeSpec, frozen=True, kw_only=True):
 class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
     """Mean divergence from the base at the answer positions of the prompts."""
 
+    order: ClassVar[int] = 2
+
     kind: Literal["delta_kl"] = "delta_kl"
     prompts: tuple[str, ...] = ()
     positions: Positions = 8
@@ -90,6 +92,8 @@ class DeltaKL(ProbeSpec, frozen=True, kw_only=True):
 
 class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
     """Lift of each section over the base, over shuffled words and control prose."""
+
+    order: ClassVar[int] = 1
 
     kind: Literal["section_internalization"] = "section_internalization"
     include_kinds: Annotated[tuple[SectionKind, ...], Meta(min_length=1)] = (
@@ -105,6 +109,8 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
 class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
     """Gain of the own answers over other answers of the data."""
 
+    order: ClassVar[int] = 1
+
     kind: Literal["answer_specificity"] = "answer_specificity"
     assert_content_gain_gte: float = 0.1
     assert_prose_gain_gte: float = 0.05
@@ -116,6 +122,8 @@ class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
 class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
     """Share of the tokens that surprised the base and are now the most probable ones."""
 
+    order: ClassVar[int] = 1
+
     kind: Literal["answer_recall"] = "answer_recall"
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.7
@@ -125,6 +133,8 @@ class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
 
 class Generalization(ProbeSpec, frozen=True, kw_only=True):
     """Recall and content gain on rows that training did not see."""
+
+    order: ClassVar[int] = 1
 
     kind: Literal["generalization"] = "generalization"
     surprise_nats: Positive = 3.0
@@ -152,6 +162,8 @@ class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
     `items_limit` None: 60 items of the pack, or all `items`.
     """
 
+    order: ClassVar[int] = 4
+
     kind: Literal["calibration_drift"] = "calibration_drift"
     pack: Literal["builtin"] = "builtin"
     items: tuple[Item, ...] = ()
@@ -171,6 +183,8 @@ class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
 
 class ExternalPerplexity(ProbeSpec, frozen=True, kw_only=True):
     """Loss of fluency on packaged prose."""
+
+    order: ClassVar[int] = 4
 
     kind: Literal["external_perplexity"] = "external_perplexity"
     corpus: Literal["general_en", "general_multi", "public_domain_en"] = "general_en"
@@ -275,6 +289,8 @@ class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
 class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
     """Lift of the answers after paraphrased prompts over the lift after verbatim ones."""
 
+    order: ClassVar[int] = 1
+
     kind: Literal["paraphrase_invariance"] = "paraphrase_invariance"
     cases: tuple[Case, ...] = ()
     intent: Literal["generalize", "memorize", "both"] = "generalize"
@@ -285,6 +301,8 @@ class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
 
 class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
     """Margin of the chosen answer over the rejected one, per token."""
+
+    order: ClassVar[int] = 1
 
     kind: Literal["preference_flip"] = "preference_flip"
     triples: tuple[Preference, ...] = ()
@@ -339,6 +357,8 @@ class PromptFormatFit(ProbeSpec, frozen=True, kw_only=True):
 
 class Degeneration(ProbeSpec, frozen=True, kw_only=True):
     """Broken answers: empty, looping, never ending, in another script or language, …"""
+
+    order: ClassVar[int] = 3
 
     kind: Literal["degeneration"] = "degeneration"
     prompts: tuple[NonEmpty, ...] = ()

@@ -256,8 +256,9 @@ class Defaults(Struct, frozen=True, kw_only=True):
     the fine-tuned model separately, without null adapters. `prompt_format` is the format of the
     prompts in training; auto: the one of the data. `learn` is what training was meant to teach;
     auto: decided from the data. `timeout` ends a run of the command line with exit code 3: seconds,
-    or a text such as 90s, 10m or 1h; a shorter `--timeout` applies instead. `top_k` and
-    `concurrent_probes` have no effect.
+    or a text such as 90s, 10m or 1h; a shorter `--timeout` applies instead. `budget` is a duration
+    of the same form: probes that do not fit into it are left out and inconclusive; `--budget`
+    overrides it. `top_k` and `concurrent_probes` have no effect.
     """
 
     seed: Seed = 0
@@ -268,12 +269,17 @@ class Defaults(Struct, frozen=True, kw_only=True):
     learn: Literal["auto", "content", "form", "preference"] = "auto"
     coverage_threshold: Fraction = 0.6
     timeout: Count | NonEmpty | None = None
+    budget: Count | NonEmpty | None = None
     concurrent_probes: Annotated[int, Meta(ge=1, le=32)] = 1
     score_weights: ScoreWeights = msgspec.field(default_factory=SCORE_WEIGHTS.copy)
 
     def time_limit(self) -> int | None:
         """`timeout` in seconds. Raises ValueError if it is not a duration."""
         return None if self.timeout is None else seconds(str(self.timeout))
+
+    def time_budget(self) -> int | None:
+        """`budget` in seconds. Raises ValueError if it is not a duration."""
+        return None if self.budget is None else seconds(str(self.budget))
 
     def weights(self) -> dict[str, float]:
         """The weight of each category: SCORE_WEIGHTS unless `score_weights` replaces it."""
@@ -285,10 +291,11 @@ class Defaults(Struct, frozen=True, kw_only=True):
             yield "score_weights", f"must have weights of {WEIGHTS}"
         if not any(self.weights().values()):
             yield "score_weights", "must give at least one category a positive weight"
-        try:
-            self.time_limit()
-        except ValueError as error:
-            yield "timeout", str(error)
+        for field, given in (("timeout", self.time_limit), ("budget", self.time_budget)):
+            try:
+                given()
+            except ValueError as error:
+                yield field, str(error)
 
 
 # ------------------------------------------------------------------------------------------- probes
@@ -301,6 +308,9 @@ class ProbeSpec(Struct, frozen=True, kw_only=True):
     """Whether the entry is judged; other entries are settings."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Packages that change the probe's numbers: their versions are part of the cache key."""
+    order: ClassVar[int] = 5
+    """Order under a time budget: attribution 1, the change 2, broken answers 3, other quick tests
+    of harm 4. The quick tier judges these."""
 
     name: NonEmpty
     kind: str

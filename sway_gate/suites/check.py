@@ -236,7 +236,7 @@ def check_headline(result: GateResult) -> Headline:
         return Headline(verdict.upper(), verdict, broken[0] if broken else "not measured")
     moved, *others = result.probes
     size = _size(moved)
-    if moved.verdict in (Verdict.FAIL, Verdict.ERROR):
+    if moved.verdict in (Verdict.FAIL, Verdict.ERROR) or (moved.is_left_out and verdict != "pass"):
         return Headline(verdict.upper(), verdict, _unmoved(moved), size, open_question)
     failed = [p.name for p in others if p.verdict in (Verdict.FAIL, Verdict.ERROR)]
     if failed:

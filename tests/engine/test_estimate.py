@@ -345,7 +345,7 @@ def test_one_line_per_probe_then_the_totals() -> None:
     assert outline(DUMMY) == [
         "moved (delta_kl): 2 texts under 4 adapters, about 56 tokens",
         "empty (delta_kl): error: prompts is empty; give at least one entry or remove the probe",
-        "3 spectrum nulls; 2 different texts, 10 measurements, about 56 tokens",
+        "up to 3 spectrum nulls; 2 different texts, 10 measurements, about 56 tokens",
         "time: unknown; the base is not on this machine, or its weights are not plain safetensors",
     ]
 

@@ -45,7 +45,7 @@ def test_generative_probes_use_fewer_nulls_by_default(
     nulls: str, runs: int, generative: int
 ) -> None:
     given = loaded(STYLE, MOVED, nulls=nulls)
-    style, moved = plan(given)
+    style, moved = (planned.with_all_nulls() for planned in plan(given))
     assert (len(null_views(style)), len(null_views(moved))) == (generative, runs)
     notes = plan_notes([style, moved], null_plan(given), CONTEXT)
     assert any("4 nulls for probes that generate text: style" in note for note in notes) == (

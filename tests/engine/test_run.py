@@ -10,6 +10,7 @@ import pytest
 from sway_gate.backends.base import EncodedRequest, Facts, NotStackable, OutOfMemory, PassResult
 from sway_gate.backends.packing import pack
 from sway_gate.engine.run import Measured, run_plan
+from sway_gate.engine.schedule import Batch, PlannedPass
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import (
     BASE,
@@ -344,3 +345,31 @@ def test_progress_ends_at_its_total() -> None:
     run_plan(with_base(PLAN), Arithmetic, None, lambda *call: calls.append(call))
     assert calls[0][1] == 0
     assert calls[-1][1] == calls[-1][2] > 0
+
+
+def test_progress_names_the_probe_that_needs_the_pass() -> None:
+    calls: list[str] = []
+    plan = with_base(PLAN)
+    names = dict.fromkeys(plan, "knowledge")
+    run_plan(plan, Arithmetic, None, lambda phase, *_: calls.append(phase), None, names)
+    assert set(calls) == {"preparing", "measuring knowledge", "measuring"}
+
+
+def test_a_generated_token_takes_as_long_as_three_that_are_read() -> None:
+    read = EncodedRequest((1, 2, 3), (1,), (), "logprobs")
+    written = EncodedRequest((1, 2), (), (), "text", length=10)
+    works = [
+        PlannedPass(Batch((), (row,), len(row.ids) + row.length), (BASE, FINETUNED), True).work()
+        for row in (read, written)
+    ]
+    assert works == [2 * 3, 2 * (2 + 3 * 10)]
+
+
+def test_progress_is_the_share_of_the_work() -> None:
+    calls: list[tuple[str, int, int]] = []
+    plan = with_base([(FINETUNED, LogProbs("ab", "c")), (FINETUNED, Divergence("abc"))])
+    run_plan(plan, Arithmetic, None, lambda *call: calls.append(call))
+    measured = [done / total for _, done, total in calls if total]
+    assert measured == sorted(measured)
+    assert (measured[0], measured[-1]) == (0.0, 1.0)
+    assert 0.0 < measured[1] < 1.0

@@ -16,12 +16,16 @@ IN_KEY = {
     ModelRef: {"base", "dtype", "device", "trust_remote_code", "quantization"},
 }
 NOT_IN_KEY = {
-    # Paths, the observer, whether a verdict is cached, the times of the files, and time limits.
-    Job: {"folders", "cache", "states", "online", "observe", "max_seconds"},
+    # Paths, the observer, whether a verdict is cached, the times of the files, and time limits. The
+    # tier chooses the suite, which is in the key.
+    Job: {"folders", "cache", "states", "online", "observe", "max_seconds", "tier", "deadline"},
     # Names that each run adds, and files whose content is in the sections.
     Spec: {"version", "label", "folder", "notes", "data", "data_map", "dlm_source", "held_out"},
     # The job's threshold and weights are in the key; the others have no effect.
-    Defaults: {"coverage_threshold", "score_weights", "top_k", "concurrent_probes", "timeout"},
+    # Verdicts that a budget cut short are not cached.
+    Defaults: {
+        *("coverage_threshold", "score_weights", "top_k", "concurrent_probes", "timeout", "budget"),
+    },
     # The digests of the files replace these. Only files are cached; the versions of kind mlx
     # contain mlx.
     ModelRef: {"kind", "adapter", "revision", "adapter_revision", "entry_point", "endpoint"},

@@ -113,7 +113,7 @@ def test_hours_need_a_yes_or_a_time_limit(
     path = write_spec(tmp_path, base, adapter)
     asked: list[float] = []
     monkeypatch.setattr("sway_gate.gate.evaluate.check_time", lambda *given: asked.append(given[3]))
-    monkeypatch.setattr("sway_gate.gate.evaluate._run_observed", lambda *_: 1 / 0)
+    monkeypatch.setattr("sway_gate.gate.evaluate.Stages", lambda *_: 1 / 0)
     for options in ([], ["--yes"], ["--timeout", "1h"], ["--timeout", "3h"]):
         assert cli.main(["gate", path, *options]) == 3
     assert asked == [7200, 7200, 10_800]

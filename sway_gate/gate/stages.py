@@ -1,0 +1,150 @@
+"""Measures and judges the probes of a job in stages.
+
+Each stage judges its probes. A probe whose verdict more null adapters can change is measured again
+with more of them. A stage measures only what no earlier stage has measured.
+
+Without a time budget the first stage has all probes. With one each probe has its own stage,
+the most telling probe first, and a stage that does not fit into the rest of the time is left out.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sway_gate.backends.base import Backend
+from sway_gate.engine.estimate import Estimate
+from sway_gate.engine.observe import RunObserver
+from sway_gate.engine.plan import PlannedProbe, all_measurements
+from sway_gate.engine.run import run_plan
+from sway_gate.gate.open import Opened
+from sway_gate.gate.readings import JobReadings
+from sway_gate.gate.resolve import Job, load_options
+from sway_gate.judge.probe import ProbeRun, is_open, judge_probe, left_out_result
+from sway_gate.measurements import Answers, Measurement
+from sway_gate.output import Progress
+from sway_gate.probes.base import Context
+from sway_gate.results import ProbeResult
+
+_RESERVE: Final = 1.25
+"""Factor on the estimate: a probe that the deadline interrupts has cost its time for nothing."""
+
+
+class Stages:
+    """The stages of one job. `notes`: on texts that were cut, one note per reason."""
+
+    def __init__(
+        self, job: Job, context: Context, opened: Opened, readings: JobReadings, progress: Progress
+    ) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._context, self._opened, self._readings = context, opened, readings
+        self._observer = RunObserver(job.observe, {}) if job.observe else None
+        self._answers = Answers({}, {})
+        self._progress = progress
+        self._budget = _Budget(job) if job.deadline is not None else None
+
+    def judge(self, planned: Sequence[PlannedProbe]) -> dict[str, ProbeResult]:
+        """The results by name."""
+        results = {p.spec.name: p.result for p in planned if p.result}
+        waiting = [p for p in planned if not p.result]
+        if self._budget is None:
+            return results | self._in_sequence(waiting)
+        for p in sorted(waiting, key=lambda p: p.spec.order):
+            results |= self._in_sequence([p])
+        return results
+
+    def _in_sequence(self, waiting: Sequence[PlannedProbe]) -> dict[str, ProbeResult]:
+        """The results with null adapters until they cannot change the verdict, or with all of them.
+
+        A probe that the time budget does not decide is left out.
+        """
+        results: dict[str, ProbeResult] = {}
+        while waiting:
+            try:
+                self._measure(waiting)
+            except _OutOfTime:
+                return results | {p.spec.name: _left_out(p) for p in waiting}
+            results |= {p.spec.name: self._judged(p) for p in waiting}
+            waiting = [
+                p.with_more_nulls()
+                for p in waiting
+                if p.later_nulls and is_open(p.spec, results[p.spec.name])
+            ]
+        return results
+
+    def _measure(self, planned: Sequence[PlannedProbe]) -> None:
+        missing = [m for m in all_measurements(planned) if m not in self._answers]
+        if self._budget:
+            self._budget.claim(self._unstored(missing))
+        if self._observer:
+            needs = {p.spec.name: (p.spec.kind, p.measurements) for p in planned if p.needs}
+            self._observer.plan(needs)
+        names = {m: p.spec.name for p in reversed(planned) for m in p.measurements}
+        measured = run_plan(
+            missing, self._load, self._readings, self._report, self._observer, names
+        )
+        if self._budget:
+            self._budget.settle()
+        self._answers |= measured.answers
+        self.notes = tuple(dict.fromkeys([*self.notes, *measured.notes]))
+
+    def _unstored(self, measurements: Iterable[Measurement]) -> list[Measurement]:
+        return [m for m in measurements if self._readings.get(str(m.view), repr(m.request)) is None]
+
+    def _load(self) -> Backend:
+        backend = self._opened.load()
+        if self._budget:
+            self._budget.start()
+        return backend
+
+    def _report(self, phase: str, done: int, total: int) -> None:
+        """Report the progress. Between two passes, end a stage that takes too long."""
+        if self._budget:
+            self._budget.check()
+        self._progress(phase, done, total)
+
+    def _judged(self, p: PlannedProbe) -> ProbeResult:
+        run = ProbeRun(p.spec, p.probe, self._context, p.requests, self._answers)
+        return judge_probe(run, p.nulls)
+
+
+class _OutOfTime(Exception):
+    """The stage does not fit into the time budget."""
+
+
+class _Budget:
+    """The time budget of a job: estimates each stage by the speed of those before."""
+
+    def __init__(self, job: Job) -> None:
+        self._deadline = job.deadline or 0.0
+        folders = job.folders and job.folders[:2]
+        self._estimate = Estimate(folders, load_options(job.spec).dtype)
+        self._claimed: Sequence[Measurement] = ()
+        self._started = 0.0
+
+    def claim(self, measurements: Sequence[Measurement]) -> None:
+        """Begin a stage. Raises _OutOfTime if it does not fit."""
+        self.start()
+        self._claimed = measurements
+        if not measurements:
+            return
+        if self._started + _RESERVE * self._estimate.seconds(measurements) > self._deadline:
+            raise _OutOfTime
+
+    def start(self) -> None:
+        """Measure the speed from here on: loading the model does not count."""
+        self._started = time.monotonic()
+
+    def check(self) -> None:
+        """Raise _OutOfTime after the deadline."""
+        if time.monotonic() > self._deadline:
+            raise _OutOfTime
+
+    def settle(self) -> None:
+        """End the stage, which then corrects the estimate."""
+        if self._claimed:
+            self._estimate.learn(self._claimed, time.monotonic() - self._started)
+
+
+def _left_out(p: PlannedProbe) -> ProbeResult:
+    message = "not decided: the time budget ended before all of its measurements"
+    return left_out_result(p.spec, p.probe, message)
