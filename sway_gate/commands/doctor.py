@@ -5,8 +5,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sway_gate import output
 from sway_gate.commands import cache as cache_command
-from sway_gate.commands._common import Add, no_verdict, print_json, print_text
+from sway_gate.commands._common import Add, print_json, print_text
+from sway_gate.commands._formats import json_argument
 from sway_gate.version import __version__
 
 _NETWORK = {
@@ -42,14 +44,21 @@ EXTRAS = {
 
 
 def add_to(add: Add) -> None:
-    doctor = add("doctor", _doctor, "List installed and missing parts, devices, caches and models.")
-    doctor.add_argument("--json", action="store_true", help="print JSON")
-    no_verdict(doctor)
+    doctor = add(
+        "doctor",
+        _doctor,
+        "List installed and missing parts, devices, caches and models.",
+        "sway doctor",
+    )
+    json_argument(doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:
     found = facts()
-    return print_json(found) if args.json else print_text(render(found))
+    if args.json is None:
+        return print_text(render(found))
+    output.check_targets({"--json": args.json}, [])
+    return print_json(found, args.json)
 
 
 def facts() -> dict[str, Any]:

@@ -2,20 +2,21 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, no_verdict, print_json, print_text
+from sway_gate.commands._common import Add, print_json, print_text
 
 
 def add_to(add: Add) -> None:
     explain = add(
-        "explain", _explain, "Explain what a probe measures, how, and what it cannot show."
+        "explain",
+        _explain,
+        "Explain what a probe measures, how, and what it cannot show.",
+        "sway explain delta_kl",
     )
     explain.add_argument(
         "kind", nargs="?", metavar="KIND", help="a kind of probe (default: list all)"
     )
-    probes = add("probes", _probes, "List the kinds of probes.")
-    schema = add("schema", _schema, "Print the JSON Schema of sway.yaml.")
-    for parser in (explain, probes, schema):
-        no_verdict(parser)
+    add("probes", _probes, "List the kinds of probes.", "sway probes")
+    add("schema", _schema, "Print the JSON Schema of sway.yaml.", "sway schema")
 
 
 def _explain(args: argparse.Namespace) -> int:

@@ -148,7 +148,7 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, material:
     left_out = tuple(found for found in chosen if isinstance(found, LeftOut))
     about = [
         f"Written by `{command}`. Keep it with the adapter and edit it freely.",
-        "`sway gate` runs it, `sway run --dry-run` shows its measurements, "
+        "`sway gate` runs it, `sway gate --dry-run` shows its measurements, "
         "`sway explain KIND` describes a kind of probe.",
     ]
     taught = f"What training was meant to teach. {learn.learn}: {learn.reason}."
