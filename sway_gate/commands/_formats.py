@@ -65,7 +65,8 @@ def choose(args: argparse.Namespace, formats: Collection[str]) -> None:
     for path in args.output or ([STDOUT] if args.format else []):
         name = args.format or of_name(path, formats)
         if name is None:
-            raise UsageError(f"-o {path}: its ending names no format; {_choices(formats)}")
+            known = endings(formats)
+            raise UsageError(f"-o {path}: its ending names no format; use {known} or --format")
         if (other := getattr(args, name)) is not None:
             raise UsageError(f"-o {path}: {name} is also written to {other}; give one file")
         setattr(args, name, path)
@@ -83,7 +84,3 @@ def endings(formats: Collection[str]) -> str:
     for ending, name in ENDINGS.items():
         first.setdefault(name, f"{ending} (JUnit)" if name == "junit" else ending)
     return ", ".join(first[name] for name in formats if name in first)
-
-
-def _choices(formats: Collection[str]) -> str:
-    return f"use {endings(formats)}, or add --format {'|'.join(formats)}"
