@@ -567,7 +567,7 @@ PROCESSES = {
     "help": (["--help"], 0, "could not decide"),
     "schema": (["schema"], 0, "2020-12"),
     "probes": (["probes"], 0, "delta_kl"),
-    "overview": (["explain"], 0, "sway explain KIND"),
+    "overview": (["explain"], 0, "sway explain WORD"),
     "cache": (["cache"], 0, "0 entries"),
     "clear": (["cache", "clear"], 0, "removed 0 entries"),
     "doctor": (["doctor"], 0, "offline"),
