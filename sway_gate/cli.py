@@ -58,12 +58,12 @@ def _main(arguments: Sequence[str], watch: Watch) -> int:
     try:
         output.prepare_streams()
         return _run(arguments, watch)
-    except Terminated:
+    except Terminated as stop:
         if message := watch.overdue():
-            return _complain([message], CannotDecide.exit_code)
-        return _complain(["terminated"], TERMINATED)
-    except KeyboardInterrupt:
-        return _complain(["interrupted"], INTERRUPTED)
+            return _complain([_noted(message, stop)], CannotDecide.exit_code)
+        return _complain([_noted("terminated", stop)], TERMINATED)
+    except KeyboardInterrupt as stop:
+        return _complain([_noted("interrupted", stop)], INTERRUPTED)
     except SwayError as error:
         return _complain(str(error).splitlines() or [type(error).__name__], error.exit_code)
     # A panic in a Rust extension is not an Exception, and must not end as a 1 either.
@@ -98,6 +98,11 @@ def _run(arguments: Sequence[str], watch: Watch) -> int:
     _choose_threads()
     command: Command = args.command
     return command(args)
+
+
+def _noted(message: str, stop: KeyboardInterrupt) -> str:
+    """The message, with what became of the run's readings."""
+    return "; ".join([message, *getattr(stop, "__notes__", ())])
 
 
 def _complain(lines: Iterable[str], exit_code: int) -> int:

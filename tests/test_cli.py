@@ -17,7 +17,14 @@ import yaml
 from sway_gate import cache, cli, commands, output
 from sway_gate.cache import cache_dir
 from sway_gate.commands import doctor
-from sway_gate.errors import AdapterError, CannotDecide, SpecError, SwayError, UsageError
+from sway_gate.errors import (
+    AdapterError,
+    CannotDecide,
+    SpecError,
+    SwayError,
+    Terminated,
+    UsageError,
+)
 from sway_gate.gate.resolve import Inputs
 from sway_gate.output import progress_bar, silent
 from sway_gate.probes import TABLE
@@ -231,6 +238,14 @@ def test_an_error_without_a_message_prints_its_class(gate, capsys):
     gate.answer = SwayError()
     cli.main(["gate"])
     assert capsys.readouterr().err == "error: SwayError\n"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Terminated])
+def test_an_interruption_says_what_is_kept(gate, capsys, error):
+    gate.answer = error()
+    gate.answer.add_note("finished readings are kept")
+    cli.main(["gate"])
+    assert capsys.readouterr().err.endswith("ed; finished readings are kept\n")
 
 
 def test_debug_shows_the_traceback(gate, capsys, monkeypatch):

@@ -71,10 +71,8 @@ def run_plan(
     backend = open_backend()
     if observer:
         observer.loaded(backend.facts, time.perf_counter() - started)
-    values, faults, notes = _measure(missing, backend, progress, observer)
-    if store is not None:
-        for (view, request), answer in values.items():
-            store.put(str(view), repr(request), _to_store(answer))
+    values, faults, notes = _measure(missing, backend, store, progress, observer)
+    _put(values, store)
     return Measured(Answers(known | values, faults), notes)
 
 
@@ -89,6 +87,12 @@ def _stored(wanted: Iterable[Measurement], store: Store) -> dict[Measurement, An
             with suppress(ValueError):  # of another shape: measured again
                 known[measurement] = _from_store(measurement.request, numbers)
     return known
+
+
+def _put(values: Mapping[Measurement, Answer], store: Store | None) -> None:
+    if store is not None:
+        for (view, request), answer in values.items():
+            store.put(str(view), repr(request), _to_store(answer))
 
 
 def _to_store(answer: Answer) -> Floats:
@@ -111,6 +115,7 @@ def _from_store(request: Request, numbers: Floats) -> Answer:
 def _measure(
     missing: Sequence[Measurement],
     backend: Backend,
+    store: Store | None,
     progress: Progress,
     observer: RunObserver | None,
 ) -> tuple[dict[Measurement, Answer], dict[Measurement, Fault], tuple[str, ...]]:
@@ -122,11 +127,15 @@ def _measure(
     contained = _contained(measurable, encoded)
     passes = plan_passes([m for m in measurable if m not in contained], encoded, backend)
     values: dict[Measurement, Answer] = {}
-    for measurement, answer in _run_passes(passes, _Runner(backend, observer), progress):
-        if isinstance(answer, Fault):
-            faults[measurement] = answer
-        elif not measurement.is_reference:
-            values[measurement] = answer
+    try:
+        for measurement, answer in _run_passes(passes, _Runner(backend, observer), progress):
+            if isinstance(answer, Fault):
+                faults[measurement] = answer
+            elif not measurement.is_reference:
+                values[measurement] = answer
+    except KeyboardInterrupt:
+        _put(values, store)
+        raise
     for measurement, whole in contained.items():
         if whole in faults:
             faults[measurement] = faults[whole]

@@ -1,7 +1,8 @@
 """Evaluates a job: static checks, a plan of all probes, one measurement, one judgement."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -21,7 +22,7 @@ from sway_gate.engine.plan import (
     plan_probes,
 )
 from sway_gate.engine.run import Measured, run_plan
-from sway_gate.errors import AdapterError
+from sway_gate.errors import AdapterError, SwayError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.open import OpenBase, Opened, open_models
 from sway_gate.gate.readings import JobReadings, open_readings
@@ -116,7 +117,8 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
     readings = open_readings(job, nulls.settings)
     _check_time(job, all_measurements(planned), readings)
-    measured = _run_observed(job, planned, opened, readings, progress)
+    with _kept_if_interrupted(job, opened, readings):
+        measured = _run_observed(job, planned, opened, readings, progress)
     progress("judging", 0, 0)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
@@ -173,6 +175,21 @@ def _run_observed(
         probes = {p.spec.name: (p.spec.kind, p.measurements) for p in planned if p.needs}
         observer = RunObserver(job.observe, probes)
     return run_plan(all_measurements(planned), opened.load, readings, progress, observer)
+
+
+@contextmanager
+def _kept_if_interrupted(job: Job, opened: Opened, readings: JobReadings) -> Iterator[None]:
+    """Store what was measured before an interruption, so that the next run does not repeat it."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        with suppress(SwayError):  # the models changed: the readings are not theirs
+            if opened.backend:
+                check_unchanged(job)
+                readings.describe(_meta(opened.backend, ()))
+                if readings.save():
+                    stop.add_note("finished readings are kept: run the same command to continue")
+        raise
 
 
 def _meta(backend: Backend, notes: tuple[str, ...]) -> dict[str, str]:
