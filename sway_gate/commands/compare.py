@@ -1,6 +1,7 @@
 """`sway compare`, `diff` and `baseline`: compare results with earlier ones or other adapters."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from sway_gate import output
@@ -21,7 +22,7 @@ from sway_gate.commands._common import (
 )
 from sway_gate.commands._formats import choose, json_argument, output_arguments
 from sway_gate.errors import UsageError
-from sway_gate.text import counted
+from sway_gate.text import counted, one_line
 
 if TYPE_CHECKING:
     from sway_gate.compare.results import Comparison
@@ -147,6 +148,10 @@ def _diff(args: argparse.Namespace) -> int:
         output.check_targets(reports, *inputs(with_adapter(loaded, adapter)))
     with measuring(args) as (options, progress):
         a, b = diff_adapters(loaded, args.a, args.b, options, progress)
+    for label, result in ((args.a, a), (args.b, b)):
+        faults = [found.message for found in result.findings if found.level == "verdict"]
+        notes = [f"note: {one_line(f'{label}: {fault}')}\n" for fault in faults]
+        output.say("".join(notes), sys.stderr)
     found = compare_results(a, b, labels=(args.a, args.b), in_order=False)
     _deliver(args, [found], DIFFERED)
     return found.exit_code

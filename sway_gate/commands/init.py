@@ -108,5 +108,6 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     lines += [
         f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing
     ]
+    lines += [f"  {fault}" for fault in draft.faults]
     lines.append(f"next: sway gate {args.output} --dry-run, then sway gate {args.output}")
     return print_text("\n".join(lines))

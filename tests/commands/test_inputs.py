@@ -1,9 +1,12 @@
 """The order of a command line: --data does not take the adapter, diff takes two adapters."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
 
 from sway_gate import cli, demo
 from sway_gate.commands import compare
@@ -75,3 +78,40 @@ def test_diff_refuses_others(tmp_path: Path, monkeypatch: Any, capsys: Any, line
 def test_the_file_of_mine(option: str) -> None:
     words = ["mine", option, "weak.yaml"]
     assert cli._parser(words).parse_args(words).output == "weak.yaml"
+
+
+@pytest.fixture
+def untrained(tmp_path: Path, monkeypatch: Any) -> str:
+    """The demo's adapter with B = 0, as before training; the current folder has a spec of it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(demo.HEALTHY, tmp_path / "untrained")
+    tensors = load_file(tmp_path / "untrained" / "adapter_model.safetensors")
+    zero = {name: value * 0 if "lora_B" in name else value for name, value in tensors.items()}
+    save_file(zero, tmp_path / "untrained" / "adapter_model.safetensors")
+    models = {
+        "base": {"base": str(demo.MODEL)},
+        "ft": {"base": str(demo.MODEL), "adapter": "./untrained"},
+    }
+    suite = [{"name": "moved", "kind": "delta_kl", "prompts": ["The island"]}]
+    document = {"version": 1, "models": models, "suite": suite}
+    (tmp_path / "sway.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    return "untrained"
+
+
+UNTRAINED = "the A or B of all 28 modules is zero: the adapter was never trained"
+
+
+@pytest.mark.parametrize("command", ["gate --dry-run", "init"])
+def test_an_untrained_adapter_is_named_before_a_gate(
+    untrained: str, capsys: Any, command: str
+) -> None:
+    base, data = str(demo.MODEL), str(demo.FOLDER / "document.md")
+    init = ["init", untrained, "--base", base, "--data", data, "-o", "new.yaml"]
+    assert cli.main(init if command == "init" else command.split()) == 0
+    assert f"the gate fails without a measurement: {UNTRAINED}" in capsys.readouterr().out
+
+
+def test_an_untrained_adapter_is_named_in_a_diff(untrained: str, capsys: Any) -> None:
+    assert cli.main(["diff", untrained, untrained]) == 3
+    err = capsys.readouterr().err
+    assert err.count(f"note: {untrained}: {UNTRAINED}") == 2
