@@ -71,7 +71,7 @@ def _main(arguments: Sequence[str], watch: Watch) -> int:
         if is_out_of_memory(error):
             text = "out of memory; close other programs or use a larger machine"
             return _complain([text], CannotDecide.exit_code)
-        hint = "please report it with the output of `sway doctor` and SWAY_DEBUG=1"
+        hint = "please report it with the output of `sway doctor` and --verbose"
         text = f"{unexpected_text(error)} (a bug in sway-gate; {hint})"
         return _complain([text], CannotDecide.exit_code)
 

@@ -231,7 +231,7 @@ def test_a_bug_is_one_line(gate, capsys):
     err = capsys.readouterr().err
     assert err.startswith("error: ValueError: two lines (")
     assert err.count("\n") == 1
-    assert "SWAY_DEBUG=1" in err
+    assert "--verbose" in err
 
 
 def test_an_error_without_a_message_prints_its_class(gate, capsys):

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TextIO, TypedDict
 from sway_gate import output
 from sway_gate.commands._formats import json_argument, output_arguments
 from sway_gate.commands._parser import Parser
+from sway_gate.commands._verbose import PhaseClock, facts
 from sway_gate.errors import UsageError
+from sway_gate.spec import DEFAULT_SPEC
 from sway_gate.text import seconds
 from sway_gate.version import __version__
 
@@ -29,7 +31,6 @@ LONG_RUN_S: Final = 2 * 3600
 Command = Callable[[argparse.Namespace], int]
 Render = Callable[["GateResult", TextIO | None, bool], str]
 """Makes the text of a result for a stream, in full or only the verdict and what failed."""
-DEFAULT_SPEC: Final = "sway.yaml"
 EXIT_CODES: Final = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
 
 
@@ -250,10 +251,12 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
     from sway_gate.gate.resolve import Options
     from sway_gate.output import progress_bar
 
+    clock = PhaseClock()
     with progress_bar(args.quiet) as show, _traced(args.trace) as observe:
 
         def progress(phase: str, done: int, total: int) -> None:
             args.watch.step(phase, done, total)
+            clock.start(phase)
             show(phase, done, total)
 
         options = Options(
@@ -267,6 +270,8 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
         )
         yield options, progress
     args.watch.step("writing the reports")
+    if args.verbose:
+        output.say(clock.text(), sys.stderr)
 
 
 def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
@@ -287,6 +292,8 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
     output.say((render or rendered)(result, stream, args.quiet), stream)
     for name, path in chosen.items():
         output.write(path, FORMATS[name](result), form(name))
+    if args.verbose:
+        output.say(facts(result), sys.stderr)
     return result.exit_code
 
 

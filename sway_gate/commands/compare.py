@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from sway_gate import output
 from sway_gate.commands._common import (
-    DEFAULT_SPEC,
     Add,
     check_targets,
     code_argument,
@@ -22,6 +21,7 @@ from sway_gate.commands._common import (
 )
 from sway_gate.commands._formats import choose, json_argument, output_arguments
 from sway_gate.errors import UsageError
+from sway_gate.spec import DEFAULT_SPEC
 from sway_gate.text import counted, one_line
 
 if TYPE_CHECKING:

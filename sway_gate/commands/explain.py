@@ -8,9 +8,10 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sway_gate.commands._common import DEFAULT_SPEC, Add, print_json, print_text
+from sway_gate.commands._common import Add, print_json, print_text
 from sway_gate.commands._parser import near
 from sway_gate.errors import UsageError
+from sway_gate.spec import DEFAULT_SPEC
 from sway_gate.text import cut, one_line
 
 if TYPE_CHECKING:
