@@ -185,6 +185,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     if arguments and arguments[0] not in commands.MODULES and not arguments[0].startswith("-"):
         parser.error(f"{arguments[0]!r} is not a command; {_hint(arguments[0])}")
     args = parser.parse_args(arguments)
+    args.program = parser
     if "command" not in args:
         parser.error("no command; `sway --help` lists them")
     return args

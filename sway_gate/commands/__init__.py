@@ -19,7 +19,12 @@ GROUPS = {
         "probes": "explain",
         "schema": "explain",
     },
-    "this machine": {"doctor": "doctor", "prefetch": "prefetch", "cache": "cache"},
+    "this machine": {
+        "doctor": "doctor",
+        "prefetch": "prefetch",
+        "cache": "cache",
+        "completion": "completion",
+    },
     "others": {"run": "gate", "autogen": "init"},
 }
 """Group in `sway --help` -> command -> its module in this package."""
@@ -27,8 +32,11 @@ MODULES = {command: module for group in GROUPS.values() for command, module in g
 
 
 def modules(command: str) -> list[Any]:
-    """The module of `command`, no module for an option like --version, all modules otherwise."""
-    if command in MODULES:
+    """The module of `command`, no module for --version, all modules for other words.
+
+    Completion is of all commands.
+    """
+    if command in MODULES and command != "completion":
         names = [MODULES[command]]
     elif command in ("-V", "--version"):
         names = []

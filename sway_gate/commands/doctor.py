@@ -39,6 +39,7 @@ EXTRAS = {
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
     "data": Extra("training data in Parquet, Arrow and zstd files", ("pyarrow",)),
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
+    "completion": Extra("completion in a shell", ("shtab",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),
 }
 

@@ -1,4 +1,4 @@
-"""What an adapter's files alone decide, for commands that plan a gate and do not run it."""
+"""What the files of an adapter decide, for commands that plan a gate and do not run it."""
 
 from pathlib import Path
 from typing import Final
