@@ -55,11 +55,9 @@ def add_to(add: Add) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    found = facts()
-    if args.json is None:
-        return print_text(render(found))
     output.check_targets({"--json": args.json}, [])
-    return print_json(found, args.json)
+    found = facts()
+    return print_text(render(found)) if args.json is None else print_json(found, args.json)
 
 
 def facts() -> dict[str, Any]:

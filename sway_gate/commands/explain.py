@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sway_gate.commands import MODULES
 from sway_gate.commands._common import Add, print_json, print_text
 from sway_gate.commands._parser import near
 from sway_gate.errors import UsageError
@@ -42,9 +43,8 @@ def add_to(add: Add) -> None:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    words, spec = list(args.words), None
-    if words and words[-1].lower().endswith((".yaml", ".yml")):
-        spec = words.pop()
+    specs = [word for word in args.words if word.lower().endswith((".yaml", ".yml"))]
+    words, spec = [word for word in args.words if word not in specs[:1]], next(iter(specs), None)
     if words:
         return print_text(explanation(" ".join(words), spec))
     return print_text(_list(spec) if spec else _overview())
@@ -71,6 +71,8 @@ def explanation(word: str, path: str | None) -> str:
     named = _suite(path or DEFAULT_SPEC) if path or own else ()
     other = near(name, [*kinds, *known, *named])
     hint = f"did you mean {kinds.get(other, other)}?" if other else "`sway explain` lists them"
+    if name in MODULES:
+        hint = f"it is a command: sway {name} --help"
     raise UsageError(f"{word!r} is not a kind of probe, a name, a term or a diagnosis; {hint}")
 
 

@@ -995,7 +995,7 @@ def test_without_the_default_spec_another_is_named(other):
         load_spec("sway.yaml")
     assert caught.value.problems == [
         "sway.yaml: no such file; create one with `sway init`, "
-        f"or name yours: sway gate {other}, in a hook args: [{other}]"
+        f"or name yours, such as {other} (in a hook: args: [{other}])"
     ]
 
 
