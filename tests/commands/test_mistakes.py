@@ -1,4 +1,4 @@
-"""The first mistakes of a stranger, at least three per command: one line says what to do."""
+"""A new user's first mistakes, at least three per command: one line says what to do."""
 
 import json
 import shlex
