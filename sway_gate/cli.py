@@ -10,10 +10,15 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
 
 from sway_gate import commands, output
-from sway_gate.commands._common import Command, timeout_argument
+from sway_gate.commands._common import (
+    EXIT_CODES,
+    Command,
+    common_arguments,
+    version_argument,
+)
+from sway_gate.commands._parser import Parser, Program, near
 from sway_gate.errors import (
     INTERRUPTED,
     TERMINATED,
@@ -25,11 +30,14 @@ from sway_gate.errors import (
     unexpected_text,
 )
 from sway_gate.model_files.online import is_online
-from sway_gate.version import __version__
 from sway_gate.watch import Watch
 
-EXIT_CODES = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
-_MAX_ERROR = 500
+EXAMPLES = (
+    "sway demo",
+    "sway check runs/adapter",
+    "sway init runs/adapter --data train.jsonl",
+    "sway gate",
+)
 
 
 def main(argv: Sequence[str] | None = None, watch: Watch | None = None) -> int:
@@ -50,12 +58,12 @@ def _main(arguments: Sequence[str], watch: Watch) -> int:
     try:
         output.prepare_streams()
         return _run(arguments, watch)
-    except Terminated:
+    except Terminated as stop:
         if message := watch.overdue():
-            return _complain([message], CannotDecide.exit_code)
-        return _complain(["terminated"], TERMINATED)
-    except KeyboardInterrupt:
-        return _complain(["interrupted"], INTERRUPTED)
+            return _complain([_noted(message, stop)], CannotDecide.exit_code)
+        return _complain([_noted("terminated", stop)], TERMINATED)
+    except KeyboardInterrupt as stop:
+        return _complain([_noted("interrupted", stop)], INTERRUPTED)
     except SwayError as error:
         return _complain(str(error).splitlines() or [type(error).__name__], error.exit_code)
     # A panic in a Rust extension is not an Exception, and must not end as a 1 either.
@@ -63,7 +71,7 @@ def _main(arguments: Sequence[str], watch: Watch) -> int:
         if is_out_of_memory(error):
             text = "out of memory; close other programs or use a larger machine"
             return _complain([text], CannotDecide.exit_code)
-        hint = "please report it with the output of `sway doctor` and SWAY_DEBUG=1"
+        hint = "please report it with the output of `sway doctor` and --verbose"
         text = f"{unexpected_text(error)} (a bug in sway-gate; {hint})"
         return _complain([text], CannotDecide.exit_code)
 
@@ -75,11 +83,13 @@ def gate_main(argv: Sequence[str] | None = None, watch: Watch | None = None) -> 
 
 def _run(arguments: Sequence[str], watch: Watch) -> int:
     try:
-        args = _parser(arguments).parse_args(arguments)
+        args = _parsed(arguments)
     except SystemExit as stop:  # argparse has already printed help, version or the error
         output.say("")
         return stop.code if isinstance(stop.code, int) else CannotDecide.exit_code
     args.watch = watch
+    if args.verbose:
+        os.environ["SWAY_DEBUG"] = "1"
     if args.timeout:
         watch.limit(args.timeout)
     watch.step("reading the inputs")
@@ -88,6 +98,11 @@ def _run(arguments: Sequence[str], watch: Watch) -> int:
     _choose_threads()
     command: Command = args.command
     return command(args)
+
+
+def _noted(message: str, stop: KeyboardInterrupt) -> str:
+    """The message, with what became of the run's readings."""
+    return "; ".join([message, *getattr(stop, "__notes__", ())])
 
 
 def _complain(lines: Iterable[str], exit_code: int) -> int:
@@ -124,32 +139,15 @@ def _choose_threads() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Its messages cannot forge lines, colors or workflow commands: they quote arguments."""
-
-    def error(self, message: str) -> NoReturn:
-        from sway_gate.text import cut, one_line
-
-        super().error(cut(one_line(message), _MAX_ERROR))
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        stream = file or sys.stderr
-        try:
-            output.say(message, stream)
-        except SwayError:
-            if stream is not sys.stderr:  # standard error is full; the exit code remains
-                raise
-
-
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> Program:
     """The parser of the command that `arguments` start with, or of all commands."""
-    parser = _Parser(
+    parser = Program(
+        commands.GROUPS,
         prog="sway",
         description="Test whether LoRA training changed a model as intended.",
-        epilog=EXIT_CODES,
-        allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"sway-gate {__version__}")
+    parser.examples, parser.exit_codes = EXAMPLES, EXIT_CODES
+    version_argument(parser)
     parser.set_defaults(
         online=False,
         threshold=None,
@@ -168,16 +166,38 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         budget=None,
         confine=None,
     )
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, command: Command, summary: str) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(
-            name, help=summary, description=summary, epilog=EXIT_CODES, allow_abbrev=False
-        )
-        added.set_defaults(command=command)
-        timeout_argument(added)
+    def add(name: str, command: Command, summary: str, *examples: str) -> Parser:
+        added = parser.commands.add_parser(name, help=summary, description=summary)
+        added.examples = examples
+        added.set_defaults(command=command, prog=name)
+        common_arguments(added)
         return added
 
     for module in commands.modules(arguments[0] if arguments else ""):
         module.add_to(add)
     return parser
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command. Exits, like argparse, if they are wrong."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
+    parser = _parser(arguments)
+    if arguments and arguments[0] not in commands.MODULES and not arguments[0].startswith("-"):
+        parser.error(f"{arguments[0]!r} is not a command; {_hint(arguments[0])}")
+    args = parser.parse_args(arguments)
+    args.program = parser
+    if "command" not in args:
+        parser.error("no command; `sway --help` lists them")
+    return args
+
+
+def _hint(word: str) -> str:
+    """What to do instead of `sway WORD`."""
+    if os.path.isdir(word):
+        return f"to judge an adapter: sway check {word}"
+    if word.lower().endswith((".yaml", ".yml")):
+        return f"to judge by a spec: sway gate {word}"
+    found = near(word, commands.MODULES)
+    return f"did you mean {found}?" if found else "`sway --help` lists the commands"

@@ -33,7 +33,7 @@ LAYERS = (
     {"results"},
     {"measurements", "details"},
     {"conversation", "stats", "text"},
-    {"errors", "files", "version"},
+    {"errors", "files", "glossary", "version"},
 )
 UPWARD = {
     ("sway_gate", "*"): "the public interface imports what it offers when it is called",

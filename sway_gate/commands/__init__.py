@@ -3,35 +3,42 @@
 from importlib import import_module
 from typing import Any
 
-MODULES = {
-    "gate": "gate",
-    "run": "gate",
-    "check": "check",
-    "demo": "demo",
-    "init": "init",
-    "autogen": "init",
-    "report": "report",
-    "compare": "compare",
-    "diff": "compare",
-    "baseline": "compare",
-    "mine": "mine",
-    "trace": "trace",
-    "static": "static",
-    "explain": "explain",
-    "probes": "explain",
-    "schema": "explain",
-    "doctor": "doctor",
-    "prefetch": "prefetch",
-    "cache": "cache",
+GROUPS = {
+    "start here": {"demo": "demo", "check": "check", "init": "init", "gate": "gate"},
+    "results": {
+        "report": "report",
+        "compare": "compare",
+        "diff": "compare",
+        "baseline": "compare",
+    },
+    "look closer": {
+        "explain": "explain",
+        "static": "static",
+        "mine": "mine",
+        "trace": "trace",
+        "probes": "explain",
+        "schema": "explain",
+    },
+    "this machine": {
+        "doctor": "doctor",
+        "prefetch": "prefetch",
+        "cache": "cache",
+        "completion": "completion",
+    },
+    "others": {"run": "gate", "autogen": "init"},
 }
-"""Command -> its module in this package, in the order of `sway --help`."""
+"""Group in `sway --help` -> command -> its module in this package."""
+MODULES = {command: module for group in GROUPS.values() for command, module in group.items()}
 
 
 def modules(command: str) -> list[Any]:
-    """The module of `command`, no module for an option like --version, all modules otherwise."""
-    if command in MODULES:
+    """The module of `command`, no module for --version, all modules for other words.
+
+    Completion is of all commands.
+    """
+    if command in MODULES and command != "completion":
         names = [MODULES[command]]
-    elif command == "--version":
+    elif command in ("-V", "--version"):
         names = []
     else:
         names = list(dict.fromkeys(MODULES.values()))

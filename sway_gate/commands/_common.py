@@ -2,14 +2,20 @@
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final, TextIO, TypedDict
+from typing import TYPE_CHECKING, Final, Protocol, TextIO, TypedDict
 
 from sway_gate import output
+from sway_gate.commands._formats import json_argument, output_arguments
+from sway_gate.commands._parser import Parser
+from sway_gate.commands._verbose import PhaseClock, facts
 from sway_gate.errors import UsageError
+from sway_gate.spec import DEFAULT_SPEC
 from sway_gate.text import seconds
+from sway_gate.version import __version__
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -25,19 +31,29 @@ LONG_RUN_S: Final = 2 * 3600
 Command = Callable[[argparse.Namespace], int]
 Render = Callable[["GateResult", TextIO | None, bool], str]
 """Makes the text of a result for a stream, in full or only the verdict and what failed."""
-Add = Callable[[str, Command, str], argparse.ArgumentParser]
-"""Makes the parser of a command from its name, its function and a sentence of help."""
+EXIT_CODES: Final = "exit codes: 0 pass, 1 fail, 2 wrong command, spec or file, 3 could not decide"
 
 
-def print_text(text: str) -> int:
-    output.say(text.rstrip("\n") + "\n")
+class Add(Protocol):
+    """Makes the parser of a command."""
+
+    def __call__(self, name: str, command: Command, summary: str, *examples: str) -> Parser:
+        """From its name, its function, a sentence of help, and examples that work."""
+
+
+def print_text(text: str, path: str = output.STDOUT) -> int:
+    text = text.rstrip("\n") + "\n"
+    if path == output.STDOUT:
+        output.say(text)
+    else:
+        output.write(path, text.encode())
     return 0
 
 
-def print_json(value: object) -> int:
+def print_json(value: object, path: str = output.STDOUT) -> int:
     import json
 
-    output.write(output.STDOUT, json.dumps(value, indent=2).encode() + b"\n", output.JSON)
+    output.write(path, json.dumps(value, indent=2).encode() + b"\n", output.JSON)
     return 0
 
 
@@ -45,7 +61,7 @@ def spec_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "spec",
         nargs="?",
-        default="sway.yaml",
+        default=DEFAULT_SPEC,
         metavar="SPEC",
         help="the spec (default: sway.yaml); - is standard input",
     )
@@ -85,13 +101,32 @@ def load(args: argparse.Namespace) -> "Spec":
     return spec
 
 
-def timeout_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every command."""
+    common = parser.add_argument_group("options of every command")
+    common.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="also print paths, versions, times, and the traceback of an internal error",
+    )
+    common.add_argument(
         "--timeout",
         type=_duration,
         metavar="DURATION",
         help="end the run with exit code 3 after DURATION, such as 90s, 10m or 1h (default: none)",
     )
+
+
+def version_argument(parser: argparse.ArgumentParser) -> None:
+    version = f"sway-gate {__version__}"
+    parser.add_argument(
+        "-V", "--version", action="version", version=version, help="show the version and exit"
+    )
+
+
+def quiet_argument(parser: argparse.ArgumentParser, shown: str) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help=f"print only {shown}")
 
 
 def _duration(text: str) -> int:
@@ -102,9 +137,8 @@ def _duration(text: str) -> int:
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the JSON report to FILE; - is standard output"
-    )
+    output_arguments(parser, FORMATS)
+    json_argument(parser)
     parser.add_argument(
         "--markdown", metavar="FILE", help="write the report to FILE as Markdown, for a comment"
     )
@@ -123,9 +157,7 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the cost of each forward pass to FILE, for `sway trace`",
     )
-    parser.add_argument(
-        "--quiet", action="store_true", help="print only the verdict and failed probes"
-    )
+    quiet_argument(parser, "the verdict and failed probes")
 
 
 def effort_arguments(parser: argparse.ArgumentParser, tier: str) -> None:
@@ -154,6 +186,7 @@ def sarif_argument(parser: argparse.ArgumentParser) -> None:
 def data_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
     parser.add_argument(
         "--data",
+        action="extend",
         metavar="FILE",
         nargs="+",
         default=[],
@@ -168,6 +201,7 @@ def data_arguments(parser: argparse.ArgumentParser, required: bool = False) -> N
     )
     parser.add_argument(
         "--held-out",
+        action="extend",
         metavar="FILE",
         nargs="+",
         default=[],
@@ -180,6 +214,25 @@ def data_arguments(parser: argparse.ArgumentParser, required: bool = False) -> N
         help="what training was meant to teach (default: inferred from the data and the base)",
     )
     confine_argument(parser)
+
+
+def given_adapter(args: argparse.Namespace) -> str | None:
+    """ADAPTER, also if it is written after the files of --data or --held-out, and so one of them.
+
+    It is then the only one of them that contains an adapter, or that is a hub id and not a file.
+    """
+    from sway_gate.model_files.hub import ADAPTER_FILES, is_hub_id
+
+    if args.adapter is not None:
+        return str(args.adapter)
+    for files in (args.data, args.held_out):
+        for path in files[1:]:
+            is_folder = any(os.path.exists(os.path.join(path, name)) for name in ADAPTER_FILES)
+            is_missing = "/" in path and not os.path.exists(path) and is_hub_id(path)
+            if is_folder or is_missing or os.path.basename(path) in ADAPTER_FILES:
+                files.remove(path)
+                return str(path)
+    return None
 
 
 def _map(text: str) -> "DataMap":
@@ -213,10 +266,12 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
     from sway_gate.gate.resolve import Options
     from sway_gate.output import progress_bar
 
+    clock = PhaseClock()
     with progress_bar(args.quiet) as show, _traced(args.trace) as observe:
 
         def progress(phase: str, done: int, total: int) -> None:
             args.watch.step(phase, done, total)
+            clock.start(phase)
             show(phase, done, total)
 
         options = Options(
@@ -232,6 +287,8 @@ def measuring(args: argparse.Namespace) -> "Iterator[tuple[Options, Progress]]":
         )
         yield options, progress
     args.watch.step("writing the reports")
+    if args.verbose:
+        output.say(clock.text(), sys.stderr)
 
 
 def _traced(path: str | None) -> "AbstractContextManager[Observer | None]":
@@ -252,6 +309,8 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
     output.say((render or rendered)(result, stream, args.quiet), stream)
     for name, path in chosen.items():
         output.write(path, FORMATS[name](result), form(name))
+    if args.verbose:
+        output.say(facts(result), sys.stderr)
     return result.exit_code
 
 
@@ -334,11 +393,6 @@ def count(text: str, least: int = 0) -> int:
 
 def positive_count(text: str) -> int:
     return count(text, least=1)
-
-
-def no_verdict(parser: argparse.ArgumentParser) -> None:
-    """Set the epilog of a command whose exit code is not a verdict."""
-    parser.epilog = "exit codes: 0 success, 2 wrong command or file, 3 could not complete"
 
 
 def tolerance_argument(parser: argparse.ArgumentParser) -> None:

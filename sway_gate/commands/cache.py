@@ -2,15 +2,20 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, no_verdict, print_text
+from sway_gate.commands._common import Add, print_text
 
 
 def add_to(add: Add) -> None:
-    cache = add("cache", _cache, "Show the cache's folder and size, or empty it.")
+    cache = add(
+        "cache",
+        _cache,
+        "Show the cache's folder and size, or empty it.",
+        "sway cache",
+        "sway cache clear",
+    )
     cache.add_argument(
         "action", nargs="?", choices=["clear"], metavar="clear", help="remove every entry"
     )
-    no_verdict(cache)
 
 
 def _cache(args: argparse.Namespace) -> int:

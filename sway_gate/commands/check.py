@@ -6,23 +6,34 @@ from typing import TYPE_CHECKING, TextIO
 
 from sway_gate import output
 from sway_gate.commands._common import (
+    EXIT_CODES,
+    FORMATS,
     Add,
     check_targets,
     data_arguments,
     deliver,
     display,
     effort_arguments,
+    given_adapter,
     measuring,
     report_arguments,
     targets,
 )
+from sway_gate.commands._formats import choose
 
 if TYPE_CHECKING:
     from sway_gate.results import GateResult
 
 
 def add_to(add: Add) -> None:
-    check = add("check", _check, "Judge an adapter or a fine-tuned model without a spec.")
+    check = add(
+        "check",
+        _check,
+        "Judge an adapter or a fine-tuned model without a spec.",
+        "sway check runs/adapter --data train.jsonl",
+        "sway check runs/adapter --base path/to/base",
+    )
+    check.exit_codes = EXIT_CODES
     check.add_argument(
         "adapter", nargs="?", metavar="ADAPTER", help="folder or hub id of the adapter"
     )
@@ -53,6 +64,9 @@ def _check(args: argparse.Namespace) -> int:
     from sway_gate.spec.confine import check_files
     from sway_gate.suites.check import CheckInputs, check_suite, early_notes
 
+    choose(args, FORMATS)
+    if args.model is None:
+        args.adapter = given_adapter(args)
     check_targets(args, targets(args), [args.prompts, *args.data, *args.held_out])
     check_files({"ADAPTER": [args.adapter], "--prompts": [args.prompts]}, args.confine)
     given = CheckInputs(

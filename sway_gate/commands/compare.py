@@ -1,6 +1,7 @@
 """`sway compare`, `diff` and `baseline`: compare results with earlier ones or other adapters."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from sway_gate import output
@@ -13,19 +14,22 @@ from sway_gate.commands._common import (
     load,
     measuring,
     model_arguments,
-    no_verdict,
     print_text,
-    spec_argument,
+    quiet_argument,
     text_stream,
     tolerance_argument,
 )
+from sway_gate.commands._formats import choose, json_argument, output_arguments
 from sway_gate.errors import UsageError
+from sway_gate.spec import DEFAULT_SPEC
+from sway_gate.text import counted, one_line
 
 if TYPE_CHECKING:
     from sway_gate.compare.results import Comparison
     from sway_gate.reports.comparison import Style
 
 
+_FORMATS = ("json", "markdown")
 _NEITHER = "2 wrong command, spec or file, 3 could not decide"
 
 
@@ -40,8 +44,10 @@ def _add_compare(add: Add) -> None:
         "compare",
         _compare,
         "Report significant differences between results. Exits with 1 on a regression.",
+        "sway compare old.json new.json",
+        "sway compare old.json new.json -o comparison.md",
     )
-    compare.epilog = f"exit codes: 0 no regression, 1 regression, {_NEITHER}"
+    compare.exit_codes = f"exit codes: 0 no regression, 1 regression, {_NEITHER}"
     compare.add_argument(
         "old", metavar="OLD", help="the JSON report to compare with; - is standard input"
     )
@@ -54,21 +60,37 @@ def _add_compare(add: Add) -> None:
 
 def _add_diff(add: Add) -> None:
     diff = add(
-        "diff", _diff, "Judge two adapters by one spec and compare them. Their base is loaded once."
+        "diff",
+        _diff,
+        "Judge two adapters by one spec and compare them. Their base is loaded once.",
+        "sway diff runs/old runs/adapter",
+        "sway diff sway.yaml runs/old runs/adapter -o diff.md",
     )
-    diff.epilog = f"exit codes: 0 compared, {_NEITHER}"
-    spec_argument(diff)
+    diff.exit_codes = f"exit codes: 0 compared, {_NEITHER}"
+    diff.add_argument(
+        "paths",
+        nargs="*",
+        metavar="SPEC|ADAPTER",
+        help="the spec (default: sway.yaml) and both adapters: folders or hub ids",
+    )
     for name in ("a", "b"):
         diff.add_argument(
-            f"--{name}", required=True, metavar="ADAPTER", help="folder or hub id of an adapter"
+            f"--{name}", metavar="ADAPTER", help=f"the adapter {name.upper()}, instead of its path"
         )
+    confine_argument(diff)
     code_argument(diff)
     model_arguments(diff)
     _report_arguments(diff)
 
 
 def _add_baseline(add: Add) -> None:
-    baseline = add("baseline", _baseline, "Accept a result as the baseline for later runs.")
+    baseline = add(
+        "baseline",
+        _baseline,
+        "Accept a result as the baseline for later runs.",
+        "sway baseline update baseline.json --from report.json",
+        "sway baseline update baseline.json sway.yaml",
+    )
     baseline.add_argument("action", choices=["update"], metavar="update", help="write the baseline")
     baseline.add_argument("file", metavar="BASELINE", help="the file for `sway gate --baseline`")
     baseline.add_argument(
@@ -80,17 +102,16 @@ def _add_baseline(add: Add) -> None:
     confine_argument(baseline)
     code_argument(baseline)
     model_arguments(baseline)
-    no_verdict(baseline)
+    quiet_argument(baseline, "the result, without progress")
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown", metavar="FILE", help="write Markdown to FILE; - is standard output"
     )
-    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE; - is standard output")
-    parser.add_argument(
-        "--quiet", action="store_true", help="print only the verdict and regressions"
-    )
+    json_argument(parser)
+    output_arguments(parser, _FORMATS)
+    quiet_argument(parser, "the verdict and regressions")
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -102,6 +123,7 @@ def _compare(args: argparse.Namespace) -> int:
     paths = [args.old, *args.new]
     if paths.count(output.STDOUT) > 1:
         raise UsageError("only one of the reports can be standard input")
+    choose(args, _FORMATS)
     output.check_targets({"--markdown": args.markdown, "--json": args.json}, paths)
     results = [(path, baseline.without(json_v1.load(path))) for path in paths]
     found = compare_course(results, args.tolerance)
@@ -116,17 +138,46 @@ def _diff(args: argparse.Namespace) -> int:
     from sway_gate.reports.comparison import DIFFERED
     from sway_gate.spec.confine import check_files
 
-    check_files({"--a": [args.a], "--b": [args.b]}, args.confine)
+    _name_inputs(args)
+    check_files({"A": [args.a], "B": [args.b]}, args.confine)
     loaded = load(args)
+    choose(args, _FORMATS)
     reports = {"--markdown": args.markdown, "--json": args.json}
     check_targets(args, reports, [args.spec])
     for adapter in (args.a, args.b):
         output.check_targets(reports, *inputs(with_adapter(loaded, adapter)))
     with measuring(args) as (options, progress):
         a, b = diff_adapters(loaded, args.a, args.b, options, progress)
+    for label, result in ((args.a, a), (args.b, b)):
+        faults = [found.message for found in result.findings if found.level == "verdict"]
+        notes = [f"note: {one_line(f'{label}: {fault}')}\n" for fault in faults]
+        output.say("".join(notes), sys.stderr)
     found = compare_results(a, b, labels=(args.a, args.b), in_order=False)
     _deliver(args, [found], DIFFERED)
     return found.exit_code
+
+
+def _name_inputs(args: argparse.Namespace) -> None:
+    """Set the spec and the adapters that are given by position, in any order of the spec.
+
+    Raises UsageError if they are not one spec and two adapters.
+    """
+    adapters = [path for path in args.paths if not _is_spec(path)]
+    specs = [path for path in args.paths if _is_spec(path)]
+    if args.a and args.b:  # then a path is the spec, under any name
+        adapters, specs = [], [*adapters, *specs]
+    named = [*filter(None, [args.a]), *adapters, *filter(None, [args.b])]
+    if len(named) != 2 or len(specs) > 1:
+        raise UsageError(
+            f"give two adapters and at most one spec, got {counted(len(named), 'adapter')} and "
+            f"{counted(len(specs), 'spec')}; for example: sway diff runs/old runs/adapter"
+        )
+    args.a, args.b = named
+    args.spec = specs[0] if specs else DEFAULT_SPEC
+
+
+def _is_spec(path: str) -> bool:
+    return path == output.STDOUT or path.lower().endswith((".yaml", ".yml"))
 
 
 def _deliver(args: argparse.Namespace, found: "list[Comparison]", style: "Style") -> None:

@@ -2,11 +2,13 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, deliver, measuring, print_text
+from sway_gate.commands._common import Add, deliver, measuring, print_text, quiet_argument
 
 
 def add_to(add: Add) -> None:
-    add("demo", _demo, "Gate a healthy and an untrained demo adapter, offline.")
+    demo = add("demo", _demo, "Gate a healthy and an untrained demo adapter, offline.", "sway demo")
+    demo.exit_codes = "exit codes: 0 both verdicts are right, 1 this installation is broken"
+    quiet_argument(demo, "the verdicts and failed probes")
 
 
 def _demo(args: argparse.Namespace) -> int:

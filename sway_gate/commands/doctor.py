@@ -5,8 +5,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sway_gate import output
 from sway_gate.commands import cache as cache_command
-from sway_gate.commands._common import Add, no_verdict, print_json, print_text
+from sway_gate.commands._common import Add, print_json, print_text
+from sway_gate.commands._formats import json_argument
 from sway_gate.version import __version__
 
 _NETWORK = {
@@ -37,19 +39,25 @@ EXTRAS = {
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
     "data": Extra("training data in Parquet, Arrow and zstd files", ("pyarrow",)),
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
+    "completion": Extra("completion in a shell", ("shtab",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),
 }
 
 
 def add_to(add: Add) -> None:
-    doctor = add("doctor", _doctor, "List installed and missing parts, devices, caches and models.")
-    doctor.add_argument("--json", action="store_true", help="print JSON")
-    no_verdict(doctor)
+    doctor = add(
+        "doctor",
+        _doctor,
+        "List installed and missing parts, devices, caches and models.",
+        "sway doctor",
+    )
+    json_argument(doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    output.check_targets({"--json": args.json}, [])
     found = facts()
-    return print_json(found) if args.json else print_text(render(found))
+    return print_text(render(found)) if args.json is None else print_json(found, args.json)
 
 
 def facts() -> dict[str, Any]:

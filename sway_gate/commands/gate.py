@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from sway_gate import output
 from sway_gate.commands._common import (
+    EXIT_CODES,
+    FORMATS,
     Add,
     check_targets,
     code_argument,
@@ -19,9 +21,10 @@ from sway_gate.commands._common import (
     spec_argument,
     targets,
     tolerance_argument,
+    version_argument,
 )
+from sway_gate.commands._formats import choose
 from sway_gate.errors import UsageError
-from sway_gate.version import __version__
 
 if TYPE_CHECKING:
     from sway_gate.results import GateResult
@@ -29,12 +32,22 @@ if TYPE_CHECKING:
 
 
 def add_to(add: Add) -> None:
-    gate = add("gate", _gate, "Judge an adapter by a spec. The exit code is the verdict.")
-    gate.add_argument("--version", action="version", version=f"sway-gate {__version__}")
-    run = add("run", _run, "Alias of gate that also has --dry-run.")
-    run.add_argument("--dry-run", action="store_true", help="print the measurement plan and exit")
+    gate = add(
+        "gate",
+        _gate,
+        "Judge an adapter by a spec. The exit code is the verdict.",
+        "sway gate",
+        "sway gate sway.yaml --dry-run",
+        "sway gate sway.yaml -o report.html",
+    )
+    version_argument(gate)
+    run = add("run", _gate, "Another name of gate.", "sway run sway.yaml")
     for parser in (gate, run):
+        parser.exit_codes = EXIT_CODES
         spec_argument(parser)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print the measurement plan and exit"
+        )
         parser.add_argument(
             "--threshold", type=fraction, metavar="F", help="minimum composite to pass, 0 to 1"
         )
@@ -57,8 +70,13 @@ def add_to(add: Add) -> None:
 
 
 def _gate(args: argparse.Namespace) -> int:
+    return _dry_run(args) if args.dry_run else _judge(args)
+
+
+def _judge(args: argparse.Namespace) -> int:
     from sway_gate.spec.confine import check_files
 
+    choose(args, FORMATS)
     check_targets(args, targets(args), [args.spec, args.baseline])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
@@ -93,9 +111,7 @@ def _compared(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
     return baseline.judge(result, accepted, args.baseline, args.tolerance)
 
 
-def _run(args: argparse.Namespace) -> int:
-    if not args.dry_run:
-        return _gate(args)
+def _dry_run(args: argparse.Namespace) -> int:
     from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.dry_run import dry_run
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sway_gate import output
-from sway_gate.commands._common import Add, check_targets, data_arguments, no_verdict, print_text
+from sway_gate.commands._common import Add, check_targets, data_arguments, given_adapter, print_text
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,8 +14,16 @@ if TYPE_CHECKING:
 
 
 def add_to(add: Add) -> None:
-    init = add("init", _init, "Write a suite for an adapter and its training data.")
-    init.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
+    init = add(
+        "init",
+        _init,
+        "Write a suite for an adapter and its training data.",
+        "sway init runs/adapter --data train.jsonl",
+        "sway init runs/adapter --data train.jsonl --held-out test.jsonl",
+    )
+    init.add_argument(
+        "adapter", nargs="?", metavar="ADAPTER", help="folder or hub id of the adapter"
+    )
     data_arguments(init, required=True)
     init.add_argument(
         "--base",
@@ -26,6 +34,7 @@ def add_to(add: Add) -> None:
         "autogen",
         _autogen,
         "Write a suite for a .dlm document and an adapter that dlm trained on it.",
+        "sway autogen notes.dlm",
     )
     autogen.add_argument("document", metavar="DOCUMENT", help="the .dlm document")
     autogen.add_argument(
@@ -40,7 +49,6 @@ def add_to(add: Add) -> None:
             help="write the suite to FILE (default: sway.yaml); - is standard output",
         )
         parser.add_argument("--force", action="store_true", help="overwrite an existing suite")
-        no_verdict(parser)
     init.add_argument("--online", action="store_true", help="download a missing adapter")
 
 
@@ -49,6 +57,9 @@ def _init(args: argparse.Namespace) -> int:
     from sway_gate.spec.confine import check_files
     from sway_gate.suites import generate
 
+    args.adapter = given_adapter(args)
+    if args.adapter is None:
+        raise UsageError("give an adapter: sway init runs/adapter --data train.jsonl")
     check_files({"ADAPTER": [args.adapter]}, args.confine)
     models = [Path(ref) for ref in (args.adapter, args.base) if ref and os.path.isdir(ref)]
     files = [file for model in models for file in digest.model_files(model)]
@@ -97,5 +108,6 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     lines += [
         f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing
     ]
-    lines.append(f"next: sway run {args.output} --dry-run, then sway gate {args.output}")
+    lines += [f"  {fault}" for fault in draft.faults]
+    lines.append(f"next: sway gate {args.output} --dry-run, then sway gate {args.output}")
     return print_text("\n".join(lines))

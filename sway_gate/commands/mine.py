@@ -11,14 +11,20 @@ from sway_gate.commands._common import (
     load,
     measuring,
     model_arguments,
-    no_verdict,
     positive_count,
+    quiet_argument,
     spec_argument,
 )
 
 
 def add_to(add: Add) -> None:
-    mine = add("mine", _mine, "Find the prompts and paraphrases on which an adapter is weakest.")
+    mine = add(
+        "mine",
+        _mine,
+        "Find the prompts and paraphrases on which an adapter is weakest.",
+        "sway mine sway.yaml -o weak.yaml",
+        "sway mine sway.yaml --mode outliers -n 3",
+    )
     spec_argument(mine)
     mine.add_argument(
         "--mode",
@@ -36,6 +42,7 @@ def add_to(add: Add) -> None:
     )
     mine.add_argument(
         "-o",
+        "--output",
         "--out",
         metavar="FILE",
         default=output.STDOUT,
@@ -43,7 +50,7 @@ def add_to(add: Add) -> None:
     )
     code_argument(mine)
     model_arguments(mine)
-    no_verdict(mine)
+    quiet_argument(mine, "the entries, without progress")
 
 
 def _mine(args: argparse.Namespace) -> int:
@@ -52,7 +59,7 @@ def _mine(args: argparse.Namespace) -> int:
 
     loaded = load(args)
     files = [args.spec, *inputs(loaded).files]
-    check_targets(args, {"-o": args.out}, files, specs=True)
+    check_targets(args, {"-o": args.output}, files, specs=True)
     search = mine.weak_paraphrases if args.mode == "paraphrase" else mine.outliers
     with measuring(args) as (options, progress):
         mined = search(loaded, args.top_k, options, progress)
@@ -66,7 +73,7 @@ def _mine(args: argparse.Namespace) -> int:
         return 0
     kept = f"{mined.kept} of {mined.tried} texts"
     about = f"# sway mine --mode {args.mode}: {kept}. Paste the entries below `suite:`."
-    output.write(args.out, f"{about}\nsuite:\n{mined.entries}".encode(), output.YAML)
-    where = "" if args.out == output.STDOUT else f"{args.out}: {kept}\n"
+    output.write(args.output, f"{about}\nsuite:\n{mined.entries}".encode(), output.YAML)
+    where = "" if args.output == output.STDOUT else f"{args.output}: {kept}\n"
     output.say(notes + where, sys.stderr)
     return 0

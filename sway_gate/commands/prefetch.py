@@ -2,14 +2,18 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, load, no_verdict, print_text, spec_argument
+from sway_gate.commands._common import Add, load, print_text, spec_argument
 
 
 def add_to(add: Add) -> None:
-    prefetch = add("prefetch", _prefetch, "Download the models that a spec names.")
+    prefetch = add(
+        "prefetch",
+        _prefetch,
+        "Download the models that a spec names.",
+        "sway prefetch sway.yaml",
+    )
     prefetch.set_defaults(online=True)
     spec_argument(prefetch)
-    no_verdict(prefetch)
 
 
 def _prefetch(args: argparse.Namespace) -> int:

@@ -3,19 +3,25 @@
 import argparse
 
 from sway_gate import output
-from sway_gate.commands._common import FORMATS, Add, form, no_verdict, rendered
+from sway_gate.commands._common import FORMATS, Add, form, rendered
+from sway_gate.commands._formats import endings, of_name
 
 
 def add_to(add: Add) -> None:
-    report = add("report", _report, "Show a JSON report, or convert it to another format.")
+    report = add(
+        "report",
+        _report,
+        "Show a JSON report, or convert it to another format.",
+        "sway report report.json",
+        "sway report report.json -o report.html",
+    )
     report.add_argument(
         "result", metavar="RESULT", help="the JSON report of a run; - is standard input"
     )
     report.add_argument(
         "--format",
         choices=("terminal", *FORMATS),
-        default="terminal",
-        help="the format (default: terminal)",
+        help=f"the format (default: by the ending of -o FILE: {endings(FORMATS)}; or terminal)",
     )
     report.add_argument(
         "-o",
@@ -24,7 +30,6 @@ def add_to(add: Add) -> None:
         default=output.STDOUT,
         help="write to FILE (default: standard output)",
     )
-    no_verdict(report)
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -34,8 +39,9 @@ def _report(args: argparse.Namespace) -> int:
 
     output.check_targets({"--output": args.output}, [args.result])
     result = json_v1.load(args.result)
-    if args.format != "terminal":
-        output.write(args.output, FORMATS[args.format](result), form(args.format))
+    name = args.format or of_name(args.output, FORMATS) or "terminal"
+    if name != "terminal":
+        output.write(args.output, FORMATS[name](result), form(name))
     elif args.output == output.STDOUT:
         output.say(rendered(result, sys.stdout))
     else:

@@ -6,25 +6,31 @@ from pathlib import Path
 
 from sway_gate import output
 from sway_gate.commands._common import Add, print_json, sarif_argument, text_stream
+from sway_gate.commands._formats import choose, json_argument, output_arguments
 from sway_gate.errors import UsageError
+
+_FORMATS = ("json", "sarif")
 
 
 def add_to(add: Add) -> None:
-    static = add("static", _static, "Check adapter files without loading a model (no torch).")
+    static = add(
+        "static",
+        _static,
+        "Check adapter files without loading a model (no torch).",
+        "sway static runs/adapter",
+        "sway static runs/adapter --base org/model",
+    )
+    static.exit_codes = "exit codes: 0 sound, 1 cannot work (never trained, NaN), 2 broken files"
     static.add_argument(
-        "adapters", nargs="+", metavar="ADAPTER", help="folder of an adapter, or a file in it"
+        "adapters", nargs="*", metavar="ADAPTER", help="folder of an adapter, or a file in it"
     )
     static.add_argument(
         "--base",
         metavar="BASE",
         help="hub id or folder of the base model, to compare with the adapter's config",
     )
-    static.add_argument(
-        "--verbose", action="store_true", help="list every module, not only outliers"
-    )
-    static.add_argument(
-        "--json", action="store_true", help="print a JSON list with one entry per adapter"
-    )
+    output_arguments(static, _FORMATS)
+    json_argument(static)
     sarif_argument(static)
 
 
@@ -37,22 +43,36 @@ def _static(args: argparse.Namespace) -> int:
 
     if args.base and not os.path.isdir(args.base) and not is_hub_id(args.base):
         raise UsageError(f"--base {args.base}: no such folder, and not a hub id")
-    if args.json and args.sarif == output.STDOUT:
-        raise UsageError("--json and --sarif - both use standard output; write SARIF to a file")
-    adapters = list(dict.fromkeys(_adapter(path) for path in args.adapters))
+    adapters = list(dict.fromkeys(_adapter(path) for path in _given(args)))
+    choose(args, _FORMATS)
     files = [file for adapter in adapters for file in model_files(Path(adapter))]
-    output.check_targets({"--sarif": args.sarif}, files, adapters)
+    output.check_targets({"--json": args.json, "--sarif": args.sarif}, files, adapters)
     found = [check_files(adapter, args.base) for adapter in adapters]
-    if args.json:
-        print_json([reports.to_dict(report) for report in found])
-    else:
+    if args.json != output.STDOUT:
         text = "\n".join(reports.render(report, args.verbose) for report in found)
         output.say(text, text_stream([args.sarif]))
+    if args.json:
+        print_json([reports.to_dict(report) for report in found], args.json)
     if args.sarif:
         from sway_gate.reports.sarif import of_static
 
         output.write(args.sarif, of_static(found), output.JSON)
     return max(report.exit_code for report in found)
+
+
+def _given(args: argparse.Namespace) -> list[str]:
+    """The adapters. What is not the name of a JSON file after --json is one of them, not FILE."""
+    from sway_gate.model_files.hub import ADAPTER_FILES
+
+    given: list[str] = args.adapters
+    is_file = args.json in (None, output.STDOUT) or (
+        args.json.endswith(".json") and os.path.basename(args.json) not in ADAPTER_FILES
+    )
+    if not is_file:
+        given, args.json = [args.json, *given], output.STDOUT
+    if not given:
+        raise UsageError("give the folder of an adapter: sway static runs/adapter")
+    return given
 
 
 def _adapter(path: str) -> str:

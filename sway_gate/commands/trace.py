@@ -2,20 +2,32 @@
 
 import argparse
 
-from sway_gate.commands._common import Add, count, no_verdict, print_json, print_text
+from sway_gate import output
+from sway_gate.commands._common import Add, count, print_json, print_text
+from sway_gate.commands._formats import endings, format_argument, of_name
+
+_FORMATS = ("json", "markdown")
 
 
 def add_to(add: Add) -> None:
-    trace = add("trace", _trace, "Summarize the cost of a run's forward passes by probe.")
+    trace = add(
+        "trace",
+        _trace,
+        "Summarize the cost of a run's forward passes by probe.",
+        "sway trace trace.jsonl",
+        "sway trace trace.jsonl --slowest 20",
+    )
     trace.add_argument(
         "file", metavar="FILE", help="a trace written by `sway gate SPEC --trace FILE`"
     )
     trace.add_argument(
-        "--format",
-        choices=["terminal", "markdown", "md", "json"],
-        default="terminal",
-        help="the format (default: terminal)",
+        "-o",
+        "--output",
+        metavar="FILE",
+        default=output.STDOUT,
+        help=f"write to FILE; its ending names the format: {endings(_FORMATS)}",
     )
+    format_argument(trace, ("terminal", *_FORMATS))
     trace.add_argument(
         "--slowest",
         type=count,
@@ -23,7 +35,6 @@ def add_to(add: Add) -> None:
         metavar="N",
         help="number of slowest passes to list (default: 5)",
     )
-    no_verdict(trace)
 
 
 def _trace(args: argparse.Namespace) -> int:
@@ -31,10 +42,11 @@ def _trace(args: argparse.Namespace) -> int:
 
     from sway_gate.reports import trace
 
+    output.check_targets({"-o": args.output}, [args.file])
+    form = args.format or of_name(args.output, _FORMATS)
     events, unreadable = trace.read(args.file)
     summary = trace.sum_up(events, unreadable, args.slowest)
-    if args.format == "json":
-        return print_json(msgspec.to_builtins(summary))
-    if args.format == "terminal":
-        return print_text(trace.render(summary))
-    return print_text(trace.render_markdown(summary))
+    if form == "json":
+        return print_json(msgspec.to_builtins(summary), args.output)
+    text = trace.render_markdown(summary) if form == "markdown" else trace.render(summary)
+    return print_text(text, args.output)

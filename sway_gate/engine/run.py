@@ -74,9 +74,7 @@ def run_plan(
     if observer:
         observer.loaded(backend.facts, time.perf_counter() - started)
     values, faults, notes = _measure(missing, backend, store, progress, observer, probes)
-    if store is not None:
-        for (view, request), answer in values.items():
-            store.put(str(view), repr(request), _to_store(answer))
+    _put(values, store)
     return Measured(Answers(known | values, faults), notes)
 
 
@@ -91,6 +89,12 @@ def _stored(wanted: Iterable[Measurement], store: Store) -> dict[Measurement, An
             with suppress(ValueError):  # of another shape: measured again
                 known[measurement] = _from_store(measurement.request, numbers)
     return known
+
+
+def _put(values: Mapping[Measurement, Answer], store: Store | None) -> None:
+    if store is not None:
+        for (view, request), answer in values.items():
+            store.put(str(view), repr(request), _to_store(answer))
 
 
 def _to_store(answer: Answer) -> Floats:
@@ -126,11 +130,16 @@ def _measure(
     contained = _contained(measurable, encoded)
     passes = plan_passes([m for m in measurable if m not in contained], encoded, backend)
     values: dict[Measurement, Answer] = {}
-    for measurement, answer in _run_passes(passes, _Runner(backend, observer), progress, probes):
-        if isinstance(answer, Fault):
-            faults[measurement] = answer
-        elif not measurement.is_reference:
-            values[measurement] = answer
+    runner = _Runner(backend, observer)
+    try:
+        for measurement, answer in _run_passes(passes, runner, progress, probes):
+            if isinstance(answer, Fault):
+                faults[measurement] = answer
+            elif not measurement.is_reference:
+                values[measurement] = answer
+    except KeyboardInterrupt:
+        _put(values, store)
+        raise
     for measurement, whole in contained.items():
         if whole in faults:
             faults[measurement] = faults[whole]

@@ -9,7 +9,7 @@ import os
 import msgspec
 
 from sway_gate.gate.open import OpenBase
-from sway_gate.gate.resolve import Options
+from sway_gate.gate.resolve import Options, model_folders
 from sway_gate.gate.run import run_gate
 from sway_gate.output import Progress, silent
 from sway_gate.results import GateResult
@@ -23,9 +23,11 @@ def diff_adapters(
 
     Raises SwayError.
     """
+    specs = [with_adapter(spec, adapter) for adapter in (a, b)]
+    for one in specs:
+        model_folders(one, online=options.online)  # both exist before one of them is measured
     base = OpenBase()
-    first = run_gate(with_adapter(spec, a), options, progress, base)
-    second = run_gate(with_adapter(spec, b), options, progress, base)
+    first, second = (run_gate(one, options, progress, base) for one in specs)
     return first, second
 
 

@@ -4,6 +4,7 @@ from sway_gate.engine.estimate import describe_cost
 from sway_gate.engine.plan import null_plan, plan_notes, plan_probes
 from sway_gate.errors import SwayError
 from sway_gate.gate.context import probe_context
+from sway_gate.gate.file_verdicts import file_verdicts
 from sway_gate.gate.resolve import accelerator, load_options, model_folders, with_data, with_dtype
 from sway_gate.spec.schema import Spec
 
@@ -21,4 +22,5 @@ def dry_run(spec: Spec) -> str:
     loading = load_options(spec)
     files = folders and folders[:2]
     cost = describe_cost(planned, nulls, files, accelerator(loading.device), loading.dtype)
-    return "\n".join([cost, *plan_notes(planned, nulls, context)])
+    faults = file_verdicts(folders.adapter) if folders and not folders.is_full else []
+    return "\n".join([cost, *plan_notes(planned, nulls, context), *faults])

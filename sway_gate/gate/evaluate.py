@@ -1,7 +1,8 @@
 """Evaluates a job: static checks, a plan of all probes, measurement and judgement in stages."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -12,7 +13,7 @@ from sway_gate.backends.processor import is_cpu, may_have_gpu
 from sway_gate.engine import trace
 from sway_gate.engine.estimate import check_time
 from sway_gate.engine.plan import NullPlan, all_measurements, null_plan, plan_notes, plan_probes
-from sway_gate.errors import AdapterError
+from sway_gate.errors import AdapterError, SwayError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.open import OpenBase, Opened, open_models
 from sway_gate.gate.readings import JobReadings, open_readings
@@ -108,7 +109,8 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     readings = open_readings(job, nulls.settings)
     _check_time(job, all_measurements(planned), readings)
     stages = Stages(job, context, opened, readings, progress)
-    results = stages.judge(planned)
+    with _kept_if_interrupted(job, opened, readings):
+        results = stages.judge(planned)
     progress("judging", 0, 0)
     check_unchanged(job)  # again: tensors can still be read from the files while they are used
     if opened.backend:
@@ -147,6 +149,21 @@ def _check_time(job: Job, measurements: Sequence[Measurement], readings: JobRead
         m for m in measurements if is_missing(m) or (m.is_reference and m.request in requests)
     ]
     check_time(missing, job.folders[:2], loading.dtype, job.max_seconds)
+
+
+@contextmanager
+def _kept_if_interrupted(job: Job, opened: Opened, readings: JobReadings) -> Iterator[None]:
+    """Store what was measured before an interruption, so that the next run does not repeat it."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        with suppress(SwayError):  # the models changed: the readings are not theirs
+            if opened.backend:
+                check_unchanged(job)
+                readings.describe(_meta(opened.backend, ()))
+                if readings.save():
+                    stop.add_note("finished readings are kept: run the same command to continue")
+        raise
 
 
 def _meta(backend: Backend, notes: tuple[str, ...]) -> dict[str, str]:

@@ -44,10 +44,9 @@ class JobReadings:
         self._base.meta.update({name: meta[name] for name in _PLACE})
         self.meta.update(meta)
 
-    def save(self) -> None:
-        """Write new values, if the cache is available."""
-        self._own.save()
-        self._base.save()
+    def save(self) -> bool:
+        """Write new values; False if the cache is not available."""
+        return all([self._own.save(), self._base.save()])
 
     def _of(self, view: str) -> cache.Readings:
         return self._base if view == str(BASE) else self._own

@@ -211,7 +211,7 @@ def load(path: str) -> GateResult:
         else:
             data = read_regular(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {not_read(error)}") from None
+        raise UsageError(f"{path}: {not_read(error)}; pass a file written with --json") from None
     if len(data) > MAX_BYTES:
         raise UsageError(
             f"{path}: larger than {MAX_BYTES // 2**20} MiB; pass a report written with --json"

@@ -117,7 +117,7 @@ def read(path: str) -> tuple[list[Event], int]:
                     size = f"{_MAX_EVENTS:,} lines or {_MAX_BYTES // 2**20} MiB"
                     raise UsageError(f"{path}: more than {size}; pass the trace of a single run")
     except OSError as error:
-        raise UsageError(f"{path}: {not_read(error)}") from None
+        raise UsageError(f"{path}: {not_read(error)}; pass a file written with --trace") from None
     if not events or not isinstance(events[0], Started):
         raise UsageError(
             f"{path}: is not a trace of version 1; create one with `sway gate SPEC --trace FILE`"

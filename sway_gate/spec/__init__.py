@@ -1,0 +1,5 @@
+"""The spec of a gate: models, data and suite."""
+
+from typing import Final
+
+DEFAULT_SPEC: Final = "sway.yaml"

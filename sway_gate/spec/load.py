@@ -11,6 +11,7 @@ from sway_gate.errors import SpecError
 from sway_gate.files import not_read, read_regular
 from sway_gate.model_files.hub import is_hub_id
 from sway_gate.spec.ignored import ignored_note
+from sway_gate.spec.other import not_a_spec
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
 from sway_gate.spec.probes import KINDS, KindName, embedding_models
 from sway_gate.spec.schema import (
@@ -39,18 +40,13 @@ def load_spec(path: str) -> Spec:
             _decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", os.getcwd()
         )
     label = path if path.isprintable() else ascii(path)
+    if wrong := not_a_spec(path):
+        raise SpecError([f"{label}: {wrong}"])
     try:
         data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
-        wrong = "is a folder; give the file in it" if os.path.isdir(path) else _reason(error)
-        raise SpecError([f"{label}: {wrong}"]) from None
+        raise SpecError([f"{label}: {not_read(error)}"]) from None
     return parse_spec(_decoded(data, label), label, os.path.dirname(os.path.abspath(path)))
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file; create one with `sway init`"
-    return not_read(error)
 
 
 def _decoded(data: bytes, label: str) -> str:
@@ -102,6 +98,8 @@ def _refuse_other(root: yaml.Node, label: str) -> None:
     fields = entries(root) if isinstance(root, yaml.MappingNode) else {"": ()}
     if fields and not fields.keys() & {"models", "suite"}:
         line, column = position(root)
+        if "schema_version" in fields:
+            raise SpecError([f"{label}: is a JSON report; show it: sway report {label}"])
         raise SpecError([f"{label}:{line}:{column}: not a spec: needs the fields models and suite"])
 
 

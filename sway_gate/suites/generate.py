@@ -12,6 +12,7 @@ import msgspec
 
 from sway_gate import probes
 from sway_gate.errors import SwayError, UsageError
+from sway_gate.gate.file_verdicts import file_verdicts
 from sway_gate.gate.resolve import with_data
 from sway_gate.model_files import find, hub
 from sway_gate.spec.confine import check_spec
@@ -38,6 +39,7 @@ class Draft(NamedTuple):
 
     text: content of the file. probes: their names. data: the data in a few words. missing: models
     in the suite that are not on this machine. few_rows: why the data is too little for a probe.
+    faults: why a gate of this adapter measures nothing.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Draft(NamedTuple):
     data: str
     missing: tuple[str, ...]
     few_rows: str = ""
+    faults: tuple[str, ...] = ()
 
 
 def for_data(
@@ -148,7 +151,7 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, material:
     left_out = tuple(found for found in chosen if isinstance(found, LeftOut))
     about = [
         f"Written by `{command}`. Keep it with the adapter and edit it freely.",
-        "`sway gate` runs it, `sway run --dry-run` shows its measurements, "
+        "`sway gate` runs it, `sway gate --dry-run` shows its measurements, "
         "`sway explain KIND` describes a kind of probe.",
     ]
     taught = f"What training was meant to teach. {learn.learn}: {learn.reason}."
@@ -161,7 +164,9 @@ def _draft(command: str, models: Fields, source: Fields, loaded: Spec, material:
     text = "\n".join(parts)
     names = tuple(entry.fields["name"] for entry in entries)
     missing, few = _missing(loaded.models), few_rows(material)
-    return Draft(text, names, left_out, described(material), missing, few)
+    adapter = _local(loaded.models.ft.adapter or "", loaded.models.ft.adapter_revision)
+    faults = tuple(file_verdicts(adapter)) if adapter else ()
+    return Draft(text, names, left_out, described(material), missing, few, faults)
 
 
 def _about_data(material: Material, notes: Sequence[str]) -> list[str]:

@@ -34,7 +34,7 @@ def test_the_answer_and_the_exit_code(adapter, data, code, first, below, capsys)
 
 def test_the_three_ways_to_learn(capsys):
     assert cli.main(["check", "x", "--learn", "facts"]) == 2
-    assert "invalid choice: 'facts'" in capsys.readouterr().err
+    assert "--learn: must be content or form or preference, got 'facts'" in capsys.readouterr().err
 
 
 def test_what_to_learn_needs_data(capsys):

@@ -36,7 +36,7 @@ def test_a_suite_is_written_and_loads(folder, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "sway.yaml: 10 entries, from 1 section of text"
     assert "  left out preference_flip: requires 3 preferences; the data has none" in said
-    assert said[-1] == "next: sway run sway.yaml --dry-run, then sway gate sway.yaml"
+    assert said[-1] == "next: sway gate sway.yaml --dry-run, then sway gate sway.yaml"
 
 
 def test_the_same_input_gives_the_same_bytes(folder):

@@ -158,3 +158,30 @@ def test_readings_of_two_devices_are_not_mixed(
     with pytest.raises(CannotDecide, match="measured with dtype float32, the new ones with bfl"):
         gate(tmp_path, base, adapter)
     gate(tmp_path, base, adapter, cache=False)
+
+
+class Stop:
+    """Interrupts a run after some of its passes."""
+
+    def __init__(self, passes: int) -> None:
+        self.left = passes
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        self.left -= bool(done)
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_an_interrupted_run_continues(base: Path, first: Path, tmp_path: Path, cache: bool) -> None:
+    whole, events = gate(tmp_path, base, first, cache=False)[0], list[Any]()
+    spec, options = load_spec(str(tmp_path / "sway.yaml")), Options(observe=events.append)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run_gate(spec, Options(cache=cache), Stop(passes=1))
+    notes = ["finished readings are kept: run the same command to continue"]
+    assert getattr(stopped.value, "__notes__", []) == (notes if cache else [])
+    after = run_gate(spec, options)
+    stored = [event for event in events if type(event).__name__ == "Stored"]
+    assert bool(stored) == cache
+    values = [(probe.verdict, probe.raw) for probe in after.probes]
+    assert values == [(probe.verdict, pytest.approx(probe.raw)) for probe in whole.probes]

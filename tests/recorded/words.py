@@ -27,7 +27,7 @@ def kinds(work: Workshop) -> list[str]:
 
 def commands(work: Workshop) -> Iterator[str]:
     listed = work.sway("--help").out
-    yield from re.findall(r"^    (\w+) ", listed, re.MULTILINE)
+    yield from re.findall(r"^  (\w+) ", listed, re.MULTILINE)
 
 
 def words(work: Workshop) -> None:

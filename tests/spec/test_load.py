@@ -936,6 +936,18 @@ def test_load_from_standard_input(monkeypatch):
 UNREADABLE = [
     ("gone.yaml", None, "gone.yaml: no such file; create one with `sway init`"),
     (".", None, ".: is a folder; give the file in it"),
+    ("bib.yaml", None, "bib.yaml: no such file; did you mean big.yaml?"),
+    ("org/model", None, "org/model: no such file; give a spec, not the name of a model"),
+    (
+        "train.jsonl",
+        b"{}",
+        "train.jsonl: is a data file; write its spec: sway init ADAPTER --data train.jsonl",
+    ),
+    (
+        "r.json",
+        b'{"schema_version": 1}',
+        "r.json: is a JSON report; show it: sway report r.json",
+    ),
     ("bad\0.yaml", None, "'bad\\x00.yaml': cannot be read: its name contains a NUL character"),
     ("latin.yaml", b"a: 1\nb: \xe9", "latin.yaml:2:1: not UTF-8 text; save the file as UTF-8"),
     (
@@ -951,11 +963,40 @@ UNREADABLE = [
     ("path", "data", "line"), UNREADABLE, ids=[line[:30] for _, _, line in UNREADABLE]
 )
 def test_unreadable_files(path, data, line):
+    Path("big.yaml").touch()
     if data is not None:
         Path(path).write_bytes(data)
     with pytest.raises(SpecError) as caught:
         load_spec(path)
     assert caught.value.problems == [line]
+
+
+FOLDERS = {
+    "adapter_config.json": "lora: is an adapter, not a spec; judge it without a spec: "
+    "sway check lora, or write its spec with `sway init`",
+    "config.json": "lora: is a model, not a spec; write a spec with `sway init`",
+}
+
+
+@pytest.mark.parametrize(("file", "line"), FOLDERS.items())
+def test_a_model_is_not_a_spec(file, line):
+    Path("lora").mkdir()
+    Path("lora", file).touch()
+    with pytest.raises(SpecError) as caught:
+        load_spec("lora")
+    assert caught.value.problems == [line]
+
+
+@pytest.mark.parametrize("other", ["my.sway.yaml", "prod.sway.yaml"])
+def test_without_the_default_spec_another_is_named(other):
+    if other != "my.sway.yaml":
+        Path(other).touch()
+    with pytest.raises(SpecError) as caught:
+        load_spec("sway.yaml")
+    assert caught.value.problems == [
+        "sway.yaml: no such file; create one with `sway init`, "
+        f"or name yours, such as {other} (in a hook: args: [{other}])"
+    ]
 
 
 PIECES = [

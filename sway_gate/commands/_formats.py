@@ -1,0 +1,86 @@
+"""One meaning for `-o FILE`, `--format FORMAT` and `--json [FILE]` in every command.
+
+`-o` writes to a file, whose ending names the format. `--format` sets the format of that file, or of
+standard output without one. `--json` is short for both.
+"""
+
+import argparse
+import os
+from collections.abc import Collection
+
+from sway_gate.errors import UsageError
+from sway_gate.output import STDOUT
+
+ENDINGS = {
+    ".json": "json",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xml": "junit",
+    ".sarif": "sarif",
+}
+_SHORT = {"md": "markdown"}
+
+
+def output_arguments(parser: argparse.ArgumentParser, formats: Collection[str]) -> None:
+    """-o, which can be given once per format, and --format."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=f"write a report to FILE; its ending names the format: {endings(formats)}",
+    )
+    format_argument(parser, formats)
+
+
+def format_argument(parser: argparse.ArgumentParser, formats: Collection[str]) -> None:
+    names = list(formats)
+    parser.add_argument(
+        "--format",
+        type=lambda name: _SHORT.get(name, name),
+        choices=names,
+        metavar="FORMAT",
+        help=f"format of -o FILE, or of standard output without -o: {', '.join(names)}",
+    )
+
+
+def json_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const=STDOUT,
+        metavar="FILE",
+        help="write JSON to FILE (default: standard output)",
+    )
+
+
+def choose(args: argparse.Namespace, formats: Collection[str]) -> None:
+    """Translate -o and --format to the options of the formats, such as --json FILE.
+
+    Raises UsageError if a file has no format, or a format has two files.
+    """
+    for path in args.output or ([STDOUT] if args.format else []):
+        name = args.format or of_name(path, formats)
+        if name is None:
+            known = endings(formats)
+            raise UsageError(f"-o {path}: its ending names no format; use {known} or --format")
+        if (other := getattr(args, name)) is not None:
+            raise UsageError(f"-o {path}: {name} is also written to {other}; give one file")
+        setattr(args, name, path)
+
+
+def of_name(path: str, formats: Collection[str]) -> str | None:
+    """The format that the ending of a file's name stands for; None for other endings."""
+    name = ENDINGS.get(os.path.splitext(path)[1].lower())
+    return name if name in formats else None
+
+
+def endings(formats: Collection[str]) -> str:
+    """The ending of each format; JUnit's does not name it."""
+    first: dict[str, str] = {}
+    for ending, name in ENDINGS.items():
+        first.setdefault(name, f"{ending} (JUnit)" if name == "junit" else ending)
+    return ", ".join(first[name] for name in formats if name in first)

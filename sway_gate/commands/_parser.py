@@ -1,0 +1,145 @@
+"""The parser of the command line: a short usage, examples, and messages that name what is near."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from sway_gate import output
+from sway_gate.errors import SwayError
+from sway_gate.text import cut, one_line
+
+_MAX_ERROR: Final = 500
+_NEAR: Final = 0.75
+"""Least similarity of a name that is suggested, as difflib measures it."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The known name that is most similar to `name`; "" if none is near."""
+    import difflib
+
+    by_lower = {other.lower(): other for other in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=_NEAR)
+    return by_lower[found[0]] if found else ""
+
+
+class _Help(argparse.HelpFormatter):
+    """Fills each line of a text by itself; indented lines remain as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        lines = text.splitlines()
+        return "\n".join(s if s.startswith(" ") else fill(s, width, indent) for s in lines)
+
+
+class Parser(argparse.ArgumentParser):
+    """Its messages cannot forge lines, colors or workflow commands: they quote arguments."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_Help, **options)
+        self.examples: Sequence[str] = ()
+        self.exit_codes = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Unlike argparse, report an unknown option before what it makes a command lack."""
+        given: list[str] = list(sys.argv[1:] if args is None else args)
+        self._refuse_unknown(given)
+        found, unexpected = super().parse_known_args(given, namespace)
+        if unexpected:
+            self.error(f"unexpected argument {unexpected[0]!r}{self._example()}")
+        return found, unexpected
+
+    def _refuse_unknown(self, arguments: Sequence[str]) -> None:
+        known = self._option_string_actions
+        for argument in arguments:
+            if argument == "--" or (self._subparsers and not argument.startswith("-")):
+                return  # the rest are values, or the options of a command
+            name = argument.partition("=")[0]
+            is_option = re.fullmatch(r"--?[A-Za-z][^\s]*", name)
+            if is_option and name not in known and not self._is_joined(name):
+                self.error(f"unknown option {name}; {self._suggested(name, known)}")
+
+    def _is_joined(self, name: str) -> bool:
+        """Whether a short option has its value or other short options attached: -n5, -qv."""
+        known = self._option_string_actions
+        if name[:2] not in known or name.startswith("--"):
+            return False
+        return known[name[:2]].nargs != 0 or all(f"-{letter}" in known for letter in name[1:])
+
+    def _suggested(self, name: str, known: Iterable[str]) -> str:
+        found = near(name, known)
+        return f"did you mean {found}?" if found else f"`{self.prog} --help` lists the options"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = list(action.choices or ())
+        if choices and value not in choices:
+            found = near(str(value), choices)
+            example = "" if action.option_strings else self._example()
+            hint = f"; did you mean {found}?" if found else example
+            raise argparse.ArgumentError(
+                action, f"must be {' or '.join(choices)}, got {value!r}{hint}"
+            )
+
+    def _example(self) -> str:
+        return f"; for example: {self.examples[0]}" if self.examples else ""
+
+    def error(self, message: str) -> NoReturn:
+        is_incomplete = message.startswith("the following arguments are required")
+        example = self._example() if is_incomplete else ""
+        super().error(cut(one_line(message), _MAX_ERROR) + example)
+
+    def format_usage(self) -> str:
+        self.usage = self._short_usage()
+        return super().format_usage()
+
+    def format_help(self) -> str:
+        self.usage, self.epilog = self._short_usage(), self._after()
+        return super().format_help()
+
+    def _after(self) -> str:
+        """The examples and the exit codes, below the options."""
+        examples = "\n".join(["examples:", *(f"  $ {line}" for line in self.examples)])
+        return "\n\n".join(filter(None, [examples, self.exit_codes]))
+
+    def _short_usage(self) -> str:
+        """The usage without the options that can be left out."""
+        formatter = self.formatter_class(prog=f"{self.prog} [OPTION]...")
+        needed = [a for a in self._actions if a.required or not a.option_strings]
+        formatter.add_usage(None, needed, [], prefix="")
+        return formatter.format_help().strip().replace("%", "%%")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        stream = file or sys.stderr
+        try:
+            output.say(message, stream)
+        except SwayError:
+            if stream is not sys.stderr:  # standard error is full; the exit code remains
+                raise
+
+
+class Program(Parser):
+    """The parser of all commands, which its help lists in groups."""
+
+    def __init__(self, groups: Mapping[str, Iterable[str]], **options: Any) -> None:
+        super().__init__(**options)
+        self._groups = groups
+        self.commands = self.add_subparsers(metavar="COMMAND", parser_class=Parser)
+
+    def format_help(self) -> str:
+        summaries = {action.dest: action for action in self.commands._get_subactions()}
+        formatter = self._get_formatter()
+        formatter.add_usage(self._short_usage(), [], [])
+        formatter.add_text(self.description)
+        for title, names in self._groups.items():
+            formatter.start_section(title)
+            formatter.add_arguments([summaries[name] for name in names if name in summaries])
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments([action for action in self._actions if action.option_strings])
+        formatter.end_section()
+        formatter.add_text(self._after())
+        return formatter.format_help()
+
+    def _short_usage(self) -> str:
+        return f"{self.prog} COMMAND [OPTION]... [ARGUMENT]..."

@@ -1,0 +1,142 @@
+"""A new user's first mistakes, at least three per command: one line says what to do."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sway_gate import cli, commands, demo
+
+NOT_A_SPEC = {
+    "": "sway.yaml: no such file; create one with `sway init`, or name yours, such as "
+    "h.sway.yaml (in a hook: args: [h.sway.yaml])",
+    "h.yaml": "h.yaml: no such file; create one with `sway init`",
+    "lora": "lora: is an adapter, not a spec; judge it without a spec: sway check lora, or write "
+    "its spec with `sway init`",
+    "model": "model: is a model, not a spec; write a spec with `sway init`",
+    "rows.jsonl": "rows.jsonl: is a data file; write its spec: sway init ADAPTER --data rows.jsonl",
+}
+FOLDER = "give the folder that contains adapter_config.json and adapter_model.safetensors"
+MODEL = "this is a full model (model.safetensors), not an adapter; judge it with sway check --model"
+DATA = f"rows.jsonl: this is a data file, not an adapter; {FOLDER}; give data with --data"
+MISTAKES = {
+    **{f"gate {word}": line for word, line in NOT_A_SPEC.items()},
+    **{f"mine {word}": line for word, line in NOT_A_SPEC.items()},
+    **{f"prefetch {word}": line for word, line in NOT_A_SPEC.items()},
+    **{f"gate --dry-run {word}": line for word, line in NOT_A_SPEC.items()},
+    **{f"run {word}": line for word, line in NOT_A_SPEC.items()},
+    "gate h.sway.yaml --quite": "unknown option --quite; did you mean --quiet?",
+    "gate h.sway.yaml other.yaml": "unexpected argument 'other.yaml'; for example: sway gate",
+    "gate --json h.sway.yaml": "put the option after the spec or write OPTION=FILE",
+    "gate h.sway.yaml --threshold 50%": "must be a number from 0 to 1, got '50%'",
+    "check": "give an adapter, or a fine-tuned model with --model and --base",
+    "check rows.jsonl": DATA,
+    "check model": f"{MODEL}, or {FOLDER}",
+    "check lora --base lora": "this is the folder of an adapter, not of a base model; give the "
+    "model that it changes",
+    "check lora rows.jsonl": "unexpected argument 'rows.jsonl'; for example: sway check "
+    "runs/adapter --data train.jsonl",
+    "check lora --base model --prompts empty.txt": "empty.txt: contains no prompt; give one per "
+    "line",
+    "check lora --base model --data none.jsonl": "none.jsonl: no such file",
+    "demo lora": "unexpected argument 'lora'; for example: sway demo",
+    "demo --quite": "unknown option --quite; did you mean --quiet?",
+    "demo --html x": "unknown option --html; `sway demo --help` lists the options",
+    "init": "the following arguments are required: --data; for example: sway init runs/adapter "
+    "--data train.jsonl",
+    "init rows.jsonl --data lora": DATA,
+    "init model --data rows.jsonl": f"{MODEL}, or {FOLDER}",
+    "init lora --data rows.jsonl --dat x": "unknown option --dat; did you mean --data?",
+    "init lora --base model --data h.sway.yaml": "is YAML; convert it to JSONL with one example "
+    "per line",
+    "autogen": "the following arguments are required: DOCUMENT; for example: sway autogen "
+    "notes.dlm",
+    "autogen none.dlm": "none.dlm: no such file",
+    "autogen lora": "lora: is a folder; give a file",
+    "report": "the following arguments are required: RESULT; for example: sway report report.json",
+    "report none.json": "none.json: cannot be read: No such file or directory; pass a file written "
+    "with --json",
+    "report lora": "lora: cannot be read: Is a directory; pass a file written with --json",
+    "report h.sway.yaml": "; pass a file written with --json",
+    "compare report.json": "the following arguments are required: NEW; for example: sway compare "
+    "old.json new.json",
+    "compare lora lora": "lora: cannot be read: Is a directory; pass a file written with --json",
+    "compare rows.jsonl rows.jsonl": "; pass a file written with --json",
+    "diff lora": "give two adapters and at most one spec, got 1 adapter and 0 specs; for example: "
+    "sway diff runs/old runs/adapter",
+    "diff lora lora": NOT_A_SPEC[""],
+    "diff h.sway.yaml rows.jsonl lora": DATA,
+    "diff h.sway.yaml lora model": f"{MODEL}, or {FOLDER}",
+    "baseline": "the following arguments are required: update, BASELINE; for example: sway "
+    "baseline update baseline.json --from report.json",
+    "baseline b.json": "argument update: must be update, got 'b.json'; for example: sway baseline "
+    "update baseline.json --from report.json",
+    "baseline update b.json": "give either SPEC or --from RESULT",
+    "mine h.sway.yaml --mode outlier": "argument --mode: must be paraphrase or outliers, got "
+    "'outlier'; did you mean outliers?",
+    "trace": "the following arguments are required: FILE; for example: sway trace trace.jsonl",
+    "trace none": "none: cannot be read: No such file or directory; pass a file written with "
+    "--trace",
+    "trace rows.jsonl": "rows.jsonl: is not a trace of version 1; create one with `sway gate SPEC "
+    "--trace FILE`",
+    "static": "give the folder of an adapter: sway static runs/adapter",
+    "static lora --base x/y/z": "--base x/y/z: no such folder, and not a hub id",
+    "static lora --verbos": "unknown option --verbos; did you mean --verbose?",
+    "explain delta": "'delta' is not a kind of probe, a name, a term or a diagnosis; did you mean "
+    "delta_kl?",
+    "explain gate": "'gate' is not a kind of probe, a name, a term or a diagnosis; it is a "
+    "command: sway gate --help",
+    "explain z none.yaml": "none.yaml: no such file; create one with `sway init`",
+    "probes delta_kl": "unexpected argument 'delta_kl'; for example: sway probes",
+    "probes --json": "unknown option --json; `sway probes --help` lists the options",
+    "probes -v -x": "unknown option -x; `sway probes --help` lists the options",
+    "schema h.sway.yaml": "unexpected argument 'h.sway.yaml'; for example: sway schema",
+    "schema -o x": "unknown option -o; `sway schema --help` lists the options",
+    "schema --verbos": "unknown option --verbos; did you mean --verbose?",
+    "doctor hf": "unexpected argument 'hf'; for example: sway doctor",
+    "doctor --jsn": "unknown option --jsn; did you mean --json?",
+    "doctor --json none/d.json": "does not exist; create it first",
+    "prefetch org/model": "org/model: no such file; give a spec, not the name of a model",
+    "cache clean": "argument clear: must be clear, got 'clean'; did you mean clear?",
+    "cache rm": "argument clear: must be clear, got 'rm'; for example: sway cache",
+    "cache --clear": "unknown option --clear; `sway cache --help` lists the options",
+    "completion": "the following arguments are required: shell; for example: sway completion bash",
+    "completion csh": "argument shell: must be bash or zsh or fish, got 'csh'; for example: sway "
+    "completion bash",
+    "completion fsh": "argument shell: must be bash or zsh or fish, got 'fsh'; did you mean fish?",
+}
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: Any) -> Path:
+    """A folder with an adapter, its base, a spec and data."""
+    folder: Path = tmp_path_factory.mktemp("field")
+    shutil.copytree(demo.MODEL, folder / "model")
+    shutil.copytree(demo.HEALTHY, folder / "lora")
+    spec = (demo.FOLDER / "healthy.sway.yaml").read_text(encoding="utf-8")
+    (folder / "h.sway.yaml").write_text(spec.replace("./healthy", "./lora"), encoding="utf-8")
+    (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
+    (folder / "report.json").write_text("{}", encoding="utf-8")
+    (folder / "empty.txt").touch()
+    return folder
+
+
+@pytest.mark.parametrize(("line", "end"), MISTAKES.items(), ids=MISTAKES)
+def test_a_mistake_ends_in_one_line(
+    field: Path, monkeypatch: Any, capsys: Any, line: str, end: str
+) -> None:
+    monkeypatch.chdir(field)
+    assert cli.main(shlex.split(line)) == 2
+    out, err = capsys.readouterr()
+    usage, _, message = err.rpartition("rror: ")
+    assert message.endswith(f"{end}\n")
+    assert (out, message.count("\n")) == ("", 1)
+    assert usage.count("\n") <= 1
+
+
+def test_each_command_has_three_mistakes() -> None:
+    first = [line.split()[0] for line in MISTAKES]
+    assert [name for name in commands.MODULES if first.count(name) < 3] == []
