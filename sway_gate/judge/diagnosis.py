@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import structs
 
 from sway_gate import probes
+from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
 
 Direction = Literal["more", "less", "neither"]
@@ -147,6 +148,9 @@ def diagnose(
     """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's."""
     if symptom := _main(results, findings):
         return TABLE[symptom].result
+    if about_waivers := waiver_sentence(results):
+        found = UNDECIDED if verdict != "pass" else NO_FAULT
+        return structs.replace(found.result, sentence=about_waivers)
     if verdict != "pass":
         return UNDECIDED.result
     untested = _untested(results)
@@ -162,6 +166,7 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
         return "broken"
     if decisive:
         return "never trained"
+    results = [result for result in results if result.verdict is not Verdict.WAIVED]
     found = ranked(symptom for result in results for symptom in result.symptoms)
     if not found:
         return None

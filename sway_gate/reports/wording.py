@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from sway_gate.judge.waivers import expired, waived
 from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Verdict
 from sway_gate.text import counted, distinct, named, number, one_line, signed
 
@@ -26,7 +27,7 @@ def seconds(timing: dict[str, float]) -> float:
 
 LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
 """Word for the level of a finding; notes have none."""
-_URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2}
+_URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2, "waived": 2}
 """Order of findings and verdicts in the reports; 3 for all others."""
 
 
@@ -42,23 +43,36 @@ def grounds(result: GateResult) -> list[str]:
         case "pass":
             reasons = [composite]
         case "fail":
-            reasons = [_failure(result), composite]
+            reasons = [*_failures(result), composite]
         case _:
             reasons = [f"could not decide: {_obstacle(result)}"]
+    if count := len(waived(result.probes)):
+        reasons.append(f"{counted(count, 'finding')} waived")
     reasons.append(f"{subject(result.adapter)} {one_line(result.adapter.path)}")
     return [*reasons, "(cached)"] if result.cached else reasons
 
 
+def _failures(result: GateResult) -> list[str]:
+    """The reason of a failure, and the expired waivers."""
+    lapsed = expired(result.probes)
+    failure = _failure(result)
+    if not lapsed:
+        return [failure or "the composite is below the threshold"]
+    verb = "the waiver of" if len(lapsed) == 1 else "the waivers of"
+    return [*filter(None, [failure]), f"{verb} {named(lapsed)} expired"]
+
+
 def _failure(result: GateResult) -> str:
+    """Why the files, the baseline or a probe fail the gate; "" if none of them does."""
     if reasons := [one_line(item.message) for item in result.findings if item.level == "verdict"]:
         return reasons[0]
     if result.baseline and _is_behind(result):
         worse = [regression.name for regression in result.baseline.regressions]
         return f"worse than the baseline: {named(worse)}"
-    if failed := [probe.name for probe in result.probes if is_failed(probe)]:
+    if failed := [p.name for p in result.probes if p.verdict in (Verdict.FAIL, Verdict.ERROR)]:
         verb = "fails" if len(failed) == 1 else "fail"
         return f"{len(failed)} of {counted(len(result.probes), 'probe')} {verb}: {named(failed)}"
-    return "the composite is below the threshold"
+    return ""
 
 
 def _obstacle(result: GateResult) -> str:
@@ -120,8 +134,8 @@ def _is_behind(result: GateResult) -> bool:
 
 
 def is_failed(probe: ProbeResult) -> bool:
-    """Whether the probe failed or ended in an error."""
-    return probe.verdict in (Verdict.FAIL, Verdict.ERROR)
+    """Whether the probe failed, ended in an error, or has an expired waiver."""
+    return probe.verdict in (Verdict.FAIL, Verdict.ERROR) or bool(expired([probe]))
 
 
 def next_steps(result: GateResult) -> list[tuple[str, str]]:

@@ -259,6 +259,7 @@ def _tally(probes: Sequence[ProbeResult]) -> list[tuple[str, str]]:
         Verdict.WARN: "inconclusive",
         Verdict.SKIP: "skipped",
         Verdict.ERROR: "could not run",
+        Verdict.WAIVED: "waived",
     }
     counts = Counter(probe.verdict for probe in probes)
     return [
