@@ -38,18 +38,23 @@ def headline(result: GateResult) -> str:
 
 def grounds(result: GateResult) -> list[str]:
     """Reasons for the verdict, the composite and the adapter's path."""
+    adapter = f"{subject(result.adapter)} {one_line(result.adapter.path)}"
+    return [*reasons(result), adapter, *(["(cached)"] if result.cached else [])]
+
+
+def reasons(result: GateResult) -> list[str]:
+    """Reasons for the verdict, the composite and the number of waived findings."""
     composite = f"composite {score_text(result.score)} (threshold {result.threshold:.2f})"
     match result.verdict:
         case "pass":
-            reasons = [composite]
+            found = [composite]
         case "fail":
-            reasons = [*_failures(result), composite]
+            found = [*_failures(result), composite]
         case _:
-            reasons = [f"could not decide: {_obstacle(result)}"]
+            found = [f"could not decide: {_obstacle(result)}"]
     if count := len(waived(result.probes)):
-        reasons.append(f"{counted(count, 'finding')} waived")
-    reasons.append(f"{subject(result.adapter)} {one_line(result.adapter.path)}")
-    return [*reasons, "(cached)"] if result.cached else reasons
+        found.append(f"{counted(count, 'finding')} waived")
+    return found
 
 
 def _failures(result: GateResult) -> list[str]:
