@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None
     threshold: float
     is_turn: bool
-    """Whether the verdict differs from that of the result before."""
+    """Whether the verdict differs from the verdict before."""
     differences: tuple[str, ...]
     """Differences from the result before other than the adapter."""
 

@@ -148,15 +148,15 @@ def diagnose(
     """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's."""
     if symptom := _main(results, findings):
         return TABLE[symptom].result
-    if about_waivers := waiver_sentence(results):
-        found = UNDECIDED if verdict != "pass" else NO_FAULT
-        return structs.replace(found.result, sentence=about_waivers)
+    about_waivers = waiver_sentence(results)
     if verdict != "pass":
-        return UNDECIDED.result
+        return structs.replace(UNDECIDED.result, sentence=about_waivers or UNDECIDED.sentence)
     untested = _untested(results)
-    if not untested:
+    if not (untested or about_waivers):
         return HEALTHY.result
-    sentence = f"{NO_FAULT.sentence} Not tested: {'; '.join(untested)}."
+    sentence = about_waivers or NO_FAULT.sentence
+    if untested:
+        sentence += f" Not tested: {'; '.join(untested)}."
     return structs.replace(NO_FAULT.result, sentence=sentence)
 
 
@@ -182,8 +182,8 @@ def _of_movement(results: Sequence[ProbeResult]) -> set[Symptom]:
 
 
 def _untested(results: Sequence[ProbeResult]) -> list[str]:
-    """What no passing probe tested."""
-    passed = [result for result in results if result.verdict is Verdict.PASS]
+    """What no passing or waived probe tested."""
+    passed = [r for r in results if r.verdict in (Verdict.PASS, Verdict.WAIVED)]
     untested = []
     if not any(result.category == "attribution" for result in passed):
         untested.append("whether it learned its training data")

@@ -35,9 +35,10 @@ def _with_waiver(result: ProbeResult, waiver: Waiver, today: datetime.date) -> P
         is_expired=waiver.expires < today,
     )
     if applied.is_expired:
+        remedy = "fix the finding or renew it" if result.verdict in _WAIVABLE else "remove it"
         lapsed = f"the waiver by {applied.by} expired on {applied.expires} ({applied.reason})"
         return structs.replace(
-            result, waiver=applied, message=f"{lapsed}: {result.message}", advice=_renewal(result)
+            result, waiver=applied, message=f"{lapsed}; {remedy}: {result.message}"
         )
     if result.verdict not in _WAIVABLE:
         return result
@@ -50,13 +51,6 @@ def _with_waiver(result: ProbeResult, waiver: Waiver, today: datetime.date) -> P
         message=f"{accepted}: {result.message}",
         advice="",
     )
-
-
-def _renewal(result: ProbeResult) -> str:
-    """The advice of a probe whose waiver has expired."""
-    if result.verdict is Verdict.PASS:
-        return "remove the waiver, because the probe passes"
-    return f"{result.advice}; or renew the waiver" if result.advice else "renew the waiver"
 
 
 def is_valid(result: ProbeResult) -> bool:

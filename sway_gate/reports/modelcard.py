@@ -1,7 +1,7 @@
 """The block for a model card: the hub's `model-index` as YAML, then a section in Markdown.
 
 A card is public: it names models and the spec without their folders, and quotes no text of the
-data. The YAML is that of huggingface_hub's `EvalResult`.
+data. The YAML has the fields of `EvalResult` in huggingface_hub.
 """
 
 import math

@@ -156,14 +156,27 @@ def test_a_gate_with_waivers_passes_only_if_the_other_probes_pass_it(
 
 
 def test_the_diagnosis_ignores_waived_findings_and_names_them() -> None:
-    results = waived(probe("fail", kind=HARM, symptoms=("forgot",)), probe("pass", "b"))
+    harm = probe("fail", kind=HARM, symptoms=("forgot",))
+    results = waived(harm, probe("pass", "b"))
     found = diagnose(results, (), "pass")
     assert found.name == "no fault found"
-    assert found.sentence == "No rule is violated except in waived findings: p."
-    [lapsed, other] = waived(
-        probe("fail", kind=HARM, symptoms=("forgot",)), probe("pass", "b"), days=-1
+    assert found.sentence == (
+        "No rule is violated except in waived findings: p. "
+        "Not tested: whether it learned its training data."
     )
-    assert diagnose([lapsed, other], (), "fail").name == "forgot"
+    assert diagnose(waived(harm, probe("pass", "b"), days=-1), (), "fail").name == "forgot"
+
+
+def test_the_diagnosis_names_an_expired_waiver_of_a_passing_probe() -> None:
+    found = diagnose(waived(probe("pass"), days=-1), (), "fail")
+    assert found.sentence == "No rule is violated, but a waiver expired: p."
+
+
+def test_an_adapter_with_a_waived_finding_is_not_healthy() -> None:
+    learned = probe("pass", "b", category="attribution")
+    no_harm = probe("pass", "c", kind=HARM)
+    assert diagnose([learned, no_harm], (), "pass").name == "healthy"
+    assert diagnose(waived(probe("warn"), learned, no_harm), (), "pass").name == "no fault found"
 
 
 FORGED = {

@@ -1,6 +1,7 @@
-"""`sway report --history`: the order of the files, each format, and files that are no reports."""
+"""`sway report --history`: the order of the files, each format, and files that are not reports."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -105,6 +106,13 @@ def test_wrong_arguments_are_refused_in_one_line(folder, capsys, arguments, prob
     error = capsys.readouterr().err
     assert problem in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe")
+def test_a_pipe_is_refused_without_waiting_for_it(folder, capsys):
+    os.mkfifo(folder / "run/pipe.json")
+    assert cli.main(["report", "--history", "run"]) == 2
+    assert "run/pipe.json: cannot be read: not a regular file" in capsys.readouterr().err
 
 
 def test_too_many_results_are_refused(folder, capsys):

@@ -1,6 +1,7 @@
 """Waivers in the spec and in the file in its folder: valid ones, and the line of every mistake."""
 
 import io
+import os
 import sys
 from datetime import date
 from pathlib import Path
@@ -111,6 +112,13 @@ FILES = {
 def test_a_wrong_file_of_waivers_is_refused(tmp_path, text, problem):
     (tmp_path / WAIVERS).write_text(text, encoding="utf-8")
     with pytest.raises(SpecError, match=problem):
+        load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe")
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / WAIVERS)
+    with pytest.raises(SpecError, match=f"{WAIVERS}: cannot be read: not a regular file"):
         load(tmp_path)
 
 
