@@ -86,6 +86,8 @@ def _obstacle(result: GateResult) -> str:
     if stuck := [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]:
         probes = counted(len(result.probes), "probe")
         return f"{len(stuck)} of {probes} could not run: {named(stuck)}"
+    if accepted := waived(result.probes):
+        return f"the results are not sufficient without the waived findings: {named(accepted)}"
     required = {name: own for name, own in result.categories.items() if own.required}
     if not all(map(is_scored, required.values())):
         return "nothing tested whether the data was learned"

@@ -53,6 +53,16 @@ def test_a_waiver_turns_a_fail_into_a_pass(folder: Path, capsys: Any) -> None:
     assert "WAIVED" in out
 
 
+def test_without_another_effect_the_gate_cannot_decide_and_says_why(
+    folder: Path, capsys: Any
+) -> None:
+    (folder / "sway.yaml").write_text(SPEC.replace("assert_mean_gte: 0", "enabled: false"))
+    waive(folder)
+    assert cli.main(["gate", "--quiet"]) == 3
+    out = " ".join(capsys.readouterr().out.split())
+    assert "not sufficient without the waived findings: strict" in out
+
+
 def test_an_expired_waiver_fails_and_the_first_line_says_so(folder: Path, capsys: Any) -> None:
     for probe in ("strict", "moved"):
         waive(folder, probe, expires="2026-01-31")
