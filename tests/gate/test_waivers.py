@@ -85,6 +85,8 @@ def test_every_report_shows_the_waiver(folder: Path, capsys: Any) -> None:
     formats = ("json", "markdown", "html", "junit", "sarif")
     assert cli.main(["gate", *(f"--{name}={name}" for name in formats)]) == 0
     texts = {name: (folder / name).read_text() for name in formats}
+    for name in ("markdown", "html", "junit"):
+        assert "1 finding waived" in texts[name], name
     texts["terminal"] = " ".join(capsys.readouterr().out.split())
     for name, text in texts.items():
         assert "Ada" in text, name

@@ -28,6 +28,7 @@ from sway_gate.reports.wording import (
     next_steps,
     null_adapters,
     ranks,
+    reasons,
     score_text,
     seconds,
     sentence,
@@ -249,7 +250,8 @@ def _question(kind: str) -> str:
 def _why(result: GateResult) -> str:
     """Reason for the verdict, as a sentence."""
     if result.verdict == "pass":
-        return "No probe fails, and the composite reaches its threshold."
+        passed = "No probe fails, and the composite reaches its threshold"
+        return "; ".join([passed, *reasons(result)[1:]]) + "."
     return sentence(grounds(result)[0]).removesuffix(".") + "."
 
 
