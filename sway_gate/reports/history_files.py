@@ -74,8 +74,8 @@ def _in_folder(folder: str, notes: list[str]) -> list[str]:
 
 
 def _distinct(files: Iterator[str]) -> list[str]:
-    """The files without repetitions, also under another name."""
-    return list({os.path.realpath(file): file for file in files}.values())
+    """The files without repetitions of a path."""
+    return list({os.path.abspath(file): file for file in files}.values())
 
 
 def _natural(name: str) -> list[tuple[str, int]]:
