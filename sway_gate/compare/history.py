@@ -101,7 +101,16 @@ def _differences(old: GateResult, new: GateResult) -> Iterator[str]:
     for what, before, after in (("without", *names), ("with the new", *reversed(names))):
         if missing := [name for name in before if name not in after]:
             yield f"{what} {counted(len(missing), 'probe')} {named(missing)}"
+    scored = [_scored(old), _scored(new)]
+    for what, before, after in (("omits", *scored), ("includes", *reversed(scored))):
+        if changed := [n for n in before if n not in after and n in names[0] and n in names[1]]:
+            yield f"the composite now {what} {named(changed)}"
     yield from input_warnings(old, new)
+
+
+def _scored(result: GateResult) -> list[str]:
+    """Names of the probes that count in the composite."""
+    return [probe.name for probe in result.probes if probe.score is not None]
 
 
 def _composite(results: Sequence[GateResult]) -> Course:
@@ -120,6 +129,7 @@ def _has_same_composite(old: GateResult, new: GateResult) -> bool:
     return (
         bool(same)
         and same == old.probe_inputs.keys() == new.probe_inputs.keys()
+        and set(_scored(old)) == set(_scored(new))
         and weights[0] == weights[1]
     )
 

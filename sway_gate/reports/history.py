@@ -32,7 +32,7 @@ MIN_SPARKS = 8
 _BLOCKS, _RAMP = "▁▂▃▄▅▆▇█", "_.-~=*%#"
 _NO_VALUE, _BREAK, _BREAK_ASCII = "?", "│", "|"
 _LEGEND = (
-    "│ separates values that cannot be compared: their inputs, settings or base differ; "
+    "│ separates values that cannot be compared: their inputs, settings, base or probes differ; "
     "numbers are the first and the latest value since then"
 )
 

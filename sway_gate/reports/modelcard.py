@@ -87,7 +87,7 @@ def _section(result: GateResult) -> Iterator[str]:
         yield _table(result)
     if waivers := [_waiver(p.name, p.waiver) for p in result.probes[:MAX_PROBES] if p.waiver]:
         yield "\n".join(["Waivers:", "", *waivers])
-    yield "\n".join(f"- {line}" for line in _measured(result))
+    yield "\n".join(["How it was measured:", "", *(f"- {line}" for line in _measured(result))])
     yield f"Repeat it with the same files:\n\n```bash\n{_install(result)}\n{_command(result)}\n```"
 
 

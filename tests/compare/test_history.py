@@ -50,6 +50,11 @@ CHANGES = {
     "the seed": ({"seed": 7}, [1], [1]),
     "an older version": ({"probe_inputs": {}, "shared_inputs": ""}, [1], [1]),
     "the weights": ({"categories": {"adherence": Category(weight=0.9, score=0.5)}}, [1], []),
+    "a waiver": (
+        {"probes": (helper.probe(raw=0.1), helper.probe("leakage", "waived", score=None))},
+        [1],
+        [],
+    ),
     "a probe is gone": (
         {"probe_inputs": {"delta_kl": "a"}, "probes": (helper.probe(raw=0.1),)},
         [1],
