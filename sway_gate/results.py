@@ -27,13 +27,30 @@ Tier = Literal["quick", "full"]
 
 
 class Verdict(StrEnum):
-    """Verdict of one probe. WARN is inconclusive: it does not fail the gate, but scores low."""
+    """Verdict of one probe.
+
+    WARN is inconclusive: it does not fail the gate, but scores low. WAIVED is a FAIL or WARN that a
+    waiver accepts: it neither fails the gate nor has a score.
+    """
 
     PASS = "pass"
     FAIL = "fail"
     WARN = "warn"
     SKIP = "skip"
     ERROR = "error"
+    WAIVED = "waived"
+
+
+class AppliedWaiver(msgspec.Struct, frozen=True, kw_only=True):
+    """The waiver of a probe that accepts its finding, or has expired. `message` also states it."""
+
+    reason: str
+    by: str
+    expires: str
+    """The last day, as YYYY-MM-DD in UTC."""
+    verdict: Verdict
+    """The probe's verdict without the waiver."""
+    is_expired: bool
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -85,6 +102,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """The number of an effect probe that is compared with the nulls, if it is not `raw`."""
     score_z: float | None = None
     """z of the criterion from which `score` follows: the one with the lowest score."""
+    waiver: AppliedWaiver | None = None
+    """Set if the verdict is WAIVED, or if the waiver of the probe has expired."""
 
     @property
     def is_left_out(self) -> bool:

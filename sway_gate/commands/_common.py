@@ -91,9 +91,11 @@ def load(args: argparse.Namespace) -> "Spec":
     """
     from sway_gate.spec.confine import check_files, check_spec
     from sway_gate.spec.load import load_spec
+    from sway_gate.spec.waivers import WAIVERS, waivers_file
 
     if args.spec != output.STDOUT:
         check_files({"SPEC": [args.spec]}, args.confine)
+    check_files({WAIVERS: [waivers_file(args.spec)]}, args.confine)
     spec = load_spec(args.spec)
     check_spec(spec, args.confine)
     if limit := spec.defaults.time_limit():

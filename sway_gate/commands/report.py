@@ -1,10 +1,18 @@
-"""`sway report`: convert a JSON report to another format."""
+"""`sway report`: convert a JSON report to another format, or draw several over time."""
 
 import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
-from sway_gate.commands._common import FORMATS, Add, form, rendered
+from sway_gate.commands._common import FORMATS, Add, display, form, rendered
 from sway_gate.commands._formats import endings, of_name
+from sway_gate.errors import UsageError
+
+if TYPE_CHECKING:
+    from sway_gate.compare.history import History
+    from sway_gate.results import GateResult
 
 
 def add_to(add: Add) -> None:
@@ -16,11 +24,21 @@ def add_to(add: Add) -> None:
         "sway report report.json -o report.html",
     )
     report.add_argument(
-        "result", metavar="RESULT", help="the JSON report of a run; - is standard input"
+        "result",
+        nargs="?",
+        metavar="RESULT",
+        help="the JSON report of a run; - is standard input",
+    )
+    report.add_argument(
+        "--history",
+        nargs="+",
+        metavar="DIR|GLOB",
+        help="instead of RESULT, draw the composite and each probe over several JSON reports: "
+        "files, folders or patterns, in the order of their names",
     )
     report.add_argument(
         "--format",
-        choices=("terminal", *FORMATS),
+        choices=("terminal", *_OF_RESULT),
         help=f"the format (default: by the ending of -o FILE: {endings(FORMATS)}; or terminal)",
     )
     report.add_argument(
@@ -33,17 +51,70 @@ def add_to(add: Add) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
-    import sys
-
+    if (args.result is None) == (args.history is None):
+        raise UsageError("give either the JSON report RESULT, or several with --history")
+    if args.history is not None:
+        return _history(args)
     from sway_gate.reports import json_v1
 
     output.check_targets({"--output": args.output}, [args.result])
     result = json_v1.load(args.result)
     name = args.format or of_name(args.output, FORMATS) or "terminal"
     if name != "terminal":
-        output.write(args.output, FORMATS[name](result), form(name))
+        output.write(args.output, _OF_RESULT[name](result), form(name))
     elif args.output == output.STDOUT:
         output.say(rendered(result, sys.stdout))
     else:
         output.write(args.output, rendered(result, None).encode())
     return 0
+
+
+def _history(args: argparse.Namespace) -> int:
+    from sway_gate.reports.history import render
+    from sway_gate.reports.history_files import load_history
+
+    name = args.format or of_name(args.output, _OF_HISTORY) or "terminal"
+    if name not in ("terminal", *_OF_HISTORY):
+        allowed = ", ".join(("terminal", *_OF_HISTORY))
+        raise UsageError(f"--format {name} shows one result; with --history use {allowed}")
+    found = load_history(args.history)
+    output.check_targets({"--output": args.output}, [entry.file for entry in found.results])
+    if name != "terminal":
+        output.write(args.output, _OF_HISTORY[name](found), form(name))
+    elif args.output == output.STDOUT:
+        output.say(render(found, **display(sys.stdout)))
+    else:
+        output.write(args.output, render(found, **display(None)).encode())
+    return 0
+
+
+def _history_json(found: "History") -> bytes:
+    from sway_gate.reports.history import to_json
+
+    return to_json(found)
+
+
+def _history_markdown(found: "History") -> bytes:
+    from sway_gate.reports.history import markdown
+
+    return markdown(found).encode()
+
+
+def _history_html(found: "History") -> bytes:
+    from sway_gate.reports.html.history import render
+
+    return render(found).encode()
+
+
+def _modelcard(result: "GateResult") -> bytes:
+    from sway_gate.reports.modelcard import render
+
+    return render(result).encode()
+
+
+_OF_RESULT: Final[dict[str, Callable[["GateResult"], bytes]]] = {**FORMATS, "modelcard": _modelcard}
+_OF_HISTORY: Final[dict[str, Callable[["History"], bytes]]] = {
+    "json": _history_json,
+    "markdown": _history_markdown,
+    "html": _history_html,
+}

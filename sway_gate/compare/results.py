@@ -208,7 +208,7 @@ def _side(probe: ProbeResult | None) -> Side | None:
 
 
 def _change(pair: _Matched, test: ComparisonTest | None, p: AdjustedP, terms: _Terms) -> Change:
-    outcome, why = _outcome(pair.old, pair.new, test, p, terms)
+    outcome, why = _unless_waived(*_outcome(pair.old, pair.new, test, p, terms), pair.new)
     return Change(
         name=pair.name,
         kind=pair.kind,
@@ -236,6 +236,18 @@ def _numbers(test: ComparisonTest | None, adjusted: AdjustedP) -> dict[str, Any]
     }
 
 
+def _unless_waived(outcome: Outcome, why: str, new: ProbeResult | None) -> tuple[Outcome, str]:
+    """A regression of a waived probe is accepted."""
+    if outcome == "regression" and new and new.verdict is Verdict.WAIVED:
+        return "worse", f"{why}; waived"
+    return outcome, why
+
+
+def _measured(probe: ProbeResult) -> Verdict:
+    """The verdict of a probe without its waiver."""
+    return probe.waiver.verdict if probe.waiver else probe.verdict
+
+
 def _outcome(
     old: ProbeResult | None,
     new: ProbeResult | None,
@@ -246,7 +258,7 @@ def _outcome(
     if old is None:
         return "new", "not in the old result"
     by_verdicts = _by_verdicts if terms.in_order else _by_unordered_verdicts
-    if outcome := by_verdicts(old.verdict, new.verdict if new else None):
+    if outcome := by_verdicts(_measured(old), _measured(new) if new else None):
         return outcome
     if new is None or test is None:
         if old.raw is None and (new is None or new.raw is None):

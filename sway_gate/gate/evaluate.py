@@ -21,6 +21,7 @@ from sway_gate.gate.resolve import Folders, Job, accelerator, check_unchanged, l
 from sway_gate.gate.stages import Stages
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.diagnosis import about_full_model, consistent, diagnose
+from sway_gate.judge.waivers import waived, waiver_notes, with_waivers
 from sway_gate.measurements import Measurement
 from sway_gate.output import Progress
 from sway_gate.results import (
@@ -59,6 +60,7 @@ def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> Gate
     if not is_decided:
         measuring = time.perf_counter()
         outcome = _measure(job, nulls, open_models(job, nulls.settings, progress, base), progress)
+        outcome = _waived(job, outcome)
         timing["measure"] = time.perf_counter() - measuring
     else:
         check_unchanged(job)
@@ -129,6 +131,13 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
         meta.get("determinism", "best_effort"),
         notes,
     )
+
+
+def _waived(job: Job, outcome: _Outcome) -> _Outcome:
+    """The outcome with the waivers of the spec applied."""
+    waivers = job.spec.waivers
+    notes = (*outcome.notes, *waiver_notes(outcome.results, waivers))
+    return outcome._replace(results=with_waivers(outcome.results, waivers, job.today), notes=notes)
 
 
 def _check_time(job: Job, measurements: Sequence[Measurement], readings: JobReadings) -> None:
@@ -238,13 +247,14 @@ def _required(job: Job) -> tuple[str, ...]:
 
 
 def _unmeasured(results: tuple[ProbeResult, ...]) -> list[str]:
-    """A note for each category whose probes were all skipped: the composite does not contain it."""
+    """A note for each category without a probe that counts: the composite does not contain it."""
     notes = []
     for name in CATEGORIES:
         own = [result for result in results if result.category == name]
-        if own and all(result.verdict is Verdict.SKIP for result in own):
-            skipped = named([result.name for result in own])
-            notes.append(f"{name}: all probes were skipped ({skipped}); the composite omits it")
+        if own and all(result.verdict in (Verdict.SKIP, Verdict.WAIVED) for result in own):
+            how = "skipped or waived" if waived(own) else "skipped"
+            names = named([result.name for result in own])
+            notes.append(f"{name}: all probes were {how} ({names}); the composite omits it")
     return notes
 
 

@@ -46,6 +46,8 @@ class VerdictIdentity(msgspec.Struct, frozen=True, kw_only=True):
     held_out: tuple[Section, ...]
     threshold: float
     weights: dict[str, float]
+    waivers: tuple[tuple[str, str, str, str, bool], ...]
+    """The fields of each waiver, and whether it has expired."""
     versions: dict[str, str]
     platform: str
 
@@ -70,6 +72,10 @@ def verdict_key(job: Job) -> str:
         held_out=spec.held_out_sections,
         threshold=job.threshold,
         weights=job.weights,
+        waivers=tuple(
+            (w.probe, w.reason, w.by, w.expires.isoformat(), w.expires < job.today)
+            for w in spec.waivers
+        ),
         versions=job.versions,
         platform=job.platform,
     )

@@ -3,6 +3,7 @@
 This module loads neither numpy nor torch.
 """
 
+import datetime
 import os
 import platform
 import sys
@@ -25,6 +26,7 @@ from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts, Tier
 from sway_gate.spec import probes
 from sway_gate.spec.schema import OF_FILES, Spec
+from sway_gate.spec.waivers import WAIVERS
 from sway_gate.text import named
 from sway_gate.version import __version__
 
@@ -97,6 +99,8 @@ class Job(NamedTuple):
     tier: Tier = "full"
     deadline: float | None = None
     """The end of the time budget, of `time.monotonic`."""
+    today: datetime.date = datetime.date.max
+    """The day of the run in UTC, on which waivers expire."""
 
 
 def with_data(spec: Spec) -> Spec:
@@ -162,6 +166,7 @@ def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
         max_seconds=options.max_seconds,
         tier=tier,
         deadline=started + budget if budget else None,
+        today=datetime.datetime.now(datetime.UTC).date(),
     )
 
 
@@ -339,6 +344,7 @@ class Inputs(NamedTuple):
 def inputs(spec: Spec) -> Inputs:
     """The inputs of a run of `spec`, as far as its models are on this machine."""
     files = [*spec.data, *spec.held_out, *([spec.dlm_source] if spec.dlm_source else [])]
+    files.append(os.path.join(spec.folder, WAIVERS))
     try:
         found = model_folders(spec)
     except SwayError:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from sway_gate.judge.waivers import expired, is_valid
 from sway_gate.results import Category, GateResult, ProbeResult, Verdict
 from sway_gate.spec.schema import is_weight
 
@@ -41,14 +42,14 @@ def compose(
 ) -> Composite:
     """The weighted mean of scores inside each category, then over the categories that have any.
 
-    A category with a FAIL scores 0: other probes cannot compensate for a failure.
+    A category with a FAIL scores 0: other probes cannot compensate for a failure. A waived probe
+    has no score.
 
-    - fail (1): a probe fails, or the score does not reach `threshold`;
+    - fail (1): a probe fails, a waiver has expired, or the score does not reach `threshold`;
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
       no weight, no probe of such a category passes, no probe with a weight passes, effects were
       requested and none passes, or the time budget left out probes of harm and none passes: skips,
-      inconclusive results and absent harms do not decide. Or a
-      weight is out of range;
+      inconclusive and waived results and absent harms do not decide. Or a weight is out of range;
     - pass (0): otherwise. Scores and threshold are then numbers from 0 to 1.
 
     A FAIL takes precedence over an ERROR, and an ERROR over a low score.
@@ -77,6 +78,8 @@ def contradiction(result: GateResult) -> str:
         return "the verdict pass contradicts its baseline"
     if faults := [found.id for found in result.findings if found.level in ("broken", "verdict")]:
         return f"the verdict pass contradicts the finding {faults[0]}"
+    if any(r.verdict is Verdict.WAIVED and not is_valid(r) for r in result.probes):
+        return "the verdict waived of a probe does not follow from a waiver"
     weights = {name: own.weight for name, own in result.categories.items()}
     required = [name for name, own in result.categories.items() if own.required]
     own = compose(result.probes, weights, result.threshold, required)
@@ -93,7 +96,7 @@ def _verdict(
     threshold: float,
 ) -> str:
     verdicts = {result.verdict for result in results}
-    if Verdict.FAIL in verdicts:
+    if Verdict.FAIL in verdicts or expired(results):
         return "fail"
     if Verdict.ERROR in verdicts or score is None or missing(categories):
         return "error"
@@ -104,7 +107,7 @@ def _verdict(
     needed = {name for name, own in categories.items() if own.required}
     if not passed or needed - passed:
         return "error"
-    if Verdict.WARN in verdicts and not all(
+    if verdicts & {Verdict.WARN, Verdict.WAIVED} and not all(
         _is_shown(results, categories, harm=harm) for harm in (False, True)
     ):
         return "error"
@@ -135,7 +138,11 @@ def _is_shown(
     own = [
         result
         for result in results
-        if (_is_weighed(result, categories) or (result.is_left_out and result.weight > 0))
+        if (
+            _is_weighed(result, categories)
+            or (result.is_left_out and result.weight > 0)
+            or result.verdict is Verdict.WAIVED
+        )
         and result.kind in probes.TABLE
         and probes.module(result.kind).KIND.harm is harm
     ]

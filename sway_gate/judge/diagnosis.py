@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import structs
 
 from sway_gate import probes
+from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
 from sway_gate.text import named
 
@@ -148,12 +149,15 @@ def diagnose(
     """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's."""
     if symptom := _main(results, findings):
         return TABLE[symptom].result
+    about_waivers = waiver_sentence(results)
     if verdict != "pass":
-        return UNDECIDED.result
+        return structs.replace(UNDECIDED.result, sentence=about_waivers or UNDECIDED.sentence)
     untested = _untested(results)
-    if not untested:
+    if not (untested or about_waivers):
         return HEALTHY.result
-    sentence = f"{NO_FAULT.sentence} Not tested: {'; '.join(untested)}."
+    sentence = about_waivers or NO_FAULT.sentence
+    if untested:
+        sentence += f" Not tested: {'; '.join(untested)}."
     return structs.replace(NO_FAULT.result, sentence=sentence)
 
 
@@ -163,6 +167,7 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
         return "broken"
     if decisive:
         return "never trained"
+    results = [result for result in results if result.verdict is not Verdict.WAIVED]
     found = ranked(symptom for result in results for symptom in result.symptoms)
     if not found:
         return None
@@ -178,8 +183,8 @@ def _of_movement(results: Sequence[ProbeResult]) -> set[Symptom]:
 
 
 def _untested(results: Sequence[ProbeResult]) -> list[str]:
-    """What no passing probe tested."""
-    passed = [result for result in results if result.verdict is Verdict.PASS]
+    """What no passing or waived probe tested."""
+    passed = [r for r in results if r.verdict in (Verdict.PASS, Verdict.WAIVED)]
     untested = []
     if not any(result.category == "attribution" for result in passed):
         untested.append("whether it learned its training data")

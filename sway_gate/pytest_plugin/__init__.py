@@ -120,7 +120,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     found = pyfuncitem.stash[_ANSWER]
     if found.verdict == "fail":
         _fail(pyfuncitem, found.text)
-    if found.verdict == "skip":
+    if found.verdict in ("skip", "waived"):
         pyfuncitem.stash[_MESSAGE] = found.text
         pytest.skip(found.text)
     if found.verdict == "warn" and not _warn(found.text, *check.place):

@@ -76,7 +76,7 @@ def _of_probe(probe: "ProbeResult", file: str, line: int) -> Answer:
 
     message = one_line(probe.message) or probe.verdict.value
     lines = [message, clean(probe.advice), f"{one_line(probe.name)} ({probe.kind}), {file}:{line}"]
-    text = message if probe.verdict == "skip" else "\n".join(filter(None, lines))
+    text = message if probe.verdict in ("skip", "waived") else "\n".join(filter(None, lines))
     return Answer(probe.verdict.value, text, _numbers(score=probe.score, z=probe.z, raw=probe.raw))
 
 

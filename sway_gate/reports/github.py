@@ -99,7 +99,12 @@ def marker(spec: str) -> str:
     return f"<!-- sway-gate {digest[:16]} -->"
 
 
-_LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning"}
+_LEVELS = {
+    Verdict.FAIL: "error",
+    Verdict.ERROR: "error",
+    Verdict.WARN: "warning",
+    Verdict.WAIVED: "notice",
+}
 
 
 def _annotation(probe: ProbeResult, spec: str) -> str:

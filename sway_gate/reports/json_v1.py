@@ -62,11 +62,19 @@ class FindingV1(msgspec.Struct, frozen=True, kw_only=True):
     path: str
 
 
+class WaiverV1(msgspec.Struct, frozen=True, kw_only=True):
+    reason: str
+    by: str
+    expires: str
+    verdict: Literal["pass", "fail", "warn", "skip", "error"]
+    is_expired: bool
+
+
 class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     category: str
-    verdict: Literal["pass", "fail", "warn", "skip", "error"]
+    verdict: Literal["pass", "fail", "warn", "skip", "error", "waived"]
     score: Number
     weight: float
     raw: Number
@@ -89,6 +97,7 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     test_statistic: Number = None
     score_z: Number = None
     symptoms: tuple[str, ...] = ()
+    waiver: WaiverV1 | None = None
 
 
 class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ def _probe_case(spec: str, probe: ProbeResult) -> Any:
             case.add_failure_info(message, advice)
         case Verdict.ERROR:
             case.add_error_info(message, advice)
-        case Verdict.SKIP:
+        case Verdict.SKIP | Verdict.WAIVED:
             case.add_skipped_info(message)
         case Verdict.WARN:
             case.stdout = f"inconclusive: {message}\n{advice}".rstrip()

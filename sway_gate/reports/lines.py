@@ -16,6 +16,7 @@ STYLES = {
     "warn": "bold yellow",
     "skip": "dim",
     "error": "bold magenta",
+    "waived": "bold cyan",
     # Levels of a static finding
     "broken": "bold magenta",
     "verdict": "bold red",

@@ -35,6 +35,7 @@ _OF_VERDICT: Final = {
     Verdict.ERROR: "error",
     Verdict.WARN: "warning",
     Verdict.SKIP: "note",
+    Verdict.WAIVED: "note",
 }
 _OF_FINDING: Final = {"broken": "error", "verdict": "error", "warning": "warning"}
 _PLACE: Final = re.compile(r"(?P<path>.+?):(?P<line>[1-9]\d{0,8})(?::\d+)?")
@@ -53,6 +54,8 @@ class _Result(NamedTuple):
     text: str
     path: str
     line: int = 1
+    justification: str = ""
+    """Why a waived result is accepted."""
 
 
 def to_sarif(result: GateResult) -> bytes:
@@ -88,7 +91,16 @@ def _of_probe(probe: ProbeResult, path: str) -> _Result:
     page = f"probes/{probe.kind}.md" if probes.is_known(probe.kind) else "reading.md"
     text = ". ".join(filter(None, (f"{probe.name}: {probe.message}", probe.advice)))
     rule = _Rule(probe.kind, f"{_DOCS}/{page}")
-    return _Result(rule, _OF_VERDICT[probe.verdict], text, path, probe.line or 1)
+    level = _OF_VERDICT[probe.verdict]
+    return _Result(rule, level, text, path, probe.line or 1, _justification(probe))
+
+
+def _justification(probe: ProbeResult) -> str:
+    """Reason, author and last day of the waiver that accepts the result; "" if none does."""
+    own = probe.waiver
+    if own is None or own.is_expired:
+        return ""
+    return f"{own.reason} ({own.by}, until {own.expires})"
 
 
 def _encoded(found: Sequence[_Result], is_successful: bool) -> bytes:
@@ -138,7 +150,16 @@ def _result(result: _Result, index: int, root: Path) -> dict[str, Any]:
         "level": result.level,
         "message": _text(result.text),
         "locations": [{"physicalLocation": place}],
+        **_suppressed(result.justification),
     }
+
+
+def _suppressed(justification: str) -> dict[str, Any]:
+    """The property of a waived result; {} for others."""
+    if not justification:
+        return {}
+    text = _text(justification)["text"]
+    return {"suppressions": [{"kind": "external", "status": "accepted", "justification": text}]}
 
 
 def _text(text: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from sway_gate.judge.waivers import expired, waived
 from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Verdict
 from sway_gate.text import counted, distinct, named, number, one_line, signed
 
@@ -26,7 +27,7 @@ def seconds(timing: dict[str, float]) -> float:
 
 LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
 """Word for the level of a finding; notes have none."""
-_URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2}
+_URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2, "waived": 2}
 """Order of findings and verdicts in the reports; 3 for all others."""
 
 
@@ -37,28 +38,46 @@ def headline(result: GateResult) -> str:
 
 def grounds(result: GateResult) -> list[str]:
     """Reasons for the verdict, the composite and the adapter's path."""
+    adapter = f"{subject(result.adapter)} {one_line(result.adapter.path)}"
+    return [*reasons(result), adapter, *(["(cached)"] if result.cached else [])]
+
+
+def reasons(result: GateResult) -> list[str]:
+    """Reasons for the verdict, the composite and the number of waived findings."""
     composite = f"composite {score_text(result.score)} (threshold {result.threshold:.2f})"
     match result.verdict:
         case "pass":
-            reasons = [composite]
+            found = [composite]
         case "fail":
-            reasons = [_failure(result), composite]
+            found = [*_failures(result), composite]
         case _:
-            reasons = [f"could not decide: {_obstacle(result)}"]
-    reasons.append(f"{subject(result.adapter)} {one_line(result.adapter.path)}")
-    return [*reasons, "(cached)"] if result.cached else reasons
+            found = [f"could not decide: {_obstacle(result)}"]
+    if count := len(waived(result.probes)):
+        found.append(f"{counted(count, 'finding')} waived")
+    return found
+
+
+def _failures(result: GateResult) -> list[str]:
+    """The reason of a failure, and the expired waivers."""
+    lapsed = expired(result.probes)
+    failure = _failure(result)
+    if not lapsed:
+        return [failure or "the composite is below the threshold"]
+    verb = "the waiver of" if len(lapsed) == 1 else "the waivers of"
+    return [*filter(None, [failure]), f"{verb} {named(lapsed)} expired"]
 
 
 def _failure(result: GateResult) -> str:
+    """Why the files, the baseline or a probe fail the gate; "" if none of them does."""
     if reasons := [one_line(item.message) for item in result.findings if item.level == "verdict"]:
         return reasons[0]
     if result.baseline and _is_behind(result):
         worse = [regression.name for regression in result.baseline.regressions]
         return f"worse than the baseline: {named(worse)}"
-    if failed := [probe.name for probe in result.probes if is_failed(probe)]:
+    if failed := [p.name for p in result.probes if p.verdict in (Verdict.FAIL, Verdict.ERROR)]:
         verb = "fails" if len(failed) == 1 else "fail"
         return f"{len(failed)} of {counted(len(result.probes), 'probe')} {verb}: {named(failed)}"
-    return "the composite is below the threshold"
+    return ""
 
 
 def _obstacle(result: GateResult) -> str:
@@ -69,6 +88,8 @@ def _obstacle(result: GateResult) -> str:
         return f"{len(stuck)} of {probes} could not run: {named(stuck)}"
     if left_out := [probe.name for probe in result.probes if probe.is_left_out]:
         return f"the time budget ended before {named(left_out)}"
+    if accepted := waived(result.probes):
+        return f"the results are not sufficient without the waived findings: {named(accepted)}"
     required = {name: own for name, own in result.categories.items() if own.required}
     if not all(map(is_scored, required.values())):
         return "nothing tested whether the data was learned"
@@ -122,8 +143,8 @@ def _is_behind(result: GateResult) -> bool:
 
 
 def is_failed(probe: ProbeResult) -> bool:
-    """Whether the probe failed or ended in an error."""
-    return probe.verdict in (Verdict.FAIL, Verdict.ERROR)
+    """Whether the probe failed, ended in an error, or has an expired waiver."""
+    return probe.verdict in (Verdict.FAIL, Verdict.ERROR) or bool(expired([probe]))
 
 
 def next_steps(result: GateResult) -> list[tuple[str, str]]:

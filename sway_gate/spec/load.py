@@ -10,6 +10,7 @@ from msgspec import structs
 from sway_gate.errors import SpecError
 from sway_gate.files import not_read, read_regular
 from sway_gate.model_files.hub import is_hub_id
+from sway_gate.spec.decode import MAX_BYTES, decoded
 from sway_gate.spec.ignored import ignored_note
 from sway_gate.spec.other import not_a_spec
 from sway_gate.spec.paths import MAX_SHOWN, find, is_share, several
@@ -26,19 +27,21 @@ from sway_gate.spec.schema import (
     Spec,
     SpecFile,
 )
+from sway_gate.spec.waivers import check_waivers, with_waivers_file
 from sway_gate.spec.yaml_nodes import compose, entries, position, shown
 from sway_gate.spec.yaml_reader import Families, Reader
 
-MAX_BYTES: Final = 4 * 2**20
 _FAMILIES: Final[Families] = {ProbeSpec: KINDS, SectionEntry: SECTION_KINDS}
 
 
 def load_spec(path: str) -> Spec:
-    """The spec at `path`, '-' for standard input. Raises SpecError with every mistake."""
+    """The spec at `path`, '-' for standard input, with the waivers in its folder.
+
+    Raises SpecError with every mistake.
+    """
     if path == "-":
-        return parse_spec(
-            _decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", os.getcwd()
-        )
+        text = decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
+        return with_waivers_file(parse_spec(text, "<stdin>", os.getcwd()))
     label = path if path.isprintable() else ascii(path)
     if wrong := not_a_spec(path):
         raise SpecError([f"{label}: {wrong}"])
@@ -46,19 +49,8 @@ def load_spec(path: str) -> Spec:
         data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         raise SpecError([f"{label}: {not_read(error)}"]) from None
-    return parse_spec(_decoded(data, label), label, os.path.dirname(os.path.abspath(path)))
-
-
-def _decoded(data: bytes, label: str) -> str:
-    if len(data) > MAX_BYTES:
-        raise SpecError(
-            [f"{label}: larger than {MAX_BYTES // 2**20} MiB; move long texts to files under data"]
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SpecError([f"{label}:{line}:1: not UTF-8 text; save the file as UTF-8"]) from None
+    folder = os.path.dirname(os.path.abspath(path))
+    return with_waivers_file(parse_spec(decoded(data, label), label, folder))
 
 
 def parse_spec(text: str, label: str, folder: str) -> Spec:
@@ -73,6 +65,8 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
         _check_bases(reader, models, refs[id(models.base)], refs[id(models.ft)], notes)
     _check_names(reader, root)
     _check_suite(reader)
+    if reader.made(SpecFile) and reader.is_whole("suite"):
+        check_waivers(reader, [p.name for p in file.suite if p.is_probe], label)
     sections = _sections(reader)
     reader.finish()
     notes += ignored_note(reader)
@@ -87,6 +81,7 @@ def parse_spec(text: str, label: str, folder: str) -> Spec:
         sections=sections,
         control=several(file.control),
         held_out=tuple(find(path, folder, notes, hub=False)[0] for path in several(file.held_out)),
+        waivers=file.waivers,
         label=label,
         folder=os.path.abspath(folder),
         notes=tuple(dict.fromkeys(notes)),

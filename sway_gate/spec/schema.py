@@ -4,6 +4,7 @@ The structs are the only source of the format: the loader and `json_schema` read
 limits and allowed values from them. Imports neither numpy nor torch.
 """
 
+import datetime
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -373,6 +374,26 @@ _WHOLE: Final = (("prompt", "answer"), ("messages",), ("chosen", "rejected"), ("
 """Parts that make a row."""
 
 
+MAX_REASON: Final = 200
+
+
+class Waiver(Struct, frozen=True, kw_only=True):
+    """A finding of a probe that is accepted on purpose, until the end of a day in UTC."""
+
+    probe: NonEmpty
+    reason: NonEmpty
+    expires: datetime.date
+    by: NonEmpty
+
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        for field, limit in (("reason", MAX_REASON), ("by", 60)):
+            text = getattr(self, field)
+            if not text.strip() or not text.isprintable():
+                yield field, "must be printable text on one line"
+            if len(text) > limit:
+                yield field, f"must have at most {limit} characters, got {len(text)}"
+
+
 class SpecFile(Struct, frozen=True, kw_only=True):
     """A spec file."""
 
@@ -386,6 +407,7 @@ class SpecFile(Struct, frozen=True, kw_only=True):
     sections: tuple[SectionEntry, ...] = ()
     control: Files = ()
     held_out: Files = ()
+    waivers: tuple[Waiver, ...] = ()
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         if self.models.ft.kind == "mlx" and not self.defaults.differential:
@@ -416,6 +438,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     control: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     held_out_sections: tuple[Section, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
     label: str = "<spec>"
     folder: str = "."
     notes: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 Nothing is coerced, and no tag builds an object.
 """
 
+import datetime
 import re
 from typing import Any, Final, NoReturn
 
@@ -29,6 +30,7 @@ _TAGS: Final[dict[type[yaml.Event], frozenset[str]]] = {
 }
 # The parser follows YAML 1.1. It reads these numbers of YAML 1.2 as text.
 _EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OCTAL: Final = re.compile(r"0o[0-7]+")
 _LEADING_ZERO: Final = re.compile(r"[-+]?0[0-7_]+")
 """Octal in YAML 1.1, decimal in YAML 1.2."""
@@ -208,6 +210,13 @@ def real(node: yaml.Node) -> float:
     if kind != "float":
         raise ValueError
     return float(SafeConstructor().construct_yaml_float(node))
+
+
+def day(node: yaml.Node) -> datetime.date:
+    """The node's value. Raises ValueError if it is not a date, written as YYYY-MM-DD."""
+    if not isinstance(node, yaml.ScalarNode) or not _DAY.fullmatch(node.value):
+        raise ValueError
+    return datetime.date.fromisoformat(node.value)
 
 
 def boolean(node: yaml.Node) -> bool:

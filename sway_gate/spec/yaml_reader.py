@@ -17,6 +17,7 @@ from sway_gate.spec.yaml_nodes import (
     MAX_PROBLEMS,
     MERGE,
     boolean,
+    day,
     describe,
     entries,
     integer,
@@ -66,7 +67,7 @@ class At(NamedTuple):
         return ": ".join(filter(None, (self.place, f"{self.field} {text}".strip())))
 
 
-def _suggestion(word: str, options: Sequence[str]) -> str:
+def suggestion(word: str, options: Sequence[str]) -> str:
     """A remedy for `word`: the nearest of the options, otherwise all of them."""
     near = difflib.get_close_matches(word, options, 1) if len(word) <= 64 else []
     return f"did you mean {near[0]!r}?" if near else "allowed: " + ", ".join(options)
@@ -197,6 +198,8 @@ class Reader:
                 return self._text(node, kind, at)
             case inspect.BoolType():
                 return self._parsed(node, boolean, "true or false", at)
+            case inspect.DateType():
+                return self._parsed(node, day, "a date such as 2027-01-31", at)
             case inspect.IntType():
                 return self._integer(node, kind, at)
             case inspect.FloatType():
@@ -251,7 +254,7 @@ class Reader:
         if value in allowed or value is INVALID:
             return value
         words = [str(word) for word in allowed]
-        hint = _suggestion(value, words) if isinstance(value, str) else ""
+        hint = suggestion(value, words) if isinstance(value, str) else ""
         near = f"; {hint}" if hint.startswith("did") and value not in words else ""
         one_of = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
         return self._note(node, at, f"must be {one_of}, got {describe(node)}{near}")
@@ -345,7 +348,7 @@ class Reader:
         if name in family:
             return name, struct_type(family[name])
         if name:
-            hint = _suggestion(name, list(family))
+            hint = suggestion(name, list(family))
             return name, self._note(value, at, f"unknown kind {shown(name)}; {hint}")
         return "", self._reject(value, At(at.place, "kind"), f"one of {', '.join(family)}")
 
@@ -358,9 +361,7 @@ class Reader:
         given = entries(node)
         for name, (key, _) in given.items():
             if name not in known:
-                self._note(
-                    key, at, f"unknown field {shown(name)}; {_suggestion(name, list(known))}"
-                )
+                self._note(key, at, f"unknown field {shown(name)}; {suggestion(name, list(known))}")
         missing = [name for name, field in known.items() if field.required and name not in given]
         for name in missing:
             self._note(node, at, f"{name} is missing")

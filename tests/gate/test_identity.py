@@ -1,17 +1,30 @@
 """The key of a cached verdict: each field of a job is in it or listed as irrelevant."""
 
+from datetime import date
+
 import msgspec
 import pytest
+from msgspec import structs
 
 from sway_gate.gate.identity import VerdictIdentity, verdict_key
 from sway_gate.gate.resolve import Job
 from sway_gate.results import ModelFacts
 from sway_gate.spec.probes import AdapterRevert, DeltaKL
-from sway_gate.spec.schema import Defaults, ModelRef, Models, Section, Spec
+from sway_gate.spec.schema import Defaults, ModelRef, Models, Section, Spec, Waiver
 
 IN_KEY = {
-    Job: {"base", "adapter", "threshold", "weights", "versions", "platform", "spec", "embedders"},
-    Spec: {"models", "defaults", "suite", "sections", "control", "held_out_sections"},
+    Job: {
+        "base",
+        "adapter",
+        "threshold",
+        "weights",
+        "versions",
+        "platform",
+        "spec",
+        "embedders",
+        "today",
+    },
+    Spec: {"models", "defaults", "suite", "sections", "control", "held_out_sections", "waivers"},
     Defaults: {"seed", "differential", "chat_template", "prompt_format", "learn"},
     ModelRef: {"base", "dtype", "device", "trust_remote_code", "quantization"},
 }
@@ -59,6 +72,25 @@ PLACES = {
 @pytest.mark.parametrize(("fields", "is_same"), PLACES.values(), ids=PLACES)
 def test_names_of_files_are_not_in_the_key(fields, is_same):
     assert (verdict_key(job(**fields)) == verdict_key(job())) is is_same
+
+
+WAIVER = Waiver(probe="d", reason="known", expires=date(2027, 1, 31), by="Ada")
+WAIVED = {
+    "the same waiver": (WAIVER, date(2026, 12, 1), True),
+    "its last day": (WAIVER, date(2027, 1, 31), True),
+    "the day after": (WAIVER, date(2027, 2, 1), False),
+    "another reason": (structs.replace(WAIVER, reason="new"), date(2026, 12, 1), False),
+    "another author": (structs.replace(WAIVER, by="Bob"), date(2026, 12, 1), False),
+    "another date": (structs.replace(WAIVER, expires=date(2027, 3, 1)), date(2026, 12, 1), False),
+}
+
+
+@pytest.mark.parametrize(("waiver", "today", "is_same"), WAIVED.values(), ids=WAIVED)
+def test_waivers_are_in_the_key_and_leave_it_when_they_expire(waiver, today, is_same):
+    def key(waiver, today):
+        return verdict_key(job(waivers=(waiver,))._replace(today=today))
+
+    assert (key(waiver, today) == key(WAIVER, date(2026, 11, 28))) is is_same
 
 
 def test_an_embedding_model_counts_by_its_content():

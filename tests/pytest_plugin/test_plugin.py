@@ -226,6 +226,15 @@ def test_a_verdict_is(project: Project, entry: str, outcomes: dict[str, int], li
     result.stdout.fnmatch_lines([f"*{line}*"])
 
 
+def test_a_waived_probe_is_skipped_and_the_gate_passes(project: Project) -> None:
+    project.write(f"@{ONE}\ndef test_it(): pass", UNMOVED, MOVED, LEARNED)
+    waiver = "{probe: unmoved, reason: known, expires: 9999-12-31, by: Ada}"
+    (project.path / ".sway-waivers.yaml").write_text(f"waivers: [{waiver}]", encoding="utf-8")
+    result = project.run("-rs")
+    result.assert_outcomes(passed=3, skipped=1)
+    result.stdout.fnmatch_lines(["*waived by Ada until 9999-12-31 (known): *"])
+
+
 @pytest.mark.parametrize("style", ["auto", "long", "short", "line", "native"])
 def test_no_traceback_is_shown(project: Project, style: str) -> None:
     project.write(f"@{ONE}\ndef test_it(sway_result): pass", *ALL)

@@ -28,6 +28,7 @@ from sway_gate.reports.wording import (
     next_steps,
     null_adapters,
     ranks,
+    reasons,
     score_text,
     seconds,
     sentence,
@@ -107,7 +108,7 @@ def notebook(result: GateResult) -> str:
 
 
 def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
-    return _template(limits.chars).render(
+    return template(limits.chars).render(
         result=result,
         subject=subject(result.adapter),
         cut_to=f"{MAX_BYTES // 1000} KB" if limits != LIMITS[0] else "",
@@ -178,8 +179,8 @@ def _cells(view: Shown) -> int:
     return count
 
 
-@lru_cache(maxsize=len(LIMITS))
-def _template(chars: int) -> "Template":
+@lru_cache(maxsize=len(LIMITS) + 1)
+def template(chars: int, name: str = "report.html.j2") -> "Template":
     """Template that cleans, truncates (to `chars` characters) and escapes all texts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -210,11 +211,13 @@ def _template(chars: int) -> "Template":
         "overlap": overlap,
         "pairs": dict,
         "percent": "{:.1f}%".format,
+        "pixels": "{:.1f}".format,
+        "short": lambda text: cut(text, 24),
         "score": score_text,
         "sentence": sentence,
         "evidence": evidence,
     }
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _drawn(probes: Sequence[ProbeResult], room: int) -> Iterator[list[Figure] | None]:
@@ -247,7 +250,8 @@ def _question(kind: str) -> str:
 def _why(result: GateResult) -> str:
     """Reason for the verdict, as a sentence."""
     if result.verdict == "pass":
-        return "No probe fails, and the composite reaches its threshold."
+        passed = "No probe fails, and the composite reaches its threshold"
+        return "; ".join([passed, *reasons(result)[1:]]) + "."
     return sentence(grounds(result)[0]).removesuffix(".") + "."
 
 
@@ -259,6 +263,7 @@ def _tally(probes: Sequence[ProbeResult]) -> list[tuple[str, str]]:
         Verdict.WARN: "inconclusive",
         Verdict.SKIP: "skipped",
         Verdict.ERROR: "could not run",
+        Verdict.WAIVED: "waived",
     }
     counts = Counter(probe.verdict for probe in probes)
     return [

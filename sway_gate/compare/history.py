@@ -1,0 +1,158 @@
+"""The course of the composite and of each probe over several results of one adapter's life.
+
+Two neighbouring values are comparable if both were measured on the same inputs, settings and base.
+Results of versions that did not store digests of their inputs are not comparable.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from sway_gate.compare.inputs import input_warnings, probes_with_same_inputs
+from sway_gate.results import GateResult, ProbeResult
+from sway_gate.text import counted, named
+
+COMPOSITE = "composite"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One result."""
+
+    label: str
+    file: str
+    adapter: str
+    verdict: str
+    score: float | None
+    threshold: float
+    is_turn: bool
+    """Whether the verdict differs from the verdict before."""
+    differences: tuple[str, ...]
+    """Differences from the result before other than the adapter."""
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe, or the composite, in one result. `verdict` is "" if the result lacks the probe."""
+
+    verdict: str
+    value: float | None = None
+    score: float | None = None
+    is_comparable: bool = True
+    """Whether it can be compared with the last value before."""
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe, or the composite (kind ""), over all results."""
+
+    name: str
+    kind: str
+    units: str
+    values: tuple[Value, ...]
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """The results in their order, and the course of each of their numbers."""
+
+    results: tuple[Entry, ...]
+    composite: Course
+    probes: tuple[Course, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored result with its file and a short name."""
+
+    label: str
+    file: str
+    result: GateResult
+
+
+def history(stored: Sequence[Stored], notes: Sequence[str] = ()) -> History:
+    """The history of at least one result, in the given order."""
+    results = [one.result for one in stored]
+    before = [None, *results[:-1]]
+    keys = dict.fromkeys((p.name, p.kind) for result in reversed(results) for p in result.probes)
+    return History(
+        results=tuple(_entry(one, old) for one, old in zip(stored, before, strict=True)),
+        composite=_composite(results),
+        probes=tuple(_course(name, kind, results) for name, kind in keys),
+        notes=tuple(notes),
+    )
+
+
+def _entry(stored: Stored, before: GateResult | None) -> Entry:
+    result = stored.result
+    return Entry(
+        label=stored.label,
+        file=stored.file,
+        adapter=result.adapter.path,
+        verdict=result.verdict,
+        score=result.score,
+        threshold=result.threshold,
+        is_turn=before is not None and before.verdict != result.verdict,
+        differences=tuple(_differences(before, result)) if before else (),
+    )
+
+
+def _differences(old: GateResult, new: GateResult) -> Iterator[str]:
+    if not (old.probe_inputs and new.probe_inputs):
+        yield "the inputs of one of the two results are unknown: an older version wrote it"
+    names = [[probe.name for probe in result.probes] for result in (old, new)]
+    for what, before, after in (("without", *names), ("with the new", *reversed(names))):
+        if missing := [name for name in before if name not in after]:
+            yield f"{what} {counted(len(missing), 'probe')} {named(missing)}"
+    scored = [_scored(old), _scored(new)]
+    for what, before, after in (("omits", *scored), ("includes", *reversed(scored))):
+        if changed := [n for n in before if n not in after and n in names[0] and n in names[1]]:
+            yield f"the composite now {what} {named(changed)}"
+    yield from input_warnings(old, new)
+
+
+def _scored(result: GateResult) -> list[str]:
+    """Names of the probes that count in the composite."""
+    return [probe.name for probe in result.probes if probe.score is not None]
+
+
+def _composite(results: Sequence[GateResult]) -> Course:
+    comparable = [True, *(_has_same_composite(*both) for both in pairwise(results))]
+    values = (
+        Value(verdict=r.verdict, value=r.score, score=r.score, is_comparable=is_comparable)
+        for r, is_comparable in zip(results, comparable, strict=True)
+    )
+    return Course(name=COMPOSITE, kind="", units="", values=tuple(values))
+
+
+def _has_same_composite(old: GateResult, new: GateResult) -> bool:
+    """Whether both composites are means of the same measurements with the same weights."""
+    same = probes_with_same_inputs(old, new)
+    weights = [{name: own.weight for name, own in r.categories.items()} for r in (old, new)]
+    return (
+        bool(same)
+        and same == old.probe_inputs.keys() == new.probe_inputs.keys()
+        and set(_scored(old)) == set(_scored(new))
+        and weights[0] == weights[1]
+    )
+
+
+def _course(name: str, kind: str, results: Sequence[GateResult]) -> Course:
+    values: list[Value] = []
+    units, last = "", None
+    for result in results:
+        found = _find(name, kind, result)
+        if found is None:
+            values.append(Value(verdict=""))
+            continue
+        values.append(
+            Value(
+                verdict=found.verdict.value,
+                value=found.raw,
+                score=found.score,
+                is_comparable=last is None or name in probes_with_same_inputs(last, result),
+            )
+        )
+        units, last = found.units or units, result
+    return Course(name=name, kind=kind, units=units, values=tuple(values))
+
+
+def _find(name: str, kind: str, result: GateResult) -> ProbeResult | None:
+    return next((p for p in result.probes if (p.name, p.kind) == (name, kind)), None)

@@ -1,0 +1,89 @@
+"""Applies waivers to the results of the probes.
+
+A waived probe is neither a failure nor evidence: it has no score, and the composite omits it.
+"""
+
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import structs
+
+from sway_gate.results import AppliedWaiver, ProbeResult, Verdict
+from sway_gate.spec.schema import Waiver
+from sway_gate.text import named
+
+_WAIVABLE = (Verdict.FAIL, Verdict.WARN)
+
+
+def with_waivers(
+    results: Iterable[ProbeResult], waivers: Sequence[Waiver], today: datetime.date
+) -> tuple[ProbeResult, ...]:
+    """The results, with the verdict WAIVED where a waiver accepts a FAIL or a WARN."""
+    by_probe = {waiver.probe: waiver for waiver in waivers}
+    return tuple(
+        _with_waiver(result, by_probe[result.name], today) if result.name in by_probe else result
+        for result in results
+    )
+
+
+def _with_waiver(result: ProbeResult, waiver: Waiver, today: datetime.date) -> ProbeResult:
+    applied = AppliedWaiver(
+        reason=waiver.reason,
+        by=waiver.by,
+        expires=waiver.expires.isoformat(),
+        verdict=result.verdict,
+        is_expired=waiver.expires < today,
+    )
+    if applied.is_expired:
+        remedy = "fix the finding or renew it" if result.verdict in _WAIVABLE else "remove it"
+        lapsed = f"the waiver by {applied.by} expired on {applied.expires} ({applied.reason})"
+        return structs.replace(
+            result, waiver=applied, message=f"{lapsed}; {remedy}: {result.message}"
+        )
+    if result.verdict not in _WAIVABLE:
+        return result
+    accepted = f"waived by {applied.by} until {applied.expires} ({applied.reason})"
+    return structs.replace(
+        result,
+        verdict=Verdict.WAIVED,
+        waiver=applied,
+        score=None,
+        message=f"{accepted}: {result.message}",
+        advice="",
+    )
+
+
+def is_valid(result: ProbeResult) -> bool:
+    """Whether the verdict WAIVED follows from a waiver."""
+    own = result.waiver
+    return own is not None and own.verdict in _WAIVABLE and result.score is None
+
+
+def waiver_notes(results: Sequence[ProbeResult], waivers: Sequence[Waiver]) -> Iterator[str]:
+    """Notes on the waivers that do not apply."""
+    waived = {waiver.probe for waiver in waivers}
+    for result in results:
+        if result.name in waived and result.verdict is Verdict.PASS:
+            yield f"the waiver of {result.name} is not needed, because the probe passes: remove it"
+        elif result.name in waived and result.verdict in (Verdict.SKIP, Verdict.ERROR):
+            state = "was skipped" if result.verdict is Verdict.SKIP else "could not run"
+            yield f"the waiver of {result.name} has no effect, because the probe {state}"
+
+
+def expired(results: Iterable[ProbeResult]) -> list[str]:
+    """Names of the probes whose waiver has expired."""
+    return [r.name for r in results if r.waiver is not None and r.waiver.is_expired]
+
+
+def waived(results: Iterable[ProbeResult]) -> list[str]:
+    """Names of the waived probes."""
+    return [result.name for result in results if result.verdict is Verdict.WAIVED]
+
+
+def waiver_sentence(results: Sequence[ProbeResult]) -> str:
+    """What the diagnosis says about waivers; "" if there is nothing to say."""
+    if lapsed := expired(results):
+        return f"No rule is violated, but a waiver expired: {named(lapsed)}."
+    if accepted := waived(results):
+        return f"No rule is violated except in waived findings: {named(accepted)}."
+    return ""
