@@ -18,7 +18,7 @@ import msgspec
 
 from sway_gate.errors import UsageError
 from sway_gate.files import not_read, read_regular
-from sway_gate.judge.composite import contradiction
+from sway_gate.judge.composite import contradiction, effective_weights
 from sway_gate.output import STDOUT
 from sway_gate.results import GateResult, Symptom
 from sway_gate.text import clean, cut, escaped, is_number, one_line
@@ -38,6 +38,7 @@ class CategoryV1(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
     score: Number
     required: bool = False
+    effective_weight: Number = None
 
 
 class ModelV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +61,28 @@ class FindingV1(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     remedy: str
     path: str
+
+
+class RuleV1(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    verdict: Literal["pass", "fail", "warn"]
+    value: Number
+    limit: Number
+    bound: Number
+    is_upper: bool
+
+
+class ExchangeV1(msgspec.Struct, frozen=True, kw_only=True):
+    role: Literal["worst", "best", "unrelated"]
+    probe: str
+    prompt: str
+    base: str
+    finetuned: str
+    right: str
+    base_probability: Number
+    probability: Number
+    finding: str
+    of_data: bool
 
 
 class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +112,8 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     test_statistic: Number = None
     score_z: Number = None
     symptoms: tuple[str, ...] = ()
+    rules: tuple[RuleV1, ...] = ()
+    effective_weight: Number = None
 
 
 class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +162,7 @@ class GateV1(msgspec.Struct, frozen=True, kw_only=True):
     texts: str = ""
     baseline: BaselineV1 | None = None
     diagnosis: DiagnosisV1 | None = None
+    side_by_side: tuple[ExchangeV1, ...] = ()
 
 
 def to_json(result: GateResult) -> bytes:
@@ -144,10 +170,19 @@ def to_json(result: GateResult) -> bytes:
 
     Keys are in the order of the structs.
     """
-    fields = plain(msgspec.to_builtins(result, enc_hook=_listed))
+    fields = plain(_with_weights(result, msgspec.to_builtins(result, enc_hook=_listed)))
     report = msgspec.convert({"schema_version": 1, **fields}, GateV1)
     text = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False, allow_nan=False)
     return escaped(text).encode() + b"\n"
+
+
+def _with_weights(result: GateResult, fields: dict[str, Any]) -> dict[str, Any]:
+    of_categories, of_probes = effective_weights(result)
+    for name, category in fields["categories"].items():
+        category["effective_weight"] = of_categories.get(name)
+    for probe in fields["probes"]:
+        probe["effective_weight"] = of_probes.get(probe["name"])
+    return fields
 
 
 def from_json(data: bytes) -> GateResult:
