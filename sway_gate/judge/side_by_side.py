@@ -14,12 +14,15 @@ from sway_gate.details import (
     RowRecall,
     WrittenAnswer,
 )
+from sway_gate.judge.diagnosis import TABLE
 from sway_gate.results import Exchange, ProbeResult, Verdict
 from sway_gate.text import cut
 
 _WORST: Final = 3
 _CHARS: Final = 200
 _KNOWN: Final = 0.5
+RECITED: Final = "recited"
+"""The finding of an exchange that is a training text itself."""
 Written = Mapping[str, WrittenAnswer]
 """The answers to prompts of the data, by the last characters of the prompt."""
 
@@ -30,8 +33,8 @@ def side_by_side(results: Sequence[ProbeResult]) -> tuple[Exchange, ...]:
     answers = [(result, answer) for result in results for answer in _answers(result)]
     own = [_written(*found) for found in answers if found[1].of_data]
     written = {answer.prompt[-_CHARS:]: answer for _, answer in answers if answer.of_data}
-    ranked = [r for v in (Verdict.FAIL, Verdict.WARN) for r in results if r.verdict is v]
-    rounds = zip_longest(*(_worst(result, written) for result in ranked))
+    counted = [r for r in results if r.verdict in (Verdict.FAIL, Verdict.WARN)]
+    rounds = zip_longest(*(_worst(r, written) for r in sorted(counted, key=_importance)))
     distinct = {found.prompt: found for found in chain.from_iterable(rounds) if found}
     worst = [*distinct.values()][:_WORST]
     likelier = [e for e in own if _likelihood(e) > (e.base_probability or 0.0)]
@@ -42,6 +45,13 @@ def side_by_side(results: Sequence[ProbeResult]) -> tuple[Exchange, ...]:
         *(structs.replace(exchange, role="best") for exchange in best),
         *(structs.replace(_written(*found), role="unrelated") for found in sound),
     )
+
+
+def _importance(result: ProbeResult) -> tuple[bool, int]:
+    """Failures by the precedence of their first symptom, then inconclusive results."""
+    order = list(TABLE)
+    at = order.index(result.symptoms[0]) if result.symptoms else len(order)
+    return result.verdict is not Verdict.FAIL, at
 
 
 def _likelihood(exchange: Exchange) -> float:
@@ -138,6 +148,7 @@ def _recited(result: ProbeResult, text: Continuation) -> Exchange:
         prompt=text.prefix[-_CHARS:],
         finetuned=_shortened(text.written),
         right=_shortened(text.true),
+        finding=RECITED,
         of_data=True,
     )
 
