@@ -28,6 +28,7 @@ from sway_gate.reports.wording import (
     grounds,
     interval,
     is_failed,
+    limit_of,
     most_severe_first,
     next_steps,
     not_passed_first,
@@ -212,10 +213,10 @@ def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> It
             facts = _facts(dict(zip(header[1:], numbers, strict=True)))
             if probe.verdict is Verdict.PASS:
                 yield marked(word, style, (name, "bold"), (f"  {' · '.join(facts[:3])}", ""))
-                continue
-            yield marked(word, style, (name, "bold"))
-            for text in flow(facts, width, " · ", INDENT):
-                yield Line([(text, "")], INDENT)
+            else:
+                yield marked(word, style, (name, "bold"))
+                for text in flow(facts, width, " · ", INDENT):
+                    yield Line([(text, "")], INDENT)
         if probe.verdict is not Verdict.PASS and (message := one_line(probe.message)):
             yield indented(message)
         yield from (indented(text, "dim") for text in _asides(probe))
@@ -258,8 +259,11 @@ def _categories(result: GateResult, ascii: bool) -> Iterator[Line]:
 def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
     if response := read(probe.details, Response):
         columns = min(width - LABEL - 2, 48)
-        if rows := curve_rows(response.lambdas, response.curve, columns, ascii):
-            yield from (BLANK, Line([(title(probe), "bold"), ("  response over λ", "dim")]))
+        rule = limit_of(probe, dict(zip(response.lambdas, response.curve, strict=False)).get(1, 0))
+        limit = rule.limit if rule else None
+        if rows := curve_rows(response.lambdas, response.curve, columns, ascii, limit):
+            about = "  response over λ" + (f", limit {number(limit)} at λ = 1" if rule else "")
+            yield from (BLANK, Line([(title(probe), "bold"), (about, "dim")]))
             yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
     if (found := read(probe.details, Sections)) and found.sections:
         yield from (BLANK, Line([(title(probe), "bold"), ("  relative lift by section", "dim")]))

@@ -232,6 +232,12 @@ def compared(rule: Rule, word: str = "limit") -> str:
     return f"{'≤' if rule.is_upper else '≥'} {bound}, {word} {limit}"
 
 
+def limit_of(probe: ProbeResult, value: float) -> Rule | None:
+    """The rule that compares this value with a limit."""
+    of_limit = (rule for rule in probe.rules if rule.name != "z" and rule.limit is not None)
+    return next((r for r in of_limit if math.isclose(r.value or 0.0, value, rel_tol=1e-6)), None)
+
+
 def p_text(probe: ProbeResult) -> str:
     """p, unless the number of null adapters alone keeps it above 0.05."""
     return number(None if 0 < probe.n_null < _INFORMATIVE_NULLS else probe.p, 2)

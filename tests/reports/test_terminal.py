@@ -483,3 +483,12 @@ def test_category_without_a_score():
 )
 def test_seconds(timing, total):
     assert seconds(timing) == total
+
+
+def test_a_negligible_response_looks_negligible():
+    curve = {"lambdas": [0.0, 0.5, 1.0], "curve": [0.0, 0.0001, 0.0003]}
+    rules = (results.rule("distance at λ = 1", "fail", value=0.0003, limit=0.05),)
+    text = plain(results.result(results.ablation(verdict="fail", details=curve, rules=rules)))
+    frame = text[text.index("response over λ, limit 0.05 at λ = 1") :].splitlines()[1:9]
+    assert frame[0].strip() == "0.05 │"
+    assert [line.partition("│")[2].strip() for line in frame[:-1]] == [""] * 7

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sway_gate.details import Decay, Response, TargetLosses, read
-from sway_gate.reports.wording import ranks, sentence, sigmas
+from sway_gate.reports.wording import limit_of, ranks, sentence, sigmas
 from sway_gate.results import ProbeResult, Rule
 from sway_gate.text import clean, counted, is_number, number, one_line
 
@@ -74,9 +74,8 @@ def figures(probe: ProbeResult) -> list[Figure]:
 
 
 def _limit_of(probe: ProbeResult, value: float) -> Rule | None:
-    """The rule that compares this value with a limit."""
-    of_limit = (rule for rule in probe.rules if rule.name != "z" and _is_drawable(rule.limit))
-    return next((r for r in of_limit if math.isclose(r.value or 0.0, value, rel_tol=1e-6)), None)
+    rule = limit_of(probe, value)
+    return rule if rule and _is_drawable(rule.limit) else None
 
 
 # The value and the nulls
