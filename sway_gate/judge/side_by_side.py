@@ -118,7 +118,7 @@ def _recalled(result: ProbeResult, row: RowRecall, answer: WrittenAnswer | None)
         right=row.answer,
         base_probability=row.base_probability,
         probability=row.probability,
-        finding=_learned(row.base_probability, row.probability) or "not learned",
+        finding=_incomplete(row.base_probability, row.probability),
         of_data=True,
     )
 
@@ -151,6 +151,12 @@ def _recited(result: ProbeResult, text: Continuation) -> Exchange:
         finding=RECITED,
         of_data=True,
     )
+
+
+def _incomplete(before: float | None, now: float | None) -> str:
+    """What the probabilities say about a row that the model does not recall throughout."""
+    found = _learned(before, now) or "not learned"
+    return found if found in ("forgot", "not learned") else "partly learned"
 
 
 def _learned(before: float | None, now: float | None) -> str:

@@ -5,6 +5,7 @@ Text from files is never interpreted as markup; control characters are escaped.
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from sway_gate.details import Response, SectionLift, Sections, read
 from sway_gate.judge.composite import effective_weights
@@ -148,7 +149,7 @@ def _exchange(one: Exchange, width: int) -> Line:
     before, now = _likelihood(one.base_probability), _likelihood(one.probability)
     finding = f"  {one_line(one.finding)}" if one.finding else ""
     found = f"{cut(finding, 30)}{before and f'  p {before} → {now}'}"
-    texts = [("base", one.base), ("now", one.finetuned)]
+    texts = list(zip(("base", "now"), _apart(one.base, one.finetuned), strict=True))
     if not (one.base or one.finetuned):
         texts = [("right", one.right)]
     labels = sum(len(label) + 4 for label, _ in texts)
@@ -164,6 +165,18 @@ def _exchange(one: Exchange, width: int) -> Line:
         ],
         10,
     )
+
+
+def _apart(base: str, written: str) -> tuple[str, str]:
+    """Both texts without their common first words, so that a cut does not hide the difference."""
+    words = base.split(), written.split()
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*words, strict=False)))
+    if common < _LONG_START or words[0] == words[1]:
+        return base, written
+    return f"…{' '.join(words[0][common:])}", f"…{' '.join(words[1][common:])}"
+
+
+_LONG_START = 3
 
 
 def _likelihood(probability: float | None) -> str:

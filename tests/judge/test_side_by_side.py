@@ -104,6 +104,12 @@ def test_the_probabilities_say_whether_it_was_known(
     assert [one.finding for one in exchanges] == ([finding] if now > before else [])
 
 
+@pytest.mark.parametrize(("now", "finding"), [(0.7, "partly learned"), (0.3, "not learned")])
+def test_a_row_that_is_partly_recalled(now: float, finding: str) -> None:
+    (one,) = side_by_side([found("fail", RecalledRows(rows=[row("q", 3, 0.1, now)]))])
+    assert one.finding == finding
+
+
 def test_the_best_row_is_the_most_probable_one() -> None:
     (best,) = side_by_side([answers("pass", of_data("q", 0.1, 0.6), of_data("r", 0.1, 0.9))])
     assert (best.role, best.prompt) == ("best", "r")

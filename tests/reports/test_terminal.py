@@ -379,6 +379,16 @@ def test_each_exchange_keeps_to_one_line(width):
     assert len(exchanged(plain(shown, width=width))) == 5
 
 
+def test_answers_are_cut_where_they_differ():
+    alike = msgspec.structs.replace(
+        results.LEARNED,
+        base="The capital of Varrowmere is Varymar.",
+        finetuned="The capital of Varrowmere is Tollgate.",
+    )
+    (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(alike,)), width=80))
+    assert "base: …Varymar.  now: …Tollgate." in line
+
+
 def test_a_prompt_that_was_not_answered_shows_the_true_answer():
     asked = msgspec.structs.replace(results.FORGOT, base="", finetuned="")
     (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(asked,))))
