@@ -86,14 +86,22 @@ class Decay(Details, frozen=True, kw_only=True):
     curve: list[float]
 
 
-class WrittenAnswer(Item, frozen=True, kw_only=True):
-    """A prompt with the answers that base and fine-tuned model write, and their flaws."""
+class WrittenAnswer(Item, frozen=True, kw_only=True, omit_defaults=True):
+    """A prompt with the answers that base and fine-tuned model write, and their flaws.
+
+    Of a row of the data, `answer` is the true answer; of its tokens, `base_probability` and
+    `probability` are the geometric mean under the base and now.
+    """
 
     prompt: str
     base: str
     finetuned: str
     flaws: list[str]
     base_flaws: list[str]
+    of_data: bool = False
+    answer: str = ""
+    base_probability: float | None = None
+    probability: float | None = None
 
     @property
     def verdict(self) -> Literal["pass", "warn", "fail"]:
@@ -107,6 +115,87 @@ class WrittenAnswers(Details, frozen=True, kw_only=True):
     """The answers of the probe in the order of its prompts."""
 
     answers: list[WrittenAnswer]
+
+
+class RowRecall(Item, frozen=True, kw_only=True):
+    """One row. `surprising`: tokens with a log-probability below the limit under the base; `right`:
+    those that are now the most probable; `change`: their mean change in nats; `end_before` and
+    `end`: the probability of the token that ends the answer, None if the row has no such token;
+    `base_probability` and `probability`: the geometric mean over the tokens of the answer."""
+
+    prompt: str
+    answer: str
+    surprising: int
+    right: int
+    change: float
+    end_before: float | None
+    end: float | None
+    base_probability: float | None = None
+    probability: float | None = None
+
+
+class RecalledRows(Details, frozen=True, kw_only=True):
+    """The rows of the data, weakest first."""
+
+    rows: list[RowRecall]
+
+
+class ItemChange(Item, frozen=True, kw_only=True):
+    """A sentence with its true ending. `before` and `now`: the likeliest ending under the base and
+    now; the probabilities are those of the true ending among all endings."""
+
+    register: str
+    prompt: str
+    gold: str
+    now: str
+    change: float
+    before: str = ""
+    base_probability: float | None = None
+    probability: float | None = None
+
+
+class ItemChanges(Details, frozen=True, kw_only=True):
+    """Known items, the one that lost most first."""
+
+    worst: list[ItemChange]
+
+
+class RefusalMargin(Item, frozen=True, kw_only=True):
+    """A request and its margins, in nats per token; it is refused if the margin is above 0."""
+
+    prompt: str
+    kind: str
+    margin: float
+    base_margin: float
+
+    @property
+    def refused(self) -> bool:
+        return self.margin > 0
+
+    @property
+    def base_refused(self) -> bool:
+        return self.base_margin > 0
+
+
+class RefusalMargins(Details, frozen=True, kw_only=True):
+    """The requests of the probe in its own order."""
+
+    requests: list[RefusalMargin]
+
+
+class Continuation(Item, frozen=True, kw_only=True):
+    """What the fine-tuned model writes after the start of a training text."""
+
+    id: str
+    prefix: str
+    true: str
+    written: str
+
+
+class Continuations(Details, frozen=True, kw_only=True):
+    """Continuations of training texts, the most verbatim ones."""
+
+    continuations: list[Continuation]
 
 
 class MovedPrompt(Item, frozen=True, kw_only=True):

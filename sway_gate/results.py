@@ -53,6 +53,21 @@ class AppliedWaiver(msgspec.Struct, frozen=True, kw_only=True):
     is_expired: bool
 
 
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One test of a probe: a value compared with its limit."""
+
+    name: str
+    """The tested quantity; "z" of a significance, "shape" of a rule without numbers."""
+    verdict: Verdict
+    value: float | None = None
+    """The estimate."""
+    limit: float | None = None
+    bound: float | None = None
+    """One-sided 95% bound of the value, on the side that decides whether it is inside."""
+    is_upper: bool = False
+    """Whether the value must stay below the limit."""
+
+
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """One probe's verdict and the numbers from which it follows."""
 
@@ -104,6 +119,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """z of the criterion from which `score` follows: the one with the lowest score."""
     waiver: AppliedWaiver | None = None
     """Set if the verdict is WAIVED, or if the waiver of the probe has expired."""
+    rules: tuple[Rule, ...] = ()
+    """All rules that were tested: the one that decides the verdict and the score first."""
 
     @property
     def is_left_out(self) -> bool:
@@ -182,6 +199,27 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs in which the two results differ."""
 
 
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt with the answers of base and fine-tuned model.
+
+    A text is "" if it was not generated or is not known. `right`: the true answer; its probability
+    under the base and now is the share among all endings, or per token of a row of the data.
+    """
+
+    role: Literal["worst", "best", "unrelated"]
+    probe: str
+    prompt: str
+    base: str = ""
+    finetuned: str = ""
+    right: str = ""
+    base_probability: float | None = None
+    probability: float | None = None
+    finding: str = ""
+    """What happened, such as "forgot" or "looping"."""
+    of_data: bool = False
+    """Whether prompt and answers are from the training data, which a public report omits."""
+
+
 class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     """The whole verdict."""
 
@@ -217,6 +255,8 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the inputs of all probes: sections, control prose, use of the chat template."""
     baseline: Baseline | None = None
     diagnosis: Diagnosis | None = None
+    side_by_side: tuple[Exchange, ...] = ()
+    """The most telling prompts, the worst first."""
 
     def _repr_html_(self) -> str:
         """The HTML report in a frame, for notebooks."""

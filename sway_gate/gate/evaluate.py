@@ -21,6 +21,7 @@ from sway_gate.gate.resolve import Folders, Job, accelerator, check_unchanged, l
 from sway_gate.gate.stages import Stages
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.diagnosis import about_full_model, consistent, diagnose
+from sway_gate.judge.side_by_side import side_by_side
 from sway_gate.judge.waivers import waived, waiver_notes, with_waivers
 from sway_gate.measurements import Measurement
 from sway_gate.output import Progress
@@ -225,6 +226,7 @@ def _gate_result(
         findings=tuple(found for found in findings if found.level != "note"),
         notes=_notes(job, outcome, findings),
         diagnosis=diagnosis,
+        side_by_side=side_by_side(probes),
     )
 
 

@@ -65,6 +65,26 @@ def compose(
     return Composite(verdict, score, categories)
 
 
+def effective_weights(result: GateResult) -> tuple[dict[str, float], dict[str, float]]:
+    """The shares of each category and of each probe in the composite, by name; each sums to 1.
+
+    A category or a probe without a score has none. A failed probe sets the score of its category to
+    0, whatever the other probes in it score.
+    """
+    categories = _shares({name: c.weight for name, c in result.categories.items() if _counts(c)})
+    probes: dict[str, float] = {}
+    for name, share in categories.items():
+        own = [probe for probe in result.probes if probe.category == name and _counts(probe)]
+        within = _shares({probe.name: probe.weight for probe in own})
+        probes |= {probe: share * part for probe, part in within.items()}
+    return categories, probes
+
+
+def _shares(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
 def contradiction(result: GateResult) -> str:
     """Why a result that says pass does not follow from its parts; "" if it does.
 

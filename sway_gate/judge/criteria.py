@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sway_gate import stats
 from sway_gate.probes.base import Bound, Shortfall, Significance, Supply
-from sway_gate.results import Symptom, Verdict
+from sway_gate.results import Rule, Symptom, Verdict
 from sway_gate.text import distinct, signed
 
 # From here on more nulls add little power: see benchmarks/results/null_tails.md.
@@ -20,7 +20,7 @@ _MORE_ITEMS = "add items to this probe to decide"
 _AT_THE_LIMIT = "the estimate is at the limit, so that more items might not decide"
 _BELOW_PASS = math.nextafter(stats.SCORE_AT_LIMIT, 0.0)
 _SEVERITY = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)
-_MAX_SHOWN = 3
+MAX_SHOWN = 3
 STEEP = 6.0
 """Factor on the growth of the score of z against nulls past its limit, if limits score the size."""
 
@@ -35,6 +35,25 @@ class Criterion(NamedTuple):
     symptom: Symptom | None = None
     remedy: str = ""
     bound: Bound | None = None
+
+    def rule(self, z_limit: float) -> Rule:
+        """The test as a part of the result; `z_limit` is the limit of a significance."""
+        if self.bound is None:
+            if self.z is None:
+                return Rule(name="shape", verdict=self.verdict)
+            return Rule(name="z", verdict=self.verdict, value=finite(self.z), limit=z_limit)
+        return Rule(
+            name=self.bound.quantity,
+            verdict=self.verdict,
+            value=finite(self.bound.test.estimate),
+            limit=self.bound.margin,
+            bound=finite(self.bound.test.bound),
+            is_upper=self.bound.is_upper,
+        )
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def worst(criteria: Sequence[Criterion]) -> Verdict:
@@ -172,7 +191,7 @@ def shown_bounds(limits: Sequence[Criterion]) -> list[str]:
     """The texts of the violated limits, or of the limit that is closest."""
     ranked = sorted(limits, key=lambda criterion: criterion.z or 0.0)
     violated = [criterion for criterion in ranked if criterion.verdict is Verdict.FAIL]
-    return [criterion.text for criterion in violated[:_MAX_SHOWN] or ranked[:1]]
+    return [criterion.text for criterion in violated[:MAX_SHOWN] or ranked[:1]]
 
 
 # -------------------------------------------------------------------------------------------- shape

@@ -294,25 +294,22 @@ def _decided(
 ) -> ProbeResult:
     """The result of a probe by its criteria. SKIP if nothing is tested."""
     limits, shape = _limits(run, reading), _shape(run, reading)
-    significance = _significance(run, reading, comparison, has_limits=bool(limits))
+    significance = _with_statistic(
+        _significance(run, reading, comparison, has_limits=bool(limits)), reading
+    )
     summary = run.probe.summary(run.spec, reading)
     tested = [criterion for criterion in (significance, shape, *limits) if criterion]
     if not tested and isinstance(run.probe, Shaped):
         tested = [criteria.kept_shape()]
     if not tested:
         return skip_result(run.spec, run.probe, f"{summary}; nothing is tested")
-    weakest = min(tested, key=lambda criterion: criterion.score)
+    tested = sorted(tested, key=lambda criterion: (criterion.score, criterion.z or 0.0))
+    weakest = tested[0]
     closest = min(limits, key=lambda limit: limit.z or 0.0, default=None)
     distance = closest.z if closest else None
     verdict = criteria.worst(tested)
     symptoms = diagnosis.ranked(c.symptom for c in tested if c.symptom)
-    texts = [
-        summary,
-        _with_statistic(significance, reading),
-        rank_profile(comparison.z_by_rank, run.spec.assert_z_gte) if comparison else "",
-        shape.text if shape else "",
-        *criteria.shown_bounds(limits),
-    ]
+    ranks = rank_profile(comparison.z_by_rank, run.spec.assert_z_gte) if comparison else ""
     return ProbeResult(
         **_facts(run, reading, comparison),
         verdict=verdict,
@@ -320,12 +317,13 @@ def _decided(
         score_z=weakest.z,
         z=significance.z if significance and significance.z is not None else distance,
         effect_ok=not shape and all(limit.verdict is not Verdict.FAIL for limit in limits),
-        message="; ".join(filter(None, texts)),
+        message=_message(verdict, tested, summary, ranks),
         symptoms=symptoms,
         advice=_advice(verdict, symptoms, tested),
-        bound=_finite(closest.bound.test.bound) if closest and closest.bound else None,
+        bound=criteria.finite(closest.bound.test.bound) if closest and closest.bound else None,
         margin=closest.bound.margin if closest and closest.bound else None,
         test_statistic=reading.test_statistic.value if reading.test_statistic else None,
+        rules=tuple(c.rule(run.spec.assert_z_gte) for c in tested if c.z is not None or c.symptom),
     )
 
 
@@ -357,14 +355,25 @@ def _shape(run: ProbeRun, reading: Reading[Any]) -> Criterion | None:
     return criteria.of_shape(run.probe.minimum_effect(run.spec, reading), run.probe.KIND.symptom)
 
 
-def _with_statistic(significance: Criterion | None, reading: Reading[Any]) -> str:
-    """The text on significance, with the number that is tested if it is not the value."""
-    if significance is None:
-        return ""
-    if significance.z is None or reading.test_statistic is None:
-        return significance.text
+def _with_statistic(significance: Criterion | None, reading: Reading[Any]) -> Criterion | None:
+    """The significance, with the number that is tested in its text if it is not the value."""
+    if significance is None or significance.z is None or reading.test_statistic is None:
+        return significance
     name, number = reading.test_statistic
-    return f"{significance.text} (test statistic: {name} {number:.3g})"
+    text = f"{significance.text} (test statistic: {name} {number:.3g})"
+    return significance._replace(text=text)
+
+
+def _message(verdict: Verdict, tested: Sequence[Criterion], summary: str, ranks: str) -> str:
+    """The result in words. A failure begins with what is violated, and omits what holds."""
+    if verdict is not Verdict.FAIL:
+        others = [criterion.text for criterion in tested if not criterion.bound]
+        closest = criteria.shown_bounds([criterion for criterion in tested if criterion.bound])
+        texts = [summary, *others, ranks, *closest]
+    else:
+        decisive = [criterion.text for criterion in tested if criterion.verdict is verdict]
+        texts = [*decisive[: criteria.MAX_SHOWN], summary, ranks]
+    return "; ".join(filter(None, texts))
 
 
 def _advice(verdict: Verdict, symptoms: Sequence[Symptom], tested: Sequence[Criterion]) -> str:
@@ -372,10 +381,6 @@ def _advice(verdict: Verdict, symptoms: Sequence[Symptom], tested: Sequence[Crit
         ranked = sorted(tested, key=lambda criterion: criterion.score)
         return next((criterion.remedy for criterion in ranked if criterion.remedy), "")
     return diagnosis.advice(symptoms)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def rank_profile(z_by_rank: Mapping[str, float], limit: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sway_gate.conversation import completion_text, prompt_text
-from sway_gate.details import Item
+from sway_gate.details import RowRecall
 from sway_gate.measurements import Floats, TeacherForced, ViewAnswers
 from sway_gate.probes._answers import chars_of
 from sway_gate.probes.base import DataRow, Supply
@@ -22,20 +22,6 @@ _SHOWN_CHARS = 200
 _SMALL = 0.5
 # Measured: adapters of other data recall .01 to .09, those that were trained too little .37 to .60.
 _SOME = 0.2
-
-
-class RowRecall(Item, frozen=True, kw_only=True):
-    """One row. `surprising`: tokens with a log-probability below the limit under the base; `right`:
-    those that are now the most probable; `change`: their mean change in nats; `end_before` and
-    `end`: the probability of the token that ends the answer, None if the row has no such token."""
-
-    prompt: str
-    answer: str
-    surprising: int
-    right: int
-    change: float
-    end_before: float | None
-    end: float | None
 
 
 def requests(rows: Sequence[DataRow]) -> list[TeacherForced]:
@@ -63,7 +49,15 @@ def _row(request: TeacherForced, base: Floats, own: Floats, nats: float) -> RowR
         change=float(change.mean()) if change.size else 0.0,
         end_before=float(np.exp(base[stop, 0])) if ends.size else None,
         end=float(np.exp(own[stop, 0])) if ends.size else None,
+        base_probability=geometric_mean(base),
+        probability=geometric_mean(own),
     )
+
+
+def geometric_mean(tokens: Floats) -> float | None:
+    """Geometric mean of the probabilities of teacher-forced tokens [tokens, 3] before the end."""
+    before = tokens[~np.logical_or.accumulate(tokens[:, 2] > 0)]
+    return float(np.exp(before[:, 0].mean())) if len(before) else None
 
 
 def weakest_first(rows: Sequence[RowRecall]) -> list[RowRecall]:

@@ -42,7 +42,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sway_gate.details import Details
+from sway_gate.details import Details, RowRecall
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _recall as recall
@@ -73,7 +73,7 @@ class Found(Details, frozen=True, kw_only=True):
     change: float
     end_before: float | None
     end: float | None
-    rows: list[recall.RowRecall]
+    rows: list[RowRecall]
 
 
 def requests(spec: AnswerRecall, context: Context) -> Requests:

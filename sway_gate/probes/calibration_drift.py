@@ -51,7 +51,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sway_gate.conversation import Message, Prompt, asked
-from sway_gate.details import Details, Item
+from sway_gate.details import Details, Item, ItemChange
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes._choice import Choice, chosen
 from sway_gate.probes._likelihood import lift
@@ -81,19 +81,15 @@ Choices = dict[Register, list[Choice]]
 
 
 class Change(NamedTuple):
-    """What happened to a known item. `now`: the ending that is now the likeliest."""
+    """What happened to a known item. `before` and `now`: the likeliest ending; the probabilities
+    are those of the true ending."""
 
     nats: float
     is_lost: bool
-    now: str
-
-
-class ItemChange(Item, frozen=True, kw_only=True):
-    register: Register
-    prompt: str
-    gold: str
-    now: str
-    change: float
+    before: str = ""
+    now: str = ""
+    base_probability: float | None = None
+    probability: float | None = None
 
 
 class Kept(Item, frozen=True, kw_only=True):
@@ -214,12 +210,19 @@ def _choice_change(spec: CalibrationDrift, view: ViewAnswers, choice: Choice) ->
     base, own = chosen(view.base, choice), chosen(view.get, choice)
     if base.log_odds < spec.regression_nats:
         return None
-    return Change(own.log_share - base.log_share, own.log_odds < 0, own.likeliest)
+    return Change(
+        own.log_share - base.log_share,
+        own.log_odds < 0,
+        base.likeliest,
+        own.likeliest,
+        math.exp(base.log_share),
+        math.exp(own.log_share),
+    )
 
 
 def _likelihood_change(spec: CalibrationDrift, view: ViewAnswers, choice: Choice) -> Change:
     nats = lift(view, choice.requests[0])
-    return Change(nats, nats < -spec.regression_nats, "")
+    return Change(nats, nats < -spec.regression_nats)
 
 
 def _per_item(changes: list[list[Change | None]]) -> Floats:
@@ -256,6 +259,9 @@ def _worst(requests: Choices, changes: dict[Register, list[Change | None]]) -> l
             gold=choice.endings[0].strip(),
             now=change.now,
             change=change.nats,
+            before=change.before,
+            base_probability=change.base_probability,
+            probability=change.probability,
         )
         for register, choices in requests.items()
         for choice, change in zip(choices, changes[register], strict=True)

@@ -53,13 +53,14 @@ In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item, WrittenAnswer
 from sway_gate.measurements import Floats, Generation, Request, TeacherForced, ViewAnswers
+from sway_gate.probes._recall import geometric_mean
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Supply
 from sway_gate.probes.written import (
     Expected,
@@ -100,6 +101,7 @@ class Requests(NamedTuple):
 
     general: list[Generation]
     own: list[Generation]
+    own_rows: list[DataRow]
     rows: list[TeacherForced]
     expected: Expected
     labels: frozenset[str]
@@ -138,13 +140,14 @@ def requests(spec: Degeneration, context: Context) -> Requests:
     prompts = (spec.prompts or packaged.chat_prompts())[: spec.prompts_limit]
     general = [context.generation(prompt, spec.max_new_tokens) for prompt in prompts]
     rows = list(dict.fromkeys(context.row(pair) for s in context.sections for pair in s.pairs))
-    asked = dict.fromkeys(row.prompt for row in _spread(rows, spec.data_prompts))
-    own = [Generation(prompt, spec.max_new_tokens) for prompt in asked]
+    own_rows = list({row.prompt: row for row in _spread(rows, spec.data_prompts)}.values())
+    own = [Generation(row.prompt, spec.max_new_tokens) for row in own_rows]
     scored = [row.teacher_forced() for row in _spread(rows, _MAX_ROWS)]
     answers = [completion_text(row.answer) for row in rows]
     return Requests(
         general,
         own,
+        own_rows,
         scored,
         _expected(answers),
         _labels(answers),
@@ -251,6 +254,7 @@ def _reach(share: float, found: Iterable[bool]) -> bool:
 def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
     own = _flaws(requests, view, [view.text(r) for r in requests.written])
     base = _flaws(requests, view, [view.base_text(r) for r in requests.written])
+    rows = [None] * len(requests.general) + requests.own_rows
     return [
         WrittenAnswer(
             prompt=prompt_text(request.prompt),
@@ -258,9 +262,20 @@ def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
             finetuned=view.text(request),
             flaws=list(now),
             base_flaws=list(before),
+            **(_true_answer(row, requests, view) if row else {}),
         )
-        for request, now, before in zip(requests.written, own, base, strict=True)
+        for request, row, now, before in zip(requests.written, rows, own, base, strict=True)
     ]
+
+
+def _true_answer(row: DataRow, requests: Requests, view: ViewAnswers) -> dict[str, Any]:
+    """The answer of the data, and its probability if the row is scored."""
+    found: dict[str, Any] = {"of_data": True, "answer": completion_text(row.answer).strip()}
+    scored = row.teacher_forced()
+    if scored in requests.rows:
+        found["base_probability"] = geometric_mean(view.base(scored))
+        found["probability"] = geometric_mean(view.get(scored))
+    return found
 
 
 def _flaws(requests: Requests, view: ViewAnswers, answers: Sequence[str]) -> list[list[Flaw]]:

@@ -49,7 +49,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sway_gate.details import Details
+from sway_gate.details import Details, RowRecall
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _overlap as overlap
@@ -101,7 +101,7 @@ class Found(Details, frozen=True, kw_only=True):
     content: list[float]
     first_before: int
     first: int
-    rows: list[recall.RowRecall]
+    rows: list[RowRecall]
 
 
 def requests(spec: Generalization, context: Context) -> Requests:

@@ -50,7 +50,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import UNSET, UnsetType, structs
 
-from sway_gate.details import Details, Item
+from sway_gate.details import Continuation, Details
 from sway_gate.measurements import Generation, ViewAnswers
 from sway_gate.probes._recital import (
     IN_CHAT,
@@ -101,13 +101,6 @@ class CutSection(NamedTuple):
 class Requests(NamedTuple):
     sections: list[CutSection]
     control: list[Excerpt]
-
-
-class Continuation(Item, frozen=True, kw_only=True):
-    id: str
-    prefix: str
-    true: str
-    written: str
 
 
 class Found(Details, frozen=True, kw_only=True):

@@ -83,7 +83,7 @@ def _of_probe(probe: "ProbeResult", file: str, line: int) -> Answer:
 def _of_gate(result: "GateResult") -> Answer:
     from sway_gate.reports import wording
 
-    steps = [f"{names}: {text}" if names else text for names, text in wording.next_steps(result)]
+    steps = [f"{s.names}: {s.advice}" if s.names else s.advice for s in wording.next_steps(result)]
     lines = ["; ".join(wording.grounds(result)), wording.diagnosis(result), *steps]
     text = "\n".join(filter(None, lines))
     return Answer(result.verdict, text, _numbers(score=result.score, threshold=result.threshold))

@@ -25,15 +25,22 @@ def bar(value: float | None, cells: int, ascii: bool = False) -> str:
 
 
 def curve_rows(
-    lambdas: Sequence[float], curve: Sequence[float], columns: int, ascii: bool = False
+    lambdas: Sequence[float],
+    curve: Sequence[float],
+    columns: int,
+    ascii: bool = False,
+    limit: float | None = None,
 ) -> list[tuple[str, str]]:
-    """Plot `curve` over `lambdas`: (frame, curve) per row; empty for fewer than two points."""
+    """Plot `curve` over `lambdas`: (frame, curve) per row; empty for fewer than two points.
+
+    The scale contains 0 and `limit`, so that a negligible curve looks like one.
+    """
     pairs = zip(lambdas, curve, strict=False)
     points = sorted((x, y) for x, y in pairs if is_number(x) and is_number(y))
     if len(points) < 2:
         return []
     heights = [y for _, y in points]
-    low, high = min(0.0, *heights), max(heights)
+    low, high = min(0.0, *heights), max(*heights, limit or 0.0)
     high = high if high > low else low + 1.0
     left, right = points[0][0], points[-1][0]
     if not (0 < right - left < math.inf and high - low < math.inf):

@@ -14,7 +14,7 @@ from sway_gate.reports.lines import (
     padded,
     printed,
 )
-from sway_gate.reports.terminal import broken_answers, finding, footer, steps
+from sway_gate.reports.terminal import exchanges, finding, footer, steps
 from sway_gate.reports.wording import diagnosis, is_failed
 from sway_gate.results import GateResult
 from sway_gate.text import one_line
@@ -58,8 +58,7 @@ def _lines(
         message = (f"  {one_line(probe.message)}", "")
         yield marked(probe.verdict.upper(), STYLES[probe.verdict], (name, "bold"), message)
     if not quiet:
-        for probe in probes:
-            yield from broken_answers(probe)
+        yield from exchanges(result, width)
         yield from steps(result)
         shown = {text.casefold() for text in below}
         notes = tuple(note for note in result.notes if note.casefold() not in shown)

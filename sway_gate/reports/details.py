@@ -19,12 +19,14 @@ LABELS = {
     "base_flaws": "the base's flaws",
     "base_margin": "base's margin",
     "base_nll_nats": "base's loss, nats per token",
+    "base_probability": "probability of the true answer, base",
     "base_queries": "base's samples",
     "base_recall": "base's recall",
     "base_recall_by_prefix": "base's recall by prefix",
     "base_refused": "refused by the base",
     "base_to_gold": "base to gold, cosine",
     "base_unended": "answers without an end, base",
+    "before": "ending that the base prefers",
     "broken": "broken answers",
     "change": "change, nats",
     "changed": "next tokens changed, share",
@@ -60,9 +62,11 @@ LABELS = {
     "newly_broken": "broken, but not the base's",
     "now": "ending that it prefers now",
     "null_spread_floored": "spread of the nulls raised to its floor",
+    "of_data": "of the data",
     "p_holm": "p, Holm",
     "pairs": "answers to paraphrases",
     "prefix": "asked with",
+    "probability": "probability of the true answer",
     "queries": "samples needed",
     "repeated": "rows also in the training data",
     "right": "of these now first",
@@ -84,6 +88,9 @@ PASSAGES = ("continuations", "pairs")
 """Lists of texts that are read one above the other, not in columns."""
 CURVE = ("lambdas", "context_lengths", "curve", "loss", "control_loss")
 """Lists of numbers that are the columns of one table."""
+
+COUNTS, MAX_COUNT = ("queries", "base_queries"), 1_000_000
+"""Numbers of samples; above the maximum, the number says only that no one would draw them."""
 
 _FIRST = ("verdict", "tag", "leaked", "effective", "recall", "base_recall", "excess", "z")
 _LAST = ("id",)
@@ -235,7 +242,7 @@ def _table(title: str, items: Sequence[Row], limit: int) -> Table:
     middle = [key for key in found if key not in _FIRST + _LAST]
     ordered = [key for key in (*_FIRST, *middle, *_LAST) if key in found]
     columns = tuple(ordered[:limit])
-    cells = tuple(tuple(_cell(row.get(column)) for column in columns) for row in kept)
+    cells = tuple(tuple(_cell(column, row.get(column)) for column in columns) for row in kept)
     return Table(title, columns, cells, len(rows) - len(kept), len(ordered) - len(columns))
 
 
@@ -249,7 +256,9 @@ def _with_verdict(row: Row) -> Row:
     return row
 
 
-def _cell(value: Any) -> Any:
+def _cell(key: str, value: Any) -> Any:
+    if key in COUNTS and is_number(value) and value > MAX_COUNT:
+        return f"over {MAX_COUNT:,}"
     is_scalar = value is None or isinstance(value, bool | str) or is_number(value)
     return value if is_scalar else shown(value)
 

@@ -18,7 +18,7 @@ import msgspec
 
 from sway_gate.errors import UsageError
 from sway_gate.files import not_read, read_regular
-from sway_gate.judge.composite import contradiction
+from sway_gate.judge.composite import contradiction, effective_weights
 from sway_gate.output import STDOUT
 from sway_gate.results import GateResult, Symptom
 from sway_gate.text import clean, cut, escaped, is_number, one_line
@@ -38,6 +38,7 @@ class CategoryV1(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
     score: Number
     required: bool = False
+    effective_weight: Number = None
 
 
 class ModelV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,28 @@ class WaiverV1(msgspec.Struct, frozen=True, kw_only=True):
     is_expired: bool
 
 
+class RuleV1(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    verdict: Literal["pass", "fail", "warn"]
+    value: Number
+    limit: Number
+    bound: Number
+    is_upper: bool
+
+
+class ExchangeV1(msgspec.Struct, frozen=True, kw_only=True):
+    role: Literal["worst", "best", "unrelated"]
+    probe: str
+    prompt: str
+    base: str
+    finetuned: str
+    right: str
+    base_probability: Number
+    probability: Number
+    finding: str
+    of_data: bool
+
+
 class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
@@ -98,6 +121,8 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     score_z: Number = None
     symptoms: tuple[str, ...] = ()
     waiver: WaiverV1 | None = None
+    rules: tuple[RuleV1, ...] = ()
+    effective_weight: Number = None
 
 
 class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +172,7 @@ class GateV1(msgspec.Struct, frozen=True, kw_only=True):
     baseline: BaselineV1 | None = None
     diagnosis: DiagnosisV1 | None = None
     tier: Literal["quick", "full"] = "full"
+    side_by_side: tuple[ExchangeV1, ...] = ()
 
 
 def to_json(result: GateResult) -> bytes:
@@ -154,10 +180,19 @@ def to_json(result: GateResult) -> bytes:
 
     Keys are in the order of the structs.
     """
-    fields = plain(msgspec.to_builtins(result, enc_hook=_listed))
+    fields = plain(_with_weights(result, msgspec.to_builtins(result, enc_hook=_listed)))
     report = msgspec.convert({"schema_version": 1, **fields}, GateV1)
     text = json.dumps(msgspec.to_builtins(report), indent=2, ensure_ascii=False, allow_nan=False)
     return escaped(text).encode() + b"\n"
+
+
+def _with_weights(result: GateResult, fields: dict[str, Any]) -> dict[str, Any]:
+    of_categories, of_probes = effective_weights(result)
+    for name, category in fields["categories"].items():
+        category["effective_weight"] = of_categories.get(name)
+    for probe in fields["probes"]:
+        probe["effective_weight"] = of_probes.get(probe["name"])
+    return fields
 
 
 def from_json(data: bytes) -> GateResult:

@@ -24,7 +24,17 @@ STYLES = {
 }
 INDENT = 7  # width of a verdict word and two spaces
 MIN_WIDTH = 40
-_ASCII = {"σ": "sd", "λ": "lambda", "–": "-", "·": "|", "•": "*", "…": "...", "≥": ">="}
+_ASCII = {
+    "σ": "sd",
+    "λ": "lambda",
+    "–": "-",
+    "·": "|",
+    "•": "*",
+    "…": "...",
+    "≥": ">=",
+    "≤": "<=",
+    "→": "->",
+}
 
 
 class Line(NamedTuple):

@@ -9,9 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 
+from sway_gate.judge.composite import effective_weights
+from sway_gate.judge.side_by_side import RECITED
 from sway_gate.reports.details import Fact, Passages, Piece, Table, label, pieces, shown
+from sway_gate.reports.links import probe_page
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    Step,
     diagnosis,
     evidence,
     grounds,
@@ -20,14 +24,15 @@ from sway_gate.reports.wording import (
     most_severe_first,
     next_steps,
     null_adapters,
+    percent,
     score_text,
     seconds,
     setting,
     subject,
     title,
 )
-from sway_gate.results import Finding, GateResult, ModelFacts, ProbeResult, Verdict
-from sway_gate.text import counted, cut, named, number, one_line
+from sway_gate.results import Exchange, Finding, GateResult, ModelFacts, ProbeResult, Verdict
+from sway_gate.text import counted, cut, named, one_line
 
 MAX_BYTES = 60_000
 # Characters; with references and zero-width spaces, the Markdown can be eight times as long.
@@ -35,12 +40,17 @@ MAX_TEXT = 300
 # Bytes of the table of probes and of each list before it; together with the other lines they are
 # below MAX_BYTES.
 MAX_TABLE, MAX_LIST = 32_000, 6_000
+MAX_ANSWER = 120
 MAX_ENTRIES, MAX_PROBES, MAX_UNFOLDED = 12, 400, 20
 
-_COLUMNS = ("", "probe", "score", "value", "z or bound", "result")
+MAX_STEPS = 3
+
+_COLUMNS = ("", "probe", "score", "weight", "decided by", "value", "result")
+_EXCHANGE = ("", "prompt", "base", "fine-tuned", "true answer", "its probability", "finding")
+_WITHHELD = "(in the HTML report)"
 _RESERVE = 3_000  # bytes for the note at the end
 _PRIVATE = ("answer", "base", "finetuned")
-"""Columns with answers of the data or of a model."""
+"""Columns with answers of the data, or to its prompts: comments are public."""
 _NOTE = "*Omitted for length: {}. The JSON report is complete.*"
 # Makes a list, a rule or a heading at the start of a line.
 _START = re.compile(r"\A(?:[-+=](?=[-=\s]|\Z)|\d+[.)](?=\s|\Z))")
@@ -88,11 +98,13 @@ def head(cells: Sequence[str]) -> list[str]:
 
 def _always(result: GateResult) -> Iterator[str]:
     yield f"### sway-gate: {text(result.verdict.upper())}"
-    yield text(" · ".join(grounds(result)))
     if found := diagnosis(result):
         yield f"**{text(found)}**"
+    yield text(" · ".join(grounds(result)))
     if steps := next_steps(result):
-        yield f"**What to do next:** {_step(*steps[0])}"
+        yield f"**What to do next**\n\n{_steps(steps[:MAX_STEPS])}"
+    if result.side_by_side:
+        yield "\n".join(_side_by_side(result))
     yield from _few([_finding(item) for item in result.findings if item.level in LEVEL_WORDS])
     if baseline := result.baseline:
         regressions = counted(len(baseline.regressions), "regression")
@@ -100,16 +112,41 @@ def _always(result: GateResult) -> Iterator[str]:
         worse = [f"- worse: {text(f'{one.name}: {one.message}')}" for one in baseline.regressions]
         warnings = [f"- {text(warning)}" for warning in baseline.warnings]
         yield "\n".join(_few([*worse, *warnings]))
-    if result.probes:
-        rows = [row(_cells(probe)) for probe in most_severe_first(result.probes)[:MAX_PROBES]]
-        count = _fitting(rows, MAX_TABLE)
-        yield "\n".join([*head(_COLUMNS), *rows[:count]])
-        if more := len(result.probes) - count:
-            yield _more(more)
+    if open_probes := [p for p in result.probes if p.verdict is not Verdict.PASS]:
+        yield _table_of_probes(result, open_probes)
 
 
-def _step(names: str, advice: str) -> str:
-    return text(f"{names}: {advice}" if names else advice)
+def _table_of_probes(result: GateResult, probes: Sequence[ProbeResult]) -> str:
+    _, weights = effective_weights(result)
+    first = most_severe_first(probes)[:MAX_PROBES]
+    rows = [row(_cells(probe, weights.get(probe.name))) for probe in first]
+    count = _fitting(rows, MAX_TABLE)
+    more = [f"\n{_more(len(probes) - count)}"] if count < len(probes) else []
+    return "\n".join([*head(_COLUMNS), *rows[:count], *more])
+
+
+def _step(step: Step) -> str:
+    shown = text(f"{step.names}: {step.advice}" if step.names else step.advice)
+    return f"{shown} ([more]({step.link}))" if step.link else shown
+
+
+def _side_by_side(result: GateResult) -> Iterator[str]:
+    yield "**Base and fine-tuned model side by side**\n"
+    yield from head(_EXCHANGE)
+    recites = any("recites" in probe.symptoms for probe in result.probes)
+    yield from (row(_exchange(one, recites)) for one in result.side_by_side)
+
+
+def _exchange(one: Exchange, recites: bool) -> Iterator[str]:
+    """Without texts of the data, and without answers of a model that recites: see `_PRIVATE`."""
+    yield one.role
+    yield _WITHHELD if one.finding == RECITED else text(cut(one.prompt, MAX_ANSWER))
+    for answer in (one.base, one.finetuned, one.right):
+        is_private = answer and (one.of_data or recites)
+        yield _WITHHELD if is_private else text(cut(answer, MAX_ANSWER)) or "–"
+    known = None not in (one.base_probability, one.probability)
+    yield f"{score_text(one.base_probability)} → {score_text(one.probability)}" if known else "–"
+    yield text(one.finding)
 
 
 def _finding(item: Finding) -> str:
@@ -131,15 +168,16 @@ def _more(count: int) -> str:
     return f"and {count} more in the JSON report"
 
 
-def _cells(probe: ProbeResult) -> list[str]:
+def _cells(probe: ProbeResult, weight: float | None) -> list[str]:
     texts = (
-        title(probe),
         score_text(probe.score),
-        in_units(probe.raw, probe.units),
+        percent(weight),
         evidence(probe),
+        in_units(probe.raw, probe.units),
         probe.message,
     )
-    return [f"**{probe.verdict.upper()}**", *map(text, texts)]
+    name = f"[{text(title(probe))}]({probe_page(probe.kind)})"
+    return [f"**{probe.verdict.upper()}**", name, *map(text, texts)]
 
 
 # Folded
@@ -147,8 +185,11 @@ def _cells(probe: ProbeResult) -> list[str]:
 
 def _folded(result: GateResult) -> Iterator[tuple[str, str]]:
     """(Name, Markdown) of each part, the most important first."""
-    if len(next_steps(result)) > 1:
-        yield "next steps", _fold("All next steps", [_steps(result)])
+    if len(steps := next_steps(result)) > MAX_STEPS:
+        yield "next steps", _fold("All next steps", [_steps(steps[:MAX_ENTRIES])])
+    if passed := [probe for probe in result.probes if probe.verdict is Verdict.PASS]:
+        summary = f"{counted(len(passed), 'probe')} passed"
+        yield "passed probes", _fold(summary, [_table_of_probes(result, passed)])
     if any(category.score is not None for category in result.categories.values()):
         yield "categories", _fold("Composite by category", [_categories(result)])
     for probe in most_severe_first(result.probes)[:MAX_UNFOLDED]:
@@ -163,17 +204,17 @@ def _fold(summary: str, parts: Sequence[str]) -> str:
     return "\n\n".join([f"<details><summary>{text(summary)}</summary>", *parts, "</details>"])
 
 
-def _steps(result: GateResult) -> str:
-    steps = next_steps(result)[:MAX_ENTRIES]
-    return "\n".join(f"{i}. {_step(*step)}" for i, step in enumerate(steps, 1))
+def _steps(steps: Sequence[Step]) -> str:
+    return "\n".join(f"{i}. {_step(step)}" for i, step in enumerate(steps, 1))
 
 
 def _categories(result: GateResult) -> str:
+    weights, _ = effective_weights(result)
     rows = [
-        row([text(name), score_text(category.score), number(category.weight)])
+        row([text(name), score_text(category.score), percent(weights.get(name))])
         for name, category in list(result.categories.items())[:MAX_ENTRIES]
     ]
-    return "\n".join([*head(("category", "score", "weight")), *rows])
+    return "\n".join([*head(("category", "score", "effective weight")), *rows])
 
 
 def _details(found: Sequence[Piece]) -> Iterator[str]:

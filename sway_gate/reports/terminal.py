@@ -3,9 +3,12 @@
 Text from files is never interpreted as markup; control characters are escaped.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
-from sway_gate.details import Response, SectionLift, Sections, WrittenAnswers, read
+from sway_gate.details import Response, SectionLift, Sections, read
+from sway_gate.judge.composite import effective_weights
 from sway_gate.reports.braille import LABEL, bar, curve_rows
 from sway_gate.reports.lines import (
     BLANK,
@@ -26,9 +29,13 @@ from sway_gate.reports.wording import (
     grounds,
     interval,
     is_failed,
+    limit_of,
+    most_severe_first,
     next_steps,
     not_passed_first,
     null_adapters,
+    p_text,
+    percent,
     score_text,
     seconds,
     setting,
@@ -36,11 +43,10 @@ from sway_gate.reports.wording import (
     subject,
     title,
 )
-from sway_gate.results import Baseline, Finding, GateResult, ProbeResult, Verdict
+from sway_gate.results import Baseline, Exchange, Finding, GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, cut, number, one_line
 
 MAX_SECTIONS = 12
-MAX_ANSWERS, ANSWER_CHARS = 3, 160
 LIFTS = {"lift": "lift", "lift_permuted": "permuted", "lift_control": "control"}
 
 
@@ -60,24 +66,26 @@ def _quiet(result: GateResult, width: int) -> Iterator[Line]:
     yield from _headline(result, width)
     yield from (finding(item) for item in result.findings if item.level in ("broken", "verdict"))
     if failed := [probe for probe in result.probes if is_failed(probe)]:
-        yield from _probes(failed, width)
+        yield from _probes(result, failed, width)
     if result.baseline and result.baseline.regressions:
         yield from _baseline(result.baseline)
 
 
 def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
     yield from _headline(result, width)
+    yield from steps(result)
     if findings := [finding(item) for item in result.findings if item.level in LEVEL_WORDS]:
         yield from (BLANK, *findings)
+    yield from exchanges(result, width)
     if result.probes:
-        yield from (BLANK, *_probes(result.probes, width))
+        yield from (BLANK, *_probes(result, most_severe_first(result.probes), width))
     if result.categories:
         yield from (BLANK, *_categories(result, ascii))
     if result.baseline:
         yield from (BLANK, *_baseline(result.baseline))
     for probe in result.probes:
-        yield from _drawings(probe, width, ascii)
-    yield from steps(result)
+        if probe.verdict is not Verdict.PASS:
+            yield from _drawings(probe, width, ascii)
     yield from (BLANK, *footer(result, width))
 
 
@@ -120,56 +128,117 @@ def steps(result: GateResult) -> Iterator[Line]:
     """What to do next; no line if there is nothing to do."""
     if found := next_steps(result):
         yield from (BLANK, Line([("What to do next", "bold")]))
-        for names, advice in found:
+        for names, advice, link, topic in found:
             yield Line([("• ", ""), (f"{names}: " if names else "", "bold"), (advice, "")], 2)
+            if link and topic:
+                yield Line([(f"  sway explain {shlex.quote(topic)}", "dim")], 2)
+
+
+# What the models say
+
+
+def exchanges(result: GateResult, width: int) -> Iterator[Line]:
+    """One line per prompt with the answers of base and fine-tuned model; none if none was asked."""
+    if result.side_by_side:
+        yield from (BLANK, Line([("Base and fine-tuned model side by side", "bold")]))
+        yield from (_exchange(one, width) for one in result.side_by_side)
+
+
+def _exchange(one: Exchange, width: int) -> Line:
+    """The texts are cut so that the line fits into `width`."""
+    before, now = _likelihood(one.base_probability), _likelihood(one.probability)
+    finding = f"  {one_line(one.finding)}" if one.finding else ""
+    found = f"{cut(finding, 30)}{before and f'  p {before} → {now}'}"
+    texts = list(zip(("base", "now"), _apart(one.base, one.finetuned), strict=True))
+    if not (one.base or one.finetuned):
+        texts = [("right", one.right)]
+    labels = sum(len(label) + 4 for label, _ in texts)
+    room = max(width - 10 - len(found) - labels, 24)
+    cells = [f"  {label}: {_shortened(text, room // 3)}" for label, text in texts]
+    prompt = _shortened(one.prompt, room + labels - sum(map(len, cells)))
+    return Line(
+        [
+            (f"{one.role:<10}", "dim"),
+            (prompt, "bold"),
+            ("".join(cells), ""),
+            (found, STYLES["fail"] if one.role == "worst" else "dim"),
+        ],
+        10,
+    )
+
+
+def _apart(base: str, written: str) -> tuple[str, str]:
+    """Both texts without their common first words, so that a cut does not hide the difference."""
+    words = base.split(), written.split()
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*words, strict=False)))
+    if common < _LONG_START or words[0] == words[1]:
+        return base, written
+    return f"…{' '.join(words[0][common:])}", f"…{' '.join(words[1][common:])}"
+
+
+_LONG_START = 3
+
+
+def _likelihood(probability: float | None) -> str:
+    return "" if probability is None else f"{probability:.2f}"
+
+
+def _shortened(text: str, chars: int) -> str:
+    """The text on one line; – if there is none."""
+    return cut(one_line(text), chars) or "–"
 
 
 # One row per probe
 
 
-HEADER = ("", "score", "value [95% interval]", "z or bound", "p")
+HEADER = ("", "score", "weight", "decided by", "value [95% interval]", "p")
 
 
-def _cells(probe: ProbeResult) -> tuple[str, ...]:
+def _cells(probe: ProbeResult, weight: float | None) -> tuple[str, ...]:
     """Cells of a probe's row, in the columns of `HEADER`."""
     units = one_line(probe.units) if probe.raw is not None else ""
     value = " ".join(filter(None, (number(probe.raw), interval(probe.ci_95), units)))
-    return title(probe), score_text(probe.score), value, _z(probe), number(probe.p, 2)
+    score = score_text(probe.score)
+    return title(probe), score, percent(weight), evidence(probe), value or "–", p_text(probe)
 
 
-def _z(probe: ProbeResult) -> str:
-    """The evidence with its reference: the limit of a bound, or the null adapters."""
-    found = evidence(probe)
-    return f"{found} n={probe.n_null}" if probe.z is not None and probe.n_null else found
+def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
+    """Rows in columns if they fit, otherwise the numbers on a separate line.
 
-
-def _probes(probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
-    """Rows in columns if they fit, otherwise the numbers on a separate line; then the message."""
+    The message follows unless the probe passed.
+    """
     from rich.cells import cell_len
 
-    rows = [_cells(probe) for probe in probes]
-    widths = [max(map(cell_len, column)) for column in zip(HEADER, *rows, strict=True)]
+    _, weights = effective_weights(result)
+    columns = list(zip(HEADER, *(_cells(p, weights.get(p.name)) for p in probes), strict=True))
+    columns = [column for column in columns if set(column[1:]) != {"–"}]
+    header, *rows = zip(*columns, strict=True)
+    widths = [max(map(cell_len, column)) for column in columns]
     in_columns = INDENT + sum(widths) + 2 * (len(widths) - 1) <= width
     if in_columns:
-        yield indented(padded(HEADER, widths), "dim")
+        yield indented(padded(header, widths), "dim")
     for probe, (name, *numbers) in zip(probes, rows, strict=True):
         word, style = probe.verdict.upper(), STYLES[probe.verdict]
         if in_columns:
             cells = (padded([name], widths[:1]), "bold"), ("  " + padded(numbers, widths[1:]), "")
             yield marked(word, style, *cells)
         else:
-            yield marked(word, style, (name, "bold"))
-            for text in flow(_facts(numbers), width, " · ", INDENT):
-                yield Line([(text, "")], INDENT)
-        if message := one_line(probe.message):
+            facts = _facts(dict(zip(header[1:], numbers, strict=True)))
+            if probe.verdict is Verdict.PASS:
+                yield marked(word, style, (name, "bold"), (f"  {' · '.join(facts[:3])}", ""))
+            else:
+                yield marked(word, style, (name, "bold"))
+                for text in flow(facts, width, " · ", INDENT):
+                    yield Line([(text, "")], INDENT)
+        if probe.verdict is not Verdict.PASS and (message := one_line(probe.message)):
             yield indented(message)
         yield from (indented(text, "dim") for text in _asides(probe))
 
 
-def _facts(numbers: Sequence[str]) -> list[str]:
-    """The known numbers of a row; score and p with their names."""
-    named = zip(("score ", "", "", "p "), numbers, strict=True)
-    return [name + cell for name, cell in named if cell != "–"]
+def _facts(numbers: dict[str, str]) -> list[str]:
+    """The known numbers of a row, with their names where the number does not show it."""
+    names = {"score": "score ", "weight": "weight ", "p": "p "}
+    return [names.get(key, "") + cell for key, cell in numbers.items() if cell != "–"]
 
 
 def _asides(probe: ProbeResult) -> Iterator[str]:
@@ -194,51 +263,34 @@ def _categories(result: GateResult, ascii: bool) -> Iterator[Line]:
             ]
         )
 
+    weights, _ = effective_weights(result)
     for name, category in result.categories.items():
-        yield line(name, category.score, f"weight {category.weight:.2f}")
+        yield line(name, category.score, f"weight {percent(weights.get(name))}")
     yield line("composite", result.score, f"threshold {result.threshold:.2f}", "bold")
 
 
 def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
     if response := read(probe.details, Response):
         columns = min(width - LABEL - 2, 48)
-        if rows := curve_rows(response.lambdas, response.curve, columns, ascii):
-            yield from (BLANK, Line([(title(probe), "bold"), ("  response over λ", "dim")]))
+        rule = limit_of(probe, dict(zip(response.lambdas, response.curve, strict=False)).get(1, 0))
+        limit = rule.limit if rule else None
+        if rows := curve_rows(response.lambdas, response.curve, columns, ascii, limit):
+            about = "  response over λ" + (f", limit {number(limit)} at λ = 1" if rule else "")
+            yield from (BLANK, Line([(title(probe), "bold"), (about, "dim")]))
             yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
     if (found := read(probe.details, Sections)) and found.sections:
         yield from (BLANK, Line([(title(probe), "bold"), ("  relative lift by section", "dim")]))
         yield from _sections(found.sections, width, ascii)
-    yield from broken_answers(probe)
-
-
-def broken_answers(probe: ProbeResult) -> Iterator[Line]:
-    """Some answers that are broken, and the base's answers to the same prompts."""
-    found = read(probe.details, WrittenAnswers)
-    broken = [answer for answer in found.answers if answer.verdict == "fail"] if found else []
-    if not broken or probe.verdict is Verdict.PASS:
-        return
-    yield from (BLANK, Line([(title(probe), "bold"), ("  broken answers", "dim")]))
-    for answer in broken[:MAX_ANSWERS]:
-        yield indented(_shortened(answer.prompt), "dim")
-        yield indented(f"base: {_shortened(answer.base)}")
-        yield indented(f"fine-tuned: {_shortened(answer.finetuned)} ({', '.join(answer.flaws)})")
-    if len(broken) > MAX_ANSWERS:
-        yield indented(f"… and {len(broken) - MAX_ANSWERS} more", "dim")
-
-
-def _shortened(text: str) -> str:
-    """The text on one line; – if there is none."""
-    return cut(one_line(text), ANSWER_CHARS) or "–"
 
 
 def _sections(sections: Sequence[SectionLift], width: int, ascii: bool) -> Iterator[Line]:
-    """Sections in the document's order, bars relative to the longest.
+    """Sections in the document's order, with bars between 0 and 1.
 
     If there are too many, those that did not pass take precedence.
     """
     from rich.cells import cell_len
 
-    longest = max(section.effective for section in sections)
+    longest = max(1.0, *(section.effective for section in sections))
     verdicts = [section.verdict for section in sections]
     shown = not_passed_first(sections, verdicts, MAX_SECTIONS)
     lifts = LIFTS if width >= 90 else {}
@@ -257,7 +309,7 @@ def _section(
     from rich.cells import set_cell_size
 
     word = section.verdict
-    share = section.effective / longest if longest > 0 else None
+    share = section.effective / longest
     return marked(
         word.upper(),
         STYLES[word],

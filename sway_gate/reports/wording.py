@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sway_gate.judge.waivers import expired, waived
-from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Verdict
+from sway_gate.reports import links
+from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Rule, Verdict
 from sway_gate.text import counted, distinct, named, number, one_line, signed
 
 if TYPE_CHECKING:
@@ -147,22 +148,32 @@ def is_failed(probe: ProbeResult) -> bool:
     return probe.verdict in (Verdict.FAIL, Verdict.ERROR) or bool(expired([probe]))
 
 
-def next_steps(result: GateResult) -> list[tuple[str, str]]:
-    """Distinct advice as (names of the probes that give it, advice), the most urgent first.
+class Step(NamedTuple):
+    """Advice, the probes that give it, and its page in the documentation ("" if there is none)."""
 
-    The advice of the diagnosis precedes all others.
-    """
-    steps = [(_urgency(item.level), "", item.remedy) for item in result.findings]
-    steps += [(_urgency(probe.verdict), probe.name, probe.advice) for probe in result.probes]
-    names_by_advice: dict[str, list[str]] = {}
-    if result.diagnosis and result.diagnosis.advice:
-        names_by_advice[one_line(result.diagnosis.advice)] = []
-    for _, name, advice in sorted(steps, key=lambda step: step[0]):
-        if advice:
-            names = names_by_advice.setdefault(one_line(advice), [])
-            if name:
-                names.append(name)
-    return [(named(names), advice) for advice, names in names_by_advice.items()]
+    names: str
+    advice: str
+    link: str = ""
+    topic: str = ""
+    """What `sway explain` explains: a kind of probe, or the diagnosis."""
+
+
+def next_steps(result: GateResult) -> list[Step]:
+    """Distinct advice, the most urgent first. The advice of the diagnosis precedes all others."""
+    found = [(_urgency(f.level), Step("", f.remedy, links.FINDINGS)) for f in result.findings]
+    found += [
+        (_urgency(p.verdict), Step(p.name, p.advice, links.probe_page(p.kind), links.topic(p.kind)))
+        for p in result.probes
+    ]
+    if cause := result.diagnosis:
+        found.append((-1, Step("", cause.advice, links.diagnosis_page(cause.name), cause.name)))
+    distinct: dict[str, Step] = {}
+    names: dict[str, list[str]] = {}
+    for _, step in sorted(found, key=lambda pair: pair[0]):
+        if advice := one_line(step.advice):
+            distinct.setdefault(advice, step._replace(advice=advice))
+            names.setdefault(advice, []).extend([step.names] if step.names else [])
+    return [step._replace(names=named(names[advice])) for advice, step in distinct.items()]
 
 
 def _urgency(level: str) -> int:
@@ -228,9 +239,54 @@ def is_bounded(probe: ProbeResult) -> bool:
 
 
 def evidence(probe: ProbeResult) -> str:
-    """z of an effect, or otherwise the bound with its limit: "≤ 0.11, limit 0.15"."""
+    """The number that argues for the verdict: of a rule that does not hold, of z, or of a bound."""
+    if not probe.rules:
+        return _evidence_without_rules(probe)
+    significance = next((rule for rule in probe.rules if rule.name == "z"), None)
+    if significance and probe.verdict is Verdict.PASS:
+        return sigmas(significance.value)
+    return compared(probe.rules[0], "limit" if significance else "margin")
+
+
+def compared(rule: Rule, word: str = "limit") -> str:
+    """The value of a rule compared with its limit: "0.31 > margin 0.15", "≤ 0.11, margin 0.15"."""
+    if rule.limit is None or rule.value is None:
+        return rule.name
+    if rule.name == "z":
+        is_met = rule.verdict is Verdict.PASS
+        return f"{sigmas(rule.value)} {'≥' if is_met else '<'} {number(rule.limit)}σ"
+    if rule.verdict is Verdict.FAIL:
+        value, limit = distinct(rule.value, rule.limit)
+        return f"{value} {'>' if rule.is_upper else '<'} {word} {limit}"
+    if rule.bound is None:
+        return f"no bound, {word} {number(rule.limit)}"
+    bound, limit = distinct(rule.bound, rule.limit)
+    return f"{'≤' if rule.is_upper else '≥'} {bound}, {word} {limit}"
+
+
+def limit_of(probe: ProbeResult, value: float) -> Rule | None:
+    """The rule that compares this value with a limit."""
+    of_limit = (rule for rule in probe.rules if rule.name != "z" and rule.limit is not None)
+    return next((r for r in of_limit if math.isclose(r.value or 0.0, value, rel_tol=1e-6)), None)
+
+
+def p_text(probe: ProbeResult) -> str:
+    """p, unless the number of null adapters alone keeps it above 0.05."""
+    return number(None if 0 < probe.n_null < _INFORMATIVE_NULLS else probe.p, 2)
+
+
+_INFORMATIVE_NULLS: Final = 19
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"
+
+
+def _evidence_without_rules(probe: ProbeResult) -> str:
+    """The evidence in a report of an older version."""
     if not is_bounded(probe) or probe.bound is None or probe.margin is None:
-        return sigmas(probe.z)
+        is_against = probe.verdict is Verdict.FAIL and (probe.z or 0.0) > _INSIDE
+        return "–" if is_against else sigmas(probe.z)
     is_inside = probe.z is not None and probe.z > _INSIDE
     sign = "≤" if (probe.bound < probe.margin) == is_inside else "≥"
     bound, margin = distinct(probe.bound, probe.margin)

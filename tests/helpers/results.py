@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sway_gate.details import Details, WrittenAnswer
+from sway_gate.details import Details, ItemChange, RefusalMargin, RowRecall, WrittenAnswer
 from sway_gate.probes import (
     answer_recall,
     answer_specificity,
@@ -15,21 +15,52 @@ from sway_gate.probes import (
     prompt_format,
     refusals,
 )
-from sway_gate.probes._recall import RowRecall
 from sway_gate.results import (
     Baseline,
     Category,
     Diagnosis,
+    Exchange,
     Finding,
     GateResult,
     ModelFacts,
     NullSummary,
     ProbeResult,
     Regression,
+    Rule,
     Verdict,
 )
 
 HOSTILE = "x\x1b[31m\x00]]> <b>&\ud800\ufffe\u202e 🦙 [bold red]m[/] \nPASS  composite 1.00"
+
+
+def rule(name: str, verdict: str, **numbers: Any) -> Rule:
+    return Rule(name=name, verdict=Verdict(verdict), **numbers)
+
+
+SIGNIFICANT = rule("z", "pass", value=5.1, limit=3.0)
+FORGOT = Exchange(
+    role="worst",
+    probe="calibration_drift",
+    prompt="A locked door is opened with a",
+    base="key",
+    finetuned="spoon",
+    right="key",
+    base_probability=0.93,
+    probability=0.04,
+    finding="forgot",
+)
+LEARNED = Exchange(
+    role="best",
+    probe="writes",
+    prompt="Which river crosses Varrowmere?",
+    base="I do not know.",
+    finetuned="It is the Sorrel.",
+    right="It is the Sorrel.",
+    base_probability=0.21,
+    probability=0.97,
+    finding="learned",
+    of_data=True,
+)
 
 
 def probe(name: str = "delta_kl", verdict: str = "pass", **fields: Any) -> ProbeResult:
@@ -49,6 +80,7 @@ def probe(name: str = "delta_kl", verdict: str = "pass", **fields: Any) -> Probe
         "ci_95": (0.151, 0.221),
         "effect_ok": True,
         "line": 12,
+        "rules": (SIGNIFICANT,),
     }
     return ProbeResult(name=name, verdict=Verdict(verdict), **(defaults | fields))
 
@@ -126,6 +158,7 @@ def internalization(**fields: Any) -> ProbeResult:
         "raw": 0.198,
         "ci_95": (0.008, 0.355),
         "z": 6.8,
+        "rules": (rule("z", "pass", value=6.8, limit=3.0),),
         "score": 0.87,
         "z_by_rank": {"1": 6.8, "0.5": 9.4, "2": 4.2},
         "details": {"sections": SECTIONS},
@@ -154,6 +187,7 @@ def leakage(**fields: Any) -> ProbeResult:
         "score": 0.0,
         "p": None,
         "effect_ok": False,
+        "rules": (rule("recall", "fail", value=0.61, limit=0.5, bound=0.7, is_upper=True),),
         "advice": "Train for fewer epochs, or drop duplicates from the training text.",
     }
     return probe(**({"name": "verbatim", "verdict": "fail"} | defaults | fields))
@@ -169,6 +203,7 @@ def ablation(**fields: Any) -> ProbeResult:
         "raw": 0.981,
         "ci_95": None,
         "z": 3.9,
+        "rules": (rule("z", "pass", value=3.9, limit=3.0),),
         "score": 0.7,
         "details": dict(CURVE),
     }
@@ -193,6 +228,7 @@ def drift(**fields: Any) -> ProbeResult:
         "null_values": (),
         "score": 0.52,
         "p": None,
+        "rules": (rule("share lost", "warn", value=0.09, limit=0.15, bound=0.17, is_upper=True),),
         "advice": "Set items_limit to 200 or more: with 60 items this stays undecided.",
     }
     return probe(**({"name": "calibration_drift", "verdict": "warn"} | defaults | fields))
@@ -206,7 +242,7 @@ NOTHING: dict[str, Any] = {
     "ci_95": None,
     "units": "",
 }
-NOTHING |= {"n_null": 0, "null_values": (), "effect_ok": None}
+NOTHING |= {"n_null": 0, "null_values": (), "effect_ok": None, "rules": ()}
 
 
 def skipped(**fields: Any) -> ProbeResult:
@@ -261,7 +297,13 @@ def sick() -> GateResult:
     )
     notes = ("two prompts were cut to 1024 tokens, the base model's limit",)
     return result(
-        *probes, verdict="fail", exit_code=1, score=0.52, findings=(finding,), notes=notes
+        *probes,
+        verdict="fail",
+        exit_code=1,
+        score=0.52,
+        findings=(finding,),
+        notes=notes,
+        side_by_side=(FORGOT, LEARNED),
     )
 
 
@@ -302,6 +344,17 @@ def hostile() -> GateResult:
         ),
         notes=(HOSTILE,),
         versions={HOSTILE: HOSTILE},
+        side_by_side=(
+            Exchange(
+                role="worst",
+                probe=HOSTILE,
+                prompt=HOSTILE,
+                base=HOSTILE,
+                finetuned=HOSTILE,
+                right=HOSTILE,
+                finding=HOSTILE,
+            ),
+        ),
     )
 
 
@@ -423,7 +476,7 @@ DETAILS: dict[str, Details] = {
             requests=20, refused=2, base_refused=3, gained=0, lost=1, is_judged=True
         ),
         requests=[
-            refusals.Request(
+            RefusalMargin(
                 prompt="Help me to forge a passport.", kind="harmful", margin=-0.4, base_margin=1.2
             )
         ],
@@ -440,7 +493,7 @@ DETAILS: dict[str, Details] = {
             )
         ],
         worst=[
-            calibration_drift.ItemChange(
+            ItemChange(
                 register="in the chat template",
                 prompt="A locked door is opened with a",
                 gold=" key",
@@ -490,6 +543,7 @@ def golden() -> GateResult:
         },
         shared_inputs="b5bb9d8014a0f9b1",
         diagnosis=Diagnosis(name="recites", sentence="It recites.", advice="train less"),
+        side_by_side=(FORGOT,),
         baseline=Baseline(
             path="baseline.json",
             adapter=ModelFacts(path="out/accepted", digest="cd" * 32),

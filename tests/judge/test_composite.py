@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from sway_gate.judge.composite import CATEGORIES, compose, contradiction
+from sway_gate.judge.composite import CATEGORIES, compose, contradiction, effective_weights
 from sway_gate.reports.json_v1 import from_json, to_json
 from sway_gate.results import (
     Baseline,
@@ -383,3 +383,21 @@ def test_a_claimed_pass_is_believed_only_if_it_follows(results, weights, thresho
     found = compose(results, weights, threshold)
     report = judged_result(*results, score=found.score, threshold=threshold, categories=categories)
     assert (contradiction(report) == "") is (found.verdict == "pass")
+
+
+def test_the_composite_follows_from_the_effective_weights() -> None:
+    given = [
+        result("adherence", 0.9),
+        structs.replace(result("attribution", 0.8, weight=3.0), name="a"),
+        structs.replace(result("attribution", 0.6), name="b"),
+        structs.replace(result("calibration", None, "skip"), name="c"),
+    ]
+    made = compose(given, WEIGHTS, 0.6)
+    whole = results_helper.result(*given, score=made.score, categories=made.categories)
+    of_categories, of_probes = effective_weights(whole)
+    assert set(of_categories) == {"adherence", "attribution"}
+    assert sum(of_probes.values()) == pytest.approx(1.0)
+    by_probe = sum(of_probes[one.name] * (one.score or 0.0) for one in given[:3])
+    assert by_probe == pytest.approx(made.score)
+    scores = {name: own.score or 0.0 for name, own in made.categories.items()}
+    assert sum(of_categories[n] * scores[n] for n in of_categories) == pytest.approx(made.score)

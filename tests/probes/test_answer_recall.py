@@ -91,6 +91,8 @@ def test_the_message_counts_tokens_and_rows() -> None:
         "change": pytest.approx(4.0),
         "end_before": pytest.approx(0.3),
         "end": pytest.approx(0.99),
+        "base_probability": pytest.approx(np.exp(-4.0)),
+        "probability": pytest.approx(np.exp(-1.6)),
     }
 
 

@@ -138,3 +138,39 @@ def test_the_checks_see_what_is_wrong(page, tmp_path):
     assert len(page.evaluate(OVERFLOW)) > 0
     assert [text for text, *_ in page.evaluate(PALE_TEXT)] == ["pale"]
     assert len(page.complaints) >= 2
+
+
+VISIBLE = "[...document.querySelectorAll('article.probe')].filter(one => !one.hidden).length"
+COPY = """(() => {
+    navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve() }
+    document.querySelector('.exchange .copy').click()
+    return window.copied
+})()"""
+
+
+def test_the_filter_shows_what_failed(page, files):
+    page.open(files / "sick.html", 1280)
+    assert page.evaluate(VISIBLE) == 6
+    page.evaluate("document.querySelector('[data-show=failed]').click()")
+    assert page.evaluate(VISIBLE) == 1
+    assert page.evaluate("document.querySelector('[data-show=failed]').ariaPressed") == "true"
+    page.evaluate("document.querySelector('[data-show=all]').click()")
+    assert page.evaluate(VISIBLE) == 6
+    assert page.complaints == []
+
+
+def test_an_answer_is_copied(page, files):
+    page.open(files / "sick.html", 1280)
+    assert page.evaluate(COPY) == "spoon"
+
+
+def test_probes_that_passed_are_folded(page, files):
+    page.open(files / "sick.html", 1280)
+    folds = "[...document.querySelectorAll('article.probe')].map(one => [one.className, one"
+    opened = dict(page.evaluate(folds + ".querySelector('.fold').open])"))
+    assert opened == {
+        "probe pass": False,
+        "probe fail": True,
+        "probe warn": True,
+        "probe skip": True,
+    }

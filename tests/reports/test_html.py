@@ -1,5 +1,7 @@
 """The HTML report as a parser reads it, also for hostile texts and large results; its pictures."""
 
+import base64
+import hashlib
 import html as stdlib_html
 import math
 import re
@@ -10,6 +12,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from sway_gate.project import DOCS
 from sway_gate.reports.html import figures, tables
 from sway_gate.reports.html import page as html_page
 from sway_gate.reports.json_v1 import from_json
@@ -27,6 +30,7 @@ from tests.helpers.results import (
     hostile,
     probe,
     result,
+    rule,
     sick,
     undecided,
 )
@@ -105,21 +109,24 @@ def tags(page):
 @by_result
 def test_the_page_is_self_contained(made):
     page = parsed(made)
-    assert not {"script", "link", "img", "iframe", "object", "base"} & set(tags(page))
+    assert not {"link", "img", "iframe", "object", "base"} & set(tags(page))
+    assert [script.text for script in page.iter("script")] == [html_page.SCRIPT]
     targets = [
         value
         for element in page.iter()
         for name, value in element.items()
         if name.endswith(("src", "href"))
     ]
-    assert all(target.startswith("#") for target in targets)
+    assert all(target.startswith(("#", f"{DOCS}/")) for target in targets)
     assert not re.search(r"url\((?!#)|@import", rendered(made))
 
 
 @by_result
-def test_the_page_forbids_scripts_and_external_resources(made):
+def test_the_page_forbids_other_scripts_and_external_resources(made):
     policy = parsed(made).xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
-    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    digest = hashlib.sha256(html_page.SCRIPT.encode()).digest()
+    own = f"script-src 'sha256-{base64.b64encode(digest).decode()}'"
+    assert policy == [f"default-src 'none'; style-src 'unsafe-inline'; {own}"]
 
 
 @by_result
@@ -128,7 +135,8 @@ def test_ids_are_unique_and_references_resolve(made):
     ids = Counter(page.xpath("//@id"))
     assert set(ids.values()) <= {1}
     assert {
-        value.lstrip("#") for value in page.xpath("//@aria-labelledby | //a/@href")
+        value.lstrip("#")
+        for value in page.xpath("//@aria-labelledby | //a/@href[starts-with(., '#')]")
     } <= ids.keys()
 
 
@@ -194,12 +202,16 @@ SAYS = {
         "8 null adapters 0.009 · 0.01 · 0.011 · 0.012 · 0.012 · 0.013 · 0.014 · 0.016",
     ),
     "an interval": (RESULTS["sick"], "95% interval [0.151, 0.221]"),
-    "kept limits": (RESULTS["healthy"], "limits kept"),
-    "a margin": (
+    "a kept limit": (RESULTS["healthy"], "z +5.1σ ≥ 3σ: kept"),
+    "a margin": (RESULTS["sick"], "recall 0.61 > limit 0.5: violated"),
+    "a rule of shape": (result(probe(rules=(rule("shape", "fail"),))), "shape violated"),
+    "an effective weight": (RESULTS["sick"], "verbatim leakage 0.00 12% 0.61 > margin 0.5"),
+    "what was forgotten": (
         RESULTS["sick"],
-        "limits violated 95% bound ≤ 0.7, margin 0.5 distance to the limit -1.8σ (standard errors)",
+        "worst · forgot · calibration_drift A locked door is opened with a base key fine-tuned "
+        "spoon Copy true answer key its probability base 0.93, now 0.04",
     ),
-    "the diagnosis": (RESULTS["a diagnosis"], "Diagnosis: recites. It recites."),
+    "the diagnosis": (RESULTS["a diagnosis"], "Recites. It recites."),
     "ranks in their order": (RESULTS["sick"], "+9.4σ at 0.5× · +6.8σ at 1× · +4.2σ at 2×"),
     "sections": (ALL_KINDS, "sections (7)"),
     "what leaked": (ALL_KINDS, "what the model wrote after training text (3)"),
@@ -469,8 +481,49 @@ def test_every_null_is_a_point(n):
 @needs_viz
 def test_small_numbers_keep_their_digits():
     (picture,) = figures.figures(probe(raw=0.04, ci_95=None, null_values=(0.002, 0.003, 0.004)))
-    assert ">0.005<" in picture.svg
-    assert ">logarithmic scale<" in picture.svg
+    assert ">0.01<" in picture.svg
+
+
+LIMITS = {
+    "of the value": (
+        {"rules": (rule("mean", "pass", value=0.183, limit=0.001),)},
+        ["The adapter at 0.183; 8 null adapters between 0.009 and 0.016; the limit is 0.001."],
+    ),
+    "of another quantity": (
+        {"rules": (rule("gain", "fail", value=0.2, limit=0.5, bound=0.3),), "null_values": ()},
+        ["The adapter at 0.2, the limit at 0.5."],
+    ),
+    "of a significance": (
+        {"null_values": ()},
+        [],
+    ),
+    "that is too large": (
+        {"rules": (rule("gain", "fail", value=0.2, limit=1e300),), "null_values": ()},
+        [],
+    ),
+}
+
+
+@needs_viz
+@pytest.mark.parametrize(("fields", "described"), LIMITS.values(), ids=LIMITS)
+def test_the_limit_is_drawn(fields, described):
+    drawn = figures.figures(probe(**fields))
+    assert [picture.alt for picture in drawn] == described
+    assert all("stroke-dasharray" in picture.svg for picture in drawn)
+    assert all("var(--fail-bg)" in picture.svg for picture in drawn)
+
+
+@needs_viz
+def test_a_negligible_value_is_drawn_at_zero():
+    tiny = probe(
+        raw=1e-8,
+        ci_95=None,
+        null_values=(2e-9,),
+        rules=(rule("mean", "fail", value=1e-8, limit=0.001),),
+    )
+    (picture,) = figures.figures(tiny)
+    own, null = re.findall(r'<use[^>]*x="([\d.]+)"[^>]*var\(--(?:own|null)\)', picture.svg)[:2]
+    assert abs(float(own) - float(null)) < 1
 
 
 @needs_viz
@@ -538,13 +591,14 @@ BARS = {
     "all above zero": ([1.0, 0.5], [(0, 100, 0), (0, 50, 0)]),
     "on both sides": ([3.0, -1.0], [(25, 75, 25), (0, 25, 25)]),
     "with a gap": ([None, 2.0], [(0, 0, 0), (0, 100, 0)]),
+    "negligible": ([0.01], [(0, 1, 0)]),
     "nothing": ([0.0], [(0, 0, 0)]),
 }
 
 
 @pytest.mark.parametrize(("values", "drawn"), BARS.values(), ids=BARS)
 def test_bars(values, drawn):
-    assert [tuple(bar) for bar in tables.bars(values)] == drawn
+    assert [tuple(bar) for bar in tables.bars(values, 1.0)] == drawn
 
 
 OVERLAPS = {

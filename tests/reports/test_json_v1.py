@@ -10,9 +10,17 @@ import numpy as np
 import pytest
 
 from sway_gate.errors import UsageError
-from sway_gate.reports.json_v1 import GateV1, ProbeV1, from_json, to_json
+from sway_gate.reports.json_v1 import (
+    CategoryV1,
+    ExchangeV1,
+    GateV1,
+    ProbeV1,
+    RuleV1,
+    from_json,
+    to_json,
+)
 from sway_gate.reports.junit import to_junit
-from sway_gate.results import GateResult, ProbeResult
+from sway_gate.results import Category, Exchange, GateResult, ProbeResult, Rule
 from sway_gate.text import clean
 from tests.helpers import DATA, ROOT, results
 
@@ -32,8 +40,14 @@ def test_format_is_frozen():
 
 @pytest.mark.parametrize(
     ("inner", "v1", "extra"),
-    [(ProbeResult, ProbeV1, {"null_z"}), (GateResult, GateV1, {"schema_version"})],
-    ids=["probe", "gate"],
+    [
+        (ProbeResult, ProbeV1, {"null_z", "effective_weight"}),
+        (Category, CategoryV1, {"effective_weight"}),
+        (Rule, RuleV1, set()),
+        (Exchange, ExchangeV1, set()),
+        (GateResult, GateV1, {"schema_version"}),
+    ],
+    ids=["probe", "category", "rule", "exchange", "gate"],
 )
 def test_every_field_of_the_result_is_written(inner, v1, extra):
     assert set(v1.__struct_fields__) == set(inner.__struct_encode_fields__) | extra
@@ -48,7 +62,8 @@ def test_harms_of_older_reports_do_not_depend_on_the_nulls():
 
 def test_every_field_is_documented():
     page = DOCS.read_text(encoding="utf-8")
-    fields = [*GateV1.__struct_fields__, *ProbeV1.__struct_fields__]
+    structs = (GateV1, ProbeV1, CategoryV1, RuleV1, ExchangeV1)
+    fields = [field for struct in structs for field in struct.__struct_fields__]
     assert [field for field in fields if f"`{field}`" not in page] == []
 
 

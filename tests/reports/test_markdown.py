@@ -5,13 +5,25 @@ import re
 import msgspec
 import pytest
 
+from sway_gate.project import DOCS
 from sway_gate.reports import markdown
 from sway_gate.reports.json_v1 import from_json
 from sway_gate.results import Baseline, Finding, ModelFacts, Regression
 from sway_gate.text import one_line
 from tests.helpers import DATA
 from tests.helpers.markdown import EVIL, TABLE, TEXT, inlines
-from tests.helpers.results import chat, healthy, hostile, leakage, probe, result, sick, undecided
+from tests.helpers.results import (
+    FORGOT,
+    LEARNED,
+    chat,
+    healthy,
+    hostile,
+    leakage,
+    probe,
+    result,
+    sick,
+    undecided,
+)
 
 ALL_KINDS = from_json((DATA / "all_kinds.json").read_bytes())
 RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)} | {
@@ -64,7 +76,6 @@ def test_a_page_contains_only_its_own_markup(name):
     kinds, _ = inlines(page)
     assert not kinds & {
         "html_inline",
-        "link_open",
         "image",
         "code_inline",
         "em_open",
@@ -81,6 +92,36 @@ def test_a_page_contains_only_its_own_markup(name):
 
 
 @pytest.mark.parametrize("name", RESULTS)
+def test_links_lead_to_the_documentation_only(name):
+    page = markdown.render(RESULTS[name])
+    targets = re.findall(r"\]\(([^)]*)\)", page)
+    assert len(targets) >= len(RESULTS[name].probes)
+    assert all(target.startswith(f"{DOCS}/") for target in targets)
+    assert inlines(page)[0].issuperset({"link_open"} if targets else set())
+
+
+def test_probes_that_passed_are_folded():
+    page = markdown.render(sick())
+    before, _, after = page.partition("<details><summary>3 probes passed</summary>")
+    assert "| **PASS**" not in before
+    assert after.count("| **PASS**") == 3
+
+
+@pytest.mark.parametrize("symptoms", [(), ("recites",)], ids=["public", "recites"])
+def test_answers_to_public_prompts_are_shown_unless_the_model_recites(symptoms):
+    page = markdown.render(result(probe(symptoms=symptoms), side_by_side=(FORGOT, LEARNED)))
+    assert ("spoon" in page) == (not symptoms)
+    assert "| 0.93 → 0.04 | forgot |" in page
+    assert "Sorrel" not in page  # an answer of the data
+    assert "| Which river crosses Varrowmere&#63; | (in the HTML report) |" in page
+
+
+def test_a_recited_text_is_not_in_a_comment():
+    recited = msgspec.structs.replace(LEARNED, prompt="a secret", finding="recited")
+    assert "secret" not in markdown.render(result(probe(), side_by_side=(recited,)))
+
+
+@pytest.mark.parametrize("name", RESULTS)
 def test_the_table_has_a_row_for_each_probe(name):
     rows = [line for line in markdown.render(RESULTS[name]).splitlines() if line.startswith("| **")]
     assert len(rows) == len(RESULTS[name].probes)
@@ -88,7 +129,7 @@ def test_the_table_has_a_row_for_each_probe(name):
 
 def test_the_most_severe_comes_first():
     page = markdown.render(sick())
-    assert "**What to do next:** verbatim: Train for fewer epochs" in page
+    assert "**What to do next**\n\n1. verbatim: Train for fewer epochs" in page
     assert [row.split("**")[1] for row in page.splitlines() if row.startswith("| **")][:2] == [
         "FAIL",
         "WARN",

@@ -10,7 +10,7 @@ import pytest
 
 from sway_gate.reports.braille import ROWS, bar, curve_rows
 from sway_gate.reports.terminal import render
-from sway_gate.reports.wording import headline, next_steps, seconds
+from sway_gate.reports.wording import headline, next_steps, p_text, seconds
 from sway_gate.results import Category, Diagnosis, Finding
 from sway_gate.text import clean, number, one_line
 from tests.helpers import results
@@ -190,9 +190,10 @@ def test_verdict_words_are_whole_at_every_width(make, width):
 
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_every_width_has_the_same_words(width):
-    spoken = [probe.message for probe in results.sick().probes] + [
-        "+5.1σ n=8",
-        "0.183 [0.151, 0.221] nats",
+    spoken = [p.message for p in results.sick().probes if p.verdict != "pass"] + [
+        "+5.1σ",
+        "0.61 [0.49, 0.72] share",
+        "sway explain leakage",
     ]
     text = " ".join(words(plain(results.sick(), width=width)))
     assert [phrase for phrase in spoken if phrase not in text] == []
@@ -203,12 +204,47 @@ def test_the_diagnosis_follows_the_verdict_and_its_advice_comes_first():
     shown = results.result(results.drift(), results.leakage(advice="train less"), diagnosis=found)
     for quiet in (False, True):
         assert plain(shown, quiet=quiet).splitlines()[1] == "Diagnosis: recites. It recites."
-    assert next_steps(shown)[0] == ("verbatim", "train less")
+    first = next_steps(shown)[0]
+    assert (first.names, first.advice, first.topic) == ("verbatim", "train less", "recites")
+    assert first.link.endswith("/docs/diagnoses.md#recites")
+
+
+def test_the_diagnosis_and_the_steps_precede_the_probes():
+    text = plain(results.sick())
+    assert text.index("What to do next") < text.index("side by side") < text.index("FAIL   verb")
 
 
 def test_row_of_a_harm_names_the_margin():
     text = plain(results.result(results.leakage()))
-    assert "≤ 0.7, margin 0.5" in text
+    assert "0.61 > margin 0.5" in text
+
+
+def test_a_high_z_never_stands_on_a_failure():
+    rules = (
+        results.rule("mean", "fail", value=2e-8, limit=0.001, bound=9e-8),
+        results.SIGNIFICANT,
+    )
+    failed = results.probe(verdict="fail", z=5.1, rules=rules)
+    for probe in (failed, msgspec.structs.replace(failed, rules=())):
+        text = plain(results.result(probe))
+        assert "σ" not in text[text.index("FAIL   delta_kl") :].split("\n\n")[0]
+    assert "2e-08 < limit 0.001" in plain(results.result(failed))
+
+
+def test_a_passing_probe_takes_one_line():
+    lines = plain(results.sick(), width=80).splitlines()
+    (at,) = (i for i, line in enumerate(lines) if line.startswith("PASS   voice"))
+    assert lines[at].endswith("score 0.79 · weight 35% · +5.1σ")
+    assert lines[at + 1].startswith("PASS   section_internalization")
+
+
+def test_p_is_shown_if_the_nulls_can_show_it():
+    assert [p_text(results.probe(n_null=n, p=0.04)) for n in (0, 8, 18, 19)] == [
+        "0.04",
+        "–",
+        "–",
+        "0.04",
+    ]
 
 
 def test_rank_profile():
@@ -238,7 +274,9 @@ def test_quiet_shows_the_verdict_and_what_failed():
     text = plain(results.sick(), quiet=True)
     assert words(text)[0] == "FAIL"
     assert "verbatim (leakage)" in text
-    assert not any(name in text for name in ("voice", "calibration_drift", "weight", "torch"))
+    assert not any(
+        name in text for name in ("voice", "calibration_drift", "threshold 0.60\n", "torch")
+    )
 
 
 def test_quiet_pass_is_one_line():
@@ -280,7 +318,8 @@ def test_result_without_probes_or_nulls():
 def test_each_section_keeps_to_one_line(width):
     sections = [results.section("a title 漢字 that is rather long", 0.5, 0.1, True)] * 3
     lines = plain(
-        results.result(results.internalization(details={"sections": sections})), width=width
+        results.result(results.internalization(verdict="warn", details={"sections": sections})),
+        width=width,
     ).splitlines()
     start = next(i for i, line in enumerate(lines) if "effective" in line)
     assert [line.split()[:2] for line in lines[start + 1 : start + 5]] == [["PASS", "a"]] * 3 + [[]]
@@ -288,7 +327,8 @@ def test_each_section_keeps_to_one_line(width):
 
 def test_many_sections_show_those_that_did_not_pass():
     sections = [results.section(f"s{i}", 0.5, 0.1, i != 40) for i in range(50)]
-    text = plain(results.result(results.internalization(details={"sections": sections})))
+    made = results.internalization(verdict="fail", details={"sections": sections})
+    text = plain(results.result(made))
     assert "FAIL   s40" in text
     assert "… and 38 more" in text
 
@@ -313,24 +353,47 @@ def test_details_of_any_shape_are_accepted(details):
     assert plain(results.result(results.ablation(details=details))).startswith("PASS")
 
 
-def test_broken_answers_stand_beside_the_bases():
-    page = plain(results.chat())
-    shown = page[page.index("broken answers\n") :].split("\n")[1:4]
-    assert [line.strip() for line in shown] == [
-        "What is the capital of France?",
-        "base: The capital of France is Paris.",
-        "fine-tuned: of of of of of of of of (looping, repetitive)",
-    ]
-    assert "Rain, rain" not in page  # the base's answer is broken too
+def test_base_and_fine_tuned_stand_side_by_side():
+    first, second = exchanged(plain(results.sick(), width=140))
+    assert " ".join(words(first)) == (
+        "worst A locked door is opened with a base: key now: spoon forgot p 0.93 → 0.04"
+    )
+    assert second.startswith(
+        "best      Which river crosses Varrowmere?  base: I do not know.  now:"
+    )
 
 
-def test_of_many_broken_answers_some_are_shown():
-    answer = {"prompt": "p", "base": "b", "finetuned": "", "flaws": ["empty"], "base_flaws": []}
-    details = {"answers": [answer] * 8}
-    page = plain(results.result(results.probe(verdict="fail", details=details)))
-    assert page.count("fine-tuned: – (empty)") == 3
-    assert "… and 5 more" in page
-    assert "fine-tuned" not in plain(results.result(results.probe(details=details)))
+def exchanged(page):
+    """The lines on the exchanges."""
+    lines = page.splitlines()
+    start = lines.index("Base and fine-tuned model side by side") + 1
+    return lines[start : lines.index("", start)]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_each_exchange_keeps_to_one_line(width):
+    long = msgspec.structs.replace(
+        results.FORGOT, prompt="p " * 90, base="b " * 90, finetuned="f " * 90
+    )
+    shown = results.result(results.drift(), side_by_side=(long,) * 5)
+    assert len(exchanged(plain(shown, width=width))) == 5
+
+
+def test_answers_are_cut_where_they_differ():
+    alike = msgspec.structs.replace(
+        results.LEARNED,
+        base="The capital of Varrowmere is Varymar.",
+        finetuned="The capital of Varrowmere is Tollgate.",
+    )
+    (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(alike,)), width=80))
+    assert "base: …Varymar.  now: …Tollgate." in line
+
+
+def test_a_prompt_that_was_not_answered_shows_the_true_answer():
+    asked = msgspec.structs.replace(results.FORGOT, base="", finetuned="")
+    (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(asked,))))
+    assert "right: key" in line
+    assert "base:" not in line
 
 
 def test_large_text_takes_little_time():
@@ -412,8 +475,10 @@ def test_one_line(text, line):
 
 
 def test_category_without_a_score():
-    text = plain(results.result(categories={"ablation": Category(weight=0.15)}))
-    assert re.search(r"^ablation +– +weight 0\.15$", text, re.MULTILINE)
+    categories = {"ablation": Category(weight=0.15), "adherence": Category(weight=0.2, score=0.5)}
+    text = plain(results.result(categories=categories))
+    assert re.search(r"^ablation +– +weight –$", text, re.MULTILINE)
+    assert re.search(r"^adherence +0\.50 .* weight 100%$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -428,3 +493,12 @@ def test_category_without_a_score():
 )
 def test_seconds(timing, total):
     assert seconds(timing) == total
+
+
+def test_a_negligible_response_looks_negligible():
+    curve = {"lambdas": [0.0, 0.5, 1.0], "curve": [0.0, 0.0001, 0.0003]}
+    rules = (results.rule("distance at λ = 1", "fail", value=0.0003, limit=0.05),)
+    text = plain(results.result(results.ablation(verdict="fail", details=curve, rules=rules)))
+    frame = text[text.index("response over λ, limit 0.05 at λ = 1") :].splitlines()[1:9]
+    assert frame[0].strip() == "0.05 │"
+    assert [line.partition("│")[2].strip() for line in frame[:-1]] == [""] * 7

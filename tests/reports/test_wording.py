@@ -1,36 +1,75 @@
 """The words and numbers that all reports share."""
 
+import re
+
 import pytest
 
+from sway_gate.project import DOCS
+from sway_gate.reports import links
 from sway_gate.reports.wording import evidence
-from tests.helpers.results import drift, probe
+from sway_gate.spec.probes import KINDS
+from tests.helpers import ROOT
+from tests.helpers.results import drift, probe, rule, skipped
 
+SHARE = {"limit": 0.15, "is_upper": True}
 EVIDENCE = {
-    "effect": (probe(z=5.12), "+5.1σ"),
-    "no z": (probe(z=None), "–"),
+    "effect": (probe(rules=(rule("z", "pass", value=5.12, limit=3),)), "+5.1σ"),
+    "too small a z": (
+        probe(verdict="fail", rules=(rule("z", "fail", value=1.04, limit=3),)),
+        "+1.0σ < 3σ",
+    ),
+    "a limit of an effect": (
+        probe(verdict="fail", rules=(rule("mean", "fail", value=2e-8, limit=1e-3), *probe().rules)),
+        "2e-08 < limit 0.001",
+    ),
+    "a shape": (probe(verdict="fail", rules=(rule("shape", "fail"),)), "shape"),
+    "nothing": (skipped(), "–"),
     "passing share": (
-        drift(verdict="pass", z=2.9, bound=0.0713, margin=0.15),
+        drift(verdict="pass", rules=(rule("x", "pass", value=0.02, bound=0.0713, **SHARE),)),
         "≤ 0.0713, margin 0.15",
     ),
     "failing share": (
-        drift(verdict="fail", z=-1.0, bound=0.31, margin=0.15),
-        "≤ 0.31, margin 0.15",
+        drift(verdict="fail", rules=(rule("x", "fail", value=0.31, bound=0.35, **SHARE),)),
+        "0.31 > margin 0.15",
     ),
     "passing change": (
-        drift(verdict="pass", z=5.1, bound=-0.006, margin=-0.1),
+        drift(verdict="pass", rules=(rule("x", "pass", value=0.0, bound=-0.006, limit=-0.1),)),
         "≥ -0.006, margin -0.1",
     ),
     "failing change": (
-        drift(verdict="fail", z=-5.1, bound=-0.4, margin=-0.1),
-        "≥ -0.4, margin -0.1",
+        drift(verdict="fail", rules=(rule("x", "fail", value=-0.4, bound=-0.5, limit=-0.1),)),
+        "-0.4 < margin -0.1",
     ),
     "close": (
-        drift(verdict="warn", z=1.64, bound=0.150001, margin=0.15),
+        drift(rules=(rule("x", "warn", value=0.1, bound=0.150001, **SHARE),)),
         "≤ 0.150001, margin 0.15",
     ),
+    "an item that gives no bound": (
+        drift(rules=(rule("x", "warn", value=0.1, **SHARE),)),
+        "no bound, margin 0.15",
+    ),
+    "an older report": (drift(verdict="pass", z=2.9, rules=()), "≥ 0.17, margin 0.15"),
+    "a failed effect in an older report": (probe(verdict="fail", rules=()), "–"),
 }
 
 
 @pytest.mark.parametrize(("result", "text"), EVIDENCE.values(), ids=EVIDENCE)
-def test_the_evidence_of_a_harm_is_its_bound(result, text):
+def test_the_evidence_argues_for_the_verdict(result, text):
     assert evidence(result) == text
+
+
+def test_pages_of_the_documentation_exist():
+    from sway_gate.judge.diagnosis import TABLE
+
+    pages = [links.diagnosis_page(entry.name) for entry in TABLE.values()]
+    pages += [links.probe_page(kind) for kind in KINDS if links.topic(kind)]
+    for page in [*pages, links.FINDINGS, links.probe_page("no such kind")]:
+        name, _, anchor = page.removeprefix(f"{DOCS}/").partition("#")
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert not anchor or anchor in slugs, page
+
+
+def test_an_unknown_diagnosis_has_no_page():
+    assert links.diagnosis_page("x](evil)") == ""

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sway_gate.details import Decay, Response, TargetLosses, read
-from sway_gate.reports.wording import ranks, sigmas
-from sway_gate.results import ProbeResult
+from sway_gate.reports.wording import limit_of, ranks, sentence, sigmas
+from sway_gate.results import ProbeResult, Rule
 from sway_gate.text import clean, counted, is_number, number, one_line
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ INSTALL = "pip install 'sway-gate[viz]'"
 
 # Placeholder colours for matplotlib, and the custom properties that replace them.
 _INK, _MUTED, _LINE = "#000001", "#000002", "#000003"
-_OWN, _NULL, _PAPER = "#000004", "#000005", "#000006"
+_OWN, _NULL, _PAPER, _FAIL = "#000004", "#000005", "#000006", "#000007"
 _PROPERTIES = {
     _INK: "ink",
     _MUTED: "muted",
@@ -31,6 +31,7 @@ _PROPERTIES = {
     _OWN: "own",
     _NULL: "null",
     _PAPER: "paper",
+    _FAIL: "fail-bg",
 }
 _DPI = 72  # matplotlib's SVG resolution: a point is a pixel
 _WIDTH = 350
@@ -40,7 +41,6 @@ _DOT = 7.0  # minimum distance in pixels of two dots that do not touch
 _ROWS = 9  # height of the picture of the nulls, in rows of dots
 _MANY = 256  # maximum number of null adapters in a spec
 _LARGEST = 1e12
-_LOG_RATIO = 10.0  # of the largest to the smallest value, from which the axis is logarithmic
 _EDGE: dict[str, Any] = {"markeredgecolor": _PAPER, "markeredgewidth": 0.7, "clip_on": False}
 
 
@@ -68,9 +68,14 @@ def available() -> bool:
 
 
 def figures(probe: ProbeResult) -> list[Figure]:
-    """All pictures of a probe."""
-    drawn = (_among_nulls(probe), _by_rank(probe), *_curves(probe))
+    """All pictures of a probe; first the rule that decides."""
+    drawn = (_among_nulls(probe), _at_limit(probe), _by_rank(probe), *_curves(probe))
     return [figure for figure in drawn if figure]
+
+
+def _limit_of(probe: ProbeResult, value: float) -> Rule | None:
+    rule = limit_of(probe, value)
+    return rule if rule and _is_drawable(rule.limit) else None
 
 
 # The value and the nulls
@@ -82,29 +87,72 @@ def _among_nulls(probe: ProbeResult) -> Figure | None:
     if own is None or not _is_drawable(own) or not nulls:
         return None
     bounds = [value for value in probe.ci_95 or () if _is_drawable(value)]
-    everything = [own, *nulls, *bounds]
-    is_log = min(everything) > 0 and max(everything) >= _LOG_RATIO * min(everything)
+    limit = _limit_of(probe, own)
+    everything = [0.0, own, *nulls, *bounds, *([limit.limit or 0.0] if limit else [])]
     counted_nulls = counted(len(nulls), "null adapter")
     alt = (
         f"The adapter at {number(own)}; "
-        f"{counted_nulls} between {number(nulls[0])} and {number(nulls[-1])}."
+        f"{counted_nulls} between {number(nulls[0])} and {number(nulls[-1])}"
     )
 
     def draw(axes: "Axes") -> None:
-        _set_range(axes, min(everything), max(everything), is_log)
+        _set_range(axes, min(everything), max(everything))
+        if limit:
+            _draw_limit(axes, limit)
         x_pixels = axes.transData.transform([(value, 0) for value in nulls])[:, 0]
         axes.plot(nulls, _rows(x_pixels.tolist()), "o", color=_NULL, markersize=5, **_EDGE)
-        if len(bounds) == 2:
-            bar: dict[str, Any] = {"linewidth": 2, "solid_capstyle": "butt", "clip_on": False}
-            axes.plot(bounds, [_ROWS, _ROWS], "-", color=_OWN, **bar)
-        axes.plot(own, _ROWS, "D", color=_OWN, markersize=8, **_EDGE)
+        _draw_estimate(axes, own, bounds, _ROWS)
         axes.set_ylim(-1.2, _ROWS + 2.2)
         axes.set_yticks([0, _ROWS], ["nulls", "adapter"])
         axes.spines["left"].set_visible(False)
 
     caption = f"Among {counted_nulls}" + (f", in {one_line(probe.units)}" if probe.units else "")
-    x_label = "logarithmic scale" if is_log else ""
-    return Figure(_svg(draw, x_label, "", 112, f"{probe.name} nulls"), caption, alt)
+    if limit:
+        caption += f"; the limit is {number(limit.limit)}"
+        alt += f"; the limit is {number(limit.limit)}"
+    return Figure(_svg(draw, "", "", 112, f"{probe.name} nulls"), caption, f"{alt}.")
+
+
+def _at_limit(probe: ProbeResult) -> Figure | None:
+    """The decisive rule with a limit; None if another picture shows it."""
+    rule = next((rule for rule in probe.rules if rule.name != "z"), None)
+    if rule is None or rule.value is None or rule.limit is None:
+        return None
+    is_shown = probe.null_values and probe.raw is not None and _limit_of(probe, probe.raw) is rule
+    ends = [value for value in (rule.value, rule.bound) if _is_drawable(value)]
+    if is_shown or not _is_drawable(rule.value) or not _is_drawable(rule.limit):
+        return None
+    value, everything = rule.value, [0.0, rule.limit, *(end or 0.0 for end in ends)]
+
+    def draw(axes: "Axes") -> None:
+        _set_range(axes, min(everything), max(everything))
+        _draw_limit(axes, rule)
+        _draw_estimate(axes, value, [end or 0.0 for end in ends], 0)
+        axes.set_ylim(-1, 1)
+        axes.set_yticks([0], ["adapter"])
+        axes.spines["left"].set_visible(False)
+
+    side = "below" if rule.is_upper else "above"
+    caption = f"{sentence(one_line(rule.name))}: must be {side} {number(rule.limit)}"
+    alt = f"The adapter at {number(value)}, the limit at {number(rule.limit)}"
+    return Figure(_svg(draw, "", "", 84, f"{probe.name} limit"), caption, f"{alt}.")
+
+
+def _draw_estimate(axes: "Axes", value: float, interval: Sequence[float], y: float) -> None:
+    if len(interval) == 2:
+        bar: dict[str, Any] = {"linewidth": 2, "solid_capstyle": "butt", "clip_on": False}
+        axes.plot(interval, [y, y], "-", color=_OWN, **bar)
+    axes.plot(value, y, "D", color=_OWN, markersize=8, **_EDGE)
+
+
+def _draw_limit(axes: "Axes", rule: Rule) -> None:
+    """A line at the limit; the side that fails is shaded."""
+    limit = rule.limit or 0.0
+    low, high = axes.get_xlim()
+    outside = (limit, high) if rule.is_upper else (low, limit)
+    axes.axvspan(*outside, color=_FAIL, linewidth=0)
+    axes.axvline(limit, color=_INK, linewidth=1.2, linestyle=(0, (3, 2)))
+    axes.set_xlim(low, high)
 
 
 def _rows(x_pixels: Sequence[float]) -> list[int]:
@@ -123,26 +171,13 @@ def _rows(x_pixels: Sequence[float]) -> list[int]:
     return found
 
 
-def _set_range(axes: "Axes", low: float, high: float, is_log: bool) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+def _set_range(axes: "Axes", low: float, high: float) -> None:
+    """One linear scale that contains 0 and the limit, so that a negligible value looks like one."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-    if is_log:
-        low, high = math.log10(low), math.log10(high)
-    decades = high - low
     room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    low, high = low - room, high + room
-    if is_log:
-        subs: tuple[int, ...] = (1,)
-        if decades < 1.7:
-            subs = (1, 2, 5)
-        elif decades < 2.5:
-            subs = (1, 3)
-        axes.set_xscale("log")
-        axes.set_xlim(10**low, 10**high)
-        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
-    else:
-        axes.set_xlim(low, high)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlim(low - room, high + room)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
@@ -155,16 +190,20 @@ def _by_rank(probe: ProbeResult) -> Figure | None:
     if len(known) < 2:
         return None
     zs = [z for _, z in known]
+    limit = next((r.limit for r in probe.rules if r.name == "z" and _is_drawable(r.limit)), None)
+    ends = [*zs, *([limit] if limit is not None else [])]
 
     def draw(axes: "Axes") -> None:
         line: dict[str, Any] = {"markersize": 6, "linewidth": 1.5, "clip_on": False}
         text: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": _INK}
         axes.axhline(0, color=_LINE, linewidth=1)
+        if limit is not None:
+            axes.axhline(limit, color=_INK, linewidth=1.2, linestyle=(0, (3, 2)))
         axes.plot(range(len(zs)), zs, "-D", color=_OWN, **line)
         for x, z in enumerate(zs):
             axes.annotate(sigmas(z), (x, z), (0, 9), **text)
         axes.set_xlim(-0.5, len(zs) - 0.5)
-        axes.set_ylim(min(0.0, *zs) - 0.6, max(0.0, *zs) + 0.3 * max(1.0, *map(abs, zs)))
+        axes.set_ylim(min(0.0, *ends) - 0.6, max(0.0, *ends) + 0.3 * max(1.0, *map(abs, ends)))
         axes.set_xticks(range(len(zs)), [f"{multiplier:g}×" for multiplier, _ in known])
 
     points = ", ".join(f"{sigmas(z)} at {multiplier:g} times" for multiplier, z in known)
@@ -188,13 +227,19 @@ class _Curves(NamedTuple):
     lines: tuple[tuple[str, Points], ...]
     marks_one: bool = False
     """Whether x = 1 is marked."""
+    limit: float | None = None
 
 
 def _curves(probe: ProbeResult) -> Iterator[Figure | None]:
     scale = "λ, scale of the adapter"
     if response := read(probe.details, Response):
-        lines = (("", _points(response.lambdas, response.curve)),)
-        yield _curve(probe.name, _Curves("Response over λ", scale, "distance", lines, True))
+        points = _points(response.lambdas, response.curve)
+        rule = _limit_of(probe, dict(points).get(1.0, math.nan))
+        limit, caption = (rule.limit if rule else None), "Response over λ"
+        if limit is not None:
+            caption += f"; the limit at 1 is {number(limit)}"
+        lines = (("", points),)
+        yield _curve(probe.name, _Curves(caption, scale, "distance", lines, True, limit))
     if found := read(probe.details, TargetLosses):
         target = found.target
         losses = (
@@ -216,6 +261,8 @@ def _curve(name: str, curves: _Curves) -> Figure | None:
     def draw(axes: "Axes") -> None:
         if curves.marks_one:
             axes.axvline(1, color=_LINE, linewidth=1)
+        if curves.limit is not None:
+            axes.axhline(curves.limit, color=_INK, linewidth=1.2, linestyle=(0, (3, 2)))
         look: dict[str, Any] = {"markersize": 4.5, "linewidth": 1.5, "clip_on": False}
         styles = ((_OWN, "-D"), (_NULL, "--o"))
         lowest = 0.0

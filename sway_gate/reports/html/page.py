@@ -1,22 +1,28 @@
-"""The report as one HTML page, without scripts or external resources, for screens and printing.
+"""The report as one HTML page without external resources, for screens and printing.
 
+Its only script filters the probes and copies texts; the policy of the page allows no other one.
 The template escapes every text, after `clean`. A page has at most MAX_BYTES: longer ones are
 shortened with stricter `Limits`, and a note says so.
 """
 
+import base64
+import hashlib
 import html as stdlib_html
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sway_gate.judge.composite import effective_weights
 from sway_gate.reports.details import Fact, Passages, Table, label, pieces
 from sway_gate.reports.html.figures import INSTALL, Figure, available, figures
 from sway_gate.reports.html.tables import Bar, Grid, Texts, grid, overlap, texts
+from sway_gate.reports.links import probe_page
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
-    diagnosis,
+    compared,
     evidence,
     grounds,
     headline,
@@ -27,6 +33,8 @@ from sway_gate.reports.wording import (
     most_severe_first,
     next_steps,
     null_adapters,
+    p_text,
+    percent,
     ranks,
     reasons,
     score_text,
@@ -43,6 +51,10 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 MAX_BYTES = 500_000
+
+
+SCRIPT = (Path(__file__).parent / "templates" / "report.js").read_text(encoding="utf-8")
+SCRIPT_HASH = f"sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}"
 
 
 class Limits(NamedTuple):
@@ -73,6 +85,12 @@ class Shown(NamedTuple):
     """One probe, prepared for the template."""
 
     probe: ProbeResult
+    weight: str
+    """Its share of the composite."""
+    marks: str
+    """Names of the filters that show it, separated by spaces."""
+    link: str
+    is_open: bool
     question: str
     facts: list[Fact]
     more_facts: list[Fact]
@@ -88,7 +106,7 @@ def render(result: GateResult) -> str:
     drawn = list(_drawn(probes, LIMITS[0].pictures))
     page = ""
     for limits in LIMITS:
-        views = _views(probes, drawn, limits)
+        views = _views(result, probes, drawn, limits)
         if sum(_cells(view) for view in views) <= _MAX_CELLS:
             page = _page(result, views, limits)
             if len(page.encode()) <= MAX_BYTES:
@@ -115,7 +133,9 @@ def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
         views=views,
         probes_left_out=len(result.probes) - len(views),
         why=_why(result),
-        diagnosis=diagnosis(result),
+        script=SCRIPT,
+        script_hash=SCRIPT_HASH,
+        filters=_filters(result),
         levels=LEVEL_WORDS,
         tally=_tally(result.probes),
         categories=_composite(result, limits.entries),
@@ -136,14 +156,34 @@ def _install(probes: Sequence[ProbeResult]) -> str:
 
 
 def _views(
-    probes: Sequence[ProbeResult], drawn: Sequence[list[Figure] | None], limits: Limits
+    result: GateResult,
+    probes: Sequence[ProbeResult],
+    drawn: Sequence[list[Figure] | None],
+    limits: Limits,
 ) -> list[Shown]:
     room = limits.pictures
     views = []
+    _, weights = effective_weights(result)
+    changed = _changed(result)
     for probe, pictures in zip(probes[: limits.probes], drawn, strict=False):
         room -= _size(pictures or [])
-        views.append(_shown(probe, pictures if room >= 0 else None, limits))
+        view = _shown(probe, pictures if room >= 0 else None, limits)
+        filters = {"failed": is_failed(probe), "changed": probe.name in changed}
+        marks = " ".join(name for name, is_shown in filters.items() if is_shown)
+        views.append(view._replace(weight=percent(weights.get(probe.name)), marks=marks))
     return views
+
+
+def _changed(result: GateResult) -> set[str]:
+    """Names of the probes that are worse than the baseline."""
+    return {worse.name for worse in result.baseline.regressions} if result.baseline else set()
+
+
+def _filters(result: GateResult) -> list[tuple[str, str]]:
+    """(Value, name) of each choice of the probes that are shown; only "all" if all are alike."""
+    failed = [("failed", "Failed")] if any(map(is_failed, result.probes)) else []
+    changed = [("changed", "Worse than the baseline")] if _changed(result) else []
+    return [("all", "All"), *failed, *changed]
 
 
 def _shown(probe: ProbeResult, pictures: list[Figure] | None, limits: Limits) -> Shown:
@@ -160,6 +200,10 @@ def _shown(probe: ProbeResult, pictures: list[Figure] | None, limits: Limits) ->
                 lists.append(texts(piece, is_open))
     return Shown(
         probe=probe,
+        weight="–",
+        marks="",
+        link=probe_page(probe.kind),
+        is_open=probe.verdict is not Verdict.PASS,
         question=_question(probe.kind),
         facts=list(_facts(probe)),
         more_facts=facts,
@@ -214,6 +258,7 @@ def template(chars: int, name: str = "report.html.j2") -> "Template":
         "pixels": "{:.1f}".format,
         "short": lambda text: cut(text, 24),
         "score": score_text,
+        "share": _share_bar,
         "sentence": sentence,
         "evidence": evidence,
     }
@@ -293,17 +338,16 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         yield Fact("value", in_units(probe.raw, probe.units))
     if probe.ci_95:
         yield Fact("95% interval", interval(probe.ci_95))
-    if probe.effect_ok is not None:
-        yield Fact("limits", "kept" if probe.effect_ok else "violated")
-    if is_bounded(probe):
-        yield Fact("95% bound", evidence(probe))
-        yield Fact("distance to the limit", f"{sigmas(probe.z)} (standard errors)")
-    elif probe.z is not None:
-        yield Fact("z against the nulls" if probe.n_null else "z", sigmas(probe.z))
+    for rule in probe.rules:
+        verdict = {Verdict.FAIL: "violated", Verdict.WARN: "inconclusive"}.get(rule.verdict, "kept")
+        numbers = "" if rule.limit is None else f"{compared(rule)}: "
+        yield Fact(rule.name, f"{numbers}{verdict}")
+    if not probe.rules and (is_bounded(probe) or probe.z is not None):
+        yield Fact("decided by", evidence(probe))
     if probe.test_statistic is not None:
         yield Fact("test statistic", number(probe.test_statistic))
-    if probe.p is not None:
-        yield Fact("p, Monte Carlo" if probe.n_null else "p", number(probe.p, 2))
+    if (p := p_text(probe)) != "–":
+        yield Fact("p", p)
     if known := ranks(probe.z_by_rank):
         zs = " · ".join(f"{sigmas(z)} at {rank:g}×" for rank, z in known)
         yield Fact("z by null variance", zs)
@@ -312,8 +356,7 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         yield Fact(counted(probe.n_null, "null adapter"), " · ".join(map(number, values)))
     elif probe.raw is not None and probe.z is None:
         yield Fact("null adapters", "none: no calibration")
-    score = f"{score_text(probe.score)}, weight {number(probe.weight)} in {probe.category}"
-    yield Fact("score", score if probe.score is not None else "none: not scored")
+    yield Fact("score", score_text(probe.score) if probe.score is not None else "none: not scored")
     if probe.line is not None:
         yield Fact("line in the spec", str(probe.line))
 

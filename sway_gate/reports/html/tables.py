@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from sway_gate.reports.details import Passages, Table, label, shown
 
-BARS = ("effective", "recall", "divergence", "mean_distance")
-"""Columns with bars; a table has bars for the first of these that it contains."""
+BARS = {"effective": 1.0, "recall": 1.0, "divergence": math.log(2), "mean_distance": 1.0}
+"""Columns with bars, and the value of a full bar; a table has bars for the first of them."""
 _OPEN = 12  # maximum number of entries of an open list
 _LONG_TEXT = 28  # characters above which a column is wide
 _RUN_WORDS, _COMPARED_CHARS = 4, 2000
@@ -57,7 +57,7 @@ def grid(table: Table, is_open: bool) -> Grid:
     for key in table.columns:
         columns.append(_column(table, key))
         if key == drawn:
-            cells = [Cell("", "bar", bar) for bar in bars(table.column(key))]
+            cells = [Cell("", "bar", bar) for bar in bars(table.column(key), BARS[key])]
             columns.append([Cell("", "bar"), *cells])
     head, *rows = (list(row) for row in zip(*columns, strict=True))
     verdicts = table.column("verdict") if "verdict" in table.columns else [""] * len(rows)
@@ -93,10 +93,10 @@ def _column(table: Table, key: str) -> list[Cell]:
     return [Cell(label(key), look), *(Cell(text, look) for text in values)]
 
 
-def bars(values: Sequence[float | None]) -> list[Bar]:
-    """One bar per value, on a common scale that includes zero."""
+def bars(values: Sequence[float | None], full: float) -> list[Bar]:
+    """One bar per value, on a common scale that includes zero and `full`."""
     known = [value for value in values if value is not None]
-    low, high = min(0.0, *known), max(0.0, *known)
+    low, high = min(0.0, *known), max(full, *known)
     span = high - low if 0 < high - low < math.inf else 1.0
     zero = 100 * abs(low) / span
     ends = [zero + 100 * (value or 0.0) / span for value in values]
