@@ -165,6 +165,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         yes=False,
         allow_code=False,
         confine=None,
+        adapter=None,
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
 

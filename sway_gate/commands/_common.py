@@ -78,7 +78,7 @@ def load(args: argparse.Namespace) -> "Spec":
 
     if args.spec != output.STDOUT:
         check_files({"SPEC": [args.spec]}, args.confine)
-    spec = load_spec(args.spec)
+    spec = load_spec(args.spec, args.adapter)
     check_spec(spec, args.confine)
     if limit := spec.defaults.time_limit():
         args.watch.limit(limit)

@@ -35,6 +35,11 @@ def add_to(add: Add) -> None:
     for parser in (gate, run):
         spec_argument(parser)
         parser.add_argument(
+            "--adapter",
+            metavar="ADAPTER",
+            help="judge this adapter, such as a checkpoint, instead of the spec's",
+        )
+        parser.add_argument(
             "--threshold", type=fraction, metavar="F", help="minimum composite to pass, 0 to 1"
         )
         parser.add_argument(
@@ -60,7 +65,7 @@ def _gate(args: argparse.Namespace) -> int:
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.confine import check_files
 
-    check_targets(args, targets(args), [args.spec, args.baseline])
+    check_targets(args, targets(args), [args.spec, args.baseline, args.adapter])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
     check_files({"--baseline": [args.baseline]}, args.confine)

@@ -32,19 +32,22 @@ MAX_BYTES: Final = 4 * 2**20
 _FAMILIES: Final[Families] = {ProbeSpec: KINDS, SectionEntry: SECTION_KINDS}
 
 
-def load_spec(path: str) -> Spec:
-    """The spec at `path`, '-' for standard input. Raises SpecError with every mistake."""
+def load_spec(path: str, adapter: str | None = None) -> Spec:
+    """The spec at `path`, '-' for standard input. `adapter` replaces models.ft.adapter.
+
+    Raises SpecError with every mistake.
+    """
     if path == "-":
-        return parse_spec(
-            _decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>"), "<stdin>", os.getcwd()
-        )
+        text = _decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
+        return parse_spec(text, "<stdin>", os.getcwd(), adapter)
     label = path if path.isprintable() else ascii(path)
     try:
         data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         wrong = "is a folder; give the file in it" if os.path.isdir(path) else _reason(error)
         raise SpecError([f"{label}: {wrong}"]) from None
-    return parse_spec(_decoded(data, label), label, os.path.dirname(os.path.abspath(path)))
+    folder = os.path.dirname(os.path.abspath(path))
+    return parse_spec(_decoded(data, label), label, folder, adapter)
 
 
 def _reason(error: OSError) -> str:
@@ -65,16 +68,21 @@ def _decoded(data: bytes, label: str) -> str:
         raise SpecError([f"{label}:{line}:1: not UTF-8 text; save the file as UTF-8"]) from None
 
 
-def parse_spec(text: str, label: str, folder: str) -> Spec:
-    """The spec in `text`, with paths relative to `folder`. Raises SpecError with every mistake."""
+def parse_spec(text: str, label: str, folder: str, adapter: str | None = None) -> Spec:
+    """The spec in `text`, with paths relative to `folder`; `adapter` replaces models.ft.adapter.
+
+    Raises SpecError with every mistake.
+    """
     root = compose(text, label)
     _refuse_other(root, label)
     reader = Reader(label, _FAMILIES, HIDDEN)
     file = reader.read(root, SpecFile)
     notes: list[str] = []
-    refs = {id(ref): _located(reader, ref, folder, notes) for ref in reader.made(ModelRef)}
+    refs = {id(ref): _located(reader, ref, folder, notes, adapter) for ref in reader.made(ModelRef)}
     for models in reader.made(Models):
         _check_bases(reader, models, refs[id(models.base)], refs[id(models.ft)], notes)
+        if adapter and (models.ft.adapter is None or models.ft.kind not in OF_FILES):
+            reader.blame(models, "ft", "must have an adapter of kind hf or mlx, to replace it")
     _check_names(reader, root)
     _check_suite(reader)
     sections = _sections(reader)
@@ -186,16 +194,21 @@ def _check_bases(
         notes.append("models.base.adapter is ignored: the base is measured without an adapter")
 
 
-def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> ModelRef:
-    """`ref` with absolute paths."""
+def _located(
+    reader: Reader, made: ModelRef, folder: str, notes: list[str], adapter: str | None
+) -> ModelRef:
+    """`made` with absolute paths; `adapter`, relative to the current folder, replaces its own."""
+    ref = made
     if ref.kind not in OF_FILES:
         return ref
     found: dict[str, str] = {}
-    for field in ("base", "adapter"):
+    if adapter and ref.adapter:
+        ref = structs.replace(ref, adapter=adapter, adapter_revision=None)
+    for field, start in (("base", folder), ("adapter", os.getcwd() if adapter else folder)):
         if written := getattr(ref, field):
-            found[field], wrong = find(written, folder, notes, hub=is_hub_id(written))
+            found[field], wrong = find(written, start, notes, hub=is_hub_id(written))
             if wrong:
-                reader.blame(ref, field, wrong)
+                reader.blame(made, field, wrong)
     return structs.replace(ref, **found)
 
 
