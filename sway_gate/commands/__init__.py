@@ -17,6 +17,7 @@ MODULES = {
     "mine": "mine",
     "trace": "trace",
     "static": "static",
+    "hook": "hook",
     "explain": "explain",
     "probes": "explain",
     "schema": "explain",

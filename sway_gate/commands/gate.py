@@ -1,6 +1,7 @@
 """`sway gate` and its alias `sway run`: judge an adapter by a spec."""
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sway_gate import output
@@ -23,12 +24,13 @@ from sway_gate.errors import UsageError
 from sway_gate.version import __version__
 
 if TYPE_CHECKING:
+    from sway_gate.gate.open import OpenBase
     from sway_gate.results import GateResult
     from sway_gate.spec.schema import Spec
 
 
 def add_to(add: Add) -> None:
-    gate = add("gate", _gate, "Judge an adapter by a spec. The exit code is the verdict.")
+    gate = add("gate", judge, "Judge an adapter by a spec. The exit code is the verdict.")
     gate.add_argument("--version", action="version", version=f"sway-gate {__version__}")
     run = add("run", _run, "Alias of gate that also has --dry-run.")
     run.add_argument("--dry-run", action="store_true", help="print the measurement plan and exit")
@@ -39,27 +41,33 @@ def add_to(add: Add) -> None:
             metavar="ADAPTER",
             help="judge this adapter, such as a checkpoint, instead of the spec's",
         )
-        parser.add_argument(
-            "--threshold", type=fraction, metavar="F", help="minimum composite to pass, 0 to 1"
-        )
-        parser.add_argument(
-            "--weights",
-            type=_weights,
-            default={},
-            metavar="K=V,…",
-            help="weights of the categories in the composite",
-        )
-        parser.add_argument(
-            "--baseline",
-            metavar="FILE",
-            help="also fail if a probe regresses from the result in FILE",
-        )
-        tolerance_argument(parser)
-        code_argument(parser)
-        report_arguments(parser)
+        options(parser)
 
 
-def _gate(args: argparse.Namespace) -> int:
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a gate that also apply to several specs."""
+    parser.add_argument(
+        "--threshold", type=fraction, metavar="F", help="minimum composite to pass, 0 to 1"
+    )
+    parser.add_argument(
+        "--weights",
+        type=_weights,
+        default={},
+        metavar="K=V,…",
+        help="weights of the categories in the composite",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="FILE",
+        help="also fail if a probe regresses from the result in FILE",
+    )
+    tolerance_argument(parser)
+    code_argument(parser)
+    report_arguments(parser)
+
+
+def judge(args: argparse.Namespace, base: "OpenBase | None" = None) -> int:
+    """The exit code of a gate by `args.spec`. `base` keeps the base loaded for further gates."""
     from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
@@ -75,7 +83,8 @@ def _gate(args: argparse.Namespace) -> int:
     if args.baseline is not None:
         return deliver(args, _compared(args, loaded))
     with measuring(args) as (options, progress):
-        result = run_gate(loaded, options, progress)
+        run = partial(run_gate, base=base) if base else run_gate
+        result = run(loaded, options, progress)
     return deliver(args, result)
 
 
@@ -96,7 +105,7 @@ def _compared(args: argparse.Namespace, loaded: "Spec") -> "GateResult":
 
 def _run(args: argparse.Namespace) -> int:
     if not args.dry_run:
-        return _gate(args)
+        return judge(args)
     from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.dry_run import dry_run
 

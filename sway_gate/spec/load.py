@@ -40,14 +40,19 @@ def load_spec(path: str, adapter: str | None = None) -> Spec:
     if path == "-":
         text = _decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
         return parse_spec(text, "<stdin>", os.getcwd(), adapter)
+    text, label = read_text(path)
+    return parse_spec(text, label, os.path.dirname(os.path.abspath(path)), adapter)
+
+
+def read_text(path: str) -> tuple[str, str]:
+    """The text of a spec file, and its name in messages. Raises SpecError."""
     label = path if path.isprintable() else ascii(path)
     try:
         data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         wrong = "is a folder; give the file in it" if os.path.isdir(path) else _reason(error)
         raise SpecError([f"{label}: {wrong}"]) from None
-    folder = os.path.dirname(os.path.abspath(path))
-    return parse_spec(_decoded(data, label), label, folder, adapter)
+    return _decoded(data, label), label
 
 
 def _reason(error: OSError) -> str:
