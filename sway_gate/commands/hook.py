@@ -35,7 +35,7 @@ def add_to(add: Add) -> None:
         found.files = [*found.files, *(part for part in rest if not part.startswith("-"))]
         return found, [part for part in rest if part.startswith("-")]
 
-    hook.parse_known_args = parse_all  # type: ignore[method-assign]
+    hook.parse_known_args = parse_all  # type: ignore[assignment, method-assign]
 
 
 def _hook(args: argparse.Namespace) -> int:

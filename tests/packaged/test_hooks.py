@@ -191,7 +191,8 @@ def test_no_script_holds_an_expression(path):
 
 def test_the_action_has_its_inputs_and_outputs():
     inputs = (
-        "spec adapter base data threshold weights timeout confine allow-code fail-on extras version"
+        "spec adapter base data threshold weights baseline tolerance static-only budget timeout "
+        "confine allow-code fail-on extras version"
     )
     more = "python-version cache online comment artifact sarif"
     outputs = "verdict score exit-code report-json report-html junit report-sarif"
