@@ -159,6 +159,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         markdown=None,
         html=None,
         sarif=None,
+        codequality=None,
         trace=None,
         quiet=False,
         no_cache=False,

@@ -117,6 +117,11 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
         help="write JUnit XML to FILE (default: sway-junit.xml)",
     )
     sarif_argument(parser)
+    parser.add_argument(
+        "--codequality",
+        metavar="FILE",
+        help="write what does not pass to FILE as a Code Quality report, for GitLab",
+    )
     model_arguments(parser)
     parser.add_argument(
         "--trace",
@@ -240,7 +245,7 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
 
 def form(name: str) -> str:
     """How a format writes a character by its number."""
-    return output.JSON if name in ("json", "sarif") else output.MARKUP
+    return output.JSON if name in ("json", "sarif", "codequality") else output.MARKUP
 
 
 def text_stream(paths: Iterable[str | None]) -> TextIO:
@@ -365,11 +370,18 @@ def _sarif(result: "GateResult") -> bytes:
     return to_sarif(result)
 
 
+def _codequality(result: "GateResult") -> bytes:
+    from sway_gate.reports.code_quality import to_code_quality
+
+    return to_code_quality(result)
+
+
 FORMATS: dict[str, Callable[["GateResult"], bytes]] = {
     "json": _json,
     "markdown": _markdown,
     "html": _html,
     "junit": _junit,
     "sarif": _sarif,
+    "codequality": _codequality,
 }
 """The formats of a result, by name of the option."""
