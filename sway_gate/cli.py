@@ -157,6 +157,7 @@ def _parser(arguments: Sequence[str]) -> Program:
         markdown=None,
         html=None,
         sarif=None,
+        codequality=None,
         trace=None,
         quiet=False,
         no_cache=False,
@@ -165,6 +166,7 @@ def _parser(arguments: Sequence[str]) -> Program:
         tier="full",
         budget=None,
         confine=None,
+        adapter=None,
     )
 
     def add(name: str, command: Command, summary: str, *examples: str) -> Parser:

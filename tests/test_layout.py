@@ -19,7 +19,7 @@ from tests.helpers import ROOT
 LAYERS = (
     {"__main__"},
     {"cli", "supervisor"},
-    {"commands", "pytest_plugin"},
+    {"commands", "pytest_plugin", "integrations"},
     {"reports", "suites"},
     {"gate"},
     {"engine", "compare"},
@@ -44,7 +44,10 @@ UPWARD = {
 }
 FUNCTIONS = (ast.FunctionDef, ast.ClassDef)
 HEAVY = {"torch", "transformers", "peft"}
-MAY_IMPORT_TORCH = {"sway_gate.commands.doctor": "lists the devices that torch sees"}
+MAY_IMPORT_TORCH = {
+    "sway_gate.commands.doctor": "lists the devices that torch sees",
+    "sway_gate.integrations.trainer": "a callback of transformers",
+}
 
 
 def module_name(path: Path) -> str:

@@ -14,6 +14,7 @@ GROUPS = {
     "look closer": {
         "explain": "explain",
         "static": "static",
+        "hook": "hook",
         "mine": "mine",
         "trace": "trace",
         "probes": "explain",

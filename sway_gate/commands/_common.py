@@ -96,7 +96,7 @@ def load(args: argparse.Namespace) -> "Spec":
     if args.spec != output.STDOUT:
         check_files({"SPEC": [args.spec]}, args.confine)
     check_files({WAIVERS: [waivers_file(args.spec)]}, args.confine)
-    spec = load_spec(args.spec)
+    spec = load_spec(args.spec, args.adapter)
     check_spec(spec, args.confine)
     if limit := spec.defaults.time_limit():
         args.watch.limit(limit)
@@ -153,6 +153,11 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
         help="write JUnit XML to FILE (default: sway-junit.xml)",
     )
     sarif_argument(parser)
+    parser.add_argument(
+        "--codequality",
+        metavar="FILE",
+        help="write what does not pass to FILE as a Code Quality report, for GitLab",
+    )
     model_arguments(parser)
     parser.add_argument(
         "--trace",
@@ -318,7 +323,7 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
 
 def form(name: str) -> str:
     """How a format writes a character by its number."""
-    return output.JSON if name in ("json", "sarif") else output.MARKUP
+    return output.JSON if name in ("json", "sarif", "codequality") else output.MARKUP
 
 
 def text_stream(paths: Iterable[str | None]) -> TextIO:
@@ -438,11 +443,18 @@ def _sarif(result: "GateResult") -> bytes:
     return to_sarif(result)
 
 
+def _codequality(result: "GateResult") -> bytes:
+    from sway_gate.reports.code_quality import to_code_quality
+
+    return to_code_quality(result)
+
+
 FORMATS: dict[str, Callable[["GateResult"], bytes]] = {
     "json": _json,
     "markdown": _markdown,
     "html": _html,
     "junit": _junit,
     "sarif": _sarif,
+    "codequality": _codequality,
 }
 """The formats of a result, by name of the option."""

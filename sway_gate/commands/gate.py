@@ -1,6 +1,7 @@
 """`sway gate` and its alias `sway run`: judge an adapter by a spec."""
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sway_gate import output
@@ -27,6 +28,7 @@ from sway_gate.commands._formats import choose
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
+    from sway_gate.gate.open import OpenBase
     from sway_gate.results import GateResult
     from sway_gate.spec.schema import Spec
 
@@ -49,35 +51,48 @@ def add_to(add: Add) -> None:
             "--dry-run", action="store_true", help="print the measurement plan and exit"
         )
         parser.add_argument(
-            "--threshold", type=fraction, metavar="F", help="minimum composite to pass, 0 to 1"
+            "--adapter",
+            metavar="ADAPTER",
+            help="judge this adapter, such as a checkpoint, instead of the spec's",
         )
-        parser.add_argument(
-            "--weights",
-            type=_weights,
-            default={},
-            metavar="K=V,…",
-            help="weights of the categories in the composite",
-        )
-        parser.add_argument(
-            "--baseline",
-            metavar="FILE",
-            help="also fail if a probe regresses from the result in FILE",
-        )
-        tolerance_argument(parser)
-        code_argument(parser)
-        effort_arguments(parser, "full")
-        report_arguments(parser)
+        options(parser, "full")
+
+
+def options(parser: argparse.ArgumentParser, tier: str) -> None:
+    """Add the options of a gate that also apply to several specs."""
+    parser.add_argument(
+        "--threshold", type=fraction, metavar="F", help="minimum composite to pass, 0 to 1"
+    )
+    parser.add_argument(
+        "--weights",
+        type=_weights,
+        default={},
+        metavar="K=V,…",
+        help="weights of the categories in the composite",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="FILE",
+        help="also fail if a probe regresses from the result in FILE",
+    )
+    tolerance_argument(parser)
+    code_argument(parser)
+    effort_arguments(parser, tier)
+    report_arguments(parser)
 
 
 def _gate(args: argparse.Namespace) -> int:
-    return _dry_run(args) if args.dry_run else _judge(args)
+    if args.dry_run:
+        return _dry_run(args)
+    choose(args, FORMATS)
+    return judge(args)
 
 
-def _judge(args: argparse.Namespace) -> int:
+def judge(args: argparse.Namespace, base: "OpenBase | None" = None) -> int:
+    """The exit code of a gate by `args.spec`. `base` keeps the base loaded for further gates."""
     from sway_gate.spec.confine import check_files
 
-    choose(args, FORMATS)
-    check_targets(args, targets(args), [args.spec, args.baseline])
+    check_targets(args, targets(args), [args.spec, args.baseline, args.adapter])
     if args.tolerance and args.baseline is None:
         raise UsageError("--tolerance applies only to a baseline; add --baseline FILE")
     check_files({"--baseline": [args.baseline]}, args.confine)
@@ -92,7 +107,8 @@ def _judge(args: argparse.Namespace) -> int:
     if args.baseline is not None:
         return deliver(args, _compared(args, loaded))
     with measuring(args) as (options, progress):
-        result = run_gate(loaded, options, progress)
+        run = partial(run_gate, base=base) if base else run_gate
+        result = run(loaded, options, progress)
     return deliver(args, result)
 
 

@@ -34,14 +34,23 @@ def summary(result: GateResult) -> str:
 
 def error_summary(spec: str, exit_code: int, problems: Sequence[str]) -> str:
     """Render Markdown for a gate that wrote no report."""
-    lines = [cut(one_line(problem), markdown.MAX_TEXT) for problem in problems[:MAX_PROBLEMS]]
-    shown = [html.escape(line) for line in lines]
-    if len(problems) > MAX_PROBLEMS:
-        shown.append(f"and {len(problems) - MAX_PROBLEMS} more")
-    messages = "<pre>\n" + "\n".join(shown) + "\n</pre>"
     title = f"### sway-gate: ERROR (exit code {exit_code})"
-    about = f"No verdict for {markdown.text(spec)}:"
-    return "\n\n".join([marker(spec), title, about, messages]) + "\n"
+    return _page(spec, title, f"No verdict for {markdown.text(spec)}:", problems)
+
+
+def static_summary(command: str, exit_code: int, text: str) -> str:
+    """Render Markdown for a static check, whose terminal report is `text`."""
+    word = {0: "PASS", 1: "FAIL"}.get(exit_code, f"ERROR (exit code {exit_code})")
+    return _page(command, f"### sway-gate: {word}", f"{markdown.text(command)}:", text.splitlines())
+
+
+def _page(name: str, title: str, about: str, texts: Sequence[str]) -> str:
+    lines = [cut(one_line(text), markdown.MAX_TEXT) for text in texts[:MAX_PROBLEMS]]
+    shown = [html.escape(line) for line in lines]
+    if len(texts) > MAX_PROBLEMS:
+        shown.append(f"and {len(texts) - MAX_PROBLEMS} more")
+    messages = "<pre>\n" + "\n".join(shown) + "\n</pre>"
+    return "\n\n".join([marker(name), title, about, messages]) + "\n"
 
 
 def annotations(result: GateResult, root: Path) -> list[str]:
@@ -136,6 +145,11 @@ def _problems(text: str, exit_code: int) -> list[str]:
     ]
 
 
+def _text(path: Path) -> str:
+    """The text of a file; "" if it does not exist."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
 def _read(path: Path) -> GateResult | None:
     try:
         return from_json(path.read_bytes())
@@ -146,17 +160,21 @@ def _read(path: Path) -> GateResult | None:
 def main(folder: Path, exit_code: int, spec: str) -> None:
     """Print annotations, write FOLDER/summary.md and FOLDER/outputs.txt.
 
-    Reads FOLDER/report.json or, if it is not a report, FOLDER/errors.txt.
+    Reads FOLDER/report.json or, if it is not a report, FOLDER/errors.txt. FOLDER/static.txt is the
+    report of a static check.
     """
     result = _read(folder / "report.json")
-    if result is None:
-        errors = (folder / "errors.txt").read_text(encoding="utf-8", errors="replace")
-        problems = _problems(errors, exit_code)
-        commands, page = error_annotations(problems), error_summary(spec, exit_code, problems)
-    else:
+    found, problems = outputs(result), _problems(_text(folder / "errors.txt"), exit_code)
+    if result is not None:
         commands, page = annotations(result, Path.cwd()), summary(result)
+    elif checked := _text(folder / "static.txt"):
+        page = static_summary(spec, exit_code, checked)
+        commands = error_annotations(checked.splitlines()[:1]) if exit_code else []
+        found["verdict"] = {0: "pass", 1: "fail"}.get(exit_code, "error")
+    else:
+        commands, page = error_annotations(problems), error_summary(spec, exit_code, problems)
     (folder / "summary.md").write_text(page, encoding="utf-8")
-    lines = [f"{key}={value}\n" for key, value in outputs(result).items()]
+    lines = [f"{key}={value}\n" for key, value in found.items()]
     (folder / "outputs.txt").write_text("".join(lines), encoding="utf-8")
     sys.stdout.write("".join(f"{line}\n" for line in commands))
 

@@ -60,7 +60,7 @@ class _Result(NamedTuple):
 
 def to_sarif(result: GateResult) -> bytes:
     """Encode the verdict of the gate."""
-    return _encoded([*_of_gate(result)], result.exit_code in (0, 1))
+    return _encoded([*of_gate(result)], result.exit_code in (0, 1))
 
 
 def of_static(reports: Sequence[StaticReport]) -> bytes:
@@ -68,7 +68,8 @@ def of_static(reports: Sequence[StaticReport]) -> bytes:
     return _encoded([_of_finding(found) for report in reports for found in report.findings], True)
 
 
-def _of_gate(result: GateResult) -> Iterator[_Result]:
+def of_gate(result: GateResult) -> Iterator[_Result]:
+    """The findings, the probes that do not pass, and a gate that fails without one of them."""
     is_file = any(probe.line is not None for probe in result.probes)
     place = result.spec if is_file else os.path.join(result.adapter.path, ADAPTER_CONFIG)
     found = [_of_finding(item) for item in result.findings]
@@ -141,7 +142,7 @@ def _question(id: str) -> str:
 
 def _result(result: _Result, index: int, root: Path) -> dict[str, Any]:
     place = {
-        "artifactLocation": {"uri": _uri(result.path, root)},
+        "artifactLocation": {"uri": uri(result.path, root)},
         "region": {"startLine": result.line},
     }
     return {
@@ -167,7 +168,7 @@ def _text(text: str) -> dict[str, str]:
     return {"text": cut(one_line(text), MAX_TEXT).replace("](", "] (")}
 
 
-def _uri(path: str, root: Path) -> str:
+def uri(path: str, root: Path) -> str:
     """The path relative to the root of the repository, or the URI of a file outside of it."""
     real = Path(os.path.realpath(clean(path)))
     if real.is_relative_to(root):

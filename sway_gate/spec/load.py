@@ -34,14 +34,23 @@ from sway_gate.spec.yaml_reader import Families, Reader
 _FAMILIES: Final[Families] = {ProbeSpec: KINDS, SectionEntry: SECTION_KINDS}
 
 
-def load_spec(path: str) -> Spec:
+def load_spec(path: str, adapter: str | None = None) -> Spec:
     """The spec at `path`, '-' for standard input, with the waivers in its folder.
+
+    `adapter` replaces models.ft.adapter.
 
     Raises SpecError with every mistake.
     """
     if path == "-":
         text = decoded(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>")
-        return with_waivers_file(parse_spec(text, "<stdin>", os.getcwd()))
+        return with_waivers_file(parse_spec(text, "<stdin>", os.getcwd(), adapter))
+    text, label = read_text(path)
+    folder = os.path.dirname(os.path.abspath(path))
+    return with_waivers_file(parse_spec(text, label, folder, adapter))
+
+
+def read_text(path: str) -> tuple[str, str]:
+    """The text of a spec file, and its name in messages. Raises SpecError."""
     label = path if path.isprintable() else ascii(path)
     if wrong := not_a_spec(path):
         raise SpecError([f"{label}: {wrong}"])
@@ -49,20 +58,24 @@ def load_spec(path: str) -> Spec:
         data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         raise SpecError([f"{label}: {not_read(error)}"]) from None
-    folder = os.path.dirname(os.path.abspath(path))
-    return with_waivers_file(parse_spec(decoded(data, label), label, folder))
+    return decoded(data, label), label
 
 
-def parse_spec(text: str, label: str, folder: str) -> Spec:
-    """The spec in `text`, with paths relative to `folder`. Raises SpecError with every mistake."""
+def parse_spec(text: str, label: str, folder: str, adapter: str | None = None) -> Spec:
+    """The spec in `text`, with paths relative to `folder`; `adapter` replaces models.ft.adapter.
+
+    Raises SpecError with every mistake.
+    """
     root = compose(text, label)
     _refuse_other(root, label)
     reader = Reader(label, _FAMILIES, HIDDEN)
     file = reader.read(root, SpecFile)
     notes: list[str] = []
-    refs = {id(ref): _located(reader, ref, folder, notes) for ref in reader.made(ModelRef)}
+    refs = {id(ref): _located(reader, ref, folder, notes, adapter) for ref in reader.made(ModelRef)}
     for models in reader.made(Models):
         _check_bases(reader, models, refs[id(models.base)], refs[id(models.ft)], notes)
+        if adapter and (models.ft.adapter is None or models.ft.kind not in OF_FILES):
+            reader.blame(models, "ft", "must have an adapter of kind hf or mlx, to replace it")
     _check_names(reader, root)
     _check_suite(reader)
     if reader.made(SpecFile) and reader.is_whole("suite"):
@@ -179,16 +192,21 @@ def _check_bases(
         notes.append("models.base.adapter is ignored: the base is measured without an adapter")
 
 
-def _located(reader: Reader, ref: ModelRef, folder: str, notes: list[str]) -> ModelRef:
-    """`ref` with absolute paths."""
+def _located(
+    reader: Reader, made: ModelRef, folder: str, notes: list[str], adapter: str | None
+) -> ModelRef:
+    """`made` with absolute paths; `adapter`, relative to the current folder, replaces its own."""
+    ref = made
     if ref.kind not in OF_FILES:
         return ref
     found: dict[str, str] = {}
-    for field in ("base", "adapter"):
+    if adapter and ref.adapter:
+        ref = structs.replace(ref, adapter=adapter, adapter_revision=None)
+    for field, start in (("base", folder), ("adapter", os.getcwd() if adapter else folder)):
         if written := getattr(ref, field):
-            found[field], wrong = find(written, folder, notes, hub=is_hub_id(written))
+            found[field], wrong = find(written, start, notes, hub=is_hub_id(written))
             if wrong:
-                reader.blame(ref, field, wrong)
+                reader.blame(made, field, wrong)
     return structs.replace(ref, **found)
 
 

@@ -20,6 +20,7 @@ BEGINS = {
     "html": "<!doctype html>",
     "junit": "<?xml",
     "sarif": "{\n",
+    "codequality": "[",
 }
 
 

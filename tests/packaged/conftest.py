@@ -64,6 +64,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PRE_COMMIT_HOME": str(home / "pre-commit"),
         "PIP_CONSTRAINT": str(home / "constraints.txt"),
+        # The hook's index of CPU builds is not reachable everywhere.
+        "PIP_RETRIES": "0",
         # Modules are compiled when they are imported, not when they are installed.
         "PIP_NO_COMPILE": "1",
         "PYTHONDONTWRITEBYTECODE": "",

@@ -131,6 +131,26 @@ def test_each_spec_has_one_comment(consumer, runner, store):
     assert (store / "comments.json").read_text().count("### sway-gate: PASS") == 2
 
 
+def test_several_specs_are_gated_and_the_worst_decides(consumer, runner, store):
+    (consumer / "b").mkdir()
+    sick = kit.SPEC.replace("./", "../").replace("../runs/lora", "../runs/sick")
+    (consumer / "b" / "sway.yaml").write_text(sick, encoding="utf-8")
+    shutil.copytree(demo.UNTRAINED, consumer / "runs" / "sick")
+    done = runner(consumer, workflow(spec="**/sway.yaml"), event="pull_request", code=1)
+    assert ended(done) == ("fail", "", "1")
+    assert [Path(path).name for path in done.outputs["report-json"].split()] == 2 * ["report.json"]
+    assert (store / "comments.log").read_text().split()[-2:] == ["POST", "POST"]
+
+
+def test_static_only_needs_no_models(consumer, runner):
+    kit.make_sick(consumer)
+    done = runner(consumer, workflow(**{"static-only": True, "adapter": "runs/lora"}), code=1)
+    assert ended(done) == ("fail", "", "1")
+    assert re.search(r"Summary - .*\n+### sway-gate: FAIL", done.log)
+    assert "torch" not in done.log
+    assert runner(consumer, workflow(**{"static-only": True}), code=1).outputs["verdict"] == ""
+
+
 def test_sarif_is_uploaded_on_request(consumer, runner, store):
     kit.make_sick(consumer)
     runner(consumer, workflow(), code=1)

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from sway_gate import __version__
+from sway_gate.training_data import compression
+from sway_gate.training_data.folders import SUFFIXES
 from tests.helpers import ROOT
 from tools import bump_version
 
@@ -37,29 +39,35 @@ ADAPTERS = [
     "outputs/checkpoint-100/adapter_model.safetensors",
     "runs/lora/adapter_config.json",
 ]
+DATA = [
+    "train.jsonl",
+    "data/rows.json",
+    "rows.csv",
+    "rows.parquet",
+    "a/notes.md",
+    "a.b/text.txt.gz",
+    "model/model-00001-of-00002.safetensors",
+]
 OTHERS = [
     "sway.yaml.bak",
     "sway.yml",
     "mysway.yaml",
-    "sway.yaml/readme.txt",
     "sway-yaml",
-    "notes.dlm.txt",
     "notesdlm",
-    "config.json",
-    "model.safetensors",
-    "runs/my_adapter_config.json",
+    "trainjsonl",
+    "train.jsonl.bak",
+    "train.py.gz",
     "adapter_config.json.orig",
     "adapter_config_json",
-    "adapter_model-00001-of-00002.safetensors.index.json",
-    "README.md",
+    "setup.py",
 ]
-FIRES = dict.fromkeys(GATES, SPECS + ADAPTERS) | {"sway-static": ADAPTERS}
+FIRES = dict.fromkeys(GATES, SPECS + ADAPTERS + DATA) | {"sway-static": ADAPTERS}
 
 
 @pytest.mark.parametrize(("hook", "files"), FIRES.items(), ids=FIRES)
 def test_a_hook_runs_on_its_files_only(hook, files):
     pattern = HOOKS[hook]["files"]
-    assert [name for name in SPECS + ADAPTERS + OTHERS if re.search(pattern, name)] == files
+    assert [name for name in SPECS + ADAPTERS + DATA + OTHERS if re.search(pattern, name)] == files
 
 
 def test_there_are_four_hooks_in_their_languages():
@@ -71,11 +79,16 @@ def test_there_are_four_hooks_in_their_languages():
     }
 
 
-def test_gates_take_no_files_and_static_does():
-    assert {name: hook.get("pass_filenames", True) for name, hook in HOOKS.items()} == {
-        **dict.fromkeys(GATES, False),
-        "sway-static": True,
-    }
+def test_a_gate_gets_the_files_and_runs_once_at_a_time():
+    assert not any("pass_filenames" in hook for hook in HOOKS.values())
+    assert {name for name, hook in HOOKS.items() if hook.get("require_serial")} == {*GATES}
+    assert all(" hook --timeout 1h" in HOOKS[name]["entry"] for name in GATES)
+
+
+def test_a_gate_runs_on_every_form_of_data():
+    pattern = HOOKS["sway-gate"]["files"]
+    suffixes = [end + more for end in SUFFIXES for more in ("", *compression.SUFFIXES)]
+    assert [end for end in suffixes if not re.search(pattern, f"data/x{end}")] == []
 
 
 def test_all_require_the_same_pre_commit():
@@ -92,8 +105,9 @@ def test_the_hook_file_has_no_comments_and_descriptions():
     assert not any("description" in hook for hook in HOOKS.values())
 
 
-def test_the_isolated_gate_is_this_checkout_and_nothing_else():
-    assert HOOKS["sway-gate-isolated"]["additional_dependencies"] == [".[hf,semsim]"]
+def test_the_isolated_gate_is_this_checkout_with_the_cpu_build_of_torch():
+    index = "--extra-index-url=https://download.pytorch.org/whl/cpu"
+    assert HOOKS["sway-gate-isolated"]["additional_dependencies"] == [index, ".[hf,semsim]"]
     assert "additional_dependencies" not in HOOKS["sway-static"]
 
 
@@ -177,7 +191,8 @@ def test_no_script_holds_an_expression(path):
 
 def test_the_action_has_its_inputs_and_outputs():
     inputs = (
-        "spec adapter base data threshold weights timeout confine allow-code fail-on extras version"
+        "spec adapter base data threshold weights baseline tolerance static-only budget timeout "
+        "confine allow-code fail-on extras version"
     )
     more = "python-version cache online comment artifact sarif"
     outputs = "verdict score exit-code report-json report-html junit report-sarif"

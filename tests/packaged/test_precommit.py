@@ -2,12 +2,13 @@
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from sway_gate import __version__
+from sway_gate import __version__, demo
 from tests.helpers import ROOT
 from tests.packaged import kit
 
@@ -88,6 +89,22 @@ def test_the_example_checks_files_at_commits_and_gates_pushes(consumer, world, c
     )
 
 
+def test_each_package_is_gated_by_its_own_spec(gated, world):
+    for name in ("legal", "poems"):
+        shutil.copytree(gated / "runs", gated / name / "runs")
+        spec = kit.SPEC.replace("./model", "../model")
+        (gated / name / "sway.yaml").write_text(f"{spec}held_out: rows.jsonl\n", encoding="utf-8")
+        (gated / name / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    commit(gated, world)
+    (gated / "poems" / "rows.jsonl").write_text('{"prompt": "a", "completion": "c"}\n')
+    output = hook("sway-gate", gated, world)
+    assert f"adapter {gated / 'poems' / 'runs'}" in output
+    assert "legal" not in output
+    shutil.copytree(demo.UNTRAINED, gated / "legal" / kit.ADAPTER, dirs_exist_ok=True)
+    output = hook("sway-gate", gated, world, code=1)
+    assert "FAIL  legal/sway.yaml\nPASS  poems/sway.yaml\n" in output
+
+
 REFUSED = {
     "a Git LFS pointer": (kit.make_pointer, 2, "git lfs pull"),
     "a base that is not on this machine": (kit.make_absent, 3, "hf download org/none"),
@@ -126,7 +143,7 @@ def test_static_refuses_a_pointer_by_its_name(consumer, world, checkout):
 def test_a_hook_is_skipped_for_other_files(consumer, world, checkout, name):
     kit.configure(consumer, f"id: {name}", repo=checkout, rev=REV)
     commit(consumer, world)
-    (consumer / "README.md").write_text("words", encoding="utf-8")
+    (consumer / "setup.py").write_text("words", encoding="utf-8")
     assert "(no files to check)Skipped" in hook(name, consumer, world)
 
 

@@ -17,7 +17,17 @@ STEPS = {
     step.get("id"): step
     for step in yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
 }
-OUTPUTS = ["python", "home", "venv", "venv-key", "hub", "hub-key", "verdicts", "verdicts-key"]
+OUTPUTS = [
+    "python",
+    "extras",
+    "home",
+    "venv",
+    "venv-key",
+    "hub",
+    "hub-key",
+    "verdicts",
+    "verdicts-key",
+]
 
 
 def run(step, folder, **variables):
@@ -99,7 +109,9 @@ def test_the_keys_follow_the_spec_and_the_adapter(folder):
 FAKE = """\
 #!/bin/bash
 if [ "$3" = sway_gate ]; then
-  printf '%s\\n' "$@" >"$ARGUMENTS"
+  printf '%s\\n' "$@" >>"$ARGUMENTS"
+  [ "$5" != --json ] || touch "$6"
+  [[ $* != *fails.yaml ]] || exit 1
 else
   touch "$6/summary.md" "$6/outputs.txt"
 fi
@@ -110,16 +122,30 @@ ARGUMENTS = {
     "folder": ({"SPEC": "s", "CONFINE": "/x y"}, ["--confine=/x y", "--", "s"]),
     "code": ({"SPEC": "s", "ALLOW_CODE": "true"}, ["--confine=.", "--allow-code", "--", "s"]),
     "an option as a spec": ({"SPEC": "--online"}, ["--confine=.", "--", "--online"]),
+    "baseline": (
+        {"SPEC": "s", "BASELINE": "a b.json", "TOLERANCE": "0.1", "BUDGET": "2m"},
+        ["--confine=.", "--baseline=a b.json", "--tolerance=0.1", "--budget=2m", "--", "s"],
+    ),
+    "static": (
+        {"ADAPTER": "lora", "BASE": "org/base", "STATIC_ONLY": "true", "TIMEOUT": "5m"},
+        ["--timeout=5m", "--base=org/base", "--", "lora"],
+    ),
+    "a pattern of one spec": ({"SPEC": "**/*.sway.yaml"}, ["--confine=.", "--", "b c/x.sway.yaml"]),
+    "no spec": ({"SPEC": "\n"}, ["--confine=.", "--", ""]),
+    "a pattern without specs": ({"SPEC": "none*.yaml"}, ["--confine=.", "--", "none*.yaml"]),
     "check": ({"ADAPTER": "lora", "ALLOW_CODE": "true"}, ["--confine=.", "--", "lora"]),
 }
 
 
-@pytest.mark.parametrize(("variables", "expected"), ARGUMENTS.values(), ids=ARGUMENTS)
-def test_the_gate_gets_its_arguments(folder, variables, expected):
+@pytest.fixture
+def gate(folder):
+    """Run the step of the gate with a stand-in; return its arguments and its outputs."""
     fake = folder.parent / "bin" / "python"
     fake.parent.mkdir()
     fake.write_text(FAKE, encoding="utf-8")
     fake.chmod(0o755)
+    (folder / "b c").mkdir()
+    (folder / "b c" / "x.sway.yaml").touch()
     arguments = folder.parent / "arguments.txt"
     given = {
         "BIN": str(fake.parent),
@@ -127,7 +153,32 @@ def test_the_gate_gets_its_arguments(folder, variables, expected):
         "SWAY_CACHE_DIR": str(folder.parent),
         "ARGUMENTS": str(arguments),
     }
-    run("gate", folder, **given | variables)
-    first = arguments.read_text(encoding="utf-8").splitlines()
-    files = [i for i, word in enumerate(first) if word.endswith("/report.sarif")]
-    assert first[files[0] + 1 :] == expected
+
+    def run_gate(variables):
+        outputs = run("gate", folder, **given | variables)
+        return arguments.read_text(encoding="utf-8").splitlines(), outputs
+
+    return run_gate
+
+
+def calls(arguments):
+    """The arguments of each call after the files of its reports."""
+    starts = [i for i, word in enumerate(arguments) if word.endswith("/report.sarif")]
+    ends = [*[i for i, word in enumerate(arguments) if word == "-P"][1:], len(arguments)]
+    return [arguments[i + 1 : end] for i, end in zip(starts, ends, strict=True)]
+
+
+@pytest.mark.parametrize(("variables", "expected"), ARGUMENTS.values(), ids=ARGUMENTS)
+def test_the_gate_gets_its_arguments(gate, variables, expected):
+    arguments, _ = gate(variables)
+    assert calls(arguments) == [expected]
+
+
+def test_each_spec_of_a_list_is_gated_and_the_highest_code_counts(gate):
+    arguments, outputs = gate({"SPEC": "a b.yaml\n\n**/*.sway.yaml\nfails.yaml\n"})
+    specs = [words[-1] for words in calls(arguments)]
+    assert specs == ["a b.yaml", "b c/x.sway.yaml", "fails.yaml"]
+    assert {"verdict=fail", "exit-code=1", "several=true"} <= set(outputs)
+    (start,) = [i for i, line in enumerate(outputs) if line.startswith("report-json<<")]
+    names = ["/0/report.json", "/1/report.json", "/2/report.json"]
+    assert [line[-14:] for line in outputs[start + 1 : start + 4]] == names

@@ -210,3 +210,15 @@ def test_main_writes_a_summary_and_outputs(
         (tmp_path / "summary.md").read_text(encoding="utf-8").startswith(github.marker("sway.yaml"))
     )
     assert capsys.readouterr().out.count("title=sway-gate") == count
+
+
+@pytest.mark.parametrize(("code", "word"), [(0, "PASS"), (1, "FAIL"), (2, "ERROR")])
+def test_a_static_check_has_a_page_and_outputs(tmp_path, capsys, code, word):
+    (tmp_path / "static.txt").write_text("runs/<b>lora\n::error::x\n", encoding="utf-8")
+    github.main(tmp_path, code, "sway static runs/lora")
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert f"### sway-gate: {word}" in page
+    assert "runs/&lt;b&gt;lora" in page
+    assert f"verdict={word.lower()}\n" in (tmp_path / "outputs.txt").read_text()
+    commands = capsys.readouterr().out
+    assert commands == ("" if code == 0 else "::error title=sway-gate::runs/<b>lora\n")

@@ -1136,3 +1136,24 @@ def test_names_of_wrong_entries_are_compared_too(tmp_path: Path) -> None:
         r"the name of suite\[0\] \(delta_kl\) in line 2",
     ):
         parse_spec(text, "sway.yaml", str(tmp_path))
+
+
+@pytest.mark.parametrize("given", ["other", "org/other"])
+def test_another_adapter_replaces_the_one_of_the_spec(folder, given):
+    (folder / "cwd" / "other").mkdir()
+    head = HEAD.replace("org/lora", "./absent, adapter_revision: x")
+    ft = parse_spec(head + PROBE, "sway.yaml", str(folder), given).models.ft
+    expected = str(folder / "cwd" / "other") if given == "other" else given
+    assert (ft.adapter, ft.adapter_revision) == (expected, None)
+
+
+NO_ADAPTER = {
+    "a full model": "models: {base: {base: gpt2}, ft: {base: org/tuned}}\n",
+    "no files": "models: {base: {kind: dummy, base: x}, ft: {kind: dummy, base: x, adapter: y}}\n",
+}
+
+
+@pytest.mark.parametrize("head", NO_ADAPTER.values(), ids=NO_ADAPTER)
+def test_a_spec_without_an_adapter_cannot_take_another(folder, head):
+    with pytest.raises(SpecError, match="ft must have an adapter of kind hf or mlx, to replace it"):
+        parse_spec(head + PROBE, "s.yaml", str(folder), "org/other")

@@ -1,0 +1,97 @@
+"""`sway hook`: gate the specs that changed files concern, for pre-commit."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from sway_gate import output
+from sway_gate.commands import gate
+from sway_gate.commands._common import (
+    EXIT_CODES,
+    FORMATS,
+    Add,
+    confine_argument,
+    print_text,
+    targets,
+)
+from sway_gate.commands._formats import choose
+from sway_gate.errors import SwayError, UsageError
+from sway_gate.text import named, one_line
+
+if TYPE_CHECKING:
+    from sway_gate.gate.open import OpenBase
+
+_WORDS: Final = {0: "PASS", 1: "FAIL"}
+
+
+def add_to(add: Add) -> None:
+    hook = add(
+        "hook",
+        _hook,
+        "Gate the specs that changed files concern, for pre-commit.",
+        "sway hook sway.yaml",
+        "sway hook out/adapter/adapter_model.safetensors",
+    )
+    hook.exit_codes = EXIT_CODES
+    hook.add_argument(
+        "files",
+        nargs="*",
+        default=["sway.yaml"],
+        metavar="FILE",
+        help="a spec, or a file that specs name: of an adapter, the data or a base",
+    )
+    confine_argument(hook)
+    gate.options(hook, "quick")
+    parse = hook.parse_known_args
+
+    def parse_all(given: Any, namespace: Any = None) -> Any:
+        """Accept files after options: pre-commit appends them to the user's arguments."""
+        found, rest = parse(given, namespace)
+        found.files = [*found.files, *(part for part in rest if not part.startswith("-"))]
+        return found, [part for part in rest if part.startswith("-")]
+
+    hook.parse_known_args = parse_all  # type: ignore[assignment, method-assign]
+
+
+def _hook(args: argparse.Namespace) -> int:
+    from sway_gate.gate.changed import concerned
+
+    if not (args.junit or ".xml").endswith(".xml"):
+        raise UsageError(f"--junit {args.junit}: is not an .xml file; use --junit sway-junit.xml")
+    choose(args, FORMATS)
+    specs = concerned(args.files)
+    if not specs:
+        return print_text(f"nothing to gate: no spec names {named(args.files)}")
+    if len(specs) == 1:
+        return _gated(args, specs[0], None)
+    return _all_gated(args, specs)
+
+
+def _all_gated(args: argparse.Namespace, specs: list[str]) -> int:
+    """Gate several specs, print one line for each, and return the highest exit code."""
+    from sway_gate.gate.open import OpenBase
+
+    single = {"--baseline": args.baseline, **targets(args)}
+    if given := [option for option, path in single.items() if path is not None]:
+        raise UsageError(
+            f"{given[0]} is for one spec, but the files concern {named(specs)}; "
+            "use one hook for each spec, with its own `files`"
+        )
+    args.quiet, base = True, OpenBase()
+    codes = {spec: _gated(args, spec, base) for spec in specs}
+    lines = [
+        f"{_WORDS.get(code, f'ERROR (exit code {code})')}  {one_line(spec)}"
+        for spec, code in codes.items()
+    ]
+    print_text("\n" + "\n".join(lines))
+    return max(codes.values())
+
+
+def _gated(args: argparse.Namespace, spec: str, base: "OpenBase | None") -> int:
+    """The exit code of one gate. An error is printed, so that the other specs are gated too."""
+    try:
+        return gate.judge(argparse.Namespace(**{**vars(args), "spec": spec}), base)
+    except SwayError as error:
+        lines = [f"error: {one_line(line)}\n" for line in str(error).splitlines()]
+        output.say("".join(lines), sys.stderr)
+        return error.exit_code

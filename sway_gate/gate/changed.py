@@ -1,0 +1,73 @@
+"""The specs that changed files concern: those that changed, and those that name a changed file.
+
+A spec is found by the paths in its text, so that one with mistakes is gated and reported too.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import yaml
+
+from sway_gate.errors import SpecError, UsageError
+from sway_gate.spec.load import read_text
+from sway_gate.spec.yaml_nodes import compose, entries
+
+MAX_SPECS: Final = 1000
+_YAML: Final = (".yaml", ".yml")
+_FIELDS: Final = frozenset({"base", "adapter", "data", "held_out", "dlm_source", "embedding_model"})
+
+
+def concerned(files: Sequence[str]) -> list[str]:
+    """The given specs, and those below the current folder that name one of the other files.
+
+    A YAML file is a spec. Raises UsageError if there are too many specs.
+    """
+    given = list(dict.fromkeys(os.path.normpath(file) for file in files if file.endswith(_YAML)))
+    others = {os.path.realpath(file) for file in files if not file.endswith(_YAML)}
+    found = (path for path in _specs() if path not in given) if others else ()
+    return [*given, *(path for path in found if _names(path, others))]
+
+
+def _specs() -> Iterator[str]:
+    """Each sway.yaml and *.sway.yaml below the current folder, except in hidden folders."""
+    count = 0
+    for folder, folders, names in os.walk("."):
+        is_venv = "pyvenv.cfg" in names
+        folders[:] = sorted(f for f in folders if not (is_venv or f.startswith(".")))
+        for name in sorted(names):
+            if name == "sway.yaml" or name.endswith(".sway.yaml"):
+                count += 1
+                yield os.path.normpath(os.path.join(folder, name))
+        if count > MAX_SPECS:
+            raise UsageError(
+                f"more than {MAX_SPECS} specs below the current folder; use `sway gate SPEC`"
+            )
+
+
+def _names(path: str, files: set[str]) -> bool:
+    """Whether a spec names one of the files, or a folder of it. True if it cannot be read."""
+    try:
+        root = compose(*read_text(path))
+    except SpecError:
+        return True
+    folders = (os.path.dirname(path), "")
+    written = [os.path.expanduser(text) for text in _written(root)]
+    places = {
+        os.path.realpath(os.path.join(folder, text)) for folder in folders for text in written
+    }
+    return any(
+        file == place or file.startswith(place + os.sep) for file in files for place in places
+    )
+
+
+def _written(node: yaml.Node, is_path: bool = False) -> Iterator[str]:
+    """The texts in the fields that name files."""
+    if isinstance(node, yaml.ScalarNode) and is_path:
+        yield node.value
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _written(item, is_path)
+    elif isinstance(node, yaml.MappingNode):
+        for field, (_, value) in entries(node).items():
+            yield from _written(value, field in _FIELDS)

@@ -1,0 +1,75 @@
+"""`sway hook`: each concerned spec is gated on its own; the worst one decides."""
+
+import json
+import shutil
+
+import pytest
+
+from sway_gate import cli, demo
+
+SPEC = """\
+version: 1
+models:
+  base: {base: ../model, dtype: fp32, device: cpu}
+  ft: {base: ../model, dtype: fp32, device: cpu, adapter: ./lora}
+held_out: ./unseen.jsonl
+suite:
+- {name: moved, kind: delta_kl, prompts: [Marrowby is a village of, The keeper of the sand road is]}
+"""
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A base, a package with an adapter, and one whose spec has a mistake."""
+    shutil.copytree(demo.MODEL, tmp_path / "model")
+    for name in ("good", "wrong"):
+        shutil.copytree(demo.HEALTHY, tmp_path / name / "lora")
+        (tmp_path / name / "unseen.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+        (tmp_path / name / "sway.yaml").write_text(SPEC, encoding="utf-8")
+    (tmp_path / "wrong" / "sway.yaml").write_text(SPEC.replace("delta_kl", "delta_lk"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_nothing_to_gate_is_said(repository, capsys):
+    assert cli.main(["hook", "README.md", "notes.txt"]) == 0
+    out = capsys.readouterr().out
+    assert out == "nothing to gate: no spec names README.md, notes.txt\n"
+
+
+def test_without_files_the_default_spec_is_gated(repository, capsys):
+    assert cli.main(["hook"]) == 2
+    assert "sway.yaml: no such file" in capsys.readouterr().err
+
+
+def test_files_can_follow_the_options_of_args(repository, capsys):
+    args = ["hook", "--timeout", "1h", "wrong/sway.yaml", "--confine", ".", "README.md"]
+    assert cli.main([*args, "setup.txt"]) == 2
+    assert "did you mean 'delta_kl'?" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_an_error(repository, capsys):
+    assert cli.main(["hook", "--bogus", "wrong/sway.yaml"]) == 2
+    assert "unrecognized arguments: --bogus" in capsys.readouterr().err
+
+
+def test_a_file_is_not_overwritten_by_a_report(repository, capsys):
+    assert cli.main(["hook", "sway.yaml", "--junit", "README.md"]) == 2
+    assert "--junit README.md: is not an .xml file" in capsys.readouterr().err
+
+
+def test_a_report_of_several_specs_is_refused(repository, capsys):
+    assert cli.main(["hook", "--json", "x.json", "good/sway.yaml", "wrong/sway.yaml"]) == 2
+    assert "--json is for one spec" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_each_spec_is_gated_and_the_worst_decides(repository, capsys):
+    shutil.copytree(demo.UNTRAINED, repository / "good" / "lora", dirs_exist_ok=True)
+    args = ["hook", "good/lora/adapter_config.json", "wrong/unseen.jsonl", "--no-cache"]
+    assert cli.main(args) == 2
+    said = capsys.readouterr()
+    assert said.out.endswith("\nFAIL  good/sway.yaml\nERROR (exit code 2)  wrong/sway.yaml\n")
+    assert "did you mean 'delta_kl'?" in said.err
+    assert cli.main(["hook", "good/unseen.jsonl", "--json", "x.json", "--no-cache"]) == 1
+    assert json.loads((repository / "x.json").read_text())["verdict"] == "fail"
