@@ -32,7 +32,7 @@ LAYERS = (
     {"cache", "output", "watch"},
     {"results"},
     {"measurements", "details"},
-    {"conversation", "stats", "text"},
+    {"conversation", "project", "stats", "text"},
     {"errors", "files", "version"},
 )
 UPWARD = {

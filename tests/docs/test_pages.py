@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sway_gate import __version__, probes
+from sway_gate import __version__, probes, project
 from sway_gate.probes import docs as probe_docs
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
@@ -227,14 +227,14 @@ def test_a_pipeline_in_the_docs_fits_its_schema(block, tmp_path):
 
 def our_steps(block: Block) -> list[dict[str, Any]]:
     steps = (step for job in parsed(block).get("jobs", {}).values() for step in job["steps"])
-    return [step for step in steps if step.get("uses", "").startswith("sway-gate/")]
+    return [step for step in steps if step.get("uses", "").startswith(f"{project.OWNER}/")]
 
 
 @pytest.mark.parametrize("block", yamls("workflow"), ids=place)
 def test_workflows_in_the_docs_use_inputs_that_the_action_has(block):
     inputs = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"].keys()
     assert {key for step in our_steps(block) for key in step.get("with", {})} <= inputs
-    assert {step["uses"] for step in our_steps(block)} <= {f"sway-gate/sway-gate@v{__version__}"}
+    assert {step["uses"] for step in our_steps(block)} <= {project.ACTION}
 
 
 def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
@@ -246,7 +246,7 @@ def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
     folder.mkdir(parents=True)
     for number, block in enumerate(block for block in yamls("workflow") if "jobs" in parsed(block)):
         # The release does not have a commit yet.
-        pinned = block.text.replace("sway-gate/sway-gate@v", f"sway-gate/sway-gate@{'0' * 40} # v")
+        pinned = block.text.replace("/sway-gate@v", f"/sway-gate@{'0' * 40} # v")
         (folder / f"{number}.yml").write_text(pinned, encoding="utf-8")
     command = [zizmor, "--offline", "--quiet", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
