@@ -1,7 +1,8 @@
 """The documentation agrees with the sources, its links have targets, and its files are valid.
 
-A block that cannot be run follows `<!-- not run: why -->`, a file follows `<!-- file: name -->`. A
-command that the reader has run before is `<!-- run: command -->`.
+A block that cannot be run follows `<!-- not run: why -->`, one that another test runs follows
+`<!-- run by TEST: why -->`, a file follows `<!-- file: name -->`. A command that the reader has run
+before is `<!-- run: command -->`.
 """
 
 import importlib.util
@@ -41,8 +42,17 @@ def test_every_block_is_of_a_kind_that_is_checked():
 
 
 def test_few_blocks_are_not_run():
-    not_run = [place(block) for page in PAGES for block in blocks(page) if not block.is_run]
-    assert len(not_run) <= MAX_NOT_RUN
+    marks = [block.mark for page in PAGES for block in blocks(page)]
+    assert sum(mark.startswith("not run: ") for mark in marks) <= MAX_NOT_RUN
+
+
+def test_a_block_that_another_test_runs_names_this_test():
+    marks = [block.mark for page in PAGES for block in blocks(page)]
+    tests = {mark.split(":")[0][7:] for mark in marks if mark.startswith("run by ")}
+    assert tests
+    assert [
+        test for test in tests if f"run by {test}" not in (ROOT / test).read_text("utf-8")
+    ] == []
 
 
 # --- Pages from the sources
@@ -118,6 +128,12 @@ def test_the_targets_of_links_exist(page):
 def test_every_page_is_in_the_index():
     linked = {(INDEX.parent / target.partition("#")[0]).resolve() for target in links(INDEX)}
     assert {name(page) for page in set(PAGES) - {INDEX} - linked} == set()
+
+
+def test_the_navigation_of_the_site_lists_every_page_once():
+    listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
+    pages = (path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md"))
+    assert sorted(listed) == sorted(path.as_posix() for path in pages)
 
 
 def test_contributing_lists_each_folder_of_the_package():
