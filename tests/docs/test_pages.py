@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -123,6 +124,12 @@ def exists(page: Path, target: str) -> bool:
 @pytest.mark.parametrize("page", WITH_LINKS, ids=name)
 def test_the_targets_of_links_exist(page):
     assert [target for target in links(page) if not exists(page, target)] == []
+
+
+def test_the_index_lists_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    listed = re.findall(r"^\| `(\w+)` \| (?!.*probes/)", INDEX.read_text("utf-8"), re.M)
+    assert set(listed) == project["optional-dependencies"].keys()
 
 
 def test_every_page_is_in_the_index():
