@@ -31,7 +31,7 @@ from tools import docs
 
 INDEX = ROOT / "docs" / "index.md"
 WITH_LINKS = [*PAGES, *map(ROOT.joinpath, ("CONTRIBUTING.md", "SECURITY.md"))]
-WITH_LINKS += [ROOT / "examples" / "docker" / "README.md"]
+WITH_LINKS += [ROOT / "examples" / part / "README.md" for part in ("docker", "real")]
 CHECKED = {"console", "bash", "run", "python", "yaml", "json", "jsonl", "text"}
 """Allowed languages of blocks; text is output of a command or a quoted message."""
 MAX_NOT_RUN = 12
