@@ -33,11 +33,13 @@ for extras, version in re.findall(requirement, " ".join(sys.argv[2:])):
 # The plugin is loaded by name if the package is not installed.
 PLUGIN = "sway_gate.pytest_plugin"
 IS_INSTALLED = any(entry.value == PLUGIN for entry in metadata.entry_points(group="pytest11"))
+# git writes the output of hooks to standard error.
 SHELL = f"""
 set -o pipefail
 python() {{ PYTHONPATH="$PYTHONPATH:"{shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} "$@"; }}
 sway() {{ python -P -m sway_gate "$@"; }}
 sway-gate() {{ sway gate "$@"; }}
+git() {{ command git "$@" 2>&1; }}
 pytest() {{ python -m pytest -p {"no:cacheprovider" if IS_INSTALLED else PLUGIN} "$@"; }}
 pip() {{ python -c {shlex.quote(PIP)} {shlex.quote(str(ROOT / "pyproject.toml"))} "$@"; }}
 code=0
