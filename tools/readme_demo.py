@@ -14,10 +14,11 @@ from sway_gate import cli
 
 README = Path(__file__).parents[1] / "README.md"
 MARKS = re.compile(r"(<!-- demo: .*? -->\n).*?(<!-- /demo -->)", re.DOTALL)
+BLANK = "\n\n"
 
 
 def shown() -> str:
-    """The first report up to its categories, the second verdict and the last line of the demo.
+    """Both verdicts with their diagnoses, and the last line of the demo.
 
     Paths are relative to the package.
     """
@@ -26,12 +27,9 @@ def shown() -> str:
         os.environ["SWAY_CACHE_DIR"] = cache
         cli.main(["demo"])
     text = re.sub(r"/\S*/(?=sway_gate/)", "", out.getvalue())
-    healthy, untrained = re.split(r"(?=== an adapter that learned nothing)", text)
-    kept = healthy[: healthy.index("\n\nlearned_the_document (section_internalization)  relative")]
-    verdict = untrained.split("\n\n")[0]
-    return (
-        f"```text\n{kept.strip()}\n\n{verdict.strip()}\n[…]\n{text.strip().splitlines()[-1]}\n```\n"
-    )
+    reports = re.split(r"(?=^== )", text, flags=re.MULTILINE)[1:]
+    verdicts = "".join(f"{report.split(BLANK)[0]}\n[…]\n\n" for report in reports)
+    return f"```text\n{verdicts}{text.strip().splitlines()[-1]}\n```\n"
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from sway_gate import cache, probes
 from sway_gate.model_files.hub import ADAPTER_CONFIG
+from sway_gate.project import DOCS, REPOSITORY
 from sway_gate.reports.wording import headline
 from sway_gate.results import Finding, GateResult, ProbeResult, Verdict
 from sway_gate.static.check import StaticReport
@@ -27,9 +28,7 @@ _SEVERITY: Final = ("error", "warning", "note", "none")
 _SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
-_HOME: Final = "https://github.com/sway-gate/sway-gate"
-_DOCS: Final = f"{_HOME}/blob/v{__version__}/docs"
-_FINDINGS: Final = f"{_DOCS}/troubleshooting.md#the-adapters-files"
+_FINDINGS: Final = f"{DOCS}/troubleshooting.md#the-adapters-files"
 _OF_VERDICT: Final = {
     Verdict.FAIL: "error",
     Verdict.ERROR: "error",
@@ -76,7 +75,7 @@ def of_gate(result: GateResult) -> Iterator[_Result]:
     found += [_of_probe(probe, place) for probe in result.probes if probe.verdict in _OF_VERDICT]
     yield from found
     if result.verdict != "pass" and not any(one.level == "error" for one in found):
-        rule = _Rule("gate", f"{_DOCS}/reading.md")
+        rule = _Rule("gate", f"{DOCS}/reading.md")
         yield _Result(rule, "error", headline(result), place)
 
 
@@ -91,7 +90,7 @@ def _of_finding(found: Finding) -> _Result:
 def _of_probe(probe: ProbeResult, path: str) -> _Result:
     page = f"probes/{probe.kind}.md" if probes.is_known(probe.kind) else "reading.md"
     text = ". ".join(filter(None, (f"{probe.name}: {probe.message}", probe.advice)))
-    rule = _Rule(probe.kind, f"{_DOCS}/{page}")
+    rule = _Rule(probe.kind, f"{DOCS}/{page}")
     level = _OF_VERDICT[probe.verdict]
     return _Result(rule, level, text, path, probe.line or 1, _justification(probe))
 
@@ -113,7 +112,7 @@ def _encoded(found: Sequence[_Result], is_successful: bool) -> bytes:
         "name": "sway-gate",
         "version": __version__,
         "semanticVersion": __version__,
-        "informationUri": _HOME,
+        "informationUri": REPOSITORY,
         "rules": [_rule(rule) for rule in rules],
     }
     run = {

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from sway_gate import project
 from tests.helpers import ROOT
 
 DOCKER = os.environ.get("DOCKER", "docker")
@@ -60,7 +61,7 @@ def build(context: Path, *args: str, code: int = 0) -> str:
 
 def here(command: str, image: str, volume: str) -> str:
     """A command from the documentation with the image and the volume of the tests."""
-    return re.sub(r"ghcr\.io/sway-gate/sway-gate:\S+", image, command).replace(
+    return re.sub(rf"{re.escape(project.IMAGE)}:\S+", image, command).replace(
         "sway-gate:/cache", f"{volume}:/cache"
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sway_gate import project
 from tests.container.docker import DOCKER, ROOT, here
 from tests.packaged.github import act, local, pins
 
@@ -28,7 +29,7 @@ def test_the_command_passes(command: str, image: str, work: Path, volume: str) -
 
 def test_the_commands_are_found() -> None:
     assert len(COMMANDS) >= 6
-    assert all("ghcr.io/sway-gate/sway-gate:" in command for command in COMMANDS)
+    assert all(f"{project.IMAGE}:" in command for command in COMMANDS)
 
 
 def test_the_workflow_passes(image: str, work: Path, volume: str) -> None:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -32,11 +33,13 @@ for extras, version in re.findall(requirement, " ".join(sys.argv[2:])):
 # The plugin is loaded by name if the package is not installed.
 PLUGIN = "sway_gate.pytest_plugin"
 IS_INSTALLED = any(entry.value == PLUGIN for entry in metadata.entry_points(group="pytest11"))
+# git writes the output of hooks to standard error.
 SHELL = f"""
 set -o pipefail
 python() {{ PYTHONPATH="$PYTHONPATH:"{shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} "$@"; }}
 sway() {{ python -P -m sway_gate "$@"; }}
 sway-gate() {{ sway gate "$@"; }}
+git() {{ command git "$@" 2>&1; }}
 pytest() {{ python -m pytest -p {"no:cacheprovider" if IS_INSTALLED else PLUGIN} "$@"; }}
 pip() {{ python -c {shlex.quote(PIP)} {shlex.quote(str(ROOT / "pyproject.toml"))} "$@"; }}
 code=0
@@ -70,10 +73,10 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
-def steps(page: Path) -> list[Command]:
+def steps(run: Iterable[Block]) -> list[Command]:
     """The steps of a page in order. Each Python block continues the previous one."""
     found, python = [], ""
-    for block in (block for block in blocks(page) if block.is_run):
+    for block in run:
         if block.file:
             script = f"cat > {shlex.quote(block.file)} <<'# end'\n{block.text}# end"
             found.append(Command(script, place(block)))
@@ -131,17 +134,22 @@ def runs(page: Path) -> bool:
     return not languages.isdisjoint({"console", "bash", "python"})
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="the pages are for a POSIX shell")
-@pytest.mark.parametrize("page", [page for page in PAGES if runs(page)], ids=name)
-def test_the_page_runs(page, work):
-    text = SHELL + "\n".join(f"{step.script}\n{ENDED}" for step in steps(page))
+def follow(steps: list[Command], folder: Path) -> None:
+    """Run the steps in one shell, and compare the output and the exit codes with the page."""
+    text = SHELL + "\n".join(f"{step.script}\n{ENDED}" for step in steps)
     streams = {"stdout": subprocess.PIPE, "text": True, "encoding": "utf-8"}
-    done = subprocess.run(["bash"], input=text, cwd=work, **streams)
-    parts = re.split(r"\n\036(\d*)\n", done.stdout.replace(str(work), HOME))
-    outcomes = zip(steps(page), parts[::4], parts[1::4], parts[2::4], strict=False)
+    done = subprocess.run(["bash"], input=text, cwd=folder, **streams)
+    parts = re.split(r"\n\036(\d*)\n", done.stdout.replace(str(folder), HOME))
+    outcomes = zip(steps, parts[::4], parts[1::4], parts[2::4], strict=False)
     for step, out, code, errors in outcomes:
         printed = out + "".join(re.findall(r"^error: .*\n", errors, re.MULTILINE))
         assert code == "0" or step.shown, f"{step.label}\n{out}{errors}"
         assert not step.shown or is_shown(step.shown, printed), f"{step.label}\n{printed}"
-    assert len(parts) == 4 * len(steps(page)) + 1, f"the shell ended early: {done.stdout[-2000:]}"
+    assert len(parts) == 4 * len(steps) + 1, f"the shell ended early: {done.stdout[-2000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the pages are for a POSIX shell")
+@pytest.mark.parametrize("page", [page for page in PAGES if runs(page)], ids=name)
+def test_the_page_runs(page, work):
+    follow(steps(block for block in blocks(page) if block.is_run), work)

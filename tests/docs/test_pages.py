@@ -1,7 +1,8 @@
 """The documentation agrees with the sources, its links have targets, and its files are valid.
 
-A block that cannot be run follows `<!-- not run: why -->`, a file follows `<!-- file: name -->`. A
-command that the reader has run before is `<!-- run: command -->`.
+A block that cannot be run follows `<!-- not run: why -->`, one that another test runs follows
+`<!-- run by TEST: why -->`, a file follows `<!-- file: name -->`. A command that the reader has run
+before is `<!-- run: command -->`.
 """
 
 import importlib.util
@@ -11,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sway_gate import __version__, probes
+from sway_gate import __version__, probes, project
 from sway_gate.probes import docs as probe_docs
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
@@ -29,7 +31,7 @@ from tools import docs
 
 INDEX = ROOT / "docs" / "index.md"
 WITH_LINKS = [*PAGES, *map(ROOT.joinpath, ("CONTRIBUTING.md", "SECURITY.md"))]
-WITH_LINKS += [ROOT / "examples" / "docker" / "README.md"]
+WITH_LINKS += [ROOT / "examples" / part / "README.md" for part in ("docker", "real")]
 CHECKED = {"console", "bash", "run", "python", "yaml", "json", "jsonl", "text"}
 """Allowed languages of blocks; text is output of a command or a quoted message."""
 MAX_NOT_RUN = 12
@@ -41,8 +43,17 @@ def test_every_block_is_of_a_kind_that_is_checked():
 
 
 def test_few_blocks_are_not_run():
-    not_run = [place(block) for page in PAGES for block in blocks(page) if not block.is_run]
-    assert len(not_run) <= MAX_NOT_RUN
+    marks = [block.mark for page in PAGES for block in blocks(page)]
+    assert sum(mark.startswith("not run: ") for mark in marks) <= MAX_NOT_RUN
+
+
+def test_a_block_that_another_test_runs_names_this_test():
+    marks = [block.mark for page in PAGES for block in blocks(page)]
+    tests = {mark.split(":")[0][7:] for mark in marks if mark.startswith("run by ")}
+    assert tests
+    assert [
+        test for test in tests if f"run by {test}" not in (ROOT / test).read_text("utf-8")
+    ] == []
 
 
 # --- Pages from the sources
@@ -115,9 +126,21 @@ def test_the_targets_of_links_exist(page):
     assert [target for target in links(page) if not exists(page, target)] == []
 
 
+def test_the_index_lists_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    listed = re.findall(r"^\| `(\w+)` \| (?!.*probes/)", INDEX.read_text("utf-8"), re.M)
+    assert set(listed) == project["optional-dependencies"].keys()
+
+
 def test_every_page_is_in_the_index():
     linked = {(INDEX.parent / target.partition("#")[0]).resolve() for target in links(INDEX)}
     assert {name(page) for page in set(PAGES) - {INDEX} - linked} == set()
+
+
+def test_the_navigation_of_the_site_lists_every_page_once():
+    listed = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
+    pages = (path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md"))
+    assert sorted(listed) == sorted(path.as_posix() for path in pages)
 
 
 def test_contributing_lists_each_folder_of_the_package():
@@ -227,14 +250,14 @@ def test_a_pipeline_in_the_docs_fits_its_schema(block, tmp_path):
 
 def our_steps(block: Block) -> list[dict[str, Any]]:
     steps = (step for job in parsed(block).get("jobs", {}).values() for step in job["steps"])
-    return [step for step in steps if step.get("uses", "").startswith("sway-gate/")]
+    return [step for step in steps if step.get("uses", "").startswith(f"{project.OWNER}/")]
 
 
 @pytest.mark.parametrize("block", yamls("workflow"), ids=place)
 def test_workflows_in_the_docs_use_inputs_that_the_action_has(block):
     inputs = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"].keys()
     assert {key for step in our_steps(block) for key in step.get("with", {})} <= inputs
-    assert {step["uses"] for step in our_steps(block)} <= {f"sway-gate/sway-gate@v{__version__}"}
+    assert {step["uses"] for step in our_steps(block)} <= {project.ACTION}
 
 
 def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
@@ -246,7 +269,7 @@ def test_zizmor_finds_nothing_in_the_workflows(tmp_path):
     folder.mkdir(parents=True)
     for number, block in enumerate(block for block in yamls("workflow") if "jobs" in parsed(block)):
         # The release does not have a commit yet.
-        pinned = block.text.replace("sway-gate/sway-gate@v", f"sway-gate/sway-gate@{'0' * 40} # v")
+        pinned = block.text.replace("/sway-gate@v", f"/sway-gate@{'0' * 40} # v")
         (folder / f"{number}.yml").write_text(pinned, encoding="utf-8")
     command = [zizmor, "--offline", "--quiet", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)

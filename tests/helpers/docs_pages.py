@@ -32,7 +32,8 @@ class Block(NamedTuple):
 
     @property
     def is_run(self) -> bool:
-        return not self.mark.startswith("not run: ")
+        """Whether tests/docs/test_commands.py runs the block."""
+        return not self.mark.startswith(("not run: ", "run by "))
 
 
 def name(page: Path) -> str:

@@ -143,5 +143,5 @@ def test_the_page_has_a_section_for_each_diagnosis():
     assert list(sections) == [entry.name for entry in entries]
     for entry in entries:
         assert entry.sentence in sections[entry.name]
-        assert "**What was seen.**" in sections[entry.name]
-        assert "**What to do.**" in sections[entry.name]
+        for part in ("**What was seen.**", "**What to do.**", "**How to check.**"):
+            assert part in sections[entry.name]

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from sway_gate import __version__
+from sway_gate import project
 from tests.helpers import ROOT
 from tests.packaged import kit
 
@@ -62,7 +62,7 @@ def make(home, world, checkout, store):
     left_out = ("PIP_NO_COMPILE", "SWAY_CACHE_DIR")
     env = {key: world[key] for key in world if key not in left_out}
     kept = {key: env[key] for key in env if key.startswith(("PIP_", "HF_", "SSL_"))}
-    standins = pins() | {f"sway-gate/sway-gate@v{__version__}": checkout}
+    standins = pins() | {project.ACTION: checkout}
     options = [f"--action-cache-path={home / 'act'}", *local(standins)]
     env["XDG_CACHE_HOME"] = str(home / "cache")
 

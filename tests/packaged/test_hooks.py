@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from sway_gate import __version__
+from sway_gate import __version__, project
 from sway_gate.training_data import compression
 from sway_gate.training_data.folders import SUFFIXES
 from tests.helpers import ROOT
@@ -170,7 +170,7 @@ def steps(path):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_third_parties_are_pinned_by_commit(path):
     used = [step["uses"] for step in steps(path) if "uses" in step]
-    own = ("./", "sway-gate/sway-gate@v", "docker://ghcr.io/sway-gate/sway-gate:")
+    own = ("./", project.ACTION, f"docker://{project.IMAGE}:")
     foreign = [name for name in used if not name.startswith(own)]
     assert [name for name in foreign if not re.search(r"@[0-9a-f]{40}$", name)] == []
 
@@ -179,7 +179,7 @@ def test_a_third_party_has_one_version_everywhere():
     text = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
     pins = set(re.findall(r"uses: ([\w-]+/[\w-]+)[\w/-]*@([0-9a-f]{40}) # (v\S+)", text))
     assert len({name for name, _, _ in pins}) == len(pins)
-    own = re.findall(r"uses: (?:\./|sway-gate/|docker://)", text)
+    own = re.findall(rf"uses: (?:\./|{project.OWNER}/|docker://)", text)
     pinned = re.findall(r"uses: \S+@[0-9a-f]{40} # v\d", text)
     assert text.count("uses: ") == len(own) + len(pinned)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sway_gate import __version__, demo
+from sway_gate import __version__, demo, project
 from tests.helpers import ROOT
 from tests.packaged import kit
 
@@ -73,9 +73,7 @@ def test_git_commit_itself_refuses_a_sick_adapter(consumer, world, checkout, nam
 
 
 def test_the_example_checks_files_at_commits_and_gates_pushes(consumer, world, checkout, tmp_path):
-    text = EXAMPLE.read_text(encoding="utf-8").replace(
-        "https://github.com/sway-gate/sway-gate", checkout.as_posix()
-    )
+    text = EXAMPLE.read_text(encoding="utf-8").replace(project.REPOSITORY, checkout.as_posix())
     (consumer / EXAMPLE.name).write_text(text, encoding="utf-8")
     kit.run("git", "init", "--quiet", "--bare", str(tmp_path / "remote"), cwd=tmp_path, env=world)
     kit.run("git", "remote", "add", "origin", str(tmp_path / "remote"), cwd=consumer, env=world)

@@ -1,6 +1,7 @@
 """Generated suites: prompts and paraphrases from the data, exact YAML, and kinds left out."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from sway_gate import demo
 from sway_gate.errors import CannotDecide, SpecError, UsageError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.resolve import Folders
+from sway_gate.probes import module
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import Pair, Preference
@@ -22,6 +24,7 @@ from sway_gate.suites.yaml_writer import block, comment
 from sway_gate.text import clean
 from sway_gate.training_data import dlm
 from sway_gate.training_data.examples import section
+from tests.helpers import ROOT
 from tests.helpers.property import given, settings, st
 
 TWENTY = " ".join(f"word{i}" for i in range(20))
@@ -686,3 +689,45 @@ def test_documents_need_the_extra(monkeypatch, tmp_path):
 def test_the_sections_of_a_document_are_those_of_its_adapter(document):
     found = dlm.sections(document("", "adapter")).sections
     assert {section.kind for section in found} == {"prose", "instruction"}
+
+
+# --------------------------------------------------------------------------- the page on the choice
+
+
+def rows(answer):
+    """16 rows with different words, of which the last four are held out."""
+    words = [" ".join(f"word{i}x{j}" for j in range(30)) for i in range(16)]
+    found = [answer(i, words[i]) for i in range(16)]
+    return Material(tuple(found[:12]), held_out=tuple(found[12:]))
+
+
+FACTS = rows(lambda i, words: asked(f"Who lives in {words[:30]}?", f"{words[30:80]}."))
+PREFERRED = rows(lambda i, words: preferred(f"Say {words[:30]}.")).sections
+TRAININGS = {
+    "chat tuning": FACTS,
+    "preferences": Material(PREFERRED),
+    "continued pretraining": rows(lambda i, words: prose(f"{words}."))._replace(
+        held_out=FACTS.held_out
+    ),
+    "style": FACTS._replace(learn="form"),
+    "classification": rows(lambda i, words: asked(words[:60], ("waste", "roads")[i % 2])),
+    "tool use": rows(lambda i, words: asked(words[:60], json.dumps({"call": words[:12]}))),
+}
+
+
+def row_of_the_page(training):
+    """The kinds in the last two columns of the row."""
+    page = (ROOT / "docs" / "which-probes.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| [{training}]"))
+    return [set(re.findall(r"`(\w+)`", cell)) for cell in row.split("|")[3:5]]
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_the_page_lists_the_probes_that_init_writes(training):
+    learned, harms = row_of_the_page(training)
+    found = suite(TRAININGS[training])
+    written = {entry.fields["kind"] for entry in found if isinstance(entry, Entry)}
+    written.remove("null_adapter")
+    about_data = {kind for kind in written if module(kind).KIND.category == "attribution"}
+    assert about_data == learned
+    assert harms <= written
