@@ -3,7 +3,7 @@
     python -m benchmarks.speed [--theirs PATH_TO_PYTHON] [--repeats N] [--only ROW …]
 
 The two commands of a row run in turn. Each starts with empty caches, unless the row is about the
-cache. Commit 11cb735 has a work tree of its own and runs with the same libraries. The results are
+cache. Commit 11cb735 runs in a separate work tree with the same libraries. The results are
 kept in the temporary folder: a run that was stopped continues, and all rows of the current commit
 are printed as Markdown. A row that fails is reported and left out. Rows on a real base require the
 zoo of `benchmarks.real` (SWAY_REAL).
@@ -170,7 +170,7 @@ def _spec(name: str) -> str:
 def prepare() -> None:
     """Write the inputs of all rows, unless an earlier run has."""
     WORK.mkdir(exist_ok=True)
-    # In a process of its own: a child's peak memory starts at its parent's.
+    # In a separate process: a child's peak memory starts at its parent's.
     part = [sys.executable, "-m", "benchmarks.speed", "--part", "model"]
     subprocess.run(part, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     for runs in (3, *NULLS):

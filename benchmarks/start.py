@@ -2,7 +2,7 @@
 
     python -m benchmarks.start [--repeats N]
 
-Prints Markdown: the shortest of N runs, the shortest imports of the libraries alone, and the
+Prints Markdown: the shortest of N runs, the shortest imports of single libraries, and the
 packages that the run imports, with the time that each takes itself. Requires the zoo of
 `benchmarks.real` (SWAY_REAL).
 """
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from benchmarks.real.paths import ADAPTERS, BASE
@@ -64,11 +64,13 @@ def importing(module: str) -> float:
 def packages() -> list[str]:
     """Rows of the packages that take the longest to import: number of modules, and seconds."""
     _, text = loading({"PYTHONPROFILEIMPORTTIME": "1"})
-    seconds, modules = Counter[str](), Counter[str]()
+    seconds: dict[str, float] = defaultdict(float)
+    modules = Counter[str]()
     for microseconds, package in _LINE.findall(text):
         seconds[package] += int(microseconds) / 1e6
         modules[package] += 1
-    return [f"| {name} | {modules[name]} | {s:.2f} s |" for name, s in seconds.most_common(_SHOWN)]
+    longest = sorted(seconds, key=seconds.__getitem__, reverse=True)[:_SHOWN]
+    return [f"| {name} | {modules[name]} | {seconds[name]:.2f} s |" for name in longest]
 
 
 def main() -> None:
