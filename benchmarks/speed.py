@@ -25,7 +25,13 @@ from typing import Any, NamedTuple
 
 from benchmarks import speed_inputs
 from benchmarks.real.paths import ADAPTERS, BASE, ROOT
-from benchmarks.speed_inputs import suite, whole_suite, write_chat_rows, write_suite
+from benchmarks.speed_inputs import (
+    compile_package,
+    suite,
+    whole_suite,
+    write_chat_rows,
+    write_suite,
+)
 
 WORK = Path(tempfile.gettempdir()) / "sway-gate-bench"
 RESULTS = WORK / "speed.jsonl"
@@ -180,6 +186,8 @@ def prepare() -> None:
     if not BEFORE.exists():
         _git("worktree", "prune")
         _git("worktree", "add", "--detach", str(BEFORE), BEFORE_COMMIT)
+    for code in (ROOT, BEFORE):
+        compile_package(code)
     if not BASE.is_dir():
         return
     for number in ROWS:
