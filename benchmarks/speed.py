@@ -3,10 +3,10 @@
     python -m benchmarks.speed [--theirs PATH_TO_PYTHON] [--repeats N] [--only ROW …]
 
 The two commands of a row run in turn. Each starts with empty caches, unless the row is about the
-cache. `before` is commit 11cb735 in a work tree of its own, with the same libraries. Results are
-kept in RESULTS: a run that was stopped continues, and prints all rows of this commit as Markdown.
-A row that fails is reported and left out. Rows on a real base require the zoo of `benchmarks.real`
-(SWAY_REAL).
+cache. Commit 11cb735 runs in a separate work tree with the same libraries. The results are
+kept in the temporary folder: a run that was stopped continues, and all rows of the current commit
+are printed as Markdown. A row that fails is reported and left out. Rows on a real base require the
+zoo of `benchmarks.real` (SWAY_REAL).
 """
 
 import argparse
@@ -19,20 +19,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import speed_inputs
 from benchmarks.real.paths import ADAPTERS, BASE, ROOT
-from benchmarks.speed_inputs import suite, whole_suite, write_chat_rows, write_suite
+from benchmarks.speed_inputs import (
+    compile_package,
+    suite,
+    whole_suite,
+    write_chat_rows,
+    write_suite,
+)
 
 WORK = Path(tempfile.gettempdir()) / "sway-gate-bench"
 RESULTS = WORK / "speed.jsonl"
 MODELS = WORK / "model-v2"
 BEFORE = WORK / "before"
 BEFORE_COMMIT = "11cb735"
-VERDICTS = (0, 1)
+VERDICTS = (0, 1, 3)
+"""3 without an error is an inconclusive verdict."""
 LORA, SECOND, DORA = (
     str(ADAPTERS / name) for name in ("facts-middle-r16", "facts-linear-r16", "facts-dora-r16")
 )
@@ -169,7 +176,7 @@ def _spec(name: str) -> str:
 def prepare() -> None:
     """Write the inputs of all rows, unless an earlier run has."""
     WORK.mkdir(exist_ok=True)
-    # In a process of its own: a child's peak memory starts at its parent's.
+    # In a separate process: a child's peak memory starts at its parent's.
     part = [sys.executable, "-m", "benchmarks.speed", "--part", "model"]
     subprocess.run(part, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     for runs in (3, *NULLS):
@@ -179,6 +186,8 @@ def prepare() -> None:
     if not BEFORE.exists():
         _git("worktree", "prune")
         _git("worktree", "add", "--detach", str(BEFORE), BEFORE_COMMIT)
+    for code in (ROOT, BEFORE):
+        compile_package(code)
     if not BASE.is_dir():
         return
     for number in ROWS:
@@ -199,7 +208,7 @@ def _git(*arguments: str) -> str:
 
 
 class Failed(Exception):
-    """A command ended with an exit code that is not one of the row's."""
+    """A command ended with an error."""
 
 
 def measure(name: str, row: Row, repeats: int, commit: str) -> None:
@@ -231,11 +240,11 @@ def _cost(side: Side, arguments: Arguments, codes: tuple[int, ...]) -> Cost:
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in codes:
-            errors.seek(0)
-            last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
-            raise Failed(f"{side.label}: exit code {process.returncode}: {last}")
+        code = process.returncode = os.waitstatus_to_exitcode(status)
+        errors.seek(0)
+        lines = errors.read().decode(errors="replace").splitlines()
+        if code not in codes or (code == 3 and any(x.startswith("error:") for x in lines)):
+            raise Failed(f"{side.label}: exit code {code}: {lines[-1:]}")
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
@@ -259,19 +268,13 @@ def _keep(entry: dict[str, Any]) -> None:
         file.write(json.dumps(entry) + "\n")
 
 
-def _entries(name: str, commit: str) -> Iterator[dict[str, Any]]:
-    """The entries of a row."""
-    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
-    for entry in map(json.loads, lines):
-        if (entry["row"], entry["commit"]) == (name, commit):
-            yield entry
-
-
 def _costs(name: str, side: Side, commit: str) -> list[Cost]:
+    """The measurements of one side of a row at `commit`."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
     return [
         Cost(*(entry[field] for field in Cost._fields))
-        for entry in _entries(name, commit)
-        if entry.get("side") == side.label
+        for entry in map(json.loads, lines)
+        if (entry["row"], entry["side"], entry["commit"]) == (name, side.label, commit)
     ]
 
 

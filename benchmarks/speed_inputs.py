@@ -1,5 +1,6 @@
 """Inputs of the speed benchmark: a random model with adapters, suites and training data."""
 
+import compileall
 import json
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,14 @@ def _numbered(row: dict[str, Any], repetition: int) -> dict[str, Any]:
     question, *rest = row["messages"]
     asked = question | {"content": f"Note {repetition}. {question['content']}"}
     return row | {"messages": [asked, *rest]}
+
+
+def compile_package(checkout: Path) -> None:
+    """Write the bytecode of a checkout's package, which an installed package has.
+
+    A process with PYTHONDONTWRITEBYTECODE would compile it at each start.
+    """
+    compileall.compile_dir(checkout / "sway_gate", quiet=1)
 
 
 def set_dtype(spec: Path, dtype: str) -> None:

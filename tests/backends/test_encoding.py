@@ -1,4 +1,4 @@
-"""The base's answers come from the store where it has them."""
+"""Stored answers of the base are not generated again."""
 
 from collections.abc import Mapping
 from typing import Any
