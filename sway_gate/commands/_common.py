@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TextIO, TypedDict
 
 from sway_gate import output
 from sway_gate.commands._formats import json_argument, output_arguments
-from sway_gate.commands._parser import Parser
+from sway_gate.commands._parser import COMMON, Arguments, Parser
 from sway_gate.commands._verbose import PhaseClock, facts
 from sway_gate.errors import UsageError
 from sway_gate.spec import DEFAULT_SPEC
@@ -105,12 +105,13 @@ def load(args: argparse.Namespace) -> "Spec":
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command."""
-    common = parser.add_argument_group("options of every command")
+    common = parser.add_argument_group(COMMON)
     common.add_argument(
         "-v",
         "--verbose",
         action="store_true",
-        help="also print paths, versions, times, and the traceback of an internal error",
+        help="print more: the times, paths and versions of a run, the traceback of an internal "
+        "error",
     )
     common.add_argument(
         "--timeout",
@@ -127,7 +128,7 @@ def version_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def quiet_argument(parser: argparse.ArgumentParser, shown: str) -> None:
+def quiet_argument(parser: Arguments, shown: str) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help=f"print only {shown}")
 
 
@@ -139,32 +140,33 @@ def _duration(text: str) -> int:
 
 
 def report_arguments(parser: argparse.ArgumentParser) -> None:
-    output_arguments(parser, FORMATS)
-    json_argument(parser)
-    parser.add_argument(
+    reports = parser.add_argument_group("reports")
+    output_arguments(reports, FORMATS)
+    json_argument(reports)
+    reports.add_argument(
         "--markdown", metavar="FILE", help="write the report to FILE as Markdown, for a comment"
     )
-    parser.add_argument("--html", metavar="FILE", help="write the report to FILE as one HTML page")
-    parser.add_argument(
+    reports.add_argument("--html", metavar="FILE", help="write the report to FILE as one HTML page")
+    reports.add_argument(
         "--junit",
         nargs="?",
         const="sway-junit.xml",
         metavar="FILE",
         help="write JUnit XML to FILE (default: sway-junit.xml)",
     )
-    sarif_argument(parser)
-    parser.add_argument(
+    sarif_argument(reports)
+    reports.add_argument(
         "--codequality",
         metavar="FILE",
         help="write what does not pass to FILE as a Code Quality report, for GitLab",
     )
+    quiet_argument(reports, "the verdict and failed probes")
     model_arguments(parser)
     parser.add_argument(
         "--trace",
         metavar="FILE",
         help="write the cost of each forward pass to FILE, for `sway trace`",
     )
-    quiet_argument(parser, "the verdict and failed probes")
 
 
 def effort_arguments(parser: argparse.ArgumentParser, tier: str) -> None:
@@ -182,7 +184,7 @@ def effort_arguments(parser: argparse.ArgumentParser, tier: str) -> None:
     )
 
 
-def sarif_argument(parser: argparse.ArgumentParser) -> None:
+def sarif_argument(parser: Arguments) -> None:
     parser.add_argument(
         "--sarif",
         metavar="FILE",

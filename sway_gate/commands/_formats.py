@@ -8,6 +8,7 @@ import argparse
 import os
 from collections.abc import Collection
 
+from sway_gate.commands._parser import Arguments
 from sway_gate.errors import UsageError
 from sway_gate.output import STDOUT
 
@@ -23,7 +24,7 @@ ENDINGS = {
 _SHORT = {"md": "markdown"}
 
 
-def output_arguments(parser: argparse.ArgumentParser, formats: Collection[str]) -> None:
+def output_arguments(parser: Arguments, formats: Collection[str]) -> None:
     """-o, which can be given once per format, and --format."""
     parser.add_argument(
         "-o",
@@ -36,7 +37,7 @@ def output_arguments(parser: argparse.ArgumentParser, formats: Collection[str]) 
     format_argument(parser, formats)
 
 
-def format_argument(parser: argparse.ArgumentParser, formats: Collection[str]) -> None:
+def format_argument(parser: Arguments, formats: Collection[str]) -> None:
     names = list(formats)
     parser.add_argument(
         "--format",
@@ -47,7 +48,7 @@ def format_argument(parser: argparse.ArgumentParser, formats: Collection[str]) -
     )
 
 
-def json_argument(parser: argparse.ArgumentParser) -> None:
+def json_argument(parser: Arguments) -> None:
     parser.add_argument(
         "--json",
         nargs="?",

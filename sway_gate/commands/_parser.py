@@ -11,6 +11,9 @@ from sway_gate.errors import SwayError
 from sway_gate.text import cut, one_line
 
 _MAX_ERROR: Final = 500
+COMMON: Final = "options of every command"
+Arguments = argparse._ActionsContainer
+"""A parser, or a group of its arguments."""
 _NEAR: Final = 0.75
 """Least similarity of a name that is suggested, as difflib measures it."""
 
@@ -95,6 +98,7 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         self.usage, self.epilog = self._short_usage(), self._after()
+        self._action_groups.sort(key=lambda group: group.title == COMMON)  # these come last
         return super().format_help()
 
     def _after(self) -> str:
@@ -140,6 +144,10 @@ class Program(Parser):
         formatter.end_section()
         formatter.add_text(self._after())
         return formatter.format_help()
+
+    def _suggested(self, name: str, known: Iterable[str]) -> str:
+        found = near(name, known)
+        return f"did you mean {found}?" if found else "give the options of a command after it"
 
     def _short_usage(self) -> str:
         return f"{self.prog} COMMAND [OPTION]... [ARGUMENT]..."

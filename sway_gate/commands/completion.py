@@ -22,11 +22,12 @@ def add_to(add: Add) -> None:
     completion = add(
         "completion",
         _completion,
-        "Print the completion of sway for a shell. Needs the extra: sway-gate[completion].",
-        *(f"sway completion {shell}" for shell in SHELLS),
+        "Print the completion of sway for a shell (extra: completion).",
+        *(f"sway completion {shell} > {file}" for shell, file in SHELLS.items()),
     )
-    files = ", ".join(f"{shell}: {file}" for shell, file in SHELLS.items())
-    completion.add_argument("shell", choices=list(SHELLS), help=f"write the output to {files}")
+    completion.add_argument(
+        "shell", choices=list(SHELLS), metavar="SHELL", help="bash, zsh or fish"
+    )
 
 
 def _completion(args: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ def add_to(add: Add) -> None:
         "Check adapter files without loading a model (no torch).",
         "sway static runs/adapter",
         "sway static runs/adapter --base org/model",
+        "sway static runs/adapter --verbose",
     )
     static.exit_codes = "exit codes: 0 sound, 1 cannot work (never trained, NaN), 2 broken files"
     static.add_argument(

@@ -14,14 +14,16 @@ _DATA: Final = (".jsonl", ".csv", ".tsv", ".parquet", ".arrow")
 
 def not_a_spec(path: str) -> str:
     """What `path` is, and what to do; "" if it can be read as a spec."""
-    if "\0" in path:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return f"no such file; {_remedy(path)}"
+    except (OSError, ValueError):  # its reader reports the reason
         return ""
     if os.path.isdir(path):
         return _folder(Path(path))
-    if os.path.lexists(path):
-        is_data = path.lower().endswith(_DATA)
-        return f"is a data file; write its spec: sway init ADAPTER --data {path}" if is_data else ""
-    return f"no such file; {_remedy(path)}"
+    is_data = path.lower().endswith(_DATA)
+    return f"is a data file; write its spec: sway init ADAPTER --data {path}" if is_data else ""
 
 
 def _folder(path: Path) -> str:
@@ -43,10 +45,9 @@ def _remedy(path: str) -> str:
         other = next((name for name in found if name.endswith(f".{path}")), f"my.{path}")
         named = f"{other} (in a hook: args: [{other}])"
         return f"create one with `sway init`, or name yours, such as {named}"
-    near = difflib.get_close_matches(name, found, n=1, cutoff=0.8)
-    return (
-        f"did you mean {os.path.join(folder, near[0])}?" if near else "create one with `sway init`"
-    )
+    if near := difflib.get_close_matches(name, found, n=1, cutoff=0.8):
+        return f"did you mean {os.path.join(folder, near[0])}?"
+    return "create one with `sway init`"
 
 
 def _specs_in(folder: str) -> list[str]:

@@ -74,7 +74,7 @@ def line_cases() -> list[Any]:
 def test_the_example_runs(files: Path, capsys: Any, line: str) -> None:
     if line in ELSEWHERE:
         pytest.skip(ELSEWHERE[line])
-    words = shlex.split(line)[1:]
+    words = shlex.split(line.partition(" > ")[0])[1:]
     if words[0] in NEEDS:
         pytest.importorskip(NEEDS[words[0]])
     if words[0] == "init":

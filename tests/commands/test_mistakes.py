@@ -103,10 +103,11 @@ MISTAKES = {
     "cache clean": "argument clear: must be clear, got 'clean'; did you mean clear?",
     "cache rm": "argument clear: must be clear, got 'rm'; for example: sway cache",
     "cache --clear": "unknown option --clear; `sway cache --help` lists the options",
-    "completion": "the following arguments are required: shell; for example: sway completion bash",
-    "completion csh": "argument shell: must be bash or zsh or fish, got 'csh'; for example: sway "
-    "completion bash",
-    "completion fsh": "argument shell: must be bash or zsh or fish, got 'fsh'; did you mean fish?",
+    "completion": "the following arguments are required: SHELL; for example: sway "
+    "completion bash > ~/.local/share/bash-completion/completions/sway",
+    "completion csh": "argument SHELL: must be bash or zsh or fish, got 'csh'; for example: sway "
+    "completion bash > ~/.local/share/bash-completion/completions/sway",
+    "completion fsh": "argument SHELL: must be bash or zsh or fish, got 'fsh'; did you mean fish?",
 }
 
 

@@ -68,7 +68,7 @@ CASES = [
         "base-mismatch",
         adapter() | {"base": "x"},
     ),
-    Case("base is an option", "static adapter --base --x", 2, "--base", adapter()),
+    Case("base is an option", "static adapter --base --x", 2, "unknown option --x", adapter()),
     Case("base with an escape", "static adapter --base 'a\x1b[2J'", 2, "--base", adapter()),
     Case("base leads out", "static adapter --base ../../../etc/x", 2, "no such folder", adapter()),
     light("model type of a list", 0, "ok: adapter", base(model_type=["llama"])),

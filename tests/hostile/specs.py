@@ -261,7 +261,7 @@ CASES = [
         spec(),
     ),
     # the command line
-    Case("unknown option with an escape", "gate '--x\x1b[2J'", 2, "unrecognized arguments"),
+    Case("unknown option with an escape", "gate '--x\x1b[2J'", 2, "unknown option --x"),
     Case("kind with an escape", "explain '\x1b[31m::error::x'", 2, "is not a kind of probe"),
     Case("threshold is NaN", "gate sway.yaml --threshold nan", 2, "--threshold", spec()),
     Case("weights of 1e308", "gate sway.yaml --weights adherence=1e308", 2, "--weights", spec()),

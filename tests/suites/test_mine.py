@@ -192,7 +192,7 @@ REFUSED = {
     "no folder": (["-o", "none/m.yaml"], "does not exist; create it first"),
     "a folder": (["-o", "."], "is a folder"),
     "none": (["-n", "0"], "must be a whole number of 1 or more"),
-    "another mode": (["--mode", "gold"], "invalid choice"),
+    "another mode": (["--mode", "gold"], "must be paraphrase or outliers, got 'gold'"),
 }
 
 
