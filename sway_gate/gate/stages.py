@@ -60,9 +60,11 @@ class Stages:
         results: dict[str, ProbeResult] = {}
         while waiting:
             try:
-                self._measure(waiting)
+                notes = self._measure(waiting)
             except _OutOfTime:
                 return results | {p.spec.name: _left_out(p) for p in waiting}
+            if not results:  # more null adapters read the same texts
+                self.notes = tuple(dict.fromkeys([*self.notes, *notes]))
             results |= {p.spec.name: self._judged(p) for p in waiting}
             waiting = [
                 p.with_more_nulls()
@@ -71,7 +73,7 @@ class Stages:
             ]
         return results
 
-    def _measure(self, planned: Sequence[PlannedProbe]) -> None:
+    def _measure(self, planned: Sequence[PlannedProbe]) -> tuple[str, ...]:
         missing = [m for m in all_measurements(planned) if m not in self._answers]
         if self._budget:
             self._budget.claim(self._unstored(missing))
@@ -85,7 +87,7 @@ class Stages:
         if self._budget:
             self._budget.settle()
         self._answers |= measured.answers
-        self.notes = tuple(dict.fromkeys([*self.notes, *measured.notes]))
+        return measured.notes
 
     def _unstored(self, measurements: Iterable[Measurement]) -> list[Measurement]:
         return [m for m in measurements if self._readings.get(str(m.view), repr(m.request)) is None]
