@@ -1,4 +1,4 @@
-"""The stages of a gate: more null adapters only where they can decide, and nothing twice."""
+"""The stages of a gate: more null adapters only if they can decide, and nothing twice."""
 
 from typing import Any
 
