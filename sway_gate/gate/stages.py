@@ -18,7 +18,7 @@ from sway_gate.engine.plan import PlannedProbe, all_measurements
 from sway_gate.engine.run import run_plan
 from sway_gate.gate.open import Opened
 from sway_gate.gate.readings import JobReadings
-from sway_gate.gate.resolve import Job, load_options
+from sway_gate.gate.resolve import Job, accelerator, load_options
 from sway_gate.judge.probe import ProbeRun, is_open, judge_probe, left_out_result
 from sway_gate.measurements import Answers, Measurement
 from sway_gate.output import Progress
@@ -118,8 +118,8 @@ class _Budget:
 
     def __init__(self, job: Job) -> None:
         self._deadline = job.deadline or 0.0
-        folders = job.folders and job.folders[:2]
-        self._estimate = Estimate(folders, load_options(job.spec).dtype)
+        folders, loading = job.folders and job.folders[:2], load_options(job.spec)
+        self._estimate = Estimate(folders, loading.dtype, accelerator(loading.device))
         self._claimed: Sequence[Measurement] = ()
         self._started = 0.0
 
