@@ -80,12 +80,14 @@ def check_time(
 
 
 class Estimate:
-    """Estimates the seconds of passes on this CPU, corrected by those that were measured.
+    """Estimates the seconds of passes by the model's size and the speed that was measured.
 
-    `folders` of base and adapter; None if they are not on this machine: the estimate is then 0.
+    `folders` of base and adapter; None if they are not on this machine: the estimate is then 0. On
+    a `device` that can be a GPU it is 0 until a speed was measured.
     """
 
-    def __init__(self, folders: tuple[Path, Path] | None, dtype: str) -> None:
+    def __init__(self, folders: tuple[Path, Path] | None, dtype: str, device: str) -> None:
+        self._first_pace = float(cost.is_cpu(device) and not cost.may_have_gpu(device))
         self._model = cost.of_files(*folders) if folders else None
         self._base = folders[0] if folders else None
         self._dtype, self._rate = dtype, cost.arithmetic_rate()
@@ -93,7 +95,7 @@ class Estimate:
 
     def seconds(self, measurements: Sequence[Measurement]) -> float:
         """The seconds to expect, by the speed that was measured so far."""
-        pace = self._measured / self._expected if self._expected else 1.0
+        pace = self._measured / self._expected if self._expected else self._first_pace
         return pace * self._planned(measurements)
 
     def learn(self, measurements: Sequence[Measurement], seconds: float) -> None:

@@ -230,7 +230,7 @@ def _run_passes(
         step = waiting.popleft()
         # The first view can be the base of a divergence, which no probe needs as an answer.
         name = probes.get(Measurement(step.views[-1], step.batch.requests[0]), "")
-        progress(f"measuring {name}".rstrip(), total * done // work, total)
+        progress(f"measuring {name}".rstrip(), total * done // max(work, 1), total)
         try:
             answers = runner.run_pass(step)
         except NotStackable:

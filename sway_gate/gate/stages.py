@@ -18,7 +18,7 @@ from sway_gate.engine.plan import PlannedProbe, all_measurements
 from sway_gate.engine.run import run_plan
 from sway_gate.gate.open import Opened
 from sway_gate.gate.readings import JobReadings
-from sway_gate.gate.resolve import Job, load_options
+from sway_gate.gate.resolve import Job, accelerator, load_options
 from sway_gate.judge.probe import ProbeRun, is_open, judge_probe, left_out_result
 from sway_gate.measurements import Answers, Measurement
 from sway_gate.output import Progress
@@ -60,9 +60,11 @@ class Stages:
         results: dict[str, ProbeResult] = {}
         while waiting:
             try:
-                self._measure(waiting)
+                notes = self._measure(waiting)
             except _OutOfTime:
                 return results | {p.spec.name: _left_out(p) for p in waiting}
+            if not results:  # more null adapters read the same texts
+                self.notes = tuple(dict.fromkeys([*self.notes, *notes]))
             results |= {p.spec.name: self._judged(p) for p in waiting}
             waiting = [
                 p.with_more_nulls()
@@ -71,7 +73,7 @@ class Stages:
             ]
         return results
 
-    def _measure(self, planned: Sequence[PlannedProbe]) -> None:
+    def _measure(self, planned: Sequence[PlannedProbe]) -> tuple[str, ...]:
         missing = [m for m in all_measurements(planned) if m not in self._answers]
         if self._budget:
             self._budget.claim(self._unstored(missing))
@@ -85,7 +87,7 @@ class Stages:
         if self._budget:
             self._budget.settle()
         self._answers |= measured.answers
-        self.notes = tuple(dict.fromkeys([*self.notes, *measured.notes]))
+        return measured.notes
 
     def _unstored(self, measurements: Iterable[Measurement]) -> list[Measurement]:
         return [m for m in measurements if self._readings.get(str(m.view), repr(m.request)) is None]
@@ -116,8 +118,8 @@ class _Budget:
 
     def __init__(self, job: Job) -> None:
         self._deadline = job.deadline or 0.0
-        folders = job.folders and job.folders[:2]
-        self._estimate = Estimate(folders, load_options(job.spec).dtype)
+        folders, loading = job.folders and job.folders[:2], load_options(job.spec)
+        self._estimate = Estimate(folders, loading.dtype, accelerator(loading.device))
         self._claimed: Sequence[Measurement] = ()
         self._started = 0.0
 

@@ -11,8 +11,9 @@ difference.
 - `null: init`: a LoRA of the same structure with Gaussian factors of standard deviation
   `init_scale`.
 - `runs`: the number of null adapters, at least 3; by default 8, and 4 for probes of generated text
-  (adapter_revert, style_fingerprint). More nulls increase the power to detect a weak effect; a null
-  adapter reaches z = 3 with a probability of 0.135% at any number.
+  (adapter_revert, style_fingerprint). Of 8 or more, 4 are drawn first, and more only while they can
+  change the verdict. More nulls increase the power to detect a weak effect; a null adapter reaches
+  z = 3 with a probability of at most 0.135% at any number.
 - `seed_base`: null i is drawn from the seed `seed_base` + i.
 - `rank_multipliers`: also z against nulls with c times the variance, equivalent to c times the
   rank.

@@ -56,7 +56,10 @@ EmbeddingModel = Annotated[str, Meta(min_length=1), "embedding model"]
 
 
 class NullAdapter(ProbeSpec, frozen=True, kw_only=True):
-    """Settings of the calibration: kind and number of nulls. `runs` None: the default number."""
+    """Settings of the calibration: kind and number of nulls.
+
+    `runs` None: the default number. Of 8 or more, only as many are drawn as decide.
+    """
 
     is_probe: ClassVar[bool] = False
 

@@ -120,10 +120,13 @@ def test_effects_alone_do_not_pass_if_all_harms_were_left_out() -> None:
     assert compose([moved, prose, knows], weights, 0.6).verdict == "pass"
 
 
-def test_the_estimate_follows_the_measured_speed(monkeypatch: Any) -> None:
+@pytest.mark.parametrize(("device", "at_first"), [("cpu", 5.0), ("cuda", 0.0)])
+def test_the_estimate_follows_the_measured_speed(
+    monkeypatch: Any, device: str, at_first: float
+) -> None:
     monkeypatch.setattr(Estimate, "_planned", lambda _, measurements: float(len(measurements)))
-    estimate = Estimate(None, "auto")
-    assert estimate.seconds([None] * 5) == 5.0  # type: ignore[list-item]
+    estimate = Estimate(None, "auto", device)
+    assert estimate.seconds([None] * 5) == at_first  # type: ignore[list-item]
     estimate.learn([None] * 4, 12.0)  # type: ignore[list-item]
     assert estimate.seconds([None] * 5) == 15.0  # type: ignore[list-item]
 
