@@ -110,7 +110,7 @@ def tags(page):
 def test_the_page_is_self_contained(made):
     page = parsed(made)
     assert not {"link", "img", "iframe", "object", "base"} & set(tags(page))
-    assert [script.text for script in page.iter("script")] == [html_page.SCRIPT]
+    assert [script.text for script in page.iter("script")] == [html_page.script()]
     targets = [
         value
         for element in page.iter()
@@ -124,7 +124,7 @@ def test_the_page_is_self_contained(made):
 @by_result
 def test_the_page_forbids_other_scripts_and_external_resources(made):
     policy = parsed(made).xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
-    digest = hashlib.sha256(html_page.SCRIPT.encode()).digest()
+    digest = hashlib.sha256(html_page.script().encode()).digest()
     own = f"script-src 'sha256-{base64.b64encode(digest).decode()}'"
     assert policy == [f"default-src 'none'; style-src 'unsafe-inline'; {own}"]
 
