@@ -27,7 +27,7 @@ def shown() -> str:
         cli.main(["demo"])
     text = re.sub(r"/\S*/(?=sway_gate/)", "", out.getvalue())
     healthy, untrained = re.split(r"(?=== an adapter that learned nothing)", text)
-    kept = healthy[: healthy.index("\n\nlearned_the_document (section_internalization)  relative")]
+    kept = healthy[: re.search(r"^composite .*$", healthy, re.MULTILINE).end()]
     verdict = untrained.split("\n\n")[0]
     return (
         f"```text\n{kept.strip()}\n\n{verdict.strip()}\n[…]\n{text.strip().splitlines()[-1]}\n```\n"
