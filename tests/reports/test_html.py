@@ -22,6 +22,7 @@ from sway_gate.text import clean
 from tests.helpers import DATA
 from tests.helpers.results import (
     CURVE,
+    FORGOT,
     HOSTILE,
     QUESTION,
     WHOLE,
@@ -394,6 +395,10 @@ MANY = [
     for i in range(300)
 ]
 SIZES = {
+    "side by side": result(
+        probe(),
+        side_by_side=(msgspec.structs.replace(FORGOT, prompt=LONG, base=LONG, right=LONG),) * 3000,
+    ),
     "3000 probes": result(*[probe(f"probe {i}", "fail") for i in range(3000)]),
     "long texts": result(
         *[probe(LONG, "fail", kind=LONG, message=LONG, advice=LONG, units=LONG)] * 100, spec=LONG
