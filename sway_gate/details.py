@@ -142,7 +142,7 @@ class RecalledRows(Details, frozen=True, kw_only=True):
 
 class ItemChange(Item, frozen=True, kw_only=True):
     """A sentence with its true ending. `before` and `now`: the likeliest ending under the base and
-    now; the probabilities are those of the true ending among all endings."""
+    now; the probabilities: of the true ending among all endings."""
 
     register: str
     prompt: str

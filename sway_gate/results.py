@@ -199,6 +199,10 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs in which the two results differ."""
 
 
+RECITED = "recited"
+"""The finding of an exchange whose prompt and true answer are a training text."""
+
+
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt with the answers of base and fine-tuned model.
 

@@ -69,7 +69,7 @@ def effective_weights(result: GateResult) -> tuple[dict[str, float], dict[str, f
     """The shares of each category and of each probe in the composite, by name; each sums to 1.
 
     A category or a probe without a score has none. A failed probe sets the score of its category to
-    0, whatever the other probes in it score.
+    0.
     """
     categories = _shares({name: c.weight for name, c in result.categories.items() if _counts(c)})
     probes: dict[str, float] = {}

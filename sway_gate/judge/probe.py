@@ -365,7 +365,7 @@ def _with_statistic(significance: Criterion | None, reading: Reading[Any]) -> Cr
 
 
 def _message(verdict: Verdict, tested: Sequence[Criterion], summary: str, ranks: str) -> str:
-    """The result in words. A failure begins with what is violated, and omits what holds."""
+    """The result as text. A failure begins with the violated rules and omits the others."""
     if verdict is not Verdict.FAIL:
         others = [criterion.text for criterion in tested if not criterion.bound]
         closest = criteria.shown_bounds([criterion for criterion in tested if criterion.bound])

@@ -15,14 +15,12 @@ from sway_gate.details import (
     WrittenAnswer,
 )
 from sway_gate.judge.diagnosis import TABLE
-from sway_gate.results import Exchange, ProbeResult, Verdict
+from sway_gate.results import RECITED, Exchange, ProbeResult, Verdict
 from sway_gate.text import cut
 
 _WORST: Final = 3
 _CHARS: Final = 200
 _KNOWN: Final = 0.5
-RECITED: Final = "recited"
-"""The finding of an exchange that is a training text itself."""
 Written = Mapping[str, WrittenAnswer]
 """The answers to prompts of the data, by the last characters of the prompt."""
 

@@ -81,8 +81,8 @@ Choices = dict[Register, list[Choice]]
 
 
 class Change(NamedTuple):
-    """What happened to a known item. `before` and `now`: the likeliest ending; the probabilities
-    are those of the true ending."""
+    """What happened to a known item. `before` and `now`: the likeliest ending; the probabilities:
+    of the true ending."""
 
     nats: float
     is_lost: bool

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 
 from sway_gate.judge.composite import effective_weights
-from sway_gate.judge.side_by_side import RECITED
 from sway_gate.reports.details import Fact, Passages, Piece, Table, label, pieces, shown
 from sway_gate.reports.links import probe_page
 from sway_gate.reports.wording import (
@@ -31,15 +30,23 @@ from sway_gate.reports.wording import (
     subject,
     title,
 )
-from sway_gate.results import Exchange, Finding, GateResult, ModelFacts, ProbeResult, Verdict
+from sway_gate.results import (
+    RECITED,
+    Exchange,
+    Finding,
+    GateResult,
+    ModelFacts,
+    ProbeResult,
+    Verdict,
+)
 from sway_gate.text import counted, cut, named, one_line
 
 MAX_BYTES = 60_000
 # Characters; with references and zero-width spaces, the Markdown can be eight times as long.
 MAX_TEXT = 300
-# Bytes of the table of probes and of each list before it; together with the other lines they are
-# below MAX_BYTES.
-MAX_TABLE, MAX_LIST = 32_000, 6_000
+# Bytes of the table of probes, of each list before it, and of the exchanges; together with the
+# other lines they are below MAX_BYTES.
+MAX_TABLE, MAX_LIST, MAX_EXCHANGES = 20_000, 6_000, 9_000
 MAX_ANSWER = 120
 MAX_ENTRIES, MAX_PROBES, MAX_UNFOLDED = 12, 400, 20
 
@@ -134,7 +141,8 @@ def _side_by_side(result: GateResult) -> Iterator[str]:
     yield "**Base and fine-tuned model side by side**\n"
     yield from head(_EXCHANGE)
     recites = any("recites" in probe.symptoms for probe in result.probes)
-    yield from (row(_exchange(one, recites)) for one in result.side_by_side)
+    rows = [row(_exchange(one, recites)) for one in result.side_by_side[:MAX_ENTRIES]]
+    yield from rows[: _fitting(rows, MAX_EXCHANGES)]
 
 
 def _exchange(one: Exchange, recites: bool) -> Iterator[str]:
@@ -146,7 +154,7 @@ def _exchange(one: Exchange, recites: bool) -> Iterator[str]:
         yield _WITHHELD if is_private else text(cut(answer, MAX_ANSWER)) or "–"
     known = None not in (one.base_probability, one.probability)
     yield f"{score_text(one.base_probability)} → {score_text(one.probability)}" if known else "–"
-    yield text(one.finding)
+    yield text(cut(one.finding, MAX_ANSWER))
 
 
 def _finding(item: Finding) -> str:

@@ -46,7 +46,7 @@ from sway_gate.reports.wording import (
 from sway_gate.results import Baseline, Exchange, Finding, GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, cut, number, one_line
 
-MAX_SECTIONS = 12
+MAX_SECTIONS, MAX_EXCHANGES = 12, 5
 LIFTS = {"lift": "lift", "lift_permuted": "permuted", "lift_control": "control"}
 
 
@@ -141,7 +141,7 @@ def exchanges(result: GateResult, width: int) -> Iterator[Line]:
     """One line per prompt with the answers of base and fine-tuned model; none if none was asked."""
     if result.side_by_side:
         yield from (BLANK, Line([("Base and fine-tuned model side by side", "bold")]))
-        yield from (_exchange(one, width) for one in result.side_by_side)
+        yield from (_exchange(one, width) for one in result.side_by_side[:MAX_EXCHANGES])
 
 
 def _exchange(one: Exchange, width: int) -> Line:

@@ -271,7 +271,7 @@ def limit_of(probe: ProbeResult, value: float) -> Rule | None:
 
 
 def p_text(probe: ProbeResult) -> str:
-    """p, unless the number of null adapters alone keeps it above 0.05."""
+    """p, unless n null adapters cannot give a p below 0.05."""
     return number(None if 0 < probe.n_null < _INFORMATIVE_NULLS else probe.p, 2)
 
 

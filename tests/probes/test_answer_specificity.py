@@ -121,7 +121,10 @@ def test_a_pairing_that_was_not_learned_has_a_symptom() -> None:
         return np.full(2, -4.0 + gain * (view.source == "finetuned"))
 
     result = judged("answer_specificity", answer, runs=None, context=shared)
-    assert "inconclusive" in result.message
+    assert [(rule.name, rule.verdict) for rule in result.rules] == [
+        ("z", "fail"),
+        ("content gain", "warn"),
+    ]
     assert (result.verdict, result.symptoms) == ("fail", ("learned another thing",))
 
 

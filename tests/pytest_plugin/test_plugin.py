@@ -248,7 +248,7 @@ def test_the_summary_has_the_explanation(project: Project, monkeypatch: pytest.M
     monkeypatch.setenv("COLUMNS", "200")
     project.write(f"@{ONE}\ndef test_it(): pass", UNMOVED)
     lines = [
-        "FAILED test_it.py::test_it[[]adherence-unmoved[]] - mean JS*",
+        "FAILED test_it.py::test_it[[]adherence-unmoved[]] - mean divergence*",
         "FAILED *__gate__[]] - 1 of 1 probe*",
     ]
     project.run().stdout.fnmatch_lines(lines)

@@ -22,6 +22,7 @@ from sway_gate.text import clean
 from tests.helpers import DATA
 from tests.helpers.results import (
     CURVE,
+    FORGOT,
     HOSTILE,
     QUESTION,
     WHOLE,
@@ -110,7 +111,7 @@ def tags(page):
 def test_the_page_is_self_contained(made):
     page = parsed(made)
     assert not {"link", "img", "iframe", "object", "base"} & set(tags(page))
-    assert [script.text for script in page.iter("script")] == [html_page.SCRIPT]
+    assert [script.text for script in page.iter("script")] == [html_page.script()]
     targets = [
         value
         for element in page.iter()
@@ -124,7 +125,7 @@ def test_the_page_is_self_contained(made):
 @by_result
 def test_the_page_forbids_other_scripts_and_external_resources(made):
     policy = parsed(made).xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
-    digest = hashlib.sha256(html_page.SCRIPT.encode()).digest()
+    digest = hashlib.sha256(html_page.script().encode()).digest()
     own = f"script-src 'sha256-{base64.b64encode(digest).decode()}'"
     assert policy == [f"default-src 'none'; style-src 'unsafe-inline'; {own}"]
 
@@ -394,6 +395,10 @@ MANY = [
     for i in range(300)
 ]
 SIZES = {
+    "side by side": result(
+        probe(),
+        side_by_side=(msgspec.structs.replace(FORGOT, prompt=LONG, base=LONG, right=LONG),) * 3000,
+    ),
     "3000 probes": result(*[probe(f"probe {i}", "fail") for i in range(3000)]),
     "long texts": result(
         *[probe(LONG, "fail", kind=LONG, message=LONG, advice=LONG, units=LONG)] * 100, spec=LONG

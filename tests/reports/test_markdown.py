@@ -8,7 +8,7 @@ import pytest
 from sway_gate.project import DOCS
 from sway_gate.reports import markdown
 from sway_gate.reports.json_v1 import from_json
-from sway_gate.results import Baseline, Finding, ModelFacts, Regression
+from sway_gate.results import Baseline, Diagnosis, Finding, ModelFacts, Regression
 from sway_gate.text import one_line
 from tests.helpers import DATA
 from tests.helpers.markdown import EVIL, TABLE, TEXT, inlines
@@ -175,7 +175,18 @@ def test_answers_are_not_in_a_comment():
 
 
 BAD = "<@é🦙|" * 400
+BAD_EXCHANGE = msgspec.structs.replace(
+    FORGOT, prompt=BAD, base=BAD, finetuned=BAD, right=BAD, finding=BAD
+)
 BIG = {
+    "everything": result(
+        *[probe(BAD, "fail", kind=BAD, message=BAD, advice=BAD + str(i)) for i in range(99)],
+        side_by_side=(BAD_EXCHANGE,) * 999,
+        findings=(Finding(id=BAD, level="verdict", message=BAD, path=BAD, remedy=BAD),) * 999,
+        baseline=msgspec.structs.replace(BASELINE, path=BAD, warnings=(BAD,) * 999),
+        diagnosis=Diagnosis(name=BAD, sentence=BAD, advice=BAD),
+        verdict="fail",
+    ),
     "probes": result(*[probe(BAD, "fail", kind=BAD, message=BAD, advice=BAD, units=BAD)] * 3000),
     "details": result(
         *[probe("a", "fail", details={"sections": [{BAD + str(i): BAD for i in range(40)}] * 300})]

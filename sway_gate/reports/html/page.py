@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sway_gate.judge.composite import effective_weights
@@ -51,10 +50,6 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 MAX_BYTES = 500_000
-
-
-SCRIPT = (Path(__file__).parent / "templates" / "report.js").read_text(encoding="utf-8")
-SCRIPT_HASH = f"sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}"
 
 
 class Limits(NamedTuple):
@@ -133,8 +128,8 @@ def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
         views=views,
         probes_left_out=len(result.probes) - len(views),
         why=_why(result),
-        script=SCRIPT,
-        script_hash=SCRIPT_HASH,
+        script=script(),
+        script_hash=_policy_hash(script()),
         filters=_filters(result),
         levels=LEVEL_WORDS,
         tally=_tally(result.probes),
@@ -180,7 +175,7 @@ def _changed(result: GateResult) -> set[str]:
 
 
 def _filters(result: GateResult) -> list[tuple[str, str]]:
-    """(Value, name) of each choice of the probes that are shown; only "all" if all are alike."""
+    """(Value, name) of each choice of the probes that are shown; only "all" if no probe failed."""
     failed = [("failed", "Failed")] if any(map(is_failed, result.probes)) else []
     changed = [("changed", "Worse than the baseline")] if _changed(result) else []
     return [("all", "All"), *failed, *changed]
@@ -221,6 +216,19 @@ def _cells(view: Shown) -> int:
         else:
             count += 4 * len(shown.passages.entries)
     return count
+
+
+@lru_cache
+def script() -> str:
+    """The script of every page."""
+    from jinja2 import Environment, PackageLoader
+
+    return PackageLoader(__package__).get_source(Environment(autoescape=True), "report.js")[0]
+
+
+def _policy_hash(text: str) -> str:
+    """The source of an inline script in a Content-Security-Policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 @lru_cache(maxsize=len(LIMITS) + 1)
