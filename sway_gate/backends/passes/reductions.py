@@ -35,7 +35,7 @@ def log_probs(logits: Tensor) -> Tensor:
     """Log-probabilities in float32: [P, vocabulary] -> [P, vocabulary]."""
     found = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
     size = _positions(logits)
-    for part, x in zip(found.split(size), logits.split(size), strict=True):
+    for part, x in zip(torch.split(found, size), torch.split(logits, size), strict=True):
         torch.log_softmax(x.float(), -1, out=part)
     return found
 
