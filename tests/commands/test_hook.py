@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from sway_gate import cli, demo
-from tests.helpers import ROOT, models
+from tests.helpers import ROOT
 
 SPEC = """\
 version: 1
@@ -83,6 +83,8 @@ def test_each_spec_is_gated_and_the_worst_decides(repository, capsys):
 def test_libraries_print_no_warning(repository):
     """An adapter that peft reads: the run imports transformers and peft."""
     from peft import LoHaConfig
+
+    from tests.helpers import models
 
     targets = {"target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
     shutil.rmtree(repository / "good" / "lora")
