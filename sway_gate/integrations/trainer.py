@@ -148,8 +148,8 @@ def _checkpoint(args: TrainingArguments, step: int) -> Path:
 
 def _numbers(result: GateResult) -> dict[str, float]:
     """The composite, whether the gate passed, and the score of each probe."""
-    scores = {_COMPOSITE: result.score}
-    scores |= {f"sway/{one_line(probe.name)}": probe.score for probe in result.probes}
+    scores = {f"sway/{one_line(probe.name)}": probe.score for probe in result.probes}
+    scores[_COMPOSITE] = result.score  # also if a probe has this name
     known = {name: score for name, score in scores.items() if score is not None}
     return {**known, _PASSED: float(result.exit_code == 0)}
 

@@ -41,7 +41,8 @@ def error_summary(spec: str, exit_code: int, problems: Sequence[str]) -> str:
 def static_summary(command: str, exit_code: int, text: str) -> str:
     """Render Markdown for a static check, whose terminal report is `text`."""
     word = {0: "PASS", 1: "FAIL"}.get(exit_code, f"ERROR (exit code {exit_code})")
-    return _page(command, f"### sway-gate: {word}", f"{markdown.text(command)}:", text.splitlines())
+    title = f"### sway-gate: {word}, only the files are checked"
+    return _page(command, title, f"{markdown.text(command)}:", text.splitlines())
 
 
 def _page(name: str, title: str, about: str, texts: Sequence[str]) -> str:

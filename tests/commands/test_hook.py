@@ -1,11 +1,15 @@
 """`sway hook`: each concerned spec is gated on its own; the worst one decides."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from sway_gate import cli, demo
+from tests.helpers import ROOT
 
 SPEC = """\
 version: 1
@@ -73,3 +77,24 @@ def test_each_spec_is_gated_and_the_worst_decides(repository, capsys):
     assert "did you mean 'delta_kl'?" in said.err
     assert cli.main(["hook", "good/unseen.jsonl", "--json", "x.json", "--no-cache"]) == 1
     assert json.loads((repository / "x.json").read_text())["verdict"] == "fail"
+
+
+@pytest.mark.slow
+def test_libraries_print_no_warning(repository):
+    """An adapter that peft reads: the run imports transformers and peft."""
+    from peft import LoHaConfig
+
+    from tests.helpers import models
+
+    targets = {"target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
+    shutil.rmtree(repository / "good" / "lora")
+    config = LoHaConfig(r=2, **targets)
+    models.save_adapter(repository / "good" / "lora", repository / "model", config=config)
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "sway_gate", "hook", "good/unseen.jsonl", "--no-cache"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode in (0, 1), run.stderr
+    assert "Warning" not in run.stderr

@@ -18,6 +18,7 @@ GITLAB = PAGE.partition("## GitLab CI")[2].partition("\n## ")[0]
 TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in FILES} | {"gitlab": GITLAB}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "schema"), SCHEMAS.items(), ids=SCHEMAS)
 def test_a_pipeline_fits_its_schema(name, schema):
     pytest.importorskip("check_jsonschema")

@@ -3,6 +3,9 @@
 import json
 import logging
 import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -218,6 +221,11 @@ def test_only_the_first_process_gates_and_all_stop(tmp_path, gate, monkeypatch):
     assert gate.commands == []
 
 
+def test_a_probe_cannot_take_the_name_of_another_number():
+    made = judged(0.2, 1, composite=0.9, passed=1.0)
+    assert trainer._numbers(made) == {"sway/composite": 0.2, "sway/passed": 0.0}
+
+
 WRONG = {
     "when": ({"when": "never"}, UsageError, 'when: must be "save" or "end"'),
     "diagnosis": ({"stop_on": ["diverged"]}, UsageError, "stop_on: must be a list of diverged or"),
@@ -230,14 +238,20 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "error", "text"), WRONG.values(), ids=WRONG)
-def test_wrong_arguments_are_found_before_the_training(tmp_path, arguments, error, text):
+def test_wrong_arguments_are_found_before_the_training(arguments, error, text):
     with pytest.raises(error, match=text):
-        SwayCallback(make(tmp_path), **arguments)
+        SwayCallback(saving("steps"), **arguments)
 
 
 def test_a_trainer_that_saves_nothing_is_refused(tmp_path):
+    args = TrainingArguments(str(tmp_path), save_strategy="no", use_cpu=True)
     with pytest.raises(UsageError, match="saves no checkpoint"):
-        SwayCallback(make(tmp_path, save_strategy="no"))
+        SwayCallback(saving(args.save_strategy))
+
+
+def saving(strategy):
+    """The part of a trainer that a new callback reads."""
+    return SimpleNamespace(args=SimpleNamespace(save_strategy=strategy))
 
 
 def test_an_error_of_the_command_is_one_line(tmp_path, monkeypatch):
@@ -318,3 +332,33 @@ def test_trl_with_a_spec(tmp_path, caplog):
     assert "was not judged" not in caplog.text
     assert (tmp_path / "out" / "sway" / "checkpoint-6.json").exists()
     assert callback.best in (None, tmp_path / "out" / "checkpoint-6")
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from sway_gate.integrations import SwayCallback, trainer
+from tests.integrations import test_trainer
+
+def judge(command, report):
+    with Path(sys.argv[1], "calls").open("a") as calls:
+        calls.write("judged ")
+    return test_trainer.judged(0.1, 1, "forgot")
+
+trainer.judge = judge
+own = test_trainer.make(Path(sys.argv[1], "out"))
+own.add_callback(SwayCallback(own, stop_on=["forgot"]))
+own.train()
+Path(sys.argv[1], f"rank{own.args.process_index}").write_text(str(own.state.global_step))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together(tmp_path):
+    (tmp_path / "train.py").write_text(TWO_PROCESSES, encoding="utf-8")
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    command = [sys.executable, *launch, str(tmp_path / "train.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    steps = [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)]
+    assert (steps, (tmp_path / "calls").read_text()) == (["2", "2"], "judged ")

@@ -218,6 +218,7 @@ def test_a_static_check_has_a_page_and_outputs(tmp_path, capsys, code, word):
     github.main(tmp_path, code, "sway static runs/lora")
     page = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert f"### sway-gate: {word}" in page
+    assert "only the files are checked" in page
     assert "runs/&lt;b&gt;lora" in page
     assert f"verdict={word.lower()}\n" in (tmp_path / "outputs.txt").read_text()
     commands = capsys.readouterr().out
