@@ -21,6 +21,7 @@ LAYERS = (
     {"cli", "supervisor"},
     {"commands", "pytest_plugin"},
     {"reports", "suites"},
+    {"serving"},
     {"gate"},
     {"engine", "compare"},
     {"judge", "backends"},

@@ -15,6 +15,7 @@ MODULES = {
     "diff": "compare",
     "baseline": "compare",
     "mine": "mine",
+    "parity": "parity",
     "trace": "trace",
     "static": "static",
     "explain": "explain",

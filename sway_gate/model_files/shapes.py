@@ -1,5 +1,6 @@
 """Shapes of a model's weights, from the headers of its safetensors files."""
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,15 @@ def read_shapes(folder: Path) -> Shapes:
 def shapes_of(path: Path) -> Shapes:
     """Shape of each tensor of one safetensors file; empty if it is missing or malformed."""
     return {name: entry.shape for name, entry in _header(path).items()}
+
+
+def most_common_dtype(folder: Path) -> str:
+    """The dtype of most stored values, such as BF16; "" if no file has a readable header."""
+    sizes: dict[str, int] = {}
+    for path in sorted(folder.glob("*.safetensors"))[:_MAX_FILES]:
+        for entry in _header(path).values():
+            sizes[entry.dtype] = sizes.get(entry.dtype, 0) + math.prod(entry.shape)
+    return max(sizes, key=lambda dtype: sizes[dtype], default="")
 
 
 def layout_fault(path: Path) -> str:
