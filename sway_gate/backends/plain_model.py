@@ -44,18 +44,22 @@ class PlainModel:
             return np.asarray(logits.float().cpu().numpy(), dtype=np.float64)
 
     def round_off(self, precision: Precision, seed: int) -> None:
-        """Add the rounding errors of `precision` to all linear layers.
+        """Add the rounding errors of `precision`: of integers to all linear layers, of floating point
+        to all weights.
 
         A base can lie on the grid of the precision, a merged model does not. So the errors are
         drawn: uniform over one step of the grid.
         """
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for module in self._network.modules():
-                if isinstance(module, nn.Linear):
-                    weight = module.weight
-                    noise = torch.rand(weight.shape, generator=generator) - 0.5
-                    weight.add_(noise.to(weight.device, weight.dtype) * _steps(weight, precision))
+            for weight in self._rounded(precision):
+                noise = torch.rand(weight.shape, generator=generator) - 0.5
+                weight.add_(noise.to(weight.device, weight.dtype) * _steps(weight, precision))
+
+    def _rounded(self, precision: Precision) -> list[nn.Parameter]:
+        if not precision.bits:
+            return list(self._network.parameters())
+        return [m.weight for m in self._network.modules() if isinstance(m, nn.Linear)]
 
 
 def _steps(weight: torch.Tensor, precision: Precision) -> torch.Tensor:
