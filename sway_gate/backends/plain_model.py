@@ -56,7 +56,7 @@ class PlainModel:
                 noise = torch.rand(weight.shape, generator=generator) - 0.5
                 weight.add_(noise.to(weight.device, weight.dtype) * _steps(weight, precision))
 
-    def _rounded(self, precision: Precision) -> list[nn.Parameter]:
+    def _rounded(self, precision: Precision) -> list[torch.Tensor]:
         if not precision.bits:
             return list(self._network.parameters())
         return [m.weight for m in self._network.modules() if isinstance(m, nn.Linear)]

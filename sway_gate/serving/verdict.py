@@ -30,6 +30,8 @@ _SAME_NATS: Final = 0.01
 _FACTOR: Final = 2.0
 """How much larger than the yardstick an error of the same precision can be: the base's error is
 not exactly the fine-tuned model's."""
+_NEGLIGIBLE: Final = 0.05
+"""An error of this share of the adapter's effect: its own change is rounded too."""
 _CLOSE: Final = 0.25
 """A distance of this share of the adapter's effect is close, whatever the yardstick."""
 _LEAST_TOKENS: Final = 20
@@ -96,7 +98,7 @@ def distance(a: Sequence[Scores], b: Sequence[Scores]) -> float:
 
 def _name(found: Parity, least: float) -> Name:
     """What the distances say, the weights before the template."""
-    limit = max(_SAME_NATS, _FACTOR * found.yardstick)
+    limit = max(_SAME_NATS, _FACTOR * found.yardstick, _NEGLIGIBLE * found.effect)
     if found.tokens < _LEAST_TOKENS:
         return "undecided"
     if found.effect <= 2 * limit:  # an artefact can be within the limit of both
