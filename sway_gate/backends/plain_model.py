@@ -44,8 +44,9 @@ class PlainModel:
             return np.asarray(logits.float().cpu().numpy(), dtype=np.float64)
 
     def round_off(self, precision: Precision, seed: int) -> None:
-        """Add the rounding errors of `precision`: of integers to all linear layers, of floating point
-        to all weights.
+        """Add the rounding errors of `precision` to the weights.
+
+        Integers are in linear layers only.
 
         A base can lie on the grid of the precision, a merged model does not. So the errors are
         drawn: uniform over one step of the grid.

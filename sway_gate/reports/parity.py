@@ -11,8 +11,8 @@ from sway_gate.text import clean
 _ADVICE: Final = {
     "adapter not applied": "Serve the merged model, or load the adapter under the name that "
     "requests use.",
-    "adapter at another strength": "Compare alpha, r and use_rslora of the adapter with what was "
-    "merged or loaded; check that it was merged once.",
+    "adapter at another strength": "Compare alpha, r and use_rslora of the adapter with the ones "
+    "of the merge or the server; check that it was merged once.",
     "another base or adapter": "Merge this adapter onto the base that it was trained on.",
     "template differs": "Serve it with the tokenizer and chat template of the training.",
     "undecided": "Give the training data with --data: on these prompts the adapter changes too "

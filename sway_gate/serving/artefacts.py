@@ -1,4 +1,4 @@
-"""What is served: a model folder, a GGUF file, or a model behind an OpenAI-compatible server."""
+"""What is served: a model folder, a GGUF file, or a model on an OpenAI-compatible server."""
 
 from collections.abc import Sequence
 from pathlib import Path

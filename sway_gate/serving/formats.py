@@ -25,7 +25,7 @@ _SHOWN = 40
 
 
 class Format(NamedTuple):
-    """How an artefact turns conversations into tokens; None where it does not say."""
+    """How an artefact turns conversations into tokens; None if it does not say."""
 
     tokenize: Callable[[str], Sequence[int]] | None = None
     """The token ids of a text whose special tokens are written out."""

@@ -1,4 +1,4 @@
-"""A model behind a server with OpenAI's interface for completions (extra api).
+"""A model on a server with OpenAI's interface for completions (extra api).
 
 The server must give the log-probabilities of a prompt's tokens: vLLM, SGLang, and llama.cpp through
 llama-cpp-python do, with `echo` and `logprobs`. Its tokens are aligned with the passage's by their
@@ -21,7 +21,7 @@ from sway_gate.text import cut, one_line
 
 KEY = "SWAY_API_KEY"
 _TIMEOUT_S, _ATTEMPTS = 120.0, 4
-_LEAST_ALIGNED, _SAME_NATS = 0.8, 0.1
+_LEAST_ALIGNED, _MAX_GAP_NATS = 0.8, 0.5
 
 
 class Server:
@@ -58,13 +58,19 @@ class Server:
 
     def scores(self, passages: Sequence[Passage]) -> list[Scores]:
         found = [self._score(passage) for passage in passages]
-        known = np.concatenate([np.isfinite(scores.log_probs) for scores in found])
+        known = np.concatenate([np.isfinite(scores.log_probs) for scores, _ in found])
         if known.mean() < _LEAST_ALIGNED:
             raise CannotDecide(
                 f"{self.label} splits the texts into other tokens: {known.mean():.0%} of them can "
                 "be compared; serve the model with its own tokenizer"
             )
-        return found
+        gaps = [gap for _, gap in found if gap is not None]
+        if gaps and np.median(gaps) > _MAX_GAP_NATS:
+            raise CannotDecide(
+                f"{self.label} assigns the log-probabilities of a prompt to the wrong tokens: they "
+                f"differ by {np.median(gaps):.2f} nats from the ones of a completion"
+            )
+        return [scores for scores, _ in found]
 
     def format(self) -> Format:
         return Format()
@@ -92,7 +98,8 @@ class Server:
     def close(self) -> None:
         self._http.close()
 
-    def _score(self, passage: Passage) -> Scores:
+    def _score(self, passage: Passage) -> tuple[Scores, float | None]:
+        """The scores, and how far the server's own greedy token is from its score in the prompt."""
         body = {"max_tokens": 1, "temperature": 0, "logprobs": 1}
         rows = _rows(self._post("completions", body | {"prompt": passage.text, "echo": True}))
         if rows is None:
@@ -101,17 +108,10 @@ class Server:
                 "start it with them (llama-cpp-python: --logits_all true)"
             )
         scores, best = aligned(passage, rows)
-        if np.isfinite(best[0]):
-            self._check(_rows(self._post("completions", body | {"prompt": passage.head})), best[0])
-        return scores
-
-    def _check(self, rows: "list[_Row] | None", best: float) -> None:
-        """Raise CannotDecide if a completion's own log-probability is not the prompt's."""
-        if rows and rows[0].top is not None and abs(rows[0].top - best) > _SAME_NATS:
-            raise CannotDecide(
-                f"{self.label} assigns the log-probabilities of a prompt to the wrong tokens: "
-                f"{best:.2f} in a prompt, {rows[0].top:.2f} in a completion"
-            )
+        new = _rows(self._post("completions", body | {"prompt": passage.head}))
+        if not new or new[0].top is None or not np.isfinite(best[0]):
+            return scores, None
+        return scores, abs(new[0].top - float(best[0]))
 
     def _only_model(self) -> str:
         names = [str(model.get("id")) for model in self._get("models").get("data", [])]
@@ -152,7 +152,7 @@ class _Busy(Exception):
 
 
 class _Row(NamedTuple):
-    """One token of an answer: its text and log-probability, and that of the most probable token."""
+    """One token of an answer: its text and log-probability, and the one of the most probable token."""
 
     text: str
     log_prob: float | None

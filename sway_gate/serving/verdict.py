@@ -26,14 +26,14 @@ PASSES: Final = ("same", "same within quantization")
 SCALES: Final = (0.0, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 """Steps of √2: alpha/r and alpha/√r differ by a factor of 2.8 at r = 8, a double merge by 2."""
 _SAME_NATS: Final = 0.01
-"""An error that nobody notices: the probability of a token changes by 1%."""
+"""An error that no one notices: the probability of a token changes by 1%."""
 _FACTOR: Final = 2.0
 """How much larger than the yardstick an error of the same precision can be: the base's error is
 not exactly the fine-tuned model's."""
 _NEGLIGIBLE: Final = 0.05
 """An error of this share of the adapter's effect: its own change is rounded too."""
 _CLOSE: Final = 0.25
-"""A distance of this share of the adapter's effect is close, whatever the yardstick."""
+"""A distance of this share of the adapter's effect is close at any yardstick."""
 _LEAST_TOKENS: Final = 20
 
 
@@ -42,8 +42,7 @@ class Parity(NamedTuple):
 
     `error`: from the adapter; `from_base`: from the base; `yardstick`: what the artefact's
     precision explains; `effect`: of the adapter. `strength`: the s that is closest. `greedy`: the
-    texts, of `texts`, in which every token is the artefact's most probable one exactly where it is
-    the adapter's. `formats`: what differs in template and tokenizer.
+    texts, of `texts`, whose tokens are most probable under both models or under neither. `formats`: what differs in template and tokenizer.
     """
 
     name: Name
@@ -66,7 +65,7 @@ def compare(
     *,
     is_quantized: bool = False,
 ) -> Parity:
-    """Compare an artefact's scores with those of base + s · adapter, for each s in `known`.
+    """Compare an artefact's scores with the scores of base + s · adapter, for each s in `known`.
 
     `known` contains 0 and 1. `yardstick`: root mean square error in nats per token.
     """

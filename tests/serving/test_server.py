@@ -17,8 +17,8 @@ httpx = pytest.importorskip("httpx")
 pytest.importorskip("tenacity")
 
 PASSAGE = Passage(
-    "Q", (1, 5, 6, 2, 7, 8, 2), 4, "<s>ab<e>", "<s>ab<e> cd<e>",
-    ("", "a", "b", "", " c", "d", ""), frozenset({"<s>", "<e>"}),
+    "Q", (1, 5, 6, 2, 7, 8, 9, 9, 2), 4, "<s>ab<e>", "<s>ab<e> cdee<e>",
+    ("", "a", "b", "", " c", "d", "e", "e", ""), frozenset({"<s>", "<e>"}),
 )  # fmt: skip
 Reply = tuple[int, Any]
 
@@ -31,7 +31,8 @@ def logprobs(rows: list[tuple[str, float | None, float | None]]) -> dict[str, An
     }
 
 
-ROWS = [("a", None, None), ("b", -1.0, -0.5), (" c", -2.0, -1.5), ("d", -0.25, -0.25), ("\n", 0, 0)]
+ROWS = [("a", None, None), ("b", -1.0, -0.5), (" c", -2.0, -1.5), ("d", -0.25, -0.25),
+        ("e", -1.0, -1.0), ("e", -1.0, -1.0), ("\n", 0, 0)]  # fmt: skip
 ECHO = {"choices": [{"logprobs": logprobs(ROWS)}]}
 NEXT = {"choices": [{"logprobs": logprobs([("y", -1.5, -1.5)])}]}
 
@@ -74,10 +75,10 @@ def honest(path: str, body: dict[str, Any], headers: Any) -> Reply:
 def test_tokens_are_aligned_by_their_place_in_the_text() -> None:
     with serving(honest) as address:
         server = Server(address)
-        scores = server._score(PASSAGE)
+        (scores,) = server.scores([PASSAGE])
         server.close()
     assert scores.log_probs[:2].tolist() == [-2.0, -0.25]
-    assert scores.greedy.tolist() == [False, True, False]
+    assert scores.greedy.tolist() == [False, True, True, True, False]
 
 
 def test_tokens_that_are_split_in_another_way_are_left_out() -> None:
@@ -90,9 +91,9 @@ def test_tokens_that_are_split_in_another_way_are_left_out() -> None:
 
 def test_log_probabilities_of_the_wrong_tokens_are_refused() -> None:
     shifted = {"choices": [{"logprobs": logprobs([("y", -0.1, -0.1)])}]}
-    with serving(lambda _, body, __: (200, ECHO if body.get("echo") else shifted)) as address:
-        with pytest.raises(CannotDecide, match="to the wrong tokens"):
-            Server(f"{address}#m")._score(PASSAGE)
+    answer = serving(lambda _, body, __: (200, ECHO if body.get("echo") else shifted))
+    with answer as address, pytest.raises(CannotDecide, match="to the wrong tokens"):
+        Server(f"{address}#m").scores([PASSAGE])
 
 
 @pytest.mark.parametrize(
@@ -117,15 +118,15 @@ def test_a_busy_server_is_tried_again() -> None:
         return (503, {}) if len(calls) == 1 else honest(path, body, headers)
 
     with serving(busy) as address:
-        assert Server(f"{address}#m")._score(PASSAGE).log_probs[0] == -2.0
+        assert Server(f"{address}#m")._score(PASSAGE)[0].log_probs[0] == -2.0
     assert len(calls) == 3
 
 
 def test_several_models_need_a_choice() -> None:
     two = {"data": [{"id": "a"}, {"id": "b"}]}
-    with serving(lambda *_: (200, two)) as address:
-        with pytest.raises(CannotDecide, match=r"serves 2 models \(a, b\)"):
-            Server(address)
+    answer = serving(lambda *_: (200, two))
+    with answer as address, pytest.raises(CannotDecide, match=r"serves 2 models \(a, b\)"):
+        Server(address)
 
 
 def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,8 +148,8 @@ def test_numbers_that_are_no_log_probabilities_do_not_count() -> None:
         rows = [(" c", wrong, -1.0), ("d", -1.0, -1.0)]
         answer = {"choices": [{"logprobs": logprobs([("ab", None, None), *rows])}]}
         with serving(lambda *_, answer=answer: (200, answer)) as address:
-            scores = Server(f"{address}#m")._score(PASSAGE)
-        assert [bool(x == x) for x in scores.log_probs] == [False, True, False]
+            scores, _ = Server(f"{address}#m")._score(PASSAGE)
+        assert [bool(x == x) for x in scores.log_probs] == [False, True, False, False, False]
 
 
 def test_aligned_needs_the_same_text() -> None:
