@@ -152,7 +152,7 @@ class _Busy(Exception):
 
 
 class _Row(NamedTuple):
-    """One token of an answer: its text and log-probability, and the one of the most probable token."""
+    """One token of an answer: its text and log-probability; `top`: the most probable token's."""
 
     text: str
     log_prob: float | None

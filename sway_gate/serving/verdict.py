@@ -42,7 +42,8 @@ class Parity(NamedTuple):
 
     `error`: from the adapter; `from_base`: from the base; `yardstick`: what the artefact's
     precision explains; `effect`: of the adapter. `strength`: the s that is closest. `greedy`: the
-    texts, of `texts`, whose tokens are most probable under both models or under neither. `formats`: what differs in template and tokenizer.
+    texts, of `texts`, whose tokens are most probable under both models or under neither.
+    `formats`: what differs in template and tokenizer.
     """
 
     name: Name
