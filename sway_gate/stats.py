@@ -33,6 +33,13 @@ _LOG_2 = math.log(2.0)
 _NO_VARIANCE = 1e-12
 
 
+def root_mean_square(parts: Sequence[Floats]) -> float:
+    """The root mean square of all finite values; 0 if there is none."""
+    flat = np.concatenate([part.ravel() for part in parts]) if parts else np.zeros(0)
+    flat = flat[np.isfinite(flat)]
+    return float(np.sqrt(np.mean(flat**2))) if flat.size else 0.0
+
+
 # Student's t and the normal distribution, from log tails
 
 

@@ -21,6 +21,7 @@ LAYERS = (
     {"cli", "supervisor"},
     {"commands", "pytest_plugin", "integrations"},
     {"reports", "suites"},
+    {"serving"},
     {"gate"},
     {"engine", "compare"},
     {"judge", "backends"},

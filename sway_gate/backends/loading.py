@@ -56,13 +56,13 @@ class Source(NamedTuple):
 
 def open_base(source: Source) -> tuple[nn.Module, Any, str]:
     """Model, tokenizer and determinism class (see `seed_everything`). Raises CannotDecide."""
-    device = _device(source.device)
+    device = device_named(source.device)
     determinism = seed_everything(source.seed, device)
     messages: Any = transformers.utils.logging
     messages.set_verbosity_error()
     messages.disable_progress_bar()
     model = load_model(source, device)
-    return model, _load_tokenizer(source), determinism
+    return model, load_tokenizer(source), determinism
 
 
 def own_tokenizer(source: Source, tokenizer: Any) -> tuple[Any, tuple[str, ...]]:
@@ -72,7 +72,7 @@ def own_tokenizer(source: Source, tokenizer: Any) -> tuple[Any, tuple[str, ...]]
     """
     if not (source.adapter / "tokenizer_config.json").is_file():
         return tokenizer, ()
-    own = _load_tokenizer(source._replace(base=source.adapter))
+    own = load_tokenizer(source._replace(base=source.adapter))
     if not own.chat_template:
         own.chat_template = tokenizer.chat_template
     if own.get_vocab() == tokenizer.get_vocab():
@@ -114,7 +114,8 @@ def seed_everything(seed: int, device: torch.device) -> str:
     return "strict" if torch.are_deterministic_algorithms_enabled() else "loose"
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device of that name; auto: the first one that can be used. Raises CannotDecide."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -136,7 +137,7 @@ def _dtype(source: Source, device: torch.device) -> Any:
     return _DTYPES.get(source.dtype, default)
 
 
-def _load_tokenizer(source: Source) -> Any:
+def load_tokenizer(source: Source) -> Any:
     """The base's tokenizer. Raises CannotDecide."""
     try:
         return AutoTokenizer.from_pretrained(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, assert_never
 
+from sway_gate.backends.processor import is_cpu, may_have_gpu
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.engine import cost
 from sway_gate.engine.cost import Size, Work
@@ -87,7 +88,7 @@ class Estimate:
     """
 
     def __init__(self, folders: tuple[Path, Path] | None, dtype: str, device: str) -> None:
-        self._first_pace = float(cost.is_cpu(device) and not cost.may_have_gpu(device))
+        self._first_pace = float(is_cpu(device) and not may_have_gpu(device))
         self._model = cost.of_files(*folders) if folders else None
         self._base = folders[0] if folders else None
         self._dtype, self._rate = dtype, cost.arithmetic_rate()

@@ -1,5 +1,6 @@
 """Shapes of a model's weights, from the headers of its safetensors files."""
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,15 @@ def is_half_precision(folder: Path) -> bool:
         if len(entry.shape) > 1
     ]
     return bool(matrices) and set(matrices) <= {"BF16", "F16"}
+
+
+def most_common_dtype(folder: Path) -> str:
+    """The dtype of most stored values, such as BF16; "" if no file has a readable header."""
+    sizes: dict[str, int] = {}
+    for path in sorted(folder.glob("*.safetensors"))[:_MAX_FILES]:
+        for entry in _header(path).values():
+            sizes[entry.dtype] = sizes.get(entry.dtype, 0) + math.prod(entry.shape)
+    return max(sizes, key=lambda dtype: sizes[dtype], default="")
 
 
 def layout_fault(path: Path) -> str:

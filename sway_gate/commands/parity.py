@@ -1,0 +1,63 @@
+"""`sway parity`: compare what is served with the adapter as it was trained."""
+
+import argparse
+
+from sway_gate import output
+from sway_gate.commands._common import Add, text_stream
+from sway_gate.commands._formats import json_argument
+
+PROMPTS = 24
+
+
+def add_to(add: Add) -> None:
+    parity = add(
+        "parity",
+        _parity,
+        "Compare a merged model, a GGUF file or a server with the adapter as it was trained.",
+        "sway parity lora --against merged",
+        "sway parity lora --base base --data train.jsonl --against model.gguf",
+    )
+    parity.exit_codes = (
+        "exit codes: 0 the same, 1 an artefact differs, 2 wrong command or file, 3 could not decide"
+    )
+    parity.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
+    parity.add_argument("--base", metavar="BASE", help="folder or hub id of its base")
+    parity.add_argument(
+        "--against",
+        action="extend",
+        nargs="+",
+        required=True,
+        metavar="ARTEFACT",
+        help="folder of a model, .gguf file, or address of a server with OpenAI's interface, as "
+        "http://localhost:8000/v1#MODEL",
+    )
+    parity.add_argument(
+        "--data",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="training data, whose prompts are used (default: general questions)",
+    )
+    parity.add_argument(
+        "--served-base",
+        metavar="ARTEFACT",
+        help="the base in the form of the artefacts; its error is the yardstick (default: the "
+        "error of the stored precision, computed)",
+    )
+    json_argument(parity)
+
+
+def _parity(args: argparse.Namespace) -> int:
+    from sway_gate.reports import parity as reports
+    from sway_gate.serving.parity import compare_artefacts
+    from sway_gate.suites.parity import parity_inputs
+
+    output.check_targets({"--json": args.json}, [*args.data])
+    with output.progress_bar() as progress:
+        inputs = parity_inputs(args.adapter, args.base, args.data, PROMPTS)
+        found = compare_artefacts(*inputs, args.against, args.served_base, progress)
+    output.say(reports.render(found), text_stream([args.json]))
+    if args.json:
+        output.write(args.json, reports.to_json(found), output.JSON)
+    return reports.exit_code(found)

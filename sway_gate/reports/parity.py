@@ -1,0 +1,61 @@
+"""The report of `sway parity`, as text and as JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sway_gate.serving.parity import Compared
+from sway_gate.serving.verdict import PASSES
+from sway_gate.text import clean
+
+_ADVICE: Final = {
+    "adapter not applied": "Serve the merged model, or load the adapter under the name that "
+    "requests use.",
+    "adapter at another strength": "Compare alpha, r and use_rslora of the adapter with the ones "
+    "of the merge or the server; check that it was merged once.",
+    "another base or adapter": "Merge this adapter onto the base that it was trained on.",
+    "template differs": "Serve it with the tokenizer and chat template of the training.",
+    "undecided": "Give the training data with --data: on these prompts the adapter changes too "
+    "little.",
+}
+
+
+def exit_code(found: Sequence[Compared]) -> int:
+    """0 if all artefacts are the same, 1 if one differs, 3 if none does but one is undecided."""
+    names = {one.parity.name for one in found}
+    if names - {*PASSES, "undecided"}:
+        return 1
+    return 3 if "undecided" in names else 0
+
+
+def render(found: Sequence[Compared]) -> str:
+    return "\n".join(line for one in found for line in _lines(one)) + "\n"
+
+
+def _lines(one: Compared) -> Iterator[str]:
+    parity = one.parity
+    yield f"{clean(one.label)}: {parity.name.upper()}"
+    yield f"  {_numbers(one)}"
+    same = f"{parity.greedy} of {parity.texts}"
+    yield f"  {same} greedy answers are the same ({parity.tokens} tokens)"
+    yield from (f"  {clean(difference)}" for difference in parity.formats)
+    if advice := _ADVICE.get(parity.name):
+        yield f"  {advice}"
+
+
+def _numbers(one: Compared) -> str:
+    parity = one.parity
+    strength = "" if parity.strength in (0.0, 1.0) else f", closest at {parity.strength:g} times"
+    return (
+        f"{parity.error:.3f} nats per token from the adapter{strength}, {parity.from_base:.3f} "
+        f"from the base; the adapter's effect is {parity.effect:.3f}, {clean(one.precision)} "
+        f"explains {parity.yardstick:.3f}"
+    )
+
+
+def to_json(found: Sequence[Compared]) -> bytes:
+    """One object per artefact."""
+    entries = [
+        {"artefact": one.label, "precision": one.precision, **one.parity._asdict()} for one in found
+    ]
+    return json.dumps(entries, indent=2).encode() + b"\n"

@@ -1,0 +1,51 @@
+"""What is served: a model folder, a GGUF file, or a model on an OpenAI-compatible server."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sway_gate.backends.plain_model import Precision
+from sway_gate.errors import UsageError
+from sway_gate.serving.formats import Format
+from sway_gate.serving.scores import Passage, Scores
+
+
+class Artefact(Protocol):
+    """An artefact, by the name that the user gave it."""
+
+    label: str
+
+    @property
+    def precision(self) -> Precision | None:
+        """How its weights are stored; None if it does not say."""
+
+    def scores(self, passages: Sequence[Passage]) -> list[Scores]:
+        """The scores of the passages. Raises CannotDecide."""
+
+    def format(self) -> Format: ...
+
+    def notes(self, tokenizer: Any, passages: Sequence[Passage]) -> tuple[str, ...]:
+        """Further differences of format that only this kind of artefact shows."""
+
+    def close(self) -> None: ...
+
+
+def open_artefact(name: str, device: str = "auto") -> Artefact:
+    """Open the artefact with this path or address. Raises UsageError or CannotDecide."""
+    if name.startswith(("http://", "https://")):
+        from sway_gate.serving.server import Server
+
+        return Server(name)
+    path = Path(name)
+    if path.suffix == ".gguf":
+        from sway_gate.serving.gguf import GgufFile
+
+        return GgufFile(path)
+    if path.is_dir():
+        from sway_gate.serving.folder import ModelFolder
+
+        return ModelFolder(path, device)
+    raise UsageError(
+        f"--against {name}: no such folder; give a folder of a model, a .gguf file, or the address "
+        "of a server, as http://localhost:8000/v1#MODEL"
+    )

@@ -1,0 +1,79 @@
+"""Compares served artefacts with the adapter as it was trained."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sway_gate.backends.loading import Source
+from sway_gate.backends.plain_model import FLOATS, Precision
+from sway_gate.conversation import Prompt
+from sway_gate.output import Progress
+from sway_gate.serving.artefacts import Artefact, open_artefact
+from sway_gate.serving.formats import differences
+from sway_gate.serving.reference import Reference, error_of, read_reference
+from sway_gate.serving.verdict import Parity, compare, distance
+
+
+class Compared(NamedTuple):
+    """One artefact and its verdict. `precision`: what the yardstick stands for."""
+
+    label: str
+    precision: str
+    parity: Parity
+
+
+def compare_artefacts(
+    source: Source,
+    prompts: Sequence[Prompt],
+    artefacts: Sequence[str],
+    served_base: str | None,
+    progress: Progress,
+) -> list[Compared]:
+    """The verdict on each artefact, in order.
+
+    `served_base`: the base in the form of the artefacts; its measured error is then the yardstick.
+    Raises UsageError or CannotDecide.
+    """
+    opened = [open_artefact(name, source.device) for name in artefacts]
+    base = open_artefact(served_base, source.device) if served_base else None
+    reference = read_reference(source._replace(dtype="fp32"), prompts, progress)
+    yardstick = _Yardstick(source._replace(dtype="fp32"), reference, base)
+    found = []
+    for artefact in opened:
+        progress(f"comparing {artefact.label}", 0, 0)
+        found.append(_compared(artefact, reference, yardstick))
+        artefact.close()
+    return found
+
+
+class _Yardstick:
+    """The error of each precision in the base, measured once."""
+
+    def __init__(self, source: Source, reference: Reference, base: Artefact | None) -> None:
+        self._source, self._reference, self._base = source, reference, base
+        self._known: dict[Precision, float] = {}
+        self._of_base: float | None = None
+
+    def of(self, precision: Precision) -> tuple[str, float]:
+        if self._base is not None:
+            if self._of_base is None:
+                scores = self._base.scores(self._reference.passages)
+                self._of_base = distance(scores, self._reference.known[0.0])
+                self._base.close()
+            return f"the base as {self._base.label}", self._of_base
+        if precision not in self._known:
+            self._known[precision] = error_of(precision, self._source, self._reference)
+        return precision.name, self._known[precision]
+
+
+def _compared(artefact: Artefact, reference: Reference, yardstick: _Yardstick) -> Compared:
+    precision = artefact.precision or FLOATS["bfloat16"]
+    scores = artefact.scores(reference.passages)
+    texts = [passage.text for passage in reference.passages]
+    formats = (
+        *differences(reference.tokenizer, artefact.format(), texts),
+        *artefact.notes(reference.tokenizer, reference.passages),
+    )
+    name, error = yardstick.of(precision)
+    is_quantized = precision.bits > 0 or name != precision.name
+    parity = compare(reference.known, scores, error, formats, is_quantized=is_quantized)
+    return Compared(artefact.label, name, parity)

@@ -1,0 +1,96 @@
+"""The adapter as it was trained: its greedy answers, their scores, and the error of a precision."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sway_gate.backends import hf
+from sway_gate.backends.base import EncodedRequest
+from sway_gate.backends.loading import Source
+from sway_gate.backends.null_adapters import NullSettings
+from sway_gate.backends.plain_model import PlainModel, Precision
+from sway_gate.conversation import Conversation, Message, Prompt
+from sway_gate.engine.run import run_plan
+from sway_gate.errors import CannotDecide
+from sway_gate.measurements import (
+    FINETUNED,
+    Generation,
+    Measurement,
+    NoAnswer,
+    TeacherForced,
+)
+from sway_gate.output import Progress
+from sway_gate.serving.scores import Passage, Scores, scores_of
+from sway_gate.serving.verdict import SCALES, distance
+
+ANSWER_TOKENS = 48
+
+
+class Reference(NamedTuple):
+    """The passages, with their scores under base + s · adapter, by s."""
+
+    passages: list[Passage]
+    known: dict[float, list[Scores]]
+    tokenizer: Any
+
+
+def read_reference(source: Source, prompts: Sequence[Prompt], progress: Progress) -> Reference:
+    """Let the adapter answer the prompts, and score its answers. Raises CannotDecide."""
+    backend = hf.load(source, NullSettings(runs=1))
+    asked = [Generation(prompt, ANSWER_TOKENS) for prompt in prompts]
+    plan = [Measurement(FINETUNED, request) for request in asked]
+    written = run_plan(plan, lambda: backend, None, progress).answers
+    try:
+        answers = [written.text(FINETUNED, request) for request in asked]
+        requests = [
+            _scored(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+        views = {scale: FINETUNED.scaled(scale) for scale in SCALES}
+        wanted = [Measurement(view, request) for request in requests for view in views.values()]
+        found = run_plan(wanted, lambda: backend, None, progress).answers
+        known = {
+            scale: [_scores(found.get(view, request)) for request in requests]
+            for scale, view in views.items()
+        }
+    except NoAnswer as none:
+        raise CannotDecide(f"the adapter cannot be compared: {none}") from None
+    rows = [row for row, _ in backend.encode(requests)]
+    passages = [
+        _passage(prompt, row, backend.tokenizer)
+        for prompt, row in zip(prompts, rows, strict=True)
+        if isinstance(row, EncodedRequest)
+    ]
+    return Reference(passages, known, backend.tokenizer)
+
+
+def _scored(prompt: Prompt, answer: str) -> TeacherForced:
+    if isinstance(prompt, Conversation):
+        return TeacherForced(prompt, Message("assistant", answer))
+    return TeacherForced(prompt, answer or " ")
+
+
+def _scores(columns: Any) -> Scores:
+    return Scores(columns[:, 0], columns[:, 1] > 0)
+
+
+def _passage(prompt: Prompt, row: EncodedRequest, tokenizer: Any) -> Passage:
+    ids, start = (*row.ids, row.targets[-1]), row.positions[0] + 1
+    special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
+
+    def text(ids: Sequence[int]) -> str:
+        return str(tokenizer.decode(ids))
+
+    pieces = tuple("" if i in special else text([i]) for i in ids)
+    written = frozenset(text([i]) for i in ids if i in special)
+    return Passage(prompt, ids, start, text(ids[:start]), text(ids), pieces, written)
+
+
+def score(model: PlainModel, passages: Sequence[Passage]) -> list[Scores]:
+    """The scores of the passages under a model without views."""
+    return [scores_of(model.logits(p.ids, p.start), p.ids[p.start :]) for p in passages]
+
+
+def error_of(precision: Precision, source: Source, reference: Reference) -> float:
+    """The error that `precision` causes in the base: root mean square in nats per token."""
+    model = PlainModel(source)
+    model.round_off(precision, source.seed)
+    return distance(score(model, reference.passages), reference.known[0.0])

@@ -1,0 +1,114 @@
+"""What differs between an adapter as it was trained and an artefact that is served.
+
+The artefact's scores of the adapter's answers are compared with the scores of base + s · adapter,
+for several s: 1 is the adapter, 0 the base. A distance that the artefact's precision explains does
+not count. The yardstick for it is the error that this precision causes in the base itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+
+from sway_gate.serving.scores import Scores
+from sway_gate.stats import root_mean_square
+
+Name = Literal[
+    "same",
+    "same within quantization",
+    "adapter not applied",
+    "adapter at another strength",
+    "another base or adapter",
+    "template differs",
+    "undecided",
+]
+PASSES: Final = ("same", "same within quantization")
+SCALES: Final = (0.0, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+"""Steps of √2: alpha/r and alpha/√r differ by a factor of 2.8 at r = 8, a double merge by 2."""
+_SAME_NATS: Final = 0.01
+"""An error that no one notices: the probability of a token changes by 1%."""
+_FACTOR: Final = 2.0
+"""How much larger than the yardstick an error of the same precision can be: the base's error is
+not exactly the fine-tuned model's."""
+_NEGLIGIBLE: Final = 0.05
+"""An error of this share of the adapter's effect: its own change is rounded too."""
+_CLOSE: Final = 0.25
+"""A distance of this share of the adapter's effect is close at any yardstick."""
+_LEAST_TOKENS: Final = 20
+
+
+class Parity(NamedTuple):
+    """The comparison of one artefact. Distances are root mean squares in nats per token.
+
+    `error`: from the adapter; `from_base`: from the base; `yardstick`: what the artefact's
+    precision explains; `effect`: of the adapter. `strength`: the s that is closest. `greedy`: the
+    texts, of `texts`, whose tokens are most probable under both models or under neither.
+    `formats`: what differs in template and tokenizer.
+    """
+
+    name: Name
+    error: float
+    from_base: float
+    yardstick: float
+    effect: float
+    strength: float
+    greedy: int
+    texts: int
+    tokens: int
+    formats: tuple[str, ...] = ()
+
+
+def compare(
+    known: Mapping[float, Sequence[Scores]],
+    artefact: Sequence[Scores],
+    yardstick: float,
+    formats: tuple[str, ...] = (),
+    *,
+    is_quantized: bool = False,
+) -> Parity:
+    """Compare an artefact's scores with the scores of base + s · adapter, for each s in `known`.
+
+    `known` contains 0 and 1. `yardstick`: root mean square error in nats per token.
+    """
+    distances = {scale: distance(artefact, scores) for scale, scores in known.items()}
+    pairs = zip(artefact, known[1.0], strict=True)
+    same = [bool(np.array_equal(new.greedy, old.greedy)) for new, old in pairs]
+    found = Parity(
+        "undecided",
+        error=distances[1.0],
+        from_base=distances[0.0],
+        yardstick=yardstick,
+        effect=distance(known[1.0], known[0.0]),
+        strength=min(distances, key=lambda scale: distances[scale]),
+        greedy=sum(same),
+        texts=len(same),
+        tokens=sum(int(np.isfinite(scores.log_probs).sum()) for scores in artefact),
+        formats=formats,
+    )
+    name = _name(found, min(distances.values()))
+    if name == "same" and is_quantized and found.error > _SAME_NATS:
+        name = "same within quantization"
+    return found._replace(name=name)
+
+
+def distance(a: Sequence[Scores], b: Sequence[Scores]) -> float:
+    """The root mean square difference of log-probabilities, in nats per token."""
+    return root_mean_square([x.log_probs - y.log_probs for x, y in zip(a, b, strict=True)])
+
+
+def _name(found: Parity, least: float) -> Name:
+    """What the distances say, the weights before the template."""
+    limit = max(_SAME_NATS, _FACTOR * found.yardstick, _NEGLIGIBLE * found.effect)
+    if found.tokens < _LEAST_TOKENS:
+        return "undecided"
+    if found.effect <= 2 * limit:  # an artefact can be within the limit of both
+        limit = min(limit, _CLOSE * found.effect)
+        if found.error > limit < found.from_base:
+            return "undecided"
+    if found.error <= limit:
+        return "template differs" if found.formats else "same"
+    if found.from_base <= limit:
+        return "adapter not applied"
+    if least <= max(limit, _CLOSE * found.error):
+        return "adapter at another strength" if found.strength else "adapter not applied"
+    return "another base or adapter"

@@ -1,0 +1,99 @@
+"""`sway parity` from the command to the verdict, on merges of a tiny model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from sway_gate.cli import main
+from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("trained")
+    base = save_base(folder / "base", "llama")
+    return base, save_adapter(folder / "adapter", base, size=0.3)
+
+
+def merged(
+    base: Path, adapter: Path, out: Path, *, dtype: Any = torch.float32, scale: float = 1.0
+) -> Path:
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, str(adapter))
+    for module in model.modules():
+        if isinstance(getattr(module, "scaling", None), dict):
+            module.scaling = {name: value * scale for name, value in module.scaling.items()}
+    model.merge_and_unload().to(dtype).save_pretrained(out)
+    byte_tokenizer().save_pretrained(out)
+    return out
+
+
+def parity(trained: tuple[Path, Path], *artefacts: Path, out: Path) -> tuple[int, dict[str, Any]]:
+    base, adapter = trained
+    against = [str(path) for path in artefacts]
+    code = main(
+        ["parity", str(adapter), "--base", str(base), "--against", *against, "--json", str(out)]
+    )
+    found = json.loads(out.read_bytes())
+    return code, {Path(one["artefact"]).name: one for one in found}
+
+
+def test_merges_are_told_apart(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    base, adapter = trained
+    other = save_adapter(tmp_path / "other", base, seed=9, size=0.3)
+    artefacts = [
+        merged(base, adapter, tmp_path / "exact"),
+        merged(base, adapter, tmp_path / "bf16", dtype=torch.bfloat16),
+        merged(base, adapter, tmp_path / "half", scale=0.5),
+        merged(base, adapter, tmp_path / "twice", scale=2.0),
+        merged(base, other, tmp_path / "another"),
+        base,
+    ]
+    code, found = parity(trained, *artefacts, out=tmp_path / "parity.json")
+    assert code == 1
+    assert {name: one["name"] for name, one in found.items()} == {
+        "exact": "same",
+        "bf16": "same",
+        "half": "adapter at another strength",
+        "twice": "adapter at another strength",
+        "another": "another base or adapter",
+        "base": "adapter not applied",
+    }
+    assert found["exact"]["error"] < 1e-4
+    assert found["exact"]["greedy"] == found["exact"]["texts"]
+    assert (found["half"]["strength"], found["twice"]["strength"]) == (0.5, 2.0)
+    assert found["bf16"]["precision"] == "bfloat16"
+
+
+def test_another_tokenizer_differs(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    exact = merged(*trained, tmp_path / "exact")
+    config = exact / "tokenizer_config.json"
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(fields | {"eos_token": "A"}), encoding="utf-8")
+    code, found = parity(trained, exact, out=tmp_path / "parity.json")
+    assert code == 1
+    assert found["exact"]["name"] == "template differs"
+    assert "ends answers with token" in found["exact"]["formats"][0]
+
+
+def test_what_is_no_artefact(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, adapter = trained
+    missing = str(tmp_path / "nothing")
+    assert main(["parity", str(adapter), "--base", str(base), "--against", missing]) == 2
+    assert "give a folder of a model, a .gguf file, or the address" in capsys.readouterr().err
+
+
+def test_an_adapter_without_effect_cannot_be_recognized(
+    trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, _ = trained
+    untrained = save_adapter(tmp_path / "untrained", base, size=0.0)
+    assert main(["parity", str(untrained), "--base", str(base), "--against", str(base)]) == 3
+    assert "cannot be recognized in an artefact" in capsys.readouterr().err

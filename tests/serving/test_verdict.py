@@ -1,0 +1,74 @@
+"""Verdicts of parity from scores with known differences."""
+
+import numpy as np
+import pytest
+
+from sway_gate.serving.scores import Scores, scores_of
+from sway_gate.serving.verdict import SCALES, compare
+
+RNG = np.random.default_rng(7)
+TEXTS, TOKENS = 12, 10
+EFFECT = [RNG.normal(1.0, 1.0, TOKENS) for _ in range(TEXTS)]
+
+
+def scores(scale: float, noise: float = 0.0, offset: float = 0.0) -> list[Scores]:
+    rng = np.random.default_rng(3)
+    found = []
+    for d in EFFECT:
+        values = -5.0 + offset * np.arange(TOKENS) + scale * d + noise * rng.normal(size=TOKENS)
+        found.append(Scores(values, values > -4.5))
+    return found
+
+
+KNOWN = {scale: scores(scale) for scale in SCALES}
+
+
+@pytest.mark.parametrize(
+    ("artefact", "yardstick", "is_quantized", "name"),
+    [
+        (scores(1.0), 0.0, False, "same"),
+        (scores(1.0, noise=0.004), 0.0, True, "same"),
+        (scores(1.0, noise=0.1), 0.08, True, "same within quantization"),
+        (scores(1.0, noise=0.1), 0.08, False, "same"),
+        (scores(0.0), 0.0, False, "adapter not applied"),
+        (scores(0.0, noise=0.1), 0.08, True, "adapter not applied"),
+        (scores(0.5), 0.0, False, "adapter at another strength"),
+        (scores(2.0, noise=0.05), 0.05, True, "adapter at another strength"),
+        (scores(1.0, noise=1.0), 0.05, True, "another base or adapter"),
+        (scores(0.0, noise=1.0), 0.05, True, "another base or adapter"),
+        (scores(1.0, noise=1.0), 2.0, True, "undecided"),
+    ],
+)
+def test_known_differences(
+    artefact: list[Scores], yardstick: float, is_quantized: bool, name: str
+) -> None:
+    assert compare(KNOWN, artefact, yardstick, is_quantized=is_quantized).name == name
+
+
+def test_the_strength_is_found() -> None:
+    assert compare(KNOWN, scores(2.0), 0.0).strength == 2.0
+    assert compare(KNOWN, scores(0.36), 0.0).strength == 0.35
+
+
+def test_a_template_counts_only_where_the_weights_are_the_same() -> None:
+    formats = ("it has no chat template",)
+    assert compare(KNOWN, scores(1.0), 0.0, formats).name == "template differs"
+    assert compare(KNOWN, scores(0.0), 0.0, formats).name == "adapter not applied"
+
+
+def test_tokens_that_cannot_be_aligned_are_left_out() -> None:
+    holes = [
+        Scores(np.where(np.arange(TOKENS) % 2, s.log_probs, np.nan), s.greedy) for s in KNOWN[1.0]
+    ]
+    found = compare(KNOWN, holes, 0.0)
+    assert found.name == "same"
+    assert found.tokens == TEXTS * TOKENS / 2
+    few = [Scores(np.full(TOKENS, np.nan), s.greedy) for s in KNOWN[1.0]]
+    assert compare(KNOWN, few, 0.0).name == "undecided"
+
+
+def test_scores_of_logits() -> None:
+    logits = np.array([[0.0, np.log(3.0)], [2.0, 2.0]])
+    found = scores_of(logits, [0, 1])
+    assert found.log_probs == pytest.approx([np.log(0.25), np.log(0.5)])
+    assert found.greedy.tolist() == [False, True]
