@@ -23,6 +23,10 @@ is below 0.60. The report states how many items would decide.""",
 The probe does not apply to these inputs, for example a comparison with nulls on a backend without
 null adapters. The row states the reason. A skipped probe has no score, and never counts as a
 pass.""",
+    "WAIVED (waiver)": """\
+A FAIL or WARN that was accepted on purpose, with a reason, a name and a last day, in the spec
+or in `.sway-waivers.yaml`. It does not fail the gate, and it is not evidence either: the result has
+no score. After the last day the gate fails.""",
     "ERROR (could not decide)": """\
 A probe could not run, a model is not available, or nothing shows whether the data was learned.
 The gate then ends with exit code 3, which is neither a pass nor a fail.""",

@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "sklearn": "scikit-learn",
     "dlm": "document-language-model",
+    "llama_cpp": "llama-cpp-python",
 }
 
 
@@ -78,7 +79,10 @@ def test_doctor_lists_every_extra():
 
 
 def test_the_extra_all_names_every_other_extra():
-    assert set(re.findall(r"\w+", EXTRAS["all"][0].partition("[")[2])) == EXTRAS.keys() - {"all"}
+    assert set(re.findall(r"\w+", EXTRAS["all"][0].partition("[")[2])) == EXTRAS.keys() - {
+        "all",
+        "gguf",
+    }
 
 
 @pytest.mark.parametrize("target", PROJECT["scripts"].values(), ids=PROJECT["scripts"])

@@ -43,12 +43,17 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=_Help, **options)
         self.examples: Sequence[str] = ()
         self.exit_codes = ""
+        self.collects = ""
+        """The argument that also takes the values after options, as pre-commit appends them."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Unlike argparse, report an unknown option before what it makes a command lack."""
         given: list[str] = list(sys.argv[1:] if args is None else args)
         self._refuse_unknown(given)
         found, unexpected = super().parse_known_args(given, namespace)
+        if unexpected and self.collects:
+            setattr(found, self.collects, [*getattr(found, self.collects), *unexpected])
+            return found, []
         if unexpected:
             self.error(f"unexpected argument {unexpected[0]!r}{self._example()}")
         return found, unexpected

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
 from sway_gate.commands import gate
@@ -30,7 +30,7 @@ def add_to(add: Add) -> None:
         _hook,
         "Gate the specs that changed files concern, for pre-commit.",
         "sway hook sway.yaml",
-        "sway hook out/adapter/adapter_model.safetensors",
+        "sway hook runs/adapter/adapter_config.json",
     )
     hook.exit_codes = EXIT_CODES
     hook.add_argument(
@@ -42,15 +42,7 @@ def add_to(add: Add) -> None:
     )
     confine_argument(hook)
     gate.options(hook, "quick")
-    parse = hook.parse_known_args
-
-    def parse_all(given: Any, namespace: Any = None) -> Any:
-        """Accept files after options: pre-commit appends them to the user's arguments."""
-        found, rest = parse(given, namespace)
-        found.files = [*found.files, *(part for part in rest if not part.startswith("-"))]
-        return found, [part for part in rest if part.startswith("-")]
-
-    hook.parse_known_args = parse_all  # type: ignore[assignment, method-assign]
+    hook.collects = "files"
 
 
 def _hook(args: argparse.Namespace) -> int:

@@ -14,8 +14,8 @@ def add_to(add: Add) -> None:
         "parity",
         _parity,
         "Compare a merged model, a GGUF file or a server with the adapter as it was trained.",
-        "sway parity lora --against merged",
-        "sway parity lora --base base --data train.jsonl --against model.gguf",
+        "sway parity runs/adapter --against merged",
+        "sway parity runs/adapter --data train.jsonl --against model.gguf",
     )
     parity.exit_codes = (
         "exit codes: 0 the same, 1 an artefact differs, 2 wrong command or file, 3 could not decide"
@@ -49,11 +49,15 @@ def add_to(add: Add) -> None:
 
 
 def _parity(args: argparse.Namespace) -> int:
+    from sway_gate.serving.artefacts import check_name
+
+    output.check_targets({"--json": args.json}, [*args.data])
+    for name in [*args.against, *filter(None, [args.served_base])]:
+        check_name(name)
     from sway_gate.reports import parity as reports
     from sway_gate.serving.parity import compare_artefacts
     from sway_gate.suites.parity import parity_inputs
 
-    output.check_targets({"--json": args.json}, [*args.data])
     with output.progress_bar() as progress:
         inputs = parity_inputs(args.adapter, args.base, args.data, PROMPTS)
         found = compare_artefacts(*inputs, args.against, args.served_base, progress)

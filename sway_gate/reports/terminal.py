@@ -230,7 +230,8 @@ def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> It
                 yield marked(word, style, (name, "bold"))
                 for text in flow(facts, width, " · ", INDENT):
                     yield Line([(text, "")], INDENT)
-        if probe.verdict is not Verdict.PASS and (message := one_line(probe.message)):
+        says_more = probe.verdict is not Verdict.PASS or probe.waiver
+        if says_more and (message := one_line(probe.message)):
             yield indented(message)
         yield from (indented(text, "dim") for text in _asides(probe))
 

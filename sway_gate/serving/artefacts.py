@@ -1,13 +1,18 @@
 """What is served: a model folder, a GGUF file, or a model on an OpenAI-compatible server."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sway_gate.backends.plain_model import Precision
 from sway_gate.errors import UsageError
-from sway_gate.serving.formats import Format
-from sway_gate.serving.scores import Passage, Scores
+
+if TYPE_CHECKING:
+    from sway_gate.backends.plain_model import Precision
+    from sway_gate.serving.formats import Format
+    from sway_gate.serving.scores import Passage, Scores
+
+_SERVER = ("http://", "https://")
 
 
 class Artefact(Protocol):
@@ -16,15 +21,15 @@ class Artefact(Protocol):
     label: str
 
     @property
-    def precision(self) -> Precision | None:
+    def precision(self) -> "Precision | None":
         """How its weights are stored; None if it does not say."""
 
-    def scores(self, passages: Sequence[Passage]) -> list[Scores]:
+    def scores(self, passages: "Sequence[Passage]") -> "list[Scores]":
         """The scores of the passages. Raises CannotDecide."""
 
-    def format(self) -> Format: ...
+    def format(self) -> "Format": ...
 
-    def notes(self, tokenizer: Any, passages: Sequence[Passage]) -> tuple[str, ...]:
+    def notes(self, tokenizer: Any, passages: "Sequence[Passage]") -> tuple[str, ...]:
         """Further differences of format that only this kind of artefact shows."""
 
     def close(self) -> None: ...
@@ -32,7 +37,8 @@ class Artefact(Protocol):
 
 def open_artefact(name: str, device: str = "auto") -> Artefact:
     """Open the artefact with this path or address. Raises UsageError or CannotDecide."""
-    if name.startswith(("http://", "https://")):
+    check_name(name)
+    if name.startswith(_SERVER):
         from sway_gate.serving.server import Server
 
         return Server(name)
@@ -41,11 +47,15 @@ def open_artefact(name: str, device: str = "auto") -> Artefact:
         from sway_gate.serving.gguf import GgufFile
 
         return GgufFile(path)
-    if path.is_dir():
-        from sway_gate.serving.folder import ModelFolder
+    from sway_gate.serving.folder import ModelFolder
 
-        return ModelFolder(path, device)
-    raise UsageError(
-        f"--against {name}: no such folder; give a folder of a model, a .gguf file, or the address "
-        "of a server, as http://localhost:8000/v1#MODEL"
-    )
+    return ModelFolder(path, device)
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError if `name` is no artefact."""
+    if not (name.startswith(_SERVER) or name.endswith(".gguf") or os.path.isdir(name)):
+        raise UsageError(
+            f"--against {name}: no such folder; give a folder of a model, a .gguf file, or the "
+            "address of a server, as http://localhost:8000/v1#MODEL"
+        )

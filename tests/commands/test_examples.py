@@ -15,9 +15,20 @@ from tests.commands.test_parser import EXAMPLES, PROGRAM
 from tests.helpers import ROOT
 
 NEEDS = {"completion": "shtab"}
-MEASURES = ("gate", "run", "check", "demo", "diff", "mine", "baseline update baseline.json sway")
+MEASURES = (
+    "gate",
+    "run",
+    "check",
+    "hook",
+    "parity",
+    "demo",
+    "diff",
+    "mine",
+    "baseline update baseline.json sway",
+)
 ELSEWHERE = {
     "sway autogen notes.dlm": "needs an adapter in the store of dlm",
+    "sway parity runs/adapter --data train.jsonl --against model.gguf": "needs a GGUF file",
     "sway doctor": "tests/test_cli.py runs it as its own process",
 }
 SPEC = """\
@@ -43,6 +54,7 @@ def files(tmp_path: Path, monkeypatch: Any) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
     shutil.copytree(demo.MODEL, "path/to/base")
+    shutil.copytree(demo.MODEL, "merged")
     for name, source in {"adapter": demo.HEALTHY, "old": demo.FOLDER / "untrained"}.items():
         folder = Path(shutil.copytree(source, f"runs/{name}"))
         config = (folder / ADAPTER_CONFIG).read_text(encoding="utf-8")
@@ -79,6 +91,6 @@ def test_the_example_runs(files: Path, capsys: Any, line: str) -> None:
         pytest.importorskip(NEEDS[words[0]])
     if words[0] == "init":
         Path("sway.yaml").unlink()
-    decides = words[0] in ("gate", "run", "check")  # this adapter may fail
+    decides = words[0] in ("gate", "run", "check", "hook", "parity")  # this adapter may fail
     assert cli.main(words) in ((0, 1, 3) if decides else (0,))
     assert "error: " not in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_files_can_follow_the_options_of_args(repository, capsys):
 
 def test_an_unknown_option_is_an_error(repository, capsys):
     assert cli.main(["hook", "--bogus", "wrong/sway.yaml"]) == 2
-    assert "unrecognized arguments: --bogus" in capsys.readouterr().err
+    assert "unknown option --bogus" in capsys.readouterr().err
 
 
 def test_a_file_is_not_overwritten_by_a_report(repository, capsys):

@@ -56,7 +56,7 @@ MISTAKES = {
     "notes.dlm",
     "autogen none.dlm": "none.dlm: no such file",
     "autogen lora": "lora: is a folder; give a file",
-    "report": "the following arguments are required: RESULT; for example: sway report report.json",
+    "report": "give either the JSON report RESULT, or several with --history",
     "report none.json": "none.json: cannot be read: No such file or directory; pass a file written "
     "with --json",
     "report lora": "lora: cannot be read: Is a directory; pass a file written with --json",
@@ -82,6 +82,14 @@ MISTAKES = {
     "--trace",
     "trace rows.jsonl": "rows.jsonl: is not a trace of version 1; create one with `sway gate SPEC "
     "--trace FILE`",
+    "hook none.sway.yaml": "none.sway.yaml: no such file; did you mean h.sway.yaml?",
+    "hook --tier fast h.sway.yaml": "argument --tier: must be quick or full, got 'fast'",
+    "hook --bugdet 60s": "unknown option --bugdet; did you mean --budget?",
+    "parity lora": "the following arguments are required: --against; for example: sway parity "
+    "runs/adapter --against merged",
+    "parity lora --against none": "--against none: no such folder; give a folder of a model, a "
+    ".gguf file, or the address of a server, as http://localhost:8000/v1#MODEL",
+    "parity lora --agianst base": "unknown option --agianst; did you mean --against?",
     "static": "give the folder of an adapter: sway static runs/adapter",
     "static lora --base x/y/z": "--base x/y/z: no such folder, and not a hub id",
     "static lora --verbos": "unknown option --verbos; did you mean --verbose?",

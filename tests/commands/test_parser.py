@@ -32,8 +32,8 @@ WRONG = {
     "gate -x": "sway gate: error: unknown option -x; `sway gate --help` lists the options",
     "gate a.yaml b.yaml": "sway gate: error: unexpected argument 'b.yaml'; for example: sway gate",
     "init runs --dat x": "sway init: error: unknown option --dat; did you mean --data?",
-    "report": "sway report: error: the following arguments are required: RESULT; "
-    "for example: sway report report.json",
+    "compare": "sway compare: error: the following arguments are required: OLD, NEW; "
+    "for example: sway compare old.json new.json",
     "mine --mode outlier": "sway mine: error: argument --mode: must be paraphrase or outliers, "
     "got 'outlier'; did you mean outliers?",
     "cache drop": "sway cache: error: argument clear: must be clear, got 'drop'; "
@@ -81,7 +81,7 @@ def test_version(capsys: Any, line: str) -> None:
     assert capsys.readouterr().out == "sway-gate 0.1.0\n"
 
 
-VERDICTS = {"gate", "run", "check", "demo", "compare", "diff", "static"}
+VERDICTS = {"gate", "run", "check", "hook", "demo", "compare", "diff", "static", "parity"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -175,7 +175,7 @@ def test_static_writes_sarif_to_standard_output(broken: str, capsys: Any) -> Non
 
 
 WRONG = {
-    "--sarif - --json": "--json and --sarif - both use standard output",
+    "--sarif - --json": "--sarif - would overwrite the file of --json; name another file",
     "--sarif broken/adapter_config.json": "has the name of an adapter's file",
     "--sarif broken/new.sarif": "is in broken, an input",
 }
