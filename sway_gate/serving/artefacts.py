@@ -53,7 +53,7 @@ def open_artefact(name: str, device: str = "auto") -> Artefact:
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError if `name` is no artefact."""
+    """Raise UsageError if `name` is not an artefact."""
     if not (name.startswith(_SERVER) or name.endswith(".gguf") or os.path.isdir(name)):
         raise UsageError(
             f"--against {name}: no such folder; give a folder of a model, a .gguf file, or the "
