@@ -310,6 +310,10 @@ TURNS = {
     "error, pass": ("error", "pass", "unknown"),
     "skip, pass": ("skip", "pass", "new"),
     "skip, fail": ("skip", "fail", "new"),
+    "fail, left out": ("fail", "left out", "unknown"),
+    "pass, left out": ("pass", "left out", "unknown"),
+    "left out, fail": ("left out", "fail", "unknown"),
+    "left out, gone": ("left out", None, "regression"),
     "new": (None, "pass", "new"),
     "new, fails": (None, "fail", "new"),
 }
@@ -322,9 +326,14 @@ def side(verdict):
     made = (
         reading("leakage", SAME, verdict=verdict)
         if measured
-        else results.probe("leakage", verdict, **results.NOTHING)
+        else results.probe("leakage", verdict.replace("left out", "warn"), **results.NOTHING)
     )
     return gated(made)
+
+
+def test_a_result_with_a_probe_that_was_left_out_is_no_baseline():
+    with pytest.raises(UsageError, match="omits probes for lack of time and cannot be a baseline"):
+        baseline.accept(side("left out"), "r.json")
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), TURNS.values(), ids=TURNS)
