@@ -20,7 +20,7 @@ from sway_gate.probes import module
 from sway_gate.reports import comparison
 from sway_gate.reports.comparison import COMPARED, DIFFERED
 from sway_gate.reports.json_v1 import from_json, to_json
-from sway_gate.results import Category, ModelFacts, NullSummary
+from sway_gate.results import Category, ModelFacts, NullSummary, Verdict
 from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT, results
 from tests.helpers.property import given, settings, st
@@ -329,6 +329,15 @@ def side(verdict):
         else results.probe("leakage", verdict.replace("left out", "warn"), **results.NOTHING)
     )
     return gated(made)
+
+
+@pytest.mark.parametrize("verdict", ["warn", "waived"])
+def test_a_composite_without_the_best_probe_is_no_regression(verdict):
+    weak, best = (reading("leakage", SAME, name=n, score=s) for n, s in (("a", 0.6), ("b", 1.0)))
+    omitted = msgspec.structs.replace(best, verdict=Verdict(verdict), score=None)
+    old, new = gated(weak, best, score=0.8), gated(weak, omitted, score=0.6)
+    assert compare_results(old, gated(weak, best, score=0.6)).composite.outcome == "regression"
+    assert compare_results(old, new).composite.outcome == "unknown"
 
 
 def test_a_result_with_a_probe_that_was_left_out_is_no_baseline():

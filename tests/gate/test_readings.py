@@ -160,7 +160,6 @@ def test_a_budget_needs_no_time_for_stored_readings(
     assert (result.probes[0].is_left_out, views) == (False, set())
 
 
-
 def test_readings_of_two_devices_are_not_mixed(
     base: Path, first: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
