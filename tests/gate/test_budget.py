@@ -154,6 +154,13 @@ def test_a_suite_without_a_quick_effect_is_judged_in_full() -> None:
     assert of_tier(suite, "quick") == (suite, "full")
 
 
+def test_a_suite_whose_probes_of_harm_are_all_late_is_judged_in_full() -> None:
+    refuses = "- {name: refuses, kind: refusals}"
+    late = spec(MOVED, refuses)
+    assert of_tier(late, "quick") == (late, "full")
+    assert of_tier(spec(MOVED, refuses, KNOWS), "quick")[1] == "quick"
+
+
 def test_a_probe_has_the_same_result_in_both_tiers() -> None:
     suite = spec(KNOWS, SCALE, MOVED)
     quick, full = (run_gate(suite, Options(tier=tier)) for tier in ("quick", "full"))
