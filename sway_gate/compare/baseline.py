@@ -83,6 +83,8 @@ def _incomplete(result: GateResult) -> str:
     stuck = [probe.name for probe in result.probes if probe.verdict is Verdict.ERROR]
     if result.verdict == "error" or stuck:
         return f"could not measure {named(stuck)}" if stuck else "could not decide"
+    if any(probe.is_left_out for probe in result.probes):
+        return "omits probes for lack of time"
     if all(probe.verdict is Verdict.SKIP for probe in result.probes):
         return "contains no measured probe"
     return ""

@@ -257,6 +257,8 @@ def _outcome(
 ) -> tuple[Outcome, str]:
     if old is None:
         return "new", "not in the old result"
+    if new and (old.is_left_out or new.is_left_out):
+        return "unknown", "left out for lack of time"
     by_verdicts = _by_verdicts if terms.in_order else _by_unordered_verdicts
     if outcome := by_verdicts(_measured(old), _measured(new) if new else None):
         return outcome

@@ -16,7 +16,7 @@ from sway_gate.compare.difference import Difference
 from sway_gate.details import MovedPrompts, read
 from sway_gate.judge.criteria import STEEP
 from sway_gate.probes.base import Kind
-from sway_gate.results import GateResult, ProbeResult
+from sway_gate.results import GateResult, ProbeResult, Verdict
 
 _MIN_ERROR = 1e-9  # keeps sigmas finite if the standard error is 0
 
@@ -178,17 +178,22 @@ def _score_error(probe: ProbeResult) -> float:
 
 
 def of_composites(old: GateResult, new: GateResult) -> ComparisonTest | None:
-    """Test the composites by their scores; None if a score is missing."""
+    """Test the composites by their scores; None if a score is missing, or if a waiver or the time
+    budget took different probes out of them."""
     return _apply(_by_scores, old, new)
 
 
 def _by_scores(old: GateResult, new: GateResult) -> ComparisonTest | None:
     """Difference of the composites; its error follows from the errors of the probes' z-scores."""
-    if old.score is None or new.score is None:
+    if old.score is None or new.score is None or _omitted(old) != _omitted(new):
         return None
     value, se = new.score - old.score, math.hypot(_composite_error(old), _composite_error(new))
     found = Difference(value, se, value / max(se, _MIN_ERROR))
     return ComparisonTest("scores", "identity", found, Direction(-1))
+
+
+def _omitted(result: GateResult) -> set[str]:
+    return {p.name for p in result.probes if p.is_left_out or p.verdict is Verdict.WAIVED}
 
 
 def _composite_error(result: GateResult) -> float:

@@ -59,8 +59,11 @@ class NullPlan(NamedTuple):
 def _looks(runs: int, multipliers: tuple[float, ...]) -> tuple[NullViews, ...]:
     """The first 4 nulls, then twice as many at each look, up to `runs`.
 
-    The early looks share a tenth of the error. Fewer than 8 nulls are one look.
+    The early looks share a tenth of the error. Fewer than 8 nulls are one look. So are nulls at
+    several multipliers: an early look that decides would not suffice for a profile of ranks.
     """
+    if len(multipliers) > 1:
+        return (NullViews(runs, multipliers),)
     early: list[int] = []
     while (n := _FIRST_LOOK << len(early)) <= runs / 2:
         early.append(n)

@@ -4,13 +4,14 @@ A spec is found by the paths in its text, so that one with mistakes is gated and
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import yaml
 
 from sway_gate.errors import SpecError, UsageError
 from sway_gate.spec.load import read_text
+from sway_gate.spec.waivers import WAIVERS, waivers_file
 from sway_gate.spec.yaml_nodes import compose, entries
 
 MAX_SPECS: Final = 1000
@@ -21,12 +22,22 @@ _FIELDS: Final = frozenset({"base", "adapter", "data", "held_out", "dlm_source",
 def concerned(files: Sequence[str]) -> list[str]:
     """The given specs, and those below the current folder that name one of the other files.
 
-    A YAML file is a spec. Raises UsageError if there are too many specs.
+    A YAML file is a spec, except a file of waivers, which concerns the specs of its folder. Raises
+    UsageError if there are too many specs.
     """
-    given = list(dict.fromkeys(os.path.normpath(file) for file in files if file.endswith(_YAML)))
-    others = {os.path.realpath(file) for file in files if not file.endswith(_YAML)}
+    given = list(dict.fromkeys(os.path.normpath(file) for file in files if _is_spec(file)))
+    others = _places(file for file in files if not _is_spec(file))
     found = (path for path in _specs() if path not in given) if others else ()
     return [*given, *(path for path in found if _names(path, others))]
+
+
+def _is_spec(file: str) -> bool:
+    return file.endswith(_YAML) and os.path.basename(file) != WAIVERS
+
+
+def _places(paths: Iterable[str]) -> set[str]:
+    """Each path, and where its links lead: a spec can name either."""
+    return {place(path) for path in paths for place in (os.path.abspath, os.path.realpath)}
 
 
 def _specs() -> Iterator[str]:
@@ -53,9 +64,8 @@ def _names(path: str, files: set[str]) -> bool:
         return True
     folders = (os.path.dirname(path), "")
     written = [os.path.expanduser(text) for text in _written(root)]
-    places = {
-        os.path.realpath(os.path.join(folder, text)) for folder in folders for text in written
-    }
+    named = [os.path.join(folder, text) for folder in folders for text in written]
+    places = _places([*named, waivers_file(path)])
     return any(
         file == place or file.startswith(place + os.sep) for file in files for place in places
     )

@@ -143,21 +143,13 @@ def _waived(job: Job, outcome: _Outcome) -> _Outcome:
 
 def _check_time(job: Job, measurements: Sequence[Measurement], readings: JobReadings) -> None:
     """Raise UsageError if the run would take hours, and its user has not allowed it."""
-
-    def is_missing(m: Measurement) -> bool:
-        return not m.is_reference and readings.get(str(m.view), repr(m.request)) is None
-
     loading = load_options(job.spec)
     device = accelerator(loading.device)
     if job.max_seconds is None or job.folders is None or job.deadline is not None:
         return
     if not is_cpu(device) or may_have_gpu(device):
         return
-    requests = {m.request for m in measurements if is_missing(m)}
-    # References are not stored. They are measured for the missing answers of other views.
-    missing = [
-        m for m in measurements if is_missing(m) or (m.is_reference and m.request in requests)
-    ]
+    missing = readings.missing(measurements)
     check_time(missing, job.folders[:2], loading.dtype, job.max_seconds)
 
 

@@ -1,13 +1,13 @@
 """The stored readings of a job: the adapter's own, and the base's, which its adapters share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sway_gate import cache
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.errors import CannotDecide
 from sway_gate.gate.identity import base_readings_key, readings_key
 from sway_gate.gate.resolve import Job
-from sway_gate.measurements import BASE, Floats
+from sway_gate.measurements import BASE, Floats, Measurement
 from sway_gate.spec.probes import null_settings
 
 _PLACE = ("device", "dtype")
@@ -23,6 +23,21 @@ class JobReadings:
     def get(self, view: str, request: str) -> Floats | None:
         """The numbers, shape [n]; None if they were never measured."""
         return self._of(view).get(view, request)
+
+    def missing(self, measurements: Sequence[Measurement]) -> list[Measurement]:
+        """The measurements that must be measured.
+
+        References are not stored. They are measured for the missing answers of other views.
+        """
+        missing = {
+            m
+            for m in measurements
+            if not m.is_reference and self.get(str(m.view), repr(m.request)) is None
+        }
+        requests = {m.request for m in missing}
+        return [
+            m for m in measurements if m in missing or (m.is_reference and m.request in requests)
+        ]
 
     def put(self, view: str, request: str, value: Floats) -> None:
         """Add the numbers, shape [n], in memory."""

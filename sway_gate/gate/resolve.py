@@ -25,7 +25,7 @@ from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts, Tier
 from sway_gate.spec import probes
-from sway_gate.spec.schema import OF_FILES, Spec
+from sway_gate.spec.schema import OF_FILES, ProbeSpec, Spec
 from sway_gate.spec.waivers import WAIVERS
 from sway_gate.text import named
 from sway_gate.version import __version__
@@ -173,18 +173,28 @@ def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
 def of_tier(spec: Spec, tier: Tier) -> tuple[Spec, Tier]:
     """The probes of `spec` that the tier judges, with a note on the others, and the tier.
 
-    A suite without a quick effect is judged in full: probes of harm do not show that it works.
+    A suite without a quick effect is judged in full: probes of harm do not show that it works. So
+    is one whose probes of harm are all late: an effect does not show that nothing is broken.
     """
     if tier == "full":
         return spec, tier
     judged = [probe for probe in spec.suite if not probe.is_probe or probe.order <= _QUICK]
-    late = [probe.name for probe in spec.suite if probe not in judged and probe.enabled]
+    late = [probe for probe in spec.suite if probe not in judged and probe.enabled]
     if not late:
         return spec, tier
-    if not any(probe.is_probe and probe.enabled and probe.order <= _EFFECT for probe in judged):
+    orders = [probe.order for probe in judged if probe.is_probe and probe.enabled]
+    has_effect = any(order <= _EFFECT for order in orders)
+    has_harm = any(order > _EFFECT for order in orders)
+    if not has_effect or (not has_harm and any(map(_is_of_harm, late))):
         return spec, "full"
-    note = f"quick tier: not judged: {named(late)}; add --tier full"
+    note = f"quick tier: not judged: {named([probe.name for probe in late])}; add --tier full"
     return msgspec.structs.replace(spec, suite=tuple(judged), notes=(*spec.notes, note)), tier
+
+
+def _is_of_harm(probe: ProbeSpec) -> bool:
+    from sway_gate.probes import module  # imports numpy
+
+    return module(probe.kind).KIND.harm
 
 
 def _refuse_code(spec: Spec) -> None:

@@ -8,7 +8,7 @@ the most telling probe first, and a stage that does not fit into the rest of the
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from sway_gate.backends.base import Backend
@@ -76,7 +76,7 @@ class Stages:
     def _measure(self, planned: Sequence[PlannedProbe]) -> tuple[str, ...]:
         missing = [m for m in all_measurements(planned) if m not in self._answers]
         if self._budget:
-            self._budget.claim(self._unstored(missing))
+            self._budget.claim(self._readings.missing(missing))
         if self._observer:
             needs = {p.spec.name: (p.spec.kind, p.measurements) for p in planned if p.needs}
             self._observer.plan(needs)
@@ -88,9 +88,6 @@ class Stages:
             self._budget.settle()
         self._answers |= measured.answers
         return measured.notes
-
-    def _unstored(self, measurements: Iterable[Measurement]) -> list[Measurement]:
-        return [m for m in measurements if self._readings.get(str(m.view), repr(m.request)) is None]
 
     def _load(self) -> Backend:
         backend = self._opened.load()

@@ -13,6 +13,11 @@ from sway_gate.spec.schema import Waiver
 from sway_gate.text import named
 
 _WAIVABLE = (Verdict.FAIL, Verdict.WARN)
+_NO_FINDING = {
+    Verdict.SKIP: "was skipped",
+    Verdict.ERROR: "could not run",
+    Verdict.WARN: "was left out for lack of time",
+}
 
 
 def with_waivers(
@@ -35,12 +40,12 @@ def _with_waiver(result: ProbeResult, waiver: Waiver, today: datetime.date) -> P
         is_expired=waiver.expires < today,
     )
     if applied.is_expired:
-        remedy = "fix the finding or renew it" if result.verdict in _WAIVABLE else "remove it"
+        remedy = "fix the finding or renew it" if _is_finding(result) else "remove it"
         lapsed = f"the waiver by {applied.by} expired on {applied.expires} ({applied.reason})"
         return structs.replace(
             result, waiver=applied, message=f"{lapsed}; {remedy}: {result.message}"
         )
-    if result.verdict not in _WAIVABLE:
+    if not _is_finding(result):
         return result
     accepted = f"waived by {applied.by} until {applied.expires} ({applied.reason})"
     return structs.replace(
@@ -51,6 +56,11 @@ def _with_waiver(result: ProbeResult, waiver: Waiver, today: datetime.date) -> P
         message=f"{accepted}: {result.message}",
         advice="",
     )
+
+
+def _is_finding(result: ProbeResult) -> bool:
+    """Whether it can be waived: a probe that was left out for lack of time has found nothing."""
+    return result.verdict in _WAIVABLE and not result.is_left_out
 
 
 def is_valid(result: ProbeResult) -> bool:
@@ -65,9 +75,9 @@ def waiver_notes(results: Sequence[ProbeResult], waivers: Sequence[Waiver]) -> I
     for result in results:
         if result.name in waived and result.verdict is Verdict.PASS:
             yield f"the waiver of {result.name} is not needed, because the probe passes: remove it"
-        elif result.name in waived and result.verdict in (Verdict.SKIP, Verdict.ERROR):
-            state = "was skipped" if result.verdict is Verdict.SKIP else "could not run"
-            yield f"the waiver of {result.name} has no effect, because the probe {state}"
+        elif result.name in waived and not _is_finding(result):
+            why = _NO_FINDING[result.verdict]
+            yield f"the waiver of {result.name} has no effect, because the probe {why}"
 
 
 def expired(results: Iterable[ProbeResult]) -> list[str]:

@@ -16,7 +16,7 @@ difference.
   z = 3 with a probability of at most 0.135% at any number.
 - `seed_base`: null i is drawn from the seed `seed_base` + i.
 - `rank_multipliers`: also z against nulls with c times the variance, equivalent to c times the
-  rank.
+  rank. All nulls are then drawn at once.
 - `calibrate_kinds`: only these kinds are calibrated, the others use their limits; empty means all.
   Harm probes, and effect probes with their own test, are never measured under nulls.
 - `cache`: whether measurements are kept for the next run.

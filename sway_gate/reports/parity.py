@@ -9,6 +9,8 @@ from sway_gate.serving.verdict import PASSES
 from sway_gate.text import clean
 
 _ADVICE: Final = {
+    "broken": "Merge or convert it again, in fp32 or bf16: some tokens of the adapter's answers "
+    "have no finite probability.",
     "adapter not applied": "Serve the merged model, or load the adapter under the name that "
     "requests use.",
     "adapter at another strength": "Compare alpha, r and use_rslora of the adapter with the ones "

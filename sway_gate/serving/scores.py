@@ -35,8 +35,9 @@ class Passage(NamedTuple):
 class Scores(NamedTuple):
     """The scores of one passage under one model, one per scored token: [scored].
 
-    `log_probs`: in nats; NaN for a token that the model splits in another way. `greedy`: whether
-    the token is the most probable one.
+    `log_probs`: in nats; NaN for a token that the model splits in another way, -inf for one to
+    which it gives no probability, or no finite one. `greedy`: whether the token is the most
+    probable one.
     """
 
     log_probs: Floats
@@ -46,6 +47,8 @@ class Scores(NamedTuple):
 def scores_of(logits: Floats, targets: Sequence[int]) -> Scores:
     """The scores of `targets` [n] from the logits [n, vocabulary] before each of them."""
     top = logits.max(axis=1)
-    log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     chosen = logits[np.arange(len(targets)), list(targets)]
-    return Scores(chosen - log_sum, chosen >= top)
+    with np.errstate(invalid="ignore"):  # NaN and inf
+        log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+        log_probs = chosen - log_sum
+    return Scores(np.where(np.isfinite(log_probs), log_probs, -np.inf), chosen >= top)

@@ -16,6 +16,7 @@ from sway_gate.stats import root_mean_square
 Name = Literal[
     "same",
     "same within quantization",
+    "broken",
     "adapter not applied",
     "adapter at another strength",
     "another base or adapter",
@@ -86,6 +87,8 @@ def compare(
         formats=formats,
     )
     name = _name(found, min(distances.values()))
+    if any(np.isneginf(scores.log_probs).any() for scores in artefact):
+        name = "broken"  # the distances omit these tokens
     if name == "same" and is_quantized and found.error > _SAME_NATS:
         name = "same within quantization"
     return found._replace(name=name)

@@ -243,7 +243,7 @@ def check_headline(result: GateResult) -> Headline:
         text = f"moved, but does not pass: {', '.join(failed)}"
         return Headline(verdict.upper(), verdict, text, size, open_question)
     if not any(p.category == _ATTRIBUTION for p in others):
-        word = "MOVED" if moved.verdict == Verdict.PASS else "UNCLEAR"
+        word = {"pass": "MOVED", "error": "UNCLEAR"}.get(verdict, verdict.upper())
         text = f"{_above(moved)}; {_harm(result.probes)}"
         return Headline(word, verdict, text, size, open_question)
     seen = [p.name for p in (moved, *others) if p.verdict == Verdict.PASS and p.category in _SEEN]
@@ -252,9 +252,12 @@ def check_headline(result: GateResult) -> Headline:
 
 
 def _harm(probes: Sequence[ProbeResult]) -> str:
-    """What is inconclusive; otherwise that no harm was found."""
+    """What is inconclusive; otherwise that no harm was found, if a probe looked for it."""
     unsure = [probe.name for probe in probes if probe.verdict == Verdict.WARN]
-    return f"inconclusive: {', '.join(unsure)}" if unsure else "no sign of harm"
+    if unsure:
+        return f"inconclusive: {', '.join(unsure)}"
+    is_tested = any(p.verdict == Verdict.PASS and p.category not in _SEEN for p in probes)
+    return "no sign of harm" if is_tested else "not tested for harm"
 
 
 def _open_question(result: GateResult) -> str:

@@ -20,7 +20,7 @@ from sway_gate.probes import module
 from sway_gate.reports import comparison
 from sway_gate.reports.comparison import COMPARED, DIFFERED
 from sway_gate.reports.json_v1 import from_json, to_json
-from sway_gate.results import Category, ModelFacts, NullSummary
+from sway_gate.results import Category, ModelFacts, NullSummary, Verdict
 from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT, results
 from tests.helpers.property import given, settings, st
@@ -310,6 +310,10 @@ TURNS = {
     "error, pass": ("error", "pass", "unknown"),
     "skip, pass": ("skip", "pass", "new"),
     "skip, fail": ("skip", "fail", "new"),
+    "fail, left out": ("fail", "left out", "unknown"),
+    "pass, left out": ("pass", "left out", "unknown"),
+    "left out, fail": ("left out", "fail", "unknown"),
+    "left out, gone": ("left out", None, "regression"),
     "new": (None, "pass", "new"),
     "new, fails": (None, "fail", "new"),
 }
@@ -322,9 +326,23 @@ def side(verdict):
     made = (
         reading("leakage", SAME, verdict=verdict)
         if measured
-        else results.probe("leakage", verdict, **results.NOTHING)
+        else results.probe("leakage", verdict.replace("left out", "warn"), **results.NOTHING)
     )
     return gated(made)
+
+
+@pytest.mark.parametrize("verdict", ["warn", "waived"])
+def test_a_composite_without_the_best_probe_is_no_regression(verdict):
+    weak, best = (reading("leakage", SAME, name=n, score=s) for n, s in (("a", 0.6), ("b", 1.0)))
+    omitted = msgspec.structs.replace(best, verdict=Verdict(verdict), score=None)
+    old, new = gated(weak, best, score=0.8), gated(weak, omitted, score=0.6)
+    assert compare_results(old, gated(weak, best, score=0.6)).composite.outcome == "regression"
+    assert compare_results(old, new).composite.outcome == "unknown"
+
+
+def test_a_result_with_a_probe_that_was_left_out_is_no_baseline():
+    with pytest.raises(UsageError, match="omits probes for lack of time and cannot be a baseline"):
+        baseline.accept(side("left out"), "r.json")
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), TURNS.values(), ids=TURNS)

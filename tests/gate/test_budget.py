@@ -77,6 +77,16 @@ def test_a_pass_names_what_the_budget_left_out(expected: list[float]) -> None:
     assert "knows, for lack of time" in result.diagnosis.sentence
 
 
+def test_a_waiver_does_not_accept_what_the_budget_left_out(expected: list[float]) -> None:
+    expected[:] = [1.0, 1e9]
+    waived = "waivers: [{probe: knows, reason: r, by: Ada, expires: 9999-12-31}]\nsuite:\n"
+    text = HEAD.replace("suite:\n", waived) + "\n".join([MOVED, KNOWS])
+    result = run_gate(parse_spec(text, "s.yaml", "."), HOUR)
+    assert by_verdict(result) == {"moved": "pass", "knows": "warn"}
+    assert result.exit_code == 3
+    assert "the waiver of knows has no effect, because the probe was left out" in result.notes[0]
+
+
 def test_a_stage_that_takes_longer_than_estimated_ends_between_two_passes(monkeypatch: Any) -> None:
     now = iter(float(i * 1000) for i in range(10**6))
     monkeypatch.setattr("sway_gate.gate.resolve.time.monotonic", lambda: next(now))
@@ -142,6 +152,13 @@ def test_the_quick_tier_leaves_out_late_probes_and_states_it() -> None:
 def test_a_suite_without_a_quick_effect_is_judged_in_full() -> None:
     suite = spec(PROSE, SCALE)
     assert of_tier(suite, "quick") == (suite, "full")
+
+
+def test_a_suite_whose_probes_of_harm_are_all_late_is_judged_in_full() -> None:
+    refuses = "- {name: refuses, kind: refusals}"
+    late = spec(MOVED, refuses)
+    assert of_tier(late, "quick") == (late, "full")
+    assert of_tier(spec(MOVED, refuses, KNOWS), "quick")[1] == "quick"
 
 
 def test_a_probe_has_the_same_result_in_both_tiers() -> None:

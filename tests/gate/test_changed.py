@@ -52,6 +52,8 @@ CASES = {
     "an embedding model": (["legal/embedder/model.safetensors"], [LEGAL]),
     "a path that is only a text": (["legal/prompt.txt"], []),
     "another file": (["README.md"], []),
+    "waivers": (["poems/.sway-waivers.yaml"], [POEMS]),
+    "waivers of another folder": ([".sway-waivers.yaml"], []),
     "two packages": (["poems/rows.jsonl", LEGAL], [LEGAL, POEMS]),
 }
 
@@ -70,6 +72,12 @@ def test_a_link_leads_to_its_target(repository):
     (repository / "runs" / "v1").mkdir(parents=True)
     (repository / "runs" / "legal").symlink_to("v1")
     assert concerned(["runs/v1/adapter_config.json"]) == [LEGAL]
+
+
+def test_a_link_inside_a_named_folder_is_a_file_of_it(repository):
+    (repository / "runs" / "legal").mkdir(parents=True)
+    (repository / "runs" / "legal" / "adapter_model.safetensors").symlink_to("../../store/1")
+    assert concerned(["runs/legal/adapter_model.safetensors"]) == [LEGAL]
 
 
 @pytest.mark.parametrize("text", ["data: [", "", "\xff"])

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from sway_gate.backends.passes.generator import Generator
+from sway_gate.engine.estimate import Estimate
 from sway_gate.errors import CannotDecide
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
@@ -147,6 +148,16 @@ def test_the_time_is_estimated_for_what_is_missing(
     assert any(measurement.is_reference for measurement in asked[0])
     assert asked[1] == []
     assert not any(measurement.is_reference for measurement in asked[2])
+
+
+def test_a_budget_needs_no_time_for_stored_readings(
+    base: Path, first: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    moved = [{"name": "moved", "kind": "delta_kl", "prompts": ["one"]}]
+    gate(tmp_path, base, first, moved)
+    monkeypatch.setattr(Estimate, "seconds", lambda *_: 1e9)
+    result, views = gate(tmp_path, base, first, moved, budget=3600)
+    assert (result.probes[0].is_left_out, views) == (False, set())
 
 
 def test_readings_of_two_devices_are_not_mixed(

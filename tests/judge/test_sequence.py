@@ -108,6 +108,15 @@ def test_the_nulls_are_drawn_in_these_steps(runs: int | None, expected: list[int
     assert sum(step.share for step in found) == pytest.approx(1.0)
 
 
+def test_a_profile_of_ranks_is_drawn_at_once() -> None:
+    suite = (NullAdapter(name="nulls", rank_multipliers=(0.5, 2.0)), MOVED)
+    scales = frozenset({"nulls", "scales"})
+    found = null_plan(Spec(models=MODELS, suite=suite)).for_probe(
+        "delta_kl", module("delta_kl"), scales
+    )
+    assert found == (NullViews(8, (1.0, 0.5, 2.0)),)
+
+
 OPEN = {
     "near the limit": (result(2.9), True),
     "at zero": (result(0.0), True),

@@ -31,6 +31,8 @@ SPECS = [
     "models/x.y.sway.yaml",
     "notes.dlm",
     "docs/notes.dlm",
+    ".sway-waivers.yaml",
+    "models/.sway-waivers.yaml",
 ]
 ADAPTERS = [
     "adapter_config.json",
@@ -47,6 +49,8 @@ DATA = [
     "a/notes.md",
     "a.b/text.txt.gz",
     "model/model-00001-of-00002.safetensors",
+    "runs/lora/chat_template.jinja",
+    "runs/lora/tokenizer.model",
 ]
 OTHERS = [
     "sway.yaml.bak",

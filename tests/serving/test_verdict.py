@@ -67,6 +67,12 @@ def test_tokens_that_cannot_be_aligned_are_left_out() -> None:
     assert compare(KNOWN, few, 0.0).name == "undecided"
 
 
+def test_a_model_without_finite_scores_is_broken() -> None:
+    for logits in (np.full((TOKENS, 3), np.nan), np.tile([-np.inf, 0.0, 0.0], (TOKENS, 1))):
+        [*others, _] = KNOWN[1.0]
+        assert compare(KNOWN, [*others, scores_of(logits, [0] * TOKENS)], 0.0).name == "broken"
+
+
 def test_scores_of_logits() -> None:
     logits = np.array([[0.0, np.log(3.0)], [2.0, 2.0]])
     found = scores_of(logits, [0, 1])

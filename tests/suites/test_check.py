@@ -137,6 +137,24 @@ HEADLINES = {
         "UNCLEAR",
         "+2.1σ above 8 null adapters; inconclusive: moved",
     ),
+    "no data, the composite is too low": (
+        [moved(), UNSURE],
+        "fail",
+        "FAIL",
+        "+6.3σ above 8 null adapters; inconclusive: knowledge",
+    ),
+    "no data, no harm decided": (
+        [moved(), UNSURE],
+        "error",
+        "UNCLEAR",
+        "+6.3σ above 8 null adapters; inconclusive: knowledge",
+    ),
+    "no data, no harm tested": (
+        [moved(), structs.replace(KNOWS, verdict="skip")],
+        "pass",
+        "MOVED",
+        "+6.3σ above 8 null adapters; not tested for harm",
+    ),
     "no data, broken": ([moved(), FORGOT], "fail", "FAIL", "moved, but does not pass: knowledge"),
     "learned": ([moved(), KNOWS, LEARNED], "pass", "PASS", "moved, learned; no sign of harm"),
     "harm is uncertain": (
