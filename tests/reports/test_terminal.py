@@ -261,6 +261,12 @@ def test_missing_numbers_are_dashes():
     assert words(row) == ["SKIP", "style_fingerprint", "–", "–", "–", "–"]
 
 
+def test_rows_without_numbers_have_no_header():
+    unknown = dict.fromkeys(("raw", "score", "z", "p", "ci_95"))
+    left_out = results.probe(verdict="warn", rules=(), n_null=0, **unknown)
+    assert "\n\n\n" not in plain(results.result(left_out))
+
+
 def test_next_steps_begin_with_the_most_urgent_and_are_distinct():
     same = [results.drift(name=name, advice="Use more items.") for name in ("a", "b")]
     result = results.result(
