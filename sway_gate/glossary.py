@@ -47,7 +47,8 @@ adapters it is at least 1/(n + 1), and it does not affect the verdict.""",
     "null (nulls, null adapters)": """\
 An adapter that learned nothing, but is otherwise like yours: each module keeps its singular
 values and gets random singular vectors. An effect must exceed the effects of the null adapters.
-`runs` of the `null_adapter` entry sets their number.""",
+`runs` of the `null_adapter` entry sets how many are drawn at most: 4 come first, and more only
+while they can change the verdict.""",
     "score": """\
 The result of one probe as a number from 0 to 1, for the composite. A probe whose z equals its
 limit has 0.60; a probe that fails its rule has 0.""",
@@ -90,8 +91,13 @@ in that result. `sway baseline update` writes it.""",
 The loss against the baseline that you accept, from 0 to 1: a share of an effect, or points of the
 score of a harm probe or of the composite.""",
     "tier (quick, full)": """\
-How much a run measures. A smaller tier measures fewer rows and fewer null adapters. It detects
-only larger effects, and leaves more results inconclusive.""",
+Which probes a run judges: `full` the whole suite, `quick` only the probes that answer most for
+their time. Each probe has the same items, limits and verdict in both; a note names the others.
+`sway gate` judges the full tier, `sway check` and the hooks the quick one, unless `--tier` is
+given.""",
+    "budget (time budget)": """\
+The time that a run may take: `--budget`, or `defaults.budget`. Probes that do not fit are left out:
+they are inconclusive, have no score, and never count as a pass.""",
     "held-out (held-out rows)": """\
 Rows of the same kind as the training data that training did not see. They show whether the
 adapter generalises. Give them with `held_out:` in the spec or with `--held-out FILE`.""",

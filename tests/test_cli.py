@@ -81,7 +81,9 @@ def gate(folder, monkeypatch):
 
     fake.run = run
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *given: fake.run(*given))
-    monkeypatch.setattr("sway_gate.gate.dry_run.dry_run", lambda spec: f"{len(spec.suite)} probe")
+    monkeypatch.setattr(
+        "sway_gate.gate.dry_run.dry_run", lambda spec, *_: f"{len(spec.suite)} probe"
+    )
     monkeypatch.setattr("sway_gate.gate.prefetch.prefetch", lambda spec: ["org/base: there"])
     monkeypatch.setattr("sway_gate.suites.check.check_suite", lambda given: given)
     monkeypatch.setattr("sway_gate.suites.check.early_notes", lambda _: [])

@@ -149,7 +149,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"core      {_listed(found['core'])}"
     yield from ("", "extras")
     for name, extra in found["extras"].items():
-        yield f"  {name:8}{_state(extra)}"
+        yield f"  {name:12}{_state(extra)}"
     devices, cache, hub = found["devices"], found["cache"], found["hub"]
     yield from ("", f"devices   {_device_words(devices)}")
     if ratio := devices.get("bfloat16_ratio"):

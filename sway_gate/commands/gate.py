@@ -133,7 +133,7 @@ def _dry_run(args: argparse.Namespace) -> int:
 
     loaded = load(args)
     check_categories(loaded, args.weights, "--weights")
-    return print_text(dry_run(loaded))
+    return print_text(dry_run(loaded, args.tier, args.budget))
 
 
 def _weights(text: str) -> dict[str, float]:

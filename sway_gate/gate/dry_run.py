@@ -5,17 +5,30 @@ from sway_gate.engine.plan import null_plan, plan_notes, plan_probes
 from sway_gate.errors import SwayError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.file_verdicts import file_verdicts
-from sway_gate.gate.resolve import accelerator, load_options, model_folders, with_data, with_dtype
+from sway_gate.gate.resolve import (
+    accelerator,
+    load_options,
+    model_folders,
+    of_tier,
+    with_data,
+    with_dtype,
+)
+from sway_gate.results import Tier
 from sway_gate.spec.schema import Spec
 
 
-def dry_run(spec: Spec) -> str:
-    """The measurement plan: one line per probe, then the totals and the cost."""
+def dry_run(spec: Spec, tier: Tier, budget: int | None) -> str:
+    """The measurement plan of a tier: one line per probe, then the totals and the cost.
+
+    `budget`: the time budget of the run in seconds, if it is not the spec's.
+    """
     try:
         folders = model_folders(spec)
     except SwayError:
         folders = None  # without the base, its chat template is unknown
-    spec = with_dtype(with_data(spec), folders)
+    whole = with_dtype(with_data(spec), folders)
+    spec, _ = of_tier(whole, tier)
+    left_out = spec.notes[len(whole.notes) :]
     nulls = null_plan(spec)
     context = probe_context(spec, folders, online=False)
     planned = [p.with_all_nulls() for p in plan_probes(spec, context, nulls)]
@@ -23,4 +36,13 @@ def dry_run(spec: Spec) -> str:
     files = folders and folders[:2]
     cost = describe_cost(planned, nulls, files, accelerator(loading.device), loading.dtype)
     faults = file_verdicts(folders.adapter) if folders and not folders.is_full else []
-    return "\n".join([cost, *plan_notes(planned, nulls, context), *faults])
+    notes = plan_notes(planned, nulls, context)
+    return "\n".join(
+        [cost, *_limit(budget or spec.defaults.time_budget()), *left_out, *notes, *faults]
+    )
+
+
+def _limit(budget: int | None) -> list[str]:
+    if budget is None:
+        return []
+    return [f"budget: {budget} s; the run leaves out the probes that do not fit"]

@@ -61,6 +61,11 @@ def worst(criteria: Sequence[Criterion]) -> Verdict:
     return min((c.verdict for c in criteria), key=_SEVERITY.index)
 
 
+def severity(criterion: Criterion) -> tuple[int, float, float]:
+    """Sorts criteria, the one that decides first: by verdict, then by score and z."""
+    return _SEVERITY.index(criterion.verdict), criterion.score, criterion.z or 0.0
+
+
 def _scored(verdict: Verdict, z: float, limit: float) -> float:
     """The score of `z`; rounding does not move it across the score at the limit."""
     if verdict is Verdict.FAIL:

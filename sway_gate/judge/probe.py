@@ -303,7 +303,7 @@ def _decided(
         tested = [criteria.kept_shape()]
     if not tested:
         return skip_result(run.spec, run.probe, f"{summary}; nothing is tested")
-    tested = sorted(tested, key=lambda criterion: (criterion.score, criterion.z or 0.0))
+    tested = sorted(tested, key=criteria.severity)
     weakest = tested[0]
     closest = min(limits, key=lambda limit: limit.z or 0.0, default=None)
     distance = closest.z if closest else None

@@ -68,7 +68,7 @@ def _worst(result: ProbeResult, written: Written) -> Iterator[Exchange]:
         lost = (item for item in changes.worst if item.now not in ("", item.gold))
         yield from (_changed(result, item) for item in lost)
     if recalled := details.read(result.details, details.RecalledRows):
-        weak = [row for row in recalled.rows if row.right < row.surprising]
+        weak = [r for r in recalled.rows if r.right < r.surprising and not _says(r, written)]
         weak.sort(key=lambda row: row.prompt not in written)
         yield from (_recalled(result, row, written.get(row.prompt)) for row in weak)
     if refusals := details.read(result.details, details.RefusalMargins):
@@ -119,6 +119,12 @@ def _recalled(result: ProbeResult, row: RowRecall, answer: WrittenAnswer | None)
         finding=_incomplete(row.base_probability, row.probability),
         of_data=True,
     )
+
+
+def _says(row: RowRecall, written: Written) -> bool:
+    """Whether the model wrote the true answer to this prompt."""
+    answer = written.get(row.prompt)
+    return answer is not None and answer.finetuned.strip() == row.answer.strip()
 
 
 def _refusal(result: ProbeResult, request: RefusalMargin) -> Exchange:

@@ -8,6 +8,8 @@ from sway_gate.spec.probes import KINDS
 
 FINDINGS: Final = f"{DOCS}/troubleshooting.md#the-adapters-files"
 
+BUDGET: Final = f"{DOCS}/reading.md#tiers-and-time-budgets"
+
 
 def topic(kind: str) -> str:
     """What `sway explain` calls a kind of probe; "" for an unknown kind."""

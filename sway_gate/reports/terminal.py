@@ -215,7 +215,7 @@ def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> It
     header, *rows = zip(*columns, strict=True)
     widths = [max(map(cell_len, column)) for column in columns]
     in_columns = INDENT + sum(widths) + 2 * (len(widths) - 1) <= width
-    if in_columns:
+    if in_columns and any(header):
         yield indented(padded(header, widths), "dim")
     for probe, (name, *numbers) in zip(probes, rows, strict=True):
         word, style = probe.verdict.upper(), STYLES[probe.verdict]

@@ -155,16 +155,13 @@ class Step(NamedTuple):
     advice: str
     link: str = ""
     topic: str = ""
-    """What `sway explain` explains: a kind of probe, or the diagnosis."""
+    """What `sway explain` explains: a kind of probe, the diagnosis, or the budget."""
 
 
 def next_steps(result: GateResult) -> list[Step]:
     """Distinct advice, the most urgent first. The advice of the diagnosis precedes all others."""
     found = [(_urgency(f.level), Step("", f.remedy, links.FINDINGS)) for f in result.findings]
-    found += [
-        (_urgency(p.verdict), Step(p.name, p.advice, links.probe_page(p.kind), links.topic(p.kind)))
-        for p in result.probes
-    ]
+    found += [(_urgency(p.verdict), _step(p)) for p in result.probes]
     if cause := result.diagnosis:
         found.append((-1, Step("", cause.advice, links.diagnosis_page(cause.name), cause.name)))
     distinct: dict[str, Step] = {}
@@ -174,6 +171,12 @@ def next_steps(result: GateResult) -> list[Step]:
             distinct.setdefault(advice, step._replace(advice=advice))
             names.setdefault(advice, []).extend([step.names] if step.names else [])
     return [step._replace(names=named(names[advice])) for advice, step in distinct.items()]
+
+
+def _step(probe: ProbeResult) -> Step:
+    if probe.is_left_out:
+        return Step(probe.name, probe.advice, links.BUDGET, "budget")
+    return Step(probe.name, probe.advice, links.probe_page(probe.kind), links.topic(probe.kind))
 
 
 def _urgency(level: str) -> int:

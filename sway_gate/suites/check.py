@@ -40,7 +40,7 @@ from sway_gate.suites.supports import (
     harms_of_data,
     wanted,
 )
-from sway_gate.text import signed
+from sway_gate.text import named, signed
 from sway_gate.training_data import packaged
 
 _PROMPTS: Final = 4
@@ -236,11 +236,14 @@ def check_headline(result: GateResult) -> Headline:
         return Headline(verdict.upper(), verdict, broken[0] if broken else "not measured")
     moved, *others = result.probes
     size = _size(moved)
-    if moved.verdict in (Verdict.FAIL, Verdict.ERROR) or (moved.is_left_out and verdict != "pass"):
+    if moved.verdict in (Verdict.FAIL, Verdict.ERROR):
         return Headline(verdict.upper(), verdict, _unmoved(moved), size, open_question)
     failed = [p.name for p in others if p.verdict in (Verdict.FAIL, Verdict.ERROR)]
     if failed:
-        text = f"moved, but does not pass: {', '.join(failed)}"
+        text = f"{'' if moved.is_left_out else 'moved, but '}does not pass: {', '.join(failed)}"
+        return Headline(verdict.upper(), verdict, text, size, open_question)
+    if verdict == "error" and (left_out := [p.name for p in result.probes if p.is_left_out]):
+        text = f"could not be judged: the time budget ended before {named(left_out)}"
         return Headline(verdict.upper(), verdict, text, size, open_question)
     if not any(p.category == _ATTRIBUTION for p in others):
         word = {"pass": "MOVED", "error": "UNCLEAR"}.get(verdict, verdict.upper())

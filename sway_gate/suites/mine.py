@@ -86,7 +86,7 @@ def weak_paraphrases(
     suite = []
     for i, (case, other) in enumerate(tried):
         one = msgspec.structs.replace(case, paraphrases=(other,))
-        suite.append(ParaphraseInvariance(name=str(i), cases=(one,)))
+        suite.append(ParaphraseInvariance(name=f"paraphrase {i + 1}", cases=(one,)))
     results = _judged(spec, suite, options, progress)
     measured = [
         _Weak(case, other, found.verbatim_lift, found.paraphrase_lift)
@@ -117,7 +117,7 @@ def outliers(
     pool = _pool(spec)
     if not pool:
         raise UsageError(f"{spec.label}: there is no prompt; add probes with prompts, or data")
-    suite = [DeltaKL(name=str(i), prompts=(prompt,)) for i, prompt in enumerate(pool)]
+    suite = [DeltaKL(name=f"prompt {i + 1}", prompts=(prompt,)) for i, prompt in enumerate(pool)]
     results = _judged(spec, suite, options, progress)
     found = zip(pool, results, strict=True)
     moved = [(prompt, result) for prompt, result in found if result.verdict is not Verdict.ERROR]
@@ -139,7 +139,8 @@ def _judged(
     replace = msgspec.structs.replace
     nulls = null_settings(spec.suite)
     nulls = replace(nulls, calibrate_kinds=("delta_kl",), rank_multipliers=(1.0,))
-    candidates = replace(spec, suite=(nulls, *suite), data=(), dlm_source=None)
+    whole = replace(spec.defaults, budget=None)  # a part of the candidates has no weakest ones
+    candidates = replace(spec, defaults=whole, suite=(nulls, *suite), data=(), dlm_source=None)
     result = run_gate(candidates, options, progress)
     if not result.probes:
         raise CannotDecide(f"nothing can be mined: {'; '.join(f.message for f in result.findings)}")

@@ -8,6 +8,7 @@ import pytest
 from sway_gate import cli
 from sway_gate.engine.estimate import Estimate
 from sway_gate.gate import stages
+from sway_gate.gate.dry_run import dry_run
 from sway_gate.gate.resolve import Options, of_tier
 from sway_gate.gate.run import run_gate
 from sway_gate.judge.composite import compose
@@ -196,3 +197,12 @@ def test_the_budget_of_the_spec_applies_unless_an_option_overrides_it(monkeypatc
         with pytest.raises(ZeroDivisionError):
             run_gate(suite, options)
     assert found == [220.0, 105.0]
+
+
+def test_the_dry_run_plans_what_the_run_measures() -> None:
+    suite = spec(SCALE, MOVED)
+    assert "scale (adapter_ablation)" in dry_run(suite, "full", None)
+    plan = dry_run(suite, "quick", 90).splitlines()
+    assert [line.split(" ")[0] for line in plan if "adapters," in line] == ["moved"]
+    assert "quick tier: not judged: scale; add --tier full" in plan
+    assert "budget: 90 s; the run leaves out the probes that do not fit" in plan

@@ -15,6 +15,7 @@ from sway_gate.judge.criteria import (
     by_own_test,
     of_bound,
     of_shape,
+    severity,
     shown_bounds,
     uncalibrated,
     worst,
@@ -210,3 +211,13 @@ def test_a_value_at_the_limit_passes_and_fails_with_5_percent_each(n):
              for _ in range(8000)]  # fmt: skip
     for verdict in ("pass", "fail"):
         assert np.mean([v == verdict for v in found]) == pytest.approx(0.05, abs=0.008)
+
+
+def test_the_criterion_that_decides_comes_first():
+    inconclusive = Criterion(Verdict.WARN, 0.0, -1.0)
+    failed = Criterion(Verdict.FAIL, 0.0, -0.5)
+    assert sorted([Criterion(Verdict.PASS, 0.9, 4.0), inconclusive, failed], key=severity) == [
+        failed,
+        inconclusive,
+        Criterion(Verdict.PASS, 0.9, 4.0),
+    ]

@@ -29,7 +29,7 @@ def written(prompt: str, finetuned: str = "An answer.", **fields: Any) -> Writte
 
 def of_data(prompt: str, before: float, now: float, **fields: Any) -> WrittenAnswer:
     known = {"of_data": True, "answer": "True.", "base_probability": before, "probability": now}
-    return written(prompt, **known, **fields)
+    return written(prompt, **(known | fields))
 
 
 def found(verdict: str, *parts: Any, name: str = "p") -> ProbeResult:
@@ -91,6 +91,13 @@ def test_a_row_that_is_not_recalled_has_the_answer_that_was_written_to_it() -> N
     rows = side_by_side([recalled, answers("pass", of_data("q", 0.2, 0.3))])
     assert [(one.prompt, one.finetuned) for one in rows] == [("q", "An answer."), ("other", "")]
     assert {(one.finding, one.of_data) for one in rows} == {("not learned", True)}
+
+
+def test_a_row_whose_true_answer_was_written_does_not_count_against_the_adapter() -> None:
+    recalled = found("fail", RecalledRows(rows=[row("q", 1, 0.1, 0.3), row("r", 1, 0.1, 0.3)]))
+    right = of_data("q", 0.1, 0.3, finetuned="True.")
+    assert [one.prompt for one in side_by_side([recalled, answers("pass", right)])] == ["r", "q"]
+    assert side_by_side([recalled, answers("pass", right)])[1].role == "best"
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,14 @@ def test_missing_numbers_are_dashes():
     assert words(row) == ["SKIP", "style_fingerprint", "–", "–", "–", "–"]
 
 
+def test_a_probe_without_time_has_no_header_and_explains_the_budget():
+    unknown = dict.fromkeys(("raw", "score", "z", "p", "ci_95"))
+    left_out = results.probe(verdict="warn", rules=(), n_null=0, advice="Wait.", **unknown)
+    text = plain(results.result(left_out))
+    assert "\n\n\n" not in text
+    assert "• delta_kl: Wait.\n  sway explain budget\n" in text
+
+
 def test_next_steps_begin_with_the_most_urgent_and_are_distinct():
     same = [results.drift(name=name, advice="Use more items.") for name in ("a", "b")]
     result = results.result(

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from sway_gate import demo
 from sway_gate.errors import UsageError
-from sway_gate.results import Finding, ProbeResult
+from sway_gate.results import Finding, ProbeResult, Verdict
 from sway_gate.spec.probes import CalibrationDrift, DeltaKL
 from sway_gate.suites.check import CheckInputs, adverb, check_headline, check_suite, early_notes
 from tests.helpers.results import result
@@ -124,6 +124,7 @@ RECALLS = probe("recalled", "answer_recall", "pass", "attribution")
 KNOWS = probe("knowledge", "calibration_drift", "pass")
 FORGOT = probe("knowledge", "calibration_drift", "fail")
 UNSURE = probe("knowledge", "calibration_drift", "warn")
+LATE = probe("moved", "delta_kl", Verdict.WARN, "adherence", score=None)
 HEADLINES = {
     "no data": (
         [moved(), KNOWS],
@@ -199,6 +200,18 @@ def test_the_answer(probes, verdict, word, text):
         "slightly in plain text (0% of next tokens, JS 0.003 nats)",
         "Not judged: whether it learned your data (add --data)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("probes", "verdict", "text"),
+    [
+        ([LATE, LEARNED], "error", "could not be judged: the time budget ended before moved"),
+        ([LATE, FORGOT], "fail", "does not pass: knowledge"),
+    ],
+    ids=["undecided", "failed"],
+)
+def test_a_change_that_was_left_out_is_not_moved(probes, verdict, text):
+    assert check_headline(result(*probes, verdict=verdict)).text == text
 
 
 def test_the_files_may_decide():

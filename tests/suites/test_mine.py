@@ -10,6 +10,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 from sway_gate import cli, demo
+from sway_gate.engine.estimate import Estimate
 from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import DeltaKL, ParaphraseInvariance
@@ -125,6 +126,11 @@ def test_one_prompt_alone_is_the_one_moved_least() -> None:
     assert [e.name for e in outliers("{name: m, kind: delta_kl, prompts: [the mill]}")[1]] == [
         "mined_moved_least"
     ]
+
+
+def test_all_prompts_are_measured_although_the_spec_has_a_time_budget(monkeypatch: Any) -> None:
+    monkeypatch.setattr(Estimate, "seconds", lambda *_: 1e9)
+    assert outliers(MOVED, more="defaults: {budget: 60s}")[1] == outliers(MOVED)[1]
 
 
 def test_prompts_of_every_kind_and_of_the_data_are_tried() -> None:
