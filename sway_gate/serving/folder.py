@@ -12,7 +12,7 @@ from sway_gate.model_files.config import model_config
 from sway_gate.model_files.shapes import most_common_dtype
 from sway_gate.serving.formats import Format, of_tokenizer
 from sway_gate.serving.reference import score
-from sway_gate.serving.scores import Passage, Scores
+from sway_gate.serving.scores import Passage, Scores, require_finite
 
 _OF_HEADER = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -28,11 +28,13 @@ class ModelFolder:
 
     def scores(self, passages: Sequence[Passage]) -> list[Scores]:
         try:
-            return score(PlainModel(self._source), passages)
+            found = score(PlainModel(self._source), passages)
         except IndexError:
             raise CannotDecide(
                 f"{self.label} has fewer tokens than the base: it is another model"
             ) from None
+        require_finite(self.label, found)
+        return found
 
     def format(self) -> Format:
         if not (self._path / "tokenizer_config.json").is_file():
@@ -49,7 +51,9 @@ class ModelFolder:
 def _precision(path: Path) -> Precision | None:
     """How most weights are stored, from the config of the quantization or the tensors' headers."""
     if method := quantization.method_of_files(path):
-        settings = model_config(path).get("quantization_config") or {}
-        bits = 8 if settings.get("load_in_8bit") else settings.get("bits") or 4
-        return Precision(f"{method}, {bits} bits", bits=int(bits))
+        settings = model_config(path).get("quantization_config")
+        settings = settings if isinstance(settings, dict) else {}
+        bits = 8 if settings.get("load_in_8bit") else settings.get("bits")
+        bits = bits if isinstance(bits, int) and 1 <= bits <= 16 else 4
+        return Precision(f"{method}, {bits} bits", bits=bits)
     return FLOATS.get(_OF_HEADER.get(most_common_dtype(path), ""))

@@ -12,7 +12,7 @@ from sway_gate.backends.base import error_text
 from sway_gate.backends.plain_model import FLOATS, Precision
 from sway_gate.errors import CannotDecide
 from sway_gate.serving.formats import Format
-from sway_gate.serving.scores import Passage, Scores, scores_of
+from sway_gate.serving.scores import Passage, Scores, require_finite, scores_of
 
 _FLOAT_TYPES = {0: "float32", 1: "float16", 32: "bfloat16"}
 _BITS = {
@@ -67,6 +67,7 @@ class GgufFile:
             raise CannotDecide(f"{self.label} cannot be run: {error_text(error)}") from None
         finally:
             model.close()
+        require_finite(self.label, found)
         return found
 
     def format(self) -> Format:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sway_gate.conversation import Prompt
+from sway_gate.errors import CannotDecide
 from sway_gate.stats import Floats
 
 
@@ -49,3 +50,11 @@ def scores_of(logits: Floats, targets: Sequence[int]) -> Scores:
     log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
     chosen = logits[np.arange(len(targets)), list(targets)]
     return Scores(chosen - log_sum, chosen >= top)
+
+
+def require_finite(label: str, scores: Sequence[Scores]) -> None:
+    """Raise CannotDecide if the model's numbers are not finite: such tokens would not count."""
+    if not all(np.isfinite(one.log_probs).all() for one in scores):
+        raise CannotDecide(
+            f"{label} computes numbers that are not finite; merge or convert the adapter again"
+        )
