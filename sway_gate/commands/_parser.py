@@ -1,6 +1,7 @@
 """The parser of the command line: a short usage, examples, and messages that name what is near."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,6 +64,8 @@ class Parser(argparse.ArgumentParser):
         for argument in arguments:
             if argument == "--" or (self._subparsers and not argument.startswith("-")):
                 return  # the rest are values, or the options of a command
+            if argument.startswith("-") and argument != "-" and os.path.lexists(argument):
+                self.error(f"{argument} is an option and a file; rename the file")
             name = argument.partition("=")[0]
             is_option = re.fullmatch(r"--?[A-Za-z][^\s]*", name)
             if is_option and name not in known and not self._is_joined(name):

@@ -4,7 +4,7 @@ Two neighbouring values are comparable if both were measured on the same inputs,
 Results of versions that did not store digests of their inputs are not comparable.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -14,6 +14,8 @@ from sway_gate.results import GateResult, ProbeResult
 from sway_gate.text import counted, named
 
 COMPOSITE = "composite"
+Key = tuple[str, str]
+"""The name and the kind of a probe."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,11 +73,13 @@ def history(stored: Sequence[Stored], notes: Sequence[str] = ()) -> History:
     """The history of at least one result, in the given order."""
     results = [one.result for one in stored]
     before = [None, *results[:-1]]
-    keys = dict.fromkeys((p.name, p.kind) for result in reversed(results) for p in result.probes)
+    by_key = [{(p.name, p.kind): p for p in result.probes} for result in results]
+    keys = dict.fromkeys(key for probes in reversed(by_key) for key in probes)
+    inputs = _SameInputs(results)
     return History(
         results=tuple(_entry(one, old) for one, old in zip(stored, before, strict=True)),
         composite=_composite(results),
-        probes=tuple(_course(name, kind, results) for name, kind in keys),
+        probes=tuple(_course(key, by_key, inputs) for key in keys),
         notes=tuple(notes),
     )
 
@@ -97,7 +101,7 @@ def _entry(stored: Stored, before: GateResult | None) -> Entry:
 def _differences(old: GateResult, new: GateResult) -> Iterator[str]:
     if not (old.probe_inputs and new.probe_inputs):
         yield "the inputs of one of the two results are unknown: an older version wrote it"
-    names = [[probe.name for probe in result.probes] for result in (old, new)]
+    names = [dict.fromkeys(probe.name for probe in result.probes) for result in (old, new)]
     for what, before, after in (("without", *names), ("with the new", *reversed(names))):
         if missing := [name for name in before if name not in after]:
             yield f"{what} {counted(len(missing), 'probe')} {named(missing)}"
@@ -108,9 +112,9 @@ def _differences(old: GateResult, new: GateResult) -> Iterator[str]:
     yield from input_warnings(old, new)
 
 
-def _scored(result: GateResult) -> list[str]:
-    """Names of the probes that count in the composite."""
-    return [probe.name for probe in result.probes if probe.score is not None]
+def _scored(result: GateResult) -> dict[str, None]:
+    """Names of the probes that count in the composite, in their order."""
+    return dict.fromkeys(probe.name for probe in result.probes if probe.score is not None)
 
 
 def _composite(results: Sequence[GateResult]) -> Course:
@@ -129,17 +133,30 @@ def _has_same_composite(old: GateResult, new: GateResult) -> bool:
     return (
         bool(same)
         and same == old.probe_inputs.keys() == new.probe_inputs.keys()
-        and set(_scored(old)) == set(_scored(new))
+        and _scored(old).keys() == _scored(new).keys()
         and weights[0] == weights[1]
     )
 
 
-def _course(name: str, kind: str, results: Sequence[GateResult]) -> Course:
-    values: list[Value] = []
-    units, last = "", None
-    for result in results:
-        found = _find(name, kind, result)
-        if found is None:
+class _SameInputs:
+    """Whether a probe has the same inputs in two results, given by their positions."""
+
+    def __init__(self, results: Sequence[GateResult]) -> None:
+        self._results = results
+        self._names: dict[tuple[int, int], set[str]] = {}
+
+    def __call__(self, name: str, old: int, new: int) -> bool:
+        if (old, new) not in self._names:
+            same = probes_with_same_inputs(self._results[old], self._results[new])
+            self._names[old, new] = same
+        return name in self._names[old, new]
+
+
+def _course(key: Key, by_key: Sequence[Mapping[Key, ProbeResult]], inputs: _SameInputs) -> Course:
+    (name, kind), values, units = key, list[Value](), ""
+    last: int | None = None
+    for i, probes in enumerate(by_key):
+        if (found := probes.get(key)) is None:
             values.append(Value(verdict=""))
             continue
         values.append(
@@ -147,12 +164,8 @@ def _course(name: str, kind: str, results: Sequence[GateResult]) -> Course:
                 verdict=found.verdict.value,
                 value=found.raw,
                 score=found.score,
-                is_comparable=last is None or name in probes_with_same_inputs(last, result),
+                is_comparable=last is None or inputs(name, last, i),
             )
         )
-        units, last = found.units or units, result
+        units, last = found.units or units, i
     return Course(name=name, kind=kind, units=units, values=tuple(values))
-
-
-def _find(name: str, kind: str, result: GateResult) -> ProbeResult | None:
-    return next((p for p in result.probes if (p.name, p.kind) == (name, kind)), None)

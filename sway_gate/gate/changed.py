@@ -63,7 +63,7 @@ def _names(path: str, files: set[str]) -> bool:
     except SpecError:
         return True
     folders = (os.path.dirname(path), "")
-    written = [os.path.expanduser(text) for text in _written(root)]
+    written = [os.path.expanduser(text) for text in _written(root) if "\0" not in text]
     named = [os.path.join(folder, text) for folder in folders for text in written]
     places = _places([*named, waivers_file(path)])
     return any(

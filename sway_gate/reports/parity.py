@@ -6,7 +6,7 @@ from typing import Final
 
 from sway_gate.serving.parity import Compared
 from sway_gate.serving.verdict import PASSES
-from sway_gate.text import clean
+from sway_gate.text import one_line
 
 _ADVICE: Final = {
     "broken": "Merge or convert it again, in fp32 or bf16: some tokens of the adapter's answers "
@@ -36,11 +36,11 @@ def render(found: Sequence[Compared]) -> str:
 
 def _lines(one: Compared) -> Iterator[str]:
     parity = one.parity
-    yield f"{clean(one.label)}: {parity.name.upper()}"
+    yield f"{one_line(one.label)}: {parity.name.upper()}"
     yield f"  {_numbers(one)}"
     same = f"{parity.greedy} of {parity.texts}"
     yield f"  {same} greedy answers are the same ({parity.tokens} tokens)"
-    yield from (f"  {clean(difference)}" for difference in parity.formats)
+    yield from (f"  {one_line(difference)}" for difference in parity.formats)
     if advice := _ADVICE.get(parity.name):
         yield f"  {advice}"
 
@@ -50,7 +50,7 @@ def _numbers(one: Compared) -> str:
     strength = "" if parity.strength in (0.0, 1.0) else f", closest at {parity.strength:g} times"
     return (
         f"{parity.error:.3f} nats per token from the adapter{strength}, {parity.from_base:.3f} "
-        f"from the base; the adapter's effect is {parity.effect:.3f}, {clean(one.precision)} "
+        f"from the base; the adapter's effect is {parity.effect:.3f}, {one_line(one.precision)} "
         f"explains {parity.yardstick:.3f}"
     )
 

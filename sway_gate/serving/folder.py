@@ -49,7 +49,9 @@ class ModelFolder:
 def _precision(path: Path) -> Precision | None:
     """How most weights are stored, from the config of the quantization or the tensors' headers."""
     if method := quantization.method_of_files(path):
-        settings = model_config(path).get("quantization_config") or {}
-        bits = 8 if settings.get("load_in_8bit") else settings.get("bits") or 4
-        return Precision(f"{method}, {bits} bits", bits=int(bits))
+        settings = model_config(path).get("quantization_config")
+        settings = settings if isinstance(settings, dict) else {}
+        bits = 8 if settings.get("load_in_8bit") else settings.get("bits")
+        bits = bits if isinstance(bits, int) and 1 <= bits <= 16 else 4
+        return Precision(f"{method}, {bits} bits", bits=bits)
     return FLOATS.get(_OF_HEADER.get(most_common_dtype(path), ""))

@@ -5,7 +5,10 @@ llama-cpp-python do, with `echo` and `logprobs`. Its tokens are aligned with the
 position in the text, never by their rank.
 """
 
+import json
 import os
+import re
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urldefrag
@@ -13,15 +16,18 @@ from urllib.parse import urldefrag
 import numpy as np
 
 from sway_gate.backends.plain_model import Precision
-from sway_gate.errors import CannotDecide
+from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.serving.formats import Format
 from sway_gate.serving.scores import Passage, Scores
 from sway_gate.stats import Floats
-from sway_gate.text import cut, one_line
+from sway_gate.text import cut, is_number, one_line
 
 KEY = "SWAY_API_KEY"
 _TIMEOUT_S, _ATTEMPTS = 120.0, 4
+_MAX_BYTES = 64 * 2**20
+"""The maximum size of an answer."""
 _LEAST_ALIGNED, _MAX_GAP_NATS = 0.8, 0.5
+_LEAST_LOG_PROB = -1e6
 
 
 class Server:
@@ -37,17 +43,22 @@ class Server:
             raise CannotDecide(
                 f"{error}; install the extra: pip install 'sway-gate[api]'"
             ) from None
-        self.label = address
+        self.label = re.sub("//[^/#]*@", "//", address)
         url, model = urldefrag(address)
-        key = os.environ.get(KEY) or os.environ.get("OPENAI_API_KEY")
-        self._http: Any = httpx.Client(
-            base_url=url.rstrip("/") + "/",
-            timeout=_TIMEOUT_S,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            follow_redirects=False,
-            trust_env=False,
-        )
-        self._failures: Any = (httpx.TransportError, _Busy)
+        self._key = _key()
+        try:
+            self._http: Any = httpx.Client(
+                base_url=url.rstrip("/") + "/",
+                timeout=_TIMEOUT_S,
+                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+                follow_redirects=False,
+                trust_env=False,
+            )
+        except httpx.InvalidURL:
+            raise UsageError(
+                f"--against {self.label}: not an address; give one as http://localhost:8000/v1#MODEL"
+            ) from None
+        self._failures: Any = (httpx.RequestError, _Busy)
         self._retrying: Any = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(self._failures),
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
@@ -89,6 +100,8 @@ class Server:
                 used = self._post("chat/completions", body)["usage"]["prompt_tokens"]
             except (CannotDecide, KeyError, TypeError):
                 return ()
+            if not isinstance(used, int):
+                return ()
             if used != passage.start:
                 other.append(f"{used} instead of {passage.start}")
         if len(other) < 3:
@@ -114,11 +127,14 @@ class Server:
         return scores, abs(new[0].top - float(best[0]))
 
     def _only_model(self) -> str:
-        names = [str(model.get("id")) for model in self._get("models").get("data", [])]
+        try:
+            names = [str(model["id"]) for model in self._get("models")["data"]]
+        except (KeyError, TypeError):
+            names = []
         if len(names) != 1:
+            listed = f" ({cut(one_line(', '.join(names)), 200)})" if names else ""
             raise CannotDecide(
-                f"{self.label} serves {len(names)} models ({cut(', '.join(names), 200)}); "
-                "add #MODEL to the address"
+                f"{self.label} serves {len(names)} models{listed}; add #MODEL to the address"
             )
         return names[0]
 
@@ -135,16 +151,39 @@ class Server:
             raise CannotDecide(f"{self.label} does not answer: {one_line(str(error))}") from None
 
     def _once(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        response = self._http.request(method, path, json=body)
-        if response.status_code in (429, 502, 503, 504):
-            raise _Busy(f"status {response.status_code}")
-        if response.status_code != 200:
-            said = cut(one_line(response.text), 200)
-            raise CannotDecide(f"{self.label} answers with status {response.status_code}: {said}")
+        with self._http.stream(method, path, json=body) as response:
+            data, status = self._read(response), response.status_code
+        if status in (429, 502, 503, 504):
+            raise _Busy(f"status {status}")
+        if status != 200:
+            said = cut(one_line(self._without_key(data.decode(errors="replace"))), 200)
+            raise CannotDecide(f"{self.label} answers with status {status}: {said}")
         try:
-            return response.json()
-        except ValueError:
+            return json.loads(data)
+        except (ValueError, RecursionError):
             raise CannotDecide(f"{self.label} does not answer with JSON") from None
+
+    def _read(self, response: Any) -> bytes:
+        """The answer, limited in size and in time."""
+        data, end = bytearray(), time.monotonic() + _TIMEOUT_S
+        for part in response.iter_bytes():
+            data += part
+            if len(data) > _MAX_BYTES or time.monotonic() > end:
+                raise CannotDecide(f"{self.label} does not end its answer")
+        return bytes(data)
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
+
+def _key() -> str:
+    """The key of the server; "" if there is none. Raises UsageError."""
+    for name in (KEY, "OPENAI_API_KEY"):
+        if key := os.environ.get(name, "").strip():
+            if key.isascii() and key.isprintable():
+                return key
+            raise UsageError(f"{name}: contains a character that no key has; copy the key again")
+    return ""
 
 
 class _Busy(Exception):
@@ -165,16 +204,16 @@ def _rows(answer: Any) -> list[_Row] | None:
         given = answer["choices"][0]["logprobs"]
         fields = zip(given["tokens"], given["token_logprobs"], given["top_logprobs"], strict=True)
         return [
-            _Row(str(text), _finite(value), max(map(float, top.values())) if top else None)
+            _Row(str(text), _log_prob(value), _log_prob(max(top.values())) if top else None)
             for text, value, top in fields
         ]
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return None
 
 
-def _finite(value: Any) -> float | None:
-    number = None if value is None else float(value)
-    return number if number is not None and np.isfinite(number) and number <= 1e-3 else None
+def _log_prob(value: Any) -> float | None:
+    """The value if it can be a log-probability."""
+    return float(value) if is_number(value) and _LEAST_LOG_PROB <= value <= 1e-3 else None
 
 
 def aligned(passage: Passage, rows: Sequence[_Row]) -> tuple[Scores, Floats]:

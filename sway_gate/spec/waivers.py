@@ -4,13 +4,14 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+import yaml
 from msgspec import structs
 
 from sway_gate.errors import SpecError
 from sway_gate.files import not_read, read_regular
 from sway_gate.spec.decode import MAX_BYTES, decoded
 from sway_gate.spec.schema import Spec, Struct, Waiver
-from sway_gate.spec.yaml_nodes import compose, shown
+from sway_gate.spec.yaml_nodes import compose, entries, shown
 from sway_gate.spec.yaml_reader import Reader, suggestion
 
 WAIVERS: Final = ".sway-waivers.yaml"
@@ -36,8 +37,12 @@ def with_waivers_file(spec: Spec) -> Spec:
         return spec
     except OSError as error:
         raise SpecError([f"{path}: {not_read(error)}"]) from None
+    root = compose(decoded(data, path), path)
+    if not isinstance(root, yaml.MappingNode) or "waivers" not in entries(root):
+        # Without a quotation: another file may contain secrets.
+        raise SpecError([f"{path}: not a file of waivers: needs the field waivers"])
     reader = Reader(path, {})
-    file = reader.read(compose(decoded(data, path), path), WaiverFile)
+    file = reader.read(root, WaiverFile)
     names = [probe.name for probe in spec.suite if probe.is_probe]
     check_waivers(reader, names, spec.label, [waiver.probe for waiver in spec.waivers])
     reader.finish()

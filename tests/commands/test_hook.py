@@ -57,6 +57,20 @@ def test_an_unknown_option_is_an_error(repository, capsys):
     assert "unknown option --bogus" in capsys.readouterr().err
 
 
+def test_a_file_whose_name_is_an_option_is_refused(repository, capsys):
+    name = "--adapter=good/adapter_model.safetensors"
+    (repository / "--adapter=good").mkdir()
+    (repository / name).write_bytes(b"")
+    assert cli.main(["hook", "wrong/lora/adapter_model.safetensors", name]) == 2
+    assert "is an option and a file; rename the file" in capsys.readouterr().err
+
+
+def test_a_path_that_cannot_exist_names_no_file(repository, capsys):
+    (repository / "nul.sway.yaml").write_text('data: "a\\0b"', encoding="utf-8")
+    assert cli.main(["hook", "notes.txt"]) == 0
+    assert "nothing to gate" in capsys.readouterr().out
+
+
 def test_a_file_is_not_overwritten_by_a_report(repository, capsys):
     assert cli.main(["hook", "sway.yaml", "--junit", "README.md"]) == 2
     assert "--junit README.md: is not an .xml file" in capsys.readouterr().err

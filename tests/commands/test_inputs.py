@@ -115,3 +115,10 @@ def test_an_untrained_adapter_is_named_in_a_diff(untrained: str, capsys: Any) ->
     assert cli.main(["diff", untrained, untrained]) == 3
     err = capsys.readouterr().err
     assert err.count(f"note: {untrained}: {UNTRAINED}") == 2
+
+
+def test_an_empty_adapter_is_not_the_one_of_the_spec(capsys: Any) -> None:
+    """As in --adapter "$CHECKPOINT" with a variable that is not set."""
+    spec = str(demo.HEALTHY.parent / "healthy.sway.yaml")
+    assert cli.main(["gate", spec, "--dry-run", "--adapter", ""]) == 2
+    assert "--adapter: is empty" in capsys.readouterr().err

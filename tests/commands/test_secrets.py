@@ -47,6 +47,8 @@ READERS = {
     "baseline": "gate demo/healthy.sway.yaml --baseline secret",
     "trace": "trace secret",
     "document of a spec": "gate document.yaml",
+    "waivers": "gate waived/sway.yaml --dry-run",
+    "history": "report --history secret",
 }
 
 
@@ -62,6 +64,9 @@ def folder(tmp_path_factory: Any) -> Path:
     for name in ("secret.dlm", "secret.jsonl", "secret.json", "secret.csv", "secret.parquet"):
         (folder / name).symlink_to("secret")
     (folder / "secret.arrow").symlink_to("secret")
+    (folder / "waived").mkdir()
+    shutil.copy(folder / "demo/healthy.sway.yaml", folder / "waived/sway.yaml")
+    (folder / "waived/.sway-waivers.yaml").symlink_to(folder / "secret")
     spec = yaml.safe_load((folder / "demo/healthy.sway.yaml").read_bytes())
     spec["models"] = {"base": {"base": "./base"}, "ft": {"base": "./base", "adapter": "./lora"}}
     spec = {key: spec[key] for key in ("models", "suite")} | {"dlm_source": "secret.dlm"}

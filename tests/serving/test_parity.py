@@ -10,6 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from sway_gate.cli import main
+from sway_gate.serving.folder import ModelFolder
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base
 
 
@@ -79,6 +80,29 @@ def test_another_tokenizer_differs(trained: tuple[Path, Path], tmp_path: Path) -
     assert code == 1
     assert found["exact"]["name"] == "template differs"
     assert "ends answers with token" in found["exact"]["formats"][0]
+
+
+def test_a_merge_that_computes_nan_is_not_the_same(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    base, adapter = trained
+    model: Any = AutoModelForCausalLM.from_pretrained(merged(base, adapter, tmp_path / "merged"))
+    token = byte_tokenizer()("?")["input_ids"][-1]
+    model.get_input_embeddings().weight.data[token] = float("nan")
+    model.save_pretrained(tmp_path / "merged")
+    code, found = parity(trained, tmp_path / "merged", out=tmp_path / "parity.json")
+    assert (code, found["merged"]["name"]) == (1, "broken")
+
+
+@pytest.mark.parametrize(
+    ("settings", "bits"), [([], 4), ({"bits": "x"}, 4), ({"bits": 10**6}, 4), ({"bits": 8}, 8)]
+)
+def test_the_precision_of_a_quantized_folder(settings: object, bits: int, tmp_path: Path) -> None:
+    config = json.dumps({"quantization_config": settings})
+    (tmp_path / "config.json").write_text(config, encoding="utf-8")
+    precision = ModelFolder(tmp_path, "cpu").precision
+    assert precision is not None
+    assert precision.bits == bits
 
 
 def test_what_is_no_artefact(

@@ -2,14 +2,17 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from sway_gate.errors import CannotDecide
+from sway_gate.conversation import Conversation, Message
+from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.serving import server as module
 from sway_gate.serving.scores import Passage
 from sway_gate.serving.server import KEY, Server, aligned
 
@@ -57,7 +60,13 @@ def serving(answer: Callable[[str, dict[str, Any], Any], Reply]) -> Iterator[str
         def log_message(self, format: str, *args: Any) -> None:
             """Print nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with started(Handler) as address:
+        yield address
+
+
+@contextmanager
+def started(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1"
@@ -103,11 +112,60 @@ def test_log_probabilities_of_the_wrong_tokens_are_refused() -> None:
         ((200, b"<html>"), "does not answer with JSON"),
         ((401, {"error": "bad key"}), "status 401"),
         ((200, []), "gives no log-probabilities"),
+        ((200, b"[" * 100_000), "does not answer with JSON"),
+        ((302, b""), "status 302"),
     ],
 )
 def test_what_a_server_cannot_give(reply: Reply, said: str) -> None:
     with serving(lambda *_: reply) as address, pytest.raises(CannotDecide, match=said):
         Server(f"{address}#m")._score(PASSAGE)
+
+
+@pytest.mark.parametrize("models", [[], {"data": None}, {"data": ["m"]}, {"data": [{}]}])
+def test_a_server_without_names_of_models(models: object) -> None:
+    with (
+        serving(lambda *_: (200, models)) as address,
+        pytest.raises(CannotDecide, match="0 models"),
+    ):
+        Server(address)
+
+
+def test_names_of_models_stay_on_one_line() -> None:
+    named = {"data": [{"id": "a\n::error::b"}, {"id": "c\x1b[2J"}]}
+    answer = serving(lambda *_: (200, named))
+    with answer as address, pytest.raises(CannotDecide, match=r"a ::error::b, c\\x1b"):
+        Server(address)
+
+
+def test_a_number_of_tokens_that_is_text_is_no_difference() -> None:
+    talk = Conversation((Message("user", "Q"),))
+    used = {"usage": {"prompt_tokens": "\n::error::x"}}
+    with serving(lambda *_: (200, used)) as address:
+        assert Server(f"{address}#m").notes(None, [PASSAGE._replace(prompt=talk)] * 3) == ()
+
+
+@pytest.mark.parametrize("limit", ["_MAX_BYTES", "_TIMEOUT_S"])
+def test_an_endless_answer_ends(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.005)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Print nothing."""
+
+    monkeypatch.setattr(module, limit, {"_MAX_BYTES": 20, "_TIMEOUT_S": 0.1}[limit])
+    with started(Handler) as address, pytest.raises(CannotDecide, match="does not end its answer"):
+        Server(f"{address}#m")._score(PASSAGE)
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(UsageError, match="not an address"):
+        Server("http://\x00#m")
 
 
 def test_a_busy_server_is_tried_again() -> None:
@@ -135,16 +193,29 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def refusing(path: str, body: dict[str, Any], headers: Any) -> Reply:
         seen.append(headers["Authorization"])
-        return 401, {"error": "no"}
+        return 401, {"error": f"wrong key {headers['Authorization']}"}
 
     with serving(refusing) as address, pytest.raises(CannotDecide) as raised:
         Server(f"{address}#m")._score(PASSAGE)
     assert seen == ["Bearer secret-key"]
+    assert "wrong key" in str(raised.value)
     assert "secret-key" not in str(raised.value)
 
 
+def test_a_key_that_cannot_be_sent_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("secret\nkey", "secret-kéy"):
+        monkeypatch.setenv(KEY, key)
+        with pytest.raises(UsageError, match=KEY) as raised:
+            Server("http://127.0.0.1:9/v1#m")
+        assert "secret" not in str(raised.value)
+
+
+def test_a_password_in_the_address_is_never_shown() -> None:
+    assert Server("http://user:secret@h/v1#m").label == "http://h/v1#m"
+
+
 def test_numbers_that_are_no_log_probabilities_do_not_count() -> None:
-    for wrong in (float("nan"), 3.0):
+    for wrong in (float("nan"), 3.0, -1e300, 10**400):
         rows = [(" c", wrong, -1.0), ("d", -1.0, -1.0)]
         answer = {"choices": [{"logprobs": logprobs([("ab", None, None), *rows])}]}
         with serving(lambda *_, answer=answer: (200, answer)) as address:

@@ -103,7 +103,7 @@ FILES = {
     "empty": ("", "the file is empty"),
     "not YAML": ("waivers: [", "not valid YAML"),
     "a tag": ("waivers: !!python/object:os.system []", "a tag is not supported"),
-    "another file": ("suite: []", "waivers is missing"),
+    "another file": ("suite: []", "needs the field waivers"),
     "an alias bomb": ("waivers: &a [*a]", "contains itself"),
 }
 
