@@ -21,7 +21,11 @@ def add_to(add: Add) -> None:
         "exit codes: 0 the same, 1 an artefact differs, 2 wrong command or file, 3 could not decide"
     )
     parity.add_argument("adapter", metavar="ADAPTER", help="folder or hub id of the adapter")
-    parity.add_argument("--base", metavar="BASE", help="folder or hub id of its base")
+    parity.add_argument(
+        "--base",
+        metavar="BASE",
+        help="folder or hub id of the base model (default: read from the adapter's config)",
+    )
     parity.add_argument(
         "--against",
         action="extend",
