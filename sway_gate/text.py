@@ -57,7 +57,6 @@ def number(value: float | None, digits: int = 3) -> str:
 
 MAX_NAMED = 5
 
-
 DURATION: Final = "must be a duration such as 90, 90s, 10m or 1h"
 _UNITS: Final = {"h": 3600, "m": 60, "s": 1}
 

@@ -4,12 +4,12 @@ The JSON has schema version 1, described in docs/json.md.
 """
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from sway_gate.compare.history import Course, Entry, History, Value
+from sway_gate.reports import wording
 from sway_gate.reports.json_v1 import plain
 from sway_gate.reports.lines import (
     BLANK,
@@ -24,7 +24,7 @@ from sway_gate.reports.lines import (
 )
 from sway_gate.reports.markdown import head, row, text
 from sway_gate.reports.wording import score_text
-from sway_gate.text import counted, cut, escaped, number, one_line
+from sway_gate.text import counted, cut, escaped, is_number, number, one_line
 
 MAX_NAME, MAX_TURNS, MAX_DIFFERENCES = 40, 4, 6
 MAX_BYTES = 60_000
@@ -55,14 +55,14 @@ def summary(found: History) -> str:
 
 def title(course: Course) -> str:
     """The probe's name, and its kind if they differ."""
-    name, kind = one_line(course.name), one_line(course.kind)
-    return cut(name if kind in ("", name) else f"{name} ({kind})", MAX_NAME)
+    return cut(wording.title(course), MAX_NAME)
 
 
 def ends(course: Course) -> str:
     """The first and the latest of the values that can be compared: "0.02 → 0.11 nats"."""
     breaks = [i for i, own in enumerate(course.values) if not own.is_comparable]
-    known = [own.value for own in course.values[max(breaks, default=0) :] if _is_known(own)]
+    latest = (own.value for own in course.values[max(breaks, default=0) :])
+    known = [value for value in latest if is_number(value)]
     shown = [number(known[0]), number(known[-1])] if known else ["–"]
     return f"{' → '.join(dict.fromkeys(shown))} {one_line(course.units)}".rstrip()
 
@@ -82,13 +82,9 @@ def turns(course: Course, results: Sequence[Entry]) -> list[str]:
     return found[-MAX_TURNS:]
 
 
-def _is_known(value: Value) -> bool:
-    return value.value is not None and math.isfinite(value.value)
-
-
 def sparks(course: Course, columns: int, ascii: bool = False) -> list[tuple[str, str]]:
     """(Characters, verdict) of each value, the latest ones that fit into `columns` cells."""
-    known = [own.value for own in course.values if own.value is not None and _is_known(own)]
+    known = [own.value for own in course.values if is_number(own.value)]
     low, high = min(known, default=0.0), max(known, default=0.0)
     ramp = _RAMP if ascii else _BLOCKS
     drawn: list[tuple[str, str]] = []
@@ -101,7 +97,7 @@ def sparks(course: Course, columns: int, ascii: bool = False) -> list[tuple[str,
 
 
 def _spark(own: Value, low: float, high: float, ramp: str) -> str:
-    if own.value is None or not _is_known(own):
+    if not is_number(own.value):
         return _NO_VALUE if own.verdict else " "
     # Halves do not overflow.
     span = high / 2 - low / 2

@@ -217,7 +217,7 @@ def from_json(data: bytes) -> GateResult:
         result = msgspec.convert(fields, GateResult)
     except (ValueError, OverflowError, RecursionError) as error:
         # A quoted value may be a secret of another file.
-        reason = re.sub(r"Invalid enum value '.*' - ", "Invalid value - ", one_line(str(error)))
+        reason = re.sub("Invalid enum value .* - ", "Invalid value - ", one_line(str(error)))
         raise UsageError(
             f"not a sway-gate JSON report of schema_version 1: {reason[:200]}; "
             "pass a file written with --json"
@@ -249,21 +249,22 @@ def load(path: str) -> GateResult:
 
     Raises UsageError if the file cannot be read or is not a report.
     """
+    label = one_line(path)
     try:
         if path == STDOUT:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             data = read_regular(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {not_read(error)}; pass a file written with --json") from None
+        raise UsageError(f"{label}: {not_read(error)}; pass a file written with --json") from None
     if len(data) > MAX_BYTES:
         raise UsageError(
-            f"{path}: larger than {MAX_BYTES // 2**20} MiB; pass a report written with --json"
+            f"{label}: larger than {MAX_BYTES // 2**20} MiB; pass a report written with --json"
         )
     try:
         return from_json(data)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(f"{label}: {error}") from None
 
 
 def _listed(value: Any) -> Any:

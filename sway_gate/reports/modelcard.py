@@ -128,7 +128,7 @@ def _command(result: GateResult) -> str:
     if result.spec == _CHECK:
         adapter, base = (shlex.quote(_model(facts)) for facts in (result.adapter, result.base))
         option = "--model" if result.adapter.is_full else ""
-        words = ("sway check", option, adapter, "--base", base, "# and the same --data")
+        words = (_CHECK, option, adapter, "--base", base, "# and the same --data")
         return " ".join(filter(None, words))
     return f"sway gate {shlex.quote(public_name(result.spec))}"
 

@@ -10,6 +10,7 @@ from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Rul
 from sway_gate.text import counted, distinct, named, number, one_line, signed
 
 if TYPE_CHECKING:
+    from sway_gate.compare.history import Course
     from sway_gate.compare.results import Change
 
 Row = TypeVar("Row")
@@ -194,7 +195,7 @@ def not_passed_first(rows: Sequence[Row], verdicts: Sequence[object], limit: int
     return [rows[i] for i in sorted(ranked[:limit])]
 
 
-def title(probe: "ProbeResult | Change") -> str:
+def title(probe: "ProbeResult | Change | Course") -> str:
     """The probe's name, followed by its kind if they differ."""
     name, kind = one_line(probe.name), one_line(probe.kind)
     return name if kind in ("", name) else f"{name} ({kind})"

@@ -29,6 +29,7 @@ SECRETS = {
     "JSON text": json.dumps(SECRET),
     "JSON list": json.dumps([SECRET]),
     "truncated JSON": f'{{"token": "{SECRET}',
+    "quoted verdict": json.dumps({"schema_version": 1, "verdict": f"it's {SECRET}"}),
     "verdict": json.dumps({"schema_version": 1, "verdict": SECRET}),
 }
 READERS = {

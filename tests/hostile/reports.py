@@ -27,6 +27,20 @@ def refused(name: str, report: object, words: str = "not a sway-gate JSON report
     return Case(name, "report r.json", 2, words, files(report))
 
 
+WAIVER = {
+    "reason": "r",
+    "by": "b",
+    "expires": "2027-01-31",
+    "verdict": "fail",
+    "is_expired": False,
+}
+
+
+def waived(name: str, words: str, **fields: Any) -> Case:
+    """A pass that a forged waiver of the first probe made."""
+    return refused(name, probe(verdict="waived", **{"score": None, **fields}), words)
+
+
 def baited(value: Any) -> Any:
     """The report with the bait at the end of each free text."""
     match value:
@@ -41,6 +55,7 @@ def baited(value: Any) -> Any:
 
 FIXED = {
     "verdict",
+    "role",
     "kind",
     "category",
     "symptoms",
@@ -48,6 +63,22 @@ FIXED = {
     "determinism",
     "asked",
     "schema_version",
+}
+EXCHANGE = {
+    "role": "worst",
+    "probe": "p",
+    "prompt": "q | `a`\n# h\n```\n[x](javascript:alert(1))",
+    "base": "b",
+    "finetuned": "---\n...",
+    "right": "&lt;",
+    "base_probability": 1e308,
+    "probability": -1.0,
+    "of_data": False,
+    "finding": "f",
+}
+QUOTING = SICK | {
+    "side_by_side": [EXCHANGE, EXCHANGE | {"role": "best", "prompt": "x" * 10**6}],
+    "probes": [p | {"waiver": WAIVER} for p in SICK["probes"]],
 }
 
 CASES = [
@@ -91,6 +122,62 @@ CASES = [
         | {"findings": [{"id": "x", "level": "broken", "message": "m", "remedy": "", "path": "p"}]},
         "inconsistent report",
     ),
+    waived("forged pass without a waiver", "does not follow from a waiver"),
+    waived(
+        "forged pass of a waived error",
+        "does not follow from a waiver",
+        waiver=WAIVER | {"verdict": "error"},
+    ),
+    waived(
+        "forged pass of an expired waiver",
+        "inconsistent report",
+        waiver=WAIVER | {"is_expired": True},
+    ),
+    refused("unknown role", SICK | {"side_by_side": [EXCHANGE | {"role": 'x" onload="'}]}),
+    refused("unknown tier", HEALTHY | {"tier": BAIT}),
+    *(
+        Case(
+            f"bait side by side as {form}",
+            f"report r.json --format {form}",
+            0,
+            "alert(1)" if form == "json" else "",
+            files(baited(QUOTING)),
+            heavy=form == "html",
+        )
+        for form in (
+            "terminal",
+            "json",
+            "markdown",
+            "html",
+            "junit",
+            "sarif",
+            "codequality",
+            "modelcard",
+        )
+    ),
+    *(
+        Case(
+            f"bait in a history as {form}",
+            f"report --history reports --format {form}",
+            0,
+            "",
+            {
+                f"reports/a{BAIT.replace('/', '')}.json": json.dumps(baited(QUOTING)),
+                "reports/b.json": json.dumps(HEALTHY),
+            },
+        )
+        for form in ("terminal", "json", "markdown", "html")
+    ),
+    Case(
+        "bait as the name of a report",
+        "report --history reports",
+        2,
+        "::error::x \\x23#[add-mask]x",
+        {f"reports/{BAIT.replace('/', '')}.json": "{}"},
+    ),
+    Case("history of a pipe", "report --history .", 2, "r.json", {"r.json": pipe}),
+    Case("history of a device", "report --history /dev/zero", 2, "/dev/zero"),
+    Case("history of the secret", "report --history .git-credentials", 2, "not a sway-gate"),
     refused("pickle", b"\x80\x04cos\nsystem\n(S'touch ran'\ntR."),
     Case("from standard input", "report -", 2, "not a sway-gate", stdin=b"\x1f\x8b"),
     Case("large", "report r.json", 2, "larger than", {"r.json": sparse(3 * 10**9)}),

@@ -1,9 +1,14 @@
 """Specs: YAML that expands, nests or names code; numbers that mislead; paths that lead astray."""
 
-from tests.hostile.case import SOUND, Case, Files, folder, pipe, spec, to
+from sway_gate.spec.waivers import WAIVERS
+from tests.hostile.case import SOUND, Case, Files, folder, pipe, sparse, spec, to
 
 GATE = "gate sway.yaml --no-cache"
 DRY = "run sway.yaml --dry-run"
+
+BAITED_WAIVER = (
+    'waivers: [{probe: moved, reason: "a\\n::error::b\\e[2J", by: me, expires: 2027-01-31}]'
+)
 
 
 def laughs() -> str:
@@ -179,6 +184,18 @@ CASES = [
         2,
         "--allow-code",
         spec(base="{base: '{demo}/model', trust_remote_code: true}"),
+    ),
+    *(
+        Case(f"waivers are {name}", "gate sway.yaml --dry-run", 2, words, {**spec(), WAIVERS: file})
+        for name, words, file in (
+            ("a pipe", "cannot be read", pipe),
+            ("a folder", "cannot be read", folder),
+            ("a device", "cannot be read", to("/dev/zero")),
+            ("the secret", "not a file of waivers", to(".git-credentials")),
+            ("large", "larger than", sparse(10**10)),
+            ("deep", "nested deeper", "[" * 100_000),
+            ("bait", "printable text", BAITED_WAIVER),
+        )
     ),
     Case("spec is the secret", "gate .git-credentials", 2, ".git-credentials"),
     Case(

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from sway_gate.details import Decay, Response, TargetLosses, read
 from sway_gate.reports.wording import limit_of, ranks, sentence, sigmas
@@ -44,7 +44,7 @@ _LARGEST = 1e12
 _EDGE: dict[str, Any] = {"markeredgecolor": _PAPER, "markeredgewidth": 0.7, "clip_on": False}
 
 
-def _is_drawable(value: object) -> bool:
+def is_drawable(value: object) -> TypeGuard[int | float]:
     """Whether it is a number within the range of an axis."""
     return is_number(value) and abs(value) < _LARGEST
 
@@ -75,18 +75,18 @@ def figures(probe: ProbeResult) -> list[Figure]:
 
 def _limit_of(probe: ProbeResult, value: float) -> Rule | None:
     rule = limit_of(probe, value)
-    return rule if rule and _is_drawable(rule.limit) else None
+    return rule if rule and is_drawable(rule.limit) else None
 
 
 # The value and the nulls
 
 
 def _among_nulls(probe: ProbeResult) -> Figure | None:
-    nulls = sorted(value for value in probe.null_values[:_MANY] if _is_drawable(value))
+    nulls = sorted(value for value in probe.null_values[:_MANY] if is_drawable(value))
     own = probe.raw
-    if own is None or not _is_drawable(own) or not nulls:
+    if own is None or not is_drawable(own) or not nulls:
         return None
-    bounds = [value for value in probe.ci_95 or () if _is_drawable(value)]
+    bounds = [value for value in probe.ci_95 or () if is_drawable(value)]
     limit = _limit_of(probe, own)
     everything = [0.0, own, *nulls, *bounds, *([limit.limit or 0.0] if limit else [])]
     counted_nulls = counted(len(nulls), "null adapter")
@@ -119,8 +119,8 @@ def _at_limit(probe: ProbeResult) -> Figure | None:
     if rule is None or rule.value is None or rule.limit is None:
         return None
     is_shown = probe.null_values and probe.raw is not None and _limit_of(probe, probe.raw) is rule
-    ends = [value for value in (rule.value, rule.bound) if _is_drawable(value)]
-    if is_shown or not _is_drawable(rule.value) or not _is_drawable(rule.limit):
+    ends = [value for value in (rule.value, rule.bound) if is_drawable(value)]
+    if is_shown or not is_drawable(rule.value) or not is_drawable(rule.limit):
         return None
     value, everything = rule.value, [0.0, rule.limit, *(end or 0.0 for end in ends)]
 
@@ -186,11 +186,11 @@ def _set_range(axes: "Axes", low: float, high: float) -> None:
 
 
 def _by_rank(probe: ProbeResult) -> Figure | None:
-    known = [(multiplier, z) for multiplier, z in ranks(probe.z_by_rank) if _is_drawable(z)]
+    known = [(multiplier, z) for multiplier, z in ranks(probe.z_by_rank) if is_drawable(z)]
     if len(known) < 2:
         return None
     zs = [z for _, z in known]
-    limit = next((r.limit for r in probe.rules if r.name == "z" and _is_drawable(r.limit)), None)
+    limit = next((r.limit for r in probe.rules if r.name == "z" and is_drawable(r.limit)), None)
     ends = [*zs, *([limit] if limit is not None else [])]
 
     def draw(axes: "Axes") -> None:
@@ -281,7 +281,7 @@ def _curve(name: str, curves: _Curves) -> Figure | None:
 
 def _points(xs: Sequence[float], ys: Sequence[float]) -> Points:
     pairs = zip(xs[:_MANY], ys, strict=False)
-    return sorted((x, y) for x, y in pairs if _is_drawable(x) and _is_drawable(y))
+    return sorted((x, y) for x, y in pairs if is_drawable(x) and is_drawable(y))
 
 
 def _described(points: Points) -> str:

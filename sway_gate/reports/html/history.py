@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from sway_gate.compare.history import Course, History
 from sway_gate.reports.history import ends, summary, title, turns
+from sway_gate.reports.html.figures import is_drawable
 from sway_gate.reports.html.page import template
-from sway_gate.text import is_number, number
+from sway_gate.text import number
 
 MAX_DOTS = 4000
 MAX_CHARS = 300
 WIDTH, HEIGHT = 350, 130
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 8, 22
-_LARGEST = 1e12
 
 
 class Dot(NamedTuple):
@@ -61,8 +61,7 @@ def render(found: History) -> str:
 
 def _plot(course: Course, found: History) -> Plot:
     is_composite = course is found.composite
-    known = [own.value for own in course.values if _is_drawable(own.value)]
-    values = [value for value in known if value is not None]
+    values = [own.value for own in course.values if is_drawable(own.value)]
     low, high = min([0.0, *values]), max([0.0, *values])
     if is_composite:
         low, high = 0.0, 1.0
@@ -84,17 +83,13 @@ def _plot(course: Course, found: History) -> Plot:
     )
 
 
-def _is_drawable(value: float | None) -> bool:
-    return is_number(value) and abs(value) < _LARGEST
-
-
 def _dots(course: Course, found: History, low: float, high: float) -> list[tuple[Dot, bool]]:
     """Each drawable value, and whether it can be compared with the one before."""
     dots = []
     is_joined = True
     for i, (own, entry) in enumerate(zip(course.values, found.results, strict=True)):
         is_joined = is_joined and own.is_comparable
-        if own.value is None or not _is_drawable(own.value):
+        if not is_drawable(own.value):
             continue
         shown = f"{entry.label}: {number(own.value)}, {own.verdict}"
         x = _x(i, found.results)
