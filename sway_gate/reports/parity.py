@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sway_gate.serving.parity import Compared
-from sway_gate.serving.verdict import PASSES
+from sway_gate.serving.verdict import PASSES, Parity
 from sway_gate.text import one_line
 
 _ADVICE: Final = {
@@ -24,7 +24,7 @@ _ADVICE: Final = {
 
 def exit_code(found: Sequence[Compared]) -> int:
     """0 if all artefacts are the same, 1 if one differs, 3 if none does but one is undecided."""
-    names = {one.parity.name for one in found}
+    names = {one.parity.name if one.parity else "undecided" for one in found}
     if names - {*PASSES, "undecided"}:
         return 1
     return 3 if "undecided" in names else 0
@@ -36,8 +36,12 @@ def render(found: Sequence[Compared]) -> str:
 
 def _lines(one: Compared) -> Iterator[str]:
     parity = one.parity
+    if parity is None:
+        yield f"{one_line(one.label)}: NOT COMPARED"
+        yield f"  {one_line(one.error)}"
+        return
     yield f"{one_line(one.label)}: {parity.name.upper()}"
-    yield f"  {_numbers(one)}"
+    yield f"  {_numbers(parity, one.precision)}"
     same = f"{parity.greedy} of {parity.texts}"
     yield f"  {same} greedy answers are the same ({parity.tokens} tokens)"
     yield from (f"  {one_line(difference)}" for difference in parity.formats)
@@ -45,19 +49,21 @@ def _lines(one: Compared) -> Iterator[str]:
         yield f"  {advice}"
 
 
-def _numbers(one: Compared) -> str:
-    parity = one.parity
+def _numbers(parity: Parity, precision: str) -> str:
     strength = "" if parity.strength in (0.0, 1.0) else f", closest at {parity.strength:g} times"
     return (
         f"{parity.error:.3f} nats per token from the adapter{strength}, {parity.from_base:.3f} "
-        f"from the base; the adapter's effect is {parity.effect:.3f}, {one_line(one.precision)} "
+        f"from the base; the adapter's effect is {parity.effect:.3f}, {one_line(precision)} "
         f"explains {parity.yardstick:.3f}"
     )
 
 
 def to_json(found: Sequence[Compared]) -> bytes:
-    """One object per artefact."""
-    entries = [
-        {"artefact": one.label, "precision": one.precision, **one.parity._asdict()} for one in found
-    ]
-    return json.dumps(entries, indent=2).encode() + b"\n"
+    """One object per artefact; `error` is the reason why it was not compared."""
+    return json.dumps([_entry(one) for one in found], indent=2).encode() + b"\n"
+
+
+def _entry(one: Compared) -> dict[str, Any]:
+    if one.parity is None:
+        return {"artefact": one.label, "error": one.error}
+    return {"artefact": one.label, "precision": one.precision, **one.parity._asdict()}

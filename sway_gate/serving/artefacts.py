@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sway_gate.errors import UsageError
+from sway_gate.model_files.hub import ADAPTER_CONFIG
 
 if TYPE_CHECKING:
     from sway_gate.backends.plain_model import Precision
@@ -54,6 +55,10 @@ def open_artefact(name: str, device: str = "auto") -> Artefact:
 
 def check_name(name: str) -> None:
     """Raise UsageError if `name` is not an artefact."""
+    if os.path.isfile(os.path.join(name, ADAPTER_CONFIG)):
+        raise UsageError(
+            f"--against {name}: is an adapter; give what is served, such as the merged model"
+        )
     if not (name.startswith(_SERVER) or name.endswith(".gguf") or os.path.isdir(name)):
         raise UsageError(
             f"--against {name}: no such folder; give a folder of a model, a .gguf file, or the "

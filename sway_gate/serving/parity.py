@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sway_gate.backends.loading import Source
 from sway_gate.backends.plain_model import FLOATS, Precision
 from sway_gate.conversation import Prompt
+from sway_gate.errors import CannotDecide
 from sway_gate.output import Progress
 from sway_gate.serving.artefacts import Artefact, open_artefact
 from sway_gate.serving.formats import differences
@@ -14,11 +15,15 @@ from sway_gate.serving.verdict import Parity, compare, distance
 
 
 class Compared(NamedTuple):
-    """One artefact and its verdict. `precision`: what the yardstick stands for."""
+    """One artefact and its verdict, or the reason why it has none.
+
+    `precision`: what the yardstick stands for.
+    """
 
     label: str
-    precision: str
-    parity: Parity
+    precision: str = ""
+    parity: Parity | None = None
+    error: str = ""
 
 
 def compare_artefacts(
@@ -31,17 +36,20 @@ def compare_artefacts(
     """The verdict on each artefact, in order.
 
     `served_base`: the base in the form of the artefacts; its measured error is then the yardstick.
-    Raises UsageError or CannotDecide.
+    Raises UsageError or CannotDecide if the adapter or the base cannot be read.
     """
-    opened = [open_artefact(name, source.device) for name in artefacts]
     base = open_artefact(served_base, source.device) if served_base else None
     reference = read_reference(source._replace(dtype="fp32"), prompts, progress)
     yardstick = _Yardstick(source._replace(dtype="fp32"), reference, base)
     found = []
-    for artefact in opened:
-        progress(f"comparing {artefact.label}", 0, 0)
-        found.append(_compared(artefact, reference, yardstick))
-        artefact.close()
+    for name in artefacts:
+        progress(f"comparing {name}", 0, 0)
+        try:
+            artefact = open_artefact(name, source.device)
+            found.append(_compared(artefact, reference, yardstick))
+            artefact.close()
+        except CannotDecide as error:
+            found.append(Compared(name, error=str(error)))
     return found
 
 

@@ -121,3 +121,22 @@ def test_an_adapter_without_effect_cannot_be_recognized(
     untrained = save_adapter(tmp_path / "untrained", base, size=0.0)
     assert main(["parity", str(untrained), "--base", str(base), "--against", str(base)]) == 3
     assert "cannot be recognized in an artefact" in capsys.readouterr().err
+
+
+def test_an_artefact_that_cannot_be_read_does_not_hide_the_others(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    broken, base = tmp_path / "empty", trained[0]
+    broken.mkdir()
+    code, found = parity(trained, broken, base, out=tmp_path / "parity.json")
+    assert "has no config.json" in found["empty"]["error"]
+    assert (code, found["base"]["name"]) == (1, "adapter not applied")
+    assert parity(trained, broken, out=tmp_path / "alone.json")[0] == 3
+
+
+def test_an_adapter_is_not_an_artefact(
+    trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, adapter = map(str, trained)
+    assert main(["parity", adapter, "--base", base, "--against", adapter]) == 2
+    assert "is an adapter; give what is served" in capsys.readouterr().err
