@@ -42,18 +42,33 @@ def _places(paths: Iterable[str]) -> set[str]:
 
 def _specs() -> Iterator[str]:
     """Each sway.yaml and *.sway.yaml below the current folder, except in hidden folders."""
-    count = 0
-    for folder, folders, names in os.walk("."):
-        is_venv = "pyvenv.cfg" in names
-        folders[:] = sorted(f for f in folders if not (is_venv or f.startswith(".")))
-        for name in sorted(names):
-            if name == "sway.yaml" or name.endswith(".sway.yaml"):
+    count, waiting = 0, ["."]
+    while waiting:  # `os.walk` recurses, which fails in a deep folder
+        folders, names = _listed(waiting.pop())
+        for path in names:
+            if os.path.basename(path) == "sway.yaml" or path.endswith(".sway.yaml"):
                 count += 1
-                yield os.path.normpath(os.path.join(folder, name))
+                yield os.path.normpath(path)
         if count > MAX_SPECS:
             raise UsageError(
                 f"more than {MAX_SPECS} specs below the current folder; use `sway gate SPEC`"
             )
+        waiting += reversed(folders)
+
+
+def _listed(folder: str) -> tuple[list[str], list[str]]:
+    """The folders in a folder without links, hidden ones and environments; and its files."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return [], []
+    names = [entry.path for entry in found if not entry.is_dir()]
+    is_environment = any(entry.name == "pyvenv.cfg" for entry in found)
+    visible = [
+        e.path for e in found if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)
+    ]
+    return [] if is_environment else visible, names
 
 
 def _names(path: str, files: set[str]) -> bool:

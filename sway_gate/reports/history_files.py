@@ -48,7 +48,9 @@ def _files(given: str, notes: list[str]) -> Iterator[str]:
         yield from _in_folder(given, notes)
     elif os.path.lexists(given) or not glob.has_magic(given):
         yield given
-    elif found := sorted(glob.glob(given, recursive=True)):
+    elif "**" in given:
+        raise UsageError(f"--history {one_line(given)}: ** is not supported; give a * per folder")
+    elif found := sorted(glob.glob(given)):
         for path in found:
             yield from _in_folder(path, notes) if os.path.isdir(path) else [path]
     else:

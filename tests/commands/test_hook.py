@@ -71,6 +71,21 @@ def test_a_path_that_cannot_exist_names_no_file(repository, capsys):
     assert "nothing to gate" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a path of this length needs dir_fd")
+def test_a_deep_folder_hides_no_spec(repository, capsys):
+    folder = os.open(repository, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("a", dir_fd=folder)
+        deeper = os.open("a", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = deeper
+    os.close(folder)
+    code = cli.main(["hook", "wrong/unseen.jsonl"])
+    subprocess.run(["rm", "-rf", "a"], check=True)  # too deep for pytest's own cleaning
+    assert code == 2
+    assert "did you mean 'delta_kl'?" in capsys.readouterr().err
+
+
 def test_a_file_is_not_overwritten_by_a_report(repository, capsys):
     assert cli.main(["hook", "sway.yaml", "--junit", "README.md"]) == 2
     assert "--junit README.md: is not an .xml file" in capsys.readouterr().err

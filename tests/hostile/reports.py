@@ -175,6 +175,13 @@ CASES = [
         "::error::x \\x23#[add-mask]x",
         {f"reports/{BAIT.replace('/', '')}.json": "{}"},
     ),
+    Case(
+        "history of links to their folder",
+        "report --history '**/*.json'",
+        2,
+        "** is not supported",
+        {"a": to("."), "b": to(".")},
+    ),
     Case("history of a pipe", "report --history .", 2, "r.json", {"r.json": pipe}),
     Case("history of a device", "report --history /dev/zero", 2, "/dev/zero"),
     Case("history of the secret", "report --history .git-credentials", 2, "not a sway-gate"),
