@@ -157,7 +157,9 @@ def _fits(sequences: Sequence[Packed], views: int, backend: Backend) -> bool:
     width = sequences[-1].width
     padding = views * sum(width - sequence.width for sequence in sequences)
     rows = [row for sequence in sequences for row in sequence.rows]
-    return backend.cost(views, rows) <= backend.budget() and padding <= _MAX_PADDING
+    # Each token of a generated text is a pass, which rows of one batch share.
+    limit = _MAX_PADDING * max(1, rows[0].length)
+    return backend.cost(views, rows) <= backend.budget() and padding <= limit
 
 
 def _passes_of(batch: Batch, views: tuple[View, ...], backend: Backend) -> list[PlannedPass]:
