@@ -38,7 +38,11 @@ from sway_gate import cli
 MAIN = "from sway_gate import cli; run = lambda watch: cli.main(['schema'], watch)"
 DEAF = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT]); "
 REGEX = "import re; gate.load = lambda args: re.match('(a+)+$', 'a' * 40 + 'b')"
-NO_ROOM = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**26, 2**26)); bytes(2**26)"
+# The thread that waits for the parent must have started: it needs memory for that.
+NO_ROOM = (
+    "import resource, time; time.sleep(0.3); "
+    "resource.setrlimit(resource.RLIMIT_AS, (2**26, 2**26)); bytes(2**26)"
+)
 
 
 def start(run="return 0", load="", platform=sys.platform, **options):
