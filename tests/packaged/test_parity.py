@@ -34,7 +34,7 @@ def by_hook(name, team, world, checkout):
     arguments = f"[{SPEC}, --json, {target.as_posix()}, --no-cache]"
     kit.configure(team, f"{{id: {name}, args: {arguments}}}", repo=checkout, rev=REV)
     kit.run("git", "add", "--all", cwd=team, env=world)
-    kit.run("pre-commit", "run", name, "--all-files", cwd=team, env=world)
+    kit.run("pre-commit", "run", name, "--files", SPEC, cwd=team, env=world)
     return json.loads(target.read_text(encoding="utf-8"))
 
 
