@@ -31,7 +31,7 @@ def team(tmp_path_factory, world):
 def by_hook(name, team, world, checkout):
     """The JSON report of a hook that pre-commit runs."""
     target = team.parent / f"{name}.json"
-    arguments = f"[{SPEC}, --json, {target.as_posix()}, --no-cache]"
+    arguments = f"[{SPEC}, --tier, full, --json, {target.as_posix()}, --no-cache]"
     kit.configure(team, f"{{id: {name}, args: {arguments}}}", repo=checkout, rev=REV)
     kit.run("git", "add", "--all", cwd=team, env=world)
     kit.run("pre-commit", "run", name, "--files", SPEC, cwd=team, env=world)
