@@ -218,7 +218,10 @@ def seconds(command: list[str]) -> float:
 
 @pytest.fixture
 def repository(image: str, work: Path, volume: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository in which pre-commit installed the docker hook with this image."""
+    """A repository in which pre-commit installed the docker hook with this image.
+
+    The hook gates each spec that names a changed file, so that each test keeps one spec only.
+    """
     pytest.importorskip("pre_commit")
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     hook = next(hook for hook in hooks if hook["language"] == "docker_image")
@@ -234,6 +237,13 @@ def repository(image: str, work: Path, volume: str, monkeypatch: pytest.MonkeyPa
     return work
 
 
+def keep_one_spec(folder: Path, spec: str) -> None:
+    """Rename a spec to sway.yaml, and remove the others."""
+    (folder / spec).replace(folder / "sway.yaml")
+    for other in folder.glob("*.sway.yaml"):
+        other.unlink()
+
+
 COMMITS = {
     "healthy": ("sway.yaml", 0, "Passed"),
     "untrained": ("sick.sway.yaml", 1, "FAIL  1 of 1 probe fails"),
@@ -244,7 +254,7 @@ COMMITS = {
 def test_pre_commit_judges_what_is_committed(
     repository: Path, spec: str, code: int, words: str
 ) -> None:
-    (repository / spec).replace(repository / "sway.yaml")
+    keep_one_spec(repository, spec)
     subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
     author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     command = ["git", *author, "commit", "-m", "an adapter"]
@@ -254,6 +264,7 @@ def test_pre_commit_judges_what_is_committed(
 
 
 def test_the_hook_keeps_the_verdict_in_its_volume(repository: Path) -> None:
+    keep_one_spec(repository, "sway.yaml")
     subprocess.run(["git", "add", "-A"], cwd=repository, check=True)
     command = [sys.executable, "-m", "pre_commit", "run", "--verbose", "--all-files"]
     for is_cached in (False, True):
