@@ -26,7 +26,7 @@ from sway_gate.probes.base import Context
 from sway_gate.results import ProbeResult
 
 _RESERVE: Final = 1.25
-"""Factor on the estimate: a probe that the deadline interrupts has cost its time for nothing."""
+"""Factor on the estimate: a probe that the deadline interrupts is not decided in this run."""
 
 
 class Stages:
@@ -97,7 +97,7 @@ class Stages:
 
     def _report(self, phase: str, done: int, total: int) -> None:
         """Report the progress. Between two passes, end a stage that takes too long."""
-        if self._budget:
+        if self._budget and done < total:
             self._budget.check()
         self._progress(phase, done, total)
 
