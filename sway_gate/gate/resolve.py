@@ -106,10 +106,12 @@ class Job(NamedTuple):
 def with_data(spec: Spec) -> Spec:
     """`spec` with the sections of its data files. Raises SpecError with every mistake in them."""
     loaded, fields = [], spec.data_map.fields() if spec.data_map else {}
+    reserve, held_out_reserve = spec.reserve, spec.held_out_reserve
     if spec.data:
         from sway_gate.training_data.load import load_sections
 
         loaded.append(load_sections(spec.data, fields, spec.defaults.seed))
+        reserve = loaded[0].reserve
     if spec.dlm_source:
         from sway_gate.training_data import dlm
 
@@ -125,8 +127,14 @@ def with_data(spec: Spec) -> Spec:
 
         unseen = load_sections(spec.held_out, fields, spec.defaults.seed)
         held_out, notes = unseen.sections, notes + unseen.notes
+        held_out_reserve = unseen.reserve
     return msgspec.structs.replace(
-        spec, sections=tuple(sections.values()), held_out_sections=held_out, notes=notes
+        spec,
+        sections=tuple(sections.values()),
+        held_out_sections=held_out,
+        reserve=reserve,
+        held_out_reserve=held_out_reserve,
+        notes=notes,
     )
 
 

@@ -85,6 +85,16 @@ class Section(Struct, frozen=True, kw_only=True):
     intent: Intent = "generalize"
 
 
+class Reserve(Struct, frozen=True, kw_only=True):
+    """Further samples of the data, for probes that the first sample leaves open.
+
+    rows: number of rows in the data.
+    """
+
+    samples: tuple[tuple[Section, ...], ...] = ()
+    rows: int = 0
+
+
 class SectionEntry(Struct, frozen=True, kw_only=True):
     """An entry of `sections`. `id` defaults to a hash of the content."""
 
@@ -422,9 +432,9 @@ class SpecFile(Struct, frozen=True, kw_only=True):
 class Spec(Struct, frozen=True, kw_only=True):
     """A loaded spec.
 
-    held_out: files with rows that training did not see; held_out_sections: their content. label:
-    name of the file in messages. folder: base of its relative paths. notes: notes of the loader for
-    the report.
+    held_out: files with rows that training did not see; held_out_sections: their content. reserve,
+    held_out_reserve: more of the content of both. label: name of the file in messages. folder: base
+    of its relative paths. notes: notes of the loader for the report.
     """
 
     version: int = 1
@@ -438,6 +448,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     control: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     held_out_sections: tuple[Section, ...] = ()
+    reserve: Reserve = Reserve()
+    held_out_reserve: Reserve = Reserve()
     waivers: tuple[Waiver, ...] = ()
     label: str = "<spec>"
     folder: str = "."
