@@ -9,6 +9,7 @@ import pytest
 from sway_gate.engine.estimate import Estimate
 from sway_gate.engine.run import Measured, run_plan
 from sway_gate.gate import stages
+from sway_gate.gate.dry_run import dry_run
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.measurements import Request
@@ -85,6 +86,15 @@ def test_small_data_is_measured_at_once(tmp_path: Path, monkeypatch: Any) -> Non
     always_open(monkeypatch)
     [recalled] = gate(tmp_path, 95).probes
     assert "decided by" not in recalled.message
+
+
+@pytest.mark.parametrize("rows", [95, 96])
+def test_the_dry_run_names_the_probes_whose_rows_can_grow(tmp_path: Path, rows: int) -> None:
+    gate(tmp_path, rows)
+    plan = dry_run(load_spec(str(tmp_path / "sway.yaml")), "full", None).splitlines()
+    assert "recalled (answer_recall): 40 texts" in plan[0]
+    more = "more rows if the first ones leave a probe open: recalled"
+    assert (more in plan) == (rows == 96)
 
 
 def test_an_open_probe_without_time_for_more_rows_is_inconclusive(
