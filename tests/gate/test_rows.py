@@ -73,11 +73,11 @@ def test_an_open_probe_measures_only_the_new_rows(
     assert gate(tmp_path, 5000).probes == (recalled,)
 
 
-def test_100_000_rows_measure_no_more_than_300(
+def test_larger_data_measures_no_more_rows(
     tmp_path: Path, texts: list[set[Request]], monkeypatch: Any
 ) -> None:
     always_open(monkeypatch)
-    for rows in (300, 100_000):
+    for rows in (300, 5000):
         gate(tmp_path, rows)
     assert [len(stage) for stage in texts] == 2 * [40, 40, 80]
 
