@@ -25,7 +25,7 @@ from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts, Tier
 from sway_gate.spec import probes
-from sway_gate.spec.schema import OF_FILES, ProbeSpec, Spec
+from sway_gate.spec.schema import OF_FILES, ProbeSpec, Reserve, Spec
 from sway_gate.spec.waivers import WAIVERS
 from sway_gate.text import named
 from sway_gate.version import __version__
@@ -106,12 +106,11 @@ class Job(NamedTuple):
 def with_data(spec: Spec) -> Spec:
     """`spec` with the sections of its data files. Raises SpecError with every mistake in them."""
     loaded, fields = [], spec.data_map.fields() if spec.data_map else {}
-    reserve, held_out_reserve = spec.reserve, spec.held_out_reserve
+    reserves, held_out_reserve = [spec.reserve], spec.held_out_reserve
     if spec.data:
         from sway_gate.training_data.load import load_sections
 
         loaded.append(load_sections(spec.data, fields, spec.defaults.seed))
-        reserve = loaded[0].reserve
     if spec.dlm_source:
         from sway_gate.training_data import dlm
 
@@ -120,6 +119,7 @@ def with_data(spec: Spec) -> Spec:
     for source in loaded:
         sections.update({section.id: section for section in source.sections})
         notes += source.notes
+        reserves.append(source.reserve)
     sections.update({section.id: section for section in spec.sections})
     held_out = spec.held_out_sections
     if spec.held_out:
@@ -132,7 +132,7 @@ def with_data(spec: Spec) -> Spec:
         spec,
         sections=tuple(sections.values()),
         held_out_sections=held_out,
-        reserve=reserve,
+        reserve=Reserve.joined(reserves),
         held_out_reserve=held_out_reserve,
         notes=notes,
     )

@@ -7,7 +7,8 @@ limits and allowed values from them. Imports neither numpy nor torch.
 import datetime
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
 from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict
 
 import msgspec
@@ -93,6 +94,13 @@ class Reserve(Struct, frozen=True, kw_only=True):
 
     samples: tuple[tuple[Section, ...], ...] = ()
     rows: int = 0
+
+    @classmethod
+    def joined(cls, reserves: "Sequence[Reserve]") -> "Reserve":
+        """The reserve of several sources: each sample has sections of all."""
+        parts = zip_longest(*(reserve.samples for reserve in reserves), fillvalue=())
+        samples = tuple(tuple(chain(*sections)) for sections in parts)
+        return cls(samples=samples, rows=sum(reserve.rows for reserve in reserves))
 
 
 class SectionEntry(Struct, frozen=True, kw_only=True):

@@ -149,8 +149,7 @@ class Collected:
         if self._problems:
             raise SpecError(self._problems)
         first, *more = map(tuple, self._samples)
-        samples = tuple(filter(None, more))
-        reserve = Reserve(samples=samples, rows=self._rows) if samples else Reserve()
+        reserve = Reserve(samples=tuple(filter(None, more)), rows=self._rows)
         return LoadedSections(first, tuple(self._notes), reserve)
 
 

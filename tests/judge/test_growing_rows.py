@@ -192,3 +192,11 @@ STATED = {
 @pytest.mark.parametrize(("verdict", "message"), STATED.items(), ids=map(str, STATED))
 def test_the_message_states_how_many_rows_decide(verdict: Verdict, message: str) -> None:
     assert of_rows(result(verdict), 40, 5000).message == message
+
+
+def test_the_samples_of_several_sources_are_joined() -> None:
+    row = DATA["answers"]
+    long = Reserve(samples=((row(0),), (row(1),)), rows=500)
+    short = Reserve(samples=((row(2),),), rows=200)
+    joined = Reserve.joined([Reserve(), long, short])
+    assert joined == Reserve(samples=((row(0), row(2)), (row(1),)), rows=700)
