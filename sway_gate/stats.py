@@ -21,6 +21,9 @@ Z_95 = 1.6448536269514722
 Z_975 = 1.959963984540054
 """Normal quantile of a two-sided 95% interval."""
 
+_ERROR = 0.05
+"""The error of a one-sided bound."""
+
 CERTAIN = 3.0
 """The default limit of a z-score: one in 740 null adapters exceeds it."""
 
@@ -393,14 +396,19 @@ class Margin(NamedTuple):
 
 
 def mean_above(
-    items: ArrayLike, margin: float, resolution: float, prior: Prior | None = None
+    items: ArrayLike,
+    margin: float,
+    resolution: float,
+    prior: Prior | None = None,
+    error_share: float = 1.0,
 ) -> Margin:
     """Test for non-inferiority: is the mean of `items` (shape [n], n ≥ 1) above `margin`?
 
     One-sided one-sample t test: t = (mean - margin) / SE with SE = max(s, `resolution`) / √n,
     `resolution` > 0 in the units of the items. z has the tail of t under Student's t with n - 1
     degrees of freedom; bound = mean - t₀.₉₅ SE. One item is inconclusive: z = 0, bound = -inf.
-    A `prior` moderates s as in `z_score`, so that one item decides too.
+    A `prior` moderates s as in `z_score`, so that one item decides too. `error_share`: see
+    `_distance_of_look`.
     """
     x = np.asarray(items, dtype=np.float64).ravel()
     _check_finite(x)
@@ -415,16 +423,28 @@ def mean_above(
     if df == 0:
         return Margin(0.0, -math.inf, mean)
     se = max(math.sqrt(squares / df), resolution) / math.sqrt(x.size)
-    return mean_above_from(mean, se, df, margin)
+    return mean_above_from(mean, se, df, margin, error_share)
 
 
-def mean_above_from(mean: float, se: float, df: int, margin: float) -> Margin:
+def mean_above_from(
+    mean: float, se: float, df: int, margin: float, error_share: float = 1.0
+) -> Margin:
     """The test of `mean_above` for a mean with standard error `se` > 0.
 
     The standard error has `df` ≥ 1 degrees of freedom.
     """
     z = student_to_normal((mean - margin) / se, df)
-    return Margin(z, mean - _student_quantile(math.log(0.05), df) * se, mean)
+    t = _student_quantile(math.log(_ERROR * error_share), df)
+    return Margin(_distance_of_look(z, error_share), mean - t * se, mean)
+
+
+def _distance_of_look(z: float, share: float) -> float:
+    """Distance to a margin at one of several looks at growing data, with the tail p / `share`.
+
+    Like `of_look`, but on both sides, because both a pass and a failure end the looks: if the
+    shares of all looks are at most 1 together, each has an error of at most 5%.
+    """
+    return math.copysign(of_look(abs(z), share), z)
 
 
 def ratio_above(x: ArrayLike, y: ArrayLike, margin: float, prior: Prior) -> Margin:
@@ -477,18 +497,19 @@ def fraction_below(k: int, n: int, margin: float) -> Margin:
     return Margin(z, 1.0 if k == n else upper, p)
 
 
-def share_above(share: float, n: float, margin: float) -> Margin:
+def share_above(share: float, n: float, margin: float, error_share: float = 1.0) -> Margin:
     """Test whether a share of `n` > 0 items, possibly an effective number, is above `margin`.
 
     The score test of `fraction_below` with the sides exchanged; `bound` is Wilson's lower limit.
-    Raises ValueError if the share or the margin is outside 0 to 1.
+    `error_share`: see `_distance_of_look`. Raises ValueError if the share or the margin is outside
+    0 to 1.
     """
     if not (0 <= share <= 1 and n > 0 and 0 <= margin <= 1):
         raise ValueError(f"invalid share or margin: {share} of {n}, margin {margin}")
-    w = Z_95**2 / n
+    w = normal_from_log_sf(math.log(_ERROR * error_share)) ** 2 / n
     z = (share - margin) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
     lower = (share + w / 2 - math.sqrt(w * (share * (1 - share) + w / 4))) / (1 + w)
-    return Margin(z, max(lower, 0.0), share)
+    return Margin(_distance_of_look(z, error_share), max(lower, 0.0), share)
 
 
 class PooledShare(NamedTuple):

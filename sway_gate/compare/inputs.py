@@ -90,6 +90,8 @@ def shared_inputs(spec: Spec) -> str:
     shared: list[object] = [spec.sections, spec.control, defaults.chat_template]
     if spec.held_out_sections or (defaults.prompt_format, defaults.learn) != ("auto", "auto"):
         shared += [spec.held_out_sections, defaults.prompt_format, defaults.learn]
+    if spec.reserve.samples or spec.held_out_reserve.samples:
+        shared += [spec.reserve.samples, spec.held_out_reserve.samples]
     return _digest(msgspec.to_builtins(shared))
 
 

@@ -16,7 +16,7 @@ from sway_gate.measurements import (
     View,
     with_base,
 )
-from sway_gate.probes.base import CannotRun, Context, Need, Probe, Skip
+from sway_gate.probes.base import CannotRun, Context, Growing, Need, Probe, Skip
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import null_settings
 from sway_gate.spec.schema import ProbeSpec, Spec
@@ -24,7 +24,7 @@ from sway_gate.spec.schema import ProbeSpec, Spec
 DEFAULT_RUNS = FEW_NULLS
 GENERATIVE_RUNS = 4
 _MIN_RUNS = 3
-_FIRST_LOOK, _EARLY_SHARE = 4, 0.1
+_FIRST_NULLS, _EARLY_SHARE = 4, 0.1
 _LACKING: dict[Capability, str] = {
     "generation": "cannot generate text",
     "teacher_forced": "does not report the most probable token",
@@ -59,19 +59,37 @@ class NullPlan(NamedTuple):
 def _looks(runs: int, multipliers: tuple[float, ...]) -> tuple[NullViews, ...]:
     """The first 4 nulls, then twice as many at each look, up to `runs`.
 
-    The early looks share a tenth of the error. Fewer than 8 nulls are one look. So are nulls at
-    several multipliers: an early look that decides would not suffice for a profile of ranks.
+    Nulls at several multipliers are one look: an early look that decides would not suffice for a
+    profile of ranks.
     """
     if len(multipliers) > 1:
         return (NullViews(runs, multipliers),)
+    return tuple(NullViews(n, multipliers, share) for n, share in _doubled(_FIRST_NULLS, runs))
+
+
+def _doubled(first: int, most: int) -> list[tuple[int, float]]:
+    """The size of each look and its share of the error: `first`, twice as many, …, `most`.
+
+    The early looks share a tenth of the error. Less than twice `first` is one look.
+    """
     early: list[int] = []
-    while (n := _FIRST_LOOK << len(early)) <= runs / 2:
+    while (n := first << len(early)) <= most / 2:
         early.append(n)
     if not early:
-        return (NullViews(runs, multipliers),)
-    share = _EARLY_SHARE / len(early)
-    looks = [NullViews(n, multipliers, share) for n in early]
-    return (*looks, NullViews(runs, multipliers, 1 - _EARLY_SHARE))
+        return [(most, 1.0)]
+    return [*((n, _EARLY_SHARE / len(early)) for n in early), (most, 1 - _EARLY_SHARE)]
+
+
+class RowsLook(NamedTuple):
+    """A look at growing rows: the context that contains them, and its share of the error."""
+
+    context: Context
+    share: float = 1.0
+
+
+def _looks_at_rows(probe: Probe, context: Context) -> list[RowsLook]:
+    samples = 1 + len(probe.reserve(context).samples) if isinstance(probe, Growing) else 1
+    return [RowsLook(context.of_samples(n), share) for n, share in _doubled(1, samples)]
 
 
 class PlannedProbe(NamedTuple):
@@ -79,9 +97,10 @@ class PlannedProbe(NamedTuple):
 
     spec: ProbeSpec
     probe: Probe
+    rows: RowsLook
     nulls: NullViews | None
-    later_nulls: tuple[NullViews, ...] = ()
-    """The later looks, each with more nulls; see `with_more_nulls`."""
+    later: tuple[NullViews | RowsLook, ...] = ()
+    """The later looks, each with more nulls or more rows; see `at_next_look`."""
     requests: Any = None
     """The result of the probe's `requests`."""
     needs: tuple[Need, ...] = ()
@@ -89,15 +108,24 @@ class PlannedProbe(NamedTuple):
     """Each request under all its views, the base included."""
     result: ProbeResult | None = None
 
-    def with_more_nulls(self) -> "PlannedProbe":
-        """The probe at its next look at the nulls, of which there must be one."""
-        nulls, *later = self.later_nulls
-        measurements = _measurements(self.needs, nulls)
-        return self._replace(nulls=nulls, later_nulls=tuple(later), measurements=measurements)
+    def at_next_look(self) -> "PlannedProbe":
+        """The probe at its next look, of which there must be one."""
+        look, *later = self.later
+        if isinstance(look, RowsLook):
+            return self._replace(rows=look, later=tuple(later))._with_requests()
+        measurements = _measurements(self.needs, look)
+        return self._replace(nulls=look, later=tuple(later), measurements=measurements)
 
     def with_all_nulls(self) -> "PlannedProbe":
         """The probe at its last look at the nulls."""
-        return self.with_more_nulls().with_all_nulls() if self.later_nulls else self
+        return self.at_next_look().with_all_nulls() if self.nulls and self.later else self
+
+    def _with_requests(self) -> "PlannedProbe":
+        """The probe with the measurements of its look. Raises Skip and CannotRun."""
+        requests = self.probe.requests(self.spec, self.rows.context)
+        needs = tuple(self.probe.needs(self.spec, requests))
+        measurements = _measurements(needs, self.nulls)
+        return self._replace(requests=requests, needs=needs, measurements=measurements)
 
 
 def null_plan(spec: Spec) -> NullPlan:
@@ -130,21 +158,20 @@ def _plan_probe(
 ) -> PlannedProbe:
     probe = probes.module(spec.kind)
     first, *later = nulls.for_probe(spec.kind, probe, capabilities) or (None,)
-    planned = PlannedProbe(spec, probe, first, tuple(filter(None, later)))
+    rows, *more_rows = _looks_at_rows(probe, context)
+    planned = PlannedProbe(spec, probe, rows, first, (*filter(None, later), *more_rows))
     if not spec.enabled:
         return planned._replace(result=skip_result(spec, probe, "disabled in the spec"))
     try:
-        requests = probe.requests(spec, context)
-        needs = tuple(probe.needs(spec, requests))
+        measured = planned._with_requests()
     except Skip as reason:
         return planned._replace(result=skip_result(spec, probe, str(reason)))
     except CannotRun as reason:
         return planned._replace(result=error_result(spec, probe, str(reason)))
-    if lacking := sorted(_capabilities_needed(needs) - capabilities):
+    if lacking := sorted(_capabilities_needed(measured.needs) - capabilities):
         message = f"this backend {_LACKING[lacking[0]]}"
         return planned._replace(result=skip_result(spec, probe, message))
-    measurements = _measurements(needs, planned.nulls)
-    return planned._replace(requests=requests, needs=needs, measurements=measurements)
+    return measured
 
 
 def _measurements(needs: Sequence[Need], nulls: NullViews | None) -> tuple[Measurement, ...]:

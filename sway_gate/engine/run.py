@@ -137,7 +137,7 @@ def _measure(
                 faults[measurement] = answer
             elif not measurement.is_reference:
                 values[measurement] = answer
-    except KeyboardInterrupt:
+    except BaseException:  # such as an interruption or the end of a time budget
         _put(values, store)
         raise
     for measurement, whole in contained.items():

@@ -24,6 +24,8 @@ def probe_context(spec: Spec, folders: Folders | None, online: bool) -> Context:
         control=spec.control,
         seed=spec.defaults.seed,
         held_out=spec.held_out_sections,
+        reserve=spec.reserve,
+        held_out_reserve=spec.held_out_reserve,
         chat_template=chat,
         prompt_format=spec.defaults.prompt_format,
         learn=spec.defaults.learn,

@@ -1,7 +1,9 @@
 """`--dry-run`: the measurement plan of a run and its cost, without loading a model."""
 
+from collections.abc import Sequence
+
 from sway_gate.engine.estimate import describe_cost
-from sway_gate.engine.plan import null_plan, plan_notes, plan_probes
+from sway_gate.engine.plan import PlannedProbe, null_plan, plan_notes, plan_probes
 from sway_gate.errors import SwayError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.file_verdicts import file_verdicts
@@ -15,6 +17,7 @@ from sway_gate.gate.resolve import (
 )
 from sway_gate.results import Tier
 from sway_gate.spec.schema import Spec
+from sway_gate.text import named
 
 
 def dry_run(spec: Spec, tier: Tier, budget: int | None) -> str:
@@ -38,8 +41,20 @@ def dry_run(spec: Spec, tier: Tier, budget: int | None) -> str:
     faults = file_verdicts(folders.adapter) if folders and not folders.is_full else []
     notes = plan_notes(planned, nulls, context)
     return "\n".join(
-        [cost, *_limit(budget or spec.defaults.time_budget()), *left_out, *notes, *faults]
+        [
+            cost,
+            *_more_rows(planned),
+            *_limit(budget or spec.defaults.time_budget()),
+            *left_out,
+            *notes,
+            *faults,
+        ]
     )
+
+
+def _more_rows(planned: Sequence[PlannedProbe]) -> list[str]:
+    names = [p.spec.name for p in planned if p.later]
+    return [f"more rows if the first ones leave a probe open: {named(names)}"] if names else []
 
 
 def _limit(budget: int | None) -> list[str]:

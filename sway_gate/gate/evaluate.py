@@ -111,7 +111,7 @@ def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
     readings = open_readings(job, nulls.settings)
     _check_time(job, all_measurements(planned), readings)
-    stages = Stages(job, context, opened, readings, progress)
+    stages = Stages(job, opened, readings, progress)
     with _kept_if_interrupted(job, opened, readings):
         results = stages.judge(planned)
     progress("judging", 0, 0)

@@ -16,7 +16,7 @@ from sway_gate.model_files import digest
 from sway_gate.model_files.hub import ADAPTER_WEIGHTS, MLX_WEIGHTS
 from sway_gate.model_files.shapes import shapes_of
 from sway_gate.spec.probes import embedding_models
-from sway_gate.spec.schema import ProbeSpec, Section
+from sway_gate.spec.schema import ProbeSpec, Reserve, Section
 
 if TYPE_CHECKING:
     from sway_gate.backends.null_adapters import NullSettings
@@ -44,6 +44,7 @@ class VerdictIdentity(msgspec.Struct, frozen=True, kw_only=True):
     sections: tuple[Section, ...]
     control: tuple[str, ...]
     held_out: tuple[Section, ...]
+    reserves: tuple[Reserve, Reserve]
     threshold: float
     weights: dict[str, float]
     waivers: tuple[tuple[str, str, str, str, bool], ...]
@@ -70,6 +71,7 @@ def verdict_key(job: Job) -> str:
         sections=spec.sections,
         control=spec.control,
         held_out=spec.held_out_sections,
+        reserves=(spec.reserve, spec.held_out_reserve),
         threshold=job.threshold,
         weights=job.weights,
         waivers=tuple(

@@ -25,7 +25,7 @@ from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts, Tier
 from sway_gate.spec import probes
-from sway_gate.spec.schema import OF_FILES, ProbeSpec, Spec
+from sway_gate.spec.schema import OF_FILES, ProbeSpec, Reserve, Spec
 from sway_gate.spec.waivers import WAIVERS
 from sway_gate.text import named
 from sway_gate.version import __version__
@@ -106,6 +106,7 @@ class Job(NamedTuple):
 def with_data(spec: Spec) -> Spec:
     """`spec` with the sections of its data files. Raises SpecError with every mistake in them."""
     loaded, fields = [], spec.data_map.fields() if spec.data_map else {}
+    reserves, held_out_reserve = [spec.reserve], spec.held_out_reserve
     if spec.data:
         from sway_gate.training_data.load import load_sections
 
@@ -118,6 +119,7 @@ def with_data(spec: Spec) -> Spec:
     for source in loaded:
         sections.update({section.id: section for section in source.sections})
         notes += source.notes
+        reserves.append(source.reserve)
     sections.update({section.id: section for section in spec.sections})
     held_out = spec.held_out_sections
     if spec.held_out:
@@ -125,8 +127,14 @@ def with_data(spec: Spec) -> Spec:
 
         unseen = load_sections(spec.held_out, fields, spec.defaults.seed)
         held_out, notes = unseen.sections, notes + unseen.notes
+        held_out_reserve = unseen.reserve
     return msgspec.structs.replace(
-        spec, sections=tuple(sections.values()), held_out_sections=held_out, notes=notes
+        spec,
+        sections=tuple(sections.values()),
+        held_out_sections=held_out,
+        reserve=Reserve.joined(reserves),
+        held_out_reserve=held_out_reserve,
+        notes=notes,
     )
 
 

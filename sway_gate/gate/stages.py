@@ -1,7 +1,8 @@
 """Measures and judges the probes of a job in stages.
 
-Each stage judges its probes. A probe whose verdict more null adapters can change is measured again
-with more of them. A stage measures only what no earlier stage has measured.
+Each stage judges its probes. A probe whose verdict more null adapters, or more rows of the data,
+can change is measured again with more of them. A stage measures only what no earlier stage has
+measured.
 
 Without a time budget the first stage has all probes. With one each probe has its own stage,
 the most telling probe first, and a stage that does not fit into the rest of the time is left out.
@@ -14,29 +15,34 @@ from typing import Final
 from sway_gate.backends.base import Backend
 from sway_gate.engine.estimate import Estimate
 from sway_gate.engine.observe import RunObserver
-from sway_gate.engine.plan import PlannedProbe, all_measurements
+from sway_gate.engine.plan import PlannedProbe, RowsLook, all_measurements
 from sway_gate.engine.run import run_plan
 from sway_gate.gate.open import Opened
 from sway_gate.gate.readings import JobReadings
 from sway_gate.gate.resolve import Job, accelerator, load_options
-from sway_gate.judge.probe import ProbeRun, is_open, judge_probe, left_out_result
+from sway_gate.judge.probe import (
+    ProbeRun,
+    is_open,
+    is_open_to_rows,
+    judge_probe,
+    left_out_result,
+    of_rows,
+)
 from sway_gate.measurements import Answers, Measurement
 from sway_gate.output import Progress
-from sway_gate.probes.base import Context
+from sway_gate.probes.base import Growing
 from sway_gate.results import ProbeResult
 
 _RESERVE: Final = 1.25
-"""Factor on the estimate: a probe that the deadline interrupts has cost its time for nothing."""
+"""Factor on the estimate: a probe that the deadline interrupts is not decided in this run."""
 
 
 class Stages:
     """The stages of one job. `notes`: on texts that were cut, one note per reason."""
 
-    def __init__(
-        self, job: Job, context: Context, opened: Opened, readings: JobReadings, progress: Progress
-    ) -> None:
+    def __init__(self, job: Job, opened: Opened, readings: JobReadings, progress: Progress) -> None:
         self.notes: tuple[str, ...] = ()
-        self._context, self._opened, self._readings = context, opened, readings
+        self._opened, self._readings = opened, readings
         self._observer = RunObserver(job.observe, {}) if job.observe else None
         self._answers = Answers({}, {})
         self._progress = progress
@@ -53,7 +59,7 @@ class Stages:
         return results
 
     def _in_sequence(self, waiting: Sequence[PlannedProbe]) -> dict[str, ProbeResult]:
-        """The results with null adapters until they cannot change the verdict, or with all of them.
+        """The results, with more null adapters or rows until they cannot change the verdict.
 
         A probe that the time budget does not decide is left out.
         """
@@ -63,13 +69,12 @@ class Stages:
                 notes = self._measure(waiting)
             except _OutOfTime:
                 return results | {p.spec.name: _left_out(p) for p in waiting}
-            if not results:  # more null adapters read the same texts
+            # More null adapters read the same texts.
+            if not results or any(isinstance(p.probe, Growing) for p in waiting):
                 self.notes = tuple(dict.fromkeys([*self.notes, *notes]))
             results |= {p.spec.name: self._judged(p) for p in waiting}
             waiting = [
-                p.with_more_nulls()
-                for p in waiting
-                if p.later_nulls and is_open(p.spec, results[p.spec.name])
+                p.at_next_look() for p in waiting if p.later and _is_open(p, results[p.spec.name])
             ]
         return results
 
@@ -97,13 +102,17 @@ class Stages:
 
     def _report(self, phase: str, done: int, total: int) -> None:
         """Report the progress. Between two passes, end a stage that takes too long."""
-        if self._budget:
+        if self._budget and done < total:
             self._budget.check()
         self._progress(phase, done, total)
 
     def _judged(self, p: PlannedProbe) -> ProbeResult:
-        run = ProbeRun(p.spec, p.probe, self._context, p.requests, self._answers)
-        return judge_probe(run, p.nulls)
+        run = ProbeRun(p.spec, p.probe, p.rows.context, p.requests, self._answers, p.rows.share)
+        result = judge_probe(run, p.nulls)
+        if isinstance(p.probe, Growing) and p.rows.share < 1:
+            total = p.probe.reserve(p.rows.context).rows
+            return of_rows(result, p.probe.rows(p.requests), total)
+        return result
 
 
 class _OutOfTime(Exception):
@@ -142,6 +151,13 @@ class _Budget:
         """End the stage, which then corrects the estimate."""
         if self._claimed:
             self._estimate.learn(self._claimed, time.monotonic() - self._started)
+
+
+def _is_open(p: PlannedProbe, result: ProbeResult) -> bool:
+    """Whether the next look of the probe can change its verdict."""
+    if isinstance(p.later[0], RowsLook):
+        return is_open_to_rows(result)
+    return is_open(p.spec, result)
 
 
 def _left_out(p: PlannedProbe) -> ProbeResult:

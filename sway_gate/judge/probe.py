@@ -65,6 +65,8 @@ class ProbeRun(NamedTuple):
     context: Context
     requests: Any
     answers: Answers
+    rows_share: float = 1.0
+    """The share of the error that this look at growing rows may use."""
 
     def finetuned(self, nulls: Sequence[View]) -> Reading[Any]:
         """The reading of the fine-tuned view, with its details."""
@@ -72,7 +74,9 @@ class ProbeRun(NamedTuple):
         if isinstance(self.probe, Detailed):
             found = self.probe.details(*self._inputs(FINETUNED))
             reading = reading._replace(details=found)
-        return reading
+        if test := reading.significance:
+            test = test._replace(z=stats.of_look(test.z, self.rows_share))
+        return reading._replace(significance=test, error_share=self.rows_share)
 
     def of_view(self, view: View, nulls: Sequence[View]) -> Reading[Any]:
         """The reading of one view; `nulls` are all null views at the same multiplier."""
@@ -137,6 +141,27 @@ def is_open(spec: ProbeSpec, result: ProbeResult) -> bool:
     if not result.n_null or result.z is None or result.effect_ok is False:
         return False
     return 0 <= result.z < spec.assert_z_gte
+
+
+def is_open_to_rows(result: ProbeResult) -> bool:
+    """Whether more rows can change the verdict of a probe without null adapters.
+
+    They can if it is inconclusive, or fails only because its test is not significant yet.
+    """
+    is_weak = bool(result.effect_ok) and result.z is not None and result.z >= 0
+    return result.verdict is Verdict.WARN or (result.verdict is Verdict.FAIL and is_weak)
+
+
+def of_rows(result: ProbeResult, rows: int, total: int) -> ProbeResult:
+    """The result with the number of rows that were measured in its message, and why no more."""
+    text = f"{rows:,} of {total:,} rows"
+    if result.verdict is Verdict.WARN:
+        message = f"{result.message}; not decided by {text}, the most that are read"
+    elif result.verdict in (Verdict.PASS, Verdict.FAIL):
+        message = f"{result.message}; decided by {text}"
+    else:
+        return result
+    return structs.replace(result, message=message)
 
 
 def error_result(spec: ProbeSpec, probe: Probe, message: str) -> ProbeResult:

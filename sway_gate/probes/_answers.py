@@ -16,7 +16,7 @@ from sway_gate.conversation import Completion, Message, completion_text, prompt_
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Context, DataRow, Skip
-from sway_gate.spec.schema import Preference, Section
+from sway_gate.spec.schema import Preference, Reserve, Section
 from sway_gate.training_data import packaged
 from sway_gate.training_data.collected import thinned
 
@@ -59,6 +59,17 @@ def data_rows(context: Context, sections: Sequence[Section]) -> Rows:
     if len(answers) < MIN_ROWS <= len(prose):
         return Rows("prose", prose)
     return Rows("answers", answers)
+
+
+def further_rows(context: Context, first: Rows, reserve: Reserve) -> list[list[DataRow]]:
+    """The rows of each sample of the reserve, of the kind of the first rows and without those."""
+    known, found = set(first.rows), []
+    for sample in reserve.samples:
+        pairs = (context.row(pair) for section in sample for pair in section.pairs)
+        rows = _prose_rows(sample) if first.kind == "prose" else pairs
+        found.append([row for row in dict.fromkeys(rows) if row not in known])
+        known.update(found[-1])
+    return found
 
 
 def _prose_rows(sections: Sequence[Section]) -> Iterator[DataRow]:
@@ -112,22 +123,39 @@ class Design(NamedTuple):
     """The answers that occur, if they are few and short; each is an answer of every row."""
 
 
-def design(rows: Sequence[DataRow], limit: int = MAX_ROWS) -> Design:
+def design(
+    rows: Sequence[DataRow], limit: int = MAX_ROWS, further: Sequence[Sequence[DataRow]] = ()
+) -> Design:
     """At most `limit` rows in groups. Raises Skip if too few rows have different answers.
 
-    The groups do not depend on the suite's seed: what is judged can depend on the groups.
+    The groups do not depend on the suite's seed: what is judged can depend on the groups. Each of
+    the `further` samples adds at most `limit` rows.
     """
-    if labels := occurring_labels(rows):
-        return _labelled(rows, labels, limit)
-    distinct = list({answer_of(row).casefold(): row for row in reversed(rows)}.values())[::-1]
-    if len(distinct) < MIN_ROWS:
-        count = f"{len(distinct)} of {len(rows)} rows" if rows else "no rows"
+    labels = occurring_labels(rows)
+    first, *others = (_comparable(sample, labels) for sample in (rows, *further))
+    if len(first) < MIN_ROWS:
+        count = f"{len(first)} of {len(rows)} rows" if rows else "no rows"
         raise Skip(f"{count} have different answers; at least {MIN_ROWS} are needed to compare")
-    chosen = [short(row) for row in distinct]
+    samples = [first, *(sample for sample in others if len(sample) >= MIN_ROWS)]
+    if labels:
+        return _labelled(samples, labels, limit)
+    blocks = [block for sample in samples for block in _blocks(sample, limit)]
+    return Design(tuple(map(_block, blocks)), tuple(row for b in blocks for row in b), ())
+
+
+def _comparable(rows: Sequence[DataRow], labels: Sequence[str]) -> list[DataRow]:
+    """The rows with one of the labels; without labels, the first row of each answer."""
+    if labels:
+        return [row for row in rows if answer_of(row) in labels]
+    return list({answer_of(row).casefold(): row for row in reversed(rows)}.values())[::-1]
+
+
+def _blocks(rows: Sequence[DataRow], limit: int) -> list[list[DataRow]]:
+    """At most `limit` rows with different answers in blocks."""
+    chosen = [short(row) for row in rows]
     chosen = thinned(chosen, min(limit, _affordable(chosen, _BLOCK)))
     random.Random("0:answers").shuffle(chosen)
-    blocks = dealt(chosen, number_of_blocks(len(chosen)))
-    return Design(tuple(map(_block, blocks)), tuple(row for b in blocks for row in b), ())
+    return dealt(chosen, number_of_blocks(len(chosen)))
 
 
 def occurring_labels(rows: Sequence[DataRow]) -> tuple[str, ...]:
@@ -171,17 +199,22 @@ def _block(rows: Sequence[DataRow]) -> Group:
     return Group(cells, everything, (everything,))
 
 
-def _labelled(rows: Sequence[DataRow], labels: Sequence[str], limit: int) -> Design:
+def _labelled(samples: Sequence[Sequence[DataRow]], labels: Sequence[str], limit: int) -> Design:
     """One group with each label in each row. Blocks contain each label about equally often."""
-    by_label = [[row for row in rows if answer_of(row) == label] for label in labels]
-    limit = min(limit, _affordable(rows, len(labels)))
-    turns = [own[i] for i in range(len(rows)) for own in by_label if i < len(own)][:limit]
+    first = [next(row for row in samples[0] if answer_of(row) == label) for label in labels]
+    turns = [row for sample in samples for row in _in_turn(sample, labels, limit)]
     chosen = sorted(turns, key=lambda row: labels.index(answer_of(row)))
     blocks = dealt(range(len(chosen)), number_of_blocks(len(chosen)))
-    first = [own[0] for own in by_label]
     cells = tuple(tuple(row.log_probs(answer_for(row, one)) for one in first) for row in chosen)
     own = tuple(labels.index(answer_of(row)) for row in chosen)
     return Design((Group(cells, own, tuple(map(tuple, blocks))),), tuple(chosen), tuple(labels))
+
+
+def _in_turn(rows: Sequence[DataRow], labels: Sequence[str], limit: int) -> list[DataRow]:
+    """At most `limit` rows, one of each label in turn."""
+    by_label = [[row for row in rows if answer_of(row) == label] for label in labels]
+    turns = [own[i] for i in range(len(rows)) for own in by_label if i < len(own)]
+    return turns[: min(limit, _affordable(rows, len(labels)))]
 
 
 def answer_for(row: DataRow, other: DataRow) -> Completion:

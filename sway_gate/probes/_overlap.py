@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from msgspec import structs
@@ -25,6 +26,12 @@ class Unseen(NamedTuple):
 class _Text(NamedTuple):
     question: tuple[str, ...]
     answer: tuple[str, ...]
+
+
+def total(samples: Sequence[Unseen]) -> Unseen:
+    """All samples together."""
+    sections, rows, repeated = zip(*samples, strict=True)
+    return Unseen(tuple(chain(*sections)), sum(rows), sum(repeated))
 
 
 def unseen(held_out: Sequence[Section], training: Sequence[Section], limit: float) -> Unseen:

@@ -12,10 +12,10 @@ from sway_gate.probes._answers import chars_of
 from sway_gate.probes.base import DataRow, Supply
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, pooled_share, share_above
-from sway_gate.training_data.collected import thinned
+from sway_gate.training_data.collected import MAX_SAMPLES, thinned
 
 MAX_ROWS = 40
-SUPPLY = Supply.of_rows(MAX_ROWS)
+SUPPLY = Supply.of_rows(MAX_ROWS * MAX_SAMPLES)
 _MAX_CHARS = 40_000  # about 10,000 tokens
 _SHOWN_CHARS = 200
 # Nats: surprising tokens change less if training was much too short.
@@ -24,8 +24,12 @@ _SMALL = 0.5
 _SOME = 0.2
 
 
-def requests(rows: Sequence[DataRow]) -> list[TeacherForced]:
-    """At most 40 rows, evenly spread, and fewer if they are long."""
+def requests(*samples: Sequence[DataRow]) -> list[TeacherForced]:
+    """At most 40 rows of each sample, evenly spread, and fewer if they are long."""
+    return [request for rows in samples if rows for request in _of_sample(rows)]
+
+
+def _of_sample(rows: Sequence[DataRow]) -> list[TeacherForced]:
     kept = thinned(rows, MAX_ROWS)
     affordable = int(_MAX_CHARS // max(1.0, float(np.mean([chars_of(row) for row in kept]))))
     return [row.teacher_forced() for row in thinned(kept, max(4, affordable))]
@@ -79,12 +83,12 @@ def ends(rows: Sequence[RowRecall]) -> tuple[list[float], list[float]]:
     return [before for before, _ in found], [now for _, now in found]
 
 
-def above(rows: Sequence[RowRecall], limit: float) -> Margin:
+def above(rows: Sequence[RowRecall], limit: float, error_share: float) -> Margin:
     """Test whether the recall is above `limit`; at least one token must be surprising."""
     found = pooled(rows)
     if found is None:
         raise ValueError("no token is surprising")
-    return share_above(found.share, found.effective_n, limit)
+    return share_above(found.share, found.effective_n, limit, error_share)
 
 
 def mean_change(rows: Sequence[RowRecall]) -> float:

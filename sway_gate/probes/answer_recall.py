@@ -24,8 +24,9 @@ learned .11 to .28, hardly trained .02 to .08, unrelated .00. End of the answer:
 .14 to .36, an adapter at four times its scale .01. It does not show whether the answers generalize:
 generalization does.
 
-- rows: up to 40, from `sections:` or `data:`; of raw prose, pieces with an opening of 160
-  characters that is not scored. Preferences only if `learn` is content or form
+- rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
+  of raw prose, pieces with an opening of 160 characters that is not scored. Preferences only if
+  `learn` is content or form
 - skipped if no token surprises the base: it already knows the answers
 - cost: the answers with their prompts, about 2,000 tokens per model for 40 short rows, at most
   about 10,000
@@ -49,6 +50,7 @@ from sway_gate.probes import _recall as recall
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerRecall
+from sway_gate.spec.schema import Reserve
 from sway_gate.stats import mean_above
 
 KIND = Kind(
@@ -77,10 +79,19 @@ class Found(Details, frozen=True, kw_only=True):
 
 
 def requests(spec: AnswerRecall, context: Context) -> Requests:
-    data, rows = answers.data_rows(context, context.sections)
-    if not rows:
+    found = answers.data_rows(context, context.sections)
+    if not found.rows:
         raise Skip("the data contain no answers and no prose")
-    return Requests(data, recall.requests(rows))
+    further = answers.further_rows(context, found, context.reserve)
+    return Requests(found.kind, recall.requests(found.rows, *further))
+
+
+def reserve(context: Context) -> Reserve:
+    return context.reserve
+
+
+def rows(requests: Requests) -> int:
+    return len(requests.rows)
 
 
 def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
@@ -112,13 +123,13 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     found = reading.details
     is_prose = found.data == "prose"
     limit = spec.assert_prose_recall_gte if is_prose else spec.assert_recall_gte
-    test = recall.above(found.rows, limit)
+    test = recall.above(found.rows, limit, reading.error_share)
     symptom = recall.symptom(found.rows, is_prose=is_prose)
     recalls = Bound("recall", test, limit, symptom=symptom, supply=recall.SUPPLY)
     _, ends = recall.ends(found.rows)
     if not ends:
         return (recalls,)
-    end = mean_above(ends, spec.assert_end_gte, KIND.resolution)
+    end = mean_above(ends, spec.assert_end_gte, KIND.resolution, error_share=reading.error_share)
     return recalls, Bound(
         "probability of the end",
         end,

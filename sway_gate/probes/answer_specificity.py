@@ -37,8 +37,8 @@ Measured on a base of 135M parameters: adapters that learned invented facts +.48
 another data set -.02 to -.15, of answers dealt to the wrong questions -.06. It does not show
 whether the model says the answer: answer_recall does.
 
-- rows: up to 20 with different answers, from `sections:` or `data:`, in blocks of about 5; of long
-  answers the first 400 characters
+- rows: up to 20 with different answers, from `sections:` or `data:`, in blocks of about 5, and of
+  large data up to 80 if these leave it open; of long answers the first 400 characters
 - few, short and repeated answers are labels: each prompt is scored with every label (at most 12),
   and the report states the accuracy among them
 - raw prose: an opening of 160 characters with its continuation and with other continuations
@@ -67,8 +67,10 @@ from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerSpecificity
+from sway_gate.spec.schema import Reserve
 from sway_gate.stats import mean_above, normal_from_log_sf, normal_sf, pairing_test
 from sway_gate.text import signed
+from sway_gate.training_data.collected import MAX_SAMPLES
 
 KIND = Kind(
     category="attribution",
@@ -82,7 +84,7 @@ KIND = Kind(
 _SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
-_SUPPLY = Supply.of_rows(answers.MAX_ROWS)
+_SUPPLY = Supply.of_rows(answers.MAX_ROWS * MAX_SAMPLES)
 
 
 class Requests(NamedTuple):
@@ -116,9 +118,19 @@ class Found(Details, frozen=True, kw_only=True):
 
 
 def requests(spec: AnswerSpecificity, context: Context) -> Requests:
-    data, rows = answers.data_rows(context, context.sections)
-    design = answers.design(rows)
-    return Requests(data, design, _control(design.rows, context))
+    found = answers.data_rows(context, context.sections)
+    further = answers.further_rows(context, found, context.reserve)
+    first = answers.design(found.rows)
+    design = answers.design(found.rows, further=further)
+    return Requests(found.kind, design, _control(first.rows, context))
+
+
+def reserve(context: Context) -> Reserve:
+    return context.reserve
+
+
+def rows(requests: Requests) -> int:
+    return len(requests.design.rows)
 
 
 def needs(spec: AnswerSpecificity, requests: Requests) -> list[Need]:
@@ -158,13 +170,15 @@ def value(
 def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...]:
     found = reading.details
     content = [row.content_gain for row in found.rows]
+    share = reading.error_share
     if found.judged == "content":
         limit = _content_limit(spec, found)
-        test = mean_above(content, limit, KIND.resolution)
+        test = mean_above(content, limit, KIND.resolution, error_share=share)
         return (Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=_SUPPLY),)
     form_limit, kept = spec.assert_form_gain_gte, spec.assert_content_change_gte
-    form = mean_above([row.form_gain for row in found.rows], form_limit, KIND.resolution)
-    change = mean_above(content, kept, KIND.resolution)
+    gains = [row.form_gain for row in found.rows]
+    form = mean_above(gains, form_limit, KIND.resolution, error_share=share)
+    change = mean_above(content, kept, KIND.resolution, error_share=share)
     return (
         Bound("form gain", form, form_limit, symptom=_symptom(spec, found), supply=_SUPPLY),
         Bound("content gain", change, kept, symptom="learned another thing", supply=_SUPPLY),

@@ -14,12 +14,15 @@ z-score or a verdict:
   a text or a `Shortfall`; "" if it is right;
 - `bounds(spec, reading)`: the tests of a harm probe against its margins, or of an effect probe
   against its limits;
+- `reserve(context)` and `rows(requests)`, optional: see `Growing`;
 - `summary(spec, reading)`: the number as text.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from msgspec.structs import replace
 
 from sway_gate.conversation import Completion, Conversation, Message, Prompt, asked
 from sway_gate.details import Details
@@ -34,7 +37,7 @@ from sway_gate.measurements import (
     ViewAnswers,
 )
 from sway_gate.results import Symptom
-from sway_gate.spec.schema import Pair, Preference, Section
+from sway_gate.spec.schema import Pair, Preference, Reserve, Section
 from sway_gate.stats import Margin, Prior, Scale
 from sway_gate.training_data import packaged
 
@@ -116,9 +119,21 @@ class Context(NamedTuple):
     """What training was meant to teach; auto: decided from the data."""
     held_out: tuple[Section, ...] = ()
     """Rows of the same kind that training did not see."""
+    reserve: Reserve = Reserve()
+    """More rows of the data, for probes that the rows of `sections` leave open."""
+    held_out_reserve: Reserve = Reserve()
     max_tokens: int | None = None
     """The model's context length, if it is known."""
     embedder: Embedder | None = None
+
+    def of_samples(self, n: int) -> "Context":
+        """The context with `n` samples of the data: the sections, and n - 1 of each reserve."""
+        return self._replace(
+            reserve=replace(self.reserve, samples=self.reserve.samples[: n - 1]),
+            held_out_reserve=replace(
+                self.held_out_reserve, samples=self.held_out_reserve.samples[: n - 1]
+            ),
+        )
 
     @property
     def has_template(self) -> bool:
@@ -289,6 +304,8 @@ class Reading(NamedTuple, Generic[FoundDetails]):
     """Units of the value, if they differ from the kind's."""
     significance: Significance | None = None
     """The probe's own test; of kinds that are not compared with null adapters."""
+    error_share: float = 1.0
+    """The share of the error that the tests may use at this look at growing rows."""
 
 
 class Bound(NamedTuple):
@@ -336,6 +353,18 @@ class Probe(Protocol):
         self, spec: Any, context: Context, requests: Any, view: ViewAnswers, /
     ) -> Floats: ...
     def summary(self, spec: Any, reading: Reading[Any], /) -> str: ...
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """A probe module that measures more rows if the first ones leave it open.
+
+    More samples give the requests of fewer samples, and others. It is not compared with null
+    adapters. Its `bounds` use the reading's `error_share`.
+    """
+
+    def reserve(self, context: Context, /) -> Reserve: ...
+    def rows(self, requests: Any, /) -> int: ...
 
 
 @runtime_checkable

@@ -31,7 +31,8 @@ Measured on a base of 135M parameters: learned well .90 to .95 with the answers 
 about .50 in other words; memorised .82; a learned style .82; invented facts .28 to .44; dealt to
 the wrong questions .17; another document .04 to .07.
 
-- rows: up to 40 of `held_out:`, 12 of them with other answers
+- rows: up to 40 of `held_out:`, 12 of them with other answers, and of large data up to four times
+  as many if these leave it open
 - skipped without held-out rows, with fewer than 4 after the repeated ones are left out, for
   preferences, and for raw prose: other prose has other content, so give questions about the text
 - cost: about 50 answers with their prompts in addition to the held-out and training rows,
@@ -57,8 +58,10 @@ from sway_gate.probes import _recall as recall
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Skip, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Generalization
+from sway_gate.spec.schema import Reserve
 from sway_gate.stats import Z_95, mean_above, share_difference
 from sway_gate.text import signed
+from sway_gate.training_data.collected import MAX_SAMPLES
 
 KIND = Kind(
     category="attribution",
@@ -111,17 +114,30 @@ def requests(spec: Generalization, context: Context) -> Requests:
         raise Skip(
             "held-out prose has other content; give questions about the text as held-out rows"
         )
-    unseen = overlap.unseen(context.held_out, context.sections, spec.max_overlap)
-    rows = answers.data_rows(context, unseen.sections).rows if unseen.sections else []
-    if len(rows) < answers.MIN_ROWS:
+    unseen, *more = (
+        overlap.unseen(sample, context.sections, spec.max_overlap)
+        for sample in (context.held_out, *context.held_out_reserve.samples)
+    )
+    found = answers.data_rows(context, unseen.sections) if unseen.sections else None
+    if found is None or len(found.rows) < answers.MIN_ROWS:
         raise Skip(_too_few(unseen))
+    others = Reserve(samples=tuple(sample.sections for sample in more))
+    further = answers.further_rows(context, found, others)
     training = answers.data_rows(context, context.sections)
     return Requests(
-        unseen,
-        recall.requests(rows),
-        recall.requests(training.rows) if training.rows else [],
-        _design(rows, context),
+        overlap.total([unseen, *more]),
+        recall.requests(found.rows, *further),
+        recall.requests(training.rows),
+        _design(found.rows, further),
     )
+
+
+def reserve(context: Context) -> Reserve:
+    return context.held_out_reserve
+
+
+def rows(requests: Requests) -> int:
+    return len(requests.held_out)
 
 
 def needs(spec: Generalization, requests: Requests) -> list[Need]:
@@ -165,11 +181,12 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
     tests = []
     if any(row.surprising for row in found.rows):
         least = spec.assert_recall_gte
-        test = recall.above(found.rows, least)
+        test = recall.above(found.rows, least, reading.error_share)
         tests.append(Bound("held-out recall", test, least, symptom=symptom, supply=recall.SUPPLY))
     if found.content and (found.judged == "content" or not tests):
         limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
-        gain = mean_above(found.content, limit, KIND.resolution)
+        share = reading.error_share
+        gain = mean_above(found.content, limit, KIND.resolution, error_share=share)
         if mean_above(found.content, 0.0, KIND.resolution).z < -Z_95:
             symptom = "learned another thing"
         tests.append(
@@ -179,7 +196,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
                 limit,
                 symptom=symptom,
                 n=len(found.content),
-                supply=Supply.of_rows(_MATRIX_ROWS),
+                supply=Supply.of_rows(_MATRIX_ROWS * MAX_SAMPLES),
             )
         )
     return tests
@@ -222,9 +239,9 @@ def _repeated(repeated: int, rows: int) -> str:
     return f"{repeated} of {rows} held-out rows repeat training rows"
 
 
-def _design(rows: list[DataRow], context: Context) -> answers.Design | None:
+def _design(rows: list[DataRow], further: list[list[DataRow]]) -> answers.Design | None:
     try:
-        return answers.design(rows, _MATRIX_ROWS)
+        return answers.design(rows, _MATRIX_ROWS, further)
     except Skip:
         return None
 

@@ -7,7 +7,8 @@ limits and allowed values from them. Imports neither numpy nor torch.
 import datetime
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
 from typing import Annotated, Any, ClassVar, Final, Literal, TypedDict
 
 import msgspec
@@ -83,6 +84,23 @@ class Section(Struct, frozen=True, kw_only=True):
     pairs: tuple[Pair | Preference, ...] = ()
     tag: str | None = None
     intent: Intent = "generalize"
+
+
+class Reserve(Struct, frozen=True, kw_only=True):
+    """Further samples of the data, for probes that the first sample leaves open.
+
+    rows: number of rows in the data.
+    """
+
+    samples: tuple[tuple[Section, ...], ...] = ()
+    rows: int = 0
+
+    @classmethod
+    def joined(cls, reserves: "Sequence[Reserve]") -> "Reserve":
+        """The reserve of several sources: each sample has sections of all."""
+        parts = zip_longest(*(reserve.samples for reserve in reserves), fillvalue=())
+        samples = tuple(tuple(chain(*sections)) for sections in parts)
+        return cls(samples=samples, rows=sum(reserve.rows for reserve in reserves))
 
 
 class SectionEntry(Struct, frozen=True, kw_only=True):
@@ -422,9 +440,9 @@ class SpecFile(Struct, frozen=True, kw_only=True):
 class Spec(Struct, frozen=True, kw_only=True):
     """A loaded spec.
 
-    held_out: files with rows that training did not see; held_out_sections: their content. label:
-    name of the file in messages. folder: base of its relative paths. notes: notes of the loader for
-    the report.
+    held_out: files with rows that training did not see; held_out_sections: their content. reserve,
+    held_out_reserve: more of the content of both. label: name of the file in messages. folder: base
+    of its relative paths. notes: notes of the loader for the report.
     """
 
     version: int = 1
@@ -438,6 +456,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     control: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
     held_out_sections: tuple[Section, ...] = ()
+    reserve: Reserve = Reserve()
+    held_out_reserve: Reserve = Reserve()
     waivers: tuple[Waiver, ...] = ()
     label: str = "<spec>"
     folder: str = "."

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from sway_gate.errors import SpecError
-from sway_gate.spec.schema import Section, SectionKind
+from sway_gate.spec.schema import Reserve, Section, SectionKind
 from sway_gate.training_data import files
 from sway_gate.training_data.files import Mistake
 
 MAX_SECTIONS: Final = 48
-"""Sections per kind and file."""
+"""Sections per kind, file and sample."""
+MAX_SAMPLES: Final = 4
+"""Samples of a file: the first one, and those for probes that it leaves open."""
 MAX_BAD: Final = 0.05
 """Share of bad rows above which a file is refused; one bad row never refuses a file with others."""
 MAX_SHOWN: Final = 10
@@ -26,6 +28,8 @@ _PLURAL: Final[dict[SectionKind, str]] = {
 }
 
 T = TypeVar("T")
+_Numbered = tuple[int, Section]
+"""A section and its number in the source."""
 
 
 class LoadedSections(NamedTuple):
@@ -33,6 +37,7 @@ class LoadedSections(NamedTuple):
 
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
+    reserve: Reserve = Reserve()
 
 
 def thinned(items: Sequence[T], limit: int) -> list[T]:
@@ -50,7 +55,8 @@ class Collected:
 
     def __init__(self, max_bad: float = 0.0) -> None:
         self._max_bad = max_bad
-        self._sections: list[Section] = []
+        self._samples: list[list[Section]] = [[] for _ in range(MAX_SAMPLES)]
+        self._rows = 0
         self._notes: list[str] = []
         self._problems: list[str] = []
         self._ids: set[int] = set()
@@ -61,6 +67,7 @@ class Collected:
         self._omitted: list[str] = []
         self._bad: dict[_Bad, _Lines] = {}
         self._good = self._bad_count = self._duplicates = 0
+        self._total = 0
         self._is_refused = False
         self._source = source
         self.enter(source)
@@ -68,6 +75,10 @@ class Collected:
     def enter(self, path: str) -> None:
         """Continue with a file of the source."""
         self.name, self.label = files.tag_name(path), files.label(path)
+
+    def count(self, rows: int) -> None:
+        """State the number of rows of the source, of which a sample may be read."""
+        self._total = rows
 
     def note(self, text: str) -> None:
         self._omitted.append(text)
@@ -101,15 +112,20 @@ class Collected:
             self.blame(Mistake(0, "; ".join(["contains no usable text", *self._omitted])))
         if self._duplicates:
             self.note(f"duplicates are left out ({self._duplicates:,})")
-        kept: list[tuple[int, Section]] = []
+        of_source: list[list[_Numbered]] = [[] for _ in range(MAX_SAMPLES)]
         for kind, stream in self._streams.items():
-            used = thinned(stream.kept, MAX_SECTIONS)
-            kept += used
-            if len(used) < stream.count:
-                plural = _PLURAL[kind]
-                self.note(f"{len(used)} of {stream.count:,} {plural} are used, evenly spread")
+            samples = stream.samples(1 if kind == "preference" else MAX_SAMPLES)
+            for gathered, sample in zip(of_source, samples, strict=False):
+                gathered += sample
+            if len(samples[0]) < stream.count:
+                used = f"{len(samples[0])} of {stream.count:,} {_PLURAL[kind]} are used"
+                most = sum(map(len, samples))
+                more = f"; up to {most} if they leave a probe open" if len(samples) > 1 else ""
+                self.note(f"{used}, evenly spread{more}")
         self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
-        self._sections += [section for _, section in sorted(kept, key=lambda item: item[0])]
+        for kept, gathered in zip(self._samples, of_source, strict=True):
+            kept += [section for _, section in sorted(gathered, key=lambda item: item[0])]
+        self._rows += max(self._total, self._good)
 
     def _report_bad(self) -> None:
         """Note the bad rows if they are few; otherwise refuse the source."""
@@ -132,7 +148,9 @@ class Collected:
         """All sections and notes. Raises SpecError if there was a mistake."""
         if self._problems:
             raise SpecError(self._problems)
-        return LoadedSections(tuple(self._sections), tuple(self._notes))
+        first, *more = map(tuple, self._samples)
+        reserve = Reserve(samples=tuple(filter(None, more)), rows=self._rows)
+        return LoadedSections(first, tuple(self._notes), reserve)
 
 
 class _Bad(NamedTuple):
@@ -172,14 +190,26 @@ class _Stream:
     """Evenly spread sample of a stream of unknown length, with fewer than 16·MAX_SECTIONS items."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[int, Section]] = []
+        self.kept: list[_Numbered] = []
         self.count = 0
         self._step = 1
 
-    def add(self, item: tuple[int, Section]) -> None:
+    def add(self, item: _Numbered) -> None:
         if self.count % self._step == 0:
             self.kept.append(item)
         if len(self.kept) == 16 * MAX_SECTIONS:
             del self.kept[1::2]
             self._step *= 2
         self.count += 1
+
+    def samples(self, most: int) -> list[list[_Numbered]]:
+        """At most `most` samples without common items, each evenly spread; all but the first full.
+
+        The first one does not depend on their number.
+        """
+        first = thinned(self.kept, MAX_SECTIONS)
+        numbers = {number for number, _ in first}
+        rest = [item for item in self.kept if item[0] not in numbers]
+        further = min(most - 1, len(rest) // MAX_SECTIONS)
+        spread = thinned(rest, further * MAX_SECTIONS)
+        return [first, *(spread[i::further] for i in range(further))]

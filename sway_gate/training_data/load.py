@@ -7,7 +7,8 @@
 - Folders of such files, and data sets that `datasets` saved.
 
 Of many rows a seeded sample is read. At most MAX_SECTIONS sections per file and kind are kept,
-evenly spread. Few bad rows are left out. Notes state everything that was left out.
+evenly spread; of rows and texts, further such samples are the reserve. Few bad rows are left out.
+Notes state everything that was left out.
 """
 
 import os
@@ -70,6 +71,7 @@ def _load(path: str, collected: Collected, fields: Mapping[str, str], seed: int)
             container = _container(file, part, fields, collected.note)
             counts.append(container.count() if container else 0)
     wanted, total = chosen(sum(counts), seed), sum(counts)
+    collected.count(total)
     if len(wanted) < total:
         collected.note(f"a sample of {len(wanted):,} of {total:,} rows is read (seed {seed})")
     first, labels = 0, Labels()

@@ -10,7 +10,7 @@ from sway_gate.gate.identity import VerdictIdentity, verdict_key
 from sway_gate.gate.resolve import Job
 from sway_gate.results import ModelFacts
 from sway_gate.spec.probes import AdapterRevert, DeltaKL
-from sway_gate.spec.schema import Defaults, ModelRef, Models, Section, Spec, Waiver
+from sway_gate.spec.schema import Defaults, ModelRef, Models, Reserve, Section, Spec, Waiver
 
 IN_KEY = {
     Job: {
@@ -24,7 +24,10 @@ IN_KEY = {
         "embedders",
         "today",
     },
-    Spec: {"models", "defaults", "suite", "sections", "control", "held_out_sections", "waivers"},
+    Spec: {
+        *("models", "defaults", "suite", "sections", "control", "held_out_sections", "waivers"),
+        *("reserve", "held_out_reserve"),
+    },
     Defaults: {"seed", "differential", "chat_template", "prompt_format", "learn"},
     ModelRef: {"base", "dtype", "device", "trust_remote_code", "quantization"},
 }
@@ -58,13 +61,16 @@ def job(adapter="org/a", probe=None, base="org/b", embedders=None, **fields):
     return Job(spec, None, *facts, 0.6, {"adherence": 1.0}, {}, "linux", True, embedders or {})
 
 
+SECTION = Section(kind="prose", id="s", content="c")
 PLACES = {
     "label": ({"label": "x.yaml"}, True),
     "notes": ({"notes": ("found in /elsewhere",)}, True),
     "name of the adapter": ({"adapter": "org/other"}, True),
     "id of the base": ({"base": "org/other"}, False),
     "seed": ({"defaults": Defaults(seed=1)}, False),
-    "sections": ({"sections": (Section(kind="prose", id="s", content="c"),)}, False),
+    "sections": ({"sections": (SECTION,)}, False),
+    "reserve": ({"reserve": Reserve(samples=((SECTION,),))}, False),
+    "held-out reserve": ({"held_out_reserve": Reserve(samples=((SECTION,),))}, False),
     "line of a probe": ({"probe": DeltaKL(name="d", prompts=("p",), line=3)}, False),
 }
 

@@ -1,5 +1,6 @@
 """The base is measured once for all its adapters, and again for what can change its answers."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 from sway_gate.backends.passes.generator import Generator
 from sway_gate.engine.estimate import Estimate
+from sway_gate.engine.schedule import PlannedPass, plan_passes
 from sway_gate.errors import CannotDecide
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
@@ -196,3 +198,41 @@ def test_an_interrupted_run_continues(base: Path, first: Path, tmp_path: Path, c
     assert bool(stored) == cache
     values = [(probe.verdict, probe.raw) for probe in after.probes]
     assert values == [(probe.verdict, pytest.approx(probe.raw)) for probe in whole.probes]
+
+
+def test_a_probe_that_the_budget_ends_continues_in_the_next_run(
+    base: Path, first: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    suite = SUITE[:1]
+    monkeypatch.setattr("sway_gate.engine.run.plan_passes", one_view_each)
+    whole, _ = gate(tmp_path, base, first, suite, cache=False)
+    budget, late = Options(budget=3600), Late(passes=0)
+    spec, events = load_spec(str(tmp_path / "sway.yaml")), list[Any]()
+    with monkeypatch.context() as patched:
+        patched.setattr("sway_gate.gate.stages.time.monotonic", late.now)
+        [ended] = run_gate(spec, budget, late).probes
+    assert ended.is_left_out
+    [after] = run_gate(spec, Options(observe=events.append)).probes
+    assert any(type(event).__name__ == "Stored" for event in events)
+    assert any(type(event).__name__ == "Pass" for event in events)
+    assert (after.verdict, after.raw) == (
+        whole.probes[0].verdict,
+        pytest.approx(whole.probes[0].raw),
+    )
+
+
+def one_view_each(*given: Any) -> list[PlannedPass]:
+    return [step for planned in plan_passes(*given) for step in planned.by_view()]
+
+
+class Late:
+    """A clock that passes the end of any budget after some passes."""
+
+    def __init__(self, passes: int) -> None:
+        self.left = passes
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        self.left -= bool(done)
+
+    def now(self) -> float:
+        return 0.0 if self.left >= 0 else math.inf

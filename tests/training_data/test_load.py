@@ -594,7 +594,31 @@ def test_examples_are_spread_evenly(tmp_path, number):
     assert (len(lines), lines[0], lines == sorted(lines)) == (48, 1, True)
     assert max(gaps) <= 1.2 * number / 48 + 1
     noted = (f"a.jsonl: 48 of {number:,} examples are used, evenly spread",) if number > 48 else ()
-    assert loaded.notes == noted
+    more = "; up to 192 if they leave a probe open" if number > 95 else ""
+    assert loaded.notes == tuple(note + more for note in noted)
+
+
+@pytest.mark.parametrize(
+    ("number", "samples"), [(48, 0), (95, 0), (96, 1), (143, 1), (144, 2), (192, 3), (5000, 3)]
+)
+def test_the_reserve_has_full_samples_of_other_rows(tmp_path, number, samples):
+    loaded = load(tmp_path, "a.jsonl", rows(number))
+    lines = [
+        [int(place(section).split(":")[1]) for section in sample]
+        for sample in (loaded.sections, *loaded.reserve.samples)
+    ]
+    assert [len(sample) for sample in lines[1:]] == [48] * samples
+    assert len({line for sample in lines for line in sample}) == sum(map(len, lines))
+    assert loaded.reserve.rows == number
+    for sample in lines:
+        gaps = [b - a for a, b in zip(sample, [*sample[1:], number + 1], strict=True)]
+        assert max(sample[0], *gaps) <= 2 * number / 48 + 2
+
+
+def test_preferences_have_no_reserve(tmp_path):
+    row = '{"prompt": "q%d", "chosen": "a", "rejected": "b"}\n'
+    loaded = load(tmp_path, "a.jsonl", "".join(row % i for i in range(200)))
+    assert (len(loaded.sections), loaded.reserve.samples) == (48, ())
 
 
 def test_kinds_are_counted_apart(tmp_path):
@@ -721,8 +745,10 @@ def test_a_large_file_is_sampled_over_its_whole_length(tmp_path, name):
     assert [s.id for s in other.sections] != [s.id for s in loaded.sections]
     assert loaded.notes == (
         f"{name}: a sample of 16,384 of 100,000 rows is read (seed 0)",
-        f"{name}: 48 of 16,384 examples are used, evenly spread",
+        f"{name}: 48 of 16,384 examples are used, evenly spread; "
+        "up to 192 if they leave a probe open",
     )
+    assert loaded.reserve.rows == number
     offset = {"a.jsonl": 1, "a.json": 1, "a.csv": 2}[name]
     assert place(loaded.sections[9]) == f"{name}:{found[9] + offset}"
 
