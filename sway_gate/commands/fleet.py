@@ -188,7 +188,8 @@ class _Collected:
         """Say that the fleet works if no gate has ended for a while."""
         self._args.watch.step("gating the fleet", len(self.outcomes), self._total)
         if time.monotonic() - self._last > LINE_S:
-            self.say(f"{counted(driver.busy, 'worker')} measuring")
+            busy = driver.busy
+            self.say(f"{counted(busy, 'worker')} measuring" if busy else "waiting for a worker")
 
     def say(self, text: str) -> None:
         self._last = time.monotonic()

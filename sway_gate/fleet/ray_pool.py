@@ -22,9 +22,12 @@ from sway_gate.version import __version__
 
 _OBJECT_STORE_BYTES: Final = 100 * 2**20
 """For reports only; Ray would reserve a third of the memory."""
-_QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-_TO_LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Ray then uses 127.0.0.1, on Linux too."""
+_QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
+_LOCAL: Final = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # uses 127.0.0.1, on Linux too
+    "RAY_worker_niceness": "0",  # a worker is as fast as `sway gate`
+}
 
 
 class _Actor(Worker):
@@ -127,8 +130,8 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
     Raises UsageError if Ray is missing, CannotDecide if it does not start or the cluster cannot be
     reached.
     """
-    own = {} if address else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with _environment({**_QUIET, **(own and own | _TO_LOOPBACK)}), _folder() as folder:
+    own = {} if address else {**_LOCAL, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with _environment({**_QUIET, **own}), _folder() as folder:
         try:
             import ray
         except ImportError:

@@ -14,12 +14,13 @@ from sway_gate.model_files.hub import ADAPTER_CONFIG
 from tests.commands.test_parser import EXAMPLES, PROGRAM
 from tests.helpers import ROOT
 
-NEEDS = {"completion": "shtab"}
+NEEDS = {"completion": "shtab", "fleet": "ray"}
 MEASURES = (
     "gate",
     "run",
     "check",
     "hook",
+    "fleet",
     "parity",
     "demo",
     "diff",
@@ -91,6 +92,13 @@ def test_the_example_runs(files: Path, capsys: Any, line: str) -> None:
         pytest.importorskip(NEEDS[words[0]])
     if words[0] == "init":
         Path("sway.yaml").unlink()
-    decides = words[0] in ("gate", "run", "check", "hook", "parity")  # this adapter may fail
+    decides = words[0] in (
+        "gate",
+        "run",
+        "check",
+        "hook",
+        "fleet",
+        "parity",
+    )  # this adapter may fail
     assert cli.main(words) in ((0, 1, 3) if decides else (0,))
     assert "error: " not in capsys.readouterr().err

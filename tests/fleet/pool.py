@@ -1,4 +1,4 @@
-"""Planned gates without files, and a pool without machines that answers as it is told."""
+"""Planned gates without files, and a pool without machines whose answers a test chooses."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ def on(one: Planned, result: GateResult | None = None) -> GateResult:
     return msgspec.structs.replace(
         result or results.healthy(),
         base=ModelFacts(path="/base", digest=one.base_digest),
-        adapter=ModelFacts(path=f"/{one.gate.spec}", digest=one.adapter_digest),
+        adapter=ModelFacts(path=f"/{one.gate.adapter or one.gate.spec}", digest=one.adapter_digest),
     )
 
 
