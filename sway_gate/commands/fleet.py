@@ -6,8 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
@@ -90,8 +89,7 @@ def _fleet(args: argparse.Namespace) -> int:
     from sway_gate.fleet.report import exit_code, render
 
     collected = _Collected(gates, args)
-    with _kept_if_interrupted():
-        _measure(args, _planned(specs, args, collected), collected)
+    _measure(args, _planned(specs, args, collected), collected)
     outcomes = [collected.outcomes[gate] for gate in gates]
     chosen = {name: path for name in _FORMATS if (path := getattr(args, name)) is not None}
     stream = text_stream(chosen.values())
@@ -241,16 +239,11 @@ def _measure(args: argparse.Namespace, planned: Sequence["Planned"], collected: 
     collected.say(f"{counted(len(planned), 'gate')} to measure; starting Ray")
     with ray_pool(args.ray, args.cpus) as pool:
         driver = Driver(planned, pool, lambda found: collected.add(found, names[found.gate]))
-        driver.run(lambda: collected.wait(driver))
-
-
-@contextmanager
-def _kept_if_interrupted() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        stop.add_note(_KEPT)
-        raise
+        try:
+            driver.run(lambda: collected.wait(driver))
+        except KeyboardInterrupt:  # Ray takes longer to end than the process is given
+            output.say(f"{_KEPT}\n", sys.stderr)
+            raise
 
 
 # --------------------------------------------------------------------------------------- reports

@@ -1,7 +1,7 @@
 """Distributes the gates of a fleet over workers, and replaces workers that are lost.
 
-A worker serves one base and ends when that base has no more gates. A gate whose worker is lost is
-measured again, and so is no other gate.
+A worker serves one base and ends after its last gate. If a worker is lost, only the gate that it
+was measuring is measured again.
 """
 
 import time
@@ -67,7 +67,7 @@ class Pool(Protocol):
         """What has happened; waits up to `seconds` for it."""
 
     def stop(self, worker: int) -> None:
-        """End a worker, whatever it does."""
+        """End a worker, also while it measures."""
 
 
 class _Group:
@@ -121,7 +121,7 @@ class Driver:
         return len(self._running)
 
     def run(self, wait: Callable[[], None] = lambda: None) -> None:
-        """Measure all gates. `wait` is called about once a second."""
+        """Measure all gates. `wait` is called about every second."""
         for group in self._groups:
             if reason := self._pool.refusal(group.need):
                 self._give_up(group, reason)

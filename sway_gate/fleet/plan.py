@@ -9,7 +9,7 @@ from sway_gate import cache
 from sway_gate.backends.processor import is_cpu
 from sway_gate.engine import cost
 from sway_gate.engine.plan import null_plan
-from sway_gate.errors import AdapterError, UsageError
+from sway_gate.errors import UsageError
 from sway_gate.gate.identity import content_key, verdict_key
 from sway_gate.gate.resolve import Job, Loading, Options, load_options, prepare
 from sway_gate.gate.run import check_layout
@@ -110,7 +110,7 @@ def _check(job: Job, loading: Loading) -> None:
         raise UsageError(f"{label}: trust_remote_code: true runs code; use `sway gate`")
     check_layout(job)
     if not job.adapter.digest:
-        raise AdapterError(f"{job.adapter.path}: its files cannot be read; check their permissions")
+        raise UsageError(f"{job.adapter.path}: its files cannot be read; check their permissions")
 
 
 def _memory(job: Job) -> int:

@@ -97,7 +97,7 @@ class RayPool:
                 yield Lost(worker, _reason(error))
 
     def stop(self, worker: int) -> None:
-        """End a worker, whatever it does."""
+        """End a worker, also while it measures."""
         actor = self._actors.pop(worker)
         self._refs = {ref: found for ref, found in self._refs.items() if found[0] != worker}
         with suppress(self._ray.exceptions.RayError):  # it has ended

@@ -30,7 +30,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     report: str = ""
     error: str = ""
     exit_code: int = 0
-    """Of the error."""
+    """The exit code of the error."""
 
 
 class Worker:

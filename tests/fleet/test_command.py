@@ -101,7 +101,7 @@ def test_ctrl_c_says_that_finished_gates_are_kept(
 
     monkeypatch.setattr(FakePool, "events", stop)
     assert cli.main(["fleet", "sway.yaml"]) == 130
-    message = "error: interrupted; finished gates are kept: run the same command to continue\n"
+    message = "finished gates are kept: run the same command to continue\nerror: interrupted\n"
     assert capsys.readouterr().err.endswith(message)
 
 

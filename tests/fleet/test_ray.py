@@ -145,7 +145,7 @@ def test_without_an_address_ray_runs_on_this_machine_and_ends(field: Path) -> No
     pytest.importorskip("ray")
     before = set(Path("/tmp").glob("sway-fleet-*"))
     words = ["fleet", "sway.yaml", "--adapters", "runs/0", "runs/1", "--json"]
-    # A process of its own: Ray keeps the token of its first start.
+    # A separate process: Ray keeps the token of its first start.
     command = [sys.executable, "-m", "sway_gate", *words]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     gates = json.loads(run.stdout)["gates"]
