@@ -236,7 +236,8 @@ def _measure(args: argparse.Namespace, planned: Sequence["Planned"], collected: 
 
     names = {one.gate: _file_name(one) for one in planned}
     args.watch.step("starting Ray")
-    collected.say(f"{counted(len(planned), 'gate')} to measure; starting Ray")
+    how = f"connecting to {one_line(args.ray)}" if args.ray else "starting Ray"
+    collected.say(f"{counted(len(planned), 'gate')} to measure; {how}")
     with ray_pool(args.ray, args.cpus) as pool:
         driver = Driver(planned, pool, lambda found: collected.add(found, names[found.gate]))
         try:

@@ -22,7 +22,7 @@ from sway_gate.version import __version__
 
 _OBJECT_STORE_BYTES: Final = 100 * 2**20
 """For reports only; Ray would reserve a third of the memory."""
-_QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
+_QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
 _LOCAL: Final = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # uses 127.0.0.1, on Linux too
@@ -148,19 +148,19 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
 
 
 def _start(options: dict[str, Any]) -> None:
-    """Start Ray, or connect to it.
+    """Start Ray, or connect to a cluster, for which Ray waits a minute.
 
     A busy machine needs several tries: Ray gives up if its processes do not start in 15 seconds.
     """
     import ray
 
-    for last in (False, False, True):
+    where = options["address"]
+    for is_last in (False, False, True) if where == "local" else (True,):
         try:
             ray.init(**options, log_to_driver=False, logging_level="ERROR", configure_logging=False)
         except Exception as error:
             ray.shutdown()
-            if last:
-                where = options["address"]
+            if is_last:
                 reason = cut(one_line(str(error)), 300)
                 raise CannotDecide(
                     f"--ray {where}: Ray does not answer: {reason}; see docs/fleet.md"
