@@ -22,7 +22,7 @@ from sway_gate.version import __version__
 
 _OBJECT_STORE_BYTES: Final = 100 * 2**20
 """For reports only; Ray would reserve a third of the memory."""
-_QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
+_QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
 _LOCAL: Final = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # uses 127.0.0.1, on Linux too
