@@ -20,6 +20,7 @@ LAYERS = (
     {"__main__"},
     {"cli", "supervisor"},
     {"commands", "pytest_plugin", "integrations"},
+    {"fleet"},
     {"reports", "suites"},
     {"serving"},
     {"gate"},

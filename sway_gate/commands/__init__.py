@@ -15,6 +15,7 @@ GROUPS = {
         "explain": "explain",
         "static": "static",
         "hook": "hook",
+        "fleet": "fleet",
         "parity": "parity",
         "mine": "mine",
         "trace": "trace",

@@ -41,6 +41,7 @@ EXTRAS = {
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
     "api": Extra("sway parity with servers", ("httpx", "tenacity")),
     "gguf": Extra("sway parity with GGUF files", ("llama-cpp-python",)),
+    "ray": Extra("sway fleet", ("ray",)),
     "completion": Extra("completion in a shell", ("shtab",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),
 }

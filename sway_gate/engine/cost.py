@@ -286,8 +286,13 @@ def _generation(model: Model, texts: Mapping[int, int], rate: float) -> float:
 
 def memory(model: Model, work: Work) -> float:
     """Maximum bytes at the peak."""
-    width = 2 if work.dtype in ("bf16", "fp16") else 4
     nulls = len({view.seed_index for view, _ in work.measurements if view.source == "null"})
+    return memory_with(model, work.dtype, nulls)
+
+
+def memory_with(model: Model, dtype: str, nulls: int) -> float:
+    """Maximum bytes at the peak with a number of null adapters."""
+    width = 2 if dtype in ("bf16", "fp16") else 4
     weights = 1.05 * width * model.parameters + width * model.adapter * (1 + nulls)
     return _LIBRARIES_BYTES + weights + _PASS_BYTES
 

@@ -55,9 +55,23 @@ class VerdictIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 def verdict_key(job: Job) -> str:
     """The cache key of the job's verdict."""
+    return cache.verdict_key(msgspec.structs.asdict(_identity(job)))
+
+
+def content_key(job: Job, loading: Loading) -> str:
+    """A key of everything that the verdict depends on except the machine and its libraries.
+
+    `loading`: the settings that the spec gives, before the machine chooses a dtype.
+    """
+    own = {"sway-gate": job.versions["sway-gate"]}
+    identity = msgspec.structs.replace(_identity(job), loading=loading, versions=own, platform="")
+    return cache.verdict_key(msgspec.structs.asdict(identity))
+
+
+def _identity(job: Job) -> VerdictIdentity:
     spec = job.spec
     base_id = spec.models.base.base
-    identity = VerdictIdentity(
+    return VerdictIdentity(
         base=job.base.digest,
         adapter=job.adapter.digest,
         base_id="" if os.path.isdir(base_id) else base_id,
@@ -81,7 +95,6 @@ def verdict_key(job: Job) -> str:
         versions=job.versions,
         platform=job.platform,
     )
-    return cache.verdict_key(msgspec.structs.asdict(identity))
 
 
 def _by_digest(probe: ProbeSpec, embedders: dict[str, str]) -> ProbeSpec:

@@ -29,6 +29,8 @@ MEASURES = (
 ELSEWHERE = {
     "sway autogen notes.dlm": "needs an adapter in the store of dlm",
     "sway parity runs/adapter --data train.jsonl --against model.gguf": "needs a GGUF file",
+    "sway fleet sway.yaml --adapters runs/adapter runs/old": "tests/fleet/test_ray.py runs it",
+    "sway fleet sway.yaml --results results": "tests/fleet/test_ray.py runs it",
     "sway doctor": "tests/test_cli.py runs it as its own process",
 }
 SPEC = """\

@@ -85,6 +85,14 @@ MISTAKES = {
     "hook none.sway.yaml": "none.sway.yaml: no such file; did you mean h.sway.yaml?",
     "hook --tier fast h.sway.yaml": "argument --tier: must be quick or full, got 'fast'",
     "hook --bugdet 60s": "unknown option --bugdet; did you mean --budget?",
+    "fleet": "the following arguments are required: SPEC; for example: sway fleet sway.yaml "
+    "--adapters runs/adapter runs/old",
+    "fleet none.sway.yaml": "none.sway.yaml: no such file; did you mean h.sway.yaml?",
+    "fleet '*.yml'": "*.yml: no file matches this pattern",
+    "fleet -": "a fleet cannot read a spec from standard input; give its file",
+    "fleet h.sway.yaml --adapter lora": "unknown option --adapter; did you mean --adapters?",
+    "fleet h.sway.yaml --results h.sway.yaml": "--results h.sway.yaml: File exists; name another "
+    "folder",
     "parity lora": "the following arguments are required: --against; for example: sway parity "
     "runs/adapter --against merged",
     "parity lora --against none": "--against none: no such folder; give a folder of a model, a "
