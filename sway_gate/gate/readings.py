@@ -69,7 +69,7 @@ class JobReadings:
 
 
 def open_readings(job: Job, nulls: NullSettings, base: OpenBase | None = None) -> JobReadings:
-    """The readings that earlier runs stored, and those of earlier jobs that share `base`.
+    """The readings of earlier runs, and of earlier jobs that share `base`.
 
     A job that is not cached reads and saves no stored ones.
     """

@@ -81,7 +81,7 @@ def test_version(capsys: Any, line: str) -> None:
     assert capsys.readouterr().out == "sway-gate 0.1.0\n"
 
 
-VERDICTS = {"gate", "run", "check", "hook", "demo", "compare", "diff", "static", "parity"}
+VERDICTS = {"gate", "run", "check", "hook", "demo", "compare", "diff", "static", "parity", "rank"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
