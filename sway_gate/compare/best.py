@@ -33,19 +33,16 @@ def p_values(items: Floats, resolution: float, against: Sequence[int] | None = N
     Each hypothesis is tested against the largest t among all candidates, so that fewer `against`
     only make the test stricter.
     """
-    rivals = range(len(items)) if against is None else against
-    return [_p(items - own, resolution, list(rivals)) for own in items]
-
-
-def _p(differences: Floats, resolution: float, rivals: Sequence[int]) -> float:
-    """The p-value from the differences [candidates, n] of all candidates from one of them."""
-    n = differences.shape[1]
-    squares = np.square(differences).sum(axis=1)
-    largest = float(_t(differences.mean(axis=1), squares, n, resolution)[rivals].max())
-    if largest <= 0:
-        return 1.0
-    flipped = _t(_flips(n) @ differences.T / n, squares, n, resolution).max(axis=1)
-    return float(np.mean(flipped >= largest - _ROUNDING))
+    n = items.shape[1]
+    rivals = list(range(len(items)) if against is None else against)
+    means = _flips(n) @ items.T / n  # [flips, candidates]
+    found = []
+    for own, own_means in zip(items, means.T, strict=True):
+        squares = np.square(items - own).sum(axis=1)
+        t = _t(means - own_means[:, None], squares, n, resolution)
+        largest = t[0, rivals].max()
+        found.append(float(np.mean(t.max(axis=1) >= largest - _ROUNDING)))
+    return found
 
 
 def _t(means: Floats, squares: Floats, n: int, resolution: float) -> Floats:

@@ -42,6 +42,7 @@ class Candidate(NamedTuple):
     label: str
     step: int | None = None
     result: GateResult | None = None
+    adapter: str = ""
     error: str = ""
     exit_code: int = 0
     is_dropped: bool = False
@@ -154,7 +155,8 @@ def rank(candidates: Sequence[Candidate], by: str = "") -> Ranking:
     """Rank at least one candidate. `by`: the probe that orders them, instead of the default."""
     judged = [c for c in candidates if c.result]
     able = [c for c in judged if c.is_dropped or c.verdict == "pass"]
-    measure = choose_measure(able or judged, by)
+    failed = [c for c in judged if c.verdict == "fail" and c.result and c.result.probes]
+    measure = choose_measure(able or failed, by)
     items = _items(able, measure.name) if measure else None
     ps: Sequence[float | None] = p_values(*items) if items else [None] * len(able)
     p_of = dict(zip([c.label for c in able], ps, strict=True))
@@ -201,7 +203,7 @@ def _entry(
     failed = [p.name for p in (result.probes if result else ()) if p.verdict in ("fail", "error")]
     return Entry(
         label=candidate.label,
-        adapter=result.adapter.path if result else "",
+        adapter=candidate.adapter,
         step=candidate.step,
         standing=_standing(candidate, best),
         score=result.score if result and not candidate.is_dropped else None,

@@ -94,9 +94,9 @@ class _Judges:
         except SwayError as error:
             self._errors[i] = error
             text = "; ".join(str(error).splitlines())
-            return Candidate(label, step, error=one_line(text), exit_code=error.exit_code)
+            return Candidate(label, step, None, adapter, one_line(text), error.exit_code)
         self._errors.pop(i, None)
-        return Candidate(label, step, result, exit_code=result.exit_code)
+        return Candidate(label, step, result, adapter, exit_code=result.exit_code)
 
     def check(self) -> None:
         """Raise the error in which all adapters end: the base, the data or the spec causes it."""

@@ -109,12 +109,12 @@ def test_without_a_common_measure_all_that_pass_tie():
 CODES = {
     "one passes": ([candidate(1, 0.9), candidate(2, 0.9, "fail")], 0),
     "none passes": ([candidate(1, 0.9, "fail"), candidate(2, 0.9, "fail")], 1),
-    "one is broken": ([candidate(1, 0.9), Candidate("x", None, None, "broken", 2)], 2),
+    "one is broken": ([candidate(1, 0.9), Candidate("x", None, None, "", "broken", 2)], 2),
     "one is not decided": (
         [candidate(1, 0.9), candidate(2, 0.9, "error")._replace(exit_code=3)],
         3,
     ),
-    "both": ([Candidate("y", 1, None, "?", 3), Candidate("x", 2, None, "broken", 2)], 3),
+    "both": ([Candidate("y", 1, None, "", "?", 3), Candidate("x", 2, None, "", "broken", 2)], 3),
 }
 
 
@@ -129,7 +129,7 @@ def test_the_reason_of_an_entry():
     finding = Finding(id="untrained", level="verdict", message="all B are zero")
     never = Candidate("never", 1, gated(verdict="fail", findings=(finding,)))
     bad = candidate(2, 0.4, "fail")
-    broken = Candidate("broken", None, None, "adapter_config.json is missing", 2)
+    broken = Candidate("broken", None, None, "", "adapter_config.json is missing", 2)
     by_label = {entry.label: entry for entry in rank([never, bad, broken]).entries}
     assert by_label["never"].why == "all B are zero"
     assert by_label["checkpoint-2"].failed == ("generalization", "external_perplexity")

@@ -13,7 +13,9 @@ from sway_gate.reports.html import ranking as html
 from tests.compare.test_ranking import candidate, run
 from tests.helpers.results import HOSTILE
 
-WHOLE = rank([*run(), candidate(70, 0.9, "fail", seed=6), Candidate("x", None, None, "broken", 2)])
+WHOLE = rank(
+    [*run(), candidate(70, 0.9, "fail", seed=6), Candidate("x", None, None, "", "broken", 2)]
+)
 
 
 def curve(best: list[int], failing: tuple[int, ...] = ()) -> Curve:
