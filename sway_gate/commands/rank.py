@@ -70,7 +70,7 @@ def add_to(add: Add) -> None:
     rank.add_argument("--html", metavar="FILE", help="write the report to FILE as one HTML page")
     json_argument(rank)
     output_arguments(rank, _FORMATS)
-    quiet_argument(rank, "the adapter to use")
+    quiet_argument(rank, "the adapter to use, and errors")
     rank.collects = "paths"
 
 

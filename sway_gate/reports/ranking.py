@@ -4,7 +4,7 @@ The JSON has schema version 1, described in docs/json.md.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -160,24 +160,29 @@ def to_json(found: Ranking) -> bytes:
 def render(
     found: Ranking, *, color: bool, width: int = 100, ascii: bool = False, quiet: bool = False
 ) -> str:
-    """Render the choice, the adapters in their order and the curves, `width` cells wide."""
+    """Render the choice, the adapters in their order and the curves, `width` cells wide.
+
+    `quiet`: only the choice, and the adapters that end in an error.
+    """
     width = max(width, MIN_WIDTH)
     lines = [Line([(title(found), "bold")], 2)]
-    if not quiet:
-        lines += [Line([(remark, "dim")], 2) for remark in remarks(found)]
-        lines += [BLANK, *_entries(found)]
-        for curve in found.curves:
-            lines += [BLANK, *_curve(curve, width, ascii)]
+    if quiet:
+        lines += _entries(found, [e for e in found.entries if e.standing == "error"])
+        return printed(lines, color, width, ascii)
+    lines += [Line([(remark, "dim")], 2) for remark in remarks(found)]
+    lines += [BLANK, *_entries(found, found.entries)]
+    for curve in found.curves:
+        lines += [BLANK, *_curve(curve, width, ascii)]
     return printed(lines, color, width, ascii)
 
 
-def _entries(found: Ranking) -> Iterator[Line]:
+def _entries(found: Ranking, entries: Sequence[Entry]) -> Iterator[Line]:
     from rich.cells import cell_len
 
-    names = [cut(one_line(entry.label), MAX_NAME) for entry in found.entries]
-    values = [_value(entry, found) for entry in found.entries]
-    sizes = [max(map(cell_len, column)) for column in (names, values)]
-    for name, value, entry in zip(names, values, found.entries, strict=True):
+    names = [cut(one_line(entry.label), MAX_NAME) for entry in entries]
+    values = [_value(entry, found) for entry in entries]
+    sizes = [max(map(cell_len, column), default=0) for column in (names, values)]
+    for name, value, entry in zip(names, values, entries, strict=True):
         verdict = VERDICTS[entry.standing]
         word = "DROP" if entry.standing == "dropped" else verdict.upper()
         cells = name if entry.standing == "error" else padded([name, value], sizes)

@@ -69,8 +69,10 @@ def test_lines_fit_the_width(width: int, ascii: bool) -> None:
     assert not ascii or shown.isascii()
 
 
-def test_quiet_is_one_line() -> None:
-    assert ranking.render(WHOLE, color=False, quiet=True).count("\n") == 1
+def test_quiet_is_the_choice_and_the_errors() -> None:
+    first, *errors = ranking.render(WHOLE, color=False, quiet=True).splitlines()
+    assert first.startswith("use checkpoint-30: ")
+    assert errors == ["ERROR  x  broken"]
 
 
 TITLES = {
@@ -122,6 +124,7 @@ def test_the_page_has_a_picture_of_each_curve() -> None:
     assert page.count("<svg") == len(WHOLE.curves) == 3
     assert page.count("<circle") == sum(len(curve.points) for curve in WHOLE.curves)
     assert "<script" not in page
+    assert 'class="hero error"' in page
     assert "step 10<" in page
 
 

@@ -15,6 +15,7 @@ def render(found: Ranking) -> str:
     rows = [(VERDICTS[e.standing], e, note(e, found.chosen)) for e in found.entries]
     return template(MAX_CHARS, "ranking.html.j2").render(
         found=found,
+        hero={0: "pass", 1: "fail"}.get(found.exit_code, "error"),
         title=title(found),
         remarks=remarks(found),
         rows=rows,
