@@ -6,8 +6,8 @@
 
 toy: 30 adapters, the demo's healthy one at 30 strengths. run: the checkpoints of a run. Each
 command is its own process without a cache; the cost is the CPU time of the process, because other
-programs use the same cores. Every N-th adapter is also gated alone, and the mean of their costs
-stands for all.
+programs use the same cores. Every N-th adapter also has a single gate, and the mean of their
+costs stands for all.
 """
 
 import argparse
