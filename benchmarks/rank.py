@@ -131,7 +131,7 @@ def skewed(k: int, n: int) -> Floats:
     return np.asarray(RNG.lognormal(0, 1, size=(k, n)))
 
 
-def coverage(runs: int = 400) -> None:
+def coverage(runs: int = 200) -> None:
     """Print how often the best set contains the truly best candidate, and its mean size.
 
     Except for `peak`, all candidates are equally good; the first one stands for the best one.
