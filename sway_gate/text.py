@@ -87,6 +87,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def by_number(name: str) -> list[tuple[str, int]]:
+    """A key that orders numbers in a name by their value: step-200 comes before step-1000."""
+    parts = re.findall(r"([^0-9]*)([0-9]*)", name)
+    return [(text, int(digits or -1)) for text, digits in parts]
+
+
 def signed(value: float, digits: int) -> str:
     """The number with its sign; a number that rounds to 0 has a plus."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"

@@ -9,6 +9,7 @@ GROUPS = {
         "report": "report",
         "compare": "compare",
         "diff": "compare",
+        "rank": "rank",
         "baseline": "compare",
     },
     "look closer": {

@@ -162,8 +162,8 @@ def _name_inputs(args: argparse.Namespace) -> None:
 
     Raises UsageError if they are not one spec and two adapters.
     """
-    adapters = [path for path in args.paths if not _is_spec(path)]
-    specs = [path for path in args.paths if _is_spec(path)]
+    adapters = [path for path in args.paths if not is_spec(path)]
+    specs = [path for path in args.paths if is_spec(path)]
     if args.a and args.b:  # then a path is the spec, under any name
         adapters, specs = [], [*adapters, *specs]
     named = [*filter(None, [args.a]), *adapters, *filter(None, [args.b])]
@@ -176,7 +176,7 @@ def _name_inputs(args: argparse.Namespace) -> None:
     args.spec = specs[0] if specs else DEFAULT_SPEC
 
 
-def _is_spec(path: str) -> bool:
+def is_spec(path: str) -> bool:
     return path == output.STDOUT or path.lower().endswith((".yaml", ".yml"))
 
 

@@ -60,7 +60,7 @@ def evaluate(job: Job, progress: Progress, base: OpenBase | None = None) -> Gate
     outcome = _Outcome()
     if not is_decided:
         measuring = time.perf_counter()
-        outcome = _measure(job, nulls, open_models(job, nulls.settings, progress, base), progress)
+        outcome = _measure(job, nulls, progress, base)
         outcome = _waived(job, outcome)
         timing["measure"] = time.perf_counter() - measuring
     else:
@@ -106,10 +106,11 @@ class _Outcome(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def _measure(job: Job, nulls: NullPlan, opened: Opened, progress: Progress) -> _Outcome:
+def _measure(job: Job, nulls: NullPlan, progress: Progress, base: OpenBase | None) -> _Outcome:
+    opened = open_models(job, nulls.settings, progress, base)
     context = probe_context(job.spec, job.folders, job.online)
     planned = plan_probes(job.spec, context, nulls, opened.capabilities)
-    readings = open_readings(job, nulls.settings)
+    readings = open_readings(job, nulls.settings, base)
     _check_time(job, all_measurements(planned), readings)
     stages = Stages(job, opened, readings, progress)
     with _kept_if_interrupted(job, opened, readings):

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sway_gate import cache
 from sway_gate.backends import custom, dummy
 from sway_gate.backends.base import ALL, Backend, Capability
 from sway_gate.backends.null_adapters import NullSettings
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 
 
 class OpenBase:
-    """Keeps the last loaded base. Its adapter is removed before the next one is applied."""
+    """Keeps the last loaded base. Its adapter is removed before the next one is applied.
+
+    `readings`: what was measured so far, by context; also of jobs that store nothing.
+    """
 
     def __init__(self) -> None:
+        self.readings: dict[str, cache.Readings] = {}
         self._base: tuple[Source, str] | None = None
         self._opened: tuple[Any, Any, str] | None = None
         self._last: hf.HfBackend | None = None

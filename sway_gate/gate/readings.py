@@ -6,7 +6,8 @@ from sway_gate import cache
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.errors import CannotDecide
 from sway_gate.gate.identity import base_readings_key, readings_key
-from sway_gate.gate.resolve import Job
+from sway_gate.gate.open import OpenBase
+from sway_gate.gate.resolve import Job, load_options
 from sway_gate.measurements import BASE, Floats, Measurement
 from sway_gate.spec.probes import null_settings
 
@@ -67,10 +68,25 @@ class JobReadings:
         return self._base if view == str(BASE) else self._own
 
 
-def open_readings(job: Job, nulls: NullSettings) -> JobReadings:
-    """The readings that earlier runs stored; empty, and never saved, if the job is not cached."""
-    if not (job.cache and null_settings(job.spec.suite).cache):
-        return JobReadings(cache.Readings.unsaved(), cache.Readings.unsaved())
-    own = cache.Readings.open(readings_key(job, nulls))
+def open_readings(job: Job, nulls: NullSettings, base: OpenBase | None = None) -> JobReadings:
+    """The readings of earlier runs, and of earlier jobs that share `base`.
+
+    A job that is not cached reads and saves no stored ones.
+    """
+    is_stored = job.cache and null_settings(job.spec.suite).cache
+    kept = base.readings if base and _is_determined(job) else {}
+
+    def opened(key: str) -> cache.Readings:
+        if key not in kept:
+            kept[key] = cache.Readings.open(key) if is_stored else cache.Readings.unsaved()
+        return kept[key]
+
+    own = opened(readings_key(job, nulls))
     shared = base_readings_key(job)
-    return JobReadings(own, cache.Readings.open(shared) if shared else own)
+    return JobReadings(own, opened(shared) if shared else own)
+
+
+def _is_determined(job: Job) -> bool:
+    """Whether the digests of the files determine the readings."""
+    has_code = load_options(job.spec).trust_remote_code
+    return bool(job.folders and job.adapter.digest) and not has_code

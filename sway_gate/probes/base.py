@@ -58,6 +58,8 @@ class Kind:
     """Meaning of a change between two results. "not less": less is worse, more is only a change."""
     best: float | None = None
     """A change past this value is neither better nor worse."""
+    of_held_out: bool = False
+    """Whether its value is of rows that training did not see."""
     harm: bool = False
     """A harm probe is tested against margins, an effect probe against the nulls."""
     generates: bool = False

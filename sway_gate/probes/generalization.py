@@ -68,6 +68,7 @@ KIND = Kind(
     units="share",
     resolution=1e-3,
     better="more",
+    of_held_out=True,
     uses_nulls=False,
 )
 

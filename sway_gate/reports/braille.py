@@ -30,8 +30,12 @@ def curve_rows(
     columns: int,
     ascii: bool = False,
     limit: float | None = None,
+    axis: str = "λ",
+    rows: int = ROWS,
 ) -> list[tuple[str, str]]:
     """Plot `curve` over `lambdas`: (frame, curve) per row; empty for fewer than two points.
+
+    `axis`: the name of the horizontal axis. `rows`: the height, without the axis.
 
     The scale contains 0 and `limit`, so that a negligible curve looks like one.
     """
@@ -46,14 +50,14 @@ def curve_rows(
     if not (0 < right - left < math.inf and high - low < math.inf):
         return []
     grid = _ascii_grid if ascii else _braille_grid
-    drawn = grid([_unit(point, left, right, low, high) for point in points], columns)
-    wall, floor, axis = "│", "└" + "─" * columns, "λ"
+    drawn = grid([_unit(point, left, right, low, high) for point in points], columns, rows)
+    wall, floor = "│", "└" + "─" * columns
     if ascii:
-        wall, floor, axis = "|", "+" + "-" * columns, "lambda"
-    labels = [f"{high:.3g}", *[""] * (ROWS - 2), f"{low:.3g}"]
-    rows = [(f"{label:>{LABEL}} {wall}", row) for label, row in zip(labels, drawn, strict=True)]
+        wall, floor, axis = "|", "+" + "-" * columns, axis.replace("λ", "lambda")
+    labels = [f"{high:.3g}", *[""] * (rows - 2), f"{low:.3g}"]
+    lines = [(f"{label:>{LABEL}} {wall}", row) for label, row in zip(labels, drawn, strict=True)]
     ticks = _ticks([x for x, _ in points], columns)
-    return [*rows, (" " * LABEL + f" {floor}", ""), (f"{axis:>{LABEL}}  {ticks}", "")]
+    return [*lines, (" " * LABEL + f" {floor}", ""), (f"{axis:>{LABEL}}  {ticks}", "")]
 
 
 def _unit(point: Point, left: float, right: float, low: float, high: float) -> Point:
@@ -70,24 +74,24 @@ def _line(points: Sequence[Point], columns: int, rows: int) -> Iterator[tuple[in
             yield round(x * (columns - 1)), round((1 - y) * (rows - 1))
 
 
-def _braille_grid(points: Sequence[Point], columns: int) -> list[str]:
-    grid = [[0] * columns for _ in range(ROWS)]
-    for x, y in _line(points, columns * 2, ROWS * 4):
+def _braille_grid(points: Sequence[Point], columns: int, rows: int) -> list[str]:
+    grid = [[0] * columns for _ in range(rows)]
+    for x, y in _line(points, columns * 2, rows * 4):
         grid[y // 4][x // 2] |= BRAILLE_BITS[y % 4][x % 2]
     return ["".join(chr(0x2800 + bits) if bits else " " for bits in row) for row in grid]
 
 
-def _ascii_grid(points: Sequence[Point], columns: int) -> list[str]:
-    grid = [[" "] * columns for _ in range(ROWS)]
-    for x, y in _line(points, columns, ROWS):
+def _ascii_grid(points: Sequence[Point], columns: int, rows: int) -> list[str]:
+    grid = [[" "] * columns for _ in range(rows)]
+    for x, y in _line(points, columns, rows):
         grid[y][x] = "."
     for x_unit, y_unit in points:
-        grid[round((1 - y_unit) * (ROWS - 1))][round(x_unit * (columns - 1))] = "*"
+        grid[round((1 - y_unit) * (rows - 1))][round(x_unit * (columns - 1))] = "*"
     return ["".join(row) for row in grid]
 
 
 def _ticks(lambdas: Sequence[float], columns: int) -> str:
-    """Each λ below its position, unless it would touch the previous label."""
+    """Each value of the axis below its position, unless it would touch the previous label."""
     line = ""
     for x in lambdas:
         label = f"{x:g}"

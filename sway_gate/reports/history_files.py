@@ -2,14 +2,13 @@
 
 import glob
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sway_gate.compare.history import History, Stored, history
 from sway_gate.errors import UsageError
 from sway_gate.reports import json_v1
-from sway_gate.text import named, one_line
+from sway_gate.text import by_number, named, one_line
 
 MAX_RESULTS = 500
 _MAX_PROBLEMS = 20
@@ -28,7 +27,7 @@ def load_history(given: Sequence[str]) -> History:
         raise UsageError(
             f"--history: {len(files)} results are too many; give at most {MAX_RESULTS}"
         )
-    files.sort(key=lambda file: _natural(os.path.abspath(file)))
+    files.sort(key=lambda file: by_number(os.path.abspath(file)))
     stored, problems = [], []
     for file, label in zip(files, _labels(files), strict=True):
         try:
@@ -78,12 +77,6 @@ def _in_folder(folder: str, notes: list[str]) -> list[str]:
 def _distinct(files: Iterator[str]) -> list[str]:
     """The files without repetitions of a path."""
     return list({os.path.abspath(file): file for file in files}.values())
-
-
-def _natural(name: str) -> list[tuple[str, int]]:
-    """A key that orders numbers in a name by their value."""
-    parts = re.findall(r"([^0-9]*)([0-9]*)", name)
-    return [(text, int(digits or -1)) for text, digits in parts]
 
 
 def _labels(files: Sequence[str]) -> list[str]:

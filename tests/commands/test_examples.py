@@ -23,6 +23,7 @@ MEASURES = (
     "parity",
     "demo",
     "diff",
+    "rank",
     "mine",
     "baseline update baseline.json sway",
 )
@@ -93,6 +94,13 @@ def test_the_example_runs(files: Path, capsys: Any, line: str) -> None:
         pytest.importorskip(NEEDS[words[0]])
     if words[0] == "init":
         Path("sway.yaml").unlink()
-    decides = words[0] in ("gate", "run", "check", "hook", "parity")  # this adapter may fail
+    decides = words[0] in (
+        "gate",
+        "run",
+        "check",
+        "hook",
+        "parity",
+        "rank",
+    )  # this adapter may fail
     assert cli.main(words) in ((0, 1, 3) if decides else (0,))
     assert "error: " not in capsys.readouterr().err

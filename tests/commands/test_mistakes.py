@@ -70,6 +70,15 @@ MISTAKES = {
     "diff lora lora": NOT_A_SPEC[""],
     "diff h.sway.yaml rows.jsonl lora": DATA,
     "diff h.sway.yaml lora model": f"{MODEL}, or {FOLDER}",
+    "rank": "the following arguments are required: SPEC|ADAPTER; for example: sway rank sway.yaml "
+    "runs/old runs/adapter",
+    "rank h.sway.yaml lora": "give two adapters or more and at most one spec, got 1 adapter and 1 "
+    "spec; for example: sway rank sway.yaml 'runs/checkpoint-*'",
+    "rank h.sway.yaml lora rows.jsonl": DATA,
+    "rank h.sway.yaml lora 'runs/*'": "runs/*: no folder matches this pattern",
+    "rank h.sway.yaml lora 'runs/**'": "runs/**: ** is not supported; give a * per folder",
+    "rank h.sway.yaml lora model --by null": "--by 'null': must be a probe that orders adapters; "
+    "here: learned_the_document, kept_knowledge, kept_prose, recites_nothing",
     "baseline": "the following arguments are required: update, BASELINE; for example: sway "
     "baseline update baseline.json --from report.json",
     "baseline b.json": "argument update: must be update, got 'b.json'; for example: sway baseline "

@@ -82,6 +82,7 @@ def test_version(capsys: Any, line: str) -> None:
 
 
 VERDICTS = {"gate", "run", "check", "hook", "fleet", "demo", "compare", "diff", "static", "parity"}
+VERDICTS |= {"rank"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -12,6 +12,7 @@ from sway_gate.backends.passes.generator import Generator
 from sway_gate.engine.estimate import Estimate
 from sway_gate.engine.schedule import PlannedPass, plan_passes
 from sway_gate.errors import CannotDecide
+from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.measurements import BASE
@@ -41,7 +42,12 @@ def _own_cache(tmp_path: Path, monkeypatch: Any) -> None:
 
 
 def gate(
-    folder: Path, base: Path, adapter: Path, suite: Any = SUITE, **options: Any
+    folder: Path,
+    base: Path,
+    adapter: Path,
+    suite: Any = SUITE,
+    opened: OpenBase | None = None,
+    **options: Any,
 ) -> tuple[Any, set[str]]:
     """The result, and the views of all passes that score or generate text."""
     models = {"base": {"base": str(base)}, "ft": {"base": str(base), "adapter": str(adapter)}}
@@ -49,7 +55,8 @@ def gate(
     path = folder / "sway.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     events: list[Any] = []
-    result = run_gate(load_spec(str(path)), Options(observe=events.append, **options))
+    options |= {"observe": events.append}
+    result = run_gate(load_spec(str(path)), Options(**options), base=opened)
     passes = [event for event in events if hasattr(event, "views")]
     return result, {view for one in passes for view in one.views}
 
@@ -103,6 +110,26 @@ def test_the_base_is_measured_again_only_for_what_can_change_its_answers(
     _, views = gate(tmp_path, own if own.exists() else base, adapter)
     assert ("base" in views) is measures_base
     assert "finetuned" in views
+
+
+@pytest.mark.parametrize(
+    ("second", "measures_base"), SECOND.items(), ids=[make.__name__ for make in SECOND]
+)
+def test_jobs_that_share_a_base_measure_it_once_without_a_cache(
+    base: Path, first: Path, tmp_path: Path, second: Any, measures_base: bool
+) -> None:
+    opened = OpenBase()
+    gate(tmp_path, base, first, opened=opened, cache=False)
+    adapter = second(base, tmp_path / "second")
+    own = tmp_path / "second" / "base"
+    where = own if own.exists() else base
+    shared, views = gate(tmp_path, where, adapter, opened=opened, cache=False)
+    assert ("base" in views) is measures_base
+    assert "finetuned" in views
+    alone, _ = gate(tmp_path, where, adapter, cache=False)
+    for one, other in zip(alone.probes, shared.probes, strict=True):
+        assert one.raw == pytest.approx(other.raw, rel=1e-5, abs=1e-6)
+        assert one.verdict == other.verdict
 
 
 def test_a_shared_reading_of_the_base_changes_no_result(

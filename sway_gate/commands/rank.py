@@ -1,0 +1,150 @@
+"""`sway rank`: judge several adapters by one spec, and name the best one."""
+
+import argparse
+import glob
+import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from sway_gate import output
+from sway_gate.commands._common import (
+    Add,
+    check_targets,
+    code_argument,
+    confine_argument,
+    display,
+    load,
+    measuring,
+    model_arguments,
+    quiet_argument,
+    text_stream,
+)
+from sway_gate.commands._formats import choose, json_argument, output_arguments
+from sway_gate.commands.compare import is_spec
+from sway_gate.errors import UsageError
+from sway_gate.spec import DEFAULT_SPEC
+from sway_gate.text import by_number, counted, one_line
+
+MAX_ADAPTERS: Final = 256
+_FORMATS: Final = ("json", "markdown", "html")
+
+
+def add_to(add: Add) -> None:
+    rank = add(
+        "rank",
+        _rank,
+        "Judge several adapters by one spec and name the best one, such as a checkpoint.",
+        "sway rank sway.yaml runs/old runs/adapter",
+        "sway rank 'runs/*' -o rank.html",
+    )
+    rank.exit_codes = (
+        "exit codes: 0 an adapter passes, 1 none passes, 2 wrong command, spec or adapter, "
+        "3 could not decide on an adapter"
+    )
+    rank.add_argument(
+        "paths",
+        nargs="+",
+        metavar="SPEC|ADAPTER",
+        help="the spec (default: sway.yaml) and the adapters: folders, hub ids or a pattern such "
+        "as 'runs/checkpoint-*'",
+    )
+    rank.add_argument(
+        "--by",
+        default="",
+        metavar="PROBE",
+        help="order by this probe (default: the first one of held-out rows, otherwise of "
+        "the training data)",
+    )
+    rank.add_argument(
+        "--race",
+        action="store_true",
+        help="do not judge in full what is significantly worse than an adapter that passes",
+    )
+    confine_argument(rank)
+    code_argument(rank)
+    model_arguments(rank)
+    rank.add_argument(
+        "--markdown", metavar="FILE", help="write Markdown to FILE; - is standard output"
+    )
+    rank.add_argument("--html", metavar="FILE", help="write the report to FILE as one HTML page")
+    json_argument(rank)
+    output_arguments(rank, _FORMATS)
+    quiet_argument(rank, "the adapter to use, and errors")
+    rank.collects = "paths"
+
+
+def _rank(args: argparse.Namespace) -> int:
+    from sway_gate.compare.ranking import check_measure, rank
+    from sway_gate.gate.diff import with_adapter
+    from sway_gate.gate.rank import gate_adapters, race_adapters
+    from sway_gate.gate.resolve import inputs
+    from sway_gate.reports import ranking
+    from sway_gate.reports.html import ranking as page
+    from sway_gate.spec.confine import check_files
+
+    adapters = _named_inputs(args)
+    check_files({"ADAPTER": adapters}, args.confine)
+    spec = load(args)
+    if args.by:
+        check_measure(spec, args.by)
+    choose(args, _FORMATS)
+    reports = {f"--{name}": getattr(args, name) for name in _FORMATS}
+    check_targets(args, reports, [args.spec])
+    for adapter in adapters:
+        output.check_targets(reports, *inputs(with_adapter(spec, adapter)))
+    with measuring(args) as (options, progress):
+        if args.race:
+            candidates = race_adapters(spec, adapters, options, progress, args.by)
+        else:
+            candidates = gate_adapters(spec, adapters, options, progress)
+    found = rank(candidates, args.by)
+    stream = text_stream(reports.values())
+    output.say(ranking.render(found, quiet=args.quiet, **display(stream)), stream)
+    if args.markdown:
+        output.write(args.markdown, ranking.markdown(found).encode(), output.MARKUP)
+    if args.html:
+        output.write(args.html, page.render(found).encode(), output.MARKUP)
+    if args.json:
+        output.write(args.json, ranking.to_json(found), output.JSON)
+    return found.exit_code
+
+
+def _named_inputs(args: argparse.Namespace) -> list[str]:
+    """The adapters; sets the spec. Raises UsageError unless there are two adapters or more."""
+    specs = [path for path in args.paths if is_spec(path)]
+    given = [one for path in args.paths if not is_spec(path) for one in _expanded(path)]
+    adapters = list({os.path.realpath(path): path for path in given}.values())
+    if len(adapters) < 2 or len(specs) > 1:
+        raise UsageError(
+            f"give two adapters or more and at most one spec, got "
+            f"{counted(len(adapters), 'adapter')} and {counted(len(specs), 'spec')}; "
+            "for example: sway rank sway.yaml 'runs/checkpoint-*'"
+        )
+    if len(adapters) > MAX_ADAPTERS:
+        raise UsageError(f"more than {MAX_ADAPTERS} adapters; give fewer, or a narrower pattern")
+    args.spec = specs[0] if specs else DEFAULT_SPEC
+    args.adapter = next(filter(os.path.isdir, adapters), adapters[0])  # instead of the spec's own
+    return adapters
+
+
+def _expanded(path: str) -> Iterator[str]:
+    """The folders that match a pattern, by the numbers in their names; other paths as given.
+
+    A file stands for its folder. Raises UsageError or AdapterError if it is not of an adapter.
+    """
+    from sway_gate.model_files import find
+
+    pattern = os.path.expanduser(path)
+    if os.path.isfile(pattern):
+        yield str(find.adapter(pattern, None, online=False))
+    elif os.path.lexists(pattern) or not glob.has_magic(pattern):
+        yield path
+    elif "**" in pattern:
+        raise UsageError(f"{one_line(path)}: ** is not supported; give a * per folder")
+    else:
+        matching = filter(os.path.isdir, glob.iglob(pattern))
+        folders = list(islice(matching, MAX_ADAPTERS + 1))
+        if not folders:
+            raise UsageError(f"{one_line(path)}: no folder matches this pattern")
+        yield from sorted(folders, key=by_number)
