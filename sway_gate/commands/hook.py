@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sway_gate import output
 from sway_gate.commands import gate
@@ -20,8 +20,6 @@ from sway_gate.text import named, one_line
 
 if TYPE_CHECKING:
     from sway_gate.gate.open import OpenBase
-
-_WORDS: Final = {0: "PASS", 1: "FAIL"}
 
 
 def add_to(add: Add) -> None:
@@ -62,6 +60,7 @@ def _hook(args: argparse.Namespace) -> int:
 def _all_gated(args: argparse.Namespace, specs: list[str]) -> int:
     """Gate several specs, print one line for each, and return the highest exit code."""
     from sway_gate.gate.open import OpenBase
+    from sway_gate.reports.wording import exit_word
 
     single = {"--baseline": args.baseline, **targets(args)}
     if given := [option for option, path in single.items() if path is not None]:
@@ -71,10 +70,7 @@ def _all_gated(args: argparse.Namespace, specs: list[str]) -> int:
         )
     args.quiet, base = True, OpenBase()
     codes = {spec: _gated(args, spec, base) for spec in specs}
-    lines = [
-        f"{_WORDS.get(code, f'ERROR (exit code {code})')}  {one_line(spec)}"
-        for spec, code in codes.items()
-    ]
+    lines = [f"{exit_word(code)}  {one_line(spec)}" for spec, code in codes.items()]
     print_text("\n" + "\n".join(lines))
     return max(codes.values())
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from sway_gate.errors import UsageError
 from sway_gate.reports import markdown
 from sway_gate.reports.json_v1 import from_json
-from sway_gate.reports.wording import headline
+from sway_gate.reports.wording import exit_word, headline
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import cut, one_line
 
@@ -34,14 +34,13 @@ def summary(result: GateResult) -> str:
 
 def error_summary(spec: str, exit_code: int, problems: Sequence[str]) -> str:
     """Render Markdown for a gate that wrote no report."""
-    title = f"### sway-gate: ERROR (exit code {exit_code})"
+    title = f"### sway-gate: {exit_word(exit_code)}"
     return _page(spec, title, f"No verdict for {markdown.text(spec)}:", problems)
 
 
 def static_summary(command: str, exit_code: int, text: str) -> str:
     """Render Markdown for a static check, whose terminal report is `text`."""
-    word = {0: "PASS", 1: "FAIL"}.get(exit_code, f"ERROR (exit code {exit_code})")
-    title = f"### sway-gate: {word}, only the files are checked"
+    title = f"### sway-gate: {exit_word(exit_code)}, only the files are checked"
     return _page(command, title, f"{markdown.text(command)}:", text.splitlines())
 
 
@@ -171,7 +170,7 @@ def main(folder: Path, exit_code: int, spec: str) -> None:
     elif checked := _text(folder / "static.txt"):
         page = static_summary(spec, exit_code, checked)
         commands = error_annotations(checked.splitlines()[:1]) if exit_code else []
-        found["verdict"] = {0: "pass", 1: "fail"}.get(exit_code, "error")
+        found["verdict"] = exit_word(exit_code).split()[0].lower()
     else:
         commands, page = error_annotations(problems), error_summary(spec, exit_code, problems)
     (folder / "summary.md").write_text(page, encoding="utf-8")

@@ -35,7 +35,12 @@ _URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warnin
 
 def headline(result: GateResult) -> str:
     """Return the verdict and its reasons in one line of plain text."""
-    return "  ".join([result.verdict.upper(), *grounds(result)])
+    return " · ".join([result.verdict.upper(), *grounds(result)])
+
+
+def exit_word(code: int) -> str:
+    """Return the verdict of an exit code; an error with the code."""
+    return {0: "PASS", 1: "FAIL"}.get(code, f"ERROR (exit code {code})")
 
 
 def grounds(result: GateResult) -> list[str]:

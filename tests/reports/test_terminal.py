@@ -131,7 +131,7 @@ def words(text):
     ],
 )
 def test_headline(result, line):
-    assert headline(result) == line
+    assert headline(result) == line.replace("  ", " · ")
     assert plain(result, width=200).splitlines()[0] == line
 
 
@@ -288,7 +288,8 @@ def test_quiet_shows_the_verdict_and_what_failed():
 
 
 def test_quiet_pass_is_one_line():
-    assert plain(results.healthy(), quiet=True).splitlines() == [headline(results.healthy())]
+    (line,) = plain(results.healthy(), quiet=True).splitlines()
+    assert line.replace("  ", " · ") == headline(results.healthy())
 
 
 def test_static_findings_follow_the_verdict():
