@@ -121,6 +121,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """Set if the verdict is WAIVED, or if the waiver of the probe has expired."""
     rules: tuple[Rule, ...] = ()
     """All rules that were tested: the one that decides the verdict and the score first."""
+    caveat: str = ""
+    """The part of its question that the probe did not judge, and why. `message` also states it."""
 
     @property
     def is_left_out(self) -> bool:

@@ -54,7 +54,7 @@ def _page(name: str, title: str, about: str, texts: Sequence[str]) -> str:
 
 
 def annotations(result: GateResult, root: Path) -> list[str]:
-    """Workflow commands for findings and probes that did not pass, at their lines of the spec.
+    """Workflow commands for findings and probes that do not simply pass, at their lines.
 
     Paths below `root` become relative to it.
     """
@@ -65,7 +65,8 @@ def annotations(result: GateResult, root: Path) -> list[str]:
         for item in result.findings
         if item.level in ("broken", "verdict")
     ]
-    found += [_annotation(probe, spec) for probe in result.probes if probe.verdict in _LEVELS]
+    shown = [probe for probe in result.probes if probe.verdict in _LEVELS or probe.caveat]
+    found += [_annotation(probe, spec) for probe in shown]
     if result.verdict != "pass" and not any(line.startswith("::error") for line in found):
         found.append(command("error", headline(result), file=spec))
     return found
@@ -121,7 +122,7 @@ def _annotation(probe: ProbeResult, spec: str) -> str:
     text = f"{probe.name} ({probe.kind}): {probe.message}"
     if probe.advice:
         text += f" → {probe.advice}"
-    return command(_LEVELS[probe.verdict], text, file=spec, line=line if spec else "")
+    return command(_LEVELS.get(probe.verdict, "notice"), text, file=spec, line=line if spec else "")
 
 
 def _data(text: str) -> str:

@@ -123,6 +123,7 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     waiver: WaiverV1 | None = None
     rules: tuple[RuleV1, ...] = ()
     effective_weight: Number = None
+    caveat: str = ""
 
 
 class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):

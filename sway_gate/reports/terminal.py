@@ -205,7 +205,7 @@ def _cells(probe: ProbeResult, weight: float | None) -> tuple[str, ...]:
 def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
     """Rows in columns if they fit, otherwise the numbers on a separate line.
 
-    The message follows unless the probe passed.
+    The message follows; of a probe that passed, only what it did not judge.
     """
     from rich.cells import cell_len
 
@@ -230,9 +230,9 @@ def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> It
                 yield marked(word, style, (name, "bold"))
                 for text in flow(facts, width, " · ", INDENT):
                     yield Line([(text, "")], INDENT)
-        says_more = probe.verdict is not Verdict.PASS or probe.waiver
-        if says_more and (message := one_line(probe.message)):
-            yield indented(message)
+        is_brief = probe.verdict is Verdict.PASS and not probe.waiver
+        if text := one_line(probe.caveat if is_brief else probe.message):
+            yield indented(text)
         yield from (indented(text, "dim") for text in _asides(probe))
 
 
