@@ -398,6 +398,24 @@ def test_answers_are_cut_where_they_differ():
     assert "base: …Varymar.  now: …Tollgate." in line
 
 
+ROUTED = [
+    f"Route the message to an office of the town. Answer with one word. Message: {message}"
+    for message in ("The lid of my bin is gone.", "The lamp at the mill is dark.")
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "starts"),
+    [(80, ["…lid of my bin", "…lamp at the"]), (200, [prompt[:60] for prompt in ROUTED])],
+)
+def test_prompts_are_cut_where_they_differ(width, starts):
+    routed = [msgspec.structs.replace(results.FORGOT, prompt=prompt) for prompt in ROUTED]
+    shown = results.result(results.drift(), side_by_side=(*routed, results.LEARNED))
+    first, second, other = exchanged(plain(shown, width=width))
+    assert [first[10:].startswith(starts[0]), second[10:].startswith(starts[1])] == [True, True]
+    assert other[10:].startswith("Which ")
+
+
 def test_a_prompt_that_was_not_answered_shows_the_true_answer():
     asked = msgspec.structs.replace(results.FORGOT, base="", finetuned="")
     (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(asked,))))
