@@ -62,7 +62,7 @@ def _check(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.confine import check_files
-    from sway_gate.suites.check import CheckInputs, check_suite, early_notes
+    from sway_gate.suites.check import CheckInputs, check_suite, early_notes, for_check
 
     choose(args, FORMATS)
     if args.model is None:
@@ -88,7 +88,7 @@ def _check(args: argparse.Namespace) -> int:
         output.say("".join(f"note: {note}\n" for note in early_notes(suite)), sys.stderr)
     with measuring(args) as (options, progress):
         result = run_gate(suite, options, progress)
-    return deliver(args, result, _report)
+    return deliver(args, for_check(result), _report)
 
 
 def _report(result: "GateResult", stream: TextIO | None, quiet: bool) -> str:
