@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
 from sway_gate.commands import gate
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from sway_gate.gate.open import OpenBase
 
 
+_NO_FILE: Final = "no file is given, and the commit deletes none"
+
+
 def add_to(add: Add) -> None:
     hook = add(
         "hook",
@@ -34,9 +37,9 @@ def add_to(add: Add) -> None:
     hook.add_argument(
         "files",
         nargs="*",
-        default=["sway.yaml"],
         metavar="FILE",
-        help="a spec, or a file that specs name: of an adapter, the data or a base",
+        help="a spec, or a file that specs name: of an adapter, the data or a base; files that the "
+        "commit deletes are added",
     )
     confine_argument(hook)
     gate.options(hook, "quick")
@@ -45,13 +48,20 @@ def add_to(add: Add) -> None:
 
 def _hook(args: argparse.Namespace) -> int:
     from sway_gate.gate.changed import concerned
+    from sway_gate.gate.deleted import deleted_files
 
     if not (args.junit or ".xml").endswith(".xml"):
         raise UsageError(f"--junit {args.junit}: is not an .xml file; use --junit sway-junit.xml")
     choose(args, FORMATS)
-    specs = concerned(args.files)
+    deleted = deleted_files()
+    if deleted is None:
+        output.say("note: git cannot list the files that the commit deletes\n", sys.stderr)
+    specs = concerned(args.files, deleted or ())
     if not specs:
-        return print_text(f"nothing to gate: no spec names {named(args.files)}")
+        files = [*args.files, *(deleted or ())]
+        return print_text(
+            f"nothing to gate: {f'no spec names {named(files)}' if files else _NO_FILE}"
+        )
     if len(specs) == 1:
         return _gated(args, specs[0], None)
     return _all_gated(args, specs)

@@ -29,6 +29,8 @@ SPECS = [
     "models/sway.yaml",
     "a.sway.yaml",
     "models/x.y.sway.yaml",
+    "sway.yml",
+    ".ci/a.sway.yml",
     "notes.dlm",
     "docs/notes.dlm",
     ".sway-waivers.yaml",
@@ -54,8 +56,8 @@ DATA = [
 ]
 OTHERS = [
     "sway.yaml.bak",
-    "sway.yml",
     "mysway.yaml",
+    "mysway.yml",
     "sway-yaml",
     "notesdlm",
     "trainjsonl",
