@@ -10,8 +10,9 @@ from typing import Final
 import yaml
 
 from sway_gate.errors import SpecError, UsageError
+from sway_gate.spec import WAIVERS
 from sway_gate.spec.load import read_text
-from sway_gate.spec.waivers import WAIVERS, waivers_file
+from sway_gate.spec.waivers import waivers_file
 from sway_gate.spec.yaml_nodes import compose, entries
 
 MAX_SPECS: Final = 1000

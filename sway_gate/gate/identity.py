@@ -73,7 +73,7 @@ def verdict_key(job: Job) -> str:
         threshold=job.threshold,
         weights=job.weights,
         waivers=tuple(
-            (w.probe, w.reason, w.by, w.expires.isoformat(), w.expires < job.today)
+            (w.target, w.reason, w.by, w.expires.isoformat(), w.expires < job.today)
             for w in spec.waivers
         ),
         versions=job.versions,

@@ -61,9 +61,9 @@ def annotations(result: GateResult, root: Path) -> list[str]:
     is_file = any(probe.line is not None for probe in result.probes)
     spec = _relative(result.spec, root) if is_file else ""
     found = [
-        command("error", item.message, file=_relative(item.path, root))
+        command(_OF_FINDING[item.level], item.message, file=_relative(item.path, root))
         for item in result.findings
-        if item.level in ("broken", "verdict")
+        if item.level in _OF_FINDING
     ]
     shown = [probe for probe in result.probes if probe.verdict in _LEVELS or probe.caveat]
     found += [_annotation(probe, spec) for probe in shown]
@@ -109,6 +109,7 @@ def marker(spec: str) -> str:
     return f"<!-- sway-gate {digest[:16]} -->"
 
 
+_OF_FINDING = {"broken": "error", "verdict": "error", "waived": "notice"}
 _LEVELS = {
     Verdict.FAIL: "error",
     Verdict.ERROR: "error",

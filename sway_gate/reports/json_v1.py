@@ -61,6 +61,7 @@ class FindingV1(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     remedy: str
     path: str
+    waiver: "WaiverV1 | None" = None
 
 
 class WaiverV1(msgspec.Struct, frozen=True, kw_only=True):

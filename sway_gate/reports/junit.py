@@ -33,7 +33,8 @@ def to_junit(result: GateResult) -> str:
 def _gate_case(result: GateResult) -> Any:
     from junit_xml import TestCase
 
-    text = "\n".join(filter(None, [clean(headline(result)), diagnosis(result)]))
+    accepted = [one_line(found.message) for found in result.findings if found.level == "waived"]
+    text = "\n".join(filter(None, [clean(headline(result)), diagnosis(result), *accepted]))
     case = TestCase(
         "__gate__", f"{one_line(result.spec)}.gate", elapsed_sec=seconds(result.timing), stdout=text
     )

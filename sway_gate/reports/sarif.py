@@ -85,7 +85,7 @@ def _of_finding(found: Finding) -> _Result:
     path, line = (place["path"], int(place["line"])) if place else (found.path, 1)
     text = ". ".join(filter(None, (found.message, found.remedy)))
     level = _OF_FINDING.get(found.level, "note")
-    return _Result(_Rule(found.id, _FINDINGS), level, text, path, line)
+    return _Result(_Rule(found.id, _FINDINGS), level, text, path, line, _justification(found))
 
 
 def _of_probe(probe: ProbeResult, path: str) -> _Result:
@@ -96,9 +96,9 @@ def _of_probe(probe: ProbeResult, path: str) -> _Result:
     return _Result(rule, level, text, path, probe.line or 1, _justification(probe))
 
 
-def _justification(probe: ProbeResult) -> str:
+def _justification(found: Finding | ProbeResult) -> str:
     """Reason, author and last day of the waiver that accepts the result; "" if none does."""
-    own = probe.waiver
+    own = found.waiver
     if own is None or own.is_expired:
         return ""
     return f"{own.reason} ({own.by}, until {own.expires})"

@@ -27,7 +27,7 @@ def seconds(timing: dict[str, float]) -> float:
     return sum(value for value in spent if math.isfinite(value) and value > 0)
 
 
-LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
+LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN", "waived": "WAIVED"}
 """Word for the level of a finding; notes have none."""
 _URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2, "waived": 2}
 """Order of findings and verdicts in the reports; 3 for all others."""
@@ -59,7 +59,7 @@ def reasons(result: GateResult) -> list[str]:
             found = [*_failures(result), composite]
         case _:
             found = [f"could not decide: {_obstacle(result)}"]
-    if count := len(waived(result.probes)):
+    if count := len(waived(result.probes, result.findings)):
         found.append(f"{counted(count, 'finding')} waived")
     return found
 
