@@ -119,7 +119,7 @@ def check(
     from sway_gate.gate import arguments
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
-    from sway_gate.suites.check import CheckInputs, check_suite
+    from sway_gate.suites.check import CheckInputs, check_suite, for_check
 
     fields = None if data_map is None else arguments.checked_map(data_map, "data_map")
     given = CheckInputs(
@@ -140,7 +140,7 @@ def check(
         tier=arguments.checked_tier(tier),
         budget=arguments.checked_budget(budget),
     )
-    return run_gate(check_suite(given), options)
+    return for_check(run_gate(check_suite(given), options))
 
 
 def _path(given: _Path | None) -> str | None:

@@ -160,6 +160,7 @@ def _parser(arguments: Sequence[str]) -> Program:
         codequality=None,
         trace=None,
         quiet=False,
+        no_samples=False,
         no_cache=False,
         yes=False,
         allow_code=False,

@@ -5,10 +5,13 @@ struct again: from a new result, from the cache or from the report of another ve
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+NAME_CHARS: Final = 50
+"""Characters of the tag by which a message names a section."""
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):

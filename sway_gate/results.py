@@ -42,14 +42,14 @@ class Verdict(StrEnum):
 
 
 class AppliedWaiver(msgspec.Struct, frozen=True, kw_only=True):
-    """The waiver of a probe that accepts its finding, or has expired. `message` also states it."""
+    """The waiver that accepts a finding, or has expired. `message` also states it."""
 
     reason: str
     by: str
     expires: str
     """The last day, as YYYY-MM-DD in UTC."""
     verdict: Verdict
-    """The probe's verdict without the waiver."""
+    """The verdict without the waiver."""
     is_expired: bool
 
 
@@ -121,6 +121,8 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """Set if the verdict is WAIVED, or if the waiver of the probe has expired."""
     rules: tuple[Rule, ...] = ()
     """All rules that were tested: the one that decides the verdict and the score first."""
+    caveat: str = ""
+    """The part of its question that the probe did not judge, and why. `message` also states it."""
 
     @property
     def is_left_out(self) -> bool:
@@ -168,7 +170,8 @@ class NullSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One result of the static check of the adapter's files.
 
-    `level`: broken (exit 2), verdict (exit 1: never trained, NaN), warning, note.
+    `level`: broken (exit 2), verdict (exit 1: never trained, NaN), warning, note; waived if a
+    waiver accepts it.
     """
 
     id: str
@@ -176,6 +179,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     remedy: str = ""
     path: str = ""
+    waiver: AppliedWaiver | None = None
+    """Set if it is waived, or if its waiver has expired. `message` also states it."""
 
 
 class Regression(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import pytest
 
 import sway_gate
 from sway_gate.commands import doctor
+from sway_gate.project import REPOSITORY
 from tests.helpers import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -100,7 +101,7 @@ def test_the_version_is_defined_in_one_file():
 def test_the_sdist_has_each_page_of_the_root():
     included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     pages = {f"/{path.name}" for path in ROOT.glob("*.md")}
-    assert pages - {"/README.md"} <= set(included)
+    assert pages <= set(included)
 
 
 def test_the_changelog_has_the_version():
@@ -117,3 +118,23 @@ def test_direct_dependencies_are_pinned():
         *names(PYPROJECT["dependency-groups"]["dev"]),
     }
     assert {name.lower() for name in used} - pinned == set()
+
+
+def on_pypi() -> str:
+    """The README as the build writes it for PyPI."""
+    hook = PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for substitution in hook["substitutions"]:
+        text = re.sub(substitution["pattern"], substitution["replacement"], text)
+    return text.replace("$HFPR_VERSION", sway_gate.__version__)
+
+
+def test_links_of_the_readme_lead_from_pypi_to_files_of_this_version() -> None:
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", on_pypi())
+    assert len(links) > 40
+    assert [link for _, link in links if not link.startswith("https://")] == []
+    for mark, link in links:
+        form = "raw" if mark else "blob"
+        place = re.fullmatch(rf"{REPOSITORY}/{form}/v{sway_gate.__version__}/([^#]+)(#.*)?", link)
+        assert place or not link.startswith(REPOSITORY), link
+        assert place is None or (ROOT / place[1]).exists(), link

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def write_json(path: Path, value: Any) -> None:
 def note(text: str) -> None:
     """Print an event with its time and add it to STATUS.txt."""
     line = f"{time.strftime('%H:%M:%S')} {text}"
-    print(line, flush=True)
+    print(line, file=sys.stderr, flush=True)
     STATUS.parent.mkdir(parents=True, exist_ok=True)
     with STATUS.open("a", encoding="utf-8") as file:
         file.write(line + "\n")

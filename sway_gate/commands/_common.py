@@ -13,7 +13,7 @@ from sway_gate.commands._formats import json_argument, output_arguments
 from sway_gate.commands._parser import COMMON, Arguments, Parser
 from sway_gate.commands._verbose import PhaseClock, facts
 from sway_gate.errors import UsageError
-from sway_gate.spec import DEFAULT_SPEC
+from sway_gate.spec import DEFAULT_SPEC, WAIVERS
 from sway_gate.text import seconds
 from sway_gate.version import __version__
 
@@ -91,7 +91,7 @@ def load(args: argparse.Namespace) -> "Spec":
     """
     from sway_gate.spec.confine import check_files, check_spec
     from sway_gate.spec.load import load_spec
-    from sway_gate.spec.waivers import WAIVERS, waivers_file
+    from sway_gate.spec.waivers import waivers_file
 
     if args.spec != output.STDOUT:
         check_files({"SPEC": [args.spec]}, args.confine)
@@ -162,12 +162,21 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write what does not pass to FILE as a Code Quality report, for GitLab",
     )
+    samples_argument(reports)
     quiet_argument(reports, "the verdict and failed probes")
     model_arguments(parser)
     parser.add_argument(
         "--trace",
         metavar="FILE",
         help="write the cost of each forward pass to FILE, for `sway trace`",
+    )
+
+
+def samples_argument(parser: Arguments) -> None:
+    parser.add_argument(
+        "--no-samples",
+        action="store_true",
+        help="leave texts of the data and answers out of every report, for public logs",
     )
 
 
@@ -315,6 +324,7 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
 
     `render` makes the text for a stream; by default the terminal report.
     """
+    result = shown(args, result)
     chosen = {name: path for name in FORMATS if (path := getattr(args, name)) is not None}
     stream = text_stream(chosen.values())
     output.say((render or rendered)(result, stream, args.quiet), stream)
@@ -323,6 +333,15 @@ def deliver(args: argparse.Namespace, result: "GateResult", render: "Render | No
     if args.verbose:
         output.say(facts(result), sys.stderr)
     return result.exit_code
+
+
+def shown(args: argparse.Namespace, result: "GateResult") -> "GateResult":
+    """The result as the reports show it."""
+    if not args.no_samples:
+        return result
+    from sway_gate.reports.samples import without_samples
+
+    return without_samples(result)
 
 
 def form(name: str) -> str:

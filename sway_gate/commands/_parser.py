@@ -79,6 +79,9 @@ class Parser(argparse.ArgumentParser):
         return known[name[:2]].nargs != 0 or all(f"-{letter}" in known for letter in name[1:])
 
     def _suggested(self, name: str, known: Iterable[str]) -> str:
+        formats, word = self._option_string_actions.get("--format"), name[2:]
+        if formats and word in (formats.choices or ()):
+            return f"use --format {word}, or -o FILE"
         found = near(name, known)
         return f"did you mean {found}?" if found else f"`{self.prog} --help` lists the options"
 

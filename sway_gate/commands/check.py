@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from sway_gate import output
@@ -23,6 +24,7 @@ from sway_gate.commands._formats import choose
 
 if TYPE_CHECKING:
     from sway_gate.results import GateResult
+    from sway_gate.suites.check import Headline
 
 
 def add_to(add: Add) -> None:
@@ -62,7 +64,13 @@ def _check(args: argparse.Namespace) -> int:
     from sway_gate.gate.resolve import inputs
     from sway_gate.gate.run import run_gate
     from sway_gate.spec.confine import check_files
-    from sway_gate.suites.check import CheckInputs, check_suite, early_notes
+    from sway_gate.suites.check import (
+        CheckInputs,
+        check_headline,
+        check_suite,
+        early_notes,
+        for_check,
+    )
 
     choose(args, FORMATS)
     if args.model is None:
@@ -88,15 +96,13 @@ def _check(args: argparse.Namespace) -> int:
         output.say("".join(f"note: {note}\n" for note in early_notes(suite)), sys.stderr)
     with measuring(args) as (options, progress):
         result = run_gate(suite, options, progress)
-    return deliver(args, result, _report)
+    return deliver(args, for_check(result), partial(_report, check_headline(result)))
 
 
-def _report(result: "GateResult", stream: TextIO | None, quiet: bool) -> str:
+def _report(found: "Headline", result: "GateResult", stream: TextIO | None, quiet: bool) -> str:
     """The answer of the check, and a line for each question."""
     from sway_gate.reports import check
-    from sway_gate.suites.check import check_headline
 
-    found = check_headline(result)
     return check.render(
         result, found.word, found.lines, style=found.style, quiet=quiet, **display(stream)
     )

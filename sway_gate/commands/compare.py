@@ -212,4 +212,4 @@ def _baseline(args: argparse.Namespace) -> int:
         with measuring(args) as (options, progress):
             result, label = run_gate(loaded, options, progress), args.spec
     output.write(args.file, json_v1.to_json(baseline.accept(result, label)), output.JSON)
-    return print_text(f"{args.file}: accepted  {wording.headline(baseline.without(result))}")
+    return print_text(f"{args.file}: accepted: {wording.headline(baseline.without(result))}")

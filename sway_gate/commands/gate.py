@@ -82,10 +82,8 @@ def options(parser: argparse.ArgumentParser, tier: str) -> None:
 
 
 def _gate(args: argparse.Namespace) -> int:
-    if args.dry_run:
-        return _dry_run(args)
     choose(args, FORMATS)
-    return judge(args)
+    return _dry_run(args) if args.dry_run else judge(args)
 
 
 def judge(args: argparse.Namespace, base: "OpenBase | None" = None) -> int:
@@ -131,6 +129,12 @@ def _dry_run(args: argparse.Namespace) -> int:
     from sway_gate.gate.arguments import check_categories
     from sway_gate.gate.dry_run import dry_run
 
+    for option, path in targets(args).items():
+        if path is not None:
+            raise UsageError(
+                f"{option} {path}: --dry-run measures nothing, so there is no report to write; "
+                "leave one of them out"
+            )
     loaded = load(args)
     check_categories(loaded, args.weights, "--weights")
     return print_text(dry_run(loaded, args.tier, args.budget))

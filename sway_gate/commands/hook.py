@@ -21,7 +21,8 @@ from sway_gate.text import named, one_line
 if TYPE_CHECKING:
     from sway_gate.gate.open import OpenBase
 
-_WORDS: Final = {0: "PASS", 1: "FAIL"}
+
+_NO_FILE: Final = "no file is given, and the commit deletes none"
 
 
 def add_to(add: Add) -> None:
@@ -36,9 +37,9 @@ def add_to(add: Add) -> None:
     hook.add_argument(
         "files",
         nargs="*",
-        default=["sway.yaml"],
         metavar="FILE",
-        help="a spec, or a file that specs name: of an adapter, the data or a base",
+        help="a spec, or a file that specs name: of an adapter, the data or a base; files that the "
+        "commit deletes are added",
     )
     confine_argument(hook)
     gate.options(hook, "quick")
@@ -47,13 +48,20 @@ def add_to(add: Add) -> None:
 
 def _hook(args: argparse.Namespace) -> int:
     from sway_gate.gate.changed import concerned
+    from sway_gate.gate.deleted import deleted_files
 
     if not (args.junit or ".xml").endswith(".xml"):
         raise UsageError(f"--junit {args.junit}: is not an .xml file; use --junit sway-junit.xml")
     choose(args, FORMATS)
-    specs = concerned(args.files)
+    deleted = deleted_files()
+    if deleted is None:
+        output.say("note: git cannot list the files that the commit deletes\n", sys.stderr)
+    specs = concerned(args.files, deleted or ())
     if not specs:
-        return print_text(f"nothing to gate: no spec names {named(args.files)}")
+        files = [*args.files, *(deleted or ())]
+        return print_text(
+            f"nothing to gate: {f'no spec names {named(files)}' if files else _NO_FILE}"
+        )
     if len(specs) == 1:
         return _gated(args, specs[0], None)
     return _all_gated(args, specs)
@@ -62,6 +70,7 @@ def _hook(args: argparse.Namespace) -> int:
 def _all_gated(args: argparse.Namespace, specs: list[str]) -> int:
     """Gate several specs, print one line for each, and return the highest exit code."""
     from sway_gate.gate.open import OpenBase
+    from sway_gate.reports.wording import exit_word
 
     single = {"--baseline": args.baseline, **targets(args)}
     if given := [option for option, path in single.items() if path is not None]:
@@ -71,10 +80,7 @@ def _all_gated(args: argparse.Namespace, specs: list[str]) -> int:
         )
     args.quiet, base = True, OpenBase()
     codes = {spec: _gated(args, spec, base) for spec in specs}
-    lines = [
-        f"{_WORDS.get(code, f'ERROR (exit code {code})')}  {one_line(spec)}"
-        for spec, code in codes.items()
-    ]
+    lines = [f"{exit_word(code)}  {one_line(spec)}" for spec, code in codes.items()]
     print_text("\n" + "\n".join(lines))
     return max(codes.values())
 

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
-from sway_gate.commands._common import FORMATS, Add, display, form, rendered
+from sway_gate.commands._common import (
+    FORMATS,
+    Add,
+    display,
+    form,
+    rendered,
+    samples_argument,
+    shown,
+)
 from sway_gate.commands._formats import endings, of_name
 from sway_gate.errors import UsageError
 
@@ -48,6 +56,7 @@ def add_to(add: Add) -> None:
         default=output.STDOUT,
         help="write to FILE (default: standard output)",
     )
+    samples_argument(report)
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -58,7 +67,7 @@ def _report(args: argparse.Namespace) -> int:
     from sway_gate.reports import json_v1
 
     output.check_targets({"--output": args.output}, [args.result])
-    result = json_v1.load(args.result)
+    result = shown(args, json_v1.load(args.result))
     name = args.format or of_name(args.output, FORMATS) or "terminal"
     if name != "terminal":
         output.write(args.output, _OF_RESULT[name](result), form(name))

@@ -1,13 +1,20 @@
 """`sway static`: check adapters by their files."""
 
 import argparse
+import datetime
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sway_gate import output
 from sway_gate.commands._common import Add, print_json, sarif_argument, text_stream
 from sway_gate.commands._formats import choose, json_argument, output_arguments
 from sway_gate.errors import UsageError
+from sway_gate.spec import WAIVERS
+
+if TYPE_CHECKING:
+    from sway_gate.static.check import StaticReport
 
 _FORMATS = ("json", "sarif")
 
@@ -49,6 +56,8 @@ def _static(args: argparse.Namespace) -> int:
     files = [file for adapter in adapters for file in model_files(Path(adapter))]
     output.check_targets({"--json": args.json, "--sarif": args.sarif}, files, adapters)
     found = [check_files(adapter, args.base) for adapter in adapters]
+    if os.path.lexists(WAIVERS):
+        found = _waived(found)
     if args.json != output.STDOUT:
         text = "\n".join(reports.render(report, args.verbose) for report in found)
         output.say(text, text_stream([args.sarif]))
@@ -59,6 +68,20 @@ def _static(args: argparse.Namespace) -> int:
 
         output.write(args.sarif, of_static(found), output.JSON)
     return max(report.exit_code for report in found)
+
+
+def _waived(found: "list[StaticReport]") -> "list[StaticReport]":
+    """The reports with the waivers of the current folder applied."""
+    from msgspec.structs import replace
+
+    from sway_gate.judge.file_waivers import file_waiver_notes, with_file_waivers
+    from sway_gate.spec.waivers import file_waivers
+
+    waivers, today = file_waivers(), datetime.datetime.now(datetime.UTC).date()
+    found = [replace(r, findings=with_file_waivers(r.findings, waivers, today)) for r in found]
+    for note in file_waiver_notes([one for r in found for one in r.findings], waivers):
+        output.say(f"note: {note}\n", sys.stderr)
+    return found
 
 
 def _given(args: argparse.Namespace) -> list[str]:

@@ -1,4 +1,4 @@
-"""The specs that changed files concern: those that changed, and those that name a changed file.
+"""The specs that files concern: those that changed, and those that name a changed or deleted file.
 
 A spec is found by the paths in its text, so that one with mistakes is gated and reported too.
 """
@@ -10,23 +10,26 @@ from typing import Final
 import yaml
 
 from sway_gate.errors import SpecError, UsageError
+from sway_gate.spec import WAIVERS
 from sway_gate.spec.load import read_text
-from sway_gate.spec.waivers import WAIVERS, waivers_file
+from sway_gate.spec.waivers import waivers_file
 from sway_gate.spec.yaml_nodes import compose, entries
 
 MAX_SPECS: Final = 1000
 _YAML: Final = (".yaml", ".yml")
+_NAMES: Final = tuple(f"sway{ending}" for ending in _YAML)
+_ENDINGS: Final = tuple(f".{name}" for name in _NAMES)
 _FIELDS: Final = frozenset({"base", "adapter", "data", "held_out", "dlm_source", "embedding_model"})
 
 
-def concerned(files: Sequence[str]) -> list[str]:
-    """The given specs, and those below the current folder that name one of the other files.
+def concerned(files: Sequence[str], deleted: Sequence[str] = ()) -> list[str]:
+    """The given specs, and those below the current folder that name another file, or a deleted one.
 
     A YAML file is a spec, except a file of waivers, which concerns the specs of its folder. Raises
     UsageError if there are too many specs.
     """
     given = list(dict.fromkeys(os.path.normpath(file) for file in files if _is_spec(file)))
-    others = _places(file for file in files if not _is_spec(file))
+    others = _places(file for file in (*files, *deleted) if not _is_spec(file))
     found = (path for path in _specs() if path not in given) if others else ()
     return [*given, *(path for path in found if _names(path, others))]
 
@@ -41,12 +44,12 @@ def _places(paths: Iterable[str]) -> set[str]:
 
 
 def _specs() -> Iterator[str]:
-    """Each sway.yaml and *.sway.yaml below the current folder, except in hidden folders."""
+    """Each sway.yaml and *.sway.yaml, also as .yml, below the current folder."""
     count, waiting = 0, ["."]
     while waiting:  # `os.walk` recurses, which fails in a deep folder
         folders, names = _listed(waiting.pop())
         for path in names:
-            if os.path.basename(path) == "sway.yaml" or path.endswith(".sway.yaml"):
+            if os.path.basename(path) in _NAMES or path.endswith(_ENDINGS):
                 count += 1
                 yield os.path.normpath(path)
         if count > MAX_SPECS:
@@ -57,7 +60,7 @@ def _specs() -> Iterator[str]:
 
 
 def _listed(folder: str) -> tuple[list[str], list[str]]:
-    """The folders in a folder without links, hidden ones and environments; and its files."""
+    """The folders in a folder without links, git's own and environments; and its files."""
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
@@ -66,7 +69,9 @@ def _listed(folder: str) -> tuple[list[str], list[str]]:
     names = [entry.path for entry in found if not entry.is_dir()]
     is_environment = any(entry.name == "pyvenv.cfg" for entry in found)
     visible = [
-        e.path for e in found if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)
+        entry.path
+        for entry in found
+        if entry.name != ".git" and entry.is_dir(follow_symlinks=False)
     ]
     return [] if is_environment else visible, names
 

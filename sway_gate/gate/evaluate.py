@@ -21,6 +21,7 @@ from sway_gate.gate.resolve import Folders, Job, accelerator, check_unchanged, l
 from sway_gate.gate.stages import Stages
 from sway_gate.judge.composite import CATEGORIES, Composite, compose
 from sway_gate.judge.diagnosis import about_full_model, consistent, diagnose
+from sway_gate.judge.file_waivers import file_waiver_notes, with_file_waivers
 from sway_gate.judge.side_by_side import side_by_side
 from sway_gate.judge.waivers import waived, waiver_notes, with_waivers
 from sway_gate.measurements import Measurement
@@ -85,7 +86,9 @@ def _static_findings(job: Job) -> tuple[tuple[Finding, ...], bool]:
         raise AdapterError(
             "\n".join(finding_line(f) for f in report.findings if f.level == "broken")
         )
-    return tuple(_relative(found, folder) for found in report.findings), report.exit_code == 1
+    findings = with_file_waivers(report.findings, job.spec.waivers, job.today)
+    is_decided = any(found.level == "verdict" for found in findings)
+    return tuple(_relative(found, folder) for found in findings), is_decided
 
 
 def _static_report(models: Models, folders: Folders) -> StaticReport:
@@ -260,7 +263,8 @@ def _notes(job: Job, outcome: _Outcome, findings: tuple[Finding, ...]) -> tuple[
         warning = "warning: trust_remote_code is on: code of the base model ran on this machine"
         notes.insert(0, warning)
     static = [f for f in findings if f.level == "note" and f.id not in LOCAL_NOTES]
-    return (*notes, *(found.message for found in static))
+    notes += [found.message for found in static]
+    return (*notes, *file_waiver_notes(findings, job.spec.waivers))
 
 
 def _null_summary(nulls: NullPlan) -> NullSummary:

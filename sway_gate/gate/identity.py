@@ -89,7 +89,7 @@ def _identity(job: Job) -> VerdictIdentity:
         threshold=job.threshold,
         weights=job.weights,
         waivers=tuple(
-            (w.probe, w.reason, w.by, w.expires.isoformat(), w.expires < job.today)
+            (w.target, w.reason, w.by, w.expires.isoformat(), w.expires < job.today)
             for w in spec.waivers
         ),
         versions=job.versions,

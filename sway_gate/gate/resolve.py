@@ -24,9 +24,8 @@ from sway_gate.model_files import digest, find, hub
 from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts, Tier
-from sway_gate.spec import probes
+from sway_gate.spec import WAIVERS, probes
 from sway_gate.spec.schema import OF_FILES, ProbeSpec, Reserve, Spec
-from sway_gate.spec.waivers import WAIVERS
 from sway_gate.text import named
 from sway_gate.version import __version__
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sway_gate.judge.waivers import expired, is_valid
+from sway_gate.judge.waivers import expired, is_valid, is_waived
 from sway_gate.results import Category, GateResult, ProbeResult, Verdict
 from sway_gate.spec.schema import is_weight
 
@@ -98,6 +98,8 @@ def contradiction(result: GateResult) -> str:
         return "the verdict pass contradicts its baseline"
     if faults := [found.id for found in result.findings if found.level in ("broken", "verdict")]:
         return f"the verdict pass contradicts the finding {faults[0]}"
+    if any(found.level == "waived" and not is_waived(found) for found in result.findings):
+        return "the level waived of a finding does not follow from a waiver"
     if any(r.verdict is Verdict.WAIVED and not is_valid(r) for r in result.probes):
         return "the verdict waived of a probe does not follow from a waiver"
     weights = {name: own.weight for name, own in result.categories.items()}

@@ -17,6 +17,8 @@ FEW_NULLS = 8
 # One in twenty null adapters exceeds the first, one in 740 the second.
 _SUGGESTIVE, _CERTAIN = stats.Z_95, stats.CERTAIN
 _MORE_ITEMS = "add items to this probe to decide"
+MORE_ITEMS = (_MORE_ITEMS, "use about ")
+"""Beginnings of the advice to add items."""
 _AT_THE_LIMIT = "the estimate is at the limit, so that more items might not decide"
 _BELOW_PASS = math.nextafter(stats.SCORE_AT_LIMIT, 0.0)
 _SEVERITY = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)

@@ -149,7 +149,7 @@ def diagnose(
     """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's."""
     if symptom := _main(results, findings):
         return TABLE[symptom].result
-    about_waivers = waiver_sentence(results)
+    about_waivers = waiver_sentence(results, findings)
     if verdict != "pass":
         return structs.replace(UNDECIDED.result, sentence=about_waivers or UNDECIDED.sentence)
     untested = _untested(results)
@@ -162,7 +162,7 @@ def diagnose(
 
 
 def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Symptom | None:
-    decisive = {found.id for found in findings if found.level == "verdict"}
+    decisive = {found.id for found in findings if _is_fault(found)}
     if decisive & _BROKEN_FILES:
         return "broken"
     if decisive:
@@ -175,6 +175,11 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
         # A change that no probe of the movement finds too small went somewhere else.
         return found[0] if found[0] in _of_movement(results) else "learned another thing"
     return found[0]
+
+
+def _is_fault(found: Finding) -> bool:
+    """Whether the adapter cannot work; a warning with an expired waiver does not say so."""
+    return found.level == "verdict" and not (found.waiver and found.waiver.verdict is Verdict.WARN)
 
 
 def _of_movement(results: Sequence[ProbeResult]) -> set[Symptom]:

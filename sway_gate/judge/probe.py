@@ -27,6 +27,7 @@ from sway_gate.probes.base import (
     Context,
     Detailed,
     Kind,
+    Partial,
     Probe,
     Reading,
     Shaped,
@@ -323,6 +324,8 @@ def _decided(
         _significance(run, reading, comparison, has_limits=bool(limits)), reading
     )
     summary = run.probe.summary(run.spec, reading)
+    caveat = run.probe.caveat(run.spec, reading) if isinstance(run.probe, Partial) else ""
+    summary = "; ".join(filter(None, (summary, caveat)))
     tested = [criterion for criterion in (significance, shape, *limits) if criterion]
     if not tested and isinstance(run.probe, Shaped):
         tested = [criteria.kept_shape()]
@@ -349,6 +352,7 @@ def _decided(
         margin=closest.bound.margin if closest and closest.bound else None,
         test_statistic=reading.test_statistic.value if reading.test_statistic else None,
         rules=tuple(c.rule(run.spec.assert_z_gte) for c in tested if c.z is not None or c.symptom),
+        caveat=caveat,
     )
 
 

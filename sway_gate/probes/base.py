@@ -392,6 +392,16 @@ class Detailed(Protocol):
     ) -> Details: ...
 
 
+@runtime_checkable
+class Partial(Protocol):
+    """A probe module that may judge only a part of its question.
+
+    `caveat` states the other part and the reason; "" if it judges its whole question.
+    """
+
+    def caveat(self, spec: Any, reading: Reading[Any], /) -> str: ...
+
+
 def require(things: Sequence[Any], what: str) -> None:
     """Raise CannotRun if a probe was configured without its inputs."""
     if not things:

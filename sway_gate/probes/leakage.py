@@ -50,7 +50,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import UNSET, UnsetType, structs
 
-from sway_gate.details import Continuation, Details
+from sway_gate.details import NAME_CHARS, Continuation, Details
 from sway_gate.measurements import Generation, ViewAnswers
 from sway_gate.probes._recital import (
     IN_CHAT,
@@ -90,7 +90,7 @@ KIND = Kind(
 _MIN_TOKENS = 20
 _CONTROL_CHUNKS = 4
 _GIVEN = 0  # the data set the number of tokens; more cannot be added to decide
-_SHOWN_TEXTS, _SHOWN_CHARS, _SHOWN_NAMES, _NAME_CHARS = 5, 500, 3, 50
+_SHOWN_TEXTS, _SHOWN_CHARS, _SHOWN_NAMES = 5, 500, 3
 
 
 class CutSection(NamedTuple):
@@ -289,4 +289,4 @@ def _names(sections: list[SectionRecall]) -> str:
 
 
 def _name(section: SectionRecall) -> str:
-    return (section.tag or section.id)[:_NAME_CHARS]
+    return (section.tag or section.id)[:NAME_CHARS]

@@ -131,16 +131,24 @@ def bounds(spec: Refusals, reading: Reading[Found]) -> list[Bound]:
 
 def summary(spec: Refusals, reading: Reading[Found]) -> str:
     harmful, harmless = reading.details.harmful, reading.details.harmless
-    text = (
+    return (
         f"{harmful.refused} of {harmful.requests} harmful requests refused (base "
         f"{harmful.base_refused}), {harmless.refused} of {harmless.requests} harmless ones (base "
         f"{harmless.base_refused})"
     )
+
+
+def caveat(spec: Refusals, reading: Reading[Found]) -> str:
+    harmful, harmless = reading.details.harmful, reading.details.harmless
     if not harmful.is_judged:
-        text += "; the base refuses too few harmful requests to judge a loss of safety"
+        return f"does not judge a loss of safety: {_why_not(harmful, 'refuses too few', 'harmful')}"
     if not harmless.is_judged:
-        text += "; the base refuses too many harmless requests to judge over-refusal"
-    return text
+        return f"does not judge over-refusal: {_why_not(harmless, 'refuses too many', 'harmless')}"
+    return ""
+
+
+def _why_not(found: Refused, fault: str, kind: str) -> str:
+    return f"the base {fault} {kind} requests" if found.requests else f"no {kind} request was asked"
 
 
 def _request(asked: Asked, view: ViewAnswers) -> RefusalMargin:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from sway_gate.errors import UsageError
 from sway_gate.reports import markdown
 from sway_gate.reports.json_v1 import from_json
-from sway_gate.reports.wording import headline
+from sway_gate.reports.wording import exit_word, headline
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import cut, one_line
 
@@ -34,14 +34,13 @@ def summary(result: GateResult) -> str:
 
 def error_summary(spec: str, exit_code: int, problems: Sequence[str]) -> str:
     """Render Markdown for a gate that wrote no report."""
-    title = f"### sway-gate: ERROR (exit code {exit_code})"
+    title = f"### sway-gate: {exit_word(exit_code)}"
     return _page(spec, title, f"No verdict for {markdown.text(spec)}:", problems)
 
 
 def static_summary(command: str, exit_code: int, text: str) -> str:
     """Render Markdown for a static check, whose terminal report is `text`."""
-    word = {0: "PASS", 1: "FAIL"}.get(exit_code, f"ERROR (exit code {exit_code})")
-    title = f"### sway-gate: {word}, only the files are checked"
+    title = f"### sway-gate: {exit_word(exit_code)}, only the files are checked"
     return _page(command, title, f"{markdown.text(command)}:", text.splitlines())
 
 
@@ -55,18 +54,19 @@ def _page(name: str, title: str, about: str, texts: Sequence[str]) -> str:
 
 
 def annotations(result: GateResult, root: Path) -> list[str]:
-    """Workflow commands for findings and probes that did not pass, at their lines of the spec.
+    """Workflow commands for findings and probes that do not simply pass, at their lines.
 
     Paths below `root` become relative to it.
     """
     is_file = any(probe.line is not None for probe in result.probes)
     spec = _relative(result.spec, root) if is_file else ""
     found = [
-        command("error", item.message, file=_relative(item.path, root))
+        command(_OF_FINDING[item.level], item.message, file=_relative(item.path, root))
         for item in result.findings
-        if item.level in ("broken", "verdict")
+        if item.level in _OF_FINDING
     ]
-    found += [_annotation(probe, spec) for probe in result.probes if probe.verdict in _LEVELS]
+    shown = [probe for probe in result.probes if probe.verdict in _LEVELS or probe.caveat]
+    found += [_annotation(probe, spec) for probe in shown]
     if result.verdict != "pass" and not any(line.startswith("::error") for line in found):
         found.append(command("error", headline(result), file=spec))
     return found
@@ -109,6 +109,7 @@ def marker(spec: str) -> str:
     return f"<!-- sway-gate {digest[:16]} -->"
 
 
+_OF_FINDING = {"broken": "error", "verdict": "error", "waived": "notice"}
 _LEVELS = {
     Verdict.FAIL: "error",
     Verdict.ERROR: "error",
@@ -122,7 +123,7 @@ def _annotation(probe: ProbeResult, spec: str) -> str:
     text = f"{probe.name} ({probe.kind}): {probe.message}"
     if probe.advice:
         text += f" → {probe.advice}"
-    return command(_LEVELS[probe.verdict], text, file=spec, line=line if spec else "")
+    return command(_LEVELS.get(probe.verdict, "notice"), text, file=spec, line=line if spec else "")
 
 
 def _data(text: str) -> str:
@@ -171,7 +172,7 @@ def main(folder: Path, exit_code: int, spec: str) -> None:
     elif checked := _text(folder / "static.txt"):
         page = static_summary(spec, exit_code, checked)
         commands = error_annotations(checked.splitlines()[:1]) if exit_code else []
-        found["verdict"] = {0: "pass", 1: "fail"}.get(exit_code, "error")
+        found["verdict"] = exit_word(exit_code).split()[0].lower()
     else:
         commands, page = error_annotations(problems), error_summary(spec, exit_code, problems)
     (folder / "summary.md").write_text(page, encoding="utf-8")

@@ -61,6 +61,7 @@ class FindingV1(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     remedy: str
     path: str
+    waiver: "WaiverV1 | None" = None
 
 
 class WaiverV1(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +124,7 @@ class ProbeV1(msgspec.Struct, frozen=True, kw_only=True):
     waiver: WaiverV1 | None = None
     rules: tuple[RuleV1, ...] = ()
     effective_weight: Number = None
+    caveat: str = ""
 
 
 class RegressionV1(msgspec.Struct, frozen=True, kw_only=True):

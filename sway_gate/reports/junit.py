@@ -33,7 +33,8 @@ def to_junit(result: GateResult) -> str:
 def _gate_case(result: GateResult) -> Any:
     from junit_xml import TestCase
 
-    text = "\n".join(filter(None, [clean(headline(result)), diagnosis(result)]))
+    accepted = [one_line(found.message) for found in result.findings if found.level == "waived"]
+    text = "\n".join(filter(None, [clean(headline(result)), diagnosis(result), *accepted]))
     case = TestCase(
         "__gate__", f"{one_line(result.spec)}.gate", elapsed_sec=seconds(result.timing), stdout=text
     )
@@ -73,6 +74,8 @@ def _probe_case(spec: str, probe: ProbeResult) -> Any:
             case.add_skipped_info(message)
         case Verdict.WARN:
             case.stdout = f"inconclusive: {message}\n{advice}".rstrip()
+        case Verdict.PASS if probe.caveat:
+            case.stdout = one_line(probe.caveat)
     return case
 
 

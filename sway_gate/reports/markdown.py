@@ -121,6 +121,9 @@ def _always(result: GateResult) -> Iterator[str]:
         yield "\n".join(_few([*worse, *warnings]))
     if open_probes := [p for p in result.probes if p.verdict is not Verdict.PASS]:
         yield _table_of_probes(result, open_probes)
+    if partial := [p for p in result.probes if p.verdict is Verdict.PASS and p.caveat]:
+        lines = [f"- **PASS** {text(title(probe))}: {text(probe.caveat)}" for probe in partial]
+        yield "\n".join(_few(lines))
 
 
 def _table_of_probes(result: GateResult, probes: Sequence[ProbeResult]) -> str:

@@ -85,7 +85,9 @@ def _section(result: GateResult) -> Iterator[str]:
         yield text(found)
     if result.probes:
         yield _table(result)
-    if waivers := [_waiver(p.name, p.waiver) for p in result.probes[:MAX_PROBES] if p.waiver]:
+    named = [(p.name, p.waiver) for p in result.probes[:MAX_PROBES]]
+    named += [(found.id, found.waiver) for found in result.findings[:MAX_PROBES]]
+    if waivers := [_waiver(name, own) for name, own in named if own]:
         yield "\n".join(["Waivers:", "", *waivers])
     yield "\n".join(["How it was measured:", "", *(f"- {line}" for line in _measured(result))])
     yield f"Repeat it with the same files:\n\n```bash\n{_install(result)}\n{_command(result)}\n```"

@@ -1,7 +1,7 @@
 """Results as SARIF 2.1.0, for code scanning and editors.
 
 A rule is a kind of finding, a kind of probe, or the gate. A result is a finding, a probe that does
-not pass, or a gate that fails without one of them.
+not pass or judges only a part of its question, or a gate that fails without one of them.
 """
 
 import json
@@ -68,11 +68,12 @@ def of_static(reports: Sequence[StaticReport]) -> bytes:
 
 
 def of_gate(result: GateResult) -> Iterator[_Result]:
-    """The findings, the probes that do not pass, and a gate that fails without one of them."""
+    """The findings, the probes that do not simply pass, and a gate that fails without them."""
     is_file = any(probe.line is not None for probe in result.probes)
     place = result.spec if is_file else os.path.join(result.adapter.path, ADAPTER_CONFIG)
     found = [_of_finding(item) for item in result.findings]
-    found += [_of_probe(probe, place) for probe in result.probes if probe.verdict in _OF_VERDICT]
+    shown = [probe for probe in result.probes if probe.verdict in _OF_VERDICT or probe.caveat]
+    found += [_of_probe(probe, place) for probe in shown]
     yield from found
     if result.verdict != "pass" and not any(one.level == "error" for one in found):
         rule = _Rule("gate", f"{DOCS}/reading.md")
@@ -84,20 +85,20 @@ def _of_finding(found: Finding) -> _Result:
     path, line = (place["path"], int(place["line"])) if place else (found.path, 1)
     text = ". ".join(filter(None, (found.message, found.remedy)))
     level = _OF_FINDING.get(found.level, "note")
-    return _Result(_Rule(found.id, _FINDINGS), level, text, path, line)
+    return _Result(_Rule(found.id, _FINDINGS), level, text, path, line, _justification(found))
 
 
 def _of_probe(probe: ProbeResult, path: str) -> _Result:
     page = f"probes/{probe.kind}.md" if probes.is_known(probe.kind) else "reading.md"
     text = ". ".join(filter(None, (f"{probe.name}: {probe.message}", probe.advice)))
     rule = _Rule(probe.kind, f"{DOCS}/{page}")
-    level = _OF_VERDICT[probe.verdict]
+    level = _OF_VERDICT.get(probe.verdict, "note")
     return _Result(rule, level, text, path, probe.line or 1, _justification(probe))
 
 
-def _justification(probe: ProbeResult) -> str:
+def _justification(found: Finding | ProbeResult) -> str:
     """Reason, author and last day of the waiver that accepts the result; "" if none does."""
-    own = probe.waiver
+    own = found.waiver
     if own is None or own.is_expired:
         return ""
     return f"{own.reason} ({own.by}, until {own.expires})"

@@ -10,7 +10,13 @@ from sway_gate.static.check import StaticReport
 from sway_gate.static.norms import ModuleNorm
 from sway_gate.text import clean, counted, number, one_line
 
-_LABELS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARNING", "note": "NOTE"}
+_LABELS = {
+    "broken": "ERROR",
+    "verdict": "FAIL",
+    "warning": "WARNING",
+    "waived": "WAIVED",
+    "note": "NOTE",
+}
 _HEADLINES = {
     "never-trained": "never trained",
     "non-finite": "NaN or Inf",
@@ -29,7 +35,8 @@ def verdict(report: StaticReport) -> str:
     """`broken`, the reasons why the adapter has no effect, or `ok`."""
     if report.exit_code == 2:
         return "broken"
-    return ", ".join(_HEADLINES[f.id] for f in report.findings if f.level == "verdict") or "ok"
+    decisive = [f.id for f in report.findings if f.level == "verdict"]
+    return ", ".join(_HEADLINES.get(id, "waiver expired") for id in decisive) or "ok"
 
 
 def render(report: StaticReport, verbose: bool = False) -> str:

@@ -5,7 +5,7 @@ Text from files is never interpreted as markup; control characters are escaped.
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
+from itertools import repeat, takewhile
 
 from sway_gate.details import Response, SectionLift, Sections, read
 from sway_gate.judge.composite import effective_weights
@@ -141,21 +141,28 @@ def exchanges(result: GateResult, width: int) -> Iterator[Line]:
     """One line per prompt with the answers of base and fine-tuned model; none if none was asked."""
     if result.side_by_side:
         yield from (BLANK, Line([("Base and fine-tuned model side by side", "bold")]))
-        yield from (_exchange(one, width) for one in result.side_by_side[:MAX_EXCHANGES])
+        shown = result.side_by_side[:MAX_EXCHANGES]
+        differing = _apart([one.prompt for one in shown])
+        yield from map(_exchange, shown, differing, repeat(width))
 
 
-def _exchange(one: Exchange, width: int) -> Line:
-    """The texts are cut so that the line fits into `width`."""
+def _exchange(one: Exchange, differing: str, width: int) -> Line:
+    """The texts are cut so that the line fits into `width`.
+
+    differing: the part of the prompt that is shown if the whole prompt does not fit.
+    """
     before, now = _likelihood(one.base_probability), _likelihood(one.probability)
     finding = f"  {one_line(one.finding)}" if one.finding else ""
     found = f"{cut(finding, 30)}{before and f'  p {before} → {now}'}"
-    texts = list(zip(("base", "now"), _apart(one.base, one.finetuned), strict=True))
+    texts = list(zip(("base", "now"), _apart([one.base, one.finetuned]), strict=True))
     if not (one.base or one.finetuned):
         texts = [("right", one.right)]
     labels = sum(len(label) + 4 for label, _ in texts)
     room = max(width - 10 - len(found) - labels, 24)
     cells = [f"  {label}: {_shortened(text, room // 3)}" for label, text in texts]
-    prompt = _shortened(one.prompt, room + labels - sum(map(len, cells)))
+    space = room + labels - sum(map(len, cells))
+    is_whole = len(one_line(one.prompt)) <= space
+    prompt = _shortened(one.prompt if is_whole else differing, space)
     return Line(
         [
             (f"{one.role:<10}", "dim"),
@@ -167,13 +174,20 @@ def _exchange(one: Exchange, width: int) -> Line:
     )
 
 
-def _apart(base: str, written: str) -> tuple[str, str]:
-    """Both texts without their common first words, so that a cut does not hide the difference."""
-    words = base.split(), written.split()
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*words, strict=False)))
-    if common < _LONG_START or words[0] == words[1]:
-        return base, written
-    return f"…{' '.join(words[0][common:])}", f"…{' '.join(words[1][common:])}"
+def _apart(texts: Sequence[str]) -> list[str]:
+    """The texts without the first words that they share, so that a cut does not hide the rest."""
+    words = [text.split() for text in texts]
+    starts = [max((_shared(own, other) for other in words), default=0) for own in words]
+    return [
+        f"…{' '.join(own[start:])}" if start >= _LONG_START else text
+        for text, own, start in zip(texts, words, starts, strict=True)
+    ]
+
+
+def _shared(own: Sequence[str], other: Sequence[str]) -> int:
+    """The number of first words in common; 0 for the same text."""
+    pairs = zip(own, other, strict=False)
+    return 0 if own == other else sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 _LONG_START = 3
@@ -205,7 +219,7 @@ def _cells(probe: ProbeResult, weight: float | None) -> tuple[str, ...]:
 def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
     """Rows in columns if they fit, otherwise the numbers on a separate line.
 
-    The message follows unless the probe passed.
+    The message follows; of a probe that passed, only what it did not judge.
     """
     from rich.cells import cell_len
 
@@ -230,9 +244,9 @@ def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> It
                 yield marked(word, style, (name, "bold"))
                 for text in flow(facts, width, " · ", INDENT):
                     yield Line([(text, "")], INDENT)
-        says_more = probe.verdict is not Verdict.PASS or probe.waiver
-        if says_more and (message := one_line(probe.message)):
-            yield indented(message)
+        is_brief = probe.verdict is Verdict.PASS and not probe.waiver
+        if text := one_line(probe.caveat if is_brief else probe.message):
+            yield indented(text)
         yield from (indented(text, "dim") for text in _asides(probe))
 
 

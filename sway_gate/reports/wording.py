@@ -27,7 +27,7 @@ def seconds(timing: dict[str, float]) -> float:
     return sum(value for value in spent if math.isfinite(value) and value > 0)
 
 
-LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN"}
+LEVEL_WORDS = {"broken": "ERROR", "verdict": "FAIL", "warning": "WARN", "waived": "WAIVED"}
 """Word for the level of a finding; notes have none."""
 _URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warning": 2, "waived": 2}
 """Order of findings and verdicts in the reports; 3 for all others."""
@@ -35,7 +35,12 @@ _URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warnin
 
 def headline(result: GateResult) -> str:
     """Return the verdict and its reasons in one line of plain text."""
-    return "  ".join([result.verdict.upper(), *grounds(result)])
+    return " · ".join([result.verdict.upper(), *grounds(result)])
+
+
+def exit_word(code: int) -> str:
+    """Return the verdict of an exit code; an error with the code."""
+    return {0: "PASS", 1: "FAIL"}.get(code, f"ERROR (exit code {code})")
 
 
 def grounds(result: GateResult) -> list[str]:
@@ -54,7 +59,7 @@ def reasons(result: GateResult) -> list[str]:
             found = [*_failures(result), composite]
         case _:
             found = [f"could not decide: {_obstacle(result)}"]
-    if count := len(waived(result.probes)):
+    if count := len(waived(result.probes, result.findings)):
         found.append(f"{counted(count, 'finding')} waived")
     return found
 

@@ -3,3 +3,4 @@
 from typing import Final
 
 DEFAULT_SPEC: Final = "sway.yaml"
+WAIVERS: Final = ".sway-waivers.yaml"

@@ -43,8 +43,7 @@ def _remedy(path: str) -> str:
     found = _specs_in(folder or ".")
     if path == DEFAULT_SPEC:
         other = next((name for name in found if name.endswith(f".{path}")), f"my.{path}")
-        named = f"{other} (in a hook: args: [{other}])"
-        return f"create one with `sway init`, or name yours, such as {named}"
+        return f"create one with `sway init`, or name yours, such as {other}"
     if near := difflib.get_close_matches(name, found, n=1, cutoff=0.8):
         return f"did you mean {os.path.join(folder, near[0])}?"
     return "create one with `sway init`"

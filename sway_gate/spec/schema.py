@@ -396,14 +396,25 @@ MAX_REASON: Final = 200
 
 
 class Waiver(Struct, frozen=True, kw_only=True):
-    """A finding of a probe that is accepted on purpose, until the end of a day in UTC."""
+    """A finding that is accepted on purpose, until the end of a day in UTC.
 
-    probe: NonEmpty
+    It is of a probe, or the finding of the check of the files with the id `finding`.
+    """
+
+    probe: NonEmpty | None = None
+    finding: NonEmpty | None = None
     reason: NonEmpty
     expires: datetime.date
     by: NonEmpty
 
+    @property
+    def target(self) -> str:
+        """What is waived."""
+        return self.probe or f"finding {self.finding}"
+
     def mistakes(self) -> Iterator[tuple[str, str]]:
+        if (self.probe is None) == (self.finding is None):
+            yield "probe", "must be given, or finding instead of it"
         for field, limit in (("reason", MAX_REASON), ("by", 60)):
             text = getattr(self, field)
             if not text.strip() or not text.isprintable():

@@ -12,6 +12,7 @@ from sway_gate import details
 from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.files import not_read, read_regular
 from sway_gate.gate.resolve import model_folders, with_data
+from sway_gate.judge.criteria import MORE_ITEMS
 from sway_gate.model_files import find, hub
 from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
@@ -55,6 +56,21 @@ _GENERALIZATION: Final = "generalization"
 _SEEN: Final = ("adherence", _ATTRIBUTION)
 """Categories whose probes state what the adapter does, not what harm it does."""
 _MAX_PROMPTS_BYTES: Final = 2**20
+_MORE_ITEMS: Final = {
+    "moved": "give more prompts with --prompts",
+    "knowledge": "sway init writes a spec in which you can set items_limit",
+    "prose": "sway init writes a spec in which you can set max_chunks",
+    "answers": "sway init writes a spec in which you can set prompts_limit",
+    "generalizes": "give more rows with --held-out",
+}
+"""How a user gives more items to a probe of this suite; to all others with --data."""
+_FOR_CHECK: Final = (
+    ("check that the spec contains", "check that --data contains"),
+    ("set learn: form", "add --learn form"),
+    ("defaults.prompt_format sets", "defaults.prompt_format in a spec of sway init sets"),
+    ("tag it `intent: memorize`", "tag it `intent: memorize` in a spec of sway init"),
+)
+"""Advice for the author of a spec, and for the user of `sway check`."""
 
 
 class CheckInputs(NamedTuple):
@@ -206,6 +222,27 @@ def _not_judged(material: Material, chosen: Sequence[Entry | LeftOut]) -> tuple[
         return ()
     remedy = reasons[0] if material.held_out else "add --held-out"
     return (f"{_NOT_JUDGED}whether it generalises to new rows ({remedy})",)
+
+
+def for_check(result: GateResult) -> GateResult:
+    """The result with advice that the user of `sway check`, who has no spec, can follow."""
+    cause = result.diagnosis and msgspec.structs.replace(
+        result.diagnosis, advice=_for_check(result.diagnosis.advice)
+    )
+    probes = tuple(msgspec.structs.replace(p, advice=_advice(p)) for p in result.probes)
+    return msgspec.structs.replace(result, diagnosis=cause, probes=probes)
+
+
+def _advice(probe: ProbeResult) -> str:
+    if probe.advice.startswith(MORE_ITEMS):
+        return f"{probe.advice}: {_MORE_ITEMS.get(probe.name, 'give more rows with --data')}"
+    return _for_check(probe.advice)
+
+
+def _for_check(advice: str) -> str:
+    for of_a_spec, of_check in _FOR_CHECK:
+        advice = advice.replace(of_a_spec, of_check)
+    return advice
 
 
 class Headline(NamedTuple):

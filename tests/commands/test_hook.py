@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from sway_gate import cli, demo
+from sway_gate.gate.deleted import deleted_files
 from tests.helpers import ROOT
 
 SPEC = """\
@@ -41,9 +42,63 @@ def test_nothing_to_gate_is_said(repository, capsys):
     assert out == "nothing to gate: no spec names README.md, notes.txt\n"
 
 
-def test_without_files_the_default_spec_is_gated(repository, capsys):
+def git(*words):
+    subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *words], check=True)
+
+
+@pytest.fixture
+def committed(repository):
+    """The repository with its files in a commit."""
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "all")
+    return repository
+
+
+def test_without_files_there_is_nothing_to_gate(committed, capsys):
+    assert cli.main(["hook"]) == 0
+    out = capsys.readouterr().out
+    assert out == "nothing to gate: no file is given, and the commit deletes none\n"
+
+
+def test_a_deleted_adapter_gates_its_spec(committed, capsys):
+    git("rm", "-r", "--quiet", "good/lora")
+    assert cli.main(["hook", "README.md"]) == 2
+    assert "adapter './lora' does not exist" in capsys.readouterr().err
+
+
+def test_a_push_that_deletes_an_adapter_gates_its_spec(committed, capsys, monkeypatch):
+    git("rm", "-r", "--quiet", "good/lora")
+    git("commit", "--quiet", "--message", "delete")
+    assert cli.main(["hook"]) == 0
+    monkeypatch.setenv("PRE_COMMIT_FROM_REF", "HEAD~")
+    monkeypatch.setenv("PRE_COMMIT_TO_REF", "HEAD")
     assert cli.main(["hook"]) == 2
-    assert "sway.yaml: no such file" in capsys.readouterr().err
+
+
+def test_an_adapter_that_is_deleted_with_its_spec_gates_nothing(committed, capsys):
+    git("rm", "-r", "--quiet", "good")
+    assert cli.main(["hook"]) == 0
+    assert "nothing to gate: no spec names good/lora/adapter_config.json" in capsys.readouterr().out
+
+
+def test_a_repository_that_git_cannot_read_is_noted(repository, capsys):
+    (repository / ".git").mkdir()
+    assert cli.main(["hook", "README.md"]) == 0
+    assert "note: git cannot list the files that the commit deletes" in capsys.readouterr().err
+
+
+def test_listing_deleted_files_runs_no_program_of_the_configuration(committed):
+    for name in ("core.fsmonitor", "diff.external", "core.pager"):
+        git("config", name, "touch ran; false")
+    git("rm", "-r", "--quiet", "good/lora")
+    for file in committed.glob("ran"):
+        file.unlink()  # git rm itself asks the monitor
+    assert deleted_files() == [
+        "good/lora/adapter_config.json",
+        "good/lora/adapter_model.safetensors",
+    ]
+    assert not (committed / "ran").exists()
 
 
 def test_files_can_follow_the_options_of_args(repository, capsys):

@@ -11,8 +11,7 @@ import pytest
 from sway_gate import cli, commands, demo
 
 NOT_A_SPEC = {
-    "": "sway.yaml: no such file; create one with `sway init`, or name yours, such as "
-    "h.sway.yaml (in a hook: args: [h.sway.yaml])",
+    "": "sway.yaml: no such file; create one with `sway init`, or name yours, such as h.sway.yaml",
     "h.yaml": "h.yaml: no such file; create one with `sway init`",
     "lora": "lora: is an adapter, not a spec; judge it without a spec: sway check lora, or write "
     "its spec with `sway init`",
@@ -67,6 +66,7 @@ MISTAKES = {
     "compare rows.jsonl rows.jsonl": "; pass a file written with --json",
     "diff lora": "give two adapters and at most one spec, got 1 adapter and 0 specs; for example: "
     "sway diff runs/old runs/adapter",
+    "report r.json --html x.html": "unknown option --html; use --format html, or -o FILE",
     "diff lora lora": NOT_A_SPEC[""],
     "diff h.sway.yaml rows.jsonl lora": DATA,
     "diff h.sway.yaml lora model": f"{MODEL}, or {FOLDER}",

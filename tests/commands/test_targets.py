@@ -225,3 +225,11 @@ def test_json_of_a_command_stays_json(folder: Path, capsys: Any) -> None:
     out = capsys.readouterr().out
     assert commands(out) == []
     assert "##[error]x" in json.dumps(json.loads(out))
+
+
+@pytest.mark.parametrize("option", ["--html r.html", "-o r.json", "--trace t", "--format json"])
+def test_a_dry_run_has_no_report_to_write(folder: Path, capsys: Any, option: str) -> None:
+    before = contents(folder)
+    assert cli.main(["gate", "--dry-run", *option.split()]) == 2
+    assert "--dry-run measures nothing, so there is no report" in capsys.readouterr().err
+    assert contents(folder) == before

@@ -935,7 +935,7 @@ def test_an_accepted_result_passes_its_own_baseline(files, capsys):
     judged = msgspec.structs.replace(baseline.judge(BAD, GOOD, "b.json"), cached=True)
     (files / "judged.json").write_bytes(to_json(judged))
     assert cli.main(["baseline", "update", "b.json", "--from", "judged.json"]) == 0
-    assert capsys.readouterr().out.startswith("b.json: accepted  PASS")
+    assert capsys.readouterr().out.startswith("b.json: accepted: PASS · ")
     assert from_json((files / "b.json").read_bytes()) == BAD
 
 

@@ -20,12 +20,14 @@ suite: [{name: a, kind: adapter_revert, embedding_model: ./embedder}]
 
 @pytest.fixture(autouse=True)
 def repository(tmp_path, monkeypatch):
-    """Two packages, a spec that is not YAML's, and specs in folders that are left out."""
+    """Packages, one of them hidden, and specs that are not found: by name, or by their folder."""
     files = {
         "legal/sway.yaml": SPEC % "legal",
         "poems/new.sway.yaml": SPEC % "poems",
         "poems/mysway.yaml": SPEC % "legal",
-        ".hidden/sway.yaml": SPEC % "legal",
+        ".hidden/a.sway.yml": SPEC % "hidden",
+        "odes/sway.yml": SPEC % "odes",
+        ".git/sway.yaml": SPEC % "hidden",
         "env/pyvenv.cfg": "",
         "env/lib/sway.yaml": SPEC % "legal",
     }
@@ -37,6 +39,7 @@ def repository(tmp_path, monkeypatch):
 
 
 LEGAL, POEMS = "legal/sway.yaml", "poems/new.sway.yaml"
+HIDDEN, ODES = ".hidden/a.sway.yml", "odes/sway.yml"
 CASES = {
     "a spec": ([LEGAL], [LEGAL]),
     "a spec of another name": (["./poems/mysway.yaml"], ["poems/mysway.yaml"]),
@@ -45,7 +48,7 @@ CASES = {
     "an adapter": (["runs/poems/adapter_model.safetensors"], [POEMS]),
     "a neighbour of an adapter": (["runs/poems2/adapter_model.safetensors"], []),
     "a data file": (["legal/rows.jsonl"], [LEGAL]),
-    "a file of a shared folder": (["shared/a/b.csv"], [LEGAL, POEMS]),
+    "a file of a shared folder": (["shared/a/b.csv"], [HIDDEN, LEGAL, ODES, POEMS]),
     "held-out rows": (["poems/unseen.jsonl"], [POEMS]),
     "a document": (["poems/notes.dlm"], [POEMS]),
     "a base": (["legal/model/model.safetensors"], [LEGAL]),
@@ -54,6 +57,8 @@ CASES = {
     "another file": (["README.md"], []),
     "waivers": (["poems/.sway-waivers.yaml"], [POEMS]),
     "waivers of another folder": ([".sway-waivers.yaml"], []),
+    "an adapter of a hidden package": (["runs/hidden/adapter_config.json"], [HIDDEN]),
+    "an adapter of a .yml": (["runs/odes/adapter_config.json"], [ODES]),
     "two packages": (["poems/rows.jsonl", LEGAL], [LEGAL, POEMS]),
 }
 
@@ -61,6 +66,10 @@ CASES = {
 @pytest.mark.parametrize(("files", "specs"), CASES.values(), ids=CASES)
 def test_specs_of_files(files, specs):
     assert concerned(files) == specs
+
+
+def test_deleted_files_concern_the_specs_that_name_them_but_are_no_specs():
+    assert concerned([], ["runs/poems/adapter_config.json", "gone/sway.yaml"]) == [POEMS]
 
 
 def test_a_path_can_be_relative_to_the_current_folder(repository):

@@ -10,8 +10,8 @@ import pytest
 from sway_gate import cli
 from sway_gate.gate.resolve import Options, prepare
 from sway_gate.gate.run import run_job
+from sway_gate.spec import WAIVERS
 from sway_gate.spec.load import load_spec
-from sway_gate.spec.waivers import WAIVERS
 from tests.gate.test_run import write_spec
 from tests.helpers.models import save_adapter, save_base
 
@@ -38,8 +38,10 @@ def folder(tmp_path: Path, monkeypatch: Any) -> Path:
     return tmp_path
 
 
-def waive(folder: Path, probe: str = "strict", expires: str = "9999-12-31") -> None:
-    entry = {"probe": probe, "reason": REASON, "expires": expires, "by": "Ada"}
+def waive(
+    folder: Path, name: str = "strict", expires: str = "9999-12-31", of: str = "probe"
+) -> None:
+    entry = {of: name, "reason": REASON, "expires": expires, "by": "Ada"}
     (folder / WAIVERS).write_text(json.dumps({"waivers": [entry]}))
 
 

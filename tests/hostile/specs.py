@@ -1,6 +1,6 @@
 """Specs: YAML that expands, nests or names code; numbers that mislead; paths that lead astray."""
 
-from sway_gate.spec.waivers import WAIVERS
+from sway_gate.spec import WAIVERS
 from tests.hostile.case import SOUND, Case, Files, folder, pipe, sparse, spec, to
 
 GATE = "gate sway.yaml --no-cache"

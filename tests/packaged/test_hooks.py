@@ -29,6 +29,8 @@ SPECS = [
     "models/sway.yaml",
     "a.sway.yaml",
     "models/x.y.sway.yaml",
+    "sway.yml",
+    ".ci/a.sway.yml",
     "notes.dlm",
     "docs/notes.dlm",
     ".sway-waivers.yaml",
@@ -54,8 +56,8 @@ DATA = [
 ]
 OTHERS = [
     "sway.yaml.bak",
-    "sway.yml",
     "mysway.yaml",
+    "mysway.yml",
     "sway-yaml",
     "notesdlm",
     "trainjsonl",
@@ -198,7 +200,7 @@ def test_the_action_has_its_inputs_and_outputs():
         "spec adapter base data threshold weights baseline tolerance static-only budget timeout "
         "confine allow-code fail-on extras version"
     )
-    more = "python-version cache online comment artifact sarif"
+    more = "python-version cache online samples comment artifact sarif"
     outputs = "verdict score exit-code report-json report-html junit report-sarif"
     assert [*ACTION["inputs"]] == [*inputs.split(), *more.split()]
     assert [*ACTION["outputs"]] == outputs.split()

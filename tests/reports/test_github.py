@@ -106,7 +106,13 @@ def test_annotations_without_a_spec_have_no_file():
 
 def test_a_low_composite_is_an_error():
     made = result(probe(), verdict="fail", exit_code=1, score=0.3)
-    assert [parsed(line)[0] for line in github.annotations(made, ROOT)] == ["error"]
+    assert [(parsed(line)[0], parsed(line)[2]) for line in github.annotations(made, ROOT)] == [
+        (
+            "error",
+            "FAIL · the composite is below the threshold · composite 0.30 (threshold 0.60) "
+            "· adapter out/lora",
+        )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def words(text):
     ],
 )
 def test_headline(result, line):
-    assert headline(result) == line
+    assert headline(result) == line.replace("  ", " · ")
     assert plain(result, width=200).splitlines()[0] == line
 
 
@@ -288,7 +288,8 @@ def test_quiet_shows_the_verdict_and_what_failed():
 
 
 def test_quiet_pass_is_one_line():
-    assert plain(results.healthy(), quiet=True).splitlines() == [headline(results.healthy())]
+    (line,) = plain(results.healthy(), quiet=True).splitlines()
+    assert line.replace("  ", " · ") == headline(results.healthy())
 
 
 def test_static_findings_follow_the_verdict():
@@ -395,6 +396,24 @@ def test_answers_are_cut_where_they_differ():
     )
     (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(alike,)), width=80))
     assert "base: …Varymar.  now: …Tollgate." in line
+
+
+ROUTED = [
+    f"Route the message to an office of the town. Answer with one word. Message: {message}"
+    for message in ("The lid of my bin is gone.", "The lamp at the mill is dark.")
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "starts"),
+    [(80, ["…lid of my bin", "…lamp at the"]), (200, [prompt[:60] for prompt in ROUTED])],
+)
+def test_prompts_are_cut_where_they_differ(width, starts):
+    routed = [msgspec.structs.replace(results.FORGOT, prompt=prompt) for prompt in ROUTED]
+    shown = results.result(results.drift(), side_by_side=(*routed, results.LEARNED))
+    first, second, other = exchanged(plain(shown, width=width))
+    assert [first[10:].startswith(starts[0]), second[10:].startswith(starts[1])] == [True, True]
+    assert other[10:].startswith("Which ")
 
 
 def test_a_prompt_that_was_not_answered_shows_the_true_answer():

@@ -994,8 +994,7 @@ def test_without_the_default_spec_another_is_named(other):
     with pytest.raises(SpecError) as caught:
         load_spec("sway.yaml")
     assert caught.value.problems == [
-        "sway.yaml: no such file; create one with `sway init`, "
-        f"or name yours, such as {other} (in a hook: args: [{other}])"
+        f"sway.yaml: no such file; create one with `sway init`, or name yours, such as {other}"
     ]
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from sway_gate import cli
 from sway_gate.errors import SpecError
+from sway_gate.spec import WAIVERS
 from sway_gate.spec.json_schema import json_schema
 from sway_gate.spec.load import load_spec
 from sway_gate.spec.schema import Waiver
-from sway_gate.spec.waivers import WAIVERS
 
 SPEC = """\
 models: {base: {kind: dummy, base: b}, ft: {kind: dummy, base: b, adapter: a}}
@@ -25,6 +25,7 @@ suite:
 """
 FIELDS = "reason: known, expires: 2027-01-31, by: Ada"
 ENTRY = f"{{probe: moved, {FIELDS}}}"
+FOUND = ENTRY.replace("probe: moved", "finding: dead-layers")
 WAIVER = Waiver(probe="moved", reason="known", expires=date(2027, 1, 31), by="Ada")
 
 
@@ -63,7 +64,12 @@ def test_a_spec_from_standard_input_has_the_waivers_of_the_current_folder(tmp_pa
 
 
 MISTAKES = {
-    "no probe": (f"{{{FIELDS}}}", "probe is missing"),
+    "no target": (f"{{{FIELDS}}}", "probe must be given, or finding instead of it"),
+    "two targets": (ENTRY.replace("by", "finding: dead-layers, by"), "or finding instead of it"),
+    "a finding, twice": (
+        f"{FOUND}, {FOUND}",
+        "finding must be waived only once, got 'dead-layers'",
+    ),
     "no reason": ("{probe: moved, expires: 2027-01-31, by: Ada}", "reason is missing"),
     "no expiry": ("{probe: moved, reason: r, by: Ada}", "expires is missing"),
     "no author": ("{probe: moved, reason: r, expires: 2027-01-31}", "by is missing"),

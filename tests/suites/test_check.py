@@ -5,11 +5,21 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from sway_gate import demo
+from sway_gate import demo, stats
 from sway_gate.errors import UsageError
+from sway_gate.judge.criteria import MORE_ITEMS, of_bound
+from sway_gate.judge.diagnosis import TABLE
+from sway_gate.probes.base import Bound
 from sway_gate.results import Finding, ProbeResult, Verdict
 from sway_gate.spec.probes import CalibrationDrift, DeltaKL
-from sway_gate.suites.check import CheckInputs, adverb, check_headline, check_suite, early_notes
+from sway_gate.suites.check import (
+    CheckInputs,
+    adverb,
+    check_headline,
+    check_suite,
+    early_notes,
+    for_check,
+)
 from tests.helpers.results import result
 
 FACTS = "".join(
@@ -232,3 +242,38 @@ FEW = (
 def test_too_few_rows_are_noted_before_a_model_is_loaded(files, rows, learn, notes):
     Path("few.jsonl").write_text("".join(FACTS.splitlines(True)[:rows]), encoding="utf-8")
     assert early_notes(suite_of("few.jsonl", learn=learn)) == notes
+
+
+ITEMS = "use about 69 items to decide, not 40"
+REMEDIES = {
+    "moved": ("moved", "--prompts"),
+    "knowledge": ("knowledge", "sway init writes a spec in which you can set items_limit"),
+    "learned": ("learned", "--data"),
+    "generalizes": ("generalizes", "--held-out"),
+}
+
+
+@pytest.mark.parametrize(("name", "words"), REMEDIES.values(), ids=REMEDIES)
+@pytest.mark.parametrize("advice", [ITEMS, MORE_ITEMS[0]])
+def test_advice_to_add_items_names_an_option_of_check(name, words, advice):
+    given = structs.replace(UNSURE, name=name, advice=advice)
+    (probe,) = for_check(result(given)).probes
+    assert probe.advice.startswith(f"{advice}: ")
+    assert probe.advice.endswith(words)
+
+
+def test_the_judge_asks_for_items_in_these_words():
+    test = stats.Margin(z=stats.Z_95 / 2, bound=0.35, estimate=0.2)
+    found = of_bound(Bound("loss", test, 0.3), 40, "margin", None)
+    assert found.remedy.startswith(MORE_ITEMS)
+
+
+def test_advice_of_a_diagnosis_does_not_require_a_spec():
+    found = [structs.replace(UNSURE, name=key, advice=TABLE[key].advice) for key in TABLE]
+    cause = TABLE["learned another thing"].result
+    advised = for_check(result(*found, diagnosis=cause))
+    texts = [advised.diagnosis.advice, *(probe.advice for probe in advised.probes)]
+    assert "check that --data contains the training data" in texts[0]
+    changed = [name for name, text in zip(TABLE, texts[1:], strict=True) if "spec" in text]
+    assert changed == ["template mismatch", "recites"]
+    assert all("a spec of sway init" in text for text in texts if "spec" in text)
