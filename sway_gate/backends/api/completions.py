@@ -14,7 +14,7 @@ _TOP = (20, 5, 1)
 _TEXT, _LEAST_TOKENS = "The capital of France is", 3
 
 
-_UNSUPPORTED = (400, 422)
+_UNSUPPORTED = (400, 422, 500, 501)
 """The status of a request with a field or a value that the server does not know."""
 
 
