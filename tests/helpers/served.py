@@ -53,7 +53,7 @@ class DemoServer:
     """The demo's base, and its healthy adapter under the name `tuned`.
 
     `takes_ids`, `echoes`: what the server supports. `gives_ids`: log-probabilities of a prompt by
-    token id, as vLLM. `shows_start`: whether the first special token is in its answers. `shift`:
+    token id, as vLLM. `shows_start`: whether answers have the token that begins a text. `shift`:
     log-probabilities of a prompt are the next token's. `most`: of the most probable tokens.
     `drops_adapter`: answer for the base under each name.
     """
@@ -100,8 +100,11 @@ class DemoServer:
             return {"text": text, "logprobs": None}
         logs = self._model(torch.tensor([whole])).logits[0].double().log_softmax(-1)
         rows = [None, *logs] if not self.shift else [None, *logs[1:], logs[-1]]
-        first = (0 if self.shows_start else 1) if body.get("echo") else len(ids)
-        choice = {"text": text, "logprobs": self._by_text(whole[first:], rows[first:], top)}
+        first = 0 if body.get("echo") else len(ids)
+        pairs = list(zip(whole, rows, strict=False))[first:]
+        if not self.shows_start:
+            pairs = [pair for pair in pairs if pair[0] != self._tokenizer.bos_token_id]
+        choice = {"text": text, "logprobs": self._by_text(pairs, top)}
         if self.gives_ids and body.get("echo"):
             choice["prompt_logprobs"] = [
                 row if row is None else self._by_id(token, row, top)
@@ -109,10 +112,9 @@ class DemoServer:
             ]
         return choice
 
-    def _by_text(self, ids: list[int], rows: list[Any], top: int) -> dict[str, Any]:
-        pairs = list(zip(ids, rows, strict=False))
+    def _by_text(self, pairs: list[tuple[int, Any]], top: int) -> dict[str, Any]:
         return {
-            "tokens": [self._tokenizer.decode([token]) for token in ids],
+            "tokens": [self._tokenizer.decode([token]) for token, _ in pairs],
             "token_logprobs": [row if row is None else float(row[i]) for i, row in pairs],
             "top_logprobs": [
                 row

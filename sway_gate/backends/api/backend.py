@@ -36,6 +36,7 @@ _ROWS = 16
 _MAX_GAP_NATS, _TIE = 0.5, 1e-9
 _QUESTION, _ANSWER = "The capital of France is", " Paris."
 _WRONG_TOKENS = "the server gives the log-probabilities of such a prompt to the wrong tokens"
+_NO_SCORES = "the server does not score prompts"
 _FIRST_ONLY = "read only at the first position after the prompt"
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
@@ -112,7 +113,8 @@ class ApiBackend:
         if isinstance(request, LogProbs | TeacherForced) and not self._is_scored(request):
             return Fault(f"{_WRONG_TOKENS}: {prompt_text(request.prompt)!r:.80}", "text"), ""
         if is_cut:
-            return encoded[0], f"{_FIRST_ONLY}: the server does not score them"
+            gives = _WRONG_TOKENS if self._support.scores_prompts else _NO_SCORES
+            return encoded[0], f"{_FIRST_ONLY}: {gives}"
         return encoded
 
     def _base_texts(self, wanted: Sequence[tuple[Sent, int]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sway_gate.backends.api.completions import Sent
 from sway_gate.backends.api.texts import BaseAnswers, Encoded
-from sway_gate.backends.api.tokens import Token, is_unclear
+from sway_gate.backends.api.tokens import Token, is_broken
 from sway_gate.backends.base import EncodedRequest, Store
 from sway_gate.backends.passes.encoding import Encoder, Ids, with_stored
 from sway_gate.measurements import Request
@@ -68,19 +68,22 @@ class TokenizedTexts:
         return str(self._tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def _aligned(self, ids: Ids, tokens: Sequence[Token]) -> list[Token] | None:
-        """One token for each id, and one that was generated; servers may omit the first one."""
-        for omitted in (0, 1):
-            found = [_NO_TOKEN] * omitted + list(tokens)
-            if len(found) - len(ids) in (0, 1) and all(
-                self._is_same(i, token) for i, token in zip(ids, found, strict=False)
-            ):
-                return found
-        return None
+        """One token for each id, and one that was generated; servers may omit special tokens."""
+        found, rest = list[Token](), list(tokens)
+        for i in ids:
+            if rest and self._is_same(i, rest[0].text):
+                found.append(rest.pop(0))
+            elif i in self._special:
+                found.append(_NO_TOKEN)
+            else:
+                return None
+        return found + rest if len(rest) <= 1 else None
 
-    def _is_same(self, i: int, token: Token) -> bool:
+    def _is_same(self, i: int, text: str) -> bool:
         piece = self._text([i])
-        is_known = not is_unclear(piece) and not is_unclear(token.text) and i not in self._special
-        return not is_known or piece.strip() == token.text.strip()
+        if i in self._special:
+            return text in ("", piece)
+        return piece.strip() == text.strip() or is_broken(piece) or is_broken(text)
 
 
 def _whole(row: EncodedRequest) -> Ids:

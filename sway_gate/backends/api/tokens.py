@@ -68,7 +68,12 @@ def _top(given: Mapping[str, Any] | None) -> Mapping[str, float]:
 
 def is_unclear(text: str) -> bool:
     """Whether several tokens can have this text: a special one, or bytes of a character."""
-    return not text or _BROKEN in text
+    return not text or is_broken(text)
+
+
+def is_broken(text: str) -> bool:
+    """Whether the text has bytes that are not a whole character."""
+    return _BROKEN in text
 
 
 def places(text: str, tokens: Sequence[Token]) -> list[int] | None:
