@@ -1,4 +1,4 @@
-"""Tokens of a completion with their log-probabilities, and where they are in a text."""
+"""Tokens of a completion with their log-probabilities, and the position of each in a text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
