@@ -110,6 +110,18 @@ def test_a_name_that_the_server_lacks_is_one_line(served, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_confined_run_asks_a_server_only_online(served, tmp_path, capsys):
+    path = tmp_path / "sway.yaml"
+    text = on(served[1]).replace(f", tokenizer: '{demo.MODEL}'", "")
+    path.write_text(text, encoding="utf-8")
+    asked = len(served[0].requests)
+    argv = ["gate", str(path), "--confine", str(tmp_path), "--quiet", "--no-cache"]
+    assert main(argv) == 2
+    assert "add --online" in capsys.readouterr().err
+    assert len(served[0].requests) == asked
+    assert main([*argv, "--online"]) in (0, 1)
+
+
 def test_a_dry_run_asks_no_server(tmp_path, capsys):
     path = tmp_path / "sway.yaml"
     path.write_text(on("http://127.0.0.1:9"), encoding="utf-8")
