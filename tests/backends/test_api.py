@@ -12,6 +12,7 @@ from sway_gate.backends.api import completions
 from sway_gate.backends.api.opening import open_api
 from sway_gate.backends.loading import Source
 from sway_gate.engine.run import run_plan
+from sway_gate.errors import CannotDecide
 from sway_gate.measurements import (
     FINETUNED,
     Divergence,
@@ -68,9 +69,10 @@ def from_files() -> Any:
     return hf.load(source, null_adapters.NullSettings(runs=3))
 
 
-def opened(address: str, tokenizer: Any = demo.MODEL) -> Any:
-    base, ft = (ModelRef(kind="api", base=name, endpoint=address) for name in ("base", "tuned"))
-    return open_api(base, ft, tokenizer, has_template=False)
+def opened(address: str, tokenizer: Any = demo.MODEL, ft: str = "") -> Any:
+    models = {"base": address, "tuned": ft or address}
+    refs = [ModelRef(kind="api", base=name, endpoint=at) for name, at in models.items()]
+    return open_api(*refs, tokenizer, has_template=False)
 
 
 def answers(backend: Any, *requests: Any) -> Any:
@@ -154,6 +156,27 @@ def test_the_capabilities_are_what_the_server_gives(server, served, options, cap
         found = answers(backend, Divergence(PROMPT, "argmax", 4))
         assert note in found.notes[0]
         assert found.answers.get(FINETUNED, Divergence(PROMPT, "argmax", 4)).shape == (1,)
+
+
+def test_two_servers_must_write_tokens_in_one_way(server, served):
+    def by_id(path: str, body: Any, headers: Any) -> Any:
+        status, found = server(path, body, headers)
+        for choice in found.get("choices", ()):
+            if body.get("echo"):
+                choice["prompt_logprobs"] = [
+                    None,
+                    *({str(i): {"logprob": -1.0}} for i in body["prompt"][1:]),
+                ]
+        return status, found
+
+    with serving(by_id) as other, pytest.raises(CannotDecide, match="in another way"):
+        opened(served[1], ft=other)
+
+
+def test_probabilities_of_two_servers_that_score_no_prompt_are_not_compared(server, served):
+    server.echoes = False
+    with serving(server) as other:
+        assert opened(served[1], ft=other).capabilities == {"generation"}
 
 
 def test_log_probabilities_of_wrong_tokens_are_not_used(server, served):

@@ -63,6 +63,7 @@ class ApiBackend:
         self._models = dict(zip(("base", "finetuned"), models, strict=True))
         self._support, self._texts, self._notes = support, texts, notes
         self._masses: list[float] = []
+        self._names: dict[Prompt, list[str]] = {}
         self.facts = self._facts()
         forms: list[Prompt] = [_QUESTION, *([asked(_QUESTION)] if has_template else [])]
         self._scored_forms = {
@@ -129,10 +130,19 @@ class ApiBackend:
         [(row, _)] = self._texts.encode([LogProbs(prompt, answer)], None, self._base_texts)
         if isinstance(row, Fault):
             return False
-        tokens = self._texts.measured(row, model.scored(self._texts.sent(row), 1))
+        tokens = self._texts.measured(row, model.scored(self._texts.sent(row), 1)) or []
+        self._check_names(prompt, [token.text for token in tokens])
         best = tokens[0].best if tokens else None
         generated = model.next_token(self._texts.head(row), 1).best
         return best is not None and generated is not None and abs(best - generated) < _MAX_GAP_NATS
+
+    def _check_names(self, prompt: Prompt, names: list[str]) -> None:
+        """Check that both servers write tokens in one way: they are compared by name."""
+        if self._names.setdefault(prompt, names) != names:
+            raise CannotDecide(
+                f"{self._models['finetuned'].label} writes tokens in another way than the base's "
+                "server; serve both models on one server"
+            )
 
     # Passes
 
@@ -216,13 +226,12 @@ class ApiBackend:
 
 def _at_once(ask: Callable[[_Given], _Found], given: Sequence[_Given]) -> list[_Found]:
     """The answers, in order; an error ends the requests that have not begun."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
         waiting = [pool.submit(ask, one) for one in given]
-        try:
-            return [future.result() for future in waiting]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        return [future.result() for future in waiting]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _by_view(answers: Sequence[_Found], rows: int) -> list[list[_Found]]:

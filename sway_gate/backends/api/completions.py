@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sway_gate.backends.api.client import Client, Refused
 from sway_gate.backends.api.tokens import Token, tokens_by_id, tokens_of
 from sway_gate.errors import CannotDecide
+from sway_gate.text import cut, one_line
 
 Sent = str | Sequence[int]
 """A prompt: a text, or token ids."""
@@ -34,7 +35,7 @@ class ServedModel:
     """The model of that name on a server. All methods raise CannotDecide if it does not answer."""
 
     def __init__(self, client: Client, name: str) -> None:
-        self.label = f"{client.label} ({name})"
+        self.label = f"{client.label} ({cut(one_line(name), 80)})"
         self._client, self._name = client, name
 
     def support(self, ids: Sequence[int] = ()) -> Support:

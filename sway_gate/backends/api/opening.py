@@ -38,6 +38,8 @@ def open_api(
         support = _common(*(model.support(sample) for model in models))
         encoder = _encoder(loaded, context_tokens(tokenizer))
         texts = TokenizedTexts(loaded, encoder, takes_ids=support.takes_ids)
+    if base.endpoint != ft.endpoint and not support.scores_prompts:
+        support = support._replace(top=0)  # nothing shows that both write tokens in one way
     names = " and ".join(dict.fromkeys(model.label for model in models))
     return ApiBackend(models, support, texts, (f"measured on {names}",), has_template=has_template)
 
