@@ -21,10 +21,23 @@ from sway_gate.measurements import (
 )
 from sway_gate.text import cut, one_line
 
-Capability = Literal["nulls", "scales", "generation", "teacher_forced"]
+Capability = Literal[
+    "nulls",
+    "scales",
+    "generation",
+    "teacher_forced",
+    "log_probs",
+    "divergences",
+    "whole_vocabulary",
+]
 ALL: frozenset[Capability] = frozenset(get_args(Capability))
-"""The optional parts of a backend, in addition to log-probabilities and divergences: views of null
-adapters, the adapter at other scales, generated texts, argmax matches under teacher forcing."""
+"""The parts of a backend: views of null adapters, the adapter at other scales, generated texts,
+argmax matches under teacher forcing, log-probabilities of given texts, divergences; whole
+vocabulary: divergences are exact, not lower bounds."""
+OF_MODELS: frozenset[Capability] = frozenset({"log_probs", "divergences", "whole_vocabulary"})
+"""The parts that a backend with the models themselves always has."""
+OF_SERVERS: frozenset[Capability] = ALL - {"nulls", "scales", "whole_vocabulary"}
+"""The parts that a server can have."""
 ScoredKind = Literal["logprobs", "teacher_forced", DivergenceKind]
 AnswerKind = Literal[ScoredKind, "text"]
 
@@ -40,8 +53,10 @@ def capabilities_needed(view: View, request: Request) -> Iterator[Capability]:
             yield "generation"
         case TeacherForced():
             yield "teacher_forced"
-        case Divergence() | LogProbs():
-            pass
+        case LogProbs():
+            yield "log_probs"
+        case Divergence():
+            yield "divergences"
         case _:
             assert_never(request)
 

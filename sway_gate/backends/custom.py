@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sway_gate import stats
 from sway_gate.backends.base import (
     ALL,
+    OF_MODELS,
     AnswerKind,
     Capability,
     EncodedRequest,
@@ -127,10 +128,11 @@ def wrap(model: Any, label: str, facts: Facts = _UNKNOWN) -> "CustomBackend":
     Raises CannotDecide if a method is missing or a capability is unknown.
     """
     declared: Any = getattr(model, "capabilities", frozenset())
-    known = ALL | _OLD_CAPABILITY.keys()
+    optional = ALL - OF_MODELS
+    known = optional | _OLD_CAPABILITY.keys()
     if not isinstance(declared, set | frozenset) or not declared <= known:
         raise CannotDecide(
-            f"{label}: capabilities must be a subset of {', '.join(sorted(ALL))}; "
+            f"{label}: capabilities must be a subset of {', '.join(sorted(optional))}; "
             f"got {declared!r:.80}"
         )
     capabilities = frozenset(_OLD_CAPABILITY.get(name, name) for name in declared)
@@ -140,7 +142,8 @@ def wrap(model: Any, label: str, facts: Facts = _UNKNOWN) -> "CustomBackend":
             raise CannotDecide(
                 f"{label}: its {type(model).__name__} lacks the method {method}{_METHODS[method]}"
             )
-    return CustomBackend(model, label, cast(frozenset[Capability], capabilities), facts)
+    found = cast(frozenset[Capability], capabilities) | OF_MODELS
+    return CustomBackend(model, label, found, facts)
 
 
 def _own_name(model: Any, method: str) -> str:
@@ -312,7 +315,7 @@ class CustomBackend:
                 "read only at the first position after the prompt: "
                 "the custom backend cannot generate text"
             )
-        return _TextRequest(request, _stuffing(request.context) + prompt, answer), note
+        return _TextRequest(request, stuffing(request.context) + prompt, answer), note
 
     # Passes
 
@@ -392,7 +395,7 @@ def _shape_is(given: Floats, wanted: str) -> str:
     return f"returned shape {list(given.shape)}; it must be {wanted}"
 
 
-def _stuffing(tokens: int) -> str:
+def stuffing(tokens: int) -> str:
     """About `tokens` tokens of neutral prose, as a separate paragraph."""
     text, length = packaged.stuffing() + "\n\n", tokens * _CHARS_PER_TOKEN
     return (text * (length // len(text) + 1))[:length] + "\n\n" if tokens else ""

@@ -89,7 +89,7 @@ def load(args: argparse.Namespace) -> "Spec":
 
     With --confine, all files that it names lie in that folder.
     """
-    from sway_gate.spec.confine import check_files, check_spec
+    from sway_gate.spec.confine import check_files, check_network, check_spec
     from sway_gate.spec.load import load_spec
     from sway_gate.spec.waivers import waivers_file
 
@@ -100,6 +100,7 @@ def load(args: argparse.Namespace) -> "Spec":
         raise UsageError("--adapter: is empty; give the folder or hub id of an adapter")
     spec = load_spec(args.spec, args.adapter)
     check_spec(spec, args.confine)
+    check_network(spec, args.confine, online=getattr(args, "online", False))
     if limit := spec.defaults.time_limit():
         args.watch.limit(limit)
     return spec

@@ -39,7 +39,7 @@ EXTRAS = {
     "dlm": Extra("suites from .dlm documents", ("document-language-model",)),
     "data": Extra("training data in Parquet, Arrow and zstd files", ("pyarrow",)),
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
-    "api": Extra("sway parity with servers", ("httpx", "tenacity")),
+    "api": Extra("kind: api, and sway parity with servers", ("httpx", "tenacity")),
     "gguf": Extra("sway parity with GGUF files", ("llama-cpp-python",)),
     "ray": Extra("sway fleet", ("ray",)),
     "completion": Extra("completion in a shell", ("shtab",)),

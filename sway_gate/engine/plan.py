@@ -11,6 +11,7 @@ from sway_gate.judge.criteria import FEW_NULLS
 from sway_gate.judge.probe import NullViews, error_result, skip_result
 from sway_gate.measurements import (
     FINETUNED,
+    Divergence,
     Measurement,
     Request,
     View,
@@ -29,6 +30,9 @@ _LACKING: dict[Capability, str] = {
     "generation": "cannot generate text",
     "teacher_forced": "does not report the most probable token",
     "scales": "cannot scale the adapter",
+    "log_probs": "does not score given texts",
+    "divergences": "gives no probabilities of the next token",
+    "whole_vocabulary": "gives only the most probable tokens, which bound a divergence from below",
 }
 
 
@@ -168,7 +172,7 @@ def _plan_probe(
         return planned._replace(result=skip_result(spec, probe, str(reason)))
     except CannotRun as reason:
         return planned._replace(result=error_result(spec, probe, str(reason)))
-    if lacking := sorted(_capabilities_needed(measured.needs) - capabilities):
+    if lacking := sorted(_capabilities_needed(measured.needs, probe) - capabilities):
         message = f"this backend {_LACKING[lacking[0]]}"
         return planned._replace(result=skip_result(spec, probe, message))
     return measured
@@ -185,10 +189,12 @@ def _measurements(needs: Sequence[Need], nulls: NullViews | None) -> tuple[Measu
     return with_base(wanted)
 
 
-def _capabilities_needed(needs: Sequence[Need]) -> set[Capability]:
+def _capabilities_needed(needs: Sequence[Need], probe: Probe) -> set[Capability]:
     """The capabilities without which the adapter cannot be measured."""
     needed: set[Capability] = set()
     for need in needs:
+        if isinstance(need.request, Divergence) and not probe.KIND.takes_lower_bounds:
+            needed.add("whole_vocabulary")
         for scale in need.scales:
             needed.update(capabilities_needed(FINETUNED.scaled(scale), need.request))
     return needed

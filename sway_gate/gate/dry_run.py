@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sway_gate.backends.base import ALL, OF_SERVERS
 from sway_gate.engine.estimate import describe_cost
 from sway_gate.engine.plan import PlannedProbe, null_plan, plan_notes, plan_probes
 from sway_gate.errors import SwayError
@@ -34,12 +35,13 @@ def dry_run(spec: Spec, tier: Tier, budget: int | None) -> str:
     left_out = spec.notes[len(whole.notes) :]
     nulls = null_plan(spec)
     context = probe_context(spec, folders, online=False)
-    planned = [p.with_all_nulls() for p in plan_probes(spec, context, nulls)]
+    capabilities = OF_SERVERS if spec.models.is_api else ALL
+    planned = [p.with_all_nulls() for p in plan_probes(spec, context, nulls, capabilities)]
     loading = load_options(spec)
     files = folders and folders[:2]
     cost = describe_cost(planned, nulls, files, accelerator(loading.device), loading.dtype)
     faults = file_verdicts(folders.adapter) if folders and not folders.is_full else []
-    notes = plan_notes(planned, nulls, context)
+    notes = plan_notes(planned, nulls, context, capabilities)
     return "\n".join(
         [
             cost,

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sway_gate import cache
 from sway_gate.backends import custom, dummy
-from sway_gate.backends.base import ALL, Backend, Capability
+from sway_gate.backends.base import ALL, OF_MODELS, Backend, Capability
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.errors import CannotDecide, is_out_of_memory
-from sway_gate.gate.resolve import Folders, Job, check_unchanged, load_options
+from sway_gate.gate.context import probe_context
+from sway_gate.gate.resolve import Folders, Job, check_unchanged, load_options, tokenizer_folder
 from sway_gate.output import Progress
 from sway_gate.spec.schema import Spec
 
@@ -76,6 +77,8 @@ def open_models(
     job: Job, settings: NullSettings, progress: Progress, base: OpenBase | None
 ) -> Opened:
     """The job's backend. `base` shares one load of a base model between jobs."""
+    if job.spec.models.is_api:
+        return _open_api(job, progress)
     if job.folders is None:
         return _open_code(job.spec)
     if job.spec.models.ft.kind == "mlx":
@@ -84,7 +87,7 @@ def open_models(
         return Opened(ALL, partial(_load, job, job.folders, settings, progress, base))
     lacking = "differential: false: loads two models, without null adapters and scales"
     return Opened(
-        frozenset({"generation", "teacher_forced"}),
+        OF_MODELS | {"generation", "teacher_forced"},
         partial(_load, job, job.folders, None, progress, None),
         (lacking,),
     )
@@ -99,6 +102,18 @@ def _open_code(spec: Spec) -> Opened:
     backend = custom.load(ft.entry_point or "", base, ft)
     ran = f"warning: custom backend: code of {ft.entry_point} ran on this machine"
     return Opened(backend.capabilities, lambda: backend, (ran,))
+
+
+def _open_api(job: Job, progress: Progress) -> Opened:
+    """Models on a server, which is asked what it gives."""
+    from sway_gate.backends.api.opening import open_api
+
+    progress("asking the server", 0, 0)
+    base, ft = job.spec.models.base, job.spec.models.ft
+    folder = tokenizer_folder(job.spec, online=job.online)
+    chat = probe_context(job.spec, None, job.online).has_template
+    backend = open_api(base, ft, folder, has_template=chat)
+    return Opened(backend.capabilities, lambda: backend)
 
 
 def _load(

@@ -4,6 +4,7 @@ This module loads neither numpy nor torch.
 """
 
 import datetime
+import hashlib
 import os
 import platform
 import sys
@@ -25,7 +26,7 @@ from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts, Tier
 from sway_gate.spec import WAIVERS, probes
-from sway_gate.spec.schema import OF_FILES, ProbeSpec, Reserve, Spec
+from sway_gate.spec.schema import OF_FILES, ModelRef, ProbeSpec, Reserve, Spec
 from sway_gate.text import named
 from sway_gate.version import __version__
 
@@ -152,7 +153,9 @@ def prepare(spec: Spec, options: Options, progress: Progress = silent) -> Job:
     base, adapter = _model_facts(spec, folders)
     threshold, loading = options.threshold, load_options(spec)
     # Digests do not determine the results of remote code; an incomplete adapter has none.
-    is_cacheable = options.cache and bool(adapter.digest) and not loading.trust_remote_code
+    is_cacheable = (
+        options.cache and bool(base.digest and adapter.digest) and not loading.trust_remote_code
+    )
     notes = _notes(spec, folders)
     if is_cacheable and (refusal := cache.refusal()):
         is_cacheable, notes = False, (*notes, refusal)
@@ -268,6 +271,11 @@ def _embedder_digests(spec: Spec) -> dict[str, str]:
 def _notes(spec: Spec, folders: Folders | None) -> tuple[str, ...]:
     """The spec's notes, and a warning if a checkout can have written the base of a hub id."""
     base = spec.models.base.base
+    if spec.models.is_api and not (spec.models.base.revision and spec.models.ft.revision):
+        return (
+            *spec.notes,
+            "not cached: state a revision of both models to reuse a server's answers",
+        )
     tree = cache.work_tree(folders.base) if folders and not os.path.isdir(base) else None
     if tree is None:
         return spec.notes
@@ -289,6 +297,9 @@ def suite_embedders(spec: Spec) -> list[str]:
 
 def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, ModelFacts]:
     base, ft = spec.models.base, spec.models.ft
+    if spec.models.is_api:
+        tokenizer = tokenizer_folder(spec)
+        return _served_facts(base, tokenizer), _served_facts(ft, tokenizer)
     if folders is None:
         adapter = ft.adapter or ft.base
         return ModelFacts(path=base.base, digest=""), ModelFacts(path=adapter, digest="")
@@ -305,6 +316,16 @@ def _model_facts(spec: Spec, folders: Folders | None) -> tuple[ModelFacts, Model
             is_full=folders.is_full,
         ),
     )
+
+
+def _served_facts(ref: ModelRef, tokenizer: Path | None) -> ModelFacts:
+    """A model on a server. Its digest is of the spec's fields, and "" without a revision."""
+    if ref.revision is None:
+        return ModelFacts(path=ref.base, digest="")
+    of_tokenizer = digest.tokenizer_digest(tokenizer) if tokenizer else ""
+    stated = repr((ref.endpoint, ref.base, ref.revision, of_tokenizer))
+    of_all = hashlib.sha256(stated.encode()).hexdigest()
+    return ModelFacts(path=ref.base, digest=of_all, revision=ref.revision)
 
 
 def load_options(spec: Spec) -> Loading:
@@ -349,6 +370,12 @@ def model_folders(spec: Spec, *, online: bool = False) -> Folders | None:
         raise
     folder = find.base(base.base, revision, adapter, online=online, for_mlx=for_mlx)
     return Folders(folder, adapter)
+
+
+def tokenizer_folder(spec: Spec, *, online: bool = False) -> Path | None:
+    """The tokenizer of models on a server; None if the spec names none. Raises SwayError."""
+    name = spec.models.base.tokenizer or spec.models.ft.tokenizer
+    return hub.local(name, None, online=online, what="tokenizer") if name else None
 
 
 class Inputs(NamedTuple):

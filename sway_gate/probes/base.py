@@ -69,6 +69,8 @@ class Kind:
     symptom: Symptom | None = None
     """What a failure says about the adapter: of the comparison with the nulls or the probe's own
     test, and of a limit or a rule that states no symptom."""
+    takes_lower_bounds: bool = False
+    """Whether divergences may be lower bounds: the probe only tests that they are large enough."""
     uses_null_mean: bool = False
     """Whether `value` gets the mean of the nulls' items."""
     omits_items: bool = False

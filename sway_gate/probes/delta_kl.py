@@ -50,6 +50,7 @@ KIND = Kind(
     resolution=1e-5,
     min_null_sd=0.02,
     better="not less",
+    takes_lower_bounds=True,
     null_sd_prior=Prior(sd=0.1, df=20),
     symptom="never trained",
 )

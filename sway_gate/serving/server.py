@@ -5,29 +5,23 @@ llama-cpp-python do, with `echo` and `logprobs`. Its tokens are aligned with the
 position in the text, never by their rank.
 """
 
-import json
-import os
 import re
-import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urldefrag
 
 import numpy as np
 
+from sway_gate.backends.api.client import KEY, OPENAI_KEY, Client, key_from
+from sway_gate.backends.api.tokens import Token, tokens_of
 from sway_gate.backends.plain_model import Precision
-from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.errors import CannotDecide
 from sway_gate.serving.formats import Format
 from sway_gate.serving.scores import Passage, Scores
 from sway_gate.stats import Floats
-from sway_gate.text import cut, is_number, one_line
+from sway_gate.text import cut, one_line
 
-KEY = "SWAY_API_KEY"
-_TIMEOUT_S, _ATTEMPTS = 120.0, 4
-_MAX_BYTES = 64 * 2**20
-"""The maximum size of an answer."""
 _LEAST_ALIGNED, _MAX_GAP_NATS = 0.8, 0.5
-_LEAST_LOG_PROB = -1e6
 
 
 class Server:
@@ -36,35 +30,9 @@ class Server:
     precision: Precision | None = None  # the interface does not say
 
     def __init__(self, address: str) -> None:
-        try:
-            import httpx
-            import tenacity
-        except ImportError as error:
-            raise CannotDecide(
-                f"{error}; install the extra: pip install 'sway-gate[api]'"
-            ) from None
         self.label = re.sub("//[^/#]*@", "//", address)
         url, model = urldefrag(address)
-        self._key = _key()
-        try:
-            self._http: Any = httpx.Client(
-                base_url=url.rstrip("/") + "/",
-                timeout=_TIMEOUT_S,
-                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-                follow_redirects=False,
-                trust_env=False,
-            )
-        except httpx.InvalidURL:
-            raise UsageError(
-                f"--against {self.label}: not an address; give one as http://localhost:8000/v1#MODEL"
-            ) from None
-        self._failures: Any = (httpx.RequestError, _Busy)
-        self._retrying: Any = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(self._failures),
-            stop=tenacity.stop_after_attempt(_ATTEMPTS),
-            wait=tenacity.wait_exponential(multiplier=0.5, max=8),
-            reraise=True,
-        )
+        self._client = Client(url, self.label, key_from((KEY, OPENAI_KEY)))
         self._model = model or self._only_model()
 
     def scores(self, passages: Sequence[Passage]) -> list[Scores]:
@@ -109,26 +77,26 @@ class Server:
         return (f"its chat prompts have another number of tokens: {', '.join(other)}",)
 
     def close(self) -> None:
-        self._http.close()
+        self._client.close()
 
     def _score(self, passage: Passage) -> tuple[Scores, float | None]:
         """The scores, and how far the server's own greedy token is from its score in the prompt."""
         body = {"max_tokens": 1, "temperature": 0, "logprobs": 1}
-        rows = _rows(self._post("completions", body | {"prompt": passage.text, "echo": True}))
+        rows = tokens_of(self._post("completions", body | {"prompt": passage.text, "echo": True}))
         if rows is None:
             raise CannotDecide(
                 f"{self.label} gives no log-probabilities of a prompt's tokens; "
                 "start it with them (llama-cpp-python: --logits_all true)"
             )
         scores, best = aligned(passage, rows)
-        new = _rows(self._post("completions", body | {"prompt": passage.head}))
-        if not new or new[0].top is None or not np.isfinite(best[0]):
+        new = tokens_of(self._post("completions", body | {"prompt": passage.head}))
+        if not new or new[0].best is None or not np.isfinite(best[0]):
             return scores, None
-        return scores, abs(new[0].top - float(best[0]))
+        return scores, abs(new[0].best - float(best[0]))
 
     def _only_model(self) -> str:
         try:
-            names = [str(model["id"]) for model in self._get("models")["data"]]
+            names = [str(model["id"]) for model in self._client.get("models")["data"]]
         except (KeyError, TypeError):
             names = []
         if len(names) != 1:
@@ -138,91 +106,17 @@ class Server:
             )
         return names[0]
 
-    def _get(self, path: str) -> Any:
-        return self._answer("GET", path, None)
-
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._answer("POST", path, {"model": self._model, **body})
-
-    def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        try:
-            return self._retrying(self._once, method, path, body)
-        except self._failures as error:
-            raise CannotDecide(f"{self.label} does not answer: {one_line(str(error))}") from None
-
-    def _once(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        with self._http.stream(method, path, json=body) as response:
-            data, status = self._read(response), response.status_code
-        if status in (429, 502, 503, 504):
-            raise _Busy(f"status {status}")
-        if status != 200:
-            said = cut(one_line(self._without_key(data.decode(errors="replace"))), 200)
-            raise CannotDecide(f"{self.label} answers with status {status}: {said}")
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError):
-            raise CannotDecide(f"{self.label} does not answer with JSON") from None
-
-    def _read(self, response: Any) -> bytes:
-        """The answer, limited in size and in time."""
-        data, end = bytearray(), time.monotonic() + _TIMEOUT_S
-        for part in response.iter_bytes():
-            data += part
-            if len(data) > _MAX_BYTES or time.monotonic() > end:
-                raise CannotDecide(f"{self.label} does not end its answer")
-        return bytes(data)
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
+        return self._client.post(path, {"model": self._model, **body})
 
 
-def _key() -> str:
-    """The key of the server; "" if there is none. Raises UsageError."""
-    for name in (KEY, "OPENAI_API_KEY"):
-        if key := os.environ.get(name, "").strip():
-            if key.isascii() and key.isprintable():
-                return key
-            raise UsageError(f"{name}: contains a character that no key has; copy the key again")
-    return ""
-
-
-class _Busy(Exception):
-    """The server asks to try again."""
-
-
-class _Row(NamedTuple):
-    """One token of an answer: its text and log-probability; `top`: the most probable token's."""
-
-    text: str
-    log_prob: float | None
-    top: float | None
-
-
-def _rows(answer: Any) -> list[_Row] | None:
-    """The tokens of a completion; None if it has no log-probabilities."""
-    try:
-        given = answer["choices"][0]["logprobs"]
-        fields = zip(given["tokens"], given["token_logprobs"], given["top_logprobs"], strict=True)
-        return [
-            _Row(str(text), _log_prob(value), _log_prob(max(top.values())) if top else None)
-            for text, value, top in fields
-        ]
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def _log_prob(value: Any) -> float | None:
-    """The value if it can be a log-probability."""
-    return float(value) if is_number(value) and _LEAST_LOG_PROB <= value <= 1e-3 else None
-
-
-def aligned(passage: Passage, rows: Sequence[_Row]) -> tuple[Scores, Floats]:
+def aligned(passage: Passage, rows: Sequence[Token]) -> tuple[Scores, Floats]:
     """The scores of the passage's tokens, and the log-probability of the most probable token there.
 
     A token of the server is the passage's if it begins at the same character and has the same text.
     Characters are counted without special tokens, which servers write in different ways.
     """
-    at, found = 0, dict[tuple[int, str], _Row]()
+    at, found = 0, dict[tuple[int, str], Token]()
     for row in rows:
         if row.text and row.text not in passage.special:
             found[at, row.text] = row
@@ -233,6 +127,6 @@ def aligned(passage: Passage, rows: Sequence[_Row]) -> tuple[Scores, Floats]:
     for k in range(passage.scored):
         i = passage.start + k
         row_here = found.get((int(offsets[i]), passage.pieces[i])) if passage.pieces[i] else None
-        if row_here and row_here.log_prob is not None and row_here.top is not None:
-            log_probs[k], best[k] = row_here.log_prob, row_here.top
+        if row_here and row_here.log_prob is not None and row_here.best is not None:
+            log_probs[k], best[k] = row_here.log_prob, row_here.best
     return Scores(log_probs, log_probs >= best), best

@@ -23,6 +23,15 @@ def check_spec(spec: Spec, folder: str | None) -> None:
         raise SpecError([f"{spec.label}: {problem}" for problem in problems])
 
 
+def check_network(spec: Spec, folder: str | None, *, online: bool) -> None:
+    """Raise UsageError if a confined run would send texts and a key to a server of the spec."""
+    if folder is not None and spec.models.is_api and not online:
+        raise UsageError(
+            f"{spec.label}: kind: api sends texts and a key to the server that it names; "
+            "with --confine, add --online to allow it"
+        )
+
+
 def check_targets(targets: Mapping[str, str | None], folder: str | None) -> None:
     """Raise UsageError if a link leads from a file in `folder` (option -> path) out of it."""
     own = os.path.abspath(folder or "")
@@ -36,6 +45,7 @@ def _files(spec: Spec) -> dict[str, Sequence[str | None]]:
     models = {"base": (base.base, ft.base), "adapter": (ft.adapter,)}
     return {
         **(models if ft.kind in OF_FILES else {}),
+        "tokenizer": (base.tokenizer, ft.tokenizer),
         "data": spec.data,
         "held_out": spec.held_out,
         "dlm_source": (spec.dlm_source,),

@@ -10,7 +10,7 @@ from sway_gate.spec.yaml_reader import Reader
 from sway_gate.text import named
 
 IGNORED: Final = {
-    "endpoint": "no backend connects to a server",
+    "endpoint": "only kind: api connects to a server",
     "concurrent_probes": "requests of all probes are batched together",
     "score_weights.baseline": "null adapters have no score",
     "top_k": "divergences cover the whole vocabulary",
@@ -26,7 +26,9 @@ def ignored_note(reader: Reader) -> tuple[str, ...]:
     structs += reader.made(ProbeSpec)
     ignored: list[str] = []
     for struct in structs:
-        fields = [field for field in _fields(reader.node(struct)) if field in IGNORED]
+        has_server = isinstance(struct, ModelRef) and struct.kind == "api"
+        unused = IGNORED.keys() - ({"endpoint"} if has_server else set())
+        fields = [field for field in _fields(reader.node(struct)) if field in unused]
         ignored += [f"{reader.place(struct)}: {field}" for field in fields]
     return (f"fields without effect are ignored: {named(ignored)}",) if ignored else ()
 

@@ -85,7 +85,7 @@ def parse_spec(text: str, label: str, folder: str, adapter: str | None = None) -
     notes += ignored_note(reader)
     base, ft = refs[id(file.models.base)], refs[id(file.models.ft)]
     return Spec(
-        models=_with_revision(Models(base=base, ft=ft)),
+        models=_completed(Models(base=base, ft=ft)),
         defaults=file.defaults,
         suite=tuple(_with_embedder(probe, folder, notes) for probe in file.suite),
         data=tuple(find(path, folder, notes, hub=False)[0] for path in several(file.data)),
@@ -111,10 +111,17 @@ def _refuse_other(root: yaml.Node, label: str) -> None:
         raise SpecError([f"{label}:{line}:{column}: not a spec: needs the fields models and suite"])
 
 
-def _with_revision(models: Models) -> Models:
-    """The models, with the base's revision in both if they have one base."""
+def _completed(models: Models) -> Models:
+    """The models, with what the fine-tuned one has from the base."""
     if models.is_full:
         return models
+    if models.is_api:
+        base, ft = models.base, models.ft
+        if ft.endpoint is None:
+            key = ft.api_key_env or base.api_key_env
+            ft = structs.replace(ft, endpoint=base.endpoint, api_key_env=key)
+        tokenizer = ft.tokenizer or base.tokenizer
+        return Models(base=base, ft=structs.replace(ft, adapter=None, tokenizer=tokenizer))
     revision = models.base.revision or models.ft.revision
     return Models(
         base=structs.replace(models.base, revision=revision),
@@ -181,7 +188,13 @@ def _sections(reader: Reader) -> tuple[Section, ...]:
 def _check_bases(
     reader: Reader, models: Models, base: ModelRef, ft: ModelRef, notes: list[str]
 ) -> None:
-    if models.is_full:
+    if models.is_api:
+        is_one_server = ft.endpoint in (None, base.endpoint)
+        if base.base == ft.base and is_one_server:
+            reader.blame(models, "ft", "must be another model, or on another endpoint")
+        if ft.adapter is not None:
+            notes.append("models.ft.adapter is ignored: base is the name of a model on the server")
+    elif models.is_full:
         if base.base == ft.base:
             text = "must have an adapter, or another base: a fine-tuned model"
             reader.blame(models, "ft", text)
@@ -197,9 +210,13 @@ def _located(
 ) -> ModelRef:
     """`made` with absolute paths; `adapter`, relative to the current folder, replaces its own."""
     ref = made
-    if ref.kind not in OF_FILES:
-        return ref
     found: dict[str, str] = {}
+    if ref.tokenizer:
+        found["tokenizer"], wrong = find(ref.tokenizer, folder, notes, hub=is_hub_id(ref.tokenizer))
+        if wrong:
+            reader.blame(made, "tokenizer", wrong)
+    if ref.kind not in OF_FILES:
+        return structs.replace(ref, **found)
     if adapter and ref.adapter:
         ref = structs.replace(ref, adapter=adapter, adapter_revision=None)
     for field, start in (("base", folder), ("adapter", os.getcwd() if adapter else folder)):

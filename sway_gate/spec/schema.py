@@ -16,6 +16,7 @@ from msgspec import Meta, structs
 
 from sway_gate.conversation import Conversation, Message
 from sway_gate.model_files.hub import is_revision
+from sway_gate.spec.endpoints import wrong_endpoint
 from sway_gate.spec.paths import ON_A_SHARE, is_share, several
 from sway_gate.spec.yaml_nodes import shown
 from sway_gate.text import is_number, seconds
@@ -169,7 +170,6 @@ def _content(pair: Pair | Preference) -> list[Any]:
 
 
 Quantization = Literal["nf4", "int8"]
-_PLANNED: Final = frozenset({"api"})
 OF_FILES: Final = frozenset({"hf", "mlx"})
 """Kinds whose base and adapter are files."""
 
@@ -182,6 +182,10 @@ class ModelRef(Struct, frozen=True, kw_only=True):
     backend interprets. `revision` is the base's; after loading, both models of one base have it.
     `quantization` applies to the base when it is loaded. `entry_point` is the factory of a custom
     backend, "package.module:factory".
+
+    Of kind api, `base` is the name of a model on the server at `endpoint`; `revision` is any text
+    that changes with the model. `tokenizer` is a folder or a hub id, `api_key_env` the environment
+    variable with the key. The fine-tuned model has them from the base if it states none.
     """
 
     kind: Literal["hf", "mlx", "api", "dummy", "custom"] = "hf"
@@ -195,10 +199,20 @@ class ModelRef(Struct, frozen=True, kw_only=True):
     trust_remote_code: bool = False
     entry_point: str | None = None
     endpoint: str | None = None
+    tokenizer: NonEmpty | None = None
+    api_key_env: NonEmpty | None = None
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        if self.kind in _PLANNED:
-            yield "kind", f"{self.kind!r} is not supported yet; use hf, mlx, custom or dummy"
+        for field in ("tokenizer", "api_key_env"):
+            if getattr(self, field) and self.kind != "api":
+                yield field, f"must be absent for kind: {self.kind}; only kind: api has it"
+        if self.kind == "api" and self.endpoint and (wrong := wrong_endpoint(self.endpoint)):
+            yield "endpoint", wrong
+        if self.api_key_env and not re.fullmatch(r"SWAY_[A-Z0-9_]+", self.api_key_env):
+            yield (
+                "api_key_env",
+                "must begin with SWAY_, so that a spec cannot send other secrets to a server",
+            )
         if self.kind == "mlx" and self.trust_remote_code:
             yield "trust_remote_code", "must be false for kind: mlx, which runs no code of models"
         if self.kind == "mlx" and self.quantization:
@@ -226,18 +240,23 @@ class Models(Struct, frozen=True, kw_only=True):
         """Whether `ft` is a fine-tuned model without an adapter."""
         return self.ft.kind == "hf" and self.ft.adapter is None
 
+    @property
+    def is_api(self) -> bool:
+        """Whether both are models on a server."""
+        return self.ft.kind == "api"
+
     def mistakes(self) -> Iterator[tuple[str, str]]:
+        if self.base.kind == "api" and not self.base.endpoint:
+            yield "base", "must have an endpoint, such as http://localhost:8000/v1"
         if self.ft.kind == "mlx" and self.ft.adapter is None:
             yield "ft", "must have an adapter: a folder or a hub id"
         if self.is_full and (self.ft.quantization or self.base.quantization):
             yield "ft", "must have an adapter, because quantization is set"
         kinds = {self.base.kind, self.ft.kind}
-        if kinds.isdisjoint(_PLANNED) and (
-            len(kinds) > 1 or self.base.entry_point != self.ft.entry_point
-        ):
+        if len(kinds) > 1 or self.base.entry_point != self.ft.entry_point:
             yield "ft", "must have the kind and entry_point of models.base"
         ours, theirs = self.base.revision, self.ft.revision
-        if ours and theirs and ours != theirs and not self.is_full:
+        if ours and theirs and ours != theirs and not (self.is_full or self.is_api):
             named = f"{shown(ours)}, got {shown(theirs)}"
             yield "ft", f"must have the revision of models.base, {named}"
 

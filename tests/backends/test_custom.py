@@ -11,6 +11,7 @@ from scipy.special import log_softmax, rel_entr
 
 from sway_gate import probes
 from sway_gate.backends import custom, dummy
+from sway_gate.backends.base import OF_MODELS
 from sway_gate.conversation import asked
 from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import CannotDecide, UsageError
@@ -138,7 +139,7 @@ class OldNames(Bare):
 
 def test_objects_may_use_the_old_names():
     request = TeacherForced("c", "ab")
-    assert custom.wrap(OldNames(), LABEL).capabilities == {"teacher_forced"}
+    assert custom.wrap(OldNames(), LABEL).capabilities == OF_MODELS | {"teacher_forced"}
     found = answers(OldNames(), request, views=[FINETUNED])
     assert found.get(FINETUNED, request)[:, 1].tolist() == [1, 0]
 
@@ -519,7 +520,7 @@ def test_the_factory_gets_both_models(module, capsys):
     )
     backend = custom.load("made_up_backend:make", *MODELS)
     assert capsys.readouterr().err == f"{MODELS[0]} {MODELS[1]}\n"
-    assert backend.capabilities == frozenset()
+    assert backend.capabilities == OF_MODELS
 
 
 # Judged

@@ -44,7 +44,11 @@ NOT_IN_KEY = {
     },
     # The digests of the files replace these. Only files are cached; the versions of kind mlx
     # contain mlx.
-    ModelRef: {"kind", "adapter", "revision", "adapter_revision", "entry_point", "endpoint"},
+    # Of models on a server, the digests stand for address, name, revision and tokenizer.
+    ModelRef: {
+        *("kind", "adapter", "revision", "adapter_revision", "entry_point", "endpoint"),
+        *("tokenizer", "api_key_env"),
+    },
 }
 
 

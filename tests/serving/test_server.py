@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from sway_gate.backends.api import client as module
+from sway_gate.backends.api.client import KEY
 from sway_gate.conversation import Conversation, Message
 from sway_gate.errors import CannotDecide, UsageError
-from sway_gate.serving import server as module
 from sway_gate.serving.scores import Passage
-from sway_gate.serving.server import KEY, Server, aligned
+from sway_gate.serving.server import Server, aligned
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("tenacity")
@@ -144,7 +145,7 @@ def test_a_number_of_tokens_that_is_text_is_no_difference() -> None:
         assert Server(f"{address}#m").notes(None, [PASSAGE._replace(prompt=talk)] * 3) == ()
 
 
-@pytest.mark.parametrize("limit", ["_MAX_BYTES", "_TIMEOUT_S"])
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "TIMEOUT_S"])
 def test_an_endless_answer_ends(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -158,7 +159,7 @@ def test_an_endless_answer_ends(limit: str, monkeypatch: pytest.MonkeyPatch) -> 
         def log_message(self, format: str, *args: Any) -> None:
             """Print nothing."""
 
-    monkeypatch.setattr(module, limit, {"_MAX_BYTES": 20, "_TIMEOUT_S": 0.1}[limit])
+    monkeypatch.setattr(module, limit, {"MAX_BYTES": 20, "TIMEOUT_S": 0.1}[limit])
     with started(Handler) as address, pytest.raises(CannotDecide, match="does not end its answer"):
         Server(f"{address}#m")._score(PASSAGE)
 

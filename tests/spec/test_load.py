@@ -520,10 +520,6 @@ FILES = [
         "1:71: models.ft: revision must be a branch, a tag or a commit, got '../../a'",
     ),
     (
-        HEAD.replace("{base: gpt2}", "{base: gpt2, kind: api}") + PROBE,
-        "1:35: models.base: kind 'api' is not supported yet; use hf, mlx, custom or dummy",
-    ),
-    (
         HEAD.replace("base: gpt2", "kind: mlx, base: gpt2").replace(", adapter: org/lora", "")
         + PROBE,
         "1:45: models: ft must have an adapter: a folder or a hub id",

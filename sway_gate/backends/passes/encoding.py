@@ -68,7 +68,7 @@ class Encoder:
     ) -> None:
         self._tokenizer, self._context, self._vocabulary = tokenizer, context, vocabulary
         self._ends, self._renderer = ends | {tokenizer.eos_token_id}, Renderer(tokenizer)
-        self._prefix = _prefix(tokenizer)
+        self.prefix = _prefix(tokenizer)
 
     def answers_needed(self, requests: Sequence[Request]) -> dict[Ids, int]:
         """The prompts that the base must answer before `encode`, and the maximum tokens of each."""
@@ -145,7 +145,7 @@ class Encoder:
         note = self._cut_note(len(ids))
         if over := max(0, len(ids) - self._context):
             # The beginning of the prompt is cut first, then the end of the completion.
-            keep = len(self._prefix)
+            keep = len(self.prefix)
             dropped = min(over, max(0, start - keep))
             ids = (ids[:keep] + ids[keep + dropped :])[: self._context]
             start, end = start - dropped, end - dropped
@@ -200,7 +200,7 @@ class Encoder:
     def _prompt(self, prompt: Prompt) -> Ids:
         if isinstance(prompt, Conversation):
             return self._tokens(self._renderer.text(prompt))
-        return self._prefix + self._tokens(prompt)
+        return self.prefix + self._tokens(prompt)
 
     def _trained(self, text: str) -> Ids:
         """Plain text with all special tokens that the tokenizer adds, as in training."""
@@ -212,7 +212,7 @@ class Encoder:
         In a conversation, the context comes before the last message.
         """
         if isinstance(prompt, str):
-            return self._prefix, self._tokens("\n\n" + prompt)
+            return self.prefix, self._tokens("\n\n" + prompt)
         head, rest = self._renderer.around(prompt)
         return self._tokens(head), self._tokens("\n\n" + rest)
 
@@ -227,7 +227,7 @@ class Encoder:
     def _fitted(self, ids: Ids, room: int) -> Ids:
         """The special tokens and the last tokens that leave `room` in the context."""
         over = len(ids) + room - self._context
-        return ids if over <= 0 else self._prefix + ids[len(self._prefix) + over :]
+        return ids if over <= 0 else self.prefix + ids[len(self.prefix) + over :]
 
     def _tokens(self, text: str) -> Ids:
         return self._checked(

@@ -1,0 +1,1 @@
+"""Models on a server with OpenAI's interface: `kind: api` (extra api)."""

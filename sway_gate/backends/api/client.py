@@ -1,0 +1,130 @@
+"""An HTTP client for servers with OpenAI's interface: limits, retries, and a key that stays hidden.
+
+It follows no redirects and uses no proxy, so that requests only reach the host that the user named.
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.text import cut, one_line
+
+KEY, OPENAI_KEY = "SWAY_API_KEY", "OPENAI_API_KEY"
+TIMEOUT_S, _ATTEMPTS = 120.0, 4
+MAX_BYTES = 64 * 2**20
+"""The maximum size of an answer."""
+_MAX_WAIT_S = 30.0
+_BUSY = (429, 502, 503, 504)
+
+
+class Refused(CannotDecide):
+    """The server refuses a request, whose status is `status`."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Client:
+    """`url`: the root of the interface, as http://localhost:8000/v1; `label` begins messages."""
+
+    def __init__(self, url: str, label: str, key: str = "") -> None:
+        try:
+            import httpx
+            import tenacity
+        except ImportError as error:
+            raise CannotDecide(
+                f"{error}; install the extra: pip install 'sway-gate[api]'"
+            ) from None
+        self.label, self._key = label, key
+        try:
+            self._http: Any = httpx.Client(
+                base_url=url.rstrip("/") + "/",
+                timeout=TIMEOUT_S,
+                headers={"Authorization": f"Bearer {key}"} if key else {},
+                follow_redirects=False,
+                trust_env=False,
+            )
+        except httpx.InvalidURL:
+            raise UsageError(
+                f"{label}: not an address; give one as http://localhost:8000/v1"
+            ) from None
+        self._failures: Any = (httpx.RequestError, _Busy)
+        grows = tenacity.wait_exponential(multiplier=0.5, max=8)
+        self._retrying: Any = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(self._failures),
+            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            wait=lambda state: max(grows(state), _requested_wait(state.outcome)),
+            reraise=True,
+        )
+
+    def get(self, path: str) -> Any:
+        """The JSON answer. Raises CannotDecide, or Refused if the status is not 200."""
+        return self._answer("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """The JSON answer. Raises CannotDecide, or Refused if the status is not 200."""
+        return self._answer("POST", path, body)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        try:
+            return self._retrying.copy()(self._once, method, path, body)
+        except self._failures as error:
+            reason = one_line(self._without_key(str(error))) or type(error).__name__
+            raise CannotDecide(f"{self.label} does not answer: {reason}") from None
+
+    def _once(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        with self._http.stream(method, path, json=body) as response:
+            data, status = self._read(response), response.status_code
+            wait = response.headers.get("Retry-After", "")
+        if status in _BUSY:
+            raise _Busy(f"status {status}", wait)
+        if status != 200:
+            said = cut(one_line(self._without_key(data.decode(errors="replace"))), 200)
+            raise Refused(f"{self.label} answers with status {status}: {said}", status)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            raise CannotDecide(f"{self.label} does not answer with JSON") from None
+
+    def _read(self, response: Any) -> bytes:
+        """The answer, limited in size and in time."""
+        data, end = bytearray(), time.monotonic() + TIMEOUT_S
+        for part in response.iter_bytes():
+            data += part
+            if len(data) > MAX_BYTES or time.monotonic() > end:
+                raise CannotDecide(f"{self.label} does not end its answer")
+        return bytes(data)
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
+
+def key_from(names: Sequence[str]) -> str:
+    """The first key in these environment variables; "" if there is none. Raises UsageError."""
+    for name in names:
+        if key := os.environ.get(name, "").strip():
+            if key.isascii() and key.isprintable():
+                return key
+            raise UsageError(f"{name}: contains a character that no key has; copy the key again")
+    return ""
+
+
+class _Busy(Exception):
+    """The server asks to try again, after `wait` seconds if it says so."""
+
+    def __init__(self, message: str, wait: str) -> None:
+        super().__init__(message)
+        self.wait = float(wait) if wait.isdecimal() and wait.isascii() and len(wait) < 9 else 0.0
+
+
+def _requested_wait(outcome: Any) -> float:
+    """The seconds that the server asks to wait after this outcome of a request."""
+    error = outcome.exception()
+    return min(error.wait, _MAX_WAIT_S) if isinstance(error, _Busy) else 0.0

@@ -1,0 +1,95 @@
+"""One model on a server, asked through OpenAI's interface for completions."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sway_gate.backends.api.client import Client, Refused
+from sway_gate.backends.api.tokens import Token, tokens_by_id, tokens_of
+from sway_gate.errors import CannotDecide
+from sway_gate.text import cut, one_line
+
+Sent = str | Sequence[int]
+"""A prompt: a text, or token ids."""
+_TOP = (20, 5, 1)
+"""Numbers of most probable tokens. Servers limit them: vLLM to 20, OpenAI to 5."""
+_TEXT, _LEAST_TOKENS = "The capital of France is", 3
+
+
+_UNSUPPORTED = (400, 422, 500, 501)
+"""The status of a request with a field or a value that the server does not know."""
+
+
+class Support(NamedTuple):
+    """What a server gives.
+
+    `top`: how many of the most probable tokens, 0 if it gives no log-probabilities.
+    `scores_prompts`: log-probabilities of a prompt's tokens. `takes_ids`: prompts of token ids.
+    """
+
+    top: int = 0
+    scores_prompts: bool = False
+    takes_ids: bool = False
+
+
+class ServedModel:
+    """The model of that name on a server. All methods raise CannotDecide if it does not answer."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.label = f"{client.label} ({cut(one_line(name), 80)})"
+        self._client, self._name = client, name
+
+    def support(self, ids: Sequence[int] = ()) -> Support:
+        """What the server gives. `ids`: the tokens of a text, if they are known."""
+        takes_ids = bool(ids) and self._gives(ids) is not None
+        sent, least = (ids, len(ids)) if takes_ids else (_TEXT, _LEAST_TOKENS)
+        for top in _TOP:
+            for echo in (True, False):
+                answer = self._gives(sent, logprobs=top, **({"echo": True} if echo else {}))
+                tokens = tokens_of(answer) or []
+                given = max((len(token.top) for token in tokens), default=0)
+                if given and len(tokens) >= (least if echo else 1):
+                    return Support(min(given, top), echo, takes_ids)
+        return Support(takes_ids=takes_ids)
+
+    def scored(self, sent: Sent, top: int) -> list[Token]:
+        """The tokens of the prompt, and the one that the model generates after it, if any."""
+        answer = self._complete(sent, logprobs=top, echo=True)
+        tokens = tokens_of(answer)
+        if tokens is None:
+            raise CannotDecide(f"{self.label} gives no log-probabilities of a prompt's tokens")
+        if isinstance(sent, str):
+            return tokens
+        by_id = tokens_by_id(answer, sent) or tokens[: len(sent)]
+        return [*by_id, *tokens[len(sent) :]]
+
+    def next_token(self, sent: Sent, top: int) -> Token:
+        """The most probable next token."""
+        tokens = tokens_of(self._complete(sent, logprobs=top))
+        if not tokens:
+            raise CannotDecide(f"{self.label} gives no log-probabilities of the next token")
+        return tokens[0]
+
+    def text(self, sent: Sent, max_tokens: int) -> str:
+        """The text that greedy decoding generates."""
+        answer = self._complete(sent, max_tokens)
+        try:
+            text = answer["choices"][0]["text"]
+        except (KeyError, IndexError, TypeError):
+            text = None
+        if not isinstance(text, str):
+            raise CannotDecide(f"{self.label} gives no text")
+        return text
+
+    def _gives(self, sent: Sent, **fields: Any) -> Any:
+        """The answer; None if the server does not support the request."""
+        try:
+            return self._complete(sent, **fields)
+        except Refused as refused:
+            if refused.status in _UNSUPPORTED:
+                return None
+            raise
+
+    def _complete(self, sent: Sent, max_tokens: int = 1, **fields: Any) -> Any:
+        prompt = sent if isinstance(sent, str) else [int(token) for token in sent]
+        body = {"model": self._name, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
+        return self._client.post("completions", body | fields)
