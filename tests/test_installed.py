@@ -1,4 +1,4 @@
-"""Versions of installed packages are those of importlib.metadata."""
+"""Versions of installed packages, compared with importlib.metadata."""
 
 from importlib import metadata
 from pathlib import Path

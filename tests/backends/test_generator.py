@@ -1,4 +1,4 @@
-"""Texts that leave the batch when they end are those of one prompt at a time."""
+"""Texts that leave the batch when they end equal texts that are generated one at a time."""
 
 from pathlib import Path
 

@@ -61,7 +61,7 @@ class Leaving(StoppingCriteria):
     """
 
     _SHARE = 4
-    """One prompt of so many must have ended: each interruption prepares the inputs again."""
+    """A quarter of the prompts must have ended: each interruption prepares the inputs again."""
 
     def __init__(self, ends: frozenset[int], start: int, shape: tuple[int, int]) -> None:
         self._ends, self._start, self._shape = torch.tensor(sorted(ends)), start, shape
