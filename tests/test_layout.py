@@ -35,7 +35,7 @@ LAYERS = (
     {"results"},
     {"measurements", "details"},
     {"conversation", "project", "stats", "text"},
-    {"errors", "files", "glossary", "version"},
+    {"errors", "files", "glossary", "installed", "version"},
 )
 UPWARD = {
     ("sway_gate", "*"): "the public interface imports what it offers when it is called",

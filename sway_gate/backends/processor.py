@@ -12,13 +12,13 @@ import platform
 import sys
 import time
 from contextlib import suppress
-from importlib import metadata
 from typing import Annotated, Final
 
 import msgspec
 
 from sway_gate import cache
 from sway_gate.files import read_regular
+from sway_gate.installed import version_of
 
 _ROWS, _WIDTH = 256, 1024
 """The shape of a product in a pass of a few texts."""
@@ -70,11 +70,12 @@ def rates() -> Rates | None:
 
 def _key() -> str:
     """Identifies the processor and the version of torch."""
-    try:
-        version = metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        version = "absent"
-    parts = [platform.machine(), platform.processor(), *_described(), version]
+    parts = [
+        platform.machine(),
+        platform.processor(),
+        *_described(),
+        version_of("torch") or "absent",
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

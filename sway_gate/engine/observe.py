@@ -78,7 +78,7 @@ class RunObserver:
         cached, prefix = self._cached_tokens(views, rows[0]), rows[0].prefix_len
         width = max(sequence.width for sequence in sequences) - prefix
         own = sum(sequence.width - prefix for sequence in sequences)
-        prompts = sum((len(sequence.rows) - 1) * sequence.shared for sequence in sequences)
+        prompts = sum(sum(sequence.shared) for sequence in sequences)
         shares = self._shares(views, rows)
         event = Pass(
             number=self._passes,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sway_gate.backends.base import Backend, EncodedRequest
-from sway_gate.backends.packing import Packed, pack, prompt_of
+from sway_gate.backends.packing import Packed, pack
 from sway_gate.measurements import BASE, Divergence, Measurement, Request, View
 
 # Tokens. On a CPU a pass takes some tens of milliseconds even if it is tiny, as long as this many
@@ -132,7 +132,8 @@ def _batches(
             batches.append([sequence])
     found = []
     for batch in batches:
-        rows = tuple(row for sequence in batch for row in sequence.rows)
+        # The pass packs its rows again: neighbours share most if they are sorted.
+        rows = tuple(sorted((row for one in batch for row in one.rows), key=_ids))
         tokens = sum(sequence.width for sequence in batch) + sum(row.length for row in rows)
         found.append(Batch(tuple(requests_of[row].pop() for row in rows), rows, tokens))
     return found
@@ -141,15 +142,13 @@ def _batches(
 def _sequences(
     requests_of: Mapping[EncodedRequest, Sequence[Request]], backend: Backend
 ) -> list[Packed]:
-    """A row for each request, packed by their prompts."""
-    of_prompt: dict[tuple[int, ...], list[EncodedRequest]] = defaultdict(list)
-    for row, requests in requests_of.items():
-        of_prompt[prompt_of(row)] += [row] * len(requests)
-    return [
-        sequence
-        for same in of_prompt.values()
-        for sequence in pack(same, lambda: backend.pack_limit)
-    ]
+    """A row for each request; those that begin with the same tokens share sequences."""
+    rows = [row for row in sorted(requests_of, key=_ids) for _ in requests_of[row]]
+    return pack(rows, lambda: backend.pack_limit)
+
+
+def _ids(row: EncodedRequest) -> tuple[int, ...]:
+    return row.ids
 
 
 def _fits(sequences: Sequence[Packed], views: int, backend: Backend) -> bool:

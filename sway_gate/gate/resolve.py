@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +20,7 @@ import msgspec
 from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.gate.precision import is_bfloat16
+from sway_gate.installed import version_of
 from sway_gate.model_files import digest, find, hub
 from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
@@ -421,10 +421,7 @@ def _versions(spec: Spec, folders: Folders | None) -> dict[str, str]:
         if probe.enabled:
             libraries += probe.libraries
     for library in dict.fromkeys(libraries):
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            found[library] = "absent"
+        found[library] = version_of(library) or "absent"
     return found
 
 

@@ -29,7 +29,21 @@ def rows(prompt: int, answers: Sequence[int]) -> list[EncodedRequest]:
     return found
 
 
+def tree() -> list[EncodedRequest]:
+    """Three prompts with one beginning; an answer that begins another one, and a repeated row."""
+    system, *prompts = (rows(n, [0])[0].ids for n in (12, 5, 6, 7))
+    found = []
+    for prompt in prompts:
+        for answer in ((9, 8, 7), (9, 8), (9, 8), (5, 4)):
+            ids = (*system, *prompt, *answer)
+            start = len(system) + len(prompt)
+            positions = tuple(range(start - 1, len(ids) - 1))
+            found.append(EncodedRequest(ids, positions, targets=ids[start:]))
+    return found
+
+
 PASSES = {
+    "prompts with one beginning": tree(),
     "within all limits": rows(20, [20, 10]),
     "one token each": rows(1, [1, 1, 5]),
     "more tokens together than the window": rows(40, [20] * 3),

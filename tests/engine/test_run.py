@@ -194,7 +194,7 @@ def test_rows_of_one_prompt_stay_together() -> None:
     measured = measure(backend, plan).answers
     [(_, rows)] = backend.passes
     sequences = pack(rows, lambda: backend.pack_limit)
-    assert [(len(one.rows), one.width) for one in sequences] == [(3, 8), (3, 10), (3, 10)]
+    assert [(len(one.rows), one.width) for one in sequences] == [(3, 10), (3, 8), (3, 10)]
     expected = measure(Arithmetic(), plan).answers
     assert all(measured.get(*key) == expected.get(*key) for key in plan)
 
@@ -211,8 +211,21 @@ def test_long_rows_are_not_packed() -> None:
     assert sizes([row(2), row(3)], limit=7) == [1, 1]
     assert sizes([row(2), row(3), row(100)], limit=50) == [1, 1, 1]  # the mask is for all rows
     assert sizes([row(200), row(100), row(100)]) == [1, 2]  # too many pairs of tokens
+    assert sizes([row(2), row(2), row(3)], limit=8) == [3]  # equal rows are read once
     assert sizes([row(2), row(3, prefix_len=2)]) == [1, 1]
     assert sizes([row(2, kind="text"), row(3, kind="text")]) == [1, 1]
+
+
+def test_prompts_share_the_beginning_that_is_long_enough() -> None:
+    def row(system: int, prompt: str, answer: str) -> EncodedRequest:
+        ids = (*(7,) * system, *prompt.encode(), *answer.encode())
+        return EncodedRequest(ids, tuple(range(system + len(prompt) - 1, len(ids))))
+
+    rows = [row(8, "ab", "1"), row(8, "ab", "12"), row(8, "cd", "1")]
+    assert pack(rows, lambda: 99) == [(tuple(rows), (0, 11, 8))]
+    assert pack(rows, lambda: 99)[0].width == 15
+    short = [row(7, "ab", "1"), row(7, "cd", "1")]
+    assert [len(one.rows) for one in pack(short, lambda: 99)] == [1, 1]
 
 
 def test_a_short_divergence_is_taken_from_a_longer_one() -> None:

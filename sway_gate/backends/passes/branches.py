@@ -1,6 +1,6 @@
-"""Inputs of sequences in which several rows continue one prompt.
+"""Inputs of sequences in which several rows share their first tokens.
 
-Each row's own tokens have the positions that follow the prompt, and attend to the prompt and to
+Each row's own tokens have the positions that follow the shared ones, and attend to those and to
 their own row only.
 """
 
@@ -25,36 +25,42 @@ class Inputs(NamedTuple):
 
 def inputs(sequences: Sequence[Packed], skipped: int, dtype: torch.dtype) -> Inputs:
     """The inputs without the first `skipped` tokens of each row, which a cache contains."""
-    width = max(sequence.width for sequence in sequences) - skipped
+    width = max(sequence.width for sequence in sequences)
     ids, at = [], []
     for i, sequence in enumerate(sequences):
-        start = i * width - skipped
-        tokens = sequence.rows[0].ids[: sequence.shared]
-        for row in sequence.rows:
-            offset = len(tokens) - sequence.shared
-            at += [start + p + (offset if p >= sequence.shared else 0) for p in row.positions]
-            tokens += row.ids[sequence.shared :]
-        tokens = tokens[skipped:]
-        ids.append(tokens + (tokens[-1],) * (width - len(tokens)))
+        tokens: tuple[int, ...] = ()
+        start = i * (width - skipped) - skipped
+        for row, shared, path in zip(*sequence, _paths(sequence), strict=True):
+            tokens += row.ids[shared:]
+            at += [start + path[p] for p in row.positions]
+        ids.append(tokens[skipped:] + tokens[-1:] * (width - len(tokens)))
     is_packed = any(len(sequence.rows) > 1 for sequence in sequences)
     places = _places(sequences, width, dtype) if is_packed else {}
     return Inputs({"input_ids": torch.tensor(ids), **places}, torch.tensor(at))
 
 
+def _paths(sequence: Packed) -> list[list[int]]:
+    """Where each row's tokens are in the sequence."""
+    paths: list[list[int]] = []
+    path: list[int] = []
+    size = 0
+    for row, shared in zip(*sequence, strict=True):
+        end = size + len(row.ids) - shared
+        path = [*path[:shared], *range(size, end)]
+        size = end
+        paths.append(path)
+    return paths
+
+
 def _places(sequences: Sequence[Packed], width: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    positions = torch.arange(width).repeat(len(sequences), 1)
-    row_of = torch.zeros(len(sequences), width, dtype=torch.long)  # 0: the prompt
+    positions = torch.zeros(len(sequences), width, dtype=torch.long)
+    is_visible = torch.eye(width, dtype=torch.bool).repeat(len(sequences), 1, 1)
     for i, sequence in enumerate(sequences):
-        start = sequence.shared
-        for number, row in enumerate(sequence.rows, start=1):
-            end = start + len(row.ids) - sequence.shared
-            positions[i, start:end] -= start - sequence.shared
-            row_of[i, start:end] = number
-            start = end
-        row_of[i, start:] = len(sequence.rows) + 1  # padding
-        positions[i, start:] = 0
-    same = row_of[:, :, None] == row_of[:, None, :]
-    is_visible = (same | (row_of == 0)[:, None, :]).tril()
+        for path, shared in zip(_paths(sequence), sequence.shared, strict=True):
+            length, tokens = len(path), torch.tensor(path)
+            own = tokens[shared:]
+            positions[i, own] = torch.arange(shared, length)
+            is_visible[i][own[:, None], tokens] = torch.ones(length, length).tril()[shared:].bool()
     hidden = torch.full(is_visible.shape, torch.finfo(dtype).min, dtype=dtype)
     return {
         "position_ids": positions,

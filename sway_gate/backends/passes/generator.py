@@ -5,10 +5,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig
 
 from sway_gate.backends.passes.encoding import Ids
-from sway_gate.backends.passes.hooks import Watch
+from sway_gate.backends.passes.hooks import Leaving, Watch
+from sway_gate.backends.passes.prefix_cache import PrefixCache
 from sway_gate.backends.passes.probing import TOKENS, agree, logits_of
 from sway_gate.backends.passes.rendering import ends, until_end
 from sway_gate.backends.passes.weights import Weights
@@ -26,11 +28,62 @@ class Generated(NamedTuple):
     is_broken: bool
 
 
+class Batch(NamedTuple):
+    """Texts that are generated together: `ids` and `mask` [V * P, tokens], views outermost.
+
+    `prompts`: the indices of the prompts that are still in the batch.
+    """
+
+    views: tuple[View, ...]
+    prompts: tuple[int, ...]
+    ids: Tensor
+    mask: Tensor
+    cache: Any = None
+
+    def rows(self) -> list[tuple[View, int]]:
+        return [(view, prompt) for view in self.views for prompt in self.prompts]
+
+    def cached(self) -> dict[str, Any]:
+        return {} if self.cache is None else {"past_key_values": self.cache}
+
+    def after(self, result: Any) -> "Batch":
+        """The batch with the tokens of one call of `generate`."""
+        ids = result.sequences
+        new = ids.shape[1] - self.ids.shape[1]
+        mask = torch.nn.functional.pad(self.mask, (0, new), value=1)
+        return self._replace(ids=ids, mask=mask, cache=result.past_key_values)
+
+    def keeping(self, is_running: Tensor) -> "Batch":
+        """The views and the prompts of which at least one text is running [V * P]."""
+        table = is_running.view(len(self.views), len(self.prompts))
+        views, prompts = (table.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+        if len(views) * len(prompts) == len(self.ids):
+            return self
+        rows = [view * len(self.prompts) + prompt for view in views for prompt in prompts]
+        kept = torch.tensor(rows, dtype=torch.long, device=self.ids.device)
+        if rows and self.cache is not None:
+            self.cache.batch_select_indices(kept)
+        return Batch(
+            tuple(self.views[i] for i in views),
+            tuple(self.prompts[i] for i in prompts),
+            self.ids[kept],
+            self.mask[kept],
+            self.cache,
+        )
+
+
 class Generator:
     """`ends`: the tokens that end a text."""
 
-    def __init__(self, weights: Weights, ends: frozenset[int], device: torch.device) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        ends: frozenset[int],
+        prefix: PrefixCache,
+        device: torch.device,
+    ) -> None:
         self._weights, self._ends, self._device = weights, ends, device
+        self._prefix = prefix
 
     def base_answers(self, lengths: Mapping[Ids, int]) -> dict[Ids, Ids]:
         """The base's answer to each prompt: at most `lengths[prompt]` tokens, without the end."""
@@ -44,6 +97,7 @@ class Generator:
                     answers[prompt] = text.tokens
         return answers
 
+    @torch.inference_mode()
     def generate(
         self, views: Sequence[View], prompts: Sequence[Ids], length: int
     ) -> list[list[Generated]]:
@@ -59,6 +113,12 @@ class Generator:
         return [[found[prompt] for prompt in prompts] for found in texts]
 
     @cached_property
+    def can_continue(self) -> bool:
+        """Whether generation continues after a cache: of a common prompt, or of unended texts."""
+        inner = getattr(self._weights.model(BASE).network, "model", None)
+        return self.can_batch and self._prefix.reach > 0 and not hasattr(inner, "rope_deltas")
+
+    @cached_property
     def can_batch(self) -> bool:
         """Whether the base continues padded prompts, with a cache, as it does one prompt at a time.
 
@@ -67,9 +127,9 @@ class Generator:
         sequence.
         """
         prompts = (TOKENS, TOKENS[2:])
-        options = {"min_new_tokens": 2, "output_logits": True, "return_dict_in_generate": True}
+        options = {"min_new_tokens": 2, "output_logits": True, "use_cache": True}
         try:
-            found = self._run([BASE], prompts, 2, use_cache=True, **options)
+            found = self._run(self._batch([BASE], prompts), 2, **options)
         except Exception:  # models raise arbitrary exceptions for inputs that they cannot combine
             return False
         first = found.sequences[:, len(TOKENS)].tolist()
@@ -83,31 +143,60 @@ class Generator:
     def _in_one_batch(
         self, views: Sequence[View], prompts: Sequence[Ids], length: int
     ) -> list[list[Generated]]:
-        watch, width = Watch(), max(map(len, prompts))
-        ids = self._run(views, prompts, length, use_cache=self.can_batch, logits_processor=[watch])
-        tokens, broken = ids[:, width:].tolist(), watch.broken.tolist()
-        texts = [
-            Generated(until_end(text, self._ends), flag)
-            for text, flag in zip(tokens, broken, strict=True)
-        ]
-        return [texts[i : i + len(prompts)] for i in range(0, len(texts), len(prompts))]
+        """Views and prompts leave the batch when all of their texts have ended."""
+        batch = self._batch(views, prompts, shares=self.can_continue)
+        start = batch.ids.shape[1]
+        found: dict[tuple[View, int], Generated] = {}
+        while batch.views and batch.ids.shape[1] < start + length:
+            watch, left = Watch(), start + length - batch.ids.shape[1]
+            leaving = Leaving(self._ends, start, (len(batch.views), len(batch.prompts)))
+            result = self._run(
+                batch,
+                left,
+                logits_processor=[watch],
+                stopping_criteria=[leaving] if self.can_continue else None,
+            )
+            batch = batch.after(result)
+            for row, ids, is_broken in zip(
+                batch.rows(), batch.ids[:, start:].tolist(), watch.broken.tolist(), strict=True
+            ):
+                was_broken = row in found and found[row].is_broken
+                found[row] = Generated(until_end(ids, self._ends), is_broken or was_broken)
+            if not self.can_continue:
+                break
+            batch = batch.keeping(~leaving.ended(batch.ids))
+        return [[found[view, i] for i in range(len(prompts))] for view in views]
 
-    def _run(
-        self, views: Sequence[View], prompts: Sequence[Ids], length: int, **options: Any
-    ) -> Any:
-        """The result of the model's own `generate`, one sequence per view and prompt."""
-        width = max(map(len, prompts))
-        # The cache grows at the right end, so the padding is on the left, under a mask.
+    def _batch(
+        self, views: Sequence[View], prompts: Sequence[Ids], *, shares: bool = False
+    ) -> Batch:
+        """The prompts under each view. `shares`: compute their common beginning once per view."""
+        width, prefix = max(map(len, prompts)), _common(prompts) if shares else ()
+        # The cache grows at the right end, so the padding is before the rest, under a mask.
+        rests = [prompt[len(prefix) :] for prompt in prompts]
         padding = [width - len(prompt) for prompt in prompts]
-        ids = [(_PAD,) * n + prompt for n, prompt in zip(padding, prompts, strict=True)]
-        mask = [[0] * n + [1] * (width - n) for n in padding]
-        network = self._weights.model(views[0]).network
-        with torch.inference_mode(), self._weights.under(views, len(prompts), width):
+        ids = [prefix + (_PAD,) * n + rest for n, rest in zip(padding, rests, strict=True)]
+        before = [1] * len(prefix)
+        mask = [before + [0] * n + [1] * len(rest) for n, rest in zip(padding, rests, strict=True)]
+        return Batch(
+            tuple(views),
+            tuple(range(len(prompts))),
+            torch.tensor(ids, device=self._device).repeat(len(views), 1),
+            torch.tensor(mask, device=self._device).repeat(len(views), 1),
+            self._prefix.of(views, prefix, len(prompts)) if prefix else None,
+        )
+
+    def _run(self, batch: Batch, length: int, **options: Any) -> Any:
+        """The result of the model's own `generate`, one sequence per view and prompt."""
+        network = self._weights.model(batch.views[0]).network
+        rows, width = len(batch.prompts), batch.ids.shape[1]
+        with torch.inference_mode(), self._weights.under(batch.views, rows, width):
             found = network.generate(
-                torch.tensor(ids, device=self._device).repeat(len(views), 1),
-                attention_mask=torch.tensor(mask, device=self._device).repeat(len(views), 1),
+                batch.ids,
+                attention_mask=batch.mask,
                 generation_config=self._config(length),
-                **options,
+                return_dict_in_generate=True,
+                **({"use_cache": self.can_batch} | batch.cached() | options),
             )
         # Image-text models add the positions of the last generation to later passes with a cache.
         inner: Any = getattr(network, "model", None)
@@ -124,6 +213,14 @@ class Generator:
             pad_token_id=_PAD,
             eos_token_id=sorted(self._ends) or None,
         )
+
+
+def _common(prompts: Sequence[Ids]) -> Ids:
+    """The first tokens of all prompts, without the last token of any."""
+    first, *others = prompts
+    length = min(map(len, prompts)) - 1
+    same = (n for n in range(length, 0, -1) if all(p[:n] == first[:n] for p in others))
+    return first[: next(same, 0)]
 
 
 def end_tokens(network: Any, tokenizer: Any) -> frozenset[int]:

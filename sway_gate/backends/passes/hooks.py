@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import LogitsProcessor
+from transformers import LogitsProcessor, StoppingCriteria
 
 
 class Head:
@@ -52,6 +52,29 @@ class Watch(LogitsProcessor):
         bad = bad.cpu()
         self.broken = bad if not len(self.broken) else self.broken | bad
         return scores
+
+
+class Leaving(StoppingCriteria):
+    """Interrupts generation when texts can leave the batch: all of a view, or of some prompts.
+
+    The texts begin after `start` tokens. `shape`: number of views and of prompts.
+    """
+
+    _SHARE = 4
+    """A quarter of the prompts must have ended: each interruption prepares the inputs again."""
+
+    def __init__(self, ends: frozenset[int], start: int, shape: tuple[int, int]) -> None:
+        self._ends, self._start, self._shape = torch.tensor(sorted(ends)), start, shape
+
+    def ended(self, ids: Tensor) -> Tensor:
+        """Whether each text has ended: [V * P, tokens] -> [V * P]."""
+        return torch.isin(ids[:, self._start :], self._ends.to(ids.device)).any(1)
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_options: Any) -> Tensor:
+        table = self.ended(input_ids).view(self._shape)
+        prompts = int(table.all(0).sum())
+        leave = bool(table.all(1).any()) or prompts * self._SHARE >= self._shape[1]
+        return torch.full((len(input_ids),), leave, device=input_ids.device)
 
 
 def first_non_finite(model: nn.Module, run: Callable[[], object]) -> str:

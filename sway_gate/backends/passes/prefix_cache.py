@@ -61,16 +61,24 @@ class PrefixCache:
 
         None and 0 if the cache does not cover the rows.
         """
-        last, self._last = self._last, None
         prefix = rows[0].ids[: rows[0].prefix_len]
         if not self.covers(rows):
+            self._last = None
             return None, 0
+        return self.of(views, prefix, len(rows)), len(prefix)
+
+    def of(self, views: Sequence[View], prefix: tuple[int, ...], rows: int) -> DynamicCache:
+        """The cache of `prefix`, which the model must be able to continue, `rows` times per view.
+
+        The last one is extended if `prefix` extends it.
+        """
+        last, self._last = self._last, None
         if last is None or last.views != tuple(views) or prefix[: len(last.ids)] != last.ids:
             last = _Cached(tuple(views), (), self._new())
         self._last = self._extend(last, prefix[len(last.ids) :])
         cache = copy.deepcopy(self._last.cache)
-        cache.batch_repeat_interleave(len(rows))
-        return cache, len(prefix)
+        cache.batch_repeat_interleave(rows)
+        return cache
 
     def _new(self) -> DynamicCache:
         return DynamicCache(config=self._weights.model(BASE).network.config)
