@@ -153,6 +153,7 @@ class Generator:
             result = self._run(
                 batch,
                 left,
+                use_cache=self.can_batch,
                 logits_processor=[watch],
                 stopping_criteria=[leaving] if self.can_continue else None,
             )
@@ -196,7 +197,8 @@ class Generator:
                 attention_mask=batch.mask,
                 generation_config=self._config(length),
                 return_dict_in_generate=True,
-                **({"use_cache": self.can_batch} | batch.cached() | options),
+                **batch.cached(),
+                **options,
             )
         # Image-text models add the positions of the last generation to later passes with a cache.
         inner: Any = getattr(network, "model", None)
