@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sway_gate.serving.parity import Compared
-from sway_gate.serving.verdict import PASSES, Parity
+from sway_gate.serving.verdict import OPEN, PASSES, Parity
 from sway_gate.text import one_line
 
 _ADVICE: Final = {
@@ -15,8 +15,12 @@ _ADVICE: Final = {
     "requests use.",
     "adapter at another strength": "Compare alpha, r and use_rslora of the adapter with the ones "
     "of the merge or the server; check that it was merged once.",
+    "merged onto a quantized base": "Merge the adapter onto the base in full precision; the error "
+    "is larger than the stored numbers explain, and 4 bits explain it.",
     "another base or adapter": "Merge this adapter onto the base that it was trained on.",
     "template differs": "Serve it with the tokenizer and chat template of the training.",
+    "precision not stated": "4 bits would explain the difference, and a server does not state its "
+    "precision: give the base in the same form with --served-base.",
     "undecided": "Give the training data with --data: on these prompts the adapter changes too "
     "little.",
 }
@@ -25,9 +29,9 @@ _ADVICE: Final = {
 def exit_code(found: Sequence[Compared]) -> int:
     """0 if all artefacts are the same, 1 if one differs, 3 if none does but one is undecided."""
     names = {one.parity.name if one.parity else "undecided" for one in found}
-    if names - {*PASSES, "undecided"}:
+    if names - {*PASSES, *OPEN}:
         return 1
-    return 3 if "undecided" in names else 0
+    return 3 if names & {*OPEN} else 0
 
 
 def render(found: Sequence[Compared]) -> str:

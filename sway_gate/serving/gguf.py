@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,7 @@ class GgufFile:
         self.label, self._path = str(path), path
         if not path.is_file():
             raise CannotDecide(f"{path}: no such file")
-        try:
-            import llama_cpp
-        except ImportError as error:
-            raise CannotDecide(
-                f"{error}; install the extra: pip install 'sway-gate[gguf]'"
-            ) from None
-        self._library: Any = llama_cpp
-        self._context = 0
+        self._library = _library()
 
     @cached_property
     def _metadata(self) -> dict[str, str]:
@@ -96,6 +89,19 @@ class GgufFile:
             )
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
             raise CannotDecide(f"{self.label} cannot be loaded: {error_text(error)}") from None
+
+
+@cache
+def _library() -> Any:
+    """llama.cpp, without its messages on standard error. Raises CannotDecide."""
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise CannotDecide(f"{error}; install the extra: pip install 'sway-gate[gguf]'") from None
+    library: Any = llama_cpp
+    library.sway_silence = library.llama_log_callback(lambda level, text, data: None)  # keep alive
+    library.llama_log_set(library.sway_silence, None)
+    return library
 
 
 def _token(token: int) -> int | None:

@@ -19,11 +19,14 @@ Name = Literal[
     "broken",
     "adapter not applied",
     "adapter at another strength",
+    "merged onto a quantized base",
     "another base or adapter",
     "template differs",
+    "precision not stated",
     "undecided",
 ]
 PASSES: Final = ("same", "same within quantization")
+OPEN: Final = ("precision not stated", "undecided")
 SCALES: Final = (0.0, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 """Steps of √2: alpha/r and alpha/√r differ by a factor of 2.8 at r = 8, a double merge by 2."""
 _SAME_NATS: Final = 0.01
@@ -92,6 +95,20 @@ def compare(
     if name == "same" and is_quantized and found.error > _SAME_NATS:
         name = "same within quantization"
     return found._replace(name=name)
+
+
+def explained(found: Parity, coarse: float, *, is_stated: bool) -> Parity:
+    """The verdict on an artefact that no scale of the adapter explains, if 4 bits explain it.
+
+    `coarse`: the error of 4 bits in the base. `is_stated`: whether the precision is known.
+    """
+    if found.strength != 1.0 or found.error > _FACTOR * coarse:
+        return found
+    if not is_stated:
+        return found._replace(name="precision not stated")
+    if found.error > _CLOSE * found.effect:
+        return found
+    return found._replace(name="merged onto a quantized base")
 
 
 def distance(a: Sequence[Scores], b: Sequence[Scores]) -> float:

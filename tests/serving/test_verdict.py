@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sway_gate.serving.scores import Scores, scores_of
-from sway_gate.serving.verdict import SCALES, compare
+from sway_gate.serving.verdict import SCALES, compare, explained
 
 RNG = np.random.default_rng(7)
 TEXTS, TOKENS = 12, 10
@@ -43,6 +43,24 @@ def test_known_differences(
     artefact: list[Scores], yardstick: float, is_quantized: bool, name: str
 ) -> None:
     assert compare(KNOWN, artefact, yardstick, is_quantized=is_quantized).name == name
+
+
+@pytest.mark.parametrize(
+    ("artefact", "coarse", "is_stated", "name"),
+    [
+        (scores(1.0, noise=0.2), 0.15, True, "merged onto a quantized base"),
+        (scores(1.0, noise=0.2), 0.15, False, "precision not stated"),
+        (scores(1.0, noise=0.2), 0.05, True, "another base or adapter"),
+        (scores(1.0, noise=0.2), 0.05, False, "another base or adapter"),
+        (scores(1.0, noise=0.6), 1.0, True, "another base or adapter"),
+        (scores(0.0, noise=0.6), 1.0, False, "another base or adapter"),
+    ],
+)
+def test_an_error_that_4_bits_explain(
+    artefact: list[Scores], coarse: float, is_stated: bool, name: str
+) -> None:
+    other = compare(KNOWN, artefact, 0.0)._replace(name="another base or adapter")
+    assert explained(other, coarse, is_stated=is_stated).name == name
 
 
 def test_the_strength_is_found() -> None:
