@@ -63,6 +63,11 @@ class PlainModel:
         return [m.weight for m in self._network.modules() if isinstance(m, nn.Linear)]
 
 
+def threads() -> int:
+    """The threads that torch computes with; other libraries take as many."""
+    return torch.get_num_threads()
+
+
 def _steps(weight: torch.Tensor, precision: Precision) -> torch.Tensor:
     """The distance of neighbouring values of `weight` [out, in]: relative to it, or to the range of
     its block."""

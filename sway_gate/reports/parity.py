@@ -45,7 +45,9 @@ def _lines(one: Compared) -> Iterator[str]:
         yield f"  {one_line(one.error)}"
         return
     yield f"{one_line(one.label)}: {parity.name.upper()}"
-    yield f"  {_numbers(parity, one.precision)}"
+    yield f"  {_distances(parity)}"
+    explained = f"{one_line(one.precision)} explains {parity.yardstick:.3f}"
+    yield f"  {explained}; the adapter's effect is {parity.effect:.3f}"
     same = f"{parity.greedy} of {parity.texts}"
     yield f"  {same} greedy answers are the same ({parity.tokens} tokens)"
     yield from (f"  {one_line(difference)}" for difference in parity.formats)
@@ -53,18 +55,19 @@ def _lines(one: Compared) -> Iterator[str]:
         yield f"  {advice}"
 
 
-def _numbers(parity: Parity, precision: str) -> str:
-    strength = "" if parity.strength in (0.0, 1.0) else f", closest at {parity.strength:g} times"
+def _distances(parity: Parity) -> str:
+    strength = "" if parity.strength in (0.0, 1.0) else f"; closest at {parity.strength:g} times it"
     return (
-        f"{parity.error:.3f} nats per token from the adapter{strength}, {parity.from_base:.3f} "
-        f"from the base; the adapter's effect is {parity.effect:.3f}, {one_line(precision)} "
-        f"explains {parity.yardstick:.3f}"
+        f"{parity.error:.3f} nats per token from the adapter, {parity.from_base:.3f} from the base"
+        + strength
     )
 
 
 def to_json(found: Sequence[Compared]) -> bytes:
-    """One object per artefact; `error` is the reason why it was not compared."""
-    return json.dumps([_entry(one) for one in found], indent=2).encode() + b"\n"
+    """One entry per artefact; `error` is the reason why it was not compared."""
+    entries = [_entry(one) for one in found]
+    report = {"schema_version": 1, "exit_code": exit_code(found), "artefacts": entries}
+    return json.dumps(report, indent=2).encode() + b"\n"
 
 
 def _entry(one: Compared) -> dict[str, Any]:

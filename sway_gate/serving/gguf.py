@@ -1,6 +1,5 @@
 """A GGUF file, read by llama.cpp (extra gguf)."""
 
-import os
 from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sway_gate.backends.base import error_text
-from sway_gate.backends.plain_model import FLOATS, Precision
+from sway_gate.backends.plain_model import FLOATS, Precision, threads
 from sway_gate.errors import CannotDecide
 from sway_gate.serving.formats import Format
 from sway_gate.serving.scores import Passage, Scores, scores_of
@@ -83,7 +82,8 @@ class GgufFile:
                 str(self._path),
                 n_ctx=context,
                 n_batch=max(16, context),
-                n_threads=os.cpu_count(),
+                n_threads=threads(),
+                n_threads_batch=threads(),
                 verbose=False,
                 **options,
             )

@@ -42,20 +42,20 @@ def compare_artefacts(
     """
     base = open_artefact(served_base, source.device) if served_base else None
     reference = read_reference(source._replace(dtype="fp32"), prompts, progress)
-    yardstick = _Yardstick(source._replace(dtype="fp32"), reference, base)
+    yardstick = Yardstick(source._replace(dtype="fp32"), reference, base)
     found = []
     for name in artefacts:
         progress(f"comparing {name}", 0, 0)
         try:
             artefact = open_artefact(name, source.device)
-            found.append(_compared(artefact, reference, yardstick))
+            found.append(compared(artefact, reference, yardstick))
             artefact.close()
         except CannotDecide as error:
             found.append(Compared(name, error=str(error)))
     return found
 
 
-class _Yardstick:
+class Yardstick:
     """The error of each precision in the base, measured once."""
 
     def __init__(self, source: Source, reference: Reference, base: Artefact | None) -> None:
@@ -81,7 +81,7 @@ class _Yardstick:
         return self._known[precision]
 
 
-def _compared(artefact: Artefact, reference: Reference, yardstick: _Yardstick) -> Compared:
+def compared(artefact: Artefact, reference: Reference, yardstick: Yardstick) -> Compared:
     precision = artefact.precision
     scores = artefact.scores(reference.passages)
     texts = [passage.text for passage in reference.passages]

@@ -102,7 +102,7 @@ def explained(found: Parity, coarse: float, *, is_stated: bool) -> Parity:
 
     `coarse`: the error of 4 bits in the base. `is_stated`: whether the precision is known.
     """
-    if found.strength != 1.0 or found.error > _FACTOR * coarse:
+    if found.error > min(_FACTOR * coarse, found.from_base):
         return found
     if not is_stated:
         return found._replace(name="precision not stated")

@@ -52,8 +52,9 @@ def parity(trained: tuple[Path, Path], *artefacts: Path, out: Path) -> tuple[int
     code = main(
         ["parity", str(adapter), "--base", str(base), "--against", *against, "--json", str(out)]
     )
-    found = json.loads(out.read_bytes())
-    return code, {Path(one["artefact"]).name: one for one in found}
+    report = json.loads(out.read_bytes())
+    assert (report["schema_version"], report["exit_code"]) == (1, code)
+    return code, {Path(one["artefact"]).name: one for one in report["artefacts"]}
 
 
 def test_merges_are_told_apart(trained: tuple[Path, Path], tmp_path: Path) -> None:

@@ -63,6 +63,6 @@ def test_verdicts_on_servers(tmp_path: Path) -> None:
         code = main(
             ["parity", str(adapter), "--base", str(base), "--json", str(out), "--against", *against]
         )
-    found = [one["name"] for one in json.loads(out.read_bytes())]
+    found = [one["name"] for one in json.loads(out.read_bytes())["artefacts"]]
     assert found == ["same", "adapter not applied", "precision not stated"]
     assert code == 1
