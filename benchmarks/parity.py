@@ -33,19 +33,20 @@ from sway_gate.serving.reference import Reference, read_reference
 from sway_gate.serving.scores import Scores
 from sway_gate.suites.parity import parity_inputs
 
-PROMPTS, COMPARED = 24, 8
+PROMPTS, OF_FILES, OF_SERVERS = 24, 8, 4
 """The adapter answers as many prompts as in `sway parity`; the first answers are compared."""
 HEAD = """\
 # Parity
 
 [`sway parity`](../../docs/parity.md) on artefacts of one adapter ({adapter}: all linear layers, \
 on SmolLM2-135M-Instruct) whose truth is known from how they were made. From \
-`benchmarks/parity.py`, on the first {compared} of the {prompts} answers that the command compares.
+`benchmarks/parity.py`, on the first {of_files} of the {prompts} answers that the command \
+compares, for a server on the first {of_servers}.
 
 {right} of {total} verdicts are right; a wrong one is bold. The truth `same` stands for `same` and \
 `same within quantization`. Distances are root mean squares in nats per token; the adapter's \
 effect is {effect:.3f}. The yardstick is the error of the artefact's precision, computed in the \
-base.
+merged model.
 """
 
 
@@ -96,10 +97,9 @@ def main() -> None:
     inputs = parity_inputs(str(ADAPTER), str(BASE), [str(DATA / "facts.jsonl")], PROMPTS)
     source = inputs.source._replace(dtype="fp32")
     reference = known(kept / "ref.pkl", lambda: read_reference(source, inputs.prompts, silent))
-    reference = first(reference)
-    rows = files(args.folder, kept, source, reference)
+    rows = files(args.folder, kept, source, first(OF_FILES, reference))
     if args.server:
-        rows += served(args.folder, kept, source, reference, args.server)
+        rows += served(args.folder, kept, source, first(OF_SERVERS, reference), args.server)
     print(report(rows), end="")
 
 
@@ -150,9 +150,9 @@ def read(address: str, reference: Reference) -> Stored:
         artefact.close()
 
 
-def first(reference: Reference) -> Reference:
-    cut = {scale: scores[:COMPARED] for scale, scores in reference.known.items()}
-    return reference._replace(passages=reference.passages[:COMPARED], known=cut)
+def first(count: int, reference: Reference) -> Reference:
+    cut = {scale: scores[:count] for scale, scores in reference.known.items()}
+    return reference._replace(passages=reference.passages[:count], known=cut)
 
 
 def known(path: Path, compute: Callable[[], Any]) -> Any:
@@ -208,7 +208,8 @@ def report(rows: Sequence[Row]) -> str:
     right = sum(row.is_right for row in rows)
     head = HEAD.format(
         adapter=ADAPTER.name,
-        compared=COMPARED,
+        of_files=OF_FILES,
+        of_servers=OF_SERVERS,
         prompts=PROMPTS,
         right=right,
         total=len(rows),

@@ -133,7 +133,7 @@ def artefacts(folder: Path, base_gguf: Path) -> list[Artefact]:
         Artefact("the base, then nf4", not_applied, lambda out: requantized(out, BASE, "nf4")),
         Artefact("half the strength", strength, lambda out: merged(out, scale=0.5)),
         Artefact("twice the strength", strength, lambda out: merged(out, scale=2.0)),
-        Artefact("alpha/√r instead of alpha/r", strength, lambda out: merged(out, scale=4.0)),
+        Artefact("merged as if use_rslora", strength, lambda out: merged(out, scale=4.0)),
         Artefact(half.name, strength, lambda out: gguf_of(out, scale=0.5)),
         Artefact("half the strength, Q4_0.gguf", strength, lambda out: quantize(half, out, "Q4_0")),
         Artefact("another adapter", another, lambda out: merged(out, OTHER)),

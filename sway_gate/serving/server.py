@@ -92,7 +92,8 @@ class Server:
         """Whether the server's chat prompts are the template's: as long, with the same answers."""
         from sway_gate.conversation import Conversation
 
-        lengths, answers = [], []
+        lengths: list[str] = []
+        answers: list[str] = []
         for passage in passages[:_CHATS]:
             if not isinstance(passage.prompt, Conversation):
                 return ()

@@ -53,6 +53,7 @@ def test_known_differences(
         (scores(1.0, noise=0.2), 0.05, True, "another base or adapter"),
         (scores(1.0, noise=0.2), 0.05, False, "another base or adapter"),
         (scores(1.0, noise=0.6), 1.0, True, "another base or adapter"),
+        (scores(1.0, noise=0.02), 0.15, True, "another base or adapter"),
         (scores(0.2, noise=0.6), 1.0, False, "another base or adapter"),
     ],
 )
