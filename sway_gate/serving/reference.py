@@ -93,7 +93,7 @@ def score(model: PlainModel, passages: Sequence[Passage]) -> list[Scores]:
 def error_of(precision: Precision, source: Source, reference: Reference) -> float:
     """The error that `precision` causes in the merged model: root mean square in nats per token.
 
-    The base's own error is no yardstick: it is unsure of answers of which the adapter is sure, and
+    The base's own error is too large: the base is unsure of answers of which the adapter is sure, and
     a sure model changes less.
     """
     model = PlainModel(source)

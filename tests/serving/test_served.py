@@ -1,4 +1,4 @@
-"""Verdicts on servers that serve another model than the one that is asked for."""
+"""Verdicts on servers that serve another model than its name states."""
 
 import json
 from collections.abc import Callable
