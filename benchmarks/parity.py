@@ -4,7 +4,7 @@
     python -m benchmarks.parity FOLDER --server PYTHON > benchmarks/results/parity.md
 
 PYTHON is the Python of an environment with `llama-cpp-python[server]`. The artefacts and all scores
-stay in FOLDER: a run that was stopped continues. The adapters are those of `benchmarks/real`.
+stay in FOLDER: a run that was stopped continues. `benchmarks/real` trains the adapters.
 """
 
 import argparse

@@ -18,7 +18,7 @@ class Serving(NamedTuple):
 
 
 def servers(folder: Path) -> list[Serving]:
-    """The servers, and the files that they need beside the artefacts."""
+    """The servers, and the files that they need in addition to the artefacts."""
     base = made(folder / "base-F16.gguf", lambda out: convert(BASE, out))
     quantized = made(folder / "base-Q4_0.gguf", lambda out: quantize(base, out, "Q4_0"))
     adapter = made(folder / "adapter.gguf", lambda out: convert_adapter(ADAPTER, BASE, out))

@@ -76,12 +76,12 @@ def test_a_template_counts_only_where_the_weights_are_the_same() -> None:
 
 
 def test_tokens_that_cannot_be_aligned_are_left_out() -> None:
-    holes = [
-        Scores(np.where(np.arange(TOKENS) % 2, s.log_probs, np.nan), s.greedy) for s in KNOWN[1.0]
-    ]
+    kept = np.arange(TOKENS) % 2 == 1
+    holes = [Scores(np.where(kept, s.log_probs, np.nan), s.greedy & kept) for s in KNOWN[1.0]]
     found = compare(KNOWN, holes, 0.0)
     assert found.name == "same"
     assert found.tokens == TEXTS * TOKENS / 2
+    assert found.greedy == found.texts
     few = [Scores(np.full(TOKENS, np.nan), s.greedy) for s in KNOWN[1.0]]
     assert compare(KNOWN, few, 0.0).name == "undecided"
 
