@@ -93,8 +93,8 @@ def score(model: PlainModel, passages: Sequence[Passage]) -> list[Scores]:
 def error_of(precision: Precision, source: Source, reference: Reference) -> float:
     """The error that `precision` causes in the merged model: root mean square in nats per token.
 
-    The base's own error is too large: the base is unsure of answers of which the adapter is sure, and
-    a sure model changes less.
+    The base's own error is too large: the base is unsure of answers of which the adapter is sure,
+    and a sure model changes less.
     """
     model = PlainModel(source)
     scale = 0.0 if is_mlx(source.adapter) else 1.0  # peft does not merge it: measure on the base
