@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sway_gate.backends import loading
+from sway_gate.backends import loading, peft_adapters, vocabulary
 from sway_gate.backends.loading import Source
 from sway_gate.measurements import Floats
 
@@ -36,6 +36,11 @@ class PlainModel:
         self._device = loading.device_named(source.device)
         self._network: nn.Module = loading.load_model(source, self._device)
 
+    def merge(self, source: Source) -> None:
+        """Merge the adapter into the weights. Raises AdapterError."""
+        vocabulary.fit(self._network, loading.load_tokenizer(source), source.adapter)
+        self._network = peft_adapters.wrapped(self._network, source.adapter).merge_and_unload()
+
     def logits(self, ids: Sequence[int], start: int) -> Floats:
         """The logits before each token from `start` on: [len(ids) - start, vocabulary]."""
         with torch.inference_mode():
@@ -61,6 +66,11 @@ class PlainModel:
         if not precision.bits:
             return list(self._network.parameters())
         return [m.weight for m in self._network.modules() if isinstance(m, nn.Linear)]
+
+
+def threads() -> int:
+    """The threads that torch computes with; other libraries take as many."""
+    return torch.get_num_threads()
 
 
 def _steps(weight: torch.Tensor, precision: Precision) -> torch.Tensor:

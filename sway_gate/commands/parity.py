@@ -4,9 +4,10 @@ import argparse
 
 from sway_gate import output
 from sway_gate.commands._common import Add, text_stream
-from sway_gate.commands._formats import json_argument
+from sway_gate.commands._formats import choose, json_argument, output_arguments
 
 PROMPTS = 24
+_FORMATS = ("json",)
 
 
 def add_to(add: Add) -> None:
@@ -49,12 +50,14 @@ def add_to(add: Add) -> None:
         help="the base in the form of the artefacts; its error is the yardstick (default: the "
         "error of the stored precision, computed)",
     )
+    output_arguments(parity, _FORMATS)
     json_argument(parity)
 
 
 def _parity(args: argparse.Namespace) -> int:
     from sway_gate.serving.artefacts import check_name
 
+    choose(args, _FORMATS)
     output.check_targets({"--json": args.json}, [*args.data])
     for name in [*args.against, *filter(None, [args.served_base])]:
         check_name(name)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sway_gate.serving.parity import Compared
-from sway_gate.serving.verdict import PASSES, Parity
+from sway_gate.serving.verdict import OPEN, PASSES, Parity
 from sway_gate.text import one_line
 
 _ADVICE: Final = {
@@ -15,8 +15,12 @@ _ADVICE: Final = {
     "requests use.",
     "adapter at another strength": "Compare alpha, r and use_rslora of the adapter with the ones "
     "of the merge or the server; check that it was merged once.",
+    "merged onto a quantized base": "Merge the adapter onto the base in full precision; the error "
+    "is larger than the stored numbers explain, and 4 bits explain it.",
     "another base or adapter": "Merge this adapter onto the base that it was trained on.",
     "template differs": "Serve it with the tokenizer and chat template of the training.",
+    "precision not stated": "4 bits would explain the difference, and a server does not state its "
+    "precision: give the base in the same form with --served-base.",
     "undecided": "Give the training data with --data: on these prompts the adapter changes too "
     "little.",
 }
@@ -25,9 +29,9 @@ _ADVICE: Final = {
 def exit_code(found: Sequence[Compared]) -> int:
     """0 if all artefacts are the same, 1 if one differs, 3 if none does but one is undecided."""
     names = {one.parity.name if one.parity else "undecided" for one in found}
-    if names - {*PASSES, "undecided"}:
+    if names - {*PASSES, *OPEN}:
         return 1
-    return 3 if "undecided" in names else 0
+    return 3 if names & {*OPEN} else 0
 
 
 def render(found: Sequence[Compared]) -> str:
@@ -41,7 +45,9 @@ def _lines(one: Compared) -> Iterator[str]:
         yield f"  {one_line(one.error)}"
         return
     yield f"{one_line(one.label)}: {parity.name.upper()}"
-    yield f"  {_numbers(parity, one.precision)}"
+    yield f"  {_distances(parity)}"
+    explained = f"{one_line(one.precision)} explains {parity.yardstick:.3f}"
+    yield f"  {explained}; the adapter's effect is {parity.effect:.3f}"
     same = f"{parity.greedy} of {parity.texts}"
     yield f"  {same} greedy answers are the same ({parity.tokens} tokens)"
     yield from (f"  {one_line(difference)}" for difference in parity.formats)
@@ -49,18 +55,19 @@ def _lines(one: Compared) -> Iterator[str]:
         yield f"  {advice}"
 
 
-def _numbers(parity: Parity, precision: str) -> str:
-    strength = "" if parity.strength in (0.0, 1.0) else f", closest at {parity.strength:g} times"
+def _distances(parity: Parity) -> str:
+    strength = "" if parity.strength in (0.0, 1.0) else f"; closest at {parity.strength:g} times it"
     return (
-        f"{parity.error:.3f} nats per token from the adapter{strength}, {parity.from_base:.3f} "
-        f"from the base; the adapter's effect is {parity.effect:.3f}, {one_line(precision)} "
-        f"explains {parity.yardstick:.3f}"
+        f"{parity.error:.3f} nats per token from the adapter, {parity.from_base:.3f} from the base"
+        + strength
     )
 
 
 def to_json(found: Sequence[Compared]) -> bytes:
-    """One object per artefact; `error` is the reason why it was not compared."""
-    return json.dumps([_entry(one) for one in found], indent=2).encode() + b"\n"
+    """One entry per artefact; `error` is the reason why it was not compared."""
+    entries = [_entry(one) for one in found]
+    report = {"schema_version": 1, "exit_code": exit_code(found), "artefacts": entries}
+    return json.dumps(report, indent=2).encode() + b"\n"
 
 
 def _entry(one: Compared) -> dict[str, Any]:

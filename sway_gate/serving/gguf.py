@@ -1,15 +1,14 @@
 """A GGUF file, read by llama.cpp (extra gguf)."""
 
-import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sway_gate.backends.base import error_text
-from sway_gate.backends.plain_model import FLOATS, Precision
+from sway_gate.backends.plain_model import FLOATS, Precision, threads
 from sway_gate.errors import CannotDecide
 from sway_gate.serving.formats import Format
 from sway_gate.serving.scores import Passage, Scores, scores_of
@@ -31,14 +30,7 @@ class GgufFile:
         self.label, self._path = str(path), path
         if not path.is_file():
             raise CannotDecide(f"{path}: no such file")
-        try:
-            import llama_cpp
-        except ImportError as error:
-            raise CannotDecide(
-                f"{error}; install the extra: pip install 'sway-gate[gguf]'"
-            ) from None
-        self._library: Any = llama_cpp
-        self._context = 0
+        self._library = _library()
 
     @cached_property
     def _metadata(self) -> dict[str, str]:
@@ -90,12 +82,26 @@ class GgufFile:
                 str(self._path),
                 n_ctx=context,
                 n_batch=max(16, context),
-                n_threads=os.cpu_count(),
+                n_threads=threads(),
+                n_threads_batch=threads(),
                 verbose=False,
                 **options,
             )
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
             raise CannotDecide(f"{self.label} cannot be loaded: {error_text(error)}") from None
+
+
+@cache
+def _library() -> Any:
+    """llama.cpp, without its messages on standard error. Raises CannotDecide."""
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise CannotDecide(f"{error}; install the extra: pip install 'sway-gate[gguf]'") from None
+    library: Any = llama_cpp
+    library.sway_silence = library.llama_log_callback(lambda level, text, data: None)  # keep alive
+    library.llama_log_set(library.sway_silence, None)
+    return library
 
 
 def _token(token: int) -> int | None:

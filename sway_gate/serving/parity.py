@@ -11,7 +11,9 @@ from sway_gate.output import Progress
 from sway_gate.serving.artefacts import Artefact, open_artefact
 from sway_gate.serving.formats import differences
 from sway_gate.serving.reference import Reference, error_of, read_reference
-from sway_gate.serving.verdict import Parity, compare, distance
+from sway_gate.serving.verdict import Parity, compare, distance, explained
+
+_COARSE = Precision("4 bits", bits=4)
 
 
 class Compared(NamedTuple):
@@ -40,41 +42,47 @@ def compare_artefacts(
     """
     base = open_artefact(served_base, source.device) if served_base else None
     reference = read_reference(source._replace(dtype="fp32"), prompts, progress)
-    yardstick = _Yardstick(source._replace(dtype="fp32"), reference, base)
+    yardstick = Yardstick(source._replace(dtype="fp32"), reference, base)
     found = []
     for name in artefacts:
         progress(f"comparing {name}", 0, 0)
         try:
             artefact = open_artefact(name, source.device)
-            found.append(_compared(artefact, reference, yardstick))
+            found.append(compared(artefact, reference, yardstick))
             artefact.close()
         except CannotDecide as error:
             found.append(Compared(name, error=str(error)))
     return found
 
 
-class _Yardstick:
+class Yardstick:
     """The error of each precision in the base, measured once."""
 
     def __init__(self, source: Source, reference: Reference, base: Artefact | None) -> None:
         self._source, self._reference, self._base = source, reference, base
         self._known: dict[Precision, float] = {}
         self._of_base: float | None = None
+        self.is_served = base is not None
 
-    def of(self, precision: Precision) -> tuple[str, float]:
-        if self._base is not None:
-            if self._of_base is None:
-                scores = self._base.scores(self._reference.passages)
-                self._of_base = distance(scores, self._reference.known[0.0])
-                self._base.close()
-            return f"the base as {self._base.label}", self._of_base
+    def of(self, precision: Precision | None) -> tuple[str, float]:
+        """The name and the error of the base as it is served, otherwise of `precision`."""
+        if self._base is None:
+            precision = precision or FLOATS["bfloat16"]
+            return precision.name, self.computed(precision)
+        if self._of_base is None:
+            scores = self._base.scores(self._reference.passages)
+            self._of_base = distance(scores, self._reference.known[0.0])
+            self._base.close()
+        return f"the base as {self._base.label}", self._of_base
+
+    def computed(self, precision: Precision) -> float:
         if precision not in self._known:
             self._known[precision] = error_of(precision, self._source, self._reference)
-        return precision.name, self._known[precision]
+        return self._known[precision]
 
 
-def _compared(artefact: Artefact, reference: Reference, yardstick: _Yardstick) -> Compared:
-    precision = artefact.precision or FLOATS["bfloat16"]
+def compared(artefact: Artefact, reference: Reference, yardstick: Yardstick) -> Compared:
+    precision = artefact.precision
     scores = artefact.scores(reference.passages)
     texts = [passage.text for passage in reference.passages]
     formats = (
@@ -82,6 +90,9 @@ def _compared(artefact: Artefact, reference: Reference, yardstick: _Yardstick) -
         *artefact.notes(reference.tokenizer, reference.passages),
     )
     name, error = yardstick.of(precision)
-    is_quantized = precision.bits > 0 or name != precision.name
+    is_stated = precision is not None or yardstick.is_served
+    is_quantized = yardstick.is_served or (precision is not None and precision.bits > 0)
     parity = compare(reference.known, scores, error, formats, is_quantized=is_quantized)
+    if parity.name == "another base or adapter":
+        parity = explained(parity, yardstick.computed(_COARSE), is_stated=is_stated)
     return Compared(artefact.label, name, parity)

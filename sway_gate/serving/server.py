@@ -22,6 +22,8 @@ from sway_gate.stats import Floats
 from sway_gate.text import cut, one_line
 
 _LEAST_ALIGNED, _MAX_GAP_NATS = 0.8, 0.5
+_CHATS, _CHAT_TOKENS = 3, 16
+"""Chats whose prompts are compared, and the length of their answers."""
 
 
 class Server:
@@ -55,26 +57,35 @@ class Server:
         return Format()
 
     def notes(self, tokenizer: Any, passages: Sequence[Passage]) -> tuple[str, ...]:
-        """Whether the server's chat prompts have as many tokens as the template's."""
+        """Whether the server's chat prompts are the template's: as long, with the same answers."""
         from sway_gate.conversation import Conversation
 
-        other = []
-        for passage in passages[:3]:
+        lengths: list[str] = []
+        answers: list[str] = []
+        for passage in passages[:_CHATS]:
             if not isinstance(passage.prompt, Conversation):
                 return ()
             messages = [message.as_dict() for message in passage.prompt.messages]
-            body = {"messages": messages, "max_tokens": 1, "temperature": 0}
+            body = {"max_tokens": _CHAT_TOKENS, "temperature": 0}
             try:
-                used = self._post("chat/completions", body)["usage"]["prompt_tokens"]
-            except (CannotDecide, KeyError, TypeError):
+                chat = self._post("chat/completions", body | {"messages": messages})
+                used, said = (
+                    chat["usage"]["prompt_tokens"],
+                    chat["choices"][0]["message"]["content"],
+                )
+                plain = self._post("completions", body | {"prompt": passage.head})
+                text = plain["choices"][0]["text"]
+            except (CannotDecide, KeyError, IndexError, TypeError):
                 return ()
-            if not isinstance(used, int):
-                return ()
-            if used != passage.start:
-                other.append(f"{used} instead of {passage.start}")
-        if len(other) < 3:
-            return ()
-        return (f"its chat prompts have another number of tokens: {', '.join(other)}",)
+            if isinstance(used, int) and used != passage.start:
+                lengths.append(f"{used} instead of {passage.start}")
+            if isinstance(said, str) and isinstance(text, str) and said.strip() != text.strip():
+                answers.append(said)
+        if len(lengths) == _CHATS:
+            return (f"its chat prompts have another number of tokens: {', '.join(lengths)}",)
+        if len(answers) == _CHATS:
+            return ("its answers to chats differ from its answers to the template's text",)
+        return ()
 
     def close(self) -> None:
         self._client.close()

@@ -2,7 +2,7 @@
 
 The artefact's scores of the adapter's answers are compared with the scores of base + s · adapter,
 for several s: 1 is the adapter, 0 the base. A distance that the artefact's precision explains does
-not count. The yardstick for it is the error that this precision causes in the base itself.
+not count. The yardstick for it is the error that this precision causes in the merged model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,22 +19,27 @@ Name = Literal[
     "broken",
     "adapter not applied",
     "adapter at another strength",
+    "merged onto a quantized base",
     "another base or adapter",
     "template differs",
+    "precision not stated",
     "undecided",
 ]
 PASSES: Final = ("same", "same within quantization")
+OPEN: Final = ("precision not stated", "undecided")
 SCALES: Final = (0.0, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 """Steps of √2: alpha/r and alpha/√r differ by a factor of 2.8 at r = 8, a double merge by 2."""
 _SAME_NATS: Final = 0.01
 """An error that no one notices: the probability of a token changes by 1%."""
 _FACTOR: Final = 2.0
-"""How much larger than the yardstick an error of the same precision can be: the base's error is
-not exactly the fine-tuned model's."""
-_NEGLIGIBLE: Final = 0.05
-"""An error of this share of the adapter's effect: its own change is rounded too."""
+"""How much larger than the yardstick an error of the same precision can be: its rounding errors are
+drawn, and the artefact's own are others."""
 _CLOSE: Final = 0.25
 """A distance of this share of the adapter's effect is close at any yardstick."""
+_FITS: Final = 0.316
+"""The closest scale explains 90% of the squared distance if this share of the distance remains."""
+_SMALLEST: Final = 0.25
+"""A smaller share of the error that 4 bits cause does not come from 4 bits."""
 _LEAST_TOKENS: Final = 20
 
 
@@ -73,7 +78,7 @@ def compare(
     """
     distances = {scale: distance(artefact, scores) for scale, scores in known.items()}
     pairs = zip(artefact, known[1.0], strict=True)
-    same = [bool(np.array_equal(new.greedy, old.greedy)) for new, old in pairs]
+    same = [not np.any((new.greedy != old.greedy) & ~np.isnan(new.log_probs)) for new, old in pairs]
     found = Parity(
         "undecided",
         error=distances[1.0],
@@ -94,6 +99,20 @@ def compare(
     return found._replace(name=name)
 
 
+def explained(found: Parity, coarse: float, *, is_stated: bool) -> Parity:
+    """The verdict on an artefact that no scale of the adapter explains, if 4 bits explain it.
+
+    `coarse`: the error that 4 bits cause. `is_stated`: whether the precision is known.
+    """
+    if found.error > min(_FACTOR * coarse, found.from_base):
+        return found
+    if not is_stated:
+        return found._replace(name="precision not stated")
+    if not _SMALLEST * coarse <= found.error <= _CLOSE * found.effect:
+        return found
+    return found._replace(name="merged onto a quantized base")
+
+
 def distance(a: Sequence[Scores], b: Sequence[Scores]) -> float:
     """The root mean square difference of log-probabilities, in nats per token."""
     return root_mean_square([x.log_probs - y.log_probs for x, y in zip(a, b, strict=True)])
@@ -101,7 +120,7 @@ def distance(a: Sequence[Scores], b: Sequence[Scores]) -> float:
 
 def _name(found: Parity, least: float) -> Name:
     """What the distances say, the weights before the template."""
-    limit = max(_SAME_NATS, _FACTOR * found.yardstick, _NEGLIGIBLE * found.effect)
+    limit = max(_SAME_NATS, _FACTOR * found.yardstick)
     if found.tokens < _LEAST_TOKENS:
         return "undecided"
     if found.effect <= 2 * limit:  # an artefact can be within the limit of both
@@ -112,6 +131,6 @@ def _name(found: Parity, least: float) -> Name:
         return "template differs" if found.formats else "same"
     if found.from_base <= limit:
         return "adapter not applied"
-    if least <= max(limit, _CLOSE * found.error):
+    if least <= max(limit, _FITS * found.error):
         return "adapter at another strength" if found.strength else "adapter not applied"
     return "another base or adapter"

@@ -34,14 +34,27 @@ def merged(
     return out
 
 
+def rounded(base: Path, out: Path) -> Path:
+    """The base with its linear layers rounded to 4 bits and stored in float32, as after QLoRA."""
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            blocks = module.weight.data.reshape(-1, 16)
+            step = blocks.abs().amax(-1, keepdim=True) / 7
+            module.weight.data = ((blocks / step).round() * step).reshape(module.weight.shape)
+    model.save_pretrained(out)
+    return out
+
+
 def parity(trained: tuple[Path, Path], *artefacts: Path, out: Path) -> tuple[int, dict[str, Any]]:
     base, adapter = trained
     against = [str(path) for path in artefacts]
     code = main(
         ["parity", str(adapter), "--base", str(base), "--against", *against, "--json", str(out)]
     )
-    found = json.loads(out.read_bytes())
-    return code, {Path(one["artefact"]).name: one for one in found}
+    report = json.loads(out.read_bytes())
+    assert (report["schema_version"], report["exit_code"]) == (1, code)
+    return code, {Path(one["artefact"]).name: one for one in report["artefacts"]}
 
 
 def test_merges_are_told_apart(trained: tuple[Path, Path], tmp_path: Path) -> None:
@@ -53,6 +66,7 @@ def test_merges_are_told_apart(trained: tuple[Path, Path], tmp_path: Path) -> No
         merged(base, adapter, tmp_path / "half", scale=0.5),
         merged(base, adapter, tmp_path / "twice", scale=2.0),
         merged(base, other, tmp_path / "another"),
+        merged(rounded(base, tmp_path / "rounded"), adapter, tmp_path / "coarse"),
         base,
     ]
     code, found = parity(trained, *artefacts, out=tmp_path / "parity.json")
@@ -63,6 +77,7 @@ def test_merges_are_told_apart(trained: tuple[Path, Path], tmp_path: Path) -> No
         "half": "adapter at another strength",
         "twice": "adapter at another strength",
         "another": "another base or adapter",
+        "coarse": "merged onto a quantized base",
         "base": "adapter not applied",
     }
     assert found["exact"]["error"] < 1e-4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sway_gate.serving.scores import Scores, scores_of
-from sway_gate.serving.verdict import SCALES, compare
+from sway_gate.serving.verdict import SCALES, compare, explained
 
 RNG = np.random.default_rng(7)
 TEXTS, TOKENS = 12, 10
@@ -45,6 +45,25 @@ def test_known_differences(
     assert compare(KNOWN, artefact, yardstick, is_quantized=is_quantized).name == name
 
 
+@pytest.mark.parametrize(
+    ("artefact", "coarse", "is_stated", "name"),
+    [
+        (scores(1.0, noise=0.2), 0.15, True, "merged onto a quantized base"),
+        (scores(1.0, noise=0.2), 0.15, False, "precision not stated"),
+        (scores(1.0, noise=0.2), 0.05, True, "another base or adapter"),
+        (scores(1.0, noise=0.2), 0.05, False, "another base or adapter"),
+        (scores(1.0, noise=0.6), 1.0, True, "another base or adapter"),
+        (scores(1.0, noise=0.02), 0.15, True, "another base or adapter"),
+        (scores(0.2, noise=0.6), 1.0, False, "another base or adapter"),
+    ],
+)
+def test_an_error_that_4_bits_explain(
+    artefact: list[Scores], coarse: float, is_stated: bool, name: str
+) -> None:
+    other = compare(KNOWN, artefact, 0.0)._replace(name="another base or adapter")
+    assert explained(other, coarse, is_stated=is_stated).name == name
+
+
 def test_the_strength_is_found() -> None:
     assert compare(KNOWN, scores(2.0), 0.0).strength == 2.0
     assert compare(KNOWN, scores(0.36), 0.0).strength == 0.35
@@ -57,12 +76,12 @@ def test_a_template_counts_only_where_the_weights_are_the_same() -> None:
 
 
 def test_tokens_that_cannot_be_aligned_are_left_out() -> None:
-    holes = [
-        Scores(np.where(np.arange(TOKENS) % 2, s.log_probs, np.nan), s.greedy) for s in KNOWN[1.0]
-    ]
+    kept = np.arange(TOKENS) % 2 == 1
+    holes = [Scores(np.where(kept, s.log_probs, np.nan), s.greedy & kept) for s in KNOWN[1.0]]
     found = compare(KNOWN, holes, 0.0)
     assert found.name == "same"
     assert found.tokens == TEXTS * TOKENS / 2
+    assert found.greedy == found.texts
     few = [Scores(np.full(TOKENS, np.nan), s.greedy) for s in KNOWN[1.0]]
     assert compare(KNOWN, few, 0.0).name == "undecided"
 

@@ -1,0 +1,273 @@
+"""Verdicts of `sway parity` on artefacts of a real adapter whose truth is known.
+
+    pip install gguf llama-cpp-python bitsandbytes accelerate
+    python -m benchmarks.parity FOLDER --server PYTHON > benchmarks/results/parity.md
+
+PYTHON is the Python of an environment with `llama-cpp-python[server]`. The artefacts and all scores
+stay in FOLDER: a run that was stopped continues. `benchmarks/real` trains the adapters.
+"""
+
+import argparse
+import pickle
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.parity_artefacts import ADAPTER, BASE, NOT_COMPARED, SAME, make_all
+from benchmarks.parity_servers import Serving, servers
+from benchmarks.real.base import GGUF, gguf_folder
+from benchmarks.real.paths import DATA
+from sway_gate.backends.loading import Source
+from sway_gate.backends.plain_model import Precision
+from sway_gate.errors import CannotDecide
+from sway_gate.serving.artefacts import open_artefact
+from sway_gate.serving.formats import Format, differences
+from sway_gate.serving.parity import Compared, Yardstick, compared
+from sway_gate.serving.reference import Reference, read_reference
+from sway_gate.serving.scores import Scores
+from sway_gate.suites.parity import parity_inputs
+
+PROMPTS, OF_FILES, OF_SERVERS = 24, 8, 4
+"""The adapter answers as many prompts as in `sway parity`; the first answers are compared."""
+HEAD = """\
+# Parity
+
+[`sway parity`](../../docs/parity.md) on artefacts of one adapter ({adapter}: all linear layers, \
+on SmolLM2-135M-Instruct) whose truth is known from how they were made. From \
+`benchmarks/parity.py`, on the first {of_files} of the {prompts} answers that the command \
+compares, for a server on the first {of_servers}.
+
+{right} of {total} verdicts are right; a wrong one is bold. The truth `same` stands for `same` and \
+`same within quantization`. Distances are root mean squares in nats per token; the adapter's \
+effect is {effect:.3f}. The yardstick is the error of the artefact's precision, computed in the \
+merged model.
+"""
+
+
+NOTES = """\
+## The wrong verdicts
+
+- **Q4_1 and Q5_K_M.** The base lies on the grid of Q4_1, and Q5_K_M falls back to a similar \
+format for these widths. Rounding to that grid removes small changes: the Q4_1 file answers as \
+the base does, on all 8 prompts. Its truth is how it was made, and the verdict is how it \
+behaves. The rounding errors of the yardstick are random, so they do not show this.
+- **Another adapter in Q4_0.** Both adapters were trained on the same data and give the same \
+answers. They differ by less than 4 bits do.
+
+The rules were changed once after a first run on the same artefacts (26 of 34): the yardstick \
+was computed in the base, and 5% of the adapter's effect was allowed. The share of the distance \
+that a scale must explain was chosen on these artefacts. No other adapter was tried.
+"""
+
+
+class Stored(NamedTuple):
+    """An artefact whose scores are known."""
+
+    label: str
+    precision: Precision | None
+    known: list[Scores]
+    formats: tuple[str, ...]
+
+    def scores(self, passages: object) -> list[Scores]:
+        return self.known
+
+    def format(self) -> Format:
+        return Format()
+
+    def notes(self, *_: object) -> tuple[str, ...]:
+        return self.formats
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Row(NamedTuple):
+    name: str
+    truth: str
+    found: Compared
+
+    @property
+    def verdict(self) -> str:
+        return self.found.parity.name if self.found.parity else NOT_COMPARED
+
+    @property
+    def is_right(self) -> bool:
+        return self.verdict == self.truth or (
+            self.truth == SAME and self.verdict == "same within quantization"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--server", metavar="PYTHON", help="leave out the servers without it")
+    args = parser.parse_args()
+    kept = args.folder / "scores"
+    kept.mkdir(parents=True, exist_ok=True)
+    inputs = parity_inputs(str(ADAPTER), str(BASE), [str(DATA / "facts.jsonl")], PROMPTS)
+    source = inputs.source._replace(dtype="fp32")
+    reference = known(kept / "ref.pkl", lambda: read_reference(source, inputs.prompts, silent))
+    rows = files(args.folder, kept, source, first(OF_FILES, reference))
+    if args.server:
+        rows += served(args.folder, kept, source, first(OF_SERVERS, reference), args.server)
+    print(report(rows), end="")
+
+
+def files(folder: Path, kept: Path, source: Source, reference: Reference) -> list[Row]:
+    yardstick = Yardstick(source, reference, None)
+    return [
+        Row(artefact.name, artefact.truth, judged(str(path), kept, reference, yardstick))
+        for artefact, path in make_all(folder, gguf_folder() / GGUF)
+    ]
+
+
+def served(
+    folder: Path, kept: Path, source: Source, reference: Reference, python: str
+) -> list[Row]:
+    rows = []
+    for one in servers(folder):
+        base = open_artefact(str(one.base)) if one.base else None
+        yardstick = Yardstick(source, reference, base)
+        with running(one, python, kept) as address:
+            found = judged(address, kept, reference, yardstick, one.name)
+        rows.append(Row(one.name, one.truth, found))
+    return rows
+
+
+def judged(
+    address: str, kept: Path, reference: Reference, yardstick: Yardstick, name: str = ""
+) -> Compared:
+    name = name or Path(address).name
+    try:
+        stored = known(kept / f"{name}.pkl".replace("/", "_"), lambda: read(address, reference))
+    except CannotDecide as error:
+        return Compared(name, error=str(error))
+    print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr)
+    return compared(stored._replace(label=name), reference, yardstick)
+
+
+def read(address: str, reference: Reference) -> Stored:
+    artefact = open_artefact(address)
+    try:
+        scores = artefact.scores(reference.passages)
+        texts = [passage.text for passage in reference.passages]
+        formats = (
+            *differences(reference.tokenizer, artefact.format(), texts),
+            *artefact.notes(reference.tokenizer, reference.passages),
+        )
+        return Stored(artefact.label, artefact.precision, scores, formats)
+    finally:
+        artefact.close()
+
+
+def first(count: int, reference: Reference) -> Reference:
+    cut = {scale: scores[:count] for scale, scores in reference.known.items()}
+    return reference._replace(passages=reference.passages[:count], known=cut)
+
+
+def known(path: Path, compute: Callable[[], Any]) -> Any:
+    """The value that is stored, computed once."""
+    if not path.exists():
+        value = compute()
+        path.write_bytes(pickle.dumps(value))
+    return pickle.loads(path.read_bytes())
+
+
+@contextmanager
+def running(one: Serving, python: str, kept: Path) -> Iterator[str]:
+    """The address of the server, which ends with the block; not started if its scores are known."""
+    if (kept / f"{one.name}.pkl").exists():
+        yield "http://127.0.0.1"
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [python, "-m", "llama_cpp.server", "--port", str(port), *one.options]
+    process = subprocess.Popen(
+        [*command, "--logits_all", "true", "--n_ctx", "512"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}/v1"
+        wait_for(f"{address}/models", process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise SystemExit(f"{url} does not answer")
+
+
+def silent(*_: object) -> None:
+    """Show no progress."""
+
+
+def report(rows: Sequence[Row]) -> str:
+    effect = next(row.found.parity.effect for row in rows if row.found.parity)
+    right = sum(row.is_right for row in rows)
+    head = HEAD.format(
+        adapter=ADAPTER.name,
+        of_files=OF_FILES,
+        of_servers=OF_SERVERS,
+        prompts=PROMPTS,
+        right=right,
+        total=len(rows),
+        effect=effect,
+    )
+    return "\n".join([head, *table(rows), "", *quantization(rows), "", NOTES])
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    yield "| artefact | truth | verdict | from the adapter | from the base | yardstick |"
+    yield "| --- | --- | --- | ---: | ---: | ---: |"
+    for row in rows:
+        verdict = row.verdict if row.is_right else f"**{row.verdict}**"
+        yield f"| {row.name} | {row.truth} | {verdict} | {numbers(row.found)} |"
+
+
+def numbers(found: Compared) -> str:
+    parity = found.parity
+    if parity is None:
+        return " |  | "
+    return f"{parity.error:.3f} | {parity.from_base:.3f} | {parity.yardstick:.3f}"
+
+
+def quantization(rows: Sequence[Row]) -> Iterator[str]:
+    """How well the yardstick predicts the error of right artefacts."""
+    yield "## The yardstick"
+    yield ""
+    yield (
+        "An error of up to twice the yardstick counts as rounding. These artefacts are the same as "
+        "the adapter. The base comes from a file in Q4_1, so the base itself loses nothing in "
+        "this form; its merges do."
+    )
+    yield ""
+    yield "| artefact | precision | error | yardstick | ratio |"
+    yield "| --- | --- | ---: | ---: | ---: |"
+    for row in rows:
+        parity = row.found.parity
+        if row.truth == SAME and parity:
+            ratio = parity.error / parity.yardstick
+            values = f"{parity.error:.4f} | {parity.yardstick:.4f} | {ratio:.2f}"
+            yield f"| {row.name} | {row.found.precision} | {values} |"
+
+
+if __name__ == "__main__":
+    main()
