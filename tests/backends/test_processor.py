@@ -37,7 +37,7 @@ def test_rates_of_another_machine_or_version_are_not_used(measure, monkeypatch, 
     elif other == "machine":
         monkeypatch.setattr(processor.platform, "machine", lambda: "riscv64")
     else:
-        monkeypatch.setattr(processor.metadata, "version", lambda _: "9.9")
+        monkeypatch.setattr(processor, "version_of", lambda _: "9.9")
     assert processor.rates() == SLOW
 
 

@@ -81,8 +81,8 @@ def test_version(capsys: Any, line: str) -> None:
     assert capsys.readouterr().out == "sway-gate 0.1.0\n"
 
 
-VERDICTS = {"gate", "run", "check", "hook", "fleet", "demo", "compare", "diff", "static", "parity"}
-VERDICTS |= {"rank"}
+VERDICTS = {"gate", "run", "check", "hook", "demo", "compare", "diff", "static"}
+VERDICTS |= {"parity", "rank", "fleet"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
