@@ -1,6 +1,8 @@
 """A fleet on a real Ray cluster of two machines, one of which is killed in the middle."""
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,11 +16,14 @@ from typing import Any
 
 import pytest
 
-from sway_gate import cli
+from sway_gate import cli, demo
 from sway_gate.fleet import ray_pool
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec
+from tests.docs.test_commands import commands, is_shown
+from tests.helpers import ROOT
+from tests.helpers.docs_pages import blocks
 
 pytestmark = [
     pytest.mark.slow,
@@ -143,6 +148,26 @@ def test_a_killed_machine_loses_nothing_and_changes_no_number(
     assert cli.main(words) == code  # Ray is not even started
     assert sent == []
     assert capsys.readouterr().err.count("  stored") == GATES
+
+
+HERE = "run by tests/fleet/test_ray.py: needs Ray"
+"""The mark before the block of the page that the next test runs."""
+
+
+def test_the_page_shows_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = blocks(ROOT / "docs" / "fleet.md")
+    [command] = [one for block in page if block.mark == HERE for one in commands(block)]
+    shutil.copytree(demo.FOLDER, tmp_path / "demo")
+    monkeypatch.chdir(tmp_path / "demo")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("SWAY_CACHE_DIR", str(tmp_path / "cache"))
+    program, *words = shlex.split(command.script.removeprefix("(exit $code); "))
+    assert program == "sway"
+    run = subprocess.run(
+        [sys.executable, "-m", "sway_gate", *words], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1, run.stderr
+    assert is_shown(command.shown, run.stdout), run.stdout
 
 
 def test_without_an_address_ray_runs_on_this_machine_and_ends(field: Path) -> None:
