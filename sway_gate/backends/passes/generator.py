@@ -1,6 +1,6 @@
 """Greedy decoding of many prompts under many views in one batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -73,17 +73,22 @@ class Batch(NamedTuple):
 
 
 class Generator:
-    """`ends`: the tokens that end a text."""
+    """`ends`: the tokens that end a text.
+
+    `limit()`: the longest text in which the model follows positions and a mask, not the number of
+    tokens; 0 if it does not. Padding inside a text, after a common beginning, needs that.
+    """
 
     def __init__(
         self,
         weights: Weights,
         ends: frozenset[int],
         prefix: PrefixCache,
+        limit: Callable[[], int],
         device: torch.device,
     ) -> None:
         self._weights, self._ends, self._device = weights, ends, device
-        self._prefix = prefix
+        self._prefix, self._limit = prefix, limit
 
     def base_answers(self, lengths: Mapping[Ids, int]) -> dict[Ids, Ids]:
         """The base's answer to each prompt: at most `lengths[prompt]` tokens, without the end."""
@@ -144,8 +149,9 @@ class Generator:
         self, views: Sequence[View], prompts: Sequence[Ids], length: int
     ) -> list[list[Generated]]:
         """Views and prompts leave the batch when all of their texts have ended."""
-        batch = self._batch(views, prompts, shares=self.can_continue)
-        start = batch.ids.shape[1]
+        start = max(map(len, prompts))
+        shares = self.can_continue and start + length <= self._limit()
+        batch = self._batch(views, prompts, shares=shares)
         found: dict[tuple[View, int], Generated] = {}
         while batch.views and batch.ids.shape[1] < start + length:
             watch, left = Watch(), start + length - batch.ids.shape[1]
