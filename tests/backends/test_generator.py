@@ -73,3 +73,21 @@ def test_models_that_count_tokens_generate_as_without_a_cache(architecture: str)
     prompts = prompts_with_one_beginning()
     [found] = generator_of(backend).generate([BASE], prompts, LENGTH)
     assert [text.tokens for text in found] == [greedy(network, prompt) for prompt in prompts]
+
+
+SETTINGS: dict[str, Any] = {
+    "min_new_tokens": 10,
+    "begin_suppress_tokens": list(range(1, 250, 2)),
+    "exponential_decay_length_penalty": (2, 1.5),
+}
+"""Of generation_config.json: each counts from the first token that a call generates."""
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_the_base_count_from_the_first_token(name: str) -> None:
+    network = tiny_model("llama")
+    setattr(network.generation_config, name, SETTINGS[name])
+    backend = hf.HfBackend(TwoModels(network, network), byte_tokenizer(), "best_effort")
+    generator, prompts = generator_of(backend), prompts_with_one_beginning()
+    [together] = generator.generate([BASE], prompts, LENGTH)
+    assert together == [generator.generate([BASE], [p], LENGTH)[0][0] for p in prompts]

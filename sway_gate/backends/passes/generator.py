@@ -19,6 +19,8 @@ from sway_gate.measurements import BASE, View
 _PAD = 0
 """Any token: the attention mask hides it."""
 _PROMPTS_AT_ONCE = 64
+_FROM_START = ("min_new_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty")
+"""Fields of generation_config.json that count from the first token of each call of `generate`."""
 
 
 class Generated(NamedTuple):
@@ -120,8 +122,11 @@ class Generator:
     @cached_property
     def can_continue(self) -> bool:
         """Whether generation continues after a cache: of a common prompt, or of unended texts."""
-        inner = getattr(self._weights.model(BASE).network, "model", None)
-        return self.can_batch and self._prefix.reach > 0 and not hasattr(inner, "rope_deltas")
+        network = self._weights.model(BASE).network
+        settings, inner = network.generation_config, getattr(network, "model", None)
+        if hasattr(inner, "rope_deltas") or any(getattr(settings, n, None) for n in _FROM_START):
+            return False
+        return self.can_batch and self._prefix.reach > 0
 
     @cached_property
     def can_batch(self) -> bool:
