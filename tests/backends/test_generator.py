@@ -76,7 +76,7 @@ def test_models_that_count_tokens_generate_as_without_a_cache(architecture: str)
 
 
 SETTINGS: dict[str, Any] = {
-    "min_new_tokens": 10,
+    "min_new_tokens": 3,
     "begin_suppress_tokens": list(range(1, 250, 2)),
     "exponential_decay_length_penalty": (2, 1.5),
 }
@@ -85,7 +85,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_of_the_base_count_from_the_first_token(name: str) -> None:
-    network = tiny_model("llama")
+    network = tiny_model("gpt2")
     setattr(network.generation_config, name, SETTINGS[name])
     backend = hf.HfBackend(TwoModels(network, network), byte_tokenizer(), "best_effort")
     generator, prompts = generator_of(backend), prompts_with_one_beginning()
