@@ -91,3 +91,13 @@ def test_settings_of_the_base_count_from_the_first_token(name: str) -> None:
     generator, prompts = generator_of(backend), prompts_with_one_beginning()
     [together] = generator.generate([BASE], prompts, LENGTH)
     assert together == [generator.generate([BASE], [p], LENGTH)[0][0] for p in prompts]
+
+
+def test_padding_is_no_repeated_token() -> None:
+    network = tiny_model("llama")
+    network.generation_config.repetition_penalty = 10.0
+    network.lm_head.weight.data[0] *= 8  # the token with id 0 is often the most probable one
+    backend = hf.HfBackend(TwoModels(network, network), byte_tokenizer(), "best_effort")
+    generator, prompts = generator_of(backend), prompts_with_one_beginning()
+    [together] = generator.generate([BASE], prompts, LENGTH)
+    assert together == [generator.generate([BASE], [p], LENGTH)[0][0] for p in prompts]

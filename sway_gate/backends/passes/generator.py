@@ -17,7 +17,7 @@ from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, View
 
 _PAD = 0
-"""Any token: the attention mask hides it."""
+"""Any token: it follows the end of a text."""
 _PROMPTS_AT_ONCE = 64
 _FROM_START = ("min_new_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty")
 """Fields of generation_config.json that count from the first token of each call of `generate`."""
@@ -184,10 +184,11 @@ class Generator:
     ) -> Batch:
         """The prompts under each view. `shares`: compute their common beginning once per view."""
         width, prefix = max(map(len, prompts)), _common(prompts) if shares else ()
-        # The cache grows at the right end, so the padding is before the rest, under a mask.
+        # The cache grows at the right end, so the padding is before the rest, under a mask. A base
+        # that penalizes repeated tokens sees the padding, so it is a token of the prompt.
         rests = [prompt[len(prefix) :] for prompt in prompts]
         padding = [width - len(prompt) for prompt in prompts]
-        ids = [prefix + (_PAD,) * n + rest for n, rest in zip(padding, rests, strict=True)]
+        ids = [prefix + p[:1] * n + r for p, n, r in zip(prompts, padding, rests, strict=True)]
         before = [1] * len(prefix)
         mask = [before + [0] * n + [1] * len(rest) for n, rest in zip(padding, rests, strict=True)]
         return Batch(
