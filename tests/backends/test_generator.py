@@ -80,7 +80,7 @@ SETTINGS: dict[str, Any] = {
     "begin_suppress_tokens": list(range(1, 250, 2)),
     "exponential_decay_length_penalty": (2, 1.5),
 }
-"""Of generation_config.json: each counts from the first token that a call generates."""
+"""Fields of generation_config.json that count from the first token that a call generates."""
 
 
 @pytest.mark.parametrize("name", SETTINGS)
