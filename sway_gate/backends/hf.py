@@ -94,8 +94,10 @@ class HfBackend:
         self._sizes = memory.sizes(config, size, width, network.dtype)
         ends, context = end_tokens(network, tokenizer), _context(config)
         self._encoder = Encoder(tokenizer, context, size, ends)
-        self._generator = Generator(weights, ends, self.prefix_cache, self._device)
         self._logits = Logits(weights, self.prefix_cache, self._device, context)
+        self._generator = Generator(
+            weights, ends, self.prefix_cache, lambda: self.pack_limit, self._device
+        )
         self._diagnosis = Diagnosis(weights, self._logits, tokenizer)
         self.batches_views = weights.batches_views
         self.facts = Facts(

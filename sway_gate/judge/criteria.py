@@ -171,6 +171,7 @@ def _items(z: float, n: int, limit: float, supply: Supply | None) -> str:
         return _AT_THE_LIMIT
     if supply and needed > supply.n:
         return f"{supply.n} {supply.what} do not suffice to decide, about {needed} would be needed"
+    needed = supply.required(needed) if supply else needed
     return f"use about {needed} items to decide, not {n}"
 
 

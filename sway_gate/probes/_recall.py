@@ -9,13 +9,12 @@ from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import RowRecall
 from sway_gate.measurements import Floats, TeacherForced, ViewAnswers
 from sway_gate.probes._answers import chars_of
-from sway_gate.probes.base import DataRow, Supply
+from sway_gate.probes.base import DataRow
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, pooled_share, share_above
-from sway_gate.training_data.collected import MAX_SAMPLES, thinned
+from sway_gate.training_data.collected import thinned
 
 MAX_ROWS = 40
-SUPPLY = Supply.of_rows(MAX_ROWS * MAX_SAMPLES)
 _MAX_CHARS = 40_000  # about 10,000 tokens
 _SHOWN_CHARS = 200
 # Nats: surprising tokens change less if training was much too short.

@@ -47,7 +47,7 @@ from sway_gate.details import Details, RowRecall
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _recall as recall
-from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip
+from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerRecall
 from sway_gate.spec.schema import Reserve
@@ -116,7 +116,7 @@ def value(
         end=float(np.mean(after)) if after else None,
         rows=recall.weakest_first(rows),
     )
-    return Reading(share.share, recall.items(rows), found)
+    return Reading(share.share, recall.items(rows), found, reserve=context.reserve)
 
 
 def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
@@ -125,7 +125,8 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     limit = spec.assert_prose_recall_gte if is_prose else spec.assert_recall_gte
     test = recall.above(found.rows, limit, reading.error_share)
     symptom = recall.symptom(found.rows, is_prose=is_prose)
-    recalls = Bound("recall", test, limit, symptom=symptom, supply=recall.SUPPLY)
+    supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
+    recalls = Bound("recall", test, limit, symptom=symptom, supply=supply)
     _, ends = recall.ends(found.rows)
     if not ends:
         return (recalls,)
@@ -136,7 +137,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
         spec.assert_end_gte,
         symptom=_end_symptom(spec, reading),
         n=len(ends),
-        supply=recall.SUPPLY,
+        supply=supply,
     )
 
 

@@ -70,7 +70,6 @@ from sway_gate.spec.probes import AnswerSpecificity
 from sway_gate.spec.schema import Reserve
 from sway_gate.stats import mean_above, normal_from_log_sf, normal_sf, pairing_test
 from sway_gate.text import signed
-from sway_gate.training_data.collected import MAX_SAMPLES
 
 KIND = Kind(
     category="attribution",
@@ -84,7 +83,6 @@ KIND = Kind(
 _SMALL = 0.03
 _SHOWN, _SHOWN_CHARS = 20, 200
 _CONTROL_CHARS = (40, 320)
-_SUPPLY = Supply.of_rows(answers.MAX_ROWS * MAX_SAMPLES)
 
 
 class Requests(NamedTuple):
@@ -163,25 +161,28 @@ def value(
         items,
         found,
         units=_units(found),
-        significance=_significance(judged, gains, form)._replace(symptom=_symptom(spec, found)),
+        significance=_significance(judged, gains, form)._replace(
+            supply=_supply(context.reserve), symptom=_symptom(spec, found)
+        ),
+        reserve=context.reserve,
     )
 
 
 def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...]:
     found = reading.details
     content = [row.content_gain for row in found.rows]
-    share = reading.error_share
+    share, supply = reading.error_share, _supply(reading.reserve)
     if found.judged == "content":
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution, error_share=share)
-        return (Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=_SUPPLY),)
+        return (Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply),)
     form_limit, kept = spec.assert_form_gain_gte, spec.assert_content_change_gte
     gains = [row.form_gain for row in found.rows]
     form = mean_above(gains, form_limit, KIND.resolution, error_share=share)
     change = mean_above(content, kept, KIND.resolution, error_share=share)
     return (
-        Bound("form gain", form, form_limit, symptom=_symptom(spec, found), supply=_SUPPLY),
-        Bound("content gain", change, kept, symptom="learned another thing", supply=_SUPPLY),
+        Bound("form gain", form, form_limit, symptom=_symptom(spec, found), supply=supply),
+        Bound("content gain", change, kept, symptom="learned another thing", supply=supply),
     )
 
 
@@ -234,9 +235,13 @@ def _content_limit(spec: AnswerSpecificity, found: Found) -> float:
 def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:
     if judged == "content":
         z, p, reachable = pairing_test(gains.pairings)
-        return Significance(z, p, "permutation of the pairing", reachable, _SUPPLY)
+        return Significance(z, p, "permutation of the pairing", reachable)
     z = mean_above(form, 0.0, KIND.resolution).z
-    return Significance(z, normal_sf(z), "t test of the form gain over rows", supply=_SUPPLY)
+    return Significance(z, normal_sf(z), "t test of the form gain over rows")
+
+
+def _supply(reserve: Reserve) -> Supply:
+    return Supply.growing(answers.MAX_ROWS, reserve)
 
 
 def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:

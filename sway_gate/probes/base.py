@@ -40,6 +40,7 @@ from sway_gate.results import Symptom
 from sway_gate.spec.schema import Pair, Preference, Reserve, Section
 from sway_gate.stats import Margin, Prior, Scale
 from sway_gate.training_data import packaged
+from sway_gate.training_data.collected import MAX_SAMPLES, MAX_SECTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,15 +272,32 @@ class TestStatistic(NamedTuple):
 
 
 class Supply(NamedTuple):
-    """The most items that a test can have, and their name, such as "packaged items"."""
+    """The most items that a test can have, and their name, such as "packaged items".
+
+    `of_sample`: of growing rows, the most rows of one sample of the data.
+    """
 
     n: int
     what: str
+    of_sample: int | None = None
 
     @classmethod
     def of_rows(cls, n: int) -> "Supply":
         """At most `n` rows: more rows of the data are not read."""
         return cls(n, "rows, the maximum of this probe,")
+
+    @classmethod
+    def growing(cls, n: int, reserve: Reserve) -> "Supply":
+        """At most `n` rows of each sample of the data. `sections:` of a spec are one sample."""
+        if reserve.rows:
+            return cls(n * MAX_SAMPLES, "rows, the maximum of this probe,", n)
+        return cls(n, "rows, the maximum of this probe without a data file,")
+
+    def required(self, items: int) -> int:
+        """The items to give, so that a test has at least `items`: samples of a file are whole."""
+        if self.of_sample is None or items <= self.of_sample:
+            return items
+        return -(-items // self.of_sample) * MAX_SECTIONS
 
 
 class Significance(NamedTuple):
@@ -310,6 +328,8 @@ class Reading(NamedTuple, Generic[FoundDetails]):
     """The probe's own test; of kinds that are not compared with null adapters."""
     error_share: float = 1.0
     """The share of the error that the tests may use at this look at growing rows."""
+    reserve: Reserve = Reserve()
+    """More rows of the data; of a probe whose rows grow."""
 
 
 class Bound(NamedTuple):

@@ -61,7 +61,6 @@ from sway_gate.spec.probes import Generalization
 from sway_gate.spec.schema import Reserve
 from sway_gate.stats import Z_95, mean_above, share_difference
 from sway_gate.text import signed
-from sway_gate.training_data.collected import MAX_SAMPLES
 
 KIND = Kind(
     category="attribution",
@@ -168,12 +167,13 @@ def value(
         first=matrix.first if matrix else 0,
         rows=recall.weakest_first(rows),
     )
+    reserve = context.held_out_reserve
     if share:
-        return Reading(share.share, recall.items(rows), found)
+        return Reading(share.share, recall.items(rows), found, reserve=reserve)
     if not matrix:
         raise Skip("the base already knows the held-out answers: no token surprises it")
     items = np.array(matrix.content)
-    return Reading(float(items.mean()), items, found, units=_units(found))
+    return Reading(float(items.mean()), items, found, units=_units(found), reserve=reserve)
 
 
 def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
@@ -183,7 +183,8 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
     if any(row.surprising for row in found.rows):
         least = spec.assert_recall_gte
         test = recall.above(found.rows, least, reading.error_share)
-        tests.append(Bound("held-out recall", test, least, symptom=symptom, supply=recall.SUPPLY))
+        supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
+        tests.append(Bound("held-out recall", test, least, symptom=symptom, supply=supply))
     if found.content and (found.judged == "content" or not tests):
         limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
         share = reading.error_share
@@ -197,7 +198,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
                 limit,
                 symptom=symptom,
                 n=len(found.content),
-                supply=Supply.of_rows(_MATRIX_ROWS * MAX_SAMPLES),
+                supply=Supply.growing(_MATRIX_ROWS, reading.reserve),
             )
         )
     return tests

@@ -90,7 +90,7 @@ class Section(Struct, frozen=True, kw_only=True):
 class Reserve(Struct, frozen=True, kw_only=True):
     """Further samples of the data, for probes that the first sample leaves open.
 
-    rows: number of rows in the data.
+    rows: number of rows in the data; 0 if no source of them can have further samples.
     """
 
     samples: tuple[tuple[Section, ...], ...] = ()

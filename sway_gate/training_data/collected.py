@@ -125,7 +125,8 @@ class Collected:
         self._notes += [f"{self.name}: {omitted}" for omitted in self._omitted]
         for kept, gathered in zip(self._samples, of_source, strict=True):
             kept += [section for _, section in sorted(gathered, key=lambda item: item[0])]
-        self._rows += max(self._total, self._good)
+        if self._streams.keys() != {"preference"}:  # only a sample of preferences is ever read
+            self._rows += max(self._total, self._good)
 
     def _report_bad(self) -> None:
         """Note the bad rows if they are few; otherwise refuse the source."""

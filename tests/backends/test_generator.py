@@ -1,6 +1,7 @@
 """Texts that leave the batch when they end equal texts that are generated one at a time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,30 @@ from sway_gate.backends import hf
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes.generator import Generator
+from sway_gate.backends.two_models import TwoModels
 from sway_gate.measurements import BASE, FINETUNED, View
-from tests.helpers.models import save_adapter, save_base
+from tests.backends.architectures import tiny_model
+from tests.helpers.models import byte_tokenizer, save_adapter, save_base
 
 VIEWS = [BASE, FINETUNED, View("null", 0)]
 LENGTH = 24
+# A sixth of the vocabulary ends a text, so that texts end at different steps.
+ENDS = frozenset(range(0, 250, 6))
+
+
+def generator_of(backend: hf.HfBackend) -> Generator:
+    return Generator(
+        backend.weights,
+        ENDS,
+        backend.prefix_cache,
+        lambda: backend.pack_limit,
+        torch.device("cpu"),
+    )
+
+
+def prompts_with_one_beginning() -> list[tuple[int, ...]]:
+    tokens = np.random.default_rng(0).integers(3, 250, (8, 9)).tolist()
+    return [(40, 41, 43, *row[: 2 + i]) for i, row in enumerate(tokens)]
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -22,14 +42,62 @@ def test_texts_do_not_depend_on_those_that_end_earlier(architecture: str, tmp_pa
     base = save_base(tmp_path / "base", architecture)
     adapter = save_adapter(tmp_path, base)
     loaded = hf.load(Source(base, adapter, device="cpu"), NullSettings(runs=3))
-    # A sixth of the vocabulary ends a text, so that texts end at different steps.
-    ends = frozenset(range(0, 250, 6))
-    generator = Generator(loaded.weights, ends, loaded.prefix_cache, torch.device("cpu"))
-    tokens = np.random.default_rng(0).integers(3, 250, (8, 9)).tolist()
-    prompts = [(40, 41, 43, *row[: 2 + i]) for i, row in enumerate(tokens)]
+    generator, prompts = generator_of(loaded), prompts_with_one_beginning()
     together = generator.generate(VIEWS, prompts, LENGTH)
     alone = [[generator.generate([v], [p], LENGTH)[0][0] for p in prompts] for v in VIEWS]
     assert together == alone
     lengths = {len(text.tokens) for of_view in together for text in of_view}
     assert generator.can_continue
     assert len(lengths) > 2
+
+
+def greedy(network: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:
+    """The text of one prompt, from a pass over all tokens for each new one."""
+    ids = list(prompt)
+    for _ in range(LENGTH):
+        with torch.inference_mode():
+            token = int(
+                network(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()
+            )
+        if token in ENDS:
+            break
+        ids.append(token)
+    return tuple(ids[len(prompt) :])
+
+
+@pytest.mark.parametrize("architecture", ["gemma2", "gemma3_text", "gpt_neo", "mpt"])
+def test_models_that_count_tokens_generate_as_without_a_cache(architecture: str) -> None:
+    """In the window of attention, or in its bias, padding after a common beginning counts too."""
+    network = tiny_model(architecture)
+    backend = hf.HfBackend(TwoModels(network, network), byte_tokenizer(), "best_effort")
+    prompts = prompts_with_one_beginning()
+    [found] = generator_of(backend).generate([BASE], prompts, LENGTH)
+    assert [text.tokens for text in found] == [greedy(network, prompt) for prompt in prompts]
+
+
+SETTINGS: dict[str, Any] = {
+    "min_new_tokens": 3,
+    "begin_suppress_tokens": list(range(1, 250, 2)),
+    "exponential_decay_length_penalty": (2, 1.5),
+}
+"""Fields of generation_config.json that count from the first token that a call generates."""
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_the_base_count_from_the_first_token(name: str) -> None:
+    network = tiny_model("gpt2")
+    setattr(network.generation_config, name, SETTINGS[name])
+    backend = hf.HfBackend(TwoModels(network, network), byte_tokenizer(), "best_effort")
+    generator, prompts = generator_of(backend), prompts_with_one_beginning()
+    [together] = generator.generate([BASE], prompts, LENGTH)
+    assert together == [generator.generate([BASE], [p], LENGTH)[0][0] for p in prompts]
+
+
+def test_padding_is_no_repeated_token() -> None:
+    network = tiny_model("llama")
+    network.generation_config.repetition_penalty = 10.0
+    network.lm_head.weight.data[0] *= 8  # the token with id 0 is often the most probable one
+    backend = hf.HfBackend(TwoModels(network, network), byte_tokenizer(), "best_effort")
+    generator, prompts = generator_of(backend), prompts_with_one_beginning()
+    [together] = generator.generate([BASE], prompts, LENGTH)
+    assert together == [generator.generate([BASE], [p], LENGTH)[0][0] for p in prompts]

@@ -8,9 +8,10 @@ from scipy import stats as reference
 
 from sway_gate import probes
 from sway_gate.engine.plan import RowsLook, null_plan, plan_probes
+from sway_gate.judge.criteria import of_bound
 from sway_gate.judge.probe import is_open_to_rows, of_rows
 from sway_gate.measurements import Floats
-from sway_gate.probes.base import Context, Growing
+from sway_gate.probes.base import Bound, Context, Growing, Supply
 from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import ModelRef, Models, Pair, Reserve, Section, Spec
@@ -147,6 +148,27 @@ def test_more_samples_contain_the_requests_of_fewer(
         known = wanted
         sizes.append(probe.rows(requests))
     assert sizes == [sizes[0], 2 * sizes[0], 4 * sizes[0]]
+
+
+ADVICE = {  # limit of a test over 40 rows, rows of the data -> remedy
+    "rows of a file": (0.5, 400, "use about 96 items to decide, not 40"),
+    "more than the samples of a file": (
+        *(0.55, 400),
+        "160 rows, the maximum of this probe, do not suffice to decide, about 270 would be needed",
+    ),
+    "rows of the spec": (
+        *(0.5, 0),
+        "40 rows, the maximum of this probe without a data file, do not suffice to decide, "
+        "about 68 would be needed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("limit", "rows", "remedy"), ADVICE.values(), ids=ADVICE)
+def test_the_advice_requires_only_rows_that_are_read(limit: float, rows: int, remedy: str) -> None:
+    test = share_above(0.6, 40, limit)
+    bound = Bound("recall", test, limit, supply=Supply.growing(40, Reserve(rows=rows)))
+    assert of_bound(bound, 40, "limit", None).remedy == remedy
 
 
 def test_growing_kinds_have_no_null_adapters() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sway_gate.conversation import Conversation, Message
 from sway_gate.errors import CannotDecide, SpecError
+from sway_gate.spec.schema import Reserve
 from sway_gate.training_data import files, forms, json_rows, text
 from sway_gate.training_data.files import Line
 from sway_gate.training_data.load import load_sections
@@ -618,7 +619,7 @@ def test_the_reserve_has_full_samples_of_other_rows(tmp_path, number, samples):
 def test_preferences_have_no_reserve(tmp_path):
     row = '{"prompt": "q%d", "chosen": "a", "rejected": "b"}\n'
     loaded = load(tmp_path, "a.jsonl", "".join(row % i for i in range(200)))
-    assert (len(loaded.sections), loaded.reserve.samples) == (48, ())
+    assert (len(loaded.sections), loaded.reserve) == (48, Reserve())
 
 
 def test_kinds_are_counted_apart(tmp_path):

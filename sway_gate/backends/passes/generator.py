@@ -1,6 +1,6 @@
 """Greedy decoding of many prompts under many views in one batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,8 +17,10 @@ from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, View
 
 _PAD = 0
-"""Any token: the attention mask hides it."""
+"""Any token: it follows the end of a text."""
 _PROMPTS_AT_ONCE = 64
+_FROM_START = ("min_new_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty")
+"""Fields of generation_config.json that count from the first token of each call of `generate`."""
 
 
 class Generated(NamedTuple):
@@ -73,17 +75,22 @@ class Batch(NamedTuple):
 
 
 class Generator:
-    """`ends`: the tokens that end a text."""
+    """`ends`: the tokens that end a text.
+
+    `limit()`: the longest text in which the model follows positions and a mask, not the number of
+    tokens; 0 if it does not. Padding inside a text, after a common beginning, needs that.
+    """
 
     def __init__(
         self,
         weights: Weights,
         ends: frozenset[int],
         prefix: PrefixCache,
+        limit: Callable[[], int],
         device: torch.device,
     ) -> None:
         self._weights, self._ends, self._device = weights, ends, device
-        self._prefix = prefix
+        self._prefix, self._limit = prefix, limit
 
     def base_answers(self, lengths: Mapping[Ids, int]) -> dict[Ids, Ids]:
         """The base's answer to each prompt: at most `lengths[prompt]` tokens, without the end."""
@@ -115,8 +122,11 @@ class Generator:
     @cached_property
     def can_continue(self) -> bool:
         """Whether generation continues after a cache: of a common prompt, or of unended texts."""
-        inner = getattr(self._weights.model(BASE).network, "model", None)
-        return self.can_batch and self._prefix.reach > 0 and not hasattr(inner, "rope_deltas")
+        network = self._weights.model(BASE).network
+        settings, inner = network.generation_config, getattr(network, "model", None)
+        if hasattr(inner, "rope_deltas") or any(getattr(settings, n, None) for n in _FROM_START):
+            return False
+        return self.can_batch and self._prefix.reach > 0
 
     @cached_property
     def can_batch(self) -> bool:
@@ -144,8 +154,9 @@ class Generator:
         self, views: Sequence[View], prompts: Sequence[Ids], length: int
     ) -> list[list[Generated]]:
         """Views and prompts leave the batch when all of their texts have ended."""
-        batch = self._batch(views, prompts, shares=self.can_continue)
-        start = batch.ids.shape[1]
+        start = max(map(len, prompts))
+        shares = self.can_continue and start + length <= self._limit()
+        batch = self._batch(views, prompts, shares=shares)
         found: dict[tuple[View, int], Generated] = {}
         while batch.views and batch.ids.shape[1] < start + length:
             watch, left = Watch(), start + length - batch.ids.shape[1]
@@ -173,10 +184,11 @@ class Generator:
     ) -> Batch:
         """The prompts under each view. `shares`: compute their common beginning once per view."""
         width, prefix = max(map(len, prompts)), _common(prompts) if shares else ()
-        # The cache grows at the right end, so the padding is before the rest, under a mask.
+        # The cache grows at the right end, so the padding is before the rest, under a mask. A base
+        # that penalizes repeated tokens sees the padding, so it is a token of the prompt.
         rests = [prompt[len(prefix) :] for prompt in prompts]
         padding = [width - len(prompt) for prompt in prompts]
-        ids = [prefix + (_PAD,) * n + rest for n, rest in zip(padding, rests, strict=True)]
+        ids = [prefix + p[:1] * n + r for p, n, r in zip(prompts, padding, rests, strict=True)]
         before = [1] * len(prefix)
         mask = [before + [0] * n + [1] * len(rest) for n, rest in zip(padding, rests, strict=True)]
         return Batch(
