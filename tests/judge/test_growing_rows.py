@@ -10,6 +10,7 @@ from sway_gate import probes
 from sway_gate.engine.plan import RowsLook, null_plan, plan_probes
 from sway_gate.judge.probe import is_open_to_rows, of_rows
 from sway_gate.measurements import Floats
+from sway_gate.probes import _answers as answers
 from sway_gate.probes.base import Context, Growing
 from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS
@@ -147,6 +148,16 @@ def test_more_samples_contain_the_requests_of_fewer(
         known = wanted
         sizes.append(probe.rows(requests))
     assert sizes == [sizes[0], 2 * sizes[0], 4 * sizes[0]]
+
+
+@pytest.mark.parametrize("name", ["answers", "labels"])
+def test_the_items_of_the_first_sample_come_first(name: str) -> None:
+    whole = context(DATA[name])
+    first = answers.data_rows(whole, whole.sections)
+    further = answers.further_rows(whole, first, whole.reserve)
+    few, many = answers.design(first.rows).rows, answers.design(first.rows, further=further).rows
+    assert len(few) < len(many)
+    assert many[: len(few)] == few
 
 
 def test_growing_kinds_have_no_null_adapters() -> None:
