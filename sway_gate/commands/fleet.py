@@ -2,6 +2,7 @@
 
 import argparse
 import glob
+import hashlib
 import os
 import re
 import sys
@@ -83,8 +84,8 @@ def add_to(add: Add) -> None:
 def _fleet(args: argparse.Namespace) -> int:
     choose(args, _FORMATS)
     gates = _gates(args)
-    _check_targets(args)
     specs = {gate: _loaded(gate, args.confine) for gate in gates}
+    _check_targets(args, specs)
     _require_ray()
     from sway_gate.fleet.report import exit_code, render
 
@@ -124,12 +125,15 @@ def _expanded(given: str) -> list[str]:
     raise UsageError(f"{one_line(given)}: no file matches this pattern")
 
 
-def _check_targets(args: argparse.Namespace) -> None:
+def _check_targets(args: argparse.Namespace, specs: dict["Gate", "Spec"]) -> None:
+    from sway_gate.gate.resolve import inputs
     from sway_gate.spec import confine
 
     targets = {f"--{name}": getattr(args, name) for name in _FORMATS}
-    output.check_targets(targets, args.specs, args.adapters)
     confine.check_targets({**targets, "--results": args.results}, args.confine)
+    for gate, spec in specs.items():
+        files, folders = inputs(spec)
+        output.check_targets(targets, [gate.spec, *files], folders)
     if args.results is not None:
         try:
             os.makedirs(args.results, exist_ok=True)
@@ -177,7 +181,7 @@ class _Collected:
         self.outcomes[outcome.gate] = outcome
         if outcome.result and self._args.results is not None:
             _write_result(self._args.results, name, outcome)
-        self._measured += not outcome.is_stored
+        self._measured += bool(outcome.node)
         took = f"{outcome.seconds:.0f} s on {one_line(outcome.node)}" if outcome.node else ""
         took = took or ("stored" if outcome.is_stored else "")
         label = one_line(outcome.gate.label)
@@ -253,9 +257,10 @@ def _measure(args: argparse.Namespace, planned: Sequence["Planned"], collected: 
 
 def _file_name(planned: "Planned") -> str:
     """A name that contains the spec's and the adapter's, and no other gate's."""
-    adapter = os.path.basename(os.path.normpath(planned.gate.adapter or "own"))
+    task, adapter = planned.task, os.path.basename(os.path.normpath(planned.gate.adapter or "own"))
     words = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{planned.gate.spec}-{adapter}")[-80:]
-    return f"{words.lstrip('.')}-{planned.task.content[:12]}.json"
+    own = hashlib.sha256("\0".join([task.content, task.spec, task.adapter]).encode())
+    return f"{words.lstrip('.')}-{own.hexdigest()[:12]}.json"
 
 
 def _write_result(folder: str, name: str, outcome: "Outcome") -> None:

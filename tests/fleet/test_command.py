@@ -78,6 +78,35 @@ def test_a_second_fleet_measures_only_what_is_missing(pools: Any, capsys: Any) -
     assert len(pools[-1].sent) == 2
 
 
+def test_copies_of_an_adapter_have_a_report_each(pools: Any) -> None:
+    shutil.copytree("runs/healthy", "copies/healthy")
+    adapters = ["runs/healthy", "copies/healthy"]
+    assert cli.main(["fleet", "sway.yaml", "--adapters", *adapters, "--results", "r"]) == 0
+    assert len(list(Path("r").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("file", ["data.json", "runs/untrained/x.json", "sway.yaml"])
+def test_a_report_does_not_overwrite_an_input(pools: Any, file: str, capsys: Any) -> None:
+    rows = [{"prompt": f"{i}?", "completion": f" {i}."} for i in range(9)]
+    Path("data.json").write_text(json.dumps(rows), encoding="utf-8")
+    with Path("sway.yaml").open("a", encoding="utf-8") as spec:
+        spec.write("data: data.json\n")
+    words = ["fleet", "*.yaml", "--adapters", "runs/*", "--json", file]
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --json {file}")
+    assert error.count("\n") == 1
+    assert pools == []
+
+
+def test_the_remaining_time_counts_measured_gates_only(pools: Any, capsys: Any) -> None:
+    Path("runs/untrained/adapter_model.safetensors").write_bytes(b"")
+    cli.main(["fleet", "sway.yaml", "--adapters", "runs/untrained", "runs/healthy"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "[1/2] ERROR  sway.yaml runs/untrained"
+    assert lines[1] == "[1/2] 1 gate to measure; starting Ray"
+
+
 def test_a_broken_adapter_fails_its_own_gate_only(pools: Any, capsys: Any) -> None:
     Path("runs/untrained/adapter_model.safetensors").write_bytes(b"")
     assert cli.main(["fleet", "sway.yaml", "--adapters", "runs/*", "--quiet"]) == 2
