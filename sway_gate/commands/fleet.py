@@ -59,6 +59,7 @@ def add_to(add: Add) -> None:
     )
     fleet.add_argument(
         "--ray",
+        type=_address,
         metavar="ADDRESS",
         help="a running Ray cluster: HOST:PORT, or auto (default: start Ray on this machine)",
     )
@@ -79,6 +80,13 @@ def add_to(add: Add) -> None:
         "--results", metavar="DIR", help="write the JSON report of each gate into DIR"
     )
     quiet_argument(reports, "the gates that do not pass, and no progress")
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if text != "auto" and not (host and colon and port.isdecimal() and int(port) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be HOST:PORT or auto")
+    return text
 
 
 def _fleet(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ import pytest
 
 from sway_gate import cli, demo
 from sway_gate.commands import fleet
-from sway_gate.errors import AdapterError
+from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.fleet import ray_pool
 from sway_gate.fleet.plan import Gate
 from sway_gate.spec.load import load_spec
@@ -140,6 +141,23 @@ def test_a_file_outside_the_folder_is_refused(pools: Any, capsys: Any) -> None:
     assert cli.main(["fleet", "in/sway.yaml", "--confine", "in"]) == 2
     assert "leads out of in (--confine)" in capsys.readouterr().err
     assert pools == []
+
+
+@pytest.mark.parametrize("address", ["", "head", ":6379", "head:", "head:70000", "ray://head"])
+def test_an_address_without_host_and_port_is_refused(pools: Any, address: str, capsys: Any) -> None:
+    with suppress(SystemExit):
+        cli.main(["fleet", "sway.yaml", "--ray", address])
+    assert "must be HOST:PORT or auto" in capsys.readouterr().err
+    assert pools == []
+
+
+def test_an_address_where_nothing_listens_ends_at_once() -> None:
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{own.getsockname()[1]}"
+        found = pytest.raises(CannotDecide, match="Ray does not answer: Connection refused")
+        with found, ray_pool.ray_pool(address, 1):
+            pass
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
