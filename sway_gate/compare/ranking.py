@@ -148,7 +148,8 @@ def is_worse(
     if items is None or not passing:
         return False
     against = [candidates.index(other) for other in passing]
-    return p_values(*items, against)[candidates.index(one)] <= LEVEL
+    [p] = p_values(*items, against, [candidates.index(one)])
+    return p <= LEVEL
 
 
 def rank(candidates: Sequence[Candidate], by: str = "") -> Ranking:
