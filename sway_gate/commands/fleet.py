@@ -117,7 +117,12 @@ def _gates(args: argparse.Namespace) -> list["Gate"]:
 
     specs = [path for given in args.specs for path in _expanded(given)]
     adapters = [path for given in args.adapters for path in _expanded(given)] or [""]
-    return list(dict.fromkeys(Gate(spec, adapter) for spec in specs for adapter in adapters))
+    gates = dict[tuple[str, str], Gate]()
+    for spec in specs:
+        for adapter in adapters:
+            place = os.path.abspath(spec), os.path.realpath(adapter) if adapter else ""
+            gates.setdefault(place, Gate(spec, adapter))
+    return list(gates.values())
 
 
 def _expanded(given: str) -> list[str]:
