@@ -2,6 +2,7 @@
 
 import argparse
 import glob
+import hashlib
 import os
 import re
 import sys
@@ -58,6 +59,7 @@ def add_to(add: Add) -> None:
     )
     fleet.add_argument(
         "--ray",
+        type=_address,
         metavar="ADDRESS",
         help="a running Ray cluster: HOST:PORT, or auto (default: start Ray on this machine)",
     )
@@ -80,11 +82,18 @@ def add_to(add: Add) -> None:
     quiet_argument(reports, "the gates that do not pass, and no progress")
 
 
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if text != "auto" and not (host and colon and port.isdecimal() and int(port) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be HOST:PORT or auto")
+    return text
+
+
 def _fleet(args: argparse.Namespace) -> int:
     choose(args, _FORMATS)
     gates = _gates(args)
-    _check_targets(args)
     specs = {gate: _loaded(gate, args.confine) for gate in gates}
+    _check_targets(args, specs)
     _require_ray()
     from sway_gate.fleet.report import exit_code, render
 
@@ -108,7 +117,12 @@ def _gates(args: argparse.Namespace) -> list["Gate"]:
 
     specs = [path for given in args.specs for path in _expanded(given)]
     adapters = [path for given in args.adapters for path in _expanded(given)] or [""]
-    return list(dict.fromkeys(Gate(spec, adapter) for spec in specs for adapter in adapters))
+    gates = dict[tuple[str, str], Gate]()
+    for spec in specs:
+        for adapter in adapters:
+            place = os.path.abspath(spec), os.path.realpath(adapter) if adapter else ""
+            gates.setdefault(place, Gate(spec, adapter))
+    return list(gates.values())
 
 
 def _expanded(given: str) -> list[str]:
@@ -124,12 +138,15 @@ def _expanded(given: str) -> list[str]:
     raise UsageError(f"{one_line(given)}: no file matches this pattern")
 
 
-def _check_targets(args: argparse.Namespace) -> None:
+def _check_targets(args: argparse.Namespace, specs: dict["Gate", "Spec"]) -> None:
+    from sway_gate.gate.resolve import inputs
     from sway_gate.spec import confine
 
     targets = {f"--{name}": getattr(args, name) for name in _FORMATS}
-    output.check_targets(targets, args.specs, args.adapters)
     confine.check_targets({**targets, "--results": args.results}, args.confine)
+    for gate, spec in specs.items():
+        files, folders = inputs(spec)
+        output.check_targets(targets, [gate.spec, *files], folders)
     if args.results is not None:
         try:
             os.makedirs(args.results, exist_ok=True)
@@ -177,7 +194,7 @@ class _Collected:
         self.outcomes[outcome.gate] = outcome
         if outcome.result and self._args.results is not None:
             _write_result(self._args.results, name, outcome)
-        self._measured += not outcome.is_stored
+        self._measured += bool(outcome.node)
         took = f"{outcome.seconds:.0f} s on {one_line(outcome.node)}" if outcome.node else ""
         took = took or ("stored" if outcome.is_stored else "")
         label = one_line(outcome.gate.label)
@@ -253,9 +270,10 @@ def _measure(args: argparse.Namespace, planned: Sequence["Planned"], collected: 
 
 def _file_name(planned: "Planned") -> str:
     """A name that contains the spec's and the adapter's, and no other gate's."""
-    adapter = os.path.basename(os.path.normpath(planned.gate.adapter or "own"))
+    task, adapter = planned.task, os.path.basename(os.path.normpath(planned.gate.adapter or "own"))
     words = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{planned.gate.spec}-{adapter}")[-80:]
-    return f"{words.lstrip('.')}-{planned.task.content[:12]}.json"
+    own = hashlib.sha256("\0".join([task.content, task.spec, task.adapter]).encode())
+    return f"{words.lstrip('.')}-{own.hexdigest()[:12]}.json"
 
 
 def _write_result(folder: str, name: str, outcome: "Outcome") -> None:

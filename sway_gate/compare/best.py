@@ -25,21 +25,27 @@ _FLIPS = 4095
 _ROUNDING = 1e-9
 
 
-def p_values(items: Floats, resolution: float, against: Sequence[int] | None = None) -> list[float]:
+def p_values(
+    items: Floats,
+    resolution: float,
+    against: Sequence[int] | None = None,
+    of: Sequence[int] | None = None,
+) -> list[float]:
     """The p-value of each candidate's hypothesis that no other one is better.
 
     `items` [candidates, n]: larger is better. `resolution`: the smallest standard deviation of
     differences that counts. `against`: the candidates that can reject a hypothesis; all by default.
     Each hypothesis is tested against the largest t among all candidates, so that fewer `against`
-    only make the test stricter.
+    only make the test stricter. `of`: the candidates whose p-values are computed; all by default.
     """
     n = items.shape[1]
-    rivals = list(range(len(items)) if against is None else against)
+    everyone = range(len(items))
+    rivals = list(everyone if against is None else against)
     means = _flips(n) @ items.T / n  # [flips, candidates]
     found = []
-    for own, own_means in zip(items, means.T, strict=True):
-        squares = np.square(items - own).sum(axis=1)
-        t = _t(means - own_means[:, None], squares, n, resolution)
+    for own in everyone if of is None else of:
+        squares = np.square(items - items[own]).sum(axis=1)
+        t = _t(means - means[:, own, None], squares, n, resolution)
         largest = t[0, rivals].max()
         found.append(float(np.mean(t.max(axis=1) >= largest - _ROUNDING)))
     return found

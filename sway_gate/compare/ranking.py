@@ -25,7 +25,7 @@ from sway_gate.compare.best import LEVEL, p_values
 from sway_gate.errors import UsageError
 from sway_gate.judge.composite import EXIT_CODES
 from sway_gate.measurements import Floats
-from sway_gate.probes.base import Kind
+from sway_gate.probes.base import Growing, Kind
 from sway_gate.results import GateResult, ProbeResult
 from sway_gate.spec.schema import Spec
 from sway_gate.stats import transform
@@ -148,7 +148,8 @@ def is_worse(
     if items is None or not passing:
         return False
     against = [candidates.index(other) for other in passing]
-    return p_values(*items, against)[candidates.index(one)] <= LEVEL
+    [p] = p_values(*items, against, [candidates.index(one)])
+    return p <= LEVEL
 
 
 def rank(candidates: Sequence[Candidate], by: str = "") -> Ranking:
@@ -248,15 +249,19 @@ def _priority(kind: Kind) -> tuple[bool, bool, bool]:
 def _items(candidates: Iterable[Candidate], name: str) -> tuple[Floats, float] | None:
     """A probe's items [candidates, n], larger is better, and its resolution.
 
-    None if they are not the same n ≥ 2 items of a probe with a direction in all candidates.
+    None if they are not the same n ≥ 2 items of a probe with a direction in all candidates. Of rows
+    that grow, these are the first ones, which all have.
     """
     found = [candidate.probe(name) for candidate in candidates]
     known = [probe for probe in found if probe]
     lengths = {len(probe.items) for probe in known}
-    if not known or len(known) < len(found) or len(lengths) > 1 or min(lengths) < 2:
+    if not known or len(known) < len(found) or min(lengths) < 2:
         return None
-    kind = _kind(known[0])
-    values = np.array([probe.items for probe in known], dtype=np.float64)
+    module, units = probes.module(known[0].kind), {probe.units for probe in known}
+    if len(units) > 1 or (len(lengths) > 1 and not isinstance(module, Growing)):
+        return None
+    kind = module.KIND
+    values = np.array([probe.items[: min(lengths)] for probe in known], dtype=np.float64)
     if not _has_order(kind) or not np.isfinite(values).all():
         return None
     sign = -1.0 if kind.better == "less" else 1.0

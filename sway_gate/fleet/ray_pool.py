@@ -7,6 +7,7 @@ machine only, and require a token that only they know.
 import os
 import secrets
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from sway_gate.version import __version__
 
 _OBJECT_STORE_BYTES: Final = 100 * 2**20
 """For reports only; Ray would reserve a third of the memory."""
+_CONNECT_S: Final = 10
 _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
 _LOCAL: Final = {
     "RAY_AUTH_MODE": "token",
@@ -130,6 +132,8 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
     Raises UsageError if Ray is missing, CannotDecide if it does not start or the cluster cannot be
     reached.
     """
+    if address:
+        _check_reachable(address)
     own = {} if address else {**_LOCAL, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with _environment({**_QUIET, **own}), _folder() as folder:
         try:
@@ -145,6 +149,20 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
             yield RayPool(cpus)
         finally:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise CannotDecide if nothing listens at HOST:PORT: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host:  # Ray finds "auto" itself
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CannotDecide(
+            f"--ray {address}: Ray does not answer: {reason}; see docs/fleet.md"
+        ) from None
 
 
 def _start(options: dict[str, Any]) -> None:

@@ -202,11 +202,11 @@ def _block(rows: Sequence[DataRow]) -> Group:
 def _labelled(samples: Sequence[Sequence[DataRow]], labels: Sequence[str], limit: int) -> Design:
     """One group with each label in each row. Blocks contain each label about equally often."""
     first = [next(row for row in samples[0] if answer_of(row) == label) for label in labels]
-    turns = [row for sample in samples for row in _in_turn(sample, labels, limit)]
-    chosen = sorted(turns, key=lambda row: labels.index(answer_of(row)))
-    blocks = dealt(range(len(chosen)), number_of_blocks(len(chosen)))
-    cells = tuple(tuple(row.log_probs(answer_for(row, one)) for one in first) for row in chosen)
+    chosen = [row for sample in samples for row in _in_turn(sample, labels, limit)]
     own = tuple(labels.index(answer_of(row)) for row in chosen)
+    by_label = sorted(range(len(chosen)), key=own.__getitem__)
+    blocks = dealt(by_label, number_of_blocks(len(chosen)))
+    cells = tuple(tuple(row.log_probs(answer_for(row, one)) for one in first) for row in chosen)
     return Design((Group(cells, own, tuple(map(tuple, blocks))),), tuple(chosen), tuple(labels))
 
 

@@ -383,8 +383,8 @@ class Probe(Protocol):
 class Growing(Protocol):
     """A probe module that measures more rows if the first ones leave it open.
 
-    More samples give the requests of fewer samples, and others. It is not compared with null
-    adapters. Its `bounds` use the reading's `error_share`.
+    More samples give the requests of fewer samples, and others; their items come first. It is not
+    compared with null adapters. Its `bounds` use the reading's `error_share`.
     """
 
     def reserve(self, context: Context, /) -> Reserve: ...

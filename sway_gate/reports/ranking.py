@@ -53,11 +53,11 @@ def title(found: Ranking) -> str:
     """The adapter to use, in one line."""
     count, tied = counted(len(found.entries), "adapter"), best_set(found)
     if not tied:
-        return f"no adapter passes, of {count}"
-    if found.measure is None:
-        which = f"one of {len(tied)} that pass and have no order, of {count}"
-    elif len(tied) == 1:
+        return f"none of {count} passes"
+    if len(tied) == 1:
         which = f"the best of {count}"
+    elif found.measure is None:
+        which = f"one of {len(tied)} that pass and have no order, of {count}"
     else:
         first = "the best value" if tied[0] == found.chosen else "the earliest"
         which = f"{first} of {len(tied)} that tie, of {count}"
@@ -88,6 +88,11 @@ def remarks(found: Ranking) -> list[str]:
     else:
         lines.append("no probe has the same items for all adapters, so they have no order")
     return lines
+
+
+def badge(standing: Standing) -> str:
+    """Such as PASS."""
+    return "DROP" if standing == "dropped" else VERDICTS[standing].upper()
 
 
 def note(entry: Entry, chosen: str) -> str:
@@ -124,6 +129,8 @@ def course(curve: Curve) -> str:
         parts.append("no significant difference between the steps")
     elif best[0] == steps[-1]:
         parts.append("significantly better at the last step than before")
+    elif len(best) == 1 and best[0] != steps[0]:
+        parts.append(f"significantly better at step {best[0]} than at the others")
     else:
         if best[0] > steps[0]:
             parts.append(f"no significant gain after step {best[0]}")
@@ -183,10 +190,11 @@ def _entries(found: Ranking, entries: Sequence[Entry]) -> Iterator[Line]:
     values = [_value(entry, found) for entry in entries]
     sizes = [max(map(cell_len, column), default=0) for column in (names, values)]
     for name, value, entry in zip(names, values, entries, strict=True):
-        verdict = VERDICTS[entry.standing]
-        word = "DROP" if entry.standing == "dropped" else verdict.upper()
+        style = STYLES[VERDICTS[entry.standing]]
         cells = name if entry.standing == "error" else padded([name, value], sizes)
-        yield marked(word, STYLES[verdict], (cells, "bold"), (f"  {note(entry, found.chosen)}", ""))
+        yield marked(
+            badge(entry.standing), style, (cells, "bold"), (f"  {note(entry, found.chosen)}", "")
+        )
 
 
 def _value(entry: Entry, found: Ranking) -> str:
@@ -225,9 +233,8 @@ def markdown(found: Ranking) -> str:
 def _row(entry: Entry, found: Ranking) -> str:
     units = found.measure.units if found.measure else ""
     value = f"{in_units(entry.value, units)} {interval(entry.ci_95)}".rstrip()
-    verdict = VERDICTS[entry.standing].upper()
     cells = (cut(entry.label, MAX_NAME), value, score_text(entry.score), note(entry, found.chosen))
-    return row([f"**{verdict}**", *map(text, cells)])
+    return row([f"**{badge(entry.standing)}**", *map(text, cells)])
 
 
 def _points(curve: Curve) -> str:

@@ -38,6 +38,7 @@ def test_a_difference_below_the_resolution_hardly_counts():
 def test_fewer_rivals_only_make_the_test_stricter():
     items = RNG.normal(size=(6, 20)) + 0.3 * np.arange(6)[:, None]
     whole, some = p_values(items, 1e-3), p_values(items, 1e-3, [2, 4])
+    assert p_values(items, 1e-3, [2, 4], of=[3, 0]) == [some[3], some[0]]
     assert all(a <= b for a, b in zip(whole, some, strict=True))
     assert some[0] < 1.0
 

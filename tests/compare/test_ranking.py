@@ -100,10 +100,26 @@ def test_less_of_a_rate_is_better():
 
 
 def test_without_a_common_measure_all_that_pass_tie():
-    short = gated(reading("generalization", items(0.9)[:9]))
-    found = rank([candidate(10, 0.2), Candidate("other", None, short)], "generalization")
+    short = gated(reading("external_perplexity", items(0.9)[:9]))
+    found = rank([candidate(10, 0.2), Candidate("other", None, short)], "external_perplexity")
     assert found.measure is None
     assert [e.standing for e in found.entries] == ["best", "tied"]
+
+
+def test_adapters_whose_rows_grew_are_compared_on_the_first_rows():
+    rows = {"few": items(0.9)[:9], "many": [*items(0.6)[:9], *np.full(27, 0.99)]}
+    results = {name: gated(reading("generalization", own)) for name, own in rows.items()}
+    found = rank([Candidate(name, None, result) for name, result in results.items()])
+    assert found.measure is not None
+    assert {e.label: e.p is not None and e.p < 0.05 for e in found.entries} == {
+        "few": False,
+        "many": True,
+    }
+
+
+def test_items_in_other_units_are_not_compared():
+    results = [gated(reading("generalization", items(0.5), units=u)) for u in ("share", "lift")]
+    assert choose_measure([Candidate(str(i), None, r) for i, r in enumerate(results)]) is None
 
 
 CODES = {

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ import pytest
 
 from sway_gate import cli, demo
 from sway_gate.commands import fleet
-from sway_gate.errors import AdapterError
+from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.fleet import ray_pool
 from sway_gate.fleet.plan import Gate
 from sway_gate.spec.load import load_spec
@@ -54,7 +55,8 @@ def _planned() -> Any:
 
 
 def test_each_spec_is_judged_with_each_adapter_once(pools: Any, capsys: Any) -> None:
-    words = ["fleet", "sway.yaml", "*.yaml", "--adapters", "runs/healthy", "runs/*"]
+    Path("runs/last").symlink_to("healthy")
+    words = ["fleet", "sway.yaml", "./*.yaml", "--adapters", "runs/healthy", "runs/*"]
     assert cli.main([*words, "-o", "r.json", "-o", "r.xml", "-o", "r.md"]) == 0
     out, err = capsys.readouterr()
     gates = json.loads(Path("r.json").read_bytes())["gates"]
@@ -76,6 +78,35 @@ def test_a_second_fleet_measures_only_what_is_missing(pools: Any, capsys: Any) -
     assert "[2/2] PASS   sway.yaml runs/untrained  stored\n" in capsys.readouterr().err
     assert cli.main(["fleet", "sway.yaml", "--adapters", "runs/*", "--no-cache"]) == 0
     assert len(pools[-1].sent) == 2
+
+
+def test_copies_of_an_adapter_have_a_report_each(pools: Any) -> None:
+    shutil.copytree("runs/healthy", "copies/healthy")
+    adapters = ["runs/healthy", "copies/healthy"]
+    assert cli.main(["fleet", "sway.yaml", "--adapters", *adapters, "--results", "r"]) == 0
+    assert len(list(Path("r").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("file", ["data.json", "runs/untrained/x.json", "sway.yaml"])
+def test_a_report_does_not_overwrite_an_input(pools: Any, file: str, capsys: Any) -> None:
+    rows = [{"prompt": f"{i}?", "completion": f" {i}."} for i in range(9)]
+    Path("data.json").write_text(json.dumps(rows), encoding="utf-8")
+    with Path("sway.yaml").open("a", encoding="utf-8") as spec:
+        spec.write("data: data.json\n")
+    words = ["fleet", "*.yaml", "--adapters", "runs/*", "--json", file]
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --json {file}")
+    assert error.count("\n") == 1
+    assert pools == []
+
+
+def test_the_remaining_time_counts_measured_gates_only(pools: Any, capsys: Any) -> None:
+    Path("runs/untrained/adapter_model.safetensors").write_bytes(b"")
+    cli.main(["fleet", "sway.yaml", "--adapters", "runs/untrained", "runs/healthy"])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "[1/2] ERROR  sway.yaml runs/untrained"
+    assert lines[1] == "[1/2] 1 gate to measure; starting Ray"
 
 
 def test_a_broken_adapter_fails_its_own_gate_only(pools: Any, capsys: Any) -> None:
@@ -111,6 +142,23 @@ def test_a_file_outside_the_folder_is_refused(pools: Any, capsys: Any) -> None:
     assert cli.main(["fleet", "in/sway.yaml", "--confine", "in"]) == 2
     assert "leads out of in (--confine)" in capsys.readouterr().err
     assert pools == []
+
+
+@pytest.mark.parametrize("address", ["", "head", ":6379", "head:", "head:70000", "ray://head"])
+def test_an_address_without_host_and_port_is_refused(pools: Any, address: str, capsys: Any) -> None:
+    with suppress(SystemExit):
+        cli.main(["fleet", "sway.yaml", "--ray", address])
+    assert "must be HOST:PORT or auto" in capsys.readouterr().err
+    assert pools == []
+
+
+def test_an_address_where_nothing_listens_ends_at_once() -> None:
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{own.getsockname()[1]}"
+        found = pytest.raises(CannotDecide, match="Ray does not answer: Connection refused")
+        with found, ray_pool.ray_pool(address, 1):
+            pass
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")

@@ -11,6 +11,7 @@ from sway_gate.engine.plan import RowsLook, null_plan, plan_probes
 from sway_gate.judge.criteria import of_bound
 from sway_gate.judge.probe import is_open_to_rows, of_rows
 from sway_gate.measurements import Floats
+from sway_gate.probes import _answers as answers
 from sway_gate.probes.base import Bound, Context, Growing, Supply
 from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS
@@ -169,6 +170,16 @@ def test_the_advice_requires_only_rows_that_are_read(limit: float, rows: int, re
     test = share_above(0.6, 40, limit)
     bound = Bound("recall", test, limit, supply=Supply.growing(40, Reserve(rows=rows)))
     assert of_bound(bound, 40, "limit", None).remedy == remedy
+
+
+@pytest.mark.parametrize("name", ["answers", "labels"])
+def test_the_items_of_the_first_sample_come_first(name: str) -> None:
+    whole = context(DATA[name])
+    first = answers.data_rows(whole, whole.sections)
+    further = answers.further_rows(whole, first, whole.reserve)
+    few, many = answers.design(first.rows).rows, answers.design(first.rows, further=further).rows
+    assert len(few) < len(many)
+    assert many[: len(few)] == few
 
 
 def test_growing_kinds_have_no_null_adapters() -> None:

@@ -11,6 +11,7 @@ from sway_gate.compare.ranking import Candidate, Curve, Point, rank
 from sway_gate.reports import ranking
 from sway_gate.reports.html import ranking as html
 from tests.compare.test_ranking import candidate, run
+from tests.helpers import results
 from tests.helpers.results import HOSTILE
 
 WHOLE = rank(
@@ -36,6 +37,7 @@ COURSES: dict[str, tuple[list[int], tuple[int, ...], str]] = {
         (),
         "no significant gain after step 20; significantly worse after step 30",
     ),
+    "a peak": ([20], (), "significantly better at step 20 than at the others"),
     "a dip": ([10, 40], (), "significantly worse at some steps between"),
     "fails": ([10], (30, 40), "significantly worse after step 10; fails at steps 30 to 40"),
     "fails once": ([10, 20, 30, 40], (20,), "no significant difference between the steps; "
@@ -77,13 +79,29 @@ def test_quiet_is_the_choice_and_the_errors() -> None:
 
 TITLES = {
     "one": (rank(run()[:2]), "use checkpoint-20: the best of 2 adapters"),
-    "none": (rank([candidate(1, 0.5, "fail")] * 2), "no adapter passes, of 2 adapters"),
+    "none": (rank([candidate(1, 0.5, "fail")] * 2), "none of 2 adapters passes"),
+    "no measure": (
+        rank([Candidate("a", None, results.result()), Candidate("x", None, None, "", "?", 2)]),
+        "use a: the best of 2 adapters",
+    ),
 }
 
 
 @pytest.mark.parametrize(("found", "title"), TITLES.values(), ids=TITLES)
 def test_the_title(found: Any, title: str) -> None:
     assert ranking.title(found) == title
+
+
+def test_all_reports_name_a_dropped_adapter_alike() -> None:
+    worse = candidate(1, 0.2)._replace(is_dropped=True)
+    found = rank([candidate(2, 0.9), worse])
+    for shown in (
+        ranking.render(found, color=False),
+        ranking.markdown(found),
+        html.render(found),
+    ):
+        assert "DROP" in shown
+        assert "SKIP" not in shown
 
 
 def hostile() -> Any:

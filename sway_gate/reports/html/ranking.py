@@ -4,7 +4,7 @@ from sway_gate.compare.ranking import Curve, Ranking
 from sway_gate.reports.html.figures import is_drawable
 from sway_gate.reports.html.page import template
 from sway_gate.reports.html.plots import AREA, Mark, Plot, plot
-from sway_gate.reports.ranking import VERDICTS, course, curve_title, note, remarks, title
+from sway_gate.reports.ranking import VERDICTS, badge, course, curve_title, note, remarks, title
 from sway_gate.text import number
 
 MAX_CHARS = 400
@@ -12,7 +12,9 @@ MAX_CHARS = 400
 
 def render(found: Ranking) -> str:
     """Render the page."""
-    rows = [(VERDICTS[e.standing], e, note(e, found.chosen)) for e in found.entries]
+    rows = [
+        (VERDICTS[e.standing], badge(e.standing), e, note(e, found.chosen)) for e in found.entries
+    ]
     return template(MAX_CHARS, "ranking.html.j2").render(
         found=found,
         hero={0: "pass", 1: "fail"}.get(found.exit_code, "error"),
