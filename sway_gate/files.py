@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Final
 
 _MAX_ENTRIES: Final = 10_000
+_MAX_NAME: Final = 255
+_NEAR: Final = 0.75
+"""Least similarity of a name that is suggested, as difflib measures it."""
 
 
 class NotRegular(OSError):
@@ -46,6 +49,25 @@ def irregular_in(folder: Path) -> Path | None:
             if not (entry.is_file() or entry.is_dir()) and entry.exists():
                 return entry
     return None
+
+
+def did_you_mean(path: str | os.PathLike[str], *, folder: bool = False) -> str:
+    """ "did you mean PATH?" with the most similar name next to a missing file or folder, or "".
+
+    Only names below the current folder: a spec of others must not list other folders.
+    """
+    import difflib
+
+    place, name = os.path.split(os.fspath(path).rstrip("/"))
+    try:
+        parent = Path(os.path.realpath(place or "."))
+    except ValueError:  # a NUL character
+        return ""
+    if len(name) > _MAX_NAME or not parent.is_relative_to(os.path.realpath(".")):
+        return ""
+    names = [entry.name for entry in _entries(parent) if entry.is_dir() or not folder]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=_NEAR)
+    return f"did you mean {os.path.join(place, near[0])}?" if near else ""
 
 
 def _entries(folder: Path) -> list[Path]:

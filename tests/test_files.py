@@ -10,7 +10,7 @@ import pytest
 
 from sway_gate import cache, files
 from sway_gate.errors import SwayError
-from sway_gate.files import NotRegular, irregular_in, open_regular, read_regular
+from sway_gate.files import NotRegular, did_you_mean, irregular_in, open_regular, read_regular
 from sway_gate.model_files import config, digest, find, hub, kinds, shapes
 from sway_gate.reports import json_v1, trace
 from sway_gate.spec.load import load_spec
@@ -180,3 +180,46 @@ def opens(tree):
 def test_no_other_module_opens_inputs():
     found = {name for name, tree in TREES.items() if list(opens(tree))}
     assert found == {"sway_gate.files", *(f"sway_gate.{name}" for name in OTHERS)}
+
+
+NEAR = {
+    "a folder": ("runs/helthy", True, "did you mean runs/healthy?"),
+    "a slash at its end": ("runs/helthy/", True, "did you mean runs/healthy?"),
+    "a file": ("runs/healthy.yml", False, "did you mean runs/healthy.yaml?"),
+    "a file is no folder": ("runs/notes.tx", True, ""),
+    "nothing similar": ("runs/other", True, ""),
+    "no parent": ("none/healthy", True, ""),
+    "above the current folder": ("../outsid", True, ""),
+    "behind a link": ("link/insid", True, ""),
+    "a NUL character": ("runs\0/healthy", True, ""),
+    "a name that no file has": ("runs/" + "h" * 100_000, True, ""),
+}
+
+
+@pytest.mark.parametrize("case", NEAR)
+def test_a_similar_name_is_suggested_below_the_current_folder(case, tmp_path, monkeypatch):
+    written, folder, expected = NEAR[case]
+    here = tmp_path / "here"
+    for name in ("here/runs/healthy", "outside/inside"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("healthy.yaml", "notes.txt"):
+        (here / "runs" / name).touch()
+    (here / "link").symlink_to(tmp_path / "outside")
+    monkeypatch.chdir(here)
+    assert did_you_mean(written, folder=folder) == expected
+
+
+def test_messages_on_missing_files_suggest_a_name(tmp_path, monkeypatch):
+    (tmp_path / "healthy").mkdir()
+    (tmp_path / "train.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    for ref in ("helthy", "./helthy"):
+        with pytest.raises(SwayError, match=r"neither a folder \(did you mean .*healthy\?\) nor"):
+            hub.local(ref, None, online=False, what="adapter")
+    with (
+        pytest.raises(Mistake, match=r"no such file; did you mean train.jsonl"),
+        opened("tran.jsonl"),
+    ):
+        pass
+    (found,) = check_files("helthy", None).findings
+    assert found.remedy == "did you mean healthy?"

@@ -12,11 +12,10 @@ GROUPS = {
         "rank": "rank",
         "baseline": "compare",
     },
+    "automate": {"hook": "hook", "fleet": "fleet"},
     "look closer": {
         "explain": "explain",
         "static": "static",
-        "hook": "hook",
-        "fleet": "fleet",
         "parity": "parity",
         "mine": "mine",
         "trace": "trace",

@@ -114,7 +114,8 @@ class Estimate:
 
 
 def _line(p: PlannedProbe, sizes: Mapping[Request, Size], about: str) -> str:
-    name = f"{p.spec.name} ({p.spec.kind})"
+    name, kind = p.spec.name, p.spec.kind
+    name = name if kind == name else f"{name} ({kind})"
     if p.result:
         return f"{name}: {p.result.verdict}: {p.result.message}"
     tokens = _tokens(p.measurements, sizes)

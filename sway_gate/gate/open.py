@@ -1,7 +1,6 @@
 """Opens the backend of a job: its capabilities at once, its models when they are needed."""
 
 import gc
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -129,8 +128,6 @@ def _load(
     """
     progress("loading the model", 0, 0)
     with _without_collections():
-        # peft imports it if it is installed; it warns about kernels that few devices have.
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         try:
             from sway_gate.backends import hf, two_models
             from sway_gate.backends.loading import Source

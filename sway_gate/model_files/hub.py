@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sway_gate.errors import CannotDecide, UsageError
-from sway_gate.files import irregular_in, read_regular
+from sway_gate.files import did_you_mean, irregular_in, read_regular
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_WEIGHTS: Final = "adapter_model.safetensors"
@@ -84,7 +84,7 @@ def _local(ref: str, revision: str | None, online: bool, what: str) -> Path:
     if os.path.isdir(ref):
         return Path(ref)
     if not is_hub_id(ref):
-        raise UsageError(f"{what}: {ref!r} is neither a folder nor a hub id (org/name)")
+        raise UsageError(f"{what}: {ref!r} is neither a folder{_near(ref)} nor a hub id (org/name)")
     if revision is not None and not is_revision(revision):
         raise UsageError(
             f"{what}: {revision!r} is not a valid revision of {ref}; give a branch, tag or commit"
@@ -95,10 +95,15 @@ def _local(ref: str, revision: str | None, online: bool, what: str) -> Path:
         return _download(ref, revision, what)
     option = f" --revision {revision}" if revision else ""
     raise CannotDecide(
-        f"{what}: {ref}{f' at {revision}' if revision else ''} is neither a folder nor "
+        f"{what}: {ref}{f' at {revision}' if revision else ''} is neither a folder{_near(ref)} nor "
         f"complete in the Hugging Face cache ({cache_folder()}); "
         f"run `hf download {ref}{option}`, or pass --online"
     )
+
+
+def _near(ref: str) -> str:
+    near = did_you_mean(ref, folder=True)
+    return f" ({near})" if near else ""
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -72,10 +72,11 @@ def _rejudged(
 
 
 def _of_probe(probe: "ProbeResult", file: str, line: int) -> Answer:
+    from sway_gate.reports import wording
     from sway_gate.text import clean, one_line
 
     message = one_line(probe.message) or probe.verdict.value
-    lines = [message, clean(probe.advice), f"{one_line(probe.name)} ({probe.kind}), {file}:{line}"]
+    lines = [message, clean(probe.advice), f"{wording.title(probe)}, {file}:{line}"]
     text = message if probe.verdict in ("skip", "waived") else "\n".join(filter(None, lines))
     return Answer(probe.verdict.value, text, _numbers(score=probe.score, z=probe.z, raw=probe.raw))
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from sway_gate.errors import UsageError
-from sway_gate.reports import markdown
+from sway_gate.reports import markdown, wording
 from sway_gate.reports.json_v1 import from_json
 from sway_gate.reports.wording import exit_word, headline
 from sway_gate.results import GateResult, ProbeResult, Verdict
@@ -120,7 +120,7 @@ _LEVELS = {
 
 def _annotation(probe: ProbeResult, spec: str) -> str:
     line = "" if probe.line is None else str(probe.line)
-    text = f"{probe.name} ({probe.kind}): {probe.message}"
+    text = f"{wording.title(probe)}: {probe.message}"
     if probe.advice:
         text += f" → {probe.advice}"
     return command(_LEVELS.get(probe.verdict, "notice"), text, file=spec, line=line if spec else "")

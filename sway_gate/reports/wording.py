@@ -260,7 +260,7 @@ def evidence(probe: ProbeResult) -> str:
 def compared(rule: Rule, word: str = "limit") -> str:
     """The value of a rule compared with its limit: "0.31 > margin 0.15", "≤ 0.11, margin 0.15"."""
     if rule.limit is None or rule.value is None:
-        return rule.name
+        return rule_name(rule)
     if rule.name == "z":
         is_met = rule.verdict is Verdict.PASS
         return f"{sigmas(rule.value)} {'≥' if is_met else '<'} {number(rule.limit)}σ"
@@ -271,6 +271,11 @@ def compared(rule: Rule, word: str = "limit") -> str:
         return f"no bound, {word} {number(rule.limit)}"
     bound, limit = distinct(rule.bound, rule.limit)
     return f"{'≤' if rule.is_upper else '≥'} {bound}, {word} {limit}"
+
+
+def rule_name(rule: Rule) -> str:
+    """The tested quantity; "fixed rule" of a rule without numbers, which the message states."""
+    return "fixed rule" if rule.name == "shape" else rule.name
 
 
 def limit_of(probe: ProbeResult, value: float) -> Rule | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sway_gate.errors import UsageError
+from sway_gate.files import did_you_mean
 from sway_gate.model_files.hub import ADAPTER_CONFIG
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def check_name(name: str) -> None:
             f"--against {name}: is an adapter; give what is served, such as the merged model"
         )
     if not (name.startswith(_SERVER) or name.endswith(".gguf") or os.path.isdir(name)):
-        raise UsageError(
-            f"--against {name}: no such folder; give a folder of a model, a .gguf file, or the "
-            "address of a server, as http://localhost:8000/v1#MODEL"
+        remedy = (
+            "give a folder of a model, a .gguf file, or the address of a server, as "
+            "http://localhost:8000/v1#MODEL"
         )
+        raise UsageError(f"--against {name}: no such folder; {did_you_mean(name) or remedy}")

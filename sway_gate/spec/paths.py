@@ -4,6 +4,7 @@ import os
 import re
 from typing import Final
 
+from sway_gate.files import did_you_mean
 from sway_gate.spec.yaml_nodes import shown
 
 MAX_SHOWN: Final = 200
@@ -39,7 +40,10 @@ def find(written: str, folder: str, notes: list[str], *, hub: bool) -> tuple[str
     if hub:
         return written, ""
     looked = "" if os.path.isabs(path) else f" (looked in {' and '.join(places)})"
-    return os.path.join(places[0], path), f"{shown(written, MAX_SHOWN)} does not exist{looked}"
+    wrong = f"{shown(written, MAX_SHOWN)} does not exist{looked}"
+    expected = os.path.normpath(os.path.join(places[0], path))
+    near = did_you_mean(expected)
+    return expected, f"{wrong}; {near}" if near else wrong
 
 
 def is_share(path: str) -> bool:

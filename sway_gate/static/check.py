@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from sway_gate.files import did_you_mean
 from sway_gate.model_files.find import base_if_local
 from sway_gate.model_files.hub import ADAPTER_CONFIG, ADAPTER_FILES, weight_files
 from sway_gate.model_files.kinds import FOLDER, not_an_adapter
@@ -72,7 +73,8 @@ def _check(given: Path, ref: str | None, base_folder: Path | None) -> StaticRepo
     here = given.parent if given.name in ADAPTER_FILES or given.is_file() else given
     if not here.is_dir():
         message = "not a folder" if here.exists() else "no such folder"
-        return _only(broken("folder-missing", here, message, FOLDER))
+        remedy = did_you_mean(here, folder=True) or FOLDER
+        return _only(broken("folder-missing", here, message, remedy))
     if kind := not_an_adapter(given if given.is_file() else here):
         return _only(broken("not-an-adapter", given, kind.message, kind.remedy))
     base = Base(ref, base_folder or base_if_local(ref, here)) if ref else None

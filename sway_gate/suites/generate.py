@@ -12,6 +12,7 @@ import msgspec
 
 from sway_gate import probes
 from sway_gate.errors import SwayError, UsageError
+from sway_gate.files import did_you_mean
 from sway_gate.gate.file_verdicts import file_verdicts
 from sway_gate.gate.resolve import with_data
 from sway_gate.model_files import find, hub
@@ -74,7 +75,8 @@ def for_data(
     for ref in (models.ft.adapter or "", models.base.base):
         if not os.path.isdir(ref) and not hub.is_hub_id(ref):
             what = "not a folder" if os.path.exists(ref) else "no such folder"
-            message = "give a folder that contains a saved model, or a hub id"
+            remedy = "give a folder that contains a saved model, or a hub id"
+            message = did_you_mean(ref, folder=True) or remedy
             raise UsageError(f"{ref}: {what}; {message}")
     trained = _local(models.ft.adapter or "", None)
     models = _pinned(models, find.pinned_revision(trained, models.base.base) if trained else None)

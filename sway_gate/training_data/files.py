@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final, NamedTuple
 
-from sway_gate.files import NotRegular, open_regular
+from sway_gate.files import NotRegular, did_you_mean, open_regular
 from sway_gate.text import cut, one_line
 from sway_gate.training_data import compression
 
@@ -91,7 +91,8 @@ def opened(path: str) -> Iterator[BinaryIO]:
             _refuse_magic(file)
             yield compression.unpacked(file, label(path))
     except FileNotFoundError:
-        raise Mistake(0, "no such file") from None
+        near = did_you_mean(path)
+        raise Mistake(0, f"no such file{near and f'; {near}'}") from None
     except IsADirectoryError:
         raise Mistake(0, "is a folder; give a file") from None
     except NotRegular:

@@ -205,7 +205,7 @@ SAYS = {
     "an interval": (RESULTS["sick"], "95% interval [0.151, 0.221]"),
     "a kept limit": (RESULTS["healthy"], "z +5.1σ ≥ 3σ: kept"),
     "a margin": (RESULTS["sick"], "recall 0.61 > limit 0.5: violated"),
-    "a rule of shape": (result(probe(rules=(rule("shape", "fail"),))), "shape violated"),
+    "a rule of shape": (result(probe(rules=(rule("shape", "fail"),))), "fixed rule violated"),
     "an effective weight": (RESULTS["sick"], "verbatim leakage 0.00 12% 0.61 > margin 0.5"),
     "what was forgotten": (
         RESULTS["sick"],

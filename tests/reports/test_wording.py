@@ -22,7 +22,7 @@ EVIDENCE = {
         probe(verdict="fail", rules=(rule("mean", "fail", value=2e-8, limit=1e-3), *probe().rules)),
         "2e-08 < limit 0.001",
     ),
-    "a shape": (probe(verdict="fail", rules=(rule("shape", "fail"),)), "shape"),
+    "a shape": (probe(verdict="fail", rules=(rule("shape", "fail"),)), "fixed rule"),
     "nothing": (skipped(), "–"),
     "passing share": (
         drift(verdict="pass", rules=(rule("x", "pass", value=0.02, bound=0.0713, **SHARE),)),

@@ -36,6 +36,7 @@ from sway_gate.reports.wording import (
     percent,
     ranks,
     reasons,
+    rule_name,
     score_text,
     seconds,
     sentence,
@@ -349,7 +350,7 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
     for rule in probe.rules:
         verdict = {Verdict.FAIL: "violated", Verdict.WARN: "inconclusive"}.get(rule.verdict, "kept")
         numbers = "" if rule.limit is None else f"{compared(rule)}: "
-        yield Fact(rule.name, f"{numbers}{verdict}")
+        yield Fact(rule_name(rule), f"{numbers}{verdict}")
     if not probe.rules and (is_bounded(probe) or probe.z is not None):
         yield Fact("decided by", evidence(probe))
     if probe.test_statistic is not None:
