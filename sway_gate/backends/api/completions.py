@@ -40,7 +40,7 @@ class ServedModel:
 
     def support(self, ids: Sequence[int] = ()) -> Support:
         """What the server gives. `ids`: the tokens of a text, if they are known."""
-        takes_ids = bool(ids) and self._gives(ids) is not None
+        takes_ids = bool(ids) and self.takes(ids)
         sent, least = (ids, len(ids)) if takes_ids else (_TEXT, _LEAST_TOKENS)
         for top in _TOP:
             for echo in (True, False):
@@ -51,12 +51,27 @@ class ServedModel:
                     return Support(min(given, top), echo, takes_ids)
         return Support(takes_ids=takes_ids)
 
+    def takes(self, sent: Sent) -> bool:
+        """Whether the server answers to a prompt of this form."""
+        return self._gives(sent) is not None
+
+    def prompt_tokens(self, sent: Sent) -> int | None:
+        """The number of tokens that the server reads; None if it does not say."""
+        try:
+            used = self._complete(sent)["usage"]["prompt_tokens"]
+        except (KeyError, TypeError):
+            return None
+        return used if isinstance(used, int) else None
+
     def scored(self, sent: Sent, top: int) -> list[Token]:
         """The tokens of the prompt, and the one that the model generates after it, if any."""
         answer = self._complete(sent, logprobs=top, echo=True)
         tokens = tokens_of(answer)
         if tokens is None:
-            raise CannotDecide(f"{self.label} gives no log-probabilities of a prompt's tokens")
+            raise CannotDecide(
+                f"{self.label} gives no log-probabilities of a prompt's tokens; "
+                "start it with them (llama-cpp-python: --logits_all true)"
+            )
         if isinstance(sent, str):
             return tokens
         by_id = tokens_by_id(answer, sent) or tokens[: len(sent)]
@@ -64,10 +79,14 @@ class ServedModel:
 
     def next_token(self, sent: Sent, top: int) -> Token:
         """The most probable next token."""
-        tokens = tokens_of(self._complete(sent, logprobs=top))
+        tokens = self.next_tokens(sent, top)
         if not tokens:
             raise CannotDecide(f"{self.label} gives no log-probabilities of the next token")
         return tokens[0]
+
+    def next_tokens(self, sent: Sent, top: int) -> list[Token]:
+        """The most probable next token; none if the server does not give it, as an end of text."""
+        return tokens_of(self._complete(sent, logprobs=top)) or []
 
     def text(self, sent: Sent, max_tokens: int) -> str:
         """The text that greedy decoding generates."""
