@@ -309,3 +309,17 @@ def test_no_text_is_no_generation():
         model = ServedModel(client_module.Client(address, address), "m")
         with pytest.raises(CannotDecide, match="gives no text"):
             model.text("a", 3)
+
+
+def test_half_a_character_of_a_server_is_replaced():
+    def answer(_: str, body: dict[str, Any], __: Any) -> tuple[int, Any]:
+        found = scripted(body)
+        found["choices"][0]["text"] = " c\ud800"
+        return 200, found
+
+    request = Divergence("a b", "argmax", 3)
+    with serving(answer) as address:
+        backend = open_api(*models(address), None, has_template=False)
+        plan = with_base([(FINETUNED, request)])
+        found = run_plan(plan, lambda: backend, None, silent).answers
+    assert found.get(FINETUNED, request).tolist() == [0.0, 0.0]

@@ -97,7 +97,7 @@ class ServedModel:
             text = None
         if not isinstance(text, str):
             raise CannotDecide(f"{self.label} gives no text")
-        return text
+        return text.encode(errors="replace").decode()  # JSON can contain half a character
 
     def _gives(self, sent: Sent, **fields: Any) -> Any:
         """The answer; None if the server does not support the request."""
