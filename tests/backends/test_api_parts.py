@@ -323,3 +323,12 @@ def test_half_a_character_of_a_server_is_replaced():
         plan = with_base([(FINETUNED, request)])
         found = run_plan(plan, lambda: backend, None, silent).answers
     assert found.get(FINETUNED, request).tolist() == [0.0, 0.0]
+
+
+def test_a_prompt_that_the_server_cuts_is_not_measured():
+    used = {"choices": [{"text": "x"}], "usage": {"prompt_tokens": 2}}
+    with serving(lambda *_: (200, used)) as address:
+        model = ServedModel(client_module.Client(address, address), "m")
+        assert model.text([5, 6], 1) == "x"
+        with pytest.raises(CannotDecide, match="reads 2 of 3 tokens of a prompt"):
+            model.text([5, 6, 7], 1)

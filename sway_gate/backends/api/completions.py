@@ -57,11 +57,7 @@ class ServedModel:
 
     def prompt_tokens(self, sent: Sent) -> int | None:
         """The number of tokens that the server reads; None if it does not say."""
-        try:
-            used = self._complete(sent)["usage"]["prompt_tokens"]
-        except (KeyError, TypeError):
-            return None
-        return used if isinstance(used, int) else None
+        return _prompt_tokens(self._complete(sent))
 
     def scored(self, sent: Sent, top: int) -> list[Token]:
         """The tokens of the prompt, and the one that the model generates after it, if any."""
@@ -111,4 +107,20 @@ class ServedModel:
     def _complete(self, sent: Sent, max_tokens: int = 1, **fields: Any) -> Any:
         prompt = sent if isinstance(sent, str) else [int(token) for token in sent]
         body = {"model": self._name, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
-        return self._client.post("completions", body | fields)
+        answer = self._client.post("completions", body | fields)
+        used = _prompt_tokens(answer)
+        if used is not None and not isinstance(sent, str) and used < len(sent):
+            raise CannotDecide(
+                f"{self.label} reads {used} of {len(sent)} tokens of a prompt; "
+                "start it with a longer context"
+            )
+        return answer
+
+
+def _prompt_tokens(answer: Any) -> int | None:
+    """The number of tokens that the server read; None if it does not say, or says 0."""
+    try:
+        used = answer["usage"]["prompt_tokens"]
+    except (KeyError, TypeError):
+        return None
+    return used if isinstance(used, int) and used > 0 else None
