@@ -124,6 +124,14 @@ def test_a_confined_run_asks_a_server_only_online(served, tmp_path, capsys):
     assert main([*argv, "--online"]) in (0, 1)
 
 
+def test_adapters_are_not_compared_on_a_server(tmp_path, capsys):
+    path = tmp_path / "sway.yaml"
+    path.write_text(on("http://127.0.0.1:9"), encoding="utf-8")
+    argv = ["diff", str(path), str(demo.HEALTHY), str(demo.UNTRAINED)]
+    assert main(argv) == 2
+    assert "kind: api takes no adapter" in capsys.readouterr().err
+
+
 def test_prefetch_fetches_the_tokenizer(tmp_path, monkeypatch):
     fetched = []
     monkeypatch.setattr(
