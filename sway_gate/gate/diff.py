@@ -8,6 +8,7 @@ import os
 
 import msgspec
 
+from sway_gate.errors import UsageError
 from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options, model_folders
 from sway_gate.gate.run import run_gate
@@ -32,7 +33,15 @@ def diff_adapters(
 
 
 def with_adapter(spec: Spec, adapter: str) -> Spec:
-    """The spec with another adapter: a folder, relative to the current one, or a hub id."""
+    """The spec with another adapter: a folder, relative to the current one, or a hub id.
+
+    Raises UsageError if its models are on a server, which serves its own adapters.
+    """
+    if spec.models.is_api:
+        raise UsageError(
+            f"{spec.label}: kind: api takes no adapter; give a spec of kind hf, or name the "
+            "server's model in models.ft"
+        )
     path = os.path.expanduser(adapter)
     named = os.path.abspath(path) if os.path.isdir(path) else adapter
     replace = msgspec.structs.replace

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sway_gate.gate.resolve import model_folders, suite_embedders
+from sway_gate.gate.resolve import model_folders, suite_embedders, tokenizer_folder
 from sway_gate.model_files import hub
 from sway_gate.spec.schema import Spec
 
@@ -17,11 +17,14 @@ def prefetch(spec: Spec) -> list[str]:
         ft = spec.models.ft
         what = "fine-tuned model" if folders.is_full else "adapter"
         lines.append(_fetched(what, ft.adapter or ft.base, folders.adapter))
+    if folder := tokenizer_folder(spec, online=True):
+        name = spec.models.base.tokenizer or spec.models.ft.tokenizer or ""
+        lines.append(_fetched("tokenizer", name, folder))
     for model in suite_embedders(spec):
         what = "embedding model"
         folder = hub.local(model, PINNED.get(model), online=True, what=what)
         lines.append(_fetched(what, model, folder))
-    return lines or [f"a {spec.models.ft.kind} backend has no files to download"]
+    return lines or [f"kind: {spec.models.ft.kind} has no files to download"]
 
 
 def _fetched(what: str, ref: str, folder: Path) -> str:

@@ -12,7 +12,8 @@ _ADVICE: Final = {
     "broken": "Merge or convert it again, in fp32 or bf16: some tokens of the adapter's answers "
     "have no finite probability.",
     "adapter not applied": "Serve the merged model, or load the adapter under the name that "
-    "requests use.",
+    "requests use. If it is quantized, compare it before that: coarse rounding can remove the "
+    "adapter.",
     "adapter at another strength": "Compare alpha, r and use_rslora of the adapter with the ones "
     "of the merge or the server; check that it was merged once.",
     "merged onto a quantized base": "Merge the adapter onto the base in full precision; the error "
@@ -21,6 +22,9 @@ _ADVICE: Final = {
     "template differs": "Serve it with the tokenizer and chat template of the training.",
     "precision not stated": "4 bits would explain the difference, and a server does not state its "
     "precision: give the base in the same form with --served-base.",
+    "coarser than stated": "Compare the model before its quantization. The error is larger than "
+    "its precision explains, and 4 bits explain it: some layers are stored more coarsely, or the "
+    "adapter was merged onto a quantized base.",
     "undecided": "Give the training data with --data: on these prompts the adapter changes too "
     "little.",
 }

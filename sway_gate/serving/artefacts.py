@@ -1,13 +1,16 @@
 """What is served: a model folder, a GGUF file, or a model on an OpenAI-compatible server."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urldefrag
 
 from sway_gate.errors import UsageError
 from sway_gate.files import did_you_mean
 from sway_gate.model_files.hub import ADAPTER_CONFIG
+from sway_gate.spec.endpoints import wrong_endpoint
 
 if TYPE_CHECKING:
     from sway_gate.backends.plain_model import Precision
@@ -60,7 +63,12 @@ def check_name(name: str) -> None:
         raise UsageError(
             f"--against {name}: is an adapter; give what is served, such as the merged model"
         )
-    if not (name.startswith(_SERVER) or name.endswith(".gguf") or os.path.isdir(name)):
+    if name.startswith(_SERVER):
+        if wrong := wrong_endpoint(urldefrag(name).url):
+            shown = re.sub("//.*@", "//", name).partition("?")[0]  # without a password or a key
+            raise UsageError(f"--against {shown}: {wrong}")
+        return
+    if not (name.endswith(".gguf") or os.path.isdir(name)):
         remedy = (
             "give a folder of a model, a .gguf file, or the address of a server, as "
             "http://localhost:8000/v1#MODEL"

@@ -91,8 +91,10 @@ def compared(artefact: Artefact, reference: Reference, yardstick: Yardstick) -> 
     )
     name, error = yardstick.of(precision)
     is_stated = precision is not None or yardstick.is_served
-    is_quantized = yardstick.is_served or (precision is not None and precision.bits > 0)
+    has_integers = precision is not None and precision.bits > 0
+    is_quantized = yardstick.is_served or has_integers
     parity = compare(reference.known, scores, error, formats, is_quantized=is_quantized)
     if parity.name == "another base or adapter":
-        parity = explained(parity, yardstick.computed(_COARSE), is_stated=is_stated)
+        coarse = yardstick.computed(_COARSE)
+        parity = explained(parity, coarse, is_stated=is_stated, is_quantized=has_integers)
     return Compared(artefact.label, name, parity)

@@ -5,19 +5,20 @@ llama-cpp-python do, with `echo` and `logprobs`. Its tokens are aligned with the
 position in the text, never by their rank.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urldefrag
 
 import numpy as np
 
-from sway_gate.backends.api.client import KEY, OPENAI_KEY, Client, key_from
-from sway_gate.backends.api.tokens import Token, tokens_of
+from sway_gate.backends.api.client import Client, key_for
+from sway_gate.backends.api.completions import Sent, ServedModel
+from sway_gate.backends.api.tokens import Token
 from sway_gate.backends.plain_model import Precision
 from sway_gate.errors import CannotDecide
 from sway_gate.serving.formats import Format
 from sway_gate.serving.scores import Passage, Scores
+from sway_gate.spec.endpoints import api_root
 from sway_gate.stats import Floats
 from sway_gate.text import cut, one_line
 
@@ -32,12 +33,18 @@ class Server:
     precision: Precision | None = None  # the interface does not say
 
     def __init__(self, address: str) -> None:
-        self.label = re.sub("//[^/#]*@", "//", address)
-        url, model = urldefrag(address)
-        self._client = Client(url, self.label, key_from((KEY, OPENAI_KEY)))
-        self._model = model or self._only_model()
+        self.label = address
+        url, name = urldefrag(address)
+        root = api_root(url)
+        self._client = Client(root, root, key_for(root))
+        self._name = name or self._only_model()
+        self._model = ServedModel(self._client, self._name)
+        self._takes_ids = False
+        self._start = ""  # the text of the token that the server adds to texts
 
     def scores(self, passages: Sequence[Passage]) -> list[Scores]:
+        self._takes_ids = self._model.takes(passages[0].ids)
+        self._start = "" if self._takes_ids else self._added_start(passages[0])
         found = [self._score(passage) for passage in passages]
         known = np.concatenate([np.isfinite(scores.log_probs) for scores, _ in found])
         if known.mean() < _LEAST_ALIGNED:
@@ -66,20 +73,19 @@ class Server:
             if not isinstance(passage.prompt, Conversation):
                 return ()
             messages = [message.as_dict() for message in passage.prompt.messages]
-            body = {"max_tokens": _CHAT_TOKENS, "temperature": 0}
+            body = {"model": self._name, "max_tokens": _CHAT_TOKENS, "temperature": 0}
             try:
-                chat = self._post("chat/completions", body | {"messages": messages})
+                chat = self._client.post("chat/completions", body | {"messages": messages})
                 used, said = (
                     chat["usage"]["prompt_tokens"],
                     chat["choices"][0]["message"]["content"],
                 )
-                plain = self._post("completions", body | {"prompt": passage.head})
-                text = plain["choices"][0]["text"]
+                text = self._model.text(self._head(passage), _CHAT_TOKENS)
             except (CannotDecide, KeyError, IndexError, TypeError):
                 return ()
             if isinstance(used, int) and used != passage.start:
                 lengths.append(f"{used} instead of {passage.start}")
-            if isinstance(said, str) and isinstance(text, str) and said.strip() != text.strip():
+            if isinstance(said, str) and said.strip() != text.strip():
                 answers.append(said)
         if len(lengths) == _CHATS:
             return (f"its chat prompts have another number of tokens: {', '.join(lengths)}",)
@@ -92,18 +98,28 @@ class Server:
 
     def _score(self, passage: Passage) -> tuple[Scores, float | None]:
         """The scores, and how far the server's own greedy token is from its score in the prompt."""
-        body = {"max_tokens": 1, "temperature": 0, "logprobs": 1}
-        rows = tokens_of(self._post("completions", body | {"prompt": passage.text, "echo": True}))
-        if rows is None:
-            raise CannotDecide(
-                f"{self.label} gives no log-probabilities of a prompt's tokens; "
-                "start it with them (llama-cpp-python: --logits_all true)"
-            )
+        sent = passage.ids if self._takes_ids else self._text(passage.text)
+        rows = self._model.scored(sent, 1)
         scores, best = aligned(passage, rows)
-        new = tokens_of(self._post("completions", body | {"prompt": passage.head}))
+        new = self._model.next_tokens(self._head(passage), 1)
         if not new or new[0].best is None or not np.isfinite(best[0]):
             return scores, None
         return scores, abs(new[0].best - float(best[0]))
+
+    def _head(self, passage: Passage) -> Sent:
+        return passage.ids[: passage.start] if self._takes_ids else self._text(passage.head)
+
+    def _text(self, text: str) -> str:
+        """The text without its first token if the server adds that."""
+        return text.removeprefix(self._start)
+
+    def _added_start(self, passage: Passage) -> str:
+        """The special token that begins the passage, if the server adds it once more."""
+        start = next((text for text in passage.special if passage.head.startswith(text)), "")
+        if not start or self._model.prompt_tokens(passage.head) != passage.start + 1:
+            return ""
+        without = self._model.prompt_tokens(passage.head.removeprefix(start))
+        return start if without == passage.start else ""
 
     def _only_model(self) -> str:
         try:
@@ -117,9 +133,6 @@ class Server:
             )
         return names[0]
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._client.post(path, {"model": self._model, **body})
-
 
 def aligned(passage: Passage, rows: Sequence[Token]) -> tuple[Scores, Floats]:
     """The scores of the passage's tokens, and the log-probability of the most probable token there.
@@ -127,6 +140,8 @@ def aligned(passage: Passage, rows: Sequence[Token]) -> tuple[Scores, Floats]:
     A token of the server is the passage's if it begins at the same character and has the same text.
     Characters are counted without special tokens, which servers write in different ways.
     """
+    if not any(row.text for row in rows[: len(passage.ids)]):  # found by their ids
+        rows = [r._replace(text=text) for r, text in zip(rows, passage.pieces, strict=False)]
     at, found = 0, dict[tuple[int, str], Token]()
     for row in rows:
         if row.text and row.text not in passage.special:

@@ -23,10 +23,11 @@ Name = Literal[
     "another base or adapter",
     "template differs",
     "precision not stated",
+    "coarser than stated",
     "undecided",
 ]
 PASSES: Final = ("same", "same within quantization")
-OPEN: Final = ("precision not stated", "undecided")
+OPEN: Final = ("precision not stated", "coarser than stated", "undecided")
 SCALES: Final = (0.0, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 """Steps of √2: alpha/r and alpha/√r differ by a factor of 2.8 at r = 8, a double merge by 2."""
 _SAME_NATS: Final = 0.01
@@ -99,10 +100,13 @@ def compare(
     return found._replace(name=name)
 
 
-def explained(found: Parity, coarse: float, *, is_stated: bool) -> Parity:
+def explained(
+    found: Parity, coarse: float, *, is_stated: bool, is_quantized: bool = False
+) -> Parity:
     """The verdict on an artefact that no scale of the adapter explains, if 4 bits explain it.
 
     `coarse`: the error that 4 bits cause. `is_stated`: whether the precision is known.
+    `is_quantized`: whether it is one of integers, whose format can be coarser in some layers.
     """
     if found.error > min(_FACTOR * coarse, found.from_base):
         return found
@@ -110,7 +114,9 @@ def explained(found: Parity, coarse: float, *, is_stated: bool) -> Parity:
         return found._replace(name="precision not stated")
     if not _SMALLEST * coarse <= found.error <= _CLOSE * found.effect:
         return found
-    return found._replace(name="merged onto a quantized base")
+    return found._replace(
+        name="coarser than stated" if is_quantized else "merged onto a quantized base"
+    )
 
 
 def distance(a: Sequence[Scores], b: Sequence[Scores]) -> float:

@@ -5,8 +5,13 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-_LOCAL_NAMES: Final = re.compile(r"[^.]+|(.*\.)?(localhost|local|internal)", re.IGNORECASE)
-"""Names without a dot, as of containers, and names that no public server has."""
+_LOCAL_NAMES: Final = re.compile(
+    r"[a-z][a-z0-9_-]*|([a-z0-9_.-]+\.)?(localhost|local|internal)", re.IGNORECASE
+)
+"""Names without a dot, as of containers, and names that no public server has.
+
+A name of digits only can be a public address, and other letters can stand for a dot.
+"""
 
 
 def wrong_endpoint(address: str) -> str:
@@ -28,9 +33,10 @@ def wrong_endpoint(address: str) -> str:
 def is_local(host: str) -> bool:
     """Whether the host is this machine or on a private network."""
     try:
-        return ipaddress.ip_address(host).is_private
+        address = ipaddress.ip_address(host)
     except ValueError:
         return _LOCAL_NAMES.fullmatch(host) is not None
+    return (getattr(address, "ipv4_mapped", None) or address).is_private
 
 
 def api_root(endpoint: str) -> str:

@@ -41,6 +41,7 @@ NUMBERS = {
 WITH_IDS: dict[str, dict[str, Any]] = {
     "by id": {"gives_ids": True},
     "ids": {},
+    "ids without the first token": {"shows_start": False},
     "texts": {"takes_ids": False},
     "texts without the first token": {"takes_ids": False, "shows_start": False},
 }

@@ -123,6 +123,12 @@ ENDPOINTS = {
     "http://vllm:8000": "",
     "http://models.example.com": "must begin with https",
     "http://8.8.8.8": "must begin with https",
+    "http://[::ffff:8.8.8.8]": "must begin with https",
+    "http://[::ffff:10.0.0.7]": "",
+    "http://134744072": "must begin with https",
+    "http://0x08080808": "must begin with https",
+    "http://example\u3002com": "must begin with https",
+    "http://my-vllm_0.svc.internal": "",
     "https://user:secret@example.com": "without a password",
     "https://example.com/v1?key=secret": "without a password",
     "ftp://example.com": "must be an address",
@@ -303,3 +309,26 @@ def test_no_text_is_no_generation():
         model = ServedModel(client_module.Client(address, address), "m")
         with pytest.raises(CannotDecide, match="gives no text"):
             model.text("a", 3)
+
+
+def test_half_a_character_of_a_server_is_replaced():
+    def answer(_: str, body: dict[str, Any], __: Any) -> tuple[int, Any]:
+        found = scripted(body)
+        found["choices"][0]["text"] = " c\ud800"
+        return 200, found
+
+    request = Divergence("a b", "argmax", 3)
+    with serving(answer) as address:
+        backend = open_api(*models(address), None, has_template=False)
+        plan = with_base([(FINETUNED, request)])
+        found = run_plan(plan, lambda: backend, None, silent).answers
+    assert found.get(FINETUNED, request).tolist() == [0.0, 0.0]
+
+
+def test_a_prompt_that_the_server_cuts_is_not_measured():
+    used = {"choices": [{"text": "x"}], "usage": {"prompt_tokens": 2}}
+    with serving(lambda *_: (200, used)) as address:
+        model = ServedModel(client_module.Client(address, address), "m")
+        assert model.text([5, 6], 1) == "x"
+        with pytest.raises(CannotDecide, match="reads 2 of 3 tokens of a prompt"):
+            model.text([5, 6, 7], 1)

@@ -8,10 +8,12 @@ import pytest
 
 from sway_gate import demo
 from sway_gate.cli import main
+from sway_gate.gate import resolve
+from sway_gate.gate.prefetch import prefetch
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.results import GateResult
-from sway_gate.spec.load import load_spec
+from sway_gate.spec.load import load_spec, parse_spec
 from tests.helpers.served import DemoServer, serving
 
 pytest.importorskip("httpx")
@@ -120,6 +122,26 @@ def test_a_confined_run_asks_a_server_only_online(served, tmp_path, capsys):
     assert "add --online" in capsys.readouterr().err
     assert len(served[0].requests) == asked
     assert main([*argv, "--online"]) in (0, 1)
+
+
+def test_adapters_are_not_compared_on_a_server(tmp_path, capsys):
+    path = tmp_path / "sway.yaml"
+    path.write_text(on("http://127.0.0.1:9"), encoding="utf-8")
+    argv = ["diff", str(path), str(demo.HEALTHY), str(demo.UNTRAINED)]
+    assert main(argv) == 2
+    assert "kind: api takes no adapter" in capsys.readouterr().err
+
+
+def test_prefetch_fetches_the_tokenizer(tmp_path, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(
+        resolve.hub, "local", lambda ref, _, **options: fetched.append((ref, options)) or tmp_path
+    )
+    text = on("http://127.0.0.1:9").replace(str(demo.MODEL), "org/model")
+    assert prefetch(parse_spec(text, "sway.yaml", str(tmp_path))) == [
+        f"tokenizer org/model: {tmp_path}"
+    ]
+    assert fetched == [("org/model", {"online": True, "what": "tokenizer"})]
 
 
 def test_a_dry_run_asks_no_server(tmp_path, capsys):

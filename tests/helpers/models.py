@@ -56,6 +56,17 @@ def save_base(folder: Path, architecture: str) -> Path:
     return folder
 
 
+def writing_ascii(base: Path) -> Path:
+    """The base with logits of 0 for all other bytes: their texts would not give the same tokens."""
+    model: Any = AutoModelForCausalLM.from_pretrained(base)
+    known = byte_tokenizer().convert_tokens_to_ids([chr(c) for c in range(33, 127)])
+    rows = model.get_output_embeddings().weight.data
+    others = [i for i in range(len(rows)) if i not in {*known, 256, 257}]
+    rows[others] = 0.0
+    model.save_pretrained(base)
+    return base
+
+
 def save_adapter(
     folder: Path, base: Path, *, seed: int = 1, size: float = 0.1, config: Any = None, **fields: Any
 ) -> Path:

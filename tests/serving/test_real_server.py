@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoModelForCausalLM
 
 from sway_gate.cli import main
-from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+from tests.helpers.models import byte_tokenizer, save_adapter, save_base, writing_ascii
 from tests.serving.test_parity import merged
 
 pytest.importorskip("httpx")
@@ -74,17 +73,6 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
         except OSError:
             time.sleep(0.5)
     pytest.fail(f"{url} does not answer")
-
-
-def writing_ascii(base: Path) -> Path:
-    """The base with logits of 0 for all other bytes: their texts would not give the same tokens."""
-    model: Any = AutoModelForCausalLM.from_pretrained(base)
-    known = byte_tokenizer().convert_tokens_to_ids([chr(c) for c in range(33, 127)])
-    rows = model.get_output_embeddings().weight.data
-    others = [i for i in range(len(rows)) if i not in {*known, 256, 257}]
-    rows[others] = 0.0
-    model.save_pretrained(base)
-    return base
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from sway_gate.cli import main
-from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+from tests.helpers.models import byte_tokenizer, save_adapter, save_base, writing_ascii
 from tests.serving.test_parity import merged, rounded
 from tests.serving.test_server import Reply, serving
 
@@ -18,8 +18,13 @@ pytest.importorskip("httpx")
 pytest.importorskip("tenacity")
 
 
-def completions(models: dict[str, Path]) -> Callable[[str, dict[str, Any], Any], Reply]:
-    """A server of the models, by name, that gives the log-probabilities of a prompt."""
+def completions(
+    models: dict[str, Path], *, takes_ids: bool = False, adds_start: bool = False
+) -> Callable[[str, dict[str, Any], Any], Reply]:
+    """A server of the models, by name, that gives the log-probabilities of a prompt.
+
+    `adds_start`: it adds the first token to each text.
+    """
     loaded: dict[str, Any] = {
         name: AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
         for name, path in models.items()
@@ -27,7 +32,12 @@ def completions(models: dict[str, Path]) -> Callable[[str, dict[str, Any], Any],
     tokenizer = byte_tokenizer()
 
     def answer(path: str, body: dict[str, Any], headers: Any) -> Reply:
-        ids = tokenizer(body["prompt"])["input_ids"]
+        ids = body.get("prompt")
+        if path != "/v1/completions" or (isinstance(ids, list) and not takes_ids):
+            return 400, {}
+        if isinstance(ids, str):
+            ids = adds_start * [tokenizer.bos_token_id] + tokenizer(ids)["input_ids"]
+        used = {"prompt_tokens": len(ids)}
         with torch.inference_mode():
             rows = loaded[body["model"]](torch.tensor([ids])).logits[0].log_softmax(-1)
         best = int(rows[-1].argmax())
@@ -43,7 +53,7 @@ def completions(models: dict[str, Path]) -> Callable[[str, dict[str, Any], Any],
         }
         if not body.get("echo"):
             logprobs = {name: values[-1:] for name, values in logprobs.items()}
-        return 200, {"choices": [{"logprobs": logprobs}]}
+        return 200, {"choices": [{"logprobs": logprobs}], "usage": used}
 
     return answer
 
@@ -66,3 +76,31 @@ def test_verdicts_on_servers(tmp_path: Path) -> None:
     found = [one["name"] for one in json.loads(out.read_bytes())["artefacts"]]
     assert found == ["same", "adapter not applied", "precision not stated"]
     assert code == 1
+
+
+FORMS: dict[str, dict[str, bool]] = {
+    "texts": {},
+    "texts to which it adds the first token": {"adds_start": True},
+    "ids": {"takes_ids": True, "adds_start": True},
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_the_first_token_is_never_doubled(tmp_path: Path, form: dict[str, bool]) -> None:
+    base = writing_ascii(save_base(tmp_path / "base", "llama"))
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}<s>{{ m['content'] }}</s>{% endfor %}<s>"
+    tokenizer.save_pretrained(base)
+    adapter = save_adapter(tmp_path / "adapter", base, size=0.3)
+    models = {"merged": merged(base, adapter, tmp_path / "merged")}
+    rows = [{"messages": [{"role": "user", "content": c}, {"role": "assistant", "content": c}]}
+            for c in "abcd"]  # fmt: skip
+    data = tmp_path / "train.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    out = tmp_path / "parity.json"
+    with serving(completions(models, **form)) as address:
+        files = [str(adapter), "--base", str(base), "--data", str(data), "-o", str(out)]
+        code = main(["parity", *files, "--against", f"{address}#merged"])
+    (found,) = json.loads(out.read_bytes())["artefacts"]
+    assert (found["name"], code) == ("same", 0)
+    assert found["error"] < 0.001

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from sway_gate.backends.api import client as module
-from sway_gate.backends.api.client import KEY
+from sway_gate.backends.api.client import KEY, OPENAI_KEY
 from sway_gate.conversation import Conversation, Message
 from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.serving.artefacts import check_name
 from sway_gate.serving.scores import Passage
 from sway_gate.serving.server import Server, aligned
 
@@ -164,9 +165,14 @@ def test_an_endless_answer_ends(limit: str, monkeypatch: pytest.MonkeyPatch) -> 
         Server(f"{address}#m")._score(PASSAGE)
 
 
-def test_an_address_that_is_none() -> None:
-    with pytest.raises(UsageError, match="not an address"):
-        Server("http://\x00#m")
+@pytest.mark.parametrize(
+    "address",
+    ["http://\x00#m", "http://8.8.8.8/v1#m", "http://u:secret@h/v1", "https://h/v1?key=secret"],
+)
+def test_addresses_that_are_refused(address: str) -> None:
+    with pytest.raises(UsageError, match=r"--against http.*: must") as raised:
+        check_name(address)
+    assert "secret" not in str(raised.value)
 
 
 def test_a_busy_server_is_tried_again() -> None:
@@ -211,8 +217,18 @@ def test_a_key_that_cannot_be_sent_is_never_shown(monkeypatch: pytest.MonkeyPatc
         assert "secret" not in str(raised.value)
 
 
-def test_a_password_in_the_address_is_never_shown() -> None:
-    assert Server("http://user:secret@h/v1#m").label == "http://h/v1#m"
+def test_the_key_of_openai_is_sent_to_openai_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OPENAI_KEY, "secret-key")
+    assert module.key_for("https://api.openai.com/v1") == "secret-key"
+    seen = []
+
+    def answer(path: str, body: dict[str, Any], headers: Any) -> Reply:
+        seen.append(headers["Authorization"])
+        return honest(path, body, headers)
+
+    with serving(answer) as address:
+        Server(address)
+    assert seen == [None]
 
 
 def test_numbers_that_are_no_log_probabilities_do_not_count() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sway_gate.serving.scores import Scores, scores_of
-from sway_gate.serving.verdict import SCALES, compare, explained
+from sway_gate.serving.verdict import OPEN, SCALES, compare, explained
 
 RNG = np.random.default_rng(7)
 TEXTS, TOKENS = 12, 10
@@ -62,6 +62,13 @@ def test_an_error_that_4_bits_explain(
 ) -> None:
     other = compare(KNOWN, artefact, 0.0)._replace(name="another base or adapter")
     assert explained(other, coarse, is_stated=is_stated).name == name
+
+
+def test_an_error_of_a_quantized_model_can_be_its_own() -> None:
+    other = compare(KNOWN, scores(1.0, noise=0.2), 0.0)._replace(name="another base or adapter")
+    found = explained(other, 0.15, is_stated=True, is_quantized=True)
+    assert found.name == "coarser than stated"
+    assert found.name in OPEN
 
 
 def test_the_strength_is_found() -> None:

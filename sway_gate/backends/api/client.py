@@ -6,13 +6,14 @@ It follows no redirects and uses no proxy, so that requests only reach the host 
 import json
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.text import cut, one_line
 
 KEY, OPENAI_KEY = "SWAY_API_KEY", "OPENAI_API_KEY"
+_OPENAI = "api.openai.com"
 TIMEOUT_S, _ATTEMPTS = 120.0, 4
 MAX_BYTES = 64 * 2**20
 """The maximum size of an answer."""
@@ -106,13 +107,19 @@ class Client:
         return text.replace(self._key, "***") if self._key else text
 
 
-def key_from(names: Sequence[str]) -> str:
-    """The first key in these environment variables; "" if there is none. Raises UsageError."""
-    for name in names:
-        if key := os.environ.get(name, "").strip():
+def key_for(url: str, name: str = KEY) -> str:
+    """The key for this server, in the environment variable `name`; "" if there is none.
+
+    Raises UsageError.
+    """
+    is_openai = urlsplit(url).hostname == _OPENAI
+    for variable in (name, OPENAI_KEY) if is_openai else (name,):
+        if key := os.environ.get(variable, "").strip():
             if key.isascii() and key.isprintable():
                 return key
-            raise UsageError(f"{name}: contains a character that no key has; copy the key again")
+            raise UsageError(
+                f"{variable}: contains a character that no key has; copy the key again"
+            )
     return ""
 
 

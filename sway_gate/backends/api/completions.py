@@ -40,7 +40,7 @@ class ServedModel:
 
     def support(self, ids: Sequence[int] = ()) -> Support:
         """What the server gives. `ids`: the tokens of a text, if they are known."""
-        takes_ids = bool(ids) and self._gives(ids) is not None
+        takes_ids = bool(ids) and self.takes(ids)
         sent, least = (ids, len(ids)) if takes_ids else (_TEXT, _LEAST_TOKENS)
         for top in _TOP:
             for echo in (True, False):
@@ -51,12 +51,23 @@ class ServedModel:
                     return Support(min(given, top), echo, takes_ids)
         return Support(takes_ids=takes_ids)
 
+    def takes(self, sent: Sent) -> bool:
+        """Whether the server answers to a prompt of this form."""
+        return self._gives(sent) is not None
+
+    def prompt_tokens(self, sent: Sent) -> int | None:
+        """The number of tokens that the server reads; None if it does not say."""
+        return _prompt_tokens(self._complete(sent))
+
     def scored(self, sent: Sent, top: int) -> list[Token]:
         """The tokens of the prompt, and the one that the model generates after it, if any."""
         answer = self._complete(sent, logprobs=top, echo=True)
         tokens = tokens_of(answer)
         if tokens is None:
-            raise CannotDecide(f"{self.label} gives no log-probabilities of a prompt's tokens")
+            raise CannotDecide(
+                f"{self.label} gives no log-probabilities of a prompt's tokens; "
+                "start it with them (llama-cpp-python: --logits_all true)"
+            )
         if isinstance(sent, str):
             return tokens
         by_id = tokens_by_id(answer, sent) or tokens[: len(sent)]
@@ -64,10 +75,14 @@ class ServedModel:
 
     def next_token(self, sent: Sent, top: int) -> Token:
         """The most probable next token."""
-        tokens = tokens_of(self._complete(sent, logprobs=top))
+        tokens = self.next_tokens(sent, top)
         if not tokens:
             raise CannotDecide(f"{self.label} gives no log-probabilities of the next token")
         return tokens[0]
+
+    def next_tokens(self, sent: Sent, top: int) -> list[Token]:
+        """The most probable next token; none if the server does not give it, as an end of text."""
+        return tokens_of(self._complete(sent, logprobs=top)) or []
 
     def text(self, sent: Sent, max_tokens: int) -> str:
         """The text that greedy decoding generates."""
@@ -78,7 +93,7 @@ class ServedModel:
             text = None
         if not isinstance(text, str):
             raise CannotDecide(f"{self.label} gives no text")
-        return text
+        return text.encode(errors="replace").decode()  # JSON can contain half a character
 
     def _gives(self, sent: Sent, **fields: Any) -> Any:
         """The answer; None if the server does not support the request."""
@@ -92,4 +107,20 @@ class ServedModel:
     def _complete(self, sent: Sent, max_tokens: int = 1, **fields: Any) -> Any:
         prompt = sent if isinstance(sent, str) else [int(token) for token in sent]
         body = {"model": self._name, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
-        return self._client.post("completions", body | fields)
+        answer = self._client.post("completions", body | fields)
+        used = _prompt_tokens(answer)
+        if used is not None and not isinstance(sent, str) and used < len(sent):
+            raise CannotDecide(
+                f"{self.label} reads {used} of {len(sent)} tokens of a prompt; "
+                "start it with a longer context"
+            )
+        return answer
+
+
+def _prompt_tokens(answer: Any) -> int | None:
+    """The number of tokens that the server read; None if it does not say, or says 0."""
+    try:
+        used = answer["usage"]["prompt_tokens"]
+    except (KeyError, TypeError):
+        return None
+    return used if isinstance(used, int) and used > 0 else None

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sway_gate.backends.api.backend import ApiBackend
-from sway_gate.backends.api.client import KEY, OPENAI_KEY, Client, key_from
+from sway_gate.backends.api.client import KEY, Client, key_for
 from sway_gate.backends.api.completions import ServedModel, Support
 from sway_gate.backends.api.texts import PlainTexts, Texts
 from sway_gate.errors import CannotDecide
@@ -13,7 +12,6 @@ from sway_gate.model_files.config import context_tokens
 from sway_gate.spec.endpoints import api_root
 from sway_gate.spec.schema import ModelRef
 
-_OPENAI = "api.openai.com"
 _SAMPLE = "The capital of France is"
 
 
@@ -46,10 +44,7 @@ def open_api(
 
 def _model(ref: ModelRef) -> ServedModel:
     root = api_root(ref.endpoint or "")
-    names = [ref.api_key_env or KEY]
-    if urlsplit(root).hostname == _OPENAI:
-        names.append(OPENAI_KEY)
-    return ServedModel(Client(root, root, key_from(names)), ref.base)
+    return ServedModel(Client(root, root, key_for(root, ref.api_key_env or KEY)), ref.base)
 
 
 def _common(a: Support, b: Support) -> Support:

@@ -48,10 +48,15 @@ class TokenizedTexts:
 
     def measured(self, row: EncodedRequest, tokens: Sequence[Token]) -> list[Token] | None:
         ids = _whole(row)
-        found = tokens if self._takes_ids else self._aligned(ids, tokens)
+        found = tokens if self._has_all(ids, tokens) else self._aligned(ids, tokens)
         if found is None or len(found) < len(ids):
             return None
         return [found[p + 1] for p in row.positions if p + 1 < len(found)]
+
+    def _has_all(self, ids: Ids, tokens: Sequence[Token]) -> bool:
+        """Whether there is one token for each id: servers may omit special tokens."""
+        by_id = not any(token.text for token in tokens[: len(ids)])
+        return self._takes_ids and (by_id or len(tokens) > len(ids))
 
     def _ids(self, text: str) -> Ids:
         ids = self._tokenizer(text.rstrip("\ufffd"), add_special_tokens=False, verbose=False)
