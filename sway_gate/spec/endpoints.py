@@ -1,6 +1,5 @@
 """Addresses of servers: https, or http to this machine and its private network."""
 
-import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit
@@ -32,8 +31,10 @@ def wrong_endpoint(address: str) -> str:
 
 def is_local(host: str) -> bool:
     """Whether the host is this machine or on a private network."""
+    from ipaddress import ip_address  # not at the start: specs of files need no addresses
+
     try:
-        address = ipaddress.ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return _LOCAL_NAMES.fullmatch(host) is not None
     return (getattr(address, "ipv4_mapped", None) or address).is_private
