@@ -25,8 +25,13 @@ def serving(answer: Answer) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         wbufsize = -1  # one packet per answer
 
+        def do_GET(self) -> None:
+            self._reply({})
+
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def _reply(self, body: dict[str, Any]) -> None:
             status, found = answer(self.path, body, self.headers)
             data = found if isinstance(found, bytes) else json.dumps(found).encode()
             self.send_response(status)
@@ -39,7 +44,14 @@ def serving(answer: Answer) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:
             """Print nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with started(Handler) as address:
+        yield address
+
+
+@contextmanager
+def started(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server that is shut down at the end."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1"

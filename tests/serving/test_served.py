@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from sway_gate.cli import main
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base, writing_ascii
+from tests.helpers.served import Reply, serving
 from tests.serving.test_parity import merged, rounded
-from tests.serving.test_server import Reply, serving
 
 pytest.importorskip("httpx")
 pytest.importorskip("tenacity")

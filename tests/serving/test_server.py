@@ -1,11 +1,8 @@
 """A server's answers: alignment of its tokens, retries, and what it cannot give."""
 
-import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -17,6 +14,7 @@ from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.serving.artefacts import check_name
 from sway_gate.serving.scores import Passage
 from sway_gate.serving.server import Server, aligned
+from tests.helpers.served import Reply, serving, started
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("tenacity")
@@ -25,7 +23,6 @@ PASSAGE = Passage(
     "Q", (1, 5, 6, 2, 7, 8, 9, 9, 2), 4, "<s>ab<e>", "<s>ab<e> cdee<e>",
     ("", "a", "b", "", " c", "d", "e", "e", ""), frozenset({"<s>", "<e>"}),
 )  # fmt: skip
-Reply = tuple[int, Any]
 
 
 def logprobs(rows: list[tuple[str, float | None, float | None]]) -> dict[str, Any]:
@@ -40,41 +37,6 @@ ROWS = [("a", None, None), ("b", -1.0, -0.5), (" c", -2.0, -1.5), ("d", -0.25, -
         ("e", -1.0, -1.0), ("e", -1.0, -1.0), ("\n", 0, 0)]  # fmt: skip
 ECHO = {"choices": [{"logprobs": logprobs(ROWS)}]}
 NEXT = {"choices": [{"logprobs": logprobs([("y", -1.5, -1.5)])}]}
-
-
-@contextmanager
-def serving(answer: Callable[[str, dict[str, Any], Any], Reply]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._reply({})
-
-        def do_POST(self) -> None:
-            self._reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def _reply(self, body: dict[str, Any]) -> None:
-            status, found = answer(self.path, body, self.headers)
-            data = found if isinstance(found, bytes) else json.dumps(found).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Print nothing."""
-
-    with started(Handler) as address:
-        yield address
-
-
-@contextmanager
-def started(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def honest(path: str, body: dict[str, Any], headers: Any) -> Reply:
@@ -115,7 +77,7 @@ def test_log_probabilities_of_the_wrong_tokens_are_refused() -> None:
         ((401, {"error": "bad key"}), "status 401"),
         ((200, []), "gives no log-probabilities"),
         ((200, b"[" * 100_000), "does not answer with JSON"),
-        ((302, b""), "status 302"),
+        ((302, {"location": "http://example.com"}), "status 302"),
     ],
 )
 def test_what_a_server_cannot_give(reply: Reply, said: str) -> None:
