@@ -68,6 +68,23 @@ def table(name: str, found: dict[str, Any]) -> Iterator[str]:
         yield f"| {condition} | {verdict} | {one['score']:.3f} | {changed} |"
 
 
+def total(adapters: list[dict[str, Any]]) -> str:
+    """How many verdicts flip, over all adapters and conditions."""
+    pairs = [
+        (found[AS_SHIPPED], one)
+        for found in adapters
+        for condition, one in found.items()
+        if condition != AS_SHIPPED
+    ]
+    gates = sum(one["verdict"] != first["verdict"] for first, one in pairs)
+    probes = sum(len(flips(first["probes"], one["probes"])) for first, one in pairs)
+    judged = sum(len(one["probes"]) for _, one in pairs)
+    return (
+        f"\n## All\n\n{len(adapters)} adapters, {len(pairs)} repeated gates: {gates} verdicts of"
+        f" the gate and {probes} of {judged} verdicts of probes flip."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -79,6 +96,7 @@ def main() -> None:
     pool.use()
     base = OpenBase()
     print(HEAD)
+    adapters = []
     for case in msgspec.json.decode(MANIFEST.read_bytes()):
         name = case["name"]
         path = HOME / "repeat" / f"{name}.json"
@@ -92,6 +110,8 @@ def main() -> None:
                 one = found[condition]
                 note(f"repeat: {name}, {condition}: {one['verdict']} {one.get('score')}")
         print("\n".join(table(name, found)), flush=True)
+        adapters.append(found)
+    print(total(adapters))
 
 
 if __name__ == "__main__":
