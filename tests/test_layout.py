@@ -37,13 +37,7 @@ LAYERS = (
     {"conversation", "project", "stats", "text"},
     {"errors", "files", "glossary", "installed", "version"},
 )
-UPWARD = {
-    ("sway_gate", "*"): "the public interface imports what it offers when it is called",
-    (
-        "sway_gate.results",
-        "sway_gate.reports.html.page",
-    ): "_repr_html_ must be a method of the result",
-}
+PUBLIC = "sway_gate"  # imports what it offers when it is called
 FUNCTIONS = (ast.FunctionDef, ast.ClassDef)
 HEAVY = {"torch", "transformers", "peft"}
 MAY_IMPORT_TORCH = {
@@ -78,9 +72,9 @@ EDGES = [
     (name, other)
     for name, imported in IMPORTED.items()
     for other in imported & TREES.keys() - {name}
-    if (name, other) not in UPWARD and (name, "*") not in UPWARD
+    if name != PUBLIC
 ]
-"""(importing module, imported module) inside the package, without the listed exceptions."""
+"""(importing module, imported module) inside the package, without those of the public interface."""
 
 
 def layer(name: str) -> int:

@@ -14,6 +14,7 @@ import pytest
 import sway_gate
 from sway_gate import cli, demo
 from sway_gate.gate.resolve import Options
+from sway_gate.reports.json_v1 import load, to_json
 from sway_gate.spec.load import load_spec
 from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
 from sway_gate.suites.check import check_headline
@@ -96,6 +97,7 @@ def test_run_is_sway_run(place: Path, given: Any) -> None:
 
 def test_threshold_and_weights_override_the_spec(place: Path) -> None:
     found = sway_gate.run("sway.yaml", threshold=0.99, weights={"adherence": 0.0})
+    assert "FAIL" in found._repr_html_()
     assert (found.threshold, found.categories["adherence"].weight, found.verdict) == (
         0.99,
         0.0,
@@ -196,6 +198,7 @@ def test_check_takes_paths_and_texts(
     )
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda suite, options: (suite, options))
     monkeypatch.setattr("sway_gate.suites.check.for_check", lambda result: result)
+    monkeypatch.setattr("sway_gate.reports.notebook.NotebookResult.of", lambda result: result)
     suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
     assert options == Options(tier="quick")
     assert suite.suite[0].prompts == prompts
@@ -219,7 +222,8 @@ def test_one_prompt_does_not_show_how_far_the_model_moved(place: Path) -> None:
     assert "inconclusive: moved" in headline.text
 
 
-def test_a_notebook_shows_the_page() -> None:
-    shown = results.sick()._repr_html_()
+def test_a_notebook_shows_results_as_pages(place: Path) -> None:
+    (place / "result.json").write_bytes(to_json(results.sick()))
+    shown = load(str(place / "result.json"))._repr_html_()
     assert shown.startswith("<iframe")
     assert "verbatim" in shown

@@ -16,6 +16,7 @@ from sway_gate.project import DOCS
 from sway_gate.reports.html import figures, tables
 from sway_gate.reports.html import page as html_page
 from sway_gate.reports.json_v1 import from_json
+from sway_gate.reports.notebook import NotebookResult
 from sway_gate.results import Baseline, Diagnosis, Finding, ModelFacts, Regression
 from sway_gate.spec.probes import KINDS
 from sway_gate.text import clean
@@ -625,10 +626,8 @@ def test_overlap(written, true, parts):
 
 @by_result
 def test_a_notebook_shows_the_page_in_a_frame(made):
-    (frame,) = document_fromstring(f"<body>{made._repr_html_()}</body>").iter("iframe")
+    shown = NotebookResult.of(made)._repr_html_()
+    (frame,) = document_fromstring(f"<body>{shown}</body>").iter("iframe")
     assert frame.get("sandbox") == ""
     assert frame.get("srcdoc").split() == html_page.render(made).split()
-    assert (
-        stdlib_html.escape(clean(made.verdict.upper()))
-        in made._repr_html_().rpartition('report">')[2]
-    )
+    assert stdlib_html.escape(clean(made.verdict.upper())) in shown.rpartition('report">')[2]
