@@ -13,8 +13,8 @@ import sway_gate
 from sway_gate import cli
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import Options, prepare
-from sway_gate.spec.confine import check_files
 from sway_gate.results import GateResult
+from sway_gate.spec.confine import check_files
 from sway_gate.spec.load import load_spec
 from tests.helpers.results import healthy
 

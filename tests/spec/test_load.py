@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -1047,6 +1048,7 @@ def test_import_is_light():
 # ------------------------------------------------------------------------------------------- schema
 
 
+@cache
 def validator():
     jsonschema = pytest.importorskip("jsonschema")
     schema = json_schema()
