@@ -1,9 +1,6 @@
 """The package's layout: imports go strictly down, without circles; light commands stay light."""
 
 import ast
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -14,6 +11,7 @@ from sway_gate import demo
 from sway_gate.probes import TABLE
 from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT
+from tests.helpers.processes import modules_after
 
 # From the top down. A module imports from its own folder and from lower layers only.
 LAYERS = (
@@ -74,7 +72,7 @@ EDGES = [
     for other in imported & TREES.keys() - {name}
     if name != PUBLIC
 ]
-"""(importing module, imported module) inside the package, without those of the public interface."""
+"""(importing module, imported module) inside the package; the public interface is left out."""
 
 
 def layer(name: str) -> int:
@@ -184,14 +182,8 @@ def test_peft_is_imported_on_demand():
 
 def loaded(*argv: str, cwd: Path) -> set[str]:
     """Top-level modules that a command has loaded when it ends."""
-    code = "import sys; from sway_gate.cli import main; main(sys.argv[1:]);"
-    code += "print('\\n', *sys.modules, sep='\\n')"
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run(
-        [sys.executable, "-c", code, *argv], cwd=cwd, env=env, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    return {line.partition(".")[0] for line in run.stdout.splitlines()}
+    code = "import sys; from sway_gate.cli import main; main(sys.argv[1:])"
+    return {name.partition(".")[0] for name in modules_after(code, *argv, cwd=cwd)}
 
 
 CLI = {"numpy", "jinja2", "msgspec", "yaml", "rich", "safetensors", "huggingface_hub"}

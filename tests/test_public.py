@@ -2,9 +2,6 @@
 
 import inspect
 import json
-import os
-import subprocess
-import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -21,28 +18,13 @@ from sway_gate.suites.check import check_headline
 from sway_gate.training_data import packaged
 from tests.compare.test_results import write_spec
 from tests.helpers import ROOT, results
-
-
-def python(code: str, cwd: Path) -> str:
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+from tests.helpers.processes import modules_after
 
 
 def test_the_import_is_light(tmp_path: Path) -> None:
-    loaded = python("import sys, sway_gate; print(*sys.modules)", tmp_path).split()
-    assert not {
-        "numpy",
-        "msgspec",
-        "yaml",
-        "rich",
-        "torch",
-        "argparse",
-        "sway_gate.spec.schema",
-    } & set(loaded)
+    loaded = modules_after("import sway_gate", cwd=tmp_path)
+    heavy = {"numpy", "msgspec", "yaml", "rich", "torch", "argparse", "sway_gate.spec.schema"}
+    assert heavy.isdisjoint(loaded)
 
 
 def test_the_function_is_not_hidden_by_a_module(tmp_path: Path) -> None:

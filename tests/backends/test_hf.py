@@ -55,11 +55,6 @@ def base(request: Any, tmp_path_factory: Any) -> Path:
     return save_base(tmp_path_factory.mktemp(request.param), request.param)
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("llama"), "llama")
-
-
 def load(
     base: Path, adapter: Path, settings: null_adapters.NullSettings = SETTINGS
 ) -> hf.HfBackend:

@@ -24,7 +24,6 @@ from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec, parse_spec
 from sway_gate.spec.probes import MINILM, PINNED, DeltaKL
 from sway_gate.spec.schema import ModelRef, Models, Spec
-from tests.helpers.models import save_adapter, save_base
 
 SUITE: list[dict[str, Any]] = [
     {"name": "nulls", "kind": "null_adapter", "runs": 8},
@@ -41,16 +40,6 @@ SECTIONS = [
     {"kind": "prose", "content": "the old mill by the river grinds corn"},
     {"kind": "prose", "content": "x y z"},
 ]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("base"), "llama")
-
-
-@pytest.fixture(scope="module")
-def adapter(base: Path, tmp_path_factory: Any) -> Path:
-    return save_adapter(tmp_path_factory.mktemp("adapter"), base)
 
 
 @pytest.fixture

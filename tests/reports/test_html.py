@@ -17,14 +17,16 @@ from sway_gate.reports.html import figures, tables
 from sway_gate.reports.html import page as html_page
 from sway_gate.reports.json_v1 import from_json
 from sway_gate.reports.notebook import NotebookResult
-from sway_gate.results import Baseline, Diagnosis, Finding, ModelFacts, Regression
+from sway_gate.results import Diagnosis, Finding, ModelFacts, Regression
 from sway_gate.spec.probes import KINDS
 from sway_gate.text import clean
 from tests.helpers import DATA
 from tests.helpers.results import (
+    BASELINE,
     CURVE,
     FORGOT,
     HOSTILE,
+    NEVER,
     QUESTION,
     WHOLE,
     chat,
@@ -38,22 +40,6 @@ from tests.helpers.results import (
 )
 
 ALL_KINDS = from_json((DATA / "all_kinds.json").read_bytes())
-NEVER = Finding(
-    id="never-trained",
-    level="verdict",
-    message="lora_B is all zero",
-    path="a.safetensors",
-    remedy="train it",
-)
-BASELINE = Baseline(
-    path="baseline.json",
-    adapter=ModelFacts(path="old", digest=""),
-    score=0.8,
-    tolerance=0.02,
-    verdict="pass",
-    regressions=(Regression(name="voice", message="4.1σ below"),),
-    warnings=("the prompts are others",),
-)
 RESULTS = {
     "healthy": healthy(),
     "sick": sick(),
