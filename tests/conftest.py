@@ -37,7 +37,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny base. No test changes its files, nor those of `adapter`."""
+    """A tiny base. No test changes its files or the files of `adapter`."""
     from tests.helpers.models import save_base
 
     return save_base(tmp_path_factory.mktemp("llama"), "llama")
