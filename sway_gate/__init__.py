@@ -69,6 +69,7 @@ def run(
     from sway_gate.gate import arguments
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
+    from sway_gate.reports.notebook import NotebookResult
     from sway_gate.spec import schema
     from sway_gate.spec.load import load_spec
 
@@ -83,7 +84,7 @@ def run(
         budget=arguments.checked_budget(budget),
     )
     arguments.check_categories(loaded, options.weights, "weights")
-    return run_gate(loaded, options)
+    return NotebookResult.of(run_gate(loaded, options))
 
 
 def check(
@@ -119,6 +120,7 @@ def check(
     from sway_gate.gate import arguments
     from sway_gate.gate.resolve import Options
     from sway_gate.gate.run import run_gate
+    from sway_gate.reports.notebook import NotebookResult
     from sway_gate.suites.check import CheckInputs, check_suite, for_check
 
     fields = None if data_map is None else arguments.checked_map(data_map, "data_map")
@@ -140,7 +142,7 @@ def check(
         tier=arguments.checked_tier(tier),
         budget=arguments.checked_budget(budget),
     )
-    return for_check(run_gate(check_suite(given), options))
+    return NotebookResult.of(for_check(run_gate(check_suite(given), options)))
 
 
 def _path(given: _Path | None) -> str | None:

@@ -266,9 +266,3 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: Diagnosis | None = None
     side_by_side: tuple[Exchange, ...] = ()
     """The most telling prompts, the worst first."""
-
-    def _repr_html_(self) -> str:
-        """The HTML report in a frame, for notebooks."""
-        from sway_gate.reports.html.page import notebook
-
-        return notebook(self)

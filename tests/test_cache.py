@@ -6,8 +6,6 @@ import hmac
 import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 
 from sway_gate import cache
 from sway_gate.cache import Readings
+from tests.helpers.processes import modules_after
 
 KEY = cache.verdict_key({"adapter": "a", "limits": [1, 2]})
 CONTEXT = cache.context_key({"adapter": "a", "device": "cpu"})
@@ -588,9 +587,8 @@ def test_parallel_processes_lose_nothing():
 
 
 def test_import_is_light():
-    imports = "import sys, sway_gate.cache, sway_gate.model_files.digest"
-    code = f"{imports}; sys.exit(bool({{'numpy', 'torch'}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    loaded = modules_after("import sway_gate.cache, sway_gate.model_files.digest")
+    assert {"numpy", "torch"}.isdisjoint(loaded)
 
 
 def test_timing():

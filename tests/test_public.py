@@ -2,9 +2,6 @@
 
 import inspect
 import json
-import os
-import subprocess
-import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -14,34 +11,20 @@ import pytest
 import sway_gate
 from sway_gate import cli, demo
 from sway_gate.gate.resolve import Options
+from sway_gate.reports.json_v1 import load, to_json
 from sway_gate.spec.load import load_spec
 from sway_gate.spec.schema import SCORE_WEIGHTS, Spec
 from sway_gate.suites.check import check_headline
 from sway_gate.training_data import packaged
 from tests.compare.test_results import write_spec
 from tests.helpers import ROOT, results
-
-
-def python(code: str, cwd: Path) -> str:
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+from tests.helpers.processes import modules_after
 
 
 def test_the_import_is_light(tmp_path: Path) -> None:
-    loaded = python("import sys, sway_gate; print(*sys.modules)", tmp_path).split()
-    assert not {
-        "numpy",
-        "msgspec",
-        "yaml",
-        "rich",
-        "torch",
-        "argparse",
-        "sway_gate.spec.schema",
-    } & set(loaded)
+    loaded = modules_after("import sway_gate", cwd=tmp_path)
+    heavy = {"numpy", "msgspec", "yaml", "rich", "torch", "argparse", "sway_gate.spec.schema"}
+    assert heavy.isdisjoint(loaded)
 
 
 def test_the_function_is_not_hidden_by_a_module(tmp_path: Path) -> None:
@@ -96,6 +79,7 @@ def test_run_is_sway_run(place: Path, given: Any) -> None:
 
 def test_threshold_and_weights_override_the_spec(place: Path) -> None:
     found = sway_gate.run("sway.yaml", threshold=0.99, weights={"adherence": 0.0})
+    assert "FAIL" in found._repr_html_()
     assert (found.threshold, found.categories["adherence"].weight, found.verdict) == (
         0.99,
         0.0,
@@ -196,6 +180,7 @@ def test_check_takes_paths_and_texts(
     )
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda suite, options: (suite, options))
     monkeypatch.setattr("sway_gate.suites.check.for_check", lambda result: result)
+    monkeypatch.setattr("sway_gate.reports.notebook.NotebookResult.of", lambda result: result)
     suite, options = sway_gate.check(demo.HEALTHY, base=demo.MODEL, **fields)  # type: ignore[misc]
     assert options == Options(tier="quick")
     assert suite.suite[0].prompts == prompts
@@ -219,7 +204,8 @@ def test_one_prompt_does_not_show_how_far_the_model_moved(place: Path) -> None:
     assert "inconclusive: moved" in headline.text
 
 
-def test_a_notebook_shows_the_page() -> None:
-    shown = results.sick()._repr_html_()
+def test_a_notebook_shows_results_as_pages(place: Path) -> None:
+    (place / "result.json").write_bytes(to_json(results.sick()))
+    shown = load(str(place / "result.json"))._repr_html_()
     assert shown.startswith("<iframe")
     assert "verbatim" in shown

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 
@@ -45,7 +43,9 @@ from sway_gate.stats import (
     transform,
     z_score,
 )
+from tests.helpers.processes import modules_after
 from tests.helpers.property import given, st
+from tests.helpers.simulation import one_fast
 
 Interval = Callable[[Floats, int], tuple[float, float] | None]
 DFS = (1, 2, 3, 7, 15, 31, 127, 255)
@@ -204,7 +204,7 @@ def t_at_z3(n: int) -> float:
     return float(oracle.t.isf(oracle.norm.sf(3), n - 1))
 
 
-@pytest.mark.parametrize("n", [3, 4, 8, 16])
+@pytest.mark.parametrize("n", one_fast(8, 3, 4, 16))
 @pytest.mark.parametrize("scale", ["identity", "log"])
 def test_null_rate_of_z3_is_nominal(n: int, scale: Scale, rng: np.random.Generator) -> None:
     x = rng.normal(size=(400_000, n + 1))
@@ -311,12 +311,12 @@ def coverage(
     return float(np.mean((limits[:, 0] <= mean) & (mean <= limits[:, 1])))
 
 
-@pytest.mark.parametrize("n", [4, 8, 32])
+@pytest.mark.parametrize("n", one_fast(8, 4, 32))
 def test_bootstrap_covers_the_mean_of_normal_items(n: int, rng: np.random.Generator) -> None:
     assert coverage(lambda: rng.normal(2, 3, n), 2, bootstrap_ci) == pytest.approx(0.95, abs=0.022)
 
 
-@pytest.mark.parametrize(("n", "least"), [(4, 0.87), (8, 0.87), (32, 0.90)])
+@pytest.mark.parametrize(("n", "least"), one_fast((8, 0.87), (4, 0.87), (32, 0.90)))
 def test_bootstrap_covers_the_mean_of_log_normal_items(
     n: int, least: float, rng: np.random.Generator
 ) -> None:
@@ -587,8 +587,7 @@ def test_js_of_a_small_change_keeps_its_digits(rng: np.random.Generator) -> None
 
 
 def test_no_scipy_at_run_time() -> None:
-    check = "import sys, sway_gate.stats; sys.exit('scipy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+    assert "scipy" not in modules_after("import sway_gate.stats")
 
 
 @pytest.mark.parametrize("n", [4, 8, 32])
@@ -641,7 +640,7 @@ def test_positive_mean_above_with_means_and_margins_of_zero() -> None:
     assert least == positive_mean_above([0.1, 0.1], 1e-5, 1e-5, prior)
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 16, 64])
+@pytest.mark.parametrize("n", one_fast(16, 1, 2, 4, 64))
 def test_a_positive_mean_at_its_limit_passes_in_at_most_one_case_of_twenty(n: int) -> None:
     """Log-normal items with the prior's relative spread; conservative for few of them.
 
@@ -864,6 +863,7 @@ def test_a_worse_pairing_has_a_negative_z():
     assert down < -3
 
 
+@pytest.mark.slow
 def test_without_a_pairing_three_sigma_has_its_probability():
     """One-sided tails of z under the null hypothesis, with effects of rows and columns."""
     rng = np.random.default_rng(5)
@@ -892,7 +892,7 @@ def test_blocks_must_be_small_and_square(shape):
 # Ratio of two means
 
 
-@pytest.mark.parametrize("n", [6, 12, 30])
+@pytest.mark.parametrize("n", one_fast(12, 6, 30))
 @pytest.mark.parametrize("ratio", [0.3, 0.75])
 def test_a_ratio_at_its_margin_seldom_passes_or_fails(n: int, ratio: float) -> None:
     """Lifts that differ by 70% of their mean, with the residual of the prior."""

@@ -20,6 +20,7 @@ from sway_gate.errors import UsageError
 from sway_gate.files import not_read, read_regular
 from sway_gate.judge.composite import contradiction, effective_weights
 from sway_gate.output import STDOUT
+from sway_gate.reports.notebook import NotebookResult
 from sway_gate.results import GateResult, Symptom
 from sway_gate.text import clean, cut, escaped, is_number, one_line
 
@@ -264,7 +265,7 @@ def load(path: str) -> GateResult:
             f"{label}: larger than {MAX_BYTES // 2**20} MiB; pass a report written with --json"
         )
     try:
-        return from_json(data)
+        return NotebookResult.of(from_json(data))
     except UsageError as error:
         raise UsageError(f"{label}: {error}") from None
 

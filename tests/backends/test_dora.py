@@ -38,14 +38,14 @@ def models(request: Any, tmp_path: Path) -> tuple[Path, Path]:
     return base, save_adapter(tmp_path / "adapter", base, use_dora=True, **fields)
 
 
-def merged_log_probs(base: Path, adapter: Path, request: Any, scale: float) -> np.ndarray:
+def merged_log_probs(base: Path, adapter: Path, scale: float) -> list[np.ndarray]:
     """Log-probabilities under W + scale (W' - W), where W' are the weights that peft merges."""
     model = AutoModelForCausalLM.from_pretrained(base).eval()
     before = {name: p.detach().clone() for name, p in named_parameters(model)}
     model = PeftModel.from_pretrained(model, adapter).merge_and_unload().eval()
     for name, p in named_parameters(model):
         p.data = before[name] + scale * (p.data - before[name])
-    return log_probs(model, request)
+    return [log_probs(model, request) for request in TEXTS]
 
 
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -58,9 +58,10 @@ def test_stacked_views_equal_peft(models: tuple[Path, Path]) -> None:
     answers = measure(backend, VIEWS, TEXTS)
     assert backend.batches_views
     assert not backend.unused_modules()
-    for request in TEXTS:
-        for view, scale in ((BASE, None), (FINETUNED, 1.0)):
-            expected = peft_log_probs(base, adapter, request, scale)
+    for view, scale in ((BASE, None), (FINETUNED, 1.0)):
+        for request, expected in zip(
+            TEXTS, peft_log_probs(base, adapter, TEXTS, scale), strict=True
+        ):
             np.testing.assert_allclose(answers.get(view, request), expected, atol=2e-5)
 
 
@@ -71,8 +72,7 @@ def test_a_scaled_view_moves_the_weights_along_the_merged_change(
     base, adapter = models
     view = FINETUNED.scaled(scale)
     answers = measure(load(base, adapter), [view], TEXTS)
-    for request in TEXTS:
-        expected = merged_log_probs(base, adapter, request, scale)
+    for request, expected in zip(TEXTS, merged_log_probs(base, adapter, scale), strict=True):
         np.testing.assert_allclose(answers.get(view, request), expected, atol=2e-5)
 
 

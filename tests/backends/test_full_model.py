@@ -51,11 +51,6 @@ def save_tuned(
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("llama"), "llama")
-
-
-@pytest.fixture(scope="module")
 def tuned(llama: Path, tmp_path_factory: Any) -> Path:
     return save_tuned(tmp_path_factory.mktemp("tuned"), llama)
 

@@ -55,18 +55,15 @@ def base(request: Any, tmp_path_factory: Any) -> Path:
     return save_base(tmp_path_factory.mktemp(request.param), request.param)
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("llama"), "llama")
-
-
 def load(
     base: Path, adapter: Path, settings: null_adapters.NullSettings = SETTINGS
 ) -> hf.HfBackend:
     return hf.load(Source(base, adapter, device="cpu"), settings)
 
 
-def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | None) -> np.ndarray:
+def peft_log_probs(
+    base: Path, adapter: Path, requests: list[LogProbs], scale: float | None
+) -> list[np.ndarray]:
     """By peft only; scale None switches the adapter off."""
     model = AutoModelForCausalLM.from_pretrained(base).eval()
     model = PeftModel.from_pretrained(model, adapter).eval()
@@ -74,7 +71,7 @@ def peft_log_probs(base: Path, adapter: Path, request: LogProbs, scale: float | 
         if isinstance(module, LoraLayer) and scale is not None:
             module.scaling = {k: v * scale for k, v in module.scaling.items()}
     with model.disable_adapter() if scale is None else nullcontext():
-        return log_probs(model, request)
+        return [log_probs(model, request) for request in requests]
 
 
 LORA = {
@@ -96,8 +93,9 @@ def test_batched_views_equal_peft(base: Path, tmp_path: Path, fields: dict[str, 
     assert backend.batches_views
     assert not backend.unused_modules()
     for view, scale in ((BASE, None), (FINETUNED.scaled(0.5), 0.5), (FINETUNED, 1.0)):
-        for request in TEXTS:
-            expected = peft_log_probs(base, adapter, request, scale)
+        for request, expected in zip(
+            TEXTS, peft_log_probs(base, adapter, TEXTS, scale), strict=True
+        ):
             np.testing.assert_allclose(answers.get(view, request), expected, atol=2e-5)
 
 
@@ -123,8 +121,7 @@ def test_adapters_that_run_one_view_at_a_time_equal_peft(
     answers = measure(backend, [FINETUNED, *NULLS], TEXTS)
     assert not backend.batches_views
     untouched = measure(load(llama, save_adapter(tmp_path / "plain", llama)), [FINETUNED], TEXTS)
-    for request in TEXTS:
-        expected = peft_log_probs(llama, adapter, request, 1.0)
+    for request, expected in zip(TEXTS, peft_log_probs(llama, adapter, TEXTS, 1.0), strict=True):
         np.testing.assert_allclose(answers.get(FINETUNED, request), expected, atol=5e-5)
         np.testing.assert_allclose(
             answers.get(BASE, request), untouched.get(BASE, request), atol=1e-6
@@ -150,8 +147,7 @@ def test_embedding_lora_equals_peft(llama: Path, tmp_path: Path) -> None:
     backend = load(llama, adapter)
     answers = measure(backend, [FINETUNED, *NULLS], TEXTS)
     assert backend.batches_views
-    for request in TEXTS:
-        expected = peft_log_probs(llama, adapter, request, 1.0)
+    for request, expected in zip(TEXTS, peft_log_probs(llama, adapter, TEXTS, 1.0), strict=True):
         np.testing.assert_allclose(answers.get(FINETUNED, request), expected, atol=2e-5)
 
 
@@ -588,6 +584,5 @@ def test_layers_called_by_keyword_are_adapted_too(llama: Path, tmp_path: Path) -
             "ByKeyword", (torch.nn.Module,), {"forward": lambda _, x, up=up: up(input=x)}
         )()
     answers = measure(backend, [FINETUNED], TEXTS)
-    np.testing.assert_allclose(
-        answers.get(FINETUNED, TEXTS[0]), peft_log_probs(llama, adapter, TEXTS[0], 1.0), atol=2e-5
-    )
+    (expected,) = peft_log_probs(llama, adapter, TEXTS[:1], 1.0)
+    np.testing.assert_allclose(answers.get(FINETUNED, TEXTS[0]), expected, atol=2e-5)

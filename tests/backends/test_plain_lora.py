@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from sway_gate.backends import factors, plain_lora
 from sway_gate.backends.null_adapters import LowRank
 from sway_gate.backends.plain_lora import _Config
-from tests.helpers.models import save_adapter, save_base
+from tests.helpers.models import save_adapter
 
 KEY = "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight"
 
@@ -40,11 +40,6 @@ def assert_equal_factors(found: dict[str, LowRank] | None, wrapped: Any) -> None
         assert own.scaling == peft.scaling
         for a, b in zip(arrays(own), arrays(peft), strict=True):
             np.testing.assert_array_equal(a, b)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("base"), "llama")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from sway_gate.errors import CannotDecide
 from sway_gate.measurements import BASE, FINETUNED, Divergence, LogProbs, View
 from tests.helpers import measured
 from tests.helpers.measured import log_probs
-from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+from tests.helpers.models import byte_tokenizer, save_adapter
 
 pytest.importorskip("bitsandbytes")
 pytestmark = pytest.mark.filterwarnings("ignore:MatMul8bitLt")
@@ -41,16 +41,6 @@ CONFIGS = {
     ),
     "int8": BitsAndBytesConfig(load_in_8bit=True),
 }
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("base"), "llama")
-
-
-@pytest.fixture(scope="module")
-def adapter(base: Path, tmp_path_factory: Any) -> Path:
-    return save_adapter(tmp_path_factory.mktemp("adapter"), base)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

@@ -24,6 +24,7 @@ from sway_gate.results import Category, ModelFacts, NullSummary, Verdict
 from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT, results
 from tests.helpers.property import given, settings, st
+from tests.helpers.simulation import one_fast
 
 PROBES = sorted(kind for kind, entry in KINDS.items() if entry.is_probe)
 MAKERS = [results.healthy, results.sick, results.undecided, results.hostile]
@@ -190,7 +191,7 @@ def says_worse(found):
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["the same items", "other items"])
-@pytest.mark.parametrize("n", [6, 30])
+@pytest.mark.parametrize("n", one_fast(6, 30))
 def test_false_alarms_occur_at_the_stated_level(n, shared):
     rng = np.random.default_rng(n)
     runs = 150
@@ -754,7 +755,7 @@ REPORTS = st.builds(
 
 
 @given(REPORTS, REPORTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_extreme_numbers_are_compared_without_an_error(old, new):
     reports = [from_json(to_json(report)) for report in (old, new)]
     found = compare_results(*reports)

@@ -5,7 +5,9 @@ A block that cannot be run follows `<!-- not run: why -->`, one that another tes
 before is `<!-- run: command -->`.
 """
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -21,7 +23,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sway_gate import __version__, probes, project
+from sway_gate import __version__, cli, probes, project
 from sway_gate.probes import docs as probe_docs
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS
@@ -155,8 +157,9 @@ def test_contributing_lists_each_folder_of_the_package():
 @cache
 def usage(command: str) -> str:
     """The help of a command; empty if the command is unknown."""
-    call = (sys.executable, "-m", "sway_gate", command, "--help")
-    return subprocess.run(call, capture_output=True, text=True, cwd=ROOT).stdout
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        cli.main([command, "--help"])
+    return printed.getvalue()
 
 
 def mentioned() -> set[str]:
@@ -238,14 +241,15 @@ def check(module: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("block", yamls("workflow", "gitlab"), ids=place)
-def test_a_pipeline_in_the_docs_fits_its_schema(block, tmp_path):
+@pytest.mark.parametrize("format", SCHEMAS)
+def test_the_pipelines_in_the_docs_fit_their_schema(format, tmp_path):
     pytest.importorskip("check_jsonschema")
-    format = format_of(parsed(block))
-    is_part = format == "workflow" and "jobs" not in parsed(block)
-    path = tmp_path / "file.yml"
-    path.write_text(block.text + JOBS * is_part, encoding="utf-8")
-    check("check_jsonschema", "--builtin-schema", f"vendor.{SCHEMAS[format]}", str(path))
+    paths = []
+    for i, block in enumerate(yamls(format)):
+        is_part = format == "workflow" and "jobs" not in parsed(block)
+        paths.append(tmp_path / f"{i}_{place(block).replace('/', '_')}.yml")
+        paths[-1].write_text(block.text + JOBS * is_part, encoding="utf-8")
+    check("check_jsonschema", "--builtin-schema", f"vendor.{SCHEMAS[format]}", *map(str, paths))
 
 
 def our_steps(block: Block) -> list[dict[str, Any]]:

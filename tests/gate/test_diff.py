@@ -16,6 +16,7 @@ from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec
 from tests.compare.test_results import LEARNED, LITTLE, write_spec
 from tests.helpers.models import save_adapter, save_base
+from tests.helpers.simulation import one_fast
 
 SUITE: list[dict[str, Any]] = [
     {"name": "nulls", "kind": "null_adapter", "runs": 3},
@@ -44,7 +45,7 @@ SORTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen2-gqa-tied"])
+@pytest.fixture(scope="module", params=one_fast("qwen2-gqa-tied", "llama"))
 def folder(request: Any, tmp_path_factory: Any) -> Path:
     """A base, an adapter of each kind, and a spec with one of them."""
     made = Path(tmp_path_factory.mktemp("models"))

@@ -25,18 +25,12 @@ from sway_gate.spec.load import parse_spec
 from sway_gate.static.check import check_model
 from sway_gate.suites.check import CheckInputs, check_suite
 from tests.helpers import results
-from tests.helpers.models import save_base
 
 SUITE = """
 suite:
   - {name: nulls, kind: null_adapter, runs: 3}
   - {name: moved, kind: delta_kl, prompts: [one, two words, and three], assert_mean_gte: 0.0}
 """
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("base"), "llama")
 
 
 @pytest.fixture(scope="module")

@@ -17,18 +17,13 @@ from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.measurements import BASE
 from sway_gate.spec.load import load_spec
-from tests.helpers.models import byte_tokenizer, save_adapter, save_base
+from tests.helpers.models import byte_tokenizer, save_adapter
 
 SUITE = [
     {"name": "learned", "kind": "section_internalization", "max_prose_chars": 60},
     {"name": "answers", "kind": "degeneration", "max_new_tokens": 8},
 ]
 SECTIONS = [{"kind": "prose", "content": "the old mill by the river grinds corn for the town"}]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("base"), "llama")
 
 
 @pytest.fixture(scope="module")

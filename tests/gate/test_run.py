@@ -24,7 +24,6 @@ from sway_gate.gate.run import run_gate
 from sway_gate.spec.load import load_spec, parse_spec
 from sway_gate.spec.probes import MINILM, PINNED, DeltaKL
 from sway_gate.spec.schema import ModelRef, Models, Spec
-from tests.helpers.models import save_adapter, save_base
 
 SUITE: list[dict[str, Any]] = [
     {"name": "nulls", "kind": "null_adapter", "runs": 8},
@@ -41,16 +40,6 @@ SECTIONS = [
     {"kind": "prose", "content": "the old mill by the river grinds corn"},
     {"kind": "prose", "content": "x y z"},
 ]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: Any) -> Path:
-    return save_base(tmp_path_factory.mktemp("base"), "llama")
-
-
-@pytest.fixture(scope="module")
-def adapter(base: Path, tmp_path_factory: Any) -> Path:
-    return save_adapter(tmp_path_factory.mktemp("adapter"), base)
 
 
 @pytest.fixture
@@ -146,27 +135,17 @@ def test_z_does_not_depend_on_the_scale_of_the_adapter(
     assert z[0.01] == pytest.approx(z[0.02], abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_json_is_the_same_bit_for_bit_in_another_process(
     base: Path, adapter: Path, tmp_path: Path
 ) -> None:
-    path = write_spec(tmp_path, base, adapter)
-    reports = []
-    for i in range(2):
-        report = tmp_path / f"{i}.json"
-        command = [
-            sys.executable,
-            "-m",
-            "sway_gate",
-            "gate",
-            path,
-            "--json",
-            str(report),
-            "--no-cache",
-            "--quiet",
-        ]
-        subprocess.run(command, check=False, capture_output=True, env=os.environ)
-        reports.append({k: v for k, v in json.loads(report.read_bytes()).items() if k != "timing"})
-    assert reports[0] == reports[1]
+    command = ["gate", write_spec(tmp_path, base, adapter), "--no-cache", "--quiet", "--json"]
+    call = [sys.executable, "-m", "sway_gate", *command, str(tmp_path / "other.json")]
+    subprocess.run(call, check=False, capture_output=True, env=os.environ)
+    cli.main([*command, str(tmp_path / "this.json")])
+    reports = [json.loads((tmp_path / f"{name}.json").read_bytes()) for name in ("this", "other")]
+    this, other = ({k: v for k, v in report.items() if k != "timing"} for report in reports)
+    assert this == other
 
 
 def test_a_repeated_gate_is_cached_and_says_so(base: Path, adapter: Path, tmp_path: Path) -> None:

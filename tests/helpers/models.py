@@ -1,6 +1,9 @@
 """Tiny random models and adapters with fixed seeds. Nothing is downloaded."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -67,10 +70,35 @@ def writing_ascii(base: Path) -> Path:
     return base
 
 
+_ADAPTERS: dict[bytes, dict[str, bytes]] = {}
+"""The files of each adapter that this process has made."""
+
+
 def save_adapter(
     folder: Path, base: Path, *, seed: int = 1, size: float = 0.1, config: Any = None, **fields: Any
 ) -> Path:
-    """Write an adapter in which all trainable tensors are random, B included."""
+    """Write an adapter in which all trainable tensors are random, B included.
+
+    An adapter with the same arguments, of a base with the same files, is made only once.
+    """
+    files = b"".join(path.read_bytes() for path in sorted(base.iterdir()) if path.is_file())
+    key = sha256(files + repr((seed, size, config, fields)).encode()).digest()
+    if key not in _ADAPTERS:
+        with TemporaryDirectory() as made:
+            _make_adapter(Path(made), base, seed, size, config, fields)
+            _ADAPTERS[key] = {path.name: path.read_bytes() for path in Path(made).iterdir()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in _ADAPTERS[key].items():
+        (folder / name).write_bytes(data)
+    settings = folder / "adapter_config.json"
+    named = json.loads(settings.read_bytes()) | {"base_model_name_or_path": str(base)}
+    settings.write_text(json.dumps(named, indent=2), encoding="utf-8")
+    return folder
+
+
+def _make_adapter(
+    folder: Path, base: Path, seed: int, size: float, config: Any, fields: dict[str, Any]
+) -> None:
     model = AutoModelForCausalLM.from_pretrained(base)
     defaults = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
     wrapped = get_peft_model(model, config or LoraConfig(**(defaults | fields)))
@@ -79,4 +107,3 @@ def save_adapter(
         if parameter.requires_grad:
             parameter.data += torch.randn(parameter.shape, generator=generator) * size
     wrapped.save_pretrained(folder)
-    return folder

@@ -62,6 +62,23 @@ LEARNED = Exchange(
     of_data=True,
 )
 
+NEVER = Finding(
+    id="never-trained",
+    level="verdict",
+    message="lora_B is all zero",
+    path="a.safetensors",
+    remedy="train it",
+)
+BASELINE = Baseline(
+    path="baseline.json",
+    adapter=ModelFacts(path="old", digest=""),
+    score=0.8,
+    tolerance=0.02,
+    verdict="pass",
+    regressions=(Regression(name="voice", message="4.1σ below"),),
+    warnings=("the prompts are others",),
+)
+
 
 def probe(name: str = "delta_kl", verdict: str = "pass", **fields: Any) -> ProbeResult:
     defaults: dict[str, Any] = {

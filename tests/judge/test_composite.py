@@ -258,7 +258,7 @@ def is_passed_by_a_person(results, weights, threshold, required):
 EPSILON = Fraction(1, 10**12)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(
     st.lists(anything(), max_size=6),
     st.fixed_dictionaries(dict.fromkeys(CATEGORIES, HOSTILE_WEIGHT)),
@@ -272,7 +272,7 @@ def test_nothing_passes_that_a_person_would_not_pass(results, weights, threshold
     assert (found.exit_code == 0) == (found.verdict == "pass")
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     st.lists(outcomes(("pass", "warn", "skip")), max_size=6),
     ALL_WEIGHTS,

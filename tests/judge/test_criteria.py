@@ -23,6 +23,7 @@ from sway_gate.judge.criteria import (
 from sway_gate.probes.base import Bound, Shortfall, Significance, Supply
 from sway_gate.results import Verdict
 from sway_gate.stats import Margin
+from tests.helpers.simulation import one_fast
 
 Z = st.floats(-50, 50)
 BOUNDS = {
@@ -186,7 +187,7 @@ def test_a_remedy_never_requires_more_items_than_exist(n: int, most: int, remedy
     assert by_own_test(test, n, 2.0, None).remedy == remedy
 
 
-@pytest.mark.parametrize(("mean", "n"), [(0.05, 12), (-0.05, 12), (0.03, 30), (-0.02, 60)])
+@pytest.mark.parametrize(("mean", "n"), one_fast((0.05, 12), (-0.05, 12), (0.03, 30), (-0.02, 60)))
 def test_the_stated_number_of_items_decides_as_often_as_not(mean, n):
     """Items with this true mean and standard deviation: at the stated number, half of the draws
     decide, and in the right direction."""
@@ -204,7 +205,7 @@ def test_the_stated_number_of_items_decides_as_often_as_not(mean, n):
 # Probabilities
 
 
-@pytest.mark.parametrize("n", [4, 16, 60])
+@pytest.mark.parametrize("n", one_fast(4, 16, 60))
 def test_a_value_at_the_limit_passes_and_fails_with_5_percent_each(n):
     rng = np.random.default_rng(1)
     found = [criterion(stats.mean_above(rng.normal(0, 1, n), 0.0, 1e-6).z).verdict

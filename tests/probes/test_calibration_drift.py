@@ -285,19 +285,19 @@ def test_items_without_false_endings(deltas: list[float], verdict: str, words: s
 
 
 def test_a_harmless_adapter_hardly_ever_fails() -> None:
-    """Log-odds that change by ±.5 nats at random in both registers, in 200 adapters.
+    """Log-odds that change by ±.5 nats at random in both registers, in 80 adapters.
 
     The base's log-odds are exponential above 1 nat, so that some items are hardly known.
     """
     rng = np.random.default_rng(0)
     z = []
-    for _ in range(200):
+    for _ in range(80):
         base = np.full((45, 4), -6.0)
         base[:, 0] += 1.0 + rng.exponential(3.0, 45)
         text, chat = base + rng.normal(0.0, 0.5 / np.sqrt(2), (2, *base.shape))
         z.append(worst_bound(base, text, chat))
     assert sum(each < -Z_95 for each in z) == 0
-    assert sum(each > Z_95 for each in z) > 180
+    assert sum(each > Z_95 for each in z) > 72
 
 
 def test_the_advice_does_not_require_more_items_than_are_packaged() -> None:

@@ -18,6 +18,7 @@ from sway_gate.stats import Z_95, z_score
 from tests.helpers import ROOT
 from tests.helpers.embedders import WordEmbedder, real
 from tests.helpers.judged import judged
+from tests.helpers.simulation import one_fast
 
 pytest.importorskip("sklearn")
 CONTEXT = Context(embedder=WordEmbedder())
@@ -234,8 +235,8 @@ def test_the_test_statistic_is_finite_at_its_ends(specificity: float) -> None:
     assert 0 < probe._quantile(specificity, 4, 20) * (2 * specificity - 1) < 20
 
 
-@pytest.mark.parametrize("sizes", [(4,) * 5, (10, 10), (1, 2, 3, 6, 8)], ids=str)
-def test_a_null_among_nulls_seldom_passes(sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("sizes", one_fast([1, 2, 3, 6, 8], [4] * 5, [10, 10]))
+def test_a_null_among_nulls_seldom_passes(sizes: list[int]) -> None:
     """Distances without regard to topics, the adapter's like the nulls'."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(len(sizes)), sizes)

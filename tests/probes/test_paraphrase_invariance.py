@@ -9,6 +9,7 @@ from sway_gate.probes import paraphrase_invariance as probe
 from sway_gate.probes.base import Context
 from sway_gate.spec.probes import Case, ParaphraseInvariance
 from tests.helpers.judged import judged
+from tests.helpers.simulation import one_fast
 
 CASES = tuple(Case(prompt=f"q{i}", gold=f"a{i}", paraphrases=(f"p{i}", f"r{i}")) for i in range(4))
 
@@ -243,7 +244,7 @@ def test_impossible_answers_are_never_green(intent: str, source: str, verdict: s
     assert "no finite likelihood" in result.message
 
 
-@pytest.mark.parametrize("intent", ["generalize", "memorize", "both"])
+@pytest.mark.parametrize("intent", one_fast("generalize", "memorize", "both"))
 def test_nulls_among_nulls_rarely_reach_three_sigma(intent: str) -> None:
     """Where the fixed rule lets everything through: 0.135% of 400 is half a run."""
     rng = np.random.default_rng(0)

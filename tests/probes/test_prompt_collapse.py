@@ -14,6 +14,7 @@ from sway_gate.probes.prompt_collapse import Found, _lines, bounds, requests
 from sway_gate.results import ProbeResult
 from sway_gate.spec.probes import PromptCollapse
 from tests.helpers.judged import judged
+from tests.helpers.simulation import one_fast
 
 LENGTHS = (0, 256, 512, 1024)
 _UNKNOWN = Context()
@@ -204,7 +205,7 @@ def test_a_collapse_fails_without_calibration() -> None:
     assert (result.verdict, result.n_null) == ("fail", 0)
 
 
-@pytest.mark.parametrize("prompts", [1, 2, 5, 12])
+@pytest.mark.parametrize("prompts", one_fast(5, 1, 2, 12))
 def test_at_the_limit_one_in_twenty_passes(prompts: int) -> None:
     """Slopes around the limit with normal residuals: the level of the one-sided test."""
     rng = np.random.default_rng(prompts)

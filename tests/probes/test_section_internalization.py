@@ -9,6 +9,7 @@ from sway_gate.probes.base import Context
 from sway_gate.spec.probes import SectionInternalization
 from sway_gate.spec.schema import Pair, Preference, Section
 from tests.helpers.judged import judged
+from tests.helpers.simulation import one_fast
 
 PROSE = tuple(
     Section(kind="prose", id=f"s{i}", content=f"the {i} cat sat on a red mat today")
@@ -100,7 +101,7 @@ def test_the_bound_follows_the_interval_at_any_size_of_the_lifts() -> None:
         assert result.raw - result.bound < 1.5 * (result.raw - result.ci_95[0])
 
 
-@pytest.mark.parametrize("n", [1, 3, 8])
+@pytest.mark.parametrize("n", one_fast(3, 1, 8))
 @pytest.mark.parametrize("limit", [0.05, 0.3])
 def test_lifts_at_the_limit_seldom_pass_or_fail(n: int, limit: float) -> None:
     """Effective lifts that differ by a fifth of their mean, as measured: 5% each, or fewer."""

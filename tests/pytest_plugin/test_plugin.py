@@ -1,11 +1,8 @@
 """The pytest plugin in separate projects, with synthetic models."""
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
@@ -20,6 +17,7 @@ from sway_gate import demo, pytest_plugin
 from sway_gate.pytest_plugin.suite import once
 from sway_gate.results import Finding
 from tests.helpers import ROOT, results
+from tests.helpers.processes import modules_after
 
 pytest_plugins = ["pytester"]
 
@@ -640,15 +638,11 @@ def test_the_plugin_is_the_entry_point() -> None:
 
 
 def test_the_plugin_is_light() -> None:
-    code = "import sys, sway_gate.pytest_plugin; print(*sys.modules)"
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    )
-    ours = {name for name in run.stdout.split() if name.startswith("sway_gate")}
+    loaded = modules_after("import sway_gate.pytest_plugin")
+    ours = {name for name in loaded if name.startswith("sway_gate")}
     light = {"sway_gate", "sway_gate.errors", "sway_gate.version"}
     assert ours == light | {"sway_gate.pytest_plugin", "sway_gate.pytest_plugin._names"}
-    assert {"numpy", "yaml", "msgspec", "rich", "torch"}.isdisjoint(run.stdout.split())
+    assert {"numpy", "yaml", "msgspec", "rich", "torch"}.isdisjoint(loaded)
 
 
 # The example, the documentation, and real models

@@ -16,14 +16,17 @@ from sway_gate.project import DOCS
 from sway_gate.reports.html import figures, tables
 from sway_gate.reports.html import page as html_page
 from sway_gate.reports.json_v1 import from_json
-from sway_gate.results import Baseline, Diagnosis, Finding, ModelFacts, Regression
+from sway_gate.reports.notebook import NotebookResult
+from sway_gate.results import Diagnosis, Finding, ModelFacts, Regression
 from sway_gate.spec.probes import KINDS
 from sway_gate.text import clean
 from tests.helpers import DATA
 from tests.helpers.results import (
+    BASELINE,
     CURVE,
     FORGOT,
     HOSTILE,
+    NEVER,
     QUESTION,
     WHOLE,
     chat,
@@ -37,22 +40,6 @@ from tests.helpers.results import (
 )
 
 ALL_KINDS = from_json((DATA / "all_kinds.json").read_bytes())
-NEVER = Finding(
-    id="never-trained",
-    level="verdict",
-    message="lora_B is all zero",
-    path="a.safetensors",
-    remedy="train it",
-)
-BASELINE = Baseline(
-    path="baseline.json",
-    adapter=ModelFacts(path="old", digest=""),
-    score=0.8,
-    tolerance=0.02,
-    verdict="pass",
-    regressions=(Regression(name="voice", message="4.1σ below"),),
-    warnings=("the prompts are others",),
-)
 RESULTS = {
     "healthy": healthy(),
     "sick": sick(),
@@ -177,8 +164,8 @@ def test_every_probe_has_an_article(made):
 
 
 def test_the_page_is_the_same_every_time():
-    first = html_page.render(ALL_KINDS)
-    html_page.render(sick())
+    first = rendered(ALL_KINDS)
+    html_page.render(healthy())
     assert html_page.render(ALL_KINDS) == first
 
 
@@ -416,7 +403,15 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("made", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(
+            made, id=name, marks=[pytest.mark.slow] * (name in ("deep lists", "wide rows"))
+        )
+        for name, made in SIZES.items()
+    ],
+)
 def test_a_page_is_cut_to_its_largest_size(monkeypatch, made):
     monkeypatch.setattr(html_page, "available", lambda: False)
     page = html_page.render(made)
@@ -623,12 +618,10 @@ def test_overlap(written, true, parts):
 # Notebooks
 
 
-@by_result
-def test_a_notebook_shows_the_page_in_a_frame(made):
-    (frame,) = document_fromstring(f"<body>{made._repr_html_()}</body>").iter("iframe")
+def test_a_notebook_shows_the_page_in_a_frame():
+    made = RESULTS["hostile"]
+    shown = NotebookResult.of(made)._repr_html_()
+    (frame,) = document_fromstring(f"<body>{shown}</body>").iter("iframe")
     assert frame.get("sandbox") == ""
-    assert frame.get("srcdoc").split() == html_page.render(made).split()
-    assert (
-        stdlib_html.escape(clean(made.verdict.upper()))
-        in made._repr_html_().rpartition('report">')[2]
-    )
+    assert frame.get("srcdoc").split() == rendered(made).split()
+    assert stdlib_html.escape(clean(made.verdict.upper())) in shown.rpartition('report">')[2]

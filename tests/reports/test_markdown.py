@@ -8,13 +8,15 @@ import pytest
 from sway_gate.project import DOCS
 from sway_gate.reports import markdown
 from sway_gate.reports.json_v1 import from_json
-from sway_gate.results import Baseline, Diagnosis, Finding, ModelFacts, Regression
+from sway_gate.results import Diagnosis, Finding, ModelFacts
 from sway_gate.text import one_line
 from tests.helpers import DATA
 from tests.helpers.markdown import EVIL, TABLE, TEXT, inlines
 from tests.helpers.results import (
+    BASELINE,
     FORGOT,
     LEARNED,
+    NEVER,
     chat,
     healthy,
     hostile,
@@ -30,22 +32,6 @@ RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)
     "all kinds": ALL_KINDS
 }
 STARTS = ["- item", "--- ", "---", "+ item", "=", "===", "1. item", "12) item", "7."]
-NEVER = Finding(
-    id="never-trained",
-    level="verdict",
-    message="lora_B is all zero",
-    path="a.safetensors",
-    remedy="Train.",
-)
-BASELINE = Baseline(
-    path="baseline.json",
-    adapter=ModelFacts(path="old", digest=""),
-    score=0.8,
-    tolerance=0.0,
-    verdict="pass",
-    regressions=(Regression(name="voice", message="4.1σ below"),),
-    warnings=("the prompts are others",),
-)
 
 
 @pytest.mark.parametrize("text", [*EVIL, *STARTS])

@@ -13,8 +13,10 @@ import sway_gate
 from sway_gate import cli
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import Options, prepare
+from sway_gate.results import GateResult
 from sway_gate.spec.confine import check_files
 from sway_gate.spec.load import load_spec
+from tests.helpers.results import healthy
 
 DEMO = Path(cli.__file__).parent / "demo"
 ROWS = "".join(
@@ -249,9 +251,12 @@ def test_commands_pass_the_permission(folder: Path, monkeypatch: Any, line: str)
 
 def test_python_callers_allow_code(folder: Path, monkeypatch: Any) -> None:
     given: list[bool] = []
-    monkeypatch.setattr(
-        "sway_gate.gate.run.run_gate", lambda _, options: given.append(options.allow_code)
-    )
+
+    def judged(_: Any, options: Options) -> GateResult:
+        given.append(options.allow_code)
+        return healthy()
+
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", judged)
     for allowed in (False, True):
         sway_gate.run("sway.yaml", allow_code=allowed)
     assert given == [False, True]

@@ -7,7 +7,6 @@ shortened with stricter `Limits`, and a note says so.
 
 import base64
 import hashlib
-import html as stdlib_html
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,6 @@ from sway_gate.reports.wording import (
     compared,
     evidence,
     grounds,
-    headline,
     in_units,
     interval,
     is_bounded,
@@ -108,17 +106,6 @@ def render(result: GateResult) -> str:
             if len(page.encode()) <= MAX_BYTES:
                 break
     return page
-
-
-def notebook(result: GateResult) -> str:
-    """Return the page in a frame, for notebooks; without frame support, the verdict in one line."""
-    style = "width:100%;height:720px;border:1px solid #8888;border-radius:6px"
-    page = stdlib_html.escape(render(result))
-    line = stdlib_html.escape(clean(headline(result)))
-    return (
-        f'<iframe srcdoc="{page}" style="{style}" sandbox="" title="sway-gate report">'
-        f"{line}</iframe>"
-    )
 
 
 def _page(result: GateResult, views: Sequence[Shown], limits: Limits) -> str:
