@@ -172,12 +172,13 @@ class HfBackend:
         rows: Sequence[EncodedRequest],
         base_log_probs: Sequence[Tensor] | None,
     ) -> PassResult:
-        logits = self._logits.read(views, rows)  # [V, P, vocabulary]
+        read = self._logits.read(views, rows)
         counts = [len(row.positions) for row in rows]
         match kind:
             case "logprobs" | "teacher_forced":
-                values = of_targets(rows, logits)
+                values = of_targets(rows, *read)
             case "js" | "kl" | "log_ratio" | "argmax":
+                logits = read.all  # [V, P, vocabulary]
                 if base_log_probs is None:
                     log_base = log_probs(logits[0])  # [P, vocabulary]
                     base_log_probs = torch.split(log_base, counts)
