@@ -200,7 +200,8 @@ class HfBackend:
 
     def _generate(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> PassResult:
         """The text that each view generates after each row."""
-        texts = self._generator.generate(views, [row.ids for row in rows], rows[0].length)
+        prompts, length = [row.ids for row in rows], rows[0].length
+        texts = self._generator.generate(views, prompts, length)
         answers: list[list[Answer | Fault]] = [
             [
                 self._diagnosis.fault(view, row) if text.is_broken else self._text(text.tokens)
@@ -208,7 +209,7 @@ class HfBackend:
             ]
             for view, of_view in zip(views, texts, strict=True)
         ]
-        return PassResult(answers)
+        return PassResult(answers, shared=self._generator.shared(prompts, length))
 
     def _text(self, tokens: Ids) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
