@@ -94,11 +94,13 @@ class PassResult(NamedTuple):
     """Answers [view][row] of one pass.
 
     `base_log_probs`: of divergences, the base's log-probabilities, one entry per row; otherwise
-    None. The engine hands them to the other passes over the same rows.
+    None. The engine hands them to the other passes over the same rows. `shared`: of texts, the
+    number of first tokens of all prompts that were read once per view.
     """
 
     answers: list[list[Answer | Fault]]
     base_log_probs: Sequence[Any] | None = None
+    shared: int = 0
 
 
 class Store(Protocol):

@@ -172,12 +172,13 @@ class HfBackend:
         rows: Sequence[EncodedRequest],
         base_log_probs: Sequence[Tensor] | None,
     ) -> PassResult:
-        logits = self._logits.read(views, rows)  # [V, P, vocabulary]
+        read = self._logits.read(views, rows)
         counts = [len(row.positions) for row in rows]
         match kind:
             case "logprobs" | "teacher_forced":
-                values = of_targets(rows, logits)
+                values = of_targets(rows, *read)
             case "js" | "kl" | "log_ratio" | "argmax":
+                logits = read.all  # [V, P, vocabulary]
                 if base_log_probs is None:
                     log_base = log_probs(logits[0])  # [P, vocabulary]
                     base_log_probs = torch.split(log_base, counts)
@@ -199,7 +200,8 @@ class HfBackend:
 
     def _generate(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> PassResult:
         """The text that each view generates after each row."""
-        texts = self._generator.generate(views, [row.ids for row in rows], rows[0].length)
+        prompts, length = [row.ids for row in rows], rows[0].length
+        texts = self._generator.generate(views, prompts, length)
         answers: list[list[Answer | Fault]] = [
             [
                 self._diagnosis.fault(view, row) if text.is_broken else self._text(text.tokens)
@@ -207,7 +209,7 @@ class HfBackend:
             ]
             for view, of_view in zip(views, texts, strict=True)
         ]
-        return PassResult(answers)
+        return PassResult(answers, shared=self._generator.shared(prompts, length))
 
     def _text(self, tokens: Ids) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True))

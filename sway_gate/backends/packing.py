@@ -67,6 +67,13 @@ def _joined(sequence: Packed, row: EncodedRequest) -> Packed | None:
     return joined if joined.own <= MAX_OWN_TOKENS else None
 
 
+def common_beginning(texts: Sequence[Sequence[int]]) -> int:
+    """The number of first tokens that all texts have, without the last token of any."""
+    first, *others = texts
+    lengths = (_common(first, other) for other in others)
+    return min((*lengths, *(len(text) - 1 for text in texts)))
+
+
 def _common(first: Sequence[int], second: Sequence[int]) -> int:
     """The number of first tokens that both have."""
     pairs = enumerate(zip(first, second, strict=False))

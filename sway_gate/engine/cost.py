@@ -8,15 +8,17 @@ parameters, on a server CPU.
 
 import math
 import os
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, assert_never
 
 from sway_gate.backends import processor
-from sway_gate.backends.packing import MAX_OWN_TOKENS
+from sway_gate.backends.base import EncodedRequest
+from sway_gate.backends.packing import common_beginning, pack
 from sway_gate.backends.processor import is_cpu, may_have_gpu
 from sway_gate.conversation import Prompt
 from sway_gate.measurements import (
@@ -83,6 +85,8 @@ class Size(NamedTuple):
     """At most."""
     context: int = 0
     """Irrelevant context before the prompt, which other requests share."""
+    ids: tuple[int, ...] = ()
+    """Numbers in place of the tokens of prompt and completion: equal ones for equal tokens."""
 
 
 class Work(NamedTuple):
@@ -103,21 +107,45 @@ def contexts(measurements: Iterable[Measurement], sizes: Mapping[Request, Size])
 
 
 def shared(measurements: Sequence[Measurement], sizes: Mapping[Request, Size]) -> Counter[View]:
-    """Tokens that each view does not read again: prompts of several answers, and whole texts."""
+    """Tokens that each view does not read again: beginnings of several texts, and whole texts."""
     wanted, found = set(measurements), Counter[View]()
-    room: dict[tuple[View, type[Request], Prompt], int] = {}
+    views_of: dict[Request, list[View]] = defaultdict(list)
     for view, request in measurements:
-        if not isinstance(request, LogProbs | TeacherForced):
-            continue
-        size, key = sizes[request], (view, type(request), request.prompt)
         if isinstance(request, LogProbs) and Measurement(view, request.whole) in wanted:
-            found[view] += size.read
-        elif room.get(key, 0) >= size.scored:
-            found[view] += size.read - size.scored
-            room[key] -= size.scored
-        else:
-            room[key] = MAX_OWN_TOKENS - size.scored
+            found[view] += sizes[request].read
+        elif not sizes[request].context:
+            views_of[request].append(view)
+    groups: dict[tuple[tuple[View, ...], str], list[EncodedRequest]] = defaultdict(list)
+    for request, of_request in views_of.items():
+        row = _row(request, sizes[request])
+        groups[tuple(of_request), f"{row.kind} {row.length}"].append(row)
+    for (views, _), rows in groups.items():
+        found.update(dict.fromkeys(views, _read_once(rows)))
     return found
+
+
+def _row(request: Request, size: Size) -> EncodedRequest:
+    """The request as the engine packs it, without the answers that the base has yet to give."""
+    end = len(size.ids) - 1
+    match request:
+        case Divergence():
+            return EncodedRequest(size.ids, (end,), kind=request.divergence)
+        case Generation():
+            return EncodedRequest(size.ids, (end,), kind="text", length=size.generated)
+        case LogProbs():
+            return EncodedRequest(size.ids, (max(0, end - size.scored),))
+        case TeacherForced():
+            return EncodedRequest(size.ids, (max(0, end - size.scored),), kind="teacher_forced")
+        case _:
+            assert_never(request)
+
+
+def _read_once(rows: Sequence[EncodedRequest]) -> int:
+    """Tokens of one group of requests that a view does not read again."""
+    texts = sorted(rows, key=lambda row: row.ids)
+    if rows[0].kind == "text":
+        return common_beginning([row.ids for row in texts]) * (len(texts) - 1)
+    return sum(sum(sequence.shared) for sequence in pack(texts, lambda: sys.maxsize))
 
 
 # -------------------------------------------------------------------------------------------- model

@@ -4,6 +4,7 @@
 """
 
 import sys
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, assert_never
@@ -27,9 +28,9 @@ from sway_gate.spec.probes import embedding_models
 from sway_gate.text import counted
 
 _CHARS_PER_TOKEN: Final = 4
-_TEMPLATE_TOKENS: Final = 24
-"""Roughly what a chat template adds to a prompt."""
-_START_TOKENS: Final = 1
+_TEMPLATE: Final = (-2,) * 24
+"""In place of the tokens that a chat template adds to a prompt: roughly as many, most before it."""
+_START: Final = (-1,)
 """Without a template: at most one special token at the start."""
 
 
@@ -147,11 +148,10 @@ def _sizes(
     Exact sizes are counted by the base's tokenizer; without it four characters are a token.
     """
     texts = list(dict.fromkeys(text for request in requests for text in _texts(request)))
-    counts = _counted(texts, folder) if has_tokenizer else None
-    estimates = [-(-len(text) // _CHARS_PER_TOKEN) for text in texts]
-    lengths = dict(zip(texts, counts or estimates, strict=True))
+    found = _tokenized(texts, folder) if has_tokenizer else None
+    ids = dict(zip(texts, found or map(_pieces, texts), strict=True))
     limit = (context_tokens(folder) if folder else None) or sys.maxsize
-    return {request: _size(request, lengths, limit) for request in requests}, counts is not None
+    return {request: _size(request, ids, limit) for request in requests}, found is not None
 
 
 def _texts(request: Request) -> tuple[str, ...]:
@@ -160,35 +160,43 @@ def _texts(request: Request) -> tuple[str, ...]:
     return (prompt_text(request.prompt),)
 
 
-def _counted(texts: list[str], folder: Path | None) -> list[int] | None:
-    """The number of tokens of each text; None if the tokenizer is not available."""
+def _pieces(text: str) -> tuple[int, ...]:
+    """A number for each four characters, in place of a token."""
+    pieces = (text[i : i + _CHARS_PER_TOKEN] for i in range(0, len(text), _CHARS_PER_TOKEN))
+    return tuple(zlib.crc32(piece.encode("utf-8", "surrogatepass")) for piece in pieces)
+
+
+def _tokenized(texts: list[str], folder: Path | None) -> list[tuple[int, ...]] | None:
+    """The tokens of each text; None if the tokenizer is not available."""
     if folder is None or not (path := folder / "tokenizer.json").is_file():
         return None
     try:
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(path))
-        return [len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False)]
+        encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [tuple(found.ids) for found in encoded]
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException:  # a damaged file may panic in the Rust extension
         return None
 
 
-def _size(request: Request, lengths: Mapping[str, int], limit: int) -> Size:
+def _size(request: Request, ids: Mapping[str, tuple[int, ...]], limit: int) -> Size:
     """The size of `request` from the tokens of its texts, cut to the model's context `limit`."""
-    prompt = lengths[prompt_text(request.prompt)]
-    prompt += _START_TOKENS if isinstance(request.prompt, str) else _TEMPLATE_TOKENS
+    before = _START if isinstance(request.prompt, str) else _TEMPLATE
+    prompt = (before + ids[prompt_text(request.prompt)])[:limit]
     match request:
         case LogProbs() | TeacherForced():
-            completion = lengths[completion_text(request.completion)]
-            return Size(min(prompt + completion, limit), min(completion, limit))
+            completion = ids[completion_text(request.completion)]
+            whole = (prompt + completion)[:limit]
+            return Size(len(whole), min(len(completion), limit), ids=whole)
         case Divergence():
-            read = min(prompt + request.positions - 1, limit)
+            read = min(len(prompt) + request.positions - 1, limit)
             context = min(request.context, limit - read)
-            return Size(read, request.positions, context=context)
+            return Size(read, request.positions, context=context, ids=prompt)
         case Generation():
             generated = min(request.max_new_tokens, limit // 2)
-            return Size(min(prompt, limit), 0, generated)
+            return Size(len(prompt), 0, generated, ids=prompt)
         case _:
             assert_never(request)

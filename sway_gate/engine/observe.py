@@ -69,13 +69,21 @@ class RunObserver:
             self._requests_of[row].append(request)
 
     def passed(
-        self, views: Sequence[View], sequences: Sequence[Packed], seconds: float, failed: str
+        self,
+        views: Sequence[View],
+        sequences: Sequence[Packed],
+        seconds: float,
+        failed: str,
+        shared: int = 0,
     ) -> None:
-        """Report one pass. `failed`: the exception that ended it, "" if it succeeded."""
+        """Report one pass. `failed`: the exception that ended it, "" if it succeeded.
+
+        `shared`: the first tokens of all prompts of texts, if they were read once per view.
+        """
         self._passes += 1
         rows = [row for sequence in sequences for row in sequence.rows]
         kind = rows[0].kind
-        cached, prefix = self._cached_tokens(views, rows[0]), rows[0].prefix_len
+        cached, prefix = self._cached_tokens(views, rows[0]), rows[0].prefix_len or shared
         width = max(sequence.width for sequence in sequences) - prefix
         own = sum(sequence.width - prefix for sequence in sequences)
         prompts = sum(sum(sequence.shared) for sequence in sequences)

@@ -279,9 +279,11 @@ class _Runner:
         )
 
     def _forward(self, part: _Part) -> PassResult:
-        started, failed = time.perf_counter(), ""
+        started, failed, shared = time.perf_counter(), "", 0
         try:
-            return self._backend.forward(*part)
+            result = self._backend.forward(*part)
+            shared = result.shared
+            return result
         except Exception as error:
             failed = type(error).__name__
             raise
@@ -289,7 +291,7 @@ class _Runner:
             if self._observer:
                 seconds = time.perf_counter() - started
                 sequences = pack(part.rows, lambda: self._backend.pack_limit)
-                self._observer.passed(part.views, sequences, seconds, failed)
+                self._observer.passed(part.views, sequences, seconds, failed, shared)
 
     def _halve_views(self, part: _Part) -> PassResult:
         half = (len(part.views) + 1) // 2

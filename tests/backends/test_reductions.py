@@ -48,7 +48,7 @@ def test_log_probabilities_equal_those_in_float64(logits):
     given, expected = logits
     np.testing.assert_allclose(reductions.log_probs(given[0]), expected[0], atol=1e-5)
     for kind in ("logprobs", "teacher_forced"):
-        found = reductions.of_targets([ROW._replace(kind=kind)], given)
+        found = reductions.of_targets([ROW._replace(kind=kind)], given, torch.arange(POSITIONS))
         values = found if kind == "logprobs" else found[..., 0]
         targets = expected[:, np.arange(POSITIONS), np.arange(POSITIONS)]
         np.testing.assert_allclose(values, targets, atol=1e-5)

@@ -59,7 +59,8 @@ SIZES: dict[str, tuple[Request, cost.Size]] = {
 def test_without_a_tokenizer_four_characters_are_a_token(
     request_: Request, size: cost.Size
 ) -> None:
-    assert _sizes([request_], None) == ({request_: size}, False)
+    sizes, is_exact = _sizes([request_], None)
+    assert (sizes[request_]._replace(ids=()), is_exact) == (size, False)
 
 
 def test_a_context_of_several_texts_counts_once_per_view() -> None:
@@ -72,6 +73,28 @@ def test_a_context_of_several_texts_counts_once_per_view() -> None:
     assert _tokens(with_base(keys), work(keys).sizes) == 3 * (6 * 11 + 200)
 
 
+FORM = "Question: what is the capital of this country? "
+CHAT, OTHER = asked("Where is Oslo?"), asked("Why is it so?")
+SHARED: dict[str, tuple[list[Request], int]] = {
+    "answers of one prompt": ([LogProbs(FORM, x * 8) for x in "abc"], 2 * 13),
+    "prompts with one beginning": ([LogProbs(FORM + x * 40, x * 8) for x in "abc"], 2 * 12),
+    "one template": ([LogProbs(prompt, "abcd") for prompt in (CHAT, OTHER)], 24),
+    "questions through one template": ([Divergence(prompt) for prompt in (CHAT, OTHER)], 24),
+    "generated texts": ([Generation(prompt, 8) for prompt in (CHAT, OTHER)], 24),
+    "one whole text": ([LogProbs(FORM, "ab"), TeacherForced(FORM, "ab")], 14),
+    "kinds of answers": ([LogProbs(FORM, "ab"), Divergence(FORM)], 0),
+    "short beginnings": ([LogProbs(f"The {x}" * 9, x) for x in "ab"], 0),
+    "more than a sequence holds": ([LogProbs(FORM, x * 600) for x in "abc"], 0),
+}
+
+
+@pytest.mark.parametrize(("requests", "tokens"), SHARED.values(), ids=SHARED)
+def test_what_texts_share_counts_once_per_view(requests: list[Request], tokens: int) -> None:
+    keys = [(view, request) for view in (FINETUNED, NULL) for request in requests]
+    measured, sizes = with_base(keys), work(keys).sizes
+    assert cost.shared(measured, sizes) == dict.fromkeys((BASE, FINETUNED, NULL), tokens)
+
+
 def test_texts_are_cut_to_the_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 32}', encoding="utf-8")
     requests = [
@@ -80,7 +103,7 @@ def test_texts_are_cut_to_the_model(tmp_path: Path) -> None:
         Generation("a" * 400, 64),
     ]
     sizes = work([(FINETUNED, request) for request in requests], tmp_path).sizes
-    assert [sizes[request] for request in requests] == [
+    assert [sizes[request][:4] for request in requests] == [
         (32, 32, 0, 0),
         (11, 1, 0, 21),
         (32, 0, 16, 0),

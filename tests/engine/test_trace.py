@@ -16,7 +16,7 @@ from sway_gate.engine.run import Measured, run_plan
 from sway_gate.errors import SwayError, UsageError
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
-from sway_gate.measurements import FINETUNED, Divergence, LogProbs, View, with_base
+from sway_gate.measurements import BASE, FINETUNED, Divergence, LogProbs, View, with_base
 from sway_gate.output import silent
 from sway_gate.reports import trace as reports
 from sway_gate.spec.load import parse_spec
@@ -126,6 +126,15 @@ def test_tokens_of_a_pass(lengths: Any, earlier: int, expected: dict[str, int]) 
     for _ in range(1 + earlier):
         observer.passed([FINETUNED, NULL], pack(rows, lambda: 0), 1.0, "")
     assert {name: getattr(events[-1], name) for name in expected} == expected
+
+
+def test_a_beginning_that_prompts_of_texts_share_is_not_read_again() -> None:
+    events: list[Any] = []
+    rows = [EncodedRequest(tuple(range(n)), (n - 1,), kind="text", length=8) for n in (5, 6, 6)]
+    sequences = pack(rows, lambda: 0)
+    RunObserver(events.append, {}).passed([BASE, FINETUNED], sequences, 1.0, "", shared=4)
+    found = events[-1].tokens, events[-1].prefix, events[-1].padding
+    assert found == (2 * (4 + 1 + 2 + 2), 2 * 2 * 4, 2 * 1)
 
 
 # --- Files ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from sway_gate.backends.packing import common_beginning
 from sway_gate.backends.passes.encoding import Ids
 from sway_gate.backends.passes.hooks import Leaving, Watch
 from sway_gate.backends.passes.prefix_cache import PrefixCache
@@ -150,13 +151,17 @@ class Generator:
         network = self._weights.model(BASE).network
         return agree(network, torch.stack(found.logits), torch.stack(alone, 1))
 
+    def shared(self, prompts: Sequence[Ids], length: int) -> int:
+        """The number of first tokens that a batch of these prompts reads once per view."""
+        is_read_once = self.can_continue and max(map(len, prompts)) + length <= self._limit()
+        return common_beginning(prompts) if is_read_once else 0
+
     def _in_one_batch(
         self, views: Sequence[View], prompts: Sequence[Ids], length: int
     ) -> list[list[Generated]]:
         """Views and prompts leave the batch when all of their texts have ended."""
         start = max(map(len, prompts))
-        shares = self.can_continue and start + length <= self._limit()
-        batch = self._batch(views, prompts, shares=shares)
+        batch = self._batch(views, prompts, self.shared(prompts, length))
         found: dict[tuple[View, int], Generated] = {}
         while batch.views and batch.ids.shape[1] < start + length:
             watch, left = Watch(), start + length - batch.ids.shape[1]
@@ -179,11 +184,9 @@ class Generator:
             batch = batch.keeping(~leaving.ended(batch.ids))
         return [[found[view, i] for i in range(len(prompts))] for view in views]
 
-    def _batch(
-        self, views: Sequence[View], prompts: Sequence[Ids], *, shares: bool = False
-    ) -> Batch:
-        """The prompts under each view. `shares`: compute their common beginning once per view."""
-        width, prefix = max(map(len, prompts)), _common(prompts) if shares else ()
+    def _batch(self, views: Sequence[View], prompts: Sequence[Ids], shared: int = 0) -> Batch:
+        """The prompts under each view; their first `shared` tokens are computed once per view."""
+        width, prefix = max(map(len, prompts)), prompts[0][:shared]
         # The cache grows at the right end, so the padding is before the rest, under a mask. A base
         # that penalizes repeated tokens sees the padding, so it is a token of the prompt.
         rests = [prompt[len(prefix) :] for prompt in prompts]
@@ -227,14 +230,6 @@ class Generator:
             pad_token_id=_PAD,
             eos_token_id=sorted(self._ends) or None,
         )
-
-
-def _common(prompts: Sequence[Ids]) -> Ids:
-    """The first tokens of all prompts, without the last token of any."""
-    first, *others = prompts
-    length = min(map(len, prompts)) - 1
-    same = (n for n in range(length, 0, -1) if all(p[:n] == first[:n] for p in others))
-    return first[: next(same, 0)]
 
 
 def end_tokens(network: Any, tokenizer: Any) -> frozenset[int]:

@@ -47,9 +47,8 @@ class Watch(LogitsProcessor):
         self.broken = torch.zeros(0, dtype=torch.bool)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        # A forced token has a score, and all others have -inf.
-        bad = (torch.isnan(scores) | (scores == torch.inf)).any(-1) | (scores == -torch.inf).all(-1)
-        bad = bad.cpu()
+        # NaN and Inf are the largest. A forced token has a score, and all others have -inf.
+        bad = ~scores.amax(-1).isfinite().cpu()
         self.broken = bad if not len(self.broken) else self.broken | bad
         return scores
 

@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,25 @@ from sway_gate.measurements import BASE, Fault, View
 
 _PROMPT, _ANSWERS = 6, (36, 24)
 """Tokens of a prompt and of two answers: long, so that a wrong position or mask is seen."""
+
+
+class Read(NamedTuple):
+    """Logits of D different positions under V views, and which of them P positions of rows read.
+
+    Rows that share a position, such as the last token of their prompt, have one entry.
+    """
+
+    different: Tensor
+    """[V, D, vocabulary]."""
+    places: Tensor
+    """[P]."""
+
+    @property
+    def all(self) -> Tensor:
+        """The logits of each position of each row: [V, P, vocabulary]."""
+        in_order = torch.arange(self.different.shape[1], device=self.places.device)
+        is_same = torch.equal(self.places, in_order)
+        return self.different if is_same else self.different[:, self.places]
 
 
 class Logits:
@@ -44,8 +63,8 @@ class Logits:
         rows = _two_answers(network.get_input_embeddings().weight.shape[0])
         try:
             with torch.inference_mode():
-                apart = self._read([BASE], rows, lambda: 0)
-                together = self._read([BASE], rows, lambda: sys.maxsize)
+                apart = self._read([BASE], rows, lambda: 0).all
+                together = self._read([BASE], rows, lambda: sys.maxsize).all
         except Exception:  # models raise arbitrary exceptions for a mask that is not theirs
             return 0
         if not agree_on_average(network, together, apart):
@@ -53,8 +72,8 @@ class Logits:
         window = getattr(network.config, "window_size", None) or sys.maxsize
         return min(self._prefix.reach, self._context, window)
 
-    def read(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> Tensor:
-        """Next-token logits at the positions of the rows, row after row: [V, P, vocabulary].
+    def read(self, views: Sequence[View], rows: Sequence[EncodedRequest]) -> Read:
+        """Next-token logits at the positions of the rows, row after row.
 
         Padding is on the right, where causal attention cannot reach it from a row's own positions.
         The prefix of the rows runs once per view, a prompt of several neighbours once per pass.
@@ -63,22 +82,23 @@ class Logits:
 
     def _read(
         self, views: Sequence[View], rows: Sequence[EncodedRequest], limit: Callable[[], int]
-    ) -> Tensor:
+    ) -> Read:
         cache, prefix_len = self._prefix.take(views, rows)
         network, head = self._weights.model(views[0])
-        tensors, at = inputs(pack(rows, limit), prefix_len, network.dtype)
+        tensors, all_at = inputs(pack(rows, limit), prefix_len, network.dtype)
+        at, places = torch.unique(all_at, return_inverse=True)
         count, width = tensors["input_ids"].shape
         offsets = torch.arange(len(views))[:, None] * count * width
-        index = (offsets + at).flatten().to(self._device)  # [V * P]
+        read = (offsets + at).flatten().to(self._device)  # [V * D]
         # A copy per view: [V * count, …].
         tensors = {n: torch.cat([x] * len(views)).to(self._device) for n, x in tensors.items()}
-        with self._weights.under(views, count, width), head.at(index, tensors["input_ids"]):
+        with self._weights.under(views, count, width), head.at(read, tensors["input_ids"]):
             logits: Tensor = network(
                 past_key_values=cache, use_cache=cache is not None, **tensors
             ).logits
-        if logits.shape[:2] != (1, len(index)):  # this model does not call its head as a module
-            logits = logits.flatten(0, 1)[index]
-        return logits.reshape(len(views), len(at), -1)
+        if logits.shape[:2] != (1, len(read)):  # this model does not call its head as a module
+            logits = logits.flatten(0, 1)[read]
+        return Read(logits.reshape(len(views), len(at), -1), places.to(self._device))
 
 
 def _two_answers(vocabulary: int) -> list[EncodedRequest]:

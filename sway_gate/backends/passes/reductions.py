@@ -8,24 +8,22 @@ from torch import Tensor
 from sway_gate.backends.base import EncodedRequest
 from sway_gate.measurements import DivergenceKind
 
-_CACHED_FLOATS, _FLOATS = 2**19, 2**28
+_CACHED_FLOATS, _FLOATS = 2**18, 2**28
 
 
-def of_targets(rows: Sequence[EncodedRequest], logits: Tensor) -> Tensor:
-    """Log-probabilities of the rows' targets: [V, P, vocabulary] -> [V, P].
+def of_targets(rows: Sequence[EncodedRequest], logits: Tensor, places: Tensor) -> Tensor:
+    """Log-probabilities of the rows' targets: [V, D, vocabulary] -> [V, P].
 
-    kind teacher_forced: [V, P, 3], with 1 if the target is the argmax, otherwise 0, and 1 if it
-    ends the answer, otherwise 0.
+    `places` [P]: where each target's logits are among the D different ones. kind teacher_forced:
+    [V, P, 3], with 1 if the target is the argmax, otherwise 0, and 1 if it ends the answer,
+    otherwise 0.
     """
     targets = torch.tensor([t for row in rows for t in row.targets], device=logits.device)
-    targets = targets.expand(len(logits), -1)[..., None]
-    chosen = logits.gather(-1, targets).squeeze(-1)
-    logs = torch.stack(
-        [c.float() - _in_blocks(_total, x) for c, x in zip(chosen, logits, strict=True)]
-    )
+    totals = torch.stack([_in_blocks(_total, x) for x in logits])
+    logs = logits[:, places, targets].float() - totals[:, places]
     if rows[0].kind == "logprobs":
         return logs
-    is_argmax = (logits.argmax(-1) == targets.squeeze(-1)).float()
+    is_argmax = (logits.argmax(-1)[:, places] == targets).float()
     ends = [float(i == row.end) for row in rows for i in range(len(row.targets))]
     is_end = torch.tensor(ends, device=logits.device).expand_as(logs)
     return torch.stack([logs, is_argmax, is_end], -1)

@@ -59,11 +59,15 @@ class Stack:
         self._modules = dict(model.named_modules())
         self._hooks: list[RemovableHandle] = []
         self._view_by_view: dict[str, ViewByView] = {}
-        for name, change in factors:
-            if name in self._modules:
-                self._adapt_module(name, change)
-            else:
-                self._adapt_parameter(name, change)
+        try:
+            for name, change in factors:
+                if name in self._modules:
+                    self._adapt_module(name, change)
+                else:
+                    self._adapt_parameter(name, change)
+        except BaseException:  # such as out of memory: no module may keep its hook
+            self.remove()
+            raise
 
     def remove(self) -> None:
         """Take the hooks off the model and free the factors."""

@@ -14,6 +14,9 @@ from sway_gate.backends.passes.stacking import Stack
 from sway_gate.measurements import FINETUNED, View
 from sway_gate.text import named
 
+_FIRST_NULLS = 4
+"""Null adapters that are drawn at the start: often they decide, and no more are measured."""
+
 
 class Model(NamedTuple):
     """A causal language model and the hook on its head."""
@@ -53,9 +56,11 @@ class AdaptedModel:
 
     def __init__(self, network: Any, change: Change, settings: NullSettings) -> None:
         self._device = device_of(network)
-        self._stack = Stack(network, _stacked(change, settings), network.dtype)
+        self._factors, self._heads, self._settings = change.factors, change.heads, settings
+        self._drawn = min(_FIRST_NULLS, settings.runs)
+        self._stack = Stack(network, self._sources(self._drawn), network.dtype)
         self._patches = Patches(network, change.dense, settings)
-        self._adapted = change.factors.keys() | change.heads.keys()
+        self._adapted = self._factors.keys() | self._heads.keys()
         self._model = Model(network, Head(network.get_output_embeddings()))
         self.batches_views = not (change.dense or self._stack.one_by_one)
         notes = [self._checked(change), _note_of(self._stack.one_by_one)]
@@ -66,7 +71,30 @@ class AdaptedModel:
 
     def under(self, views: Sequence[View], rows: int, width: int) -> AbstractContextManager[None]:
         self._patches.put(views[0])
+        if (nulls := 1 + max(view.seed_index for view in views)) > self._drawn:
+            self._draw(nulls)
         return self._stack.viewing(views, rows, width, self._device)
+
+    def _draw(self, nulls: int) -> None:
+        """Draw the first null adapters again, with at least `nulls` of them.
+
+        Twice as many each time, so that all draws together cost at most twice the last one.
+        """
+        count, used = min(max(nulls, 2 * self._drawn), self._settings.runs), self._stack.used
+        self._drawn = 0  # a draw that fails, such as out of memory, is repeated
+        self._stack.remove()
+        self._stack = Stack(self._model.network, self._sources(count), self._model.network.dtype)
+        self._stack.used |= used
+        self._drawn = count
+
+    def _sources(self, nulls: int) -> Iterator[tuple[str, LowRank]]:
+        """The factors of all sources, one module after another: together they need much memory."""
+        settings = self._settings._replace(runs=nulls)
+        for name, factors in self._factors.items():
+            stacked = with_nulls(name, factors, settings)
+            yield name, stacked
+            for head in (head for head, tied in self._heads.items() if tied == name):
+                yield head, transposed(stacked)
 
     def _checked(self, change: Change) -> str:
         """The change's note, with the difference from its reference."""
@@ -84,15 +112,6 @@ class AdaptedModel:
 
     def unused_modules(self) -> tuple[str, ...]:
         return tuple(sorted(self._adapted - self._stack.used))
-
-
-def _stacked(change: Change, settings: NullSettings) -> Iterator[tuple[str, LowRank]]:
-    """The factors of all sources, one module after another: together they need much memory."""
-    for name, factors in change.factors.items():
-        stacked = with_nulls(name, factors, settings)
-        yield name, stacked
-        for head in (head for head, tied in change.heads.items() if tied == name):
-            yield head, transposed(stacked)
 
 
 def _note_of(one_by_one: Sequence[str]) -> str:
