@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
+from sway_gate.commands._adapters import expanded
 from sway_gate.commands._common import (
     EXIT_CODES,
     Add,
@@ -115,8 +116,10 @@ def _gates(args: argparse.Namespace) -> list["Gate"]:
     """Each spec with each adapter, once."""
     from sway_gate.fleet.plan import Gate
 
-    specs = [path for given in args.specs for path in _expanded(given)]
-    adapters = [path for given in args.adapters for path in _expanded(given)] or [""]
+    if "" in (*args.specs, *args.adapters):
+        raise UsageError("a spec or an adapter is empty; give its path")
+    specs = [path for given in args.specs for path in _spec_files(given)]
+    adapters = [path for given in args.adapters for path in expanded(given)] or [""]
     gates = dict[tuple[str, str], Gate]()
     for spec in specs:
         for adapter in adapters:
@@ -125,12 +128,10 @@ def _gates(args: argparse.Namespace) -> list["Gate"]:
     return list(gates.values())
 
 
-def _expanded(given: str) -> list[str]:
-    """The paths that a pattern matches, or the path itself. Raises UsageError if there are none."""
+def _spec_files(given: str) -> list[str]:
+    """The files that a pattern matches, or the path itself. Raises UsageError if there are none."""
     if given == output.STDOUT:
         raise UsageError("a fleet cannot read a spec from standard input; give its file")
-    if not given:
-        raise UsageError("a spec or an adapter is empty; give its path")
     if os.path.lexists(given) or not glob.has_magic(given):
         return [given]
     if found := sorted(glob.glob(given, recursive=True)):
@@ -194,7 +195,10 @@ class _Collected:
         self.outcomes[outcome.gate] = outcome
         if outcome.result and self._args.results is not None:
             _write_result(self._args.results, name, outcome)
-        self._measured += bool(outcome.node)
+        if outcome.node:
+            if not self._measured:  # neither the digests nor the start of Ray count
+                self._started = time.monotonic() - outcome.seconds
+            self._measured += 1
         took = f"{outcome.seconds:.0f} s on {one_line(outcome.node)}" if outcome.node else ""
         took = took or ("stored" if outcome.is_stored else "")
         label = one_line(outcome.gate.label)
