@@ -9,8 +9,9 @@ import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from sway_gate import errors
@@ -143,12 +144,16 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
                 "sway fleet needs Ray; install the extra: pip install 'sway-gate[ray]'"
             ) from None
         handler = signal.getsignal(signal.SIGTERM)
-        _start({"address": address} if address else _local(folder))
-        signal.signal(signal.SIGTERM, handler)  # Ray's ends the process without its cleanup
+        end: Callable[[], None] = ray.shutdown
         try:
+            _start({"address": address} if address else _local(folder))
+            signal.signal(signal.SIGTERM, handler)  # Ray's ends the process without its cleanup
             yield RayPool(cpus)
+        except KeyboardInterrupt:  # Ray takes longer to end than the process is given
+            end = partial(_end_processes, folder)
+            raise
         finally:
-            ray.shutdown()
+            end()
 
 
 def _check_reachable(address: str) -> None:
@@ -168,7 +173,8 @@ def _check_reachable(address: str) -> None:
 def _start(options: dict[str, Any]) -> None:
     """Start Ray, or connect to a cluster, for which Ray waits a minute.
 
-    A busy machine needs several tries: Ray gives up if its processes do not start in 15 seconds.
+    A busy machine needs several tries: Ray gives up if its processes do not start in 30 seconds,
+    and leaves them running.
     """
     import ray
 
@@ -178,6 +184,8 @@ def _start(options: dict[str, Any]) -> None:
             ray.init(**options, log_to_driver=False, logging_level="ERROR", configure_logging=False)
         except Exception as error:
             ray.shutdown()
+            if where == "local":
+                _end_processes(options["_temp_dir"])
             if is_last:
                 reason = cut(one_line(str(error)), 300)
                 raise CannotDecide(
@@ -187,12 +195,26 @@ def _start(options: dict[str, Any]) -> None:
             return
 
 
+def _end_processes(folder: str) -> None:
+    """Kill the processes of a Ray on this machine whose files are in `folder`."""
+    import psutil  # Ray includes it
+
+    own = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it has ended
+            if any(folder in word for word in child.cmdline()):
+                own += [child, *child.children(recursive=True)]  # a worker renames itself
+    for process in own:
+        with suppress(psutil.Error):
+            process.kill()
+
+
 def _local(folder: str) -> dict[str, Any]:
     return {
         "address": "local",
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,
-        "_temp_dir": folder,
+        "_temp_dir": os.path.join(folder, "ray"),  # Ray lets everybody read and write it
     }
 
 
