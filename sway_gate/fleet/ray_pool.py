@@ -4,6 +4,7 @@ Ray's own processes trust each other: they exchange pickles. Without an address 
 machine only, and require a token that only they know.
 """
 
+import logging
 import os
 import secrets
 import signal
@@ -178,10 +179,11 @@ def _start(options: dict[str, Any]) -> None:
     """
     import ray
 
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # its reports of a slow start are pages
     where = options["address"]
     for is_last in (False, False, True) if where == "local" else (True,):
         try:
-            ray.init(**options, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+            ray.init(**options, log_to_driver=False, configure_logging=False)
         except Exception as error:
             ray.shutdown()
             if where == "local":

@@ -1,5 +1,6 @@
 """The start and the end of a Ray on this machine, with a Ray that starts a process with a child."""
 
+import logging
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ class FakeRay(SimpleNamespace):
         super().__init__(broken=broken, processes=[], workers=[], folders=[], ended=0)
 
     def init(self, _temp_dir: str, **options: Any) -> None:
+        logging.getLogger("ray._private.services").error("the last 20 lines of dashboard.log")
         Path(_temp_dir).mkdir(exist_ok=True)
         Path(_temp_dir).chmod(0o777)  # as Ray does
         self.folders.append(Path(_temp_dir))
@@ -71,6 +73,12 @@ def test_an_interrupted_fleet_ends_rays_processes_itself(ray: Any) -> None:
         other.wait()
     assert ray.ended == 0  # it takes longer than an interrupted process has
     assert not ray.folders[0].exists()
+
+
+def test_rays_own_log_is_not_printed(ray: Any, caplog: Any) -> None:
+    with ray_pool(None, 1):
+        pass
+    assert caplog.text == ""
 
 
 def test_a_start_that_fails_leaves_no_process_to_the_next_one(ray: Any) -> None:
