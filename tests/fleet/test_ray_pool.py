@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sway_gate.errors import CannotDecide
-from sway_gate.fleet.ray_pool import ray_pool
+from sway_gate.fleet.ray_pool import ray_pool, reason_of_loss
 
 psutil = pytest.importorskip("psutil")
 
@@ -89,6 +89,37 @@ def test_a_start_that_fails_leaves_no_process_to_the_next_one(ray: Any) -> None:
         assert second.wait(timeout=10) < 0
         assert third.poll() is None
     ray.broken, ray.processes[:] = 3, []
-    with pytest.raises(CannotDecide, match="timed out during startup"), ray_pool(None, 1):
+    with (
+        pytest.raises(
+            CannotDecide, match="Ray did not start on this machine: timed out during startup;"
+        ),
+        ray_pool(None, 1),
+    ):
         raise AssertionError
     assert all(process.wait(timeout=10) < 0 for process in ray.processes)
+
+
+REFUSED = """The actor died because of an error raised in its creation task, ray::_Actor.__init__()
+sway_gate.errors.UsageError: a worker has sway-gate 1, and this machine 2"""
+LOW = """Memory on the node where the actor was running was 15.6GB / 16.0GB (0.97).
+Refer to the documentation on how to address the out of memory issue: https://docs.ray.io/."""
+KILLED = """The actor died unexpectedly before finishing this task.
+\tclass_name: _Actor
+Worker exit type: SYSTEM_ERROR. Some common causes include: (1) the process was killed by the OOM \
+killer due to high memory usage, (2) ray stop --force was called"""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (REFUSED, "a worker has sway-gate 1, and this machine 2"),
+        (LOW, "out of memory; run fewer workers (raise --cpus), or use a larger machine"),
+        (KILLED, "its process ended, probably out of memory; run fewer workers"),
+        ("The actor died.\nIts node ended.", "Its node ended."),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_reason_of_a_lost_worker_is_one_line_of_rays_message(text: str, reason: str) -> None:
+    found = reason_of_loss(RuntimeError(text))
+    assert found.startswith(reason)
+    assert "\n" not in found
