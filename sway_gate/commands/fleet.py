@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sway_gate.fleet.plan import Gate, Planned
     from sway_gate.spec.schema import Spec
 
+_FORMATS: Final = ("json", "markdown", "junit")
 LINE_S: Final = 60
 """Time without a finished gate after which a line says that the fleet works."""
 _KEPT: Final = "finished gates are kept: run the same command to continue"
@@ -96,17 +97,18 @@ def _fleet(args: argparse.Namespace) -> int:
     specs = {gate: _loaded(gate, args.confine) for gate in gates}
     _check_targets(args, specs)
     _require_ray()
-    from sway_gate.fleet.report import exit_code, render
+    from sway_gate.fleet import report
 
     collected = _Collected(gates, args)
     _measure(args, _planned(specs, args, collected), collected)
     outcomes = [collected.outcomes[gate] for gate in gates]
     chosen = {name: path for name in _FORMATS if (path := getattr(args, name)) is not None}
     stream = text_stream(chosen.values())
-    output.say(render(outcomes, quiet=args.quiet, **display(stream)), stream)
+    output.say(report.render(outcomes, quiet=args.quiet, **display(stream)), stream)
+    writers = {"json": report.to_json, "markdown": report.to_markdown, "junit": report.to_xml}
     for name, path in chosen.items():
-        output.write(path, _FORMATS[name](outcomes), form(name))
-    return exit_code(outcomes)
+        output.write(path, writers[name](outcomes), form(name))
+    return report.exit_code(outcomes)
 
 
 # ---------------------------------------------------------------------------------------- inputs
@@ -285,28 +287,3 @@ def _write_result(folder: str, name: str, outcome: "Outcome") -> None:
 
     if outcome.result:
         output.write(os.path.join(folder, name), json_v1.to_json(outcome.result), output.JSON)
-
-
-def _json(outcomes: "Sequence[Outcome]") -> bytes:
-    from sway_gate.fleet.report import to_json
-
-    return to_json(outcomes)
-
-
-def _markdown(outcomes: "Sequence[Outcome]") -> bytes:
-    from sway_gate.fleet.report import to_markdown
-
-    return to_markdown(outcomes)
-
-
-def _junit(outcomes: "Sequence[Outcome]") -> bytes:
-    from sway_gate.fleet.report import to_xml
-
-    return to_xml(outcomes)
-
-
-_FORMATS: Final[dict[str, Callable[["Sequence[Outcome]"], bytes]]] = {
-    "json": _json,
-    "markdown": _markdown,
-    "junit": _junit,
-}
