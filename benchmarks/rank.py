@@ -2,12 +2,16 @@
 
     python -m benchmarks.rank toy [--every N]
     python -m benchmarks.rank run SPEC PATTERN [--every N]
+    python -m benchmarks.rank reports SPEC ADAPTER…
     python -m benchmarks.rank coverage
 
 toy: 30 adapters, the demo's healthy one at 30 strengths. run: the checkpoints of a run. Each
 command is its own process without a cache; the cost is the CPU time of the process, because other
 programs use the same cores. Every N-th adapter also has a single gate, and the mean of their
 costs stands for all.
+
+reports: compares all numbers of two reports on each adapter: the one that a ranking leaves in its
+cache, and the one of a single gate with an empty cache.
 """
 
 import argparse
@@ -17,7 +21,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,14 +43,14 @@ class Ran(NamedTuple):
     report: Any
 
 
-def ran(*arguments: str) -> Ran:
-    """Run `sway` without a cache, and read its JSON report."""
+def ran(*arguments: str, cache: Path | None = None) -> Ran:
+    """Run `sway` with this cache, or without one, and read its JSON report."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "sway_gate", *arguments, "--no-cache", "--quiet"]
-        pid = os.posix_spawn(
-            sys.executable, [*command, "--yes", "--json", str(report)], dict(os.environ)
-        )
+        command = [sys.executable, "-m", "sway_gate", *arguments, "--quiet", "--yes"]
+        command += ["--json", str(report), *([] if cache else ["--no-cache"])]
+        place = {"SWAY_CACHE_DIR": str(cache)} if cache else {}
+        pid = os.posix_spawn(sys.executable, command, {**os.environ, **place})
         _, status, usage = os.wait4(pid, 0)
         found = json.loads(report.read_text(encoding="utf-8"))
     return Ran(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, found)
@@ -106,6 +110,53 @@ def largest_difference(report: Any, gates: dict[str, Ran]) -> str:
     )
 
 
+# Reports
+
+
+def compare_reports(spec: str, adapters: list[str], folder: Path) -> None:
+    """Print the cost, the verdicts, and the numbers that differ most, for each adapter."""
+    shared = folder / "rank"
+    whole = ran("rank", spec, *adapters, cache=shared)
+    print("| adapter | gate | of the ranking | numbers | largest difference |")
+    print("| --- | --- | --- | --- | --- |")
+    alone = 0.0
+    for i, adapter in enumerate(adapters):
+        arguments = "gate", spec, "--adapter", adapter
+        gate, ranked = ran(*arguments, cache=folder / f"{i}"), ran(*arguments, cache=shared)
+        alone += gate.cpu_seconds
+        pairs = zip(numbers(gate.report), numbers(ranked.report), strict=True)
+        differences = [(abs(a - b), f"{path} {a:.6g}") for (path, a), (_, b) in pairs]
+        size, path = max(differences)
+        verdicts = " | ".join(words(found.report) for found in (gate, ranked))
+        name = f"{Path(adapter).name} | {verdicts} | {len(differences)}"
+        print(f"| {name} | {size:.1g} ({path}) |", flush=True)
+    share = whole.cpu_seconds / alone
+    print(
+        f"\n{len(adapters)} gates {alone:.0f} s, `sway rank` {whole.cpu_seconds:.0f} s: {share:.2f}"
+    )
+    print(f"chosen: {whole.report['chosen']}")
+
+
+def words(report: Any) -> str:
+    """The verdict, and the probes that do not pass."""
+    others = [f"{p['name']} {p['verdict']}" for p in report["probes"] if p["verdict"] != "pass"]
+    return ": ".join(filter(None, [report["verdict"], ", ".join(others)]))
+
+
+def numbers(report: Any) -> list[tuple[str, float]]:
+    """The composite, and all numbers of the probes with their paths."""
+    return [("composite", report["score"]), *_numbers(report["probes"], "")]
+
+
+def _numbers(found: Any, path: str) -> Iterator[tuple[str, float]]:
+    if isinstance(found, int | float):
+        yield path, float(found)
+    elif isinstance(found, dict | list):
+        items = found.items() if isinstance(found, dict) else enumerate(found)
+        for key, value in items:
+            yield from _numbers(value, f"{path}.{key}".lstrip("."))
+
+
 # Coverage
 
 RNG = np.random.default_rng(0)
@@ -154,8 +205,8 @@ def coverage(runs: int = 200) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["toy", "run", "coverage"])
-    parser.add_argument("inputs", nargs="*", metavar="SPEC PATTERN")
+    parser.add_argument("what", choices=["toy", "run", "reports", "coverage"])
+    parser.add_argument("inputs", nargs="*", metavar="SPEC ADAPTER")
     parser.add_argument("--every", type=int, default=5)
     args = parser.parse_args()
     if args.what == "coverage":
@@ -163,6 +214,10 @@ def main() -> None:
     elif args.what == "run":
         spec, pattern = args.inputs
         compare(spec, sorted(glob.glob(pattern), key=by_number), args.every)
+    elif args.what == "reports":
+        spec, *adapters = args.inputs
+        with tempfile.TemporaryDirectory() as folder:
+            compare_reports(spec, adapters, Path(folder))
     else:
         with tempfile.TemporaryDirectory() as folder:
             compare(*toys(Path(folder)), args.every)

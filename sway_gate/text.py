@@ -29,6 +29,11 @@ def one_line(text: str) -> str:
     return clean(" ".join(text.split()))
 
 
+def joined_lines(text: str) -> str:
+    """The lines of a message in one line, separated by semicolons."""
+    return "; ".join(map(one_line, text.splitlines()))
+
+
 def cut(text: str, limit: int) -> str:
     """Truncate `text` to at most `limit` characters, with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -7,10 +7,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
+from sway_gate.commands._adapters import expanded
 from sway_gate.commands._common import (
     EXIT_CODES,
     Add,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sway_gate.fleet.plan import Gate, Planned
     from sway_gate.spec.schema import Spec
 
+_FORMATS: Final = ("json", "markdown", "junit")
 LINE_S: Final = 60
 """Time without a finished gate after which a line says that the fleet works."""
 _KEPT: Final = "finished gates are kept: run the same command to continue"
@@ -95,17 +97,18 @@ def _fleet(args: argparse.Namespace) -> int:
     specs = {gate: _loaded(gate, args.confine) for gate in gates}
     _check_targets(args, specs)
     _require_ray()
-    from sway_gate.fleet.report import exit_code, render
+    from sway_gate.fleet import report
 
     collected = _Collected(gates, args)
     _measure(args, _planned(specs, args, collected), collected)
     outcomes = [collected.outcomes[gate] for gate in gates]
     chosen = {name: path for name in _FORMATS if (path := getattr(args, name)) is not None}
     stream = text_stream(chosen.values())
-    output.say(render(outcomes, quiet=args.quiet, **display(stream)), stream)
+    output.say(report.render(outcomes, quiet=args.quiet, **display(stream)), stream)
+    writers = {"json": report.to_json, "markdown": report.to_markdown, "junit": report.to_xml}
     for name, path in chosen.items():
-        output.write(path, _FORMATS[name](outcomes), form(name))
-    return exit_code(outcomes)
+        output.write(path, writers[name](outcomes), form(name))
+    return report.exit_code(outcomes)
 
 
 # ---------------------------------------------------------------------------------------- inputs
@@ -115,8 +118,10 @@ def _gates(args: argparse.Namespace) -> list["Gate"]:
     """Each spec with each adapter, once."""
     from sway_gate.fleet.plan import Gate
 
-    specs = [path for given in args.specs for path in _expanded(given)]
-    adapters = [path for given in args.adapters for path in _expanded(given)] or [""]
+    if "" in (*args.specs, *args.adapters):
+        raise UsageError("a spec or an adapter is empty; give its path")
+    specs = [path for given in args.specs for path in _spec_files(given)]
+    adapters = [path for given in args.adapters for path in expanded(given)] or [""]
     gates = dict[tuple[str, str], Gate]()
     for spec in specs:
         for adapter in adapters:
@@ -125,12 +130,10 @@ def _gates(args: argparse.Namespace) -> list["Gate"]:
     return list(gates.values())
 
 
-def _expanded(given: str) -> list[str]:
-    """The paths that a pattern matches, or the path itself. Raises UsageError if there are none."""
+def _spec_files(given: str) -> list[str]:
+    """The files that a pattern matches, or the path itself. Raises UsageError if there are none."""
     if given == output.STDOUT:
         raise UsageError("a fleet cannot read a spec from standard input; give its file")
-    if not given:
-        raise UsageError("a spec or an adapter is empty; give its path")
     if os.path.lexists(given) or not glob.has_magic(given):
         return [given]
     if found := sorted(glob.glob(given, recursive=True)):
@@ -194,7 +197,10 @@ class _Collected:
         self.outcomes[outcome.gate] = outcome
         if outcome.result and self._args.results is not None:
             _write_result(self._args.results, name, outcome)
-        self._measured += bool(outcome.node)
+        if outcome.node:
+            if not self._measured:  # neither the digests nor the start of Ray count
+                self._started = time.monotonic() - outcome.seconds
+            self._measured += 1
         took = f"{outcome.seconds:.0f} s on {one_line(outcome.node)}" if outcome.node else ""
         took = took or ("stored" if outcome.is_stored else "")
         label = one_line(outcome.gate.label)
@@ -281,28 +287,3 @@ def _write_result(folder: str, name: str, outcome: "Outcome") -> None:
 
     if outcome.result:
         output.write(os.path.join(folder, name), json_v1.to_json(outcome.result), output.JSON)
-
-
-def _json(outcomes: "Sequence[Outcome]") -> bytes:
-    from sway_gate.fleet.report import to_json
-
-    return to_json(outcomes)
-
-
-def _markdown(outcomes: "Sequence[Outcome]") -> bytes:
-    from sway_gate.fleet.report import to_markdown
-
-    return to_markdown(outcomes)
-
-
-def _junit(outcomes: "Sequence[Outcome]") -> bytes:
-    from sway_gate.fleet.report import to_xml
-
-    return to_xml(outcomes)
-
-
-_FORMATS: Final[dict[str, Callable[["Sequence[Outcome]"], bytes]]] = {
-    "json": _json,
-    "markdown": _markdown,
-    "junit": _junit,
-}

@@ -1,13 +1,11 @@
 """`sway rank`: judge several adapters by one spec, and name the best one."""
 
 import argparse
-import glob
 import os
-from collections.abc import Iterator
-from itertools import islice
 from typing import Final
 
 from sway_gate import output
+from sway_gate.commands._adapters import expanded
 from sway_gate.commands._common import (
     Add,
     check_targets,
@@ -24,7 +22,7 @@ from sway_gate.commands._formats import choose, json_argument, output_arguments
 from sway_gate.commands.compare import is_spec
 from sway_gate.errors import UsageError
 from sway_gate.spec import DEFAULT_SPEC
-from sway_gate.text import by_number, counted, one_line
+from sway_gate.text import counted
 
 MAX_ADAPTERS: Final = 256
 _FORMATS: Final = ("json", "markdown", "html")
@@ -113,7 +111,8 @@ def _rank(args: argparse.Namespace) -> int:
 def _named_inputs(args: argparse.Namespace) -> list[str]:
     """The adapters; sets the spec. Raises UsageError unless there are two adapters or more."""
     specs = [path for path in args.paths if is_spec(path)]
-    given = [one for path in args.paths if not is_spec(path) for one in _expanded(path)]
+    paths = [_folder_of(path) for path in args.paths if not is_spec(path)]
+    given = [one for path in paths for one in expanded(path, MAX_ADAPTERS)]
     adapters = list({os.path.realpath(path): path for path in given}.values())
     if len(adapters) < 2 or len(specs) > 1:
         raise UsageError(
@@ -128,23 +127,12 @@ def _named_inputs(args: argparse.Namespace) -> list[str]:
     return adapters
 
 
-def _expanded(path: str) -> Iterator[str]:
-    """The folders that match a pattern, by the numbers in their names; other paths as given.
+def _folder_of(path: str) -> str:
+    """The folder of an adapter's file; other paths as given.
 
-    A file stands for its folder. Raises UsageError or AdapterError if it is not of an adapter.
+    Raises AdapterError if the file is not of an adapter.
     """
     from sway_gate.model_files import find
 
-    pattern = os.path.expanduser(path)
-    if os.path.isfile(pattern):
-        yield str(find.adapter(pattern, None, online=False))
-    elif os.path.lexists(pattern) or not glob.has_magic(pattern):
-        yield path
-    elif "**" in pattern:
-        raise UsageError(f"{one_line(path)}: ** is not supported; give a * per folder")
-    else:
-        matching = filter(os.path.isdir, glob.iglob(pattern))
-        folders = list(islice(matching, MAX_ADAPTERS + 1))
-        if not folders:
-            raise UsageError(f"{one_line(path)}: no folder matches this pattern")
-        yield from sorted(folders, key=by_number)
+    file = os.path.expanduser(path)
+    return str(find.adapter(file, None, online=False)) if os.path.isfile(file) else path

@@ -4,17 +4,19 @@ Ray's own processes trust each other: they exchange pickles. Without an address 
 machine only, and require a token that only they know.
 """
 
+import logging
 import os
 import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 from sway_gate import errors
-from sway_gate.errors import CannotDecide, UsageError
+from sway_gate.errors import CannotDecide, UsageError, is_out_of_memory
 from sway_gate.fleet.driver import Answered, Event, Lost, Ready
 from sway_gate.fleet.plan import Need
 from sway_gate.fleet.worker import Worker
@@ -24,6 +26,8 @@ from sway_gate.version import __version__
 _OBJECT_STORE_BYTES: Final = 100 * 2**20
 """For reports only; Ray would reserve a third of the memory."""
 _CONNECT_S: Final = 10
+_STARTS: Final = 3
+_REMEDY: Final = "run fewer workers (raise --cpus), or use a larger machine"
 _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
 _LOCAL: Final = {
     "RAY_AUTH_MODE": "token",
@@ -96,7 +100,7 @@ class RayPool:
             try:
                 yield make(worker, self._ray.get(ref))
             except self._ray.exceptions.RayError as error:
-                yield Lost(worker, _reason(error))
+                yield Lost(worker, reason_of_loss(error))
 
     def stop(self, worker: int) -> None:
         """End a worker, also while it measures."""
@@ -117,8 +121,12 @@ class RayPool:
         return {"CPU": self._cpus, **memory}
 
 
-def _reason(error: Exception) -> str:
-    """The line of Ray's message that says why a worker ended."""
+def reason_of_loss(error: Exception) -> str:
+    """Why a worker ended, from the message of Ray."""
+    if is_out_of_memory(error):
+        return f"out of memory; {_REMEDY}"
+    if "OOM killer" in str(error):  # the first of the causes that Ray guesses
+        return f"its process ended, probably out of memory; {_REMEDY}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line for line in lines if line.startswith(f"{errors.__name__}.")]
     found = causes[-1].partition(": ")[2] if causes else lines[-1] if lines else ""
@@ -132,8 +140,6 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
     Raises UsageError if Ray is missing, CannotDecide if it does not start or the cluster cannot be
     reached.
     """
-    if address:
-        _check_reachable(address)
     own = {} if address else {**_LOCAL, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with _environment({**_QUIET, **own}), _folder() as folder:
         try:
@@ -143,57 +149,92 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
                 "sway fleet needs Ray; install the extra: pip install 'sway-gate[ray]'"
             ) from None
         handler = signal.getsignal(signal.SIGTERM)
-        _start({"address": address} if address else _local(folder))
-        signal.signal(signal.SIGTERM, handler)  # Ray's ends the process without its cleanup
+        end: Callable[[], None] = ray.shutdown
         try:
+            if address:
+                _connect(address)
+            else:
+                _start(os.path.join(folder, "ray"))  # Ray lets everybody read and write it
+            signal.signal(signal.SIGTERM, handler)  # Ray's ends the process without its cleanup
             yield RayPool(cpus)
+        except KeyboardInterrupt:  # Ray takes longer to end than the process is given
+            end = partial(_end_processes, folder)
+            raise
         finally:
-            ray.shutdown()
+            end()
 
 
-def _check_reachable(address: str) -> None:
-    """Raise CannotDecide if nothing listens at HOST:PORT: Ray itself tries for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host:  # Ray finds "auto" itself
-        return
+def _connect(address: str) -> None:
+    """Connect to a cluster, for which Ray waits a minute. Raises CannotDecide."""
+    import ray
+
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
+        _check_reachable(address)
+        _init(address=address)
+    except Exception as error:
+        ray.shutdown()
         raise CannotDecide(
-            f"--ray {address}: Ray does not answer: {reason}; see docs/fleet.md"
+            f"--ray {address}: Ray does not answer: {_message(error)}; see docs/fleet.md"
         ) from None
 
 
-def _start(options: dict[str, Any]) -> None:
-    """Start Ray, or connect to a cluster, for which Ray waits a minute.
+def _check_reachable(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if host:  # Ray finds "auto" itself
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
-    A busy machine needs several tries: Ray gives up if its processes do not start in 15 seconds.
+
+def _start(folder: str) -> None:
+    """Start Ray on this machine, with its files in `folder`. Raises CannotDecide.
+
+    A busy machine needs several tries: Ray gives up if its processes do not start in 30 seconds,
+    and leaves them running.
     """
     import ray
 
-    where = options["address"]
-    for is_last in (False, False, True) if where == "local" else (True,):
+    reason = ""
+    for _ in range(_STARTS):
         try:
-            ray.init(**options, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+            return _init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=folder,
+            )
         except Exception as error:
+            _end_processes(folder)
             ray.shutdown()
-            if is_last:
-                reason = cut(one_line(str(error)), 300)
-                raise CannotDecide(
-                    f"--ray {where}: Ray does not answer: {reason}; see docs/fleet.md"
-                ) from None
-        else:
-            return
+            reason = _message(error)
+    raise CannotDecide(
+        f"Ray did not start on this machine: {reason}; close other programs and try again"
+    )
 
 
-def _local(folder: str) -> dict[str, Any]:
-    return {
-        "address": "local",
-        "include_dashboard": False,
-        "object_store_memory": _OBJECT_STORE_BYTES,
-        "_temp_dir": folder,
-    }
+def _init(**options: Any) -> None:
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # its reports of a slow start are pages
+    ray.init(**options, log_to_driver=False, configure_logging=False)
+
+
+def _message(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return cut(one_line(text), 300)
+
+
+def _end_processes(folder: str) -> None:
+    """Kill the processes of a Ray on this machine whose files are in `folder`."""
+    import psutil  # Ray includes it
+
+    own = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it has ended
+            if any(folder in word for word in child.cmdline()):
+                own += [child, *child.children(recursive=True)]  # a worker renames itself
+    for process in own:
+        with suppress(psutil.Error):
+            process.kill()
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def _worst_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def _reason(outcome: Outcome) -> str:
     if outcome.result is None:
-        return one_line(outcome.error)
+        return outcome.error
     return ", ".join(one_line(reason) for reason in reasons(outcome.result))
 
 
@@ -106,7 +106,7 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
         "verdict": word(outcome),
         "score": result.score if result and is_number(result.score) else None,
         "diagnosis": result.diagnosis.name if result and result.diagnosis else None,
-        "error": one_line(outcome.error),
+        "error": outcome.error,
         "seconds": round(outcome.seconds, 3),
         "node": one_line(outcome.node),
         "stored": outcome.is_stored,
@@ -137,6 +137,6 @@ def _suite(outcome: Outcome) -> ElementTree.Element:
     suite = ElementTree.Element("testsuite", totals)
     spec = f"{one_line(outcome.gate.spec)}.gate"
     case = ElementTree.SubElement(suite, "testcase", {"name": "__gate__", "classname": spec})
-    message = {"message": one_line(outcome.error), "type": "error"}
-    ElementTree.SubElement(case, "error", message).text = one_line(outcome.error)
+    message = {"message": outcome.error, "type": "error"}
+    ElementTree.SubElement(case, "error", message).text = outcome.error
     return suite

@@ -22,7 +22,7 @@ from sway_gate.gate.run import run_gate
 from sway_gate.model_files.steps import step_of
 from sway_gate.output import Progress, silent
 from sway_gate.spec.schema import Spec
-from sway_gate.text import one_line
+from sway_gate.text import joined_lines
 
 
 def gate_adapters(
@@ -93,8 +93,8 @@ class _Judges:
             result = run_gate(own, self._options, progress, self._base)
         except SwayError as error:
             self._errors[i] = error
-            text = "; ".join(str(error).splitlines())
-            return Candidate(label, step, None, adapter, one_line(text), error.exit_code)
+            text = joined_lines(str(error))
+            return Candidate(label, step, None, adapter, text, error.exit_code)
         self._errors.pop(i, None)
         return Candidate(label, step, result, adapter, exit_code=result.exit_code)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -107,6 +108,33 @@ def test_the_remaining_time_counts_measured_gates_only(pools: Any, capsys: Any) 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "[1/2] ERROR  sway.yaml runs/untrained"
     assert lines[1] == "[1/2] 1 gate to measure; starting Ray"
+
+
+def test_the_remaining_time_does_not_count_the_start_of_ray(
+    pools: Any, monkeypatch: Any, capsys: Any
+) -> None:
+    now, opened = 0.0, ray_pool.ray_pool
+
+    @contextmanager
+    def slow(address: str | None, cpus: int) -> Iterator[Any]:
+        nonlocal now
+        now = 3600.0
+        with opened(address, cpus) as pool:
+            yield pool
+
+    monkeypatch.setattr(ray_pool, "ray_pool", slow)
+    monkeypatch.setattr(fleet, "time", SimpleNamespace(monotonic=lambda: now))
+    assert cli.main(["fleet", "sway.yaml", "--adapters", "runs/*"]) == 0
+    assert ", about 1 s left" in capsys.readouterr().err
+
+
+def test_a_pattern_of_adapters_takes_folders_only(pools: Any, capsys: Any) -> None:
+    Path("runs/README.md").write_text("notes", encoding="utf-8")
+    assert cli.main(["fleet", "sway.yaml", "--adapters", "runs/*", "-o", "r.json"]) == 0
+    gates = json.loads(Path("r.json").read_bytes())["gates"]
+    assert [Path(gate["adapter"]).name for gate in gates] == ["healthy", "untrained"]
+    assert cli.main(["fleet", "sway.yaml", "--adapters", "*.md"]) == 2
+    assert "no folder matches this pattern" in capsys.readouterr().err
 
 
 def test_a_broken_adapter_fails_its_own_gate_only(pools: Any, capsys: Any) -> None:

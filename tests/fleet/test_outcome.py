@@ -55,8 +55,8 @@ def test_anything_else_is_an_error_and_is_not_stored(data: bytes, reason: str) -
 
 @pytest.mark.parametrize(("code", "expected"), [(2, 2), (3, 3), (0, 2), (1, 2)])
 def test_an_error_of_a_worker_is_never_a_verdict(code: int, expected: int) -> None:
-    outcome = answered(ONE, answer(ONE, report="", error="no", exit_code=code))
-    assert (outcome.exit_code, outcome.error) == (expected, "no")
+    outcome = answered(ONE, answer(ONE, report="", error="no\x1b\nnor this", exit_code=code))
+    assert (outcome.exit_code, outcome.error) == (expected, "no\\x1b; nor this")
 
 
 def test_an_undecided_result_is_measured_again() -> None:

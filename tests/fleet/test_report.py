@@ -11,7 +11,7 @@ from tests.helpers import results
 
 PASS = Outcome(Gate("a.yaml", "runs/1"), results.healthy(), seconds=3.25, node="10.0.0.7")
 FAIL = Outcome(Gate("a.yaml", "runs/2"), results.sick(), exit_code=1, is_stored=True)
-BROKEN = failed(Gate("b.yaml", ""), AdapterError("runs/3: no weights;\n  train it"))
+BROKEN = failed(Gate("b.yaml", ""), AdapterError("runs/3: no weights\n  no config"))
 LOST = failed(Gate("c.yaml", ""), CannotDecide("3 workers were lost"))
 ALL = (PASS, FAIL, BROKEN, LOST)
 
@@ -32,7 +32,7 @@ def test_the_text_has_the_worst_first_and_the_counts_last() -> None:
         ["FAIL", "a.yaml"],
         ["PASS", "a.yaml"],
     ]
-    assert "runs/3: no weights; train it" in lines[1]
+    assert "runs/3: no weights; no config" in lines[1]
     assert lines[-1] == "4 gates: 1 pass, 1 fail, 2 error"
 
 
@@ -49,7 +49,7 @@ def test_json_has_the_facts_of_each_gate_in_the_order_of_the_command() -> None:
     first, second, third, _ = found["gates"]
     assert (first["seconds"], first["node"], first["stored"]) == (3.25, "10.0.0.7", False)
     assert (second["score"], second["stored"]) == (results.sick().score, True)
-    assert (third["score"], third["error"]) == (None, "runs/3: no weights; train it")
+    assert (third["score"], third["error"]) == (None, "runs/3: no weights; no config")
 
 
 def test_junit_has_one_suite_per_gate_and_the_totals() -> None:
