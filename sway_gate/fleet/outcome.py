@@ -9,6 +9,7 @@ from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError
 from sway_gate.fleet.plan import Gate, Planned
 from sway_gate.fleet.worker import Answer
+from sway_gate.model_files.hub import without_online
 from sway_gate.reports import json_v1
 from sway_gate.results import GateResult, Verdict
 
@@ -29,7 +30,7 @@ class Outcome(NamedTuple):
 
 
 def failed(gate: Gate, error: SwayError) -> Outcome:
-    return Outcome(gate, error=str(error), exit_code=error.exit_code)
+    return Outcome(gate, error=without_online(str(error)), exit_code=error.exit_code)
 
 
 def answered(planned: Planned, data: bytes) -> Outcome:
@@ -39,7 +40,8 @@ def answered(planned: Planned, data: bytes) -> Outcome:
         if answer.content != planned.task.content:
             raise ValueError("it answers another task")
         if answer.error:
-            return Outcome(planned.gate, error=answer.error, exit_code=max(2, answer.exit_code))
+            error = without_online(answer.error)
+            return Outcome(planned.gate, error=error, exit_code=max(2, answer.exit_code))
         result = _believed(planned, answer.report.encode())
     except (ValueError, SwayError) as error:
         text = f"the answer of the worker is refused: {error}; use the same version on every node"
