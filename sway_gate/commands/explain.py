@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sway_gate.spec.schema import ProbeSpec
 
 _WIDTH = 80
+_UNLIMITED = 1_000
+"""The width of an output that is not a terminal."""
 
 
 def add_to(add: Add) -> None:
@@ -116,13 +119,12 @@ def _titled(title: str, text: str) -> str:
 
 def _overview() -> str:
     from sway_gate.glossary import TERMS
-    from sway_gate.probes import docs as probe_docs
 
-    terms = ", ".join(re.sub(r" \(.*", "", term) for term in TERMS)
-    diagnoses = ", ".join(entry.name for entry in _diagnoses())
+    terms = " · ".join(re.sub(r" \(.*", "", term) for term in TERMS)
+    diagnoses = " · ".join(entry.name for entry in _diagnoses())
     return "\n".join(
         [
-            probe_docs.overview(),
+            _kinds(),
             _titled("Terms", terms),
             "",
             _titled("Diagnoses", diagnoses),
@@ -170,13 +172,29 @@ def _list(path: str) -> str:
     suite = _suite(path).values()
     rows = [(one_line(p.name), p.kind, probe_docs.probe_doc(p.kind).question) for p in suite]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    return "".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}\n" for a, b, c in rows)
+    table = "".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}\n" for a, b, c in rows)
+    return _fitted(table, sum(widths) + 4)
+
+
+def _fitted(table: str, column: int) -> str:
+    """The rows of a table, folded to the width of the terminal; the last column is at `column`."""
+    width = max(shutil.get_terminal_size((_UNLIMITED, 24)).columns, _WIDTH)
+    indent = " " * column
+    rows = (textwrap.fill(row, width, subsequent_indent=indent) for row in table.splitlines())
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _kinds() -> str:
+    """One line per kind: name, category, question."""
+    from sway_gate.probes import docs as probe_docs
+
+    table = probe_docs.overview()
+    name_and_category = re.match(r"\S+ +\S+ +", table)
+    return _fitted(table, name_and_category.end() if name_and_category else 0)
 
 
 def _probes(args: argparse.Namespace) -> int:
-    from sway_gate.probes import docs as probe_docs
-
-    return print_text(probe_docs.overview())
+    return print_text(_kinds())
 
 
 def _schema(args: argparse.Namespace) -> int:

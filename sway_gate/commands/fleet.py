@@ -21,6 +21,8 @@ from sway_gate.commands._common import (
     form,
     positive_count,
     quiet_argument,
+    samples_argument,
+    shown,
     text_stream,
 )
 from sway_gate.commands._formats import choose, json_argument, output_arguments
@@ -81,6 +83,7 @@ def add_to(add: Add) -> None:
     reports.add_argument(
         "--results", metavar="DIR", help="write the JSON report of each gate into DIR"
     )
+    samples_argument(reports)
     quiet_argument(reports, "the gates that do not pass, and no progress")
 
 
@@ -194,6 +197,8 @@ class _Collected:
     def add(self, outcome: "Outcome", name: str = "") -> None:
         from sway_gate.fleet.report import word
 
+        if outcome.result:
+            outcome = outcome._replace(result=shown(self._args, outcome.result))
         self.outcomes[outcome.gate] = outcome
         if outcome.result and self._args.results is not None:
             _write_result(self._args.results, name, outcome)

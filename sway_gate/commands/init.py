@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sway_gate import output
 from sway_gate.commands._common import Add, check_targets, data_arguments, given_adapter, print_text
 from sway_gate.errors import UsageError
+from sway_gate.files import did_you_mean
 
 if TYPE_CHECKING:
     from sway_gate.suites.generate import Draft
@@ -105,9 +106,9 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     lines = [f"{args.output}: {len(draft.probes)} entries, from {draft.data}"]
     lines += [f"  {draft.few_rows}"] if draft.few_rows else []
     lines += [f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out]
-    lines += [
-        f"  not on this machine: {ref}; run `sway prefetch {args.output}`" for ref in draft.missing
-    ]
+    for ref in draft.missing:
+        remedy = did_you_mean(ref, folder=True) or f"run `sway prefetch {args.output}`"
+        lines.append(f"  not on this machine: {ref}; {remedy}")
     lines += [f"  {fault}" for fault in draft.faults]
     lines.append(f"next: sway gate {args.output} --dry-run, then sway gate {args.output}")
     return print_text("\n".join(lines))

@@ -5,6 +5,7 @@ import argparse
 from sway_gate import output
 from sway_gate.commands._common import Add, text_stream
 from sway_gate.commands._formats import choose, json_argument, output_arguments
+from sway_gate.errors import CannotDecide
 
 PROMPTS = 24
 _FORMATS = ("json",)
@@ -55,6 +56,7 @@ def add_to(add: Add) -> None:
 
 
 def _parity(args: argparse.Namespace) -> int:
+    from sway_gate.model_files.hub import without_online
     from sway_gate.serving.artefacts import check_name
 
     choose(args, _FORMATS)
@@ -65,8 +67,11 @@ def _parity(args: argparse.Namespace) -> int:
     from sway_gate.serving.parity import compare_artefacts
     from sway_gate.suites.parity import parity_inputs
 
-    with output.progress_bar() as progress:
+    try:
         inputs = parity_inputs(args.adapter, args.base, args.data, PROMPTS)
+    except CannotDecide as error:
+        raise CannotDecide(without_online(str(error))) from None
+    with output.progress_bar() as progress:
         found = compare_artefacts(*inputs, args.against, args.served_base, progress)
     output.say(reports.render(found), text_stream([args.json]))
     if args.json:

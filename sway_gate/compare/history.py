@@ -11,7 +11,7 @@ import msgspec
 
 from sway_gate.compare.inputs import input_warnings, probes_with_same_inputs
 from sway_gate.results import GateResult, ProbeResult
-from sway_gate.text import counted, named
+from sway_gate.text import named
 
 COMPOSITE = "composite"
 Key = tuple[str, str]
@@ -102,9 +102,9 @@ def _differences(old: GateResult, new: GateResult) -> Iterator[str]:
     if not (old.probe_inputs and new.probe_inputs):
         yield "the inputs of one of the two results are unknown: an older version wrote it"
     names = [dict.fromkeys(probe.name for probe in result.probes) for result in (old, new)]
-    for what, before, after in (("without", *names), ("with the new", *reversed(names))):
+    for what, before, after in (("without ", *names), ("with new ", *reversed(names))):
         if missing := [name for name in before if name not in after]:
-            yield f"{what} {counted(len(missing), 'probe')} {named(missing)}"
+            yield f"{what}{'probe' if len(missing) == 1 else 'probes'} {named(missing)}"
     scored = [_scored(old), _scored(new)]
     for what, before, after in (("omits", *scored), ("includes", *reversed(scored))):
         if changed := [n for n in before if n not in after and n in names[0] and n in names[1]]:

@@ -9,6 +9,7 @@ from sway_gate import cache
 from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.fleet.plan import Gate, Planned
 from sway_gate.fleet.worker import Answer
+from sway_gate.model_files.hub import without_online
 from sway_gate.reports import json_v1
 from sway_gate.results import GateResult, Verdict
 from sway_gate.text import joined_lines
@@ -29,8 +30,13 @@ class Outcome(NamedTuple):
     """Whether an earlier fleet measured it."""
 
 
+def _shown(error: str) -> str:
+    """An error as one line, without the option `--online`, which a fleet lacks."""
+    return joined_lines(without_online(error))
+
+
 def failed(gate: Gate, error: SwayError) -> Outcome:
-    return Outcome(gate, error=joined_lines(str(error)), exit_code=error.exit_code)
+    return Outcome(gate, error=_shown(str(error)), exit_code=error.exit_code)
 
 
 def answered(planned: Planned, data: bytes) -> Outcome:
@@ -41,7 +47,7 @@ def answered(planned: Planned, data: bytes) -> Outcome:
             raise ValueError("it answers another task")
         if answer.error:
             code = max(UsageError.exit_code, answer.exit_code)
-            return Outcome(planned.gate, error=joined_lines(answer.error), exit_code=code)
+            return Outcome(planned.gate, error=_shown(answer.error), exit_code=code)
         result = _believed(planned, answer.report.encode())
     except (ValueError, SwayError) as error:
         text = f"the answer of the worker is refused: {error}; use the same version on every node"

@@ -115,6 +115,7 @@ _ABOUT_FULL_MODELS: Final = (
     ("The adapter breaks the model", "The fine-tuned model is broken"),
     ("The adapter does not change the model more", "Training did not change the base more"),
     ("The adapter changes the model too little", "Training changed the base too little"),
+    ("The adapter changes the model, but", "Training changed the base, but"),
     ("the scale of the adapter", "the scale of the change"),
     ("The adapter", "The fine-tuned model"),
     ("the adapter", "the model"),
@@ -148,7 +149,8 @@ def diagnose(
 ) -> Diagnosis:
     """The diagnosis from the symptoms of all probes, the verdict of the files, and the gate's."""
     if symptom := _main(results, findings):
-        return TABLE[symptom].result
+        found = TABLE[symptom].result
+        return _moved(found, results) if symptom == "barely trained" else found
     about_waivers = waiver_sentence(results, findings)
     if verdict != "pass":
         return structs.replace(UNDECIDED.result, sentence=about_waivers or UNDECIDED.sentence)
@@ -175,6 +177,17 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
         # A change that no probe of the movement finds too small went somewhere else.
         return found[0] if found[0] in _of_movement(results) else "learned another thing"
     return found[0]
+
+
+def _moved(found: Diagnosis, results: Sequence[ProbeResult]) -> Diagnosis:
+    """ "Barely trained", without the words that a passing probe of the movement contradicts."""
+    if not any(r.category in _MOVEMENT and r.verdict is Verdict.PASS for r in results):
+        return found
+    is_learned = not any(found.name in r.symptoms for r in results if r.category not in _MOVEMENT)
+    missing = (
+        "too little for one of the probes" if is_learned else "it has not learned its data yet"
+    )
+    return structs.replace(found, sentence=f"The adapter changes the model, but {missing}.")
 
 
 def _is_fault(found: Finding) -> bool:

@@ -29,6 +29,7 @@ _WEIGHTS: Final = (".safetensors", ".bin")
 _WHOLE: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"
 _MAX_INDEX_BYTES: Final = 64 * 2**20
+_OR_ONLINE: Final = ", or pass --online"
 DOWNLOADED: Final = ("*.json", "*.jinja", "*.safetensors", "*.txt", "*.model", "*.tiktoken")
 """Patterns of files to download: no pickles (.bin, .pt) and no code (.py)."""
 
@@ -93,12 +94,26 @@ def _local(ref: str, revision: str | None, online: bool, what: str) -> Path:
         return found
     if online:
         return _download(ref, revision, what)
+    if is_missing_folder(ref):
+        remedy = did_you_mean(ref, folder=True) or "give a folder, or the hub id of a cached model"
+        raise UsageError(f"{what}: {ref}: no such folder; {remedy}")
     option = f" --revision {revision}" if revision else ""
     raise CannotDecide(
         f"{what}: {ref}{f' at {revision}' if revision else ''} is neither a folder{_near(ref)} nor "
         f"complete in the Hugging Face cache ({cache_folder()}); "
-        f"run `hf download {ref}{option}`, or pass --online"
+        f"run `hf download {ref}{option}`{_OR_ONLINE}"
     )
+
+
+def is_missing_folder(ref: str) -> bool:
+    """Whether `ref`, as org/name, is a path: only its last folder is missing."""
+    parent, is_free = os.path.dirname(ref), not os.path.exists(ref)
+    return bool(parent) and is_free and os.path.isdir(parent) and not is_cached(ref)
+
+
+def without_online(message: str) -> str:
+    """A message of `local`, for a command that cannot download."""
+    return message.replace(_OR_ONLINE, "")
 
 
 def _near(ref: str) -> str:

@@ -37,13 +37,13 @@ def with_waivers_file(spec: Spec) -> Spec:
 
 
 def file_waivers() -> tuple[Waiver, ...]:
-    """The waivers in the current folder's file WAIVERS that are of findings in files.
+    """The waivers in the current folder's file WAIVERS.
 
     Raises SpecError with every mistake in it. Whether its probes exist is not known here.
     """
     reader, found = _read(WAIVERS, WAIVERS)
     reader.finish()
-    return tuple(waiver for waiver in found if waiver.finding)
+    return found
 
 
 def _read(file: str, path: str) -> tuple[Reader, tuple[Waiver, ...]]:

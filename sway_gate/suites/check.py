@@ -17,7 +17,8 @@ from sway_gate.model_files import find, hub
 from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
-from sway_gate.spec.confine import check_spec
+from sway_gate.spec import WAIVERS
+from sway_gate.spec.confine import check_files, check_spec
 from sway_gate.spec.probes import KINDS, DeltaKL
 from sway_gate.spec.schema import (
     DataMap,
@@ -27,7 +28,9 @@ from sway_gate.spec.schema import (
     ProbeSpec,
     Quantization,
     Spec,
+    Waiver,
 )
+from sway_gate.spec.waivers import file_waivers
 from sway_gate.static.mlx import is_conversion
 from sway_gate.suites.prompts import prompts as own_prompts
 from sway_gate.suites.supports import (
@@ -106,6 +109,7 @@ def check_suite(given: CheckInputs) -> Spec:
     learned, and SpecError with every mistake in the data.
     """
     _require_data(given)
+    waivers = _waivers(given.confine)
     models = _named(given)
     loaded = _with_data(given, models)
     material = Material(
@@ -126,10 +130,12 @@ def check_suite(given: CheckInputs) -> Spec:
         data_map=None,
         held_out=(),
         defaults=_defaults(material),
+        waivers=tuple(waiver for waiver in waivers if waiver.finding),
         notes=(
             *_base_note(given, models),
             *loaded.notes,
             *_few_rows(material),
+            *_of_probes(waivers),
             *_not_judged(material, chosen),
         ),
     )
@@ -198,6 +204,19 @@ def _base_note(given: CheckInputs, models: Models) -> tuple[str, ...]:
     if given.base is not None:
         return ()
     return (f"base {models.base.base}: named by the adapter's configuration, not by --base",)
+
+
+def _waivers(confine: str | None) -> tuple[Waiver, ...]:
+    check_files({WAIVERS: [WAIVERS]}, confine)
+    return file_waivers()
+
+
+def _of_probes(waivers: Sequence[Waiver]) -> tuple[str, ...]:
+    """A note on the waivers of a spec's probes, which do not apply to this suite."""
+    names = [waiver.probe for waiver in waivers if waiver.probe]
+    if not names:
+        return ()
+    return (f"{WAIVERS}: the waivers of {named(names)} apply to the probes of a spec only",)
 
 
 def _few_rows(material: Material) -> tuple[str, ...]:

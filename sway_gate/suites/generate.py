@@ -73,7 +73,8 @@ def for_data(
     """
     models = named_models(adapter, base, online)
     for ref in (models.ft.adapter or "", models.base.base):
-        if not os.path.isdir(ref) and not hub.is_hub_id(ref):
+        is_path = not hub.is_hub_id(ref) or (not online and hub.is_missing_folder(ref))
+        if is_path and not os.path.isdir(ref):
             what = "not a folder" if os.path.exists(ref) else "no such folder"
             remedy = "give a folder that contains a saved model, or a hub id"
             message = did_you_mean(ref, folder=True) or remedy

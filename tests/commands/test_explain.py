@@ -41,6 +41,20 @@ def explained(capsys: Any, *words: str) -> str:
     return str(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("words", [["explain"], ["explain", "sway.yaml"], ["probes"]])
+def test_lists_are_folded_to_a_terminal(
+    spec: Path, monkeypatch: Any, capsys: Any, words: list[str]
+) -> None:
+    assert cli.main(words) == 0
+    lines = capsys.readouterr().out
+    assert max(map(len, lines.splitlines())) > 80
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(words) == 0
+    folded = capsys.readouterr().out
+    assert max(map(len, folded.splitlines())) <= 80
+    assert folded.split() == lines.split()
+
+
 NAMES = {
     "z": "z (sigma, σ)\n\nHow unlikely",
     "SIGMA": "z (sigma, σ)\n\nHow unlikely",
@@ -117,5 +131,5 @@ def test_a_missing_spec(folder: Path, capsys: Any) -> None:
 def test_the_list(folder: Path, capsys: Any) -> None:
     shown = explained(capsys)
     assert [kind for kind in KINDS if f"{kind} " not in shown] == []
-    assert "\nTerms\n\nPASS, FAIL, WARN, " in shown
+    assert "\nTerms\n\nPASS · FAIL · WARN · " in shown
     assert "\nDiagnoses\n\ndiverged or broken, " in shown

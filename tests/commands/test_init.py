@@ -133,6 +133,12 @@ def test_a_missing_base_is_reported(folder, capsys):
     )
 
 
+def test_a_missing_base_names_the_nearest_folder(folder, capsys):
+    (folder / "model").mkdir()
+    assert cli.main(["init", str(demo.HEALTHY), "--base", "modle", "--data", "notes.md"]) == 0
+    assert "  not on this machine: modle; did you mean model?\n" in capsys.readouterr().out
+
+
 def test_online_is_for_the_adapter(folder, capsys, monkeypatch):
     monkeypatch.setattr("sway_gate.model_files.hub._download", lambda *_: demo.HEALTHY)
     assert cli.main(["init", "org/adapter", "--data", "notes.md"]) == 3

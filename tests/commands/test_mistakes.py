@@ -47,6 +47,12 @@ MISTAKES = {
     "init": "the following arguments are required: --data; for example: sway init runs/adapter "
     "--data train.jsonl",
     "init rows.jsonl --data lora": DATA,
+    "init past/lor --data rows.jsonl": "adapter: past/lor: no such folder; did you mean past/lora?",
+    "init past/lor --base model --data rows.jsonl": "past/lor: no such folder; did you mean "
+    "past/lora?",
+    "check past/lor --base model": "adapter: past/lor: no such folder; did you mean past/lora?",
+    "check lora --base past/x": "base model: past/x: no such folder; give a folder, or the hub id "
+    "of a cached model",
     "init model --data rows.jsonl": f"{MODEL}, or {FOLDER}",
     "init lora --data rows.jsonl --dat x": "unknown option --dat; did you mean --data?",
     "init lora --base model --data h.sway.yaml": "is YAML; convert it to JSONL with one example "
@@ -142,6 +148,7 @@ def field(tmp_path_factory: Any) -> Path:
     folder: Path = tmp_path_factory.mktemp("field")
     shutil.copytree(demo.MODEL, folder / "model")
     shutil.copytree(demo.HEALTHY, folder / "lora")
+    shutil.copytree(demo.HEALTHY, folder / "past" / "lora")
     spec = (demo.FOLDER / "healthy.sway.yaml").read_text(encoding="utf-8")
     (folder / "h.sway.yaml").write_text(spec.replace("./healthy", "./lora"), encoding="utf-8")
     (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")

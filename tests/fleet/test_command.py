@@ -22,6 +22,7 @@ from sway_gate.spec.load import load_spec
 from tests.fleet.pool import FakePool, answer, planned
 from tests.fleet.test_plan import SPEC, plan
 from tests.helpers import results
+from tests.reports.test_samples import FULL, SECRETS
 
 
 @pytest.fixture
@@ -86,6 +87,25 @@ def test_copies_of_an_adapter_have_a_report_each(pools: Any) -> None:
     adapters = ["runs/healthy", "copies/healthy"]
     assert cli.main(["fleet", "sway.yaml", "--adapters", *adapters, "--results", "r"]) == 0
     assert len(list(Path("r").glob("*.json"))) == 2
+
+
+def test_no_report_of_a_fleet_contains_a_sample(
+    pools: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("tests.fleet.pool.answer", lambda one: answer(one, FULL))
+    files = ["-o", "f.md", "-o", "f.json", "-o", "f.xml", "--results", "r"]
+    cli.main(["fleet", "sway.yaml", "--no-cache", *files, "--no-samples"])
+    written = [*Path().glob("f.*"), *Path("r").iterdir()]
+    texts = [capsys.readouterr().out, *(path.read_text(encoding="utf-8") for path in written)]
+    assert len(texts) == 5
+    assert [secret for secret in SECRETS for text in texts if secret in text] == []
+
+
+def test_a_missing_model_is_not_offered_as_a_download(pools: Any, capsys: Any) -> None:
+    assert cli.main(["fleet", "sway.yaml", "--adapters", "org/lora"]) == 3
+    message, counts = capsys.readouterr().out.split("\n\n")
+    assert " ".join(message.split()).endswith("run `hf download org/lora`")
+    assert counts == "1 gate: 1 error\n"
 
 
 @pytest.mark.parametrize("file", ["data.json", "runs/untrained/x.json", "sway.yaml"])

@@ -58,6 +58,16 @@ def test_a_waived_finding_is_in_every_report(folder: Path, capsys: Any) -> None:
     assert texts["annotations"].startswith("::notice ")
 
 
+def test_check_applies_the_waiver_of_a_finding(folder: Path, capsys: Any) -> None:
+    line = {"finding": "dead-layers", "reason": "frozen", "expires": "9999-12-31", "by": "Ada"}
+    (folder / ".sway-waivers.yaml").write_text(json.dumps({"waivers": [line]}), encoding="utf-8")
+    cli.main(["check", "adapter", "--base", "base", "--json", "r.json"])
+    [found] = from_json((folder / "r.json").read_bytes()).findings
+    assert (found.id, found.level) == ("dead-layers", "waived")
+    out = " ".join(capsys.readouterr().out.split())
+    assert "WAIVED waived by Ada until 9999-12-31 (frozen): 7 of 14 modules" in out
+
+
 def test_an_expired_waiver_of_a_warning_fails(folder: Path, capsys: Any) -> None:
     waive(folder, "dead-layers", "2026-01-31", of="finding")
     assert gate() == 1

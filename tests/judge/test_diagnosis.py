@@ -7,6 +7,7 @@ from sway_gate.judge.diagnosis import (
     NO_FAULT,
     TABLE,
     UNDECIDED,
+    about_full_model,
     advice,
     consistent,
     diagnose,
@@ -70,6 +71,28 @@ DIAGNOSES = {
 @pytest.mark.parametrize(("results", "name"), DIAGNOSES.values(), ids=DIAGNOSES)
 def test_the_first_symptom_that_explains_the_others_is_the_diagnosis(results, name):
     assert diagnosed(*results) == name
+
+
+BARELY = "barely trained"
+CHANGES_TOO_LITTLE = {
+    "nothing passes": ([result("adherence", BARELY), result("attribution", BARELY)], True),
+    "no probe of the movement": ([result("attribution", BARELY)], True),
+    "it moved": ([MOVED, result("attribution", BARELY)], False),
+    "it moved and learned": ([MOVED, LEARNED, result("ablation", BARELY)], False),
+}
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"), CHANGES_TOO_LITTLE.values(), ids=CHANGES_TOO_LITTLE
+)
+def test_no_passing_probe_contradicts_the_sentence(results, expected):
+    sentence = diagnose(results, [], "fail").sentence
+    assert ("changes the model too little" in sentence) is expected
+    is_learned = LEARNED in results
+    assert ("has not learned its data" in sentence) is not is_learned
+    about_model = about_full_model(sentence)
+    assert "adapter" not in about_model
+    assert about_model.startswith("Training changed the base")
 
 
 def test_only_a_tested_adapter_is_healthy():

@@ -176,6 +176,15 @@ def test_what_is_missing_names_the_command_that_fetches_it(revision, command, ca
     assert str(caught.value).endswith(command)
 
 
+def test_a_folder_missing_in_its_parent_is_no_hub_id(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "adapter").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"^base model: runs/adaptr: no such folder; did you mean"):
+        local("runs/adaptr")
+    snapshot = put(cache, "runs/adaptr", COMMIT, refs=["main"])
+    assert local("runs/adaptr") == snapshot
+
+
 @pytest.mark.parametrize("ref", [ref for ref in NO_IDS if ref not in (".", "..", "/", "a\0")])
 def test_what_is_neither_folder_nor_id_is_refused(ref):
     with pytest.raises(UsageError, match="is neither a folder nor a hub id"):

@@ -8,7 +8,8 @@ from msgspec import structs
 
 from sway_gate import cli
 from sway_gate.commands._common import FORMATS, rendered
-from sway_gate.reports import github
+from sway_gate.compare.results import compare_results
+from sway_gate.reports import comparison, github
 from sway_gate.reports.json_v1 import from_json, to_json
 from sway_gate.reports.samples import NOTE, without_samples
 from sway_gate.results import GateResult
@@ -58,6 +59,14 @@ def test_no_format_contains_a_sample(name: str) -> None:
     else:
         text = FORMATS[name](result).decode()
     assert len(SECRETS) > 20
+    assert [secret for secret in SECRETS if secret in text] == []
+
+
+@pytest.mark.parametrize("style", [comparison.COMPARED, comparison.DIFFERED])
+def test_a_comparison_contains_no_sample(style: comparison.Style) -> None:
+    found = [compare_results(FULL, results.sick()), compare_results(FULL, FULL, in_order=False)]
+    text = comparison.render(found, style=style, color=False) + comparison.markdown(found, style)
+    text += comparison.to_json(found).decode()
     assert [secret for secret in SECRETS if secret in text] == []
 
 

@@ -40,6 +40,28 @@ def suite_of(*data, prompts=None, base=str(demo.MODEL), **more):
     return check_suite(CheckInputs(str(demo.HEALTHY), base, prompts, data, **more))
 
 
+WAIVED = """\
+waivers:
+  - {finding: dead-layers, reason: frozen, expires: 2999-01-31, by: Ada}
+  - {probe: kept, reason: a pilot, expires: 2999-01-31, by: Ada}
+"""
+
+
+def test_waivers_of_findings_apply_and_those_of_probes_are_noted(files):
+    Path(".sway-waivers.yaml").write_text(WAIVED, encoding="utf-8")
+    spec = suite_of()
+    assert [waiver.finding for waiver in spec.waivers] == ["dead-layers"]
+    note = ".sway-waivers.yaml: the waivers of kept apply to the probes of a spec only"
+    assert note in spec.notes
+
+
+def test_waivers_outside_the_folder_are_refused(files):
+    Path("in").mkdir()
+    Path(".sway-waivers.yaml").write_text(WAIVED, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"\.sway-waivers\.yaml"):
+        suite_of(confine="in")
+
+
 def kinds(spec):
     return [probe.kind for probe in spec.suite]
 
