@@ -1,14 +1,17 @@
-"""A model without views, which scores token ids; and the rounding errors of a precision."""
+"""A model without views, which scores tokens and draws texts; rounding errors of a precision."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import GenerationConfig
 
 from sway_gate.backends import loading, peft_adapters, vocabulary
 from sway_gate.backends.loading import Source
+from sway_gate.backends.passes.generator import end_tokens
+from sway_gate.backends.passes.rendering import until_end
 from sway_gate.measurements import Floats
 
 
@@ -47,6 +50,30 @@ class PlainModel:
             row = torch.tensor([ids[:-1]], device=self._device)
             logits = self._network(input_ids=row).logits[0, start - 1 :]
             return np.asarray(logits.float().cpu().numpy(), dtype=np.float64)
+
+    def sample(
+        self, prompts: Sequence[Sequence[int]], each: int, length: int, tokenizer: Any, seed: int
+    ) -> list[list[str]]:
+        """`each` texts after each prompt, drawn at temperature 1, of at most `length` tokens."""
+        network: Any = self._network
+        stops = end_tokens(network, tokenizer)
+        make_config: Any = GenerationConfig
+        network.generation_config = make_config(
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=length,
+            num_return_sequences=each,
+            eos_token_id=sorted(stops) or None,
+            pad_token_id=0,
+        )
+        torch.manual_seed(seed)
+        found = []
+        for prompt in prompts:
+            row = torch.tensor([prompt], device=self._device)
+            drawn = network.generate(row, attention_mask=torch.ones_like(row))
+            new = [until_end(ids, stops) for ids in drawn[:, len(prompt) :].tolist()]
+            found.append([str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in new])
+        return found
 
     def round_off(self, precision: Precision, seed: int) -> None:
         """Add the rounding errors of `precision` to the weights.
