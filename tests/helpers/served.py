@@ -65,9 +65,9 @@ class DemoServer:
     """The demo's base, and its healthy adapter under the name `tuned`.
 
     `takes_ids`, `echoes`: what the server supports. `refusal`: the status for the rest.
-    `gives_ids`: log-probabilities of a prompt by token id, as vLLM. `shows_start`: whether answers have the token that begins a text. `shift`:
-    log-probabilities of a prompt are the next token's. `most`: of the most probable tokens.
-    `drops_adapter`: answer for the base under each name.
+    `gives_ids`: log-probabilities of a prompt by token id, as vLLM. `shows_start`: whether answers
+    have the token that begins a text. `shift`: log-probabilities of a prompt are the next token's.
+    `most`: of the most probable tokens. `drops_adapter`: answer for the base under each name.
     """
 
     takes_ids: bool = True
