@@ -26,8 +26,8 @@ _ADVICE: Final = {
     "coarser than stated": "Compare the model before its quantization. The error is larger than "
     "its precision explains, and 4 bits explain it: some layers are stored more coarsely, or the "
     "adapter was merged onto a quantized base.",
-    "same by samples": "The samples exclude the base. A smaller difference, such as a quantization "
-    "or another strength, can remain: log-probabilities would show it.",
+    "same by samples": "The samples exclude the base. They do not exclude a smaller difference, "
+    "such as quantization or another strength.",
     "different by samples": "Check the server's template, temperature and penalties, the scale of "
     "the adapter, and whether the model is quantized: each changes what it writes.",
     "undecided": "Give the training data with --data: on these prompts the adapter changes too "
@@ -71,8 +71,9 @@ def _scored(parity: Parity, precision: str) -> Iterator[str]:
 
 
 def _sampled(found: Sampled) -> Iterator[str]:
-    yield f"  {found.each} samples of each of {found.prompts} prompts, {LEVEL:g} is the limit of p:"
-    yield f"  p = {found.p:.2g} against the adapter's, p = {found.p_of_base:.2g} against the base's"
+    yield f"  p = {found.p:.2g} against the adapter, p = {found.p_of_base:.2g} against the base"
+    size = f"{found.each} samples of each of {found.prompts} prompts"
+    yield f"  {size}; a p of {LEVEL:g} or less shows a difference"
     yield from (f"  {one_line(difference)}" for difference in found.formats)
     yield f"  compared by samples: {one_line(found.reason)}"
 

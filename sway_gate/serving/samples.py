@@ -66,6 +66,11 @@ def by_samples(server: Server, drawn: Drawn, reason: str) -> Sampled:
     """Compare a server's samples with the adapter's and the base's. Raises CannotDecide."""
     passages = drawn.reference.passages
     served = _beginnings(server.samples(passages, _EACH, _TOKENS))
+    if not _varies(served) and _varies(drawn.models[0]):
+        raise CannotDecide(
+            f"{server.label} writes the same text at each request; "
+            "let it draw texts at temperature 1"
+        )
     p, p_of_base = (two_sample(served, own).p for own in drawn.models)
     name = verdict(p, p_of_base)
     formats = server.notes(drawn.reference.tokenizer, passages)
@@ -79,6 +84,10 @@ def verdict(p: float, p_of_base: float) -> Name:
     if p > LEVEL:
         return "same by samples" if p_of_base <= LEVEL else "undecided"
     return "different by samples" if p_of_base <= LEVEL else "adapter not applied"
+
+
+def _varies(texts: Samples) -> bool:
+    return any(len(set(of_prompt)) > 1 for of_prompt in texts)
 
 
 def _beginnings(texts: Samples) -> Samples:

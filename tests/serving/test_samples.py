@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from threading import Lock
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 from sway_gate.backends.api.client import Client, Refused
 from sway_gate.backends.api.sampling import completions, draw
 from sway_gate.cli import main
+from sway_gate.errors import CannotDecide
 from sway_gate.serving import samples
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base, writing_ascii
 from tests.helpers.served import Reply, serving
@@ -122,3 +124,11 @@ def test_a_model_that_no_path_has_is_an_error() -> None:
     answer = serving(lambda path, *_: (404, {"error": f"no model at {path}"}))
     with answer as address, pytest.raises(Refused, match="no model at /v1/completions"):
         draw(Client(address, "s"), "m", [completions(["a"])], 2, 3)
+
+
+def test_a_server_that_decodes_greedily_is_not_compared() -> None:
+    reference = SimpleNamespace(passages=[None] * 9)
+    drawn: Any = SimpleNamespace(reference=reference, models=([["a", "b"]] * 9, [["c", "d"]] * 9))
+    server: Any = SimpleNamespace(label="s", samples=lambda *_: [["a", "a"]] * 9)
+    with pytest.raises(CannotDecide, match="writes the same text at each request"):
+        samples.by_samples(server, drawn, "")

@@ -8,12 +8,14 @@ from sway_gate.backends.api.client import Client, Refused, at_once
 from sway_gate.backends.api.completions import UNSUPPORTED, Sent, text_of
 from sway_gate.conversation import Conversation
 
-_WHOLE = {"temperature": 1.0, "top_p": 1.0, "min_p": 0.0}
-_WHOLE |= {"repetition_penalty": 1.0, "repeat_penalty": 1.0}
-_SETTINGS: tuple[dict[str, float], ...] = (
+Settings = dict[str, float | str]
+_KNOWN: Settings = {"temperature": 1.0, "top_p": 1.0}
+_WHOLE: Settings = {**_KNOWN, "min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
+_SETTINGS = (
     {**_WHOLE, "top_k": 0},
     {**_WHOLE, "top_k": -1},
-    {"temperature": 1.0, "top_p": 1.0},
+    {**_KNOWN, "generation_config": '{"do_sample": true, "top_k": 0}'},  # transformers serve
+    _KNOWN,
 )
 """Settings that leave the distribution whole: servers cut it by default, as llama.cpp to 40 tokens.
 
@@ -39,7 +41,7 @@ def chats(prompts: Sequence[Conversation]) -> Form:
     return Form("chat/completions", [{"messages": one} for one in messages])
 
 
-Ask = Callable[[Form, dict[str, float], int, int], str]
+Ask = Callable[[Form, Settings, int, int], str]
 
 
 def draw(
@@ -50,7 +52,7 @@ def draw(
     Raises CannotDecide.
     """
 
-    def ask(form: Form, settings: dict[str, float], prompt: int, seed: int) -> str:
+    def ask(form: Form, settings: Settings, prompt: int, seed: int) -> str:
         body = {"model": name, "max_tokens": length, "seed": seed, **settings}
         return text_of(client.post(form.path, body | form.fields[prompt]), client.label)
 
@@ -62,7 +64,7 @@ def draw(
     return [texts[prompt * each : (prompt + 1) * each] for prompt in prompts]
 
 
-def _first_taken(forms: Sequence[Form], ask: Ask) -> tuple[Form, dict[str, float]]:
+def _first_taken(forms: Sequence[Form], ask: Ask) -> tuple[Form, Settings]:
     """The form and the settings that the server takes. Raises Refused if it takes none."""
     refusals = []
     for form, settings in product(forms, _SETTINGS):
