@@ -2,6 +2,7 @@
 
     pip install gguf llama-cpp-python bitsandbytes accelerate
     python -m benchmarks.parity FOLDER --server PYTHON > benchmarks/results/parity.md
+    python -m benchmarks.parity OTHER_FOLDER --second > benchmarks/results/parity_second.md
 
 PYTHON is the Python of an environment with `llama-cpp-python[server]`. The artefacts and all scores
 stay in FOLDER: a run that was stopped continues. `benchmarks/real` trains the adapters.
@@ -9,20 +10,18 @@ stay in FOLDER: a run that was stopped continues. `benchmarks/real` trains the a
 
 import argparse
 import pickle
-import socket
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.parity_artefacts import ADAPTER, BASE, NOT_COMPARED, SAME, make_all
+from benchmarks.llama_server import running
+from benchmarks.parity_artefacts import BASE, FACTS, NOT_COMPARED, SAME, Subject, make
 from benchmarks.parity_servers import Serving, servers
 from benchmarks.real.base import GGUF, gguf_folder
-from benchmarks.real.paths import DATA
+from benchmarks.real.paths import ADAPTERS, DATA
 from sway_gate.backends.loading import Source
 from sway_gate.backends.plain_model import Precision
 from sway_gate.errors import CannotDecide
@@ -33,15 +32,21 @@ from sway_gate.serving.reference import Reference, read_reference
 from sway_gate.serving.scores import Scores
 from sway_gate.suites.parity import parity_inputs
 
-PROMPTS, OF_FILES, OF_SERVERS = 24, 8, 4
-"""The adapter answers as many prompts as in `sway parity`; the first answers are compared."""
+OF_FILES, OF_SERVERS = 8, 4
+"""How many answers of the adapter are compared."""
+TOOLS = Subject(ADAPTERS / "tools-linear-r16", ADAPTERS / "tools-strong-r16")
+OF_SECOND = (
+    "merged, fp32", "merged, bf16", "merged, then nf4", "merged, then int8", "merged, F16.gguf",
+    "merged, Q8_0.gguf", "the base", "half the strength", "twice the strength", "another adapter",
+    "merged onto another base", "a layer of zeros", "another chat template",
+)  # fmt: skip
+"""The artefacts of the second adapter, on which no rule was chosen."""
 HEAD = """\
 # Parity
 
 [`sway parity`](../../docs/parity.md) on artefacts of one adapter ({adapter}: all linear layers, \
 on SmolLM2-135M-Instruct) whose truth is known from how they were made. From \
-`benchmarks/parity.py`, on the first {of_files} of the {prompts} answers that the command \
-compares, for a server on the first {of_servers}.
+`benchmarks/parity.py`, on {of_files} answers, for a server on {of_servers}; the command uses 24.
 
 {right} of {total} verdicts are right; a wrong one is bold. The truth `same` stands for `same` and \
 `same within quantization`. Distances are root mean squares in nats per token; the adapter's \
@@ -107,24 +112,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--server", metavar="PYTHON", help="leave out the servers without it")
+    parser.add_argument("--second", action="store_true", help="artefacts of the second adapter")
     args = parser.parse_args()
+    subject, data, names = (TOOLS, "tools", OF_SECOND) if args.second else (FACTS, "facts", None)
     kept = args.folder / "scores"
     kept.mkdir(parents=True, exist_ok=True)
-    inputs = parity_inputs(str(ADAPTER), str(BASE), [str(DATA / "facts.jsonl")], PROMPTS)
+    data_file = str(DATA / f"{data}.jsonl")
+    inputs = parity_inputs(str(subject.adapter), str(BASE), [data_file], OF_FILES)
     source = inputs.source._replace(dtype="fp32")
     reference = known(kept / "ref.pkl", lambda: read_reference(source, inputs.prompts, silent))
-    rows = files(args.folder, kept, source, first(OF_FILES, reference))
+    yardstick = Yardstick(source, reference, None)
+    made = make(args.folder, gguf_folder() / GGUF, subject, names)
+    rows = [
+        Row(artefact.name, artefact.truth, judged(str(path), kept, reference, yardstick))
+        for artefact, path in made
+    ]
     if args.server:
         rows += served(args.folder, kept, source, first(OF_SERVERS, reference), args.server)
-    print(report(rows), end="")
-
-
-def files(folder: Path, kept: Path, source: Source, reference: Reference) -> list[Row]:
-    yardstick = Yardstick(source, reference, None)
-    return [
-        Row(artefact.name, artefact.truth, judged(str(path), kept, reference, yardstick))
-        for artefact, path in make_all(folder, gguf_folder() / GGUF)
-    ]
+    print(report(rows, subject.adapter.name), end="")
+    if not args.second:
+        print(f"\n{NOTES}", end="")
 
 
 def served(
@@ -134,7 +141,7 @@ def served(
     for one in servers(folder):
         base = open_artefact(str(one.base)) if one.base else None
         yardstick = Yardstick(source, reference, base)
-        with running(one, python, kept) as address:
+        with serving(one, python, kept) as address:
             found = judged(address, kept, reference, yardstick, one.name)
         rows.append(Row(one.name, one.truth, found))
     return rows
@@ -179,59 +186,29 @@ def known(path: Path, compute: Callable[[], Any]) -> Any:
     return pickle.loads(path.read_bytes())
 
 
-@contextmanager
-def running(one: Serving, python: str, kept: Path) -> Iterator[str]:
-    """The address of the server, which ends with the block; not started if its scores are known."""
+def serving(one: Serving, python: str, kept: Path) -> AbstractContextManager[str]:
+    """The address of the server; it is not started if its scores are known."""
     if (kept / f"{one.name}.pkl").exists():
-        yield "http://127.0.0.1"
-        return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [python, "-m", "llama_cpp.server", "--port", str(port), *one.options]
-    process = subprocess.Popen(
-        [*command, "--logits_all", "true", "--n_ctx", "512"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        address = f"http://127.0.0.1:{port}/v1"
-        wait_for(f"{address}/models", process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            break
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-    raise SystemExit(f"{url} does not answer")
+        return nullcontext("http://127.0.0.1")
+    return running(python, "--n_ctx", "512", *one.options)
 
 
 def silent(*_: object) -> None:
     """Show no progress."""
 
 
-def report(rows: Sequence[Row]) -> str:
+def report(rows: Sequence[Row], adapter: str) -> str:
     effect = next(row.found.parity.effect for row in rows if row.found.parity)
     right = sum(row.is_right for row in rows)
     head = HEAD.format(
-        adapter=ADAPTER.name,
+        adapter=adapter,
         of_files=OF_FILES,
         of_servers=OF_SERVERS,
-        prompts=PROMPTS,
         right=right,
         total=len(rows),
         effect=effect,
     )
-    return "\n".join([head, *table(rows), "", *quantization(rows), "", NOTES])
+    return "\n".join([head, *table(rows), "", *quantization(rows), ""])
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Artefacts of one adapter with known truth: merges, quantized models, GGUF files, and faults."""
+"""Artefacts of an adapter with known truth: merges, quantized models, GGUF files, and faults."""
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +14,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from benchmarks.real.paths import ADAPTERS, BASE
 from benchmarks.to_gguf import convert, quantize
 
-ADAPTER, OTHER, ANOTHER_BASE = (
-    ADAPTERS / name for name in ("facts-middle-r16", "facts-strong-r16", "prose-linear-r16")
-)
+ANOTHER_BASE = ADAPTERS / "prose-linear-r16"
 SAME, NOT_COMPARED = "same", "not compared"
 FP32 = "merged, fp32"
+
+
+class Subject(NamedTuple):
+    """The adapter, and another one that was trained on the same data."""
+
+    adapter: Path
+    other: Path
+
+
+FACTS = Subject(ADAPTERS / "facts-middle-r16", ADAPTERS / "facts-strong-r16")
 
 
 class Artefact(NamedTuple):
@@ -34,7 +42,7 @@ class Artefact(NamedTuple):
 
 def merged(
     out: Path,
-    adapter: Path = ADAPTER,
+    adapter: Path,
     dtype: torch.dtype = torch.bfloat16,
     *,
     base: Path = BASE,
@@ -110,16 +118,21 @@ def truncated(folder: Path) -> None:
         file.truncate(path.stat().st_size // 2)
 
 
-def artefacts(folder: Path, base_gguf: Path) -> list[Artefact]:
+def artefacts(folder: Path, base_gguf: Path, subject: Subject) -> list[Artefact]:
     """All artefacts, in the order in which they are made: later ones use earlier ones."""
     fp32, bf16, f16 = (folder / name for name in (FP32, "merged, bf16", "merged, F16.gguf"))
     half, other = folder / "half the strength, F16.gguf", folder / "another adapter, F16.gguf"
+    adapter = subject.adapter
+
+    def own(out: Path, **options: Any) -> Path:
+        return merged(out, adapter, **options)
+
     strength, another = "adapter at another strength", "another base or adapter"
     not_applied, template = "adapter not applied", "template differs"
     return [
-        Artefact(fp32.name, SAME, lambda out: merged(out, dtype=torch.float32)),
-        Artefact(bf16.name, SAME, merged),
-        Artefact("merged, fp16", SAME, lambda out: merged(out, dtype=torch.float16)),
+        Artefact(fp32.name, SAME, lambda out: own(out, dtype=torch.float32)),
+        Artefact(bf16.name, SAME, own),
+        Artefact("merged, fp16", SAME, lambda out: own(out, dtype=torch.float16)),
         Artefact("merged, then nf4", SAME, lambda out: requantized(out, fp32, "nf4")),
         Artefact("merged, then int8", SAME, lambda out: requantized(out, fp32, "int8")),
         Artefact(f16.name, SAME, lambda out: convert(fp32, out, "F16")),
@@ -131,22 +144,22 @@ def artefacts(folder: Path, base_gguf: Path) -> list[Artefact]:
         Artefact("the base", not_applied, lambda out: shutil.copytree(BASE, out)),
         Artefact("the base, Q4_1.gguf", not_applied, lambda out: shutil.copy(base_gguf, out)),
         Artefact("the base, then nf4", not_applied, lambda out: requantized(out, BASE, "nf4")),
-        Artefact("half the strength", strength, lambda out: merged(out, scale=0.5)),
-        Artefact("twice the strength", strength, lambda out: merged(out, scale=2.0)),
-        Artefact("merged as if use_rslora", strength, lambda out: merged(out, scale=4.0)),
-        Artefact(half.name, strength, lambda out: gguf_of(out, scale=0.5)),
+        Artefact("half the strength", strength, lambda out: own(out, scale=0.5)),
+        Artefact("twice the strength", strength, lambda out: own(out, scale=2.0)),
+        Artefact("merged as if use_rslora", strength, lambda out: own(out, scale=4.0)),
+        Artefact(half.name, strength, lambda out: gguf_of(out, adapter, scale=0.5)),
         Artefact("half the strength, Q4_0.gguf", strength, lambda out: quantize(half, out, "Q4_0")),
-        Artefact("another adapter", another, lambda out: merged(out, OTHER)),
-        Artefact(other.name, another, lambda out: gguf_of(out, OTHER)),
+        Artefact("another adapter", another, lambda out: merged(out, subject.other)),
+        Artefact(other.name, another, lambda out: gguf_of(out, subject.other)),
         Artefact("another adapter, Q4_0.gguf", another, lambda out: quantize(other, out, "Q4_0")),
-        Artefact("merged onto another base", another, onto_another_base),
+        Artefact("merged onto another base", another, lambda out: onto_another_base(out, adapter)),
         Artefact(
             "merged onto the base in nf4",
             "merged onto a quantized base",
-            lambda out: merged(out, quantization="nf4"),
+            lambda out: own(out, quantization="nf4"),
         ),
         Artefact(
-            "merged in the attention only", another, lambda out: merged(out, modules="self_attn")
+            "merged in the attention only", another, lambda out: own(out, modules="self_attn")
         ),
         Artefact(
             "q and k not permuted, F16.gguf",
@@ -174,7 +187,7 @@ def artefacts(folder: Path, base_gguf: Path) -> list[Artefact]:
     ]
 
 
-def gguf_of(out: Path, adapter: Path = ADAPTER, scale: float = 1.0) -> None:
+def gguf_of(out: Path, adapter: Path, scale: float = 1.0) -> None:
     folder = merged(out.with_suffix(".folder"), adapter, torch.float32, scale=scale)
     convert(folder, out, "F16")
     shutil.rmtree(folder)
@@ -187,20 +200,22 @@ def gguf_with_template(out: Path) -> None:
     shutil.rmtree(folder)
 
 
-def onto_another_base(out: Path) -> None:
+def onto_another_base(out: Path, adapter: Path) -> None:
     """Onto a base that was trained further."""
     base = merged(out.with_suffix(".base"), ANOTHER_BASE)
-    merged(out, base=base)
+    merged(out, adapter, base=base)
     shutil.rmtree(base)
 
 
-def make_all(folder: Path, base_gguf: Path) -> list[tuple[Artefact, Path]]:
-    """Make the artefacts that do not exist yet."""
+def make(
+    folder: Path, base_gguf: Path, subject: Subject, names: Container[str] | None = None
+) -> Iterator[tuple[Artefact, Path]]:
+    """Make the artefacts of these names, or all, unless they exist."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    for artefact in artefacts(folder, base_gguf):
+    for artefact in artefacts(folder, base_gguf, subject):
+        if names is not None and artefact.name not in names:
+            continue
         out = folder / artefact.name
         if not out.exists():
             artefact.make(out)
-        made.append((artefact, out))
-    return made
+        yield artefact, out

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.parity_artefacts import ADAPTER, BASE, SAME
+from benchmarks.parity_artefacts import BASE, FACTS, SAME
 from benchmarks.to_gguf import convert, convert_adapter, quantize
 
 
@@ -21,7 +21,7 @@ def servers(folder: Path) -> list[Serving]:
     """The servers, and the files that they need in addition to the artefacts."""
     base = made(folder / "base-F16.gguf", lambda out: convert(BASE, out))
     quantized = made(folder / "base-Q4_0.gguf", lambda out: quantize(base, out, "Q4_0"))
-    adapter = made(folder / "adapter.gguf", lambda out: convert_adapter(ADAPTER, BASE, out))
+    adapter = made(folder / "adapter.gguf", lambda out: convert_adapter(FACTS.adapter, BASE, out))
     merged, merged_q4 = folder / "merged, F16.gguf", folder / "merged, Q4_0.gguf"
     return [
         Serving("server: merged, F16", SAME, model(merged)),

@@ -1,24 +1,29 @@
-"""A model without views, which scores token ids; and the rounding errors of a precision."""
+"""A model without views, which scores tokens and draws texts; rounding errors of a precision."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import GenerationConfig
 
 from sway_gate.backends import loading, peft_adapters, vocabulary
 from sway_gate.backends.loading import Source
+from sway_gate.backends.passes.generator import end_tokens
+from sway_gate.backends.passes.rendering import until_end
 from sway_gate.measurements import Floats
 
 
 class Precision(NamedTuple):
     """How weights are stored. `bits`: of one weight in a block of integers with a common scale;
-    0 for floating point. `step`: the relative distance of neighbouring floating-point numbers."""
+    0 for floating point. `block`: its length; 0 for a whole row. `step`: the relative distance of
+    neighbouring floating-point numbers."""
 
     name: str
     bits: int = 0
     step: float = 0.0
+    block: int = 32
 
 
 FLOATS = {
@@ -26,7 +31,8 @@ FLOATS = {
     "float16": Precision("float16", step=2.0**-10),
     "bfloat16": Precision("bfloat16", step=2.0**-7),
 }
-_BLOCK = 32
+_INPUT_BITS = 8
+"""llama.cpp and bitsandbytes' int8 multiply integers: they round the inputs of a layer too."""
 
 
 class PlainModel:
@@ -48,24 +54,50 @@ class PlainModel:
             logits = self._network(input_ids=row).logits[0, start - 1 :]
             return np.asarray(logits.float().cpu().numpy(), dtype=np.float64)
 
+    def sample(
+        self, prompts: Sequence[Sequence[int]], each: int, length: int, tokenizer: Any, seed: int
+    ) -> list[list[str]]:
+        """`each` texts after each prompt, drawn at temperature 1, of at most `length` tokens."""
+        network: Any = self._network
+        stops = end_tokens(network, tokenizer)
+        make_config: Any = GenerationConfig
+        network.generation_config = make_config(
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=length,
+            num_return_sequences=each,
+            eos_token_id=sorted(stops) or None,
+            pad_token_id=0,
+        )
+        torch.manual_seed(seed)
+        found = []
+        for prompt in prompts:
+            row = torch.tensor([prompt], device=self._device)
+            drawn = network.generate(row, attention_mask=torch.ones_like(row))
+            new = [until_end(ids, stops) for ids in drawn[:, len(prompt) :].tolist()]
+            found.append([str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in new])
+        return found
+
     def round_off(self, precision: Precision, seed: int) -> None:
         """Add the rounding errors of `precision` to the weights.
 
-        Integers are in linear layers only.
+        Integers are in linear layers only, whose inputs are then rounded to 8 bits.
 
         A base can lie on the grid of the precision, a merged model does not. So the errors are
         drawn: uniform over one step of the grid.
         """
         generator = torch.Generator().manual_seed(seed)
+        linear = [m for m in self._network.modules() if isinstance(m, nn.Linear)]
+        weights = [m.weight for m in linear] if precision.bits else self._network.parameters()
         with torch.no_grad():
-            for weight in self._rounded(precision):
-                noise = torch.rand(weight.shape, generator=generator) - 0.5
-                weight.add_(noise.to(weight.device, weight.dtype) * _steps(weight, precision))
-
-    def _rounded(self, precision: Precision) -> list[torch.Tensor]:
-        if not precision.bits:
-            return list(self._network.parameters())
-        return [m.weight for m in self._network.modules() if isinstance(m, nn.Linear)]
+            for weight in weights:
+                weight.add_(_error(weight, precision, generator))
+        if precision.bits:
+            of_inputs = precision._replace(bits=_INPUT_BITS)
+            for module in linear:
+                module.register_forward_pre_hook(
+                    lambda _, given: (given[0] + _error(given[0], of_inputs, generator),)
+                )
 
 
 def threads() -> int:
@@ -73,13 +105,20 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def _steps(weight: torch.Tensor, precision: Precision) -> torch.Tensor:
-    """The distance of neighbouring values of `weight` [out, in]: relative to it, or to the range of
-    its block."""
+def _error(values: torch.Tensor, precision: Precision, generator: torch.Generator) -> torch.Tensor:
+    noise = torch.rand(values.shape, generator=generator) - 0.5
+    return noise.to(values.device, values.dtype) * _steps(values, precision)
+
+
+def _steps(values: torch.Tensor, precision: Precision) -> torch.Tensor:
+    """The distance of neighbouring numbers at `values` [..., in]: relative to each, or to the range
+    of its block."""
     if not precision.bits:
-        return weight.abs() * precision.step
-    out, width = weight.shape
-    blocks = nn.functional.pad(weight, (0, -width % _BLOCK)).reshape(out, -1, _BLOCK)
+        return values.abs() * precision.step
+    width = values.shape[-1]
+    block = precision.block or width
+    padded = nn.functional.pad(values, (0, -width % block))
+    blocks = padded.unflatten(-1, (-1, block))
     span = (blocks.amax(-1) - blocks.amin(-1)) / (2**precision.bits - 1)
-    steps: torch.Tensor = span.repeat_interleave(_BLOCK, dim=1)[:, :width]
+    steps: torch.Tensor = span.repeat_interleave(block, dim=-1)[..., :width]
     return steps

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sway_gate.serving.parity import Compared
+from sway_gate.serving.samples import LEVEL, Sampled
 from sway_gate.serving.verdict import OPEN, PASSES, Parity
 from sway_gate.text import one_line
 
@@ -25,6 +26,10 @@ _ADVICE: Final = {
     "coarser than stated": "Compare the model before its quantization. The error is larger than "
     "its precision explains, and 4 bits explain it: some layers are stored more coarsely, or the "
     "adapter was merged onto a quantized base.",
+    "same by samples": "The samples exclude the base. They do not exclude a smaller difference, "
+    "such as quantization or another strength.",
+    "different by samples": "Check the server's template, temperature and penalties, the scale of "
+    "the adapter, and whether the model is quantized: each changes what it writes.",
     "undecided": "Give the training data with --data: on these prompts the adapter changes too "
     "little.",
 }
@@ -32,7 +37,7 @@ _ADVICE: Final = {
 
 def exit_code(found: Sequence[Compared]) -> int:
     """0 if all artefacts are the same, 1 if one differs, 3 if none does but one is undecided."""
-    names = {one.parity.name if one.parity else "undecided" for one in found}
+    names = {one.name for one in found}
     if names - {*PASSES, *OPEN}:
         return 1
     return 3 if names & {*OPEN} else 0
@@ -43,20 +48,34 @@ def render(found: Sequence[Compared]) -> str:
 
 
 def _lines(one: Compared) -> Iterator[str]:
-    parity = one.parity
-    if parity is None:
+    if one.error:
         yield f"{one_line(one.label)}: NOT COMPARED"
         yield f"  {one_line(one.error)}"
         return
-    yield f"{one_line(one.label)}: {parity.name.upper()}"
+    yield f"{one_line(one.label)}: {one.name.upper()}"
+    if one.parity:
+        yield from _scored(one.parity, one.precision)
+    if one.sampled:
+        yield from _sampled(one.sampled)
+    if advice := _ADVICE.get(one.name):
+        yield f"  {advice}"
+
+
+def _scored(parity: Parity, precision: str) -> Iterator[str]:
     yield f"  {_distances(parity)}"
-    explained = f"{one_line(one.precision)} explains {parity.yardstick:.3f}"
+    explained = f"{one_line(precision)} explains {parity.yardstick:.3f}"
     yield f"  {explained}; the adapter's effect is {parity.effect:.3f}"
     same = f"{parity.greedy} of {parity.texts}"
     yield f"  {same} greedy answers are the same ({parity.tokens} tokens)"
     yield from (f"  {one_line(difference)}" for difference in parity.formats)
-    if advice := _ADVICE.get(parity.name):
-        yield f"  {advice}"
+
+
+def _sampled(found: Sampled) -> Iterator[str]:
+    yield f"  p = {found.p:.2g} against the adapter, p = {found.p_of_base:.2g} against the base"
+    size = f"{found.each} samples of each of {found.prompts} prompts"
+    yield f"  {size}; a p of {LEVEL:g} or less shows a difference"
+    yield from (f"  {one_line(difference)}" for difference in found.formats)
+    yield f"  compared by samples: {one_line(found.reason)}"
 
 
 def _distances(parity: Parity) -> str:
@@ -75,6 +94,8 @@ def to_json(found: Sequence[Compared]) -> bytes:
 
 
 def _entry(one: Compared) -> dict[str, Any]:
-    if one.parity is None:
-        return {"artefact": one.label, "error": one.error}
-    return {"artefact": one.label, "precision": one.precision, **one.parity._asdict()}
+    if one.parity:
+        return {"artefact": one.label, "precision": one.precision, **one.parity._asdict()}
+    if one.sampled:
+        return {"artefact": one.label, **one.sampled._asdict()}
+    return {"artefact": one.label, "error": one.error}

@@ -51,7 +51,9 @@ def _precision(path: Path) -> Precision | None:
     if method := quantization.method_of_files(path):
         settings = model_config(path).get("quantization_config")
         settings = settings if isinstance(settings, dict) else {}
-        bits = 8 if settings.get("load_in_8bit") else settings.get("bits")
+        if settings.get("load_in_8bit"):
+            return Precision(f"{method}, 8 bits", bits=8, block=0)
+        bits = settings.get("bits")
         bits = bits if isinstance(bits, int) and 1 <= bits <= 16 else 4
         return Precision(f"{method}, {bits} bits", bits=bits)
     return FLOATS.get(_OF_HEADER.get(most_common_dtype(path), ""))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sway_gate.backends.api.completions import NoLogProbs
 from sway_gate.backends.loading import Source
 from sway_gate.backends.plain_model import FLOATS, Precision
 from sway_gate.conversation import Prompt
@@ -11,13 +12,15 @@ from sway_gate.output import Progress
 from sway_gate.serving.artefacts import Artefact, open_artefact
 from sway_gate.serving.formats import differences
 from sway_gate.serving.reference import Reference, error_of, read_reference
-from sway_gate.serving.verdict import Parity, compare, distance, explained
+from sway_gate.serving.samples import Drawn, Sampled, by_samples
+from sway_gate.serving.server import Server
+from sway_gate.serving.verdict import Name, Parity, compare, distance, explained
 
 _COARSE = Precision("4 bits", bits=4)
 
 
 class Compared(NamedTuple):
-    """One artefact and its verdict, or the reason why it has none.
+    """One artefact and its verdict, by scores or by samples, or the reason why it has none.
 
     `precision`: what the yardstick stands for.
     """
@@ -26,6 +29,12 @@ class Compared(NamedTuple):
     precision: str = ""
     parity: Parity | None = None
     error: str = ""
+    sampled: Sampled | None = None
+
+    @property
+    def name(self) -> Name:
+        found = self.parity or self.sampled
+        return found.name if found else "undecided"
 
 
 def compare_artefacts(
@@ -43,16 +52,29 @@ def compare_artefacts(
     base = open_artefact(served_base, source.device) if served_base else None
     reference = read_reference(source._replace(dtype="fp32"), prompts, progress)
     yardstick = Yardstick(source._replace(dtype="fp32"), reference, base)
+    drawn = Drawn(source._replace(dtype="fp32"), reference)
     found = []
     for name in artefacts:
         progress(f"comparing {name}", 0, 0)
         try:
             artefact = open_artefact(name, source.device)
-            found.append(compared(artefact, reference, yardstick))
+            found.append(_compared(artefact, reference, yardstick, drawn))
             artefact.close()
         except CannotDecide as error:
             found.append(Compared(name, error=str(error)))
     return found
+
+
+def _compared(
+    artefact: Artefact, reference: Reference, yardstick: "Yardstick", drawn: Drawn
+) -> Compared:
+    """By scores, or by samples if a server gives no log-probabilities."""
+    try:
+        return compared(artefact, reference, yardstick)
+    except NoLogProbs as reason:
+        if not isinstance(artefact, Server):
+            raise
+        return Compared(artefact.label, sampled=by_samples(artefact, drawn, str(reason)))
 
 
 class Yardstick:

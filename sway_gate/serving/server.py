@@ -1,8 +1,8 @@
-"""A model on a server with OpenAI's interface for completions (extra api).
+"""A model on a server with OpenAI's interface (extra api).
 
-The server must give the log-probabilities of a prompt's tokens: vLLM, SGLang, and llama.cpp through
-llama-cpp-python do, with `echo` and `logprobs`. Its tokens are aligned with the passage's by their
-position in the text, never by their rank.
+Its scores need the log-probabilities of a prompt's tokens: vLLM, SGLang, and llama.cpp through
+llama-cpp-python give them, with `echo` and `logprobs`. Its tokens are aligned with the passage's by
+their position in the text, never by their rank. A server without them can be sampled.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,12 @@ from urllib.parse import urldefrag
 
 import numpy as np
 
-from sway_gate.backends.api.client import Client, key_for
-from sway_gate.backends.api.completions import Sent, ServedModel
+from sway_gate.backends.api.client import Client, Refused, key_for
+from sway_gate.backends.api.completions import NoLogProbs, Sent, ServedModel
+from sway_gate.backends.api.sampling import REFUSALS, chats, completions, draw
 from sway_gate.backends.api.tokens import Token
 from sway_gate.backends.plain_model import Precision
+from sway_gate.conversation import Conversation
 from sway_gate.errors import CannotDecide
 from sway_gate.serving.formats import Format
 from sway_gate.serving.scores import Passage, Scores
@@ -43,18 +45,35 @@ class Server:
         self._start = ""  # the text of the token that the server adds to texts
 
     def scores(self, passages: Sequence[Passage]) -> list[Scores]:
+        """The scores of the passages. Raises CannotDecide, or NoLogProbs if it can be sampled."""
+        try:
+            return self._scores(passages)
+        except Refused as refused:
+            if refused.status in REFUSALS:
+                raise NoLogProbs(str(refused)) from None
+            raise
+
+    def samples(self, passages: Sequence[Passage], each: int, length: int) -> list[list[str]]:
+        """`each` texts after each prompt, of at most `length` tokens: of completions, or chats."""
+        forms = [completions([self._head(passage) for passage in passages])]
+        talks = [p.prompt for p in passages if isinstance(p.prompt, Conversation)]
+        if len(talks) == len(passages):
+            forms.append(chats(talks))
+        return draw(self._client, self._name, forms, each, length)
+
+    def _scores(self, passages: Sequence[Passage]) -> list[Scores]:
         self._takes_ids = self._model.takes(passages[0].ids)
         self._start = "" if self._takes_ids else self._added_start(passages[0])
         found = [self._score(passage) for passage in passages]
         known = np.concatenate([np.isfinite(scores.log_probs) for scores, _ in found])
         if known.mean() < _LEAST_ALIGNED:
-            raise CannotDecide(
+            raise NoLogProbs(
                 f"{self.label} splits the texts into other tokens: {known.mean():.0%} of them can "
                 "be compared; serve the model with its own tokenizer"
             )
         gaps = [gap for _, gap in found if gap is not None]
         if gaps and np.median(gaps) > _MAX_GAP_NATS:
-            raise CannotDecide(
+            raise NoLogProbs(
                 f"{self.label} assigns the log-probabilities of a prompt to the wrong tokens: they "
                 f"differ by {np.median(gaps):.2f} nats from the ones of a completion"
             )
@@ -65,8 +84,6 @@ class Server:
 
     def notes(self, tokenizer: Any, passages: Sequence[Passage]) -> tuple[str, ...]:
         """Whether the server's chat prompts are the template's: as long, with the same answers."""
-        from sway_gate.conversation import Conversation
-
         lengths: list[str] = []
         answers: list[str] = []
         for passage in passages[:_CHATS]:

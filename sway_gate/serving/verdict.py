@@ -16,6 +16,8 @@ from sway_gate.stats import root_mean_square
 Name = Literal[
     "same",
     "same within quantization",
+    "same by samples",
+    "different by samples",
     "broken",
     "adapter not applied",
     "adapter at another strength",
@@ -26,7 +28,7 @@ Name = Literal[
     "coarser than stated",
     "undecided",
 ]
-PASSES: Final = ("same", "same within quantization")
+PASSES: Final = ("same", "same within quantization", "same by samples")
 OPEN: Final = ("precision not stated", "coarser than stated", "undecided")
 SCALES: Final = (0.0, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 """Steps of √2: alpha/r and alpha/√r differ by a factor of 2.8 at r = 8, a double merge by 2."""

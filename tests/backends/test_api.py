@@ -43,6 +43,7 @@ WITH_IDS: dict[str, dict[str, Any]] = {
     "ids": {},
     "ids without the first token": {"shows_start": False},
     "texts": {"takes_ids": False},
+    "texts of a server that does not know ids": {"takes_ids": False, "refusal": 404},
     "texts without the first token": {"takes_ids": False, "shows_start": False},
 }
 

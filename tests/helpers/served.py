@@ -64,13 +64,14 @@ def started(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 class DemoServer:
     """The demo's base, and its healthy adapter under the name `tuned`.
 
-    `takes_ids`, `echoes`: what the server supports. `gives_ids`: log-probabilities of a prompt by
-    token id, as vLLM. `shows_start`: whether answers have the token that begins a text. `shift`:
-    log-probabilities of a prompt are the next token's. `most`: of the most probable tokens.
-    `drops_adapter`: answer for the base under each name.
+    `takes_ids`, `echoes`: what the server supports. `refusal`: the status for the rest.
+    `gives_ids`: log-probabilities of a prompt by token id, as vLLM. `shows_start`: whether answers
+    have the token that begins a text. `shift`: log-probabilities of a prompt are the next token's.
+    `most`: of the most probable tokens. `drops_adapter`: answer for the base under each name.
     """
 
     takes_ids: bool = True
+    refusal: int = 400
     echoes: bool = True
     gives_ids: bool = False
     shows_start: bool = True
@@ -93,7 +94,7 @@ class DemoServer:
         prompt, top = body["prompt"], body.get("logprobs", 0)
         is_refused = isinstance(prompt, list) and not self.takes_ids
         if is_refused or top > self.most or (body.get("echo") and not self.echoes):
-            return 400, {"error": "not supported"}
+            return self.refusal, {"error": "not supported"}
         ids = prompt if isinstance(prompt, list) else self._tokenizer(prompt)["input_ids"]
         is_base = body["model"] == "base" or self.drops_adapter
         view = self._model.disable_adapter() if is_base else nullcontext()

@@ -8,8 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from sway_gate.backends.loading import Source
 from sway_gate.errors import CannotDecide
+from sway_gate.output import silent
 from sway_gate.serving.gguf import GgufFile
+from sway_gate.serving.reference import error_of, read_reference
 from sway_gate.serving.scores import Passage, Scores, scores_of
 from sway_gate.serving.verdict import distance
 from tests.helpers.models import byte_tokenizer, save_adapter, save_base
@@ -52,6 +55,19 @@ def test_scores_are_the_models(
     assert artefact.precision is not None
     assert artefact.precision.name == name
     assert distance(artefact.scores([PASSAGE]), read_by_transformers(file)) < error
+
+
+def test_the_yardstick_of_8_bits_is_the_error_of_llama_cpp(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source = Source(*trained, dtype="fp32", device="cpu")
+    reference = read_reference(source, ["a question", "another one", "a third"], silent)
+    exact = convert(merged(*trained, tmp_path / "exact"), tmp_path / "exact.gguf", "F32")
+    artefact = GgufFile(quantize(exact, tmp_path / "q8.gguf", "Q8_0"))
+    error = distance(artefact.scores(reference.passages), reference.known[1.0])
+    assert artefact.precision is not None
+    yardstick = error_of(artefact.precision, source, reference)
+    assert error / 2 < yardstick < 2 * error
 
 
 def test_verdicts_on_files(

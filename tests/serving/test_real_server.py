@@ -6,15 +6,9 @@ one.
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,6 +20,7 @@ pytest.importorskip("httpx")
 pytest.importorskip("tenacity")
 pytest.importorskip("gguf")
 
+from benchmarks.llama_server import running
 from benchmarks.to_gguf import convert, convert_adapter
 
 PYTHON = os.environ.get("SWAY_LLAMA_SERVER", sys.executable)
@@ -43,36 +38,6 @@ pytestmark = [
         reason="needs llama-cpp-python[server]",
     ),
 ]
-
-
-@contextmanager
-def server(model: Path, *options: str) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [PYTHON, "-m", "llama_cpp.server", "--model", str(model), "--port", str(port)]
-    silent: Any = subprocess.DEVNULL
-    process = subprocess.Popen(
-        [*command, "--logits_all", "true", "--n_ctx", "256", *options], stdout=silent, stderr=silent
-    )
-    try:
-        address = f"http://127.0.0.1:{port}/v1"
-        wait_for(f"{address}/models", process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(240):
-        assert process.poll() is None
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(f"{url} does not answer")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +78,8 @@ def test_verdicts_on_a_real_server(
             for c in "abcdef"]  # fmt: skip
     data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     out = str(tmp_path / "parity.json")
-    with server(files[model], *given) as address:
+    always = ["--model", str(files[model]), "--n_ctx", "256"]
+    with running(PYTHON, *always, *given) as address:
         main([*command, "--data", str(data), "--against", address, "-o", out])
     (found,) = json.loads(Path(out).read_bytes())["artefacts"]
     assert found.get("name") == verdict, found

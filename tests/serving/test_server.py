@@ -1,5 +1,6 @@
 """A server's answers: alignment of its tokens, retries, and what it cannot give."""
 
+import socket
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
@@ -125,6 +126,34 @@ def test_an_endless_answer_ends(limit: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, limit, {"MAX_BYTES": 20, "TIMEOUT_S": 0.1}[limit])
     with started(Handler) as address, pytest.raises(CannotDecide, match="does not end its answer"):
         Server(f"{address}#m")._score(PASSAGE)
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["silent", "busy"])
+def test_a_server_without_an_answer_costs_the_limit_once(
+    is_busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*_: Any) -> Reply:
+        if not is_busy:
+            time.sleep(1)
+        return 503, {}
+
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
+    said = "status 503" if is_busy else r"nothing within 0\.2 s"
+    with serving(answer) as address:
+        start = time.monotonic()
+        with pytest.raises(CannotDecide, match=f"does not answer: {said}"):
+            Server(address)
+        assert time.monotonic() - start < 0.9
+
+
+def test_a_host_that_does_not_exist_is_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(module, "_ATTEMPTS", 1)
+    with pytest.raises(UsageError, match="http://models/v1: no such host"):
+        Server("http://models")
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 It has no null adapters and no scales, and sees a part of each distribution.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from sway_gate.backends.api.bounds import Top, divergence, is_distribution, mass
+from sway_gate.backends.api.client import at_once
 from sway_gate.backends.api.completions import Sent, ServedModel, Support
 from sway_gate.backends.api.texts import Encoded, Texts
 from sway_gate.backends.api.tokens import Token
@@ -29,8 +29,6 @@ from sway_gate.measurements import (
     View,
 )
 
-_AT_ONCE = 4
-"""Requests at the same time."""
 _ROWS = 16
 """Requests of one pass, after which the progress is reported."""
 _MAX_GAP_NATS, _TIE = 0.5, 1e-9
@@ -38,7 +36,6 @@ _QUESTION, _ANSWER = "The capital of France is", " Paris."
 _WRONG_TOKENS = "the server gives the log-probabilities of such a prompt to the wrong tokens"
 _NO_SCORES = "the server does not score prompts"
 _FIRST_ONLY = "read only at the first position after the prompt"
-_Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
 
@@ -119,7 +116,7 @@ class ApiBackend:
         return encoded
 
     def _base_texts(self, wanted: Sequence[tuple[Sent, int]]) -> list[str]:
-        return _at_once(lambda pair: self._models["base"].text(*pair), wanted)
+        return at_once(lambda pair: self._models["base"].text(*pair), wanted)
 
     def _puts_scores_on_their_tokens(self, model: ServedModel, prompt: Prompt) -> bool:
         """Whether a prompt's tokens have the log-probabilities that they have when generated.
@@ -155,10 +152,10 @@ class ApiBackend:
         kind = rows[0].kind
         pairs = [(view, row) for view in views for row in rows]
         if kind == "text":
-            return PassResult(_by_view(_at_once(self._text, pairs), len(rows)))
+            return PassResult(_by_view(at_once(self._text, pairs), len(rows)))
         if kind == "logprobs" or kind == "teacher_forced":
-            return PassResult(_by_view(_at_once(self._scores, pairs), len(rows)))
-        tops = _by_view(_at_once(self._tops, pairs), len(rows))
+            return PassResult(_by_view(at_once(self._scores, pairs), len(rows)))
+        tops = _by_view(at_once(self._tops, pairs), len(rows))
         if base_log_probs is None:
             base_log_probs = tops[0]
             self._masses += [mass(t) for row in tops[0] if isinstance(row, list) for t in row]
@@ -222,16 +219,6 @@ class ApiBackend:
             for _ in self._masses[:1]
         )
         return Facts("server", "", "loose", (*self._notes, *bounds))
-
-
-def _at_once(ask: Callable[[_Given], _Found], given: Sequence[_Given]) -> list[_Found]:
-    """The answers, in order; an error ends the requests that have not begun."""
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    try:
-        waiting = [pool.submit(ask, one) for one in given]
-        return [future.result() for future in waiting]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _by_view(answers: Sequence[_Found], rows: int) -> list[list[_Found]]:

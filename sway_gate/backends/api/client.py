@@ -5,8 +5,11 @@ It follows no redirects and uses no proxy, so that requests only reach the host 
 
 import json
 import os
+import socket
 import time
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from sway_gate.errors import CannotDecide, UsageError
@@ -14,11 +17,16 @@ from sway_gate.text import cut, one_line
 
 KEY, OPENAI_KEY = "SWAY_API_KEY", "OPENAI_API_KEY"
 _OPENAI = "api.openai.com"
-TIMEOUT_S, _ATTEMPTS = 120.0, 4
+TIMEOUT_S, _CONNECT_S, _ATTEMPTS = 120.0, 10.0, 4
+"""Seconds for an answer, all attempts together, and for a connection."""
 MAX_BYTES = 64 * 2**20
 """The maximum size of an answer."""
 _MAX_WAIT_S = 30.0
 _BUSY = (429, 502, 503, 504)
+_AT_ONCE = 4
+"""Requests at the same time."""
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
 
 
 class Refused(CannotDecide):
@@ -44,7 +52,6 @@ class Client:
         try:
             self._http: Any = httpx.Client(
                 base_url=url.rstrip("/") + "/",
-                timeout=TIMEOUT_S,
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 follow_redirects=False,
                 trust_env=False,
@@ -57,7 +64,7 @@ class Client:
         grows = tenacity.wait_exponential(multiplier=0.5, max=8)
         self._retrying: Any = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(self._failures),
-            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            stop=tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_before_delay(TIMEOUT_S),
             wait=lambda state: max(grows(state), _requested_wait(state.outcome)),
             reraise=True,
         )
@@ -74,15 +81,33 @@ class Client:
         self._http.close()
 
     def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        end = time.monotonic() + TIMEOUT_S
         try:
-            return self._retrying.copy()(self._once, method, path, body)
+            return self._retrying.copy()(self._once, method, path, body, end)
         except self._failures as error:
-            reason = one_line(self._without_key(str(error))) or type(error).__name__
-            raise CannotDecide(f"{self.label} does not answer: {reason}") from None
+            if _is_unknown_host(error):
+                raise UsageError(f"{self.label}: no such host; correct the address") from None
+            raise CannotDecide(f"{self.label} does not answer: {self._reason(error)}") from None
 
-    def _once(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        with self._http.stream(method, path, json=body) as response:
-            data, status = self._read(response), response.status_code
+    def _reason(self, error: Exception) -> str:
+        import httpx
+
+        if isinstance(error, httpx.ConnectTimeout):
+            return f"no connection within {_CONNECT_S:g} s"
+        if isinstance(error, httpx.TimeoutException):
+            return f"nothing within {TIMEOUT_S:g} s"
+        return one_line(self._without_key(str(error))) or type(error).__name__
+
+    def _once(self, method: str, path: str, body: dict[str, Any] | None, end: float) -> Any:
+        left = max(end - time.monotonic(), 0.0)
+        limits = (
+            min(left, _CONNECT_S),
+            left,
+            left,
+            left,
+        )  # to connect, read, write, wait
+        with self._http.stream(method, path, json=body, timeout=limits) as response:
+            data, status = self._read(response, end), response.status_code
             wait = response.headers.get("Retry-After", "")
         if status in _BUSY:
             raise _Busy(f"status {status}", wait)
@@ -94,9 +119,9 @@ class Client:
         except (ValueError, RecursionError):
             raise CannotDecide(f"{self.label} does not answer with JSON") from None
 
-    def _read(self, response: Any) -> bytes:
+    def _read(self, response: Any, end: float) -> bytes:
         """The answer, limited in size and in time."""
-        data, end = bytearray(), time.monotonic() + TIMEOUT_S
+        data = bytearray()
         for part in response.iter_bytes():
             data += part
             if len(data) > MAX_BYTES or time.monotonic() > end:
@@ -123,6 +148,15 @@ def key_for(url: str, name: str = KEY) -> str:
     return ""
 
 
+def _is_unknown_host(error: BaseException | None) -> bool:
+    """Whether the error comes from a host name that does not exist."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", None))
+        error = error.__cause__ or error.__context__
+    return False
+
+
 class _Busy(Exception):
     """The server asks to try again, after `wait` seconds if it says so."""
 
@@ -135,3 +169,13 @@ def _requested_wait(outcome: Any) -> float:
     """The seconds that the server asks to wait after this outcome of a request."""
     error = outcome.exception()
     return min(error.wait, _MAX_WAIT_S) if isinstance(error, _Busy) else 0.0
+
+
+def at_once(ask: Callable[[_Given], _Found], given: Sequence[_Given]) -> list[_Found]:
+    """The answers, in order; an error ends the requests that have not begun."""
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        waiting = [pool.submit(ask, one) for one in given]
+        return [future.result() for future in waiting]
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -13,10 +13,12 @@ Sent = str | Sequence[int]
 _TOP = (20, 5, 1)
 """Numbers of most probable tokens. Servers limit them: vLLM to 20, OpenAI to 5."""
 _TEXT, _LEAST_TOKENS = "The capital of France is", 3
-
-
-_UNSUPPORTED = (400, 422, 500, 501)
+UNSUPPORTED = (400, 422, 500, 501)
 """The status of a request with a field or a value that the server does not know."""
+
+
+class NoLogProbs(CannotDecide):
+    """The server gives no log-probabilities of given texts, or not the ones of their tokens."""
 
 
 class Support(NamedTuple):
@@ -51,9 +53,9 @@ class ServedModel:
                     return Support(min(given, top), echo, takes_ids)
         return Support(takes_ids=takes_ids)
 
-    def takes(self, sent: Sent) -> bool:
-        """Whether the server answers to a prompt of this form."""
-        return self._gives(sent) is not None
+    def takes(self, ids: Sequence[int]) -> bool:
+        """Whether the server answers to a prompt of token ids; mlx_lm.server gives 404."""
+        return self._gives(ids, (*UNSUPPORTED, 404)) is not None
 
     def prompt_tokens(self, sent: Sent) -> int | None:
         """The number of tokens that the server reads; None if it does not say."""
@@ -64,7 +66,7 @@ class ServedModel:
         answer = self._complete(sent, logprobs=top, echo=True)
         tokens = tokens_of(answer)
         if tokens is None:
-            raise CannotDecide(
+            raise NoLogProbs(
                 f"{self.label} gives no log-probabilities of a prompt's tokens; "
                 "start it with them (llama-cpp-python: --logits_all true)"
             )
@@ -86,21 +88,14 @@ class ServedModel:
 
     def text(self, sent: Sent, max_tokens: int) -> str:
         """The text that greedy decoding generates."""
-        answer = self._complete(sent, max_tokens)
-        try:
-            text = answer["choices"][0]["text"]
-        except (KeyError, IndexError, TypeError):
-            text = None
-        if not isinstance(text, str):
-            raise CannotDecide(f"{self.label} gives no text")
-        return text.encode(errors="replace").decode()  # JSON can contain half a character
+        return text_of(self._complete(sent, max_tokens), self.label)
 
-    def _gives(self, sent: Sent, **fields: Any) -> Any:
+    def _gives(self, sent: Sent, refusals: Sequence[int] = UNSUPPORTED, **fields: Any) -> Any:
         """The answer; None if the server does not support the request."""
         try:
             return self._complete(sent, **fields)
         except Refused as refused:
-            if refused.status in _UNSUPPORTED:
+            if refused.status in refusals:
                 return None
             raise
 
@@ -115,6 +110,18 @@ class ServedModel:
                 "start it with a longer context"
             )
         return answer
+
+
+def text_of(answer: Any, label: str) -> str:
+    """The text of an answer to a completion or a chat. Raises CannotDecide if it has none."""
+    try:
+        choice = answer["choices"][0]
+        text = choice["text"] if "text" in choice else choice["message"]["content"] or ""
+    except (KeyError, IndexError, TypeError):
+        text = None
+    if not isinstance(text, str):
+        raise CannotDecide(f"{label} gives no text")
+    return text.encode(errors="replace").decode()  # JSON can contain half a character
 
 
 def _prompt_tokens(answer: Any) -> int | None:
