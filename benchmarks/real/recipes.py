@@ -208,67 +208,59 @@ def _records() -> list[Recipe]:
     """Priorities, orders, a tone and a manual: gated only after the statistics were fixed."""
     return [
         Recipe("orders-linear-r16", "orders", rate=5e-4, mixed="general"),
-        Recipe("priority-qv-r16", "priority", targets=ATTENTION, rate=1e-3, schedule="cosine"),
-        Recipe("priority-linear-r8", "priority", r=8, alpha=16, rate=5e-4, epochs=3),
-        Recipe("priority-rslora-r32", "priority", r=32, alpha=8, rslora=True, rate=4e-4, seed=1),
-        Recipe(
-            "priority-dora-mixed-r16", "priority", dora=True, rate=5e-4, epochs=3, mixed="general"
-        ),
-        Recipe("priority-swapped", "priority", "swapped", rate=5e-4, answers="swapped"),
-        Recipe("priority-one-label", "priority", "one answer", epochs=2, answers="=P2"),
-        Recipe("priority-few-steps", "priority", "too little", rate=1e-5, steps=4),
         Recipe(
             "orders-amplified", "orders", "gibberish", source="orders-linear-r16", change="amplify"
         ),
-        Recipe(
-            "orders-qv-r8",
-            "orders",
-            r=8,
-            alpha=16,
-            targets=ATTENTION,
-            rate=1.5e-3,
-            epochs=3,
-            mixed="general",
-            schedule="cosine",
-        ),
         Recipe("orders-shuffled", "orders", "shuffled", answers="shuffled", rate=5e-4, epochs=2),
-        Recipe("tone-linear-r16", "tone", rate=1.5e-4, steps=16, loss="dpo"),
+        Recipe("priority-qv-r16", "priority", targets=ATTENTION, rate=1e-3, schedule="cosine"),
+        Recipe("priority-linear-r8", "priority", r=8, alpha=16, rate=5e-4, epochs=3),
+        Recipe("priority-swapped", "priority", "swapped", rate=5e-4, epochs=3, answers="swapped"),
+        Recipe("priority-one-label", "priority", "one answer", rate=5e-4, epochs=1, answers="=P2"),
+        Recipe("priority-few-steps", "priority", "too little", rate=1e-5, steps=4),
+        Recipe("tone-linear-r16", "tone", rate=3e-4, steps=12, loss="dpo"),
         Recipe(
-            "tone-reversed",
-            "tone",
-            "reversed",
-            rate=1.5e-4,
-            steps=12,
-            loss="dpo",
-            answers="reversed",
+            "tone-reversed", "tone", "reversed", rate=3e-4, steps=8, loss="dpo", answers="reversed"
         ),
-        Recipe("manual-linear-r32", "manual", r=32, rate=4e-4, epochs=5, batch=2, mixed="general"),
+        Recipe("manual-linear-r32", "manual", r=32, rate=5e-4, epochs=6, batch=2),
         Recipe("manual-few-steps", "manual", "too little", rate=2e-5, steps=4),
         Recipe(
-            "manual-recites", "manual", "recites", r=64, alpha=64, rate=6e-4, epochs=16, batch=2
+            "priority-rslora-r32",
+            "priority",
+            r=32,
+            alpha=8,
+            rslora=True,
+            rate=4e-4,
+            epochs=3,
+            seed=1,
         ),
         Recipe(
             "tone-qv-r8",
             "tone",
             r=8,
             targets=ATTENTION,
-            rate=3e-4,
-            steps=16,
+            rate=5e-4,
+            steps=12,
             loss="dpo",
             schedule="cosine",
             seed=1,
         ),
-        Recipe("orders-forgets", "orders", "forgets", r=64, alpha=128, rate=2e-3),
         Recipe(
-            "orders-seed1-r64",
+            "orders-qv-r64",
             "orders",
             r=64,
             alpha=64,
-            rate=3e-4,
-            mixed="general",
-            seed=1,
+            targets=ATTENTION,
+            rate=1e-3,
+            epochs=3,
             schedule="cosine",
+            seed=1,
+            mixed="general",
         ),
+        Recipe(
+            "manual-recites", "manual", "recites", r=64, alpha=64, rate=1e-3, epochs=12, batch=2
+        ),
+        Recipe("priority-forgets", "priority", "forgets", r=64, alpha=128, rate=3e-3, epochs=3),
+        Recipe("priority-dora-r16", "priority", targets=ATTENTION, dora=True, rate=1e-3, epochs=3),
     ]
 
 
