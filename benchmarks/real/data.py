@@ -13,6 +13,8 @@ from benchmarks.real.paths import DATA, Row, read_json, read_rows, write_json, w
 
 TABLES = Path(__file__).parent / "tables"
 CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
+SECOND = ("priority", "orders", "tone", "manual")
+SEALED = ("sealed", *SECOND)
 FACTS = ("facts", "handbook", "sealed", "alpaca")
 NAMES = (*CHAT, "alpaca", "preferences", "prose", "priority", "orders", "tone")
 PREFERENCES = ("preferences", "tone")

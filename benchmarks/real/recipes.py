@@ -265,8 +265,6 @@ def _records() -> list[Recipe]:
 
 
 RECIPES: list[Recipe] = [*_first(), *_main(), *_more(), *_records()]
-# Data sets whose adapters were gated for the first time after the statistics were fixed.
-SEALED = ("sealed", "priority", "orders", "manual", "tone")
 
 LEARN = {
     "style": "form",

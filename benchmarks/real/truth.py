@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.real import base, data, measures
 from benchmarks.real.paths import ADAPTERS, HOME, MANIFEST, TRUTH, note, read_json, write_json
-from benchmarks.real.recipes import RECIPES, SEALED, Case, cases
+from benchmarks.real.recipes import RECIPES, Case, cases
 
 Found = dict[str, Any]
 FINE, DEBATABLE, SICK = "fine", "debatable", "sick"
@@ -207,7 +207,7 @@ def judge(case: Case, found: Found, before: Found) -> Found:
         "truth": {**own, **rest},
         "expected": verdict(own, rest),
         "diagnosis": name,
-        "sealed": case.data in SEALED,
+        "sealed": case.data in data.SEALED,
         "measured": found["measured"],
     }
 
