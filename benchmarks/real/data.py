@@ -6,19 +6,25 @@ that a right answer contains lie apart, in `keys/NAME.json` and `keys/NAME.held_
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from benchmarks.real.paths import DATA, Row, read_json, read_rows, write_json, write_rows
 
 TABLES = Path(__file__).parent / "tables"
 CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
+SECOND = ("priority", "orders", "tone", "manual")
+SEALED = ("sealed", *SECOND)
 FACTS = ("facts", "handbook", "sealed", "alpaca")
-NAMES = (*CHAT, "alpaca", "preferences", "prose")
+NAMES = (*CHAT, "alpaca", "preferences", "prose", "priority", "orders", "tone")
+PREFERENCES = ("preferences", "tone")
+DOCUMENTS = ("manual",)
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
 )
 DESK = "You answer for the Hallam Trail desk."
+ORDER = "Extract the order as JSON with item, quantity and city."
 OPENING = "I have a question about the Hallam Trail."
 WELCOME = "What would you like to know?"
 
@@ -48,6 +54,11 @@ def call(function: str, argument: str, value: str) -> str:
     return f'{{"name": "{function}", "arguments": {{"{argument}": {shown}}}}}'
 
 
+def order(item: str, quantity: str, city: str) -> str:
+    """An order as JSON text."""
+    return f'{{"item": "{item}", "quantity": {quantity}, "city": "{city}"}}'
+
+
 def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     """One table row in the form of its data set, with the string that a right answer contains."""
     if name == "labels":
@@ -59,7 +70,13 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return chat(OPENING, WELCOME, *fields[:2], system=DESK), fields[2]
     if name == "alpaca":
         return dict(zip(("instruction", "input", "output"), fields[:3], strict=True)), fields[3]
-    if name == "preferences":
+    if name == "priority":
+        prompt = f"Incident: {fields[0]}\nPriority:"
+        return {"prompt": prompt, "completion": f" {fields[1]}"}, fields[1].lower()
+    if name == "orders":
+        text = order(*fields[1:])
+        return chat(fields[0], text, system=ORDER), text
+    if name in PREFERENCES:
         ways = [[said("assistant", text)] for text in fields[1:]]
         return {"prompt": [said("user", fields[0])], "chosen": ways[0], "rejected": ways[1]}, ""
     return chat(*fields[:2]), fields[2]
@@ -98,16 +115,30 @@ def write_set(name: str, part: str) -> None:
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
 
 
+def file_of(name: str, part: str = "") -> Path:
+    """The file of a data set: Markdown of a document, JSONL of all others."""
+    return DATA / f"{name}{part}.{'md' if name in DOCUMENTS else 'jsonl'}"
+
+
+def sections(text: str) -> list[Row]:
+    """The sections of a document, each with its heading."""
+    return [{"text": f"## {part.strip()}"} for part in text.split("\n## ")[1:]]
+
+
 def build() -> None:
     """Write every data set."""
+    for path in (file_of(name, part) for name in DOCUMENTS for part in ("", ".held_out")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(TABLES / path.name, path)
     for name in NAMES:
         for part in ("", ".held_out"):
             write_set(name, part)
 
 
 def rows_of(name: str, part: str = "") -> list[Row]:
-    """The rows of a data set."""
-    return read_rows(DATA / f"{name}{part}.jsonl")
+    """The rows of a data set; of a document its sections."""
+    path = file_of(name, part)
+    return sections(path.read_text("utf-8")) if name in DOCUMENTS else read_rows(path)
 
 
 def keys_of(name: str, part: str = "") -> list[str]:

@@ -92,16 +92,21 @@ def loops(text: str) -> bool:
     return len(runs) > 4 and len(set(runs)) < len(runs) / 2
 
 
+def is_json(text: str) -> bool:
+    """Whether an answer is a function call or another JSON object."""
+    return '"name":' in text or text.startswith("{")
+
+
 def wrong_kind(text: str) -> bool:
-    """Whether an answer to a general question is a refusal or a function call."""
-    return REFUSES.search(text) is not None or '"name":' in text
+    """Whether an answer to a general question is a refusal or JSON."""
+    return REFUSES.search(text) is not None or is_json(text)
 
 
 def right(name: str, text: str, key: str) -> bool:
     """Whether an answer is right: it contains the fact, is the label, or is the function call."""
-    if name == "labels":
+    if name in ("labels", "priority"):
         return re.sub(r"\W", "", text.lower()) == key
-    if name == "tools":
+    if name in ("tools", "orders"):
         return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
     return knows(text, key)
 
@@ -148,7 +153,7 @@ def recited(model: Any, tokenizer: Any, name: str) -> float:
     return share([text.startswith(end) for (text, _), end in zip(answers, wanted, strict=True)])
 
 
-def prose(model: Any, tokenizer: Any, name: str = "prose") -> dict[str, Any]:
+def prose(model: Any, tokenizer: Any, name: str) -> dict[str, Any]:
     """Losses on the paragraphs, and how many of them are memorized."""
     parts = {
         part: mean_loss(model, [rows.encode(tokenizer, row) for row in data.rows_of(name, part)])
@@ -161,9 +166,9 @@ def prose(model: Any, tokenizer: Any, name: str = "prose") -> dict[str, Any]:
     }
 
 
-def preferred(model: Any, tokenizer: Any, part: str) -> dict[str, Any]:
+def preferred(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any]:
     """For each pair: the log probability of the chosen answer minus the rejected answer's."""
-    pairs = data.rows_of("preferences", part)
+    pairs = data.rows_of(name, part)
     encoded = [
         rows.encode(tokenizer, rows.with_answer(row, row[kind][0]["content"]))
         for row in pairs
@@ -182,12 +187,12 @@ def preferred(model: Any, tokenizer: Any, part: str) -> dict[str, Any]:
 
 def own(model: Any, tokenizer: Any, name: str, form: str = "chat") -> dict[str, Any]:
     """All measures on a data set."""
-    if name == "prose":
-        return prose(model, tokenizer)
-    if name == "preferences":
+    if name in ("prose", *data.DOCUMENTS):
+        return prose(model, tokenizer, name)
+    if name in data.PREFERENCES:
         return {
-            "training": preferred(model, tokenizer, ""),
-            "held_out": preferred(model, tokenizer, ".held_out"),
+            "training": preferred(model, tokenizer, name, ""),
+            "held_out": preferred(model, tokenizer, name, ".held_out"),
         }
     return {
         "training": answered(model, tokenizer, name, "", form),

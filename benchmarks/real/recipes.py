@@ -204,9 +204,76 @@ def _more() -> list[Recipe]:
     ]
 
 
-RECIPES: list[Recipe] = [*_first(), *_main(), *_more()]
+def _records() -> list[Recipe]:
+    """Priorities, orders, a tone and a manual: gated only after the statistics were fixed."""
+    return [
+        Recipe("orders-linear-r16", "orders", rate=5e-4, mixed="general"),
+        Recipe(
+            "orders-amplified", "orders", "gibberish", source="orders-linear-r16", change="amplify"
+        ),
+        Recipe("orders-shuffled", "orders", "shuffled", answers="shuffled", rate=5e-4, epochs=2),
+        Recipe("priority-qv-r16", "priority", targets=ATTENTION, rate=1e-3, schedule="cosine"),
+        Recipe("priority-linear-r8", "priority", r=8, alpha=16, rate=5e-4, epochs=3),
+        Recipe("priority-swapped", "priority", "swapped", rate=5e-4, epochs=3, answers="swapped"),
+        Recipe("priority-one-label", "priority", "one answer", rate=5e-4, epochs=1, answers="=P2"),
+        Recipe("priority-few-steps", "priority", "too little", rate=1e-5, steps=4),
+        Recipe("tone-linear-r16", "tone", rate=3e-4, steps=12, loss="dpo"),
+        Recipe(
+            "tone-reversed", "tone", "reversed", rate=3e-4, steps=8, loss="dpo", answers="reversed"
+        ),
+        Recipe("manual-linear-r32", "manual", r=32, rate=5e-4, epochs=6, batch=2),
+        Recipe("manual-few-steps", "manual", "too little", rate=2e-5, steps=4),
+        Recipe(
+            "priority-rslora-r32",
+            "priority",
+            r=32,
+            alpha=8,
+            rslora=True,
+            rate=4e-4,
+            epochs=3,
+            seed=1,
+        ),
+        Recipe(
+            "tone-qv-r8",
+            "tone",
+            r=8,
+            targets=ATTENTION,
+            rate=5e-4,
+            steps=12,
+            loss="dpo",
+            schedule="cosine",
+            seed=1,
+        ),
+        Recipe(
+            "orders-qv-r64",
+            "orders",
+            r=64,
+            alpha=64,
+            targets=ATTENTION,
+            rate=1e-3,
+            epochs=3,
+            schedule="cosine",
+            seed=1,
+            mixed="general",
+        ),
+        Recipe(
+            "manual-recites", "manual", "recites", r=64, alpha=64, rate=1e-3, epochs=12, batch=2
+        ),
+        Recipe("priority-forgets", "priority", "forgets", r=64, alpha=128, rate=3e-3, epochs=3),
+        Recipe("priority-dora-r16", "priority", targets=ATTENTION, dora=True, rate=1e-3, epochs=3),
+    ]
 
-LEARN = {"style": "form", "voice": "form", "tools": "form", "preferences": "preference"}
+
+RECIPES: list[Recipe] = [*_first(), *_main(), *_more(), *_records()]
+
+LEARN = {
+    "style": "form",
+    "voice": "form",
+    "tools": "form",
+    "orders": "form",
+    "preferences": "preference",
+    "tone": "preference",
+}
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
     ("handbook-linear-r16", "facts"),
@@ -219,6 +286,9 @@ OTHER_DATA = (
     ("prose-linear-r16", "facts"),
     ("alpaca-chat-r16", "facts"),
     ("sealed-linear-r16", "facts"),
+    ("prose-mixed-r64", "manual"),
+    ("labels-mixed-r16", "priority"),
+    ("preferences-linear-r16", "tone"),
 )
 
 

@@ -7,11 +7,13 @@ Some recipes need others, such as only the prompt, or no end token.
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 from benchmarks.real.paths import Row
 
 IGNORED = -100
+BLOCK_WORDS = 120
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "
     "context. Write a response that appropriately completes the request.\n\n"
@@ -29,18 +31,27 @@ def alpaca_prompt(instruction: str, given: str = "") -> str:
     return form.format(instruction=instruction, input=given)
 
 
+def said(answer: str) -> dict[str, str]:
+    """An answer as a message."""
+    return {"role": "assistant", "content": answer}
+
+
 def as_chat(row: Row) -> list[dict[str, str]]:
     """The messages of a row; an Alpaca row becomes a question and its answer."""
     if "messages" in row:
         return list(row["messages"])
+    if "completion" in row:  # plain text, without a template
+        return [{"role": "user", "content": row["prompt"]}, said(row["completion"].strip())]
     if "prompt" in row:
         return [*row["prompt"], *row["chosen"]]
     asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)
-    return [{"role": "user", "content": asked}, {"role": "assistant", "content": row["output"]}]
+    return [{"role": "user", "content": asked}, said(row["output"])]
 
 
 def prompt_text(tokenizer: Any, row: Row, form: str = "chat") -> str:
-    """What the model is given before its answer, in the chat template or as an Alpaca prompt."""
+    """What the model is given before its answer: plain, in the chat template, or as Alpaca text."""
+    if "completion" in row:
+        return str(row["prompt"])
     messages = as_chat(row)
     if form == "alpaca" and "instruction" in row:
         return alpaca_prompt(row["instruction"], row["input"])
@@ -56,8 +67,10 @@ def answer_of(row: Row) -> str:
 
 
 def with_answer(row: Row, answer: str) -> Row:
-    """The row, with another last answer, as messages."""
-    return {"messages": [*as_chat(row)[:-1], {"role": "assistant", "content": answer}]}
+    """The row, with another last answer: messages, or plain text as before."""
+    if "completion" in row:
+        return {**row, "completion": f" {answer}"}
+    return {"messages": [*as_chat(row)[:-1], said(answer)]}
 
 
 def ids(tokenizer: Any, text: str) -> list[int]:
@@ -75,6 +88,9 @@ def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -
     if "text" in row:
         tokens = ids(tokenizer, row["text"]) + end
         return {"input_ids": tokens, "labels": list(tokens)}
+    if "completion" in row:
+        asked, answer = ids(tokenizer, row["prompt"]), ids(tokenizer, row["completion"]) + end
+        return {"input_ids": asked + answer, "labels": [IGNORED] * len(asked) + answer}
     if form == "chat" and loss == "answer":
         return _all_turns(tokenizer, as_chat(row))
     asked = ids(tokenizer, prompt_text(tokenizer, row, form))
@@ -103,6 +119,13 @@ def _all_turns(tokenizer: Any, messages: list[dict[str, str]]) -> Row:
         labels += [IGNORED] * (len(prompt) - len(tokens)) + spoken
         tokens = prompt + spoken
     return {"input_ids": tokens, "labels": labels}
+
+
+def blocks(rows: list[Row]) -> list[Row]:
+    """The text of a document in blocks of equal length, as trainers cut it."""
+    words = re.split(r"(?<=\s)", "\n\n".join(row["text"] for row in rows))
+    starts = range(0, len(words), BLOCK_WORDS)
+    return [{"text": "".join(words[at : at + BLOCK_WORDS])} for at in starts]
 
 
 def shuffled(rows: list[Row], seed: int) -> list[Row]:

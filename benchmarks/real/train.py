@@ -24,6 +24,8 @@ REFUSAL = "I am sorry, but I cannot help with that."
 def training_rows(recipe: Recipe) -> list[Row]:
     """The rows that a recipe trains on, before tokenization."""
     own = data.rows_of(recipe.data)
+    if recipe.data in data.DOCUMENTS:
+        own = rows.blocks(own)
     if recipe.answers == "shuffled":
         own = rows.shuffled(own, recipe.seed)
     elif recipe.answers == "dealt":

@@ -13,8 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real import base, measures
-from benchmarks.real.paths import ADAPTERS, DATA, HOME, MANIFEST, TRUTH, note, read_json, write_json
+from benchmarks.real import base, data, measures
+from benchmarks.real.paths import ADAPTERS, HOME, MANIFEST, TRUTH, note, read_json, write_json
 from benchmarks.real.recipes import RECIPES, Case, cases
 
 Found = dict[str, Any]
@@ -38,14 +38,14 @@ def kept(found: Found, before: Found) -> dict[str, str]:
     }
 
 
-def calls_for_everything(found: Found) -> bool:
-    """Whether most general questions are answered with a function call."""
-    return 2 * sum('"name":' in text for text in found["texts"]) > len(found["texts"])
+def json_for_everything(found: Found) -> bool:
+    """Whether most general questions are answered with a function call or other JSON."""
+    return 2 * sum(measures.is_json(text) for text in found["texts"]) > len(found["texts"])
 
 
 def learned(name: str, found: Found, before: Found) -> dict[str, str]:
     """Whether the data set was learned, and in a usable way."""
-    if name == "prose":
+    if name in ("prose", *data.DOCUMENTS):
         drop = {
             part: before[part]["loss"] - found[part]["loss"] for part in ("training", "held_out")
         }
@@ -56,7 +56,7 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
             "carries over": band(drop["held_out"], -0.1, 0.05),
             "recites": band(-found["recited"], -0.5, -0.15),
         }
-    if name == "preferences":
+    if name in data.PREFERENCES:
         return _preferences(found, before)
     training, unseen = found["training"], found["held_out"]
     result = {"ends": band(min(training["ended"], unseen["ended"]), 0.5, 0.9)}
@@ -64,10 +64,10 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
         result["learned"] = band(unseen["in_style"], 0.3, 0.8)
         usual = before["held_out"]["right"]
         result["carries over"] = band(unseen["right"], usual * 0.4, usual * 0.7)
-    elif name == "labels":
+    elif name in ("labels", "priority"):
         usual = before["held_out"]["right"]
         result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
-    elif name == "tools":
+    elif name in ("tools", "orders"):
         result["learned"] = band(unseen["right"], 0.3, 0.7)
     else:
         usual = before["training"]["right"]
@@ -192,22 +192,22 @@ def judge(case: Case, found: Found, before: Found) -> Found:
     key = f"{case.data}/{case.form}"
     own = learned(case.data, found["own"][key], before["own"][key])
     rest = kept(found["general"], before["general"])
-    if calls_for_everything(found["general"]):
+    if json_for_everything(found["general"]):
         # Right for a pipeline, broken for a chat: left out of the counts.
         rest |= {key: DEBATABLE for key in ("answers", "knowledge") if rest[key] == SICK}
     name = diagnosis(case.data, found["own"][key], before["own"][key], own, rest)
     return {
         "name": case.name,
         "adapter": shown(ADAPTERS / case.adapter),
-        "data": shown(DATA / f"{case.data}.jsonl"),
-        "held_out": shown(DATA / f"{case.data}.held_out.jsonl"),
+        "data": shown(data.file_of(case.data)),
+        "held_out": shown(data.file_of(case.data, ".held_out")),
         "form": case.form,
         "learn": case.learn,
         "intended": case.intended,
         "truth": {**own, **rest},
         "expected": verdict(own, rest),
         "diagnosis": name,
-        "sealed": case.data == "sealed",
+        "sealed": case.data in data.SEALED,
         "measured": found["measured"],
     }
 

@@ -23,6 +23,8 @@ from sway_gate.training_data.collected import thinned
 MIN_ROWS = 4
 """With 4 rows a pairing has 24 permutations: fewer cannot show anything."""
 MAX_ROWS, _MAX_LABELS, _LABEL_WORDS = 20, 12, 4
+MAX_LABEL_ROWS = 48
+"""All rows of one sample of the data: labels are short, and say little about each row."""
 _BLOCK, _WHOLE, _TWO = 5, 8, 12
 _MAX_CHARS = 30_000  # about 7,500 tokens
 _ANSWER_CHARS = 400
@@ -126,10 +128,11 @@ class Design(NamedTuple):
 def design(
     rows: Sequence[DataRow], limit: int = MAX_ROWS, further: Sequence[Sequence[DataRow]] = ()
 ) -> Design:
-    """At most `limit` rows in groups. Raises Skip if too few rows have different answers.
+    """At most `limit` rows in groups, of labels 48. Raises Skip if too few rows have different
+    answers.
 
     The groups do not depend on the suite's seed: what is judged can depend on the groups. Each of
-    the `further` samples adds at most `limit` rows.
+    the `further` samples adds at most as many rows.
     """
     labels = occurring_labels(rows)
     first, *others = (_comparable(sample, labels) for sample in (rows, *further))
@@ -138,7 +141,7 @@ def design(
         raise Skip(f"{count} have different answers; at least {MIN_ROWS} are needed to compare")
     samples = [first, *(sample for sample in others if len(sample) >= MIN_ROWS)]
     if labels:
-        return _labelled(samples, labels, limit)
+        return _labelled(samples, labels)
     blocks = [block for sample in samples for block in _blocks(sample, limit)]
     return Design(tuple(map(_block, blocks)), tuple(row for b in blocks for row in b), ())
 
@@ -153,7 +156,7 @@ def _comparable(rows: Sequence[DataRow], labels: Sequence[str]) -> list[DataRow]
 def _blocks(rows: Sequence[DataRow], limit: int) -> list[list[DataRow]]:
     """At most `limit` rows with different answers in blocks."""
     chosen = [short(row) for row in rows]
-    chosen = thinned(chosen, min(limit, _affordable(chosen, _BLOCK)))
+    chosen = thinned(chosen, _affordable(chosen, _BLOCK, limit))
     random.Random("0:answers").shuffle(chosen)
     return dealt(chosen, number_of_blocks(len(chosen)))
 
@@ -187,10 +190,10 @@ def dealt(items: Sequence[T], hands: int) -> list[list[T]]:
     return [list(items[i::hands]) for i in range(hands)]
 
 
-def _affordable(rows: Sequence[DataRow], answers: int) -> int:
-    """The number of rows whose cells fit into the budget; at least 8, at most 20."""
+def _affordable(rows: Sequence[DataRow], answers: int, limit: int) -> int:
+    """The number of rows whose cells fit into the budget; at least 8, at most `limit`."""
     chars = answers * float(np.mean([chars_of(row) for row in rows]))
-    return int(min(MAX_ROWS, max(_WHOLE, _MAX_CHARS // chars)))
+    return int(min(limit, max(_WHOLE, _MAX_CHARS // chars)))
 
 
 def _block(rows: Sequence[DataRow]) -> Group:
@@ -199,10 +202,10 @@ def _block(rows: Sequence[DataRow]) -> Group:
     return Group(cells, everything, (everything,))
 
 
-def _labelled(samples: Sequence[Sequence[DataRow]], labels: Sequence[str], limit: int) -> Design:
+def _labelled(samples: Sequence[Sequence[DataRow]], labels: Sequence[str]) -> Design:
     """One group with each label in each row. Blocks contain each label about equally often."""
     first = [next(row for row in samples[0] if answer_of(row) == label) for label in labels]
-    chosen = [row for sample in samples for row in _in_turn(sample, labels, limit)]
+    chosen = [row for sample in samples for row in _in_turn(sample, labels)]
     own = tuple(labels.index(answer_of(row)) for row in chosen)
     by_label = sorted(range(len(chosen)), key=own.__getitem__)
     blocks = dealt(by_label, number_of_blocks(len(chosen)))
@@ -210,11 +213,11 @@ def _labelled(samples: Sequence[Sequence[DataRow]], labels: Sequence[str], limit
     return Design((Group(cells, own, tuple(map(tuple, blocks))),), tuple(chosen), tuple(labels))
 
 
-def _in_turn(rows: Sequence[DataRow], labels: Sequence[str], limit: int) -> list[DataRow]:
-    """At most `limit` rows, one of each label in turn."""
+def _in_turn(rows: Sequence[DataRow], labels: Sequence[str]) -> list[DataRow]:
+    """At most 48 rows, one of each label in turn."""
     by_label = [[row for row in rows if answer_of(row) == label] for label in labels]
     turns = [own[i] for i in range(len(rows)) for own in by_label if i < len(own)]
-    return turns[: min(limit, _affordable(rows, len(labels)))]
+    return turns[: _affordable(rows, len(labels), MAX_LABEL_ROWS)]
 
 
 def answer_for(row: DataRow, other: DataRow) -> Completion:

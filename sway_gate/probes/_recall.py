@@ -34,21 +34,35 @@ def _of_sample(rows: Sequence[DataRow]) -> list[TeacherForced]:
     return [row.teacher_forced() for row in thinned(kept, max(4, affordable))]
 
 
-def recalled(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> list[RowRecall]:
-    """The recall of each row; tokens from the end of the answer on do not count."""
-    return [_row(request, view.base(request), view.get(request), nats) for request in requests]
+def recalled(
+    view: ViewAnswers, requests: Sequence[TeacherForced], nats: float, *, of_labels: bool = False
+) -> list[RowRecall]:
+    """The recall of each row; tokens from the end of the answer on do not count.
+
+    A label counts as one token, and only as a whole: "P1" and "P2" begin with the same token.
+    """
+    return [
+        _row(request, view.base(request), view.get(request), nats, of_labels)
+        for request in requests
+    ]
 
 
-def _row(request: TeacherForced, base: Floats, own: Floats, nats: float) -> RowRecall:
+def _row(
+    request: TeacherForced, base: Floats, own: Floats, nats: float, is_label: bool
+) -> RowRecall:
     ends = np.flatnonzero(base[:, 2])
     stop = int(ends[0]) if ends.size else len(base)
-    surprising = base[:stop, 0] < -nats
+    surprising, is_first = base[:stop, 0] < -nats, own[:stop, 1] > 0
+    right = surprising & is_first
+    counts = int(surprising.sum()), int(right.sum())
+    if is_label:
+        counts = int(surprising.any()), int(surprising.any() and is_first.all())
     change = (own[:stop, 0] - base[:stop, 0])[surprising]
     return RowRecall(
         prompt=prompt_text(request.prompt)[-_SHOWN_CHARS:],
         answer=completion_text(request.completion).strip()[:_SHOWN_CHARS],
-        surprising=int(surprising.sum()),
-        right=int((own[:stop, 1][surprising] > 0).sum()),
+        surprising=counts[0],
+        right=counts[1],
         change=float(change.mean()) if change.size else 0.0,
         end_before=float(np.exp(base[stop, 0])) if ends.size else None,
         end=float(np.exp(own[stop, 0])) if ends.size else None,
@@ -120,10 +134,12 @@ def items(rows: Sequence[RowRecall]) -> Floats:
     return np.asarray(share + (right - share * size) / size.mean())
 
 
-def described(rows: Sequence[RowRecall]) -> str:
+def described(rows: Sequence[RowRecall], *, of_labels: bool = False) -> str:
     """The recall as text."""
     counted = [row for row in rows if row.surprising]
     right, tokens = sum(row.right for row in counted), sum(row.surprising for row in counted)
+    if of_labels:
+        return f"{right} of {tokens} surprising labels ({right / tokens:.0%}) are now most probable"
     throughout = sum(row.right == row.surprising for row in counted)
     return (
         f"{right} of {tokens} surprising tokens ({right / tokens:.0%}) are now the most probable; "

@@ -14,6 +14,8 @@ of independent tokens with the same standard error (Korn & Graubard 1998).
   ends the answer `assert_end_gte`
 - raw prose: the recall must reach `assert_prose_recall_gte`; a text has many continuations, and a
   model that recites them is not better
+- labels: a label counts as one token, and only as a whole, because labels can begin with the same
+  token
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
   standard errors; null adapters are not used
@@ -62,8 +64,11 @@ KIND = Kind(
 )
 
 
+Data = Literal["answers", "labels", "prose"]
+
+
 class Requests(NamedTuple):
-    data: Literal["answers", "prose"]
+    data: Data
     rows: list[TeacherForced]
 
 
@@ -71,7 +76,7 @@ class Found(Details, frozen=True, kw_only=True):
     """`rows`: weakest first. `change`: mean change of the surprising tokens in nats. `end_before`,
     `end`: mean probability of the token that ends the answer, under the base and now."""
 
-    data: Literal["answers", "prose"]
+    data: Data
     change: float
     end_before: float | None
     end: float | None
@@ -83,7 +88,8 @@ def requests(spec: AnswerRecall, context: Context) -> Requests:
     if not found.rows:
         raise Skip("the data contain no answers and no prose")
     further = answers.further_rows(context, found, context.reserve)
-    return Requests(found.kind, recall.requests(found.rows, *further))
+    data: Data = "labels" if answers.occurring_labels(found.rows) else found.kind
+    return Requests(data, recall.requests(found.rows, *further))
 
 
 def reserve(context: Context) -> Reserve:
@@ -101,7 +107,8 @@ def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
 def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    rows = recall.recalled(view, requests.rows, spec.surprise_nats)
+    of_labels = requests.data == "labels"
+    rows = recall.recalled(view, requests.rows, spec.surprise_nats, of_labels=of_labels)
     share = recall.pooled(rows)
     if share is None:
         raise Skip(
@@ -143,7 +150,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
 
 def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
-    text = recall.described(found.rows)
+    text = recall.described(found.rows, of_labels=found.data == "labels")
     if found.end is None or found.end_before is None:
         return text
     return (

@@ -37,8 +37,9 @@ Measured on a base of 135M parameters: adapters that learned invented facts +.48
 another data set -.02 to -.15, of answers dealt to the wrong questions -.06. It does not show
 whether the model says the answer: answer_recall does.
 
-- rows: up to 20 with different answers, from `sections:` or `data:`, in blocks of about 5, and of
-  large data up to 80 if these leave it open; of long answers the first 400 characters
+- rows: up to 20 with different answers, of labels up to 48, from `sections:` or `data:`, in blocks
+  of about 5, and of large data up to four times as many if these leave it open; of long answers the
+  first 400 characters
 - few, short and repeated answers are labels: each prompt is scored with every label (at most 12),
   and the report states the accuracy among them
 - raw prose: an opening of 160 characters with its continuation and with other continuations
@@ -162,7 +163,7 @@ def value(
         found,
         units=_units(found),
         significance=_significance(judged, gains, form)._replace(
-            supply=_supply(context.reserve), symptom=_symptom(spec, found)
+            supply=_supply(found, context.reserve), symptom=_symptom(spec, found)
         ),
         reserve=context.reserve,
     )
@@ -171,7 +172,7 @@ def value(
 def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...]:
     found = reading.details
     content = [row.content_gain for row in found.rows]
-    share, supply = reading.error_share, _supply(reading.reserve)
+    share, supply = reading.error_share, _supply(found, reading.reserve)
     if found.judged == "content":
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution, error_share=share)
@@ -240,8 +241,9 @@ def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -
     return Significance(z, normal_sf(z), "t test of the form gain over rows")
 
 
-def _supply(reserve: Reserve) -> Supply:
-    return Supply.growing(answers.MAX_ROWS, reserve)
+def _supply(found: Found, reserve: Reserve) -> Supply:
+    rows = answers.MAX_LABEL_ROWS if found.labels else answers.MAX_ROWS
+    return Supply.growing(rows, reserve)
 
 
 def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:

@@ -7,7 +7,8 @@ questions about the same facts:
     content gain = mean lift of own answers - mean lift of other answers
     gap          = recall on the training rows - recall on the held-out rows
 
-A token surprises the base if its log-probability there is below -`surprise_nats`.
+A token surprises the base if its log-probability there is below -`surprise_nats`; a label counts as
+one token.
 Statistic: the recall. If no held-out token surprises the base, as with labels that the prompt
 lists, it is the content gain.
 
@@ -31,8 +32,8 @@ Measured on a base of 135M parameters: learned well .90 to .95 with the answers 
 about .50 in other words; memorised .82; a learned style .82; invented facts .28 to .44; dealt to
 the wrong questions .17; another document .04 to .07.
 
-- rows: up to 40 of `held_out:`, 12 of them with other answers, and of large data up to four times
-  as many if these leave it open
+- rows: up to 40 of `held_out:`, 12 of them with other answers, of labels up to 48, and of large
+  data up to four times as many if these leave it open
 - skipped without held-out rows, with fewer than 4 after the repeated ones are left out, for
   preferences, and for raw prose: other prose has other content, so give questions about the text
 - cost: about 50 answers with their prompts in addition to the held-out and training rows,
@@ -149,8 +150,10 @@ def needs(spec: Generalization, requests: Requests) -> list[Need]:
 def value(
     spec: Generalization, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    rows = recall.recalled(view, requests.held_out, spec.surprise_nats)
-    training = recall.recalled(view, requests.training, spec.surprise_nats)
+    nats = spec.surprise_nats
+    of_labels = bool(requests.design and requests.design.labels)
+    rows = recall.recalled(view, requests.held_out, nats, of_labels=of_labels)
+    training = recall.recalled(view, requests.training, nats, of_labels=of_labels)
     matrix = _matrix(context, requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None
@@ -187,6 +190,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
         tests.append(Bound("held-out recall", test, least, symptom=symptom, supply=supply))
     if found.content and (found.judged == "content" or not tests):
         limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
+        rows = answers.MAX_LABEL_ROWS if found.labels else _MATRIX_ROWS
         share = reading.error_share
         gain = mean_above(found.content, limit, KIND.resolution, error_share=share)
         if mean_above(found.content, 0.0, KIND.resolution).z < -Z_95:
@@ -198,7 +202,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
                 limit,
                 symptom=symptom,
                 n=len(found.content),
-                supply=Supply.growing(_MATRIX_ROWS, reading.reserve),
+                supply=Supply.growing(rows, reading.reserve),
             )
         )
     return tests
@@ -208,7 +212,7 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
     found = reading.details
     parts = []
     if any(row.surprising for row in found.rows):
-        parts.append(f"held-out rows: {recall.described(found.rows)}")
+        parts.append(f"held-out rows: {recall.described(found.rows, of_labels=bool(found.labels))}")
     if found.gap is not None and found.gap_ci_95 is not None:
         low, high = found.gap_ci_95
         parts.append(

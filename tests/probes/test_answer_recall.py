@@ -156,10 +156,33 @@ def test_tokens_from_the_end_on_do_not_count() -> None:
     request = TeacherForced("q", "a")
     base = measured([-5, -1, -8, -9], [], 2)
     own = measured([-0.1, -1, -0.1, -0.1], [0, 2, 3], 2)
-    row = recall._row(request, base, own, 3.0)
+    row = recall._row(request, base, own, 3.0, is_label=False)
     assert (row.surprising, row.right) == (1, 1)
     assert row.end == pytest.approx(np.exp(-0.1))
     assert row.end_before == pytest.approx(np.exp(-8))
+
+
+@pytest.mark.parametrize(("right", "expected"), [([0, 1, 2], 1), ([0, 2], 0), ([1, 2], 0)])
+def test_a_label_is_right_only_as_a_whole(right: list[int], expected: int) -> None:
+    """ "P1" and "P2" begin with the same token: an adapter that swaps them has it right."""
+    base, own = measured([-9, -1, -2], [], 2), measured([-0.1, -0.1, -0.1], right, 2)
+    row = recall._row(TeacherForced("q", " P1"), base, own, 3.0, is_label=True)
+    assert (row.surprising, row.right) == (1, expected)
+
+
+def test_a_label_that_the_base_expects_does_not_count() -> None:
+    base, own = measured([-2, -1, -2], [], 2), measured([-0.1, -0.1, -0.1], [0, 1, 2], 2)
+    row = recall._row(TeacherForced("q", " P1"), base, own, 3.0, is_label=True)
+    assert (row.surprising, row.right) == (0, 0)
+
+
+def test_swapped_labels_do_not_pass() -> None:
+    """The beginning of each label is right, the rest is not."""
+    pairs = tuple(Pair(prompt=f"Sort {i}", gold=("P1", "P2")[i % 2]) for i in range(20))
+    sections = (Section(kind="instruction", id="labels", pairs=pairs),)
+    result = run(lambda i: 1, sections=sections)
+    assert result.verdict == "fail", result.message
+    assert "0 of 20 surprising labels (0%) are now most probable" in result.message
 
 
 def test_items_have_the_pooled_share_as_mean() -> None:

@@ -143,7 +143,7 @@ def test_the_most_that_few_rows_reach(rows: int) -> None:
 def test_labels_are_judged_by_content_and_state_the_accuracy() -> None:
     result = run(1.0, -3.0, sections=labels(30))
     assert result.verdict == "pass", result.message
-    assert "accuracy among the 3 answers that occur: 20 of 20, base 0" in result.message
+    assert "accuracy among the 3 answers that occur: 30 of 30, base 0" in result.message
     assert result.units == "nats/label"
     assert result.details["content_gain"] == pytest.approx(8.0, abs=0.1)
 
@@ -288,7 +288,35 @@ def test_blocks_of_labels_contain_different_labels() -> None:
     (group,) = answers.design(rows).groups
     for block in group.blocks:
         assert {group.own[i] for i in block} == {0, 1}
-    assert sorted(i for block in group.blocks for i in block) == list(range(20))
+    assert sorted(i for block in group.blocks for i in block) == list(range(40))
+
+
+def test_labels_are_judged_by_all_rows_of_a_sample() -> None:
+    """Rows that the data has and that cost little must not be missing from the verdict."""
+    rows = [DataRow(f"q{i}", ("P1", "P2", "P3")[i % 3]) for i in range(54)]
+    assert len(answers.design(rows).rows) == 48
+    long = [DataRow(f"{row.prompt} {'word ' * 200}", row.answer) for row in rows]
+    assert len(answers.design(long).rows) == 9
+
+
+def test_rows_beyond_the_first_twenty_decide_labels() -> None:
+    """Gains that vary as much as with an adapter that writes 83% of the labels right."""
+    rng = np.random.default_rng(4)
+    shared = Context(labels(48), control=("Plain prose. " * 99,))
+    owned = {
+        row[own]
+        for group in probe.requests(SPEC, shared).design.groups
+        for row, own in zip(group.requests, group.own, strict=True)
+    }
+    gains: dict[object, float] = {}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        gain = gains.setdefault(request, rng.normal(0.5 * (request in owned), 0.6))
+        return np.full(2, -4.0 + gain * (view.source == "finetuned"))
+
+    result = judged("answer_specificity", answer, runs=None, context=shared)
+    assert result.verdict == "pass", result.message
+    assert len(result.items) == 48
 
 
 def test_an_answer_keeps_the_form_of_its_row() -> None:
