@@ -166,13 +166,10 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
 
 def _connect(address: str) -> None:
     """Connect to a cluster, for which Ray waits a minute. Raises CannotDecide."""
-    import ray
-
     try:
         _check_reachable(address)
         _init(address=address)
     except Exception as error:
-        ray.shutdown()
         raise CannotDecide(
             f"--ray {address}: Ray does not answer: {_message(error)}; see docs/fleet.md"
         ) from None
