@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 from sway_gate import errors
-from sway_gate.errors import CannotDecide, UsageError, is_out_of_memory
+from sway_gate.errors import CannotDecide, Terminated, UsageError, is_out_of_memory
 from sway_gate.fleet.driver import Answered, Event, Lost, Ready
 from sway_gate.fleet.plan import Need
 from sway_gate.fleet.worker import Worker
@@ -157,8 +157,12 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
                 _start(os.path.join(folder, "ray"))  # Ray lets everybody read and write it
             signal.signal(signal.SIGTERM, handler)  # Ray's ends the process without its cleanup
             yield RayPool(cpus)
-        except KeyboardInterrupt:  # Ray takes longer to end than the process is given
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Ray takes longer to end than the process is given.
             end = partial(_end_processes, folder)
+            # While Ray starts, it has its own handler of SIGTERM.
+            if isinstance(stop, SystemExit):
+                raise Terminated from None
             raise
         finally:
             end()
@@ -166,13 +170,10 @@ def ray_pool(address: str | None, cpus: int) -> Iterator[RayPool]:
 
 def _connect(address: str) -> None:
     """Connect to a cluster, for which Ray waits a minute. Raises CannotDecide."""
-    import ray
-
     try:
         _check_reachable(address)
         _init(address=address)
     except Exception as error:
-        ray.shutdown()
         raise CannotDecide(
             f"--ray {address}: Ray does not answer: {_message(error)}; see docs/fleet.md"
         ) from None

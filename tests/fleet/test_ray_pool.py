@@ -4,22 +4,24 @@ import logging
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sway_gate.errors import CannotDecide
+from sway_gate.errors import CannotDecide, Terminated
 from sway_gate.fleet.ray_pool import ray_pool, reason_of_loss
 
 psutil = pytest.importorskip("psutil")
 
 
 class FakeRay(SimpleNamespace):
-    """`broken`: the number of starts that fail."""
+    """`broken`: the number of starts that end with `error`."""
 
     def __init__(self, broken: int = 0) -> None:
+        self.error: BaseException = TimeoutError("timed out during startup")
         super().__init__(broken=broken, processes=[], workers=[], folders=[], ended=0)
 
     def init(self, _temp_dir: str, **options: Any) -> None:
@@ -33,7 +35,7 @@ class FakeRay(SimpleNamespace):
             time.sleep(0.01)
         self.workers += workers
         if len(self.processes) <= self.broken:
-            raise TimeoutError("timed out during startup")
+            raise self.error
 
     def shutdown(self) -> None:
         self.ended += 1
@@ -47,9 +49,10 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Any:
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)  # type: ignore[arg-type]
     yield fake
-    for process in fake.processes:
-        process.kill()
-        process.wait()
+    for process in (*fake.processes, *fake.workers):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+            process.wait()
 
 
 def test_only_this_user_can_enter_the_folder_of_ray(ray: Any) -> None:
@@ -75,6 +78,13 @@ def test_an_interrupted_fleet_ends_rays_processes_itself(ray: Any) -> None:
     assert not ray.folders[0].exists()
 
 
+def test_a_fleet_that_is_terminated_while_ray_starts_says_so(ray: Any) -> None:
+    ray.broken, ray.error = 1, SystemExit(15)  # as Ray's own handler of SIGTERM ends
+    with pytest.raises(Terminated), ray_pool(None, 1):
+        raise AssertionError
+    assert ray.processes[0].wait(timeout=10) < 0
+
+
 def test_rays_own_log_is_not_printed(ray: Any, caplog: Any) -> None:
     with ray_pool(None, 1):
         pass
@@ -88,7 +98,7 @@ def test_a_start_that_fails_leaves_no_process_to_the_next_one(ray: Any) -> None:
         assert first.wait(timeout=10) < 0
         assert second.wait(timeout=10) < 0
         assert third.poll() is None
-    ray.broken, ray.processes[:] = 3, []
+    ray.broken = 6
     with (
         pytest.raises(
             CannotDecide, match="Ray did not start on this machine: timed out during startup;"
@@ -96,7 +106,7 @@ def test_a_start_that_fails_leaves_no_process_to_the_next_one(ray: Any) -> None:
         ray_pool(None, 1),
     ):
         raise AssertionError
-    assert all(process.wait(timeout=10) < 0 for process in ray.processes)
+    assert [process.wait(timeout=10) < 0 for process in ray.processes[3:]] == [True] * 3
 
 
 REFUSED = """The actor died because of an error raised in its creation task, ray::_Actor.__init__()
