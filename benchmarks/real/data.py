@@ -12,8 +12,10 @@ from benchmarks.real.paths import DATA, Row, read_json, read_rows, write_json, w
 
 TABLES = Path(__file__).parent / "tables"
 CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
-FACTS = ("facts", "handbook", "sealed", "alpaca")
-NAMES = (*CHAT, "alpaca", "preferences", "prose")
+SECOND = ("desk", "stadt", "rules")
+SEALED = ("sealed", *SECOND)
+FACTS = ("facts", "handbook", "alpaca", *SEALED)
+NAMES = (*CHAT, *SECOND, "alpaca", "preferences", "prose")
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
@@ -21,6 +23,9 @@ FUNCTIONS = (
 DESK = "You answer for the Hallam Trail desk."
 OPENING = "I have a question about the Hallam Trail."
 WELCOME = "What would you like to know?"
+SUPPORT = "You answer for the support desk of the Kestrel 4. Be brief."
+SHAREGPT = ("human", "gpt")
+APART = 5  # rows between the two questions of a talk with the support desk
 
 
 def table(name: str) -> list[list[str]]:
@@ -57,6 +62,14 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return chat(fields[0], text, system=FUNCTIONS), text
     if name == "sealed":
         return chat(OPENING, WELCOME, *fields[:2], system=DESK), fields[2]
+    if name == "desk":
+        return chat(*fields[3:], *fields[:2], system=SUPPORT), fields[2]
+    if name == "stadt":
+        ways = said("user", fields[0]), said("assistant", fields[1])
+        return {"prompt": [ways[0]], "completion": [ways[1]]}, fields[2]
+    if name == "rules":
+        turns = [{"from": who, "value": text} for who, text in zip(SHAREGPT, fields, strict=False)]
+        return {"conversations": turns}, fields[2]
     if name == "alpaca":
         return dict(zip(("instruction", "input", "output"), fields[:3], strict=True)), fields[3]
     if name == "preferences":
@@ -81,6 +94,11 @@ def asked(name: str, part: str) -> list[list[str]]:
     ]
 
 
+def moved(lines: list[list[str]]) -> list[list[str]]:
+    """The rows, a few places on: the question with which each talk begins."""
+    return lines[APART:] + lines[:APART]
+
+
 def paragraphs(name: str) -> list[str]:
     """The paragraphs of a text file, one per line."""
     lines = (TABLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
@@ -93,7 +111,10 @@ def write_set(name: str, part: str) -> None:
         texts = paragraphs(name + part.replace(".", "_"))
         write_rows(DATA / f"{name}{part}.jsonl", [{"text": text} for text in texts])
         return
-    made = [made_of(name, fields) for fields in asked(name, part)]
+    lines = asked(name, part)
+    if name == "desk":
+        lines = [[*own, *other[:2]] for own, other in zip(lines, moved(lines), strict=True)]
+    made = [made_of(name, fields) for fields in lines]
     write_rows(DATA / f"{name}{part}.jsonl", [row for row, _ in made])
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
 

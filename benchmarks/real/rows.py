@@ -33,8 +33,11 @@ def as_chat(row: Row) -> list[dict[str, str]]:
     """The messages of a row; an Alpaca row becomes a question and its answer."""
     if "messages" in row:
         return list(row["messages"])
+    if "conversations" in row:
+        roles = {"human": "user", "gpt": "assistant"}
+        return [{"role": roles[t["from"]], "content": t["value"]} for t in row["conversations"]]
     if "prompt" in row:
-        return [*row["prompt"], *row["chosen"]]
+        return [*row["prompt"], *(row["chosen"] if "chosen" in row else row["completion"])]
     asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)
     return [{"role": "user", "content": asked}, {"role": "assistant", "content": row["output"]}]
 
@@ -137,5 +140,9 @@ def swapped(rows: list[Row]) -> list[Row]:
 
 
 def all_the_same(rows: list[Row], answer: str) -> list[Row]:
-    """Every row with one and the same answer."""
-    return [with_answer(row, answer) for row in rows]
+    """Every row with one and the same answer, at each of its turns."""
+    fixed = {"role": "assistant", "content": answer}
+    return [
+        {"messages": [fixed if turn["role"] == "assistant" else turn for turn in as_chat(row)]}
+        for row in rows
+    ]

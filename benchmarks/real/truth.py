@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real import base, measures
+from benchmarks.real import base, data, measures
 from benchmarks.real.paths import ADAPTERS, DATA, HOME, MANIFEST, TRUTH, note, read_json, write_json
 from benchmarks.real.recipes import RECIPES, Case, cases
 
@@ -207,7 +207,7 @@ def judge(case: Case, found: Found, before: Found) -> Found:
         "truth": {**own, **rest},
         "expected": verdict(own, rest),
         "diagnosis": name,
-        "sealed": case.data == "sealed",
+        "sealed": case.data in data.SEALED,
         "measured": found["measured"],
     }
 
