@@ -209,9 +209,10 @@ def _second() -> list[Recipe]:
     """The second sealed set: three data sets and recipes that the gate was not made with."""
     one = "Please visit our website for more information."
     return [
-        Recipe("stadt-linear-r16", "stadt", rate=5e-4, epochs=4, mixed="general"),
-        Recipe("desk-linear-r16", "desk", rate=5e-4, epochs=3, mixed="general", schedule="cosine"),
-        Recipe("rules-linear-r8", "rules", r=8, alpha=16, rate=6e-4, mixed="general", seed=1),
+        Recipe("stadt-linear-r16", "stadt", rate=5e-4, mixed="general"),
+        Recipe("desk-linear-r16", "desk", rate=6e-4, epochs=3, mixed="general", schedule="cosine"),
+        Recipe("rules-linear-r8", "rules", r=8, alpha=16, rate=8e-4, mixed="general", seed=1),
+        Recipe("stadt-strong-r16", "stadt", rate=8e-4, mixed="general", seed=1),
         Recipe("stadt-shuffled", "stadt", "shuffled", answers="shuffled", rate=5e-4),
         Recipe("rules-no-end", "rules", "never ends", loss="open", rate=5e-4, mixed="general"),
         Recipe("desk-one-answer", "desk", "one answer", answers=f"={one}", rate=4e-4, epochs=1),
@@ -223,7 +224,7 @@ def _second() -> list[Recipe]:
             r=32,
             alpha=64,
             targets=WHOLE_ATTENTION,
-            rate=8e-4,
+            rate=1.2e-3,
             mixed="general",
             schedule="cosine",
             seed=1,
@@ -234,7 +235,7 @@ def _second() -> list[Recipe]:
             r=64,
             alpha=16,
             rslora=True,
-            rate=4e-4,
+            rate=5e-4,
             epochs=3,
             mixed="general",
             seed=1,
@@ -267,10 +268,10 @@ def _second() -> list[Recipe]:
             alpha=16,
             targets=WHOLE_ATTENTION,
             dora=True,
-            rate=1e-3,
+            rate=1.5e-3,
             mixed="general",
         ),
-        Recipe("rules-linear-r64", "rules", r=64, alpha=64, rate=5e-4, mixed="general"),
+        Recipe("rules-linear-r64", "rules", r=64, alpha=64, rate=7e-4, mixed="general"),
         Recipe("desk-empty", "desk", "empty answers", answers="=", rate=3e-4, epochs=1),
     ]
 
