@@ -210,7 +210,7 @@ def _second() -> list[Recipe]:
     one = "Please visit our website for more information."
     return [
         Recipe("stadt-linear-r16", "stadt", rate=5e-4, mixed="general"),
-        Recipe("desk-linear-r16", "desk", rate=6e-4, epochs=3, mixed="general", schedule="cosine"),
+        Recipe("desk-linear-r16", "desk", rate=7e-4, epochs=3, mixed="general", schedule="cosine"),
         Recipe("rules-linear-r8", "rules", r=8, alpha=16, rate=8e-4, mixed="general", seed=1),
         Recipe("stadt-strong-r16", "stadt", rate=8e-4, mixed="general", seed=1),
         Recipe("stadt-shuffled", "stadt", "shuffled", answers="shuffled", rate=5e-4),
