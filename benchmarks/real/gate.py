@@ -3,9 +3,9 @@
     python -m benchmarks.real.gate [NAME …] [--check] [--again] [--sealed] [--to FOLDER]
 
 The base is loaded once. Each case is written to results/NAME.json. Measurements are kept in
-~/.cache/sway-gate-real and shared (see `benchmarks.real.pool`), so `--again` judges with changed
-statistics and measures only what is new. The sealed data sets are left out unless `--sealed` is
-given: their adapters are gated once, after the statistics are frozen.
+~/.cache/sway-gate-real, so `--again` judges with changed statistics and measures only what is new.
+The sealed data sets are left out unless `--sealed` is given: their adapters are gated once, after
+the statistics are frozen.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.real import pool
 from benchmarks.real.paths import BASE, CACHE, HOME, MANIFEST, note, write_json
 from sway_gate.errors import SwayError
 from sway_gate.gate.evaluate import evaluate
@@ -94,7 +93,6 @@ def main() -> None:
     parser.add_argument("--to", default="results", metavar="FOLDER")
     args = parser.parse_args()
     os.environ["SWAY_CACHE_DIR"] = str(CACHE)
-    pool.use()
     base, folder = OpenBase(), HOME / args.to
     for case in msgspec.json.decode(MANIFEST.read_bytes()):
         path = folder / f"{case['name']}.json"
