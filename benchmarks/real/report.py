@@ -144,11 +144,14 @@ def row(case: Case) -> str:
 
 def second_section(found: Sequence[Case]) -> Iterator[str]:
     """The section on the second sealed set."""
-    yield from (SECOND, SUMMARY, "| --- | --- | --- | --- | --- |", summary("all", found))
+    yield from (
+        SECOND,
+        SUMMARY,
+        "| --- | --- | --- | --- | --- |",
+        summary("first verdicts", found),
+    )
     if later := [case for case in cases(HOME / "second_after") if case.data_set in data.SECOND]:
-        yield summary("all, later", later)
-    for name in data.SECOND:
-        yield summary(name, [case for case in found if case.data_set == name])
+        yield summary("later", later)
     yield from ("", f"{TITLES} with data |", "| --- |" + " --- |" * 8)
     for case in found:
         yield f"{row(case)} {case.check_data['verdict'] if case.check_data else '–'} |"
