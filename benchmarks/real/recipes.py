@@ -250,6 +250,7 @@ def _second() -> list[Recipe]:
         ),
         Recipe("rules-prompt-loss", "rules", "prompt only", loss="prompt", rate=5e-4, epochs=2),
         Recipe("stadt-forgets", "stadt", "forgets", r=64, alpha=128, rate=2e-3),
+        Recipe("desk-mild-r16", "desk", rate=5e-4, epochs=3, mixed="general", seed=1),
         Recipe("rules-gentle-r16", "rules", "too little", rate=5e-4, mixed="general"),
         Recipe("rules-long-r16", "rules", rate=5e-4, epochs=7, mixed="general"),
         Recipe("stadt-gentle-r16", "stadt", "too little", rate=3e-4, epochs=3),
