@@ -152,10 +152,12 @@ def diagnose(
     about_waivers = waiver_sentence(results, findings)
     if verdict != "pass":
         return structs.replace(UNDECIDED.result, sentence=about_waivers or UNDECIDED.sentence)
-    untested = _untested(results)
-    if not (untested or about_waivers):
+    untested, outside = _untested(results), _outside(results)
+    if not (untested or outside or about_waivers):
         return HEALTHY.result
     sentence = about_waivers or NO_FAULT.sentence
+    if outside:
+        sentence += f" Inconclusive, with an estimate outside its margin: {named(outside)}."
     if untested:
         sentence += f" Not tested: {'; '.join(untested)}."
     return structs.replace(NO_FAULT.result, sentence=sentence)
@@ -193,11 +195,21 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     untested = []
     if not any(result.category == "attribution" for result in passed):
         untested.append("whether it learned its training data")
-    if not any(probes.module(result.kind).KIND.harm for result in passed):
+    if not any(_is_of_harm(result) for result in passed):
         untested.append("whether it harms the model")
     if left_out := [result.name for result in results if result.is_left_out]:
         untested.append(f"{named(left_out)}, for lack of time")
     return untested
+
+
+def _outside(results: Sequence[ProbeResult]) -> list[str]:
+    """The inconclusive probes of harm that rather show harm than none."""
+    unsure = [r for r in results if r.verdict is Verdict.WARN and _is_of_harm(r)]
+    return [result.name for result in unsure if result.z is not None and result.z < 0]
+
+
+def _is_of_harm(result: ProbeResult) -> bool:
+    return probes.module(result.kind).KIND.harm
 
 
 def about_full_model(text: str) -> str:

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from sway_gate.judge.diagnosis import (
     HEALTHY,
@@ -80,6 +81,15 @@ def test_only_a_tested_adapter_is_healthy():
         "Not tested: whether it learned its training data; whether it harms the model."
     )
     assert diagnosed(MOVED, LEARNED, verdict="pass") == "no fault found"
+
+
+@pytest.mark.parametrize(("z", "name"), [(-0.3, "no fault found"), (0.3, "healthy")])
+def test_an_adapter_is_not_healthy_if_its_harm_is_estimated_outside_the_margin(z, name):
+    unsure = structs.replace(result("calibration", verdict="warn"), name="prose", score=0.0, z=z)
+    found = diagnose([MOVED, LEARNED, KEPT, unsure], [], "pass")
+    assert found.name == name
+    is_named = found.sentence.endswith("Inconclusive, with an estimate outside its margin: prose.")
+    assert is_named == (name == "no fault found")
 
 
 @pytest.mark.parametrize(
