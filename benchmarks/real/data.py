@@ -95,7 +95,7 @@ def asked(name: str, part: str) -> list[list[str]]:
 
 
 def moved(lines: list[list[str]]) -> list[list[str]]:
-    """The rows, a few places on: the question with which each talk begins."""
+    """The rows in rotated order: their questions begin the talks with the support desk."""
     return lines[APART:] + lines[:APART]
 
 

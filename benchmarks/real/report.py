@@ -41,6 +41,23 @@ first verdicts, and the row "sealed, later" those with this change.
 SUMMARY = "| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |"
 SECOND = """
 ## A second sealed set
+
+Three data sets that the statistics were not made with: a support desk in several turns (desk),
+German questions about a town (stadt), and the rules of a game in ShareGPT form, with answers of two
+sentences (rules). The recipe and the truth of an adapter stood before its verdict, and no rule of
+the truth was changed. The rates of later recipes follow from the truth of earlier ones. Both
+"gentle" recipes followed a first verdict: they look for an adapter that recall passes although it
+writes few right answers. The table shows the first verdicts; with data: `sway check --data
+--held-out`.
+
+desk-linear-r16 showed two faults, which are corrected. `sway check` failed its prose (-.416), the
+gate did not (-.307): the check read pieces of 8 of 22 passages, and now reads a short piece of each
+(-.270). The gate called it healthy although the estimate of its prose is outside the margin; the
+diagnosis now names such a probe.
+
+Recall counts each token after the true ones, so it is higher than the share of right answers where
+answers are long: stadt-linear-r16, rules-gentle-r16 and rules-linear-r8 recall 86 to 91% of their
+tokens and write 54 to 58% of their answers right.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
@@ -150,8 +167,6 @@ def second_section(found: Sequence[Case]) -> Iterator[str]:
         "| --- | --- | --- | --- | --- |",
         summary("first verdicts", found),
     )
-    if later := [case for case in cases(HOME / "second_after") if case.data_set in data.SECOND]:
-        yield summary("later", later)
     yield from ("", f"{TITLES} with data |", "| --- |" + " --- |" * 8)
     for case in found:
         yield f"{row(case)} {case.check_data['verdict'] if case.check_data else '–'} |"
