@@ -157,7 +157,7 @@ def diagnose(
         return HEALTHY.result
     sentence = about_waivers or NO_FAULT.sentence
     if outside:
-        sentence += f" Inconclusive, with an estimate outside its margin: {named(outside)}."
+        sentence += f" Inconclusive, with an estimate outside its limit: {named(outside)}."
     if untested:
         sentence += f" Not tested: {'; '.join(untested)}."
     return structs.replace(NO_FAULT.result, sentence=sentence)
@@ -195,7 +195,7 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     untested = []
     if not any(result.category == "attribution" for result in passed):
         untested.append("whether it learned its training data")
-    if not any(_is_of_harm(result) for result in passed):
+    if not any(probes.module(result.kind).KIND.harm for result in passed):
         untested.append("whether it harms the model")
     if left_out := [result.name for result in results if result.is_left_out]:
         untested.append(f"{named(left_out)}, for lack of time")
@@ -203,13 +203,9 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
 
 
 def _outside(results: Sequence[ProbeResult]) -> list[str]:
-    """The inconclusive probes of harm that rather show harm than none."""
-    unsure = [r for r in results if r.verdict is Verdict.WARN and _is_of_harm(r)]
+    """The inconclusive probes that would fail if their estimates were exact."""
+    unsure = [result for result in results if result.verdict is Verdict.WARN]
     return [result.name for result in unsure if result.z is not None and result.z < 0]
-
-
-def _is_of_harm(result: ProbeResult) -> bool:
-    return probes.module(result.kind).KIND.harm
 
 
 def about_full_model(text: str) -> str:

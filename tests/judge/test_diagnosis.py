@@ -83,12 +83,13 @@ def test_only_a_tested_adapter_is_healthy():
     assert diagnosed(MOVED, LEARNED, verdict="pass") == "no fault found"
 
 
+@pytest.mark.parametrize("category", ["attribution", "calibration"])
 @pytest.mark.parametrize(("z", "name"), [(-0.3, "no fault found"), (0.3, "healthy")])
-def test_an_adapter_is_not_healthy_if_its_harm_is_estimated_outside_the_margin(z, name):
-    unsure = structs.replace(result("calibration", verdict="warn"), name="prose", score=0.0, z=z)
+def test_an_adapter_is_not_healthy_if_an_estimate_is_outside_its_limit(category, z, name):
+    unsure = structs.replace(result(category, verdict="warn"), name="unsure", score=0.0, z=z)
     found = diagnose([MOVED, LEARNED, KEPT, unsure], [], "pass")
     assert found.name == name
-    is_named = found.sentence.endswith("Inconclusive, with an estimate outside its margin: prose.")
+    is_named = found.sentence.endswith("Inconclusive, with an estimate outside its limit: unsure.")
     assert is_named == (name == "no fault found")
 
 
