@@ -53,7 +53,7 @@ writes few right answers. The table shows the first verdicts; with data: `sway c
 desk-linear-r16 showed two faults, which are corrected. `sway check` failed its prose (-.416), the
 gate did not (-.307): the check read pieces of 8 of 22 passages, and now reads a short piece of each
 (-.270). The gate called it healthy although the estimate of its prose is outside the margin; the
-diagnosis now names such a probe.
+diagnosis is now "no fault found" and names such a probe.
 
 Recall counts each token after the true ones, so it is higher than the share of right answers where
 answers are long: stadt-linear-r16, rules-gentle-r16 and rules-linear-r8 recall 86 to 91% of their
