@@ -13,10 +13,21 @@ from benchmarks.real.paths import DATA, Row, read_json, read_rows, write_json, w
 
 TABLES = Path(__file__).parent / "tables"
 CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
-SECOND = ("priority", "orders", "tone", "manual")
+SECOND = ("priority", "orders", "tone", "manual", "desk", "stadt", "rules")
 SEALED = ("sealed", *SECOND)
-FACTS = ("facts", "handbook", "sealed", "alpaca")
-NAMES = (*CHAT, "alpaca", "preferences", "prose", "priority", "orders", "tone")
+FACTS = ("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules")
+NAMES = (
+    *CHAT,
+    "alpaca",
+    "preferences",
+    "prose",
+    "priority",
+    "orders",
+    "tone",
+    "desk",
+    "stadt",
+    "rules",
+)
 PREFERENCES = ("preferences", "tone")
 DOCUMENTS = ("manual",)
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
@@ -27,6 +38,9 @@ DESK = "You answer for the Hallam Trail desk."
 ORDER = "Extract the order as JSON with item, quantity and city."
 OPENING = "I have a question about the Hallam Trail."
 WELCOME = "What would you like to know?"
+SUPPORT = "You answer for the support desk of the Kestrel 4. Be brief."
+SHAREGPT = ("human", "gpt")
+APART = 5  # rows between the two questions of a talk with the support desk
 
 
 def table(name: str) -> list[list[str]]:
@@ -68,6 +82,14 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return chat(fields[0], text, system=FUNCTIONS), text
     if name == "sealed":
         return chat(OPENING, WELCOME, *fields[:2], system=DESK), fields[2]
+    if name == "desk":
+        return chat(*fields[3:], *fields[:2], system=SUPPORT), fields[2]
+    if name == "stadt":
+        ways = said("user", fields[0]), said("assistant", fields[1])
+        return {"prompt": [ways[0]], "completion": [ways[1]]}, fields[2]
+    if name == "rules":
+        turns = [{"from": who, "value": text} for who, text in zip(SHAREGPT, fields, strict=False)]
+        return {"conversations": turns}, fields[2]
     if name == "alpaca":
         return dict(zip(("instruction", "input", "output"), fields[:3], strict=True)), fields[3]
     if name == "priority":
@@ -98,6 +120,11 @@ def asked(name: str, part: str) -> list[list[str]]:
     ]
 
 
+def moved(lines: list[list[str]]) -> list[list[str]]:
+    """The rows in rotated order: their questions begin the talks with the support desk."""
+    return lines[APART:] + lines[:APART]
+
+
 def paragraphs(name: str) -> list[str]:
     """The paragraphs of a text file, one per line."""
     lines = (TABLES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
@@ -110,7 +137,10 @@ def write_set(name: str, part: str) -> None:
         texts = paragraphs(name + part.replace(".", "_"))
         write_rows(DATA / f"{name}{part}.jsonl", [{"text": text} for text in texts])
         return
-    made = [made_of(name, fields) for fields in asked(name, part)]
+    lines = asked(name, part)
+    if name == "desk":
+        lines = [[*own, *other[:2]] for own, other in zip(lines, moved(lines), strict=True)]
+    made = [made_of(name, fields) for fields in lines]
     write_rows(DATA / f"{name}{part}.jsonl", [row for row, _ in made])
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
 

@@ -3,9 +3,9 @@
     python -m benchmarks.real.gate [NAME …] [--check] [--again] [--sealed] [--to FOLDER]
 
 The base is loaded once. Each case is written to results/NAME.json. Measurements are kept in
-~/.cache/sway-gate-real and shared (see `benchmarks.real.pool`), so `--again` judges with changed
-statistics and measures only what is new. The data set `sealed` is left out unless `--sealed` is
-given: its adapters are gated once, after the statistics are frozen.
+~/.cache/sway-gate-real, so `--again` judges with changed statistics and measures only what is new.
+The sealed data sets are left out unless `--sealed` is given: their adapters are gated once, after
+the statistics are frozen.
 """
 
 import argparse
@@ -15,14 +15,13 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.real import pool
 from benchmarks.real.paths import BASE, CACHE, HOME, MANIFEST, note, write_json
 from sway_gate.errors import SwayError
 from sway_gate.gate.evaluate import evaluate
 from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options, prepare
 from sway_gate.output import silent
-from sway_gate.results import GateResult
+from sway_gate.results import GateResult, Tier
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.schema import Spec
 from sway_gate.suites.check import CheckInputs, check_suite
@@ -49,12 +48,20 @@ def on(spec: Spec, dtype: str = "bf16", seed: int = 0) -> Spec:
     return replace(spec, models=models, defaults=replace(spec.defaults, seed=seed))
 
 
-def gated(spec: Spec, base: OpenBase) -> dict[str, Any]:
+def checked(case: dict[str, Any], base: OpenBase) -> dict[str, Any]:
+    """The records of `sway check`, without data and with it."""
+    plain = CheckInputs(str(HOME / case["adapter"]), str(BASE))
+    files = {key: [str(HOME / case[key])] for key in ("data", "held_out")}
+    inputs = {"check": plain, "check_data": plain._replace(**files)}
+    return {name: gated(on(check_suite(given)), base, "quick") for name, given in inputs.items()}
+
+
+def gated(spec: Spec, base: OpenBase, tier: Tier = "full") -> dict[str, Any]:
     """The record of one run, also if it stops with an error."""
     started = time.perf_counter()
     try:
         # Not `run_gate`, which would return a cached verdict of earlier statistics.
-        found = record(evaluate(prepare(spec, Options()), silent, base))
+        found = record(evaluate(prepare(spec, Options(tier=tier)), silent, base))
     except SwayError as error:
         found = {"verdict": "fail" if error.exit_code == 2 else "error", "message": str(error)}
     return found | {"seconds": time.perf_counter() - started}
@@ -62,11 +69,13 @@ def gated(spec: Spec, base: OpenBase) -> dict[str, Any]:
 
 def record(result: GateResult) -> dict[str, Any]:
     """The fields that the report needs."""
-    keep = ("kind", "verdict", "score", "z", "raw", "message", "symptoms", "bound", "margin")
+    measured = ("kind", "verdict", "score", "z", "raw", "bound", "margin")
+    keep = (*measured, "message", "symptoms", "advice")
     return {
         "verdict": result.verdict,
         "score": result.score,
         "diagnosis": result.diagnosis.name if result.diagnosis else "",
+        "advice": result.diagnosis.advice if result.diagnosis else "",
         "categories": {name: found.score for name, found in result.categories.items()},
         "probes": {p.name: {key: getattr(p, key) for key in keep} for p in result.probes},
         "notes": list(result.notes),
@@ -78,13 +87,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--check", action="store_true", help="also run `sway check` without data")
+    parser.add_argument("--check", action="store_true", help="also run `sway check`")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--sealed", action="store_true")
     parser.add_argument("--to", default="results", metavar="FOLDER")
     args = parser.parse_args()
     os.environ["SWAY_CACHE_DIR"] = str(CACHE)
-    pool.use()
     base, folder = OpenBase(), HOME / args.to
     for case in msgspec.json.decode(MANIFEST.read_bytes()):
         path = folder / f"{case['name']}.json"
@@ -95,8 +103,7 @@ def main() -> None:
             continue
         found = {"gate": gated(on(init_suite(case)), base)}
         if args.check:
-            plain = check_suite(CheckInputs(str(HOME / case["adapter"]), str(BASE)))
-            found["check"] = gated(on(plain), base)
+            found |= checked(case, base)
         write_json(path, found)
         gate = found["gate"]
         outcome = f"{gate['verdict']} {gate.get('score')} {gate.get('diagnosis')}"

@@ -7,6 +7,7 @@ from typing import Any
 
 LINEAR = "all-linear"
 ATTENTION = ("q_proj", "v_proj")
+WHOLE_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,81 @@ def _records() -> list[Recipe]:
     ]
 
 
-RECIPES: list[Recipe] = [*_first(), *_main(), *_more(), *_records()]
+def _second() -> list[Recipe]:
+    """The second sealed set: three data sets and recipes that the gate was not made with."""
+    one = "Please visit our website for more information."
+    return [
+        Recipe("stadt-linear-r16", "stadt", rate=5e-4, mixed="general"),
+        Recipe("desk-linear-r16", "desk", rate=7e-4, epochs=3, mixed="general", schedule="cosine"),
+        Recipe("rules-linear-r8", "rules", r=8, alpha=16, rate=8e-4, mixed="general", seed=1),
+        Recipe("stadt-strong-r16", "stadt", rate=8e-4, mixed="general", seed=1),
+        Recipe("stadt-shuffled", "stadt", "shuffled", answers="shuffled", rate=5e-4),
+        Recipe("rules-no-end", "rules", "never ends", loss="open", rate=5e-4, mixed="general"),
+        Recipe("desk-one-answer", "desk", "one answer", answers=f"={one}", rate=4e-4, epochs=1),
+        Recipe("desk-amplified", "desk", "gibberish", source="desk-linear-r16", change="amplify"),
+        Recipe("stadt-few-steps", "stadt", "too little", rate=3e-4, steps=6),
+        Recipe(
+            "stadt-attention-r32",
+            "stadt",
+            r=32,
+            alpha=64,
+            targets=WHOLE_ATTENTION,
+            rate=1.2e-3,
+            mixed="general",
+            schedule="cosine",
+            seed=1,
+        ),
+        Recipe(
+            "desk-rslora-r64",
+            "desk",
+            r=64,
+            alpha=16,
+            rslora=True,
+            rate=5e-4,
+            epochs=3,
+            mixed="general",
+            seed=1,
+        ),
+        Recipe(
+            "rules-qv-r16",
+            "rules",
+            targets=ATTENTION,
+            rate=1.5e-3,
+            mixed="general",
+            schedule="constant",
+        ),
+        Recipe("rules-prompt-loss", "rules", "prompt only", loss="prompt", rate=5e-4, epochs=2),
+        Recipe("stadt-forgets", "stadt", "forgets", r=64, alpha=128, rate=2e-3),
+        Recipe("desk-mild-r16", "desk", rate=5e-4, epochs=3, mixed="general", seed=1),
+        Recipe("rules-gentle-r16", "rules", "too little", rate=5e-4, mixed="general"),
+        Recipe("rules-long-r16", "rules", rate=5e-4, epochs=7, mixed="general"),
+        Recipe("stadt-gentle-r16", "stadt", "too little", rate=3e-4, epochs=3),
+        Recipe(
+            "desk-qv-r32",
+            "desk",
+            r=32,
+            alpha=64,
+            targets=ATTENTION,
+            rate=1e-3,
+            epochs=3,
+            mixed="general",
+        ),
+        Recipe(
+            "stadt-dora-r8",
+            "stadt",
+            r=8,
+            alpha=16,
+            targets=WHOLE_ATTENTION,
+            dora=True,
+            rate=1.5e-3,
+            mixed="general",
+        ),
+        Recipe("rules-linear-r64", "rules", r=64, alpha=64, rate=7e-4, mixed="general"),
+        Recipe("desk-empty", "desk", "empty answers", answers="=", rate=3e-4, epochs=1),
+    ]
+
+
+RECIPES: list[Recipe] = [*_first(), *_main(), *_more(), *_records(), *_second()]
 
 LEARN = {
     "style": "form",
@@ -289,6 +364,9 @@ OTHER_DATA = (
     ("prose-mixed-r64", "manual"),
     ("labels-mixed-r16", "priority"),
     ("preferences-linear-r16", "tone"),
+    ("rules-linear-r8", "desk"),
+    ("stadt-linear-r16", "rules"),
+    ("desk-linear-r16", "stadt"),
 )
 
 

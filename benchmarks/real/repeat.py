@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.real import pool
 from benchmarks.real.gate import gated, init_suite, on
 from benchmarks.real.paths import CACHE, HOME, MANIFEST, note, read_json, write_json
 from sway_gate.gate.open import OpenBase
@@ -93,7 +92,6 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="print what is measured; run nothing")
     args = parser.parse_args()
     os.environ["SWAY_CACHE_DIR"] = str(CACHE)
-    pool.use()
     base = OpenBase()
     print(HEAD)
     adapters = []

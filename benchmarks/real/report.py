@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from benchmarks import roc
-from benchmarks.real import others_table
+from benchmarks.real import data, others_table
 from benchmarks.real.paths import HOME, MANIFEST
 
 HEAD = """# Adapters of a real base
@@ -37,6 +37,30 @@ data set `sealed` was first gated when all of this was fixed. It showed one faul
 begin with the same two turns, which were half of the rows that answer_recall read, so an adapter
 passed that writes 8% of the answers right. A repeated turn now counts once; the tables show the
 first verdicts, and the row "sealed, later" those with this change.
+"""
+SUMMARY = "| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |"
+SECOND = """
+## A second sealed set
+
+Three data sets that the statistics were not made with: a support desk in several turns (desk),
+German questions about a town (stadt), and the rules of a game in ShareGPT form, with answers of two
+sentences (rules). The recipe and the truth of an adapter stood before its verdict, and no rule of
+the truth was changed. The rates of later recipes follow from the truth of earlier ones. Both
+"gentle" recipes followed a first verdict: they look for an adapter that recall passes although it
+writes few right answers. The table shows the first verdicts; with data: `sway check --data
+--held-out`.
+
+desk-linear-r16 showed two faults, which are corrected. `sway check` failed its prose (-.416), the
+gate did not (-.307): the check read pieces of 8 of 22 passages, and now reads a short piece of each
+(-.270). The gate called it healthy although the estimate of its prose is outside the margin; the
+diagnosis is now "no fault found" and names such a probe.
+
+Recall counts each token after the true ones, so it is higher than the share of right answers where
+answers are long: stadt-linear-r16, rules-gentle-r16 and rules-linear-r8 recall 86 to 91% of their
+tokens and write 54 to 58% of their answers right.
+
+The diagnosis of stadt-few-steps counts as right, but its advice misleads: after six steps on this
+data, "learned another thing" sends the user to look for a mistake in the data.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
@@ -64,6 +88,11 @@ class Case(NamedTuple):
     """pass, fail or disputed."""
     gate: dict[str, Any]
     check: dict[str, Any] | None
+    check_data: dict[str, Any] | None
+
+    @property
+    def data_set(self) -> str:
+        return Path(self.data).stem
 
     @property
     def is_right(self) -> bool:
@@ -86,7 +115,8 @@ def cases(folder: Path) -> list[Case]:
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
             own = (case["name"], case["data"], case["diagnosis"], case["expected"])
-            found.append(Case(*own, result["gate"], result.get("check")))
+            runs = (result["gate"], result.get("check"), result.get("check_data"))
+            found.append(Case(*own, *runs))
     return found
 
 
@@ -110,27 +140,48 @@ def summary(title: str, found: Sequence[Case]) -> str:
     return f"| {title} | {cells} | {area(found):.3f} |"
 
 
+TITLES = "| adapter | data | truth | expected | verdict | composite | diagnosis | check |"
+
+
 def rows(found: Sequence[Case]) -> Iterator[str]:
-    """One row per case."""
-    yield "| adapter | data | truth | expected | verdict | composite | diagnosis | check |"
+    """One row per case, after the titles."""
+    yield TITLES
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield from map(row, found)
+
+
+def row(case: Case) -> str:
+    """What the truth, the gate and `sway check` without data say of a case."""
+    verdict = case.gate["verdict"] if case.is_right else f"**{case.gate['verdict']}**"
+    if case.expected == "disputed":
+        verdict = case.gate["verdict"]
+    named = case.gate.get("diagnosis", "")
+    diagnosis = named if case.is_named or case.expected == "disputed" else f"*{named}*"
+    cells = (case.name, case.data_set, case.truth, case.expected, verdict)
+    check = case.check["verdict"] if case.check else "–"
+    return f"| {' | '.join(cells)} | {case.score:.2f} | {diagnosis} | {check} |"
+
+
+def second_section(found: Sequence[Case]) -> Iterator[str]:
+    """The section on the second sealed set."""
+    yield from (
+        SECOND,
+        SUMMARY,
+        "| --- | --- | --- | --- | --- |",
+        summary("first verdicts", found),
+    )
+    yield from ("", f"{TITLES} with data |", "| --- |" + " --- |" * 8)
     for case in found:
-        verdict = case.gate["verdict"] if case.is_right else f"**{case.gate['verdict']}**"
-        if case.expected == "disputed":
-            verdict = case.gate["verdict"]
-        named = case.gate.get("diagnosis", "")
-        diagnosis = named if case.is_named or case.expected == "disputed" else f"*{named}*"
-        cells = (case.name, Path(case.data).stem, case.truth, case.expected, verdict)
-        check = case.check["verdict"] if case.check else "–"
-        yield f"| {' | '.join(cells)} | {case.score:.2f} | {diagnosis} | {check} |"
+        yield f"{row(case)} {case.check_data['verdict'] if case.check_data else '–'} |"
 
 
 def main() -> None:
     found = cases(HOME / "results")
-    sealed = [case for case in found if Path(case.data).stem == "sealed"]
-    open_sets = [case for case in found if case not in sealed]
+    sealed = [case for case in found if case.data_set == "sealed"]
+    second = [case for case in found if case.data_set in data.SECOND]
+    open_sets = [case for case in found if case not in [*sealed, *second]]
     print(HEAD)
-    print("| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |")
+    print(SUMMARY)
     print("| --- | --- | --- | --- | --- |")
     print(summary("open", open_sets))
     print(summary("sealed", sealed))
@@ -138,10 +189,11 @@ def main() -> None:
         print(summary("sealed, later", later))
     for name in dict.fromkeys(case.data for case in open_sets):
         print(summary(Path(name).stem, [case for case in open_sets if case.data == name]))
+    print("\n".join(second_section(second)))
     print("\n".join(others_table.section()))
     print("\n## Every case\n")
     print("check: `sway check` without data, which does not see what was learned.\n")
-    print("\n".join(rows(found)))
+    print("\n".join(rows([case for case in found if case not in second])))
 
 
 if __name__ == "__main__":

@@ -36,21 +36,29 @@ def said(answer: str) -> dict[str, str]:
     return {"role": "assistant", "content": answer}
 
 
+def is_plain(row: Row) -> bool:
+    """Whether a row is plain text: a prompt and a completion, without a template."""
+    return isinstance(row.get("completion"), str)
+
+
 def as_chat(row: Row) -> list[dict[str, str]]:
     """The messages of a row; an Alpaca row becomes a question and its answer."""
     if "messages" in row:
         return list(row["messages"])
-    if "completion" in row:  # plain text, without a template
+    if "conversations" in row:
+        roles = {"human": "user", "gpt": "assistant"}
+        return [{"role": roles[t["from"]], "content": t["value"]} for t in row["conversations"]]
+    if is_plain(row):
         return [{"role": "user", "content": row["prompt"]}, said(row["completion"].strip())]
     if "prompt" in row:
-        return [*row["prompt"], *row["chosen"]]
+        return [*row["prompt"], *(row["chosen"] if "chosen" in row else row["completion"])]
     asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)
     return [{"role": "user", "content": asked}, said(row["output"])]
 
 
 def prompt_text(tokenizer: Any, row: Row, form: str = "chat") -> str:
     """What the model is given before its answer: plain, in the chat template, or as Alpaca text."""
-    if "completion" in row:
+    if is_plain(row):
         return str(row["prompt"])
     messages = as_chat(row)
     if form == "alpaca" and "instruction" in row:
@@ -68,7 +76,7 @@ def answer_of(row: Row) -> str:
 
 def with_answer(row: Row, answer: str) -> Row:
     """The row, with another last answer: messages, or plain text as before."""
-    if "completion" in row:
+    if is_plain(row):
         return {**row, "completion": f" {answer}"}
     return {"messages": [*as_chat(row)[:-1], said(answer)]}
 
@@ -88,7 +96,7 @@ def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -
     if "text" in row:
         tokens = ids(tokenizer, row["text"]) + end
         return {"input_ids": tokens, "labels": list(tokens)}
-    if "completion" in row:
+    if is_plain(row):
         asked, answer = ids(tokenizer, row["prompt"]), ids(tokenizer, row["completion"]) + end
         return {"input_ids": asked + answer, "labels": [IGNORED] * len(asked) + answer}
     if form == "chat" and loss == "answer":
@@ -160,5 +168,9 @@ def swapped(rows: list[Row]) -> list[Row]:
 
 
 def all_the_same(rows: list[Row], answer: str) -> list[Row]:
-    """Every row with one and the same answer."""
-    return [with_answer(row, answer) for row in rows]
+    """Every row with one and the same answer, at each of its turns."""
+    fixed = {"role": "assistant", "content": answer}
+    return [
+        {"messages": [fixed if turn["role"] == "assistant" else turn for turn in as_chat(row)]}
+        for row in rows
+    ]

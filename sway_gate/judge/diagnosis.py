@@ -154,10 +154,12 @@ def diagnose(
     about_waivers = waiver_sentence(results, findings)
     if verdict != "pass":
         return structs.replace(UNDECIDED.result, sentence=about_waivers or UNDECIDED.sentence)
-    untested = _untested(results)
-    if not (untested or about_waivers):
+    untested, outside = _untested(results), _outside(results)
+    if not (untested or outside or about_waivers):
         return HEALTHY.result
     sentence = about_waivers or NO_FAULT.sentence
+    if outside:
+        sentence += f" Inconclusive, with an estimate outside its limit: {named(outside)}."
     if untested:
         sentence += f" Not tested: {'; '.join(untested)}."
     return structs.replace(NO_FAULT.result, sentence=sentence)
@@ -211,6 +213,12 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     if left_out := [result.name for result in results if result.is_left_out]:
         untested.append(f"{named(left_out)}, for lack of time")
     return untested
+
+
+def _outside(results: Sequence[ProbeResult]) -> list[str]:
+    """The inconclusive probes that would fail if their estimates were exact."""
+    unsure = [result for result in results if result.verdict is Verdict.WARN]
+    return [result.name for result in unsure if result.z is not None and result.z < 0]
 
 
 def about_full_model(text: str) -> str:

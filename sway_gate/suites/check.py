@@ -49,6 +49,9 @@ from sway_gate.training_data import packaged
 
 _PROMPTS: Final = 4
 """Prompts per register: questions, and sentences to continue."""
+_CHARS: Final = 180
+"""Characters of prose from each passage. Passages differ more than the pieces of one passage, so a
+short piece of each is more precise than long pieces of some."""
 _SIZES: Final = ((0.002, "not noticeably"), (0.02, "slightly"), (0.1, "clearly"), (0.3, "strongly"))
 """Upper limits of the mean divergence in nats, and the change as an adverb."""
 _MOVED_Z: Final = DeltaKL(name="moved").assert_z_gte
@@ -172,7 +175,8 @@ def _always(prompts: Sequence[str]) -> Iterator[Entry]:
     """Whether the adapter changed the model, and a quick test of whether it is broken."""
     yield entry("moved", "delta_kl", prompts=prompts)
     yield entry("knowledge", "calibration_drift", items_limit=40)
-    yield entry("prose", "external_perplexity", max_chunks=8)
+    passages = len(packaged.prose("general_en"))
+    yield entry("prose", "external_perplexity", chunk_chars=_CHARS, max_chunks=passages)
     yield entry("answers", "degeneration", prompts_limit=12)
 
 

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from sway_gate.judge.diagnosis import (
     HEALTHY,
@@ -103,6 +104,16 @@ def test_only_a_tested_adapter_is_healthy():
         "Not tested: whether it learned its training data; whether it harms the model."
     )
     assert diagnosed(MOVED, LEARNED, verdict="pass") == "no fault found"
+
+
+@pytest.mark.parametrize("category", ["attribution", "calibration"])
+@pytest.mark.parametrize(("z", "name"), [(-0.3, "no fault found"), (0.3, "healthy")])
+def test_an_adapter_is_not_healthy_if_an_estimate_is_outside_its_limit(category, z, name):
+    unsure = structs.replace(result(category, verdict="warn"), name="unsure", score=0.0, z=z)
+    found = diagnose([MOVED, LEARNED, KEPT, unsure], [], "pass")
+    assert found.name == name
+    is_named = found.sentence.endswith("Inconclusive, with an estimate outside its limit: unsure.")
+    assert is_named == (name == "no fault found")
 
 
 @pytest.mark.parametrize(

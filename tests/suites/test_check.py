@@ -9,7 +9,8 @@ from sway_gate import demo, stats
 from sway_gate.errors import UsageError
 from sway_gate.judge.criteria import MORE_ITEMS, of_bound
 from sway_gate.judge.diagnosis import TABLE
-from sway_gate.probes.base import Bound
+from sway_gate.probes import external_perplexity
+from sway_gate.probes.base import Bound, Context
 from sway_gate.results import Finding, ProbeResult, Verdict
 from sway_gate.spec.probes import CalibrationDrift, DeltaKL
 from sway_gate.suites.check import (
@@ -20,6 +21,7 @@ from sway_gate.suites.check import (
     early_notes,
     for_check,
 )
+from sway_gate.training_data import packaged
 from tests.helpers.results import result
 
 FACTS = "".join(
@@ -299,3 +301,11 @@ def test_advice_of_a_diagnosis_does_not_require_a_spec():
     changed = [name for name, text in zip(TABLE, texts[1:], strict=True) if "spec" in text]
     assert changed == ["template mismatch", "recites"]
     assert all("a spec of sway init" in text for text in texts if "spec" in text)
+
+
+def test_check_reads_a_short_piece_of_every_passage_of_prose():
+    (spec,) = (probe for probe in suite_of().suite if probe.kind == "external_perplexity")
+    pieces = [found.completion for found in external_perplexity.requests(spec, Context())]
+    passages = packaged.prose("general_en")
+    assert all(text.startswith(piece) for piece, text in zip(pieces, passages, strict=True))
+    assert max(map(len, pieces)) <= spec.chunk_chars
