@@ -86,7 +86,7 @@ class Size(NamedTuple):
     context: int = 0
     """Irrelevant context before the prompt, which other requests share."""
     ids: tuple[int, ...] = ()
-    """Numbers in place of the tokens of prompt and completion: equal ones for equal tokens."""
+    """Numbers instead of the tokens of prompt and completion: equal ones for equal tokens."""
 
 
 class Work(NamedTuple):

@@ -29,7 +29,7 @@ from sway_gate.text import counted
 
 _CHARS_PER_TOKEN: Final = 4
 _TEMPLATE: Final = (-2,) * 24
-"""In place of the tokens that a chat template adds to a prompt: roughly as many, most before it."""
+"""Instead of the tokens that a chat template adds to a prompt: roughly as many, most before it."""
 _START: Final = (-1,)
 """Without a template: at most one special token at the start."""
 
@@ -161,7 +161,7 @@ def _texts(request: Request) -> tuple[str, ...]:
 
 
 def _pieces(text: str) -> tuple[int, ...]:
-    """A number for each four characters, in place of a token."""
+    """A number for each four characters, instead of a token."""
     pieces = (text[i : i + _CHARS_PER_TOKEN] for i in range(0, len(text), _CHARS_PER_TOKEN))
     return tuple(zlib.crc32(piece.encode("utf-8", "surrogatepass")) for piece in pieces)
 

@@ -1,10 +1,9 @@
 """Null adapters are drawn when they are measured, which changes no number."""
 
-
 import numpy as np
 import pytest
 
-from sway_gate.backends import hf
+from sway_gate.backends import hf, null_adapters
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes import weights
@@ -52,7 +51,7 @@ def test_a_draw_that_fails_leaves_no_hooks(source: Source, monkeypatch: pytest.M
             raise MemoryError
         return draw(*args)
 
-    draw = weights.with_nulls
+    draw = null_adapters.with_nulls
     with monkeypatch.context() as patched:
         patched.setattr(weights, "with_nulls", fail)
         with pytest.raises(MemoryError):

@@ -77,5 +77,5 @@ def test_shared_sequences_change_no_number(backend: HfBackend, name: str) -> Non
 def test_a_position_that_rows_share_is_computed_once(backend: HfBackend) -> None:
     read = backend._logits.read([BASE], tree())
     places = {row.ids[: p + 1] for row in tree() for p in row.positions}
-    assert read.different.shape[1] == len(places) < len(read.places)
-    assert read.all.shape[1] == len(read.places)
+    assert read.different.shape[1] == len(places) < len(read.entries)
+    assert read.all.shape[1] == len(read.entries)

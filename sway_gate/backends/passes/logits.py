@@ -30,15 +30,15 @@ class Read(NamedTuple):
 
     different: Tensor
     """[V, D, vocabulary]."""
-    places: Tensor
+    entries: Tensor
     """[P]."""
 
     @property
     def all(self) -> Tensor:
         """The logits of each position of each row: [V, P, vocabulary]."""
-        in_order = torch.arange(self.different.shape[1], device=self.places.device)
-        is_same = torch.equal(self.places, in_order)
-        return self.different if is_same else self.different[:, self.places]
+        in_order = torch.arange(self.different.shape[1], device=self.entries.device)
+        is_same = torch.equal(self.entries, in_order)
+        return self.different if is_same else self.different[:, self.entries]
 
 
 class Logits:
@@ -86,7 +86,7 @@ class Logits:
         cache, prefix_len = self._prefix.take(views, rows)
         network, head = self._weights.model(views[0])
         tensors, all_at = inputs(pack(rows, limit), prefix_len, network.dtype)
-        at, places = torch.unique(all_at, return_inverse=True)
+        at, entries = torch.unique(all_at, return_inverse=True)
         count, width = tensors["input_ids"].shape
         offsets = torch.arange(len(views))[:, None] * count * width
         read = (offsets + at).flatten().to(self._device)  # [V * D]
@@ -98,7 +98,7 @@ class Logits:
             ).logits
         if logits.shape[:2] != (1, len(read)):  # this model does not call its head as a module
             logits = logits.flatten(0, 1)[read]
-        return Read(logits.reshape(len(views), len(at), -1), places.to(self._device))
+        return Read(logits.reshape(len(views), len(at), -1), entries.to(self._device))
 
 
 def _two_answers(vocabulary: int) -> list[EncodedRequest]:

@@ -11,19 +11,19 @@ from sway_gate.measurements import DivergenceKind
 _CACHED_FLOATS, _FLOATS = 2**18, 2**28
 
 
-def of_targets(rows: Sequence[EncodedRequest], logits: Tensor, places: Tensor) -> Tensor:
+def of_targets(rows: Sequence[EncodedRequest], logits: Tensor, entries: Tensor) -> Tensor:
     """Log-probabilities of the rows' targets: [V, D, vocabulary] -> [V, P].
 
-    `places` [P]: where each target's logits are among the D different ones. kind teacher_forced:
+    `entries` [P]: where each target's logits are among the D different ones. kind teacher_forced:
     [V, P, 3], with 1 if the target is the argmax, otherwise 0, and 1 if it ends the answer,
     otherwise 0.
     """
     targets = torch.tensor([t for row in rows for t in row.targets], device=logits.device)
     totals = torch.stack([_in_blocks(_total, x) for x in logits])
-    logs = logits[:, places, targets].float() - totals[:, places]
+    logs = logits[:, entries, targets].float() - totals[:, entries]
     if rows[0].kind == "logprobs":
         return logs
-    is_argmax = (logits.argmax(-1)[:, places] == targets).float()
+    is_argmax = (logits.argmax(-1)[:, entries] == targets).float()
     ends = [float(i == row.end) for row in rows for i in range(len(row.targets))]
     is_end = torch.tensor(ends, device=logits.device).expand_as(logs)
     return torch.stack([logs, is_argmax, is_end], -1)
