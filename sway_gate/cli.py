@@ -202,5 +202,5 @@ def _hint(word: str) -> str:
         return f"to judge an adapter: sway check {word}"
     if word.lower().endswith((".yaml", ".yml")):
         return f"to judge by a spec: sway gate {word}"
-    found = near(word, commands.MODULES)
+    found = "--version" if word == "version" else near(word, commands.MODULES)
     return f"did you mean {found}?" if found else "`sway --help` lists the commands"

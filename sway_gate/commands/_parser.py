@@ -82,6 +82,8 @@ class Parser(argparse.ArgumentParser):
         formats, word = self._option_string_actions.get("--format"), name[2:]
         if formats and word in (formats.choices or ()):
             return f"use --format {word}, or -o FILE"
+        if word.upper() in [a.metavar for a in self._actions if not a.option_strings]:
+            return f"write {word.upper()} without it{self._example()}"
         found = near(name, known)
         return f"did you mean {found}?" if found else f"`{self.prog} --help` lists the options"
 

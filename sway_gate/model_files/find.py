@@ -17,7 +17,7 @@ def adapter(ref: str, revision: str | None, *, online: bool) -> Path:
     Raises like `hub.local`, and AdapterError if it is not a peft adapter.
     """
     path = Path(ref)
-    if path.is_file():
+    if os.path.isfile(path):
         hub.require_regular_files(path.parent, "adapter")
     else:
         path = hub.local(ref, revision, online=online, what="adapter")

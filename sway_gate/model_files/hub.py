@@ -22,6 +22,7 @@ ADAPTER_FILES: Final = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, MLX_WEIGHTS)
 
 _PART: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID: Final = re.compile(rf"(?:{_PART}/)?{_PART}")
+_ADDRESS: Final = re.compile(rf"(?:https?://(?:www\.)?huggingface\.co|hf:/)/({_PART}/{_PART})")
 _REVISION: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,254}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _CONFIGS: Final = ("config.json", ADAPTER_CONFIG)
@@ -66,8 +67,8 @@ def local(ref: str, revision: str | None, *, online: bool, what: str) -> Path:
     """Folder with the files of `ref`, a local folder or a hub id.
 
     `what` names it in messages ("base model"). With `online`, a snapshot that is incomplete in the
-    local cache is downloaded. Raises UsageError if `ref` is neither a folder nor a hub id, if the
-    revision is invalid or if a library could open a pipe or a device in the folder, and
+    local cache is downloaded. Raises UsageError if `ref` is neither a readable folder nor a hub id,
+    if the revision is invalid or if a library could open a pipe or a device in the folder, and
     CannotDecide if the files are not available.
     """
     folder = _local(ref, revision, online, what)
@@ -82,8 +83,14 @@ def require_regular_files(folder: Path, what: str) -> None:
 
 
 def _local(ref: str, revision: str | None, online: bool, what: str) -> Path:
+    for folder in (ref, os.path.dirname(ref)):
+        if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+            raise UsageError(f"{what}: {folder}: Permission denied; make it readable")
     if os.path.isdir(ref):
         return Path(ref)
+    require_no_address(ref)
+    if os.path.exists(ref):
+        raise UsageError(f"{what}: {ref} is a file; give the folder that contains a saved model")
     if not is_hub_id(ref):
         raise UsageError(f"{what}: {ref!r} is neither a folder{_near(ref)} nor a hub id (org/name)")
     if revision is not None and not is_revision(revision):
@@ -103,6 +110,12 @@ def _local(ref: str, revision: str | None, online: bool, what: str) -> Path:
         f"complete in the Hugging Face cache ({cache_folder()}); "
         f"run `hf download {ref}{option}`{_OR_ONLINE}"
     )
+
+
+def require_no_address(ref: str) -> None:
+    """Raise UsageError if `ref` is the address of a model on the hub, instead of its id."""
+    if found := _ADDRESS.match(ref):
+        raise UsageError(f"{ref} is an address; give the hub id: {found[1]}")
 
 
 def is_missing_folder(ref: str) -> bool:

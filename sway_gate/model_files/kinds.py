@@ -77,7 +77,7 @@ def not_an_adapter(path: Path) -> Kind | None:
 def not_a_base(folder: Path, *, for_mlx: bool = False) -> Kind | None:
     """What `folder` is if it is not a safetensors model in the format of transformers.
 
-    None for such a model and for an empty folder. for_mlx: also for a model quantized by MLX.
+    None for such a model. for_mlx: also for a model quantized by MLX.
     """
     names = _names(folder)
     if ADAPTER_CONFIG in names:
@@ -92,7 +92,7 @@ def not_a_base(folder: Path, *, for_mlx: bool = False) -> Kind | None:
         return Kind(f"this is a model in pickle files ({found[0]}), which are never loaded", remedy)
     if "config.json" not in names and (found := _below(folder, names, "config.json")):
         return _subfolders(folder, found, "model", "a model", "give one of them")
-    if names and "config.json" not in names:
+    if "config.json" not in names:
         remedy = "give a folder that contains a saved model"
         return Kind("this is not a model: config.json is missing", remedy)
     return None

@@ -13,7 +13,7 @@ from sway_gate.errors import CannotDecide, SwayError, UsageError
 from sway_gate.files import not_read, read_regular
 from sway_gate.gate.resolve import model_folders, with_data
 from sway_gate.judge.criteria import MORE_ITEMS
-from sway_gate.model_files import find, hub
+from sway_gate.model_files import find, hub, kinds
 from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
 from sway_gate.results import GateResult, ProbeResult, Verdict
@@ -420,7 +420,11 @@ def has_template(models: Models) -> bool:
 
 
 def _local_or_id(ref: str) -> str:
-    """An absolute path; a hub id that does not exist as a path remains unchanged."""
+    """An absolute path; a hub id that does not exist as a path remains unchanged.
+
+    Raises UsageError if it is an address of the hub.
+    """
+    hub.require_no_address(ref)
     path = os.path.expanduser(ref)
     return os.path.abspath(path) if os.path.exists(path) or not hub.is_hub_id(ref) else ref
 
@@ -429,6 +433,8 @@ def _named_base(adapter: str, online: bool) -> str:
     """The base model that the adapter's configuration names. Raises UsageError if there is none."""
     folder = find.adapter(adapter, None, online=online)
     config = folder / hub.ADAPTER_CONFIG
+    if not config.exists():
+        raise UsageError(f"{folder}: {hub.ADAPTER_CONFIG} is missing; {kinds.FOLDER}")
     try:
         fields = msgspec.json.decode(read_regular(config, 2**20))
         is_peft = "peft_type" in fields or "base_model_name_or_path" in fields

@@ -25,6 +25,7 @@ _TRAIN: Final = re.compile(r"(?<![a-z])train(?:ing)?(?![a-z])")
 _OTHER: Final = re.compile(
     r"(?<![a-z])(?:test(?:ing)?|val(?:id(?:ation)?)?|dev|eval(?:uation)?)(?![a-z])"
 )
+_OF_MODELS: Final = {"adapter_config.json": "an adapter", "tokenizer_config.json": "a model"}
 _MAX_METADATA_BYTES: Final = 16 * 2**20
 _ASIDE: Final = "give them under `held_out:` (--held-out)"
 
@@ -50,6 +51,9 @@ def files_in(path: str, note: Note) -> list[str]:
     """
     if not os.path.isdir(path):
         return [path]
+    for config, kind in _OF_MODELS.items():
+        if os.path.exists(os.path.join(path, config)):
+            raise Mistake(0, f"is the folder of {kind} ({config}); give the training data")
     if os.path.exists(described := os.path.join(path, "dataset_dict.json")):
         splits = _read(described, _Splits).splits
         split = "train" if "train" in splits else splits[0] if len(splits) == 1 else ""

@@ -132,4 +132,4 @@ def test_the_list(folder: Path, capsys: Any) -> None:
     shown = explained(capsys)
     assert [kind for kind in KINDS if f"{kind} " not in shown] == []
     assert "\nTerms\n\nPASS · FAIL · WARN · " in shown
-    assert "\nDiagnoses\n\ndiverged or broken, " in shown
+    assert "\nDiagnoses\n\ndiverged or broken · " in shown

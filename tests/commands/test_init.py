@@ -91,6 +91,9 @@ def test_wrong_targets(folder, capsys, argv, said):
 def test_an_adapter_without_a_base(folder, capsys):
     (folder / "adapter").mkdir()
     assert cli.main(["init", "adapter", "--data", "notes.md"]) == 2
+    assert "adapter: adapter_config.json is missing; give the folder" in capsys.readouterr().err
+    (folder / "adapter" / "adapter_config.json").write_text("{", encoding="utf-8")
+    assert cli.main(["init", "adapter", "--data", "notes.md"]) == 2
     assert "so the base is unknown; give it with --base" in capsys.readouterr().err
 
 

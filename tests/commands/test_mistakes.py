@@ -33,6 +33,21 @@ MISTAKES = {
     "gate h.sway.yaml --threshold 50%": "must be a number from 0 to 1, got '50%'",
     "check": "give an adapter, or a fine-tuned model with --model and --base",
     "check rows.jsonl": DATA,
+    "check empty": "empty: adapter_config.json is missing; " + FOLDER,
+    "check lora --base empty": "empty: this is not a model: config.json is missing; give a folder "
+    "that contains a saved model",
+    "check lora --base rows.jsonl": "rows.jsonl is a file; give the folder that contains a saved "
+    "model",
+    "check https://huggingface.co/org/lora": "https://huggingface.co/org/lora is an address; give "
+    "the hub id: org/lora",
+    "check lora --base hf://org/base/tree": "is an address; give the hub id: org/base",
+    "diff h.sway.yaml lora https://huggingface.co/org/lora": "; give the hub id: org/lora",
+    "check lora --base model --data lora": "lora: is the folder of an adapter "
+    "(adapter_config.json); give the training data",
+    "check lora --base model --data model": "model: is the folder of a model "
+    "(tokenizer_config.json); give the training data",
+    "check --adapter lora": "unknown option --adapter; write ADAPTER without it; for example: sway "
+    "check runs/adapter --data train.jsonl",
     "check model": f"{MODEL}, or {FOLDER}",
     "check lora --base lora": "this is the folder of an adapter, not of a base model; give the "
     "model that it changes",
@@ -154,6 +169,7 @@ def field(tmp_path_factory: Any) -> Path:
     (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
     (folder / "report.json").write_text("{}", encoding="utf-8")
     (folder / "empty.txt").touch()
+    (folder / "empty").mkdir()
     return folder
 
 

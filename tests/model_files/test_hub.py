@@ -176,6 +176,14 @@ def test_what_is_missing_names_the_command_that_fetches_it(revision, command, ca
     assert str(caught.value).endswith(command)
 
 
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UsageError, match=f"{tmp_path}: Permission denied; make"):
+        local(str(tmp_path))
+    with pytest.raises(UsageError, match=f"{tmp_path}: Permission denied; make"):
+        local(str(tmp_path / "adapter_model.safetensors"))
+
+
 def test_a_folder_missing_in_its_parent_is_no_hub_id(cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "adapter").mkdir(parents=True)

@@ -163,6 +163,13 @@ def test_every_probe_has_an_article(made):
     assert f"Verdict: {made.verdict.upper()}" in page.find(".//h1").text_content()
 
 
+def test_a_threshold_of_zero_is_no_threshold():
+    assert "composite, threshold 0.60" in html_page.render(result(threshold=0.6))
+    page = html_page.render(result(threshold=0.0))
+    assert "composite, no threshold" in page
+    assert "≥ 0.00" not in page
+
+
 def test_the_page_is_the_same_every_time():
     first = rendered(ALL_KINDS)
     html_page.render(healthy())
