@@ -118,7 +118,7 @@ def _steps(values: torch.Tensor, precision: Precision) -> torch.Tensor:
     width = values.shape[-1]
     block = precision.block or width
     padded = nn.functional.pad(values, (0, -width % block))
-    blocks = padded.unflatten(-1, (-1, block))
+    blocks = padded.reshape(*padded.shape[:-1], -1, block)
     span = (blocks.amax(-1) - blocks.amin(-1)) / (2**precision.bits - 1)
     steps: torch.Tensor = span.repeat_interleave(block, dim=-1)[..., :width]
     return steps

@@ -116,7 +116,7 @@ def test_settings_that_a_strict_server_does_not_know_are_left_out() -> None:
     with serving(strict) as address:
         assert draw(Client(address, "s"), "m", [completions(["a", "b"])], 2, 3) == [["x"] * 2] * 2
     drawn = bodies[-4:]
-    assert sorted(body["seed"] for body in drawn) == [0, 1, 2, 3]
+    assert len({body["seed"] for body in drawn}) == 4
     assert {body["temperature"] for body in drawn} == {1.0}
 
 

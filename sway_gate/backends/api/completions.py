@@ -55,7 +55,13 @@ class ServedModel:
 
     def takes(self, ids: Sequence[int]) -> bool:
         """Whether the server answers to a prompt of token ids; mlx_lm.server gives 404."""
-        return self._gives(ids, (*UNSUPPORTED, 404)) is not None
+        try:
+            self._complete(ids)
+        except Refused as refused:
+            if refused.status in (*UNSUPPORTED, 404):
+                return False
+            raise
+        return True
 
     def prompt_tokens(self, sent: Sent) -> int | None:
         """The number of tokens that the server reads; None if it does not say."""
@@ -90,12 +96,12 @@ class ServedModel:
         """The text that greedy decoding generates."""
         return text_of(self._complete(sent, max_tokens), self.label)
 
-    def _gives(self, sent: Sent, refusals: Sequence[int] = UNSUPPORTED, **fields: Any) -> Any:
+    def _gives(self, sent: Sent, **fields: Any) -> Any:
         """The answer; None if the server does not support the request."""
         try:
             return self._complete(sent, **fields)
         except Refused as refused:
-            if refused.status in refusals:
+            if refused.status in UNSUPPORTED:
                 return None
             raise
 

@@ -1,5 +1,6 @@
 """Texts that a model on a server draws at temperature 1."""
 
+import random
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -59,7 +60,8 @@ def draw(
     form, settings = _first_taken(forms, ask)
     prompts = range(len(form.fields))
     # Some servers draw the same text again unless the seed is another one.
-    asked = [(prompt, prompt * each + i) for prompt in prompts for i in range(each)]
+    seeds = random.Random(0).sample(range(2**31), each * len(prompts))
+    asked = [(prompt, seeds.pop()) for prompt in prompts for _ in range(each)]
     texts = at_once(lambda pair: ask(form, settings, *pair), asked)
     return [texts[prompt * each : (prompt + 1) * each] for prompt in prompts]
 
