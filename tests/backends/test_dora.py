@@ -19,6 +19,7 @@ from sway_gate.measurements import BASE, FINETUNED, Generation, View
 from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load, peft_log_probs
 from tests.helpers.measured import log_probs, measure, written
 from tests.helpers.models import save_adapter, save_base
+from tests.helpers.simulation import one_fast
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
@@ -65,7 +66,7 @@ def test_stacked_views_equal_peft(models: tuple[Path, Path]) -> None:
             np.testing.assert_allclose(answers.get(view, request), expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.4])
+@pytest.mark.parametrize("scale", one_fast(1.4, 0.5))
 def test_a_scaled_view_moves_the_weights_along_the_merged_change(
     models: tuple[Path, Path], scale: float
 ) -> None:

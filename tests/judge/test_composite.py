@@ -353,7 +353,7 @@ def test_a_result_that_contradicts_itself(probes, fields, why) -> None:
     assert why in contradiction(judged_result(*probes, **fields))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     st.lists(outcomes(), max_size=6),
     ALL_WEIGHTS,
@@ -376,7 +376,7 @@ def test_a_result_of_the_gate_does_not_contradict_itself(results, weights, thres
     assert from_json(to_json(report)).verdict == found.verdict
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(anything(), max_size=6), ALL_WEIGHTS, ANY_THRESHOLD)
 def test_a_claimed_pass_is_believed_only_if_it_follows(results, weights, threshold):
     categories = {name: Category(weight=weight) for name, weight in weights.items()}

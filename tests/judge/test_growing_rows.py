@@ -17,6 +17,7 @@ from sway_gate.results import ProbeResult, Verdict
 from sway_gate.spec.probes import KINDS
 from sway_gate.spec.schema import ModelRef, Models, Pair, Reserve, Section, Spec
 from sway_gate.stats import Z_95, Margin, mean_above, pooled_share, share_above
+from tests.helpers.simulation import one_fast
 
 ERROR, DRAWS = 0.05, 1500
 GROWING = [kind for kind in KINDS if isinstance(probes.module(kind), Growing)]
@@ -90,9 +91,7 @@ def rates(draw: Callable[..., Floats], test: Callable[..., Margin], shared: bool
     return counts / DRAWS
 
 
-@pytest.mark.parametrize(
-    ("draw", "test"), [(tokens, recall), (gains, gain)], ids=["share of tokens", "mean"]
-)
+@pytest.mark.parametrize(("draw", "test"), one_fast((tokens, recall), (gains, gain)))
 def test_an_adapter_at_the_limit_is_decided_no_more_often_than_with_one_look(
     draw: Callable[..., Floats], test: Callable[..., Margin]
 ) -> None:

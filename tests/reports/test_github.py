@@ -12,6 +12,7 @@ from sway_gate.results import Finding
 from sway_gate.text import one_line
 from tests.helpers.markdown import EVIL, TEXT, inlines
 from tests.helpers.results import HOSTILE, healthy, hostile, probe, result, sick, undecided
+from tests.helpers.simulation import one_fast
 
 ROOT = Path("/repo")
 RESULTS = {made.__name__: made() for made in (healthy, sick, undecided, hostile)}
@@ -160,7 +161,7 @@ def test_an_error_summary_shows_its_problems_as_text(text):
     assert seen(text) in shown.replace("\u200b", "")
 
 
-@pytest.mark.parametrize("make", [hostile, sick])
+@pytest.mark.parametrize("make", one_fast(hostile, sick))
 def test_pages_fit_into_a_comment(make):
     bad = probe(
         "@" * 9999,

@@ -16,6 +16,7 @@ from sway_gate.training_data import files, forms, json_rows, text
 from sway_gate.training_data.files import Line
 from sway_gate.training_data.load import load_sections
 from tests.helpers.property import HealthCheck, given, settings, st
+from tests.helpers.simulation import one_fast
 
 WORDS = " ".join(f"word{i}" for i in range(text.MIN_WORDS))
 
@@ -729,7 +730,7 @@ def as_array(lines):
     return "[" + lines.strip().replace("\n", ",\n") + "]"
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+@pytest.mark.parametrize("name", one_fast("a.jsonl", "a.json", "a.csv"))
 def test_a_large_file_is_sampled_over_its_whole_length(tmp_path, name):
     number = 40_000
     content = {
