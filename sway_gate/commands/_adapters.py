@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections.abc import Sequence
 from itertools import islice
 
 from sway_gate.errors import UsageError
@@ -22,3 +23,11 @@ def expanded(given: str, limit: int | None = None) -> list[str]:
     if not folders:
         raise UsageError(f"{one_line(given)}: no folder matches this pattern")
     return sorted(folders, key=by_number)
+
+
+def distinct(paths: Sequence[str]) -> list[str]:
+    """Each adapter once, links last: a name such as last has no step, checkpoint-500 has one."""
+    found: dict[str, str] = {}
+    for path in sorted(paths, key=lambda path: os.path.islink(os.path.normpath(path))):
+        found.setdefault(os.path.realpath(path), path)
+    return list(found.values())

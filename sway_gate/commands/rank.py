@@ -5,7 +5,7 @@ import os
 from typing import Final
 
 from sway_gate import output
-from sway_gate.commands._adapters import expanded
+from sway_gate.commands._adapters import distinct, expanded
 from sway_gate.commands._common import (
     Add,
     check_targets,
@@ -113,15 +113,15 @@ def _named_inputs(args: argparse.Namespace) -> list[str]:
     specs = [path for path in args.paths if is_spec(path)]
     paths = [_folder_of(path) for path in args.paths if not is_spec(path)]
     given = [one for path in paths for one in expanded(path, MAX_ADAPTERS)]
-    adapters = list({os.path.realpath(path): path for path in given}.values())
+    if len(given) > MAX_ADAPTERS:
+        raise UsageError(f"more than {MAX_ADAPTERS} adapters; give fewer, or a narrower pattern")
+    adapters = distinct(given)
     if len(adapters) < 2 or len(specs) > 1:
         raise UsageError(
             f"give two adapters or more and at most one spec, got "
             f"{counted(len(adapters), 'adapter')} and {counted(len(specs), 'spec')}; "
             "for example: sway rank sway.yaml 'runs/checkpoint-*'"
         )
-    if len(adapters) > MAX_ADAPTERS:
-        raise UsageError(f"more than {MAX_ADAPTERS} adapters; give fewer, or a narrower pattern")
     args.spec = specs[0] if specs else DEFAULT_SPEC
     args.adapter = next(filter(os.path.isdir, adapters), adapters[0])  # instead of the spec's own
     return adapters

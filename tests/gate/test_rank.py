@@ -11,6 +11,8 @@ import yaml
 
 from sway_gate import cli
 from sway_gate.backends import loading
+from sway_gate.commands import rank as command
+from sway_gate.commands._adapters import distinct
 from sway_gate.compare.ranking import Ranking, rank
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.gate import rank as ranks
@@ -124,6 +126,26 @@ def test_a_pattern_is_expanded_by_the_numbers_in_names(capsys: Any, monkeypatch:
     sway(capsys, "runs/checkpoint-*", "runs/head", "./runs/checkpoint-9")
     names = [Path(one).name for one in given]
     assert names == ["checkpoint-9", "checkpoint-20", "checkpoint-100", "head"]
+
+
+def test_a_link_to_a_checkpoint_does_not_replace_its_name(tmp_path: Path) -> None:
+    checkpoint, link = tmp_path / "checkpoint-5", tmp_path / "best"
+    checkpoint.mkdir()
+    link.symlink_to(checkpoint.name)
+    other = str(tmp_path / "other")
+    assert distinct([f"{link}/", str(checkpoint), other]) == [str(checkpoint), other]
+    assert distinct([str(link), other]) == [other, str(link)]
+
+
+def test_a_duplicate_does_not_hide_that_there_are_too_many_adapters(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr(command, "MAX_ADAPTERS", 3)
+    (tmp_path / "a").mkdir()
+    for name in "bcd":
+        (tmp_path / name).symlink_to("a")
+    code, _, err = sway(capsys, f"{tmp_path}/*")
+    assert (code, "more than 3 adapters" in err) == (2, True)
 
 
 STEPS = {
