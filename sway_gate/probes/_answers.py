@@ -126,15 +126,19 @@ class Design(NamedTuple):
 
 
 def design(
-    rows: Sequence[DataRow], limit: int = MAX_ROWS, further: Sequence[Sequence[DataRow]] = ()
+    rows: Sequence[DataRow],
+    limit: int = MAX_ROWS,
+    further: Sequence[Sequence[DataRow]] = (),
+    known: Sequence[DataRow] = (),
 ) -> Design:
     """At most `limit` rows in groups, of labels 48. Raises Skip if too few rows have different
     answers.
 
     The groups do not depend on the suite's seed: what is judged can depend on the groups. Each of
-    the `further` samples adds at most as many rows.
+    the `further` samples adds at most as many rows. `known`: rows whose answers show that those of
+    few `rows` are labels.
     """
-    labels = occurring_labels(rows)
+    labels = occurring_labels(rows) or _among(occurring_labels([*rows, *known]), rows)
     first, *others = (_comparable(sample, labels) for sample in (rows, *further))
     if len(first) < MIN_ROWS:
         count = f"{len(first)} of {len(rows)} rows" if rows else "no rows"
@@ -144,6 +148,13 @@ def design(
         return _labelled(samples, labels)
     blocks = [block for sample in samples for block in _blocks(sample, limit)]
     return Design(tuple(map(_block, blocks)), tuple(row for b in blocks for row in b), ())
+
+
+def _among(labels: Sequence[str], rows: Sequence[DataRow]) -> tuple[str, ...]:
+    """The labels that at least one row has; none if it is the same one in all rows."""
+    answers = {answer_of(row) for row in rows}
+    found = tuple(label for label in labels if label in answers)
+    return found if len(found) > 1 else ()
 
 
 def _comparable(rows: Sequence[DataRow], labels: Sequence[str]) -> list[DataRow]:

@@ -129,7 +129,7 @@ def requests(spec: Generalization, context: Context) -> Requests:
         overlap.total([unseen, *more]),
         recall.requests(found.rows, *further),
         recall.requests(training.rows),
-        _design(found.rows, further),
+        _design(found.rows, further, training.rows),
     )
 
 
@@ -245,9 +245,11 @@ def _repeated(repeated: int, rows: int) -> str:
     return f"{repeated} of {rows} held-out rows repeat training rows"
 
 
-def _design(rows: list[DataRow], further: list[list[DataRow]]) -> answers.Design | None:
+def _design(
+    rows: list[DataRow], further: list[list[DataRow]], training: list[DataRow]
+) -> answers.Design | None:
     try:
-        return answers.design(rows, _MATRIX_ROWS, further)
+        return answers.design(rows, _MATRIX_ROWS, further, training)
     except Skip:
         return None
 

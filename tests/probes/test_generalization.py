@@ -106,6 +106,24 @@ def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-un
     assert result.symptoms == symptoms
 
 
+def labelled(count: int, topic: str) -> tuple[Section, ...]:
+    return rows(*((f"{topic} {NAMES[i % 10]} {i}", f"P{i % 4}") for i in range(count)))
+
+
+def test_the_labels_of_few_held_out_rows_are_those_of_the_training_rows() -> None:
+    """6 rows with 4 answers do not show that the answers are labels; the training rows do."""
+    context = Context(labelled(30, "Ticket about"), held_out=labelled(6, "Complaint on"))
+    result = run(lambda i: 1, context=context)
+    assert "0 of 6 surprising labels (0%)" in result.message
+    assert result.details["labels"] == ["P0", "P1", "P2", "P3"]
+
+
+def test_one_label_is_not_compared_with_itself() -> None:
+    same = tuple((f"Complaint on {name}", "P1") for name in NAMES[:6])
+    context = Context(labelled(30, "Ticket about"), held_out=rows(*same))
+    assert probe.requests(SPEC, context).design is None
+
+
 def test_the_gap_to_the_training_rows_has_an_interval() -> None:
     result = run(lambda i: 3 - i % 2)
     low, high = result.details["gap_ci_95"]
