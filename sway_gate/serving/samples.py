@@ -91,5 +91,5 @@ def _varies(texts: Samples) -> bool:
 
 
 def _beginnings(texts: Samples) -> Samples:
-    """Without white space at the start, which some servers remove."""
-    return [[text.strip()[:_CHARACTERS] for text in of_prompt] for of_prompt in texts]
+    """Without outer white space and an unfinished character, which some servers remove."""
+    return [[t.rstrip("\ufffd").strip()[:_CHARACTERS] for t in own] for own in texts]

@@ -132,3 +132,10 @@ def test_a_server_that_decodes_greedily_is_not_compared() -> None:
     server: Any = SimpleNamespace(label="s", samples=lambda *_: [["a", "a"]] * 9)
     with pytest.raises(CannotDecide, match="writes the same text at each request"):
         samples.by_samples(server, drawn, "")
+
+
+def test_texts_differ_neither_by_outer_space_nor_by_half_a_character() -> None:
+    assert samples._beginnings([["ab \ufffd", " ab"], ["\ufffdb", ""]]) == [
+        ["ab", "ab"],
+        ["\ufffdb", ""],
+    ]
