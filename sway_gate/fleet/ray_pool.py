@@ -225,14 +225,17 @@ def _message(error: Exception) -> str:
 
 
 def _end_processes(folder: str) -> None:
-    """Kill the processes of a Ray on this machine whose files are in `folder`."""
+    """Kill the processes of a Ray on this machine whose files are in `folder`.
+
+    If the start fails, they include orphans, which would create the folder again.
+    """
     import psutil  # Ray includes it
 
     own = []
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):  # it has ended
-            if any(folder in word for word in child.cmdline()):
-                own += [child, *child.children(recursive=True)]  # a worker renames itself
+    for found in psutil.process_iter():
+        with suppress(psutil.Error):  # it has ended, or is another user's
+            if any(folder in word for word in found.cmdline()):
+                own += [found, *found.children(recursive=True)]  # a worker renames itself
     for process in own:
         with suppress(psutil.Error):
             process.kill()

@@ -109,6 +109,26 @@ def test_a_start_that_fails_leaves_no_process_to_the_next_one(ray: Any) -> None:
     assert [process.wait(timeout=10) < 0 for process in ray.processes[3:]] == [True] * 3
 
 
+def is_running(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def test_a_process_whose_parent_has_ended_is_ended_too(ray: Any) -> None:
+    """As the agents of a node that did not start."""
+    script = "sh -c 'sleep 60; :' agent \"$0\" > /dev/null 2>&1 & echo $!"
+    with suppress(KeyboardInterrupt), ray_pool(None, 1):
+        agent = ["sh", "-c", script, f"--dir={ray.folders[0]}/session"]
+        pid = int(subprocess.run(agent, capture_output=True, check=True).stdout)
+        assert is_running(pid)
+        raise KeyboardInterrupt
+    end = time.monotonic() + 10
+    while is_running(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not is_running(pid)
+
+
 REFUSED = """The actor died because of an error raised in its creation task, ray::_Actor.__init__()
 sway_gate.errors.UsageError: a worker has sway-gate 1, and this machine 2"""
 LOW = """Memory on the node where the actor was running was 15.6GB / 16.0GB (0.97).
