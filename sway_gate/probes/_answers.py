@@ -247,11 +247,11 @@ def cells(design: Design) -> list[LogProbs]:
 
 
 class Gains(NamedTuple):
-    """The changes from the base over all rows of a design, as relative lifts; of labels in nats,
-    because the end of the turn is most of a label's tokens and hides the label in a ratio."""
+    """The changes from the base over all rows of a design, as relative lifts."""
 
     content: Floats
-    """Gain of the own answer over the other answers [rows]."""
+    """Gain of the own answer over the other answers [rows]; of labels in nats, because the end of
+    the turn is most of a label's tokens and hides the label in a ratio."""
     other: Floats
     """Mean gain of the other answers after the same prompt [rows]."""
     first_before: NDArray[np.bool_]
@@ -261,7 +261,8 @@ class Gains(NamedTuple):
     losses: Floats
     """Loss under the base, of the own answer and on average of the others [rows, 2]."""
     pairings: list[Floats]
-    """The gains of each block's prompts with the own answers of its rows [rows, rows]."""
+    """The gains of each block's prompts with the own answers of its rows, as `content` is measured
+    [rows, rows]."""
 
 
 def gains(design: Design, view: ViewAnswers) -> Gains:
@@ -281,11 +282,12 @@ def gains(design: Design, view: ViewAnswers) -> Gains:
 def _group_gains(group: Group, view: ViewAnswers, of_label: bool) -> Gains:
     found = np.array([[_likelihood(view, c, of_label) for c in row] for row in group.requests])
     before, after = found[..., 0], found[..., 1]  # [rows, answers]
-    gain, own = (after - before if of_label else lifts(before, after)), np.array(group.own)
+    relative, own = lifts(before, after), np.array(group.own)
+    gain = after - before if of_label else relative
     others = _is_other(gain, own)
     return Gains(
         content_gains(gain, own),
-        _mean_where(gain, others, axis=1),
+        _mean_where(relative, others, axis=1),
         ranks_first(before, own),
         ranks_first(after, own),
         -np.stack([before[~others], _mean_where(before, others, axis=1)], axis=1),

@@ -102,7 +102,8 @@ class RowGain(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`rows`: all rows, the smallest content gain first. Gains: relative lifts; of labels, nats."""
+    """`rows`: all rows, the smallest content gain first. Gains: relative lifts; the
+    content gain of labels in nats."""
 
     judged: answers.Learned
     reason: str
@@ -161,7 +162,7 @@ def value(
         float(items.mean()),
         items,
         found,
-        units=_units(found),
+        units=_units(found) if judged == "content" else KIND.units,
         significance=_significance(judged, gains, form)._replace(
             supply=_supply(found, context.reserve), symptom=_symptom(spec, found)
         ),
@@ -224,6 +225,7 @@ def _most(rows: int) -> float:
 
 
 def _units(found: Found) -> str:
+    """The units of the content gain."""
     return "nats/label" if found.labels else KIND.units
 
 

@@ -148,6 +148,23 @@ def test_labels_are_judged_by_content_and_state_the_accuracy() -> None:
     assert result.details["content_gain"] == pytest.approx(8.0, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("other", "verdict", "form"), [(0.1, "fail", 0.05), (0.8, "pass", 0.4)], ids=["small", "large"]
+)
+def test_the_form_of_labels_is_judged_by_the_share_of_the_loss(
+    other: float, verdict: str, form: float
+) -> None:
+    result = run(other + 0.05, other, sections=labels(30), learn="form")
+    assert result.verdict == verdict, result.message
+    assert result.units == "relative lift"
+    assert result.raw == pytest.approx(form, abs=0.02)
+
+
+def test_labels_of_a_hardly_trained_adapter_did_not_learn_their_form() -> None:
+    result = run(0.1, 0.1, sections=labels(30))
+    assert result.symptoms != ("form, not content",)
+
+
 def test_one_answer_to_everything_has_no_content_gain() -> None:
     shared = Context(labels(30), control=("Plain prose. " * 99,))
 
