@@ -135,8 +135,8 @@ def design(
     answers.
 
     The groups do not depend on the suite's seed: what is judged can depend on the groups. Each of
-    the `further` samples adds at most as many rows. `known`: rows whose answers show that those of
-    few `rows` are labels.
+    the `further` samples adds at most as many rows. `known`: more rows, which show that answers are
+    labels if there are few `rows`.
     """
     labels = occurring_labels(rows) or _among(occurring_labels([*rows, *known]), rows)
     first, *others = (_comparable(sample, labels) for sample in (rows, *further))
