@@ -11,7 +11,7 @@ import yaml
 
 from sway_gate import cli
 from sway_gate.backends import loading
-from sway_gate.compare.ranking import Ranking, rank
+from sway_gate.compare.ranking import Candidate, Ranking, rank
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.gate import rank as ranks
 from sway_gate.gate.diff import with_adapter
@@ -124,6 +124,15 @@ def test_a_pattern_is_expanded_by_the_numbers_in_names(capsys: Any, monkeypatch:
     sway(capsys, "runs/checkpoint-*", "runs/head", "./runs/checkpoint-9")
     names = [Path(one).name for one in given]
     assert names == ["checkpoint-9", "checkpoint-20", "checkpoint-100", "head"]
+
+
+def test_a_gate_that_could_not_decide_says_why(capsys: Any, monkeypatch: Any) -> None:
+    why = "no probe passed, so the results are inconclusive"
+    open_result = gated(reading("leakage", [0.1, 0.2], verdict="warn"), verdict="error")
+    found = [Candidate(name, None, open_result, name, exit_code=3) for name in ("a", "b")]
+    monkeypatch.setattr(ranks, "gate_adapters", lambda *_: found)
+    code, out, _ = sway(capsys, "a", "b")
+    assert (code, " ".join(out.split()).count(f"could not decide: {why}")) == (3, 2)
 
 
 STEPS = {
