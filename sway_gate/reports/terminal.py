@@ -176,13 +176,13 @@ def _answers(one: Exchange, width: int) -> str:
     texts = {"base": one.base, "now": one.finetuned}
     texts = texts if any(texts.values()) else {"right": one.right}
     room = width - sum(len(f"{label}: ") for label in texts) - 2 * (len(texts) - 1)
-    parts = [one_line(text) for text in texts.values()]
+    parts = [one_line(text) or "–" for text in texts.values()]
     if sum(map(len, parts)) > room:
         parts = _apart(parts)
     left = room - sum(map(len, parts))
     limits = [max(len(part) + left, room // len(parts)) for part in parts]
     shown = zip(texts, parts, limits, strict=True)
-    return "  ".join(f"{label}: {_shortened(text, limit)}" for label, text, limit in shown)
+    return "  ".join(f"{label}: {cut(text, limit)}" for label, text, limit in shown)
 
 
 def _apart(texts: Sequence[str]) -> list[str]:

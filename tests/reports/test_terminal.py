@@ -379,11 +379,10 @@ def exchanged(page):
     return lines[start : lines.index("", start)]
 
 
+@pytest.mark.parametrize("now", ["f " * 90, ""], ids=["long", "empty"])
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_long_exchanges_take_two_lines(width):
-    long = msgspec.structs.replace(
-        results.FORGOT, prompt="p " * 90, base="b " * 90, finetuned="f " * 90
-    )
+def test_long_exchanges_take_two_lines(width, now):
+    long = msgspec.structs.replace(results.FORGOT, prompt="p " * 90, base="b " * 90, finetuned=now)
     shown = results.result(results.drift(), side_by_side=(long,) * 5)
     lines = exchanged(plain(shown, width=width))
     assert len(lines) == 10
