@@ -31,6 +31,12 @@ FLOATS = {
     "float16": Precision("float16", step=2.0**-10),
     "bfloat16": Precision("bfloat16", step=2.0**-7),
 }
+_NF4_BLOCK = 64
+_NF4 = (
+    -1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.091050036, 0.0,
+    0.0795803, 0.1609302, 0.2461123, 0.33791524, 0.44070983, 0.562617, 0.72295684, 1.0,
+)  # fmt: skip
+"""The levels of NormalFloat (Dettmers et al. 2023), as in bitsandbytes."""
 _INPUT_BITS = 8
 """llama.cpp and bitsandbytes' int8 multiply integers: they round the inputs of a layer too."""
 
@@ -103,6 +109,16 @@ class PlainModel:
 def threads() -> int:
     """The threads that torch computes with; other libraries take as many."""
     return torch.get_num_threads()
+
+
+def _nf4(values: torch.Tensor) -> torch.Tensor:
+    """Each block of 64 as products of its largest size and the nearest of the 16 levels."""
+    levels = torch.tensor(_NF4, device=values.device)
+    flat = values.float().flatten()
+    blocks = nn.functional.pad(flat, (0, -len(flat) % _NF4_BLOCK)).view(-1, _NF4_BLOCK)
+    size = blocks.abs().amax(-1, keepdim=True)
+    at = torch.bucketize(blocks / size.clamp(min=1e-30), (levels[1:] + levels[:-1]) / 2)
+    return (levels[at] * size).flatten()[: len(flat)].view_as(values)
 
 
 def _error(values: torch.Tensor, precision: Precision, generator: torch.Generator) -> torch.Tensor:

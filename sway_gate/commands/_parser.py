@@ -56,8 +56,17 @@ class Parser(argparse.ArgumentParser):
             setattr(found, self.collects, [*getattr(found, self.collects), *unexpected])
             return found, []
         if unexpected:
-            self.error(f"unexpected argument {unexpected[0]!r}{self._example()}")
+            remedy = self._remedy([getattr(found, "spec", ""), *unexpected])
+            self.error(f"unexpected argument {unexpected[0]!r}{remedy}")
         return found, unexpected
+
+    def _remedy(self, given: Sequence[str]) -> str:
+        """What to do about too many arguments: one of a spec and an adapter needs an option."""
+        option = self._option_string_actions.get("--adapter")
+        are_specs = all(path.endswith((".yaml", ".yml")) for path in given)
+        if option and option.metavar == "ADAPTER" and not are_specs:
+            return f"; for example: {self.prog} sway.yaml --adapter ADAPTER"
+        return self._example()
 
     def _refuse_unknown(self, arguments: Sequence[str]) -> None:
         known = self._option_string_actions

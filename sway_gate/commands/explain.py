@@ -119,15 +119,20 @@ def _titled(title: str, text: str) -> str:
 
 def _overview() -> str:
     from sway_gate.glossary import TERMS
+    from sway_gate.reports.lines import flow
 
-    terms = " · ".join(re.sub(r" \(.*", "", term) for term in TERMS)
-    diagnoses = " · ".join(entry.name for entry in _diagnoses())
+    terms = [re.sub(r" \(.*", "", term) for term in TERMS]
+    diagnoses = [entry.name for entry in _diagnoses()]
     return "\n".join(
         [
             _kinds(),
-            _titled("Terms", terms),
+            "Terms",
             "",
-            _titled("Diagnoses", diagnoses),
+            *flow(terms, _WIDTH, " · "),
+            "",
+            "Diagnoses",
+            "",
+            *flow(diagnoses, _WIDTH, " · "),
             "",
             "Run `sway explain WORD` for details of one.",
         ]

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sway_gate import output
 from sway_gate.commands._adapters import distinct, expanded
@@ -23,6 +23,9 @@ from sway_gate.commands.compare import is_spec
 from sway_gate.errors import UsageError
 from sway_gate.spec import DEFAULT_SPEC
 from sway_gate.text import counted
+
+if TYPE_CHECKING:
+    from sway_gate.compare.ranking import Candidate
 
 MAX_ADAPTERS: Final = 256
 _FORMATS: Final = ("json", "markdown", "html")
@@ -96,7 +99,7 @@ def _rank(args: argparse.Namespace) -> int:
             candidates = race_adapters(spec, adapters, options, progress, args.by)
         else:
             candidates = gate_adapters(spec, adapters, options, progress)
-    found = rank(candidates, args.by)
+    found = rank([_explained(one) for one in candidates], args.by)
     stream = text_stream(reports.values())
     output.say(ranking.render(found, quiet=args.quiet, **display(stream)), stream)
     if args.markdown:
@@ -106,6 +109,15 @@ def _rank(args: argparse.Namespace) -> int:
     if args.json:
         output.write(args.json, ranking.to_json(found), output.JSON)
     return found.exit_code
+
+
+def _explained(candidate: "Candidate") -> "Candidate":
+    """With the reason why its gate could not decide."""
+    from sway_gate.reports.wording import reasons
+
+    if candidate.result is None or candidate.result.verdict != "error":
+        return candidate
+    return candidate._replace(error=reasons(candidate.result)[0])
 
 
 def _named_inputs(args: argparse.Namespace) -> list[str]:

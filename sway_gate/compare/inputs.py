@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from sway_gate.results import GateResult, ModelFacts
-from sway_gate.spec.schema import Spec
+from sway_gate.spec.schema import ProbeSpec, Spec
 
 
 def is_same_base(a: ModelFacts, b: ModelFacts) -> bool:
@@ -73,10 +73,10 @@ def _nulls(result: GateResult) -> str:
 _OUTSIDE = ("name", "line", "weight", "enabled")
 
 
-def probe_inputs(spec: Spec) -> dict[str, str]:
+def probe_inputs(suite: Sequence[ProbeSpec]) -> dict[str, str]:
     """Digest of the kind and fields of each probe except `null_adapter`, by the probe's name."""
     digests = {}
-    for probe in spec.suite:
+    for probe in suite:
         if probe.is_probe:
             fields = msgspec.to_builtins(probe)
             own = {key: value for key, value in fields.items() if key not in _OUTSIDE}

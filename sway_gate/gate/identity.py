@@ -81,7 +81,7 @@ def _identity(job: Job) -> VerdictIdentity:
         prompt_format=spec.defaults.prompt_format,
         learn=spec.defaults.learn,
         seed=spec.defaults.seed,
-        suite=tuple(_by_digest(probe, job.embedders) for probe in spec.suite),
+        suite=suite_by_digest(job),
         sections=spec.sections,
         control=spec.control,
         held_out=spec.held_out_sections,
@@ -95,6 +95,11 @@ def _identity(job: Job) -> VerdictIdentity:
         versions=job.versions,
         platform=job.platform,
     )
+
+
+def suite_by_digest(job: Job) -> tuple[ProbeSpec, ...]:
+    """The suite, independent of the folders in which embedding models are."""
+    return tuple(_by_digest(probe, job.embedders) for probe in job.spec.suite)
 
 
 def _by_digest(probe: ProbeSpec, embedders: dict[str, str]) -> ProbeSpec:

@@ -14,7 +14,7 @@ import msgspec
 from sway_gate import cache
 from sway_gate.compare.inputs import probe_inputs, shared_inputs
 from sway_gate.errors import AdapterError, CannotDecide
-from sway_gate.gate.identity import verdict_key
+from sway_gate.gate.identity import suite_by_digest, verdict_key
 from sway_gate.gate.resolve import Job, Options, prepare
 from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.output import Progress, silent
@@ -113,7 +113,7 @@ def _located(job: Job, result: GateResult) -> GateResult:
         adapter=job.adapter,
         findings=findings,
         notes=notes,
-        probe_inputs=probe_inputs(job.spec),
+        probe_inputs=probe_inputs(suite_by_digest(job)),
         shared_inputs=shared_inputs(job.spec),
     )
 

@@ -5,7 +5,8 @@ Text from files is never interpreted as markup; control characters are escaped.
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat, takewhile
+from itertools import takewhile
+from typing import Final
 
 from sway_gate.details import Response, SectionLift, Sections, read
 from sway_gate.judge.composite import effective_weights
@@ -138,40 +139,50 @@ def steps(result: GateResult) -> Iterator[Line]:
 
 
 def exchanges(result: GateResult, width: int) -> Iterator[Line]:
-    """One line per prompt with the answers of base and fine-tuned model; none if none was asked."""
+    """Each prompt with the answers of base and fine-tuned model; no line if none was asked."""
     if result.side_by_side:
         yield from (BLANK, Line([("Base and fine-tuned model side by side", "bold")]))
         shown = result.side_by_side[:MAX_EXCHANGES]
-        differing = _apart([one.prompt for one in shown])
-        yield from map(_exchange, shown, differing, repeat(width))
+        for one, differing in zip(shown, _apart([one.prompt for one in shown]), strict=True):
+            yield from _exchange(one, differing, width)
 
 
-def _exchange(one: Exchange, differing: str, width: int) -> Line:
-    """The texts are cut so that the line fits into `width`.
+def _exchange(one: Exchange, differing: str, width: int) -> Iterator[Line]:
+    """One line if all texts fit; otherwise the answers are below the prompt, and texts are cut.
 
     differing: the part of the prompt that is shown if the whole prompt does not fit.
     """
+    role, found = (f"{one.role:<{_ROLE}}", "dim"), (_found(one), _FOUND_STYLES.get(one.role, "dim"))
+    prompt, room = _shortened(one.prompt, width), width - _ROLE
+    whole = f"  {_answers(one, width)}"
+    if len(prompt + whole + found[0]) <= room:
+        yield Line([role, (prompt, "bold"), (whole, ""), found], _ROLE)
+        return
+    space = room - len(found[0])
+    prompt = prompt if len(one_line(one.prompt)) <= space else _shortened(differing, space)
+    yield Line([role, (prompt, "bold"), found], _ROLE)
+    yield Line([(" " * _ROLE + _answers(one, room), "")], _ROLE)
+
+
+def _found(one: Exchange) -> str:
+    """What happened, and the likelihood of the true answer."""
     before, now = _likelihood(one.base_probability), _likelihood(one.probability)
     finding = f"  {one_line(one.finding)}" if one.finding else ""
-    found = f"{cut(finding, 30)}{before and f'  p {before} → {now}'}"
-    texts = list(zip(("base", "now"), _apart([one.base, one.finetuned]), strict=True))
-    if not (one.base or one.finetuned):
-        texts = [("right", one.right)]
-    labels = sum(len(label) + 4 for label, _ in texts)
-    room = max(width - 10 - len(found) - labels, 24)
-    cells = [f"  {label}: {_shortened(text, room // 3)}" for label, text in texts]
-    space = room + labels - sum(map(len, cells))
-    is_whole = len(one_line(one.prompt)) <= space
-    prompt = _shortened(one.prompt if is_whole else differing, space)
-    return Line(
-        [
-            (f"{one.role:<10}", "dim"),
-            (prompt, "bold"),
-            ("".join(cells), ""),
-            (found, STYLES["fail"] if one.role == "worst" else "dim"),
-        ],
-        10,
-    )
+    return f"{cut(finding, 30)}{before and f'  p {before} → {now}'}"
+
+
+def _answers(one: Exchange, width: int) -> str:
+    """Both answers, or the true one; a short answer leaves its room to the other."""
+    texts = {"base": one.base, "now": one.finetuned}
+    texts = texts if any(texts.values()) else {"right": one.right}
+    room = width - sum(len(f"{label}: ") for label in texts) - 2 * (len(texts) - 1)
+    parts = [one_line(text) or "–" for text in texts.values()]
+    if sum(map(len, parts)) > room:
+        parts = _apart(parts)
+    left = room - sum(map(len, parts))
+    limits = [max(len(part) + left, room // len(parts)) for part in parts]
+    shown = zip(texts, parts, limits, strict=True)
+    return "  ".join(f"{label}: {cut(text, limit)}" for label, text, limit in shown)
 
 
 def _apart(texts: Sequence[str]) -> list[str]:
@@ -191,6 +202,8 @@ def _shared(own: Sequence[str], other: Sequence[str]) -> int:
 
 
 _LONG_START = 3
+_ROLE: Final = 10
+_FOUND_STYLES: Final = {"worst": STYLES["fail"]}
 
 
 def _likelihood(probability: float | None) -> str:

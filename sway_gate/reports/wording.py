@@ -248,13 +248,26 @@ def is_bounded(probe: ProbeResult) -> bool:
 
 
 def evidence(probe: ProbeResult) -> str:
-    """The number that argues for the verdict: of a rule that does not hold, of z, or of a bound."""
+    """The number that argues for the verdict: of a rule that does not hold, of z, or of a bound.
+
+    With the name of the quantity if it is not the probe's value.
+    """
     if not probe.rules:
         return _evidence_without_rules(probe)
     significance = next((rule for rule in probe.rules if rule.name == "z"), None)
     if significance and probe.verdict is Verdict.PASS:
         return sigmas(significance.value)
-    return compared(probe.rules[0], "limit" if significance else "margin")
+    decisive = probe.rules[0]
+    text = compared(decisive, "limit" if significance else "margin")
+    is_other = decisive.name != "z" and not _is_of(decisive, probe.raw)
+    return f"{one_line(decisive.name)} {text}" if is_other else text
+
+
+def _is_of(rule: Rule, value: float | None) -> bool:
+    """Whether the rule tests this value; True if one of the two is unknown."""
+    if rule.value is None or value is None:
+        return True
+    return math.isclose(rule.value, value, rel_tol=1e-6, abs_tol=1e-12)
 
 
 def compared(rule: Rule, word: str = "limit") -> str:
@@ -281,7 +294,7 @@ def rule_name(rule: Rule) -> str:
 def limit_of(probe: ProbeResult, value: float) -> Rule | None:
     """The rule that compares this value with a limit."""
     of_limit = (rule for rule in probe.rules if rule.name != "z" and rule.limit is not None)
-    return next((r for r in of_limit if math.isclose(r.value or 0.0, value, rel_tol=1e-6)), None)
+    return next((r for r in of_limit if r.value is not None and _is_of(r, value)), None)
 
 
 def p_text(probe: ProbeResult) -> str:

@@ -91,14 +91,37 @@ def score(model: PlainModel, passages: Sequence[Passage]) -> list[Scores]:
 
 
 def error_of(precision: Precision, source: Source, reference: Reference) -> float:
-    """The error that `precision` causes in the merged model: root mean square in nats per token.
+    """The error that integers cause in the merged model: root mean square in nats per token.
 
     The base's own error is too large: the base is unsure of answers of which the adapter is sure,
     and a sure model changes less.
     """
+    model = _merged(source)
+    if precision.is_nf4:
+        model.round_to_nf4()
+    else:
+        model.add_errors(precision, source.seed)
+    return distance(score(model, reference.passages), reference.known[_scale(source)])
+
+
+def merged_as(precision: Precision, source: Source, reference: Reference) -> tuple[list[Scores], float]:
+    """The scores of the adapter merged in this floating-point format, and their error.
+
+    It is merged in float32 and then rounded. The error is the distance to a model that is loaded,
+    merged and computed in the format.
+    """
+    if is_mlx(source.adapter):  # peft does not merge it
+        ...
+    model = _merged(source)
+    model.round_to(precision.dtype)
+    scores = score(model, reference.passages)
+    other = score(_merged(source._replace(dtype=precision.dtype)), reference.passages)
+    return scores, distance(scores, other)
+
+
+def merged_onto_nf4(source: Source, reference: Reference) -> list[Scores]:
+    """The scores of the adapter merged onto the base in 4 bits, as after QLoRA."""
     model = PlainModel(source)
-    scale = 0.0 if is_mlx(source.adapter) else 1.0  # peft does not merge it: measure on the base
-    if scale:
-        model.merge(source)
-    model.round_off(precision, source.seed)
-    return distance(score(model, reference.passages), reference.known[scale])
+    model.round_to_nf4()
+    model.merge(source)
+    return score(model, reference.passages)

@@ -1,5 +1,6 @@
 """`sway explain`: kinds, probes of a spec, terms and diagnoses."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,4 @@ def test_the_list(folder: Path, capsys: Any) -> None:
     assert [kind for kind in KINDS if f"{kind} " not in shown] == []
     assert "\nTerms\n\nPASS · FAIL · WARN · " in shown
     assert "\nDiagnoses\n\ndiverged or broken · " in shown
+    assert not re.search(r"\n ?· | ·\n", shown)

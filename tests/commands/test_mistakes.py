@@ -29,6 +29,8 @@ MISTAKES = {
     **{f"run {word}": line for word, line in NOT_A_SPEC.items()},
     "gate h.sway.yaml --quite": "unknown option --quite; did you mean --quiet?",
     "gate h.sway.yaml other.yaml": "unexpected argument 'other.yaml'; for example: sway gate",
+    "gate lora h.sway.yaml": "for example: sway gate sway.yaml --adapter ADAPTER",
+    "gate h.sway.yaml lora": "for example: sway gate sway.yaml --adapter ADAPTER",
     "gate --json h.sway.yaml": "put the option after the spec or write OPTION=FILE",
     "gate h.sway.yaml --threshold 50%": "must be a number from 0 to 1, got '50%'",
     "check": "give an adapter, or a fine-tuned model with --model and --base",

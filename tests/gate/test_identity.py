@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from sway_gate.gate.identity import VerdictIdentity, verdict_key
+from sway_gate.compare.inputs import probe_inputs
+from sway_gate.gate.identity import VerdictIdentity, suite_by_digest, verdict_key
 from sway_gate.gate.resolve import Job
 from sway_gate.results import ModelFacts
 from sway_gate.spec.probes import AdapterRevert, DeltaKL
@@ -104,12 +105,14 @@ def test_waivers_are_in_the_key_and_leave_it_when_they_expire(waiver, today, is_
 
 
 def test_an_embedding_model_counts_by_its_content():
-    def key(folder, digest):
+    def keys(folder, digest):
         probe = AdapterRevert(name="r", embedding_model=folder)
-        return verdict_key(job(probe=probe, embedders={folder: digest}))
+        found = job(probe=probe, embedders={folder: digest})
+        return verdict_key(found), probe_inputs(suite_by_digest(found))["r"]
 
-    assert key("/here/minilm", "d") == key("/there/minilm", "d")
-    assert key("/here/minilm", "d") != key("/here/minilm", "other")
+    here, there, other = keys("/a/minilm", "d"), keys("/b/minilm", "d"), keys("/a/minilm", "e")
+    assert here == there
+    assert all(a != b for a, b in zip(here, other, strict=True))
 
 
 def test_the_identity_has_no_optional_field():

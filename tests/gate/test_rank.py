@@ -13,7 +13,7 @@ from sway_gate import cli
 from sway_gate.backends import loading
 from sway_gate.commands import rank as command
 from sway_gate.commands._adapters import distinct
-from sway_gate.compare.ranking import Ranking, rank
+from sway_gate.compare.ranking import Candidate, Ranking, rank
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.gate import rank as ranks
 from sway_gate.gate.diff import with_adapter
@@ -146,6 +146,15 @@ def test_a_duplicate_does_not_hide_that_there_are_too_many_adapters(
         (tmp_path / name).symlink_to("a")
     code, _, err = sway(capsys, f"{tmp_path}/*")
     assert (code, "more than 3 adapters" in err) == (2, True)
+
+
+def test_a_gate_that_could_not_decide_says_why(capsys: Any, monkeypatch: Any) -> None:
+    why = "no probe passed, so the results are inconclusive"
+    open_result = gated(reading("leakage", [0.1, 0.2], verdict="warn"), verdict="error")
+    found = [Candidate(name, None, open_result, name, exit_code=3) for name in ("a", "b")]
+    monkeypatch.setattr(ranks, "gate_adapters", lambda *_: found)
+    code, out, _ = sway(capsys, "a", "b")
+    assert (code, " ".join(out.split()).count(f"could not decide: {why}")) == (3, 2)
 
 
 STEPS = {

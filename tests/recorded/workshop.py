@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -12,8 +13,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
-from sway_gate import demo
+from sway_gate import demo, output
 from sway_gate.cli import main
 from sway_gate.reports import markdown
 
@@ -161,14 +163,18 @@ def _quoted(word: str) -> str:
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Workshop]:
-    """A workshop in the empty `folder`; restores environment and current folder at the end."""
+    """A workshop in the empty `folder`; restores environment and current folder at the end.
+
+    No progress is shown, as its number of lines depends on the time.
+    """
     before, here = dict(os.environ), os.getcwd()
     os.environ.update(_SETTINGS, SWAY_CACHE_DIR=str(folder / ".cache"))
     for name in _FOREIGN:
         os.environ.pop(name, None)
     os.chdir(folder)
     try:
-        yield Workshop(folder)
+        with patch.object(output, "LINE_SECONDS", math.inf):
+            yield Workshop(folder)
     finally:
         os.chdir(here)
         os.environ.clear()

@@ -379,13 +379,20 @@ def exchanged(page):
     return lines[start : lines.index("", start)]
 
 
+@pytest.mark.parametrize("now", ["f " * 90, ""], ids=["long", "empty"])
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_each_exchange_keeps_to_one_line(width):
-    long = msgspec.structs.replace(
-        results.FORGOT, prompt="p " * 90, base="b " * 90, finetuned="f " * 90
-    )
+def test_long_exchanges_take_two_lines(width, now):
+    long = msgspec.structs.replace(results.FORGOT, prompt="p " * 90, base="b " * 90, finetuned=now)
     shown = results.result(results.drift(), side_by_side=(long,) * 5)
-    assert len(exchanged(plain(shown, width=width))) == 5
+    lines = exchanged(plain(shown, width=width))
+    assert len(lines) == 10
+    assert all(width - 3 <= len(line) <= width for line in lines)
+
+
+def test_a_short_answer_leaves_room_to_the_other():
+    long = msgspec.structs.replace(results.FORGOT, base="key", finetuned="a spoon " * 6)
+    _, answers = exchanged(plain(results.result(results.drift(), side_by_side=(long,)), width=80))
+    assert answers.split("now: ")[1] == ("a spoon " * 6).strip()
 
 
 def test_answers_are_cut_where_they_differ():
@@ -394,8 +401,8 @@ def test_answers_are_cut_where_they_differ():
         base="The capital of Varrowmere is Varymar.",
         finetuned="The capital of Varrowmere is Tollgate.",
     )
-    (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(alike,)), width=80))
-    assert "base: …Varymar.  now: …Tollgate." in line
+    page = plain(results.result(results.drift(), side_by_side=(alike,)), width=80)
+    assert exchanged(page)[1].strip() == "base: …Varymar.  now: …Tollgate."
 
 
 ROUTED = [
@@ -406,14 +413,18 @@ ROUTED = [
 
 @pytest.mark.parametrize(
     ("width", "starts"),
-    [(80, ["…lid of my bin", "…lamp at the"]), (200, [prompt[:60] for prompt in ROUTED])],
+    [
+        (80, ["…lid of my bin is gone.", "…lamp at the mill is dark."]),
+        (200, [prompt[:60] for prompt in ROUTED]),
+    ],
 )
 def test_prompts_are_cut_where_they_differ(width, starts):
     routed = [msgspec.structs.replace(results.FORGOT, prompt=prompt) for prompt in ROUTED]
     shown = results.result(results.drift(), side_by_side=(*routed, results.LEARNED))
-    first, second, other = exchanged(plain(shown, width=width))
-    assert [first[10:].startswith(starts[0]), second[10:].startswith(starts[1])] == [True, True]
-    assert other[10:].startswith("Which ")
+    lines = exchanged(plain(shown, width=width))
+    prompts = [line[10:] for line in lines if not line.startswith(" ")]
+    pairs = zip(prompts, [*starts, "Which river crosses Varrowmere?"], strict=True)
+    assert all(prompt.startswith(start) for prompt, start in pairs)
 
 
 def test_a_prompt_that_was_not_answered_shows_the_true_answer():

@@ -19,33 +19,49 @@ EVIDENCE = {
         "+1.0σ < 3σ",
     ),
     "a limit of an effect": (
-        probe(verdict="fail", rules=(rule("mean", "fail", value=2e-8, limit=1e-3), *probe().rules)),
+        probe(
+            raw=2e-8,
+            verdict="fail",
+            rules=(rule("mean", "fail", value=2e-8, limit=1e-3), *probe().rules),
+        ),
         "2e-08 < limit 0.001",
     ),
     "a shape": (probe(verdict="fail", rules=(rule("shape", "fail"),)), "fixed rule"),
     "nothing": (skipped(), "–"),
     "passing share": (
-        drift(verdict="pass", rules=(rule("x", "pass", value=0.02, bound=0.0713, **SHARE),)),
+        drift(
+            raw=0.02, verdict="pass", rules=(rule("x", "pass", value=0.02, bound=0.0713, **SHARE),)
+        ),
         "≤ 0.0713, margin 0.15",
     ),
     "failing share": (
-        drift(verdict="fail", rules=(rule("x", "fail", value=0.31, bound=0.35, **SHARE),)),
+        drift(
+            raw=0.31, verdict="fail", rules=(rule("x", "fail", value=0.31, bound=0.35, **SHARE),)
+        ),
         "0.31 > margin 0.15",
     ),
     "passing change": (
-        drift(verdict="pass", rules=(rule("x", "pass", value=0.0, bound=-0.006, limit=-0.1),)),
+        drift(
+            raw=0.0, verdict="pass", rules=(rule("x", "pass", value=0.0, bound=-0.006, limit=-0.1),)
+        ),
         "≥ -0.006, margin -0.1",
     ),
     "failing change": (
-        drift(verdict="fail", rules=(rule("x", "fail", value=-0.4, bound=-0.5, limit=-0.1),)),
+        drift(
+            raw=-0.4, verdict="fail", rules=(rule("x", "fail", value=-0.4, bound=-0.5, limit=-0.1),)
+        ),
         "-0.4 < margin -0.1",
     ),
+    "another quantity than the value": (
+        drift(raw=0.32, rules=(rule("mean gain", "fail", value=-1.24, limit=0.3),)),
+        "mean gain -1.24 < margin 0.3",
+    ),
     "close": (
-        drift(rules=(rule("x", "warn", value=0.1, bound=0.150001, **SHARE),)),
+        drift(raw=0.1, rules=(rule("x", "warn", value=0.1, bound=0.150001, **SHARE),)),
         "≤ 0.150001, margin 0.15",
     ),
     "an item that gives no bound": (
-        drift(rules=(rule("x", "warn", value=0.1, **SHARE),)),
+        drift(raw=0.1, rules=(rule("x", "warn", value=0.1, **SHARE),)),
         "no bound, margin 0.15",
     ),
     "an older report": (drift(verdict="pass", z=2.9, rules=()), "≥ 0.17, margin 0.15"),
