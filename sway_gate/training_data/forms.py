@@ -48,6 +48,8 @@ class Shape(NamedTuple):
 
 def content(row: Fields) -> Content:
     """What the row contains, by the first format in SHAPES whose fields it has. Raises Wrong."""
+    if media := next((name for name in _MEDIA if row.get(name)), ""):
+        raise Wrong(f"{media}: only text is supported; remove the row, or a field not trained on")
     for shape in SHAPES:
         if all(row.get(field) is not None for field in shape.fields):
             return shape.read(row)
@@ -89,7 +91,9 @@ def known(names: Sequence[str]) -> list[str]:
 
 def _conversation(field: str) -> Shape:
     def read(row: Fields) -> Content:
-        pairs = _pairs([], turns(row[field], field, "user"), field, row)
+        given = row[field]
+        found = from_json(given, field) if isinstance(given, str) else given
+        pairs = _pairs([], turns(found, field, "user"), field, row)
         return _labelled(pairs[-1:], row) or pairs
 
     return Shape((field,), read)
@@ -291,6 +295,8 @@ def _prose(field: str) -> Shape:
 
 
 MAP: Final = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
+_MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
+"""Fields that trainers of multimodal models read beside the text."""
 _SYSTEM: Final = ("system", "system_prompt")
 _LABELS: Final = ("label", "kto_tag")
 _ASKED: Final = ("question", "query")
@@ -303,10 +309,10 @@ _PROMPTS: Final = ("prompt", "conversations", *_ASKED, "instruction")
 SHAPES: Final = (
     Shape(("chosen", "rejected"), _preference),
     Shape(("input", "preferred_output", "non_preferred_output"), _openai_preference),
+    _pair("prompt", "completion", form="plain"),
     _conversation("messages"),
     _conversation("conversations"),
     _conversation("conversation"),
-    _pair("prompt", "completion", form="plain"),
     _instruction("output"),
     _instruction("response"),
     _pair("prompt", "response"),
@@ -321,7 +327,7 @@ SHAPES: Final = (
     _prose("text"),
     _prose("content"),
 )
-"""The first one whose fields a row has decides."""
+"""The first one whose fields a row has decides. trl also prefers `prompt` to `messages`."""
 _PAIRS: Final = [
     shape.fields
     for shape in SHAPES
@@ -330,7 +336,7 @@ _PAIRS: Final = [
 """A prompt and an answer."""
 FIELDS: Final = frozenset(
     {name for shape in SHAPES for name in shape.fields}
-    | {*_SYSTEM, *_LABELS, *_UNUSED, *_PROMPTS}
+    | {*_MEDIA, *_SYSTEM, *_LABELS, *_UNUSED, *_PROMPTS}
     | {"history", "tools", "functions", "chat_template_kwargs", "intent"}
 )
 """Fields that any format uses."""

@@ -393,6 +393,15 @@ def test_plain_text_is_concatenated_as_trl_does(row: dict[str, str], begins: boo
     assert tok.decode([found.targets[found.end]]) == "</s>"
 
 
+def test_a_prompt_and_completion_precede_messages_as_in_trl() -> None:
+    tok = tokenizer(template("qwen3"))
+    row = {"prompt": "Who?", "completion": " Ismay.", **CASES["one turn"]}
+    expected = trained(row, tok)
+    [found] = measured(row, tok)
+    assert isinstance(found, EncodedRequest)
+    assert (text(found), mask(found)) == (expected.ids, expected.mask)
+
+
 def test_preferences_are_scored_as_conversations() -> None:
     tok = tokenizer(OWN["chatml"])
     row = {"prompt": [SYSTEM, user("Who?")], "chosen": [assistant("Ismay.")], "rejected": "no"}
