@@ -148,7 +148,7 @@ def _tools(row: Fields) -> str:
         tools = from_json(tools, "tools")
     if not tools and isinstance(functions := row.get("functions"), list):
         tools = [{"type": "function", "function": function} for function in functions]
-    return as_json(tools)
+    return _NO_TOOLS if tools == [] else as_json(tools)
 
 
 def _options(row: Fields) -> str:
@@ -188,7 +188,7 @@ def _text_pair(row: Fields, prompt: str, answer: str, form: Form) -> Pair:
 def _with_context(pair: Pair, row: Fields) -> Pair:
     """The pair as a conversation if the row has a system prompt, a history or tools."""
     own, answer = Turn(Message("user", pair.prompt)), Turn(Message("assistant", pair.gold))
-    is_chat = _before(row, [own]) or _tools(row)
+    is_chat = _before(row, [own]) or _tools(row) not in ("", _NO_TOOLS)
     return _pairs([own], [answer], "answer", row)[0] if is_chat else pair
 
 
@@ -241,7 +241,7 @@ def _preference(row: Fields) -> tuple[Preference, ...]:
     if not prompt_text(prompt):
         raise Wrong("prompt: must be given, or be the common start of chosen and rejected")
     is_text = not any(isinstance(value, list | dict) for value in (given, chosen, rejected))
-    is_chat = not is_text or bool(beside) or bool(prompt.tools)
+    is_chat = not is_text or bool(beside) or prompt.tools not in ("", _NO_TOOLS)
     form: Form = "chat" if is_chat else "plain" if context == "prompt" else "auto"
     better, worse = _answer(good[len(shared) :], "chosen"), _answer(bad[len(shared) :], "rejected")
     if better == worse:
@@ -297,6 +297,8 @@ def _prose(field: str) -> Shape:
 MAP: Final = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
 _MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
 """Fields that trainers of multimodal models read beside the text."""
+_NO_TOOLS: Final = "[]"
+"""An empty list of tools: some templates write their introduction of tools without any."""
 _SYSTEM: Final = ("system", "system_prompt")
 _LABELS: Final = ("label", "kto_tag")
 _ASKED: Final = ("question", "query")

@@ -157,6 +157,7 @@ CASES: dict[str, dict[str, Any]] = {
         "messages": [user("How is Oslo?"), assistant("", tool_calls=CALL)],
         "tools": json.dumps(TOOLS),
     },
+    "no tools": {"messages": [user("Who?"), assistant("Ismay.")], "tools": []},
     "reasoning": {
         "messages": [user("2 + 2?"), assistant("4", reasoning_content="Two and two.")],
     },
