@@ -199,6 +199,11 @@ def test_messages_keep_their_roles_and_fields(tmp_path):
     )
 
 
+def test_spaces_around_the_names_of_columns_do_not_count(tmp_path):
+    [found] = load(tmp_path, "a.csv", "prompt , completion\nq, a\n").sections
+    assert (found.pairs[0].prompt, found.pairs[0].gold) == ("q", " a")
+
+
 def test_tools_may_be_text(tmp_path):
     row = {"messages": [user("q"), assistant("a")], "tools": '[{"name": "f"}]'}
     assert pairs(tmp_path, row)[0].conversation.tools == '[{"name":"f"}]'
