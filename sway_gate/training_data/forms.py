@@ -48,6 +48,8 @@ class Shape(NamedTuple):
 
 def content(row: Fields) -> Content:
     """What the row contains, by the first format in SHAPES whose fields it has. Raises Wrong."""
+    if media := next((name for name in _MEDIA if row.get(name)), ""):
+        raise Wrong(f"{media}: only text is supported; remove the row, or a field not trained on")
     for shape in SHAPES:
         if all(row.get(field) is not None for field in shape.fields):
             return shape.read(row)
@@ -89,7 +91,9 @@ def known(names: Sequence[str]) -> list[str]:
 
 def _conversation(field: str) -> Shape:
     def read(row: Fields) -> Content:
-        pairs = _pairs([], turns(row[field], field, "user"), field, row)
+        given = row[field]
+        found = from_json(given, field) if isinstance(given, str) else given
+        pairs = _pairs([], turns(found, field, "user"), field, row)
         return _labelled(pairs[-1:], row) or pairs
 
     return Shape((field,), read)
@@ -144,7 +148,7 @@ def _tools(row: Fields) -> str:
         tools = from_json(tools, "tools")
     if not tools and isinstance(functions := row.get("functions"), list):
         tools = [{"type": "function", "function": function} for function in functions]
-    return as_json(tools)
+    return _NO_TOOLS if tools == [] else as_json(tools)
 
 
 def _options(row: Fields) -> str:
@@ -184,7 +188,7 @@ def _text_pair(row: Fields, prompt: str, answer: str, form: Form) -> Pair:
 def _with_context(pair: Pair, row: Fields) -> Pair:
     """The pair as a conversation if the row has a system prompt, a history or tools."""
     own, answer = Turn(Message("user", pair.prompt)), Turn(Message("assistant", pair.gold))
-    is_chat = _before(row, [own]) or _tools(row)
+    is_chat = _before(row, [own]) or _tools(row) not in ("", _NO_TOOLS)
     return _pairs([own], [answer], "answer", row)[0] if is_chat else pair
 
 
@@ -237,7 +241,7 @@ def _preference(row: Fields) -> tuple[Preference, ...]:
     if not prompt_text(prompt):
         raise Wrong("prompt: must be given, or be the common start of chosen and rejected")
     is_text = not any(isinstance(value, list | dict) for value in (given, chosen, rejected))
-    is_chat = not is_text or bool(beside) or bool(prompt.tools)
+    is_chat = not is_text or bool(beside) or prompt.tools not in ("", _NO_TOOLS)
     form: Form = "chat" if is_chat else "plain" if context == "prompt" else "auto"
     better, worse = _answer(good[len(shared) :], "chosen"), _answer(bad[len(shared) :], "rejected")
     if better == worse:
@@ -291,6 +295,10 @@ def _prose(field: str) -> Shape:
 
 
 MAP: Final = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
+_MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
+"""Fields that trainers of multimodal models read beside the text."""
+_NO_TOOLS: Final = "[]"
+"""An empty list of tools: some templates write their introduction of tools without any."""
 _SYSTEM: Final = ("system", "system_prompt")
 _LABELS: Final = ("label", "kto_tag")
 _ASKED: Final = ("question", "query")
@@ -303,10 +311,10 @@ _PROMPTS: Final = ("prompt", "conversations", *_ASKED, "instruction")
 SHAPES: Final = (
     Shape(("chosen", "rejected"), _preference),
     Shape(("input", "preferred_output", "non_preferred_output"), _openai_preference),
+    _pair("prompt", "completion", form="plain"),
     _conversation("messages"),
     _conversation("conversations"),
     _conversation("conversation"),
-    _pair("prompt", "completion", form="plain"),
     _instruction("output"),
     _instruction("response"),
     _pair("prompt", "response"),
@@ -321,7 +329,7 @@ SHAPES: Final = (
     _prose("text"),
     _prose("content"),
 )
-"""The first one whose fields a row has decides."""
+"""The first one whose fields a row has decides. trl also prefers `prompt` to `messages`."""
 _PAIRS: Final = [
     shape.fields
     for shape in SHAPES
@@ -330,7 +338,7 @@ _PAIRS: Final = [
 """A prompt and an answer."""
 FIELDS: Final = frozenset(
     {name for shape in SHAPES for name in shape.fields}
-    | {*_SYSTEM, *_LABELS, *_UNUSED, *_PROMPTS}
+    | {*_MEDIA, *_SYSTEM, *_LABELS, *_UNUSED, *_PROMPTS}
     | {"history", "tools", "functions", "chat_template_kwargs", "intent"}
 )
 """Fields that any format uses."""

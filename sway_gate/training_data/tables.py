@@ -33,7 +33,7 @@ class Table:
     def rows(self, wanted: Wanted) -> Iterator[Row | Mistake]:
         self._file.seek(0)
         records = self._records(lambda _: None)
-        _, header = next(records, (1, []))
+        header = [name.strip() for name in next(records, (1, []))[1]]
         places = (i for i, name in enumerate(header, 1) if header.count(name) > 1)
         if repeated := list(islice(places, 2)):
             which = f"columns {repeated[0]} and {repeated[1]} have the same name"

@@ -157,6 +157,7 @@ CASES: dict[str, dict[str, Any]] = {
         "messages": [user("How is Oslo?"), assistant("", tool_calls=CALL)],
         "tools": json.dumps(TOOLS),
     },
+    "no tools": {"messages": [user("Who?"), assistant("Ismay.")], "tools": []},
     "reasoning": {
         "messages": [user("2 + 2?"), assistant("4", reasoning_content="Two and two.")],
     },
@@ -391,6 +392,15 @@ def test_plain_text_is_concatenated_as_trl_does(row: dict[str, str], begins: boo
     assert isinstance(found, EncodedRequest)
     assert (text(found), mask(found)) == (expected.ids, expected.mask)
     assert tok.decode([found.targets[found.end]]) == "</s>"
+
+
+def test_a_prompt_and_completion_precede_messages_as_in_trl() -> None:
+    tok = tokenizer(template("qwen3"))
+    row = {"prompt": "Who?", "completion": " Ismay.", **CASES["one turn"]}
+    expected = trained(row, tok)
+    [found] = measured(row, tok)
+    assert isinstance(found, EncodedRequest)
+    assert (text(found), mask(found)) == (expected.ids, expected.mask)
 
 
 def test_preferences_are_scored_as_conversations() -> None:

@@ -199,9 +199,20 @@ def test_messages_keep_their_roles_and_fields(tmp_path):
     )
 
 
+def test_spaces_around_the_names_of_columns_do_not_count(tmp_path):
+    [found] = load(tmp_path, "a.csv", "prompt , completion\nq, a\n").sections
+    assert (found.pairs[0].prompt, found.pairs[0].gold) == ("q", " a")
+
+
 def test_tools_may_be_text(tmp_path):
     row = {"messages": [user("q"), assistant("a")], "tools": '[{"name": "f"}]'}
     assert pairs(tmp_path, row)[0].conversation.tools == '[{"name":"f"}]'
+
+
+def test_messages_may_be_text(tmp_path):
+    rows = ({"messages": TALK}, {"messages": json.dumps(TALK), "images": []})
+    as_list, as_text = (load(tmp_path, "a.jsonl", json.dumps(row)).sections for row in rows)
+    assert as_list == as_text
 
 
 def test_names_of_other_formats(tmp_path):
@@ -289,6 +300,14 @@ BAD_ROWS = {
     "image": (
         '{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
         "messages[0].content[0]: only text is supported, got type 'image_url'",
+    ),
+    "images beside the messages": (
+        json.dumps({"messages": TALK, "images": ["a.png"]}),
+        "images: only text is supported; remove the row, or a field not trained on",
+    ),
+    "messages in another notation": (
+        json.dumps({"messages": str(TALK)}),
+        "messages: must be a list, or a list as JSON",
     ),
     "no answer": (
         json.dumps({"messages": [user("q")]}),

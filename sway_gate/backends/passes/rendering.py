@@ -44,7 +44,7 @@ class Renderer:
                 "the chat template needs too much time or memory; set defaults.chat_template: off"
             ) from None
         except Exception as error:  # a template is a program of the model's author
-            wrong = error_text(error)
+            wrong = error_text(error).rstrip(".")
         try:
             self._rendered(asked(_MARK), is_complete=False)
         except Exception:
