@@ -95,16 +95,25 @@ def merge_in(precision: Precision, source: Source, reference: Reference) -> Merg
 
     Floating point is exact: the sum is rounded, which removes changes below half a step of the
     base's weight. The error is the distance to a model that is merged and computed in the format.
+    NormalFloat is exact too; its error and the one of other integers is drawn.
     """
-    if not precision.dtype or is_mlx(source.adapter):  # peft does not merge MLX
-        return Merge(reference.known[1.0], error_of(precision, source, reference))
+    exact, can_merge = reference.known[1.0], not is_mlx(source.adapter)
     if precision == FLOATS["float32"]:
-        return Merge(reference.known[1.0], 0.0)
+        return Merge(exact, 0.0)
+    if not (can_merge and precision.dtype):
+        scores = _in_nf4(source, reference) if can_merge and precision.is_nf4 else exact
+        return Merge(scores, error_of(precision, source, reference))
     model = _merged(source)
     model.round_to(precision.dtype)
     scores = score(model, reference.passages)
     model = _merged(source._replace(dtype=precision.dtype))
     return Merge(scores, distance(scores, score(model, reference.passages)))
+
+
+def _in_nf4(source: Source, reference: Reference) -> list[Scores]:
+    model = _merged(source)
+    model.round_to_nf4()
+    return score(model, reference.passages)
 
 
 def merge_onto_nf4(source: Source, reference: Reference) -> list[Scores]:
@@ -124,8 +133,6 @@ def error_of(precision: Precision, source: Source, reference: Reference) -> floa
     model = _merged(source)
     if precision.dtype:
         model.round_to(precision.dtype)
-    elif precision.is_nf4:
-        model.round_to_nf4()
     else:
         model.add_errors(precision, source.seed)
     scale = 0.0 if is_mlx(source.adapter) else 1.0

@@ -12,10 +12,10 @@ from sway_gate.output import silent
 from sway_gate.serving import verdict
 from sway_gate.serving.folder import ModelFolder
 from sway_gate.serving.parity import Compared, Yardstick, compared
-from sway_gate.serving.reference import error_of, read_reference, score
+from sway_gate.serving.reference import error_of, merge_in, read_reference, score
 from sway_gate.serving.verdict import distance
 from tests.helpers.models import save_adapter, save_base
-from tests.serving.test_parity import in_nf4, merged
+from tests.serving.test_parity import in_nf4, merged, rounded
 
 
 def rounded_to_8_bits(values: torch.Tensor, block: int) -> torch.Tensor:
@@ -79,6 +79,18 @@ def test_merges_through_bfloat16_are_right_and_faults_in_it_are_not(
     partly = found("a layer left out", dtype=BF16, scale=0.0, modules="layers.1.mlp")
     for fault in (weaker, partly):
         assert fault.name in ("another base or adapter", "adapter at another strength")
+
+
+def test_a_merge_in_nf4_is_computed(tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base", "llama")
+    adapter = save_adapter(tmp_path / "adapter", base, size=0.3)
+    source = Source(base, adapter, dtype="fp32", device="cpu")
+    reference = read_reference(source, ["a question", "another one"], silent)
+    artefact = rounded(merged(base, adapter, tmp_path / "m"), tmp_path / "nf4")
+    found = merge_in(Precision("nf4", bits=4, is_nf4=True), source, reference)
+    error = distance(found.scores, reference.known[1.0])
+    scores = ModelFolder(artefact, "cpu").scores(reference.passages)
+    assert distance(scores, found.scores) < 0.01 * error
 
 
 @pytest.mark.parametrize("shape", [(3, 64), (5, 24)])
