@@ -50,8 +50,9 @@ on SmolLM2-135M-Instruct) whose truth is known from how they were made. From \
 
 {right} of {total} verdicts are right; a wrong one is bold. The truth `same` stands for `same` and \
 `same within quantization`. Distances are root mean squares in nats per token; the adapter's \
-effect is {effect:.3f}. The yardstick is the error of the artefact's precision, computed in the \
-merged model.
+effect is {effect:.3f}. The yardstick is the error of the artefact's precision in the merged \
+model. Unexplained is the distance from the adapter, or from its merge in this precision if that \
+is closer.
 """
 
 
@@ -213,8 +214,11 @@ def report(rows: Sequence[Row], adapter: str) -> str:
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    yield "| artefact | truth | verdict | from the adapter | from the base | yardstick |"
-    yield "| --- | --- | --- | ---: | ---: | ---: |"
+    yield (
+        "| artefact | truth | verdict | from the adapter | from the base | yardstick "
+        "| unexplained | allowed |"
+    )
+    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in rows:
         verdict = row.verdict if row.is_right else f"**{row.verdict}**"
         yield f"| {row.name} | {row.truth} | {verdict} | {numbers(row.found)} |"
@@ -223,8 +227,11 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 def numbers(found: Compared) -> str:
     parity = found.parity
     if parity is None:
-        return " |  | "
-    return f"{parity.error:.3f} | {parity.from_base:.3f} | {parity.yardstick:.3f}"
+        return " |  |  |  | "
+    values = (
+        parity.error, parity.from_base, parity.yardstick, parity.unexplained, parity.tolerance,
+    )  # fmt: skip
+    return " | ".join(f"{value:.3f}" for value in values)
 
 
 def quantization(rows: Sequence[Row]) -> Iterator[str]:
@@ -232,9 +239,9 @@ def quantization(rows: Sequence[Row]) -> Iterator[str]:
     yield "## The yardstick"
     yield ""
     yield (
-        "An error of up to twice the yardstick counts as rounding. These artefacts are the same as "
-        "the adapter. The base comes from a file in Q4_1, so the base itself loses nothing in "
-        "this form; its merges do."
+        "These artefacts are the same as the adapter. The errors of floating point and of nf4 are "
+        "computed, so their ratio is 1; the ones of other integers are drawn. The base comes from "
+        "a file in Q4_1, so the base itself loses nothing in this form; its merges do."
     )
     yield ""
     yield "| artefact | precision | error | yardstick | ratio |"

@@ -33,7 +33,7 @@ from sway_gate.text import named
 _CONFIG = "config.json"
 _OF_SPEED = ("max_time", "prompt_lookup_num_tokens", "assistant_early_exit")
 """Fields of generation_config.json that end a text by the clock, or only make it faster."""
-_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Source(NamedTuple):
@@ -134,7 +134,7 @@ def _dtype(source: Source, device: torch.device) -> Any:
     default: Any = torch.bfloat16 if source.quantization else "auto"
     if device.type != "cuda" or source.is_full:
         default = torch.float32
-    return _DTYPES.get(source.dtype, default)
+    return DTYPES.get(source.dtype, default)
 
 
 def load_tokenizer(source: Source) -> Any:

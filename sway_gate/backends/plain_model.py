@@ -16,20 +16,21 @@ from sway_gate.measurements import Floats
 
 
 class Precision(NamedTuple):
-    """How weights are stored. `bits`: of one weight in a block of integers with a common scale;
-    0 for floating point. `block`: its length; 0 for a whole row. `step`: the relative distance of
-    neighbouring floating-point numbers."""
+    """How weights are stored. `dtype`: of floating point. `bits`: of one weight in a block with a
+    common scale; 0 for floating point. `block`: its length; 0 for a whole row. `is_nf4`: the
+    4 bits are NormalFloat."""
 
     name: str
     bits: int = 0
-    step: float = 0.0
     block: int = 32
+    dtype: str = ""
+    is_nf4: bool = False
 
 
 FLOATS = {
-    "float32": Precision("float32", step=2.0**-23),
-    "float16": Precision("float16", step=2.0**-10),
-    "bfloat16": Precision("bfloat16", step=2.0**-7),
+    "float32": Precision("float32", dtype="fp32"),
+    "float16": Precision("float16", dtype="fp16"),
+    "bfloat16": Precision("bfloat16", dtype="bf16"),
 }
 _NF4_BLOCK = 64
 _NF4 = (
@@ -84,23 +85,33 @@ class PlainModel:
             found.append([str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in new])
         return found
 
-    def round_off(self, precision: Precision, seed: int) -> None:
-        """Add the rounding errors of `precision` to the weights.
+    def round_to(self, dtype: str) -> None:
+        """Round the weights to this floating-point format; they stay in their own."""
+        with torch.no_grad():
+            for weight in self._network.parameters():
+                weight.copy_(weight.to(loading.DTYPES[dtype]))
 
-        Integers are in linear layers only, whose inputs are then rounded to 8 bits.
+    def round_to_nf4(self) -> None:
+        """Round the linear layers to NormalFloat of 4 bits, as bitsandbytes does: not the head."""
+        network: Any = self._network
+        head = network.get_output_embeddings()
+        for module in network.modules():
+            if isinstance(module, nn.Linear) and module is not head:
+                with torch.no_grad():
+                    module.weight.copy_(nf4(module.weight))
+
+    def add_errors(self, precision: Precision, seed: int) -> None:
+        """Add the rounding errors of integers to the linear layers and their inputs.
 
         A base can lie on the grid of the precision, a merged model does not. So the errors are
-        drawn: uniform over one step of the grid.
+        drawn: uniform over one step of the grid. Inputs have 8 bits.
         """
         generator = torch.Generator().manual_seed(seed)
-        linear = [m for m in self._network.modules() if isinstance(m, nn.Linear)]
-        weights = [m.weight for m in linear] if precision.bits else self._network.parameters()
-        with torch.no_grad():
-            for weight in weights:
-                weight.add_(_error(weight, precision, generator))
-        if precision.bits:
-            of_inputs = precision._replace(bits=_INPUT_BITS)
-            for module in linear:
+        of_inputs = precision._replace(bits=_INPUT_BITS)
+        for module in self._network.modules():
+            if isinstance(module, nn.Linear):
+                with torch.no_grad():
+                    module.weight.add_(_error(module.weight, precision, generator))
                 module.register_forward_pre_hook(
                     lambda _, given: (given[0] + _error(given[0], of_inputs, generator),)
                 )
@@ -111,7 +122,7 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def _nf4(values: torch.Tensor) -> torch.Tensor:
+def nf4(values: torch.Tensor) -> torch.Tensor:
     """Each block of 64 as products of its largest size and the nearest of the 16 levels."""
     levels = torch.tensor(_NF4, device=values.device)
     flat = values.float().flatten()
@@ -127,10 +138,7 @@ def _error(values: torch.Tensor, precision: Precision, generator: torch.Generato
 
 
 def _steps(values: torch.Tensor, precision: Precision) -> torch.Tensor:
-    """The distance of neighbouring numbers at `values` [..., in]: relative to each, or to the range
-    of its block."""
-    if not precision.bits:
-        return values.abs() * precision.step
+    """The distance of neighbouring numbers at `values` [..., in], from the range of their block."""
     width = values.shape[-1]
     block = precision.block or width
     padded = nn.functional.pad(values, (0, -width % block))

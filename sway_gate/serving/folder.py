@@ -55,5 +55,6 @@ def _precision(path: Path) -> Precision | None:
             return Precision(f"{method}, 8 bits", bits=8, block=0)
         bits = settings.get("bits")
         bits = bits if isinstance(bits, int) and 1 <= bits <= 16 else 4
-        return Precision(f"{method}, {bits} bits", bits=bits)
+        is_nf4 = settings.get("bnb_4bit_quant_type") == "nf4"
+        return Precision(f"{method}, {bits} bits", bits=bits, is_nf4=is_nf4)
     return FLOATS.get(_OF_HEADER.get(most_common_dtype(path), ""))

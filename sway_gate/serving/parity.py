@@ -1,6 +1,7 @@
 """Compares served artefacts with the adapter as it was trained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from sway_gate.backends.api.completions import NoLogProbs
@@ -11,12 +12,23 @@ from sway_gate.errors import CannotDecide
 from sway_gate.output import Progress
 from sway_gate.serving.artefacts import Artefact, open_artefact
 from sway_gate.serving.formats import differences
-from sway_gate.serving.reference import Reference, error_of, read_reference
+from sway_gate.serving.reference import Reference, merge_in, merge_onto_nf4, read_reference
 from sway_gate.serving.samples import Drawn, Sampled, by_samples
+from sway_gate.serving.scores import Scores
 from sway_gate.serving.server import Server
-from sway_gate.serving.verdict import Name, Parity, compare, distance, explained
+from sway_gate.serving.verdict import (
+    Merge,
+    Name,
+    Parity,
+    compare,
+    distance,
+    explained,
+    merged_onto,
+)
 
 _COARSE = Precision("4 bits", bits=4)
+_HALF = FLOATS["bfloat16"]
+"""As bases and merges are usually stored."""
 
 
 class Compared(NamedTuple):
@@ -78,29 +90,46 @@ def _compared(
 
 
 class Yardstick:
-    """The error of each precision in the base, measured once."""
+    """What a right artefact scores in each precision, measured once."""
 
     def __init__(self, source: Source, reference: Reference, base: Artefact | None) -> None:
         self._source, self._reference, self._base = source, reference, base
-        self._known: dict[Precision, float] = {}
+        self._known: dict[Precision, Merge] = {}
         self._of_base: float | None = None
         self.is_served = base is not None
 
-    def of(self, precision: Precision | None) -> tuple[str, float]:
-        """The name and the error of the base as it is served, otherwise of `precision`."""
+    def merges(self, precision: Precision | None) -> Iterator[tuple[str, Merge]]:
+        """The merges that are right in `precision`: of the exact sum, and of its bfloat16."""
+        name, merge = self._stated(precision or _HALF)
+        yield name, merge
+        if name != _HALF.name:
+            half = self._merge(_HALF)
+            error = max(merge.error, half.error)
+            yield f"{name} after {_HALF.name}", Merge(half.scores, error)
+
+    def _stated(self, precision: Precision) -> tuple[str, Merge]:
+        """The name and the merge of the base as it is served, otherwise of `precision`."""
         if self._base is None:
-            precision = precision or FLOATS["bfloat16"]
-            return precision.name, self.computed(precision)
+            return precision.name, self._merge(precision)
+        exact = self._reference.known
         if self._of_base is None:
             scores = self._base.scores(self._reference.passages)
-            self._of_base = distance(scores, self._reference.known[0.0])
+            self._of_base = distance(scores, exact[0.0])
             self._base.close()
-        return f"the base as {self._base.label}", self._of_base
+        return f"the base as {self._base.label}", Merge(exact[1.0], self._of_base)
 
-    def computed(self, precision: Precision) -> float:
+    def _merge(self, precision: Precision) -> Merge:
         if precision not in self._known:
-            self._known[precision] = error_of(precision, self._source, self._reference)
+            self._known[precision] = merge_in(precision, self._source, self._reference)
         return self._known[precision]
+
+    def of_4_bits(self) -> float:
+        return self._merge(_COARSE).error
+
+    @cached_property
+    def onto_nf4(self) -> list[Scores]:
+        """The scores of the adapter merged onto the base in 4 bits."""
+        return merge_onto_nf4(self._source, self._reference)
 
 
 def compared(artefact: Artefact, reference: Reference, yardstick: Yardstick) -> Compared:
@@ -111,12 +140,19 @@ def compared(artefact: Artefact, reference: Reference, yardstick: Yardstick) -> 
         *differences(reference.tokenizer, artefact.format(), texts),
         *artefact.notes(reference.tokenizer, reference.passages),
     )
-    name, error = yardstick.of(precision)
     is_stated = precision is not None or yardstick.is_served
     has_integers = precision is not None and precision.bits > 0
     is_quantized = yardstick.is_served or has_integers
-    parity = compare(reference.known, scores, error, formats, is_quantized=is_quantized)
+    tried = (
+        (name, compare(reference.known, scores, merge, formats, is_quantized=is_quantized))
+        for name, merge in yardstick.merges(precision)
+    )
+    name, parity = first = next(tried)
+    if not parity.has_right_weights:
+        name, parity = next((one for one in tried if one[1].has_right_weights), first)
     if parity.name == "another base or adapter":
-        coarse = yardstick.computed(_COARSE)
-        parity = explained(parity, coarse, is_stated=is_stated, is_quantized=has_integers)
+        if is_stated and not has_integers:
+            parity = merged_onto(parity, distance(scores, yardstick.onto_nf4))
+        else:
+            parity = explained(parity, yardstick.of_4_bits(), is_stated=is_stated)
     return Compared(artefact.label, name, parity)

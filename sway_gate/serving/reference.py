@@ -7,7 +7,7 @@ from sway_gate.backends import hf
 from sway_gate.backends.base import EncodedRequest
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
-from sway_gate.backends.plain_model import PlainModel, Precision
+from sway_gate.backends.plain_model import FLOATS, PlainModel, Precision
 from sway_gate.conversation import Conversation, Message, Prompt
 from sway_gate.engine.run import run_plan
 from sway_gate.errors import CannotDecide
@@ -20,7 +20,7 @@ from sway_gate.measurements import (
 )
 from sway_gate.output import Progress
 from sway_gate.serving.scores import Passage, Scores, scores_of
-from sway_gate.serving.verdict import SCALES, distance
+from sway_gate.serving.verdict import SCALES, Merge, distance
 from sway_gate.static.mlx import is_mlx
 
 ANSWER_TOKENS = 48
@@ -90,38 +90,62 @@ def score(model: PlainModel, passages: Sequence[Passage]) -> list[Scores]:
     return [scores_of(model.logits(p.ids, p.start), p.ids[p.start :]) for p in passages]
 
 
+def merge_in(precision: Precision, source: Source, reference: Reference) -> Merge:
+    """The adapter merged and stored in `precision`.
+
+    Floating point is exact: the sum is rounded, which removes changes below half a step of the
+    base's weight. The error is the distance to a model that is merged and computed in the format.
+    NormalFloat is exact too; its error and the one of other integers is drawn.
+    """
+    exact, can_merge = reference.known[1.0], not is_mlx(source.adapter)
+    if precision == FLOATS["float32"]:
+        return Merge(exact, 0.0)
+    if not (can_merge and precision.dtype):
+        scores = _in_nf4(source, reference) if can_merge and precision.is_nf4 else exact
+        return Merge(scores, error_of(precision, source, reference))
+    model = _merged(source)
+    model.round_to(precision.dtype)
+    scores = score(model, reference.passages)
+    model = _merged(source._replace(dtype=precision.dtype))
+    return Merge(scores, distance(scores, score(model, reference.passages)))
+
+
+def _in_nf4(source: Source, reference: Reference) -> list[Scores]:
+    model = _merged(source)
+    model.round_to_nf4()
+    return score(model, reference.passages)
+
+
+def merge_onto_nf4(source: Source, reference: Reference) -> list[Scores]:
+    """The scores of the adapter merged onto the base in 4 bits, as after QLoRA."""
+    model = PlainModel(source)
+    model.round_to_nf4()
+    _merge(model, source)
+    return score(model, reference.passages)
+
+
 def error_of(precision: Precision, source: Source, reference: Reference) -> float:
-    """The error that integers cause in the merged model: root mean square in nats per token.
+    """The error that `precision` causes in the merged model: root mean square in nats per token.
 
     The base's own error is too large: the base is unsure of answers of which the adapter is sure,
     and a sure model changes less.
     """
     model = _merged(source)
-    if precision.is_nf4:
-        model.round_to_nf4()
+    if precision.dtype:
+        model.round_to(precision.dtype)
     else:
         model.add_errors(precision, source.seed)
-    return distance(score(model, reference.passages), reference.known[_scale(source)])
+    scale = 0.0 if is_mlx(source.adapter) else 1.0
+    return distance(score(model, reference.passages), reference.known[scale])
 
 
-def merged_as(precision: Precision, source: Source, reference: Reference) -> tuple[list[Scores], float]:
-    """The scores of the adapter merged in this floating-point format, and their error.
-
-    It is merged in float32 and then rounded. The error is the distance to a model that is loaded,
-    merged and computed in the format.
-    """
-    if is_mlx(source.adapter):  # peft does not merge it
-        ...
-    model = _merged(source)
-    model.round_to(precision.dtype)
-    scores = score(model, reference.passages)
-    other = score(_merged(source._replace(dtype=precision.dtype)), reference.passages)
-    return scores, distance(scores, other)
-
-
-def merged_onto_nf4(source: Source, reference: Reference) -> list[Scores]:
-    """The scores of the adapter merged onto the base in 4 bits, as after QLoRA."""
+def _merged(source: Source) -> PlainModel:
     model = PlainModel(source)
-    model.round_to_nf4()
-    model.merge(source)
-    return score(model, reference.passages)
+    _merge(model, source)
+    return model
+
+
+def _merge(model: PlainModel, source: Source) -> None:
+    """Merge the adapter, unless it is one of MLX, which peft does not merge."""
+    if not is_mlx(source.adapter):
+        model.merge(source)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -22,26 +23,49 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def merged(
-    base: Path, adapter: Path, out: Path, *, dtype: Any = torch.float32, scale: float = 1.0
+    base: Path,
+    adapter: Path,
+    out: Path,
+    *,
+    dtype: Any = torch.float32,
+    scale: float = 1.0,
+    modules: str = "",
+    merged_in: Any = torch.float32,
 ) -> Path:
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    """`scale` applies to the modules whose name contains `modules`."""
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=merged_in)
     model = PeftModel.from_pretrained(model, str(adapter))
-    for module in model.modules():
-        if isinstance(getattr(module, "scaling", None), dict):
-            module.scaling = {name: value * scale for name, value in module.scaling.items()}
+    for name, module in model.named_modules():
+        if modules in name and isinstance(getattr(module, "scaling", None), dict):
+            module.scaling = {key: value * scale for key, value in module.scaling.items()}
     model.merge_and_unload().to(dtype).save_pretrained(out)
     byte_tokenizer().save_pretrained(out)
     return out
 
 
+def nf4_levels() -> list[float]:
+    """The oracle: quantiles of the normal distribution, 8 above 0 and 7 below."""
+    quantile, least = NormalDist().inv_cdf, 1 - 0.9677083
+    above = [-quantile(least + (0.5 - least) * i / 8) for i in range(8)]
+    below = [quantile(least + (0.5 - least) * i / 7) for i in range(7)]
+    return [value / above[0] for value in (*below, 0.0, *reversed(above))]
+
+
+def in_nf4(values: torch.Tensor) -> torch.Tensor:
+    """Each block of 64 at the nearest levels."""
+    levels = torch.tensor(nf4_levels())
+    blocks = values.reshape(-1, 64)
+    size = blocks.abs().amax(-1, keepdim=True)
+    nearest = (blocks[..., None] / size[..., None] - levels).abs().argmin(-1)
+    return (levels[nearest] * size).reshape(values.shape)
+
+
 def rounded(base: Path, out: Path) -> Path:
-    """The base with its linear layers rounded to 4 bits and stored in float32, as after QLoRA."""
+    """The base with its linear layers in 4 bits, stored in float32, as after QLoRA."""
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    for module in model.modules():
+    for module in model.model.modules():
         if isinstance(module, torch.nn.Linear):
-            blocks = module.weight.data.reshape(-1, 16)
-            step = blocks.abs().amax(-1, keepdim=True) / 7
-            module.weight.data = ((blocks / step).round() * step).reshape(module.weight.shape)
+            module.weight.data = in_nf4(module.weight.data)
     model.save_pretrained(out)
     return out
 

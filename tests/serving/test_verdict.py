@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sway_gate.serving.scores import Scores, scores_of
-from sway_gate.serving.verdict import OPEN, SCALES, compare, explained
+from sway_gate.serving.verdict import OPEN, SCALES, Merge, compare, explained, merged_onto
 
 RNG = np.random.default_rng(7)
 TEXTS, TOKENS = 12, 10
@@ -21,6 +21,13 @@ def scores(scale: float, noise: float = 0.0, offset: float = 0.0) -> list[Scores
 
 
 KNOWN = {scale: scores(scale) for scale in SCALES}
+
+
+def within(error: float) -> Merge:
+    return Merge(KNOWN[1.0], error)
+
+
+EXACT = within(0.0)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +49,13 @@ KNOWN = {scale: scores(scale) for scale in SCALES}
 def test_known_differences(
     artefact: list[Scores], yardstick: float, is_quantized: bool, name: str
 ) -> None:
-    assert compare(KNOWN, artefact, yardstick, is_quantized=is_quantized).name == name
+    assert compare(KNOWN, artefact, within(yardstick), is_quantized=is_quantized).name == name
 
 
 @pytest.mark.parametrize(
     ("artefact", "coarse", "is_stated", "name"),
     [
-        (scores(1.0, noise=0.2), 0.15, True, "merged onto a quantized base"),
+        (scores(1.0, noise=0.2), 0.15, True, "coarser than stated"),
         (scores(1.0, noise=0.2), 0.15, False, "precision not stated"),
         (scores(1.0, noise=0.2), 0.05, True, "another base or adapter"),
         (scores(1.0, noise=0.2), 0.05, False, "another base or adapter"),
@@ -60,43 +67,66 @@ def test_known_differences(
 def test_an_error_that_4_bits_explain(
     artefact: list[Scores], coarse: float, is_stated: bool, name: str
 ) -> None:
-    other = compare(KNOWN, artefact, 0.0)._replace(name="another base or adapter")
+    other = compare(KNOWN, artefact, EXACT)._replace(name="another base or adapter")
     assert explained(other, coarse, is_stated=is_stated).name == name
 
 
 def test_an_error_of_a_quantized_model_can_be_its_own() -> None:
-    other = compare(KNOWN, scores(1.0, noise=0.2), 0.0)._replace(name="another base or adapter")
-    found = explained(other, 0.15, is_stated=True, is_quantized=True)
-    assert found.name == "coarser than stated"
-    assert found.name in OPEN
+    other = compare(KNOWN, scores(1.0, noise=0.2), EXACT)._replace(name="another base or adapter")
+    assert explained(other, 0.15, is_stated=True).name in OPEN
+
+
+def test_a_merge_onto_a_quantized_base_is_much_closer_to_it_than_to_the_adapter() -> None:
+    other = compare(KNOWN, scores(1.0, noise=0.2), EXACT)._replace(name="another base or adapter")
+    assert merged_onto(other, 0.05).name == "merged onto a quantized base"
+    assert merged_onto(other, 0.1).name == "another base or adapter"
+
+
+def test_what_the_rounding_of_a_merge_removes_is_explained() -> None:
+    rounded = Merge(scores(1.0, offset=0.05), 0.005)
+    assert compare(KNOWN, rounded.scores, EXACT).name == "another base or adapter"
+    found = compare(KNOWN, rounded.scores, rounded)
+    assert (found.name, found.unexplained) == ("same", 0.0)
+    assert found.yardstick == found.error > 20 * found.tolerance
+    assert compare(KNOWN, scores(0.9, offset=0.05), rounded).name != "same"
+
+
+def test_a_merge_that_overflows_explains_nothing() -> None:
+    lost = [Scores(np.full(TOKENS, -np.inf), s.greedy) for s in KNOWN[1.0]]
+    assert compare(KNOWN, scores(1.0, noise=1.0), Merge(lost, 0.0)).name != "same"
+
+
+def test_a_merge_whose_rounding_removes_the_adapter_is_not_the_same() -> None:
+    rounded = Merge(scores(0.1), 0.005)
+    assert compare(KNOWN, rounded.scores, rounded).name == "adapter not applied"
 
 
 def test_the_strength_is_found() -> None:
-    assert compare(KNOWN, scores(2.0), 0.0).strength == 2.0
-    assert compare(KNOWN, scores(0.36), 0.0).strength == 0.35
+    assert compare(KNOWN, scores(2.0), EXACT).strength == 2.0
+    assert compare(KNOWN, scores(0.36), EXACT).strength == 0.35
 
 
 def test_a_template_counts_only_where_the_weights_are_the_same() -> None:
     formats = ("it has no chat template",)
-    assert compare(KNOWN, scores(1.0), 0.0, formats).name == "template differs"
-    assert compare(KNOWN, scores(0.0), 0.0, formats).name == "adapter not applied"
+    assert compare(KNOWN, scores(1.0), EXACT, formats).name == "template differs"
+    assert compare(KNOWN, scores(0.0), EXACT, formats).name == "adapter not applied"
 
 
 def test_tokens_that_cannot_be_aligned_are_left_out() -> None:
     kept = np.arange(TOKENS) % 2 == 1
     holes = [Scores(np.where(kept, s.log_probs, np.nan), s.greedy & kept) for s in KNOWN[1.0]]
-    found = compare(KNOWN, holes, 0.0)
+    found = compare(KNOWN, holes, EXACT)
     assert found.name == "same"
     assert found.tokens == TEXTS * TOKENS / 2
     assert found.greedy == found.texts
     few = [Scores(np.full(TOKENS, np.nan), s.greedy) for s in KNOWN[1.0]]
-    assert compare(KNOWN, few, 0.0).name == "undecided"
+    assert compare(KNOWN, few, EXACT).name == "undecided"
 
 
 def test_a_model_without_finite_scores_is_broken() -> None:
     for logits in (np.full((TOKENS, 3), np.nan), np.tile([-np.inf, 0.0, 0.0], (TOKENS, 1))):
         [*others, _] = KNOWN[1.0]
-        assert compare(KNOWN, [*others, scores_of(logits, [0] * TOKENS)], 0.0).name == "broken"
+        assert compare(KNOWN, [*others, scores_of(logits, [0] * TOKENS)], EXACT).name == "broken"
 
 
 def test_scores_of_logits() -> None:
