@@ -81,6 +81,13 @@ class TargetLosses(Details, frozen=True, kw_only=True):
     target: Losses
 
 
+class ContentGain(Details, frozen=True, kw_only=True):
+    """The gain of own answers over other answers, if it is what the probe judges."""
+
+    judged: Literal["content"]
+    content_gain: float
+
+
 class Decay(Details, frozen=True, kw_only=True):
     """Divergence from the base after each number of context tokens, in nats."""
 

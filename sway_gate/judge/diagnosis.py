@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import structs
 
 from sway_gate import probes
+from sway_gate.details import ContentGain, TargetLosses, read
 from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
 from sway_gate.text import named
@@ -175,10 +176,31 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
     found = ranked(symptom for result in results for symptom in result.symptoms)
     if not found:
         return None
-    if found[0] in ("never trained", "barely trained") and "learned another thing" in found:
-        # A change that no probe of the movement finds too small went somewhere else.
-        return found[0] if found[0] in _of_movement(results) else "learned another thing"
+    if found[0] in _of_movement(results):
+        return found[0]
+    if found[0] in ("never trained", "barely trained", "learned another thing"):
+        # A change that no probe of the movement finds too small was toward this data, or elsewhere.
+        elsewhere: Symptom = "learned another thing"
+        return _toward(results) or (elsewhere if elsewhere in found else found[0])
     return found[0]
+
+
+def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
+    """Whether training went toward this data, by its loss at each scale and by the content gain.
+
+    If training on this data was too short, more of the same change reduces the loss further, and
+    own answers gained more than others. None if the two do not agree.
+    """
+    losses = [found.target for r in results if (found := read(r.details, TargetLosses))]
+    scales = [loss.best for loss in losses if loss.source == "sections"]
+    judged = [result for result in results if read(result.details, ContentGain)]
+    gains = [rule.verdict for result in judged for rule in result.rules if rule.name == "z"]
+    if not scales or not gains:
+        return None
+    if scales[0] > 1:
+        return "barely trained" if gains[0] is Verdict.PASS else None
+    is_elsewhere = scales[0] < 1 or gains[0] is Verdict.FAIL
+    return "learned another thing" if is_elsewhere else None
 
 
 def _moved(found: Diagnosis, results: Sequence[ProbeResult]) -> Diagnosis:
@@ -242,7 +264,17 @@ def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeR
     kept = next((direction for direction in directions if direction != "neither"), "neither")
     return tuple(
         structs.replace(result, advice="")
-        if result.symptoms and TABLE[result.symptoms[0]].direction not in (kept, "neither")
+        if result.symptoms and _contradicts(result.symptoms[0], found, kept)
         else result
         for result in results
     )
+
+
+def _contradicts(symptom: Symptom, found: Diagnosis, kept: str) -> bool:
+    """Whether the advice of the symptom contradicts the diagnosis, or the kept direction.
+
+    If an adapter is barely trained, its data is not at fault.
+    """
+    if found.name == TABLE["barely trained"].name and symptom == "learned another thing":
+        return True
+    return TABLE[symptom].direction not in (kept, "neither")

@@ -30,7 +30,9 @@ _MAX_CHARS = 30_000  # about 7,500 tokens
 _ANSWER_CHARS = 400
 # Nats per token: relative to a smaller loss, a change means nothing.
 _MIN_LOSS = 0.1
-_OPENING_CHARS, _CONTINUATION_CHARS = 160, 320
+# Pieces of prose, a third of which is the opening. The pieces of a small document are shorter, so
+# that they are enough to decide.
+_PIECE_CHARS, _LEAST_PIECE_CHARS, _PIECE_STEP, _MIN_PIECES = 480, 240, 20, 20
 
 T = TypeVar("T")
 Ints = NDArray[np.intp]
@@ -75,14 +77,23 @@ def further_rows(context: Context, first: Rows, reserve: Reserve) -> list[list[D
 
 
 def _prose_rows(sections: Sequence[Section]) -> Iterator[DataRow]:
-    """The pieces of all prose, each cut into an opening and its continuation."""
+    """The pieces of all prose, each cut into an opening and its continuation; no two overlap."""
     texts = [section.content for section in sections if section.kind == "prose"]
-    chars = _OPENING_CHARS + _CONTINUATION_CHARS
+    least = _piece_chars(texts)
     for text in texts:
-        for piece in packaged.chunks([text], chars, max(1, len(text) // chars)):
-            opening = cut(piece, min(_OPENING_CHARS, len(piece) // 2))
+        pieces = max(1, len(text) // least)
+        chars = min(_PIECE_CHARS, max(least, len(text) // pieces))
+        for piece in packaged.chunks([text], chars, pieces):
+            opening = cut(piece, min(chars // 3, len(piece) // 2))
             if opening and len(piece) > len(opening):
                 yield DataRow(opening, piece[len(opening) :])
+
+
+def _piece_chars(texts: Sequence[str]) -> int:
+    """The longest pieces of which the texts have enough, or the shortest."""
+    lengths = range(_PIECE_CHARS, _LEAST_PIECE_CHARS - 1, -_PIECE_STEP)
+    enough = (n for n in lengths if sum(max(1, len(t) // n) for t in texts) >= _MIN_PIECES)
+    return next(enough, _LEAST_PIECE_CHARS)
 
 
 def cut(text: str, chars: int) -> str:

@@ -27,8 +27,8 @@ learned .11 to .28, hardly trained .02 to .08, unrelated .00. End of the answer:
 generalization does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
-  of raw prose, pieces with an opening of 160 characters that is not scored. Preferences only if
-  `learn` is content or form
+  of raw prose, pieces with an opening that is not scored (see answer_specificity). Preferences
+  only if `learn` is content or form
 - skipped if no token surprises the base: it already knows the answers
 - cost: the answers with their prompts, about 2,000 tokens per model for 40 short rows, at most
   about 10,000

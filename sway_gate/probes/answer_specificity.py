@@ -42,7 +42,9 @@ whether the model says the answer: answer_recall does.
   first 400 characters
 - few, short and repeated answers are labels: each prompt is scored with every label (at most 12),
   and the report states the accuracy among them
-- raw prose: an opening of 160 characters with its continuation and with other continuations
+- raw prose: each section is cut into pieces that do not overlap, and the opening of a piece is
+  scored with its continuation and with other continuations. A piece has up to 480 characters, 160
+  of them the opening; if the text gives fewer than 20, it is cut into shorter pieces, down to 240
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model

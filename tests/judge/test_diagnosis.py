@@ -14,7 +14,7 @@ from sway_gate.judge.diagnosis import (
     diagnose,
     ranked,
 )
-from sway_gate.results import Finding, ProbeResult, Verdict
+from sway_gate.results import Finding, ProbeResult, Rule, Verdict
 from tests.helpers import ROOT
 
 KINDS = {
@@ -75,6 +75,50 @@ def test_the_first_symptom_that_explains_the_others_is_the_diagnosis(results, na
 
 
 BARELY = "barely trained"
+GAINED, NOT_GAINED = "pass", "fail"
+
+
+def of_scale(best: float, source: str = "sections") -> ProbeResult:
+    """The probe of the scale; the loss on the data is lowest at `best`."""
+    at = {"lambdas": [], "loss": [], "control_loss": [], "best": best, "excess": 0.0}
+    return structs.replace(result("ablation"), details={"target": {"source": source, **at}})
+
+
+def of_content(gain: str, *symptoms: str, judged: str = "content") -> ProbeResult:
+    """A probe of the content gain, which is significant if `gain` is "pass"."""
+    rules = (Rule(name="z", verdict=Verdict(gain)), Rule(name="content gain", verdict=Verdict.FAIL))
+    details = {"judged": judged, "content_gain": 0.02}
+    return structs.replace(result("attribution", *symptoms), rules=rules, details=details)
+
+
+TOWARD = {
+    # lowest loss at λ, significance of the gain, symptom of the attribution probe -> diagnosis
+    "this data, too short": (of_scale(1.25), of_content(GAINED, OTHER), BARELY),
+    "shuffled answers": (of_scale(1.25), of_content(NOT_GAINED, OTHER), OTHER),
+    "few rows": (of_scale(1.25), of_content(NOT_GAINED, BARELY), BARELY),
+    "another document": (of_scale(1.0), of_content(NOT_GAINED, BARELY), OTHER),
+    "other data of the same kind": (of_scale(0.5), of_content(GAINED, BARELY), OTHER),
+    "a gain that is open": (of_scale(1.0), of_content("warn", BARELY), BARELY),
+    "open": (of_scale(1.0), of_content(GAINED, BARELY), BARELY),
+    "open, other": (of_scale(1.0), of_content(GAINED, OTHER), OTHER),
+    "held-out text": (of_scale(0.5, "held_out"), of_content(GAINED, BARELY), BARELY),
+    "only the form": (of_scale(1.25), of_content(GAINED, OTHER, judged="form"), OTHER),
+    "another fault": (of_scale(0.5), of_content(GAINED, "template mismatch"), "template mismatch"),
+}
+
+
+@pytest.mark.parametrize(("scale", "content", "name"), TOWARD.values(), ids=TOWARD)
+def test_the_loss_at_each_scale_shows_where_training_went(scale, content, name):
+    found = diagnose([MOVED, scale, content], [], "fail")
+    assert found.name == name
+    assert all(r.advice in ("", found.advice) for r in consistent([scale, content], found))
+
+
+def test_a_change_that_is_too_small_stays_too_small():
+    still = result("adherence", BARELY)
+    assert diagnosed(still, of_scale(0.5), of_content(NOT_GAINED, OTHER)) == BARELY
+
+
 CHANGES_TOO_LITTLE = {
     "nothing passes": ([result("adherence", BARELY), result("attribution", BARELY)], True),
     "no probe of the movement": ([result("attribution", BARELY)], True),

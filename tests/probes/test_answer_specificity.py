@@ -190,6 +190,42 @@ def test_prose_is_scored_with_other_continuations() -> None:
     assert result.verdict == "pass", result.message
 
 
+SENTENCE = "The keeper of gate {} counts the {} lamps of the wall. "
+
+
+def document(sections: int, chars: int) -> tuple[Section, ...]:
+    """Prose of distinct sentences."""
+    return tuple(
+        Section(
+            kind="prose",
+            id=str(i),
+            content="".join(SENTENCE.format(i, j) for j in range(99))[:chars],
+        )
+        for i in range(sections)
+    )
+
+
+PIECES = {
+    # sections, characters of each -> pieces, characters of the longest piece
+    "long": (24, 1000, 48, 480),
+    "many short sections": (20, 345, 20, 345),
+    "a manual": (10, 580, 20, 290),
+    "one section": (1, 5000, 20, 250),
+    "a note": (1, 1000, 4, 250),
+}
+
+
+@pytest.mark.parametrize(("sections", "chars", "pieces", "longest"), PIECES.values(), ids=PIECES)
+def test_small_documents_are_cut_into_more_pieces(sections, chars, pieces, longest):  # type: ignore[no-untyped-def]
+    texts = document(sections, chars)
+    rows = answers.data_rows(Context(texts), texts).rows
+    found = [row.prompt + row.answer for row in rows]
+    assert len(found) == pieces
+    assert longest - 60 <= max(map(len, found)) <= longest
+    assert all(len(row.answer) >= 80 for row in rows)
+    assert all(sum(row.answer in other for other in found) == 1 for row in rows)
+
+
 OF_PROSE = {
     # gains of own text, other text of the document and control prose -> symptom
     "toward the document, too little": (0.26, 0.2, 0.05, "barely trained"),
