@@ -47,7 +47,7 @@ MIN_KEY_CHARACTERS = 16
 ABANDONED_NS = 3600 * 10**9
 """Age at which a temporary file is one of a killed process: to write it takes seconds."""
 
-_MAGIC = b"sway-gate cache 2\n"
+_MAGIC = b"sway-gate cache 3\n"
 _KEY_BYTES = 32
 _HEADER_BYTES = len(_MAGIC) + hashlib.sha256().digest_size
 _KINDS = ("verdicts", "readings", "digests", "rates")

@@ -89,11 +89,11 @@ class LogProbs:
 
 @dataclass(frozen=True, slots=True)
 class TeacherForced:
-    """Each token of `completion` after `prompt` and the true text before it: [tokens, 3].
+    """Each token of `completion` after `prompt` and the true text before it: [tokens, 4].
 
     `LogProbs` scores the same tokens. The columns: the log-probability in nats; 1 if the token is
     the most probable one, which greedy decoding would generate, otherwise 0; 1 if it is the token
-    that ends the answer, otherwise 0.
+    that ends the answer, otherwise 0; its id in the vocabulary, -1 if the backend has none.
     """
 
     prompt: Prompt

@@ -108,7 +108,7 @@ def _to_store(answer: Answer) -> Floats:
 def _from_store(request: Request, numbers: Floats) -> Answer:
     if isinstance(request, Generation):
         return numbers.astype(np.uint8).tobytes().decode("utf-8", "surrogatepass")
-    return numbers.reshape(-1, 3) if isinstance(request, TeacherForced) else numbers
+    return numbers.reshape(-1, 4) if isinstance(request, TeacherForced) else numbers
 
 
 # ---------------------------------------------------------------------------------------- backend
@@ -136,7 +136,7 @@ def _measure(
             if isinstance(answer, Fault):
                 faults[measurement] = answer
             elif not measurement.is_reference:
-                values[measurement] = answer
+                values[measurement] = _with_tokens(answer, encoded[measurement.request])
     except BaseException:  # such as an interruption or the end of a time budget
         _put(values, store)
         raise
@@ -148,6 +148,14 @@ def _measure(
         else:
             values[measurement] = values[whole][: len(encoded[measurement.request].positions)]
     return values, faults, notes
+
+
+def _with_tokens(answer: Answer, row: EncodedRequest) -> Answer:
+    """The answer; of teacher forcing with the id of each token as the last column, or -1."""
+    if row.kind != "teacher_forced" or isinstance(answer, str):
+        return answer
+    ids = row.targets if len(row.targets) == len(answer) else (-1,) * len(answer)
+    return np.column_stack([answer, np.array(ids, dtype=np.float64)])
 
 
 def _encode(

@@ -170,7 +170,10 @@ def _items(z: float, n: int, limit: float, supply: Supply | None) -> str:
     if needed is None:
         return _AT_THE_LIMIT
     if supply and needed > supply.n:
-        return f"{supply.n} {supply.what} do not suffice to decide, about {needed} would be needed"
+        most, needs = f"{supply.n} {supply.what}", f"about {needed} would be needed"
+        if n >= supply.n:
+            return f"{most} do not suffice to decide, {needs}"
+        return f"{n} items do not suffice to decide, {needs}: more than {most.removesuffix(',')}"
     needed = supply.required(needed) if supply else needed
     return f"use about {needed} items to decide, not {n}"
 

@@ -4,15 +4,19 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import RowRecall
 from sway_gate.measurements import Floats, TeacherForced, ViewAnswers
 from sway_gate.probes._answers import chars_of
+from sway_gate.probes._frame import frames
 from sway_gate.probes.base import DataRow
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
+
+Mask = NDArray[np.bool_]
 
 MAX_ROWS = 40
 _MAX_CHARS = 40_000  # about 10,000 tokens
@@ -35,26 +39,58 @@ def _of_sample(rows: Sequence[DataRow]) -> list[TeacherForced]:
 
 
 def recalled(
-    view: ViewAnswers, requests: Sequence[TeacherForced], nats: float, *, of_labels: bool = False
+    view: ViewAnswers,
+    requests: Sequence[TeacherForced],
+    nats: float,
+    *,
+    of_labels: bool = False,
+    without_frame: bool = False,
 ) -> list[RowRecall]:
     """The recall of each row; tokens from the end of the answer on do not count.
 
     A label counts as one token, and only as a whole: "P1" and "P2" begin with the same token.
+    `without_frame`: surprising tokens that most answers share are counted apart.
     """
+    bases = [view.base(request) for request in requests]
+    masks = _frames(bases, nats) if without_frame and not of_labels else [None] * len(bases)
     return [
-        _row(request, view.base(request), view.get(request), nats, of_labels)
-        for request in requests
+        _row(request, base, view.get(request), nats, of_labels, mask)
+        for request, base, mask in zip(requests, bases, masks, strict=True)
     ]
 
 
+def _frames(bases: Sequence[Floats], nats: float) -> Sequence[Mask | None]:
+    """The tokens of the frame; none if nothing else surprises the base: the frame was to learn."""
+    scored = [base[: _length(base)] for base in bases]
+    found = [np.array(mask, dtype=bool) for mask in frames([_ids(tokens) for tokens in scored])]
+    is_content = ((t[:, 0] < -nats) & ~mask for t, mask in zip(scored, found, strict=True))
+    return found if any(mask.any() for mask in is_content) else [None] * len(bases)
+
+
+def _ids(tokens: Floats) -> tuple[int, ...]:
+    return tuple(tokens[:, 3].astype(int).tolist())
+
+
+def _length(tokens: Floats) -> int:
+    """Number of tokens before the end of the answer."""
+    ends = np.flatnonzero(tokens[:, 2])
+    return int(ends[0]) if ends.size else len(tokens)
+
+
 def _row(
-    request: TeacherForced, base: Floats, own: Floats, nats: float, is_label: bool
+    request: TeacherForced,
+    base: Floats,
+    own: Floats,
+    nats: float,
+    is_label: bool,
+    frame: Mask | None = None,
 ) -> RowRecall:
-    ends = np.flatnonzero(base[:, 2])
-    stop = int(ends[0]) if ends.size else len(base)
+    stop = _length(base)
+    has_end = stop < len(base)
     surprising, is_first = base[:stop, 0] < -nats, own[:stop, 1] > 0
-    right = surprising & is_first
-    counts = int(surprising.sum()), int(right.sum())
+    shared = surprising & (False if frame is None else frame)
+    surprising = surprising & ~shared
+    counts = int(surprising.sum()), int((surprising & is_first).sum())
     if is_label:
         counts = int(surprising.any()), int(surprising.any() and is_first.all())
     change = (own[:stop, 0] - base[:stop, 0])[surprising]
@@ -64,16 +100,18 @@ def _row(
         surprising=counts[0],
         right=counts[1],
         change=float(change.mean()) if change.size else 0.0,
-        end_before=float(np.exp(base[stop, 0])) if ends.size else None,
-        end=float(np.exp(own[stop, 0])) if ends.size else None,
+        end_before=float(np.exp(base[stop, 0])) if has_end else None,
+        end=float(np.exp(own[stop, 0])) if has_end else None,
         base_probability=geometric_mean(base),
         probability=geometric_mean(own),
+        frame=int(shared.sum()),
+        frame_right=int((shared & is_first).sum()),
     )
 
 
 def geometric_mean(tokens: Floats) -> float | None:
-    """Geometric mean of the probabilities of teacher-forced tokens [tokens, 3] before the end."""
-    before = tokens[~np.logical_or.accumulate(tokens[:, 2] > 0)]
+    """Geometric mean of the probabilities of teacher-forced tokens [tokens, 4] before the end."""
+    before = tokens[: _length(tokens)]
     return float(np.exp(before[:, 0].mean())) if len(before) else None
 
 
@@ -141,7 +179,8 @@ def described(rows: Sequence[RowRecall], *, of_labels: bool = False) -> str:
     if of_labels:
         return f"{right} of {tokens} surprising labels ({right / tokens:.0%}) are now most probable"
     throughout = sum(row.right == row.surprising for row in counted)
+    frame, frame_right = sum(row.frame for row in rows), sum(row.frame_right for row in rows)
     return (
         f"{right} of {tokens} surprising tokens ({right / tokens:.0%}) are now the most probable; "
         f"{throughout} of {len(counted)} rows right throughout"
-    )
+    ) + (f"; {frame_right} of {frame} of the frame that most answers share" if frame else "")

@@ -14,6 +14,10 @@ of independent tokens with the same standard error (Korn & Graubard 1998).
   ends the answer `assert_end_gte`
 - raw prose: the recall must reach `assert_prose_recall_gte`; a text has many continuations, and a
   model that recites them is not better
+- if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
+  answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
+  write them without reading the question. They count if nothing else surprises the base, or if the
+  backend reports no token ids
 - labels: a label counts as one token, and only as a whole, because labels can begin with the same
   token
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
@@ -107,8 +111,13 @@ def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
 def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    of_labels = requests.data == "labels"
-    rows = recall.recalled(view, requests.rows, spec.surprise_nats, of_labels=of_labels)
+    rows = recall.recalled(
+        view,
+        requests.rows,
+        spec.surprise_nats,
+        of_labels=requests.data == "labels",
+        without_frame=requests.data == "answers" and context.learn == "content",
+    )
     share = recall.pooled(rows)
     if share is None:
         raise Skip(

@@ -147,8 +147,9 @@ class Context(NamedTuple):
 
     def prompt(self, text: str) -> Prompt:
         """A prompt in the register in which the model is served: through the chat template if
-        there is one. In auto, a text that prose of the data contains is continued as text."""
-        if self.chat_template == "off" or (self.chat_template == "auto" and self._is_prose(text)):
+        there is one. In auto, a text that prose of the data contains, or that is a plain prompt of
+        its rows, is continued as text."""
+        if self.chat_template == "off" or (self.chat_template == "auto" and self._is_plain(text)):
             return text
         return asked(text)
 
@@ -196,9 +197,15 @@ class Context(NamedTuple):
         own = packaged.chunks(self.control, chars, limit)
         return own or packaged.chunks(packaged.prose(), chars, limit)
 
-    def _is_prose(self, text: str) -> bool:
-        own = (s.content for s in (*self.sections, *self.held_out) if s.kind == "prose")
-        return text in packaged.prompts() or any(text.strip() in content for content in own)
+    def _is_plain(self, text: str) -> bool:
+        sections = (*self.sections, *self.held_out)
+        prose = (section.content for section in sections if section.kind == "prose")
+        rows = (pair for section in sections for pair in section.pairs if pair.prompt == text)
+        return (
+            text in packaged.prompts()
+            or any(text.strip() in content for content in prose)
+            or any(self._format(pair) == "plain" for pair in rows)
+        )
 
 
 class DataRow(NamedTuple):

@@ -8,7 +8,7 @@ questions about the same facts:
     gap          = recall on the training rows - recall on the held-out rows
 
 A token surprises the base if its log-probability there is below -`surprise_nats`; a label counts as
-one token.
+one token. If `learn` is content, the frame of the answers counts apart (see answer_recall).
 Statistic: the recall. If no held-out token surprises the base, as with labels that the prompt
 lists, it is the content gain.
 
@@ -47,6 +47,7 @@ In a suite, with `held_out: questions.jsonl` at the top level of the spec:
       kind: generalization
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -150,10 +151,15 @@ def needs(spec: Generalization, requests: Requests) -> list[Need]:
 def value(
     spec: Generalization, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    nats = spec.surprise_nats
     of_labels = bool(requests.design and requests.design.labels)
-    rows = recall.recalled(view, requests.held_out, nats, of_labels=of_labels)
-    training = recall.recalled(view, requests.training, nats, of_labels=of_labels)
+    measured = partial(
+        recall.recalled,
+        view,
+        nats=spec.surprise_nats,
+        of_labels=of_labels,
+        without_frame=context.learn == "content",
+    )
+    rows, training = measured(requests.held_out), measured(requests.training)
     matrix = _matrix(context, requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None

@@ -137,6 +137,10 @@ def test_backends_agree_on_the_same_model(backends: dict[str, Backend], kind: st
     for one, other in zip(by_hf, by_custom, strict=True):
         if isinstance(one, str):
             assert one == other
+        elif kind == "teacher_forced":  # the ids of tokens, which the custom backend has not
+            np.testing.assert_allclose(one[:, :3], other[:, :3], rtol=1e-3, atol=1e-6)
+            assert (one[:, 3] >= 0).all()
+            assert (other[:, 3] == -1).all()
         else:
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
 

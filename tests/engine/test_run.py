@@ -268,7 +268,7 @@ def test_stored_answers_are_not_measured_again() -> None:
 
 
 OTHER_SHAPES: dict[str, tuple[Request, list[float]]] = {
-    "not three columns": (TeacherForced("p", "c"), [0.0, 1.0, 0.0, 1.0]),
+    "not four columns": (TeacherForced("p", "c"), [0.0, 1.0, 0.0]),
     "not UTF-8": (Generation("p", 4), [255.0, 254.0]),
 }
 

@@ -59,7 +59,7 @@ def entry(spec: Spec) -> Path:
 def test_a_forged_pass_is_measured_again(spec: Spec) -> None:
     path = entry(spec)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for header in (b"sway-gate cache 1\n", b"sway-gate cache 2\n"):
+    for header in (b"sway-gate cache 2\n", b"sway-gate cache 3\n"):
         path.write_bytes(header + hashlib.sha256(forged()).digest() + forged())
         found = run_gate(spec)
         assert (found.verdict, found.cached) == ("fail", False)

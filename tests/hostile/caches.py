@@ -10,7 +10,7 @@ KEY = "0" * 64
 
 def forged(data: bytes) -> bytes:
     """An entry as it looks without an HMAC."""
-    return b"sway-gate cache 2\n" + hashlib.sha256(data).digest() + data
+    return b"sway-gate cache 3\n" + hashlib.sha256(data).digest() + data
 
 
 def shown(name: str, words: str, files: dict[str, Content], code: int = 0, **env: str) -> Case:

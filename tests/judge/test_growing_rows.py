@@ -154,7 +154,8 @@ ADVICE = {  # limit of a test over 40 rows, rows of the data -> remedy
     "rows of a file": (0.5, 400, "use about 96 items to decide, not 40"),
     "more than the samples of a file": (
         *(0.55, 400),
-        "160 rows, the maximum of this probe, do not suffice to decide, about 270 would be needed",
+        "40 items do not suffice to decide, about 270 would be needed: more than 160 rows, the "
+        "maximum of this probe",
     ),
     "rows of the spec": (
         *(0.5, 0),

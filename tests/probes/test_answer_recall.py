@@ -4,6 +4,7 @@ import pytest
 from sway_gate.measurements import TeacherForced
 from sway_gate.probes import _recall as recall
 from sway_gate.probes import answer_recall as probe
+from sway_gate.probes._frame import frames
 from sway_gate.probes.base import Context, DataRow, Skip
 from sway_gate.spec.probes import AnswerRecall
 from sway_gate.spec.schema import Pair, Section
@@ -23,9 +24,10 @@ PROSE = tuple(
 )
 
 
-def measured(log_probs, right=(), end=None):  # type: ignore[no-untyped-def]
-    """[tokens, 3]: log-probabilities, the positions that are top-ranked, the end's position."""
-    found = np.zeros((len(log_probs), 3))
+def measured(log_probs, right=(), end=None, ids=-1):  # type: ignore[no-untyped-def]
+    """[tokens, 4]: log-probabilities, the positions that are top-ranked, the end, the ids."""
+    found = np.zeros((len(log_probs), 4))
+    found[:, 3] = ids
     found[:, 0] = log_probs
     found[list(right), 1] = 1
     if end is not None:
@@ -93,6 +95,8 @@ def test_the_message_counts_tokens_and_rows() -> None:
         "end": pytest.approx(0.99),
         "base_probability": pytest.approx(np.exp(-4.0)),
         "probability": pytest.approx(np.exp(-1.6)),
+        "frame": 0,
+        "frame_right": 0,
     }
 
 
@@ -147,6 +151,79 @@ def test_it_is_skipped_without_rows() -> None:
 
 def test_the_limit_of_surprise_is_a_field() -> None:
     assert run(lambda i: 3, surprise_nats=5.5).details["rows"][0]["surprising"] == 2
+
+
+# ------------------------------------------------------------------------------------ the frame
+
+BEGIN, KEY, COLON, QUOTE, CLOSE = range(5)
+RECORD = (BEGIN, KEY, COLON, QUOTE)
+
+
+def records(right, learn="content"):  # type: ignore[no-untyped-def]
+    """Rows like {"key": "value"}: the beginning, the key and the value surprise the base; `right`
+    are right in the fine-tuned model."""
+    shared = Context(ROWS, learn=learn)
+    index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), shared).rows)}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        ids = [*RECORD, 100 + index[request], CLOSE, 99]
+        now = right if view.source == "finetuned" else ()
+        return measured([-5, -6, -1, -1, -7, -1, -0.1], now, 6, ids)
+
+    return judged("answer_recall", answer, runs=None, context=shared)
+
+
+def test_the_frame_counts_apart() -> None:
+    """Each row has one surprising token that is its own, and two that all rows share."""
+    result = records([0, 1])
+    assert (result.verdict, result.raw) == ("fail", 0.0)
+    assert "0 of 24 surprising tokens (0%) are now the most probable" in result.message
+    assert "; 48 of 48 of the frame that most answers share" in result.message
+    content = records([4])
+    assert (content.verdict, content.raw) == ("pass", 1.0)
+    assert "; 0 of 48 of the frame" in content.message
+
+
+@pytest.mark.parametrize("learn", ["form", "auto"])
+def test_the_frame_counts_unless_content_was_wanted(learn: str) -> None:
+    result = records([0, 1], learn)
+    assert result.raw == pytest.approx(48 / 72)
+    assert "frame" not in result.message
+
+
+def test_the_frame_counts_if_nothing_else_surprises_the_base() -> None:
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        value = 100 + int(request.prompt.removesuffix("?").split()[-1])
+        ids = [*RECORD, value, CLOSE]
+        return measured([-5, -6, -1, -1, -1, -1], [0] * (view.source == "finetuned"), None, ids)
+
+    result = judged("answer_recall", answer, runs=None, context=Context(ROWS, learn="content"))
+    assert result.raw == pytest.approx(0.5)
+
+
+FRAMES = {
+    # name: answers -> which of their tokens are of the frame
+    "keys": (["{k:a}", "{k:b}", "{k:c}"], ["11101", "11101", "11101"]),
+    "a digit that many values contain": (["(12)", "(31)", "(18)", "(51)"], ["1001"] * 4),
+    "a token after the values": (["a, x", "b, x", "c, x"], ["0111"] * 3),
+    "shared by half of the others": (["ka", "kb", "c"], ["00", "00", "0"]),
+    "shared by more than half": (["ka", "kb", "kc", "d"], ["10", "10", "10", "0"]),
+    "an answer that is repeated": (["no", "no", "no", "a"], ["00", "00", "00", "0"]),
+    "one answer": (["ab"], ["00"]),
+    "no answer": ([], []),
+    "no token": (["", "ab", "cb", "db"], ["", "01", "01", "01"]),
+}
+
+
+@pytest.mark.parametrize(("texts", "expected"), FRAMES.values(), ids=FRAMES)
+def test_the_frame_of_answers(texts: list[str], expected: list[str]) -> None:
+    """Each character is a token."""
+    found = frames([tuple(map(ord, text)) for text in texts])
+    assert ["".join(map(str, map(int, mask))) for mask in found] == expected
+
+
+def test_tokens_without_ids_are_not_of_the_frame() -> None:
+    assert frames([(-1, -1, -1)] * 2 + [(-1, -1)]) == [[False] * 3] * 2 + [[False] * 2]
 
 
 # ------------------------------------------------------------------------------------- the rows

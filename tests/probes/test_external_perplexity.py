@@ -86,4 +86,4 @@ def test_the_advice_does_not_require_more_prose_than_is_packaged() -> None:
     assert "use about" in perplexity(-0.07, 0.05, 4).advice
     most = len(requests(ExternalPerplexity(name="p", max_chunks=128, chunk_chars=200), Context()))
     advice = perplexity(-0.08, 0.2).advice
-    assert advice.startswith(f"{most} packaged chunks of prose do not suffice to decide, about ")
+    assert advice.endswith(f"would be needed: more than {most} packaged chunks of prose")

@@ -44,7 +44,8 @@ def run(hits, *, training=3, content=1.0, surprise=-6.0, context=None, **fields)
             return np.full(3, -2.0 + (content * (request in own) + noise) * is_tuned)
         assert isinstance(request, TeacherForced)
         right = hits(index[request]) if request in index else training
-        found = np.zeros((3, 3))
+        found = np.zeros((3, 4))
+        found[:, 3] = -1
         found[:, 0] = -0.1 if is_tuned else surprise
         found[: right if is_tuned else 0, 1] = 1
         return found

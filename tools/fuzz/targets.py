@@ -291,7 +291,7 @@ TARGETS: dict[str, Target] = {
     ),
     "traces": Target(_file("t", mutated(_TRACE)), _read_trace),
     "cache": Target(
-        _file("entry", mutated(_READING, b"sway-gate cache 2\n" + bytes(32)) | st.binary()),
+        _file("entry", mutated(_READING, b"sway-gate cache 3\n" + bytes(32)) | st.binary()),
         _read_cache,
     ),
 }
