@@ -29,7 +29,7 @@ Otherwise, and always for labels, the content is judged. Near these limits the m
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
-  `assert_content_change_gte`
+  `assert_content_change_gte`; of labels, `assert_label_gain_gte` and its negative
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
   wholly outside fails, otherwise the result is inconclusive (WARN)
 
@@ -141,7 +141,7 @@ def value(
 ) -> Reading[Found]:
     gains = answers.gains(requests.design, view)
     prose = np.array([per_token(view, request) for request in requests.control])
-    control = float(answers.lifts(*prose.T).mean())
+    control = _control_gain(requests.design, view, prose)
     form = gains.other - max(0.0, control)
     judged, reason = answers.judged(context.learn, gains, requests.design)
     found = Found(
@@ -177,7 +177,7 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution, error_share=share)
         return (Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply),)
-    form_limit, kept = spec.assert_form_gain_gte, spec.assert_content_change_gte
+    form_limit, kept = _form_limits(spec, found)
     gains = [row.form_gain for row in found.rows]
     form = mean_above(gains, form_limit, KIND.resolution, error_share=share)
     change = mean_above(content, kept, KIND.resolution, error_share=share)
@@ -233,6 +233,24 @@ def _content_limit(spec: AnswerSpecificity, found: Found) -> float:
     return spec.assert_prose_gain_gte if found.data == "prose" else spec.assert_content_gain_gte
 
 
+def _form_limits(spec: AnswerSpecificity, found: Found) -> tuple[float, float]:
+    """The limits of the form gain and of the content gain if the form is judged."""
+    if found.labels:
+        return spec.assert_label_gain_gte, -spec.assert_label_gain_gte
+    return spec.assert_form_gain_gte, spec.assert_content_change_gte
+
+
+def _control_gain(design: answers.Design, view: ViewAnswers, prose: Floats) -> float:
+    """The gain of control prose in the units of the other gains; of labels, for as many tokens.
+
+    `prose` [pieces, 2]: log-likelihoods per token under the base and the view.
+    """
+    if not design.labels:
+        return float(answers.lifts(*prose.T).mean())
+    tokens = np.mean([len(view.base(cell)) for cell in answers.cells(design)])
+    return float((prose[:, 1] - prose[:, 0]).mean() * tokens)
+
+
 def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:
     if judged == "content":
         z, p, reachable = pairing_test(gains.pairings)
@@ -248,6 +266,8 @@ def _supply(found: Found, reserve: Reserve) -> Supply:
 
 def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     """What it means if the judged gain does not reach its limit."""
+    if found.labels:
+        return _symptom_of_labels(found, spec.assert_label_gain_gte)
     gains = (found.content_gain, found.form_gain, found.control_gain)
     if max(map(abs, gains)) < _SMALL:
         return "barely trained"
@@ -257,6 +277,14 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     if found.judged == "content" and learned_form and found.content_gain > -_SMALL:
         return "form, not content"
     return "learned another thing"
+
+
+def _symptom_of_labels(found: Found, small: float) -> Symptom:
+    """`small`: a gain in nats. A label has no content apart from which one is right."""
+    if max(abs(found.content_gain), abs(found.form_gain)) < small:
+        return "barely trained"
+    is_guess = found.form_gain >= small and found.content_gain > -small
+    return "wrong labels" if is_guess else "learned another thing"
 
 
 def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list[RowGain]:

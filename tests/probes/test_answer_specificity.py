@@ -148,6 +148,26 @@ def test_labels_are_judged_by_content_and_state_the_accuracy() -> None:
     assert result.details["content_gain"] == pytest.approx(8.0, abs=0.1)
 
 
+LABEL_SYMPTOMS = {
+    # name: own, other, control in nats per token of two tokens -> form gain, symptom
+    "guesses": (1.0, 1.0, 0.0, 2.0, "wrong labels"),
+    "guesses, and prose gained too": (1.0, 1.0, 0.4, 1.2, "wrong labels"),
+    "all text likelier": (0.1, 0.1, 0.9, -1.6, "learned another thing"),
+    "swapped": (0.5, 1.5, 0.0, 3.0, "learned another thing"),
+    "hardly trained": (0.06, 0.06, 0.0, 0.12, "barely trained"),
+}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "control", "form", "symptom"), LABEL_SYMPTOMS.values(), ids=LABEL_SYMPTOMS
+)
+def test_gains_of_labels_are_compared_in_nats(own, other, control, form, symptom) -> None:  # type: ignore[no-untyped-def]
+    result = run(own, other, control, sections=labels(30))
+    assert result.details["form_gain"] == pytest.approx(form, abs=0.05)
+    assert (result.verdict, result.symptoms) == ("fail", (symptom,))
+    assert "learn: form" not in result.advice
+
+
 def test_one_answer_to_everything_has_no_content_gain() -> None:
     shared = Context(labels(30), control=("Plain prose. " * 99,))
 
