@@ -11,6 +11,7 @@ Symptom = Literal[
     "barely trained",
     "learned another thing",
     "form, not content",
+    "wrong labels",
     "memorised, not generalised",
     "recites",
     "forgot",

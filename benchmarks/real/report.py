@@ -68,7 +68,7 @@ NAMES = {
     "learned nothing, and damaged": (*_NOTHING, "diverged or broken", "forgot"),
     "gibberish": ("diverged or broken",),
     "forgets": ("forgot", "diverged or broken"),
-    "wrong answers": ("learned another thing",),
+    "wrong answers": ("learned another thing", "wrong labels"),
     "reversed": ("learned another thing",),
     "never ends": ("diverged or broken",),
     "over-refusal": ("refuses more", "diverged or broken"),

@@ -72,6 +72,13 @@ TABLE: Final[dict[Symptom, Entry]] = {
         "train for more epochs or with a higher rank; if only the form matters, set learn: form",
         "more",
     ),
+    "wrong labels": Entry(
+        "wrong labels",
+        "The adapter writes the labels of the data, but often not the right one.",
+        "train for more epochs or with a higher rank, and check that each label belongs to its "
+        "prompt",
+        "more",
+    ),
     "memorised, not generalised": Entry(
         "memorised, not generalised",
         "The adapter reproduces its training rows, but not other wordings or other rows.",

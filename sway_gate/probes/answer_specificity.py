@@ -29,7 +29,7 @@ Otherwise, and always for labels, the content is judged. Near these limits the m
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
-  `assert_content_change_gte`
+  `assert_content_change_gte`; of labels, above `-assert_label_gain_gte`
 - each limit is compared with the one-sided 95% bound over rows: inside passes, an interval that is
   wholly outside fails, otherwise the result is inconclusive (WARN)
 
@@ -180,7 +180,7 @@ def bounds(spec: AnswerSpecificity, reading: Reading[Found]) -> tuple[Bound, ...
         limit = _content_limit(spec, found)
         test = mean_above(content, limit, KIND.resolution, error_share=share)
         return (Bound("content gain", test, limit, symptom=_symptom(spec, found), supply=supply),)
-    form_limit, kept = spec.assert_form_gain_gte, spec.assert_content_change_gte
+    form_limit, kept = spec.assert_form_gain_gte, _content_change_limit(spec, found)
     gains = [row.form_gain for row in found.rows]
     form = mean_above(gains, form_limit, KIND.resolution, error_share=share)
     change = mean_above(content, kept, KIND.resolution, error_share=share)
@@ -237,6 +237,11 @@ def _content_limit(spec: AnswerSpecificity, found: Found) -> float:
     return spec.assert_prose_gain_gte if found.data == "prose" else spec.assert_content_gain_gte
 
 
+def _content_change_limit(spec: AnswerSpecificity, found: Found) -> float:
+    """The limit of the content gain if the form is judged."""
+    return -spec.assert_label_gain_gte if found.labels else spec.assert_content_change_gte
+
+
 def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:
     if judged == "content":
         z, p, reachable = pairing_test(gains.pairings)
@@ -252,6 +257,8 @@ def _supply(found: Found, reserve: Reserve) -> Supply:
 
 def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     """What it means if the judged gain does not reach its limit."""
+    if found.labels:
+        return _symptom_of_labels(spec, found)
     gains = (found.content_gain, found.form_gain, found.control_gain)
     if max(map(abs, gains)) < _SMALL:
         return "barely trained"
@@ -261,6 +268,15 @@ def _symptom(spec: AnswerSpecificity, found: Found) -> Symptom:
     if found.judged == "content" and learned_form and found.content_gain > -_SMALL:
         return "form, not content"
     return "learned another thing"
+
+
+def _symptom_of_labels(spec: AnswerSpecificity, found: Found) -> Symptom:
+    """A label has no content apart from which one is right."""
+    is_swapped = found.content_gain <= -spec.assert_label_gain_gte
+    if found.form_gain >= spec.assert_form_gain_gte and not is_swapped:
+        return "wrong labels"
+    gains = abs(found.form_gain) / _SMALL, abs(found.content_gain) / spec.assert_label_gain_gte
+    return "barely trained" if max(gains) < 1 else "learned another thing"
 
 
 def _rows(rows: tuple[DataRow, ...], gains: answers.Gains, form: Floats) -> list[RowGain]:

@@ -160,9 +160,24 @@ def test_the_form_of_labels_is_judged_by_the_share_of_the_loss(
     assert result.raw == pytest.approx(form, abs=0.02)
 
 
-def test_labels_of_a_hardly_trained_adapter_did_not_learn_their_form() -> None:
-    result = run(0.1, 0.1, sections=labels(30))
-    assert result.symptoms != ("form, not content",)
+LABEL_SYMPTOMS = {
+    # name: own, other, control in nats per token -> form gain, symptom
+    "guesses": (1.0, 1.0, 0.0, 0.5, "wrong labels"),
+    "guesses, and prose gained too": (1.0, 1.0, 0.4, 0.3, "wrong labels"),
+    "all text likelier": (0.1, 0.1, 0.9, -0.4, "learned another thing"),
+    "swapped": (0.5, 1.5, 0.0, 0.75, "learned another thing"),
+    "hardly trained": (0.04, 0.04, 0.0, 0.02, "barely trained"),
+}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "control", "form", "symptom"), LABEL_SYMPTOMS.values(), ids=LABEL_SYMPTOMS
+)
+def test_labels_have_a_symptom_of_their_own(own, other, control, form, symptom) -> None:  # type: ignore[no-untyped-def]
+    result = run(own, other, control, sections=labels(30))
+    assert result.details["form_gain"] == pytest.approx(form, abs=0.05)
+    assert (result.verdict, result.symptoms) == ("fail", (symptom,))
+    assert "learn: form" not in result.advice
 
 
 def test_one_answer_to_everything_has_no_content_gain() -> None:
