@@ -206,7 +206,7 @@ def _toward(results: Sequence[ProbeResult]) -> Symptom | None:
         return None
     if scales[0] > 1:
         return "barely trained" if gains[0] is Verdict.PASS else None
-    is_elsewhere = scales[0] < 1 or gains[0] is Verdict.FAIL
+    is_elsewhere = scales[0] < 1 or gains[0] is not Verdict.PASS
     return "learned another thing" if is_elsewhere else None
 
 

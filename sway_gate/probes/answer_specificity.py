@@ -44,7 +44,8 @@ whether the model says the answer: answer_recall does.
   and the report states the accuracy among them
 - raw prose: each section is cut into pieces that do not overlap, and the opening of a piece is
   scored with its continuation and with other continuations. A piece has up to 480 characters, 160
-  of them the opening; if the text gives fewer than 20, it is cut into shorter pieces, down to 240
+  of them the opening; if the text gives fewer than 20, it is cut into shorter pieces, down to 240.
+  The interval counts pieces of one section as independent, and is too short if they are not
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model

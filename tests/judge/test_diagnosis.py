@@ -98,7 +98,7 @@ TOWARD = {
     "few rows": (of_scale(1.25), of_content(NOT_GAINED, BARELY), BARELY),
     "another document": (of_scale(1.0), of_content(NOT_GAINED, BARELY), OTHER),
     "other data of the same kind": (of_scale(0.5), of_content(GAINED, BARELY), OTHER),
-    "a gain that is open": (of_scale(1.0), of_content("warn", BARELY), BARELY),
+    "a gain that is open": (of_scale(1.0), of_content("warn", BARELY), OTHER),
     "open": (of_scale(1.0), of_content(GAINED, BARELY), BARELY),
     "open, other": (of_scale(1.0), of_content(GAINED, OTHER), OTHER),
     "held-out text": (of_scale(0.5, "held_out"), of_content(GAINED, BARELY), BARELY),
