@@ -17,9 +17,10 @@ _ADVICE: Final = {
     "adapter.",
     "adapter at another strength": "Compare alpha, r and use_rslora of the adapter with the ones "
     "of the merge or the server; check that it was merged once.",
-    "merged onto a quantized base": "Merge the adapter onto the base in full precision; the error "
-    "is larger than the stored numbers explain, and 4 bits explain it.",
-    "another base or adapter": "Merge this adapter onto the base that it was trained on.",
+    "merged onto a quantized base": "Merge the adapter onto the base in full precision: a merge "
+    "onto the base in 4 bits (NF4) has the same scores.",
+    "another base or adapter": "Merge this adapter onto the base that it was trained on, in full "
+    "precision.",
     "template differs": "Serve it with the tokenizer and chat template of the training.",
     "precision not stated": "4 bits would explain the difference, and a server does not state its "
     "precision: give the base in the same form with --served-base.",
