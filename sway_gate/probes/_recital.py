@@ -95,7 +95,7 @@ class Recited(NamedTuple):
 
 
 def recited(answer: Callable[[TeacherForced], Floats], cut: Excerpt, max_tokens: int) -> Recited:
-    """The recital of one excerpt; `answer` gives a view's teacher-forced tokens [tokens, 3]."""
+    """The recital of one excerpt; `answer` gives a view's teacher-forced tokens [tokens, 4]."""
     tokens = {name: answer(request)[:max_tokens] for name, request in cut.requests().items()}
     runs = {name: longest_run(found[:, 1]) for name, found in tokens.items()}
     log_p = max(float(found[:, 0].sum()) for found in tokens.values())

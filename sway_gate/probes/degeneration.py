@@ -304,8 +304,8 @@ class _Ending(NamedTuple):
 
 
 def _ending(tokens: Floats) -> _Ending | None:
-    """From teacher-forced tokens [tokens, 3]; None if the template does not end the answer."""
-    log_p, is_first, is_end = tokens.T
+    """From teacher-forced tokens [tokens, 4]; None if the template does not end the answer."""
+    log_p, is_first, is_end = tokens.T[:3]
     if not is_end.any():
         return None
     at = int(is_end.argmax())

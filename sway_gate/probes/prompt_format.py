@@ -176,7 +176,7 @@ def _learned(fits: Iterable[Floats]) -> float:
 
 
 def _mean(tokens: Floats) -> float:
-    """Mean log-probability of the tokens [tokens, 3] before the one that ends the answer."""
+    """Mean log-probability of the tokens [tokens, 4] before the one that ends the answer."""
     ends = np.flatnonzero(tokens[:, 2])
     before = tokens[: ends[0]] if ends.size and ends[0] > 0 else tokens
     return float(before[:, 0].mean())
