@@ -104,7 +104,11 @@ def signed(value: float, digits: int) -> str:
 
 
 def distinct(value: float, limit: float) -> tuple[str, str]:
-    """Both numbers with 3 significant digits, or with more if they would look equal."""
+    """Both numbers with 3 significant digits, or with more if they would look equal.
+
+    A value that is rounding noise compared with the limit is 0.
+    """
+    value = 0.0 if abs(value) < 1e-12 * abs(limit) else value
     shown = "", ""
     for digits in range(3, 18):
         shown = f"{value:.{digits}g}", f"{limit:.{digits}g}"

@@ -41,7 +41,7 @@ EXTRAS = {
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
     "api": Extra("kind: api, and sway parity with servers", ("httpx", "tenacity")),
     "gguf": Extra("sway parity with GGUF files", ("llama-cpp-python",)),
-    "ray": Extra("sway fleet", ("ray",)),
+    "ray": Extra("sway fleet", ("ray", "psutil")),
     "completion": Extra("completion in a shell", ("shtab",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),
 }

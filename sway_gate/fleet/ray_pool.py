@@ -229,7 +229,7 @@ def _end_processes(folder: str) -> None:
 
     If the start fails, they include orphans, which would create the folder again.
     """
-    import psutil  # Ray includes it
+    import psutil
 
     own = []
     for found in psutil.process_iter():

@@ -296,7 +296,7 @@ def _prose(field: str) -> Shape:
 
 MAP: Final = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
 _MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
-"""Fields that trainers of multimodal models read beside the text."""
+"""Fields that trainers of multimodal models read in addition to the text."""
 _NO_TOOLS: Final = "[]"
 """An empty list of tools: some templates write their introduction of tools without any."""
 _SYSTEM: Final = ("system", "system_prompt")

@@ -102,11 +102,11 @@ def test_without_a_tokenizer_tokens_are_found_by_their_place_in_the_text(
     requests = [r for name, r in NUMBERS.items() if "end of the" not in name]
     given, known = (answers(b, *requests) for b in (opened(served[1], None), from_files))
     for request in requests:
-        np.testing.assert_allclose(
-            given.answers.get(FINETUNED, request),
-            known.answers.get(FINETUNED, request),
-            atol=1e-4,
-        )
+        found, expected = (one.answers.get(FINETUNED, request) for one in (given, known))
+        if isinstance(request, TeacherForced):
+            assert (found[:, 3] == -1).all()
+            found, expected = found[:, :3], expected[:, :3]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
     assert all(isinstance(body["prompt"], str) for body in server.requests)
 
 

@@ -125,7 +125,7 @@ def test_other_answers_are_returned_unchanged(view):
     found = answers(Letters(), scored, recalled, written)
     assert found.get(view, scored).tolist() == list(Letters().log_probs(view, "c", "abb"))
     assert found.get(view, recalled).tolist() == [
-        *map(list, zip(found.get(view, scored)[:2], [1, 0], [0, 0], strict=True))
+        *map(list, zip(found.get(view, scored)[:2], [1, 0], [0, 0], [-1, -1], strict=True))
     ]
     assert found.text(view, written) == "aba"
 

@@ -356,6 +356,7 @@ def test_bf16_gives_the_same_verdicts(base: Path, adapter: Path, tmp_path: Path)
 
 
 def test_prefetch_fetches_embedding_models_too(monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
     asked = []
     monkeypatch.setattr(
         resolve.hub, "local", lambda ref, revision, **_: asked.append((ref, revision)) or tmp_path

@@ -57,7 +57,7 @@ CASES = [
     light("pickle", 2, "pickle", {"base/config.json": "{}", "base/pytorch_model.bin": EVIL}),
     light("GGUF", 2, "GGUF", {"base/model.gguf": b"GGUF" + bytes(99)}),
     light("adapter", 2, "adapter", {"base/adapter_config.json": "{}", "base/config.json": "{}"}),
-    light("nothing", 0, "ok: adapter", {"base": folder}),
+    light("nothing", 2, "config.json is missing", {"base": folder}),
     light("data", 2, "config.json is missing", {"base/train.jsonl": "{}"}),
     light("config is a list", 0, "adapter", base(raw="[]")),
     light("header lies", 0, "ok: adapter", base() | {"base/model.safetensors": b"\xff" * 100}),

@@ -233,6 +233,7 @@ def test_the_base(
 
 def test_a_folder_here_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "config.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
     assert by_level(check_files(adapter(tmp_path / "a"), "models")) == {"base-other-path": "note"}
 
