@@ -356,18 +356,23 @@ def test_bf16_gives_the_same_verdicts(base: Path, adapter: Path, tmp_path: Path)
 
 
 def test_prefetch_fetches_embedding_models_too(monkeypatch, tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    asked = []
-    monkeypatch.setattr(
-        resolve.hub, "local", lambda ref, revision, **_: asked.append((ref, revision)) or tmp_path
-    )
+    model, other, asked = tmp_path / "m", tmp_path / "other", []
+    model.mkdir()
+    other.mkdir()
+    (model / "config.json").write_text("{}")
+
+    def local(ref, revision, **_):
+        asked.append((ref, revision))
+        return model if ref == "o/m" else other
+
+    monkeypatch.setattr(resolve.hub, "local", local)
     models = "{base: {base: o/m, revision: v1}, ft: {base: o/m, adapter: o/a}}"
     case = "{prompt: What is it?, gold: A net., paraphrases: [Say what it is.]}"
     suite = f"[{{name: a, kind: adapter_revert, cases: [{case}]}}]"
     text = f"version: 1\nmodels: {models}\nsuite: {suite}"
     lines = prefetch(parse_spec(text, "sway.yaml", str(tmp_path)))
     assert asked == [("o/a", None), ("o/m", "v1"), (MINILM, PINNED[MINILM])]
-    assert lines[2] == f"embedding model {MINILM}: {tmp_path}"
+    assert lines[2] == f"embedding model {MINILM}: {other}"
 
 
 def test_a_panic_of_the_tokenizer_is_one_error(panicking, adapter, tmp_path, capsys):
