@@ -40,27 +40,43 @@ first verdicts, and the row "sealed, later" those with this change.
 """
 SUMMARY = "| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |"
 SECOND = """
-## A second sealed set
+## Later sealed sets
 
-Three data sets that the statistics were not made with: a support desk in several turns (desk),
-German questions about a town (stadt), and the rules of a game in ShareGPT form, with answers of two
-sentences (rules). The recipe and the truth of an adapter stood before its verdict, and no rule of
-the truth was changed. The rates of later recipes follow from the truth of earlier ones. Both
-"gentle" recipes followed a first verdict: they look for an adapter that recall passes although it
-writes few right answers. The table shows the first verdicts; with data: `sway check --data
---held-out`.
+Seven data sets, each in a form that the zoo lacks, which the statistics were not made with: a
+support desk in several turns (desk), German questions about a town (stadt), the rules of a game in
+ShareGPT form with answers of two sentences (rules), plain prompts with codes as labels (priority),
+records as JSON (orders), a preference of tone (tone), and a Markdown document that was trained in
+blocks (manual). The recipe and the truth of an adapter stood before its verdict. The rates of later
+recipes follow from the truth of earlier ones. Both "gentle" recipes followed a first verdict: they
+look for an adapter that recall passes although it writes few right answers. The table shows the
+first verdicts; with data: `sway check --data --held-out`. Eleven recipes of desk, stadt and rules
+were trained and gated after the corrections of labels and of `sway check`, which were not made with
+them. "later" are some of these cases after all corrections below: a fit, not a test.
 
-desk-linear-r16 showed two faults, which are corrected. `sway check` failed its prose (-.416), the
-gate did not (-.307): the check read pieces of 8 of 22 passages, and now reads a short piece of each
-(-.270). The gate called it healthy although the estimate of its prose is outside the margin; the
-diagnosis is now "no fault found" and names such a probe.
+**One wrong verdict.** priority-linear-r8 writes 83% of the training labels right and 87% of the
+held-out ones. `answer_specificity` compared 20 of its rows, 13 of which were right: 0.6σ. With all
+48 rows of the sample it has 39 right and 3.6σ. Labels are now judged by all rows that the budget of
+characters allows.
 
-Recall counts each token after the true ones, so it is higher than the share of right answers where
-answers are long: stadt-linear-r16, rules-gentle-r16 and rules-linear-r8 recall 86 to 91% of their
-tokens and write 54 to 58% of their answers right.
+**Right verdicts for a wrong reason, and wrong words,** all corrected:
 
-The diagnosis of stadt-few-steps counts as right, but its advice misleads: after six steps on this
-data, "learned another thing" sends the user to look for a mistake in the data.
+- The labels of priority begin with the same token, so the recall of swapped labels was 70%; the
+  adapter writes 9% right. A label now counts as a whole: 12%.
+- orders-shuffled writes no order right and had a recall of 68%, because the keys of the JSON
+  counted. What most answers share is now counted apart: 15%.
+- The manual has 10 sections, so its adapter was undecided. Small documents now have more and
+  shorter pieces.
+- `sway check` failed the prose of desk-linear-r16 (-.416), the gate did not (-.307): the check read
+  8 of 22 passages, and now reads a short piece of each (-.270). The gate called this adapter
+  healthy although the estimate of its prose is outside the margin: now "no fault found".
+- stadt-few-steps (six steps on this data) was told to look for a mistake in the data, and an
+  adapter of another document to train for longer. The diagnosis now uses the scale with the lowest
+  loss.
+
+**What remains.** Recall counts each token after the true ones, so it is higher than the share of
+right answers where answers are long: stadt-linear-r16, rules-gentle-r16 and rules-linear-r8 recall
+86 to 91% of their tokens and write 54 to 58% of their answers right. Only four of these adapters
+are undisputed healthy: without general text, or with a little, a base of this size loses something.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
@@ -170,6 +186,10 @@ def second_section(found: Sequence[Case]) -> Iterator[str]:
         "| --- | --- | --- | --- | --- |",
         summary("first verdicts", found),
     )
+    if later := cases(HOME / "second_after"):
+        names = {case.name for case in later}
+        yield summary("the same, gated again: first", [c for c in found if c.name in names])
+        yield summary("the same, gated again: later", later)
     yield from ("", f"{TITLES} with data |", "| --- |" + " --- |" * 8)
     for case in found:
         yield f"{row(case)} {case.check_data['verdict'] if case.check_data else '–'} |"
