@@ -69,9 +69,9 @@ characters allows.
 - `sway check` failed the prose of desk-linear-r16 (-.416), the gate did not (-.307): the check read
   8 of 22 passages, and now reads a short piece of each (-.270). The gate called this adapter
   healthy although the estimate of its prose is outside the margin: now "no fault found".
-- stadt-few-steps (six steps on this data) was told to look for a mistake in the data, and an
-  adapter of another document to train for longer. The diagnosis now uses the scale with the lowest
-  loss.
+- The advice for stadt-few-steps (six steps on this data) was to look for a mistake in the data,
+  and for an adapter of another document to train for longer. The diagnosis now uses the scale with
+  the lowest loss.
 
 **What remains.** Recall counts each token after the true ones, so it is higher than the share of
 right answers where answers are long: stadt-linear-r16, rules-gentle-r16 and rules-linear-r8 recall
