@@ -100,12 +100,7 @@ class Client:
 
     def _once(self, method: str, path: str, body: dict[str, Any] | None, end: float) -> Any:
         left = max(end - time.monotonic(), 0.0)
-        limits = (
-            min(left, _CONNECT_S),
-            left,
-            left,
-            left,
-        )  # to connect, read, write, wait
+        limits = (min(left, _CONNECT_S), left, left, left)  # to connect, read, write, wait
         with self._http.stream(method, path, json=body, timeout=limits) as response:
             data, status = self._read(response, end), response.status_code
             wait = response.headers.get("Retry-After", "")
