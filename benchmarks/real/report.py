@@ -48,11 +48,11 @@ ShareGPT form with answers of two sentences (rules), plain prompts with codes as
 records as JSON (orders), a preference of tone (tone), and a Markdown document that was trained in
 blocks (manual). The recipe and the truth of an adapter stood before its verdict; one rule of the
 truth was added before the first gate: any JSON object counts like a function call. The rates of
-later recipes follow from the truth of earlier ones. Both "gentle" recipes followed a first verdict: they
-look for an adapter that recall passes although it writes few right answers. The table shows the
-first verdicts; with data: `sway check --data --held-out`. Eleven recipes of desk, stadt and rules
-were trained and gated after the corrections of labels and of `sway check`, which were not made with
-them. "later" are some of these cases after all corrections below: a fit, not a test.
+later recipes follow from the truth of earlier ones. Both "gentle" recipes followed a first verdict:
+they look for an adapter that recall passes although it writes few right answers. The table shows
+the first verdicts; with data: `sway check --data --held-out`. Eleven recipes of desk, stadt and
+rules were trained and gated after the corrections of labels and of `sway check`, which were not
+made with them. "later" are some of these cases after all corrections below: a fit, not a test.
 
 **One wrong verdict.** priority-linear-r8 writes 83% of the training labels right and 87% of the
 held-out ones. `answer_specificity` compared 20 of its rows, 13 of which were right: 0.6σ. With all
