@@ -137,6 +137,12 @@ UNDECIDED: Final = Entry(
     advice="",
 )
 _ORDER: Final = tuple(TABLE)
+# By the name of the diagnosis. If an adapter is barely trained, its data is not at fault. If the
+# data is at fault, no other learning rate helps.
+_CONTRADICTED: Final[dict[str, Symptom]] = {
+    TABLE["barely trained"].name: "learned another thing",
+    TABLE["learned another thing"].name: "irregular",
+}
 # Verdicts of the static check of the files; all others state that nothing was trained.
 _BROKEN_FILES: Final = frozenset({"non-finite"})
 _MOVEMENT: Final = frozenset({"adherence", "ablation"})
@@ -278,10 +284,7 @@ def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeR
 
 
 def _contradicts(symptom: Symptom, found: Diagnosis, kept: str) -> bool:
-    """Whether the advice of the symptom contradicts the diagnosis, or the kept direction.
-
-    If an adapter is barely trained, its data is not at fault.
-    """
-    if found.name == TABLE["barely trained"].name and symptom == "learned another thing":
+    """Whether the advice of the symptom contradicts the diagnosis, or the kept direction."""
+    if _CONTRADICTED.get(found.name) == symptom:
         return True
     return TABLE[symptom].direction not in (kept, "neither")

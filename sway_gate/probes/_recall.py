@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
 
+Data = Literal["answers", "labels", "prose"]
 Mask = NDArray[np.bool_]
 
 MAX_ROWS = 40
@@ -172,15 +174,27 @@ def items(rows: Sequence[RowRecall]) -> Floats:
     return np.asarray(share + (right - share * size) / size.mean())
 
 
-def described(rows: Sequence[RowRecall], *, of_labels: bool = False) -> str:
-    """The recall as text."""
+def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
+    """Number of answers whose surprising tokens are all right, and of answers with such tokens."""
     counted = [row for row in rows if row.surprising]
-    right, tokens = sum(row.right for row in counted), sum(row.surprising for row in counted)
-    if of_labels:
+    return sum(row.right == row.surprising for row in counted), len(counted)
+
+
+def described(rows: Sequence[RowRecall], data: Data) -> str:
+    """The recall as text. Of prose, which has many continuations, without the whole answers."""
+    right, tokens = sum(row.right for row in rows), sum(row.surprising for row in rows)
+    if data == "labels":
         return f"{right} of {tokens} surprising labels ({right / tokens:.0%}) are now most probable"
-    throughout = sum(row.right == row.surprising for row in counted)
     frame, frame_right = sum(row.frame for row in rows), sum(row.frame_right for row in rows)
-    return (
-        f"{right} of {tokens} surprising tokens ({right / tokens:.0%}) are now the most probable; "
-        f"{throughout} of {len(counted)} rows right throughout"
-    ) + (f"; {frame_right} of {frame} of the frame that most answers share" if frame else "")
+    parts = (
+        f"{right} of {tokens} surprising tokens ({right / tokens:.0%}) are now the most probable",
+        f"{frame_right} of {frame} of the frame that most answers share" if frame else "",
+        whole_described(rows) if data == "answers" else "",
+    )
+    return "; ".join(filter(None, parts))
+
+
+def whole_described(rows: Sequence[RowRecall]) -> str:
+    """The share of whole answers as text."""
+    right, total = whole(rows)
+    return f"{right} of {total} answers ({right / total:.0%}) are right as a whole"

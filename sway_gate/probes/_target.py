@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Losses
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes.base import Context, Supply
@@ -13,8 +14,10 @@ from sway_gate.training_data import packaged
 
 _CHARS = 600
 """Maximum length of a text."""
-_HELD_OUT, _SECTIONS, _CONTROL = 16, 6, 2
+_HELD_OUT, _CONTROL = 16, 2
 """Maximum number of texts."""
+_SECTIONS, _SHORT_SECTIONS = 6, 24
+"""Maximum number of sections, and of sections that are not longer together than 6 long texts."""
 _PAIRS = 6
 """Maximum number of pairs of one section."""
 _BELOW = 0.75
@@ -35,18 +38,11 @@ class Target(NamedTuple):
 
 
 def target(held_out: Sequence[str], context: Context) -> Target | None:
-    """Held-out text, or otherwise some sections, selected by id. None if there is neither.
-
-    Preference sections are left out: training on preferences may lower the likelihood of both
-    answers.
-    """
+    """Held-out text, or otherwise some sections. None if there is neither."""
     control = [[LogProbs("", piece)] for piece in context.control_pieces(_CHARS, _CONTROL)]
     if pieces := packaged.chunks(held_out, _CHARS, _HELD_OUT):
         return Target("held_out", [[LogProbs("", piece)] for piece in pieces], control)
-    sections = sorted(
-        (s for s in context.sections if s.kind != "preference"), key=lambda section: section.id
-    )
-    texts = [_section(section, context) for section in sections[:_SECTIONS]]
+    texts = _of_sections(context)
     return Target("sections", texts, control) if texts else None
 
 
@@ -72,7 +68,19 @@ def supply(target: Losses) -> Supply:
     """The most texts that are scored: of held-out text or of sections."""
     if target.source == "held_out":
         return Supply(_HELD_OUT, "held-out texts, the maximum of this probe,")
-    return Supply(_SECTIONS, "sections, the maximum of this probe,")
+    return Supply(max(_SECTIONS, len(target.excess_by_text)), "sections of the data")
+
+
+def _of_sections(context: Context) -> Texts:
+    """6 sections, or up to 24 short ones, selected by id.
+
+    Preference sections are left out: training on preferences may lower the likelihood of both
+    answers.
+    """
+    found = sorted((s for s in context.sections if s.kind != "preference"), key=lambda s: s.id)
+    texts = [_section(section, context) for section in found[:_SHORT_SECTIONS]]
+    total = np.cumsum([sum(map(_chars, text)) for text in texts])
+    return texts[: max(_SECTIONS, int((total <= _SECTIONS * _CHARS).sum()))]
 
 
 def _section(section: Section, context: Context) -> list[LogProbs]:
@@ -80,6 +88,10 @@ def _section(section: Section, context: Context) -> list[LogProbs]:
         return [LogProbs("", section.content[:_CHARS])]
     pairs = [pair for pair in section.pairs[:_PAIRS] if isinstance(pair, Pair)]
     return [context.row(pair).log_probs() for pair in pairs]
+
+
+def _chars(request: LogProbs) -> int:
+    return len(prompt_text(request.prompt)) + len(completion_text(request.completion))
 
 
 def _losses(view: ViewAnswers, texts: Texts, scale: float) -> Floats:

@@ -10,6 +10,11 @@ over all rows together. Greedy decoding would generate these tokens; the base wo
 interval is the one of a ratio over rows (Cochran 1977, section 6.4), and the test uses the number
 of independent tokens with the same standard error (Korn & Graubard 1998).
 
+Each token is judged after the true ones. An answer is right as a whole if all its surprising tokens
+are right; the message states the share of these answers. It is not tested, because it depends on
+the length: if each token is right with a probability of 90%, 59% of answers with 5 surprising
+tokens are right as a whole, and 12% with 20.
+
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
 - raw prose: the recall must reach `assert_prose_recall_gte`; a text has many continuations, and a
@@ -36,7 +41,8 @@ generalization does.
 - skipped if no token surprises the base: it already knows the answers
 - cost: the answers with their prompts, about 2,000 tokens per model for 40 short rows, at most
   about 10,000
-- passes: 74 of 76 surprising tokens (97%) are now the most probable; 25 of 27 rows right throughout
+- passes: 74 of 76 surprising tokens (97%) are now the most probable; 25 of 27 answers (93%) are
+  right as a whole
 - fails: 40 of 76 surprising tokens (53%): the facts are invented
 
 In a suite:
@@ -45,7 +51,7 @@ In a suite:
       kind: answer_recall
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,19 +74,18 @@ KIND = Kind(
 )
 
 
-Data = Literal["answers", "labels", "prose"]
-
-
 class Requests(NamedTuple):
-    data: Data
+    data: recall.Data
     rows: list[TeacherForced]
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`rows`: weakest first. `change`: mean change of the surprising tokens in nats. `end_before`,
+    """`rows`: weakest first. `wants_content`: whether the data are answers whose content training
+    was meant to teach. `change`: mean change of the surprising tokens in nats. `end_before`,
     `end`: mean probability of the token that ends the answer, under the base and now."""
 
-    data: Data
+    data: recall.Data
+    wants_content: bool = False
     change: float
     end_before: float | None
     end: float | None
@@ -92,7 +97,7 @@ def requests(spec: AnswerRecall, context: Context) -> Requests:
     if not found.rows:
         raise Skip("the data contain no answers and no prose")
     further = answers.further_rows(context, found, context.reserve)
-    data: Data = "labels" if answers.occurring_labels(found.rows) else found.kind
+    data: recall.Data = "labels" if answers.occurring_labels(found.rows) else found.kind
     return Requests(data, recall.requests(found.rows, *further))
 
 
@@ -111,12 +116,13 @@ def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
 def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
+    wants_content = requests.data == "answers" and context.learn == "content"
     rows = recall.recalled(
         view,
         requests.rows,
         spec.surprise_nats,
         of_labels=requests.data == "labels",
-        without_frame=requests.data == "answers" and context.learn == "content",
+        without_frame=wants_content,
     )
     share = recall.pooled(rows)
     if share is None:
@@ -127,6 +133,7 @@ def value(
     before, after = recall.ends(rows)
     found = Found(
         data=requests.data,
+        wants_content=wants_content,
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
@@ -159,12 +166,25 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
 
 def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
-    text = recall.described(found.rows, of_labels=found.data == "labels")
+    text = recall.described(found.rows, found.data)
     if found.end is None or found.end_before is None:
         return text
     return (
         f"{text}; probability of the end after the answer {found.end:.2f}, base "
         f"{found.end_before:.2f}"
+    )
+
+
+def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:
+    """States how many answers are wrong somewhere, if the tokens reach the limit and the whole
+    answers do not."""
+    found = reading.details
+    right, total = recall.whole(found.rows)
+    if not found.wants_content or not right / total < spec.assert_recall_gte <= reading.value:
+        return ""
+    return (
+        f"does not judge whole answers: if the model writes them, at least {total - right} of "
+        f"{total} ({1 - right / total:.0%}) differ from the data"
     )
 
 

@@ -218,7 +218,8 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
     found = reading.details
     parts = []
     if any(row.surprising for row in found.rows):
-        parts.append(f"held-out rows: {recall.described(found.rows, of_labels=bool(found.labels))}")
+        data: recall.Data = "labels" if found.labels else "answers"
+        parts.append(f"held-out rows: {recall.described(found.rows, data)}")
     if found.gap is not None and found.gap_ci_95 is not None:
         low, high = found.gap_ci_95
         parts.append(

@@ -207,6 +207,12 @@ def test_more_training_is_no_advice_for_an_adapter_of_other_data():
     assert [bool(shown.advice) for shown in consistent(results, found)] == [False, True]
 
 
+def test_a_learning_rate_is_no_advice_for_an_adapter_of_other_data():
+    results = [result("attribution", OTHER), result("ablation", "irregular")]
+    shown = consistent(results, diagnose(results, [], "fail"))
+    assert [bool(one.advice) for one in shown] == [True, False]
+
+
 def test_advice_of_inconclusive_probes_stays():
     warned = result("calibration", verdict="warn")
     assert consistent([warned], diagnose([warned], [], "fail")) == (warned,)

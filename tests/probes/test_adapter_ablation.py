@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from sway_gate.probes.base import Context
 from sway_gate.spec.probes import AdapterAblation
 from sway_gate.spec.schema import Pair, Preference, Section
 from sway_gate.training_data import packaged
-from tests.helpers.judged import judged
+from tests.helpers.judged import judged, spread
 from tests.helpers.property import given, st
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
@@ -20,9 +20,11 @@ GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 def run(
     curve: Callable[[float], float],
     loss: Callable[[float], float] = lambda x: 3.0,
+    extra: Mapping[str, float] = {},
     **fields: object,
 ):  # type: ignore[no-untyped-def]
-    """`curve`: distance of the fine-tuned view at λ; `loss`: its loss on all text.
+    """`curve`: distance of the fine-tuned view at λ; `loss`: its loss on all text; `extra`: what
+    the answers to some prompts lose more at λ = 1.
 
     The nulls' distance is a fortieth of a straight line.
     """
@@ -30,7 +32,7 @@ def run(
     def answer(view, request):  # type: ignore[no-untyped-def]
         scale = view.scale if view.source == "finetuned" else 0.0
         if isinstance(request, LogProbs):
-            return [-loss(scale)] * 3
+            return [-loss(scale) - scale * extra.get(str(request.prompt), 0.0)] * 3
         distance = (
             curve(scale)
             if view.source == "finetuned"
@@ -235,6 +237,31 @@ def test_several_texts_decide_about_overtraining(excess: float, verdict: str) ->
     assert ("irregular" in result.symptoms) == (verdict == "fail")
 
 
+LABELS = tuple(
+    Section(kind="instruction", id=f"{i:02}", pairs=(Pair(prompt=f"incident {i}", gold="P1"),))
+    for i in range(48)
+)
+OF_LABELS = {
+    # losses at λ = 0 to 1.25 -> verdict, symptoms
+    "learned before full scale": ([4.0, 1.0, 0.1, 0.01, 0.01, 0.01], "pass", ()),
+    "learned": ([4.0, 3.0, 2.0, 1.0, 0.1, 0.1], "pass", ()),
+    "overtrained": ([4.0, 1.0, 0.1, 0.1, 0.4, 0.9], "fail", ("irregular",)),
+    "swapped": ([1.0, 1.5, 2.0, 3.0, 4.0, 5.0], "fail", ("learned another thing",)),
+    "the form of other labels": ([4.0, 1.5, 2.0, 3.0, 4.0, 5.0], "fail", ("irregular",)),
+}
+
+
+@pytest.mark.parametrize(("losses", "verdict", "symptoms"), OF_LABELS.values(), ids=OF_LABELS)
+def test_labels(losses: list[float], verdict: str, symptoms: tuple[str, ...]) -> None:
+    result = run(
+        lambda x: 0.4 * x,
+        lambda x: float(np.interp(x, GRID, losses)),
+        {f"incident {i}": extra for i, extra in enumerate(spread(0.0, 0.1, len(LABELS)))},
+        context=Context(LABELS),
+    )
+    assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
+
+
 RESPONSES = {0.5: "pass", 0.1: "warn", 0.03: "warn", 0.01: "fail"}
 
 
@@ -330,6 +357,16 @@ def test_the_target_text(
     prose = [LogProbs("", piece) for piece in packaged.chunks(packaged.prose(), 600, 2)]
     blank_control = not "".join(context.control).strip() and bool(expected)
     assert texts(context, **fields) == expected + prose * blank_control
+
+
+@pytest.mark.parametrize(("chars", "expected"), [(2, 24), (145, 24), (300, 12), (590, 6)])
+def test_as_many_short_sections_are_scored_as_6_long_ones_have_text(
+    chars: int, expected: int
+) -> None:
+    sections = tuple(
+        Section(kind="prose", id=f"{i:02}", content=f"{i:02}".ljust(chars, "x")) for i in range(40)
+    )
+    assert len(texts(Context(sections, ("control",)))) == expected + 1
 
 
 def test_many_long_texts_are_cut() -> None:

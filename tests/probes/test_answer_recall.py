@@ -35,9 +35,11 @@ def measured(log_probs, right=(), end=None, ids=-1):  # type: ignore[no-untyped-
     return found
 
 
-def run(hits, *, end=0.99, end_before=0.3, gained=4.0, sections=ROWS, **fields):  # type: ignore[no-untyped-def]
+def run(  # type: ignore[no-untyped-def]
+    hits, *, end=0.99, end_before=0.3, gained=4.0, sections=ROWS, learn="auto", **fields
+):
     """Rows of five tokens, of which three surprise the base, and the end; `hits` of row i."""
-    context = Context(sections)
+    context = Context(sections, learn=learn)
     index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), context).rows)}
 
     def answer(view, request):  # type: ignore[no-untyped-def]
@@ -83,7 +85,7 @@ def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-un
 def test_the_message_counts_tokens_and_rows() -> None:
     result = run(lambda i: 3 - (i % 8 == 0))
     assert "69 of 72 surprising tokens (96%) are now the most probable" in result.message
-    assert "21 of 24 rows right throughout" in result.message
+    assert "21 of 24 answers (88%) are right as a whole" in result.message
     assert "probability of the end after the answer 0.99, base 0.30" in result.message
     assert result.details["rows"][0] == {
         "prompt": "Who keeps gate 0?",
@@ -100,12 +102,33 @@ def test_the_message_counts_tokens_and_rows() -> None:
     }
 
 
+LEARN = {
+    # learn, right tokens of row i -> the caveat
+    "most answers are wrong somewhere": ("content", lambda i: 2 + (i % 3 == 0), True),
+    "most answers are right": ("content", lambda i: 3 - (i % 4 == 0), False),
+    "open answers": ("form", lambda i: 2 + (i % 3 == 0), False),
+    "the recall is too low": ("content", lambda i: 1 + 2 * (i % 3 == 0), False),
+}
+
+
+@pytest.mark.parametrize(("learn", "hits", "is_stated"), LEARN.values(), ids=LEARN)
+def test_a_recall_that_hides_wrong_answers_says_so(learn, hits, is_stated):  # type: ignore[no-untyped-def]
+    result = run(hits, learn=learn)
+    stated = (
+        "does not judge whole answers: if the model writes them, at least 16 of 24 (67%) differ "
+        "from the data"
+    )
+    assert result.caveat == (stated if is_stated else "")
+    assert result.caveat in result.message
+
+
 def test_prose_has_its_own_limit_and_an_opening() -> None:
     requests = probe.requests(AnswerRecall(name="r"), Context(PROSE))
     assert requests.data == "prose"
     assert all(0 < len(row.prompt) <= 160 and row.completion for row in requests.rows)
     result = run(lambda i: i % 2, sections=PROSE)
     assert (result.verdict, result.raw) == ("pass", pytest.approx(1 / 6))
+    assert "as a whole" not in result.message
     assert run(lambda i: i % 3 == 0, sections=PROSE).verdict == "warn"
     assert run(lambda i: 1, sections=PROSE).verdict == "pass"
     own = {"sections": PROSE, "assert_prose_recall_gte": 0.2}

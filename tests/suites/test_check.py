@@ -305,7 +305,8 @@ def test_advice_of_a_diagnosis_does_not_require_a_spec():
 
 def test_check_reads_a_short_piece_of_every_passage_of_prose():
     (spec,) = (probe for probe in suite_of().suite if probe.kind == "external_perplexity")
-    pieces = [found.completion for found in external_perplexity.requests(spec, Context())]
+    passages = external_perplexity.requests(spec, Context())
+    pieces = [found.completion for passage in passages for found in passage]
     passages = packaged.prose("general_en")
     assert all(text.startswith(piece) for piece, text in zip(pieces, passages, strict=True))
     assert max(map(len, pieces)) <= spec.chunk_chars

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
-from itertools import chain, islice, zip_longest
+from itertools import islice, zip_longest
 from typing import Any, Literal, NamedTuple
 
 Corpus = Literal["public_domain_en", "general_en", "general_multi"]
@@ -104,11 +104,26 @@ def chunks(passages: Sequence[str], chars: int, limit: int) -> tuple[str, ...]:
     none, at the last space; otherwise after `chars` characters. It is a substring of its passage
     without outer white space. Raises ValueError if `chars` or `limit` is below 1.
     """
+    return tuple(piece for _, piece in _in_turn(passages, chars, limit))
+
+
+def chunks_by_passage(
+    passages: Sequence[str], chars: int, limit: int
+) -> tuple[tuple[str, ...], ...]:
+    """The pieces of `chunks`, for each passage that has one."""
+    found: list[list[str]] = [[] for _ in passages]
+    for i, piece in _in_turn(passages, chars, limit):
+        found[i].append(piece)
+    return tuple(tuple(pieces) for pieces in found if pieces)
+
+
+def _in_turn(passages: Sequence[str], chars: int, limit: int) -> Iterator[tuple[int, str]]:
+    """The pieces of `chunks`, each with the index of its passage."""
     if chars < 1 or limit < 1:
         raise ValueError(f"chunks: chars={chars} and limit={limit} must both be at least 1")
     rounds = zip_longest(*(_pieces(passage, chars) for passage in passages))
-    pieces = (piece for piece in chain.from_iterable(rounds) if piece is not None)
-    return tuple(islice(pieces, limit))
+    turns = (turn for found in rounds for turn in enumerate(found) if turn[1] is not None)
+    return islice(turns, limit)
 
 
 def _pieces(passage: str, chars: int) -> Iterator[str]:
