@@ -177,10 +177,10 @@ def described(rows: Sequence[RowRecall], *, of_labels: bool = False) -> str:
     counted = [row for row in rows if row.surprising]
     right, tokens = sum(row.right for row in counted), sum(row.surprising for row in counted)
     if of_labels:
-        return f"{right} of {tokens} surprising labels ({right / tokens:.0%}) are now most probable"
+        return f"{right} of {tokens} surprising labels are now the most probable"
     throughout = sum(row.right == row.surprising for row in counted)
     frame, frame_right = sum(row.frame for row in rows), sum(row.frame_right for row in rows)
     return (
-        f"{right} of {tokens} surprising tokens ({right / tokens:.0%}) are now the most probable; "
+        f"{right} of {tokens} surprising tokens are now the most probable; "
         f"{throughout} of {len(counted)} rows right throughout"
     ) + (f"; {frame_right} of {frame} of the frame that most answers share" if frame else "")

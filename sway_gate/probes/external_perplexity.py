@@ -25,9 +25,8 @@ the whole corpus, so that each register or language has its share. It does not s
 was lost: calibration_drift shows that. It does not show damage that exists only in the chat
 template.
 
-- passes: mean change -0.020 nats per token over 24 chunks of prose (general_en), as text
-- fails: mean change -0.400 nats per token over 24 chunks of prose (general_en), as text: the
-  perplexity rises by half
+- passes: mean change -0.020 nats per token, over 24 chunks of prose (general_en), as text
+- fails: mean change -0.400 nats per token: the model forgot how to write
 
 In a suite; `assert_z_gte` is accepted and has no effect, the margin decides:
 
@@ -44,7 +43,7 @@ from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Supply
 from sway_gate.spec.probes import MAX_CHUNKS, ExternalPerplexity
 from sway_gate.stats import mean_above
-from sway_gate.text import signed
+from sway_gate.text import counted
 from sway_gate.training_data import packaged
 
 KIND = Kind(
@@ -98,8 +97,5 @@ def bounds(spec: ExternalPerplexity, reading: Reading[Found]) -> tuple[Bound, ..
 
 
 def summary(spec: ExternalPerplexity, reading: Reading[Found]) -> str:
-    count = len(reading.items)
-    return (
-        f"mean change {signed(reading.value, 3)} nats per token over {count} chunks of prose "
-        f"({spec.corpus}), as text"
-    )
+    chunks = counted(len(reading.items), "chunk")
+    return f"nats per token over {chunks} of prose ({spec.corpus}), as text"
