@@ -201,13 +201,6 @@ def bound_text(bound: Bound, verdict: Verdict, word: str) -> str:
     return text if verdict is Verdict.PASS else f"inconclusive: {text}"
 
 
-def shown_bounds(limits: Sequence[Criterion]) -> list[str]:
-    """The texts of the violated limits, or of the limit that is closest."""
-    ranked = sorted(limits, key=lambda criterion: criterion.z or 0.0)
-    violated = [criterion for criterion in ranked if criterion.verdict is Verdict.FAIL]
-    return [criterion.text for criterion in violated[:MAX_SHOWN] or ranked[:1]]
-
-
 # -------------------------------------------------------------------------------------------- shape
 
 

@@ -129,6 +129,7 @@ _ABOUT_FULL_MODELS: Final = (
     ("the adapter", "the model"),
     ("this adapter", "this model"),
 )
+_EXPLAIN_ALL: Final = (TABLE["broken"].name, TABLE["template mismatch"].name)
 HEALTHY: Final = Entry("healthy", "The adapter learned its data, and no harm was found.", advice="")
 NO_FAULT: Final = Entry("no fault found", "No tested rule is violated.", advice="")
 UNDECIDED: Final = Entry(
@@ -280,8 +281,11 @@ def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeR
 def _contradicts(symptom: Symptom, found: Diagnosis, kept: str) -> bool:
     """Whether the advice of the symptom contradicts the diagnosis, or the kept direction.
 
-    If an adapter is barely trained, its data is not at fault.
+    If an adapter is barely trained, its data is not at fault. A broken model, and one under a
+    foreign template, fail all probes, whatever was learned.
     """
+    if found.name in _EXPLAIN_ALL:
+        return TABLE[symptom].name != found.name
     if found.name == TABLE["barely trained"].name and symptom == "learned another thing":
         return True
     return TABLE[symptom].direction not in (kept, "neither")

@@ -396,18 +396,20 @@ def _with_statistic(significance: Criterion | None, reading: Reading[Any]) -> Cr
 
 
 def _message(verdict: Verdict, tested: Sequence[Criterion], summary: str, ranks: str) -> str:
-    """The result as text. A failure begins with the violated rules and omits the others.
+    """The result as text. It begins with the rules that decide, and omits those that hold.
 
     The summary of a probe does not repeat the quantities of its rules.
     """
-    if verdict is not Verdict.FAIL:
+    if verdict is Verdict.PASS:
         others = [criterion.text for criterion in tested if not criterion.bound]
-        closest = criteria.shown_bounds([criterion for criterion in tested if criterion.bound])
-        texts = [summary, *others, ranks, *closest]
+        limits = [criterion for criterion in tested if criterion.bound]
+        closest = sorted(limits, key=lambda limit: limit.z or 0.0)[:1]
+        texts = [summary, *others, ranks, *(limit.text for limit in closest)]
     else:
-        violated = [criterion for criterion in tested if criterion.verdict is verdict]
-        decisive = [one.text for one in sorted(violated, key=criteria.order_of_text)]
-        texts = [*decisive[: criteria.MAX_SHOWN], summary]
+        deciding = [criterion for criterion in tested if criterion.verdict is verdict]
+        decisive = [one.text for one in sorted(deciding, key=criteria.order_of_text)]
+        profile = ranks if verdict is Verdict.WARN else ""
+        texts = [*decisive[: criteria.MAX_SHOWN], summary, profile]
     return "; ".join(filter(None, texts))
 
 

@@ -158,7 +158,7 @@ def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str | Shortf
     if (nearer := reading.details.nearer_to_gold) < _CLOSER:
         return Shortfall(
             "the answers left the base's, but are not closer to the gold: "
-            f"cosine {signed(nearer, 3)}, required {_CLOSER:+g}",
+            f"cosine {signed(nearer, 3)}, must be at least {_CLOSER:+g}",
             "learned another thing",
         )
     return ""

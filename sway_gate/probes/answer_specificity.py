@@ -200,9 +200,9 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
             f"accuracy among the {len(found.labels)} answers that occur: {found.first} of {total}, "
             f"base {found.first_before}"
         )
-    form = f"; form gain {signed(found.form_gain, 3)}" if found.judged == "content" else ""
-    why = f"judged by the {found.judged}, because {found.reason}"
-    return f"{first}{form}; {why}{_too_few(spec, found)}"
+    if found.judged == "content":
+        return f"{first}; form gain {signed(found.form_gain, 3)}{_too_few(spec, found)}"
+    return f"{first}; judged by the form, because {found.reason}"
 
 
 def _too_few(spec: AnswerSpecificity, found: Found) -> str:

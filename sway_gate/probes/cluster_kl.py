@@ -151,7 +151,7 @@ def minimum_effect(spec: ClusterKL, reading: Reading[Found]) -> str | Shortfall:
     moved = max(topic.mean_distance for topic in reading.details.topics)
     if moved >= _RESPONSE:
         return ""
-    why = f"no topic moves: maximum distance {moved:.1g}, required {_RESPONSE:g}"
+    why = f"no topic moves: maximum distance {moved:.1g}, must be at least {_RESPONSE:g}"
     return Shortfall(why, "barely trained")
 
 

@@ -137,7 +137,7 @@ def _table_of_probes(result: GateResult, probes: Sequence[ProbeResult]) -> str:
 
 def _step(step: Step) -> str:
     shown = text(f"{step.names}: {step.advice}" if step.names else step.advice)
-    return f"{shown} ([more]({step.link}))" if step.link else shown
+    return f"{shown} ([{text(step.about_link)}]({step.link}))" if step.link else shown
 
 
 def _side_by_side(result: GateResult) -> Iterator[str]:

@@ -16,7 +16,6 @@ from sway_gate.judge.criteria import (
     of_bound,
     of_shape,
     severity,
-    shown_bounds,
     uncalibrated,
     worst,
 )
@@ -148,7 +147,6 @@ def test_the_worst_criterion_decides():
     assert of_shape("", "irregular") is None
     assert worst([passed, warned, violated]) == "fail"
     assert worst([passed, warned, uncalibrated()]) == "warn"
-    assert shown_bounds([passed, warned]) == [warned.text]
 
 
 # Number of items

@@ -199,7 +199,7 @@ TEXT = {
     "a little too much of it": (
         [4.0, 3.0, 2.0, 2.0, 2.07, 2.2],
         "warn",
-        "minus the loss at scale 0.5: 0.07, must be below 0.05, but the 95% interval reaches inside",
+        "at scale 0.5: 0.07, must be below 0.05, but the 95% interval reaches inside",
     ),
     "best past .75": ([4.0, 3.0, 2.6, 2.3, 2.0, 2.2], "pass", "at scale 1; "),
     "worse than the base": (
