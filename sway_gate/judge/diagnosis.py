@@ -96,7 +96,7 @@ TABLE: Final[dict[Symptom, Entry]] = {
         "recites",
         "The adapter reproduces its training text verbatim.",
         "train for fewer steps and remove repeated text from the data; if a section should be "
-        "reproduced, tag it `intent: memorize`",
+        "reproduced, tag it with intent: memorize",
         "less",
     ),
     "refuses less": Entry(
@@ -281,8 +281,8 @@ def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeR
 def _contradicts(symptom: Symptom, found: Diagnosis, kept: str) -> bool:
     """Whether the advice of the symptom contradicts the diagnosis, or the kept direction.
 
-    If an adapter is barely trained, its data is not at fault. A broken model, and one under a
-    foreign template, fail all probes, whatever was learned.
+    If an adapter is barely trained, its data is not at fault. A broken model fails all
+    probes, and so does one under a foreign template.
     """
     if found.name in _EXPLAIN_ALL:
         return TABLE[symptom].name != found.name

@@ -27,7 +27,6 @@ LABELS = {
     "base_to_gold": "base to gold, cosine",
     "base_unended": "answers without an end, base",
     "before": "ending that the base prefers",
-    "best": "scale of the lowest loss",
     "best_below": "scale of the lowest loss up to 0.75",
     "broken": "broken answers",
     "change": "change, nats",

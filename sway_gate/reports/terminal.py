@@ -175,7 +175,7 @@ def _found(one: Exchange) -> str:
 def _answers(one: Exchange, width: int) -> str:
     """Both answers, or the true one; a short answer leaves its room to the other."""
     texts = {"base": one.base, "now": one.finetuned}
-    texts = texts if any(texts.values()) else {"right": one.right}
+    texts = texts if any(texts.values()) else {"true answer": one.right}
     room = width - sum(len(f"{label}: ") for label in texts) - 2 * (len(texts) - 1)
     parts = [one_line(text) or "–" for text in texts.values()]
     if sum(map(len, parts)) > room:

@@ -348,7 +348,7 @@ def _positive(text: str) -> float:
 
 def sentence(text: str) -> str:
     """Capitalize `text`, unless it begins with a name such as lora_A."""
-    is_word = text.partition(" ")[0].isalpha()
+    is_word = text.partition(" ")[0].rstrip(",;:").isalpha()
     return text[:1].upper() + text[1:] if is_word else text
 
 

@@ -428,7 +428,7 @@ def test_prompts_are_cut_where_they_differ(width, starts):
 def test_a_prompt_that_was_not_answered_shows_the_true_answer():
     asked = msgspec.structs.replace(results.FORGOT, base="", finetuned="")
     (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(asked,))))
-    assert "right: key" in line
+    assert "true answer: key" in line
     assert "base:" not in line
 
 
