@@ -68,6 +68,13 @@ def severity(criterion: Criterion) -> tuple[int, float, float]:
     return _SEVERITY.index(criterion.verdict), criterion.score, criterion.z or 0.0
 
 
+def order_of_text(criterion: Criterion) -> int:
+    """Sorts violated criteria for a text: limits, then the rule of shape, then the significance."""
+    if criterion.bound:
+        return 0
+    return 1 if criterion.z is None else 2
+
+
 def _scored(verdict: Verdict, z: float, limit: float) -> float:
     """The score of `z`; rounding does not move it across the score at the limit."""
     if verdict is Verdict.FAIL:
@@ -102,12 +109,12 @@ def against_nulls(
         score = _scored(verdict, limit + STEEP * (z - limit), limit) if has_limits else score
         return Criterion(verdict, score, z, f"{shown} above {n} null adapters")
     if verdict is Verdict.WARN:
-        text = f"{shown}: inconclusive, above {n} null adapters but below the required {limit:g}σ"
+        text = f"inconclusive: {shown} above {n} null adapters, must reach {limit:g}σ"
         remedy = f"set null_adapter runs to {FEW_NULLS} to decide" if n < FEW_NULLS else _MORE_ITEMS
         return Criterion(verdict, score, z, text, remedy=remedy)
-    text = f"{shown}: below the required {limit:g}σ, compared with {n} null adapters"
+    text = f"{shown} compared with {n} null adapters, must reach {limit:g}σ"
     if abs(z) < _SUGGESTIVE:
-        text = f"{shown}: indistinguishable from {n} null adapters"
+        text = f"indistinguishable from {n} null adapters ({shown}, must reach {limit:g}σ)"
     return Criterion(verdict, score, z, text, symptom)
 
 
@@ -120,10 +127,10 @@ def by_own_test(found: Significance, n: int, limit: float, symptom: Symptom | No
     if verdict is Verdict.PASS:
         return Criterion(verdict, score, found.z, shown)
     if verdict is Verdict.WARN:
-        text = f"{shown}: inconclusive, below the required {limit:g}σ"
+        text = f"inconclusive: {shown}, must reach {limit:g}σ"
         remedy = _items(found.z, n, limit, found.supply)
         return Criterion(verdict, score, found.z, text, remedy=remedy)
-    text = f"{shown}: below the required {limit:g}σ"
+    text = f"{shown}, must reach {limit:g}σ"
     return Criterion(verdict, score, found.z, text, found.symptom or symptom)
 
 
@@ -179,30 +186,19 @@ def _items(z: float, n: int, limit: float, supply: Supply | None) -> str:
 
 
 def bound_text(bound: Bound, verdict: Verdict, word: str) -> str:
-    """The bound or, if it is outside the limit, the estimate; never rounded across the limit."""
-    quantity, limit = bound.quantity, bound.margin
+    """The estimate, its bound if that decides, and the limit; never rounded across the limit."""
+    estimate, shown = distinct(bound.test.estimate, bound.margin)
+    text = f"{bound.quantity}: {estimate}"
+    rule = f"must be {'below' if bound.is_upper else 'at least'} {shown}"
     if verdict is Verdict.FAIL:
-        estimate, shown = distinct(bound.test.estimate, limit)
-        return f"{quantity}: {estimate}, outside the {word} {shown} with its whole interval"
-    sign = "≤" if bound.is_upper else "≥"
-    value, shown = distinct(bound.test.bound, limit)
-    text = f"{quantity} {sign} {value} (95% bound), {word} {shown}"
+        return f"{text}, {rule}"
     if not math.isfinite(bound.test.bound):
-        text = f"one item gives no bound of the {quantity}, {word} {shown}"
-    if verdict is Verdict.PASS:
-        return text
+        return f"inconclusive: {text}, {rule}, but one item gives no bound"
     if bound.test.z < 0:
-        estimate, shown = distinct(bound.test.estimate, limit)
-        outside = f"{quantity}: {estimate}, outside the {word} {shown}"
-        text = f"{outside}, but its interval reaches inside"
-    return f"inconclusive: {text}"
-
-
-def shown_bounds(limits: Sequence[Criterion]) -> list[str]:
-    """The texts of the violated limits, or of the limit that is closest."""
-    ranked = sorted(limits, key=lambda criterion: criterion.z or 0.0)
-    violated = [criterion for criterion in ranked if criterion.verdict is Verdict.FAIL]
-    return [criterion.text for criterion in violated[:MAX_SHOWN] or ranked[:1]]
+        return f"inconclusive: {text}, {rule}, but the 95% interval reaches inside"
+    value, shown = distinct(bound.test.bound, bound.margin)
+    text += f", {'at most' if bound.is_upper else 'at least'} {value} (95% bound), {word} {shown}"
+    return text if verdict is Verdict.PASS else f"inconclusive: {text}"
 
 
 # -------------------------------------------------------------------------------------------- shape

@@ -96,7 +96,7 @@ TABLE: Final[dict[Symptom, Entry]] = {
         "recites",
         "The adapter reproduces its training text verbatim.",
         "train for fewer steps and remove repeated text from the data; if a section should be "
-        "reproduced, tag it `intent: memorize`",
+        "reproduced, tag it with intent: memorize",
         "less",
     ),
     "refuses less": Entry(
@@ -129,6 +129,7 @@ _ABOUT_FULL_MODELS: Final = (
     ("the adapter", "the model"),
     ("this adapter", "this model"),
 )
+_EXPLAIN_ALL: Final = (TABLE["broken"].name, TABLE["template mismatch"].name)
 HEALTHY: Final = Entry("healthy", "The adapter learned its data, and no harm was found.", advice="")
 NO_FAULT: Final = Entry("no fault found", "No tested rule is violated.", advice="")
 UNDECIDED: Final = Entry(
@@ -284,7 +285,12 @@ def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeR
 
 
 def _contradicts(symptom: Symptom, found: Diagnosis, kept: str) -> bool:
-    """Whether the advice of the symptom contradicts the diagnosis, or the kept direction."""
+    """Whether the advice of the symptom contradicts the diagnosis, or the kept direction.
+
+    A broken model fails all probes, and so does one under a foreign template.
+    """
+    if found.name in _EXPLAIN_ALL:
+        return TABLE[symptom].name != found.name
     if _CONTRADICTED.get(found.name) == symptom:
         return True
     return TABLE[symptom].direction not in (kept, "neither")

@@ -385,8 +385,10 @@ def _shape(run: ProbeRun, reading: Reading[Any]) -> Criterion | None:
 
 
 def _with_statistic(significance: Criterion | None, reading: Reading[Any]) -> Criterion | None:
-    """The significance, with the number that is tested in its text if it is not the value."""
+    """The significance; if it passes by a number that is not the value, with it in its text."""
     if significance is None or significance.z is None or reading.test_statistic is None:
+        return significance
+    if significance.verdict is not Verdict.PASS:
         return significance
     name, number = reading.test_statistic
     text = f"{significance.text} (test statistic: {name} {number:.3g})"
@@ -394,14 +396,20 @@ def _with_statistic(significance: Criterion | None, reading: Reading[Any]) -> Cr
 
 
 def _message(verdict: Verdict, tested: Sequence[Criterion], summary: str, ranks: str) -> str:
-    """The result as text. A failure begins with the violated rules and omits the others."""
-    if verdict is not Verdict.FAIL:
+    """The result as text. It begins with the rules that decide, and omits those that hold.
+
+    The summary of a probe does not repeat the quantities of its rules.
+    """
+    if verdict is Verdict.PASS:
         others = [criterion.text for criterion in tested if not criterion.bound]
-        closest = criteria.shown_bounds([criterion for criterion in tested if criterion.bound])
-        texts = [summary, *others, ranks, *closest]
+        limits = [criterion for criterion in tested if criterion.bound]
+        closest = sorted(limits, key=lambda limit: limit.z or 0.0)[:1]
+        texts = [summary, *others, ranks, *(limit.text for limit in closest)]
     else:
-        decisive = [criterion.text for criterion in tested if criterion.verdict is verdict]
-        texts = [*decisive[: criteria.MAX_SHOWN], summary, ranks]
+        deciding = [criterion for criterion in tested if criterion.verdict is verdict]
+        decisive = [one.text for one in sorted(deciding, key=criteria.order_of_text)]
+        profile = ranks if verdict is Verdict.WARN else ""
+        texts = [*decisive[: criteria.MAX_SHOWN], summary, profile]
     return "; ".join(filter(None, texts))
 
 

@@ -33,7 +33,7 @@ def side_by_side(results: Sequence[ProbeResult]) -> tuple[Exchange, ...]:
     written = {answer.prompt[-_CHARS:]: answer for _, answer in answers if answer.of_data}
     counted = [r for r in results if r.verdict in (Verdict.FAIL, Verdict.WARN)]
     rounds = zip_longest(*(_worst(r, written) for r in sorted(counted, key=_importance)))
-    distinct = {found.prompt: found for found in chain.from_iterable(rounds) if found}
+    distinct = {_shortened(found.prompt): found for found in chain.from_iterable(rounds) if found}
     worst = [*distinct.values()][:_WORST]
     likelier = [e for e in own if _likelihood(e) > (e.base_probability or 0.0)]
     best = [e for e in sorted(likelier, key=_likelihood)[-1:] if e.prompt not in distinct]

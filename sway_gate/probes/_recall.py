@@ -184,10 +184,10 @@ def described(rows: Sequence[RowRecall], data: Data) -> str:
     """The recall as text. Of prose, which has many continuations, without the whole answers."""
     right, tokens = sum(row.right for row in rows), sum(row.surprising for row in rows)
     if data == "labels":
-        return f"{right} of {tokens} surprising labels ({right / tokens:.0%}) are now most probable"
+        return f"{right} of {tokens} surprising labels are now the most probable"
     frame, frame_right = sum(row.frame for row in rows), sum(row.frame_right for row in rows)
     parts = (
-        f"{right} of {tokens} surprising tokens ({right / tokens:.0%}) are now the most probable",
+        f"{right} of {tokens} surprising tokens are now the most probable",
         f"{frame_right} of {frame} of the frame that most answers share" if frame else "",
         whole_described(rows) if data == "answers" else "",
     )

@@ -151,7 +151,7 @@ def details(
 def bounds(spec: AdapterAblation, reading: Reading[Found]) -> list[Bound]:
     found, least = reading.details, _RESPONSE[spec.divergence]
     distance = positive_mean_above(found.distances, least, KIND.resolution, _PROMPTS)
-    response = f"distance at λ = {found.highest:g}"
+    response = f"distance at scale {found.highest:g}"
     tests = [Bound(response, distance, least, symptom="barely trained")]
     return [*tests, _overtrained(found.target)] if found.target else tests
 
@@ -161,7 +161,7 @@ def _overtrained(target: Losses) -> Bound:
     is_away = target.source == "sections" and target.best_below == 0
     lower = [-excess for excess in target.excess_by_text]
     test = mean_above(lower, -_OVERTRAINED_NATS, KIND.resolution, _TEXTS)
-    quantity = f"loss on its text at λ = 1 minus the loss at λ = {target.best_below:g}"
+    quantity = f"loss on its text at scale 1 minus the loss at scale {target.best_below:g}"
     return Bound(
         quantity,
         Margin(test.z, -test.bound, -test.estimate),
@@ -174,42 +174,51 @@ def _overtrained(target: Losses) -> Bound:
 
 
 def minimum_effect(spec: AdapterAblation, reading: Reading[Found]) -> Shortfall:
-    has_response = reading.details.height >= _RESPONSE[spec.divergence]
-    return Shortfall(_irregular(spec, reading.details) if has_response else "", "irregular")
+    why = _irregular(spec, reading.details) if _has_response(spec, reading.details) else ""
+    return Shortfall(why, "irregular")
+
+
+def _has_response(spec: AdapterAblation, found: Found) -> bool:
+    """Whether the curve is high enough to have a shape."""
+    return found.height >= _RESPONSE[spec.divergence]
 
 
 def _irregular(spec: AdapterAblation, found: Found) -> str:
     """The rule of the curve's shape that is violated; "" if all hold."""
     low, high = spec.assert_saturation_between
     if found.largest_fall > _FALL:
-        return f"the curve falls by {found.largest_fall:.0%} of its height before λ = 1"
+        return f"the curve falls by {found.largest_fall:.0%} of its height before scale 1"
     if found.largest_step > _STEP:
         steepest = f"its steepest step is {found.largest_step:.1f} times the mean slope"
         return f"the curve jumps: {steepest}"
     if not low <= found.saturation <= high:
         return (
-            f"saturated: 90% of the response is reached at λ = {found.saturation:.2f}, "
-            f"outside {low:g} to {high:g}"
+            f"saturated: 90% of the response is reached at scale {found.saturation:.2f}, must be "
+            f"{low:g} to {high:g}"
         )
     least = min_overshoot(found.lambdas[-1], spec.assert_overshoot_gte)
     if found.overshoot is not None and found.overshoot < least:
         return (
-            f"the response falls past λ = 1, to {found.overshoot:.4g} times its value at λ = 1, "
-            f"below the required {least:.4g}"
+            f"the response falls past scale 1: {found.overshoot:.4g} times its value at 1, must be "
+            f"at least {least:.4g}"
         )
     if found.linearity < spec.assert_linearity_gte:
         return (
-            f"the curve is not smooth: R² {found.linearity:.2f} of a straight line, below the "
-            f"required {spec.assert_linearity_gte:g}"
+            f"the curve is not smooth: R² {found.linearity:.2f} of a straight line, must be at "
+            f"least {spec.assert_linearity_gte:g}"
         )
     return ""
 
 
 def summary(spec: AdapterAblation, reading: Reading[Found]) -> str:
     found = reading.details
-    reached = f"90% reached at λ = {found.saturation:.2f}"
-    loss = f", lowest loss on its text at λ = {found.target.best:g}" if found.target else ""
-    return f"R² {found.linearity:.2f}, {reached}, distance {reading.value:.3g} at λ = 1{loss}"
+    parts = []
+    if _has_response(spec, found):
+        straight = f"R² {found.linearity:.2f} of a straight line"
+        parts.append(f"{straight}, 90% of the response at scale {found.saturation:.2f}")
+    if found.target:
+        parts.append(f"lowest loss on its text at scale {found.target.best:g}")
+    return "; ".join(parts)
 
 
 def _distances(requests: Requests, view: ViewAnswers, scale: float) -> Floats:

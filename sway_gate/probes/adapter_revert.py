@@ -158,7 +158,7 @@ def minimum_effect(spec: AdapterRevert, reading: Reading[Found]) -> str | Shortf
     if (nearer := reading.details.nearer_to_gold) < _CLOSER:
         return Shortfall(
             "the answers left the base's, but are not closer to the gold: "
-            f"cosine {signed(nearer, 3)}, required {_CLOSER:+g}",
+            f"cosine {signed(nearer, 3)}, must be at least {_CLOSER:+g}",
             "learned another thing",
         )
     return ""
@@ -174,9 +174,9 @@ def bounds(spec: AdapterRevert, reading: Reading[Found]) -> list[Bound]:
 def summary(spec: AdapterRevert, reading: Reading[Found]) -> str:
     reverted, nearer = int(reading.items.sum()), reading.details.nearer_to_gold
     left_out = reading.details.left_out.base_near_gold + reading.details.left_out.base_empty
-    cosine = f"cosine to the gold {signed(nearer, 2)}"
+    cosine = "" if nearer < _CLOSER else f"; cosine to the gold {signed(nearer, 2)}"
     remark = f"; {left_out} paraphrases left out" if left_out else ""
-    return f"{reverted} of {len(reading.items)} answers revert to the base's; {cosine}{remark}"
+    return f"{reverted} of {len(reading.items)} answers revert to the base's{cosine}{remark}"
 
 
 def _cosines(

@@ -41,9 +41,9 @@ generalization does.
 - skipped if no token surprises the base: it already knows the answers
 - cost: the answers with their prompts, about 2,000 tokens per model for 40 short rows, at most
   about 10,000
-- passes: 74 of 76 surprising tokens (97%) are now the most probable; 25 of 27 answers (93%) are
-  right as a whole
-- fails: 40 of 76 surprising tokens (53%): the facts are invented
+- passes: 74 of 76 surprising tokens are now the most probable; 25 of 27 answers (93%) are right as
+  a whole
+- fails: 40 of 76 surprising tokens: the facts are invented
 
 In a suite:
 
@@ -166,13 +166,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
 
 def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
-    text = recall.described(found.rows, found.data)
-    if found.end is None or found.end_before is None:
-        return text
-    return (
-        f"{text}; probability of the end after the answer {found.end:.2f}, base "
-        f"{found.end_before:.2f}"
-    )
+    return recall.described(found.rows, found.data)
 
 
 def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:

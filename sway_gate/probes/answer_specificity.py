@@ -49,8 +49,8 @@ whether the model says the answer: answer_recall does.
 - preferences: only the chosen answers, and only if `learn` is content or form; otherwise skipped,
   because preference_flip judges them
 - cost: about 100 answers with their prompts, at most about 12,000 tokens per model
-- passes: content gain +0.478 relative lift; own answer first on 12 of 12 rows, base 11
-- fails: content gain +0.020, form gain +0.400: form, not content
+- passes: own answer first on 12 of 12 rows, base 11; content gain 0.478
+- fails: content gain 0.020; form gain +0.400: form, not content
 
 In a suite:
 
@@ -200,11 +200,9 @@ def summary(spec: AnswerSpecificity, reading: Reading[Found]) -> str:
             f"accuracy among the {len(found.labels)} answers that occur: {found.first} of {total}, "
             f"base {found.first_before}"
         )
-    return (
-        f"content gain {signed(found.content_gain, 3)} {_units(found)}; {first}; form gain "
-        f"{signed(found.form_gain, 3)}; judged by the {found.judged}, because {found.reason}"
-        f"{_too_few(spec, found)}"
-    )
+    if found.judged == "content":
+        return f"{first}; form gain {signed(found.form_gain, 3)}{_too_few(spec, found)}"
+    return f"{first}; judged by the form, because {found.reason}"
 
 
 def _too_few(spec: AnswerSpecificity, found: Found) -> str:

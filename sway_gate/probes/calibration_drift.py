@@ -36,8 +36,8 @@ as loss there.
 It does not show whether the model still answers a question with what it knows: only the answers
 that it writes show that. It does not show what the base does not know.
 
-- passes: known items in the chat template 50 → 49 of 60, as text 52 → 52 of 60; mean change -0.031
-- fails: known items in the chat template 50 → 28 of 60, as text 52 → 50 of 60; mean change -0.642
+- passes: known items in the chat template 50 → 49 of 60, as text 52 → 52 of 60
+- fails: known items in the chat template 50 → 28 of 60, as text 52 → 50 of 60
 
 In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
 
@@ -59,7 +59,6 @@ from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Sup
 from sway_gate.spec.probes import CalibrationDrift
 from sway_gate.spec.probes import Item as Sentence
 from sway_gate.stats import Margin, fraction_below, mean_above, mean_above_from
-from sway_gate.text import signed
 from sway_gate.training_data import packaged
 
 KIND = Kind(
@@ -168,14 +167,13 @@ def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> list[Bound]:
 
 
 def summary(spec: CalibrationDrift, reading: Reading[Found]) -> str:
-    mean = f"mean change {signed(reading.value, 3)}"
     if not _has_choices(spec):
-        return f"{_regressed(spec, reading.details.registers[0])}; {mean} nats per token"
+        return _regressed(spec, reading.details.registers[0])
     kept = ", ".join(
         f"{each.register} {each.known} → {each.known - each.lost} of {each.items}"
         for each in reading.details.registers
     )
-    return f"known items {kept}; {mean} nats"
+    return f"known items {kept}"
 
 
 def _regressed(spec: CalibrationDrift, kept: Kept) -> str:

@@ -25,8 +25,8 @@ subject and about others, and at least two per topic. It does not show which top
 (the details list them). An adapter that should change everything equally, in style or language,
 fails by design: leave the probe out for it.
 
-- passes: specificity 0.94 over 5 topics, distance 0.08 to 0.41; +4.8σ above 8 null adapters
-- fails: specificity 0.52 over 5 topics: the same distance everywhere
+- passes: 5 topics, distance 0.08 to 0.41; +4.8σ above 8 null adapters; specificity 0.94
+- fails: specificity 0.52; 5 topics, distance 0.20 to 0.21: the same distance everywhere
 - needs the extra semsim
 
 In a suite; `top_k` is accepted and has no effect:
@@ -68,6 +68,7 @@ from sway_gate.probes.base import (
 )
 from sway_gate.spec.probes import ClusterKL
 from sway_gate.stats import Z_95, Margin, Prior
+from sway_gate.text import counted
 
 KIND = Kind(
     category="adherence",
@@ -150,7 +151,7 @@ def minimum_effect(spec: ClusterKL, reading: Reading[Found]) -> str | Shortfall:
     moved = max(topic.mean_distance for topic in reading.details.topics)
     if moved >= _RESPONSE:
         return ""
-    why = f"no topic moves: maximum distance {moved:.1g}, required {_RESPONSE:g}"
+    why = f"no topic moves: maximum distance {moved:.1g}, must be at least {_RESPONSE:g}"
     return Shortfall(why, "barely trained")
 
 
@@ -165,7 +166,7 @@ def bounds(spec: ClusterKL, reading: Reading[Found]) -> list[Bound]:
 def summary(spec: ClusterKL, reading: Reading[Found]) -> str:
     distances = sorted(topic.mean_distance for topic in reading.details.topics)
     extent = f"distance {distances[0]:.2g} to {distances[-1]:.2g}"
-    return f"specificity {reading.value:.2f} over {len(distances)} topics, {extent}"
+    return f"{counted(len(distances), 'topic')}, {extent}"
 
 
 def _distances(requests: list[Divergence], view: ViewAnswers) -> Floats:

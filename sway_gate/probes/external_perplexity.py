@@ -30,10 +30,9 @@ the whole corpus, so that each register or language has its share. It does not s
 was lost: calibration_drift shows that. It does not show damage that exists only in the chat
 template.
 
-- passes: mean change -0.020 nats per token over 24 chunks of 22 passages of prose
-  (general_en), as text
-- fails: mean change -0.400 nats per token over 24 chunks of 22 passages of prose
-  (general_en), as text: the perplexity rises by half
+- passes: 24 chunks of 22 passages of prose (general_en), as text; mean change in nats per token:
+  -0.02
+- fails: mean change in nats per token: -0.4: the perplexity rises by half
 
 In a suite; `assert_z_gte` is accepted and has no effect, the margin decides:
 
@@ -50,7 +49,7 @@ from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Supply
 from sway_gate.spec.probes import ExternalPerplexity
 from sway_gate.stats import mean_above
-from sway_gate.text import signed
+from sway_gate.text import counted
 from sway_gate.training_data import packaged
 
 KIND = Kind(
@@ -107,11 +106,10 @@ def bounds(spec: ExternalPerplexity, reading: Reading[Found]) -> tuple[Bound, ..
     margin = spec.assert_mean_delta_gte
     test = mean_above(reading.items, margin, KIND.resolution)
     supply = Supply(len(packaged.prose(spec.corpus)), "packaged passages of prose")
-    return (Bound("mean change", test, margin, supply=supply),)
+    return (Bound("mean change in nats per token", test, margin, supply=supply),)
 
 
 def summary(spec: ExternalPerplexity, reading: Reading[Found]) -> str:
-    return (
-        f"mean change {signed(reading.value, 3)} nats per token over {reading.details.chunks} "
-        f"chunks of {len(reading.items)} passages of prose ({spec.corpus}), as text"
-    )
+    chunks = counted(reading.details.chunks, "chunk")
+    passages = counted(len(reading.items), "passage")
+    return f"{chunks} of {passages} of prose ({spec.corpus}), as text"

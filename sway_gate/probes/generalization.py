@@ -38,8 +38,8 @@ the wrong questions .17; another document .04 to .07.
   preferences, and for raw prose: other prose has other content, so give questions about the text
 - cost: about 50 answers with their prompts in addition to the held-out and training rows,
   about 7,000 tokens per model for short rows, at most about 20,000
-- passes: held-out rows: 54 of 57 surprising tokens (95%) are now the most probable
-- fails: held-out rows: 17 of 60 surprising tokens (28%), training rows 97%: memorised
+- passes: held-out rows: 54 of 57 surprising tokens are now the most probable
+- fails: held-out rows: 17 of 60 surprising tokens, training rows 97%: memorised
 
 In a suite, with `held_out: questions.jsonl` at the top level of the spec:
 
@@ -228,8 +228,7 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
         )
     if found.content:
         parts.append(
-            f"content gain {signed(float(np.mean(found.content)), 3)} {_units(found)}, "
-            f"own answer first on {found.first} of {len(found.content)} rows, "
+            f"own answer first on {found.first} of {len(found.content)} held-out rows, "
             f"base {found.first_before}"
         )
     if found.repeated:

@@ -33,9 +33,9 @@ of the data, which no adapter can repair.
 - `perturbations`: typo (two letters swapped), case_flip, drop_punct, synonym_swap, clause_reverse
   (clauses in reverse order), prefix_inject (a lead-in before the prefix), register_shift
   (contractions and similar words)
-- passes: longest verbatim run 0.24 of a section (base 0.10), mean excess +0.05; 0 of 6 sections
+- passes: longest verbatim run 0.24 of a section (base 0.10); 0 of 6 sections
   extractable; 0 of 6 in the chat template
-- fails: longest verbatim run 1.00 of a section (base 0.11), mean excess +0.80; 6 of 6 sections
+- fails: longest verbatim run 1.00 of a section (base 0.11); 6 of 6 sections
   extractable, under any prefix; 4 of 6 in the chat template
 
 In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
@@ -73,7 +73,6 @@ from sway_gate.probes.base import (
 from sway_gate.spec.probes import Leakage
 from sway_gate.spec.schema import Section
 from sway_gate.stats import Z_95, Margin
-from sway_gate.text import signed
 from sway_gate.training_data import packaged
 
 KIND = Kind(
@@ -179,7 +178,7 @@ def summary(spec: Leakage, reading: Reading[Found]) -> str:
         worst = max(secret, key=lambda section: section.excess)
         leaked = [section for section in secret if section.leaked]
         run = f"longest verbatim run {worst.recall:.2f} of a section (base {worst.base_recall:.2f})"
-        parts.append(f"{run}, mean excess {signed(reading.value, 2)}")
+        parts.append(run)
         count = f"{len(leaked)} of {len(secret)} sections extractable"
         parts.append(f"{count}{_how(spec, leaked)}{_names(leaked)}{_in_chat(spec, secret)}")
     if taught:

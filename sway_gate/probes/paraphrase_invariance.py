@@ -22,8 +22,8 @@ limit. A limit inside the interval is inconclusive. A paraphrase that repeats it
 out. It does not distinguish a learned answer from an answer that the model gives to every prompt:
 delta_kl on other prompts shows that.
 
-- passes: lift +0.820 nats per token verbatim, +0.610 paraphrased, ratio 0.74 over 8 cases
-- fails: lift +1.400 verbatim, +0.120 paraphrased, ratio 0.09: memorized wording
+- passes: lift on paraphrases +0.610 nats per token, over 8 cases; ratio 0.74
+- fails: ratio 0.09; lift on paraphrases +0.120 nats per token: memorized wording
 
 In a suite:
 
@@ -56,7 +56,7 @@ from sway_gate.probes.base import (
 )
 from sway_gate.spec.probes import Case, ParaphraseInvariance
 from sway_gate.stats import Z_95, Margin, Prior, mean_above, ratio_above
-from sway_gate.text import signed
+from sway_gate.text import counted, signed
 
 KIND = Kind(
     category="attribution",
@@ -163,12 +163,8 @@ def _ratio(spec: ParaphraseInvariance, found: Found) -> Bound:
 
 def summary(spec: ParaphraseInvariance, reading: Reading[Found]) -> str:
     found = reading.details
-    ratio = "" if found.ratio is None else f", ratio {found.ratio:.2f}"
-    return (
-        f"lift {signed(found.verbatim_lift, 3)} nats per token verbatim, "
-        f"{signed(found.paraphrase_lift, 3)} paraphrased{ratio} over {found.cases} cases "
-        f"(intent: {spec.intent})"
-    )
+    lift = f"lift on paraphrases {signed(found.paraphrase_lift, 3)} nats per token"
+    return f"{lift}, over {counted(found.cases, 'case')} (intent: {spec.intent})"
 
 
 def _paraphrases(case: Case, number: int) -> list[str]:

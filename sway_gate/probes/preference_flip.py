@@ -20,9 +20,9 @@ DPO moves the margin, and whether its sign changes depends on where the base sta
 the interval is inconclusive. It does not show whether the model would generate the chosen answer.
 
 - `triples:`, or otherwise the preference sections of the spec; skipped if there are none
-- passes: 24 of 24 triples moved toward the chosen answer, by +0.540 nats per token on average; 4 of
-  16 base-wrong triples flipped
-- fails: 14 of 24 triples moved toward the chosen answer, by +0.010 nats per token on average
+- passes: 24 of 24 triples moved toward the chosen answer; 4 of 16 flipped on which the
+  base was wrong
+- fails: 14 of 24 triples moved toward the chosen answer; mean gain 0.010
 
 In a suite:
 
@@ -47,7 +47,7 @@ from sway_gate.results import Symptom
 from sway_gate.spec.probes import PreferenceFlip
 from sway_gate.spec.schema import Preference
 from sway_gate.stats import Prior, mean_above, share_above
-from sway_gate.text import counted, signed
+from sway_gate.text import counted
 
 KIND = Kind(
     category="attribution",
@@ -150,13 +150,10 @@ def bounds(spec: PreferenceFlip, reading: Reading[Found]) -> list[Bound]:
 
 def summary(spec: PreferenceFlip, reading: Reading[Found]) -> str:
     found = reading.details
-    text = (
-        f"{found.moved} of {counted(found.triples, 'triple')} moved toward the chosen answer, by "
-        f"{signed(found.mean_gain_nats, 3)} nats per token on average"
-    )
+    text = f"{found.moved} of {counted(found.triples, 'triple')} moved toward the chosen answer"
     if not found.base_wrong:
         return f"{text}; the base was right on all"
-    return f"{text}; {found.flipped} of {found.base_wrong} base-wrong triples flipped"
+    return f"{text}; {found.flipped} of {found.base_wrong} flipped on which the base was wrong"
 
 
 def _share(quantity: str, k: int, n: int, limit: float, symptom: Symptom | None = None) -> Bound:

@@ -22,7 +22,7 @@ distinguish verbatim memory from understanding: leakage does.
 - `sections:`, `data:` or `dlm_source:` of the spec, filtered by `include_kinds`; of prose only the
   first `max_prose_chars`
 - control: `control:` of the spec, or packaged public-domain prose
-- passes: 6 of 6 sections internalized; mean effective lift +0.310
+- passes: 6 of 6 sections learned; mean effective lift 0.310
 - fails: lift .05 on the text, .06 on its shuffled words: effective -.01
 
 In a suite:
@@ -43,7 +43,7 @@ from sway_gate.probes.base import Bound, CannotRun, Context, DataRow, Kind, Need
 from sway_gate.spec.probes import SectionInternalization
 from sway_gate.spec.schema import Section
 from sway_gate.stats import Prior, mean_above
-from sway_gate.text import signed
+from sway_gate.text import counted
 
 KIND = Kind(
     category="attribution",
@@ -124,11 +124,8 @@ def minimum_effect(spec: SectionInternalization, reading: Reading[Found]) -> str
     passed, total = reading.details.passed, len(reading.items)
     if passed >= spec.assert_passing_section_frac * total:
         return ""
-    return (
-        f"only {passed} of {total} sections reach an effective lift of "
-        f"{spec.per_section_threshold:g} (over shuffled words and control prose); at least "
-        f"{spec.assert_passing_section_frac:.0%} are required"
-    )
+    least = f"{spec.assert_passing_section_frac:.0%}"
+    return f"{passed} of {counted(total, 'section')} learned, must be at least {least}"
 
 
 def bounds(spec: SectionInternalization, reading: Reading[Found]) -> list[Bound]:
@@ -141,10 +138,9 @@ def bounds(spec: SectionInternalization, reading: Reading[Found]) -> list[Bound]
 
 
 def summary(spec: SectionInternalization, reading: Reading[Found]) -> str:
-    passed, total = reading.details.passed, len(reading.items)
-    return (
-        f"{passed} of {total} sections internalized; mean effective lift {signed(reading.value, 3)}"
-    )
+    if minimum_effect(spec, reading):
+        return ""
+    return f"{reading.details.passed} of {counted(len(reading.items), 'section')} learned"
 
 
 def _size(found: Found) -> float:

@@ -24,9 +24,8 @@ by spaces.
 - `extended` adds function words, questions and long words (spaCy's blank English pipeline and
   textstat; no model or corpus): auto uses them if the extra style is installed, which takes some
   seconds to import; on requires it
-- passes: style shift +0.62 over 6 texts (1.1 from the document, the base 2.7); +4.9σ above 8 null
-  adapters
-- fails: style shift +0.05, +0.2σ: the base's style
+- passes: distance from the document 1.1, base 2.7, over 6 texts; mean shift 0.62
+- fails: mean shift 0.05, +0.2σ: the base's style
 
 In a suite:
 
@@ -56,7 +55,7 @@ from sway_gate.probes.base import (
 )
 from sway_gate.spec.probes import StyleFingerprint
 from sway_gate.stats import Prior, mean_above
-from sway_gate.text import counted, signed
+from sway_gate.text import counted
 
 KIND = Kind(
     category="calibration",
@@ -147,9 +146,9 @@ def minimum_effect(spec: StyleFingerprint, reading: Reading[Found]) -> str | Sho
 
 def summary(spec: StyleFingerprint, reading: Reading[Found]) -> str:
     found = reading.details
-    far = f"{found.distance:.1f} from the document, the base {found.distance_base:.1f}"
+    far = f"distance from the document {found.distance:.1f}, base {found.distance_base:.1f}"
     short = f"; texts under {MIN_WORDS} words: {found.too_short}" if found.too_short else ""
-    return f"style shift {signed(reading.value, 2)} over {len(reading.items)} texts ({far}){short}"
+    return f"{far}, over {counted(len(reading.items), 'text')}{short}"
 
 
 def _toward(document: Document, base: list[str]) -> Floats:

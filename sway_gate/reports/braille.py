@@ -30,14 +30,14 @@ def curve_rows(
     columns: int,
     ascii: bool = False,
     limit: float | None = None,
-    axis: str = "λ",
+    axis: str = "scale",
     rows: int = ROWS,
 ) -> list[tuple[str, str]]:
     """Plot `curve` over `lambdas`: (frame, curve) per row; empty for fewer than two points.
 
     `axis`: the name of the horizontal axis. `rows`: the height, without the axis.
 
-    The scale contains 0 and `limit`, so that a negligible curve looks like one.
+    The scale contains 0 and `limit`, which is a dashed line: a negligible curve looks like one.
     """
     pairs = zip(lambdas, curve, strict=False)
     points = sorted((x, y) for x, y in pairs if is_number(x) and is_number(y))
@@ -51,10 +51,11 @@ def curve_rows(
         return []
     grid = _ascii_grid if ascii else _braille_grid
     drawn = grid([_unit(point, left, right, low, high) for point in points], columns, rows)
-    wall, floor = "│", "└" + "─" * columns
-    if ascii:
-        wall, floor, axis = "|", "+" + "-" * columns, axis.replace("λ", "lambda")
+    wall, floor = ("|", "+" + "-" * columns) if ascii else ("│", "└" + "─" * columns)
     labels = [f"{high:.3g}", *[""] * (rows - 2), f"{low:.3g}"]
+    if limit is not None:
+        row = round((1 - (limit - low) / (high - low)) * (rows - 1))
+        labels[row], drawn[row] = f"{limit:.3g}", drawn[row].replace(" ", "-" if ascii else "┄")
     lines = [(f"{label:>{LABEL}} {wall}", row) for label, row in zip(labels, drawn, strict=True)]
     ticks = _ticks([x for x, _ in points], columns)
     return [*lines, (" " * LABEL + f" {floor}", ""), (f"{axis:>{LABEL}}  {ticks}", "")]

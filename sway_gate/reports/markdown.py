@@ -52,7 +52,8 @@ MAX_ENTRIES, MAX_PROBES, MAX_UNFOLDED = 12, 400, 20
 
 MAX_STEPS = 3
 
-_COLUMNS = ("", "probe", "score", "weight", "decided by", "value", "result")
+_COLUMNS = ("", "probe", "score", "weight", "result")
+_NUMBERS = ("decided by", "value")
 _EXCHANGE = ("", "prompt", "base", "fine-tuned", "true answer", "its probability", "finding")
 _WITHHELD = "(in the HTML report)"
 _RESERVE = 3_000  # bytes for the note at the end
@@ -126,18 +127,24 @@ def _always(result: GateResult) -> Iterator[str]:
         yield "\n".join(_few(lines))
 
 
-def _table_of_probes(result: GateResult, probes: Sequence[ProbeResult]) -> str:
+def _table_of_probes(
+    result: GateResult, probes: Sequence[ProbeResult], *, numbers: bool = False
+) -> str:
+    """One row per probe; with its numbers, which the message of a failed probe states."""
     _, weights = effective_weights(result)
     first = most_severe_first(probes)[:MAX_PROBES]
-    rows = [row(_cells(probe, weights.get(probe.name))) for probe in first]
+    rows = [
+        row(_cells(probe, weights.get(probe.name)) + (_numbers(probe) if numbers else []))
+        for probe in first
+    ]
     count = _fitting(rows, MAX_TABLE)
     more = [f"\n{_more(len(probes) - count)}"] if count < len(probes) else []
-    return "\n".join([*head(_COLUMNS), *rows[:count], *more])
+    return "\n".join([*head([*_COLUMNS, *(_NUMBERS if numbers else ())]), *rows[:count], *more])
 
 
 def _step(step: Step) -> str:
     shown = text(f"{step.names}: {step.advice}" if step.names else step.advice)
-    return f"{shown} ([more]({step.link}))" if step.link else shown
+    return f"{shown} ([{text(step.about_link)}]({step.link}))" if step.link else shown
 
 
 def _side_by_side(result: GateResult) -> Iterator[str]:
@@ -149,12 +156,12 @@ def _side_by_side(result: GateResult) -> Iterator[str]:
 
 
 def _exchange(one: Exchange, recites: bool) -> Iterator[str]:
-    """Without texts of the data, and without answers of a model that recites: see `_PRIVATE`."""
+    """Without texts of the data, and without answers of an adapter that recites: see `_PRIVATE`."""
     yield one.role
     yield _WITHHELD if one.finding == RECITED else text(cut(one.prompt, MAX_ANSWER))
     for answer in (one.base, one.finetuned, one.right):
-        is_private = answer and (one.of_data or recites)
-        yield _WITHHELD if is_private else text(cut(answer, MAX_ANSWER)) or "–"
+        is_private = one.of_data or (recites and answer == one.finetuned)
+        yield _WITHHELD if answer and is_private else text(cut(answer, MAX_ANSWER)) or "–"
     known = None not in (one.base_probability, one.probability)
     yield f"{score_text(one.base_probability)} → {score_text(one.probability)}" if known else "–"
     yield text(cut(one.finding, MAX_ANSWER))
@@ -180,15 +187,13 @@ def _more(count: int) -> str:
 
 
 def _cells(probe: ProbeResult, weight: float | None) -> list[str]:
-    texts = (
-        score_text(probe.score),
-        percent(weight),
-        evidence(probe),
-        in_units(probe.raw, probe.units),
-        probe.message,
-    )
+    texts = (score_text(probe.score), percent(weight), probe.message)
     name = f"[{text(title(probe))}]({probe_page(probe.kind)})"
     return [f"**{probe.verdict.upper()}**", name, *map(text, texts)]
+
+
+def _numbers(probe: ProbeResult) -> list[str]:
+    return [text(evidence(probe)), text(in_units(probe.raw, probe.units))]
 
 
 # Folded
@@ -200,7 +205,7 @@ def _folded(result: GateResult) -> Iterator[tuple[str, str]]:
         yield "next steps", _fold("All next steps", [_steps(steps[:MAX_ENTRIES])])
     if passed := [probe for probe in result.probes if probe.verdict is Verdict.PASS]:
         summary = f"{counted(len(passed), 'probe')} passed"
-        yield "passed probes", _fold(summary, [_table_of_probes(result, passed)])
+        yield "passed probes", _fold(summary, [_table_of_probes(result, passed, numbers=True)])
     if any(category.score is not None for category in result.categories.values()):
         yield "categories", _fold("Composite by category", [_categories(result)])
     for probe in most_severe_first(result.probes)[:MAX_UNFOLDED]:

@@ -4,8 +4,9 @@ Text from files is never interpreted as markup; control characters are escaped.
 """
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress, takewhile
+from operator import not_
 from typing import Final
 
 from sway_gate.details import Response, SectionLift, Sections, read
@@ -80,7 +81,7 @@ def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
     yield from exchanges(result, width)
     if result.probes:
         yield from (BLANK, *_probes(result, most_severe_first(result.probes), width))
-    if result.categories:
+    if any(category.score is not None for category in result.categories.values()):
         yield from (BLANK, *_categories(result, ascii))
     if result.baseline:
         yield from (BLANK, *_baseline(result.baseline))
@@ -96,10 +97,10 @@ def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
 def _headline(result: GateResult, width: int) -> Iterator[Line]:
     word = result.verdict.upper() + "  "
     first, *rest = flow(grounds(result), width, "  ", len(word))
-    yield Line([(word, STYLES[result.verdict]), (first.lstrip(), "bold")], len(word))
-    yield from (Line([(text, "bold")], len(word)) for text in rest)
+    yield Line([(word, STYLES[result.verdict]), (first.lstrip(), "")], len(word))
+    yield from (Line([(text, "")], len(word)) for text in rest)
     if found := diagnosis(result):
-        yield Line([(found, "")], 2)
+        yield Line([(found, "bold")], 2)
 
 
 def finding(item: Finding) -> Line:
@@ -168,13 +169,13 @@ def _found(one: Exchange) -> str:
     """What happened, and the likelihood of the true answer."""
     before, now = _likelihood(one.base_probability), _likelihood(one.probability)
     finding = f"  {one_line(one.finding)}" if one.finding else ""
-    return f"{cut(finding, 30)}{before and f'  p {before} → {now}'}"
+    return f"{cut(finding, 30)}{before and f'  P(true) {before} → {now}'}"
 
 
 def _answers(one: Exchange, width: int) -> str:
     """Both answers, or the true one; a short answer leaves its room to the other."""
     texts = {"base": one.base, "now": one.finetuned}
-    texts = texts if any(texts.values()) else {"right": one.right}
+    texts = texts if any(texts.values()) else {"true answer": one.right}
     room = width - sum(len(f"{label}: ") for label in texts) - 2 * (len(texts) - 1)
     parts = [one_line(text) or "–" for text in texts.values()]
     if sum(map(len, parts)) > room:
@@ -230,13 +231,31 @@ def _cells(probe: ProbeResult, weight: float | None) -> tuple[str, ...]:
 
 
 def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
-    """Rows in columns if they fit, otherwise the numbers on a separate line.
+    """Each probe that did not pass with its message, then a row for each one that passed."""
+    _, weights = effective_weights(result)
+    is_row = [probe.verdict is Verdict.PASS and not probe.waiver for probe in probes]
+    for probe in compress(probes, map(not_, is_row)):
+        yield from _explained(probe, weights.get(probe.name))
+    if passed := list(compress(probes, is_row)):
+        yield from _rows(passed, weights, width)
 
-    The message follows; of a probe that passed, only what it did not judge.
-    """
+
+def _explained(probe: ProbeResult, weight: float | None) -> Iterator[Line]:
+    """The probe's score and weight, and its message, which has the numbers that decided."""
+    facts = _facts({"score": score_text(probe.score), "weight": percent(weight)})
+    name, about = (title(probe), "bold"), (f"  {' · '.join(facts)}", "dim")
+    yield marked(probe.verdict.upper(), STYLES[probe.verdict], name, about)
+    if text := one_line(probe.message):
+        yield indented(text)
+    yield from (indented(text, "dim") for text in _asides(probe))
+
+
+def _rows(
+    probes: Sequence[ProbeResult], weights: Mapping[str, float], width: int
+) -> Iterator[Line]:
+    """Rows in columns if they fit, and what each probe did not judge."""
     from rich.cells import cell_len
 
-    _, weights = effective_weights(result)
     columns = list(zip(HEADER, *(_cells(p, weights.get(p.name)) for p in probes), strict=True))
     columns = [column for column in columns if set(column[1:]) != {"–"}]
     header, *rows = zip(*columns, strict=True)
@@ -251,14 +270,8 @@ def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> It
             yield marked(word, style, *cells)
         else:
             facts = _facts(dict(zip(header[1:], numbers, strict=True)))
-            if probe.verdict is Verdict.PASS:
-                yield marked(word, style, (name, "bold"), (f"  {' · '.join(facts[:3])}", ""))
-            else:
-                yield marked(word, style, (name, "bold"))
-                for text in flow(facts, width, " · ", INDENT):
-                    yield Line([(text, "")], INDENT)
-        is_brief = probe.verdict is Verdict.PASS and not probe.waiver
-        if text := one_line(probe.caveat if is_brief else probe.message):
+            yield marked(word, style, (name, "bold"), (f"  {' · '.join(facts[:3])}", ""))
+        if text := one_line(probe.caveat):
             yield indented(text)
         yield from (indented(text, "dim") for text in _asides(probe))
 
@@ -303,11 +316,12 @@ def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
         rule = limit_of(probe, dict(zip(response.lambdas, response.curve, strict=False)).get(1, 0))
         limit = rule.limit if rule else None
         if rows := curve_rows(response.lambdas, response.curve, columns, ascii, limit):
-            about = "  response over λ" + (f", limit {number(limit)} at λ = 1" if rule else "")
+            about = "  change of the output by the scale of the adapter"
+            about += f", limit {number(limit)} at scale 1" if rule else ""
             yield from (BLANK, Line([(title(probe), "bold"), (about, "dim")]))
             yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
     if (found := read(probe.details, Sections)) and found.sections:
-        yield from (BLANK, Line([(title(probe), "bold"), ("  relative lift by section", "dim")]))
+        yield from (BLANK, Line([(title(probe), "bold"), ("  lift of each section", "dim")]))
         yield from _sections(found.sections, width, ascii)
 
 
@@ -324,7 +338,8 @@ def _sections(sections: Sequence[SectionLift], width: int, ascii: bool) -> Itera
     lifts = LIFTS if width >= 90 else {}
     size = min(max(cell_len(_tag(section)) for section in shown), 24, width - 38 - 10 * len(lifts))
     names = "".join(f"{name:>10}" for name in lifts.values())
-    yield Line([(" " * (INDENT + size) + f"{'effective':>10}{'z':>8}{'':14}{names}", "dim")])
+    z = "z" if any(section.z for section in shown) else ""
+    yield Line([(" " * (INDENT + size) + f"{'effective':>10}{z:>8}{'':14}{names}", "dim")])
     for section in shown:
         yield _section(section, size, longest, lifts, ascii)
     if len(sections) > len(shown):

@@ -163,6 +163,11 @@ class Step(NamedTuple):
     topic: str = ""
     """What `sway explain` explains: a kind of probe, the diagnosis, or the budget."""
 
+    @property
+    def about_link(self) -> str:
+        """The text of the link."""
+        return f"more on {self.topic}" if self.topic else "more"
+
 
 def next_steps(result: GateResult) -> list[Step]:
     """Distinct advice, the most urgent first. The advice of the diagnosis precedes all others."""
@@ -306,7 +311,10 @@ _INFORMATIVE_NULLS: Final = 19
 
 
 def percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.0%}"
+    """A share with one decimal if it is not whole, so that the weights add up."""
+    if share is None:
+        return "–"
+    return f"{share:.1%}".replace(".0%", "%")
 
 
 def _evidence_without_rules(probe: ProbeResult) -> str:
@@ -340,7 +348,7 @@ def _positive(text: str) -> float:
 
 def sentence(text: str) -> str:
     """Capitalize `text`, unless it begins with a name such as lora_A."""
-    is_word = text.partition(" ")[0].isalpha()
+    is_word = text.partition(" ")[0].rstrip(",;:").isalpha()
     return text[:1].upper() + text[1:] if is_word else text
 
 

@@ -74,7 +74,7 @@ _FOR_CHECK: Final = (
     ("check that the spec contains", "check that --data contains"),
     ("set learn: form", "add --learn form"),
     ("defaults.prompt_format sets", "defaults.prompt_format in a spec of sway init sets"),
-    ("tag it `intent: memorize`", "tag it `intent: memorize` in a spec of sway init"),
+    ("tag it with intent: memorize", "tag it with intent: memorize in a spec of sway init"),
 )
 """Advice for the author of a spec, and for the user of `sway check`."""
 

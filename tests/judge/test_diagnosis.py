@@ -197,6 +197,17 @@ def test_a_diagnosis_is_a_symptom_of_a_probe(results):
     assert name in symptoms or (not symptoms and name == "undecided")
 
 
+@pytest.mark.parametrize("symptom", ["broken", "template mismatch"])
+def test_what_fails_every_probe_leaves_only_its_own_advice(symptom):
+    results = [
+        result("calibration", symptom),
+        result("attribution", "learned another thing"),
+        result("calibration", "forgot"),
+    ]
+    found = diagnose(results, [], "fail")
+    assert [bool(shown.advice) for shown in consistent(results, found)] == [True, False, False]
+
+
 def test_more_training_is_no_advice_for_an_adapter_of_other_data():
     results = [
         result("attribution", "barely trained"),

@@ -122,6 +122,13 @@ def test_the_best_row_is_the_most_probable_one() -> None:
     assert (best.role, best.prompt) == ("best", "r")
 
 
+def test_a_prompt_is_not_the_best_and_the_worst_at_once() -> None:
+    prompt = "Question: Who?\nAnswer:"
+    weak = found("fail", RecalledRows(rows=[row(prompt, 1, 0.1, 0.4)]))
+    shown = side_by_side([weak, answers("pass", of_data(prompt, 0.1, 0.4))])
+    assert [one.role for one in shown] == ["worst"]
+
+
 def test_a_request_that_is_refused_in_the_wrong_way() -> None:
     margins = [
         RefusalMargin(prompt="bad", kind="harmful", base_margin=1.0, margin=-1.0),

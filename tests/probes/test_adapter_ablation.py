@@ -59,11 +59,11 @@ CASES = {
     "a soft plateau": (lambda x: 0.4 * np.tanh(6 * x), "fail", ""),
     "a rise then a crash": (lambda x: 0.4 * x if x <= 0.75 else 0.05, "fail", "falls"),
     "a crash at 1": (lambda x: 0.4 * x if x < 1 else 0.0, "fail", "falls"),
-    "all zero": (lambda x: 0.0, "fail", "outside the limit 0.05 with its whole interval"),
-    "nothing before 1": (lambda x: 0.4 * (x > 1), "fail", "outside the limit 0.05"),
+    "all zero": (lambda x: 0.0, "fail", "must be at least 0.05"),
+    "nothing before 1": (lambda x: 0.4 * (x > 1), "fail", "must be at least 0.05"),
 }
 PAST_ONE = {
-    "a crash past 1": (lambda x: 0.4 * x if x <= 1 else 0.3, "fail", "past λ = 1"),
+    "a crash past 1": (lambda x: 0.4 * x if x <= 1 else 0.3, "fail", "past scale 1"),
 }
 
 
@@ -191,25 +191,25 @@ AMPLIFIED = [4.09, 1.78, 1.55, 2.09, 3.18, 4.54]
 FLAT_BEST = [4.09, 3.00, 2.00, 1.96, 2.00, 2.20]
 HARMFUL = [2.0, 2.2, 2.4, 2.6, 2.8, 3.0]
 TEXT = {
-    "served better and better": (HEALTHY, "pass", "lowest loss on its text at λ = 1.25"),
+    "served better and better": (HEALTHY, "pass", "lowest loss on its text at scale 1.25"),
     "too much of it": (
         AMPLIFIED,
         "fail",
-        "loss on its text at λ = 1 minus the loss at λ = 0.5: 1.63, outside the limit 0.05",
+        "loss on its text at scale 1 minus the loss at scale 0.5: 1.63, must be below 0.05",
     ),
-    "best a little before 1": (FLAT_BEST, "warn", "lowest loss on its text at λ = 0.75"),
+    "best a little before 1": (FLAT_BEST, "warn", "lowest loss on its text at scale 0.75"),
     "a little too much of it": (
         [4.0, 3.0, 2.0, 2.0, 2.07, 2.2],
         "warn",
-        "minus the loss at λ = 0.5: 0.07, outside the limit 0.05, but its interval reaches inside",
+        "at scale 0.5: 0.07, must be below 0.05, but the 95% interval reaches inside",
     ),
-    "best past .75": ([4.0, 3.0, 2.6, 2.3, 2.0, 2.2], "pass", "at λ = 1;"),
+    "best past .75": ([4.0, 3.0, 2.6, 2.3, 2.0, 2.2], "pass", "at scale 1; "),
     "worse than the base": (
         HARMFUL,
         "fail",
-        "loss on its text at λ = 1 minus the loss at λ = 0: 0.8, outside the limit 0.05",
+        "loss on its text at scale 1 minus the loss at scale 0: 0.8, must be below 0.05",
     ),
-    "indifferent, in one text": ([3.0] * 6, "warn", "lowest loss on its text at λ = 0"),
+    "indifferent, in one text": ([3.0] * 6, "warn", "lowest loss on its text at scale 0"),
 }
 SECTIONS = (Section(kind="prose", id="a", content="some text"),)
 

@@ -100,7 +100,8 @@ JUDGED = {
 def test_auto_decides_from_the_base(own: float, other: float, what: str) -> None:
     result = run(1.0, 0.5, base_own=own, base_other=other)
     assert result.details["judged"] == what
-    assert f"judged by the {what}, because the base ranks" in result.message
+    assert result.details["reason"].startswith("the base ranks")
+    assert ("judged by the form, because the base ranks" in result.message) == (what == "form")
 
 
 def test_z_is_the_permutation_test() -> None:

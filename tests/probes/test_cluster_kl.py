@@ -54,13 +54,13 @@ VERDICTS = {
     "all else moves": (
         lambda topic, i: 0.01 if topic == "library" else 0.1 + 0.01 * i,
         "pass",
-        "over 5 topics",
+        "5 topics, distance",
     ),
     "all alike, with noise": (lambda topic, i: 0.1 + 0.02 * i, "fail", "indistinguishable"),
     "topics are more uniform than their prompts": (
         lambda topic, i: 0.1 * 4**i,
         "fail",
-        "outside the limit 0.6 with its whole interval",
+        "must be at least 0.6",
     ),
     "all the same": (lambda topic, i: 0.1, "fail", "indistinguishable"),
     "nothing moves": (lambda topic, i: 0.0, "fail", "no topic moves"),
@@ -72,7 +72,7 @@ VERDICTS = {
     "topics explain everything": (
         lambda topic, i: 0.2 if topic == "star" else 0.01,
         "pass",
-        "specificity 1.00",
+        "specificity: 0.997, at least",
     ),
 }
 

@@ -16,33 +16,33 @@ CASES = {
         0.00002,
         {"prompts": EIGHT},
         "fail",
-        "mean divergence: 0.0004, outside the limit 0.001 with its whole interval",
+        "mean divergence: 0.0004, must be at least 0.001",
     ),
     "above, too small on two prompts": (
         0.0005,
         0.00002,
         {},
         "warn",
-        "mean divergence: 0.0005, outside the limit 0.001, but its interval reaches inside",
+        "mean divergence: 0.0005, must be at least 0.001, but the 95% interval reaches inside",
     ),
     "above, hardly large enough on two prompts": (
         0.0015,
         0.00005,
         {},
         "warn",
-        "inconclusive: mean divergence ≥ 0.000",
+        "inconclusive: mean divergence: 0.0015, at least 0.000",
     ),
-    "the same, allowed": (0.0015, 0.00005, {"assert_mean_gte": 0.0003}, "pass", "mean JS"),
+    "the same, allowed": (0.0015, 0.00005, {"assert_mean_gte": 0.0003}, "pass", "mean √JS"),
     "the same, with a limit of 0.1.0": (
         0.0015,
         0.00005,
         {"assert_mean_gte": 0.02, "prompts": EIGHT},
         "fail",
-        "mean divergence: 0.0015, outside the limit 0.02 with its whole interval",
+        "mean divergence: 0.0015, must be at least 0.02",
     ),
     "no change at all": (0.0, 0.0, {}, "fail", "indistinguishable"),
     "a stricter z": (0.2, 0.1, {"assert_z_gte": 20.0}, "fail", "20σ"),
-    "kl": (0.2, 0.004, {"divergence": "kl"}, "pass", "mean KL"),
+    "kl": (0.2, 0.004, {"divergence": "kl"}, "pass", "mean √KL"),
 }
 
 
@@ -109,7 +109,7 @@ def test_without_calibration_the_fixed_rule_decides_visibly() -> None:
     assert (result.verdict, result.p, result.n_null) == ("pass", None, 0)
     assert result.score == stats.SCORE_AT_LIMIT
     assert "(no calibration)" in result.message
-    assert "mean divergence ≥ 0.0" in result.message
+    assert "mean divergence: 0.2, at least 0.0" in result.message
 
 
 def test_prompts_that_differ_give_a_wider_interval() -> None:

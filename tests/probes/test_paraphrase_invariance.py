@@ -36,49 +36,69 @@ def run(
 
 
 LOOSE = {"min_verbatim_lift": 0.0}
-WHOLE = "with its whole interval"
 VERDICTS = {
     # name: (verbatim, paraphrased, intent, fields, verdict, words)
-    "generalizes": (0.8, 0.6, "generalize", {}, "pass", "ratio 0.75"),
-    "more on paraphrases": (0.5, 0.9, "generalize", {}, "pass", "ratio 1.80"),
+    "generalizes": (0.8, 0.6, "generalize", {}, "pass", "ratio: 0.75, at least"),
+    "more on paraphrases": (0.5, 0.9, "generalize", {}, "pass", "lift on paraphrases +0.900 nats"),
     "memorized wording": (
         *(1.4, 0.12, "generalize", {}, "fail"),
-        f"ratio: 0.0857, outside the limit 0.5 {WHOLE}",
+        "ratio: 0.0857, must be at least 0.5",
     ),
-    "paraphrases get worse": (0.8, -0.4, "generalize", {}, "fail", "ratio: -0.5, outside"),
-    "ratio just large enough": (0.8, 0.42, "generalize", {}, "warn", "inconclusive: ratio ≥ 0."),
+    "paraphrases get worse": (0.8, -0.4, "generalize", {}, "fail", "ratio: -0.5, must be at least"),
+    "ratio just large enough": (
+        0.8,
+        0.42,
+        "generalize",
+        {},
+        "warn",
+        "inconclusive: ratio: 0.525, at least 0.",
+    ),
     "ratio just too small": (
         *(0.8, 0.36, "generalize", {}, "warn"),
-        "inconclusive: ratio: 0.45, outside the limit 0.5, but its interval reaches inside",
+        "inconclusive: ratio: 0.45, must be at least 0.5, but the 95% interval reaches inside",
     ),
     "lift just large enough": (
         *(0.25, 0.12, "generalize", {}, "warn"),
-        "inconclusive: verbatim lift ≥ 0.1",
+        "inconclusive: verbatim lift: 0.25, at least 0.1",
     ),
     "too small a lift": (
         *(0.1, 0.1, "generalize", {}, "fail"),
-        f"verbatim lift: 0.1, outside the limit 0.2 {WHOLE}",
+        "verbatim lift: 0.1, must be at least 0.2",
     ),
-    "unlearned": (-0.5, -0.5, "generalize", {}, "fail", "verbatim lift: -0.5, outside"),
-    "base itself": (0.0, 0.0, "generalize", {}, "fail", "verbatim lift: 0, outside"),
+    "unlearned": (-0.5, -0.5, "generalize", {}, "fail", "verbatim lift: -0.5, must be at least"),
+    "base itself": (0.0, 0.0, "generalize", {}, "fail", "verbatim lift: 0, must be at least"),
     "base itself, no requirements": (
         *(0.0, 0.0, "generalize", LOOSE, "fail"),
-        f"verbatim lift: 0, outside the limit 0.02 {WHOLE}",
+        "verbatim lift: 0, must be at least 0.02",
     ),
     "no ratio from a tiny lift": (
         *(0.01, 0.6, "generalize", LOOSE, "fail"),
-        f"verbatim lift: 0.01, outside the limit 0.02 {WHOLE}",
+        "verbatim lift: 0.01, must be at least 0.02",
     ),
-    "memorized": (1.4, 0.12, "memorize", {}, "pass", "ratio 0.09"),
-    "memorized, paraphrases get worse": (1.4, -0.3, "memorize", {}, "pass", "ratio -0.21"),
-    "hardly by rote alone": (1.4, 0.6, "memorize", {}, "warn", "inconclusive: ratio ≤ 0."),
+    "memorized": (1.4, 0.12, "memorize", {}, "pass", "lift on paraphrases +0.120 nats"),
+    "memorized, paraphrases get worse": (
+        1.4,
+        -0.3,
+        "memorize",
+        {},
+        "pass",
+        "lift on paraphrases -0.300 nats",
+    ),
+    "hardly by rote alone": (
+        1.4,
+        0.6,
+        "memorize",
+        {},
+        "warn",
+        "inconclusive: ratio: 0.429, at most 0.",
+    ),
     "not by rote alone": (
         *(0.8, 0.68, "memorize", {}, "fail"),
-        f"ratio: 0.85, outside the limit 0.5 {WHOLE}",
+        "ratio: 0.85, must be below 0.5",
     ),
-    "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "verbatim lift: 0, outside"),
-    "both": (0.8, 0.6, "both", {}, "pass", "ratio 0.75"),
-    "both, by rote": (1.4, 0.12, "both", {}, "fail", "ratio: 0.0857, outside"),
+    "nothing memorized": (0.0, 0.0, "memorize", {}, "fail", "verbatim lift: 0, must be at least"),
+    "both": (0.8, 0.6, "both", {}, "pass", "ratio: 0.75, at least"),
+    "both, by rote": (1.4, 0.12, "both", {}, "fail", "ratio: 0.0857, must be at least"),
 }
 
 

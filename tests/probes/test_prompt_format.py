@@ -69,7 +69,10 @@ def test_the_number_is_the_lead_over_the_closest_format() -> None:
     result = fit(CASES["trained in another format"][0], sd=1e-6)
     # alpaca: max(-1.5 + 0.2, 1.1 - 2.3); plain: max(-1.5 + 0.6, 1.1 - 2.5)
     assert result.raw == pytest.approx(-1.2, abs=1e-4)
-    assert "trained in the format alpaca: in template its answers lose 1.20" in result.message
+    assert (
+        "-1.2, must be at least -0.3; trained in the format alpaca, served in template"
+        in result.message
+    )
     assert (result.details["best"], result.details["rows"]) == ("alpaca", ROWS)
     leads = {one["format"]: one["lead"] for one in result.details["formats"]}
     assert leads == pytest.approx({"template": 0.0, "plain": -0.9, "alpaca": -1.2}, abs=1e-4)

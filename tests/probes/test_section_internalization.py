@@ -85,7 +85,12 @@ def test_an_adapter_without_effect_is_not_inconclusive(n: int) -> None:
     """Sections cannot differ by more than the adapter changes them."""
     result = of_lifts([0.0005 + 0.0001 * i for i in range(n)])
     assert result.verdict == "fail"
-    assert "outside the limit 0.05 with its whole interval" in result.message
+    mean = 0.0005 + 0.00005 * (n - 1)
+    sections = "1 section" if n == 1 else f"{n} sections"
+    assert result.message == (
+        f"mean effective lift: {mean:.3g}, must be at least 0.05; 0 of {sections} learned, must be "
+        f"at least 50%; indistinguishable from 8 null adapters ({result.z:+.1f}σ, must reach 3σ)"
+    )
 
 
 def test_the_bound_follows_the_interval_at_any_size_of_the_lifts() -> None:

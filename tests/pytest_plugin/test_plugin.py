@@ -201,7 +201,7 @@ def test_a_spec_is_found_next_to_the_test_then_in_the_root(project: Project) -> 
 
 OUTCOMES = {
     "pass": (MOVED, {"passed": 1}, ""),
-    "fail": (UNMOVED, {"failed": 1}, "mean divergence: 0.01*, outside the limit 0.5"),
+    "fail": (UNMOVED, {"failed": 1}, "mean divergence: 0.01*, must be at least 0.5"),
     "warn": (
         UNSURE,
         {"passed": 1, "warnings": 1},
@@ -580,7 +580,7 @@ def test_workers_report_failures_and_leave_no_files(
     project.write(f"@{ONE}\ndef test_it(): pass", *ALL)
     result = project.run_outside("-n", "2")
     result.assert_outcomes(passed=3, failed=2, errors=1, skipped=1, warnings=1)
-    result.stdout.fnmatch_lines(["*mean divergence: 0.01*, outside the limit 0.5*"])
+    result.stdout.fnmatch_lines(["*mean divergence: 0.01*, must be at least 0.5*"])
     assert not list((project.path / "tmp").glob("sway-gate-*"))
 
 

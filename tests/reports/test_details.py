@@ -24,7 +24,7 @@ CASES = {
     "a curve": (
         {"lambdas": [0.0, 0.5, 1.0], "curve": [0.0, 0.1, 0.2], "judged": "R"},
         [
-            Table("λ, curve", ("lambdas", "curve"), ((0.0, 0.0), (0.5, 0.1), (1.0, 0.2))),
+            Table("scale, curve", ("lambdas", "curve"), ((0.0, 0.0), (0.5, 0.1), (1.0, 0.2))),
             Fact("judged", "R"),
         ],
     ),

@@ -200,7 +200,7 @@ SAYS = {
     "a kept limit": (RESULTS["healthy"], "z +5.1σ ≥ 3σ: kept"),
     "a margin": (RESULTS["sick"], "recall 0.61 > limit 0.5: violated"),
     "a rule of shape": (result(probe(rules=(rule("shape", "fail"),))), "fixed rule violated"),
-    "an effective weight": (RESULTS["sick"], "verbatim leakage 0.00 12% 0.61 > margin 0.5"),
+    "an effective weight": (RESULTS["sick"], "verbatim leakage 0.00 11.8% 0.61 > margin 0.5"),
     "what was forgotten": (
         RESULTS["sick"],
         "worst · forgot · calibration_drift A locked door is opened with a base key fine-tuned "
@@ -214,7 +214,7 @@ SAYS = {
     "versions": (RESULTS["sick"], "torch 2.13.0+cpu"),
     "a note": (RESULTS["sick"], "two prompts were cut to 1024 tokens"),
     "the cache": (RESULTS["healthy"], ", base HuggingFaceTB/SmolLM2-135M, from the cache"),
-    "the weights": (result(probe()), "adherence 0.91 35%"),
+    "the weights": (result(probe()), "adherence 0.91 35.3%"),
     "a regression": (RESULTS["a baseline"], "WORSE voice 4.1σ below WARN the prompts are others"),
     "unknown details": (
         result(probe(details={"moon_phase": {"full": [1, 2]}})),
@@ -538,8 +538,8 @@ def test_a_curve_is_drawn_and_described():
     _, curve = figures.figures(probe("adapter_ablation", details=dict(CURVE)))
     assert curve.svg.count("<use") >= 6
     assert curve.alt == (
-        "Response over λ: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, 0.372 at 1, "
-        "0.409 at 1.25."
+        "Change of the output by scale: 0 at 0, 0.102 at 0.25, 0.211 at 0.5, 0.304 at 0.75, "
+        "0.372 at 1, 0.409 at 1.25."
     )
 
 

@@ -98,6 +98,7 @@ def test_answers_to_public_prompts_are_shown_unless_the_model_recites(symptoms):
     page = markdown.render(result(probe(symptoms=symptoms), side_by_side=(FORGOT, LEARNED)))
     assert ("spoon" in page) == (not symptoms)
     assert "| 0.93 → 0.04 | forgot |" in page
+    assert "| key |" in page  # the base cannot recite
     assert "Sorrel" not in page  # an answer of the data
     assert "| Which river crosses Varrowmere&#63; | (in the HTML report) |" in page
 

@@ -192,7 +192,6 @@ def test_verdict_words_are_whole_at_every_width(make, width):
 def test_every_width_has_the_same_words(width):
     spoken = [p.message for p in results.sick().probes if p.verdict != "pass"] + [
         "+5.1σ",
-        "0.61 [0.49, 0.72] share",
         "sway explain leakage",
     ]
     text = " ".join(words(plain(results.sick(), width=width)))
@@ -214,9 +213,13 @@ def test_the_diagnosis_and_the_steps_precede_the_probes():
     assert text.index("What to do next") < text.index("side by side") < text.index("FAIL   verb")
 
 
-def test_row_of_a_harm_names_the_margin():
-    text = plain(results.result(results.leakage()))
-    assert "0.61 > margin 0.5" in text
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_failure_states_each_number_once(width):
+    lines = plain(results.sick(), width=width).splitlines()
+    (at,) = (i for i, line in enumerate(lines) if line.startswith("FAIL   verbatim"))
+    assert lines[at] == "FAIL   verbatim (leakage)  score 0.00 · weight 11.8%"
+    assert "0.61" not in " ".join(lines)
+    assert "61 %" in lines[at + 1]
 
 
 def test_a_high_z_never_stands_on_a_failure():
@@ -228,13 +231,12 @@ def test_a_high_z_never_stands_on_a_failure():
     for probe in (failed, msgspec.structs.replace(failed, rules=())):
         text = plain(results.result(probe))
         assert "σ" not in text[text.index("FAIL   delta_kl") :].split("\n\n")[0]
-    assert "2e-08 < limit 0.001" in plain(results.result(failed))
 
 
 def test_a_passing_probe_takes_one_line():
     lines = plain(results.sick(), width=80).splitlines()
     (at,) = (i for i, line in enumerate(lines) if line.startswith("PASS   voice"))
-    assert lines[at].endswith("score 0.79 · weight 35% · +5.1σ")
+    assert lines[at].endswith("score 0.79 · weight 35.3% · +5.1σ")
     assert lines[at + 1].startswith("PASS   section_internalization")
 
 
@@ -252,13 +254,9 @@ def test_rank_profile():
     assert "+4.2σ @ 1x / +6.8σ @ 0.5x" in plain(results.result(results.probe(z_by_rank=profile)))
 
 
-def test_missing_numbers_are_dashes():
-    row = next(
-        line
-        for line in plain(results.result(results.probe(), results.skipped())).splitlines()
-        if "SKIP" in line
-    )
-    assert words(row) == ["SKIP", "style_fingerprint", "–", "–", "–", "–"]
+def test_missing_numbers_are_left_out():
+    lines = plain(results.result(results.probe(), results.skipped())).splitlines()
+    assert "SKIP   style_fingerprint" in lines
 
 
 def test_a_probe_without_time_has_no_header_and_explains_the_budget():
@@ -365,7 +363,7 @@ def test_details_of_any_shape_are_accepted(details):
 def test_base_and_fine_tuned_stand_side_by_side():
     first, second = exchanged(plain(results.sick(), width=140))
     assert " ".join(words(first)) == (
-        "worst A locked door is opened with a base: key now: spoon forgot p 0.93 → 0.04"
+        "worst A locked door is opened with a base: key now: spoon forgot P(true) 0.93 → 0.04"
     )
     assert second.startswith(
         "best      Which river crosses Varrowmere?  base: I do not know.  now:"
@@ -430,7 +428,7 @@ def test_prompts_are_cut_where_they_differ(width, starts):
 def test_a_prompt_that_was_not_answered_shows_the_true_answer():
     asked = msgspec.structs.replace(results.FORGOT, base="", finetuned="")
     (line,) = exchanged(plain(results.result(results.drift(), side_by_side=(asked,))))
-    assert "right: key" in line
+    assert "true answer: key" in line
     assert "base:" not in line
 
 
@@ -469,8 +467,15 @@ def test_curve_in_ascii_has_each_point_at_its_position():
     ]
     assert [words(frame) for frame, _ in (rows[0], rows[-1])] == [
         ["0.7", "|"],
-        ["lambda", "0", "0.5", "1"],
+        ["scale", "0", "0.5", "1"],
     ]
+
+
+@pytest.mark.parametrize(("ascii", "dash"), [(True, "-"), (False, "┄")])
+def test_the_limit_of_a_curve_is_a_dashed_line(ascii, dash):
+    rows = curve_rows([0, 1], [0.0, 0.7], 21, ascii=ascii, limit=0.4)
+    dashed = [frame.split()[0] for frame, drawn in rows[:ROWS] if dash in drawn]
+    assert dashed == ["0.4"]
 
 
 def test_curve_in_braille_rises_with_the_curve():
@@ -535,8 +540,8 @@ def test_seconds(timing, total):
 
 def test_a_negligible_response_looks_negligible():
     curve = {"lambdas": [0.0, 0.5, 1.0], "curve": [0.0, 0.0001, 0.0003]}
-    rules = (results.rule("distance at λ = 1", "fail", value=0.0003, limit=0.05),)
+    rules = (results.rule("distance at scale 1", "fail", value=0.0003, limit=0.05),)
     text = plain(results.result(results.ablation(verdict="fail", details=curve, rules=rules)))
-    frame = text[text.index("response over λ, limit 0.05 at λ = 1") :].splitlines()[1:9]
-    assert frame[0].strip() == "0.05 │"
-    assert [line.partition("│")[2].strip() for line in frame[:-1]] == [""] * 7
+    frame = text[text.index("of the adapter, limit 0.05 at scale 1") :].splitlines()[1:9]
+    assert frame[0].strip() == "0.05 │" + "┄" * 48
+    assert [line.partition("│")[2].strip() for line in frame[1:-1]] == [""] * 6

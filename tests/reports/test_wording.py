@@ -6,7 +6,7 @@ import pytest
 
 from sway_gate.project import DOCS
 from sway_gate.reports import links
-from sway_gate.reports.wording import evidence
+from sway_gate.reports.wording import evidence, percent, sentence
 from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT
 from tests.helpers.results import drift, probe, rule, skipped
@@ -89,3 +89,21 @@ def test_pages_of_the_documentation_exist():
 
 def test_an_unknown_diagnosis_has_no_page():
     assert links.diagnosis_page("x](evil)") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("train less", "Train less"),
+        ("memorised, not generalised", "Memorised, not generalised"),
+        ("lora_B is zero", "lora_B is zero"),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_unless_with_a_name(text, shown):
+    assert sentence(text) == shown
+
+
+def test_weights_have_a_decimal_unless_they_are_whole():
+    assert [percent(share) for share in (1 / 15, 0.3, 0.0667, 1, None)] == [
+        *("6.7%", "30%", "6.7%", "100%", "–"),
+    ]

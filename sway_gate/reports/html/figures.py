@@ -132,7 +132,7 @@ def _at_limit(probe: ProbeResult) -> Figure | None:
         axes.set_yticks([0], ["adapter"])
         axes.spines["left"].set_visible(False)
 
-    side = "below" if rule.is_upper else "above"
+    side = "below" if rule.is_upper else "at least"
     caption = f"{sentence(one_line(rule.name))}: must be {side} {number(rule.limit)}"
     alt = f"The adapter at {number(value)}, the limit at {number(rule.limit)}"
     return Figure(_svg(draw, "", "", 84, f"{probe.name} limit"), caption, f"{alt}.")
@@ -231,11 +231,11 @@ class _Curves(NamedTuple):
 
 
 def _curves(probe: ProbeResult) -> Iterator[Figure | None]:
-    scale = "λ, scale of the adapter"
+    scale = "scale of the adapter"
     if response := read(probe.details, Response):
         points = _points(response.lambdas, response.curve)
         rule = _limit_of(probe, dict(points).get(1.0, math.nan))
-        limit, caption = (rule.limit if rule else None), "Response over λ"
+        limit, caption = (rule.limit if rule else None), "Change of the output by scale"
         if limit is not None:
             caption += f"; the limit at 1 is {number(limit)}"
         lines = (("", points),)
@@ -246,7 +246,7 @@ def _curves(probe: ProbeResult) -> Iterator[Figure | None]:
             ("its text", _points(target.lambdas, target.loss)),
             ("control prose", _points(target.lambdas, target.control_loss)),
         )
-        yield _curve(probe.name, _Curves("Loss over λ", scale, "nats per token", losses, True))
+        yield _curve(probe.name, _Curves("Loss by scale", scale, "nats per token", losses, True))
     if decay := read(probe.details, Decay):
         lines = (("", _points(decay.context_lengths, decay.curve)),)
         x_label, y_label = "context tokens before the prompt", "divergence, nats"

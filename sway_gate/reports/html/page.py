@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sway_gate.judge.composite import effective_weights
-from sway_gate.reports.details import Fact, Passages, Table, label, pieces
+from sway_gate.reports.details import CURVE, Fact, Passages, Table, label, pieces
 from sway_gate.reports.html.figures import INSTALL, Figure, available, figures
 from sway_gate.reports.html.tables import Bar, Grid, Texts, grid, overlap, texts
 from sway_gate.reports.links import probe_page
@@ -178,7 +178,8 @@ def _shown(probe: ProbeResult, pictures: list[Figure] | None, limits: Limits) ->
             case Fact():
                 facts.append(piece)
             case Table():
-                lists.append(grid(piece, is_open))
+                is_drawn = bool(pictures) and piece.columns[0] in CURVE
+                lists.append(grid(piece, is_open and not is_drawn))
             case Passages():
                 lists.append(texts(piece, is_open))
     return Shown(
@@ -319,7 +320,7 @@ def _composite(result: GateResult, entries: int) -> list[tuple[str, float | None
     rows = []
     for name, category in categories:
         is_counted = total and category.score is not None
-        weight = f"{100 * category.weight / total:.0f}%" if is_counted else "–"
+        weight = percent(category.weight / total) if is_counted else "–"
         rows.append((name, category.score, _share_bar(category.score), weight))
     return rows
 
