@@ -335,7 +335,7 @@ def adapter_fields(
 ) -> dict[str, Any]:
     """Fields of adapter_config.json, without those that depend on the machine, date or versions."""
     return {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "sway-gate/demo",
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "../model",
         "r": rank, "lora_alpha": alpha, "lora_dropout": 0.0, "target_modules": list(targets),
         "modules_to_save": None, "bias": "none", "use_dora": False, "use_rslora": False,
         "fan_in_fan_out": fan_in_fan_out, "init_lora_weights": True, "inference_mode": True,

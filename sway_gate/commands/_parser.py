@@ -61,11 +61,13 @@ class Parser(argparse.ArgumentParser):
         return found, unexpected
 
     def _remedy(self, given: Sequence[str]) -> str:
-        """What to do about too many arguments: one of a spec and an adapter needs an option."""
+        """What to do about too many arguments: the base, or the spec's adapter, needs an option."""
         option = self._option_string_actions.get("--adapter")
         are_specs = all(path.endswith((".yaml", ".yml")) for path in given)
         if option and option.metavar == "ADAPTER" and not are_specs:
             return f"; for example: {self.prog} sway.yaml --adapter ADAPTER"
+        if "--base" in self._option_string_actions and os.path.isdir(given[-1]):
+            return f"; a base is given with --base {given[-1]}"
         return self._example()
 
     def _refuse_unknown(self, arguments: Sequence[str]) -> None:

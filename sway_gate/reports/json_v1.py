@@ -258,6 +258,11 @@ def load(path: str) -> GateResult:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             data = read_regular(path, MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise UsageError(
+            f"{label}: is a folder, not a JSON report; write one with `sway gate SPEC --json "
+            "FILE`, or compare two adapters with `sway diff`"
+        ) from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{label}: {not_read(error)}; pass a file written with --json") from None
     if len(data) > MAX_BYTES:

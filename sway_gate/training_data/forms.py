@@ -15,6 +15,7 @@ import msgspec
 from sway_gate.conversation import Conversation, Message, prompt_text
 from sway_gate.spec.schema import Form, Pair, Preference
 from sway_gate.training_data import messages
+from sway_gate.training_data.json_rows import SPLITS
 from sway_gate.training_data.messages import Turn, Wrong, as_json, filled, from_json, turns
 
 MAX_ANSWERS: Final = 4
@@ -53,7 +54,13 @@ def content(row: Fields) -> Content:
     for shape in SHAPES:
         if all(row.get(field) is not None for field in shape.fields):
             return shape.read(row)
-    raise Wrong(unknown([key for key, value in row.items() if value is not None]))
+    names = [key for key, value in row.items() if value is not None]
+    lists = [name for name in names if _is_name(name) and _are_objects(row[name])]
+    raise Wrong(f"field {lists[0]!r} is a list of objects; {_LIST}" if lists else unknown(names))
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(x, dict) for x in value)
 
 
 def unknown(names: Sequence[str]) -> str:
@@ -295,6 +302,10 @@ def _prose(field: str) -> Shape:
 
 
 MAP: Final = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
+_LIST: Final = (
+    f"name a list of rows {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, "
+    "or the messages of a row with --map messages=FIELD"
+)
 _MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
 """Fields that trainers of multimodal models read in addition to the text."""
 _NO_TOOLS: Final = "[]"

@@ -25,7 +25,7 @@ MAX_DOCUMENT_BYTES: Final = 512 * 2**20
 """A file that is one JSON value must fit into memory."""
 _BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
-_SPLITS: Final = ("train", "data", "rows", "examples", "instances")
+SPLITS: Final = ("train", "data", "rows", "examples", "instances")
 """Keys of an object under which the rows are a list; the first that it has is used."""
 
 
@@ -41,6 +41,7 @@ def json_rows(file: BinaryIO, note: Note) -> Container:
         return _object(_document(file), note)
     except (Mistake, ValueError, RecursionError):
         file.seek(0)
+        _refuse_indented(file)
         return Lines(file, note)
 
 
@@ -58,6 +59,19 @@ def _is_line_by_line(file: BinaryIO) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return bool(second)
+
+
+def _refuse_indented(file: BinaryIO) -> None:
+    """Raise Mistake if the file begins with an object that extends over several lines."""
+    text = file.read(MAX_LINE_BYTES).decode("utf-8-sig", errors="replace").lstrip()
+    file.seek(0)
+    try:
+        _, end = PYTHON.raw_decode(text)
+    except (ValueError, RecursionError):
+        return
+    if lines := text.count("\n", 0, end):
+        message = f"the first object extends over {lines + 1} lines; write one object per line"
+        raise Mistake(0, f"{message}, for example with `jq -c . FILE`")
 
 
 class Lines:
@@ -180,7 +194,7 @@ def _object(document: bytes, note: Note) -> Container:
     except msgspec.DecodeError:
         document = msgspec.json.encode(PYTHON.decode(decoded(document)))
         fields = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
-    for key in _SPLITS:
+    for key in SPLITS:
         if key in fields and bytes(fields[key]).startswith(b"["):
             others = [shown(name, 40) for name in fields if name != key]
             if others:

@@ -1,6 +1,8 @@
 """Texts that leave the batch when they end equal texts that are generated one at a time."""
 
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from sway_gate.backends import hf
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes.generator import Generator
+from sway_gate.backends.passes.prefix_cache import cache_argument
 from sway_gate.backends.two_models import TwoModels
 from sway_gate.measurements import BASE, FINETUNED, View
 from tests.backends.architectures import tiny_model
@@ -49,6 +52,28 @@ def test_texts_do_not_depend_on_those_that_end_earlier(architecture: str, tmp_pa
     lengths = {len(text.tokens) for of_view in together for text in of_view}
     assert generator.can_continue
     assert len(lengths) > 2
+
+
+def new_forward(input_ids: Any, cache: Any = None, **options: Any) -> None: ...
+
+
+def old_forward(input_ids: Any, past_key_values: Any = None, **options: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("forward", "name"), [(new_forward, "cache"), (old_forward, "past_key_values")]
+)
+def test_the_cache_is_given_by_the_name_that_the_model_uses(forward: Any, name: str) -> None:
+    assert cache_argument(SimpleNamespace(forward=forward)) == name
+
+
+def test_passes_and_generation_use_nothing_deprecated(tmp_path: Path) -> None:
+    base = save_base(tmp_path / "base", "llama")
+    loaded = hf.load(Source(base, save_adapter(tmp_path, base), device="cpu"), NullSettings(runs=3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        assert generator_of(loaded).generate([BASE], prompts_with_one_beginning(), LENGTH)
+        assert loaded.prefix_cache.reach > 0
 
 
 def greedy(network: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:

@@ -423,6 +423,19 @@ def test_a_refused_conversation_is_a_fault_of_its_text(llama: Path, tmp_path: Pa
     assert {found.message for found, _ in others} == {message}
 
 
+def test_a_template_without_an_end_of_turn_is_named(llama: Path, tmp_path: Path) -> None:
+    backend = load(llama, save_adapter(tmp_path, llama))
+    backend.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    given = [LogProbs(asked("q"), Message("assistant", text)) for text in ("", "a")]
+    (fault, _), (fine, _) = backend.encode(given)
+    assert isinstance(fine, EncodedRequest)
+    assert (fault.of, fault.message) == (
+        "text",
+        "the chat template writes no end of turn after an empty answer to 'q'; "
+        "let it end each answer, or set defaults.chat_template: off",
+    )
+
+
 def test_a_template_that_fails_is_one_line(llama: Path, tmp_path: Path) -> None:
     backend = chatty(llama, save_adapter(tmp_path, llama))
     backend.tokenizer.chat_template = "{{ raise_exception('no') }}"

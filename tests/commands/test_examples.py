@@ -61,7 +61,7 @@ def files(tmp_path: Path, monkeypatch: Any) -> Path:
     for name, source in {"adapter": demo.HEALTHY, "old": demo.FOLDER / "untrained"}.items():
         folder = Path(shutil.copytree(source, f"runs/{name}"))
         config = (folder / ADAPTER_CONFIG).read_text(encoding="utf-8")
-        base = config.replace("sway-gate/demo", "path/to/base")
+        base = config.replace("../model", "path/to/base")
         (folder / ADAPTER_CONFIG).write_text(base, encoding="utf-8")
     Path("sway.yaml").write_text(SPEC, encoding="utf-8")
     text = (demo.FOLDER / "document.md").read_text(encoding="utf-8")

@@ -53,6 +53,7 @@ MISTAKES = {
     "check model": f"{MODEL}, or {FOLDER}",
     "check lora --base lora": "this is the folder of an adapter, not of a base model; give the "
     "model that it changes",
+    "check lora model": "unexpected argument 'model'; a base is given with --base model",
     "check lora rows.jsonl": "unexpected argument 'rows.jsonl'; for example: sway check "
     "runs/adapter --data train.jsonl",
     "check lora --base model --prompts empty.txt": "empty.txt: contains no prompt; give one per "
@@ -81,11 +82,13 @@ MISTAKES = {
     "report": "give either the JSON report RESULT, or several with --history",
     "report none.json": "none.json: cannot be read: No such file or directory; pass a file written "
     "with --json",
-    "report lora": "lora: cannot be read: Is a directory; pass a file written with --json",
+    "report lora": "lora: is a folder, not a JSON report; write one with `sway gate SPEC "
+    "--json FILE`, or compare two adapters with `sway diff`",
     "report h.sway.yaml": "; pass a file written with --json",
     "compare report.json": "the following arguments are required: NEW; for example: sway compare "
     "old.json new.json",
-    "compare lora lora": "lora: cannot be read: Is a directory; pass a file written with --json",
+    "compare lora lora": "lora: is a folder, not a JSON report; write one with `sway gate SPEC "
+    "--json FILE`, or compare two adapters with `sway diff`",
     "compare rows.jsonl rows.jsonl": "; pass a file written with --json",
     "diff lora": "give two adapters and at most one spec, got 1 adapter and 0 specs; for example: "
     "sway diff runs/old runs/adapter",

@@ -102,7 +102,7 @@ def work(tmp_path, monkeypatch):
         shutil.copytree(demo.HEALTHY, folder / adapter)
         config = folder / adapter / "adapter_config.json"
         config.write_text(
-            config.read_text("utf-8").replace("sway-gate/demo", "org/model"), encoding="utf-8"
+            config.read_text("utf-8").replace("../model", "org/model"), encoding="utf-8"
         )
     text = (demo.FOLDER / "document.md").read_text(encoding="utf-8")
     (folder / "notes.md").write_text(text, encoding="utf-8")

@@ -342,6 +342,11 @@ BAD_ROWS = {
         "has the field output, but no prompt; add it as instruction or input",
     ),
     "no field": ("{}", f"unknown format of example: fields (no known field); {ACCEPTED}"),
+    "rows under another key": (
+        json.dumps({"items": [{"prompt": "q", "completion": "a"}]}),
+        "field 'items' is a list of objects; name a list of rows train, data, rows, examples or "
+        "instances, or the messages of a row with --map messages=FIELD",
+    ),
     "many fields": (
         json.dumps({f"f{i}": i for i in range(9)}),
         "unknown format of example: fields "
@@ -536,6 +541,19 @@ BAD_FILES = {
 @pytest.mark.parametrize(("name", "content", "expected"), BAD_FILES.values(), ids=BAD_FILES)
 def test_files_that_cannot_be_read(tmp_path, name, content, expected):
     assert mistakes(tmp_path, name, content) == [expected]
+
+
+INDENTED = json.dumps({"prompt": "q", "completion": "a"}, indent=2)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_indented_objects_are_one_mistake(tmp_path, name):
+    lines = "the first object extends over 4 lines; write one object per line, for example with"
+    assert mistakes(tmp_path, name, f"\n{INDENTED}\n{INDENTED}\n") == [
+        f"{name}: {lines} `jq -c . FILE`"
+    ]
+    (tmp_path / name).write_text(INDENTED, encoding="utf-8")
+    assert len(load_sections([str(tmp_path / name)]).sections) == 1
 
 
 BAD_ARRAYS = {

@@ -151,9 +151,7 @@ class Encoder:
             start, end = start - dropped, end - dropped
         first = max(start, 1)
         if first >= len(ids):
-            answer, prompt = completion_text(request.completion), prompt_text(request.prompt)
-            texts = f"{answer[:60]!r} after {prompt[-60:]!r}"
-            return Fault(f"no token to score in {texts}; give a longer text", "text"), ""
+            return _nothing_to_score(request), ""
         positions = tuple(range(first - 1, len(ids) - 1))
         end_index = end - first if first <= end < len(ids) else -1
         # No token is predicted after the last one.
@@ -246,6 +244,17 @@ class Encoder:
     def _cut_note(self, length: int) -> str:
         fits = length <= self._context
         return "" if fits else f"cut to the model's context of {self._context} tokens"
+
+
+def _nothing_to_score(request: LogProbs | TeacherForced) -> Fault:
+    answer, prompt = completion_text(request.completion)[:60], prompt_text(request.prompt)[-60:]
+    if isinstance(request.completion, Message) and not answer:
+        return Fault(
+            f"the chat template writes no end of turn after an empty answer to {prompt!r}; "
+            "let it end each answer, or set defaults.chat_template: off",
+            "text",
+        )
+    return Fault(f"no token to score in {answer!r} after {prompt!r}; give a longer text", "text")
 
 
 def _without_token(prompt: Prompt) -> Fault:

@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 from sway_gate.backends.packing import common_beginning
 from sway_gate.backends.passes.encoding import Ids
 from sway_gate.backends.passes.hooks import Leaving, Watch
-from sway_gate.backends.passes.prefix_cache import PrefixCache
+from sway_gate.backends.passes.prefix_cache import PrefixCache, cache_argument
 from sway_gate.backends.passes.probing import TOKENS, agree, logits_of
 from sway_gate.backends.passes.rendering import ends, until_end
 from sway_gate.backends.passes.weights import Weights
@@ -46,15 +46,13 @@ class Batch(NamedTuple):
     def rows(self) -> list[tuple[View, int]]:
         return [(view, prompt) for view in self.views for prompt in self.prompts]
 
-    def cached(self) -> dict[str, Any]:
-        return {} if self.cache is None else {"past_key_values": self.cache}
-
     def after(self, result: Any) -> "Batch":
         """The batch with the tokens of one call of `generate`."""
         ids = result.sequences
         new = ids.shape[1] - self.ids.shape[1]
         mask = torch.nn.functional.pad(self.mask, (0, new), value=1)
-        return self._replace(ids=ids, mask=mask, cache=result.past_key_values)
+        cache = result.get("cache", result.get("past_key_values"))
+        return self._replace(ids=ids, mask=mask, cache=cache)
 
     def keeping(self, is_running: Tensor) -> "Batch":
         """The views and the prompts of which at least one text is running [V * P]."""
@@ -206,13 +204,14 @@ class Generator:
         """The result of the model's own `generate`, one sequence per view and prompt."""
         network = self._weights.model(batch.views[0]).network
         rows, width = len(batch.prompts), batch.ids.shape[1]
+        cached = {} if batch.cache is None else {cache_argument(network): batch.cache}
         with torch.inference_mode(), self._weights.under(batch.views, rows, width):
             found = network.generate(
                 batch.ids,
                 attention_mask=batch.mask,
                 generation_config=self._config(length),
                 return_dict_in_generate=True,
-                **batch.cached(),
+                **cached,
                 **options,
             )
         # Image-text models add the positions of the last generation to later passes with a cache.

@@ -13,7 +13,7 @@ from sway_gate.backends.base import EncodedRequest
 from sway_gate.backends.packing import pack
 from sway_gate.backends.passes.branches import inputs
 from sway_gate.backends.passes.hooks import first_non_finite
-from sway_gate.backends.passes.prefix_cache import PrefixCache
+from sway_gate.backends.passes.prefix_cache import PrefixCache, cache_argument
 from sway_gate.backends.passes.probing import agree_on_average
 from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, Fault, View
@@ -93,9 +93,8 @@ class Logits:
         # A copy per view: [V * count, …].
         tensors = {n: torch.cat([x] * len(views)).to(self._device) for n, x in tensors.items()}
         with self._weights.under(views, count, width), head.at(read, tensors["input_ids"]):
-            logits: Tensor = network(
-                past_key_values=cache, use_cache=cache is not None, **tensors
-            ).logits
+            given = {cache_argument(network): cache, "use_cache": cache is not None}
+            logits: Tensor = network(**given, **tensors).logits
         if logits.shape[:2] != (1, len(read)):  # this model does not call its head as a module
             logits = logits.flatten(0, 1)[read]
         return Read(logits.reshape(len(views), len(at), -1), entries.to(self._device))

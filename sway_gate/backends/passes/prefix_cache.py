@@ -3,7 +3,8 @@
 import copy
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from inspect import signature
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +25,11 @@ class _Cached(NamedTuple):
     views: tuple[View, ...]
     ids: tuple[int, ...]
     cache: DynamicCache
+
+
+def cache_argument(network: Any) -> str:
+    """Name of the argument that gives the model a cache. transformers renamed it in 5.24."""
+    return "cache" if "cache" in signature(network.forward).parameters else "past_key_values"
 
 
 class PrefixCache:
@@ -91,7 +97,7 @@ class PrefixCache:
         network = self._weights.model(BASE).network
         tail = torch.tensor([TOKENS[start:]] * 2, device=self._device)
         with self._weights.under([BASE], 2, len(TOKENS) - start):
-            logits: Tensor = network(input_ids=tail, past_key_values=cache, use_cache=True).logits
+            logits: Tensor = _run(network, tail, cache).logits
         if not all(type(layer).__name__ in _LAYERS for layer in cache.layers):
             raise TypeError
         return logits[:, -1], cache
@@ -104,5 +110,9 @@ class PrefixCache:
             last = torch.arange(len(views), device=self._device) * len(ids)
             network, head = self._weights.model(views[0])
             with self._weights.under(views, 1, len(ids)), head.at(last, tail):
-                network(input_ids=tail, past_key_values=cached.cache, use_cache=True)
+                _run(network, tail, cached.cache)
         return _Cached(cached.views, cached.ids + ids, cached.cache)
+
+
+def _run(network: Any, ids: Tensor, cache: DynamicCache) -> Any:
+    return network(input_ids=ids, use_cache=True, **{cache_argument(network): cache})
