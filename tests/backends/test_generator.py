@@ -10,7 +10,7 @@ import torch
 from sway_gate.backends import hf
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
-from sway_gate.backends.passes.generator import Generator
+from sway_gate.backends.passes.generator import Batch, Generator
 from sway_gate.backends.two_models import TwoModels
 from sway_gate.measurements import BASE, FINETUNED, View
 from tests.backends.architectures import tiny_model
@@ -49,6 +49,29 @@ def test_texts_do_not_depend_on_those_that_end_earlier(architecture: str, tmp_pa
     lengths = {len(text.tokens) for of_view in together for text in of_view}
     assert generator.can_continue
     assert len(lengths) > 2
+
+
+NULL = VIEWS[2]
+TWO_PROMPTS = tuple((view, prompt) for view in VIEWS for prompt in (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("running", "stay"),
+    [
+        ([(BASE, 1), (FINETUNED, 0)], [(BASE, 1), (FINETUNED, 0)]),
+        ([(NULL, 0), (FINETUNED, 1)], TWO_PROMPTS[2:]),
+        ([(FINETUNED, 1)], [(FINETUNED, 1)]),
+        ([(BASE, 0)], [(BASE, 0)]),
+        ([], []),
+    ],
+    ids=["base by itself", "adapted views together", "one view", "only the base", "none"],
+)
+def test_adapted_views_keep_the_same_prompts(running: Any, stay: Any) -> None:
+    ids = torch.zeros(len(TWO_PROMPTS), 1, dtype=torch.long)
+    is_running = torch.tensor([text in running for text in TWO_PROMPTS])
+    kept = Batch(TWO_PROMPTS, ids, ids).keeping(is_running)
+    assert list(kept.texts) == list(stay)
+    assert len(kept.ids) == len(kept.mask) == len(stay)
 
 
 def greedy(network: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:
