@@ -17,11 +17,6 @@ from sway_gate.backends.null_adapters import LowRank, with_nulls
 from sway_gate.backends.passes.stacking import Stack
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import BASE, FINETUNED, Generation
-from tests.backends.test_generator import (
-    LENGTH,
-    generator_of,
-    prompts_with_one_beginning,
-)
 from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load
 from tests.helpers.experts import ARCHITECTURES, ONE_VIEW_AT_A_TIME, save_base
 from tests.helpers.measured import log_probs, measure, written
@@ -96,18 +91,6 @@ def test_nulls_of_experts_in_one_pass_equal_each_by_itself(models: tuple[str, Pa
         for request in TEXTS:
             first, second = together.get(view, request), single.get(view, request)
             np.testing.assert_allclose(first, second, atol=1e-5)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_texts_do_not_depend_on_those_that_end_earlier(method: str, tmp_path: Path) -> None:
-    backend = load(*make(tmp_path, "qwen3_moe", method))
-    generator, prompts = generator_of(backend), prompts_with_one_beginning()
-    views = [BASE, FINETUNED, NULLS[0]]
-    together = generator.generate(views, prompts, LENGTH)
-    alone = [[generator.generate([v], [p], LENGTH)[0][0] for p in prompts] for v in views]
-    assert together == alone
-    assert generator.can_continue
-    assert len({len(text.tokens) for text in together[0]}) > 2
 
 
 @pytest.mark.parametrize("architecture", ONE_VIEW_AT_A_TIME)
