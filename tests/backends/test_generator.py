@@ -12,7 +12,7 @@ import torch
 from sway_gate.backends import hf
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import NullSettings
-from sway_gate.backends.passes.generator import Generator
+from sway_gate.backends.passes.generator import Batch, Generator
 from sway_gate.backends.passes.prefix_cache import cache_argument
 from sway_gate.backends.two_models import TwoModels
 from sway_gate.measurements import BASE, FINETUNED, View
@@ -74,6 +74,29 @@ def test_passes_and_generation_use_nothing_deprecated(tmp_path: Path) -> None:
         warnings.simplefilter("error", FutureWarning)
         assert generator_of(loaded).generate([BASE], prompts_with_one_beginning(), LENGTH)
         assert loaded.prefix_cache.reach > 0
+
+
+NULL = VIEWS[2]
+TWO_PROMPTS = tuple((view, prompt) for view in VIEWS for prompt in (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("running", "stay"),
+    [
+        ([(BASE, 1), (FINETUNED, 0)], [(BASE, 1), (FINETUNED, 0)]),
+        ([(NULL, 0), (FINETUNED, 1)], TWO_PROMPTS[2:]),
+        ([(FINETUNED, 1)], [(FINETUNED, 1)]),
+        ([(BASE, 0)], [(BASE, 0)]),
+        ([], []),
+    ],
+    ids=["base by itself", "adapted views together", "one view", "only the base", "none"],
+)
+def test_adapted_views_keep_the_same_prompts(running: Any, stay: Any) -> None:
+    ids = torch.zeros(len(TWO_PROMPTS), 1, dtype=torch.long)
+    is_running = torch.tensor([text in running for text in TWO_PROMPTS])
+    kept = Batch(TWO_PROMPTS, ids, ids).keeping(is_running)
+    assert list(kept.texts) == list(stay)
+    assert len(kept.ids) == len(kept.mask) == len(stay)
 
 
 def greedy(network: Any, prompt: tuple[int, ...]) -> tuple[int, ...]:

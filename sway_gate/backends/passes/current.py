@@ -34,10 +34,8 @@ class Pass(NamedTuple):
 
     def split(self, x: Tensor) -> Sequence[Tensor]:
         """The rows of each view, the base's first. Raises NotStackable as `own_rows` does."""
-        if len(self.scales) == 1 and self.base == 0:
-            return [x]
-        self._rows_per_sequence(x)
-        return x.chunk(len(self.scales) + (self.base > 0))
+        own = self.own_rows(x).chunk(len(self.scales))
+        return [x[: self.base * self._rows_per_sequence(x)], *own] if self.base else own
 
     def parts(self) -> "list[Pass | None]":
         """The pass of each view; None for the base."""
@@ -79,11 +77,14 @@ class Current:
 
 
 def pass_of(views: Sequence[View], rows: int, width: int, device: torch.device) -> Pass | None:
-    """The pass over `rows` texts of `width` tokens under each view; None if only the base runs."""
-    adapted = [view for view in views if view.source != "base"]
+    """The pass over `rows` texts of `width` tokens under each view; None if only the base runs.
+
+    Equal views follow each other. All that are not the base occur as often as each other.
+    """
+    base = sum(view.source == "base" for view in views) * rows
+    adapted = list(dict.fromkeys(view for view in views if view.source != "base"))
     if not adapted:
         return None
-    base = (len(views) - len(adapted)) * rows
     sources = [0 if view.source == "finetuned" else 1 + view.seed_index for view in adapted]
     scales = torch.tensor([view.scale for view in adapted], device=device).view(-1, 1, 1)
     index: slice | Tensor = torch.tensor(sources, device=device)

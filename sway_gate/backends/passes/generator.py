@@ -32,19 +32,16 @@ class Generated(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Texts that are generated together: `ids` and `mask` [V * P, tokens], views outermost.
+    """Texts that are generated together: `ids` and `mask` [texts, tokens], views outermost.
 
-    `prompts`: the indices of the prompts that are still in the batch.
+    `texts`: the view of each text, and the index of its prompt.
     """
 
-    views: tuple[View, ...]
-    prompts: tuple[int, ...]
+    texts: tuple[tuple[View, int], ...]
     ids: Tensor
     mask: Tensor
     cache: Any = None
 
-    def rows(self) -> list[tuple[View, int]]:
-        return [(view, prompt) for view in self.views for prompt in self.prompts]
 
     def after(self, result: Any) -> "Batch":
         """The batch with the tokens of one call of `generate`."""
@@ -54,23 +51,31 @@ class Batch(NamedTuple):
         cache = result.get("cache", result.get("past_key_values"))
         return self._replace(ids=ids, mask=mask, cache=cache)
 
+    def needed(self, is_running: Tensor) -> Tensor:
+        """Which texts stay if these are running: [texts] -> [texts].
+
+        A pass computes equally many texts under all views except the base. So each of these views
+        keeps the prompts that are running under any of them.
+        """
+        texts = list(zip(self.texts, is_running.tolist(), strict=True))
+        running = [text for text, runs in texts if runs and text[0] != BASE]
+        views, prompts = {view for view, _ in running}, {prompt for _, prompt in running}
+        stays = [
+            runs if view == BASE else view in views and prompt in prompts
+            for (view, prompt), runs in texts
+        ]
+        return torch.tensor(stays, dtype=torch.bool, device=self.ids.device)
+
     def keeping(self, is_running: Tensor) -> "Batch":
-        """The views and the prompts of which at least one text is running [V * P]."""
-        table = is_running.view(len(self.views), len(self.prompts))
-        views, prompts = (table.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
-        if len(views) * len(prompts) == len(self.ids):
+        """The batch of the texts that stay if these are running [texts]."""
+        stays = self.needed(is_running)
+        if stays.all():
             return self
-        rows = [view * len(self.prompts) + prompt for view in views for prompt in prompts]
-        kept = torch.tensor(rows, dtype=torch.long, device=self.ids.device)
-        if rows and self.cache is not None:
+        kept = stays.nonzero().flatten()
+        if len(kept) and self.cache is not None:
             self.cache.batch_select_indices(kept)
-        return Batch(
-            tuple(self.views[i] for i in views),
-            tuple(self.prompts[i] for i in prompts),
-            self.ids[kept],
-            self.mask[kept],
-            self.cache,
-        )
+        texts = tuple(self.texts[i] for i in kept.tolist())
+        return Batch(texts, self.ids[kept], self.mask[kept], self.cache)
 
 
 class Generator:
@@ -157,13 +162,13 @@ class Generator:
     def _in_one_batch(
         self, views: Sequence[View], prompts: Sequence[Ids], length: int
     ) -> list[list[Generated]]:
-        """Views and prompts leave the batch when all of their texts have ended."""
+        """Texts that have ended leave the batch."""
         start = max(map(len, prompts))
         batch = self._batch(views, prompts, self.shared(prompts, length))
         found: dict[tuple[View, int], Generated] = {}
-        while batch.views and batch.ids.shape[1] < start + length:
+        while batch.texts and batch.ids.shape[1] < start + length:
             watch, left = Watch(), start + length - batch.ids.shape[1]
-            leaving = Leaving(self._ends, start, (len(batch.views), len(batch.prompts)))
+            leaving = Leaving(self._ends, start, batch.needed)
             result = self._run(
                 batch,
                 left,
@@ -172,11 +177,11 @@ class Generator:
                 stopping_criteria=[leaving] if self.can_continue else None,
             )
             batch = batch.after(result)
-            for row, ids, is_broken in zip(
-                batch.rows(), batch.ids[:, start:].tolist(), watch.broken.tolist(), strict=True
+            for text, ids, is_broken in zip(
+                batch.texts, batch.ids[:, start:].tolist(), watch.broken.tolist(), strict=True
             ):
-                was_broken = row in found and found[row].is_broken
-                found[row] = Generated(until_end(ids, self._ends), is_broken or was_broken)
+                was_broken = text in found and found[text].is_broken
+                found[text] = Generated(until_end(ids, self._ends), is_broken or was_broken)
             if not self.can_continue:
                 break
             batch = batch.keeping(~leaving.ended(batch.ids))
@@ -193,19 +198,18 @@ class Generator:
         before = [1] * len(prefix)
         mask = [before + [0] * n + [1] * len(rest) for n, rest in zip(padding, rests, strict=True)]
         return Batch(
-            tuple(views),
-            tuple(range(len(prompts))),
+            tuple((view, i) for view in views for i in range(len(prompts))),
             torch.tensor(ids, device=self._device).repeat(len(views), 1),
             torch.tensor(mask, device=self._device).repeat(len(views), 1),
             self._prefix.of(views, prefix, len(prompts)) if prefix else None,
         )
 
     def _run(self, batch: Batch, length: int, **options: Any) -> Any:
-        """The result of the model's own `generate`, one sequence per view and prompt."""
-        network = self._weights.model(batch.views[0]).network
-        rows, width = len(batch.prompts), batch.ids.shape[1]
+        """The result of the model's own `generate`, one sequence per text."""
+        views = [view for view, _ in batch.texts]
+        network = self._weights.model(views[0]).network
         cached = {} if batch.cache is None else {cache_argument(network): batch.cache}
-        with torch.inference_mode(), self._weights.under(batch.views, rows, width):
+        with torch.inference_mode(), self._weights.under(views, 1, batch.ids.shape[1]):
             found = network.generate(
                 batch.ids,
                 attention_mask=batch.mask,

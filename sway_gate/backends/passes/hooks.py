@@ -54,26 +54,27 @@ class Watch(LogitsProcessor):
 
 
 class Leaving(StoppingCriteria):
-    """Interrupts generation when texts can leave the batch: all of a view, or of some prompts.
+    """Interrupts generation when enough texts can leave the batch.
 
-    The texts begin after `start` tokens. `shape`: number of views and of prompts.
+    The texts begin after `start` tokens. `needed`: which texts stay if these are running.
     """
 
     _SHARE = 4
-    """A quarter of the prompts must have ended: each interruption prepares the inputs again."""
+    """A quarter of the texts must leave: each interruption prepares the inputs again."""
 
-    def __init__(self, ends: frozenset[int], start: int, shape: tuple[int, int]) -> None:
-        self._ends, self._start, self._shape = torch.tensor(sorted(ends)), start, shape
+    def __init__(
+        self, ends: frozenset[int], start: int, needed: Callable[[Tensor], Tensor]
+    ) -> None:
+        self._ends, self._start, self._needed = torch.tensor(sorted(ends)), start, needed
 
     def ended(self, ids: Tensor) -> Tensor:
-        """Whether each text has ended: [V * P, tokens] -> [V * P]."""
+        """Whether each text has ended: [texts, tokens] -> [texts]."""
         return torch.isin(ids[:, self._start :], self._ends.to(ids.device)).any(1)
 
     def __call__(self, input_ids: Tensor, scores: Any, **_options: Any) -> Tensor:
-        table = self.ended(input_ids).view(self._shape)
-        prompts = int(table.all(0).sum())
-        leave = bool(table.all(1).any()) or prompts * self._SHARE >= self._shape[1]
-        return torch.full((len(input_ids),), leave, device=input_ids.device)
+        count = len(input_ids)
+        leaving = count - int(self._needed(~self.ended(input_ids)).sum())
+        return torch.full((count,), leaving * self._SHARE >= count, device=input_ids.device)
 
 
 def first_non_finite(model: nn.Module, run: Callable[[], object]) -> str:

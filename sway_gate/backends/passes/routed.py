@@ -55,9 +55,10 @@ class RoutedExperts(ViewByView):
         bound = inspect.signature(self._forward).bind(*args, **kwargs)
         hidden, experts, weights = bound.arguments.values()
         parts = running.parts()
-        running.split(hidden)  # raises NotStackable if the rows are not the sequences
+        # Raises NotStackable if the rows are not the sequences.
+        lengths = [len(own) * experts.shape[-1] for own in running.split(hidden)]
         expert = experts.reshape(-1)
-        view = torch.arange(len(expert), device=expert.device) // (len(expert) // len(parts))
+        view = torch.arange(len(parts)).repeat_interleave(torch.tensor(lengths)).to(expert.device)
         group = expert * len(parts) + view
         order = group.argsort(stable=True)
         counts = group.bincount(minlength=module.num_experts * len(parts))

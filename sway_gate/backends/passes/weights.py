@@ -38,7 +38,8 @@ class Weights(Protocol):
     def under(self, views: Sequence[View], rows: int, width: int) -> AbstractContextManager[None]:
         """Let the model of `views` compute under them inside the block.
 
-        Its sequences are `rows` texts of `width` tokens under each view, views outermost.
+        Its sequences are `rows` texts of `width` tokens under each view, views outermost. A view
+        can occur several times in a row: the base any number of times, all others equally often.
         """
 
     def remove(self) -> None:
