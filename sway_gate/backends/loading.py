@@ -169,14 +169,7 @@ def load_model(source: Source, device: torch.device) -> Any:
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise _not_loaded(source, error) from None
     model, found = loaded
-    # The library fills what a checkpoint lacks with random numbers.
-    if absent := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
-        raise CannotDecide(f"{_name(source)} lacks weights: {named(absent)}; download it again")
-    if left_out := _layers_left_out(model, found["unexpected_keys"]):
-        raise CannotDecide(
-            f"{_name(source)}: {_CONFIG} states fewer layers than the weights have, "
-            f"and leaves out {named(left_out)}; download it again"
-        )
+    _require_all_weights(source, model, found, is_quantized=bool(options))
     quantization.check_loaded(model, source.base, source.quantization)
     quantization.keep_compute_dtype(model)
     if settings := getattr(model, "generation_config", None):
@@ -185,6 +178,28 @@ def load_model(source: Source, device: torch.device) -> Any:
     if not getattr(model, "hf_device_map", None):
         model = model.to(device)
     return model.eval()
+
+
+def _require_all_weights(
+    source: Source, model: Any, found: dict[str, Any], *, is_quantized: bool
+) -> None:
+    """Raise CannotDecide unless the model has all weights of the files, and only these.
+
+    found: what transformers reports about the names of the tensors.
+    """
+    # The library fills what a checkpoint lacks with random numbers.
+    if absent := sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}):
+        raise CannotDecide(f"{_name(source)} lacks weights: {named(absent)}; download it again")
+    if left_out := _layers_left_out(model, found["unexpected_keys"]):
+        raise CannotDecide(
+            f"{_name(source)}: {_CONFIG} states fewer layers than the weights have, "
+            f"and leaves out {named(left_out)}; download it again"
+        )
+    if not is_quantized and (extra := _beside_weights(model, found["unexpected_keys"])):
+        raise CannotDecide(
+            f"{_name(source)} has tensors that {_CONFIG} does not explain: {named(extra)}; "
+            "if the model is quantized, restore quantization_config, or download it again"
+        )
 
 
 @contextmanager
@@ -225,14 +240,27 @@ def _layers_left_out(model: Any, unused: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def _beside_weights(model: Any, unused: Iterable[str]) -> list[str]:
+    """Unused tensors of linear layers and embeddings, such as the scales of quantized weights.
+
+    Their layers would compute something else without them.
+    """
+    layers = {n for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)}
+    return sorted(key for key in unused if key.rpartition(".")[0] in layers)
+
+
 def _model_class(base: Path) -> Any:
-    """The class of the model: a language model, or an image-text model that also reads text."""
+    """The class of the model: a language model, or one for images or sound that also reads text."""
     kind = str(json_object(base / _CONFIG).get("model_type"))
-    texts, images = (
-        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-    )
-    return AutoModelForImageTextToText if kind in images.keys() - texts else AutoModelForCausalLM
+    classes = {
+        "CAUSAL_LM": AutoModelForCausalLM,
+        "IMAGE_TEXT_TO_TEXT": AutoModelForImageTextToText,
+        "MULTIMODAL_LM": getattr(transformers, "AutoModelForMultimodalLM", None),
+    }
+    for task, found in classes.items():
+        if kind in getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES", ()):
+            return found
+    return AutoModelForCausalLM
 
 
 def _require_whole_model(source: Source) -> None:

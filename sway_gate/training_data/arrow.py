@@ -49,10 +49,10 @@ class Arrow:
                 first, start = first + batch.num_rows, end
 
     def _taken(self, batch: Any, indices: list[int], first: int) -> Iterator[Row | Mistake]:
-        taken = batch.select(self._select(batch.schema.names)).take(self._arrow.array(indices))
-        is_large = self._size(taken) > _MAX_BATCH_BYTES
-        for i, index in enumerate(indices):
-            number, row = first + index + 1, taken.slice(i, 1)
+        columns = batch.select(self._select(batch.schema.names))
+        is_large = self._size(columns) > _MAX_BATCH_BYTES
+        for index in indices:
+            number, row = first + index + 1, columns.slice(index, 1)
             if is_large and self._size(row) > MAX_LINE_BYTES:
                 yield Mistake(number, TOO_LONG)
             else:
@@ -124,6 +124,10 @@ class Arrow:
             lengths = arrow.compute.binary_length(texts)
             repeated = arrow.compute.multiply(lengths, counts.field("counts"))
             return arrow.compute.sum(repeated).as_py() or 0
+        if arrow.types.is_string_view(kind):
+            start, end = data.offset, data.offset + len(data)
+            lengths = memoryview(data.buffers()[1]).cast("i")[4 * start : 4 * end : 4]
+            return sum(max(0, length) for length in lengths)  # of null it is not defined
         if arrow.types.is_struct(kind):
             return sum(map(self._size, data.flatten()))
         is_list = arrow.types.is_list(kind) or arrow.types.is_large_list(kind)

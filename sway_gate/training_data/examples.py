@@ -1,7 +1,7 @@
 """Turn rows into sections, whose tags are their first words with file and line."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
 
 import msgspec
@@ -51,7 +51,7 @@ def examples(
     labels: receives the answers with labels; `joined` then yields their sections. fields: which
     field of a row to read as which field of a format; then no others are read.
     """
-    intents = Counter[str]()
+    intents, others = Counter[str](), Counter[str]()
     for row in rows:
         if isinstance(row, Mistake):
             yield row
@@ -63,6 +63,7 @@ def examples(
             if isinstance(content, Labelled):
                 labels.add(f"{name}:{row.number}", content)
             else:
+                others[forms.ignored_label(given, content)] += 1
                 yield _section(content, f"{name}:{row.number}", given)
         except Wrong as wrong:
             yield Mistake(row.number, str(wrong))
@@ -70,10 +71,18 @@ def examples(
             yield Mistake(row.number, _SURROGATE)
         except RecursionError:
             yield Mistake(row.number, "nested too deep")
-    if ignored := [name for name in intents if name not in get_args(Intent)]:
-        rows_of = counted(sum(intents[name] for name in ignored), "row")
-        first = cut(repr(ignored[0]), MAX_WORDS)
-        note(f"intent {first} is ignored ({rows_of}): only generalize and memorize have a meaning")
+    _note_ignored(note, "intent", intents, get_args(Intent))
+    _note_ignored(note, "label", others, ("", "true", "false"))
+
+
+def _note_ignored(
+    note: Note, field: str, found: Mapping[str, int], accepted: Sequence[str]
+) -> None:
+    """Note the values of a field that are not accepted. found: the number of rows of each."""
+    if ignored := [value for value in found if value not in accepted]:
+        rows_of = counted(sum(found[value] for value in ignored), "row")
+        first, meaning = cut(repr(ignored[0]), MAX_WORDS), " and ".join(filter(None, accepted))
+        note(f"{field} {first} is ignored ({rows_of}): only {meaning} have a meaning")
 
 
 def joined(labels: Labels, note: Note) -> Iterator[Section]:

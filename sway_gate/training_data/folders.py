@@ -92,11 +92,13 @@ def _listed(folder: str, note: Note) -> list[str]:
         is_data = compression.bare(base).lower().endswith(SUFFIXES)
         is_about = base.lower().startswith("readme") or base in _METADATA
         (found if is_data and not is_about else ignored).append(name)
+    others = [name for name in found if _is_other_split(name.lower())]
     if any(map(_TRAIN.search, map(str.lower, found))):
-        others = [name for name in found if _is_other_split(name.lower())]
         if others:
             note(f"other splits are left out ({named(others)}): {_ASIDE}")
         found = [name for name in found if name not in others]
+    elif 0 < len(others) < len(found):
+        note(f"{named(others)}: read as training data; if training did not see it, {_ASIDE}")
     if ignored:
         note(f"files that are not data are left out ({named(ignored)})")
     if not found:

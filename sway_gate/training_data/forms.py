@@ -84,7 +84,7 @@ def _half(names: Sequence[str]) -> str:
     for end, part in ((1, "answer"), (0, "prompt")):
         if given := next((pair[1 - end] for pair in _PAIRS if pair[1 - end] in names), ""):
             others = " or ".join(pair[end] for pair in _PAIRS if pair[1 - end] == given)
-            return f"has the field {given}, but no {part}; add it as {others}"
+            return f"has the field {given}, but no {part}; add it as {others}, or {MAP}"
     return ""
 
 
@@ -222,10 +222,21 @@ def _text(row: Fields, field: str) -> str:
 
 def _labelled(pairs: Sequence[Pair], row: Fields) -> Labelled | None:
     """The answer with its label, if the row has one that is true or false."""
-    label = next((row[name] for name in _LABELS if row.get(name) is not None), None)
+    label = _label(row)
     if isinstance(label, str):
         label = {"true": True, "false": False}.get(label.strip().lower())
     return Labelled(pairs[-1], bool(label)) if label in (0, 1) else None
+
+
+def _label(row: Fields) -> Any:
+    return next((row[name] for name in _LABELS if row.get(name) is not None), None)
+
+
+def ignored_label(row: Fields, read: Content) -> str:
+    """The label of an answer that was read without it: neither true nor false. "" if none."""
+    label = _label(row)
+    is_answer = isinstance(read, tuple) and isinstance(read[0], Pair) and read[0].gold != label
+    return str(label) if is_answer and label is not None else ""
 
 
 def _preference(row: Fields) -> tuple[Preference, ...]:

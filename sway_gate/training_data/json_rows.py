@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from itertools import count
-from typing import BinaryIO, Final
+from itertools import count, islice
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
@@ -45,20 +45,32 @@ def json_rows(file: BinaryIO, note: Note) -> Container:
         return Lines(file, note)
 
 
+def begins_with_row(file: BinaryIO) -> bool:
+    """Whether the first line is a JSON object."""
+    first = _first_lines(file, 1)
+    return bool(first) and _is_json(first[0], dict[str, msgspec.Raw])
+
+
 def _is_line_by_line(file: BinaryIO) -> bool:
     """Whether the first line is a whole value and there is a second one."""
-    first = second = b""
-    for _, raw in raw_lines(file, lambda _: None):
-        if raw.strip():
-            first, second = (first, raw) if first else (raw, b"")
-        if second:
-            break
+    first = _first_lines(file, 2)
+    return len(first) == 2 and _is_json(first[0], msgspec.Raw)
+
+
+def _first_lines(file: BinaryIO, most: int) -> list[bytes]:
+    """The first lines that are not blank. The file is then at its start again."""
+    filled = (raw for _, raw in raw_lines(file, lambda _: None) if raw.strip())
+    found = list(islice(filled, most))
     file.seek(0)
+    return found
+
+
+def _is_json(line: bytes, kind: Any) -> bool:
     try:
-        msgspec.json.decode(first.removeprefix(_BOM), type=msgspec.Raw)
+        msgspec.json.decode(line.removeprefix(_BOM), type=kind)
     except (msgspec.DecodeError, RecursionError):
         return False
-    return bool(second)
+    return True
 
 
 def _refuse_indented(file: BinaryIO) -> None:
@@ -116,7 +128,10 @@ def _document(file: BinaryIO) -> bytes:
 
 
 class Elements:
-    """The elements of a list as they stand in the document."""
+    """The elements of a list as they stand in the document.
+
+    Their numbers are their lines; in a document of one line their places in the list.
+    """
 
     def __init__(self, document: bytes, elements: list[msgspec.Raw]) -> None:
         self._document, self._elements = document, elements
@@ -126,12 +141,13 @@ class Elements:
 
     def rows(self, wanted: Wanted) -> Iterator[Row | Mistake]:
         line, at, chosen = 1, 0, set(wanted)
+        is_one_line = b"\n" not in self._document.rstrip()
         for i, raw in enumerate(self._elements):
             start = self._document.find(raw, at)
             line += self._document.count(b"\n", at, start)
             at = start
             if i in chosen:
-                yield _line(line, bytes(raw))
+                yield _line(i + 1 if is_one_line else line, bytes(raw))
 
 
 def _array(document: bytes) -> Container:

@@ -23,9 +23,9 @@ from sway_gate.training_data.collected import MAX_BAD, Collected, LoadedSections
 from sway_gate.training_data.examples import examples, joined
 from sway_gate.training_data.files import Mistake, Note
 from sway_gate.training_data.folders import files_in
-from sway_gate.training_data.json_rows import json_rows
+from sway_gate.training_data.json_rows import begins_with_row, json_rows
 from sway_gate.training_data.labels import Labels
-from sway_gate.training_data.rows import Container, chosen
+from sway_gate.training_data.rows import Container, chosen, repeated_names
 from sway_gate.training_data.tables import Table
 
 _JSON: Final = (".jsonl", ".ndjson", ".json")
@@ -37,6 +37,7 @@ _REFUSED: Final = {
     ".yaml": f"YAML; {files.AS_JSONL}",
     ".yml": f"YAML; {files.AS_JSONL}",
     ".xlsx": "a workbook; save its sheet as CSV",
+    ".ipynb": "a notebook; save it as Markdown",
 }
 
 
@@ -97,13 +98,16 @@ def _container(
     suffix = _suffix(path)
     if suffix in _ARROW or magic.startswith((arrow.PARQUET, arrow.FEATHER)):
         return Arrow(file, files.label(path), lambda names: _columns(names, fields))
-    if suffix in _JSON:
-        return json_rows(file, note)
-    return Table(file, note) if suffix in _TABLES else None
+    if suffix in _TABLES:
+        return Table(file, note)
+    is_json = suffix in _JSON or (suffix not in _MARKDOWN and begins_with_row(file))
+    return json_rows(file, note) if is_json else None
 
 
 def _columns(names: Sequence[str], fields: Mapping[str, str]) -> list[str]:
-    """The columns that are read. Raises Mistake if there are none."""
+    """The columns that are read. Raises Mistake if there are none, or two of one name."""
+    if repeated := repeated_names(names):
+        raise Mistake(0, repeated)
     used = [name for name in names if name in fields.values()] if fields else forms.known(names)
     if not used:
         raise Mistake(0, forms.unknown(names))

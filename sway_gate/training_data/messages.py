@@ -14,7 +14,9 @@ from sway_gate.spec.yaml_nodes import shown
 
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 _CALL: Final = "function_call"
-_ASSISTANTS: Final = ("gpt", "chatgpt", "bard", "bing", "claude", "model", "bot", "ai")
+_ASSISTANTS: Final = (
+    *("gpt", "chatgpt", "chatbot", "bard", "bing", "claude", "model", "bot", "ai"),
+)
 _TOOLS: Final = ("observation", "function", "function_response", "tool_response", "ipython")
 _ALIASES: Final = {
     **dict.fromkeys(("human", "prompter"), "user"),

@@ -6,6 +6,7 @@ parsed.
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from sway_gate.training_data.files import Mistake
@@ -31,6 +32,13 @@ class Container(Protocol):
 
     def rows(self, wanted: Wanted) -> Iterator[Row | Mistake]:
         """The rows at these indices."""
+
+
+def repeated_names(columns: Sequence[str]) -> str:
+    """The mistake of a table in which two columns have the same name; "" if there is none."""
+    places = (i for i, name in enumerate(columns, 1) if columns.count(name) > 1)
+    which = " and ".join(str(place) for place in islice(places, 2))
+    return f"columns {which} have the same name; rename one of them" if which else ""
 
 
 def chosen(total: int, seed: int) -> Wanted:

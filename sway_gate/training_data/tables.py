@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -15,7 +15,7 @@ from sway_gate.training_data.files import (
     decoded,
     raw_lines,
 )
-from sway_gate.training_data.rows import Row, Wanted
+from sway_gate.training_data.rows import Row, Wanted, repeated_names
 
 MAX_COLUMNS: Final = 1000
 _DELIMITERS: Final = (",", "\t", ";")
@@ -34,10 +34,8 @@ class Table:
         self._file.seek(0)
         records = self._records(lambda _: None)
         header = [name.strip() for name in next(records, (1, []))[1]]
-        places = (i for i, name in enumerate(header, 1) if header.count(name) > 1)
-        if repeated := list(islice(places, 2)):
-            which = f"columns {repeated[0]} and {repeated[1]} have the same name"
-            raise Mistake(1, f"{which}; rename one of them")
+        if repeated := repeated_names(header):
+            raise Mistake(1, repeated)
         chosen = set(wanted)
         for i, (number, cells) in enumerate(records):
             if i not in chosen:

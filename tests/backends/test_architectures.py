@@ -39,6 +39,7 @@ from tests.backends.architectures import (
     Row,
     documented,
     expected,
+    tiny_config,
     tiny_model,
 )
 from tests.backends.test_plain_lora import assert_equal_factors
@@ -205,6 +206,16 @@ def test_an_architecture_equals_peft(name: str, tmp_path: Path) -> None:
     # The cache of BLT does not fit its own configuration.
     check_texts(backend, models, use_cache=name != "blt")
     assert how(backend) == row
+
+
+def test_a_model_of_speech_reads_text(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make: Any = pytest.importorskip("transformers").AutoModelForMultimodalLM
+    network = make.from_config(tiny_config("granite_speech"), dtype=torch.float32).eval()
+    network.save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    opened, _, _ = loading.open_base(Source(tmp_path, tmp_path, device="cpu"))
+    torch.testing.assert_close(logits(opened, (5, 6, 7)), logits(network, (5, 6, 7)))
 
 
 def test_an_image_text_model_is_loaded_whole(tmp_path: Path) -> None:

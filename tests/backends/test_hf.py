@@ -482,6 +482,27 @@ def test_a_base_that_lacks_weights_is_refused(
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["weight_scale_inv", "SCB", "bias"])
+def test_a_base_with_tensors_that_no_layer_uses_is_refused(
+    name: str, llama: Path, tmp_path: Path
+) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    base = save_base(tmp_path / "base", "llama")
+    key = f"model.layers.0.mlp.up_proj.{name}"
+    tensors = load_file(base / "model.safetensors") | {key: torch.ones(48)}
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CannotDecide, match=rf"does not explain: {key}; if the model is quantized"):
+        load(base, adapter)
+
+
+def test_tensors_of_parts_that_the_model_lacks_are_ignored(llama: Path, tmp_path: Path) -> None:
+    adapter = save_adapter(tmp_path / "adapter", llama)
+    base = save_base(tmp_path / "base", "llama")
+    tensors = load_file(base / "model.safetensors") | {"vision.proj.weight": torch.ones(3)}
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    assert load(base, adapter)
+
+
 @pytest.mark.parametrize(
     "field", ["num_hidden_layers", "vocab_size", "hidden_size", "intermediate_size", "head_dim"]
 )

@@ -18,6 +18,7 @@ from sway_gate.training_data.load import load_sections
 from tests.helpers.property import HealthCheck, given, settings, st
 from tests.helpers.simulation import one_fast
 
+MAP = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
 WORDS = " ".join(f"word{i}" for i in range(text.MIN_WORDS))
 
 
@@ -36,6 +37,23 @@ def mistakes(folder, name, content):
     with pytest.raises(SpecError) as caught:
         load(folder, name, content)
     return [problem.replace(f"{folder}{os.sep}", "") for problem in caught.value.problems]
+
+
+def rows_of(*found):
+    """JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in found)
+
+
+def write_arrow(path, table):
+    """Write Parquet, or an Arrow stream."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    if path.suffix == ".parquet":
+        parquet.write_table(table, path)
+        return
+    with pa.ipc.new_stream(str(path), table.schema) as writer:
+        writer.write_table(table)
 
 
 def said(section):
@@ -60,12 +78,17 @@ SYSTEM = {"role": "system", "content": "S"}
 TALK = [SYSTEM, user("q"), assistant("a"), user("r"), assistant("b")]
 PAIR = ("instruction", [("q", "a")])
 PREFERENCE = ("preference", [("q", "a", "b")])
+PROMPTED = {"prompt": "q", "completion": "a"}
 
 EXAMPLES = {
     "prompt and completion": ({"prompt": "q", "completion": "a"}, PAIR),
     "conversational completion": ({"prompt": [user("q")], "completion": [assistant("a")]}, PAIR),
     "mixed completion": ({"prompt": [user("q")], "completion": "a"}, PAIR),
     "messages": ({"messages": [user("q"), assistant("a")]}, PAIR),
+    "messages of Cohere": (
+        {"messages": [{"role": "User", "content": "q"}, {"role": "Chatbot", "content": "a"}]},
+        PAIR,
+    ),
     "content in parts": (
         {"messages": [user([{"type": "text", "text": "q"}]), assistant("a")]},
         PAIR,
@@ -335,11 +358,12 @@ BAD_ROWS = {
     ),
     "half a form": (
         '{"prompt": "q", "completion": null}',
-        "has the field prompt, but no answer; add it as completion or response or answer",
+        "has the field prompt, but no answer; add it as completion or response or answer, "
+        f"or {MAP}",
     ),
     "an answer alone": (
         '{"output": "a", "system": "s"}',
-        "has the field output, but no prompt; add it as instruction or input",
+        f"has the field output, but no prompt; add it as instruction or input, or {MAP}",
     ),
     "no field": ("{}", f"unknown format of example: fields (no known field); {ACCEPTED}"),
     "rows under another key": (
@@ -455,6 +479,7 @@ BAD_FILES = {
         gzip.compress(b"{}")[:10] + b"\xff\xff",
         "a.jsonl: cannot be unpacked: Error -3 while decompressing data: invalid block type",
     ),
+    "notebook": ("a.ipynb", b"{}", "a.ipynb: is a notebook; save it as Markdown"),
     "workbook": ("a.xlsx", b"PK\3\4", "a.xlsx: is a workbook; save its sheet as CSV"),
     "YAML": ("a.yaml", b"- a", "a.yaml: is YAML; convert it to JSONL with one example per line"),
     "LFS": (
@@ -578,6 +603,28 @@ BAD_ARRAYS = {
     "deep": ("[" * 50_000, "1: not valid JSON; the rest of the array cannot be read"),
     "wrong elements": ("[\n\n3]", "3: a row must be a JSON object, got int"),
 }
+
+
+def test_rows_of_an_array_in_one_line_are_counted(tmp_path):
+    found = mistakes(tmp_path, "a.json", '[{"text": "t"}, 3, 4, {"text": "u"}]\n')
+    assert found[0] == "a.json: rows 2, 3: a row must be a JSON object, got int"
+
+
+@pytest.mark.parametrize("name", ["part-00000", "train.jsonl.1", "train.txt", "train.txt.gz"])
+def test_json_lines_are_rows_under_any_name(tmp_path, name):
+    content = b"\xef\xbb\xbf" + rows_of(PROMPTED, {"text": "t"}).encode()
+    packed = gzip.compress(content) if name.endswith(".gz") else content
+    assert [said(section) for section in load(tmp_path, name, packed).sections] == [
+        PAIR,
+        ("prose", "t"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+@pytest.mark.parametrize("content", ["{x} is a set.", "[1]\nA note.", "{\n}\ncode", "{", "1\n{}"])
+def test_text_that_begins_like_json_is_text(tmp_path, name, content):
+    (found,) = load(tmp_path, name, content).sections
+    assert said(found) == ("prose", content)
 
 
 @pytest.mark.parametrize(("content", "expected"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
@@ -752,9 +799,7 @@ def test_few_bad_rows_are_left_out_and_listed(tmp_path, good, bad):
 @pytest.mark.parametrize(("good", "bad"), [(0, 1), (2, 2), (189, 10), (379, 20)])
 def test_many_bad_rows_refuse_the_file(tmp_path, good, bad):
     found = mistakes(tmp_path, "a.jsonl", rows(good) + BAD * bad)
-    assert found[0].endswith(
-        "has the field prompt, but no answer; add it as completion or response or answer"
-    )
+    assert "has the field prompt, but no answer; add it as completion" in found[0]
     assert len(found) == 1 + (good > bad)
     rule = f"a.jsonl: {bad} of {good + bad} rows have mistakes, more than 5%; "
     assert found[-1].startswith(rule) == (good > bad)
@@ -897,6 +942,20 @@ def test_an_intent_without_a_meaning_is_noted(tmp_path):
     assert loaded.notes == (f"a.jsonl: intent 'memorise' is ignored (3 rows): {why}",)
 
 
+@pytest.mark.parametrize("label", ["desirable", 0.7])
+def test_a_label_of_an_answer_that_is_neither_true_nor_false_is_noted(tmp_path, label):
+    loaded = load(tmp_path, "a.jsonl", rows_of(*[PROMPTED | {"label": label}] * 2))
+    assert [section.kind for section in loaded.sections] == ["instruction"]
+    why = "only true and false have a meaning"
+    assert f"a.jsonl: label '{label}' is ignored (2 rows): {why}" in loaded.notes
+
+
+@pytest.mark.parametrize("row", [{"label": True}, {"label": None}, {"kto_tag": "TRUE"}, {}])
+def test_a_label_that_is_read_is_not_noted(tmp_path, row):
+    notes = load(tmp_path, "a.jsonl", rows_of(PROMPTED | row)).notes
+    assert not [note for note in notes if "is ignored" in note]
+
+
 def test_a_number_is_no_label(tmp_path):
     (found,) = load(tmp_path, "a.jsonl", '{"text": "Good film.", "label": 1}').sections
     assert (found.kind, found.content) == ("prose", "Good film.")
@@ -913,6 +972,18 @@ def test_a_data_set_without_a_training_split_is_refused(tmp_path):
     (tmp_path / "dataset_dict.json").write_text(described, encoding="utf-8")
     expected = "has no split train; give one of its folders: a, b"
     assert refusal(str(tmp_path)) == f"{tmp_path}: {expected}"
+
+
+@pytest.mark.parametrize("names", [("alpaca.jsonl", "alpaca_test.jsonl"), ("a.md", "b-eval.md")])
+def test_files_named_as_another_split_are_noted(tmp_path, names):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text(json.dumps({"text": name}), encoding="utf-8")
+    loaded = load_sections([str(folder)])
+    aside = "if training did not see it, give them under `held_out:` (--held-out)"
+    assert loaded.notes == (f"data: {names[1]}: read as training data; {aside}",)
+    assert len(loaded.sections) == 2
 
 
 # --------------------------------------------------------------------------------------------- map
@@ -941,6 +1012,42 @@ def test_a_repeated_long_cell_does_not_fill_the_memory(tmp_path):
     parquet.write_table(pa.table({"text": column}), tmp_path / "a.parquet", compression="zstd")
     assert (tmp_path / "a.parquet").stat().st_size < 2**20
     assert refusal(str(tmp_path / "a.parquet")).endswith("longer than 1 MiB")
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"), [("parquet", "text"), ("arrow", "text"), ("arrow", "messages")]
+)
+def test_texts_that_are_views_are_read(tmp_path, kind, column):
+    pa = pytest.importorskip("pyarrow")
+    view, long = pa.string_view(), "a text of more than twelve bytes"
+    turns = pa.list_(pa.struct([("role", view), ("content", view)]))
+    rows = {
+        "text": pa.array(["short", None, long], view),
+        "messages": pa.array([[user("q"), assistant(text)] for text in ("short", "", long)], turns),
+    }
+    write_arrow(tmp_path / f"a.{kind}", pa.table({column: rows[column]}))
+    found = load_sections([str(tmp_path / f"a.{kind}")]).sections
+    texts = [section.content or section.pairs[0].gold for section in found]
+    assert texts == ["short", long]
+
+
+def test_views_that_repeat_a_long_text_do_not_fill_the_memory(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    text = b"a" * 2**22
+    view = len(text).to_bytes(4, "little") + text[:4] + bytes(8)
+    buffers = [None, pa.py_buffer(view * 1000), pa.py_buffer(text)]
+    column = pa.Array.from_buffers(pa.string_view(), 1000, buffers)
+    write_arrow(tmp_path / "a.arrow", pa.table({"text": column}))
+    assert refusal(str(tmp_path / "a.arrow")).endswith("longer than 1 MiB")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_columns_of_one_name_are_refused(tmp_path, kind):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, names=["text", "x", "text"])
+    write_arrow(tmp_path / f"a.{kind}", table)
+    expected = "columns 1 and 3 have the same name; rename one of them"
+    assert refusal(str(tmp_path / f"a.{kind}")).endswith(expected)
 
 
 def test_invalid_offsets_in_arrow_are_refused(tmp_path):

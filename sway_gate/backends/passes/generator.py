@@ -42,7 +42,6 @@ class Batch(NamedTuple):
     mask: Tensor
     cache: Any = None
 
-
     def after(self, result: Any) -> "Batch":
         """The batch with the tokens of one call of `generate`."""
         ids = result.sequences
