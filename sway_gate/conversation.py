@@ -53,6 +53,19 @@ def prompt_text(prompt: Prompt) -> str:
     return "\n\n".join(text for message in prompt.messages if (text := message.text()))
 
 
+def asked_again(prompt: Conversation, text: str) -> Conversation | None:
+    """The conversation with another last message of the user, if `text` begins with the others.
+
+    `text` is a prompt as `prompt_text` writes it.
+    """
+    *before, last = prompt.messages
+    head = prompt_text(msgspec.structs.replace(prompt, messages=tuple(before))) + "\n\n"
+    if last.role != "user" or not before or not text.startswith(head):
+        return None
+    changed = Message("user", text.removeprefix(head))
+    return msgspec.structs.replace(prompt, messages=(*before, changed))
+
+
 def completion_text(completion: Completion) -> str:
     """The answer as text for people."""
     return completion if isinstance(completion, str) else completion.text()

@@ -18,13 +18,21 @@ z-score or a verdict:
 - `summary(spec, reading)`: the number as text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from msgspec.structs import replace
 
-from sway_gate.conversation import Completion, Conversation, Message, Prompt, asked
+from sway_gate.conversation import (
+    Completion,
+    Conversation,
+    Message,
+    Prompt,
+    asked,
+    asked_again,
+    prompt_text,
+)
 from sway_gate.details import Details
 from sway_gate.measurements import (
     Divergence,
@@ -147,11 +155,11 @@ class Context(NamedTuple):
 
     def prompt(self, text: str) -> Prompt:
         """A prompt in the register in which the model is served: through the chat template if
-        there is one. In auto, a text that prose of the data contains, or that is a plain prompt of
-        its rows, is continued as text."""
+        there is one, with the roles of the data if it is a prompt of the data. In auto, a text that
+        prose of the data contains, or that is a plain prompt of its rows, is continued as text."""
         if self.chat_template == "off" or (self.chat_template == "auto" and self._is_plain(text)):
             return text
-        return asked(text)
+        return self._with_roles(text)
 
     def divergence(self, prompt: str, spec: DivergenceFields, context: int = 0) -> Divergence:
         """The view's divergence from the base after `context` tokens of prose and `prompt`."""
@@ -200,12 +208,24 @@ class Context(NamedTuple):
     def _is_plain(self, text: str) -> bool:
         sections = (*self.sections, *self.held_out)
         prose = (section.content for section in sections if section.kind == "prose")
-        rows = (pair for section in sections for pair in section.pairs if pair.prompt == text)
         return (
             text in packaged.prompts()
             or any(text.strip() in content for content in prose)
-            or any(self._format(pair) == "plain" for pair in rows)
+            or any(self._format(pair) == "plain" for pair in self._pairs() if pair.prompt == text)
         )
+
+    def _pairs(self) -> Iterator[Pair | Preference]:
+        return (pair for part in (*self.sections, *self.held_out) for pair in part.pairs)
+
+    def _with_roles(self, text: str) -> Conversation:
+        """The conversation of the data with this text, otherwise the user's message.
+
+        A paraphrase changes only the last message, so messages before it keep their roles too.
+        """
+        found = [pair.conversation for pair in self._pairs() if pair.conversation]
+        if same := next((one for one in found if prompt_text(one) == text), None):
+            return same
+        return next(filter(None, (asked_again(one, text) for one in found)), asked(text))
 
 
 class DataRow(NamedTuple):
