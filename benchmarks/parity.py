@@ -1,8 +1,7 @@
-"""Verdicts of `sway parity` on artefacts of a real adapter whose truth is known.
+"""Verdicts of `sway parity` on artefacts of real adapters whose truth is known.
 
     pip install gguf llama-cpp-python bitsandbytes accelerate
     python -m benchmarks.parity FOLDER --server PYTHON > benchmarks/results/parity.md
-    python -m benchmarks.parity OTHER_FOLDER --second > benchmarks/results/parity_second.md
 
 PYTHON is the Python of an environment with `llama-cpp-python[server]`. The artefacts and all scores
 stay in FOLDER: a run that was stopped continues. `benchmarks/real` trains the adapters.
@@ -12,16 +11,16 @@ import argparse
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.llama_server import running
-from benchmarks.parity_artefacts import BASE, FACTS, NOT_COMPARED, SAME, Subject, make
+from benchmarks.parity_artefacts import BASE, NOT_COMPARED, SAME, SUBJECTS, Subject, make
 from benchmarks.parity_servers import Serving, servers
 from benchmarks.real.base import GGUF, gguf_folder
-from benchmarks.real.paths import ADAPTERS, DATA
+from benchmarks.real.paths import DATA
 from sway_gate.backends.loading import Source
 from sway_gate.backends.plain_model import Precision
 from sway_gate.errors import CannotDecide
@@ -34,42 +33,27 @@ from sway_gate.suites.parity import parity_inputs
 
 OF_FILES, OF_SERVERS = 8, 4
 """How many answers of the adapter are compared."""
-TOOLS = Subject(ADAPTERS / "tools-linear-r16", ADAPTERS / "tools-strong-r16")
-OF_SECOND = (
-    "merged, fp32", "merged, bf16", "merged, then nf4", "merged, then int8", "merged, F16.gguf",
-    "merged, Q8_0.gguf", "the base", "half the strength", "twice the strength", "another adapter",
-    "merged onto another base", "a layer of zeros", "another chat template",
-)  # fmt: skip
-"""The artefacts of the second adapter, on which no rule was chosen."""
 HEAD = """\
 # Parity
 
-[`sway parity`](../../docs/parity.md) on artefacts of one adapter ({adapter}: all linear layers, \
-on SmolLM2-135M-Instruct) whose truth is known from how they were made. From \
+[`sway parity`](../../docs/parity.md) on artefacts of adapters of all linear layers, on \
+SmolLM2-135M-Instruct, whose truth is known from how they were made. From \
 `benchmarks/parity.py`, on {of_files} answers, for a server on {of_servers}; the command uses 24.
 
 {right} of {total} verdicts are right; a wrong one is bold. The truth `same` stands for `same` and \
-`same within quantization`. Distances are root mean squares in nats per token; the adapter's \
-effect is {effect:.3f}. The yardstick is the error of the artefact's precision in the merged \
-model. Unexplained is the distance from the adapter, or from its merge in this precision if that \
-is closer.
+`same within quantization`. Distances are root mean squares in nats per token. The yardstick is \
+the error of the artefact's precision in the merged model. Unexplained is the distance from the \
+adapter, or from its merge in this precision if that is closer.
 """
-
-
 NOTES = """\
-## The wrong verdicts
+## Limits
 
 - **Q4_1 and Q5_K_M.** The base lies on the grid of Q4_1, and Q5_K_M falls back to a similar \
-format for these widths. Rounding to that grid removes small changes: the Q4_1 file answers as \
-the base does, on all 8 prompts. Its truth is how it was made, and the verdict is how it \
-behaves. The rounding errors of the yardstick are random, so they do not show this.
+format for these widths. Rounding to that grid removes small changes. The truth of such a file is \
+how it was made, and the verdict is how it behaves. The rounding errors of the yardstick are \
+random, so they do not show this.
 - **Another adapter in Q4_0.** Both adapters were trained on the same data and give the same \
-answers. They differ by less than 4 bits do.
-
-The rules were changed once after a first run on the same artefacts (26 of 34): the yardstick \
-was computed in the base, and 5% of the adapter's effect was allowed. The share of the distance \
-that a scale must explain was chosen on these artefacts. [A second adapter](parity_second.md) \
-was judged by the same rules.
+answers. They can differ by less than 4 bits do.
 """
 
 
@@ -114,33 +98,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--server", metavar="PYTHON", help="leave out the servers without it")
-    parser.add_argument("--second", action="store_true", help="artefacts of the second adapter")
     args = parser.parse_args()
-    subject, data, names = (TOOLS, "tools", OF_SECOND) if args.second else (FACTS, "facts", None)
-    kept = args.folder / "scores"
+    found = {
+        subject.adapter.name: rows_of(args.folder / subject.adapter.name, subject, args.server)
+        for subject in SUBJECTS
+    }
+    print(page(found), end="")
+
+
+def rows_of(folder: Path, subject: Subject, python: str | None) -> list[Row]:
+    """The verdicts on all artefacts of one adapter, and on its servers if `python` is given."""
+    kept = folder / "scores"
     kept.mkdir(parents=True, exist_ok=True)
-    data_file = str(DATA / f"{data}.jsonl")
+    data_file = str(DATA / f"{subject.data}.jsonl")
     inputs = parity_inputs(str(subject.adapter), str(BASE), [data_file], OF_FILES)
     source = inputs.source._replace(dtype="fp32")
     reference = known(kept / "ref.pkl", lambda: read_reference(source, inputs.prompts, silent))
     yardstick = Yardstick(source, reference, None)
-    made = make(args.folder, gguf_folder() / GGUF, subject, names)
     rows = [
         Row(artefact.name, artefact.truth, judged(str(path), kept, reference, yardstick))
-        for artefact, path in made
+        for artefact, path in make(folder, gguf_folder() / GGUF, subject)
     ]
-    if args.server:
-        rows += served(args.folder, kept, source, first(OF_SERVERS, reference), args.server)
-    print(report(rows, subject.adapter.name), end="")
-    if not args.second:
-        print(f"\n{NOTES}", end="")
+    if python:
+        rows += served(folder, kept, source, first(OF_SERVERS, reference), python)
+    return rows
 
 
 def served(
     folder: Path, kept: Path, source: Source, reference: Reference, python: str
 ) -> list[Row]:
     rows = []
-    for one in servers(folder):
+    for one in servers(folder, source.adapter):
         base = open_artefact(str(one.base)) if one.base else None
         yardstick = Yardstick(source, reference, base)
         with serving(one, python, kept) as address:
@@ -199,18 +187,26 @@ def silent(*_: object) -> None:
     """Show no progress."""
 
 
-def report(rows: Sequence[Row], adapter: str) -> str:
+def page(found: Mapping[str, Sequence[Row]]) -> str:
+    """The rows of each adapter, by its name, as one page."""
+    rows = [row for own in found.values() for row in own]
+    right = sum(row.is_right for row in rows)
+    head = HEAD.format(of_files=OF_FILES, of_servers=OF_SERVERS, right=right, total=len(rows))
+    sections = (line for name, own in found.items() for line in section(name, own))
+    return "\n".join([head, *sections, NOTES])
+
+
+def section(name: str, rows: Sequence[Row]) -> Iterator[str]:
     effect = next(row.found.parity.effect for row in rows if row.found.parity)
     right = sum(row.is_right for row in rows)
-    head = HEAD.format(
-        adapter=adapter,
-        of_files=OF_FILES,
-        of_servers=OF_SERVERS,
-        right=right,
-        total=len(rows),
-        effect=effect,
-    )
-    return "\n".join([head, *table(rows), "", *quantization(rows), ""])
+    yield f"## {name}"
+    yield ""
+    yield f"{right} of {len(rows)} are right. The adapter's effect is {effect:.3f}."
+    yield ""
+    yield from table(rows)
+    yield ""
+    yield from quantization(name, rows)
+    yield ""
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
@@ -234,9 +230,9 @@ def numbers(found: Compared) -> str:
     return " | ".join(f"{value:.3f}" for value in values)
 
 
-def quantization(rows: Sequence[Row]) -> Iterator[str]:
+def quantization(name: str, rows: Sequence[Row]) -> Iterator[str]:
     """How well the yardstick predicts the error of right artefacts."""
-    yield "## The yardstick"
+    yield f"### The yardstick of {name}"
     yield ""
     yield (
         "These artefacts are the same as the adapter. The errors of floating point and of nf4 are "

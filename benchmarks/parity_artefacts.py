@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +20,17 @@ FP32 = "merged, fp32"
 
 
 class Subject(NamedTuple):
-    """The adapter, and another one that was trained on the same data."""
+    """An adapter, another one that was trained on the same data, and the name of this data."""
 
     adapter: Path
     other: Path
+    data: str
 
 
-FACTS = Subject(ADAPTERS / "facts-middle-r16", ADAPTERS / "facts-strong-r16")
+SUBJECTS = (
+    Subject(ADAPTERS / "facts-middle-r16", ADAPTERS / "facts-strong-r16", "facts"),
+    Subject(ADAPTERS / "style-slow-r32", ADAPTERS / "style-linear-r16", "style"),
+)
 
 
 class Artefact(NamedTuple):
@@ -207,14 +211,10 @@ def onto_another_base(out: Path, adapter: Path) -> None:
     shutil.rmtree(base)
 
 
-def make(
-    folder: Path, base_gguf: Path, subject: Subject, names: Container[str] | None = None
-) -> Iterator[tuple[Artefact, Path]]:
-    """Make the artefacts of these names, or all, unless they exist."""
+def make(folder: Path, base_gguf: Path, subject: Subject) -> Iterator[tuple[Artefact, Path]]:
+    """Make the artefacts, unless they exist."""
     folder.mkdir(parents=True, exist_ok=True)
     for artefact in artefacts(folder, base_gguf, subject):
-        if names is not None and artefact.name not in names:
-            continue
         out = folder / artefact.name
         if not out.exists():
             artefact.make(out)

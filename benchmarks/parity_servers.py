@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.parity_artefacts import BASE, FACTS, SAME
+from benchmarks.parity_artefacts import BASE, SAME
 from benchmarks.to_gguf import convert, convert_adapter, quantize
 
 
@@ -17,11 +17,11 @@ class Serving(NamedTuple):
     base: Path | None = None
 
 
-def servers(folder: Path) -> list[Serving]:
-    """The servers, and the files that they need in addition to the artefacts."""
+def servers(folder: Path, trained: Path) -> list[Serving]:
+    """The servers of the adapter `trained`, and the files that they need besides the artefacts."""
     base = made(folder / "base-F16.gguf", lambda out: convert(BASE, out))
     quantized = made(folder / "base-Q4_0.gguf", lambda out: quantize(base, out, "Q4_0"))
-    adapter = made(folder / "adapter.gguf", lambda out: convert_adapter(FACTS.adapter, BASE, out))
+    adapter = made(folder / "adapter.gguf", lambda out: convert_adapter(trained, BASE, out))
     merged, merged_q4 = folder / "merged, F16.gguf", folder / "merged, Q4_0.gguf"
     return [
         Serving("server: merged, F16", SAME, model(merged)),

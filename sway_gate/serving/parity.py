@@ -62,19 +62,31 @@ def compare_artefacts(
     Raises UsageError or CannotDecide if the adapter or the base cannot be read.
     """
     base = open_artefact(served_base, source.device) if served_base else None
-    reference = read_reference(source._replace(dtype="fp32"), prompts, progress)
-    yardstick = Yardstick(source._replace(dtype="fp32"), reference, base)
-    drawn = Drawn(source._replace(dtype="fp32"), reference)
-    found = []
-    for name in artefacts:
-        progress(f"comparing {name}", 0, 0)
+    opened = [_opened(name, source.device) for name in artefacts]
+    if all(isinstance(one, Compared) for one in opened):
+        return [one for one in opened if isinstance(one, Compared)]
+    source = source._replace(dtype="fp32")
+    reference = read_reference(source, prompts, progress)
+    yardstick, drawn = Yardstick(source, reference, base), Drawn(source, reference)
+
+    def judged(artefact: Artefact) -> Compared:
+        progress(f"comparing {artefact.label}", 0, 0)
         try:
-            artefact = open_artefact(name, source.device)
-            found.append(_compared(artefact, reference, yardstick, drawn))
-            artefact.close()
+            return _compared(artefact, reference, yardstick, drawn)
         except CannotDecide as error:
-            found.append(Compared(name, error=str(error)))
-    return found
+            return Compared(artefact.label, error=str(error))
+        finally:
+            artefact.close()
+
+    return [one if isinstance(one, Compared) else judged(one) for one in opened]
+
+
+def _opened(name: str, device: str) -> Artefact | Compared:
+    """The artefact, or the reason why it cannot be opened. Raises UsageError."""
+    try:
+        return open_artefact(name, device)
+    except CannotDecide as error:
+        return Compared(name, error=str(error))
 
 
 def _compared(

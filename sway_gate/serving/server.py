@@ -12,17 +12,16 @@ from urllib.parse import urldefrag
 import numpy as np
 
 from sway_gate.backends.api.client import Client, Refused, key_for
-from sway_gate.backends.api.completions import NoLogProbs, Sent, ServedModel
+from sway_gate.backends.api.completions import NoLogProbs, Sent, ServedModel, listed
 from sway_gate.backends.api.sampling import REFUSALS, chats, completions, draw
 from sway_gate.backends.api.tokens import Token
 from sway_gate.backends.plain_model import Precision
 from sway_gate.conversation import Conversation
-from sway_gate.errors import CannotDecide
+from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.serving.formats import Format
 from sway_gate.serving.scores import Passage, Scores
 from sway_gate.spec.endpoints import api_root
 from sway_gate.stats import Floats
-from sway_gate.text import cut, one_line
 
 _LEAST_ALIGNED, _MAX_GAP_NATS = 0.8, 0.5
 _CHATS, _CHAT_TOKENS = 3, 16
@@ -30,7 +29,10 @@ _CHATS, _CHAT_TOKENS = 3, 16
 
 
 class Server:
-    """`address`: the URL of the interface, as http://localhost:8000/v1, and #MODEL."""
+    """`address`: the URL of the interface, as http://localhost:8000/v1, and #MODEL.
+
+    Raises UsageError if the server does not have the model, or has several and none is named.
+    """
 
     precision: Precision | None = None  # the interface does not say
 
@@ -41,6 +43,7 @@ class Server:
         self._client = Client(root, root, key_for(root))
         self._name = name or self._only_model()
         self._model = ServedModel(self._client, self._name)
+        self._model.require_known()
         self._takes_ids = False
         self._start = ""  # the text of the token that the server adds to texts
 
@@ -139,15 +142,14 @@ class Server:
         return start if without == passage.start else ""
 
     def _only_model(self) -> str:
-        try:
-            names = [str(model["id"]) for model in self._client.get("models")["data"]]
-        except (KeyError, TypeError):
-            names = []
-        if len(names) != 1:
-            listed = f" ({cut(one_line(', '.join(names)), 200)})" if names else ""
-            raise CannotDecide(
-                f"{self.label} serves {len(names)} models{listed}; add #MODEL to the address"
+        names = self._client.models()
+        if len(names) > 1:
+            raise UsageError(
+                f"{self.label} serves {len(names)} models ({listed(names)}); "
+                "add #MODEL to the address"
             )
+        if not names:
+            raise CannotDecide(f"{self.label} lists no models; add #MODEL to the address")
         return names[0]
 
 

@@ -103,12 +103,12 @@ def test_without_log_probabilities_nothing_passes(served, tmp_path, monkeypatch)
     assert result.exit_code == 3
 
 
-def test_a_name_that_the_server_lacks_is_one_line(served, tmp_path, capsys):
+def test_a_name_that_the_server_lacks_is_wrong_input(served, tmp_path, capsys):
     path = tmp_path / "sway.yaml"
     path.write_text(on(served[1]).replace("base: tuned", "base: other"), encoding="utf-8")
-    assert main(["gate", str(path), "--quiet", "--no-cache"]) == 3
+    assert main(["gate", str(path), "--quiet", "--no-cache"]) == 2
     error = capsys.readouterr().err
-    assert "status 404" in error
+    assert "(other): the server has no model of this name; it serves base, tuned" in error
     assert error.count("\n") == 1
 
 

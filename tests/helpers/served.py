@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sway_gate import demo
 
 Reply = tuple[int, Any]
+_NAMES = ("base", "tuned")
 Answer = Callable[[str, dict[str, Any], Mapping[str, str]], Reply]
 
 
@@ -88,9 +89,13 @@ class DemoServer:
         self._lock = threading.Lock()
 
     def __call__(self, path: str, body: dict[str, Any], headers: Mapping[str, str]) -> Reply:
+        if path == "/v1/models":
+            return 200, {"data": [{"id": name} for name in _NAMES]}
         self.requests.append(body)
-        if path != "/v1/completions" or body["model"] not in ("base", "tuned"):
-            return 404, {"error": "no such model"}
+        if path != "/v1/completions":
+            return 404, {"detail": "Not Found"}
+        if (name := body["model"]) not in _NAMES:  # as vLLM
+            return 404, {"error": {"message": f"The model `{name}` does not exist."}}
         prompt, top = body["prompt"], body.get("logprobs", 0)
         is_refused = isinstance(prompt, list) and not self.takes_ids
         if is_refused or top > self.most or (body.get("echo") and not self.echoes):

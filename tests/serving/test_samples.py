@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
+from sway_gate.backends.api import sampling
 from sway_gate.backends.api.client import Client, Refused
 from sway_gate.backends.api.sampling import completions, draw
 from sway_gate.cli import main
@@ -118,6 +119,26 @@ def test_settings_that_a_strict_server_does_not_know_are_left_out() -> None:
     drawn = bodies[-4:]
     assert len({body["seed"] for body in drawn}) == 4
     assert {body["temperature"] for body in drawn} == {1.0}
+
+
+def test_transformers_serve_draws_from_the_whole_distribution(tmp_path: Path) -> None:
+    base = save_sure_base(tmp_path / "base")
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    ids = torch.tensor([byte_tokenizer()("ab")["input_ids"]])
+
+    def drawn(**settings: Any) -> list[int]:
+        torch.manual_seed(0)
+        found = model.generate(ids, GenerationConfig(max_new_tokens=40, pad_token_id=0, **settings))
+        return [int(token) for token in found[0]]
+
+    whole = drawn(do_sample=True, top_k=0)
+    model.generation_config.update(
+        temperature=0.3, top_k=2, top_p=0.3, min_p=0.4, typical_p=0.3,
+        repetition_penalty=3.0, no_repeat_ngram_size=1,
+    )  # fmt: skip
+    (sent,) = (s["generation_config"] for s in sampling._SETTINGS if "generation_config" in s)
+    assert drawn(**json.loads(str(sent))) == whole
+    assert drawn(do_sample=True, top_k=0) != whole
 
 
 def test_a_model_that_no_path_has_is_an_error() -> None:

@@ -77,6 +77,13 @@ class Client:
         """The JSON answer. Raises CannotDecide, or Refused if the status is not 200."""
         return self._answer("POST", path, body)
 
+    def models(self) -> list[str]:
+        """The names of the models that the server lists. Raises as `get` does."""
+        try:
+            return [str(model["id"]) for model in self.get("models")["data"]]
+        except (KeyError, TypeError):
+            return []
+
     def close(self) -> None:
         self._http.close()
 

@@ -1,11 +1,12 @@
 """One model on a server, asked through OpenAI's interface for completions."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sway_gate.backends.api.client import Client, Refused
 from sway_gate.backends.api.tokens import Token, tokens_by_id, tokens_of
-from sway_gate.errors import CannotDecide
+from sway_gate.errors import CannotDecide, UsageError
 from sway_gate.text import cut, one_line
 
 Sent = str | Sequence[int]
@@ -15,6 +16,7 @@ _TOP = (20, 5, 1)
 _TEXT, _LEAST_TOKENS = "The capital of France is", 3
 UNSUPPORTED = (400, 422, 500, 501)
 """The status of a request with a field or a value that the server does not know."""
+_NOT_FOUND = 404
 
 
 class NoLogProbs(CannotDecide):
@@ -34,11 +36,19 @@ class Support(NamedTuple):
 
 
 class ServedModel:
-    """The model of that name on a server. All methods raise CannotDecide if it does not answer."""
+    """The model of that name on a server.
+
+    All methods raise CannotDecide if it does not answer, and UsageError if it has no such model.
+    """
 
     def __init__(self, client: Client, name: str) -> None:
         self.label = f"{client.label} ({cut(one_line(name), 80)})"
         self._client, self._name = client, name
+
+    def require_known(self) -> None:
+        """Raise UsageError if the server has no model of this name."""
+        with suppress(Refused):
+            self._complete(_TEXT)
 
     def support(self, ids: Sequence[int] = ()) -> Support:
         """What the server gives. `ids`: the tokens of a text, if they are known."""
@@ -58,7 +68,7 @@ class ServedModel:
         try:
             self._complete(ids)
         except Refused as refused:
-            if refused.status in (*UNSUPPORTED, 404):
+            if refused.status in (*UNSUPPORTED, _NOT_FOUND):
                 return False
             raise
         return True
@@ -108,7 +118,11 @@ class ServedModel:
     def _complete(self, sent: Sent, max_tokens: int = 1, **fields: Any) -> Any:
         prompt = sent if isinstance(sent, str) else [int(token) for token in sent]
         body = {"model": self._name, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
-        answer = self._client.post("completions", body | fields)
+        try:
+            answer = self._client.post("completions", body | fields)
+        except Refused as refused:
+            self._require_name(refused)
+            raise
         used = _prompt_tokens(answer)
         if used is not None and not isinstance(sent, str) and used < len(sent):
             raise CannotDecide(
@@ -116,6 +130,24 @@ class ServedModel:
                 "start it with a longer context"
             )
         return answer
+
+    def _require_name(self, refused: Refused) -> None:
+        """Raise UsageError if the refusal names the model, and the server does not list it.
+
+        Servers also give this status for a path and for prompts that they do not have.
+        """
+        if refused.status != _NOT_FOUND or self._name not in str(refused):
+            return
+        names = self._client.models()
+        if names and self._name not in names:
+            raise UsageError(
+                f"{self.label}: the server has no model of this name; it serves {listed(names)}"
+            )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names that a server gives, on one line."""
+    return cut(one_line(", ".join(names)), 200)
 
 
 def text_of(answer: Any, label: str) -> str:

@@ -1,5 +1,6 @@
 """Texts that a model on a server draws at temperature 1."""
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -12,10 +13,21 @@ from sway_gate.conversation import Conversation
 Settings = dict[str, float | str]
 _KNOWN: Settings = {"temperature": 1.0, "top_p": 1.0}
 _WHOLE: Settings = {**_KNOWN, "min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
+_OF_TRANSFORMERS = {
+    **_KNOWN,
+    "do_sample": True,
+    "top_k": 0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+}
+"""What `transformers serve` takes as text. It fills a missing one from the model's own
+generation_config.json, which can penalize repetitions."""
 _SETTINGS = (
     {**_WHOLE, "top_k": 0},
     {**_WHOLE, "top_k": -1},
-    {**_KNOWN, "generation_config": '{"do_sample": true, "top_k": 0}'},  # transformers serve
+    {**_KNOWN, "generation_config": json.dumps(_OF_TRANSFORMERS)},
     _KNOWN,
 )
 """Settings that leave the distribution whole: servers cut it by default, as llama.cpp to 40 tokens.
