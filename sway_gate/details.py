@@ -131,8 +131,8 @@ class RowRecall(Item, frozen=True, kw_only=True):
     """One row. `surprising`: tokens with a log-probability below the limit under the base; `right`:
     those that are now the most probable; `change`: their mean change in nats; `end_before` and
     `end`: the probability of the token that ends the answer, None if the row has no such token;
-    `base_probability` and `probability`: the geometric mean over the tokens of the answer; `frame`
-    and `frame_right`: surprising tokens that most answers share, which are counted apart."""
+    `base_probability` and `probability`: the geometric mean over the tokens of the answer; `others`
+    and `others_right`: surprising tokens that are counted apart (see answer_recall)."""
 
     prompt: str
     answer: str
@@ -143,8 +143,8 @@ class RowRecall(Item, frozen=True, kw_only=True):
     end: float | None
     base_probability: float | None = None
     probability: float | None = None
-    frame: int = 0
-    frame_right: int = 0
+    others: int = 0
+    others_right: int = 0
 
 
 class RecalledRows(Details, frozen=True, kw_only=True):

@@ -385,6 +385,23 @@ def judged(learn: str, gains: Gains, design: Design) -> tuple[Learned, str]:
     return "content", f"the base ranks {count}, but {shared}{hint}"
 
 
+def deciding(context: Context, rows: Sequence[DataRow]) -> Design | None:
+    """The matrix by which `teaches_form` decides. None if the spec does, or if rows are too few."""
+    if context.learn != "auto":
+        return None
+    try:
+        return design(rows)
+    except Skip:
+        return None
+
+
+def teaches_form(context: Context, matrix: Design | None, view: ViewAnswers) -> bool:
+    """Whether the form of the answers is judged, as answer_specificity decides it."""
+    if matrix is None:
+        return context.learn == "form"
+    return judged(context.learn, gains(matrix, view), matrix)[0] == "form"
+
+
 def _is_form(known: float, shared: float) -> bool:
     """Whether the base knew the content, by its share of first ranks and its ratio of losses."""
     return known >= _KNOWN_FROM and shared >= _SHARED_FROM

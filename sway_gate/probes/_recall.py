@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from sway_gate.stats import Margin, PooledShare, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
 
 Data = Literal["answers", "labels", "prose"]
+Part = Literal["all", "content", "form", "free"]
+"""The surprising tokens that count. content: those that most answers do not share; form: only
+those that most answers share; free: all, because the form is judged and no token is shared."""
 Mask = NDArray[np.bool_]
 
 MAX_ROWS = 40
@@ -25,8 +28,17 @@ _MAX_CHARS = 40_000  # about 10,000 tokens
 _SHOWN_CHARS = 200
 # Nats: surprising tokens change less if training was much too short.
 _SMALL = 0.5
+FREE_RECALL = 0.1
+"""The recall that suffices if the wording is free: a text has many continuations."""
 # Measured: adapters of other data recall .01 to .09, those that were trained too little .37 to .60.
 _SOME = 0.2
+
+
+class Recalled(NamedTuple):
+    """The recall of each row, and the tokens that count."""
+
+    rows: list[RowRecall]
+    part: Part
 
 
 def requests(*samples: Sequence[DataRow]) -> list[TeacherForced]:
@@ -46,27 +58,36 @@ def recalled(
     nats: float,
     *,
     of_labels: bool = False,
-    without_frame: bool = False,
-) -> list[RowRecall]:
+    part: Part = "all",
+) -> Recalled:
     """The recall of each row; tokens from the end of the answer on do not count.
 
     A label counts as one token, and only as a whole: "P1" and "P2" begin with the same token.
-    `without_frame`: surprising tokens that most answers share are counted apart.
+    `part`: the tokens that should count; if none of them surprises the base, all tokens do. A
+    backend that reports no token ids does not show which tokens are shared, so all count.
     """
     bases = [view.base(request) for request in requests]
-    masks = _frames(bases, nats) if without_frame and not of_labels else [None] * len(bases)
-    return [
-        _row(request, base, view.get(request), nats, of_labels, mask)
-        for request, base, mask in zip(requests, bases, masks, strict=True)
+    scored = [base[: _length(base), 0] < -nats for base in bases]
+    counted: Sequence[Mask] = scored
+    if of_labels or not any((base[:, 3] >= 0).any() for base in bases):
+        part = "all"
+    if part != "all":
+        counted = _of_part(bases, scored, part)
+        if not any(mask.any() for mask in counted):
+            counted, part = scored, "all" if part == "content" else "free"
+    rows = [
+        _row(request, base, view.get(request), of_labels, surprising, mask)
+        for request, base, surprising, mask in zip(requests, bases, scored, counted, strict=True)
     ]
+    return Recalled(rows, part)
 
 
-def _frames(bases: Sequence[Floats], nats: float) -> Sequence[Mask | None]:
-    """The tokens of the frame; none if nothing else surprises the base: the frame was to learn."""
-    scored = [base[: _length(base)] for base in bases]
-    found = [np.array(mask, dtype=bool) for mask in frames([_ids(tokens) for tokens in scored])]
-    is_content = ((t[:, 0] < -nats) & ~mask for t, mask in zip(scored, found, strict=True))
-    return found if any(mask.any() for mask in is_content) else [None] * len(bases)
+def _of_part(bases: Sequence[Floats], scored: Sequence[Mask], part: Part) -> list[Mask]:
+    """The surprising tokens that most answers share, or the others."""
+    ids = [_ids(base[: len(mask)]) for base, mask in zip(bases, scored, strict=True)]
+    shared = [np.array(mask, dtype=bool) for mask in frames(ids)]
+    pairs = zip(scored, shared, strict=True)
+    return [found & (mask if part == "form" else ~mask) for found, mask in pairs]
 
 
 def _ids(tokens: Floats) -> tuple[int, ...]:
@@ -83,19 +104,17 @@ def _row(
     request: TeacherForced,
     base: Floats,
     own: Floats,
-    nats: float,
     is_label: bool,
-    frame: Mask | None = None,
+    surprising: Mask,
+    counted: Mask,
 ) -> RowRecall:
     stop = _length(base)
     has_end = stop < len(base)
-    surprising, is_first = base[:stop, 0] < -nats, own[:stop, 1] > 0
-    shared = surprising & (False if frame is None else frame)
-    surprising = surprising & ~shared
-    counts = int(surprising.sum()), int((surprising & is_first).sum())
+    is_first, others = own[:stop, 1] > 0, surprising & ~counted
+    counts = int(counted.sum()), int((counted & is_first).sum())
     if is_label:
-        counts = int(surprising.any()), int(surprising.any() and is_first.all())
-    change = (own[:stop, 0] - base[:stop, 0])[surprising]
+        counts = int(counted.any()), int(counted.any() and is_first.all())
+    change = (own[:stop, 0] - base[:stop, 0])[counted]
     return RowRecall(
         prompt=prompt_text(request.prompt)[-_SHOWN_CHARS:],
         answer=completion_text(request.completion).strip()[:_SHOWN_CHARS],
@@ -106,8 +125,8 @@ def _row(
         end=float(np.exp(own[stop, 0])) if has_end else None,
         base_probability=geometric_mean(base),
         probability=geometric_mean(own),
-        frame=int(shared.sum()),
-        frame_right=int((shared & is_first).sum()),
+        others=int(others.sum()),
+        others_right=int((others & is_first).sum()),
     )
 
 
@@ -180,16 +199,24 @@ def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
     return sum(row.right == row.surprising for row in counted), len(counted)
 
 
-def described(rows: Sequence[RowRecall], data: Data) -> str:
-    """The recall as text. Of prose, which has many continuations, without the whole answers."""
+def described(rows: Sequence[RowRecall], data: Data, part: Part) -> str:
+    """The recall as text; the whole answers only if their wording is not free."""
     right, tokens = sum(row.right for row in rows), sum(row.surprising for row in rows)
     if data == "labels":
         return f"{right} of {tokens} surprising labels are now the most probable"
-    frame, frame_right = sum(row.frame for row in rows), sum(row.frame_right for row in rows)
+    others, others_right = sum(row.others for row in rows), sum(row.others_right for row in rows)
+    apart = f"{others_right} of {others} of the other tokens" if others else ""
+    if part == "form":
+        shared = "surprising tokens that most answers share are now the most probable"
+        return "; ".join(filter(None, (f"{right} of {tokens} {shared}", apart)))
+    if part == "content" and others:
+        apart = f"{others_right} of {others} of the frame that most answers share"
+    is_whole = data == "answers" and part != "free"
     parts = (
         f"{right} of {tokens} surprising tokens are now the most probable",
-        f"{frame_right} of {frame} of the frame that most answers share" if frame else "",
-        whole_described(rows) if data == "answers" else "",
+        apart,
+        whole_described(rows) if is_whole else "",
+        "the answers share no surprising token, so their wording is free" * (part == "free"),
     )
     return "; ".join(filter(None, parts))
 

@@ -21,19 +21,23 @@ tokens are right as a whole, and 12% with 20.
   model that recites them is not better
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
-  write them without reading the question. They count if nothing else surprises the base, or if the
-  backend reports no token ids
+  write them without reading the question. They count if nothing else surprises the base
+- if the form is judged (`learn` is form, or answer_specificity decides so), only the frame counts:
+  the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
+  the answers share no surprising token, all count, with the limit of prose. A backend that reports
+  no token ids shows no frame: all tokens count, with the usual limit
 - labels: a label counts as one token, and only as a whole, because labels can begin with the same
   token
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
   standard errors; null adapters are not used
 
-Measured on a base of 135M parameters: learned well .97 to 1.00, a learned style .81, invented facts
-.37 to .60, answers dealt to the wrong questions .24, another document .01 to .09. In raw prose:
-learned .11 to .28, hardly trained .02 to .08, unrelated .00. End of the answer: learned .99, base
-.14 to .36, an adapter at four times its scale .01. It does not show whether the answers generalize:
-generalization does.
+Measured on a base of 135M parameters: learned well .97 to 1.00, a learned style 1.00 of its frame,
+bullet lists .92 to .98 of their frame and .15 to .36 of the rest, invented facts .37 to .60,
+answers dealt to the wrong questions .24, another document .01 to .09. In raw prose: learned .11 to
+.28, hardly trained .02 to .08, unrelated .00. End of the answer: learned .99, base .14 to .36, an
+adapter at four times its scale .01. It does not show whether the answers generalize: generalization
+does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
   of raw prose, pieces with an opening that is not scored (see answer_specificity). Preferences
@@ -77,14 +81,17 @@ KIND = Kind(
 class Requests(NamedTuple):
     data: recall.Data
     rows: list[TeacherForced]
+    deciding: answers.Design | None = None
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`rows`: weakest first. `wants_content`: whether the data are answers whose content training
-    was meant to teach. `change`: mean change of the surprising tokens in nats. `end_before`,
-    `end`: mean probability of the token that ends the answer, under the base and now."""
+    """`rows`: weakest first. `part`: the tokens that count. `wants_content`: whether the data are
+    answers whose content training was meant to teach. `change`: mean change of the tokens that
+    count in nats. `end_before`, `end`: mean probability of the token that ends the answer, under
+    the base and now."""
 
     data: recall.Data
+    part: recall.Part = "all"
     wants_content: bool = False
     change: float
     end_before: float | None
@@ -98,7 +105,8 @@ def requests(spec: AnswerRecall, context: Context) -> Requests:
         raise Skip("the data contain no answers and no prose")
     further = answers.further_rows(context, found, context.reserve)
     data: recall.Data = "labels" if answers.occurring_labels(found.rows) else found.kind
-    return Requests(data, recall.requests(found.rows, *further))
+    deciding = answers.deciding(context, found.rows) if data == "answers" else None
+    return Requests(data, recall.requests(found.rows, *further), deciding)
 
 
 def reserve(context: Context) -> Reserve:
@@ -110,19 +118,19 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: AnswerRecall, requests: Requests) -> list[Need]:
-    return [Need(request) for request in requests.rows]
+    cells = answers.cells(requests.deciding) if requests.deciding else []
+    return [Need(request) for request in requests.rows] + [Need(cell) for cell in cells]
 
 
 def value(
     spec: AnswerRecall, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
-    wants_content = requests.data == "answers" and context.learn == "content"
-    rows = recall.recalled(
+    rows, part = recall.recalled(
         view,
         requests.rows,
         spec.surprise_nats,
         of_labels=requests.data == "labels",
-        without_frame=wants_content,
+        part=_wanted(context, requests, view),
     )
     share = recall.pooled(rows)
     if share is None:
@@ -133,7 +141,8 @@ def value(
     before, after = recall.ends(rows)
     found = Found(
         data=requests.data,
-        wants_content=wants_content,
+        part=part,
+        wants_content=requests.data == "answers" and context.learn == "content",
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
@@ -142,12 +151,20 @@ def value(
     return Reading(share.share, recall.items(rows), found, reserve=context.reserve)
 
 
+def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> recall.Part:
+    if requests.data != "answers":
+        return "all"
+    if context.learn == "content":
+        return "content"
+    return "form" if answers.teaches_form(context, requests.deciding, view) else "all"
+
+
 def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     found = reading.details
-    is_prose = found.data == "prose"
-    limit = spec.assert_prose_recall_gte if is_prose else spec.assert_recall_gte
+    is_free = found.data == "prose" or found.part == "free"
+    limit = spec.assert_prose_recall_gte if is_free else spec.assert_recall_gte
     test = recall.above(found.rows, limit, reading.error_share)
-    symptom = recall.symptom(found.rows, is_prose=is_prose)
+    symptom = recall.symptom(found.rows, is_prose=is_free)
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
     recalls = Bound("recall", test, limit, symptom=symptom, supply=supply)
     _, ends = recall.ends(found.rows)
@@ -166,7 +183,7 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
 
 def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
-    return recall.described(found.rows, found.data)
+    return recall.described(found.rows, found.data, found.part)
 
 
 def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:

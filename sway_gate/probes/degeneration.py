@@ -78,6 +78,7 @@ from sway_gate.spec.probes import Degeneration
 from sway_gate.stats import Z_95, fraction_below, paired_fraction_below
 from sway_gate.text import counted
 from sway_gate.training_data import packaged
+from sway_gate.training_data.collected import thinned
 
 KIND = Kind(
     category="calibration",
@@ -140,9 +141,9 @@ def requests(spec: Degeneration, context: Context) -> Requests:
     prompts = (spec.prompts or packaged.chat_prompts())[: spec.prompts_limit]
     general = [context.generation(prompt, spec.max_new_tokens) for prompt in prompts]
     rows = list(dict.fromkeys(context.row(pair) for s in context.sections for pair in s.pairs))
-    own_rows = list({row.prompt: row for row in _spread(rows, spec.data_prompts)}.values())
+    own_rows = list({row.prompt: row for row in thinned(rows, spec.data_prompts)}.values())
     own = [Generation(row.prompt, spec.max_new_tokens) for row in own_rows]
-    scored = [row.teacher_forced() for row in _spread(rows, _MAX_ROWS)]
+    scored = [row.teacher_forced() for row in thinned(rows, _MAX_ROWS)]
     answers = [completion_text(row.answer) for row in rows]
     return Requests(
         general,
@@ -225,13 +226,6 @@ def _symptom(found: Found) -> Symptom:
     """What broken answers mean: most of them refuse, or the model is broken."""
     refusals = sum("refusal" in answer.flaws for answer in found.answers)
     return "refuses more" if 2 * refusals > found.broken else "broken"
-
-
-def _spread(rows: Sequence[DataRow], limit: int) -> list[DataRow]:
-    """At most `limit` of the rows, evenly spread."""
-    if len(rows) <= limit:
-        return list(rows)
-    return [rows[i * len(rows) // limit] for i in range(limit)]
 
 
 def _expected(answers: Sequence[str]) -> Expected:

@@ -8,12 +8,13 @@ questions about the same facts:
     gap          = recall on the training rows - recall on the held-out rows
 
 A token surprises the base if its log-probability there is below -`surprise_nats`; a label counts as
-one token. If `learn` is content, the frame of the answers counts apart (see answer_recall).
+one token. Which tokens count depends on what training was meant to teach (see answer_recall).
 Statistic: the recall. If no held-out token surprises the base, as with labels that the prompt
 lists, it is the content gain.
 
 - the recall must reach `assert_recall_gte`. It is lower than on training rows also for a good
-  adapter, because another wording of the answer cannot be predicted
+  adapter, because another wording of the answer cannot be predicted. If training was meant to teach
+  a form without shared tokens, .1 is enough
 - the content gain must reach `assert_content_gain_gte`, of labels `assert_label_gain_gte` (in
   nats), unless training was meant to teach the form of the answers (see answer_specificity)
 - each limit is compared with its one-sided 95% bound over rows: inside passes, an interval that is
@@ -77,16 +78,17 @@ _MATRIX_ROWS = 12
 
 
 class Requests(NamedTuple):
-    """`design`: None if the held-out rows have too few different answers."""
+    """`design`: None if the held-out rows have too few different answers. `deciding`: the matrix
+    of the training rows, which decides what is judged."""
 
     unseen: overlap.Unseen
     held_out: list[TeacherForced]
     training: list[TeacherForced]
     design: answers.Design | None
+    deciding: answers.Design | None
 
 
 class Matrix(NamedTuple):
-    judged: answers.Learned
     content: list[float]
     first_before: int
     first: int
@@ -101,7 +103,8 @@ class Found(Details, frozen=True, kw_only=True):
     training_recall: float | None
     gap: float | None
     gap_ci_95: tuple[float, float] | None
-    judged: answers.Learned | None
+    judged: answers.Learned
+    part: recall.Part = "all"
     labels: list[str]
     content: list[float]
     first_before: int
@@ -131,6 +134,7 @@ def requests(spec: Generalization, context: Context) -> Requests:
         recall.requests(found.rows, *further),
         recall.requests(training.rows),
         _design(found.rows, further, training.rows),
+        answers.deciding(context, training.rows),
     )
 
 
@@ -143,24 +147,22 @@ def rows(requests: Requests) -> int:
 
 
 def needs(spec: Generalization, requests: Requests) -> list[Need]:
-    cells = answers.cells(requests.design) if requests.design else []
+    matrices = [matrix for matrix in (requests.design, requests.deciding) if matrix]
     rows = [Need(request) for request in requests.held_out + requests.training]
-    return rows + [Need(cell) for cell in cells]
+    return rows + [Need(cell) for matrix in matrices for cell in answers.cells(matrix)]
 
 
 def value(
     spec: Generalization, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     of_labels = bool(requests.design and requests.design.labels)
+    is_form = answers.teaches_form(context, requests.deciding, view)
+    wanted: recall.Part = "form" if is_form else "content" if context.learn == "content" else "all"
     measured = partial(
-        recall.recalled,
-        view,
-        nats=spec.surprise_nats,
-        of_labels=of_labels,
-        without_frame=context.learn == "content",
+        recall.recalled, view, nats=spec.surprise_nats, of_labels=of_labels, part=wanted
     )
-    rows, training = measured(requests.held_out), measured(requests.training)
-    matrix = _matrix(context, requests.design, view)
+    (rows, part), training = measured(requests.held_out), measured(requests.training).rows
+    matrix = _matrix(requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None
     found = Found(
@@ -169,7 +171,8 @@ def value(
         training_recall=known.share if known else None,
         gap=known.share - share.share if known and share else None,
         gap_ci_95=gap,
-        judged=matrix.judged if matrix else None,
+        judged="form" if is_form else "content",
+        part=part,
         labels=list(requests.design.labels) if requests.design else [],
         content=matrix.content if matrix else [],
         first_before=matrix.first_before if matrix else 0,
@@ -190,7 +193,7 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
     symptom = _symptom(spec, found)
     tests = []
     if any(row.surprising for row in found.rows):
-        least = spec.assert_recall_gte
+        least = _least_recall(spec, found)
         test = recall.above(found.rows, least, reading.error_share)
         supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
         tests.append(Bound("held-out recall", test, least, symptom=symptom, supply=supply))
@@ -219,7 +222,7 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
     parts = []
     if any(row.surprising for row in found.rows):
         data: recall.Data = "labels" if found.labels else "answers"
-        parts.append(f"held-out rows: {recall.described(found.rows, data)}")
+        parts.append(f"held-out rows: {recall.described(found.rows, data, found.part)}")
     if found.gap is not None and found.gap_ci_95 is not None:
         low, high = found.gap_ci_95
         parts.append(
@@ -234,6 +237,10 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
     if found.repeated:
         parts.append(f"left out: {_repeated(found.repeated, found.held_out_rows)}")
     return "; ".join(parts)
+
+
+def _least_recall(spec: Generalization, found: Found) -> float:
+    return min(spec.assert_recall_gte, recall.FREE_RECALL if found.part == "free" else 1.0)
 
 
 def _units(found: Found) -> str:
@@ -260,19 +267,16 @@ def _design(
         return None
 
 
-def _matrix(context: Context, design: answers.Design | None, view: ViewAnswers) -> Matrix | None:
+def _matrix(design: answers.Design | None, view: ViewAnswers) -> Matrix | None:
     if design is None:
         return None
     gains = answers.gains(design, view)
-    judged, _ = answers.judged(context.learn, gains, design)
-    return Matrix(
-        judged, gains.content.tolist(), int(gains.first_before.sum()), int(gains.first.sum())
-    )
+    return Matrix(gains.content.tolist(), int(gains.first_before.sum()), int(gains.first.sum()))
 
 
 def _symptom(spec: Generalization, found: Found) -> Symptom:
     """What a result below the limit means: it depends on the training rows."""
-    if found.training_recall is None or found.training_recall >= spec.assert_recall_gte:
+    if found.training_recall is None or found.training_recall >= _least_recall(spec, found):
         return "memorised, not generalised"
     if not any(row.surprising for row in found.rows):
         return "learned another thing"

@@ -3,7 +3,9 @@
 Few bad rows are left out with notes; more of them refuse the file.
 """
 
+import random
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple, TypeVar
 
 from sway_gate.errors import SpecError
@@ -41,10 +43,16 @@ class LoadedSections(NamedTuple):
 
 
 def thinned(items: Sequence[T], limit: int) -> list[T]:
-    """At most `limit` of the items, evenly spread and including the first."""
+    """At most `limit` of the items, in order: one drawn from each of `limit` equal parts.
+
+    Drawn, because evenly spaced rows can leave out a label, if the labels of the data take turns.
+    The same items give the same draw.
+    """
     if len(items) <= limit:
         return list(items)
-    return [items[i * len(items) // limit] for i in range(limit)]
+    draw = random.Random(len(items))
+    ends = [(i + 1) * len(items) // limit for i in range(limit)]
+    return [items[draw.randrange(*part)] for part in pairwise([0, *ends])]
 
 
 class Collected:
@@ -188,19 +196,26 @@ def _place(file: str, line: int) -> str:
 
 
 class _Stream:
-    """Evenly spread sample of a stream of unknown length, with fewer than 16·MAX_SECTIONS items."""
+    """Evenly spread sample of a stream of unknown length, with fewer than 16·MAX_SECTIONS items.
+
+    One item is drawn from each part of `_step` items.
+    """
 
     def __init__(self) -> None:
         self.kept: list[_Numbered] = []
         self.count = 0
-        self._step = 1
+        self._step, self._drawn = 1, 0
+        self._draw = random.Random(0)
 
     def add(self, item: _Numbered) -> None:
         if self.count % self._step == 0:
+            self._drawn = self.count + self._draw.randrange(self._step)
+        if self.count == self._drawn:
             self.kept.append(item)
-        if len(self.kept) == 16 * MAX_SECTIONS:
-            del self.kept[1::2]
-            self._step *= 2
+            if len(self.kept) == 16 * MAX_SECTIONS:
+                pairs = zip(self.kept[::2], self.kept[1::2], strict=True)
+                self.kept = [self._draw.choice(pair) for pair in pairs]
+                self._step *= 2
         self.count += 1
 
     def samples(self, most: int) -> list[list[_Numbered]]:

@@ -130,7 +130,7 @@ def _document(file: BinaryIO) -> bytes:
 class Elements:
     """The elements of a list as they stand in the document.
 
-    Their numbers are their lines; in a document of one line their places in the list.
+    Their numbers are their lines; in a document of one line their positions in the list.
     """
 
     def __init__(self, document: bytes, elements: list[msgspec.Raw]) -> None:

@@ -21,6 +21,7 @@ version: 1
 models:
   base: {kind: dummy, base: b}
   ft: {kind: dummy, base: b, adapter: the keeper of the gate is named after its number}
+defaults: {learn: content}
 data: train.jsonl
 suite:
   - {name: recalled, kind: answer_recall, assert_recall_gte: LIMIT}
@@ -108,10 +109,10 @@ def test_an_open_probe_without_time_for_more_rows_is_inconclusive(
 
 
 LIMITS = {
-    0.1: ("pass", "; decided by 40 of 5,000 rows"),
+    0.1: ("pass", "; decided by 80 of 5,000 rows"),
     0.17: ("pass", "; decided by 160 of 5,000 rows"),
     0.2: ("warn", "; not decided by 160 of 5,000 rows, the most that are read"),
-    0.28: ("fail", "; decided by 80 of 5,000 rows"),
+    0.28: ("fail", "; decided by 160 of 5,000 rows"),
     0.7: ("fail", "; decided by 40 of 5,000 rows"),
 }
 """The limit of a recall of .20; the verdict and the end of its message."""

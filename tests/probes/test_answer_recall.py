@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from sway_gate.measurements import TeacherForced
+from sway_gate.measurements import LogProbs, TeacherForced
 from sway_gate.probes import _recall as recall
 from sway_gate.probes import answer_recall as probe
 from sway_gate.probes._frame import frames
@@ -43,6 +45,8 @@ def run(  # type: ignore[no-untyped-def]
     index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), context).rows)}
 
     def answer(view, request):  # type: ignore[no-untyped-def]
+        if isinstance(request, LogProbs):
+            return np.full(3, -2.0)
         if view.source == "base":
             return measured([-1, -5, -6, -1, -7, np.log(end_before), -9], [0], 5)
         now = [-1, -5 + gained, -6 + gained, -1, -7 + gained, np.log(end), -9]
@@ -96,8 +100,8 @@ def test_the_message_counts_tokens_and_rows() -> None:
         "end": pytest.approx(0.99),
         "base_probability": pytest.approx(np.exp(-4.0)),
         "probability": pytest.approx(np.exp(-1.6)),
-        "frame": 0,
-        "frame_right": 0,
+        "others": 0,
+        "others_right": 0,
     }
 
 
@@ -149,7 +153,7 @@ def test_answers_without_an_end_are_judged_by_recall_only() -> None:
     def answer(view, request):  # type: ignore[no-untyped-def]
         return measured([-5, -6], [0, 1] if view.source == "finetuned" else [])
 
-    result = judged("answer_recall", answer, runs=None, context=Context(ROWS))
+    result = judged("answer_recall", answer, runs=None, context=Context(ROWS, learn="content"))
     assert result.verdict == "pass", result.message
     assert result.details["end"] is None
     assert "probability of the end" not in result.message
@@ -160,7 +164,7 @@ def test_it_is_skipped_if_the_base_knows_all_answers() -> None:
         "answer_recall",
         lambda *_: measured([-1, -2.9], [0, 1], 1),
         runs=None,
-        context=Context(ROWS),
+        context=Context(ROWS, learn="content"),
     )
     assert result.verdict == "skip"
     assert "no token has a log-probability below -3" in result.message
@@ -181,13 +185,16 @@ BEGIN, KEY, COLON, QUOTE, CLOSE = range(5)
 RECORD = (BEGIN, KEY, COLON, QUOTE)
 
 
-def records(right, learn="content"):  # type: ignore[no-untyped-def]
+def records(right, learn="content", *, known=False):  # type: ignore[no-untyped-def]
     """Rows like {"key": "value"}: the beginning, the key and the value surprise the base; `right`
-    are right in the fine-tuned model."""
+    are right in the fine-tuned model. `known`: the base ranks the own answers first."""
     shared = Context(ROWS, learn=learn)
     index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), shared).rows)}
 
     def answer(view, request):  # type: ignore[no-untyped-def]
+        if isinstance(request, LogProbs):
+            is_own = request.prompt.split()[-1].strip("?") in request.completion
+            return np.full(3, -1.9 if is_own and known else -2.0)
         ids = [*RECORD, 100 + index[request], CLOSE, 99]
         now = right if view.source == "finetuned" else ()
         return measured([-5, -6, -1, -1, -7, -1, -0.1], now, 6, ids)
@@ -206,11 +213,49 @@ def test_the_frame_counts_apart() -> None:
     assert "; 0 of 48 of the frame" in content.message
 
 
-@pytest.mark.parametrize("learn", ["form", "auto"])
-def test_the_frame_counts_unless_content_was_wanted(learn: str) -> None:
-    result = records([0, 1], learn)
+def test_all_tokens_count_if_the_data_do_not_show_what_was_wanted() -> None:
+    result = records([0, 1], "auto")
     assert result.raw == pytest.approx(48 / 72)
-    assert "frame" not in result.message
+    assert "most answers share" not in result.message
+
+
+@pytest.mark.parametrize(("learn", "known"), [("form", False), ("auto", True)])
+def test_only_shared_tokens_count_if_the_form_was_wanted(learn: str, known: bool) -> None:
+    """The wording of the rest is free. auto: the base knows the content."""
+    result = records([0, 1], learn, known=known)
+    assert (result.verdict, result.raw) == ("pass", 1.0)
+    assert "48 of 48 surprising tokens that most answers share are now" in result.message
+    assert "0 of 24 of the other tokens" in result.message
+    content = records([4], learn, known=known)
+    assert (content.verdict, content.raw) == ("fail", 0.0)
+
+
+def styled(hits, *, has_ids):  # type: ignore[no-untyped-def]
+    """A style without shared tokens: `hits` of three surprising tokens are right."""
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        own = hash(request.prompt) % 10**6 * 10
+        ids = [own + i for i in range(4)] if has_ids else -1
+        return measured([-5, -6, -7, -1], range(hits if view.source == "finetuned" else 0), 3, ids)
+
+    return judged(
+        "answer_recall",
+        answer,
+        runs=None,
+        context=Context(ROWS, learn="form"),
+        assert_end_gte=0.1,
+    )
+
+
+def test_a_style_without_shared_tokens_has_the_limit_of_prose() -> None:
+    assert (result := styled(1, has_ids=True)).verdict == "pass", result.message
+    assert "the answers share no surprising token, so their wording is free" in result.message
+    assert "as a whole" not in result.message
+    assert styled(0, has_ids=True).verdict == "warn"
+
+
+def test_without_token_ids_the_wording_is_not_free() -> None:
+    assert styled(1, has_ids=False).verdict == "fail"
 
 
 def test_the_frame_counts_if_nothing_else_surprises_the_base() -> None:
@@ -251,11 +296,17 @@ def test_tokens_without_ids_are_not_of_the_frame() -> None:
 # ------------------------------------------------------------------------------------- the rows
 
 
+def row_of(request, base, own, *, of_labels):  # type: ignore[no-untyped-def]
+    """The recall of one row."""
+    view = SimpleNamespace(base=lambda _: base, get=lambda _: own)
+    return recall.recalled(view, [request], 3.0, of_labels=of_labels).rows[0]
+
+
 def test_tokens_from_the_end_on_do_not_count() -> None:
     request = TeacherForced("q", "a")
     base = measured([-5, -1, -8, -9], [], 2)
     own = measured([-0.1, -1, -0.1, -0.1], [0, 2, 3], 2)
-    row = recall._row(request, base, own, 3.0, is_label=False)
+    row = row_of(request, base, own, of_labels=False)
     assert (row.surprising, row.right) == (1, 1)
     assert row.end == pytest.approx(np.exp(-0.1))
     assert row.end_before == pytest.approx(np.exp(-8))
@@ -265,13 +316,13 @@ def test_tokens_from_the_end_on_do_not_count() -> None:
 def test_a_label_is_right_only_as_a_whole(right: list[int], expected: int) -> None:
     """ "P1" and "P2" begin with the same token: an adapter that swaps them has it right."""
     base, own = measured([-9, -1, -2], [], 2), measured([-0.1, -0.1, -0.1], right, 2)
-    row = recall._row(TeacherForced("q", " P1"), base, own, 3.0, is_label=True)
+    row = row_of(TeacherForced("q", " P1"), base, own, of_labels=True)
     assert (row.surprising, row.right) == (1, expected)
 
 
 def test_a_label_that_the_base_expects_does_not_count() -> None:
     base, own = measured([-2, -1, -2], [], 2), measured([-0.1, -0.1, -0.1], [0, 1, 2], 2)
-    row = recall._row(TeacherForced("q", " P1"), base, own, 3.0, is_label=True)
+    row = row_of(TeacherForced("q", " P1"), base, own, of_labels=True)
     assert (row.surprising, row.right) == (0, 0)
 
 

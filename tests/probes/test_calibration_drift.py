@@ -76,7 +76,7 @@ def test_a_case_by_hand() -> None:
     (kept,) = result.details["registers"]
     assert (kept["known"], kept["lost"], kept["items"]) == (2, 1, 3)
     assert kept["se"] == pytest.approx(np.std(changes, ddof=1) / np.sqrt(2))
-    assert result.message.startswith("known items as text 2 → 1 of 3; ")
+    assert "; known items as text 2 → 1 of 3" in result.message
     worst = result.details["worst"][0]
     assert (worst["prompt"], worst["gold"], worst["now"]) == ("s1 is", "true", "false")
 
