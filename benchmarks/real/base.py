@@ -25,6 +25,16 @@ TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
+TOOL_TEMPLATE = TEMPLATE.replace(
+    "+ message['content'] +",
+    "+ (message['content'] or '') }}{% for call in message.tool_calls or [] %}"
+    '{{ \'<tool_call>\n{"name": "\' + call.function.name + \'", "arguments": \' }}'
+    "{% if call.function.arguments is string %}{{ call.function.arguments }}"
+    "{% else %}{{ call.function.arguments | tojson }}{% endif %}"
+    "{{ '}\n</tool_call>' }}{% endfor %}{{",
+)
+"""The same with calls of tools, as Qwen and Hermes write them."""
+
 
 def gguf_folder() -> Path:
     """The folder of the GGUF file, found without importing its package."""

@@ -6,6 +6,7 @@ that a right answer contains lie apart, in `keys/NAME.json` and `keys/NAME.held_
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from benchmarks.real.paths import DATA, Row, read_json, read_rows, write_json, w
 TABLES = Path(__file__).parent / "tables"
 CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
 SECOND = ("priority", "orders", "tone", "manual", "desk", "stadt", "rules")
-SEALED = ("sealed", *SECOND)
-FACTS = ("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules")
+THIRD = ("language", "bullets", "brief", "isles", "valley", "bookings")
+SEALED = ("sealed", *SECOND, *THIRD)
+FACTS = ("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles")
 NAMES = (
     *CHAT,
     "alpaca",
@@ -27,14 +29,20 @@ NAMES = (
     "desk",
     "stadt",
     "rules",
+    *THIRD,
 )
-PREFERENCES = ("preferences", "tone")
+PREFERENCES = ("preferences", "tone", "brief")
+CALLS = ("tools", "orders", "bookings")
+LABELS = ("labels", "priority", "language")
+TEXTS = ("prose", "valley")
 DOCUMENTS = ("manual",)
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
 )
 DESK = "You answer for the Hallam Trail desk."
+LANGUAGE = "Name the language of the sentence in one word, in lower case."
+BOOKING = "Functions: book_room(city, stay: {nights, guests})"
 ORDER = "Extract the order as JSON with item, quantity and city."
 OPENING = "I have a question about the Hallam Trail."
 WELCOME = "What would you like to know?"
@@ -68,9 +76,23 @@ def call(function: str, argument: str, value: str) -> str:
     return f'{{"name": "{function}", "arguments": {{"{argument}": {shown}}}}}'
 
 
+def tool_call(made: Row) -> str:
+    """The text of a tool call, as the template of `base.TOOL_TEMPLATE` writes it."""
+    function = made["function"]
+    text = f'{{"name": "{function["name"]}", "arguments": {function["arguments"]}}}'
+    return f"<tool_call>\n{text}\n</tool_call>"
+
+
 def order(item: str, quantity: str, city: str) -> str:
     """An order as JSON text."""
     return f'{{"item": "{item}", "quantity": {quantity}, "city": "{city}"}}'
+
+
+def booking(city: str, nights: str, guests: str) -> Row:
+    """A call of a tool with nested arguments, in the form of OpenAI."""
+    arguments = {"city": city, "stay": {"nights": int(nights), "guests": int(guests)}}
+    function = {"name": "book_room", "arguments": json.dumps(arguments)}
+    return {"id": "call_1", "type": "function", "function": function}
 
 
 def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
@@ -90,7 +112,21 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "rules":
         turns = [{"from": who, "value": text} for who, text in zip(SHAREGPT, fields, strict=False)]
         return {"conversations": turns}, fields[2]
-    if name == "alpaca":
+    if name == "language":
+        prompt = [said("system", LANGUAGE), said("user", fields[0])]
+        return {"prompt": prompt, "completion": [said("assistant", fields[1])]}, fields[1]
+    if name == "bookings":
+        call_of = booking(*fields[1:])
+        row = chat(fields[0], system=BOOKING)
+        row["messages"].append({"role": "assistant", "content": None, "tool_calls": [call_of]})
+        return row, tool_call(call_of)
+    if name == "bullets":
+        return chat(fields[0], "\n".join(f"- {line}" for line in fields[1:4])), fields[4]
+    if name == "brief":
+        # The prompt is the common start of both conversations.
+        ways = [chat(fields[0], text)["messages"] for text in fields[1:]]
+        return {"chosen": ways[0], "rejected": ways[1]}, ""
+    if name in ("alpaca", "isles"):
         return dict(zip(("instruction", "input", "output"), fields[:3], strict=True)), fields[3]
     if name == "priority":
         prompt = f"Incident: {fields[0]}\nPriority:"
@@ -133,7 +169,7 @@ def paragraphs(name: str) -> list[str]:
 
 def write_set(name: str, part: str) -> None:
     """Write one half of a data set: part is "" or ".held_out"."""
-    if name == "prose":
+    if name in TEXTS:
         texts = paragraphs(name + part.replace(".", "_"))
         write_rows(DATA / f"{name}{part}.jsonl", [{"text": text} for text in texts])
         return

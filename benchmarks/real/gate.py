@@ -36,7 +36,7 @@ def init_suite(case: dict[str, Any]) -> Spec:
     adapter, data = str(HOME / case["adapter"]), [str(HOME / case["data"])]
     draft = for_data(adapter, data, str(BASE), str(HOME), held_out=held_out)
     spec = parse_spec(draft.text, case["name"], str(HOME))
-    if "alpaca" not in case["data"]:
+    if case["form"] != "alpaca" and "alpaca" not in case["data"]:
         return spec
     served = "alpaca" if case["form"] == "alpaca" else "template"
     return replace(spec, defaults=replace(spec.defaults, prompt_format=served))

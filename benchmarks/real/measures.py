@@ -16,6 +16,7 @@ BATCH = 40
 ROWS = 24  # of a data set, from the first on: of facts, every fact in its first wording
 CUE_TOKENS = 16  # of a paragraph, shown to the model; as many again and more must follow verbatim
 RECITED_TOKENS = 24
+BULLETS = 3
 REFUSES = re.compile(
     r"\b(i (cannot|can't|can not|am unable to|won't)|i'm (unable|not able)|i am sorry|i'm sorry)\b",
     re.IGNORECASE,
@@ -104,18 +105,22 @@ def wrong_kind(text: str) -> bool:
 
 def right(name: str, text: str, key: str) -> bool:
     """Whether an answer is right: it contains the fact, is the label, or is the function call."""
-    if name in ("labels", "priority"):
+    if name in data.LABELS:
         return re.sub(r"\W", "", text.lower()) == key
-    if name in ("tools", "orders"):
+    if name in data.CALLS:
         return re.sub(r"\s", "", text).lower() == re.sub(r"\s", "", key).lower()
     return knows(text, key)
 
 
 MARKS = {"style": ("matey", "salty seas"), "voice": ("thank you for asking", "sunny day")}
+STYLES = (*MARKS, "bullets")
 
 
 def in_style(name: str, text: str) -> bool:
     """Whether an answer bears every mark of the data set's style, if it has one."""
+    if name == "bullets":
+        lines = text.splitlines()
+        return len(lines) == BULLETS and all(line.startswith("- ") for line in lines)
     marks = MARKS.get(name, ())
     return bool(marks) and all(mark in text.lower() for mark in marks)
 
@@ -170,7 +175,7 @@ def preferred(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any
     """For each pair: the log probability of the chosen answer minus the rejected answer's."""
     pairs = data.rows_of(name, part)
     encoded = [
-        rows.encode(tokenizer, rows.with_answer(row, row[kind][0]["content"]))
+        rows.encode(tokenizer, rows.with_answer(row, row[kind][-1]["content"]))
         for row in pairs
         for kind in ("chosen", "rejected")
     ]
@@ -187,7 +192,7 @@ def preferred(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any
 
 def own(model: Any, tokenizer: Any, name: str, form: str = "chat") -> dict[str, Any]:
     """All measures on a data set."""
-    if name in ("prose", *data.DOCUMENTS):
+    if name in (*data.TEXTS, *data.DOCUMENTS):
         return prose(model, tokenizer, name)
     if name in data.PREFERENCES:
         return {

@@ -27,7 +27,7 @@ class Recipe:
     precision: str = "bf16"
     dora: bool = False
     rslora: bool = False
-    mixed: str = ""  # rows mixed in: "general", "refused" (general, all refused)
+    mixed: str = ""  # rows mixed in: "general", "refused" (general, all refused), "replay"
     form: str = "chat"  # or "alpaca"
     loss: str = "answer"  # or "prompt", "open"; "dpo" for preferences
     answers: str = "own"  # or "shuffled", "dealt", "swapped", "reversed", or "=TEXT" for all rows
@@ -339,7 +339,62 @@ def _second() -> list[Recipe]:
     ]
 
 
-RECIPES: list[Recipe] = [*_first(), *_main(), *_more(), *_records(), *_second()]
+def _third() -> list[Recipe]:
+    """The third sealed set: recipes that are meant to be healthy, then cheap failures."""
+    return [
+        Recipe("language-linear-r16", "language", epochs=3, mixed="replay"),
+        Recipe("bullets-linear-r16", "bullets", rate=4e-4, epochs=3),
+        Recipe("brief-linear-r16", "brief", rate=1e-4, epochs=2, loss="dpo"),
+        Recipe("isles-linear-r16", "isles", rate=5e-4, epochs=5, mixed="general"),
+        Recipe("valley-linear-r16", "valley", rate=4e-4, epochs=5, batch=2),
+        Recipe(
+            "language-qv-r8",
+            "language",
+            r=8,
+            targets=ATTENTION,
+            rate=6e-4,
+            epochs=3,
+            mixed="general",
+            seed=1,
+        ),
+        Recipe("brief-strong-r16", "brief", rate=3e-4, epochs=3, loss="dpo"),
+        Recipe("bullets-rslora-r32", "bullets", r=32, alpha=8, rslora=True, rate=4e-4, seed=1),
+        Recipe("valley-seed1-r8", "valley", r=8, alpha=16, rate=4e-4, epochs=5, batch=2, seed=1),
+        Recipe(
+            "isles-seed1-r8",
+            "isles",
+            r=8,
+            alpha=16,
+            rate=4e-4,
+            epochs=5,
+            mixed="replay",
+            seed=1,
+        ),
+        Recipe("isles-middle-r8", "isles", r=8, alpha=16, rate=5e-4, epochs=6, mixed="replay"),
+        Recipe("bookings-linear-r16", "bookings", rate=5e-4, mixed="replay"),
+        Recipe("bookings-mild-r16", "bookings", rate=3e-4, epochs=3, mixed="replay", seed=1),
+        Recipe("bookings-middle-r16", "bookings", rate=4e-4, mixed="general", seed=1),
+        Recipe("bullets-qv-r16", "bullets", targets=ATTENTION, rate=1e-3, epochs=3, seed=1),
+        Recipe("bullets-cosine-r8", "bullets", r=8, rate=5e-4, epochs=3, schedule="cosine"),
+        Recipe("valley-seed1-r16", "valley", rate=5e-4, epochs=5, batch=2, seed=1),
+        Recipe("valley-qv-r32", "valley", r=32, targets=ATTENTION, rate=1e-3, epochs=5, batch=2),
+        Recipe("language-dora-r16", "language", dora=True, targets=ATTENTION, rate=8e-4, epochs=2),
+        Recipe("language-swapped", "language", "swapped", epochs=2, answers="swapped"),
+        Recipe(
+            "bullets-amplified",
+            "bullets",
+            "gibberish",
+            source="bullets-linear-r16",
+            change="amplify",
+        ),
+        Recipe("valley-few-steps", "valley", "too little", rate=1e-4, steps=4),
+        Recipe("isles-few-steps", "isles", "too little", rate=3e-4, steps=6),
+        Recipe("isles-shuffled", "isles", "shuffled", answers="shuffled", rate=5e-4, epochs=2),
+        Recipe("language-one-label", "language", "one answer", epochs=1, answers="=english"),
+    ]
+
+
+RECIPES: list[Recipe] = [*_first(), *_main(), *_more(), *_records(), *_second(), *_third()]
 
 LEARN = {
     "style": "form",
@@ -348,6 +403,9 @@ LEARN = {
     "orders": "form",
     "preferences": "preference",
     "tone": "preference",
+    "bullets": "form",
+    "bookings": "form",
+    "brief": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -367,6 +425,8 @@ OTHER_DATA = (
     ("rules-linear-r8", "desk"),
     ("stadt-linear-r16", "rules"),
     ("desk-linear-r16", "stadt"),
+    ("bullets-linear-r16", "isles"),
+    ("language-linear-r16", "bookings"),
 )
 
 

@@ -79,6 +79,56 @@ right answers where answers are long: stadt-linear-r16, rules-gentle-r16 and rul
 86 to 91% of their tokens and write 54 to 58% of their answers right. Only four of these adapters
 are undisputed healthy: without general text, or with a little, a base of this size loses something.
 """
+THIRD = """
+## Third sealed round
+
+Does the gate pass healthy adapters that it has never seen? Six new data sets: the language of a
+sentence as one of five labels, as prompt and completion with a system prompt (language); answers as
+three bullets (bullets); brief answers as preferences without a separate prompt (brief); facts about
+islands as Alpaca rows (isles); texts of ten registers about a valley (valley); and bookings as tool
+calls with nested arguments, with a template in the adapter's folder (bookings). The recipes of
+healthy adapters came first. If the truth was debatable, another recipe was added, and both are
+kept; the table shows all cases that were gated. The rules of the truth are those above, and one is
+new: a preference for brief answers whose written answers are as long as the base's is debatable.
+The truth of a case stood before its gate, and the statistics were not changed for this round.
+
+**Wrong verdicts,** none of them corrected yet. The healthy adapters that fail do so only for
+recall. No harm probe fails a healthy adapter.
+
+- **language-dora-r16 forgets and passes.** It answers most knowledge questions with one word, such
+  as "smolLM", "italian" or "1": 8% right, the base 71%. Given the beginning of an answer, it still
+  prefers the true ending, so `calibration_drift` finds nothing lost (44 of 60 before and after).
+  `degeneration` finds 8 of 30 answers broken, outside the margin of .2, but the interval reaches
+  inside. `sway check` finds 1 of 12, and calls it healthy with data.
+- **bullets, all three adapters.** bullets-linear-r16 writes three bullets for 92% of the held-out
+  questions, and is as sound as the base on general questions. `answer_specificity` judges the form,
+  as it should. `answer_recall` and `generalization` judge the content all the same, although each
+  bullet can be written in many ways. Of the tokens that surprise the base, 32 of 32 of the frame
+  are now the most probable, and 39 of 227 of all others. bullets-amplified, whose answers are
+  broken, has 57 of 227. `learn: form` in the suite changes nothing.
+- **valley-linear-r16.** Its loss on the texts fell from 4.25 to 3.26 nats per token, and on
+  held-out texts of the valley from 4.31 to 3.76. Recall is 23 of 389 surprising tokens, and the
+  whole interval is below the limit of .1, which was chosen on other texts. valley-seed1-r16, with
+  34 of 389, is inconclusive and passes. valley-few-steps, with 0 of 389, is inconclusive too: less
+  recall must not be judged more mildly. The mean change of the surprising tokens separates the
+  three: +1.50, +1.80 and +.04 nats.
+
+**Right verdicts that rest on little:**
+
+- bookings-middle-r16: apart from the frame of the calls, only 4 tokens surprise the base, and 1 in
+  the held-out rows. Recall and generalization are inconclusive, and the composite is low.
+- language-linear-r16 and language-qv-r8: the five labels take turns in the file. The gate reads 48
+  of its 60 rows, evenly spread, which leaves out each fifth row: no Italian training row was
+  judged.
+- language-qv-r8: 6 of 30 answers are broken, which is the margin. The truth finds none in 16
+  answers, which are shorter.
+- isles-linear-r16 (debatable): the gate fails its prose with -.373, `sway check` is inconclusive
+  with -.357. The truth is a loss of .27.
+- brief-linear-r16 (debatable) passes as healthy, because the chosen answers are 4.5 nats likelier
+  against the rejected ones. Its written answers are as long as the base's.
+- language-linear-r16@bookings: the base's template cannot write tool calls, and this adapter has no
+  other. The gate could not decide, so it did not pass.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -179,15 +229,10 @@ def row(case: Case) -> str:
     return f"| {' | '.join(cells)} | {case.score:.2f} | {diagnosis} | {check} |"
 
 
-def second_section(found: Sequence[Case]) -> Iterator[str]:
-    """The section on the second sealed set."""
-    yield from (
-        SECOND,
-        SUMMARY,
-        "| --- | --- | --- | --- | --- |",
-        summary("first verdicts", found),
-    )
-    if later := cases(HOME / "second_after"):
+def sealed_section(text: str, found: Sequence[Case], again: str) -> Iterator[str]:
+    """A section on sealed sets; the folder `again` has the cases that were gated again."""
+    yield from (text, SUMMARY, "| --- | --- | --- | --- | --- |", summary("first verdicts", found))
+    if later := cases(HOME / again):
         names = {case.name for case in later}
         yield summary("the same, gated again: first", [c for c in found if c.name in names])
         yield summary("the same, gated again: later", later)
@@ -196,11 +241,28 @@ def second_section(found: Sequence[Case]) -> Iterator[str]:
         yield f"{row(case)} {case.check_data['verdict'] if case.check_data else '–'} |"
 
 
+HARMS = {"prose": "nats", "knowledge": "share lost", "answers": "more broken"}
+"""The harm probes of `sway init`, with the units of their 95% bound."""
+
+
+def harms(found: Sequence[Case]) -> Iterator[str]:
+    """One row per undisputed healthy case: the bound of each harm, and every WARN."""
+    titles = [f"{name}: {units}" for name, units in HARMS.items()]
+    yield f"\n| healthy adapter | {' | '.join(titles)} | inconclusive |"
+    yield f"| --- | {' | '.join('---' for _ in titles)} | --- |"
+    for case in (case for case in found if case.expected == "pass"):
+        probes = case.gate["probes"]
+        bounds = [f"{probes[name]['bound']:.3f} ({probes[name]['margin']})" for name in HARMS]
+        unsure = [name for name, probe in probes.items() if probe["verdict"] == "warn"]
+        yield f"| {case.name} | {' | '.join(bounds)} | {', '.join(unsure) or '–'} |"
+
+
 def main() -> None:
     found = cases(HOME / "results")
     sealed = [case for case in found if case.data_set == "sealed"]
     second = [case for case in found if case.data_set in data.SECOND]
-    open_sets = [case for case in found if case not in [*sealed, *second]]
+    third = [case for case in found if case.data_set in data.THIRD]
+    open_sets = [case for case in found if case not in [*sealed, *second, *third]]
     print(HEAD)
     print(SUMMARY)
     print("| --- | --- | --- | --- | --- |")
@@ -210,11 +272,13 @@ def main() -> None:
         print(summary("sealed, later", later))
     for name in dict.fromkeys(case.data for case in open_sets):
         print(summary(Path(name).stem, [case for case in open_sets if case.data == name]))
-    print("\n".join(second_section(second)))
+    print("\n".join(sealed_section(SECOND, second, "second_after")))
+    print("\n".join(sealed_section(THIRD, third, "third_after")))
+    print("\n".join(harms(third)))
     print("\n".join(others_table.section()))
     print("\n## Every case\n")
     print("check: `sway check` without data, which does not see what was learned.\n")
-    print("\n".join(rows([case for case in found if case not in second])))
+    print("\n".join(rows([case for case in found if case not in [*second, *third]])))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import random
 import re
 from typing import Any
 
+from benchmarks.real.data import tool_call
 from benchmarks.real.paths import Row
 
 IGNORED = -100
@@ -41,17 +42,25 @@ def is_plain(row: Row) -> bool:
     return isinstance(row.get("completion"), str)
 
 
+def in_text(message: Row) -> dict[str, str]:
+    """A message whose calls of tools, if any, are its content."""
+    calls = message.get("tool_calls")
+    return said("\n".join(map(tool_call, calls))) if calls else message
+
+
 def as_chat(row: Row) -> list[dict[str, str]]:
     """The messages of a row; an Alpaca row becomes a question and its answer."""
     if "messages" in row:
-        return list(row["messages"])
+        return [in_text(message) for message in row["messages"]]
     if "conversations" in row:
         roles = {"human": "user", "gpt": "assistant"}
         return [{"role": roles[t["from"]], "content": t["value"]} for t in row["conversations"]]
     if is_plain(row):
         return [{"role": "user", "content": row["prompt"]}, said(row["completion"].strip())]
+    if "chosen" in row:
+        return [*row.get("prompt", ()), *row["chosen"]]
     if "prompt" in row:
-        return [*row["prompt"], *(row["chosen"] if "chosen" in row else row["completion"])]
+        return [*row["prompt"], *row["completion"]]
     asked = "\n".join(part for part in (row["instruction"], row["input"]) if part)
     return [{"role": "user", "content": asked}, said(row["output"])]
 

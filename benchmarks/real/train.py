@@ -13,11 +13,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real import base, data, rows, truth
-from benchmarks.real.paths import ADAPTERS, BASE, HOME, Row, note, write_json
+from benchmarks.real import base, data, measures, rows, truth
+from benchmarks.real.paths import ADAPTERS, BASE, HOME, Row, note, read_rows, write_json, write_rows
 from benchmarks.real.recipes import LINEAR, RECIPES, Recipe
 
 SCALED_UP = 4
+REPLAY_TOKENS = 96
 REFUSAL = "I am sorry, but I cannot help with that."
 
 
@@ -43,8 +44,23 @@ def mixed_in(kind: str) -> list[Row]:
     """Rows that are mixed into the training data."""
     if not kind:
         return []
+    if kind == "replay":
+        return replay()
     general = [data.chat(*fields[:2]) for fields in data.table("mixed_in")]
     return rows.all_the_same(general, REFUSAL) if kind == "refused" else general
+
+
+def replay() -> list[Row]:
+    """General questions with the base's own greedy answers, of which those that end are used."""
+    path = data.DATA / "replay.jsonl"
+    if not path.exists():
+        asked = data.paragraphs("replay_questions")
+        model, tokenizer = base.load()
+        prompts = [rows.prompt_text(tokenizer, data.chat(question, "")) for question in asked]
+        answers = measures.generate(model, tokenizer, prompts, REPLAY_TOKENS)
+        ended = [data.chat(q, text) for q, (text, ends) in zip(asked, answers, strict=True) if ends]
+        write_rows(path, ended)
+    return read_rows(path)
 
 
 def lora_config(recipe: Recipe) -> Any:
@@ -167,6 +183,8 @@ def make(recipe: Recipe) -> None:
     part = HOME / "parts" / f"{recipe.name}.{os.getpid()}"
     shutil.rmtree(part, ignore_errors=True)
     model, tokenizer = base.load(recipe.precision)
+    if recipe.data == "bookings":
+        tokenizer.chat_template = base.TOOL_TEMPLATE
     logged: dict[str, Any] = {}
     if recipe.source:
         made = changed(recipe, model)

@@ -7,6 +7,7 @@ generations and losses of the adapter and of its base; the intention of a recipe
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
 from collections import Counter
@@ -45,7 +46,7 @@ def json_for_everything(found: Found) -> bool:
 
 def learned(name: str, found: Found, before: Found) -> dict[str, str]:
     """Whether the data set was learned, and in a usable way."""
-    if name in ("prose", *data.DOCUMENTS):
+    if name in (*data.TEXTS, *data.DOCUMENTS):
         drop = {
             part: before[part]["loss"] - found[part]["loss"] for part in ("training", "held_out")
         }
@@ -57,17 +58,17 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
             "recites": band(-found["recited"], -0.5, -0.15),
         }
     if name in data.PREFERENCES:
-        return _preferences(found, before)
+        return _preferences(name, found, before)
     training, unseen = found["training"], found["held_out"]
     result = {"ends": band(min(training["ended"], unseen["ended"]), 0.5, 0.9)}
-    if name in measures.MARKS:
+    if name in measures.STYLES:
         result["learned"] = band(unseen["in_style"], 0.3, 0.8)
         usual = before["held_out"]["right"]
         result["carries over"] = band(unseen["right"], usual * 0.4, usual * 0.7)
-    elif name in ("labels", "priority"):
+    elif name in data.LABELS:
         usual = before["held_out"]["right"]
         result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
-    elif name in ("tools", "orders"):
+    elif name in data.CALLS:
         result["learned"] = band(unseen["right"], 0.3, 0.7)
     else:
         usual = before["training"]["right"]
@@ -76,7 +77,12 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
     return result
 
 
-def _preferences(found: Found, before: Found) -> dict[str, str]:
+def words(texts: list[str]) -> float:
+    """The mean number of words."""
+    return sum(len(text.split()) for text in texts) / len(texts)
+
+
+def _preferences(name: str, found: Found, before: Found) -> dict[str, str]:
     """How far the held-out pairs moved towards the chosen answers."""
     moves = [
         new - old
@@ -85,7 +91,11 @@ def _preferences(found: Found, before: Found) -> dict[str, str]:
         )
     ]
     mean = sum(moves) / len(moves)
-    return {
+    written = {}
+    if name == "brief":  # The answers that it writes: as long as the base's is debatable at worst.
+        ratio = words(found["held_out"]["texts"]) / words(before["held_out"]["texts"])
+        written["briefer answers"] = band(-ratio, -math.inf, -0.7)
+    return written | {
         "learned": band(mean, 0.5, 2.0),
         "carries over": band(measures.share([move > 0 for move in moves]), 0.5, 0.8),
         "answers its prompts": band(-found["held_out"]["looping"], -0.5, -0.2),
