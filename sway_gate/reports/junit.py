@@ -73,7 +73,7 @@ def _probe_case(spec: str, probe: ProbeResult) -> Any:
         case Verdict.SKIP | Verdict.WAIVED:
             case.add_skipped_info(message)
         case Verdict.WARN:
-            case.stdout = f"inconclusive: {message}\n{advice}".rstrip()
+            case.stdout = f"WARN {message}\n{advice}".rstrip()
         case Verdict.PASS if probe.caveat:
             case.stdout = one_line(probe.caveat)
     return case
