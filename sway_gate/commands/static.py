@@ -49,8 +49,11 @@ def _static(args: argparse.Namespace) -> int:
     from sway_gate.reports import static as reports
     from sway_gate.static.check import check_files
 
-    if args.base and not os.path.isdir(args.base) and not is_hub_id(args.base):
-        raise UsageError(f"--base {args.base}: no such folder, and not a hub id")
+    if args.base and not os.path.isdir(args.base):
+        if os.path.lexists(args.base):
+            raise UsageError(f"--base {args.base}: not a folder; give the folder of the base model")
+        if not is_hub_id(args.base):
+            raise UsageError(f"--base {args.base}: no such folder, and not a hub id")
     adapters = list(dict.fromkeys(_adapter(path) for path in _given(args)))
     choose(args, _FORMATS)
     files = [file for adapter in adapters for file in model_files(Path(adapter))]

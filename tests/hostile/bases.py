@@ -65,7 +65,7 @@ CASES = [
         "base is a file",
         "static adapter --base base",
         2,
-        "base-mismatch",
+        "base: not a folder",
         adapter() | {"base": "x"},
     ),
     Case("base is an option", "static adapter --base --x", 2, "unknown option --x", adapter()),

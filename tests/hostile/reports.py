@@ -189,7 +189,7 @@ CASES = [
     Case("from standard input", "report -", 2, "not a sway-gate", stdin=b"\x1f\x8b"),
     Case("large", "report r.json", 2, "larger than", {"r.json": sparse(3 * 10**9)}),
     Case("pipe", "report r.json", 2, "r.json", {"r.json": pipe}),
-    Case("folder", "report r.json", 2, "cannot be read", {"r.json": folder}),
+    Case("folder", "report r.json", 2, "is a folder", {"r.json": folder}),
     Case("link to itself", "report r.json", 2, "cannot be read", {"r.json": to("r.json")}),
     Case("device", "report /dev/zero", 2, "/dev/zero"),
     Case("the secret", "report .git-credentials", 2, "not a sway-gate"),

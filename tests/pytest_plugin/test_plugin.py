@@ -205,7 +205,7 @@ OUTCOMES = {
     "warn": (
         UNSURE,
         {"passed": 1, "warnings": 1},
-        "*SwayWarning: known items as text 2 → 2 of 10*inconclusive*",
+        "*SwayWarning: inconclusive: *; known items as text 2 → 2 of 10*",
     ),
     "skip": (LEFT_OUT, {"skipped": 1}, "SKIPPED [[]1[]] sway.yaml:5: disabled in the spec"),
     "error": (

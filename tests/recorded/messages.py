@@ -206,7 +206,6 @@ ARGUMENTS = [
     "gate --baseline none.json",
     "check",
     "check demo/absent",
-    "check demo/healthy",
     "check demo/healthy --base demo/absent",
     "check demo/healthy --prompts none.txt",
     "static",
