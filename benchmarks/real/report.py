@@ -90,36 +90,39 @@ calls with nested arguments, with a template in the adapter's folder (bookings).
 healthy adapters came first. If the truth was debatable, another recipe was added, and both are
 kept; the table shows all cases that were gated. The rules of the truth are those above, and one is
 new: a preference for brief answers whose written answers are as long as the base's is debatable.
-The truth of a case stood before its gate, and the statistics were not changed for this round.
+The truth of a case stood before its gate. Before the gates, three statistics were changed (passages
+of prose count once, up to 24 short rows for the response curve, whole answers are stated). "later":
+gated again after the corrections below, which were made with these cases: a fit, not a test.
 
-**Wrong verdicts,** none of them corrected yet. The healthy adapters that fail do so only for
-recall. No harm probe fails a healthy adapter.
+**Corrected:**
+
+- **Bullets, three healthy adapters that failed.** bullets-linear-r16 writes three bullets for 92%
+  of the held-out questions, and is as sound as the base on general questions.
+  `answer_specificity` judged the form, as it should. `answer_recall` and `generalization` judged
+  the content all the same, although each bullet can be written in many ways: a recall of .27. Now
+  they count the tokens that most answers share if the form is judged: 37 of 40. At half the scale,
+  where 42% of the answers are bullets, these are 33 of 40, and the gate is undecided; at a quarter,
+  where none is, it fails.
+- **Labels in turn.** The five labels of language take turns in the file. The gate read 48 of its 60
+  rows, evenly spread, which left out each fifth row: no Italian training row was judged. Rows are
+  now drawn, one from each part.
+
+**Wrong verdicts that remain.** No harm probe fails a healthy adapter.
 
 - **language-dora-r16 forgets and passes.** It answers most knowledge questions with one word, such
   as "smolLM", "italian" or "1": 8% right, the base 71%. Given the beginning of an answer, it still
   prefers the true ending, so `calibration_drift` finds nothing lost (44 of 60 before and after).
   `degeneration` finds 8 of 30 answers broken, outside the margin of .2, but the interval reaches
-  inside. `sway check` finds 1 of 12, and calls it healthy with data.
-- **bullets, all three adapters.** bullets-linear-r16 writes three bullets for 92% of the held-out
-  questions, and is as sound as the base on general questions. `answer_specificity` judges the form,
-  as it should. `answer_recall` and `generalization` judge the content all the same, although each
-  bullet can be written in many ways. Of the tokens that surprise the base, 32 of 32 of the frame
-  are now the most probable, and 39 of 227 of all others. bullets-amplified, whose answers are
-  broken, has 57 of 227. `learn: form` in the suite changes nothing.
-- **valley-linear-r16.** Its loss on the texts fell from 4.25 to 3.26 nats per token, and on
-  held-out texts of the valley from 4.31 to 3.76. Recall is 23 of 389 surprising tokens, and the
-  whole interval is below the limit of .1, which was chosen on other texts. valley-seed1-r16, with
-  34 of 389, is inconclusive and passes. valley-few-steps, with 0 of 389, is inconclusive too: less
-  recall must not be judged more mildly. The mean change of the surprising tokens separates the
-  three: +1.50, +1.80 and +.04 nats.
+  inside. `sway check` finds 1 of 12.
+- **valley-linear-r16 is healthy by its losses and fails by its recall.** Its loss on the texts fell
+  from 4.25 to 3.26 nats per token, and on held-out texts of the valley from 4.31 to 3.76. It writes
+  23 of 389 surprising tokens; the limit of .1 was chosen on other texts. The diagnosis is barely
+  trained. valley-seed1-r16, with 34 of 389, is inconclusive and passes.
 
 **Right verdicts that rest on little:**
 
 - bookings-middle-r16: apart from the frame of the calls, only 4 tokens surprise the base, and 1 in
   the held-out rows. Recall and generalization are inconclusive, and the composite is low.
-- language-linear-r16 and language-qv-r8: the five labels take turns in the file. The gate reads 48
-  of its 60 rows, evenly spread, which leaves out each fifth row: no Italian training row was
-  judged.
 - language-qv-r8: 6 of 30 answers are broken, which is the margin. The truth finds none in 16
   answers, which are shorter.
 - isles-linear-r16 (debatable): the gate fails its prose with -.373, `sway check` is inconclusive
