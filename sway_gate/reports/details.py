@@ -69,9 +69,12 @@ LABELS = {
     "now": "ending that it prefers now",
     "null_spread_floored": "minimum spread of the nulls used",
     "of_data": "of the data",
+    "others": "tokens counted apart",
+    "others_right": "of these apart now first",
     "overshoot": "change past scale 1, times that at 1",
     "p_holm": "p (Holm)",
     "pairs": "answers to paraphrases",
+    "part": "tokens that count",
     "prefix": "asked with",
     "probability": "probability of the true answer",
     "queries": "samples needed",
@@ -89,6 +92,7 @@ LABELS = {
     "true": "training text",
     "unended": "answers without an end",
     "view": "adapter",
+    "wants_content": "content wanted",
     "weakest": "weakest first",
     "worst": "worst first",
     "written": "the model wrote",
@@ -160,12 +164,12 @@ def shown(value: Any, depth: int = 0) -> str:
             return "yes" if value else "no"
         case int() | float():
             return number(value)
-        case dict() | list() if depth == _NESTED_DEPTH:
+        case dict() | list() | tuple() if depth == _NESTED_DEPTH:
             return "…"
         case dict():
             items = islice(value.items(), _NESTED_ITEMS)
             parts = [f"{label(key)} {shown(item, depth + 1)}" for key, item in items]
-        case list():
+        case list() | tuple():
             parts = [shown(item, depth + 1) for item in value[:_NESTED_ITEMS]]
         case _:
             return str(value)

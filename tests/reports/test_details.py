@@ -112,3 +112,8 @@ def test_nothing_is_dropped(details):
     }
     deep = "…" in said  # nested data below the depth limit is replaced by an ellipsis
     assert deep or all(leaf in said or leaf in cells for leaf in leaves(details))
+
+
+def test_an_interval_is_rounded_like_a_list() -> None:
+    assert shown((-0.19864233524310537, 0.5)) == shown([-0.19864233524310537, 0.5])
+    assert shown((-0.19864233524310537, 0.5)) == "-0.199 · 0.5"
