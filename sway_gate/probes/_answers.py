@@ -385,12 +385,16 @@ def judged(learn: str, gains: Gains, design: Design) -> tuple[Learned, str]:
     return "content", f"the base ranks {count}, but {shared}{hint}"
 
 
-def deciding(context: Context, rows: Sequence[DataRow]) -> Design | None:
-    """The matrix by which `teaches_form` decides. None if the spec does, or if rows are too few."""
-    if context.learn != "auto":
+def deciding(context: Context, found: Rows) -> Design | None:
+    """The matrix by which `teaches_form` decides; None if it needs none.
+
+    The spec can decide. Labels and prose have no form that is judged apart, and of too few rows
+    nothing is known.
+    """
+    if context.learn != "auto" or found.kind == "prose" or occurring_labels(found.rows):
         return None
     try:
-        return design(rows)
+        return design(found.rows)
     except Skip:
         return None
 

@@ -134,7 +134,7 @@ def requests(spec: Generalization, context: Context) -> Requests:
         recall.requests(found.rows, *further),
         recall.requests(training.rows),
         _design(found.rows, further, training.rows),
-        answers.deciding(context, training.rows),
+        answers.deciding(context, training),
     )
 
 

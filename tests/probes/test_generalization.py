@@ -247,3 +247,28 @@ COMMON = {
 @pytest.mark.parametrize(("one", "other", "share"), COMMON.values(), ids=COMMON)
 def test_common_trigrams(one: str, other: str, share: float) -> None:
     assert overlap.common(overlap.words(one), overlap.words(other)) == share
+
+
+LABELS = rows(
+    *((f"Sort the {name} ticket.", ("open", "closed")[i % 2]) for i, name in enumerate(NAMES))
+)
+PROSE = tuple(
+    Section(kind="prose", id=str(i), content=f"Chapter {i}. " + f"word{i} and more of it. " * 30)
+    for i in range(12)
+)
+
+
+@pytest.mark.parametrize(
+    ("training", "learn", "is_needed"),
+    [
+        (TRAINING, "auto", True),
+        (TRAINING, "form", False),
+        (LABELS, "auto", False),
+        (PROSE, "auto", False),
+    ],
+    ids=["answers", "stated", "labels", "prose"],
+)
+def test_the_form_of_answers_is_decided_by_the_training_rows(training, learn, is_needed):  # type: ignore[no-untyped-def]
+    """After prose, held-out answers are judged by their content."""
+    found = probe.requests(SPEC, Context(training, held_out=HELD_OUT, learn=learn))
+    assert (found.deciding is not None) == is_needed
