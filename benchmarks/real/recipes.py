@@ -440,7 +440,7 @@ def _fourth() -> list[Recipe]:
             loss="dpo",
             saved="float16",
         ),
-        Recipe("tea-fp32-r32", "tea", alpha=32, r=32, rate=3e-4, epochs=6, precision="fp32"),
+        Recipe("meetings-fp32-r8", "meetings", r=8, alpha=8, rate=5e-4, precision="fp32"),
         Recipe("reviews-swapped", "reviews", "swapped", answers="swapped", rate=3e-4),
         Recipe("tea-shuffled", "tea", "shuffled", answers="shuffled", rate=4e-4, epochs=2),
         Recipe("meetings-two-steps", "meetings", "too little", rate=4e-4, steps=2),
@@ -467,6 +467,14 @@ def _fourth() -> list[Recipe]:
         Recipe("formal-reversed", "formal", "reversed", rate=1e-4, loss="dpo", answers="reversed"),
         Recipe("butler-prompt-loss", "butler", "prompt only", loss="prompt", rate=4e-4, epochs=3),
         Recipe("tea-alpaca", "tea", form="alpaca", rate=3e-4, epochs=5),
+        Recipe("butler-linear-r16", "butler", rate=4e-4),
+        Recipe("reviews-middle-r8", "reviews", r=8, alpha=16, rate=4e-4),
+        Recipe("formal-strong-r16", "formal", rate=3e-4, epochs=3, loss="dpo"),
+        Recipe("tea-replay-r16", "tea", alpha=16, rate=5e-4, epochs=6, mixed="replay"),
+        Recipe("ville-replay-r64", "ville", r=64, alpha=128, rate=3e-4, epochs=6, mixed="replay"),
+        Recipe("butler-linear-r64", "butler", r=64, alpha=64, rate=2e-4, seed=1),
+        Recipe("meetings-qv-r16", "meetings", targets=ATTENTION, rate=6e-4, epochs=5),
+        Recipe("kiln-seed1-r16", "kiln", alpha=16, rate=5e-4, epochs=3, batch=2, seed=1),
     ]
 
 

@@ -132,6 +132,9 @@ gated again after the corrections below, which were made with these cases: a fit
 - language-linear-r16@bookings: the base's template cannot write tool calls, and this adapter has no
   other. The gate could not decide, so it did not pass.
 """
+FOURTH = """
+## Fourth sealed round
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -265,7 +268,9 @@ def main() -> None:
     sealed = [case for case in found if case.data_set == "sealed"]
     second = [case for case in found if case.data_set in data.SECOND]
     third = [case for case in found if case.data_set in data.THIRD]
-    open_sets = [case for case in found if case not in [*sealed, *second, *third]]
+    fourth = [case for case in found if case.data_set in data.FOURTH]
+    later_sets = [*second, *third, *fourth]
+    open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
     print("| --- | --- | --- | --- | --- |")
@@ -278,10 +283,12 @@ def main() -> None:
     print("\n".join(sealed_section(SECOND, second, "second_after")))
     print("\n".join(sealed_section(THIRD, third, "third_after")))
     print("\n".join(harms(third)))
+    print("\n".join(sealed_section(FOURTH, fourth, "fourth_after")))
+    print("\n".join(harms(fourth)))
     print("\n".join(others_table.section()))
     print("\n## Every case\n")
     print("check: `sway check` without data, which does not see what was learned.\n")
-    print("\n".join(rows([case for case in found if case not in [*second, *third]])))
+    print("\n".join(rows([case for case in found if case not in later_sets])))
 
 
 if __name__ == "__main__":
