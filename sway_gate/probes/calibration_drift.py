@@ -3,8 +3,9 @@
 For each item, a sentence with its true ending and three false ones ("The capital city of Italy is
 called" Rome, Paris, Milan, Madrid). The choice is measured in two registers: in the chat template,
 if the model has one, as the assistant's answer to a question ("What is the capital city of
-Italy?"), and as text that is continued. The answer begins with the sentence in both: bare endings
-("Rome") would count training to answer in sentences as loss. Per item, in nats:
+Italy?"), and as text that is continued. `registers: served` leaves out the text if the model has a
+chat template. The answer begins with the sentence in both: bare endings ("Rome") would count
+training to answer in sentences as loss. Per item, in nats:
 
     log-odds  = log p(true ending) - max log p(false ending)
     log share = log [p(true ending) / Σ p(ending)]
@@ -116,7 +117,8 @@ def requests(spec: CalibrationDrift, context: Context) -> Choices:
     found: Choices = {}
     if context.has_template and _has_choices(spec):
         found["in the chat template"] = [_answer(item) for item in items]
-    found["as text"] = [_choice(item, item.prompt, "") for item in items]
+    if not found or spec.registers == "all":
+        found["as text"] = [_choice(item, item.prompt, "") for item in items]
     return found
 
 
@@ -135,7 +137,8 @@ def value(
     }
     items = _per_item(list(changes.values()))
     if not items.size:
-        raise Skip(f"the base knows none of the {len(requests['as text'])} items")
+        asked = max(map(len, requests.values()))
+        raise Skip(f"the base knows none of the {asked} items")
     registers = [_kept(name, found) for name, found in changes.items()]
     details = Found(registers=registers, worst=_worst(requests, changes))
     units = "" if _has_choices(spec) else "nats/token"
