@@ -28,8 +28,9 @@ known items that are lost must stay below `assert_fraction_regressed_lt` (score 
 and the mean change above `assert_mean_delta_gte` (Student's t). The worse register decides.
 
 Items are the first 60 of the packaged set (`pack`, 195 items) or your own `items`, each [prompt,
-true ending, [false endings], question]; `items_limit` sets another number. Without a question, the
-user asks to complete the sentence. Your own items without false endings ([prompt, ending]) are
+true ending, [false endings], question]; `items_limit` sets another number. If a quantity is outside
+its margin and its interval reaches inside, all packaged items decide. Without a question, the user
+asks to complete the sentence. Your own items without false endings ([prompt, ending]) are
 measured as text only, by the change of the ending's mean log-likelihood per token: an item has
 regressed if it loses more than `regression_nats` per token. A style that training taught may count
 as loss there.
@@ -50,6 +51,7 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
+from msgspec import structs
 
 from sway_gate.conversation import Message, Prompt, asked
 from sway_gate.details import Details, Item, ItemChange
@@ -122,6 +124,13 @@ def requests(spec: CalibrationDrift, context: Context) -> Choices:
     return found
 
 
+def extended(spec: CalibrationDrift) -> CalibrationDrift | None:
+    limit, most = spec.items_limit or _PACKAGED_ITEMS, len(packaged.choices())
+    if spec.items or limit >= most:
+        return None
+    return structs.replace(spec, items_limit=most)
+
+
 def needs(spec: CalibrationDrift, requests: Choices) -> list[Need]:
     choices = (choice for found in requests.values() for choice in found)
     return [Need(request) for choice in choices for request in choice.all_requests()]
@@ -153,8 +162,8 @@ def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> list[Bound]:
     for kept in reading.details.registers:
         if not kept.known:
             continue
-        lost = fraction_below(kept.lost, kept.known, fraction)
-        change = _mean_change(kept, mean)
+        lost = fraction_below(kept.lost, kept.known, fraction, reading.error_share)
+        change = _mean_change(kept, mean, reading.error_share)
         found += [
             Bound(
                 f"{share} {kept.register}",
@@ -246,10 +255,10 @@ def _kept(register: Register, found: list[Change | None]) -> Kept:
     )
 
 
-def _mean_change(kept: Kept, margin: float) -> Margin:
+def _mean_change(kept: Kept, margin: float, error_share: float) -> Margin:
     if kept.known == 1:
         return mean_above([kept.mean_change], margin, KIND.resolution)
-    return mean_above_from(kept.mean_change, kept.se, kept.known - 1, margin)
+    return mean_above_from(kept.mean_change, kept.se, kept.known - 1, margin, error_share)
 
 
 def _worst(requests: Choices, changes: dict[Register, list[Change | None]]) -> list[ItemChange]:
