@@ -35,8 +35,8 @@ JSON or function calls: such an answer to a general request is not broken, becau
 be served for its task only. The message and the details state their number: for a model that also
 chats, it is a harm.
 
-General requests are the first `prompts_limit` of the packaged set, or of your own `prompts`;
-`data_prompts` is the number of prompts of the data. If the increase of broken answers is outside
+General requests are the first `prompts_limit` of the packaged set, or of `prompts` if the entry
+has them; `data_prompts` is the number of prompts of the data. If the increase of broken answers is outside
 its margin and its interval reaches inside, four times as many packaged requests decide. It does not
 show whether an answer is true, or whether fluent text makes sense.
 
