@@ -36,9 +36,9 @@ be served for its task only. The message and the details state their number: for
 chats, it is a harm.
 
 General requests are the first `prompts_limit` of the packaged set, or of `prompts` if the entry
-has them; `data_prompts` is the number of prompts of the data. If the increase of broken answers is outside
-its margin and its interval reaches inside, four times as many packaged requests decide. It does not
-show whether an answer is true, or whether fluent text makes sense.
+has them; `data_prompts` is the number of prompts of the data. If the increase of broken answers is
+outside its margin and its interval reaches inside, four times as many packaged requests decide. It
+does not show whether an answer is true, or whether fluent text makes sense.
 
 - passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
   end
