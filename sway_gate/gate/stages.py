@@ -20,6 +20,7 @@ from sway_gate.engine.run import run_plan
 from sway_gate.gate.open import Opened
 from sway_gate.gate.readings import JobReadings
 from sway_gate.gate.resolve import Job, accelerator, load_options
+from sway_gate.judge.composite import suggests_harm
 from sway_gate.judge.probe import (
     ProbeRun,
     is_open,
@@ -27,7 +28,6 @@ from sway_gate.judge.probe import (
     judge_probe,
     left_out_result,
     of_rows,
-    suggests_harm,
 )
 from sway_gate.measurements import Answers, Measurement
 from sway_gate.output import Progress

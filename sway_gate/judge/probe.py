@@ -33,7 +33,7 @@ from sway_gate.probes.base import (
     Shaped,
     Skip,
 )
-from sway_gate.results import ProbeResult, Rule, Symptom, Verdict
+from sway_gate.results import ProbeResult, Symptom, Verdict
 from sway_gate.spec.schema import ProbeSpec
 
 # The probability of a false "moved" among the items of a probe (Holm 1979).
@@ -151,17 +151,6 @@ def is_open_to_rows(result: ProbeResult) -> bool:
     """
     is_weak = bool(result.effect_ok) and result.z is not None and result.z >= 0
     return result.verdict is Verdict.WARN or (result.verdict is Verdict.FAIL and is_weak)
-
-
-def suggests_harm(result: ProbeResult) -> bool:
-    """Whether a quantity is outside its limit and its interval reaches inside."""
-    return result.verdict is Verdict.WARN and any(map(_is_outside, result.rules))
-
-
-def _is_outside(rule: Rule) -> bool:
-    if rule.value is None or rule.limit is None:
-        return False
-    return rule.value > rule.limit if rule.is_upper else rule.value < rule.limit
 
 
 def of_rows(result: ProbeResult, rows: int, total: int) -> ProbeResult:

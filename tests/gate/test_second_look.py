@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from msgspec import structs
 
 from sway_gate import probes
 from sway_gate.engine.estimate import Estimate
@@ -14,10 +13,10 @@ from sway_gate.gate import stages
 from sway_gate.gate.dry_run import dry_run
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
-from sway_gate.judge.probe import suggests_harm
+from sway_gate.judge.composite import suggests_harm
 from sway_gate.measurements import Request
 from sway_gate.probes.base import Context, Extensible
-from sway_gate.results import GateResult, Rule, Verdict
+from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS, CalibrationDrift, Degeneration, Item
 from sway_gate.stats import Z_95, mean_above, paired_fraction_below
@@ -77,25 +76,22 @@ def test_the_dry_run_names_the_harms_with_more_items() -> None:
     assert "more items if the first ones suggest harm and leave it open: knows" in plan
 
 
-RULES = {
-    "outside, open": (Verdict.WARN, Rule(name="n", verdict=Verdict.WARN, value=0.3, limit=0.2), 1),
-    "inside, open": (Verdict.WARN, Rule(name="n", verdict=Verdict.WARN, value=0.1, limit=0.2), 0),
-    "at the limit": (Verdict.WARN, Rule(name="n", verdict=Verdict.WARN, value=0.2, limit=0.2), 0),
-    "fails": (Verdict.FAIL, Rule(name="n", verdict=Verdict.FAIL, value=0.9, limit=0.2), 0),
-    "without a number": (Verdict.WARN, Rule(name="shape", verdict=Verdict.WARN), 0),
+SUGGESTED = {
+    "outside, open": ("external_perplexity", Verdict.WARN, -0.5, True),
+    "inside, open": ("external_perplexity", Verdict.WARN, 0.5, False),
+    "at the limit": ("external_perplexity", Verdict.WARN, 0.0, False),
+    "not tested": ("external_perplexity", Verdict.WARN, None, False),
+    "fails": ("external_perplexity", Verdict.FAIL, -3.0, False),
+    "an effect": ("answer_recall", Verdict.WARN, -0.5, False),
+    "not a kind": ("other", Verdict.WARN, -0.5, False),
 }
 
 
-@pytest.mark.parametrize(("verdict", "rule", "expected"), RULES.values(), ids=RULES)
+@pytest.mark.parametrize(("kind", "verdict", "z", "expected"), SUGGESTED.values(), ids=SUGGESTED)
 def test_harm_is_suggested_if_the_estimate_is_outside(
-    verdict: Verdict, rule: Rule, expected: int
+    kind: str, verdict: Verdict, z: float | None, expected: bool
 ) -> None:
-    for is_upper in (True, False):
-        given = rule
-        if not is_upper and rule.value is not None and rule.limit is not None:
-            given = structs.replace(rule, value=-rule.value, limit=-rule.limit)
-        given = structs.replace(given, is_upper=is_upper)
-        assert suggests_harm(results.probe(verdict=verdict, rules=(given,))) == bool(expected)
+    assert suggests_harm(results.probe(kind=kind, verdict=verdict, z=z)) is expected
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if isinstance(probes.module(k), Extensible)])
