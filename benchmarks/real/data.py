@@ -194,7 +194,7 @@ def asked(name: str, part: str) -> list[list[str]]:
 def talks(lines: list[list[str]], longer: bool) -> list[list[str]]:
     """Rows with the question and answer of another row as a first turn.
 
-    If `longer`, each second row has those of two other rows.
+    If `longer`, each second row has two such turns.
     """
     found = []
     for at, own in enumerate(lines):
