@@ -528,7 +528,9 @@ def pooled_share(hits: ArrayLike, sizes: ArrayLike) -> PooledShare:
 
     The standard error is the ratio estimator's over clusters (Cochran 1977, section 6.4). The
     effective number is p (1 - p) / se² (Korn & Graubard 1998), at least 1 and at most the number
-    of items; if the clusters do not differ it is their number.
+    of items. Without a hit, the standard error is 0 and the effective number is the number of
+    items, as it nearly is with a single hit. If the clusters do not differ otherwise, it is the
+    number of clusters: a cluster may be right as a whole.
     """
     k, m = np.asarray(hits, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     k, m = k[m > 0], m[m > 0]
@@ -538,7 +540,8 @@ def pooled_share(hits: ArrayLike, sizes: ArrayLike) -> PooledShare:
     p = float(k.sum()) / total
     residuals = k - p * m
     se = math.sqrt(n / (n - 1) * float((residuals**2).sum())) / total if n > 1 else 0.0
-    effective = p * (1 - p) / se**2 if se > 0 else float(n)
+    without_spread = total if p == 0 else float(n)
+    effective = p * (1 - p) / se**2 if se > 0 else without_spread
     return PooledShare(p, min(max(effective, 1.0), total), se)
 
 

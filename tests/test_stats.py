@@ -767,7 +767,22 @@ def test_pooled_share_of_equal_clusters_has_the_number_of_clusters():
 
 def test_pooled_share_without_spread_counts_clusters():
     assert pooled_share([3, 4, 5], [3, 4, 5]) == (1.0, 3.0, 0.0)
-    assert pooled_share([0, 0, 0], [0, 4, 5]).effective_n == 2
+
+
+@pytest.mark.parametrize("limit", [0.1, 0.5, 0.7])
+@pytest.mark.parametrize("rows", [1, 2, 20])
+def test_a_share_without_a_hit_fails_if_its_exact_interval_is_outside(rows, limit):
+    """The interval of Clopper and Pearson: 1 - .05^(1/n) for 0 of n."""
+    for tokens in range(1, 30):
+        found = pooled_share(np.zeros(rows), np.full(rows, tokens))
+        assert found.effective_n == rows * tokens
+        if oracle.beta.ppf(0.95, 1, rows * tokens) < limit:
+            assert share_above(found.share, found.effective_n, limit).z < -Z_95
+
+
+def test_a_single_hit_has_nearly_the_number_of_items():
+    found = pooled_share([1, *[0] * 19], [20] * 20)
+    assert found.effective_n == pytest.approx(399)
 
 
 @pytest.mark.parametrize(("hits", "sizes"), [([], []), ([0], [0]), ([2], [1]), ([-1], [1])])

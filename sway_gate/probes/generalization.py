@@ -14,7 +14,8 @@ lists, it is the content gain.
 
 - the recall must reach `assert_recall_gte`. It is lower than on training rows also for a good
   adapter, because another wording of the answer cannot be predicted. If training was meant to teach
-  a form without shared tokens, .1 is enough
+  a form without shared tokens, the wording is free, and the lift must reach `assert_lift_gte`
+  instead (see answer_recall)
 - the content gain must reach `assert_content_gain_gte`, of labels `assert_label_gain_gte` (in
   nats), unless training was meant to teach the form of the answers (see answer_specificity)
 - each limit is compared with its one-sided 95% bound over rows: inside passes, an interval that is
@@ -95,12 +96,14 @@ class Matrix(NamedTuple):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`rows`: weakest first. `content`: the content gain of each row of the matrix. The gap is None
-    without surprising tokens in either part."""
+    """`rows`: weakest first. `content`: the content gain of each row of the matrix.
+    `training_lift`: mean relative lift of the training rows if the wording is free. The gap is
+    one of recalls, and None without surprising tokens in either part."""
 
     held_out_rows: int
     repeated: int
     training_recall: float | None
+    training_lift: float | None = None
     gap: float | None
     gap_ci_95: tuple[float, float] | None
     judged: answers.Learned
@@ -169,6 +172,7 @@ def value(
         held_out_rows=requests.unseen.rows,
         repeated=requests.unseen.repeated,
         training_recall=known.share if known else None,
+        training_lift=float(recall.lifts(training).mean()) if part == "free" else None,
         gap=known.share - share.share if known and share else None,
         gap_ci_95=gap,
         judged="form" if is_form else "content",
@@ -177,11 +181,13 @@ def value(
         content=matrix.content if matrix else [],
         first_before=matrix.first_before if matrix else 0,
         first=matrix.first if matrix else 0,
-        rows=recall.weakest_first(rows),
+        rows=recall.weakest_first(rows, part),
     )
     reserve = context.held_out_reserve
     if share:
-        return Reading(share.share, recall.items(rows), found, reserve=reserve)
+        items = recall.items(rows, part)
+        units = recall.UNITS_OF_LIFT if part == "free" else ""
+        return Reading(float(items.mean()), items, found, units=units, reserve=reserve)
     if not matrix:
         raise Skip("the base already knows the held-out answers: no token surprises it")
     items = np.array(matrix.content)
@@ -193,10 +199,11 @@ def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
     symptom = _symptom(spec, found)
     tests = []
     if any(row.surprising for row in found.rows):
-        least = _least_recall(spec, found)
-        test = recall.above(found.rows, least, reading.error_share)
+        least = _limit(spec, found)
+        test = recall.above(found.rows, found.part, least, reading.error_share)
         supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
-        tests.append(Bound("held-out recall", test, least, symptom=symptom, supply=supply))
+        quantity = "held-out lift" if found.part == "free" else "held-out recall"
+        tests.append(Bound(quantity, test, least, symptom=symptom, supply=supply))
     if found.content and (found.judged == "content" or not tests):
         limit = spec.assert_label_gain_gte if found.labels else spec.assert_content_gain_gte
         rows = answers.MAX_LABEL_ROWS if found.labels else _MATRIX_ROWS
@@ -239,8 +246,8 @@ def summary(spec: Generalization, reading: Reading[Found]) -> str:
     return "; ".join(parts)
 
 
-def _least_recall(spec: Generalization, found: Found) -> float:
-    return min(spec.assert_recall_gte, recall.FREE_RECALL if found.part == "free" else 1.0)
+def _limit(spec: Generalization, found: Found) -> float:
+    return spec.assert_lift_gte if found.part == "free" else spec.assert_recall_gte
 
 
 def _units(found: Found) -> str:
@@ -276,9 +283,10 @@ def _matrix(design: answers.Design | None, view: ViewAnswers) -> Matrix | None:
 
 def _symptom(spec: Generalization, found: Found) -> Symptom:
     """What a result below the limit means: it depends on the training rows."""
-    if found.training_recall is None or found.training_recall >= _least_recall(spec, found):
+    known = found.training_lift if found.part == "free" else found.training_recall
+    if known is None or known >= _limit(spec, found):
         return "memorised, not generalised"
     if not any(row.surprising for row in found.rows):
         return "learned another thing"
     is_paired = not found.content or mean_above(found.content, 0.0, KIND.resolution).z > Z_95
-    return recall.symptom(found.rows, is_paired=is_paired)
+    return recall.symptom(found.rows, found.part, is_paired=is_paired)

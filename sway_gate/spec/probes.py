@@ -1,6 +1,6 @@
 """The entries of a suite: one struct per kind, with its fields, limits and defaults."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, get_args, get_type_hints
 
 from msgspec import Meta
@@ -123,14 +123,19 @@ class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
 
 
 class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
-    """Share of the tokens that surprised the base and are now the most probable ones."""
+    """Share of the tokens that surprised the base and are now the most probable ones; of raw prose,
+    the share of the base's loss that is gone."""
 
     order: ClassVar[int] = 1
+    replaced: ClassVar[Mapping[str, str]] = {
+        "assert_prose_recall_gte": "assert_lift_gte, a share of the loss: prose is no longer "
+        "judged by its recall"
+    }
 
     kind: Literal["answer_recall"] = "answer_recall"
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.7
-    assert_prose_recall_gte: Fraction = 0.1
+    assert_lift_gte: float = 0.1
     assert_end_gte: Fraction = 0.5
 
 
@@ -142,6 +147,7 @@ class Generalization(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["generalization"] = "generalization"
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.5
+    assert_lift_gte: float = 0.1
     assert_content_gain_gte: float = 0.1
     assert_label_gain_gte: float = 0.3
     max_overlap: Fraction = 0.8

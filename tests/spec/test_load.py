@@ -119,12 +119,13 @@ DEFAULTS = {
     "answer_recall": {
         "surprise_nats": 3.0,
         "assert_recall_gte": 0.7,
-        "assert_prose_recall_gte": 0.1,
+        "assert_lift_gte": 0.1,
         "assert_end_gte": 0.5,
     },
     "generalization": {
         "surprise_nats": 3.0,
         "assert_recall_gte": 0.5,
+        "assert_lift_gte": 0.1,
         "assert_content_gain_gte": 0.1,
         "assert_label_gain_gte": 0.3,
         "max_overlap": 0.8,
@@ -307,6 +308,12 @@ FIELDS = [
     ("delta_kl", "divergence: ^[js]", "divergence must be js or kl, got a list of 1"),
     ("delta_kl", "top_k: ^0", f"{TOP_K} 0"),
     ("delta_kl", "^promts: []", "unknown field 'promts'; did you mean 'prompts'?"),
+    (
+        "answer_recall",
+        "^assert_prose_recall_gte: 0.1",
+        "unknown field 'assert_prose_recall_gte'; use assert_lift_gte, a share of the loss: prose "
+        "is no longer judged by its recall",
+    ),
     (
         "delta_kl",
         "^line: 3",
