@@ -46,9 +46,9 @@ tokens are right as a whole, and 12% with 20.
 Measured on a base of 135M parameters: learned well .97 to 1.00, a learned style 1.00 of its frame,
 bullet lists .92 to .98 of their frame and .15 to .36 of the rest, invented facts .37 to .60,
 answers dealt to the wrong questions .24, another document .01 to .09. Lift of raw prose: learned
-.20 to .25, half the scale .12, a quarter .06, a few training steps .005, other data -.06. End of
-the answer: learned .99, base .14 to .36, an adapter at four times its scale .01. It does not show
-whether the answers generalize: generalization does.
+.20 to .25, half the scale .12, a quarter .06, other prose .05 to .06, a few training steps .005,
+other data -.11 to .01. End of the answer: learned .99, base .14 to .36, an adapter at four times
+its scale .01. It does not show whether the answers generalize: generalization does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
   of raw prose, pieces with an opening that is not scored (see answer_specificity). Preferences

@@ -148,6 +148,7 @@ class Generalization(ProbeSpec, frozen=True, kw_only=True):
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.5
     assert_lift_gte: float = 0.1
+    assert_prose_lift_gte: float = 0.02
     assert_content_gain_gte: float = 0.1
     assert_label_gain_gte: float = 0.3
     max_overlap: Fraction = 0.8

@@ -126,6 +126,7 @@ DEFAULTS = {
         "surprise_nats": 3.0,
         "assert_recall_gte": 0.5,
         "assert_lift_gte": 0.1,
+        "assert_prose_lift_gte": 0.02,
         "assert_content_gain_gte": 0.1,
         "assert_label_gain_gte": 0.3,
         "max_overlap": 0.8,
