@@ -21,7 +21,7 @@ from sway_gate.measurements import (
 from sway_gate.probes._answers import chars_of
 from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
-from sway_gate.probes.base import DataRow
+from sway_gate.probes.base import DataRow, FoundDetails, Reading
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
@@ -33,7 +33,6 @@ those that most answers share; free: all, but not judged, because the wording is
 `lifts`."""
 Mask = NDArray[np.bool_]
 
-UNITS_OF_LIFT = "relative lift"
 MAX_ROWS = 40
 _MAX_CHARS = 40_000  # about 10,000 tokens
 _SHOWN_CHARS = 200
@@ -237,6 +236,11 @@ def items(rows: Sequence[RowRecall], part: Part) -> Floats:
     size = np.array([row.surprising for row in counted], dtype=np.float64)
     share = right.sum() / size.sum()
     return np.asarray(share + (right - share * size) / size.mean())
+
+
+def with_lift(reading: Reading[FoundDetails]) -> Reading[FoundDetails]:
+    """The reading with the mean of its items, which are lifts, as its value."""
+    return reading._replace(value=float(reading.items.mean()), units="relative lift")
 
 
 def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:

@@ -144,7 +144,8 @@ def value(
         of_labels=requests.data == "labels",
         part=_wanted(context, requests, view),
     )
-    if not any(row.surprising for row in rows):
+    share = recall.pooled(rows)
+    if share is None:
         raise Skip(
             f"the base already knows the answers: no token has a log-probability below "
             f"-{spec.surprise_nats:g}"
@@ -159,9 +160,8 @@ def value(
         end=float(np.mean(after)) if after else None,
         rows=recall.weakest_first(rows, part),
     )
-    items = recall.items(rows, part)
-    units = recall.UNITS_OF_LIFT if part == "free" else ""
-    return Reading(float(items.mean()), items, found, units=units, reserve=context.reserve)
+    reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
+    return recall.with_lift(reading) if part == "free" else reading
 
 
 def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> recall.Part:

@@ -196,9 +196,8 @@ def value(
     )
     reserve = context.held_out_reserve
     if share:
-        items = recall.items(rows, part)
-        units = recall.UNITS_OF_LIFT if part == "free" else ""
-        return Reading(float(items.mean()), items, found, units=units, reserve=reserve)
+        reading = Reading(share.share, recall.items(rows, part), found, reserve=reserve)
+        return recall.with_lift(reading) if part == "free" else reading
     if not matrix:
         raise Skip("the base already knows the held-out answers: no token surprises it")
     items = np.array(matrix.content)
