@@ -5,7 +5,7 @@ Text from files is never interpreted as markup; control characters are escaped.
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import compress, takewhile
+from itertools import compress
 from operator import not_
 from typing import Final
 
@@ -26,6 +26,7 @@ from sway_gate.reports.lines import (
 )
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    apart,
     diagnosis,
     evidence,
     grounds,
@@ -38,6 +39,7 @@ from sway_gate.reports.wording import (
     null_adapters,
     p_text,
     percent,
+    right_name,
     score_text,
     seconds,
     setting,
@@ -144,7 +146,7 @@ def exchanges(result: GateResult, width: int) -> Iterator[Line]:
     if result.side_by_side:
         yield from (BLANK, Line([("Base and fine-tuned model side by side", "bold")]))
         shown = result.side_by_side[:MAX_EXCHANGES]
-        for one, differing in zip(shown, _apart([one.prompt for one in shown]), strict=True):
+        for one, differing in zip(shown, apart([one.prompt for one in shown]), strict=True):
             yield from _exchange(one, differing, width)
 
 
@@ -173,36 +175,28 @@ def _found(one: Exchange) -> str:
 
 
 def _answers(one: Exchange, width: int) -> str:
-    """Both answers, or the true one; a short answer leaves its room to the other."""
+    """Both answers, and the true one if neither gave it."""
     texts = {"base": one.base, "now": one.finetuned}
-    texts = texts if any(texts.values()) else {"true answer": one.right}
+    if not any(texts.values()):
+        texts = {right_name(one): one.right}
+    elif one.right not in ("", one.base, one.finetuned):
+        texts["true"] = one.right
     room = width - sum(len(f"{label}: ") for label in texts) - 2 * (len(texts) - 1)
     parts = [one_line(text) or "–" for text in texts.values()]
     if sum(map(len, parts)) > room:
-        parts = _apart(parts)
-    left = room - sum(map(len, parts))
-    limits = [max(len(part) + left, room // len(parts)) for part in parts]
-    shown = zip(texts, parts, limits, strict=True)
+        parts = apart(parts)
+    shown = zip(texts, parts, _rooms(list(map(len, parts)), room), strict=True)
     return "  ".join(f"{label}: {cut(text, limit)}" for label, text, limit in shown)
 
 
-def _apart(texts: Sequence[str]) -> list[str]:
-    """The texts without the first words that they share, so that a cut does not hide the rest."""
-    words = [text.split() for text in texts]
-    starts = [max((_shared(own, other) for other in words), default=0) for own in words]
-    return [
-        f"…{' '.join(own[start:])}" if start >= _LONG_START else text
-        for text, own, start in zip(texts, words, starts, strict=True)
-    ]
+def _rooms(sizes: Sequence[int], room: int) -> list[int]:
+    """The room of each text: short ones leave theirs to the others."""
+    found = [0] * len(sizes)
+    for left, i in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        found[i] = min(sizes[i], (room - sum(found)) // (len(sizes) - left))
+    return found
 
 
-def _shared(own: Sequence[str], other: Sequence[str]) -> int:
-    """The number of first words in common; 0 for the same text."""
-    pairs = zip(own, other, strict=False)
-    return 0 if own == other else sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-_LONG_START = 3
 _ROLE: Final = 10
 _FOUND_STYLES: Final = {"worst": STYLES["fail"]}
 
@@ -231,12 +225,19 @@ def _cells(probe: ProbeResult, weight: float | None) -> tuple[str, ...]:
 
 
 def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
-    """Each probe that did not pass with its message, then a row for each one that passed."""
+    """Each probe that did not pass with its message, then a row for each one that passed.
+
+    If the gate fails, those that passed are only named, unless one has a caveat.
+    """
     _, weights = effective_weights(result)
     is_row = [probe.verdict is Verdict.PASS and not probe.waiver for probe in probes]
     for probe in compress(probes, map(not_, is_row)):
         yield from _explained(probe, weights.get(probe.name))
-    if passed := list(compress(probes, is_row)):
+    passed = list(compress(probes, is_row))
+    if result.verdict == "fail":
+        yield from _named([probe for probe in passed if not probe.caveat])
+        passed = [probe for probe in passed if probe.caveat]
+    if passed:
         yield from _rows(passed, weights, width)
 
 
@@ -248,6 +249,13 @@ def _explained(probe: ProbeResult, weight: float | None) -> Iterator[Line]:
     if text := one_line(probe.message):
         yield indented(text)
     yield from (indented(text, "dim") for text in _asides(probe))
+
+
+def _named(passed: Sequence[ProbeResult]) -> Iterator[Line]:
+    if passed:
+        names = ", ".join(one_line(probe.name) for probe in passed)
+        count = (f"{counted(len(passed), 'probe')}: ", "bold")
+        yield marked(Verdict.PASS.upper(), STYLES["pass"], count, (names, ""))
 
 
 def _rows(

@@ -2,11 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sway_gate.judge.waivers import expired, waived
 from sway_gate.reports import links
-from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Rule, Verdict
+from sway_gate.results import (
+    RECITED,
+    Category,
+    Exchange,
+    GateResult,
+    ModelFacts,
+    ProbeResult,
+    Rule,
+    Verdict,
+)
 from sway_gate.text import counted, distinct, named, number, one_line, signed
 
 if TYPE_CHECKING:
@@ -264,7 +274,7 @@ def evidence(probe: ProbeResult) -> str:
         return sigmas(significance.value)
     decisive = probe.rules[0]
     text = compared(decisive, "limit" if significance else "margin")
-    is_other = decisive.name != "z" and not _is_of(decisive, probe.raw)
+    is_other = decisive.name not in ("z", "shape") and not _is_of(decisive, probe.raw)
     return f"{one_line(decisive.name)} {text}" if is_other else text
 
 
@@ -292,8 +302,8 @@ def compared(rule: Rule, word: str = "limit") -> str:
 
 
 def rule_name(rule: Rule) -> str:
-    """The tested quantity; "fixed rule" of a rule without numbers, which the message states."""
-    return "fixed rule" if rule.name == "shape" else rule.name
+    """The tested quantity; a rule without numbers in words, or "fixed rule" in an older report."""
+    return (one_line(rule.text) or "fixed rule") if rule.name == "shape" else rule.name
 
 
 def limit_of(probe: ProbeResult, value: float) -> Rule | None:
@@ -344,6 +354,30 @@ def _positive(text: str) -> float:
     except ValueError:
         return 0.0
     return value if 0 < value < math.inf else 0.0
+
+
+def right_name(one: Exchange) -> str:
+    """What the right text of an exchange is."""
+    return "training text" if one.finding.startswith(RECITED) else "true answer"
+
+
+def apart(texts: Sequence[str]) -> list[str]:
+    """The texts without the first words that they share, so that a cut does not hide the rest."""
+    words = [text.split() for text in texts]
+    starts = [max((_shared(own, other) for other in words), default=0) for own in words]
+    return [
+        f"…{' '.join(own[start:])}" if start >= _LONG_START else text
+        for text, own, start in zip(texts, words, starts, strict=True)
+    ]
+
+
+_LONG_START: Final = 3
+
+
+def _shared(own: Sequence[str], other: Sequence[str]) -> int:
+    """The number of first words in common; 0 for the same text."""
+    pairs = zip(own, other, strict=False)
+    return 0 if own == other else sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def sentence(text: str) -> str:

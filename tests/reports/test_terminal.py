@@ -184,14 +184,16 @@ def test_no_text_forges_a_verdict_line():
 @at_width
 @by_name
 def test_verdict_words_are_whole_at_every_width(make, width):
-    found = re.findall(r"^(PASS|FAIL|WARN|SKIP|ERROR)\s", plain(make(), width=width), re.MULTILINE)
-    assert len(found) >= 1 + len(make().probes) + len(make().findings)
+    made = make()
+    found = re.findall(r"^(PASS|FAIL|WARN|SKIP|ERROR)\s", plain(made, width=width), re.MULTILINE)
+    named = [p for p in made.probes if p.verdict == "pass" and not p.caveat]
+    folded = max(0, len(named) - 1) if made.verdict == "fail" else 0
+    assert len(found) >= 1 + len(made.probes) + len(made.findings) - folded
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_every_width_has_the_same_words(width):
     spoken = [p.message for p in results.sick().probes if p.verdict != "pass"] + [
-        "+5.1σ",
         "sway explain leakage",
     ]
     text = " ".join(words(plain(results.sick(), width=width)))
@@ -234,10 +236,21 @@ def test_a_high_z_never_stands_on_a_failure():
 
 
 def test_a_passing_probe_takes_one_line():
-    lines = plain(results.sick(), width=80).splitlines()
+    passed = msgspec.structs.replace(results.sick(), verdict="pass")
+    lines = plain(passed, width=80).splitlines()
     (at,) = (i for i, line in enumerate(lines) if line.startswith("PASS   voice"))
     assert lines[at].endswith("score 0.79 · weight 35.3% · +5.1σ")
     assert lines[at + 1].startswith("PASS   section_internalization")
+
+
+def test_a_failing_gate_only_names_what_passed():
+    partial = results.probe("refusals", caveat="does not judge a loss of safety")
+    failed = results.probe("verbatim", verdict="fail")
+    passed = [results.probe(f"passed_{i}") for i in range(7)]
+    text = plain(results.result(failed, *passed, partial, verdict="fail"), width=200)
+    (line,) = re.findall(r"^PASS   7 probes: .*", text, re.MULTILINE)
+    assert line.endswith(", ".join(probe.name for probe in passed))
+    assert re.search(r"^PASS   refusals.*\n +does not judge a loss of safety$", text, re.MULTILINE)
 
 
 def test_p_is_shown_if_the_nulls_can_show_it():
@@ -400,7 +413,9 @@ def test_answers_are_cut_where_they_differ():
         finetuned="The capital of Varrowmere is Tollgate.",
     )
     page = plain(results.result(results.drift(), side_by_side=(alike,)), width=80)
-    assert exchanged(page)[1].strip() == "base: …Varymar.  now: …Tollgate."
+    assert exchanged(page)[1].strip() == (
+        "base: …Varymar.  now: …Tollgate.  true: It is the Sorrel."
+    )
 
 
 ROUTED = [

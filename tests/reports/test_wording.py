@@ -26,7 +26,14 @@ EVIDENCE = {
         ),
         "2e-08 < limit 0.001",
     ),
-    "a shape": (probe(verdict="fail", rules=(rule("shape", "fail"),)), "fixed rule"),
+    "a shape of an older version": (
+        probe(verdict="fail", rules=(rule("shape", "fail"),)),
+        "fixed rule",
+    ),
+    "a shape": (
+        probe(verdict="fail", rules=(rule("shape", "fail", text="the curve jumps"),)),
+        "the curve jumps",
+    ),
     "nothing": (skipped(), "–"),
     "passing share": (
         drift(
