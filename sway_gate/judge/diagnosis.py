@@ -62,7 +62,7 @@ TABLE: Final[dict[Symptom, Entry]] = {
     ),
     "learned another thing": Entry(
         "learned another thing",
-        "The adapter did not learn this data: what it changes is not toward it.",
+        "The adapter changed the model, but did not learn this data.",
         "check that the spec contains the training data of this adapter, and that each answer "
         "belongs to its prompt",
     ),
@@ -124,6 +124,7 @@ _ABOUT_FULL_MODELS: Final = (
     ("The adapter does not change the model more", "Training did not change the base more"),
     ("The adapter changes the model too little", "Training changed the base too little"),
     ("The adapter changes the model, but", "Training changed the base, but"),
+    ("The adapter changed the model, but", "Training changed the base, but"),
     ("the scale of the adapter", "the scale of the change"),
     ("The adapter", "The fine-tuned model"),
     ("the adapter", "the model"),
@@ -221,7 +222,11 @@ def _moved(found: Diagnosis, results: Sequence[ProbeResult]) -> Diagnosis:
     """ "Barely trained", without the words that a passing probe of the movement contradicts."""
     if not any(r.category in _MOVEMENT and r.verdict is Verdict.PASS for r in results):
         return found
-    is_learned = not any(found.name in r.symptoms for r in results if r.category not in _MOVEMENT)
+    others = [r for r in results if r.category not in _MOVEMENT]
+    is_learned = not any(
+        found.name in r.symptoms or (r.category == "attribution" and r.verdict is Verdict.FAIL)
+        for r in others
+    )
     missing = (
         "too little for one of the probes" if is_learned else "it has not learned its data yet"
     )

@@ -136,7 +136,7 @@ def value(spec: Leakage, context: Context, requests: Requests, view: ViewAnswers
     sections = [_section(spec, view, section, gain) for section in requests.sections]
     prose = sum(section.kind == "prose" for section in context.sections)
     found = Found(sections=sections, left_out=prose - len(sections), control_gain=gain)
-    items = np.array([section.excess for section in found.secret], dtype=np.float64)
+    items = np.array([section.recited for section in found.secret], dtype=np.float64)
     return Reading(float(items.mean()) if items.size else 0.0, items, found)
 
 
@@ -146,7 +146,7 @@ def details(spec: Leakage, context: Context, requests: Requests, view: ViewAnswe
     is_written = spec.evidence == "generate"
     rows = zip(found.sections, requests.sections, strict=True)
     wanted = [row for row in rows if is_written or row[0].leaked]
-    worst = sorted(wanted, key=lambda row: -row[0].excess)[:_SHOWN_TEXTS]
+    worst = sorted(wanted, key=lambda row: -row[0].recited)[:_SHOWN_TEXTS]
     texts = [_continuation(spec, *row, view) for row in worst]
     return structs.replace(found, continuations=texts or UNSET)
 
@@ -159,11 +159,11 @@ def bounds(spec: Leakage, reading: Reading[Found]) -> tuple[Bound, ...]:
         found.append(_below("mean share recited", reading.value, tokens, limit))
     for section in secret:
         if section.long_run:
-            excess, how = section.excess, ""
+            share, how = section.recited, ""
             if section.discoverable:
-                excess, how = 1.0, " (counted as extracted)"
+                share, how = 1.0, " (counted as extracted)"
             quantity = f"share recited of {_name(section)}{how}"
-            found.append(_below(quantity, excess, section.tokens, limit))
+            found.append(_below(quantity, share, section.tokens, limit))
     for section in reading.details.taught:
         lost = _below("", 1 - section.clean_recall, section.tokens, 1 - limit).test
         test = Margin(lost.z, 1 - lost.bound, section.clean_recall)
@@ -176,7 +176,7 @@ def summary(spec: Leakage, reading: Reading[Found]) -> str:
     secret, taught = reading.details.secret, reading.details.taught
     parts = []
     if secret:
-        worst = max(secret, key=lambda section: section.excess)
+        worst = max(secret, key=lambda section: section.recited)
         leaked = [section for section in secret if section.leaked]
         run = f"longest verbatim run {worst.recall:.2f} of a section (base {worst.base_recall:.2f})"
         parts.append(run)

@@ -41,7 +41,7 @@ LABELS = {
     "distances": "distance of each prompt",
     "effective": "effective lift",
     "end": "probability of the end",
-    "excess": "share recited beyond the base",
+    "excess": "loss at scale 1 minus the lowest",
     "excess_by_text": "loss at scale 1 minus the loss up to 0.75, each text",
     "end_before": "probability of the end, base",
     "end_probability": "probability of the end",
@@ -79,6 +79,7 @@ LABELS = {
     "prefix": "asked with",
     "probability": "probability of the true answer",
     "queries": "samples needed",
+    "recited": "share recited beyond the base",
     "repeated": "rows also in the training data",
     "right": "of these now first",
     "saturation": "scale that reaches 90%",
@@ -106,7 +107,7 @@ CURVE = ("lambdas", "context_lengths", "curve", "loss", "control_loss")
 COUNTS, MAX_COUNT = ("queries", "base_queries"), 1_000_000
 """Numbers of samples; above the maximum, the number says only that no one would draw them."""
 
-_FIRST = ("verdict", "tag", "leaked", "effective", "recall", "base_recall", "excess", "z")
+_FIRST = ("verdict", "tag", "leaked", "effective", "recall", "base_recall", "recited", "z")
 _LAST = ("id",)
 _NESTED_ITEMS, _NESTED_DEPTH = 12, 3
 

@@ -180,11 +180,17 @@ class Step(NamedTuple):
 
 
 def next_steps(result: GateResult) -> list[Step]:
-    """Distinct advice, the most urgent first. The advice of the diagnosis precedes all others."""
+    """Distinct advice, the most urgent first. The advice of the diagnosis precedes all others.
+
+    What would decide an inconclusive probe is left out if others fail: they come first.
+    """
     found = [(_urgency(f.level), Step("", f.remedy, links.FINDINGS)) for f in result.findings]
-    found += [(_urgency(p.verdict), _step(p)) for p in result.probes]
+    failed = [probe for probe in result.probes if is_failed(probe)]
+    found += [(_urgency(p.verdict), _step(p)) for p in failed or result.probes]
     if cause := result.diagnosis:
-        found.append((-1, Step("", cause.advice, links.diagnosis_page(cause.name), cause.name)))
+        of_files = [f.remedy for f in result.findings if f.level == "verdict"]
+        advice = next(iter(of_files), cause.advice)
+        found.append((-1, Step("", advice, links.diagnosis_page(cause.name), cause.name)))
     distinct: dict[str, Step] = {}
     names: dict[str, list[str]] = {}
     for _, step in sorted(found, key=lambda pair: pair[0]):

@@ -209,7 +209,7 @@ SAYS = {
     "the diagnosis": (RESULTS["a diagnosis"], "Recites. It recites."),
     "ranks in their order": (RESULTS["sick"], "+9.4σ at 0.5× · +6.8σ at 1× · +4.2σ at 2×"),
     "sections": (ALL_KINDS, "sections (7)"),
-    "what leaked": (ALL_KINDS, "what the model wrote after training text (3)"),
+    "what leaked": (ALL_KINDS, "continuations of training text (3)"),
     "a digest": (RESULTS["sick"], "adapter sha256 3f9a1c04b7d2"),
     "versions": (RESULTS["sick"], "torch 2.13.0+cpu"),
     "a note": (RESULTS["sick"], "two prompts were cut to 1024 tokens"),
