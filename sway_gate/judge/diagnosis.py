@@ -130,7 +130,9 @@ _ABOUT_FULL_MODELS: Final = (
     ("the adapter", "the model"),
     ("this adapter", "this model"),
 )
-_EXPLAIN_ALL: Final = (TABLE["broken"].name, TABLE["template mismatch"].name)
+_EXPLAIN_ALL: Final = tuple(
+    TABLE[symptom].name for symptom in ("broken", "template mismatch", "never trained")
+)
 HEALTHY: Final = Entry("healthy", "The adapter learned its data, and no harm was found.", advice="")
 NO_FAULT: Final = Entry("no fault found", "No tested rule is violated.", advice="")
 UNDECIDED: Final = Entry(
@@ -292,7 +294,8 @@ def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeR
 def _contradicts(symptom: Symptom, found: Diagnosis, kept: str) -> bool:
     """Whether the advice of the symptom contradicts the diagnosis, or the kept direction.
 
-    A broken model fails all probes, and so does one under a foreign template.
+    A broken model fails all probes, and so does one under a foreign template. An adapter that was
+    never trained has learned nothing.
     """
     if found.name in _EXPLAIN_ALL:
         return TABLE[symptom].name != found.name

@@ -32,7 +32,7 @@ from sway_gate.reports.wording import (
     grounds,
     interval,
     is_failed,
-    limit_of,
+    limit_at_one,
     most_severe_first,
     next_steps,
     not_passed_first,
@@ -349,7 +349,7 @@ def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
 
 def _curve(probe: ProbeResult, response: Response, width: int, ascii: bool) -> Iterator[Line]:
     """The response, or the loss on the data if its rule is the one that is violated."""
-    rule = limit_of(probe, dict(zip(response.lambdas, response.curve, strict=False)).get(1, 0))
+    rule = limit_at_one(probe, response)
     xs, ys, limit = response.lambdas, response.curve, rule.limit if rule else None
     about = "change of the output by the scale of the adapter"
     about += f", limit {number(limit)} at scale 1" if rule else ""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from sway_gate.details import Response
 from sway_gate.judge.waivers import expired, waived
 from sway_gate.reports import links
 from sway_gate.results import (
@@ -316,6 +317,14 @@ def limit_of(probe: ProbeResult, value: float) -> Rule | None:
     """The rule that compares this value with a limit."""
     of_limit = (rule for rule in probe.rules if rule.name != "z" and rule.limit is not None)
     return next((r for r in of_limit if r.value is not None and _is_of(r, value)), None)
+
+
+def limit_at_one(probe: ProbeResult, response: Response) -> Rule | None:
+    """The rule of the response at scale 1, unless another rule decides: a limit that holds would
+    argue against the verdict."""
+    at_one = dict(zip(response.lambdas, response.curve, strict=False)).get(1)
+    rule = None if at_one is None else limit_of(probe, at_one)
+    return rule if rule and rule.verdict == probe.verdict else None
 
 
 def p_text(probe: ProbeResult) -> str:

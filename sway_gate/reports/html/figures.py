@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from sway_gate.details import Decay, Response, TargetLosses, read
-from sway_gate.reports.wording import limit_of, ranks, sentence, sigmas
+from sway_gate.reports.wording import limit_at_one, limit_of, ranks, sentence, sigmas
 from sway_gate.results import ProbeResult, Rule
 from sway_gate.text import clean, counted, is_number, number, one_line
 
@@ -234,8 +234,9 @@ def _curves(probe: ProbeResult) -> Iterator[Figure | None]:
     scale = "scale of the adapter"
     if response := read(probe.details, Response):
         points = _points(response.lambdas, response.curve)
-        rule = _limit_of(probe, dict(points).get(1.0, math.nan))
-        limit, caption = (rule.limit if rule else None), "Change of the output by scale"
+        rule = limit_at_one(probe, response)
+        limit = rule.limit if rule and is_drawable(rule.limit) else None
+        caption = "Change of the output by scale"
         if limit is not None:
             caption += f"; the limit at 1 is {number(limit)}"
         lines = (("", points),)
