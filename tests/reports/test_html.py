@@ -558,6 +558,16 @@ ODD = {
 
 
 @needs_viz
+def test_a_picture_does_not_argue_against_a_failure():
+    rules = (rule("shape", "fail", text="the curve jumps"), rule("z", "pass", value=9.0, limit=3.0))
+    failed = probe("adapter_ablation", "fail", details=dict(CURVE), rules=rules)
+    assert [one.caption for one in figures.figures(failed)] == ["Change of the output by scale"]
+    insignificant = (rule("z", "fail", value=0.1, limit=3.0),)
+    (nulls,) = figures.figures(probe(verdict="fail", rules=insignificant))
+    assert nulls.caption.startswith("Among 8 null adapters")
+
+
+@needs_viz
 @pytest.mark.parametrize("fields", ODD.values(), ids=ODD)
 def test_invalid_numbers_are_not_drawn(fields):
     assert figures.figures(probe(**fields)) == []

@@ -568,3 +568,21 @@ def test_a_negligible_response_looks_negligible():
     frame = text[text.index("of the adapter, limit 0.05 at scale 1") :].splitlines()[1:9]
     assert frame[0].strip() == "0.05 │" + "┄" * 48
     assert [line.partition("│")[2].strip() for line in frame[1:-1]] == [""] * 6
+
+
+def test_the_curve_of_the_rule_that_failed_is_drawn():
+    scale = {"lambdas": [0.0, 0.5, 1.0], "curve": [0.0, 0.2, 0.4]}
+    target = {"lambdas": scale["lambdas"], "loss": [2.0, 1.0, 1.5], "control_loss": [3.0] * 3}
+    details = scale | {"target": target | {"best": 0.5, "excess": 0.5}}
+    kept = results.rule("distance", "pass", value=0.4, limit=0.05, bound=0.3)
+    failures = {
+        "loss on its text": results.rule("loss", "fail", value=0.5, limit=0.05, is_upper=True),
+        "change of the output": results.rule("shape", "fail", text="the curve jumps"),
+    }
+    for shown, rule in failures.items():
+        failed = results.probe(
+            "adapter_ablation", "fail", raw=0.4, details=details, rules=(rule, kept)
+        )
+        text = plain(results.result(failed))
+        assert f"{shown} by the scale of the adapter" in text
+        assert "limit 0.05 at scale 1" not in text
