@@ -122,7 +122,7 @@ _LEVELS = {
 
 def _annotation(probe: ProbeResult, spec: str) -> str:
     line = "" if probe.line is None else str(probe.line)
-    text = f"{wording.title(probe)}: {probe.message}"
+    text = f"{wording.title(probe)}: {wording.issue(probe)}"
     if probe.advice:
         text += f" → {probe.advice}"
     return command(_LEVELS.get(probe.verdict, "notice"), text, file=spec, line=line if spec else "")

@@ -160,6 +160,13 @@ def _is_behind(result: GateResult) -> bool:
     )
 
 
+def issue(probe: ProbeResult) -> str:
+    """What a list of issues says about a probe: of one that passes, only what it did not judge."""
+    if probe.verdict is Verdict.PASS and probe.caveat:
+        return f"passes, but {one_line(probe.caveat)}"
+    return probe.message
+
+
 def is_failed(probe: ProbeResult) -> bool:
     """Whether the probe failed, ended in an error, or has an expired waiver."""
     return probe.verdict in (Verdict.FAIL, Verdict.ERROR) or bool(expired([probe]))
@@ -282,7 +289,8 @@ def evidence(probe: ProbeResult) -> str:
     decisive = probe.rules[0]
     text = compared(decisive, "limit" if significance else "margin")
     is_other = decisive.name not in ("z", "shape") and not _is_of(decisive, probe.raw)
-    return f"{one_line(decisive.name)} {text}" if is_other else text
+    separator = " " if text.startswith(("≤", "≥")) else ": "
+    return f"{one_line(decisive.name)}{separator}{text}" if is_other else text
 
 
 def _is_of(rule: Rule, value: float | None) -> bool:

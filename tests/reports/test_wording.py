@@ -61,7 +61,7 @@ EVIDENCE = {
     ),
     "another quantity than the value": (
         drift(raw=0.32, rules=(rule("mean gain", "fail", value=-1.24, limit=0.3),)),
-        "mean gain -1.24 < margin 0.3",
+        "mean gain: -1.24 < margin 0.3",
     ),
     "close": (
         drift(raw=0.1, rules=(rule("x", "warn", value=0.1, bound=0.150001, **SHARE),)),
