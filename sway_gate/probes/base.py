@@ -354,7 +354,7 @@ class Reading(NamedTuple, Generic[FoundDetails]):
     significance: Significance | None = None
     """The probe's own test; of kinds that are not compared with null adapters."""
     error_share: float = 1.0
-    """The share of the error that the tests may use at this look at growing rows."""
+    """The share of the error that the tests may use at this look at growing rows or items."""
     reserve: Reserve = Reserve()
     """More rows of the data; of a probe whose rows grow."""
 
@@ -416,6 +416,18 @@ class Growing(Protocol):
 
     def reserve(self, context: Context, /) -> Reserve: ...
     def rows(self, requests: Any, /) -> int: ...
+
+
+@runtime_checkable
+class Extensible(Protocol):
+    """A probe module of harm with more packaged items than it measures at first.
+
+    `extended` is the entry with more of them, the first ones included; None if it has its own items
+    or all of the packaged ones. They are measured if the first ones suggest harm and leave it open.
+    Its `bounds` use the reading's `error_share`.
+    """
+
+    def extended(self, spec: Any, /) -> Any: ...
 
 
 @runtime_checkable
