@@ -68,7 +68,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     is_upper: bool = False
     """Whether the value must stay below the limit."""
     text: str = ""
-    """A violated rule without numbers, in words."""
+    """What a violated rule without numbers found."""
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):

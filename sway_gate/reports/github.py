@@ -155,7 +155,7 @@ def _text(path: Path) -> str:
 
 
 def _read(path: Path, root: Path) -> GateResult | None:
-    """The report, with paths relative to `root`: the folder of a runner says nothing to readers."""
+    """The report, with paths relative to `root`: readers do not know the runner's folder."""
     folder = json.dumps(os.path.join(root, ""), ensure_ascii=False)[1:-1]
     try:
         report = path.read_bytes()

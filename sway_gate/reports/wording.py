@@ -320,7 +320,7 @@ def compared(rule: Rule, word: str = "limit") -> str:
 
 
 def rule_name(rule: Rule) -> str:
-    """The tested quantity; a rule without numbers in words, or "fixed rule" in an older report."""
+    """The tested quantity; the text of a rule without numbers, or "fixed rule" if it has none."""
     return (one_line(rule.text) or "fixed rule") if rule.name == "shape" else rule.name
 
 

@@ -34,7 +34,7 @@ _WHOLE: Final = re.compile(r"[-+]?[0-9]+(_[0-9]+)*(\.0+)?")
 _DECIMAL: Final = re.compile(r"[-+]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 """A number as text, such as 1e-3 without quotes, which is a number only in YAML 1.2."""
 _TRUTH: Final = {"1": True, "t": True, "y": True, "0": False, "f": False, "n": False}
-"""Words for truth values besides those of YAML."""
+"""Truth values that YAML does not know."""
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OCTAL: Final = re.compile(r"0o[0-7]+")
 _LEADING_ZERO: Final = re.compile(r"[-+]?0[0-7_]+")
