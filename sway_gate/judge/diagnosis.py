@@ -11,6 +11,7 @@ from msgspec import structs
 
 from sway_gate import probes
 from sway_gate.details import ContentGain, TargetLosses, read
+from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
 from sway_gate.text import named
@@ -260,8 +261,7 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
 
 def _outside(results: Sequence[ProbeResult]) -> str:
     """A sentence on the inconclusive probes that would fail if their estimates were exact."""
-    unsure = [result for result in results if result.verdict is Verdict.WARN]
-    names = [result.name for result in unsure if result.z is not None and result.z < 0]
+    names = [result.name for result in results if is_outside(result)]
     return f" Inconclusive, with an estimate outside its limit: {named(names)}." if names else ""
 
 

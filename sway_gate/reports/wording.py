@@ -6,7 +6,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sway_gate.details import Response
-from sway_gate.judge.composite import suggests_harm
+from sway_gate.judge.composite import doubtful, suggests_harm
 from sway_gate.judge.waivers import expired, waived
 from sway_gate.reports import links
 from sway_gate.results import (
@@ -115,6 +115,9 @@ def _obstacle(result: GateResult) -> str:
     for name in required:
         if inconclusive := _only_inconclusive(result, name):
             return f"inconclusive whether the data was learned: {inconclusive}"
+        if names := doubtful(result.probes, name):
+            reason = "most probes of it have an estimate outside the limit"
+            return f"inconclusive whether the data was learned: {reason}: {named(names)}"
     if harms := [probe.name for probe in result.probes if suggests_harm(probe)]:
         return f"inconclusive whether it harms the model: {named(harms)}"
     if result.score is not None:

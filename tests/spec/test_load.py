@@ -133,6 +133,7 @@ DEFAULTS = {
         "pack": "builtin",
         "items": (),
         "items_limit": None,
+        "registers": "all",
         "assert_fraction_regressed_lt": 0.15,
         "assert_mean_delta_gte": -0.5,
         "regression_nats": 1.0,
