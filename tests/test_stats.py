@@ -463,14 +463,21 @@ def test_fraction_bound_and_z_agree(margin: float) -> None:
 
 @pytest.mark.parametrize(
     ("k", "margin", "passes"),
-    [(0, 0.0, False), (1, 0.0, False), (9, 1.0, True), (10, 1.0, False), (0, 1.0, True)],
+    [
+        (0, 0.0, False),
+        (1, 0.0, False),
+        (9, 1.0, True),
+        (10, 1.0, False),
+        (0, 1.0, True),
+        (10, 1.01, True),
+    ],
 )
 def test_fraction_at_the_extreme_margins(k: int, margin: float, passes: bool) -> None:
     assert (fraction_below(k, 10, margin).z > Z_95) == passes
 
 
 @pytest.mark.parametrize(
-    ("k", "n", "margin"), [(-1, 3, 0.5), (4, 3, 0.5), (0, 0, 0.5), (1, 3, 1.1), (1, 3, math.nan)]
+    ("k", "n", "margin"), [(-1, 3, 0.5), (4, 3, 0.5), (0, 0, 0.5), (1, 3, -0.1), (1, 3, math.nan)]
 )
 def test_fraction_refuses(k: int, n: int, margin: float) -> None:
     with pytest.raises(ValueError, match="margin"):
@@ -744,6 +751,10 @@ def test_a_share_at_its_limit_is_decided_wrongly_in_one_case_of_twenty_on_each_s
     z = np.array([share_above(hits / n, n, truth).z for hits in k])
     assert np.mean(z > Z_95) == pytest.approx(0.05, abs=0.035)
     assert np.mean(z < -Z_95) == pytest.approx(0.05, abs=0.035)
+
+
+def test_no_share_is_above_a_margin_above_1():
+    assert share_above(1.0, 5000, 1.01).z < -Z_95
 
 
 @pytest.mark.parametrize(("share", "n", "margin"), [(1.1, 5, 0.5), (0.5, 0, 0.5), (0.5, 5, -0.1)])

@@ -105,7 +105,7 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
         "preference",
     )
     per_section_threshold: float = 0.05
-    assert_passing_section_frac: Fraction = 0.5
+    assert_passing_section_frac: NonNegative = 0.5
     max_prose_chars: Chars = 2000
 
 
@@ -180,7 +180,7 @@ class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
     items: tuple[Item, ...] = ()
     items_limit: Count | None = None
     registers: Literal["all", "served"] = "all"
-    assert_fraction_regressed_lt: Fraction = 0.15
+    assert_fraction_regressed_lt: NonNegative = 0.15
     assert_mean_delta_gte: float = -0.5
     regression_nats: NonNegative = 1.0
 
@@ -221,7 +221,7 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
     )
     divergence: Literal["log_ratio", "js", "kl"] = "log_ratio"
     top_k: Count | None = None
-    assert_linearity_gte: Fraction = 0.85
+    assert_linearity_gte: NonNegative = 0.85
     assert_saturation_between: tuple[NonNegative, NonNegative] = (0.3, 1.05)
     assert_overshoot_gte: NonNegative = 0.95
     held_out: tuple[NonEmpty, ...] = ()
@@ -256,7 +256,7 @@ class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
     max_new_tokens: NewTokens = 64
     embedding_model: EmbeddingModel = MINILM
     base_gold_similarity_cap: Annotated[float, Meta(ge=-1, le=1)] = 0.75
-    assert_revert_rate_lt: Fraction = 0.25
+    assert_revert_rate_lt: NonNegative = 0.25
 
 
 class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
@@ -295,7 +295,7 @@ class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     min_prompts: Annotated[int, Meta(ge=4)] = 20
-    assert_specificity_gte: Fraction = 0.6
+    assert_specificity_gte: NonNegative = 0.6
 
 
 class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
@@ -318,7 +318,7 @@ class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["preference_flip"] = "preference_flip"
     triples: tuple[Preference, ...] = ()
-    assert_flip_rate_gte: Fraction | None = None
+    assert_flip_rate_gte: NonNegative | None = None
     min_triples_for_decision: Count = 3
 
 
