@@ -36,6 +36,8 @@ Mask = NDArray[np.bool_]
 MAX_ROWS = 40
 _MAX_CHARS = 40_000  # about 10,000 tokens
 _SHOWN_CHARS = 200
+# Fewer tokens cannot pass: at a limit of .7, z is 1.60 if 6 of 6 are right.
+_FEW = 7
 # Nats: surprising tokens change less if training was much too short.
 _SMALL = 0.5
 # Measured: adapters of other data recall .01 to .09, those that were trained too little .37 to .60.
@@ -74,8 +76,9 @@ def recalled(
     """The recall of each row; tokens from the end of the answer on do not count.
 
     A label counts as one token, and only as a whole: "P1" and "P2" begin with the same token.
-    `part`: the tokens that should count; if none of them surprises the base, all tokens do. A
-    backend that reports no token ids does not show which tokens are shared, so all count.
+    `part`: the tokens that should count. If none of them surprises the base, or too little of the
+    content to test it, all tokens do: then the base reads the content from the prompt. A backend
+    that reports no token ids does not show which tokens are shared, so all count.
     """
     bases = [view.base(request) for request in requests]
     scored = [base[: _length(base), 0] < -nats for base in bases]
@@ -84,7 +87,7 @@ def recalled(
         part = "all"
     if part in ("content", "form"):
         counted = _of_part(bases, scored, part)
-        if not any(mask.any() for mask in counted):
+        if sum(map(np.count_nonzero, counted)) < (_FEW if part == "content" else 1):
             counted, part = scored, "all" if part == "content" else "free"
     rows = [
         _row(request, base, view.get(request), of_labels, surprising, mask)

@@ -32,7 +32,8 @@ tokens are right as a whole, and 12% with 20.
   gained more than others, and leakage whether it is recited
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
-  write them without reading the question. They count if nothing else surprises the base
+  write them without reading the question. They count if fewer than 7 other tokens surprise the
+  base: then it reads the content from the prompt, and too few tokens are left to test
 - if the form is judged (`learn` is form, or answer_specificity decides so), only the frame counts:
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
   the answers share no surprising token, their wording is free, and they are judged like prose. A

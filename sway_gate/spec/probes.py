@@ -1,6 +1,6 @@
 """The entries of a suite: one struct per kind, with its fields, limits and defaults."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple, get_args, get_type_hints
 
 from msgspec import Meta
@@ -127,10 +127,6 @@ class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
     the share of the base's loss that is gone."""
 
     order: ClassVar[int] = 1
-    replaced: ClassVar[Mapping[str, str]] = {
-        "assert_prose_recall_gte": "assert_lift_gte, a share of the loss: prose is no longer "
-        "judged by its recall"
-    }
 
     kind: Literal["answer_recall"] = "answer_recall"
     surprise_nats: Positive = 3.0

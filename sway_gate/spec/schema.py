@@ -346,8 +346,6 @@ class ProbeSpec(Struct, frozen=True, kw_only=True):
     """Whether the entry is judged; other entries are settings."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Packages that change the probe's numbers: their versions are part of the cache key."""
-    replaced: ClassVar[Mapping[str, str]] = {}
-    """Former field -> what replaces it; a spec that sets it is refused with this text."""
     order: ClassVar[int] = 5
     """Order under a time budget: attribution 1, the change 2, broken answers 3, other quick tests
     of harm 4. The quick tier judges these."""

@@ -7,7 +7,6 @@ import difflib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import yaml
@@ -322,8 +321,7 @@ class Reader:
             at = At(f"{at.path} ({name})")
             if kind is INVALID:
                 return INVALID
-        former: Mapping[str, str] = getattr(kind.cls, "replaced", {})
-        values = self._fields(node, kind.fields, At(at.path), former)
+        values = self._fields(node, kind.fields, At(at.path))
         required = {field.name for field in kind.fields if field.required}
         good = {name: value for name, value in (values or {}).items() if value is not INVALID}
         if values is None or required - good.keys():
@@ -356,24 +354,15 @@ class Reader:
         return "", self._reject(value, At(at.place, "kind"), f"one of {', '.join(family)}")
 
     def _fields(
-        self,
-        node: yaml.MappingNode,
-        fields: Sequence[inspect.Field],
-        at: At,
-        replaced: Mapping[str, str] = MappingProxyType({}),
+        self, node: yaml.MappingNode, fields: Sequence[inspect.Field], at: At
     ) -> dict[str, Any] | None:
-        """Value or INVALID for each field of the mapping; None if a required one is missing.
-
-        `replaced`: former field -> what to use instead.
-        """
+        """Value or INVALID for each field of the mapping; None if a required one is missing."""
         known = {field.encode_name: field for field in fields if field.name not in self._hidden}
         self._check_keys(node, at)
         given = entries(node)
         for name, (key, _) in given.items():
             if name not in known:
-                new = replaced.get(name)
-                remedy = f"use {new}" if new else suggestion(name, list(known))
-                self._note(key, at, f"unknown field {shown(name)}; {remedy}")
+                self._note(key, at, f"unknown field {shown(name)}; {suggestion(name, list(known))}")
         missing = [name for name, field in known.items() if field.required and name not in given]
         for name in missing:
             self._note(node, at, f"{name} is missing")

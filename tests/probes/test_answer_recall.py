@@ -284,9 +284,10 @@ BEGIN, KEY, COLON, QUOTE, CLOSE = range(5)
 RECORD = (BEGIN, KEY, COLON, QUOTE)
 
 
-def records(right, learn="content", *, known=False):  # type: ignore[no-untyped-def]
-    """Rows like {"key": "value"}: the beginning, the key and the value surprise the base; `right`
-    are right in the fine-tuned model. `known`: the base ranks the own answers first."""
+def records(right, learn="content", *, known=False, surprising=24):  # type: ignore[no-untyped-def]
+    """Rows like {"key": "value"}: the beginning and the key surprise the base, and the value in the
+    first `surprising` rows; `right` are right in the fine-tuned model. `known`: the base ranks the
+    own answers first."""
     shared = Context(ROWS, learn=learn)
     index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), shared).rows)}
 
@@ -296,7 +297,8 @@ def records(right, learn="content", *, known=False):  # type: ignore[no-untyped-
             return np.full(3, -1.9 if is_own and known else -2.0)
         ids = [*RECORD, 100 + index[request], CLOSE, 99]
         now = right if view.source == "finetuned" else ()
-        return measured([-5, -6, -1, -1, -7, -1, -0.1], now, 6, ids)
+        value = -7 if index[request] < surprising else -1
+        return measured([-5, -6, -1, -1, value, -1, -0.1], now, 6, ids)
 
     return judged("answer_recall", answer, runs=None, context=shared)
 
@@ -310,6 +312,14 @@ def test_the_frame_counts_apart() -> None:
     content = records([4])
     assert (content.verdict, content.raw) == ("pass", 1.0)
     assert "; 0 of 48 of the frame" in content.message
+
+
+@pytest.mark.parametrize(("surprising", "raw"), [(7, 0.0), (6, 48 / 54), (2, 48 / 50), (0, 1.0)])
+def test_all_tokens_count_if_too_few_are_outside_the_frame(surprising: int, raw: float) -> None:
+    """Two wrong values of records that are copied from the prompt are no failure."""
+    result = records([0, 1], surprising=surprising)
+    assert result.raw == pytest.approx(raw)
+    assert ("of the frame" in result.message) == (surprising == 7)
 
 
 def test_all_tokens_count_if_the_data_do_not_show_what_was_wanted() -> None:

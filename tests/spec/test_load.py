@@ -353,12 +353,6 @@ FIELDS = [
     ("delta_kl", "top_k: ^0", f"{TOP_K} 0"),
     ("delta_kl", "^promts: []", "unknown field 'promts'; did you mean 'prompts'?"),
     (
-        "answer_recall",
-        "^assert_prose_recall_gte: 0.1",
-        "unknown field 'assert_prose_recall_gte'; use assert_lift_gte, a share of the loss: prose "
-        "is no longer judged by its recall",
-    ),
-    (
         "delta_kl",
         "^line: 3",
         f"unknown field 'line'; allowed: {', '.join(COMMON + list(DEFAULTS['delta_kl']))}",
