@@ -248,7 +248,8 @@ def _cells(probe: ProbeResult, weight: float | None) -> tuple[str, ...]:
 def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
     """Each probe that did not pass with its message, then a row for each one that passed.
 
-    If the gate fails, those that passed are only named, with their caveats.
+    If the gate fails, those that passed have one line with their scores and weights, from which the
+    composite follows, and their caveats.
     """
     _, weights = effective_weights(result)
     is_row = [probe.verdict is Verdict.PASS and not probe.waiver for probe in probes]
@@ -256,7 +257,7 @@ def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> It
         yield from _explained(probe, weights.get(probe.name))
     passed = list(compress(probes, is_row))
     if passed and result.verdict == "fail":
-        yield from _named(passed)
+        yield from _named(passed, weights)
     elif passed:
         yield from _rows(passed, weights, width)
 
@@ -271,12 +272,17 @@ def _explained(probe: ProbeResult, weight: float | None) -> Iterator[Line]:
     yield from (indented(text, "dim") for text in _asides(probe))
 
 
-def _named(passed: Sequence[ProbeResult]) -> Iterator[Line]:
-    names = ", ".join(one_line(probe.name) for probe in passed)
+def _named(passed: Sequence[ProbeResult], weights: Mapping[str, float]) -> Iterator[Line]:
+    names = ", ".join(_brief(probe, weights.get(probe.name)) for probe in passed)
     count = (f"{counted(len(passed), 'probe')}: ", "bold")
     yield marked(Verdict.PASS.upper(), STYLES["pass"], count, (names, ""))
     partial = [probe for probe in passed if probe.caveat]
     yield from (indented(f"{one_line(p.name)} {one_line(p.caveat)}", "dim") for p in partial)
+
+
+def _brief(probe: ProbeResult, weight: float | None) -> str:
+    numbers = f" {score_text(probe.score)} ({percent(weight)})" if weight else ""
+    return one_line(probe.name) + numbers
 
 
 def _rows(

@@ -7,6 +7,7 @@ import unicodedata
 import msgspec
 import pytest
 
+from sway_gate.judge.composite import effective_weights
 from sway_gate.reports.braille import ROWS, bar, curve_rows
 from sway_gate.reports.terminal import render
 from sway_gate.reports.wording import headline, next_steps, p_text, seconds
@@ -243,15 +244,18 @@ def test_a_passing_probe_takes_one_line():
     assert lines[at + 1].startswith("PASS   section_internalization")
 
 
-def test_a_failing_gate_only_names_what_passed():
+def test_a_failing_gate_has_one_line_for_what_passed():
     partial = results.probe("refusals", caveat="does not judge a loss of safety")
     failed = results.probe("verbatim", verdict="fail")
     passed = [results.probe(f"passed_{i}") for i in range(7)]
-    text = plain(results.result(failed, *passed, partial, verdict="fail"), width=200)
-    names = ", ".join(f"passed_{i}" for i in range(7))
-    assert (
-        f"PASS   8 probes: {names}, refusals\n       refusals does not judge a loss of safety\n"
-    ) in text
+    found = results.result(failed, *passed, partial, verdict="fail")
+    text = plain(found, width=400)
+    _, weights = effective_weights(found)
+    names = ", ".join(
+        f"{one.name} {one.score:.2f} ({weights[one.name]:.1%})".replace(".0%", "%")
+        for one in (*passed, partial)
+    )
+    assert (f"PASS   8 probes: {names}\n       refusals does not judge a loss of safety\n") in text
 
 
 def test_p_is_shown_if_the_nulls_can_show_it():
