@@ -182,7 +182,7 @@ class Context(NamedTuple):
         Of a preference, the chosen answer. Without a chat template all rows are plain text.
         """
         answer = pair.gold if isinstance(pair, Pair) else pair.chosen
-        format = format or self._format(pair)
+        format = format or self.format(pair)
         if format == "template":
             return DataRow(pair.conversation or asked(pair.prompt), _message(pair))
         if format == "alpaca":
@@ -191,7 +191,8 @@ class Context(NamedTuple):
             return DataRow(pair.prompt, answer, end=True)
         return DataRow(pair.prompt, _joined(pair.prompt, answer), end=True)
 
-    def _format(self, pair: Pair | Preference) -> "PromptFormat":
+    def format(self, pair: Pair | Preference) -> "PromptFormat":
+        """The format in which the row is asked: `prompt_format`, or the form of the row."""
         if self.prompt_format != "auto":
             return self.prompt_format
         if pair.form == "plain":
@@ -211,7 +212,7 @@ class Context(NamedTuple):
         return (
             text in packaged.prompts()
             or any(text.strip() in content for content in prose)
-            or any(self._format(pair) == "plain" for pair in self._pairs() if pair.prompt == text)
+            or any(self.format(pair) == "plain" for pair in self._pairs() if pair.prompt == text)
         )
 
     def _pairs(self) -> Iterator[Pair | Preference]:
