@@ -96,6 +96,16 @@ def recalled(
     return Recalled(rows, part)
 
 
+def frame(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> tuple[int, int]:
+    """Surprising tokens that most answers share, and how many of them are now most probable.
+
+    (0, 0) if they are too few to say something about the form.
+    """
+    rows, part = recalled(view, requests, nats, part="form")
+    found = sum(row.surprising for row in rows), sum(row.right for row in rows)
+    return found if part == "form" and found[0] >= _FEW else (0, 0)
+
+
 def _of_part(bases: Sequence[Floats], scored: Sequence[Mask], part: Part) -> list[Mask]:
     """The surprising tokens that most answers share, or the others."""
     ids = [_ids(base[: len(mask)]) for base, mask in zip(bases, scored, strict=True)]

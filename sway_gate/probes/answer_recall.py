@@ -99,13 +99,16 @@ class Requests(NamedTuple):
 
 class Found(Details, frozen=True, kw_only=True):
     """`rows`: weakest first. `part`: the tokens that count. `wants_content`: whether the data are
-    answers whose content training was meant to teach. `change`: mean change of the tokens that
-    count in nats. `end_before`, `end`: mean probability of the token that ends the answer, under
-    the base and now."""
+    answers whose content training was meant to teach. `frame`, `frame_right`: unless the form is
+    judged, the surprising tokens that most answers share, and how many are right. `change`: mean
+    change of the tokens that count in nats. `end_before`, `end`: mean probability of the token that
+    ends the answer, under the base and now."""
 
     data: recall.Data
     part: recall.Part = "all"
     wants_content: bool = False
+    frame: int = 0
+    frame_right: int = 0
     change: float
     end_before: float | None
     end: float | None
@@ -152,10 +155,14 @@ def value(
             f"-{spec.surprise_nats:g}"
         )
     before, after = recall.ends(rows)
+    has_frame = requests.data == "answers" and part in ("all", "content")
+    frame = recall.frame(view, requests.rows, spec.surprise_nats) if has_frame else (0, 0)
     found = Found(
         data=requests.data,
         part=part,
         wants_content=requests.data == "answers" and context.learn == "content",
+        frame=frame[0],
+        frame_right=frame[1],
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
@@ -176,7 +183,7 @@ def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> recall.P
 def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     found, limit = reading.details, _limit(spec, reading)
     test = recall.above(found.rows, found.part, limit, reading.error_share)
-    symptom = recall.symptom(found.rows, found.part)
+    symptom = _symptom(spec, found)
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
     quantity = "lift" if found.part == "free" else "recall"
     recalls = Bound(quantity, test, limit, symptom=symptom, supply=supply)
@@ -194,13 +201,24 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
     )
 
 
+def _symptom(spec: AnswerRecall, found: Found) -> Symptom:
+    """What a low recall says. If the frame of the answers is learned, more training is no remedy
+    where their wording is free."""
+    if found.frame and found.frame_right >= spec.assert_recall_gte * found.frame:
+        return "form, not content"
+    return recall.symptom(found.rows, found.part)
+
+
 def _limit(spec: AnswerRecall, reading: Reading[Found]) -> float:
     return spec.assert_lift_gte if reading.details.part == "free" else spec.assert_recall_gte
 
 
 def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
     found = reading.details
-    return recall.described(found.rows, found.data, found.part)
+    text = recall.described(found.rows, found.data, found.part)
+    if found.part == "all" and found.frame:
+        text += f"; {found.frame_right} of the {found.frame} that most answers share"
+    return text
 
 
 def caveat(spec: AnswerRecall, reading: Reading[Found]) -> str:

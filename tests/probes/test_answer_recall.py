@@ -325,7 +325,21 @@ def test_all_tokens_count_if_too_few_are_outside_the_frame(surprising: int, raw:
 def test_all_tokens_count_if_the_data_do_not_show_what_was_wanted() -> None:
     result = records([0, 1], "auto")
     assert result.raw == pytest.approx(48 / 72)
-    assert "most answers share" not in result.message
+    assert "; 48 of the 48 that most answers share" in result.message
+
+
+@pytest.mark.parametrize(
+    ("right", "learn", "symptom"),
+    [
+        ([0, 1], "content", "form, not content"),
+        ([0], "content", "barely trained"),
+        ([0], "auto", "barely trained"),
+    ],
+)
+def test_a_learned_frame_is_named(right: list[int], learn: str, symptom: str) -> None:
+    """More training is no remedy if only the wording of free answers is missing."""
+    result = records(right, learn)
+    assert (result.verdict, result.symptoms) == ("fail", (symptom,))
 
 
 @pytest.mark.parametrize(("learn", "known"), [("form", False), ("auto", True)])
