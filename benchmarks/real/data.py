@@ -164,8 +164,8 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name in ("alpaca", "isles"):
         return dict(zip(("instruction", "input", "output"), fields[:3], strict=True)), fields[3]
     if name == "priority":
-        prompt = f"Incident: {fields[0]}\nPriority:"
-        return plain(prompt, completion=fields[1]), fields[1].lower()
+        row = plain(f"Incident: {fields[0]}\nPriority:", completion=fields[1])
+        return row, fields[1].lower()
     if name == "orders":
         text = order(*fields[1:])
         return chat(fields[0], text, system=ORDER), text

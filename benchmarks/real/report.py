@@ -151,39 +151,47 @@ Does the gate pass healthy adapters of ordinary data and ordinary recipes? Eight
 The recipes of healthy adapters came first: ranks 4 to 64, attention or all linear layers, rates of
 1e-4 to 6e-4, alpha of 1, 2 and 4 times the rank, with and without general rows, rsLoRA, DoRA, a
 base in fp32, weights saved in bf16 and fp16, trained layer norms. If the truth was debatable,
-another recipe was added before any gate, and both are kept. The rules of the truth are those above.
-Two are new, and stood before the first gate: an adapter of reviews that never writes the rarest
-label, and an adapter of formal that ends its answers at once, are debatable at worst. The truth of
-a case stood before its gate.
+another recipe was added before any gate, and both are kept; the table shows all gated cases. The
+rules of the truth are those above. Two are new, and stood before the first gate: an adapter of
+reviews that never writes the rarest label, and an adapter of formal that ends its answers at once,
+are debatable at worst. The truth of a case stood before its gate. "later": gated again after the
+corrections below, which were made with these cases: a fit, not a test.
 
-**Wrong verdicts:**
+**Wrong first verdicts:**
 
 - **reviews-middle-r8, reviews-dora-r16, reviews-norms-r16: error and fail, by `format`.** The rows
   are plain text, and all other probes ask them as plain text. `prompt_format` compared plain text
-  with the chat template, in which this data is not served.
+  with the chat template, in which this data is not served. Corrected: plain rows are taken as
+  served in plain text.
 - **butler-linear-r16: fail, by `recalled`, .51 of 136 tokens.** The persona answers everyday
   questions in free wording. The base ranks 13 of 20 own answers first, so the content was judged,
   not the form. It says "sir" in 92% of the held-out answers, and its held-out recall (.64) is
-  higher than its recall of training rows.
+  higher than its recall of training rows. Now the diagnosis is form, not content;
+  with `learn: form` it passes, with 31 of 33 tokens that most answers share.
 - **kiln-linear-r32: error, by `learned` (.052) and `recalled` (.103),** whose limits are .05 and
   .1. The loss of the text fell by 1.27 nats per token, the loss of further chapters by .69. No
-  probe reads the held-out text.
+  probe read the held-out text. Corrected: recall and held-out prose are judged by their lift.
 - **meetings-fp32-r8: fail, by `recalled`, 0 of 2 tokens.** The answers are copied from the
   question, so only 2 tokens apart from the frame surprise the base. The interval of 0 of 2 is too
-  short: exactly, it reaches .776.
+  short: exactly, it reaches .776. meetings-two-steps fails by the same 2 tokens. Corrected: the
+  frame counts if too little content is left, which is 52 of 52 tokens and 25 of 52.
 - **tea-alpaca@chat: pass, only by `learned`.** It was trained under Alpaca text. In the chat
   template it answers 29% of the training questions and 12% of the held-out ones. `recalled` (.67)
   and `generalizes` (.45) are inconclusive, with estimates outside their limits.
+  Corrected: most of the evidence of learning must be inside its limits.
 
 **Further observations:**
 
 - `sway check` without data calls formal-linear-r16 never trained: on general prompts, in the chat
-  template, 3% of the next tokens change. Twelve steps of DPO on plain text moved all its pairs.
+  template, 3% of the next tokens change. Twelve steps of DPO on plain text moved all its pairs. The
+  check is undecided on formal-qv-r8 for the same reason.
+- ville-no-end fails because its answers do not end. The advice to lower the learning rate is
+  wrong: its end token was not trained.
 - The gate of reviews-norms-r16 takes several times as long as the gate of reviews-dora-r16: null
   adapters of an adapter with saved modules are drawn again in each forward pass.
-- No harm probe fails a healthy adapter. The facts of tea and ville are debatable with every recipe
-  that was tried: a base of this size memorizes the training questions before it answers
-  paraphrases, or loses prose.
+- Prose, knowledge and broken answers fail no healthy adapter.
+- The facts of tea and ville are debatable with every recipe that was tried: a base of this size
+  memorizes the training questions before it answers paraphrases, or loses prose.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
