@@ -447,6 +447,11 @@ def _distance_of_look(z: float, share: float) -> float:
     return math.copysign(of_look(abs(z), share), z)
 
 
+def _quantile_of_look(share: float) -> float:
+    """The normal quantile of the one-sided 95% bound at a look with this share of the error."""
+    return Z_95 if share == 1 else normal_from_log_sf(math.log(_ERROR * share))
+
+
 def ratio_above(x: ArrayLike, y: ArrayLike, margin: float, prior: Prior) -> Margin:
     """Is the ratio R of the means of `x` and `y` (shape [n], n ≥ 1, the same items) above `margin`?
 
@@ -482,19 +487,19 @@ def positive_mean_above(items: ArrayLike, margin: float, resolution: float, prio
     return Margin(found.z, math.exp(found.bound), float(x.mean()))
 
 
-def fraction_below(k: int, n: int, margin: float) -> Margin:
+def fraction_below(k: int, n: int, margin: float, error_share: float = 1.0) -> Margin:
     """Test for non-inferiority: is the fraction estimated by `k` of `n` ≥ 1 items below `margin`?
 
     One-sided score test: z = (margin - k/n) / √(margin (1 - margin) / n). `bound` is Wilson's upper
     limit (Wilson 1927), the largest fraction that this test does not reject. No k meets margin 0;
-    every k < n meets margin 1.
+    every k < n meets margin 1. `error_share`: see `_distance_of_look`.
     """
     if not (0 <= k <= n and n >= 1 and 0 <= margin <= 1):
         raise ValueError(f"invalid fraction or margin: {k} of {n}, margin {margin}")
-    p, w = k / n, Z_95**2 / n
+    p, w = k / n, _quantile_of_look(error_share) ** 2 / n
     z = (margin - p) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
     upper = (p + w / 2 + math.sqrt(w * (p * (1 - p) + w / 4))) / (1 + w)
-    return Margin(z, 1.0 if k == n else upper, p)
+    return Margin(_distance_of_look(z, error_share), 1.0 if k == n else upper, p)
 
 
 def share_above(share: float, n: float, margin: float, error_share: float = 1.0) -> Margin:
@@ -506,7 +511,7 @@ def share_above(share: float, n: float, margin: float, error_share: float = 1.0)
     """
     if not (0 <= share <= 1 and n > 0 and 0 <= margin <= 1):
         raise ValueError(f"invalid share or margin: {share} of {n}, margin {margin}")
-    w = normal_from_log_sf(math.log(_ERROR * error_share)) ** 2 / n
+    w = _quantile_of_look(error_share) ** 2 / n
     z = (share - margin) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
     lower = (share + w / 2 - math.sqrt(w * (share * (1 - share) + w / 4))) / (1 + w)
     return Margin(_distance_of_look(z, error_share), max(lower, 0.0), share)
@@ -625,28 +630,32 @@ def _tail(deviations: Sequence[Floats]) -> float:
     return min(1.0, float(total[max(0, -offset) :].sum()))
 
 
-def paired_fraction_below(gained: int, lost: int, n: int, margin: float) -> Margin:
+def paired_fraction_below(
+    gained: int, lost: int, n: int, margin: float, error_share: float = 1.0
+) -> Margin:
     """Is the increase of a fraction over the same `n` ≥ 1 items below `margin`?
 
     `gained` items have the property after a change only, `lost` items before it only; the increase
     is (gained - lost) / n. One-sided score test for matched pairs (Tango 1998): with q, the maximum
     likelihood estimate of the share of lost items if the increase equals the margin m,
     z = (n m - gained + lost) / √(n (2 q + m (1 - m))). With lost = 0 and an increase up to m it is
-    `fraction_below`. `bound` is the largest increase that this test does not reject.
+    `fraction_below`. `bound` is the largest increase that this test does not reject. `error_share`:
+    see `_distance_of_look`.
     """
     if not (min(gained, lost) >= 0 and gained + lost <= n and n >= 1 and 0 <= margin <= 1):
         raise ValueError(
             f"invalid counts or margin: {gained} gained, {lost} lost of {n}, margin {margin}"
         )
-    estimate = (gained - lost) / n
+    estimate, least = (gained - lost) / n, _quantile_of_look(error_share)
     inside, outside = estimate, 1.0
     for _ in range(60):
         middle = (inside + outside) / 2
-        if _paired_z(gained, lost, n, middle) <= Z_95:
+        if _paired_z(gained, lost, n, middle) <= least:
             inside = middle
         else:
             outside = middle
-    return Margin(_paired_z(gained, lost, n, margin), outside, estimate)
+    z = _distance_of_look(_paired_z(gained, lost, n, margin), error_share)
+    return Margin(z, outside, estimate)
 
 
 def _paired_z(gained: int, lost: int, n: int, margin: float) -> float:

@@ -106,12 +106,12 @@ def signed(value: float, digits: int) -> str:
 def distinct(value: float, limit: float) -> tuple[str, str]:
     """Both numbers with 3 significant digits, or with more if they would look equal.
 
-    A value that is rounding noise compared with the limit is 0.
+    A value that is rounding noise compared with the limit is 0, and one that differs from it by
+    such noise is equal to it.
     """
-    value = 0.0 if abs(value) < 1e-12 * abs(limit) else value
-    shown = "", ""
-    for digits in range(3, 18):
-        shown = f"{value:.{digits}g}", f"{limit:.{digits}g}"
-        if shown[0] != shown[1]:
-            break
-    return shown
+    noise = 1e-12 * abs(limit)
+    value = 0.0 if abs(value) < noise else value
+    digits = range(3, 18) if abs(value - limit) > noise else (3,)
+    shown = ((f"{value:.{n}g}", f"{limit:.{n}g}") for n in digits)
+    equal = f"{value:.3g}", f"{limit:.3g}"
+    return next((pair for pair in shown if pair[0] != pair[1]), equal)

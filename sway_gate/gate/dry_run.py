@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from sway_gate.backends.base import ALL, OF_SERVERS
 from sway_gate.engine.estimate import describe_cost
-from sway_gate.engine.plan import PlannedProbe, null_plan, plan_notes, plan_probes
+from sway_gate.engine.plan import (
+    ItemsLook,
+    PlannedProbe,
+    RowsLook,
+    null_plan,
+    plan_notes,
+    plan_probes,
+)
 from sway_gate.errors import SwayError
 from sway_gate.gate.context import probe_context
 from sway_gate.gate.file_verdicts import file_verdicts
@@ -45,7 +52,7 @@ def dry_run(spec: Spec, tier: Tier, budget: int | None) -> str:
     return "\n".join(
         [
             cost,
-            *_more_rows(planned),
+            *_later_looks(planned),
             *_limit(budget or spec.defaults.time_budget()),
             *left_out,
             *notes,
@@ -54,9 +61,16 @@ def dry_run(spec: Spec, tier: Tier, budget: int | None) -> str:
     )
 
 
-def _more_rows(planned: Sequence[PlannedProbe]) -> list[str]:
-    names = [p.spec.name for p in planned if p.later]
-    return [f"more rows if the first ones leave a probe open: {named(names)}"] if names else []
+def _later_looks(planned: Sequence[PlannedProbe]) -> list[str]:
+    reasons = {
+        RowsLook: "more rows if the first ones leave a probe open",
+        ItemsLook: "more items if the first ones suggest harm and leave it open",
+    }
+    found = []
+    for kind, reason in reasons.items():
+        if names := [p.spec.name for p in planned if any(isinstance(x, kind) for x in p.later)]:
+            found.append(f"{reason}: {named(names)}")
+    return found
 
 
 def _limit(budget: int | None) -> list[str]:

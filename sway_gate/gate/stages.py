@@ -1,25 +1,26 @@
 """Measures and judges the probes of a job in stages.
 
-Each stage judges its probes. A probe whose verdict more null adapters, or more rows of the data,
-can change is measured again with more of them. A stage measures only what no earlier stage has
-measured.
+Each stage judges its probes. A probe whose verdict more null adapters, more rows of the data or
+more packaged items can change is measured again with more of them. A stage measures only what no
+earlier stage has measured.
 
 Without a time budget the first stage has all probes. With one each probe has its own stage,
 the most telling probe first, and a stage that does not fit into the rest of the time is left out.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sway_gate.backends.base import Backend
 from sway_gate.engine.estimate import Estimate
 from sway_gate.engine.observe import RunObserver
-from sway_gate.engine.plan import PlannedProbe, RowsLook, all_measurements
+from sway_gate.engine.plan import ItemsLook, PlannedProbe, RowsLook, all_measurements
 from sway_gate.engine.run import run_plan
 from sway_gate.gate.open import Opened
 from sway_gate.gate.readings import JobReadings
 from sway_gate.gate.resolve import Job, accelerator, load_options
+from sway_gate.judge.composite import suggests_harm
 from sway_gate.judge.probe import (
     ProbeRun,
     is_open,
@@ -30,8 +31,8 @@ from sway_gate.judge.probe import (
 )
 from sway_gate.measurements import Answers, Measurement
 from sway_gate.output import Progress
-from sway_gate.probes.base import Growing
-from sway_gate.results import ProbeResult
+from sway_gate.probes.base import Extensible, Growing
+from sway_gate.results import ProbeResult, Verdict
 
 _RESERVE: Final = 1.25
 """Factor on the estimate: a probe that the deadline interrupts is not decided in this run."""
@@ -59,7 +60,7 @@ class Stages:
         return results
 
     def _in_sequence(self, waiting: Sequence[PlannedProbe]) -> dict[str, ProbeResult]:
-        """The results, with more null adapters or rows until they cannot change the verdict.
+        """The results, with more null adapters, rows or items until they cannot change the verdict.
 
         A probe that the time budget does not decide is left out.
         """
@@ -68,13 +69,17 @@ class Stages:
             try:
                 notes = self._measure(waiting)
             except _OutOfTime:
-                return results | {p.spec.name: _left_out(p) for p in waiting}
+                left_out = [p for p in waiting if not _has_result(p, results)]
+                return results | {p.spec.name: _left_out(p) for p in left_out}
             # More null adapters read the same texts.
             if not results or any(isinstance(p.probe, Growing) for p in waiting):
                 self.notes = tuple(dict.fromkeys([*self.notes, *notes]))
             results |= {p.spec.name: self._judged(p) for p in waiting}
+            is_failed = any(result.verdict is Verdict.FAIL for result in results.values())
             waiting = [
-                p.at_next_look() for p in waiting if p.later and _is_open(p, results[p.spec.name])
+                p.at_next_look()
+                for p in waiting
+                if p.later and _is_open(p, results[p.spec.name], is_failed=is_failed)
             ]
         return results
 
@@ -153,11 +158,20 @@ class _Budget:
             self._estimate.learn(self._claimed, time.monotonic() - self._started)
 
 
-def _is_open(p: PlannedProbe, result: ProbeResult) -> bool:
-    """Whether the next look of the probe can change its verdict."""
-    if isinstance(p.later[0], RowsLook):
-        return is_open_to_rows(result)
-    return is_open(p.spec, result)
+def _is_open(p: PlannedProbe, result: ProbeResult, *, is_failed: bool) -> bool:
+    """Whether the next look of the probe can change its verdict and, of a harm, the gate's.
+
+    `is_failed`: whether a probe fails, so that the gate does.
+    """
+    look = p.later[0]
+    if isinstance(look, ItemsLook):
+        return suggests_harm(result) and not is_failed
+    return is_open_to_rows(result) if isinstance(look, RowsLook) else is_open(p.spec, result)
+
+
+def _has_result(p: PlannedProbe, results: Mapping[str, ProbeResult]) -> bool:
+    """Whether an earlier look is a result by itself: the first look at packaged items is."""
+    return p.spec.name in results and isinstance(p.probe, Extensible)
 
 
 def _left_out(p: PlannedProbe) -> ProbeResult:

@@ -49,7 +49,8 @@ def compose(
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
       no weight, no probe of such a category passes, no probe with a weight passes, effects were
       requested and none passes, or the time budget left out probes of harm and none passes: skips,
-      inconclusive and waived results and absent harms do not decide. Or a weight is out of range;
+      inconclusive and waived results and absent harms do not decide. Or a harm is inconclusive with
+      an estimate outside its limit, or a weight is out of range;
     - pass (0): otherwise. Scores and threshold are then numbers from 0 to 1.
 
     A FAIL takes precedence over an ERROR, and an ERROR over a low score.
@@ -129,6 +130,8 @@ def _verdict(
     needed = {name for name, own in categories.items() if own.required}
     if not passed or needed - passed:
         return "error"
+    if any(suggests_harm(result) and _is_weighed(result, categories) for result in results):
+        return "error"
     if verdicts & {Verdict.WARN, Verdict.WAIVED} and not all(
         _is_shown(results, categories, harm=harm) for harm in (False, True)
     ):
@@ -171,6 +174,18 @@ def _is_shown(
     if harm and not any(result.is_left_out for result in own):
         return True
     return not own or any(_passes(result, categories) for result in own)
+
+
+def suggests_harm(result: ProbeResult) -> bool:
+    """Whether a probe of harm is inconclusive with an estimate outside its limit.
+
+    z of a harm is the distance to its limit.
+    """
+    if result.verdict is not Verdict.WARN or result.z is None or not result.z < 0:
+        return False
+    from sway_gate import probes  # imports numpy, which reports do without
+
+    return result.kind in probes.TABLE and probes.module(result.kind).KIND.harm
 
 
 def _counts(scored: ProbeResult | Category | None) -> bool:

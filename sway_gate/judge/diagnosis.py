@@ -167,14 +167,14 @@ def diagnose(
         found = TABLE[symptom].result
         return _moved(found, results) if symptom == "barely trained" else found
     about_waivers = waiver_sentence(results, findings)
+    outside = _outside(results)
     if verdict != "pass":
-        return structs.replace(UNDECIDED.result, sentence=about_waivers or UNDECIDED.sentence)
-    untested, outside = _untested(results), _outside(results)
+        sentence = (about_waivers or UNDECIDED.sentence) + outside
+        return structs.replace(UNDECIDED.result, sentence=sentence)
+    untested = _untested(results)
     if not (untested or outside or about_waivers):
         return HEALTHY.result
-    sentence = about_waivers or NO_FAULT.sentence
-    if outside:
-        sentence += f" Inconclusive, with an estimate outside its limit: {named(outside)}."
+    sentence = (about_waivers or NO_FAULT.sentence) + outside
     if untested:
         sentence += f" Not tested: {'; '.join(untested)}."
     return structs.replace(NO_FAULT.result, sentence=sentence)
@@ -251,10 +251,11 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
     return untested
 
 
-def _outside(results: Sequence[ProbeResult]) -> list[str]:
-    """The inconclusive probes that would fail if their estimates were exact."""
+def _outside(results: Sequence[ProbeResult]) -> str:
+    """A sentence on the inconclusive probes that would fail if their estimates were exact."""
     unsure = [result for result in results if result.verdict is Verdict.WARN]
-    return [result.name for result in unsure if result.z is not None and result.z < 0]
+    names = [result.name for result in unsure if result.z is not None and result.z < 0]
+    return f" Inconclusive, with an estimate outside its limit: {named(names)}." if names else ""
 
 
 def about_full_model(text: str) -> str:

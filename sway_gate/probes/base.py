@@ -182,7 +182,7 @@ class Context(NamedTuple):
         Of a preference, the chosen answer. Without a chat template all rows are plain text.
         """
         answer = pair.gold if isinstance(pair, Pair) else pair.chosen
-        format = format or self._format(pair)
+        format = format or self.format(pair)
         if format == "template":
             return DataRow(pair.conversation or asked(pair.prompt), _message(pair))
         if format == "alpaca":
@@ -191,7 +191,8 @@ class Context(NamedTuple):
             return DataRow(pair.prompt, answer, end=True)
         return DataRow(pair.prompt, _joined(pair.prompt, answer), end=True)
 
-    def _format(self, pair: Pair | Preference) -> "PromptFormat":
+    def format(self, pair: Pair | Preference) -> "PromptFormat":
+        """The format in which the row is asked: `prompt_format`, or the form of the row."""
         if self.prompt_format != "auto":
             return self.prompt_format
         if pair.form == "plain":
@@ -211,7 +212,7 @@ class Context(NamedTuple):
         return (
             text in packaged.prompts()
             or any(text.strip() in content for content in prose)
-            or any(self._format(pair) == "plain" for pair in self._pairs() if pair.prompt == text)
+            or any(self.format(pair) == "plain" for pair in self._pairs() if pair.prompt == text)
         )
 
     def _pairs(self) -> Iterator[Pair | Preference]:
@@ -354,7 +355,7 @@ class Reading(NamedTuple, Generic[FoundDetails]):
     significance: Significance | None = None
     """The probe's own test; of kinds that are not compared with null adapters."""
     error_share: float = 1.0
-    """The share of the error that the tests may use at this look at growing rows."""
+    """The share of the error that the tests may use at this look at growing rows or items."""
     reserve: Reserve = Reserve()
     """More rows of the data; of a probe whose rows grow."""
 
@@ -416,6 +417,18 @@ class Growing(Protocol):
 
     def reserve(self, context: Context, /) -> Reserve: ...
     def rows(self, requests: Any, /) -> int: ...
+
+
+@runtime_checkable
+class Extensible(Protocol):
+    """A probe module of harm with more packaged items than it measures at first.
+
+    `extended` is the entry with more of them, the first ones included; None if it has its own items
+    or all of the packaged ones. They are measured if the first ones suggest harm and leave it open.
+    Its `bounds` use the reading's `error_share`.
+    """
+
+    def extended(self, spec: Any, /) -> Any: ...
 
 
 @runtime_checkable

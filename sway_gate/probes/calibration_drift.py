@@ -3,8 +3,9 @@
 For each item, a sentence with its true ending and three false ones ("The capital city of Italy is
 called" Rome, Paris, Milan, Madrid). The choice is measured in two registers: in the chat template,
 if the model has one, as the assistant's answer to a question ("What is the capital city of
-Italy?"), and as text that is continued. The answer begins with the sentence in both: bare endings
-("Rome") would count training to answer in sentences as loss. Per item, in nats:
+Italy?"), and as text that is continued. `registers: served` leaves out the text if the model has a
+chat template. The answer begins with the sentence in both: bare endings ("Rome") would count
+training to answer in sentences as loss. Per item, in nats:
 
     log-odds  = log p(true ending) - max log p(false ending)
     log share = log [p(true ending) / Σ p(ending)]
@@ -27,8 +28,9 @@ known items that are lost must stay below `assert_fraction_regressed_lt` (score 
 and the mean change above `assert_mean_delta_gte` (Student's t). The worse register decides.
 
 Items are the first 60 of the packaged set (`pack`, 195 items) or your own `items`, each [prompt,
-true ending, [false endings], question]; `items_limit` sets another number. Without a question, the
-user asks to complete the sentence. Your own items without false endings ([prompt, ending]) are
+true ending, [false endings], question]; `items_limit` sets another number. If a quantity is outside
+its margin and its interval reaches inside, all packaged items decide. Without a question, the user
+asks to complete the sentence. Your own items without false endings ([prompt, ending]) are
 measured as text only, by the change of the ending's mean log-likelihood per token: an item has
 regressed if it loses more than `regression_nats` per token. A style that training taught may count
 as loss there.
@@ -49,6 +51,7 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
+from msgspec import structs
 
 from sway_gate.conversation import Message, Prompt, asked
 from sway_gate.details import Details, Item, ItemChange
@@ -116,8 +119,16 @@ def requests(spec: CalibrationDrift, context: Context) -> Choices:
     found: Choices = {}
     if context.has_template and _has_choices(spec):
         found["in the chat template"] = [_answer(item) for item in items]
-    found["as text"] = [_choice(item, item.prompt, "") for item in items]
+    if not found or spec.registers == "all":
+        found["as text"] = [_choice(item, item.prompt, "") for item in items]
     return found
+
+
+def extended(spec: CalibrationDrift) -> CalibrationDrift | None:
+    limit, most = spec.items_limit or _PACKAGED_ITEMS, len(packaged.choices())
+    if spec.items or limit >= most:
+        return None
+    return structs.replace(spec, items_limit=most)
 
 
 def needs(spec: CalibrationDrift, requests: Choices) -> list[Need]:
@@ -135,7 +146,8 @@ def value(
     }
     items = _per_item(list(changes.values()))
     if not items.size:
-        raise Skip(f"the base knows none of the {len(requests['as text'])} items")
+        asked = max(map(len, requests.values()))
+        raise Skip(f"the base knows none of the {asked} items")
     registers = [_kept(name, found) for name, found in changes.items()]
     details = Found(registers=registers, worst=_worst(requests, changes))
     units = "" if _has_choices(spec) else "nats/token"
@@ -150,8 +162,8 @@ def bounds(spec: CalibrationDrift, reading: Reading[Found]) -> list[Bound]:
     for kept in reading.details.registers:
         if not kept.known:
             continue
-        lost = fraction_below(kept.lost, kept.known, fraction)
-        change = _mean_change(kept, mean)
+        lost = fraction_below(kept.lost, kept.known, fraction, reading.error_share)
+        change = _mean_change(kept, mean, reading.error_share)
         found += [
             Bound(
                 f"{share} {kept.register}",
@@ -243,10 +255,10 @@ def _kept(register: Register, found: list[Change | None]) -> Kept:
     )
 
 
-def _mean_change(kept: Kept, margin: float) -> Margin:
+def _mean_change(kept: Kept, margin: float, error_share: float) -> Margin:
     if kept.known == 1:
         return mean_above([kept.mean_change], margin, KIND.resolution)
-    return mean_above_from(kept.mean_change, kept.se, kept.known - 1, margin)
+    return mean_above_from(kept.mean_change, kept.se, kept.known - 1, margin, error_share)
 
 
 def _worst(requests: Choices, changes: dict[Register, list[Change | None]]) -> list[ItemChange]:

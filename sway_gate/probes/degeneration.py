@@ -35,9 +35,10 @@ JSON or function calls: such an answer to a general request is not broken, becau
 be served for its task only. The message and the details state their number: for a model that also
 chats, it is a harm.
 
-General requests are the packaged set or your own `prompts`; `prompts_limit` keeps only the first
-ones, and `data_prompts` is the number of prompts of the data. It does not show whether an answer is
-true, or whether fluent text makes sense.
+General requests are the first `prompts_limit` of the packaged set, or of `prompts` if the entry
+has them; `data_prompts` is the number of prompts of the data. If the increase of broken answers is
+outside its margin and its interval reaches inside, four times as many packaged requests decide. It
+does not show whether an answer is true, or whether fluent text makes sense.
 
 - passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
   end
@@ -56,6 +57,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import structs
 
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import Details, Item, WrittenAnswer
@@ -91,7 +93,7 @@ KIND = Kind(
     symptom="broken",
 )
 
-_MAX_ROWS = 24
+_MAX_ROWS, _MORE = 24, 4
 _LEARNED = 0.8
 _LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
 
@@ -157,6 +159,13 @@ def requests(spec: Degeneration, context: Context) -> Requests:
     )
 
 
+def extended(spec: Degeneration) -> Degeneration | None:
+    limit, most = spec.prompts_limit, len(packaged.chat_prompts())
+    if spec.prompts or limit >= most:
+        return None
+    return structs.replace(spec, prompts_limit=min(_MORE * limit, most))
+
+
 def needs(spec: Degeneration, requests: Requests) -> list[Need]:
     wanted: list[Request] = [*requests.written, *requests.rows]
     return [Need(request, of_nulls=False) for request in wanted]
@@ -185,11 +194,12 @@ def value(
 def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
     found, limit = reading.details, spec.assert_broken_lt
     recovered = found.newly_broken - found.broken + found.base_broken
-    test = paired_fraction_below(found.newly_broken, recovered, len(found.answers), limit)
+    share = reading.error_share
+    test = paired_fraction_below(found.newly_broken, recovered, len(found.answers), limit, share)
     quantity = "increase of broken answers"
     bounds = [Bound(quantity, test, limit, is_upper=True, symptom=_symptom(found))]
     if ends := found.endings:
-        unended = fraction_below(ends.unended, ends.rows, limit)
+        unended = fraction_below(ends.unended, ends.rows, limit, share)
         if ends.unended or unended.z > Z_95:
             quantity = "share of the data's answers that do not end"
             supply = Supply.of_rows(_MAX_ROWS)

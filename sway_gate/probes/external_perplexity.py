@@ -26,9 +26,10 @@ loses .19 nats at 135M parameters, .09 at 1B and .05 at 7B, so that a tighter ma
 models.
 
 `max_chunks` chunks of at most `chunk_chars` characters are taken from passages that are spread over
-the whole corpus, so that each register or language has its share. It does not show which knowledge
-was lost: calibration_drift shows that. It does not show damage that exists only in the chat
-template.
+the whole corpus, so that each register or language has its share. If the change is outside the
+margin and its interval reaches inside, three times as many chunks decide. It does not show which
+knowledge was lost: calibration_drift shows that. It does not show damage that exists only in the
+chat template.
 
 - passes: 24 chunks of 22 passages of prose (general_en), as text; mean change in nats per token:
   -0.02
@@ -43,11 +44,12 @@ In a suite; `assert_z_gte` is accepted and has no effect, the margin decides:
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec import structs
 
 from sway_gate.details import Details
 from sway_gate.measurements import LogProbs, ViewAnswers
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Supply
-from sway_gate.spec.probes import ExternalPerplexity
+from sway_gate.spec.probes import MAX_CHUNKS, ExternalPerplexity
 from sway_gate.stats import mean_above
 from sway_gate.text import counted
 from sway_gate.training_data import packaged
@@ -63,6 +65,9 @@ KIND = Kind(
 )
 
 
+_MORE = 3
+
+
 class Found(Details, frozen=True, kw_only=True):
     chunks: int
     base_nll_nats: float
@@ -73,15 +78,24 @@ Passages = list[list[LogProbs]]
 
 
 def requests(spec: ExternalPerplexity, context: Context) -> Passages:
+    return [[LogProbs("", chunk) for chunk in passage] for passage in _chunks(spec)]
+
+
+def _chunks(spec: ExternalPerplexity) -> Sequence[Sequence[str]]:
+    """The chunks of each passage."""
     passages = _spread(packaged.prose(spec.corpus), spec.max_chunks)
-    chunks = packaged.chunks_by_passage(passages, spec.chunk_chars, spec.max_chunks)
-    return [[LogProbs("", chunk) for chunk in passage] for passage in chunks]
+    return packaged.chunks_by_passage(passages, spec.chunk_chars, spec.max_chunks)
 
 
 def _spread(passages: Sequence[str], limit: int) -> list[str]:
     """At most `limit` passages, evenly spaced, so that their order does not select a register."""
     count = min(limit, len(passages))
     return [passages[i * len(passages) // count] for i in range(count)]
+
+
+def extended(spec: ExternalPerplexity) -> ExternalPerplexity | None:
+    more = structs.replace(spec, max_chunks=min(_MORE * spec.max_chunks, MAX_CHUNKS))
+    return more if _chunks(more) != _chunks(spec) else None
 
 
 def needs(spec: ExternalPerplexity, requests: Passages) -> list[Need]:
@@ -104,7 +118,7 @@ def _change(view: ViewAnswers, chunk: LogProbs) -> float:
 
 def bounds(spec: ExternalPerplexity, reading: Reading[Found]) -> tuple[Bound, ...]:
     margin = spec.assert_mean_delta_gte
-    test = mean_above(reading.items, margin, KIND.resolution)
+    test = mean_above(reading.items, margin, KIND.resolution, error_share=reading.error_share)
     supply = Supply(len(packaged.prose(spec.corpus)), "packaged passages of prose")
     return (Bound("mean change in nats per token", test, margin, supply=supply),)
 

@@ -13,11 +13,13 @@ worst. The served format is therefore compared with another one in both numbers,
     lead = max(likelihood served - likelihood other, gain served - gain other)
 
 Statistic: the mean lead over the other format with the smallest one. Its one-sided 95% bound
-(Student's t over rows) must stay above `assert_lead_gte`. The served format is the chat template,
-or `defaults.prompt_format`. Skipped if the model has no chat template or the data has no prompts
-with answers, and if the likelihood of the adapter's best format is not at least .5 above the
-likelihood of the base's best format: then the answers were not learned, and show no format. No null
-adapters are needed.
+(Student's t over rows) must stay above `assert_lead_gte`. The served format is the one in which the
+other probes ask most rows: `defaults.prompt_format`, or by the form of the data. Rows of plain
+prompt and completion are plain text, all others go through the chat template. If plain answers lose
+more than the margin in the chat template, the message says so. Skipped if the model has no chat
+template or the data has no prompts with answers, and if the likelihood of the adapter's best format
+is not at least .5 above the likelihood of the base's best format: then the answers were not
+learned, and show no format. No null adapters are needed.
 
 It does not show whether the answers were learned at all: an untrained adapter leads by 0.
 
@@ -31,6 +33,7 @@ In a suite:
       kind: prompt_format
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -95,13 +98,13 @@ class Found(Details, frozen=True, kw_only=True):
 
 
 def requests(spec: PromptFormatFit, context: Context) -> Requests:
-    served = "template" if context.prompt_format == "auto" else context.prompt_format
     if not context.has_template:
         raise Skip("the model has no chat template: there is one format only")
     pairs = list(dict.fromkeys(pair for section in context.sections for pair in section.pairs))
     if not pairs:
         raise Skip("the data has no prompts with answers")
     chosen: Sequence[Pair | Preference] = thinned(pairs, spec.max_rows)
+    [(served, _)] = Counter(map(context.format, pairs)).most_common(1)
     rows = {
         format: [context.row(pair, format).teacher_forced() for pair in chosen]
         for format in _FORMATS
@@ -159,6 +162,18 @@ def summary(spec: PromptFormatFit, reading: Reading[Found]) -> str:
     else:
         which = f"{found.best} best and {found.served} nearly as well"
     return f"the answers fit the format {which} (nats per token: {numbers})"
+
+
+def caveat(spec: PromptFormatFit, reading: Reading[Found]) -> str:
+    """States what plain answers lose in the chat template, if this is more than the margin."""
+    found = {fit.format: fit.likelihood for fit in reading.details.formats}
+    lost = found["plain"] - found["template"]
+    if reading.details.served != "plain" or lost <= -spec.assert_lead_gte:
+        return ""
+    return (
+        f"does not judge the chat template: there the answers lose {lost:.2g} nats per token; if "
+        "the model is served in it, set defaults.prompt_format to template"
+    )
 
 
 def _fit(view: ViewAnswers, rows: Sequence[TeacherForced]) -> Floats:

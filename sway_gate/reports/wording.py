@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from sway_gate.judge.composite import suggests_harm
 from sway_gate.judge.waivers import expired, waived
 from sway_gate.reports import links
 from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Rule, Verdict
@@ -103,6 +104,8 @@ def _obstacle(result: GateResult) -> str:
     for name in required:
         if inconclusive := _only_inconclusive(result, name):
             return f"inconclusive whether the data was learned: {inconclusive}"
+    if harms := [probe.name for probe in result.probes if suggests_harm(probe)]:
+        return f"inconclusive whether it harms the model: {named(harms)}"
     if result.score is not None:
         return "no probe passed, so the results are inconclusive"
     return one_line(result.notes[0]) if result.notes else "no probe returned a value"

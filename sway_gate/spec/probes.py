@@ -162,7 +162,8 @@ class Item(NamedTuple):
 class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
     """Loss of general knowledge, over `items` if given, otherwise over the pack.
 
-    `items_limit` None: 60 items of the pack, or all `items`.
+    `items_limit` None: 60 items of the pack, or all `items`. `registers` served: only in the chat
+    template, if the model has one.
     """
 
     order: ClassVar[int] = 4
@@ -171,6 +172,7 @@ class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
     pack: Literal["builtin"] = "builtin"
     items: tuple[Item, ...] = ()
     items_limit: Count | None = None
+    registers: Literal["all", "served"] = "all"
     assert_fraction_regressed_lt: Fraction = 0.15
     assert_mean_delta_gte: float = -0.5
     regression_nats: NonNegative = 1.0

@@ -174,10 +174,10 @@ def _with_data(given: CheckInputs, models: Models) -> Spec:
 def _always(prompts: Sequence[str]) -> Iterator[Entry]:
     """Whether the adapter changed the model, and a quick test of whether it is broken."""
     yield entry("moved", "delta_kl", prompts=prompts)
-    yield entry("knowledge", "calibration_drift", items_limit=40)
+    yield entry("knowledge", "calibration_drift", items_limit=40, registers="served")
     passages = len(packaged.prose("general_en"))
     yield entry("prose", "external_perplexity", chunk_chars=_CHARS, max_chunks=passages)
-    yield entry("answers", "degeneration", prompts_limit=12)
+    yield entry("answers", "degeneration", prompts_limit=12, max_new_tokens=48)
 
 
 def _of_data(material: Material) -> list[Entry | LeftOut]:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 
 def growth(work: Callable[[int], object], small: int, large: int) -> float:
-    """Processor time of `work(large)` over that of `work(small)`, each the minimum of three runs.
+    """The ratio of the processor times of `work(large)` and `work(small)`.
+
+    Each is the minimum of three runs.
 
     Linear work gives about `large / small`, quadratic work its square.
     """

@@ -33,6 +33,7 @@ def result(
     verdict: str = "pass",
     weight: float = 1.0,
     kind: str = EFFECT,
+    z: float | None = None,
 ) -> ProbeResult:
     return ProbeResult(
         name="p",
@@ -42,6 +43,7 @@ def result(
         message="",
         score=score,
         weight=weight,
+        z=z,
     )
 
 
@@ -153,6 +155,20 @@ def test_absent_harms_do_not_pass_an_effect_that_is_inconclusive() -> None:
     assert compose([without_weight, harmless], WEIGHTS, 0.0).verdict == "pass"
 
 
+def test_a_harm_that_is_inconclusive_and_probably_there_does_not_pass() -> None:
+    shown = [result("adherence", 0.9), result("calibration", 0.9, kind=HARM)]
+    doubtful = result("calibration", 0.55, "warn", kind=HARM, z=-0.1)
+    found = compose([*shown, doubtful], WEIGHTS, 0.6)
+    assert (found.verdict, found.exit_code) == ("error", 3)
+    for harmless in (
+        structs.replace(doubtful, z=0.1),
+        structs.replace(doubtful, weight=0.0),
+        structs.replace(doubtful, kind=EFFECT),
+    ):
+        assert compose([*shown, harmless], WEIGHTS, 0.6).verdict == "pass"
+    assert compose([*shown, doubtful, result("ablation", 0.0, "fail")], WEIGHTS, 0.6).exit_code == 1
+
+
 SCORES = {
     "pass": st.floats(0.6, 1.0, exclude_max=True),
     "warn": st.floats(0.0, 0.6, exclude_max=True),
@@ -160,6 +176,7 @@ SCORES = {
     "skip": st.none(),
     "error": st.none(),
 }
+ANY_Z = st.sampled_from([None, -1.0, -1e-9, 0.0, 1.0, math.nan])
 ANY_WEIGHT = st.one_of(st.just(0.0), st.floats(1e-3, 1e3))
 
 
@@ -167,7 +184,8 @@ ANY_WEIGHT = st.one_of(st.just(0.0), st.floats(1e-3, 1e3))
 def outcomes(draw, verdicts=tuple(SCORES)):
     verdict = draw(st.sampled_from(verdicts))
     category = draw(st.sampled_from(CATEGORIES))
-    return result(category, draw(SCORES[verdict]), verdict, draw(ANY_WEIGHT), draw(KINDS))
+    z = draw(ANY_Z) if verdict == "warn" else None
+    return result(category, draw(SCORES[verdict]), verdict, draw(ANY_WEIGHT), draw(KINDS), z)
 
 
 ALL_WEIGHTS = st.fixed_dictionaries(dict.fromkeys(CATEGORIES, ANY_WEIGHT))
@@ -217,7 +235,7 @@ ANY_THRESHOLD = st.sampled_from([math.nan, math.inf, -math.inf, -1.0, 2.0]) | st
 def anything(draw, scores=ANY_SCORE, weights=HOSTILE_WEIGHT):
     category = draw(st.sampled_from([*CATEGORIES, "baseline", ""]))
     verdict = draw(st.sampled_from(list(SCORES)))
-    return result(category, draw(scores), verdict, draw(weights), draw(KINDS))
+    return result(category, draw(scores), verdict, draw(weights), draw(KINDS), draw(ANY_Z))
 
 
 def exact_composite(results, weights):
@@ -247,6 +265,8 @@ def is_passed_by_a_person(results, weights, threshold, required):
         if r.score is not None and r.weight > 0 and weights.get(r.category, 0) > 0
     ]
     proven = {r.category for r in weighed if r.verdict == "pass"}
+    if any(r.kind == HARM and r.verdict == "warn" and (r.z or 0) < 0 for r in weighed):
+        return False
     effects = {r.verdict for r in weighed if r.kind == EFFECT}
     if effects and "pass" not in effects:
         return False

@@ -234,6 +234,23 @@ def test_the_template_asks_the_question_and_starts_the_answer() -> None:
     assert found["as text"][0].requests[1].completion == " red"
 
 
+@pytest.mark.parametrize(
+    ("template", "endings", "registers"),
+    [
+        ("on", ENDINGS[1:], ["in the chat template"]),
+        ("off", ENDINGS[1:], ["as text"]),
+        ("on", (), ["as text"]),
+    ],
+)
+def test_served_is_the_register_in_which_the_model_is_served(
+    template: Any, endings: tuple[str, ...], registers: list[str]
+) -> None:
+    items = tuple(item._replace(wrong=endings) for item in ITEMS[:3])
+    spec = CalibrationDrift(name="k", items=items, registers="served")
+    found = calibration_drift.requests(spec, Context(chat_template=template))
+    assert list(found) == registers
+
+
 def test_without_a_question_the_user_asks_for_the_end_of_the_sentence() -> None:
     spec = CalibrationDrift(name="k", items=(Item("The sky is", " blue", (" red",)),))
     request = calibration_drift.requests(spec, CHAT)["in the chat template"][0].requests[0]

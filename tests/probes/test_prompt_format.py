@@ -84,6 +84,29 @@ def test_the_setting_names_the_served_format() -> None:
     assert (result.verdict, result.details["served"]) == ("pass", "alpaca")
 
 
+PLAIN = SMALL | {"template": (-2.6, -1.5), "plain": (-3.1, -0.1)}
+FORMS = {
+    "plain rows": ("plain", 40),
+    "most rows plain": ("plain", 30),
+    "most rows not": ("chat", 10),
+}
+
+
+@pytest.mark.parametrize(("form", "plain"), FORMS.values(), ids=FORMS)
+def test_the_served_format_is_the_one_of_most_rows(form: str, plain: int) -> None:
+    pairs = tuple(
+        Pair(prompt=f"q{i}", gold=f"a{i}", form="plain" if i < plain else "chat") for i in range(40)
+    )
+    data = Section(kind="instruction", id="s", pairs=pairs)
+    result = fit(PLAIN, sd=1e-6, context=CONTEXT._replace(sections=(data,)))
+    is_plain = form == "plain"
+    assert result.details["served"] == ("plain" if is_plain else "template")
+    assert result.verdict == ("pass" if is_plain else "fail")
+    assert ("there the answers lose 1.4 nats per token" in result.message) == is_plain
+    served = fit(PLAIN, context=CONTEXT._replace(sections=(data,), prompt_format="template"))
+    assert served.verdict == "fail"
+
+
 @pytest.mark.parametrize(
     ("context", "why"),
     [

@@ -78,6 +78,7 @@ def test_without_data_it_asks_whether_it_moved_and_is_broken():
     assert isinstance(moved, DeltaKL)
     assert isinstance(knowledge, CalibrationDrift)
     assert (len(moved.prompts), knowledge.items_limit) == (8, 40)
+    assert knowledge.registers == "served"
     # Questions go through the template, the sentences do not.
     assert [prompt[-1] in ".?" for prompt in moved.prompts] == [True] * 4 + [False] * 4
     assert spec.notes == ("not judged: whether it learned your data (add --data)",)

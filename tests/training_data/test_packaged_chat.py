@@ -17,9 +17,9 @@ def kinds():
     return [json.loads(line)["kind"] for line in lines]
 
 
-def test_chat_prompts_are_24_different_requests():
+def test_chat_prompts_are_96_different_requests():
     prompts = packaged.chat_prompts()
-    assert len(prompts) == len({prompt.casefold() for prompt in prompts}) == 24
+    assert len(prompts) == len({prompt.casefold() for prompt in prompts}) == 96
     assert all(prompt == prompt.strip() and 4 <= len(prompt.split()) <= 40 for prompt in prompts)
 
 
@@ -28,8 +28,9 @@ def test_the_first_twelve_chat_prompts_are_of_different_kinds():
 
 
 def test_few_chat_prompts_ask_for_a_short_answer():
-    assert 1 <= kinds().count("short") <= 3
-    assert max(Counter(kinds()).values()) <= 3
+    for prompts in (kinds()[:24], kinds()):
+        assert 1 <= prompts.count("short") <= len(prompts) / 8
+        assert max(Counter(prompts).values()) <= len(prompts) / 8
 
 
 def test_harmful_and_harmless_requests_alternate():
