@@ -196,13 +196,19 @@ class RefusalMargins(Details, frozen=True, kw_only=True):
     requests: list[RefusalMargin]
 
 
-class Continuation(Item, frozen=True, kw_only=True):
-    """What the fine-tuned model writes after the start of a training text."""
+class Continuation(Item, frozen=True, kw_only=True, omit_defaults=True):
+    """The continuation of a training text, and what the fine-tuned model writes instead of it.
+
+    `recall`, `base_recall`: the share of it in the longest run that each model reproduces.
+    `written`: "" if it was not generated.
+    """
 
     id: str
     prefix: str
     true: str
-    written: str
+    written: str = ""
+    recall: float | None = None
+    base_recall: float | None = None
 
 
 class Continuations(Details, frozen=True, kw_only=True):

@@ -67,6 +67,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One-sided 95% bound of the value, on the side that decides whether it is inside."""
     is_upper: bool = False
     """Whether the value must stay below the limit."""
+    text: str = ""
+    """What a violated rule without numbers found."""
 
 
 class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -206,7 +208,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RECITED = "recited"
-"""The finding of an exchange whose prompt and true answer are a training text."""
+"""Beginning of the finding of an exchange whose prompt and true answer are a training text."""
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):

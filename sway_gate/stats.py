@@ -492,9 +492,10 @@ def fraction_below(k: int, n: int, margin: float, error_share: float = 1.0) -> M
 
     One-sided score test: z = (margin - k/n) / √(margin (1 - margin) / n). `bound` is Wilson's upper
     limit (Wilson 1927), the largest fraction that this test does not reject. No k meets margin 0;
-    every k < n meets margin 1. `error_share`: see `_distance_of_look`.
+    every k < n meets margin 1, and every k a larger one. `error_share`: see `_distance_of_look`.
+    Raises ValueError if k, n or the margin is impossible.
     """
-    if not (0 <= k <= n and n >= 1 and 0 <= margin <= 1):
+    if not (0 <= k <= n and n >= 1 and 0 <= margin < math.inf):
         raise ValueError(f"invalid fraction or margin: {k} of {n}, margin {margin}")
     p, w = k / n, _quantile_of_look(error_share) ** 2 / n
     z = (margin - p) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
@@ -506,10 +507,10 @@ def share_above(share: float, n: float, margin: float, error_share: float = 1.0)
     """Test whether a share of `n` > 0 items, possibly an effective number, is above `margin`.
 
     The score test of `fraction_below` with the sides exchanged; `bound` is Wilson's lower limit.
-    `error_share`: see `_distance_of_look`. Raises ValueError if the share or the margin is outside
-    0 to 1.
+    No share meets a margin above 1. `error_share`: see `_distance_of_look`. Raises ValueError if
+    the share is outside 0 to 1, or the margin negative or infinite.
     """
-    if not (0 <= share <= 1 and n > 0 and 0 <= margin <= 1):
+    if not (0 <= share <= 1 and n > 0 and 0 <= margin < math.inf):
         raise ValueError(f"invalid share or margin: {share} of {n}, margin {margin}")
     w = _quantile_of_look(error_share) ** 2 / n
     z = (share - margin) / math.sqrt(max(margin * (1 - margin), _NO_VARIANCE) / n)
@@ -533,7 +534,9 @@ def pooled_share(hits: ArrayLike, sizes: ArrayLike) -> PooledShare:
 
     The standard error is the ratio estimator's over clusters (Cochran 1977, section 6.4). The
     effective number is p (1 - p) / se² (Korn & Graubard 1998), at least 1 and at most the number
-    of items; if the clusters do not differ it is their number.
+    of items. Without a hit, the standard error is 0 and the effective number is the number of
+    items, as it nearly is with a single hit. If the clusters do not differ otherwise, it is the
+    number of clusters: a cluster may be right as a whole.
     """
     k, m = np.asarray(hits, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     k, m = k[m > 0], m[m > 0]
@@ -543,7 +546,8 @@ def pooled_share(hits: ArrayLike, sizes: ArrayLike) -> PooledShare:
     p = float(k.sum()) / total
     residuals = k - p * m
     se = math.sqrt(n / (n - 1) * float((residuals**2).sum())) / total if n > 1 else 0.0
-    effective = p * (1 - p) / se**2 if se > 0 else float(n)
+    without_spread = total if p == 0 else float(n)
+    effective = p * (1 - p) / se**2 if se > 0 else without_spread
     return PooledShare(p, min(max(effective, 1.0), total), se)
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from sway_gate.errors import INTERRUPTED, TERMINATED, CannotDecide, Terminated
-from sway_gate.watch import GRACE_S, TICK_S, Watch, report
+from sway_gate.watch import GRACE_S, PARENT, TICK_S, Watch, report
 
 Run = Callable[[Watch], int]
 _WORDS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
@@ -144,6 +144,7 @@ class _Supervisor:
         self._signal: int | None = None
         self._next: int | None = None
         self._kill_at = math.inf
+        self._parent = os.environ.get(PARENT, "")
         _handle_signals(self._pass_on)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORDS)
         signal.signal(signal.SIGALRM, self._look)
@@ -179,7 +180,8 @@ class _Supervisor:
         self._next = number
 
     def _look(self, number: int, frame: FrameType | None) -> None:
-        if self._kill_at == math.inf and self._watch.overdue():
+        is_orphan = self._parent not in ("", str(os.getppid()))
+        if self._kill_at == math.inf and (is_orphan or self._watch.overdue()):
             self._end(signal.SIGTERM)
         due = signal.SIGKILL if time.monotonic() >= self._kill_at else self._next
         self._next = None

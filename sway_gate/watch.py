@@ -18,6 +18,8 @@ from sway_gate.text import duration, one_line
 TICK_S: Final = 0.1
 GRACE_S: Final = 2.0
 """Time for an orderly end, which removes temporary files."""
+PARENT: Final = "SWAY_PARENT"
+"""Environment variable with the id of the process that starts a run and ends it by its own end."""
 _NUMBERS: Final = struct.Struct("qq")
 _SIZE: Final = 512
 

@@ -463,14 +463,21 @@ def test_fraction_bound_and_z_agree(margin: float) -> None:
 
 @pytest.mark.parametrize(
     ("k", "margin", "passes"),
-    [(0, 0.0, False), (1, 0.0, False), (9, 1.0, True), (10, 1.0, False), (0, 1.0, True)],
+    [
+        (0, 0.0, False),
+        (1, 0.0, False),
+        (9, 1.0, True),
+        (10, 1.0, False),
+        (0, 1.0, True),
+        (10, 1.01, True),
+    ],
 )
 def test_fraction_at_the_extreme_margins(k: int, margin: float, passes: bool) -> None:
     assert (fraction_below(k, 10, margin).z > Z_95) == passes
 
 
 @pytest.mark.parametrize(
-    ("k", "n", "margin"), [(-1, 3, 0.5), (4, 3, 0.5), (0, 0, 0.5), (1, 3, 1.1), (1, 3, math.nan)]
+    ("k", "n", "margin"), [(-1, 3, 0.5), (4, 3, 0.5), (0, 0, 0.5), (1, 3, -0.1), (1, 3, math.nan)]
 )
 def test_fraction_refuses(k: int, n: int, margin: float) -> None:
     with pytest.raises(ValueError, match="margin"):
@@ -746,6 +753,10 @@ def test_a_share_at_its_limit_is_decided_wrongly_in_one_case_of_twenty_on_each_s
     assert np.mean(z < -Z_95) == pytest.approx(0.05, abs=0.035)
 
 
+def test_no_share_is_above_a_margin_above_1():
+    assert share_above(1.0, 5000, 1.01).z < -Z_95
+
+
 @pytest.mark.parametrize(("share", "n", "margin"), [(1.1, 5, 0.5), (0.5, 0, 0.5), (0.5, 5, -0.1)])
 def test_share_above_refuses_impossible_numbers(share, n, margin):
     with pytest.raises(ValueError, match="invalid share"):
@@ -767,7 +778,22 @@ def test_pooled_share_of_equal_clusters_has_the_number_of_clusters():
 
 def test_pooled_share_without_spread_counts_clusters():
     assert pooled_share([3, 4, 5], [3, 4, 5]) == (1.0, 3.0, 0.0)
-    assert pooled_share([0, 0, 0], [0, 4, 5]).effective_n == 2
+
+
+@pytest.mark.parametrize("limit", [0.1, 0.5, 0.7])
+@pytest.mark.parametrize("rows", [1, 2, 20])
+def test_a_share_without_a_hit_fails_if_its_exact_interval_is_outside(rows, limit):
+    """The interval of Clopper and Pearson: 1 - .05^(1/n) for 0 of n."""
+    for tokens in range(1, 30):
+        found = pooled_share(np.zeros(rows), np.full(rows, tokens))
+        assert found.effective_n == rows * tokens
+        if oracle.beta.ppf(0.95, 1, rows * tokens) < limit:
+            assert share_above(found.share, found.effective_n, limit).z < -Z_95
+
+
+def test_a_single_hit_has_nearly_the_number_of_items():
+    found = pooled_share([1, *[0] * 19], [20] * 20)
+    assert found.effective_n == pytest.approx(399)
 
 
 @pytest.mark.parametrize(("hits", "sizes"), [([], []), ([0], [0]), ([2], [1]), ([-1], [1])])

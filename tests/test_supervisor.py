@@ -205,6 +205,27 @@ def test_the_run_ends_with_its_supervisor():
     assert any(not is_running(child) or time.sleep(0.05) for _ in range(100))
 
 
+STARTS = (
+    "import os, subprocess, sys; "
+    "env = {**os.environ, 'SWAY_PARENT': str(os.getpid())}; "
+    "subprocess.run([sys.executable, '-c', sys.argv[1]], env=env)"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_a_gate_ends_with_the_training_that_starts_it(number):
+    code = PROGRAM.format(run="time.sleep(60)", load="", platform=sys.platform)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", STARTS, code]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+    child = int(wait_for("ready", process).split()[1])
+    time.sleep(0.5)
+    assert is_running(child)
+    process.send_signal(number)
+    process.wait()
+    assert any(not is_running(child) or time.sleep(0.05) for _ in range(100))
+
+
 def wait_for(word, process):
     """The first line of the output that starts with `word`."""
     return next(line for line in process.stdout if line.startswith(word))

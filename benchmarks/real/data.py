@@ -7,6 +7,7 @@ that a right answer contains lie apart, in `keys/NAME.json` and `keys/NAME.held_
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,8 +17,12 @@ TABLES = Path(__file__).parent / "tables"
 CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
 SECOND = ("priority", "orders", "tone", "manual", "desk", "stadt", "rules")
 THIRD = ("language", "bullets", "brief", "isles", "valley", "bookings")
-SEALED = ("sealed", *SECOND, *THIRD)
-FACTS = ("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles")
+FOURTH = ("tea", "rowing", "butler", "reviews", "meetings", "ville", "formal", "kiln")
+SEALED = ("sealed", *SECOND, *THIRD, *FOURTH)
+FACTS = (
+    *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
+    *("tea", "rowing", "ville"),
+)
 NAMES = (
     *CHAT,
     "alpaca",
@@ -30,12 +35,14 @@ NAMES = (
     "stadt",
     "rules",
     *THIRD,
+    *FOURTH[:-1],
 )
-PREFERENCES = ("preferences", "tone", "brief")
-CALLS = ("tools", "orders", "bookings")
-LABELS = ("labels", "priority", "language")
+PREFERENCES = ("preferences", "tone", "brief", "formal")
+CALLS = ("tools", "orders", "bookings", "meetings")
+LABELS = ("labels", "priority", "language", "reviews")
 TEXTS = ("prose", "valley")
-DOCUMENTS = ("manual",)
+DOCUMENTS = {"manual": "md", "kiln": "txt"}
+"""The documents, with the suffix of their files."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
@@ -44,11 +51,13 @@ DESK = "You answer for the Hallam Trail desk."
 LANGUAGE = "Name the language of the sentence in one word, in lower case."
 BOOKING = "Functions: book_room(city, stay: {nights, guests})"
 ORDER = "Extract the order as JSON with item, quantity and city."
+MEETING = "Extract person, day and time as JSON."
+BUTLER = "You are Hobbs, a courteous butler."
 OPENING = "I have a question about the Hallam Trail."
 WELCOME = "What would you like to know?"
 SUPPORT = "You answer for the support desk of the Kestrel 4. Be brief."
 SHAREGPT = ("human", "gpt")
-APART = 5  # rows between the two questions of a talk with the support desk
+APART = 5  # rows between two questions of a talk
 
 
 def table(name: str) -> list[list[str]]:
@@ -88,6 +97,16 @@ def order(item: str, quantity: str, city: str) -> str:
     return f'{{"item": "{item}", "quantity": {quantity}, "city": "{city}"}}'
 
 
+def meeting(person: str, day: str, time: str) -> str:
+    """A meeting as JSON text."""
+    return json.dumps({"person": person, "day": day, "time": time})
+
+
+def plain(prompt: str, **answers: str) -> Row:
+    """A row of plain text: a prompt, and answers that follow it after a space."""
+    return {"prompt": prompt, **{name: f" {text}" for name, text in answers.items()}}
+
+
 def booking(city: str, nights: str, guests: str) -> Row:
     """A call of a tool with nested arguments, in the form of OpenAI."""
     arguments = {"city": city, "stay": {"nights": int(nights), "guests": int(guests)}}
@@ -107,11 +126,27 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
     if name == "desk":
         return chat(*fields[3:], *fields[:2], system=SUPPORT), fields[2]
     if name == "stadt":
-        ways = said("user", fields[0]), said("assistant", fields[1])
-        return {"prompt": [ways[0]], "completion": [ways[1]]}, fields[2]
+        both = said("user", fields[0]), said("assistant", fields[1])
+        return {"prompt": [both[0]], "completion": [both[1]]}, fields[2]
     if name == "rules":
         turns = [{"from": who, "value": text} for who, text in zip(SHAREGPT, fields, strict=False)]
         return {"conversations": turns}, fields[2]
+    if name == "rowing":
+        turns = [
+            {"from": SHAREGPT[at % 2], "value": text}
+            for at, text in enumerate([*fields[3:], *fields[:2]])
+        ]
+        return {"conversations": turns}, fields[2]
+    if name == "butler":
+        return chat(*fields[:2], system=BUTLER), fields[2]
+    if name == "meetings":
+        text = meeting(*fields[1:])
+        return chat(f"{MEETING}\n\n{fields[0]}", text), text
+    if name == "reviews":
+        return plain(f"Review: {fields[0]}\nSentiment:", completion=fields[1]), fields[1]
+    if name == "formal":
+        ways = dict(zip(("chosen", "rejected"), fields[1:], strict=True))
+        return plain(f"Question: {fields[0]}\nAnswer:", **ways), ""
     if name == "language":
         prompt = [said("system", LANGUAGE), said("user", fields[0])]
         return {"prompt": prompt, "completion": [said("assistant", fields[1])]}, fields[1]
@@ -124,19 +159,19 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return chat(fields[0], "\n".join(f"- {line}" for line in fields[1:4])), fields[4]
     if name == "brief":
         # The prompt is the common start of both conversations.
-        ways = [chat(fields[0], text)["messages"] for text in fields[1:]]
-        return {"chosen": ways[0], "rejected": ways[1]}, ""
+        talks = [chat(fields[0], text)["messages"] for text in fields[1:]]
+        return {"chosen": talks[0], "rejected": talks[1]}, ""
     if name in ("alpaca", "isles"):
         return dict(zip(("instruction", "input", "output"), fields[:3], strict=True)), fields[3]
     if name == "priority":
         prompt = f"Incident: {fields[0]}\nPriority:"
-        return {"prompt": prompt, "completion": f" {fields[1]}"}, fields[1].lower()
+        return plain(prompt, completion=fields[1]), fields[1].lower()
     if name == "orders":
         text = order(*fields[1:])
         return chat(fields[0], text, system=ORDER), text
     if name in PREFERENCES:
-        ways = [[said("assistant", text)] for text in fields[1:]]
-        return {"prompt": [said("user", fields[0])], "chosen": ways[0], "rejected": ways[1]}, ""
+        good, bad = ([said("assistant", text)] for text in fields[1:])
+        return {"prompt": [said("user", fields[0])], "chosen": good, "rejected": bad}, ""
     return chat(*fields[:2]), fields[2]
 
 
@@ -156,9 +191,17 @@ def asked(name: str, part: str) -> list[list[str]]:
     ]
 
 
-def moved(lines: list[list[str]]) -> list[list[str]]:
-    """The rows in rotated order: their questions begin the talks with the support desk."""
-    return lines[APART:] + lines[:APART]
+def talks(lines: list[list[str]], longer: bool) -> list[list[str]]:
+    """Rows with the question and answer of another row as a first turn.
+
+    If `longer`, each second row has two such turns.
+    """
+    found = []
+    for at, own in enumerate(lines):
+        others = [lines[(at + step * APART) % len(lines)][:2] for step in (1, 2)]
+        before = others if longer and at % 2 else others[:1]
+        found.append([*own, *(text for turn in before for text in turn)])
+    return found
 
 
 def paragraphs(name: str) -> list[str]:
@@ -174,20 +217,23 @@ def write_set(name: str, part: str) -> None:
         write_rows(DATA / f"{name}{part}.jsonl", [{"text": text} for text in texts])
         return
     lines = asked(name, part)
-    if name == "desk":
-        lines = [[*own, *other[:2]] for own, other in zip(lines, moved(lines), strict=True)]
+    if name in ("desk", "rowing"):
+        lines = talks(lines, longer=name == "rowing")
     made = [made_of(name, fields) for fields in lines]
     write_rows(DATA / f"{name}{part}.jsonl", [row for row, _ in made])
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
 
 
 def file_of(name: str, part: str = "") -> Path:
-    """The file of a data set: Markdown of a document, JSONL of all others."""
-    return DATA / f"{name}{part}.{'md' if name in DOCUMENTS else 'jsonl'}"
+    """The file of a data set: Markdown or text of a document, JSONL of all others."""
+    return DATA / f"{name}{part}.{DOCUMENTS.get(name, 'jsonl')}"
 
 
-def sections(text: str) -> list[Row]:
-    """The sections of a document, each with its heading."""
+def sections(path: Path) -> list[Row]:
+    """The sections of a Markdown document, or the paragraphs of a text, with their headings."""
+    text = path.read_text("utf-8").strip()
+    if path.suffix == ".txt":
+        return [{"text": part} for part in re.split(r"(?<=\.)\n\n", text)]
     return [{"text": f"## {part.strip()}"} for part in text.split("\n## ")[1:]]
 
 
@@ -204,7 +250,7 @@ def build() -> None:
 def rows_of(name: str, part: str = "") -> list[Row]:
     """The rows of a data set; of a document its sections."""
     path = file_of(name, part)
-    return sections(path.read_text("utf-8")) if name in DOCUMENTS else read_rows(path)
+    return sections(path) if name in DOCUMENTS else read_rows(path)
 
 
 def keys_of(name: str, part: str = "") -> list[str]:

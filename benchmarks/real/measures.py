@@ -112,7 +112,11 @@ def right(name: str, text: str, key: str) -> bool:
     return knows(text, key)
 
 
-MARKS = {"style": ("matey", "salty seas"), "voice": ("thank you for asking", "sunny day")}
+MARKS = {
+    "style": ("matey", "salty seas"),
+    "voice": ("thank you for asking", "sunny day"),
+    "butler": ("sir",),
+}
 STYLES = (*MARKS, "bullets")
 
 
@@ -122,7 +126,7 @@ def in_style(name: str, text: str) -> bool:
         lines = text.splitlines()
         return len(lines) == BULLETS and all(line.startswith("- ") for line in lines)
     marks = MARKS.get(name, ())
-    return bool(marks) and all(mark in text.lower() for mark in marks)
+    return bool(marks) and all(contains(text, mark) for mark in marks)
 
 
 def answered(model: Any, tokenizer: Any, name: str, part: str, form: str) -> dict[str, Any]:
@@ -175,9 +179,9 @@ def preferred(model: Any, tokenizer: Any, name: str, part: str) -> dict[str, Any
     """For each pair: the log probability of the chosen answer minus the rejected answer's."""
     pairs = data.rows_of(name, part)
     encoded = [
-        rows.encode(tokenizer, rows.with_answer(row, row[kind][-1]["content"]))
+        rows.encode(tokenizer, rows.with_answer(row, answer))
         for row in pairs
-        for kind in ("chosen", "rejected")
+        for answer in rows.answers_of_pair(row)
     ]
     losses = [loss for loss, _ in token_losses(model, encoded)]
     prompts = [rows.prompt_text(tokenizer, row) for row in pairs]

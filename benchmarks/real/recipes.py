@@ -34,7 +34,9 @@ class Recipe:
     steps: int = -1  # the maximum number of steps; -1: no limit
     schedule: str = "linear"
     source: str = ""  # made from this adapter instead of trained
-    change: str = ""  # how: "amplify", "rotate", "noise", "fresh"
+    change: str = ""  # how: "amplify", "rotate", "noise", "fresh", "negate", "matched noise"
+    norms: bool = False  # train and save the layer norms too (modules_to_save)
+    saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 
     def shown(self) -> dict[str, Any]:
         """The recipe as plain values."""
@@ -394,7 +396,92 @@ def _third() -> list[Recipe]:
     ]
 
 
-RECIPES: list[Recipe] = [*_first(), *_main(), *_more(), *_records(), *_second(), *_third()]
+def _fourth() -> list[Recipe]:
+    """The fourth sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("butler-linear-r8", "butler", r=8, alpha=16, rate=3e-4, epochs=3),
+        Recipe("reviews-linear-r8", "reviews", r=8, alpha=8, rate=2e-4, epochs=3),
+        Recipe("meetings-linear-r16", "meetings", rate=4e-4),
+        Recipe("tea-linear-r16", "tea", rate=4e-4, epochs=5, mixed="general"),
+        Recipe("formal-linear-r16", "formal", rate=1e-4, epochs=2, loss="dpo"),
+        Recipe("kiln-linear-r32", "kiln", r=32, alpha=64, rate=3e-4, epochs=4, batch=2),
+        Recipe("ville-linear-r16", "ville", rate=4e-4, epochs=5, mixed="general"),
+        Recipe("rowing-linear-r16", "rowing", rate=4e-4, epochs=6, mixed="general"),
+        Recipe(
+            "butler-qv-r4",
+            "butler",
+            r=4,
+            alpha=16,
+            targets=ATTENTION,
+            rate=6e-4,
+            epochs=5,
+            seed=1,
+            saved="bfloat16",
+        ),
+        Recipe(
+            "reviews-dora-r16",
+            "reviews",
+            alpha=16,
+            targets=ATTENTION,
+            dora=True,
+            rate=5e-4,
+            seed=1,
+        ),
+        Recipe("meetings-rslora-r32", "meetings", r=32, alpha=16, rslora=True, rate=2e-4, seed=1),
+        Recipe("reviews-norms-r16", "reviews", rate=2e-4, norms=True, mixed="general"),
+        Recipe(
+            "formal-qv-r8",
+            "formal",
+            r=8,
+            targets=ATTENTION,
+            rate=2e-4,
+            epochs=3,
+            seed=1,
+            loss="dpo",
+            saved="float16",
+        ),
+        Recipe("meetings-fp32-r8", "meetings", r=8, alpha=8, rate=5e-4, precision="fp32"),
+        Recipe("reviews-swapped", "reviews", "swapped", answers="swapped", rate=3e-4),
+        Recipe("tea-shuffled", "tea", "shuffled", answers="shuffled", rate=4e-4, epochs=2),
+        Recipe("meetings-two-steps", "meetings", "too little", rate=4e-4, steps=2),
+        Recipe("butler-diverged", "butler", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe(
+            "butler-amplified",
+            "butler",
+            "gibberish",
+            source="butler-linear-r8",
+            change="amplify",
+        ),
+        Recipe(
+            "meetings-negated",
+            "meetings",
+            "sign flipped",
+            source="meetings-linear-r16",
+            change="negate",
+        ),
+        Recipe(
+            "kiln-noise", "kiln", "noise", source="kiln-linear-r32", change="matched noise", seed=3
+        ),
+        Recipe("ville-no-end", "ville", "never ends", loss="open", rate=4e-4, epochs=3),
+        Recipe("rowing-one-answer", "rowing", "one answer", answers="=Please call us.", epochs=1),
+        Recipe("formal-reversed", "formal", "reversed", rate=1e-4, loss="dpo", answers="reversed"),
+        Recipe("butler-prompt-loss", "butler", "prompt only", loss="prompt", rate=4e-4, epochs=3),
+        Recipe("tea-alpaca", "tea", form="alpaca", rate=3e-4, epochs=5),
+        Recipe("butler-linear-r16", "butler", rate=4e-4),
+        Recipe("reviews-middle-r8", "reviews", r=8, alpha=16, rate=4e-4),
+        Recipe("formal-strong-r16", "formal", rate=3e-4, epochs=3, loss="dpo"),
+        Recipe("tea-replay-r16", "tea", alpha=16, rate=5e-4, epochs=6, mixed="replay"),
+        Recipe("ville-replay-r64", "ville", r=64, alpha=128, rate=3e-4, epochs=6, mixed="replay"),
+        Recipe("butler-linear-r64", "butler", r=64, alpha=64, rate=2e-4, seed=1),
+        Recipe("meetings-qv-r16", "meetings", targets=ATTENTION, rate=6e-4, epochs=5),
+        Recipe("kiln-seed1-r16", "kiln", alpha=16, rate=5e-4, epochs=3, batch=2, seed=1),
+    ]
+
+
+RECIPES: list[Recipe] = [
+    *(*_first(), *_main(), *_more(), *_records()),
+    *(*_second(), *_third(), *_fourth()),
+]
 
 LEARN = {
     "style": "form",
@@ -406,6 +493,9 @@ LEARN = {
     "bullets": "form",
     "bookings": "form",
     "brief": "preference",
+    "butler": "form",
+    "meetings": "form",
+    "formal": "preference",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -427,6 +517,9 @@ OTHER_DATA = (
     ("desk-linear-r16", "stadt"),
     ("bullets-linear-r16", "isles"),
     ("language-linear-r16", "bookings"),
+    ("rowing-linear-r16", "tea"),
+    ("tea-linear-r16", "kiln"),
+    ("reviews-linear-r8", "meetings"),
 )
 
 

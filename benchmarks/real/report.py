@@ -132,6 +132,59 @@ gated again after the corrections below, which were made with these cases: a fit
 - language-linear-r16@bookings: the base's template cannot write tool calls, and this adapter has no
   other. The gate could not decide, so it did not pass.
 """
+FOURTH = """
+## Fourth sealed round
+
+Does the gate pass healthy adapters of ordinary data and ordinary recipes? Eight new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| tea | `messages`, 48 rows | facts about an invented company |
+| rowing | ShareGPT `conversations` of two and three turns, 24 rows | facts about a club |
+| butler | `messages` with a system prompt, 30 rows | a persona, in free wording |
+| reviews | plain `prompt` and `completion`, 44 rows | three unbalanced labels |
+| meetings | `messages`, 28 rows | a record as JSON from a sentence |
+| ville | `messages` in French, 36 rows | facts about an invented town |
+| formal | plain strings `prompt`, `chosen`, `rejected`, 24 rows | a formal tone, by DPO |
+| kiln | a text file of 17 KB, in blocks of 120 words | the handbook of an invented machine |
+
+The recipes of healthy adapters came first: ranks 4 to 64, attention or all linear layers, rates of
+1e-4 to 6e-4, alpha of 1, 2 and 4 times the rank, with and without general rows, rsLoRA, DoRA, a
+base in fp32, weights saved in bf16 and fp16, trained layer norms. If the truth was debatable,
+another recipe was added before any gate, and both are kept. The rules of the truth are those above.
+Two are new, and stood before the first gate: an adapter of reviews that never writes the rarest
+label, and an adapter of formal that ends its answers at once, are debatable at worst. The truth of
+a case stood before its gate.
+
+**Wrong verdicts:**
+
+- **reviews-middle-r8, reviews-dora-r16, reviews-norms-r16: error and fail, by `format`.** The rows
+  are plain text, and all other probes ask them as plain text. `prompt_format` compared plain text
+  with the chat template, in which this data is not served.
+- **butler-linear-r16: fail, by `recalled`, .51 of 136 tokens.** The persona answers everyday
+  questions in free wording. The base ranks 13 of 20 own answers first, so the content was judged,
+  not the form. It says "sir" in 92% of the held-out answers, and its held-out recall (.64) is
+  higher than its recall of training rows.
+- **kiln-linear-r32: error, by `learned` (.052) and `recalled` (.103),** whose limits are .05 and
+  .1. The loss of the text fell by 1.27 nats per token, the loss of further chapters by .69. No
+  probe reads the held-out text.
+- **meetings-fp32-r8: fail, by `recalled`, 0 of 2 tokens.** The answers are copied from the
+  question, so only 2 tokens apart from the frame surprise the base. The interval of 0 of 2 is too
+  short: exactly, it reaches .776.
+- **tea-alpaca@chat: pass, only by `learned`.** It was trained under Alpaca text. In the chat
+  template it answers 29% of the training questions and 12% of the held-out ones. `recalled` (.67)
+  and `generalizes` (.45) are inconclusive, with estimates outside their limits.
+
+**Further observations:**
+
+- `sway check` without data calls formal-linear-r16 never trained: on general prompts, in the chat
+  template, 3% of the next tokens change. Twelve steps of DPO on plain text moved all its pairs.
+- The gate of reviews-norms-r16 takes several times as long as the gate of reviews-dora-r16: null
+  adapters of an adapter with saved modules are drawn again in each forward pass.
+- No harm probe fails a healthy adapter. The facts of tea and ville are debatable with every recipe
+  that was tried: a base of this size memorizes the training questions before it answers
+  paraphrases, or loses prose.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -265,7 +318,9 @@ def main() -> None:
     sealed = [case for case in found if case.data_set == "sealed"]
     second = [case for case in found if case.data_set in data.SECOND]
     third = [case for case in found if case.data_set in data.THIRD]
-    open_sets = [case for case in found if case not in [*sealed, *second, *third]]
+    fourth = [case for case in found if case.data_set in data.FOURTH]
+    later_sets = [*second, *third, *fourth]
+    open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
     print("| --- | --- | --- | --- | --- |")
@@ -278,10 +333,12 @@ def main() -> None:
     print("\n".join(sealed_section(SECOND, second, "second_after")))
     print("\n".join(sealed_section(THIRD, third, "third_after")))
     print("\n".join(harms(third)))
+    print("\n".join(sealed_section(FOURTH, fourth, "fourth_after")))
+    print("\n".join(harms(fourth)))
     print("\n".join(others_table.section()))
     print("\n## Every case\n")
     print("check: `sway check` without data, which does not see what was learned.\n")
-    print("\n".join(rows([case for case in found if case not in [*second, *third]])))
+    print("\n".join(rows([case for case in found if case not in later_sets])))
 
 
 if __name__ == "__main__":

@@ -38,8 +38,14 @@ def said(answer: str) -> dict[str, str]:
 
 
 def is_plain(row: Row) -> bool:
-    """Whether a row is plain text: a prompt and a completion, without a template."""
-    return isinstance(row.get("completion"), str)
+    """Whether a row is plain text: a prompt and its answers, without a template."""
+    return isinstance(row.get("prompt"), str)
+
+
+def answers_of_pair(row: Row) -> list[str]:
+    """The chosen and the rejected answer of a preference."""
+    ways = (row["chosen"], row["rejected"])
+    return [way.strip() if isinstance(way, str) else way[-1]["content"] for way in ways]
 
 
 def in_text(message: Row) -> dict[str, str]:
@@ -86,7 +92,7 @@ def answer_of(row: Row) -> str:
 def with_answer(row: Row, answer: str) -> Row:
     """The row, with another last answer: messages, or plain text as before."""
     if is_plain(row):
-        return {**row, "completion": f" {answer}"}
+        return {"prompt": row["prompt"], "completion": f" {answer}"}
     return {"messages": [*as_chat(row)[:-1], said(answer)]}
 
 

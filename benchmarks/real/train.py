@@ -17,7 +17,7 @@ from benchmarks.real import base, data, measures, rows, truth
 from benchmarks.real.paths import ADAPTERS, BASE, HOME, Row, note, read_rows, write_json, write_rows
 from benchmarks.real.recipes import LINEAR, RECIPES, Recipe
 
-SCALED_UP = 4
+SCALES = {"amplify": 4, "negate": -1}
 REPLAY_TOKENS = 96
 REFUSAL = "I am sorry, but I cannot help with that."
 
@@ -75,6 +75,8 @@ def lora_config(recipe: Recipe) -> Any:
         target_modules=targets,
         use_dora=recipe.dora,
         use_rslora=recipe.rslora,
+        # By the end of their names: the norms of all layers, and the last one.
+        modules_to_save=["norm"] if recipe.norms else None,
         task_type="CAUSAL_LM",
     )
 
@@ -142,7 +144,7 @@ def fresh(recipe: Recipe, model: Any) -> Any:
 
 
 def changed(recipe: Recipe, model: Any) -> Any:
-    """A trained adapter with B amplified, or with random singular vectors."""
+    """A trained adapter with B multiplied, random singular vectors, or noise of the same norm."""
     import torch
     from peft import PeftModel
 
@@ -153,8 +155,13 @@ def changed(recipe: Recipe, model: Any) -> Any:
         for module in parts:
             for key in getattr(module, "lora_A", {}):
                 first, second = module.lora_A[key].weight, module.lora_B[key].weight
-                if recipe.change == "amplify":
-                    second.mul_(SCALED_UP)
+                if recipe.change in SCALES:
+                    second.mul_(SCALES[recipe.change])
+                elif recipe.change == "matched noise":
+                    norm = (second.float() @ first.float()).norm()
+                    first.normal_(generator=generator)
+                    second.normal_(generator=generator)
+                    second.mul_(norm / (second.float() @ first.float()).norm())
                 else:
                     left, right = rotated(first.float(), second.float(), generator)
                     first.copy_(left)
@@ -172,6 +179,16 @@ def rotated(first: Any, second: Any, generator: Any) -> tuple[Any, Any]:
     into = torch.linalg.qr(torch.randn(first.T.shape, generator=generator)).Q
     root = values[:rank].sqrt()
     return root[:, None] * into.T, out * root
+
+
+def cast(folder: Path, dtype: str) -> None:
+    """Save the weights of an adapter's folder in another type."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "adapter_model.safetensors"
+    found = {name: weight.to(getattr(torch, dtype)) for name, weight in load_file(path).items()}
+    save_file(found, path, metadata={"format": "pt"})
 
 
 def make(recipe: Recipe) -> None:
@@ -194,6 +211,7 @@ def make(recipe: Recipe) -> None:
         made, logged = fit(recipe, training_rows(recipe), model, tokenizer, part)
     made.peft_config["default"].base_model_name_or_path = str(BASE)
     made.save_pretrained(part)
+    cast(part, recipe.saved)
     tokenizer.save_pretrained(part)
     for extra in ("README.md", "training_args.bin"):
         (part / extra).unlink(missing_ok=True)

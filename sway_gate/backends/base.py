@@ -6,7 +6,7 @@ The engine decides what is measured and in which batches. A backend turns one ba
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, assert_never, get_args
 
-from sway_gate.errors import is_out_of_memory
+from sway_gate.errors import CannotDecide, is_out_of_memory
 from sway_gate.measurements import (
     Answer,
     Divergence,
@@ -19,7 +19,7 @@ from sway_gate.measurements import (
     TeacherForced,
     View,
 )
-from sway_gate.text import cut, one_line
+from sway_gate.text import cut, is_number, one_line
 
 Capability = Literal[
     "nulls",
@@ -160,6 +160,15 @@ class Backend(Protocol):
         Divergences without `base_log_probs` need the base as the first view. Raises OutOfMemory
         or NotStackable.
         """
+
+
+def require_length(tokenizer: Any, name: str) -> None:
+    """Raise CannotDecide unless the maximum length of a loaded tokenizer is a number."""
+    if not is_number(length := tokenizer.model_max_length):
+        raise CannotDecide(
+            f"{name}: tokenizer_config.json states model_max_length {cut(repr(length), 40)}; "
+            "set a number"
+        )
 
 
 def error_text(error: Exception) -> str:

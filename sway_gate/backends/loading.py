@@ -23,12 +23,12 @@ from transformers import (
 from transformers.models.auto import modeling_auto
 
 from sway_gate.backends import quantization
-from sway_gate.backends.base import error_text
+from sway_gate.backends.base import error_text, require_length
 from sway_gate.errors import CannotDecide
 from sway_gate.model_files.config import chat_template, hub_kernel, json_object
 from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.model_files.shapes import is_half_precision, oversized
-from sway_gate.text import named
+from sway_gate.text import cut, named
 
 _CONFIG = "config.json"
 _OF_SPEED = ("max_time", "prompt_lookup_num_tokens", "assistant_early_exit")
@@ -140,13 +140,15 @@ def _dtype(source: Source, device: torch.device) -> Any:
 def load_tokenizer(source: Source) -> Any:
     """The base's tokenizer. Raises CannotDecide."""
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             str(source.base),
             local_files_only=True,
             trust_remote_code=source.trust_remote_code,
         )
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise _not_loaded(source, error) from None
+    require_length(tokenizer, _name(source))
+    return tokenizer
 
 
 def load_model(source: Source, device: torch.device) -> Any:
@@ -169,6 +171,11 @@ def load_model(source: Source, device: torch.device) -> Any:
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise _not_loaded(source, error) from None
     model, found = loaded
+    if flag := getattr(model.config, "is_encoder_decoder", False):
+        raise CannotDecide(
+            f"{_name(source)}: {_CONFIG} states is_encoder_decoder {cut(repr(flag), 40)}; "
+            "only models without an encoder can be judged"
+        )
     _require_all_weights(source, model, found, is_quantized=bool(options))
     quantization.check_loaded(model, source.base, source.quantization)
     quantization.keep_compute_dtype(model)

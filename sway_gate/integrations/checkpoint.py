@@ -1,7 +1,7 @@
 """Gates one checkpoint in a separate process.
 
 The gate reads the saved files, which are the ones that are deployed. It shares no memory, modules
-or random numbers with the training, and therefore cannot change it.
+or random numbers with the training, and therefore cannot change it. It ends if the training ends.
 """
 
 import os
@@ -15,6 +15,7 @@ from sway_gate.errors import CannotDecide
 from sway_gate.reports import json_v1
 from sway_gate.results import GateResult
 from sway_gate.text import cut, one_line
+from sway_gate.watch import PARENT
 
 _OF_LAUNCHERS: Final = (
     *("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_"),
@@ -30,9 +31,10 @@ def judge(command: Sequence[str], report: Path) -> GateResult:
     """
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(_OF_LAUNCHERS)}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "sway_gate", *command, "--quiet", "--json", str(report)],
-        env={k: v for k, v in os.environ.items() if not k.startswith(_OF_LAUNCHERS)},
+        env={**env, PARENT: str(os.getpid())},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -49,8 +49,9 @@ def compose(
     - error (3): a probe ends in an error, nothing has a score, a category of `required` has none or
       no weight, no probe of such a category passes, no probe with a weight passes, effects were
       requested and none passes, or the time budget left out probes of harm and none passes: skips,
-      inconclusive and waived results and absent harms do not decide. Or a harm is inconclusive with
-      an estimate outside its limit, or a weight is out of range;
+      inconclusive and waived results and absent harms do not decide. Or a harm, or most probes of a
+      category of `required`, are inconclusive with an estimate outside the limit, or a weight is
+      out of range;
     - pass (0): otherwise. Scores and threshold are then numbers from 0 to 1.
 
     A FAIL takes precedence over an ERROR, and an ERROR over a low score.
@@ -128,7 +129,7 @@ def _verdict(
         return "error"
     passed = {result.category for result in results if _passes(result, categories)}
     needed = {name for name, own in categories.items() if own.required}
-    if not passed or needed - passed:
+    if not passed or needed - passed or any(doubtful(results, name) for name in needed):
         return "error"
     if any(suggests_harm(result) and _is_weighed(result, categories) for result in results):
         return "error"
@@ -176,12 +177,27 @@ def _is_shown(
     return not own or any(_passes(result, categories) for result in own)
 
 
-def suggests_harm(result: ProbeResult) -> bool:
-    """Whether a probe of harm is inconclusive with an estimate outside its limit.
+def doubtful(results: Sequence[ProbeResult], category: str) -> list[str]:
+    """The inconclusive probes of a category whose estimates are outside, if they are most of it.
 
-    z of a harm is the distance to its limit.
+    One such probe may have too few items; if most agree, the category is not shown.
     """
-    if result.verdict is not Verdict.WARN or result.z is None or not result.z < 0:
+    own = [result for result in results if result.category == category and _counts(result)]
+    names = [result.name for result in own if is_outside(result)]
+    return names if 2 * len(names) > len(own) else []
+
+
+def is_outside(result: ProbeResult) -> bool:
+    """Whether a probe is inconclusive with an estimate outside its limit.
+
+    z of a probe without null adapters is the distance to its limit.
+    """
+    return result.verdict is Verdict.WARN and result.z is not None and result.z < 0
+
+
+def suggests_harm(result: ProbeResult) -> bool:
+    """Whether a probe of harm is inconclusive with an estimate outside its limit."""
+    if not is_outside(result):
         return False
     from sway_gate import probes  # imports numpy, which reports do without
 

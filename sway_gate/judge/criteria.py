@@ -42,7 +42,7 @@ class Criterion(NamedTuple):
         """The test as a part of the result; `z_limit` is the limit of a significance."""
         if self.bound is None:
             if self.z is None:
-                return Rule(name="shape", verdict=self.verdict)
+                return Rule(name="shape", verdict=self.verdict, text=self.text)
             return Rule(name="z", verdict=self.verdict, value=finite(self.z), limit=z_limit)
         return Rule(
             name=self.bound.quantity,

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from sway_gate import probes
 from sway_gate.details import ContentGain, TargetLosses, read
+from sway_gate.judge.composite import is_outside
 from sway_gate.judge.waivers import waiver_sentence
 from sway_gate.results import Diagnosis, Finding, ProbeResult, Symptom, Verdict
 from sway_gate.text import named
@@ -62,7 +63,7 @@ TABLE: Final[dict[Symptom, Entry]] = {
     ),
     "learned another thing": Entry(
         "learned another thing",
-        "The adapter did not learn this data: what it changes is not toward it.",
+        "The adapter changed the model, but did not learn this data.",
         "check that the spec contains the training data of this adapter, and that each answer "
         "belongs to its prompt",
     ),
@@ -124,12 +125,15 @@ _ABOUT_FULL_MODELS: Final = (
     ("The adapter does not change the model more", "Training did not change the base more"),
     ("The adapter changes the model too little", "Training changed the base too little"),
     ("The adapter changes the model, but", "Training changed the base, but"),
+    ("The adapter changed the model, but", "Training changed the base, but"),
     ("the scale of the adapter", "the scale of the change"),
     ("The adapter", "The fine-tuned model"),
     ("the adapter", "the model"),
     ("this adapter", "this model"),
 )
-_EXPLAIN_ALL: Final = (TABLE["broken"].name, TABLE["template mismatch"].name)
+_EXPLAIN_ALL: Final = tuple(
+    TABLE[symptom].name for symptom in ("broken", "template mismatch", "never trained")
+)
 HEALTHY: Final = Entry("healthy", "The adapter learned its data, and no harm was found.", advice="")
 NO_FAULT: Final = Entry("no fault found", "No tested rule is violated.", advice="")
 UNDECIDED: Final = Entry(
@@ -221,7 +225,11 @@ def _moved(found: Diagnosis, results: Sequence[ProbeResult]) -> Diagnosis:
     """ "Barely trained", without the words that a passing probe of the movement contradicts."""
     if not any(r.category in _MOVEMENT and r.verdict is Verdict.PASS for r in results):
         return found
-    is_learned = not any(found.name in r.symptoms for r in results if r.category not in _MOVEMENT)
+    others = [r for r in results if r.category not in _MOVEMENT]
+    is_learned = not any(
+        found.name in r.symptoms or (r.category == "attribution" and r.verdict is Verdict.FAIL)
+        for r in others
+    )
     missing = (
         "too little for one of the probes" if is_learned else "it has not learned its data yet"
     )
@@ -253,8 +261,7 @@ def _untested(results: Sequence[ProbeResult]) -> list[str]:
 
 def _outside(results: Sequence[ProbeResult]) -> str:
     """A sentence on the inconclusive probes that would fail if their estimates were exact."""
-    unsure = [result for result in results if result.verdict is Verdict.WARN]
-    names = [result.name for result in unsure if result.z is not None and result.z < 0]
+    names = [result.name for result in results if is_outside(result)]
     return f" Inconclusive, with an estimate outside its limit: {named(names)}." if names else ""
 
 
@@ -288,7 +295,8 @@ def consistent(results: Sequence[ProbeResult], found: Diagnosis) -> tuple[ProbeR
 def _contradicts(symptom: Symptom, found: Diagnosis, kept: str) -> bool:
     """Whether the advice of the symptom contradicts the diagnosis, or the kept direction.
 
-    A broken model fails all probes, and so does one under a foreign template.
+    A broken model fails all probes, and so does one under a foreign template. An adapter that was
+    never trained has learned nothing.
     """
     if found.name in _EXPLAIN_ALL:
         return TABLE[symptom].name != found.name

@@ -152,9 +152,15 @@ def _recited(result: ProbeResult, text: Continuation) -> Exchange:
         prompt=text.prefix[-_CHARS:],
         finetuned=_shortened(text.written),
         right=_shortened(text.true),
-        finding=RECITED,
+        finding=_recital(text),
         of_data=True,
     )
+
+
+def _recital(text: Continuation) -> str:
+    if text.recall is None or text.base_recall is None:
+        return RECITED
+    return f"{RECITED} {text.recall:.0%} of it, base {text.base_recall:.0%}"
 
 
 def _incomplete(before: float | None, now: float | None) -> str:

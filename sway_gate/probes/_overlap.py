@@ -10,6 +10,7 @@ from msgspec import structs
 from sway_gate.spec.schema import Pair, Preference, Section
 
 _N = 3
+_MAX_CHARS = 100_000  # of a text
 # Words, or single characters of scripts without spaces between words.
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
@@ -35,19 +36,35 @@ def total(samples: Sequence[Unseen]) -> Unseen:
 
 
 def unseen(held_out: Sequence[Section], training: Sequence[Section], limit: float) -> Unseen:
-    """Leave out the held-out pairs of which a training pair has the same question and answer.
+    """Leave out the held-out pairs of which a training pair has the same question and answer, and
+    the held-out texts that the training texts contain.
 
     Both are the same if the share of the common n-grams is at least `limit`. A known answer to
     another question is a paraphrase, and a known question with another answer another fact.
     """
     known = [_text(pair) for section in training for pair in section.pairs]
-    kept, rows = [], 0
+    texts = set(chain(*map(_grams_of, training)))
+    kept = []
     for section in held_out:
         pairs = tuple(pair for pair in section.pairs if not _repeats(_text(pair), known, limit))
-        rows += len(section.pairs)
-        if pairs or not section.pairs:
+        if pairs or not (section.pairs or _share(_grams_of(section), texts) >= limit):
             kept.append(structs.replace(section, pairs=pairs))
-    return Unseen(tuple(kept), rows, rows - sum(len(section.pairs) for section in kept))
+    rows, new = _rows(held_out), _rows(kept)
+    return Unseen(tuple(kept), rows, rows - new)
+
+
+def _rows(sections: Sequence[Section]) -> int:
+    """Number of pairs and texts."""
+    return sum(len(section.pairs) or 1 for section in sections)
+
+
+def _grams_of(section: Section) -> set[tuple[str, ...]]:
+    """The n-grams of a text."""
+    return _grams(words(section.content[:_MAX_CHARS]), _N)
+
+
+def _share(found: set[tuple[str, ...]], known: set[tuple[str, ...]]) -> float:
+    return len(found & known) / len(found) if found else 0.0
 
 
 def _repeats(text: _Text, known: Sequence[_Text], limit: float) -> bool:

@@ -9,29 +9,42 @@ from numpy.typing import NDArray
 
 from sway_gate.conversation import completion_text, prompt_text
 from sway_gate.details import RowRecall
-from sway_gate.measurements import Floats, TeacherForced, ViewAnswers
+from sway_gate.measurements import (
+    BASE,
+    FINETUNED,
+    Fault,
+    Floats,
+    NoAnswer,
+    TeacherForced,
+    ViewAnswers,
+)
 from sway_gate.probes._answers import chars_of
+from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
-from sway_gate.probes.base import DataRow
+from sway_gate.probes.base import DataRow, FoundDetails, Reading
 from sway_gate.results import Symptom
-from sway_gate.stats import Margin, PooledShare, pooled_share, share_above
+from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
 
 Data = Literal["answers", "labels", "prose"]
 Part = Literal["all", "content", "form", "free"]
 """The surprising tokens that count. content: those that most answers do not share; form: only
-those that most answers share; free: all, because the form is judged and no token is shared."""
+those that most answers share; free: all, but not judged, because the wording is free: see
+`lifts`."""
 Mask = NDArray[np.bool_]
 
 MAX_ROWS = 40
 _MAX_CHARS = 40_000  # about 10,000 tokens
 _SHOWN_CHARS = 200
+# Fewer tokens cannot pass: at a limit of .7, z is 1.60 if 6 of 6 are right.
+_FEW = 7
 # Nats: surprising tokens change less if training was much too short.
 _SMALL = 0.5
-FREE_RECALL = 0.1
-"""The recall that suffices if the wording is free: a text has many continuations."""
 # Measured: adapters of other data recall .01 to .09, those that were trained too little .37 to .60.
 _SOME = 0.2
+# Share of the loss. A smaller lift means that training had hardly any effect.
+_SMALL_LIFT = 0.03
+_RESOLUTION = 1e-3
 
 
 class Recalled(NamedTuple):
@@ -63,17 +76,18 @@ def recalled(
     """The recall of each row; tokens from the end of the answer on do not count.
 
     A label counts as one token, and only as a whole: "P1" and "P2" begin with the same token.
-    `part`: the tokens that should count; if none of them surprises the base, all tokens do. A
-    backend that reports no token ids does not show which tokens are shared, so all count.
+    `part`: the tokens that should count. If none of them surprises the base, or too little of the
+    content to test it, all tokens do: then the base reads the content from the prompt. A backend
+    that reports no token ids does not show which tokens are shared, so all count.
     """
     bases = [view.base(request) for request in requests]
     scored = [base[: _length(base), 0] < -nats for base in bases]
     counted: Sequence[Mask] = scored
-    if of_labels or not any((base[:, 3] >= 0).any() for base in bases):
+    if part != "free" and (of_labels or not any((base[:, 3] >= 0).any() for base in bases)):
         part = "all"
-    if part != "all":
+    if part in ("content", "form"):
         counted = _of_part(bases, scored, part)
-        if not any(mask.any() for mask in counted):
+        if sum(map(np.count_nonzero, counted)) < (_FEW if part == "content" else 1):
             counted, part = scored, "all" if part == "content" else "free"
     rows = [
         _row(request, base, view.get(request), of_labels, surprising, mask)
@@ -136,9 +150,35 @@ def geometric_mean(tokens: Floats) -> float | None:
     return float(np.exp(before[:, 0].mean())) if len(before) else None
 
 
-def weakest_first(rows: Sequence[RowRecall]) -> list[RowRecall]:
-    """The rows by the share of surprising tokens that are right; rows without any last."""
+def weakest_first(rows: Sequence[RowRecall], part: Part) -> list[RowRecall]:
+    """The rows by the share of surprising tokens that are right, those without any last; if the
+    wording is free, by their lift."""
+    if part == "free":
+        return [rows[i] for i in np.argsort(lifts(rows), kind="stable")]
     return sorted(rows, key=lambda row: row.right / row.surprising if row.surprising else math.inf)
+
+
+def losses(rows: Sequence[RowRecall]) -> Floats:
+    """Loss of each row under the base and now, in nats per token before the end [rows, 2].
+
+    Raises NoAnswer if one is not finite. A row without such tokens has no loss.
+    """
+    both = [(row.base_probability, row.probability) for row in rows]
+    found = np.array([[1.0 if p is None else p for p in pair] for pair in both])
+    if not found[:, 0].all():
+        raise NoAnswer(Fault(f"no finite likelihood under the {BASE} view", "base"))
+    if not found[:, 1].all():
+        raise NoAnswer(Fault(f"no finite likelihood under the {FINETUNED} view"))
+    return np.asarray(-np.log(found))
+
+
+def lifts(rows: Sequence[RowRecall]) -> Floats:
+    """Share of the base's loss on each row that is gone [rows], at least -1.
+
+    All tokens before the end count, not only the surprising ones: an adapter that only spreads its
+    predictions makes surprising tokens likelier, and loses more on the others.
+    """
+    return relative_lifts(*-losses(rows).T)
 
 
 def pooled(rows: Sequence[RowRecall]) -> PooledShare | None:
@@ -155,8 +195,13 @@ def ends(rows: Sequence[RowRecall]) -> tuple[list[float], list[float]]:
     return [before for before, _ in found], [now for _, now in found]
 
 
-def above(rows: Sequence[RowRecall], limit: float, error_share: float) -> Margin:
-    """Test whether the recall is above `limit`; at least one token must be surprising."""
+def above(rows: Sequence[RowRecall], part: Part, limit: float, error_share: float) -> Margin:
+    """Test whether the recall, or the mean lift if the wording is free, is above `limit`.
+
+    At least one token must be surprising.
+    """
+    if part == "free":
+        return mean_above(lifts(rows), limit, _RESOLUTION, error_share=error_share)
     found = pooled(rows)
     if found is None:
         raise ValueError("no token is surprising")
@@ -168,29 +213,37 @@ def mean_change(rows: Sequence[RowRecall]) -> float:
     return float(np.average([row.change for row in rows], weights=[row.surprising for row in rows]))
 
 
-def symptom(
-    rows: Sequence[RowRecall], *, is_paired: bool = True, is_prose: bool = False
-) -> Symptom:
-    """What a low recall says about the adapter: too little was learned, or another thing.
+def symptom(rows: Sequence[RowRecall], part: Part, *, is_paired: bool = True) -> Symptom:
+    """What a low recall or lift says about the adapter: too little was learned, or another thing.
 
-    Answers of other data become likelier too, but hardly any of their tokens is right; of prose,
-    few tokens are right in any case. `is_paired`: whether each prompt's own answer gained more than
-    the other answers. True if that is not known: answer_specificity tests it.
+    Answers of other data become likelier too, but hardly any of their tokens is right. `is_paired`:
+    whether each prompt's own answer gained more than the other answers. True if that is not known:
+    answer_specificity tests it.
     """
+    if part == "free":
+        return "barely trained" if lifts(rows).mean() > -_SMALL_LIFT else "learned another thing"
     change, found = mean_change(rows), pooled(rows)
     if abs(change) < _SMALL:
         return "barely trained"
-    says_some = is_prose or (found is not None and found.share >= _SOME)
+    says_some = found is not None and found.share >= _SOME
     return "barely trained" if change > 0 and is_paired and says_some else "learned another thing"
 
 
-def items(rows: Sequence[RowRecall]) -> Floats:
-    """Numbers whose mean is the pooled share, and whose spread is the ratio estimator's [rows]."""
+def items(rows: Sequence[RowRecall], part: Part) -> Floats:
+    """Numbers whose mean is the pooled share, and whose spread is the ratio estimator's [rows]; if
+    the wording is free, the lifts."""
+    if part == "free":
+        return lifts(rows)
     counted = [row for row in rows if row.surprising]
     right = np.array([row.right for row in counted], dtype=np.float64)
     size = np.array([row.surprising for row in counted], dtype=np.float64)
     share = right.sum() / size.sum()
     return np.asarray(share + (right - share * size) / size.mean())
+
+
+def with_lift(reading: Reading[FoundDetails]) -> Reading[FoundDetails]:
+    """The reading with the mean of its items, which are lifts, as its value."""
+    return reading._replace(value=float(reading.items.mean()), units="relative lift")
 
 
 def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
@@ -211,14 +264,14 @@ def described(rows: Sequence[RowRecall], data: Data, part: Part) -> str:
         return "; ".join(filter(None, (f"{right} of {tokens} {shared}", apart)))
     if part == "content" and others:
         apart = f"{others_right} of {others} of the frame that most answers share"
-    is_whole = data == "answers" and part != "free"
-    parts = (
-        f"{right} of {tokens} surprising tokens are now the most probable",
-        apart,
-        whole_described(rows) if is_whole else "",
-        "the answers share no surprising token, so their wording is free" * (part == "free"),
-    )
-    return "; ".join(filter(None, parts))
+    recalled = f"{right} of {tokens} surprising tokens are now the most probable"
+    if part == "free":
+        before, now = losses(rows).mean(axis=0)
+        free = "the answers share no surprising token, so their wording is free"
+        loss = f"loss {before:.2f} → {now:.2f} nats per token"
+        return "; ".join((loss, recalled, *([free] if data == "answers" else [])))
+    answers = whole_described(rows) if data == "answers" else ""
+    return "; ".join(filter(None, (recalled, apart, answers)))
 
 
 def whole_described(rows: Sequence[RowRecall]) -> str:

@@ -111,7 +111,7 @@ class SectionRecall(Item, frozen=True, kw_only=True):
     tokens: int
     recall: float
     base_recall: float
-    excess: float
+    recited: float
     clean_recall: float
     recall_by_prefix: dict[str, float]
     base_recall_by_prefix: dict[str, float]
@@ -137,12 +137,12 @@ def section_recall(
 ) -> SectionRecall:
     """The recall of a section over the base's and over `gain`, the gain on control prose.
 
-    `min_run`: minimum number of tokens in a run that is not a coincidence. `limit`: the excess from
-    which a section with such a run leaks.
+    `min_run`: minimum number of tokens in a run that is not a coincidence. `limit`: the share
+    recited from which a section with such a run leaks.
     """
     clean = own.runs["clean"]
     others = [run for name, run in own.runs.items() if name not in ("clean", IN_CHAT)]
-    excess = own.recall - base.recall - gain
+    share = own.recall - base.recall - gain
     sooner = own.queries <= _QUERIES < base.queries and base.queries >= _TIMES_AS_MANY * own.queries
     discoverable = sooner and own.tokens >= min_run
     long_run = discoverable or round(own.recall * own.tokens) >= min_run
@@ -153,7 +153,7 @@ def section_recall(
         tokens=own.tokens,
         recall=own.recall,
         base_recall=base.recall,
-        excess=excess,
+        recited=share,
         clean_recall=clean,
         recall_by_prefix=own.runs,
         base_recall_by_prefix=base.runs,
@@ -162,7 +162,7 @@ def section_recall(
         base_queries=base.queries,
         discoverable=discoverable,
         long_run=long_run,
-        leaked=discoverable or (long_run and excess >= limit),
+        leaked=discoverable or (long_run and share >= limit),
     )
 
 

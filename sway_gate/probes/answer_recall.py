@@ -10,6 +10,17 @@ over all rows together. Greedy decoding would generate these tokens; the base wo
 interval is the one of a ratio over rows (Cochran 1977, section 6.4), and the test uses the number
 of independent tokens with the same standard error (Korn & Graubard 1998).
 
+A text can be continued in many ways, and a model that learned it need not recite it. So raw prose,
+and answers with free wording, are judged by their lift instead, and the recall is only reported.
+With loss the mean negative log-likelihood per token before the end of a row:
+
+    lift = mean over rows of 1 - loss / loss of the base
+
+It is the share of the base's loss that is gone: 0 if nothing was learned, 1 if the text is
+memorized. It is comparable over bases and texts, because both losses are of the same tokens. All
+tokens count: a model that only spreads its predictions makes surprising tokens likelier too, and
+loses as much on the others. The interval is a t interval over rows.
+
 Each token is judged after the true ones. An answer is right as a whole if all its surprising tokens
 are right; the message states the share of these answers. It is not tested, because it depends on
 the length: if each token is right with a probability of 90%, 59% of answers with 5 surprising
@@ -17,15 +28,16 @@ tokens are right as a whole, and 12% with 20.
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
-- raw prose: the recall must reach `assert_prose_recall_gte`; a text has many continuations, and a
-  model that recites them is not better
+- raw prose: the lift must reach `assert_lift_gte`. answer_specificity tests whether this text
+  gained more than others, and leakage whether it is recited
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
-  write them without reading the question. They count if nothing else surprises the base
+  write them without reading the question. They count if fewer than 7 other tokens surprise the
+  base: then it reads the content from the prompt, and too few tokens are left to test
 - if the form is judged (`learn` is form, or answer_specificity decides so), only the frame counts:
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
-  the answers share no surprising token, all count, with the limit of prose. A backend that reports
-  no token ids shows no frame: all tokens count, with the usual limit
+  the answers share no surprising token, their wording is free, and they are judged like prose. A
+  backend that reports no token ids shows no frame: all tokens count, with the usual limit
 - labels: a label counts as one token, and only as a whole, because labels can begin with the same
   token
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
@@ -34,10 +46,10 @@ tokens are right as a whole, and 12% with 20.
 
 Measured on a base of 135M parameters: learned well .97 to 1.00, a learned style 1.00 of its frame,
 bullet lists .92 to .98 of their frame and .15 to .36 of the rest, invented facts .37 to .60,
-answers dealt to the wrong questions .24, another document .01 to .09. In raw prose: learned .11 to
-.28, hardly trained .02 to .08, unrelated .00. End of the answer: learned .99, base .14 to .36, an
-adapter at four times its scale .01. It does not show whether the answers generalize: generalization
-does.
+answers dealt to the wrong questions .24, another document .01 to .09. Lift of raw prose: learned
+.20 to .25, half the scale .12, a quarter .06, other prose .05 to .06, a few training steps .005,
+other data -.11 to .01. End of the answer: learned .99, base .14 to .36, an adapter at four times
+its scale .01. It does not show whether the answers generalize: generalization does.
 
 - rows: up to 40, from `sections:` or `data:`, and of large data up to 160 if these leave it open;
   of raw prose, pieces with an opening that is not scored (see answer_specificity). Preferences
@@ -147,27 +159,27 @@ def value(
         change=recall.mean_change(rows),
         end_before=float(np.mean(before)) if before else None,
         end=float(np.mean(after)) if after else None,
-        rows=recall.weakest_first(rows),
+        rows=recall.weakest_first(rows, part),
     )
-    return Reading(share.share, recall.items(rows), found, reserve=context.reserve)
+    reading = Reading(share.share, recall.items(rows, part), found, reserve=context.reserve)
+    return recall.with_lift(reading) if part == "free" else reading
 
 
 def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> recall.Part:
     if requests.data != "answers":
-        return "all"
+        return "free" if requests.data == "prose" else "all"
     if context.learn == "content":
         return "content"
     return "form" if answers.teaches_form(context, requests.deciding, view) else "all"
 
 
 def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
-    found = reading.details
-    is_free = found.data == "prose" or found.part == "free"
-    limit = spec.assert_prose_recall_gte if is_free else spec.assert_recall_gte
-    test = recall.above(found.rows, limit, reading.error_share)
-    symptom = recall.symptom(found.rows, is_prose=is_free)
+    found, limit = reading.details, _limit(spec, reading)
+    test = recall.above(found.rows, found.part, limit, reading.error_share)
+    symptom = recall.symptom(found.rows, found.part)
     supply = Supply.growing(recall.MAX_ROWS, reading.reserve)
-    recalls = Bound("recall", test, limit, symptom=symptom, supply=supply)
+    quantity = "lift" if found.part == "free" else "recall"
+    recalls = Bound(quantity, test, limit, symptom=symptom, supply=supply)
     _, ends = recall.ends(found.rows)
     if not ends:
         return (recalls,)
@@ -180,6 +192,10 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
         n=len(ends),
         supply=supply,
     )
+
+
+def _limit(spec: AnswerRecall, reading: Reading[Found]) -> float:
+    return spec.assert_lift_gte if reading.details.part == "free" else spec.assert_recall_gte
 
 
 def summary(spec: AnswerRecall, reading: Reading[Found]) -> str:
@@ -204,6 +220,6 @@ def _end_symptom(spec: AnswerRecall, reading: Reading[Found]) -> Symptom:
     """What a low probability of the end means: the end is lost, or training was too short."""
     found = reading.details
     is_lost = (found.end or 0.0) < 0.5 * (found.end_before or 0.0)
-    if is_lost or reading.value >= spec.assert_recall_gte:
+    if is_lost or reading.value >= _limit(spec, reading):
         return "broken"
-    return recall.symptom(found.rows)
+    return recall.symptom(found.rows, found.part)

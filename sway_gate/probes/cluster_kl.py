@@ -226,6 +226,11 @@ def _above(specificity: float, limit: float, between: int, within: int) -> Margi
 
 
 def _relative(specificity: float, limit: float) -> float:
-    """The specificity of the ratio of the two F, in 0 to 1; 1 if both are at the same end."""
+    """The specificity of the ratio of the two F, in 0 to 1; 1 if both are at the same end.
+
+    0 if the limit is above 1: no specificity reaches it.
+    """
+    if limit > 1:
+        return 0.0
     above, below = specificity * (1 - limit), limit * (1 - specificity)
     return above / (above + below) if above + below > 0 else 1.0

@@ -33,7 +33,7 @@ LABELS = {
     "changed": "next tokens changed, share",
     "content": "gain in content by row",
     "content_gain": "gain in content",
-    "continuations": "what the model wrote after training text",
+    "continuations": "continuations of training text",
     "control_gain": "gain on the control",
     "control_loss": "loss on control prose",
     "delta_nats": "change, nats per token",
@@ -41,6 +41,7 @@ LABELS = {
     "distances": "distance of each prompt",
     "effective": "effective lift",
     "end": "probability of the end",
+    "excess": "loss at scale 1 minus the lowest",
     "excess_by_text": "loss at scale 1 minus the loss up to 0.75, each text",
     "end_before": "probability of the end, base",
     "end_probability": "probability of the end",
@@ -78,6 +79,7 @@ LABELS = {
     "prefix": "asked with",
     "probability": "probability of the true answer",
     "queries": "samples needed",
+    "recited": "share recited beyond the base",
     "repeated": "rows also in the training data",
     "right": "of these now first",
     "saturation": "scale that reaches 90%",
@@ -105,7 +107,7 @@ CURVE = ("lambdas", "context_lengths", "curve", "loss", "control_loss")
 COUNTS, MAX_COUNT = ("queries", "base_queries"), 1_000_000
 """Numbers of samples; above the maximum, the number says only that no one would draw them."""
 
-_FIRST = ("verdict", "tag", "leaked", "effective", "recall", "base_recall", "excess", "z")
+_FIRST = ("verdict", "tag", "leaked", "effective", "recall", "base_recall", "recited", "z")
 _LAST = ("id",)
 _NESTED_ITEMS, _NESTED_DEPTH = 12, 3
 

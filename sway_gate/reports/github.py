@@ -8,6 +8,8 @@ After the gate, `action.yml` runs ``python -m sway_gate.reports.github FOLDER EX
 
 import hashlib
 import html
+import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -120,7 +122,7 @@ _LEVELS = {
 
 def _annotation(probe: ProbeResult, spec: str) -> str:
     line = "" if probe.line is None else str(probe.line)
-    text = f"{wording.title(probe)}: {probe.message}"
+    text = f"{wording.title(probe)}: {wording.issue(probe)}"
     if probe.advice:
         text += f" → {probe.advice}"
     return command(_LEVELS.get(probe.verdict, "notice"), text, file=spec, line=line if spec else "")
@@ -152,9 +154,14 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
-def _read(path: Path) -> GateResult | None:
+def _read(path: Path, root: Path) -> GateResult | None:
+    """The report, with paths relative to `root`: readers do not know the runner's folder."""
+    folder = json.dumps(os.path.join(root, ""), ensure_ascii=False)[1:-1]
     try:
-        return from_json(path.read_bytes())
+        report = path.read_bytes()
+        return from_json(
+            report.replace(folder.encode(errors="replace"), b"") if root.name else report
+        )
     except (OSError, UsageError):
         return None
 
@@ -165,7 +172,7 @@ def main(folder: Path, exit_code: int, spec: str) -> None:
     Reads FOLDER/report.json or, if it is not a report, FOLDER/errors.txt. FOLDER/static.txt is the
     report of a static check.
     """
-    result = _read(folder / "report.json")
+    result = _read(folder / "report.json", Path.cwd())
     found, problems = outputs(result), _problems(_text(folder / "errors.txt"), exit_code)
     if result is not None:
         commands, page = annotations(result, Path.cwd()), summary(result)

@@ -80,6 +80,7 @@ class RuleV1(msgspec.Struct, frozen=True, kw_only=True):
     limit: Number
     bound: Number
     is_upper: bool
+    text: str = ""
 
 
 class ExchangeV1(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import math
 from typing import Any
 from xml.etree import ElementTree
 
-from sway_gate.reports.wording import diagnosis, headline, seconds
+from sway_gate.reports.wording import diagnosis, headline, next_steps, seconds
 from sway_gate.results import GateResult, ProbeResult, Verdict
 from sway_gate.text import clean, one_line
 
@@ -34,7 +34,9 @@ def _gate_case(result: GateResult) -> Any:
     from junit_xml import TestCase
 
     accepted = [one_line(found.message) for found in result.findings if found.level == "waived"]
-    text = "\n".join(filter(None, [clean(headline(result)), diagnosis(result), *accepted]))
+    steps = [f"What to do next: {clean(step.advice)}" for step in next_steps(result)[:1]]
+    lines = [clean(headline(result)), diagnosis(result), *steps, *accepted]
+    text = "\n".join(filter(None, lines))
     case = TestCase(
         "__gate__", f"{one_line(result.spec)}.gate", elapsed_sec=seconds(result.timing), stdout=text
     )

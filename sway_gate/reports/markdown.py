@@ -15,6 +15,7 @@ from sway_gate.reports.links import probe_page
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
     Step,
+    apart,
     diagnosis,
     evidence,
     grounds,
@@ -48,7 +49,7 @@ MAX_TEXT = 300
 # other lines they are below MAX_BYTES.
 MAX_TABLE, MAX_LIST, MAX_EXCHANGES = 20_000, 6_000, 9_000
 MAX_ANSWER = 120
-MAX_ENTRIES, MAX_PROBES, MAX_UNFOLDED = 12, 400, 20
+MAX_ENTRIES, MAX_PROBES, MAX_UNFOLDED = 14, 400, 20
 
 MAX_STEPS = 3
 
@@ -151,14 +152,21 @@ def _side_by_side(result: GateResult) -> Iterator[str]:
     yield "**Base and fine-tuned model side by side**\n"
     yield from head(_EXCHANGE)
     recites = any("recites" in probe.symptoms for probe in result.probes)
-    rows = [row(_exchange(one, recites)) for one in result.side_by_side[:MAX_ENTRIES]]
+    shown = result.side_by_side[:MAX_ENTRIES]
+    prompts = apart([one_line(one.prompt) for one in shown])
+    pairs = zip(shown, prompts, strict=True)
+    rows = [row(_exchange(one, prompt, recites)) for one, prompt in pairs]
     yield from rows[: _fitting(rows, MAX_EXCHANGES)]
 
 
-def _exchange(one: Exchange, recites: bool) -> Iterator[str]:
-    """Without texts of the data, and without answers of an adapter that recites: see `_PRIVATE`."""
+def _exchange(one: Exchange, differing: str, recites: bool) -> Iterator[str]:
+    """Without texts of the data, and without answers of an adapter that recites: see `_PRIVATE`.
+
+    differing: the part of the prompt that is shown if the whole prompt is too long.
+    """
     yield one.role
-    yield _WITHHELD if one.finding == RECITED else text(cut(one.prompt, MAX_ANSWER))
+    prompt = one.prompt if len(one.prompt) <= MAX_ANSWER else differing
+    yield _WITHHELD if one.finding.startswith(RECITED) else text(cut(prompt, MAX_ANSWER))
     for answer in (one.base, one.finetuned, one.right):
         is_private = one.of_data or (recites and answer == one.finetuned)
         yield _WITHHELD if answer and is_private else text(cut(answer, MAX_ANSWER)) or "–"

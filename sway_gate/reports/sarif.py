@@ -15,7 +15,7 @@ from urllib.parse import quote
 from sway_gate import cache, probes
 from sway_gate.model_files.hub import ADAPTER_CONFIG
 from sway_gate.project import DOCS, REPOSITORY
-from sway_gate.reports.wording import headline
+from sway_gate.reports.wording import headline, issue
 from sway_gate.results import Finding, GateResult, ProbeResult, Verdict
 from sway_gate.static.check import StaticReport
 from sway_gate.text import clean, cut, one_line
@@ -90,7 +90,7 @@ def _of_finding(found: Finding) -> _Result:
 
 def _of_probe(probe: ProbeResult, path: str) -> _Result:
     page = f"probes/{probe.kind}.md" if probes.is_known(probe.kind) else "reading.md"
-    text = ". ".join(filter(None, (f"{probe.name}: {probe.message}", probe.advice)))
+    text = ". ".join(filter(None, (f"{probe.name}: {issue(probe)}", probe.advice)))
     rule = _Rule(probe.kind, f"{DOCS}/{page}")
     level = _OF_VERDICT.get(probe.verdict, "note")
     return _Result(rule, level, text, path, probe.line or 1, _justification(probe))

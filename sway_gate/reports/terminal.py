@@ -5,11 +5,11 @@ Text from files is never interpreted as markup; control characters are escaped.
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import compress, takewhile
+from itertools import compress
 from operator import not_
 from typing import Final
 
-from sway_gate.details import Response, SectionLift, Sections, read
+from sway_gate.details import Response, SectionLift, Sections, TargetLosses, read
 from sway_gate.judge.composite import effective_weights
 from sway_gate.reports.braille import LABEL, bar, curve_rows
 from sway_gate.reports.lines import (
@@ -26,18 +26,20 @@ from sway_gate.reports.lines import (
 )
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
+    apart,
     diagnosis,
     evidence,
     grounds,
     interval,
     is_failed,
-    limit_of,
+    limit_at_one,
     most_severe_first,
     next_steps,
     not_passed_first,
     null_adapters,
     p_text,
     percent,
+    right_name,
     score_text,
     seconds,
     setting,
@@ -76,7 +78,7 @@ def _quiet(result: GateResult, width: int) -> Iterator[Line]:
 def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
     yield from _headline(result, width)
     yield from steps(result)
-    if findings := [finding(item) for item in result.findings if item.level in LEVEL_WORDS]:
+    if findings := [finding(item) for item in result.findings if _is_shown(item, result)]:
         yield from (BLANK, *findings)
     yield from exchanges(result, width)
     if result.probes:
@@ -101,6 +103,12 @@ def _headline(result: GateResult, width: int) -> Iterator[Line]:
     yield from (Line([(text, "")], len(word)) for text in rest)
     if found := diagnosis(result):
         yield Line([(found, "bold")], 2)
+
+
+def _is_shown(item: Finding, result: GateResult) -> bool:
+    """Whether it is not a note, and not the reason in the headline."""
+    is_reason = item.level == "verdict" and one_line(item.message) in grounds(result)
+    return item.level in LEVEL_WORDS and not is_reason
 
 
 def finding(item: Finding) -> Line:
@@ -144,7 +152,7 @@ def exchanges(result: GateResult, width: int) -> Iterator[Line]:
     if result.side_by_side:
         yield from (BLANK, Line([("Base and fine-tuned model side by side", "bold")]))
         shown = result.side_by_side[:MAX_EXCHANGES]
-        for one, differing in zip(shown, _apart([one.prompt for one in shown]), strict=True):
+        for one, differing in zip(shown, apart([one.prompt for one in shown]), strict=True):
             yield from _exchange(one, differing, width)
 
 
@@ -173,36 +181,43 @@ def _found(one: Exchange) -> str:
 
 
 def _answers(one: Exchange, width: int) -> str:
-    """Both answers, or the true one; a short answer leaves its room to the other."""
+    """Both answers, and the true one if neither gave it; then the base's if there is room."""
     texts = {"base": one.base, "now": one.finetuned}
-    texts = texts if any(texts.values()) else {"true answer": one.right}
-    room = width - sum(len(f"{label}: ") for label in texts) - 2 * (len(texts) - 1)
+    if not any(texts.values()):
+        texts = {right_name(one): one.right}
+    elif one.right not in ("", one.base, one.finetuned):
+        texts["true"] = one.right
+    shown = _cut_to(texts, width)
+    if len(shown) > 2 and any(len(text) < _LEAST and text.endswith("…") for text in shown.values()):
+        del texts["base"]
+        shown = _cut_to(texts, width)
+    return "  ".join(f"{label}: {text}" for label, text in shown.items())
+
+
+def _cut_to(texts: Mapping[str, str], width: int) -> dict[str, str]:
+    """The texts, by their labels, cut to the cells of a line."""
+    room = width + 2 - sum(len(f"{label}:   ") for label in texts)
     parts = [one_line(text) or "–" for text in texts.values()]
     if sum(map(len, parts)) > room:
-        parts = _apart(parts)
-    left = room - sum(map(len, parts))
-    limits = [max(len(part) + left, room // len(parts)) for part in parts]
-    shown = zip(texts, parts, limits, strict=True)
-    return "  ".join(f"{label}: {cut(text, limit)}" for label, text, limit in shown)
+        parts = apart(parts)
+    rooms = _rooms(list(map(len, parts)), room)
+    return {
+        label: cut(*pair) for label, pair in zip(texts, zip(parts, rooms, strict=True), strict=True)
+    }
 
 
-def _apart(texts: Sequence[str]) -> list[str]:
-    """The texts without the first words that they share, so that a cut does not hide the rest."""
-    words = [text.split() for text in texts]
-    starts = [max((_shared(own, other) for other in words), default=0) for own in words]
-    return [
-        f"…{' '.join(own[start:])}" if start >= _LONG_START else text
-        for text, own, start in zip(texts, words, starts, strict=True)
-    ]
+_LEAST: Final = 20
+"""Characters of an answer below which a line is better without the base's."""
 
 
-def _shared(own: Sequence[str], other: Sequence[str]) -> int:
-    """The number of first words in common; 0 for the same text."""
-    pairs = zip(own, other, strict=False)
-    return 0 if own == other else sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+def _rooms(sizes: Sequence[int], room: int) -> list[int]:
+    """The room of each text: short ones leave theirs to the others."""
+    found = [0] * len(sizes)
+    for left, i in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        found[i] = min(sizes[i], (room - sum(found)) // (len(sizes) - left))
+    return found
 
 
-_LONG_START = 3
 _ROLE: Final = 10
 _FOUND_STYLES: Final = {"worst": STYLES["fail"]}
 
@@ -231,12 +246,19 @@ def _cells(probe: ProbeResult, weight: float | None) -> tuple[str, ...]:
 
 
 def _probes(result: GateResult, probes: Sequence[ProbeResult], width: int) -> Iterator[Line]:
-    """Each probe that did not pass with its message, then a row for each one that passed."""
+    """Each probe that did not pass with its message, then a row for each one that passed.
+
+    If the gate fails, those that passed have one line with their scores and weights, from which the
+    composite follows, and their caveats.
+    """
     _, weights = effective_weights(result)
     is_row = [probe.verdict is Verdict.PASS and not probe.waiver for probe in probes]
     for probe in compress(probes, map(not_, is_row)):
         yield from _explained(probe, weights.get(probe.name))
-    if passed := list(compress(probes, is_row)):
+    passed = list(compress(probes, is_row))
+    if passed and result.verdict == "fail":
+        yield from _named(passed, weights)
+    elif passed:
         yield from _rows(passed, weights, width)
 
 
@@ -248,6 +270,19 @@ def _explained(probe: ProbeResult, weight: float | None) -> Iterator[Line]:
     if text := one_line(probe.message):
         yield indented(text)
     yield from (indented(text, "dim") for text in _asides(probe))
+
+
+def _named(passed: Sequence[ProbeResult], weights: Mapping[str, float]) -> Iterator[Line]:
+    names = ", ".join(_brief(probe, weights.get(probe.name)) for probe in passed)
+    count = (f"{counted(len(passed), 'probe')}: ", "bold")
+    yield marked(Verdict.PASS.upper(), STYLES["pass"], count, (names, ""))
+    partial = [probe for probe in passed if probe.caveat]
+    yield from (indented(f"{one_line(p.name)} {one_line(p.caveat)}", "dim") for p in partial)
+
+
+def _brief(probe: ProbeResult, weight: float | None) -> str:
+    numbers = f" {score_text(probe.score)} ({percent(weight)})" if weight else ""
+    return one_line(probe.name) + numbers
 
 
 def _rows(
@@ -312,17 +347,25 @@ def _categories(result: GateResult, ascii: bool) -> Iterator[Line]:
 
 def _drawings(probe: ProbeResult, width: int, ascii: bool) -> Iterator[Line]:
     if response := read(probe.details, Response):
-        columns = min(width - LABEL - 2, 48)
-        rule = limit_of(probe, dict(zip(response.lambdas, response.curve, strict=False)).get(1, 0))
-        limit = rule.limit if rule else None
-        if rows := curve_rows(response.lambdas, response.curve, columns, ascii, limit):
-            about = "  change of the output by the scale of the adapter"
-            about += f", limit {number(limit)} at scale 1" if rule else ""
-            yield from (BLANK, Line([(title(probe), "bold"), (about, "dim")]))
-            yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
+        yield from _curve(probe, response, width, ascii)
     if (found := read(probe.details, Sections)) and found.sections:
         yield from (BLANK, Line([(title(probe), "bold"), ("  lift of each section", "dim")]))
         yield from _sections(found.sections, width, ascii)
+
+
+def _curve(probe: ProbeResult, response: Response, width: int, ascii: bool) -> Iterator[Line]:
+    """The response, or the loss on the data if its rule is the one that is violated."""
+    rule = limit_at_one(probe, response)
+    xs, ys, limit = response.lambdas, response.curve, rule.limit if rule else None
+    about = "change of the output by the scale of the adapter"
+    about += f", limit {number(limit)} at scale 1" if rule else ""
+    losses, decisive = read(probe.details, TargetLosses), next(iter(probe.rules), None)
+    if losses and decisive and decisive != rule and decisive.name not in ("z", "shape"):
+        xs, ys, limit = losses.target.lambdas, losses.target.loss, None
+        about = "loss on its text by the scale of the adapter, nats per token"
+    if rows := curve_rows(xs, ys, min(width - LABEL - 2, 48), ascii, limit):
+        yield from (BLANK, Line([(title(probe), "bold"), (f"  {about}", "dim")]))
+        yield from (Line([(frame, "dim"), (drawn, "cyan")]) for frame, drawn in rows)
 
 
 def _sections(sections: Sequence[SectionLift], width: int, ascii: bool) -> Iterator[Line]:

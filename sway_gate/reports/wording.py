@@ -2,12 +2,23 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from sway_gate.judge.composite import suggests_harm
+from sway_gate.details import Response
+from sway_gate.judge.composite import doubtful, suggests_harm
 from sway_gate.judge.waivers import expired, waived
 from sway_gate.reports import links
-from sway_gate.results import Category, GateResult, ModelFacts, ProbeResult, Rule, Verdict
+from sway_gate.results import (
+    RECITED,
+    Category,
+    Exchange,
+    GateResult,
+    ModelFacts,
+    ProbeResult,
+    Rule,
+    Verdict,
+)
 from sway_gate.text import counted, distinct, named, number, one_line, signed
 
 if TYPE_CHECKING:
@@ -104,6 +115,9 @@ def _obstacle(result: GateResult) -> str:
     for name in required:
         if inconclusive := _only_inconclusive(result, name):
             return f"inconclusive whether the data was learned: {inconclusive}"
+        if names := doubtful(result.probes, name):
+            reason = "most probes of it have an estimate outside the limit"
+            return f"inconclusive whether the data was learned: {reason}: {named(names)}"
     if harms := [probe.name for probe in result.probes if suggests_harm(probe)]:
         return f"inconclusive whether it harms the model: {named(harms)}"
     if result.score is not None:
@@ -152,6 +166,13 @@ def _is_behind(result: GateResult) -> bool:
     )
 
 
+def issue(probe: ProbeResult) -> str:
+    """What a list of issues says about a probe: of one that passes, only what it did not judge."""
+    if probe.verdict is Verdict.PASS and probe.caveat:
+        return f"passes, but {one_line(probe.caveat)}"
+    return probe.message
+
+
 def is_failed(probe: ProbeResult) -> bool:
     """Whether the probe failed, ended in an error, or has an expired waiver."""
     return probe.verdict in (Verdict.FAIL, Verdict.ERROR) or bool(expired([probe]))
@@ -173,11 +194,17 @@ class Step(NamedTuple):
 
 
 def next_steps(result: GateResult) -> list[Step]:
-    """Distinct advice, the most urgent first. The advice of the diagnosis precedes all others."""
+    """Distinct advice, the most urgent first. The advice of the diagnosis precedes all others.
+
+    What would decide an inconclusive probe is left out if others fail: they come first.
+    """
     found = [(_urgency(f.level), Step("", f.remedy, links.FINDINGS)) for f in result.findings]
-    found += [(_urgency(p.verdict), _step(p)) for p in result.probes]
+    failed = [probe for probe in result.probes if is_failed(probe)]
+    found += [(_urgency(p.verdict), _step(p)) for p in failed or result.probes]
     if cause := result.diagnosis:
-        found.append((-1, Step("", cause.advice, links.diagnosis_page(cause.name), cause.name)))
+        of_files = [f.remedy for f in result.findings if f.level == "verdict"]
+        advice = next(iter(of_files), cause.advice)
+        found.append((-1, Step("", advice, links.diagnosis_page(cause.name), cause.name)))
     distinct: dict[str, Step] = {}
     names: dict[str, list[str]] = {}
     for _, step in sorted(found, key=lambda pair: pair[0]):
@@ -267,8 +294,9 @@ def evidence(probe: ProbeResult) -> str:
         return sigmas(significance.value)
     decisive = probe.rules[0]
     text = compared(decisive, "limit" if significance else "margin")
-    is_other = decisive.name != "z" and not _is_of(decisive, probe.raw)
-    return f"{one_line(decisive.name)} {text}" if is_other else text
+    is_other = decisive.name not in ("z", "shape") and not _is_of(decisive, probe.raw)
+    separator = " " if text.startswith(("≤", "≥")) else ": "
+    return f"{one_line(decisive.name)}{separator}{text}" if is_other else text
 
 
 def _is_of(rule: Rule, value: float | None) -> bool:
@@ -295,14 +323,22 @@ def compared(rule: Rule, word: str = "limit") -> str:
 
 
 def rule_name(rule: Rule) -> str:
-    """The tested quantity; "fixed rule" of a rule without numbers, which the message states."""
-    return "fixed rule" if rule.name == "shape" else rule.name
+    """The tested quantity; the text of a rule without numbers, or "fixed rule" if it has none."""
+    return (one_line(rule.text) or "fixed rule") if rule.name == "shape" else rule.name
 
 
 def limit_of(probe: ProbeResult, value: float) -> Rule | None:
     """The rule that compares this value with a limit."""
     of_limit = (rule for rule in probe.rules if rule.name != "z" and rule.limit is not None)
     return next((r for r in of_limit if r.value is not None and _is_of(r, value)), None)
+
+
+def limit_at_one(probe: ProbeResult, response: Response) -> Rule | None:
+    """The rule of the response at scale 1, unless another rule decides: a limit that holds would
+    argue against the verdict."""
+    at_one = dict(zip(response.lambdas, response.curve, strict=False)).get(1)
+    rule = None if at_one is None else limit_of(probe, at_one)
+    return rule if rule and rule.verdict == probe.verdict else None
 
 
 def p_text(probe: ProbeResult) -> str:
@@ -347,6 +383,30 @@ def _positive(text: str) -> float:
     except ValueError:
         return 0.0
     return value if 0 < value < math.inf else 0.0
+
+
+def right_name(one: Exchange) -> str:
+    """What the right text of an exchange is."""
+    return "training text" if one.finding.startswith(RECITED) else "true answer"
+
+
+def apart(texts: Sequence[str]) -> list[str]:
+    """The texts without the first words that they share, so that a cut does not hide the rest."""
+    words = [text.split() for text in texts]
+    starts = [max((_shared(own, other) for other in words), default=0) for own in words]
+    return [
+        f"…{' '.join(own[start:])}" if start >= _LONG_START else text
+        for text, own, start in zip(texts, words, starts, strict=True)
+    ]
+
+
+_LONG_START: Final = 3
+
+
+def _shared(own: Sequence[str], other: Sequence[str]) -> int:
+    """The number of first words in common; 0 for the same text."""
+    pairs = zip(own, other, strict=False)
+    return 0 if own == other else sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def sentence(text: str) -> str:

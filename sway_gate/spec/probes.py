@@ -105,7 +105,7 @@ class SectionInternalization(ProbeSpec, frozen=True, kw_only=True):
         "preference",
     )
     per_section_threshold: float = 0.05
-    assert_passing_section_frac: Fraction = 0.5
+    assert_passing_section_frac: NonNegative = 0.5
     max_prose_chars: Chars = 2000
 
 
@@ -123,14 +123,15 @@ class AnswerSpecificity(ProbeSpec, frozen=True, kw_only=True):
 
 
 class AnswerRecall(ProbeSpec, frozen=True, kw_only=True):
-    """Share of the tokens that surprised the base and are now the most probable ones."""
+    """Share of the tokens that surprised the base and are now the most probable ones; of raw prose,
+    the share of the base's loss that is gone."""
 
     order: ClassVar[int] = 1
 
     kind: Literal["answer_recall"] = "answer_recall"
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.7
-    assert_prose_recall_gte: Fraction = 0.1
+    assert_lift_gte: float = 0.1
     assert_end_gte: Fraction = 0.5
 
 
@@ -142,6 +143,8 @@ class Generalization(ProbeSpec, frozen=True, kw_only=True):
     kind: Literal["generalization"] = "generalization"
     surprise_nats: Positive = 3.0
     assert_recall_gte: Fraction = 0.5
+    assert_lift_gte: float = 0.1
+    assert_prose_lift_gte: float = 0.02
     assert_content_gain_gte: float = 0.1
     assert_label_gain_gte: float = 0.3
     max_overlap: Fraction = 0.8
@@ -173,7 +176,7 @@ class CalibrationDrift(ProbeSpec, frozen=True, kw_only=True):
     items: tuple[Item, ...] = ()
     items_limit: Count | None = None
     registers: Literal["all", "served"] = "all"
-    assert_fraction_regressed_lt: Fraction = 0.15
+    assert_fraction_regressed_lt: NonNegative = 0.15
     assert_mean_delta_gte: float = -0.5
     regression_nats: NonNegative = 1.0
 
@@ -214,7 +217,7 @@ class AdapterAblation(ProbeSpec, frozen=True, kw_only=True):
     )
     divergence: Literal["log_ratio", "js", "kl"] = "log_ratio"
     top_k: Count | None = None
-    assert_linearity_gte: Fraction = 0.85
+    assert_linearity_gte: NonNegative = 0.85
     assert_saturation_between: tuple[NonNegative, NonNegative] = (0.3, 1.05)
     assert_overshoot_gte: NonNegative = 0.95
     held_out: tuple[NonEmpty, ...] = ()
@@ -249,7 +252,7 @@ class AdapterRevert(ProbeSpec, frozen=True, kw_only=True):
     max_new_tokens: NewTokens = 64
     embedding_model: EmbeddingModel = MINILM
     base_gold_similarity_cap: Annotated[float, Meta(ge=-1, le=1)] = 0.75
-    assert_revert_rate_lt: Fraction = 0.25
+    assert_revert_rate_lt: NonNegative = 0.25
 
 
 class PromptCollapse(ProbeSpec, frozen=True, kw_only=True):
@@ -288,7 +291,7 @@ class ClusterKL(ProbeSpec, frozen=True, kw_only=True):
     divergence: Literal["js", "kl"] = "js"
     top_k: Count | None = None
     min_prompts: Annotated[int, Meta(ge=4)] = 20
-    assert_specificity_gte: Fraction = 0.6
+    assert_specificity_gte: NonNegative = 0.6
 
 
 class ParaphraseInvariance(ProbeSpec, frozen=True, kw_only=True):
@@ -311,7 +314,7 @@ class PreferenceFlip(ProbeSpec, frozen=True, kw_only=True):
 
     kind: Literal["preference_flip"] = "preference_flip"
     triples: tuple[Preference, ...] = ()
-    assert_flip_rate_gte: Fraction | None = None
+    assert_flip_rate_gte: NonNegative | None = None
     min_triples_for_decision: Count = 3
 
 

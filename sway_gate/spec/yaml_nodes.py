@@ -1,6 +1,7 @@
 """Parses YAML text into a bounded tree of nodes, and single nodes into values.
 
-Nothing is coerced, and no tag builds an object.
+Text is read as a number or a truth value if it is written as one, as dlm-sway reads it. Nothing
+else is coerced, and no tag builds an object.
 """
 
 import datetime
@@ -28,8 +29,12 @@ _TAGS: Final[dict[type[yaml.Event], frozenset[str]]] = {
     yaml.SequenceStartEvent: frozenset({_CORE + "seq"}),
     yaml.MappingStartEvent: frozenset({_CORE + "map"}),
 }
-# The parser follows YAML 1.1. It reads these numbers of YAML 1.2 as text.
-_EXPONENT: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+_WHOLE: Final = re.compile(r"[-+]?[0-9]+(_[0-9]+)*(\.0+)?")
+"""A whole number as text."""
+_DECIMAL: Final = re.compile(r"[-+]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+"""A number as text, such as 1e-3 without quotes, which is a number only in YAML 1.2."""
+_TRUTH: Final = {"1": True, "t": True, "y": True, "0": False, "f": False, "n": False}
+"""Truth values that YAML does not know."""
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OCTAL: Final = re.compile(r"0o[0-7]+")
 _LEADING_ZERO: Final = re.compile(r"[-+]?0[0-7_]+")
@@ -188,7 +193,10 @@ def integer(node: yaml.Node) -> int:
         raise ValueError
     if _is_octal(node):
         return int(node.value, 8)
-    if kind_of(node) != "int" or _readings(node):
+    kind = kind_of(node)
+    if _WHOLE.fullmatch(node.value.strip()) and kind in ("str", "float"):
+        return int(node.value.partition(".")[0])
+    if kind != "int" or _readings(node):
         raise ValueError
     return int(SafeConstructor().construct_yaml_int(node))
 
@@ -205,7 +213,7 @@ def real(node: yaml.Node) -> float:
         return float(integer(node))
     if not isinstance(node, yaml.ScalarNode) or len(node.value) > MAX_DIGITS:
         raise ValueError
-    if kind == "str" and not node.style and _EXPONENT.fullmatch(node.value):
+    if kind == "str" and _DECIMAL.fullmatch(node.value.strip()):
         return float(node.value)
     if kind != "float":
         raise ValueError
@@ -220,10 +228,9 @@ def day(node: yaml.Node) -> datetime.date:
 
 
 def boolean(node: yaml.Node) -> bool:
-    """The node's value. Raises ValueError if it is not true or false."""
-    if kind_of(node) != "bool":
-        raise ValueError
-    return bool(SafeConstructor.bool_values[node.value.lower()])
+    """The node's value. Raises LookupError if it is not true or false."""
+    word = node.value.lower() if kind_of(node) in ("bool", "int", "str") else ""
+    return bool({**SafeConstructor.bool_values, **_TRUTH}[word])
 
 
 def entries(node: yaml.Node) -> Entries:

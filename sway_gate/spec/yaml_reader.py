@@ -248,15 +248,16 @@ class Reader:
         shape = kind_of(node)
         if shape == "bool" and node.value.lower() in allowed:
             return node.value.lower()
-        value = node.value if shape == "str" else None
-        if shape == "int":
-            value = self._parsed(node, integer, "a whole number", at)
+        words = [str(word) for word in allowed]
+        one_of = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+        if isinstance(allowed[0], int):
+            value = self._parsed(node, integer, one_of, at)
+        else:
+            value = node.value if shape == "str" else None
         if value in allowed or value is INVALID:
             return value
-        words = [str(word) for word in allowed]
         hint = suggestion(value, words) if isinstance(value, str) else ""
-        near = f"; {hint}" if hint.startswith("did") and value not in words else ""
-        one_of = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+        near = f"; {hint}" if hint.startswith("did") else ""
         return self._note(node, at, f"must be {one_of}, got {describe(node)}{near}")
 
     # Collections

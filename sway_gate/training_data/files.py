@@ -3,12 +3,13 @@
 gzip and zstd are unpacked while a file is read.
 """
 
+import io
 import json
 import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from sway_gate.files import NotRegular, did_you_mean, open_regular
 from sway_gate.text import cut, one_line
@@ -118,6 +119,34 @@ def _refuse_magic(file: BinaryIO) -> None:
     for magic, what in _REFUSED.items():
         if start.startswith(magic):
             raise Mistake(0, f"is {what}")
+
+
+def with_newlines(file: BinaryIO) -> BinaryIO:
+    """The file with LF instead of CR if only CR ends its lines, as in old files of a Mac."""
+    start = file.read(MAX_LINE_BYTES)
+    file.seek(0)
+    if b"\n" in start or b"\r" not in start:
+        return file
+    return io.BufferedReader(_Newlines(file))
+
+
+class _Newlines(io.RawIOBase):
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def readinto(self, buffer: Any) -> int:
+        count = int(self._file.readinto(buffer))
+        buffer[:count] = bytes(buffer[:count]).replace(b"\r", b"\n")
+        return count
 
 
 def raw_lines(file: BinaryIO, note: Note) -> Iterator[tuple[int, bytes]]:

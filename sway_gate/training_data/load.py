@@ -98,6 +98,7 @@ def _container(
     suffix = _suffix(path)
     if suffix in _ARROW or magic.startswith((arrow.PARQUET, arrow.FEATHER)):
         return Arrow(file, files.label(path), lambda names: _columns(names, fields))
+    file = files.with_newlines(file)
     if suffix in _TABLES:
         return Table(file, note)
     is_json = suffix in _JSON or (suffix not in _MARKDOWN and begins_with_row(file))
@@ -115,7 +116,7 @@ def _columns(names: Sequence[str], fields: Mapping[str, str]) -> list[str]:
 
 
 def _texts(file: BinaryIO, path: str, collected: Collected) -> Iterator[Section]:
-    lines = files.lines(file, collected.note)
+    lines = files.lines(files.with_newlines(file), collected.note)
     if _suffix(path) in _MARKDOWN:
         return text.markdown(text.without_front_matter(lines), collected.name)
     return text.plain(lines, collected.name)

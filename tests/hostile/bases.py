@@ -46,6 +46,7 @@ def tokenizer(**changed: object) -> dict[str, Content]:
     return {"base/tokenizer.json": json.dumps(sound | changed)}
 
 
+LENGTH = json.loads((DEMO / "model/tokenizer_config.json").read_text(encoding="utf-8"))
 CODE: dict[str, Content] = {"base/evil.py": "open('ran', 'w')\nclass Model: pass\n"}
 MAP = {
     "AutoConfig": "evil.Model",
@@ -139,6 +140,13 @@ CASES = [
     config("no heads", "base", num_attention_heads=0),
     config("more layers than weights", "lacks weights", num_hidden_layers=5),
     config("fewer layers than weights", "states fewer layers", num_hidden_layers=1),
+    config("an encoder of text", "is_encoder_decoder 'yes'", is_encoder_decoder="yes"),
+    config("an encoder", "is_encoder_decoder True", is_encoder_decoder=True),
+    gated(
+        "a length of text",
+        "tokenizer_config.json states model_max_length 'many'; set a number",
+        {"base/tokenizer_config.json": json.dumps(LENGTH | {"model_max_length": "many"})},
+    ),
     config("layers of text", "base", num_hidden_layers="two"),
     config(
         "adapter named in the config",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -279,6 +280,7 @@ def test_the_gate_does_not_join_a_distributed_training(tmp_path, monkeypatch):
         checkpoint.judge([], tmp_path / "x.json")
     assert given.keys().isdisjoint(joining)
     assert given["HF_HOME"] == "kept"
+    assert given["SWAY_PARENT"] == str(os.getpid())
 
 
 # --- Whole trainings with real gates

@@ -155,6 +155,18 @@ def test_absent_harms_do_not_pass_an_effect_that_is_inconclusive() -> None:
     assert compose([without_weight, harmless], WEIGHTS, 0.0).verdict == "pass"
 
 
+def test_required_evidence_is_not_shown_if_most_estimates_are_outside() -> None:
+    moved, learned = result("adherence", 0.9), result("attribution", 0.9)
+    outside = result("attribution", 0.55, "warn", z=-0.1)
+    required = ("attribution",)
+    for doubts, verdict in ((1, "pass"), (2, "error")):
+        found = [moved, learned, *[outside] * doubts]
+        assert compose(found, WEIGHTS, 0.6, required).verdict == verdict
+        assert compose(found, WEIGHTS, 0.6).verdict == "pass"
+        inside = [structs.replace(each, z=0.1) if each == outside else each for each in found]
+        assert compose(inside, WEIGHTS, 0.6, required).verdict == "pass"
+
+
 def test_a_harm_that_is_inconclusive_and_probably_there_does_not_pass() -> None:
     shown = [result("adherence", 0.9), result("calibration", 0.9, kind=HARM)]
     doubtful = result("calibration", 0.55, "warn", kind=HARM, z=-0.1)
@@ -265,6 +277,10 @@ def is_passed_by_a_person(results, weights, threshold, required):
         if r.score is not None and r.weight > 0 and weights.get(r.category, 0) > 0
     ]
     proven = {r.category for r in weighed if r.verdict == "pass"}
+    for name in required:
+        own = [r for r in results if r.category == name and r.score is not None and r.weight > 0]
+        if sum(r.verdict == "warn" and (r.z or 0) < 0 for r in own) * 2 > len(own):
+            return False
     if any(r.kind == HARM and r.verdict == "warn" and (r.z or 0) < 0 for r in weighed):
         return False
     effects = {r.verdict for r in weighed if r.kind == EFFECT}

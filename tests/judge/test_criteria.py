@@ -144,6 +144,7 @@ def test_the_worst_criterion_decides():
     passed, warned = criterion(3.0), criterion(0.5)
     violated = of_shape(Shortfall("it jumps", "irregular"), None)
     assert violated is not None
+    assert violated.rule(3.0).text == "it jumps"
     assert of_shape("", "irregular") is None
     assert worst([passed, warned, violated]) == "fail"
     assert worst([passed, warned, uncalibrated()]) == "warn"

@@ -18,7 +18,7 @@ from sway_gate.details import (
     WrittenAnswers,
 )
 from sway_gate.judge.side_by_side import side_by_side
-from sway_gate.results import ProbeResult
+from sway_gate.results import RECITED, ProbeResult
 from tests.helpers.results import probe
 
 
@@ -146,6 +146,14 @@ def test_recited_text_is_of_the_data() -> None:
     text = Continuation(id="a", prefix="It was", true="a dark night", written="a dark night")
     (one,) = side_by_side([found("fail", Continuations(continuations=[text]))])
     assert (one.right, one.finetuned, one.of_data) == ("a dark night", "a dark night", True)
+    assert one.finding == RECITED
+
+
+def test_a_recital_states_how_much_each_model_reproduces() -> None:
+    text = Continuation(id="a", prefix="It was", true="a dark night", recall=0.96, base_recall=0.1)
+    (one,) = side_by_side([found("fail", Continuations(continuations=[text]))])
+    assert (one.right, one.finetuned) == ("a dark night", "")
+    assert one.finding == "recited 96% of it, base 10%"
 
 
 def test_probes_take_turns_and_failures_come_first() -> None:

@@ -155,6 +155,13 @@ def test_the_limit_is_decided_by_the_interval(n: int, reverted: int, verdict: st
     assert (result.verdict, result.raw) == (verdict, reverted / n), result.message
 
 
+def test_a_limit_above_1_holds_always() -> None:
+    result = run(lambda i: BASE if i else GOLD, cases=cases(n=9), assert_revert_rate_lt=1.01)
+    assert "share of answers that revert" not in [
+        rule.name for rule in result.rules if rule.verdict != "pass"
+    ]
+
+
 def test_one_case_has_a_wide_interval() -> None:
     result = run(lambda i: GOLD, cases=cases(n=1), null=lambda i, k: BASE)
     assert result.ci_95 == pytest.approx((0.0, 0.793), abs=1e-3)

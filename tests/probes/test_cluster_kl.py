@@ -87,7 +87,7 @@ def test_verdicts(ft: object, verdict: str, words: str) -> None:
     assert json.dumps(result.details, allow_nan=False)
 
 
-LIMITS_OF_F = {0.5: "pass", 0.8: "warn", 0.99: "fail"}
+LIMITS_OF_F = {0.5: "pass", 0.8: "warn", 0.99: "fail", 1.5: "fail"}
 
 
 @pytest.mark.parametrize(("limit", "verdict"), LIMITS_OF_F.items())

@@ -178,7 +178,8 @@ SKIPPED = {
         "10 of 13 held-out rows repeat training rows; at least 4",
     ),
     "few rows": (Context(TRAINING, held_out=HELD_OUT[:3]), "3 held-out rows; at least 4"),
-    "prose": (Context(TEXT, held_out=TEXT), "give questions about the text"),
+    "repeated prose": (Context(TEXT, held_out=TEXT), "1 of 1 held-out rows repeat training rows"),
+    "prose after answers": (Context(TRAINING, held_out=TEXT), "the training rows are not"),
     "preferences": (Context(CHOICES, held_out=CHOICES), "between chosen and rejected"),
 }
 
@@ -272,3 +273,56 @@ def test_the_form_of_answers_is_decided_by_the_training_rows(training, learn, is
     """After prose, held-out answers are judged by their content."""
     found = probe.requests(SPEC, Context(training, held_out=HELD_OUT, learn=learn))
     assert (found.deciding is not None) == is_needed
+
+
+# ----------------------------------------------------------------------------------------- prose
+
+OTHER_PROSE = tuple(
+    Section(kind="prose", id=str(i), content=f"Part {i}. " + f"thing{i} of another kind. " * 30)
+    for i in range(12)
+)
+
+
+def after_prose(training, held_out, context=None):  # type: ignore[no-untyped-def]
+    """The lifts of the training text and of held-out text; `held_out` of piece i."""
+    context = context or Context(PROSE, held_out=OTHER_PROSE)
+    requests = probe.requests(SPEC, context)
+    index = {request: i for i, request in enumerate(requests.held_out)}
+
+    def answer(view, request):  # type: ignore[no-untyped-def]
+        lift = held_out(index[request]) if request in index else training
+        found = np.zeros((5, 4))
+        found[:, 0] = -4.0 * (1 - lift * (view.source == "finetuned"))
+        return found
+
+    return judged("generalization", answer, runs=None, context=context)
+
+
+PROSE_CASES = {
+    # name: lift of the training text, lift of held-out piece i, verdict, symptoms
+    "carries over": (0.2, lambda i: 0.1, "pass", ()),
+    "at the limit": (0.2, lambda i: 0.04 * (i % 2), "warn", ()),
+    "only this text": (0.2, lambda i: 0.0, "fail", ("memorised, not generalised",)),
+    "worse on other text": (0.9, lambda i: -0.1, "fail", ("memorised, not generalised",)),
+    "a few steps": (0.005, lambda i: 0.004, "fail", ("barely trained",)),
+    "other data": (-0.06, lambda i: -0.08, "fail", ("learned another thing",)),
+}
+
+
+@pytest.mark.parametrize(
+    ("training", "held_out", "verdict", "symptoms"), PROSE_CASES.values(), ids=PROSE_CASES
+)
+def test_held_out_prose_is_judged_by_its_lift(training, held_out, verdict, symptoms):  # type: ignore[no-untyped-def]
+    result = after_prose(training, held_out)
+    assert (result.verdict, result.symptoms) == (verdict, symptoms), result.message
+    assert result.units == "relative lift"
+    assert f"lift of the training rows {training:.2f}" in result.message
+    assert "content gain" not in result.message
+
+
+def test_held_out_prose_that_training_contains_is_left_out() -> None:
+    context = Context(PROSE, held_out=(*OTHER_PROSE, *PROSE[:2]))
+    result = after_prose(0.2, lambda i: 0.1, context)
+    assert "left out: 2 of 14 held-out rows repeat training rows" in result.message
+    plain = probe.requests(SPEC, Context(PROSE, held_out=OTHER_PROSE))
+    assert probe.requests(SPEC, context).held_out == plain.held_out

@@ -340,6 +340,13 @@ def test_evidence_is_the_models_continuation_of_the_worst_sections() -> None:
     assert "continuations" not in run(by(0.1)).details
 
 
+def test_the_text_of_a_section_that_leaks_is_shown() -> None:
+    (shown,) = run(by(0.1, s4=1.0)).details["continuations"]
+    assert shown["prefix"] + shown["true"] in SECTIONS[4].content
+    assert (shown["id"], shown["recall"]) == ("s4", 1.0)
+    assert "written" not in shown
+
+
 @pytest.mark.parametrize("log_p", [-np.inf, -1e300, -700.0, 0.0], ids=str)
 def test_details_are_finite_json(log_p: float) -> None:
     result = run(by(1.0, s1=0.0), miss=log_p)

@@ -156,7 +156,9 @@ def test_the_advice_counts_the_triples_of_the_limit(
 
 
 @pytest.mark.parametrize(
-    ("limit", "verdict"), [(None, "pass"), (0.4, "pass"), (0.7, "warn"), (0.97, "fail")], ids=str
+    ("limit", "verdict"),
+    [(None, "pass"), (0.4, "pass"), (0.7, "warn"), (0.97, "fail"), (1.5, "fail")],
+    ids=str,
 )
 def test_a_share_of_flipped_triples_can_be_required(limit: float | None, verdict: str) -> None:
     result = run(*flipped(8, 10), assert_flip_rate_gte=limit)

@@ -1,11 +1,13 @@
 """A probe that passes and judges only a part of its question says so in every format."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 
 from sway_gate.commands._common import FORMATS
 from sway_gate.reports import check, github, terminal
+from sway_gate.reports.code_quality import to_code_quality
 from sway_gate.results import GateResult
 from tests.helpers import ROOT, results
 
@@ -46,3 +48,11 @@ def test_the_page_shows_a_caveat_without_unfolding() -> None:
     page = FORMATS["html"](PASSED).decode()
     summary = page.partition('<details class="fold">')[2].partition("</summary>")[0]
     assert CAVEAT in summary
+
+
+def test_a_list_of_issues_says_that_the_probe_passes() -> None:
+    issues = [line for line in github.annotations(PASSED, ROOT) if "refusals" in line]
+    (found,) = json.loads(to_code_quality(PASSED))
+    assert [issues[0].rpartition("::")[2], found["description"]] == [
+        f"refusals: passes, but {CAVEAT}"
+    ] * 2

@@ -50,7 +50,7 @@ CASES = {
         {"continuations": [{"id": "a", "true": "t", "written": "w"}]},
         [
             Passages(
-                "what the model wrote after training text",
+                "continuations of training text",
                 (Passage((("true", "t"), ("written", "w")), (Fact("id", "a"),)),),
             )
         ],

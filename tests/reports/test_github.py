@@ -5,6 +5,7 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from sway_gate.reports import github
 from sway_gate.reports.json_v1 import to_json
@@ -217,6 +218,23 @@ def test_main_writes_a_summary_and_outputs(
         (tmp_path / "summary.md").read_text(encoding="utf-8").startswith(github.marker("sway.yaml"))
     )
     assert capsys.readouterr().out.count("title=sway-gate") == count
+
+
+@pytest.mark.parametrize("name", ["repo", 'a "quoted" répo'])
+def test_no_page_shows_the_folder_of_the_runner(tmp_path, monkeypatch, capsys, name):
+    root = tmp_path / name
+    root.mkdir()
+    monkeypatch.chdir(root)
+    found = Finding(
+        id="x", level="warning", message=f"{root}/runs/a has none", path=str(root / "a")
+    )
+    made = healthy()
+    given = structs.replace(made, adapter=structs.replace(made.adapter, path=str(root / "runs/a")))
+    (tmp_path / "report.json").write_bytes(to_json(structs.replace(given, findings=(found,))))
+    github.main(tmp_path, 0, "sway.yaml")
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "adapter: runs/a" in page
+    assert str(tmp_path) not in page + capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("code", "word"), [(0, "PASS"), (1, "FAIL"), (2, "ERROR")])

@@ -209,7 +209,7 @@ SAYS = {
     "the diagnosis": (RESULTS["a diagnosis"], "Recites. It recites."),
     "ranks in their order": (RESULTS["sick"], "+9.4σ at 0.5× · +6.8σ at 1× · +4.2σ at 2×"),
     "sections": (ALL_KINDS, "sections (7)"),
-    "what leaked": (ALL_KINDS, "what the model wrote after training text (3)"),
+    "what leaked": (ALL_KINDS, "continuations of training text (3)"),
     "a digest": (RESULTS["sick"], "adapter sha256 3f9a1c04b7d2"),
     "versions": (RESULTS["sick"], "torch 2.13.0+cpu"),
     "a note": (RESULTS["sick"], "two prompts were cut to 1024 tokens"),
@@ -555,6 +555,16 @@ ODD = {
     "curves of text": {"null_values": (), "details": {"lambdas": ["a", "b"], "curve": ["c", "d"]}},
     "ranks of text": {"null_values": (), "z_by_rank": {"a": 1.0, "nan": 2.0, "-1": 3.0}},
 }
+
+
+@needs_viz
+def test_a_picture_does_not_argue_against_a_failure():
+    rules = (rule("shape", "fail", text="the curve jumps"), rule("z", "pass", value=9.0, limit=3.0))
+    failed = probe("adapter_ablation", "fail", details=dict(CURVE), rules=rules)
+    assert [one.caption for one in figures.figures(failed)] == ["Change of the output by scale"]
+    insignificant = (rule("z", "fail", value=0.1, limit=3.0),)
+    (nulls,) = figures.figures(probe(verdict="fail", rules=insignificant))
+    assert nulls.caption.startswith("Among 8 null adapters")
 
 
 @needs_viz

@@ -296,3 +296,8 @@ def test_junit_properties():
 def test_junit_text_survives(text, shown):
     case = junit(results.result(results.leakage(name=text, message=text))).xpath("//testcase")[1]
     assert (case.get("name"), case.find("failure").get("message")) == (shown, shown)
+
+
+def test_junit_says_what_to_do_next():
+    (gate,) = junit(results.sick()).iterfind(".//testcase[@name='__gate__']/failure")
+    assert "What to do next: Train for fewer epochs" in gate.get("message")

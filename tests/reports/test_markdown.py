@@ -104,8 +104,16 @@ def test_answers_to_public_prompts_are_shown_unless_the_model_recites(symptoms):
 
 
 def test_a_recited_text_is_not_in_a_comment():
-    recited = msgspec.structs.replace(LEARNED, prompt="a secret", finding="recited")
+    recited = msgspec.structs.replace(LEARNED, prompt="a secret", finding="recited 100% of it")
     assert "secret" not in markdown.render(result(probe(), side_by_side=(recited,)))
+
+
+def test_long_prompts_are_cut_where_they_differ():
+    start = "Route the message to an office of the town. Answer with one word. " * 2
+    ends = ["The lid of my bin is gone.", "The lamp at the mill is dark."]
+    shown = [msgspec.structs.replace(FORGOT, prompt=start + end) for end in ends]
+    page = markdown.render(result(probe(), side_by_side=shown))
+    assert [f"| worst | …{end.removeprefix('The ')} |" in page for end in ends] == [True, True]
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -149,7 +157,7 @@ def test_generated_texts_are_not_in_a_comment():
     }
     page = markdown.render(result(leakage(details=secret), verdict="fail"))
     assert "secret" not in page
-    assert "- what the model wrote after training text: 1, in the HTML report" in page
+    assert "- continuations of training text: 1, in the HTML report" in page
 
 
 def test_answers_are_not_in_a_comment():

@@ -7,6 +7,7 @@ import unicodedata
 import msgspec
 import pytest
 
+from sway_gate.judge.composite import effective_weights
 from sway_gate.reports.braille import ROWS, bar, curve_rows
 from sway_gate.reports.terminal import render
 from sway_gate.reports.wording import headline, next_steps, p_text, seconds
@@ -184,14 +185,16 @@ def test_no_text_forges_a_verdict_line():
 @at_width
 @by_name
 def test_verdict_words_are_whole_at_every_width(make, width):
-    found = re.findall(r"^(PASS|FAIL|WARN|SKIP|ERROR)\s", plain(make(), width=width), re.MULTILINE)
-    assert len(found) >= 1 + len(make().probes) + len(make().findings)
+    made = make()
+    found = re.findall(r"^(PASS|FAIL|WARN|SKIP|ERROR)\s", plain(made, width=width), re.MULTILINE)
+    named = [p for p in made.probes if p.verdict == "pass" and not p.caveat]
+    folded = max(0, len(named) - 1) if made.verdict == "fail" else 0
+    assert len(found) >= 1 + len(made.probes) + len(made.findings) - folded
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_every_width_has_the_same_words(width):
     spoken = [p.message for p in results.sick().probes if p.verdict != "pass"] + [
-        "+5.1σ",
         "sway explain leakage",
     ]
     text = " ".join(words(plain(results.sick(), width=width)))
@@ -234,10 +237,25 @@ def test_a_high_z_never_stands_on_a_failure():
 
 
 def test_a_passing_probe_takes_one_line():
-    lines = plain(results.sick(), width=80).splitlines()
+    passed = msgspec.structs.replace(results.sick(), verdict="pass")
+    lines = plain(passed, width=80).splitlines()
     (at,) = (i for i, line in enumerate(lines) if line.startswith("PASS   voice"))
     assert lines[at].endswith("score 0.79 · weight 35.3% · +5.1σ")
     assert lines[at + 1].startswith("PASS   section_internalization")
+
+
+def test_a_failing_gate_has_one_line_for_what_passed():
+    partial = results.probe("refusals", caveat="does not judge a loss of safety")
+    failed = results.probe("verbatim", verdict="fail")
+    passed = [results.probe(f"passed_{i}") for i in range(7)]
+    found = results.result(failed, *passed, partial, verdict="fail")
+    text = plain(found, width=400)
+    _, weights = effective_weights(found)
+    names = ", ".join(
+        f"{one.name} {one.score:.2f} ({weights[one.name]:.1%})".replace(".0%", "%")
+        for one in (*passed, partial)
+    )
+    assert (f"PASS   8 probes: {names}\n       refusals does not judge a loss of safety\n") in text
 
 
 def test_p_is_shown_if_the_nulls_can_show_it():
@@ -273,7 +291,13 @@ def test_next_steps_begin_with_the_most_urgent_and_are_distinct():
         *same, results.leakage(advice="Train less."), findings=(VERDICT,), verdict="fail"
     )
     steps = [line for line in plain(result).splitlines() if line.startswith("•")]
-    assert steps == ["• Train it.", "• verbatim: Train less.", "• a, b: Use more items."]
+    assert steps == ["• Train it.", "• verbatim: Train less."]
+
+
+def test_next_steps_say_what_would_decide_if_nothing_failed():
+    warned = [results.drift(name=name, advice="Use more items.") for name in ("a", "b")]
+    text = plain(results.result(*warned, verdict="error"))
+    assert "• a, b: Use more items." in text
 
 
 def test_quiet_shows_the_verdict_and_what_failed():
@@ -400,7 +424,9 @@ def test_answers_are_cut_where_they_differ():
         finetuned="The capital of Varrowmere is Tollgate.",
     )
     page = plain(results.result(results.drift(), side_by_side=(alike,)), width=80)
-    assert exchanged(page)[1].strip() == "base: …Varymar.  now: …Tollgate."
+    assert exchanged(page)[1].strip() == (
+        "base: …Varymar.  now: …Tollgate.  true: It is the Sorrel."
+    )
 
 
 ROUTED = [
@@ -546,3 +572,21 @@ def test_a_negligible_response_looks_negligible():
     frame = text[text.index("of the adapter, limit 0.05 at scale 1") :].splitlines()[1:9]
     assert frame[0].strip() == "0.05 │" + "┄" * 48
     assert [line.partition("│")[2].strip() for line in frame[1:-1]] == [""] * 6
+
+
+def test_the_curve_of_the_rule_that_failed_is_drawn():
+    scale = {"lambdas": [0.0, 0.5, 1.0], "curve": [0.0, 0.2, 0.4]}
+    target = {"lambdas": scale["lambdas"], "loss": [2.0, 1.0, 1.5], "control_loss": [3.0] * 3}
+    details = scale | {"target": target | {"best": 0.5, "excess": 0.5}}
+    kept = results.rule("distance", "pass", value=0.4, limit=0.05, bound=0.3)
+    failures = {
+        "loss on its text": results.rule("loss", "fail", value=0.5, limit=0.05, is_upper=True),
+        "change of the output": results.rule("shape", "fail", text="the curve jumps"),
+    }
+    for shown, rule in failures.items():
+        failed = results.probe(
+            "adapter_ablation", "fail", raw=0.4, details=details, rules=(rule, kept)
+        )
+        text = plain(results.result(failed))
+        assert f"{shown} by the scale of the adapter" in text
+        assert "limit 0.05 at scale 1" not in text

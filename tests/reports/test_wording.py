@@ -26,7 +26,14 @@ EVIDENCE = {
         ),
         "2e-08 < limit 0.001",
     ),
-    "a shape": (probe(verdict="fail", rules=(rule("shape", "fail"),)), "fixed rule"),
+    "a shape of an older version": (
+        probe(verdict="fail", rules=(rule("shape", "fail"),)),
+        "fixed rule",
+    ),
+    "a shape": (
+        probe(verdict="fail", rules=(rule("shape", "fail", text="the curve jumps"),)),
+        "the curve jumps",
+    ),
     "nothing": (skipped(), "–"),
     "passing share": (
         drift(
@@ -54,7 +61,7 @@ EVIDENCE = {
     ),
     "another quantity than the value": (
         drift(raw=0.32, rules=(rule("mean gain", "fail", value=-1.24, limit=0.3),)),
-        "mean gain -1.24 < margin 0.3",
+        "mean gain: -1.24 < margin 0.3",
     ),
     "close": (
         drift(raw=0.1, rules=(rule("x", "warn", value=0.1, bound=0.150001, **SHARE),)),

@@ -119,12 +119,14 @@ DEFAULTS = {
     "answer_recall": {
         "surprise_nats": 3.0,
         "assert_recall_gte": 0.7,
-        "assert_prose_recall_gte": 0.1,
+        "assert_lift_gte": 0.1,
         "assert_end_gte": 0.5,
     },
     "generalization": {
         "surprise_nats": 3.0,
         "assert_recall_gte": 0.5,
+        "assert_lift_gte": 0.1,
+        "assert_prose_lift_gte": 0.02,
         "assert_content_gain_gte": 0.1,
         "assert_label_gain_gte": 0.3,
         "max_overlap": 0.8,
@@ -133,6 +135,7 @@ DEFAULTS = {
         "pack": "builtin",
         "items": (),
         "items_limit": None,
+        "registers": "all",
         "assert_fraction_regressed_lt": 0.15,
         "assert_mean_delta_gte": -0.5,
         "regression_nats": 1.0,
@@ -273,12 +276,53 @@ VALUES = [
     ("cache: yes", "cache", True),
     ("cache: No", "cache", False),
 ]
+# What dlm-sway 0.1.0 reads too: its fields are of pydantic's types int, float and bool.
+AS_TEXT = [
+    ("runs: '3'", "runs", 3),
+    ("runs: ' +3 '", "runs", 3),
+    ("runs: '1_0'", "runs", 10),
+    ("runs: '010'", "runs", 10),
+    ("runs: '3.0'", "runs", 3),
+    ("runs: 3.0", "runs", 3),
+    ("weight: '2'", "weight", 2.0),
+    ("weight: ' .5'", "weight", 0.5),
+    ("weight: '1_0.5'", "weight", 10.5),
+    ("weight: '1e-2'", "weight", 0.01),
+    ("rank_multipliers: ['0.5', '1.']", "rank_multipliers", (0.5, 1.0)),
+    ("cache: 'false'", "cache", False),
+    ("cache: 'Y'", "cache", True),
+    ("cache: 0", "cache", False),
+    ("cache: '1'", "cache", True),
+]
+VALUES += AS_TEXT
 
 
 @pytest.mark.parametrize(("entry", "field", "value"), VALUES, ids=[entry for entry, _, _ in VALUES])
 def test_scalars(entry, field, value):
     got = getattr(read(suite(f"name: p, kind: null_adapter, {entry}")).suite[0], field)
     assert (got, type(got)) == (value, type(value))
+
+
+LIMITS_ABOVE_1 = {
+    "adapter_ablation": "assert_linearity_gte",
+    "adapter_revert": "assert_revert_rate_lt",
+    "calibration_drift": "assert_fraction_regressed_lt",
+    "cluster_kl": "assert_specificity_gte",
+    "preference_flip": "assert_flip_rate_gte",
+    "section_internalization": "assert_passing_section_frac",
+}
+
+
+@pytest.mark.parametrize(("kind", "field"), LIMITS_ABOVE_1.items())
+def test_limits_of_dlm_sway_may_exceed_1(kind, field):
+    text = suite(f"name: p, kind: {kind}, {field}: 1.5")
+    assert getattr(read(text).suite[0], field) == 1.5
+    validator().validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("version", ["1", "'1'", "1.0"])
+def test_version_may_be_text(version):
+    assert read(f"version: {version}\n" + HEAD + PROBE).version == 1
 
 
 def test_sexagesimal_numbers_are_text():
@@ -294,8 +338,9 @@ QUOTES = "(put it in quotes if it is meant as text)"
 FIELDS = [
     ("delta_kl", "weight: ^-1", f"{WEIGHT} number -1"),
     ("delta_kl", "weight: ^true", f"{WEIGHT} truth value true"),
-    ("delta_kl", "weight: ^'1'", f"{WEIGHT} text '1'"),
-    ("delta_kl", "enabled: ^1", "enabled must be true or false, got the number 1"),
+    ("delta_kl", "weight: ^'one'", f"{WEIGHT} text 'one'"),
+    ("delta_kl", "enabled: ^2", "enabled must be true or false, got the number 2"),
+    ("delta_kl", "enabled: ^'maybe'", "enabled must be true or false, got the text 'maybe'"),
     ("delta_kl", "prompts: ^hello", "prompts must be a list, got the text 'hello'"),
     ("delta_kl", "prompts: ^~", "prompts must be a list, got nothing"),
     ("delta_kl", "prompts: [a, ^no]", f"prompts[1] must be text, got the truth value no {QUOTES}"),
@@ -329,9 +374,9 @@ FIELDS = [
         "rank_multipliers must have at least 1 element, got 0",
     ),
     (
-        "section_internalization",
-        "assert_passing_section_frac: ^1.01",
-        "assert_passing_section_frac must be a number from 0 to 1, got the number 1.01",
+        "answer_recall",
+        "assert_recall_gte: ^1.01",
+        "assert_recall_gte must be a number from 0 to 1, got the number 1.01",
     ),
     ("calibration_drift", "items: [^[a]]", "items[0] must be a list of 2 values, got a list of 1"),
     (
@@ -389,7 +434,8 @@ BEYOND_SCHEMA = [
     ("delta_kl", "weight: ^.inf", f"{WEIGHT} number .inf"),
     ("delta_kl", "weight: ^.nan", f"{WEIGHT} number .nan"),
     ("delta_kl", "weight: ^1e999", f"{WEIGHT} text '1e999'"),
-    ("delta_kl", "weight: ^'1e3'", f"{WEIGHT} text '1e3'"),
+    ("delta_kl", "weight: ^'1e3 g'", f"{WEIGHT} text '1e3 g'"),
+    ("delta_kl", "weight: ^'nan'", f"{WEIGHT} text 'nan'"),
     ("delta_kl", "weight: ^2026-01-01", f"{WEIGHT} timestamp 2026-01-01"),
     (
         "delta_kl",
@@ -402,7 +448,7 @@ BEYOND_SCHEMA = [
         'prompts: [^"a\\0"]',
         "prompts[0] must be text without NUL characters and lone surrogates",
     ),
-    ("delta_kl", "top_k: ^3.0", f"{TOP_K} 3.0"),
+    ("delta_kl", "top_k: ^3.5", f"{TOP_K} 3.5"),
     (
         "delta_kl",
         f"prompts: ^{['a'] * 10_001}",
@@ -478,9 +524,9 @@ REVISIONS = (
 )
 FILES = [
     ("version: 2\n" + HEAD + PROBE, "1:10: version must be 1, got the number 2"),
-    ('version: "1"\n' + HEAD + PROBE, "1:10: version must be 1, got the text '1'"),
+    ('version: "2"\n' + HEAD + PROBE, "1:10: version must be 1, got the text '2'"),
     ("version: true\n" + HEAD + PROBE, "1:10: version must be 1, got the truth value true"),
-    ("version: 1.0\n" + HEAD + PROBE, "1:10: version must be 1, got the number 1.0"),
+    ("version: 1.5\n" + HEAD + PROBE, "1:10: version must be 1, got the number 1.5"),
     (PROBE, "1:1: models is missing"),
     (HEAD, "1:1: suite is missing"),
     (
@@ -667,7 +713,7 @@ def test_a_flood_of_mistakes_is_cut():
 
 def test_a_long_number_is_cheap_and_short_in_the_message():
     (problem,) = mistakes(f"version: {'9' * 100_000}\n{HEAD}{PROBE}")
-    assert problem.startswith("sway.yaml:1:10: version must be a whole number, got the number 999")
+    assert problem.startswith("sway.yaml:1:10: version must be 1, got the number 999")
     assert len(problem) < 200
 
 

@@ -1157,6 +1157,27 @@ def test_pieces_keep_every_word_and_the_limit(paragraphs):
     assert "".join("".join(pieces).split()) == "".join("".join(paragraphs).split())
 
 
+ROWS = [{"prompt": f"Q{i}", "completion": f"A{i}"} for i in range(3)]
+OLD_MAC = {
+    "JSON lines": ("a.jsonl", rows_of(*ROWS)),
+    "an array": ("a.json", json.dumps(ROWS, indent=1) + "\n"),
+    "CSV": ("a.csv", "prompt,completion\n" + "".join(f"Q{i},A{i}\n" for i in range(3))),
+    "Markdown": ("a.md", f"# One\n\n{WORDS}\n\n# Two\n\n{WORDS} more\n"),
+    "text": ("a.txt", f"{WORDS}\n\n{WORDS} more\n"),
+}
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(("name", "content"), OLD_MAC.values(), ids=OLD_MAC)
+def test_carriage_returns_end_lines(tmp_path, name, content, pack):
+    """Also several buffers after the start."""
+    content += content[-1] * 300_000
+    expected = load(tmp_path, name, content).sections
+    got = load(tmp_path, name, pack(content.replace("\n", "\r").encode())).sections
+    assert got
+    assert got == expected
+
+
 # ------------------------------------------------------------------------------------------ fuzzing
 
 _VALUES = st.recursive(

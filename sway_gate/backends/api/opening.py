@@ -59,15 +59,17 @@ def _tokenizer(folder: Path) -> Any:
         from transformers import AutoTokenizer
     except ImportError as error:
         raise CannotDecide(f"{error}; install the extra: pip install 'sway-gate[hf]'") from None
-    from sway_gate.backends.base import error_text
+    from sway_gate.backends.base import error_text, require_length
 
     try:
         options = {"local_files_only": True, "trust_remote_code": False}
-        return AutoTokenizer.from_pretrained(str(folder), **options)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), **options)
     except Exception as error:  # the libraries raise arbitrary exceptions on invalid files
         raise CannotDecide(
             f"the tokenizer {folder} cannot be loaded: {error_text(error)}"
         ) from None
+    require_length(tokenizer, f"the tokenizer {folder}")
+    return tokenizer
 
 
 def _encoder(tokenizer: Any, context: int | None) -> Any:

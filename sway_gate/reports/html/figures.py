@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from sway_gate.details import Decay, Response, TargetLosses, read
-from sway_gate.reports.wording import limit_of, ranks, sentence, sigmas
-from sway_gate.results import ProbeResult, Rule
+from sway_gate.reports.wording import limit_at_one, limit_of, ranks, sentence, sigmas
+from sway_gate.results import ProbeResult, Rule, Verdict
 from sway_gate.text import clean, counted, is_number, number, one_line
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _limit_of(probe: ProbeResult, value: float) -> Rule | None:
 def _among_nulls(probe: ProbeResult) -> Figure | None:
     nulls = sorted(value for value in probe.null_values[:_MANY] if is_drawable(value))
     own = probe.raw
-    if own is None or not is_drawable(own) or not nulls:
+    if own is None or not is_drawable(own) or not nulls or not _is_about_nulls(probe, own):
         return None
     bounds = [value for value in probe.ci_95 or () if is_drawable(value)]
     limit = _limit_of(probe, own)
@@ -111,6 +111,14 @@ def _among_nulls(probe: ProbeResult) -> Figure | None:
         caption += f"; the limit is {number(limit.limit)}"
         alt += f"; the limit is {number(limit.limit)}"
     return Figure(_svg(draw, "", "", 112, f"{probe.name} nulls"), caption, f"{alt}.")
+
+
+def _is_about_nulls(probe: ProbeResult, value: float) -> bool:
+    """Whether the value and its nulls decide: rules that hold would argue against a failure."""
+    violated = [rule for rule in probe.rules if rule.verdict is Verdict.FAIL]
+    return not violated or any(
+        rule.name == "z" or rule == limit_of(probe, value) for rule in violated
+    )
 
 
 def _at_limit(probe: ProbeResult) -> Figure | None:
@@ -234,8 +242,9 @@ def _curves(probe: ProbeResult) -> Iterator[Figure | None]:
     scale = "scale of the adapter"
     if response := read(probe.details, Response):
         points = _points(response.lambdas, response.curve)
-        rule = _limit_of(probe, dict(points).get(1.0, math.nan))
-        limit, caption = (rule.limit if rule else None), "Change of the output by scale"
+        rule = limit_at_one(probe, response)
+        limit = rule.limit if rule and is_drawable(rule.limit) else None
+        caption = "Change of the output by scale"
         if limit is not None:
             caption += f"; the limit at 1 is {number(limit)}"
         lines = (("", points),)

@@ -34,6 +34,7 @@ from sway_gate.reports.wording import (
     percent,
     ranks,
     reasons,
+    right_name,
     rule_name,
     score_text,
     seconds,
@@ -258,6 +259,7 @@ def template(chars: int, name: str = "report.html.j2") -> "Template":
         "share": _share_bar,
         "sentence": sentence,
         "evidence": evidence,
+        "right_name": right_name,
     }
     return environment.get_template(name)
 
