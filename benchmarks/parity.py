@@ -26,9 +26,12 @@ from sway_gate.backends.plain_model import Precision
 from sway_gate.errors import CannotDecide
 from sway_gate.serving.artefacts import open_artefact
 from sway_gate.serving.formats import Format, differences
+from sway_gate.serving.gguf_weights import stored_rows
 from sway_gate.serving.parity import Compared, Yardstick, compared
 from sway_gate.serving.reference import Reference, read_reference
 from sway_gate.serving.scores import Scores
+from sway_gate.serving.verdict import Merge
+from sway_gate.serving.weights import Fit, Rows, Stored
 from sway_gate.suites.parity import parity_inputs
 
 OF_FILES, OF_SERVERS = 8, 4
@@ -43,7 +46,8 @@ SmolLM2-135M-Instruct, whose truth is known from how they were made. From \
 {right} of {total} verdicts are right; a wrong one is bold. The truth `same` stands for `same` and \
 `same within quantization`. Distances are root mean squares in nats per token. The yardstick is \
 the error of the artefact's precision in the merged model. Unexplained is the distance from the \
-adapter, or from its merge in this precision if that is closer.
+adapter, or from its merge in this precision if that is closer. Weights: the share of the \
+adapter's change that a GGUF file contains, and the share of a right merge in this form.
 """
 NOTES = """\
 ## Limits
@@ -52,15 +56,14 @@ NOTES = """\
 format for these widths. Rounding to that grid removes small changes. The truth of such a file is \
 how it was made, and the verdict is how it behaves. The rounding errors of the yardstick are \
 random, so they do not show this.
-- **Another adapter in Q4_0.** Both adapters were trained on the same data and give the same \
-answers. They can differ by less than 4 bits do.
 """
 
 
-class Stored(NamedTuple):
-    """An artefact whose scores are known."""
+class Known(NamedTuple):
+    """An artefact whose scores are known. Weights are read from the file at its `address`."""
 
     label: str
+    address: str
     precision: Precision | None
     known: list[Scores]
     formats: tuple[str, ...]
@@ -74,8 +77,25 @@ class Stored(NamedTuple):
     def notes(self, *_: object) -> tuple[str, ...]:
         return self.formats
 
+    def stored(self, wanted: Mapping[str, Rows]) -> dict[str, Stored]:
+        path = Path(self.address)
+        return stored_rows(path, wanted) if path.suffix == ".gguf" else {}
+
     def close(self) -> None:
         """Nothing is open."""
+
+
+class KnownYardstick(Yardstick):
+    """A yardstick whose merges stay in the folder `kept`."""
+
+    def __init__(self, source: Source, reference: Reference, kept: Path, base: Path | None) -> None:
+        self._kept = kept
+        super().__init__(source, reference, open_artefact(str(base)) if base else None)
+
+    def merge_of(self, precision: Precision) -> Merge:
+        path = self._kept / f"merge {precision.name} {len(self._reference.passages)}.pkl"
+        merge: Merge = known(path, lambda: super(KnownYardstick, self).merge_of(precision))
+        return merge
 
 
 class Row(NamedTuple):
@@ -114,7 +134,7 @@ def rows_of(folder: Path, subject: Subject, python: str | None) -> list[Row]:
     inputs = parity_inputs(str(subject.adapter), str(BASE), [data_file], OF_FILES)
     source = inputs.source._replace(dtype="fp32")
     reference = known(kept / "ref.pkl", lambda: read_reference(source, inputs.prompts, silent))
-    yardstick = Yardstick(source, reference, None)
+    yardstick = KnownYardstick(source, reference, kept, None)
     rows = [
         Row(artefact.name, artefact.truth, judged(str(path), kept, reference, yardstick))
         for artefact, path in make(folder, gguf_folder() / GGUF, subject)
@@ -129,8 +149,7 @@ def served(
 ) -> list[Row]:
     rows = []
     for one in servers(folder, source.adapter):
-        base = open_artefact(str(one.base)) if one.base else None
-        yardstick = Yardstick(source, reference, base)
+        yardstick = KnownYardstick(source, reference, kept, one.base)
         with serving(one, python, kept) as address:
             found = judged(address, kept, reference, yardstick, one.name)
         rows.append(Row(one.name, one.truth, found))
@@ -142,14 +161,15 @@ def judged(
 ) -> Compared:
     name = name or Path(address).name
     try:
-        stored = known(kept / f"{name}.pkl".replace("/", "_"), lambda: read(address, reference))
+        artefact = known(kept / f"{name}.pkl".replace("/", "_"), lambda: read(address, reference))
     except CannotDecide as error:
         return Compared(name, error=str(error))
-    print(f"{time.strftime('%H:%M:%S')} {name}", file=sys.stderr)
-    return compared(stored._replace(label=name), reference, yardstick)
+    found = compared(artefact._replace(label=name), reference, yardstick)
+    print(f"{time.strftime('%H:%M:%S')} {name}: {found.name}", file=sys.stderr)
+    return found
 
 
-def read(address: str, reference: Reference) -> Stored:
+def read(address: str, reference: Reference) -> Known:
     artefact = open_artefact(address)
     try:
         scores = artefact.scores(reference.passages)
@@ -158,7 +178,7 @@ def read(address: str, reference: Reference) -> Stored:
             *differences(reference.tokenizer, artefact.format(), texts),
             *artefact.notes(reference.tokenizer, reference.passages),
         )
-        return Stored(artefact.label, artefact.precision, scores, formats)
+        return Known(artefact.label, address, artefact.precision, scores, formats)
     finally:
         artefact.close()
 
@@ -172,7 +192,9 @@ def known(path: Path, compute: Callable[[], Any]) -> Any:
     """The value that is stored, computed once."""
     if not path.exists():
         value = compute()
-        path.write_bytes(pickle.dumps(value))
+        part = path.with_suffix(".part")
+        part.write_bytes(pickle.dumps(value))
+        part.rename(path)
     return pickle.loads(path.read_bytes())
 
 
@@ -212,12 +234,19 @@ def section(name: str, rows: Sequence[Row]) -> Iterator[str]:
 def table(rows: Sequence[Row]) -> Iterator[str]:
     yield (
         "| artefact | truth | verdict | from the adapter | from the base | yardstick "
-        "| unexplained | allowed |"
+        "| unexplained | allowed | weights |"
     )
-    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for row in rows:
         verdict = row.verdict if row.is_right else f"**{row.verdict}**"
-        yield f"| {row.name} | {row.truth} | {verdict} | {numbers(row.found)} |"
+        yield (
+            f"| {row.name} | {row.truth} | {verdict} | {numbers(row.found)} "
+            f"| {shares(row.found.weights)} |"
+        )
+
+
+def shares(weights: Fit | None) -> str:
+    return f"{weights.share:.2f} of {weights.expected:.2f}" if weights else ""
 
 
 def numbers(found: Compared) -> str:

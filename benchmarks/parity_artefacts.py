@@ -16,7 +16,6 @@ from benchmarks.to_gguf import convert, quantize
 
 ANOTHER_BASE = ADAPTERS / "prose-linear-r16"
 SAME, NOT_COMPARED = "same", "not compared"
-FP32 = "merged, fp32"
 
 
 class Subject(NamedTuple):
@@ -124,7 +123,7 @@ def truncated(folder: Path) -> None:
 
 def artefacts(folder: Path, base_gguf: Path, subject: Subject) -> list[Artefact]:
     """All artefacts, in the order in which they are made: later ones use earlier ones."""
-    fp32, bf16, f16 = (folder / name for name in (FP32, "merged, bf16", "merged, F16.gguf"))
+    fp32, bf16, f16 = (folder / f"merged, {kind}" for kind in ("fp32", "bf16", "F16.gguf"))
     half, other = folder / "half the strength, F16.gguf", folder / "another adapter, F16.gguf"
     adapter = subject.adapter
 
@@ -187,7 +186,9 @@ def artefacts(folder: Path, base_gguf: Path, subject: Subject) -> list[Artefact]
             template,
             lambda out: copied(bf16, out, lambda f: with_fields(f, eos_token="<|endoftext|>")),
         ),
-        Artefact("another chat template, F16.gguf", template, gguf_with_template),
+        Artefact(
+            "another chat template, F16.gguf", template, lambda out: gguf_with_template(out, fp32)
+        ),
     ]
 
 
@@ -197,9 +198,9 @@ def gguf_of(out: Path, adapter: Path, scale: float = 1.0) -> None:
     shutil.rmtree(folder)
 
 
-def gguf_with_template(out: Path) -> None:
+def gguf_with_template(out: Path, source: Path) -> None:
     folder = out.with_suffix(".folder")
-    copied(out.parent / FP32, folder, with_template)
+    copied(source, folder, with_template)
     convert(folder, out, "F16")
     shutil.rmtree(folder)
 
@@ -212,10 +213,13 @@ def onto_another_base(out: Path, adapter: Path) -> None:
 
 
 def make(folder: Path, base_gguf: Path, subject: Subject) -> Iterator[tuple[Artefact, Path]]:
-    """Make the artefacts, unless they exist."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make the artefacts, unless they exist. An unfinished one is made again."""
+    unfinished = folder / "unfinished"
     for artefact in artefacts(folder, base_gguf, subject):
         out = folder / artefact.name
         if not out.exists():
-            artefact.make(out)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            artefact.make(unfinished / artefact.name)
+            (unfinished / artefact.name).rename(out)
         yield artefact, out

@@ -1,6 +1,7 @@
 """Convert a Llama model, or a LoRA adapter of one, to GGUF.
 
-Tensors are float16, bfloat16 or float32; llama.cpp quantizes such a file further.
+Tensors are of floating point, or of the integers that the package gguf rounds to; llama.cpp
+quantizes a file of floating point further.
 """
 
 import ctypes
@@ -9,13 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, TokenType, quants
+from gguf import (
+    GGML_QUANT_SIZES,
+    GGMLQuantizationType,
+    GGUFWriter,
+    LlamaFileType,
+    TokenType,
+    quants,
+)
 from safetensors.torch import load_file
 
-FLOATS = {
+KINDS = {
     "F32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
     "F16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
     "BF16": (GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
+    "Q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
+    "Q4_0": (GGMLQuantizationType.Q4_0, LlamaFileType.MOSTLY_Q4_0),
 }
 NAMES = {
     "self_attn.q_proj": "attn_q",
@@ -42,7 +52,7 @@ def convert(folder: Path, out: Path, kind: str = "F16", *, permuted: bool = True
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     writer = GGUFWriter(out, "llama")
-    kind_of_tensor, file_type = FLOATS[kind]
+    kind_of_most, file_type = KINDS[kind]
     _describe(writer, config, file_type)
     _add_vocabulary(writer, folder, config["vocab_size"])
     for name, tensor in load_file(folder / "model.safetensors").items():
@@ -53,8 +63,10 @@ def convert(folder: Path, out: Path, kind: str = "F16", *, permuted: bool = True
         if data.ndim == 1:
             writer.add_tensor(_name(name), data)
         else:
-            data = quants.quantize(data, kind_of_tensor)
-            writer.add_tensor(_name(name), data, raw_dtype=kind_of_tensor)
+            has_blocks = data.shape[1] % GGML_QUANT_SIZES[kind_of_most][0] == 0
+            own_kind = kind_of_most if has_blocks else GGMLQuantizationType.F16
+            data = quants.quantize(data, own_kind)
+            writer.add_tensor(_name(name), data, raw_dtype=own_kind)
     return _written(writer, out)
 
 

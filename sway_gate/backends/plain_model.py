@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import GenerationConfig
 
@@ -83,6 +84,17 @@ class PlainModel:
             drawn = network.generate(row, attention_mask=torch.ones_like(row))
             new = [until_end(ids, stops) for ids in drawn[:, len(prompt) :].tolist()]
             found.append([str(tokenizer.decode(ids, skip_special_tokens=True)) for ids in new])
+        return found
+
+    def rows(self, limit: int) -> dict[str, tuple[NDArray[np.intp], Floats]]:
+        """At most `limit` rows of each matrix, by its name: numbers [n] and values [n, in]."""
+        found = {}
+        for name, weight in self._network.named_parameters():
+            if weight.ndim == 2:
+                count = min(limit, len(weight))
+                numbers = np.linspace(0, len(weight) - 1, count).astype(np.intp)
+                values = weight.detach()[torch.from_numpy(numbers)]
+                found[name] = numbers, values.double().cpu().numpy()
         return found
 
     def round_to(self, dtype: str) -> None:

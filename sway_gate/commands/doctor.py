@@ -40,7 +40,7 @@ EXTRAS = {
     "data": Extra("training data in Parquet, Arrow and zstd files", ("pyarrow",)),
     "viz": Extra("pictures in the HTML report", ("matplotlib",)),
     "api": Extra("kind: api, and sway parity with servers", ("httpx", "tenacity")),
-    "gguf": Extra("sway parity with GGUF files", ("llama-cpp-python",)),
+    "gguf": Extra("sway parity with GGUF files", ("llama-cpp-python", "gguf")),
     "ray": Extra("sway fleet", ("ray", "psutil")),
     "completion": Extra("completion in a shell", ("shtab",)),
     "pytest": Extra("verdicts as pytest items", ("pytest",)),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sway_gate.serving.parity import Compared
 from sway_gate.serving.samples import LEVEL, Sampled
 from sway_gate.serving.verdict import OPEN, PASSES, Parity
+from sway_gate.serving.weights import Fit
 from sway_gate.text import one_line
 
 _ADVICE: Final = {
@@ -56,6 +57,8 @@ def _lines(one: Compared) -> Iterator[str]:
     yield f"{one_line(one.label)}: {one.name.upper()}"
     if one.parity:
         yield from _scored(one.parity, one.precision)
+    if one.weights:
+        yield _weighed(one.weights)
     if one.sampled:
         yield from _sampled(one.sampled)
     if advice := _ADVICE.get(one.name):
@@ -69,6 +72,12 @@ def _scored(parity: Parity, precision: str) -> Iterator[str]:
     same = f"{parity.greedy} of {parity.texts}"
     yield f"  {same} greedy answers are the same ({parity.tokens} tokens)"
     yield from (f"  {one_line(difference)}" for difference in parity.formats)
+
+
+def _weighed(weights: Fit) -> str:
+    share, expected = f"{weights.share:.0%}", f"{weights.expected:.0%}"
+    right = f"a right merge in this form {expected}"
+    return f"  its weights contain {share} of the adapter's change, {right}"
 
 
 def _sampled(found: Sampled) -> Iterator[str]:
@@ -96,7 +105,9 @@ def to_json(found: Sequence[Compared]) -> bytes:
 
 def _entry(one: Compared) -> dict[str, Any]:
     if one.parity:
-        return {"artefact": one.label, "precision": one.precision, **one.parity._asdict()}
+        weights = one.weights._asdict() if one.weights else None
+        fields = {"precision": one.precision, **one.parity._asdict(), "weights": weights}
+        return {"artefact": one.label, **fields}
     if one.sampled:
         return {"artefact": one.label, **one.sampled._asdict()}
     return {"artefact": one.label, "error": one.error}

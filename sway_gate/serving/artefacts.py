@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urldefrag
 
 from sway_gate.errors import UsageError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sway_gate.backends.plain_model import Precision
     from sway_gate.serving.formats import Format
     from sway_gate.serving.scores import Passage, Scores
+    from sway_gate.serving.weights import Rows, Stored
 
 _SERVER = ("http://", "https://")
 
@@ -38,6 +39,14 @@ class Artefact(Protocol):
         """Further differences of format that only this kind of artefact shows."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ShowsWeights(Protocol):
+    """An artefact whose weights can be compared with the merge's."""
+
+    def stored(self, wanted: "Mapping[str, Rows]") -> "Mapping[str, Stored]":
+        """The wanted rows that it has, by the name of the matrix. Raises CannotDecide."""
 
 
 def open_artefact(name: str, device: str = "auto") -> Artefact:

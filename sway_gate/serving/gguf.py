@@ -1,6 +1,6 @@
 """A GGUF file, read by llama.cpp (extra gguf)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from sway_gate.backends.base import error_text
 from sway_gate.backends.plain_model import FLOATS, Precision, threads
 from sway_gate.errors import CannotDecide
 from sway_gate.serving.formats import Format
+from sway_gate.serving.gguf_weights import stored_rows
 from sway_gate.serving.scores import Passage, Scores, scores_of
+from sway_gate.serving.weights import Rows, Stored
 
 _FLOAT_TYPES = {0: "float32", 1: "float16", 32: "bfloat16"}
 _BITS = {
@@ -72,6 +74,9 @@ class GgufFile:
 
     def notes(self, tokenizer: Any, passages: Sequence[Passage]) -> tuple[str, ...]:
         return ()
+
+    def stored(self, wanted: Mapping[str, Rows]) -> dict[str, Stored]:
+        return stored_rows(self._path, wanted)
 
     def close(self) -> None:
         """Each use opens and closes the file."""

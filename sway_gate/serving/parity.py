@@ -10,9 +10,15 @@ from sway_gate.backends.plain_model import FLOATS, Precision
 from sway_gate.conversation import Prompt
 from sway_gate.errors import CannotDecide
 from sway_gate.output import Progress
-from sway_gate.serving.artefacts import Artefact, open_artefact
+from sway_gate.serving.artefacts import Artefact, ShowsWeights, open_artefact
 from sway_gate.serving.formats import differences
-from sway_gate.serving.reference import Reference, merge_in, merge_onto_nf4, read_reference
+from sway_gate.serving.reference import (
+    Reference,
+    merge_in,
+    merge_onto_nf4,
+    merged_rows,
+    read_reference,
+)
 from sway_gate.serving.samples import Drawn, Sampled, by_samples
 from sway_gate.serving.scores import Scores
 from sway_gate.serving.server import Server
@@ -24,7 +30,9 @@ from sway_gate.serving.verdict import (
     distance,
     explained,
     merged_onto,
+    weighed,
 )
+from sway_gate.serving.weights import Fit, Rows, fit
 
 _COARSE = Precision("4 bits", bits=4)
 _HALF = FLOATS["bfloat16"]
@@ -34,7 +42,7 @@ _HALF = FLOATS["bfloat16"]
 class Compared(NamedTuple):
     """One artefact and its verdict, by scores or by samples, or the reason why it has none.
 
-    `precision`: what the yardstick stands for.
+    `precision`: what the yardstick stands for. `weights`: how they fit, if the artefact shows them.
     """
 
     label: str
@@ -42,6 +50,7 @@ class Compared(NamedTuple):
     parity: Parity | None = None
     error: str = ""
     sampled: Sampled | None = None
+    weights: Fit | None = None
 
     @property
     def name(self) -> Name:
@@ -115,14 +124,14 @@ class Yardstick:
         name, merge = self._stated(precision or _HALF)
         yield name, merge
         if name != _HALF.name:
-            half = self._merge(_HALF)
+            half = self.merge_of(_HALF)
             error = max(merge.error, half.error)
             yield f"{name} after {_HALF.name}", Merge(half.scores, error)
 
     def _stated(self, precision: Precision) -> tuple[str, Merge]:
         """The name and the merge of the base as it is served, otherwise of `precision`."""
         if self._base is None:
-            return precision.name, self._merge(precision)
+            return precision.name, self.merge_of(precision)
         exact = self._reference.known
         if self._of_base is None:
             scores = self._base.scores(self._reference.passages)
@@ -130,13 +139,24 @@ class Yardstick:
             self._base.close()
         return f"the base as {self._base.label}", Merge(exact[1.0], self._of_base)
 
-    def _merge(self, precision: Precision) -> Merge:
+    def merge_of(self, precision: Precision) -> Merge:
+        """The merge in this precision, computed once."""
         if precision not in self._known:
             self._known[precision] = merge_in(precision, self._source, self._reference)
         return self._known[precision]
 
     def of_4_bits(self) -> float:
-        return self._merge(_COARSE).error
+        return self.merge_of(_COARSE).error
+
+    def fit_of(self, artefact: Artefact) -> Fit | None:
+        """How the artefact's weights fit the merge, if it shows them."""
+        if not isinstance(artefact, ShowsWeights):
+            return None
+        return fit(self._rows, artefact.stored(self._rows))
+
+    @cached_property
+    def _rows(self) -> dict[str, Rows]:
+        return merged_rows(self._source)
 
     @cached_property
     def onto_nf4(self) -> list[Scores]:
@@ -167,4 +187,5 @@ def compared(artefact: Artefact, reference: Reference, yardstick: Yardstick) -> 
             parity = merged_onto(parity, distance(scores, yardstick.onto_nf4))
         else:
             parity = explained(parity, yardstick.of_4_bits(), is_stated=is_stated)
-    return Compared(artefact.label, name, parity)
+    weights = yardstick.fit_of(artefact)
+    return Compared(artefact.label, name, weighed(parity, weights), weights=weights)

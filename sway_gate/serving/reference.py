@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sway_gate.backends import hf
 from sway_gate.backends.base import EncodedRequest
 from sway_gate.backends.loading import Source
@@ -21,9 +23,12 @@ from sway_gate.measurements import (
 from sway_gate.output import Progress
 from sway_gate.serving.scores import Passage, Scores, scores_of
 from sway_gate.serving.verdict import SCALES, Merge, distance
+from sway_gate.serving.weights import Rows
 from sway_gate.static.mlx import is_mlx
 
 ANSWER_TOKENS = 48
+_ROWS = 64
+"""Rows of each matrix whose weights are compared: enough to average rounding errors."""
 
 
 class Reference(NamedTuple):
@@ -122,6 +127,23 @@ def merge_onto_nf4(source: Source, reference: Reference) -> list[Scores]:
     model.round_to_nf4()
     _merge(model, source)
     return score(model, reference.passages)
+
+
+def merged_rows(source: Source) -> dict[str, Rows]:
+    """Rows of the matrices that the adapter changes, by name; none if peft cannot merge it."""
+    if is_mlx(source.adapter):
+        return {}
+    model = PlainModel(source)
+    base = model.rows(_ROWS)
+    model.merge(source)
+    exact = model.rows(_ROWS)
+    model.round_to("bf16")
+    half = model.rows(_ROWS)
+    return {
+        name: Rows(numbers, values, (exact[name][1], half[name][1]))
+        for name, (numbers, values) in base.items()
+        if values.shape == exact[name][1].shape and np.any(values != exact[name][1])
+    }
 
 
 def error_of(precision: Precision, source: Source, reference: Reference) -> float:

@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from sway_gate.serving.scores import Scores
+from sway_gate.serving.weights import Fit
 from sway_gate.stats import root_mean_square
 
 Name = Literal[
@@ -29,6 +30,7 @@ Name = Literal[
     "coarser than stated",
     "undecided",
 ]
+_ROUNDED: Final = "same within quantization"
 PASSES: Final = ("same", "same within quantization", "same by samples")
 OPEN: Final = ("precision not stated", "coarser than stated", "undecided")
 SCALES: Final = (0.0, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
@@ -119,7 +121,7 @@ def compare(
     if _is_broken(artefact):
         name = "broken"  # the distances omit these tokens
     if name == "same" and is_quantized and found.error > _SAME_NATS:
-        name = "same within quantization"
+        name = _ROUNDED
     return found._replace(name=name)
 
 
@@ -136,6 +138,17 @@ def explained(found: Parity, coarse: float, *, is_stated: bool) -> Parity:
     if not _SMALLEST * coarse <= found.error <= _CLOSE * found.effect:
         return found
     return found._replace(name="coarser than stated")
+
+
+def weighed(found: Parity, weights: Fit | None) -> Parity:
+    """The verdict with the artefact's weights, which also show what its precision hides."""
+    if weights is None:
+        return found
+    if weights.is_wrong and found.has_right_weights:
+        return found._replace(name="another base or adapter")
+    if weights.is_right and found.name in OPEN:
+        return found._replace(name="template differs" if found.formats else _ROUNDED)
+    return found
 
 
 def merged_onto(found: Parity, from_nf4: float) -> Parity:

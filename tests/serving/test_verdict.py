@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from sway_gate.serving.scores import Scores, scores_of
-from sway_gate.serving.verdict import OPEN, SCALES, Merge, compare, explained, merged_onto
+from sway_gate.serving.verdict import (
+    OPEN,
+    SCALES,
+    Merge,
+    Name,
+    compare,
+    explained,
+    merged_onto,
+    weighed,
+)
+from sway_gate.serving.weights import Fit
 
 RNG = np.random.default_rng(7)
 TEXTS, TOKENS = 12, 10
@@ -50,6 +60,36 @@ def test_known_differences(
     artefact: list[Scores], yardstick: float, is_quantized: bool, name: str
 ) -> None:
     assert compare(KNOWN, artefact, within(yardstick), is_quantized=is_quantized).name == name
+
+
+RIGHT, WRONG, REMOVED = Fit(0.97, 0.96, 0.02), Fit(0.4, 0.96, 0.6), Fit(0.05, 0.05, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "expected"),
+    [
+        ("same", RIGHT, "same"),
+        ("same", WRONG, "another base or adapter"),
+        ("same within quantization", WRONG, "another base or adapter"),
+        ("template differs", WRONG, "another base or adapter"),
+        ("same within quantization", REMOVED, "same within quantization"),
+        ("adapter not applied", RIGHT, "adapter not applied"),
+        ("adapter at another strength", WRONG, "adapter at another strength"),
+        ("coarser than stated", RIGHT, "same within quantization"),
+        ("undecided", RIGHT, "same within quantization"),
+        ("undecided", REMOVED, "undecided"),
+        ("undecided", WRONG, "undecided"),
+        ("undecided", None, "undecided"),
+    ],
+)
+def test_what_weights_add_to_scores(name: Name, weights: Fit | None, expected: str) -> None:
+    found = compare(KNOWN, scores(1.0), EXACT)._replace(name=name)
+    assert weighed(found, weights).name == expected
+
+
+def test_right_weights_do_not_hide_another_template() -> None:
+    found = compare(KNOWN, scores(1.0), EXACT, ("the end of text differs",))
+    assert weighed(found._replace(name="undecided"), RIGHT).name == "template differs"
 
 
 @pytest.mark.parametrize(
