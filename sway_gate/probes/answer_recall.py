@@ -202,8 +202,8 @@ def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:
 
 
 def _symptom(spec: AnswerRecall, found: Found) -> Symptom:
-    """What a low recall says. If the frame of the answers is learned, more training is no remedy
-    where their wording is free."""
+    """What a low recall says. If the frame of the answers is learned, more training does not
+    help where their wording is free."""
     if found.frame and found.frame_right >= spec.assert_recall_gte * found.frame:
         return "form, not content"
     return recall.symptom(found.rows, found.part)

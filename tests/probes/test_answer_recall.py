@@ -316,7 +316,7 @@ def test_the_frame_counts_apart() -> None:
 
 @pytest.mark.parametrize(("surprising", "raw"), [(7, 0.0), (6, 48 / 54), (2, 48 / 50), (0, 1.0)])
 def test_all_tokens_count_if_too_few_are_outside_the_frame(surprising: int, raw: float) -> None:
-    """Two wrong values of records that are copied from the prompt are no failure."""
+    """Two wrong values of records that are copied from the prompt do not fail."""
     result = records([0, 1], surprising=surprising)
     assert result.raw == pytest.approx(raw)
     assert ("of the frame" in result.message) == (surprising == 7)
@@ -337,7 +337,7 @@ def test_all_tokens_count_if_the_data_do_not_show_what_was_wanted() -> None:
     ],
 )
 def test_a_learned_frame_is_named(right: list[int], learn: str, symptom: str) -> None:
-    """More training is no remedy if only the wording of free answers is missing."""
+    """More training does not help if only the wording of free answers is missing."""
     result = records(right, learn)
     assert (result.verdict, result.symptoms) == ("fail", (symptom,))
 
