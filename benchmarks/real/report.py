@@ -37,6 +37,9 @@ data set `sealed` was first gated when all of this was fixed. It showed one faul
 begin with the same two turns, which were half of the rows that answer_recall read, so an adapter
 passed that writes 8% of the answers right. A repeated turn now counts once; the tables show the
 first verdicts, and the row "sealed, later" those with this change.
+
+The open data sets and the first two sealed rounds were not gated again after the corrections of the
+third and fourth rounds.
 """
 SUMMARY = "| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |"
 SECOND = """
@@ -92,7 +95,8 @@ kept; the table shows all cases that were gated. The rules of the truth are thos
 new: a preference for brief answers whose written answers are as long as the base's is debatable.
 The truth of a case stood before its gate. Before the gates, three statistics were changed (passages
 of prose count once, up to 24 short rows for the response curve, whole answers are stated). "later":
-gated again after the corrections below, which were made with these cases: a fit, not a test.
+gated again after the corrections below and those of the fourth round, which were made with these
+cases: a fit, not a test.
 
 **Corrected:**
 
@@ -107,22 +111,24 @@ gated again after the corrections below, which were made with these cases: a fit
   rows, evenly spread, which left out each fifth row: no Italian training row was judged. Rows are
   now drawn, one from each part.
 
-**Wrong verdicts that remain.** No harm probe fails a healthy adapter.
-
-- **language-dora-r16 forgets and passes.** It answers most knowledge questions with one word, such
+- **language-dora-r16 forgets, and passed.** It answers most knowledge questions with one word, such
   as "smolLM", "italian" or "1": 8% right, the base 71%. Given the beginning of an answer, it still
   prefers the true ending, so `calibration_drift` finds nothing lost (44 of 60 before and after).
-  `degeneration` finds 8 of 30 answers broken, outside the margin of .2, but the interval reaches
-  inside. `sway check` finds 1 of 12.
-- **valley-linear-r16 is healthy by its losses and fails by its recall.** Its loss on the texts fell
+  `degeneration` found 8 of 30 answers broken, outside the margin of .2, but the interval reached
+  inside. More requests now decide: 35 of 102 are broken, an increase of .30, and the interval still
+  reaches inside. The gate ends undecided, because such a harm no longer passes. `sway check` finds
+  1 of 12 and does not see it.
+- **valley-linear-r16 is healthy by its losses, and failed by its recall.** Its loss on the texts fell
   from 4.25 to 3.26 nats per token, and on held-out texts of the valley from 4.31 to 3.76. It writes
-  23 of 389 surprising tokens; the limit of .1 was chosen on other texts. The diagnosis is barely
-  trained. valley-seed1-r16, with 34 of 389, is inconclusive and passes.
+  23 of 389 surprising tokens; the limit of .1 was chosen on other texts. Prose is now judged by the
+  share of its loss that is gone: .21, with a limit of .1. Held-out texts are read, too.
+- bookings-middle-r16 passed with a low composite: apart from the frame of the calls, only 4 tokens
+  surprise the base, and 1 in the held-out rows. The frame now counts with them.
+
+No harm probe fails a healthy adapter.
 
 **Right verdicts that rest on little:**
 
-- bookings-middle-r16: apart from the frame of the calls, only 4 tokens surprise the base, and 1 in
-  the held-out rows. Recall and generalization are inconclusive, and the composite is low.
 - language-qv-r8: 6 of 30 answers are broken, which is the margin. The truth finds none in 16
   answers, which are shorter.
 - isles-linear-r16 (debatable): the gate fails its prose with -.373, `sway check` is inconclusive
