@@ -95,8 +95,8 @@ kept; the table shows all cases that were gated. The rules of the truth are thos
 new: a preference for brief answers whose written answers are as long as the base's is debatable.
 The truth of a case stood before its gate. Before the gates, three statistics were changed (passages
 of prose count once, up to 24 short rows for the response curve, whole answers are stated). "later":
-gated again after the corrections below and those of the fourth round, which were made with these
-cases: a fit, not a test.
+gated again after all corrections, below and in the fourth round, which were made with these cases:
+a fit, not a test.
 
 **Corrected:**
 
@@ -118,10 +118,10 @@ cases: a fit, not a test.
   inside. More requests now decide: 35 of 102 are broken, an increase of .30, and the interval still
   reaches inside. The gate ends undecided, because such a harm no longer passes. `sway check` finds
   1 of 12 and does not see it.
-- **valley-linear-r16 is healthy by its losses, and failed by its recall.** Its loss on the texts fell
-  from 4.25 to 3.26 nats per token, and on held-out texts of the valley from 4.31 to 3.76. It writes
-  23 of 389 surprising tokens; the limit of .1 was chosen on other texts. Prose is now judged by the
-  share of its loss that is gone: .21, with a limit of .1. Held-out texts are read, too.
+- **valley-linear-r16 is healthy by its losses, and failed by its recall.** Its loss on the texts
+  fell from 4.25 to 3.26 nats per token, and on held-out texts from 4.31 to 3.76. It writes 23 of
+  389 surprising tokens; the limit of .1 was chosen on other texts. Prose is now judged by the share
+  of its loss that is gone: .21, with a limit of .1. Held-out texts are read, too.
 - bookings-middle-r16 passed with a low composite: apart from the frame of the calls, only 4 tokens
   surprise the base, and 1 in the held-out rows. The frame now counts with them.
 
