@@ -47,7 +47,7 @@ SPECS: dict[str, str | bytes] = {
     "a tag": "version: 1\nsuite: !!python/object:os.system {}\n",
     "a key twice": spec().replace("version: 1", "version: 1\nversion: 1"),
     "not UTF-8": spec().encode() + b"# \xff\n",
-    "text for a number": entry("kind: delta_kl, weight: '1'"),
+    "text for a number": entry("kind: delta_kl, weight: one"),
     "a truth value for text": entry("kind: delta_kl, prompts: [yes]"),
     "text for a list": entry("kind: delta_kl, prompts: hello"),
     "NaN": entry("kind: delta_kl, weight: .nan"),
