@@ -52,7 +52,7 @@ SPECS: dict[str, str | bytes] = {
     "text for a list": entry("kind: delta_kl, prompts: hello"),
     "NaN": entry("kind: delta_kl, weight: .nan"),
     "infinity": entry("kind: delta_kl, weight: .inf"),
-    "a float for a count": entry("kind: delta_kl, top_k: 3.0"),
+    "a float for a count": entry("kind: delta_kl, top_k: 1.5"),
     "out of range": entry("kind: external_perplexity, chunk_chars: 1"),
     "too few numbers": entry("kind: adapter_ablation, lambdas: [0, 1]"),
     "low above high": entry("kind: adapter_ablation, assert_saturation_between: [1, 0.5]"),
