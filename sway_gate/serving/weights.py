@@ -20,7 +20,7 @@ the same data causes .12, one with other settings .6, half the strength .4."""
 _LEAST_KEPT = 0.5
 """A form that keeps less of the change cannot show that it is there."""
 _MAX_NOISE = 0.5
-_LEAST_COVERED = 0.9
+_LEAST_COVERED, _LEAST_KNOWN = 0.9, 0.25
 _ANOTHER_MATRIX = 0.25
 """Rounding changes less than this share of a matrix's sum of squares."""
 
@@ -47,20 +47,23 @@ class Fit(NamedTuple):
     """The share of the adapter's change in an artefact's weights, averaged over its matrices.
 
     `expected`: of the merge in this form. `deviation`: the root mean square difference of the two
-    over the matrices, beyond the noise of a rounding that is not known.
+    over the matrices, beyond the noise of a rounding that is not known. `is_known`: whether the
+    rounding of these matrices is known. If not, it can depend on the change, so that another share
+    shows nothing.
     """
 
     share: float
     expected: float
     deviation: float
+    is_known: bool = True
 
     @property
     def is_wrong(self) -> bool:
-        return self.deviation > _TOLERANCE
+        return self.is_known and self.deviation > _TOLERANCE
 
     @property
     def is_right(self) -> bool:
-        return not self.is_wrong and self.expected >= _LEAST_KEPT
+        return self.deviation <= _TOLERANCE and self.expected >= _LEAST_KEPT
 
 
 class _Shares(NamedTuple):
@@ -78,7 +81,8 @@ class _Shares(NamedTuple):
 def fit(wanted: Mapping[str, Rows], stored: Mapping[str, Stored]) -> Fit | None:
     """How the stored weights fit the merge, by the name of the matrix.
 
-    None if they do not show it: too few of the matrices are found, or rounding hides the change.
+    Only the matrices whose rounding is known count, if they have enough of the change. None if the
+    weights do not show it: too few of the matrices are found, or rounding hides the change.
     """
     pairs = [
         (rows, stored[name])
@@ -88,8 +92,12 @@ def fit(wanted: Mapping[str, Rows], stored: Mapping[str, Stored]) -> Fit | None:
     changed = sum(_change(rows) for rows in wanted.values())
     if not pairs or sum(_change(rows) for rows, _ in pairs) < _LEAST_COVERED * changed:
         return None
-    fits = [found for shares in _shares(pairs) if (found := _averaged(shares)) is not None]
-    return min(fits, key=lambda found: found.deviation, default=None)
+    known = [(rows, values) for rows, values in pairs if values.rounded]
+    is_known = sum(_change(rows) for rows, _ in known) >= _LEAST_KNOWN * changed
+    shares = _shares(known if is_known else pairs)
+    fits = [found for each in shares if (found := _averaged(each)) is not None]
+    closest = min(fits, key=lambda found: found.deviation, default=None)
+    return closest and closest._replace(is_known=is_known)
 
 
 def _shares(pairs: Sequence[tuple[Rows, Stored]]) -> Iterator[_Shares]:

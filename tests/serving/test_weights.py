@@ -52,7 +52,7 @@ def test_the_share_is_the_scale_of_the_change(scale: float, is_known: bool) -> N
     found = fit_of(wanted, scaled(wanted, scale), is_known=is_known)
     assert found is not None
     assert found.share == pytest.approx(scale, abs=0.1)
-    assert (found.is_right, found.is_wrong) == (scale == 1.0, scale != 1.0)
+    assert (found.is_right, found.is_wrong) == (scale == 1.0, is_known and scale != 1.0)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -63,7 +63,25 @@ def test_another_adapter_with_the_same_total_share_is_wrong(is_known: bool) -> N
     found = fit_of(wanted, mixed, is_known=is_known)
     assert found is not None
     assert found.share == pytest.approx(1.0, abs=0.1)
-    assert found.is_wrong
+    assert (found.is_right, found.is_wrong) == (False, is_known)
+
+
+@pytest.mark.parametrize("known", [4, 2])
+def test_only_matrices_of_a_known_rounding_refute(known: int) -> None:
+    """The others have half of the change: their rounding can depend on it."""
+    wanted = adapter()
+    whole, half = scaled(wanted, 1.0), scaled(wanted, 0.5)
+    found = fit(
+        wanted,
+        {
+            name: Stored(on_grid(whole[name]), on_grid) if i < known else Stored(half[name], None)
+            for i, name in enumerate(wanted)
+        },
+    )
+    assert found is not None
+    assert (found.is_right, found.is_wrong) == (known == 4, False)
+    other = {name: Stored(on_grid(half[name]), on_grid) for name in wanted}
+    assert fit(wanted, other).is_wrong  # type: ignore[union-attr]
 
 
 def test_a_merge_that_was_rounded_before_is_right() -> None:
@@ -96,7 +114,7 @@ def test_noise_alone_is_rarely_wrong() -> None:
         }
         found.append(fit(wanted, noisy))
     assert all(found)
-    assert sum(one is not None and one.is_wrong for one in found) <= 1
+    assert sum(one is not None and not one.is_right for one in found) <= 1
     assert sum(one is not None and one.deviation == 0 for one in found) >= 190
 
 
