@@ -128,6 +128,11 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     """The part of its question that the probe did not judge, and why. `message` also states it."""
 
     @property
+    def decisive_z(self) -> float | None:
+        """z of the criterion that decides; older reports have one z only."""
+        return self.z if self.score_z is None else self.score_z
+
+    @property
     def is_left_out(self) -> bool:
         """Whether the time budget ended before it was decided."""
         return self.verdict is Verdict.WARN and self.score is None

@@ -167,7 +167,7 @@ def _nulls_for_z(probe: ProbeResult) -> int:
 
 def _score_error(probe: ProbeResult) -> float:
     """Standard error of a probe's score, by the z from which it follows."""
-    z = probe.z if probe.score_z is None else probe.score_z
+    z = probe.decisive_z
     if z is None or probe.score is None:
         return 0.0
     if z != probe.z:

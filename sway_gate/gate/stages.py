@@ -72,7 +72,7 @@ class Stages:
                 left_out = [p for p in waiting if not _has_result(p, results)]
                 return results | {p.spec.name: _left_out(p) for p in left_out}
             # More null adapters read the same texts.
-            if not results or any(isinstance(p.probe, Growing) for p in waiting):
+            if not results or any(isinstance(p.probe, (Growing, Extensible)) for p in waiting):
                 self.notes = tuple(dict.fromkeys([*self.notes, *notes]))
             results |= {p.spec.name: self._judged(p) for p in waiting}
             is_failed = any(result.verdict is Verdict.FAIL for result in results.values())

@@ -190,9 +190,10 @@ def doubtful(results: Sequence[ProbeResult], category: str) -> list[str]:
 def is_outside(result: ProbeResult) -> bool:
     """Whether a probe is inconclusive with an estimate outside its limit.
 
-    z of a probe without null adapters is the distance to its limit.
+    The criterion that decides has a negative z only if it is a distance to a limit.
     """
-    return result.verdict is Verdict.WARN and result.z is not None and result.z < 0
+    z = result.decisive_z
+    return result.verdict is Verdict.WARN and z is not None and z < 0
 
 
 def suggests_harm(result: ProbeResult) -> bool:

@@ -91,7 +91,7 @@ SUGGESTED = {
 def test_harm_is_suggested_if_the_estimate_is_outside(
     kind: str, verdict: Verdict, z: float | None, expected: bool
 ) -> None:
-    assert suggests_harm(results.probe(kind=kind, verdict=verdict, z=z)) is expected
+    assert suggests_harm(results.probe(kind=kind, verdict=verdict, score_z=z)) is expected
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if isinstance(probes.module(k), Extensible)])

@@ -43,7 +43,7 @@ def result(
         message="",
         score=score,
         weight=weight,
-        z=z,
+        score_z=z,
     )
 
 
@@ -163,7 +163,9 @@ def test_required_evidence_is_not_shown_if_most_estimates_are_outside() -> None:
         found = [moved, learned, *[outside] * doubts]
         assert compose(found, WEIGHTS, 0.6, required).verdict == verdict
         assert compose(found, WEIGHTS, 0.6).verdict == "pass"
-        inside = [structs.replace(each, z=0.1) if each == outside else each for each in found]
+        of_another_rule = [structs.replace(each, z=6.0) for each in found]
+        assert compose(of_another_rule, WEIGHTS, 0.6, required).verdict == verdict
+        inside = [structs.replace(each, score_z=0.1) if each == outside else each for each in found]
         assert compose(inside, WEIGHTS, 0.6, required).verdict == "pass"
 
 
@@ -173,7 +175,7 @@ def test_a_harm_that_is_inconclusive_and_probably_there_does_not_pass() -> None:
     found = compose([*shown, doubtful], WEIGHTS, 0.6)
     assert (found.verdict, found.exit_code) == ("error", 3)
     for harmless in (
-        structs.replace(doubtful, z=0.1),
+        structs.replace(doubtful, score_z=0.1),
         structs.replace(doubtful, weight=0.0),
         structs.replace(doubtful, kind=EFFECT),
     ):
@@ -279,9 +281,9 @@ def is_passed_by_a_person(results, weights, threshold, required):
     proven = {r.category for r in weighed if r.verdict == "pass"}
     for name in required:
         own = [r for r in results if r.category == name and r.score is not None and r.weight > 0]
-        if sum(r.verdict == "warn" and (r.z or 0) < 0 for r in own) * 2 > len(own):
+        if sum(r.verdict == "warn" and (r.score_z or 0) < 0 for r in own) * 2 > len(own):
             return False
-    if any(r.kind == HARM and r.verdict == "warn" and (r.z or 0) < 0 for r in weighed):
+    if any(r.kind == HARM and r.verdict == "warn" and (r.score_z or 0) < 0 for r in weighed):
         return False
     effects = {r.verdict for r in weighed if r.kind == EFFECT}
     if effects and "pass" not in effects:
