@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from sway_gate.engine.estimate import Estimate
-from sway_gate.engine.run import Measured, run_plan
 from sway_gate.gate import stages
 from sway_gate.gate.dry_run import dry_run
 from sway_gate.gate.resolve import Options
@@ -15,6 +14,7 @@ from sway_gate.gate.run import run_gate
 from sway_gate.measurements import Request
 from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.load import load_spec
+from tests.helpers.stages import requests_by_stage
 
 SPEC = """\
 version: 1
@@ -31,14 +31,7 @@ suite:
 @pytest.fixture
 def texts(monkeypatch: Any) -> list[set[Request]]:
     """The requests that each stage measures."""
-    found: list[set[Request]] = []
-
-    def run(plan: Any, *given: Any) -> Measured:
-        found.append({m.request for m in plan})
-        return run_plan(plan, *given)
-
-    monkeypatch.setattr(stages, "run_plan", run)
-    return found
+    return requests_by_stage(monkeypatch)
 
 
 def gate(folder: Path, rows: int, limit: float = 0.7, **options: Any) -> GateResult:

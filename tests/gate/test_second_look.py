@@ -8,7 +8,6 @@ import pytest
 from sway_gate import probes
 from sway_gate.engine.estimate import Estimate
 from sway_gate.engine.plan import ItemsLook, _second_look
-from sway_gate.engine.run import Measured, run_plan
 from sway_gate.gate import stages
 from sway_gate.gate.dry_run import dry_run
 from sway_gate.gate.resolve import Options
@@ -21,6 +20,7 @@ from sway_gate.spec.load import parse_spec
 from sway_gate.spec.probes import KINDS, CalibrationDrift, Degeneration, Item
 from sway_gate.stats import Z_95, mean_above, paired_fraction_below
 from tests.helpers import results
+from tests.helpers.stages import requests_by_stage
 
 SPEC = """\
 version: 1
@@ -36,15 +36,8 @@ suite:
 @pytest.fixture
 def texts(monkeypatch: Any) -> list[set[Request]]:
     """The requests that each stage measures, if every harm is suggested and open."""
-    found: list[set[Request]] = []
-
-    def run(plan: Any, *given: Any) -> Measured:
-        found.append({m.request for m in plan})
-        return run_plan(plan, *given)
-
-    monkeypatch.setattr(stages, "run_plan", run)
     monkeypatch.setattr(stages, "suggests_harm", lambda result: result.name == "knows")
-    return found
+    return requests_by_stage(monkeypatch)
 
 
 def gate(moved: float = 0.0, **options: Any) -> GateResult:
