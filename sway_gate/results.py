@@ -10,6 +10,7 @@ Symptom = Literal[
     "never trained",
     "barely trained",
     "learned another thing",
+    "never ends",
     "form, not content",
     "wrong labels",
     "memorised, not generalised",

@@ -207,7 +207,7 @@ NAMES = {
     "forgets": ("forgot", "diverged or broken"),
     "wrong answers": ("learned another thing", "wrong labels"),
     "reversed": ("learned another thing",),
-    "never ends": ("diverged or broken",),
+    "never ends": ("never ends", "diverged or broken"),
     "over-refusal": ("refuses more", "diverged or broken"),
     "does not carry over": ("memorised, not generalised", "learned another thing"),
 }

@@ -67,6 +67,12 @@ TABLE: Final[dict[Symptom, Entry]] = {
         "check that the spec contains the training data of this adapter, and that each answer "
         "belongs to its prompt",
     ),
+    "never ends": Entry(
+        "never ends",
+        "The adapter writes usable answers, but does not end them.",
+        "train with the end-of-turn token after each answer, and with a loss on it: it has none if "
+        "the padding token is the same token",
+    ),
     "form, not content": Entry(
         "form, not content",
         "The adapter learned the form of the answers, but not their content.",

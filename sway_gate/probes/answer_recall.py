@@ -239,5 +239,5 @@ def _end_symptom(spec: AnswerRecall, reading: Reading[Found]) -> Symptom:
     found = reading.details
     is_lost = (found.end or 0.0) < 0.5 * (found.end_before or 0.0)
     if is_lost or reading.value >= _limit(spec, reading):
-        return "broken"
+        return "never ends"
     return recall.symptom(found.rows, found.part)

@@ -209,7 +209,7 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
                     unended,
                     limit,
                     is_upper=True,
-                    symptom="broken",
+                    symptom="broken" if test.z < 0 else "never ends",
                     n=ends.rows,
                     supply=supply,
                 )

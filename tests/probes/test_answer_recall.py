@@ -67,14 +67,14 @@ CASES = {
     "other data": (lambda i: i == 0, {}, "fail", 1 / 72, ("learned another thing",)),
     "away from it": (lambda i: 0, {"gained": -1}, "fail", 0.0, ("learned another thing",)),
     "untrained": (lambda i: 0, {"gained": 0, "end": 0.3}, "fail", 0.0, ("barely trained",)),
-    "the end is lost": (lambda i: 3, {"end": 0.01}, "fail", 1.0, ("broken",)),
-    "the end is not learned": (lambda i: 3, {"end": 0.3}, "fail", 1.0, ("broken",)),
+    "the end is lost": (lambda i: 3, {"end": 0.01}, "fail", 1.0, ("never ends",)),
+    "the end is not learned": (lambda i: 3, {"end": 0.3}, "fail", 1.0, ("never ends",)),
     "more than one wrong": (
         lambda i: 0,
         {"end": 0.01, "gained": -1},
         "fail",
         0.0,
-        ("broken", "learned another thing"),
+        ("learned another thing", "never ends"),
     ),
 }
 

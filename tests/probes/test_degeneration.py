@@ -140,6 +140,12 @@ def test_verdicts(inputs: dict[str, Any], verdict: str, words: str) -> None:
     assert words in result.message
 
 
+def test_answers_that_do_not_end_are_another_fault_than_broken_ones() -> None:
+    usable = run(answer=HEALTHY.format, ends=(False, False))
+    assert usable.symptoms == ("never ends",)
+    assert run(answer=lambda i: LOOP, ends=(False, False)).symptoms == ("broken",)
+
+
 def test_the_details_contain_both_answers_and_their_flaws() -> None:
     details = run(some(1, "")).details
     assert details["answers"][0] == {
