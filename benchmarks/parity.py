@@ -30,7 +30,7 @@ from sway_gate.serving.gguf_weights import stored_rows
 from sway_gate.serving.parity import Compared, Yardstick, compared
 from sway_gate.serving.reference import Reference, read_reference
 from sway_gate.serving.scores import Scores
-from sway_gate.serving.verdict import Merge
+from sway_gate.serving.verdict import PASSES, Merge
 from sway_gate.serving.weights import Fit, Rows, Stored
 from sway_gate.suites.parity import parity_inputs
 
@@ -43,7 +43,8 @@ HEAD = """\
 SmolLM2-135M-Instruct, whose truth is known from how they were made. From \
 `benchmarks/parity.py`, on {of_files} answers, for a server on {of_servers}; the command uses 24.
 
-{right} of {total} verdicts are right; a wrong one is bold. The truth `same` stands for `same` and \
+{right} of {total} verdicts are right; a wrong one is bold. {passed} of {good} right artefacts \
+pass, and {green} of the {bad} others. The truth `same` stands for `same` and \
 `same within quantization`. Distances are root mean squares in nats per token. The yardstick is \
 the error of the artefact's precision in the merged model. Unexplained is the distance from the \
 adapter, or from its merge in this precision if that is closer. Weights: the share of the \
@@ -56,6 +57,11 @@ NOTES = """\
 format for these widths. Rounding to that grid removes small changes. The truth of such a file is \
 how it was made, and the verdict is how it behaves. The rounding errors of the yardstick are \
 random, so they do not show this.
+- **4 bits and a small change.** style-slow-r32 has half the effect of facts-middle-r16, and 4 \
+bits have an error of two thirds of it. Where the weights do not decide, such an artefact is \
+undecided (exit code 3).
+- **Merged in the attention only.** This artefact fails under the name of a weaker adapter, which \
+it resembles more than another adapter.
 """
 
 
@@ -106,6 +112,11 @@ class Row(NamedTuple):
     @property
     def verdict(self) -> str:
         return self.found.parity.name if self.found.parity else NOT_COMPARED
+
+    @property
+    def is_good(self) -> bool:
+        """Whether a right artefact was served, in a precision that is stated."""
+        return self.truth == SAME
 
     @property
     def is_right(self) -> bool:
@@ -213,7 +224,17 @@ def page(found: Mapping[str, Sequence[Row]]) -> str:
     """The rows of each adapter, by its name, as one page."""
     rows = [row for own in found.values() for row in own]
     right = sum(row.is_right for row in rows)
-    head = HEAD.format(of_files=OF_FILES, of_servers=OF_SERVERS, right=right, total=len(rows))
+    good, bad = ([row for row in rows if row.is_good is kind] for kind in (True, False))
+    head = HEAD.format(
+        of_files=OF_FILES,
+        of_servers=OF_SERVERS,
+        right=right,
+        total=len(rows),
+        good=len(good),
+        bad=len(bad),
+        passed=sum(row.verdict in PASSES for row in good),
+        green=sum(row.verdict in PASSES for row in bad),
+    )
     sections = (line for name, own in found.items() for line in section(name, own))
     return "\n".join([head, *sections, NOTES])
 
@@ -274,9 +295,15 @@ def quantization(name: str, rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         parity = row.found.parity
         if row.truth == SAME and parity:
-            ratio = parity.error / parity.yardstick
-            values = f"{parity.error:.4f} | {parity.yardstick:.4f} | {ratio:.2f}"
-            yield f"| {row.name} | {row.found.precision} | {values} |"
+            ratio = f"{parity.error / parity.yardstick:.2f}" if parity.yardstick else ""
+            values = f"{parity.error:.4f} | {parity.yardstick:.4f} | {ratio}"
+            yield f"| {row.name} | {stated(row.found.precision)} | {values} |"
+
+
+def stated(precision: str) -> str:
+    """The precision, with the name of a file instead of its path."""
+    start, slash, name = precision.rpartition("/")
+    return f"{start.partition('/')[0]}{name}" if slash else precision
 
 
 if __name__ == "__main__":
