@@ -19,6 +19,7 @@ _SUGGESTIVE, _CERTAIN = stats.Z_95, stats.CERTAIN
 _MORE_ITEMS = "add items to this probe to decide"
 MORE_ITEMS = (_MORE_ITEMS, "use about ")
 """Beginnings of the advice to add items."""
+_BY_ITEMS = "decide by its items in the report"
 _AT_THE_LIMIT = "the estimate is at the limit, so that more items might not decide"
 _BELOW_PASS = math.nextafter(stats.SCORE_AT_LIMIT, 0.0)
 _SEVERITY = (Verdict.FAIL, Verdict.WARN, Verdict.PASS)
@@ -179,8 +180,8 @@ def _items(z: float, n: int, limit: float, supply: Supply | None) -> str:
     if supply and needed > supply.n:
         most, needs = f"{supply.n} {supply.what}", f"about {needed} would be needed"
         if n >= supply.n:
-            return f"{most} do not suffice to decide, {needs}"
-        return f"{n} items do not suffice to decide, {needs}: more than {most.removesuffix(',')}"
+            return f"{_BY_ITEMS}: {most} do not suffice, {needs}"
+        return f"{_BY_ITEMS}: {n} do not suffice, {needs}, more than {most.removesuffix(',')}"
     needed = supply.required(needed) if supply else needed
     return f"use about {needed} items to decide, not {n}"
 

@@ -182,11 +182,13 @@ SUPPLIES = {  # n of a test that needs 4 times as many items, the most items -> 
     "enough": (10, 40, "use about 40 items to decide, not 10"),
     "too few": (
         *(10, 39),
-        "10 items do not suffice to decide, about 40 would be needed: more than 39 packaged items",
+        "decide by its items in the report: 10 do not suffice, about 40 would be needed, more than "
+        "39 packaged items",
     ),
     "all in use": (
         *(24, 24),
-        "24 packaged items do not suffice to decide, about 96 would be needed",
+        "decide by its items in the report: 24 packaged items do not suffice, about 96 would be "
+        "needed",
     ),
 }
 
