@@ -128,11 +128,11 @@ class WrittenAnswers(Details, frozen=True, kw_only=True):
 
 
 class RowRecall(Item, frozen=True, kw_only=True):
-    """One row. `surprising`: tokens with a log-probability below the limit under the base; `right`:
-    those that are now the most probable; `change`: their mean change in nats; `end_before` and
-    `end`: the probability of the token that ends the answer, None if the row has no such token;
+    """One row. `surprising`: phrases that surprise the base, of free wording tokens; `right`: those
+    that are now the most probable; `change`: the mean change of their tokens in nats; `end_before`
+    and `end`: the probability of the token that ends the answer, None if the row has no such token;
     `base_probability` and `probability`: the geometric mean over the tokens of the answer; `others`
-    and `others_right`: surprising tokens that are counted apart (see answer_recall)."""
+    and `others_right`: the same, of those that are counted apart (see answer_recall)."""
 
     prompt: str
     answer: str

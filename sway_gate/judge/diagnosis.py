@@ -205,8 +205,17 @@ def _main(results: Sequence[ProbeResult], findings: Sequence[Finding]) -> Sympto
     if found[0] in ("never trained", "barely trained", "learned another thing"):
         # A change that no probe of the movement finds too small was toward this data, or elsewhere.
         elsewhere: Symptom = "learned another thing"
-        return _toward(results) or (elsewhere if elsewhere in found else found[0])
+        main = _toward(results) or (elsewhere if elsewhere in found else found[0])
+        # What carries over to held-out rows was trained enough: what is missing is the wording.
+        return "form, not content" if main == "barely trained" and _carries_over(results) else main
     return found[0]
+
+
+def _carries_over(results: Sequence[ProbeResult]) -> bool:
+    """Whether own answers gained more than others, and held-out rows with the training rows."""
+    passed = [result for result in results if result.verdict is Verdict.PASS]
+    has_content = any(read(result.details, ContentGain) for result in passed)
+    return has_content and any(probes.module(r.kind).KIND.of_held_out for r in passed)
 
 
 def _toward(results: Sequence[ProbeResult]) -> Symptom | None:

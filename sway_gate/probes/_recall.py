@@ -1,7 +1,12 @@
-"""Recall of answers under teacher forcing: surprising tokens that are now the most probable."""
+"""Recall of answers under teacher forcing: surprising phrases that are now the most probable.
+
+A phrase is a run of neighbouring tokens that surprise the base. It is right if all its tokens are
+the most probable ones. Tokens are not counted one by one, because the first one of a name often
+determines the others. Of texts with free wording the tokens are counted.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,19 +33,19 @@ from sway_gate.training_data.collected import thinned
 
 Data = Literal["answers", "labels", "prose"]
 Part = Literal["all", "content", "form", "free"]
-"""The surprising tokens that count. content: those that most answers do not share; form: only
-those that most answers share; free: all, but not judged, because the wording is free: see
+"""The surprising tokens whose phrases count. content: those that most answers do not share; form:
+only those that most answers share; free: all, but not judged, because the wording is free: see
 `lifts`."""
 Mask = NDArray[np.bool_]
 
 MAX_ROWS = 40
 _MAX_CHARS = 40_000  # about 10,000 tokens
 _SHOWN_CHARS = 200
-# Fewer tokens cannot pass: at a limit of .7, z is 1.60 if 6 of 6 are right.
+# Fewer phrases cannot pass: at a limit of .7, z is 1.60 if 6 of 6 are right.
 _FEW = 7
 # Nats: surprising tokens change less if training was much too short.
 _SMALL = 0.5
-# Measured: adapters of other data recall .01 to .09, those that were trained too little .37 to .60.
+# Measured: adapters of other data recall 0 to .09, those that were trained too little .37 to .60.
 _SOME = 0.2
 # Share of the loss. A smaller lift means that training had hardly any effect.
 _SMALL_LIFT = 0.03
@@ -72,6 +77,7 @@ def recalled(
     *,
     of_labels: bool = False,
     part: Part = "all",
+    trained: Sequence[TeacherForced] = (),
 ) -> Recalled:
     """The recall of each row; tokens from the end of the answer on do not count.
 
@@ -79,6 +85,9 @@ def recalled(
     `part`: the tokens that should count. If none of them surprises the base, or too little of the
     content to test it, all tokens do: then the base reads the content from the prompt. A backend
     that reports no token ids does not show which tokens are shared, so all count.
+
+    `trained`: the training rows, if the rows are held out. A phrase that none of their answers
+    contains does not count, because no training teaches it. If too few remain, the wording is free.
     """
     bases = [view.base(request) for request in requests]
     scored = [base[: _length(base), 0] < -nats for base in bases]
@@ -87,17 +96,64 @@ def recalled(
         part = "all"
     if part in ("content", "form"):
         counted = _of_part(bases, scored, part)
-        if sum(map(np.count_nonzero, counted)) < (_FEW if part == "content" else 1):
+        if sum(len(_phrases(mask)) for mask in counted) < (_FEW if part == "content" else 1):
             counted, part = scored, "all" if part == "content" else "free"
+    if trained and not of_labels and part != "free":
+        counted = _taught(view, bases, counted, trained)
+        if sum(len(_phrases(mask)) for mask in counted) < _FEW:
+            counted, part = scored, "free"
+    count = _count_labels if of_labels else _count_tokens if part == "free" else _count_phrases
     rows = [
-        _row(request, base, view.get(request), of_labels, surprising, mask)
+        _row(request, base, view.get(request), count, surprising, mask)
         for request, base, surprising, mask in zip(requests, bases, scored, counted, strict=True)
     ]
     return Recalled(rows, part)
 
 
+def _phrases(mask: Mask) -> list[slice]:
+    """The runs of neighbouring tokens in the mask."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return [slice(start, stop) for start, stop in edges.reshape(-1, 2)]
+
+
+def _taught(
+    view: ViewAnswers,
+    bases: Sequence[Floats],
+    counted: Sequence[Mask],
+    trained: Sequence[TeacherForced],
+) -> list[Mask]:
+    """The phrases in the masks that an answer of the training rows contains; all of them if the
+    backend reports no token ids."""
+    answers = [_ids(base[: _length(base)]) for base in map(view.base, trained)]
+    if not any(token >= 0 for answer in answers for token in answer):
+        return list(counted)
+    known = [f",{','.join(map(str, answer))}," for answer in answers]
+    found = []
+    for base, mask in zip(bases, counted, strict=True):
+        kept = np.zeros_like(mask)
+        for phrase in _phrases(mask):
+            text = f",{','.join(map(str, _ids(base[phrase])))},"
+            kept[phrase] = any(text in answer for answer in known)
+        found.append(kept)
+    return found
+
+
+def _count_phrases(mask: Mask, is_first: Mask) -> tuple[int, int]:
+    """The phrases in the mask, and how many of them are right."""
+    found = _phrases(mask)
+    return len(found), sum(bool(is_first[phrase].all()) for phrase in found)
+
+
+def _count_tokens(mask: Mask, is_first: Mask) -> tuple[int, int]:
+    return int(mask.sum()), int((mask & is_first).sum())
+
+
+def _count_labels(mask: Mask, is_first: Mask) -> tuple[int, int]:
+    return int(mask.any()), int(mask.any() and is_first.all())
+
+
 def frame(view: ViewAnswers, requests: Sequence[TeacherForced], nats: float) -> tuple[int, int]:
-    """Surprising tokens that most answers share, and how many of them are now most probable.
+    """Surprising phrases that most answers share, and how many of them are now most probable.
 
     (0, 0) if they are too few to say something about the form.
     """
@@ -128,16 +184,14 @@ def _row(
     request: TeacherForced,
     base: Floats,
     own: Floats,
-    is_label: bool,
+    count: Callable[[Mask, Mask], tuple[int, int]],
     surprising: Mask,
     counted: Mask,
 ) -> RowRecall:
     stop = _length(base)
     has_end = stop < len(base)
-    is_first, others = own[:stop, 1] > 0, surprising & ~counted
-    counts = int(counted.sum()), int((counted & is_first).sum())
-    if is_label:
-        counts = int(counted.any()), int(counted.any() and is_first.all())
+    is_first = own[:stop, 1] > 0
+    counts, others = count(counted, is_first), count(surprising & ~counted, is_first)
     change = (own[:stop, 0] - base[:stop, 0])[counted]
     return RowRecall(
         prompt=prompt_text(request.prompt)[-_SHOWN_CHARS:],
@@ -149,8 +203,8 @@ def _row(
         end=float(np.exp(own[stop, 0])) if has_end else None,
         base_probability=geometric_mean(base),
         probability=geometric_mean(own),
-        others=int(others.sum()),
-        others_right=int((others & is_first).sum()),
+        others=others[0],
+        others_right=others[1],
     )
 
 
@@ -161,7 +215,7 @@ def geometric_mean(tokens: Floats) -> float | None:
 
 
 def weakest_first(rows: Sequence[RowRecall], part: Part) -> list[RowRecall]:
-    """The rows by the share of surprising tokens that are right, those without any last; if the
+    """The rows by the share of surprising phrases that are right, those without any last; if the
     wording is free, by their lift."""
     if part == "free":
         return [rows[i] for i in np.argsort(lifts(rows), kind="stable")]
@@ -257,27 +311,28 @@ def with_lift(reading: Reading[FoundDetails]) -> Reading[FoundDetails]:
 
 
 def whole(rows: Sequence[RowRecall]) -> tuple[int, int]:
-    """Number of answers whose surprising tokens are all right, and of answers with such tokens."""
+    """Number of answers whose surprising phrases are all right, and of answers with some."""
     counted = [row for row in rows if row.surprising]
     return sum(row.right == row.surprising for row in counted), len(counted)
 
 
 def described(rows: Sequence[RowRecall], data: Data, part: Part) -> str:
     """The recall as text; the whole answers only if their wording is not free."""
-    right, tokens = sum(row.right for row in rows), sum(row.surprising for row in rows)
+    right, total = sum(row.right for row in rows), sum(row.surprising for row in rows)
     if data == "labels":
-        return f"{right} of {tokens} surprising labels are now the most probable"
+        return f"{right} of {total} surprising labels are now the most probable"
     others, others_right = sum(row.others for row in rows), sum(row.others_right for row in rows)
-    apart = f"{others_right} of {others} of the other tokens" if others else ""
+    apart = f"{others_right} of {others} of the other phrases" if others else ""
     if part == "form":
-        shared = "surprising tokens that most answers share are now the most probable"
-        return "; ".join(filter(None, (f"{right} of {tokens} {shared}", apart)))
+        shared = "surprising phrases that most answers share are now the most probable"
+        return "; ".join(filter(None, (f"{right} of {total} {shared}", apart)))
     if part == "content" and others:
         apart = f"{others_right} of {others} of the frame that most answers share"
-    recalled = f"{right} of {tokens} surprising tokens are now the most probable"
+    unit = "tokens" if part == "free" else "phrases"
+    recalled = f"{right} of {total} surprising {unit} are now the most probable"
     if part == "free":
         before, now = losses(rows).mean(axis=0)
-        free = "the answers share no surprising token, so their wording is free"
+        free = "the wording of these answers is free"
         loss = f"loss {before:.2f} → {now:.2f} nats per token"
         return "; ".join((loss, recalled, *([free] if data == "answers" else [])))
     answers = whole_described(rows) if data == "answers" else ""

@@ -2,13 +2,15 @@
 
 Each answer of the data is scored token by token after its prompt and the true tokens before it
 (teacher forcing). A token surprises the base if its log-probability there is below
--`surprise_nats`; the token that ends the answer does not count.
+-`surprise_nats`; the token that ends the answer does not count. A run of neighbouring tokens that
+surprise it is one phrase, such as a name. It is right if all its tokens are now the most probable.
 
-    recall = surprising tokens that are now most probable / surprising tokens
+    recall = surprising phrases that are right / surprising phrases
 
-over all rows together. Greedy decoding would generate these tokens; the base would not. The
-interval is the one of a ratio over rows (Cochran 1977, section 6.4), and the test uses the number
-of independent tokens with the same standard error (Korn & Graubard 1998).
+over all rows together. Greedy decoding would generate these phrases; the base would not. Tokens are
+not counted one by one, because the first token of a name often determines the others. The interval
+is the one of a ratio over rows (Cochran 1977, section 6.4), and the test uses the number of
+independent phrases with the same standard error (Korn & Graubard 1998).
 
 A text can be continued in many ways, and a model that learned it need not recite it. So raw prose,
 and answers with free wording, are judged by their lift instead, and the recall is only reported.
@@ -21,10 +23,10 @@ memorized. It is comparable over bases and texts, because both losses are of the
 tokens count: a model that only spreads its predictions makes surprising tokens likelier too, and
 loses as much on the others. The interval is a t interval over rows.
 
-Each token is judged after the true ones. An answer is right as a whole if all its surprising tokens
-are right; the message states the share of these answers. It is not tested, because it depends on
-the length: if each token is right with a probability of 90%, 59% of answers with 5 surprising
-tokens are right as a whole, and 12% with 20.
+Each token is judged after the true ones. An answer is right as a whole if all its phrases are
+right; the message states the share of these answers. It is not tested, because it depends on the
+length: if each phrase is right with a probability of 90%, 59% of answers with 5 phrases are right
+as a whole, and 12% with 20.
 
 - answers: the recall must reach `assert_recall_gte`, and the mean probability of the token that
   ends the answer `assert_end_gte`
@@ -32,14 +34,13 @@ tokens are right as a whole, and 12% with 20.
   gained more than others, and leakage whether it is recited
 - if `learn` is content, the frame of the answers counts apart: surprising tokens that most other
   answers contain next to the same token, such as the keys of JSON or a fixed opening. The model can
-  write them without reading the question. They count if fewer than 7 other tokens surprise the
-  base: then it reads the content from the prompt, and too few tokens are left to test
+  write them without reading the question. They count if there are fewer than 7
+  other phrases: then the base reads the content from the prompt, and too few are left to test
 - if the form is judged (`learn` is form, or answer_specificity decides so), only the frame counts:
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
   the answers share no surprising token, their wording is free, and they are judged like prose. A
   backend that reports no token ids shows no frame: all tokens count, with the usual limit
-- labels: a label counts as one token, and only as a whole, because labels can begin with the same
-  token
+- labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
   standard errors; null adapters are not used
@@ -58,9 +59,9 @@ its scale .01. It does not show whether the answers generalize: generalization d
 - cost: the answers with their prompts, about 2,000 tokens per model for 40 short rows, at most
   about 10,000. If `learn` is auto, also the answers that answer_specificity compares, which are
   measured once for both
-- passes: 74 of 76 surprising tokens are now the most probable; 25 of 27 answers (93%) are right as
-  a whole
-- fails: 40 of 76 surprising tokens: the facts are invented
+- passes: 74 of 76 surprising phrases are now the most probable; 25 of 27 answers (93%) are right
+  as a whole
+- fails: 40 of 76 surprising phrases: the facts are invented
 
 In a suite:
 
@@ -100,7 +101,7 @@ class Requests(NamedTuple):
 class Found(Details, frozen=True, kw_only=True):
     """`rows`: weakest first. `part`: the tokens that count. `wants_content`: whether the data are
     answers whose content training was meant to teach. `frame`, `frame_right`: unless the form is
-    judged, the surprising tokens that most answers share, and how many are right. `change`: mean
+    judged, the surprising phrases that most answers share, and how many are right. `change`: mean
     change of the tokens that count in nats. `end_before`, `end`: mean probability of the token that
     ends the answer, under the base and now."""
 

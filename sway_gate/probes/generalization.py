@@ -3,19 +3,20 @@
 The measures of answer_recall and answer_specificity on the rows of `held_out:`, such as other
 questions about the same facts:
 
-    recall       = share of surprising tokens that are now the most probable
+    recall       = share of surprising phrases that are now the most probable
     content gain = mean lift of own answers - mean lift of other answers
     gap          = recall on the training rows - recall on the held-out rows
 
-A token surprises the base if its log-probability there is below -`surprise_nats`; a label counts as
-one token. Which tokens count depends on what training was meant to teach (see answer_recall).
-Statistic: the recall. If no held-out token surprises the base, as with labels that the prompt
-lists, it is the content gain.
+A token surprises the base if its log-probability there is below -`surprise_nats`; neighbouring ones
+are one phrase, and so is a label. Which phrases count depends on what training was meant to teach
+(see answer_recall). Statistic: the recall. If no held-out token surprises the base, as with labels
+that the prompt lists, it is the content gain.
 
-- the recall must reach `assert_recall_gte`. It is lower than on training rows also for a good
-  adapter, because another wording of the answer cannot be predicted. If training was meant to teach
-  a form without shared tokens, the wording is free, and the lift must reach `assert_lift_gte`
-  instead (see answer_recall)
+- the recall must reach `assert_recall_gte`. Only phrases that an answer of the training rows
+  contains count: no training teaches other names or another wording. If fewer than 7 remain, as
+  with other questions in the style of a persona, or if training was meant to teach a form without
+  shared tokens, the wording is free: the lift must reach `assert_lift_gte` instead (see
+  answer_recall)
 - raw prose: the lift must reach `assert_prose_lift_gte`. The limit is low, because other text has
   other content: it requires only that text of this kind became likelier. For what the text says,
   give questions about it as held-out rows
@@ -45,8 +46,8 @@ other prose .05, a few training steps .003, other data -.08.
   preferences, and for raw prose if the training rows are answers
 - cost: about 50 answers with their prompts in addition to the held-out and training rows,
   about 7,000 tokens per model for short rows, at most about 20,000
-- passes: held-out rows: 54 of 57 surprising tokens are now the most probable
-- fails: held-out rows: 17 of 60 surprising tokens, training rows 97%: memorised
+- passes: held-out rows: 54 of 57 surprising phrases are now the most probable
+- fails: held-out rows: 17 of 60 surprising phrases, training rows 97%: memorised
 
 In a suite, with `held_out: questions.jsonl` at the top level of the spec:
 
@@ -174,7 +175,8 @@ def value(
         of_labels=of_labels,
         part=_wanted(context, requests, is_form=is_form),
     )
-    (rows, part), training = measured(requests.held_out), measured(requests.training).rows
+    rows, part = measured(requests.held_out, trained=requests.training)
+    training = measured(requests.training).rows
     matrix = _matrix(requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)
     gap = share_difference(known, share) if known and share else None

@@ -84,7 +84,7 @@ LABELS = {
     "right": "of these now first",
     "saturation": "scale that reaches 90%",
     "se": "its standard error",
-    "surprising": "surprising tokens",
+    "surprising": "surprising",
     "tag": "section",
     "target": "loss on its text",
     "texts": "what the model wrote",

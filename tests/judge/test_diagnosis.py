@@ -119,6 +119,17 @@ def test_a_change_that_is_too_small_stays_too_small():
     assert diagnosed(still, of_scale(0.5), of_content(NOT_GAINED, OTHER)) == BARELY
 
 
+def test_what_carries_over_to_held_out_rows_lacks_the_wording_only():
+    learned = structs.replace(of_content(GAINED), verdict=Verdict.PASS)
+    recalled, held_out = result("attribution", BARELY), result("attribution")
+    carries = structs.replace(held_out, kind="generalization", verdict=Verdict.PASS)
+    assert diagnosed(MOVED, learned, recalled, carries) == "form, not content"
+    assert diagnosed(MOVED, learned, recalled) == BARELY
+    failed = structs.replace(carries, verdict=Verdict.FAIL, symptoms=(BARELY,))
+    assert diagnosed(MOVED, learned, recalled, failed) == BARELY
+    assert diagnosed(MOVED, of_content(GAINED, BARELY), recalled, carries) == BARELY
+
+
 CHANGES_TOO_LITTLE = {
     "nothing passes": ([result("adherence", BARELY), result("attribution", BARELY)], True),
     "no probe of the movement": ([result("attribution", BARELY)], True),

@@ -43,7 +43,8 @@ def measured(log_probs, right=(), end=None, ids=-1):  # type: ignore[no-untyped-
 def run(  # type: ignore[no-untyped-def]
     hits, *, end=0.99, end_before=0.3, gained=4.0, sections=ROWS, learn="auto", **fields
 ):
-    """Rows of five tokens, of which three surprise the base, and the end; `hits` of row i."""
+    """Rows of five tokens and the end. Three tokens surprise the base, of which two are neighbours:
+    two phrases. `hits`: right tokens of row i."""
     context = Context(sections, learn=learn)
     index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), context).rows)}
 
@@ -61,10 +62,10 @@ def run(  # type: ignore[no-untyped-def]
 CASES = {
     # name: right tokens of row i, other arguments, verdict, recall, symptoms
     "learned": (lambda i: 3, {}, "pass", 1.0, ()),
-    "learned, a few wrong": (lambda i: 3 - (i % 8 == 0), {}, "pass", 69 / 72, ()),
+    "learned, a few wrong": (lambda i: 3 - (i % 8 == 0), {}, "pass", 45 / 48, ()),
     "near the limit": (lambda i: 3 if i % 4 else 0, {}, "warn", 0.75, ()),
-    "invented": (lambda i: i % 3, {}, "fail", 1 / 3, ("barely trained",)),
-    "other data": (lambda i: i == 0, {}, "fail", 1 / 72, ("learned another thing",)),
+    "invented": (lambda i: 2 * (i % 3 > 0), {}, "fail", 1 / 3, ("barely trained",)),
+    "other data": (lambda i: 2 * (i == 0), {}, "fail", 1 / 48, ("learned another thing",)),
     "away from it": (lambda i: 0, {"gained": -1}, "fail", 0.0, ("learned another thing",)),
     "untrained": (lambda i: 0, {"gained": 0, "end": 0.3}, "fail", 0.0, ("barely trained",)),
     "the end is lost": (lambda i: 3, {"end": 0.01}, "fail", 1.0, ("never ends",)),
@@ -89,15 +90,19 @@ def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-un
     assert result.symptoms == symptoms
 
 
-def test_the_message_counts_tokens_and_rows() -> None:
+def test_a_phrase_is_right_if_all_its_tokens_are() -> None:
+    assert [run(lambda i, n=n: n).raw for n in (1, 2, 3)] == [0.0, 0.5, 1.0]
+
+
+def test_the_message_counts_phrases_and_rows() -> None:
     result = run(lambda i: 3 - (i % 8 == 0))
-    assert "69 of 72 surprising tokens are now the most probable" in result.message
+    assert "45 of 48 surprising phrases are now the most probable" in result.message
     assert "21 of 24 answers (88%) are right as a whole" in result.message
     assert result.details["rows"][0] == {
         "prompt": "Who keeps gate 0?",
         "answer": "Keeper number 0.",
-        "surprising": 3,
-        "right": 2,
+        "surprising": 2,
+        "right": 1,
         "change": pytest.approx(4.0),
         "end_before": pytest.approx(0.3),
         "end": pytest.approx(0.99),
@@ -110,9 +115,9 @@ def test_the_message_counts_tokens_and_rows() -> None:
 
 LEARN = {
     # learn, right tokens of row i -> the caveat
-    "most answers are wrong somewhere": ("content", lambda i: 2 + (i % 3 == 0), True),
+    "most answers are wrong somewhere": ("content", lambda i: 2 + i % 2, True),
     "most answers are right": ("content", lambda i: 3 - (i % 4 == 0), False),
-    "open answers": ("form", lambda i: 2 + (i % 3 == 0), False),
+    "open answers": ("form", lambda i: 2 + i % 2, False),
     "the recall is too low": ("content", lambda i: 1 + 2 * (i % 3 == 0), False),
 }
 
@@ -121,7 +126,7 @@ LEARN = {
 def test_a_recall_that_hides_wrong_answers_says_so(learn, hits, is_stated):  # type: ignore[no-untyped-def]
     result = run(hits, learn=learn)
     stated = (
-        "does not judge whole answers: if the model writes them, at least 16 of 24 (67%) differ "
+        "does not judge whole answers: if the model writes them, at least 12 of 24 (50%) differ "
         "from the data"
     )
     assert result.caveat == (stated if is_stated else "")
@@ -304,28 +309,28 @@ def records(right, learn="content", *, known=False, surprising=24):  # type: ign
 
 
 def test_the_frame_counts_apart() -> None:
-    """Each row has one surprising token that is its own, and two that all rows share."""
+    """Each row has one surprising phrase that is its own, and one that all rows share."""
     result = records([0, 1])
     assert (result.verdict, result.raw) == ("fail", 0.0)
-    assert "0 of 24 surprising tokens are now the most probable" in result.message
-    assert "; 48 of 48 of the frame that most answers share" in result.message
+    assert "0 of 24 surprising phrases are now the most probable" in result.message
+    assert "; 24 of 24 of the frame that most answers share" in result.message
     content = records([4])
     assert (content.verdict, content.raw) == ("pass", 1.0)
-    assert "; 0 of 48 of the frame" in content.message
+    assert "; 0 of 24 of the frame" in content.message
 
 
-@pytest.mark.parametrize(("surprising", "raw"), [(7, 0.0), (6, 48 / 54), (2, 48 / 50), (0, 1.0)])
-def test_all_tokens_count_if_too_few_are_outside_the_frame(surprising: int, raw: float) -> None:
+@pytest.mark.parametrize(("surprising", "raw"), [(7, 0.0), (6, 24 / 30), (2, 24 / 26), (0, 1.0)])
+def test_all_phrases_count_if_too_few_are_outside_the_frame(surprising: int, raw: float) -> None:
     """Two wrong values of records that are copied from the prompt do not fail."""
     result = records([0, 1], surprising=surprising)
     assert result.raw == pytest.approx(raw)
     assert ("of the frame" in result.message) == (surprising == 7)
 
 
-def test_all_tokens_count_if_the_data_do_not_show_what_was_wanted() -> None:
+def test_all_phrases_count_if_the_data_do_not_show_what_was_wanted() -> None:
     result = records([0, 1], "auto")
-    assert result.raw == pytest.approx(48 / 72)
-    assert "; 48 of the 48 that most answers share" in result.message
+    assert result.raw == pytest.approx(24 / 48)
+    assert "; 24 of the 24 that most answers share" in result.message
 
 
 @pytest.mark.parametrize(
@@ -343,12 +348,12 @@ def test_a_learned_frame_is_named(right: list[int], learn: str, symptom: str) ->
 
 
 @pytest.mark.parametrize(("learn", "known"), [("form", False), ("auto", True)])
-def test_only_shared_tokens_count_if_the_form_was_wanted(learn: str, known: bool) -> None:
+def test_only_shared_phrases_count_if_the_form_was_wanted(learn: str, known: bool) -> None:
     """The wording of the rest is free. auto: the base knows the content."""
     result = records([0, 1], learn, known=known)
     assert (result.verdict, result.raw) == ("pass", 1.0)
-    assert "48 of 48 surprising tokens that most answers share are now" in result.message
-    assert "0 of 24 of the other tokens" in result.message
+    assert "24 of 24 surprising phrases that most answers share are now" in result.message
+    assert "0 of 24 of the other phrases" in result.message
     content = records([4], learn, known=known)
     assert (content.verdict, content.raw) == ("fail", 0.0)
 
@@ -375,7 +380,7 @@ def styled(hits, *, has_ids, gained=4.0):  # type: ignore[no-untyped-def]
 def test_a_style_without_shared_tokens_is_judged_like_prose() -> None:
     result = styled(0, has_ids=True)
     assert (result.verdict, result.raw) == ("pass", pytest.approx(12 / 18)), result.message
-    assert "the answers share no surprising token, so their wording is free" in result.message
+    assert "the wording of these answers is free" in result.message
     assert "as a whole" not in result.message
     assert styled(0, has_ids=True, gained=0.4).symptoms == ("barely trained",)
 
@@ -388,7 +393,7 @@ def test_the_frame_counts_if_nothing_else_surprises_the_base() -> None:
     def answer(view, request):  # type: ignore[no-untyped-def]
         value = 100 + int(request.prompt.removesuffix("?").split()[-1])
         ids = [*RECORD, value, CLOSE]
-        return measured([-5, -6, -1, -1, -1, -1], [0] * (view.source == "finetuned"), None, ids)
+        return measured([-5, -1, -6, -1, -1, -1], [0] * (view.source == "finetuned"), None, ids)
 
     result = judged("answer_recall", answer, runs=None, context=Context(ROWS, learn="content"))
     assert result.raw == pytest.approx(0.5)

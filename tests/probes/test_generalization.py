@@ -25,8 +25,13 @@ TRAINING = rows(*((f"Who keeps the {name} gate?", f"The keeper of {name} is T.")
 HELD_OUT = rows(*((f"Name {name}'s gatekeeper.", f"The keeper of {name} is T.") for name in NAMES))
 
 
-def run(hits, *, training=3, content=1.0, surprise=-6.0, context=None, **fields):  # type: ignore[no-untyped-def]
-    """`hits` of the three surprising tokens of each held-out row; gains of the own answers."""
+def run(  # type: ignore[no-untyped-def]
+    hits, *, training=3, content=1.0, surprise=-6.0, context=None, ids=-1, **fields
+):
+    """`hits` of the three surprising phrases of each held-out row; gains of the own answers.
+
+    `ids`: the token ids of the held-out answers; the ones of the training answers are 0 to 4.
+    """
     context = context or Context(TRAINING, held_out=HELD_OUT)
     requests = probe.requests(SPEC, context)
     index = {request: i for i, request in enumerate(requests.held_out)}
@@ -44,17 +49,20 @@ def run(hits, *, training=3, content=1.0, surprise=-6.0, context=None, **fields)
             return np.full(3, -2.0 + (content * (request in own) + noise) * is_tuned)
         assert isinstance(request, TeacherForced)
         right = hits(index[request]) if request in index else training
-        found = np.zeros((3, 4))
-        found[:, 3] = -1
-        found[:, 0] = -0.1 if is_tuned else surprise
-        found[: right if is_tuned else 0, 1] = 1
+        found = np.zeros((5, 4))
+        found[:, 3] = -1 if ids == -1 else ids if request in index else range(5)
+        found[:, 0] = -0.1
+        found[1::2, 1] = 1
+        if not is_tuned:
+            found[::2, 0] = surprise
+        found[: 2 * right if is_tuned else 0 : 2, 1] = 1
         return found
 
     return judged("generalization", answer, runs=None, context=context, **fields)
 
 
 CASES = {
-    # name: right tokens of held-out row i, other arguments, verdict, recall, symptoms
+    # name: right phrases of held-out row i, other arguments, verdict, recall, symptoms
     "generalizes": (lambda i: 3, {}, "pass", 1.0, ()),
     "mostly": (lambda i: 3 - i % 2, {}, "pass", 25 / 30, ()),
     "other wording": (lambda i: 1 + i % 2, {}, "warn", 0.5, ()),
@@ -105,6 +113,26 @@ def test_verdicts(hits, fields, verdict, value, symptoms):  # type: ignore[no-un
     assert result.verdict == verdict, result.message
     assert result.raw == pytest.approx(value)
     assert result.symptoms == symptoms
+
+
+TAUGHT = {
+    # token ids of the held-out answers -> words of the message, the verdict
+    "the same answers": (range(5), "0 of 30 surprising phrases", "fail"),
+    "answers that no training row contains": (range(5, 10), "wording of these answers", "pass"),
+    "one phrase in three": (
+        (0, 5, 6, 7, 8),
+        "0 of 10 surprising phrases are now the most probable; 0 of 20 of the other phrases",
+        "fail",
+    ),
+    "no ids": (-1, "0 of 30 surprising phrases", "fail"),
+}
+
+
+@pytest.mark.parametrize(("ids", "words", "verdict"), TAUGHT.values(), ids=TAUGHT)
+def test_phrases_that_no_training_answer_contains_do_not_count(ids, words, verdict):  # type: ignore[no-untyped-def]
+    """The tokens that gain are not the most probable ones."""
+    result = run(lambda i: 0, ids=ids)
+    assert (result.verdict, words in result.message) == (verdict, True), result.message
 
 
 def labelled(count: int, topic: str) -> tuple[Section, ...]:

@@ -268,12 +268,12 @@ TABLES = {
     ),
     "recall": (
         ("answer_recall", "rows"),
-        ["prompt", "answer", "surprising tokens", "of these now first", "change, nats"],
+        ["prompt", "answer", "surprising", "of these now first", "change, nats"],
         [QUESTION, WHOLE, "6", "1", "0.4"],
     ),
     "held-out recall": (
         ("generalization", "rows"),
-        ["prompt", "answer", "surprising tokens", "of these now first", "change, nats"],
+        ["prompt", "answer", "surprising", "of these now first", "change, nats"],
         ["What is its river called?", WHOLE, "7", "2", "0.9"],
     ),
     "gains": (
