@@ -411,7 +411,7 @@ def _shared(own: Sequence[str], other: Sequence[str]) -> int:
 
 def sentence(text: str) -> str:
     """Capitalize `text`, unless it begins with a name such as lora_A."""
-    is_word = text.partition(" ")[0].rstrip(",;:").isalpha()
+    is_word = text.partition(" ")[0].rstrip(",;:").replace("-", "").isalpha()
     return text[:1].upper() + text[1:] if is_word else text
 
 

@@ -103,6 +103,7 @@ def test_an_unknown_diagnosis_has_no_page():
     [
         ("train less", "Train less"),
         ("memorised, not generalised", "Memorised, not generalised"),
+        ("held-out recall", "Held-out recall"),
         ("lora_B is zero", "lora_B is zero"),
     ],
 )
