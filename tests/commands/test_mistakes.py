@@ -132,6 +132,10 @@ MISTAKES = {
     "runs/adapter --against merged",
     "parity lora --against none": "--against none: no such folder; give a folder of a model, a "
     ".gguf file, or the address of a server, as http://localhost:8000/v1#MODEL",
+    "parity lora --against none.gguf": "--against none.gguf: no such file; give a folder of a "
+    "model, a .gguf file, or the address of a server, as http://localhost:8000/v1#MODEL",
+    "parity lora --against rows.jsonl": "--against rows.jsonl: is a file; give a folder of a "
+    "model, a .gguf file, or the address of a server, as http://localhost:8000/v1#MODEL",
     "parity lora --agianst base": "unknown option --agianst; did you mean --against?",
     "static": "give the folder of an adapter: sway static runs/adapter",
     "static lora --base x/y/z": "--base x/y/z: no such folder, and not a hub id",
