@@ -93,6 +93,8 @@ MISTAKES = {
     "diff lora": "give two adapters and at most one spec, got 1 adapter and 0 specs; for example: "
     "sway diff runs/old runs/adapter",
     "report r.json --html x.html": "unknown option --html; use --format html, or -o FILE",
+    "diff lora model --base model": "unknown option --base; set models.base in the spec",
+    "gate h.sway.yaml --data rows.jsonl": "unknown option --data; set data in the spec",
     "diff lora lora": NOT_A_SPEC[""],
     "diff h.sway.yaml rows.jsonl lora": DATA,
     "diff h.sway.yaml lora model": f"{MODEL}, or {FOLDER}",
