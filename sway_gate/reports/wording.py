@@ -293,7 +293,7 @@ def evidence(probe: ProbeResult) -> str:
     if significance and probe.verdict is Verdict.PASS:
         return sigmas(significance.value)
     decisive = probe.rules[0]
-    text = compared(decisive, "limit" if significance else "margin")
+    text = compared(decisive, limit_word(probe))
     is_other = decisive.name not in ("z", "shape") and not _is_of(decisive, probe.raw)
     separator = " " if text.startswith(("≤", "≥")) else ": "
     return f"{one_line(decisive.name)}{separator}{text}" if is_other else text
@@ -306,7 +306,17 @@ def _is_of(rule: Rule, value: float | None) -> bool:
     return math.isclose(rule.value, value, rel_tol=1e-6, abs_tol=1e-12)
 
 
-def compared(rule: Rule, word: str = "limit") -> str:
+def limit_word(probe: ProbeResult) -> str:
+    """What a limit of the probe is called: of a harm a margin."""
+    is_effect = probe.category in _EFFECTS or any(rule.name == "z" for rule in probe.rules)
+    return "limit" if is_effect else "margin"
+
+
+_EFFECTS: Final = ("attribution", "ablation")
+"""Categories without harms; in the others, a probe without a significance is a harm."""
+
+
+def compared(rule: Rule, word: str) -> str:
     """The value of a rule compared with its limit: "0.31 > margin 0.15", "≤ 0.11, margin 0.15"."""
     if rule.limit is None or rule.value is None:
         return rule_name(rule)

@@ -26,6 +26,14 @@ EVIDENCE = {
         ),
         "2e-08 < limit 0.001",
     ),
+    "a limit of an effect without a significance": (
+        probe(
+            raw=0.9,
+            category="attribution",
+            rules=(rule("recall", "pass", value=0.9, bound=0.858, limit=0.7),),
+        ),
+        "≥ 0.858, limit 0.7",
+    ),
     "a shape of an older version": (
         probe(verdict="fail", rules=(rule("shape", "fail"),)),
         "fixed rule",

@@ -27,6 +27,7 @@ from sway_gate.reports.wording import (
     interval,
     is_bounded,
     is_failed,
+    limit_word,
     most_severe_first,
     next_steps,
     null_adapters,
@@ -339,7 +340,7 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         yield Fact("95% interval", interval(probe.ci_95))
     for rule in probe.rules:
         verdict = {Verdict.FAIL: "violated", Verdict.WARN: "inconclusive"}.get(rule.verdict, "kept")
-        numbers = "" if rule.limit is None else f"{compared(rule)}: "
+        numbers = "" if rule.limit is None else f"{compared(rule, limit_word(probe))}: "
         yield Fact(rule_name(rule), f"{numbers}{verdict}")
     if not probe.rules and (is_bounded(probe) or probe.z is not None):
         yield Fact("decided by", evidence(probe))
