@@ -182,7 +182,7 @@ def _exchange(one: Exchange, differing: str, recites: bool) -> Iterator[str]:
 
 
 def _shortened(whole: str, differing: str) -> str:
-    """The whole text if it fits into a cell, or else the part that differs from its neighbours."""
+    """The whole text if it fits into a cell; otherwise the part that differs from the others."""
     return text(cut(whole if len(whole) <= MAX_ANSWER else differing, MAX_ANSWER))
 
 
