@@ -245,6 +245,11 @@ def ignored_label(row: Fields, read: Content) -> str:
     return str(label) if is_answer and label is not None else ""
 
 
+def is_numbered(row: Fields, read: Content) -> bool:
+    """Whether a text was read without the number of its class."""
+    return isinstance(read, str) and row.get("label") is not None
+
+
 def _preference(row: Fields) -> tuple[Preference, ...]:
     """TRL's formats: an explicit prompt, or the common start of both answers."""
     context = next((name for name in _PROMPTS if row.get(name) is not None), "prompt")

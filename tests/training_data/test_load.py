@@ -974,8 +974,15 @@ def test_a_label_that_is_read_is_not_noted(tmp_path, row):
 
 
 def test_a_number_is_no_label(tmp_path):
-    (found,) = load(tmp_path, "a.jsonl", '{"text": "Good film.", "label": 1}').sections
+    loaded = load(tmp_path, "a.jsonl", '{"text": "Good film.", "label": 1}')
+    (found,) = loaded.sections
     assert (found.kind, found.content) == ("prose", "Good film.")
+    assert loaded.notes[0].startswith("a.jsonl: label is a number (1 row), so only the text is")
+
+
+@pytest.mark.parametrize("row", ['{"text": "t"}', '{"text": "Good film.", "label": "good"}'])
+def test_a_text_without_a_number_is_not_noted(tmp_path, row):
+    assert not [note for note in load(tmp_path, "a.jsonl", row).notes if "is a number" in note]
 
 
 def test_a_saved_data_set_cannot_name_files_outside(tmp_path):
