@@ -367,6 +367,11 @@ BAD_ROWS = {
         '{"output": "a", "system": "s"}',
         f"has the field output, but no prompt; add it as instruction or input, or {MAP}",
     ),
+    "a sentence as a field": (
+        '{"What is made here?": "t", "It makes pots.": "u"}',
+        f"unknown format of example: fields 'It makes pots.'; {ACCEPTED}; the first line of a "
+        "table must name its columns",
+    ),
     "no field": ("{}", f"unknown format of example: fields (no known field); {ACCEPTED}"),
     "rows under another key": (
         json.dumps({"items": [{"prompt": "q", "completion": "a"}]}),
