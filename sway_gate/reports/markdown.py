@@ -30,6 +30,7 @@ from sway_gate.reports.wording import (
     setting,
     subject,
     title,
+    verdict_word,
 )
 from sway_gate.results import (
     RECITED,
@@ -109,7 +110,7 @@ def head(cells: Sequence[str]) -> list[str]:
 
 
 def _always(result: GateResult) -> Iterator[str]:
-    yield f"### sway-gate: {text(result.verdict.upper())}"
+    yield f"### sway-gate: {text(verdict_word(result))}"
     if found := diagnosis(result):
         yield f"**{text(found)}**"
     yield text(" · ".join(grounds(result)))

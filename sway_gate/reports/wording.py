@@ -63,7 +63,8 @@ def grounds(result: GateResult) -> list[str]:
 
 def reasons(result: GateResult) -> list[str]:
     """Reasons for the verdict, the composite and the number of waived findings."""
-    composite = f"composite {score_text(result.score)} (threshold {result.threshold:.2f})"
+    threshold = f"threshold {result.threshold:.2f}" if result.threshold else "no threshold"
+    composite = f"composite {score_text(result.score)} ({threshold})"
     match result.verdict:
         case "pass":
             found = [composite]
@@ -304,6 +305,19 @@ def _is_of(rule: Rule, value: float | None) -> bool:
     if rule.value is None or value is None:
         return True
     return math.isclose(rule.value, value, rel_tol=1e-6, abs_tol=1e-12)
+
+
+def verdict_word(result: GateResult) -> str:
+    """The verdict as a heading. `sway check` without data never says PASS: it did not judge what
+    the adapter learned."""
+    is_judged = any(probe.category == "attribution" for probe in result.probes)
+    if result.spec == CHECK and result.verdict == "pass" and not is_judged:
+        return "MOVED"
+    return result.verdict.upper()
+
+
+CHECK: Final = "sway check"
+"""The name of the spec of `sway check`."""
 
 
 def limit_word(probe: ProbeResult) -> str:

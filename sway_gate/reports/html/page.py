@@ -43,6 +43,7 @@ from sway_gate.reports.wording import (
     setting,
     sigmas,
     subject,
+    verdict_word,
 )
 from sway_gate.results import GateResult, ModelFacts, ProbeResult, Verdict
 from sway_gate.text import clean, counted, cut, is_number, number
@@ -261,6 +262,7 @@ def template(chars: int, name: str = "report.html.j2") -> "Template":
         "sentence": sentence,
         "evidence": evidence,
         "right_name": right_name,
+        "verdict_word": verdict_word,
     }
     return environment.get_template(name)
 
@@ -295,7 +297,8 @@ def _question(kind: str) -> str:
 def _why(result: GateResult) -> str:
     """Reason for the verdict, as a sentence."""
     if result.verdict == "pass":
-        passed = "No probe fails, and the composite reaches its threshold"
+        reached = ", and the composite reaches its threshold" if result.threshold else ""
+        passed = f"No probe fails{reached}"
         return "; ".join([passed, *reasons(result)[1:]]) + "."
     return sentence(grounds(result)[0]).removesuffix(".") + "."
 
