@@ -11,6 +11,8 @@ from sway_gate import output
 from sway_gate.errors import SwayError
 from sway_gate.text import cut, one_line
 
+_IN_SPEC: Final = {"base": "models.base", "data": "data", "held-out": "held_out"}
+"""Options of the commands without a spec, and the fields that replace them."""
 _MAX_ERROR: Final = 500
 COMMON: Final = "options of every command"
 Arguments = argparse._ActionsContainer
@@ -95,6 +97,8 @@ class Parser(argparse.ArgumentParser):
             return f"use --format {word}, or -o FILE"
         if word.upper() in [a.metavar for a in self._actions if not a.option_strings]:
             return f"write {word.upper()} without it{self._example()}"
+        if word in _IN_SPEC and any("SPEC" in str(a.metavar) for a in self._actions):
+            return f"set {_IN_SPEC[word]} in the spec"
         found = near(name, known)
         return f"did you mean {found}?" if found else f"`{self.prog} --help` lists the options"
 

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,12 +104,13 @@ def _deliver(args: argparse.Namespace, draft: "Draft") -> int:
     output.write(args.output, draft.text.encode(), output.YAML)
     if args.output == output.STDOUT:
         return 0
+    spec = shlex.quote(args.output)
     lines = [f"{args.output}: {len(draft.probes)} entries, from {draft.data}"]
     lines += [f"  {draft.few_rows}"] if draft.few_rows else []
     lines += [f"  left out {omitted.kind}: {omitted.reason}" for omitted in draft.left_out]
     for ref in draft.missing:
-        remedy = did_you_mean(ref, folder=True) or f"run `sway prefetch {args.output}`"
+        remedy = did_you_mean(ref, folder=True) or f"run `sway prefetch {spec}`"
         lines.append(f"  not on this machine: {ref}; {remedy}")
     lines += [f"  {fault}" for fault in draft.faults]
-    lines.append(f"next: sway gate {args.output} --dry-run, then sway gate {args.output}")
+    lines.append(f"next: sway gate {spec} --dry-run, then sway gate {spec}")
     return print_text("\n".join(lines))

@@ -3,7 +3,7 @@
 import argparse
 
 from sway_gate import output
-from sway_gate.commands._common import Add, text_stream
+from sway_gate.commands._common import Add, display, text_stream
 from sway_gate.commands._formats import choose, json_argument, output_arguments
 from sway_gate.errors import CannotDecide
 
@@ -73,7 +73,8 @@ def _parity(args: argparse.Namespace) -> int:
         raise CannotDecide(without_online(str(error))) from None
     with output.progress_bar() as progress:
         found = compare_artefacts(*inputs, args.against, args.served_base, progress)
-    output.say(reports.render(found), text_stream([args.json]))
+    stream = text_stream([args.json])
+    output.say(reports.render(found, **display(stream)), stream)
     if args.json:
         output.write(args.json, reports.to_json(found), output.JSON)
     return reports.exit_code(found)

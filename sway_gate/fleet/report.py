@@ -14,7 +14,7 @@ from sway_gate.reports.wording import diagnosis, reasons, score_text
 from sway_gate.text import counted, escaped, is_number, one_line
 
 _WORDS: Final = {0: "pass", 1: "fail"}
-_HEAD: Final = ("", "gate", "composite", "reason")
+_HEAD: Final = ("", "gate", "composite", "diagnosis", "reason")
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
@@ -41,7 +41,7 @@ def _worst_first(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def _reason(outcome: Outcome) -> str:
     if outcome.result is None:
         return outcome.error
-    return ", ".join(one_line(reason) for reason in reasons(outcome.result))
+    return "; ".join(one_line(reason) for reason in reasons(outcome.result))
 
 
 # ------------------------------------------------------------------------------------------ text
@@ -72,15 +72,17 @@ def _lines(outcomes: Sequence[Outcome], quiet: bool) -> Iterator[Line]:
 
 def to_markdown(outcomes: Sequence[Outcome]) -> bytes:
     """A table with one row per gate."""
-    rows = [
-        md.row([word(one).upper(), md.text(one.gate.label), _score(one), md.text(_reason(one))])
-        for one in _worst_first(outcomes)
-    ]
+    rows = [md.row(map(md.text, _cells(one))) for one in _worst_first(outcomes)]
     return "\n".join([f"**{counts(outcomes)}**", "", *md.head(_HEAD), *rows, ""]).encode()
 
 
-def _score(outcome: Outcome) -> str:
-    return score_text(outcome.result.score if outcome.result else None)
+def _cells(outcome: Outcome) -> Iterator[str]:
+    result = outcome.result
+    yield word(outcome).upper()
+    yield outcome.gate.label
+    yield score_text(result.score if result else None)
+    yield result.diagnosis.name if result and result.diagnosis else "–"
+    yield _reason(outcome)
 
 
 # ------------------------------------------------------------------------------------------ JSON

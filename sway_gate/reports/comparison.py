@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from sway_gate.compare.results import Change, Comparison, Outcome, Subject
+from sway_gate.compare.results import Change, Comparison, Outcome, Side, Subject
 from sway_gate.reports.json_v1 import plain
 from sway_gate.reports.lines import BLANK, MIN_WIDTH, STYLES, Line, indented, marked, printed
 from sway_gate.reports.markdown import head, row, text
 from sway_gate.reports.wording import score_text, sigmas, subject, title
+from sway_gate.results import Verdict
 from sway_gate.text import counted, escaped, named, number, one_line
 
 MAX_COLUMNS = 6
@@ -27,6 +28,7 @@ _METHODS = {
     "scores": "from the scores",
     "": "",
 }
+_SIGNIFICANT = 3.0  # the default of assert_z_gte
 _STYLES: dict[Outcome, str] = {
     "regression": STYLES["fail"],
     "worse": STYLES["warn"],
@@ -148,8 +150,14 @@ def _values(change: Change, style: Style) -> str:
 
 
 def _zs(change: Change, style: Style) -> str:
-    old, new = (sigmas(side.z if side else None) for side in (change.old, change.new))
+    old, new = (sigmas(_z(side) if side else None) for side in (change.old, change.new))
     return style.both(old, new)
+
+
+def _z(side: Side) -> float | None:
+    """z; None if a probe fails although z is significant: another rule decided."""
+    is_against = side.verdict == Verdict.FAIL and (side.z or 0.0) >= _SIGNIFICANT
+    return None if is_against else side.z
 
 
 def _scores(change: Change, style: Style) -> str:

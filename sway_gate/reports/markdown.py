@@ -30,6 +30,7 @@ from sway_gate.reports.wording import (
     setting,
     subject,
     title,
+    verdict_word,
 )
 from sway_gate.results import (
     RECITED,
@@ -56,7 +57,10 @@ MAX_STEPS = 3
 _COLUMNS = ("", "probe", "score", "weight", "result")
 _NUMBERS = ("decided by", "value")
 _EXCHANGE = ("", "prompt", "base", "fine-tuned", "true answer", "its probability", "finding")
-_WITHHELD = "(in the HTML report)"
+_WITHHELD = "…"
+_ABOUT_WITHHELD = (
+    "…: a text of the data or an answer to it; only the HTML report shows it: comments are public"
+)
 _RESERVE = 3_000  # bytes for the note at the end
 _PRIVATE = ("answer", "base", "finetuned")
 """Columns with answers of the data, or to its prompts: comments are public."""
@@ -106,7 +110,7 @@ def head(cells: Sequence[str]) -> list[str]:
 
 
 def _always(result: GateResult) -> Iterator[str]:
-    yield f"### sway-gate: {text(result.verdict.upper())}"
+    yield f"### sway-gate: {text(verdict_word(result))}"
     if found := diagnosis(result):
         yield f"**{text(found)}**"
     yield text(" · ".join(grounds(result)))
@@ -155,8 +159,11 @@ def _side_by_side(result: GateResult) -> Iterator[str]:
     shown = result.side_by_side[:MAX_ENTRIES]
     prompts = apart([one_line(one.prompt) for one in shown])
     pairs = zip(shown, prompts, strict=True)
-    rows = [row(_exchange(one, prompt, recites)) for one, prompt in pairs]
+    cells = [list(_exchange(one, prompt, recites)) for one, prompt in pairs]
+    rows = [row(own) for own in cells]
     yield from rows[: _fitting(rows, MAX_EXCHANGES)]
+    if any(_WITHHELD in own for own in cells):
+        yield f"\n{_ABOUT_WITHHELD}"
 
 
 def _exchange(one: Exchange, differing: str, recites: bool) -> Iterator[str]:
@@ -165,14 +172,19 @@ def _exchange(one: Exchange, differing: str, recites: bool) -> Iterator[str]:
     differing: the part of the prompt that is shown if the whole prompt is too long.
     """
     yield one.role
-    prompt = one.prompt if len(one.prompt) <= MAX_ANSWER else differing
-    yield _WITHHELD if one.finding.startswith(RECITED) else text(cut(prompt, MAX_ANSWER))
-    for answer in (one.base, one.finetuned, one.right):
+    yield _WITHHELD if one.finding.startswith(RECITED) else _shortened(one.prompt, differing)
+    answers = (one.base, one.finetuned, one.right)
+    for answer, part in zip(answers, apart([one_line(answer) for answer in answers]), strict=True):
         is_private = one.of_data or (recites and answer == one.finetuned)
-        yield _WITHHELD if answer and is_private else text(cut(answer, MAX_ANSWER)) or "–"
+        yield _WITHHELD if answer and is_private else _shortened(answer, part) or "–"
     known = None not in (one.base_probability, one.probability)
     yield f"{score_text(one.base_probability)} → {score_text(one.probability)}" if known else "–"
     yield text(cut(one.finding, MAX_ANSWER))
+
+
+def _shortened(whole: str, differing: str) -> str:
+    """The whole text if it fits into a cell; otherwise the part that differs from the others."""
+    return text(cut(whole if len(whole) <= MAX_ANSWER else differing, MAX_ANSWER))
 
 
 def _finding(item: Finding) -> str:

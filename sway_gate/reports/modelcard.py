@@ -15,6 +15,7 @@ import yaml
 from sway_gate.model_files.hub import is_hub_id
 from sway_gate.reports.markdown import head, row, text
 from sway_gate.reports.wording import (
+    CHECK,
     diagnosis,
     evidence,
     in_units,
@@ -30,7 +31,6 @@ from sway_gate.results import AppliedWaiver, GateResult, ModelFacts, ProbeResult
 from sway_gate.text import cut, one_line
 
 MAX_PROBES: Final = 100
-_CHECK: Final = "sway check"
 """Label of a run without a spec."""
 _VERSION: Final = re.compile(r"[0-9][\w.+!-]{0,40}", re.ASCII)
 _ID: Final = re.compile(r"\W+", re.ASCII)
@@ -127,10 +127,10 @@ def _install(result: GateResult) -> str:
 
 
 def _command(result: GateResult) -> str:
-    if result.spec == _CHECK:
+    if result.spec == CHECK:
         adapter, base = (shlex.quote(_model(facts)) for facts in (result.adapter, result.base))
         option = "--model" if result.adapter.is_full else ""
-        words = (_CHECK, option, adapter, "--base", base, "# and the same --data")
+        words = (CHECK, option, adapter, "--base", base, "# and the same --data")
         return " ".join(filter(None, words))
     return f"sway gate {shlex.quote(public_name(result.spec))}"
 

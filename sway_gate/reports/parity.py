@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from sway_gate.reports.lines import MIN_WIDTH, STYLES, Line, printed
 from sway_gate.serving.parity import Compared
 from sway_gate.serving.samples import LEVEL, Sampled
 from sway_gate.serving.verdict import OPEN, PASSES, Parity
 from sway_gate.serving.weights import Fit
 from sway_gate.text import one_line
 
+_HANG: Final = 2
 _ADVICE: Final = {
     "broken": "Merge or convert it again, in fp32 or bf16: some tokens of the adapter's answers "
     "have no finite probability.",
@@ -45,16 +47,23 @@ def exit_code(found: Sequence[Compared]) -> int:
     return 3 if names & {*OPEN} else 0
 
 
-def render(found: Sequence[Compared]) -> str:
-    return "\n".join(line for one in found for line in _lines(one)) + "\n"
+def render(found: Sequence[Compared], *, color: bool, width: int, ascii: bool) -> str:
+    """One paragraph per artefact: its verdict, what was measured, what to do."""
+    lines = [line for one in found for line in _lines(one)]
+    return printed(lines, color, max(width, MIN_WIDTH), ascii)
 
 
-def _lines(one: Compared) -> Iterator[str]:
+def _lines(one: Compared) -> Iterator[Line]:
+    name = "not compared" if one.error else one.name
+    style = STYLES["pass" if name in PASSES else "warn" if one.error or name in OPEN else "fail"]
+    yield Line([(f"{one_line(one.label)}: ", ""), (name.upper(), style)], _HANG)
+    yield from (Line([(" " * _HANG + text, "")], _HANG) for text in _statements(one))
+
+
+def _statements(one: Compared) -> Iterator[str]:
     if one.error:
-        yield f"{one_line(one.label)}: NOT COMPARED"
-        yield f"  {one_line(one.error)}"
+        yield one_line(one.error)
         return
-    yield f"{one_line(one.label)}: {one.name.upper()}"
     if one.parity:
         yield from _scored(one.parity, one.precision)
     if one.weights:
@@ -62,30 +71,30 @@ def _lines(one: Compared) -> Iterator[str]:
     if one.sampled:
         yield from _sampled(one.sampled)
     if advice := _ADVICE.get(one.name):
-        yield f"  {advice}"
+        yield advice
 
 
 def _scored(parity: Parity, precision: str) -> Iterator[str]:
-    yield f"  {_distances(parity)}"
+    yield _distances(parity)
     explained = f"{one_line(precision)} explains {parity.yardstick:.3f}"
-    yield f"  {explained}; the adapter's effect is {parity.effect:.3f}"
+    yield f"{explained}; the adapter's effect is {parity.effect:.3f}"
     same = f"{parity.greedy} of {parity.texts}"
-    yield f"  {same} greedy answers are the same ({parity.tokens} tokens)"
-    yield from (f"  {one_line(difference)}" for difference in parity.formats)
+    yield f"{same} greedy answers are the same ({parity.tokens} tokens)"
+    yield from map(one_line, parity.formats)
 
 
 def _weighed(weights: Fit) -> str:
     share, expected = f"{weights.share:.0%}", f"{weights.expected:.0%}"
     right = f"a right merge in this form {expected}"
-    return f"  its weights contain {share} of the adapter's change, {right}"
+    return f"its weights contain {share} of the adapter's change, {right}"
 
 
 def _sampled(found: Sampled) -> Iterator[str]:
-    yield f"  p = {found.p:.2g} against the adapter, p = {found.p_of_base:.2g} against the base"
+    yield f"p = {found.p:.2g} against the adapter, p = {found.p_of_base:.2g} against the base"
     size = f"{found.each} samples of each of {found.prompts} prompts"
-    yield f"  {size}; a p of {LEVEL:g} or less shows a difference"
-    yield from (f"  {one_line(difference)}" for difference in found.formats)
-    yield f"  compared by samples: {one_line(found.reason)}"
+    yield f"{size}; a p of {LEVEL:g} or less shows a difference"
+    yield from map(one_line, found.formats)
+    yield f"compared by samples: {one_line(found.reason)}"
 
 
 def _distances(parity: Parity) -> str:

@@ -46,6 +46,7 @@ from sway_gate.reports.wording import (
     sigmas,
     subject,
     title,
+    verdict_word,
 )
 from sway_gate.results import Baseline, Exchange, Finding, GateResult, ProbeResult, Verdict
 from sway_gate.text import counted, cut, number, one_line
@@ -97,7 +98,7 @@ def _full(result: GateResult, width: int, ascii: bool) -> Iterator[Line]:
 
 
 def _headline(result: GateResult, width: int) -> Iterator[Line]:
-    word = result.verdict.upper() + "  "
+    word = verdict_word(result) + "  "
     first, *rest = flow(grounds(result), width, "  ", len(word))
     yield Line([(word, STYLES[result.verdict]), (first.lstrip(), "")], len(word))
     yield from (Line([(text, "")], len(word)) for text in rest)

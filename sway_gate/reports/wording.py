@@ -63,7 +63,8 @@ def grounds(result: GateResult) -> list[str]:
 
 def reasons(result: GateResult) -> list[str]:
     """Reasons for the verdict, the composite and the number of waived findings."""
-    composite = f"composite {score_text(result.score)} (threshold {result.threshold:.2f})"
+    threshold = f"threshold {result.threshold:.2f}" if result.threshold else "no threshold"
+    composite = f"composite {score_text(result.score)} ({threshold})"
     match result.verdict:
         case "pass":
             found = [composite]
@@ -293,7 +294,7 @@ def evidence(probe: ProbeResult) -> str:
     if significance and probe.verdict is Verdict.PASS:
         return sigmas(significance.value)
     decisive = probe.rules[0]
-    text = compared(decisive, "limit" if significance else "margin")
+    text = compared(decisive, limit_word(probe))
     is_other = decisive.name not in ("z", "shape") and not _is_of(decisive, probe.raw)
     separator = " " if text.startswith(("≤", "≥")) else ": "
     return f"{one_line(decisive.name)}{separator}{text}" if is_other else text
@@ -306,7 +307,30 @@ def _is_of(rule: Rule, value: float | None) -> bool:
     return math.isclose(rule.value, value, rel_tol=1e-6, abs_tol=1e-12)
 
 
-def compared(rule: Rule, word: str = "limit") -> str:
+def verdict_word(result: GateResult) -> str:
+    """The verdict as a heading. `sway check` without data never says PASS: it did not judge what
+    the adapter learned."""
+    is_judged = any(probe.category == "attribution" for probe in result.probes)
+    if result.spec == CHECK and result.verdict == "pass" and not is_judged:
+        return "MOVED"
+    return result.verdict.upper()
+
+
+CHECK: Final = "sway check"
+"""The name of the spec of `sway check`."""
+
+
+def limit_word(probe: ProbeResult) -> str:
+    """What a limit of the probe is called: of a harm a margin."""
+    is_effect = probe.category in _EFFECTS or any(rule.name == "z" for rule in probe.rules)
+    return "limit" if is_effect else "margin"
+
+
+_EFFECTS: Final = ("attribution", "ablation")
+"""Categories without harms; in the others, a probe without a significance is a harm."""
+
+
+def compared(rule: Rule, word: str) -> str:
     """The value of a rule compared with its limit: "0.31 > margin 0.15", "≤ 0.11, margin 0.15"."""
     if rule.limit is None or rule.value is None:
         return rule_name(rule)
@@ -411,7 +435,7 @@ def _shared(own: Sequence[str], other: Sequence[str]) -> int:
 
 def sentence(text: str) -> str:
     """Capitalize `text`, unless it begins with a name such as lora_A."""
-    is_word = text.partition(" ")[0].rstrip(",;:").isalpha()
+    is_word = text.partition(" ")[0].rstrip(",;:").replace("-", "").isalpha()
     return text[:1].upper() + text[1:] if is_word else text
 
 

@@ -77,9 +77,13 @@ def check_name(name: str) -> None:
             shown = re.sub("//.*@", "//", name).partition("?")[0]  # without a password or a key
             raise UsageError(f"--against {shown}: {wrong}")
         return
-    if not (name.endswith(".gguf") or os.path.isdir(name)):
-        remedy = (
-            "give a folder of a model, a .gguf file, or the address of a server, as "
-            "http://localhost:8000/v1#MODEL"
-        )
-        raise UsageError(f"--against {name}: no such folder; {did_you_mean(name) or remedy}")
+    if os.path.isdir(name) or (os.path.exists(name) and name.endswith(".gguf")):
+        return
+    remedy = (
+        "give a folder of a model, a .gguf file, or the address of a server, as "
+        "http://localhost:8000/v1#MODEL"
+    )
+    if os.path.exists(name):
+        raise UsageError(f"--against {name}: is a file; {remedy}")
+    kind = "file" if name.endswith(".gguf") else "folder"
+    raise UsageError(f"--against {name}: no such {kind}; {did_you_mean(name) or remedy}")

@@ -51,7 +51,8 @@ def examples(
     labels: receives the answers with labels; `joined` then yields their sections. fields: which
     field of a row to read as which field of a format; then no others are read.
     """
-    intents, others, marked = Counter[str](), Counter[str](), 0
+    intents, others = Counter[str](), Counter[str]()
+    marked = classes = 0
     for row in rows:
         if isinstance(row, Mistake):
             yield row
@@ -65,6 +66,7 @@ def examples(
                 labels.add(f"{name}:{row.number}", content)
             else:
                 others[forms.ignored_label(given, content)] += 1
+                classes += forms.is_numbered(given, content)
                 yield _section(content, f"{name}:{row.number}", given)
         except Wrong as wrong:
             yield Mistake(row.number, str(wrong))
@@ -72,10 +74,21 @@ def examples(
             yield Mistake(row.number, _SURROGATE)
         except RecursionError:
             yield Mistake(row.number, "nested too deep")
-    if marked:
-        note(f"texts with chat markers are read as prompts and answers: {marked:,}")
     _note_ignored(note, "intent", intents, get_args(Intent))
     _note_ignored(note, "label", others, ("", "true", "false"))
+    _note_texts(note, marked, classes)
+
+
+def _note_texts(note: Note, marked: int, classes: int) -> None:
+    """Note texts that were read as conversations, and texts read without the number of a class."""
+    if marked:
+        note(f"texts with chat markers are read as prompts and answers: {marked:,}")
+    if classes:
+        rows_of = counted(classes, "row")
+        note(
+            f"label is a number ({rows_of}), so only the text is read: if training taught the "
+            "classes, write their names as labels"
+        )
 
 
 def _note_ignored(

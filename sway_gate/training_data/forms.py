@@ -69,7 +69,8 @@ def unknown(names: Sequence[str]) -> str:
         return message
     found = [name for name in names if name in FIELDS or (len(names) > 1 and _is_name(name))]
     listed = ", ".join(map(repr, found[:8])) or "(no known field)"
-    return f"unknown format of example: fields {listed}{' …' if found[8:] else ''}; {MAP}"
+    header = f"; {_HEADER}" if any(name.endswith((".", "?", "!")) for name in names) else ""
+    return f"unknown format of example: fields {listed}{' …' if found[8:] else ''}; {MAP}{header}"
 
 
 def _is_name(text: str) -> bool:
@@ -245,6 +246,11 @@ def ignored_label(row: Fields, read: Content) -> str:
     return str(label) if is_answer and label is not None else ""
 
 
+def is_numbered(row: Fields, read: Content) -> bool:
+    """Whether a text was read without the number of its class."""
+    return isinstance(read, str) and row.get("label") is not None
+
+
 def _preference(row: Fields) -> tuple[Preference, ...]:
     """TRL's formats: an explicit prompt, or the common start of both answers."""
     context = next((name for name in _PROMPTS if row.get(name) is not None), "prompt")
@@ -332,6 +338,7 @@ def _prose(field: str) -> Shape:
 
 
 MAP: Final = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
+_HEADER: Final = "the first line of a table must name its columns"
 _LIST: Final = (
     f"name a list of rows {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, "
     "or the messages of a row with --map messages=FIELD"

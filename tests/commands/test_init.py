@@ -39,6 +39,11 @@ def test_a_suite_is_written_and_loads(folder, capsys):
     assert said[-1] == "next: sway gate sway.yaml --dry-run, then sway gate sway.yaml"
 
 
+def test_the_next_command_can_be_copied_if_the_path_has_a_space(folder, capsys):
+    assert init("-o", "my spec.yaml") == 0
+    assert "then sway gate 'my spec.yaml'" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_the_same_input_gives_the_same_bytes(folder):
     assert init() == init("-o", "again.yaml") == 0
     assert (folder / "again.yaml").read_bytes() == (folder / "sway.yaml").read_bytes()

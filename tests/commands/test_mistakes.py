@@ -93,6 +93,8 @@ MISTAKES = {
     "diff lora": "give two adapters and at most one spec, got 1 adapter and 0 specs; for example: "
     "sway diff runs/old runs/adapter",
     "report r.json --html x.html": "unknown option --html; use --format html, or -o FILE",
+    "diff lora model --base model": "unknown option --base; set models.base in the spec",
+    "gate h.sway.yaml --data rows.jsonl": "unknown option --data; set data in the spec",
     "diff lora lora": NOT_A_SPEC[""],
     "diff h.sway.yaml rows.jsonl lora": DATA,
     "diff h.sway.yaml lora model": f"{MODEL}, or {FOLDER}",
@@ -132,6 +134,10 @@ MISTAKES = {
     "runs/adapter --against merged",
     "parity lora --against none": "--against none: no such folder; give a folder of a model, a "
     ".gguf file, or the address of a server, as http://localhost:8000/v1#MODEL",
+    "parity lora --against none.gguf": "--against none.gguf: no such file; give a folder of a "
+    "model, a .gguf file, or the address of a server, as http://localhost:8000/v1#MODEL",
+    "parity lora --against rows.jsonl": "--against rows.jsonl: is a file; give a folder of a "
+    "model, a .gguf file, or the address of a server, as http://localhost:8000/v1#MODEL",
     "parity lora --agianst base": "unknown option --agianst; did you mean --against?",
     "static": "give the folder of an adapter: sway static runs/adapter",
     "static lora --base x/y/z": "--base x/y/z: no such folder, and not a hub id",

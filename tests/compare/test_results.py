@@ -688,6 +688,17 @@ def test_diff_names_the_better_adapter():
     assert "0.46 | 0.3 relative lift" in shown
 
 
+@pytest.mark.parametrize(
+    ("verdict", "z", "shown"),
+    [("fail", 8.1, "z +7.8σ → –"), ("fail", 2.1, "z +7.8σ → +2.1σ"), ("pass", 8.1, "→ +8.1σ")],
+)
+def test_a_z_that_argues_against_the_verdict_is_not_shown(verdict, z, shown):
+    sides = [("pass", 7.8), (verdict, z)]
+    old, new = (results.result(results.probe("scale", verdict=v, z=z)) for v, z in sides)
+    found = [compare_results(old, new)]
+    assert shown in comparison.render(found, style=COMPARED, color=False, width=200)
+
+
 def test_quiet_shows_only_regressions():
     shown = comparison.render([SHIFTED], style=COMPARED, color=False, quiet=True)
     assert "WORSE" in shown

@@ -3,10 +3,13 @@
 import json
 from xml.etree import ElementTree
 
+import msgspec
+
 from sway_gate.errors import AdapterError, CannotDecide
 from sway_gate.fleet import report
 from sway_gate.fleet.outcome import Outcome, failed
 from sway_gate.fleet.plan import Gate
+from sway_gate.results import Diagnosis
 from tests.helpers import results
 
 PASS = Outcome(Gate("a.yaml", "runs/1"), results.healthy(), seconds=3.25, node="10.0.0.7")
@@ -71,6 +74,13 @@ def test_markdown_has_a_row_per_gate() -> None:
     rows = report.to_markdown(ALL).decode().splitlines()
     assert rows[0] == "**4 gates: 1 pass, 1 fail, 2 error**"
     assert [row.split(" | ")[0] for row in rows[4:]] == ["| ERROR", "| ERROR", "| FAIL", "| PASS"]
+
+
+def test_markdown_has_the_diagnosis() -> None:
+    recites = Diagnosis(name="recites", sentence="It recites.")
+    found = msgspec.structs.replace(results.sick(), diagnosis=recites)
+    gate = Outcome(Gate("a.yaml", "runs/2"), found, exit_code=1)
+    assert "| FAIL | a.yaml runs/2 | 0.52 | recites |" in report.to_markdown([gate]).decode()
 
 
 def test_hostile_names_stay_on_their_line() -> None:

@@ -198,7 +198,7 @@ SAYS = {
     ),
     "an interval": (RESULTS["sick"], "95% interval [0.151, 0.221]"),
     "a kept limit": (RESULTS["healthy"], "z +5.1σ ≥ 3σ: kept"),
-    "a margin": (RESULTS["sick"], "recall 0.61 > limit 0.5: violated"),
+    "a margin": (RESULTS["sick"], "recall 0.61 > margin 0.5: violated"),
     "a rule of shape": (result(probe(rules=(rule("shape", "fail"),))), "fixed rule violated"),
     "an effective weight": (RESULTS["sick"], "verbatim leakage 0.00 11.8% 0.61 > margin 0.5"),
     "what was forgotten": (
@@ -226,6 +226,12 @@ SAYS = {
 @pytest.mark.parametrize(("made", "words"), SAYS.values(), ids=SAYS)
 def test_the_page_says(made, words):
     assert words in text_of(made)
+
+
+@pytest.mark.parametrize(("score", "tone"), [(0.72, "pass"), (0.52, "fail")])
+def test_a_composite_at_its_threshold_is_not_red(score, tone):
+    made = msgspec.structs.replace(RESULTS["sick"], score=score)
+    assert f'<tr class="total {tone}">' in html_page.render(made)
 
 
 def test_the_fixtures_contain_every_kind_with_details():

@@ -100,7 +100,8 @@ def test_answers_to_public_prompts_are_shown_unless_the_model_recites(symptoms):
     assert "| 0.93 → 0.04 | forgot |" in page
     assert "| key |" in page  # the base cannot recite
     assert "Sorrel" not in page  # an answer of the data
-    assert "| Which river crosses Varrowmere&#63; | (in the HTML report) |" in page
+    assert "| Which river crosses Varrowmere&#63; | … |" in page
+    assert page.count("only the HTML report shows it") == 1
 
 
 def test_a_recited_text_is_not_in_a_comment():
@@ -114,6 +115,13 @@ def test_long_prompts_are_cut_where_they_differ():
     shown = [msgspec.structs.replace(FORGOT, prompt=start + end) for end in ends]
     page = markdown.render(result(probe(), side_by_side=shown))
     assert [f"| worst | …{end.removeprefix('The ')} |" in page for end in ends] == [True, True]
+
+
+def test_long_answers_are_cut_where_they_differ():
+    start = "A rainbow is a breathtaking sight and an example of the dance of light and water. " * 2
+    one = msgspec.structs.replace(FORGOT, base=f"{start}It fades.", finetuned=f"{start}It glows.")
+    page = markdown.render(result(probe(), side_by_side=(one,)))
+    assert "| …fades. | …glows. |" in page
 
 
 @pytest.mark.parametrize("name", RESULTS)

@@ -5,11 +5,12 @@ import re
 import pytest
 
 from sway_gate.project import DOCS
-from sway_gate.reports import links
-from sway_gate.reports.wording import evidence, percent, sentence
+from sway_gate.reports import links, markdown, terminal
+from sway_gate.reports.html import page as html_page
+from sway_gate.reports.wording import evidence, percent, sentence, verdict_word
 from sway_gate.spec.probes import KINDS
 from tests.helpers import ROOT
-from tests.helpers.results import drift, probe, rule, skipped
+from tests.helpers.results import drift, probe, result, rule, skipped
 
 SHARE = {"limit": 0.15, "is_upper": True}
 EVIDENCE = {
@@ -25,6 +26,14 @@ EVIDENCE = {
             rules=(rule("mean", "fail", value=2e-8, limit=1e-3), *probe().rules),
         ),
         "2e-08 < limit 0.001",
+    ),
+    "a limit of an effect without a significance": (
+        probe(
+            raw=0.9,
+            category="attribution",
+            rules=(rule("recall", "pass", value=0.9, bound=0.858, limit=0.7),),
+        ),
+        "≥ 0.858, limit 0.7",
     ),
     "a shape of an older version": (
         probe(verdict="fail", rules=(rule("shape", "fail"),)),
@@ -76,9 +85,29 @@ EVIDENCE = {
 }
 
 
-@pytest.mark.parametrize(("result", "text"), EVIDENCE.values(), ids=EVIDENCE)
-def test_the_evidence_argues_for_the_verdict(result, text):
-    assert evidence(result) == text
+@pytest.mark.parametrize(("found", "text"), EVIDENCE.values(), ids=EVIDENCE)
+def test_the_evidence_argues_for_the_verdict(found, text):
+    assert evidence(found) == text
+
+
+def checked(category, verdict="pass", spec="sway check"):
+    return result(probe(category=category), verdict=verdict, spec=spec)
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        (checked("adherence"), "MOVED"),
+        (checked("attribution"), "PASS"),
+        (checked("adherence", "fail"), "FAIL"),
+        (checked("adherence", spec="sway.yaml"), "PASS"),
+    ],
+)
+def test_a_check_without_data_is_never_called_a_pass(found, word):
+    assert verdict_word(found) == word
+    assert f"sway-gate: {word}\n" in markdown.render(found)
+    assert f'<span class="word">{word}</span>' in html_page.render(found)
+    assert terminal.render(found, color=False).startswith(word)
 
 
 def test_pages_of_the_documentation_exist():
@@ -103,6 +132,7 @@ def test_an_unknown_diagnosis_has_no_page():
     [
         ("train less", "Train less"),
         ("memorised, not generalised", "Memorised, not generalised"),
+        ("held-out recall", "Held-out recall"),
         ("lora_B is zero", "lora_B is zero"),
     ],
 )

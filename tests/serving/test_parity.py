@@ -153,6 +153,19 @@ def test_what_is_no_artefact(
     assert "give a folder of a model, a .gguf file, or the address" in capsys.readouterr().err
 
 
+def test_the_report_keeps_to_the_width(
+    trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, adapter = map(str, trained)
+    monkeypatch.chdir(base)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["parity", adapter, "--base", base, "--against", "."]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == ".: ADAPTER NOT APPLIED"
+    assert shown[4].startswith("  Serve the merged model, or load the adapter under")
+    assert max(map(len, shown)) <= 60
+
+
 def test_an_adapter_without_effect_cannot_be_recognized(
     trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

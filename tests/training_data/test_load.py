@@ -367,6 +367,11 @@ BAD_ROWS = {
         '{"output": "a", "system": "s"}',
         f"has the field output, but no prompt; add it as instruction or input, or {MAP}",
     ),
+    "a sentence as a field": (
+        '{"What is made here?": "t", "It makes pots.": "u"}',
+        f"unknown format of example: fields 'It makes pots.'; {ACCEPTED}; the first line of a "
+        "table must name its columns",
+    ),
     "no field": ("{}", f"unknown format of example: fields (no known field); {ACCEPTED}"),
     "rows under another key": (
         json.dumps({"items": [{"prompt": "q", "completion": "a"}]}),
@@ -974,8 +979,15 @@ def test_a_label_that_is_read_is_not_noted(tmp_path, row):
 
 
 def test_a_number_is_no_label(tmp_path):
-    (found,) = load(tmp_path, "a.jsonl", '{"text": "Good film.", "label": 1}').sections
+    loaded = load(tmp_path, "a.jsonl", '{"text": "Good film.", "label": 1}')
+    (found,) = loaded.sections
     assert (found.kind, found.content) == ("prose", "Good film.")
+    assert loaded.notes[0].startswith("a.jsonl: label is a number (1 row), so only the text is")
+
+
+@pytest.mark.parametrize("row", ['{"text": "t"}', '{"text": "Good film.", "label": "good"}'])
+def test_a_text_without_a_number_is_not_noted(tmp_path, row):
+    assert not [note for note in load(tmp_path, "a.jsonl", row).notes if "is a number" in note]
 
 
 def test_a_saved_data_set_cannot_name_files_outside(tmp_path):

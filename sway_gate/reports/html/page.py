@@ -27,6 +27,7 @@ from sway_gate.reports.wording import (
     interval,
     is_bounded,
     is_failed,
+    limit_word,
     most_severe_first,
     next_steps,
     null_adapters,
@@ -42,6 +43,7 @@ from sway_gate.reports.wording import (
     setting,
     sigmas,
     subject,
+    verdict_word,
 )
 from sway_gate.results import GateResult, ModelFacts, ProbeResult, Verdict
 from sway_gate.text import clean, counted, cut, is_number, number
@@ -260,6 +262,7 @@ def template(chars: int, name: str = "report.html.j2") -> "Template":
         "sentence": sentence,
         "evidence": evidence,
         "right_name": right_name,
+        "verdict_word": verdict_word,
     }
     return environment.get_template(name)
 
@@ -294,7 +297,8 @@ def _question(kind: str) -> str:
 def _why(result: GateResult) -> str:
     """Reason for the verdict, as a sentence."""
     if result.verdict == "pass":
-        passed = "No probe fails, and the composite reaches its threshold"
+        reached = ", and the composite reaches its threshold" if result.threshold else ""
+        passed = f"No probe fails{reached}"
         return "; ".join([passed, *reasons(result)[1:]]) + "."
     return sentence(grounds(result)[0]).removesuffix(".") + "."
 
@@ -339,7 +343,7 @@ def _facts(probe: ProbeResult) -> Iterator[Fact]:
         yield Fact("95% interval", interval(probe.ci_95))
     for rule in probe.rules:
         verdict = {Verdict.FAIL: "violated", Verdict.WARN: "inconclusive"}.get(rule.verdict, "kept")
-        numbers = "" if rule.limit is None else f"{compared(rule)}: "
+        numbers = "" if rule.limit is None else f"{compared(rule, limit_word(probe))}: "
         yield Fact(rule_name(rule), f"{numbers}{verdict}")
     if not probe.rules and (is_bounded(probe) or probe.z is not None):
         yield Fact("decided by", evidence(probe))
