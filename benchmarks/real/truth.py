@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.real import base, data, measures
-from benchmarks.real.paths import ADAPTERS, HOME, MANIFEST, TRUTH, note, read_json, write_json
+from benchmarks.real.paths import ADAPTERS, HOME, MANIFEST, TRUTH, note, now, read_json, write_json
 from benchmarks.real.recipes import RECIPES, Case, cases
 
 Found = dict[str, Any]
@@ -200,7 +200,7 @@ def measure(name: str, wanted: list[tuple[str, str]]) -> Found:
         found["general"] = measures.general(model, tokenizer, bare)
     for data_set, form in missing:
         found["own"][f"{data_set}/{form}"] = measures.own(model, tokenizer, data_set, form)
-    found["measured"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    found["measured"] = now()
     write_json(path, found)
     spent = round(time.monotonic() - started), round(time.process_time() - used)
     note(f"truth: {name} measured in {spent[0]} s ({spent[1]} s of CPU)")
