@@ -15,19 +15,30 @@ from peft import PeftConfig
 from sway_gate.backends.base import error_text
 from sway_gate.errors import AdapterError
 from sway_gate.model_files.config import json_object
-from sway_gate.model_files.methods import MERGED, METHODS, NEUTRAL, STACKED, option
+from sway_gate.model_files.methods import (
+    MERGED,
+    METHODS,
+    NEUTRAL,
+    STACKED,
+    WITH_WEIGHTS,
+    option,
+)
 from sway_gate.text import cut, one_line
 
 _LABELS = {"olora": "OLoRA", "pissa": "PiSSA", "mica": "MiCA"}
 
 
 class Method(NamedTuple):
-    """How an adapter is applied. `config` is peft's, `is_low_rank` as far as its fields show."""
+    """How an adapter is applied, as far as its fields show. `config` is peft's.
+
+    `is_low_rank`: factors contain the change of all adapted layers. `has_weights`: whole weights
+    of other layers change as well. `name` includes the options that prevent a stacked pass.
+    """
 
     config: Any
     is_low_rank: bool
+    has_weights: bool
     name: str
-    """The method, with the options that prevent a stacked pass."""
 
 
 def read(folder: Path) -> Method:
@@ -36,16 +47,20 @@ def read(folder: Path) -> Method:
     given = json_object(path)
     config = _config(path, given)
     kind = str(config.peft_type.value)
-    merged = []
+    merged, weights = [], []
     for name, value in _switched_on(path, given, config).items():
         how = option(kind, name, value)
         if how == MERGED:
             label = value if name == "init_lora_weights" else name
             merged.append(_LABELS.get(label, label))
+        elif how == WITH_WEIGHTS:
+            weights.append(name)
         elif how != STACKED:
             raise _unsupported(path, name, value, how)
     is_low_rank = METHODS[kind] == STACKED and not merged
-    return Method(config, is_low_rank, f"{kind} with {' and '.join(merged)}" if merged else kind)
+    options = [*merged, *weights]
+    name = f"{kind} with {' and '.join(options)}" if options else kind
+    return Method(config, is_low_rank, bool(weights), name)
 
 
 def _config(path: Path, given: dict[str, Any]) -> Any:

@@ -108,31 +108,6 @@ def transposed(factors: LowRank) -> LowRank:
     return LowRank(np.swapaxes(factors.b, -1, -2), np.swapaxes(factors.a, -1, -2), factors.scaling)
 
 
-def dense(name: str, delta: Array, seed: int) -> Array:
-    """One spectrum null of a full-rank change: [..., out, in], or [n] with the same norm."""
-    stream = generator(seed, name)
-    if delta.ndim == 1:
-        direction = stream.standard_normal(delta.shape[0], dtype=np.float32)
-        scale = float(np.linalg.norm(delta)) / float(np.linalg.norm(direction))
-        return np.asarray(direction * scale, dtype=np.float32)
-    if not np.isfinite(delta).all():
-        return np.full_like(delta, np.nan)
-    *experts, n_out, n_in = delta.shape
-    triangle = _triangle(delta if n_out >= n_in else np.swapaxes(delta, -1, -2))
-    sigma = np.linalg.svd(triangle, full_matrices=False, compute_uv=False).astype(np.float32)
-    rank = sigma.shape[-1]
-    [u] = haar(_gaussian([stream], *experts, n_out, rank))
-    [v] = haar(_gaussian([stream], *experts, n_in, rank))
-    result: Array = (u * sigma[..., None, :]) @ np.swapaxes(v, -1, -2)
-    return result
-
-
-def dense_init(name: str, delta: Array, settings: NullSettings, seed: int) -> Array:
-    """One init null of a full-rank change: as large as factors of rank 1 would make it."""
-    draw = generator(seed, name).standard_normal(delta.shape, dtype=np.float32)
-    return draw * np.float32(settings.init_scale**2)
-
-
 def singular_values(delta: LowRank) -> Floats:
     """Singular values of b @ a, descending, from the r x r product of the two QR factors."""
     right = _triangle(np.swapaxes(delta.a, -1, -2))

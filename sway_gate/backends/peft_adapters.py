@@ -1,12 +1,13 @@
 """Reads an adapter's change of the weights, with peft's configuration, key mapping and merging.
 
-Low-rank factors, also of experts and quantized layers, run for many views in one pass. Other
-adapters that peft can merge become the difference of the merged weights from the base's and run one
-view at a time. All others are refused. The base is not changed. peft's own model is the reference.
+Low-rank factors, also of experts and quantized layers, run for many views in one pass. Whole
+weights that were trained with them, and other adapters that peft can merge, become differences from
+the base's weights and run one view at a time. All others are refused. The base is not changed.
+peft's own model is the reference.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from sway_gate.backends import adapter_config, factors, reference
 from sway_gate.backends.adapter_config import Method
@@ -37,19 +38,17 @@ def read(
 ) -> tuple[nn.Module, Change]:
     """Return the base, unchanged, and the adapter's change, as `adapters.read`."""
     method = adapter_config.read(folder)
-    if method.is_low_rank and has_only_factors(model, folder):
+    is_low_rank = method.is_low_rank and not method.has_weights
+    if is_low_rank and has_only_factors(model, folder):
         wrapped = _wrap(model, method, folder)
         low_rank = factors.read(wrapped.base_model.model)
         expected = None if quantized or low_rank is None else _unmerged(wrapped, text)
         model = _bare(wrapped.unload())
         if low_rank is not None:
             return model, Change(low_rank, {}, reference=expected)
-    if quantized:
-        raise AdapterError(
-            f"{folder}: {method.name} cannot be merged into a quantized base; "
-            "use the base without quantization"
-        )
-    return _read_dense(model, method, folder, text)
+    if quantized and not method.is_low_rank:
+        raise _not_quantized(method, folder)
+    return _read_weights(model, method, folder, text, quantized=quantized)
 
 
 def wrapped(model: nn.Module, folder: Path) -> Any:
@@ -122,48 +121,80 @@ def _unmerged(wrapped: Any, text: Sequence[int]) -> Reference | None:
         return None
 
 
-def _read_dense(
-    model: Any, method: Method, folder: Path, text: Sequence[int]
+def _not_quantized(method: Method, folder: Path) -> AdapterError:
+    return AdapterError(
+        f"{folder}: {method.name} cannot be merged into a quantized base; "
+        "use the base without quantization"
+    )
+
+
+def _read_weights(
+    model: Any, method: Method, folder: Path, text: Sequence[int], *, quantized: bool
 ) -> tuple[nn.Module, Change]:
-    """Merge the adapter, compare with the weights before, and restore them."""
+    """Compare the weights with the adapter with the ones before, and restore them.
+
+    Factors stay apart if the adapter has them for all adapted layers; peft merges all others.
+    """
     before = parameters(model)
-    copies = {parameter: parameter.detach().clone() for parameter in before.values()}
+    # Quantized weights have integer types, and no adapter replaces them.
+    floats = {name: p for name, p in before.items() if p.is_floating_point()}
+    copies = {parameter: parameter.detach().clone() for parameter in floats.values()}
     tied = getattr(model.config, "tie_word_embeddings", None)
     wrapped = _wrap(model, method, folder)
-    try:
-        ids = torch.tensor([[*text, *_new_tokens(method.config), *text[:1]]], device=model.device)
-        expected = reference.of(wrapped, ids)
-    except Exception as error:  # from values in the config that peft does not check
-        raise AdapterError(
-            f"{folder}: {method.name} cannot be applied to the base: {error_text(error)}"
-        ) from None
+    low_rank = factors.read(wrapped.base_model.model) if method.is_low_rank else None
+    if quantized and low_rank is None:
+        raise _not_quantized(method, folder)
+    expected = None if quantized else _answer(wrapped, method, folder, text)
     _untie(wrapped)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            merged: Any = _bare(wrapped.merge_and_unload())
+            plain: Any = wrapped.merge_and_unload() if low_rank is None else wrapped.unload()
     except Exception as error:  # tuners without a merge raise different exceptions
         raise AdapterError(
             f"{folder}: {method.name} cannot be merged into the base: {error_text(error)}"
         ) from None
-    after = parameters(merged)
+    after = parameters(plain := _bare(plain))
     if set(after) != set(before) or any(after[n].shape != before[n].shape for n in before):
         raise AdapterError(
             f"{folder}: {method.name} changes the base's shape; this is not supported"
         )
-    dense: dict[str, Array] = {}
+    dense = _differences(floats, copies, after)
+    for name, parameter in before.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(plain.get_submodule(owner), leaf, parameter)
+    for parameter, copy in copies.items():
+        parameter.data = copy
+    plain.config.tie_word_embeddings = tied
+    source = ", with peft's merged weights" if low_rank is None else ""
+    note = f"{method.name}: runs one view at a time{source}"
+    return plain, Change(low_rank or {}, dense, note, expected)
+
+
+def _differences(
+    before: Mapping[str, nn.Parameter],
+    copies: Mapping[nn.Parameter, Tensor],
+    after: Mapping[str, nn.Parameter],
+) -> dict[str, Array]:
+    """The changes of all parameters that are not equal to their copies; ties stay ties."""
+    changes: dict[str, Array] = {}
     for name, parameter in before.items():
         if not torch.equal(after[name], copies[parameter]):
             delta = to_numpy(after[name].float() - copies[parameter].float())
-            twins = (dense[n] for n in dense if before[n] is parameter)
-            dense[name] = next((t for t in twins if np.allclose(t, delta, 1e-5, 1e-7)), delta)
-    for name, parameter in before.items():
-        owner, _, leaf = name.rpartition(".")
-        setattr(merged.get_submodule(owner), leaf, parameter)
-        parameter.data = copies[parameter]
-    merged.config.tie_word_embeddings = tied
-    note = f"{method.name}: runs one view at a time, with peft's merged weights"
-    return merged, Change({}, dense, note, expected)
+            twins = (changes[n] for n in changes if before[n] is parameter)
+            changes[name] = next((t for t in twins if np.allclose(t, delta, 1e-5, 1e-7)), delta)
+    return changes
+
+
+def _answer(wrapped: Any, method: Method, folder: Path, text: Sequence[int]) -> Reference | None:
+    """peft's answer with the adapter, on a text that has its new tokens."""
+    try:
+        ids = [*text, *_new_tokens(method.config), *text[:1]]
+        return reference.of(wrapped, torch.tensor([ids], device=wrapped.device))
+    except Exception as error:  # from values in the config that peft does not check
+        raise AdapterError(
+            f"{folder}: {method.name} cannot be applied to the base: {error_text(error)}"
+        ) from None
 
 
 def _new_tokens(config: Any) -> list[int]:

@@ -1,4 +1,4 @@
-"""Table of peft's methods and options: stacked, merged by peft, or refused with the reason.
+"""How peft's methods and options are applied: stacked, merged by peft, or refused with a reason.
 
 A method or option that is not in the table is not understood.
 """
@@ -8,8 +8,11 @@ from typing import Any, Final
 
 STACKED = "stacked"
 """Low-rank factors contain the change: many views run in one pass."""
+WITH_WEIGHTS = "with weights"
+"""Low-rank factors, and whole weights of other layers: one view runs at a time."""
 MERGED = "merged"
 """peft can merge the change into the base's weights: one view runs at a time."""
+SUPPORTED: Final = (STACKED, WITH_WEIGHTS, MERGED)
 
 _PROMPT = "it adds prompts, not weights"
 _INPUT = "its change of the weights depends on the input"
@@ -41,13 +44,15 @@ _LORA_STACKED = {
     "layers_to_transform", "lora_alpha", "r", "rank_pattern", "target_modules",
     "target_parameters", "use_dora", "use_rslora"
 }  # fmt: skip
+_LORA_WITH_WEIGHTS = {"bias", "modules_to_save"}
 _LORA_MERGED = {
-    "bias", "ensure_weight_tying", "kasa_config", "lora_bias", "modules_to_save",
-    "monteclora_config", "trainable_token_indices", "use_bdlora", "velora_config"
+    "ensure_weight_tying", "kasa_config", "lora_bias", "monteclora_config",
+    "trainable_token_indices", "use_bdlora", "velora_config"
 }  # fmt: skip
 # How the fields of LoRA are applied. peft interprets the fields of methods that it merges.
 _OPTIONS = {
     **dict.fromkeys(_LORA_STACKED, STACKED),
+    **dict.fromkeys(_LORA_WITH_WEIGHTS, WITH_WEIGHTS),
     **dict.fromkeys(_LORA_MERGED, MERGED),
 }
 # Fields of any method that cannot be applied, and why.
@@ -83,7 +88,7 @@ def option(method: str, name: str, value: Any) -> str:
     if name in _REFUSED:
         return _REFUSED[name]
     if method != "LORA":
-        return MERGED if name in _LORA_MERGED else STACKED
+        return MERGED if name in _LORA_MERGED | _LORA_WITH_WEIGHTS else STACKED
     if name == "init_lora_weights" and value is True:
         return STACKED
     if name == "init_lora_weights":

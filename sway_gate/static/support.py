@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sway_gate.model_files.methods import KNOWN, MERGED, METHODS, NEUTRAL, STACKED, option
+from sway_gate.model_files.methods import KNOWN, METHODS, NEUTRAL, SUPPORTED, option
 
 _UNKNOWN: Final = "this version of sway-gate does not know it; upgrade sway-gate and peft"
-_SUPPORTED: Final = (STACKED, MERGED)
 
 TASKS: Final = {
     "SEQ_CLS": "classification of texts",
@@ -23,7 +22,7 @@ HEADS: Final = frozenset({"classifier", "score", "classification_head", "qa_outp
 def unsupported_method(peft_type: str) -> str | None:
     """Why an adapter of this method is refused; None if it is supported."""
     how = METHODS.get(peft_type, _UNKNOWN)
-    return None if how in _SUPPORTED else how
+    return None if how in SUPPORTED else how
 
 
 def unsupported_options(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -31,7 +30,7 @@ def unsupported_options(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in config.items():
         if value and name not in NEUTRAL:
             how = option("LORA", name, value) if name in KNOWN else _UNKNOWN
-            if how not in _SUPPORTED:
+            if how not in SUPPORTED:
                 yield name, how
 
 

@@ -51,7 +51,7 @@ def examples(
     labels: receives the answers with labels; `joined` then yields their sections. fields: which
     field of a row to read as which field of a format; then no others are read.
     """
-    intents, others = Counter[str](), Counter[str]()
+    intents, others, marked = Counter[str](), Counter[str](), 0
     for row in rows:
         if isinstance(row, Mistake):
             yield row
@@ -60,6 +60,7 @@ def examples(
             given = _mapped(_fields(row.value), fields or {})
             intents[str(given.get("intent") or "generalize")] += 1
             content = forms.content(given)
+            marked += forms.is_marked(given, content)
             if isinstance(content, Labelled):
                 labels.add(f"{name}:{row.number}", content)
             else:
@@ -71,6 +72,8 @@ def examples(
             yield Mistake(row.number, _SURROGATE)
         except RecursionError:
             yield Mistake(row.number, "nested too deep")
+    if marked:
+        note(f"texts with chat markers are read as prompts and answers: {marked:,}")
     _note_ignored(note, "intent", intents, get_args(Intent))
     _note_ignored(note, "label", others, ("", "true", "false"))
 

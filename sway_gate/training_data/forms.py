@@ -14,7 +14,7 @@ import msgspec
 
 from sway_gate.conversation import Conversation, Message, prompt_text
 from sway_gate.spec.schema import Form, Pair, Preference
-from sway_gate.training_data import messages
+from sway_gate.training_data import markup, messages
 from sway_gate.training_data.json_rows import SPLITS
 from sway_gate.training_data.messages import Turn, Wrong, as_json, filled, from_json, turns
 
@@ -86,6 +86,12 @@ def _half(names: Sequence[str]) -> str:
             others = " or ".join(pair[end] for pair in _PAIRS if pair[1 - end] == given)
             return f"has the field {given}, but no {part}; add it as {others}, or {MAP}"
     return ""
+
+
+def is_marked(row: Fields, read: Content) -> bool:
+    """Whether the row is a text whose markers made it prompts and answers."""
+    has_text = any(row.get(field) is not None for field in _TEXTS)
+    return has_text and isinstance(read, tuple) and len(known([*row])) == 1
 
 
 def known(names: Sequence[str]) -> list[str]:
@@ -308,8 +314,21 @@ def _classified(row: Fields) -> Content:
     return filled(_text(row, "text"), "text")
 
 
+def _marked(text: str, field: str) -> tuple[Pair, ...]:
+    """The answers in a text that already has the markers of a format; none if it has not."""
+    found = [Turn(message) for message in markup.messages(text)]
+    if any(_gold(turn.message) for turn in found[1:]):
+        return _pairs([], found, field, {})
+    exchanges = islice(markup.exchanges(text), MAX_ANSWERS)
+    return tuple(Pair(prompt=asked, gold=gold, form="plain") for asked, gold in exchanges)
+
+
 def _prose(field: str) -> Shape:
-    return Shape((field,), lambda row: filled(_text(row, field), field))
+    def read(row: Fields) -> Content:
+        text = filled(_text(row, field), field)
+        return _marked(text, field) or text
+
+    return Shape((field,), read)
 
 
 MAP: Final = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
@@ -317,6 +336,7 @@ _LIST: Final = (
     f"name a list of rows {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, "
     "or the messages of a row with --map messages=FIELD"
 )
+_TEXTS: Final = ("text", "content")
 _MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
 """Fields that trainers of multimodal models read in addition to the text."""
 _NO_TOOLS: Final = "[]"
@@ -348,8 +368,7 @@ SHAPES: Final = (
     _pair("input", "output"),
     _pair("inputs", "targets"),
     Shape(("text", "label"), _classified),
-    _prose("text"),
-    _prose("content"),
+    *map(_prose, _TEXTS),
 )
 """The first one whose fields a row has decides. trl also prefers `prompt` to `messages`."""
 _PAIRS: Final = [

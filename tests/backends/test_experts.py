@@ -15,6 +15,7 @@ from sway_gate.backends.changes import low_rank
 from sway_gate.backends.loading import Source
 from sway_gate.backends.null_adapters import LowRank, with_nulls
 from sway_gate.backends.passes.stacking import Stack
+from sway_gate.backends.rotations import rotated
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import BASE, FINETUNED, Generation
 from tests.backends.test_hf import NULLS, SETTINGS, TEXTS, VIEWS, load
@@ -181,7 +182,7 @@ def test_nulls_of_experts_keep_the_singular_values_of_each_expert() -> None:
     for null in range(SETTINGS.runs):
         drawn = np.linalg.svd(draws.b[null] @ draws.a[null], compute_uv=False)[:, :2]
         np.testing.assert_allclose(drawn, own, rtol=1e-4)
-    full = null_adapters.dense("experts", b @ a, seed=3)
+    full = rotated("experts", torch.from_numpy(b @ a), seed=3).numpy()
     np.testing.assert_allclose(np.linalg.svd(full, compute_uv=False)[:, :2], own, rtol=1e-4)
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from scipy import stats
+from scipy.stats import ortho_group
 from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
@@ -21,9 +22,8 @@ from transformers import (
     MixtralForCausalLM,
 )
 
-from sway_gate.backends import hf, null_adapters, two_models
+from sway_gate.backends import hf, null_adapters, rotations, two_models
 from sway_gate.backends.loading import Source
-from sway_gate.backends.passes import replacing
 from sway_gate.backends.rotations import rotated
 from sway_gate.errors import CannotDecide
 from sway_gate.measurements import BASE, FINETUNED, Divergence, LogProbs, View
@@ -319,15 +319,21 @@ def test_a_null_changes_outputs_as_a_haar_null_does(make):
     generator = torch.Generator().manual_seed(0)
     change = make(lambda *shape: torch.randn(shape, generator=generator))
     inputs = torch.stack([torch.randn(90, generator=generator), torch.eye(90)[5]], 1)
-    haar = [null_adapters.dense("n", change.numpy(), i) @ inputs.numpy() for i in range(300)]
+    exact = [haar("n", change, i).numpy() @ inputs.numpy() for i in range(300)]
     ours = [(rotated("n", change, i) @ inputs).numpy() for i in range(300)]
     for column in range(2):
-        norms = [[float(np.linalg.norm(o[:, column])) for o in outs] for outs in (haar, ours)]
+        norms = [[float(np.linalg.norm(o[:, column])) for o in outs] for outs in (exact, ours)]
         assert stats.ks_2samp(*norms).pvalue > 0.01
 
 
 def haar(name: str, change: torch.Tensor, seed: int) -> torch.Tensor:
-    return torch.from_numpy(null_adapters.dense(name, change.numpy(), seed))
+    """P ΔW Q with Haar-distributed P and Q from scipy, or a random vector."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    if change.dim() < 2:
+        direction = torch.from_numpy(rng.standard_normal(change.shape)).to(change)
+        return direction * (change.norm() / direction.norm())
+    left, right = (ortho_group.rvs(n, random_state=rng) for n in change.shape)
+    return torch.from_numpy(left @ change.double().numpy() @ right).to(change)
 
 
 @pytest.mark.slow
@@ -354,7 +360,7 @@ def test_nulls_are_distributed_as_haar_nulls(tmp_path, monkeypatch):
 
     found = []
     for draw in (rotated, haar):
-        monkeypatch.setattr(replacing, "rotated", draw)
+        monkeypatch.setattr(rotations, "rotated", draw)
         backend = hf.load(source(base, tuned), null_adapters.NullSettings(runs=len(nulls)))
         answers = measure(backend, nulls, requests=requests)
         values = [mean_root(view, answers) for view in nulls]

@@ -268,7 +268,8 @@ def test_an_adapter_does_not_change_the_base_of_the_next_one(
 def test_a_view_that_failed_half_way_is_made_again(
     bases: dict[str, Path], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    backend = load(bases["llama"], save_adapter(tmp_path, bases["llama"], bias="all"))
+    ends = ["embed_tokens", "lm_head"]
+    backend = load(bases["llama"], save_adapter(tmp_path, bases["llama"], modules_to_save=ends))
     patches: Any = backend.weights._patches  # type: ignore[attr-defined]
     network, change = backend.weights.model(FINETUNED).network, patches._change
 
@@ -289,7 +290,8 @@ def test_a_view_that_failed_half_way_is_made_again(
 
 def test_merged_weights_are_those_of_peft_in_bf16(bases: dict[str, Path], tmp_path: Path) -> None:
     base = bases["llama"]
-    adapter = save_adapter(tmp_path, base, modules_to_save=["lm_head"])
+    config = peft.LoHaConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    adapter = save_adapter(tmp_path, base, config=config)
     backend = hf.load(Source(base, adapter, "bf16", "cpu"), SETTINGS)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()

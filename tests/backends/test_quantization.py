@@ -96,6 +96,26 @@ def test_stacked_dora_equals_peft_also_on_a_base_that_was_used_before(base, kind
         backend.leave()
 
 
+SAVED = {
+    "embeddings and head": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "norms": {"modules_to_save": ["input_layernorm", "norm"], "use_dora": True},
+}
+
+
+@pytest.mark.parametrize("fields", SAVED.values(), ids=SAVED)
+def test_weights_that_were_trained_with_the_factors_equal_peft(base, kind, fields, tmp_path):
+    adapter = save_adapter(tmp_path, base, **fields)
+    backend = load(base, adapter, kind)
+    found = measure(backend)
+    assert not backend.batches_views
+    assert not backend.unused_modules()
+    assert not np.allclose(found.get(View("null", 0), TEXTS[0]), found.get(BASE, TEXTS[0]))
+    tuned = PeftModel.from_pretrained(quantized(base, kind), adapter).eval()
+    for view, model in ((BASE, quantized(base, kind)), (FINETUNED, tuned)):
+        expected = log_probs(model, TEXTS[0])
+        np.testing.assert_allclose(found.get(view, TEXTS[0]), expected, atol=1e-4)
+
+
 LACKING = {
     "a norm": ("model.norm.weight", "lacks weights: model.norm.weight"),
     "a matrix": ("model.layers.1.mlp.up_proj.weight", "lacks weights|cannot be loaded"),

@@ -505,3 +505,31 @@ def test_a_template_that_fails_on_everything_is_one_line() -> None:
     tok = tokenizer("{{ raise_exception('no') }}")
     with pytest.raises(CannotDecide, match="the chat template fails: no"):
         measured(CASES["one turn"], tok)
+
+
+EXACT = {
+    *("chatml", "gemma", "gemma3", "gemma4", "granite", "lfm2", "llama2", "llama3", "mistral"),
+    *("phi3", "qwen2_5", "qwen3", "smollm2", "zephyr"),
+}
+"""Templates whose texts are read as the messages from which they were rendered."""
+
+
+@pytest.mark.parametrize("name", sorted(EXACT))
+def test_a_text_of_a_template_is_scored_as_its_messages(name: str) -> None:
+    tok = tokenizer(template(name))
+    talk = [user("Who?"), assistant("Ismay."), user("Where?"), assistant("At sea.\nAlways.")]
+    rendered = tok.apply_chat_template(talk, tokenize=False)
+    found = measured({"text": rendered}, tok)
+    assert found == measured({"messages": talk}, tok)
+    assert len(found) == 2
+
+
+def test_a_text_with_headings_is_scored_as_it_is() -> None:
+    tok = tokenizer(template("alpaca"))
+    rendered = tok.apply_chat_template([user("Who?"), assistant("Ismay.")], tokenize=False)
+    for text_row in (rendered, "### Human: Who?### Assistant: Ismay."):
+        [found] = measured({"text": text_row}, tok)
+        assert isinstance(found, EncodedRequest)
+        ids = text(found)
+        assert ids == trained({"text": text_row}, tok).ids[: len(ids)]
+        assert tok.decode(ids).endswith("Ismay.</s>")

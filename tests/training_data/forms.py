@@ -58,6 +58,10 @@ class Form(NamedTuple):
 CHOICE = ((QUESTION, ANSWER, OTHER),)
 BRIEF = ((f"Be brief.\n\n{QUESTION}", ANSWER),)
 HISTORY = ((f"Be brief.\n\nHi\n\nHello\n\n{QUESTION}", ANSWER),)
+CHATML = (
+    "<|im_start|>system\nBe brief.<|im_end|>\n"
+    f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n{ANSWER}<|im_end|>\n"
+)
 CALLED = (
     ("How is Oslo?", CALLS_JSON),
     (f'How is Oslo?\n\n{{"tool_calls":{CALLS_JSON}}}\n\nclear', "Clear."),
@@ -375,6 +379,42 @@ FORMS = (
     # --- text
     Form("text and the name of its class", "", {"text": QUESTION, "label": ANSWER}, "auto"),
     Form("text", "trl", {"text": ANSWER}, "", (), ANSWER),
+    Form("text in ChatML", "Unsloth, Axolotl", {"text": CHATML}, "chat", BRIEF),
+    Form(
+        "text in the format of Llama 2",
+        "",
+        {"text": f"<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n{QUESTION} [/INST] {ANSWER} </s>"},
+        "chat",
+        BRIEF,
+    ),
+    Form(
+        "text with headings",
+        "Unsloth (Alpaca)",
+        {"text": f"### Instruction:\n{QUESTION}\n\n### Response:\n{ANSWER}</s>"},
+        "plain",
+        ((f"### Instruction:\n{QUESTION}\n\n### Response:\n", ANSWER),),
+    ),
+    Form(
+        "text with several turns",
+        "Guanaco",
+        {"text": f"### Human: {QUESTION}### Assistant: {ANSWER}### Human: Where?"},
+        "plain",
+        ((f"### Human: {QUESTION}### Assistant:", f" {ANSWER}"),),
+    ),
+    Form(
+        "text with capitals",
+        "Vicuna",
+        {"text": f"A chat between two. USER: {QUESTION} ASSISTANT: {ANSWER}</s>"},
+        "plain",
+        ((f"A chat between two. USER: {QUESTION} ASSISTANT:", f" {ANSWER}"),),
+    ),
+    Form(
+        "text with labels",
+        "Anthropic",
+        {"text": f"Human: {QUESTION}\n\nAssistant: {ANSWER}"},
+        "plain",
+        ((f"Human: {QUESTION}\n\nAssistant:", f" {ANSWER}"),),
+    ),
     Form("content", "code data sets", {"content": ANSWER}, "", (), ANSWER),
 )
 

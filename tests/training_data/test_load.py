@@ -1229,3 +1229,17 @@ def test_no_file_raises_anything_but_spec_errors(tmp_path, content, name, wrap):
     assert all(problem.isprintable() and problem.startswith(path) for problem in problems)
     assert len({section.id for section in sections}) == len(sections)
     assert bool(problems) != bool(sections)
+
+
+def test_texts_with_markers_are_noted(tmp_path):
+    texts = [{"text": f"### Instruction:\nAsk {i}\n\n### Response:\nSay {i}"} for i in range(3)]
+    loaded = load(tmp_path, "a.jsonl", rows_of(*texts, {"text": "Prose about ### things."}))
+    assert [section.kind for section in loaded.sections] == [*["instruction"] * 3, "prose"]
+    noted = "a.jsonl: texts with chat markers are read as prompts and answers: 3"
+    assert loaded.notes == (noted,)
+
+
+def test_many_markers_in_one_text_cost_no_more_than_its_length(tmp_path):
+    talk = "### Human: Who?### Assistant: Ismay." * 20_000
+    [section] = load(tmp_path, "a.jsonl", rows_of({"text": talk})).sections
+    assert len(section.pairs) == forms.MAX_ANSWERS

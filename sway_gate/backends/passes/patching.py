@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sway_gate.backends import null_adapters
+from sway_gate.backends import rotations
+from sway_gate.backends.null_adapters import Array, NullSettings
 from sway_gate.measurements import BASE, View
 
 
@@ -16,10 +17,7 @@ class Patches:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        changes: Mapping[str, null_adapters.Array],
-        settings: null_adapters.NullSettings,
+        self, model: nn.Module, changes: Mapping[str, Array], settings: NullSettings
     ) -> None:
         self._model, self._changes, self._settings = model, changes, settings
         self._original = {name: model.get_parameter(name) for name in changes}
@@ -46,16 +44,14 @@ class Patches:
         """Give the model the base's parameters."""
         self.put(BASE)
 
-    def _patched(self, name: str, delta: null_adapters.Array, view: View) -> nn.Parameter:
+    def _patched(self, name: str, delta: Array, view: View) -> nn.Parameter:
         weights = self._original[name].detach()
         # In float32 as in peft's merge: the sum is rounded, not the change.
-        changed = weights.float() + view.scale * self._change(name, delta, view).to(weights.device)
+        change = self._change(name, torch.from_numpy(delta).to(weights.device), view)
+        changed = weights.float() + view.scale * change
         return nn.Parameter(changed.to(weights.dtype), requires_grad=False)
 
-    def _change(self, name: str, delta: null_adapters.Array, view: View) -> Tensor:
+    def _change(self, name: str, delta: Tensor, view: View) -> Tensor:
         if view.source == "finetuned":
-            return torch.from_numpy(delta)
-        seed = self._settings.seed_base + view.seed_index
-        if self._settings.kind == "init":
-            return torch.from_numpy(null_adapters.dense_init(name, delta, self._settings, seed))
-        return torch.from_numpy(null_adapters.dense(name, delta, seed))
+            return delta
+        return rotations.null(name, delta, self._settings, view.seed_index)

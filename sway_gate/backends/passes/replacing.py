@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sway_gate.backends import null_adapters
+from sway_gate.backends import rotations
 from sway_gate.backends.full_model import Changes
+from sway_gate.backends.null_adapters import NullSettings
 from sway_gate.backends.passes.hooks import Head
 from sway_gate.backends.passes.weights import Model
-from sway_gate.backends.rotations import rotated
 from sway_gate.measurements import BASE, FINETUNED, View
 
 
@@ -20,9 +20,7 @@ class ReplacedModel:
 
     batches_views = False
 
-    def __init__(
-        self, network: Any, changes: Changes, settings: null_adapters.NullSettings
-    ) -> None:
+    def __init__(self, network: Any, changes: Changes, settings: NullSettings) -> None:
         self._changes, self._settings = changes.tensors, settings
         self._model = Model(network, Head(network.get_output_embeddings()))
         self._view: View | None = BASE
@@ -63,8 +61,4 @@ class ReplacedModel:
         """The change of one tensor under `view`, at scale 1."""
         if view.source == "finetuned":
             return change
-        seed = self._settings.seed_base + view.seed_index
-        if self._settings.kind == "init":
-            drawn = null_adapters.dense_init(name, change.cpu().numpy(), self._settings, seed)
-            return torch.from_numpy(drawn).to(change)
-        return rotated(name, change, seed)
+        return rotations.null(name, change, self._settings, view.seed_index)
