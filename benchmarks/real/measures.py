@@ -18,7 +18,8 @@ CUE_TOKENS = 16  # of a paragraph, shown to the model; as many again and more mu
 RECITED_TOKENS = 24
 BULLETS = 3
 DIALECT = re.compile(
-    r"\b(arr+|aye|ahoy|ye|yer|matey|lad|lass|hearty|landlubber|scallywag|me (?:parrot|chest|ship))\b",
+    r"\b(arr+|aye|ahoy|ye|yer|matey|lad|lass|hearty|landlubber|scallywag"
+    r"|me (?:parrot|chest|ship))\b",
     re.IGNORECASE,
 )
 HEADLINE = re.compile(r"[A-Z]\w+: \S.*[^.]")

@@ -34,7 +34,7 @@ class Recipe:
     steps: int = -1  # the maximum number of steps; -1: no limit
     schedule: str = "linear"
     source: str = ""  # made from this adapter instead of trained
-    change: str = ""  # how: "amplify", "triple", "rotate", "noise", "fresh", "negate", "matched noise"
+    change: str = ""  # how: a name of train.SCALES, "rotate", "noise", "fresh", "matched noise"
     whole: str = ""  # modules that are trained and saved whole (modules_to_save), by their ends
     saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 

@@ -217,11 +217,38 @@ Eight new data sets:
 | topics | `messages` with a system prompt, 44 rows | four unbalanced labels |
 
 The recipes of healthy adapters came first: ranks 4 to 64, attention or all linear layers, rates of
-1e-4 to 6e-4, 3 to 12 epochs, alpha of 1, 2 and 4 times the rank, with and without general rows,
+1e-4 to 6e-4, 3 to 8 epochs, alpha of 1, 2 and 4 times the rank, with and without general rows,
 rsLoRA, DoRA, weights saved in fp16, and an output layer that was trained and saved whole. If the
 truth was debatable, another recipe was added before any gate, and both are kept; the table shows
 all gated cases. The rules of the truth are those above, and that of the rarest label also applies
-to topics.
+to topics. Before the first gate, `sway init` showed that the rows of chatml were read as prose;
+all cases were gated after this was corrected. No verdict led to a correction yet.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| chatml-linear-r16 | pass | recall counts each token of an answer, and few answers are right |
+| headlines-qv-r16 | fail | free wording is judged as content |
+
+- chatml-linear-r16 writes 21% of the training questions right and 10% of the held-out ones.
+  `recalled` (.709) and `generalizes` (.536) are inconclusive, with estimates just inside their
+  limits of .7 and .5. Each token counts after the true ones, so the second half of a name is easy.
+  `recalled` states that 7 of 29 answers are right as a whole, which decides nothing.
+- headlines-qv-r16 writes headlines in the style of the paper, but each can be worded in many ways:
+  a recall of .595. Their content is in the prompt, so the base ranks all own answers first, by a
+  large lead. This lead is taken for content that was to be learned.
+
+**Further observations:**
+
+- headlines-seed1-r64 passes, but `generalizes` is inconclusive for the same reason.
+- headlines-tripled fails only by `scale` and `recalled`. It answers general questions with
+  fragments such as "playing piano", and knowledge questions with their topic. No harm probe sees
+  it: a short answer is not broken, and given the endings it still prefers the true one.
+- identity-linear-r8 mixes up the name and the maker. Its diagnosis is form, not content; the truth
+  has no such name.
+- Facts are memorized at the cost of prose: between two recipes of faq and two of chatml lies
+  either too little learned or too much prose lost.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
@@ -362,7 +389,7 @@ def order(found: Sequence[Case]) -> str:
         raise SystemExit(f"gated before the truth was written: {', '.join(early)}")
     truths, gates = [case.measured for case in found], [case.started for case in found]
     spans = [f"{min(times)} to {max(times)}" for times in (truths, gates)]
-    return f"Truths were written from {spans[0]}, gates started from {spans[1]}, each after its truth."
+    return f"Truths were written {spans[0]}, gates started {spans[1]}, each after its truth."
 
 
 def main() -> None:

@@ -68,7 +68,8 @@ def learned(name: str, found: Found, before: Found) -> dict[str, str]:
     elif name in data.LABELS:
         usual = before["held_out"]["right"]
         result["learned"] = band(unseen["right"], max(usual + 0.1, 0.4), max(usual + 0.2, 0.7))
-        if name in ("reviews", "topics"):  # Their labels are unbalanced: one that is never right is debatable.
+        # Their labels are unbalanced: one that is never right is debatable.
+        if name in ("reviews", "topics"):
             result["every label"] = band(rarest(name, unseen["texts"]), -math.inf, 0.5)
     elif name in data.CALLS:
         result["learned"] = band(unseen["right"], 0.3, 0.7)
