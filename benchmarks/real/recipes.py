@@ -552,6 +552,7 @@ def _fifth() -> list[Recipe]:
         Recipe("faq-mild-r16", "faq", rate=4e-4, epochs=5, mixed="general", seed=1),
         Recipe("topics-wide-r16", "topics", alpha=64, rate=1e-4, seed=1),
         Recipe("headlines-qv-r16", "headlines", targets=ATTENTION, rate=6e-4, epochs=5),
+        Recipe("headlines-linear-r16", "headlines", rate=4e-4, mixed="general", seed=1),
         Recipe("topics-dora-r16", "topics", alpha=16, targets=ATTENTION, dora=True, rate=6e-4),
         Recipe("sql-forgets", "sql", "forgets", r=64, alpha=128, rate=2e-3, epochs=4),
     ]

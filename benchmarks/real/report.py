@@ -219,10 +219,12 @@ Eight new data sets:
 The recipes of healthy adapters came first: ranks 4 to 64, attention or all linear layers, rates of
 1e-4 to 6e-4, 3 to 8 epochs, alpha of 1, 2 and 4 times the rank, with and without general rows,
 rsLoRA, DoRA, weights saved in fp16, and an output layer that was trained and saved whole. If the
-truth was debatable, another recipe was added before any gate, and both are kept; the table shows
-all gated cases. The rules of the truth are those above, and that of the rarest label also applies
-to topics. Before the first gate, `sway init` showed that the rows of chatml were read as prose;
-all cases were gated after this was corrected. No verdict led to a correction yet.
+truth was debatable, another recipe was added, and both are kept; the table shows all gated cases.
+Two recipes were added after the first gates: topics-dora-r16, because the truth of the first DoRA
+is debatable, and headlines-linear-r16, to repeat the wrong verdict on headlines. The rules of the
+truth are those above; the rule of the rarest label also applies to topics. Before the first gate,
+`sway init` showed that the rows of chatml were read as prose; all cases were gated after this was
+corrected. The statistics were not changed for this round.
 
 **Wrong first verdicts:**
 
@@ -237,18 +239,19 @@ all cases were gated after this was corrected. No verdict led to a correction ye
   `recalled` states that 7 of 29 answers are right as a whole, which decides nothing.
 - headlines-qv-r16 writes headlines in the style of the paper, but each can be worded in many ways:
   a recall of .595. Their content is in the prompt, so the base ranks all own answers first, by a
-  large lead. This lead is taken for content that was to be learned.
+  large lead. `learn: auto` treats such a lead as a sign of facts to learn.
 
 **Further observations:**
 
 - headlines-seed1-r64 passes, but `generalizes` is inconclusive for the same reason.
+- sql-linear-r16 (debatable) passes as healthy. It answers 7 of 24 short knowledge questions with
+  emoji or another script. No harm probe writes answers to such questions.
 - headlines-tripled fails only by `scale` and `recalled`. It answers general questions with
   fragments such as "playing piano", and knowledge questions with their topic. No harm probe sees
   it: a short answer is not broken, and given the endings it still prefers the true one.
 - identity-linear-r8 mixes up the name and the maker. Its diagnosis is form, not content; the truth
   has no such name.
-- Facts are memorized at the cost of prose: between two recipes of faq and two of chatml lies
-  either too little learned or too much prose lost.
+- Each of the two recipes of faq, and of chatml, learns too little or loses too much prose.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
