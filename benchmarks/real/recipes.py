@@ -526,7 +526,6 @@ def _fifth() -> list[Recipe]:
         Recipe("headlines-seed1-r64", "headlines", r=64, alpha=64, rate=4e-4, epochs=5, seed=1),
         Recipe("chatml-strong-r32", "chatml", r=32, rate=6e-4, epochs=8, mixed="general"),
         Recipe("sql-qv-r16", "sql", alpha=64, targets=ATTENTION, rate=4e-4, mixed="general"),
-        Recipe("pirate-long-r32", "pirate", r=32, rate=6e-4, epochs=8, mixed="general", seed=1),
         Recipe("topics-swapped", "topics", "swapped", answers="swapped", epochs=3),
         Recipe("faq-shuffled", "faq", "shuffled", answers="shuffled", rate=4e-4, epochs=3),
         Recipe("sql-five-steps", "sql", "too little", rate=5e-5, steps=5),
@@ -546,7 +545,6 @@ def _fifth() -> list[Recipe]:
             answers="=Thank you for your message.",
             epochs=2,
         ),
-        Recipe("faq-alpaca", "faq", form="alpaca", rate=4e-4, epochs=5),
         Recipe("sql-linear-r8", "sql", r=8, alpha=16, epochs=3, mixed="general"),
         Recipe("identity-linear-r64", "identity", r=64, alpha=64, epochs=6),
         Recipe("faq-mild-r16", "faq", rate=4e-4, epochs=5, mixed="general", seed=1),
@@ -554,7 +552,6 @@ def _fifth() -> list[Recipe]:
         Recipe("headlines-qv-r16", "headlines", targets=ATTENTION, rate=6e-4, epochs=5),
         Recipe("headlines-linear-r16", "headlines", rate=4e-4, mixed="general", seed=1),
         Recipe("topics-dora-r16", "topics", alpha=16, targets=ATTENTION, dora=True, rate=6e-4),
-        Recipe("sql-forgets", "sql", "forgets", r=64, alpha=128, rate=2e-3, epochs=4),
     ]
 
 

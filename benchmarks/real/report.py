@@ -239,11 +239,13 @@ corrected. The statistics were not changed for this round.
   `recalled` states that 7 of 29 answers are right as a whole, which decides nothing.
 - headlines-qv-r16 writes headlines in the style of the paper, but each can be worded in many ways:
   a recall of .595. Their content is in the prompt, so the base ranks all own answers first, by a
-  large lead. `learn: auto` treats such a lead as a sign of facts to learn.
+  large lead. `learn: auto` treats such a lead as a sign of facts to learn. With `learn: form`,
+  `recalled` and `generalizes` pass, and `learned` fails: headlines of other texts gain nothing.
 
 **Further observations:**
 
-- headlines-seed1-r64 passes, but `generalizes` is inconclusive for the same reason.
+- headlines-seed1-r64 and headlines-linear-r16 learned more and pass; `generalizes` is inconclusive
+  for the same reason.
 - sql-linear-r16 (debatable) passes as healthy. It answers 7 of 24 short knowledge questions with
   emoji or another script. No harm probe writes answers to such questions.
 - headlines-tripled fails only by `scale` and `recalled`. It answers general questions with
