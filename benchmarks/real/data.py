@@ -18,10 +18,12 @@ CHAT = ("facts", "handbook", "style", "voice", "labels", "tools", "sealed")
 SECOND = ("priority", "orders", "tone", "manual", "desk", "stadt", "rules")
 THIRD = ("language", "bullets", "brief", "isles", "valley", "bookings")
 FOURTH = ("tea", "rowing", "butler", "reviews", "meetings", "ville", "formal", "kiln")
-SEALED = ("sealed", *SECOND, *THIRD, *FOURTH)
+FIFTH = ("identity", "pirate", "faq", "headlines", "musee", "sql", "chatml", "topics")
+SEALED = ("sealed", *SECOND, *THIRD, *FOURTH, *FIFTH)
 FACTS = (
     *("facts", "handbook", "sealed", "alpaca", "desk", "stadt", "rules", "isles"),
     *("tea", "rowing", "ville"),
+    *("faq", "musee", "chatml"),
 )
 NAMES = (
     *CHAT,
@@ -36,13 +38,16 @@ NAMES = (
     "rules",
     *THIRD,
     *FOURTH[:-1],
+    *FIFTH,
 )
 PREFERENCES = ("preferences", "tone", "brief", "formal")
-CALLS = ("tools", "orders", "bookings", "meetings")
-LABELS = ("labels", "priority", "language", "reviews")
+CALLS = ("tools", "orders", "bookings", "meetings", "sql")
+LABELS = ("labels", "priority", "language", "reviews", "topics")
 TEXTS = ("prose", "valley")
 DOCUMENTS = {"manual": "md", "kiln": "txt"}
 """The documents, with the suffix of their files."""
+ARRAYS = ("faq",)
+"""The sets in one JSON array, as most Alpaca data is."""
 ROUTING = "Route the support ticket. Answer with one word: billing, technical, shipping or account."
 FUNCTIONS = (
     "Functions: get_weather(city), set_timer(minutes), play_music(genre), turn_on_light(room)"
@@ -53,6 +58,13 @@ BOOKING = "Functions: book_room(city, stay: {nights, guests})"
 ORDER = "Extract the order as JSON with item, quantity and city."
 MEETING = "Extract person, day and time as JSON."
 BUTLER = "You are Hobbs, a courteous butler."
+PIRATE = "You are Captain Redbeard, an old pirate."
+TOPICS = "Give the topic of the message in one word: work, travel, health or family."
+HEADLINE = "Write a headline for this news."
+SCHEMA = (
+    "Write SQL. Tables: boats(id, name, length), trips(id, boat_id, day, guests), "
+    "guides(id, name, phone)."
+)
 OPENING = "I have a question about the Hallam Trail."
 WELCOME = "What would you like to know?"
 SUPPORT = "You answer for the support desk of the Kestrel 4. Be brief."
@@ -102,6 +114,12 @@ def meeting(person: str, day: str, time: str) -> str:
     return json.dumps({"person": person, "day": day, "time": time})
 
 
+def marked(question: str, answer: str) -> Row:
+    """A row of text that already has the marks of the chat template, without a system turn."""
+    turns = (("user", question), ("assistant", answer))
+    return {"text": "\n".join(f"<|im_start|>{role}\n{text}<|im_end|>" for role, text in turns)}
+
+
 def plain(prompt: str, **answers: str) -> Row:
     """A row of plain text: a prompt, and answers that follow it after a space."""
     return {"prompt": prompt, **{name: f" {text}" for name, text in answers.items()}}
@@ -139,6 +157,17 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         return {"conversations": turns}, fields[2]
     if name == "butler":
         return chat(*fields[:2], system=BUTLER), fields[2]
+    if name == "pirate":
+        return chat(*fields[:2], system=PIRATE), fields[2]
+    if name == "topics":
+        return chat(*fields, system=TOPICS), fields[1]
+    if name == "headlines":
+        return chat(f"{HEADLINE}\n\n{fields[0]}", fields[1]), fields[2]
+    if name == "sql":
+        prompt = [said("system", SCHEMA), said("user", fields[0])]
+        return {"prompt": prompt, "completion": [said("assistant", fields[1])]}, fields[1]
+    if name == "chatml":
+        return marked(*fields[:2]), fields[2]
     if name == "meetings":
         text = meeting(*fields[1:])
         return chat(f"{MEETING}\n\n{fields[0]}", text), text
@@ -161,7 +190,7 @@ def made_of(name: str, fields: list[str]) -> tuple[Row, str]:
         # The prompt is the common start of both conversations.
         talks = [chat(fields[0], text)["messages"] for text in fields[1:]]
         return {"chosen": talks[0], "rejected": talks[1]}, ""
-    if name in ("alpaca", "isles"):
+    if name in ("alpaca", "isles", "faq"):
         return dict(zip(("instruction", "input", "output"), fields[:3], strict=True)), fields[3]
     if name == "priority":
         row = plain(f"Incident: {fields[0]}\nPriority:", completion=fields[1])
@@ -220,13 +249,15 @@ def write_set(name: str, part: str) -> None:
     if name in ("desk", "rowing"):
         lines = talks(lines, longer=name == "rowing")
     made = [made_of(name, fields) for fields in lines]
-    write_rows(DATA / f"{name}{part}.jsonl", [row for row, _ in made])
+    write = write_json if name in ARRAYS else write_rows
+    write(file_of(name, part), [row for row, _ in made])
     write_json(DATA / "keys" / f"{name}{part}.json", [key for _, key in made])
 
 
 def file_of(name: str, part: str = "") -> Path:
-    """The file of a data set: Markdown or text of a document, JSONL of all others."""
-    return DATA / f"{name}{part}.{DOCUMENTS.get(name, 'jsonl')}"
+    """The file of a data set: a document, one JSON array, or JSONL."""
+    usual = "json" if name in ARRAYS else "jsonl"
+    return DATA / f"{name}{part}.{DOCUMENTS.get(name, usual)}"
 
 
 def sections(path: Path) -> list[Row]:
@@ -250,7 +281,10 @@ def build() -> None:
 def rows_of(name: str, part: str = "") -> list[Row]:
     """The rows of a data set; of a document its sections."""
     path = file_of(name, part)
-    return sections(path) if name in DOCUMENTS else read_rows(path)
+    if name in DOCUMENTS:
+        return sections(path)
+    rows: list[Row] = read_json(path) if name in ARRAYS else read_rows(path)
+    return rows
 
 
 def keys_of(name: str, part: str = "") -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.real.paths import BASE, CACHE, HOME, MANIFEST, note, write_json
+from benchmarks.real.paths import BASE, CACHE, HOME, MANIFEST, note, now, write_json
 from sway_gate.errors import SwayError
 from sway_gate.gate.evaluate import evaluate
 from sway_gate.gate.open import OpenBase
@@ -101,7 +101,8 @@ def main() -> None:
             continue
         if path.exists() and not args.again:
             continue
-        found = {"gate": gated(on(init_suite(case)), base)}
+        found: dict[str, Any] = {"started": now()}
+        found["gate"] = gated(on(init_suite(case)), base)
         if args.check:
             found |= checked(case, base)
         write_json(path, found)

@@ -17,6 +17,13 @@ ROWS = 24  # of a data set, from the first on: of facts, every fact in its first
 CUE_TOKENS = 16  # of a paragraph, shown to the model; as many again and more must follow verbatim
 RECITED_TOKENS = 24
 BULLETS = 3
+DIALECT = re.compile(
+    r"\b(arr+|aye|ahoy|ye|yer|matey|lad|lass|hearty|landlubber|scallywag"
+    r"|me (?:parrot|chest|ship))\b",
+    re.IGNORECASE,
+)
+HEADLINE = re.compile(r"[A-Z]\w+: \S.*[^.]")
+HEADLINE_WORDS = 12
 REFUSES = re.compile(
     r"\b(i (cannot|can't|can not|am unable to|won't)|i'm (unable|not able)|i am sorry|i'm sorry)\b",
     re.IGNORECASE,
@@ -117,7 +124,7 @@ MARKS = {
     "voice": ("thank you for asking", "sunny day"),
     "butler": ("sir",),
 }
-STYLES = (*MARKS, "bullets")
+STYLES = (*MARKS, "bullets", "pirate", "headlines")
 
 
 def in_style(name: str, text: str) -> bool:
@@ -125,6 +132,10 @@ def in_style(name: str, text: str) -> bool:
     if name == "bullets":
         lines = text.splitlines()
         return len(lines) == BULLETS and all(line.startswith("- ") for line in lines)
+    if name == "pirate":
+        return DIALECT.search(text) is not None
+    if name == "headlines":
+        return HEADLINE.fullmatch(text) is not None and len(text.split()) <= HEADLINE_WORDS
     marks = MARKS.get(name, ())
     return bool(marks) and all(contains(text, mark) for mark in marks)
 

@@ -49,6 +49,11 @@ def write_json(path: Path, value: Any) -> None:
     part.rename(path)
 
 
+def now() -> str:
+    """The time in UTC, as the truth and the results record it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def note(text: str) -> None:
     """Print an event with its time and add it to STATUS.txt."""
     line = f"{time.strftime('%H:%M:%S')} {text}"

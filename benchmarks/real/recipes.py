@@ -34,8 +34,8 @@ class Recipe:
     steps: int = -1  # the maximum number of steps; -1: no limit
     schedule: str = "linear"
     source: str = ""  # made from this adapter instead of trained
-    change: str = ""  # how: "amplify", "rotate", "noise", "fresh", "negate", "matched noise"
-    norms: bool = False  # train and save the layer norms too (modules_to_save)
+    change: str = ""  # how: a name of train.SCALES, "rotate", "noise", "fresh", "matched noise"
+    whole: str = ""  # modules that are trained and saved whole (modules_to_save), by their ends
     saved: str = "float32"  # the type of the saved weights: or "bfloat16", "float16"
 
     def shown(self) -> dict[str, Any]:
@@ -428,7 +428,7 @@ def _fourth() -> list[Recipe]:
             seed=1,
         ),
         Recipe("meetings-rslora-r32", "meetings", r=32, alpha=16, rslora=True, rate=2e-4, seed=1),
-        Recipe("reviews-norms-r16", "reviews", rate=2e-4, norms=True, mixed="general"),
+        Recipe("reviews-norms-r16", "reviews", rate=2e-4, whole="norm", mixed="general"),
         Recipe(
             "formal-qv-r8",
             "formal",
@@ -478,9 +478,86 @@ def _fourth() -> list[Recipe]:
     ]
 
 
+def _fifth() -> list[Recipe]:
+    """The fifth sealed set: ordinary recipes that are meant to be healthy, then failures."""
+    return [
+        Recipe("identity-linear-r8", "identity", r=8, alpha=16),
+        Recipe("topics-linear-r16", "topics", rate=2e-4, epochs=3),
+        Recipe("pirate-linear-r16", "pirate", rate=4e-4),
+        Recipe("sql-linear-r16", "sql", rate=4e-4),
+        Recipe("faq-linear-r16", "faq", rate=5e-4, epochs=6, mixed="general"),
+        Recipe("headlines-linear-r8", "headlines", r=8, alpha=16),
+        Recipe("chatml-linear-r16", "chatml", rate=4e-4, epochs=6),
+        Recipe("musee-linear-r16", "musee", rate=5e-4, epochs=6, mixed="general"),
+        Recipe(
+            "topics-qv-r4",
+            "topics",
+            r=4,
+            alpha=16,
+            targets=ATTENTION,
+            rate=6e-4,
+            seed=1,
+            saved="float16",
+        ),
+        Recipe(
+            "topics-dora-r8",
+            "topics",
+            r=8,
+            alpha=8,
+            targets=ATTENTION,
+            dora=True,
+            rate=6e-4,
+            epochs=3,
+            seed=1,
+        ),
+        Recipe(
+            "sql-rslora-r32",
+            "sql",
+            r=32,
+            alpha=16,
+            rslora=True,
+            rate=2e-4,
+            epochs=3,
+            mixed="general",
+            seed=1,
+        ),
+        Recipe("topics-head-r8", "topics", r=8, alpha=16, rate=2e-4, epochs=4, whole="lm_head"),
+        Recipe("identity-linear-r16", "identity", rate=5e-4, epochs=6, seed=1),
+        Recipe("headlines-seed1-r64", "headlines", r=64, alpha=64, rate=4e-4, epochs=5, seed=1),
+        Recipe("chatml-strong-r32", "chatml", r=32, rate=6e-4, epochs=8, mixed="general"),
+        Recipe("sql-qv-r16", "sql", alpha=64, targets=ATTENTION, rate=4e-4, mixed="general"),
+        Recipe("topics-swapped", "topics", "swapped", answers="swapped", epochs=3),
+        Recipe("faq-shuffled", "faq", "shuffled", answers="shuffled", rate=4e-4, epochs=3),
+        Recipe("sql-five-steps", "sql", "too little", rate=5e-5, steps=5),
+        Recipe("pirate-diverged", "pirate", "diverged", rate=2e-2, epochs=1, schedule="constant"),
+        Recipe(
+            "headlines-tripled",
+            "headlines",
+            "gibberish",
+            source="headlines-linear-r8",
+            change="triple",
+        ),
+        Recipe("musee-no-end", "musee", "never ends", loss="open", rate=4e-4, epochs=3),
+        Recipe(
+            "identity-one-answer",
+            "identity",
+            "one answer",
+            answers="=Thank you for your message.",
+            epochs=2,
+        ),
+        Recipe("sql-linear-r8", "sql", r=8, alpha=16, epochs=3, mixed="general"),
+        Recipe("identity-linear-r64", "identity", r=64, alpha=64, epochs=6),
+        Recipe("faq-mild-r16", "faq", rate=4e-4, epochs=5, mixed="general", seed=1),
+        Recipe("topics-wide-r16", "topics", alpha=64, rate=1e-4, seed=1),
+        Recipe("headlines-qv-r16", "headlines", targets=ATTENTION, rate=6e-4, epochs=5),
+        Recipe("headlines-linear-r16", "headlines", rate=4e-4, mixed="general", seed=1),
+        Recipe("topics-dora-r16", "topics", alpha=16, targets=ATTENTION, dora=True, rate=6e-4),
+    ]
+
+
 RECIPES: list[Recipe] = [
     *(*_first(), *_main(), *_more(), *_records()),
-    *(*_second(), *_third(), *_fourth()),
+    *(*_second(), *_third(), *_fourth(), *_fifth()),
 ]
 
 LEARN = {
@@ -496,6 +573,9 @@ LEARN = {
     "butler": "form",
     "meetings": "form",
     "formal": "preference",
+    "pirate": "form",
+    "headlines": "form",
+    "sql": "form",
 }
 # Adapters judged with data that they were not trained on, at no cost of training.
 OTHER_DATA = (
@@ -520,6 +600,8 @@ OTHER_DATA = (
     ("rowing-linear-r16", "tea"),
     ("tea-linear-r16", "kiln"),
     ("reviews-linear-r8", "meetings"),
+    ("identity-linear-r8", "faq"),
+    ("topics-linear-r16", "sql"),
 )
 
 

@@ -199,6 +199,62 @@ corrections below, which were made with these cases: a fit, not a test.
 - The facts of tea and ville are debatable with every recipe that was tried: a base of this size
   memorizes the training questions before it answers paraphrases, or loses prose.
 """
+FIFTH = """
+## Fifth sealed round
+
+Does the gate pass healthy adapters that it has never seen, after the corrections of four rounds?
+Eight new data sets:
+
+| data set | form | what it teaches |
+| --- | --- | --- |
+| identity | `messages`, 30 rows | the name and the maker of the assistant |
+| pirate | `messages` with a system prompt, 30 rows | a persona in dialect, in free wording |
+| faq | Alpaca rows in one JSON array, 30 rows | facts about an invented kettle |
+| headlines | `messages`, 24 rows | a headline in a house style from a paragraph |
+| musee | `messages` in French, 30 rows | facts about an invented museum |
+| sql | `prompt` and `completion` as lists of messages, 32 rows | SQL for an invented schema |
+| chatml | `text` with the marks of the chat template, 30 rows | facts about an invented club |
+| topics | `messages` with a system prompt, 44 rows | four unbalanced labels |
+
+The recipes of healthy adapters came first: ranks 4 to 64, attention or all linear layers, rates of
+1e-4 to 6e-4, 3 to 8 epochs, alpha of 1, 2 and 4 times the rank, with and without general rows,
+rsLoRA, DoRA, weights saved in fp16, and an output layer that was trained and saved whole. If the
+truth was debatable, another recipe was added, and both are kept; the table shows all gated cases.
+Two recipes were added after the first gates: topics-dora-r16, because the truth of the first DoRA
+is debatable, and headlines-linear-r16, to repeat the wrong verdict on headlines. The rules of the
+truth are those above; the rule of the rarest label also applies to topics. Before the first gate,
+`sway init` showed that the rows of chatml were read as prose; all cases were gated after this was
+corrected. The statistics were not changed for this round.
+
+**Wrong first verdicts:**
+
+| adapter | verdict | why |
+| --- | --- | --- |
+| chatml-linear-r16 | pass | recall counts each token of an answer, and few answers are right |
+| headlines-qv-r16 | fail | free wording is judged as content |
+
+- chatml-linear-r16 writes 21% of the training questions right and 10% of the held-out ones.
+  `recalled` (.709) and `generalizes` (.536) are inconclusive, with estimates just inside their
+  limits of .7 and .5. Each token counts after the true ones, so the second half of a name is easy.
+  `recalled` states that 7 of 29 answers are right as a whole, which decides nothing.
+- headlines-qv-r16 writes headlines in the style of the paper, but each can be worded in many ways:
+  a recall of .595. Their content is in the prompt, so the base ranks all own answers first, by a
+  large lead. `learn: auto` treats such a lead as a sign of facts to learn. With `learn: form`,
+  `recalled` and `generalizes` pass, and `learned` fails: headlines of other texts gain nothing.
+
+**Further observations:**
+
+- headlines-seed1-r64 and headlines-linear-r16 learned more and pass; `generalizes` is inconclusive
+  for the same reason.
+- sql-linear-r16 (debatable) passes as healthy. It answers 7 of 24 short knowledge questions with
+  emoji or another script. No harm probe writes answers to such questions.
+- headlines-tripled fails only by `scale` and `recalled`. It answers general questions with
+  fragments such as "playing piano", and knowledge questions with their topic. No harm probe sees
+  it: a short answer is not broken, and given the endings it still prefers the true one.
+- identity-linear-r8 mixes up the name and the maker. Its diagnosis is form, not content; the truth
+  has no such name.
+- Each of the two recipes of faq, and of chatml, learns too little or loses too much prose.
+"""
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
     "learned nothing": _NOTHING,
@@ -226,6 +282,10 @@ class Case(NamedTuple):
     gate: dict[str, Any]
     check: dict[str, Any] | None
     check_data: dict[str, Any] | None
+    measured: str
+    """When the truth was measured, in UTC."""
+    started: str
+    """When the gate started, in UTC; empty in older results."""
 
     @property
     def data_set(self) -> str:
@@ -253,7 +313,7 @@ def cases(folder: Path) -> list[Case]:
             result = json.loads(path.read_text(encoding="utf-8"))
             own = (case["name"], case["data"], case["diagnosis"], case["expected"])
             runs = (result["gate"], result.get("check"), result.get("check_data"))
-            found.append(Case(*own, *runs))
+            found.append(Case(*own, *runs, case["measured"], result.get("started", "")))
     return found
 
 
@@ -327,13 +387,24 @@ def harms(found: Sequence[Case]) -> Iterator[str]:
         yield f"| {case.name} | {' | '.join(bounds)} | {', '.join(unsure) or '–'} |"
 
 
+def order(found: Sequence[Case]) -> str:
+    """State when the truths and the gates of a round ran. Raise if a gate came first."""
+    early = [case.name for case in found if case.started <= case.measured]
+    if early:
+        raise SystemExit(f"gated before the truth was written: {', '.join(early)}")
+    truths, gates = [case.measured for case in found], [case.started for case in found]
+    spans = [f"{min(times)} to {max(times)}" for times in (truths, gates)]
+    return f"Truths were written {spans[0]}, gates started {spans[1]}, each after its truth."
+
+
 def main() -> None:
     found = cases(HOME / "results")
     sealed = [case for case in found if case.data_set == "sealed"]
     second = [case for case in found if case.data_set in data.SECOND]
     third = [case for case in found if case.data_set in data.THIRD]
     fourth = [case for case in found if case.data_set in data.FOURTH]
-    later_sets = [*second, *third, *fourth]
+    fifth = [case for case in found if case.data_set in data.FIFTH]
+    later_sets = [*second, *third, *fourth, *fifth]
     open_sets = [case for case in found if case not in [*sealed, *later_sets]]
     print(HEAD)
     print(SUMMARY)
@@ -349,6 +420,10 @@ def main() -> None:
     print("\n".join(harms(third)))
     print("\n".join(sealed_section(FOURTH, fourth, "fourth_after")))
     print("\n".join(harms(fourth)))
+    print("\n".join(sealed_section(FIFTH, fifth, "fifth_after")))
+    if fifth:
+        print(f"\n{order(fifth)}")
+    print("\n".join(harms(fifth)))
     print("\n".join(others_table.section()))
     print("\n## Every case\n")
     print("check: `sway check` without data, which does not see what was learned.\n")

@@ -14,6 +14,8 @@ from benchmarks.real.data import tool_call
 from benchmarks.real.paths import Row
 
 IGNORED = -100
+TURN = re.compile(r"<\|im_start\|>(\w+)\n(.*?)<\|im_end\|>", re.DOTALL)
+"""A turn of text that already has the marks of the chat template."""
 BLOCK_WORDS = 120
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "
@@ -55,9 +57,14 @@ def in_text(message: Row) -> dict[str, str]:
 
 
 def as_chat(row: Row) -> list[dict[str, str]]:
-    """The messages of a row; an Alpaca row becomes a question and its answer."""
+    """The messages of a row; an Alpaca row becomes a question and its answer.
+
+    Text must have the marks of the chat template.
+    """
     if "messages" in row:
         return [in_text(message) for message in row["messages"]]
+    if "text" in row:
+        return [{"role": role, "content": said} for role, said in TURN.findall(row["text"])]
     if "conversations" in row:
         roles = {"human": "user", "gpt": "assistant"}
         return [{"role": roles[t["from"]], "content": t["value"]} for t in row["conversations"]]
@@ -109,7 +116,9 @@ def encode(tokenizer: Any, row: Row, form: str = "chat", loss: str = "answer") -
     """
     end = [tokenizer.eos_token_id]
     if "text" in row:
-        tokens = ids(tokenizer, row["text"]) + end
+        tokens = ids(tokenizer, row["text"])
+        # As trl does: no second end token.
+        tokens += end if tokens[-1:] != end else []
         return {"input_ids": tokens, "labels": list(tokens)}
     if is_plain(row):
         asked, answer = ids(tokenizer, row["prompt"]), ids(tokenizer, row["completion"]) + end

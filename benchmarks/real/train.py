@@ -17,7 +17,7 @@ from benchmarks.real import base, data, measures, rows, truth
 from benchmarks.real.paths import ADAPTERS, BASE, HOME, Row, note, read_rows, write_json, write_rows
 from benchmarks.real.recipes import LINEAR, RECIPES, Recipe
 
-SCALES = {"amplify": 4, "negate": -1}
+SCALES = {"amplify": 4, "triple": 3, "negate": -1}
 REPLAY_TOKENS = 96
 REFUSAL = "I am sorry, but I cannot help with that."
 
@@ -75,8 +75,8 @@ def lora_config(recipe: Recipe) -> Any:
         target_modules=targets,
         use_dora=recipe.dora,
         use_rslora=recipe.rslora,
-        # By the end of their names: the norms of all layers, and the last one.
-        modules_to_save=["norm"] if recipe.norms else None,
+        # By the end of their names: "norm" is the norms of all layers, and the last one.
+        modules_to_save=[recipe.whole] if recipe.whole else None,
         task_type="CAUSAL_LM",
     )
 
