@@ -39,7 +39,7 @@ passed that writes 8% of the answers right. A repeated turn now counts once; the
 first verdicts, and the row "sealed, later" those with this change.
 
 The open data sets and the first two sealed rounds were not gated again after the corrections of the
-third and fourth rounds.
+later rounds.
 """
 SUMMARY = "| data sets | healthy that pass | sick that do not pass | right diagnosis | AUC |"
 SECOND = """
@@ -95,7 +95,7 @@ kept; the table shows all cases that were gated. The rules of the truth are thos
 new: a preference for brief answers whose written answers are as long as the base's is debatable.
 The truth of a case stood before its gate. Before the gates, three statistics were changed (passages
 of prose count once, up to 24 short rows for the response curve, whole answers are stated). "later":
-gated again after all corrections, below and in the fourth round, which were made with these cases:
+gated again after all corrections, below and in the later rounds, which were made with these cases:
 a fit, not a test.
 
 **Corrected:**
@@ -160,8 +160,8 @@ base in fp32, weights saved in bf16 and fp16, trained layer norms. If the truth 
 another recipe was added before any gate, and both are kept; the table shows all gated cases. The
 rules of the truth are those above. Two are new, and stood before the first gate: an adapter of
 reviews that never writes the rarest label, and an adapter of formal that ends its answers at once,
-are debatable at worst. The truth of a case stood before its gate. "later": gated again after the
-corrections below, which were made with these cases: a fit, not a test.
+are debatable at worst. The truth of a case stood before its gate. "later": gated again after all
+corrections, below and in the fifth round, which were made with these cases: a fit, not a test.
 
 **Wrong first verdicts:**
 
@@ -191,10 +191,11 @@ corrections below, which were made with these cases: a fit, not a test.
 - `sway check` without data calls formal-linear-r16 never trained: on general prompts, in the chat
   template, 3% of the next tokens change. Twelve steps of DPO on plain text moved all its pairs. The
   check is undecided on formal-qv-r8 for the same reason.
-- ville-no-end fails because its answers do not end. The advice to lower the learning rate is
-  wrong: its end token was not trained.
-- The gate of reviews-norms-r16 takes several times as long as the gate of reviews-dora-r16: null
-  adapters of an adapter with saved modules are drawn again in each forward pass.
+- ville-no-end fails because its answers do not end. The advice was to lower the learning rate; its
+  end token was not trained. Now it is diagnosed as never ends.
+- The gate of reviews-norms-r16 took five times as long as the gate of reviews-dora-r16: null
+  adapters of an adapter with saved modules were drawn again in each forward pass. Now it takes
+  twice the CPU time of a plain LoRA.
 - Prose, knowledge and broken answers fail no healthy adapter.
 - The facts of tea and ville are debatable with every recipe that was tried: a base of this size
   memorizes the training questions before it answers paraphrases, or loses prose.
@@ -224,7 +225,8 @@ Two recipes were added after the first gates: topics-dora-r16, because the truth
 is debatable, and headlines-linear-r16, to repeat the wrong verdict on headlines. The rules of the
 truth are those above; the rule of the rarest label also applies to topics. Before the first gate,
 `sway init` showed that the rows of chatml were read as prose; all cases were gated after this was
-corrected. The statistics were not changed for this round.
+corrected. The statistics were not changed for this round. "later": gated again after the
+corrections below, which were made with these cases: a fit, not a test.
 
 **Wrong first verdicts:**
 
@@ -236,15 +238,19 @@ corrected. The statistics were not changed for this round.
 - chatml-linear-r16 writes 21% of the training questions right and 10% of the held-out ones.
   `recalled` (.709) and `generalizes` (.536) are inconclusive, with estimates just inside their
   limits of .7 and .5. Each token counts after the true ones, so the second half of a name is easy.
-  `recalled` states that 7 of 29 answers are right as a whole, which decides nothing.
+  `recalled` states that 7 of 29 answers are right as a whole, which decides nothing. Corrected:
+  phrases count instead of tokens, 20 of 46 of them. With the same correction tea-alpaca of the
+  fourth round, which had passed with 58% of the training answers right, does not pass.
 - headlines-qv-r16 writes headlines in the style of the paper, but each can be worded in many ways:
   a recall of .595. Their content is in the prompt, so the base ranks all own answers first, by a
   large lead. `learn: auto` treats such a lead as a sign of facts to learn. With `learn: form`,
-  `recalled` and `generalizes` pass, and `learned` fails: headlines of other texts gain nothing.
+  `recalled` and `generalizes` pass, and `learned` fails: headlines of other texts gain nothing. It
+  still fails. Corrected: held-out phrases that no training answer contains do not count, so
+  `generalizes` passes, and the diagnosis is form, not content.
 
 **Further observations:**
 
-- headlines-seed1-r64 and headlines-linear-r16 learned more and pass; `generalizes` is inconclusive
+- headlines-seed1-r64 and headlines-linear-r16 learned more and pass; `generalizes` was inconclusive
   for the same reason.
 - sql-linear-r16 (debatable) passes as healthy. It answers 7 of 24 short knowledge questions with
   emoji or another script. No harm probe writes answers to such questions.
