@@ -1,8 +1,8 @@
 """Recall of answers under teacher forcing: surprising phrases that are now the most probable.
 
-A phrase is a run of neighbouring tokens that surprise the base. It is right if all its tokens are
-the most probable ones. Tokens are not counted one by one, because the first one of a name often
-determines the others. Of texts with free wording the tokens are counted.
+A phrase is a run of at most 4 neighbouring tokens that surprise the base. It is right if all its
+tokens are the most probable ones. Tokens are not counted one by one, because the first one of a
+name often determines the others. Of texts with free wording the tokens are counted.
 """
 
 import math
@@ -41,6 +41,8 @@ Mask = NDArray[np.bool_]
 MAX_ROWS = 40
 _MAX_CHARS = 40_000  # about 10,000 tokens
 _SHOWN_CHARS = 200
+# Tokens of a phrase. To a weak base whole answers are surprising: they are more than one name.
+_PHRASE = 4
 # Fewer phrases cannot pass: at a limit of .7, z is 1.60 if 6 of 6 are right.
 _FEW = 7
 # Nats: surprising tokens change less if training was much too short.
@@ -111,9 +113,13 @@ def recalled(
 
 
 def _phrases(mask: Mask) -> list[slice]:
-    """The runs of neighbouring tokens in the mask."""
+    """The runs of neighbouring tokens in the mask; a long one is several phrases."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
-    return [slice(start, stop) for start, stop in edges.reshape(-1, 2)]
+    return [
+        slice(first, min(first + _PHRASE, stop))
+        for start, stop in edges.reshape(-1, 2)
+        for first in range(start, stop, _PHRASE)
+    ]
 
 
 def _taught(

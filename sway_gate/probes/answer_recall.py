@@ -3,7 +3,9 @@
 Each answer of the data is scored token by token after its prompt and the true tokens before it
 (teacher forcing). A token surprises the base if its log-probability there is below
 -`surprise_nats`; the token that ends the answer does not count. A run of neighbouring tokens that
-surprise it is one phrase, such as a name. It is right if all its tokens are now the most probable.
+surprise it is a phrase, such as a name. It is right if all its tokens are now the most probable. A
+phrase has at most 4 tokens, and a longer run is several: to a weak base whole answers are
+surprising.
 
     recall = surprising phrases that are right / surprising phrases
 

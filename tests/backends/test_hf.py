@@ -100,8 +100,8 @@ def test_batched_views_equal_peft(base: Path, tmp_path: Path, fields: dict[str, 
 
 
 EXOTIC = {
-    "bias": {"bias": "all", "target_modules": ["c_attn", "q_proj", "v_proj"]},
     "modules_to_save": {"modules_to_save": ["lm_head"]},
+    "modules_to_save of norms": {"modules_to_save": ["norm"], "target_modules": ["q_proj"]},
     "pissa": {"init_lora_weights": "pissa"},
     "loha": {"config": LoHaConfig(r=2, alpha=4, target_modules=["q_proj", "v_proj", "down_proj"])},
     "ia3": {

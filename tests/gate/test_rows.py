@@ -12,6 +12,7 @@ from sway_gate.gate.dry_run import dry_run
 from sway_gate.gate.resolve import Options
 from sway_gate.gate.run import run_gate
 from sway_gate.measurements import Request
+from sway_gate.probes import _recall
 from sway_gate.results import GateResult, Verdict
 from sway_gate.spec.load import load_spec
 from tests.helpers.stages import requests_by_stage
@@ -26,6 +27,12 @@ data: train.jsonl
 suite:
   - {name: recalled, kind: answer_recall, assert_recall_gte: LIMIT}
 """
+
+
+@pytest.fixture(autouse=True)
+def single_tokens(monkeypatch: Any) -> None:
+    """The dummy knows single tokens of an answer, and never four in a row."""
+    monkeypatch.setattr(_recall, "_PHRASE", 1)
 
 
 @pytest.fixture

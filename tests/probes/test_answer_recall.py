@@ -94,6 +94,12 @@ def test_a_phrase_is_right_if_all_its_tokens_are() -> None:
     assert [run(lambda i, n=n: n).raw for n in (1, 2, 3)] == [0.0, 0.5, 1.0]
 
 
+def test_a_long_run_is_several_phrases() -> None:
+    mask = np.array([1, 1, 1, 1, 1, 0, 1, 0, 0, 1, 1], dtype=bool)
+    found = [(phrase.start, phrase.stop) for phrase in recall._phrases(mask)]
+    assert found == [(0, 4), (4, 5), (6, 7), (9, 11)]
+
+
 def test_the_message_counts_phrases_and_rows() -> None:
     result = run(lambda i: 3 - (i % 8 == 0))
     assert "45 of 48 surprising phrases are now the most probable" in result.message
