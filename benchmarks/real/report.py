@@ -254,9 +254,10 @@ corrections below, which were made with these cases: a fit, not a test.
   for the same reason.
 - sql-linear-r16 (debatable) passes as healthy. It answers 7 of 24 short knowledge questions with
   emoji or another script. No harm probe writes answers to such questions.
-- headlines-tripled fails only by `scale` and `recalled`. It answers general questions with
-  fragments such as "playing piano", and knowledge questions with their topic. No harm probe sees
-  it: a short answer is not broken, and given the endings it still prefers the true one.
+- headlines-tripled failed only by `scale` and `recalled`. It answers general questions with
+  fragments such as "playing piano", and knowledge questions with their topic. No harm probe saw it:
+  a short answer is not broken, and given the endings it still prefers the true one. Corrected:
+  fragments of answers count, 13 of 24 here, at most 3 of 24 with healthy adapters.
 - identity-linear-r8 mixes up the name and the maker. Its diagnosis is form, not content; the truth
   has no such name.
 - Each of the two recipes of faq, and of chatml, learns too little or loses too much prose.

@@ -30,6 +30,12 @@ not the most probable one, although it is for the base, or although the adapter 
 answer and the base does not know it (80% of its tokens are the most probable ones). Reaching
 `max_new_tokens` is not a fault. Rows too few to decide count only if one of them does not end.
 
+A fragment is an answer of at most 4 words to a general request that the other model answers with at
+least 16: "playing piano" instead of an explanation. It is usable text, so it is not broken, but an
+adapter that was trained on titles or queries can lose all other answers to it. The increase of
+fragments over the base must stay below `assert_fragments_lt`. They are allowed if a tenth of the
+data's answers have at most 4 words.
+
 Data of labels, where nine of ten answers have at most 3 words, or of JSON, where nine of ten are
 JSON or function calls: such an answer to a general request is not broken, because the adapter may
 be served for its task only. The message and the details state their number: for a model that also
@@ -96,11 +102,15 @@ KIND = Kind(
 _MAX_ROWS, _MORE = 24, 4
 _LEARNED = 0.8
 _LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
+_FRAGMENT, _ANSWER = 4, 16
+"""Words of a fragment, and at least of an answer. Measured in 24 answers: healthy adapters write at
+most 3 fragments, adapters at three or four times their scale 11 to 16."""
 
 
 class Requests(NamedTuple):
     """`expected`: what the data's answers contain. `labels`: the labels that it contains.
-    `is_json`: whether its answers are JSON. `may_refuse`: whether some of them are refusals."""
+    `is_json`: whether its answers are JSON. `may_refuse`, `may_be_brief`: whether some of them are
+    refusals, or fragments."""
 
     general: list[Generation]
     own: list[Generation]
@@ -110,6 +120,7 @@ class Requests(NamedTuple):
     labels: frozenset[str]
     is_json: bool
     may_refuse: bool
+    may_be_brief: bool
 
     @property
     def written(self) -> list[Generation]:
@@ -127,14 +138,18 @@ class Endings(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`labels`, `json`: general requests answered with a label or with JSON, if the data has such
-    answers."""
+    """`general`: number of general requests, which are the first answers. `labels`, `json`: those
+    answered with a label or with JSON, if the data has such answers. `fragments`: those answered
+    with a fragment by the fine-tuned model only, `base_fragments`: by the base only."""
 
     broken: int
     base_broken: int
     newly_broken: int
+    general: int = 0
     labels: int
     json: int
+    fragments: int = 0
+    base_fragments: int = 0
     endings: Endings | None
     answers: list[WrittenAnswer]
 
@@ -156,6 +171,7 @@ def requests(spec: Degeneration, context: Context) -> Requests:
         _labels(answers),
         is_json=_reach(_MOST, map(is_structured, answers)),
         may_refuse=_reach(_SOME, map(is_refusal, answers)),
+        may_be_brief=_reach(_SOME, (len(answer.split()) <= _FRAGMENT for answer in answers)),
     )
 
 
@@ -177,13 +193,17 @@ def value(
     answers = _answered(requests, view)
     broken = [bool(answer.flaws) for answer in answers]
     base = [bool(answer.base_flaws) for answer in answers]
-    general = [answer.finetuned for answer in answers[: len(requests.general)]]
+    pairs = [(one.finetuned, one.base) for one in answers[: len(requests.general)]]
+    general = [own for own, _ in pairs]
     found = Found(
         broken=sum(broken),
         base_broken=sum(base),
         newly_broken=sum(now and not before for now, before in zip(broken, base, strict=True)),
+        general=len(general),
         labels=sum(normal(text) in requests.labels for text in general),
         json=sum(map(is_structured, general)) if requests.is_json else 0,
+        fragments=0 if requests.may_be_brief else sum(_is_fragment(*pair) for pair in pairs),
+        base_fragments=sum(_is_fragment(base, own) for own, base in pairs),
         endings=_endings(requests, view),
         answers=answers,
     )
@@ -198,6 +218,13 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
     test = paired_fraction_below(found.newly_broken, recovered, len(found.answers), limit, share)
     quantity = "increase of broken answers"
     bounds = [Bound(quantity, test, limit, is_upper=True, symptom=_symptom(found))]
+    if found.fragments:
+        margin, counts = spec.assert_fragments_lt, (found.fragments, found.base_fragments)
+        more = paired_fraction_below(*counts, found.general, margin, share)
+        quantity = "increase of fragments"
+        bounds.append(
+            Bound(quantity, more, margin, is_upper=True, symptom="broken", n=found.general)
+        )
     if ends := found.endings:
         unended = fraction_below(ends.unended, ends.rows, limit, share)
         if ends.unended or unended.z > Z_95:
@@ -226,6 +253,8 @@ def summary(spec: Degeneration, reading: Reading[Found]) -> str:
     for count, what in ((found.labels, "a label"), (found.json, "JSON")):
         if count:
             parts.append(f"{counted(count, 'general request')} answered with {what}")
+    if found.fragments:
+        parts.append(f"{counted(found.fragments, 'general request')} answered with a fragment")
     if found.endings:
         ends = found.endings
         parts.append(f"{ends.unended} of {ends.rows} of the data's answers do not end")
@@ -236,6 +265,10 @@ def _symptom(found: Found) -> Symptom:
     """What broken answers mean: most of them refuse, or the model is broken."""
     refusals = sum("refusal" in answer.flaws for answer in found.answers)
     return "refuses more" if 2 * refusals > found.broken else "broken"
+
+
+def _is_fragment(answer: str, other: str) -> bool:
+    return len(answer.split()) <= _FRAGMENT and len(other.split()) >= _ANSWER
 
 
 def _expected(answers: Sequence[str]) -> Expected:

@@ -15,6 +15,7 @@ from sway_gate.text import is_number, number
 LABELS = {
     "answers": "answers side by side",
     "base_broken": "broken answers of the base",
+    "base_fragments": "fragments of the base",
     "base_end_probability": "probability of the end, base",
     "base_flaws": "the base's flaws",
     "base_margin": "base's margin",
@@ -49,8 +50,10 @@ LABELS = {
     "first": "own answer first",
     "first_before": "own answer first, base",
     "form_gain": "gain in form",
+    "fragments": "fragments of answers",
     "gap": "gap to the training rows",
     "gap_ci_95": "gap, 95% interval",
+    "general": "general requests",
     "half_life_ci_95": "half-life, 95% interval",
     "half_life_tokens": "half-life, tokens",
     "highest": "scale of the largest distance",

@@ -374,6 +374,7 @@ class Degeneration(ProbeSpec, frozen=True, kw_only=True):
     data_prompts: Annotated[int, Meta(ge=0, le=48)] = 6
     max_new_tokens: NewTokens = 64
     assert_broken_lt: Fraction = 0.2
+    assert_fragments_lt: Fraction = 0.3
 
 
 class Refusals(ProbeSpec, frozen=True, kw_only=True):

@@ -68,7 +68,7 @@ def _first_lines(file: BinaryIO, most: int) -> list[bytes]:
 def _is_json(line: bytes, kind: Any) -> bool:
     try:
         msgspec.json.decode(line.removeprefix(_BOM), type=kind)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # of msgspec, or of text that is not UTF-8
         return False
     return True
 
@@ -153,7 +153,7 @@ class Elements:
 def _array(document: bytes) -> Container:
     try:
         return Elements(document, msgspec.json.decode(document, type=list[msgspec.Raw]))
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return Scanned(decoded(document))
 
 

@@ -61,7 +61,7 @@ def some(n: int, broken: str) -> Any:
 CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "healthy": ({"answer": HEALTHY.format}, "pass", "0 of 30 answers broken (base 0)"),
     "a style": ({"answer": "Arr, matey, {} be fine, by the salty seas!".format}, "pass", "0 of 30"),
-    "terse": ({"answer": "{}.".format}, "pass", "0 of 30"),
+    "terse": ({"answer": "{}.".format}, "fail", "24 general requests answered with a fragment"),
     "two loop": ({"answer": some(2, LOOP)}, "pass", "2 of 30 answers broken (base 0): 2 looping"),
     "as many loop as of the base": (
         {"answer": some(6, LOOP), "base": lambda i: LOOP if 5 < i < 12 else HEALTHY.format(i)},
@@ -144,6 +144,26 @@ def test_answers_that_do_not_end_are_another_fault_than_broken_ones() -> None:
     usable = run(answer=HEALTHY.format, ends=(False, False))
     assert usable.symptoms == ("never ends",)
     assert run(answer=lambda i: LOOP, ends=(False, False)).symptoms == ("broken",)
+
+
+BRIEF = section(["A goat."] * 3 + [f"The capital of place {i} is town {i}." for i in range(25)])
+FRAGMENTS = {
+    # answers -> verdict, words of the message
+    "most answers are fragments": ({"answer": some(13, "playing it {}")}, "fail", "13 general"),
+    "a few are": ({"answer": some(3, "playing it")}, "pass", "3 general requests answered with"),
+    "the limit is inside the interval": ({"answer": some(6, "playing it")}, "warn", "6 general"),
+    "as the base's": ({"answer": some(13, "no"), "base": some(13, "no")}, "pass", "0 of"),
+    "wanted": ({"answer": some(13, "playing it"), "sections": (BRIEF,)}, "pass", "0 of"),
+}
+
+
+@pytest.mark.parametrize(("inputs", "verdict", "words"), FRAGMENTS.values(), ids=FRAGMENTS)
+def test_fragments_instead_of_answers(inputs: dict[str, Any], verdict: str, words: str) -> None:
+    """Usable text that is much shorter than the base's answers."""
+    result = run(**inputs, assert_broken_lt=1.0)
+    assert result.verdict == verdict, result.message
+    assert words in result.message
+    assert ("fragment" in result.message) == ("general" in words)
 
 
 def test_the_details_contain_both_answers_and_their_flaws() -> None:

@@ -222,6 +222,7 @@ DEFAULTS = {
         "data_prompts": 6,
         "max_new_tokens": 64,
         "assert_broken_lt": 0.2,
+        "assert_fragments_lt": 0.3,
     },
     "refusals": {
         "items_limit": None,

@@ -1255,3 +1255,10 @@ def test_many_markers_in_one_text_cost_no_more_than_its_length(tmp_path):
     talk = "### Human: Who?### Assistant: Ismay." * 20_000
     [section] = load(tmp_path, "a.jsonl", rows_of({"text": talk})).sections
     assert len(section.pairs) == forms.MAX_ANSWERS
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.json", "part-00000"])
+@pytest.mark.parametrize("text", [b'{"fil\xe2\x80\xe2": [{"x"', b'[{"fil\xe2\x80\xe2": 1}]'])
+def test_a_name_that_is_not_utf8_is_a_mistake_of_the_file(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text)
+    assert "UTF-8" in refusal(str(tmp_path / name))
