@@ -12,11 +12,11 @@ are one phrase, and so is a label. Which phrases count depends on what training 
 (see answer_recall). Statistic: the recall. If no held-out token surprises the base, as with labels
 that the prompt lists, it is the content gain.
 
-- the recall must reach `assert_recall_gte`. Only phrases that an answer of the training rows
-  contains count: no training teaches other names or another wording. If fewer than 7 remain, as
-  with other questions in the style of a persona, or if training was meant to teach a form without
-  shared tokens, the wording is free: the lift must reach `assert_lift_gte` instead (see
-  answer_recall)
+- the recall must reach `assert_recall_gte`. If all training rows are read (up to 40), only phrases
+  that one of their answers contains count: no training teaches other names or another wording. If
+  fewer than 7 remain, as with other questions in the style of a persona, or if training was meant
+  to teach a form without shared tokens, the wording is free: the lift must reach `assert_lift_gte`
+  instead (see answer_recall)
 - raw prose: the lift must reach `assert_prose_lift_gte`. The limit is low, because other text has
   other content: it requires only that text of this kind became likelier. For what the text says,
   give questions about it as held-out rows
@@ -86,7 +86,8 @@ _MATRIX_ROWS = 12
 
 class Requests(NamedTuple):
     """`design`: None if the held-out rows have too few different answers. `deciding`: the matrix
-    of the training rows, which decides what is judged. `is_prose`: of the held-out rows."""
+    of the training rows, which decides what is judged. `is_prose`: of the held-out rows.
+    `reads_all`: whether `training` has all rows of the data."""
 
     unseen: overlap.Unseen
     held_out: list[TeacherForced]
@@ -94,6 +95,7 @@ class Requests(NamedTuple):
     design: answers.Design | None
     deciding: answers.Design | None
     is_prose: bool = False
+    reads_all: bool = False
 
 
 class Matrix(NamedTuple):
@@ -137,15 +139,18 @@ def requests(spec: Generalization, context: Context) -> Requests:
     others = Reserve(samples=tuple(sample.sections for sample in more))
     further = answers.further_rows(context, found, others)
     is_prose = found.kind == "prose"
+    known = recall.requests(training.rows)
+    is_whole = context.reserve.rows <= len(context.sections)
     if is_prose and training.kind != "prose":
         raise Skip("the held-out rows are prose and the training rows are not; give such rows")
     return Requests(
         overlap.total([unseen, *more]),
         recall.requests(found.rows, *further),
-        recall.requests(training.rows),
+        known,
         None if is_prose else _design(found.rows, further, training.rows),
         answers.deciding(context, training),
         is_prose,
+        reads_all=is_whole and len(known) == len(training.rows),
     )
 
 
@@ -175,7 +180,8 @@ def value(
         of_labels=of_labels,
         part=_wanted(context, requests, is_form=is_form),
     )
-    rows, part = measured(requests.held_out, trained=requests.training)
+    trained = requests.training if requests.reads_all else ()
+    rows, part = measured(requests.held_out, trained=trained)
     training = measured(requests.training).rows
     matrix = _matrix(requests.design, view)
     share, known = recall.pooled(rows), recall.pooled(training)

@@ -7,7 +7,7 @@ from sway_gate.probes import _overlap as overlap
 from sway_gate.probes import generalization as probe
 from sway_gate.probes.base import Context, Skip
 from sway_gate.spec.probes import Generalization
-from sway_gate.spec.schema import Pair, Preference, Section
+from sway_gate.spec.schema import Pair, Preference, Reserve, Section
 from tests.helpers.judged import judged
 
 SPEC = Generalization(name="g")
@@ -133,6 +133,13 @@ def test_phrases_that_no_training_answer_contains_do_not_count(ids, words, verdi
     """The tokens that gain are not the most probable ones."""
     result = run(lambda i: 0, ids=ids)
     assert (result.verdict, words in result.message) == (verdict, True), result.message
+
+
+def test_all_phrases_count_if_not_all_training_rows_are_read() -> None:
+    """Another row could contain them."""
+    large = Context(TRAINING, held_out=HELD_OUT, reserve=Reserve(rows=500))
+    result = run(lambda i: 0, ids=range(5, 10), context=large)
+    assert "0 of 30 surprising phrases are" in result.message
 
 
 def labelled(count: int, topic: str) -> tuple[Section, ...]:
