@@ -89,7 +89,8 @@ def recalled(
     that reports no token ids does not show which tokens are shared, so all count.
 
     `trained`: the training rows, if the rows are held out. A phrase that none of their answers
-    contains does not count, because no training teaches it. If too few remain, the wording is free.
+    contains does not count, because no training teaches it. If too few are left, the wording is
+    free.
     """
     bases = [view.base(request) for request in requests]
     scored = [base[: _length(base), 0] < -nats for base in bases]
@@ -98,12 +99,12 @@ def recalled(
         part = "all"
     if part in ("content", "form"):
         counted = _of_part(bases, scored, part)
-        if sum(len(_phrases(mask)) for mask in counted) < (_FEW if part == "content" else 1):
+        if _total(counted) < (_FEW if part == "content" else 1):
             counted, part = scored, "all" if part == "content" else "free"
     if trained and not of_labels and part != "free":
-        counted = _taught(view, bases, counted, trained)
-        if sum(len(_phrases(mask)) for mask in counted) < _FEW:
-            counted, part = scored, "free"
+        taught = _taught(view, bases, counted, trained)
+        is_free = _total(taught) < min(_FEW, _total(counted))
+        counted, part = (scored, "free") if is_free else (taught, part)
     count = _count_labels if of_labels else _count_tokens if part == "free" else _count_phrases
     rows = [
         _row(request, base, view.get(request), count, surprising, mask)
@@ -120,6 +121,11 @@ def _phrases(mask: Mask) -> list[slice]:
         for start, stop in edges.reshape(-1, 2)
         for first in range(start, stop, _PHRASE)
     ]
+
+
+def _total(masks: Sequence[Mask]) -> int:
+    """The number of phrases in the masks."""
+    return sum(len(_phrases(mask)) for mask in masks)
 
 
 def _taught(

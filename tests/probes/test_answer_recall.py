@@ -503,3 +503,19 @@ def test_a_broken_adapter_fails() -> None:
 
     result = judged("answer_recall", answer, runs=None, context=Context(ROWS))
     assert result.verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("taught", "part", "surprising"),
+    [([7, 8, 9], "all", 1), ([1, 2, 3], "free", 1)],
+    ids=["all phrases are taught", "none is"],
+)
+def test_few_phrases_count_if_training_taught_all_of_them(taught, part, surprising):  # type: ignore[no-untyped-def]
+    held_out, training = TeacherForced("q?", "a"), TeacherForced("p?", "b")
+    tokens = {
+        held_out: measured([-5, -0.1, -0.1], ids=[7, 8, 9]),
+        training: measured([-5, -0.1, -0.1], ids=taught),
+    }
+    view = SimpleNamespace(base=tokens.get, get=tokens.get)
+    rows, found = recall.recalled(view, [held_out], 3.0, trained=[training])
+    assert (found, rows[0].surprising) == (part, surprising)
