@@ -213,6 +213,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs in which the two results differ."""
 
 
+CHECK = "sway check"
+"""The label of `sway check`, which has no spec."""
 RECITED = "recited"
 """Beginning of the finding of an exchange whose prompt and true answer are a training text."""
 

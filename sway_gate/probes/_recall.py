@@ -83,7 +83,7 @@ def recalled(
 ) -> Recalled:
     """The recall of each row; tokens from the end of the answer on do not count.
 
-    A label counts as one token, and only as a whole: "P1" and "P2" begin with the same token.
+    A label counts as one phrase, and only as a whole: "P1" and "P2" begin with the same token.
     `part`: the tokens that should count. If none of them surprises the base, or too little of the
     content to test it, all tokens do: then the base reads the content from the prompt. A backend
     that reports no token ids does not show which tokens are shared, so all count.

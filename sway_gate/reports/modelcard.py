@@ -15,7 +15,6 @@ import yaml
 from sway_gate.model_files.hub import is_hub_id
 from sway_gate.reports.markdown import head, row, text
 from sway_gate.reports.wording import (
-    CHECK,
     diagnosis,
     evidence,
     in_units,
@@ -27,11 +26,10 @@ from sway_gate.reports.wording import (
     subject,
     title,
 )
-from sway_gate.results import AppliedWaiver, GateResult, ModelFacts, ProbeResult
+from sway_gate.results import CHECK, AppliedWaiver, GateResult, ModelFacts, ProbeResult
 from sway_gate.text import cut, one_line
 
 MAX_PROBES: Final = 100
-"""Label of a run without a spec."""
 _VERSION: Final = re.compile(r"[0-9][\w.+!-]{0,40}", re.ASCII)
 _ID: Final = re.compile(r"\W+", re.ASCII)
 

@@ -10,6 +10,7 @@ from sway_gate.judge.composite import doubtful, suggests_harm
 from sway_gate.judge.waivers import expired, waived
 from sway_gate.reports import links
 from sway_gate.results import (
+    CHECK,
     RECITED,
     Category,
     Exchange,
@@ -47,7 +48,7 @@ _URGENCY = {"broken": 0, "verdict": 0, "error": 1, "fail": 1, "warn": 2, "warnin
 
 def headline(result: GateResult) -> str:
     """Return the verdict and its reasons in one line of plain text."""
-    return " · ".join([result.verdict.upper(), *grounds(result)])
+    return " · ".join([verdict_word(result), *grounds(result)])
 
 
 def exit_word(code: int) -> str:
@@ -314,10 +315,6 @@ def verdict_word(result: GateResult) -> str:
     if result.spec == CHECK and result.verdict == "pass" and not is_judged:
         return "MOVED"
     return result.verdict.upper()
-
-
-CHECK: Final = "sway check"
-"""The name of the spec of `sway check`."""
 
 
 def limit_word(probe: ProbeResult) -> str:

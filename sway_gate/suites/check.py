@@ -16,7 +16,7 @@ from sway_gate.judge.criteria import MORE_ITEMS
 from sway_gate.model_files import find, hub, kinds
 from sway_gate.model_files.config import is_served_with_template
 from sway_gate.probes import delta_kl
-from sway_gate.results import GateResult, ProbeResult, Verdict
+from sway_gate.results import CHECK, GateResult, ProbeResult, Verdict
 from sway_gate.spec import WAIVERS
 from sway_gate.spec.confine import check_files, check_spec
 from sway_gate.spec.probes import KINDS, DeltaKL
@@ -164,7 +164,7 @@ def _with_data(given: CheckInputs, models: Models) -> Spec:
         data=absolute(given.data),
         data_map=given.data_map,
         held_out=absolute(given.held_out),
-        label="sway check",
+        label=CHECK,
         folder=os.getcwd(),
     )
     check_spec(files, given.confine)
