@@ -42,6 +42,8 @@ as a whole, and 12% with 20.
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
   the answers share no surprising token, their wording is free, and they are judged like prose. A
   backend that reports no token ids shows no frame: all tokens count, with the usual limit
+- if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
+  wording is free
 - labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
@@ -108,7 +110,7 @@ class Found(Details, frozen=True, kw_only=True):
     ends the answer, under the base and now."""
 
     data: recall.Data
-    part: recall.Part = "all"
+    part: answers.Part = "all"
     wants_content: bool = False
     frame: int = 0
     frame_right: int = 0
@@ -175,12 +177,10 @@ def value(
     return recall.with_lift(reading) if part == "free" else reading
 
 
-def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> recall.Part:
+def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> answers.Part:
     if requests.data != "answers":
         return "free" if requests.data == "prose" else "all"
-    if context.learn == "content":
-        return "content"
-    return "form" if answers.teaches_form(context, requests.deciding, view) else "all"
+    return answers.judged_part(context, requests.deciding, view)
 
 
 def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:

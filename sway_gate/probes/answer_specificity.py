@@ -26,6 +26,12 @@ on the others: then it knew their content, and what it did not know is common to
 Otherwise, and always for labels, the content is judged. Near these limits the message says so: set
 `learn`. The choice does not depend on the seed.
 
+Answers that reword their prompts, such as headlines and summaries, are judged by the content gain,
+even if `learn` is form: another headline does not become likelier after this text. The base shows
+that they do. It ranks at least 75% of the own answers first, and the tokens of the own answers that
+surprise it (log-probability below -3) lose at most 65% as much after their own prompts as after the
+others.
+
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
@@ -147,7 +153,7 @@ def value(
     prose = np.array([per_token(view, request) for request in requests.control])
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
-    judged, reason = answers.judged(context.learn, gains, requests.design)
+    judged, reason, _ = answers.judged(context.learn, gains, requests.design)
     found = Found(
         judged=judged,
         reason=reason,

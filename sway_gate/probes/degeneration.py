@@ -12,8 +12,8 @@ degeneration, Holtzman et al. 2020) if it is
   in 20 words in a row (Li et al. 2016), as in most gibberish
 - echo: only the prompt
 - template text: it contains a special token, "### Response" or a role such as "Assistant:"
-- other script: at least 30% of the letters; or other language, by function words of seven European
-  languages
+- other script: at least 30% of the letters, or only symbols, such as emoji; or other language, by
+  function words of seven European languages
 - same answer: the answer to at least 3 different general requests
 - refusal: an answer to a general request that begins as a refusal in English; these requests are
   harmless. Allowed if a tenth of the data's answers refuse
@@ -30,7 +30,7 @@ not the most probable one, although it is for the base, or although the adapter 
 answer and the base does not know it (80% of its tokens are the most probable ones). Reaching
 `max_new_tokens` is not a fault. Rows too few to decide count only if one of them does not end.
 
-A fragment is an answer of at most 4 words to a general request that the other model answers with at
+A fragment is an answer of at most 4 words to an open request that the other model answers with at
 least 16: "playing piano" instead of an explanation. It is usable text, so it is not broken, but an
 adapter that was trained on titles or queries can lose all other answers to it. The increase of
 fragments over the base must stay below `assert_fragments_lt`. They are allowed if a tenth of the
@@ -41,14 +41,16 @@ JSON or function calls: such an answer to a general request is not broken, becau
 be served for its task only. The message and the details state their number: for a model that also
 chats, it is a harm.
 
-General requests are the first `prompts_limit` of the packaged set, or of `prompts` if the entry
-has them; `data_prompts` is the number of prompts of the data. If the increase of broken answers is
-outside its margin and its interval reaches inside, four times as many packaged requests decide. It
-does not show whether an answer is true, or whether fluent text makes sense.
+General requests are the first `prompts_limit` of the packaged open requests, and half as many of
+the packaged short questions, such as the capital of a country: a narrow adapter often breaks first
+where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
+`data_prompts` is the number of prompts of the data. If the increase of broken answers is outside
+its margin and its interval reaches inside, four times as many packaged requests decide. It does not
+show whether an answer is true, or whether fluent text makes sense.
 
-- passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
+- passes: 2 of 42 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
   end
-- fails: 21 of 30 answers broken (base 1): 18 looping, 3 empty; 28 of 28 of the data's answers do
+- fails: 31 of 42 answers broken (base 1): 28 looping, 3 empty; 28 of 28 of the data's answers do
   not end
 
 In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
@@ -99,7 +101,7 @@ KIND = Kind(
     symptom="broken",
 )
 
-_MAX_ROWS, _MORE = 24, 4
+_MAX_ROWS, _MORE, _OPEN_PER_QUESTION = 24, 4, 2
 _LEARNED = 0.8
 _LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
 _FRAGMENT, _ANSWER = 4, 16
@@ -108,11 +110,12 @@ most 3 fragments, adapters at three or four times their scale 11 to 16."""
 
 
 class Requests(NamedTuple):
-    """`expected`: what the data's answers contain. `labels`: the labels that it contains.
-    `is_json`: whether its answers are JSON. `may_refuse`, `may_be_brief`: whether some of them are
-    refusals, or fragments."""
+    """`open` and `questions` are the general requests. `expected`: what the data's answers contain.
+    `labels`: the labels that it contains. `is_json`: whether its answers are JSON. `may_refuse`,
+    `may_be_brief`: whether some of them are refusals, or fragments."""
 
-    general: list[Generation]
+    open: list[Generation]
+    questions: list[Generation]
     own: list[Generation]
     own_rows: list[DataRow]
     rows: list[TeacherForced]
@@ -121,6 +124,10 @@ class Requests(NamedTuple):
     is_json: bool
     may_refuse: bool
     may_be_brief: bool
+
+    @property
+    def general(self) -> list[Generation]:
+        return self.open + self.questions
 
     @property
     def written(self) -> list[Generation]:
@@ -138,14 +145,15 @@ class Endings(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`general`: number of general requests, which are the first answers. `labels`, `json`: those
-    answered with a label or with JSON, if the data has such answers. `fragments`: those answered
-    with a fragment by the fine-tuned model only, `base_fragments`: by the base only."""
+    """`open`: number of open requests, which are the first answers. `labels`, `json`: general
+    requests answered with a label or with JSON, if the data has such answers. `fragments`: open
+    requests answered with a fragment by the fine-tuned model only, `base_fragments`: by the base
+    only."""
 
     broken: int
     base_broken: int
     newly_broken: int
-    general: int = 0
+    open: int = 0
     labels: int
     json: int
     fragments: int = 0
@@ -155,15 +163,17 @@ class Found(Details, frozen=True, kw_only=True):
 
 
 def requests(spec: Degeneration, context: Context) -> Requests:
-    prompts = (spec.prompts or packaged.chat_prompts())[: spec.prompts_limit]
-    general = [context.generation(prompt, spec.max_new_tokens) for prompt in prompts]
+    limit, tokens = spec.prompts_limit, spec.max_new_tokens
+    prompts = (spec.prompts or packaged.chat_prompts())[:limit]
+    questions = () if spec.prompts else packaged.questions()[: limit // _OPEN_PER_QUESTION]
     rows = list(dict.fromkeys(context.row(pair) for s in context.sections for pair in s.pairs))
     own_rows = list({row.prompt: row for row in thinned(rows, spec.data_prompts)}.values())
-    own = [Generation(row.prompt, spec.max_new_tokens) for row in own_rows]
+    own = [Generation(row.prompt, tokens) for row in own_rows]
     scored = [row.teacher_forced() for row in thinned(rows, _MAX_ROWS)]
     answers = [completion_text(row.answer) for row in rows]
     return Requests(
-        general,
+        [context.generation(prompt, tokens) for prompt in prompts],
+        [context.generation(question, tokens) for question in questions],
         own,
         own_rows,
         scored,
@@ -193,13 +203,13 @@ def value(
     answers = _answered(requests, view)
     broken = [bool(answer.flaws) for answer in answers]
     base = [bool(answer.base_flaws) for answer in answers]
-    pairs = [(one.finetuned, one.base) for one in answers[: len(requests.general)]]
-    general = [own for own, _ in pairs]
+    general = [answer.finetuned for answer in answers[: len(requests.general)]]
+    pairs = [(answer.finetuned, answer.base) for answer in answers[: len(requests.open)]]
     found = Found(
         broken=sum(broken),
         base_broken=sum(base),
         newly_broken=sum(now and not before for now, before in zip(broken, base, strict=True)),
-        general=len(general),
+        open=len(pairs),
         labels=sum(normal(text) in requests.labels for text in general),
         json=sum(map(is_structured, general)) if requests.is_json else 0,
         fragments=0 if requests.may_be_brief else sum(_is_fragment(*pair) for pair in pairs),
@@ -220,11 +230,9 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
     bounds = [Bound(quantity, test, limit, is_upper=True, symptom=_symptom(found))]
     if found.fragments:
         margin, counts = spec.assert_fragments_lt, (found.fragments, found.base_fragments)
-        more = paired_fraction_below(*counts, found.general, margin, share)
+        more = paired_fraction_below(*counts, found.open, margin, share)
         quantity = "increase of fragments"
-        bounds.append(
-            Bound(quantity, more, margin, is_upper=True, symptom="broken", n=found.general)
-        )
+        bounds.append(Bound(quantity, more, margin, is_upper=True, symptom="broken", n=found.open))
     if ends := found.endings:
         unended = fraction_below(ends.unended, ends.rows, limit, share)
         if ends.unended or unended.z > Z_95:
@@ -254,7 +262,7 @@ def summary(spec: Degeneration, reading: Reading[Found]) -> str:
         if count:
             parts.append(f"{counted(count, 'general request')} answered with {what}")
     if found.fragments:
-        parts.append(f"{counted(found.fragments, 'general request')} answered with a fragment")
+        parts.append(f"{counted(found.fragments, 'open request')} answered with a fragment")
     if found.endings:
         ends = found.endings
         parts.append(f"{ends.unended} of {ends.rows} of the data's answers do not end")

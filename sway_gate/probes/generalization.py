@@ -116,7 +116,7 @@ class Found(Details, frozen=True, kw_only=True):
     gap_ci_95: tuple[float, float] | None
     judged: answers.Learned
     data: recall.Data = "answers"
-    part: recall.Part = "all"
+    part: answers.Part = "all"
     labels: list[str]
     content: list[float]
     first_before: int
@@ -171,13 +171,13 @@ def value(
     spec: Generalization, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     of_labels = bool(requests.design and requests.design.labels)
-    is_form = answers.teaches_form(context, requests.deciding, view)
+    wanted = answers.judged_part(context, requests.deciding, view)
     measured = partial(
         recall.recalled,
         view,
         nats=spec.surprise_nats,
         of_labels=of_labels,
-        part=_wanted(context, requests, is_form=is_form),
+        part="free" if requests.is_prose else wanted,
     )
     trained = requests.training if requests.reads_all else ()
     rows, part = measured(requests.held_out, trained=trained)
@@ -192,7 +192,7 @@ def value(
         training_lift=float(recall.lifts(training).mean()) if part == "free" else None,
         gap=known.share - share.share if known and share else None,
         gap_ci_95=gap,
-        judged="form" if is_form else "content",
+        judged="form" if wanted == "form" else "content",
         data="labels" if of_labels else "prose" if requests.is_prose else "answers",
         part=part,
         labels=list(requests.design.labels) if requests.design else [],
@@ -209,14 +209,6 @@ def value(
         raise Skip("the base already knows the held-out answers: no token surprises it")
     items = np.array(matrix.content)
     return Reading(float(items.mean()), items, found, units=_units(found), reserve=reserve)
-
-
-def _wanted(context: Context, requests: Requests, *, is_form: bool) -> recall.Part:
-    if requests.is_prose:
-        return "free"
-    if is_form:
-        return "form"
-    return "content" if context.learn == "content" else "all"
 
 
 def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:
