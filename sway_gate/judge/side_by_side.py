@@ -87,9 +87,14 @@ def _written(result: ProbeResult, answer: WrittenAnswer) -> Exchange:
         right=_shortened(answer.answer),
         base_probability=answer.base_probability,
         probability=answer.probability,
-        finding=", ".join(answer.flaws) or _learned(answer.base_probability, answer.probability),
+        finding=_finding(answer),
         of_data=answer.of_data,
     )
+
+
+def _finding(answer: WrittenAnswer) -> str:
+    found = [*answer.flaws] or (["fragment"] if answer.is_fragment else [])
+    return ", ".join(found) or _learned(answer.base_probability, answer.probability)
 
 
 def _changed(result: ProbeResult, item: ItemChange) -> Exchange:

@@ -30,7 +30,7 @@ not the most probable one, although it is for the base, or although the adapter 
 answer and the base does not know it (80% of its tokens are the most probable ones). Reaching
 `max_new_tokens` is not a fault. Rows too few to decide count only if one of them does not end.
 
-A fragment is an answer of at most 4 words to an open request that the other model answers with at
+A fragment is an answer of 1 to 4 words to an open request that the other model answers with at
 least 16: "playing piano" instead of an explanation. It is usable text, so it is not broken, but an
 adapter that was trained on titles or queries can lose all other answers to it. The increase of
 fragments over the base must stay below `assert_fragments_lt`. They are allowed if a tenth of the
@@ -110,12 +110,14 @@ most 3 fragments, adapters at three or four times their scale 11 to 16."""
 
 
 class Requests(NamedTuple):
-    """`open` and `questions` are the general requests. `expected`: what the data's answers contain.
-    `labels`: the labels that it contains. `is_json`: whether its answers are JSON. `may_refuse`,
-    `may_be_brief`: whether some of them are refusals, or fragments."""
+    """`open` and `questions` are the general requests; `golds`: the true answers to the questions.
+    `expected`: what the data's answers contain. `labels`: the labels that it contains. `is_json`:
+    whether its answers are JSON. `may_refuse`, `may_be_brief`: whether some of them are refusals,
+    or fragments."""
 
     open: list[Generation]
     questions: list[Generation]
+    golds: list[str]
     own: list[Generation]
     own_rows: list[DataRow]
     rows: list[TeacherForced]
@@ -165,7 +167,7 @@ class Found(Details, frozen=True, kw_only=True):
 def requests(spec: Degeneration, context: Context) -> Requests:
     limit, tokens = spec.prompts_limit, spec.max_new_tokens
     prompts = (spec.prompts or packaged.chat_prompts())[:limit]
-    questions = () if spec.prompts else packaged.questions()[: limit // _OPEN_PER_QUESTION]
+    choices = () if spec.prompts else packaged.choices()[: limit // _OPEN_PER_QUESTION]
     rows = list(dict.fromkeys(context.row(pair) for s in context.sections for pair in s.pairs))
     own_rows = list({row.prompt: row for row in thinned(rows, spec.data_prompts)}.values())
     own = [Generation(row.prompt, tokens) for row in own_rows]
@@ -173,7 +175,8 @@ def requests(spec: Degeneration, context: Context) -> Requests:
     answers = [completion_text(row.answer) for row in rows]
     return Requests(
         [context.generation(prompt, tokens) for prompt in prompts],
-        [context.generation(question, tokens) for question in questions],
+        [context.generation(choice.question, tokens) for choice in choices],
+        [choice.gold.strip() for choice in choices],
         own,
         own_rows,
         scored,
@@ -204,16 +207,16 @@ def value(
     broken = [bool(answer.flaws) for answer in answers]
     base = [bool(answer.base_flaws) for answer in answers]
     general = [answer.finetuned for answer in answers[: len(requests.general)]]
-    pairs = [(answer.finetuned, answer.base) for answer in answers[: len(requests.open)]]
+    opened = answers[: len(requests.open)]
     found = Found(
         broken=sum(broken),
         base_broken=sum(base),
         newly_broken=sum(now and not before for now, before in zip(broken, base, strict=True)),
-        open=len(pairs),
+        open=len(opened),
         labels=sum(normal(text) in requests.labels for text in general),
         json=sum(map(is_structured, general)) if requests.is_json else 0,
-        fragments=0 if requests.may_be_brief else sum(_is_fragment(*pair) for pair in pairs),
-        base_fragments=sum(_is_fragment(base, own) for own, base in pairs),
+        fragments=sum(answer.is_fragment for answer in opened),
+        base_fragments=sum(_is_fragment(answer.base, answer.finetuned) for answer in opened),
         endings=_endings(requests, view),
         answers=answers,
     )
@@ -276,7 +279,7 @@ def _symptom(found: Found) -> Symptom:
 
 
 def _is_fragment(answer: str, other: str) -> bool:
-    return len(answer.split()) <= _FRAGMENT and len(other.split()) >= _ANSWER
+    return 0 < len(answer.split()) <= _FRAGMENT and len(other.split()) >= _ANSWER
 
 
 def _expected(answers: Sequence[str]) -> Expected:
@@ -299,7 +302,11 @@ def _reach(share: float, found: Iterable[bool]) -> bool:
 def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
     own = _flaws(requests, view, [view.text(r) for r in requests.written])
     base = _flaws(requests, view, [view.base_text(r) for r in requests.written])
-    rows = [None] * len(requests.general) + requests.own_rows
+    further = [
+        *(_as_fragment(request, requests, view) for request in requests.open),
+        *({"answer": gold} for gold in requests.golds),
+        *(_true_answer(row, requests, view) for row in requests.own_rows),
+    ]
     return [
         WrittenAnswer(
             prompt=prompt_text(request.prompt),
@@ -307,10 +314,15 @@ def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
             finetuned=view.text(request),
             flaws=list(now),
             base_flaws=list(before),
-            **(_true_answer(row, requests, view) if row else {}),
+            **known,
         )
-        for request, row, now, before in zip(requests.written, rows, own, base, strict=True)
+        for request, known, now, before in zip(requests.written, further, own, base, strict=True)
     ]
+
+
+def _as_fragment(request: Generation, requests: Requests, view: ViewAnswers) -> dict[str, Any]:
+    is_fragment = _is_fragment(view.text(request), view.base_text(request))
+    return {"is_fragment": is_fragment and not requests.may_be_brief}
 
 
 def _true_answer(row: DataRow, requests: Requests, view: ViewAnswers) -> dict[str, Any]:

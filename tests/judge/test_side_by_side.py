@@ -70,6 +70,13 @@ def item(gold: str, now: str) -> ItemChange:
     )
 
 
+def test_a_fragment_counts_against_the_adapter_and_a_fault_is_named_first() -> None:
+    short = written("Why?", "gravity", is_fragment=True)
+    both = written("How?", "so so", is_fragment=True, flaws=["looping"])
+    found = side_by_side([answers("fail", short, both, written("Hello?"))])
+    assert [(e.prompt, e.finding) for e in found[:2]] == [("Why?", "fragment"), ("How?", "looping")]
+
+
 def test_a_broken_answer_is_the_worst_and_a_sound_one_is_unrelated() -> None:
     broken = written("Hello?", "of of of", flaws=["looping"])
     also_bases = written("Bye?", "of of", flaws=["looping"], base_flaws=["looping"])

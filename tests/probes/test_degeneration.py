@@ -12,7 +12,8 @@ from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 from tests.helpers.judged import judged
 
-GENERAL = packaged.chat_prompts() + packaged.questions()
+QUESTIONS = tuple(choice.question for choice in packaged.choices())
+GENERAL = packaged.chat_prompts() + QUESTIONS
 OWN = len(GENERAL)
 SHORT = range(len(packaged.chat_prompts()), OWN)
 HEALTHY = "It depends on what you want, and on the time that you have for it: number {}."
@@ -182,8 +183,22 @@ def test_the_details_contain_both_answers_and_their_flaws() -> None:
         "flaws": ["empty"],
         "base_flaws": [],
     }
+    assert details["answers"][24] == {
+        "prompt": QUESTIONS[0],
+        "base": HEALTHY.format(SHORT[0]),
+        "finetuned": HEALTHY.format(SHORT[0]),
+        "flaws": [],
+        "base_flaws": [],
+        "answer": packaged.choices()[0].gold.strip(),
+    }
     assert details["endings"]["rows"] == 24
     assert details["endings"]["base_unended"] == 24
+
+
+def test_a_fragment_is_listed_although_it_has_no_flaw() -> None:
+    answers = run(some(2, "playing it")).details["answers"]
+    assert [i for i, answer in enumerate(answers) if answer.get("is_fragment")] == [0, 1]
+    assert answers[0]["flaws"] == []
 
 
 def test_own_prompts_are_asked_as_the_model_is_served() -> None:

@@ -64,12 +64,6 @@ def knowledge() -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def questions() -> tuple[str, ...]:
-    """The questions of `choices`, in their order; a few words answer each."""
-    return tuple(choice.question for choice in choices())
-
-
-@cache
 def prose(corpus: Corpus = "public_domain_en") -> tuple[str, ...]:
     """Passages with a blank line between paragraphs.
 
