@@ -23,9 +23,10 @@ from sway_gate.measurements import (
     TeacherForced,
     ViewAnswers,
 )
-from sway_gate.probes._answers import Part, chars_of
+from sway_gate.probes._answers import chars_of
 from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
+from sway_gate.probes._wanted import Part
 from sway_gate.probes.base import DataRow, FoundDetails, Reading
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
