@@ -205,6 +205,8 @@ def from_json(data: bytes) -> GateResult:
     Unknown fields are ignored. Raises UsageError if `data` is not a report of schema version 1, or
     if it says pass and its parts do not.
     """
+    if not data.strip():
+        raise UsageError("the file is empty; pass a file written with --json")
     try:
         report = msgspec.json.decode(_as_utf8(data), type=GateV1)
         _check_probes(report.probes)

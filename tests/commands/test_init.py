@@ -182,6 +182,23 @@ def test_what_was_wanted_is_written_with_its_reason(folder):
     assert "\n  learn: auto\n" in text
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["none", "in a probe"])
+def test_a_spec_for_preferences_needs_some(folder, capsys, own):
+    init()
+    text = (
+        (folder / "sway.yaml")
+        .read_text(encoding="utf-8")
+        .replace("learn: auto", "learn: preference")
+    )
+    triple = "{prompt: a, chosen: b, rejected: c}"
+    if own:
+        text += f"  - {{name: p, kind: preference_flip, triples: [{triple}]}}\n"
+    (folder / "sway.yaml").write_text(text, encoding="utf-8")
+    assert cli.main(["gate", "--dry-run"]) == (0 if own else 2)
+    message = "sway.yaml: learn: preference requires rows with prompt, chosen and rejected"
+    assert (message in capsys.readouterr().err) is not own
+
+
 def test_too_little_data_is_refused(folder, capsys):
     (folder / "notes.md").write_text("Three words only.", encoding="utf-8")
     assert init() == 2
