@@ -15,7 +15,6 @@ from sway_gate.reports.links import probe_page
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
     Step,
-    apart,
     diagnosis,
     evidence,
     grounds,
@@ -41,7 +40,7 @@ from sway_gate.results import (
     ProbeResult,
     Verdict,
 )
-from sway_gate.text import counted, cut, named, one_line
+from sway_gate.text import apart, counted, cut, named, one_line
 
 MAX_BYTES = 60_000
 # Characters; with references and zero-width spaces, the Markdown can be eight times as long.

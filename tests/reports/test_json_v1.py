@@ -139,7 +139,7 @@ def changed(**fields):
 def test_hostile_json_is_one_line_of_usage_error(data):
     with pytest.raises(
         UsageError,
-        match=r"\A(not a sway-gate JSON report of schema_version 1|the file is empty)[ -~]{1,300}\Z",
+        match=r"\A(not a sway-gate JSON report of schema_version 1:|the file is empty;) [ -~]{1,300}\Z",
     ):
         from_json(data)
 
