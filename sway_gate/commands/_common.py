@@ -96,8 +96,6 @@ def load(args: argparse.Namespace) -> "Spec":
     if args.spec != output.STDOUT:
         check_files({"SPEC": [args.spec]}, args.confine)
     check_files({WAIVERS: [waivers_file(args.spec)]}, args.confine)
-    if args.adapter == "":
-        raise UsageError("--adapter: is empty; give the folder or hub id of an adapter")
     spec = load_spec(args.spec, args.adapter)
     check_spec(spec, args.confine)
     check_network(spec, args.confine, online=getattr(args, "online", False))

@@ -78,7 +78,7 @@ REFUSED = {
         "-o notes.md would overwrite the input notes.md",
     ),
     "over the adapter": (["-o", "adapter_config.json"], "has the name of an adapter's file"),
-    "an empty name": (["-o", ""], "is not a file name"),
+    "an empty name": (["-o", ""], "-o/--output: is empty; give a value"),
     "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long; choose a shorter name"),
     "no such data": (["--data", "none.md"], "none.md: no such file"),
     "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; run `sway autogen` on it"),
