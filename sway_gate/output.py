@@ -36,11 +36,12 @@ _REPORT = re.compile(
         | <!doctype[ ]html>.{,1000}\(sway-gate\)</title>
         | <\?xml[^>]*>\s*<testsuites[ ]tests=
         | \#+[ ](?:sway-gate:|sway[ ]trace|sway[ ]mine)
-        | \*\*[A-Z][A-Z ]+(?:[ ]·|\*\*)
+        | \*\*[^\n]{,800}[ ]·[ ]composite[ ]
+        | \*\*\d+[ ]gates?:[ ]
         | ---\nmodel-index:.{,500}[ ]sway
         | (?:PASS|FAIL|ERROR)[ ]{2}
         | \d+[ ]results?,
-        | [^\n]+:[ ]\w+[ ]in[ ][\d.]+[ ]s\n
+        | [^\n]{,800}\n[^\n]{,200}forward[ ]passes
     )""",
     re.DOTALL | re.VERBOSE,
 )

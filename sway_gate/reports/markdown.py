@@ -58,7 +58,8 @@ _NUMBERS = ("decided by", "value")
 _EXCHANGE = ("", "prompt", "base", "fine-tuned", "true answer", "its probability", "finding")
 _WITHHELD = "…"
 _ABOUT_WITHHELD = (
-    "…: a text of the data or an answer to it; only the HTML report shows it: comments are public"
+    "…: an answer of the data or to its prompt, or recited text; only the HTML report shows it: "
+    "comments are public"
 )
 _RESERVE = 3_000  # bytes for the note at the end
 _PRIVATE = ("answer", "base", "finetuned")

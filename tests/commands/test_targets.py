@@ -11,12 +11,16 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from sway_gate import cli
+from sway_gate import cli, output
 from sway_gate.commands._common import FORMATS
+from sway_gate.engine import trace
+from sway_gate.fleet import report as fleet_report
+from sway_gate.reports import sarif
 from sway_gate.reports.json_v1 import to_json
 from sway_gate.results import Finding
-from tests.helpers import results
+from tests.helpers import ROOT, results
 
+RECORDINGS = ROOT / "tests" / "recorded" / "outputs"
 FILES = {
     "base/config.json": "{}",
     "base/model.safetensors": "weights",
@@ -150,6 +154,41 @@ def test_a_converted_report_is_overwritten_by_the_next_one(
     card = ["--format", "modelcard"] * (name == "card.md" and len(given) == 1)
     codes = [cli.main(["report", *given, *card, "-o", name]) for _ in range(2)]
     assert codes[0] == codes[1] != 2
+
+
+RECORDED = [
+    path
+    for group in ("all_kinds", "comparisons", "diff", "dummy", "reports")
+    for path in (RECORDINGS / group).iterdir()
+    if path.suffix in (".html", ".json", ".md", ".xml")
+]
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_recorded_report_can_be_overwritten(tmp_path: Path, path: Path) -> None:
+    shutil.copy(path, tmp_path / path.name)
+    output.check_targets({"-o": str(tmp_path / path.name)}, [])
+
+
+WRITTEN = {
+    "fleet.md": lambda: fleet_report.to_markdown([]),
+    "fleet.xml": lambda: fleet_report.to_xml([]),
+    "static.sarif": lambda: sarif.of_static([]),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_report_of_other_commands_can_be_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(WRITTEN[name]())
+    output.check_targets({"-o": str(tmp_path / name)}, [])
+
+
+def test_traces_and_their_summaries_can_be_overwritten(folder: Path) -> None:
+    with trace.recording("t.jsonl") as write:
+        write(trace.Started(sway="0.1.0", spec="s", adapter="a", base="b"))
+    names = ["t.json", "t.md", "t.txt"]
+    lines = [["trace", "t.jsonl", "-o", name] for name in names]
+    assert [cli.main(line) for line in lines + lines] == [0] * 6
 
 
 def test_an_empty_file_is_written(folder: Path, monkeypatch: Any) -> None:
