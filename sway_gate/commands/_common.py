@@ -364,8 +364,8 @@ def check_targets(
     """Check the files of `targets` (option -> path) before anything is read. Raises UsageError."""
     from sway_gate.spec import confine
 
-    output.check_targets(targets, inputs, specs=specs, force=force)
     confine.check_targets(targets, args.confine)
+    output.check_targets(targets, inputs, specs=specs, force=force)
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:
