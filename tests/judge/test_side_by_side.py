@@ -173,3 +173,10 @@ def test_probes_take_turns_and_failures_come_first() -> None:
 def test_long_texts_are_cut() -> None:
     (one,) = side_by_side([answers("fail", written("q", "x " * 900, flaws=["looping"]))])
     assert len(one.finetuned) == 200
+
+
+def test_answers_that_differ_late_are_cut_to_the_difference() -> None:
+    same = "The ferry leaves the old harbour at dawn. " * 9
+    late = written("q", f"{same}It is red.", base=f"{same}It is blue.", flaws=["looping"])
+    (one,) = side_by_side([answers("fail", late)])
+    assert (one.base, one.finetuned) == ("…blue.", "…red.")
