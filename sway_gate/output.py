@@ -27,25 +27,11 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapters.
 # and ##[ anywhere; others ##vso[ and ##teamcity[.
 _COMMAND = re.compile(r"(?:^|(?<=\r))([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 
-_HEAD_BYTES = 2048
-_REPORT = re.compile(
-    r"""\s*(?:
-        \[?\s*\{\s*"(?:schema_version|sway_gate|event|check_name)"
-        | \[\]\s*\Z
-        | \{\s*"\$schema".{,500}"name":\s*"sway-gate"
-        | <!doctype[ ]html>.{,1000}\(sway-gate\)</title>
-        | <\?xml[^>]*>\s*<testsuites[ ]tests=
-        | \#+[ ](?:sway-gate:|sway[ ]trace|sway[ ]mine)
-        | \*\*[^\n]{,800}[ ]·[ ]composite[ ]
-        | \*\*\d+[ ]gates?:[ ]
-        | ---\nmodel-index:.{,500}[ ]sway
-        | (?:PASS|FAIL|ERROR)[ ]{2}
-        | \d+[ ]results?,
-        | [^\n]{,800}\n[^\n]{,200}forward[ ]passes
-    )""",
-    re.DOTALL | re.VERBOSE,
+_REPORTS = frozenset(
+    ("", ".htm", ".html", ".json", ".log", ".markdown", ".md", ".sarif", ".text", ".txt", ".xml")
 )
-"""How each kind of file begins that a command writes: JSON, HTML, XML, Markdown and text."""
+"""Endings of the files that commands write; further ones of specs and of traces."""
+_SPECS, _TRACES = frozenset((".yaml", ".yml")), frozenset((".jsonl",))
 
 TERMINAL, YAML, JSON, MARKUP = r"\x{:02x}", r"\x{:02x}", r"\u{:04x}", "&#{};"
 """How a text, YAML, JSON, and HTML, XML or Markdown write a character by its number."""
@@ -135,13 +121,12 @@ def check_targets(
     models: Sequence[str] = (),
     *,
     specs: bool = False,
-    force: bool = False,
 ) -> None:
     """Check the files of `targets` (option -> path) before anything is measured.
 
     Raises UsageError if a file cannot be written, is one of the `inputs` or below one, is in one of
-    the folders `models`, is given twice, or exists and was not written by a command, unless
-    `force`. `specs`: the targets are specs and can have the name of one.
+    the folders `models`, is given twice, or exists and has an ending that no such output has.
+    `specs`: the targets are specs and can have the name of one.
     """
     taken = dict[str, str]()
     for path in inputs:
@@ -159,10 +144,11 @@ def check_targets(
         for folder in (*filter(None, inputs), *models):
             if _is_in(path, folder, any_depth=folder not in models):
                 raise UsageError(f"{option} {path} is in {folder}, an input; name a file elsewhere")
-        if not force and _is_foreign(path):
+        allowed = _REPORTS | (_SPECS if specs else _TRACES if option == "--trace" else frozenset())
+        if _has_content(path) and Path(path).suffix.lower() not in allowed:
             raise UsageError(
-                f"{option} {path} would overwrite a file that sway did not write; "
-                "name another file, or delete this one"
+                f"{option} {path} would overwrite a file that is no report; name another file, or "
+                "delete this one"
             )
         taken |= dict.fromkeys(places, f"the file of {option}")
 
@@ -215,16 +201,8 @@ def _is_in(path: str, folder: str, any_depth: bool) -> bool:
     return path != STDOUT and Path(os.path.realpath(folder)) in parents[: None if any_depth else 1]
 
 
-def _is_foreign(path: str) -> bool:
-    """Whether `path` is a file with content that no command wrote, or that cannot be read."""
-    if not os.path.isfile(path):
-        return False
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return True
-    return bool(head) and not _REPORT.match(head)
+def _has_content(path: str) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def _is_special(path: str) -> bool:

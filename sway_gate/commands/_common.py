@@ -359,13 +359,12 @@ def check_targets(
     inputs: Sequence[str | None],
     *,
     specs: bool = False,
-    force: bool = False,
 ) -> None:
     """Check the files of `targets` (option -> path) before anything is read. Raises UsageError."""
     from sway_gate.spec import confine
 
     confine.check_targets(targets, args.confine)
-    output.check_targets(targets, inputs, specs=specs, force=force)
+    output.check_targets(targets, inputs, specs=specs)
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:

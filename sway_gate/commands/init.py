@@ -92,8 +92,7 @@ def _folder(args: argparse.Namespace, inputs: list[str]) -> str:
     path: str = args.output
     if path == output.STDOUT:
         return os.getcwd()
-    # An existing suite has its own message.
-    check_targets(args, {"-o": path}, inputs, specs=True, force=True)
+    check_targets(args, {"-o": path}, inputs, specs=True)
     if os.path.lexists(path) and not args.force:
         raise UsageError(
             f"{path} already exists; use --force to overwrite it or -o FILE to write another file"

@@ -13,14 +13,11 @@ import yaml
 
 from sway_gate import cli, output
 from sway_gate.commands._common import FORMATS
-from sway_gate.engine import trace
-from sway_gate.fleet import report as fleet_report
-from sway_gate.reports import sarif
+from sway_gate.errors import UsageError
 from sway_gate.reports.json_v1 import to_json
 from sway_gate.results import Finding
-from tests.helpers import ROOT, results
+from tests.helpers import results
 
-RECORDINGS = ROOT / "tests" / "recorded" / "outputs"
 FILES = {
     "base/config.json": "{}",
     "base/model.safetensors": "weights",
@@ -113,89 +110,50 @@ def test_no_command_overwrites_what_it_reads(folder: Path, capsys: Any, line: st
 
 
 FOREIGN = {
-    "rows.jsonl": "sway-gate reads these rows",
-    "README.md": "# My adapter\n\nGated by sway-gate.\n",
+    "rows.csv": "prompt,answer\n",
     "notes.ipynb": '{"cells": [], "nbformat": 4}',
-    "page.html": "<!doctype html>\n<html><title>my page</title>",
-    "tests.xml": '<?xml version="1.0"?><testsuites name="pytest tests">',
-    "notes.txt": "PASSED the exam\n",
+    "train.PY": "print(1)\n",
+    "other.safetensors": "weights",
 }
 
 
 @pytest.mark.parametrize("option", ["--json", "--html", "--markdown", "--junit", "--trace"])
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_file_of_the_user_is_not_overwritten(
+def test_a_file_that_is_no_report_is_not_overwritten(
     folder: Path, capsys: Any, name: str, option: str
 ) -> None:
     (folder / name).write_text(FOREIGN[name], encoding="utf-8")
     assert cli.main(["gate", "sway.yaml", option, name]) == 2
-    assert f"{option} {name} would overwrite a file that sway did not write; name another" in (
+    assert f"{option} {name} would overwrite a file that is no report; name another" in (
         capsys.readouterr().err
     )
     assert (folder / name).read_text(encoding="utf-8") == FOREIGN[name]
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("make", [results.sick, results.healthy], ids=["fail", "pass"])
-def test_a_report_is_overwritten_by_the_next_one(
-    folder: Path, monkeypatch: Any, name: str, make: Any
-) -> None:
-    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: make())
-    for _ in range(2):
-        assert cli.main(["gate", f"--{name}", f"own.{name}"]) == make().exit_code
+@pytest.mark.parametrize("name", ["r.json", "r.HTML", "r.md", "r.xml", "r.txt", "summary"])
+def test_a_report_is_overwritten_by_the_next_one(folder: Path, monkeypatch: Any, name: str) -> None:
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
+    (folder / name).write_text("an earlier one", encoding="utf-8")
+    assert cli.main(["gate", "--json", name]) == results.sick().exit_code
+    assert (folder / name).read_text(encoding="utf-8").startswith("{")
 
 
-@pytest.mark.parametrize("name", ["r.json", "r.html", "r.md", "r.txt", "card.md"])
-@pytest.mark.parametrize("given", [["old.json"], ["--history", "old.json"]], ids=["one", "history"])
-def test_a_converted_report_is_overwritten_by_the_next_one(
-    folder: Path, name: str, given: list[str]
-) -> None:
-    (folder / "old.json").write_bytes(to_json(results.sick()))
-    card = ["--format", "modelcard"] * (name == "card.md" and len(given) == 1)
-    codes = [cli.main(["report", *given, *card, "-o", name]) for _ in range(2)]
-    assert codes[0] == codes[1] != 2
-
-
-RECORDED = [
-    path
-    for group in ("all_kinds", "comparisons", "diff", "dummy", "reports")
-    for path in (RECORDINGS / group).iterdir()
-    if path.suffix in (".html", ".json", ".md", ".xml")
-]
-
-
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_every_recorded_report_can_be_overwritten(tmp_path: Path, path: Path) -> None:
-    shutil.copy(path, tmp_path / path.name)
-    output.check_targets({"-o": str(tmp_path / path.name)}, [])
-
-
-WRITTEN = {
-    "fleet.md": lambda: fleet_report.to_markdown([]),
-    "fleet.xml": lambda: fleet_report.to_xml([]),
-    "static.sarif": lambda: sarif.of_static([]),
-}
-
-
-@pytest.mark.parametrize("name", WRITTEN)
-def test_a_report_of_other_commands_can_be_overwritten(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(WRITTEN[name]())
-    output.check_targets({"-o": str(tmp_path / name)}, [])
-
-
-def test_traces_and_their_summaries_can_be_overwritten(folder: Path) -> None:
-    with trace.recording("t.jsonl") as write:
-        write(trace.Started(sway="0.1.0", spec="s", adapter="a", base="b"))
-    names = ["t.json", "t.md", "t.txt"]
-    lines = [["trace", "t.jsonl", "-o", name] for name in names]
-    assert [cli.main(line) for line in lines + lines] == [0] * 6
+@pytest.mark.parametrize(("option", "code"), [("--trace", 0), ("--json", 2)])
+def test_rows_can_be_a_trace_but_no_report(folder: Path, option: str, code: int) -> None:
+    (folder / "old.jsonl").write_text("{}\n", encoding="utf-8")
+    targets = {option: str(folder / "old.jsonl")}
+    if code:
+        with pytest.raises(UsageError, match="would overwrite a file that is no report"):
+            output.check_targets(targets, [])
+    else:
+        output.check_targets(targets, [])
 
 
 def test_an_empty_file_is_written(folder: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
-    (folder / "made-by-mktemp").touch()
-    assert cli.main(["gate", "--json", "made-by-mktemp"]) == results.sick().exit_code
-    assert (folder / "made-by-mktemp").read_bytes()
+    (folder / "made.by-mktemp").touch()
+    assert cli.main(["gate", "--json", "made.by-mktemp"]) == results.sick().exit_code
+    assert (folder / "made.by-mktemp").read_bytes()
 
 
 NEW = {
