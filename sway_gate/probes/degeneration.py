@@ -22,14 +22,16 @@ The base's answer, the prompt and the data's answers decide which scripts, langu
 texts are expected. Repetition is allowed if a tenth of the data's answers repeat. A wanted style
 or a short answer is not broken.
 
-Statistic: the share of broken answers. Harm probe with margins at `assert_broken_lt`. The increase
-over the base on the same prompts must stay below it (score test for matched pairs; Tango 1998),
-because small models sometimes loop before any training; of short questions apart, if one answer to
-them is broken. So must the share of the data's
-answers that do not end (score test; Wilson 1927): after the true answer, the token that ends it is
-not the most probable one, although it is for the base, or although the adapter has learned the
-answer and the base does not know it (80% of its tokens are the most probable ones). Reaching
-`max_new_tokens` is not a fault. Rows too few to decide count only if one of them does not end.
+Statistic: the share of broken answers. Harm probe with margins at `assert_broken_lt`:
+
+- the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
+  small models sometimes loop before any training
+- the same increase on short questions, if the adapter broke an answer to one of them
+- the share of the data's answers that do not end (score test; Wilson 1927): after the true answer,
+  the token that ends it is not the most probable one, although it is for the base, or although the
+  adapter has learned the answer and the base does not know it (80% of its tokens are the most
+  probable ones). Reaching `max_new_tokens` is not a fault. Rows too few to decide count only if one
+  of them does not end
 
 A fragment is an answer of 1 to 4 words to an open request that the other model answers with at
 least 16: "playing piano" instead of an explanation. It is usable text, so it is not broken, but an
