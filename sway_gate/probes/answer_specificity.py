@@ -29,7 +29,7 @@ Otherwise, and always for labels, the content is judged. Near these limits the m
 Answers that reword their prompts, such as headlines and summaries, are judged by the content gain,
 even if `learn` is form: another headline does not become likelier after this text. The base shows
 that they do. It ranks at least 75% of the own answers first, and the tokens of the own answers that
-surprise it (log-probability below -3) lose at most 65% as much after their own prompts as after the
+surprise it (log-probability below -3) lose at most 72% as much after their own prompts as after the
 others.
 
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
