@@ -124,7 +124,7 @@ def test_a_file_that_is_no_report_is_not_overwritten(
 ) -> None:
     (folder / name).write_text(FOREIGN[name], encoding="utf-8")
     assert cli.main(["gate", "sway.yaml", option, name]) == 2
-    assert f"{option} {name} would overwrite a file that is no report; name another" in (
+    assert f"{option} {name} would overwrite a file that is not a report; name another" in (
         capsys.readouterr().err
     )
     assert (folder / name).read_text(encoding="utf-8") == FOREIGN[name]
@@ -143,7 +143,7 @@ def test_rows_can_be_a_trace_but_no_report(folder: Path, option: str, code: int)
     (folder / "old.jsonl").write_text("{}\n", encoding="utf-8")
     targets = {option: str(folder / "old.jsonl")}
     if code:
-        with pytest.raises(UsageError, match="would overwrite a file that is no report"):
+        with pytest.raises(UsageError, match="would overwrite a file that is not a report"):
             output.check_targets(targets, [])
     else:
         output.check_targets(targets, [])
