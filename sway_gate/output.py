@@ -147,8 +147,8 @@ def check_targets(
         allowed = _REPORTS | (_SPECS if specs else _TRACES if option == "--trace" else frozenset())
         if _has_content(path) and Path(path).suffix.lower() not in allowed:
             raise UsageError(
-                f"{option} {path} would overwrite a file that is not a report; name another file, or "
-                "delete this one"
+                f"{option} {path} would overwrite a file that is not a report; name another "
+                "file, or delete this one"
             )
         taken |= dict.fromkeys(places, f"the file of {option}")
 
