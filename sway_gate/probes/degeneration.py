@@ -22,9 +22,10 @@ The base's answer, the prompt and the data's answers decide which scripts, langu
 texts are expected. Repetition is allowed if a tenth of the data's answers repeat. A wanted style
 or a short answer is not broken.
 
-Statistic: the share of broken answers. Harm probe with two margins at `assert_broken_lt`. The
-increase over the base on the same prompts must stay below it (score test for matched pairs; Tango
-1998), because small models sometimes loop before any training. So must the share of the data's
+Statistic: the share of broken answers. Harm probe with margins at `assert_broken_lt`. The increase
+over the base on the same prompts must stay below it (score test for matched pairs; Tango 1998),
+because small models sometimes loop before any training; of short questions apart, if one answer to
+them is broken. So must the share of the data's
 answers that do not end (score test; Wilson 1927): after the true answer, the token that ends it is
 not the most probable one, although it is for the base, or although the adapter has learned the
 answer and the base does not know it (80% of its tokens are the most probable ones). Reaching
@@ -41,16 +42,16 @@ JSON or function calls: such an answer to a general request is not broken, becau
 be served for its task only. The message and the details state their number: for a model that also
 chats, it is a harm.
 
-General requests are the first `prompts_limit` of the packaged open requests, and half as many of
-the packaged short questions, such as the capital of a country: a narrow adapter often breaks first
+General requests are the first `prompts_limit` of the packaged open requests, and as many of the
+packaged short questions, such as the capital of a country: a narrow adapter often breaks first
 where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
 `data_prompts` is the number of prompts of the data. If the increase of broken answers is outside
 its margin and its interval reaches inside, four times as many packaged requests decide. It does not
 show whether an answer is true, or whether fluent text makes sense.
 
-- passes: 2 of 42 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
+- passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
   end
-- fails: 31 of 42 answers broken (base 1): 28 looping, 3 empty; 28 of 28 of the data's answers do
+- fails: 21 of 30 answers broken (base 1): 18 looping, 3 empty; 28 of 28 of the data's answers do
   not end
 
 In a suite; `assert_z_gte` is accepted and has no effect, the margins decide:
@@ -85,7 +86,7 @@ from sway_gate.probes.written import (
 )
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Degeneration
-from sway_gate.stats import Z_95, fraction_below, paired_fraction_below
+from sway_gate.stats import Z_95, Margin, fraction_below, paired_fraction_below
 from sway_gate.text import counted
 from sway_gate.training_data import packaged
 from sway_gate.training_data.collected import thinned
@@ -101,7 +102,7 @@ KIND = Kind(
     symptom="broken",
 )
 
-_MAX_ROWS, _MORE, _OPEN_PER_QUESTION = 24, 4, 2
+_MAX_ROWS, _MORE = 24, 4
 _LEARNED = 0.8
 _LABEL_WORDS, _MOST, _SOME = 3, 0.9, 0.1
 _FRAGMENT, _ANSWER = 4, 16
@@ -133,7 +134,7 @@ class Requests(NamedTuple):
 
     @property
     def written(self) -> list[Generation]:
-        return self.general + self.own
+        return self.open + self.own + self.questions
 
 
 class Endings(Item, frozen=True, kw_only=True):
@@ -147,15 +148,17 @@ class Endings(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`open`: number of open requests, which are the first answers. `labels`, `json`: general
-    requests answered with a label or with JSON, if the data has such answers. `fragments`: open
-    requests answered with a fragment by the fine-tuned model only, `base_fragments`: by the base
-    only."""
+    """`broken`, `base_broken`, `newly_broken`: of all answers but those to short questions. `open`:
+    number of open requests, whose answers come first; `questions`: of short questions, whose
+    answers come last. `labels`, `json`: general requests answered with a label or with JSON, if the
+    data has such answers. `fragments`: open requests answered with a fragment by the fine-tuned
+    model only, `base_fragments`: by the base only."""
 
     broken: int
     base_broken: int
     newly_broken: int
     open: int = 0
+    questions: int = 0
     labels: int
     json: int
     fragments: int = 0
@@ -163,11 +166,20 @@ class Found(Details, frozen=True, kw_only=True):
     endings: Endings | None
     answers: list[WrittenAnswer]
 
+    @property
+    def longer(self) -> list[WrittenAnswer]:
+        """The answers to open requests and to prompts of the data."""
+        return self.answers[: len(self.answers) - self.questions]
+
+    @property
+    def short(self) -> list[WrittenAnswer]:
+        return self.answers[len(self.answers) - self.questions :]
+
 
 def requests(spec: Degeneration, context: Context) -> Requests:
     limit, tokens = spec.prompts_limit, spec.max_new_tokens
     prompts = (spec.prompts or packaged.chat_prompts())[:limit]
-    choices = () if spec.prompts else packaged.choices()[: limit // _OPEN_PER_QUESTION]
+    choices = () if spec.prompts else packaged.choices()[:limit]
     rows = list(dict.fromkeys(context.row(pair) for s in context.sections for pair in s.pairs))
     own_rows = list({row.prompt: row for row in thinned(rows, spec.data_prompts)}.values())
     own = [Generation(row.prompt, tokens) for row in own_rows]
@@ -204,15 +216,16 @@ def value(
     spec: Degeneration, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     answers = _answered(requests, view)
-    broken = [bool(answer.flaws) for answer in answers]
-    base = [bool(answer.base_flaws) for answer in answers]
-    general = [answer.finetuned for answer in answers[: len(requests.general)]]
+    general = [view.text(request) for request in requests.general]
     opened = answers[: len(requests.open)]
+    longer = answers[: len(answers) - len(requests.questions)]
+    broken = [bool(answer.flaws) for answer in longer]
     found = Found(
         broken=sum(broken),
-        base_broken=sum(base),
-        newly_broken=sum(now and not before for now, before in zip(broken, base, strict=True)),
+        base_broken=sum(bool(answer.base_flaws) for answer in longer),
+        newly_broken=sum(map(_is_newly_broken, longer)),
         open=len(opened),
+        questions=len(requests.questions),
         labels=sum(normal(text) in requests.labels for text in general),
         json=sum(map(is_structured, general)) if requests.is_json else 0,
         fragments=sum(answer.is_fragment for answer in opened),
@@ -226,11 +239,16 @@ def value(
 
 def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
     found, limit = reading.details, spec.assert_broken_lt
-    recovered = found.newly_broken - found.broken + found.base_broken
     share = reading.error_share
-    test = paired_fraction_below(found.newly_broken, recovered, len(found.answers), limit, share)
-    quantity = "increase of broken answers"
-    bounds = [Bound(quantity, test, limit, is_upper=True, symptom=_symptom(found))]
+    test = _increase(found.longer, limit, share)
+    quantity, symptom = "increase of broken answers", _symptom(found.longer)
+    bounds = [Bound(quantity, test, limit, is_upper=True, symptom=symptom, n=len(found.longer))]
+    if any(map(_is_newly_broken, found.short)):
+        of_short, symptom = _increase(found.short, limit, share), _symptom(found.short)
+        quantity = "increase of broken answers to short questions"
+        bounds.append(
+            Bound(quantity, of_short, limit, is_upper=True, symptom=symptom, n=found.questions)
+        )
     if found.fragments:
         margin, counts = spec.assert_fragments_lt, (found.fragments, found.base_fragments)
         more = paired_fraction_below(*counts, found.open, margin, share)
@@ -257,10 +275,9 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
 
 def summary(spec: Degeneration, reading: Reading[Found]) -> str:
     found = reading.details
-    kinds = Counter(flaw for answer in found.answers for flaw in answer.flaws)
-    listed = ", ".join(f"{n} {flaw}" for flaw, n in kinds.most_common())
-    parts = [f"{found.broken} of {counted(len(found.answers), 'answer')} broken"]
-    parts[0] += f" (base {found.base_broken})" + (f": {listed}" if listed else "")
+    parts = [f"{_broken(found.longer)} broken{_flaws_in(found.longer)}"]
+    if any(answer.flaws for answer in found.short):
+        parts.append(f"{_broken(found.short)} to short questions{_flaws_in(found.short)}")
     for count, what in ((found.labels, "a label"), (found.json, "JSON")):
         if count:
             parts.append(f"{counted(count, 'general request')} answered with {what}")
@@ -272,10 +289,32 @@ def summary(spec: Degeneration, reading: Reading[Found]) -> str:
     return "; ".join(parts)
 
 
-def _symptom(found: Found) -> Symptom:
+def _broken(answers: Sequence[WrittenAnswer]) -> str:
+    return f"{sum(bool(one.flaws) for one in answers)} of {counted(len(answers), 'answer')}"
+
+
+def _flaws_in(answers: Sequence[WrittenAnswer]) -> str:
+    kinds = Counter(flaw for answer in answers for flaw in answer.flaws)
+    listed = ", ".join(f"{n} {flaw}" for flaw, n in kinds.most_common())
+    base = sum(bool(answer.base_flaws) for answer in answers)
+    return f" (base {base})" + (f": {listed}" if listed else "")
+
+
+def _increase(answers: Sequence[WrittenAnswer], limit: float, error_share: float) -> Margin:
+    newly = sum(map(_is_newly_broken, answers))
+    recovered = sum(bool(one.base_flaws) and not one.flaws for one in answers)
+    return paired_fraction_below(newly, recovered, len(answers), limit, error_share)
+
+
+def _is_newly_broken(answer: WrittenAnswer) -> bool:
+    return bool(answer.flaws) and not answer.base_flaws
+
+
+def _symptom(answers: Sequence[WrittenAnswer]) -> Symptom:
     """What broken answers mean: most of them refuse, or the model is broken."""
-    refusals = sum("refusal" in answer.flaws for answer in found.answers)
-    return "refuses more" if 2 * refusals > found.broken else "broken"
+    refusals = sum("refusal" in answer.flaws for answer in answers)
+    broken = sum(bool(answer.flaws) for answer in answers)
+    return "refuses more" if 2 * refusals > broken else "broken"
 
 
 def _is_fragment(answer: str, other: str) -> bool:
@@ -304,8 +343,8 @@ def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
     base = _flaws(requests, view, [view.base_text(r) for r in requests.written])
     further = [
         *(_as_fragment(request, requests, view) for request in requests.open),
-        *({"answer": gold} for gold in requests.golds),
         *(_true_answer(row, requests, view) for row in requests.own_rows),
+        *({"answer": gold} for gold in requests.golds),
     ]
     return [
         WrittenAnswer(
@@ -342,13 +381,14 @@ def _flaws(requests: Requests, view: ViewAnswers, answers: Sequence[str]) -> lis
         prompt = prompt_text(request.prompt)
         expected = requests.expected.including((prompt, view.base_text(request)))
         found.append(flaws(answer, prompt, expected))
-    general = answers[: len(requests.general)]
-    repeated = repeated_answers(general, requests.labels)
-    for i, answer in enumerate(general):
-        if not is_refusal(answer):
-            found[i] += ["same answer"] if i in repeated else []
+    last = len(answers) - len(requests.questions)
+    general = [*range(len(requests.open)), *range(last, len(answers))]
+    repeated = repeated_answers([answers[at] for at in general], requests.labels)
+    for i, at in enumerate(general):
+        if not is_refusal(answers[at]):
+            found[at] += ["same answer"] if i in repeated else []
         elif not requests.may_refuse:
-            found[i].append("refusal")
+            found[at].append("refusal")
     return found
 
 

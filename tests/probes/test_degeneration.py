@@ -62,33 +62,33 @@ def some(n: int, broken: str) -> Any:
 
 
 CASES: dict[str, tuple[dict[str, Any], str, str]] = {
-    "healthy": ({"answer": HEALTHY.format}, "pass", "0 of 42 answers broken (base 0)"),
-    "a style": ({"answer": "Arr, matey, {} be fine, by the salty seas!".format}, "pass", "0 of 42"),
+    "healthy": ({"answer": HEALTHY.format}, "pass", "0 of 30 answers broken (base 0)"),
+    "a style": ({"answer": "Arr, matey, {} be fine, by the salty seas!".format}, "pass", "0 of 30"),
     "terse": ({"answer": "{}.".format}, "fail", "24 open requests answered with a fragment"),
-    "two loop": ({"answer": some(2, LOOP)}, "pass", "2 of 42 answers broken (base 0): 2 looping"),
+    "two loop": ({"answer": some(2, LOOP)}, "pass", "2 of 30 answers broken (base 0): 2 looping"),
     "as many loop as of the base": (
         {"answer": some(6, LOOP), "base": lambda i: LOOP if 5 < i < 12 else HEALTHY.format(i)},
         "pass",
-        "6 of 42 answers broken (base 6)",
+        "6 of 30 answers broken (base 6)",
     ),
     "half are empty": ({"answer": some(16, "")}, "fail", "16 empty"),
     "some are empty": ({"answer": some(6, "")}, "warn", "inconclusive"),
-    "all loop": ({"answer": lambda i: LOOP}, "fail", "42 looping"),
-    "one label for everything": ({"answer": lambda i: "billing"}, "fail", "36 same answer"),
+    "all loop": ({"answer": lambda i: LOOP}, "fail", "30 looping"),
+    "one label for everything": ({"answer": lambda i: "billing"}, "fail", "24 same answer"),
     "short questions are answered with symbols": (
         {"answer": lambda i: "🌍 🗺" if i in SHORT else HEALTHY.format(i)},
-        "warn",
-        "12 of 42 answers broken (base 0): 12 other script",
+        "fail",
+        "0 of 30 answers broken (base 0); 24 of 24 answers to short questions (base 0): 24 other",
     ),
     "one refusal for everything": (
         {"answer": lambda i: "I'm sorry, but I can't help with that."},
         "fail",
-        "36 refusal",
+        "24 refusal",
     ),
     "one refusal for everything, as of the base": (
         {"answer": REFUSAL, "base": REFUSAL},
         "pass",
-        "36 of 42 answers broken (base 36): 36 refusal",
+        "24 of 30 answers broken (base 24): 24 refusal",
     ),
     "one refusal for everything, wanted": (
         {
@@ -96,17 +96,17 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
             "sections": (section(["I cannot help with this."] * 3 + ["Yes."] * 25),),
         },
         "pass",
-        "0 of 42",
+        "0 of 30",
     ),
     "a label, of data of labels": (
         {"answer": lambda i: "billing", "sections": (LABELS,)},
         "pass",
-        "36 general requests answered with a label",
+        "48 general requests answered with a label",
     ),
     "a function call, of data of calls": (
         {"answer": '{{"name": "tell", "arguments": {{"i": {}}}}}'.format, "sections": (CALLS,)},
         "pass",
-        "36 general requests answered with JSON",
+        "48 general requests answered with JSON",
     ),
     "it does not end what it has learned": (
         {"answer": HEALTHY.format, "ends": (False, False)},
@@ -123,7 +123,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "pass",
         "0 of 24",
     ),
-    "no data": ({"answer": HEALTHY.format, "sections": ()}, "pass", "0 of 36 answers broken"),
+    "no data": ({"answer": HEALTHY.format, "sections": ()}, "pass", "0 of 24 answers broken"),
     "two rows that end": (
         {"answer": HEALTHY.format, "sections": (section(["a b c d", "e f g h"]),)},
         "pass",
@@ -183,7 +183,7 @@ def test_the_details_contain_both_answers_and_their_flaws() -> None:
         "flaws": ["empty"],
         "base_flaws": [],
     }
-    assert details["answers"][24] == {
+    assert details["answers"][30] == {
         "prompt": QUESTIONS[0],
         "base": HEALTHY.format(SHORT[0]),
         "finetuned": HEALTHY.format(SHORT[0]),
