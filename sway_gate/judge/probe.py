@@ -39,7 +39,8 @@ from sway_gate.spec.schema import ProbeSpec
 # The probability of a false "moved" among the items of a probe (Holm 1979).
 _FAMILY_WISE = 0.05
 # Units of a mean of items that are 0 or 1.
-SHARE = "share"
+SHARES = ("share", "share of a section")
+"""Units of values from 0 to 1."""
 
 
 class NullViews(NamedTuple):
@@ -286,7 +287,7 @@ def _facts(
 
 
 def _interval(kind: Kind, reading: Reading[Any], seed: int) -> tuple[float, float] | None:
-    if (reading.units or kind.units) == SHARE:
+    if len(reading.items) and (reading.units or kind.units) in SHARES:
         return stats.share_interval(reading.value, len(reading.items))
     if kind.scale == "log":
         return stats.positive_mean_ci(reading.items)

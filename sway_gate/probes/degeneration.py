@@ -36,8 +36,8 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 A fragment is an answer of 1 to 4 words to an open request that the other model answers with at
 least 16: "playing piano" instead of an explanation. It is usable text, so it is not broken, but an
 adapter that was trained on titles or queries can lose all other answers to it. The increase of
-fragments over the base must stay below `assert_fragments_lt`. They are allowed if a tenth of the
-data's answers have at most 4 words.
+fragments over the base must stay below `assert_fragments_lt`, if there is more than one: a single
+one can be right. They are allowed if a tenth of the data's answers have at most 4 words.
 
 Data of labels, where nine of ten answers have at most 3 words, or of JSON, where nine of ten are
 JSON or function calls: such an answer to a general request is not broken, because the adapter may
@@ -251,7 +251,7 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
         bounds.append(
             Bound(quantity, of_short, limit, is_upper=True, symptom=symptom, n=found.questions)
         )
-    if found.fragments:
+    if found.fragments > 1:
         margin, counts = spec.assert_fragments_lt, (found.fragments, found.base_fragments)
         more = paired_fraction_below(*counts, found.open, margin, share)
         quantity = "increase of fragments"

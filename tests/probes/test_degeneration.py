@@ -195,6 +195,12 @@ def test_the_details_contain_both_answers_and_their_flaws() -> None:
     assert details["endings"]["base_unended"] == 24
 
 
+def test_a_single_fragment_is_not_judged() -> None:
+    result = run(some(1, "playing it"), prompts_limit=12)
+    assert (result.verdict, len(result.rules)) == ("pass", 2)
+    assert "1 open request answered with a fragment" in result.message
+
+
 def test_a_fragment_is_listed_although_it_has_no_flaw() -> None:
     answers = run(some(2, "playing it")).details["answers"]
     assert [i for i, answer in enumerate(answers) if answer.get("is_fragment")] == [0, 1]

@@ -196,6 +196,14 @@ def test_short_runs_count_only_in_the_mean(n: int, one: float, rest: float, verd
     assert run(by(rest, s0=one), n=n).verdict == verdict
 
 
+def test_the_interval_of_a_share_lies_between_0_and_1() -> None:
+    """A bootstrap of six sections that leak and one that does not reaches below 0."""
+    context = Context(tuple(prose(f"s{i}") for i in range(7)), control=CONTROL)
+    result = run(by(0.9, s0=0.3), context=context)
+    assert result.ci_95 is not None
+    assert 0 < result.ci_95[0] < result.raw < result.ci_95[1] < 1
+
+
 def test_text_that_the_base_reproduces_is_not_leaked() -> None:
     assert run(by(1.0, base=0.9), miss=-0.5).verdict == "pass"
 
