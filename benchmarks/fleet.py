@@ -110,24 +110,24 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while True:
-            for pid, title in workers():
+            for pid in busy_workers():
                 self.peaks[pid] = max(self.peaks.get(pid, 0), peak_bytes(pid))
                 is_due = len(list(self._results.glob("*.json"))) >= self._kill_after
-                if not self.killed and is_due and title.startswith("ray::_Actor.judge"):
+                if is_due and not self.killed:
                     os.kill(pid, signal.SIGKILL)
                     self.killed = pid
             time.sleep(POLL_S)
 
 
-def workers() -> Iterator[tuple[int, str]]:
-    """The processes of workers, and their titles."""
+def busy_workers() -> Iterator[int]:
+    """The processes of workers that measure."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            title = path.read_bytes().decode(errors="replace")
+            title = path.read_bytes()
         except OSError:  # it has ended
             continue
-        if title.startswith("ray::_Actor"):
-            yield int(path.parent.name), title
+        if title.startswith(b"ray::_Actor.judge"):
+            yield int(path.parent.name)
 
 
 def peak_bytes(pid: int) -> int:

@@ -8,12 +8,12 @@
 toy: 30 adapters, the demo's healthy one at 30 strengths. run: the checkpoints of a run. Each
 command is its own process without a cache; the cost is the CPU time of the process, because other
 programs use the same cores. Every N-th adapter also has a single gate, and the mean of their
-costs stands for all.
+costs stands for all. Half of the single gates run before the ranking and half after it, so that a
+load of the machine that changes slowly is in both costs.
 
 reports: compares all numbers of two reports on each adapter: the one that a ranking leaves in its
-cache, and the one of a single gate with an empty cache. Half of the single gates run before the
-ranking and half after it, so that a load of the machine that changes slowly is in both costs. The
-caches stay in FOLDER: with SWAY_CACHE_DIR=FOLDER/rank, `sway rank` draws the same ranking at once.
+cache, and the one of a single gate with an empty cache. The caches stay in FOLDER: with
+SWAY_CACHE_DIR=FOLDER/rank, `sway rank` draws the same ranking at once.
 """
 
 import argparse
@@ -75,8 +75,10 @@ def toys(folder: Path) -> tuple[str, list[str]]:
 
 def compare(spec: str, adapters: list[str], every: int) -> None:
     """Print the costs, and the largest difference of the measure and the composite."""
+    single = adapters[::every]
+    gates = {one: ran("gate", spec, "--adapter", one) for one in single[::2]}
     whole, race = ran("rank", spec, *adapters), ran("rank", spec, *adapters, "--race")
-    gates = {one: ran("gate", spec, "--adapter", one) for one in adapters[::every]}
+    gates |= {one: ran("gate", spec, "--adapter", one) for one in single[1::2]}
     alone = float(np.mean([gate.cpu_seconds for gate in gates.values()])) * len(adapters)
     print("| command | CPU time | share | judged in full | chosen | tie with it |")
     print("| --- | --- | --- | --- | --- | --- |")
