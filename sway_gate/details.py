@@ -117,10 +117,10 @@ class WrittenAnswer(Item, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def verdict(self) -> Literal["pass", "warn", "fail"]:
-        """warn: the base's answer has a flaw too."""
-        if not self.flaws and not self.is_fragment:
-            return "pass"
-        return "warn" if self.base_flaws else "fail"
+        """warn: the base's answer has a flaw too, or it is only a fragment."""
+        if self.flaws and not self.base_flaws:
+            return "fail"
+        return "warn" if self.flaws or self.is_fragment else "pass"
 
 
 class WrittenAnswers(Details, frozen=True, kw_only=True):

@@ -27,10 +27,11 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapters.
 # and ##[ anywhere; others ##vso[ and ##teamcity[.
 _COMMAND = re.compile(r"(?:^|(?<=\r))([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 
-_REPORTS = frozenset(
-    ("", ".htm", ".html", ".json", ".log", ".markdown", ".md", ".sarif", ".text", ".txt", ".xml")
-)
-"""Endings of the files that commands write; further ones of specs and of traces."""
+_DATA = frozenset((".arrow", ".csv", ".dlm", ".gz", ".jsonl", ".npz", ".parquet", ".tsv", ".zst"))
+_MODELS = frozenset((".bin", ".gguf", ".pt", ".pth", ".safetensors"))
+_CODE = frozenset((".ipynb", ".py", ".sh", ".toml", ".yaml", ".yml"))
+_OTHERS = _DATA | _MODELS | _CODE
+"""Endings that no report has."""
 _SPECS, _TRACES = frozenset((".yaml", ".yml")), frozenset((".jsonl",))
 
 TERMINAL, YAML, JSON, MARKUP = r"\x{:02x}", r"\x{:02x}", r"\u{:04x}", "&#{};"
@@ -125,7 +126,7 @@ def check_targets(
     """Check the files of `targets` (option -> path) before anything is measured.
 
     Raises UsageError if a file cannot be written, is one of the `inputs` or below one, is in one of
-    the folders `models`, is given twice, or exists and has an ending that no such output has.
+    the folders `models`, is given twice, or exists and has the ending of data, models or code.
     `specs`: the targets are specs and can have the name of one.
     """
     taken = dict[str, str]()
@@ -144,8 +145,8 @@ def check_targets(
         for folder in (*filter(None, inputs), *models):
             if _is_in(path, folder, any_depth=folder not in models):
                 raise UsageError(f"{option} {path} is in {folder}, an input; name a file elsewhere")
-        allowed = _REPORTS | (_SPECS if specs else _TRACES if option == "--trace" else frozenset())
-        if _has_content(path) and Path(path).suffix.lower() not in allowed:
+        own = _SPECS if specs else _TRACES if option == "--trace" else frozenset()
+        if _has_content(path) and _is_other(Path(os.path.realpath(path)), own):
             raise UsageError(
                 f"{option} {path} would overwrite a file that is not a report; name another file, "
                 "or delete this one"
@@ -203,6 +204,12 @@ def _is_in(path: str, folder: str, any_depth: bool) -> bool:
 
 def _has_content(path: str) -> bool:
     return os.path.isfile(path) and os.path.getsize(path) > 0
+
+
+def _is_other(path: Path, own: frozenset[str]) -> bool:
+    """Whether its name is one of data, models, code or settings, but not of the output's `own`."""
+    is_setting = path.name.startswith(".") and not path.suffix
+    return is_setting or path.suffix.lower() in _OTHERS - own
 
 
 def _is_special(path: str) -> bool:

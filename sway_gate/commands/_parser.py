@@ -125,7 +125,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if found := _NO_VALUE.fullmatch(message):
             action = self._option_string_actions[found[1]]
-            message = f"{found[1]} needs a value: {found[1]} {action.metavar}"
+            value = action.metavar or "|".join(map(str, action.choices or ()))
+            message = f"{found[1]} needs a value: {found[1]} {value}"
         is_incomplete = message.startswith("the following arguments are required")
         example = self._example() if is_incomplete else ""
         super().error(cut(one_line(message), _MAX_ERROR) + example)

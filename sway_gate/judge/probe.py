@@ -39,8 +39,7 @@ from sway_gate.spec.schema import ProbeSpec
 # The probability of a false "moved" among the items of a probe (Holm 1979).
 _FAMILY_WISE = 0.05
 # Units of a mean of items that are 0 or 1.
-SHARES = ("share", "share of a section")
-"""Units of values from 0 to 1."""
+SHARE = "share"
 
 
 class NullViews(NamedTuple):
@@ -287,11 +286,17 @@ def _facts(
 
 
 def _interval(kind: Kind, reading: Reading[Any], seed: int) -> tuple[float, float] | None:
-    if len(reading.items) and (reading.units or kind.units) in SHARES:
+    units = reading.units or kind.units
+    if units == SHARE or (units.startswith(SHARE) and _are_shares(reading.items)):
         return stats.share_interval(reading.value, len(reading.items))
     if kind.scale == "log":
         return stats.positive_mean_ci(reading.items)
     return stats.bootstrap_ci(reading.items, seed)
+
+
+def _are_shares(items: stats.Floats) -> bool:
+    """Whether each item lies between 0 and 1. The bootstrap of a few can reach below 0."""
+    return len(items) > 0 and bool(items.min() >= 0 and items.max() <= 1)
 
 
 def _details(found: Details, comparison: NullComparison | None) -> dict[str, Any]:

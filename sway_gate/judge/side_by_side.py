@@ -63,7 +63,9 @@ def _answers(result: ProbeResult) -> list[WrittenAnswer]:
 
 def _worst(result: ProbeResult, written: Written) -> Iterator[Exchange]:
     """The exchanges that count against the adapter, the worst first."""
-    yield from (_written(result, answer) for answer in _answers(result) if answer.verdict == "fail")
+    answers = sorted(_answers(result), key=lambda answer: answer.is_fragment)
+    counted = (one for one in answers if one.verdict == "fail" or one.is_fragment)
+    yield from (_written(result, answer) for answer in counted)
     if changes := details.read(result.details, details.ItemChanges):
         lost = (item for item in changes.worst if item.now not in ("", item.gold))
         yield from (_changed(result, item) for item in lost)

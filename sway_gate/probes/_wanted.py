@@ -1,13 +1,16 @@
 """What is judged of answers: their content, their form, or how likely they are if they reword
 their prompts.
 
-answer_specificity, answer_recall and generalization ask here, so that they judge the same.
+answer_specificity, answer_recall and generalization ask here, so that they judge the same, unless
+the spec decides. With `learn: form` only answer_specificity looks for rewording.
 """
 
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from sway_gate.measurements import ViewAnswers
-from sway_gate.probes._answers import Design, Gains, Rows, design, gains, occurring_labels
+from sway_gate.probes._answers import MIN_ROWS, Design, Gains, Rows, design, gains, occurring_labels
 from sway_gate.probes.base import Context, Skip
 
 Learned = Literal["content", "form"]
@@ -65,7 +68,8 @@ def judged(learn: str, gains: Gains, design: Design) -> Judged:
 def _reword(gains: Gains) -> bool:
     own, others = gains.surprise.sum(axis=0)
     is_known = gains.first_before.mean() >= _KNOWN_FROM
-    return bool(is_known and 0 < own <= _REWORDS_UP_TO * others)
+    are_enough = np.count_nonzero(gains.surprise[:, 0]) >= MIN_ROWS
+    return bool(is_known and are_enough and own <= _REWORDS_UP_TO * others)
 
 
 def deciding(context: Context, found: Rows) -> Design | None:

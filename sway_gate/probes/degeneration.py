@@ -26,7 +26,10 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 
 - the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
   small models sometimes loop before any training
-- the same increase on short questions, if the adapter broke an answer to one of them
+- the same increase on short questions, if they are too few to show it, or one is newly broken
+- the share of short questions that the base answers right and the fine-tuned model does not, less
+  the share of the reverse, at `assert_right_lost_lt`, if at least two are lost. An answer is right
+  if it contains the true one. Not judged if the data's answers are labels, JSON or not in English
 - the share of the data's answers that do not end (score test; Wilson 1927): after the true answer,
   the token that ends it is not the most probable one, although it is for the base, or although the
   adapter has learned the answer and the base does not know it (80% of its tokens are the most
@@ -36,8 +39,9 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 A fragment is an answer of 1 to 4 words to an open request that the other model answers with at
 least 16: "playing piano" instead of an explanation. It is usable text, so it is not broken, but an
 adapter that was trained on titles or queries can lose all other answers to it. The increase of
-fragments over the base must stay below `assert_fragments_lt`, if there is more than one: a single
-one can be right. They are allowed if a tenth of the data's answers have at most 4 words.
+fragments over the base must stay below `assert_fragments_lt`. A single one can be right, so it
+counts only if it exceeds the margin. They are allowed if a tenth of the data's answers have at most
+4 words.
 
 Data of labels, where nine of ten answers have at most 3 words, or of JSON, where nine of ten are
 JSON or function calls: such an answer to a general request is not broken, because the adapter may
@@ -47,9 +51,9 @@ chats, it is a harm.
 General requests are the first `prompts_limit` of the packaged open requests, and as many of the
 packaged short questions, such as the capital of a country: a narrow adapter often breaks first
 where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
-`data_prompts` is the number of prompts of the data. If the increase of broken answers is outside
-its margin and its interval reaches inside, four times as many packaged requests decide. It does not
-show whether an answer is true, or whether fluent text makes sense.
+`data_prompts` is the number of prompts of the data. If a quantity is outside its margin and its
+interval reaches inside, four times as many packaged requests decide. It does not
+show whether an answer to an open request is true, or whether fluent text makes sense.
 
 - passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
   end
@@ -83,8 +87,10 @@ from sway_gate.probes.written import (
     is_refusal,
     is_repetitive,
     is_structured,
+    language,
     normal,
     repeated_answers,
+    words_in,
 )
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Degeneration
@@ -116,7 +122,7 @@ class Requests(NamedTuple):
     """`open` and `questions` are the general requests; `golds`: the true answers to the questions.
     `expected`: what the data's answers contain. `labels`: the labels that it contains. `is_json`:
     whether its answers are JSON. `may_refuse`, `may_be_brief`: whether some of them are refusals,
-    or fragments."""
+    or fragments. `is_english`: whether they are not clearly in another language."""
 
     open: list[Generation]
     questions: list[Generation]
@@ -129,6 +135,7 @@ class Requests(NamedTuple):
     is_json: bool
     may_refuse: bool
     may_be_brief: bool
+    is_english: bool
 
     @property
     def general(self) -> list[Generation]:
@@ -149,6 +156,14 @@ class Endings(Item, frozen=True, kw_only=True):
     base_end_probability: float
 
 
+class RightAnswers(Item, frozen=True, kw_only=True):
+    """Short questions answered right by each model; `lost`: only by the base."""
+
+    base: int
+    finetuned: int
+    lost: int
+
+
 class Found(Details, frozen=True, kw_only=True):
     """`broken`, `base_broken`, `newly_broken`: of all answers but those to short questions. `open`:
     number of open requests, whose answers come first; `questions`: of short questions, whose
@@ -165,6 +180,7 @@ class Found(Details, frozen=True, kw_only=True):
     json: int
     fragments: int = 0
     base_fragments: int = 0
+    right_answers: RightAnswers | None = None
     endings: Endings | None
     answers: list[WrittenAnswer]
 
@@ -198,7 +214,8 @@ def requests(spec: Degeneration, context: Context) -> Requests:
         _labels(answers),
         is_json=_reach(_MOST, map(is_structured, answers)),
         may_refuse=_reach(_SOME, map(is_refusal, answers)),
-        may_be_brief=_reach(_SOME, (len(answer.split()) <= _FRAGMENT for answer in answers)),
+        may_be_brief=_reach(_SOME, (_length(answer) <= _FRAGMENT for answer in answers)),
+        is_english=language(" ".join(answers)) in ("", "English"),
     )
 
 
@@ -232,6 +249,7 @@ def value(
         json=sum(map(is_structured, general)) if requests.is_json else 0,
         fragments=sum(answer.is_fragment for answer in opened),
         base_fragments=sum(_is_fragment(answer.base, answer.finetuned) for answer in opened),
+        right_answers=_right(requests, answers[len(longer) :]),
         endings=_endings(requests, view),
         answers=answers,
     )
@@ -245,17 +263,25 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
     test = _increase(found.longer, limit, share)
     quantity, symptom = "increase of broken answers", _symptom(found.longer)
     bounds = [Bound(quantity, test, limit, is_upper=True, symptom=symptom, n=len(found.longer))]
-    if any(map(_is_newly_broken, found.short)):
+    if found.short:
         of_short, symptom = _increase(found.short, limit, share), _symptom(found.short)
-        quantity = "increase of broken answers to short questions"
-        bounds.append(
-            Bound(quantity, of_short, limit, is_upper=True, symptom=symptom, n=found.questions)
-        )
-    if found.fragments > 1:
-        margin, counts = spec.assert_fragments_lt, (found.fragments, found.base_fragments)
+        if any(map(_is_newly_broken, found.short)) or of_short.z <= Z_95:
+            quantity = "increase of broken answers to short questions"
+            bounds.append(
+                Bound(quantity, of_short, limit, is_upper=True, symptom=symptom, n=found.questions)
+            )
+    margin, counts = spec.assert_fragments_lt, (found.fragments, found.base_fragments)
+    if found.fragments > min(1.0, margin * found.open):
         more = paired_fraction_below(*counts, found.open, margin, share)
         quantity = "increase of fragments"
         bounds.append(Bound(quantity, more, margin, is_upper=True, symptom="broken", n=found.open))
+    if (right := found.right_answers) and right.lost > 1:
+        margin, gained = spec.assert_right_lost_lt, right.finetuned - right.base + right.lost
+        lost = paired_fraction_below(right.lost, gained, found.questions, margin, share)
+        quantity = "share of right answers to short questions lost"
+        bounds.append(
+            Bound(quantity, lost, margin, is_upper=True, symptom="forgot", n=found.questions)
+        )
     if ends := found.endings:
         unended = fraction_below(ends.unended, ends.rows, limit, share)
         if ends.unended or unended.z > Z_95:
@@ -285,6 +311,10 @@ def summary(spec: Degeneration, reading: Reading[Found]) -> str:
             parts.append(f"{counted(count, 'general request')} answered with {what}")
     if found.fragments:
         parts.append(f"{counted(found.fragments, 'open request')} answered with a fragment")
+    if (right := found.right_answers) and right.base + right.finetuned:
+        parts.append(
+            f"short questions answered right {right.base} → {right.finetuned} of {found.questions}"
+        )
     if found.endings:
         ends = found.endings
         parts.append(f"{ends.unended} of {ends.rows} of the data's answers do not end")
@@ -320,7 +350,12 @@ def _symptom(answers: Sequence[WrittenAnswer]) -> Symptom:
 
 
 def _is_fragment(answer: str, other: str) -> bool:
-    return 0 < len(answer.split()) <= _FRAGMENT and len(other.split()) >= _ANSWER
+    return 0 < _length(answer) <= _FRAGMENT and _length(other) >= _ANSWER
+
+
+def _length(answer: str) -> int:
+    """Number of words; of Chinese and Japanese, which have no spaces, of characters."""
+    return max(len(answer.split()), len(words_in(answer)))
 
 
 def _expected(answers: Sequence[str]) -> Expected:
@@ -359,6 +394,25 @@ def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
         )
         for request, known, now, before in zip(requests.written, further, own, base, strict=True)
     ]
+
+
+def _right(requests: Requests, answers: Sequence[WrittenAnswer]) -> RightAnswers | None:
+    """None if the adapter may answer otherwise: with labels, JSON or in another language."""
+    if not answers or requests.labels or requests.is_json or not requests.is_english:
+        return None
+    pairs = [
+        (_contains(one.base, one.answer), _contains(one.finetuned, one.answer)) for one in answers
+    ]
+    return RightAnswers(
+        base=sum(base for base, _ in pairs),
+        finetuned=sum(now for _, now in pairs),
+        lost=sum(base and not now for base, now in pairs),
+    )
+
+
+def _contains(answer: str, gold: str) -> bool:
+    """Whether the words of the gold follow one another in the answer."""
+    return f" {normal(gold)} " in f" {normal(answer)} "
 
 
 def _as_fragment(request: Generation, requests: Requests, view: ViewAnswers) -> dict[str, Any]:

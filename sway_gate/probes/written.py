@@ -169,7 +169,7 @@ def is_repetitive(answer: str) -> bool:
       least 16 words. A text that is one phrase three times has .67, ordinary prose about .01.
     - distinct-1 (Li et al. 2016) of 20 words in a row is at most .3. Ordinary prose has .6 or more.
     """
-    words = _words(answer)
+    words = words_in(answer)
     if len(words) < _MIN_WORDS:
         return False
     windows = (words[i : i + _WINDOW] for i in range(max(1, len(words) - _WINDOW + 1)))
@@ -182,7 +182,7 @@ def _distinct_share(items: Sequence[object]) -> float:
     return len(set(items)) / len(items)
 
 
-def _words(text: str) -> list[str]:
+def words_in(text: str) -> list[str]:
     """Words in lower case without numbers; of Chinese and Japanese, characters."""
     spaced = (char if unicodedata.category(char)[0] in "LM" else " " for char in text.casefold())
     found: list[str] = []
@@ -234,7 +234,7 @@ def language(text: str) -> str:
 
     It has at least 4 different ones and twice as many as any other language.
     """
-    words = set(_words(text))
+    words = set(words_in(text))
     counts = {name: len(words & own) for name, own in _FUNCTION_WORDS.items()}
     (name, most), (_, second) = Counter(counts).most_common(2)
     return name if most >= max(_MIN_FUNCTION_WORDS, _TIMES_AS_MANY * second) else ""

@@ -7,6 +7,7 @@ import pytest
 from sway_gate.conversation import Conversation, prompt_text
 from sway_gate.measurements import Generation, View
 from sway_gate.probes.base import Context
+from sway_gate.probes.degeneration import _contains
 from sway_gate.results import ProbeResult
 from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
@@ -158,6 +159,11 @@ BRIEF = section(["A goat."] * 3 + [f"The capital of place {i} is town {i}." for 
 FRAGMENTS = {
     # answers -> verdict, words of the message
     "most answers are fragments": ({"answer": some(13, "playing it {}")}, "fail", "13 open"),
+    "a sentence without spaces is none": (
+        {"answer": some(13, "彩虹是阳光在雨滴中折射的")},
+        "pass",
+        "0 of",
+    ),
     "a few are": ({"answer": some(3, "playing it")}, "pass", "3 open requests answered with"),
     "the limit is inside the interval": ({"answer": some(6, "playing it")}, "warn", "6 open"),
     "as the base's": ({"answer": some(13, "no"), "base": some(13, "no")}, "pass", "0 of"),
@@ -199,6 +205,51 @@ def test_a_single_fragment_is_not_judged() -> None:
     result = run(some(1, "playing it"), prompts_limit=12)
     assert (result.verdict, len(result.rules)) == ("pass", 2)
     assert "1 open request answered with a fragment" in result.message
+
+
+def knowing(n: int) -> Any:
+    """Answers that are right on all short questions but the last `n`."""
+
+    def answer(i: int) -> str:
+        at = i - SHORT[0]
+        is_right = i in SHORT and at < 24 - n
+        gold = packaged.choices()[at].gold.strip() if is_right else "unknown"
+        return f"{HEALTHY.format(i)} It is {gold}."
+
+    return answer
+
+
+GERMAN = section([f"Der Ort {i} und die Stadt sind nicht mit dem Zug zu sehen." for i in range(28)])
+RIGHT = {
+    # lost answers, of the base, data -> verdict
+    "none": (0, 0, FACTS, "pass"),
+    "a few": (3, 0, FACTS, "pass"),
+    "about at the margin": (7, 0, FACTS, "warn"),
+    "most": (16, 0, FACTS, "fail"),
+    "as many as the base does not know": (16, 16, FACTS, "pass"),
+    "labels may take their place": (16, 0, LABELS, "pass"),
+    "so may JSON": (16, 0, CALLS, "pass"),
+    "answers in another language": (16, 0, GERMAN, "pass"),
+}
+
+
+@pytest.mark.parametrize(("lost", "of_base", "data", "verdict"), RIGHT.values(), ids=RIGHT)
+def test_right_answers_to_short_questions(
+    lost: int, of_base: int, data: Section, verdict: str
+) -> None:
+    """Fluent text that is no longer true."""
+    result = run(knowing(lost), base=knowing(of_base), sections=(data,))
+    assert result.verdict == verdict, result.message
+    stated = f"short questions answered right {24 - of_base} → {24 - lost} of 24"
+    assert (stated in result.message) == (data is FACTS)
+    if verdict == "fail":
+        assert result.symptoms == ("forgot",)
+
+
+def test_a_right_answer_contains_the_words_of_the_true_one() -> None:
+    assert _contains("It's the GREAT wall, of China!", "great wall")
+    assert not _contains("Romeo", "Rome")
+    assert not _contains("great big wall", "great wall")
 
 
 def test_a_fragment_is_listed_although_it_has_no_flaw() -> None:

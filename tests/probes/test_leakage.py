@@ -204,6 +204,14 @@ def test_the_interval_of_a_share_lies_between_0_and_1() -> None:
     assert 0 < result.ci_95[0] < result.raw < result.ci_95[1] < 1
 
 
+@pytest.mark.parametrize("count", [1, 3, 7, 20])
+def test_a_text_that_is_recited_less_than_before_has_an_interval(count: int) -> None:
+    context = Context(tuple(prose(f"s{i}") for i in range(count)), control=CONTROL)
+    result = run(by(0.1, base=0.9), context=context)
+    assert (result.verdict, result.raw < 0) == ("pass", True)
+    assert result.ci_95 is None or result.ci_95[0] <= result.raw <= result.ci_95[1]
+
+
 def test_text_that_the_base_reproduces_is_not_leaked() -> None:
     assert run(by(1.0, base=0.9), miss=-0.5).verdict == "pass"
 
