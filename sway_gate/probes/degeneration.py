@@ -27,9 +27,9 @@ Statistic: the share of broken answers. Harm probe with margins at `assert_broke
 - the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
   small models sometimes loop before any training
 - the same increase on short questions, if they are too few to show it, or one is newly broken
-- the share of short questions that the base answers right and the fine-tuned model does not, less
-  the share of the reverse, at `assert_right_lost_lt`, if at least two are lost. An answer is right
-  if it contains the true one. Not judged if the data's answers are labels, JSON or not in English
+- the right answers to short questions that are lost, less those gained, as a share of the base's
+  right answers, at `assert_right_lost_lt`, if at least two are lost. An answer is right if it
+  contains the true one. Not judged if the data's answers are labels, JSON or not in English
 - the share of the data's answers that do not end (score test; Wilson 1927): after the true answer,
   the token that ends it is not the most probable one, although it is for the base, or although the
   adapter has learned the answer and the base does not know it (80% of its tokens are the most
@@ -276,8 +276,8 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
         quantity = "increase of fragments"
         bounds.append(Bound(quantity, more, margin, is_upper=True, symptom="broken", n=found.open))
     if (right := found.right_answers) and right.lost > 1:
-        margin, gained = spec.assert_right_lost_lt, right.finetuned - right.base + right.lost
-        lost = paired_fraction_below(right.lost, gained, found.questions, margin, share)
+        margin = spec.assert_right_lost_lt
+        lost = _lost(right, found.questions, margin, share)
         quantity = "share of right answers to short questions lost"
         bounds.append(
             Bound(quantity, lost, margin, is_upper=True, symptom="forgot", n=found.questions)
@@ -336,6 +336,13 @@ def _increase(answers: Sequence[WrittenAnswer], limit: float, error_share: float
     newly = sum(map(_is_newly_broken, answers))
     recovered = sum(bool(one.base_flaws) and not one.flaws for one in answers)
     return paired_fraction_below(newly, recovered, len(answers), limit, error_share)
+
+
+def _lost(right: RightAnswers, questions: int, margin: float, error_share: float) -> Margin:
+    """Test the loss of right answers, less those gained, as a share of the base's right answers."""
+    gained, known = right.finetuned - right.base + right.lost, right.base / questions
+    found = paired_fraction_below(right.lost, gained, questions, margin * known, error_share)
+    return Margin(found.z, found.bound / known, found.estimate / known)
 
 
 def _is_newly_broken(answer: WrittenAnswer) -> bool:
