@@ -226,6 +226,22 @@ def test_the_lowest_loss_on_the_target_must_be_at_full_scale(
     assert words in result.message
 
 
+@pytest.mark.parametrize(
+    ("losses", "verdict"), [(HEALTHY, "pass"), (None, "fail"), (FLAT_BEST, "fail")]
+)
+def test_strong_learning_may_bend_the_curve(losses: list[float] | None, verdict: str) -> None:
+    """The loss on the target text falls up to the full scale."""
+    target = {"held_out": ("text",)} if losses else {}
+    result = run(
+        lambda x: float(np.interp(x, GRID, [0.0, 0.7, 0.88, 0.96, 1.0, 1.02])),
+        lambda x: float(np.interp(x, GRID, losses or HEALTHY)),
+        **target,
+    )
+    assert result.details["linearity"] < 0.85
+    assert result.verdict == verdict, result.message
+    assert ("the curve is not smooth" in result.message) == (verdict == "fail")
+
+
 @pytest.mark.parametrize(("excess", "verdict"), [(0.0, "pass"), (0.05, "warn"), (0.2, "fail")])
 def test_several_texts_decide_about_overtraining(excess: float, verdict: str) -> None:
     result = run(
