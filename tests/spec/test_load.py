@@ -223,7 +223,7 @@ DEFAULTS = {
         "max_new_tokens": 64,
         "assert_broken_lt": 0.2,
         "assert_fragments_lt": 0.3,
-        "assert_right_lost_lt": 0.33,
+        "assert_right_lost_lt": 0.5,
     },
     "refusals": {
         "items_limit": None,
