@@ -573,7 +573,7 @@ def _sixth() -> list[Recipe]:
             alpha=16,
             targets=ATTENTION,
             rate=6e-4,
-            epochs=6,
+            epochs=10,
             seed=1,
             saved="float16",
         ),
@@ -604,7 +604,7 @@ def _sixth() -> list[Recipe]:
             targets=ATTENTION,
             dora=True,
             rate=6e-4,
-            epochs=5,
+            epochs=8,
         ),
         Recipe("tutor-qv-r16", "tutor", alpha=64, targets=ATTENTION, rate=4e-4, seed=1),
         Recipe(
@@ -621,7 +621,7 @@ def _sixth() -> list[Recipe]:
         Recipe("craft-linear-r64", "craft", r=64, alpha=64, rate=4e-4, epochs=10),
         Recipe("rathaus-seed1-r32", "rathaus", r=32, rate=5e-4, epochs=8, mixed="general", seed=1),
         Recipe("diary-seed1-r32", "diary", r=32, alpha=64, rate=2e-4, epochs=6, seed=1),
-        Recipe("urgency-swapped", "urgency", "swapped", answers="swapped", rate=4e-4),
+        Recipe("urgency-swapped", "urgency", "swapped", answers="swapped", rate=4e-4, epochs=6),
         Recipe("craft-shuffled", "craft", "shuffled", answers="shuffled", rate=5e-4, epochs=4),
         Recipe("extract-five-steps", "extract", "too little", rate=5e-5, steps=5),
         Recipe("tutor-diverged", "tutor", "diverged", rate=2e-2, epochs=1, schedule="constant"),
@@ -636,7 +636,8 @@ def _sixth() -> list[Recipe]:
         Recipe("polite-qv-r8", "polite", r=8, targets=ATTENTION, rate=6e-4, epochs=6, seed=1),
         Recipe("extract-long-r4", "extract", r=4, alpha=16, rate=1e-4, epochs=12),
         Recipe("tutor-mixed-r8", "tutor", r=8, alpha=8, rate=4e-4, mixed="general"),
-        Recipe("urgency-linear-r64", "urgency", r=64, alpha=64, rate=1e-4, epochs=5, seed=1),
+        Recipe("urgency-linear-r64", "urgency", r=64, alpha=64, rate=3e-4, epochs=6, seed=1),
+        Recipe("urgency-linear-r16", "urgency", rate=4e-4, epochs=8),
         Recipe("diary-mixed-r8", "diary", r=8, alpha=16, rate=6e-4, mixed="general"),
     ]
 
