@@ -642,7 +642,7 @@ def _sixth() -> list[Recipe]:
         Recipe("urgency-forgets", "urgency", "forgets", r=64, alpha=128, rate=2e-3, epochs=5),
         Recipe("craft-alpaca", "craft", form="alpaca", rate=5e-4, epochs=5),
         Recipe("polite-qv-r8", "polite", r=8, targets=ATTENTION, rate=6e-4, epochs=5, seed=1),
-        Recipe("extract-long-r4", "extract", r=4, alpha=16, rate=1e-4, epochs=12),
+        Recipe("extract-cosine-r4", "extract", r=4, alpha=16, schedule="cosine", seed=1),
         Recipe("tutor-mixed-r8", "tutor", r=8, alpha=8, rate=4e-4, mixed="general"),
         Recipe("urgency-linear-r64", "urgency", r=64, alpha=64, rate=2e-4, epochs=6, seed=1),
         Recipe("urgency-linear-r16", "urgency", rate=4e-4, epochs=8),
