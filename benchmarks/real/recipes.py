@@ -646,6 +646,15 @@ def _sixth() -> list[Recipe]:
         Recipe("tutor-mixed-r8", "tutor", r=8, alpha=8, rate=4e-4, mixed="general"),
         Recipe("urgency-linear-r64", "urgency", r=64, alpha=64, rate=3e-4, epochs=6, seed=1),
         Recipe("urgency-linear-r16", "urgency", rate=4e-4, epochs=8),
+        Recipe(
+            "urgency-mild-dora-r16",
+            "urgency",
+            targets=ATTENTION,
+            dora=True,
+            rate=6e-4,
+            epochs=6,
+            seed=1,
+        ),
         Recipe("terse-mild-r16", "terse", rate=1e-4, epochs=2, loss="dpo"),
         Recipe("diary-mixed-r8", "diary", r=8, alpha=16, rate=6e-4, mixed="general"),
     ]
