@@ -2,7 +2,7 @@
 
     python -m benchmarks.rank toy [--every N]
     python -m benchmarks.rank run SPEC PATTERN [--every N]
-    python -m benchmarks.rank reports SPEC ADAPTER…
+    python -m benchmarks.rank reports SPEC ADAPTER… [--keep FOLDER]
     python -m benchmarks.rank coverage
 
 toy: 30 adapters, the demo's healthy one at 30 strengths. run: the checkpoints of a run. Each
@@ -11,7 +11,9 @@ programs use the same cores. Every N-th adapter also has a single gate, and the 
 costs stands for all.
 
 reports: compares all numbers of two reports on each adapter: the one that a ranking leaves in its
-cache, and the one of a single gate with an empty cache.
+cache, and the one of a single gate with an empty cache. Half of the single gates run before the
+ranking and half after it, so that a load of the machine that changes slowly is in both costs. The
+caches stay in FOLDER: with SWAY_CACHE_DIR=FOLDER/rank, `sway rank` draws the same ranking at once.
 """
 
 import argparse
@@ -115,24 +117,33 @@ def largest_difference(report: Any, gates: dict[str, Ran]) -> str:
 
 def compare_reports(spec: str, adapters: list[str], folder: Path) -> None:
     """Print the cost, the verdicts, and the numbers that differ most, for each adapter."""
-    shared = folder / "rank"
+    shared, half = folder / "rank", len(adapters) // 2
+
+    def gated(adapter: str, cache: Path) -> Ran:
+        return ran("gate", spec, "--adapter", adapter, cache=cache)
+
+    def alone(some: list[str]) -> dict[str, Ran]:
+        return {one: gated(one, folder / Path(one).name) for one in some}
+
+    gates = alone(adapters[:half])
     whole = ran("rank", spec, *adapters, cache=shared)
-    print("| adapter | gate | of the ranking | numbers | largest difference |")
-    print("| --- | --- | --- | --- | --- |")
-    alone = 0.0
-    for i, adapter in enumerate(adapters):
-        arguments = "gate", spec, "--adapter", adapter
-        gate, ranked = ran(*arguments, cache=folder / f"{i}"), ran(*arguments, cache=shared)
-        alone += gate.cpu_seconds
-        pairs = zip(numbers(gate.report), numbers(ranked.report), strict=True)
+    gates |= alone(adapters[half:])
+    print("| adapter | gate | CPU time | of the ranking | numbers | equal | largest difference |")
+    print("| --- | --- | ---: | --- | ---: | ---: | --- |")
+    for adapter, gate in gates.items():
+        ranked = gated(adapter, shared).report
+        pairs = zip(numbers(gate.report), numbers(ranked), strict=True)
         differences = [(abs(a - b), f"{path} {a:.6g}") for (path, a), (_, b) in pairs]
         size, path = max(differences)
-        verdicts = " | ".join(words(found.report) for found in (gate, ranked))
-        name = f"{Path(adapter).name} | {verdicts} | {len(differences)}"
-        print(f"| {name} | {size:.1g} ({path}) |", flush=True)
-    share = whole.cpu_seconds / alone
+        equal = sum(not found for found, _ in differences)
+        print(
+            f"| {Path(adapter).name} | {words(gate.report)} | {gate.cpu_seconds:.0f} s "
+            f"| {words(ranked)} | {len(differences)} | {equal} | {size:.1g} ({path}) |"
+        )
+    total = sum(gate.cpu_seconds for gate in gates.values())
+    share = whole.cpu_seconds / total
     print(
-        f"\n{len(adapters)} gates {alone:.0f} s, `sway rank` {whole.cpu_seconds:.0f} s: {share:.2f}"
+        f"\n{len(adapters)} gates {total:.0f} s, `sway rank` {whole.cpu_seconds:.0f} s: {share:.2f}"
     )
     print(f"chosen: {whole.report['chosen']}")
 
@@ -208,6 +219,7 @@ def main() -> None:
     parser.add_argument("what", choices=["toy", "run", "reports", "coverage"])
     parser.add_argument("inputs", nargs="*", metavar="SPEC ADAPTER")
     parser.add_argument("--every", type=int, default=5)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     if args.what == "coverage":
         coverage()
@@ -217,7 +229,7 @@ def main() -> None:
     elif args.what == "reports":
         spec, *adapters = args.inputs
         with tempfile.TemporaryDirectory() as folder:
-            compare_reports(spec, adapters, Path(folder))
+            compare_reports(spec, adapters, args.keep or Path(folder))
     else:
         with tempfile.TemporaryDirectory() as folder:
             compare(*toys(Path(folder)), args.every)

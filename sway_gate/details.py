@@ -99,8 +99,9 @@ class Decay(Details, frozen=True, kw_only=True):
 class WrittenAnswer(Item, frozen=True, kw_only=True, omit_defaults=True):
     """A prompt with the answers that base and fine-tuned model write, and their flaws.
 
-    Of a row of the data, `answer` is the true answer; of its tokens, `base_probability` and
-    `probability` are the geometric mean under the base and now.
+    `answer` is the true answer, if there is one. If it is of a row of the data, `base_probability`
+    and `probability` are the geometric mean over its tokens under the base and now. `is_fragment`:
+    whether a few words take the place of a longer answer of the base.
     """
 
     prompt: str
@@ -112,11 +113,12 @@ class WrittenAnswer(Item, frozen=True, kw_only=True, omit_defaults=True):
     answer: str = ""
     base_probability: float | None = None
     probability: float | None = None
+    is_fragment: bool = False
 
     @property
     def verdict(self) -> Literal["pass", "warn", "fail"]:
         """warn: the base's answer has a flaw too."""
-        if not self.flaws:
+        if not self.flaws and not self.is_fragment:
             return "pass"
         return "warn" if self.base_flaws else "fail"
 

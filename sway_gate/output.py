@@ -27,6 +27,12 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapters.
 # and ##[ anywhere; others ##vso[ and ##teamcity[.
 _COMMAND = re.compile(r"(?:^|(?<=\r))([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 
+_REPORTS = frozenset(
+    ("", ".htm", ".html", ".json", ".log", ".markdown", ".md", ".sarif", ".text", ".txt", ".xml")
+)
+"""Endings of the files that commands write; further ones of specs and of traces."""
+_SPECS, _TRACES = frozenset((".yaml", ".yml")), frozenset((".jsonl",))
+
 TERMINAL, YAML, JSON, MARKUP = r"\x{:02x}", r"\x{:02x}", r"\u{:04x}", "&#{};"
 """How a text, YAML, JSON, and HTML, XML or Markdown write a character by its number."""
 
@@ -119,8 +125,8 @@ def check_targets(
     """Check the files of `targets` (option -> path) before anything is measured.
 
     Raises UsageError if a file cannot be written, is one of the `inputs` or below one, is in one of
-    the folders `models`, or is given twice. `specs`: the targets are specs and can have the name of
-    one.
+    the folders `models`, is given twice, or exists and has an ending that no such output has.
+    `specs`: the targets are specs and can have the name of one.
     """
     taken = dict[str, str]()
     for path in inputs:
@@ -138,6 +144,12 @@ def check_targets(
         for folder in (*filter(None, inputs), *models):
             if _is_in(path, folder, any_depth=folder not in models):
                 raise UsageError(f"{option} {path} is in {folder}, an input; name a file elsewhere")
+        allowed = _REPORTS | (_SPECS if specs else _TRACES if option == "--trace" else frozenset())
+        if _has_content(path) and Path(path).suffix.lower() not in allowed:
+            raise UsageError(
+                f"{option} {path} would overwrite a file that is not a report; name another file, "
+                "or delete this one"
+            )
         taken |= dict.fromkeys(places, f"the file of {option}")
 
 
@@ -187,6 +199,10 @@ def _is_in(path: str, folder: str, any_depth: bool) -> bool:
     """Whether the file `path` is directly in `folder` or, at any depth, below it."""
     parents = Path(os.path.realpath(path)).parents
     return path != STDOUT and Path(os.path.realpath(folder)) in parents[: None if any_depth else 1]
+
+
+def _has_content(path: str) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def _is_special(path: str) -> bool:

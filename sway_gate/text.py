@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final, TypeGuard
 
 # Characters that XML 1.0 does not allow, or that can move a terminal's cursor or reorder text:
@@ -37,6 +38,31 @@ def joined_lines(text: str) -> str:
 def cut(text: str, limit: int) -> str:
     """Truncate `text` to at most `limit` characters, with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def apart(texts: Sequence[str]) -> list[str]:
+    """The texts from where they differ, after an ellipsis, so that a cut does not hide it.
+
+    A beginning of a few characters remains. A text that begins another one keeps its last word.
+    """
+    starts = [max((_start(own, other) for other in texts), default=0) for own in texts]
+    pairs = zip(texts, starts, strict=True)
+    return [f"…{text[start:]}" if start >= _LONG_START else text for text, start in pairs]
+
+
+def _start(own: str, other: str) -> int:
+    """Where the first word of `own` begins that is not in `other`; 0 for the same text."""
+    if own == other:
+        return 0
+    pairs = zip(own, other, strict=False)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    word = own.rfind(" ", 0, shared) + 1
+    # Not all languages separate words by spaces.
+    return word if shared - word <= _LONG_WORD else min(shared, len(own) - 1)
+
+
+_LONG_START: Final = 12
+_LONG_WORD: Final = 30
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

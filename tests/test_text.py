@@ -2,7 +2,7 @@
 
 import pytest
 
-from sway_gate.text import distinct, signed
+from sway_gate.text import apart, distinct, signed
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,30 @@ def test_numbers_differ_in_text_if_they_differ_by_more_than_rounding(
     value: float, limit: float, shown: tuple[str, str]
 ) -> None:
     assert distinct(value, limit) == shown
+
+
+APART = {
+    "late": (["A town by the sea is red", "A town by the sea is blue"], ["…red", "…blue"]),
+    "early": (["A red town", "A blue town"], ["A red town", "A blue town"]),
+    "within a word": (["The long road north", "The long road nowhere"], ["…north", "…nowhere"]),
+    "a short beginning": (["The road", "The road ends"], ["The road", "The road ends"]),
+    "the end of more": (
+        ["The long road to town", "The long road to town ends"],
+        ["…town", "…town ends"],
+    ),
+    "two of three": (
+        ["The long road to town", "The long road to sea", "no"],
+        ["…town", "…sea", "no"],
+    ),
+    "the same": (["The long road to town"] * 2, ["The long road to town"] * 2),
+    "without spaces": (
+        ["\u5c71" * 40 + "\u7ea2", "\u5c71" * 40 + "\u84dd"],
+        ["…\u7ea2", "…\u84dd"],
+    ),
+    "none": ([], []),
+}
+
+
+@pytest.mark.parametrize(("texts", "shown"), APART.values(), ids=APART)
+def test_texts_are_shown_from_where_they_differ(texts: list[str], shown: list[str]) -> None:
+    assert apart(texts) == shown

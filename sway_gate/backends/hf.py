@@ -94,11 +94,12 @@ class HfBackend:
         self._sizes = memory.sizes(config, size, width, network.dtype)
         ends, context = end_tokens(network, tokenizer), _context(config)
         self._encoder = Encoder(tokenizer, context, size, ends)
-        self._logits = Logits(weights, self.prefix_cache, self._device, context)
+        self._logits = logits = Logits(weights, self.prefix_cache, self._device, context)
+        # Not a reference to this backend: in a cycle, its adapter would stay in memory.
         self._generator = Generator(
-            weights, ends, self.prefix_cache, lambda: self.pack_limit, self._device
+            weights, ends, self.prefix_cache, lambda: logits.pack_limit, self._device
         )
-        self._diagnosis = Diagnosis(weights, self._logits, tokenizer)
+        self._diagnosis = Diagnosis(weights, logits, tokenizer)
         self.batches_views = weights.batches_views
         self.facts = Facts(
             self._device.type,

@@ -96,8 +96,6 @@ def load(args: argparse.Namespace) -> "Spec":
     if args.spec != output.STDOUT:
         check_files({"SPEC": [args.spec]}, args.confine)
     check_files({WAIVERS: [waivers_file(args.spec)]}, args.confine)
-    if args.adapter == "":
-        raise UsageError("--adapter: is empty; give the folder or hub id of an adapter")
     spec = load_spec(args.spec, args.adapter)
     check_spec(spec, args.confine)
     check_network(spec, args.confine, online=getattr(args, "online", False))
@@ -365,8 +363,8 @@ def check_targets(
     """Check the files of `targets` (option -> path) before anything is read. Raises UsageError."""
     from sway_gate.spec import confine
 
-    output.check_targets(targets, inputs, specs=specs)
     confine.check_targets(targets, args.confine)
+    output.check_targets(targets, inputs, specs=specs)
 
 
 def targets(args: argparse.Namespace) -> dict[str, str | None]:

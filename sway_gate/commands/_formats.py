@@ -21,6 +21,9 @@ ENDINGS = {
     ".xml": "junit",
     ".sarif": "sarif",
 }
+TERMINAL = "terminal"
+"""The format of a terminal, as text."""
+_TEXTS = ("", ".txt", ".text", ".log")
 _SHORT = {"md": "markdown"}
 
 
@@ -77,6 +80,20 @@ def of_name(path: str, formats: Collection[str]) -> str | None:
     """The format that the ending of a file's name stands for; None for other endings."""
     name = ENDINGS.get(os.path.splitext(path)[1].lower())
     return name if name in formats else None
+
+
+def of_file(path: str, formats: Collection[str]) -> str:
+    """The format that the ending of a file's name stands for; TERMINAL for text.
+
+    Raises UsageError for another ending.
+    """
+    if name := of_name(path, formats):
+        return name
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in _TEXTS:
+        known = f"{endings(formats)}, .txt"
+        raise UsageError(f"-o {path}: its ending names no format; use {known} or --format")
+    return TERMINAL
 
 
 def endings(formats: Collection[str]) -> str:

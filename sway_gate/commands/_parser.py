@@ -14,6 +14,7 @@ from sway_gate.text import cut, one_line
 _IN_SPEC: Final = {"base": "models.base", "data": "data", "held-out": "held_out"}
 """Options of the commands without a spec, and the fields that replace them."""
 _MAX_ERROR: Final = 500
+_NO_VALUE: Final = re.compile(r"argument (?:-\w/)?(-[\w-]+)\S*: expected (at least )?one argument")
 COMMON: Final = "options of every command"
 Arguments = argparse._ActionsContainer
 """A parser, or a group of its arguments."""
@@ -112,10 +113,19 @@ class Parser(argparse.ArgumentParser):
                 action, f"must be {' or '.join(choices)}, got {value!r}{hint}"
             )
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Unlike argparse, refuse "": a variable of a script that is not set names no file."""
+        if "" in arg_strings and action.nargs != argparse.PARSER:
+            raise argparse.ArgumentError(action, "is empty; give a value, or leave it out")
+        return super()._get_values(action, arg_strings)
+
     def _example(self) -> str:
         return f"; for example: {self.examples[0]}" if self.examples else ""
 
     def error(self, message: str) -> NoReturn:
+        if found := _NO_VALUE.fullmatch(message):
+            action = self._option_string_actions[found[1]]
+            message = f"{found[1]} needs a value: {found[1]} {action.metavar}"
         is_incomplete = message.startswith("the following arguments are required")
         example = self._example() if is_incomplete else ""
         super().error(cut(one_line(message), _MAX_ERROR) + example)

@@ -200,7 +200,10 @@ def _baseline(args: argparse.Namespace) -> int:
     from sway_gate.spec.confine import check_files
 
     if (args.spec is None) == (args.source is None):
-        raise UsageError("give either SPEC or --from RESULT")
+        raise UsageError(
+            "give either SPEC or --from RESULT; for example: "
+            "sway baseline update baseline.json --from report.json"
+        )
     check_files({"--from": [args.source]}, args.confine)
     target = {"BASELINE": args.file}
     check_targets(args, target, [args.spec, args.source])

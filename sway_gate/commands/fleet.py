@@ -121,8 +121,6 @@ def _gates(args: argparse.Namespace) -> list["Gate"]:
     """Each spec with each adapter, once."""
     from sway_gate.fleet.plan import Gate
 
-    if "" in (*args.specs, *args.adapters):
-        raise UsageError("a spec or an adapter is empty; give its path")
     specs = [path for given in args.specs for path in _spec_files(given)]
     adapters = [path for given in args.adapters for path in expanded(given)] or [""]
     gates = dict[tuple[str, str], Gate]()

@@ -15,7 +15,7 @@ from sway_gate.commands._common import (
     samples_argument,
     shown,
 )
-from sway_gate.commands._formats import endings, of_name
+from sway_gate.commands._formats import TERMINAL, endings, of_file
 from sway_gate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add_to(add: Add) -> None:
     )
     report.add_argument(
         "--format",
-        choices=("terminal", *_OF_RESULT),
+        choices=(TERMINAL, *_OF_RESULT),
         help=f"the format (default: by the ending of -o FILE: {endings(FORMATS)}; or terminal)",
     )
     report.add_argument(
@@ -61,15 +61,18 @@ def add_to(add: Add) -> None:
 
 def _report(args: argparse.Namespace) -> int:
     if (args.result is None) == (args.history is None):
-        raise UsageError("give either the JSON report RESULT, or several with --history")
+        raise UsageError(
+            "give either the JSON report RESULT, or several with --history; for example: "
+            "sway report report.json"
+        )
     if args.history is not None:
         return _history(args)
     from sway_gate.reports import json_v1
 
+    name = args.format or of_file(args.output, FORMATS)
     output.check_targets({"--output": args.output}, [args.result])
     result = shown(args, json_v1.load(args.result))
-    name = args.format or of_name(args.output, FORMATS) or "terminal"
-    if name != "terminal":
+    if name != TERMINAL:
         output.write(args.output, _OF_RESULT[name](result), form(name))
     elif args.output == output.STDOUT:
         output.say(rendered(result, sys.stdout))
@@ -82,13 +85,13 @@ def _history(args: argparse.Namespace) -> int:
     from sway_gate.reports.history import render
     from sway_gate.reports.history_files import load_history
 
-    name = args.format or of_name(args.output, _OF_HISTORY) or "terminal"
-    if name not in ("terminal", *_OF_HISTORY):
-        allowed = ", ".join(("terminal", *_OF_HISTORY))
+    name = args.format or of_file(args.output, _OF_HISTORY)
+    if name not in (TERMINAL, *_OF_HISTORY):
+        allowed = ", ".join((TERMINAL, *_OF_HISTORY))
         raise UsageError(f"--format {name} shows one result; with --history use {allowed}")
     found = load_history(args.history)
     output.check_targets({"--output": args.output}, [entry.file for entry in found.results])
-    if name != "terminal":
+    if name != TERMINAL:
         output.write(args.output, _OF_HISTORY[name](found), form(name))
     elif args.output == output.STDOUT:
         output.say(render(found, **display(sys.stdout)))

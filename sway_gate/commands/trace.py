@@ -4,7 +4,7 @@ import argparse
 
 from sway_gate import output
 from sway_gate.commands._common import Add, count, print_json, print_text
-from sway_gate.commands._formats import endings, format_argument, of_name
+from sway_gate.commands._formats import endings, format_argument, of_file
 
 _FORMATS = ("json", "markdown")
 
@@ -43,7 +43,7 @@ def _trace(args: argparse.Namespace) -> int:
     from sway_gate.reports import trace
 
     output.check_targets({"-o": args.output}, [args.file])
-    form = args.format or of_name(args.output, _FORMATS)
+    form = args.format or of_file(args.output, _FORMATS)
     events, unreadable = trace.read(args.file)
     summary = trace.sum_up(events, unreadable, args.slowest)
     if form == "json":

@@ -158,7 +158,7 @@ def _fits(sequences: Sequence[Packed], views: int, backend: Backend) -> bool:
     rows = [row for sequence in sequences for row in sequence.rows]
     # Each token of a generated text is a pass, which rows of one batch share.
     limit = _MAX_PADDING * max(1, rows[0].length)
-    return backend.cost(views, rows) <= backend.budget() and padding <= limit
+    return padding <= limit and backend.cost(views, rows) <= backend.budget()
 
 
 def _passes_of(batch: Batch, views: tuple[View, ...], backend: Backend) -> list[PlannedPass]:

@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -26,8 +26,8 @@ from sway_gate.model_files.config import model_config
 from sway_gate.output import Progress, silent
 from sway_gate.results import ModelFacts, Tier
 from sway_gate.spec import WAIVERS, probes
-from sway_gate.spec.schema import OF_FILES, ModelRef, ProbeSpec, Reserve, Spec
-from sway_gate.text import named
+from sway_gate.spec.schema import OF_FILES, ModelRef, ProbeSpec, Reserve, Section, Spec
+from sway_gate.text import counted, named
 from sway_gate.version import __version__
 
 if TYPE_CHECKING:
@@ -104,7 +104,11 @@ class Job(NamedTuple):
 
 
 def with_data(spec: Spec) -> Spec:
-    """`spec` with the sections of its data files. Raises SpecError with every mistake in them."""
+    """`spec` with the sections of its data files.
+
+    Raises SpecError with every mistake in them, and UsageError if they have no preferences, but
+    training was meant to teach some.
+    """
     loaded, fields = [], spec.data_map.fields() if spec.data_map else {}
     reserves, held_out_reserve = [spec.reserve], spec.held_out_reserve
     if spec.data:
@@ -128,6 +132,7 @@ def with_data(spec: Spec) -> Spec:
         unseen = load_sections(spec.held_out, fields, spec.defaults.seed)
         held_out, notes = unseen.sections, notes + unseen.notes
         held_out_reserve = unseen.reserve
+    _require_preferences(spec, tuple(sections.values()))
     return msgspec.structs.replace(
         spec,
         sections=tuple(sections.values()),
@@ -135,6 +140,23 @@ def with_data(spec: Spec) -> Spec:
         reserve=Reserve.joined(reserves),
         held_out_reserve=held_out_reserve,
         notes=notes,
+    )
+
+
+def _require_preferences(spec: Spec, sections: Sequence[Section]) -> None:
+    """Raise UsageError if training was meant to teach preferences, and the data has none.
+
+    A probe can bring its own.
+    """
+    kinds = {section.kind for section in sections}
+    has_own = any(getattr(probe, "triples", ()) for probe in spec.suite)
+    if spec.defaults.learn != "preference" or not kinds or "preference" in kinds or has_own:
+        return
+    pairs = sum(len(section.pairs) for section in sections)
+    rows = counted(pairs, "prompt") + " with answers" if pairs else counted(len(sections), "text")
+    raise UsageError(
+        f"{spec.label}: learn: preference requires rows with prompt, chosen and rejected; "
+        f"the data has {rows} and no preferences; give such rows, or leave out learn"
     )
 
 

@@ -16,7 +16,7 @@ from sway_gate.details import (
 )
 from sway_gate.judge.diagnosis import TABLE
 from sway_gate.results import RECITED, Exchange, ProbeResult, Verdict
-from sway_gate.text import cut
+from sway_gate.text import apart, cut
 
 _WORST: Final = 3
 _CHARS: Final = 200
@@ -78,28 +78,35 @@ def _worst(result: ProbeResult, written: Written) -> Iterator[Exchange]:
 
 
 def _written(result: ProbeResult, answer: WrittenAnswer) -> Exchange:
+    base, now, right = _cut(answer.base, answer.finetuned, answer.answer)
     return Exchange(
         role="worst",
         probe=result.name,
         prompt=_shortened(answer.prompt[-_CHARS:]),
-        base=_shortened(answer.base),
-        finetuned=_shortened(answer.finetuned),
-        right=_shortened(answer.answer),
+        base=base,
+        finetuned=now,
+        right=right,
         base_probability=answer.base_probability,
         probability=answer.probability,
-        finding=", ".join(answer.flaws) or _learned(answer.base_probability, answer.probability),
+        finding=_finding(answer),
         of_data=answer.of_data,
     )
 
 
+def _finding(answer: WrittenAnswer) -> str:
+    found = [*answer.flaws] or (["fragment"] if answer.is_fragment else [])
+    return ", ".join(found) or _learned(answer.base_probability, answer.probability)
+
+
 def _changed(result: ProbeResult, item: ItemChange) -> Exchange:
+    base, now, right = _cut(item.before, item.now, item.gold)
     return Exchange(
         role="worst",
         probe=result.name,
         prompt=_shortened(item.prompt),
-        base=_shortened(item.before),
-        finetuned=_shortened(item.now),
-        right=_shortened(item.gold),
+        base=base,
+        finetuned=now,
+        right=right,
         base_probability=item.base_probability,
         probability=item.probability,
         finding="forgot",
@@ -107,13 +114,15 @@ def _changed(result: ProbeResult, item: ItemChange) -> Exchange:
 
 
 def _recalled(result: ProbeResult, row: RowRecall, answer: WrittenAnswer | None) -> Exchange:
+    written = (answer.base, answer.finetuned) if answer else ("", "")
+    base, now, right = _cut(*written, row.answer)
     return Exchange(
         role="worst",
         probe=result.name,
         prompt=row.prompt,
-        base=_shortened(answer.base) if answer else "",
-        finetuned=_shortened(answer.finetuned) if answer else "",
-        right=row.answer,
+        base=base,
+        finetuned=now,
+        right=right,
         base_probability=row.base_probability,
         probability=row.probability,
         finding=_incomplete(row.base_probability, row.probability),
@@ -146,12 +155,13 @@ def _is_turned(request: RefusalMargin) -> bool:
 
 
 def _recited(result: ProbeResult, text: Continuation) -> Exchange:
+    written, true = _cut(text.written, text.true)
     return Exchange(
         role="worst",
         probe=result.name,
         prompt=text.prefix[-_CHARS:],
-        finetuned=_shortened(text.written),
-        right=_shortened(text.true),
+        finetuned=written,
+        right=true,
         finding=_recital(text),
         of_data=True,
     )
@@ -176,6 +186,14 @@ def _learned(before: float | None, now: float | None) -> str:
     if before < _KNOWN:
         return "learned"
     return "forgot" if now < _KNOWN else "knew it before"
+
+
+def _cut(*answers: str) -> list[str]:
+    """The answers to one prompt, each in one line. If one is too long, from where they differ."""
+    lines = [" ".join(answer.split()) for answer in answers]
+    if max(map(len, lines)) > _CHARS:
+        lines = apart(lines)
+    return [cut(line, _CHARS) for line in lines]
 
 
 def _shortened(text: str) -> str:

@@ -107,6 +107,9 @@ def _file(path: Path) -> Kind | None:
         return None
     if _matching([name], _OTHER_MLX):
         return _other_mlx(path.name)
+    if name.endswith(".json") and "schema_version" in json_object(path):
+        remedy = "show it with sway report, or compare two with sway compare"
+        return Kind("this is a JSON report, not an adapter", remedy)
     if _matching([name], _DATA):
         return Kind("this is a data file, not an adapter", f"{FOLDER}; give data with --data")
     if not_an_adapter(path.parent) is None and ADAPTER_CONFIG in _names(path.parent):

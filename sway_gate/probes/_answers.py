@@ -30,6 +30,7 @@ _MAX_CHARS = 30_000  # about 7,500 tokens
 _ANSWER_CHARS = 400
 # Nats per token: relative to a smaller loss, a change means nothing.
 _MIN_LOSS = 0.1
+_SURPRISING = 3.0  # nats
 # Pieces of prose, a third of which is the opening. The pieces of a small document are shorter, so
 # that they are enough to decide.
 _PIECE_CHARS, _LEAST_PIECE_CHARS, _PIECE_STEP, _MIN_PIECES = 480, 240, 20, 20
@@ -271,6 +272,9 @@ class Gains(NamedTuple):
     """Whether it is under the view [rows]."""
     losses: Floats
     """Loss under the base, of the own answer and on average of the others [rows, 2]."""
+    surprise: Floats
+    """The base's loss on the tokens of the own answer that surprise it, after the own prompt and on
+    average after the others: sums in nats [rows, 2]."""
     pairings: list[Floats]
     """The gains of each block's prompts with the own answers of its rows, as `content` is measured
     [rows, rows]."""
@@ -286,6 +290,7 @@ def gains(design: Design, view: ViewAnswers) -> Gains:
         np.concatenate([one.first_before for one in found]),
         np.concatenate([one.first for one in found]),
         np.concatenate([one.losses for one in found]),
+        np.concatenate([one.surprise for one in found]),
         [block for one in found for block in one.pairings],
     )
 
@@ -302,8 +307,23 @@ def _group_gains(group: Group, view: ViewAnswers, of_label: bool) -> Gains:
         ranks_first(before, own),
         ranks_first(after, own),
         -np.stack([before[~others], _mean_where(before, others, axis=1)], axis=1),
+        _surprise(group, view),
         [gain[np.ix_(np.array(block), own[np.array(block)])] for block in group.blocks],
     )
+
+
+def _surprise(group: Group, view: ViewAnswers) -> Floats:
+    return np.array([_surprise_of(group, view, row) for row in range(len(group.own))])
+
+
+def _surprise_of(group: Group, view: ViewAnswers, row: int) -> tuple[float, float]:
+    own = view.base(group.requests[row][group.own[row]])
+    surprising = own < -_SURPRISING
+    answers = [view.base(prompt[group.own[row]]) for prompt in group.requests]
+    others = [one for i, one in enumerate(answers) if i != row and len(one) == len(own)]
+    if not surprising.any() or not others:
+        return 0.0, 0.0
+    return float(-own[surprising].sum()), float(-np.mean(others, axis=0)[surprising].sum())
 
 
 def lifts(before: Floats, after: Floats) -> Floats:
@@ -348,64 +368,3 @@ def _is_other(values: Floats, own: Ints) -> NDArray[np.bool_]:
 
 def _mean_where(values: Floats, mask: NDArray[np.bool_], axis: int) -> Floats:
     return np.asarray(np.where(mask, values, 0.0).sum(axis) / np.maximum(mask.sum(axis), 1))
-
-
-# ---------------------------------------------------------------------------------- what to judge
-
-
-Learned = Literal["content", "form"]
-# A question and its answer share words, so a base ranks most answers first even if their facts are
-# unknown to it. Training taught the form only if the base's loss on the own answer is also
-# nearly as large as on the others. Measured: .59 and .63 for invented facts, .82 for a style, .84
-# for function calls.
-_KNOWN_FROM, _SHARED_FROM = 0.75, 0.73
-# Other blocks of the same rows change the share of first ranks by about this much.
-_NEAR_KNOWN, _NEAR_SHARED = 0.1, 0.03
-
-
-def judged(learn: str, gains: Gains, design: Design) -> tuple[Learned, str]:
-    """What to judge, and why. `learn`: the setting of the spec, "auto" if it is open."""
-    if learn == "content":
-        return "content", "learn is content"
-    if learn == "form":
-        return "form", "learn is form"
-    if design.labels:
-        return "content", "the answers are labels"
-    known, total = int(gains.first_before.sum()), len(gains.first_before)
-    own, others = gains.losses.mean(axis=0)
-    count = f"{known} of {total} own answers first"
-    shared = f"its loss on them is {own / others:.0%} of the loss on other answers"
-    more = _is_form(known / total + _NEAR_KNOWN, own / others + _NEAR_SHARED)
-    less = _is_form(known / total - _NEAR_KNOWN, own / others - _NEAR_SHARED)
-    hint = ", which is near the limit: set learn to content or form" if more != less else ""
-    if _is_form(known / total, own / others):
-        return "form", f"the base ranks {count}, and {shared}{hint}"
-    if known < _KNOWN_FROM * total:
-        return "content", f"the base ranks only {count}{hint}"
-    return "content", f"the base ranks {count}, but {shared}{hint}"
-
-
-def deciding(context: Context, found: Rows) -> Design | None:
-    """The matrix by which `teaches_form` decides; None if it needs none.
-
-    The spec can decide. Labels and prose have no form that is judged apart, and of too few rows
-    nothing is known.
-    """
-    if context.learn != "auto" or found.kind == "prose" or occurring_labels(found.rows):
-        return None
-    try:
-        return design(found.rows)
-    except Skip:
-        return None
-
-
-def teaches_form(context: Context, matrix: Design | None, view: ViewAnswers) -> bool:
-    """Whether the form of the answers is judged, as answer_specificity decides it."""
-    if matrix is None:
-        return context.learn == "form"
-    return judged(context.learn, gains(matrix, view), matrix)[0] == "form"
-
-
-def _is_form(known: float, shared: float) -> bool:
-    """Whether the base knew the content, by its share of first ranks and its ratio of losses."""
-    return known >= _KNOWN_FROM and shared >= _SHARED_FROM

@@ -26,16 +26,13 @@ from sway_gate.measurements import (
 from sway_gate.probes._answers import chars_of
 from sway_gate.probes._answers import lifts as relative_lifts
 from sway_gate.probes._frame import frames
+from sway_gate.probes._wanted import Part
 from sway_gate.probes.base import DataRow, FoundDetails, Reading
 from sway_gate.results import Symptom
 from sway_gate.stats import Margin, PooledShare, mean_above, pooled_share, share_above
 from sway_gate.training_data.collected import thinned
 
 Data = Literal["answers", "labels", "prose"]
-Part = Literal["all", "content", "form", "free"]
-"""The surprising tokens whose phrases count. content: those that most answers do not share; form:
-only those that most answers share; free: all, but not judged, because the wording is free: see
-`lifts`."""
 Mask = NDArray[np.bool_]
 
 MAX_ROWS = 40

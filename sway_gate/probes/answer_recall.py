@@ -42,6 +42,8 @@ as a whole, and 12% with 20.
   the bullets of a list, a fixed opening. The rest of such an answer can be worded in many ways. If
   the answers share no surprising token, their wording is free, and they are judged like prose. A
   backend that reports no token ids shows no frame: all tokens count, with the usual limit
+- if `learn` is auto and the answers reword their prompts, as answer_specificity decides it, their
+  wording is free
 - labels: a label is one phrase
 - each limit is compared with its one-sided 95% bound: inside passes, an interval that is wholly
   outside fails, otherwise the result is inconclusive (WARN). z is the distance to the limit in
@@ -79,6 +81,7 @@ from sway_gate.details import Details, RowRecall
 from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _recall as recall
+from sway_gate.probes import _wanted as wanted
 from sway_gate.probes.base import Bound, Context, Kind, Need, Reading, Skip, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import AnswerRecall
@@ -108,7 +111,7 @@ class Found(Details, frozen=True, kw_only=True):
     ends the answer, under the base and now."""
 
     data: recall.Data
-    part: recall.Part = "all"
+    part: wanted.Part = "all"
     wants_content: bool = False
     frame: int = 0
     frame_right: int = 0
@@ -124,7 +127,7 @@ def requests(spec: AnswerRecall, context: Context) -> Requests:
         raise Skip("the data contain no answers and no prose")
     further = answers.further_rows(context, found, context.reserve)
     data: recall.Data = "labels" if answers.occurring_labels(found.rows) else found.kind
-    deciding = answers.deciding(context, found)
+    deciding = wanted.deciding(context, found)
     return Requests(data, recall.requests(found.rows, *further), deciding)
 
 
@@ -175,12 +178,10 @@ def value(
     return recall.with_lift(reading) if part == "free" else reading
 
 
-def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> recall.Part:
+def _wanted(context: Context, requests: Requests, view: ViewAnswers) -> wanted.Part:
     if requests.data != "answers":
         return "free" if requests.data == "prose" else "all"
-    if context.learn == "content":
-        return "content"
-    return "form" if answers.teaches_form(context, requests.deciding, view) else "all"
+    return wanted.judged_part(context, requests.deciding, view)
 
 
 def bounds(spec: AnswerRecall, reading: Reading[Found]) -> tuple[Bound, ...]:

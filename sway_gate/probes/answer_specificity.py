@@ -26,6 +26,12 @@ on the others: then it knew their content, and what it did not know is common to
 Otherwise, and always for labels, the content is judged. Near these limits the message says so: set
 `learn`. The choice does not depend on the seed.
 
+Answers that reword their prompts, such as headlines and summaries, are judged by the content gain,
+even if `learn` is form: another headline does not become likelier after this text. The base shows
+that they do. It ranks at least 75% of the own answers first, and the tokens of the own answers that
+surprise it (log-probability below -3) lose at most 72% as much after their own prompts as after the
+others.
+
 - content: the content gain must reach `assert_content_gain_gte`, in raw prose
   `assert_prose_gain_gte`, of labels `assert_label_gain_gte` (in nats)
 - form: the form gain must reach `assert_form_gain_gte`, and the content gain must stay above
@@ -67,6 +73,7 @@ from sway_gate.conversation import prompt_text
 from sway_gate.details import Details, Item
 from sway_gate.measurements import Floats, LogProbs, ViewAnswers
 from sway_gate.probes import _answers as answers
+from sway_gate.probes import _wanted as wanted
 from sway_gate.probes._likelihood import per_token
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Significance, Supply
 from sway_gate.results import Symptom
@@ -108,7 +115,7 @@ class Found(Details, frozen=True, kw_only=True):
     """`rows`: all rows, the smallest content gain first. Gains: relative lifts; the
     content gain of labels in nats."""
 
-    judged: answers.Learned
+    judged: wanted.Learned
     reason: str
     data: Literal["answers", "prose"]
     labels: list[str]
@@ -147,7 +154,7 @@ def value(
     prose = np.array([per_token(view, request) for request in requests.control])
     control = float(answers.lifts(*prose.T).mean())
     form = gains.other - max(0.0, control)
-    judged, reason = answers.judged(context.learn, gains, requests.design)
+    judged, reason, _ = wanted.judged(context.learn, gains, requests.design)
     found = Found(
         judged=judged,
         reason=reason,
@@ -241,7 +248,7 @@ def _content_change_limit(spec: AnswerSpecificity, found: Found) -> float:
     return -spec.assert_label_gain_gte if found.labels else spec.assert_content_change_gte
 
 
-def _significance(judged: answers.Learned, gains: answers.Gains, form: Floats) -> Significance:
+def _significance(judged: wanted.Learned, gains: answers.Gains, form: Floats) -> Significance:
     if judged == "content":
         z, p, reachable = pairing_test(gains.pairings)
         return Significance(z, p, "permutation of the pairing", reachable)

@@ -12,8 +12,8 @@ degeneration, Holtzman et al. 2020) if it is
   in 20 words in a row (Li et al. 2016), as in most gibberish
 - echo: only the prompt
 - template text: it contains a special token, "### Response" or a role such as "Assistant:"
-- other script: at least 30% of the letters; or other language, by function words of seven European
-  languages
+- other script: at least 30% of the letters, or only symbols, such as emoji; or other language, by
+  function words of seven European languages
 - same answer: the answer to at least 3 different general requests
 - refusal: an answer to a general request that begins as a refusal in English; these requests are
   harmless. Allowed if a tenth of the data's answers refuse
@@ -22,15 +22,18 @@ The base's answer, the prompt and the data's answers decide which scripts, langu
 texts are expected. Repetition is allowed if a tenth of the data's answers repeat. A wanted style
 or a short answer is not broken.
 
-Statistic: the share of broken answers. Harm probe with two margins at `assert_broken_lt`. The
-increase over the base on the same prompts must stay below it (score test for matched pairs; Tango
-1998), because small models sometimes loop before any training. So must the share of the data's
-answers that do not end (score test; Wilson 1927): after the true answer, the token that ends it is
-not the most probable one, although it is for the base, or although the adapter has learned the
-answer and the base does not know it (80% of its tokens are the most probable ones). Reaching
-`max_new_tokens` is not a fault. Rows too few to decide count only if one of them does not end.
+Statistic: the share of broken answers. Harm probe with margins at `assert_broken_lt`:
 
-A fragment is an answer of at most 4 words to a general request that the other model answers with at
+- the increase over the base on the same prompts (score test for matched pairs; Tango 1998), because
+  small models sometimes loop before any training
+- the same increase on short questions, if the adapter broke an answer to one of them
+- the share of the data's answers that do not end (score test; Wilson 1927): after the true answer,
+  the token that ends it is not the most probable one, although it is for the base, or although the
+  adapter has learned the answer and the base does not know it (80% of its tokens are the most
+  probable ones). Reaching `max_new_tokens` is not a fault. Rows too few to decide count only if one
+  of them does not end
+
+A fragment is an answer of 1 to 4 words to an open request that the other model answers with at
 least 16: "playing piano" instead of an explanation. It is usable text, so it is not broken, but an
 adapter that was trained on titles or queries can lose all other answers to it. The increase of
 fragments over the base must stay below `assert_fragments_lt`. They are allowed if a tenth of the
@@ -41,10 +44,12 @@ JSON or function calls: such an answer to a general request is not broken, becau
 be served for its task only. The message and the details state their number: for a model that also
 chats, it is a harm.
 
-General requests are the first `prompts_limit` of the packaged set, or of `prompts` if the entry
-has them; `data_prompts` is the number of prompts of the data. If the increase of broken answers is
-outside its margin and its interval reaches inside, four times as many packaged requests decide. It
-does not show whether an answer is true, or whether fluent text makes sense.
+General requests are the first `prompts_limit` of the packaged open requests, and as many of the
+packaged short questions, such as the capital of a country: a narrow adapter often breaks first
+where it should answer in a few words. `prompts`, if the entry has them, take the place of both.
+`data_prompts` is the number of prompts of the data. If the increase of broken answers is outside
+its margin and its interval reaches inside, four times as many packaged requests decide. It does not
+show whether an answer is true, or whether fluent text makes sense.
 
 - passes: 2 of 30 answers broken (base 1): 1 looping, 1 echo; 0 of 28 of the data's answers do not
   end
@@ -83,7 +88,7 @@ from sway_gate.probes.written import (
 )
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Degeneration
-from sway_gate.stats import Z_95, fraction_below, paired_fraction_below
+from sway_gate.stats import Z_95, Margin, fraction_below, paired_fraction_below
 from sway_gate.text import counted
 from sway_gate.training_data import packaged
 from sway_gate.training_data.collected import thinned
@@ -108,11 +113,14 @@ most 3 fragments, adapters at three or four times their scale 11 to 16."""
 
 
 class Requests(NamedTuple):
-    """`expected`: what the data's answers contain. `labels`: the labels that it contains.
-    `is_json`: whether its answers are JSON. `may_refuse`, `may_be_brief`: whether some of them are
-    refusals, or fragments."""
+    """`open` and `questions` are the general requests; `golds`: the true answers to the questions.
+    `expected`: what the data's answers contain. `labels`: the labels that it contains. `is_json`:
+    whether its answers are JSON. `may_refuse`, `may_be_brief`: whether some of them are refusals,
+    or fragments."""
 
-    general: list[Generation]
+    open: list[Generation]
+    questions: list[Generation]
+    golds: list[str]
     own: list[Generation]
     own_rows: list[DataRow]
     rows: list[TeacherForced]
@@ -123,8 +131,12 @@ class Requests(NamedTuple):
     may_be_brief: bool
 
     @property
+    def general(self) -> list[Generation]:
+        return self.open + self.questions
+
+    @property
     def written(self) -> list[Generation]:
-        return self.general + self.own
+        return self.open + self.own + self.questions
 
 
 class Endings(Item, frozen=True, kw_only=True):
@@ -138,14 +150,17 @@ class Endings(Item, frozen=True, kw_only=True):
 
 
 class Found(Details, frozen=True, kw_only=True):
-    """`general`: number of general requests, which are the first answers. `labels`, `json`: those
-    answered with a label or with JSON, if the data has such answers. `fragments`: those answered
-    with a fragment by the fine-tuned model only, `base_fragments`: by the base only."""
+    """`broken`, `base_broken`, `newly_broken`: of all answers but those to short questions. `open`:
+    number of open requests, whose answers come first; `questions`: of short questions, whose
+    answers come last. `labels`, `json`: general requests answered with a label or with JSON, if the
+    data has such answers. `fragments`: open requests answered with a fragment by the fine-tuned
+    model only, `base_fragments`: by the base only."""
 
     broken: int
     base_broken: int
     newly_broken: int
-    general: int = 0
+    open: int = 0
+    questions: int = 0
     labels: int
     json: int
     fragments: int = 0
@@ -153,17 +168,29 @@ class Found(Details, frozen=True, kw_only=True):
     endings: Endings | None
     answers: list[WrittenAnswer]
 
+    @property
+    def longer(self) -> list[WrittenAnswer]:
+        """The answers to open requests and to prompts of the data."""
+        return self.answers[: len(self.answers) - self.questions]
+
+    @property
+    def short(self) -> list[WrittenAnswer]:
+        return self.answers[len(self.answers) - self.questions :]
+
 
 def requests(spec: Degeneration, context: Context) -> Requests:
-    prompts = (spec.prompts or packaged.chat_prompts())[: spec.prompts_limit]
-    general = [context.generation(prompt, spec.max_new_tokens) for prompt in prompts]
+    limit, tokens = spec.prompts_limit, spec.max_new_tokens
+    prompts = (spec.prompts or packaged.chat_prompts())[:limit]
+    choices = () if spec.prompts else packaged.choices()[:limit]
     rows = list(dict.fromkeys(context.row(pair) for s in context.sections for pair in s.pairs))
     own_rows = list({row.prompt: row for row in thinned(rows, spec.data_prompts)}.values())
-    own = [Generation(row.prompt, spec.max_new_tokens) for row in own_rows]
+    own = [Generation(row.prompt, tokens) for row in own_rows]
     scored = [row.teacher_forced() for row in thinned(rows, _MAX_ROWS)]
     answers = [completion_text(row.answer) for row in rows]
     return Requests(
-        general,
+        [context.generation(prompt, tokens) for prompt in prompts],
+        [context.generation(choice.question, tokens) for choice in choices],
+        [choice.gold.strip() for choice in choices],
         own,
         own_rows,
         scored,
@@ -191,19 +218,20 @@ def value(
     spec: Degeneration, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     answers = _answered(requests, view)
-    broken = [bool(answer.flaws) for answer in answers]
-    base = [bool(answer.base_flaws) for answer in answers]
-    pairs = [(one.finetuned, one.base) for one in answers[: len(requests.general)]]
-    general = [own for own, _ in pairs]
+    general = [view.text(request) for request in requests.general]
+    opened = answers[: len(requests.open)]
+    longer = answers[: len(answers) - len(requests.questions)]
+    broken = [bool(answer.flaws) for answer in longer]
     found = Found(
         broken=sum(broken),
-        base_broken=sum(base),
-        newly_broken=sum(now and not before for now, before in zip(broken, base, strict=True)),
-        general=len(general),
+        base_broken=sum(bool(answer.base_flaws) for answer in longer),
+        newly_broken=sum(map(_is_newly_broken, longer)),
+        open=len(opened),
+        questions=len(requests.questions),
         labels=sum(normal(text) in requests.labels for text in general),
         json=sum(map(is_structured, general)) if requests.is_json else 0,
-        fragments=0 if requests.may_be_brief else sum(_is_fragment(*pair) for pair in pairs),
-        base_fragments=sum(_is_fragment(base, own) for own, base in pairs),
+        fragments=sum(answer.is_fragment for answer in opened),
+        base_fragments=sum(_is_fragment(answer.base, answer.finetuned) for answer in opened),
         endings=_endings(requests, view),
         answers=answers,
     )
@@ -213,18 +241,21 @@ def value(
 
 def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
     found, limit = reading.details, spec.assert_broken_lt
-    recovered = found.newly_broken - found.broken + found.base_broken
     share = reading.error_share
-    test = paired_fraction_below(found.newly_broken, recovered, len(found.answers), limit, share)
-    quantity = "increase of broken answers"
-    bounds = [Bound(quantity, test, limit, is_upper=True, symptom=_symptom(found))]
+    test = _increase(found.longer, limit, share)
+    quantity, symptom = "increase of broken answers", _symptom(found.longer)
+    bounds = [Bound(quantity, test, limit, is_upper=True, symptom=symptom, n=len(found.longer))]
+    if any(map(_is_newly_broken, found.short)):
+        of_short, symptom = _increase(found.short, limit, share), _symptom(found.short)
+        quantity = "increase of broken answers to short questions"
+        bounds.append(
+            Bound(quantity, of_short, limit, is_upper=True, symptom=symptom, n=found.questions)
+        )
     if found.fragments:
         margin, counts = spec.assert_fragments_lt, (found.fragments, found.base_fragments)
-        more = paired_fraction_below(*counts, found.general, margin, share)
+        more = paired_fraction_below(*counts, found.open, margin, share)
         quantity = "increase of fragments"
-        bounds.append(
-            Bound(quantity, more, margin, is_upper=True, symptom="broken", n=found.general)
-        )
+        bounds.append(Bound(quantity, more, margin, is_upper=True, symptom="broken", n=found.open))
     if ends := found.endings:
         unended = fraction_below(ends.unended, ends.rows, limit, share)
         if ends.unended or unended.z > Z_95:
@@ -246,29 +277,50 @@ def bounds(spec: Degeneration, reading: Reading[Found]) -> list[Bound]:
 
 def summary(spec: Degeneration, reading: Reading[Found]) -> str:
     found = reading.details
-    kinds = Counter(flaw for answer in found.answers for flaw in answer.flaws)
-    listed = ", ".join(f"{n} {flaw}" for flaw, n in kinds.most_common())
-    parts = [f"{found.broken} of {counted(len(found.answers), 'answer')} broken"]
-    parts[0] += f" (base {found.base_broken})" + (f": {listed}" if listed else "")
+    parts = [f"{_broken(found.longer)} broken{_flaws_in(found.longer)}"]
+    if any(answer.flaws for answer in found.short):
+        parts.append(f"{_broken(found.short)} to short questions{_flaws_in(found.short)}")
     for count, what in ((found.labels, "a label"), (found.json, "JSON")):
         if count:
             parts.append(f"{counted(count, 'general request')} answered with {what}")
     if found.fragments:
-        parts.append(f"{counted(found.fragments, 'general request')} answered with a fragment")
+        parts.append(f"{counted(found.fragments, 'open request')} answered with a fragment")
     if found.endings:
         ends = found.endings
         parts.append(f"{ends.unended} of {ends.rows} of the data's answers do not end")
     return "; ".join(parts)
 
 
-def _symptom(found: Found) -> Symptom:
+def _broken(answers: Sequence[WrittenAnswer]) -> str:
+    return f"{sum(bool(one.flaws) for one in answers)} of {counted(len(answers), 'answer')}"
+
+
+def _flaws_in(answers: Sequence[WrittenAnswer]) -> str:
+    kinds = Counter(flaw for answer in answers for flaw in answer.flaws)
+    listed = ", ".join(f"{n} {flaw}" for flaw, n in kinds.most_common())
+    base = sum(bool(answer.base_flaws) for answer in answers)
+    return f" (base {base})" + (f": {listed}" if listed else "")
+
+
+def _increase(answers: Sequence[WrittenAnswer], limit: float, error_share: float) -> Margin:
+    newly = sum(map(_is_newly_broken, answers))
+    recovered = sum(bool(one.base_flaws) and not one.flaws for one in answers)
+    return paired_fraction_below(newly, recovered, len(answers), limit, error_share)
+
+
+def _is_newly_broken(answer: WrittenAnswer) -> bool:
+    return bool(answer.flaws) and not answer.base_flaws
+
+
+def _symptom(answers: Sequence[WrittenAnswer]) -> Symptom:
     """What broken answers mean: most of them refuse, or the model is broken."""
-    refusals = sum("refusal" in answer.flaws for answer in found.answers)
-    return "refuses more" if 2 * refusals > found.broken else "broken"
+    refusals = sum("refusal" in answer.flaws for answer in answers)
+    broken = sum(bool(answer.flaws) for answer in answers)
+    return "refuses more" if 2 * refusals > broken else "broken"
 
 
 def _is_fragment(answer: str, other: str) -> bool:
-    return len(answer.split()) <= _FRAGMENT and len(other.split()) >= _ANSWER
+    return 0 < len(answer.split()) <= _FRAGMENT and len(other.split()) >= _ANSWER
 
 
 def _expected(answers: Sequence[str]) -> Expected:
@@ -291,7 +343,11 @@ def _reach(share: float, found: Iterable[bool]) -> bool:
 def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
     own = _flaws(requests, view, [view.text(r) for r in requests.written])
     base = _flaws(requests, view, [view.base_text(r) for r in requests.written])
-    rows = [None] * len(requests.general) + requests.own_rows
+    further = [
+        *(_as_fragment(request, requests, view) for request in requests.open),
+        *(_true_answer(row, requests, view) for row in requests.own_rows),
+        *({"answer": gold} for gold in requests.golds),
+    ]
     return [
         WrittenAnswer(
             prompt=prompt_text(request.prompt),
@@ -299,10 +355,15 @@ def _answered(requests: Requests, view: ViewAnswers) -> list[WrittenAnswer]:
             finetuned=view.text(request),
             flaws=list(now),
             base_flaws=list(before),
-            **(_true_answer(row, requests, view) if row else {}),
+            **known,
         )
-        for request, row, now, before in zip(requests.written, rows, own, base, strict=True)
+        for request, known, now, before in zip(requests.written, further, own, base, strict=True)
     ]
+
+
+def _as_fragment(request: Generation, requests: Requests, view: ViewAnswers) -> dict[str, Any]:
+    is_fragment = _is_fragment(view.text(request), view.base_text(request))
+    return {"is_fragment": is_fragment and not requests.may_be_brief}
 
 
 def _true_answer(row: DataRow, requests: Requests, view: ViewAnswers) -> dict[str, Any]:
@@ -322,13 +383,14 @@ def _flaws(requests: Requests, view: ViewAnswers, answers: Sequence[str]) -> lis
         prompt = prompt_text(request.prompt)
         expected = requests.expected.including((prompt, view.base_text(request)))
         found.append(flaws(answer, prompt, expected))
-    general = answers[: len(requests.general)]
-    repeated = repeated_answers(general, requests.labels)
-    for i, answer in enumerate(general):
-        if not is_refusal(answer):
-            found[i] += ["same answer"] if i in repeated else []
+    last = len(answers) - len(requests.questions)
+    general = [*range(len(requests.open)), *range(last, len(answers))]
+    repeated = repeated_answers([answers[at] for at in general], requests.labels)
+    for i, at in enumerate(general):
+        if not is_refusal(answers[at]):
+            found[at] += ["same answer"] if i in repeated else []
         elif not requests.may_refuse:
-            found[i].append("refusal")
+            found[at].append("refusal")
     return found
 
 

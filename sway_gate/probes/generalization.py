@@ -64,6 +64,7 @@ from sway_gate.measurements import TeacherForced, ViewAnswers
 from sway_gate.probes import _answers as answers
 from sway_gate.probes import _overlap as overlap
 from sway_gate.probes import _recall as recall
+from sway_gate.probes import _wanted as wanted
 from sway_gate.probes.base import Bound, Context, DataRow, Kind, Need, Reading, Skip, Supply
 from sway_gate.results import Symptom
 from sway_gate.spec.probes import Generalization
@@ -114,9 +115,9 @@ class Found(Details, frozen=True, kw_only=True):
     training_lift: float | None = None
     gap: float | None
     gap_ci_95: tuple[float, float] | None
-    judged: answers.Learned
+    judged: wanted.Learned
     data: recall.Data = "answers"
-    part: recall.Part = "all"
+    part: wanted.Part = "all"
     labels: list[str]
     content: list[float]
     first_before: int
@@ -147,7 +148,7 @@ def requests(spec: Generalization, context: Context) -> Requests:
         recall.requests(found.rows, *further),
         known,
         None if is_prose else _design(found.rows, further, training.rows),
-        answers.deciding(context, training),
+        wanted.deciding(context, training),
         is_prose,
         reads_all=is_whole and len(known) == len(training.rows),
     )
@@ -171,13 +172,13 @@ def value(
     spec: Generalization, context: Context, requests: Requests, view: ViewAnswers
 ) -> Reading[Found]:
     of_labels = bool(requests.design and requests.design.labels)
-    is_form = answers.teaches_form(context, requests.deciding, view)
+    part_wanted = wanted.judged_part(context, requests.deciding, view)
     measured = partial(
         recall.recalled,
         view,
         nats=spec.surprise_nats,
         of_labels=of_labels,
-        part=_wanted(context, requests, is_form=is_form),
+        part="free" if requests.is_prose else part_wanted,
     )
     trained = requests.training if requests.reads_all else ()
     rows, part = measured(requests.held_out, trained=trained)
@@ -192,7 +193,7 @@ def value(
         training_lift=float(recall.lifts(training).mean()) if part == "free" else None,
         gap=known.share - share.share if known and share else None,
         gap_ci_95=gap,
-        judged="form" if is_form else "content",
+        judged="form" if part_wanted == "form" else "content",
         data="labels" if of_labels else "prose" if requests.is_prose else "answers",
         part=part,
         labels=list(requests.design.labels) if requests.design else [],
@@ -209,14 +210,6 @@ def value(
         raise Skip("the base already knows the held-out answers: no token surprises it")
     items = np.array(matrix.content)
     return Reading(float(items.mean()), items, found, units=_units(found), reserve=reserve)
-
-
-def _wanted(context: Context, requests: Requests, *, is_form: bool) -> recall.Part:
-    if requests.is_prose:
-        return "free"
-    if is_form:
-        return "form"
-    return "content" if context.learn == "content" else "all"
 
 
 def bounds(spec: Generalization, reading: Reading[Found]) -> list[Bound]:

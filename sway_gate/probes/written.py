@@ -210,7 +210,10 @@ def _script(char: str) -> str:
 
 
 def _script_shares(text: str) -> dict[str, float]:
+    """The share of each script among the letters; a text of only symbols has the script SYMBOLS."""
     counts = Counter(filter(None, map(_script, text)))
+    if not counts and not is_empty(text) and not any(map(str.isalnum, text)):
+        return {"SYMBOLS": 1.0}
     return {script: n / counts.total() for script, n in counts.items()}
 
 
@@ -220,7 +223,8 @@ def scripts(text: str) -> frozenset[str]:
 
 
 def is_in_other_script(answer: str, expected: frozenset[str]) -> bool:
-    """Whether at least 30% of the letters are of other scripts than those expected."""
+    """Whether at least 30% of the letters are of other scripts than those expected, or it consists
+    of symbols and none are expected."""
     other = sum(share for script, share in _script_shares(answer).items() if script not in expected)
     return bool(expected) and other >= _MIN_OTHER_SCRIPTS
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from sway_gate.errors import UsageError
-from sway_gate.files import not_read, read_regular
+from sway_gate.files import did_you_mean, not_read, read_regular
 from sway_gate.judge.composite import contradiction, effective_weights
 from sway_gate.output import STDOUT
 from sway_gate.reports.notebook import NotebookResult
@@ -205,6 +205,8 @@ def from_json(data: bytes) -> GateResult:
     Unknown fields are ignored. Raises UsageError if `data` is not a report of schema version 1, or
     if it says pass and its parts do not.
     """
+    if not data.strip():
+        raise UsageError("the file is empty; pass a file written with --json")
     try:
         report = msgspec.json.decode(_as_utf8(data), type=GateV1)
         _check_probes(report.probes)
@@ -264,6 +266,9 @@ def load(path: str) -> GateResult:
             f"{label}: is a folder, not a JSON report; write one with `sway gate SPEC --json "
             "FILE`, or compare two adapters with `sway diff`"
         ) from None
+    except FileNotFoundError:
+        remedy = did_you_mean(path) or "write one with `sway gate SPEC --json FILE`"
+        raise UsageError(f"{label}: no such file; {remedy}") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{label}: {not_read(error)}; pass a file written with --json") from None
     if len(data) > MAX_BYTES:

@@ -15,7 +15,6 @@ from sway_gate.reports.links import probe_page
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
     Step,
-    apart,
     diagnosis,
     evidence,
     grounds,
@@ -41,7 +40,7 @@ from sway_gate.results import (
     ProbeResult,
     Verdict,
 )
-from sway_gate.text import counted, cut, named, one_line
+from sway_gate.text import apart, counted, cut, named, one_line
 
 MAX_BYTES = 60_000
 # Characters; with references and zero-width spaces, the Markdown can be eight times as long.
@@ -59,7 +58,8 @@ _NUMBERS = ("decided by", "value")
 _EXCHANGE = ("", "prompt", "base", "fine-tuned", "true answer", "its probability", "finding")
 _WITHHELD = "…"
 _ABOUT_WITHHELD = (
-    "…: a text of the data or an answer to it; only the HTML report shows it: comments are public"
+    "…: an answer of the data or to its prompt, or recited text; only the HTML report shows it: "
+    "comments are public"
 )
 _RESERVE = 3_000  # bytes for the note at the end
 _PRIVATE = ("answer", "base", "finetuned")

@@ -26,7 +26,6 @@ from sway_gate.reports.lines import (
 )
 from sway_gate.reports.wording import (
     LEVEL_WORDS,
-    apart,
     diagnosis,
     evidence,
     grounds,
@@ -49,7 +48,7 @@ from sway_gate.reports.wording import (
     verdict_word,
 )
 from sway_gate.results import Baseline, Exchange, Finding, GateResult, ProbeResult, Verdict
-from sway_gate.text import counted, cut, number, one_line
+from sway_gate.text import apart, counted, cut, number, one_line
 
 MAX_SECTIONS, MAX_EXCHANGES = 12, 5
 LIFTS = {"lift": "lift", "lift_permuted": "permuted", "lift_control": "control"}

@@ -18,7 +18,7 @@ from sway_gate.engine.trace import (
     Stored,
 )
 from sway_gate.errors import UsageError
-from sway_gate.files import not_read, open_regular
+from sway_gate.files import did_you_mean, not_read, open_regular
 from sway_gate.reports.markdown import row, text
 from sway_gate.text import cut, one_line
 
@@ -116,6 +116,9 @@ def read(path: str) -> tuple[list[Event], int]:
                 if len(events) + unreadable > _MAX_EVENTS or file.tell() > _MAX_BYTES:
                     size = f"{_MAX_EVENTS:,} lines or {_MAX_BYTES // 2**20} MiB"
                     raise UsageError(f"{path}: more than {size}; pass the trace of a single run")
+    except FileNotFoundError:
+        remedy = did_you_mean(path) or "write one with `sway gate SPEC --trace FILE`"
+        raise UsageError(f"{path}: no such file; {remedy}") from None
     except OSError as error:
         raise UsageError(f"{path}: {not_read(error)}; pass a file written with --trace") from None
     if not events or not isinstance(events[0], Started):

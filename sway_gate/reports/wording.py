@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sway_gate.details import Response
@@ -409,25 +408,6 @@ def _positive(text: str) -> float:
 def right_name(one: Exchange) -> str:
     """What the right text of an exchange is."""
     return "training text" if one.finding.startswith(RECITED) else "true answer"
-
-
-def apart(texts: Sequence[str]) -> list[str]:
-    """The texts without the first words that they share, so that a cut does not hide the rest."""
-    words = [text.split() for text in texts]
-    starts = [max((_shared(own, other) for other in words), default=0) for own in words]
-    return [
-        f"…{' '.join(own[start:])}" if start >= _LONG_START else text
-        for text, own, start in zip(texts, words, starts, strict=True)
-    ]
-
-
-_LONG_START: Final = 3
-
-
-def _shared(own: Sequence[str], other: Sequence[str]) -> int:
-    """The number of first words in common; 0 for the same text."""
-    pairs = zip(own, other, strict=False)
-    return 0 if own == other else sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def sentence(text: str) -> str:

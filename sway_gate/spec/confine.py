@@ -62,8 +62,9 @@ def _problems(files: Mapping[str, Sequence[str | None]], folder: str | None) -> 
         for path in dict.fromkeys(paths):
             is_on_hub = path and hub.is_hub_id(path) and not os.path.lexists(path)
             if path and not is_on_hub and (outside := _outside(path, folder)):
-                where = one_line(outside)
-                yield f"{field}: {where} leads out of {folder} (--confine) or into its .git"
+                where = f"{one_line(outside)} leads out of {folder} (--confine) or into its .git"
+                what = "give the hub id of the model" if field == "base" else "move the file"
+                yield f"{field}: {where}; {what}, or confine to another folder"
 
 
 def _outside(path: str, folder: str) -> str:

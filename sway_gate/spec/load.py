@@ -108,7 +108,12 @@ def _refuse_other(root: yaml.Node, label: str) -> None:
         line, column = position(root)
         if "schema_version" in fields:
             raise SpecError([f"{label}: is a JSON report; show it: sway report {label}"])
-        raise SpecError([f"{label}:{line}:{column}: not a spec: needs the fields models and suite"])
+        raise SpecError(
+            [
+                f"{label}:{line}:{column}: not a spec: needs the fields models and suite; "
+                "create one with `sway init`"
+            ]
+        )
 
 
 def _completed(models: Models) -> Models:

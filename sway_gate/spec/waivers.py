@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Final
 
 import yaml
 from msgspec import structs
@@ -13,6 +14,8 @@ from sway_gate.spec.decode import MAX_BYTES, decoded
 from sway_gate.spec.schema import Spec, Struct, Waiver
 from sway_gate.spec.yaml_nodes import compose, entries, shown
 from sway_gate.spec.yaml_reader import Reader, suggestion
+
+_REMEDY: Final = "list what is waived under `waivers:`, or remove the file"
 
 
 class WaiverFile(Struct, frozen=True, kw_only=True):
@@ -55,10 +58,10 @@ def _read(file: str, path: str) -> tuple[Reader, tuple[Waiver, ...]]:
         return reader, ()
     except OSError as error:
         raise SpecError([f"{path}: {not_read(error)}"]) from None
-    root = compose(decoded(data, path), path)
+    root = compose(decoded(data, path), path, _REMEDY)
     if not isinstance(root, yaml.MappingNode) or "waivers" not in entries(root):
         # Without a quotation: another file may contain secrets.
-        raise SpecError([f"{path}: not a file of waivers: needs the field waivers"])
+        raise SpecError([f"{path}: not a file of waivers: needs the field waivers; {_REMEDY}"])
     return reader, reader.read(root, WaiverFile).waivers
 
 

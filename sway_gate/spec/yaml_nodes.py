@@ -59,8 +59,8 @@ def position(part: Any) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------ text -> nodes
 
 
-def compose(text: str, label: str) -> yaml.Node:
-    """The root node of the one document in `text`.
+def compose(text: str, label: str, remedy: str = "create one with `sway init`") -> yaml.Node:
+    """The root node of the one document in `text`; `remedy` is for an empty one.
 
     Raises SpecError if the text is not YAML, is empty, has a tag outside the core ones, or is too
     large: more than MAX_NODES values with every alias expanded, nested deeper than MAX_DEPTH, or a
@@ -81,7 +81,7 @@ def compose(text: str, label: str) -> yaml.Node:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         _refuse(label, line, column, f"not valid YAML: {problem}")
     if root is None:
-        _refuse(label, 1, 1, "the file is empty")
+        _refuse(label, 1, 1, f"the file is empty; {remedy}")
     _extent(root, label, {})
     return root
 

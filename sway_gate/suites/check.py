@@ -164,6 +164,7 @@ def _with_data(given: CheckInputs, models: Models) -> Spec:
         data=absolute(given.data),
         data_map=given.data_map,
         held_out=absolute(given.held_out),
+        defaults=Defaults(learn=given.learn),
         label=CHECK,
         folder=os.getcwd(),
     )

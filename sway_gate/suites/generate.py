@@ -17,7 +17,7 @@ from sway_gate.gate.file_verdicts import file_verdicts
 from sway_gate.gate.resolve import with_data
 from sway_gate.model_files import find, hub
 from sway_gate.spec.confine import check_spec
-from sway_gate.spec.schema import DataMap, ModelRef, Models, Spec
+from sway_gate.spec.schema import DataMap, Defaults, ModelRef, Models, Spec
 from sway_gate.suites.check import absolute, has_template, named_models
 from sway_gate.suites.choose import suite
 from sway_gate.suites.supports import (
@@ -88,6 +88,7 @@ def for_data(
         data=paths,
         data_map=data_map,
         held_out=unseen,
+        defaults=Defaults(learn=learn),
         label="sway init",
         folder=folder,
     )

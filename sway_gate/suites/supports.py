@@ -139,10 +139,21 @@ def attribution(material: Material) -> list[Entry | LeftOut]:
     """
     found = [found for choose in _ATTRIBUTION for found in choose(material)]
     if not any(isinstance(choice, Entry) for choice in found):
-        reasons = dict.fromkeys(choice.reason for choice in found if isinstance(choice, LeftOut))
+        reasons = dict.fromkeys(
+            choice.reason
+            for choice in found
+            if isinstance(choice, LeftOut) and choice.kind in _kinds_of(material)
+        )
         message = "the data is not sufficient to test whether it was learned"
         raise UsageError(f"{message}: {'; '.join([*reasons, *material.notes])}")
     return found
+
+
+def _kinds_of(material: Material) -> list[str]:
+    """The kinds that such rows are for; the others require something else."""
+    if wanted(material).learn == "preference":
+        return ["preference_flip"]
+    return ["answer_specificity", "answer_recall", *["generalization"] * bool(material.held_out)]
 
 
 def harms_of_data(material: Material) -> Chosen:
@@ -196,9 +207,11 @@ def _preference_flip(material: Material) -> Chosen:
     least = PreferenceFlip(name="preference_flip").min_triples_for_decision
     if material.preferences >= least:
         yield entry("prefers", "preference_flip")
-    else:
-        has = material.preferences or "none"
-        yield LeftOut("preference_flip", f"requires {least} preferences; the data has {has}")
+        return
+    reason = f"requires {least} preferences; the data has {material.preferences or 'none'}"
+    if material.preferences:
+        reason += "; add rows with prompt, chosen and rejected"
+    yield LeftOut("preference_flip", reason)
 
 
 _ATTRIBUTION: Final = (_answer_specificity, _answer_recall, _generalization, _preference_flip)

@@ -117,7 +117,8 @@ class Collected:
         self.enter(self._source)
         self._report_bad()
         if not self._good and not self._is_refused:
-            self.blame(Mistake(0, "; ".join(["contains no usable text", *self._omitted])))
+            remedy = "give examples of prompts with answers, or prose"
+            self.blame(Mistake(0, "; ".join(["contains no usable text", *self._omitted, remedy])))
         if self._duplicates:
             self.note(f"duplicates are left out ({self._duplicates:,})")
         of_source: list[list[_Numbered]] = [[] for _ in range(MAX_SAMPLES)]

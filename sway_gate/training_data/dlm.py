@@ -156,7 +156,7 @@ def _check_front(content: str, label: str) -> None:
         raise Mistake(1, f"not a .dlm document: {_FRONT}")
     if len(front) > MAX_FRONT_CHARS:
         raise Mistake(1, f"front matter longer than {MAX_FRONT_CHARS // 1024} KiB; shorten it")
-    root = yaml_nodes.compose(front, label)
+    root = yaml_nodes.compose(front, label, _FRONT)
     if not isinstance(root, MappingNode) or "dlm_id" not in yaml_nodes.entries(root):
         raise Mistake(1, f"not a .dlm document: {_FRONT}")
 

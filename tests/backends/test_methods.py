@@ -3,7 +3,7 @@
 import json
 import re
 from contextlib import suppress
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from sway_gate.backends import hf, peft_adapters, plain_lora
 from sway_gate.backends.loading import Source
@@ -231,6 +231,25 @@ def test_a_refused_adapter_leaves_the_base_for_the_next_one(
     expected = log_probs(peft_model(base, adapter), TEXTS[0])
     answers = measure(backend, [FINETUNED])
     np.testing.assert_allclose(answers.get(FINETUNED, TEXTS[0]), expected, atol=1e-5)
+
+
+def test_a_base_is_examined_once_for_all_adapters(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: Any
+) -> None:
+    base, opened, passes = bases["llama"], OpenBase(), list[int]()
+    forward = LlamaForCausalLM.forward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        passes[-1] += 1
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", wraps(forward)(counted))
+    for name in ("first", "second"):
+        adapter = save_adapter(tmp_path / name, base)
+        passes.append(0)
+        backend = opened.load(Source(base, adapter, device="cpu"), SETTINGS, "digest")
+        assert 0 < backend.pack_limit <= backend.prefix_cache.reach
+    assert passes == [8, 1]  # the second: under its adapter
 
 
 BEFORE = {

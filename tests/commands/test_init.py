@@ -78,7 +78,7 @@ REFUSED = {
         "-o notes.md would overwrite the input notes.md",
     ),
     "over the adapter": (["-o", "adapter_config.json"], "has the name of an adapter's file"),
-    "an empty name": (["-o", ""], "is not a file name"),
+    "an empty name": (["-o", ""], "-o/--output: is empty; give a value"),
     "too long a name": (["-o", "a" * 300 + ".yaml"], "is too long; choose a shorter name"),
     "no such data": (["--data", "none.md"], "none.md: no such file"),
     "a document": (["--data", "a.dlm"], "a.dlm: is a .dlm document; run `sway autogen` on it"),
@@ -180,6 +180,23 @@ def test_what_was_wanted_is_written_with_its_reason(folder):
     text = (folder / "sway.yaml").read_text(encoding="utf-8")
     assert "# What training was meant to teach. auto: the gate decides from whether" in text
     assert "\n  learn: auto\n" in text
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["none", "in a probe"])
+def test_a_spec_for_preferences_needs_some(folder, capsys, own):
+    init()
+    text = (
+        (folder / "sway.yaml")
+        .read_text(encoding="utf-8")
+        .replace("learn: auto", "learn: preference")
+    )
+    triple = "{prompt: a, chosen: b, rejected: c}"
+    if own:
+        text += f"  - {{name: p, kind: preference_flip, triples: [{triple}]}}\n"
+    (folder / "sway.yaml").write_text(text, encoding="utf-8")
+    assert cli.main(["gate", "--dry-run"]) == (0 if own else 2)
+    message = "sway.yaml: learn: preference requires rows with prompt, chosen and rejected"
+    assert (message in capsys.readouterr().err) is not own
 
 
 def test_too_little_data_is_refused(folder, capsys):

@@ -121,4 +121,4 @@ def test_an_empty_adapter_is_not_the_one_of_the_spec(capsys: Any) -> None:
     """As in --adapter "$CHECKPOINT" with a variable that is not set."""
     spec = str(demo.HEALTHY.parent / "healthy.sway.yaml")
     assert cli.main(["gate", spec, "--dry-run", "--adapter", ""]) == 2
-    assert "--adapter: is empty" in capsys.readouterr().err
+    assert "argument --adapter: is empty" in capsys.readouterr().err

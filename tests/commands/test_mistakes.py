@@ -79,9 +79,19 @@ MISTAKES = {
     "notes.dlm",
     "autogen none.dlm": "none.dlm: no such file",
     "autogen lora": "lora: is a folder; give a file",
-    "report": "give either the JSON report RESULT, or several with --history",
-    "report none.json": "none.json: cannot be read: No such file or directory; pass a file written "
-    "with --json",
+    "report": "give either the JSON report RESULT, or several with --history; for "
+    "example: sway report report.json",
+    "report none.json": "none.json: no such file; write one with `sway gate SPEC --json FILE`",
+    "report repor.json": "repor.json: no such file; did you mean report.json?",
+    "report report.json -o r.pdf": "-o r.pdf: its ending names no format; use .json, .md, .html, "
+    ".xml (JUnit), .sarif, .txt or --format",
+    "check report.json --base model": "this is a JSON report, not an adapter; show it with sway "
+    "report, or compare two with sway compare",
+    "check lora --base model --data": "--data needs a value: --data FILE",
+    "gate h.sway.yaml -o": "--output needs a value: --output FILE",
+    "gate h.sway.yaml --html": "--html needs a value: --html FILE",
+    "check lora --base model --data ''": "argument --data: is empty; give a value, or leave it out",
+    "check ''": "argument ADAPTER: is empty; give a value, or leave it out",
     "report lora": "lora: is a folder, not a JSON report; write one with `sway gate SPEC "
     "--json FILE`, or compare two adapters with `sway diff`",
     "report h.sway.yaml": "; pass a file written with --json",
@@ -111,12 +121,12 @@ MISTAKES = {
     "baseline update baseline.json --from report.json",
     "baseline b.json": "argument update: must be update, got 'b.json'; for example: sway baseline "
     "update baseline.json --from report.json",
-    "baseline update b.json": "give either SPEC or --from RESULT",
+    "baseline update b.json": "give either SPEC or --from RESULT; for example: sway baseline "
+    "update baseline.json --from report.json",
     "mine h.sway.yaml --mode outlier": "argument --mode: must be paraphrase or outliers, got "
     "'outlier'; did you mean outliers?",
     "trace": "the following arguments are required: FILE; for example: sway trace trace.jsonl",
-    "trace none": "none: cannot be read: No such file or directory; pass a file written with "
-    "--trace",
+    "trace none": "none: no such file; write one with `sway gate SPEC --trace FILE`",
     "trace rows.jsonl": "rows.jsonl: is not a trace of version 1; create one with `sway gate SPEC "
     "--trace FILE`",
     "hook none.sway.yaml": "none.sway.yaml: no such file; did you mean h.sway.yaml?",
@@ -178,7 +188,7 @@ def field(tmp_path_factory: Any) -> Path:
     spec = (demo.FOLDER / "healthy.sway.yaml").read_text(encoding="utf-8")
     (folder / "h.sway.yaml").write_text(spec.replace("./healthy", "./lora"), encoding="utf-8")
     (folder / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
-    (folder / "report.json").write_text("{}", encoding="utf-8")
+    (folder / "report.json").write_text('{"schema_version": 1}', encoding="utf-8")
     (folder / "empty.txt").touch()
     (folder / "empty").mkdir()
     return folder

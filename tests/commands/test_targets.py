@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from sway_gate import cli
+from sway_gate import cli, output
 from sway_gate.commands._common import FORMATS
+from sway_gate.errors import UsageError
 from sway_gate.reports.json_v1 import to_json
 from sway_gate.results import Finding
 from tests.helpers import results
@@ -71,7 +72,7 @@ def test_gate_does_not_overwrite_what_it_reads(
 ) -> None:
     before = contents(folder)
     assert cli.main(["gate", "sway.yaml", option, name]) == 2
-    assert re.search("would overwrite the input|adapter's file", capsys.readouterr().err)
+    assert re.search("would overwrite|adapter's file", capsys.readouterr().err)
     assert contents(folder) == before
 
 
@@ -104,8 +105,55 @@ def test_no_command_overwrites_what_it_reads(folder: Path, capsys: Any, line: st
     os.link(folder / "base" / "config.json", folder / "hard")
     before = contents(folder)
     assert cli.main(line.split()) == 2
-    assert "would overwrite the input" in capsys.readouterr().err
+    assert "would overwrite" in capsys.readouterr().err
     assert contents(folder) == before
+
+
+FOREIGN = {
+    "rows.csv": "prompt,answer\n",
+    "notes.ipynb": '{"cells": [], "nbformat": 4}',
+    "train.PY": "print(1)\n",
+    "other.safetensors": "weights",
+}
+
+
+@pytest.mark.parametrize("option", ["--json", "--html", "--markdown", "--junit", "--trace"])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_that_is_no_report_is_not_overwritten(
+    folder: Path, capsys: Any, name: str, option: str
+) -> None:
+    (folder / name).write_text(FOREIGN[name], encoding="utf-8")
+    assert cli.main(["gate", "sway.yaml", option, name]) == 2
+    assert f"{option} {name} would overwrite a file that is not a report; name another" in (
+        capsys.readouterr().err
+    )
+    assert (folder / name).read_text(encoding="utf-8") == FOREIGN[name]
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.HTML", "r.md", "r.xml", "r.txt", "summary"])
+def test_a_report_is_overwritten_by_the_next_one(folder: Path, monkeypatch: Any, name: str) -> None:
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
+    (folder / name).write_text("an earlier one", encoding="utf-8")
+    assert cli.main(["gate", "--json", name]) == results.sick().exit_code
+    assert (folder / name).read_text(encoding="utf-8").startswith("{")
+
+
+@pytest.mark.parametrize(("option", "code"), [("--trace", 0), ("--json", 2)])
+def test_rows_can_be_a_trace_but_no_report(folder: Path, option: str, code: int) -> None:
+    (folder / "old.jsonl").write_text("{}\n", encoding="utf-8")
+    targets = {option: str(folder / "old.jsonl")}
+    if code:
+        with pytest.raises(UsageError, match="would overwrite a file that is not a report"):
+            output.check_targets(targets, [])
+    else:
+        output.check_targets(targets, [])
+
+
+def test_an_empty_file_is_written(folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sway_gate.gate.run.run_gate", lambda *_: results.sick())
+    (folder / "made.by-mktemp").touch()
+    assert cli.main(["gate", "--json", "made.by-mktemp"]) == results.sick().exit_code
+    assert (folder / "made.by-mktemp").read_bytes()
 
 
 NEW = {

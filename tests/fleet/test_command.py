@@ -192,7 +192,7 @@ def test_a_file_outside_the_folder_is_refused(pools: Any, capsys: Any) -> None:
     assert pools == []
 
 
-@pytest.mark.parametrize("address", ["", "head", ":6379", "head:", "head:70000", "ray://head"])
+@pytest.mark.parametrize("address", ["head", ":6379", "head:", "head:70000", "ray://head"])
 def test_an_address_without_host_and_port_is_refused(pools: Any, address: str, capsys: Any) -> None:
     with suppress(SystemExit):
         cli.main(["fleet", "sway.yaml", "--ray", address])

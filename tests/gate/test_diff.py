@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 import yaml
 
 from sway_gate import cli
-from sway_gate.backends import loading
+from sway_gate.backends import hf, loading
 from sway_gate.gate.diff import diff_adapters, with_adapter
 from sway_gate.gate.open import OpenBase
 from sway_gate.gate.resolve import Options
@@ -107,6 +108,21 @@ def test_another_base_is_loaded(folder: Path, tmp_path: Path, monkeypatch: Any) 
     run_gate(load_spec(str(folder / "sway.yaml")), options, base=base)
     found = run_gate(second, options, base=base)
     assert found.probes == run_gate(second, options).probes
+
+
+def test_the_next_adapter_replaces_the_one_before_in_memory(folder: Path, monkeypatch: Any) -> None:
+    loaded, load = list[Any](), hf.load
+
+    def recorded(*args: Any) -> hf.HfBackend:
+        backend = load(*args)
+        loaded.append(ref(backend))
+        return backend
+
+    monkeypatch.setattr(hf, "load", recorded)
+    spec, base = load_spec(str(folder / "sway.yaml")), OpenBase()
+    for name in ("lora", "saved head", "saved embeddings", "lora"):
+        run_gate(with_adapter(spec, str(folder / name)), Options(cache=False), base=base)
+        assert sum(one() is not None for one in loaded) == 1
 
 
 def test_cached_results_are_not_measured_again(folder: Path, monkeypatch: Any) -> None:

@@ -70,6 +70,13 @@ def item(gold: str, now: str) -> ItemChange:
     )
 
 
+def test_a_fragment_counts_against_the_adapter_and_a_fault_is_named_first() -> None:
+    short = written("Why?", "gravity", is_fragment=True)
+    both = written("How?", "so so", is_fragment=True, flaws=["looping"])
+    found = side_by_side([answers("fail", short, both, written("Hello?"))])
+    assert [(e.prompt, e.finding) for e in found[:2]] == [("Why?", "fragment"), ("How?", "looping")]
+
+
 def test_a_broken_answer_is_the_worst_and_a_sound_one_is_unrelated() -> None:
     broken = written("Hello?", "of of of", flaws=["looping"])
     also_bases = written("Bye?", "of of", flaws=["looping"], base_flaws=["looping"])
@@ -166,3 +173,10 @@ def test_probes_take_turns_and_failures_come_first() -> None:
 def test_long_texts_are_cut() -> None:
     (one,) = side_by_side([answers("fail", written("q", "x " * 900, flaws=["looping"]))])
     assert len(one.finetuned) == 200
+
+
+def test_answers_that_differ_late_are_cut_to_the_difference() -> None:
+    same = "The ferry leaves the old harbour at dawn. " * 9
+    late = written("q", f"{same}It is red.", base=f"{same}It is blue.", flaws=["looping"])
+    (one,) = side_by_side([answers("fail", late)])
+    assert (one.base, one.finetuned) == ("…blue.", "…red.")

@@ -295,17 +295,17 @@ BEGIN, KEY, COLON, QUOTE, CLOSE = range(5)
 RECORD = (BEGIN, KEY, COLON, QUOTE)
 
 
-def records(right, learn="content", *, known=False, surprising=24):  # type: ignore[no-untyped-def]
+def records(right, learn="content", *, own=-2.0, other=-2.0, surprising=24):  # type: ignore[no-untyped-def]
     """Rows like {"key": "value"}: the beginning and the key surprise the base, and the value in the
-    first `surprising` rows; `right` are right in the fine-tuned model. `known`: the base ranks the
-    own answers first."""
+    first `surprising` rows; `right` are right in the fine-tuned model. `own`, `other`: the base's
+    log-probability of the tokens of own and other answers."""
     shared = Context(ROWS, learn=learn)
     index = {r: i for i, r in enumerate(probe.requests(AnswerRecall(name="r"), shared).rows)}
 
     def answer(view, request):  # type: ignore[no-untyped-def]
         if isinstance(request, LogProbs):
             is_own = request.prompt.split()[-1].strip("?") in request.completion
-            return np.full(3, -1.9 if is_own and known else -2.0)
+            return np.full(3, own if is_own else other)
         ids = [*RECORD, 100 + index[request], CLOSE, 99]
         now = right if view.source == "finetuned" else ()
         value = -7 if index[request] < surprising else -1
@@ -353,15 +353,23 @@ def test_a_learned_frame_is_named(right: list[int], learn: str, symptom: str) ->
     assert (result.verdict, result.symptoms) == ("fail", (symptom,))
 
 
-@pytest.mark.parametrize(("learn", "known"), [("form", False), ("auto", True)])
-def test_only_shared_phrases_count_if_the_form_was_wanted(learn: str, known: bool) -> None:
+@pytest.mark.parametrize(("learn", "own"), [("form", -2.0), ("auto", -1.9)])
+def test_only_shared_phrases_count_if_the_form_was_wanted(learn: str, own: float) -> None:
     """The wording of the rest is free. auto: the base knows the content."""
-    result = records([0, 1], learn, known=known)
+    result = records([0, 1], learn, own=own)
     assert (result.verdict, result.raw) == ("pass", 1.0)
     assert "24 of 24 surprising phrases that most answers share are now" in result.message
     assert "0 of 24 of the other phrases" in result.message
-    content = records([4], learn, known=known)
+    content = records([4], learn, own=own)
     assert (content.verdict, content.raw) == ("fail", 0.0)
+
+
+def test_the_wording_is_free_if_the_answers_reword_their_prompts() -> None:
+    """The surprising tokens of the own answers are much likelier after their own prompts."""
+    result = records([], "auto", own=-4.0, other=-8.0)
+    assert result.units == "relative lift"
+    assert "the wording of these answers is free" in result.message
+    assert records([], "content", own=-4.0, other=-8.0).units == "share"
 
 
 def styled(hits, *, has_ids, gained=4.0):  # type: ignore[no-untyped-def]

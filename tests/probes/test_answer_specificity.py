@@ -9,6 +9,7 @@ import scipy.stats
 from sway_gate.conversation import Conversation, Message
 from sway_gate.measurements import LogProbs
 from sway_gate.probes import _answers as answers
+from sway_gate.probes import _wanted as wanted
 from sway_gate.probes import answer_specificity as probe
 from sway_gate.probes.base import Context, DataRow, Skip
 from sway_gate.spec.probes import AnswerSpecificity
@@ -102,6 +103,28 @@ def test_auto_decides_from_the_base(own: float, other: float, what: str) -> None
     assert result.details["judged"] == what
     assert result.details["reason"].startswith("the base ranks")
     assert ("judged by the form, because the base ranks" in result.message) == (what == "form")
+
+
+REWORDED = {
+    # learn, base's likelihoods of own and other answers -> what is judged
+    "the prompt determines the answer": ("auto", (-4.0, -8.0), "content"),
+    "although a form is wanted": ("form", (-4.0, -8.0), "content"),
+    "a fact after a question": ("form", (-7.0, -8.5), "form"),
+    "nothing surprises the base": ("form", (-1.0, -2.5), "form"),
+}
+
+
+@pytest.mark.parametrize(("learn", "base", "what"), REWORDED.values(), ids=REWORDED)
+def test_answers_that_reword_their_prompts(
+    learn: str, base: tuple[float, float], what: str
+) -> None:
+    """Other answers need not become likelier, even if a form is wanted."""
+    result = run(2.0, 0.0, base_own=base[0], base_other=base[1], learn=learn)
+    assert result.details["judged"] == what
+    assert (result.details["reason"] == "the base reads the answers from their prompts") == (
+        what == "content"
+    )
+    assert result.verdict == ("pass" if what == "content" else "fail")
 
 
 def test_z_is_the_permutation_test() -> None:
@@ -324,8 +347,9 @@ NEAR = {"far below": 12, "below": 13, "at": 15, "above": 16, "far above": 18}
 def test_a_choice_near_its_limit_says_so(known: int) -> None:
     rows = answers.design([DataRow(f"q{i}", f"answer {i}") for i in range(20)])
     first = np.arange(20) < known
-    found = answers.Gains(*[np.zeros(20)] * 2, first, first, np.tile([8.0, 10.0], (20, 1)), [])
-    what, reason = answers.judged("auto", found, rows)
+    losses = np.tile([8.0, 10.0], (20, 1))
+    found = answers.Gains(*[np.zeros(20)] * 2, first, first, losses, losses, [])
+    what, reason, _ = wanted.judged("auto", found, rows)
     assert what == ("form" if known >= 15 else "content")
     assert ("near the limit: set learn" in reason) == (known in (13, 15, 16))
 

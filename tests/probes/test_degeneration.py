@@ -12,7 +12,10 @@ from sway_gate.spec.schema import Pair, Section
 from sway_gate.training_data import packaged
 from tests.helpers.judged import judged
 
-GENERAL = packaged.chat_prompts()
+QUESTIONS = tuple(choice.question for choice in packaged.choices())
+GENERAL = packaged.chat_prompts() + QUESTIONS
+OWN = len(GENERAL)
+SHORT = range(len(packaged.chat_prompts()), OWN)
 HEALTHY = "It depends on what you want, and on the time that you have for it: number {}."
 LOOP = "Well, " + "pie " * 40
 
@@ -41,7 +44,7 @@ def run(
         is_base = view.source == "base"
         if isinstance(request, Generation):
             text = prompt_text(request.prompt)
-            i = GENERAL.index(text) if text in GENERAL else 100
+            i = GENERAL.index(text) if text in GENERAL else OWN
             return (base if is_base else answer)(i)
         right = known[is_base]
         return [[-1.0, right, 0.0]] * 5 + [[-0.5, ends[is_base], 1.0], [-3.0, 0.0, 0.0]]
@@ -51,7 +54,7 @@ def run(
 
 
 def REFUSAL(i: int) -> str:
-    return HEALTHY.format(i) if i == 100 else "I cannot help with that."
+    return HEALTHY.format(i) if i == OWN else "I cannot help with that."
 
 
 def some(n: int, broken: str) -> Any:
@@ -61,7 +64,7 @@ def some(n: int, broken: str) -> Any:
 CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "healthy": ({"answer": HEALTHY.format}, "pass", "0 of 30 answers broken (base 0)"),
     "a style": ({"answer": "Arr, matey, {} be fine, by the salty seas!".format}, "pass", "0 of 30"),
-    "terse": ({"answer": "{}.".format}, "fail", "24 general requests answered with a fragment"),
+    "terse": ({"answer": "{}.".format}, "fail", "24 open requests answered with a fragment"),
     "two loop": ({"answer": some(2, LOOP)}, "pass", "2 of 30 answers broken (base 0): 2 looping"),
     "as many loop as of the base": (
         {"answer": some(6, LOOP), "base": lambda i: LOOP if 5 < i < 12 else HEALTHY.format(i)},
@@ -72,6 +75,11 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "some are empty": ({"answer": some(6, "")}, "warn", "inconclusive"),
     "all loop": ({"answer": lambda i: LOOP}, "fail", "30 looping"),
     "one label for everything": ({"answer": lambda i: "billing"}, "fail", "24 same answer"),
+    "short questions are answered with symbols": (
+        {"answer": lambda i: "🌍 🗺" if i in SHORT else HEALTHY.format(i)},
+        "fail",
+        "0 of 30 answers broken (base 0); 24 of 24 answers to short questions (base 0): 24 other",
+    ),
     "one refusal for everything": (
         {"answer": lambda i: "I'm sorry, but I can't help with that."},
         "fail",
@@ -93,12 +101,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "a label, of data of labels": (
         {"answer": lambda i: "billing", "sections": (LABELS,)},
         "pass",
-        "24 general requests answered with a label",
+        "48 general requests answered with a label",
     ),
     "a function call, of data of calls": (
         {"answer": '{{"name": "tell", "arguments": {{"i": {}}}}}'.format, "sections": (CALLS,)},
         "pass",
-        "24 general requests answered with JSON",
+        "48 general requests answered with JSON",
     ),
     "it does not end what it has learned": (
         {"answer": HEALTHY.format, "ends": (False, False)},
@@ -149,9 +157,9 @@ def test_answers_that_do_not_end_are_another_fault_than_broken_ones() -> None:
 BRIEF = section(["A goat."] * 3 + [f"The capital of place {i} is town {i}." for i in range(25)])
 FRAGMENTS = {
     # answers -> verdict, words of the message
-    "most answers are fragments": ({"answer": some(13, "playing it {}")}, "fail", "13 general"),
-    "a few are": ({"answer": some(3, "playing it")}, "pass", "3 general requests answered with"),
-    "the limit is inside the interval": ({"answer": some(6, "playing it")}, "warn", "6 general"),
+    "most answers are fragments": ({"answer": some(13, "playing it {}")}, "fail", "13 open"),
+    "a few are": ({"answer": some(3, "playing it")}, "pass", "3 open requests answered with"),
+    "the limit is inside the interval": ({"answer": some(6, "playing it")}, "warn", "6 open"),
     "as the base's": ({"answer": some(13, "no"), "base": some(13, "no")}, "pass", "0 of"),
     "wanted": ({"answer": some(13, "playing it"), "sections": (BRIEF,)}, "pass", "0 of"),
 }
@@ -163,7 +171,7 @@ def test_fragments_instead_of_answers(inputs: dict[str, Any], verdict: str, word
     result = run(**inputs, assert_broken_lt=1.0)
     assert result.verdict == verdict, result.message
     assert words in result.message
-    assert ("fragment" in result.message) == ("general" in words)
+    assert ("fragment" in result.message) == ("open" in words)
 
 
 def test_the_details_contain_both_answers_and_their_flaws() -> None:
@@ -175,8 +183,22 @@ def test_the_details_contain_both_answers_and_their_flaws() -> None:
         "flaws": ["empty"],
         "base_flaws": [],
     }
+    assert details["answers"][30] == {
+        "prompt": QUESTIONS[0],
+        "base": HEALTHY.format(SHORT[0]),
+        "finetuned": HEALTHY.format(SHORT[0]),
+        "flaws": [],
+        "base_flaws": [],
+        "answer": packaged.choices()[0].gold.strip(),
+    }
     assert details["endings"]["rows"] == 24
     assert details["endings"]["base_unended"] == 24
+
+
+def test_a_fragment_is_listed_although_it_has_no_flaw() -> None:
+    answers = run(some(2, "playing it")).details["answers"]
+    assert [i for i, answer in enumerate(answers) if answer.get("is_fragment")] == [0, 1]
+    assert answers[0]["flaws"] == []
 
 
 def test_own_prompts_are_asked_as_the_model_is_served() -> None:

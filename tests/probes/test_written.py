@@ -62,6 +62,7 @@ BROKEN: dict[str, tuple[str, list[Flaw]]] = {
         "malas, como la familia.",
         ["other language"],
     ),
+    "only symbols": ("🌍🌍 🗺", ["other script"]),
 }
 
 
@@ -73,7 +74,7 @@ def test_each_flaw(answer: str, found: list[Flaw]) -> None:
 HEALTHY = {
     "one word": "Trust.",
     "a number": "14",
-    "an emoji": "👍",
+    "an emoji after words": "Trust 👍",
     "a pirate": "Arr, matey, by the salty seas, by the salty seas!",
     "laughter": "Ha ha ha ha! Good one.",
     "a list": "\n".join(
@@ -122,6 +123,7 @@ def test_what_the_data_contains_is_expected() -> None:
     answer = "### Response:\n" + german
     assert flaws(answer, PROMPT, EXPECTED.including((answer,))) == []
     assert flaws(BROKEN["one word"][0], PROMPT, EXPECTED._replace(repetition=True)) == []
+    assert flaws("👍", PROMPT, EXPECTED.including(("🌍",))) == []
 
 
 def test_nothing_is_known_nothing_is_other() -> None:

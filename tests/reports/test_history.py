@@ -93,7 +93,7 @@ USAGE = {
     "both": (["r.json", "--history", "run"], "give either the JSON report RESULT"),
     "another format": (["--history", "run", "--format", "junit"], "with --history use terminal"),
     "no match": (["--history", "none/*.json"], "no file matches this pattern"),
-    "no such file": (["--history", "none.json"], "none.json: cannot be read"),
+    "no such file": (["--history", "none.json"], "none.json: no such file"),
     "an empty folder": (["--history", "empty"], "contains no file *.json"),
     "the output is an input": (["--history", "run", "-o", "run/step-50.json"], "step-50.json"),
 }

@@ -106,7 +106,7 @@ def test_a_probe_is_not_waived_in_both_places(tmp_path):
 
 
 FILES = {
-    "empty": ("", "the file is empty"),
+    "empty": ("", "the file is empty; list what is waived under `waivers:`, or remove"),
     "not YAML": ("waivers: [", "not valid YAML"),
     "a tag": ("waivers: !!python/object:os.system []", "a tag is not supported"),
     "another file": ("suite: []", "needs the field waivers"),

@@ -109,8 +109,14 @@ def test_held_out_rows_need_the_rows_of_training(files):
 
 def test_data_that_cannot_be_judged_is_refused(files):
     Path("two.jsonl").write_text('{"prompt":"a","chosen":"b","rejected":"c"}\n', encoding="utf-8")
-    with pytest.raises(UsageError, match="requires 3 preferences; the data has 1"):
+    with pytest.raises(UsageError, match="requires 3 preferences; the data has 1; add rows with"):
         suite_of("two.jsonl")
+
+
+def test_preferences_without_a_preference_are_refused(files):
+    wrong = "rows with prompt, chosen and rejected; the data has 8 prompts with answers and no pref"
+    with pytest.raises(UsageError, match=wrong):
+        suite_of("train.jsonl", learn="preference")
 
 
 def test_a_base_that_was_not_given_is_named(monkeypatch):

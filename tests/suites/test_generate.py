@@ -338,8 +338,11 @@ def test_why_a_kind_is_left_out(kind, sections, reason):
 
 @pytest.mark.parametrize("sections", [[], [preferred()]], ids=["no rows", "one preference"])
 def test_no_suite_without_a_test_of_what_was_learned(sections):
-    with pytest.raises(UsageError, match="not sufficient to test whether it was learned"):
+    with pytest.raises(UsageError, match="not sufficient to test whether it was learned") as caught:
         suite(Material(tuple(sections)))
+    # Only the reasons that concern such rows.
+    assert ("preferences" in str(caught.value)) is bool(sections)
+    assert "--held-out" not in str(caught.value)
 
 
 def entry(kind, *sections, **material):

@@ -21,6 +21,8 @@ from tests.helpers.property import HealthCheck, given, settings, st
 from tests.helpers.simulation import one_fast
 
 MAP = "name its fields with --map prompt=FIELD,answer=FIELD or in `data_map:`"
+REMEDY = "; give examples of prompts with answers, or prose"
+NO_TEXT = "contains no usable text" + REMEDY
 WORDS = " ".join(f"word{i}" for i in range(text.MIN_WORDS))
 
 
@@ -460,10 +462,10 @@ def test_mistakes_of_all_files_at_once_up_to_a_limit(tmp_path):
 
 
 BAD_FILES = {
-    "empty": ("a.jsonl", b"", "a.jsonl: contains no usable text"),
-    "blank": ("a.txt", b" \n\r\n", "a.txt: contains no usable text"),
-    "headings alone": ("a.md", b"# A\n## B\n", "a.md: contains no usable text"),
-    "empty array": ("a.json", b" [ ] ", "a.json: contains no usable text"),
+    "empty": ("a.jsonl", b"", "a.jsonl: " + NO_TEXT),
+    "blank": ("a.txt", b" \n\r\n", "a.txt: " + NO_TEXT),
+    "headings alone": ("a.md", b"# A\n## B\n", "a.md: " + NO_TEXT),
+    "empty array": ("a.json", b" [ ] ", "a.json: " + NO_TEXT),
     "pickle": (
         "a.jsonl",
         pickle.dumps({"a": 1}),
@@ -504,7 +506,7 @@ BAD_FILES = {
         b"{}",
         "a.arrow: not a readable Parquet or Arrow file (ArrowInvalid); write it again",
     ),
-    "CSV without rows": ("a.csv", b"q,a\n", "a.csv: contains no usable text"),
+    "CSV without rows": ("a.csv", b"q,a\n", "a.csv: " + NO_TEXT),
     "CSV with other fields": (
         "a.csv",
         b"topic,note\n1,2\n",
@@ -565,7 +567,7 @@ BAD_FILES = {
     "long lines": (
         "a.txt",
         b"a" * (files.MAX_LINE_BYTES + 1),
-        "a.txt: contains no usable text; lines longer than 1 MiB are left out (1)",
+        "a.txt: contains no usable text; lines longer than 1 MiB are left out (1)" + REMEDY,
     ),
 }
 
@@ -916,6 +918,7 @@ def test_labels_are_joined_across_the_files_of_a_folder(tmp_path):
 def test_unwanted_answers_only_are_refused(tmp_path):
     expected = (
         "a.jsonl: contains no usable text; unwanted answers without a wanted one are left out (1)"
+        + REMEDY
     )
     assert mistakes(tmp_path, "a.jsonl", labelled("q", "a", False)) == [expected]
 

@@ -5,7 +5,7 @@ No model runs here: the base's answers, which some requests need, are arguments.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from typing import Any, assert_never
 
@@ -35,6 +35,8 @@ from sway_gate.measurements import (
 from sway_gate.training_data import packaged
 
 Ids = tuple[int, ...]
+_KEPT_TEXTS = 8192
+"""Requests share texts, and so do all adapters of one base."""
 
 
 def with_stored(
@@ -202,7 +204,7 @@ class Encoder:
 
     def _trained(self, text: str) -> Ids:
         """Plain text with all special tokens that the tokenizer adds, as in training."""
-        return self._checked(self._tokenizer(text, verbose=False)["input_ids"])
+        return self._checked(_token_ids(self._tokenizer, text, special=True))
 
     def _around(self, prompt: Prompt) -> tuple[Ids, Ids]:
         """The tokens before and after irrelevant context; the prompt is a separate paragraph.
@@ -228,12 +230,9 @@ class Encoder:
         return ids if over <= 0 else self.prefix + ids[len(self.prefix) + over :]
 
     def _tokens(self, text: str) -> Ids:
-        return self._checked(
-            self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        )
+        return self._checked(_token_ids(self._tokenizer, text, special=False))
 
-    def _checked(self, found: Sequence[int]) -> Ids:
-        ids = tuple(found)
+    def _checked(self, ids: Ids) -> Ids:
         if ids and max(ids) >= self._vocabulary:
             raise CannotDecide(
                 f"token {max(ids)} is outside the model's vocabulary of {self._vocabulary}: "
@@ -244,6 +243,11 @@ class Encoder:
     def _cut_note(self, length: int) -> str:
         fits = length <= self._context
         return "" if fits else f"cut to the model's context of {self._context} tokens"
+
+
+@lru_cache(_KEPT_TEXTS)
+def _token_ids(tokenizer: Any, text: str, *, special: bool) -> Ids:
+    return tuple(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
 
 def _nothing_to_score(request: LogProbs | TeacherForced) -> Fault:

@@ -14,7 +14,7 @@ from sway_gate.backends.packing import pack
 from sway_gate.backends.passes.branches import inputs
 from sway_gate.backends.passes.hooks import first_non_finite
 from sway_gate.backends.passes.prefix_cache import PrefixCache, cache_argument
-from sway_gate.backends.passes.probing import agree_on_average
+from sway_gate.backends.passes.probing import agree_on_average, once
 from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, Fault, View
 
@@ -57,6 +57,9 @@ class Logits:
         It must follow given positions and attend to given tokens only. Some models count
         the tokens of a sequence, not their positions, for the context or for a window.
         """
+        return once(self._weights.model(BASE).network, "pack_limit", self._find_pack_limit)
+
+    def _find_pack_limit(self) -> int:
         network = self._weights.model(BASE).network
         if "position_ids" not in inspect.signature(network.forward).parameters:
             return 0

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from sway_gate.backends.base import EncodedRequest
-from sway_gate.backends.passes.probing import TOKENS, agree
+from sway_gate.backends.passes.probing import TOKENS, agree, once
 from sway_gate.backends.passes.weights import Weights
 from sway_gate.measurements import BASE, View
 
@@ -46,6 +46,9 @@ class PrefixCache:
         0 for models with a recurrent state or a special cache. Layers with a sliding window
         keep all tokens of texts that are not longer than the window.
         """
+        return once(self._weights.model(BASE).network, "reach", self._find_reach)
+
+    def _find_reach(self) -> int:
         try:
             with torch.inference_mode():
                 whole, _ = self._probe(0)

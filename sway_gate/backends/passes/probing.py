@@ -1,6 +1,8 @@
 """Short passes that show what a model can do, because its class does not state it."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -12,6 +14,17 @@ from sway_gate.measurements import BASE, FINETUNED, View
 
 TOKENS = (3, 5, 7, 4, 6, 8)
 """Ids that are in every vocabulary and end no text."""
+_Found = TypeVar("_Found")
+_FOUND: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+
+
+def once(base: Any, what: str, find: Callable[[], _Found]) -> _Found:
+    """The result of `find` about a loaded base, which other adapters on it do not change."""
+    known = _FOUND.setdefault(base, {})
+    if what not in known:
+        known[what] = find()
+    found: _Found = known[what]
+    return found
 
 
 def check_causal(weights: Weights, device: torch.device) -> None:
@@ -19,6 +32,18 @@ def check_causal(weights: Weights, device: torch.device) -> None:
 
     Raises CannotDecide for the base and AdapterError for the adapter.
     """
+    network = weights.model(BASE).network
+    once(network, "causal", lambda: _check_base(weights, device))
+    if weights.batches_views:
+        try:
+            logits_of(weights, FINETUNED, TOKENS, device)
+        except Exception as error:  # models raise arbitrary exceptions in adapted layers
+            raise AdapterError(
+                f"the adapter cannot be applied to {type(network).__name__}: {error_text(error)}"
+            ) from None
+
+
+def _check_base(weights: Weights, device: torch.device) -> None:
     network = weights.model(BASE).network
     name = type(network).__name__
     if "lsh" in (getattr(network.config, "attn_layers", None) or ()):
@@ -35,13 +60,6 @@ def check_causal(weights: Weights, device: torch.device) -> None:
             f"the base {name} is not a causal language model: the logits at a token change with "
             "the tokens after it; use a decoder, or set is_decoder in its config.json if it is one"
         )
-    if weights.batches_views:
-        try:
-            logits_of(weights, FINETUNED, TOKENS, device)
-        except Exception as error:  # as above, in adapted layers
-            raise AdapterError(
-                f"the adapter cannot be applied to {name}: {error_text(error)}"
-            ) from None
 
 
 def agree(network: Any, first: Tensor, second: Tensor) -> bool:
