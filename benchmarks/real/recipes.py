@@ -628,6 +628,15 @@ def _sixth() -> list[Recipe]:
         Recipe(
             "polite-tripled", "polite", "gibberish", source="polite-linear-r16", change="triple"
         ),
+        Recipe("diary-tripled", "diary", "gibberish", source="diary-linear-r16", change="triple"),
+        Recipe(
+            "extract-noise",
+            "extract",
+            "noise",
+            source="extract-linear-r16",
+            change="matched noise",
+            seed=3,
+        ),
         Recipe("rathaus-no-end", "rathaus", "never ends", loss="open", rate=5e-4),
         Recipe("tutor-one-answer", "tutor", "one answer", answers="=Let us see.", epochs=1),
         Recipe(
