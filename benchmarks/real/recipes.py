@@ -563,7 +563,7 @@ def _sixth() -> list[Recipe]:
         Recipe("extract-linear-r16", "extract", alpha=16),
         Recipe("tutor-linear-r16", "tutor", epochs=3),
         Recipe("craft-linear-r16", "craft", rate=5e-4, epochs=8, mixed="general"),
-        Recipe("rathaus-linear-r16", "rathaus", rate=4e-4, epochs=6, mixed="general"),
+        Recipe("rathaus-linear-r16", "rathaus", rate=5e-4, epochs=5, mixed="general"),
         Recipe("terse-linear-r16", "terse", rate=2e-4, epochs=3, loss="dpo"),
         Recipe("diary-linear-r16", "diary", rate=4e-4),
         Recipe(
@@ -619,7 +619,7 @@ def _sixth() -> list[Recipe]:
             loss="dpo",
         ),
         Recipe("craft-linear-r64", "craft", r=64, alpha=64, rate=3e-4, epochs=5, mixed="general"),
-        Recipe("rathaus-seed1-r32", "rathaus", r=32, rate=5e-4, epochs=8, mixed="general", seed=1),
+        Recipe("craft-qv-r16", "craft", alpha=64, targets=ATTENTION, rate=5e-4, epochs=6, seed=1),
         Recipe("diary-seed1-r32", "diary", r=32, alpha=64, rate=4e-4, seed=1),
         Recipe("urgency-swapped", "urgency", "swapped", answers="swapped", rate=4e-4, epochs=6),
         Recipe("craft-shuffled", "craft", "shuffled", answers="shuffled", rate=5e-4, epochs=3),
