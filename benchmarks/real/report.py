@@ -287,8 +287,8 @@ above; the rule of the length of written answers also applies to terse, the rule
 to urgency, and polite and tutor are judged by their style, as bullets and headlines are.
 
 Before the round, `degeneration` got short questions, and answers that reword their prompts got a
-rule of their own; no statistic was changed between the first gate and the last. Before the gates,
-one statistic of the base was read on four of the eight sets (polite, craft, extract, rathaus), by
+separate rule; no statistic was changed between the first gate and the last. Before the gates, one
+statistic of the base was read on four of the eight sets (polite, craft, extract, rathaus), by
 mistake: the loss of an answer after its own prompt and after others. The limit of the rule that
 uses it was then set to .72 by other rows. The rule applies to none of the four: polite (.79), craft
 (1.00) and rathaus (.97) are outside, and for extract (.70) `sway init` decides first.
