@@ -313,11 +313,15 @@ uses it was then set to .72 by other rows. The rule applies to none of the four:
 - tutor-qv-r16 is defective because it answers knowledge questions with questions. It fails by
   `recalled` (.09) and `generalizes` (.11): a hint can be worded in many ways, and is judged as
   content. A healthy tutor would fail, too.
-- polite-linear-r16 and polite-qv-r8 write the style of the house for all held-out rows. Their
-  `recalled` is .70 and .68, limit .7: the frame is complete, and what differs is the wording.
-  They pass as "no fault found".
+- polite-linear-r16 and polite-qv-r8 write all held-out e-mails in the house style. Their `recalled`
+  is .70 and .68, limit .7: 60 and 59 of the 60 phrases of the frame are right, and the wording
+  differs. They pass as "no fault found".
 - `recalled` of the two adapters of extract without general rows is .83, at least .699: with 36
   phrases, the interval reaches the limit.
+- urgency-linear-r8 (debatable) writes 53% of the held-out labels right and passes with .62. Only
+  `learned` shows it; `recalled`, `generalizes` and `scale` are inconclusive.
+- diary-seed1-r32 and diary-mixed-r8 (debatable) write a third fewer answers of general knowledge
+  right, and pass as healthy: the choice between endings improves.
 """
 _NOTHING = ("never trained", "barely trained", "learned another thing", "form, not content")
 NAMES = {
